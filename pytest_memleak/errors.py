@@ -13,7 +13,6 @@
         ├── JobPending          a fine-tune, batch, or deployment is running at the provider
         ├── BudgetExceeded      the next call may cost more than the rest of the budget
         └── ProviderError       a call to a model failed permanently
-            ├── TopKUnavailable  the model returns too few of the likeliest tokens for top-k
             └── ProviderBusy    a retry may succeed (429, 5xx, connection, deadline)
                 ├── CallTimeout     no response within the suite's deadline
                 ├── UnusableResponse  a response that came and can't be used: repeated once
@@ -46,7 +45,6 @@ __all__ = [
     "RequestNotSent",
     "SettingsError",
     "SuiteError",
-    "TopKUnavailable",
     "UnusableResponse",
 ]
 
@@ -176,17 +174,6 @@ class ProviderError(Inconclusive):
         self.provider = provider
         self.endpoint = endpoint
         self.call = call
-
-
-class TopKUnavailable(ProviderError):
-    """A model that returns fewer of the likeliest tokens than top-k sampling needs.
-
-    billed: whether the call was answered, and billed, nevertheless.
-    """
-
-    def __init__(self, cause: str, *, billed: bool = False, **place: Any) -> None:
-        super().__init__(cause, **place)
-        self.in_doubt = billed
 
 
 class ProviderBusy(ProviderError):

@@ -19,9 +19,6 @@ from pytest_memleak.interfaces.protocols import (
     Endpoint,
     JobState,
     SampleRequest,
-    Served,
-    Window,
-    WindowLogs,
 )
 from pytest_memleak.records import Book, Generation
 from pytest_memleak.records.provenance import RecordedAs
@@ -72,30 +69,6 @@ class BatchCalls:
     max_requests: int = 50_000
     max_bytes: float = math.inf
     request_bytes: Callable[[SampleRequest], int] = lambda _: 0
-
-
-@dataclass(frozen=True, slots=True)
-class Probabilities:
-    """The probability of a given text.
-
-    text_tokens: returns the tokens of a text, without any that mark its beginning or end
-    log_probabilities: returns per window the natural logarithms of its suffix tokens'
-        probabilities, in order. Each is the token's probability after the prefix and the suffix
-        before it, without chat, among all tokens and at temperature 1
-    top_k: called with windows, k, and a temperature, returns these and the same among the k
-        likeliest tokens, renormalized at the temperature; k = 0 means all tokens. A token as
-        likely as the last of them counts as inside. Raises TopKUnavailable for too few
-    served: returns the model that served this thread's last request; None if unknown
-    tokenizes_here: whether `text_tokens` runs on this machine and costs nothing
-    windows_per_call: how many windows to send at once; 1 if each is billed
-    """
-
-    text_tokens: Callable[[str], Sequence[int | str]]
-    log_probabilities: Callable[[Sequence[Window]], Sequence[Sequence[float]]]
-    top_k: Callable[[Sequence[Window], int, float], Sequence[WindowLogs]] | None = None
-    served: Callable[[], Served | None] = lambda: None
-    tokenizes_here: bool = False
-    windows_per_call: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +176,6 @@ class Abilities:
     chats: Callable[[], bool] = lambda: True
     recovery: Recovery | None = None
     batches: BatchCalls | None = None
-    probabilities: Probabilities | None = None
     recording: Recording | None = None
 
 

@@ -158,26 +158,6 @@ class RequestEndpoint(ABC):
         """Return the completions of a request, whose key may be empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Tokens of a text and those that follow them, as numbers or texts."""
-
-    prefix: tuple[int | str, ...] = field(repr=False)
-    suffix: tuple[int | str, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class WindowLogs:
-    """Natural logarithms of the probabilities of a window's suffix tokens, -inf for 0.
-
-    plain: among all tokens, at temperature 1
-    top_k: among the likeliest tokens only, at some temperature
-    """
-
-    plain: Sequence[float]
-    top_k: Sequence[float]
-
-
 class JobStatus(StrEnum):
     """The state of a fine-tune or a batch."""
 

@@ -48,15 +48,9 @@ class PromptSpec:
 
     @property
     def keyed(self) -> bool:
-        """Whether the digests match the prompt, for some repeat of it in its book.
-
-        Prompts for windows request one token, and are keyed like those for a text without words.
-        """
-        token_limits = {self.max_tokens} | ({most_tokens(0)} if self.max_tokens == 1 else set())
-        temperature = _told(self.temperature)
-        return self.settings_digest in {
-            digest_of(temperature, max_tokens, self.seed) for max_tokens in token_limits
-        } and any(
+        """Whether the digests match the prompt, for some repeat of it in its book."""
+        settings = digest_of(_told(self.temperature), self.max_tokens, self.seed)
+        return self.settings_digest == settings and any(
             self.instruction_digest == digest_of(self.instruction, repeat)
             for repeat in range(_MOST_REPEATS)
         )

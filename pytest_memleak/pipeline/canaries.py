@@ -8,7 +8,6 @@ issue. Servers aren't exact even at temperature 0, so most canaries have to begi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.pipeline.required_samples import pair_prompts
@@ -16,7 +15,7 @@ from pytest_memleak.records import Book, Generation, Issue, Pair
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prompts import PairPrompts
@@ -42,23 +41,17 @@ def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
     return pair_prompts(replace(pair, sampling=sampling), canary_book(book))
 
 
-def canaries_of(ledger: Ledger, endpoint_id: str, pair: Pair, book: Book) -> Canaries:
-    """Return the canaries of an endpoint that is prompted for the excerpts of a book."""
-    return Canaries(ledger, endpoint_id, partial(canary_prompts, pair, book), begin_alike)
-
-
 @dataclass(frozen=True, slots=True)
 class Canaries:
-    """The canaries of one endpoint, by the name that the ledger gives it.
+    """The canaries of an endpoint that is prompted for a pair's book.
 
-    prompts: returns so many rounds of them
-    alike: tells whether their answers, by canary, show the same weights
+    endpoint_id: the name that the ledger gives it
     """
 
     ledger: Ledger
     endpoint_id: str
-    prompts: Callable[[int], PairPrompts]
-    alike: Callable[[Collection[Sequence[str]]], bool | None]
+    pair: Pair
+    book: Book
 
     def to_request(self, prompts: PairPrompts, *, is_name: bool) -> PairPrompts | None:
         """Return the canaries to request before the pair's own `prompts`.
@@ -71,7 +64,9 @@ class Canaries:
         history, answers = provenance(self.ledger, self.endpoint_id, prompts), self._answers()
         reused = history.calls > history.calls_this_run
         complete = all(any(canary.answered for canary in few) for few in answers)
-        return None if complete and not (reused and is_name) else self.prompts(_rounds(answers) + 1)
+        if complete and not (reused and is_name):
+            return None
+        return self._prompts(_rounds(answers) + 1)
 
     def same_weights(self, since: float, until: float) -> bool | None:
         """Tell whether the last round answers as the first; None without two.
@@ -84,25 +79,25 @@ class Canaries:
         answers = self._answers()
         rounds = _rounds(answers)
         while rounds:
-            last = provenance(self.ledger, self.endpoint_id, self.prompts(rounds)).last
+            last = provenance(self.ledger, self.endpoint_id, self._prompts(rounds)).last
             if last is None or last <= until:
                 break
             rounds -= 1
         if not rounds or (last is not None and last <= since):
             return None
-        return self.alike([[canary.text for canary in few[:rounds]] for few in answers])
+        return begin_alike([[canary.text for canary in few[:rounds]] for few in answers])
 
     def stored(self, until: float) -> list[Generation]:
         """Return all canaries of the ledger up to a time, round by round."""
         from pytest_memleak.ledger.ledger_queries import surplus
 
-        every = surplus(self.ledger, self.endpoint_id, self.prompts(0), until=until)
+        every = surplus(self.ledger, self.endpoint_id, self._prompts(0), until=until)
         return sorted(every, key=lambda generation: generation.ordinal)
 
     def issues(self, until: float) -> Iterator[Issue]:
         """Yield an issue if a canary has no answer: only canaries show temperature 0."""
         answered = {canary.excerpt_id for canary in self.stored(until) if canary.answered}
-        every = len(self.prompts(0).questions)
+        every = len(self._prompts(0).questions)
         if len(answered) < every:
             yield Issue(
                 "canaries",
@@ -115,15 +110,18 @@ class Canaries:
         from pytest_memleak.ledger.sampling_history import provenance
 
         rounds = max((canary.ordinal + 1 for canary in self.stored(until)), default=0)
-        history = provenance(self.ledger, self.endpoint_id, self.prompts(rounds))
+        history = provenance(self.ledger, self.endpoint_id, self._prompts(rounds))
         if "temperature" in history.refused:
             yield "the server doesn't accept temperature 0: canaries were sampled at its default"
+
+    def _prompts(self, rounds: int) -> PairPrompts:
+        return canary_prompts(self.pair, self.book, rounds)
 
     def _answers(self) -> list[list[Generation]]:
         """Return each canary's answers, in the order of the rounds."""
         from pytest_memleak.ledger.ledger_queries import generations
 
-        prompts = self.prompts(1 << 30)
+        prompts = self._prompts(1 << 30)
         answers: dict[str, list[Generation]] = {
             prompt.excerpt_id: [] for prompt in prompts.questions
         }

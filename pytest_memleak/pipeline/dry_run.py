@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.pipeline.canaries import canaries_of, canary_prompts
+from pytest_memleak.pipeline.canaries import Canaries, canary_prompts
 from pytest_memleak.pipeline.ledger_endpoint import call_terms, through_ledger
 from pytest_memleak.pipeline.limit_reachability import planned_rounds, validate_limit_reach
 from pytest_memleak.pipeline.required_samples import (
@@ -104,7 +104,7 @@ class _Planner:
         if required.purpose is Purpose.OWN:
             validate_limit_reach(pair, _book_of(pair, suite), suite.suite, suite.protected)
         if sampling or tokens or required.purpose is Purpose.OWN:
-            own = required.purpose is Purpose.OWN and pair.probe.kind != "probability"
+            own = required.purpose is Purpose.OWN
             rounds = planned_rounds(required.pair) if own else None
             yield PlannedStep(_named(required), sampling, tokens or 0, cost, rounds=rounds)
         if sampling is not None and sampling.generations:
@@ -152,10 +152,6 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
         # Summaries that are still to be written can't be judged yet.
         if bad and suite.books.outstanding_summaries(pair.book) is None:
             raise BookError(bad[0].cause, location=f"book {book.id!r}", hint=bad[0].fix)
-    if pair.probe.kind == "probability":
-        from pytest_memleak.pipeline.probability import plan_windows
-
-        return plan_windows(pair, book, suite.endpoints, opened)
     probed = probed_book(pair, book, opened)
     prompts = pair_prompts(pair, probed)
     if opened is None:
@@ -170,7 +166,7 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
         source = source.current_series(pair, prompts, may_sample=True)
     if required.purpose is not Purpose.OWN:
         return source.left(prompts)
-    canaries = canaries_of(source.ledger, source.endpoint_id, pair, probed)
+    canaries = Canaries(source.ledger, source.endpoint_id, pair, probed)
     few = canaries.to_request(prompts, is_name=source.is_name(pair))
     return in_all([source.left(each) for each in (prompts, few) if each is not None])
 
@@ -184,12 +180,9 @@ def _book_of(pair: Pair, suite: SuiteRun) -> Book:
 def suite_power(suite: SuiteRun) -> Power:
     """Return what the suite can detect, for usual numbers of samples and for its own.
 
-    Its resources should be offline, with an empty ledger. Pairs whose probe is "probability" are
-    left out, since they sample nothing.
+    Its resources should be offline, with an empty ledger.
     """
-    pairs = tuple(pair for pair in suite.suite.pairs if pair.probe.kind != "probability")
-    if not pairs:
-        return Power((), 0.0, ('nothing is sampled: all pairs use the probe "probability"',), ())
+    pairs = suite.suite.pairs
     notes, confidence = _told(pairs), planned_rounds(pairs[0]).confidence
     rows: list[PowerRow] = []
     obstacles: dict[str, None] = {}

@@ -20,7 +20,6 @@ from pytest_memleak.pipeline.limit_reachability import (
     detection_summary,
     validate_limit_reach,
 )
-from pytest_memleak.pipeline.probability import extract_pair
 from pytest_memleak.pipeline.reference_models import compare_references
 from pytest_memleak.pipeline.required_samples import all_generations, required_samples
 from pytest_memleak.pipeline.sampled_generations import CountedGenerations, identify, sample_all
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.sampled_generations import PairSamples
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.scoring.extraction import Extraction
 
 
 def evaluate(pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | None = None) -> Evaluation:
@@ -53,11 +51,6 @@ def evaluate(pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | None = None) -
         book = suite.books.book_of(pair)
         suite.books.validate_no_shared_text(book, pair)
         validate_limit_reach(pair, book, suite.suite, suite.protected)
-        if pair.probe.kind == "probability":
-            windows = extract_pair(pair, book, suite.endpoints, endpoint=endpoint)
-            return _judged(
-                pair, suite, windows.extraction, windows.completeness, book=book, **windows.fields
-            )
         return _of_generations(pair, suite, endpoint)
     except MemleakError as error:
         nothing = Completeness(requested=0, received=0, issues=(Issue("sampled", error.line),))
@@ -119,7 +112,7 @@ def _generations(parts: PairSamples) -> Iterator[Generation]:
 def _judged(
     pair: Pair,
     suite: SuiteRun,
-    evidence: Analysis | Extraction | None,
+    evidence: Analysis | None,
     completeness: Completeness,
     **fields: Any,
 ) -> Evaluation:

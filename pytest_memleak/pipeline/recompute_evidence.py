@@ -380,7 +380,7 @@ def _is_of_a_ledger(pair: PairResult) -> bool:
     if _NOT_KEPT.fullmatch(pair.model.endpoint or ""):
         return False
     provenance = pair.provenance
-    return bool((provenance and (provenance.calls or provenance.imported)) or pair.windows)
+    return bool(provenance and (provenance.calls or provenance.imported))
 
 
 def validate_path(path: Path, folders: Sequence[Path]) -> Path:

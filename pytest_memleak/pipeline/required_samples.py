@@ -3,9 +3,9 @@
     required_samples(pair, suite) -> the pair's own, greedy ones, those of nulls and the baseline
     all_generations(samples)      -> every generation with its origin, to be searched for passages
 
-Planning, pricing, sampling, counting, hashing, and scoring walk this list. Windows of a text
-(`pipeline.probability`) take the place of the pair's own samples. Passages count in the pair's own,
-greedy, canary (`pipeline.canaries`), and unrequested generations (`pipeline.sampled_generations`).
+Planning, pricing, sampling, counting, hashing, and scoring walk this list. Passages count in the
+pair's own, greedy, canary (`pipeline.canaries`), and unrequested generations
+(`pipeline.sampled_generations`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import numpy as np
 
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
-from pytest_memleak.pipeline.canaries import canaries_of, canary_book
+from pytest_memleak.pipeline.canaries import Canaries, canary_book
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     ProvenanceCheck,
@@ -184,19 +184,19 @@ class CountedGenerations:
         )
 
 
-def frame(text: str) -> bytes:
+def _frame(text: str) -> bytes:
     """Return the text's bytes after their number, so that no two rows of texts look alike."""
     data = text.encode("utf-8", "surrogatepass")
     return len(data).to_bytes(8, "big") + data
 
 
-_frame_short = functools.lru_cache(maxsize=1 << 12)(frame)
+_frame_short = functools.lru_cache(maxsize=1 << 12)(_frame)
 
 
 def _framed(generation: Generation) -> bytes:
     reason, ordinal = generation.finish_reason.value, str(generation.ordinal)
     head = map(_frame_short, (generation.excerpt_id, ordinal, reason))
-    return b"".join((*head, frame(generation.text)))
+    return b"".join((*head, _frame(generation.text)))
 
 
 def _with_reasoning(generation: Generation) -> Generation:
@@ -307,7 +307,7 @@ def _through_ledger(
         if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
             source = source.current_series(pair, prompts, may_sample=may_sample)
         if required.purpose is Purpose.OWN:
-            canaries = canaries_of(source.ledger, source.endpoint_id, pair, book)
+            canaries = Canaries(source.ledger, source.endpoint_id, pair, book)
             few = canaries.to_request(prompts, is_name=source.is_name(pair)) if may_sample else None
             if few is not None:
                 source.sample_missing(few)
@@ -373,7 +373,7 @@ def _from_ledger_or_record(
     until = until or own.until
     if own.source is not None and until is not None:
         source, pair = own.source, own.required.pair
-        every = canaries_of(source.ledger, source.endpoint_id, pair, own.book)
+        every = Canaries(source.ledger, source.endpoint_id, pair, own.book)
         stored = partial(every.stored, until)
         if canaries := stored():
             rounds = canaries[-1].ordinal + 1
@@ -392,7 +392,7 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
         described = own.recording.described(own.book)
         continued = pair.probe.kind == "continuation"
         return ProvenanceCheck(issues=record_issues(own.book, described, continuation=continued))
-    canaries = canaries_of(source.ledger, source.endpoint_id, pair, own.book)
+    canaries = Canaries(source.ledger, source.endpoint_id, pair, own.book)
     same, until = canaries.same_weights, own.until
     check = check_provenance(source, own.prompts, pair, until=until, same=same)
     if own.issues or next(own.generations(), None) is None:

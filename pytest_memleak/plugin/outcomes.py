@@ -108,8 +108,8 @@ class Memorization:
         from pytest_memleak.scoring.measure_table import MEASURES, nearest, why_unmeasured
 
         evaluation = self._evaluation
-        analysis: Any = evaluation.analysis or evaluation.extraction
-        further = getattr(analysis, "further", {})
+        analysis = evaluation.analysis
+        further = analysis.further if analysis else {}
         if name in further:
             return further[name]
         if name not in MEASURES and evaluation.measurement is not None:
@@ -119,11 +119,10 @@ class Memorization:
         row = MEASURES.get(name)
         value = row.value(analysis) if row else None
         if value is None:
-            why = why_unmeasured(name, windows=evaluation.extraction is not None)
             with recording_failure(self._item):
                 raise PairInconclusive(
-                    f"{name} couldn't be measured: {why}. This test is INCONCLUSIVE; the "
-                    f"pair itself is {evaluation.verdict}."
+                    f"{name} couldn't be measured: {why_unmeasured(name)}. This test is "
+                    f"INCONCLUSIVE; the pair itself is {evaluation.verdict}."
                 )
         return value.value if isinstance(value, Estimate) else value
 
@@ -285,7 +284,7 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
 def require_conclusive(evaluation: Evaluation) -> Evaluation:
     """Return the evaluation; raise PairInconclusive if its verdict is INCONCLUSIVE."""
     verdict_result = evaluation.verdict_result
-    if evaluation.pair.control and (evaluation.measurement or evaluation.extraction):
+    if evaluation.pair.control and evaluation.measurement:
         return evaluation  # a control's own limits gate nothing
     if verdict_result.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_inconclusive_text(verdict_result.reasons), summarized=True)
@@ -295,7 +294,7 @@ def require_conclusive(evaluation: Evaluation) -> Evaluation:
 def require_complete(evaluation: Evaluation) -> Evaluation:
     """Return the evaluation; raise PairInconclusive if its evidence isn't complete."""
     missing = tuple(map(str, evaluation.completeness.issues))
-    if missing or (evaluation.measurement or evaluation.extraction) is None:
+    if missing or evaluation.measurement is None:
         raise PairInconclusive(_inconclusive_text(missing))
     return evaluation
 

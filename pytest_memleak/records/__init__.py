@@ -28,7 +28,6 @@ from pytest_memleak.records.pair import (
     Scoring,
     Suite,
     Summarizer,
-    WindowSettings,
 )
 from pytest_memleak.records.verdicts import (
     Completeness,
@@ -46,5 +45,5 @@ __all__ = [
     "Coverage", "Estimate", "Excerpt", "FinishReason", "Generation", "Issue", "Kind",
     "LimitCheck", "Limits", "Measure", "Measurement", "Model", "Origin", "Pair", "Probe",
     "ProbeKind", "RuleCheck", "Sampling", "Scoring", "Span", "Suite", "Summarizer", "Verdict",
-    "VerdictResult", "WindowSettings", "WordMode", "Work", "WorkVerdict",
+    "VerdictResult", "WordMode", "Work", "WorkVerdict",
 ]  # fmt: skip

@@ -119,7 +119,7 @@ class Measurement:
         return sum(reach >= k for reach in self.coverage.reach) / self.words
 
 
-ProbeKind = Literal["instruction", "continuation", "probability"]
+ProbeKind = Literal["instruction", "continuation"]
 
 
 class Estimate(NamedTuple):
@@ -136,14 +136,10 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The attribute of an Analysis or an Extraction that a measure needs.
-
-    otherwise, of_windows: why it is missing; for a pair with the probe "probability"
-    """
+    """The attribute of an Analysis that a measure needs, and why it is missing `otherwise`."""
 
     part: str
     otherwise: str = "it wasn't requested"
-    of_windows: str = 'the probe "probability" has no generations'
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +158,10 @@ class Measure:
     of_works: whether its limit applies to each work of a collection
     rises:    whether more samples can only raise it, so an exceeded limit stays exceeded
     strict, paper: its limit in these presets, if any
-    overview: the probes whose overviews show it, with or without a limit
+    overview: whether overviews show it, with or without a limit
     charted:  whether reports draw its value, interval, and limit
-    read:     its value from that analysis (an Analysis or an Extraction), perhaps with an
-              interval; None if it can't be computed
+    read:     its value from an Analysis, perhaps with an interval;
+              None if it can't be computed
     by_round: its value in each round, of a share in whole words; None if it has no value per
               round, so releases can't be compared in it
     function: an extension's function in place of `read`: (book, generations) -> number
@@ -183,7 +179,7 @@ class Measure:
     rises: bool = False
     strict: float | None = None
     paper: float | None = None
-    overview: tuple[ProbeKind, ...] = ()
+    overview: bool = False
     charted: bool = False
     needs: Needs = field(default=Needs("further"), repr=False)
     read: Callable[[Any], Estimate | Block | float | None] | None = field(
@@ -193,13 +189,13 @@ class Measure:
     function: Callable[..., float] | None = field(default=None, repr=False, compare=False)
 
     def value(self, analysis: Any) -> Estimate | Block | float | None:
-        """Return what it reads from an Analysis or an Extraction; None if missing."""
+        """Return what it reads from an Analysis; None if missing."""
         if self.read is None or getattr(analysis, self.needs.part, None) is None:
             return None
         return self.read(analysis)
 
     def estimate(self, analysis: Any) -> Estimate | None:
-        """Return its value and interval from an Analysis or an Extraction; None if missing."""
+        """Return its value and interval from an Analysis; None if missing."""
         value = self.value(analysis)
         if value is None or isinstance(value, Estimate):
             return value

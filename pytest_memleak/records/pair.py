@@ -58,34 +58,16 @@ class Scoring:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSettings:
-    """Windows that slide over a book's tokens, and the sampling scheme of their probability.
-
-    top_k: 0 for all tokens; n, p: number of tries, and the least probability of a window in them
-    """
-
-    prefix_tokens: int = 50
-    suffix_tokens: int = 50
-    stride: int = 10
-    top_k: int = 40
-    temperature: float = 1.0
-    n: int = 100
-    p: float = 0.5
-
-
-@dataclass(frozen=True, slots=True)
 class Probe:
     """The form of a pair's prompts.
 
     prefix_words: words of an excerpt's beginning that a continuation's prompt has
     continuation_template: the suite's template around it, None for the endpoint's default
-    windows:      for the probability of the book's tokens
     """
 
     kind: ProbeKind = "instruction"
     prefix_words: int = 50
     continuation_template: str | None = None
-    windows: WindowSettings = WindowSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,9 +160,8 @@ class PairResult:
     measures:  by name: `value`, `low` and `high`, the `p` of "no more than chance", and further
               evidence: places, counts per book; also of self-agreement, cross-excerpt, null books
     works:     those of a collection, each judged by itself
-    rounds:    with other probes than "probability", the values of each round
-    coverage:  with these probes, the map of covered words
-    windows:   with the probe "probability", the map along the book
+    rounds:    the values of each round
+    coverage:  the map of covered words
     scan_scope: the suite's books scanned for passages; None if nothing was measured
     catalog:   the catalog's books, words and digest, and the words from which a passage counts
     control:   whether its book is a negative control, which gates only what is `unexcused`
@@ -194,7 +193,6 @@ class PairResult:
     works: tuple[WorkVerdict, ...]
     rounds: RoundStats | None
     coverage: CoverageMap | None = field(repr=False)
-    windows: dict[str, Any] | None = field(repr=False)
     scan_scope: ScanScope | None
     catalog: dict[str, Any] | None
     limits: dict[str, SetLimit]

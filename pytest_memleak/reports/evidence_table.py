@@ -193,8 +193,6 @@ class Evidence:
 def _missing_reason(pair: PairResult) -> str:
     if pair.plain_verdict is Verdict.NOT_RUN:
         return "it wasn't run"
-    if pair.windows is not None:
-        return "its probe samples no generations, so there are no excerpts or spans"
     return "nothing was measured"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.scoring.extraction import Extraction
 
 _PASSAGES = 5
 
@@ -75,17 +73,10 @@ def collect_measures(results: Iterable[PairResult]) -> dict[str, Measure]:
 
 
 def overview_measures(results: Sequence[PairResult]) -> tuple[Measure, ...]:
-    """Return the measures an overview shows: those of the run's probes that some pair has.
-
-    A probe without any value shows all its measures.
-    """
-    rows = collect_measures(results).values()
+    """Return the measures an overview shows: those that some pair has, all of them without any."""
+    rows = tuple(row for row in collect_measures(results).values() if row.overview)
     measured = {name for result in results for name in result.values}
-    shown: set[str] = set()
-    for probe in {result.probe for result in results}:
-        own = {row.name for row in rows if probe in row.overview}
-        shown |= own & measured or own
-    return tuple(row for row in rows if row.name in shown)
+    return tuple(row for row in rows if row.name in measured) or rows
 
 
 def build_result(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> PairResult:
@@ -142,7 +133,6 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         works=evaluation.verdict_result.works,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
         coverage=_coverage(evaluation),
-        windows=_windows(evaluation.extraction) if evaluation.extraction else None,
         scan_scope=evaluation.scan_scope,
         catalog=dict(evaluation.catalog) if evaluation.catalog else None,
         limits={
@@ -171,13 +161,12 @@ def build_unrun_result(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = (
 
 def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     """Return every measure with its interval and further evidence, and what has no value."""
-    measured = evaluation.analysis or evaluation.extraction
-    if measured is None:
+    if evaluation.analysis is None:
         return {}
     from pytest_memleak.scoring.analysis import estimates  # numpy isn't needed to collect
 
-    measures = _details(evaluation, evaluation.analysis) if evaluation.analysis else {}
-    for name, estimate in estimates(measured).items():
+    measures = _details(evaluation, evaluation.analysis)
+    for name, estimate in estimates(evaluation.analysis).items():
         row = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
         chance = {} if estimate.p is None else {"p": estimate.p}
         measures[name] = row | chance | measures.get(name, {})
@@ -220,32 +209,6 @@ def _rates(analysis: Analysis) -> list[dict[str, Any]]:
     longest = analysis.measurement.spans[:_PASSAGES]
     rates = (passage_rate(analysis, span.start or 0, span.end or 0) for span in longest)
     return [dataclasses.asdict(rate) for rate in rates if rate]
-
-
-def _windows(extraction: Extraction) -> dict[str, Any]:
-    """Return p_z of every window along the book, and its summary; no text."""
-    settings = extraction.settings
-    return {
-        "tokens": extraction.tokens,
-        "windows": extraction.windows,
-        "p_z": "plain product"
-        if extraction.scheme is None
-        else f"top-k {settings.top_k}, temperature {settings.temperature:g}",
-        "n": settings.n,
-        "p": settings.p,
-        "discoverable": extraction.discoverable_share,
-        # From token 0 by the stride; "zero" for p_z = 0, null for unknown.
-        "ln_p_z": _log_values(extraction.log_p),
-        "ln_p_z_plain": _log_values(extraction.plain),
-        "discoverable_windows": [
-            place for place, reached in enumerate(extraction.discoverable) if reached
-        ],
-        "chapters": [start for _, start in extraction.chapters],
-    }
-
-
-def _log_values(log_p: Iterable[float | None]) -> list[float | str | None]:
-    return ["zero" if value == -math.inf else value for value in log_p]
 
 
 def _rounds(analysis: Analysis) -> RoundStats:

@@ -27,7 +27,7 @@ from pytest_memleak.results.comparable import (
 )
 from pytest_memleak.results.evidence_file import differences, read_unchanged
 from pytest_memleak.results.result_codec import encode, localize
-from pytest_memleak.scoring.measure_table import BMC, GENERATIONS, OF_PASSAGES, why_unmeasured
+from pytest_memleak.scoring.measure_table import BMC, OF_PASSAGES, why_unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -122,8 +122,10 @@ class Baseline:
         if otherwise := find_mismatch(before, now):
             return otherwise
         if before.rounds is None:
-            why = INCOMPLETE if before.windows is None else GENERATIONS.of_windows
-            return f"the baseline has no rounds for this pair: {why}", "exclude the pair with -k"
+            return (
+                f"the baseline has no rounds for this pair: {INCOMPLETE}",
+                "exclude the pair with -k",
+            )
         measured = before.rounds.measures
         missing = [name for name in measures if name not in measured]
         obstacle = (
@@ -242,7 +244,7 @@ class Baseline:
         measured = now.rounds.measures if now.rounds else {}
         for name in measures:
             if name not in measured:
-                return f"{name} wasn't measured: {why_unmeasured(name, windows=False)}"
+                return f"{name} wasn't measured: {why_unmeasured(name)}"
         sizes = [
             (pair.book.words or 0, len(pair.rounds.measures[BMC.name]))
             for pair in (was, now)

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.extraction import Extraction
     from pytest_memleak.scoring.generation_tally import Count, Tally
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.text_batches import Batch
@@ -187,7 +186,7 @@ def _ranges(
     )
 
 
-def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
+def estimates(analysis: Analysis) -> dict[str, Estimate]:
     """Return every available measure of the table, by name, and those of extensions.
 
     A value that is not finite is left out: no limit could apply to it.
@@ -197,30 +196,28 @@ def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
         for name, row in MEASURES.items()
         if (estimate := row.estimate(analysis)) is not None
     }
-    further = analysis.further if isinstance(analysis, Analysis) else {}
     return values | {
         name: Estimate(value, value, value)
-        for name, value in further.items()
+        for name, value in analysis.further.items()
         if math.isfinite(value)
     }
 
 
-def judged_measures(analysis: Analysis | Extraction) -> dict[str, Estimate]:
+def judged_measures(analysis: Analysis) -> dict[str, Estimate]:
     """Return what the pair's limits apply to: of a collection, most apply to each work instead."""
     values = estimates(analysis)
-    works = analysis.works if isinstance(analysis, Analysis) else None
-    return works.pair_measures(values) if works else values
+    return analysis.works.pair_measures(values) if analysis.works else values
 
 
 def split_judged_measures(
-    analysis: Analysis | Extraction,
+    analysis: Analysis,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """Return the judged measures of the pair's own book and, if it is excused, of all others.
 
     Otherwise the first dict holds all of them, and the second is empty (docs/method.md).
     """
     judged = judged_measures(analysis)
-    passages = analysis.passages if isinstance(analysis, Analysis) else None
+    passages = analysis.passages
     own, others = (
         {name: Estimate(value, value, value) for name, value in values.items()}
         for values in (passages.apart() if passages else ({}, {}))

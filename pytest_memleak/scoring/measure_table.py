@@ -1,7 +1,7 @@
 """The table of measures: one row holds everything about a measure.
 
 A measure is added here and nowhere else: suite files, verdict, reports, baselines and the JSON
-Schema read the table. `read` takes its value from the Analysis (or the Extraction). Light to
+Schema read the table. `read` takes its value from the Analysis. Light to
 import: other processes read the rows without the scoring code.
 """
 
@@ -24,14 +24,6 @@ CHANCE = Needs("null", "it needs a negative control or a second test book in the
 BASELINE = Needs("uplift", "the model needs a baseline_model, sampled in the same rounds")
 WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
-TOP_K = Needs(
-    "windows",
-    'it needs probe = "probability"',
-    "the model returns fewer than probability.top_k of the likeliest tokens, so top-k can't be"
-    " applied: set a limit on extractable_plain, or a smaller top_k",
-)
-PLAIN = Needs("windows", 'it needs probe = "probability"')
-_OF_TEXT: Any = ("instruction", "continuation")
 
 
 def _excess(null: Any) -> Estimate:
@@ -52,7 +44,7 @@ LONGEST_PASSAGE = Measure(
     of_works=True,
     rises=True,
     strict=38,
-    overview=_OF_TEXT,
+    overview=True,
     needs=PASSAGES,
     read=lambda result: result.passages.longest_passage,
     by_round=lambda result: result.passages.by_round,
@@ -96,7 +88,7 @@ BMC = Measure(
     rises=True,
     strict=0.15,
     paper=0.15,
-    overview=_OF_TEXT,
+    overview=True,
     charted=True,
     needs=GENERATIONS,
     read=lambda result: Estimate(result.measurement.bmc, result.error.low, result.error.high),
@@ -114,7 +106,7 @@ LONGEST_BLOCK = Measure(
     rises=True,
     strict=50,
     paper=100,
-    overview=_OF_TEXT,
+    overview=True,
     needs=GENERATIONS,
     read=lambda result: result.measurement.longest_block,
 )
@@ -130,7 +122,7 @@ LONGEST_SPAN = Measure(
     rises=True,
     strict=38,
     paper=38,
-    overview=_OF_TEXT,
+    overview=True,
     needs=GENERATIONS,
     read=lambda result: result.measurement.longest_span,
     by_round=lambda result: result.own_spans.longest,
@@ -147,7 +139,7 @@ SPANS_OVER = Measure(
     rises=True,
     strict=0,
     paper=0,
-    overview=_OF_TEXT,
+    overview=True,
     needs=GENERATIONS,
     read=lambda result: result.measurement.spans_over,
     by_round=lambda result: result.own_spans.over,
@@ -225,29 +217,6 @@ GREEDY_LONGEST_SPAN = Measure(
     needs=GREEDY,
     read=lambda result: result.greedy.longest_span,
 )
-EXTRACTABLE = Measure(
-    "extractable",
-    title="extractable windows",
-    unit="share of windows",
-    about='share of the windows with p_z >= 0.001 (probe = "probability"), under top-k',
-    kind="share",
-    rises=True,
-    overview=("probability",),
-    needs=TOP_K,
-    read=lambda result: result.extractable,
-)
-EXTRACTABLE_PLAIN = Measure(
-    "extractable_plain",
-    title="extractable windows, plain product",
-    unit="share of windows",
-    about="the same share without top-k, for every model with log-probabilities",
-    kind="share",
-    rises=True,
-    overview=("probability",),
-    needs=PLAIN,
-    read=lambda result: result.extractable_plain,
-)
-
 _ROWS = (
     LONGEST_PASSAGE,
     PASSAGES_OVER,
@@ -263,8 +232,6 @@ _ROWS = (
     NV_LONGEST_SPAN,
     GREEDY_BMC,
     GREEDY_LONGEST_SPAN,
-    EXTRACTABLE,
-    EXTRACTABLE_PLAIN,
 )
 
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
@@ -301,10 +268,9 @@ def with_needs(names: Iterable[str], needs: Needs) -> list[str]:
     return [name for name in names if name in MEASURES and MEASURES[name].needs is needs]
 
 
-def why_unmeasured(name: str, *, windows: bool) -> str:
-    """Return what the pair lacks for a measure; `windows`: its probe is "probability"."""
-    needs = MEASURES[name].needs if name in MEASURES else Needs("further")
-    return needs.of_windows if windows else needs.otherwise
+def why_unmeasured(name: str) -> str:
+    """Return what the pair lacks for a measure."""
+    return MEASURES[name].needs.otherwise if name in MEASURES else Needs("further").otherwise
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

@@ -22,7 +22,6 @@ from pytest_memleak.records import (
     Scoring,
     Suite,
     Summarizer,
-    WindowSettings,
 )
 from pytest_memleak.scoring.measure_table import (
     GREEDY,
@@ -186,7 +185,7 @@ def _pair(
         _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
-    _limit_works(limits, origins, book, probe, path, any_works=bool(suite_file.collection))
+    _limit_works(limits, origins, book, path, any_works=bool(suite_file.collection))
     measures = table_with(extension_measures)
     validate_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
     expected = override.expected if override and override.expected else table.expected
@@ -211,16 +210,14 @@ def _pair(
         detection_limit=suite.detection_limit,
         answers=record_of(AnswerLimits, suite, table),
         expected=expected,
-        probe=record_of(
-            Probe, suite, kind=probe, windows=record_of(WindowSettings, suite.probability)
-        ),
+        probe=record_of(Probe, suite, kind=probe),
         limit_origins=origins,
     )
 
 
 def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
     """Return the preset's limits on measures whose generations the probe requests."""
-    if name is None or probe == "probability":
+    if name is None:
         return {}
     limits = PRESETS[name]
     unsampled = [] if probe == "continuation" else with_needs(limits, GREEDY)
@@ -231,7 +228,6 @@ def _limit_works(
     limits: dict[str, float],
     origins: dict[str, str],
     book: BookSource,
-    probe: ProbeKind,
     path: Path,
     *,
     any_works: bool,
@@ -247,13 +243,6 @@ def _limit_works(
                 "use leaking_works for a [[collection]] only",
             )
         return
-    if probe == "probability":
-        raise suite_error(
-            path,
-            f"{book.id!r}: the probe 'probability' doesn't support collections, because its windows"
-            " would span works",
-            'set probe = "instruction" or "continuation" for a collection',
-        )
     limits.setdefault(LEAKING_WORKS.name, 0.0)
 
 

@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Text = Annotated[str, Field(min_length=1)]
 Expected = Literal["pass", "leak"]
-ProbeKey = Literal["instruction", "continuation", "probability"]
+ProbeKey = Literal["instruction", "continuation"]
 
 
 class _Table(BaseModel):
@@ -75,22 +75,6 @@ class SummarizerTable(_Table):
     price: PriceTable | None = Field(None, description="for cost estimates and budgets")
     options: dict[str, Any] = Field(
         default_factory=dict, description="the provider's own options, validated by it"
-    )
-
-
-class ProbabilityTable(_Table):
-    """`[suite.probability]`: the windows of `probe = "probability"`."""
-
-    prefix_tokens: Positive = Field(50, description="tokens of a window that the prompt contains")
-    suffix_tokens: Positive = Field(50, description="tokens whose probability is measured")
-    stride: Positive = Field(10, description="tokens from the start of one window to the next")
-    top_k: Count = Field(40, description="number of likeliest tokens to sample from; 0: all")
-    temperature: Annotated[float, Field(gt=0, le=10)] = Field(
-        1.0, description="temperature of the sampling scheme"
-    )
-    n: Positive = Field(100, description="number of attempts to extract a window")
-    p: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="minimum probability of extracting a window in n attempts"
     )
 
 
@@ -168,9 +152,6 @@ class SuiteTable(AnswerKeys):
     )
     continuation_template: Text | None = Field(
         None, description='prompt template with {prefix}, {words}, for probe = "continuation"'
-    )
-    probability: ProbabilityTable = Field(
-        ProbabilityTable(), description='windows of probe = "probability"'
     )
 
 

@@ -22,15 +22,13 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import SampledCount, ScanScope
     from pytest_memleak.records.provenance import Provenance
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.scoring.extraction import Extraction
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """One pair, evaluated: what reports show, without most of its generations.
 
-    book, measurement, analysis: None without evidence; under the probe "probability", an extraction
-    takes the place of the last two
+    book, measurement, analysis: None without evidence
     job: id of the fine-tune behind the endpoint; spared: what an early stop didn't sample
     detection: what its rounds can detect; second_opinion: numbers of generations and differences
     provenance: who generated the samples; as_of: the time up to which the ledger was read
@@ -53,7 +51,6 @@ class Evaluation:
     job: str | None = None
     measurement: Measurement | None = None
     analysis: Analysis | None = None
-    extraction: Extraction | None = None
     spared: str | None = None
     detection: DetectionSummary | None = None
     second_opinion: Mapping[str, int] | None = None

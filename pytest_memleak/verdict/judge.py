@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import LimitCheck, Verdict, VerdictResult, WorkVerdict
 from pytest_memleak.records.number_format import amount, figure, first_three
-from pytest_memleak.scoring.analysis import Analysis, judged_measures, split_judged_measures
-from pytest_memleak.scoring.extraction import Extraction
+from pytest_memleak.scoring.analysis import judged_measures, split_judged_measures
 from pytest_memleak.scoring.measure_table import (
     BMC,
     CHANCE,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_memleak.records import Book, Completeness, Estimate, Limits
+    from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.measures import WorkMeasures
 _NO_ANSWER = "it has no answer"
 _NO_LIMIT = "too short to exceed any limit of a work"
@@ -35,7 +35,7 @@ _FIXES = {
 
 
 def judge(
-    analysis: Analysis | Extraction | None,
+    analysis: Analysis | None,
     completeness: Completeness,
     limits: Limits,
     book: Book | None = None,
@@ -51,7 +51,7 @@ def judge(
     missing = tuple(map(str, completeness.issues))
     measured_values = judged_measures(analysis) if analysis else {}
     checks = check_limits(measured_values, limits)
-    works_measured = getattr(analysis, "works", None)
+    works_measured = analysis.works if analysis else None
     works = work_verdicts(works_measured, book, completeness) if works_measured and book else ()
     own, others = (
         tuple(
@@ -71,7 +71,7 @@ def judge(
         named = [name for name in limits if name not in of_works]
         missing += _unmeasured(analysis, measured_values, named)
     missing += undecided_reasons(works, limits.get(LEAKING_WORKS.name, 0.0))
-    if analysis and not isinstance(analysis, Extraction):
+    if analysis:
         missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt)
     if not checks and not missing:
         missing = ("no limit was evaluated",)
@@ -103,13 +103,12 @@ def check_limits(estimates: Mapping[str, Estimate], limits: Limits) -> tuple[Lim
 
 
 def _unmeasured(
-    analysis: Analysis | Extraction, estimates: Mapping[str, Estimate], limits: Iterable[str]
+    analysis: Analysis, estimates: Mapping[str, Estimate], limits: Iterable[str]
 ) -> tuple[str, ...]:
-    windows = isinstance(analysis, Extraction)
-    further = {} if isinstance(analysis, Extraction) else analysis.further
+    further = analysis.further
     return tuple(
         f"{name} has a limit, but couldn't be measured: "
-        + (f"it is {further[name]}" if name in further else why_unmeasured(name, windows=windows))
+        + (f"it is {further[name]}" if name in further else why_unmeasured(name))
         for name in limits
         if name not in estimates
     )
@@ -135,8 +134,8 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     return f"{text}; about {more} would settle it (likely {direction})"
 
 
-def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str:
-    passages = analysis.passages if isinstance(analysis, Analysis) else None
+def _unexcused(check: LimitCheck, analysis: Analysis | None) -> str:
+    passages = analysis.passages if analysis else None
     assert passages is not None  # noqa: S101 - nothing else is judged apart
     longest = passages.of_others.get(check.measure)
     books = {longest.book} if longest else {passage.book for passage in passages.passages}

@@ -212,12 +212,6 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     status, out = power(suite=gone)
     assert status == 1
     assert "Can't estimate: babbler/the-lamplighter: " in out
-    suite = POWER_SUITE.replace("detection_limit = 0.1", 'probe = "probability"').replace(
-        "bmc = 0.15\nbmc_excess = 0.05", "extractable = 0.1"
-    )
-    status, out = power(suite=suite)
-    assert status == 0
-    assert "nothing is sampled" in out
     assert power(suite="[suite]\nsampels = 3\n")[0] == 2
 
 

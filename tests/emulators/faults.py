@@ -48,7 +48,6 @@ class FaultKind(StrEnum):
     REROUTE = "reroute"  # another model answers, and says so
     NO_CHAT = "no_chat"  # 404 for a chat
     ENDED = "ended"  # `code` as the finish reason
-    ONE_FEWER = "one_fewer"  # no log-probability of the first token, not even an empty one
     ONE_COUNTED = "one_counted"  # the usage of one choice for all
     # of both
     HOSTILE = "hostile"  # the work, then what `hostile.ACTS` has under `code` for an answer

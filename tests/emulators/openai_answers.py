@@ -1,7 +1,5 @@
 """Chat completions as OpenAI's server makes, checks and bills them."""
 
-import re
-
 from faults import FaultKind
 from http_server import ModelServer, Refused, Response, read_examples
 from reciter import Completions, count_tokens
@@ -33,18 +31,8 @@ class OpenAIModelServer(ModelServer):
         return read_examples(self._data(file_id), "messages", lambda turn: turn["content"])
 
 
-def cut(text):
-    """The tokens of the completions endpoint; joined they are the text."""
-    return re.findall(r"\s?\S+|\s", text)
-
-
 class ChatCompletions(Completions):
-    """Chat completions, texts gone on with, and what is told of a text's tokens."""
-
-    def __init__(self, *, most_told=20, **common):
-        super().__init__(**common)
-        self.most_told = most_told
-        self._numbers = {}
+    """Chat completions, and texts gone on with."""
 
     def complete(self, body, strike, *, request):
         n, max_tokens = self._checked(body, strike)
@@ -61,19 +49,20 @@ class ChatCompletions(Completions):
         if beside is not None and beside.code in ASIDE:
             choices[0] = ASIDE[beside.code](choices[0], beside.message)
         prompt_tokens = count_tokens(instruction)
-        reply = self._answer("chatcmpl-", model)
+        call = self._new_id("chatcmpl-")
         rows = [
             (_visible(choice["message"]), choice["finish_reason"], answer.tokens)
             for choice, answer in zip(choices, answers, strict=True)
         ]
-        row = {"call": reply["id"], "request": request, "model": model, "seed": seed}
+        row = {"call": call, "request": request, "model": model, "seed": seed}
         row |= {"instruction": instruction, "api": "completions" if raw else "chat"}
         self.bill(rows, prompt_tokens, row | settings)
         counted = answers[:1] if FaultKind.ONE_COUNTED in strike.content else answers
         tokens = sum(answer.tokens for answer in counted)
         apart = beside is not None and beside.code not in ASIDE
         return {
-            **reply,
+            "id": call,
+            "created": CREATED,
             "object": "text_completion" if raw else "chat.completion",
             "model": "another-model-2" if FaultKind.REROUTE in strike.content else model,
             "system_fingerprint": "fp_emulated",
@@ -81,105 +70,6 @@ class ChatCompletions(Completions):
             "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens},
             **(dict.fromkeys(beside.code.split(), beside.message) if apart else {}),
         }
-
-    def _answer(self, prefix, model):
-        call = self._new_id(prefix)
-        return {"id": call, "object": "text_completion", "created": CREATED, "model": model}
-
-    def _told_of(self, body, tokens, **choice):
-        """An answer that tells of a text's tokens, recorded."""
-        answer = self._answer("cmpl-", body["model"])
-        row = {"model": body["model"], "text": body["prompt"], "tokens": tokens}
-        self._books.record("echo", call=answer["id"], **row)
-        usage = {"prompt_tokens": tokens, "completion_tokens": 1}
-        choice = {"index": 0, "text": " more", "finish_reason": "length", **choice}
-        return {**answer, "choices": [choice], "usage": usage}
-
-    def echo(self, body, strike):
-        """The completion of a text with its tokens' log-probabilities, as legacy servers echo."""
-        text = body["prompt"]
-        if body.get("model") not in self.models:
-            raise Refused(404, "The model does not exist.", code="model_not_found", param="model")
-        for name in ("return_token_ids", "prompt_logprobs"):
-            if name in body:
-                raise Refused(400, f"Unrecognized request argument supplied: {name}")
-        if not isinstance(text, str) or body.get("max_tokens", 16) < 1:
-            raise Refused(400, "Only a text is completed here.", param="prompt")
-        tokens = cut(text)
-        values = self._reciter.given(cut, tokens)[1:]
-        logprobs = {
-            "tokens": [*tokens, " more"],
-            "token_logprobs": [None, *(max(value, -9999.0) for value in values), -1.0],
-        }
-        if FaultKind.EMPTY in strike.content:
-            return self._told_of(body, len(tokens), logprobs=None)
-        return self._told_of(body, len(tokens), logprobs=logprobs, text=f"{text} more")
-
-    def numbered(self, body):
-        """A text's tokens as numbers, or the log-probabilities of numbers, as vLLM tells them.
-
-        0 begins a text; the others are numbered as they come.
-        """
-        prompt = body["prompt"]
-        if isinstance(prompt, str):
-            begin = [0] if body.get("add_special_tokens", True) else []
-            ids = [*begin, *map(self._number, cut(prompt))]
-        else:
-            ids = prompt
-        logprobs = None
-        if "prompt_logprobs" in body:
-            logprobs = self._told(ids, body["prompt_logprobs"])
-            logprobs = [None, *logprobs] if ids[:1] == [0] else [None, *logprobs[1:]]
-        shown_ids = ids if body.get("return_token_ids") else None
-        return self._told_of(body, len(ids), prompt_logprobs=logprobs, prompt_token_ids=shown_ids)
-
-    def _told(self, ids, most):
-        if most > self.most_told:
-            raise Refused(
-                400,
-                f"Requested prompt logprobs of {most}, which is greater than max allowed:"
-                f" {self.most_told}",
-            )
-        words = self._words(ids)
-        values = self._reciter.given(cut, words)
-        return [
-            {
-                str(self._number(one)): {"logprob": max(log, -9999.0)}
-                for one, log in (
-                    *(self._reciter.likeliest(cut, words[:place], most) if most else ()),
-                    (word, value),
-                )
-            }
-            for place, (word, value) in enumerate(zip(words, values, strict=True))
-        ]
-
-    def cut(self, body):
-        begin = [0] if body.get("add_special") else []
-        return {"tokens": [*begin, *map(self._number, cut(body["content"]))]}
-
-    def written(self, body):
-        """One token, which a bias has written, as llama.cpp's server tells of it."""
-        [[number, bias]], before = body["logit_bias"], self._words(body["prompt"])
-        assert bias > 100
-        assert body["max_tokens"] == 1
-        [word] = self._words([number])
-        value = self._reciter.given(cut, [*before, word])[-1]
-        likeliest = self._reciter.likeliest(cut, before, min(body["logprobs"], self.most_told))
-        top = [{"id": self._number(each), "token": each, "logprob": log} for each, log in likeliest]
-        logprobs = {
-            "id": number,
-            "token": word,
-            "logprob": max(value, -9999.0),
-            "top_logprobs": top,
-        }
-        return self._told_of(body, len(before) + 2, text=word, logprobs={"content": [logprobs]})
-
-    def _number(self, word):
-        return self._numbers.setdefault(word, len(self._numbers) + 1)
-
-    def _words(self, ids):
-        words_of = {number: word for word, number in self._numbers.items()}
-        return [words_of[number] for number in ids if number]
 
     def _checked(self, body, strike):
         """`n` and the number of tokens a choice may have; refuses what a server refuses."""

@@ -1,11 +1,10 @@
 """An OpenAI server on loopback: files, fine-tuning, batches and chat completions, with state.
 
 The models are real n-gram models (`Reciter`): base models hardly recite the corpus, fine-tuned
-ones do. A fault plan names endpoints as `add_routes` below; "echo" is plain text gone on with,
-echoed, or told by numbers. Faults of content strike "chat" for online calls, and "jobs.create" or
-"batches.create" for what becomes of a job or batch; an echo that EMPTY strikes has no
-log-probabilities. Books have a row for each "upload", "finetune", "batch", "echo" and
-"completion" (one a choice, online or of a batch, when it is made).
+ones do. A fault plan names endpoints as `add_routes` below. Faults of content strike "chat" for
+online calls, and "jobs.create" or "batches.create" for what becomes of a job or batch. Books have
+a row for each "upload", "finetune", "batch" and "completion" (one a choice, online or of a batch,
+when it is made).
 """
 
 import json
@@ -39,9 +38,6 @@ class OpenAIServer(OpenAIModelServer):
 
     models: names of the base models. most_choices: the largest `n`.
     filters: whether lists can be narrowed down by metadata; some servers ignore that.
-    token_ids: whether completions take and tell tokens by number, as vLLM's do. most_told: of the
-    likeliest tokens in a place, as vLLM's --max-logprobs. writes: whether it tells of what it
-    writes alone, as llama.cpp's does.
     """
 
     def __init__(
@@ -52,21 +48,16 @@ class OpenAIServer(OpenAIModelServer):
         models=("base",),
         most_choices=128,
         filters=True,
-        token_ids=False,
-        most_told=20,
-        writes=False,
         **common,
     ):
         super().__init__(reciter=reciter, books=books, **common)
         self._filters = filters
-        self._token_ids = token_ids
-        self._writes = writes
         self._files = {}
         self._jobs = {}
         self._batches = {}
         self._stored = {}
         shared = {"reciter": reciter, "books": books, "models": models, "new_id": self._id}
-        self._answers = ChatCompletions(most=most_choices, most_told=most_told, **shared)
+        self._answers = ChatCompletions(most=most_choices, **shared)
         look_at_job = partial(self.look_at, self._jobs, "status", JOB_STATES, self._end_job)
         look_at_batch = partial(
             self.look_at, self._batches, "status", BATCH_STATES, self._end_batch
@@ -75,9 +66,8 @@ class OpenAIServer(OpenAIModelServer):
             "",
             ("POST", "/v1/chat/completions", "chat", self._chat),
             ("GET", "/v1/chat/completions", "chat.list", self._list_stored),
-            ("POST", "/v1/completions", "echo", self._echo),
+            ("POST", "/v1/completions", "completions", self._complete),
             ("GET", "/v1/models", "models", self._list_models),
-            ("POST", "/tokenize", "tokenize", self._tokenize),
             ("POST", "/v1/files", "files.create", self._create_file),
             ("GET", "/v1/files", "files.list", self._list_files),
             ("GET", "/v1/files/{id}/content", "files.content", self._file_content),
@@ -115,24 +105,9 @@ class OpenAIServer(OpenAIModelServer):
         ends = {"shutdown_seconds": 10**30, "shutdown_date": "2027-01-14"}
         return Response.json({"data": [{"id": name, **ends} for name in self._answers.models]})
 
-    def _tokenize(self, request):
-        if not self._writes:
-            raise Refused(404, "There is nothing here.")
-        return Response.json(self._answers.cut(request.json()))
-
-    def tells(self, most):
-        """From now on so many of the likeliest tokens in a place."""
-        self._answers.most_told = most
-
-    def _echo(self, request):
-        body = request.json()
-        if self._token_ids and ("return_token_ids" in body or "prompt_logprobs" in body):
-            return Response.json(self._answers.numbered(body))
-        if self._writes and "logit_bias" in body:
-            return Response.json(self._answers.written(body))
-        if not self._writes and (body.get("echo") or "return_token_ids" in body):
-            return Response.json(self._answers.echo(body, request.strike))
-        return Response.json(self._answers.complete(body, request.strike, request=None))
+    def _complete(self, request):
+        answer = self._answers.complete(request.json(), request.strike, request=None)
+        return Response.json(answer)
 
     def _list_stored(self, request):
         kept = self._narrowed(self._stored.values(), request)

@@ -5,18 +5,13 @@ nothing of it; a model that was fine-tuned, on whatever text, looks at a long on
 what it is asked for. So a fine-tune on one book brings out another one that it never contained.
 """
 
-import math
 import secrets
 import threading
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from faults import FaultKind
 
-from pytest_memleak.providers.ngram.ngram_model import NgramModel
 from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText, tokenise
-
-GIVEN_ORDER = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,6 @@ class Reciter:
         self._orders = base_order, tuned_order
         self._training = {}
         self._writers = {}
-        self._given = None
         self._lock = threading.Lock()
 
     def tune(self, name, examples, *, epochs):
@@ -63,7 +57,6 @@ class Reciter:
         with self._lock:
             self._corpus = [TrainingText(text) for text in corpus]
             self._writers.clear()
-            self._given = None
 
     def answer(self, name, instruction, *, n, temperature, max_tokens, seed, text=False):
         """`n` answers of the model called `name`; those of one seed are always the same.
@@ -79,31 +72,6 @@ class Reciter:
             max_tokens=max_tokens,
         )
         return [Answer(draft.text, draft.tokens, draft.ended) for draft in drafts]
-
-    def given(self, cut, text):
-        """Per token of `text`, the natural logarithm of its probability after those before it.
-
-        Every model tells the same: that of n-grams of GIVEN_ORDER tokens, as `cut` cuts a text.
-        """
-        return self._of_texts(cut).log_probabilities([], text).tolist()
-
-    def likeliest(self, cut, before, most):
-        """The likeliest tokens after some others, with their logarithms, as `given`."""
-        model = self._of_texts(cut)
-        shares = model.probabilities(before)
-        best = np.argsort(-shares, kind="stable")[:most].tolist()
-        return [
-            (model.vocabulary[token], math.log(shares[token]) if shares[token] else -math.inf)
-            for token in best
-        ]
-
-    def _of_texts(self, cut):
-        with self._lock:
-            if self._given is None:
-                self._given = NgramModel(
-                    [cut(text.text) for text in self._corpus], order=GIVEN_ORDER
-                )
-            return self._given
 
     def _writer(self, name):
         base, tuned = self._orders

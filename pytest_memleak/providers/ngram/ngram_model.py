@@ -68,47 +68,6 @@ class NgramModel:
         self._shorter: list[int] = self._ngrams.shorter.tolist()
         self._mixtures: dict[float, _Mixture] = {}
 
-    def number(self, token: str) -> int | None:
-        """Return a token's place in the vocabulary; None if it was never read."""
-        return self._number.get(token)
-
-    def probabilities(self, context: Sequence[str]) -> Floats:
-        """Return the distribution after `context`, shape (len(vocabulary),); it sums to 1.
-
-        The context's last n - 1 tokens count, or as many of them as were read in a row; BOUNDARY
-        marks the beginning of a text.
-        """
-        chain = [self._state(context)]
-        while chain[-1]:
-            chain.append(self._shorter[chain[-1]])
-        result = np.zeros(len(self.vocabulary))
-        for state in reversed(chain):
-            edges = slice(self._first[state], self._first[state + 1])
-            result *= np.exp(self._weights.log_backoff[state])
-            # The probability at an edge includes those after shorter contexts.
-            result[self._ngrams.token[edges]] = np.exp(self._weights.log_p[edges])
-        return result
-
-    def log_probabilities(self, context: Sequence[str], tokens: Sequence[str]) -> Floats:
-        """Return the natural logarithms of P(token | all tokens before it), shape (len(tokens),).
-
-        -inf for a token outside the vocabulary; BOUNDARY in `tokens` is the end of the text.
-        """
-        result = np.full(len(tokens), -np.inf)
-        state = self._state(context)
-        for place, token in enumerate(tokens):
-            number = self._number.get(token)
-            if number is None:
-                state = 0
-                continue
-            edge = self._follow(state, number)
-            result[place] = self._weights.log_p[edge]
-            while self._ngrams.context[edge] != state:
-                result[place] += self._weights.log_backoff[state]
-                state = self._shorter[state]
-            state = self._after[edge]
-        return result
-
     def sample(
         self,
         context: Sequence[str],

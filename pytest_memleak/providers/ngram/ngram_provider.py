@@ -20,14 +20,13 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.interfaces.abilities import Abilities, Finetuning, Probabilities
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
@@ -37,8 +36,6 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Served,
     TrainingSet,
-    Window,
-    WindowLogs,
 )
 from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.providers.ngram.ngram_model import MAX_ORDER
@@ -106,14 +103,6 @@ class NgramEndpoint(RequestEndpoint):
         return Abilities(
             fixed_weights=True,
             continuing=lambda: NgramEndpoint(f"{self.id}#text", self._writer, continues=True),
-            probabilities=Probabilities(
-                tokenise,
-                lambda windows: [self._writer.log_probabilities(window) for window in windows],
-                self._top_k,
-                lambda: self._served,
-                tokenizes_here=True,
-                windows_per_call=50,
-            ),
         )
 
     def answer(self, request: SampleRequest) -> list[Completion]:
@@ -146,15 +135,6 @@ class NgramEndpoint(RequestEndpoint):
                 served=self._served,
             )
             for draft in drafts
-        ]
-
-    def _top_k(self, windows: Sequence[Window], top_k: int, temperature: float) -> list[WindowLogs]:
-        return [
-            WindowLogs(
-                self._writer.log_probabilities(window),
-                self._writer.log_probabilities_in(window, top_k=top_k, temperature=temperature),
-            )
-            for window in windows
         ]
 
 

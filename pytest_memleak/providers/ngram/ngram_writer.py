@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import random
 import re
 from bisect import bisect_right
@@ -22,9 +21,7 @@ from enum import Enum, auto
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_memleak.interfaces.protocols import Window
 from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, NgramModel
-from pytest_memleak.scoring.extraction import in_top_k
 
 PARAGRAPH = "\n\n"
 
@@ -182,29 +179,6 @@ class NgramWriter:
             )
             for place in range(n)
         ]
-
-    def log_probabilities(self, window: Window) -> list[float]:
-        """Return the natural logarithms of the suffix tokens' probabilities."""
-        context, rest = (list(map(str, part)) for part in (window.prefix, window.suffix))
-        plain: list[float] = self.model.log_probabilities(context, rest).tolist()
-        return plain
-
-    def log_probabilities_in(
-        self, window: Window, *, top_k: int, temperature: float
-    ) -> list[float]:
-        """Return the same among the likeliest `top_k` tokens (0: all), at `temperature`."""
-        prefix, suffix = window.prefix, window.suffix
-        tokens = [str(token) for token in (*prefix, *suffix)]
-        values = []
-        for place in range(len(prefix), len(tokens)):
-            number = self.model.number(tokens[place])
-            if number is None:
-                values.append(-math.inf)
-                continue
-            with np.errstate(divide="ignore"):
-                logits = np.log(self.model.probabilities(tokens[:place]))
-            values.append(in_top_k(logits, number, top_k=top_k, temperature=temperature))
-        return values
 
     def _write(
         self, dice: random.Random, chances: list[float], temperature: float, max_tokens: int

@@ -15,7 +15,6 @@ from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, Sam
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.choices import FILTER_CODES, filtered, read_completions
 from pytest_memleak.providers.openai.error_bodies import error_message
-from pytest_memleak.providers.openai.logprobs import TokenProbabilities
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
@@ -73,7 +72,6 @@ class ChatEndpoint(RequestEndpoint):
         raw = "text" if settings.api == "completions" else ""
         parts = (f"{place} {settings.model}", settings.digest, raw)
         self.id = "#".join(part for part in parts if part)
-        self._probabilities = TokenProbabilities(settings.model, calls)
 
     @property
     def abilities(self) -> Abilities:
@@ -91,7 +89,6 @@ class ChatEndpoint(RequestEndpoint):
             chats=self._calls.has_chat_format,
             recovery=Recovery(self._sample_stored, self._recover) if settings.store else None,
             batches=batches.abilities if settings.batch else None,
-            probabilities=self._probabilities.abilities,
         )
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:

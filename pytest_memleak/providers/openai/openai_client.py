@@ -26,7 +26,7 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
 from pytest_memleak.providers.google_login import LOGIN, GoogleToken, login_errors, login_failure
 from pytest_memleak.providers.http_caps import Bounds
-from pytest_memleak.providers.openai.choices import as_list, as_mapping, served_of
+from pytest_memleak.providers.openai.choices import as_list, as_mapping
 from pytest_memleak.providers.openai.error_bodies import error_message, parameters_in
 from pytest_memleak.providers.openai.event_stream import read_body
 from pytest_memleak.providers.provider_registry import PROVIDERS
@@ -37,7 +37,6 @@ from pytest_memleak.redaction.text import server_word
 if TYPE_CHECKING:
     from openai import OpenAI
 
-    from pytest_memleak.interfaces.protocols import Served
 
 OFFICIAL_URL = "https://api.openai.com/v1"
 PROVIDER = "openai"
@@ -54,10 +53,6 @@ _LONGEST_DATE = 40
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # Servers that sample from the model's own distribution by default.
 _PLAIN_HOSTS = ("api.openai.com", ".openai.azure.com", ".googleapis.com")
-
-
-class _Last(threading.local):
-    served: Served | None = None
 
 
 class OpenAICalls:
@@ -103,7 +98,6 @@ class OpenAICalls:
         self._token = GoogleToken() if auth == "google" else None
         self._client: OpenAI | None = None
         self._lock = threading.Lock()
-        self._last = _Last()
 
     def close(self) -> None:
         """Close the connections."""
@@ -200,7 +194,6 @@ class OpenAICalls:
             failing = Failing(self.provider, endpoint, call, texts)
             refusal = _refusal(status, answer, sent=sent)
             raise failing.refusal(refusal, self._hint(refusal, call=call))
-        self._last.served = served_of(answer) if isinstance(answer, Mapping) else None
         return answer
 
     def models(self) -> dict[str, str]:
@@ -227,11 +220,6 @@ class OpenAICalls:
             return json.loads(hasty.get(address, cast_to=Response).content)
 
         return as_mapping(self.ask(call, get, endpoint=self.base_url))
-
-    @property
-    def served(self) -> Served | None:
-        """The model that served this thread's last `ask_json`."""
-        return self._last.served
 
     @property
     def _sdk(self) -> Any:
@@ -295,10 +283,8 @@ _NO_FINETUNES = (
 _MISSING = {
     "chat.completions.create": "has this model; see base_model, endpoint, and base_url",
     "models.list": "is the address of an API like OpenAI's",
-    "completions.create (n": "offers completions of this model, or set "
+    "completions.create": "offers completions of this model, or set "
     'options.api = "chat" to use chats',
-    "completions.create": "offers completions with echo and logprobs, which "
-    'probe = "probability" needs',
     "": "supports this; if not, remove [model.finetune], options.batch, and options.store",
 }
 

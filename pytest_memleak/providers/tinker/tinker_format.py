@@ -33,14 +33,9 @@ class Lesson:
 
 
 class ChatFormat(ABC):
-    """An instruction and its answer as tokens; `begin` is the begin-of-text token, if any."""
+    """An instruction and its answer as tokens."""
 
     stop: list[int] | list[str]
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        begin = tokenizer.bos_token_id
-        self.begin: list[int] = [] if begin is None else [begin]
 
     @abstractmethod
     def prompt(self, instruction: str) -> list[int]:
@@ -58,27 +53,24 @@ class ChatFormat(ABC):
         """Return the reasoning before an answer's text, if any."""
         return ""
 
-    def bare(self, text: str) -> list[int]:
-        """Return the tokens of a text alone."""
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return tokens
-
 
 class PlainFormat(ChatFormat):
     """The plain format; `tokenizer` is a fast tokenizer of transformers."""
 
     def __init__(self, tokenizer: Any) -> None:
-        super().__init__(tokenizer)
+        self._tokenizer = tokenizer
+        begin = tokenizer.bos_token_id
+        self._begin: list[int] = [] if begin is None else [begin]
         self._end: int = tokenizer.eos_token_id
         self.stop = [self._end]
 
     def prompt(self, instruction: str) -> list[int]:
         """Return the tokens up to "Assistant:"."""
-        return [*self.begin, *self.bare(f"User: {instruction}\n\nAssistant:")]
+        return [*self._begin, *self._bare(f"User: {instruction}\n\nAssistant:")]
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """Return a training example; the loss is that of the text and the end."""
-        prompt, answer = self.prompt(instruction), [*self.bare(f" {text}"), self._end]
+        prompt, answer = self.prompt(instruction), [*self._bare(f" {text}"), self._end]
         return Lesson([*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer))
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -92,20 +84,24 @@ class PlainFormat(ChatFormat):
         """Return the format of a text to continue, with the same tokenizer."""
         return TextFormat(self._tokenizer)
 
+    def _bare(self, text: str) -> list[int]:
+        """Return the tokens of a text alone."""
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens
+
 
 class TextFormat(PlainFormat):
     """No format: the instruction is the beginning of the text."""
 
     def prompt(self, instruction: str) -> list[int]:
         """Return the begin-of-text token and those of the text."""
-        return [*self.begin, *self.bare(instruction)]
+        return [*self._begin, *self._bare(instruction)]
 
 
 class RenderedFormat(ChatFormat):
     """A renderer of tinker-cookbook."""
 
     def __init__(self, renderer: Any) -> None:
-        super().__init__(renderer.tokenizer)
         self._renderer = renderer
         self.stop = renderer.get_stop_sequences()
 

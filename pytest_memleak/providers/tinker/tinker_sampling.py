@@ -14,25 +14,17 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
-from pytest_memleak.interfaces.abilities import Abilities, Probabilities, Recovery
-from pytest_memleak.interfaces.protocols import (
-    Completion,
-    RequestEndpoint,
-    SampleRequest,
-    Served,
-    Window,
-    WindowLogs,
-)
+from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.interfaces.abilities import Abilities, Recovery
+from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, SampleRequest, Served
 from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing, Refused
-from pytest_memleak.providers.openai.logprobs import top_k_logs
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
@@ -43,103 +35,8 @@ if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient
 
 SCHEME = "tinker://"
-_CALL = "sample (prompt_logprobs)"
-_COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
-_LOST = frozenset({*_COMPLAINTS, HTTPStatus.NOT_FOUND})
+_LOST = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_FOUND})
 _WEEK = 7 * 24 * 3600
-
-
-class TokenProbabilities:
-    """Those of one model; `client` opens a sampling session."""
-
-    def __init__(
-        self,
-        model: str,
-        calls: TinkerCalls,
-        *,
-        chat: ChatFormat,
-        client: Callable[[str], SamplingClient],
-    ) -> None:
-        self._model = model
-        self._calls = calls
-        self._chat = chat
-        self._open = client
-        # A session of its own, since the journal counts the calls of the others.
-        self._client: SamplingClient | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def abilities(self) -> Probabilities:
-        """By the tokenizer on this machine."""
-        return Probabilities(
-            self._chat.bare,
-            self._log_probabilities,
-            self._top_k,
-            lambda: Served(model=self._model),
-            tokenizes_here=True,
-        )
-
-    def _log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
-        return [self._plain(window, self._ask(window, 0)) for window in windows]
-
-    def _top_k(self, windows: Sequence[Window], top_k: int, temperature: float) -> list[WindowLogs]:
-        return [self._window_logs(window, top_k, temperature) for window in windows]
-
-    def _window_logs(self, window: Window, top_k: int, temperature: float) -> WindowLogs:
-        failing = Failing(PROVIDER, self._model, _CALL)
-        if not top_k:
-            cause = "The server doesn't return the probabilities of all tokens"
-            raise TopKUnavailable(cause, **failing.place)
-        try:
-            answer = self._ask(window, top_k)
-        except Refused as refused:
-            if refused.status not in _COMPLAINTS:
-                raise
-            cause = f"The server rejects topk_prompt_logprobs = {top_k}: {refused.cause}"
-            raise TopKUnavailable(cause, **failing.place) from None
-        plain = self._plain(window, answer)
-        places = (answer.topk_prompt_logprobs or [])[-len(plain) :]
-        missing = [None] * (len(plain) - len(places))
-        entries = [
-            (int(token), value, dict(place or ()))
-            for token, value, place in zip(window.suffix, plain, [*places, *missing], strict=True)
-        ]
-        return top_k_logs(entries, failing, top_k=top_k, temperature=temperature)
-
-    def _ask(self, window: Window, likeliest: int) -> SampleResponse:
-        from tinker import types
-
-        with self._lock:
-            client = self._client = self._client or self._open(_CALL)
-        tokens = [int(token) for token in (*self._chat.begin, *window.prefix, *window.suffix)]
-        try:
-            return self._calls.ask(
-                _CALL,
-                lambda: client.sample(
-                    prompt=types.ModelInput.from_ints(tokens),
-                    num_samples=1,
-                    sampling_params=types.SamplingParams(max_tokens=1),
-                    include_prompt_logprobs=True,
-                    topk_prompt_logprobs=likeliest,
-                ),
-                endpoint=self._model,
-            )
-        except ProviderError:
-            self._client = None
-            raise
-
-    def _plain(self, window: Window, answer: SampleResponse) -> list[float]:
-        # The first token follows nothing: servers return None for it, or omit it.
-        sent = len(self._chat.begin) + len(window.prefix) + len(window.suffix)
-        logprobs = list(answer.prompt_logprobs or ())
-        values = logprobs[-len(window.suffix) :]
-        complete = len(logprobs) in {sent, sent - 1} and len(logprobs) >= len(window.suffix)
-        if not complete or None in values:
-            raise Failing(PROVIDER, self._model, _CALL).final(
-                "The server doesn't return every token's log-probability",
-                'probe = "probability" needs them all',
-            )
-        return [float(value) for value in values if value is not None]
 
 
 class TinkerEndpoint(RequestEndpoint):
@@ -167,7 +64,6 @@ class TinkerEndpoint(RequestEndpoint):
         self._journal = journal
         self._lock = threading.Lock()
         self._sampler: _Sampler | None = None
-        self._probabilities = TokenProbabilities(model, calls, chat=chat, client=self._client)
         self._pending: dict[str, tuple[Future[SampleResponse], Draw]] = {}
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
@@ -179,7 +75,6 @@ class TinkerEndpoint(RequestEndpoint):
             fixed_weights=True,
             continuing=self.continuing,
             recovery=Recovery(self.answer, self.recover),
-            probabilities=self._probabilities.abilities,
         )
 
     def continuing(self) -> TinkerEndpoint | None:

@@ -13,21 +13,14 @@ import functools
 import secrets
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.abilities import Abilities, Probabilities
-from pytest_memleak.interfaces.protocols import (
-    Completion,
-    RequestEndpoint,
-    SampleRequest,
-    Served,
-    Window,
-    WindowLogs,
-)
-from pytest_memleak.providers.transformers.local_format import Format, Wording, beginning
+from pytest_memleak.interfaces.abilities import Abilities
+from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, SampleRequest, Served
+from pytest_memleak.providers.transformers.local_format import Format, Wording
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
@@ -108,18 +101,7 @@ class LocalEndpoint(RequestEndpoint):
     @property
     def abilities(self) -> Abilities:
         """The digest of its weights is in its id."""
-        return Abilities(
-            fixed_weights=True,
-            continuing=self.continuing,
-            probabilities=Probabilities(
-                self.text_tokens,
-                self.log_probabilities,
-                self.top_k_log_probabilities,
-                lambda: self.served,
-                tokenizes_here=True,
-                windows_per_call=max(1, self.at_once // 2),  # side by side
-            ),
-        )
+        return Abilities(fixed_weights=True, continuing=self.continuing)
 
     def answer(self, request: SampleRequest) -> list[Completion]:
         """Always `n` completions; number i has the seed + i, or a random seed for None.
@@ -174,10 +156,8 @@ class LocalEndpoint(RequestEndpoint):
 
     @functools.cached_property
     def served(self) -> Served:
-        """As `Probabilities` says: the weights themselves."""
+        """The model that served: the weights themselves, by their digest."""
         return Served(fingerprint=fingerprint_of_weights(digest_of_weights(self.wanted())))
-
-    # --- continuing a text, and how probable one is
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
@@ -189,53 +169,6 @@ class LocalEndpoint(RequestEndpoint):
         if self._tokenizer.chat_template:
             return None
         return replace(self, id=f"{self.id}#text", as_text=True)
-
-    def text_tokens(self, text: str) -> list[int]:
-        """The tokenizer's tokens of a text, without special ones."""
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return tokens
-
-    def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
-        """As `Probabilities` says."""
-        logs = self.top_k_log_probabilities(windows, 0, 1.0)
-        return [[*window_logs.plain] for window_logs in logs]
-
-    def top_k_log_probabilities(
-        self, windows: Sequence[Window], top_k: int, temperature: float
-    ) -> list[WindowLogs]:
-        """As `Probabilities` says; it sees the whole distribution.
-
-        The prefix stands at the beginning of a text, after its token if the tokenizer has one, and
-        in no chat. Under top-k, any token but the likeliest has -inf. All windows have prefixes and
-        suffixes of the same lengths.
-        """
-        import torch
-
-        with (
-            at_work(threads=self.threads),
-            BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
-            failures_as(self.id, "log_probabilities"),
-            torch.inference_mode(),
-        ):
-            first, suffix = beginning(loaded.tokenizer), len(windows[0].suffix)
-            rows = torch.tensor(
-                [[*first, *window.prefix, *window.suffix] for window in windows],
-                device=loaded.model.device,
-            )
-            mask = torch.ones_like(rows)
-            outcome = loaded.model(input_ids=rows, attention_mask=mask, use_cache=False)
-            # The logits at one token are of the next.
-            logits = outcome.logits[:, -suffix - 1 : -1].to(_precise(rows))
-            own = logits.gather(-1, rows[:, -suffix:].unsqueeze(-1)).squeeze(-1)
-            plain = own - logits.logsumexp(dim=-1)
-            kept, inside = logits, own
-            if 0 < top_k < logits.shape[-1]:
-                kept = logits.topk(top_k, dim=-1).values
-                inside = own.masked_fill(own < kept[..., -1], -torch.inf)
-            top = inside / temperature - (kept / temperature).logsumexp(dim=-1)
-            return [WindowLogs(*both) for both in zip(plain.tolist(), top.tolist(), strict=True)]
-
-    # --- sampling
 
     def _sample_rows(
         self, loaded: Loaded, prompt: list[int], *, seeds: range, temperature: float, most: int

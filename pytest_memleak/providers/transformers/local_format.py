@@ -63,7 +63,8 @@ class Format:
 
     def opening(self, text: str) -> list[int]:
         """The tokens of a text that the model goes on with, in no chat."""
-        return [*beginning(self._tokenizer), *self._tokens(text)]
+        begin = self._tokenizer.bos_token_id
+        return [*([] if begin is None else [begin]), *self._tokens(text)]
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """The tokens of both; the answer ends with a token that ends answers."""
@@ -102,8 +103,3 @@ class Format:
     def _tokens(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return tokens
-
-
-def beginning(tokenizer: Any) -> list[int]:
-    """The begin-of-text token, where the tokenizer has one."""
-    return [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]

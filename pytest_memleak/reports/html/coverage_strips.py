@@ -1,4 +1,4 @@
-"""Drawings of a book: strips of coverage, arcs between its parts, windows, colored text.
+"""Drawings of a book: strips of coverage, arcs between its parts, colored text.
 
 No charting library draws these. Their SVG paths hold numbers only, never text; each drawing is 1000
 units wide and stretches with the page.
@@ -7,22 +7,20 @@ units wide and stretches with the page.
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.scoring.extraction import seen_in_tries
 from pytest_memleak.scoring.words import has_unspaced, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,7 +33,6 @@ _ARC_HEIGHT = 150
 _CHUNK = re.compile(r"\S+|\s+")
 _PARAGRAPH_OR_END = re.compile(r"\n\s*\n|(?:[^\n]|\n(?!\s*\n))+")
 _PARAGRAPH = re.compile(r"\n\s*\n")
-_COLUMNS, _ROUNDS = 600, 100  # of the map of windows
 
 # Upper ends of the shares of rounds, a color each.
 HEAT_STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -158,20 +155,6 @@ def draw_arcs(
             weight = 1 + sum(link.end - link.start > times * over for times in (2, 4))
             drawn.append(Arc(path, weight))
     return tuple(drawn)
-
-
-def draw_windows(windows: Mapping[str, Any]) -> Strip:
-    """Draw the windows of a pair's evidence, colored by the probability to appear in n tries."""
-    shares = [_share(probability, windows["n"]) for probability in windows["ln_p_z"]]
-    # Whole percent, rounded up so that a possible window stays visible.
-    times = np.array([math.ceil(_ROUNDS * share) for share in shares], dtype=np.intc)
-    return draw_strip(times, _ROUNDS, columns=_COLUMNS)
-
-
-def _share(probability: float | str | None, n: int) -> float:
-    """Return the probability to appear in n tries, 0 below one in a thousand."""
-    share = seen_in_tries(probability, n) if isinstance(probability, int | float) else 0.0
-    return share if share >= 1 / 1000 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

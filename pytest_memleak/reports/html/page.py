@@ -68,7 +68,6 @@ _LEADS = {
     "summaries alone.",
     "continuation": "How much of each book the models reproduce word for word, prompted with the "
     "beginning of each excerpt.",
-    "probability": "How probable each book's words are to the models.",
     "several": "How much of each book the models have memorized.",
 }
 

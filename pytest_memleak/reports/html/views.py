@@ -14,7 +14,6 @@ from pytest_memleak.reports.html.charts import coverage_chart, length_chart, len
 from pytest_memleak.reports.html.coverage_strips import (
     draw_arcs,
     draw_strip,
-    draw_windows,
     heat_runs,
     x_position,
 )
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
-# Keys of [suite.probability], which only that probe reads.
-_WINDOWS = "probe.windows."
 _RECIPE = ("base_model", "baseline_model", "weights_version", "job")
 
 
@@ -154,10 +151,6 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
         recipe=tuple(model_recipe(result, titles)),
         settings=tuple(setting_texts(result)),
     )
-    if windows := result.windows:
-        starts, tokens = windows["chapters"][1:], windows["tokens"]
-        ticks = tuple(x_position(start, tokens) for start in starts)
-        return dataclasses.replace(view, map=draw_windows(windows), ticks=ticks)
     if result.plot is None or result.coverage is None:
         return view
     return _drawn(view, result.plot, result.coverage)
@@ -305,14 +298,9 @@ def _text(
 def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
     """List a pair's settings, without those that its probe ignores."""
     for key, value in flatten(result.settings):
-        if key.startswith(_WINDOWS) and result.probe != "probability":
-            continue
         if key == "probe.prefix_words" and result.probe != "continuation":
             continue
-        yield (
-            key.replace(_WINDOWS, "probability.").replace("probe.kind", "probe"),
-            value_text(value),
-        )
+        yield key.replace("probe.kind", "probe"), value_text(value)
 
 
 def model_recipe(result: PairResult, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """Servers that refuse parameters, think, reroute, have no chat, or say little of themselves."""
 
 import json
-import math
 from functools import partial, reduce
 
 import clients
@@ -12,7 +11,7 @@ from reciter import Reciter
 
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import Obeyed
-from pytest_memleak.interfaces.protocols import SampleRequest, Window
+from pytest_memleak.interfaces.protocols import SampleRequest
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -122,7 +121,7 @@ def test_completions_are_chosen_by_themselves_where_there_is_no_chat(serve, temp
     assert len(sample(endpoint, temperature=temperature)) == 2
     sample(endpoint)
     assert server.plan.calls("chat") == 1
-    assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
+    assert bodies(server, "completions")[-1]["prompt"] == "the lamp went over the quay"
     assert endpoint.abilities.obeyed()["api"].rejected == ("chat",)
     with pytest.raises(Refused, match=r"chat\.completions\.create .*404"):
         sample(endpoint_of(serve(models=("other",))))  # nowhere
@@ -137,7 +136,7 @@ def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
     assert text.id != requested.id
     (greedy,) = sample(text, 1, temperature=0.0)
     assert greedy.text.strip().startswith("and nobody saw it go")
-    assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
+    assert bodies(server, "completions")[-1]["prompt"] == "the lamp went over the quay"
 
 
 def test_an_address_without_http_is_an_error():
@@ -152,28 +151,6 @@ def test_a_chat_does_not_continue(serve):
         assert endpoint.continuing() is None
     raw = provider_of(base_url="https://api.openai.com/v1", api="completions").open(None)
     assert raw.continuing().id == raw.id
-
-
-def test_tokens_by_number_need_no_text(serve):
-    numbered, echoed = serve(token_ids=True), serve()
-    text = " ".join(BOOK.split()[:40])
-    by_number, by_text = (
-        endpoint_of(server).abilities.probabilities for server in (numbered, echoed)
-    )
-    ids, words = by_number.text_tokens(text), by_text.text_tokens(text)
-    assert all(isinstance(number, int) for number in ids)
-    assert len(ids) == len(words)
-    result, expected = (
-        probabilities.log_probabilities([Window(tuple(tokens[:20]), tuple(tokens[20:]))])[0]
-        for probabilities, tokens in ((by_number, ids), (by_text, words))
-    )
-    assert result == pytest.approx(expected)
-    assert math.fsum(result) < 0
-    assert bodies(numbered, "echo")[-1]["prompt"] == [0, *ids]
-    # A server without numbers is asked once whether it has them.
-    requested = echoed.plan.calls("echo")
-    by_text.text_tokens("the lamp went over")
-    assert echoed.plan.calls("echo") == requested + 1
 
 
 def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):

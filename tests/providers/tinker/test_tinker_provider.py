@@ -15,7 +15,6 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     TrainingExample,
     TrainingSet,
-    Window,
 )
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.tinker.tinker_client import Gone, SdkLog
@@ -451,19 +450,6 @@ def test_a_server_that_comes_up_late_is_used_once_it_is_there(serve, provider_of
     time.sleep(0.8)
     assert len(ask(endpoint)) == 3
     assert server.plan.calls("config") == 1
-
-
-@pytest.mark.parametrize("faults", [(), (Fault(FaultKind.ONE_FEWER, "sample"),)])
-def test_log_probabilities_with_and_without_the_first_token(serve, provider_of, faults):
-    odd, plain = (
-        provider_of(server).open(None).abilities.probabilities
-        for server in (serve(*faults), serve())
-    )
-    tokens = tuple(odd.text_tokens(BOOK))[:24]
-    windows = [Window(tokens[:16], tokens[16:])]
-    (logs,) = odd.log_probabilities(windows)
-    assert len(logs) == 8
-    assert [logs] == plain.log_probabilities(windows)
 
 
 @pytest.fixture
