@@ -68,11 +68,11 @@ SAMPLED: Mapping[str, str] = {
     "prompt overlap": "write summaries that don't use the book's wording",
     Kind.WITHHELD: "test an endpoint without output filters",
     Kind.EMPTY: f"check what the server sends instead of text{_TEXT_ONLY}",
-    Kind.REFUSAL: "if this model is meant to refuse, set accept_refusals = true",
+    Kind.REFUSAL: f"if this model is meant to refuse, set accept_refusals = true{_TEXT_ONLY}",
     Kind.ECHO: f"these generations repeat the instruction: reword it{_TEXT_ONLY}",
     Kind.CUT: "raise max_tokens: a reasoning model uses tokens before it answers",
-    Kind.CANNED: "different prompts return the same text: check for a cache or proxy",
-    Kind.UNREADABLE: f"check how the server changes the text{_TEXT_ONLY}",
+    Kind.CANNED: f"different prompts return the same text: check for a cache or proxy{_TEXT_ONLY}",
+    Kind.UNREADABLE: f"check how the server changes the text; use more of a short book{_TEXT_ONLY}",
 }
 
 RECORDED: Mapping[str, str] = {

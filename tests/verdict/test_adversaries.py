@@ -48,7 +48,7 @@ RULES = {
 BROKEN = {name: rule for rule, names in RULES.items() for name in names}
 CHANGES = REARRANGED | FROM_EXCERPTS
 # What a model may answer that was never tuned to follow instructions.
-BASE_MODELS = {"short", "echo", "empty", "unreadable"}
+BASE_MODELS = {"short", "canned", "echo", "empty", "refusal", "unreadable"}
 
 
 def test_every_set_has_the_rule_that_it_breaks():
