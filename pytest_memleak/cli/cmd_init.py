@@ -115,7 +115,7 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _init(parsed: argparse.Namespace) -> int:
     suite: Path = parsed.output
-    _validate_new(suite)
+    _validate_new(suite, "name a different suite with -o")
     books = tuple(map(_book, parsed.book)) or (
         _option_or_answer(None, "Book (.epub, .txt, ...)", "--book", _book),
     )
@@ -133,7 +133,7 @@ def _init(parsed: argparse.Namespace) -> int:
         parsed.ci, prompt, "--ci", lambda name: ci_job(name, suite, draft), "none"
     )
     if job:
-        _validate_new(job[0])
+        _validate_new(job[0], "omit the job with --ci none")
     _write(suite, draft.text(suite), "the suite; check its limits")
     if not _has_chats(suite, draft):
         write_whole(suite, replace(draft, text_only=True).text(suite))
@@ -199,12 +199,12 @@ def _book(name: str | Path) -> Path:
     return book
 
 
-def _validate_new(path: Path) -> None:
+def _validate_new(path: Path, hint: str) -> None:
     if path.exists():
         raise SettingsError(
             "this file already exists; memleak init never overwrites a file",
             location=str(path),
-            hint="name a different suite with -o, or omit the job with --ci none",
+            hint=hint,
         )
 
 

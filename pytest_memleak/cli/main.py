@@ -84,8 +84,14 @@ def _default_hint(error: MemleakError, command: str) -> str:
     if os.strerror(errno.ENOENT) in error.message and error.location:
         missing = Path(error.location)
         with contextlib.suppress(OSError):
-            names = {path.stem: path for path in missing.parent.iterdir() if path.is_file()}
-            if nearest := difflib.get_close_matches(missing.stem, names, n=1):
+            files = (path for path in missing.parent.iterdir() if path.is_file())
+            names = {
+                path.stem: path
+                for path in files
+                if path.suffix == missing.suffix or path.stem == missing.stem
+            }
+            longer = [name for name in sorted(names) if missing.stem in name]
+            if nearest := difflib.get_close_matches(missing.stem, names, n=1) or longer[:1]:
                 return f"did you mean {names[nearest[0]]}?"
             return f"{missing.parent.resolve()} has no file of a similar name"
         return f"No such folder: {missing.parent}"

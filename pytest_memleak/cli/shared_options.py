@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,13 +32,12 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Reject unknown arguments here, where the command's own options can be suggested."""
-        typed = [*(sys.argv[1:] if args is None else args), ""][0].partition("=")[0]
-        if (
-            self._subparsers
-            and typed.startswith("--")
-            and not any(name.startswith(typed) for name in self._option_string_actions)
-        ):
-            self.error(f"unrecognized arguments: {typed}")
+        typed = [*(sys.argv[1:] if args is None else args)]
+        for argument in takewhile("--".__ne__, typed[:1] if self._subparsers else typed):
+            option = argument.partition("=")[0]
+            options = self._option_string_actions
+            if option.startswith("--") and not any(name.startswith(option) for name in options):
+                self.error(f"unrecognized arguments: {option}")
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")

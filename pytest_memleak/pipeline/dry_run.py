@@ -232,7 +232,7 @@ def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]
         if least > limit:
             yield (
                 f"bmc limit {limit:g} can't pass for {book}, which is too short: with no recall, "
-                f"the upper bound of bmc is {least:.2g}; raise the limit for this book"
+                f"the upper bound of bmc is {least:.2g}; test more of the book, or raise the limit"
             )
 
 

@@ -191,11 +191,10 @@ class _Comparison:
         for pair in self._bundle.pairs:
             path = self._path_of(pair)
             if not path.exists():
-                hint = (
-                    "run memleak verify in the folder where pytest ran, or add "
-                    f"--suite {pair.suite.name}"
-                )
-                missing[f"the suite: no file {path}; {hint}"] = None
+                missing[
+                    f"the suite: no file {path}; run memleak verify in the folder where pytest "
+                    "ran, or give the suite's path with --suite"
+                ] = None
                 continue
             try:
                 books = {book.id: book.source for book in self._suite_of(pair).books}

@@ -90,10 +90,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModule | None:
     """Collect a suite file as a test module."""
-    patterns = parent.config.getini("memleak_suites")
+    named = parent.session.isinitpath(file_path)
+    patterns = parent.config.getini("memleak_suites") + ["*.toml"] * named
     if not any(fnmatch.fnmatch(file_path.name, pattern) for pattern in patterns):
-        if parent.session.isinitpath(file_path):
-            _reject_other_files(file_path, patterns)
+        if named and file_path.suffix == ".epub":
+            raise parent.CollectError(
+                f"{file_path.name} is a book; pytest runs suites\n"
+                f"  to test this book, run: memleak try {file_path.name} --model openai/NAME"
+            )
         return None
     from pytest_memleak.plugin.suite_items import SuiteModule
 
@@ -120,26 +124,6 @@ def test_memorization(
 
     with recording_failure(request.node):
         check_limits(request.node)
-
-
-def _reject_other_files(path: Path, patterns: list[str]) -> None:
-    """Raise CollectError for a suite by another name, or a book instead of a suite."""
-    from pytest_memleak.errors import SuiteError
-
-    error = None
-    if path.suffix == ".toml":
-        error = SuiteError(
-            f"{path.name} doesn't match memleak_suites ({' '.join(patterns)}).",
-            hint=f"rename it: mv {path.name} {path.stem}.memleak.toml; or add "
-            f"-o memleak_suites={path.name}",
-        )
-    elif path.suffix == ".epub":
-        error = SuiteError(
-            f"{path.name} is a book; pytest runs suites",
-            hint=f"to test this book, run: memleak try {path.name} --model openai/NAME",
-        )
-    if error is not None:
-        raise pytest.Collector.CollectError(str(error))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

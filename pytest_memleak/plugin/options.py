@@ -180,23 +180,28 @@ _HELP = {
 }
 
 
+_PREFIX = "--memleak-"
+
+
 def reject_misspelt_options(parser: pytest.Parser, arguments: list[str]) -> None:
-    """Raise UsageError for an unknown option that resembles one of ours."""
+    """Raise UsageError for an unknown option that begins as ours do."""
     if not any(argument.startswith("--memleak") for argument in arguments):
         return
     names = [name for option in parser.getgroup("memleak").options for name in option.names()]
     for argument in parser.parse_known_and_unknown_args(arguments)[1]:
         name = argument.partition("=")[0]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
-        if near and name.startswith("--memleak"):
-            raise pytest.UsageError(f"unknown option {name}; did you mean {near[0]}?")
+        if name.startswith("--memleak"):
+            own = [option.removeprefix(_PREFIX) for option in names]
+            near = difflib.get_close_matches(name.removeprefix(_PREFIX), own, n=1)
+            hint = f"did you mean {_PREFIX}{near[0]}?" if near else "pytest --help lists all"
+            raise pytest.UsageError(f"unknown option {name}; {hint}")
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options, all of which begin with --memleak-."""
     group = parser.getgroup("memleak", "memorization of books by language models")
     for name, text in _HELP.items():
-        option = f"--memleak-{name}"
+        option = f"{_PREFIX}{name}"
         settings: dict[str, Any] = {"action": "store_true"}
         if name in _VALUES:
             metavar, default, parse = _VALUES[name]

@@ -136,7 +136,7 @@ class Display:
         return columns or self._config.get_terminal_writer().fullwidth, rows or 24
 
     def _line(self, event: ProgressEvent) -> str:
-        """Return phase, subject, count, time, tokens, cost, and note, as far as known."""
+        """Return note or phase, subject, count, time, tokens, and cost, as far as known."""
         seconds = time.monotonic() - self._began
         done = event.done - self._first
         took = _clock(seconds)
@@ -144,12 +144,11 @@ class Display:
             took += f", {_clock(seconds / done * (event.of - event.done))} left"
         return "  ".join(
             [
-                f"{event.phase} {inert(event.about)}",
+                f"{inert(event.note) or event.phase} {inert(event.about)}",
                 *([f"{event.done:,}/{event.of:,}"] if event.of else []),
                 took,
                 *([f"{event.tokens:,} tokens"] if event.tokens else []),
                 *([] if event.cost is None else [f"US${event.cost:.2f}"]),
-                *([inert(event.note)] if event.note else []),
             ]
         )
 

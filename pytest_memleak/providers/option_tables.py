@@ -94,7 +94,7 @@ def problem_words(problem: Mapping[str, Any]) -> str:
 
 def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
     """Return the hint for an unknown key."""
-    near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1)
+    near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1, cutoff=0.7)
     if near and len(place) == 1:
         return f"write {near[0]} in place of {masked(str(place[-1]))}"
     return f"{name} accepts: {', '.join(kind.model_fields)}"

@@ -108,9 +108,12 @@ class ProviderNeeds:
             )
 
     def variables_of(self, options: Mapping[str, Any]) -> list[str]:
-        """Return the variables for a model with these options; your own server needs none."""
+        """Return the variables for a model with these options; your own server needs none.
+
+        A variable that the suite names is needed there, too.
+        """
         if self.address_of(options.get("base_url")):
-            return []
+            return [str(options["api_key_env"])] if "api_key_env" in options else []
         keys = (str(options.get("api_key_env", key)) for key in self.keys)
         return [*keys, *(name for option, name in self.settings.items() if option not in options)]
 

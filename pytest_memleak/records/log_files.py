@@ -75,7 +75,9 @@ def read_blocks(path: Path) -> Iterator[RowBlock]:
             hint=f"install it with: {install_command(_EXTRAS[package])}",
         ) from None
     if not rows:
-        raise RecordsError("the file has no rows", location=str(path))
+        raise RecordsError(
+            "the file has no rows", location=str(path), hint="check that this is the right file"
+        )
 
 
 def load_rows(path: Path) -> list[object]:

@@ -36,8 +36,8 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
     lines: list[Text] = []
     if planned.steps:
         unpriced = [step.what for step in planned.steps if step.cost is None]
-        if len(unpriced) < len(planned.steps):
-            total = sum(step.cost or 0 for step in planned.steps)
+        total = sum(step.cost or 0 for step in planned.steps)
+        if total or not unpriced:
             more = ", plus pairs without a price" if unpriced else ""
             console.print(f"Total: at most US${total:,.2f}{more}")
         if unpriced:

@@ -37,6 +37,7 @@ from pytest_memleak.reports.report_text import (
 )
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
+from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,6 +171,7 @@ def _causes(result: PairResult, outcome: Outcome) -> Iterator[str]:
         yield ", ".join(f"{name} {relation}" for name, relation in over.items())
     elif result.reasons:
         yield "; ".join(result.reasons)
+    yield from (str(issue) for issue in result.completeness.issues if issue.rule in REUSE_RULES)
     yield from work_lines(result)
 
 

@@ -117,13 +117,13 @@ def _checked(expanded: Expanded) -> SuiteFile:
         suite_file = SuiteFile.model_validate(expanded.tables)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-        # A key that is misspelt is missing, too: the misspelling says more.
+        # A key or table that is misspelt is missing, too: the misspelling says more.
         first = next(
             (
                 problem
                 for problem in problems
                 if problem["type"] == "extra_forbidden"
-                and problems[0]["type"] == "missing"
+                and problems[0]["type"] in ("missing", "list_type")
                 and problem["loc"][:-1] == problems[0]["loc"][:-1]
             ),
             problems[0],
@@ -157,7 +157,7 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
         raise suite_error(
             path,
             f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}",
-            "save the file as UTF-8",
+            "a suite is a text file, as memleak init writes it; save it as UTF-8",
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise suite_error(

@@ -231,7 +231,8 @@ def _median(case: RuleContext) -> Iterator[RuleOutcome]:
         chief = max(KINDS, key=case.counts.__getitem__)
         yield case.issue(
             "median length ratio",
-            f"median length ratio is {_percent(ratio)}; at least 50% is required",
+            f"the median answer has {_percent(ratio)} of the words expected of it; at least 50% is "
+            "required",
             chief if chief in _WORDLESS else None,
         )
 

@@ -98,6 +98,9 @@ def greedy_sampling_issues(rejected: Sequence[str], *, agreed: bool | None) -> I
         )
 
 
+REUSE_RULES = ("age", "canaries")
+
+
 def age_issues(age_days: float, *, max_age_days: float, canaries: bool | None) -> Iterator[Issue]:
     """Check that reused answers come from the weights that a name alone stands for now.
 

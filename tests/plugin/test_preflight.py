@@ -42,6 +42,7 @@ WRONG = {
         "Invalid ledger URL: expected a path that ends in .db, sqlite:///PATH*"
     ),
     "--memleak-dryrun": "unknown option --memleak-dryrun; did you mean --memleak-dry-run?",
+    "--memleak-reprot=it.html": "unknown option --memleak-reprot; pytest --help lists all",
     "--memleak-release=2.1": "--memleak-release needs --memleak-evidence*",
     **{
         f"{EVIDENCE}=e.json --memleak-release={shlex.quote(name)}": A_NAME

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair_results import NOTHING, SETTINGS, estimated, limited
 
-from pytest_memleak.records import BookPart, Completeness, Kind, Verdict
+from pytest_memleak.records import BookPart, Completeness, Issue, Kind, Verdict
 from pytest_memleak.records.measurement import DetectionSummary, Passage, PassageRate, PlannedRounds
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
@@ -372,6 +372,16 @@ def test_a_near_verbatim_passage_that_alone_is_too_long_shows_both_sides_in_six_
         "    answer: “he saw no”",
         "  1 more passage: see -v",
     ]
+
+
+def test_a_failing_pair_names_changed_weights():
+    issues = (
+        Issue("canaries", "the model answers otherwise", "set weights_version"),
+        Issue("short", "1 of 6", "read it"),
+    )
+    shown = lines(result_with(**LEAKS, completeness=evidence(issues=issues)))
+    assert "  the model answers otherwise; set weights_version" in shown
+    assert not any("1 of 6" in line for line in shown)
 
 
 def test_an_inconclusive_pair_takes_its_causes():
