@@ -19,12 +19,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial, sample_neutral
-from pytest_memleak.cli.shared_options import (
-    add_arguments,
-    add_command,
-    add_output,
-    default_ledger,
-)
+from pytest_memleak.cli.shared_options import add_arguments, add_command, default_ledger
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
@@ -57,8 +52,11 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_arguments(trial, {"book BOOK": "the book (.epub, .txt, ...)"})
     add_model_options(trial, required=True, price="; without it, only tokens are shown")
-    add_arguments(trial, {"-y/--yes": "run without confirmation"})
-    add_output(trial, "SUITE", "the suite file (default: MODEL-BOOK.memleak.toml)", type=suite_path)
+    arguments = {
+        "-y/--yes": "run without confirmation",
+        "-o/--output SUITE": "the suite file (default: MODEL-BOOK.memleak.toml)",
+    }
+    add_arguments(trial, arguments, output={"type": suite_path})
     trial.set_defaults(run=_try)
 
 
@@ -115,11 +113,11 @@ def _try(parsed: argparse.Namespace) -> int:
 
 def _run(path: Path, draft: Draft, cost: float | None) -> int:
     options = [*draft.options, *([f"--memleak-budget={cost:.2f}"] if cost else [])]
-    status = run_gate(path, *options, folder=Path.cwd(), seconds=_MINUTES * 60)
+    status = run_gate(path, *options, folder=Path.cwd(), seconds=_stop_after(draft) * 60)
     more = "reuse these generations and write an HTML report"
     if status in {None, _INTERRUPTED}:
         if status is None:
-            print(f"\nStopped after {_MINUTES} minutes. Results so far:")
+            print(f"\nStopped after {_stop_after(draft)} minutes. Results so far:")
             status = run_gate(path, "--memleak-offline", folder=Path.cwd())
         left = _make_plan(path, draft, f"sqlite:///{default_ledger()}")
         missing = sum(plan.generations + plan.pending for plan in left)
@@ -149,6 +147,11 @@ def _detection_limit(samples: int) -> float:
 
 def _gate(path: Path, *options: str) -> str:
     return command_line("pytest", "-m", "copyright", path, *options)
+
+
+def _stop_after(draft: Draft) -> int:
+    """Return the minutes that the run may take, enough for the first calls of a slow server."""
+    return max(_MINUTES, math.ceil(draft.deadline / 60))
 
 
 def _is_confirmed() -> bool:
@@ -271,11 +274,9 @@ def _print_plan(trial: Trial, plan: Plan, draft: Draft, release: Plan, seconds: 
         f"rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would show "
         f"{_detection_limit(RELEASE_SAMPLES):.0%}, for {_cost_text(release)}."
     )
-    minutes = math.ceil(seconds / 60)
-    estimate = f"Estimated time: {amount(max(1, minutes), 'minute')}."
-    if minutes > _MINUTES:
-        estimate += f" This run stops after {_MINUTES}; rerun the suite to continue."
-    print_sentence(estimate)
+    minutes, most = max(1, math.ceil(seconds / 60)), _stop_after(draft)
+    later = f" This run stops after {most}; rerun the suite to continue." if minutes > most else ""
+    print_sentence(f"Estimated time: {amount(minutes, 'minute')}.{later}")
 
 
 def _cost_text(plan: Plan) -> str:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Completion, Endpoint
     from pytest_memleak.sampling.cost_plan import Plan
 
-# One sample has no interval, so it can't pass.
-_FEWEST_SAMPLES, _MOST_SAMPLES = 2, 10
+_SAMPLES = range(2, 11)  # one sample has no interval, so it can't pass
 BASE_MODEL = "This seems to be a base model, without chats: it gets plain text."
 _NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
 _NEUTRAL_TOKENS = 200
@@ -54,9 +53,8 @@ class Trial:
 
     def samples_in(self, seconds: float, plans: Sequence[Plan]) -> int:
         """Return how many generations per excerpt fit into this time; the plans are for one."""
-        counts = range(_FEWEST_SAMPLES, _MOST_SAMPLES + 1)
-        fitting = [n for n in counts if self.seconds_of(plans, n) <= seconds]
-        return max(fitting, default=_FEWEST_SAMPLES)
+        fitting = [n for n in _SAMPLES if self.seconds_of(plans, n) <= seconds]
+        return max(fitting, default=_SAMPLES[0])
 
     def seconds_of(self, plans: Sequence[Plan], samples: int = 1) -> float:
         """Estimate the time of all planned calls; the first plan has the canaries, too.
@@ -68,13 +66,13 @@ class Trial:
             for calls, seconds in self._phases(plans, samples)
         )
 
-    def deadline(self, plans: Sequence[Plan], samples: int) -> int | None:
-        """Return the seconds that a suite must grant a call, None if its default is enough."""
+    def deadline(self, plans: Sequence[Plan], samples: int) -> int:
+        """Return the seconds that a suite must grant a call, 0 if its default is enough."""
         from pytest_memleak.sampling.retry import Retry
 
         longest = max(seconds for _, seconds in self._phases(plans, samples))
         enough = math.ceil(2 * longest * (1 + (self.at_once - 1) * self.calls))
-        return enough if enough > Retry().deadline else None
+        return enough if enough > Retry().deadline else 0
 
     def _phases(self, plans: Sequence[Plan], samples: int) -> Iterator[tuple[int, float]]:
         """Yield the number of calls of each phase, and the seconds of one that runs alone."""

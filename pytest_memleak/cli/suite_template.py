@@ -58,7 +58,7 @@ class Draft:
     detection_limit: the detection limit that the pair must reach
     price:     US$ per million input and output tokens
     text_only: whether the server offers no chat for the model
-    deadline:  seconds per call of a slow server
+    deadline:  seconds per call of a slow server, 0 for the default
     """
 
     books: tuple[Path, ...]
@@ -70,7 +70,7 @@ class Draft:
     price: tuple[float, float] | None = None
     words: str = "paper"
     text_only: bool = False
-    deadline: int | None = None
+    deadline: int = 0
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -97,6 +97,13 @@ def test_a_rate_limit_is_waited_for_and_shown(here, serve, capsys):
     assert "waiting for the server's rate limit (429), " in capsys.readouterr().out
 
 
+def test_a_slow_server_has_time_for_its_first_calls(here, serve, capsys, monkeypatch):
+    monkeypatch.setattr(Trial, "seconds_of", lambda *_: 3600.0)
+    monkeypatch.setattr(Trial, "deadline", lambda *_: 1800)
+    assert main([*serve()]) == 2
+    assert "Estimated time: 60 minutes. This run stops after 30;" in capsys.readouterr().out
+
+
 def plan_of(calls, generations, tokens):
     return Plan("m/b", calls, generations, 0, 0, tokens, None)
 
@@ -109,9 +116,9 @@ OWN, GREEDY = plan_of(11, 11, 6 * 300 + 1000), plan_of(6, 6, 6 * 300)
     ("shares", "seconds", "deadline"),
     [
         # All overlaps: two calls after each other.
-        ((0.0, 0.0), 2 * 200 + 2 * 300 + 2 * 300, None),
+        ((0.0, 0.0), 2 * 200 + 2 * 300 + 2 * 300, 0),
         ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300, 2 * 3 * 300),  # nothing does
-        ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, None),
+        ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, 0),
     ],
 )
 def test_the_estimate_counts_every_call_and_how_calls_overlap(shares, seconds, deadline):
@@ -123,7 +130,7 @@ def test_the_estimate_counts_every_call_and_how_calls_overlap(shares, seconds, d
     # The suite's own default is 600 seconds.
     assert trial.deadline([OWN, GREEDY], samples=1) == deadline
     suite = Draft((), "openai", "base", 1, 1.0, deadline=deadline).text(Path(SUITE))
-    assert tomllib.loads(suite).get("sampling", {}).get("deadline") == deadline
+    assert tomllib.loads(suite).get("sampling", {}).get("deadline", 0) == deadline
 
 
 @pytest.mark.full
