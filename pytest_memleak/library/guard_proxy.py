@@ -71,10 +71,11 @@ class GuardProxy:
         return web.json_response(dict(self.counts))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.counts["requests"] += request.path != _MODELS
+        lists_models = request.path == _MODELS
+        self.counts["requests"] += not lists_models
         data = await request.read()
         try:
-            asked = _object(json.loads(data)) if request.method == "POST" else {}
+            asked = {} if lists_models else _object(json.loads(data))
         except (ValueError, RecursionError):
             return _error(400, "the request isn't a JSON object")
         answer = GuardedAnswer(self._library, asked, self._limit)
@@ -86,9 +87,10 @@ class GuardProxy:
         }
         try:
             async with self._session.request(
-                request.method, url, data=data, headers=headers, allow_redirects=False
-            ) as upstream:
-                if request.path == _MODELS and not upstream.ok:
+                "GET" if lists_models else "POST",
+                url, data=data, headers=headers, allow_redirects=lists_models,
+            ) as upstream:  # fmt: skip
+                if lists_models and not upstream.ok:
                     message = f"the upstream answered {_MODELS} with status {upstream.status}"
                     return self._fail(message, upstream.status)
                 if upstream.content_type == "text/event-stream":

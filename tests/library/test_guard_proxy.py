@@ -150,6 +150,7 @@ def test_choices_completions_models_and_the_prompt(guard, client, caplog):
     assert (completion.choices[0].text, completion.choices[0].finish_reason) == (leak, "length")
     assert "two" in [model.id for model in client.models.list()]
     assert "secret" not in client.models.list().to_json()
+    assert httpx.head(f"{address}/v1/models").status_code == 200
     headers, asked = server.asked[-1]
     assert headers["Authorization"] == "Bearer k"
     assert asked == {"model": "text", "prompt": leak}
