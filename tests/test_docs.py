@@ -107,9 +107,7 @@ def test_fixtures_are_documented():
         for name, value in vars(fixtures).items()
         if getattr(value, "__module__", None) == fixtures.__name__
     }
-    fixture_names = {
-        name for name, completions in own.items() if "FixtureFunctionMarker" in repr(completions)
-    }
+    fixture_names = {name for name, value in own.items() if "FixtureFunctionMarker" in repr(value)}
     assert named("fixtures.md", "Fixtures") == fixture_names
 
 

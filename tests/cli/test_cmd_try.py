@@ -180,7 +180,6 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
 
 NOT_TRIED = {
     "gone.epub --model openai/x": "gone.epub: can't be read",
-    "story.json --model gpt": "as in --model openai/gpt-4o",
     "story.json --model opnai/x": f"known providers: {', '.join(sorted(PROVIDERS))}",
     "TRY": "set the environment variable OPENAI_API_KEY",
     "TRY --base-url http://127.0.0.1:9/v1": "check that http://127.0.0.1:9/v1 runs",

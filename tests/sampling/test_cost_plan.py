@@ -17,10 +17,8 @@ from pytest_memleak.sampling.cost_plan import plan
 
 def as_planned():
     def reply(request):
-        prompts = [len(request.instruction), *[0] * (request.n - 1)]
-        return [
-            Completion("x", FinishReason.LENGTH, count, request.max_tokens) for count in prompts
-        ]
+        counts = [len(request.instruction), *[0] * (request.n - 1)]
+        return [Completion("x", FinishReason.LENGTH, count, request.max_tokens) for count in counts]
 
     return Scripted(reply)
 

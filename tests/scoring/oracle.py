@@ -384,18 +384,21 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
     """
     exact, near = [], []
     held = {}  # per generation and book, where matches stand in the text
-    for instruction_words, (excerpt_id, instruction) in enumerate(excerpts):
+    for asked_at, (excerpt_id, instruction) in enumerate(excerpts):
         for number, text in enumerate(generations.get(excerpt_id, [])):
             text_words = words(text, mode)
-            trim_words, given_folded = words(instruction or "", mode), folded(instruction or "")
+            instruction_words, given_folded = (
+                words(instruction or "", mode),
+                folded(instruction or ""),
+            )
             excusing = [[], []]  # of each book: where it matches, its parts
             for place, book in enumerate(books):
                 parts = parts_of(book, lambda one: words(one, mode))
-                held[instruction_words, number, place] = [
+                held[asked_at, number, place] = [
                     (j, j + n) for _, j, n in matches_at(parts, text_words, k)
                 ]
                 if book.get("excused"):
-                    excusing[0].append((place, held[instruction_words, number, place]))
+                    excusing[0].append((place, held[asked_at, number, place]))
                     excusing[1].append((place, parts_of(book, folded)))
             for place, book in enumerate(books):
                 if not book.get("protected", True):
@@ -409,13 +412,11 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                     return "excused" if holders else "other"
 
                 parts = parts_of(book, lambda one: words(one, mode))
-                for s, j, n in pieces_at(parts, text_words, trim_words, k, trim):
+                for s, j, n in pieces_at(parts, text_words, instruction_words, k, trim):
                     holders = [
                         at for at, its in excusing[0] if any(a <= j and j + n <= b for a, b in its)
                     ]
-                    exact.append(
-                        ((n, instruction_words, number, j, place, s, s + n), kind_of(holders))
-                    )
+                    exact.append(((n, asked_at, number, j, place, s, s + n), kind_of(holders)))
                 exact = [
                     piece for piece in exact if piece[0][0] >= books[piece[0][4]].get("least", 0)
                 ]
@@ -426,9 +427,7 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                     trim,
                     excusing[1],
                 ):
-                    near.append(
-                        ((n, instruction_words, number, j, place, *where), kind_of(holders))
-                    )
+                    near.append(((n, asked_at, number, j, place, *where), kind_of(holders)))
     over = []
     of_text = {
         text: [piece for piece, _ in exact if piece[1:3] == text]

@@ -59,24 +59,24 @@ def novel_text(path):
 
 def honest(book, text, samples, *, reason=FinishReason.STOP):
     """Prose of another book for each excerpt, as long as it, no passage of it twice."""
-    generations, at = [], 0
+    answers, at = [], 0
     for ordinal in range(samples):
         for excerpt in book.excerpts:
             length = len(excerpt.text.split())
             if at + length > len(text):
                 raise ValueError(f"{len(text):,} words are too few for {samples} samples")
             answer = " ".join(text[at : at + length])
-            generations.append(Generation(excerpt.id, ordinal, answer, reason))
+            answers.append(Generation(excerpt.id, ordinal, answer, reason))
             at += length
-    return generations
+    return answers
 
 
-def each(generations, change, *, every=1):
+def each(answers, change, *, every=1):
     """The generations with every n-th text changed by `change(text, draw)`."""
     draw = random.Random(1)
     return [
-        replaced(generation, change(generation.text, draw)) if at % every == 0 else generation
-        for at, generation in enumerate(generations)
+        replaced(answer, change(answer.text, draw)) if at % every == 0 else answer
+        for at, answer in enumerate(answers)
     ]
 
 
@@ -150,95 +150,85 @@ def own_word(number):
     return "".join(chr(ord("a") + int(digit)) for digit in str(number)) + "q"
 
 
-def first_rounds(generations, rounds, *, own_words=False):
+def first_rounds(answers, rounds, *, own_words=False):
     """The first so many texts of each excerpt in turn, perhaps each with a word of its own."""
-    first = {
-        (generation.excerpt_id, generation.ordinal): generation.text for generation in generations
-    }
+    first = {(answer.excerpt_id, answer.ordinal): answer.text for answer in answers}
     return [
         replaced(
-            generation,
-            first[generation.excerpt_id, generation.ordinal % rounds]
-            + f" {own_word(n)}" * own_words,
+            answer,
+            first[answer.excerpt_id, answer.ordinal % rounds] + f" {own_word(n)}" * own_words,
         )
-        for n, generation in enumerate(generations)
+        for n, answer in enumerate(answers)
     ]
 
 
-def echoed(book, generations):
+def echoed(book, answers):
     requested = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
-    return [
-        replaced(generation, " ".join([requested[generation.excerpt_id]] * 20))
-        for generation in generations
-    ]
+    return [replaced(answer, " ".join([requested[answer.excerpt_id]] * 20)) for answer in answers]
 
 
-def five_with_own_word(book, generations):
-    answers = []
-    for number, generation in enumerate(generations):
-        words = generations[generation.ordinal % 5].text.split()
+def five_with_own_word(book, answers):
+    changed = []
+    for number, answer in enumerate(answers):
+        words = answers[answer.ordinal % 5].text.split()
         words.insert(len(words) // 2, own_word(number))
-        answers.append(replaced(generation, " ".join(words)))
-    return answers
+        changed.append(replaced(answer, " ".join(words)))
+    return changed
 
 
-def greedy_with_dropped_words(book, generations):
+def greedy_with_dropped_words(book, answers):
     draw = random.Random(2)
-    first = {generation.excerpt_id: generation.text.split() for generation in reversed(generations)}
+    first = {answer.excerpt_id: answer.text.split() for answer in reversed(answers)}
     return [
-        replaced(
-            generation, " ".join(w for w in first[generation.excerpt_id] if draw.random() >= 0.04)
-        )
-        for generation in generations
+        replaced(answer, " ".join(w for w in first[answer.excerpt_id] if draw.random() >= 0.04))
+        for answer in answers
     ]
 
 
-def thinking_cut(book, generations):
+def thinking_cut(book, answers):
     draw = random.Random(3)
     own = {excerpt.id: excerpt.text.split() for excerpt in book.excerpts}
     return [
         replaced(
-            generation,
-            " ".join(own[generation.excerpt_id][: draw.randrange(8, 21)]),
+            answer,
+            " ".join(own[answer.excerpt_id][: draw.randrange(8, 21)]),
             FinishReason.LENGTH,
         )
-        for generation in generations
+        for answer in answers
     ]
 
 
 def ended_by(word):
     end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": word}
-    return lambda book, generations: [
-        dataclasses.replace(generation, **end) for generation in generations
-    ]
+    return lambda book, answers: [dataclasses.replace(answer, **end) for answer in answers]
 
 
-def surplus(book, generations):
-    last = max(generation.ordinal for generation in generations)
-    return [*generations, Generation(generations[0].excerpt_id, last + 1, book.excerpts[0].text)]
+def surplus(book, answers):
+    last = max(answer.ordinal for answer in answers)
+    return [*answers, Generation(answers[0].excerpt_id, last + 1, book.excerpts[0].text)]
 
 
 REARRANGED = {
-    "one answer in five reversed": lambda book, generations: each(generations, backwards, every=5),
+    "one answer in five reversed": lambda book, answers: each(answers, backwards, every=5),
     "instruction echoed": echoed,
-    "two texts alternating": lambda book, generations: first_rounds(generations, 2),
-    "same five for every excerpt": lambda book, generations: [
-        replaced(generation, generations[generation.ordinal % 5].text) for generation in generations
+    "two texts alternating": lambda book, answers: first_rounds(answers, 2),
+    "same five for every excerpt": lambda book, answers: [
+        replaced(answer, answers[answer.ordinal % 5].text) for answer in answers
     ],
     "same five with a word of their own": five_with_own_word,
-    "three to an excerpt with a word of their own": lambda book, generations: first_rounds(
-        generations, 3, own_words=True
+    "three to an excerpt with a word of their own": lambda book, answers: first_rounds(
+        answers, 3, own_words=True
     ),
     "greedy, 4 % of words dropped": greedy_with_dropped_words,
     "thinking cut": thinking_cut,
     "guardrail_intervened": ended_by("guardrail_intervened"),
     "finish reason null": ended_by("null"),
-    "one withheld for recitation": lambda book, generations: [
-        replaced(generations[0], "", FinishReason.RECITATION), *generations[1:]
+    "one withheld for recitation": lambda book, answers: [
+        replaced(answers[0], "", FinishReason.RECITATION), *answers[1:]
     ],
     "surplus round": surplus,
-    "a generation missing": lambda book, generations: generations[:-1],
-    "a round twice": lambda book, generations: [*generations[:-1], generations[0]],
+    "a generation missing": lambda book, answers: answers[:-1],
+    "a round twice": lambda book, answers: [*answers[:-1], answers[0]],
 }  # fmt: skip
 
 
@@ -289,19 +279,19 @@ def in_groups_of_five(text):
 def with_excerpt(change):
     """Each text, changed by what its excerpt says: `change(text, excerpt's text)`."""
 
-    def rewrite(book, generations):
+    def rewrite(book, answers):
         texts = {excerpt.id: excerpt.text for excerpt in book.excerpts}
-        return [replaced(draw, change(draw.text, texts[draw.excerpt_id])) for draw in generations]
+        return [replaced(draw, change(draw.text, texts[draw.excerpt_id])) for draw in answers]
 
     return rewrite
 
 
-def cut_by_length(book, generations):
+def cut_by_length(book, answers):
     """Under half of each text, cut by the token limit."""
     reason = FinishReason.LENGTH
     return [
         replaced(draw, " ".join(words[: len(words) * 2 // 5]), reason)
-        for draw in generations
+        for draw in answers
         if (words := draw.text.split())
     ]
 
@@ -344,14 +334,14 @@ FROM_EXCERPTS = {
 }
 
 
-def one_in_seven_short(generations):
+def one_in_seven_short(answers):
     """One answer in seven, never two running for an excerpt, ends after a tenth of its words."""
     return [
         replaced(
-            generation,
-            " ".join(generation.text.split()[: len(generation.text.split()) // 10]) + ".",
+            answer,
+            " ".join(answer.text.split()[: len(answer.text.split()) // 10]) + ".",
         )
-        if (int(generation.excerpt_id.removeprefix("p_id")) + 3 * generation.ordinal) % 7 == 0
-        else generation
-        for generation in generations
+        if (int(answer.excerpt_id.removeprefix("p_id")) + 3 * answer.ordinal) % 7 == 0
+        else answer
+        for answer in answers
     ]
