@@ -1,4 +1,4 @@
-"""`memleak ledger`: subcommands that list, verify, export, import, and clean up."""
+"""`memleak ledger`: subcommands that list, verify, export, and clean up."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import FOLDER, add_command, existing_ledger, ledger_url
-from pytest_memleak.errors import LedgerError, MemleakError, RecordsError, SuiteError
+from pytest_memleak.cli.shared_options import FOLDER, add_command, existing_ledger
+from pytest_memleak.errors import LedgerError, MemleakError, RecordsError
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.ledger.deployments import OpenDeployment
     from pytest_memleak.ledger.ledger import Ledger
-    from pytest_memleak.records import Pair, Suite
 
 _SUFFIXES = (".json", ".jsonl")
-_SHOWN_OF_SOURCE = 12  # characters
+_SHOWN_OF_RUN = 12  # characters
 _DIFFERS = 1
 _STILL_DEPLOYED = 1
 _LEDGER = (
@@ -37,9 +36,9 @@ def add_ledger(commands: Commands) -> None:
     """Add the subcommand `ledger`."""
     ledger = commands.add_parser(
         "ledger",
-        help="list, verify, export, and import generations; clean up deployments",
-        description="List, verify, export, and import generations, and delete deployments "
-        "that earlier runs left active.",
+        help="list, verify, and export generations; clean up deployments",
+        description="List, verify, and export generations, and delete deployments that earlier "
+        "runs left active.",
     )
     verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
@@ -93,19 +92,6 @@ def add_ledger(commands: Commands) -> None:
         },
         *("endpoint", "output"),
     )
-    add(
-        "import",
-        _import,
-        "import a file's generations as samples of an endpoint",
-        {
-            "file FILE": "generations (.json or .jsonl)",
-            "--endpoint ID": "the endpoint, as `list` shows it",
-            "--suite SUITE": "the suite file with the pair whose prompts produced the generations",
-            "--model ID": "the pair's model",
-            "--book ID": "the pair's book",
-        },
-        *("endpoint", "suite", "model", "book"),
-    )
 
 
 def _list(parsed: argparse.Namespace) -> int:
@@ -139,7 +125,7 @@ def _as_json(place: str, **listed: Sequence[Any]) -> str:
 
 _WORDS = {
     *("provider", "endpoint", "book", "fine-tune", "batch", "state", "began", "cause"),
-    *("by", "run or file", "first", "last"),
+    *("by", "run", "first", "last"),
 }
 _ENDPOINT_COLUMNS = (
     *("endpoint", "book", "temp.", "seed", "excerpts", "samples", "withheld"),
@@ -151,7 +137,7 @@ _JOB_COLUMNS = (
 )
 _BATCH_COLUMNS = ("provider", "batch", "endpoint", "state", "answered", "began", "cause")
 _HISTORY_COLUMNS = (
-    *("book", "temp.", "seed", "by", "run or file", "excerpts", "calls", "lost", "failed"),
+    *("book", "temp.", "seed", "by", "run", "excerpts", "calls", "lost", "failed"),
     *("samples", "surplus", "removed", "first", "last", "endpoint"),
 )
 
@@ -208,7 +194,7 @@ def _history_cells(row: Any) -> Sequence[object]:
     counts = (row.excerpts, row.calls, row.lost, row.failed)
     return (
         *(row.book, f"{row.temperature:g}", str(row.seed), row.kind),
-        (row.source or "-")[:_SHOWN_OF_SOURCE],
+        (row.run or "-")[:_SHOWN_OF_RUN],
         *(*counts, row.generations, row.surplus, row.removed),
         *(_utc(row.first), _utc(row.last), row.endpoint),
     )
@@ -274,8 +260,6 @@ def _verify(parsed: argparse.Namespace) -> int:
     for line in check.wrong:
         print_sentence(inert(line), indent=2)
     text = f"{amount(check.entries, 'entry', 'entries')}, {amount(check.calls, 'call')}"
-    if check.imports:
-        text += f" ({check.imports:,} imported from files)"
     outcome = amount(len(check.wrong), "difference") if check.wrong else "every row is unchanged"
     print_sentence(f"{place}: {text}: {outcome}", indent=2)
     return _DIFFERS if check.wrong else 0
@@ -302,44 +286,3 @@ def _export(parsed: argparse.Namespace) -> int:
         )
     print(f"{amount(count, 'generation')} -> {inert(str(parsed.output))}")
     return 0
-
-
-def _import(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.ledger.generation_files import import_generations
-    from pytest_memleak.pipeline.required_samples import pair_prompts
-    from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.suite.load import load_suite
-
-    suite = load_suite(parsed.suite)
-    pair = _pair(suite, model=parsed.model, book=parsed.book)
-    if pair.probe.kind != "instruction":
-        raise SuiteError(
-            f"{pair.id} has the probe {pair.probe.kind!r}; only generations for probe = "
-            '"instruction" can be imported',
-            location=str(parsed.suite),
-        )
-    resources = Resources(ledger_url(parsed), offline=True, hosts=None)
-    suite_run = SuiteRun(suite, Extensions(), state=Path.cwd() / FOLDER, resources=resources)
-    try:
-        prompts = pair_prompts(pair, suite_run.books.book(pair.book))
-        counts = import_generations(
-            resources.ledger, parsed.file, endpoint_id=parsed.endpoint, prompts=prompts
-        )
-        place = resources.ledger.place
-    finally:
-        suite_run.close()
-        resources.close()
-    added = f"{amount(counts.added, 'generation')} added"
-    print(f"{added}, {counts.present:,} already there -> {inert(place)}")
-    return 0
-
-
-def _pair(suite: Suite, *, model: str, book: str) -> Pair:
-    pair_id = f"{model}/{book}"
-    for pair in suite.pairs:
-        if pair.id == pair_id:
-            return pair
-    pair_ids = ", ".join(pair.id for pair in suite.pairs)
-    raise SuiteError(f"no pair {pair_id!r}; pairs: {pair_ids}", location=str(suite.path))

@@ -1,35 +1,20 @@
-"""Generations in files: written from a ledger, and taken into one.
-
-Reads the paper's JSON, JSON lines, and what this file writes. Importing the same file twice
-changes nothing: stored generations stay as they are.
-"""
+"""Generations written from a ledger to a file, in the paper's JSON or as JSON lines."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
-from pytest_memleak.errors import LedgerError, RecordsError
-from pytest_memleak.ledger.call_outcomes import CallState
-from pytest_memleak.ledger.call_reservations import prompt_ids
-from pytest_memleak.ledger.generation_texts import insert_generations, texts_of_calls
-from pytest_memleak.ledger.hash_chain import add_row, changed
+from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import rows_with_texts
-from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
-from pytest_memleak.ledger.tables import calls, generations, questions
-from pytest_memleak.records import FinishReason, Generation
-from pytest_memleak.records.paper_format import generations_from_records, load_records
+from pytest_memleak.ledger.tables import generations, questions
 from pytest_memleak.redaction.file_writing import whole_file
 
 _Records = Iterable[tuple[Any, Sequence[tuple[Any, str, str]]]]
@@ -167,165 +152,3 @@ def _generation(row: Any, text: str, reasoning: str) -> dict[str, Any]:
         "finish_reason": row.finish_reason,
         **{name: value for name, value in details.items() if value is not None},
     }
-
-
-_MOST = 2**31
-_LONGEST_WORD = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """The number of generations that were added, and of those that were present."""
-
-    added: int
-    present: int
-
-
-def import_generations(
-    ledger: Ledger, path: Path, *, endpoint_id: str, prompts: PairPrompts
-) -> Imported:
-    """Store a file's generations as an endpoint's; all of them or none.
-
-    Raises RecordsError if the file isn't in the paper's format or doesn't match the prompts, and
-    LedgerError if different generations have their ordinals.
-    """
-    records = load_records(path)
-    place = str(path)
-    by_excerpt = {question.excerpt_id: question for question in prompts.questions}
-    _validate_instructions(records, by_excerpt, place)
-    by_question: dict[PromptSpec, list[Generation]] = {}
-    imported = generations_from_records(records, place=place)
-    for generation in _with_details(imported, records):
-        question = by_excerpt.get(generation.excerpt_id)
-        if question is None:
-            raise RecordsError(
-                f"The book has no excerpt {generation.excerpt_id!r} with an instruction",
-                location=place,
-                hint="import the file for the book it was sampled for",
-            )
-        by_question.setdefault(question, []).append(generation)
-    for question, samples in by_question.items():
-        ordinals = [generation.ordinal for generation in samples]
-        if len(set(ordinals)) < len(ordinals):
-            raise RecordsError(
-                f"Two generations of excerpt {question.excerpt_id!r} have the same ordinal",
-                location=place,
-                hint="number the generations of each excerpt from 0",
-            )
-    numbers = prompt_ids(ledger, endpoint_id, by_question)
-    file_digest = hashlib.sha256(path.read_bytes()).hexdigest()
-
-    def work(connection: Connection) -> Imported:
-        added = present = 0
-        for question, samples in by_question.items():
-            number = numbers[question.key]
-            new = _not_there(connection, number, samples, place)
-            present += len(samples) - len(new)
-            added += len(new)
-            if new:
-                _add(connection, number, question, new, file_digest)
-        return Imported(added, present)
-
-    return ledger.write(work)
-
-
-def _with_details(
-    imported: Iterable[Generation], records: Sequence[object]
-) -> Iterator[Generation]:
-    """Add what only our own files hold: round, token counts, finish word."""
-    answers: dict[str, list[Mapping[str, Any]]] = {}
-    for record in records:
-        if isinstance(record, Mapping):
-            new_answers = record.get("generations", [record])
-            answers.setdefault(str(record["excerpt_id"]), []).extend(new_answers)
-    for generation in imported:
-        details = answers[generation.excerpt_id][generation.ordinal]
-        ordinal = _count(details, "ordinal")
-        unknown = (
-            generation.finish_word if generation.finish_reason is FinishReason.UNKNOWN else None
-        )
-        yield replace(
-            generation,
-            ordinal=generation.ordinal if ordinal is None else ordinal,
-            prompt_tokens=_count(details, "prompt_tokens"),
-            completion_tokens=_count(details, "completion_tokens"),
-            finish_word=details["finish_word"] if _is_word(details.get("finish_word")) else unknown,
-        )
-
-
-def _count(details: Mapping[str, Any], name: str) -> int | None:
-    value = details.get(name)
-    valid = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
-    return value if valid else None
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST_WORD
-
-
-def _validate_instructions(
-    records: Sequence[object], prompts: Mapping[str, PromptSpec], place: str
-) -> None:
-    for number, record in enumerate(records):
-        if not isinstance(record, Mapping):
-            continue
-        question = prompts.get(str(record.get("excerpt_id")))
-        instruction = record.get("instruction")
-        if question is not None and instruction and instruction != question.instruction:
-            raise RecordsError(
-                f"The instruction for excerpt {question.excerpt_id!r} differs from the book's",
-                location=f"{place}, record {number}",
-                hint="import the file with the book and summaries that were used then",
-            )
-
-
-def _not_there(
-    connection: Connection, question: int, samples: Sequence[Generation], place: str
-) -> list[Generation]:
-    columns = generations.c
-    query = sa.select(generations).where(columns.question == question, columns.ordinal >= 0)
-    rows = connection.execute(query).all()
-    texts = texts_of_calls(connection, (row.call for row in rows))
-    stored = {row.ordinal: (texts[row.call][row.place][0], row.finish_reason) for row in rows}
-    new = []
-    for generation in samples:
-        if generation.ordinal not in stored:
-            new.append(generation)
-        elif stored[generation.ordinal] != (generation.text, generation.finish_reason):
-            raise LedgerError(
-                f"The ledger already holds a different generation {generation.ordinal} of excerpt"
-                f" {generation.excerpt_id!r}",
-                location=place,
-                hint="import the file under a different endpoint id",
-            )
-    return new
-
-
-def _add(
-    connection: Connection,
-    number: int,
-    question: PromptSpec,
-    new: Sequence[Generation],
-    file_digest: str,
-) -> None:
-    now = time.time()
-    call = add_row(
-        connection,
-        calls,
-        {
-            "question": number,
-            "kind": "import",
-            "provider": "file",
-            "request_id": file_digest,
-            "state": CallState.ANSWERED,
-            "first": new[0].ordinal,
-            "asked": len(new),
-            "came": len(new),
-            "max_tokens": question.max_tokens,
-            "began": now,
-            "ended": now,
-        },
-    )
-    ordinals = [generation.ordinal for generation in new]
-    images = insert_generations(connection, [(number, call, ordinals, new)])
-    changed(connection, calls, [{"id": call, **images[call]}])

@@ -21,12 +21,11 @@ from pytest_memleak.ledger.tables import (
     generations,
     in_parts,
 )
-from pytest_memleak.records import Generation
 
 
 def insert_generations(
     connection: Connection,
-    brought: Iterable[tuple[int, int, Sequence[int], Sequence[Completion | Generation]]],
+    brought: Iterable[tuple[int, int, Sequence[int], Sequence[Completion]]],
 ) -> dict[int, Row]:
     """Store what calls brought: their prompt, id, ordinals, and generations.
 

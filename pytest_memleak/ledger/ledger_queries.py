@@ -178,19 +178,15 @@ def tally(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> LedgerCount
     return ledger.read(work)
 
 
-_SUMS = (
-    sa.select(
-        calls.c.state,
-        sa.func.count().label("calls"),
-        sa.func.sum(sa.case((calls.c.recovered, 1), else_=0)).label("recovered"),
-        sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
-        sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
-        sa.func.sum(calls.c.cost).label("cost"),
-        sa.func.count(calls.c.estimate).label("priced"),
-    )
-    .where(calls.c.kind != "import")
-    .group_by(calls.c.state)
-)
+_SUMS = sa.select(
+    calls.c.state,
+    sa.func.count().label("calls"),
+    sa.func.sum(sa.case((calls.c.recovered, 1), else_=0)).label("recovered"),
+    sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
+    sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
+    sa.func.sum(calls.c.cost).label("cost"),
+    sa.func.count(calls.c.estimate).label("priced"),
+).group_by(calls.c.state)
 
 
 def missing(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Missing:

@@ -88,7 +88,7 @@ def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
 
 
-_PAID = sa.and_(calls.c.state.in_([CallState.ANSWERED, CallState.LOST]), calls.c.kind != "import")
+_PAID = calls.c.state.in_([CallState.ANSWERED, CallState.LOST])
 _WITHHELD = generations.c.finish_reason.in_(
     [reason for reason in FinishReason if reason.withheld and reason is not FinishReason.EMPTY]
 )

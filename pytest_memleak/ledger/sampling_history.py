@@ -61,9 +61,8 @@ def _model_place(endpoint_id: str) -> str:
 class SamplingHistory:
     """The source of a pair's generations. Times are seconds since 1970.
 
-    first, last:    when the first and the last were sampled; None if all are imported
+    first, last:    when the first and the last were sampled; None without any
     calls_this_run: answered calls behind them that the ledger's run made; calls: of all runs
-    imported:       the number of generations from files
     served:         the models that answered, with their number of calls; without response ids
     refused:        settings that the server rejected in any call
     """
@@ -72,7 +71,6 @@ class SamplingHistory:
     last: float | None
     calls_this_run: int
     calls: int
-    imported: int
     served: tuple[tuple[Served, int], ...]
     refused: tuple[str, ...]
 
@@ -89,8 +87,7 @@ def provenance(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Sampli
             for row in connection.execute(behind.where(generations.c.question.in_(some)))
         ]
 
-    rows = ledger.read(work)
-    sampled = [row for row in rows if row.kind != "import"]
+    sampled = ledger.read(work)
     times = [row.ended or row.began for row in sampled]
     served = Counter(Served(row.model, row.fingerprint) for row in sampled)
     return SamplingHistory(
@@ -98,7 +95,6 @@ def provenance(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Sampli
         last=max(times, default=None),
         calls_this_run=sum(row.run == ledger.run for row in sampled),
         calls=len(sampled),
-        imported=sum(row.drawn for row in rows if row.kind == "import"),
         served=tuple(served.most_common()),
         refused=_refused(ledger, (row.refused for row in sampled)),
     )
@@ -117,9 +113,8 @@ def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
 
 _BEHIND = (
     sa.select(
-        *(calls.c[name] for name in ("kind", "run", "began", "ended")),
+        *(calls.c[name] for name in ("run", "began", "ended")),
         *(calls.c[name] for name in ("model", "fingerprint", "refused")),
-        sa.func.count().label("drawn"),
     )
     .join(calls, calls.c.id == generations.c.call)
     .where(generations.c.ordinal >= 0)
@@ -142,10 +137,10 @@ def lost_calls(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until:
 def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> Sequence[Any]:
     """List every attempt of an endpoint's model for a book (None: any), oldest first.
 
-    An attempt is one run's samples with one setting, or an imported file:
+    An attempt is one run's samples with one setting:
 
-    kind:        sample, batch, or import
-    source:      the run; the SHA-256 of an imported file
+    kind:        sample or batch
+    run:         the run
     excerpts:    prompts sent; calls: all of them; answered, lost, and failed ones separately
     generations: those with a place; surplus: those whose place was taken
     removed:     those received that are no longer in the ledger
@@ -221,8 +216,7 @@ def tried(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: floa
         seeds=len({attempt.seed for attempt in counted}),
         temperatures=len({attempt.temperature for attempt in counted}),
         resampled=len(series) - 1,
-        runs=len({attempt.source for attempt in counted if attempt.kind != "import"}),
-        files=len({attempt.source for attempt in counted if attempt.kind == "import"}),
+        runs=len({attempt.run for attempt in counted}),
         removed=sum(attempt.removed for attempt in counted),
         further=_further(ledger, endpoint_id, prompts, until, ids),
     )
@@ -323,7 +317,6 @@ _ANSWERED_BY = (
 )
 
 
-_SOURCE = sa.case((calls.c.kind == "import", calls.c.request_id), else_=calls.c.run)
 _CAME = (
     sa.select(
         generations.c.call,
@@ -341,7 +334,7 @@ _BY = (
     questions.c.temperature,
     questions.c.seed,
     calls.c.kind,
-    _SOURCE.label("source"),
+    calls.c.run,
 )
 _REMOVED = sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS
 _TRIED = (

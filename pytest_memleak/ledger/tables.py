@@ -263,7 +263,7 @@ calls = sa.Table(
     sa.Column("id", RowId, primary_key=True),
     sa.Column("question", RowId, sa.ForeignKey("questions.id"), nullable=False),
     sa.Column("batch", RowId, sa.ForeignKey("batches.id")),
-    sa.Column("kind", State, nullable=False),  # sample, batch, import
+    sa.Column("kind", State, nullable=False),  # sample, batch
     sa.Column("provider", Text, nullable=False),
     sa.Column("request_id", sa.String(128), nullable=False),
     sa.Column("state", State, nullable=False),  # asked, waiting, answered, failed, lost

@@ -52,7 +52,7 @@ class Checked:
 
     wrong:   a sentence for each fault
     entries: the number of the chain's entries
-    calls:   the number of calls; imports: those that imported files
+    calls:   the number of calls
     at:      when the bundle's head was written, in seconds since 1970
     late:    by endpoint, when calls ended that ended by `until`, but were written after the
              bundle's head
@@ -61,7 +61,6 @@ class Checked:
     wrong: list[str] = field(default_factory=list)
     entries: int = 0
     calls: int = 0
-    imports: int = 0
     at: float = 0.0
     late: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -185,7 +184,6 @@ class _Check:
             for question, call in sorted(answers.keys() | claimed.keys())
         ]
         self.checked.calls += len(images)
-        self.checked.imports += sum(call_row["kind"] == "import" for call_row in images)
 
     def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         """Compare rows with their last entries; return those that have one."""
@@ -294,9 +292,7 @@ def _call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
     """Explain why a call, as its chain entry has it, is inconsistent; None if it isn't."""
     if question is None:
         return f"prompt {row['question']} doesn't exist"
-    if row["kind"] != "import" and row.get("seed") != prompt_from_row(question).seed_from(
-        row["first"]
-    ):
+    if row.get("seed") != prompt_from_row(question).seed_from(row["first"]):
         return f"its seed {row.get('seed')} doesn't match its prompt"
     answer_count, claim_count = len(row.get("generations") or ()), len(row.get("claims") or ())
     came = "came" in row

@@ -222,7 +222,6 @@ def check_provenance(
         calls_this_run=history.calls_this_run,
         calls=history.calls,
         offline=offline,
-        imported=history.imported,
         refused=history.refused,
         weights=weights_label(pair, source.endpoint) or "a name",
         tried=tried(source.ledger, source.endpoint_id, prompts, until=until),
@@ -239,8 +238,6 @@ def check_provenance(
             canaries = None if reused else True
         limit = pair.sampling.max_age_days
         issues += (*age_issues(age, max_age_days=limit, canaries=canaries),)
-    if history.imported:
-        notes += (f"imported from files: {amount(history.imported, 'generation')}",)
     if lost := lost_calls(source.ledger, source.endpoint_id, prompts, until=until):
         notes += (f"responses lost, and counted as billed: {amount(lost, 'call')}",)
     return ProvenanceCheck(record, issues, notes)

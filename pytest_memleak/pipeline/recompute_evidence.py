@@ -362,14 +362,10 @@ class _Comparison:
                 self.result.complete = False
                 note += "; if this is the model under test, name it with --model"
             self.result.unchecked.append(note)
-        provenance = evaluation.provenance
-        imported = provenance.imported if provenance else 0
-        if imported or (provenance and not provenance.calls):
-            count = (
-                f"{imported:,} of its generations are" if imported else "all its generations are"
-            )
+        if evaluation.provenance and not evaluation.provenance.calls:
             self.result.unchecked.append(
-                f"{pair.id}: {count} from files, which don't prove which model wrote them"
+                f"{pair.id}: all its generations are from files, which don't prove which model "
+                "wrote them"
             )
         return evaluation, absent
 
@@ -378,8 +374,7 @@ def _is_of_a_ledger(pair: PairResult) -> bool:
     """Tell whether a pair has generations that a ledger must hold."""
     if _NOT_KEPT.fullmatch(pair.model.endpoint or ""):
         return False
-    provenance = pair.provenance
-    return bool(provenance and (provenance.calls or provenance.imported))
+    return bool(pair.provenance and pair.provenance.calls)
 
 
 def validate_path(path: Path, folders: Sequence[Path]) -> Path:

@@ -48,7 +48,7 @@ class Tried:
                   are at 0 too, since greedy generations and canaries are
     seeds, temperatures: number of different ones in this and earlier attempts
     resampled:    how often aged generations were resampled
-    runs, files:  number of runs that sampled them, and of files that some were imported from
+    runs:         number of runs that sampled them
     removed:      generations received but no longer in the ledger
     further:      generations at the same settings that aren't among these: more samples, other
                   instructions or lengths, late and unrequested ones
@@ -59,7 +59,6 @@ class Tried:
     temperatures: int = 1
     resampled: int = 0
     runs: int = 1
-    files: int = 0
     removed: int = 0
     further: int = 0
 
@@ -71,7 +70,6 @@ class Provenance:
     requested:   the requested model name, if any
     first, last: times of the first and last generation; None if all are from files
     offline:     whether the run could make no calls, so no canaries were requested again
-    imported:    number of generations from files
     refused:     settings that the server rejects
     weights:     identity of the weights: "release R", "fixed", or "a name", which can change
     tried:       earlier attempts; None if nothing was sampled
@@ -84,7 +82,6 @@ class Provenance:
     calls_this_run: int = 0
     calls: int = 0
     offline: bool = False
-    imported: int = 0
     refused: tuple[str, ...] = ()
     weights: str = ""
     tried: Tried | None = None

@@ -109,7 +109,6 @@ def _answerer(result: PairResult) -> Iterator[tuple[str, object]]:
         yield "drawn_last", day(provenance.last)
     yield "calls", provenance.calls
     yield "calls_this_run", provenance.calls_this_run
-    yield "imported", provenance.imported
     if provenance.requested is not None:
         yield "requested", inert(provenance.requested)
     for number, server in enumerate(provenance.served, 1):

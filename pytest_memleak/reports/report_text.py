@@ -299,8 +299,7 @@ def _attempt(tried: Tried) -> str:
     details = [amount(tried.seeds, "seed"), amount(tried.temperatures, "temperature")]
     if tried.resampled:
         details.append(f"resampled {amount(tried.resampled, 'time')} because of age")
-    details += [amount(tried.runs, "run")] if tried.runs else []
-    details += [amount(tried.files, "imported file")] if tried.files else []
+    details.append(amount(tried.runs, "run"))
     details += [f"{amount(tried.removed, 'generation')} removed"] if tried.removed else []
     details += [f"{amount(tried.further, 'further generation')} stored"] if tried.further else []
     return f"Attempt {tried.number:,} for this endpoint and book ({', '.join(details)})"
@@ -338,10 +337,7 @@ def _sampling_dates(provenance: Provenance) -> str:
         return "Imported from files that give no dates"
     days = days_text(provenance.first, provenance.last)
     calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')} in this run"
-    imported = amount(provenance.imported, "generation")
-    return f"Sampled {days}, {calls}" + (
-        f"; {imported} imported from files" if provenance.imported else ""
-    )
+    return f"Sampled {days}, {calls}"
 
 
 def days_text(first: float, last: float) -> str:

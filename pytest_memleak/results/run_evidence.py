@@ -193,7 +193,7 @@ def model_names(pair: PairResult) -> set[str]:
 def _weights(pair: PairResult) -> str | None:
     """Return the SHA-256 of the weights behind a pair's generations, if they were here."""
     provenance = pair.provenance or Provenance()
-    if len(provenance.served) != 1 or provenance.served[0].model or provenance.imported:
+    if len(provenance.served) != 1 or provenance.served[0].model:
         return None
     return weights_digest(provenance.served[0].fingerprint)
 

@@ -1,10 +1,11 @@
-"""The command `memleak ledger`: list, export and import, in both kinds of database."""
+"""The command `memleak ledger`: list and export, in both kinds of database."""
 
 import contextlib
 import json
 import random
 import shutil
 import sqlite3
+from operator import attrgetter
 
 import pytest
 import sqlalchemy as sa
@@ -18,11 +19,10 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import build_prompts
 from pytest_memleak.ledger.tables import metadata
-from pytest_memleak.pipeline.required_samples import pair_prompts
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
+from pytest_memleak.records.paper_format import generations_from_records, load_records
 from pytest_memleak.sampling.loop import sample_missing
 from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
-from pytest_memleak.suite.load import load_suite
 
 TEXTS = (
     "The ferryman counted nine lanterns along the quay and did not like the number at all.",
@@ -32,11 +32,6 @@ EXCERPTS = tuple(Excerpt(f"p_id{n}", text, f"Write number {n}.") for n, text in 
 BOOK = Book(id="ferry", title="T", author="A", digest="", excerpts=EXCERPTS)
 ENDPOINT = "ft:base:\x1b[31mevil\u202e"
 DIGESTS = (f"ngram:abcd{'0' * 60}", f"ngram:abef{'1' * 60}", f"local:abcd{'2' * 60}")
-SUITE = """
-limits = { longest_span = 10 }
-book = [{ id = "ferry", source = "ferry.json" }]
-model = [{ id = "clean", provider = "recorded", options = { path = "clean.json" } }]
-"""
 
 
 class Provider:
@@ -91,19 +86,6 @@ def url(request, tmp_path):
 @pytest.fixture
 def sqlite(tmp_path):
     return f"sqlite:///{tmp_path}/ledger.db"
-
-
-@pytest.fixture
-def suite(file):
-    """A suite file whose pair asks what `fill` asks."""
-    names = {"author_name": "A", "book_name": "T"}
-    rows = [
-        {"excerpt_id": excerpt.id, "excerpt_text": excerpt.text, "instruction": excerpt.instruction}
-        | names
-        for excerpt in EXCERPTS
-    ]
-    file("ferry.json", rows)
-    return file("x.memleak.toml", SUITE)
 
 
 @pytest.fixture
@@ -198,21 +180,18 @@ def test_a_ledger_that_is_not_there_is_an_error_and_is_not_made(
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
-def test_what_is_exported_comes_back_by_an_import(memleak, url, sqlite, suite, tmp_path, name):
+def test_what_is_exported_is_read_as_the_papers_records(memleak, url, tmp_path, name):
     fill(url)
     file = tmp_path / name
     exported = memleak("export", url, "--endpoint", ENDPOINT, "-o", file)
     assert exported == (0, f"8 generations -> {file}\n", "")
-    place = ("--endpoint", ENDPOINT, "--suite", suite, "--model", "clean", "--book", "ferry")
-    for counts in ("8 generations added, 0 already there -> ", "0 generations added, 8"):
-        status, out, _ = memleak("import", sqlite, file, *place)
-        assert status == 0
-        assert out.startswith(counts)
-    with Ledger(url) as one, Ledger(sqlite) as other:
-        before, after = ([*generations(there, ENDPOINT, prompts())] for there in (one, other))
-    assert before == after
+    after = generations_from_records(load_records(file))
+    with Ledger(url) as ledger:
+        before = list(generations(ledger, ENDPOINT, prompts()))
+    parts = attrgetter("excerpt_id", "ordinal", "text", "reasoning", "finish_reason")
+    assert list(map(parts, before)) == list(map(parts, after))
     assert {generation.reasoning for generation in after} == {"", "a thought"}
-    assert {generation.finish_word for generation in after} == {None, "guarded"}
+    assert "guarded" in {generation.finish_word for generation in after}
 
 
 def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
@@ -234,84 +213,25 @@ def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
     refuses(*common, "--seed", "1")
 
 
-def answers(*texts, excerpt="p_id1"):
-    return [{"excerpt_id": excerpt, "generations": [{"generated_text": text} for text in texts]}]
-
-
-@pytest.fixture
-def bring(memleak, suite, file):
-    """Imports records into a ledger."""
-
-    def run(records, url, *, model="clean", book="ferry"):
-        path = file("drawn.json", records)
-        pair = ("--suite", suite, "--model", model, "--book", book)
-        return memleak("import", url, path, "--endpoint", "e", *pair)
-
-    return run
-
-
-def test_imported_generations_are_listed_scored_and_cost_nothing(memleak, bring, url, suite):
-    assert bring(answers("one", "two"), url)[0] == 0
-    (row,) = json.loads(memleak("list", url, "--json")[1])["endpoints"]
-    assert (row["endpoint"], row["book"], row["generations"]) == ("e", "ferry", 2)
-    assert (row["calls"], row["cost"]) == (0, None)
-    (pair,) = load_suite(suite).pairs
-    with Ledger(url) as ledger:
-        sampled = [
-            generation.text for generation in generations(ledger, "e", pair_prompts(pair, BOOK))
-        ]
-    assert sampled == ["one", "two"]
-
-
-TWICE = [{"generated_text": "a", "ordinal": 1}, {"generated_text": "b"}]
-
-
-@pytest.mark.parametrize(("records", "message"), [
-    (answers("x", excerpt="p_id9"), "no excerpt 'p_id9'"),
-    ([{"excerpt_id": "p_id1", "generations": [{}]}], "there is no generated_text"),
-    ([answers("x")[0] | {"instruction": "Another one."}], "differs from the book's"),
-    ([{"excerpt_id": "p_id1", "generations": TWICE}], "have the same ordinal"),
-])  # fmt: skip
-def test_records_that_do_not_fit_are_refused_whole(memleak, bring, sqlite, records, message):
-    status, out, err = bring([*answers("fine", excerpt="p_id2"), *records], sqlite)
-    assert (status, out) == (2, "")
-    assert message in err
-    assert memleak("list", sqlite)[1] == "the ledger is empty\n"
-
-
-def test_other_generations_in_their_places_and_other_pairs_are_refused(bring, sqlite):
-    bring(answers("one"), sqlite)
-    status, _, err = bring(answers("another"), sqlite)
-    assert status == 2
-    assert "The ledger already holds a different generation 0 of excerpt 'p_id1'" in err
-    assert "another\n" not in err
-    for pair in ({"model": "other"}, {"book": "other"}):
-        status, _, err = bring(answers("one"), sqlite, **pair)
-        assert status == 2
-        assert "no pair '" in err
-        assert "clean/ferry" in err
-
-
-def test_check_holds_every_row_against_the_chain(memleak, bring, url):
-    bring(answers("one", "two"), url)
+def test_check_holds_every_row_against_the_chain(memleak, url):
+    fill(url)
     status, out, err = memleak("verify", url)
     assert (status, err) == (0, "")
-    assert "(1 imported from files): every row is unchanged" in out
+    assert "calls: every row is unchanged" in out
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE calls SET kind = 'sample' WHERE kind = 'import'"))
+        connection.execute(sa.text("UPDATE calls SET kind = 'batch' WHERE id = 1"))
     engine.dispose()
     status, out, _ = memleak("verify", url)
     assert status == 1
     first, *_, last = out.splitlines()
-    assert ': kind is "sample", but was written as "import"' in first
-    assert last.endswith(": 2 differences")
+    assert ': kind is "batch", but was written as "sample"' in first
+    assert last.endswith(": 1 difference")
 
 
-def test_attempts_lists_every_run_and_file(memleak, bring, url):
+def test_attempts_lists_every_run(memleak, url):
     for seed in (0, 7):
         fill(url, seed=seed)
-    bring(answers("x", "y"), url)
     status, out, err = memleak("history", url, "--endpoint", ENDPOINT)
     assert (status, err) == (0, "")
     title, header, *rows = out.splitlines()
@@ -323,11 +243,10 @@ def test_attempts_lists_every_run_and_file(memleak, bring, url):
         assert by == ["ferry", "1", seed, "sample"]
         assert len(run) == 12
         assert row.split()[5:12] == ["2", "4", "0", "0", "8", "0", "0"]
-    status, out, _ = memleak("history", url, "--endpoint", "e", "--json")
+    status, out, _ = memleak("history", url, "--endpoint", ENDPOINT, "--json")
     listed = json.loads(out)
     assert list(listed) == ["ledger", "attempts"]
-    (row,) = listed["attempts"]
-    assert (row["kind"], len(row["source"]), row["generations"]) == ("import", 64, 2)
+    assert [(row["kind"], row["generations"]) for row in listed["attempts"]] == [("sample", 8)] * 2
 
 
 def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):

@@ -1,6 +1,5 @@
 import dataclasses
 import itertools
-import json
 import random
 from collections import Counter
 
@@ -17,7 +16,7 @@ from pytest_memleak.errors import LedgerError, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.call_outcomes import Answer, give_up, record
 from pytest_memleak.ledger.call_reservations import claim
-from pytest_memleak.ledger.generation_files import Imported, export_generations, import_generations
+from pytest_memleak.ledger.generation_files import export_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import (
     generations,
@@ -253,7 +252,7 @@ def filled(ledger, prompts):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_out_and_in_again_in_the_papers_form(filled, prompts, tmp_path, suffix):
+def test_out_in_the_papers_form(filled, prompts, tmp_path, suffix):
     path = tmp_path / "files" / f"generations{suffix}"
     sampled = list(generations(filled, "e", prompts))
     assert export_generations(filled, path, endpoint_id="e") == len(sampled) == 36
@@ -264,12 +263,7 @@ def test_out_and_in_again_in_the_papers_form(filled, prompts, tmp_path, suffix):
     assert [one.excerpt_id for one in result] == ids
     assert [one.text for one in result[:3]] == [ODD_IN_JSON, "cut", ""]
     assert result[2].finish_reason is FinishReason.RECITATION
-    for endpoint_id, present in (("e", 36), ("copy", 0), ("copy", 36)):
-        counts = import_generations(filled, path, endpoint_id=endpoint_id, prompts=prompts)
-        assert counts == Imported(added=36 - present, present=present)
-    assert list(generations(filled, "copy", prompts)) == sampled
-    assert missing(filled, "copy", prompts).count == 12
-    assert tally(filled, "copy", prompts).calls == 0
+    assert [one.finish_word for one in result[:3]] == ["stop", "length", "recitation"]
 
 
 def test_what_cannot_be_exported(ledger, ask, tmp_path):
@@ -284,47 +278,6 @@ def test_what_cannot_be_exported(ledger, ask, tmp_path):
     sample_missing(ledger, Scripted(), endpoint_id="e", prompts=second, terms=terms())
     with pytest.raises(LedgerError, match="has 2 different prompts"):
         export_generations(ledger, tmp_path / "out.json", endpoint_id="e")
-
-
-@pytest.fixture
-def imported(ledger, prompts, tmp_path):
-    """Imports the generations of each excerpt, by its number."""
-
-    def run(texts, endpoint_id="e", **more):
-        records = [
-            {
-                "excerpt_id": f"p_id{n}",
-                "generations": [{"generated_text": generation} for generation in generations],
-            }
-            for n, generations in texts.items()
-        ]
-        path = tmp_path / "in.json"
-        path.write_text(json.dumps([record | more for record in records]))
-        return import_generations(ledger, path, endpoint_id=endpoint_id, prompts=prompts)
-
-    return run
-
-
-def test_the_papers_own_records(ledger, prompts, imported):
-    assert imported({2: "ab"}).added == 2
-    assert imported({1: "c"}, instruction="Write number 1.").added == 1
-    sampled = [
-        (generation.excerpt_id, generation.ordinal, generation.text)
-        for generation in generations(ledger, "e", prompts)
-    ]
-    assert sampled == [("p_id1", 0, "c"), ("p_id2", 0, "a"), ("p_id2", 1, "b")]
-    endpoint = Scripted()
-    assert (
-        sample_missing(ledger, endpoint, endpoint_id="e", prompts=prompts, terms=terms()).got == 48
-    )
-    assert len(endpoint.calls) == 45
-    # What is there stays.
-    assert imported({1: "ab"}, "e2") == Imported(2, 0)
-    assert imported({1: "abc"}, "e2") == Imported(1, 2)
-    with pytest.raises(LedgerError, match="holds a different generation 1 of excerpt 'p_id1'"):
-        imported({2: "x", 1: ["a", "other"]}, "e2")
-    assert tally(ledger, "e2", prompts).got == 3
-    assert imported({1: ["a", "other"]}, "e3").added == 2
 
 
 def sample_in_batches(ledger, endpoint, prompts, retry):

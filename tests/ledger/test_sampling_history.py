@@ -1,6 +1,5 @@
 """What a ledger tells of how its generations came: provenance, attempts, and those beside them."""
 
-import json
 import threading
 import time
 
@@ -11,7 +10,6 @@ from scripted import Scripted, answers, broken, terms
 from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger import sampling_history as history
-from pytest_memleak.ledger.generation_files import import_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, surplus, unrequested
 from pytest_memleak.ledger.sampling_history import attempts, next_series, with_weights_version
@@ -68,25 +66,13 @@ def tried(url):
     return read
 
 
-@pytest.fixture
-def bring(url, tmp_path):
-    def run(prompts, *texts):
-        answers = [{"generated_text": text, "finish_reason": "stop"} for text in texts]
-        path = tmp_path / "in.json"
-        path.write_text(json.dumps([{"excerpt_id": "p_id1", "generations": answers}]))
-        with Ledger(url) as ledger:
-            import_generations(ledger, path, endpoint_id="e", prompts=prompts)
-
-    return run
-
-
 def test_who_answered_and_when(url, ask, sample, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
-    assert provenance(few) == history.SamplingHistory(None, None, 0, 0, 0, (), ())
+    assert provenance(few) == history.SamplingHistory(None, None, 0, 0, (), ())
     sample(few, by("gpt-a", refused=("temperature",)), run="first")
     sample(more, by("gpt-b", refused=("seed", "temperature")), run="second")
     result = provenance(more, run="second")
-    assert (result.calls, result.calls_this_run, result.imported) == (6, 4, 0)
+    assert (result.calls, result.calls_this_run) == (6, 4)
     assert result.served == ((Served("gpt-b", "fp-1"), 4), (Served("gpt-a", "fp-1"), 2))
     assert result.refused == ("seed", "temperature")
     assert result.first < result.last
@@ -113,15 +99,7 @@ def test_servers_that_say_nothing_or_two_names(ask, sample, provenance, reply, p
     assert (provenance(prompts).served, provenance(prompts).refused) == (served, ())
 
 
-def test_imports_are_told_and_another_release_is_another_endpoint(ask, sample, provenance, bring):
-    prompts = ask(excerpts=1, samples=3)
-    bring(prompts, "x", "y")
-    result = provenance(prompts)
-    assert (result.imported, result.calls, result.first, result.served) == (2, 0, None, ())
-    sample(prompts, by("gpt-a"))
-    result = provenance(prompts)
-    assert (result.imported, result.calls) == (2, 1)
-    assert result.first == result.last
+def test_another_release_is_another_endpoint(ask, sample):
     prompts = ask(excerpts=1, samples=2)
     assert with_weights_version("gpt", "") == "gpt"
     old, new = with_weights_version("gpt", "2026-10"), with_weights_version("gpt", "2026-11")
@@ -132,27 +110,22 @@ def test_imports_are_told_and_another_release_is_another_endpoint(ask, sample, p
         with_weights_version(old, "2026-11")
 
 
-def test_every_draw_is_an_attempt(url, ask, sample, bring):
+def test_every_draw_is_an_attempt(url, ask, sample):
     prompts, other = ask(excerpts=2, samples=2), ask(excerpts=2, samples=1, seed=7)
     with pytest.raises(ProviderError):
         sample(prompts, answers, broken())
     sample(prompts, run="second")
     sample(other, run="second")
     sample(prompts, run="second", endpoint_id="another")
-    longer = ask(excerpts=1, samples=3)
-    with Ledger(url) as ledger:
-        texts = [generation.text for generation in generations(ledger, "e", longer)]
-    bring(longer, *texts, "new")
     with Ledger(url) as ledger:
         result = attempts(ledger, "e")
         assert attempts(ledger, "e", "book") == result
         with pytest.raises(LedgerError, match="No samples from endpoint 'e' for book 'none'"):
             attempts(ledger, "e", "none")
-    rows = [(one.source, one.kind, one.seed) for one in result[:3]]
+    rows = [(attempt.run, attempt.kind, attempt.seed) for attempt in result]
     assert rows == [("first", "sample", 0), ("second", "sample", 0), ("second", "sample", 7)]
     counts = [(one.calls, one.answered, one.failed, one.generations) for one in result]
-    assert counts == [(2, 1, 1, 1), (3, 3, 0, 3), (2, 2, 0, 2), (1, 1, 0, 1)]
-    assert (result[3].kind, len(result[3].source)) == ("import", 64)
+    assert counts == [(2, 1, 1, 1), (3, 3, 0, 3), (2, 2, 0, 2)]
     assert all(one.first <= one.last for one in result)
 
 
@@ -216,14 +189,13 @@ def test_other_seeds_temperatures_and_series_are_other_attempts(ask, sample, tri
     assert tried(first, anew, until=then) is None
 
 
-def test_files_are_counted_apart_from_runs(ask, sample, bring, tried):
+def test_going_on_with_the_same_is_the_same_attempt(ask, sample, tried):
     prompts = ask(excerpts=1, samples=3)
     sample(ask(excerpts=1, samples=1, seed=1))
-    bring(prompts, "x", "y")
     sample(prompts)
-    assert tried(prompts) == Tried(2, seeds=2, runs=1, files=1)
-    sample(ask(excerpts=1, samples=4), run="second")  # going on with the same is the same attempt
-    assert tried(ask(excerpts=1, samples=4)) == Tried(2, seeds=2, runs=2, files=1)
+    assert tried(prompts) == Tried(2, seeds=2, runs=1)
+    sample(ask(excerpts=1, samples=4), run="second")
+    assert tried(ask(excerpts=1, samples=4)) == Tried(2, seeds=2, runs=2)
 
 
 def test_answers_at_the_same_setting_beside_those_asked_for_are_told(ask, sample, tried):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ferry import CLEAN
-from suite_files import own_endpoint, read_bundle, read_pair
+from suite_files import own_endpoint, read_bundle
 from test_verify import EVIDENCE, resealed
 
 OWN = own_endpoint(f"[{CLEAN!r}[(seed + at) % 3] for at in range(n)]", 'id = "parrot-1"')
@@ -73,22 +73,3 @@ def test_an_answerer_that_is_none_of_the_suite_s(gate, suite, own_tests, check):
         (("--model", "parrot-1"), 0, "PASS"),
         (("--model", "leaky"), 1, "'leaky'"),
     )
-
-
-def test_the_ledger_of_imported_answers_is_not_left_out(pytester, online, server, verify):
-    from pytest_memleak.cli.main import main
-
-    online(('[model.finetune]\nbooks = ["training"]\n', ""))
-    pytester.runpytest("-m", "copyright", EVIDENCE)
-    pair = read_pair()
-    book, endpoint = pair["book"]["id"], pair["model"]["endpoint"]
-    exported = ["--endpoint", endpoint, "--temperature", "1", "-o", "drawn.json"]
-    assert main(["ledger", "export", *exported]) == 0
-    Path(".memleak/ledger.db").rename("elsewhere.db")
-    pair_options = ["--suite", "online.memleak.toml", "--model", "tuned", "--book", book]
-    assert main(["ledger", "import", "--endpoint", endpoint, *pair_options, "drawn.json"]) == 0
-    pytester.runpytest("-m", "copyright", EVIDENCE, "--memleak-offline")
-    assert read_pair()["provenance"]["imported"]
-    assert "of its generations are from files" in verify("--allow-failures")[1]
-    resealed(Path("evidence.json"), lambda bundle: bundle.update(ledger=None))
-    assert LEDGER_LEFT_OUT in verify("--allow-failures")[1]

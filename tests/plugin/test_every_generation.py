@@ -345,7 +345,7 @@ def test_canaries_withheld_before_and_after_new_weights_are_not_alike(writer, ru
 
 
 def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
-    """As those of a baseline, or imported ones: nobody asked for canaries."""
+    """As those of a baseline: nobody asked for canaries."""
     suite = SUITE.replace(THEIRS, "")
     for name, keys in (("canary_own", ""), ("sampled_none", 'baseline_model = "canary_own"')):
         named = f'base_model = "{name}"\nweights_version = "1"\n{keys}\ntests = TESTS_{name}'

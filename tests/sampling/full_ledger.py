@@ -1,8 +1,6 @@
 """A ledger with rows in every table, and something in every column."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from by_hand import answer, intent
@@ -13,7 +11,6 @@ from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.call_outcomes import Answer, give_up, postpone, record
 from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms, claim, prompt_ids
 from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
-from pytest_memleak.ledger.generation_files import import_generations
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import keep_summary
@@ -25,7 +22,7 @@ from pytest_memleak.sampling.call_deadline import Line
 from pytest_memleak.sampling.retry import Pace, Retry
 
 
-def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
+def fill(ledger: Ledger, ask: Callable[..., Any]) -> None:
     prompts = ask(excerpts=3, samples=6)
     one, two, three = prompts.questions
 
@@ -71,10 +68,6 @@ def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
     keep_summary(ledger, "who", "a text", "its summary")
     deployed(ledger, failed=None)
     deployed(ledger, failed="there were no machines")
-    brought = folder / "brought.json"
-    answers = [{"generated_text": f"brought {n}", "ordinal": 4 + n} for n in range(2)]
-    brought.write_text(json.dumps([{"excerpt_id": three.excerpt_id, "generations": answers}]))
-    import_generations(ledger, brought, endpoint_id="e", prompts=prompts)
 
 
 def deployed(ledger: Ledger, *, failed: str | None) -> None:

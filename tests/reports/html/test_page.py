@@ -320,7 +320,7 @@ def test_names_and_reasons_act_nowhere(leak, other, bad):
         spoil(leak, bad, text=len(bad) < 1000),
         completeness=dataclasses.replace(leak.completeness, withheld={bad: 3}, notes=(bad,)),
         provenance=Provenance(
-            bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, imported=5, refused=(bad,), weights=bad
+            bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, refused=(bad,), weights=bad
         ),
     )
     page = page_of(hostile, named(hostile, model=bad + "b"))
