@@ -248,10 +248,9 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize(
-    "way", [way if name == "exits_pytest" else full(way) for name, way in ENDS.items()], ids=ENDS
-)
-@pytest.mark.parametrize("most", ["12", full("0")])
+@pytest.mark.full
+@pytest.mark.parametrize("way", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("most", ["12", "0"])
 def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
     whole = "\n    ".join([TEXTS["book"], way])
     tests = f"{HEAD}\ndef test_it({FIXTURES}):\n    {whole}\n"

@@ -39,19 +39,20 @@ def test_pairs_of_one_file_run_one_after_another(suite, gate):
     assert [line.split()[0] for line in lines if "%]" in line] == names
 
 
-def test_ctrl_c_in_a_test_that_read_text_says_what_is_kept(suite, gate, own_tests):
+KEPT = "!* Interrupted: generations that were received are in the ledger; rerun to continue !*"
+
+
+@pytest.mark.parametrize(("end", "lines"), [
+    ("raise KeyboardInterrupt(text)", [KEPT]), ("pytest.exit(text)", ["!* *Exit: *"]),
+])  # fmt: skip
+def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_tests, end, lines):
     suite()
-    own_tests(
-        """
-        def test_it(memleak_book):
-            assert memleak_book.excerpts[0].text
-            raise KeyboardInterrupt
-        """
-    )
-    shown = "!* Interrupted: generations that were received are in the ledger; rerun to continue !*"
-    result = gate("test_own.py", lines=[shown])
+    own_tests(f"def test_it(memleak_book):\n    text = memleak_book.excerpts[0].text\n    {end}\n")
+    result = gate("test_own.py", "--full-trace", lines=lines)
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert "redacted" not in result.stdout.str()
+    text = result.stdout.str() + result.stderr.str()
+    assert "the number at all" not in text
+    assert "redacted" not in text or lines != [KEPT]
 
 
 def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tests):
