@@ -121,7 +121,9 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
             if looks_right
             else "isn't a zip file, so it can't be an EPUB",
             location=place,
-            hint="download the file again" if looks_right else "check the book's format",
+            hint="download the file again"
+            if looks_right
+            else "if it is text, rename it: .txt, .html, or .md",
         ) from None
     guarded.limit = None
     return members

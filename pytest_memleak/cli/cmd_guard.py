@@ -74,7 +74,7 @@ def _guard(parsed: argparse.Namespace) -> int:
         reason = f"{error.strerror}".partition(" (while")[0]
         raise SettingsError(
             f"can't listen on {parsed.host}:{parsed.port}: {reason}",
-            hint="name an address of this machine with --host, or name another port with --port",
+            hint="name another port with --port, or an address of this machine with --host",
         ) from None
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     print(

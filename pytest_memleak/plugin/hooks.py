@@ -398,9 +398,11 @@ class EndOfRun:
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._report is None:
             if deselected := len(terminalreporter.stats.get("deselected", ())):
                 tests = "1 test" if deselected == 1 else f"{deselected} tests"
-                keywords = self._config.getoption("keyword")
-                selection = f"-k {keywords!r}" if keywords else "the selection"
-                terminalreporter.write_line(f"memleak: {selection} matches none of {tests}")
+                words = [("-k", "keyword"), ("-m", "markexpr")]
+                given = [(name, self._config.getoption(of)) for name, of in words]
+                selection = " ".join(f"{name} {text!r}" for name, text in given if text)
+                shown = selection or "the selection"
+                terminalreporter.write_line(f"memleak: {shown} matches none of {tests}")
             elif self._config.getoption("markexpr") == "copyright":
                 patterns = " ".join(self._config.getini("memleak_suites"))
                 terminalreporter.write_line(f"memleak: no suite ({patterns}) found")

@@ -41,8 +41,8 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
             more = ", plus pairs without a price" if unpriced else ""
             console.print(f"Total: at most US${total:,.2f}{more}")
         if unpriced:
-            line = f"Cost unknown: no price for {', '.join(unpriced)}. Add [model.price]."
-            lines.append(Text(inert(line)))
+            line = f"Cost unknown: no price for {', '.join(unpriced)}."
+            lines.append(Text(inert(f"{line} Add [model.price] with input and output.")))
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in planned.obstacles]
     print_lines(console, lines, width=width, wrap=wrap)

@@ -127,7 +127,8 @@ def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> st
         skipped = max(skipped - len(counted), 0)
         if not missing:
             break
-    return " ".join(inert(piece, longest=_LONGEST_WORD) for piece in pieces)
+    shown = (inert(piece, longest=_LONGEST_WORD) for piece in pieces)
+    return " ".join(filter(None, shown))  # of a control character nothing is left
 
 
 def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None:

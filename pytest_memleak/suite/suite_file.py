@@ -157,7 +157,7 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
         raise suite_error(
             path,
             f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}",
-            "a suite is a text file, as memleak init writes it; save it as UTF-8",
+            "name a suite, as memleak init writes it; if this is one, save it as UTF-8",
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise suite_error(

@@ -136,7 +136,7 @@ def test_the_estimate_counts_every_call_and_how_calls_overlap(shares, seconds, d
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("server", "message"),
-    [({"models": ("another",)}, "has this model; see base_model"), ({}, "add --yes")],
+    [({"models": ("another",)}, "has this model (base_model"), ({}, "add --yes")],
 )
 def test_a_model_that_the_server_does_not_have_and_nobody_to_say_yes(
     memleak, tmp_path, serve, server, message

@@ -184,6 +184,7 @@ def test_a_selection_that_matches_nothing_says_so(suite, gate):
     suite()
     shown = "memleak: -k 'fery' matches none of 2 tests"
     assert gate("-k", "fery", lines=[shown], deselected=2).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    gate("-m", "copyrigth", lines=["memleak: -m 'copyrigth' matches none of 2 tests"], deselected=2)
 
 
 ASKED = """

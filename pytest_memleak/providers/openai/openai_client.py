@@ -262,13 +262,13 @@ class OpenAICalls:
         if refusal.final:
             return "the account has no credit left, or has reached its own limit"
         ends = self.base_url.endswith("/v1")
-        bare = "" if ends else "; on most servers, base_url ends in /v1"
+        bare = "" if ends else "on most servers, base_url ends in /v1; "
         hints: dict[int, str] = {
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
             else f"check the key in the environment variable {self._key_variable}",
             HTTPStatus.FORBIDDEN: "the key's account or project lacks access to this model",
-            HTTPStatus.NOT_FOUND: f"check that {self.base_url} {_missing(call)}{bare}",
+            HTTPStatus.NOT_FOUND: f"{bare}check that {self.base_url} {_missing(call)}",
         }
         if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:
             return _NO_FINETUNES
@@ -281,7 +281,7 @@ _NO_FINETUNES = (
 )
 # By the beginning of a call's name.
 _MISSING = {
-    "chat.completions.create": "has this model; see base_model, endpoint, and base_url",
+    "chat.completions.create": "has this model (base_model, or endpoint)",
     "models.list": "is the address of an API like OpenAI's",
     "completions.create": "offers completions of this model, or set "
     'options.api = "chat" to use chats',
