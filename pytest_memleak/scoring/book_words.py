@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 NEAR_MATCH = 5
 """The least words of a match of folded words (docs/method.md)."""
 
+_PLACE_BITS = 32
 _BORDER = np.array([BORDER], dtype=np.uint64)
 _WORTH_SHARING = 32  # words
 _COMPARED_TOGETHER, _CHANGED_TOGETHER = 1 << 12, 1 << 7
 
 
 class BookMatches(NamedTuple):
-    """Matches of several texts with several books, one entry each, in no order.
+    """Matches of several texts with several books, one entry each.
 
     text:   number of the text; place: of the first word among all texts' words (`Keyed`)
     book:   number of the book; part: its part, which no match leaves; start: in the book's words
@@ -112,11 +113,13 @@ class BookWords:
         self._add_folded(book, keys, 0, 0, [])
 
     def placed(self) -> tuple[PlacedWords, PlacedWords]:
-        """Build the prefilter tables of words as measured and as folded, perhaps the same."""
-        exact = near = self._table.prefilter(self._k)
+        """Place the words as measured and as folded; one object if folding changes none."""
+        prefilter = self._table.prefilter(self._k)
+        exact = PlacedWords.of(prefilter, self._exact)
         if self._near_table is not self._table:
-            near = self._near_table.prefilter(NEAR_MATCH)
-        return PlacedWords.of(exact, self._exact), PlacedWords.of(near, self._folded)
+            return exact, PlacedWords.of(self._near_table.prefilter(NEAR_MATCH), self._folded)
+        alike = self._folded == self._exact
+        return exact, exact if alike else PlacedWords.of(prefilter, self._folded)
 
     def _add_folded(
         self, book: int, keys: Keys, start: int, place: int, shared: list[tuple[int, int, int]]
@@ -192,6 +195,9 @@ class PlacedWords(NamedTuple):
         end = runs.book + runs.words
         nth = self.end.searchsorted(runs.book, side="right")
         count = self.first.searchsorted(end) - nth
+        alone = (count == 1).all()
+        if alone and ((self.first[nth] <= runs.book) & (end <= self.end[nth])).all():
+            return runs, nth  # nothing to cut, as nearly always
         of, piece = np.arange(len(nth)).repeat(count), count_up(nth, count)
         first = np.maximum(runs.book[of], self.first[piece])
         words = np.minimum(end[of], self.end[piece]) - first
@@ -200,13 +206,18 @@ class PlacedWords(NamedTuple):
         return located.where(long), piece[long]
 
     def matches(self, words: Keyed, runs: Runs) -> BookMatches:
-        """Return the runs of texts' words as matches with the books."""
+        """Return the runs of texts' words as matches with the books.
+
+        By text and place in the table, so that later sorts find them nearly sorted.
+        """
         runs, piece = self.located(runs)
+        text = words.text_of(runs.text)
+        order = np.argsort((text << _PLACE_BITS) | runs.book, kind="stable")
+        runs, piece = runs.where(order), piece[order]
         start = self.start[piece] + runs.book - self.first[piece]
         matches = BookMatches(
-            words.text_of(runs.text), runs.text, self.book[piece], self.part[piece], start,
-            runs.words,
-        )  # fmt: skip
+            text[order], runs.text, self.book[piece], self.part[piece], start, runs.words
+        )
         return _joined(matches) if self.overlapping else matches
 
 

@@ -64,8 +64,8 @@ class Distinct:
         self._count = 0
 
     def add(self, numbers: Numbers) -> None:
-        """Add numbers, best in ascending runs, perhaps present already; sorts the array itself."""
-        self._wait(distinct(numbers, in_runs=True))
+        """Add numbers, perhaps present already; sorts the array itself."""
+        self._wait(distinct(numbers))
 
     def update(self, other: Distinct) -> None:
         """Add the other set's numbers without changing its arrays."""
@@ -80,17 +80,17 @@ class Distinct:
     def ascending(self) -> Numbers:
         """Return all numbers so far, each once."""
         if self._waiting:
-            self._known = distinct(np.concatenate([self._known, *self._waiting]), in_runs=True)
+            self._known = distinct(np.concatenate([self._known, *self._waiting]))
             self._waiting, self._count = [], 0
         return self._known
 
 
-def distinct(numbers: Whole, *, in_runs: bool = False) -> Whole:
+def distinct(numbers: Whole) -> Whole:
     """Return the numbers in ascending order, each once; sorts the array itself.
 
-    in_runs: whether they are ascending runs, which merge faster; `np.unique` is slower.
+    Best in ascending runs, which merge; `np.unique` is slower.
     """
-    numbers.sort(kind="stable" if in_runs else None)
+    numbers.sort(kind="stable")
     first = np.ones(len(numbers), dtype=np.bool_)
     np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
     return numbers if first.all() else numbers[first]

@@ -121,7 +121,9 @@ class SharedIndex:
         plain = exact
         if self._folded.prefilter is not self._exact.prefilter:
             plain, runs = self._runs(exact, self._folded.prefilter)
-        near_found = self._folded.matches(plain, runs)
+        near_found = matches
+        if self._folded is not self._exact:
+            near_found = self._folded.matches(plain, runs)
         if numbers:
             left_alone = np.ones(len(texts), dtype=np.bool_)
             left_alone[numbers] = False

@@ -48,8 +48,8 @@ class Runs(NamedTuple):
     book: Positions
     words: Positions
 
-    def where(self, chosen: NDArray[np.bool_]) -> Runs:
-        """Return the `chosen` runs."""
+    def where(self, chosen: NDArray[np.bool_] | Positions) -> Runs:
+        """Return the `chosen` runs, by truth value or by number."""
         return Runs(self.text[chosen], self.book[chosen], self.words[chosen])
 
 

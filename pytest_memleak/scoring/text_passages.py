@@ -57,7 +57,7 @@ class TextPassages(NamedTuple):
 
 
 class _Matches(NamedTuple):
-    """Matches by text and part, and by place or start in the book.
+    """Matches by text, part, and start in the book.
 
     own: the words outside the prompt; cut: whether the prompt contains any
     """
@@ -98,8 +98,6 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Te
     """
     matched = matched.where(_may_chain(matched))
     group = (matched.text << _PART_BITS) | matched.part
-    order = np.argsort(group, kind="stable")
-    matched, group = matched.where(order), group[order]
     place_end = matched.place + matched.words
     cut = in_prompt(matched.place, place_end, prompt_ranges, trim=trim)
     kept = outside_prompt(matched.place[cut], place_end[cut], prompt_ranges, trim=trim, keep=1)
@@ -121,16 +119,28 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Te
     return TextPassages(text, book, place, place_end, start, end, -words)
 
 
-def _may_chain(matched: BookMatches) -> NDArray[np.bool_]:
-    """Return which matches have enough words for a passage, with others of their text and part.
+def _may_chain(matched: BookMatches) -> Positions:
+    """Return the matches that have words enough for a passage with others that may join them.
 
-    Groups may share a number, which keeps more matches than needed.
+    Their numbers, by text, part, and start: a chain goes on within reach in the book.
     """
-    numbers = 1 << (4 * len(matched.text)).bit_length()
-    group = (matched.text * _SPREAD + matched.part) & (numbers - 1)
-    words = np.bincount(group, matched.words, numbers)
-    enough: NDArray[np.bool_] = words[group] >= NEAR_PASSAGE
-    return enough
+    text, _, _, part, start, words = matched
+    numbers = 1 << (4 * len(text)).bit_length()
+    hashed = (text * _SPREAD + part) & (numbers - 1)  # for few matches in many texts
+    enough = np.flatnonzero(np.bincount(hashed, words, numbers)[hashed] >= NEAR_PASSAGE)
+    group = (text[enough] << _PART_BITS) | part[enough]
+    order = np.argsort(group, kind="stable")  # which is fast where they are sorted
+    enough, nth_group = enough[order], np.cumsum(np.diff(group[order], prepend=-1) > 0)
+    start = (nth_group << _START_BITS) + start[enough]
+    order = np.argsort(start, kind="stable")
+    enough, start = enough[order], start[order]
+    words = words[enough]
+    reached = np.maximum.accumulate(start + words + _GAP)
+    apart = np.ones(len(start), dtype=np.bool_)
+    np.greater(start[1:], reached[:-1], out=apart[1:])
+    first = np.flatnonzero(apart)
+    together = np.add.reduceat(words, first) if len(first) else words
+    return enough[(together >= NEAR_PASSAGE).repeat(np.diff(first, append=len(start)))]
 
 
 def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
