@@ -43,7 +43,7 @@ MODEL = """
 id = "NAME"
 provider = "recorded"
 [model.options]
-path = "NAME.json"
+path = "NAME.jsonl"
 """
 REPORTS = {
     "--junitxml": "junit.xml",
@@ -110,7 +110,7 @@ def write_suite(folder: Path, works: int) -> tuple[str, ...]:
             }
             for n, its in enumerate(texts_of, start=1)
         ]
-        (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
     models = "".join(MODEL.replace("NAME", name) for name in ("clean", "leaky"))
     (folder / "poems.memleak.toml").write_text(SUITE + models, encoding="utf-8")
     return tuple(f"Poem {n}" for n in leaked)

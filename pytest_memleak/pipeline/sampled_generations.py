@@ -40,6 +40,7 @@ from pytest_memleak.pipeline.required_samples import (
 from pytest_memleak.records import Book, Completeness, Generation, Issue, Kind
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import SampledCount
+from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.scoring.text_batches import Batch, in_batches
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
@@ -127,6 +128,7 @@ class CountedGenerations:
                 texts = [generation.text for generation in counted]
                 alike = texts == [generation.text for generation in written]
                 yield Batch(written, words if alike else None)
+        return_freed_memory()
 
     def generations(self) -> Iterator[Generation]:
         """Yield the same, one by one."""

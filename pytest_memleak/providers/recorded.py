@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator
 
@@ -61,11 +61,14 @@ class _File:
 
     def __init__(self, path: Path, version: tuple[object, ...]) -> None:
         self.path, self.version = path, version
-        self.records = load_rows(path)
+        self.records: list[Any] = load_rows(path)
 
     @cached_property
     def generations(self) -> list[Generation]:
-        return generations_from_records(self.records, place=str(self.path))
+        generations = generations_from_records(self.records, place=str(self.path))
+        for record in self.records:
+            record.pop("generations", None)  # frees their objects
+        return generations
 
 
 class RecordedEndpoint:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pytest_memleak.records.measurement import Passage
 
-_TIMES = re.compile(r"\d{1,9}x\d{1,9}( \d{1,9}x\d{1,9})*")
+_TIMES = re.compile(r"\d{1,9}x\d{1,9}(?: \d{1,9}x\d{1,9})*+")
 
 
 @dataclass(frozen=True, slots=True)

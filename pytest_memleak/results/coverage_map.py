@@ -26,7 +26,7 @@ from pytest_memleak.results.quotes import own_passage
 from pytest_memleak.scoring.measures import Similarity, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,14 +44,15 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> CoverageMap:
     """Build a pair's map of covered words; excerpts: IDs, in order."""
     measured, times = analysis.measurement, analysis.counts.times
     borders = [*measured.excerpt_starts, measured.words]
-    seen = np.concatenate(([0], np.cumsum(times > 0))).tolist()
+    seen = np.concatenate(([0], np.cumsum(times > 0)))
+    covered = np.diff(seen[borders]).tolist()
     return CoverageMap(
         rounds=analysis.counts.rounds,
         times=" ".join(f"{count}x{length}" for count, length in run_lengths(times)),
         excerpts=tuple(
-            CoveredExcerpt(name, start, end - start, seen[end] - seen[start], longest)
-            for name, (start, end), longest in zip(
-                excerpts, pairwise(borders), analysis.own_spans.by_excerpt, strict=True
+            CoveredExcerpt(name, start, end - start, words, longest)
+            for name, (start, end), words, longest in zip(
+                excerpts, pairwise(borders), covered, analysis.own_spans.by_excerpt, strict=True
             )
         ),
         spans=tuple(
@@ -62,12 +63,12 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> CoverageMap:
     )
 
 
-def run_lengths(times: NDArray[np.intc]) -> list[tuple[int, int]]:
-    """Encode runs of equal numbers as (number, length)."""
+def run_lengths(times: NDArray[np.intc]) -> Iterator[tuple[int, int]]:
+    """Yield runs of equal numbers as (number, length)."""
     edges = np.flatnonzero(np.diff(times)) + 1
     starts = np.concatenate(([0], edges))
     lengths = np.diff(np.concatenate((starts, [len(times)])))
-    return list(zip(times[starts].tolist(), lengths.tolist(), strict=True))
+    return zip(times[starts].tolist(), lengths.tolist(), strict=True)
 
 
 def compare_coverage(a: CoverageMap, b: CoverageMap) -> Similarity | None:

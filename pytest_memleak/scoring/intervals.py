@@ -101,9 +101,10 @@ Interval = tuple[int, int]
 
 def coverage(start: Positions, end: Positions, *, words: int) -> NDArray[np.intc]:
     """Return, per word of a book of `words`, how many of the intervals contain it."""
-    steps = np.bincount(start, minlength=words + 1)
-    steps -= np.bincount(end, minlength=words + 1)
-    return np.cumsum(steps[:-1], dtype=np.intc)
+    steps = np.zeros(words + 1, dtype=np.intc)
+    np.add.at(steps, start, 1)
+    np.subtract.at(steps, end, 1)
+    return steps[:-1].cumsum(dtype=np.intc)
 
 
 def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:

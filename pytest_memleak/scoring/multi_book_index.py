@@ -18,6 +18,7 @@ from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWord
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.ngram_prefilter import BORDER, gram_hashes
+from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed, unscrambled
 
 if TYPE_CHECKING:
@@ -185,16 +186,22 @@ class SharedIndex:
     # --- building --------------------------------------------------------------------------
 
     def _add(self, book: Book, words: BookWords) -> None:
-        texts = [excerpt.text for excerpt in book.excerpts]
-        plain = keyed(texts, self.mode)
-        lengths = plain.lengths().tolist()
+        lengths: list[int] = []
+        near_lengths: list[int] = []
+        batches: list[tuple[Keys, Keys]] = []
+        for texts in batches_of([excerpt.text for excerpt in book.excerpts], len):
+            plain = keyed(texts, self.mode)
+            near = keyed_folded(texts, plain)
+            lengths += plain.lengths().tolist()
+            near_lengths += near.lengths().tolist()
+            keys = self._named(plain)
+            batches.append((keys, keys if near is plain else self._named(near)))
         validate_measurable(book, lengths, k=self.k, mode=self.mode)
         layout = layout_of(book, lengths)
-        near = keyed_folded(texts, plain)
-        alike = near is plain
-        folded_layout = layout if alike else layout_of(book, near.lengths().tolist())
-        keys = self._named(plain)
-        near_keys = keys if alike else self._named(near)
+        alike = all(keys is near_keys for keys, near_keys in batches)
+        folded_layout = layout if alike else layout_of(book, near_lengths)
+        keys = np.concatenate([keys for keys, _ in batches])
+        near_keys = keys if alike else np.concatenate([near_keys for _, near_keys in batches])
         self._add_words(IndexedBook(book.id, layout, folded_layout), keys, near_keys, words)
 
     def _add_keys(self, name: str, book: BookKeys, words: BookWords) -> None:

@@ -127,7 +127,8 @@ class Rounds:
         without it, what each round covers, as in a book of one excerpt.
         """
         times = self.times(words=words)
-        once = np.concatenate(([0], np.cumsum(times == 1)))
+        once = np.zeros(words + 1, dtype=np.intc)
+        np.cumsum(times == 1, out=once[1:])
         alone = np.bincount(self.round, once[self.end] - once[self.start], minlength=n)
         if by_excerpt is None:
             by_excerpt = np.bincount(self.round, self.end - self.start, minlength=n)[None]

@@ -339,7 +339,7 @@ def _longest_blocks(
         steps = np.zeros(words + 1, dtype=np.uint64)
         np.add.at(steps, rounds.start[some], bits)
         np.subtract.at(steps, rounds.end[some], bits)
-        covering = steps.cumsum()[marks]
+        covering = np.cumsum(steps, out=steps)[marks]
         covering[at_border] = 0
         in_sets = chosen[:, begin : begin + _BITS]
         sets = in_sets @ (_ONE << np.arange(in_sets.shape[1], dtype=np.uint64))

@@ -16,6 +16,7 @@ import numpy as np
 from pytest_memleak.records import FinishReason
 from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.keyed_texts import keyed
+from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.words import in_latin_1, words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
 from pytest_memleak.verdict.refusals import MOST_WORDS, declines
@@ -54,6 +55,7 @@ _SPACE, _NEW_LINE = b" \n"
 _LETTERS = bytes(range(256)).lower()
 _NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalpha())
 _OTHERS = 0xE7037ED1A0B428DB  # odd, and otherwise arbitrary
+_NO_KEYS = np.empty(0, dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,11 +132,16 @@ class FeatureReader:
         self._mode, self._prose = mode, prose
         self._marked = WordNumbers(prose.marks)
         texts = [excerpt.text for excerpt in book.excerpts]
-        of_book = keyed(texts, mode)
-        self._lengths = of_book.lengths()
-        self._shown = int(_inside(of_book).sum()), int(_count_marks(texts).sum())
-        each, starts = [*of_book.each()], (0, *book.breaks, len(texts))
-        parts = [np.concatenate([of_book.keys[:0], *each[a:b]]) for a, b in pairwise(starts)]
+        each: list[Keys] = []
+        inside = 0
+        for batch in batches_of(texts, len):
+            batch_words = keyed(batch, mode)
+            each += batch_words.each()
+            inside += int(_inside(batch_words).sum())
+        self._lengths = np.array([*map(len, each)], dtype=np.int64)
+        self._shown = inside, int(_count_marks(texts).sum())
+        starts = (0, *book.breaks, len(texts))
+        parts = [np.concatenate([_NO_KEYS, *each[a:b]]) for a, b in pairwise(starts)]
         self._recitable = RunSet(run_hashes(part_keys, _RECITED) for part_keys in parts)
         self._book_runs = RunSet(run_hashes(part_keys, RUN) for part_keys in parts)
         instructions = keyed([excerpt.instruction or "" for excerpt in book.excerpts], mode)

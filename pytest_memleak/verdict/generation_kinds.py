@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +56,7 @@ _SHARED = 3
 
 _SLOT_BITS = 24
 _MOST_RUNS = 1 << 25
+_PARTS_TOGETHER = 16
 _MOST_WORDS_TOLD = 20
 _WORDS_TOLD = 6  # of such a word
 _WORDS_OF_TABLE = 3  # at most, of a word that `finish_reason` maps
@@ -171,7 +173,7 @@ class GenerationCensus:
     def __init__(self, book: Book, request: GenerationRequest) -> None:
         self._request = request
         self._prose = Prose.of(book, request.words)
-        self._reader = FeatureReader(book, request.words, self._prose)
+        self._book = book
         self._number = {excerpt.id: number for number, excerpt in enumerate(book.excerpts)}
         self._seen: set[tuple[str, int]] = set()
         self._parts: list[tuple[GenerationFeatures, Keys]] = []
@@ -181,6 +183,12 @@ class GenerationCensus:
         self._withheld: Counter[tuple[FinishReason, str | None]] = Counter()
         self._recitation = 0
         self._counted: CensusResult | None = None
+
+    @cached_property
+    def _reader(self) -> FeatureReader:
+        reader = FeatureReader(self._book, self._request.words, self._prose)
+        return_freed_memory()
+        return reader
 
     def read(self, generations: Sequence[Generation]) -> tuple[Sequence[Generation], Keyed]:
         """Count the generations; return those that were asked for, and the words of their texts."""
@@ -198,8 +206,9 @@ class GenerationCensus:
         if not self._parts:
             self.read([])
         readings = GenerationFeatures.together([readings for readings, _ in self._parts])
-        runs = np.concatenate([runs for _, runs in self._parts])
-        self._parts = [(readings, runs)]  # frees the parts
+        runs = self._joined_runs()
+        self._parts = [(readings, runs)]
+        vars(self).pop("_reader", None)  # frees its tables
         return_freed_memory()
         kinds, unstated = kinds_of(readings, runs, self._request, excerpts=len(self._number))
         self._counted = CensusResult(
@@ -215,6 +224,20 @@ class GenerationCensus:
             unstated=unstated,
         )
         return self._counted
+
+    def _joined_runs(self) -> Keys:
+        """Concatenate the parts' runs, and free each part: there may be as many as memory holds."""
+        parts = [runs for _, runs in self._parts]
+        self._parts.clear()
+        joined = np.empty(sum(map(len, parts)), dtype=np.uint64)
+        filled = len(joined)
+        while parts:
+            part = parts.pop()
+            joined[filled - len(part) : filled] = part
+            filled -= len(part)
+            if not len(parts) % _PARTS_TOGETHER:
+                return_freed_memory()
+        return joined
 
     def _withheld_words(self, *, unstated: bool) -> dict[str, int]:
         """Count the servers' own words for withheld generations; "others" from the 21st on."""

@@ -72,8 +72,9 @@ class RunSet:
         every: Keys = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
         self._hashes = distinct(every)
         self._bits = len(self._hashes).bit_length() + _BITS_A_RUN
-        self._may_be = np.zeros(1 << self._bits, dtype=np.bool_)
-        self._may_be[slots(self._hashes, self._bits)] = True
+        may_be = np.zeros(1 << self._bits, dtype=np.bool_)
+        may_be[slots(self._hashes, self._bits)] = True
+        self._may_be = np.packbits(may_be, bitorder="little")
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -88,7 +89,8 @@ class RunSet:
         """Return the places in `hashes` of those in the set, ascending."""
         if not len(self._hashes):
             return np.empty(0, dtype=np.intp)
-        at = np.flatnonzero(self._may_be[slots(hashes, self._bits)])
+        slot = slots(hashes, self._bits)
+        at = np.flatnonzero(self._may_be.take(slot >> 3) >> (slot & 7).astype(np.uint8) & 1)
         chosen = hashes[at]
         insertion = self._hashes.searchsorted(chosen)
         insertion[insertion == len(self._hashes)] = 0

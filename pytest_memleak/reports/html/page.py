@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_TEXT = 2000
+_PIECES_TOGETHER = 1_000
 _LONGEST_NAME = 120
 _LEADS = {
     "instruction": "How much of each book the models reproduce word for word, prompted with "
@@ -98,7 +99,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = _environment().get_template("report.html.j2")
     probes = {result.probe for result in run.results}
-    return template.render(
+    page = template.stream(
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=digest,
         version=run.version,
@@ -120,6 +121,8 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         heat=heat_labels(),
         width=WIDTH,
     )
+    page.enable_buffering(_PIECES_TOGETHER)  # or all are in memory at once
+    return "".join(page)
 
 
 def _overview(results: Sequence[PairResult]) -> list[Measure]:
