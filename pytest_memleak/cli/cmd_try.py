@@ -73,8 +73,8 @@ def _try(parsed: argparse.Namespace) -> int:
         raise SettingsError(
             "this suite already exists",
             location=str(path),
-            hint=f"run it with: {_gate(path, *draft.options)}; for another model or server, "
-            "name a different file with -o",
+            hint="for another model or server, name a different file with -o; to run this suite: "
+            f"{_gate(path, *draft.options)}",
         )
     draft = replace(draft, words=_word_mode_for(parsed.book))
     write_whole(path, draft.text(path))

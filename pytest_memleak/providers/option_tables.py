@@ -98,7 +98,7 @@ def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
     if near and len(place) == 1:
         return f"write {near[0]} in place of {masked(str(place[-1]))}"
     accepted = ", ".join(kind.model_fields)
-    return f"settings of sampling, such as max_tokens, stand in [suite]; {name} accepts: {accepted}"
+    return f"settings of sampling, such as max_tokens, go in [suite]; {name} accepts: {accepted}"
 
 
 def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:

@@ -196,7 +196,7 @@ def test_what_cannot_be_tried_says_what_to_type(here, file, story, capsys):
         assert [path.name for path in here.iterdir()] == ["story.json"]
     suite = file("mine.memleak.toml", "mine")
     error = refused(f"TRY -o {suite.name}")
-    assert f"run it with: pytest -m copyright {suite.name}; for another model" in error
+    assert f"-o; to run this suite: pytest -m copyright {suite.name}" in error
     assert suite.read_text() == "mine"
 
 
