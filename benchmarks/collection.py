@@ -68,7 +68,7 @@ def measured(folder: Path, works: int) -> Measured:
     """Make the suite in `folder` and run it in a process of its own."""
     leaked = write_suite(folder, works)
     arguments = [f"{option}={name}" for option, name in REPORTS.items()]
-    arguments += ["-p", "no:cacheprovider", "-q"]
+    arguments += ["-p", "no:cacheprovider"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
