@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import PairResult
 
+_NAMED_BOOKS = 3
+
 
 def passage_text(passage: Passage, place: str) -> str:
     """Name a passage by kind, length and `place`, as the report may show that."""
@@ -73,20 +75,20 @@ def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
 def other_book_lines(
     result: PairResult, titles: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[str]:
-    """Count the long passages of each book that wasn't prompted.
+    """Count the long passages of the books that weren't prompted, those with the most by name.
 
     titles: of books by their ids, where the report has titles
     """
     over = result.measures.get(PASSAGES_OVER.name, {}).get("books", {})
-    for book, count in over.items():
-        if book != result.book.id:
-            passages = amount(count, "passage")
-            threshold = result.settings["span_threshold"]
-            come = "comes" if count == 1 else "come"
-            title = titles.get(book, book)
-            yield (
-                f"{passages} over {threshold} words {come} from {title}, which no prompt was about"
-            )
+    counts = [(titles.get(book, book), over[book]) for book in over if book != result.book.id]
+    named = sorted(counts, key=lambda row: -row[1])
+    if further := named[_NAMED_BOOKS:]:
+        total = sum(count for _, count in further)
+        named[_NAMED_BOOKS:] = [(amount(len(further), "more book"), total)]
+    for title, count in named:
+        come = "comes" if count == 1 else "come"
+        passages = f"{amount(count, 'passage')} over {result.settings['span_threshold']} words"
+        yield f"{passages} {come} from {title}, which no prompt was about"
 
 
 def _is_near_verbatim(passage: Passage) -> bool:
