@@ -1,7 +1,7 @@
 """Measure the scoring core and write benchmarks/results/scoring.md.
 
     python benchmarks/report.py                    # as the page shows it, some minutes
-    python benchmarks/report.py --scale 1          # of 25,000 generations; nothing written
+    python benchmarks/report.py --scale 0.1        # of 2,500 generations; nothing written
 
 Needs the packages of the extra `dev`. Everything runs in one process, one part after the other.
 """
@@ -18,10 +18,10 @@ from pages import write_measured
 from start_up import BOOKS, MODELS, StartUp, start_up
 
 # The most that scoring may take, in times the floor, and what other text may add to that.
-AIMS = {"none": 1.0, "fifth": 1.5, "fifth in style": 1.7, "heavy": 3.2}
+AIMS = {"none": 1.25, "fifth": 2.0, "fifth in style": 1.65, "heavy": 3.9}
 MARKDOWN, ACCENTS, FIXED, EIGHTY_SECONDS, EIGHTY_MEGABYTES, EIGHTY = 0.4, 0.5, 60, 5, 600, 1.5
 MEGABYTES = 150
-SCALE = 0.1
+SCALE = 1.0
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def _arguments() -> argparse.Namespace:
         help=f"share of the 25,000 generations (default: {SCALE}, which alone writes the page)",
     )  # fmt: skip
     parser.add_argument(
-        "--repeats", type=int, default=3, metavar="N", help="turns, of which the median counts"
+        "--repeats", type=int, default=1, metavar="N", help="turns, of which the median counts"
     )
     return parser.parse_args()
 
@@ -68,7 +68,7 @@ def _rates(rates: list[measure.Rate]) -> str:
     rows = "\n".join(
         f"| {one.leak_rate} | {one.words / one.floor / 1e6:.2f} | "
         f"{one.words / one.scoring / 1e6:.2f} | {one.times_floor(one.scoring):.2f} | "
-        f"{AIMS[one.leak_rate]:.1f} | {one.times_floor(one.without_passages):.2f} | "
+        f"{AIMS[one.leak_rate]:.2f} | {one.times_floor(one.without_passages):.2f} | "
         f"+{one.times_floor(one.markdown - one.scoring):.2f} | "
         f"+{one.times_floor(one.accents - one.scoring):.2f} | "
         f"+{one.times_floor(one.marks - one.scoring):.2f} | {one.bmc:.4f} | "
