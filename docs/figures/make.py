@@ -7,7 +7,6 @@ The report is that of figures.memleak.toml, whose models are trained and drawn o
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import shutil
 import subprocess
@@ -15,13 +14,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 HERE = Path(__file__).parent
-WIDTH = 1100
+WIDTH, HEIGHT, SCALE = 1100, 2000, 1.5
 BOOK = "Night Shift at the Seed Vault"
 
 # file name: the heading of the pair or book, and which part of it
@@ -58,22 +56,13 @@ def report_of_figures(*options: str) -> Iterator[Path]:
 def photograph(report: Path) -> None:
     """Write every figure beside this file."""
     with chromium() as browser:
-        browser.set_window_size(WIDTH, 900)
+        browser.set_window_size(WIDTH, HEIGHT)
         browser.get(report.as_uri())
         for name, (heading, part) in FIGURES.items():
             article = browser.find_element(
                 By.XPATH, f"//article[.//h2[normalize-space(.)='{heading}']]"
             )
-            taken(browser, article.find_element(By.CSS_SELECTOR, part).rect, HERE / f"{name}.png")
-
-
-def taken(browser: webdriver.Chrome, place: Any, file: Path, *, scale: float = 1.5) -> None:
-    """Write what stands at a place of the page, as a picture."""
-    shot = browser.execute_cdp_cmd(
-        "Page.captureScreenshot",
-        {"clip": {**place, "scale": scale}, "captureBeyondViewport": True},
-    )
-    file.write_bytes(base64.b64decode(shot["data"]))
+            article.find_element(By.CSS_SELECTOR, part).screenshot(str(HERE / f"{name}.png"))
 
 
 @contextlib.contextmanager
@@ -81,7 +70,10 @@ def chromium() -> Iterator[webdriver.Chrome]:
     """A browser without a window."""
     options = webdriver.ChromeOptions()
     options.binary_location = _found("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+    for argument in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+        f"--force-device-scale-factor={SCALE}",
+    ):
         options.add_argument(argument)
     # Named, so that Selenium looks for no driver of its own in the network.
     service = webdriver.ChromeService(_found("chromedriver"))
