@@ -51,7 +51,7 @@ def test_the_gate_and_the_library_report_the_same_passages(tmp_path_factory, see
     scoring = Scoring(chosen["k"], chosen["trim"], chosen["span_threshold"], chosen["mode"])
     books = [
         book_of(*row["excerpts"], book_id=row["id"], contiguous=row["contiguous"],
-                asked=[text for _, text in asked] if row is rows[0] else ())
+                instructions=[text for _, text in asked] if row is rows[0] else ())
         for row in rows
     ]  # fmt: skip
     try:
