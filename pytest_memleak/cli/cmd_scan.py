@@ -75,7 +75,7 @@ def add_scan(commands: Commands) -> None:
 def _scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.library.library import Library
     from pytest_memleak.library.log_scan import scan_logs
-    from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
+    from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
     paths = [*parsed.logs, *parsed.training]

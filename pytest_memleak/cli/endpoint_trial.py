@@ -136,7 +136,7 @@ def _sample(
     endpoint: Endpoint, tokens: int, n: int = 1
 ) -> tuple[Sequence[Completion | str], float]:
     """Return answers to the neutral prompt, and their duration in seconds without pauses."""
-    from pytest_memleak.sampling.call_attempts import Notice
+    from pytest_memleak.sampling.retries_and_recovery import Notice
     from pytest_memleak.sampling.retry import Retry
 
     def attempt() -> tuple[Sequence[Completion | str], float]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.book_words import NEAR_MATCH
+from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 from pytest_memleak.scoring.further_readings import ODD, STRANGE, USUAL, odd_marks
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
-from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,23 +15,23 @@ from pytest_memleak.library.book_files import BookFiles
 from pytest_memleak.records import Book, Scoring
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import book_keys
-from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.text_batches import batches_of
-from pytest_memleak.scoring.text_passages import (
+from pytest_memleak.scoring.find_passages import (
     NEAR_PASSAGE,
     contained_in,
     find_chains,
     nearly_contained_in,
     verbatim_passages,
 )
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.trimming import NO_RANGES, PromptWords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_memleak.scoring.find_passages import TextPassages
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import TextMatches
-    from pytest_memleak.scoring.text_passages import TextPassages
     from pytest_memleak.scoring.word_hashes import BookKeys
 
 

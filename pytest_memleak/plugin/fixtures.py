@@ -19,7 +19,7 @@ from pytest_memleak.plugin.options import run_key
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.plugin.outcomes import Memorization
+    from pytest_memleak.plugin.run_pair import Memorization
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -38,7 +38,7 @@ def memleak_pair(request: pytest.FixtureRequest) -> Pair:
 @pytest.fixture(scope="session")
 def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
     """Return the pair's book, cut into excerpts with their instructions."""
-    from pytest_memleak.plugin.outcomes import hiding_tracebacks
+    from pytest_memleak.plugin.run_pair import hiding_tracebacks
     from pytest_memleak.plugin.text_views import view_of_book
 
     run = request.config.stash[run_key]
@@ -49,7 +49,7 @@ def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
 @pytest.fixture(scope="session")
 def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endpoint:
     """Return the model's endpoint, opened (and fine-tuned if necessary) on first use."""
-    from pytest_memleak.plugin.outcomes import SuiteEndpoint
+    from pytest_memleak.plugin.run_pair import SuiteEndpoint
 
     return SuiteEndpoint(memleak_pair, request.config)
 
@@ -59,7 +59,7 @@ def memleak_evaluation(
     memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
 ) -> Evaluation:
     """Return the pair's evaluation: measurement, completeness, verdict; error if INCONCLUSIVE."""
-    from pytest_memleak.plugin.outcomes import evaluate_for, recording_failure, require_conclusive
+    from pytest_memleak.plugin.run_pair import evaluate_for, recording_failure, require_conclusive
     from pytest_memleak.plugin.text_views import view_of_evaluation
 
     with recording_failure(request.node):
@@ -73,7 +73,7 @@ def memorization(
     memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
 ) -> Memorization:
     """Return the pair's measures, on complete evidence only; the suite's limits don't count."""
-    from pytest_memleak.plugin.outcomes import (
+    from pytest_memleak.plugin.run_pair import (
         Memorization,
         evaluate_for,
         recording_failure,

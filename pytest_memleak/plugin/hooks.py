@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
+    from pytest_memleak.plugin.collect_suites import SuiteModule
     from pytest_memleak.plugin.run_record import RunRecord
-    from pytest_memleak.plugin.suite_items import SuiteModule
     from pytest_memleak.records import Suite
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.verdicts import ReleaseComparison
@@ -99,7 +99,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
                 f"  to test this book, run: memleak try {file_path.name} --model openai/NAME"
             )
         return None
-    from pytest_memleak.plugin.suite_items import SuiteModule
+    from pytest_memleak.plugin.collect_suites import SuiteModule
 
     # pytest prints node ids as they are, so control characters of a file's name would act.
     nodeid = None if file_path.name.isprintable() else ascii(str(file_path))[1:-1]
@@ -109,7 +109,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
 
 
 def _load_suite(config: pytest.Config, path: Path) -> Suite:
-    from pytest_memleak.plugin.outcomes import load_suite
+    from pytest_memleak.plugin.run_pair import load_suite
 
     return load_suite(config, path)
 
@@ -120,7 +120,7 @@ def test_memorization(
     request: pytest.FixtureRequest,
 ) -> None:
     """The model's memorization of the book is within its limits."""
-    from pytest_memleak.plugin.outcomes import check_limits, recording_failure
+    from pytest_memleak.plugin.run_pair import check_limits, recording_failure
 
     with recording_failure(request.node):
         check_limits(request.node)
@@ -131,7 +131,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
     """Make one test per pair of the suite."""
     marked = metafunc.definition.get_closest_marker("copyright") is not None
     if marked and "memleak_pair" in metafunc.fixturenames:
-        from pytest_memleak.plugin.suite_items import parametrize_pairs
+        from pytest_memleak.plugin.collect_suites import parametrize_pairs
 
         parametrize_pairs(metafunc, _load_suite)
     metafunc.config.stash[copyright_key] = marked
@@ -153,7 +153,7 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Group pairs by file; skip those with paid calls, unless -m or an option selects them."""
     if run_key in config.stash:
-        from pytest_memleak.plugin.outcomes import group_by_file, run_of, skip_paid_pairs
+        from pytest_memleak.plugin.run_pair import group_by_file, run_of, skip_paid_pairs
 
         group_by_file(items)
         skip_paid_pairs(config, items)
@@ -166,7 +166,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Announce the selected pairs, whose shared work is done once."""
     if run_key in session.config.stash:
-        from pytest_memleak.plugin.outcomes import expect_pairs
+        from pytest_memleak.plugin.run_pair import expect_pairs
 
         expect_pairs(session)
 
@@ -176,7 +176,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Show plans instead of running tests with --memleak-dry-run."""
     if not session.config.getoption("memleak_dry_run") or session.testsfailed:
         return None
-    from pytest_memleak.plugin.outcomes import show_plans
+    from pytest_memleak.plugin.run_pair import show_plans
 
     show_plans(session)
     return True
@@ -200,8 +200,8 @@ def pytest_runtest_makereport(
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
         try:
+            from pytest_memleak.plugin.collect_suites import SuiteModule
             from pytest_memleak.plugin.run_reports import attach_result
-            from pytest_memleak.plugin.suite_items import SuiteModule
 
             error = call.excinfo.value if call.excinfo else None
             attach_result(item, report, error, own=item.getparent(SuiteModule) is None)
@@ -297,7 +297,7 @@ class EndOfRun:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED  # `pytest.exit` gave 0
         if not (self._result_by_pair or self._record):
             return (yield)
-        from pytest_memleak.plugin.outcomes import run_of
+        from pytest_memleak.plugin.run_pair import run_of
         from pytest_memleak.plugin.run_reports import (
             add_junit_properties,
             exit_if_damaged,
@@ -408,7 +408,7 @@ class EndOfRun:
                 terminalreporter.write_line(f"memleak: no suite ({patterns}) found")
                 terminalreporter.write_line("  memleak init writes one; memleak demo runs one")
         elif self._report is not None:
-            from pytest_memleak.plugin.outcomes import deployment_lines
+            from pytest_memleak.plugin.run_pair import deployment_lines
             from pytest_memleak.plugin.run_reports import evidence_line, next_lines, summary_text
 
             terminalreporter.write_sep("=", "memorization")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.suite_items import Outcome
+from pytest_memleak.plugin.collect_suites import Outcome
 from pytest_memleak.plugin.text_views import LISTENERS
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.file_writing import private_folder

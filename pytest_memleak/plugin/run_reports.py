@@ -17,6 +17,7 @@ import pytest
 
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.plugin.collect_suites import Outcome
 from pytest_memleak.plugin.options import (
     evaluation_key,
     failure_key,
@@ -26,7 +27,6 @@ from pytest_memleak.plugin.options import (
     terminal_settings,
 )
 from pytest_memleak.plugin.run_record import selection_of, tested_key
-from pytest_memleak.plugin.suite_items import Outcome
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
@@ -167,7 +167,7 @@ def exit_if_damaged(config: pytest.Config, run_of: RunOf) -> None:
 
 def summary_text(config: pytest.Config, report: RunReport) -> str:
     """Return the terminal summary of the results."""
-    from pytest_memleak.reports.terminal import summary
+    from pytest_memleak.reports.terminal_summary import summary
 
     return summary(
         report.results,

@@ -17,12 +17,12 @@ import numpy as np
 
 from pytest_memleak.scoring.book_layout import icu_of, layout_of, validate_measurable
 from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWords
+from pytest_memleak.scoring.find_passages import find_chains
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 from pytest_memleak.scoring.ngram_prefilter import BORDER
 from pytest_memleak.scoring.text_batches import batches_of
-from pytest_memleak.scoring.text_passages import find_chains
 from pytest_memleak.scoring.trimming import NO_RANGES
 from pytest_memleak.scoring.word_hashes import TEXT_END, BookKeys, scrambled
 

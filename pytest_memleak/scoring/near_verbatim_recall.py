@@ -1,6 +1,6 @@
 """Near-verbatim recall: long stretches reproduced with small changes (docs/method.md).
 
-Source: arXiv 2601.02671, section 3.3. Near-verbatim passages are in `text_passages`.
+Source: arXiv 2601.02671, section 3.3. Near-verbatim passages are in `find_passages`.
 
 Matching blocks are difflib's, at the size of books. difflib takes the longest common run (the
 earliest in `a`, then in `b`, of equals) and continues left and right of it. Each step costs the

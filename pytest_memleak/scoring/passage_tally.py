@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import Origin
+from pytest_memleak.scoring.find_passages import (
+    contained_in,
+    find_chains,
+    inside,
+    nearly_contained_in,
+    verbatim_passages,
+)
 from pytest_memleak.scoring.intervals import distinct_passages
 from pytest_memleak.scoring.protected_passages import (
     EXCUSED,
@@ -20,13 +27,6 @@ from pytest_memleak.scoring.protected_passages import (
     RankedPassage,
     note_longest,
 )
-from pytest_memleak.scoring.text_passages import (
-    contained_in,
-    find_chains,
-    inside,
-    nearly_contained_in,
-    verbatim_passages,
-)
 from pytest_memleak.scoring.trimming import PromptWords
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.book_layout import Layout
+    from pytest_memleak.scoring.find_passages import TextPassages
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import NearMatches, TextMatches
     from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
-    from pytest_memleak.scoring.text_passages import TextPassages
     from pytest_memleak.scoring.trimming import Ranges
 
 

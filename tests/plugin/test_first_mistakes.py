@@ -9,7 +9,7 @@ import pytest
 from suite_files import write_book
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.plugin.outcomes import Memorization
+from pytest_memleak.plugin.run_pair import Memorization
 
 STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
 RUN = ("-m", "copyright")

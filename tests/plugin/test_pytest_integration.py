@@ -50,7 +50,7 @@ PLUGIN = (
     "plugin.fixtures",
     "plugin.hooks",
     "plugin.options",
-    "plugin.suite_items",
+    "plugin.collect_suites",
     "errors",
 )
 PLUGIN += ("reports", "reports.output_table")

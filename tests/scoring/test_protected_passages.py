@@ -9,9 +9,9 @@ from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.scoring import find_passages as chains_module
 from pytest_memleak.scoring import protected_passages as module
 from pytest_memleak.scoring import text_batches
-from pytest_memleak.scoring import text_passages as chains_module
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex

@@ -17,6 +17,7 @@ from pytest_memleak.errors import Inconclusive, LedgerError, MemleakError, Missi
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.run import Run
+from pytest_memleak.plugin.collect_suites import LimitExceeded, PairInconclusive, UnexcusedPassage
 from pytest_memleak.plugin.options import (
     HOW_TO_RUN,
     baseline_error_key,
@@ -36,7 +37,6 @@ from pytest_memleak.plugin.redacted_tests import (
     redaction_key,
     write_traceback,
 )
-from pytest_memleak.plugin.suite_items import LimitExceeded, PairInconclusive, UnexcusedPassage
 from pytest_memleak.plugin.text_views import touch, views_of_completions
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Estimate, Verdict

@@ -15,7 +15,7 @@ from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.reports.plan_tables import plan_table
 from pytest_memleak.reports.report_text import MANY, rate_text
-from pytest_memleak.reports.terminal import summary
+from pytest_memleak.reports.terminal_summary import summary
 from pytest_memleak.sampling.cost_plan import Plan, PlannedStep, RunPlan
 
 PASSAGES = dict.fromkeys(("longest_passage", "nv_longest_passage"), 6)

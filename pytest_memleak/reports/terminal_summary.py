@@ -15,7 +15,6 @@ from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import print_lines, text_console
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST, pair_outcome
-from pytest_memleak.reports.pair_table import print_pairs, print_rows
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
     passage_text,
@@ -35,6 +34,7 @@ from pytest_memleak.reports.report_text import (
     rate_text,
     work_lines,
 )
+from pytest_memleak.reports.terminal_tables import print_pairs, print_rows
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 from pytest_memleak.verdict.model_identity import REUSE_RULES
