@@ -127,9 +127,7 @@ def read_html(path: Path) -> Manuscript:
     return page_manuscript(data, name=path.name, place=str(path))
 
 
-def page_manuscript(
-    data: bytes, *, name: str, place: str, warnings: tuple[str, ...] = ()
-) -> Manuscript:
+def page_manuscript(data: bytes, *, name: str, place: str) -> Manuscript:
     """Read HTML from the bytes of the file `name`."""
     head = read_source(data[:_HEAD]).text
     title, author = _TITLE.search(head), _AUTHOR.search(head)
@@ -142,7 +140,7 @@ def page_manuscript(
         markup,
         title=one_line(title[1]) if title else None,
         author=one_line(author[1]) if author else None,
-        warnings=warnings,
+        warnings=(),
         place=place,
     )
 

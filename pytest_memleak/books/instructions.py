@@ -160,7 +160,7 @@ def beginnings(
 def _with_prefix(excerpt: Excerpt, prefix_words: int, template: str, mode: WordMode) -> Excerpt:
     split = partial(words, mode=mode)
     count = min(prefix_words, len(split(excerpt.text)) // 2)
-    end = end_of_words(count, excerpt.text, split)
+    end = end_of_words(count, excerpt.text, split, reach=None)
     prefix, rest = excerpt.text[:end], excerpt.text[end:]
     remaining = len(words(rest, mode))
     if not count or not remaining:

@@ -190,7 +190,7 @@ class Measure:
 
     def value(self, analysis: Any) -> Estimate | Block | float | None:
         """Return what it reads from an Analysis; None if missing."""
-        if self.read is None or getattr(analysis, self.needs.part, None) is None:
+        if self.read is None or getattr(analysis, self.needs.part) is None:
             return None
         return self.read(analysis)
 

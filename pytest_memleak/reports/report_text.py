@@ -334,7 +334,7 @@ def _generation_counts(evidence: Completeness) -> str:
 
 def _sampling_dates(provenance: Provenance) -> str:
     if provenance.first is None or provenance.last is None:
-        return "Imported from files that give no dates"
+        return "Read from files that give no dates"
     days = days_text(provenance.first, provenance.last)
     calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')} in this run"
     return f"Sampled {days}, {calls}"

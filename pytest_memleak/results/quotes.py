@@ -29,7 +29,6 @@ _SOFT_HYPHEN = "\u00ad"
 _CLOSING = '.,;:!?…”")]'
 _LETTER = re.compile(r"\w")
 REST = " … (+"  # before the number of words left out
-_REACH = 100  # characters; a generation's markup may have no place for a cut
 
 
 def own_passage(
@@ -112,8 +111,7 @@ def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> st
         counted = split(text)
         if taken := counted[skipped : skipped + missing]:
             start, end = (
-                end_of_words(place, text, split, reach=_REACH)
-                for place in (skipped, skipped + len(taken))
+                end_of_words(place, text, split) for place in (skipped, skipped + len(taken))
             )
             rest = text[end:]
             end += len(rest) - len(rest.lstrip(_CLOSING))

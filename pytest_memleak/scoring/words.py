@@ -244,12 +244,12 @@ def _in_order(marks: re.Match[str]) -> str:
 
 
 def end_of_words(
-    count: int, text: str, split: Callable[[str], list[str]], *, reach: int | None = None
+    count: int, text: str, split: Callable[[str], list[str]], *, reach: int | None = 100
 ) -> int:
     """Return the first place after `count` words at which `text` splits between words.
 
     split: returns the words of a text; the place is the end of the text if there is no other within
-    `reach` characters.
+    `reach` characters (None: anywhere), as in markup.
     """
     whole = split(text)
     places = range(len(text) + 1)

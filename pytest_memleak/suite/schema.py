@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
+from pytest_memleak.records.measurement import ProbeKind
 from pytest_memleak.scoring.confidence_bounds import MIN_DETECTION_LIMIT
 from pytest_memleak.scoring.measure_table import MEASURES
 
@@ -19,7 +20,6 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Text = Annotated[str, Field(min_length=1)]
 Expected = Literal["pass", "leak"]
-ProbeKey = Literal["instruction", "continuation"]
 
 
 class _Table(BaseModel):
@@ -146,7 +146,7 @@ class SuiteTable(AnswerKeys):
     summarizer: SummarizerTable | None = Field(
         None, description="chat model that writes missing summaries"
     )
-    probe: ProbeKey = Field("instruction", description="kind of prompt")
+    probe: ProbeKind = Field("instruction", description="kind of prompt")
     prefix_words: Positive = Field(
         50, description='words of the excerpt in the prompt, for probe = "continuation"'
     )
@@ -274,7 +274,7 @@ class ModelTable(AnswerKeys):
     expected: Expected = Field(
         "pass", description="leak: a positive control; all its pairs must fail their limits"
     )
-    probe: ProbeKey | None = Field(None, description="probe for this model instead of the suite's")
+    probe: ProbeKind | None = Field(None, description="probe for this model instead of the suite's")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this model")
     finetune: FinetuneTable | None = Field(None, description="training books and settings")
     options: dict[str, Any] = Field(
@@ -291,7 +291,7 @@ class PairTable(_Table):
     expected: Expected | None = Field(
         None, description="leak: a positive control; this pair must fail its limits"
     )
-    probe: ProbeKey | None = Field(None, description="probe for this pair instead of the suite's")
+    probe: ProbeKind | None = Field(None, description="probe for this pair instead of the suite's")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this pair")
 
 

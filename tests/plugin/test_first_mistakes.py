@@ -237,6 +237,6 @@ def test_a_mistake_at_the_command_line_is_told_with_its_fix(
 
 
 def test_a_measure_misspelt_in_a_test():
-    evaluation = SimpleNamespace(analysis=None, extraction=None, measurement=SimpleNamespace())
+    evaluation = SimpleNamespace(analysis=None, measurement=SimpleNamespace())
     with pytest.raises(AttributeError, match="did you mean 'longest_passage'"):
         _ = Memorization(evaluation, None).longest_passages

@@ -60,13 +60,12 @@ class Arc:
 class BookColumns(NamedTuple):
     """A book in columns; shape (columns,) each.
 
-    left, width: in words
-    covered:     share of a column's words that any round covers
-    frequency:   mean share of the rounds that cover these words; 0 without any
+    left:      in words
+    covered:   share of a column's words that any round covers
+    frequency: mean share of the rounds that cover these words; 0 without any
     """
 
     left: NDArray[np.float64]
-    width: NDArray[np.float64]
     covered: NDArray[np.float64]
     frequency: NDArray[np.float64]
 
@@ -78,7 +77,7 @@ def book_columns(times: NDArray[np.intc], rounds: int, *, columns: int) -> BookC
     covered = np.add.reduceat((times > 0).astype(int), edges[:-1])
     total = np.add.reduceat(times.astype(int), edges[:-1])
     frequency = total / np.maximum(covered, 1) / max(rounds, 1)
-    return BookColumns(edges[:-1].astype(float), sizes.astype(float), covered / sizes, frequency)
+    return BookColumns(edges[:-1].astype(float), covered / sizes, frequency)
 
 
 def heat_level(share: float) -> int:
