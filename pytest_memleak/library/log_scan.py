@@ -77,7 +77,7 @@ class LogScan:
         """Scan the rows. Raises RecordsError for a row in no known format."""
         texts: list[str] = []
         prompts: list[str] = []
-        places: list[dict[str, Any]] = []
+        places: list[tuple[int, int]] = []
         counts = self.counted.counts
         for number, row, where in block.places():
             record = self._reader.record(row, where)
@@ -91,14 +91,13 @@ class LogScan:
             else:
                 prompts += [answer.get("instruction", prompt) for answer in answers]
             texts += row_texts
-            places += [
-                {"file": str(block.path), "row": number, "text": nth}
-                for nth in range(len(row_texts))
-            ]
+            places += [(number, nth) for nth in range(len(row_texts))]
             counts["rows"] += 1
             counts["texts"] += sum(map(bool, row_texts))
         for passage in self._library.find(texts, prompts, least=self._least):
-            fields = dataclasses.asdict(passage) | places[passage.text]
+            number, nth = places[passage.text]
+            place = {"file": str(block.path), "row": number, "text": nth}
+            fields = dataclasses.asdict(passage) | place
             if self._quote:
                 fields["quote"] = self._quoted(passage, texts[passage.text])
             self.counted.passages.append(fields)

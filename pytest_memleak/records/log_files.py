@@ -12,7 +12,7 @@ import gzip
 import io
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -139,10 +139,6 @@ class _UnpackedZstd(io.RawIOBase):
         return count
 
 
-def _unpacked_zstd(packed: IO[bytes]) -> IO[bytes]:
-    return io.BufferedReader(_UnpackedZstd(packed))
-
-
 def _lines(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
     while lines := file.readlines(_BLOCK):
         yield lines
@@ -154,7 +150,7 @@ def _json_rows(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
     rows = [row for rows in lists if isinstance(rows, list) for row in rows]
     if not rows:
         raise no_list(value, str(path))
-    yield from _in_blocks(rows)
+    yield from _in_blocks(iter(rows))
 
 
 def _samples(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
@@ -169,7 +165,7 @@ def _samples(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
                 member.compress_type, member.file_size = zipfile.ZIP_STORED, member.compress_size
                 member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
             data = archive.read(member)
-            block.append(_unpacked_zstd(io.BytesIO(data)).read() if zstd else data)
+            block.append(_PACKED[".zst"](io.BytesIO(data)).read() if zstd else data)
             if sum(map(len, block)) >= _BLOCK:
                 yield block
                 block = []
@@ -210,8 +206,7 @@ def _parquet(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
         raise RecordsError(f"not Parquet: {error}", location=str(path)) from None
 
 
-def _in_blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    rows = iter(rows)
+def _in_blocks(rows: Iterator[Any]) -> Iterator[list[Any]]:
     while block := list(islice(rows, _ROWS)):
         yield block
 
@@ -219,7 +214,7 @@ def _in_blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
 _EXTRAS = {"zstandard": "formats", "pyarrow": "tables"}
 _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    ".zst": _unpacked_zstd,
+    ".zst": lambda raw: io.BufferedReader(_UnpackedZstd(raw)),
 }
 _READERS: dict[str, Callable[[IO[bytes], Path], Iterator[list[Any]]]] = {
     ".jsonl": _lines,

@@ -8,14 +8,17 @@ follows them. All other text is the model's, wherever it stands, but for metadat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.reasoning_and_tool_calls import (
-    FEW_RUNS,
+    NO_TEXT,
     Place,
     count_runs,
+    has_few_runs,
+    is_text_key,
     texts_in,
 )
 
@@ -33,6 +36,7 @@ _CONTAINERS = frozenset(
     {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content",
      "systemInstruction", "system_instruction"}
 )  # fmt: skip
+_NESTED = (dict, list)
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
 _TEXT_ALONE = 20  # words from which text of a row without an answer is one
@@ -40,8 +44,9 @@ _TEXT_ALONE = 20  # words from which text of a row without an answer is one
 _METADATA = frozenset(
     {*_ENDS, "role", "id", "type", "source", "model", "name", "object", "provider", "logprobs",
      "error", "usage", "status", "event", "timestamp", "metrics", "uuid", "span_id", "parent_id",
-     "tool_call_id", "op", "path"}
+     "tool_call_id", "op", "path", "custom_id", "request_id", "system_fingerprint"}
 )  # fmt: skip
+_in_lower_case = lru_cache(1)(str.casefold)  # of a row's texts, for each text beside them
 _ATTACHMENT = "attachment://"  # of inspect_ai, for texts that it keeps apart
 
 
@@ -129,7 +134,7 @@ def record_of(row: object) -> Record | None:
         return None  # its texts are where no such format has them
     # The prompts before the first answer are also those before texts beside messages.
     read = [*prompts[:first], *(text for texts in answers for text in texts)]
-    further = _unread_texts(unread, "\n".join(read).casefold(), form.dataset)
+    further = _unread_texts(unread, "\n".join(read), form.dataset)
     if not answers and sum(map(count_runs, further)) >= _TEXT_ALONE:
         answers[("",)] = first, {"failed": bool(failed)}
     generations: list[Record] = []
@@ -138,11 +143,11 @@ def record_of(row: object) -> Record | None:
         if reasoning := others if generations else others + further:
             generation["reasoning"] = reasoning
         if before < len(prompts):
-            generation["instruction"] = _joined(prompts[:before])
+            generation["instruction"] = "\n\n".join(filter(None, prompts[:before]))
         generations.append(generation)
     return {
         "excerpt_id": value_at(row, form.row_id),
-        "instruction": _joined(prompts),
+        "instruction": "\n\n".join(filter(None, prompts)),
         "generations": generations,
     }
 
@@ -150,26 +155,20 @@ def record_of(row: object) -> Record | None:
 def _read(row: Record, form: _Format) -> tuple[_Answers, list[str], int, list[Record]]:
     """Return a row's answers, its prompts, how many precede the first answer, and unread values."""
     prompts = dict.fromkeys(_texts_at(row, form.prompt))
-    beside = [(text,) for text in _texts_at(row, form.texts)]
-    answers: _Answers = {texts: (0, {}) for texts in beside}
+    answers: _Answers = {}
     unread: list[Record] = []
     written = {key: value for key, value in row.items() if key not in form.dataset}
-    first: int | None = None
     for message, of_model, end in _messages(written, unread):
         texts = _texts_of(_resolved(message, row))
         if of_model:
             before, known_end = answers.get(texts, (len(prompts), {}))
             answers[texts] = before, known_end | end
-            first = len(prompts) if first is None else first
         else:
             prompts |= dict.fromkeys(texts)
-    first = len(prompts) if first is None else first
-    answers |= {texts: (first, answers[texts][1]) for texts in beside}
-    return answers, [*prompts], first, unread
-
-
-def _joined(prompts: Iterable[str]) -> str:
-    return "\n\n".join(filter(None, prompts))
+    first = next((before for before, _ in answers.values()), len(prompts))
+    beside = dict.fromkeys((text,) for text in _texts_at(row, form.texts))
+    ended = {texts: (first, answers.pop(texts, (first, {}))[1]) for texts in beside}
+    return ended | answers, [*prompts], first, unread
 
 
 def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool, Record]]:
@@ -190,10 +189,13 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
             end = {"finish_reason": next(part[key] for key in part if key in _ENDS)}
         if "role" in part and part is not row:
             yield part, str(part["role"]) not in _ASKING, end
-        elif part is row or any(_has_messages(*pair) for pair in part.items()):
+            continue
+        nested = {key for key in _CONTAINERS.intersection(part) if isinstance(part[key], _NESTED)}
+        if part is row or nested - {"content"} or isinstance(part.get("content"), dict):
             # Prompts first: a row may have its response before its request.
-            for key in sorted(part, key=_OF_MODEL.__contains__, reverse=True):
-                if isinstance(part[key], dict | list) and key in _CONTAINERS:
+            keys = [key for key in part if not _is_without_text(key, part[key])]
+            for key in sorted(keys, key=_OF_MODEL.__contains__, reverse=True):
+                if key in nested:
                     inside = (of_model or key in _OF_MODEL) and key not in _OF_REQUEST
                     waiting.append((key, part[key], inside, end))
                 else:
@@ -202,10 +204,6 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
             yield part, of_model, end
         else:
             unread.append({key: part})
-
-
-def _has_messages(key: str, value: object) -> bool:
-    return key in _CONTAINERS and isinstance(value, dict if key == "content" else dict | list)
 
 
 def _texts_of(message: Record) -> tuple[str, ...]:
@@ -223,28 +221,34 @@ def _texts_of(message: Record) -> tuple[str, ...]:
             rest.append({key: part[key] for key in part if key != "text"})
         else:
             rest.append(part)
-    rest.append({key: value for key, value in message.items() if key != place})
-    others = [text for part in rest for text in texts_in(part, is_left_out=_is_metadata)]
+    beside = {key: part for key, part in message.items() if not _is_without_text(key, part)}
+    beside.pop(place, None)
+    parts = filter(None, [*rest, beside])
+    others = [text for part in parts for text in texts_in(part, is_left_out=_is_metadata)]
     return "".join(texts), *others
 
 
+def _is_without_text(key: str, value: object) -> bool:
+    """Return whether neither a key nor its value holds text; faster than `texts_in`."""
+    if key in _METADATA:
+        return isinstance(value, NO_TEXT) or (isinstance(value, str) and has_few_runs(value))
+    return isinstance(value, NO_TEXT) and not is_text_key(key)
+
+
 def _is_metadata(place: Place, text: str) -> bool:
-    return not _METADATA.isdisjoint(place) and count_runs(text) < FEW_RUNS
+    return not _METADATA.isdisjoint(place) and has_few_runs(text)
 
 
 def _unread_texts(values: list[Record], read: str, dataset: frozenset[str]) -> list[str]:
-    """Return the texts in values that aren't among those that were read, in lower case."""
+    """Return the texts in values that aren't among those that were read, in any case."""
 
     def is_left_out(place: Place, text: str) -> bool:
-        few = count_runs(text) < FEW_RUNS
-        return (
-            not dataset.isdisjoint(place)
-            or (few and not _METADATA.isdisjoint(place))
-            or (not few and text.strip().casefold() in read)
-        )
+        if not dataset.isdisjoint(place) or _is_metadata(place, text):
+            return True
+        return not has_few_runs(text) and text.strip().casefold() in _in_lower_case(read)
 
     texts = texts_in(values, is_left_out=is_left_out)
-    return [text for text in texts if text.strip().casefold() not in read]
+    return [text for text in texts if text.strip().casefold() not in _in_lower_case(read)]
 
 
 def _resolved(value: Any, row: Record) -> Any:

@@ -37,14 +37,12 @@ _LONGEST_REASON = 40
 _OWN_WORDS = {reason.value: reason for reason in FinishReason}
 # Known keys; a longer text under any other key may be the model's.
 _OF_ROWS = frozenset(
-    {
-        *("excerpt_id", "excerpt_text", "instruction", "prompt", "messages"),
-        *("author_name", "book_name", "word_count", "detail", "chapter", "generations"),
-    }
-)
+    ("excerpt_id", "excerpt_text", "instruction", "prompt", "messages", "author_name", "book_name",
+     "word_count", "detail", "chapter", "generations")
+)  # fmt: skip
 _KNOWN = _OF_ROWS | {"generated_text", "finish_reason", "finish_word", "ordinal", *REASONING_KEYS}
 _TEXT_ALONE = {"generated_text"}
-_PLAIN = _TEXT_ALONE | {"finish_reason"}
+_PLAIN = _TEXT_ALONE | {"finish_reason", "instruction"}
 _FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
 _ID_WORD = re.compile(r"[^\W_]+")
@@ -117,11 +115,8 @@ def generations_from_records(
         rounds = generations.setdefault(excerpt_id, [])
         for answer in [row] if single else _answers(row, where):
             rounds.append(_generation(answer, excerpt_id, len(rounds), where))
-    return [
-        generation
-        for excerpt_id in sorted(generations, key=_order)
-        for generation in generations[excerpt_id]
-    ]
+    ordered = sorted(generations, key=_order)
+    return [generation for excerpt_id in ordered for generation in generations[excerpt_id]]
 
 
 def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
@@ -239,7 +234,10 @@ def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
     try:
         text = data.decode(encoding or json.detect_encoding(data))
         del data  # before the values are in memory, too
-        return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, place))
+        return _DECODER.decode(text)
+    except RecordsError as error:
+        error.location = place
+        raise
     except UnicodeDecodeError as error:
         raise RecordsError(
             f"not {error.encoding.upper()} text: byte 0x{error.object[error.start]:02x} at "
@@ -259,14 +257,17 @@ def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
         raise RecordsError(f"not usable JSON: {cause}", location=place) from None
 
 
-def _object(pairs: list[tuple[str, Any]], place: str) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         message = f"the key {twice[:_LONGEST_REASON]!a} occurs twice in an object"
-        raise RecordsError(message, location=place, hint="remove one")
+        raise RecordsError(message, hint="remove one")
     return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 # --- one record ----------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import pairwise
 
 REASONING_KEYS = (
@@ -12,6 +13,7 @@ REASONING_KEYS = (
 )
 """The keys under which servers and clients return what a model wrote beside its completion."""
 
+NO_TEXT = (int, float, type(None))
 _RUN = re.compile(r"[^\W_]+")
 # Names, dates and addresses have no blanks and few words.
 FEW_RUNS = 12
@@ -29,13 +31,23 @@ def texts_in(
     Strings at one place in lists are joined: a stream splits reasoning anywhere. So are single
     words at different places, if there are many.
     """
-    pieces: dict[Place, list[str]] = {}
-    for place, text in _strings(value):
-        if not is_left_out(place, text):
-            pieces.setdefault(place, []).append(text)
+    pieces: dict[Place, list[str]] = {}  # by place; indices in lists are no part of it
+    # Not recursive: the server decides the depth.
+    waiting: list[tuple[Place, object]] = [((), value)]
+    while waiting:
+        place, part = waiting.pop()
+        if isinstance(part, str):
+            if not is_left_out(place, part):
+                pieces.setdefault(place, []).append(part)
+        elif isinstance(part, list | tuple):  # a map of Parquet has pairs
+            waiting += [(place, value) for value in reversed(part)]
+        elif not isinstance(part, NO_TEXT) and isinstance(part, Mapping):
+            keys = [((*place, ""), f"{key}\n") for key in part if is_text_key(str(key))]
+            inside = [((*place, str(key)), value) for key, value in part.items()]
+            waiting += reversed(keys + inside)
     every = [text for its in pieces.values() for text in _joined(its)]
     texts = [text for text in every if _is_text(text)]
-    words = [text for text in every if count_runs(text) == 1]
+    words = [text for text in every if count_runs(text) == 1] if len(every) >= FEW_RUNS else []
     return [*texts, " ".join(words)] if len(words) >= FEW_RUNS else texts
 
 
@@ -51,20 +63,9 @@ def count_runs(text: str) -> int:
     return len(_RUN.findall(text))
 
 
-def _strings(value: object) -> Iterator[tuple[Place, str]]:
-    """Yield each string with its place, in order; indices in lists are no part of a place."""
-    # Not recursive: the server decides the depth.
-    waiting: list[tuple[Place, object]] = [((), value)]
-    while waiting:
-        place, part = waiting.pop()
-        if isinstance(part, str):
-            yield place, part
-        elif isinstance(part, Mapping):
-            inside = [((*place, str(key)), value) for key, value in part.items()]
-            keys = [((*place, ""), f"{key}\n") for key in part if _is_text(str(key))]
-            waiting += reversed(keys + inside)
-        elif isinstance(part, list | tuple):  # a map of Parquet has pairs
-            waiting += [(place, value) for value in reversed(part)]
+def has_few_runs(text: str) -> bool:
+    """Return whether it has no more than names, dates and addresses have."""
+    return len(text) < 2 * FEW_RUNS - 1 or count_runs(text) < FEW_RUNS
 
 
 def _joined(pieces: list[str]) -> list[str]:
@@ -81,5 +82,7 @@ def _joined(pieces: list[str]) -> list[str]:
 def _is_text(text: str) -> bool:
     if len(text.split(maxsplit=1)) > 1:
         return True
-    runs = count_runs(text)
-    return runs >= FEW_RUNS and len(text) <= _LONGEST_MEAN * runs
+    return not has_few_runs(text) and len(text) <= _LONGEST_MEAN * count_runs(text)
+
+
+is_text_key = lru_cache(1 << 10)(_is_text)  # the rows of a file have the same keys

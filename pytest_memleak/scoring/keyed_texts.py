@@ -24,6 +24,7 @@ from pytest_memleak.scoring.word_hashes import (
     spelled,
 )
 from pytest_memleak.scoring.words import (
+    COMMON_MARKS,
     LOWER_OR_SPACE,
     in_latin_1,
     marks_beside,
@@ -67,7 +68,8 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
     dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
     suspects = {*dropped.tolist()}
     for number, marks in enumerate(marks_beside(_LEFT_ALONE, texts)):
-        if _MAY_CHANGE.search(marks) or "\x00" in texts[number]:
+        odd = _MAY_CHANGE.search(_COMMON_MARK.sub(b"", marks))
+        if odd or "\x00" in texts[number] or _HYPHEN_AT_END.search(texts[number]):
             suspects.add(number)
     if not suspects:
         return _NO_TEXTS, []
@@ -86,7 +88,9 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
 # What folding and both modes read alike; then what it may change, of the rest: it removes numbers
 # that begin a line, and joins words at a line's end.
 _LEFT_ALONE = (string.ascii_letters + " \t.,;:!?'\"()`>+=/\\[]{}|@#$%^~").encode()
-_MAY_CHANGE = re.compile(rb"[^0-9\n-]|(?:^|\n)-*[0-9]|-\n")
+_COMMON_MARK = re.compile("|".join(COMMON_MARKS).encode())
+_MAY_CHANGE = re.compile(rb"[^0-9\n-]|(?:^|\n)-*[0-9]")
+_HYPHEN_AT_END = re.compile(r"-[ \t]*\n")
 
 
 # --- texts as bytes ------------------------------------------------------------------------

@@ -114,7 +114,7 @@ class SharedIndex:
         """
         if words is None or words.mode != self.mode:
             words = keyed(texts, self.mode)
-        exact, runs = self._runs(self._checked(words), self._exact.prefilter)
+        exact, runs = self._runs(words, self._exact.prefilter)
         matches = self._exact.matches(exact, runs)
         if not near:
             return TextMatches(exact, matches, ())
@@ -177,7 +177,7 @@ class SharedIndex:
 
     def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
         """Match folded words of these texts with each book."""
-        words, runs = self._runs(self._checked(words), self._folded.prefilter)
+        words, runs = self._runs(words, self._folded.prefilter)
         numbers = np.array(texts, dtype=np.intp)
         return NearMatches(
             numbers, words, self._folded.matches(words, runs), np.zeros_like(numbers)
@@ -240,10 +240,6 @@ class SharedIndex:
 
     # --- matching --------------------------------------------------------------------------
 
-    def _checked(self, words: Keyed) -> Keyed:
-        """Return the words, with new keys for those that the books renamed."""
-        return self._corrected(words, np.flatnonzero(words.is_long())) if self._renamed else words
-
     def _corrected(self, words: Keyed, places: Positions) -> Keyed:
         """Return the words with keys that equal the books' only if their spelling does."""
         if not len(places) or not self._long:
@@ -268,6 +264,8 @@ class SharedIndex:
 
     def _runs(self, words: Keyed, prefilter: NgramPrefilter) -> tuple[Keyed, Runs]:
         """Return runs of words, with long words compared by spelling, too."""
+        if self._renamed:
+            words = self._corrected(words, np.flatnonzero(words.is_long()))
         while True:
             runs = prefilter.runs(words.keys, gram_hashes(words.keys, prefilter.n))
             if not len(runs.text):

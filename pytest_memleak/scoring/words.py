@@ -21,7 +21,7 @@ _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _ASCII_ALNUM = re.compile(r"[A-Za-z0-9]")
 
 # Common marks outside Latin-1.
-_COMMON_MARKS = "’‘“”—–…"
+COMMON_MARKS = "’‘“”—–…"
 
 _SEPARATORS_BEYOND_LATIN_1 = re.compile(r"[^\w\x00-\xff]")
 
@@ -105,7 +105,7 @@ def _paper_words(text: str) -> list[str]:
 def in_latin_1(text: str, *, mark_as: str = " ") -> bytes | None:
     """Return the text in Latin-1, `mark_as` for quotes, dashes, ellipses; None for others."""
     if not text.isascii():
-        for mark in _COMMON_MARKS:
+        for mark in COMMON_MARKS:
             text = text.replace(mark, mark_as)
     try:
         return text.encode("latin-1")
