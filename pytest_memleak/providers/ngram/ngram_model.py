@@ -17,7 +17,8 @@ The vocabulary is closed: a token that was never read has probability 0.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -59,13 +60,12 @@ class NgramModel:
         self.vocabulary = corpus.vocabulary
         self._ngrams = _count(corpus, order)
         self._weights = _weights(self._ngrams)
-        # Lists and dictionaries, which are faster for single elements.
         self._number = {token: number for number, token in enumerate(corpus.vocabulary)}
-        self._edge = {key: edge for edge, key in enumerate(self._ngrams.key.tolist())}
-        self._token: list[int] = self._ngrams.token.tolist()
-        self._after: list[int] = self._ngrams.after.tolist()
-        self._first: list[int] = self._ngrams.first.tolist()
-        self._shorter: list[int] = self._ngrams.shorter.tolist()
+        # Arrays, whose single elements are faster than those of numpy and smaller than a list's.
+        self._token = array("q", self._ngrams.token.tobytes())
+        self._after = array("q", self._ngrams.after.tobytes())
+        self._first = array("q", self._ngrams.first.tobytes())
+        self._shorter = array("q", self._ngrams.shorter.tobytes())
         self._mixtures: dict[float, _Mixture] = {}
 
     def sample(
@@ -82,16 +82,25 @@ class NgramModel:
         takes the likeliest. `uniform` returns a number in [0, 1) per token.
         """
         mixture = self._mixture(temperature)
+        # Local names, since the loop is most of the time of a run.
+        share, below, cumulative = mixture.share, mixture.below, mixture.cumulative
+        first, number, after, shorter = self._first, self._token, self._after, self._shorter
         state = self._state(context)
         tokens: list[str] = []
         for _ in range(max_tokens):
-            edge = self._draw(mixture, state, uniform() if temperature else 0.0)
-            number = self._token[edge]
-            tokens.append(self.vocabulary[number])
-            if number == 0:
+            # The inverse of the distribution after `state`, at `point` in [0, 1).
+            point, chosen = uniform() if temperature else 0.0, state
+            while chosen and point >= share[chosen]:
+                point = (point - share[chosen]) / (1.0 - share[chosen])
+                chosen = shorter[chosen]
+            edge, last = first[chosen], first[chosen + 1] - 1
+            if edge != last:
+                edge = bisect_right(cumulative, below[chosen] + point / share[chosen], edge, last)
+            tokens.append(self.vocabulary[number[edge]])
+            if number[edge] == 0:
                 break
             # A longer context may have this token, too.
-            state = self._after[self._follow(state, number)]
+            state = after[edge if chosen == state else self._follow(state, number[edge])]
         return tokens
 
     def _state(self, context: Sequence[str]) -> int:
@@ -104,25 +113,14 @@ class NgramModel:
 
     def _follow(self, state: int, number: int) -> int:
         """Return a token's edge after the longest suffix of `state` that it ever followed."""
-        size = len(self.vocabulary)
-        edge = self._edge.get(state * size + number)
-        while edge is None:
+        token, first = self._token, self._first
+        while state:
+            end = first[state + 1]
+            edge = bisect_left(token, number, first[state], end)
+            if edge < end and token[edge] == number:
+                return edge
             state = self._shorter[state]
-            edge = self._edge.get(state * size + number)
-        return edge
-
-    def _draw(self, mixture: _Mixture, state: int, point: float) -> int:
-        """Return the edge at `point` in [0, 1) by the inverse distribution after `state`."""
-        share = mixture.share[state]
-        while point >= share and state:
-            point = (point - share) / (1.0 - share)
-            state = self._shorter[state]
-            share = mixture.share[state]
-        first, last = self._first[state], self._first[state + 1] - 1
-        if first == last:
-            return first
-        sums = mixture.cumulative
-        return bisect_right(sums, mixture.below[state] + point / share, first, last)
+        return number  # every token follows the empty context
 
     def _mixture(self, temperature: float) -> _Mixture:
         if temperature not in self._mixtures:
@@ -259,9 +257,9 @@ class _Mixture:
     below:      per context, that sum before its first edge
     """
 
-    share: list[float]
-    cumulative: list[float]
-    below: list[float]
+    share: array[float]
+    cumulative: array[float]
+    below: array[float]
 
 
 def _weights(ngrams: _Ngrams) -> _Weights:
@@ -301,7 +299,7 @@ def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
         part[edges] = excess / np.where(added > 0.0, added, 1.0)[context - own.start]
     cumulative = np.cumsum(part)
     below = np.concatenate([[0.0], cumulative])[ngrams.first[:-1]]
-    return _Mixture(share.tolist(), cumulative.tolist(), below.tolist())
+    return _Mixture(*(array("d", values.tobytes()) for values in (share, cumulative, below)))
 
 
 def _power(log_ratio: Floats, temperature: float) -> Floats:

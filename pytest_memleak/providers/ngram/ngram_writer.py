@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _UNUSUAL_SPACE = re.compile(r"\s{2,}|[^\S ]")
 _TOKEN = re.compile(r"\n\n|\n| ?(?:\w+(?:['‘’.,:;!?]\w+)*|\.+|-+|[^\w\s])")
 
 
-class _Kind(Enum):
+class _Kind(IntEnum):  # hashed faster than an Enum
     BREAK = auto()
     WORD = auto()
     OPENING = auto()
