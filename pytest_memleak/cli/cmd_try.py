@@ -7,10 +7,10 @@ identity, and the run's duration are known before the user confirms any prompt a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -165,21 +165,19 @@ def run_gate(
 ) -> int | None:
     """Run `pytest -m copyright SUITE` in a folder and return pytest's exit code.
 
-    seconds: the time limit. A run over it is stopped as by Ctrl-C and returns None; its
-    generations stay in the ledger.
+    seconds: the time limit. A run over it ends after its calls in flight and returns None.
     """
     # Not with -q, which also hides progress.
-    pytest = [sys.executable, "-m", "pytest", "--no-header"]
-    command = [*pytest, "-m", "copyright", str(suite), *options]
+    command = [sys.executable, "-m", "pytest", "--no-header", "-m", "copyright", suite, *options]
     sys.stdout.flush()
     with subprocess.Popen(command, cwd=folder) as gate:  # noqa: S603 - no shell, our own pytest
         try:
             return gate.wait(seconds)
         except subprocess.TimeoutExpired:
-            # A background job and its children ignore Ctrl-C.
-            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-            gate.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
-            gate.wait()
+            gate.terminate()
+            print("\nTime is up. Waiting for the calls in flight (Ctrl-C: don't wait) ...")
+            with contextlib.suppress(KeyboardInterrupt):
+                gate.wait()
             return None
         except KeyboardInterrupt:  # pytest received it too
             gate.wait()

@@ -76,7 +76,8 @@ class Trial:
 
     def _phases(self, plans: Sequence[Plan], samples: int) -> Iterator[tuple[int, float]]:
         """Yield the number of calls of each phase, and the seconds of one that runs alone."""
-        from pytest_memleak.pipeline.canaries import CANARIES, CANARY_TOKENS
+        from pytest_memleak.ledger.prompts import CANARY_TOKENS
+        from pytest_memleak.pipeline.canaries import CANARIES
 
         own, *others = plans
         canaries = min(CANARIES, self.excerpts, own.calls)
@@ -111,10 +112,8 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
     generated = getattr(answers[0], "completion_tokens", None) or len(text.split()) * 4 / 3
     both, twice = sample(tokens, n=2)
     few = min(at_once, 2 if single >= _SLOW else at_once)
-    before = time.monotonic()
     with ThreadPoolExecutor(few) as threads:
-        list(threads.map(sample, [tokens] * few))
-    together = time.monotonic() - before
+        together = max(seconds for _, seconds in threads.map(sample, [tokens] * few))
     parameters = abilities_of(endpoint).obeyed()
     return Trial(
         lines=(*_identity_lines(endpoint, answers), *_parameter_lines(parameters)),

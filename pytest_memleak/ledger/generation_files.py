@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import rows_with_texts
+from pytest_memleak.ledger.prompts import CANARY_TOKENS
 from pytest_memleak.ledger.tables import generations, questions
 from pytest_memleak.redaction.file_writing import whole_file
 
@@ -64,8 +65,8 @@ def _asked(
         if value is not None:
             conditions.append(column == value)
     with_generations = sa.select(generations.c.question).where(generations.c.ordinal >= 0)
-    query = sa.select(questions).where(*conditions, questions.c.id.in_(with_generations))
-    rows = ledger.rows(query)
+    conditions.append(questions.c.id.in_(with_generations))
+    rows = ledger.rows(sa.select(questions).where(*conditions))
     kinds = sorted({(row.book, row.temperature, row.seed) for row in rows})
     if not rows:
         raise LedgerError(
@@ -81,12 +82,15 @@ def _asked(
             location=ledger.place,
             hint="choose one by book, temperature, and seed",
         )
-    times = Counter(row.excerpt for row in rows)
-    excerpt, most = times.most_common(1)[0]
+    if kinds[0][1:] == (0, 0):  # among them are canaries, with the instructions of some excerpts
+        canaries = {row.id: row for row in rows if row.max_tokens == CANARY_TOKENS}
+        own = {row.instruction_digest for row in rows if row.id not in canaries}
+        rows = [row for row in rows if row.id not in canaries or row.instruction_digest not in own]
+    excerpt, most = Counter(row.excerpt for row in rows).most_common(1)[0]
     if most > 1:
         raise LedgerError(
             f"Excerpt {excerpt!r} has {most} different prompts, since its book was split or"
-            " summarized again; a file can hold only one",
+            " summarized again, or max_tokens changed; a file can hold only one",
             location=ledger.place,
             hint="sample under a new endpoint id, then export that",
         )

@@ -20,6 +20,8 @@ from pytest_memleak.records import Book, Sampling
 
 TOKENS_PER_WORD = 4 / 3
 SPARE_TOKENS = 50
+# Enough for a preamble and a passage over every preset limit, at two tokens per word.
+CANARY_TOKENS = 200
 _MOST_REPEATS = 10_000  # of one instruction in a book
 
 

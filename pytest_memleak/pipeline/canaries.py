@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pytest_memleak.ledger.prompts import CANARY_TOKENS
 from pytest_memleak.pipeline.required_samples import pair_prompts
 from pytest_memleak.records import Book, Generation, Issue, Pair
 from pytest_memleak.scoring.words import words
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.prompts import PairPrompts
 
 CANARIES = 5
-# Enough for a preamble and a passage over every preset limit, at two tokens per word.
-CANARY_TOKENS = 200
 _WORDS_ALIKE = 12
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import signal
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.log_records import safe_log_records
 from pytest_memleak.redaction.text import inert, server_words
+from pytest_memleak.sampling.retry import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -136,9 +138,16 @@ def run_of(config: pytest.Config) -> Run:
             root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
         )
         config.add_cleanup(run.close)
+        with contextlib.suppress(ValueError):  # outside the main thread
+            before = signal.signal(signal.SIGTERM, _terminate)
+            config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))  # type: ignore[arg-type]
         _redact(config)
     started: Run = config.stash[run_key]
     return started
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _redact(config: pytest.Config) -> None:

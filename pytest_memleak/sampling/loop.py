@@ -34,7 +34,7 @@ from pytest_memleak.sampling.retries_and_recovery import (
     Stopped,
     settle_interrupted_calls,
 )
-from pytest_memleak.sampling.retry import Pace, Retry
+from pytest_memleak.sampling.retry import Pace, Retry, Terminated
 
 _FRUITLESS_BATCHES = 3
 _LOOK_AT_OTHERS = 0.2
@@ -64,7 +64,7 @@ def sample_missing(
     Whatever is raised, every answer received by then is in the ledger: ProviderError and
     ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is unfinished),
     LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in flight get
-    `retry.grace` seconds.
+    `retry.grace` seconds; after SIGTERM they end.
     """
     limit = budget_limit(budget, terms.price, location=prompts.pair)
     retry, provider = retry or Retry(), terms.sampler.name
@@ -234,9 +234,10 @@ class Workers:
         try:
             self._start_more()
             self._watch(tell)
-        except BaseException:
+        except BaseException as error:
             self._stop.set()
-            self._watch(lambda: None, until=time.monotonic() + self._desk.retry.grace)
+            grace = math.inf if isinstance(error, Terminated) else self._desk.retry.grace
+            self._watch(lambda: None, until=time.monotonic() + grace)
             raise
         if self._failure is not None:
             raise self._failure

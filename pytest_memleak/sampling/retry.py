@@ -30,6 +30,10 @@ T = TypeVar("T")
 LOOK_AGAIN = 1.0
 
 
+class Terminated(KeyboardInterrupt):
+    """Raised on SIGTERM: no further call is made, and those in flight may end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Times in seconds.

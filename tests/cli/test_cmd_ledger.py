@@ -17,7 +17,7 @@ from pytest_memleak.cli.main import main
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
-from pytest_memleak.ledger.prompts import build_prompts
+from pytest_memleak.ledger.prompts import CANARY_TOKENS, build_prompts
 from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
 from pytest_memleak.records.paper_format import generations_from_records, load_records
@@ -59,6 +59,9 @@ class Provider:
         more = {"reasoning": "a thought", "finish_word": "guarded" if self.calls == 3 else None}
         texts = [f"{self.calls}.{place} \x1b[2J" for place in range(n)]
         return [Completion(text, FinishReason(reason), 10, 7, **more) for text in texts]
+
+
+CANARIES = {"temperature": 0.0, "samples": 1, "max_tokens": CANARY_TOKENS}
 
 
 def prompts(**sampling):
@@ -211,6 +214,17 @@ def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
     assert memleak(*common, "--temperature", "0.5")[0] == 0
     assert memleak(*common, "--seed", "0", "--book", "ferry")[0] == 0
     refuses(*common, "--seed", "1")
+
+
+def test_canaries_are_not_exported(memleak, sqlite, tmp_path):
+    for settings in ({"temperature": 0.0, "samples": 2}, CANARIES):
+        fill(sqlite, **settings)
+    file = tmp_path / "out.jsonl"
+    exported = memleak("export", sqlite, "--endpoint", ENDPOINT, "-o", file)
+    assert exported == (0, f"4 generations -> {file}\n", "")
+    fill(sqlite, temperature=0.0, max_tokens=300)
+    error = memleak("export", sqlite, "--endpoint", ENDPOINT, "-o", file)[2]
+    assert "has 2 different prompts, since its book was split" in error
 
 
 def test_check_holds_every_row_against_the_chain(memleak, url):

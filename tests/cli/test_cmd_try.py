@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from faults import FaultPlan, server_error
+from faults import FaultPlan, server_error, slow
 from http_server import Books, Response
 from openai_server import OpenAIServer
 from reciter import Reciter
@@ -91,10 +91,14 @@ def test_a_base_model_gets_plain_text(here, serve, capsys, template):
     assert "Estimated time: 1 minute." in shown
 
 
-def test_a_rate_limit_is_waited_for_and_shown(here, serve, capsys):
-    limit = server_error("chat", status=429, calls=(0,), retry_after=1.2)
-    assert main([*serve(plan=FaultPlan([limit]))]) == 2
+def test_a_rate_limit_is_waited_for_shown_and_not_counted(here, serve, capsys, monkeypatch):
+    trials = []
+    monkeypatch.setattr(Trial, "seconds_of", lambda trial, *_: trials.append(trial) or 60.0)
+    # The first of the calls that run at once; all of them overlap.
+    limit = server_error("chat", status=429, calls=(3,), retry_after=1.2)
+    assert main([*serve(plan=FaultPlan([limit, slow("chat", seconds=0.1)]))]) == 2
     assert "waiting for the server's rate limit (429), " in capsys.readouterr().out
+    assert trials[0].calls < 1
 
 
 def test_a_slow_server_has_time_for_its_first_calls(here, serve, capsys, monkeypatch):

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from pytest_memleak import score
 from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prompts import CANARY_TOKENS
 from pytest_memleak.ledger.tables import decompress_texts
 from pytest_memleak.ledger.verify_chain import check_ledger
-from pytest_memleak.pipeline.canaries import CANARY_TOKENS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from accounts import billed_without_answer, contents, numbers_agree, settled
 from faults import ON_THE_WAY, Fault, FaultKind, on_the_way
 from scenarios import DEPLOYED, KINDS
 
-from pytest_memleak.pipeline.canaries import CANARY_TOKENS
+from pytest_memleak.ledger.prompts import CANARY_TOKENS
 
 SAMPLES = 6
 ASKED = 24

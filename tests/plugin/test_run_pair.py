@@ -44,6 +44,7 @@ KEPT = "!* Interrupted: generations that were received are in the ledger; rerun 
 
 @pytest.mark.parametrize(("end", "lines"), [
     ("raise KeyboardInterrupt(text)", [KEPT]), ("pytest.exit(text)", ["!* *Exit: *"]),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", [KEPT]),
 ])  # fmt: skip
 def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_tests, end, lines):
     suite()

@@ -39,7 +39,7 @@ from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.sampling.retry import Retry, Terminated
 
 
 @pytest.fixture
@@ -403,6 +403,28 @@ def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
     assert len(texts(memory, prompts)) == len(endpoint.calls)
     assert open_claims(memory) == 0
     assert drawing(Scripted(), prompts).got == 100
+
+
+def test_a_terminated_run_keeps_what_is_in_flight_however_long_it_takes(drawing, memory, ask):
+    release = threading.Event()
+
+    def terminate() -> None:
+        threading.Timer(0.2, release.set).start()
+        raise Terminated
+
+    def slowly(request: Asked):
+        release.wait(20)
+        return answers(request)
+
+    def stop(event: ProgressEvent) -> None:
+        if states(memory):
+            terminate()
+
+    endpoint, retry = Scripted(slowly), Retry(grace=0.0)
+    with pytest.raises(Terminated):
+        drawing(endpoint, ask(excerpts=1, samples=9), retry=retry, progress=Progress(stop))
+    assert states(memory) == {"answered": len(endpoint.calls)}
+    assert len(endpoint.calls) < 9
 
 
 @pytest.mark.usefixtures("ctrl_c")
