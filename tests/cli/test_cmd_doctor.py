@@ -11,6 +11,7 @@ from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
 
+from pytest_memleak.cli import cmd_doctor
 from pytest_memleak.cli.main import main
 
 KEY = "sk-test-0123456789abcdefghij"
@@ -93,6 +94,22 @@ def test_the_servers_list_of_models(suite, server, capsys, here, name, path, mes
     assert ("it lists x:latest, y" in shown) == (name == "z")
     assert ("on most servers, base_url ends in /v1" in shown) == (path == "/api")
     assert server.books.rows() == []
+
+
+@pytest.mark.parametrize(("url", "status"), [
+    ("https://models.example/v1", 0), ("http://models.example/v1", 1),
+])  # fmt: skip
+def test_a_host_that_only_the_suite_names_gets_no_key(
+    suite, monkeypatch, capsys, here, url, status
+):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    reachable = cmd_doctor._Check("server", "reachable")
+    monkeypatch.setattr(cmd_doctor, "_check_server", lambda _: reachable)
+    monkeypatch.setattr(cmd_doctor, "_check_listed", lambda *_: pytest.fail("the key was sent"))
+    end = f'[model.options]\nbase_url = "{url}"'
+    assert main(["doctor", suite('[suite]\nprobe = "continuation"', end)]) == status
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not contacted: OPENAI_API_KEY would go to models.example" in shown
 
 
 @pytest.mark.full
