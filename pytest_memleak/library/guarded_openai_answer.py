@@ -111,7 +111,7 @@ class GuardedAnswer:
             guarded = self._forwarded(choice, path, ending=ending)
             streams = self._streams[self._choice_of(path)]
             if ending:
-                self._release(streams)
+                self._release(streams, number)
                 self._over.add(number)
             if _passage(streams):
                 guarded["finish_reason"] = FILTERED
@@ -151,6 +151,8 @@ class GuardedAnswer:
     def _read(self, text: str, path: Path, *, ending: bool) -> str:
         """Return what may be sent of a text; hold what may now be sent of texts before it."""
         choice, field = self._choice_of(path), _field(path)
+        if choice is not None and choice != path[1]:
+            field = f"{path[1]}.{field}"  # beside the choice that was asked for, and with it
         streams = self._streams[choice]
         if _passage(streams):
             return ""
@@ -177,10 +179,12 @@ class GuardedAnswer:
             return None
         return min(max(int(path[1]), 0), self._choices - 1)
 
-    def _release(self, streams: Mapping[str, _PlacedStream]) -> None:
-        """Send the text of a choice that was held back."""
+    def _release(self, streams: Mapping[str, _PlacedStream], number: int | None = None) -> None:
+        """Send the text that was held back, of one choice or all of these streams."""
         for field, stream in streams.items():
-            if field and (text := self._read("", stream.path, ending=True)):
+            if not field or number not in (None, *stream.path[1:2]):
+                continue
+            if text := self._read("", stream.path, ending=True):
                 self._held.append(self._head | _at(stream.path, text))
 
 
