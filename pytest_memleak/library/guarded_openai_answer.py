@@ -243,7 +243,7 @@ def _prompts(request: Mapping[str, Any]) -> list[str]:
         prompts = [prompts]
     texts = (
         texts_in(
-            {**request, "prompt": prompt}, is_left_out=lambda place, _: not _FILES.isdisjoint(place)
+            {**request, "prompt": prompt}, kept=lambda at, its: its if _FILES.isdisjoint(at) else []
         )
         for prompt in prompts
     )

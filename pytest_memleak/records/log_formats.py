@@ -2,8 +2,8 @@
 
 A row's keys tell its format. A record has the row's id, the prompt, and an entry per text that the
 model wrote, its reasoning and tool calls included (`paper_format`). One rule finds these in all
-formats: the texts of users, systems, and tools, and those of a request, are the prompt of what
-follows them. All other text is the model's, wherever it stands, but for metadata of a few words.
+formats: texts of users, systems, tools, and requests are the prompt of what follows them, but not
+in an answer. All other text is the model's, but for metadata of a few words outside arguments.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
     Place,
     count_runs,
     has_few_runs,
+    is_text,
     is_text_key,
     texts_in,
 )
@@ -36,6 +37,7 @@ _CONTAINERS = frozenset(
     {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content",
      "systemInstruction", "system_instruction"}
 )  # fmt: skip
+_IN_ANSWERS = _CONTAINERS - _OF_REQUEST
 _NESTED = (dict, list)
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
@@ -176,11 +178,11 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
 
     What stands beside messages is added to `unread`.
     """
-    waiting: list[tuple[str, Any, bool, Record]] = [("", row, True, {})]
+    waiting: list[tuple[str, Any, bool | None, Record]] = [("", row, None, {})]  # None: in neither
     while waiting:
-        key, part, of_model, end = waiting.pop()
+        key, part, in_answer, end = waiting.pop()
         if isinstance(part, list):
-            waiting += [(key, element, of_model, end) for element in reversed(part)]
+            waiting += [(key, element, in_answer, end) for element in reversed(part)]
             continue
         if not isinstance(part, dict):
             unread.append({key: part})
@@ -188,20 +190,21 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
         if not _ENDS.isdisjoint(part):
             end = {"finish_reason": next(part[key] for key in part if key in _ENDS)}
         if "role" in part and part is not row:
-            yield part, str(part["role"]) not in _ASKING, end
+            yield part, in_answer or str(part["role"]) not in _ASKING, end
             continue
-        nested = {key for key in _CONTAINERS.intersection(part) if isinstance(part[key], _NESTED)}
+        containers = _IN_ANSWERS if in_answer else _CONTAINERS
+        nested = {key for key in containers.intersection(part) if isinstance(part[key], _NESTED)}
         if part is row or nested - {"content"} or isinstance(part.get("content"), dict):
             # Prompts first: a row may have its response before its request.
             keys = [key for key in part if not _is_without_text(key, part[key])]
             for key in sorted(keys, key=_OF_MODEL.__contains__, reverse=True):
                 if key in nested:
-                    inside = (of_model or key in _OF_MODEL) and key not in _OF_REQUEST
+                    inside = key in _OF_MODEL or (False if key in _OF_REQUEST else in_answer)
                     waiting.append((key, part[key], inside, end))
                 else:
                     unread.append({key: part[key]})
         elif key in _LISTS_OF_MODEL or not part.keys().isdisjoint(_TEXTS):
-            yield part, of_model, end
+            yield part, in_answer is not False, end
         else:
             unread.append({key: part})
 
@@ -218,37 +221,44 @@ def _texts_of(message: Record) -> tuple[str, ...]:
             isinstance(part, dict) and isinstance(part.get("text"), str) and not part.get("thought")
         ):
             texts.append(part["text"])
-            rest.append({key: part[key] for key in part if key != "text"})
+            rest.append(_with_text(part, "text"))
         else:
             rest.append(part)
-    beside = {key: part for key, part in message.items() if not _is_without_text(key, part)}
-    beside.pop(place, None)
-    parts = filter(None, [*rest, beside])
-    others = [text for part in parts for text in texts_in(part, is_left_out=_is_metadata)]
-    return "".join(texts), *others
+
+    def kept(place: Place, pieces: list[str]) -> list[str]:
+        return [] if "input" not in place and _is_metadata(place, pieces) else pieces
+
+    parts = [*filter(None, [*rest, _with_text(message, place)])]
+    return "".join(texts), *(texts_in(parts, kept=kept) if parts else ())
+
+
+def _with_text(part: Record, read: str) -> Record:
+    return {k: part[k] for k in part if k != read and not _is_without_text(k, part[k])}
 
 
 def _is_without_text(key: str, value: object) -> bool:
     """Return whether neither a key nor its value holds text; faster than `texts_in`."""
     if key in _METADATA:
-        return isinstance(value, NO_TEXT) or (isinstance(value, str) and has_few_runs(value))
+        return isinstance(value, NO_TEXT) or (isinstance(value, str) and not is_text(value))
     return isinstance(value, NO_TEXT) and not is_text_key(key)
 
 
-def _is_metadata(place: Place, text: str) -> bool:
-    return not _METADATA.isdisjoint(place) and has_few_runs(text)
+def _is_metadata(place: Place, pieces: list[str]) -> bool:
+    described = not _METADATA.isdisjoint(place) and {"arguments", "args"}.isdisjoint(place)
+    return described and has_few_runs(" ".join(filter(is_text, {*pieces})))
 
 
 def _unread_texts(values: list[Record], read: str, dataset: frozenset[str]) -> list[str]:
     """Return the texts in values that aren't among those that were read, in any case."""
 
-    def is_left_out(place: Place, text: str) -> bool:
-        if not dataset.isdisjoint(place) or _is_metadata(place, text):
-            return True
-        return not has_few_runs(text) and text.strip().casefold() in _in_lower_case(read)
+    def is_read(text: str) -> bool:
+        return text.strip().casefold() in _in_lower_case(read)
 
-    texts = texts_in(values, is_left_out=is_left_out)
-    return [text for text in texts if text.strip().casefold() not in _in_lower_case(read)]
+    def kept(place: Place, pieces: list[str]) -> list[str]:
+        left_out = not dataset.isdisjoint(place) or _is_metadata(place, pieces)
+        return [] if left_out else [it for it in pieces if has_few_runs(it) or not is_read(it)]
+
+    return [text for text in texts_in(values, kept=kept) if not is_read(text)]
 
 
 def _resolved(value: Any, row: Record) -> Any:

@@ -24,9 +24,9 @@ Place = tuple[str, ...]
 
 
 def texts_in(
-    value: object, *, is_left_out: Callable[[Place, str], bool] = lambda *_: False
+    value: object, *, kept: Callable[[Place, list[str]], list[str]] = lambda _, pieces: pieces
 ) -> list[str]:
-    """Return every text of more than a word in a nested value, but of strings to leave out.
+    """Return every text of more than a word in a nested value, of each place's strings to keep.
 
     Strings at one place in lists are joined: a stream splits reasoning anywhere. So are single
     words at different places, if there are many.
@@ -37,16 +37,15 @@ def texts_in(
     while waiting:
         place, part = waiting.pop()
         if isinstance(part, str):
-            if not is_left_out(place, part):
-                pieces.setdefault(place, []).append(part)
+            pieces.setdefault(place, []).append(part)
         elif isinstance(part, list | tuple):  # a map of Parquet has pairs
             waiting += [(place, value) for value in reversed(part)]
         elif not isinstance(part, NO_TEXT) and isinstance(part, Mapping):
             keys = [((*place, ""), f"{key}\n") for key in part if is_text_key(str(key))]
             inside = [((*place, str(key)), value) for key, value in part.items()]
             waiting += reversed(keys + inside)
-    every = [text for its in pieces.values() for text in _joined(its)]
-    texts = [text for text in every if _is_text(text)]
+    every = [text for at, its in pieces.items() for text in _joined(kept(at, its))]
+    texts = [text for text in every if is_text(text)]
     words = [text for text in every if count_runs(text) == 1] if len(every) >= FEW_RUNS else []
     return [*texts, " ".join(words)] if len(words) >= FEW_RUNS else texts
 
@@ -79,10 +78,11 @@ def _joined(pieces: list[str]) -> list[str]:
     return [mark.join(pieces) for mark, blank in (("", True), (" ", False)) if blank in parted]
 
 
-def _is_text(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Return whether it has more than a word; names, dates and addresses are one."""
     if len(text.split(maxsplit=1)) > 1:
         return True
     return not has_few_runs(text) and len(text) <= _LONGEST_MEAN * count_runs(text)
 
 
-is_text_key = lru_cache(1 << 10)(_is_text)  # the rows of a file have the same keys
+is_text_key = lru_cache(1 << 10)(is_text)  # the rows of a file have the same keys

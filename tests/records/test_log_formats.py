@@ -1,0 +1,50 @@
+"""Which texts of a row are the model's."""
+
+import pytest
+
+from pytest_memleak.records.log_formats import record_of
+
+WORDS = [f"w{n}" for n in range(90)]
+TEXT = " ".join(WORDS)
+LINES = [" ".join(WORDS[at : at + 9]) for at in range(0, 90, 9)]
+ASKED = {"role": "user", "content": "Write."}
+SAID = {"role": "assistant", "content": "Here it is."}
+
+
+def chat(**beside):
+    return {"messages": [ASKED, SAID | beside]}
+
+
+def body(*output):
+    return {"custom_id": "p_id1", "response": {"body": {"output": [SAID, *output]}}}
+
+
+def named(key, values):
+    return [{key: value} for value in values]
+
+
+CALL = {"type": "tool_call", "name": "save"}
+UNREAD = {
+    "lines by name": chat(tool_calls=[{"function": {"arguments": {"i": named("name", LINES)}}}]),
+    "words by name": chat(tool_calls=[{"function": {"arguments": {"i": named("name", WORDS)}}}]),
+    "input of a tool": chat(content=[{"type": "tool_use", "input": {"source": LINES}}]),
+    "types of parts": chat(content=[{"text": "Here."}, *named("type", LINES)]),
+    "beside messages": chat() | {"store": {"source": LINES}},
+    "input of a call": body(CALL | {"input": {"text": TEXT}}),
+    "lines in the input of a call": body(CALL | {"input": {"path": LINES}}),
+    "of a user": {"choices": [{"message": SAID}, {"message": {"role": "user", "content": TEXT}}]},
+    "prompt in a choice": {"choices": [{"message": SAID}, {"prompt": {"text": TEXT}}]},
+}
+
+
+@pytest.mark.parametrize("row", UNREAD.values(), ids=UNREAD)
+def test_every_text_of_an_answer_is_the_models(row):
+    record = record_of(row)
+    assert TEXT in str(record["generations"])
+    assert "w1" not in record["instruction"]
+
+
+def test_names_and_times_are_no_text():
+    events = [{"id": f"a-{n}", "timestamp": f"2026-01-01T00:00:{n}", "name": "f"} for n in WORDS]
+    (answer,) = record_of(chat() | {"events": events})["generations"]
+    assert "reasoning" not in answer
