@@ -193,7 +193,9 @@ def _distinct_near(passages: Iterable[Passage]) -> Iterator[Passage]:
     """Yield the longest near passages of each text and book; no two share words in either."""
     taken: dict[tuple[int, str], list[Passage]] = defaultdict(list)
     near = (passage for passage in passages if passage.near)
-    for passage in sorted(near, key=lambda passage: (-passage.words, passage.place, passage.start)):
+    for passage in sorted(
+        near, key=lambda passage: (-passage.words, passage.place, passage.start, passage.end)
+    ):
         longer = taken[passage.text, passage.book]
         if all(
             (passage.place >= other.place_end or passage.place_end <= other.place)

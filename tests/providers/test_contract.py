@@ -569,7 +569,7 @@ def test_an_answer_that_is_none(serve, provider_of, answer):
 
 
 @pytest.mark.parametrize(("name", "hint"), [
-    *((name, "see base_model, endpoint, and base_url") for name in ("openai", "together")),
+    *((name, "has this model (base_model, or endpoint)") for name in ("openai", "together")),
     *(("vertex", "retired"), ("tinker", "")),
 ])  # fmt: skip
 def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
