@@ -26,7 +26,7 @@ from pytest_memleak.errors import (
     install_command,
 )
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
+from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds, host_of
 from pytest_memleak.records.book import PROMPT_FIXES
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import server_word
@@ -238,13 +238,16 @@ def _check_model(model: Model, suite_run: SuiteRun) -> Iterable[_Check]:
     except MemleakError as error:
         return [_Check(subject, "unusable", error.line)]
     checks = [_Check(subject, f"{model.provider}, valid options"), *_check_access(model)]
+    needs = _needs(model)
+    host = host_of(needs.address_of(model.options.get("base_url")) or "")
     try:
-        _needs(model).validate_host(model.options, frozenset(), place=model.id)
-    except SuiteError as error:  # no key goes to this host, which pytest may be told to trust
-        state, fix = f"not contacted: {error.message}", error.hint or ""
-        if "--memleak-host" in fix:
-            state, fix = f"{state}; {fix}", ""
-        return [*checks, _Check(subject, state, fix)]
+        needs.validate_host(model.options, frozenset({host}), place=model.id)
+    except SuiteError as error:  # whoever trusts the host
+        return [*checks, _Check(subject, "not contacted", error.line)]
+    try:
+        needs.validate_host(model.options, frozenset(), place=model.id)
+    except SuiteError as error:
+        return [*checks, _Check(subject, f"not contacted: {error.line}")]
     if not any(check.fix for check in checks):
         checks += _check_listed(model, provider)
     return checks

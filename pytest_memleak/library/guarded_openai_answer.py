@@ -31,21 +31,11 @@ _UNFINISHED = (None, "", "null")
 _ALL = ""  # the text of all fields
 _FILES = {"file", "image_url", "input_audio"}
 _FORWARDED = _NAMES | {
-    *(
-        "arguments",
-        "choices",
-        "content",
-        "created",
-        "data",
-        "delta",
-        "error",
-        "function",
-        "function_call",
-    ),
-    *("index", "message", "name", "reasoning", "reasoning_content", "refusal", "text"),
-    *("tool_calls", "usage", "completion_tokens", "completion_tokens_details", "prompt_tokens"),
-    *("prompt_tokens_details", "total_tokens", "cached_tokens", "reasoning_tokens"),
-}
+    "arguments", "cached_tokens", "choices", "completion_tokens", "completion_tokens_details",
+    "content", "created", "data", "delta", "error", "function", "function_call", "index", "message",
+    "name", "prompt_tokens", "prompt_tokens_details", "reasoning", "reasoning_content",
+    "reasoning_tokens", "refusal", "text", "tool_calls", "total_tokens", "usage",
+}  # fmt: skip
 
 
 class Stop(NamedTuple):

@@ -97,8 +97,9 @@ def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
     near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1, cutoff=0.7)
     if near and len(place) == 1:
         return f"write {near[0]} in place of {masked(str(place[-1]))}"
-    accepted = ", ".join(kind.model_fields)
-    return f"settings of sampling, such as max_tokens, go in [suite]; {name} accepts: {accepted}"
+    accepted = f"{name} accepts: {', '.join(kind.model_fields)}"
+    sampling = "settings of sampling, such as max_tokens, go in [suite]; "
+    return f"{sampling}{accepted}" if name == "options" else accepted
 
 
 def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:

@@ -14,6 +14,7 @@ from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.results.run_evidence import control_sentences, suite_controls
 from pytest_memleak.scoring.measure_table import BMC, MEASURES
+from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -257,6 +258,7 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
 def generation_lines(result: PairResult) -> Iterator[str]:
     """Describe a pair's generations, a sentence each; some quote servers."""
     evidence, provenance = result.completeness, result.provenance
+    yield from reuse_lines(result)
     yield from detection_lines(result)
     yield from _round_lines(result)
     yield from _range_lines(result)
@@ -277,6 +279,12 @@ def generation_lines(result: PairResult) -> Iterator[str]:
     yield from excluded_lines(result.book.parts)
     for note in evidence.notes:
         yield f"Note: {note}"
+
+
+def reuse_lines(result: PairResult) -> Iterator[str]:
+    """Say what shows that a failed pair's stored generations may be another model's."""
+    if result.plain_verdict is Verdict.FAIL:
+        yield from (str(issue) for issue in result.completeness.issues if issue.rule in REUSE_RULES)
 
 
 def notice_lines(result: PairResult) -> Iterator[str]:

@@ -32,12 +32,12 @@ from pytest_memleak.reports.report_text import (
     generation_lines,
     notice_lines,
     rate_text,
+    reuse_lines,
     work_lines,
 )
 from pytest_memleak.reports.terminal_tables import print_pairs, print_rows
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
-from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -171,7 +171,7 @@ def _causes(result: PairResult, outcome: Outcome) -> Iterator[str]:
         yield ", ".join(f"{name} {relation}" for name, relation in over.items())
     elif result.reasons:
         yield "; ".join(result.reasons)
-    yield from (str(issue) for issue in result.completeness.issues if issue.rule in REUSE_RULES)
+    yield from reuse_lines(result)
     yield from work_lines(result)
 
 

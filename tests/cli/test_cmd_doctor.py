@@ -109,7 +109,8 @@ def test_a_host_that_only_the_suite_names_gets_no_key(
     end = f'[model.options]\nbase_url = "{url}"'
     assert main(["doctor", suite('[suite]\nprobe = "continuation"', end)]) == status
     shown = " ".join(capsys.readouterr().out.split())
-    assert "not contacted: OPENAI_API_KEY would go to models.example" in shown
+    assert "model candidate not contacted" in shown
+    assert "candidate: OPENAI_API_KEY would go to models.example" in shown
 
 
 @pytest.mark.full

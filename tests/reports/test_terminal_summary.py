@@ -382,6 +382,8 @@ def test_a_failing_pair_names_changed_weights():
     shown = lines(result_with(**LEAKS, completeness=evidence(issues=issues)))
     assert "  the model answers otherwise; set weights_version" in shown
     assert not any("1 of 6" in line for line in shown)
+    every = lines(result_with(**LEAKS, completeness=evidence(issues=issues)), verbosity=1)
+    assert "  the model answers otherwise; set weights_version" in every
 
 
 def test_an_inconclusive_pair_takes_its_causes():

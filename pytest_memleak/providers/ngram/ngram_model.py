@@ -61,11 +61,11 @@ class NgramModel:
         self._ngrams = _count(corpus, order)
         self._weights = _weights(self._ngrams)
         self._number = {token: number for number, token in enumerate(corpus.vocabulary)}
-        # Arrays, whose single elements are faster than those of numpy and smaller than a list's.
-        self._token = array("q", self._ngrams.token.tobytes())
-        self._after = array("q", self._ngrams.after.tobytes())
-        self._first = array("q", self._ngrams.first.tobytes())
-        self._shorter = array("q", self._ngrams.shorter.tobytes())
+        # Views, whose single elements are faster than those of numpy.
+        self._token = self._ngrams.token.data
+        self._after = self._ngrams.after.data
+        self._first = self._ngrams.first.data
+        self._shorter = self._ngrams.shorter.data
         self._mixtures: dict[float, _Mixture] = {}
 
     def sample(
