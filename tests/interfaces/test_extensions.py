@@ -4,7 +4,6 @@ from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import MappingProxyType, ModuleType, SimpleNamespace
 
-import pluggy
 import pytest
 
 from pytest_memleak.errors import BookError, SuiteError
@@ -29,18 +28,6 @@ def module(**hooks):
 
 def providers(**named):
     return module(memleak_providers=lambda: named)
-
-
-def test_the_built_in_providers_are_there():
-    extensions = Extensions()
-    for name in BUILT_IN:
-        assert callable(extensions.provider(name, place="x"))
-    with pytest.raises(SuiteError) as caught:
-        extensions.provider("ngarm", place="x.toml: model 'm'")
-    assert str(caught.value) == (
-        f"x.toml: model 'm': unknown provider 'ngarm'; known providers: {', '.join(BUILT_IN)}"
-        "\n  did you mean 'ngram'?"
-    )
 
 
 def test_only_what_says_so_is_free():
@@ -188,8 +175,3 @@ def test_installed_packages_are_found_by_their_entry_point(monkeypatch):
     assert extensions.provider("installed", place="x") is dict
     # What a project's own conftest says counts before what is installed.
     assert extensions.provider("ngram", place="x") is list
-
-
-def test_a_hook_with_arguments_that_there_are_not_is_refused():
-    with pytest.raises(pluggy.PluginValidationError, match="memleak_read_book"):
-        Extensions([module(memleak_read_book=lambda file: None)])

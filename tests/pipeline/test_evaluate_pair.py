@@ -164,15 +164,6 @@ def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, m
     assert (result.book, result.measurement) == (None, None)
 
 
-def test_a_model_that_was_trained_on_the_book_is_not_even_asked(judge_it):
-    suite = SUITE.replace('provider = "fake"', 'provider = "fake"\nfinetune = { books = ["same"] }')
-    suite += '[[book]]\nid = "same"\nsource = "ferry.json"\nrole = "train"\n'
-    long = json.dumps([{"excerpt_id": "p1", "excerpt_text": f"{TEXT} {TEXT}", "instruction": "W."}])
-    result = judge_it(suite=suite, book=long)
-    assert result.verdict is Verdict.INCONCLUSIVE
-    assert "it shares 100.0% of its words" in result.verdict_result.reasons[0]
-
-
 def test_no_reason_quotes_the_book(judge_it):
     quoting = RuntimeError(TEXT)
     for answers in ((quoting,), (TEXT, *CLEAN[:3])):

@@ -10,6 +10,7 @@ from test_verify import resealed
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import Inconclusive
+from pytest_memleak.library.book_files import read_book
 from pytest_memleak.pipeline import catalog
 
 OTHER = (
@@ -143,6 +144,28 @@ def test_a_prepared_catalog_gives_the_same_and_holds_no_text(suite, library, run
     (SHELF / "quiet.txt").unlink()
     suite(PREPARED, LIMITED)
     run(passed=1, deselected=1)
+
+
+def test_in_two_prepared_files_past_a_text_at_a_time_it_is_the_same(
+    suite, library, run, build, monkeypatch
+):
+    library(winds=OTHER, quiet=QUIET)
+    recites_last = {"clean": RECITES["clean"][::-1]}
+    suite(CATALOG, LIMITED, **recites_last)
+    parsed = run()["clean"]
+    monkeypatch.setattr(catalog, "_CHARACTERS", 1)
+    Path("library/other").mkdir()
+    (SHELF / "quiet.txt").rename("library/other/quiet.txt")
+    for name in ("shelf", "other"):
+        build(folder=f"library/{name}", output=f"{name}.keys")
+    suite((MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL), LIMITED, **recites_last)
+    prepared = run()["clean"]
+    assert [prepared[name] == parsed[name] for name in ("measures", "catalog")] == [True, True]
+
+
+def test_text_that_no_measure_would_cover_is_scanned():
+    path = Path(__file__).parents[2] / "fixtures" / "books" / "the-seed-vault.epub"
+    assert read_book(path).excerpts[-1].chapter == "excluded: Three Steps"
 
 
 def test_what_lies_beside_books_is_named_and_left_out(suite, library, build):

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from collection import measured
 from corpus import shakespeare
 from marks import full
 from report_readers import properties
@@ -130,6 +129,11 @@ def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
     more = "  2 more works; for all, use -v, --memleak-html=FILE, or --memleak-evidence=FILE*"
     done = run(leaking(*range(WORKS)), lines=["  leaks: Speech 0 *", more], failed=1)
     assert done.stdout.str().count("  leaks: ") == 10
+    step = html.unescape(Path("step.md").read_text("utf-8"))
+    assert step.count("- leaks: ") == 10
+    assert more.strip(" *") in step
+    assert properties("j.xml")["memleak.leaking_work.12"] == "Speech 11 (speeches.jsonl:12)"
+    assert Path("r.html").read_text("utf-8").count("(speeches.jsonl:") >= WORKS
     assert run(leaking(*range(WORKS)), options=["-v"], failed=1).stdout.str().count("leaks: ") == 12
 
 
@@ -240,22 +244,3 @@ def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(run)
     trained = (recorded, 'provider = "ngram"\nfinetune = { books = ["learnt"] }')
     line = "*its work 'Speech 3' shares * of its words*'learnt'*"
     run(honest(), (MODEL, f'{learnt}role = "train"\n\n{MODEL}'), trained, lines=[line], errors=1)
-
-
-@pytest.mark.full
-def test_nine_hundred_poems_and_two_models_in_one_run(tmp_path):
-    result = measured(tmp_path, 900)
-    assert "1 failed, 1 passed" in result.reports[""]
-    assert "  leaking: 17 of 900 works (883 PASS, 17 FAIL)" in result.reports[""].splitlines()
-    assert set(result.reports) == {"", "junit.xml", "report.html", "evidence.json", "summary.md"}
-    for name, text in result.reports.items():
-        shown = html.unescape(text)
-        shortened = name in ("", "summary.md")
-        assert ("7 more works; for all, use -v, " in shown) is shortened
-        for title in result.leaked[:10] if shortened else result.leaked:
-            assert f"{title} (poems.jsonl:" in shown or f'"title": "{title}"' in shown, (
-                name,
-                title,
-            )
-    shown = json.loads(result.reports["evidence.json"])["pairs"][1]["works"]
-    assert tuple(one["title"] for one in shown if one["verdict"] == "FAIL") == result.leaked

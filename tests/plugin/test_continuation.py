@@ -4,12 +4,8 @@ import re
 import shutil
 
 import pytest
-from http_server import Books
 from ledger_file import ledger_file
-from reciter import Reciter
 from suite_files import evidence, write_json, write_suite
-from tinker_server import TinkerServer
-from tinker_words import save_tokenizer
 
 from pytest_memleak.books.instructions import CONTINUE_INSTRUCTION
 from pytest_memleak.cli.main import main
@@ -196,23 +192,6 @@ def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, serve
     }
     assert sorted({row["temperature"] for row in server.books.rows("completion")}) == [0.0, 1.0]
     assert {"greedy_bmc", "greedy_longest_span"} <= pair["measures"].keys()
-
-
-@pytest.mark.full
-def test_tinker_goes_on_with_the_prefix_itself(pytester, write, texts, monkeypatch):
-    monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")
-    folder = save_tokenizer(pytester.path / "tokenizer", texts)
-    books = Books(pytester.path / "books.jsonl")
-    # Even the untuned model goes on with what it has read.
-    reciter = Reciter(texts, base_order=9)
-    with TinkerServer(reciter=reciter, books=books, tokenizer=folder) as server:
-        write(
-            'provider = "tinker"\nbase_model = "base"\n[model.options]\n'
-            f'base_url = "{server.url}"\ntokenizer = "tokenizer"\n'
-        )
-        _, pair = evidence(pytester, run="runpytest_subprocess", failed=1)
-    assert {row["prompt"] for row in books.rows("completion")} == set(map(beginning, texts))
-    assert pair["measures"]["greedy_longest_span"]["value"] > 30
 
 
 @pytest.mark.full

@@ -90,14 +90,12 @@ def changed(value, chosen):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("some", [12, full(None)])
-def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, some, verify):
+def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, verify):
     text = evidence.read_text()
-    unseen = {"path", "tests", "stopped_early"}
-    paths = [
-        path for path in leaves(json.loads(text)) if path[0] == "pairs" and not unseen & {*path}
-    ]
-    for path in random.Random(some).sample(paths, some) if some else paths:
+    unseen = {"path", "tests", "stopped_early", "offline"}
+    for path in leaves(json.loads(text)):
+        if path[0] != "pairs" or unseen & {*path}:
+            continue
         bundle = json.loads(text)
         parent = holder(bundle, path)
         parent[path[-1]] = changed(parent[path[-1]], random.Random(str(path)))

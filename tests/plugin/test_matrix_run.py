@@ -18,7 +18,6 @@ options = { path = "{book}.json" }
 """
 TABLE = "id,source,year,other\nferry,ferry.json,1901,1902\nquay,quay.json,1902,1901\n"
 ASKED = "Write what a man who works on a river sees on a dark night in autumn."
-PAIRS = ("of-1901/ferry", "of-1902/quay")
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def suite(pytester):
 
 def test_a_table_of_books_gives_pairs_whose_metadata_reports_show(suite, gate):
     reports = ("--memleak-evidence=evidence.json", "--memleak-html=page.html")
-    lines = [f"*test_memorization[[]{pair}[]]*" for pair in PAIRS]
+    lines = [f"*test_memorization[[]{pair}[]]*" for pair in ("of-1901/ferry", "of-1902/quay")]
     gate("-v", *reports, lines=lines)
     books = [pair["book"] for pair in read_bundle()["pairs"]]
     assert [(book["id"], book["metadata"]) for book in books] == [
@@ -42,16 +41,3 @@ def test_a_table_of_books_gives_pairs_whose_metadata_reports_show(suite, gate):
     page = Path("page.html").read_text("utf-8")
     assert "year 1901" in page
     assert "year 1902" in page
-
-
-def test_the_plan_lists_every_pair(suite, gate):
-    table = SUITE.replace('provider = "recorded"\noptions = { path = "{book}.json" }', OPENAI)
-    Path("table.memleak.toml").write_text(table, encoding="utf-8")
-    gate("--memleak-dry-run", lines=[f"{pair} *" for pair in PAIRS])
-
-
-OPENAI = """provider = "openai"
-base_model = "base"
-options = { base_url = "http://127.0.0.1:9/v1" }
-finetune = { books = "year:{other}" }
-"""

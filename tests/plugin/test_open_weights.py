@@ -33,13 +33,6 @@ def test_recall(memorization):
     assert memorization.longest_block > 50
 """
 
-# As where the extra is not installed.
-WITHOUT_TORCH = """
-import importlib.util
-find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *more: None if name == "torch" else find(name, *more)
-"""
-
 
 @pytest.fixture
 def suite(pytester):
@@ -91,14 +84,6 @@ def test_a_fixture_fine_tunes_open_weights(pytester, suite):
         if pair["measures"]
     )
     assert pair["model"]["endpoint"].startswith("transformers:")
-
-
-@pytest.mark.full
-def test_without_the_extra_it_says_what_to_install(pytester, suite):
-    pytester.makepyfile(without_torch=WITHOUT_TORCH)
-    result = pytester.runpytest_subprocess("-p", "without_torch", "-m", "copyright")
-    result.assert_outcomes(errors=4)
-    result.stdout.fnmatch_lines(["*INCONCLUSIVE*torch*", "*pytest-memleak?local?*"])
 
 
 def test_its_books_are_cut_from_the_stories():

@@ -50,10 +50,6 @@ def test_a_call_is_answered_and_an_error_told_in_the_servers_words(server, style
         gone.sample("Write.", n=1, **settings)
 
 
-def test_there_are_thirty_five():
-    assert len(STYLES) == 35
-
-
 def test_another_model_is_named_while_the_first_samples_come(server, tmp_path):
     write_book(tmp_path, BOOK)
     options = f'base_url = "{url_of(server, "azure-unknown")}"'

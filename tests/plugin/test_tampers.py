@@ -5,34 +5,24 @@ import random
 from pathlib import Path
 
 import pytest
-from marks import full
 from test_evidence import changed, holder, leaves
-from test_signed_evidence import dump, make_keys
+from test_signed_evidence import dump
 from test_verify import WIDE
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import seal_bundle
 
-BUNDLE, SIGNED, EARLIER = (Path(f"{name}.json") for name in ("evidence", "signed", "earlier"))
-BOOK, SUITE = Path("ferry.json"), Path("test.memleak.toml")
-BY_OUR_KEY = ("--public-key", "ours.pub")
-OF_SIGNED = (SIGNED.name, *BY_OUR_KEY)
+BUNDLE, BOOK, SUITE = map(Path, ("evidence.json", "ferry.json", "test.memleak.toml"))
 # Nothing that is kept tells these: only a signature holds them.
 TAKEN_AS_SAID = {"release", "selection", "program", "platform", "limitations", "created", "tests"}
 TAKEN_AS_SAID |= {"path", "stopped_early", "calls_this_run", "sha256"}
 
 
 @pytest.fixture
-def release(pytester, suite):
-    """Evidence of release 2.1, unsigned and signed, the signed one of 2.0, and two keys."""
-    make_keys()
+def release(pytester, suite, bundle_of):
+    """Evidence of a release that passed, and what it is of."""
     suite(WIDE)
-    for name, *options in (
-        (EARLIER, "--memleak-release=2.0", "--memleak-signing-key=ours.key"),
-        (SIGNED, "--memleak-release=2.1", "--memleak-signing-key=ours.key"),
-        (BUNDLE, "--memleak-release=2.1"),
-    ):
-        pytester.runpytest(f"--memleak-evidence={name}", *options).assert_outcomes(passed=2)
+    bundle_of(BUNDLE.name, "--memleak-release=2.1", passed=2)
     return {path.name: path.read_bytes() for path in pytester.path.iterdir() if path.is_file()}
 
 
@@ -69,25 +59,14 @@ def field(chosen):
 
 
 def byte(chosen):
-    path = chosen.choice((BUNDLE, SIGNED))
-    data = bytearray(path.read_bytes())
-    # Of an envelope, the payload and the signature: layout and key ids may be any tool's.
-    end = data.index(b'"keyid"') if path == SIGNED else len(data)
-    data[chosen.randrange(data.index(b'"payload"') if path == SIGNED else 0, end)] ^= (
-        1 << chosen.randrange(7)
-    )
-    path.write_bytes(data)
-    return OF_SIGNED if path == SIGNED else None
+    data = bytearray(BUNDLE.read_bytes())
+    data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(7)
+    BUNDLE.write_bytes(data)
 
 
 def cut_short(chosen):
     data = BUNDLE.read_bytes()
     BUNDLE.write_bytes(data[: chosen.randrange(len(data))])
-
-
-def signature_of_another_release(_):
-    dump(SIGNED, load(SIGNED) | {"signatures": load(EARLIER)["signatures"]})
-    return OF_SIGNED
 
 
 def book(chosen):
@@ -134,33 +113,22 @@ TAMPERS = {
     "doubled": sealed_again(
         lambda bundle, chosen: bundle["pairs"].append(chosen.choice(bundle["pairs"]))
     ),
-    "signature of another release": signature_of_another_release,
     "book": book,
     "book's file": lambda chosen: BOOK.write_text(BOOK.read_text() + " " * chosen.randint(1, 9)),
     "book taken away": lambda chosen: BOOK.write_text(chosen.choice(("", "[]"))),
     "generation": generation,
     "suite's file": suite_s_file,
 }
-ALL = range(180)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "seeds",
-    [ALL[: len(TAMPERS)], full(ALL[len(TAMPERS) :])],
-    ids=["one of each kind", "all the others"],
-)
-def test_whatever_is_tampered_with_is_noticed(release, seeds, capsys):
-    def verified(arguments):
+@pytest.mark.parametrize("kind", TAMPERS)
+def test_whatever_is_tampered_with_is_noticed(release, kind, capsys):
+    for seed in range(15):
+        TAMPERS[kind](random.Random(seed))
         capsys.readouterr()
-        code = main(["verify", *(arguments if isinstance(arguments, tuple) else (BUNDLE.name,))])
-        return code, *capsys.readouterr()
-
-    assert verified(None)[0] == 0
-    assert verified((*OF_SIGNED, "--release", "2.1"))[0] == 0
-    for seed in seeds:
-        kind, tamper = list(TAMPERS.items())[seed % len(TAMPERS)]
-        code, out, err = verified(tamper(random.Random(seed)))
+        code = main(["verify", BUNDLE.name])
+        out, err = capsys.readouterr()
         where = f"{kind}, seed {seed}"
         assert code in (1, 2), where
         wrong = out.partition("wrong:\n")[2].partition("checked:\n")[0]
