@@ -38,8 +38,6 @@ class FaultKind(StrEnum):
     EXPIRE = "expire"  # a batch that expires with `share` of its requests answered
     FAIL = "fail"  # a job or a batch that ends in failure
     PARTIAL = "partial"  # a batch that ends with `share` of its requests answered, the rest failed
-    OLD_MAX_TOKENS = "old_max_tokens"  # a server that refuses `max_completion_tokens`
-    DEAF_MAX_TOKENS = "deaf_max_tokens"  # one that ignores `max_completion_tokens`
     GREEDY = "greedy"  # a server that ignores temperature
     REFUSE_PARAMETER = "refuse_parameter"  # 400 for each of the parameters that `code` names
     ONLY_ONE = "only_one"  # 400 for any temperature but 1
@@ -48,7 +46,6 @@ class FaultKind(StrEnum):
     REROUTE = "reroute"  # another model answers, and says so
     NO_CHAT = "no_chat"  # 404 for a chat
     ENDED = "ended"  # `code` as the finish reason
-    ONE_COUNTED = "one_counted"  # the usage of one choice for all
     # of both
     HOSTILE = "hostile"  # the work, then what `hostile.ACTS` has under `code` for an answer
 

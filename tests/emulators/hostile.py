@@ -12,26 +12,12 @@ import json
 import os
 import socket
 import struct
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Honest:
-    """The answer that should have gone out."""
-
-    body: bytes
-    content_type: str
-
-
-Act = Callable[[socket.socket, Honest, threading.Event], None]
 
 PIECE = 65_536
 DRIP = 0.05  # seconds between the bytes of what comes slowly
 
 
-def _head(status="200 OK", **headers):
+def head(status="200 OK", **headers):
     lines = [f"HTTP/1.1 {status}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
@@ -39,7 +25,7 @@ def _head(status="200 OK", **headers):
 
 def _whole(body, status="200 OK", **headers):
     kept = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    return _head(status, **kept) + body
+    return head(status, **kept) + body
 
 
 def _wire(change, *, pause=0.0):
@@ -68,12 +54,12 @@ def _instead(body, status="200 OK", **headers):
     return _wire(lambda _: _whole(body, status, **headers))
 
 
-def _endless(head, piece, *, start=b""):
-    return _wire(lambda _: itertools.chain([head + start], itertools.repeat(piece)))
+def _endless(begun, piece):
+    return _wire(lambda _: itertools.chain([begun], itertools.repeat(piece)))
 
 
 def _json(changed):
-    """Writes the honest JSON, each of its values changed; what is no JSON goes as it is."""
+    """Writes the honest JSON, each value changed by its key; what is no JSON goes as it is."""
 
     def change(body):
         try:
@@ -85,19 +71,19 @@ def _json(changed):
     return _body(change)
 
 
-def _changed(value, changed):
-    new = changed(value)
+def _changed(value, changed, key=None):
+    new = changed(key, value)
     if new is not value:
         return new
     if isinstance(value, dict):
-        return {key: _changed(inner, changed) for key, inner in value.items()}
+        return {name: _changed(inner, changed, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_changed(inner, changed) for inner in value]
     return value
 
 
 def _each(kind, change):
-    return _json(lambda one: change(one) if type(one) is kind else one)
+    return _json(lambda _, value: change(value) if type(value) is kind else value)
 
 
 # What holds an answer's completions, and what stands beside them, in any provider's form.
@@ -106,18 +92,8 @@ USAGE = ("usage", "usageMetadata")
 
 
 def _key(names, change):
-    """The value of the keys of these names, changed."""
-    names = frozenset(names)
-
-    def changed(value):
-        if isinstance(value, dict) and names & value.keys():
-            return {
-                key: change(inner) if key in names else _changed(inner, changed)
-                for key, inner in value.items()
-            }
-        return value
-
-    return _json(changed)
+    """The values of the keys of these names, changed."""
+    return _json(lambda key, value: change(value) if key in names else value)
 
 
 def _counts(change):
@@ -126,20 +102,8 @@ def _counts(change):
 
 def _words(change):
     """The texts that the model wrote, changed."""
-    return _json(
-        lambda one: (
-            {**one, **{key: change(one[key]) for key in _TEXTS if _is_text(one, key)}}
-            if isinstance(one, dict) and any(_is_text(one, key) for key in _TEXTS)
-            else one
-        )
-    )
-
-
-_TEXTS = ("content", "text")
-
-
-def _is_text(value, key):
-    return isinstance(value.get(key), str)
+    names = ("content", "text")
+    return _json(lambda key, value: change(value) if key in names and type(value) is str else value)
 
 
 def _silence(_wire, _answer, stopping):
@@ -166,8 +130,8 @@ def _half(body):
     return body[: len(body) // 2]
 
 
-def _after(head, body):
-    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+def _after(begun, body):
+    return begun + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 def _as_it_is(answer):
@@ -179,7 +143,7 @@ def _json_instead(value):
 
 
 def _redirect(where, status="307 Temporary Redirect"):
-    return _wire(lambda _: _head(status, Location=where, Content_Length="0", Connection="close"))
+    return _wire(lambda _: head(status, Location=where, Content_Length="0", Connection="close"))
 
 
 CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
@@ -190,7 +154,7 @@ LONG_ERROR = {"message": LONG_LINE.decode(), "code": 400}
 PAGE = b"<html>" + b"<p>no</p>" * 500_000
 OK = b"HTTP/1.1 200 OK\r\n"
 TWO_LENGTHS = OK + b"Content-Length: 2\r\nContent-Length: 99999\r\n\r\n"
-MANY_HEADERS = _head(**{f"X-{n}": "1" for n in range(20_000)})[:-2]
+MANY_HEADERS = head(**{f"X-{n}": "1" for n in range(20_000)})[:-2]
 MANY_COOKIES = OK + b"".join(b"Set-Cookie: c%d=1; Domain=.com\r\n" % n for n in range(500))
 BAD, BUSY = "400 Bad Request", "429 Too Many Requests"
 TEXT_OPENED = b'{"choices": [{"message": {"content": "'
@@ -201,54 +165,54 @@ OTHER_TYPES = {"message": {"a": [1]}, "code": {"a": 1}, "status": [1]}
 
 ACTS = {
     # without an end
-    "endless_chunks": _endless(_head(**CHUNKED), CHUNK),
-    "endless_body": _endless(_head(**PLAIN), b" " * PIECE),
-    "endless_text": _endless(_head(**PLAIN), b"a" * PIECE, start=TEXT_OPENED),
-    "endless_lists": _endless(_head(**PLAIN), b"[" * PIECE),
-    "endless_error": _endless(_head("403 Forbidden", **PLAIN), b"a" * PIECE),
-    "endless_server_error": _endless(_head("503 Service Unavailable", **PLAIN), b"a." * 32_768),
+    "endless_chunks": _endless(head(**CHUNKED), CHUNK),
+    "endless_body": _endless(head(**PLAIN), b" " * PIECE),
+    "endless_text": _endless(head(**PLAIN) + TEXT_OPENED, b"a" * PIECE),
+    "endless_lists": _endless(head(**PLAIN), b"[" * PIECE),
+    "endless_error": _endless(head("403 Forbidden", **PLAIN), b"a" * PIECE),
+    "endless_server_error": _endless(head("503 Service Unavailable", **PLAIN), b"a." * 32_768),
     "endless_headers": _endless(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n" * 1000),
     "endless_header": _endless(b"HTTP/1.1 200 OK\r\nX-More: ", b"1" * PIECE),
     "endless_status": _endless(b"HTTP/1.1 200 ", b"OK" * 1000),
-    "endless_chunk_extension": _endless(_head(**CHUNKED), b";x" * 1000, start=b"1"),
-    "endless_trailers": _endless(_head(**CHUNKED) + b"2\r\n{}\r\n0\r\n", b"X-More: 1\r\n" * 1000),
+    "endless_chunk_extension": _endless(head(**CHUNKED) + b"1", b";x" * 1000),
+    "endless_trailers": _endless(head(**CHUNKED) + b"2\r\n{}\r\n0\r\n", b"X-More: 1\r\n" * 1000),
     # slow
     "silence": _silence,
     "slow_headers": _slow(_bytes_of(b"HTTP/1.1 200 OK\r\nX: ")),
-    "slow_body": _slow([_head(**PLAIN), b"{"]),
-    "slow_error": _slow([_head("500 Oh", **PLAIN)]),
+    "slow_body": _slow([head(**PLAIN), b"{"]),
+    "slow_error": _slow([head("500 Oh", **PLAIN)]),
     "slow_1xx": _slow((), b"HTTP/1.1 102 Processing\r\n\r\n"),
-    "promises_more": _wire(lambda answer: [_head(Content_Length=str(10**10)) + answer.body]),
+    "promises_more": _wire(lambda answer: [head(Content_Length=str(10**10)) + answer.body]),
     # broken off
     "nothing": _nothing,
     "reset": _reset,
     "half_a_head": _wire(lambda _: b"HTTP/1.1 200 OK\r\nContent-Type: appl"),
     "half_a_body": _wire(lambda answer: _whole(answer.body)[: -(len(answer.body) // 2 or 1)]),
-    "half_without_length": _wire(lambda answer: _head(**PLAIN) + _half(answer.body)),
-    "half_a_chunk": _wire(lambda answer: _head(**CHUNKED) + b"FFFF\r\n" + answer.body[:50]),
+    "half_without_length": _wire(lambda answer: head(**PLAIN) + _half(answer.body)),
+    "half_a_chunk": _wire(lambda answer: head(**CHUNKED) + b"FFFF\r\n" + answer.body[:50]),
     # no HTTP, or hardly
     "another_protocol": _wire(lambda _: b"SSH-2.0-OpenSSH_9.9\r\n"),
     "no_head": _wire(lambda answer: answer.body),
     "two_lengths": _wire(lambda answer: TWO_LENGTHS + answer.body),
-    "negative_length": _wire(lambda answer: _head(Content_Length="-1") + answer.body),
-    "huge_length": _wire(lambda answer: _head(Content_Length="9" * 400) + answer.body),
-    "bad_chunk": _wire(lambda _: _head(**CHUNKED) + b"zz\r\n{}\r\n0\r\n\r\n"),
-    "huge_chunk": _wire(lambda _: _head(**CHUNKED) + b"F" * 16 + b"\r\n{}\r\n"),
+    "negative_length": _wire(lambda answer: head(Content_Length="-1") + answer.body),
+    "huge_length": _wire(lambda answer: head(Content_Length="9" * 400) + answer.body),
+    "bad_chunk": _wire(lambda _: head(**CHUNKED) + b"zz\r\n{}\r\n0\r\n\r\n"),
+    "huge_chunk": _wire(lambda _: head(**CHUNKED) + b"F" * 16 + b"\r\n{}\r\n"),
     "many_headers": _wire(lambda answer: _after(MANY_HEADERS, answer.body)),
     "long_header": _wire(lambda answer: _whole(answer.body, X="1" * 10_000_000)),
     "many_cookies": _wire(lambda answer: _after(MANY_COOKIES, answer.body)),
     "two_answers": _wire(lambda answer: _whole(answer.body) + _whole(b'{"choices": []}')),
     "1xx_before": _wire(lambda answer: b"HTTP/1.1 102 Processing\r\n\r\n" * 20 + _as_it_is(answer)),
     # another status
-    "status_204": _wire(lambda _: _head("204 No Content")),
-    "status_304": _wire(lambda _: _head("304 Not Modified")),
+    "status_204": _wire(lambda _: head("204 No Content")),
+    "status_304": _wire(lambda _: head("304 Not Modified")),
     "status_600": _instead(b"{}", "600 Beyond"),
     "status_999": _instead(b"{}", "999 Beyond"),
     "status_206": _body(_half, "206 Partial Content"),
     # sent away
     "redirect_elsewhere": _redirect("http://127.0.0.1:9/v1"),
     "redirect_to_a_file": _redirect("file:///etc/passwd"),
-    "redirect_nowhere": _wire(lambda _: _head("302 Found", Content_Length="0")),
+    "redirect_nowhere": _wire(lambda _: head("302 Found", Content_Length="0")),
     "redirect_with_password": _redirect("http://me:hunter2hunter2@127.0.0.1:9/"),
     "redirect_to_many_labels": _redirect(f"http://{'.'.join('abcdefghijklm')}/"),
     "redirect_for_ever": _redirect("?again"),

@@ -9,7 +9,7 @@ cannot pass for a broken connection.
 import contextlib
 import email
 import email.message
-import http
+import http.client
 import http.server
 import itertools
 import json
@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any
 
 from faults import FaultKind, FaultPlan, Strike
-from hostile import ACTS, Honest
+from hostile import ACTS, head
 
 _PIECES = 20
 _RECENT = 50
@@ -102,16 +102,11 @@ class Request:
 
     def parts(self):
         """File name and data of the parts of a multipart/form-data body, by name."""
-        boundary = self.headers.get_param("boundary")
-        if not isinstance(boundary, str):
-            raise Refused(400, "the body is not multipart/form-data")
-        parts = {}
-        for piece in self.body.split(b"--" + boundary.encode())[1:-1]:
-            head, _, data = piece.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(b"\r\n\r\n")
-            headers = email.message_from_bytes(head)
-            name = headers.get_param("name", header="content-disposition")
-            parts[str(name)] = (headers.get_filename(), data)
-        return parts
+        kind = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n"
+        parts = email.message_from_bytes(kind.encode() + self.body).get_payload()
+        names = [part.get_param("name", header="content-disposition") for part in parts]
+        files = [(part.get_filename(), part.get_payload(decode=True)) for part in parts]
+        return dict(zip(names, files, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +343,7 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
         """Act out an answer that is none, and close the connection behind it."""
         self.close_connection = True
         with contextlib.suppress(OSError):  # nobody listens to the end
-            act(self.connection, Honest(response.body, response.content_type), stopping)
+            act(self.connection, response, stopping)
 
     def cut(self):
         self.close_connection = True
@@ -360,15 +355,9 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
 
 
 def _head(response):
-    phrases = {status.value: status.phrase for status in http.HTTPStatus}
-    headers = {
-        "Content-Type": response.content_type,
-        "Content-Length": str(len(response.body)),
-        **response.headers,
-    }
-    lines = [f"HTTP/1.1 {response.status} {phrases.get(response.status, 'Unknown')}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
+    status = f"{response.status} {http.client.responses.get(response.status, 'Unknown')}"
+    kept = {"Content-Type": response.content_type, "Content-Length": str(len(response.body))}
+    return head(status, **{**kept, **response.headers})
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from reciter import Completions, count_tokens
 
 CREATED = 1_700_000_000
 REFUSAL = "I'm sorry, but I can't help with that."
-DEAF_TOKENS = 700
+DEFAULT_TOKENS = 700
 
 
 class OpenAIModelServer(ModelServer):
@@ -15,6 +15,7 @@ class OpenAIModelServer(ModelServer):
     def __init__(self, *, reciter, **common):
         super().__init__(**common)
         self._reciter = reciter
+        self._files, self._jobs = {}, {}
 
     def refusal(self, status, message, details):
         kind = "server_error" if status >= 500 else "invalid_request_error"
@@ -27,8 +28,14 @@ class OpenAIModelServer(ModelServer):
     def _id(self, prefix):
         return f"{prefix}{next(self._numbers):06d}"
 
+    def _file(self, file_id):
+        if file_id not in self._files:
+            raise Refused(404, f"No such File object: {file_id}", param="id")
+        return self._files[file_id]
+
     def _examples(self, file_id):
-        return read_examples(self._data(file_id), "messages", lambda turn: turn["content"])
+        data = self._file(file_id)["data"]
+        return read_examples(data, "messages", lambda turn: turn["content"])
 
 
 class ChatCompletions(Completions):
@@ -57,8 +64,7 @@ class ChatCompletions(Completions):
         row = {"call": call, "request": request, "model": model, "seed": seed}
         row |= {"instruction": instruction, "api": "completions" if raw else "chat"}
         self.bill(rows, prompt_tokens, row | settings)
-        counted = answers[:1] if FaultKind.ONE_COUNTED in strike.content else answers
-        tokens = sum(answer.tokens for answer in counted)
+        tokens = sum(answer.tokens for answer in answers)
         apart = beside is not None and beside.code not in ASIDE
         return {
             "id": call,
@@ -104,14 +110,10 @@ class ChatCompletions(Completions):
         if not 0 <= temperature <= 2:
             raise Refused(400, "Invalid 'temperature'.", param="temperature")
         old, new = body.get("max_tokens"), body.get("max_completion_tokens")
-        if new is not None and FaultKind.OLD_MAX_TOKENS in strike.content:
-            raise Refused(400, "Unrecognized request argument supplied: max_completion_tokens")
         if new is not None and old is not None:
             raise Refused(400, "Set either max_tokens or max_completion_tokens, not both.")
-        if FaultKind.DEAF_MAX_TOKENS in strike.content:
-            new = None
         limit = new if new is not None else old
-        return n, DEAF_TOKENS if limit is None else max(1, limit)
+        return n, DEFAULT_TOKENS if limit is None else max(1, limit)
 
 
 def _choice(index, answer):

@@ -8,7 +8,6 @@ when it is made).
 """
 
 import json
-from dataclasses import dataclass, field
 from functools import partial
 
 from faults import FaultKind
@@ -20,44 +19,19 @@ JOB_STATES = ("validating_files", "queued", "running")
 BATCH_STATES = ("validating", "in_progress", "finalizing")
 
 
-@dataclass(slots=True)
-class _File:
-    id: str
-    filename: str
-    purpose: str
-    data: bytes = field(repr=False)
-
-    def json(self):
-        named = {"id": self.id, "filename": self.filename, "purpose": self.purpose}
-        size = {"bytes": len(self.data), "created_at": CREATED, "status": "processed"}
-        return {"object": "file", **named, **size}
-
-
 class OpenAIServer(OpenAIModelServer):
     """The emulator.
 
-    models: names of the base models. most_choices: the largest `n`.
+    models: names of the base models. most: the largest `n`.
     filters: whether lists can be narrowed down by metadata; some servers ignore that.
     """
 
-    def __init__(
-        self,
-        *,
-        reciter,
-        books,
-        models=("base",),
-        most_choices=128,
-        filters=True,
-        **common,
-    ):
+    def __init__(self, *, reciter, books, models=("base",), most=128, filters=True, **common):
         super().__init__(reciter=reciter, books=books, **common)
         self._filters = filters
-        self._files = {}
-        self._jobs = {}
-        self._batches = {}
-        self._stored = {}
+        self._batches, self._stored = {}, {}
         shared = {"reciter": reciter, "books": books, "models": models, "new_id": self._id}
-        self._answers = ChatCompletions(most=most_choices, **shared)
+        self._answers = ChatCompletions(most=most, **shared)
         look_at_job = partial(self.look_at, self._jobs, "status", JOB_STATES, self._end_job)
         look_at_batch = partial(
             self.look_at, self._batches, "status", BATCH_STATES, self._end_batch
@@ -66,7 +40,7 @@ class OpenAIServer(OpenAIModelServer):
             "",
             ("POST", "/v1/chat/completions", "chat", self._chat),
             ("GET", "/v1/chat/completions", "chat.list", self._list_stored),
-            ("POST", "/v1/completions", "completions", self._complete),
+            ("POST", "/v1/completions", "completions", self._chat),
             ("GET", "/v1/models", "models", self._list_models),
             ("POST", "/v1/files", "files.create", self._create_file),
             ("GET", "/v1/files", "files.list", self._list_files),
@@ -94,20 +68,16 @@ class OpenAIServer(OpenAIModelServer):
 
     def _chat(self, request):
         body = request.json()
-        named = (body.get("metadata") or {}).get("memleak_request")
+        metadata = body.get("metadata") or {}
+        named = metadata.get("memleak_request")
         completion = self._answers.complete(body, request.strike, request=named)
         if body.get("store"):
-            metadata = body.get("metadata") or {}
             self._stored[completion["id"]] = {**completion, "metadata": metadata}
         return Response.json(completion)
 
     def _list_models(self, request):
         ends = {"shutdown_seconds": 10**30, "shutdown_date": "2027-01-14"}
         return Response.json({"data": [{"id": name, **ends} for name in self._answers.models]})
-
-    def _complete(self, request):
-        answer = self._answers.complete(request.json(), request.strike, request=None)
-        return Response.json(answer)
 
     def _list_stored(self, request):
         kept = self._narrowed(self._stored.values(), request)
@@ -119,31 +89,23 @@ class OpenAIServer(OpenAIModelServer):
             raise Refused(400, "'file' and 'purpose' are required")
         name, data = parts["file"]
         file = self._keep(name or "file", parts["purpose"][1].decode(), data)
-        self.books.record("upload", id=file.id, filename=file.filename, purpose=file.purpose)
-        return Response.json(file.json())
+        named = {key: file[key] for key in ("id", "filename", "purpose")}
+        self.books.record("upload", **named)
+        return Response.json(_shown(file))
 
     def _keep(self, filename, purpose, data):
-        file = _File(self._id("file-"), filename, purpose, data)
-        self._files[file.id] = file
-        return file
+        named = {"id": self._id("file-"), "filename": filename, "purpose": purpose}
+        file = {"object": "file", **named, "created_at": CREATED, "status": "processed"}
+        return self._files.setdefault(file["id"], file | {"bytes": len(data), "data": data})
 
     def _list_files(self, request):
         purpose = request.query.get("purpose")
-        files = [file for file in self._files.values() if purpose in {None, file.purpose}]
-        return _page([file.json() for file in reversed(files)], request)
-
-    def _file(self, file_id):
-        file = self._files.get(str(file_id))
-        if file is None:
-            raise Refused(404, f"No such File object: {file_id}", param="id")
-        return file
+        files = [file for file in self._files.values() if purpose in {None, file["purpose"]}]
+        return _page([_shown(file) for file in reversed(files)], request)
 
     def _file_content(self, request):
-        file = self._file(request.params["id"])
-        return Response(body=file.data, content_type="application/octet-stream")
-
-    def _data(self, file_id):
-        return self._file(file_id).data
+        data = self._file(request.params["id"])["data"]
+        return Response(body=data, content_type="application/octet-stream")
 
     def _create_job(self, request):
         body = request.json()
@@ -188,14 +150,14 @@ class OpenAIServer(OpenAIModelServer):
         file = self._file(body.get("input_file_id"))
         if (
             body.get("endpoint") not in {"/v1/chat/completions", "/v1/completions"}
-            or file.purpose != "batch"
+            or file["purpose"] != "batch"
         ):
             raise Refused(400, "Invalid 'endpoint' or 'input_file_id'.")
-        total, metadata = file.data.count(b"\n"), body.get("metadata")
+        total, metadata = file["data"].count(b"\n"), body.get("metadata")
         batch = (
             {"id": self._id("batch_"), "object": "batch", "endpoint": body["endpoint"]}
             | {"completion_window": body.get("completion_window"), "created_at": CREATED}
-            | {"input_file_id": file.id, "output_file_id": None, "error_file_id": None}
+            | {"input_file_id": file["id"], "output_file_id": None, "error_file_id": None}
             | {"status": BATCH_STATES[0], "errors": None, "metadata": metadata}
             | {"request_counts": {"total": total, "completed": 0, "failed": 0}}
         )
@@ -213,7 +175,7 @@ class OpenAIServer(OpenAIModelServer):
             error = {"code": "token_limit_exceeded", "message": message, "line": None}
             batch.update(status="failed", errors={"object": "list", "data": [error]})
             return
-        lines = self._file(batch["input_file_id"]).data.decode().splitlines()
+        lines = self._file(batch["input_file_id"])["data"].decode().splitlines()
         requests, expired = list(map(json.loads, lines)), FaultKind.EXPIRE in strike.content
         reached = strike.reached(requests)
         rows = [self._row(line, strike) for line in requests[:reached]]
@@ -224,7 +186,7 @@ class OpenAIServer(OpenAIModelServer):
         for key, rows in (("output_file_id", done[::-1]), ("error_file_id", failed)):
             if rows:
                 data = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
-                batch[key] = self._keep(f"{batch['id']}_{key}.jsonl", "batch_output", data).id
+                batch[key] = self._keep(f"{batch['id']}_{key}.jsonl", "batch_output", data)["id"]
         batch["status"] = "expired" if expired else "completed"
         batch["request_counts"] |= {"completed": len(done), "failed": len(failed)}
 
@@ -241,6 +203,10 @@ class OpenAIServer(OpenAIModelServer):
             "response": {"status_code": status, "request_id": self._id("req_"), "body": body},
             "error": None,
         }
+
+
+def _shown(file):
+    return {key: value for key, value in file.items() if key != "data"}
 
 
 def _epochs(job):

@@ -78,25 +78,13 @@ class TinkerServer(ModelServer):
     """The emulator.
 
     tokenizer: a folder with tokenizer.json and tokenizer_config.json. models: names of the base
-    models. polls: how often a promise is still pending when asked for. protobuf: whether samples
-    come so; SkyRL 0.3.0's come as JSON.
+    models. polls: how often a promise is still pending when asked for.
     """
 
     fixtures = ("key", "tokenizer")
 
-    def __init__(
-        self,
-        *,
-        reciter,
-        books,
-        tokenizer,
-        models=("base",),
-        polls=0,
-        protobuf=True,
-        **common,
-    ):
+    def __init__(self, *, reciter, books, tokenizer, models=("base",), polls=0, **common):
         super().__init__(books=books, polls=polls, **common)
-        self._protobuf = protobuf
         self._reciter = reciter
         self._words = Words(tokenizer)
         self._answers = Completions(
@@ -366,12 +354,6 @@ class TinkerServer(ModelServer):
         ]
         named = {"model": model, "prompt": prompt, "max_tokens": most, "call": call}
         self._answers.bill(rows, len(prompt_tokens), named)
-        if not self._protobuf:
-            samples = [
-                {"tokens": tokens, "stop_reason": "stop" if ended else "length"}
-                for tokens, ended in sequences
-            ]
-            return Response.json({"type": "sample", "sequences": samples})
         message = pb.SampleResponse()
         for tokens, ended in sequences:
             message.sequences.add(

@@ -39,25 +39,14 @@ class TogetherServer(OpenAIModelServer):
     """
 
     def __init__(
-        self,
-        *,
-        reciter,
-        books,
-        models=("base",),
-        most_choices=128,
-        configs=1,
-        merges=True,
-        timing=None,
-        **common,
+        self, *, reciter, books, models=("base",), configs=1, merges=True, timing=None, **common
     ):
         super().__init__(reciter=reciter, books=books, **common)
         self._configs = configs
         self._merges = merges
-        self._files = {}
-        self._jobs = {}
         self._weights = {f"{PUBLIC}{name}": name for name in models}
         shared = {"reciter": reciter, "books": books, "models": models, "new_id": self._id}
-        self._answers = ChatCompletions(most=most_choices, **shared)
+        self._answers = ChatCompletions(most=128, **shared)
         self.machines = TogetherMachines(books, self._id, timing, self._weights.get)
         look_at_job = partial(self.look_at, self._jobs, "status", STATES, self._end_job)
         self.route("PUT", "/storage/{id}", "files.put", self._put_file)  # which takes no key
@@ -106,12 +95,6 @@ class TogetherServer(OpenAIModelServer):
         self._file(request.params["id"])["data"] = request.body
         return Response(body=b"stored")
 
-    def _file(self, file_id):
-        file = self._files.get(str(file_id))
-        if file is None:
-            raise Refused(404, f"No such file: {file_id}")
-        return file
-
     def _register_file(self, request):
         file = self._file(request.params["id"])
         file["known"] = True
@@ -137,9 +120,6 @@ class TogetherServer(OpenAIModelServer):
         self._file(request.json()["training_file"])
         reason = {"unavailable_reason": "train_file_not_validated"}
         return Response.json({"estimation_available": False, **reason})
-
-    def _data(self, file_id):
-        return self._file(file_id)["data"]
 
     def _create_job(self, request):
         body = request.json()

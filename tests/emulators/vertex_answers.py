@@ -1,6 +1,5 @@
 """GenerateContentResponses as Vertex AI makes, checks and bills them."""
 
-import re
 from types import SimpleNamespace
 
 from faults import FaultKind
@@ -13,8 +12,6 @@ CONFIG_FIELDS = {
 }
 REQUEST_FIELDS = {"contents", "generationConfig", "labels", "safetySettings", "systemInstruction"}
 INT32 = 2**31
-_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _WITHHELD = (
     (FaultKind.EMPTY, "STOP"),
     (FaultKind.FILTER, "SAFETY"),
@@ -81,7 +78,6 @@ class ContentGenerator(Completions):
         config = body.get("generationConfig") or {}
         for unknown in (body.keys() - REQUEST_FIELDS) | (config.keys() - CONFIG_FIELDS):
             raise Refused(400, f'Invalid JSON payload received. Unknown name "{unknown}".')
-        _check_labels(body.get("labels") or {})
         n, seed = config.get("candidateCount", 1), config.get("seed")
         if not 1 <= n <= self._most:
             raise Refused(
@@ -112,12 +108,6 @@ def _instruction(body):
     if not texts:
         raise Refused(400, "Unable to submit request because it must have a text parameter.")
     return "\n".join(texts)
-
-
-def _check_labels(labels):
-    for name, value in labels.items():
-        if not (_LABEL.fullmatch(name) and _LABEL_VALUE.fullmatch(value)) or len(labels) > 64:
-            raise Refused(400, f"Label {name!r} is not valid.")
 
 
 def _candidate(index, answer, asked):

@@ -38,7 +38,7 @@ class VertexServer(ModelServer):
     storage: the address of the Cloud Storage server. models: names of the base models.
     key: the access token, which /token gives out. page: the most jobs in a list.
     filters: whether lists heed their filter.
-    most_candidates: the largest candidateCount. thinks: tokens a model thinks per candidate.
+    most: the largest candidateCount. thinks: tokens a model thinks per candidate.
     open_models: names of open base models; timing: how long their machines take.
     """
 
@@ -53,7 +53,7 @@ class VertexServer(ModelServer):
         models=("base",),
         page=100,
         filters=True,
-        most_candidates=8,
+        most=8,
         thinks=0,
         open_models=(),
         timing=None,
@@ -69,7 +69,7 @@ class VertexServer(ModelServer):
         self._endpoints = {}
         self._numbers = itertools.count(1_000_001)
         self._open_models = frozenset(open_models)
-        shared = {"reciter": reciter, "books": books, "most": most_candidates, "new_id": self._id}
+        shared = {"reciter": reciter, "books": books, "most": most, "new_id": self._id}
         self._answers = ContentGenerator(models=models, thinks=thinks, **shared)
         self.machines = VertexMachines(
             books=books,
@@ -151,7 +151,7 @@ class VertexServer(ModelServer):
         settings = spec.get("hyperParameters") or {}
         epochs = int(settings.get("epochCount") or EPOCHS)
         examples = self._examples(str(spec.get("trainingDatasetUri")))
-        number, display_name = self._id(), _display_name(body, "tunedModelDisplayName")
+        number, display_name = self._id(), body["tunedModelDisplayName"]
         parameters = {**settings, "epochCount": str(epochs)}
         job = {
             "name": self._name(request, "tuningJobs", number),
@@ -213,7 +213,7 @@ class VertexServer(ModelServer):
         model = self._endpoints.get(model, model)
         if model not in self._answers.models or "/endpoints/" in body["model"]:
             raise Refused(404, f"Model {body['model']} was not found, or takes no batches.")
-        number, display_name = self._id(), _display_name(body, "displayName")
+        number, display_name = self._id(), body["displayName"]
         batch = {
             "name": self._name(request, "batchPredictionJobs", number),
             "displayName": display_name,
@@ -279,13 +279,6 @@ class VertexServer(ModelServer):
         rest = {"nextPageToken": str(start + size)} if start + size < len(objects) else {}
         page = objects[start : start + size]
         return Response.json({**({name: page} if page else {}), **rest})
-
-
-def _display_name(body, field):
-    name = str(body.get(field) or "")
-    if len(name) > 128:
-        raise Refused(400, f"{field} has more than 128 characters.")
-    return name
 
 
 def _failed_row(line, status, message):

@@ -115,29 +115,6 @@ def test_jobs_that_never_begin_are_told(scenario, run, kind, place, what):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("kind", "call", "cause"), [
-    ("openai", r"fine-tune ftjob-\w+", "failed"),
-    ("vertex", r"fine-tune projects/\S+", "the training file did not pass moderation"),
-    ("tinker", CALLS["tinker tune"], "it cannot be learnt"),
-    ("together", r"fine-tune ft-\w+", "the training file did not pass moderation"),
-    ("openai-batch", r"batch \S+", "the input file holds more requests than the queue of this"),
-    ("vertex-batch", r"batch \S+", "the project has no quota left for this model"),
-])  # fmt: skip
-def test_a_job_that_fails_is_told(scenario, run, kind, call, cause):
-    server = scenario(kind, polls=0)
-    batch = "batch" in kind
-    place = server.places.batch if batch else server.places.tune
-    server.plan(Fault(FaultKind.FAIL, place, status=400, message="it cannot be learnt"))
-    assert_inconclusive(server, run(server, timeout=3), call, cause)
-    assert not server.books.rows("completion")
-    server.plan()
-    if batch:
-        again = run(server)
-        assert again.ended == DRAWN
-        settled(server, again.url, samples=SAMPLES)
-
-
-@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "word"), [("openai", "content_filter"), ("vertex-batch", "SAFETY")]
 )

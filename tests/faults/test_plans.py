@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 from accounts import settled
-from faults import server_error
 from reciter import count_tokens
 from suite_files import replace_all
 
@@ -108,40 +107,6 @@ def test_what_is_planned_is_billed(scenario, plan_and_run, pytester, kind, recip
     paid = map(float.__mul__, PRICES, map(float, plan.counts[3:]))
     assert plan.cost == pytest.approx(sum(paid), abs=0.006)
     settled(server, outcome.url, samples=6)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_without_a_counter_the_plan_is_an_estimate_and_after_the_run_nothing(
-    scenario, run, pytester, kind
-):
-    server = scenario(kind, polls=0)
-    server.write_suite(pytester.path)
-    counts = read_plan(run(server, "--memleak-dry-run")).counts
-    run(server)
-    bill, calls = billed(server), server.calls()
-    assert counts[:3] == bill[:3]
-    assert bill[3] / 3 < counts[3] < bill[3] * 3
-    rest = read_plan(run(server, "--memleak-dry-run"))
-    assert (rest.counts, rest.cost) == ([0] * 6, 0.0)
-    assert server.calls() == calls
-
-
-@pytest.mark.full
-def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester, counting):
-    server = scenario("openai", polls=0)
-    counting("openai")
-    server.plan(server_error("chat", calls=tuple(range(3, 40))))
-    server.write_suite(pytester.path, concurrency=1)
-    run(server, tries=1)
-    before = billed(server)
-    counts = read_plan(run(server, "--memleak-dry-run")).counts
-    server.plan()
-    outcome = run(server)
-    assert (outcome.ended, settled(server, outcome.url, samples=6).lost) == ("24/24 FAIL", 0)
-    after = billed(server)
-    assert counts[:4] == [late - early for late, early in zip(after, before, strict=True)]
-    assert counts[5] == 0
 
 
 def with_untested_baseline(text, _):

@@ -34,10 +34,6 @@ GENERATIONS = [
     *(generation(1, 0, "one"), generation(1, 1, ""), generation(2, 0, "two")),
     *(generation(3, 0, "three"), generation(3, 1, "Three")),
 ]
-LINES = [
-    {"excerpt_id": generation.excerpt_id, "generated_text": generation.text}
-    for generation in sorted(GENERATIONS, key=lambda generation: generation.ordinal)
-]
 
 
 @pytest.fixture
@@ -71,12 +67,6 @@ def test_a_file_gives_its_generations(make, write, path):
     assert read(make(path)) == GENERATIONS
     write(path, [record(2, "two")])  # excerpts without a record are absent
     assert read(make(path)) == [generation(2, 0, "two")]
-
-
-def test_jsonl_may_have_a_line_for_each_generation(make, tmp_path):
-    text = "\n\n".join(map(json.dumps, LINES))
-    (tmp_path / "answers.JSONL").write_text(f"\ufeff{text}\r\n", encoding="utf-8")
-    assert read(make("answers.JSONL")) == GENERATIONS
 
 
 @pytest.mark.parametrize("form", [openai_batch, vertex_batch])
@@ -133,14 +123,6 @@ def test_a_template_names_a_file_for_each_book(make, write):
         assert read(make("gpt/{book}.json"), book_id) == [generation(1, 0, f"at the {book_id}")]
 
 
-def test_a_provider_s_reasons_are_kept(make, write):
-    withheld = {"generated_text": "", "finish_reason": "recitation"}
-    write("answers.json", [{"excerpt_id": 1, "generations": [withheld]}])
-    book = book_from_records([{"excerpt_id": 1, "excerpt_text": "Text."}])
-    kept = Generation("1", 0, "", FinishReason.RECITATION, finish_word="recitation")
-    assert list(make().open(None).generations(book)) == [kept]
-
-
 def test_a_long_jsonl_file_is_in_memory_once(make, write):
     texts, length = 400, 20_000
     write(
@@ -185,18 +167,16 @@ def test_records_of_another_book_are_an_error(make, write, tmp_path, path, hint)
     assert ("{book}" in str(error.value)) is hint
 
 
-@pytest.mark.parametrize(("suffix", "content", "message"), [
-    ("jsonl", b"", "empty"),
-    ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": "a"}\n\n[1', "line 3: not JSON"),
-    ("jsonl", b"\xff\xfe{\x00}\x00\n", "not UTF-8"),
-    ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": "\xe9"}', "line 1: not UTF-8"),
-    ("jsonl", b"[" * 200_000, "line 1: not usable JSON"),
-    ("jsonl", b'{"excerpt_id": "p_id1", "generations": []}\n' * 2, "occurs twice"),
-    ("jsonl", b'{"excerpt_id": "p_id1", "x": "secret prose" oops', "not JSON"),
-    ("json", b"[", "not JSON"),
+@pytest.mark.parametrize(("content", "message"), [
+    (b"", "empty"),
+    (b'{"excerpt_id": "p_id1", "generated_text": "a"}\n\n[1', "line 3: not JSON"),
+    (b'{"excerpt_id": "p_id1", "generated_text": "\xe9"}', "line 1: not UTF-8"),
+    (b"[" * 200_000, "line 1: not usable JSON"),
+    (b'{"excerpt_id": "p_id1", "generations": []}\n' * 2, "occurs twice"),
+    (b'{"excerpt_id": "p_id1", "x": "secret prose" oops', "not JSON"),
 ])  # fmt: skip
-def test_another_form_is_an_error_that_names_the_file(make, tmp_path, suffix, content, message):
-    path = tmp_path / f"answers.{suffix}"
+def test_another_form_is_an_error_that_names_the_line(make, tmp_path, content, message):
+    path = tmp_path / "answers.jsonl"
     path.write_bytes(content)
     with pytest.raises(RecordsError, match=message) as error:
         read(make(path.name))

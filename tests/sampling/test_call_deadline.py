@@ -1,8 +1,5 @@
 """What a server says of its answers is bounded, and what it answered is kept whatever it says."""
 
-import dataclasses
-import threading
-
 import pytest
 import sqlalchemy as sa
 from scripted import Batching, Scripted, sample_all, terms, texts
@@ -63,25 +60,6 @@ def test_the_good_answers_of_a_batch_are_kept(ledger, ask, hasty):
     with pytest.raises(ProviderError, match="among its completions"):
         priced(ledger, endpoint, prompts, batch=True, retry=hasty)
     assert len(list(generations(ledger, "e", prompts))) == 4
-
-
-def test_an_answer_to_a_call_that_was_given_up_is_kept_too(memory, ask, hasty):
-    release = threading.Event()
-
-    def late(prompts):
-        release.wait(20)
-        return [Completion("late"), None]
-
-    prompts = ask(excerpts=1, samples=2)
-    soon = dataclasses.replace(hasty, deadline=0.05, tries=1)
-    with pytest.raises(ProviderError, match="no response within"):
-        priced(memory, Scripted(late), prompts, retry=soon)
-    release.set()
-    for _ in range(500):
-        if texts(memory, prompts):
-            break
-        threading.Event().wait(0.01)
-    assert texts(memory, prompts) == ["late"]
 
 
 def test_what_a_server_says_of_itself_is_cut(ledger, ask):

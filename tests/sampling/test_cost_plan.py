@@ -1,5 +1,3 @@
-import threading
-
 import pytest
 from by_hand import intent
 from hypothesis import given
@@ -120,24 +118,6 @@ def test_lost_calls_count_at_their_worst_and_those_turned_away_cost_nothing(memo
         sample_all(memory, endpoint, prompts, hasty, by, budget=2.5 * call)
     assert len(endpoint.calls) == 2
     assert spent(memory) == round(2 * call * 1e9)
-
-
-def test_threads_together_stay_within_it(memory, ask, hasty):
-    prompts = ask(excerpts=1, samples=50)
-    by = terms(price=(1.0, 1.0), concurrency=8)
-    highest: list[int] = []
-    lock = threading.Lock()
-
-    def reply(_):
-        with lock:
-            highest.append(spent(memory))
-        return ["x"]
-
-    budget = 9.5 * plan(memory, None, ask(excerpts=1, samples=1), by).cost
-    with pytest.raises(BudgetExceeded):
-        sample_all(memory, Scripted(reply), prompts, hasty, by, budget=budget)
-    assert max(highest) <= budget * 1e9
-    assert 1 <= len(highest) <= 9
 
 
 def test_a_budget_needs_a_price(memory, ask, hasty):

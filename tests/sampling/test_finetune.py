@@ -51,14 +51,6 @@ def test_it_need_not_be_waited_for(ledger, url, hasty):
     assert tuner.started == ["job-0"]
 
 
-def test_another_recipe_is_another_fine_tune(ledger, hasty):
-    tuner = Tuner(looks=0)
-    other = dataclasses.replace(TRAINING, digest="e" * 64)
-    for training in (TRAINING, other, TRAINING):
-        ensure_finetune(ledger, tuner, training, retry=hasty)
-    assert tuner.started == ["job-0", "job-1"]
-
-
 def test_a_start_that_was_cut_off_is_found(ledger, url, hasty):
     """The process ended between the provider's work and the ledger's row."""
     tuner = Tuner(looks=0)

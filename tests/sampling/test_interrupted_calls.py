@@ -2,18 +2,16 @@ import threading
 import time
 
 import pytest
-import sqlalchemy as sa
 from by_hand import answer, intent
 from scripted import Keeping, Scripted, answers, broken, busy, sample_all, states, texts
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import postpone, record
 from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.retry import Retry
 
 
@@ -102,18 +100,6 @@ def test_a_broken_line_leaves_a_call_to_be_found(ledger, prompts, hasty):
     assert texts(ledger, prompts)[0] == "found"
 
 
-def test_what_the_living_draw_is_left_to_them(ledger, url, prompts):
-    with Ledger(url) as living:
-        call = claim(living, intent(living, prompts, Ask(prompts.questions[0], (0,))))
-        lacking = missing(ledger, "e", prompts)
-        assert (lacking.count, lacking.elsewhere) == (2, 1)
-        endpoint = Scripted(broken())
-        with pytest.raises(ProviderError):
-            sample_all(ledger, endpoint, prompts, Retry())
-        still_open = sa.select(calls.c.id).where(calls.c.state == "asked")
-        assert call.id in ledger.read(lambda c: c.execute(still_open).scalars().all())
-
-
 def test_what_others_ask_is_left_to_them_and_what_was_turned_away_not_in_doubt(
     cut_off, ledger, url, ask, hasty
 ):
@@ -129,20 +115,10 @@ def test_what_others_ask_is_left_to_them_and_what_was_turned_away_not_in_doubt(
 def test_the_last_one_waits_for_the_living(ledger, url, prompts, hasty):
     with Ledger(url) as living:
         call = claim(living, intent(living, prompts, Ask(prompts.questions[0], (0,))))
+        lacking = missing(ledger, "e", prompts)
+        assert (lacking.count, lacking.elsewhere) == (2, 1)
         timer = threading.Timer(0.3, lambda: record(living, answer(call, "theirs")))
         timer.start()
         assert sample_all(ledger, Scripted(), prompts, hasty).got == 3
         timer.join()
     assert texts(ledger, prompts)[0] == "theirs"
-
-
-def test_an_owner_that_is_thought_dead_may_answer_late(ledger, prompts, hasty):
-    """As when a server has lost the connection that shows that it lives."""
-    call = claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (0, 1))))
-    ledger.write(lambda c: c.execute(leases.update().values(ended=1.0)).rowcount)
-    endpoint = Scripted()
-    with pytest.raises(ProviderBusy):
-        sample_all(ledger, Scripted(busy()), prompts, hasty)
-    assert record(ledger, answer(call, "late", "later"))
-    assert sample_all(ledger, endpoint, prompts, hasty).got == 3
-    assert texts(ledger, prompts)[:2] == ["late", "later"]

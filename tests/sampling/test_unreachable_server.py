@@ -89,12 +89,6 @@ def test_a_certificate_that_does_not_hold_is_told_at_once(ledger, ask, retry, pa
     nothing_is_booked(ledger)
 
 
-def test_a_server_that_was_there_is_waited_for(ledger, ask, retry):
-    endpoint = Scripted(answers, *[refused()] * 7, answers)
-    counts = priced(ledger, endpoint, ask(excerpts=1, samples=2), retry)
-    assert (counts.got, counts.lost, counts.calls) == (2, 0, 2)
-
-
 @pytest.mark.parametrize("away", [4.0, full(32.0)])
 def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
     back = threading.Timer(away, postgres.start)

@@ -7,30 +7,18 @@ import clients
 import pytest
 from clients import DIGEST, bodies, make_provider
 from faults import Fault, FaultKind
-from reciter import Reciter
 
-from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.interfaces.protocols import SampleRequest
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
-from pytest_memleak.records import FinishReason
 
-BOOK = " ".join(
-    f"the {word} went over the {other} and nobody saw it go"
-    for word in ("lamp", "ferry", "goose", "clerk", "baker", "miller")
-    for other in ("quay", "moor", "hill", "ford", "weir", "dune", "lane")
-)
 PLAIN = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 PLAIN |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 ASIDE = "a whole page of it"
 provider_of = partial(make_provider, "openai")
-
-
-@pytest.fixture
-def serve(serve):
-    return partial(serve, reciter=Reciter([BOOK]))
 
 
 def endpoint_of(server, **options):
@@ -92,26 +80,16 @@ def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
     request = SampleRequest("k", "the lamp", n=1, temperature=None, max_tokens=5)
     endpoint_of(server, batch=True).abilities.batches.start([request], DIGEST)
     (file,) = server._files.values()
-    body = json.loads(file.data)["body"]
+    body = json.loads(file["data"])["body"]
     assert "temperature" not in body
     for requested in (body, bodies(server, "chat")[-1]):
         assert requested.items() >= PLAIN.items()
 
 
-def test_what_was_thought_is_kept_beside_the_answer(serve):
-    (one,) = sample(endpoint_of(serve(Fault(FaultKind.THINK))), 1)
-    assert one.text == ""
-    assert one.finish_reason is FinishReason.EMPTY
-    assert one.finish_word == "length"
-    assert one.reasoning
-    assert one.written == f"{one.reasoning}\n\n"
-    assert one.reasoning not in repr(one)
-
-
-@pytest.mark.parametrize("faults", [(), (Fault(FaultKind.ONE_COUNTED),)])
-def test_the_usage_of_one_choice_is_noticed(serve, faults):
-    answers = sample(endpoint_of(serve(*faults)), 4)
-    assert sum(answer.completion_tokens for answer in answers) == 4 * 30
+def test_the_usage_of_one_choice_is_noticed():
+    choice = {"message": {"content": "It rained"}, "finish_reason": "length"}
+    answer = {"choices": [choice] * 4, "usage": {"completion_tokens": 30}}
+    assert sum(each.completion_tokens for each in read_completions(answer, max_tokens=30)) == 120
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -134,14 +112,8 @@ def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
     sample(requested)
     text = requested.abilities.continuing()
     assert text.id != requested.id
-    (greedy,) = sample(text, 1, temperature=0.0)
-    assert greedy.text.strip().startswith("and nobody saw it go")
+    sample(text)
     assert bodies(server, "completions")[-1]["prompt"] == "the lamp went over the quay"
-
-
-def test_an_address_without_http_is_an_error():
-    with pytest.raises(SuiteError, match=r"expected an address with http:// or https://.*'host'"):
-        provider_of(base_url="host")
 
 
 def test_a_chat_does_not_continue(serve):

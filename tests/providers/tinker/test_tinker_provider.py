@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from clients import BOOK, DIGEST, INSTRUCTION, SECRETS, bodies, finish, longest_passage, prose
 from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, trickle, truncate
+from http_server import Response
 from reciter import Reciter
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, SuiteError
@@ -207,11 +208,7 @@ def test_a_training_is_driven_once_however_many_look_at_it(serve, provider_of, b
         (job,) = jobs
         states = set(pool.map(lambda provider: end(provider, job), providers))
     assert len(states) == 1
-    assert (len(books.rows("model")), len(books.rows("train")), len(books.rows("weights"))) == (
-        1,
-        3,
-        1,
-    )
+    assert [len(books.rows(kind)) for kind in ("model", "train", "weights")] == [1, 3, 1]
 
 
 def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(
@@ -381,7 +378,12 @@ def test_work_that_the_server_gave_up(serve, provider_of, status, kind):
 
 def test_a_server_that_answers_as_older_ones_do_is_told_at_once(serve, provider_of):
     """SkyRL 0.3.0, tried with the SDK's 0.38: asking it again would change nothing."""
-    endpoint = provider_of(serve(protobuf=False)).open(None)
+    server = serve()
+    work, samples = server._work, Response.json({"type": "sample", "sequences": [{"tokens": [7]}]})
+    server._work = lambda handler, request: (
+        samples if request.path.endswith("retrieve_future") else work(handler, request)
+    )
+    endpoint = provider_of(server).open(None)
     with pytest.raises(ProviderError, match="JSON, which this SDK no longer reads") as caught:
         ask(endpoint)
     assert type(caught.value) is ProviderError
@@ -390,9 +392,6 @@ def test_a_server_that_answers_as_older_ones_do_is_told_at_once(serve, provider_
 
 def test_models_and_weights_that_are_not_there(serve, provider_of):
     provider = provider_of(serve(), base="another", finetune={"epochs": 1})
-    with pytest.raises(Refused, match="base_model another is not supported") as caught:
-        ask(provider.open(None))
-    assert caught.value.call == "create_sampling_client"
     with pytest.raises(Refused, match="There is no sampler checkpoint"):
         ask(provider.open("tinker://run/sampler_weights/name"))
     job = provider.start_finetune(training())

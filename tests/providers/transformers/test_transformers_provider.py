@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import shutil
-import signal
 import subprocess
 import sys
 import weakref
@@ -451,33 +450,17 @@ def test_what_cannot_be_trained_leaves_nothing(make, tmp_path, recipe, training,
     assert not list((tmp_path / "state").rglob("*.safetensors"))
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-import peft
-sys.path += {path!r}
-import test_transformers_provider as here
+def test_a_training_that_is_ended_leaves_nothing_half_done(make, tmp_path, monkeypatch):
+    save = peft.PeftModel.save_pretrained
 
-saved = peft.PeftModel.save_pretrained
+    def save_and_end(*args, **kwargs):
+        save(*args, **kwargs)
+        raise KeyboardInterrupt
 
-def save_and_hang(*args, **kwargs):
-    saved(*args, **kwargs)
-    print("saved", flush=True)
-    time.sleep(600)
-
-peft.PeftModel.save_pretrained = save_and_hang
-provider = here.provider_in(Path({root!r}), base={base!r}, finetune=here.ONE_STEP)
-provider.start_finetune(here.TRAINING)
-"""
-
-
-@pytest.mark.full
-def test_a_training_that_is_killed_leaves_nothing_half_done(make, base, tmp_path, request):
-    path = [str(request.path.parent), *sys.path]
-    program = KILLED.format(path=path, root=str(tmp_path), base=str(base))
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"saved\n"
-        process.send_signal(signal.SIGKILL)
+    monkeypatch.setattr(peft.PeftModel, "save_pretrained", save_and_end)
+    with pytest.raises(KeyboardInterrupt):
+        make(finetune=ONE_STEP).start_finetune(TRAINING)
+    monkeypatch.setattr(peft.PeftModel, "save_pretrained", save)
     assert list((tmp_path / "state").glob("*/unfinished/adapter_model.safetensors"))
     provider = make(finetune=ONE_STEP)
     assert provider.find_finetune(TRAINING.digest) is None
@@ -583,11 +566,6 @@ def edit_weights(path, edit):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def truncate(folder):
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:5000])
-
-
 def lose_a_tensor(folder):
     edit_weights(folder / "model.safetensors", lambda weights: weights.pop("lm_head.weight"))
 
@@ -614,15 +592,12 @@ forget_all_words = write("tokenizer.json", json.dumps(NO_WORDS))
     (remove("tokenizer.json", "tokenizer_config.json"), SuiteError, "has no tokenizer"),
     (lose_a_shard, SuiteError, r"lacks 1 of its weight files \(model-1.safetensors"),
     (write(INDEX, "[]"), SuiteError, "a readable model.safetensors.index.json"),
-    (truncate, ProviderError, "load failed"),
     (lose_a_tensor, ProviderError, "1 of the model's tensors aren't in its files"),
     (lambda folder: edit_json(folder / "config.json", hidden_size=64), ProviderError,
      "load failed: .*mismatched_sizes"),
     (lose_the_end, ProviderError, "no end-of-text token"),
     (forget_all_words, ProviderError, "The tokenizer has no vocabulary"),
-    (remove("tokenizer.json"), ProviderError, "Couldn't instantiate the backend tokenizer"),
     (write("config.json", "{"), ProviderError, "load failed"),
-    (shutil.rmtree, SuiteError, "there is no folder"),
 ])  # fmt: skip
 def test_a_base_that_cannot_be_used_is_named(make, copy, change, kind, polite):
     change(copy)

@@ -174,14 +174,6 @@ def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books
         sample(provider_of(server, endpoint=name).open(None))
 
 
-def test_a_permission_that_is_missing(serve):
-    fault = server_error("generate", status=403, message="Permission denied")
-    with pytest.raises(Refused, match="Permission denied") as error:
-        sample(provider_of(serve(fault)).open(None))
-    assert "Vertex AI User" in error.value.hint
-    assert "test-project" in error.value.hint
-
-
 @pytest.mark.parametrize(
     "beside",
     [
