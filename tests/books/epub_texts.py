@@ -1,12 +1,23 @@
 """Prose, notices, and tables of contents from which tests build EPUBs."""
 
 
-def prose(name, sentences=60):
-    """Paragraphs of running prose, thirteen words a sentence, no two alike."""
-    lines = [
-        f"The {name} went on by the sea road, mile {n}, and said so." for n in range(sentences)
+def paragraphs(name, count=15):
+    """Paragraphs of four sentences, thirteen words a sentence, no two alike."""
+    return [
+        " ".join(
+            f"The {name} went on by the sea road, mile {n}, and said so."
+            for n in range(4 * at, 4 * at + 4)
+        )
+        for at in range(count)
     ]
-    return "".join(f"<p>{' '.join(lines[n : n + 4])}</p>" for n in range(0, sentences, 4))
+
+
+def p(texts):
+    return "".join(f"<p>{text}</p>" for text in texts)
+
+
+def prose(name, count=15):
+    return p(paragraphs(name, count))
 
 
 def contents(*points):

@@ -103,7 +103,7 @@ def test_prose_beside_contents_dedications_and_years_is_looked_for(new_epub):
         "x.xhtml": "<h1>Dedication</h1><p>For her.</p>",
     }
     nav = listed(*CHAPTERS).replace("<nav", f"{SMALL}{prose('key')}<nav", 1)
-    notice = f"<p>He read on: Copyright 1964. {SMALL[3:-4]} {prose('year', 4)[3:]}"
+    notice = f"<p>He read on: Copyright 1964. {SMALL[3:-4]} {prose('year', 1)[3:]}"
     documents = front | CHAPTERS | {"Lamp.xhtml": prose("lamp") + notice}
     spine = ['<itemref idref="nav"/>', *documents]
     manuscript = read_epub(new_epub(documents, nav=nav, spine=spine).write())
@@ -131,7 +131,9 @@ Reviews; About the Author; About the Book; A Note on the Type; Acknowledgments; 
 Danksagung; Remerciements; Reading Group Guide; Discussion Questions; A Reader's Guide; Excerpt;
 Extract from the Log; Sneak Peek; Read on for the Storm; Coming Soon; Leseprobe; Notes; Endnotes;
 Bibliography; Index; Glossary; Credits; Permissions; Errata; What's Next; Keep Reading;
-Further Reading; Discussion Guide; Anmerkungen; Zeittafel; Guide de lecture; Sigue leyendo"""
+Further Reading; Discussion Guide; Anmerkungen; Zeittafel; Guide de lecture; Sigue leyendo;
+Über die Autorin; Fragen für Lesekreise; Weiterlesen; Dédicace; À propos de l’autrice;
+Continuez votre lecture; Dedicatoria; Agradecimientos; Sobre la autora; Guía de lectura"""
 
 
 @pytest.mark.parametrize("title", [title.strip() for title in TITLES.split(";")])

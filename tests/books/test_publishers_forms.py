@@ -52,14 +52,14 @@ def trade(new_epub):
             "title.xhtml": "<p>A BOOK</p><p>Jane Doe</p><p>Harbor Books</p>",
             "copy.xhtml": NOTICE,
             "ded.xhtml": "<p>For my mother</p>",
-            "c1.xhtml": f"<p class='cn'>1</p><p class='ct'>The Storm</p>{prose('first', 26)}",
-            "c2.xhtml": f"<p class='cn'>2</p><p class='ct'>THE CALM</p>{prose('second', 26)}",
-            "c3.xhtml": f"<p class='cn'>3</p>{prose('third', 26)}",
-            "ack.xhtml": f"<p class='h'>ACKNOWLEDGMENTS</p>{prose('helper', 12)}",
+            "c1.xhtml": f"<p class='cn'>1</p><p class='ct'>The Storm</p>{prose('first', 6)}",
+            "c2.xhtml": f"<p class='cn'>2</p><p class='ct'>THE CALM</p>{prose('second', 6)}",
+            "c3.xhtml": f"<p class='cn'>3</p>{prose('third', 6)}",
+            "ack.xhtml": f"<p class='h'>ACKNOWLEDGMENTS</p>{prose('helper', 3)}",
             "about.xhtml": "<p class='h'>About the Author</p><p>Jane Doe lives by the sea.</p>",
-            "guide.xhtml": f"<p>A Reader’s Guide</p>{prose('question', 12)}",
+            "guide.xhtml": f"<p>A Reader’s Guide</p>{prose('question', 3)}",
             "next.xhtml": "<p>Read on for an excerpt from her next novel</p>",
-            "next1.xhtml": f"<p>1</p>{prose('other', 33)}",
+            "next1.xhtml": f"<p>1</p>{prose('other', 8)}",
             **more,
         }
         named = {name: body for name, body in documents.items() if body}
@@ -107,10 +107,10 @@ def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(t
     assert "ack.xhtml" in left_out
     documents = {}
     for n in range(1, 5):
-        documents |= {f"c{n}.xhtml": prose(f"a{n}", 26), f"c{n}b.xhtml": prose(f"b{n}", 26)}
+        documents |= {f"c{n}.xhtml": prose(f"a{n}", 6), f"c{n}b.xhtml": prose(f"b{n}", 6)}
     documents["c4b.xhtml"] = f"<p>Extract from the log</p>{documents['c4b.xhtml']}"
     table = ncx(*((f"Part {n}", f"c{n}.xhtml") for n in range(1, 5)))
-    made = new_epub(documents | {"c4c.xhtml": prose("c4", 26)}, ncx=table)
+    made = new_epub(documents | {"c4c.xhtml": prose("c4", 6)}, ncx=table)
     assert rules(read_epub(made.write())) == {}
 
 
@@ -118,14 +118,14 @@ def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
     documents = {"part-1.xhtml": "<section epub:type='part'><h2>I</h2></section>"}
     names = ("Telemachus", "Nestor", "Proteus")
     for name in names:
-        documents[f"{name}.xhtml"] = f"<section epub:type='chapter'>{prose(name, 26)}</section>"
+        documents[f"{name}.xhtml"] = f"<section epub:type='chapter'>{prose(name, 6)}</section>"
     table = contents(("I", "part-1.xhtml", *((name, f"{name}.xhtml") for name in names)))
     manuscript = read_epub(new_epub(documents, nav=table).write())
     assert titles(manuscript) == ["I: Telemachus", "Nestor", "Proteus"]
     assert all("sea road" in text for text in texts(manuscript))
     documents = {
-        f"{n}.xhtml": f"<h1>{wrong}</h1>{prose(f'hare{n}', 20)}"
-        f"<h3>DRINK ME</h3>{prose(f'cat{n}', 10)}"
+        f"{n}.xhtml": f"<h1>{wrong}</h1>{prose(f'hare{n}', 5)}"
+        f"<h3>DRINK ME</h3>{prose(f'cat{n}', 2)}"
         for n, wrong in enumerate(("ALICE", "CHAPTER I.", "CHAPTER I.", "x"), start=1)
     }
     right = ["I. Down the Rabbit-Hole", "II. The Pool of Tears", "III. A Race", "IV. The Rabbit"]
@@ -138,12 +138,12 @@ def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
 def test_a_book_by_sphinx(new_epub):
     link = '<a class="headerlink" href="#x" title="Link to this heading">¶</a>'
     documents = {
-        "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 20)}"
+        "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 5)}"
         "<div class='toctree-wrapper'><ul><li><a href='usage.xhtml'>Usage</a></li></ul></div>"
         "</section>",
-        "usage.xhtml": f"<section id='usage'><h1>Usage{link}</h1>{prose('user', 26)}"
-        f"<section id='install'><h2>Install{link}</h2>{prose('installer', 26)}</section></section>",
-        "api.xhtml": f"<section id='api'><h1>API{link}</h1>{prose('caller', 26)}</section>",
+        "usage.xhtml": f"<section id='usage'><h1>Usage{link}</h1>{prose('user', 6)}"
+        f"<section id='install'><h2>Install{link}</h2>{prose('installer', 6)}</section></section>",
+        "api.xhtml": f"<section id='api'><h1>API{link}</h1>{prose('caller', 6)}</section>",
         "genindex.xhtml": "<h1 id='index'>Index</h1><p>a</p><p>b</p>",
     }
     table = contents(
@@ -220,16 +220,16 @@ def test_titles_of_matter(title, kind):
 
 def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_epub):
     chapters = ["One", "Acknowledgements", "Contents", "Four"]
-    documents = {f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n), 26)}" for n, t in enumerate(chapters)}
+    documents = {f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n), 6)}" for n, t in enumerate(chapters)}
     assert titles(read_epub(new_epub(documents).write())) == chapters
     # Nor are contents believed that name most of a book matter.
-    made = new_epub({"a.xhtml": f"<h2>Index</h2>{prose('first', 26)}", "b.xhtml": "<p>end</p>"})
+    made = new_epub({"a.xhtml": f"<h2>Index</h2>{prose('first', 6)}", "b.xhtml": "<p>end</p>"})
     manuscript = read_epub(made.write())
     assert len(texts(manuscript)) > 1
     assert "ignored the" in manuscript.warnings[0]
     documents = {
-        "1.xhtml": f"<h2>One</h2>{prose('first', 26)}",
-        "2.xhtml": f"<h2>Two</h2>{prose('second', 26)}{NOTICE}",
+        "1.xhtml": f"<h2>One</h2>{prose('first', 6)}",
+        "2.xhtml": f"<h2>Two</h2>{prose('second', 6)}{NOTICE}",
         "3.xhtml": f"<h2>Impressum</h2>{NOTICE}",
     }
     manuscript = read_epub(new_epub(documents).write())
@@ -255,7 +255,7 @@ def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_ep
 )
 def test_prefaces_by_the_author_stay(text_of, title, end, stays):
     preface = f"<section epub:type='preface'><h2>{title}</h2><p>I wrote this.</p>{end}</section>"
-    documents = {"p.xhtml": preface, "1.xhtml": f"<h2>One</h2>{prose('first', 26)}"}
+    documents = {"p.xhtml": preface, "1.xhtml": f"<h2>One</h2>{prose('first', 6)}"}
     metadata = "<dc:title>A Book</dc:title><dc:creator>Ann Author</dc:creator>"
     assert ("I wrote this." in text_of(documents, metadata=metadata)) == stays
 

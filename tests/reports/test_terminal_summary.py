@@ -133,17 +133,6 @@ LEAK = {"pair": "reciter/the-lamplighter", "verdict": "FAIL", "expected": "leak"
 LEAK["completeness"] = evidence(310, 310)
 
 
-@pytest.mark.parametrize("width", [80, 98, 200])
-def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
-    shown = lines(result_with(**LEAK), width=width)
-    assert max(map(len, shown[: 3 if width < 98 else 2])) <= width
-    if width < 98:
-        assert shown[0].split() == ["longest_", "longest_", "spans_"]
-        assert shown[1].split() == ["pair", "bmc", "block", "span", "over", "received", "verdict"]
-    else:
-        assert shown[0].split() == ["pair", *MEASURES, "received", "verdict"]
-
-
 LEAKED = {"longest_passage": 604, "bmc": 1.0, "longest_block": 12_345, "longest_span": 476}
 LIMITS = {"longest_passage": 38, "bmc": 0.15, "longest_span": 30}
 # A pair and what is told of it; the ends of its lines at 80 columns.
@@ -516,20 +505,14 @@ def test_a_passage_that_is_near_verbatim_as_well_is_told_once():
 CONTROLS = set("\x00\x07\x08\x0b\x1b\x7f\x9b\u202e\u2066\u200b\ud800")
 
 
-@pytest.mark.parametrize(
-    ("verdict", "code"), [("PASS", "32"), ("FAIL", "31"), ("INCONCLUSIVE", "33")]
-)
-def test_verdicts_have_colours_where_there_are_some(verdict, code):
-    coloured = summary([result_with(verdict=verdict)], width=100, color=True)
-    assert f"\x1b[{code}m{verdict}" in coloured
-    assert "\x1b" not in summary([result_with(verdict=verdict)], width=100, color=False)
-
-
-def test_a_value_over_its_limit_is_red():
-    for limit, red in ((10, "\x1b\\[31m *16\x1b"), (16, None)):
-        pair = result_with(limits={"longest_span": limit}, measures=MEASURES | {"longest_span": 16})
+def test_a_verdict_and_a_value_over_its_limit_have_a_color_where_there_are_some():
+    measures = MEASURES | {"longest_span": 16}
+    for limit, verdict, red in ((10, "FAIL", True), (16, "PASS", False)):
+        pair = result_with(limits={"longest_span": limit}, measures=measures, verdict=verdict)
         text = summary([pair], width=100, color=True)
-        assert re.search(red, text) if red else "\x1b[31m" not in text
+        assert bool(re.search("\x1b\\[31m *16\x1b", text)) is red
+        assert f"\x1b[{31 if red else 32}m{verdict}" in text
+        assert "\x1b" not in summary([pair], width=100, color=False)
 
 
 PIECES = [*sorted(CONTROLS), "a", " ", "\n", "[red]", "[/]", ":smile:"]
