@@ -82,8 +82,7 @@ def titled(page, title):
 def prose(page):
     """The page's lines without fenced code, and the headings that each stands under."""
     lines = page.read_text(encoding="utf-8").splitlines()
-    of_lines = zip(reference.outline(lines), lines, strict=True)
-    return [(above, line) for above, line in of_lines if above is not None]
+    return [(above, line) for _, above, line in reference.outside_code(lines)]
 
 
 def named(page, *headings):
@@ -97,29 +96,29 @@ def test_reference_tables_have_what_the_code_has(page):
     assert reference.page_text(page) == text, "run python tests/settings/write_reference.py"
 
 
-def test_marks_are_documented():
-    assert named("fixtures.md", "Marker") == set(reference.Recorder().markers)
+OWN_FIXTURES = {
+    name
+    for name, value in vars(fixtures).items()
+    if getattr(value, "__module__", None) == fixtures.__name__
+    and "FixtureFunctionMarker" in repr(vars(value))
+}
+HOOKS = {name for name in vars(hookspecs) if name.startswith("memleak_")}
+ABLE = {"free", "id", *(field.name for field in dataclasses.fields(Abilities))}
 
 
-def test_fixtures_are_documented():
-    own = {
-        name: vars(value)
-        for name, value in vars(fixtures).items()
-        if getattr(value, "__module__", None) == fixtures.__name__
-    }
-    fixture_names = {name for name, value in own.items() if "FixtureFunctionMarker" in repr(value)}
-    assert named("fixtures.md", "Fixtures") == fixture_names
-
-
-def test_what_a_provider_may_also_have_is_documented():
-    able = {"free", "id", *(field.name for field in dataclasses.fields(Abilities))}
-    assert named("extending.md", "A provider", "What it may also have") == able
-
-
-def test_hooks_and_exceptions_are_documented():
-    hooks = {name for name in vars(hookspecs) if name.startswith("memleak_")}
-    assert named("extending.md", "Hooks") == hooks
-    assert named("errors.md", "Exceptions") == set(errors.__all__)
+@pytest.mark.parametrize(
+    ("page", "headings", "names"),
+    [
+        ("fixtures.md", ["Marker"], {*reference.Recorder().markers}),
+        ("fixtures.md", ["Fixtures"], OWN_FIXTURES),
+        ("extending.md", ["A provider", "What it may also have"], ABLE),
+        ("extending.md", ["Hooks"], HOOKS),
+        ("errors.md", ["Exceptions"], {*errors.__all__}),
+    ],
+    ids=str,
+)
+def test_all_there_is_has_a_row(page, headings, names):
+    assert named(page, *headings) == names
 
 
 def commands(parser):
@@ -347,13 +346,6 @@ def test_the_quickstart_says_what_is_shown(quickstart):
     for line in shown[1:]:
         assert " ".join(line.split()) in printed
     assert any(line.startswith(shown[0]) for line in printed)
-
-
-def test_the_readme_begins_with_what_it_is_and_has_two_commands():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    first = readme.partition("\n\n")[2].partition(".")[0].partition(":")[0]
-    assert "memorization" in first
-    assert len(re.findall(r"^    python3 -m venv", readme, re.MULTILINE)) == 2
 
 
 GATSBY = Path(os.environ.get("MEMLEAK_BOOKS", "nowhere"), "the-great-gatsby.epub")

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -83,13 +81,6 @@ def test_the_papers_records(summaries, tmp_path):
     path.write_text("{}")
     with pytest.raises(RecordsError, match=r"book\.json: expected a list"):
         memleak_read_book(path, (), ())
-
-
-def test_its_import_is_light():
-    heavy = {"lxml", "ebooklib", "pysbd", "numpy"}
-    code = f"import sys, pytest_memleak.books.build_book;print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 p = TextBlock

@@ -17,6 +17,17 @@ def json_schema():
     return json.dumps({**dialect, **schema, "title": "pytest-memleak suite"}, indent=2) + "\n"
 
 
+def own_tables(provider):
+    """A provider's tables by what they are: `options`, `finetune`."""
+    tables = {}
+    for kind in vars(importlib.import_module(PROVIDERS[provider].module)).values():
+        if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table:
+            name = re.match(r"`\[model\.(options|finetune)\]`", kind.__doc__)[1]
+            assert name not in tables
+            tables[name] = kind
+    return tables
+
+
 _ABOUT = re.compile(r"^([a-z_, ]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
 
 
@@ -24,21 +35,19 @@ def _add_provider_options(definitions):
     """Add the options of each provider; an extension's provider may have any."""
     books = definitions["FinetuneTable"]["properties"]["books"]
     conditions = definitions["ModelTable"]["allOf"] = []
-    for provider, where in PROVIDERS.items():
+    for provider in PROVIDERS:
         then = {}
-        for kind in vars(importlib.import_module(where.module)).values():
-            if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table:
-                table = kind.model_json_schema()
-                inner_tables = table.pop("$defs", {})
-                definitions |= {name: described(inner) for name, inner in inner_tables.items()}
-                table = described(table)
-                key = "options" if "[model.options]" in table["description"] else "finetune"
-                if key == "finetune":
-                    table["properties"] = {"books": books, **table["properties"]}
-                    table["required"] = ["books"]
-                name = f"{provider.capitalize()}{key.capitalize()}"
-                definitions[name] = table
-                then[key] = {"$ref": f"#/$defs/{name}"}
+        for key, kind in own_tables(provider).items():
+            table = kind.model_json_schema()
+            inner_tables = table.pop("$defs", {})
+            definitions |= {name: described(inner) for name, inner in inner_tables.items()}
+            table = described(table)
+            if key == "finetune":
+                table["properties"] = {"books": books, **table["properties"]}
+                table["required"] = ["books"]
+            name = f"{provider.capitalize()}{key.capitalize()}"
+            definitions[name] = table
+            then[key] = {"$ref": f"#/$defs/{name}"}
         conditions.append(
             {"if": {"properties": {"provider": {"const": provider}}}, "then": {"properties": then}}
         )

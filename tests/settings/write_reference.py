@@ -7,7 +7,6 @@ without a section gets one. `test_docs.py` fails where this would change a page.
 
 import contextlib
 import importlib
-import inspect
 import io
 import json
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from suite_json_schema import described, json_schema
+from suite_json_schema import described, json_schema, own_tables
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.plugin import hooks
@@ -37,17 +36,16 @@ KEY_TABLE = ["| key | type | default | what it is | example |", "| --- | --- | -
 # --- pages ---------------------------------------------------------------------------------
 
 
-def outline(lines):
-    """Yield the headings above each line, outermost first; None for a line of fenced code."""
+def outside_code(lines):
+    """Yield the lines that aren't fenced code: number, headings above, outermost first, text."""
     headings, fenced = (), False
-    for line in lines:
+    for number, line in enumerate(lines):
         if line.startswith("```"):
             fenced = not fenced
-            yield None
-            continue
-        if not fenced and (heading := re.match(r"(#+) (.*)", line)):
-            headings = (*headings[: len(heading[1]) - 1], heading[2])
-        yield None if fenced else headings
+        elif not fenced:
+            if heading := re.match(r"(#+) (.*)", line):
+                headings = (*headings[: len(heading[1]) - 1], heading[2])
+            yield number, headings, line
 
 
 def cells(line):
@@ -60,16 +58,16 @@ def code(cell):
     return match[1]
 
 
-def fill(lines, headings, rows, correct, elsewhere=()):
+def fill(lines, headings, rows, read=None, *, default=2, elsewhere=()):
     """Make the rows of the table under these headings those of `rows`, by their keys.
 
-    A row: name, further cells. correct: returns a row that is there with the code's default, None
-    if it has that. elsewhere: keys whose rows another table may have.
+    A row: name, further cells. read: what the cell at `default` says; one that says otherwise than
+    the code gets the code's. elsewhere: keys whose rows another table may have.
     """
     at = [
         number
-        for number, (above, line) in enumerate(zip(outline(lines), lines, strict=True))
-        if above is not None and above[1:] == headings and line.startswith("|")
+        for number, above, line in outside_code(lines)
+        if above[1:] == headings and line.startswith("|")
     ]
     assert len(at) > 1, f"no table under {' / '.join(headings)}"
     written = {code(cells(lines[number])[0]): lines[number] for number in at[2:]}
@@ -80,8 +78,9 @@ def fill(lines, headings, rows, correct, elsewhere=()):
             continue
         if key not in written:
             order.insert(order.index(before) + 1 if before else 0, key)
-        elif corrected := correct(cells(written[key]), row):
-            written[key] = f"| {' | '.join(corrected)} |"
+        elif read and read((there := cells(written[key]))[default]) != read(row[default]):
+            there[default] = row[default]
+            written[key] = f"| {' | '.join(there)} |"
         before = key
     new = [written.get(key) or f"| {' | '.join(rows[key])} |" for key in order]
     return [*lines[: at[1] + 1], *new, *lines[at[1] + 1 + len(at[2:]) :]]
@@ -132,13 +131,6 @@ def default_and_help(settings):
     value = " ".join(default) if isinstance(default, list) else default
     assert stated in {"%(default)s", value}
     return f"`{value}`", text
-
-
-def correct_option(written, row):
-    """Return the row with the code's default, None if it has it."""
-    if written[1].replace("`", "") != row[1].replace("`", ""):
-        return [written[0], row[1], *written[2:]]
-    return None
 
 
 # --- keys of suite files -------------------------------------------------------------------
@@ -231,18 +223,11 @@ def type_text(field, value):
     return f"{text} ≥ {least}" if least is not None else text
 
 
-def correct_key(written, row):
-    """Return the row with the code's default, None if it has it."""
-    if read_default(written[2]) != read_default(row[2]):
-        return [*written[:2], row[2], *written[3:]]
-    return None
-
-
 def section_of(kind):
     """The headings of the one section of suite.md that is about this table."""
     names = {f"`{name}`" for name, table in SUITE_TABLES if table is kind}
-    headings = {above for above in outline(lines_of("suite.md")) if above and above[-1] in names}
-    sections = {above[1:] for above in headings} - {()}
+    outline = [above for _, above, _ in outside_code(lines_of("suite.md"))]
+    sections = {above[1:] for above in outline if above and above[-1] in names} - {()}
     assert len(sections) == 1, f"{kind.__name__} needs one section of {' or '.join(names)}"
     return sections.pop()
 
@@ -276,13 +261,7 @@ def documented_by(shared, rows):
 
 def provider_tables(provider):
     """A provider's own tables, by what they are: `options`, `finetune`, `options.deployment`."""
-    module = importlib.import_module(PROVIDERS[provider].module)
-    tables = {}
-    for kind in vars(module).values():
-        if isinstance(kind, type) and issubclass(kind, OptionsTable) and kind is not OptionsTable:
-            name = re.match(r"`\[model\.(options|finetune)\]`", inspect.getdoc(kind))[1]
-            assert name not in tables
-            tables[name] = kind
+    tables = own_tables(provider)
     options = tables["options"].model_fields if "options" in tables else {}
     inner = {f"options.{key}": table_in(field.annotation) for key, field in options.items()}
     return tables | {name: kind for name, kind in inner.items() if kind}
@@ -322,9 +301,7 @@ def lines_of(page):
 
 def lines_in(page, section):
     """The lines of a section and no deeper, without fenced code."""
-    lines = lines_of(page)
-    of_lines = zip(outline(lines), lines, strict=True)
-    return [line for above, line in of_lines if above is not None and above[1:] == section]
+    return [line for _, above, line in outside_code(lines_of(page)) if above[1:] == section]
 
 
 def rows_in(page, section):
@@ -338,8 +315,10 @@ def rows_in(page, section):
 
 def options_page():
     declared = Recorder()
-    lines = fill(lines_of("options.md"), ("Command line",), declared.options, correct_option)
-    return fill(lines, ("Ini keys",), declared.inis, correct_option)
+    lines = lines_of("options.md")
+    for heading, rows in (("Command line", declared.options), ("Ini keys", declared.inis)):
+        lines = fill(lines, (heading,), rows, lambda cell: cell.replace("`", ""), default=1)
+    return lines
 
 
 def suite_page():
@@ -347,14 +326,14 @@ def suite_page():
     for kind in dict.fromkeys(kind for _, kind in SUITE_TABLES):
         section, rows = section_of(kind), key_rows(kind)
         elsewhere = documented_by(rows_elsewhere(section), rows)
-        lines = fill(lines, section, rows, correct_key, elsewhere)
+        lines = fill(lines, section, rows, read_default, elsewhere=elsewhere)
     return lines
 
 
 def providers_page():
     lines = lines_of("providers.md")
     summary = {provider: provider_row(provider) for provider in PROVIDERS}
-    lines = fill(lines, (), summary, lambda written, row: None)
+    lines = fill(lines, (), summary)
     for provider in PROVIDERS:
         if f"## `{provider}`" not in lines:
             lines += provider_section(provider)
@@ -363,7 +342,8 @@ def providers_page():
             shared = {} if "." in name else rows_in("providers.md", (SHARED_KEYS, heading))
             rows = key_rows(kind)
             elsewhere = documented_by(shared, rows)
-            lines = fill(lines, (f"`{provider}`", heading), rows, correct_key, elsewhere)
+            section = (f"`{provider}`", heading)
+            lines = fill(lines, section, rows, read_default, elsewhere=elsewhere)
     return lines
 
 
