@@ -41,7 +41,6 @@ class EpubMaker:
     after_spine: str = ""
     files: dict[str, str | bytes] = field(default_factory=dict)
     leave_out: set[str] = field(default_factory=set)
-    compression: int = zipfile.ZIP_DEFLATED
     package: str | None = None
     nav: str | None = None  # the body of a navigation document
     ncx: str | None = None
@@ -76,7 +75,7 @@ class EpubMaker:
         members |= {f"OEBPS/{key}": value for key, value in self.documents.items()}
         members |= self.files
         path = self.folder / "book.epub"
-        with zipfile.ZipFile(path, "w", self.compression) as epub:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as epub:
             for member, data in members.items():
                 if member not in self.leave_out:
                     epub.writestr(member, data)

@@ -47,15 +47,6 @@ def test_the_epub_is_what_its_sources_give_and_is_read_as_it_should_be(build, bo
     assert title not in text
 
 
-def test_the_drop_cap_is_joined_and_footnotes_are_gone():
-    lamplighter = read_epub(FOLDER / "the-lamplighter.epub").chapters
-    assert lamplighter[0].paragraphs[0].startswith("The town of Marram Staithe stood")
-    third = "\n".join(lamplighter[2].paragraphs)
-    assert "by three gills, and went on again" in third
-    assert "quarter of a pint" not in third
-    assert lamplighter[5].title == "The Coming of the Prudence"
-
-
 @pytest.mark.parametrize("path", NOVELS, ids=lambda path: path.stem)
 def test_it_is_read_whole_and_the_excerpts_hold_every_word_once(path):
     manuscript = read_epub(path)

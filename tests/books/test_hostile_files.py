@@ -30,13 +30,8 @@ N = 200_000
 DTD = "<!DOCTYPE html [{}]><html><body><p>word</p></body></html>"
 RANDOM = random.Random(1).randbytes(MEBI)
 BODIES = {
-    "spaces in a link": f"<p>x <a href='#n'>{' ' * N}</a></p>",
-    "brackets and spaces in a link": f"<p>x <a href='#n'>{'[ ' * N}</a></p>",
     "links in links": "<a href='#n'>1" * 20_000 + " word",
-    "dashes for a page number": f"<p>word<span class='pagenum'>{'-' * N}</span></p>",
     "page numbers in page numbers": "<span class='pagenum'>-" * 20_000 + " word",
-    "stars before a marker": f"<p>word</p><p>{'*' * N} PROJECT GUTENBERG</p>",
-    "many markers": f"<p>word</p><p>{'START OF THE PROJECT GUTENBERG ' * 10_000}</p>",
     "end tags that close nothing": f"{'<b>' * 150_000}word{'</i>' * 150_000}",
     "tags alone": "<b/>" * 2_100_000 + "word",
     "a paragraph a letter": "<p>a" * 400_000,

@@ -1,5 +1,6 @@
 """`memleak table`: the numbers of evidence bundles, as they are."""
 
+import copy
 import csv
 import dataclasses
 import io
@@ -160,8 +161,7 @@ def test_models_are_correlated_over_books(study, table):
 
 
 def test_curves_and_overlaps_are_the_evidences(two_models, table):
-    file = str(two_models("study.json"))
-    evidence = Evidence(Path(file))
+    file, evidence = str(two_models), Evidence(two_models)
     curve = table(file, "--rows", "curve", "--format", "json")
     for (_, pair), row in zip(evidence.pairs, evidence.rows, strict=True):
         keys = (row["model"], row["book"])
@@ -208,6 +208,7 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
             "  name a bundle that pytest wrote with --memleak-evidence FILE",
         ),
         (["-o", "evidence.json"], "name a different file with -o"),
+        (["-o", "t.xlsx"], "no format has the extension '.xlsx'\n  use .txt, .md, "),
         (["-o", "no/such/folder.csv"], "folder.csv: can't be written: No such file or directory"),
         (["--rows", "spans", "--measure", "bmc"], "omit one of them"),
         (["--rows", "excerpts"], "nothing was measured"),
@@ -286,29 +287,18 @@ def test_what_was_not_measured_is_said_and_no_text_appears(gate, table, capsys, 
             assert " ".join(record["instruction"].split()[2:6]) not in shown
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def two_models(gate, tmp_path_factory):
     """The gate's bundle, and of its first book a second model that recites less."""
-    folder = tmp_path_factory.mktemp("models")
-
-    def write(name, change=lambda pairs: None):
-        content = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
-        del content["sha256"]
-        other = json.loads(json.dumps(content["pairs"][0]))
-        other["model"]["id"] = "other"
-        held = other["coverage"]
-        words = other["book"]["words"]
-        held["times"], held["spans"] = f"0x{words - 60} 1x60", []
-        other["measures"]["bmc"] = {"value": 60 / words, "low": 0.0, "high": 0.2}
-        held["curve"] = [20 / words, 40 / words, 60 / words]
-        content["pairs"].append(other)
-        change(content["pairs"])
-        write_evidence_file(seal_bundle(content), folder / name)
-        return folder / name
-
-    return write
-
-
-def test_a_file_of_an_unknown_format_is_refused(tmp_path, capsys):
-    assert main(["table", "evidence.json", "-o", str(tmp_path / "t.xlsx")]) == 2
-    assert "no format has the extension '.xlsx'\n  use .txt, .md, " in capsys.readouterr().err
+    content = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
+    del content["sha256"]
+    other = copy.deepcopy(content["pairs"][0])
+    other["model"]["id"] = "other"
+    held, words = other["coverage"], other["book"]["words"]
+    held["times"], held["spans"] = f"0x{words - 60} 1x60", []
+    other["measures"]["bmc"] = {"value": 60 / words, "low": 0.0, "high": 0.2}
+    held["curve"] = [20 / words, 40 / words, 60 / words]
+    content["pairs"].append(other)
+    path = tmp_path_factory.mktemp("models") / "study.json"
+    write_evidence_file(seal_bundle(content), path)
+    return path

@@ -181,22 +181,13 @@ def test_records_of_another_form_are_one_plain_error(refused, files, place, cont
 
 
 @pytest.mark.parametrize(("place", "path", "why"), [
-    *((at, "no.json", "can't be read: No such file or directory") for at in (0, 1)),
-    (0, "no.epub", "can't be read: No such file or directory"),
+    (0, "no.json", "can't be read: No such file or directory"),
     (1, ".", "can't be read: Is a directory"),
 ])  # fmt: skip
 def test_files_that_are_not_there_or_no_files(refused, files, tmp_path, place, path, why):
     arguments = files()
     arguments[place] = str(tmp_path / path)
     assert refused("score", *arguments).startswith(f"memleak score: {arguments[place]}: {why}")
-
-
-@pytest.mark.parametrize("name", ["story.epub", "story.djvu", "story"])
-def test_a_book_that_cannot_be_read_is_told_without_its_text(refused, files, name):
-    book, generations = files(book="Chapter 1\n\nIt was a dark night.", book_name=name)
-    error = refused("score", book, generations)
-    assert book in error
-    assert "dark" not in error
 
 
 @pytest.mark.parametrize(("option", "message"), [
@@ -210,16 +201,12 @@ def test_settings_out_of_range_are_one_plain_error(refused, files, option, messa
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ("", "required: COMMAND"), ("scroe", "invalid choice: 'scroe'"),
+    ("scroe", "invalid choice: 'scroe'"),
     ("try a.epub --model openai/m --base_url x", "did you mean --base-url?"),
     ("try a.epub --model openai/m --base-url host:80", "as in http://localhost:8000/v1"),
     ("init --book a.epub --model openai/m --price 3", "IN,OUT, as in 3.75,15"),
     ("init --book a.epub --model openai/m -o a.toml", "a name that ends in .memleak.toml"),
-    ("score", "required: BOOK, GENERATIONS.json\n"),
-    ("score a b --k five", "argument --k: invalid int value: 'five'"),
-    ("score a b --word-mode ascii", "argument --word-mode: invalid choice: 'ascii'"),
-    ("ledger", "required"), ("ledger show", "invalid choice: 'show'"),
-    ("ledger export --endpoint e", "required: -o"),
+    ("ledger", "required"), ("ledger export --endpoint e", "required: -o"),
 ])  # fmt: skip
 def test_wrong_usage_ends_with_the_same_code(capsys, arguments, message):
     with pytest.raises(SystemExit) as caught:
