@@ -56,6 +56,7 @@ USUAL = {
     ),
     "acknowledgments": novel(ack=f"<h2>Acknowledgments</h2>{THANKS}", about=ABOUT),
     "a discussion guide": novel(g=f"<h2>Discussion Guide</h2><ol>{QUESTIONS}</ol>"),
+    "a title page": {"title.xhtml": "<p>THE SALT ROAD</p><p>Harbor Books</p>"} | novel(),
     "a preview under its own title": {"also.xhtml": ALSO}
     | novel(about=ABOUT, next=f"<h2>The Other Shore</h2>{PREVIEW}"),
     "a preview that begins anew": novel(
