@@ -76,29 +76,17 @@ def test_a_run_and_something_else_do_not_compare(other):
             compare(run, other)
 
 
-def test_a_run_that_does_not_exist_has_no_place_and_none_can_be_changed():
-    assert (Block(0).start, Block(0).end) == (None, None)
-    assert not Span(0)
-    assert Block(0) <= 0
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Block(5, 0, 5).words = 4
-
-
-def measurement(*, reach=(), starts=(0,), k=2):
+def measurement(*, reach, starts=(0,)):
     return Measurement(
-        words=len(reach), k=k, trim=k, span_threshold=20, word_mode="paper", generations=1,
-        bmc=sum(length > 0 for length in reach) / max(len(reach), 1),
-        longest_block=Block(0), longest_span=Span(0), spans_over=0, spans=(),
+        words=len(reach), k=2, trim=2, span_threshold=20, word_mode="paper", generations=1,
+        bmc=0.5, longest_block=Block(0), longest_span=Span(0), spans_over=0, spans=(),
         coverage=Coverage(array("i", reach), array("i", [1] * len(reach))), excerpt_starts=starts,
     )  # fmt: skip
 
 
-def test_bmc_at_a_longer_k_counts_the_words_in_longer_pieces():
-    measured = measurement(reach=[0, 2, 2, 0, 5, 5, 5, 5, 5, 0])
-    assert [measured.bmc_at(k) for k in (2, 3, 5, 6)] == [0.7, 0.5, 0.5, 0]
-    assert measured.bmc_at(measured.k) == measured.bmc
+def test_bmc_at_a_shorter_k_is_not_known():
     with pytest.raises(ValueError, match=r"BMC@1 needs a measurement with k <= 1; .* k = 2"):
-        measured.bmc_at(1)
+        measurement(reach=[0, 2, 2]).bmc_at(1)
 
 
 def test_excerpt_at_is_the_one_that_holds_the_word():
@@ -136,13 +124,10 @@ WITH_TEXT = [
 
 
 @pytest.mark.parametrize("record", WITH_TEXT, ids=lambda record: type(record).__name__)
-def test_no_record_quotes_a_text_or_can_be_changed(record):
+def test_no_record_quotes_a_text(record):
     for shown in (repr(record), str(record), f"{[record]}"):
         assert "ferryman" not in shown
         assert "array" not in shown
-    name = dataclasses.fields(record)[0].name
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(record, name, None)
 
 
 def test_every_field_that_may_hold_a_text_is_tried_above():

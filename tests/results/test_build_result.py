@@ -14,8 +14,8 @@ from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.records import Generation, Kind
-from pytest_memleak.records.pair_result import RUN_ONLY, PairResult, RunReport
+from pytest_memleak.records import Generation, Kind, Span
+from pytest_memleak.records.pair_result import RUN_ONLY, PairResult
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import decode, encode, encode_pair
 from pytest_memleak.scoring.confidence_bounds import clopper_pearson
@@ -130,20 +130,12 @@ def test_how_often_each_came_back(evaluated):
 
 
 def test_no_more_than_five_spans(evaluated):
-    pieces = " x ".join(" ".join(FIRST.split()[n : n + 2]) for n in range(0, 16, 2))
-    pieces += " y " + " z ".join(" ".join(SECOND.split()[n : n + 2]) for n in range(0, 15, 2))
-    evaluation = evaluated(pieces, *CLEAN[:2], limits="longest_span = 0")
-    measurement = evaluation.measurement
-    assert measurement.spans == ()
-    many = dataclasses.replace(measurement, spans=(measurement.longest_span,) * 9)
-    changed = dataclasses.replace(evaluation, measurement=many)
-    assert len(build_result(changed).spans) <= 6
-
-
-@pytest.mark.parametrize(("quoted", "words"), [(0, 0), (3, 3), (None, 16), (12, 12)])
-def test_quotes_are_as_long_as_asked_for(evaluated, quoted, words):
-    span = build_result(evaluated(FIRST, *CLEAN[:2]), quoted=quoted).spans[1]
-    assert len(span.quote.partition(" …")[0].split()) == words
+    evaluation = evaluated(FIRST, *CLEAN[:2])
+    nine = tuple(Span(words, 0, words, "p_id1", 0) for words in range(15, 6, -1))
+    many = dataclasses.replace(evaluation.measurement, spans=nine)
+    analysis = dataclasses.replace(evaluation.analysis, measurement=many)
+    result = build_result(dataclasses.replace(evaluation, analysis=analysis))
+    assert len(result.spans) == 6  # and the longest block
 
 
 def test_what_does_not_fail_shows_no_passage(evaluated):
@@ -168,26 +160,18 @@ def test_of_what_kinds_the_answers_are(evaluated):
 
 
 def test_no_text_is_in_it_but_the_quotes(evaluated):
-    result = build_result(evaluated(FIRST, SECOND, CLEAN[0]), quoted=0)
-    expected = json.dumps(encode(result))
+    evaluation = evaluated(FIRST, SECOND, CLEAN[0])
+    expected = json.dumps(encode(build_result(evaluation, quoted=0)))
     assert not [message for message in ("lanterns", "grandmother", CLEAN[0]) if message in expected]
-    assert "lanterns" not in repr(build_result(evaluated(FIRST, *CLEAN[:2])))
-
-
-def plain(value):
-    if type(value) is dict:
-        return all(type(name) is str and plain(inner) for name, inner in value.items())
-    if type(value) in {list, tuple}:
-        return all(map(plain, value))
-    return value is None or type(value) in {str, int, float, bool}
+    result = build_result(evaluation, quoted=3)
+    assert result.spans[1].quote == "the ferryman counted … (+13 words)"
+    assert "ferryman" not in repr(result)
 
 
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
 def test_it_travels_between_processes_and_comes_back_as_it_was(evaluated, texts):
     result = build_result(evaluated(*texts))
     assert decode(PairResult, json.loads(json.dumps(encode(result)))) == result
-    assert decode(PairResult, encode(result)) == result
-    assert plain(encode(result))
 
 
 VERDICTS = st.sampled_from(["PASS", "FAIL", "INCONCLUSIVE", "NOT RUN", "PASS, 97% refused"])
@@ -234,15 +218,3 @@ def test_what_does_not_fit_the_types_is_not_read(change):
 def test_a_lone_surrogate_travels_as_a_question_mark():
     sent = encode(dataclasses.replace(NOTHING, warnings=("a \ud800 b",)))
     assert decode(PairResult, sent).warnings == ("a ? b",)
-
-
-def test_values_of_other_types_are_not_sent():
-    with pytest.raises(ValueError, match="Expected"):
-        encode(dataclasses.replace(NOTHING, leaked="yes"))
-
-
-def test_a_run_is_its_findings():
-    run = RunReport("1.0", ())
-    assert run.results == ()
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        run.version = "2"

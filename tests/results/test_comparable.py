@@ -46,9 +46,8 @@ def changed(*path, to):
 ])  # fmt: skip
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     reasons, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
-    assert (
-        reasons == f"{name} is {SETTINGS[name]!r} in the baseline, but {easier!r} in this release"
-    )
+    was = SETTINGS[name]
+    assert reasons == f"{name} is {was!r} in the baseline, but {easier!r} in this release"
     assert what_to_do == "measure both releases with the same settings, or rebuild the baseline"
     assert find_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
 
@@ -70,20 +69,15 @@ def test_words_that_another_version_of_icu_separated_are_others():
     assert find_mismatch(changed("settings", "icu", to=icu_version), BEFORE) is None
 
 
-@pytest.mark.parametrize("options", [{}, {"system": "Never quote a book."}])
-def test_a_model_that_is_told_something_else(options):
-    reasons, _ = find_mismatch(BEFORE, changed("model", "options", to=options))
-    assert reasons.startswith("options.system is 'You are a novelist.' in the baseline, but ")
-
-
-def test_a_filter_that_became_stricter():
-    reasons, _ = find_mismatch(
-        BEFORE, changed("model", "options", "safety_threshold", to="BLOCK_NONE")
-    )
-    assert (
-        reasons
-        == "options.safety_threshold is None in the baseline, but 'BLOCK_NONE' in this release"
-    )
+@pytest.mark.parametrize(("path", "to", "reasons"), [
+    ((), {}, "system is 'You are a novelist.' in the baseline, but None in this release"),
+    (("system",), "Be.", "system is 'You are a novelist.' in the baseline, but 'Be.' in this"),
+    (("safety_threshold",), "BLOCK_NONE",
+     "safety_threshold is None in the baseline, but 'BLOCK_NONE' in this release"),
+])  # fmt: skip
+def test_a_model_of_other_options(path, to, reasons):
+    now = changed("model", "options", *path, to=to)
+    assert find_mismatch(BEFORE, now)[0].startswith(f"options.{reasons}")
 
 
 def test_what_gates_goes_on_gating():
@@ -96,11 +90,8 @@ def test_what_gates_goes_on_gating():
 
 @pytest.mark.parametrize(("path", "to", "reasons"), [
     (("scan_scope", "books"), {}, "the books scanned for passages differ: removed pier"),
-    (
-        ("scan_scope", "books"),
-        {"mole": "cc", "pier": "dd"},
-        "the books scanned for passages differ: added mole; changed pier",
-    ),
+    (("scan_scope", "books"), {"mole": "cc", "pier": "dd"},
+     "the books scanned for passages differ: added mole; changed pier"),
     (("scan_scope", "excused"), {}, "the excused books differ: removed quay"),
     (("catalog",), {"books": 3}, "the catalog differs"),
 ])  # fmt: skip

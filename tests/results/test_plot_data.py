@@ -113,22 +113,12 @@ def test_of_a_continuation_the_place_is_the_whole_books_and_the_rate_its_own_pro
 
     rest, elsewhere = " ".join(its_words[115:150]), "nothing of it is said here at all"
     (passage,) = passages(rest, rest, elsewhere)
-    assert (passage.start, passage.end, passage.excerpt_id, passage.book) == (
-        115,
-        150,
-        "p_id1",
-        None,
-    )
-    assert (passage.rate.start, passage.rate.end) == (55, 90)
-    assert (passage.rate.hits, passage.rate.tries) == (2, 3)
+    assert (passage.start, passage.end, passage.excerpt_id) == (115, 150, "p_id1")
+    rate = passage.rate
+    assert (passage.book, rate.start, rate.end, rate.hits, rate.tries) == (None, 55, 90, 2, 3)
     # No one prompt asks for what runs on into the next excerpt, or stands in another prompt.
     (passage,) = passages(" ".join(its_words[130:170]))
     assert (passage.start, passage.end, passage.rate) == (130, 170, None)
     (passage,) = passages(" ".join(its_words[0:25]))
-    assert (passage.start, passage.end, passage.excerpt_id, passage.asked_for) == (
-        0,
-        25,
-        "p_id0",
-        "p_id1",
-    )
-    assert passage.rate is None
+    assert (passage.start, passage.end, passage.rate) == (0, 25, None)
+    assert (passage.excerpt_id, passage.asked_for) == ("p_id0", "p_id1")

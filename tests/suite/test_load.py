@@ -191,65 +191,36 @@ def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
 # --- what is wrong with one ----------------------------------------------------------------
 
 REFUSED = [
-    # unknown keys, in every table
+    # unknown keys
     (["suit"], {}, "suit: unknown key; did you mean 'suite'?"),
-    (["suite", "sampels"], 3, "suite.sampels: unknown key; did you mean 'samples'?"),
     (["suite", "zzz"], 3, "suite.zzz: unknown key; known keys: *samples*"),
-    (["limits", "bcm"], 0.1, "limits.bcm: unknown key; did you mean 'bmc'?"),
-    (["book", 0, "sauce"], "x", "book[1] 'road'.sauce: unknown key; did you mean 'source'?"),
-    (["model", 0, "bass_model"], "x",
-     "model[1] 'm'.bass_model: unknown key; did you mean 'base_model'?"),
     (["model", 1, "limits", "bcm"], 1, "model[2] 'n'.limits.bcm: unknown key; *'bmc'?"),
-    (["model", 0, "price", "inputs"], 1, "model[1] 'm'.price.inputs: unknown key; *'input'?"),
-    (["pair", 0, "sample"], 1, "pair[1].sample: unknown key; did you mean 'samples'?"),
     # missing ones
     (["book"], ..., "book: missing; the suite needs a book or a collection"),
     (["model"], ..., "model: missing"),
-    (["book"], [], "book: missing; the suite needs a book or a collection"),
     (["book", 0, "id"], ..., "book[1].id: missing"),
     (["book", 0, "source"], ..., "book[1] 'road'.source: missing"),
-    (["model", 0, "provider"], ..., "model[1] 'm'.provider: missing"),
     (["model", 0, "price", "output"], ..., "model[1] 'm'.price.output: missing"),
     (["model", 0, "finetune"], {}, "model[1] 'm'.finetune.books: missing"),
     # of another type
     (["suite"], [], "suite: *; got []"),
     (["book"], {"id": "x"}, "book: *list*; got *"),
     (["suite", "samples"], "7", "suite.samples: *integer; got '7'"),
-    (["suite", "samples"], 7.0, "suite.samples: *integer; got 7.0"),
-    (["suite", "samples"], True, "suite.samples: *integer; got True"),
     (["suite", "samples"], datetime.date(2024, 1, 2), "suite.samples: *integer; got *2024*"),
-    (["limits", "longest_span"], 3.5, "limits.longest_span: *integer; got 3.5"),
     (["suite", "word_mode"], "ascii", "suite.word_mode: *'paper' or 'unicode'; got 'ascii'"),
-    (["model", 0, "tests"], "road", "model[1] 'm'.tests: *list; got 'road'"),
     (["model", 0, "tests"], ["lake"], "model 'm'.tests: no such id: 'lake'; known ids: road, sea"),
     (["model", 0, "tests"], ["sea"], "model 'm'.tests: 'sea' has the role 'train'*"),
     (["model", 1, "tests"], [], "pair n/road: the model's tests don't list the book"),
-    (["book", 0, "role"], "tset",
-     "book[1] 'road'.role: *'test', 'train' or 'negative-control'; got 'tset'"),
-    (["model", 1, "expected"], "fail", "model[2] 'n'.expected: *'pass' or 'leak'; got 'fail'"),
-    (["book", 0, "title"], 5, "book[1] 'road'.title: *string; got 5"),
-    (["model", 0, "finetune", "books"], "sea", "model[1] 'm'.finetune.books: *list; got 'sea'"),
     (["model", 0, "options"], 3, "model[1] 'm'.options: *dictionary; got 3"),
     # out of range
     (["suite", "samples"], 0, "suite.samples: *greater than or equal to 1; got 0"),
     (["suite", "detection_limit"], 5e-324, "*: *greater than or equal to 0.000001; got 5e-324"),
-    (["suite", "k"], 0, "suite.k: *greater than or equal to 1; got 0"),
     (["suite", "k"], 21, "suite.k: *less than or equal to 20; got 21"),
-    (["suite", "trim"], -1, "suite.trim: *greater than or equal to 0; got -1"),
-    (["suite", "temperature"], -0.1, "suite.temperature: *greater than or equal to 0; got -0.1"),
     (["suite", "temperature"], float("nan"), "suite.temperature: *; got nan"),
-    (["suite", "max_unanswered"], 1.5, "suite.max_unanswered: *less than or equal to 1; got 1.5"),
-    (["limits", "bmc"], 15, "limits.bmc: *less than or equal to 1; got 15"),
-    (["limits", "bmc"], float("nan"), "limits.bmc: *; got nan"),
     (["limits", "bmc"], float("inf"), "limits.bmc: *less than or equal to 1; got inf"),
-    (["limits", "longest_block"], -1, "limits.longest_block: *greater than or equal to 0; got -1"),
-    (["model", 0, "price", "input"], -1, "model[1] 'm'.price.input: *; got -1"),
-    (["pair", 0, "samples"], 0, "pair[1].samples: *greater than or equal to 1; got 0"),
     # ids and empty strings
     (["book", 0, "id"], "a/b", "book[1] 'a/b'.id: *; got 'a/b'"),
     (["book", 0, "id"], "", "book[1] ''.id: *; got ''"),
-    (["book", 0, "id"], "-a", "book[1] '-a'.id: *; got '-a'"),
-    (["book", 0, "id"], "a b", "book[1] 'a b'.id: *; got 'a b'"),
     (["book", 0, "id"], "a\n", "book[1] 'a\\n'.id: *; got 'a\\n'"),
     (["model", 0, "id"], "x" * 101, "model[1] '*.id: *100 characters; got 'xxx*(103 characters)"),
     (["book", 0, "source"], "", "book[1] 'road'.source: *; got ''"),
@@ -305,14 +276,11 @@ NO_PAIR = "the suite has no pair to test\n"
 SHORT = "suite.k: a match of {1} words exceeds limits.{2}, but matches under {0} words don't count"
 USELESS = [
     ({"limits": {}}, "pair m/road has no limits, so it can't fail\n"),
-    ({"limits": {"bmc": 1.0}}, NO_SHARE),
     ({"limits": {"bmc": 1.0, "nv_recall": 1.0}}, NO_SHARE),
     ({"model": [MINIMAL["model"][0] | {"tests": []}]}, NO_PAIR),
     ({"book": [MINIMAL["book"][0] | {"role": "train"}]}, NO_PAIR),
     ({"suite": {"k": 20}, "limits": {"longest_passage": 18}},
      SHORT.format(20, 19, "longest_passage")),
-    ({"suite": {"k": 8}, "limits": {"bmc": 0.1, "longest_span": 0}},
-     SHORT.format(8, 1, "longest_span")),
     ({"suite": {"k": 8, "span_threshold": 6}, "limits": {"spans_over": 0}},
      SHORT.format(8, 7, "spans_over")),
 ]  # fmt: skip
@@ -343,17 +311,14 @@ def test_all_problems_are_told_at_once(refused):
 
 @pytest.mark.parametrize(("content", "shown"), [
     (b"[suite", "not TOML: "),
-    (b"[suite]\n[suite]\n", "not TOML: "),
     (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
     (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
-    ("[suite]".encode("utf-16"), "not UTF-8: byte 0xff at 0"),
     ("[suite]".encode("utf-16"), "if this is one, save it as UTF-8"),
     (b"a = " + b"[" * 5000 + b"]" * 5000, "invalid TOML: nested too deeply"),
     (b"[suite]\nsamples = " + b"9" * 5000, "invalid TOML: a number has too many digits"),
     (b"[suite]\nsamples = 0x" + b"f" * 5000, "suite.samples: the number exceeds 64 bits"),
     (b"[suite]\n" + b"a." * 3000 + b"a = 1", "suite.a.a.a"),
     (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
-    (b'[suite]\n"\\u001b[31m" = 1', "book: missing"),
     (b"", "book: missing"),
 ], ids=lambda value: "" if isinstance(value, bytes) else value)  # fmt: skip
 def test_a_file_that_is_no_suite(refused, content, shown):
@@ -428,7 +393,6 @@ def collection(**limits):
 
 @pytest.mark.parametrize(("where", "value", "message"), [
     (["limits", "preset"], "lenient", "limits.preset: Input should be 'strict' or 'paper'"),
-    (["limits", "preset"], 3, "limits.preset"),
     (["limits"], {"preset": "strict", "bmc": 0.2, "spans_over": 1},
      "limits.bmc: 0.2 is looser than 0.15, limits.spans_over: 1 is looser than 0, the more"),
     (["limits", "bmc"], 0.2, "write bmc = 0.15 or less, or leave it out, or replace"),
