@@ -2,10 +2,11 @@
 
     analysis, completeness, limits, verdict, reasons
 
-A reason is as it begins, and after an asterisk as it ends.
+An asterisk in a reason stands for any text.
 """
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from pytest_memleak.records import (
     Block,
@@ -66,12 +67,11 @@ def analysis(
     return changed
 
 
-def completeness(*, requested=100, received=100, issues=()):
-    """So many generations of those asked for, with these issues besides."""
-    missing = (f"{received} of {requested} requested generations received",)
-    missing = () if received == requested else missing
+def completeness(*, received=100, issues=()):
+    """So many of 100 generations, with these issues besides."""
+    missing = () if received == 100 else (f"{received} of 100 requested generations received",)
     all_issues = tuple(Issue("all received", cause) for cause in (*missing, *issues))
-    return Completeness(requested, received, issues=all_issues)
+    return Completeness(100, received, issues=all_issues)
 
 
 WHOLE = completeness()
@@ -101,21 +101,15 @@ SITUATIONS = [
     (analysis(bmc=0.2345), WHOLE, BMC, FAIL, ONE_OVER[:1]),
     (DOUBT, WHOLE, BMC, OPEN, ("bmc 0.1234 is within its limit 0.1567, but *",)),
     (analysis(block=100, span=38), WHOLE, Limits(longest_block=100, longest_span=38), PASS, ()),
-    (analysis(block=101), WHOLE, Limits(longest_block=100), FAIL, ONE_OVER[1:2]),
-    (analysis(span=39), WHOLE, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
-    (analysis(over=1), WHOLE, Limits(spans_over=0), FAIL, ONE_OVER[3:]),
     (analysis(bmc=0.2345, block=101, span=39, over=1), WHOLE,
      Limits(bmc=0.1567, longest_block=100, longest_span=38, spans_over=0), FAIL, ONE_OVER),
     # any passage of any protected book
     (analysis(passage=38, nv_passage=38), WHOLE, Limits(longest_passage=38, nv_longest_passage=38),
      PASS, ()),
-    (analysis(passage=39), WHOLE, Limits(longest_passage=38), FAIL,
-     ("longest_passage 39 exceeds the limit 38",)),
     (analysis(nv_passage=60), WHOLE, Limits(longest_passage=38, nv_longest_passage=38), FAIL,
      ("nv_longest_passage 60 exceeds the limit 38",)),
     (analysis(passage=39), GAP, Limits(longest_passage=38), FAIL,
      ("longest_passage 39 exceeds the limit 38",)),
-    (analysis(passage=38), HALF, Limits(longest_passage=38), OPEN, (GOT_HALF,)),
     # one limit broken outweighs another in doubt
     (analysis(bmc=0.1234, high=0.2345, span=39), WHOLE, Limits(bmc=0.1567, longest_span=38), FAIL,
      ONE_OVER[2:3]),
@@ -130,11 +124,9 @@ SITUATIONS = [
     # no measurement, no limit
     (None, WHOLE, BMC, OPEN, ("no limit was evaluated",)),
     (None, GAP, BMC, OPEN, ("the server went away",)),
-    (None, completeness(requested=0, received=0, issues=("no book",)), BMC, OPEN, ("no book",)),
     (analysis(), WHOLE, Limits(), OPEN, ("no limit was evaluated",)),
     # measures that cannot always be had
     (analysis(), WHOLE, Limits(bmc_excess=0.0512), OPEN, (NO_CHANCE,)),
-    (analysis(), WHOLE, Limits(uplift=0.0512), OPEN, (NO_BASELINE,)),
     (analysis(), WHOLE, Limits(nv_recall=0.0512), OPEN, (NO_NV,)),
     (analysis(), WHOLE, Limits(bmc=0.1567, uplift=0.0512), OPEN, (NO_BASELINE,)),
     (analysis(bmc=0.2345), WHOLE, Limits(bmc=0.1567, uplift=0.0512), FAIL, ONE_OVER[:1]),
@@ -144,13 +136,10 @@ SITUATIONS = [
     (analysis(excess=(0.1234, 0.2345, 0.06)), WHOLE, Limits(bmc_excess=0.0512), FAIL,
      ("bmc_excess 0.1234 exceeds the limit 0.0512",)),
     # nor do they fail while their interval reaches down to the limit
-    (analysis(excess=(0.1234, 0.2345, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), OPEN,
-     ("bmc_excess 0.1234 exceeds its limit 0.0512, but *",)),
     (analysis(gain=(0.1234, 0.2345, 0.0512)), WHOLE, Limits(uplift=0.0512), OPEN,
      ("uplift 0.1234 exceeds its limit 0.0512, but *",)),
     (analysis(gain=(0.1234, 0.2345, 0.06)), WHOLE, Limits(uplift=0.0512), FAIL,
      ("uplift 0.1234 exceeds the limit 0.0512",)),
-    (analysis(nv=0.2345), WHOLE, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
     (analysis(nv=0.2345, span=30), WHOLE, Limits(nv_longest_span=29), FAIL,
      ("nv_longest_span 30 exceeds the limit 29",)),
     (analysis(nv=0.1234, span=30), WHOLE, Limits(nv_recall=0.1234, nv_longest_span=30), PASS, ()),
@@ -158,18 +147,15 @@ SITUATIONS = [
     (analysis(excess=(0.1234, 0.2345, 0.06)), HALF, Limits(bmc_excess=0.0512), OPEN, (GOT_HALF,)),
     (analysis(gain=(0.1234, 0.2345, 0.06)), GAP, Limits(uplift=0.0512), OPEN, ("the server*",)),
     (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
-    # one that is not there, and none that is
+    # one that is not there
     (analysis(), completeness(received=99), BMC, OPEN,
      ("99 of 100 requested generations received",)),
-    (analysis(), completeness(received=0), BMC, OPEN, ("0 of 100 requested generations received",)),
-    (analysis(), completeness(issues=("one", "two")), BMC, OPEN, ("one", "two")),
     # a limit of nothing and of everything
     (analysis(bmc=0.0, high=0.001), WHOLE, Limits(bmc=0.0), OPEN,
      ("bmc 0 is within its limit 0, but *",)),
     (analysis(bmc=1.0, block=16, span=8, over=1), WHOLE, Limits(bmc=1.0), PASS, ()),
     (analysis(span=5), WHOLE, Limits(longest_span=0), FAIL,
      ("longest_span 5 exceeds the limit 0",)),
-    (analysis(span=5), WHOLE, Limits(longest_block=0), PASS, ()),
     # several limits, of which some are broken, in doubt or not to be had
     (analysis(bmc=0.2345, span=39), WHOLE, Limits(longest_span=38, bmc=0.1567), FAIL,
      (ONE_OVER[0], ONE_OVER[2])),
@@ -181,12 +167,8 @@ SITUATIONS = [
      (NO_NV, "bmc 0.1234 is within its limit 0.1567, but *")),
     (analysis(gain=(0.0123, 0.0434), excess=(0.0123, 0.0434)), WHOLE,
      Limits(uplift=0.0512, bmc_excess=0.0512), PASS, ()),
-    (analysis(gain=(0.0123, 0.0612)), WHOLE, Limits(uplift=0.0512), OPEN,
-     ("uplift 0.0123 is within its limit 0.0512, but *",)),
     (analysis(gain=(0.1234, 0.2345, 0.06), span=39), GAP, Limits(uplift=0.0512, longest_span=38),
      FAIL, ONE_OVER[2:3]),
-    (analysis(excess=(0.1234, 0.2345, 0.06), gain=(0.1234, 0.2345, 0.06)), HALF,
-     Limits(bmc_excess=0.0512, uplift=0.0512), OPEN, (GOT_HALF,)),
     # measures that extensions bring are exact, and judged on complete evidence
     (analysis(further=3.0), WHOLE, Limits(rhymes=3.0), PASS, ()),
     (analysis(further=4.0), WHOLE, Limits(rhymes=3.0), FAIL, ("rhymes 4 exceeds the limit 3",)),
@@ -197,9 +179,4 @@ SITUATIONS = [
 
 
 def says(reasons, expected):
-    return len(reasons) == len(expected) and all(
-        reason.startswith(first) and reason.endswith(last)
-        for reason, (first, _, last) in zip(
-            reasons, (reason.partition("*") for reason in expected), strict=True
-        )
-    )
+    return len(reasons) == len(expected) and all(map(fnmatchcase, reasons, expected))

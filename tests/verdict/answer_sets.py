@@ -190,9 +190,7 @@ def thinking_cut(book, answers):
     own = {excerpt.id: excerpt.text.split() for excerpt in book.excerpts}
     return [
         replaced(
-            answer,
-            " ".join(own[answer.excerpt_id][: draw.randrange(8, 21)]),
-            FinishReason.LENGTH,
+            answer, " ".join(own[answer.excerpt_id][: draw.randrange(8, 21)]), FinishReason.LENGTH
         )
         for answer in answers
     ]
@@ -337,10 +335,7 @@ FROM_EXCERPTS = {
 def one_in_seven_short(answers):
     """One answer in seven, never two running for an excerpt, ends after a tenth of its words."""
     return [
-        replaced(
-            answer,
-            " ".join(answer.text.split()[: len(answer.text.split()) // 10]) + ".",
-        )
+        replaced(answer, " ".join(answer.text.split()[: len(answer.text.split()) // 10]) + ".")
         if (int(answer.excerpt_id.removeprefix("p_id")) + 3 * answer.ordinal) % 7 == 0
         else answer
         for answer in answers

@@ -1,14 +1,7 @@
 """What is no evidence is INCONCLUSIVE; each says why and what to do."""
 
 import pytest
-from answer_sets import (
-    FROM_EXCERPTS,
-    FURTHER,
-    HIDDEN_PASSAGES,
-    REARRANGED,
-    TRANSFORMED,
-    each,
-)
+from answer_sets import FROM_EXCERPTS, FURTHER, HIDDEN_PASSAGES, REARRANGED, TRANSFORMED, each
 
 IN_ORDER = ("hexadecimal", "sorted words")
 

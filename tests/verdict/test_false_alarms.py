@@ -4,14 +4,7 @@ import dataclasses
 import itertools
 
 import pytest
-from answer_sets import (
-    NOVELS,
-    book_of,
-    honest,
-    novel_text,
-    one_in_seven_short,
-    replaced,
-)
+from answer_sets import NOVELS, book_of, honest, novel_text, one_in_seven_short, replaced
 from honest_writers import QUOTING_AT_LENGTH, SEEDS, WRITERS, judged, novel, play
 
 from pytest_memleak.books.instructions import beginnings
