@@ -1,17 +1,20 @@
 """What a ledger tells of how its generations came: provenance, attempts, and those beside them."""
 
-import threading
 import time
 
 import pytest
 import sqlalchemy as sa
+from by_hand import answer, intent
 from scripted import Scripted, answers, broken, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger import sampling_history as history
+from pytest_memleak.ledger.call_outcomes import give_up, record
+from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, surplus, unrequested
+from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.sampling_history import attempts, next_series, with_weights_version
 from pytest_memleak.ledger.tables import generations as table
 from pytest_memleak.records.provenance import Tried
@@ -145,26 +148,15 @@ def test_what_was_removed_and_drawn_again_shows(url, ask, sample, tried):
     assert results == [(3, 2, 1), (1, 1, 0)]
 
 
-def test_a_late_answer_is_surplus(ledger, ask, hasty, tried):
+def test_a_late_answer_is_surplus(ledger, ask, tried):
     """Given up as lost, drawn again, and then the answer came after all."""
-    release, late = threading.Event(), threading.Event()
-
-    def hang(request):
-        release.wait(20)
-        late.set()
-        return answers(request)
-
     prompts = ask(excerpts=1, samples=1)
-    retry = type(hasty)(deadline=0.05, first=0.0, recovery=0.0, pause=hasty.pause)
-    settings = {"endpoint_id": "e", "prompts": prompts, "terms": terms(), "retry": retry}
-    sample_missing(ledger, Scripted(hang, answers), **settings)
-    release.set()
-    late.wait(20)
-    for _ in range(500):
-        (result,) = attempts(ledger, "e")
-        if result.surplus:
-            break
-        threading.Event().wait(0.01)
+    wanted = Ask(prompts.questions[0], (0,))
+    late = claim(ledger, intent(ledger, prompts, wanted))
+    give_up(ledger, late, billed=True, cause="slow")
+    for call in (claim(ledger, intent(ledger, prompts, wanted)), late):
+        record(ledger, answer(call, "text"))
+    (result,) = attempts(ledger, "e")
     assert (result.calls, result.answered, result.generations, result.surplus) == (2, 2, 1, 1)
     assert len(list(surplus(ledger, "e", prompts, until=EVER))) == 1
     assert list(unrequested(ledger, "e", prompts, until=EVER)) == []

@@ -3,8 +3,7 @@
 import random
 
 import pytest
-
-from pytest_memleak.records import Book, Excerpt, Generation
+from scored_books import book_of, generations_of
 
 
 @pytest.fixture(scope="session")
@@ -12,18 +11,16 @@ def case():
     rng = random.Random(8)
     vocabulary = [f"w{n}" for n in range(60)]
     text = rng.choices(vocabulary, k=3_000)
-    excerpts = tuple(
-        Excerpt(f"p_id{n}", " ".join(text[at : at + 300]), " ".join(text[at : at + 6]))
-        for n, at in enumerate(range(0, 3_000, 300), start=1)
-    )
-    generations = []
-    for excerpt in excerpts:
-        for ordinal in range(30):
-            at = rng.randrange(2_800)
-            message = text[at : at + rng.randint(1, 60)] + rng.choices(vocabulary, k=100)
-            generations.append(Generation(excerpt.id, ordinal, " ".join(message)))
+    excerpts = [text[at : at + 300] for at in range(0, 3_000, 300)]
+
+    def write():
+        at = rng.randrange(2_800)
+        return " ".join(text[at : at + rng.randint(1, 60)] + rng.choices(vocabulary, k=100))
+
+    instructions = [" ".join(words[:6]) for words in excerpts]
+    generations = generations_of(*([write() for _ in range(30)] for _ in excerpts))
     rng.shuffle(generations)
-    return Book("b", "B", "A", excerpts, digest=""), generations
+    return book_of(*map(" ".join, excerpts), instructions=instructions), generations
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from scored_books import book_of, generations_of
 from pytest_memleak import score
 from pytest_memleak.books.instructions import BARE_PREFIX, beginnings
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
-from pytest_memleak.records import Block, Generation, Scoring
+from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.measures import (
     compare,
@@ -136,13 +136,6 @@ def test_own_records_and_the_papers_measure_alike():
         (texts[1], None, [generations[0].text]),
     )
     assert score(ours, generations) == score(theirs, sampled)
-    # Records are ordered by the first integer of their ids.
-    book = [
-        {"excerpt_id": "p_id10", "excerpt_text": "k l m n o"},
-        {"excerpt_id": "p_id9", "excerpt_text": "f g h i j"},
-    ]
-    sampled = [{"excerpt_id": "p_id9", "generations": [{"generated_text": "f g h i j k l m n o"}]}]
-    assert score(book, sampled).longest_block == Block(10, 0, 10)
 
 
 def test_what_was_asked_trims_even_if_the_book_says_something_else():
