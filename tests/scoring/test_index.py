@@ -1,6 +1,5 @@
 """The index: what it refuses, its matches, and what trimming leaves of them."""
 
-import random
 from itertools import chain
 
 import numpy as np
@@ -155,41 +154,6 @@ def test_pieces_equal_the_oracle(oracle, case, m):
     pieces = result.of, result.start + ahead, result.end + ahead
     rows = zip(*(column.tolist() for column in pieces), strict=True)
     assert sorted(rows) == expected
-
-
-def near_matches_of(books, texts, *, shared):
-    """Matches of folded words, in an index that stores shared stretches of so many words once."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("pytest_memleak.scoring.book_words._WORTH_SHARING", shared)
-        index = SharedIndex(books, k=5)
-    matches = [near.matches for near in index.matches(texts).near]
-    rows = [(some.text, some.place, some.book, some.start, some.words) for some in matches]
-    return [sorted(zip(*map(np.ndarray.tolist, columns), strict=True)) for columns in rows], index
-
-
-@settings(max_examples=examples(200), deadline=None)
-@given(seed=st.integers(0, 1 << 32))
-def test_words_that_two_readings_share_match_as_if_each_was_stored(seed):
-    rng = random.Random(seed)
-    changed = ("caf\u00e9", "*", "<i>x</i>", "\n12 ", "a-\nble", "na\u00efve co\u00f6p")
-    vocabulary = [f"w{n}" for n in range(rng.choice((3, 40)))]
-
-    def text(words):
-        return " ".join(
-            rng.choice(changed if rng.random() < 0.05 else vocabulary) for _ in range(words)
-        )
-
-    books = [
-        book_of(*(text(rng.randint(5, 90)) for _ in range(4)), book_id=name, contiguous=False)
-        for name in "ab"
-    ]
-    excerpts = [excerpt.text for book in books for excerpt in book.excerpts]
-    pieces = [" ".join(rng.choice(excerpts).split(" ")[rng.randrange(5) :]) for _ in range(9)]
-    texts = [*excerpts, *(f"{text(3)} {piece} {text(2)}" for piece in pieces)]
-    expected, stored = near_matches_of(books, texts, shared=1 << 30)
-    actual, sharing = near_matches_of(books, texts, shared=rng.choice((1, 4, 9, 32)))
-    assert actual == expected
-    assert sharing.nbytes <= stored.nbytes * 2
 
 
 def test_a_book_of_which_folding_changes_little_is_stored_once():

@@ -9,9 +9,9 @@ from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.scoring import book_words, text_batches
 from pytest_memleak.scoring import find_passages as chains_module
 from pytest_memleak.scoring import protected_passages as module
-from pytest_memleak.scoring import text_batches
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -292,9 +292,12 @@ def test_parts_added_up_are_the_whole(monkeypatch):
         monkeypatch.undo()
 
 
-def test_passages_equal_the_oracle(oracle):
-    cases = examples(12_000, fast=400)
-    assert sum(agree_with_oracle(oracle, seed) for seed in range(cases)) >= cases * 5 // 6
+@pytest.mark.parametrize(("first", "worth_sharing"), [(0, 32), (1, 9), (2, 4), (3, 1)])
+def test_passages_equal_the_oracle(oracle, monkeypatch, first, worth_sharing):
+    """However short the stretches are that a book's two readings share."""
+    monkeypatch.setattr(book_words, "_WORTH_SHARING", worth_sharing)
+    cases = range(first, examples(12_000, fast=400), 4)
+    assert sum(agree_with_oracle(oracle, seed) for seed in cases) >= len(cases) * 5 // 6
 
 
 @pytest.mark.full
