@@ -1,7 +1,7 @@
 """Books, generations, prose and covered words as tests of scoring make them."""
 
 import random
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 
 from hypothesis import strategies as st
 
@@ -11,11 +11,8 @@ from pytest_memleak.scoring.rounds import Rounds
 
 def book_of(*texts, book_id="b", instructions=(), contiguous=True):
     """A book of these excerpts; `instructions`: instructions of the first of them."""
-    instructions = [*instructions, *[None] * (len(texts) - len(instructions))]
-    excerpts = tuple(
-        Excerpt(f"p_id{n}", *its)
-        for n, its in enumerate(zip(texts, instructions, strict=True), start=1)
-    )
+    pairs = zip(texts, chain(instructions, repeat(None)), strict=False)
+    excerpts = tuple(Excerpt(f"p_id{n}", *its) for n, its in enumerate(pairs, start=1))
     return Book(book_id, book_id, "A", excerpts, digest="", contiguous=contiguous)
 
 
@@ -26,6 +23,29 @@ def generations_of(*per_excerpt):
         for n, texts in enumerate(per_excerpt, start=1)
         for ordinal, text in enumerate(texts)
     ]
+
+
+def reciting_case(rng, *, models=1):
+    """A book of few letters as words, and for each model generations that recite it."""
+    letters = "abcdefghijklmn"[: rng.randint(1, 14)]
+    texts = [rng.choices(letters, k=rng.randint(0, 30)) for _ in range(rng.randint(1, 5))]
+    texts[0] += rng.choices(letters, k=6)
+    whole = [word for text in texts for word in text]
+
+    def write():
+        start = rng.randrange(len(whole))
+        recited = whole[start : start + rng.randint(1, 25)]
+        return " ".join([*recited, "y", *rng.choices(letters, k=rng.randint(0, 9))])
+
+    instructions = [rng.choice([None, write()]) for _ in texts]
+    book = book_of(*map(" ".join, texts), instructions=instructions)
+    sampled = [
+        generations_of(*[[write() for _ in range(rng.randint(0, 6))] for _ in texts])
+        for _ in range(models)
+    ]
+    for generations in sampled:
+        rng.shuffle(generations)
+    return book, *sampled
 
 
 VOCABULARY = [f"w{n}" for n in range(4_000)]

@@ -12,6 +12,7 @@ from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring import book_words, text_batches
 from pytest_memleak.scoring import find_passages as chains_module
 from pytest_memleak.scoring import protected_passages as module
+from pytest_memleak.scoring.analysis import analysis_of
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -269,27 +270,27 @@ def agree_with_oracle(oracle, seed):
     return True
 
 
-def test_parts_added_up_are_the_whole(monkeypatch):
+def test_parts_added_up_are_the_whole(plain, monkeypatch):
     for seed in range(examples(400)):
         books, requested, generations, settings = case_of(random.Random(seed))
+        instructions = [text for _, text in requested]
         ours = [
-            book_of(
-                *book["excerpts"],
-                book_id=book["id"],
-                instructions=[text for _, text in requested][: len(book["excerpts"])],
-            )
+            book_of(*book["excerpts"], book_id=book["id"], instructions=instructions)
             for book in books
         ]
         sampled = generations_of(generations)
         scoring = Scoring(1, settings["trim"], settings["span_threshold"], "unicode")
-        whole = tally_of(ours, sampled, scoring=scoring).passages()
-        monkeypatch.setattr(module, "_WAITING", 2)
-        monkeypatch.setattr(text_batches, "_TEXTS_TOGETHER", 1)
-        parts = [tally_of(ours, sampled[number::3], scoring=scoring) for number in range(3)]
+        whole = tally_of(ours, sampled, scoring=scoring)
+        with monkeypatch.context() as small:
+            small.setattr(module, "_WAITING", 2)
+            small.setattr(text_batches, "_TEXTS_TOGETHER", 1)
+            parts = [tally_of(ours, sampled[number::3], scoring=scoring) for number in range(3)]
         for part in parts[1:]:
             parts[0].add_counted(pickle.loads(pickle.dumps(part.counted)))
-        assert parts[0].passages() == whole
-        monkeypatch.undo()
+        assert parts[0].passages() == whole.passages()
+        if sampled:
+            together, alone = (analysis_of(tally, scoring) for tally in (parts[0], whole))
+            assert plain(together) == plain(alone)
 
 
 @pytest.mark.parametrize(("first", "worth_sharing"), [(0, 32), (1, 9), (2, 4), (3, 1)])

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from examples import examples
-from scored_books import book_of, generations_of
+from scored_books import book_of, generations_of, reciting_case
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Generation, Scoring
@@ -47,23 +47,6 @@ def slow_spans(oracle, book, answers, k):
     }
 
 
-def generated_case(seed):
-    rng = random.Random(seed)
-    letters = "abcdefghijklmn"[: rng.randint(1, 14)]
-    texts = [rng.choices(letters, k=rng.randint(0, 14)) for _ in range(rng.randint(1, 5))]
-    texts[0] += rng.choices(letters, k=6)
-    whole = [word for text in texts for word in text]
-
-    def write():
-        start = rng.randrange(len(whole))
-        end = start + rng.randint(1, 16)
-        return " ".join([*whole[start:end], "y", *rng.choices(letters, k=rng.randint(0, 9))])
-
-    answers = generations_of(*[[write() for _ in range(rng.randint(0, 4))] for _ in texts])
-    rng.shuffle(answers)
-    return book_of(*map(" ".join, texts)), answers, rng.randint(1, 6)
-
-
 def found_spans(result):
     return {(s.start, s.end, s.target): set(s.sources) for s in result.spans}
 
@@ -71,7 +54,9 @@ def found_spans(result):
 def test_equals_the_oracle_on_generated_cases(oracle):
     crossing, cases = 0, examples(2_000)
     for seed in range(cases):
-        book, answers, k = generated_case(seed)
+        rng = random.Random(seed)
+        k = rng.randint(1, 6)
+        book, answers = reciting_case(rng)
         expected = slow_spans(
             oracle, book, [(answer.excerpt_id, answer.text) for answer in answers], k
         )
