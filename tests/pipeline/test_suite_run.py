@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_memleak.errors import BookError, Inconclusive, JobPending, ProviderError, SuiteError
-from pytest_memleak.interfaces.abilities import Abilities, Finetuning, Recording
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
@@ -16,7 +16,6 @@ from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.sampled_generations import sample_generations as draw_answers
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.records import Generation
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.suite.load import load_suite
 
@@ -138,24 +137,6 @@ def draw(opened, **own):
     return generations, list(generations.generations())
 
 
-def test_a_book_is_read_once_and_the_suite_says_last_who_wrote_it(world):
-    book = 'id = "ferry"\nsource = "ferry.json"\ntitle = "T"\nauthor = "A"'
-    opened = world.suite_run(suite={"book": book})
-    source = opened.suite.books[0]
-    book = opened.books.book(source)
-    assert (book.id, book.title, book.author, len(book.excerpts)) == ("ferry", "T", "A", 2)
-    (world.folder / "ferry.json").unlink()
-    assert opened.books.book(source) is book
-
-
-def test_a_text_is_cut_and_prompted_for_with_the_suites_template(world):
-    (world.folder / "b.txt").write_text(prose(1, 900))
-    book = 'id = "b"\nsource = "b.txt"'
-    opened = world.suite_run(suite={"book": book, "suite": 'instruction_template = "On: {words}"'})
-    for excerpt in opened.books.book(opened.suite.books[0]).excerpts:
-        assert excerpt.instruction == f"On: {len(excerpt.text.split())}"
-
-
 @pytest.mark.parametrize("missing", ["mine.json", "mine.summaries.json"])
 def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
     source = 'id = "mine"\nsource = "mine.json"\nsummaries = "mine.summaries.json"'
@@ -209,17 +190,6 @@ def tuned(world):
 def fine_tuned(world, suite):
     opened = world.suite_run(suite=suite)
     return opened.endpoints.endpoint(opened.suite.models[0])
-
-
-def test_a_model_is_fine_tuned_once_on_its_books(tuned):
-    for _ in range(2):
-        fine_tuned(tuned, TUNED)
-    (training,) = tuned.tuned
-    assert [(example.instruction, example.text) for example in training.examples] == [
-        (asked_for(1), "At sea."),
-        (asked_for(2), "All day long."),
-    ]
-    assert tuned.opened == ["ft:1", "ft:1"]
 
 
 def test_another_recipe_is_another_fine_tune(tuned):
@@ -351,32 +321,6 @@ def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_e
     world.refuses = SuiteError("there is no such endpoint", location="x")
     with pytest.raises(SuiteError):
         draw(world.suite_run())
-
-
-def recorded(world, rows):
-    (world.folder / "drawn.json").write_text(json.dumps(rows))
-    model = 'id = "m"\nprovider = "recorded"\n[model.options]\npath = "drawn.json"'
-    return draw(world.suite_run(suite={"model": model}))
-
-
-def test_recorded_generations_come_with_what_was_asked(world):
-    rows = [
-        {"excerpt_id": "p_id1", "instruction": "Asked.", "generations": [{"generated_text": "x"}]},
-        {"excerpt_id": "p_id2", "generations": [{"generated_text": "y"}]},
-    ]
-    sampled, got = recorded(world, rows)
-    assert [generation.text for generation in got] == ["x", "y"]
-    assert [excerpt.instruction for excerpt in sampled.book.excerpts] == ["Asked.", asked_for(2)]
-    assert (sampled.endpoint_id, sampled.issues) == (None, ())
-    assert not (world.folder / "ledger.db").exists()
-
-    # An endpoint of one's own may be a recording.
-    def generations(book):
-        return [Generation(excerpt.id, 0, "mine") for excerpt in book.excerpts]
-
-    recording = Recording(with_instructions=lambda book: book, generations=generations)
-    mine = SimpleNamespace(abilities=Abilities(recording=recording))
-    assert [one.text for one in draw(world.suite_run(), endpoint=mine)[1]] == ["mine", "mine"]
 
 
 def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):

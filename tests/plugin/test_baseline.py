@@ -301,19 +301,13 @@ def test_what_cannot_be_compared_is_an_error_before_anything_runs(release, earli
     assert "= memorization =" not in result.stdout.str()
 
 
-def test_pairs_may_be_left_out_but_not_gone(release, earlier, gate, capsys):
+def test_pairs_may_be_left_out_but_not_gone(release, earlier, gate):
     release()
     shown = "*PASS: worse in 0 of 1 comparison, 1 baseline pair not compared (*"
     gate(*SAME, "-k", "leaky", lines=[shown], passed=2, deselected=1)
     release(('id = "clean"', 'id = "newer"'))
     gone = "*before.json: clean/ferry: it is gated in the baseline, but is no longer in the suite"
     gate(*SAME, "-k", "leaky", usage=[gone])
-    gate("-k", "leaky", "--memleak-evidence=after.json", passed=1, deselected=1)
-    capsys.readouterr()
-    assert main(["compare", "before.json", "after.json", "--max-increase=bmc=0.1"]) == 1
-    text = capsys.readouterr().out
-    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in text
-    assert "INCONCLUSIVE: worse in 0 of 2 comparisons, 1 undecided" in text
 
 
 SECOND = 'source = "ferry.json"\n[[book]]\nid = "pier"\nsource = "pier.json"'

