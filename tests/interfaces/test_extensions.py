@@ -12,7 +12,6 @@ from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records import Measure
-from pytest_memleak.records.pair_result import RunReport
 
 BUILT_IN = sorted(PROVIDERS)
 STORY = Manuscript("Mine", "Me", (Chapter(None, ("Some words.",)),))
@@ -124,15 +123,6 @@ def test_measures_of_all_extensions_come_together_and_the_last_registered_counts
     row = Measure("", kind="count", unit="letters", function=len)
     (row,) = Extensions([module(memleak_measures=lambda: {"a": row})]).measures().values()
     assert (row.name, row.kind, row.unit, row.function) == ("a", "count", "letters", len)
-
-
-def test_every_report_sink_gets_the_run_once():
-    seen = []
-    sinks = [module(memleak_report=lambda run, n=n: seen.append((n, run))) for n in (1, 2)]
-    run = RunReport("1.0", ())
-    Extensions([*sinks, sinks[0]]).report(run)
-    assert sorted(seen, key=lambda one: one[0]) == [(1, run), (2, run)]
-    Extensions().report(run)
 
 
 def test_any_object_may_hold_hooks_and_others_are_let_be():

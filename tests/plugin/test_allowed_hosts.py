@@ -37,25 +37,15 @@ def test_an_https_server_is_named_with_its_option(pytester, foreign, server):
         wrong.stderr.fnmatch_lines(["*--memleak-host: expected a host, as in api.example.com*"])
 
 
-def test_doctor_says_which_option_it_takes(foreign, capsys):
-    foreign.write_text(foreign.read_text().replace("http://", "https://"))
-    main(["doctor", str(foreign)])
-    assert "add --memleak-host 127.0.0.1" in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize("service", ["github", "gitlab"])
-def test_init_writes_the_option_into_the_job(pytester, service, capsys):
+@pytest.mark.parametrize(
+    ("service", "job"),
+    [("github", ".github/workflows/memorization.yml"), ("gitlab", ".gitlab-ci.yml")],
+)
+def test_init_writes_the_option_into_the_job(pytester, service, job):
     pytester.makefile(".txt", book="It was a dark night. " * 200)
     init = ["init", "--book", "book.txt", "--model", "openai/small", "--ci", service]
     assert main([*init, "--base-url", "https://models.example/v1"]) == 0
-    (job,) = [
-        path
-        for path in (
-            pytester.path / ".github/workflows/memorization.yml",
-            pytester.path / ".gitlab-ci.yml",
-        )
-        if path.exists()
-    ]
-    assert "--memleak-quote 0 --memleak-host models.example --junitxml" in job.read_text()
+    text = (pytester.path / job).read_text()
+    assert "--memleak-quote 0 --memleak-host models.example --junitxml" in text
     suite = (pytester.path / "release.memleak.toml").read_text()
     assert "pytest -m copyright release.memleak.toml --memleak-host models.example" in suite

@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-from ferry import CLEAN
-from suite_files import own_endpoint, read_bundle
 from test_verify import EVIDENCE, resealed
-
-OWN = own_endpoint(f"[{CLEAN!r}[(seed + at) % 3] for at in range(n)]", 'id = "parrot-1"')
-OWN += "def test_own(memleak_evaluation): pass\n"
 
 
 def older(bundle):
@@ -56,20 +51,3 @@ def test_changes_around_the_pairs_are_found(gate, online, verify, check):
     Path("strict.memleak.toml").write_text(suite.read_text().replace("= 40", "= 10"))
     strict = "strict.memleak.toml"
     check((("--suite", strict), 1, f"the bundle has no pair of the given suite {strict}"))
-
-
-def test_an_answerer_that_is_none_of_the_suite_s(gate, suite, own_tests, check):
-    """The model that leaks is left out; its pairs stand there by what a test has brought."""
-    suite()
-    own_tests(OWN)
-    gate(EVIDENCE, "test_own.py", passed=2)
-    bundle = read_bundle()
-    assert bundle["result"] == "PASS"
-    assert {pair["model"]["endpoint"] for pair in bundle["pairs"]} == {"parrot-1"}
-    question = "instead of the suite's; if this is the model under test, name it with --model"
-    check(
-        ((), 3, "not everything was recomputed"),
-        ((), 3, f"a test's own endpoint {question}"),
-        (("--model", "parrot-1"), 0, "PASS"),
-        (("--model", "leaky"), 1, "'leaky'"),
-    )

@@ -18,7 +18,6 @@ ROW = MEASURE.replace("import hookimpl", "import Measure, hookimpl").replace(
     '{"longest_line": Measure("", kind="count", unit="letters", function=longest_line)}',
 )
 LIMIT = ("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 90")
-WORKERS = pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 
 
 def limit(value):
@@ -61,15 +60,6 @@ def test_a_limit_that_no_measure_can_have_is_a_collection_error(
     gate(lines=[f"*{message}*"], errors=1)
 
 
-@WORKERS
-def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, gate, suite, workers):
-    pytester.makeconftest(ROW)
-    suite(LIMIT)
-    gate("--memleak-html=out.html", *workers, passed=1, failed=1)
-    page = (pytester.path / "out.html").read_text(encoding="utf-8")
-    assert '>76</span> <span class="unit">letters</span>' in page
-
-
 OTHERS = """
 import random
 from pathlib import Path
@@ -101,7 +91,7 @@ def memleak_report(run):
 RECORDED = 'provider = "recorded"\n[model.options]\npath = "clean.json"'
 
 
-@WORKERS
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_a_reader_a_provider_and_a_sink_of_ones_own(pytester, gate, suite, workers):
     pytester.makeconftest(OTHERS)
     suite(('source = "ferry.json"', 'source = "ferry.tale"'), (RECORDED, 'provider = "parrot"'))

@@ -45,19 +45,6 @@ def local(local_base, pytester, stories):
     (pytester.path / "local.memleak.toml").write_text(SUITE)
 
 
-def test_it_tunes_once_where_it_is_asked_for_and_word_salad_is_no_pass(pytester, local):
-    pytester.runpytest_subprocess("-rs").assert_outcomes(skipped=1)
-    pytester.runpytest_subprocess("-m", "copyright").assert_outcomes(errors=1)
-    (kept,) = (pytester.path / ".memleak" / "transformers").iterdir()
-    changed_at = kept.stat().st_mtime_ns
-    result = pytester.runpytest_subprocess("-m", "copyright")
-    # Weights that know nothing write no prose: all was drawn, and nothing is shown by it.
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*answers don't resemble the book's prose*"])
-    result.stdout.fnmatch_lines(["*tuned/held-out*8/8*INCONCLUSIVE*"])
-    assert kept.stat().st_mtime_ns == changed_at
-
-
 @pytest.mark.parametrize("tuned", [False, True])
 def test_evidence_is_of_the_weights_files(pytester, local, tuned):
     pytest.importorskip("securesystemslib.dsse")

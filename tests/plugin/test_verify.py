@@ -76,6 +76,7 @@ def test_what_holds_and_is_no_pass_has_another_exit_code(suite, bundle_of, verif
 TRIMMED = (
     (lambda bundle: bundle["pairs"].pop(1),
      "leaky/ferry: the suite test.memleak.toml has this pair"),
+    (lambda bundle: bundle["pairs"].append(bundle["pairs"][0]), "clean/ferry: the "),
     (lambda bundle: bundle.update(pairs=[]),
      "result: the bundle says FAIL, but its pairs give INCONCLUSIVE"),
     (lambda bundle: bundle.update(result="PASS"),
@@ -91,6 +92,29 @@ def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):
         assert code == 1
         assert text.startswith("evidence.json: VERIFICATION FAILED: the bundle claims ")
         assert message in text
+
+
+# A file of the release, what is replaced in it, and by what.
+CHANGED_FILES = (
+    ("ferry.json", "nine lanterns", "nine lamps"),
+    ("ferry.json", "}]", "}] "),
+    ("clean.json", "It rained", "Rain fell"),
+    ("leaky.json", "nine lanterns", "nine lamps"),
+    ("test.memleak.toml", "longest_block = 30", "longest_block = 300"),
+    ("test.memleak.toml", "samples = 3", "samples = 2"),
+    ("test.memleak.toml", "[suite]", "# A comment.\n[suite]"),
+    ("test.memleak.toml", 'id = "leaky"', 'id = "leaky"\nexpected = "leak"'),
+)
+
+
+def test_a_file_that_was_changed_since_is_noticed(passed, verify):
+    for name, old, new in CHANGED_FILES:
+        path = Path(name)
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        code, shown = verify("--allow-failures")
+        assert (code, "wrong:" in shown) == (1, True), (old, shown)
+        path.write_text(text, encoding="utf-8")
 
 
 OTHER_THAN_ASKED_FOR = {
@@ -170,7 +194,8 @@ def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
     kept = name != "pass"
     code, text = verify("--allow-failures")
     assert code == 3
-    assert ("sampled from parrot-1, a test's own endpoint" in text) is kept
+    assert ("sampled from parrot-1, a test's own endpoint instead of the suite's" in text) is kept
+    assert ("if this is the model under test, name it with --model" in text) is kept
     assert "not everything was recomputed" in text
     pairs = read_evidence(Path("evidence.json")).content.pairs
     names = {name for pair in pairs for name in model_names(pair)}
