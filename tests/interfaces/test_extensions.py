@@ -99,18 +99,12 @@ def test_a_readers_own_error_is_not_passed_on_to_the_next():
         Extensions([module(memleak_read_book=refuse)]).read_book(Path("x.txt"))
 
 
-NOT_READ = {"b.cbz": r"'\.cbz'", "b": "'b'", "b.EPUB2": r"'\.EPUB2'", ".txt": r"'\.txt'"}
-
-
-@pytest.mark.parametrize("name", NOT_READ)
-def test_a_file_that_nobody_reads_is_named(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(BookError, match="No such file"):
-        Extensions().read_book(Path(name))
-    Path(name).touch()
-    with pytest.raises(BookError, match=f"no reader for {NOT_READ[name]} files") as caught:
-        Extensions().read_book(Path(name))
-    assert caught.value.location == name
+@pytest.mark.parametrize(("name", "kind"), [("b.EPUB2", r"'\.EPUB2'"), (".txt", r"'\.txt'")])
+def test_a_file_that_nobody_reads_is_named(name, kind, tmp_path):
+    (tmp_path / name).touch()
+    with pytest.raises(BookError, match=f"no reader for {kind} files") as caught:
+        Extensions().read_book(tmp_path / name)
+    assert caught.value.location == str(tmp_path / name)
 
 
 def test_measures_of_all_extensions_come_together_and_the_last_registered_counts():

@@ -12,13 +12,9 @@ from pytest_memleak.verdict.generation_kinds import CensusResult
 
 TEXT = "the ferryman counted nine lanterns along the quay and did not like the number at all"
 SUITE = """
-[suite]
-samples = 2
-[limits]
-longest_span = 6
-bmc_excess = 1.0
-[[catalog]]
-source = "library/*.txt"
+suite = { samples = 2 }
+limits = { longest_span = 6, bmc_excess = 1.0 }
+catalog = [{ source = "library/*.txt" }]
 """
 BOOK = '[[book]]\nid = "{0}"\nsource = "{0}.json"\n'
 MODEL = '[[model]]\nid = "{0}"\nprovider = "recorded"\noptions.path = "{0}.json"\n'

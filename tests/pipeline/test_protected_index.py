@@ -19,14 +19,6 @@ WINDS = book_of("one two three four five six seven", book_id="winds")
 SHORT = book_of("too short", book_id="short")
 
 
-class Books:
-    def __init__(self, *books):
-        self._books = {book.id: book for book in books}
-
-    def cut(self, source):
-        return self._books[source.id]
-
-
 @pytest.fixture
 def protected():
     def make(*books, training=(), excused=()):
@@ -36,7 +28,8 @@ def protected():
         ]
         pair = SimpleNamespace(scoring=SCORING, book=sources[0])
         suite = SimpleNamespace(books=sources, pairs=[pair], excused=lambda _: excused or training)
-        return ProtectedBooks(suite, Books(*books)), pair
+        by_id = {book.id: book for book in books}
+        return ProtectedBooks(suite, SimpleNamespace(cut=lambda source: by_id[source.id])), pair
 
     return make
 

@@ -10,21 +10,10 @@ from pytest_memleak.records import Limits, Probe
 from pytest_memleak.suite.load import load_suite
 
 SUITE = """
-[suite]
-samples = 2
-[limits]
-bmc_excess = 0.5
-[[book]]
-id = "one"
-source = "book.json"
-[[book]]
-id = "two"
-source = "book.json"
-[[model]]
-id = "m"
-provider = "recorded"
-[model.options]
-path = "x.json"
+suite = { samples = 2 }
+limits = { bmc_excess = 0.5 }
+book = [{ id = "one", source = "book.json" }, { id = "two", source = "book.json" }]
+model = [{ id = "m", provider = "recorded", options = { path = "x.json" } }]
 """
 
 

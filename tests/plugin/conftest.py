@@ -8,7 +8,7 @@ from ferry import BOOK, CLEAN
 from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
-from suite_files import read_story, replace_all, write_json
+from suite_files import read_story, replace_all, write_answers, write_book, write_json
 
 from pytest_memleak.cli.main import main
 
@@ -35,29 +35,6 @@ path = "leaky.json"
 """
 
 
-def book_records():
-    return [
-        {
-            "excerpt_id": f"p_id{n}",
-            "excerpt_text": text,
-            "instruction": f"Write about: {SUMMARY}",
-            "author_name": "Nobody",
-            "book_name": "The Ferry",
-            "word_count": len(text.split()),
-            "detail": SUMMARY,
-        }
-        for n, text in enumerate(BOOK, start=1)
-    ]
-
-
-def generation_records(*texts):
-    """The same texts for each excerpt, three by default."""
-    return [
-        {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": text} for text in texts]}
-        for n in (1, 2)
-    ]
-
-
 @pytest.fixture(autouse=True)
 def _only_our_plugin(pytester, monkeypatch):
     """Load no other installed plugin but xdist: each takes time in every process."""
@@ -68,16 +45,14 @@ def _only_our_plugin(pytester, monkeypatch):
 @pytest.fixture
 def suite(pytester):
     """Writes the files of the suite, and the suite with some text replaced."""
+    texts = {f"p_id{n}": text for n, text in enumerate(BOOK, start=1)}
+    named = {"author_name": "Nobody", "book_name": "The Ferry", "detail": SUMMARY}
 
     def write(*replacements, name="test.memleak.toml", clean=CLEAN, leaky=(BOOK[0], *CLEAN[:2])):
         text = replace_all(SUITE, replacements)
-        files = {
-            "ferry.json": book_records(),
-            "clean.json": generation_records(*clean),
-            "leaky.json": generation_records(*leaky),
-        }
-        for file, records in files.items():
-            write_json(file, records)
+        write_book("ferry.json", texts, lambda _: f"Write about: {SUMMARY}", **named)
+        write_answers("clean.json", dict.fromkeys(texts, clean))
+        write_answers("leaky.json", dict.fromkeys(texts, leaky))
         path = pytester.path / name
         path.write_text(text, encoding="utf-8")
         return path

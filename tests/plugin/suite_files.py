@@ -21,26 +21,22 @@ def write_json(name, content):
     Path(name).write_text(json.dumps(content), encoding="utf-8")
 
 
-def write_book(name, texts, instruction):
+def write_book(name, texts, instruction, **more):
     """Write excerpts, and how each is asked for: by its id."""
-    write_json(
-        name,
-        [
-            {"excerpt_id": key, "excerpt_text": text, "instruction": instruction(key)}
-            for key, text in texts.items()
-        ],
-    )
+    rows = [
+        {"excerpt_id": key, "excerpt_text": text, "instruction": instruction(key), **more}
+        for key, text in texts.items()
+    ]
+    write_json(name, rows)
 
 
 def write_answers(name, answers, **more):
     """Write recorded generations: the texts of each excerpt, by its id."""
-    write_json(
-        name,
-        [
-            {"excerpt_id": key, "generations": [{"generated_text": text, **more} for text in texts]}
-            for key, texts in answers.items()
-        ],
-    )
+    rows = [
+        {"excerpt_id": key, "generations": [{"generated_text": text, **more} for text in texts]}
+        for key, texts in answers.items()
+    ]
+    write_json(name, rows)
 
 
 def model_table(name, provider, options, keys=""):

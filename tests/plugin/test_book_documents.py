@@ -7,23 +7,16 @@ from suite_files import read_pair
 
 STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
 SUITE = """
-[suite]
-samples = 1
-probe = "continuation"
-prefix_words = 20
-[limits]
-longest_passage = 30
+suite = { samples = 1, probe = "continuation", prefix_words = 20 }
+limits = { longest_passage = 30 }
+model = [
+    { id = "babbler", provider = "ngram", options = { order = 2, pretraining = ["lamplighter"] } }
+]
 [[book]]
 id = "lamplighter"
 source = "the-lamplighter.epub"
 include = ["colophon*"]
 exclude = ["EPUB/text/chapter-[!1].xhtml"]
-[[model]]
-id = "babbler"
-provider = "ngram"
-[model.options]
-order = 2
-pretraining = ["lamplighter"]
 """
 
 

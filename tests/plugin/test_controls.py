@@ -15,11 +15,8 @@ TEXTS = {book: {f"p_id{n}": prose((book, n)) for n in range(1, 7)} for book in B
 SAMPLES = 8
 
 SUITE = """
-[suite]
-samples = 8
-[limits]
-longest_span = 10
-bmc_excess = 0.1
+suite = { samples = 8 }
+limits = { longest_span = 10, bmc_excess = 0.1 }
 [[book]]
 id = "tale"
 source = "tale.json"
@@ -119,7 +116,7 @@ def test_a_control_that_is_not_there_is_told_and_chance_is_not_known(suite, run)
 
 
 def test_a_control_that_nobody_looked_at_is_no_pass(suite, run, capsys):
-    suite(("bmc_excess = 0.1", ""), controls=("new",))
+    suite((", bmc_excess = 0.1", ""), controls=("new",))
     assert run()[0] == "PASS"
     assert run("--deselect", "it.memleak.toml::test_memorization[model/new]")[0] == "INCONCLUSIVE"
     resealed(Path("e.json"), lambda made: made.update(result="PASS"))

@@ -4,17 +4,9 @@ from pathlib import Path
 
 from faults import Fault, FaultKind, FaultPlan
 from report_readers import plain
-from suite_files import read_bundle
+from suite_files import model_table, read_bundle
 
 OTHERS_OWN = ("[model.options]", '[model.options]\nsampling = "server"')
-OTHER = """
-[[model]]
-id = "before"
-provider = "openai"
-base_model = "base"
-[model.options]
-base_url = "URL"
-"""
 PAID = ("-m", "copyright")
 
 
@@ -49,12 +41,22 @@ def test_what_a_suite_sets_beside_it_is_another_distribution(gate, online):
     gate(*PAID, "-v", lines=["*Sampling distribution: the model's own, but for top_p = 0.5"])
 
 
+def test_a_baseline_of_other_rounds_takes_nothing_from_the_pair(gate, suite):
+    baseline = ('id = "leaky"', 'id = "leaky"\nbaseline_model = "clean"')
+    suite(baseline, clean=("A boat crossed at night.", "Nothing was seen."))
+    gate("-k", "leaky", "--memleak-evidence=evidence.json", failed=1, deselected=1)
+    _, pair = read_bundle()["pairs"]
+    assert pair["verdict"] == "FAIL"
+    assert "uplift" not in pair["measures"]
+
+
 def test_an_uplift_over_another_distribution_is_inconclusive(gate, online, server):
     path = online(
         ('base_model = "base"\nprice', 'base_model = "base"\nbaseline_model = "before"\nprice'),
         ("longest_span = 30", "spans_over = 40\nuplift = 1.0"),
     )
-    other = OTHER.replace("URL", server.base_url).replace("[model.options]", OTHERS_OWN[1])
+    options = f'base_url = "{server.base_url}", sampling = "server"'
+    other = model_table("before", "openai", options, 'base_model = "base"')
     path.write_text(path.read_text("utf-8") + other)
     message = (
         "*baseline 'before': it was sampled from a different distribution: the server's own, "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from marks import full
-from suite_files import write_answers, write_book
+from suite_files import model_table, write_answers, write_book
 
 WORDS = [
     f"{a}{b}{c}"
@@ -30,21 +30,13 @@ CANARY = 1  # of each excerpt, where there are five or fewer
 END = "and there it came to its end"  # longer than what near-verbatim spans reach over
 
 SUITE = """
-[suite]
-samples = 20
-[limits]
-LIMITS
-[[book]]
-id = "tale"
-source = "tale.json"
-[[book]]
-id = "other"
-source = "other.json"
+suite = { samples = 20 }
+limits = { LIMITS }
+book = [{ id = "tale", source = "tale.json" }, { id = "other", source = "other.json" }]
 [[model]]
 id = "model"
 provider = "recorded"
-[model.options]
-path = "model-{book}.json"
+options = { path = "model-{book}.json" }
 """
 
 
@@ -100,7 +92,7 @@ def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):
     shown = "bmc 0.1* is within its limit 0.15, but its 95% upper bound*(20 samples)*"
     gate("-k", "tale", lines=[f"*{shown}"], errors=1, passed=1, deselected=2)
     # Confidence 0 judges by observed values.
-    text = path.read_text().replace("samples = 20", "samples = 20\nconfidence = 0.0")
+    text = path.read_text().replace("samples = 20", "samples = 20, confidence = 0.0")
     path.write_text(text)
     gate("-k", "tale", passed=2, deselected=2)
 
@@ -113,21 +105,13 @@ def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(gate, suit
 
 
 def test_a_suite_with_one_book_says_how_to_get_a_null(gate, suite):
-    text = SUITE.replace('[[book]]\nid = "other"\nsource = "other.json"\n', "")
+    text = SUITE.replace(', { id = "other", source = "other.json" }', "")
     suite("bmc_excess = 0.05", **WHOLLY, suite=text)
     gate(lines=["*bmc_excess *second test book in the suite*"], errors=1)
 
 
-BASELINE = (
-    SUITE.replace('id = "model"', 'id = "model"\nbaseline_model = "before"')
-    + """
-[[model]]
-id = "before"
-provider = "recorded"
-[model.options]
-path = "before-{book}.json"
-"""
-)
+BASELINE = SUITE.replace('id = "model"', 'id = "model"\nbaseline_model = "before"')
+BASELINE += model_table("before", "recorded", 'path = "before-{book}.json"')
 
 
 @pytest.mark.parametrize(("known", "limit", "outcome", "shown"), [

@@ -63,6 +63,15 @@ def test_offline_with_some_of_it_in_a_ledger_of_ones_own(online, server, gate):
     assert len(rows(server)) == 24 + CANARIES
 
 
+def test_offline_all_that_is_there_is_scored(gate, online):
+    online()
+    gate(*ASKED, failed=1)
+    online(("[limits]", "[sampling]\nstop_on_fail = true\n[limits]"))
+    gate("--memleak-offline", "--memleak-evidence=evidence.json", failed=1)
+    pair = read_pair()
+    assert (pair["completeness"]["received"], pair["stopped_early"]) == (24, False)
+
+
 def test_a_fine_tune_is_started_once_and_picked_up_later(online, server, gate):
     server._polls = 2
     online()

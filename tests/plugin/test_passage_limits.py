@@ -33,12 +33,11 @@ role = "train"
 id = "candidate"
 tests = ["lamp"]
 provider = "recorded"
-[model.options]
-path = "answers.json"
+options = { path = "answers.json" }
 """
 TUNED = (
-    'provider = "recorded"\n[model.options]\npath = "answers.json"',
-    'provider = "ngram"\n[model.options]\norder = 12\n[model.finetune]\nbooks = ["lessons"]',
+    'provider = "recorded"\noptions = { path = "answers.json" }',
+    'provider = "ngram"\noptions = { order = 12 }\nfinetune = { books = ["lessons"] }',
 )
 REPORTS = ("--junitxml=junit.xml", "--memleak-evidence=evidence.json", "--memleak-html=page.html")
 

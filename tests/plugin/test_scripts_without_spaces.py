@@ -16,14 +16,8 @@ UDHR = Path(__file__).parents[1] / "scoring" / "udhr" / "thai.txt"
 SUITE = """
 suite = { samples = 1, word_mode = "unicode" }
 limits = { longest_passage = 38 }
-[[book]]
-id = "declaration"
-source = "declaration.json"
-[[model]]
-id = "candidate"
-provider = "recorded"
-[model.options]
-path = "answers.json"
+book = [{ id = "declaration", source = "declaration.json" }]
+model = [{ id = "candidate", provider = "recorded", options = { path = "answers.json" } }]
 """
 
 

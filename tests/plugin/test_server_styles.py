@@ -1,16 +1,13 @@
 """Thirty-five styles of servers: an honest model passes, a reciting one fails, errors are told."""
 
 import json
-import os
-import subprocess
-import sys
 from functools import partial
 
 import pytest
 from clients import make_provider
 from server_styles import GONE, STYLES, StyledServer
 from suite_files import model_table
-from test_earned import OWN_PLUGIN, SUITE, write_book
+from test_earned import SUITE, run_here, write_book
 from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.errors import ProviderError
@@ -78,16 +75,8 @@ def pairs(server, tmp_path_factory):
                 named = f'base_model = "{model}"\n{style.model}'
                 suite += model_table(f"{name}-{model}", "openai", options, named)
         (folder / "it.memleak.toml").write_text(suite, "utf-8")
-        command = ("-m", "pytest", "-q", "-m", "copyright", "--memleak-evidence=it.json")
-        subprocess.run(
-            [sys.executable, *command, "-p", "no:cacheprovider", "--memleak-quote=full"],
-            cwd=folder,
-            env={**os.environ, **OWN_PLUGIN, "OPENAI_API_KEY": "sk-none"},
-            check=False,
-            capture_output=True,
-        )
-        for pair in json.loads((folder / "it.json").read_text("utf-8"))["pairs"]:
-            pairs[pair["pair"]] = pair
+        evidence = run_here(folder, "--memleak-quote=full")["evidence"]
+        pairs |= {pair["pair"]: pair for pair in evidence["pairs"]}
     return pairs
 
 

@@ -317,22 +317,3 @@ def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(suite, g
     suite(("\n[limits]", f"\n{recorded}\n[limits]"))
     bare_ferry()
     gate(lines=["*suite.summarizer*'recorded'*can't write summaries*"], errors=2)
-
-
-BASE = 'base_model = "base"'
-WRONG = [
-    (BASE, f"bse{BASE[4:]}", "suite.summarizer.bse_model: unknown key; did you mean 'base_model'?"),
-    (BASE, "temperature = -1", "suite.summarizer.temperature: *got -1"),
-    (BASE, 'options = { api_key = "sk-0123456789abcdefghij" }', "*like a secret*"),
-]
-
-
-def test_a_table_that_cannot_be_used_is_an_error_of_the_file(bare, gate):
-    options = '[suite.summarizer.options]\nbase_url = "%s"\n'
-    for number, (old, new, _) in enumerate(WRONG):
-        path = bare(summarizer=SUMMARIZER.replace(options, "").replace(old, new))
-        path.rename(f"m{number}.memleak.toml")
-    result = gate(errors=len(WRONG))
-    assert result.ret == pytest.ExitCode.INTERRUPTED
-    for number, (_, _, message) in enumerate(WRONG):
-        result.stdout.fnmatch_lines([f"*m{number}.memleak.toml*{message}*"])

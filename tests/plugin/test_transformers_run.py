@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from suite_files import write_suite
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -28,32 +29,18 @@ book = [
 id = "tuned"
 provider = "transformers"
 base_model = "base"
-[model.finetune]
-books = ["training"]
-epochs = 1
-batch_size = 1
-[model.options]
-threads = 1
+options = { threads = 1 }
 """
-
-
-@pytest.fixture
-def local(local_base, pytester, stories):
-    shutil.copytree(local_base, pytester.path / "base")
-    for name, records in stories.items():
-        (pytester.path / f"{name}.json").write_text(json.dumps(records[:2]), encoding="utf-8")
-    (pytester.path / "local.memleak.toml").write_text(SUITE)
+RECIPE = 'finetune = { books = ["training"], epochs = 1, batch_size = 1 }'
 
 
 @pytest.mark.parametrize("tuned", [False, True])
-def test_evidence_is_of_the_weights_files(pytester, local, tuned):
+def test_evidence_is_of_the_weights_files(pytester, local_base, stories, tuned):
     pytest.importorskip("securesystemslib.dsse")
     openssl = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", "a.key"]
     subprocess.run(openssl, check=True, cwd=pytester.path)
-    path = pytester.path / "local.memleak.toml"
-    if not tuned:
-        recipe = path.read_text().partition("[model.finetune]")[2].partition("[model.options]")[0]
-        path.write_text(path.read_text().replace(f"[model.finetune]{recipe}", ""))
+    shutil.copytree(local_base, pytester.path / "base")
+    write_suite({name: records[:2] for name, records in stories.items()}, SUITE + RECIPE * tuned)
     pytester.runpytest_subprocess(
         "-m", "copyright", "--memleak-evidence=signed.json", "--memleak-signing-key=a.key"
     )
