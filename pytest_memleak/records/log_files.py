@@ -12,22 +12,20 @@ import gzip
 import io
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, install_command
 from pytest_memleak.records.log_formats import record_of, value_at
-from pytest_memleak.records.paper_format import json_value, load_records, no_list, read_whole
+from pytest_memleak.records.paper_format import json_value, no_list, read_whole
 
-_BLOCK = 1 << 20  # bytes
-_PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
-_ROWS = 1 << 10
+_BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
 # Where a JSON file has its rows: inspect_ai's, and promptfoo's of two versions.
-_LISTS = (("samples",), ("results", "results"), ("results",))
+_LISTS = ("samples", "results/results", "results")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +58,41 @@ def read_blocks(path: Path) -> Iterator[RowBlock]:
     rows = read_before = 0
     try:
         with path.open("rb") as raw:
-            for block in read(unpack(raw) if unpack else raw, path):
+            for block in _blocks(read(unpack(raw) if unpack else raw, path)):
                 yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
                 rows, read_before = rows + len(block), raw.tell()
-    except (OSError, EOFError, zipfile.BadZipFile, csv.Error, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, csv.Error, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
         place = f" after row {rows}" if rows else ""
         raise RecordsError(f"can't be read{place}: {cause}", location=str(path)) from None
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
+    except ModuleNotFoundError:
         raise RecordsError(
-            f"the package {package!r}, which reads this file, isn't installed",
+            "the package 'pyarrow', which reads this file, isn't installed",
             location=str(path),
-            hint=f"install it with: {install_command(_EXTRAS[package])}",
+            hint=f"install it with: {install_command('tables')}",
         ) from None
     if not rows:
         raise RecordsError(
-            "the file has no rows", location=str(path), hint="check that this is the right file"
+            "the file is empty", location=str(path), hint="check that this is the right file"
         )
 
 
 def load_rows(path: Path) -> list[object]:
     """Return a file's rows; one of another format than the paper's gives a row per generation."""
-    if path.suffix.lower() == ".jsonl":
-        rows = load_records(path)
-    else:
-        rows = [row for block in read_blocks(path) for _, row, _ in block.places()]
     records: list[object] = []
-    for row in rows:
-        record = record_of(row)
-        if record is None or record is row:
-            records.append(row)
-        else:
-            answers = record.pop("generations")
-            # Text of a request that failed is no generation: that one is missing.
-            records += (record | answer for answer in answers if not answer.get("failed"))
+    for block in read_blocks(path):
+        for _, row, _ in block.places():
+            record = record_of(row)
+            if record is None or record is row:
+                records.append(row)
+            else:
+                answers = record.pop("generations")
+                # Text of a request that failed is no generation: that one is missing.
+                records += (record | answer for answer in answers if not answer.get("failed"))
     return records
 
 
-def reader_of(path: Path) -> Callable[[IO[bytes], Path], Iterator[list[Any]]]:
+def reader_of(path: Path) -> Callable[[IO[bytes], Path], Iterable[Any]]:
     """Return the reader of a file. Raises RecordsError for an unknown suffix."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
     suffix = suffixes[-1] if suffixes else path.name
@@ -111,113 +105,77 @@ def reader_of(path: Path) -> Callable[[IO[bytes], Path], Iterator[list[Any]]]:
     return _READERS[suffix]
 
 
-class _UnpackedZstd(io.RawIOBase):
-    """The bytes of zstd frames; one that ends early or is damaged is an error at its place."""
-
-    def __init__(self, packed: IO[bytes]) -> None:
-        import zstandard
-
-        self._packed, self._zstandard = packed, zstandard
-        self._frame: Any = None
-        self._rest = self._unpacked = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._unpacked and (packed := self._rest or self._packed.read(_PACKED_PIECE)):
-            frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
-            try:
-                self._unpacked = frame.decompress(packed)
-            except self._zstandard.ZstdError as error:
-                raise OSError(f"damaged zstd: {error}") from None
-            self._frame, self._rest = (None, frame.unused_data) if frame.eof else (frame, b"")
-        if not self._unpacked and self._frame:
-            raise EOFError("the zstd stream ends early")
-        count = min(len(buffer), len(self._unpacked))
-        buffer[:count], self._unpacked = self._unpacked[:count], self._unpacked[count:]
-        return count
+def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    block: list[Any] = []
+    size = 0
+    for row in rows:
+        block.append(row)
+        size += len(row) if isinstance(row, bytes) else 0
+        if size >= _BLOCK or len(block) >= _ROWS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
-def _lines(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
-    while lines := file.readlines(_BLOCK):
-        yield lines
-
-
-def _json_rows(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
+def _json_rows(file: IO[bytes], path: Path) -> list[Any]:
     value = json_value(read_whole(file, path), str(path))
     lists = [value, *(value_at(value, keys) for keys in _LISTS), [value] * bool(record_of(value))]
     rows = [row for rows in lists if isinstance(rows, list) for row in rows]
     if not rows:
         raise no_list(value, str(path))
-    yield from _in_blocks(iter(rows))
+    return rows
 
 
-def _samples(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
+def _samples(file: IO[bytes], _path: Path) -> Iterator[bytes]:
     """Yield the samples of inspect_ai's zip."""
     with zipfile.ZipFile(file) as archive:
-        block: list[bytes] = []
         for member in archive.infolist():
-            if not member.filename.startswith("samples/"):
-                continue
             zstd = member.compress_type == _ZSTD
             if zstd:  # read as it is, without the check of the unpacked bytes
                 member.compress_type, member.file_size = zipfile.ZIP_STORED, member.compress_size
                 member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
-            data = archive.read(member)
-            block.append(_PACKED[".zst"](io.BytesIO(data)).read() if zstd else data)
-            if sum(map(len, block)) >= _BLOCK:
-                yield block
-                block = []
-        if block:
-            yield block
+            if member.filename.startswith("samples/"):
+                data = archive.read(member)
+                yield _unpacked_zstd(io.BytesIO(data)).read() if zstd else data
 
 
-def _cells(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
+def _cells(file: IO[bytes], path: Path) -> Iterator[dict[str, str]]:
     """Yield rows of a CSV by their heads."""
     csv.field_size_limit(sys.maxsize)
-    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        yield from _in_blocks(_cells_by_heads(csv.DictReader(text), str(path)))
-
-
-def _cells_by_heads(rows: csv.DictReader[str], path: str) -> Iterator[dict[str, str]]:
-    heads = rows.fieldnames or []
-    if len(set(heads)) < len(heads):
-        raise RecordsError(
-            "two columns have the same head", location=f"{path}, line 1", hint="rename one"
-        )
+    first = next(iter(file), b"").removeprefix(codecs.BOM_UTF8)
+    rows = csv.reader(map(bytes.decode, chain([first], file)))
+    heads = next(rows, [])
     for row in rows:
-        if further := row.pop(None, ()):
+        if len(row) > len(set(heads)):
             raise RecordsError(
-                f"{len(heads) + len(further)} cells, but {len(heads)} heads",
+                f"{len(row)} cells, but {len(set(heads))} different heads",
                 location=f"{path}, line {rows.line_num}",
-                hint="put cells with commas into double quotes",
+                hint="put cells with commas into double quotes; rename one of two equal heads",
             )
-        yield {head: cell for head, cell in row.items() if cell is not None}
+        if row:
+            yield dict(zip(heads, row, strict=False))
 
 
-def _parquet(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
+def _parquet(file: IO[bytes], _path: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
-    try:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS):
-            yield batch.to_pylist()
-    except pyarrow.ArrowException as error:
-        raise RecordsError(f"not Parquet: {error}", location=str(path)) from None
+    for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS):
+        yield from batch.to_pylist()
 
 
-def _in_blocks(rows: Iterator[Any]) -> Iterator[list[Any]]:
-    while block := list(islice(rows, _ROWS)):
-        yield block
+def _unpacked_zstd(packed: IO[bytes]) -> Any:
+    import pyarrow
+
+    return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(packed, "r"), "zstd"))
 
 
-_EXTRAS = {"zstandard": "formats", "pyarrow": "tables"}
 _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    ".zst": lambda raw: io.BufferedReader(_UnpackedZstd(raw)),
+    ".zst": _unpacked_zstd,
 }
-_READERS: dict[str, Callable[[IO[bytes], Path], Iterator[list[Any]]]] = {
-    ".jsonl": _lines,
+_READERS: dict[str, Callable[[IO[bytes], Path], Iterable[Any]]] = {
+    ".jsonl": lambda file, _: file,
     ".json": _json_rows,
     ".eval": _samples,
     ".csv": _cells,
