@@ -1,6 +1,6 @@
 """A pair's generations in the ledger, their counts and costs, and summaries of excerpts.
 
-Only one prompt's generations are in memory at a time.
+Only some prompts' generations are in memory at a time.
 """
 
 from __future__ import annotations
@@ -78,16 +78,23 @@ def generations(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Itera
         .where(columns.ordinal >= 0, columns.ordinal < prompts.samples)
         .order_by(columns.ordinal)
     )
-    for question in prompts.questions:
-        number = numbers.get(question.key)
-        if number is not None:
-            of_prompt = query.where(columns.question == number)
-            with ledger.explaining_damage():
-                generations = [
-                    _generation(question.excerpt_id, row.ordinal, row, *texts)
-                    for row, *texts in rows_with_texts(ledger, of_prompt)
-                ]
-            yield from generations
+    sent = [question for question in prompts.questions if question.key in numbers]
+    at_once = max(1, _AT_ONCE // max(1, prompts.samples))
+    for some in (sent[start : start + at_once] for start in range(0, len(sent), at_once)):
+        of_some = query.where(columns.question.in_([numbers[question.key] for question in some]))
+        with ledger.explaining_damage():
+            by_prompt: dict[int, list[tuple[Any, str, str]]] = defaultdict(list)
+            for row, *texts in rows_with_texts(ledger, of_some):
+                by_prompt[row.question].append((row, *texts))
+            generations = [
+                _generation(question.excerpt_id, row.ordinal, row, *texts)
+                for question in some
+                for row, *texts in by_prompt[numbers[question.key]]
+            ]
+        yield from generations
+
+
+_AT_ONCE = 500  # generations
 
 
 def _generation(excerpt_id: str, ordinal: int, row: Any, text: str, reasoning: str) -> Generation:

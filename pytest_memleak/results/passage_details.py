@@ -105,16 +105,22 @@ def _passage(
     holder = evaluation.near_verbatim.get(passage.holder) if near else None
     split = passage_words if near else partial(words, mode=mode)
     answers = _readings(holder.text, mode) if holder else []
+    at = _number_of_excerpt(passage, book)
     quote, answer = quote_passage(
-        book, passage, split, quoted, place=passage.place or 0, answers=answers
+        book.excerpts[at:],
+        split,
+        passage.skipped,
+        end - start,
+        quoted,
+        place=passage.place or 0,
+        answers=answers,
     )
-    chapters = {excerpt.id: excerpt.chapter for excerpt in book.excerpts}
     return Passage(
         kind=kind,
         words=passage.words,
         start=start,
         end=end,
-        chapter=chapters[passage.excerpt_at or ""],
+        chapter=book.excerpts[at].chapter,
         excerpt_id=passage.excerpt_at or "",
         generation=passage.generation if passage.origin is Origin.SAMPLED else None,
         quote=quote,
@@ -127,6 +133,10 @@ def _passage(
         rate=None if near or elsewhere else _rate(passage, evaluation),
         answer=answer,
     )
+
+
+def _number_of_excerpt(passage: ProtectedPassage, book: Book) -> int:
+    return next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == passage.excerpt_at)
 
 
 def _readings(text: str, mode: WordMode) -> list[str]:
@@ -153,7 +163,7 @@ def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | No
     if not (analysis and book and sampled) or passage.start is None or passage.end is None:
         return None
     measured = analysis.measurement
-    at = next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == passage.excerpt_at)
+    at = _number_of_excerpt(passage, book)
     in_prompts = book.words_in_prompts(at)
     start, end = passage.start - in_prompts, passage.end - in_prompts
     ends = (*measured.excerpt_starts[1:], measured.words)

@@ -63,28 +63,34 @@ def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = Q
 
 
 def quote_passage(
-    book: Book, passage: Block, split: Split, most: int | None, *, place: int, answers: list[str]
+    excerpts: Sequence[Excerpt],
+    split: Split,
+    skipped: int,
+    size: int,
+    most: int | None,
+    *,
+    place: int,
+    answers: list[str],
 ) -> tuple[str, str]:
     """Quote a passage of any book as `quote` does, and its generation beside it if words differ.
 
-    Both begin shortly before the first change. answers: the readings of the generation, if any;
-    place: the passage's first word in them
+    Both begin shortly before the first change. skipped: words of the excerpts before the passage;
+    answers: the readings of the generation, if any; place: the passage's first word in them
     """
     if most == 0:
         return "", ""
-    start, size = passage.start or 0, (passage.end or 0) - (passage.start or 0)
     answer, *further = answers or [""]
     while further and place >= (length := len(split(answer))):
         place -= length
         answer, *further = further
     answered = split(answer)[place:]
-    texts = (split(excerpt.text) for excerpt in book.excerpts if answered)
-    printed = list(islice(chain.from_iterable(texts), start, start + size))
+    texts = (split(excerpt.text) for excerpt in excerpts if answered)
+    printed = list(islice(chain.from_iterable(texts), skipped, skipped + size))
     differ = enumerate(map(operator.ne, printed, answered))
     change = next((nth for nth, differs in differ if differs), 0)
     before = 0 if most is None else max(0, min(change - most // 2, size - most))
     head = "… " if before else ""
-    quoted = head + _quoted(book.excerpts, split, start + before, size, most)
+    quoted = head + _quoted(excerpts, split, skipped + before, size, most)
     if most is None:
         blocks = SequenceMatcher(None, printed, answered, autojunk=False).get_matching_blocks()
         answered = answered[: max((block.b + block.size for block in blocks[:-1]), default=0)]

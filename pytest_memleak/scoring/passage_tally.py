@@ -286,12 +286,14 @@ class PassageTally:
     ) -> ProtectedPassage:
         book = self._protected.index.books[self._order[key.rank]]
         layout = book.folded if near else book.layout
+        excerpt = layout.excerpt_at(key.start)
         return ProtectedPassage(
             words=-key.minus_words,
             start=key.start,
             end=key.end,
             book=book.id,
-            excerpt_at=layout.excerpt_at(key.start),
+            excerpt_at=excerpt,
+            skipped=key.start - layout.bounds[excerpt][0],
             excerpt_id=self._excerpt_ids[key.excerpt],
             generation=key.ordinal,
             place=key.place,

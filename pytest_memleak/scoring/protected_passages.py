@@ -28,7 +28,7 @@ class ProtectedPassage(Block):
 
     words:      its matching words; start, end: among the book's words (of a near-verbatim
                 passage, among the book's folded words, `passage_words`)
-    excerpt_at: id of the excerpt in which it begins
+    excerpt_at: id of the excerpt in which it begins; skipped: that excerpt's words before it
     origin, excerpt_id, generation: origin, prompted excerpt, and ordinal of the generation
     place:      its first word among the generation's (folded) words, then further readings'
     books:      ids of all books that contain it, protected and excused, in order
@@ -36,6 +36,7 @@ class ProtectedPassage(Block):
 
     book: str | None = None
     excerpt_at: str | None = None
+    skipped: int = 0
     excerpt_id: str | None = None
     generation: int | None = None
     place: int | None = None

@@ -190,10 +190,11 @@ def _anchors(
         word: chr(2 * _RADIX + number // _RADIX) + chr(_RADIX + number % _RADIX)
         for number, word in enumerate(vocabulary)
     }
+    coded = "".join(codes.get(word, _UNKNOWN) for word in text_words)
     anchors: defaultdict[str, list[int]] = defaultdict(list)
     for start, end in pairwise([*starts, len(text_words)]):
         for place in range(start, end - size, step):
-            anchors["".join(map(codes.__getitem__, text_words[place : place + size]))].append(place)
+            anchors[coded[2 * place : 2 * (place + size)]].append(place)
     automaton = ahocorasick.Automaton()
     for anchor, places in anchors.items():
         automaton.add_word(anchor, places)

@@ -28,7 +28,10 @@ def sides_of(printed, answer, *, place=0, start=0, most=12):
     size = sum(len(passage_words(excerpt.text)) for excerpt in excerpts)
     passage = Block(size, start, size)
     answers = _readings(answer, "unicode")
-    return quote_passage(book, passage, passage_words, most, place=place, answers=answers)
+    size = passage.end - passage.start
+    return quote_passage(
+        book.excerpts, passage_words, passage.start, size, most, place=place, answers=answers
+    )
 
 
 def marked(quote, answer):

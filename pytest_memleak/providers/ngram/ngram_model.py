@@ -32,6 +32,7 @@ BOUNDARY = ""
 MAX_ORDER = 12
 
 Ints = NDArray[np.int64]
+Numbers = NDArray[np.int32]  # of contexts, edges, and tokens
 Floats = NDArray[np.float64]
 
 
@@ -85,22 +86,30 @@ class NgramModel:
         # Local names, since the loop is most of the time of a run.
         share, below, cumulative = mixture.share, mixture.below, mixture.cumulative
         first, number, after, shorter = self._first, self._token, self._after, self._shorter
+        sure, vocabulary = mixture.sure, self.vocabulary
         state = self._state(context)
         tokens: list[str] = []
         for _ in range(max_tokens):
             # The inverse of the distribution after `state`, at `point` in [0, 1).
-            point, chosen = uniform() if temperature else 0.0, state
-            while chosen and point >= share[chosen]:
-                point = (point - share[chosen]) / (1.0 - share[chosen])
-                chosen = shorter[chosen]
-            edge, last = first[chosen], first[chosen + 1] - 1
-            if edge != last:
-                edge = bisect_right(cumulative, below[chosen] + point / share[chosen], edge, last)
-            tokens.append(self.vocabulary[number[edge]])
-            if number[edge] == 0:
+            point = uniform() if temperature else 0.0
+            if point < sure[state]:
+                edge = first[state]
+            else:
+                chosen = state
+                while chosen and point >= share[chosen]:
+                    point = (point - share[chosen]) / (1.0 - share[chosen])
+                    chosen = shorter[chosen]
+                edge, last = first[chosen], first[chosen + 1] - 1
+                if edge != last:
+                    value = below[chosen] + point / share[chosen]
+                    edge = bisect_right(cumulative, value, edge, last)
+                if chosen != state:  # a longer context may have this token, too
+                    edge = self._follow(state, number[edge])
+            token = number[edge]
+            tokens.append(vocabulary[token])
+            if token == 0:
                 break
-            # A longer context may have this token, too.
-            state = after[edge if chosen == state else self._follow(state, number[edge])]
+            state = after[edge]
         return tokens
 
     def _state(self, context: Sequence[str]) -> int:
@@ -153,20 +162,18 @@ class _Ngrams:
     shorter: per context, the context without its first token (0 for 0)
     first:   per context, its first edge, then the number of edges
     context, token, count: per edge
-    key:     per edge, context * len(vocabulary) + token
     backed:  per edge, the edge of the same token after the shorter context
     after:   per edge, the longest context that ends with it
     """
 
     levels: tuple[int, ...]
-    shorter: Ints
-    first: Ints
-    context: Ints
-    token: Ints
+    shorter: Numbers
+    first: Numbers
+    context: Numbers
+    token: Numbers
     count: Ints
-    key: Ints
-    backed: Ints
-    after: Ints
+    backed: Numbers
+    after: Numbers
 
 
 def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus:
@@ -210,8 +217,8 @@ def _count(corpus: _Corpus, order: int) -> _Ngrams:
     keys = [numbers[at] * size + sequence[at] for numbers, at in zip(contexts, places, strict=True)]
     key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
     edges = np.split(inverse, np.cumsum([len(at) for at in places])[:-1])
-    shorter = np.zeros(levels[-1], dtype=np.int64)
-    backed, after = np.zeros_like(key), np.zeros_like(key)
+    shorter = np.zeros(levels[-1], dtype=np.int32)
+    backed, after = np.zeros((2, len(key)), dtype=np.int32)
     new_text = contexts[min(1, order - 1)][1]
     edge_at = np.zeros_like(sequence)
     for length, at in enumerate(places):
@@ -224,15 +231,14 @@ def _count(corpus: _Corpus, order: int) -> _Ngrams:
         after[edges[length]] = np.where(ends, new_text, following)
     times = np.concatenate([corpus.times[at] for at in places])
     return _Ngrams(
-        levels=tuple(levels),
-        shorter=shorter,
-        first=np.searchsorted(key, np.arange(levels[-1] + 1) * size),
-        context=key // size,
-        token=key % size,
-        count=np.bincount(inverse, weights=times).astype(np.int64),
-        key=key,
-        backed=backed,
-        after=after,
+        tuple(levels),
+        shorter,
+        np.searchsorted(key, np.arange(levels[-1] + 1) * size).astype(np.int32),
+        (key // size).astype(np.int32),
+        (key % size).astype(np.int32),
+        np.bincount(inverse, weights=times).astype(np.int64),
+        backed,
+        after,
     )
 
 
@@ -255,11 +261,14 @@ class _Mixture:
                 the distribution after the shorter context
     cumulative: per edge, running sum of its part of that share; each context adds 1
     below:      per context, that sum before its first edge
+    sure:       per context with one edge, the probability that this or a shorter one with the same
+                only edge gives the next token, a little less to allow for rounding; else 0
     """
 
     share: array[float]
     cumulative: array[float]
     below: array[float]
+    sure: array[float]
 
 
 def _weights(ngrams: _Ngrams) -> _Weights:
@@ -282,8 +291,9 @@ def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
     All is kept relative to the likeliest token after each context, or small powers vanish.
     """
     contexts = ngrams.levels[-1]
-    peak, mass, share = np.zeros(contexts), np.zeros(contexts), np.zeros(contexts)
-    part = np.zeros(len(ngrams.key))
+    peak, mass, share, sure = np.zeros((4, contexts))
+    part = np.zeros(len(ngrams.token))
+    single = np.diff(ngrams.first) == 1
     for own, edges in _by_length(ngrams):
         shorter, context = ngrams.shorter[own], ngrams.context[edges]
         groups = ngrams.first[own] - edges.start
@@ -297,9 +307,11 @@ def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
         mass[own] = added + _power(inherited - peak[own], temperature) * mass[shorter]
         share[own] = added / mass[own]
         part[edges] = excess / np.where(added > 0.0, added, 1.0)[context - own.start]
+        sure[own] = single[own] * (share[own] + (1.0 - share[own]) * sure[shorter])
     cumulative = np.cumsum(part)
     below = np.concatenate([[0.0], cumulative])[ngrams.first[:-1]]
-    return _Mixture(*(array("d", values.tobytes()) for values in (share, cumulative, below)))
+    columns = share, cumulative, below, sure * (1.0 - 1e-9)
+    return _Mixture(*(array("d", values.tobytes()) for values in columns))
 
 
 def _power(log_ratio: Floats, temperature: float) -> Floats:

@@ -51,17 +51,21 @@ def detokenise(tokens: Iterable[str]) -> str:
     pieces: list[str] = []
     before = _Kind.BREAK
     for token in tokens:
-        kind = _kind(token)
-        if before in _NO_BLANK_AFTER:
-            if kind is _Kind.BREAK and before is _Kind.BREAK:
-                continue
-            pieces.append(token.removeprefix(" "))
-        elif before in _BLANK_AFTER and kind in _BLANK_BEFORE and token[0] != " ":
-            pieces.append(f" {token}")
-        else:
-            pieces.append(token)
-        before = kind
+        piece, before = _next_piece(before, token)
+        pieces.append(piece)
     return "".join(pieces).rstrip()
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _next_piece(before: _Kind, token: str) -> tuple[str, _Kind]:
+    kind = _kind(token)
+    if before in _NO_BLANK_AFTER:
+        if kind is _Kind.BREAK and before is _Kind.BREAK:
+            return "", before
+        return token.removeprefix(" "), kind
+    if before in _BLANK_AFTER and kind in _BLANK_BEFORE and token[0] != " ":
+        return f" {token}", kind
+    return token, kind
 
 
 def is_break(token: str) -> bool:
@@ -141,10 +145,11 @@ class NgramWriter:
         for text, tokens in zip(texts, documents, strict=True):
             if tokens and text.instruction is not None:
                 answers.append((len(passages), text.instruction))
+            cues = [*map(_cues_of_token, tokens)]
             for start in _starts(tokens):
                 # At least one token, so that no answer is empty.
                 self._openings.append(tokens[start : start + max(1, order - 1)])
-                passages.append(_cues("".join(tokens[start : start + PASSAGE])))
+                passages.append(set().union(*cues[start : start + PASSAGE]))
         self._passages = _Cues(passages)
         self._answers = np.array([passage for passage, _ in answers], dtype=np.int64)
         self._instructions = _Cues([_cues(instruction) for _, instruction in answers])
@@ -255,6 +260,9 @@ def _draft(tokens: list[str]) -> Draft:
 
 def _cues(text: str) -> set[str]:
     return set(_WORD.findall(text.lower()))
+
+
+_cues_of_token = functools.lru_cache(1 << 16)(_cues)
 
 
 def _uniform(seed: int, instruction: str) -> random.Random:
