@@ -183,7 +183,7 @@ def suite_power(suite: SuiteRun) -> Power:
     Its resources should be offline, with an empty ledger.
     """
     pairs = suite.suite.pairs
-    notes, confidence = _told(pairs), planned_rounds(pairs[0]).confidence
+    notes, confidence = _suite_notes(pairs), planned_rounds(pairs[0]).confidence
     rows: list[PowerRow] = []
     obstacles: dict[str, None] = {}
     for samples in sorted({*_USUAL, *notes}):
@@ -203,7 +203,7 @@ def suite_power(suite: SuiteRun) -> Power:
     return Power(tuple(rows), confidence, tuple(_of_limits(pairs, suite)), tuple(obstacles))
 
 
-def _told(pairs: Iterable[Pair]) -> dict[int, str]:
+def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
     """Return the numbers of samples that the suite itself names, and why."""
     notes: dict[int, list[str]] = {}
     for pair in pairs:
@@ -211,7 +211,7 @@ def _told(pairs: Iterable[Pair]) -> dict[int, str]:
         notes.setdefault(planned.samples, []).append("set in the suite")
         if planned.needed is not None:
             notes.setdefault(planned.needed, []).append(
-                f"for detection_limit {planned.detection_limit:g}, if 10% are withheld"
+                f"detection_limit {planned.detection_limit:g} (10% withheld)"
             )
     return {samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()}
 

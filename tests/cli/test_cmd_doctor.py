@@ -167,7 +167,7 @@ def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
     assert matched == [True, False]
     done = memleak(*arguments, good.name)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 models, 2 books" in done.stdout
+    assert "2 models, 1 book" in done.stdout
     done = memleak(*arguments, good.name, bad.name)
     assert done.returncode == 1
     assert "write samples instead of sampels" in done.stdout
@@ -219,7 +219,7 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
     assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
     assert " ".join(rows[20][5:]) == "set in the suite"
-    assert " ".join(rows[33][5:]) == "for detection_limit 0.1, if 10% are withheld"
+    assert " ".join(rows[33][5:]) == "detection_limit 0.1 (10% withheld)"
     assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
@@ -240,7 +240,7 @@ def test_power_says_which_limits_can_pass(power):
     assert "bmc_excess: no interval and no p-value from 0 null books; add negative controls" in out
     _, out = power(suite=POWER_SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
     assert "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with" in out
-    assert "is 0.0062; raise the limit for this book\n" in out
+    assert "is 0.0062; test more of the book, or raise the limit" in " ".join(out.split())
     assert out.count("can't pass") == 1  # not of a control, which gates nothing
     assert "from 1 null book; add negative controls" in out
     assert max(map(len, out.splitlines())) <= 80

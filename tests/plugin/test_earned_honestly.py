@@ -16,7 +16,7 @@ provider = "ngram"
 probe = "continuation"
 [model.options]
 order = 2
-pretraining = ["the-lamplighter", "the-seed-vault"]
+pretraining = ["the-lamplighter"]
 """
 
 
@@ -63,10 +63,10 @@ def runs(tmp_path_factory):
 
 @pytest.mark.full
 def test_what_was_drawn_is_complete(runs):
-    books = ("the-lamplighter", "the-seed-vault")
+    book = "the-lamplighter"
     expected = {"babbler": "PASS", "continued": "INCONCLUSIVE", "reciter": "FAIL"}
     assert {name: pair["verdict"] for name, pair in runs[0].items()} == {
-        f"{model}/{book}": verdict for model, verdict in expected.items() for book in books
+        f"{model}/{book}": verdict for model, verdict in expected.items()
     }
     # At temperature 0 a model of word pairs writes one loop, whatever it continues.
     issues = runs[0]["continued/the-lamplighter"]["completeness"]["issues"]

@@ -91,17 +91,17 @@ def quickstart(pytester):
 def test_the_quickstart_leaves_a_clean_screen(run, quickstart, columns, at_bottom):
     seen = run(*quickstart, columns=columns, at_bottom=at_bottom)
     line = seen.line("suites/quickstart/quickstart.memleak.toml ")
-    assert line.split() == ["suites/quickstart/quickstart.memleak.toml", "..xx", "[100%]"]
+    assert line.split() == ["suites/quickstart/quickstart.memleak.toml", ".x", "[100%]"]
     assert len(line) == columns - 1
     # At 80 columns what was expected stands below the verdict, what would have been seen below
     # what was drawn, and the terminal breaks no line.
     between = "" if columns == 80 else r" +25\.9%"
     text = "\n".join(seen.lines)
-    assert re.findall(rf"310/310{between} +(\w+)", text) == ["PASS", "PASS", "FAIL", "FAIL"]
+    assert re.findall(rf"310/310{between} +(\w+)", text) == ["PASS", "FAIL"]
     below = sum(line.startswith("the-") and line.endswith(" (expected)") for line in seen.lines)
-    assert below == (2 if columns == 80 else 0)
+    assert below == (1 if columns == 80 else 0)
     assert "INCONCLUSIVE" not in text
-    assert " 2 passed, 2 xfailed in " in text
+    assert " 1 passed, 1 xfailed in " in text
 
 
 @pytest.mark.parametrize("options", [[], ["--color=no"]])
@@ -152,7 +152,8 @@ def test_verbose_lines_are_gone_on_with(run, slow, columns):
 def test_where_lines_cannot_be_erased_there_is_no_progress(run, slow, options, environment):
     seen = run(*options, environment=environment)
     assert not any(seen.progress(phase) for phase in PHASES)
-    assert seen.line("clean/ferry ").split()[-1] == "PASS"
+    if options != ["-q"]:  # which shows nothing of what passes
+        assert seen.line("clean/ferry ").split()[-1] == "PASS"
 
 
 @pytest.mark.parametrize("what", BROKEN)
