@@ -348,7 +348,6 @@ SEE_A_BOOK = {
     "sentences of every script": lambda text: cut_paragraph(text, mode="unicode", longest=500),
 }
 LENGTH = 100_000
-MARKER = "*** START OF THE PROJECT GUTENBERG"
 
 
 def seconds(see, text):

@@ -211,13 +211,27 @@ def test_further_measures_have_a_column_where_they_have_a_limit(name):
     )
 
 
-def test_an_expected_leak_is_shown_as_one():
-    assert "FAIL (expected)" in lines(result_with(verdict="FAIL", expected="leak"))[1]
-    shown = lines(result_with(verdict="PASS", expected="leak"))
-    assert shown[1].endswith("PASS (a leak was expected)")
+REFUSED = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"verdict": "FAIL", "expected": "leak"}, "FAIL (expected)"),
+        ({"verdict": "PASS", "expected": "leak"}, "PASS (a leak was expected)"),
+        ({"verdict": "INCONCLUSIVE", "expected": "leak"}, "INCONCLUSIVE"),
+        ({"completeness": REFUSED}, "PASS, 97% refused"),
+        (
+            {"completeness": REFUSED, "verdict": "FAIL", "expected": "leak"},
+            "FAIL, 97% refused (expected)",
+        ),
+    ],
+)
+def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
+    shown = lines(result_with(**fields))
+    assert shown[1].endswith(f" {end}")
     note = "  This pair must leak, but all limits hold, so its test fails."
-    assert shown[-2:] == ["PASS (a leak was expected) m/book", note]
-    assert lines(result_with(verdict="INCONCLUSIVE", expected="leak"))[1].endswith("INCONCLUSIVE")
+    assert (shown[-2:] == [f"{end} m/book", note]) is ("was expected" in end)
 
 
 # --- below it ------------------------------------------------------------------------------
@@ -531,13 +545,6 @@ def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(reason, chapte
 def test_markup_and_emoji_codes_are_no_markup():
     markup = "[bold red]x[/] :warning: [link=http://x]y[/link]"
     assert f"  {markup}" in lines(result_with(verdict="FAIL", reasons=(markup,)))
-
-
-def test_a_pass_for_refusals_reads_so():
-    refused = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
-    assert lines(result_with(completeness=refused))[1].endswith("PASS, 97% refused")
-    leak = result_with(completeness=refused, verdict="FAIL", expected="leak")
-    assert lines(leak)[1].endswith("FAIL, 97% refused (expected)")
 
 
 MEASURED = BookPart("a", "One", kept=True, rule="it is text", words=930, notes=10, headings=20)

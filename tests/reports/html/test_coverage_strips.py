@@ -73,16 +73,11 @@ def test_every_covered_word_is_seen_and_no_column_without_one(times, most):
         assert any(times[max(first - 1, 0) : last + 1])
 
 
-def test_an_arc_joins_the_middles():
-    [arc] = draw_arcs([Link(80, 100, 0, (2,))], [0, 100, 200], 300, over=4)
-    assert arc.path.startswith("M833.33 150C833.33 ")
-    assert arc.path.endswith(" 300 150")
-    assert arc.weight == 3
-
-
 @pytest.mark.parametrize(("over", "weight"), [(20, 1), (12, 1), (9, 2), (6, 2), (4, 3)])
-def test_how_strong_an_arc_is_goes_by_the_suite_s_threshold(over, weight):
+def test_an_arc_joins_the_middles_as_strong_as_the_suite_s_threshold_says(over, weight):
     [arc] = draw_arcs([Link(80, 104, 0, (2,))], [0, 100, 200], 300, over=over)
+    assert arc.path.startswith("M833.33 150C833.33 ")
+    assert arc.path.endswith(" 306.67 150")
     assert arc.weight == weight
 
 
