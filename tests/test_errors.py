@@ -88,12 +88,6 @@ def test_control_characters_are_escaped_wherever_they_stand():
     assert error.args == ("a \\x1b[2J",)
 
 
-def test_a_missing_extra_says_what_to_install():
-    error = make(MissingExtra)
-    assert "provider 'openai' needs the package 'openai'" in str(error)
-    assert error.hint == "install it with: pip install 'openai>=3'"
-
-
 def test_a_providers_error_names_provider_endpoint_call_and_cause():
     error = make(ProviderError)
     assert str(error) == f"openai endpoint ft:x: sample failed: 503 overloaded\n  {HINT}"
@@ -104,9 +98,6 @@ def test_a_providers_error_names_provider_endpoint_call_and_cause():
     assert ProviderBusy("503", **NAMED).retry_after is None
     assert ProviderError("400", **NAMED).in_doubt is False
     assert ProviderBusy("503", **NAMED).in_doubt is None
-    for message in (True, False):
-        error = ProviderBusy("503", **NAMED, in_doubt=message)
-        assert pickle.loads(pickle.dumps(error)).in_doubt is message
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)

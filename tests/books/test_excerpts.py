@@ -147,18 +147,6 @@ def test_the_rules_hold_whatever_the_book(lengths, sentence, rng: random.Random)
         assert len({chapter_of[word] for word in found} & long) <= 1
 
 
-@settings(max_examples=examples(60))
-@given(
-    st.lists(
-        st.one_of(st.integers(1, 60), st.integers(230, 299), st.integers(300, 900)), min_size=4
-    ).filter(lambda counts: sum(counts) >= 700),
-    st.integers(5, 20),
-)
-def test_a_chapter_of_many_sentences_has_no_short_excerpt(counts, sentence):
-    excerpts = cut(manuscript([paragraph(count, sentence=sentence) for count in counts]))
-    assert fit(excerpts)
-
-
 @pytest.mark.parametrize("lead", ["HAMLET.", "The Second Part", "He said:", "1"])
 def test_no_excerpt_ends_on_a_bare_speaker_or_is_a_scrap(lead):
     speeches = [one for _ in range(40) for one in (lead, paragraph(95))]

@@ -157,28 +157,23 @@ def _marked(names):
     return [pytest.param(one, marks=pytest.mark.full if one in LONG else ()) for one in names]
 
 
-@pytest.fixture
-def outcome():
+def outcome(path):
     """What comes of reading and cutting a file, within 600 MB and 30 s of processor time."""
-
-    def read(path):
-        context = multiprocessing.get_context("fork")
-        ours, theirs = context.Pipe(duplex=False)
-        child = context.Process(target=_read_within_bounds, args=(path, theirs))
-        child.start()
-        theirs.close()
-        try:
-            if ours.poll(900):
-                return ours.recv()
-            child.kill()
-            pytest.fail("the reader has come to no end")
-        except EOFError:
-            child.join()
-            pytest.fail(f"the reader ended by {child.exitcode}: too much memory or time")
-        finally:
-            child.join()
-
-    return read
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_read_within_bounds, args=(path, theirs))
+    child.start()
+    theirs.close()
+    try:
+        if ours.poll(900):
+            return ours.recv()
+        child.kill()
+        pytest.fail("the reader has come to no end")
+    except EOFError:
+        child.join()
+        pytest.fail(f"the reader ended by {child.exitcode}: too much memory or time")
+    finally:
+        child.join()
 
 
 def _read_within_bounds(path, results):
@@ -204,36 +199,31 @@ def _read(path):
     return "read"
 
 
-@pytest.fixture
-def accept(outcome):
+def accept(path, said=None):
     """It is read, or refused with a place and a hint, as `said`; returns how large it was."""
-
-    def check(path, said=None):
-        found = outcome(path)
-        if found != "read":
-            assert isinstance(found, BookError), found
-            assert str(path) in (found.location or "")
-            assert found.hint
-        assert said is None or said in getattr(found, "message", found)
-        return path.stat().st_size
-
-    return check
+    found = outcome(path)
+    if found != "read":
+        assert isinstance(found, BookError), found
+        assert str(path) in (found.location or "")
+        assert found.hint
+    assert said is None or said in getattr(found, "message", found)
+    return path.stat().st_size
 
 
 @pytest.mark.parametrize("name", _marked(BODIES | DOCUMENTS))
-def test_hostile_documents(new_epub, accept, name):
+def test_hostile_documents(new_epub, name):
     accept(new_epub({"one.xhtml": (BODIES | DOCUMENTS)[name]}).write())
 
 
 @pytest.mark.parametrize("name", _marked(TEXTS))
-def test_hostile_files(tmp_path, accept, name):
+def test_hostile_files(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(TEXTS[name])
     accept(path)
 
 
 @pytest.mark.parametrize("name", _marked(PDFS))
-def test_hostile_pdfs(tmp_path, accept, name):
+def test_hostile_pdfs(tmp_path, name):
     pytest.importorskip("pypdfium2")
     path = tmp_path / "book.pdf"
     path.write_bytes(PDFS[name]())
@@ -242,7 +232,7 @@ def test_hostile_pdfs(tmp_path, accept, name):
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", _marked(WORD_BODIES))
-def test_hostile_word_documents(tmp_path, accept, name):
+def test_hostile_word_documents(tmp_path, name):
     pytest.importorskip("mammoth")
     path = tmp_path / "book.docx"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
@@ -252,7 +242,7 @@ def test_hostile_word_documents(tmp_path, accept, name):
 
 
 @pytest.mark.full
-def test_a_page_that_takes_its_time_on_three_thousand_pages(tmp_path, accept):
+def test_a_page_that_takes_its_time_on_three_thousand_pages(tmp_path):
     pytest.importorskip("pypdfium2")
     path = tmp_path / "book.pdf"
     data = pdf(b"0 0 m 1 1 l S " * 100_000 + b"BT /F 12 Tf (word) Tj ET")
@@ -260,7 +250,7 @@ def test_a_page_that_takes_its_time_on_three_thousand_pages(tmp_path, accept):
     accept(path, "within 20 s of CPU time")
 
 
-def test_packages_that_are_read_and_members_that_are_not(new_epub, accept):
+def test_packages_that_are_read_and_members_that_are_not(new_epub):
     """Items that fall back on each other, each of them in the spine; packages in packages."""
     chain = "".join(
         f'<item id="i{n}" href="{n}.bin" media-type="x/y" fallback="i{n + 1}"/>'
@@ -283,7 +273,7 @@ def test_packages_that_are_read_and_members_that_are_not(new_epub, accept):
 
 
 @pytest.mark.full
-def test_documents_of_nothing_and_a_table_of_many_members(new_epub, accept, tmp_path):
+def test_documents_of_nothing_and_a_table_of_many_members(new_epub, tmp_path):
     path = new_epub({f"{n}.xhtml": "<!--" + " " * 30 * MEBI + "-->word" for n in range(4)}).write()
     accept(path, "bytes of markup")
     path = tmp_path / "book.epub"
@@ -295,7 +285,7 @@ def test_documents_of_nothing_and_a_table_of_many_members(new_epub, accept, tmp_
 
 @pytest.mark.full
 @pytest.mark.parametrize("letters", ["word ", "слово ", "a🦀 ", "木", "a. "])
-def test_a_text_of_64_mebibytes(tmp_path, accept, letters):
+def test_a_text_of_64_mebibytes(tmp_path, letters):
     path = tmp_path / "book.txt"
     data = letters.encode()
     path.write_bytes(data * (64 * MEBI // len(data)))

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from ledgers import postgres  # noqa: F401 - fixtures
 from marks import full
-from scripted import terms
+from scripted import Scripted, Tuner, terms
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
@@ -34,31 +34,14 @@ ENDPOINT = "ft:base:\x1b[31mevil\u202e"
 DIGESTS = (f"ngram:abcd{'0' * 60}", f"ngram:abef{'1' * 60}", f"local:abcd{'2' * 60}")
 
 
-class Provider:
-    """Answers in order, and trains at once."""
-
-    name = "scripted"
-
-    def __init__(self):
-        self.calls = 0
-
-    def find_finetune(self, digest):
-        return None
-
-    def start_finetune(self, training):
-        return "job-1"
-
-    def poll_finetune(self, job_id):
-        return JobState(JobStatus.SUCCEEDED, endpoint=ENDPOINT, tokens=1234)
-
-    def sample(self, instruction, *, n, temperature, max_tokens, seed):
-        self.calls += 1
-        if self.calls == 1:
-            return [Completion("", FinishReason.CONTENT_FILTER, 10, 0) for _ in range(n)]
-        reason = {2: FinishReason.EMPTY, 3: FinishReason.UNKNOWN}.get(self.calls, "stop")
-        more = {"reasoning": "a thought", "finish_word": "guarded" if self.calls == 3 else None}
-        texts = [f"{self.calls}.{place} \x1b[2J" for place in range(n)]
-        return [Completion(text, FinishReason(reason), 10, 7, **more) for text in texts]
+def answer(request):
+    """Withheld, empty, for an unknown reason, and whole, in turn."""
+    if request.number == 0:
+        return [Completion("", FinishReason.CONTENT_FILTER, 10, 0)] * request.n
+    reason = {1: FinishReason.EMPTY, 2: FinishReason.UNKNOWN}.get(request.number, "stop")
+    more = {"reasoning": "a thought", "finish_word": "guarded" if request.number == 2 else None}
+    texts = [f"{request.number}.{place} \x1b[2J" for place in range(request.n)]
+    return [Completion(text, FinishReason(reason), 10, 7, **more) for text in texts]
 
 
 CANARIES = {"temperature": 0.0, "samples": 1, "max_tokens": CANARY_TOKENS}
@@ -71,12 +54,13 @@ def prompts(**sampling):
 
 def fill(url, *, endpoint=ENDPOINT, **sampling):
     """A fine-tune, and four draws of each excerpt from it."""
-    provider = Provider()
+    tuner = Tuner(looks=0)
+    tuner.outcome = JobState(JobStatus.SUCCEEDED, endpoint=ENDPOINT, tokens=1234)
     price = terms(per_call=2, price=(2.0, 8.0))
     with Ledger(url) as ledger:
-        ensure_finetune(ledger, provider, training_set([BOOK], {"base": "b"}))
+        ensure_finetune(ledger, tuner, training_set([BOOK], {"base": "b"}))
         settings = {"prompts": prompts(**sampling), "terms": price}
-        sample_missing(ledger, provider, endpoint_id=endpoint, **settings)
+        sample_missing(ledger, Scripted(answer), endpoint_id=endpoint, **settings)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -129,8 +113,8 @@ def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_ra
     assert row == ["ferry", "1", "0", "2", "8", "4", "4", "0", "0", "80", "42", "0.00"]
     for column, value in (("samples", "8"), ("withheld", "4"), ("calls", "4")):
         assert line[: header.index(column) + len(column)].endswith(f" {value}")
-    (job,) = (line.split() for line in out.splitlines() if "job-1" in line)
-    assert job[:3] == ["scripted", "job-1", "succeeded"]
+    (job,) = (line.split() for line in out.splitlines() if "job-0" in line)
+    assert job[:3] == ["tuner", "job-0", "succeeded"]
     assert "1,234" in job
     assert "Batches:" not in out
     status, listing, _ = memleak("list", url, "--json")

@@ -1,7 +1,6 @@
 """`memleak prepare`: a book becomes the paper's records, and which books and files are refused."""
 
 import json
-import re
 
 import pytest
 
@@ -86,17 +85,9 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     _, (_, err) = prepare(file("s.txt", (STORY + "café").encode("cp1252")))
     assert len(err.splitlines()) > 1
     assert all(line.startswith("memleak prepare: warning: ") for line in err.splitlines())
-    book = file("kusamakura.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.")
-    assert "word mode 'paper' recognizes only 6 of its" in refused(
-        "prepare", book, "-o", "out.json"
-    )
-    _, (_, errors) = prepare(book, "--word-mode", "unicode")
-    assert re.search(
-        "warning: ICU .* separates its words: 38 words are about 5. characters", errors
-    )
+    _, (_, errors) = prepare(file("kusamakura.txt", KUSAMAKURA), "--word-mode", "unicode")
+    assert "separates its words: 38 words are about" in errors
     note = file("note.txt", "Just four words here.")
-    error = refused("prepare", LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
-    assert "exclude names 'chapter-9*', which matches no document of the book" in error
     assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
     message = "4 words of text in 1 of 1 document"
     refused("prepare", note, "-o", "out.json", "--explain", out=message)
@@ -108,7 +99,7 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     ("b", b"text", "no reader for 'b' files"), ("b.epub", b"no zip at all", "b.epub"),
     ("b.json", [SHORT], "this file already contains excerpts"), ("b.json", b"[", "not JSON"),
     ("b.txt", b"Just four words here.", "it has 4 words, fewer than k = 5"),
-    ("b.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.", 'set word_mode = "unicode"'),
+    ("b.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.", "'paper' recognizes only 6 of"),
 ])  # fmt: skip
 def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, message):
     book = tmp_path / name if content is None else file(name, content)
@@ -116,17 +107,6 @@ def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, m
     assert message in error
     assert str(book) in error
     assert not (tmp_path / "out.json").exists()
-
-
-@pytest.mark.parametrize(("output", "why", "hint"), [
-    ("no/such/folder.json", "No such file or directory", "No such folder: "),
-    (".", "Is a directory", "run memleak prepare --help for usage"),
-])  # fmt: skip
-def test_an_output_that_cannot_be_written(refused, file, tmp_path, output, why, hint):
-    output = tmp_path / output
-    hint += str(output.parent) if "folder" in hint else ""
-    expected = f"memleak prepare: {output}: can't be written: {why}\n  {hint}\n"
-    assert refused("prepare", file("s.txt", STORY), "-o", output) == expected
 
 
 def test_no_input_is_ever_overwritten(refused, file, tmp_path):

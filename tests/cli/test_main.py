@@ -180,16 +180,6 @@ def test_records_of_another_form_are_one_plain_error(refused, files, place, cont
     assert "secret" not in error
 
 
-@pytest.mark.parametrize(("place", "path", "why"), [
-    (0, "no.json", "can't be read: No such file or directory"),
-    (1, ".", "can't be read: Is a directory"),
-])  # fmt: skip
-def test_files_that_are_not_there_or_no_files(refused, files, tmp_path, place, path, why):
-    arguments = files()
-    arguments[place] = str(tmp_path / path)
-    assert refused("score", *arguments).startswith(f"memleak score: {arguments[place]}: {why}")
-
-
 @pytest.mark.parametrize(("option", "message"), [
     (("--k", "-3"), "k must be a whole number of at least 1, not -3"),
     (("--trim", "-1"), "trim must be a whole number of at least 0, not -1"),
