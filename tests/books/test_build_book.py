@@ -72,15 +72,6 @@ def test_the_papers_records(summaries, tmp_path):
     path = tmp_path / "book.json"
     path.write_text(json.dumps(records))
     assert memleak_read_book(path, (), ()).digest == book.digest
-    path.write_text(
-        '[{"excerpt_id": "p_id2", "excerpt_text": "b"}, {"excerpt_id": "p_id1",'
-        ' "excerpt_text": "a", "book_name": "T", "author_name": "A"}]'
-    )
-    book = memleak_read_book(path, (), ())
-    assert [one.text for one in book.excerpts] == ["a", "b"]
-    path.write_text("{}")
-    with pytest.raises(RecordsError, match=r"book\.json: expected a list"):
-        memleak_read_book(path, (), ())
 
 
 p = TextBlock

@@ -101,13 +101,6 @@ def test_a_chapter_that_cannot_be_divided_gives_the_longest_short_excerpts(count
     assert min(found) >= count - 302
 
 
-@pytest.mark.parametrize("mode", ["paper", "unicode"])
-def test_a_book_of_no_words_is_refused(mode):
-    for chapters in ([], [[]], [["..."], ["—"]]):
-        with pytest.raises(BookError, match="contains no words"):
-            cut(manuscript(*chapters), mode=mode)
-
-
 COUNTS = st.one_of(st.integers(0, 120), st.integers(0, 900), st.just(250))
 CHAPTERS = st.lists(st.lists(COUNTS, max_size=8), min_size=1, max_size=5)
 

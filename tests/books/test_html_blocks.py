@@ -1,6 +1,4 @@
-import html
 import tracemalloc
-import unicodedata
 
 import pytest
 from hypothesis import given
@@ -228,39 +226,3 @@ SOUP = st.text(st.sampled_from("<>/&;\"'= \n!-[]?#xpdivbsupah1"), max_size=120)
 def test_no_bytes_and_no_tag_soup_raise(data, soup):
     read_markup(data)
     read_markup(soup.encode())
-
-
-LETTERS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Zs"]), max_size=8)
-INLINE = st.recursive(
-    LETTERS.map(lambda text: (html.escape(text), text)),
-    lambda inner: st.tuples(
-        st.sampled_from(["b", "em", "span", "q", "abbr", "unknown"]), st.lists(inner, max_size=3)
-    ).map(
-        lambda node: (
-            f"<{node[0]}>{''.join(one for one, _ in node[1])}</{node[0]}>",
-            "".join(text for _, text in node[1]),
-        )
-    ),
-    max_leaves=6,
-)
-PARAGRAPH = st.lists(INLINE, max_size=4).map(
-    lambda nodes: ("".join(one for one, _ in nodes), "".join(text for _, text in nodes))
-)
-
-
-def composed(text):
-    apart = (
-        unicodedata.normalize("NFKC", char) if "\ufb00" <= char <= "\ufb17" else char
-        for char in text
-    )
-    return unicodedata.normalize("NFC", "".join(apart))
-
-
-@given(st.lists(PARAGRAPH, max_size=5), st.booleans())
-def test_paragraphs_come_out_with_the_text_that_went_in(paragraphs, well_formed):
-    body = "".join(f"<p>{markup}</p>" for markup, _ in paragraphs)
-    document = f"<html><body>{body}{'' if well_formed else '<br>'}</body></html>"
-    # In NFC, with ligatures as their letters.
-    expected = [" ".join(composed(text).split()) for _, text in paragraphs]
-    found = [block.text for block in read_markup(document.encode()).blocks]
-    assert found == [text for text in expected if text]

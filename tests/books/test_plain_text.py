@@ -18,14 +18,6 @@ def read(tmp_path):
     return read_this
 
 
-@pytest.fixture
-def paragraphs(read):
-    def of(text):
-        return [one for chapter in read(text).chapters for one in chapter.paragraphs]
-
-    return of
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -42,8 +34,8 @@ def paragraphs(read):
     ],
     ids=range(9),
 )
-def test_paragraphs(paragraphs, text, expected):
-    assert paragraphs(text) == expected
+def test_paragraphs(read, text, expected):
+    assert [one for chapter in read(text).chapters for one in chapter.paragraphs] == expected
 
 
 HEADINGS = [

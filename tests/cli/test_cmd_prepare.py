@@ -60,11 +60,6 @@ def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, cap
     assert first["detail"] == "What p_id1 tells."
     assert first["instruction"].endswith("style and voice of A\n\nContent: What p_id1 tells.")
     records, (out, err) = prepare(book, "--title", "T", "--author", "A", "--explain")
-    keys = "excerpt_id excerpt_text instruction author_name book_name word_count detail"
-    assert {tuple(record) for record in records} == {tuple(keys.split())}
-    assert [record["excerpt_id"] for record in records] == [
-        f"p_id{n + 1}" for n in range(len(records))
-    ]
     assert {(record["book_name"], record["author_name"]) for record in records} == {("T", "A")}
     assert sum(record["word_count"] for record in records) == WORDS
     assert all(300 <= record["word_count"] <= 500 for record in records)

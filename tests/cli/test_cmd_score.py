@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import pytest
 
@@ -122,7 +121,7 @@ def printed(capsys):
     return run
 
 
-def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, file, refused):
+def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, file):
     files("a.json", p_id1=["a b c d e f", "c d e f g"], p_id2=["i j k l m"])
     files("b.json", p_id1=["d e f g h"], p_id2=["k l m n o p", "i j k l m"])
     assert "jaccard" in printed("compare book.json a.json b.json")
@@ -136,10 +135,6 @@ def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, 
     files("g.json", p_id1=["so one two three four five six then"])
     result = printed("trace book.json g.json other.json --span-threshold 5 --json")
     assert result["books"] == [{"book": "other", "spans": 1, "longest": 6, "over": 1}]
-    for command in ("compare", "trace"):
-        assert "gone.json: can't be read" in refused(command, "book.json", "gone.json")
-    Path("e.json").write_text("{}")
-    assert "e.json: not a bundle: its schema isn't" in refused("verify", "e.json")
 
 
 @pytest.mark.parametrize(

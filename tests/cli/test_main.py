@@ -1,10 +1,8 @@
 """The command `memleak`: scores, bad input, ends of processes, tables, odd files."""
 
-import io
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -40,8 +38,8 @@ ANSWERS = answers("x f g h i j k y", "L, m; n O p")
 def files(file):
     """The paths of BOOK.json and GENERATIONS.json, as arguments."""
 
-    def write(book=BOOK, generations=ANSWERS, book_name="book.json", generations_name="drawn.json"):
-        return [str(file(book_name, book)), str(file(generations_name, generations))]
+    def write(book=BOOK, generations=ANSWERS):
+        return [str(file("book.json", book)), str(file("drawn.json", generations))]
 
     return write
 
@@ -93,19 +91,6 @@ def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
     passage = dict(zip(("words", "book", *place), (6, "book", "p_id1", 0, 5, 11), strict=True))
     for name, expected in (("longest_span", span), ("longest_passage", passage)):
         assert [*report[name].items()] == [*expected.items()]
-    generations = "\n".join(
-        json.dumps({"excerpt_id": one["excerpt_id"]} | answer)
-        for one in ANSWERS
-        for answer in one["generations"]
-    )
-    lines = score(
-        "--span-threshold",
-        "4",
-        as_json=True,
-        generations=generations,
-        generations_name="drawn.jsonl",
-    )
-    assert lines | {"generations": 0} == report | {"generations": 0}
     report = score(as_json=True, generations=answers("nothing", "at all"))
     assert (report["bmc"], report["spans_over"]) == (0, 0)
     assert [*report["longest_block"].values()] == [0, None, None]
@@ -205,23 +190,13 @@ def test_wrong_usage_ends_with_the_same_code(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_ctrl_c_and_a_broken_stand_in_for_stdout(files, capsys, monkeypatch):
+def test_ctrl_c(files, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(score_files, "score_files", interrupted)
-        assert main(["score", *files()]) == 130
+    monkeypatch.setattr(score_files, "score_files", interrupted)
+    assert main(["score", *files()]) == 130
     assert capsys.readouterr() == ("", "\n")
-
-    class Broken(io.StringIO):
-        def write(self, text):
-            raise BrokenPipeError
-
-    monkeypatch.setattr(sys, "stdout", Broken())
-    assert main(["score", *files()]) == 141
-    print("still here", file=sys.stderr)
-    assert capsys.readouterr().err == "still here\n"
 
 
 def test_the_command_is_installed_and_knows_poor_terminals(in_a_process, tmp_path, files):
@@ -338,37 +313,10 @@ def test_the_doctor_goes_on_behind_it(memleak, last_line, odd, suite):
     assert last_line(done)
 
 
-def test_a_name_that_is_no_text_and_half_a_book(memleak, tmp_path, odd, program):
+def test_a_name_that_is_no_text(memleak, tmp_path, odd):
     arguments = ("init", "--book", "story.txt", "--model", "openai/base", "-o")
     done = memleak(*arguments, os.fsdecode(b"\xff.memleak.toml"))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "  rename the file whose name isn't UTF-8"
     assert "Traceback" not in done.stderr
     assert not [name for name in tmp_path.iterdir() if name.name.startswith("\udcff")]
-    assert memleak("prepare", "story.txt", "-o", "story.json").returncode == 0
-    whole = (tmp_path / "story.json").read_bytes()
-    there = {*tmp_path.iterdir()}
-    # -B: with so small files, what Python compiles would be cut off and stay so.
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-B",
-            *program,
-            "prepare",
-            "story.txt",
-            "--author",
-            "A",
-            "-o",
-            "story.json",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
-    )
-    assert done.returncode == 2
-    assert "story.json: can't be written: File too large" in done.stderr
-    assert (tmp_path / "story.json").read_bytes() == whole
-    assert {*tmp_path.iterdir()} == there
-    assert json.loads(whole)
