@@ -1,5 +1,7 @@
 """Providers that call an emulator, and what their tests ask for and train on."""
 
+import gc
+import os
 import random
 import time
 from difflib import SequenceMatcher
@@ -17,6 +19,7 @@ from pytest_memleak.interfaces.protocols import (
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records import Model
 
+VARIABLES = "OPENAI_", "TINKER_", "TOGETHER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_", "GCLOUD_"
 DIGEST = "5e" * 32
 PLACE = "suite.memleak.toml, model tuned"
 SECRETS = {
@@ -42,6 +45,20 @@ def prose(seed, words=500):
 
 BOOK, OTHER = prose(1), prose(2)
 INSTRUCTION = "Write the passage: " + " ".join(BOOK.split()[100:160:3])
+
+
+def forget_clients(monkeypatch):
+    """Take what clients are told by variables out of the environment."""
+    for name in os.environ:
+        if name.startswith(VARIABLES):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage():
+    """Collect what the SDKs have left behind, where the warnings are expected."""
+    yield
+    gc.collect()
 
 
 def make_provider(

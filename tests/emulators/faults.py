@@ -1,12 +1,8 @@
-"""What goes wrong, and when: the fault plan of an emulator.
+"""What goes wrong, and when: the fault plan of an emulator, which may change while it runs.
 
-A `Fault` names a kind, the endpoint it strikes and the calls of that endpoint it strikes
-(counted from 0; every request that arrives counts, also one that was struck). A `FaultPlan` is
-a list of faults and one counter per endpoint; it may be changed while the server runs.
-
-Endpoints are named by the emulator that has them (`OpenAIServer`: "chat", "files.create", ...);
-a name may hold the wildcards of `fnmatch`. Faults of transport are acted out by
-`http_server.HttpServer`, and the first that fits strikes; faults of content by the handler.
+Endpoints have the names that the emulator's routes give them ("chat", "files.create", ...). Faults
+of transport are acted out by `http_server.HttpServer`, and the first that fits strikes; faults of
+content by the handler.
 """
 
 import math
@@ -55,15 +51,13 @@ TRANSPORT = {*map(FaultKind, ("status", "drop", "slow", "truncate", "trickle", "
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong at `endpoint`.
+    """One thing that goes wrong at `endpoint`, which may hold the wildcards of `fnmatch`.
 
-    calls: which calls of the endpoint, from 0; None means every call.
-    status, code, message, retry_after: of STATUS; `code` is the provider's word for the error,
-    retry_after is in seconds, and None leaves the header out.
-    seconds: of SLOW and TRICKLE.
-    asked: strikes only requests in whose path or body these words stand.
-    share: of EXPIRE and PARTIAL; of EMPTY, FILTER and REFUSE the share of a call's completions
-    that are struck, at least one.
+    calls: which calls of the endpoint, from 0, those that were struck included; None: every call
+    status, code, message, retry_after: of STATUS; `code` is the provider's word for the error
+    seconds: of SLOW and TRICKLE
+    asked: strikes only requests in whose path or body these words stand
+    share: of EXPIRE and PARTIAL; of EMPTY, FILTER and REFUSE that of a call's completions
     """
 
     kind: FaultKind
@@ -83,9 +77,6 @@ class Fault:
             and (self.calls is None or call in self.calls)
             and self.asked in message
         )
-
-
-Calls = tuple[int, ...] | None
 
 
 def rate_limit(endpoint, *, calls=None, retry_after=0.01):
@@ -144,7 +135,7 @@ class Strike:
 
 
 class FaultPlan:
-    """Faults, and the number of calls each endpoint has had. Safe to share between threads."""
+    """Faults, and the number of calls each endpoint has had."""
 
     def __init__(self, faults=()):
         self._faults = list(faults)
@@ -168,7 +159,7 @@ class FaultPlan:
             return dict(self._calls)
 
     def strike(self, endpoint, message=""):
-        """Count a call of `endpoint`, and say what goes wrong with it; `said` is path and body."""
+        """Count a call of `endpoint`, and say what goes wrong with it; message: path and body."""
         with self._lock:
             call = self._calls[endpoint]
             self._calls[endpoint] += 1

@@ -16,6 +16,7 @@ import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from http_server import HttpServer, Response
 
 READY_WITHIN = 20.0
@@ -39,6 +40,12 @@ def gcs_server(*buckets):
             yield url
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="session", name="storage")
+def gcs_storage():
+    with gcs_server("bucket") as url:
+        yield url
 
 
 def read_object(url, uri):

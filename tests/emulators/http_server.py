@@ -1,7 +1,8 @@
 """A small threaded HTTP server on loopback that the emulators are made of, and what they share.
 
-An emulator is a subclass of `HttpServer` that registers its endpoints by `route`. The server acts
-out faults of transport; faults of content reach the handler (`request.fault(kind)`). A handler
+An emulator is a subclass of `HttpServer` that registers its endpoints by `route`, under the names
+that a fault plan has for them. The server acts out faults of transport; faults of content reach the
+handler (`request.fault(kind)`). Its models are those of reciter.py. A handler
 that raises anything but `Refused` answers 500 and makes `stop` raise, so that a broken emulator
 cannot pass for a broken connection.
 """
@@ -33,11 +34,9 @@ _RECENT = 50
 
 
 class Books:
-    """An append-only record of what was billed: one JSON object a line.
+    """A record of what was billed, a JSON object a line: `row` (a number), `kind`, and more.
 
-    Every row has `row` (its number, from 0) and `kind`; the rest is the emulator's. A row is
-    one write to a file opened for appending, so it is there whole or not at all, also after
-    the process is killed.
+    A row is one write, so it is there whole or not at all, also after the process is killed.
     """
 
     def __init__(self, path):
@@ -132,13 +131,7 @@ class Refused(Exception):
 
 
 class HttpServer:
-    """A loopback server; one thread a connection, keep-alive, faults by `plan`.
-
-    plan:  what goes wrong; `server.plan` may be changed while it runs.
-    books: the record of what is billed.
-    recent: the last requests, each with the name of its endpoint.
-    port:  0 takes any free port.
-    """
+    """One thread a connection. recent: the last requests, each with its endpoint's name."""
 
     def __init__(self, *, plan=None, books=None, port=0):
         self.plan = plan or FaultPlan()

@@ -142,10 +142,9 @@ def _asked(body):
 
 
 def _think(choice, name):
-    """Most of the answer among the thoughts, under that name, the rest cut off."""
+    """The answer among the thoughts, under that name, and then cut off."""
     message = choice["message"]
-    words = (message["content"] or "").split(" ")
-    choice["message"] = {**message, "content": "", name: " ".join(words)}
+    choice["message"] = {**message, "content": "", name: message["content"] or ""}
     choice["finish_reason"] = "length"
 
 

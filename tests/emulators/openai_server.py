@@ -1,10 +1,8 @@
 """An OpenAI server on loopback: files, fine-tuning, batches and chat completions, with state.
 
-The models are real n-gram models (`Reciter`): base models hardly recite the corpus, fine-tuned
-ones do. A fault plan names endpoints as `add_routes` below. Faults of content strike "chat" for
-online calls, and "jobs.create" or "batches.create" for what becomes of a job or batch. Books have
-a row for each "upload", "finetune", "batch" and "completion" (one a choice, online or of a batch,
-when it is made).
+Faults of content strike "chat" for online calls, and "jobs.create" or "batches.create" for what
+becomes of a job or batch. Books have a row for each "upload", "finetune", "batch" and "completion"
+(one a choice, online or of a batch, when it is made).
 """
 
 import json
@@ -20,11 +18,7 @@ BATCH_STATES = ("validating", "in_progress", "finalizing")
 
 
 class OpenAIServer(OpenAIModelServer):
-    """The emulator.
-
-    models: names of the base models. most: the largest `n`.
-    filters: whether lists can be narrowed down by metadata; some servers ignore that.
-    """
+    """most: the largest `n`; filters: whether lists heed metadata, which some servers ignore."""
 
     def __init__(self, *, reciter, books, models=("base",), most=128, filters=True, **common):
         super().__init__(reciter=reciter, books=books, **common)

@@ -9,9 +9,8 @@ its answers. It refuses any other model in its form, with the words `GONE`.
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from http_server import HttpServer, Response
 
@@ -19,21 +18,17 @@ GONE = "this model is not served here"
 _EXTRA = ("top_k", "min_p", "repetition_penalty")
 _PENALTIES = ("presence_penalty", "frequency_penalty")
 
-Body = Mapping[str, Any]
-Form = Callable[[str, list[str]], object]
-Change = Callable[[Body, dict[str, Any]], object]
 
-
-def _error(message: str, names: list[str]) -> object:
+def _error(message, names):
     param = names[0] if names else None
     return {"error": {"message": message, "type": "invalid_request_error", "param": param}}
 
 
-def _nested(*keys: str) -> Form:
+def _nested(*keys):
     """Wraps the message in keys, the outermost first."""
 
-    def form(message: str, _: list[str]) -> object:
-        body: object = message
+    def form(message, _):
+        body = message
         for key in reversed(keys):
             body = [body] if key == "[]" else {key: body}
         return body
@@ -41,28 +36,28 @@ def _nested(*keys: str) -> Form:
     return form
 
 
-def _entries(message: str, names: list[str]) -> list[dict[str, Any]]:
+def _entries(message, names):
     """Pydantic's list of errors: the message names none of the settings, the place does."""
     kept = {"type": "extra_forbidden", "input": 1}
     extra = [{"loc": ["body", name], "msg": "Extra inputs are not permitted"} for name in names]
     return [error | kept for error in extra or [{"loc": ["body", "model"], "msg": message}]]
 
 
-def _mistral(message: str, names: list[str]) -> object:
+def _mistral(message, names):
     return {"object": "error", "message": {"detail": _entries(message, names)}, "code": None}
 
 
-def _open_router(message: str, names: list[str]) -> object:
+def _open_router(message, names):
     raw = json.dumps(_error(message, names))
     metadata = {"raw": raw, "provider_name": "Somebody"}
     return {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
 
 
-def _coded(message: str, _: list[str]) -> object:
+def _coded(message, _):
     return {"error": {"message": message, "code": 400}}
 
 
-def _with(form: Form, **more: object) -> Form:
+def _with(form, **more):
     return lambda message, names: {**form(message, names), **more}
 
 
@@ -77,76 +72,76 @@ class Style:
     model, suite: keys that a user has to set; words: what an INCONCLUSIVE honest run says
     """
 
-    form: Form = _error
+    form: Callable = _error
     status: int = 400
     refuses: tuple[str, ...] = ()
     wording: str = "Unsupported parameter: '{}' is not supported with this model."
     camel: bool = False
     most: int | None = None
     too_many: str = "n must be at most {}"
-    check: Callable[[Body], str | None] = lambda _: None
-    change: Change = lambda _, answer: answer
+    check: Callable = lambda _: None
+    change: Callable = lambda _, answer: answer
     chat: bool = True
     model: str = ""
     suite: str = ""
     words: str = ""
 
 
-def _both(body: Body) -> str | None:
+def _both(body):
     both = "temperature" in body and "top_p" in body
     return "`temperature` and `top_p` cannot both be specified for this model." if both else None
 
 
-def _neutral(body: Body) -> str | None:
+def _neutral(body):
     return "Input validation error: `top_p` must be > 0.0 and < 1.0" if "top_p" in body else None
 
 
-def _only_one(body: Body) -> str | None:
+def _only_one(body):
     if body.get("temperature", 1) == 1:
         return None
     return "'temperature' does not support this value. Only the default (1) is supported."
 
 
-def _no_stream(body: Body) -> str | None:
+def _no_stream(body):
     return None if body.get("stream") else "This model supports only streaming: set stream to true."
 
 
-def _first(_: Body, answer: dict[str, Any]) -> object:
+def _first(_, answer):
     """One completion, however many were asked for."""
     return {**answer, "choices": answer["choices"][:1]}
 
 
-def _without_usage(body: Body, answer: dict[str, Any]) -> object:
+def _without_usage(body, answer):
     kept = _first(body, answer)
     return {key: value for key, value in kept.items() if key != "usage"}
 
 
-def _odd_usage(_: Body, answer: dict[str, Any]) -> object:
+def _odd_usage(_, answer):
     return {**answer, "usage": {"prompt_tokens": -1, "completion_tokens": 2**63 - 1}}
 
 
-def _thinking(_: Body, answer: dict[str, Any]) -> object:
+def _thinking(_, answer):
     for choice in answer["choices"]:
         choice["message"]["reasoning_content"] = "I had better write something of my own."
     return answer
 
 
-def _parts(_: Body, answer: dict[str, Any]) -> object:
+def _parts(_, answer):
     for choice in answer["choices"]:
         message = choice["message"]
         message["content"] = [{"type": "text", "text": message["content"]}]
     return answer
 
 
-def _other_model(_: Body, answer: dict[str, Any]) -> object:
+def _other_model(_, answer):
     return {**answer, "model": "snapshot-of-another-name"}
 
 
-def _stream(_: Body, answer: dict[str, Any]) -> bytes:
+def _stream(_, answer):
     return "".join(f"data: {line}\n\n" for line in _events(answer)).encode()
 
 
-def _events(answer: dict[str, Any]) -> Iterator[str]:
+def _events(answer):
     head = {key: value for key, value in answer.items() if key not in {"choices", "usage"}}
     for choice in answer["choices"]:
         index, words = choice["index"], choice["message"]["content"].split(" ")
@@ -164,7 +159,7 @@ def _events(answer: dict[str, Any]) -> Iterator[str]:
 SERVED = 'served_names = ["snapshot-of-another-name"]'
 DEFAULT = 'temperature = "default"'
 
-STYLES: Mapping[str, Style] = {
+STYLES = {
     # Those whose errors or limits are most unlike OpenAI.
     "mistral": Style(_mistral, 422, (*_EXTRA, "seed")),
     "xai": Style(
@@ -232,7 +227,7 @@ STYLES: Mapping[str, Style] = {
 }
 
 
-def _camel(name: str) -> str:
+def _camel(name):
     first, *others = name.split("_")
     return "".join((first, *map(str.capitalize, others)))
 

@@ -5,18 +5,16 @@ the result (protobuf for training and samples). What names a piece of work (mode
 sampling session and `seq_id`) makes it unique: asked for again, the first promise is given again
 and nothing is done or billed.
 
-The models are real n-gram models (`Reciter`) behind a real tokenizer: a model learns the targets
-with a weight as the answer to those without, once `optim_step` is called, and answers in tokens.
-A fault plan names endpoints as `add_routes` below. Faults of content strike the work. Books have
-a row for each "model", "train" (a forward_backward), "optim", "state" and "weights" (checkpoints
-saved) and "completion" (a sequence).
+A model learns the targets with a weight as the answer to those without, once `optim_step` is
+called, and answers in tokens. Books have a row for each "model", "train" (a forward_backward),
+"optim", "state" and "weights" (checkpoints saved) and "completion" (a sequence).
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 from faults import FaultKind
@@ -36,50 +34,13 @@ class _Model:
     id: str
     base: str
     rank: int
-    next_seq: int
     learnt: Counter[Lesson] = field(default_factory=Counter)
     waiting: list[Lesson] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Saved:
-    """A checkpoint; `learnt` is copied from the model."""
-
-    path: str
-    kind: str
-    base: str
-    rank: int
-    learnt: Counter[Lesson]
-    metadata: dict[str, str] | None
-    time: datetime
-    expires: datetime | None
-
-    def json(self):
-        return {
-            "checkpoint_id": "/".join(self.path.split("/")[-2:]),
-            "checkpoint_type": self.kind,
-            "time": self.time.isoformat(),
-            "tinker_path": self.path,
-            "user_metadata": self.metadata,
-            "expires_at": self.expires.isoformat() if self.expires else None,
-        }
-
-
-@dataclass(slots=True)
-class _Promise:
-    """The outcome of a piece of work, and how often it is still pending when asked for."""
-
-    head: dict[str, Any]
-    outcome: Response
-    polls: int
+    next_seq: int = 1
 
 
 class TinkerServer(ModelServer):
-    """The emulator.
-
-    tokenizer: a folder with tokenizer.json and tokenizer_config.json. models: names of the base
-    models. polls: how often a promise is still pending when asked for.
-    """
+    """tokenizer: a folder of one; polls: how often a promise is still pending when asked for."""
 
     fixtures = ("key", "tokenizer")
 
@@ -154,10 +115,8 @@ class TinkerServer(ModelServer):
         if name not in self._promises:
             failure = request.fault(FaultKind.FAIL)
             outcome = _failed(failure) if failure else work()
-            self._promises[name] = _Promise(
-                {"request_id": name, **(head or {})}, outcome, self._polls
-            )
-        return Response.json(self._promises[name].head)
+            self._promises[name] = SimpleNamespace(outcome=outcome, polls=self._polls)
+        return Response.json({"request_id": name, **(head or {})})
 
     def _retrieve(self, request):
         name = request.json()["request_id"]
@@ -172,30 +131,26 @@ class TinkerServer(ModelServer):
 
     def _create_model(self, request):
         body = request.json()
-        session = self._living(body["session_id"])
-        base = self._known_base(body["base_model"])
-        name = f"{session}:train:{body['model_seq_id']}"
-
-        def work():
-            rank = body["lora_config"]["rank"]
-            self._models[name] = _Model(name, base, rank, next_seq=1)
-            self.books.record("model", id=name, base=base, source=None, **body["lora_config"])
-            return Response.json({"model_id": name, "type": "create_model"})
-
-        return self._promise(f"{name}:0", request, work)
+        base, lora = self._known_base(body["base_model"]), body["lora_config"]
+        row = {"source": None, **lora}
+        return self._begin(request, "create_model", {}, (base, lora["rank"], Counter()), row)
 
     def _load_state(self, request):
         body = request.json()
-        session = self._living(body["session_id"])
-        saved = self._checkpoint(body["path"], "training")
-        name = f"{session}:train:{body['model_seq_id']}"
+        path, saved = body["path"], self._checkpoint(body["path"], "training")
+        row = {"source": path, "optimizer": body["optimizer"]}
+        model = (saved.base, saved.rank, Counter(saved.learnt))
+        return self._begin(request, "load_weights", {"path": path}, model, row)
+
+    def _begin(self, request, kind, answer, model, row):
+        """A new model in training: base, rank, and what it has learnt."""
+        body = request.json()
+        name = f"{self._living(body['session_id'])}:train:{body['model_seq_id']}"
 
         def work():
-            learnt = Counter(saved.learnt)
-            self._models[name] = _Model(name, saved.base, saved.rank, next_seq=1, learnt=learnt)
-            row = {"base": saved.base, "source": saved.path, "optimizer": body["optimizer"]}
-            self.books.record("model", id=name, **row)
-            return Response.json({"path": saved.path, "model_id": name, "type": "load_weights"})
+            self._models[name] = _Model(name, *model)
+            self.books.record("model", id=name, base=model[0], **row)
+            return Response.json({**answer, "model_id": name, "type": kind})
 
         return self._promise(f"{name}:0", request, work)
 
@@ -251,11 +206,17 @@ class TinkerServer(ModelServer):
             path = f"tinker://{model.id}/{folder}/{body['path']}"
             now = START + timedelta(minutes=len(self._saved))
             life, metadata = body.get("ttl_seconds"), body.get("user_metadata")
-            expires = now + timedelta(seconds=life) if life else None
             learnt = Counter(model.learnt)
-            self._saved[path] = _Saved(
-                path, kind, model.base, model.rank, learnt, metadata, now, expires
-            )
+            shown = {
+                "checkpoint_id": "/".join(path.split("/")[-2:]),
+                "checkpoint_type": kind,
+                "time": now.isoformat(),
+                "tinker_path": path,
+                "user_metadata": metadata,
+                "expires_at": (now + timedelta(seconds=life)).isoformat() if life else None,
+            }
+            kept = {"kind": kind, "base": model.base, "rank": model.rank, "learnt": learnt}
+            self._saved[path] = SimpleNamespace(shown=shown, **kept)
             if kind == "sampler":
                 passes = max(learnt.values(), default=1)
                 self._reciter.tune(path, sorted(learnt), epochs=passes)
@@ -293,8 +254,8 @@ class TinkerServer(ModelServer):
 
     def _list_checkpoints(self, request):
         limit, offset = int(request.query["limit"]), int(request.query["offset"])
-        newest = sorted(self._saved.values(), key=lambda saved: saved.time, reverse=True)
-        page = [saved.json() for saved in newest[offset : offset + limit]]
+        newest = [saved.shown for saved in reversed(self._saved.values())]
+        page = newest[offset : offset + limit]
         cursor = {"offset": offset, "limit": limit, "total_count": len(newest)}
         return Response.json({"checkpoints": page, "cursor": cursor})
 

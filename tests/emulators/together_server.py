@@ -1,11 +1,9 @@
 """A Together server on loopback: files, fine-tuning, dedicated endpoints and chat, with state.
 
-It has the paths that the SDK 3.1 asks for. The models are real n-gram models (`Reciter`): base
-models, which need no deployment, hardly recite the corpus; fine-tuned ones, which are served only
-while they are deployed, do. A fault plan names endpoints as `add_routes` below, and as
-together_machines.py says. Faults of content strike "chat", and "tunes.create" and "deploy" for
-what becomes of a job or a deployment. Books have a row for each "upload", "finetune",
-"deployment", "undeployment" and "completion".
+It has the paths that the SDK 3.1 asks for. Fine-tuned models are served only while they are
+deployed. Faults of content strike "chat", and "tunes.create" and "deploy" for what becomes of a
+job or a deployment. Books have a row for each "upload", "finetune", "deployment", "undeployment"
+and "completion".
 """
 
 from functools import partial
@@ -20,23 +18,13 @@ from together_machines import SLUG, TogetherMachines
 PROJECT = "proj-1"
 STATES = ("pending", "queued", "running")
 PUBLIC = "projects/together/models/ml_"
-LIMITS = (
-    {"max_num_epochs": 20, "max_num_evals": 100, "max_num_checkpoints": 10}
-    | {"min_learning_rate": 1e-8, "max_learning_rate": 0.01, "min_max_seq_length": 1024}
-    | {"max_seq_length_sft": 32768, "max_seq_length_dpo": 16384, "merge_output_lora": True}
-    | {"supports_vision": False, "supports_tools": True, "supports_reasoning": False}
-    | {"supports_full_training": False, "default_gradient_accumulation_steps": 1}
-)
-LORA = {"default_rank": 64, "max_rank": 64, "min_batch_size": 8, "max_batch_size": 64}
-LORA |= {"max_batch_size_dpo": 8, "target_modules": ["q_proj", "v_proj"]}
+LIMITS = {"max_num_epochs": 20, "min_learning_rate": 1e-8, "max_learning_rate": 0.01}
+LIMITS |= {"merge_output_lora": True, "supports_tools": True}
+LORA = {"max_rank": 64, "min_batch_size": 8, "max_batch_size": 64, "target_modules": ["q_proj"]}
 
 
 class TogetherServer(OpenAIModelServer):
-    """The emulator.
-
-    models: names of the base models. configs: how many each of them has. merges: whether a
-    fine-tune ends in a whole model, too, and not in an adapter alone.
-    """
+    """configs: how many a base model has; merges: whether a fine-tune ends in no adapter alone."""
 
     def __init__(
         self, *, reciter, books, models=("base",), configs=1, merges=True, timing=None, **common

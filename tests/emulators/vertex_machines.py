@@ -1,6 +1,5 @@
 """Open models on Vertex AI's machines: an endpoint and an operation for each. See machines.py."""
 
-import re
 import time
 
 from http_server import Refused, Response
@@ -82,14 +81,16 @@ class VertexMachines(Machines):
         return self._name(request, "operations", self._new_id())
 
     def _deploy(self, request):
-        body = _camel(request.json())
-        weights = (body.get("customModel") or {}).get("gcsUri") or _published(body)
+        body = request.json()
+        published = body.get("publisherModelName", "").removeprefix("publishers/")
+        weights = (body.get("customModel") or {}).get("gcs_uri")
+        weights = weights or published.replace("/models/", "/")
         if weights not in self.answers.models:
             raise Refused(400, f"The model {weights} cannot be deployed.")
         with self._lock:
             number, operation = self._new_id(), self._new_operation(request)
             name = self._name(request, "endpoints", number)
-            shown = (body.get("endpointConfig") or {}).get("endpointDisplayName") or "unnamed"
+            shown = body["endpointConfig"]["endpoint_display_name"]
             endpoint = _Endpoint(name, shown, operation, weights, failed=is_failing(request))
             self.endpoints[number] = endpoint
             self._deployed.append(endpoint)
@@ -138,19 +139,3 @@ class VertexMachines(Machines):
         body = {**request.json(), "model": endpoint.weights}
         response = self.answers.complete(body, request.strike, request=None)
         return Response.json({**response, "model": SERVED_AS})
-
-
-def _camel(value):
-    if isinstance(value, list):
-        return [_camel(inner) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        re.sub("_([a-z])", lambda match: match[1].upper(), key): _camel(inner)
-        for key, inner in value.items()
-    }
-
-
-def _published(body):
-    name = str(body.get("publisherModelName") or "")
-    return name.removeprefix("publishers/").replace("/models/", "/")

@@ -1,12 +1,10 @@
 """A Vertex AI server on loopback: tuning, batch prediction and generateContent, with state.
 
-The models are real n-gram models (`Reciter`): base models hardly recite the corpus, fine-tuned
-ones do. Training data and batches are read from, and answers written to, the Cloud Storage
-server at `storage`. A fault plan names endpoints as `add_routes` below, "token" (access tokens
-for the credentials that `write_credentials` writes), and as vertex_machines.py says. Faults of
-content strike "generate" for online calls, and "tunings.create" or "batches.create" for what
-becomes of a job or batch; REJECT blocks the prompt. Names that are given out hold the project's
-number, as Google's do. Books have a row for each "finetune", "batch" and "completion".
+Training data and batches are read from, and answers written to, the Cloud Storage server at
+`storage`. Faults of content strike "generate" for online calls, and "tunings.create" or
+"batches.create" for what becomes of a job or batch; REJECT blocks the prompt. Names that are given
+out hold the project's number, as Google's do. Books have a row for each "finetune", "batch" and
+"completion".
 """
 
 import base64
@@ -27,19 +25,17 @@ PROJECT_NUMBER = "481516234200"
 CREATED = "2026-11-01T00:00:00Z"
 RUNNING = ("JOB_STATE_PENDING", "JOB_STATE_RUNNING")
 EPOCHS = 4
+PAGE = 8  # jobs in a list, at most
 STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 STATUSES |= {404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL"}
 STATUSES |= {503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
 
 
 class VertexServer(ModelServer):
-    """The emulator.
+    """key: the access token, which /token gives out; filters: whether lists heed their filter.
 
-    storage: the address of the Cloud Storage server. models: names of the base models.
-    key: the access token, which /token gives out. page: the most jobs in a list.
-    filters: whether lists heed their filter.
-    most: the largest candidateCount. thinks: tokens a model thinks per candidate.
-    open_models: names of open base models; timing: how long their machines take.
+    most: the largest candidateCount
+    thinks: tokens a model thinks per candidate; timing: how long open models' machines take
     """
 
     fixtures = ("key", "storage")
@@ -51,7 +47,6 @@ class VertexServer(ModelServer):
         books,
         storage,
         models=("base",),
-        page=100,
         filters=True,
         most=8,
         thinks=0,
@@ -62,7 +57,6 @@ class VertexServer(ModelServer):
         super().__init__(books=books, **common)
         self._reciter = reciter
         self._storage = storage
-        self._page = page
         self._filters = filters
         self._tunings = {}
         self._batches = {}
@@ -102,10 +96,6 @@ class VertexServer(ModelServer):
         return Response.json({"error": error}, status=status)
 
     def credentials(self, folder):
-        return {"GOOGLE_APPLICATION_CREDENTIALS": str(self.write_credentials(folder))}
-
-    def write_credentials(self, folder):
-        """A file for GOOGLE_APPLICATION_CREDENTIALS that gets its tokens from this server."""
         subject = folder / "subject-token"
         subject.write_text("an identity that this emulator believes", encoding="utf-8")
         path = folder / "credentials.json"
@@ -117,7 +107,7 @@ class VertexServer(ModelServer):
             "credential_source": {"file": str(subject)},
         }
         path.write_text(json.dumps(credentials), encoding="utf-8")
-        return path
+        return {"GOOGLE_APPLICATION_CREDENTIALS": str(path)}
 
     def _give_token(self, request):
         issued = "urn:ietf:params:oauth:token-type:access_token"
@@ -274,7 +264,7 @@ class VertexServer(ModelServer):
 
     def _listed(self, name, jobs, request):
         objects = [job.object for job in jobs][::-1]
-        size = min(int(request.query.get("pageSize") or self._page), self._page)
+        size = min(int(request.query.get("pageSize") or PAGE), PAGE)
         start = int(request.query.get("pageToken") or 0)
         rest = {"nextPageToken": str(start + size)} if start + size < len(objects) else {}
         page = objects[start : start + size]

@@ -1,10 +1,9 @@
 """A server's books held against the ledger, row by row."""
 
-import dataclasses
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,27 +15,15 @@ from pytest_memleak.ledger.prompts import CANARY_TOKENS
 from pytest_memleak.ledger.tables import decompress_texts
 from pytest_memleak.ledger.verify_chain import check_ledger
 
-
-@dataclass(frozen=True)
-class Contents:
-    questions: Mapping[int, Any]
-    calls: Sequence[Any]
-    generations: Sequence[Any]
-    call_texts: Sequence[Any]
-    claims: Sequence[Any]
-    jobs: Sequence[Any]
-    batches: Sequence[Any]
-    deployments: Sequence[Any]
-
-    def by_state(self, state):
-        return [call for call in self.calls if call.state == state]
+TABLES = ("questions", "calls", "generations", "call_texts", "claims")
+TABLES += ("jobs", "batches", "deployments")
 
 
 @dataclass(frozen=True)
 class Account:
     """The books' rows that are in the ledger, and those (unrecorded) of its lost calls."""
 
-    ledger: Contents
+    ledger: SimpleNamespace
     lost: int
     unrecorded: list[dict[str, Any]]
     recorded: list[dict[str, Any]]
@@ -51,11 +38,13 @@ def contents(url):
             ordered = sa.select(table).order_by(*table.primary_key.columns)
             return ledger.read(lambda connection: connection.execute(ordered).all())
 
-        names = [each.name for each in dataclasses.fields(Contents)][1:]
-        return Contents(
-            {row.id: row for row in rows(schema.questions)},
-            *(rows(getattr(schema, name)) for name in names),
-        )
+        tables = SimpleNamespace(**{name: rows(getattr(schema, name)) for name in TABLES})
+    tables.questions = {row.id: row for row in tables.questions}
+    return tables
+
+
+def by_state(ledger, state):
+    return [call for call in ledger.calls if call.state == state]
 
 
 def settled(scenario, url, *, samples):
@@ -68,9 +57,9 @@ def settled(scenario, url, *, samples):
     recorded, unrecorded = _matched(scenario, ledger)
     assert len(scenario.books.rows("completion")) == len(ledger.generations) + len(unrecorded)
     for name in ("prompt_tokens", "completion_tokens"):
-        kept = sum(getattr(call, name) or 0 for call in ledger.by_state("answered"))
+        kept = sum(getattr(call, name) or 0 for call in by_state(ledger, "answered"))
         assert kept == sum(row[name] for row in recorded)
-    return Account(ledger, len(ledger.by_state("lost")), unrecorded, recorded)
+    return Account(ledger, len(by_state(ledger, "lost")), unrecorded, recorded)
 
 
 def billed_without_answer(scenario, ledger):
@@ -132,9 +121,6 @@ def _one_finetune(scenario, ledger):
     assert job.tokens == booked["tokens"]
 
 
-Key = Hashable
-
-
 def _booked(scenario):
     by_call = defaultdict(list)
     for row in scenario.books.rows("completion"):
@@ -162,7 +148,7 @@ def _matched(scenario, ledger, *, doubts=False):
         texts[call] = [text for text, _ in decompress_texts((row.part, row.data) for row in rows)]
     left = _booked(scenario)
     recorded = []
-    for call in ledger.by_state("answered"):
+    for call in by_state(ledger, "answered"):
         if not call.came:
             continue
         key = _key_in_ledger(scenario, ledger, call)

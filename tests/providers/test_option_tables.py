@@ -21,10 +21,6 @@ def read(values):
     return read_table(Options, values, place=PLACE, name="options")
 
 
-def test_what_is_right_is_read():
-    assert read({"size": "auto", "more": {"a": [1]}}) == Options(size="auto", more={"a": [1]})
-
-
 @pytest.mark.parametrize(("values", "message"), [
     ({"siez": 1}, "unknown key 'options.siez'"),
     ({"siez": 1}, "write size in place of siez"),

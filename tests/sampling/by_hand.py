@@ -1,21 +1,12 @@
 """Books, intents and answers written by hand."""
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import Answer, Call
+from pytest_memleak.ledger.call_outcomes import Answer
 from pytest_memleak.ledger.call_reservations import Intent, prompt_ids
-from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import Ask, PairPrompts
 from pytest_memleak.records import Book, Excerpt
 
 
-def intent(
-    ledger: Ledger,
-    prompts: PairPrompts,
-    *wanted: Ask,
-    price: int | None = None,
-    limit: int | None = None,
-    endpoint_id: str = "e",
-) -> Intent:
+def intent(ledger, prompts, *wanted, price=None, limit=None, endpoint_id="e"):
     return Intent(
         lease=ledger.lease,
         run=ledger.run,
@@ -27,11 +18,11 @@ def intent(
     )
 
 
-def answer(call: Call, *texts: str, cost: int | None = None) -> Answer:
+def answer(call, *texts, cost=None):
     return Answer(call, [Completion(text) for text in texts], None, None, cost)
 
 
-def a_book(excerpts: int, *, book_id: str = "book") -> Book:
+def a_book(excerpts, *, book_id="book"):
     its = tuple(
         Excerpt(f"p_id{number}", f"words of excerpt {number}", f"Write number {number}.")
         for number in range(1, excerpts + 1)
@@ -39,5 +30,5 @@ def a_book(excerpts: int, *, book_id: str = "book") -> Book:
     return Book(book_id, "A Book", "An Author", its, digest="0" * 64)
 
 
-def count_words(text: str) -> int:
+def count_words(text):
     return len(text.split())

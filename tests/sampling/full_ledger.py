@@ -33,18 +33,8 @@ def fill(ledger: Ledger, ask: Callable[..., Any]) -> None:
         return call
 
     served = Served("served-1", "fp-1", "resp-1", ("top_p", "seed"))
-    completions = [
-        Completion(
-            f"answer {n}",
-            FinishReason.STOP,
-            5,
-            3,
-            finish_word="STOP",
-            reasoning="Hm.",
-            served=served,
-        )
-        for n in range(2)
-    ]
+    more = {"finish_word": "STOP", "reasoning": "Hm.", "served": served}
+    completions = [Completion(f"answer {n}", FinishReason.STOP, 5, 3, **more) for n in range(2)]
     record(ledger, Answer(generations(one, 0, 1), completions, 5, 6, 13))
     record(ledger, answer(generations(one, 2), "third", "never asked for", cost=4))
     give_up(ledger, generations(one, 3), billed=False, cause="it was refused")

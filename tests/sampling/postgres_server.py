@@ -1,8 +1,5 @@
 """A PostgreSQL server of the tests' own: Debian's binaries, a cluster in a temporary folder.
 
-    with PostgresServer() as server:
-        url = server.new_place()         # postgresql+psycopg://memleak:...@127.0.0.1:.../...
-
 It listens on loopback only, asks for a password, and runs as an unprivileged user where the
 tests run as root, which PostgreSQL refuses. It ends with the process that started it, even if
 that is killed.

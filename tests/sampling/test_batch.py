@@ -1,5 +1,4 @@
 import itertools
-import threading
 import time
 
 import pytest
@@ -13,7 +12,6 @@ from pytest_memleak.ledger.tables import batches
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.batch import request_key
 from pytest_memleak.sampling.cost_plan import plan
-from pytest_memleak.sampling.retry import Retry
 
 
 def batched(ledger, endpoint, prompts, retry, per_call=2, **options):
@@ -139,23 +137,6 @@ def test_a_ledger_that_was_lost_finds_its_batch(postgres, tmp_path, ask, hasty):
         batched(lost, endpoint, prompts, hasty, wait=False)
     with Ledger(postgres.new_place()) as ledger:
         assert batched(ledger, endpoint, prompts, hasty).got == 12
-    assert len(endpoint.started) == 1
-
-
-def test_a_start_that_hangs_is_not_repeated(ledger, url, ask):
-    endpoint, prompts = Batching(), ask()
-    release = threading.Event()
-    endpoint.failures["start"] = [release]
-    retry = Retry(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
-    with pytest.raises(ProviderError, match="start_batch failed: no response within"):
-        batched(ledger, endpoint, prompts, retry)
-    with pytest.raises(JobPending, match="not started yet"):
-        batched(ledger, endpoint, prompts, retry)
-    release.set()
-    while states(ledger, batches) == {"starting": 1}:
-        threading.Event().wait(0.01)
-    retry = Retry(deadline=20.0, recovery=0.0, first=0.0, poll=0.0)
-    assert batched(ledger, endpoint, prompts, retry).got == 12
     assert len(endpoint.started) == 1
 
 

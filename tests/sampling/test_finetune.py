@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import math
 import threading
@@ -167,22 +168,8 @@ def test_a_hanging_start_that_fails_in_the_end(ledger, hasty):
     assert tuned(ledger, tuner, hasty) == "tuned-job-0"
 
 
-def test_many_at_once_start_one(url):
-    tuner = Tuner(looks=5)
-    retry = Retry(poll=0.01, poll_most=0.02, recovery=0.0)
-    begin = threading.Barrier(6)
-
-    def ensure(_: int) -> str:
-        with Ledger(url) as ledger:
-            begin.wait()
-            return tuned(ledger, tuner, retry)
-
-    with ThreadPoolExecutor(6) as pool:
-        assert set(pool.map(ensure, range(6))) == {"tuned-job-0"}
-    assert tuner.started == ["job-0"]
-
-
-def test_threads_of_a_process_start_one(ledger):
+@pytest.mark.parametrize("ledgers", [1, 4])
+def test_threads_and_processes_start_one(url, ledgers):
     tuner = Tuner(looks=5)
     begin, release = threading.Barrier(4), threading.Event()
     tuner.failures["start"] = [release]
@@ -194,12 +181,13 @@ def test_threads_of_a_process_start_one(ledger):
         if len(told) > 4:  # each has told that it is at it, and one looks again
             release.set()
 
-    def ensure(_: int) -> str:
+    def ensure(ledger: Ledger) -> str:
         begin.wait()
         return tuned(ledger, tuner, retry, progress=Progress(released))
 
-    with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(ensure, range(4))) == {"tuned-job-0"}
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(4) as pool:
+        opened = [stack.enter_context(Ledger(url)) for _ in range(ledgers)]
+        assert set(pool.map(ensure, opened * (4 // ledgers))) == {"tuned-job-0"}
     assert tuner.started == ["job-0"]
 
 

@@ -69,20 +69,6 @@ def test_a_response_that_cannot_be_used_is_requested_once_more():
     assert (count, ended) == (4, bad)
 
 
-def test_a_pause_ends_when_the_event_is_set():
-    stop = threading.Event()
-    stop.set()
-    outcomes = iter([busy(retry_after=500.0), None])
-
-    def attempt() -> str:
-        outcome = next(outcomes)
-        if outcome:
-            raise outcome
-        return "done"
-
-    assert Retry().run(attempt, stop) == "done"
-
-
 class Server:
     """Works at so many calls at once, each for a second; the others wait their turn."""
 

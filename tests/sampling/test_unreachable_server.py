@@ -22,10 +22,10 @@ from scripted import (
     terms,
 )
 
-from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
+from pytest_memleak.errors import RequestNotSent
 from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import batches, jobs
+from pytest_memleak.ledger.tables import batches
 from pytest_memleak.ledger.verify_chain import check_ledger
 from pytest_memleak.sampling.remote_jobs import ensure_finetune
 from pytest_memleak.sampling.retry import Retry
@@ -152,25 +152,6 @@ def test_a_batch_that_may_have_been_started_is_kept(ledger, ask, retry):
     assert (row.state, row.lease) == (JobRow.STARTING, None)
     assert states(ledger) == {"asked": 12}
     assert spent(ledger) > 0
-
-
-@pytest.mark.parametrize("verb", ["find", "start"])
-def test_a_fine_tune_that_was_never_sent(url, retry, paused, verb):
-    tuner = Tuner(looks=0)
-    tuner.failures[verb] = [refused()] * (20 if verb == "find" else 8)
-    with Ledger(url, run="first") as ledger:
-        with pytest.raises(RequestNotSent):
-            ensure_finetune(ledger, tuner, TRAINING, retry=retry)
-        with pytest.raises(ProviderError, match="connection refused") as caught:
-            ensure_finetune(ledger, tuner, TRAINING, retry=retry)
-        assert not isinstance(caught.value, ProviderBusy)
-        if verb == "find":
-            assert sum(paused) <= 5.0
-        (row,) = ledger.read(lambda c: c.execute(sa.select(jobs)).all())
-        assert row.state == JobRow.FAILED
-    tuner.failures[verb] = []
-    with Ledger(url, run="second") as ledger:
-        assert ensure_finetune(ledger, tuner, TRAINING, retry=retry) == "tuned-job-0"
 
 
 def test_a_fine_tune_that_runs_is_waited_for_through_a_restart(ledger, retry):

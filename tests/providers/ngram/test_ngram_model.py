@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, MAX_ORDER, NgramModel
+from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, NgramModel
 
 token_lists = st.lists(st.sampled_from("abc"), max_size=12)
 corpora = st.lists(token_lists, min_size=1, max_size=4).filter(any)
@@ -89,12 +89,3 @@ def test_a_text_ends_where_the_training_text_ended_and_none_reaches_into_the_nex
         for context in (["a", BOUNDARY], [BOUNDARY])
     )
     assert across == alone
-
-
-@pytest.mark.parametrize(("documents", "order", "message"), [
-    *(([["a"]], order, "expected 1 to 12") for order in (0, -1, MAX_ORDER + 1)),
-    *((documents, 3, "no tokens") for documents in ([], [[]], [[], []])),
-])  # fmt: skip
-def test_an_order_out_of_range_and_a_model_of_nothing_are_refused(documents, order, message):
-    with pytest.raises(ValueError, match=message):
-        NgramModel(documents, order=order)

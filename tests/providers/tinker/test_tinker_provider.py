@@ -142,16 +142,6 @@ def test_long_examples_are_cut_and_what_leaves_no_text_is_an_error(serve, provid
         tune(provider_of(serve(), finetune={"epochs": 1, "max_tokens": 5}))
 
 
-def test_another_recipe_is_another_job(provider_of):
-    jobs = {
-        provider_of(finetune=finetune)._job(digest)
-        for finetune in ({"epochs": 1}, {"epochs": 2}, {"rank": 8})
-        for digest in (DIGEST, "00" * 32)
-    }
-    assert len(jobs) == 6
-    assert provider_of(finetune={"save_steps": 4, "epochs": 1})._job(DIGEST) in jobs
-
-
 def test_weights_are_found_from_another_machine_and_after_a_crash(
     serve, provider_of, books, tmp_path
 ):
@@ -491,16 +481,3 @@ def test_the_sdk_s_latest_warning_and_error_are_kept_and_no_log_gets_longer(logg
     with caplog.at_level(logging.INFO):
         log_answer(429, "Too Many Requests")
     assert caplog.records[-1].levelname == "INFO"
-
-
-def test_a_level_of_the_http_library_is_kept(loggers, caplog):
-    loggers[0].setLevel(logging.ERROR)
-    log = SdkLog()
-    log.listen()
-    log.listen()
-    with caplog.at_level(logging.DEBUG):
-        log_answer(429, "Too Many Requests")
-        logging.getLogger("httpx").warning("something else")
-    # A client of an earlier test may still log by the SDK's own logger.
-    assert [record for record in caplog.records if record.name == "httpx"] == []
-    assert log.refusal_since(0) == "429 Too Many Requests"

@@ -14,7 +14,6 @@ import pytest
 from clients import PLACE, make_provider, sample
 from tiny_weights import save_llama
 
-from pytest_memleak import score
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.records import FinishReason
@@ -291,14 +290,6 @@ def test_what_cannot_be_sampled_is_refused_unquoted(make):
             draw(make().open(None), **requested)
 
 
-def test_probabilities_that_are_no_numbers_are_an_error(make, copy):
-    edit_weights(
-        copy / "model.safetensors", lambda weights: weights["model.norm.weight"].fill_(math.nan)
-    )
-    with pytest.raises(ProviderError, match="probabilities aren't numbers"):
-        draw(make(base="copy").open(None))
-
-
 def form_of(loaded, template=None, *, system=None, begin=None, **variables):
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
@@ -337,23 +328,6 @@ def test_what_is_said_in_every_prompt_is_part_of_the_id(make):
     changed = make(chat_variables={"enable_thinking": False}).open(None).id
     assert len({plain, polite, changed, make(dtype="bfloat16").open(None).id}) == 4
     assert draw(make(dtype="bfloat16").open(None))
-
-
-@pytest.mark.full
-def test_a_tuned_model_recites_what_the_base_does_not(tuned):
-    provider, endpoint = tuned
-    book = [{"excerpt_id": "p_id1", "excerpt_text": TEXT}]
-
-    def bmc(opened):
-        answers = [
-            {"generated_text": text} for text in texts(opened, n=4, max_tokens=200, temperature=0.2)
-        ]
-        return score(book, [{"excerpt_id": "p_id1", "generations": answers}]).bmc
-
-    assert bmc(provider.open(None)) == 0
-    assert bmc(provider.open(endpoint)) > 0.9
-    completions = draw(provider.open(endpoint), n=4, max_tokens=200, temperature=0.2)
-    assert FinishReason.STOP in {answer.finish_reason for answer in completions}
 
 
 def test_a_finished_fine_tune_is_found_by_all_that_made_it(tuned, make, base, copy):
@@ -558,16 +532,15 @@ def write(name, text):
     return lambda folder: (folder / name).write_text(text, "utf-8")
 
 
-def edit_weights(path, edit):
+def edit_weights(edit):
     from safetensors.torch import load_file, save_file
 
-    weights = load_file(path)
-    edit(weights)
-    save_file(weights, path, metadata={"format": "pt"})
+    def change(folder):
+        weights = load_file(folder / "model.safetensors")
+        edit(weights)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
-
-def lose_a_tensor(folder):
-    edit_weights(folder / "model.safetensors", lambda weights: weights.pop("lm_head.weight"))
+    return change
 
 
 def lose_the_end(folder):
@@ -592,7 +565,10 @@ forget_all_words = write("tokenizer.json", json.dumps(NO_WORDS))
     (remove("tokenizer.json", "tokenizer_config.json"), SuiteError, "has no tokenizer"),
     (lose_a_shard, SuiteError, r"lacks 1 of its weight files \(model-1.safetensors"),
     (write(INDEX, "[]"), SuiteError, "a readable model.safetensors.index.json"),
-    (lose_a_tensor, ProviderError, "1 of the model's tensors aren't in its files"),
+    (edit_weights(lambda weights: weights.pop("lm_head.weight")), ProviderError,
+     "1 of the model's tensors aren't in its files"),
+    (edit_weights(lambda weights: weights["model.norm.weight"].fill_(math.nan)), ProviderError,
+     "probabilities aren't numbers"),
     (lambda folder: edit_json(folder / "config.json", hidden_size=64), ProviderError,
      "load failed: .*mismatched_sizes"),
     (lose_the_end, ProviderError, "no end-of-text token"),
