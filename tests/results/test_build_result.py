@@ -15,6 +15,7 @@ from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.records import Generation, Kind, Span
+from pytest_memleak.records.measurement import PassageRate
 from pytest_memleak.records.pair_result import RUN_ONLY, PairResult
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import decode, encode, encode_pair
@@ -75,12 +76,10 @@ def evaluated(tmp_path):
 def test_a_leak(evaluated):
     evaluation = evaluated(FIRST, *CLEAN[:2])
     result = build_result(evaluation)
-    assert (result.suite.name, result.pair, result.model.id, result.book.id) == (
-        "x.memleak.toml", "m/ferry", "m", "ferry"
-    )  # fmt: skip
-    assert (result.suite.sha256, result.book.sha256) == (
-        evaluation.suite_digest, evaluation.book.digest
-    )  # fmt: skip
+    assert (result.suite.name, result.pair) == ("x.memleak.toml", "m/ferry")
+    assert (result.model.id, result.book.id) == ("m", "ferry")
+    assert result.suite.sha256 == evaluation.suite_digest
+    assert result.book.sha256 == evaluation.book.digest
     assert (result.verdict, result.expected) == ("FAIL", "leak")
     assert result.reasons == evaluation.verdict_result.reasons
     assert result.limits == limited(longest_span=10, bmc=0.5)
@@ -117,16 +116,12 @@ def test_how_often_each_came_back(evaluated):
     result = build_result(evaluated(FIRST, FIRST, CLEAN[0]))
     low, high = clopper_pearson(2, 3, confidence=0.95)
     (expected,) = result.measures["spans_over"]["longest"]
-    assert expected == {
-        "start": 0, "end": 16, "hits": 2, "tries": 3, "low": low, "high": high,
-        "approximate": False,
-    }  # fmt: skip
-    rates = [
-        passage.rate for passage in (*result.spans, *result.passages) if "near" not in passage.kind
-    ]
-    assert len(rates) >= 3
-    assert {dataclasses.astuple(rate) for rate in rates} == {tuple(expected.values())}
-    assert [dataclasses.asdict(note.passage.rate) for note in result.plot.spans] == [expected]
+    rate = PassageRate(0, 16, 2, 3, low, high, approximate=False)
+    assert PassageRate(**expected) == rate
+    passages = [*result.spans, *result.passages, *(note.passage for note in result.plot.spans)]
+    rates = [passage.rate for passage in passages if "near" not in passage.kind]
+    assert len(rates) >= 4
+    assert {*rates} == {rate}
 
 
 def test_no_more_than_five_spans(evaluated):

@@ -15,7 +15,6 @@ from pytest_memleak.scoring.confidence_bounds import clopper_pearson
 from pytest_memleak.scoring.intervals import (
     Distinct,
     Packing,
-    coverage,
     cut,
     merge_intervals,
     outermost,
@@ -206,12 +205,6 @@ def test_outermost(intervals):
         if not any(a <= s and e <= b and (a, b) != (s, e) for a, b in intervals)
     }
     assert rows(*outermost(*columns(intervals))) == sorted(expected)
-
-
-@given(SPANS)
-def test_coverage(intervals):
-    expected = [sum(start <= at < end for start, end in intervals) for at in range(30)]
-    assert coverage(*columns(intervals), words=30).tolist() == expected
 
 
 @given(SPANS)

@@ -1,17 +1,16 @@
 """Works measured together are measured as each would be by itself."""
 
-import functools
-import operator
 import random
-from itertools import pairwise
+from dataclasses import replace
+from itertools import accumulate, chain, pairwise, repeat
 
 import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_books import book_of
 
-from pytest_memleak.records import Block, Book, Excerpt, Generation, Scoring, Work
-from pytest_memleak.records.book import book_digest
+from pytest_memleak.records import Block, Generation, Scoring, Work
 from pytest_memleak.scoring.analysis import analyze, estimates, judged_measures
 
 SCORING = Scoring(k=3, trim=3, span_threshold=6)
@@ -22,25 +21,17 @@ NAMES = (
 LIMITS = {"longest_passage": 8, "leaking_works": 0.5}
 
 
-def book_of(works, *, name="songs"):
+def collection_of(works):
     """A collection; each work a list of the words of its excerpts."""
-    excerpts = [
-        Excerpt(f"p_id{n}", " ".join(one), "Write it now.")
-        for n, one in enumerate((one for work in works for one in work), start=1)
-    ]
-    ends = [0]
-    for work in works:
-        ends.append(ends[-1] + len(work))
-    named_works = tuple(
-        Work(f"w{n}", f"Work {n}", None, *ab) for n, ab in enumerate(pairwise(ends))
-    )
-    return Book(name, name, "", tuple(excerpts), book_digest(excerpts), works=named_works)
+    texts = [" ".join(words) for work in works for words in work]
+    ends = pairwise(accumulate(map(len, works), initial=0))
+    named = tuple(Work(f"w{n}", f"Work {n}", None, *ab) for n, ab in enumerate(ends))
+    return replace(book_of(*texts, instructions=repeat("Write it now.")), works=named)
 
 
 def alone(book, number):
     work = book.works[number]
-    excerpts = book.excerpts[work.first : work.end]
-    return Book("alone", "", "", excerpts, book_digest(excerpts))
+    return replace(book, excerpts=book.excerpts[work.first : work.end], works=())
 
 
 def analysed(book, answers, **more):
@@ -62,7 +53,7 @@ works = st.lists(st.lists(words, min_size=1, max_size=3), min_size=1, max_size=4
 def test_each_as_if_it_was_measured_alone(works, seed):
     # Each work has words of its own, so that no answer gives anything of another.
     own = [[[f"{word}{n}" for word in one] for one in work] for n, work in enumerate(works)]
-    book, rng = book_of(own), random.Random(seed)
+    book, rng = collection_of(own), random.Random(seed)
     answers = {}
     for work in book.works:
         text = " ".join(excerpt.text for excerpt in book.excerpts[work.first : work.end]).split()
@@ -71,7 +62,7 @@ def test_each_as_if_it_was_measured_alone(works, seed):
             for _ in range(4):
                 start = rng.randrange(len(text))
                 pieces.append([*text[start : start + rng.randrange(20)], "Z"])
-            answers[excerpt.id] = [" ".join(functools.reduce(operator.iadd, pieces, []))] * 2
+            answers[excerpt.id] = [" ".join(chain(*pieces))] * 2
     measured = analysed(book, answers).works
     for number in range(len(book.works)):
         by_itself = estimates(analysed(alone(book, number), answers))
@@ -85,14 +76,14 @@ def letters(word, count):
 
 
 def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_is_of():
-    book = book_of([[letters("a", 30)], [letters("b", 30)]])
+    book = collection_of([[letters("a", 30)], [letters("b", 30)]])
     both = analysed(book, {"p_id1": [book.excerpts[1].text], "p_id2": ["nothing of it"]})
     a, b = both.works.of_each
     assert (a["longest_passage"], b["longest_passage"], b["nv_longest_passage"]) == (0, 30, 30)
     assert (b["longest_span"], b["passages_over"]) == (0, 1)
     assert (a["bmc"], b["bmc"], b["longest_block"]) == (0, 1, 30)
     # No match and no block goes from one work to the next.
-    book = book_of([[letters("a", 10)], [letters("b", 10)], [letters("c", 2)]])
+    book = collection_of([[letters("a", 10)], [letters("b", 10)], [letters("c", 2)]])
     text = " ".join(excerpt.text for excerpt in book.excerpts)
     both = analysed(book, {key: [text] for key in ("p_id1", "p_id2", "p_id3")})
     assert both.measurement.longest_block == Block(10, 0, 10)
@@ -101,7 +92,7 @@ def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_i
 
 
 def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
-    book = book_of([[letters("a", 30)], [letters("b", 30)], [letters("c", 30)]])
+    book = collection_of([[letters("a", 30)], [letters("b", 30)], [letters("c", 30)]])
     answers_words = letters("a", 9), letters("b", 8), ["x"]
     answers = {f"p_id{n}": [" ".join(words)] for n, words in enumerate(answers_words, start=1)}
     both = analysed(book, answers, limits=LIMITS)
@@ -121,17 +112,17 @@ def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
     ({"bmc": 0.9}, [True, True]), ({"bmc": 1.0}, [False, False]),
 ])  # fmt: skip
 def test_a_work_can_leak_that_would_break_a_limit_if_it_came_whole(limits, can):
-    book = book_of([[letters("a", 30)], [letters("b", 40)]])
+    book = collection_of([[letters("a", 30)], [letters("b", 40)]])
     result = analysed(book, {"p_id1": ["x"], "p_id2": ["x"]}, limits=limits).works
     assert [result.can_leak(n) for n in range(2)] == can
 
 
 def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
     # As a continuation leaves of a work: no match could be in it.
-    book = book_of([[letters("a", 2)], [letters("b", 3)]])
+    book = collection_of([[letters("a", 2)], [letters("b", 3)]])
     answers = {"p_id1": [book.excerpts[0].text], "p_id2": ["x"]}
     result = analysed(book, answers, limits={"bmc": 0.5, "longest_passage": 0}).works
     assert [result.can_leak(n) for n in range(2)] == [False, True]
     assert result.leaking == ()
     # A book has none.
-    assert analysed(alone(book_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works is None
+    assert analysed(alone(collection_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works is None
