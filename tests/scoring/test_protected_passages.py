@@ -75,10 +75,8 @@ def test_a_piece_that_two_books_hold_counts_once_and_names_both():
 
 def test_the_own_book_where_it_is_excused_stands_apart_from_others():
     words = [f"w{n}" for n in range(150)]
-    own, other = (
-        book_of(" ".join(words[:100]), book_id="own"),
-        book_of(" ".join(words[60:]), book_id="other"),
-    )
+    own = book_of(" ".join(words[:100]), book_id="own")
+    other = book_of(" ".join(words[60:]), book_id="other")
     spans = ((0, 50), (62, 92), (95, 135))  # its own; what both hold; more of the other than of it
     generations = [Generation("p_id1", n, " ".join(words[a:b])) for n, (a, b) in enumerate(spans)]
     result = passages_of([own, other], generations, excused=["own"])

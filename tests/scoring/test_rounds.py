@@ -76,11 +76,9 @@ def test_grouped_rounds_cover_what_theirs_did(rounds):
 def test_words_by_excerpt_are_those_of_the_rounds_unless_they_are_told():
     rounds = Rounds.of({0: [(0, 5), (10, 12)], 2: [(3, 4)]})
     assert rounds.counts(words=20, n=3).by_excerpt.tolist() == [[7, 0, 1]]
-    by_excerpt = np.array([[5, 0, 0], [2, 0, 1]])
-    assert (
-        rounds.counts(words=20, n=3, by_excerpt=by_excerpt).by_excerpt.tolist()
-        == by_excerpt.tolist()
-    )
+    by_excerpt = [[5, 0, 0], [2, 0, 1]]
+    counts = rounds.counts(words=20, n=3, by_excerpt=np.array(by_excerpt))
+    assert counts.by_excerpt.tolist() == by_excerpt
     # Rounds that cover nothing count.
     counts = Rounds.of({3: [(0, 2)]}).counts(words=4, n=10)
     assert (counts.rounds, counts.bmc) == (10, 0.5)

@@ -37,11 +37,7 @@ def halves(language):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_two_halves_of_a_text_share_no_more_than_english_ones(language):
     measured = [
-        score(
-            [{"excerpt_id": "p_id1", "excerpt_text": book}],
-            [{"excerpt_id": "p_id1", "generations": [{"generated_text": text}]}],
-            word_mode="unicode",
-        )
+        score(book_of(book), generations_of([text]), word_mode="unicode")
         for book, text in (halves(language), reversed(halves(language)))
     ]
     assert sum(half.bmc for half in measured) / 2 <= 0.15

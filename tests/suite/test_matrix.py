@@ -110,10 +110,7 @@ def test_lists_of_base_models_training_sets_and_seeds_are_multiplied(load):
         for seed in (1, 2)
     }
     assert suite.models[0].base_model == "org/gpt"
-    assert [each.finetune for each in suite.models[:2]] == [
-        {"seed": 1, "epochs": 3},
-        {"seed": 2, "epochs": 3},
-    ]
+    assert suite.models[1].finetune == {"seed": 2, "epochs": 3}
 
 
 def test_a_training_set_leaves_out_the_tested_book(load):
@@ -140,10 +137,8 @@ def test_an_endpoint_may_stand_in_the_table_of_books(load):
         BOOKS + '[[model]]\nid = "m-{book}"\nprovider = "openai"\nendpoint = "ft:{year}/{author}"\n'
     )
     suite = load(text + 'tests = ["kafka", "road"]\n')
-    assert [each.endpoint for each in suite.models] == [
-        "ft:2002/Haruki Murakami",
-        "ft:2006/Cormac McCarthy",
-    ]
+    endpoints = [each.endpoint for each in suite.models]
+    assert endpoints == ["ft:2002/Haruki Murakami", "ft:2006/Cormac McCarthy"]
     assert pairs_of(suite) == ["m-kafka/kafka", "m-road/road"]
 
 

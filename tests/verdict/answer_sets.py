@@ -153,13 +153,9 @@ def own_word(number):
 def first_rounds(answers, rounds, *, own_words=False):
     """The first so many texts of each excerpt in turn, perhaps each with a word of its own."""
     first = {(answer.excerpt_id, answer.ordinal): answer.text for answer in answers}
-    return [
-        replaced(
-            answer,
-            first[answer.excerpt_id, answer.ordinal % rounds] + f" {own_word(n)}" * own_words,
-        )
-        for n, answer in enumerate(answers)
-    ]
+    texts = (first[answer.excerpt_id, answer.ordinal % rounds] for answer in answers)
+    texts = [text + f" {own_word(n)}" * own_words for n, text in enumerate(texts)]
+    return list(map(replaced, answers, texts))
 
 
 def echoed(book, answers):

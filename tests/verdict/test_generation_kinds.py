@@ -30,10 +30,8 @@ def evidence(book, generations, overlap=NOTHING_GIVEN):
 def counted(book, generations, *, together=250):
     census = GenerationCensus(book, ASKED)
     for start in range(0, len(generations), together):
-        assert (
-            census.read(generations[start : start + together])[0]
-            == generations[start : start + together]
-        )
+        part = generations[start : start + together]
+        assert census.read(part)[0] == part
     return census.counted()
 
 
@@ -46,9 +44,7 @@ def test_what_one_work_cannot_show_the_pool_does():
     """Single excerpts with one text: each alone of too few excerpts to know a canned answer."""
     big = book_of("plays", shakespeare(), excerpts=6)
     generations = honest(big, shakespeare()[100_000:], 10)
-    canned = [
-        replaced(generation, generations[generation.ordinal].text) for generation in generations
-    ]
+    canned = [replaced(answer, generations[answer.ordinal].text) for answer in generations]
     for at, excerpt in enumerate(big.excerpts):
         its = [each for each in canned if each.excerpt_id == excerpt.id]
         assert evidence(dataclasses.replace(big, excerpts=(excerpt,)), its).complete, at

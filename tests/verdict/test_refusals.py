@@ -7,10 +7,8 @@ import pytest
 
 from pytest_memleak.verdict.refusals import declines
 
-HELD_OUT = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
-]
+LINES = Path(__file__).with_name("refusals.jsonl").read_text(encoding="utf-8").splitlines()
+HELD_OUT = [*map(json.loads, LINES)]
 
 OWN = """\
 I can't help with reproducing this text.
