@@ -94,29 +94,26 @@ def test_a_row_that_is_taken_out_is_found(copy, whole, table):
         shutil.copy(whole, copy.removeprefix("sqlite:///"))
 
 
-@pytest.mark.parametrize(
-    ("statement", "shown"),
-    [
-        ("INSERT INTO generations (question, ordinal, call, place, finish_reason) SELECT question,"
-         " 40, call, place, finish_reason FROM generations WHERE ordinal = 1",
-         "call 1: generation 40 was added"),
-        ("INSERT INTO leases (lock, host, pid, began) VALUES ('x', X'79', 1, 0)",
-         "lease 2 was added by another program"),
-        ("UPDATE calls SET cost = 99 WHERE id = 1", "call 1: cost is 99, but was written as 13"),
-        ("UPDATE generations SET place = 1 WHERE call = 1 AND ordinal = 0",
-         "call 1: generation 0: text is"),
-        ("UPDATE call_texts SET data = (SELECT data FROM call_texts WHERE call = 2)"
-         " WHERE call = 1", "call 1: generation 0: reasoning is nothing, but was written as"),
-        ("DELETE FROM call_texts WHERE call = 1", "call 1: generation 0: reasoning is nothing"),
-        ("UPDATE call_texts SET data = X'78' WHERE call = 1",
-         "The ledger is damaged: data of call_texts (call 1) isn't compressed text"),
-        ("UPDATE call_texts SET data = CAST(data || X'00' AS BLOB) WHERE call = 1",
-         "The ledger is damaged: data of call_texts (call 1) isn't compressed text"),
-        ("DELETE FROM generations WHERE call = 1 AND ordinal = 0", "call 1: generation 0 is gone"),
-        ("DELETE FROM summaries", f"summary {hashlib.sha256(b'a text').hexdigest()[:12]} is gone"),
-        ("UPDATE runs SET spent = 1", "run this-run: its spending is 1, but its calls"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("statement", "shown"), [
+    ("INSERT INTO generations (question, ordinal, call, place, finish_reason) SELECT question,"
+     " 40, call, place, finish_reason FROM generations WHERE ordinal = 1",
+     "call 1: generation 40 was added"),
+    ("INSERT INTO leases (lock, host, pid, began) VALUES ('x', X'79', 1, 0)",
+     "lease 2 was added by another program"),
+    ("UPDATE calls SET cost = 99 WHERE id = 1", "call 1: cost is 99, but was written as 13"),
+    ("UPDATE generations SET place = 1 WHERE call = 1 AND ordinal = 0",
+     "call 1: generation 0: text is"),
+    ("UPDATE call_texts SET data = (SELECT data FROM call_texts WHERE call = 2)"
+     " WHERE call = 1", "call 1: generation 0: reasoning is nothing, but was written as"),
+    ("DELETE FROM call_texts WHERE call = 1", "call 1: generation 0: reasoning is nothing"),
+    ("UPDATE call_texts SET data = X'78' WHERE call = 1",
+     "The ledger is damaged: data of call_texts (call 1) isn't compressed text"),
+    ("UPDATE call_texts SET data = CAST(data || X'00' AS BLOB) WHERE call = 1",
+     "The ledger is damaged: data of call_texts (call 1) isn't compressed text"),
+    ("DELETE FROM generations WHERE call = 1 AND ordinal = 0", "call 1: generation 0 is gone"),
+    ("DELETE FROM summaries", f"summary {hashlib.sha256(b'a text').hexdigest()[:12]} is gone"),
+    ("UPDATE runs SET spent = 1", "run this-run: its spending is 1, but its calls"),
+])  # fmt: skip
 def test_it_says_what_was_done(copy, statement, shown):
     assert tamper(copy, statement) >= 1
     assert [line for line in wrong(copy) if line.startswith(shown)]

@@ -335,11 +335,7 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
             with pytest.raises(ProviderError) as caught:
                 run(ledger, provider)
             shown = f"{caught.value} {caught.value!r} {caught.value.__dict__}"
-            assert [part in shown for part in ("[masked]", secret, "sk-abc")] == [
-                True,
-                False,
-                False,
-            ]
+            assert is_masked(shown)
         with pytest.raises(ProviderError):
             sample_in_batches(ledger, batching, ask(), hasty)
         entries = "".join(row.entry for row in ledger.rows(sa.select(chain.c.entry)))

@@ -67,15 +67,6 @@ def test_a_run_stands_for_its_length(run, other):
     assert len({run, copy.copy(run)}) == 1
 
 
-@pytest.mark.parametrize("other", ["5", None, (5, 0, 5), [5], object()])
-def test_a_run_and_something_else_do_not_compare(other):
-    run = Block(5, 0, 5)
-    assert run != other
-    for compare in ORDER:
-        with pytest.raises(TypeError):
-            compare(run, other)
-
-
 def measurement(*, reach, starts=(0,)):
     return Measurement(
         words=len(reach), k=2, trim=2, span_threshold=20, word_mode="paper", generations=1,

@@ -39,19 +39,13 @@ def marked(quote, answer):
     return [[text for text, differs in side if differs] for side in compare_sides(passage)]
 
 
-@pytest.mark.parametrize(
-    ("most", "book", "answer"),
-    [
-        (0, "", ""),
-        (4, "… nobody, not even Lusk, … (+13 words)", "… nobody, not one Lusk, …"),
-        (
-            12,
-            "… Ferry—left at Nine; nobody, not even Lusk, had seen it go, … (+5 words)",
-            "… Ferry—left at Nine; nobody, not one Lusk, had seen it go, …",
-        ),
-        (None, PRINTED, PRINTED.replace("even", "one")),
-    ],
-)
+@pytest.mark.parametrize(("most", "book", "answer"), [
+    (0, "", ""),
+    (4, "… nobody, not even Lusk, … (+13 words)", "… nobody, not one Lusk, …"),
+    (12, "… Ferry—left at Nine; nobody, not even Lusk, had seen it go, … (+5 words)",
+     "… Ferry—left at Nine; nobody, not one Lusk, had seen it go, …"),
+    (None, PRINTED, PRINTED.replace("even", "one")),
+])  # fmt: skip
 def test_both_quotes_begin_shortly_before_the_first_change(most, book, answer):
     text = f"Sure: {PRINTED.replace('even', 'one')} And so on."
     quotes = sides_of(PRINTED, text, place=1, most=most)
@@ -60,16 +54,13 @@ def test_both_quotes_begin_shortly_before_the_first_change(most, book, answer):
         assert marked(*quotes) == [["even"], ["one"]]
 
 
-@pytest.mark.parametrize(
-    ("change", "differing"),
-    [
-        (("even ", ""), [["even"], []]),
-        (("even", "even old"), [[], ["old"]]),
-        (("Lusk", "L\u0443sk"), [["Lusk"], ["L\u0443sk"]]),  # a letter that looks alike
-        (("even", "<b>no</b>"), [["even"], ["no"]]),
-        (("even", "<script>\x1b\u202eno"), [["even"], ["no"]]),
-    ],
-)
+@pytest.mark.parametrize(("change", "differing"), [
+    (("even ", ""), [["even"], []]),
+    (("even", "even old"), [[], ["old"]]),
+    (("Lusk", "L\u0443sk"), [["Lusk"], ["L\u0443sk"]]),  # a letter that looks alike
+    (("even", "<b>no</b>"), [["even"], ["no"]]),
+    (("even", "<script>\x1b\u202eno"), [["even"], ["no"]]),
+])  # fmt: skip
 def test_what_differs_is_marked_and_nothing_that_only_follows(change, differing):
     quotes = sides_of(PRINTED, PRINTED.replace(*change))
     assert marked(*quotes) == differing

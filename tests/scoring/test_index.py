@@ -27,12 +27,6 @@ def matches_of(index, texts):
     return of_texts
 
 
-def test_a_vocabulary_of_a_hundred_thousand_words():
-    words = [f"w{n}" for n in range(100_000)]
-    index = index_of(words, k=5)
-    assert matches_of(index, [" ".join(words[-10:-4])]) == [{(99_990, 99_996)}]
-
-
 FUSED = [f"word{number}" for number in range(300)]
 FUSED = " ".join((*FUSED, "".join(FUSED)))
 JAVANESE = "ꦲꦤꦕꦫꦏ" * 6 + " "

@@ -328,9 +328,7 @@ def test_a_file_that_is_no_suite(refused, content, shown):
     assert all(c.isprintable() or c == "\n" for c in message)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+@pytest.mark.parametrize("content", [
     "KEY = 1",
     "[KEY]",
     "[suite]\nKEY = 1",
