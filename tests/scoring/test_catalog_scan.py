@@ -9,27 +9,17 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scored_books import book_of
-from test_protected_passages import case_of
+from scored_books import book_of, generations_of
+from test_protected_passages import case_of, passages_of
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Origin, Scoring
 from pytest_memleak.scoring import catalog_scan, folding, keyed_texts, word_hashes
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
-from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, gram_hashes
-from pytest_memleak.scoring.protected_passages import Protected
 from pytest_memleak.scoring.second_opinion import Sample, automaton_matches, differences
 from pytest_memleak.scoring.word_hashes import TEXT_END
-
-
-def untrimmed(book, generations, scoring):
-    index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
-    tally = Tally(book, scoring, protected=Protected(index, book.id, (book.id,)))
-    tally.add(Generation(book.excerpts[0].id, n, text) for n, text in enumerate(generations))
-    result = tally.passages()
-    return result.longest_passage.words, result.nv_longest_passage.words
 
 
 def test_survivors_are_what_the_exact_index_finds():
@@ -52,7 +42,8 @@ def test_survivors_are_what_the_exact_index_finds():
         result = list(prefilter.matching_books(its_keys, least=least))
         expected = []
         for book in shelf:
-            exact, near = untrimmed(book, texts, scoring)
+            passages = passages_of([book], generations_of(texts), scoring=scoring)
+            exact, near = passages.longest_passage.words, passages.nv_longest_passage.words
             if exact >= least or near >= 20:
                 expected.append((book.id, exact, near))
         assert result == expected
@@ -110,8 +101,7 @@ def test_both_paths_find_what_the_oracle_finds(oracle, excerpts, texts, k, conti
     }
     assert automaton_matches(book, texts, k=k, mode="unicode") == expected
     index = SharedIndex([book], k=k, mode="unicode")
-    generations = [Generation("p_id1", n, text) for n, text in enumerate(texts)]
-    assert list(differences(("b", book), index, generations)) == []
+    assert list(differences(("b", book), index, generations_of(texts))) == []
 
 
 def test_the_sample_is_seeded_and_one_in_a_hundred_of_many():

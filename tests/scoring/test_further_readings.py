@@ -51,12 +51,6 @@ def bpe(words):
     return "".join(letters[byte] for byte in " ".join(words).encode())
 
 
-def in_lines(turn, length=9):
-    return lambda words: "\n".join(
-        turn(words[at : at + length]) for at in range(0, len(words), length)
-    )
-
-
 def pieces(words, mark):
     """Words in pieces of three letters, of which all but the first have a mark."""
     cut_up = ([word[at : at + 3] for at in range(0, len(word), 3)] for word in words)
@@ -95,7 +89,9 @@ DISGUISES = {
     "doubled words": lambda words: " ".join(f"{word} {word}" for word in words),
     "trebled words": lambda words: " ".join(f"{word} {word} {word}" for word in words),
     "leet": lambda words: " ".join(words).lower().translate(LEET),
-    "lines backwards": in_lines(lambda words: " ".join(words)[::-1]),
+    "lines backwards": lambda words: "\n".join(
+        " ".join(words[at : at + 9])[::-1] for at in range(0, len(words), 9)
+    ),
     "all backwards": lambda words: " ".join(words)[::-1],
     "letters of each word backwards": lambda words: " ".join(word[::-1] for word in words),
 }
