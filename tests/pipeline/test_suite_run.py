@@ -92,14 +92,17 @@ class FakeProvider:
         self.closed = True
 
 
+MODEL = '[[model]]\nid = "m"\nprovider = "fake"\n'
+
+
 class World(SimpleNamespace):
     @hookimpl
     def memleak_providers(self):
         return {"fake": lambda setup: FakeProvider(self, setup)}
 
-    def suite_run(self, *, offline=False, suite=None, wait=True):
+    def suite_run(self, *, offline=False, suite=None):
         """The suite opened anew, as another run would."""
-        resources = Resources(f"sqlite:///{self.folder / 'ledger.db'}", offline=offline, wait=wait)
+        resources = Resources(f"sqlite:///{self.folder / 'ledger.db'}", offline=offline)
         resources.retry = HASTY
         self.resources.append(resources)
         suite = load_suite(self.write(suite or {}))
@@ -108,16 +111,12 @@ class World(SimpleNamespace):
     def write(self, changes):
         (self.folder / "ferry.json").write_text(json.dumps(records(*BOOK)))
         tables = {
-            "suite": "samples = 2",
-            "book": 'id = "ferry"\nsource = "ferry.json"',
-            "model": 'id = "m"\nprovider = "fake"',
-            "more": "",
-        } | changes
+            "suite": "suite.samples = 2\nlimits.longest_span = 10",
+            "book": '[[book]]\nid = "ferry"\nsource = "ferry.json"',
+            "model": MODEL,
+        }
         path = self.folder / "x.memleak.toml"
-        form = (
-            "[suite]\n{suite}\n[limits]\nlongest_span = 10\n[[book]]\n{book}\n[[model]]\n{model}\n"
-        )
-        path.write_text((form + "{more}\n").format(**tables))
+        path.write_text("\n".join((tables | changes).values()))
         return path
 
 
@@ -139,7 +138,7 @@ def draw(opened, **own):
 
 @pytest.mark.parametrize("missing", ["mine.json", "mine.summaries.json"])
 def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
-    source = 'id = "mine"\nsource = "mine.json"\nsummaries = "mine.summaries.json"'
+    source = '[[book]]\nid = "mine"\nsource = "mine.json"\nsummaries = "mine.summaries.json"'
     opened = world.suite_run(suite={"book": f"{source}\nbring_your_own = true"})
     for name in {"mine.json", "mine.summaries.json"} - {missing}:
         (world.folder / name).write_text(json.dumps(records(*BOOK)))
@@ -166,7 +165,7 @@ def test_a_provider_is_made_once_and_told_what_it_needs(world):
 
 
 def test_an_endpoint_is_opened_once_by_the_name_in_the_suite_and_let_go_of(world):
-    opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fake"\nendpoint = "ft:x"'})
+    opened = world.suite_run(suite={"model": f'{MODEL}endpoint = "ft:x"'})
     opened.close()
     (model,) = opened.suite.models
     assert opened.endpoints.endpoint(model) is opened.endpoints.endpoint(model) is world.endpoint
@@ -176,7 +175,7 @@ def test_an_endpoint_is_opened_once_by_the_name_in_the_suite_and_let_go_of(world
 
 
 TUNED = {
-    "model": 'id = "m"\nprovider = "fake"\n[model.finetune]\nbooks = ["sea"]\nepochs = 2',
+    "model": f'{MODEL}[model.finetune]\nbooks = ["sea"]\nepochs = 2',
     "more": '[[book]]\nid = "sea"\nsource = "sea.json"\nrole = "train"',
 }
 
@@ -258,7 +257,7 @@ def test_the_tokens_of_a_fine_tune_are_estimated(tuned, epochs, times):
 
 def shares_text(world, test, training):
     (world.folder / "sea.json").write_text(json.dumps(records(training)))
-    suite = TUNED | {"book": 'id = "lake"\nsource = "lake.json"'}
+    suite = TUNED | {"book": '[[book]]\nid = "lake"\nsource = "lake.json"'}
     (world.folder / "lake.json").write_text(json.dumps(records(*test)))
     opened = world.suite_run(suite=suite)
     (pair,) = opened.suite.pairs
@@ -301,7 +300,7 @@ def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused)
         (world.folder / f"{name}.txt").write_text(" ".join(part))
     (world.folder / "lake.json").write_text(json.dumps(records(" ".join(text))))
     (world.folder / "pond.json").write_text(json.dumps(records(prose(3, 2_000))))
-    book = 'id = "lake"\nsource = "lake.json"\n\n[[common]]\nsource = "*.txt"'
+    book = '[[book]]\nid = "lake"\nsource = "lake.json"\n\n[[common]]\nsource = "*.txt"'
     book += '\n\n[[book]]\nid = "pond"\nsource = "pond.json"'
     opened = world.suite_run(suite={"book": book})
     refusal = pytest.raises(BookError, match=r"texts excuse 50\.0% of its words")

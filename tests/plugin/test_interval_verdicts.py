@@ -126,20 +126,6 @@ def test_uplift_over_the_baseline(gate, suite, known, limit, outcome, shown):
     gate("-k", "model and tale", lines=[shown], deselected=3, **{outcome: 1})
 
 
-def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(gate, online, server):
-    online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),
-        ("longest_span = 30", "longest_span = 1\n\n[sampling]\nstop_on_fail = true"),
-        ("samples = 6", "samples = 40"),
-        ("[model.options]", "[model.options]\ncompletions_per_call = 1"),
-    )
-    lines = ["*stopped after * of 40 rounds, *; this saved *calls for * generations (at most US$*)"]
-    gate("-v", "-m", "copyright", lines=lines, failed=1)
-    instructions = [row["instruction"] for row in server.books.rows("completion")]
-    (rounds,) = {instructions.count(one) for one in instructions}
-    assert rounds - CANARY in (5, 10, 20)
-
-
 def test_a_limit_that_holds_never_stops_early(gate, online, server):
     online(
         ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),

@@ -6,10 +6,6 @@ from ferry import BOOK, CLEAN
 CLEAN_ONE, LEAKY_ONE = ("-k", "clean"), ("-k", "leaky")
 ZERO = ("samples = 3", "samples = 3\ntemperature = 0.0")
 LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
-OF_THE_PAIR = (
-    '[[model]]\nid = "clean"',
-    '[[pair]]\nmodel = "leaky"\nbook = "ferry"\nexpected = "leak"\n\n[[model]]\nid = "clean"',
-)
 
 
 def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
@@ -88,7 +84,6 @@ CASES = {
         "*detection limit is 95.0*% (3 samples at temperature 0, which count as 1, *",
     ),
     "a leak that was expected": ([LEAK], {}, LEAKY_ONE, "xfailed", "*leaky/ferry*FAIL (expected)*"),
-    "a leak that a pair expects": ([OF_THE_PAIR], {}, LEAKY_ONE, "xfailed", "*FAIL (expected)*"),
     "one that stops leaking": (
         *([LEAK], {"leaky": CLEAN}, LEAKY_ONE, "failed"),
         "*XPASS(strict)*leaky is expected to leak ferry*",
