@@ -1,8 +1,6 @@
 """Hooks from installed packages and objects: which of them counts, and who is asked when."""
 
-from importlib.metadata import Distribution, EntryPoint
-from pathlib import Path
-from types import MappingProxyType, ModuleType, SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -54,12 +52,6 @@ def test_a_provider_of_ones_own_is_beside_the_others_or_in_the_place_of_one():
     assert Extensions([second, first]).provider("mine", place="x") is dict
 
 
-def test_an_extension_may_have_none_to_give():
-    extensions = Extensions([module(memleak_providers=lambda: None, memleak_measures=lambda: None)])
-    assert extensions.provider("ngram", place="x")
-    assert extensions.measures() == {}
-
-
 @pytest.mark.parametrize("name", ["b.txt", "b.TXT", "b.Txt"])
 def test_a_reader_of_ones_own_is_asked_before_the_built_in_ones(tmp_path, name):
     (tmp_path / name).write_text("Some other words. " * 10)
@@ -74,29 +66,6 @@ def test_a_reader_of_ones_own_is_asked_before_the_built_in_ones(tmp_path, name):
     assert extensions.read_book(tmp_path / "mine.fb2") is STORY
     assert extensions.read_book(tmp_path / name).chapters[0] != STORY.chapters[0]
     assert requested == ["mine.txt", "mine.fb2", name]
-
-
-def test_the_last_registered_reader_is_asked_first_and_one_answer_is_enough():
-    requested = []
-
-    def reader(name, answer):
-        def read(path):
-            requested.append(name)
-            return answer
-
-        return module(memleak_read_book=read)
-
-    readers = [reader("a", STORY), reader("b", STORY), reader("c", None)]
-    assert Extensions(readers).read_book(Path("x.txt")) is STORY
-    assert requested == ["c", "b"]
-
-
-def test_a_readers_own_error_is_not_passed_on_to_the_next():
-    def refuse(path):
-        raise BookError("it is locked", location=str(path))
-
-    with pytest.raises(BookError, match=r"x\.txt: it is locked"):
-        Extensions([module(memleak_read_book=refuse)]).read_book(Path("x.txt"))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("b.EPUB2", r"'\.EPUB2'"), (".txt", r"'\.txt'")])
@@ -119,43 +88,7 @@ def test_measures_of_all_extensions_come_together_and_the_last_registered_counts
     assert (row.name, row.kind, row.unit, row.function) == ("a", "count", "letters", len)
 
 
-def test_any_object_may_hold_hooks_and_others_are_let_be():
-    class Plugin:
-        @hookimpl
-        def memleak_measures(self):
-            return {"mine": len}
-
-        def memleak_providers(self):
-            raise AssertionError("not marked as a hook")
-
-    extensions = Extensions([Plugin(), object(), ModuleType("conftest"), len])
-    assert extensions.measures()["mine"].function is len
-    assert extensions.provider("ngram", place="x")
-
-
 def test_the_conftests_of_several_folders_may_have_one_name():
     conftests = [module(memleak_measures=lambda n=n: {f"measure_{n}": len}) for n in range(3)]
     assert {module.__name__ for module in conftests} == {"extension"}
     assert len(Extensions(conftests).measures()) == 3
-
-
-def test_installed_packages_are_found_by_their_entry_point(monkeypatch):
-    installed = providers(installed=dict, ngram=dict)
-    monkeypatch.setattr(EntryPoint, "load", lambda self: installed)
-
-    class Package(Distribution):
-        metadata = MappingProxyType({"name": "memleak-extension"})
-        version = "1"
-        entry_points = (EntryPoint("ext", "extension", "memleak"), EntryPoint("x", "y", "other"))
-
-        def read_text(self, filename):
-            return None
-
-        def locate_file(self, path):
-            return Path(path)
-
-    monkeypatch.setattr("importlib.metadata.distributions", lambda **_: iter([Package()]))
-    extensions = Extensions([providers(ngram=list)])
-    assert extensions.provider("installed", place="x") is dict
-    # What a project's own conftest says counts before what is installed.
-    assert extensions.provider("ngram", place="x") is list

@@ -31,9 +31,9 @@ class Seen:
     lines: list[str]
     screens: list[list[str]]
 
-    def line(self, beginning: str, screen: Sequence[str] | None = None) -> str:
-        """The one line of a screen, or of the last, that begins so."""
-        (result,) = [line for line in screen or self.lines if line.startswith(beginning)]
+    def line(self, beginning: str) -> str:
+        """The one line of the last screen that begins so."""
+        (result,) = [line for line in self.lines if line.startswith(beginning)]
         return result
 
     def progress(self, phase: str) -> list[tuple[str, str]]:

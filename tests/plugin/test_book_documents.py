@@ -1,9 +1,10 @@
-"""Which documents of a book are read: `include` and `exclude` of the suite, told in the reports."""
+"""Books of a suite in the reports: `include` and `exclude`, and books that stand in a table."""
 
 import shutil
 from pathlib import Path
 
-from suite_files import read_pair
+from ferry import BOOK, CLEAN
+from suite_files import read_bundle, read_pair, write_answers, write_book
 
 STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
 SUITE = """
@@ -37,3 +38,30 @@ def test_evidence_and_page_hold_the_map_of_the_book(gate):
     for report in (page, Path("out.xml").read_text()):
         assert "86.3% of the file excluded" in report
         assert "only because of a title" not in report
+
+
+OF_A_TABLE = """
+limits = { longest_span = 38 }
+suite = { samples = 3 }
+book = [{ source = "books/table.csv" }]
+model = [{ id = "of-{year}", provider = "recorded", options = { path = "{book}.json" } }]
+"""
+TABLE = "id,source,year,other\nferry,ferry.json,1901,1902\nquay,quay.json,1902,1901\n"
+ASKED = "Write what a man who works on a river sees on a dark night in autumn."
+
+
+def test_a_table_of_books_gives_pairs_whose_metadata_reports_show(pytester, gate):
+    pytester.mkdir("books").joinpath("table.csv").write_text(TABLE, encoding="utf-8")
+    for number, name in enumerate(("ferry", "quay")):
+        write_book(f"books/{name}.json", {"p_id1": BOOK[number]}, lambda _: ASKED)
+        write_answers(f"{name}.json", {"p_id1": CLEAN})
+    Path("table.memleak.toml").write_text(OF_A_TABLE, encoding="utf-8")
+    lines = [f"*test_memorization[[]{pair}[]]*" for pair in ("of-1901/ferry", "of-1902/quay")]
+    gate("-v", "--memleak-evidence=evidence.json", "--memleak-html=page.html", lines=lines)
+    books = [pair["book"] for pair in read_bundle()["pairs"]]
+    assert [(book["id"], book["metadata"]) for book in books] == [
+        ("ferry", {"year": "1901", "other": "1902"}), ("quay", {"year": "1902", "other": "1901"}),
+    ]  # fmt: skip
+    page = Path("page.html").read_text("utf-8")
+    assert "year 1901" in page
+    assert "year 1902" in page

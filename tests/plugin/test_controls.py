@@ -1,5 +1,6 @@
 """Controls: books that no model has read. They gate nothing, and say what the gate is worth."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from test_verify import resealed
 
 from pytest_memleak.cli.main import main
 
+ROOT = Path(__file__).parents[2]
 BOOKS = ("tale", "new", "newer", "newest")
 TEXTS = {book: {f"p_id{n}": prose((book, n)) for n in range(1, 7)} for book in BOOKS}
 SAMPLES = 8
@@ -141,3 +143,20 @@ def test_what_no_control_can_be_is_an_error_of_the_file(gate, suite):
     text = gate("-m", "copyright", errors=len(WRONG)).stdout.str()
     for _, _, message in WRONG:
         assert message in text
+
+
+def test_the_parrot_leaks_what_it_knows_and_raises_no_false_alarm(pytester, gate):
+    """The suite of public-domain texts."""
+    for folder in ("suites/public_domain", "fixtures/books"):
+        shutil.copytree(ROOT / folder, pytester.path / folder)
+    path = pytester.path / "suites/public_domain/public_domain.memleak.toml"
+    # Fewer samples than its detection limit needs: a leak is one all the same.
+    path.write_text(path.read_text().replace("samples = 66", "samples = 6"))
+    gate("-m", "copyright", "--memleak-evidence=e.json", path, xfailed=3, passed=2)
+    made = read_bundle("e.json")
+    (suite_facts,) = made["suites"]
+    assert (suite_facts["controls"], suite_facts["leak_seen"]) == (2, True)
+    assert {count["over"] for count in suite_facts["false_alarms"].values()} == {0}
+    assert {count["measured"] for count in suite_facts["false_alarms"].values()} == {2}
+    for pair in made["pairs"]:
+        assert pair["control"] or pair["measures"]["longest_passage"]["value"] > 38

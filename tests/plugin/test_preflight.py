@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 from marks import full
+from suite_files import model_table
 
 
 @pytest.fixture
@@ -118,10 +119,7 @@ def test_a_ledger_that_cannot_be_opened(online, server, places, gate, workers, u
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
 def test_options_of_a_model_that_is_not_even_asked(pytester, online, server, workers):
-    bad = (
-        '[[model]]\nid = "other"\nprovider = "openai"\nbase_model = "base"\n'
-        "[model.options]\nn = 3\n\n"
-    )
+    bad = model_table("other", "openai", "n = 3", 'base_model = "base"')
     online(("[[model]]", f"{bad}[[model]]"))
     result = pytester.runpytest("-m", "copyright", "-k", "tuned", *workers)
     assert result.ret != pytest.ExitCode.OK

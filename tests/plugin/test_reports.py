@@ -36,25 +36,6 @@ def test_every_pair_is_in_them(suite, gate, step):
     assert "- longest&#95;span 16 exceeds the limit 10" in lines
 
 
-@pytest.mark.full
-def test_the_controller_writes_what_the_workers_found(pytester, suite, gate, step):
-    def without_time(html):
-        dated = ("<time", "<dt>Report created")
-        return [line for line in html.splitlines() if not any(mark in line for mark in dated)]
-
-    suite()
-    result = pytester.runpytest_subprocess("-n2", HTML)
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*clean/ferry*PASS*", "*leaky/ferry*FAIL*", "*“The ferryman*”"])
-    assert step.read_text(encoding="utf-8").count("## Memorization") == 1
-    spread = page()
-    gate(HTML)
-    # Workers finish in any order; the lines are the same.
-    assert len(without_time(spread)) == len(without_time(page()))
-    for name in ("clean", "leaky"):
-        assert f'{name}<span class="on"> on </span>The Ferry' in spread
-
-
 def longest_quote(text):
     text = " ".join(words(text))
     return max((n for n in range(2, 17) if " ".join(PASSAGE[:n]) in text), default=0)
