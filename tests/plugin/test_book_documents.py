@@ -46,17 +46,19 @@ suite = { samples = 3 }
 book = [{ source = "books/table.csv" }]
 model = [{ id = "of-{year}", provider = "recorded", options = { path = "{book}.json" } }]
 """
+TUNED = 'base_model = "base", finetune = { books = "year:{other}" }, provider = "openai"'
 TABLE = "id,source,year,other\nferry,ferry.json,1901,1902\nquay,quay.json,1902,1901\n"
 ASKED = "Write what a man who works on a river sees on a dark night in autumn."
 
 
 def test_a_table_of_books_gives_pairs_whose_metadata_reports_show(pytester, gate):
+    pairs = ("of-1901/ferry", "of-1902/quay")
     pytester.mkdir("books").joinpath("table.csv").write_text(TABLE, encoding="utf-8")
     for number, name in enumerate(("ferry", "quay")):
         write_book(f"books/{name}.json", {"p_id1": BOOK[number]}, lambda _: ASKED)
         write_answers(f"{name}.json", {"p_id1": CLEAN})
     Path("table.memleak.toml").write_text(OF_A_TABLE, encoding="utf-8")
-    lines = [f"*test_memorization[[]{pair}[]]*" for pair in ("of-1901/ferry", "of-1902/quay")]
+    lines = [f"*test_memorization[[]{pair}[]]*" for pair in pairs]
     gate("-v", "--memleak-evidence=evidence.json", "--memleak-html=page.html", lines=lines)
     books = [pair["book"] for pair in read_bundle()["pairs"]]
     assert [(book["id"], book["metadata"]) for book in books] == [
@@ -65,3 +67,8 @@ def test_a_table_of_books_gives_pairs_whose_metadata_reports_show(pytester, gate
     page = Path("page.html").read_text("utf-8")
     assert "year 1901" in page
     assert "year 1902" in page
+    # A plan has all of them, too, each model fine-tuned on the books of another year.
+    tuned = OF_A_TABLE.replace('provider = "recorded"', TUNED)
+    tuned = tuned.replace('path = "{book}.json"', 'base_url = "http://127.0.0.1:9/v1"')
+    Path("table.memleak.toml").write_text(tuned, encoding="utf-8")
+    gate("--memleak-dry-run", lines=[f"{pair} *" for pair in pairs])

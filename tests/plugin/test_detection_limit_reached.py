@@ -54,16 +54,6 @@ def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(
     gate("-m", "copyright", passed=1, failed=1)
 
 
-def test_a_plan_says_it_before_a_cent_is_spent(online, gate):
-    online(("samples = 6", "samples = 6\ndetection_limit = 0.05"))
-    line = (
-        "6 samples: detection limit 39.4% (95% confidence). "
-        "Set samples = 66 to reach detection_limit = 0.05 even if the provider withholds 1 "
-        "generation in 10."
-    )
-    gate("--memleak-dry-run", lines=[line])
-
-
 def test_withheld_answers_have_seen_nothing(suite, evidence):
     reasons = ("stop", "content_filter", "stop")
     generations = [

@@ -103,8 +103,10 @@ def test_a_budget_without_prices_is_one_error_and_calls_nobody(online, server, g
 
 
 def test_a_plan_counts_calls_and_generations_and_calls_nobody(online, server, gate):
-    online(("[model.options]", "[model.options]\ncompletions_per_call = 4"))
-    result = gate("--memleak-dry-run")
+    detection = ("samples = 6", "samples = 6\ndetection_limit = 0.05")
+    online(("[model.options]", "[model.options]\ncompletions_per_call = 4"), detection)
+    line = "6 samples: detection limit 39.4% (95% confidence). Set samples = 66 to reach *"
+    result = gate("--memleak-dry-run", lines=[line])
     result.assert_outcomes()
     assert (server.books.rows(), server.plan.counts()) == ([], {})
     line = next(line for line in result.stdout.lines if line.startswith("tuned"))

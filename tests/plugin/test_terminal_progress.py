@@ -165,18 +165,6 @@ def test_a_failing_display_changes_no_verdict(run, pytester, slow, what):
     assert not seen.progress("sampling")
 
 
-def test_a_terminal_that_goes_away_changes_no_verdict(pytester, slow):
-    """The window is closed while a pair is sampled: the evidence is written all the same."""
-    pytester.makeconftest(
-        SLOW + "import os\nfrom pytest_memleak.plugin import progress as live\n"
-        "def gone(terminal, text):\n    os.close(terminal)\n    os.write(terminal, b'x')\n"
-        "live._write = gone\n"
-    )
-    options = ["-p", "no:cacheprovider", "--memleak-evidence", "e.json"]
-    assert run_in_terminal(options, folder=pytester.path).code == 0
-    assert (pytester.path / "e.json").exists()
-
-
 @pytest.mark.skipif(shutil.which("script") is None, reason="no script (util-linux) here")
 def test_a_terminal_that_does_not_know_its_size(pytester, slow):
     done = subprocess.run(
