@@ -24,9 +24,7 @@ def test_it_is_kept_without_output():
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
 
-OF_NOVELS = [
-    pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs"),
-]
+OF_NOVELS = pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs")
 
 
 @pytest.mark.full

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from epub_texts import page
 
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.errors import BookError
@@ -18,15 +19,6 @@ CONTAINER = (
     '<rootfile full-path="OEBPS/content.opf" media-type="application/oebps-package+xml"/>'
     "</rootfiles></container>"
 )
-
-
-def page(body: str, *, body_attributes: str = "") -> str:
-    """An XHTML document with that body."""
-    return (
-        '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE html>'
-        '<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops">'
-        f"<head><title>Not text</title></head><body{body_attributes}>{body}</body></html>"
-    )
 
 
 @dataclass
@@ -95,11 +87,6 @@ def new_epub(tmp_path: Path) -> Callable[..., EpubMaker]:
         return EpubMaker(tmp_path, documents=pages, **settings)
 
     return make
-
-
-@pytest.fixture
-def new_page() -> Callable[..., str]:
-    return page
 
 
 @pytest.fixture

@@ -12,6 +12,15 @@ def paragraphs(name, count=15):
     ]
 
 
+def page(body):
+    """An XHTML document with that body."""
+    return (
+        '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE html>'
+        '<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops">'
+        f"<head><title>Not text</title></head><body>{body}</body></html>"
+    )
+
+
 def p(texts):
     return "".join(f"<p>{text}</p>" for text in texts)
 

@@ -1,18 +1,15 @@
 import tracemalloc
 
 import pytest
+from epub_texts import page
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.books.html_blocks import read_markup
 
 
-@pytest.fixture
-def texts(new_page):
-    def read(body):
-        return [block.text for block in read_markup(new_page(body).encode()).blocks]
-
-    return read
+def texts(body):
+    return [block.text for block in read_markup(page(body).encode()).blocks]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +53,7 @@ def texts(new_page):
         ("<p>it&#146;s &#150; &#x93;so&#x94;</p>", ["it’s – “so”"]),
     ],
 )  # fmt: skip
-def test_inline_elements_join_and_blocks_separate(texts, body, expected):
+def test_inline_elements_join_and_blocks_separate(body, expected):
     assert texts(body) == expected
 
 
@@ -88,7 +85,7 @@ def test_inline_elements_join_and_blocks_separate(texts, body, expected):
         *(f"<{tag}>secret</{tag}>" for tag in ("template", "noscript", "audio", "object")),
     ],
 )
-def test_what_no_reader_reads_goes_and_what_is_around_it_joins(texts, gone):
+def test_what_no_reader_reads_goes_and_what_is_around_it_joins(gone):
     assert texts(f"<p>un{gone}believable</p>") == ["unbelievable"]
 
 
@@ -109,7 +106,7 @@ MATTER = ('epub:type="frontmatter', 'role="doc-dedication', 'epub:type="index')
         *(f'<section {kind}"><p>secret</p></section>' for kind in MATTER),
     ],
 )
-def test_blocks_that_are_not_the_text_go(texts, gone):
+def test_blocks_that_are_not_the_text_go(gone):
     assert texts(f"<p>one</p>{gone}<p>two</p>") == ["one", "two"]
 
 
@@ -123,7 +120,7 @@ def test_blocks_that_are_not_the_text_go(texts, gone):
         '<div class="pagebreak"><p>after a break</p></div>',
     ],
 )
-def test_what_only_looks_like_it_stays(texts, kept):
+def test_what_only_looks_like_it_stays(kept):
     assert "".join(texts(f"<div>{kept}</div>"))
 
 
@@ -149,8 +146,8 @@ def test_what_only_looks_like_it_stays(texts, kept):
         (f"<h2>{'word ' * 31}</h2>", {("word " * 31).strip(): 0}, False),
     ],
 )
-def test_matter_and_headings(new_page, body, expected, declares):
-    markup = read_markup(new_page(body).encode())
+def test_matter_and_headings(body, expected, declares):
+    markup = read_markup(page(body).encode())
     assert {block.text: block.level for block in markup.blocks} == expected
     assert markup.declares_body is declares
 

@@ -106,13 +106,11 @@ def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_ra
     fill(url)
     status, out, err = memleak("list", url)
     assert (status, err) == (0, "")
-    title, header, line, *_ = out.splitlines()
+    title, _, line, *_ = out.splitlines()
     assert title == "Endpoints:"
     # book, temperature, seed, excerpts, samples, withheld, calls, lost, open, in, out, US$
     row = line.split()[-12:]
     assert row == ["ferry", "1", "0", "2", "8", "4", "4", "0", "0", "80", "42", "0.00"]
-    for column, value in (("samples", "8"), ("withheld", "4"), ("calls", "4")):
-        assert line[: header.index(column) + len(column)].endswith(f" {value}")
     (job,) = (line.split() for line in out.splitlines() if "job-0" in line)
     assert job[:3] == ["tuner", "job-0", "succeeded"]
     assert "1,234" in job
