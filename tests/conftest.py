@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.util
 import os
 import pkgutil
 import sys
@@ -31,10 +30,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session")
 def oracle():
     """The slow reading of the measures, which shares nothing with the core."""
-    spec = importlib.util.spec_from_file_location("oracle", HERE / "scoring" / "oracle.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("oracle")
 
 
 # Third parties that warn about themselves while they are imported.

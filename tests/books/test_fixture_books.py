@@ -1,11 +1,11 @@
 """Whole books: two stories built from their sources; novels, where MEMLEAK_BOOKS names a folder."""
 
-import importlib.util
 import os
 import zipfile
 from pathlib import Path
 
 import pytest
+from books.build import build
 
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
@@ -19,19 +19,8 @@ BOOKS = {
 NOVELS = sorted(Path(os.environ.get("MEMLEAK_BOOKS") or FOLDER).glob("*.epub"))
 
 
-@pytest.fixture
-def build():
-    spec = importlib.util.spec_from_file_location("memleak_fixture_books", FOLDER / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    # Its dataclass looks its module up.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("sys").modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module.build
-
-
 @pytest.mark.parametrize("book_id", BOOKS)
-def test_the_epub_is_what_its_sources_give_and_is_read_as_it_should_be(build, book_id):
+def test_the_epub_is_what_its_sources_give_and_is_read_as_it_should_be(book_id):
     path = FOLDER / f"{book_id}.epub"
     assert path.read_bytes() == build(book_id)
     assert path.read_bytes()[30:58] == b"mimetypeapplication/epub+zip"
