@@ -12,7 +12,6 @@ from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.main import main
 
-PROGRAM = ("-c", "import sys; from pytest_memleak.cli.main import main; sys.exit(main())")
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
 NAMES = ("the-lamplighter", "the-seed-vault")
 SUITE = """
@@ -25,7 +24,7 @@ model = [{ id = "m", provider = "recorded", options = { path = "{book}.json" } }
 @pytest.fixture
 def program():
     """What Python runs for `memleak`."""
-    return PROGRAM
+    return "-c", "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
 
 
 @pytest.fixture

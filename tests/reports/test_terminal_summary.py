@@ -267,7 +267,6 @@ WHO = Provenance(
 AGAIN = dataclasses.replace(WHO, tried=Tried(3, seeds=2, runs=3, resampled=1, removed=1))
 KINDS = evidence(kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_length_ratio=0.9)
 DETAILS = {
-    "of a pass nothing": ({}, []),
     "of a pass with its generations nothing": ({"completeness": KINDS, "provenance": WHO}, []),
     "of a pass what is out of the ordinary": (
         {"provenance": AGAIN, "sampled": (SampledCount("baseline", "b", None, 10, 10, 5, "0"),)},
