@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_GUARDED = ("/v1/chat/completions", "/v1/completions")
-_MODELS = "/v1/models"
-_COUNTS = "/guard"
+_FORWARDS = ("POST /v1/chat/completions", "POST /v1/completions", "GET /v1/models")
 _LARGEST, _LARGEST_CHUNK = 1 << 26, 1 << 20  # bytes
 _TIMES = ClientTimeout(total=None, sock_connect=30, sock_read=600)
 # What describes one connection or the bytes sent over it.
@@ -51,13 +49,11 @@ class GuardProxy:
 
     def app(self) -> web.Application:
         """Return the application that serves the guarded paths, the models, and the counts."""
-        app = web.Application(client_max_size=_LARGEST)
+        app = web.Application(client_max_size=_LARGEST, middlewares=[_with_json_errors])
         app.cleanup_ctx.append(self._connected)
-        app.router.add_get(_COUNTS, self._show_counts)
-        app.router.add_get(_MODELS, self._answer)
-        for path in _GUARDED:
-            app.router.add_post(path, self._answer)
-        app.router.add_route("*", "/{path:.*}", _reject)
+        app.router.add_get("/guard", self._show_counts)
+        for method, _, path in (each.partition(" ") for each in _FORWARDS):
+            app.router.add_route(method, path, self._answer)
         return app
 
     async def _connected(self, _: web.Application) -> AsyncIterator[None]:
@@ -71,34 +67,32 @@ class GuardProxy:
         return web.json_response(dict(self.counts))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        lists_models = request.path == _MODELS
-        self.counts["requests"] += not lists_models
         data = await request.read()
+        self.counts["requests"] += request.method == "POST"
         try:
-            asked = {} if lists_models else _object(json.loads(data))
+            asked = _object(json.loads(data) if request.method == "POST" else {})
         except (ValueError, RecursionError):
             return _error(400, "the request isn't a JSON object")
         answer = GuardedAnswer(self._library, asked, self._limit)
-        url = self._upstream + request.path.removeprefix("/v1")
-        headers = {
-            name: value
-            for name, value in request.headers.items()
-            if name.lower() not in _OWN_HEADERS
-        }
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in _OWN_HEADERS}
         try:
             async with self._session.request(
-                "GET" if lists_models else "POST",
-                url, data=data, headers=headers, allow_redirects=lists_models,
-            ) as upstream:  # fmt: skip
-                if lists_models and not upstream.ok:
-                    message = f"the upstream answered {_MODELS} with status {upstream.status}"
-                    return self._fail(message, upstream.status)
+                request.method,
+                self._upstream + request.path.removeprefix("/v1"),
+                data=data,
+                headers=headers,
+                allow_redirects=request.method == "GET",
+            ) as upstream:
                 if upstream.content_type == "text/event-stream":
                     return await self._stream(request, answer, upstream)
                 body = await _body(upstream)
         except _BROKEN as error:
             return self._fail(self._cause(error))
         (guarded,) = await asyncio.to_thread(answer.read, body, whole=True)
+        if not guarded:
+            message = f"the upstream answered {request.path} with status {upstream.status}"
+            status = 502 if upstream.ok else upstream.status
+            return self._fail(f"{message} and no JSON of OpenAI's API", status)
         self._note(answer.stops)
         kept = {
             name: value
@@ -112,28 +106,28 @@ class GuardProxy:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        noted = 0
 
-        async def send(chunks: list[dict[str, Any]]) -> None:
+        async def send(*chunks: dict[str, Any]) -> None:
+            nonlocal noted
+            self._note(answer.stops[noted:])
+            noted = len(answer.stops)
             for chunk in chunks:
                 await response.write(b"data: %b\n\n" % json.dumps(chunk).encode())
 
-        noted = 0
         async for chunk in _chunks(upstream):
             if isinstance(chunk, str):
-                if not answer.ended:
-                    self._fail(chunk)
-                    await send([*answer.end(), {"error": {"message": chunk, "type": _TYPE}}])
-                    return response
-                break
-            await send(answer.read(chunk))
-            self._note(answer.stops[noted:])
-            noted = len(answer.stops)
+                if answer.ended:
+                    break
+                self._fail(chunk)
+                await send(*answer.end(), {"error": {"message": chunk, "type": _TYPE}})
+                return response
+            await send(*answer.read(chunk))
             if chunk.get("error"):
                 return response
             if noted and answer.ended:
                 break
-        await send(answer.end())
-        self._note(answer.stops[noted:])
+        await send(*answer.end())
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -155,8 +149,6 @@ class GuardProxy:
                 f"the upstream {without_credentials(self._upstream)} can't be reached "
                 f"({getattr(error, 'strerror', None) or error}); start it or change --upstream"
             )
-        if type(error) is ValueError:  # of this module; a subclass may quote the answer
-            return str(error)
         return f"the server failed: {type(error).__name__}"
 
     def _fail(self, message: str, status: int = 502) -> web.Response:
@@ -197,22 +189,21 @@ async def _events(upstream: ClientResponse) -> AsyncIterator[bytes]:
 
 
 async def _body(upstream: ClientResponse) -> dict[str, Any]:
+    """Return the JSON object of an answer; an empty one if it has none, or one that is too long."""
     body = bytearray()
     async for part in upstream.content.iter_chunked(_LARGEST_CHUNK):
         body += part
         if len(body) > _LARGEST:
-            raise ValueError(f"the upstream's answer is over {_LARGEST:,} bytes")
+            return {}
     try:
-        answer = json.loads(body)
+        return _object(json.loads(body))
     except (ValueError, RecursionError):
-        text = f"the upstream's answer isn't JSON ({upstream.content_type})"
-        raise ValueError(text) from None
-    return _object(answer)
+        return {}
 
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("the upstream's answer isn't a JSON object")  # noqa: TRY004 - the JSON's value is wrong
+        raise ValueError("not a JSON object")  # noqa: TRY004 - the JSON's value is wrong
     return value
 
 
@@ -221,10 +212,12 @@ def _error(status: int, message: str, **headers: str) -> web.Response:
     return web.json_response({"error": error}, status=status, headers=headers)
 
 
-async def _reject(request: web.Request) -> web.Response:
-    method = "POST" if request.path in _GUARDED else "GET"
-    if request.path in (*_GUARDED, _MODELS, _COUNTS):
-        message = f"{request.path} doesn't take {request.method}: use {method}"
-        return _error(405, message, Allow=method)
-    paths = ", ".join((*_GUARDED, _MODELS))
-    return _error(404, f"memleak guard forwards {paths}, and not {request.path}")
+@web.middleware
+async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamResponse:
+    try:
+        response: web.StreamResponse = await handler(request)
+    except web.HTTPException as error:
+        message = f"{error.reason}: {request.method} {request.path}; memleak guard forwards "
+        headers = {name: value for name, value in error.headers.items() if name == "Allow"}
+        return _error(error.status, message + ", ".join(_FORWARDS), **headers)
+    return response

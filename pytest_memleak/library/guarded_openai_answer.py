@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from itertools import groupby
-from operator import itemgetter
+from collections import Counter
+from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.library.guarded_text import Stream
@@ -12,11 +12,12 @@ from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_memleak.library.library import Library, Passage
 
     Path = tuple[str | int, ...]
+    Pieces = Iterator[tuple[Path, str]]
 
 FILTERED = "content_filter"
 """The finish reason of a choice that the guard ended."""
@@ -28,7 +29,7 @@ _NAMES = {
 }
 LONGEST_NAME = 128
 _UNFINISHED = (None, "", "null")
-_ALL = ""  # the text of all fields
+_ALL: Path = ()  # the field of all texts
 _FILES = {"file", "image_url", "input_audio"}
 _FORWARDED = _NAMES | {
     "arguments", "cached_tokens", "choices", "completion_tokens", "completion_tokens_details",
@@ -69,13 +70,18 @@ class GuardedAnswer:
     ) -> None:
         """Start the answer to a request for chat completions or completions."""
         self.stops: list[Stop] = []
-        self._library, self._limit = library, limit
+        self._stream = partial(Stream, library, limit)
         self._prompts = _prompts(request)
-        self._each = n if isinstance(n := request.get("n"), int) and n > 0 else 1
+        try:
+            self._each = max(int(request.get("n") or 1), 1)  # servers also take 3.0 and "3"
+        except (TypeError, ValueError, OverflowError):
+            self._each = 1
         self._choices = self._each * len(self._prompts)
-        self._streams: dict[int | None, dict[str, _PlacedStream]] = defaultdict(dict)
+        self._texts: dict[int | None, _Texts] = {}
         self._over: set[int] = set()
+        self._whole = False
         self._head: dict[str, Any] = {}
+        self._objects: dict[Path, dict[str, Any]] = {}  # of a body, by the places of their texts
         self._held: list[dict[str, Any]] = []
 
     @property
@@ -88,127 +94,149 @@ class GuardedAnswer:
 
         whole: the body is an answer, not a chunk
         """
-        self._head, self._held, choices = {}, [], []
-        for key, value in body.items():
-            if key in _FORWARDED and key != "choices":
-                self._head[key] = self._forwarded(value, (key,), ending=True)
-        for nth, choice in enumerate(_objects(body.get("choices"))):
+        self._objects, self._held, self._whole, choices = {}, [], whole, []
+        self._head = self._guarded({key: body[key] for key in body if key in _NAMES}, ())
+        beside = self._guarded({key: body[key] for key in body if key != "choices"}, ())
+        self._send(self._texts_of(None).end())
+        for nth, choice in enumerate(_dicts(body.get("choices"))):
             number = _number(choice, nth)
             if number in self._over and not whole:
                 continue
-            ending = whole or choice.get("finish_reason") not in _UNFINISHED
-            path = "choices", number
-            guarded = self._forwarded(choice, path, ending=ending)
-            streams = self._streams[self._choice_of(path)]
-            if ending:
-                self._release(streams, number)
+            texts = self._texts_of(number)
+            guarded = self._guarded(choice, ("choices", number))
+            if whole or choice.get("finish_reason") not in _UNFINISHED:
+                self._send(texts.end(number))
                 self._over.add(number)
-            if _passage(streams):
+            if texts.passage:
                 guarded["finish_reason"] = FILTERED
                 self._over.add(number)
             choices.append(guarded)
         if body.get("choices") and not choices and not whole:
             return []  # of choices that have ended
-        if "choices" in body:
-            self._head["choices"] = choices
-        return [*self._held, self._head]
+        return [*self._held, beside | ({"choices": choices} if "choices" in body else {})]
 
     def end(self) -> list[dict[str, Any]]:
         """Return the text held back of choices that the server didn't end."""
-        self._held = []
-        for streams in self._streams.values():
-            self._release(streams)
+        self._objects, self._held = {}, []
+        for texts in self._texts.values():
+            self._send(texts.end())
         return self._held
 
-    def _forwarded(self, value: Any, path: Path, *, ending: bool) -> Any:
-        if isinstance(value, dict):
-            return {
-                key: self._forwarded(part, (*path, key), ending=ending)
-                for key, part in value.items()
-                if key in _FORWARDED
-            }
-        if isinstance(value, list):
-            return [
-                self._forwarded(part, (*path, _number(part, nth)), ending=ending)
-                for nth, part in enumerate(_objects(value))
-            ]
-        if not isinstance(value, str):
-            return value
-        if path[-1] in _NAMES and path[0] != "error":
-            return value if len(value) <= LONGEST_NAME else ""
-        return self._read(value, path, ending=ending)
+    def _guarded(self, part: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """Return what may be sent of an object; texts join it when they may be sent, too."""
+        guarded: dict[str, Any] = {}
+        for key in filter(_FORWARDED.__contains__, part):
+            value, place = part[key], (*path, key)
+            if isinstance(value, dict):
+                guarded[key] = self._guarded(value, place)
+            elif isinstance(value, list):
+                objects = enumerate(_dicts(value))
+                guarded[key] = [
+                    self._guarded(each, (*place, _number(each, nth))) for nth, each in objects
+                ]
+            elif not isinstance(value, str):
+                guarded[key] = value
+            elif key in _NAMES and place[0] != "error":
+                guarded[key] = value if len(value) <= LONGEST_NAME else ""
+            else:
+                guarded[key] = ""
+                self._objects[place] = guarded
+                number = int(place[1]) if place[0] == "choices" else None
+                whole = self._whole or number is None
+                self._send(self._texts_of(number).read(place, value, whole=whole))
+        return guarded
 
-    def _read(self, text: str, path: Path, *, ending: bool) -> str:
-        """Return what may be sent of a text; hold what may now be sent of texts before it."""
-        choice, field = self._choice_of(path), _field(path)
-        if choice is not None and choice != path[1]:
-            field = f"{path[1]}.{field}"  # beside the choice that was asked for, and with it
-        streams = self._streams[choice]
-        if _passage(streams):
-            return ""
-        if field not in streams:
+    def _texts_of(self, number: int | None) -> _Texts:
+        """Return the texts of a choice, or of the nearest that was asked for; None: of no choice.
+
+        Those of a choice that wasn't asked for are further fields of the nearest.
+        """
+        choice = None if number is None else min(max(number, 0), self._choices - 1)
+        if choice not in self._texts:
             prompt = "" if choice is None else self._prompts[choice // self._each]
-            if len(streams) == 1:
-                (first,) = streams.values()  # whose text is all text up to here
-                streams[_ALL] = _PlacedStream(self._library, self._limit, prompt=prompt)
-                streams[_ALL].read(first.path, first.sent, ending=True)
-                streams[_ALL].ended = first.ended
-            streams[field] = _PlacedStream(self._library, self._limit, prompt=prompt)
-        sent = streams[field].read(path, text, ending=ending)
-        if whole := streams.get(_ALL):
-            sent = [part for each in sent for part in whole.read(*each, ending=False)]
-            sent += whole.read(path, "", ending=ending)
-        self._held += [self._head | _at(*part) for part in sent if part[0] != path]
-        if passage := _passage(streams):
-            self.stops.append(Stop(choice or 0, field, passage))
-        return "".join(part for place, part in sent if place == path)
+            self._texts[choice] = _Texts(partial(self._stream, prompt=prompt), self.stops)
+        return self._texts[choice]
 
-    def _choice_of(self, path: Path) -> int | None:
-        """Return the choice that a text counts for, the nearest that was asked for; None: none."""
-        if path[0] != "choices":
-            return None
-        return min(max(int(path[1]), 0), self._choices - 1)
-
-    def _release(self, streams: Mapping[str, _PlacedStream], number: int | None = None) -> None:
-        """Send the text that was held back, of one choice or all of these streams."""
-        for field, stream in streams.items():
-            if not field or number not in (None, *stream.path[1:2]):
-                continue
-            if text := self._read("", stream.path, ending=True):
-                self._held.append(self._head | _at(stream.path, text))
+    def _send(self, pieces: Pieces) -> None:
+        """Add texts to their objects in the body, or to those held back before it."""
+        for place, text in pieces:
+            if place in self._objects:
+                self._objects[place][str(place[-1])] += text
+            elif text:
+                self._held.append(self._head | _at(place, text))
 
 
-class _PlacedStream(Stream):
-    """A stream of texts at several places of an answer.
+class _Texts:
+    """The texts of a choice. Each field's are one stream, and all are another.
 
-    path, ended: of the last text, and whether it was whole
+    A character leaves once both streams let it. So what leaves is in order.
+
+    passage: what ended them
     """
 
-    path: Path = ()
-    ended = False
-    _places: tuple[Path, ...] = ()  # of each character that it holds back
+    def __init__(self, make: Callable[[], Stream], stops: list[Stop]) -> None:
+        self.passage: Passage | None = None
+        self._make, self._stops = make, stops
+        self._streams: dict[Path, Stream] = {}
+        self._may_leave: Counter[Path] = Counter()  # characters, by field
+        self._waiting: list[tuple[Path, str]] = []
+        self._last: Path = ()
 
-    def read(self, path: Path, text: str, *, ending: bool) -> list[tuple[Path, str]]:
-        """Add a text; return what may be sent now, by its place."""
-        if self.ended and (path[0] != "choices" or _field(path) != _field(self.path)):
-            self._text, self._sent = f"{self._text} ", self._sent + 1  # words of two texts
-        self.path, self.ended = path, ending
-        self._places += (path,) * len(text)
-        sent = self.feed(text) + (self.end() if ending else "")
-        places, self._places = self._places[: len(sent)], self._places[len(sent) :]
-        runs = groupby(zip(places, sent, strict=True), key=itemgetter(0))
-        return [(place, "".join(letter for _, letter in run)) for place, run in runs]
+    def read(self, place: Path, text: str, *, whole: bool) -> Pieces:
+        """Add the text of a place; yield what may leave now, by its place.
+
+        whole: no text of another field goes on in it
+        """
+        self._last = field = _field(place)
+        if text and not self.passage:
+            if field not in self._streams:
+                if len(self._streams) == 1:  # whose text is all text up to here
+                    (first,) = self._streams
+                    self._streams[_ALL] = copy(self._streams[first])
+                self._streams[field] = self._make()
+            if whole and _ALL in self._streams:
+                self._add(_ALL, self._streams[_ALL].end())
+            self._waiting.append((place, text))
+            for each in (field, _ALL):
+                if each in self._streams:
+                    self._add(each, self._streams[each].feed(text))
+        return self._leaving()
+
+    def end(self, number: int | None = None) -> Pieces:
+        """End the texts of a choice, or all; yield what may leave now."""
+        for field, stream in self._streams.items():
+            if field == _ALL or number in (None, *field[1:2]):
+                self._add(field, stream.end())
+        return self._leaving()
+
+    def _add(self, field: Path, text: str) -> None:
+        self._may_leave[field] += len(text)
+        passage = self._streams[field].passage
+        if passage and not self.passage:
+            self.passage = passage
+            numbers = (part for part in self._last if isinstance(part, int))
+            names = ".".join(part for part in self._last if isinstance(part, str))
+            self._stops.append(Stop(next(numbers, 0), names, passage))
+
+    def _leaving(self) -> Pieces:
+        while self._waiting:
+            place, text = self._waiting[0]
+            fields = [each for each in (_field(place), _ALL) if each in self._streams]
+            size = min(len(text), *(self._may_leave[field] for field in fields))
+            yield place, text[:size]
+            self._may_leave.subtract(dict.fromkeys(fields, size))
+            if size < len(text):
+                self._waiting[0] = place, text[size:]
+                return
+            self._waiting.pop(0)
 
 
-def _passage(streams: Mapping[str, Stream]) -> Passage | None:
-    return next((stream.passage for stream in streams.values() if stream.passage), None)
+def _field(place: Path) -> Path:
+    """Return a place without its numbers in lists, except the choice's."""
+    return place[:2] + tuple(name for name in place[2:] if isinstance(name, str))
 
 
-def _field(path: Path) -> str:
-    return ".".join(key for key in path if isinstance(key, str))
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
+def _dicts(value: Any) -> list[dict[str, Any]]:
     return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
 
 
@@ -217,10 +245,10 @@ def _number(part: Mapping[str, Any], nth: int) -> int:
     return index if isinstance(index, int) else nth
 
 
-def _at(path: Path, text: str) -> dict[str, Any]:
+def _at(place: Path, text: str) -> dict[str, Any]:
     """Return the text at its place in a chunk, in lists by its index."""
     value: Any = text
-    for key in reversed(path):
+    for key in reversed(place):
         value = [{"index": key, **value}] if isinstance(key, int) else {key: value}
     nested: dict[str, Any] = value
     return nested

@@ -64,18 +64,15 @@ class Stream:
         self._text, self._sent, self._matched = "", 0, 0
         self._allowed = limit  # words that may leave unread
 
-    @property
-    def sent(self) -> str:
-        """What has left, without what it forgot."""
-        return self._text[: self._sent]
-
     def feed(self, delta: str) -> str:
         """Add text; return the text that may be sent now."""
         return self._release(delta, ended=False)
 
     def end(self) -> str:
-        """Return the rest that may be sent, of a text that goes no further."""
-        return self._release("", ended=True)
+        """Return the rest that may be sent; what follows is another text of the generation."""
+        rest = self._release("", ended=True)
+        self._text, self._sent = f"{self._text} ", self._sent + 1
+        return rest
 
     def _release(self, delta: str, *, ended: bool) -> str:
         if self.passage:

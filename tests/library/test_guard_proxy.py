@@ -150,7 +150,6 @@ def test_choices_completions_models_and_the_prompt(guard, client, caplog):
     assert (completion.choices[0].text, completion.choices[0].finish_reason) == (leak, "length")
     assert "two" in [model.id for model in client.models.list()]
     assert "secret" not in client.models.list().to_json()
-    assert httpx.head(f"{address}/v1/models").status_code == 200
     headers, asked = server.asked[-1]
     assert headers["Authorization"] == "Bearer k"
     assert asked == {"model": "text", "prompt": leak}
@@ -161,7 +160,7 @@ def test_choices_completions_models_and_the_prompt(guard, client, caplog):
     assert (
         said == "stopped choice 0 (choices.text) at the-lamplighter, words 0-39: 39 words, verbatim"
     )
-    with pytest.raises(openai.NotFoundError, match="forwards /v1/chat/completions"):
+    with pytest.raises(openai.NotFoundError, match="forwards POST /v1/chat/completions"):
         client.embeddings.create(model="text", input="a")
     with pytest.raises(openai.BadRequestError, match="isn't a JSON object"):
         client.post("/chat/completions", body=[1], cast_to=object)
@@ -189,9 +188,9 @@ async def elsewhere(request, asked):
 @pytest.mark.parametrize(
     ("answer", "status", "message"),
     [
-        (overloaded, 429, "too many requests"), (page, 502, r"isn't JSON \(text/html\)"),
+        (overloaded, 429, "too many requests"), (page, 503, "with status 503 and no JSON"),
         (cut, 502, "the server failed: ServerDisconnectedError"),
-        (elsewhere, 502, r"answer isn't JSON \(text/plain\)"),
+        (elsewhere, 502, "with status 302 and no JSON"),
     ],
 )  # fmt: skip
 def test_an_error_of_the_server_is_told(guard, client, answer, status, message, stream):
@@ -211,9 +210,15 @@ REACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it
     [
         ("http://u:secret@127.0.0.1:1/v1", "POST", "chat/completions", 502, REACHED),
         ("http://127.0.0.1:1/v1", "GET", "models", 502, REACHED),
-        ("{server}/v2", "GET", "models", 404, "the upstream answered /v1/models with status 404"),
-        ("{server}/v1", "GET", "chat/completions", 405, "/v1/chat/completions .+ GET: use POST"),
-        ("{server}/v1", "POST", "models", 405, "/v1/models .+ POST: use GET"),
+        (
+            "{server}/v2",
+            "GET",
+            "models",
+            404,
+            "the upstream answered /v1/models with status 404 .+",
+        ),
+        ("{server}/v1", "GET", "chat/completions", 405, ".+: GET /v1/chat.+ forwards POST /v1/.+"),
+        ("{server}/v1", "POST", "models", 405, ".+: POST /v1/models; .+ GET /v1/models"),
     ],
 )
 def test_what_the_upstream_cannot_answer(caplog, upstream, method, path, status, message):
