@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import json
-import os
 import sys
-from collections import Counter, defaultdict
-from pathlib import Path
+from collections import defaultdict
+from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
@@ -17,13 +16,13 @@ from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError
 from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
-from pytest_memleak.records.log_files import reader_of
+from pytest_memleak.records.log_files import size_of
 from pytest_memleak.records.log_formats import RowPaths
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE, PASSAGE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.library.library import Library
@@ -32,6 +31,14 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _LISTED = 20
+_EXACT, _NEAR = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
+_OF_BOOKS = ("book", "rows", _EXACT, _NEAR, "coverage", "nv_coverage")
+_WORDED = ("book", "near", "file", "quote")
+_OF_PASSAGES = ("words", "near", "book", "start", "file", "row", "quote")
+_COUNTS = {
+    "rows_with_passages": "with passages",
+    "style_rows": "asking for an author's style from a summary",
+}
 
 
 def add_scan(commands: Commands) -> None:
@@ -69,27 +76,33 @@ def add_scan(commands: Commands) -> None:
         nv_longest_passage={"default": PASSAGE_LIMIT},
         max_coverage={"type": _parse_share},
         max_rows={"type": _parse_share},
+        jobs={"default": 0},
     )
 
 
 def _scan(parsed: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
     from pytest_memleak.library.library import Library
     from pytest_memleak.library.log_scan import scan_logs
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
-    paths = [*parsed.logs, *parsed.training]
+    paths = [*{path.resolve(): path for path in (*parsed.logs, *parsed.training)}.values()]
+    size = sum(map(size_of, paths))
     library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
     # Passages that exceed no limit are listed from the length of near-verbatim ones.
     least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
     library.validate_limit(least - 1)
-    with _progress(sum(path.stat().st_size for path in paths)) as progress:
+    hidden = not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
         result = scan_logs(
             library,
             paths,
             RowPaths(parsed.text, parsed.prompt),
             jobs=parsed.jobs or count_cores(),
-            progress=progress,
+            progress=partial(bar.advance, bar.add_task("Scanning", total=size)),
             least=least,
             training=bool(parsed.training),
             quote=parsed.quote,
@@ -114,28 +127,10 @@ def _validate(parsed: argparse.Namespace) -> None:
         raise SettingsError("name either generations (--logs) or training rows", hint=hint)
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
-    if parsed.jobs is not None and parsed.jobs < 1:
-        raise SettingsError(f"--jobs must be at least 1, not {parsed.jobs}", hint="omit --jobs")
-    for limit in (parsed.longest_passage, parsed.nv_longest_passage):
-        if limit < 0:
-            raise SettingsError(f"a limit must be at least 0, not {limit}", hint="omit it")
-    _validate_files([*parsed.logs, *parsed.training])
-
-
-def _validate_files(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if path.is_dir():
-            raise RecordsError("is a folder", location=str(path), hint="name its files")
-        reader_of(path)
-        if not path.is_file():
-            raise RecordsError(os.strerror(errno.ENOENT), location=str(path))
-    for path, times in Counter(map(Path.resolve, paths)).items():
-        if times > 1:
-            raise SettingsError(
-                "named twice, so its rows would count twice",
-                location=str(path),
-                hint="name each file once",
-            )
+    for name in ("jobs", "longest_passage", "nv_longest_passage"):
+        option, number = f"--{name.replace('_', '-')}", vars(parsed)[name]
+        if number < 0:
+            raise SettingsError(f"{option} must be at least 0, not {number}", hint="omit it")
 
 
 def _parse_share(value: str) -> float:
@@ -145,23 +140,8 @@ def _parse_share(value: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a share such as 0.05, not {value!r}")
 
 
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], object]]:
-    """Show a bar on a terminal; it gets the number of bytes read each time."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Scanning", total=total)
-        yield lambda read: bar.advance(task, read)
-
-
 def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) -> Row:
     """Return the result as plain values: books with passages, the longest first."""
-    exact, near = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
     by_book: dict[str, list[Row]] = defaultdict(list)
     for passage in result.passages:
         by_book[passage["book"]].append(passage)
@@ -170,35 +150,32 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
             "book": book,
             "words": library.sizes[book],
             "rows": _rows(passages),
-            exact: max((row["words"] for row in passages if not row["near"]), default=0),
-            near: max((row["words"] for row in passages if row["near"]), default=0),
+            _EXACT: max((row["words"] for row in passages if not row["near"]), default=0),
+            _NEAR: max((row["words"] for row in passages if row["near"]), default=0),
             "coverage": result.coverage(library, book, near=False),
             "nv_coverage": result.coverage(library, book, near=True),
         }
         for book, passages in by_book.items()
     ]
-    books.sort(key=lambda book: (-book[exact], -book[near]))
     limits = {
-        exact: parsed.longest_passage,
-        near: parsed.nv_longest_passage,
+        _EXACT: parsed.longest_passage,
+        _NEAR: parsed.nv_longest_passage,
         "coverage": parsed.max_coverage,
         "nv_coverage": parsed.max_coverage,
         "rows": parsed.max_rows,
     }
     values = {name: max((book[name] for book in books), default=0) for name in limits}
-    rows_with_passages = _rows(result.passages)
-    values["rows"] = rows_with_passages / result.counts["rows"]
+    with_passages = _rows(result.passages)
+    values["rows"] = with_passages / result.counts["rows"]
     return {
-        "rows": result.counts["rows"],
-        "texts": result.counts["texts"],
-        "rows_with_passages": rows_with_passages,
-        **({"style_rows": result.counts["style_rows"]} if parsed.training else {}),
+        **result.counts,
+        "rows_with_passages": with_passages,
         "values": values,
         "limits": limits,
         "over": [
             name for name, limit in limits.items() if limit is not None and values[name] > limit
         ],
-        "books": books,
+        "books": sorted(books, key=itemgetter(_EXACT, _NEAR), reverse=True),
         "passages": result.passages,
     }
 
@@ -209,35 +186,30 @@ def _rows(passages: Iterable[Row]) -> int:
 
 def _print(report: Row) -> None:
     """Print the books, the longest passage of each text and book, and the limits exceeded."""
-    if report["books"]:
-        heads = [name for name in report["books"][0] if name != "words"]
-        cells = [[_shown(book[head]) for head in heads] for book in report["books"]]
-        print_table(heads, cells, right=heads[1:])
-        print()
-        longest: dict[tuple[object, ...], Row] = {}
-        for row in sorted(report["passages"], key=lambda row: -int(row["words"])):
-            longest.setdefault((row["file"], row["row"], row["text"], row["book"]), row)
-        columns = {"words": "words", "near": "match", "book": "book", "start": "at word"}
-        columns |= {
-            name: name for name in ("file", "row", "quote") if name in report["passages"][0]
-        }
-        listed = [[_shown(row[name]) for name in columns] for row in longest.values()][:_LISTED]
-        print_table([*columns.values()], listed, right=("words", "at word", "row"))
-        if len(longest) > _LISTED:
-            print(f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json")
-        print()
-    counts = {
-        "rows_with_passages": "with passages",
-        "style_rows": "asking for an author's style from a summary",
-    }
-    for name in [name for name in counts if name in report]:
+    passages = sorted(report["passages"], key=itemgetter("words"), reverse=True)
+    longest: dict[tuple[object, ...], Row] = {}
+    for row in passages:
+        longest.setdefault((row["file"], row["row"], row["text"], row["book"]), row)
+    _print_rows(report["books"], _OF_BOOKS)
+    _print_rows([*longest.values()][:_LISTED], _OF_PASSAGES)
+    if len(longest) > _LISTED:
+        print(f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json\n")
+    for name in [name for name in _COUNTS if name in report]:
         share = report[name] / report["rows"]
-        print(f"{report[name]:,} of {amount(report['rows'], 'row')} {counts[name]} ({share:.1%})")
+        print(f"{report[name]:,} of {amount(report['rows'], 'row')} {_COUNTS[name]} ({share:.1%})")
     for name in report["over"]:
         value, limit = (_shown(report[key][name]) for key in ("values", "limits"))
         print(f"{name} {value} exceeds the limit {limit}")
     if not report["over"]:
         print("No limit is exceeded.")
+
+
+def _print_rows(rows: Sequence[Row], columns: Iterable[str]) -> None:
+    if rows:
+        heads = [name for name in columns if name in rows[0]]
+        cells = [[_shown(row[name]) for name in heads] for row in rows]
+        print_table(heads, cells, right=[name for name in heads if name not in _WORDED])
+        print()
 
 
 def _shown(value: object) -> str:

@@ -7,6 +7,7 @@ stay bytes in their block, so that another process parses them.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -48,6 +49,13 @@ class RowBlock:
                 yield number, json_value(text, where, encoding="utf-8"), where
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a file of rows. Raises RecordsError for one that can't be opened."""
+    reader_of(path)
+    with _errors(path), path.open("rb") as file:
+        return file.seek(0, io.SEEK_END)
+
+
 def read_blocks(path: Path) -> Iterator[RowBlock]:
     """Yield the rows of a file in blocks.
 
@@ -56,25 +64,30 @@ def read_blocks(path: Path) -> Iterator[RowBlock]:
     """
     read, unpack = reader_of(path), _PACKED.get(path.suffix.lower())
     rows = read_before = 0
+    with _errors(path), path.open("rb") as raw:
+        for block in _blocks(read(unpack(raw) if unpack else raw, path)):
+            yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
+            rows, read_before = rows + len(block), raw.tell()
+    if not rows:
+        raise RecordsError(
+            "the file is empty", location=str(path), hint="check that this is the right file"
+        )
+
+
+@contextlib.contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Raise RecordsError for a file that can't be read."""
     try:
-        with path.open("rb") as raw:
-            for block in _blocks(read(unpack(raw) if unpack else raw, path)):
-                yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
-                rows, read_before = rows + len(block), raw.tell()
-    except (OSError, EOFError, zipfile.BadZipFile, csv.Error, ValueError) as error:
-        cause = getattr(error, "strerror", None) or error
-        place = f" after row {rows}" if rows else ""
-        raise RecordsError(f"can't be read{place}: {cause}", location=str(path)) from None
+        yield
     except ModuleNotFoundError:
         raise RecordsError(
             "the package 'pyarrow', which reads this file, isn't installed",
             location=str(path),
             hint=f"install it with: {install_command('tables')}",
         ) from None
-    if not rows:
-        raise RecordsError(
-            "the file is empty", location=str(path), hint="check that this is the right file"
-        )
+    except (OSError, EOFError, zipfile.BadZipFile, csv.Error, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise RecordsError(f"can't be read: {cause}", location=str(path)) from None
 
 
 def load_rows(path: Path) -> list[object]:
