@@ -127,7 +127,7 @@ def _validate(parsed: argparse.Namespace) -> None:
         raise SettingsError("name either generations (--logs) or training rows", hint=hint)
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
-    for name in ("jobs", "longest_passage", "nv_longest_passage"):
+    for name in ("jobs", _EXACT, _NEAR):
         option, number = f"--{name.replace('_', '-')}", vars(parsed)[name]
         if number < 0:
             raise SettingsError(f"{option} must be at least 0, not {number}", hint="omit it")
