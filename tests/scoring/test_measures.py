@@ -38,63 +38,36 @@ def records(*excerpts):
 
 
 WORDS = st.sampled_from([*"abcde", "A", "b.", "c’", "é", "K", "x\u00ady", "İ", "2²", "木", "_"])
-PHRASE = st.lists(WORDS, max_size=12)
-CASES = st.fixed_dictionaries(
-    {
-        "excerpts": st.lists(
-            st.tuples(PHRASE, st.none() | PHRASE, st.lists(PHRASE, max_size=3)),
-            min_size=1,
-            max_size=4,
-        ),
-        "reciting": st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(1, 20))),
-        "k": st.integers(1, 9),
-        "trim": st.integers(0, 7),
-        "span_threshold": st.integers(0, 8),
-        "mode": st.sampled_from(["paper", "unicode"]),
-        "seed": st.integers(0, 1000),
-    }
+PHRASE = st.lists(WORDS, max_size=12).map(" ".join)
+ROWS = st.lists(
+    st.tuples(PHRASE, st.none() | PHRASE, st.lists(PHRASE, max_size=3)), min_size=1, max_size=4
 )
+RECITING = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(1, 20)))
+SETTINGS = st.tuples(*map(st.integers, (1, 0, 0), (9, 7, 8)))
 
 
 @settings(max_examples=examples(20_000, fast=400))
-@given(CASES)
-def test_every_measure_equals_the_oracle(oracle, case):
-    whole = [word for text, _, _ in case["excerpts"] for word in text]
-    excerpts = [
-        (f"p_id{n}", " ".join(text), None if requested is None else " ".join(requested))
-        for n, (text, requested, _) in enumerate(case["excerpts"], start=2)
-    ]
-    generations = {
-        excerpt[0]: [" ".join(one) for one in texts]
-        for excerpt, (_, _, texts) in zip(excerpts, case["excerpts"], strict=True)
-    }
-    for number, start, length in case["reciting"]:
-        excerpt = excerpts[number % len(excerpts)][0]
-        generations[excerpt].append(" ".join(whole[start : start + length]))
-    settings_ = {name: case[name] for name in ("k", "trim", "span_threshold")}
-    expected = oracle.measure(excerpts, generations, **settings_, mode=case["mode"])
+@given(ROWS, RECITING, SETTINGS, st.sampled_from(["paper", "unicode"]), st.integers(0, 1000))
+def test_every_measure_equals_the_oracle(oracle, rows, reciting, numbers, mode, seed):
+    whole = [word for text, _, _ in rows for word in text.split()]
+    for number, start, length in reciting:
+        rows[number % len(rows)][2].append(" ".join(whole[start : start + length]))
+    excerpts = [(f"p_id{n}", *row[:2]) for n, row in enumerate(rows, start=1)]
+    generations = {f"p_id{n}": row[2] for n, row in enumerate(rows, start=1)}
+    settings_ = dict(zip(("k", "trim", "span_threshold"), numbers, strict=True))
+    expected = oracle.measure(excerpts, generations, **settings_, mode=mode)
 
-    shuffled = random.Random(case["seed"])
-    book = [
-        {"excerpt_id": i, "excerpt_text": text}
-        | ({} if requested is None else {"instruction": requested})
-        for i, text, requested in excerpts
-    ]
-    answers = [
-        {"excerpt_id": i, "generations": [{"generated_text": one} for one in texts]}
-        for i, texts in generations.items()
-    ]
+    shuffled = random.Random(seed)
+    book, answers = records(*rows)
     shuffled.shuffle(book)
     shuffled.shuffle(answers)
     seen = expected["words"]
-    if seen < case["k"] or (
-        case["mode"] == "paper"
-        and seen < 0.9 * sum(len(oracle.words(text, "unicode")) for _, text, _ in excerpts)
-    ):
+    in_unicode = sum(len(oracle.words(text, "unicode")) for text, *_ in rows)
+    if seen < settings_["k"] or (mode == "paper" and seen < 0.9 * in_unicode):
         with pytest.raises(BookError):
-            score(book, answers, **settings_, word_mode=case["mode"])
+            score(book, answers, **settings_, word_mode=mode)
         return
-    agree(score(book, answers, **settings_, word_mode=case["mode"]), expected)
+    agree(score(book, answers, **settings_, word_mode=mode), expected)
 
 
 def agree(measured, expected):
@@ -184,7 +157,7 @@ def test_chance_and_provenance_stay_within_the_borders_too():
 @settings(max_examples=examples(2_000))
 @given(
     st.lists(st.tuples(FEW_WORDS, st.lists(FEW_WORDS, max_size=3)), min_size=1, max_size=4),
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(1, 20))),
+    RECITING,
     st.tuples(*map(st.integers, (1, 1, 0, 0), (8, 6, 6, 6))),
 )
 def test_continuations_agree_with_the_oracle(oracle, texts, reciting, numbers):
