@@ -7,7 +7,7 @@ from operator import itemgetter
 
 import pytest
 from examples import examples
-from scored_books import book_of, reciting_case
+from scored_books import book_of, generations_of, reciting_case
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Generation, Origin, Scoring
@@ -166,10 +166,7 @@ def test_ranges_of_maxima_rest_on_each_rounds_longest():
     book = numbered_words(excerpts=10, words=100)
     lucky = {3: 90, 8: 40}  # one round gives 90 words of an excerpt back, one 40, all others 10
     its_words = book.excerpts[0].text.split()
-    generations = [
-        Generation("p_id1", ordinal, " ".join(its_words[: lucky.get(ordinal, 10)]))
-        for ordinal in range(10)
-    ]
+    generations = generations_of([" ".join(its_words[: lucky.get(n, 10)]) for n in range(10)])
     ranges = analyze(book, generations, Scoring()).ranges
     assert set(ranges) == {"longest_span", "longest_block", "longest_passage", "nv_longest_passage"}
     for name in ("longest_span", "longest_block", "longest_passage"):

@@ -135,7 +135,7 @@ def test_generations_of_another_book_or_twice_the_same_are_refused():
         score(book, [Generation("p_id1", 0, "a"), Generation("p_id1", 0, "b")])
 
 
-FEW_WORDS = st.lists(st.sampled_from([*"abcde", "b.", "A"]), min_size=1, max_size=12)
+FEW_WORDS = st.lists(st.sampled_from([*"abcde", "b.", "A"]), min_size=1, max_size=12).map(" ".join)
 NAMES = ("prefix_words", "k", "trim", "span_threshold")
 
 
@@ -163,15 +163,12 @@ def test_chance_and_provenance_stay_within_the_borders_too():
 def test_continuations_agree_with_the_oracle(oracle, texts, reciting, numbers):
     settings = dict(zip(NAMES, numbers, strict=True))
     prefix_words = settings.pop("prefix_words")
-    book = beginnings_of(*(" ".join(text) for text, _ in texts), prefix_words=prefix_words)
-    whole = [word for text, _ in texts for word in text]
-    answers = {
-        excerpt.id: [" ".join(text) for text in answer]
-        for excerpt, (_, answer) in zip(book.excerpts, texts, strict=True)
-    }
+    book = beginnings_of(*(text for text, _ in texts), prefix_words=prefix_words)
+    whole = [word for text, _ in texts for word in text.split()]
     for number, start, length in reciting:
-        answers[f"p_id{number % len(texts) + 1}"].append(" ".join(whole[start : start + length]))
+        texts[number % len(texts)][1].append(" ".join(whole[start : start + length]))
     parts = [(excerpt.id, excerpt.instruction or "", excerpt.text) for excerpt in book.excerpts]
+    answers = {f"p_id{n}": answer for n, (_, answer) in enumerate(texts, start=1)}
     expected = oracle.measure_continuations(parts, answers, **settings)
     assume(expected["words"] >= settings["k"])
     agree(measure(book, generations_of(*answers.values()), Scoring(**settings)), expected)

@@ -26,10 +26,7 @@ def shortened(one, count):
 
 def with_first(generations, count, change):
     """The first `count` generations changed, and all others as they are."""
-    return [
-        change(generation) if at < count else generation
-        for at, generation in enumerate(generations)
-    ]
+    return [*map(change, generations[:count]), *generations[count:]]
 
 
 def test_honest_answers_are_complete(book, answers, weigh):
@@ -129,13 +126,11 @@ def test_canned_is_what_three_excerpts_have(book, answers, weigh):
 
 def test_half_of_the_runs_may_be_shared(book, answers, weigh):
     stock = answers[-1].text.split()[:200]
-    own = {number: answers[number + 40].text.split()[:200] for number in range(3)}
+    own = [answer.text.split()[:200] for answer in answers[40:43]]
 
     def shared(stocked, owned):
-        return [
-            replaced(answer, " ".join(stock[:stocked] + own[at][:owned])) if at < 3 else answer
-            for at, answer in enumerate(answers[:-1])
-        ]
+        texts = [" ".join(stock[:stocked] + words[:owned]) for words in own]
+        return [*map(replaced, answers, texts), *answers[3:-1]]
 
     assert weigh(book, shared(180, 200)).kinds[Kind.CANNED] == 0
     assert weigh(book, shared(200, 170)).kinds[Kind.CANNED] == 3
