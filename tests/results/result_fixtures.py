@@ -77,36 +77,39 @@ def recite():
     return answers
 
 
+def evaluation_of(
+    book, generations, *, model="candidate", suite="x.memleak.toml", limits=None, samples=6,
+    expected="pass", endpoint="ep", issues=(), scoring=None, whole=None,
+):  # fmt: skip
+    source = BookSource(book.id, Path("b.epub"))
+    pair = Pair(
+        Path(suite), Model(id=model, provider="recorded"), source, Sampling(samples=samples),
+        scoring=scoring or Scoring(), limits=limits or Limits(bmc=0.3, longest_span=30),
+        expected=expected,
+    )  # fmt: skip
+    answers = list(generations)
+    name = f"{book.id} (whole)"
+    protected = None
+    if whole is not None:  # of which `book` is what the prompts leave
+        named = dataclasses.replace(whole, id=name)
+        protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
+    analysis = analyze(book, answers, pair.scoring, protected=protected)
+    issues = tuple(Issue("sampled", issue) for issue in issues)
+    requested, kinds = len(book.excerpts) * samples, {Kind.ANSWER: len(answers)}
+    evidence = Completeness(requested, len(answers), kinds=kinds, issues=issues)
+    return Evaluation(
+        suite, "5" * 64, pair, judge(analysis, evidence, pair.limits), evidence,
+        book=book, endpoint=endpoint, analysis=analysis,
+        measurement=analysis.measurement if analysis else None,
+        protected={name: whole} if whole else {},
+        detection=analysis and detection_summary(analysis, pair, answers=samples),
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def make_result():
-    def make(
-        book, generations, *, model="candidate", suite="x.memleak.toml", limits=None, samples=6,
-        quoted=12, expected="pass", endpoint="ep", issues=(), scoring=None, whole=None,
-    ):  # fmt: skip
-        source = BookSource(book.id, Path("b.epub"))
-        pair = Pair(
-            Path(suite), Model(id=model, provider="recorded"), source, Sampling(samples=samples),
-            scoring=scoring or Scoring(), limits=limits or Limits(bmc=0.3, longest_span=30),
-            expected=expected,
-        )  # fmt: skip
-        answers = list(generations)
-        name = f"{book.id} (whole)"
-        protected = None
-        if whole is not None:  # of which `book` is what the prompts leave
-            named = dataclasses.replace(whole, id=name)
-            protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
-        analysis = analyze(book, answers, pair.scoring, protected=protected)
-        issues = tuple(Issue("sampled", issue) for issue in issues)
-        requested, kinds = len(book.excerpts) * samples, {Kind.ANSWER: len(answers)}
-        evidence = Completeness(requested, len(answers), kinds=kinds, issues=issues)
-        evaluation = Evaluation(
-            suite, "5" * 64, pair, judge(analysis, evidence, pair.limits), evidence,
-            book=book, endpoint=endpoint, analysis=analysis,
-            measurement=analysis.measurement if analysis else None,
-            protected={name: whole} if whole else {},
-            detection=analysis and detection_summary(analysis, pair, answers=samples),
-        )  # fmt: skip
-        return build_result(evaluation, quoted=quoted)
+    def make(book, generations, *, quoted=12, **settings):
+        return build_result(evaluation_of(book, generations, **settings), quoted=quoted)
 
     return make
 

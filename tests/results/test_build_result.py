@@ -7,73 +7,35 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pair_results import ANY, NOTHING, TEXT, any_record, estimated, limited
+from pair_results import ANY, NOTHING, TEXT, any_record, estimated
+from result_fixtures import evaluation_of
+from scored_books import generations_of
 
-from pytest_memleak.interfaces.abilities import Abilities, Recording
-from pytest_memleak.interfaces.extensions import Extensions
-from pytest_memleak.pipeline.evaluate_pair import evaluate
-from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.records import Generation, Kind, Span
+from pytest_memleak.records import Book, Excerpt, Limits, Scoring, Span
 from pytest_memleak.records.measurement import PassageRate
 from pytest_memleak.records.pair_result import RUN_ONLY, PairResult
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import decode, encode, encode_pair
 from pytest_memleak.scoring.confidence_bounds import clopper_pearson
-from pytest_memleak.suite.load import load_suite
 
 FIRST = "the ferryman counted nine lanterns along the quay and did not like the number at all"
 SECOND = "his grandmother had warned him that an odd light brings an odd passenger before dawn"
-SUITE = """
-[suite]
-samples = 3
-span_threshold = 5
-max_short = 1.0
-max_unanswered = 0.5
-[limits]
-{limits}
-[[book]]
-id = "ferry"
-source = "ferry.json"
-[[model]]
-id = "m"
-provider = "ngram"
-expected = "leak"
-"""
-BOOK = [
-    {"excerpt_id": "p_id1", "excerpt_text": FIRST, "instruction": "W.", "chapter": "The Quay"},
-    {"excerpt_id": "p_id2", "excerpt_text": SECOND, "instruction": "W."},
-]
+BOOK = Book(
+    "ferry", "The Ferry", "Nobody", digest="d" * 64,
+    excerpts=(Excerpt("p_id1", FIRST, "W.", "The Quay"), Excerpt("p_id2", SECOND, "W.")),
+)  # fmt: skip
 CLEAN = ("a boat crossed", "nothing was seen", "it rained")
 
 
-class Told:
-    def __init__(self, *texts):
-        self.texts = texts
-        self.abilities = Abilities(recording=Recording(lambda book: book, self.generations))
-
-    def generations(self, book):
-        return [
-            Generation(excerpt.id, n, text)
-            for excerpt in book.excerpts
-            for n, text in enumerate(self.texts)
-        ]
+def evaluated(*texts, **limits):
+    return evaluation_of(
+        BOOK, generations_of(texts, texts), model="m", samples=3, expected="leak",
+        limits=Limits(limits or {"longest_span": 10, "bmc": 0.5}),
+        scoring=Scoring(span_threshold=5),
+    )  # fmt: skip
 
 
-@pytest.fixture
-def evaluated(tmp_path):
-    def run(*texts, limits="longest_span = 10\nbmc = 0.5"):
-        (tmp_path / "ferry.json").write_text(json.dumps(BOOK))
-        path = tmp_path / "x.memleak.toml"
-        path.write_text(SUITE.format(limits=limits))
-        suite = load_suite(path)
-        workshop = SuiteRun(suite, Extensions(), state=tmp_path, resources=Resources("sqlite://"))
-        return evaluate(suite.pairs[0], workshop, endpoint=Told(*texts))
-
-    return run
-
-
-def test_a_leak(evaluated):
+def test_a_leak():
     evaluation = evaluated(FIRST, *CLEAN[:2])
     result = build_result(evaluation)
     assert (result.suite.name, result.pair) == ("x.memleak.toml", "m/ferry")
@@ -82,7 +44,7 @@ def test_a_leak(evaluated):
     assert result.book.sha256 == evaluation.book.digest
     assert (result.verdict, result.expected) == ("FAIL", "leak")
     assert result.reasons == evaluation.verdict_result.reasons
-    assert result.limits == limited(longest_span=10, bmc=0.5)
+    assert {name: limit.limit for name, limit in result.limits.items()} == evaluation.pair.limits
     assert result.values["longest_span"] == 16
     assert result.values["spans_over"] == 1
     assert math.isclose(result.values["bmc"], 16 / result.book.words)
@@ -94,7 +56,7 @@ def test_a_leak(evaluated):
     assert result.settings.items() >= expected.items()
 
 
-def test_its_passages_the_block_first_and_then_the_spans(evaluated):
+def test_its_passages_the_block_first_and_then_the_spans():
     result = build_result(evaluated(FIRST, SECOND, CLEAN[0]))
     block, *spans = result.spans
     result = block.kind, block.words, block.start, block.generation
@@ -108,11 +70,11 @@ def test_its_passages_the_block_first_and_then_the_spans(evaluated):
     assert spans[1].quote.startswith("his grandmother had warned him that")
     # Where no span is over the threshold, the longest stands for them.
     five = " ".join(FIRST.split()[2:7])
-    result = build_result(evaluated(five, *CLEAN[:2], limits="longest_span = 4"))
+    result = build_result(evaluated(five, *CLEAN[:2], longest_span=4))
     assert [(span.kind, span.words) for span in result.spans] == [("longest block", 5), ("span", 5)]
 
 
-def test_how_often_each_came_back(evaluated):
+def test_how_often_each_came_back():
     result = build_result(evaluated(FIRST, FIRST, CLEAN[0]))
     low, high = clopper_pearson(2, 3, confidence=0.95)
     (expected,) = result.measures["spans_over"]["longest"]
@@ -124,7 +86,7 @@ def test_how_often_each_came_back(evaluated):
     assert {*rates} == {rate}
 
 
-def test_no_more_than_five_spans(evaluated):
+def test_no_more_than_five_spans():
     evaluation = evaluated(FIRST, *CLEAN[:2])
     nine = tuple(Span(words, 0, words, "p_id1", 0) for words in range(15, 6, -1))
     many = dataclasses.replace(evaluation.measurement, spans=nine)
@@ -133,14 +95,14 @@ def test_no_more_than_five_spans(evaluated):
     assert len(result.spans) == 6  # and the longest block
 
 
-def test_what_does_not_fail_shows_no_passage(evaluated):
+def test_what_does_not_fail_shows_no_passage():
     assert build_result(evaluated(*CLEAN)).spans == ()
     open_one = evaluated(" ".join(FIRST.split()[:6]), CLEAN[0])
     assert build_result(open_one).verdict == "INCONCLUSIVE"
     assert build_result(open_one).spans == ()
 
 
-def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
+def test_without_evidence_there_is_little_to_tell():
     evaluation = evaluated()
     result = build_result(evaluation)
     assert (result.verdict, result.measures, result.book.words) == ("INCONCLUSIVE", {}, None)
@@ -149,12 +111,7 @@ def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
     assert (nothing.book.sha256, nothing.model.endpoint, nothing.warnings) == (None, None, ())
 
 
-def test_of_what_kinds_the_answers_are(evaluated):
-    kinds = build_result(evaluated("one", CLEAN[0], "two")).completeness.kinds
-    assert {kind: n for kind, n in kinds.items() if n} == {Kind.ANSWER: 1, Kind.SHORT: 5}
-
-
-def test_no_text_is_in_it_but_the_quotes(evaluated):
+def test_no_text_is_in_it_but_the_quotes():
     evaluation = evaluated(FIRST, SECOND, CLEAN[0])
     expected = json.dumps(encode(build_result(evaluation, quoted=0)))
     assert not [message for message in ("lanterns", "grandmother", CLEAN[0]) if message in expected]
@@ -164,7 +121,7 @@ def test_no_text_is_in_it_but_the_quotes(evaluated):
 
 
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
-def test_it_travels_between_processes_and_comes_back_as_it_was(evaluated, texts):
+def test_it_travels_between_processes_and_comes_back_as_it_was(texts):
     result = build_result(evaluated(*texts))
     assert decode(PairResult, json.loads(json.dumps(encode(result)))) == result
 
