@@ -299,10 +299,10 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "demo",
         _demo,
         "run an offline example: one clean model, one that reproduces its books",
-        "Run the quickstart: two stories, a clean model, and one that reproduces them. "
+        "Run the quickstart: a story, a clean model, and one that reproduces it. "
         "It needs no key, no network, and no GPU.",
         arguments={
-            "folder FOLDER": "the folder for suite, stories, and report (default: memleak-demo)"
+            "folder FOLDER": "the folder for suite, story, and report (default: memleak-demo)"
         },
         folder={"nargs": "?", "default": Path("memleak-demo")},
     )
@@ -324,18 +324,17 @@ def _demo(parsed: argparse.Namespace) -> int:
 
 
 def _copy_quickstart(folder: Path) -> Path:
-    """Copy suite and stories, keeping files that exist; return the suite's path."""
+    """Copy the suite and its story, keeping files that exist; return the suite's path."""
     source = next((place for place in _PLACES if (place / _SUITE).is_file()), None)
     if source is None:
         raise SettingsError(
             "this installation lacks the quickstart's files", hint="reinstall pytest-memleak"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    suite = folder / Path(_SUITE).name
+    suite, text = folder / Path(_SUITE).name, (source / _SUITE).read_text(encoding="utf-8")
     if not suite.exists():
-        text = (source / _SUITE).read_text(encoding="utf-8")
         suite.write_text(text.replace(f"../../{_STORIES}/", ""), encoding="utf-8")
-    for story in (source / _STORIES).glob("*.*"):
-        if story.suffix in {".epub", ".json"} and not (folder / story.name).exists():
+    for story in (source / _STORIES).iterdir():
+        if story.name in text and not (folder / story.name).exists():
             shutil.copyfile(story, folder / story.name)
     return suite
