@@ -80,6 +80,7 @@ def test_a_long_paragraph_is_cut_at_sentence_ends(text, ends):
     [
         ([[310, 490]], [310, 490]),  # ends of paragraphs come before nearer sizes
         ([[250, 400, 250]], None),  # paragraphs that fit nowhere are cut at sentence ends, too
+        *(([row], None) for row in ([426, 35, 557], [233, 244, 563], [15, 50, 498, 486])),
         ([[700], [50], [700]], None),  # a short chapter joins a neighbor, a long one none
         ([[300], [300], [500]], [300, 300, 500]),  # a chapter of 300 words keeps to itself
         ([[90]] * 50, None),
