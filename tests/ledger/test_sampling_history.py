@@ -23,11 +23,11 @@ from pytest_memleak.sampling.loop import sample_missing
 EVER = 1e12
 
 
-def by(model, response_id="r", **more):
+def by(model, **more):
     """Answers as a server that says who it is."""
 
     def reply(request):
-        served = Served(model, "fp-1", f"{response_id}-{request.number}", **more)
+        served = Served(model, "fp-1", f"r-{request.number}", **more)
         return [Completion(f"{request.number}", served=served, finish_word="eos")] * request.n
 
     return reply
@@ -61,15 +61,14 @@ def provenance(url):
 
 
 @pytest.fixture
-def tried(url):
+def tried(ledger):
     def read(prompts, endpoint_id="e", until=EVER):
-        with Ledger(url) as ledger:
-            return history.tried(ledger, endpoint_id, prompts, until=until)
+        return history.tried(ledger, endpoint_id, prompts, until=until)
 
     return read
 
 
-def test_who_answered_and_when(url, ask, sample, provenance):
+def test_who_answered_and_when(ledger, ask, sample, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
     assert provenance(few) == history.SamplingHistory(None, None, 0, 0, (), ())
     sample(few, by("gpt-a", refused=("temperature",)), run="first")
@@ -84,8 +83,7 @@ def test_who_answered_and_when(url, ask, sample, provenance):
     assert (first.calls, first.calls_this_run) == (2, 0)
     assert first.served == ((Served("gpt-a", "fp-1"), 2),)
     assert first.last < result.last
-    with Ledger(url) as ledger:
-        assert {generation.finish_word for generation in generations(ledger, "e", more)} == {"eos"}
+    assert {generation.finish_word for generation in generations(ledger, "e", more)} == {"eos"}
 
 
 def rerouted(prompts):
@@ -113,18 +111,17 @@ def test_another_release_is_another_endpoint(ask, sample):
         with_weights_version(old, "2026-11")
 
 
-def test_every_draw_is_an_attempt(url, ask, sample):
+def test_every_draw_is_an_attempt(ledger, ask, sample):
     prompts, other = ask(excerpts=2, samples=2), ask(excerpts=2, samples=1, seed=7)
     with pytest.raises(ProviderError):
         sample(prompts, answers, broken())
     sample(prompts, run="second")
     sample(other, run="second")
     sample(prompts, run="second", endpoint_id="another")
-    with Ledger(url) as ledger:
-        result = attempts(ledger, "e")
-        assert attempts(ledger, "e", "book") == result
-        with pytest.raises(LedgerError, match="No samples from endpoint 'e' for book 'none'"):
-            attempts(ledger, "e", "none")
+    result = attempts(ledger, "e")
+    assert attempts(ledger, "e", "book") == result
+    with pytest.raises(LedgerError, match="No samples from endpoint 'e' for book 'none'"):
+        attempts(ledger, "e", "none")
     rows = [(attempt.run, attempt.kind, attempt.seed) for attempt in result]
     assert rows == [("first", "sample", 0), ("second", "sample", 0), ("second", "sample", 7)]
     counts = [(one.calls, one.answered, one.failed, one.generations) for one in result]
@@ -132,16 +129,14 @@ def test_every_draw_is_an_attempt(url, ask, sample):
     assert all(one.first <= one.last for one in result)
 
 
-def test_what_was_removed_and_drawn_again_shows(url, ask, sample, tried):
+def test_what_was_removed_and_drawn_again_shows(ledger, ask, sample, tried):
     prompts = ask(excerpts=1, samples=3)
     sample(prompts)
-    with Ledger(url) as ledger:
-        second = sa.delete(table).where(table.c.ordinal == 1)
-        ledger.write(lambda connection: connection.execute(second).rowcount)
+    second = sa.delete(table).where(table.c.ordinal == 1)
+    ledger.write(lambda connection: connection.execute(second).rowcount)
     assert tried(prompts) == Tried(1, removed=1)
     sample(prompts, run="again")
-    with Ledger(url) as ledger:
-        first, second = attempts(ledger, "e")
+    first, second = attempts(ledger, "e")
     assert (first.answered, first.generations, first.removed) == (3, 2, 1)
     assert (second.answered, second.generations, second.removed) == (1, 1, 0)
 
@@ -213,18 +208,17 @@ def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(ask, sa
 
 
 @pytest.fixture
-def beside(url):
+def beside(ledger):
     """Returns what is surplus and what was never requested: excerpt, ordinal, text."""
 
     def read(prompts, endpoint_id="e", until=EVER):
-        with Ledger(url) as ledger:
-            return [
-                [(one.excerpt_id, one.ordinal, one.text) for one in result]
-                for result in (
-                    surplus(ledger, endpoint_id, prompts, until=until),
-                    unrequested(ledger, endpoint_id, prompts, until=until),
-                )
+        return [
+            [
+                (one.excerpt_id, one.ordinal, one.text)
+                for one in query(ledger, endpoint_id, prompts, until=until)
             ]
+            for query in (surplus, unrequested)
+        ]
 
     return read
 

@@ -12,7 +12,6 @@ import numpy as np
 from pytest_memleak.scoring.rounds import Rounds
 
 EXCERPT = 400
-RAREST = -3.5
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,8 @@ def lengths_of(rng, spans):
     return np.clip(np.rint(12 * rng.lognormal(0, 0.8, spans)), 5, 200).astype(np.intp)
 
 
-def probabilities_of(rng, spans, *, rarest=RAREST, commonest=0.0):
-    return 10 ** rng.uniform(rarest, commonest, spans)
+def probabilities_of(rng, spans, *, commonest=0.0):
+    return 10 ** rng.uniform(-3.5, commonest, spans)
 
 
 class KnownModel:
