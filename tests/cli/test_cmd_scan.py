@@ -220,35 +220,19 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         assert (code, out) == (2, ""), message
         assert message in err
     for name, data, message in (
-        (
-            "broken.jsonl",
-            json.dumps(good[0]).encode() + b'\n{"mess',
-            "broken.jsonl, line 2: not JSON",
-        ),
-        ("cut.jsonl.gz", gzip.compress(b"{}" * 900)[:-9], "cut.jsonl.gz: can't be read"),
-        ("no.eval", b"PK no", "no.eval: can't be read: File is not a zip file"),
-        ("no.parquet", b"PAR1", "no.parquet: "),
-        ("list.json", b'{"a": 1}', "list.json: expected a list of records, found an object"),
-        (
-            "twice.jsonl",
-            b'{"prompt": "a", "completion": "b", "completion": "c"}',
-            "twice.jsonl, line 1: the key 'completion' occurs twice in an object",
-        ),
-        (
-            "comma.csv",
-            b'prompt,completion\na,"b\nb"\na,b,c\n',
-            "comma.csv, line 4: 3 cells, but 2 different heads",
-        ),
-        (
-            "heads.csv",
-            b"prompt,completion,completion\na,b,c\n",
-            "heads.csv, line 2: 3 cells, but 2 different heads",
-        ),
+        ("broken.jsonl", b'{"prompt": "a", "completion": "b"}\n{"mess', ", line 2: not JSON"),
+        ("cut.jsonl.gz", gzip.compress(b"{}" * 900)[:-9], ": can't be read"),
+        ("no.eval", b"PK no", ": can't be read: File is not a zip file"),
+        ("no.parquet", b"PAR1", ": can't be read: "),
+        ("list.json", b'{"a": 1}', ": expected a list of records, found an object"),
+        ("twice.jsonl", b'{"prompt": "a", "prompt": "b"}', ", line 1: the key 'prompt' occurs"),
+        ("comma.csv", b'a,b\na,"b\nb"\na,b,c\n', ", line 4: 3 cells, but 2 different heads"),
+        ("heads.csv", b"a,b,b\na,b,c\n", ", line 2: 3 cells, but 2 different heads"),
     ):
         Path(name).write_bytes(data)
         code, out, err = scan(Path(name))
         assert (code, out) == (2, "")
-        assert message in err
+        assert f"{name}{message}" in err
 
 
 @pytest.mark.parametrize(("cut", "message"), [

@@ -6,16 +6,14 @@ import json
 import random
 import re
 import time
-from functools import cache
 from itertools import islice
 
 import httpx
 import openai
 import pytest
 from marks import full
-from test_further_readings import DISGUISES, book, planted, prose
-
-from pytest_memleak.library import Library
+from test_further_readings import DISGUISES, planted, prose
+from test_guarded_text import deltas, every_7th, library, longest
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from aiohttp import web
@@ -25,11 +23,6 @@ from pytest_memleak.library.guard_proxy import GuardProxy
 
 ASKED = [{"role": "user", "content": "Tell me of the town."}]
 DONE = b"data: [DONE]"
-
-
-@cache
-def library():
-    return Library.of([book("the-lamplighter")])
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +37,12 @@ def client(guard):
         yield client
 
 
-def longest(text):
-    return max((each.words for each in library().find([text])), default=0)
-
-
-def deltas(text, seed=0):
-    rng, at = random.Random(seed), 0
-    while at < len(text):
-        size = rng.randint(1, 12)
-        yield text[at : at + size]
-        at += size
-
-
 def chunk(choice):
     return {"id": "c", "object": "chat.completion.chunk", "created": 1, "choices": [choice]}
 
 
 def streamed(text, *end, index=0):
-    for delta in deltas(text):
+    for delta in deltas(text, random.Random(0)):
         said = {"index": index, "delta": {"content": delta}, "logprobs": {"content": [delta]}}
         yield chunk(said)
     yield from end or (chunk({"index": index, "delta": {}, "finish_reason": "stop"}), DONE)
@@ -87,10 +68,6 @@ def read(client, model, **asked):
             contents[choice.index] = contents.get(choice.index, "") + content
             reasons[choice.index] = choice.finish_reason or reasons.get(choice.index)
     return contents, reasons
-
-
-def every_7th(words):
-    return " ".join("otherwise" if n % 7 == 6 else word for n, word in enumerate(words))
 
 
 CHANGES = {"verbatim": (" ".join, 100), "every 7th": (every_7th, 100), "disguised": (None, 4)}
@@ -258,19 +235,14 @@ def test_a_stream_that_breaks_ends_in_an_error(guard, client, end, message):
     assert "".join(contents) == text
 
 
-def test_a_stream_without_a_finish_reason_arrives_whole(guard, client):
-    before, quoted = " ".join(prose("the-seed-vault")[:60]), " ".join(prose("the-lamplighter")[:38])
-    guard[0].answers["ends"] = [*streamed(f"{before} {quoted}", DONE)]
-    assert read(client, "ends") == ({0: f"{before} {quoted}"}, {0: None})
-
-
 def with_mark(parts):
     first, *others = parts
     return [b"\xef\xbb\xbfdata: " + json.dumps(first).encode(), *others]
 
 
 def kept_alive(parts):
-    return [line for part in parts for line in (b": still here", b"data:", b"data: ", part)]
+    beside = b": still here", b"data:", b"data: ", {"choices": [], "error": None}
+    return [line for part in parts for line in (*beside, part)]
 
 
 def in_lines(parts):
@@ -282,27 +254,12 @@ def in_lines(parts):
             yield "\r\n".join(f"data:{line}" for line in ("", *lines)).encode()
 
 
-def without_ends(reason):
-    """Null and empty values, which end nothing."""
-
-    def change(parts):
-        *texts, end, done = parts
-        for part in texts:
-            part["choices"][0]["finish_reason"] = reason
-        return [*({**part, "error": None} for part in texts), end, done]
-
-    return change
-
-
-@pytest.mark.parametrize(
-    "form",
-    [list, with_mark, kept_alive, in_lines, *map(without_ends, (None, "", "null"))],
-)
+@pytest.mark.parametrize("form", [list, with_mark, kept_alive, in_lines])
 def test_any_form_of_an_event_stream_arrives_whole(guard, client, form):
-    text = " ".join(prose("the-seed-vault")[:60])
-    guard[0].answers["form"] = [*form(streamed(text))]
-    contents, reasons = read(client, "form")
-    assert (contents, reasons) == ({0: text}, {0: "stop"})
+    text = " ".join([*prose("the-seed-vault")[:60], *prose("the-lamplighter")[:38]])
+    for end, reason in (((), "stop"), ((DONE,), None)):
+        guard[0].answers["form"] = [*form(streamed(text, *end))]
+        assert read(client, "form") == ({0: text}, {0: reason})
 
 
 def test_clients_that_leave_and_many_streams_at_once(guard, client):

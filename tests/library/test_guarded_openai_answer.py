@@ -134,10 +134,7 @@ def test_no_json_of_a_server_takes_a_passage_past_the_guard(bodies, whole):
     answer, sent = GuardedAnswer(library(), CHAT), []
     for body in bodies:
         sent += answer.read(body, whole=whole)
-    texts = {}
-    for key, text in leaves([*sent, *answer.end()]):
-        texts[key] = texts.get(key, "") + text
-    assert all(longest(text) <= 38 for key, text in leaves(sent))
+    assert all(longest(text) <= 38 for _, text in leaves([*sent, *answer.end()]))
 
 
 def test_choices_end_one_by_one():
@@ -198,6 +195,8 @@ SHOWN = {"messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "ima
         ({"prompt": LEAK}, {0, 1}),  # one choice was asked for, and both count for it
         ({"prompt": ["?", LEAK]}, {1}),
         ({"prompt": [LEAK, "?"], "n": 2}, {0, 1}),
+        ({"prompt": [LEAK, "?"], "n": 2.0}, {0, 1}),
+        ({"prompt": [LEAK, "?"], "n": "2"}, {0, 1}),
         ({"prompt": [1, 2, 3]}, set()),
         ({"prompt": None, "n": "many"}, set()),
         ({"prompt": "?", "suffix": LEAK}, {0, 1}),
@@ -307,18 +306,14 @@ def test_choices_that_were_not_asked_for_are_text_of_the_nearest(first, whole):
     assert (first, longest(second)) == (HONEST, 38)
 
 
-@pytest.mark.parametrize("n", [None, 3.0, "3", 0])
+@pytest.mark.parametrize("n", [None, "3"])
 def test_choices_that_were_not_asked_for_hide_nothing_in_each_other(n):
     """Chunks of many choices alternate, one of which recites."""
-    texts = [WORDS, *([f"other{nth}"] * len(WORDS) for nth in range(20))]
+    texts = [WORDS, *([f"other{nth}"] * len(WORDS) for nth in range(9))]
     parts = [
-        {
-            "choices": [
-                {"index": index, "delta": {"content": f"{words[at]} "}, "finish_reason": None}
-            ]
-        }
-        for at in range(min(map(len, texts)))
-        for index, words in enumerate(texts)
+        {"choices": [{"index": index, "delta": {"content": f"{word} "}}]}
+        for words in zip(*texts, strict=True)
+        for index, word in enumerate(words)
     ]
     _, sent = sent_of({**CHAT, "n": n}, parts)
     read = [choice for part in sent for choice in part.get("choices", [])]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from clients import PLACE, make_provider
-from log_rows import openai_batch, openai_failed, texts_beside_an_answer, vertex_batch
+from log_rows import openai_batch, openai_failed, vertex_batch
 
 from pytest_memleak.errors import RecordsError, SuiteError
 from pytest_memleak.interfaces.protocols import TrainingSet
@@ -80,14 +80,6 @@ def test_logs_with_the_excerpts_ids_are_recordings(make, write, form):
         ("p_id1", 0, "one"), ("p_id3", 0, "three"), ("p_id3", 1, "Three"),
     ]  # fmt: skip
     assert {each.finish_reason for each in generations} == {FinishReason.STOP}
-
-
-@pytest.mark.parametrize("name", texts_beside_an_answer(""))
-def test_a_text_beside_an_answer_is_the_model_s(make, write, name):
-    text = " ".join(f"word{n}" for n in range(40))
-    ids = dict.fromkeys(("id", "custom_id", "key"), "p_id1")
-    write("log.jsonl", [ids | texts_beside_an_answer(text)[name]])
-    assert any(text in each.written for each in read(make("log.jsonl")))
 
 
 def test_a_failed_call_is_no_answer(make, write):
