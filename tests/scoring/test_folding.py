@@ -132,18 +132,11 @@ def spellings(keyed_texts):
 
 @settings(max_examples=examples(1_000))
 @given(SOME_TEXTS)
-def test_folded_words_are_those_of_passage_words(texts):
-    expected = [spelled(passage_words(text)) for text in texts]
-    assert spellings(keyed_folded(texts)) == expected
-    assert spellings(keyed_folded(texts, keyed(texts, "paper"))) == expected
-
-
-@settings(max_examples=examples(1_000))
-@given(SOME_TEXTS)
-def test_texts_that_folding_leaves_alone_are_not_read_twice(texts):
+def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_are_read(texts):
     plain = keyed(texts, "paper")
-    changed, numbers = changed_by_folding(texts, plain)
     folded, measured = ([spelled(read(text)) for text in texts] for read in (passage_words, words))
+    assert spellings(keyed_folded(texts)) == spellings(keyed_folded(texts, plain)) == folded
+    changed, numbers = changed_by_folding(texts, plain)
     assert spellings(changed) == [folded[number] for number in numbers]
     for number in set(range(len(texts))).difference(numbers):
         assert folded[number] == measured[number]
@@ -151,26 +144,20 @@ def test_texts_that_folding_leaves_alone_are_not_read_twice(texts):
 
 @settings(max_examples=examples(1_000))
 @given(SOME_TEXTS, st.sampled_from(["paper", "unicode"]))
-def test_each_text_has_its_words_keys_and_their_characters(texts, mode):
+def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(texts, mode):
     result, expected = keyed(texts, mode), [words(text, mode) for text in texts]
     assert spellings(result) == list(map(spelled, expected))
+    assert result.lengths().tolist() == list(map(len, expected))
     assert [its.tolist() for its in result.each()] == [keys_of(its).tolist() for its in expected]
     inside = [place for place in range(len(result.keys)) if place not in result.ends]
     lengths = [len(word) for its in expected for word in its]
     assert result.characters()[inside].tolist() == lengths
-
-
-@settings(max_examples=examples(500))
-@given(SOME_TEXTS)
-def test_keys_tell_words_apart(texts):
-    result = keyed(texts, "unicode")
     by_key = {}
     for place, key in enumerate(result.keys.tolist()):
         assert by_key.setdefault(key, result.spelling(place)) == result.spelling(place)
         assert (key >> 56 == LONG) == bool(result.is_long()[place])
         if key >> 56 != LONG:
             assert key == int.from_bytes(result.spelling(place), "little")
-    assert result.lengths().tolist() == [len(words(text, "unicode")) for text in texts]
 
 
 def test_what_folding_leaves_alone_is_read_once():
