@@ -31,46 +31,35 @@ from pytest_memleak.scoring.rounds import (
 
 
 @given(ROUNDS)
-def test_counts_are_those_of_sets(rounds):
-    counts = counts_of(rounds)
+def test_counts_and_patterns_are_those_of_sets(rounds):
+    counts, n = counts_of(rounds), len(rounds)
     sets = [covered(intervals) for intervals in rounds]
-    assert counts.times.tolist() == [sum(at in words for words in sets) for at in range(WORDS)]
+    by_word = [tuple(at in words for words in sets) for at in range(WORDS)]
+    assert counts.times.tolist() == list(map(sum, by_word))
     everything = set().union(*sets)
     assert counts.bmc == len(everything) / WORDS
     for left_out, lost in enumerate(counts.alone.tolist()):
         others = [one for number, one in enumerate(sets) if number != left_out]
         assert lost == len(everything) - len(set().union(*others))
+    patterns, words = rounds_of(rounds).patterns(n=n)
+    by_pattern = dict(zip(map(tuple, patterns.tolist()), words.tolist(), strict=True))
+    uncovered = {(False,) * n: 0}  # is no pattern
+    assert {**by_pattern, **uncovered} == {**Counter(by_word), **uncovered}
 
 
 @given(ROUNDS)
-def test_halves_are_those_of_sets(rounds):
+def test_halves_and_groups_cover_what_their_rounds_did(rounds):
     n = len(rounds)
+    sets = list(map(covered, rounds))
     first, second = rounds_of(rounds).halves(words=WORDS, n=n)
-    for half, ordinals in ((first, range(n // 2)), (second, range(n // 2, n))):
-        expected = {place for ordinal in ordinals for place in covered(rounds[ordinal])}
-        assert set(half.nonzero()[0].tolist()) == expected
-
-
-@given(ROUNDS)
-def test_patterns_are_the_sets_of_rounds_that_cover_a_word(rounds):
-    n = len(rounds)
-    sets = [covered(intervals) for intervals in rounds]
-    expected = Counter(tuple(at in words for words in sets) for at in range(WORDS))
-    del expected[(False,) * n]
-    result, counts = rounds_of(rounds).patterns(n=n)
-    words = dict(zip(map(tuple, result.tolist()), counts.tolist(), strict=True))
-    words.pop((False,) * n, None)
-    assert words == expected
-
-
-@given(ROUNDS)
-def test_grouped_rounds_cover_what_theirs_did(rounds):
-    group = np.arange(len(rounds)) // 2
+    for half, of in ((first, sets[: n // 2]), (second, sets[n // 2 :])):
+        assert set(half.nonzero()[0].tolist()) == set().union(*of)
+    group = np.arange(n) // 2
     grouped = rounds_of(rounds).grouped(group)
     for number in range(group[-1] + 1):
         mine = grouped.round == number
         runs = zip(grouped.start[mine].tolist(), grouped.end[mine].tolist(), strict=True)
-        assert covered(runs) == covered(set().union(*rounds[2 * number : 2 * number + 2]))
+        assert covered(runs) == set().union(*sets[2 * number : 2 * number + 2])
 
 
 def test_words_by_excerpt_are_those_of_the_rounds_unless_they_are_told():
@@ -126,18 +115,15 @@ def variances_of_sets(of_model, of_baseline=None):
     return jackknife, 2 * np.var([bmc(chosen) for chosen in resampled.tolist()], ddof=1)
 
 
-@given(st.lists(INTERVALS, min_size=2, max_size=20))
-def test_the_variance_is_the_larger_of_jackknife_and_twice_the_bootstrap(rounds):
-    expected = max(variances_of_sets(covered_by_blocks(rounds)))
-    assert block_variance(counts_of(rounds)) == pytest.approx(expected, abs=1e-12)
-
-
 @given(st.lists(st.tuples(INTERVALS, INTERVALS), min_size=2, max_size=20))
-def test_that_of_a_difference_takes_blocks_in_pairs(both):
+def test_the_variance_is_the_larger_of_jackknife_and_twice_the_bootstrap(both):
     model, baseline = zip(*both, strict=True)
-    expected = max(variances_of_sets(covered_by_blocks(model), covered_by_blocks(baseline)))
-    result = block_variance(counts_of(model), baseline=counts_of(baseline))
-    assert result == pytest.approx(expected, abs=1e-12)
+    mine, theirs = map(covered_by_blocks, (model, baseline))
+    # That of a difference takes blocks in pairs.
+    for of_baseline, counts in ((None, None), (theirs, counts_of(baseline))):
+        expected = max(variances_of_sets(mine, of_baseline))
+        variance = block_variance(counts_of(model), baseline=counts)
+        assert variance == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_model_that_recites_now_and_then_is_known_less_than_rounds_alone_would_say():
