@@ -34,33 +34,25 @@ SPANS = st.builds(
 )
 RUNS = BLOCKS | SPANS
 NUMBERS = LENGTHS | st.floats(-1, 6)
-ORDER = (operator.lt, operator.le, operator.gt, operator.ge)
-
-
-def length(one):
-    return one.words if isinstance(one, Block) else one
 
 
 @given(RUNS | NUMBERS, RUNS | NUMBERS)
 def test_order_is_that_of_the_lengths(one, other):
-    for compare in ORDER:
-        assert compare(one, other) is compare(length(one), length(other))
-
-
-@given(RUNS, RUNS)
-def test_equal_runs_are_equal_in_every_field(one, other):
-    fields = type(one) is type(other) and dataclasses.astuple(one) == dataclasses.astuple(other)
-    assert (one == other) is (other == one) is fields
-    assert (one != other) is not fields
+    lengths = [run.words if isinstance(run, Block) else run for run in (one, other)]
+    for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+        assert compare(one, other) is compare(*lengths)
 
 
 @given(RUNS, RUNS | NUMBERS)
-def test_a_run_stands_for_its_length(run, other):
-    assert (run == run.words) is (run.words == run) is True
-    if run == other:
+def test_a_run_equals_its_length_and_runs_of_the_same_fields(run, other):
+    same = run.words == other
+    if isinstance(other, Block):
+        fields = dataclasses.astuple
+        same = type(run) is type(other) and fields(run) == fields(other)
+    assert (run == other) is (other == run) is same
+    assert (run != other) is not same
+    if same:
         assert hash(run) == hash(other)
-    if not isinstance(other, Block):
-        assert (run == other) is (other == run) is (run.words == other)
     assert int(run) == run.words
     assert bool(run) is (run.words > 0)
     assert copy.deepcopy(run) == pickle.loads(pickle.dumps(run)) == run
