@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import hashlib
+import json
 import re
 
 import pytest
@@ -50,11 +51,8 @@ def toml(value):
         return "{" + ", ".join(f"{toml(str(k))} = {toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        plain = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
-        return '"' + "".join(plain) + '"'
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False)
     return value.isoformat() if isinstance(value, datetime.date) else str(value)
 
 
