@@ -374,7 +374,7 @@ def test_a_novel_costs_what_the_page_says(tmp_path, monkeypatch, capsys):
 def test_keys_of_evidence_are_documented(quickstart):
     bundle = quickstart[1]
     keys = {*bundle, *(f"pairs[].{key}" for pair in bundle["pairs"] for key in pair)}
-    assert named("evidence.md", "What stands in it") == keys - {"pairs"}
+    assert named("evidence.md", "What it contains") == keys - {"pairs"}
 
 
 def test_the_command_line_says_what_is_shown(tmp_path, monkeypatch, capsys):

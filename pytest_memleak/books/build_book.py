@@ -94,7 +94,7 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
         return book
     book_words = [word for excerpt in book.excerpts for word in words(excerpt.text, mode)]
     letters = round(PASSAGE_LIMIT * sum(map(len, book_words)) / max(len(book_words), 1))
-    notice = f"ICU {icu} separates its words: {PASSAGE_LIMIT} words are about {letters} characters"
+    notice = f"ICU {icu} splits it into words; {PASSAGE_LIMIT} words are about {letters} characters"
     return dataclasses.replace(book, icu=icu, warnings=(*book.warnings, notice))
 
 

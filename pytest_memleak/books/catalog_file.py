@@ -148,7 +148,9 @@ class CatalogFile:
                 digest.update(folded.data)
             if digest.hexdigest() != book.keys_sha256:
                 raise BookError(
-                    f"the keys of {book.source!r} are damaged", location=str(self.path), hint=_AGAIN
+                    f"the word hashes of {book.source!r} are damaged",
+                    location=str(self.path),
+                    hint=_AGAIN,
                 )
             yield name, BookKeys(book.words, book.digest, exact, folded)
 

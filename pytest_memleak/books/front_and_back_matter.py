@@ -74,9 +74,9 @@ def outer_matter(
     """
     kinds = _kinds(leaves, listed, title)
     for name in _naming_author(leaves, author):
-        kinds[name] = Exclusion("it names the author again and again, as text by others does")
+        kinds[name] = Exclusion("it names the author throughout, as text by others does")
     for name in _previews([leaf for leaf in leaves if leaf.name not in out], kinds, listed):
-        kinds[name] = Exclusion("it follows other matter as a preview does")
+        kinds[name] = Exclusion("it follows other matter, like a preview")
     rules: dict[str, Exclusion] = {}
     warnings: dict[str, str] = {}
     for row in (leaves, leaves[::-1]):

@@ -34,7 +34,7 @@ _COMMONEST = {
     }.items()
 }
 _HINT = (
-    "use a different edition, or name the document in exclude, or in include to read it as it is"
+    "use a different edition, or name the document in exclude (to skip it) or include (to keep it)"
 )
 
 
@@ -62,7 +62,7 @@ def reject_unreadable(
     if foreign and 2 * _letters(foreign) > _letters(leaves):
         raise BookError(
             f"{foreign[0].name!r} has hardly any common words, though its language is {language!r}:"
-            " its letters may be encoded by its fonts",
+            " its fonts may show other letters than its text has",
             location=place,
             hint=_HINT,
         )

@@ -280,7 +280,7 @@ def _check_listed(model: Model, provider: Provider) -> Iterator[_Check]:
         yield _Check(subject, f"listed by the server{ends and f'; shutdown: {ends}'}")
     elif names:
         shown = _first_of([server_word(other) for other in sorted(listed)])
-        yield _Check(subject, f"the server doesn't list {name}", f"it lists {shown}")
+        yield _Check(subject, f"the server doesn't list {name}", f"name one that it lists: {shown}")
 
 
 def _is_listed(listed: str, wanted: str) -> bool:

@@ -29,7 +29,7 @@ _LEDGER = (
     "PATH.db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME "
     "(default: the nearest .memleak/ledger.db, in this folder or above)"
 )
-_ENDPOINT = "the endpoint as `list` shows it; the beginning of its digest is enough"
+_ENDPOINT = "an endpoint of `ledger list`, or the beginning of its digest"
 
 
 def add_ledger(commands: Commands) -> None:
@@ -63,7 +63,7 @@ def add_ledger(commands: Commands) -> None:
     add(
         "history",
         _history,
-        "list how an endpoint was sampled, by run and settings",
+        "list an endpoint's samples by run and settings",
         {
             "--endpoint ID": _ENDPOINT,
             "--book ID": "list this book only",

@@ -202,7 +202,7 @@ def add_catalog(commands: Commands) -> None:
         catalog.add_subparsers(dest="action", required=True, metavar="ACTION"),
         "build",
         _build_catalog,
-        "write a folder's books as word hashes",
+        "write the word hashes of a folder's books to a file",
         "Write the word hashes of all books in a folder and its subfolders to one file, for a "
         "suite's [[catalog]]. Runs then don't parse these books. The file contains no text.",
         arguments={
@@ -247,7 +247,7 @@ def _catalog_books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, Book
         if hidden or not path.is_file() or is_catalog_file(path):
             continue
         if path.stem.lower() in _NO_BOOKS:
-            _warn_of_skipped(f"{path}: not a book by its name; rename it if it is one")
+            _warn_of_skipped(f"{path}: not named like a book; rename it if it is one")
         else:
             paths.append(path)
     files = BookFiles(paths, Scoring(word_mode=parsed.word_mode))

@@ -34,7 +34,7 @@ def add_score(commands: Commands) -> None:
         "score",
         _score,
         "measure generations against their books",
-        "Measure each file of generations against the book named before it, as the gate does, and "
+        "Compute the gate's measures of each file of generations for the book named before it, and "
         "scan it for passages of all these books.",
         arguments={
             "book BOOK": "the book (.epub, .txt, ...) or its excerpts",

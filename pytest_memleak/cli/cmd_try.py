@@ -268,9 +268,9 @@ def _print_plan(trial: Trial, plan: Plan, draft: Draft, release: Plan, seconds: 
     more = "" if draft.price else "; add --price IN,OUT to see it in US$"
     print_sentence(f"Cost: {_cost_text(plan)}{more}.")
     print_sentence(
-        f"It shows passages in more than {draft.detection_limit:.0%} of a prompt's generations; "
-        f"rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would show "
-        f"{_detection_limit(RELEASE_SAMPLES):.0%}, for {_cost_text(release)}."
+        f"The probe shows passages in more than {draft.detection_limit:.0%} of a prompt's "
+        f"generations; rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would "
+        f"show {_detection_limit(RELEASE_SAMPLES):.0%}, for {_cost_text(release)}."
     )
     minutes, most = max(1, math.ceil(seconds / 60)), _stop_after(draft)
     later = f" This run stops after {most}; rerun the suite to continue." if minutes > most else ""

@@ -40,7 +40,8 @@ def add_verify(commands: Commands) -> None:
         _verify,
         "verify an evidence bundle against suite, books, and ledger",
         "Check the signature of an evidence bundle, recompute every number from the suite, its "
-        "books, and the ledger, and name the levels reached: attested, recomputed, current. Exits "
+        "books, and the ledger, and print the levels reached: attested (signed), recomputed, "
+        "current (the release that you expect). Exits "
         "with 0 if everything matches and the result is PASS; with 1 if something differs or the "
         "result isn't PASS; with 2 for invalid input; with 3 if nothing is wrong, but not "
         "everything could be recomputed.",

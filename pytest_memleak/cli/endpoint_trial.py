@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
 
 _SAMPLES = range(2, 11)  # one sample has no interval, so it can't pass
-BASE_MODEL = "This seems to be a base model, without chats: it gets plain text."
+BASE_MODEL = "This seems to be a base model without a chat format: prompts are sent as plain text."
 _NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
 _NEUTRAL_TOKENS = 200
 _FEW_TOKENS = 8

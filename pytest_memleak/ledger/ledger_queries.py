@@ -127,7 +127,7 @@ def rows_with_texts(ledger: Ledger, query: sa.Select[Any]) -> Sequence[tuple[Any
             came = len(texts.get(call, ()))
             if sorted(stored[call]) != [(place, came) for place in range(came)]:
                 raise LedgerError(
-                    f"The ledger is damaged: the generations of call {call} aren't those that came",
+                    f"The ledger is damaged: the generations of call {call} aren't those received",
                     location=ledger.place,
                     hint="run memleak ledger verify, and restore a copy",
                 )

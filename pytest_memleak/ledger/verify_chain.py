@@ -180,7 +180,7 @@ class _Check:
                 named = f"call {call_row['id']} is {call_row['state']}"
                 self.checked.wrong.append(f"{named}, but {fault}")
         self.checked.wrong += [
-            f"Call {call} has generations or ordinals of prompt {question}, which it didn't send"
+            f"Call {call} has or reserves generations of prompt {question}, which it didn't send"
             for question, call in sorted(answers.keys() | claimed.keys())
         ]
         self.checked.calls += len(images)
@@ -197,7 +197,7 @@ class _Check:
                     if before.get("generations") or (before and key[0] in _WRITTEN_ONCE):
                         number = f"entry {entry['number']:,}"
                         self.checked.wrong.append(
-                            f"{_named(*key)} was changed after its end, in {number}"
+                            f"{_named(*key)} had ended, but {number} changed it"
                         )
                     before.update(values)
         matched = []
@@ -298,18 +298,18 @@ def _call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
     came = "came" in row
     if row["state"] in OPEN:
         wrong = claim_count != row["asked"] or answer_count or came or "ended" in row
-        reserved = f"{amount(claim_count, 'ordinal')} of {row['asked']}"
-        text = f"it reserves {reserved} and has {amount(answer_count, 'generation')}"
+        reserved = f"{claim_count} of {amount(row['asked'], 'generation')}"
+        text = f"it reserves {reserved} and has {answer_count}"
         return text if wrong else None
     if claim_count:
-        return f"it still reserves {amount(claim_count, 'ordinal')}"
+        return f"it still reserves {amount(claim_count, 'generation')}"
     if row["state"] == CallState.ANSWERED:
         wrong = row.get("came") != answer_count
         text = f"it has {amount(answer_count, 'generation')}, not {row.get('came')}"
         return text if wrong else None
     cost = 0 if row["state"] == CallState.FAILED else row.get("estimate")
     wrong = answer_count or came or row.get("cost") != cost
-    text = f"it has {amount(answer_count, 'generation')} and cost {row.get('cost')}, not {cost}"
+    text = f"it has {answer_count} generations (not 0) and cost {row.get('cost')} (not {cost})"
     return text if wrong else None
 
 

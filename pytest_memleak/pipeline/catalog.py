@@ -175,7 +175,7 @@ class Catalog:
             return ()
         name, why = min(self._unread.items())
         others = f" (and {amount(len(self._unread) - 1, 'other')})" if len(self._unread) > 1 else ""
-        cause = f"not scanned from the catalog: {name}{others}: {why}"
+        cause = f"unscanned books in the catalog: {name}{others}: {why}"
         return (Issue("catalog", cause, "repair each such file, or remove it from the catalog"),)
 
     def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:

@@ -208,10 +208,10 @@ def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
     notes: dict[int, list[str]] = {}
     for pair in pairs:
         planned = planned_rounds(pair)
-        notes.setdefault(planned.samples, []).append("set in the suite")
+        notes.setdefault(planned.samples, []).append("this suite's samples")
         if planned.needed is not None:
             notes.setdefault(planned.needed, []).append(
-                f"detection_limit {planned.detection_limit:g} (10% withheld)"
+                f"detection_limit {planned.detection_limit:g} if 10% are withheld"
             )
     return {samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()}
 

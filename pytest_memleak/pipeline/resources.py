@@ -186,7 +186,7 @@ class Resources:
             if self.as_of is None and ahead > CLOCK_SKEW:
                 ledger.close()
                 raise LedgerError(
-                    f"Its last call ended {ahead / 3_600:,.1f} hours after this machine's time",
+                    f"Its last call ended {ahead / 3_600:,.1f} hours ahead of this machine's clock",
                     location=ledger.place,
                     hint="correct this machine's clock; if it is right, start a new ledger",
                 )

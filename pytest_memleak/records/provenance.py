@@ -108,10 +108,10 @@ _SHAPES = (
 def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
     """Describe the sampling distribution; different ones can't be compared (`options.sampling`)."""
     if options.get("sampling") == "server":
-        return "the server's own"
+        return "the server's defaults"
     refused = set(refused)
     but = ", ".join(name for name in _SHAPES if name in refused)
     changes = [f"{but}, which the server rejects"] if but else []
     further = {**options.get("extra_body", {}), **options.get("generation_config", {})}
     changes += [f"{name} = {further[name]}" for name in _SHAPES if name in further]
-    return f"the model's own, but for {'; '.join(changes)}" if changes else "the model's own"
+    return f"the model's own, except {'; '.join(changes)}" if changes else "the model's own"

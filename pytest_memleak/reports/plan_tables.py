@@ -63,7 +63,7 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
             f"{row.calls:,}",
             f"{row.generations:,}",
             "no price" if row.cost is None else f"{row.cost:,.2f}",
-            Text(inert(row.note), style="dim"),
+            Text(inert(row.note and f"({row.note})"), style="dim"),
         )
     print_whole(console, table)
     notes = [detection_caption(power.confidence)]

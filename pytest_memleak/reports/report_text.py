@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MANY = 9
 """From so many pairs on, reports show a matrix of models and books."""
-_WEIGHTS = {"a name": "identified by name only"}
+_WEIGHTS = {"a name": "identified by name only", "fixed": "can't change"}
 _LETTERS = {"k": "k", "span_threshold": "T"}
 _WORKS_SHOWN = 10
 
@@ -95,7 +95,7 @@ def rate_text(rate: PassageRate) -> str:
     if rate.low == rate.high:
         return text
     about = "about " if rate.approximate else ""
-    return f"{text}; expected in {about}{percent(rate.low)} to {percent(rate.high)}"
+    return f"{text}; likely rate {about}{percent(rate.low)} to {percent(rate.high)}"
 
 
 def flatten(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
@@ -274,7 +274,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
             yield f"Sampling distribution: {shape}"
     if second := result.second_opinion:
         matched, differences = (amount(second[name], name[:-1]) for name in second)
-        yield f"Second opinion on {matched}: {differences}"
+        yield f"Second opinion: {matched} matched again, {differences}"
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts)
     for note in evidence.notes:
@@ -344,7 +344,7 @@ def _sampling_dates(provenance: Provenance) -> str:
     if provenance.first is None or provenance.last is None:
         return "Read from files that give no dates"
     days = days_text(provenance.first, provenance.last)
-    calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')} in this run"
+    calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')} made in this run"
     return f"Sampled {days}, {calls}"
 
 

@@ -96,7 +96,7 @@ def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
         with contextlib.suppress(InvalidSignature):
             key.verify(signature, message)
             return []
-    return [f"signature: none was made with the key in {key_file}"]
+    return [f"signature: none matches the key in {key_file}"]
 
 
 def _statement(

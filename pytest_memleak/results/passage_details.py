@@ -136,7 +136,9 @@ def _passage(
 
 
 def _number_of_excerpt(passage: ProtectedPassage, book: Book) -> int:
-    return next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == passage.excerpt_at)
+    return next(
+        nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == passage.excerpt_at
+    )
 
 
 def _readings(text: str, mode: WordMode) -> list[str]:

@@ -114,7 +114,7 @@ class _Pair:
                 raise JobPending(
                     f"unread batches hold {amount(lacking.in_batches, 'generation')}",
                     location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
-                    hint="set batch = true once more for this endpoint",
+                    hint="set batch = true again for this endpoint",
                 )
             elif lacking.elsewhere:
                 self._wait_for_others(lacking)
@@ -151,7 +151,7 @@ class _Pair:
             self._held, self._held_since = lacking.elsewhere, now
         if now - self._held_since > retry.deadline + retry.total:
             raise Inconclusive(
-                f"{amount(lacking.elsewhere, 'generation')} reserved and not stored by "
+                f"{amount(lacking.elsewhere, 'generation')} reserved but not stored by "
                 f"{lacking.holder}",
                 hint="resume or end that process, and rerun",
             )

@@ -89,7 +89,7 @@ def validate_limits(
         if runs and words < suite.k:
             raise suite_error(
                 path,
-                f"suite.k: a match of {words:g} words exceeds {origins.get(name, name)}, but "
-                f"matches under {suite.k} words don't count",
+                f"suite.k: ignores matches under {suite.k} words, but {words:g} words exceed "
+                f"{origins.get(name, name)}",
                 f"leave k out, or write k = {words:g}",
             )

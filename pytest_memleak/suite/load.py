@@ -136,15 +136,15 @@ def _pairs(
     for model_id, book_id in overrides:
         raise suite_error(
             source.path,
-            f"pair {model_id}/{book_id}: the model's tests don't list the book",
+            f"pair {model_id}/{book_id}: the book isn't in the model's tests",
             f"add {book_id!r} to the tests of {model_id!r}, or remove the [[pair]]",
         )
     if not pairs:
         raise suite_error(
             source.path,
             "the suite has no pair to test",
-            'add a [[book]] or [[collection]] with role = "test"; if a model sets the key tests, '
-            "add the id there",
+            'add a [[book]] or [[collection]] with role = "test"; add its id to tests = [...] '
+            "of models that have one",
         )
     return pairs
 

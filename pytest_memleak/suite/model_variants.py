@@ -158,7 +158,7 @@ class _Matrix:
         ids.pop(tested, None)
         if not ids:
             problem = f"no book is left to train on for the test with {shown(tested)}"
-            hint = "add a book that matches, or list the books to test in tests"
+            hint = "add a book that matches, or list the books to test: tests = [...]"
             raise self._error(key, problem, hint)
         return [*ids]
 

@@ -130,7 +130,8 @@ class SuiteTable(AnswerKeys):
         "by name only",
     )
     preregistered: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None, description="SHA-256 of the preregistered suite; no pair of another suite can pass"
+        None,
+        description="SHA-256 of the preregistered suite; once changed, no pair can pass",
     )
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="confidence level of intervals; 0 uses the observed values alone"

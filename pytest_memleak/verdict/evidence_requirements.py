@@ -92,7 +92,7 @@ RECORDED: Mapping[str, str] = {
     Kind.ECHO: "these answers repeat the instruction: supply answers to a different one",
     Kind.CUT: "supply answers with room for more tokens: a reasoning model uses tokens before "
     "it answers",
-    Kind.CANNED: "different prompts have the same text: check for a cache or proxy between "
+    Kind.CANNED: "different prompts have the same generation: check for a cache or proxy between "
     "the model and the file",
     Kind.UNREADABLE: "check what changed the text before it reached the file",
 }

@@ -103,7 +103,7 @@ def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(t
     ]
     left_out = rules(read_epub(trade(listed, **{"guide.xhtml": None})))
     assert left_out["next.xhtml"] == "its first line marks it as 'excerpt'"
-    assert left_out["next1.xhtml"] == "it follows other matter as a preview does"
+    assert left_out["next1.xhtml"] == "it follows other matter, like a preview"
     assert "ack.xhtml" in left_out
     documents = {}
     for n in range(1, 5):

@@ -91,7 +91,7 @@ def test_the_servers_list_of_models(suite, server, capsys, here, name, path, mes
     shown = capsys.readouterr().out
     assert message in " ".join(shown.split())
     assert status == message.startswith("fix")
-    assert ("it lists x:latest, y" in shown) == (name == "z")
+    assert ("name one that it lists: x:latest, y" in shown) == (name == "z")
     assert ("on most servers, base_url ends in /v1" in shown) == (path == "/api")
     assert server.books.rows() == []
 
@@ -218,8 +218,8 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     rows = {int(line.split()[0]): line.split() for line in out.splitlines()[2:9]}
     assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
     assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
-    assert " ".join(rows[20][5:]) == "set in the suite"
-    assert " ".join(rows[33][5:]) == "detection_limit 0.1 (10% withheld)"
+    assert " ".join(rows[20][5:]) == "(this suite's samples)"
+    assert " ".join(rows[33][5:]) == "(detection_limit 0.1 if 10% are withheld)"
     assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)

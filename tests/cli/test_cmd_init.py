@@ -53,7 +53,7 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
         local = ("--model", "openai/base", "--base-url", server.base_url)
         done = memleak("init", "--book", lamplighter, *local)
         assert server.books.rows() == []
-    assert "base model, without chats: it gets plain text" in done.stdout
+    assert "base model without a chat format: prompts are sent as plain text" in done.stdout
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
     assert model.options["api"] == "completions"
 

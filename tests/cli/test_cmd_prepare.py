@@ -81,7 +81,7 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     assert len(err.splitlines()) > 1
     assert all(line.startswith("memleak prepare: warning: ") for line in err.splitlines())
     _, (_, errors) = prepare(file("kusamakura.txt", KUSAMAKURA), "--word-mode", "unicode")
-    assert "separates its words: 38 words are about" in errors
+    assert "splits it into words; 38 words are about" in errors
     note = file("note.txt", "Just four words here.")
     assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
     message = "4 words of text in 1 of 1 document"

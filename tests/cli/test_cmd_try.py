@@ -85,7 +85,7 @@ def test_a_base_model_gets_plain_text(here, serve, capsys, template):
     assert main([*serve(props={"chat_template": template})]) == 2
     shown = capsys.readouterr().out
     is_base = template == DEFAULT_FORMAT
-    assert ("base model, without chats: it gets plain text" in shown) == is_base
+    assert ("base model without a chat format: prompts are sent as plain text" in shown) == is_base
     assert "Estimated time: 1 minute." in shown
 
 

@@ -261,4 +261,6 @@ def test_what_ended_is_not_changed_by_a_later_entry(copy, table, column, new):
     link = hashlib.sha256(f"{last['link']}{entry}".encode()).hexdigest()
     values = {"n": last["number"] + 1, "e": ENTRY.process_bind_param(entry, None), "l": link}
     tamper(copy, "INSERT INTO chain (number, entry, link) VALUES (:n, :e, :l)", values)
-    assert any(f"after its end, in entry {last['number'] + 1:,}" in fault for fault in wrong(copy))
+    assert any(
+        f"had ended, but entry {last['number'] + 1:,} changed it" in fault for fault in wrong(copy)
+    )

@@ -63,7 +63,7 @@ def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(memory,
         memory, prompts, prompts.questions[0], (0, 1), [Completion("clean"), Completion("leak")]
     )
     memory.write(lambda connection: connection.exec_driver_sql(change).rowcount)
-    with pytest.raises(LedgerError, match="generations of call 1 aren't those that came"):
+    with pytest.raises(LedgerError, match="generations of call 1 aren't those received"):
         list(generations(memory, "e", prompts))
 
 

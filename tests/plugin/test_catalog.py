@@ -177,7 +177,7 @@ def test_what_lies_beside_books_is_named_and_left_out(suite, library, build):
     assert (code, out) == (0, f"1 book, {len(OTHER.split())} words -> library.keys\n")
     lines = [line.partition(" skipped: library/shelf/")[2] for line in err.splitlines()]
     assert [line.partition(";")[0] for line in lines] == [
-        "License.md: not a book by its name", "README.txt: not a book by its name",
+        "License.md: not named like a book", "README.txt: not named like a book",
         "cover.png: no reader for '.png' files",
     ]  # fmt: skip
 
@@ -186,7 +186,7 @@ UNREAD = {
     "in part": (
         {"winds": OTHER, "short": "too short", "foreign": "Ветер не знает дороги домой. " * 20},
         ["library/shelf/foreign.txt: *'paper'*", "library/shelf/short.txt: *2 words*"],
-        "*not scanned from the catalog: *foreign.txt (and 1 other): *; repair each such file*",
+        "*unscanned books in the catalog: *foreign.txt (and 1 other): *; repair each such file*",
     ),
     "not at all": (
         {"winds": "too short"},
@@ -256,7 +256,7 @@ def test_a_prepared_catalog_that_is_damaged_leaves_no_pass(suite, library, gate,
     KEYS.write_bytes(whole)
     Path("other.keys").write_bytes(b"\0" * 24 + whole[24:])
     suite((MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL), LIMITED)
-    lines = ["*not scanned from the catalog: *other.keys: *"]
+    lines = ["*unscanned books in the catalog: *other.keys: *"]
     gate("-k", "clean", lines=lines, errors=1, deselected=1)
 
 

@@ -14,10 +14,10 @@ def test_a_bundle_of_another_distribution_is_not_compared(gate, online):
     online(OTHERS_OWN)
     gate(*PAID, "--memleak-evidence=before.json")
     baseline = (*PAID, "--memleak-baseline=before.json")
-    result = gate(*baseline, "-v", lines=["*Sampling distribution: the server's own"])
+    result = gate(*baseline, "-v", lines=["*Sampling distribution: the server's defaults"])
     result.stdout.no_fnmatch_line("*different distribution*")
     online()
-    message = "sampled from a different distribution: the server's own; now the "
+    message = "sampled from a different distribution: the server's defaults; now the "
     gate(*baseline, "--memleak-max-increase=bmc=0.9", usage=[f"*{message}*"])
     gate(
         *baseline, "-v", "--memleak-html=r.html", lines=[f"*the baseline was {message}model's own*"]
@@ -31,14 +31,14 @@ def test_what_a_server_refuses_is_another_distribution(gate, online, server):
     server.plan = FaultPlan((Fault(FaultKind.REFUSE_PARAMETER, "chat", code="min_p top_k"),))
     online(("samples = 6", "samples = 6\nseed = 7"))
     message = (
-        "Sampling distribution: the model's own, but for top_k, min_p, which the server rejects"
+        "Sampling distribution: the model's own, except top_k, min_p, which the server rejects"
     )
     gate(*PAID, "-v", lines=[f"*{message}"])
 
 
 def test_what_a_suite_sets_beside_it_is_another_distribution(gate, online):
     online(("[model.options]", "[model.options]\nextra_body = { top_p = 0.5 }"))
-    gate(*PAID, "-v", lines=["*Sampling distribution: the model's own, but for top_p = 0.5"])
+    gate(*PAID, "-v", lines=["*Sampling distribution: the model's own, except top_p = 0.5"])
 
 
 def test_a_baseline_of_other_rounds_takes_nothing_from_the_pair(gate, suite):
@@ -59,7 +59,7 @@ def test_an_uplift_over_another_distribution_is_inconclusive(gate, online, serve
     other = model_table("before", "openai", options, 'base_model = "base"')
     path.write_text(path.read_text("utf-8") + other)
     message = (
-        "*baseline 'before': it was sampled from a different distribution: the server's own, "
+        "*baseline 'before': it was sampled from a different distribution: the server's defaults, "
         "not the model's own; set the same options.sampling*"
     )
     options = (*PAID, "-k", "tuned", "--memleak-evidence=e.json")

@@ -91,7 +91,7 @@ def test_every_report_says_who_answered_when_and_what(online, server, run, capsy
         "prompt overlap",
     }
     for report in ("terminal", "html"):
-        assert f"{day}, {calls} of {calls} calls in this run" in reports[report], report
+        assert f"{day}, {calls} of {calls} calls made in this run" in reports[report], report
         assert f"base (fp_emulated), {calls} calls; requested base" in reports[report], report
         assert f"{answers['kinds']['answer']} answer" in reports[report], report
         assert "responses lost, and counted as billed: 1 call" in reports[report], report
@@ -110,7 +110,7 @@ def test_every_report_says_who_answered_when_and_what(online, server, run, capsy
     # A second run makes no call; a pass takes no more lines than its own, unless -v asks for more.
     again = run(*workers, passed=1)
     assert again["pair"]["provenance"]["calls_this_run"] == 0
-    assert f", 0 of {calls} calls in this run" in again["html"]
+    assert f", 0 of {calls} calls made in this run" in again["html"]
     assert "Sampled " not in again["terminal"]
     assert verify("first.json") == verify() == 0
     path = Path("evidence.json")
@@ -237,7 +237,7 @@ def test_a_ledger_of_a_clock_that_was_ahead_is_read_whole_or_not_at_all(online, 
     online(*replacements)
     reports = run()
     if hours > 1:
-        assert "Its last call ended 2.0 hours after this machine's time" in reports["terminal"]
+        assert "Its last call ended 2.0 hours ahead of this machine's clock" in reports["terminal"]
         assert reports["pair"]["verdict"] == "INCONCLUSIVE"
         return
     surplus = reports["pair"]["book"]["excerpts"]

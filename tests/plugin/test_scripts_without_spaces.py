@@ -34,7 +34,7 @@ def declaration(pytester):
 @pytest.mark.usefixtures("declaration")
 def test_reports_say_which_icu_separated_its_words_and_how_long_they_are(gate):
     evidence = "--memleak-evidence=evidence.json"
-    notice = f"*ICU {icu_version} separates its words: 38 words are about 1?? characters*"
+    notice = f"*ICU {icu_version} splits it into words; 38 words are about 1?? characters*"
     gate("-v", evidence, lines=["*longest passage, * words*", notice], failed=1)
     assert read_pair()["settings"]["icu"] == icu_version
 

@@ -60,7 +60,7 @@ def test_a_planted_bug_is_inconclusive(suite, pairs, monkeypatch, bug):
 
 def test_without_a_bug_evidence_counts_the_comparisons(suite, pairs):
     suite()
-    result = pairs("-v", lines=["*Second opinion on 6 generations: 0 differences"])
+    result = pairs("-v", lines=["*Second opinion: 6 generations matched again, 0 differences"])
     nothing = {"generations": 6, "differences": 0}
     assert [pair["second_opinion"] for pair in result.values()] == [nothing] * 2
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0

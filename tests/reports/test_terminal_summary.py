@@ -316,7 +316,7 @@ DETAILS = {
         [
             "INCONCLUSIVE m/book",
             "  Generations: 5 answers, 1 short; median length ratio 90.0%",
-            "  Sampled 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
+            "  Sampled 2023-11-14 to 2023-11-15, 2 of 6 calls made in this run",
             "  Served by gpt-2024-08-06 (fp1), 5 calls; an unnamed server, 1 call; "
             "requested gpt; weights: release R",
             "  Sampling distribution: the model's own",
@@ -467,11 +467,11 @@ def test_v_says_how_often_a_passage_came_back():
     rate = PassageRate(0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False)
     seldom = result_with(verdict="FAIL", spans=(passage(rate=rate), passage(start=5)))
     shown = summary([seldom], width=100, color=False, verbosity=1)
-    line = "in 3 of 100 generations from its prompt; expected in 0.62% to 8.5%"
+    line = "in 3 of 100 generations from its prompt; likely rate 0.62% to 8.5%"
     assert f"generation 2\n    {line}\n  span, 16 words" in shown
     assert line not in "\n".join(lines(seldom))
     unlike = dataclasses.replace(rate, approximate=True)
-    assert rate_text(unlike) == line.replace("expected in", "expected in about")
+    assert rate_text(unlike) == line.replace("likely rate", "likely rate about")
     point = dataclasses.replace(rate, low=0.03, high=0.03)
     assert rate_text(point) == "in 3 of 100 generations from its prompt"
 

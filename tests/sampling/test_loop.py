@@ -166,7 +166,7 @@ def test_a_process_that_stopped_with_what_it_reserved_is_named(drawing, ask, mem
     notes, holder = [], f"process {os.getpid()} on "
     retry = dataclasses.replace(hasty, deadline=0.1, total=0.1)
     progress = Progress(lambda event: notes.append(event.note))
-    with pytest.raises(Inconclusive, match=f"1 generation reserved and not stored by {holder}"):
+    with pytest.raises(Inconclusive, match=f"1 generation reserved but not stored by {holder}"):
         drawing(Scripted(), prompts, retry=retry, progress=progress)
     assert notes[-1].startswith(f"waiting for {holder}")
 

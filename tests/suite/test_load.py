@@ -208,7 +208,7 @@ REFUSED = [
     (["suite", "word_mode"], "ascii", "suite.word_mode: *'paper' or 'unicode'; got 'ascii'"),
     (["model", 0, "tests"], ["lake"], "model 'm'.tests: no such id: 'lake'; known ids: road, sea"),
     (["model", 0, "tests"], ["sea"], "model 'm'.tests: 'sea' has the role 'train'*"),
-    (["model", 1, "tests"], [], "pair n/road: the model's tests don't list the book"),
+    (["model", 1, "tests"], [], "pair n/road: the book isn't in the model's tests"),
     (["model", 0, "options"], 3, "model[1] 'm'.options: *dictionary; got 3"),
     # out of range
     (["suite", "samples"], 0, "suite.samples: *greater than or equal to 1; got 0"),
@@ -264,7 +264,7 @@ def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(refused, where
 
 NO_SHARE = "pair m/road has only limits that no share can exceed (bmc = 1"
 NO_PAIR = "the suite has no pair to test\n"
-SHORT = "suite.k: a match of {1} words exceeds limits.{2}, but matches under {0} words don't count"
+SHORT = "suite.k: ignores matches under {0} words, but {1} words exceed limits.{2}"
 USELESS = [
     ({"limits": {}}, "pair m/road has no limits, so it can't fail\n"),
     ({"limits": {"bmc": 1.0, "nv_recall": 1.0}}, NO_SHARE),

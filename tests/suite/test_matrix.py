@@ -189,7 +189,7 @@ WRONG = [
      "values of author: 'Haruki Murakami', 'Cormac McCarthy'"),
     ("m-{book}", {"books": '"year:2006"'},
      "11: model[1].finetune.books: no book is left to train on for the test with 'road'",
-     "list the books to test in tests"),
+     "list the books to test: tests = [...]"),
     ("m", {"epochs": "1"}, "10: model[1] 'm'.finetune.books: missing", "add books"),
     ("m-{seed}", {"books": '["road"]', "seed": "[]"},
      "12: model[1].finetune.seed: the list is empty", "remove the key"),

@@ -176,7 +176,7 @@ class TinkerEndpoint(RequestEndpoint):
         """Return the sampler; the first call opens it, and others wait for that."""
         if not self._lock.acquire(timeout=self._calls.timeout):
             raise Failing(PROVIDER, self._model, call).busy(
-                f"No sampler within {self._calls.timeout:g} s: another call is opening it",
+                f"No sampler within {self._calls.timeout:g} s: another call is still opening it",
                 RAISE_DEADLINE,
             )
         try:

@@ -149,13 +149,13 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
         if only:
             raise setup.error(
                 f"{' and '.join(only)}: supported only for open models",
-                "if this is an open model, name its machine in [model.options.deployment]",
+                "if this is an open model, add [model.options.deployment]",
             )
         if (setup.model.endpoint or "").startswith("gs://"):
             raise setup.error(
                 f"endpoint = {setup.model.endpoint!r} is a folder of weights, which must be "
                 "deployed",
-                "name their machine in [model.options.deployment]",
+                "add [model.options.deployment]",
             )
         return
     only = [
