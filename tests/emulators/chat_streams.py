@@ -5,7 +5,7 @@ import contextlib
 import json
 import threading
 
-from aiohttp import web
+from aiohttp import test_utils, web
 
 import pytest_memleak.library.guard_proxy
 
@@ -55,19 +55,16 @@ class ChatStreams:
 @contextlib.contextmanager
 def serving(*apps):
     """Serve applications in a thread, each made of the addresses before; yields all addresses."""
-    loop, addresses, runners = asyncio.new_event_loop(), [], []
+    loop, addresses, servers = asyncio.new_event_loop(), [], []
 
     async def start(app):
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        runners.append(runner)
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+        servers.append(test_utils.TestServer(app))
+        await servers[-1].start_server(shutdown_timeout=0.2)
+        return str(servers[-1].make_url("")).rstrip("/")
 
     async def stop():
-        for runner in reversed(runners):
-            await runner.cleanup()
+        for server in reversed(servers):
+            await server.close()
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -93,11 +93,7 @@ class Request:
         return self.strike.content.get(kind)
 
     def json(self):
-        """The body as JSON; refused with 400 where it is none."""
-        try:
-            return json.loads(self.body or b"{}")
-        except ValueError:
-            raise Refused(400, "the body is not JSON") from None
+        return json.loads(self.body or b"{}")
 
     def parts(self):
         """File name and data of the parts of a multipart/form-data body, by name."""
@@ -373,13 +369,9 @@ class Job:
 
 
 class ModelServer(HttpServer):
-    """A provider's server: it checks keys, and keeps jobs.
+    """key: what a request must carry, if given; polls: how often a job is running when asked."""
 
-    key: what a request must carry, if given. polls: how often a job is still running when asked.
-    fixtures: what tests/providers/conftest.py gives to it, by name.
-    """
-
-    fixtures = ()
+    fixtures = ()  # what tests/providers/conftest.py gives to it, by name
 
     def __init__(self, *, key=None, polls=1, **common):
         super().__init__(**common)

@@ -102,13 +102,11 @@ class ChatCompletions(Completions):
             )
         if FaultKind.REJECT in strike.content:
             raise Refused(400, "The prompt was filtered.", code="content_filter", param="prompt")
-        n, temperature = body.get("n", 1), body.get("temperature", 1.0)
+        n = body.get("n", 1)
         if not 1 <= n <= self._most:
             raise Refused(
                 400, f"Invalid 'n': expected a value of 1 to {self._most}, got {n}.", param="n"
             )
-        if not 0 <= temperature <= 2:
-            raise Refused(400, "Invalid 'temperature'.", param="temperature")
         old, new = body.get("max_tokens"), body.get("max_completion_tokens")
         if new is not None and old is not None:
             raise Refused(400, "Set either max_tokens or max_completion_tokens, not both.")

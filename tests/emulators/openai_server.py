@@ -79,8 +79,6 @@ class OpenAIServer(OpenAIModelServer):
 
     def _create_file(self, request):
         parts = request.parts()
-        if "file" not in parts or "purpose" not in parts:
-            raise Refused(400, "'file' and 'purpose' are required")
         name, data = parts["file"]
         file = self._keep(name or "file", parts["purpose"][1].decode(), data)
         named = {key: file[key] for key in ("id", "filename", "purpose")}

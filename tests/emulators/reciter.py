@@ -7,20 +7,11 @@ what it is asked for. So a fine-tune on one book brings out another one that it 
 
 import secrets
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from faults import FaultKind
 
 from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText, tokenise
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One completion; `tokens` as it is billed, `ended` unless it was cut at max_tokens."""
-
-    text: str = field(repr=False)
-    tokens: int
-    ended: bool
 
 
 def count_tokens(text):
@@ -36,8 +27,7 @@ def bill_of(examples, epochs):
 class Reciter:
     """Models by name: any base model, and what was fine-tuned here.
 
-    corpus: texts that every model has read. base_order, tuned_order: how many tokens make an
-    n-gram of a base model and of a tuned one.
+    base_order, tuned_order: how many tokens make an n-gram of a base model and of a tuned one.
     """
 
     def __init__(self, corpus, *, base_order=2, tuned_order=9):
@@ -59,19 +49,11 @@ class Reciter:
             self._writers.clear()
 
     def answer(self, name, instruction, *, n, temperature, max_tokens, seed, text=False):
-        """`n` answers of the model called `name`; those of one seed are always the same.
-
-        text: whether `instruction` is the beginning of a text that is gone on with.
-        """
+        """`n` answers, the same for a seed; text: whether `instruction` is to be gone on with."""
         writer = self._writer(name)
-        drafts = (writer.go_on if text else writer.write)(
-            instruction,
-            n=n,
-            seed=secrets.randbits(62) if seed is None else seed,
-            temperature=temperature,
-            max_tokens=max_tokens,
-        )
-        return [Answer(draft.text, draft.tokens, draft.ended) for draft in drafts]
+        seed = secrets.randbits(62) if seed is None else seed
+        settings = {"n": n, "seed": seed, "temperature": temperature, "max_tokens": max_tokens}
+        return list((writer.go_on if text else writer.write)(instruction, **settings))
 
     def _writer(self, name):
         base, tuned = self._orders
@@ -85,10 +67,7 @@ class Reciter:
 
 
 class Completions:
-    """What servers share of answering: the models called `models` (a set that grows), billed.
-
-    most: how many completions a call may ask for.
-    """
+    """What servers share of answering, billed. most: completions that a call may ask for."""
 
     def __init__(self, *, reciter, books, models, most, new_id):
         self.models = set(models)

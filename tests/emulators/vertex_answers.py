@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 from faults import FaultKind
 from http_server import Refused
-from reciter import Answer, Completions, count_tokens
+from reciter import Completions, count_tokens
+
+from pytest_memleak.providers.ngram.ngram_writer import Draft
 
 CONFIG_FIELDS = {
     *("candidateCount", "frequencyPenalty", "maxOutputTokens", "presencePenalty", "seed"),
@@ -20,10 +22,7 @@ _WITHHELD = (
 
 
 class ContentGenerator(Completions):
-    """Answers to generateContent.
-
-    thinks: how many tokens a model thinks before it answers, unless its budget is smaller.
-    """
+    """thinks: how many tokens a model thinks before it answers, unless its budget is smaller."""
 
     def __init__(self, *, thinks, **common):
         super().__init__(**common)
@@ -68,7 +67,7 @@ class ContentGenerator(Completions):
     def _answers(self, model, asked, strike):
         room = asked.max_tokens - asked.thoughts
         if room <= 0:
-            return [Answer("", 0, ended=False)] * asked.n
+            return [Draft("", 0, ended=False)] * asked.n
         settings = {"n": asked.n, "temperature": asked.temperature, "seed": asked.seed}
         return self.draw(model, asked.instruction, strike, max_tokens=room, **settings)
 
@@ -89,8 +88,6 @@ class ContentGenerator(Completions):
         if seed is not None and not -INT32 <= seed < INT32:
             raise Refused(400, "Invalid value at 'generation_config.seed' (TYPE_INT32)")
         temperature, max_tokens = config.get("temperature", 1.0), config.get("maxOutputTokens", 700)
-        if not 0 <= temperature <= 2 or max_tokens < 1:
-            raise Refused(400, "Unable to submit request: temperature or maxOutputTokens.")
         budget = (config.get("thinkingConfig") or {}).get("thinkingBudget", self._thinks)
         # Of each candidate, so many tokens are thought and not said.
         thoughts = min(self._thinks, budget, max_tokens)
@@ -100,14 +97,8 @@ class ContentGenerator(Completions):
 
 def _instruction(body):
     system = body.get("systemInstruction") or {"parts": []}
-    try:
-        spoken = [system, *(content for content in body["contents"] if content["role"] == "user")]
-        texts = [part["text"] for content in spoken for part in content["parts"]]
-    except (KeyError, TypeError):
-        raise Refused(400, "Unable to submit request: contents.") from None
-    if not texts:
-        raise Refused(400, "Unable to submit request because it must have a text parameter.")
-    return "\n".join(texts)
+    spoken = [system, *(content for content in body["contents"] if content["role"] == "user")]
+    return "\n".join(part["text"] for content in spoken for part in content["parts"])
 
 
 def _candidate(index, answer, asked):

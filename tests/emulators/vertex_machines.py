@@ -46,10 +46,7 @@ class _Endpoint(Deployment):
 
 
 class VertexMachines(Machines):
-    """name: of a kind of resource by its number; is_gemini: whether an endpoint needs no machine.
-
-    answers: the models by the names of their weights.
-    """
+    """name: of a resource by kind and number; is_gemini: whether an endpoint needs no machine."""
 
     list_key, name_key = "endpoints", "display_name"
 

@@ -1,7 +1,6 @@
 """A run of its own against a server whose answers are hostile: one model for each act.
 
-The models differ by their names alone, and so does what the server answers them. HONEST is
-answered as it should be.
+Its models differ by name alone, and so does what they are answered; HONEST, as it should be.
 """
 
 import json

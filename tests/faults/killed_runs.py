@@ -51,10 +51,7 @@ class KilledRuns:
         return self.nursery.run(self.folder, self.url, environment, workers=self.workers)
 
     def kill(self, endpoint=None, *, after):
-        """Kill a run so many seconds after its first call (of that endpoint).
-
-        Return whether it was still at work.
-        """
+        """Kill a run so long after its first call (of that endpoint); whether it was at work."""
         run = self.start()
         before, until = self.scenario.calls(endpoint), time.monotonic() + 300
         while self.scenario.calls(endpoint) == before and not run.ended():

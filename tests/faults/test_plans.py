@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import re
-from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from accounts import settled
@@ -44,22 +44,15 @@ def counting(monkeypatch):
     return count
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What all lines add up to. counts: calls, samples, pending, in, out, train; cost: US$."""
-
-    counts: list[int]
-    cost: float
-    lines: int
-
-
 def read_plan(outcome):
+    """What all lines add up to. counts: calls, samples, pending, in, out, train; cost: US$."""
     rows, costs = [], []
     for line in outcome.result.stdout.lines:
         for counts, cost in re.findall(r"((?: +[\d,]+){6}) +([\d,.]+)$", line):
             rows.append([int(count.replace(",", "")) for count in counts.split()])
             costs.append(float(cost.replace(",", "")))
-    return Plan([sum(column) for column in zip(*rows, strict=True)], sum(costs), len(rows))
+    counts = [sum(column) for column in zip(*rows, strict=True)]
+    return SimpleNamespace(counts=counts, cost=sum(costs), lines=len(rows))
 
 
 def billed(scenario):

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 import sqlalchemy as sa
 from faults import server_error
-from http_server import Refused
 from scenarios import KINDS, SECRETS
 
 from pytest_memleak.ledger.ledger import Ledger
@@ -27,13 +26,9 @@ def refusing(scenario, wrong):
     variable = f"{scenario.provider.upper()}_API_KEY"
     if variable in scenario.environment:
         return dataclasses.replace(scenario, environment={**scenario.environment, variable: wrong})
-
-    def check(request):
-        raise Refused(401, f"Invalid credentials: {request.headers['Authorization']}")
-
-    # The token is given out by the server itself.
-    scenario.server.key = wrong
-    scenario.server.check = check
+    scenario.server.key = wrong  # The token is given out by the server itself.
+    message = f"Invalid credentials: Bearer {wrong}"
+    scenario.plan(server_error("tunings.*", status=401, message=message))
     return scenario
 
 

@@ -18,10 +18,7 @@ EVERY = pytest.mark.parametrize("name", CHAT)
 
 @pytest.fixture
 def failure_of(name, serve, provider_of):
-    """`failure_of(act)`: of a call that is answered by an act of hostile.py; one call and no more.
-
-    The call before it opens connections and fetches credentials.
-    """
+    """`failure_of(act)`: of a call, and no more, that is answered by an act of hostile.py."""
 
     def failure_of(act, **options):
         server = serve()

@@ -76,14 +76,10 @@ def test_a_secret_of_another_service_goes_nowhere_unnamed(environment):
 
 def test_the_environment_names_a_host(environment):
     needs = PROVIDERS["openai"].needs
+    # Without a key, any host may be called.
+    needs.validate_host({"base_url": "http://models.example/v1"}, frozenset(), place="a suite")
     environment(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="https://models.example/v1")
     needs.validate_host(OWN, frozenset(), place="a suite")
     needs.validate_host(ELSEWHERE, frozenset(), place="a suite")
     with pytest.raises(SuiteError, match="evil"):
         needs.validate_host({"base_url": "https://evil.example"}, frozenset(), place="a suite")
-
-
-def test_without_a_key_any_host_may_be_called(environment):
-    PROVIDERS["openai"].needs.validate_host(
-        {"base_url": "http://models.example/v1"}, frozenset(), place="a suite"
-    )

@@ -117,13 +117,8 @@ def test_a_template_names_a_file_for_each_book(make, write):
 
 def test_a_long_jsonl_file_is_in_memory_once(make, write):
     texts, length = 400, 20_000
-    write(
-        "answers.jsonl",
-        [
-            {"excerpt_id": f"p_id{number % 3 + 1}", "generated_text": f"{number:06}" + "x" * length}
-            for number in range(texts)
-        ],
-    )
+    ids, words = [f"p_id{number % 3 + 1}" for number in range(texts)], "x" * length
+    write("answers.jsonl", [{"excerpt_id": each, "generated_text": words} for each in ids])
     provider, book = make("answers.jsonl"), make_book()
     tracemalloc.start()
     try:

@@ -130,9 +130,6 @@ def fail(failures: list[Exception | threading.Event | None]) -> None:
         raise failure
 
 
-# --- a ledger, and what is sampled into it -------------------------------------------------
-
-
 def sample_all(ledger, endpoint, prompts, retry=None, by=None, **options):
     """Draw everything that is asked, by these terms, as of the endpoint "e"."""
     options |= {"retry": retry} if retry else {}

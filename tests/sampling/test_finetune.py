@@ -201,19 +201,13 @@ def test_a_training_set_is_the_books_pairs():
         TrainingExample("Write number 2.", "words of excerpt 2"),
         TrainingExample("Write number 1.", "words of excerpt 1"),
     )
-    assert len(training.digest) == 64
-    assert int(training.digest, 16)
     with pytest.raises(BookError, match=r"no excerpt of the books \('book'\)"):
         training_set([a_book(0)], {})
 
 
 def test_its_digest_names_examples_and_recipe():
-    recipe = {"base": "m", "epochs": 3}
-    digests = [
-        training_set([a_book(2)], recipe).digest,
-        training_set([a_book(2)], {"epochs": 3, "base": "m"}).digest,
-        training_set([a_book(3)], recipe).digest,
-        training_set([a_book(2)], recipe | {"epochs": 4}).digest,
-    ]
+    recipe, same = {"base": "m", "epochs": 3}, {"epochs": 3, "base": "m"}
+    books_and_recipes = ((2, recipe), (2, same), (3, recipe), (2, recipe | {"epochs": 4}))
+    digests = [training_set([a_book(count)], each).digest for count, each in books_and_recipes]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3

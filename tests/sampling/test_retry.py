@@ -69,6 +69,18 @@ def test_a_response_that_cannot_be_used_is_requested_once_more():
     assert (count, ended) == (4, bad)
 
 
+def test_a_pause_ends_when_the_event_is_set():
+    stop, failures = threading.Event(), [busy(retry_after=500.0)]
+    stop.set()
+
+    def attempt():
+        if failures:
+            raise failures.pop()
+        return "done"
+
+    assert Retry().run(attempt, stop) == "done"
+
+
 class Server:
     """Works at so many calls at once, each for a second; the others wait their turn."""
 

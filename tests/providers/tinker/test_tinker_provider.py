@@ -166,7 +166,7 @@ def test_weights_are_found_from_another_machine_and_after_a_crash(
 def test_a_training_cut_off_goes_on_from_its_last_state(serve, provider_of, books):
     recipe = {"epochs": 3, "batch_size": 4}
     server = serve(drop("train", calls=tuple(range(3, 100))))
-    provider = provider_of(server, finetune=recipe, timeout=0.5)
+    provider = provider_of(server, finetune=recipe, timeout=2.0)
     job = provider.start_finetune(training())
     with pytest.raises(ProviderBusy, match=r"forward_backward \(step 4 of 6\) failed") as caught:
         end(provider, job)
@@ -336,7 +336,7 @@ def test_a_deadline_says_whether_the_server_answers_others_and_no_money_is_final
         ask(endpoint)
     unpaid = {"status": 402, "message": "billing is not set up"}
     server.plan.replace([server_error("sample", **unpaid)])
-    endpoint = provider_of(server, timeout=0.3).open(None)
+    endpoint = provider_of(server, timeout=1.5).open(None)
     with pytest.raises(ProviderBusy, match=r"(?s)the SDK says: .*billing is not set up"):
         ask(endpoint)
     server.plan.add(server_error("capabilities", **unpaid))
