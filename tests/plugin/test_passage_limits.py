@@ -135,6 +135,7 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     assert (longest["value"], longest["start"], longest["end"]) == (length, before, before + length)
     assert (longest["book"], longest["excerpt_id"], longest["generation"]) == ("lamp", "p_id1", 0)
     assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
+    assert pair["book"]["title"] == "The Lamplighter"  # the suite's, not the file's
     by_round = pair["rounds"]["measures"]["longest_passage"]
     assert by_round[0] == length > 38 > by_round[1]
     named = f"  longest passage, {length} words: *, prompted for p_id1, generation 0"
