@@ -40,10 +40,9 @@ def test_a_book_takes_everything_the_records_say():
     first = excerpt("p_id1", "First.", instruction="Write one.", **names)
     book = book_from_records([first, excerpt("p_id2", "Second.", instruction="Write two.")])
     assert (book.id, book.title, book.author) == ("T", "T", "A")
-    assert book.excerpts == (
-        Excerpt("p_id1", "First.", "Write one.", "I"),
-        Excerpt("p_id2", "Second.", "Write two.", None),
-    )
+    one, two = book.excerpts
+    assert one == Excerpt("p_id1", "First.", "Write one.", "I")
+    assert two == Excerpt("p_id2", "Second.", "Write two.", None)
     assert book.digest == book_digest(book.excerpts)
 
 
@@ -113,11 +112,8 @@ def test_generations_are_rounds_of_their_excerpt():
 
 def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
     lines = [line("p2", "a"), line("p1", "b"), line("p2", "c"), line("p1", "d")]
-    generations = [
-        (record.excerpt_id, record.ordinal, record.text)
-        for record in generations_from_records(lines)
-    ]
-    assert generations == [("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")]
+    rounds = [(one.excerpt_id, one.ordinal, one.text) for one in generations_from_records(lines)]
+    assert rounds == [("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")]
     # A record with both forms has its generations in the list.
     (one,) = generations_from_records([line("p1", "old", generations=[{"generated_text": "n"}])])
     assert one == Generation("p1", 0, "n", FinishReason.UNSTATED)
@@ -175,12 +171,10 @@ def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, word, kept):
 NO_BOOK = [
     ("text", "book: expected a list of records, found a string"),
     ([], "book: there are no excerpts\n  a book needs at least one"),
-    ([[]], "book, record 0: expected an object, found a list"),
     ([excerpt("p1"), None], "book, record 1: expected an object, found null"),
     ([{"excerpt_text": "a"}], "book, record 0: there is no excerpt_id"),
     ([excerpt(None)], "book, record 0: excerpt_id is null; expected a string such as 'p_id1'"),
     ([excerpt(True)], "book, record 0: excerpt_id is a boolean; expected a string such*"),
-    ([excerpt(1.5)], "book, record 0: excerpt_id is a number; expected a string such*"),
     ([excerpt("")], "book, record 0: excerpt_id is a string; expected a string such*"),
     ([excerpt("p²")], "book, record 0: excerpt_id 'p²' has no number to order it by\n*"),
     ([excerpt("p" + "9" * 5000)], "book, record 0: excerpt_id has 5,001 characters; *"),

@@ -59,12 +59,10 @@ def test_a_leak():
 def test_its_passages_the_block_first_and_then_the_spans():
     result = build_result(evaluated(FIRST, SECOND, CLEAN[0]))
     block, *spans = result.spans
-    result = block.kind, block.words, block.start, block.generation
-    assert result == ("longest block", 31, 0, None)
-    assert [(span.kind, span.words, span.excerpt_id, span.generation) for span in spans] == [
-        ("span", 16, "p_id1", 0),
-        ("span", 15, "p_id2", 1),
-    ]
+    place = block.words, block.start, block.generation
+    assert (block.kind, *place) == ("longest block", 31, 0, None)
+    runs = [(span.kind, span.words, span.excerpt_id, span.generation) for span in spans]
+    assert runs == [("span", 16, "p_id1", 0), ("span", 15, "p_id2", 1)]
     assert spans[0].place == "The Quay, p_id1, words 0-16"
     assert spans[1].place == "p_id2, words 16-31"
     assert spans[1].quote.startswith("his grandmother had warned him that")

@@ -45,26 +45,23 @@ def analysis(
     error = replace(CLEAN.error, bmc=bmc, high=bmc if high is None else high, guess=guess)
     passages = {"longest_passage": passage, "nv_longest_passage": nv_passage}
     passages = {name: ProtectedPassage(words) for name, words in passages.items()}
-    recited = replace(CLEAN.passages, **passages)
-    changed = replace(CLEAN, measurement=measurement, error=error, passages=recited)
+    changes = {"measurement": measurement, "error": error}
+    changes["passages"] = replace(CLEAN.passages, **passages)
     if nv is not None:
-        near = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=NearSpan(span))
-        changed = replace(changed, near=near)
+        changes["near"] = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=NearSpan(span))
     if excess is not None:
         value, end, low = (*excess, 0.0)[:3]
-        null = Null(
+        changes["null"] = Null(
             words=100, bmc=value, books=(NullBook("a", 0.0, 0),), null_bmc=0.0,
             null_longest_span=0, excess=value, low=low, high=end,
             own_high=1.0, p=0.5, visible=2.0, confidence=0.95,
         )  # fmt: skip
-        changed = replace(changed, null=null)
     if gain is not None:
         value, end, low = (*gain, 0.0)[:3]
-        up = Estimate(value, low, end)
-        changed = replace(changed, uplift=up)
+        changes["uplift"] = Estimate(value, low, end)
     if further is not None:
-        changed = replace(changed, further={"rhymes": further})
-    return changed
+        changes["further"] = {"rhymes": further}
+    return replace(CLEAN, **changes)
 
 
 def completeness(*, received=100, issues=()):

@@ -227,10 +227,9 @@ def test_uplift_is_the_difference_and_its_paired_jackknife():
 
 @pytest.mark.parametrize(("words", "n"), [(101, 2), (100, 3)])
 def test_uplift_of_different_books_or_rounds_is_refused(words, n):
+    theirs = rounds_of([]).counts(words=words, n=n)
     with pytest.raises(SettingsError, match="100 words and 2 rounds"):
-        uplift(
-            rounds_of_100([(0, 20)], []), rounds_of([]).counts(words=words, n=n), scoring=SCORING
-        )
+        uplift(rounds_of_100([(0, 20)], []), theirs, scoring=SCORING)
 
 
 def test_uplift_of_rounds_that_are_not_alike_takes_blocks_of_both():

@@ -218,11 +218,9 @@ REFUSED = [
     (["limits", "bmc"], float("inf"), "limits.bmc: *less than or equal to 1; got inf"),
     # ids and empty strings
     (["book", 0, "id"], "a/b", "book[1] 'a/b'.id: *; got 'a/b'"),
-    (["book", 0, "id"], "", "book[1] ''.id: *; got ''"),
     (["book", 0, "id"], "a\n", "book[1] 'a\\n'.id: *; got 'a\\n'"),
     (["model", 0, "id"], "x" * 101, "model[1] '*.id: *100 characters; got 'xxx*(103 characters)"),
     (["book", 0, "source"], "", "book[1] 'road'.source: *; got ''"),
-    (["suite", "instruction_template"], "", "suite.instruction_template: *; got ''"),
     # across the tables
     (["book", 1, "id"], "road", "book: duplicate id 'road'"),
     (["pair"], [{"model": "n", "book": "road"}] * 2, "pair: duplicate id 'n/road'"),
