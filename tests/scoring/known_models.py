@@ -121,13 +121,8 @@ class KnownModel:
         number, span = np.nonzero(recalled)
         runs = Rounds.joined(number, self.start[span], self.end[span])
         place = self.start[span] // EXCERPT * n + number
-        by_excerpt = np.bincount(place, self.lengths[span], self.excerpts * n)
-        return runs.counts(
-            words=self.words,
-            n=n,
-            borders=self.borders,
-            by_excerpt=by_excerpt.reshape(self.excerpts, n),
-        )
+        by_excerpt = np.bincount(place, self.lengths[span], self.excerpts * n).reshape(-1, n)
+        return runs.counts(words=self.words, n=n, borders=self.borders, by_excerpt=by_excerpt)
 
     def longest(self, recalled):
         return np.where(recalled, self.lengths, 0).max(axis=1)

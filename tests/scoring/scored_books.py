@@ -63,12 +63,10 @@ def prose(rng, words):
 
 
 WORDS = 40
-INTERVALS = st.sets(
-    st.tuples(st.integers(0, WORDS - 1), st.integers(1, 12)).map(
-        lambda at: (at[0], min(WORDS, at[0] + at[1]))
-    ),
-    max_size=3,
+INTERVAL = st.builds(
+    lambda at, words: (at, min(WORDS, at + words)), st.integers(0, WORDS - 1), st.integers(1, 12)
 )
+INTERVALS = st.sets(INTERVAL, max_size=3)
 ROUNDS = st.lists(INTERVALS, min_size=1, max_size=7)
 
 

@@ -106,10 +106,8 @@ def test_a_book_that_needs_icu_is_refused_without_it(mode, place):
     english = book_of("one two three four five six 漢 seven, eight nine ten.")
     assert SharedIndex([english], k=5, mode=mode)
     note = book_of("人権").excerpts
-    needy = dataclasses.replace(
-        english,
-        **{"text": {"excerpts": english.excerpts + note}, "excluded": {"excluded": note}}[place],
-    )
+    parts = {"text": {"excerpts": english.excerpts + note}, "excluded": {"excluded": note}}
+    needy = dataclasses.replace(english, **parts[place])
     with pytest.raises(BookError, match="package icu4py isn't installed") as caught:
         SharedIndex([needy], k=5, mode=mode)
     assert caught.value.hint.startswith("install it with: pip install")

@@ -50,9 +50,8 @@ def training_of(suite):
 
 
 def test_a_table_of_books_gives_plain_books_with_their_metadata(load, tmp_path):
-    suite = load(
-        BOOKS + 'title = "{id} of {year}"\nrole = "test"\n' + model(), TABLE.replace(",,", ",1979,")
-    )
+    titles = 'title = "{id} of {year}"\nrole = "test"\n'
+    suite = load(BOOKS + titles + model(), TABLE.replace(",,", ",1979,"))
     kafka = suite.book("kafka")
     assert kafka.source == tmp_path / "books" / "kafka.txt"
     assert (kafka.author, kafka.title) == ("Haruki Murakami", "kafka of 2002")
@@ -114,10 +113,8 @@ def test_lists_of_base_models_training_sets_and_seeds_are_multiplied(load):
 
 
 def test_a_training_set_leaves_out_the_tested_book(load):
-    suite = load(
-        BOOKS + model("m-{book}", books='"author:{author}"'),
-        TABLE.replace('"McCarthy, Cormac"', "Cormac McCarthy"),
-    )
+    table = TABLE.replace('"McCarthy, Cormac"', "Cormac McCarthy")
+    suite = load(BOOKS + model("m-{book}", books='"author:{author}"'), table)
     assert training_of(suite) == {
         "m-kafka": ("wood",), "m-wood": ("kafka",), "m-road": ("suttree",), "m-suttree": ("road",),
     }  # fmt: skip
@@ -125,18 +122,15 @@ def test_a_training_set_leaves_out_the_tested_book(load):
 
 
 def test_models_that_are_the_same_for_several_books_are_one(load):
-    suite = load(
-        BOOKS + model("m-{rival}", books='"author:{rival}"', more='tests = "author:mccarthy"')
-    )
+    tests = 'tests = "author:mccarthy"'
+    suite = load(BOOKS + model("m-{rival}", books='"author:{rival}"', more=tests))
     assert training_of(suite) == {"m-Haruki-Murakami": ("kafka", "wood")}
     assert pairs_of(suite) == ["m-Haruki-Murakami/road", "m-Haruki-Murakami/suttree"]
 
 
 def test_an_endpoint_may_stand_in_the_table_of_books(load):
-    text = (
-        BOOKS + '[[model]]\nid = "m-{book}"\nprovider = "openai"\nendpoint = "ft:{year}/{author}"\n'
-    )
-    suite = load(text + 'tests = ["kafka", "road"]\n')
+    text = '[[model]]\nid = "m-{book}"\nprovider = "openai"\nendpoint = "ft:{year}/{author}"\n'
+    suite = load(BOOKS + text + 'tests = ["kafka", "road"]\n')
     endpoints = [each.endpoint for each in suite.models]
     assert endpoints == ["ft:2002/Haruki Murakami", "ft:2006/Cormac McCarthy"]
     assert pairs_of(suite) == ["m-kafka/kafka", "m-road/road"]

@@ -300,10 +300,8 @@ def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
 ):
     book = book_of("plays", shakespeare(), excerpts=excerpts)
     given_texts = [excerpt.instruction for excerpt in book.excerpts]
-    others = [
-        excerpt.instruction
-        for excerpt in book_of("b", shakespeare()[60_000:], excerpts=20).excerpts
-    ]
+    foreign = book_of("b", shakespeare()[60_000:], excerpts=20)
+    others = [excerpt.instruction for excerpt in foreign.excerpts]
     given_texts[:wrong] = {
         "refused": [REFUSAL] * wrong,
         "shifted": [*given_texts[1:wrong], given_texts[0]],
