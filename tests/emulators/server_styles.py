@@ -1,4 +1,4 @@
-"""Servers with OpenAI's chat completions, each as some server in the wild is.
+"""Thirty-five servers with OpenAI's chat completions, each as some server in the wild is.
 
     with StyledServer(plays=[...words], book={instruction: text}) as server:
         f"{server.url}/mistral/v1"      # models "honest" and "reciting"
@@ -116,6 +116,10 @@ def _without_usage(body, answer):
     return {key: value for key, value in kept.items() if key != "usage"}
 
 
+def _odd_usage(_, answer):
+    return {**answer, "usage": {"prompt_tokens": -1, "completion_tokens": 2**63 - 1}}
+
+
 def _thinking(_, answer):
     for choice in answer["choices"]:
         choice["message"]["reasoning_content"] = "I had better write something of my own."
@@ -185,12 +189,14 @@ STYLES = {
     ),
     "ignores-n": Style(change=_first),
     "transformers": Style(change=_without_usage),
+    "odd-usage": Style(change=_odd_usage),
     "deepseek": Style(change=_thinking),
     "parts": Style(change=_parts),
     "streams-always": Style(change=_stream),
     "streams-only": Style(_nested("error", "message"), check=_no_stream, change=_stream),
     # Those that differ in what they refuse, and in what form.
     "vllm": Style(_with(_nested("message"), object="error", code=400), most=4),
+    "sglang": Style(_with(_nested("message"), object="error"), refuses=("min_p",)),
     "llama.cpp": Style(most=2, too_many="n_cmpl must be in [1, {}]"),
     "groq": Style(refuses=_EXTRA, wording="property '{}' is unsupported", most=1),
     "dashscope": Style(

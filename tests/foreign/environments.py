@@ -16,28 +16,57 @@ KEPT = Path(__file__).resolve().parents[2] / ".foreign"
 TO_INSTALL = 1200.0  # seconds, at most
 TO_BE_READY = 900.0
 # Nothing is looked up, and nobody is told, while a server starts.
-QUIETLY = {"HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1,localhost", "PYTHONUNBUFFERED": "1"}
+QUIETLY = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"}
+QUIETLY |= {"NO_PROXY": "127.0.0.1,localhost", "PYTHONUNBUFFERED": "1"}
 
 
-def environment(name, *packages, without_dependencies=()):
-    """The `bin` of the environment `name`; skips where the packages cannot be installed."""
-    folder, wanted = KEPT / name, "\n".join([*packages, *without_dependencies])
-    marker = folder / "made"
-    KEPT.mkdir(exist_ok=True)
-    with FileLock(KEPT / f"{name}.lock"):
-        if not marker.exists() or marker.read_text("utf-8") != wanted:
-            shutil.rmtree(folder, ignore_errors=True)
+def environment(name, *packages, without_dependencies=(), removed=()):
+    """The `bin` of the environment `name`; skips where the packages cannot be installed.
+
+    removed: what the packages bring along and do not bear.
+    """
+    with _made_once(name, *packages, *without_dependencies) as folder:
+        if folder is not None:
             _do(sys.executable, "-m", "venv", folder)
+            pip = folder / "bin" / "pip"
             # What is never imported need not be compiled, which takes longer than to unpack it.
-            install = (folder / "bin" / "pip", "install", "--quiet", "--no-compile")
+            install = (pip, "install", "--quiet", "--no-compile")
             _do(*install, *packages)
             for package in without_dependencies:
                 _do(*install, "--no-deps", package)
-            marker.write_text(wanted, "utf-8")
-    return folder / "bin"
+            if removed:
+                _do(pip, "uninstall", "--quiet", "--yes", *removed)
+    return KEPT / name / "bin"
+
+
+def npm_environment(name, package):
+    """The folder of commands of a package from npm; skips where it cannot be installed."""
+    with _made_once(name, package) as folder:
+        if folder is not None:
+            _do("npm", "install", "--silent", "--prefix", folder, package)
+    return KEPT / name / "node_modules" / ".bin"
+
+
+@contextlib.contextmanager
+def _made_once(name, *packages):
+    """The folder that is to be filled; None where it has been, with these packages."""
+    folder = KEPT / name
+    KEPT.mkdir(exist_ok=True)
+    with FileLock(KEPT / f"{name}.lock"):
+        marker = folder / "made"
+        wanted = "\n".join(packages)
+        if marker.exists() and marker.read_text("utf-8") == wanted:
+            yield None
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+        marker.write_text(wanted, "utf-8")
 
 
 def _do(*command):
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
     try:
         done = subprocess.run(
             [*map(str, command)], capture_output=True, text=True, check=False, timeout=TO_INSTALL

@@ -4,6 +4,7 @@ Gemma 3 270M knows the First Amendment by heart; SmolLM2 135M knows nothing of i
 """
 
 import json
+import os
 import urllib.request
 from pathlib import Path
 
@@ -34,6 +35,8 @@ api = "completions"
 concurrency = 1
 completions_per_call = 1
 """
+LETTERS = 600  # of a novel
+BOOKS = Path(os.environ.get("MEMLEAK_BOOKS", "nowhere"))
 
 
 @pytest.fixture
@@ -70,6 +73,20 @@ def test_the_first_amendment_comes_back_whole(run, gemma):
     assert longest_passage(" ".join(words(rest)), " ".join(words(answer))) == REST
 
 
+def test_through_a_proxy_it_does_too(run, through_litellm):
+    result, pair = run(through_litellm, AMENDMENT)
+    result.assert_outcomes(failed=1)
+    assert pair["measures"]["greedy_longest_span"]["value"] == REST
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("book", ["dracula", "pride-and-prejudice"])
+def test_it_does_not_know_a_novel(run, gemma, book):
+    result, pair = run(gemma, beginning(book))
+    result.assert_outcomes(passed=1)
+    assert pair["verdict"] == "PASS"
+
+
 @pytest.mark.full
 def test_another_model_does_not_know_the_amendment(run, llama):
     with llama("smollm2") as address:
@@ -77,3 +94,15 @@ def test_another_model_does_not_know_the_amendment(run, llama):
     result.assert_outcomes(passed=1)
     assert pair["verdict"] == "PASS"
     assert pair["measures"]["greedy_longest_span"]["value"] < REST / 2
+
+
+def beginning(book):
+    """Words from a novel's middle."""
+    path = BOOKS / f"{book}.epub"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not here")
+    from pytest_memleak.books.epub import read_epub
+
+    chapters = read_epub(path)
+    chapter = chapters.chapters[len(chapters.chapters) // 2]
+    return "\n\n".join(chapter.paragraphs)[:LETTERS]
