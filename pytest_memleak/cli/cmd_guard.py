@@ -61,14 +61,14 @@ def _guard(parsed: argparse.Namespace) -> int:
             "the package aiohttp, which runs the proxy, isn't installed",
             hint=f"install it with: {install_command('guard')}",
         ) from None
-    _validate_addresses(parsed)
+    upstream = _validated_upstream(parsed)
     library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
     Stream(library, parsed.limit)  # raises SettingsError for the limit
     logging.basicConfig(format="%(asctime)s %(message)s")
     words = sum(library.sizes.values())
     app = GuardProxy(library, parsed.upstream, parsed.limit).app()
-    family = socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
     try:
+        family = socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
         listener = socket.create_server((parsed.host, parsed.port), family=family)
     except OSError as error:
         reason = f"{error.strerror}".partition(" (while")[0]
@@ -79,34 +79,29 @@ def _guard(parsed: argparse.Namespace) -> int:
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     print(
         f"Guards {amount(len(library.sizes), 'book')} ({words:,} words) at http://{host}:"
-        f"{listener.getsockname()[1]}/v1, before {without_credentials(parsed.upstream)}",
+        f"{listener.getsockname()[1]}/v1, before {upstream}",
         flush=True,
     )
     web.run_app(app, sock=listener, handler_cancellation=True, print=None, access_log=None)
     return 0
 
 
-def _validate_addresses(parsed: argparse.Namespace) -> None:
-    """Raise SettingsError for a port or an upstream that can't be, or that is the guard itself."""
+def _validated_upstream(parsed: argparse.Namespace) -> str:
+    """Return the upstream to show. Raises SettingsError for a bad address, and for the guard's."""
     if not 0 <= parsed.port <= _LAST_PORT:
         raise SettingsError(
-            f"--port {parsed.port} isn't between 0 and {_LAST_PORT}",
-            hint="name another port, as in --port 8790",
+            f"--port {parsed.port} isn't between 0 and {_LAST_PORT}", hint="omit it"
         )
     upstream = without_credentials(parsed.upstream)
+    hint = "name the server up to /v1, as in --upstream http://localhost:8000/v1"
     try:
         url = urlsplit(parsed.upstream)
-        default_port = {"http": 80, "https": 443}[url.scheme]
-        host, port = url.hostname, url.port or default_port
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
     except (ValueError, KeyError):
-        host = None
-    if not host:
-        raise SettingsError(
-            f"--upstream {upstream} isn't a server's address",
-            hint="name it up to /v1, as in --upstream http://localhost:8000/v1",
-        )
-    if port == parsed.port and (host == parsed.host or {host, parsed.host} <= _THIS_MACHINE):
-        raise SettingsError(
-            f"--upstream {upstream} is the address of the guard itself",
-            hint="name the server with --upstream, or another port with --port",
-        )
+        port = None
+    if not (port and url.hostname):
+        raise SettingsError(f"--upstream {upstream} isn't a server's address", hint=hint)
+    hosts = {url.hostname, parsed.host}
+    if port == parsed.port and (len(hosts) == 1 or hosts <= _THIS_MACHINE):
+        raise SettingsError(f"--upstream {upstream} is the address of the guard itself", hint=hint)
+    return upstream

@@ -83,12 +83,12 @@ class LogScan:
             record = self._reader.record(row, where)
             prompt = record.get("instruction") or ""
             row_texts = texts_of_record(record, where)
-            answers = record.get("generations", [record])
             if self._training:
                 row_texts.append(prompt)
                 summary = len(prompt.split()) >= _LEAST_SUMMARY
                 counts["style_rows"] += summary and bool(_STYLE.search(prompt))
             else:
+                answers = record.get("generations", [record])
                 prompts += [answer.get("instruction", prompt) for answer in answers]
             texts += row_texts
             places += [(number, nth) for nth in range(len(row_texts))]
@@ -104,10 +104,9 @@ class LogScan:
 
     def _quoted(self, passage: Passage, text: str) -> str:
         """Quote a passage; "" if only a further reading of the text has it."""
-        mode = self._library.scoring.word_mode
-        split = passage_words if passage.near else partial(words, mode=mode)
-        ends = passage.place, passage.place_end
-        start, end = (end_of_words(place, text, split) for place in ends)
+        exact = partial(words, mode=self._library.scoring.word_mode)
+        split = passage_words if passage.near else exact
+        start, end = (end_of_words(at, text, split) for at in (passage.place, passage.place_end))
         return " ".join(text[start:end].split())
 
 
