@@ -54,7 +54,7 @@ _OF_DATASET = {
     frozenset({"doc", "resps"}): frozenset({"doc", "target"}),  # lm-eval
     frozenset({"prompt", "response", "provider"}): frozenset({"testCase", "vars", "label"}),
 }
-_IDS = ("excerpt_id", "custom_id", "key", "doc/excerpt_id", "vars/excerpt_id", "id")
+_IDS = ("excerpt_id", "custom_id", "key", "id")
 _PAPER = frozenset({"generations", "generated_text"})
 
 
@@ -66,15 +66,20 @@ class RowPaths(NamedTuple):
 
     def record(self, row: object, where: str) -> Record:
         """Return the row as a record. Raises RecordsError, naming `where`, for no text."""
-        if self.text is not None:
-            prompt, text = (value_at(row, path) for path in (self.prompt, self.text))
-            row = {"prompt": prompt, "completion": text} if isinstance(text, str | list) else None
-        if (record := record_of(row)) is not None:
-            return record
+        if self.text is None:
+            if (record := record_of(row)) is not None:
+                return record
+            message = "this row has no known format, so its texts wouldn't be read"
+        else:
+            value = value_at(row, self.text)
+            texts = value if isinstance(value, list) else [value]
+            if texts and all(isinstance(text, str) for text in texts):
+                prompt = "\n\n".join(texts_in(value_at(row, self.prompt)))
+                generations = [{"generated_text": text} for text in texts]
+                return {"instruction": prompt, "generations": generations}
+            message = f"there is no text at {self.text}"
         raise RecordsError(
-            f"there is no text at {self.text}"
-            if self.text is not None
-            else "this row has no known format, so its texts wouldn't be read",
+            message,
             location=where,
             hint="name the keys from each row to a text or a list of texts: --text /answer/text",
         )
@@ -100,14 +105,12 @@ def record_of(row: object) -> Record | None:
         return row
     if _IN_ANSWERS.isdisjoint(row):
         return None
-    left_out = frozenset[str]().union(
-        *(its for keys, its in _OF_DATASET.items() if keys <= row.keys())
-    )
+    left_out = _left_out(tuple(row))
     answers, prompts, beside = _read(row, left_out)
     # The prompts before the first answer are also those before texts beside messages.
     first = next((before for before, _ in answers.values()), len(prompts))
     read = [*prompts[:first], *(text for texts in answers for text in texts)]
-    further = _unread_texts(beside, read, left_out)
+    further = _unread_texts(beside, read, left_out) if beside else []
     if not answers:
         failed = bool(row.get("error") or value_at(row, "response/body/error"))
         if sum(map(count_runs, further)) >= _TEXT_ALONE:
@@ -122,11 +125,18 @@ def record_of(row: object) -> Record | None:
         if before < len(prompts):
             generation["instruction"] = "\n\n".join(filter(None, prompts[:before]))
         generations.append(generation)
+    in_dataset = (row[key] for key in ("doc", "vars") if isinstance(row.get(key), dict))
+    ids = (part.get(key) for part in (*in_dataset, row) for key in _IDS)
     return {
-        "excerpt_id": next(filter(None, (value_at(row, path) for path in _IDS)), None),
+        "excerpt_id": next(filter(None, ids), None),
         "instruction": "\n\n".join(filter(None, prompts)),
         "generations": generations,
     }
+
+
+@lru_cache(1 << 10)  # the rows of a file have the same keys
+def _left_out(keys: tuple[str, ...]) -> frozenset[str]:
+    return frozenset().union(*(its for mark, its in _OF_DATASET.items() if mark.issubset(keys)))
 
 
 def _read(row: Record, left_out: frozenset[str]) -> tuple[_Answers, list[str], list[object]]:
@@ -229,7 +239,7 @@ def _with_text(part: Record) -> list[tuple[str, Any]]:
     ]
 
 
-@lru_cache(1 << 10)  # the rows of a file have the same keys
+@lru_cache(1 << 10)
 def _kinds_of(keys: tuple[str, ...]) -> list[tuple[str, bool, bool]]:
     """Return the keys in the order of `_with_text`, and whether each is metadata's, or text."""
     ordered = sorted(keys, key=lambda key: {True: 0, None: 1, False: 2}[_WHOSE.get(key)])
