@@ -124,7 +124,7 @@ def _of_baseline(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> Require
     if (baseline := baseline_of(endpoint)) is not None:
         return RequiredSamples(Purpose.BASELINE, theirs, baseline)
     # The suite's baseline belongs to another model than a test's own endpoint.
-    missing = "your own endpoint has no attribute `baseline`, the endpoint to compare it with"
+    missing = "your own endpoint needs an attribute `baseline`: the endpoint to compare it with"
     return RequiredSamples(Purpose.BASELINE, theirs, endpoint, missing)
 
 

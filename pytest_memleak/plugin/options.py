@@ -77,7 +77,7 @@ def parse_budget(value: str) -> float:
     except ValueError:
         usd = -1.0
     if not 0 <= usd < float("inf"):
-        raise _expected("an amount in US$", "--memleak-budget", value)
+        raise _expected("US$0 or more", "--memleak-budget", value)
     return usd
 
 
@@ -88,7 +88,7 @@ def parse_jobs(value: str) -> int:
 
         return count_cores()
     if not (value.isascii() and value.isdecimal() and int(value)):
-        raise _expected("a number of processes or 'auto'", "--memleak-jobs", value)
+        raise _expected("1 or more processes, or 'auto'", "--memleak-jobs", value)
     return int(value)
 
 

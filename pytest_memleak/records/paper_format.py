@@ -376,8 +376,8 @@ def _validate_nothing_unread(
             raise RecordsError(
                 f"{name!a} holds a text of {longest:,} words, which wouldn't be measured",
                 location=where,
-                hint="in a generation, use the key generated_text for the model's text and "
-                "reasoning for its thoughts; remove text that it didn't write",
+                hint="in a generation, 'generated_text' is the model's text, and 'reasoning' its "
+                "thoughts; remove text that it didn't write",
             )
 
 

@@ -177,7 +177,7 @@ def pauses(retry: Retry) -> Iterator[None]:
 
 
 _VERBS = ("find_finetune", "start_finetune", "poll_finetune")
-_STARTED_ANEW = "rerun to start the job again, once the provider no longer lists it as failed"
+_STARTED_ANEW = "once the provider no longer lists the failed job, rerun to start it again"
 _GOES_ON = "rerun later to continue"
 
 

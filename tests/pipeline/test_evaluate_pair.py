@@ -196,4 +196,6 @@ def test_an_endpoint_of_ones_own_brings_its_own_baseline(judge_it):
     # It is not compared with the suite's.
     result = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert any("has no attribute `baseline`" in reason for reason in result.verdict_result.reasons)
+    assert any(
+        "needs an attribute `baseline`" in reason for reason in result.verdict_result.reasons
+    )

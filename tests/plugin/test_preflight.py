@@ -79,7 +79,7 @@ WRONG = {
         )
     },
     **{
-        f"--memleak-budget={usd}": f"--memleak-budget: expected an amount in US$, got '{usd}'"
+        f"--memleak-budget={usd}": f"--memleak-budget: expected US$0 or more, got '{usd}'"
         for usd in ("-1", "much", "nan", "inf")
     },
     **{

@@ -260,14 +260,14 @@ class OpenAICalls:
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if refusal.final:
-            return "the account has no credit left, or has reached its own limit"
+            return "add credit to the account, or raise its limit"
         ends = self.base_url.endswith("/v1")
         bare = "" if ends else "on most servers, base_url ends in /v1; "
         hints: dict[int, str] = {
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
             else f"check the key in the environment variable {self._key_variable}",
-            HTTPStatus.FORBIDDEN: "the key's account or project lacks access to this model",
+            HTTPStatus.FORBIDDEN: "use a key whose account and project may use this model",
             HTTPStatus.NOT_FOUND: f"{bare}check that {self.base_url} {_missing(call)}",
         }
         if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:

@@ -59,8 +59,8 @@ _AS_JSON = "only supports as proto"
 _HINTS: Mapping[int, str] = {
     HTTPStatus.BAD_REQUEST: "check that the server offers this base model and these settings",
     HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
-    HTTPStatus.PAYMENT_REQUIRED: "the account has no credit left, or no billing set up",
-    HTTPStatus.FORBIDDEN: "the key's account or project lacks access to this model or checkpoint",
+    HTTPStatus.PAYMENT_REQUIRED: "add credit to the account, or set up billing",
+    HTTPStatus.FORBIDDEN: "use a key whose account and project may use this model or checkpoint",
     HTTPStatus.NOT_FOUND: "check that the server has this model or checkpoint; it may have expired",
 }
 
@@ -335,7 +335,7 @@ class TinkerCalls:
             return failing.final(safe_message(str(error), texts=failing.texts))
         return failing.final(
             f"The SDK raised {type(error).__name__}",
-            "update tinker; if it fails again, report it to the provider",
+            "run pip install -U tinker; if it fails again, report it to the provider",
         )
 
 

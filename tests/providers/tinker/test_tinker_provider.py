@@ -342,7 +342,7 @@ def test_a_deadline_says_whether_the_server_answers_others_and_no_money_is_final
     server.plan.add(server_error("capabilities", **unpaid))
     with pytest.raises(Refused, match="402 Payment Required - billing is not set up") as caught:
         ask(endpoint)
-    assert "no credit left" in str(caught.value)
+    assert "add credit to the account" in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
