@@ -83,7 +83,7 @@ WRONG = {
         for usd in ("-1", "much", "nan", "inf")
     },
     **{
-        f"--memleak-jobs={jobs}": f"--memleak-jobs: expected a number*, got '{jobs}'"
+        f"--memleak-jobs={jobs}": f"--memleak-jobs: expected 1 or more*, got '{jobs}'"
         for jobs in ("0", "-1", "many", "1.5")
     },
 }
