@@ -119,6 +119,7 @@ def test_choices_completions_models_and_the_prompt(guard, client, caplog):
     assert reasons == {0: "content_filter", 1: "length"}
     assert longest(contents[0]) == 38
     assert honest.startswith(contents[1])
+    assert len(contents[1]) > 200
     server.answers["text"] = {"choices": [{"index": 0, "text": leak, "finish_reason": "length"}]}
     completion = client.completions.create(model="text", prompt="It began:")
     assert completion.choices[0].finish_reason == "content_filter"
@@ -187,15 +188,8 @@ REACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it
     [
         ("http://u:secret@127.0.0.1:1/v1", "POST", "chat/completions", 502, REACHED),
         ("http://127.0.0.1:1/v1", "GET", "models", 502, REACHED),
-        (
-            "{server}/v2",
-            "GET",
-            "models",
-            404,
-            "the upstream answered /v1/models with status 404 .+",
-        ),
-        ("{server}/v1", "GET", "chat/completions", 405, ".+: GET /v1/chat.+ forwards POST /v1/.+"),
-        ("{server}/v1", "POST", "models", 405, ".+: POST /v1/models; .+ GET /v1/models"),
+        ("{server}/v2", "GET", "models", 404, "the upstream .+ /v1/models with status 404 and .+"),
+        ("{server}/v1", "POST", "models", 405, "Method Not Allowed: POST /v1/m.+, GET /v1/models"),
     ],
 )
 def test_what_the_upstream_cannot_answer(caplog, upstream, method, path, status, message):
@@ -209,9 +203,7 @@ def test_what_the_upstream_cannot_answer(caplog, upstream, method, path, status,
         response = httpx.request(method, f"{address}/v1/{path}", json={"model": "m"})
     assert response.status_code == status
     assert re.fullmatch(message, error := response.json()["error"]["message"])
-    assert response.headers.get("allow", "") == {"GET": "POST", "POST": "GET"}[method] * (
-        status == 405
-    )
+    assert response.headers.get("allow") == ("GET" if status == 405 else None)
     assert proxies[0].counts["upstream_errors"] == (status != 405)
     assert caplog.messages == [error] * (status != 405)
 

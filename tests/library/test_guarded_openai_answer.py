@@ -137,28 +137,6 @@ def test_no_json_of_a_server_takes_a_passage_past_the_guard(bodies, whole):
     assert all(longest(text) <= 38 for _, text in leaves([*sent, *answer.end()]))
 
 
-def test_choices_end_one_by_one():
-    request = {**CHAT, "n": 3}
-    texts = {0: HONEST, 1: LEAK, 2: HONEST}
-    parts = [
-        {"choices": [{"index": n, "delta": {"content": texts[n][at : at + 7]}} for n in (2, 0, 1)]}
-        for at in range(0, max(map(len, texts.values())), 7)
-    ]
-    answer, sent = sent_of(request, parts)
-    assert not answer.ended
-    last = [{"choices": [{"index": n, "delta": {}, "finish_reason": "stop"}]} for n in texts]
-    sent += [guarded for part in last for guarded in answer.read(part)]
-    assert answer.ended
-    choices = [choice for part in sent for choice in part["choices"]]
-    for n, text in texts.items():
-        own = [choice for choice in choices if choice["index"] == n]
-        content = "".join(choice["delta"].get("content", "") for choice in own)
-        reasons = [reason for choice in own if (reason := choice.get("finish_reason"))]
-        assert reasons == (["content_filter"] if n == 1 else ["stop"])
-        assert longest(content) == 38 if n == 1 else content == text
-    assert [(stop.choice, stop.field) for stop in answer.stops] == [(1, "choices.delta.content")]
-
-
 def test_a_passage_spread_over_tool_calls_is_one_text():
     words = [f'"{word}" ' for word in [*["other"] * 12, *WORDS[:60]]]
     calls = [
