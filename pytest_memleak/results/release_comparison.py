@@ -275,7 +275,7 @@ class Baseline:
         name = now.suite.name
         suites = {pair.suite.name for pair in self._pairs if pair.pair == now.pair}
         if suites and name not in suites:
-            reason = f"its suite is {name} now, and was {_listed(sorted(suites))}"
+            reason = f"its suite was {_listed(sorted(suites))}, and is now {name}"
             return reason, "restore the suite file's old name"
         names = _listed(pair.pair for pair in self._pairs)
         return f"the baseline has no pair of this name; it has {names}", (

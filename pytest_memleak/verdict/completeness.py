@@ -183,7 +183,7 @@ def _short(case: RuleContext) -> Iterator[RuleOutcome]:
         yield case.issue(
             "short",
             f"{short:,} of {got:,} generations are shorter than min_length_ratio = "
-            f"{case.limits.min_length_ratio:g}; max_short = {case.limits.max_short:g}",
+            f"{case.limits.min_length_ratio:g} allows; max_short = {case.limits.max_short:g}",
         )
 
 

@@ -271,7 +271,7 @@ def test_confidence_0_counts_every_rise(release, gate):
 def test_a_suite_file_of_another_name_is_named(earlier, gate, capsys):
     Path("test.memleak.toml").rename("newer.memleak.toml")
     gate("--memleak-evidence=after.json")
-    why = "its suite is newer.memleak.toml now, and was test.memleak.toml"
+    why = "its suite was test.memleak.toml, and is now newer.memleak.toml"
     capsys.readouterr()
     assert main(["compare", "before.json", "after.json"]) == 2
     assert "the later newer.memleak.toml::clean/ferry" in capsys.readouterr().err
