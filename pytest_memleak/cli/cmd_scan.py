@@ -85,7 +85,7 @@ def _scan(parsed: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from pytest_memleak.library.library import Library
-    from pytest_memleak.library.log_scan import scan_logs
+    from pytest_memleak.library.log_scan import LogScan, scan_logs
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
@@ -95,18 +95,12 @@ def _scan(parsed: argparse.Namespace) -> int:
     # Passages that exceed no limit are listed from the length of near-verbatim ones.
     least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
     library.validate_limit(least - 1)
+    reader, training = RowPaths(parsed.text, parsed.prompt), bool(parsed.training)
+    make = partial(LogScan, library, reader, least=least, training=training, quote=parsed.quote)
     hidden = not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
-        result = scan_logs(
-            library,
-            paths,
-            RowPaths(parsed.text, parsed.prompt),
-            jobs=parsed.jobs or count_cores(),
-            progress=partial(bar.advance, bar.add_task("Scanning", total=size)),
-            least=least,
-            training=bool(parsed.training),
-            quote=parsed.quote,
-        )
+        progress = partial(bar.advance, bar.add_task("Scanning", total=size))
+        result = scan_logs(make, paths, jobs=parsed.jobs or count_cores(), progress=progress)
     if not result.counts["texts"]:
         raise RecordsError(
             "no row has a text to search",

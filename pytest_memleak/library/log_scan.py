@@ -111,21 +111,18 @@ class LogScan:
 
 
 def scan_logs(
-    library: Library,
+    make: Callable[[], LogScan],
     paths: Sequence[Path],
-    reader: RowPaths,
     *,
     jobs: int,
     progress: Callable[[int], object],
-    least: int,
-    training: bool,
-    quote: bool,
 ) -> ScanResult:
-    """Scan files of rows; progress: is called with the bytes that were read since the last call.
+    """Scan files of rows, in processes each of which makes a `LogScan`.
+
+    progress: is called with the bytes that were read since the last call
 
     Raises RecordsError for a file or row that can't be read.
     """
-    make = partial(LogScan, library, reader, least=least, training=training, quote=quote)
 
     def blocks() -> Iterator[RowBlock]:
         for path in paths:
