@@ -1,8 +1,8 @@
 """What reference pages take from the code: `python tests/settings/write_reference.py` writes it.
 
 The row of a new key, option or measure is added, with the code's own words, and the row of one that
-is gone is removed; a default is corrected. The words and the example of other rows stay. A provider
-without a section gets one. `test_docs.py` fails where this would change a page.
+is gone is removed; a default is corrected. The words of other rows stay. Types and examples of keys
+are written by hand. `test_docs.py` fails where this would change a page or an example is missing.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ import re
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import get_args
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
 from suite_json_schema import described, json_schema, own_tables
 
 from pytest_memleak.cli.main import main
@@ -23,14 +23,12 @@ from pytest_memleak.plugin import hooks
 from pytest_memleak.providers.option_tables import Table as OptionsTable
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.pair import AnswerLimits
-from pytest_memleak.scoring.measure_table import MEASURES
-from pytest_memleak.suite.schema import LimitsTable, SuiteFile, SuiteTable
+from pytest_memleak.suite.schema import SuiteFile, SuiteTable
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SCHEMA = ROOT / "pytest_memleak/suite/memleak-suite.schema.json"
 FILE = re.compile(r'^```json title="(\w+\.json)"\n((?:.*\n)*?)```', re.MULTILINE)
-KEY_TABLE = ["| key | type | default | what it is | example |", "| --- | --- | --- | --- | --- |"]
 
 
 # --- pages ---------------------------------------------------------------------------------
@@ -54,7 +52,7 @@ def cells(line):
 
 def code(cell):
     match = re.search(r"`([^`]+)`", cell)
-    assert match, f"a row begins without code: {cell}"
+    assert match, f"no code in this cell: {cell}"
     return match[1]
 
 
@@ -179,48 +177,15 @@ def as_toml(value):
 
 
 def key_rows(kind):
-    """The rows of a table's keys as the code has them, with an example that is valid."""
+    """The rows of a table's keys as the code has them, each without its type and an example."""
     schema = described(kind.model_json_schema()) if issubclass(kind, OptionsTable) else None
     rows = {}
     for name, field in kind.model_fields.items():
         default = default_of(kind, name)
         text = schema["properties"][name]["description"] if schema else field.description
-        value = example(kind, name)
-        rows[name] = [
-            f"`{name}`",
-            type_text(field, value),
-            default if default in ("none", "required") else f"`{as_toml(default)}`",
-            text,
-            f"`{name} = {as_toml(value)}`",
-        ]
-    if kind is LimitsTable:
-        types = {"share": "share", "count": "integer ≥ 0", "number": "number"}
-        for name, measure in MEASURES.items():
-            rows[name][1] = types[measure.kind]
+        shown = default if default in ("none", "required") else f"`{as_toml(default)}`"
+        rows[name] = [f"`{name}`", "write its type", shown, text, "write an example"]
     return rows
-
-
-def example(kind, name):
-    """Find a valid value of a key that isn't its default."""
-    if kind is LimitsTable and name in MEASURES:
-        return 0.05 if MEASURES[name].kind == "share" else 20
-    field = kind.model_fields[name]
-    adapter = TypeAdapter(Annotated[field.annotation, field])
-    for value in (True, 2, 0.5, "name", ["name"], {"key": "value"}):
-        try:
-            adapter.validate_python(value, strict=True)
-        except ValidationError:
-            continue
-        if value != default_of(kind, name):
-            return value
-    return "..."  # which test_docs.py rejects: write one
-
-
-def type_text(field, value):
-    """Describe the values of a key, of which `value` is one."""
-    least = next((part.ge for part in field.metadata if hasattr(part, "ge")), None)
-    text = {bool: "boolean", int: "integer", float: "number", str: "text"}.get(type(value), "table")
-    return f"{text} ≥ {least}" if least is not None else text
 
 
 def section_of(kind):
@@ -280,18 +245,6 @@ def provider_row(provider):
     ]
 
 
-def provider_section(provider):
-    """A section for a provider that has none: its module's example, and an empty table each."""
-    text = importlib.import_module(PROVIDERS[provider].module).__doc__
-    sample = [line[4:] for line in text.splitlines() if line.startswith("    ")]
-    if not sample:
-        raise SystemExit(f"{provider}: its module's docstring needs an example, indented by four")
-    lines = ["", f"## `{provider}`", "", "```toml", *sample, "```"]
-    for name in provider_tables(provider):
-        lines += ["", f"### `[model.{name}]`", "", *KEY_TABLE]
-    return lines
-
-
 # --- what is written -----------------------------------------------------------------------
 
 
@@ -335,8 +288,6 @@ def providers_page():
     summary = {provider: provider_row(provider) for provider in PROVIDERS}
     lines = fill(lines, (), summary)
     for provider in PROVIDERS:
-        if f"## `{provider}`" not in lines:
-            lines += provider_section(provider)
         for name, kind in provider_tables(provider).items():
             heading = f"`[model.{name}]`"
             shared = {} if "." in name else rows_in("providers.md", (SHARED_KEYS, heading))
