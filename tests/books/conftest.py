@@ -2,7 +2,6 @@
 
 import struct
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +57,7 @@ class EpubMaker:
             f"<spine>{''.join(references)}</spine>{self.after_spine}</package>"
         )
 
-    def write(self) -> Path:
+    def write(self):
         members = {
             "mimetype": "application/epub+zip",
             "META-INF/container.xml": CONTAINER,
@@ -75,10 +74,10 @@ class EpubMaker:
 
 
 @pytest.fixture
-def new_epub(tmp_path: Path) -> Callable[..., EpubMaker]:
+def new_epub(tmp_path):
     """Make an EpubMaker from documents by name: text of a body, or bytes as they are."""
 
-    def make(documents=None, **settings) -> EpubMaker:
+    def make(documents=None, **settings):
         given = {"one.xhtml": "<p>Some words.</p>"} if documents is None else documents
         pages = {
             name: body if isinstance(body, bytes) or body.startswith("<?xml") else page(body)
@@ -90,11 +89,11 @@ def new_epub(tmp_path: Path) -> Callable[..., EpubMaker]:
 
 
 @pytest.fixture
-def patch_member() -> Callable[..., None]:
+def patch_member():
     """Overwrite a field in a member's entry of the zip's table of contents."""
     fields = {"flags": (8, "<H"), "method": (10, "<H"), "size": (24, "<L")}
 
-    def patch(path: Path, member: str, name: str, value: int) -> None:
+    def patch(path, member, name, value):
         data = bytearray(path.read_bytes())
         offset, form = fields[name]
         struct.pack_into(form, data, data.rindex(member.encode()) - 46 + offset, value)

@@ -1,4 +1,3 @@
-import random
 from itertools import combinations, pairwise
 
 import pytest
@@ -108,7 +107,7 @@ CHAPTERS = st.lists(st.lists(COUNTS, max_size=8), min_size=1, max_size=5)
 
 @settings(max_examples=examples(60))
 @given(CHAPTERS, st.integers(1, 60), st.randoms(use_true_random=False))
-def test_the_rules_hold_whatever_the_book(lengths, sentence, rng: random.Random):
+def test_the_rules_hold_whatever_the_book(lengths, sentence, rng):
     number = 0
 
     def text(count):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -15,13 +13,13 @@ from pytest_memleak.ledger.tables import generations
 
 
 @contextlib.contextmanager
-def ledger_file(folder: Path) -> Iterator[sqlite3.Connection]:
+def ledger_file(folder):
     """The ledger under `folder`, in one transaction, closed behind it."""
     with contextlib.closing(sqlite3.connect(folder / ".memleak" / "ledger.db")) as ledger, ledger:
         yield ledger
 
 
-def generated_texts(folder: Path) -> list[str]:
+def generated_texts(folder):
     """Every text that the ledger under `folder` has been given."""
     with Ledger(f"sqlite:///{folder}/.memleak/ledger.db", create=False) as ledger:
         return [text for _, text, _ in rows_with_texts(ledger, sa.select(generations))]

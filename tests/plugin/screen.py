@@ -4,8 +4,6 @@ seen = run_in_terminal(["-m", "copyright"], folder=..., columns=80)
 seen.code, seen.lines, seen.progress("sampling")
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty
@@ -13,9 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyte
 
@@ -31,12 +27,12 @@ class Seen:
     lines: list[str]
     screens: list[list[str]]
 
-    def line(self, beginning: str) -> str:
+    def line(self, beginning):
         """The one line of the last screen that begins so."""
         (result,) = [line for line in self.lines if line.startswith(beginning)]
         return result
 
-    def progress(self, phase: str) -> list[tuple[str, str]]:
+    def progress(self, phase):
         """Each line that told of the phase, and the line above it."""
         return [
             (screen[place], screen[place - 1])
@@ -47,15 +43,15 @@ class Seen:
 
 
 def run_in_terminal(
-    arguments: Sequence[str],
+    arguments,
     *,
-    folder: Path,
-    columns: int = 80,
-    at_bottom: bool = False,
-    environment: Mapping[str, str] | None = None,
-    program: Sequence[str] = ("-m", "pytest"),
-    typed: str = "",
-) -> Seen:
+    folder,
+    columns=80,
+    at_bottom=False,
+    environment=None,
+    program=("-m", "pytest"),
+    typed="",
+):
     """Run pytest with these arguments; `at_bottom` where the screen was full before.
 
     program: what Python runs in its place; typed: on the keyboard, before it asks.
@@ -80,7 +76,7 @@ def run_in_terminal(
     os.close(theirs)
     if typed:
         os.write(ours, typed.encode())
-    screens: list[list[str]] = []
+    screens = []
     try:
         while written := _read(ours):
             stream.feed(written)
@@ -91,7 +87,7 @@ def run_in_terminal(
     return Seen(code, screens[-1], screens)
 
 
-def _read(terminal: int) -> bytes:
+def _read(terminal):
     try:
         return os.read(terminal, 65_536)
     except OSError:  # how Linux says that nobody has it open any more

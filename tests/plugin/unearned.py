@@ -5,43 +5,35 @@ may stand keys of the suite's model. Of the texts that the verdict's own tests c
 one for each cause.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from answer_sets import REARRANGED, TRANSFORMED, book_of, each, honest, replaced, with_excerpt
 from corpus import shakespeare
 
-from pytest_memleak.records import Book, Generation
+from pytest_memleak.records import Generation
 
 EXCERPTS, WORDS, SAMPLES = 12, 200, 8
-
-Records = list[dict[str, Any]]
-Generations = list[Generation]
-Change = Callable[[Book, Generations], Generations]
-RecordChange = Callable[[Book, Records], Records]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """What becomes of the generations and of their records, and keys of the model."""
 
-    generations: Change = lambda book, generations: generations
-    records: RecordChange = lambda book, records: records
+    generations: Callable = lambda book, generations: generations
+    records: Callable = lambda book, records: records
     keys: str = ""
 
 
-def plays() -> tuple[Book, Generations]:
+def plays():
     """The book, and honest answers to it: other plays, no passage of them twice."""
     book = book_of("b", list(shakespeare()), words=WORDS, excerpts=EXCERPTS)
     return book, honest(book, list(shakespeare()[100_000:]), SAMPLES)
 
 
-def records(book: Book, generations: Iterable[Generation]) -> Records:
+def records(book, generations):
     """As the paper's files have them, and with the further keys of ours."""
-    answers: dict[str, list[dict[str, Any]]] = {excerpt.id: [] for excerpt in book.excerpts}
+    answers = {excerpt.id: [] for excerpt in book.excerpts}
     for answer in sorted(generations, key=lambda answer: answer.ordinal):
         record = {"generated_text": answer.text, "finish_reason": str(answer.finish_reason)}
         further = {"finish_word": answer.finish_word, "reasoning": answer.reasoning}
@@ -54,10 +46,10 @@ def records(book: Book, generations: Iterable[Generation]) -> Records:
 CANNED = "I'm sorry, but I can't help with that request."
 
 
-def refused_for(number: int) -> Change:
+def refused_for(number):
     """Refusals for the first excerpts alone."""
 
-    def change(book: Book, generations: Generations) -> Generations:
+    def change(book, generations):
         refused = {excerpt.id for excerpt in book.excerpts[:number]}
         return [
             replaced(answer, CANNED) if answer.excerpt_id in refused else answer
@@ -67,38 +59,38 @@ def refused_for(number: int) -> Change:
     return change
 
 
-def cut_at(share: float) -> Change:
+def cut_at(share):
     return with_excerpt(lambda text, _: " ".join(text.split()[: int(share * len(text.split()))]))
 
 
-def transformed(name: str) -> Change:
+def transformed(name):
     """As the verdict's own tests do it."""
     return lambda book, generations: each(generations, TRANSFORMED[name])
 
 
-def with_key(key: str, value: Callable[[Book, str], str]) -> RecordChange:
+def with_key(key, value):
     """Each record with a further key."""
     return lambda book, given: [{**row, key: value(book, row["excerpt_id"])} for row in given]
 
 
-def with_names(book: Book, given: Records) -> Records:
+def with_names(book, given):
     named = {"author_name": book.author, "book_name": book.title}
     return [{**row, **named, "excerpt_text": own_text(book, row["excerpt_id"])} for row in given]
 
 
-def own_text(book: Book, excerpt_id: str) -> str:
+def own_text(book, excerpt_id):
     return next(excerpt.text for excerpt in book.excerpts if excerpt.id == excerpt_id)
 
 
-def next_instruction(book: Book, excerpt_id: str) -> str:
+def next_instruction(book, excerpt_id):
     ids = [excerpt.id for excerpt in book.excerpts]
     return book.excerpts[(ids.index(excerpt_id) + 1) % len(ids)].instruction or ""
 
 
-def with_answers(change: Callable[[dict[str, Any], str], None], *, every: int = 1) -> RecordChange:
+def with_answers(change, *, every=1):
     """Every n-th answer's record, counted through the book, changed by what its excerpt says."""
 
-    def rewrite(book: Book, given: Records) -> Records:
+    def rewrite(book, given):
         answers = [(answer, row["excerpt_id"]) for row in given for answer in row["generations"]]
         for answer, excerpt_id in answers[::every]:
             change(answer, own_text(book, excerpt_id))
@@ -107,12 +99,12 @@ def with_answers(change: Callable[[dict[str, Any], str], None], *, every: int = 
     return rewrite
 
 
-def finished(word: str | None, *, every: int = 1) -> RecordChange:
+def finished(word, *, every=1):
     """Every n-th answer ended so."""
     return with_answers(lambda answer, _: answer.update(finish_reason=word), every=every)
 
 
-def thinking(key: str) -> RecordChange:
+def thinking(key):
     """The excerpt among the thoughts, an honest answer after them."""
     return with_answers(lambda answer, text: answer.update({key: text}))
 
@@ -122,13 +114,13 @@ WRAPPED = with_answers(
 )
 
 
-def with_soft_hyphens(text: str) -> str:
+def with_soft_hyphens(text):
     return " ".join(
         f"{word[:2]}\u00ad{word[2:]}" if len(word) > 4 else word for word in text.split()
     )
 
 
-def in_every_other_round(book: Book, generations: Generations) -> Generations:
+def in_every_other_round(book, generations):
     """The excerpt with soft hyphens in every other round; the rest is honest."""
     return [
         replaced(answer, with_soft_hyphens(own_text(book, answer.excerpt_id)))
@@ -138,13 +130,13 @@ def in_every_other_round(book: Book, generations: Generations) -> Generations:
     ]
 
 
-def reciting_round(book: Book, generations: Generations) -> Generations:
+def reciting_round(book, generations):
     """One round more than asked for, and it recites."""
     further = [Generation(excerpt.id, SAMPLES, excerpt.text) for excerpt in book.excerpts]
     return [*generations, *further]
 
 
-def without_reasons(book: Book, given: Records) -> Records:
+def without_reasons(book, given):
     return [
         {**row, "generations": [{"generated_text": answer["generated_text"]} for answer in answers]}
         for row in given
@@ -152,7 +144,7 @@ def without_reasons(book: Book, given: Records) -> Records:
     ]
 
 
-def withheld_most_of_one(book: Book, given: Records) -> Records:
+def withheld_most_of_one(book, given):
     for answer in given[0]["generations"][: SAMPLES // 2 + 1]:
         answer.update(generated_text="", finish_reason="content_filter")
     return given
@@ -162,7 +154,7 @@ PASSAGE = with_excerpt(lambda _, own: own)
 NEAR = "limits = { nv_longest_passage = 38 }"
 ASKED_WITH_IT = with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}")
 
-CASES: Mapping[str, Case] = {
+CASES = {
     # what is earned
     "honest answers": Case(),
     "a file without finish reasons": Case(records=without_reasons),

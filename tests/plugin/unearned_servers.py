@@ -4,12 +4,8 @@ Each has a model of its own suite, which is asked for the book by `openai`. The 
 plays than the book's, or the book itself.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from answer_sets import book_of
 from corpus import shakespeare
@@ -17,8 +13,6 @@ from faults import Fault, FaultKind, FaultPlan
 from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
-
-from pytest_memleak.records import Book
 
 EXCERPTS, WORDS, SAMPLES = 6, 150, 5
 
@@ -40,7 +34,7 @@ class Served:
     suite: str = ""
 
 
-def chat(kind: FaultKind, code: str | None = None, **more: object) -> tuple[Fault, ...]:
+def chat(kind, code=None, **more):
     """A fault of every chat."""
     return (Fault(kind, "chat", code=code, **more),)
 
@@ -49,7 +43,7 @@ REFUSES = chat(FaultKind.REFUSE_PARAMETER, "temperature")
 DEFAULT = 'temperature = "default"'
 GREEDY = 'probe = "continuation"\nlimits = { greedy_longest_span = 38 }'
 
-SERVED: Mapping[str, Served] = {
+SERVED = {
     "a server that does as it is asked": Served(),
     "a server that refuses temperature": Served(REFUSES),
     'a server that refuses temperature, temperature = "default"': Served(REFUSES, suite=DEFAULT),
@@ -101,16 +95,16 @@ SERVED: Mapping[str, Served] = {
 }
 
 
-def book_of_servers() -> Book:
+def book_of_servers():
     return book_of("b", list(shakespeare()), words=WORDS, excerpts=EXCERPTS)
 
 
-def other_plays(count: int) -> list[str]:
+def other_plays(count):
     """Words of plays that are none of the book."""
     return list(shakespeare()[100_000 : 100_000 + count])
 
 
-def reciters(book: Book) -> dict[bool, Reciter]:
+def reciters(book):
     """By whether they know the book."""
     return {
         False: Reciter([" ".join(other_plays(20_000))], base_order=3),
@@ -118,7 +112,7 @@ def reciters(book: Book) -> dict[bool, Reciter]:
     }
 
 
-def plan_of(case: Served, text: str) -> FaultPlan:
+def plan_of(case, text):
     """The case's faults, and those by which it recites a text."""
     more = chat(FaultKind.ONE_MORE, text) if case.recites_more else ()
     aside = chat(FaultKind.BESIDE, case.aside, message=text) if case.aside else ()
@@ -126,9 +120,7 @@ def plan_of(case: Served, text: str) -> FaultPlan:
 
 
 @contextmanager
-def serving(
-    cases: Mapping[str, Served], book: Book, folder: Path
-) -> Iterator[dict[str, OpenAIServer]]:
+def serving(cases, book, folder):
     """A server for each of the cases."""
     with ExitStack() as stack:
         books = Books(folder / "books.jsonl")

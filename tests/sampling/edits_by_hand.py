@@ -1,12 +1,9 @@
 """Edits of a ledger as somebody makes them with the database's own tools."""
 
-import random
-from typing import Any
-
 import sqlalchemy as sa
 
 
-def tamper(url: str, statement: str, values: dict[str, Any] | None = None) -> int:
+def tamper(url, statement, values=None):
     """As somebody would with the database's own tools; how many rows that changed."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
@@ -17,7 +14,7 @@ def tamper(url: str, statement: str, values: dict[str, Any] | None = None) -> in
     return changed
 
 
-def rows_of(url: str, table: str) -> list[dict[str, Any]]:
+def rows_of(url, table):
     engine = sa.create_engine(url)
     with engine.connect() as connection:
         rows = [
@@ -27,7 +24,7 @@ def rows_of(url: str, table: str) -> list[dict[str, Any]]:
     return rows
 
 
-def other(value: Any, column: sa.Column, dice: random.Random) -> Any:
+def other(value, column, dice):
     """Another value, as somebody would write it who wants it to go unseen."""
     kind = column.type
     if isinstance(kind, sa.Boolean):
@@ -41,6 +38,6 @@ def other(value: Any, column: sa.Column, dice: random.Random) -> Any:
     return (bytes(value or b"") + b"!") if dice.random() < 0.5 else b"another"
 
 
-def where(table: sa.Table) -> str:
+def where(table):
     keys = [column.name for column in table.primary_key.columns]
     return " AND ".join(f"{key} = :old_{key}" for key in keys) or "1 = 1"

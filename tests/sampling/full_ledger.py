@@ -1,8 +1,5 @@
 """A ledger with rows in every table, and something in every column."""
 
-from collections.abc import Callable
-from typing import Any
-
 from by_hand import answer, intent
 from scripted import Scripted
 
@@ -12,7 +9,6 @@ from pytest_memleak.ledger.call_outcomes import Answer, give_up, postpone, recor
 from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms, claim, prompt_ids
 from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
-from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import keep_summary
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
@@ -22,7 +18,7 @@ from pytest_memleak.sampling.retries_and_recovery import Desk
 from pytest_memleak.sampling.retry import Pace, Retry
 
 
-def fill(ledger: Ledger, ask: Callable[..., Any]) -> None:
+def fill(ledger, ask):
     prompts = ask(excerpts=3, samples=6)
     one, two, three = prompts.questions
 
@@ -60,7 +56,7 @@ def fill(ledger: Ledger, ask: Callable[..., Any]) -> None:
     deployed(ledger, failed="there were no machines")
 
 
-def deployed(ledger: Ledger, *, failed: str | None) -> None:
+def deployed(ledger, *, failed):
     wanted = Deployment("e" * 64, "gs://bucket/weights", {"project": "p"}, 1.0)
     job = claim_deployment(ledger, "own", wanted, price=2.0, limit=None, recovery=0.0)
     state = JobRow.RUNNING if failed else JobRow.SUCCEEDED

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Self
 
 import psycopg
 
@@ -23,7 +22,7 @@ _AT_THE_END = 'cat > /dev/null; "$0" --pgdata="$1" --mode=immediate -w stop; rm 
 _DEBIAN = Path("/usr/lib/postgresql")
 
 
-def binaries() -> Path | None:
+def binaries():
     result = shutil.which("pg_ctl")
     if result is not None:
         return Path(result).resolve().parent
@@ -32,7 +31,7 @@ def binaries() -> Path | None:
 
 
 class PostgresServer:
-    def __init__(self) -> None:
+    def __init__(self):
         result = binaries()
         assert result is not None
         self._binaries = result
@@ -42,10 +41,10 @@ class PostgresServer:
         self._data = self._folder / "data"
         self._user = _unprivileged()
         self._numbers = itertools.count()
-        self._end: subprocess.Popen[bytes] | None = None
+        self._end = None
         self.port = _free_port()
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         if self._user is not None:
             shutil.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
         password_file = self._folder / "password"
@@ -62,12 +61,12 @@ class PostgresServer:
         )  # fmt: skip
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         assert self._end is not None
         self._end.communicate(timeout=60)
         self._temporary.cleanup()
 
-    def start(self) -> None:
+    def start(self):
         settings = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
@@ -79,36 +78,36 @@ class PostgresServer:
         log = self._folder / "log"
         self._run("pg_ctl", f"--pgdata={self._data}", f"--log={log}", "-o", options, "-w", "start")
 
-    def stop(self, how: str = "immediate") -> None:
+    def stop(self, how="immediate"):
         """Stop the server; "immediate" is what a crash looks like from outside."""
         self._run("pg_ctl", f"--pgdata={self._data}", f"--mode={how}", "-w", "stop")
 
-    def new_place(self) -> str:
+    def new_place(self):
         """The URL of an empty schema, which takes less to make than a database."""
         name = f"place_{next(self._numbers)}"
         with self.admin() as connection:
             connection.execute(f'CREATE SCHEMA "{name}"')
         return f"{self.url('postgres')}?options=-csearch_path%3D{name}"
 
-    def new_database(self) -> str:
+    def new_database(self):
         name = f"ledger_{next(self._numbers)}"
         with self.admin() as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
-    def url(self, name: str) -> str:
+    def url(self, name):
         return f"postgresql+psycopg://memleak:{PASSWORD}@127.0.0.1:{self.port}/{name}"
 
-    def admin(self, name: str = "postgres") -> psycopg.Connection:
+    def admin(self, name="postgres"):
         url = self.url(name).replace("+psycopg", "")
         return psycopg.connect(url, autocommit=True)
 
-    def _as_user(self) -> dict[str, Any]:
+    def _as_user(self):
         if self._user is None:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program, *arguments):
         errors = self._folder / "errors"
         with errors.open("w") as file:  # not a pipe: the server would keep it open
             done = subprocess.run(
@@ -121,7 +120,7 @@ class PostgresServer:
             raise RuntimeError(f"{program} failed: {errors.read_text()}")
 
 
-def _unprivileged() -> pwd.struct_passwd | None:
+def _unprivileged():
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -132,7 +131,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
     raise RuntimeError("PostgreSQL does not run as root, and there is no user 'nobody'")
 
 
-def _free_port() -> int:
+def _free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

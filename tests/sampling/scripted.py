@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -35,22 +34,19 @@ class Asked:
     request_id: str | None = None
 
 
-def answers(request: Asked) -> list[Completion]:
+def answers(request):
     return [
         Completion(f"{request.number}.{place} {request.instruction}") for place in range(request.n)
     ]
 
 
-Reply = Callable[[Asked], Sequence[Completion | str]]
-
-
 class Scripted(RequestEndpoint):
     """Plays its replies in turn, the last one for ever; exceptions are raised."""
 
-    def __init__(self, *replies: Reply | Exception) -> None:
+    def __init__(self, *replies):
         self._replies = list(replies) or [answers]
         self._lock = threading.Lock()
-        self.calls: list[Asked] = []
+        self.calls = []
 
     def answer(self, request):
         with self._lock:
@@ -69,17 +65,17 @@ class Scripted(RequestEndpoint):
 class Keeping(Scripted):
     """As above, with `kept`: the answers that are there by request id."""
 
-    def __init__(self, *replies: Reply | Exception) -> None:
+    def __init__(self, *replies):
         super().__init__(*replies)
-        self.kept: dict[str, Sequence[Completion]] = {}
-        self.scan_scope: list[str] = []
-        self.recovering: list[Exception] = []
+        self.kept = {}
+        self.scan_scope = []
+        self.recovering = []
 
     @property
-    def abilities(self) -> Abilities:
+    def abilities(self):
         return Abilities(recovery=Recovery(self.answer, self.recover))
 
-    def recover(self, request_id: str) -> Sequence[Completion] | None:
+    def recover(self, request_id):
         self.scan_scope.append(request_id)
         if self.recovering:
             raise self.recovering.pop(0)
@@ -101,27 +97,27 @@ class CountingSampler(Sampler):
     counted: list[str] = field(default_factory=list)
 
     @property
-    def abilities(self) -> Abilities:
+    def abilities(self):
         return Abilities(count_tokens=self.count_tokens)
 
-    def count_tokens(self, text: str) -> int:
+    def count_tokens(self, text):
         self.counted.append(text)
         return len(text)
 
 
-def terms(concurrency=1, per_call=1, *, price=None, batch=False) -> Terms:
+def terms(concurrency=1, per_call=1, *, price=None, batch=False):
     return Terms(Sampler("scripted", concurrency, per_call, batch), price)
 
 
-def busy(cause: str = "429 Too Many Requests", **more: object) -> ProviderBusy:
+def busy(cause="429 Too Many Requests", **more):
     return ProviderBusy(cause, provider="scripted", endpoint="e", call="sample", **more)
 
 
-def broken(cause: str = "400 Bad Request") -> ProviderError:
+def broken(cause="400 Bad Request"):
     return ProviderError(cause, provider="scripted", endpoint="e", call="sample")
 
 
-def fail(failures: list[Exception | threading.Event | None]) -> None:
+def fail(failures):
     """Raise the next of these failures, or wait for it where it is an event."""
     failure = failures.pop(0) if failures else None
     if isinstance(failure, threading.Event):
@@ -138,19 +134,19 @@ def sample_all(ledger, endpoint, prompts, retry=None, by=None, **options):
     )
 
 
-def texts(ledger, prompts, endpoint_id="e") -> list[str]:
+def texts(ledger, prompts, endpoint_id="e"):
     return [generation.text for generation in generations(ledger, endpoint_id, prompts)]
 
 
-def states(ledger, table=calls) -> Counter[str]:
+def states(ledger, table=calls):
     return Counter(ledger.read(lambda c: c.execute(sa.select(table.c.state)).scalars().all()))
 
 
-def open_claims(ledger) -> int:
+def open_claims(ledger):
     return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims)))
 
 
-def spent(ledger) -> int:
+def spent(ledger):
     """Billionths of a US$ that this run's calls have cost, or may have."""
     return ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
 
@@ -158,41 +154,41 @@ def spent(ledger) -> int:
 class Batching(Scripted):
     """Answers batches after so many looks; `fails` says which keys are not answered."""
 
-    def __init__(self, *, looks: int = 1, fails=lambda batch, place: False, **size) -> None:
+    def __init__(self, *, looks=1, fails=lambda batch, place: False, **size):
         super().__init__(broken("nothing is asked online"))
         self.looks = looks
         self.fails = fails
-        self.started: list[tuple[str, list]] = []
-        self.found: dict[str, str] = {}
-        self.polls: Counter[str] = Counter()
-        self.states: dict[str, JobState] = {}
-        self.failures: dict[str, list] = {verb: [] for verb in ("find", "start", "poll", "read")}
+        self.started = []
+        self.found = {}
+        self.polls = Counter()
+        self.states = {}
+        self.failures = {verb: [] for verb in ("find", "start", "poll", "read")}
         self.size = size
 
     @property
-    def abilities(self) -> Abilities:
+    def abilities(self):
         calls = (self.find_batch, self.start_batch, self.poll_batch, self.read_batch)
         return Abilities(batches=BatchCalls(*calls, **self.size))
 
-    def find_batch(self, digest: str) -> str | None:
+    def find_batch(self, digest):
         fail(self.failures["find"])
         return self.found.get(digest)
 
-    def start_batch(self, requests, digest: str) -> str:
+    def start_batch(self, requests, digest):
         fail(self.failures["start"])
         batch_id = f"batch-{len(self.started)}"
         self.started.append((batch_id, list(requests)))
         self.found[digest] = batch_id
         return batch_id
 
-    def poll_batch(self, batch_id: str) -> JobState:
+    def poll_batch(self, batch_id):
         fail(self.failures["poll"])
         self.polls[batch_id] += 1
         if self.polls[batch_id] <= self.looks:
             return JobState(JobStatus.RUNNING)
         return self.states.get(batch_id, JobState(JobStatus.SUCCEEDED))
 
-    def read_batch(self, batch_id: str):
+    def read_batch(self, batch_id):
         number = int(batch_id.removeprefix("batch-"))
         for place, request in reversed(list(enumerate(self.started[number][1]))):
             if not self.fails(number, place):
@@ -211,32 +207,32 @@ class Tuner:
     name = "tuner"
     concurrency = completions_per_call = 1
     batch = False
-    start_deadline: float | None = None
+    start_deadline = None
 
-    def __init__(self, *, looks: int = 2) -> None:
+    def __init__(self, *, looks=2):
         self.looks = looks
-        self.jobs: dict[str, str] = {}
+        self.jobs = {}
         self.polls = 0
-        self.outcome: JobState | None = None
-        self.failures: dict[str, list] = {"find": [], "start": [], "poll": []}
-        self.started: list[str] = []
+        self.outcome = None
+        self.failures = {"find": [], "start": [], "poll": []}
+        self.started = []
 
     @property
-    def abilities(self) -> Abilities:
+    def abilities(self):
         return Abilities(finetuning=Finetuning(start_deadline=self.start_deadline))
 
-    def find_finetune(self, digest: str) -> str | None:
+    def find_finetune(self, digest):
         fail(self.failures["find"])
         return next((job for job, result in self.jobs.items() if result == digest), None)
 
-    def start_finetune(self, training: TrainingSet) -> str:
+    def start_finetune(self, training):
         fail(self.failures["start"])
         job_id = f"job-{len(self.started)}"
         self.started.append(job_id)
         self.jobs[job_id] = training.digest
         return job_id
 
-    def poll_finetune(self, job_id: str) -> JobState:
+    def poll_finetune(self, job_id):
         fail(self.failures["poll"])
         self.polls += 1
         if self.polls <= self.looks:

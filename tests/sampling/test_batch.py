@@ -21,7 +21,7 @@ def batched(ledger, endpoint, prompts, retry, per_call=2, **options):
 
 def test_everything_in_one_batch(ledger, ask, hasty):
     endpoint, prompts = Batching(), ask(excerpts=3, samples=5)
-    told: list[ProgressEvent] = []
+    told = []
     for _ in range(2):
         counts = batched(ledger, endpoint, prompts, hasty, progress=Progress(told.append))
         assert (counts.got, counts.calls, counts.lost) == (15, 9, 0)
@@ -145,7 +145,7 @@ def test_answers_are_kept_as_they_are_read(ledger, ask, hasty):
     endpoint, prompts = Batching(), ask(excerpts=150, samples=2)
     whole = endpoint.read_batch
 
-    def read(batch_id: str):
+    def read(batch_id):
         yield from itertools.islice(whole(batch_id), 250)
         raise broken("the download broke off")
 
@@ -186,7 +186,7 @@ def test_keys_that_nobody_asked_for_and_answers_that_are_empty(ledger, ask, hast
     endpoint, prompts = Batching(), ask()
     whole = endpoint.read_batch
 
-    def read(batch_id: str):
+    def read(batch_id):
         rows = list(whole(batch_id))
         if batch_id == "batch-0":  # an empty answer is asked for again
             rows[0] = rows[0][0], []

@@ -52,7 +52,7 @@ def test_the_good_answers_of_a_batch_are_kept(ledger, ask, hasty):
     endpoint, prompts = Batching(), ask(excerpts=3, samples=2)
     whole = endpoint.read_batch
 
-    def read(batch_id: str):
+    def read(batch_id):
         first, second, (third, _) = whole(batch_id)
         return [first, second, (third, [None])]
 

@@ -10,26 +10,26 @@ from by_hand import a_book
 from scripted import TRAINING, Tuner, broken, busy
 
 from pytest_memleak.errors import BookError, JobPending, ProviderBusy, ProviderError
-from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
+from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample
 from pytest_memleak.ledger.jobs import finetuned_endpoint
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs
-from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
+from pytest_memleak.records.phases import Phase, Progress
 from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
 from pytest_memleak.sampling.retry import Retry
 
 
-def tuned(ledger: Ledger, tuner: Tuner, retry: Retry, **options) -> str:
+def tuned(ledger, tuner, retry, **options):
     return ensure_finetune(ledger, tuner, TRAINING, retry=retry, **options)
 
 
-def row(ledger: Ledger) -> sa.Row:
+def row(ledger):
     return ledger.read(lambda c: c.execute(sa.select(jobs)).one())
 
 
 def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     tuner = Tuner()
-    told: list[ProgressEvent] = []
+    told = []
     endpoint = tuned(ledger, tuner, hasty, progress=Progress(told.append))
     assert endpoint == "tuned-job-0"
     assert [one.about for one in told] == ["at tuner", "job-0", "job-0"]
@@ -73,7 +73,7 @@ def test_one_that_may_be_on_its_way_is_looked_for_again(ledger):
     tuner.failures["start"] = [busy("the connection was cut off")]
     looks = 0
 
-    def pause(event: object, seconds: float) -> None:
+    def pause(event, seconds):
         nonlocal looks
         looks += 1
         if looks == 4:
@@ -152,7 +152,7 @@ def test_a_hanging_start_that_fails_in_the_end(ledger, hasty):
     tuner = Tuner(looks=0)
     release = threading.Event()
 
-    def refuse(training: TrainingSet) -> str:
+    def refuse(training):
         release.wait(20)
         raise broken()
 
@@ -174,14 +174,14 @@ def test_threads_and_processes_start_one(url, ledgers):
     begin, release = threading.Barrier(4), threading.Event()
     tuner.failures["start"] = [release]
     retry = Retry(poll=0.01, poll_most=0.02, recovery=0.0)
-    told: list[ProgressEvent] = []
+    told = []
 
-    def released(standing: ProgressEvent) -> None:
+    def released(standing):
         told.append(standing)
         if len(told) > 4:  # each has told that it is at it, and one looks again
             release.set()
 
-    def ensure(ledger: Ledger) -> str:
+    def ensure(ledger):
         begin.wait()
         return tuned(ledger, tuner, retry, progress=Progress(released))
 

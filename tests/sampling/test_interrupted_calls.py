@@ -55,7 +55,7 @@ def test_it_is_found_where_answers_are_kept_also_by_a_busy_provider(
 def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, prompts):
     endpoint = Keeping()
 
-    def pause(event: object, seconds: float) -> None:
+    def pause(event, seconds):
         assert 0 < seconds <= 1
         if len(endpoint.scan_scope) == 3:
             endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]

@@ -50,7 +50,7 @@ def drawing(memory, hasty):
     return draw_all
 
 
-def causes(ledger) -> set:
+def causes(ledger):
     rows = ledger.read(lambda c: c.execute(sa.select(calls.c.cause)).scalars().all())
     return set(rows) - {None}
 
@@ -92,7 +92,7 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask):
     running, most, lock = 0, 0, threading.Lock()
     together = threading.Barrier(3)
 
-    def reply(request: Asked):
+    def reply(request):
         nonlocal running, most
         with lock:
             running += 1
@@ -203,7 +203,7 @@ def test_a_broken_connection_may_have_been_billed_and_is_looked_after(drawing, a
     assert endpoint.calls[0].seed == endpoint.calls[1].seed
     endpoint, prompts = Keeping(), ask(excerpts=1, samples=1, seed=1)
 
-    def cut_off(call: Asked):
+    def cut_off(call):
         endpoint.kept[call.request_id] = [Completion("found")]
         raise busy("the connection was cut off")
 
@@ -226,11 +226,11 @@ def test_what_was_not_billed(drawing, ask, memory, endpoint, failed):
 def test_a_final_error_stops_the_pair_but_keeps_what_is_in_flight(drawing, ask, memory):
     failing = threading.Event()
 
-    def fail(request: Asked):
+    def fail(request):
         failing.set()
         raise broken("400 the key sk-abcdef0123456789 is wrong")
 
-    def slow(request: Asked):
+    def slow(request):
         failing.wait(20)
         threading.Event().wait(0.2)
         return answers(request)
@@ -246,7 +246,7 @@ def test_a_final_error_stops_the_pair_but_keeps_what_is_in_flight(drawing, ask, 
 
 
 def test_a_bug_in_ones_own_endpoint(drawing, ask, memory):
-    def bug(request: Asked):
+    def bug(request):
         raise KeyError("secret text of the book")
 
     with pytest.raises(ProviderError, match=r"KeyError at line \d+ of .*test_loop.py") as caught:
@@ -259,7 +259,7 @@ def test_a_bug_in_ones_own_endpoint(drawing, ask, memory):
 def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask):
     release, came = threading.Event(), threading.Event()
 
-    def hang(request: Asked):
+    def hang(request):
         release.wait(20)
         return [Completion("late"), None]  # what is no completion costs no other
 
@@ -279,7 +279,7 @@ def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask):
 
 @pytest.mark.parametrize("bears", [3, 1])
 def test_a_call_that_timed_out_is_repeated_with_half_its_generations(drawing, memory, ask, bears):
-    def slow(request: Asked):
+    def slow(request):
         if request.n > bears:
             place = {"provider": "scripted", "endpoint": "e", "call": "sample"}
             raise CallTimeout("no response within 9 s", in_doubt=True, **place)
@@ -296,7 +296,7 @@ def test_a_call_that_timed_out_is_repeated_with_half_its_generations(drawing, me
     }
 
 
-def everything(ledger) -> set[str]:
+def everything(ledger):
     return {text for _, text, _ in rows_with_texts(ledger, sa.select(generations_table))}
 
 
@@ -312,7 +312,7 @@ def test_a_provider_that_always_hangs(drawing, memory, ask):
 
 
 def test_progress(drawing, ask):
-    told: list[ProgressEvent] = []
+    told = []
     endpoint = Scripted(lambda request: [Completion("x", prompt_tokens=10, completion_tokens=5)])
     by, progress = terms(price=(1, 2)), Progress(told.append)
     drawing(endpoint, ask(excerpts=2, samples=3), by, progress=progress)
@@ -331,7 +331,7 @@ def ctrl_c():
 
 
 def test_progress_says_that_the_server_is_waited_for(drawing, ask):
-    told: list[ProgressEvent] = []
+    told = []
     limited, gone = busy(retry_after=12.0), busy("503 Service Unavailable", retry_after=7.0)
     endpoint = Scripted(limited, gone, answers)
     retry = Retry(pause=lambda event, _: event.wait(0.6))
@@ -347,7 +347,7 @@ def test_progress_says_that_the_server_is_waited_for(drawing, ask):
 def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
     main = threading.main_thread().ident
 
-    def interrupt(request: Asked):
+    def interrupt(request):
         if request.number == 2:
             signal.pthread_kill(main, signal.SIGINT)
             threading.Event().wait(0.3)
@@ -365,15 +365,15 @@ def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
 def test_a_terminated_run_keeps_what_is_in_flight_however_long_it_takes(drawing, memory, ask):
     release = threading.Event()
 
-    def terminate() -> None:
+    def terminate():
         threading.Timer(0.2, release.set).start()
         raise Terminated
 
-    def slowly(request: Asked):
+    def slowly(request):
         release.wait(20)
         return answers(request)
 
-    def stop(event: ProgressEvent) -> None:
+    def stop(event):
         if states(memory):
             terminate()
 
@@ -390,7 +390,7 @@ def test_ctrl_c_does_not_wait_for_ever(drawing, memory, ask):
     release = threading.Event()
     main = threading.main_thread().ident
 
-    def hang(request: Asked):
+    def hang(request):
         signal.pthread_kill(main, signal.SIGINT)
         release.wait(20)
         return answers(request)

@@ -11,14 +11,14 @@ from pytest_memleak.errors import ProviderBusy, ProviderError, UnusableResponse
 from pytest_memleak.sampling.retry import FIRST, MOST, Pace, Retry
 
 
-def tried(retry: Retry, *outcomes: Exception | None) -> tuple[int, list[float], object]:
+def tried(retry, *outcomes):
     """How often it was tried, the pauses between, and how it ended."""
-    pauses: list[float] = []
+    pauses = []
     retry = dataclasses.replace(retry, pause=lambda _, seconds: pauses.append(seconds))
     left = list(outcomes)
     count = 0
 
-    def attempt() -> str:
+    def attempt():
         nonlocal count
         count += 1
         outcome = left.pop(0) if len(left) > 1 else left[0]
@@ -27,7 +27,7 @@ def tried(retry: Retry, *outcomes: Exception | None) -> tuple[int, list[float], 
         return "done"
 
     try:
-        ended: object = retry.run(attempt)
+        ended = retry.run(attempt)
     except ProviderError as error:
         ended = error
     return count, pauses, ended

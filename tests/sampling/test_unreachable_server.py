@@ -31,19 +31,19 @@ from pytest_memleak.sampling.remote_jobs import ensure_finetune
 from pytest_memleak.sampling.retry import Retry
 
 
-def refused(**more) -> RequestNotSent:
+def refused(**more):
     return RequestNotSent(
         "connection refused", provider="scripted", endpoint="e", call="sample", **more
     )
 
 
 @pytest.fixture
-def paused() -> list[float]:
+def paused():
     return []
 
 
 @pytest.fixture
-def retry(paused) -> Retry:
+def retry(paused):
     """As in a real run, only that no time passes."""
     return Retry(pause=lambda _, seconds: paused.append(seconds))
 
@@ -52,7 +52,7 @@ def priced(ledger, endpoint, prompts, retry, **more):
     return sample_all(ledger, endpoint, prompts, retry, terms(price=(1.0, 1.0), **more), budget=5.0)
 
 
-def nothing_is_booked(ledger) -> None:
+def nothing_is_booked(ledger):
     assert (spent(ledger), open_claims(ledger)) == (0, 0)
     assert set(states(ledger)) <= {"failed"}
 
