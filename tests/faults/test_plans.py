@@ -24,7 +24,7 @@ COUNTERS = {
     for provider in (OpenAIProvider, VertexProvider, TogetherProvider)
 } | {
     # Tinker bills the prompt as the client has worded it.
-    "tinker": (TinkerProvider, lambda self, text: len(self._format().prompt(text))),
+    "tinker": (TinkerProvider, lambda self, text: len(self._format().prompt(text)))
 }
 
 

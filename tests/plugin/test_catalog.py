@@ -298,10 +298,7 @@ def test_a_passage_of_the_catalog_is_computed_again(suite, library, run, build, 
     suite(PREPARED if prepared else CATALOG, LIMITED, **RECITES)
     run("clean or leaky", failed=2)
     allowed = ("--allow-failures",)
-    check(
-        (allowed, 0, "pairs recomputed from suite, books, and ledger: 2 of 2"),
-        ((), 1, "FAIL"),
-    )
+    check((allowed, 0, "pairs recomputed from suite, books, and ledger: 2 of 2"), ((), 1, "FAIL"))
     # It doesn't hold with a book more, or without the book that was recited.
     library(more="Of a third book, in words of its own, nothing was ever known to anyone.")
     if not prepared:

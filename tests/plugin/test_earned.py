@@ -124,8 +124,7 @@ def test_recorded_answers_end_as_the_table_of_cases_says(name, recorded):
     check(recorded, pair, *documented("recorded")[name])
     # Who hands in a file has no server to look at, and nothing to draw.
     assert not re.search(
-        r"\b(server|draw|resample|run again|rerun)\b",
-        in_evidence(recorded["evidence"], pair)[1],
+        r"\b(server|draw|resample|run again|rerun)\b", in_evidence(recorded["evidence"], pair)[1]
     )
 
 

@@ -54,21 +54,6 @@ def verify(bundle="evidence.json", *options):
     return main(["verify", bundle, *options])
 
 
-def too_many_calls(bundle):
-    bundle["pairs"][0]["provenance"]["calls_this_run"] += 1_000
-
-
-def older_than_its_answers(bundle):
-    created = datetime.datetime.fromisoformat(bundle["created"]) - datetime.timedelta(days=1)
-    bundle["created"] = created.isoformat(timespec="seconds")
-
-
-DISHONEST = (
-    (too_many_calls, 1, "provenance.calls_this_run"),
-    (older_than_its_answers, 1, "its generations were sampled after "),
-)
-
-
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_every_report_says_who_answered_when_and_what(online, server, run, capsys, workers):
     online(*BY_NAME)
@@ -113,14 +98,11 @@ def test_every_report_says_who_answered_when_and_what(online, server, run, capsy
     assert f", 0 of {calls} calls made in this run" in again["html"]
     assert "Sampled " not in again["terminal"]
     assert verify("first.json") == verify() == 0
-    path = Path("evidence.json")
-    honest = path.read_bytes()
-    for change, code, cause in DISHONEST:
-        resealed(path, change)
-        capsys.readouterr()
-        assert verify() == code
-        assert cause in "".join(capsys.readouterr())
-        path.write_bytes(honest)
+    old = "2000-01-01T00:00:00+00:00"
+    resealed(Path("evidence.json"), lambda bundle: bundle.update(created=old))
+    capsys.readouterr()
+    assert verify() == 1
+    assert "its generations were sampled after " in capsys.readouterr().out
 
 
 @pytest.fixture

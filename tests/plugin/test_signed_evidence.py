@@ -18,10 +18,7 @@ pytest.importorskip("securesystemslib.signer")
 pytest.importorskip("in_toto_attestation.v1.statement")
 pytest.importorskip("rfc3161_client")
 
-from cryptography.hazmat.primitives.serialization import (
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from google.protobuf import json_format
 from in_toto_attestation.v1 import statement_pb2
 from securesystemslib.dsse import Envelope

@@ -201,8 +201,7 @@ CASES = {
     ),
     "an instruction that holds the whole excerpt, with soft hyphens": Case(
         records=with_key(
-            "instruction",
-            lambda book, name: f"Write it: {with_soft_hyphens(own_text(book, name))}",
+            "instruction", lambda book, name: f"Write it: {with_soft_hyphens(own_text(book, name))}"
         )
     ),
     "summaries of the next excerpt": Case(records=with_key("instruction", next_instruction)),

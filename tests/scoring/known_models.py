@@ -77,8 +77,8 @@ def lengths_of(rng, spans):
     return np.clip(np.rint(12 * rng.lognormal(0, 0.8, spans)), 5, 200).astype(np.intp)
 
 
-def probabilities_of(rng, spans, *, commonest=0.0):
-    return 10 ** rng.uniform(-3.5, commonest, spans)
+def probabilities_of(rng, spans):
+    return 10 ** rng.uniform(-3.5, 0.0, spans)
 
 
 class KnownModel:

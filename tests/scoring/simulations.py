@@ -154,18 +154,6 @@ def more_often(_, lengths, probabilities):
     return lengths, np.minimum(1, low * probabilities)
 
 
-def rare_passages(rng, lengths, probabilities):
-    """New passages that one answer in a hundred gives or fewer; a tenth more words again."""
-    wanted = 0.1 * ((1 - (1 - probabilities) ** 100) @ lengths)
-    new_lengths = lengths_of(rng, 2 * len(lengths))
-    new = probabilities_of(rng, 2 * len(lengths), commonest=-2.0)
-    enough = int(np.searchsorted(np.cumsum((1 - (1 - new) ** 100) * new_lengths), wanted)) + 1
-    return (
-        np.concatenate((lengths, new_lengths[:enough])),
-        np.concatenate((probabilities, new[:enough])),
-    )
-
-
 def called_worse(change, *, runs, pairs=20, rounds=100, spans=400, tolerance=0.005):
     """In how many runs the one pair of `pairs` that changed was called worse; shape (runs,).
 

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from scored_books import INTERVALS, ROUNDS, WORDS, counts_of, covered, rounds_of
 
 from pytest_memleak.scoring.confidence_bounds import clopper_pearson
-from pytest_memleak.scoring.intervals import (
-    Distinct,
-    Packing,
-    cut,
-    merge_intervals,
-    outermost,
-)
+from pytest_memleak.scoring.intervals import Distinct, Packing, cut, merge_intervals, outermost
 from pytest_memleak.scoring.rounds import (
     Exchangeability,
     Rounds,

@@ -14,7 +14,7 @@ from pair_results import estimated, limited, named
 from result_fixtures import spoil
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.records import Generation, Limits, Measure, Scoring
+from pytest_memleak.records import Limits, Measure, Scoring
 from pytest_memleak.records.pair_result import RunReport, SetLimit
 from pytest_memleak.records.plot_records import CoveredExcerpt, Heading
 from pytest_memleak.records.provenance import Provenance, ServedBy
@@ -198,13 +198,6 @@ def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, mak
     assert "Stronger: over 40 words; bold: over 80." in Page(long).text
     assert all(part in long and part not in short for part in arcs)
     assert "cross-excerpt" not in short
-
-
-def test_one_class_of_lengths_is_a_sentence(book, make_result):
-    passage = " ".join(book.excerpts[2].text.split()[10:16])
-    page = page_of(make_result(book, [Generation("p_id2", 0, passage)]))
-    assert "Spans of 5 to 9 words: 1 (none is longer)." in Page(page).text
-    assert 'class="chart bar"' not in page
 
 
 def test_settings_and_recipe_are_told_key_by_key(leak):
