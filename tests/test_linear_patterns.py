@@ -4,8 +4,6 @@ The patterns are found, not listed: whatever a module or one of its classes has 
 given texts of nothing but its own beginnings, at a length and at twice that length.
 """
 
-from __future__ import annotations
-
 import importlib
 import itertools
 import pkgutil

@@ -1,4 +1,4 @@
-"""What is imported at start: by pytest in every project, and by the command before it works."""
+"""What is imported at start: by the package, and by the command before it works."""
 
 import functools
 import json
@@ -13,7 +13,6 @@ HEAVY = {
     "tinker_cookbook", "torch", "transformers", "vertexai",
 }  # fmt: skip
 OURS = "pytest_memleak"
-PLUGIN = ("plugin", "plugin.hooks", "plugin.options", "reports", "reports.output_table")
 TELL = """
 import json, sys
 sys.stderr.write(json.dumps(sorted(sys.modules)))
@@ -41,10 +40,6 @@ def heavy(modules):
     return {name.partition(".")[0] for name in modules} & HEAVY
 
 
-def ours(modules):
-    return {name for name in modules if name.partition(".")[0] == OURS}
-
-
 def test_the_names_are_those_of_packages():
     # Otherwise a name spelled wrong would be found nowhere, and nothing would be shown.
     assert heavy(loaded_by("import numpy, pydantic, sqlalchemy, rich, lxml.etree")) >= {
@@ -52,14 +47,9 @@ def test_the_names_are_those_of_packages():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("imports", "brings"),
-    [(f"{OURS}.plugin.hooks", PLUGIN), (OURS, ())],
-    ids=["the plugin", "the package"],
-)
-def test_what_every_project_imports_brings_only_itself(imports, brings):
-    modules = loaded_by(f"import {imports}")
-    assert ours(modules) == {OURS, *(f"{OURS}.{name}" for name in brings)}
+def test_the_package_brings_only_itself():
+    modules = loaded_by(f"import {OURS}")
+    assert {name for name in modules if name.partition(".")[0] == OURS} == {OURS}
     assert not heavy(modules)
 
 

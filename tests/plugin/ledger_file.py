@@ -1,7 +1,5 @@
 """A run's ledger, opened behind its back."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 

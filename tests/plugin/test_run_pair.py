@@ -92,10 +92,7 @@ CASES = {
         "  This pair must leak, but all limits hold, so its test fails.",
     ),
     "an expected leak without evidence": (
-        [LEAK],
-        {"leaky": CLEAN[:1]},
-        LEAKY_ONE,
-        "errors",
+        *([LEAK], {"leaky": CLEAN[:1]}, LEAKY_ONE, "errors"),
         "INCONCLUSIVE*",
     ),
 }

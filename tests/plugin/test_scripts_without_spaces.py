@@ -1,6 +1,5 @@
-"""A book whose words ICU separates: in reports, in the bundle, and where ICU is missing."""
+"""A book whose words ICU separates: in reports and in the bundle."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +9,6 @@ from suite_files import read_pair, write_answers, write_book
 
 from pytest_memleak.pipeline.required_samples import pair_prompts
 from pytest_memleak.records import Book, Excerpt, Sampling, Scoring
-from pytest_memleak.scoring import words as words_module
 
 UDHR = Path(__file__).parents[1] / "scoring" / "udhr" / "thai.txt"
 SUITE = """
@@ -46,16 +44,3 @@ def test_a_generation_has_tokens_enough_for_its_letters():
     (prompt,) = pair_prompts(pair, book).questions
     assert len("".join(text.split())) < prompt.max_tokens < 2 * len(text)
     assert prompt.prompt_words == 3
-
-
-@pytest.mark.usefixtures("declaration")
-def test_without_icu_the_pair_says_what_to_install(gate, monkeypatch):
-    monkeypatch.setitem(sys.modules, "icu4py.breakers", None)
-    words_module._word_breaker.cache_clear()
-    needs = (
-        "only ICU can separate its words, and the package icu4py isn't installed; install it with"
-    )
-    lines = [f"*book 'declaration': {needs}: pip install*"]
-    gate("--memleak-dry-run", lines=lines)
-    gate(lines=lines, errors=1)
-    words_module._word_breaker.cache_clear()

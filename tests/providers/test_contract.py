@@ -204,10 +204,7 @@ OPENED = [
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
      "fixed_weights continuing"),
 ]  # fmt: skip
-
-
-def test_every_provider_is_opened():
-    assert {name for name, *_ in OPENED} == PROVIDERS.keys()
+assert {name for name, *_ in OPENED} == PROVIDERS.keys()
 
 
 @pytest.mark.parametrize(("name", "options", "endpoint", "abilities"), OPENED)
