@@ -1,4 +1,4 @@
-"""The tree of errors: as drawn, as shown, and as it travels between processes."""
+"""Errors: as drawn, as shown, and as they travel between processes."""
 
 import copy
 import pickle
@@ -19,7 +19,6 @@ from pytest_memleak.errors import (
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 NAMED = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
 PLACE, HINT = "books/x.epub, chapter 2", "put it back"
-BRANCH = re.compile(r"^(?P<indent>[ │]*)(?:[├└]── )?(?P<name>\w+)  +\S")
 
 
 def make(kind):
@@ -35,26 +34,11 @@ def make(kind):
 ALL = [make(kind) for kind in CLASSES]
 
 
-def documented_tree():
-    """Each class in the docstring's tree, with the class it hangs from."""
-    parents, path = {}, []
-    for line in errors.__doc__.splitlines():
-        branch = BRANCH.match(line)
-        if branch:
-            depth = (line.index(branch["name"]) - 4) // 4
-            path[depth:] = [branch["name"]]
-            parents[branch["name"]] = path[depth - 1] if depth else "Exception"
-    return parents
-
-
-def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
-    classes = {
-        name: kind.__mro__[1].__name__
-        for name, kind in vars(errors).items()
-        if isinstance(kind, type) and issubclass(kind, Exception)
-    }
-    assert documented_tree() == classes
-    assert sorted(classes) == sorted(errors.__all__)
+def test_the_docstring_draws_every_class():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    names = [kind.__name__ for kind in kinds if issubclass(kind, Exception)]
+    assert sorted(names) == sorted(errors.__all__)
+    assert all(re.search(rf"\b{name}  ", errors.__doc__) for name in names)
     assert issubclass(SettingsError, ValueError)  # to callers of score
     assert all(kind.__doc__.strip().endswith(".") for kind in CLASSES)
 

@@ -161,16 +161,6 @@ def test_records_of_another_form_are_one_plain_error(refused, files, place, cont
     assert "secret" not in error
 
 
-@pytest.mark.parametrize(("option", "message"), [
-    (("--k", "-3"), "k must be a whole number of at least 1, not -3"),
-    (("--trim", "-1"), "trim must be a whole number of at least 0, not -1"),
-    (("--span-threshold", "-1"), "span_threshold must be a whole number of at least 0"),
-    (("--k", "9" * 30), "it has 16 words, fewer than k = "),
-])  # fmt: skip
-def test_settings_out_of_range_are_one_plain_error(refused, files, option, message):
-    assert message in refused("score", *files(), *option)
-
-
 @pytest.mark.parametrize(("arguments", "message"), [
     ("scroe", "invalid choice: 'scroe'"),
     ("try a.epub --model openai/m --base_url x", "did you mean --base-url?"),

@@ -228,21 +228,13 @@ def test_a_ledger_of_a_clock_that_was_ahead_is_read_whole_or_not_at_all(online, 
     assert verify() == 0
 
 
-def one_call_of_another_run(bundle):
-    bundle["pairs"][0]["provenance"]["calls_this_run"] -= 1
-
-
-def test_a_bundle_verifies_as_its_run_was_offline_or_of_calls_of_another_run(online, run, capsys):
+def test_a_bundle_of_a_run_that_was_offline_verifies(online, run):
     online(*BY_NAME)
     run(passed=1)
     reports = run("--memleak-offline", errors=1, bundle="offline.json")
     (issue,) = reports["pair"]["completeness"]["issues"]
     assert "nothing shows that the model hasn't changed" in issue["cause"]
     assert verify("offline.json", "--allow-failures") == 0
-    resealed(Path("evidence.json"), one_call_of_another_run)
-    capsys.readouterr()
-    assert verify() == 1
-    assert 'recomputed: "INCONCLUSIVE"' in capsys.readouterr().out
 
 
 REFUSAL = "I'm sorry, but I can't help with that."

@@ -15,7 +15,6 @@ from pytest_memleak.reports.html.coverage_strips import (
     heat_level,
     heat_runs,
     safe_text,
-    x_position,
 )
 from pytest_memleak.scoring.words import words
 
@@ -79,11 +78,6 @@ def test_an_arc_joins_the_middles_as_strong_as_the_suite_s_threshold_says(over, 
     assert arc.path.startswith("M833.33 150C833.33 ")
     assert arc.path.endswith(" 306.67 150")
     assert arc.weight == weight
-
-
-def test_a_word_has_its_place_on_the_strip():
-    assert x_position(0, 0) == 0
-    assert x_position(50, 200) == 250
 
 
 # --- the book's text: the right words, and not a letter lost ---------------------------------
