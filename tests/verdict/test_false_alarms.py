@@ -1,46 +1,12 @@
-"""Honest answers: quickstart's, novels', and those of fifty writers (docs/method.md)."""
+"""Honest answers: those of fifty writers (docs/method.md)."""
 
 import dataclasses
-import itertools
 
 import pytest
-from answer_sets import NOVELS, book_of, honest, novel_text, one_in_seven_short, replaced
+from answer_sets import NOVELS, replaced
 from honest_writers import QUOTING_AT_LENGTH, SEEDS, WRITERS, judged, novel, play
 
-from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.records import Book, Excerpt, Generation, Verdict
-
-PAIRS = list(itertools.permutations([path.stem for path in NOVELS], 2))
-SIZES = {
-    "whole": (None, 400, 2),
-    "40 excerpts": (40, 400, 2),
-    "12 excerpts": (12, 400, 5),
-    "4 excerpts": (4, 400, 10),
-    "40 excerpts of 60 words": (40, 60, 10),
-}
-
-
-@pytest.fixture(scope="module")
-def novels():
-    return {path.stem: novel_text(path) for path in NOVELS}
-
-
-@pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs")
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("asked", "answering"), PAIRS)
-def test_a_novel_in_answer_to_another(asked, answering, size, novels, weigh):
-    excerpts, words, samples = SIZES[size]
-    text = novels[answering]
-    excerpts = excerpts or len(text) // words // samples
-    book = book_of(asked, novels[asked], words=words, excerpts=excerpts)
-    generations = honest(book, text, samples)
-    assert weigh(book, generations, samples=samples).issues == ()
-    assert weigh(book, generations, samples=samples, trim=2).issues == ()
-    if words > 60:
-        assert weigh(book, one_in_seven_short(generations), samples=samples).issues == ()
-    rest = beginnings(book, prefix_words=min(50, words // 2))
-    assert weigh(rest, generations, samples=samples, continuation=True).issues == ()
-
 
 CHINESE = (
     "村口的老槐树下坐着一个卖灯的人他从早晨坐到天黑一盏也没有卖出去孩子们围着他问灯里有什么",
