@@ -266,11 +266,14 @@ class Sampler(Protocol):
     batch: bool
 
 
+OWN = "own"
+
+
 @dataclass(slots=True)
 class OwnEndpoint:
     """The Sampler of an endpoint that a test created itself."""
 
-    name: str = "own"
+    name: str = OWN
     concurrency: int | None = 1
     completions_per_call: int = 1
     batch: bool = False

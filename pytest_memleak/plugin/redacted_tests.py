@@ -44,6 +44,9 @@ _HINT = (
     "redacted, since this test read protected text; to see the rest, rerun with "
     "--memleak-quote full"
 )
+_DROPPED = f"[captured output {_REDACTED}]"
+# Of a report, what other plugins add to.
+_LISTS = ("sections", "user_properties")
 _INTERRUPTED = "generations that were received are in the ledger; rerun to continue"
 # Kinds whose messages name files, positions, and versions. Others may quote their data.
 _PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
@@ -71,10 +74,11 @@ class RedactedTests:
         self._calls = 0
         # Fixtures of a wider scope whose code read text.
         self._readers: set[pytest.FixtureDef[Any]] = set()
-        # What may be shown of the running test: the first entries of lists, marks, and sections.
-        self._beginnings: list[tuple[list[Any], int]] = []
+        # What may be shown of the running test: entries of lists before the first read, marks, and
+        # what its report had before other plugins added to it.
+        self._beginnings: list[tuple[list[Any], list[Any]]] = []
         self._marks: list[pytest.Mark] = []
-        self._sections: list[tuple[str, str]] = []
+        self._reported: dict[str, list[Any]] = {}
         self._global_properties = [
             plugin.global_properties
             for plugin in config.pluginmanager.get_plugins()
@@ -184,11 +188,11 @@ class RedactedTests:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Note the running test; redact errors that end the run."""
-        self._item, self._request = item, None
+        self._item, self._request, self._reported = item, None, {}
         self._remember()
         try:
             return (yield)
-        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+        except BaseException as error:  # of another plugin, too, which ends as an internal error
             if not self.marked:
                 raise
             copy = self._redacted(error)
@@ -215,19 +219,21 @@ class RedactedTests:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(
-        self, call: pytest.CallInfo[Any]
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Redact report and exception before any other plugin sees them."""
         excinfo = call.excinfo
         if self.marked:
-            self._truncate()
+            if self._truncate():  # what `capsys` had, for one, comes after the phase's end
+                item.add_report_section(call.when, "stdout", _DROPPED)
+            self._remember()
             if excinfo and not isinstance(
                 excinfo.value, pytest.skip.Exception | BaseExceptionGroup
             ):
                 call.excinfo = _no_traceback()  # formatting a traceback takes long
         report = yield
         call.excinfo = excinfo
-        self._sections = list(report.sections)
+        self._reported = {name: list(getattr(report, name)) for name in _LISTS}
         if not self.marked or excinfo is None:
             return report
         raised = excinfo.value
@@ -244,11 +250,12 @@ class RedactedTests:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
-        """Redact the names and output of subtests."""
+        """Redact what other plugins added, and the names and output of subtests."""
         if self.marked:
-            report.sections[:] = [
-                section for section in report.sections if section in self._sections
-            ]
+            self._truncate()
+            for name in _LISTS:
+                entries, before = getattr(report, name), self._reported.get(name, [])
+                entries[:] = [entry for entry in entries if entry in before]
             subtest: Any = report
             if hasattr(subtest, "context"):
                 subtest.context = type(subtest.context)(msg=_REDACTED, kwargs={})
@@ -261,25 +268,29 @@ class RedactedTests:
             warning_message.message = _alike(warning_message.category, _REDACTED)
 
     def _remember(self) -> None:
-        """Remember what was recorded so far, which may be shown."""
+        """Remember what was recorded so far, which may be shown: text and numbers, as they are."""
         if self._item is None:
             return
-        self._beginnings = [
-            (records, len(records))
-            for records in (self._item.user_properties, *self._global_properties)
-        ]
-        self._marks = list(self._item.own_markers)
+        output = self._item._report_sections  # noqa: SLF001 - other plugins read it
+        lists = self._item.user_properties, *self._global_properties, output
+        self._beginnings = [(entries, [*filter(_is_plain, entries)]) for entries in lists]
+        self._marks = [mark for node in self._item.listchain() for mark in node.own_markers]
 
-    def _truncate(self) -> None:
-        """Remove what was recorded since, and shorten the reasons of new marks."""
-        for records, length in self._beginnings:
-            del records[length:]
-        marks = self._item.own_markers if self._item else []
-        for place, mark in enumerate(marks):
-            reason = mark.kwargs.get("reason")
-            if isinstance(reason, str) and not any(mark is kept for kept in self._marks):
-                short = {**mark.kwargs, "reason": self._words(reason)}
-                marks[place] = getattr(pytest.mark, mark.name)(*mark.args, **short).mark
+    def _truncate(self) -> bool:
+        """Remove what was recorded since, shorten the reasons of new marks; tell whether output."""
+        output = False
+        for entries, beginning in self._beginnings:
+            output = len(entries) > len(beginning)  # which comes last
+            entries[:] = beginning
+        for node in self._item.listchain() if self._item else ():
+            for place, mark in enumerate(node.own_markers):
+                reason = mark.kwargs.get("reason")
+                if isinstance(reason, str) and not any(mark is kept for kept in self._marks):
+                    short = {**mark.kwargs, "reason": self._words(reason)}
+                    node.own_markers[place] = getattr(pytest.mark, mark.name)(
+                        *mark.args, **short
+                    ).mark
+        return output
 
     def _captured(self) -> tuple[str, str]:
         """Return and clear the captured output."""
@@ -288,7 +299,7 @@ class RedactedTests:
 
     def _drop_output(self) -> None:
         if any(self._captured()):
-            print(f"[captured output {_REDACTED}]")
+            print(_DROPPED)
 
     def _words(self, text: str) -> str:
         return first_words(text, self._most) if self._most else _REDACTED
@@ -320,6 +331,11 @@ class RedactedTests:
         with contextlib.suppress(ValueError):
             path = str(Path(path).relative_to(self._config.rootpath))
         return f"{path}:{line}"
+
+
+def _is_plain(entry: tuple[Any, ...]) -> bool:
+    """Return whether an entry of a report's list can't change, or read text, later."""
+    return all(isinstance(part, str | int | float | None) for part in entry)
 
 
 def _raised(error: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 from http import HTTPMethod, HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_memleak.redaction.credentials import masked, without_credentials, without_passwords
 from pytest_memleak.redaction.text import first_words
@@ -17,51 +17,60 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:
-    """Make log records without passwords and with at most `most_words()` words (None: all)."""
-    usual = logging.getLogRecordFactory()
+    """Let handlers have log records without passwords, of at most `most_words()` words (None: all).
 
-    def safe(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = usual(*args, **kwargs)
-        message, trace = None, ""
-        # Formatting may read text, which changes the number of words allowed.
-        with contextlib.suppress(Exception):  # logging reports invalid formats itself
-            trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
-            message = record.getMessage()
-        most = most_words()
-        if most is None and message is None:
-            return record
-        message = str(record.msg) if message is None else message
-        if most is None:
-            plain = without_passwords(message)
-        else:
-            plain = first_words(masked(message), most) if most else "redacted"
-        match record.args:
-            case _ if plain == message:
-                pass
-            case (str() as method, address, str() as version, int() as status, str() as phrase):
-                # Clients read the arguments of httpx's records.
-                url = without_credentials(str(address))
-                if most is not None:
-                    record.msg, url = _HTTP_RECORD, _base_of(url)
-                    method = method if method in [*HTTPMethod] else "?"
-                    version, phrase = "HTTP", _phrase_of(status)
-                record.args = (method, url, version, status, phrase)
-            case _:
-                record.msg, record.args = plain, None
-        if most is not None:
-            record.exc_info = record.exc_text = record.stack_info = None
-        elif record.exc_info:
-            record.exc_text = without_passwords(trace)
-            record.exc_info = record.exc_info if record.exc_text == trace else None
-        return record
+    Whatever made or changed a record, this comes last before any handler.
+    """
+    usual = logging.Logger.callHandlers
 
-    logging.setLogRecordFactory(safe)
+    def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+        _redact(record, most_words)
+        usual(logger, record)
+
+    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        logging.setLogRecordFactory(usual)
+        logging.Logger.callHandlers = usual  # type: ignore[method-assign]
 
 
+def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> None:
+    message, trace = None, ""
+    # Formatting may read text, which changes the number of words allowed.
+    with contextlib.suppress(Exception):  # logging reports invalid formats itself
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        message = record.getMessage()
+    most = most_words()
+    if most is None and message is None:
+        return
+    message = str(record.msg) if message is None else message
+    if most is None:
+        plain = without_passwords(message)
+    else:
+        plain = first_words(masked(message), most) if most else "redacted"
+    match record.args:
+        case _ if plain == message:
+            pass
+        case (str() as method, address, str() as version, int() as status, str() as phrase):
+            # Clients read the arguments of httpx's records.
+            url = without_credentials(str(address))
+            if most is not None:
+                record.msg, url = _HTTP_RECORD, _base_of(url)
+                method = method if method in [*HTTPMethod] else "?"
+                version, phrase = "HTTP", _phrase_of(status)
+            record.args = (method, url, version, status, phrase)
+        case _:
+            record.msg, record.args = plain, None
+    if most is not None:
+        record.exc_info = record.exc_text = record.stack_info = None
+        for name in vars(record).keys() - _USUAL:  # of `extra`, which formatters may need
+            setattr(record, name, "redacted")
+    elif record.exc_info:
+        record.exc_text = without_passwords(trace)
+        record.exc_info = record.exc_info if record.exc_text == trace else None
+
+
+_USUAL = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
 _HTTP_RECORD = 'HTTP Request: %s %s "%s %d %s"'
 _BASE_URL = re.compile(r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?")
 

@@ -31,6 +31,7 @@ from pytest_memleak.errors import (
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
 from pytest_memleak.ledger.call_outcomes import Call
+from pytest_memleak.ledger.call_reservations import OWN
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing
 from pytest_memleak.records import FinishReason
@@ -90,14 +91,16 @@ class TimedCalls:
             raise NoAnswer(cause, hint=RAISE_DEADLINE, in_doubt=True, **place) from None
         except NoThread:
             raise self.failing(verb).not_sent(*NO_THREAD, lasting=True) from None
-        except MemleakError as error:
-            _mask(error)
-            if isinstance(error, RequestNotSent):
-                error.hint = error.hint or _NOT_SENT
-            else:
-                self.reached = True
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever an SDK or a class of the user's raises
+        except Exception as error:
+            # From an endpoint of the user's own, only a provider's error may come with its words.
+            expected = ProviderError if self.provider == OWN else MemleakError
+            if isinstance(error, expected):
+                _mask(error)
+                if isinstance(error, RequestNotSent):
+                    error.hint = error.hint or _NOT_SENT
+                else:
+                    self.reached = True
+                raise
             last = traceback.extract_tb(error.__traceback__)[-1]
             cause = f"{type(error).__name__} at line {last.lineno} of {last.filename}"
             hint = "call the endpoint directly to see the whole error"

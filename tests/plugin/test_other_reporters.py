@@ -59,6 +59,16 @@ WAYS = {
     "own_repr": "class Own:\n        def __repr__(self): return text\n    assert Own() is None",
     "asserts_with_words": "assert 0, text",
     "xpasses": "request.node.add_marker(pytest.mark.xfail(reason=text, strict=True))",
+    "prints_to_capsys": "capsys = request.getfixturevalue('capsys')\n    print(text)\n    assert 0",
+    "adds_a_section": "request.node.add_report_section('call', 'x', text)\n    assert 0",
+    "makes_a_record": "record = logging.makeLogRecord({'msg': text, 'levelno': 40})\n"
+    "    logging.getLogger('own').handle(record)",
+    "filters_records": "own = logging.getLogger('filtered')\n"
+    "    own.addFilter(lambda record: setattr(record, 'msg', text) or True)\n"
+    "    own.error('x')",
+    "logs_extra": "logging.getLogger('own').error('x', extra={'excerpt': text})",
+    "xfails_by_the_module_s_mark": "mark = pytest.mark.xfail(reason=text)\n"
+    "    request.node.parent.add_marker(mark)\n    assert not text",
     "xfails_by_mark": "request.node.add_marker(pytest.mark.xfail(reason=text))\n"
     "    assert not text",
 }
@@ -191,7 +201,7 @@ MODES = [
 def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected, every, options):
     tests = careless(every)
     count = tests.count("\ndef test_")
-    assert count == (89 if every else 47)
+    assert count == (103 if every else 53)
     texts = written(*options, tests=tests)
     assert f"test_{list(WAYS)[-1]}_of_" in texts["report.json"]
     assert "“" in texts["stdout"]  # something is quoted, only not much

@@ -186,6 +186,37 @@ def memleak_endpoint():
     assert "superstition" not in result.stdout.str()
 
 
+def test_what_an_endpoint_of_ones_own_raises_is_named_without_its_words(run):
+    fixture = """
+from pytest_memleak.errors import Inconclusive
+class Mine:
+    def sample(self, instruction, **_):
+        raise Inconclusive(instruction)
+@pytest.fixture(scope="session")
+def memleak_endpoint():
+    return Mine()
+"""
+    lines = ["*Inconclusive at line 6 of *conftest.py*"]
+    result = run("def test_it(memorization): pass", conftest=fixture, lines=lines, errors=1)
+    assert "superstition" not in result.stdout.str()
+
+
+def test_what_ends_the_run_in_a_hook_of_ones_own_is_redacted(pytester, suite, own_tests):
+    suite()
+    pytester.makeconftest("""
+import pytest
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    yield
+    assert item.funcargs["memleak_book"].excerpts[0].text == ""
+""")
+    own_tests("def test_it(memleak_book): memleak_book.excerpts[0].text\n")
+    result = pytester.runpytest("test_own.py", "-k", "clean", "--full-trace", "--junitxml=x.xml")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.stdout.fnmatch_lines(["INTERNALERROR*AssertionError: conftest.py:5: redacted, *"])
+    assert SECRET not in result.stdout.str() + (pytester.path / "x.xml").read_text("utf-8")
+
+
 PROVIDER = """
 import logging, random, warnings
 from pytest_memleak import hookimpl
