@@ -195,6 +195,10 @@ class TrainingSet:
     digest: str
 
 
+OWN_PROVIDER = "own"
+"""The provider's name for an endpoint that a test created itself."""
+
+
 class Provider(Protocol):
     """A service that fine-tunes and samples one model of a suite.
 

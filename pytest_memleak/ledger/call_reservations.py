@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import BudgetExceeded, SettingsError
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.interfaces.protocols import OWN_PROVIDER, Completion
 from pytest_memleak.ledger.call_outcomes import (
     HAS_CLAIMS,
     Answer,
@@ -266,14 +266,11 @@ class Sampler(Protocol):
     batch: bool
 
 
-OWN = "own"
-
-
 @dataclass(slots=True)
 class OwnEndpoint:
     """The Sampler of an endpoint that a test created itself."""
 
-    name: str = OWN
+    name: str = OWN_PROVIDER
     concurrency: int | None = 1
     completions_per_call: int = 1
     batch: bool = False

@@ -29,9 +29,8 @@ from pytest_memleak.errors import (
     RequestNotSent,
 )
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
+from pytest_memleak.interfaces.protocols import OWN_PROVIDER, Completion, Endpoint, Served
 from pytest_memleak.ledger.call_outcomes import Call
-from pytest_memleak.ledger.call_reservations import OWN
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing
 from pytest_memleak.records import FinishReason
@@ -93,7 +92,7 @@ class TimedCalls:
             raise self.failing(verb).not_sent(*NO_THREAD, lasting=True) from None
         except Exception as error:
             # From an endpoint of the user's own, only a provider's error may come with its words.
-            expected = ProviderError if self.provider == OWN else MemleakError
+            expected = ProviderError if self.provider == OWN_PROVIDER else MemleakError
             if isinstance(error, expected):
                 _mask(error)
                 if isinstance(error, RequestNotSent):
