@@ -1,8 +1,4 @@
-"""pytest in a real terminal: a pseudo-terminal, and a screen that shows what comes out of it.
-
-seen = run_in_terminal(["-m", "copyright"], folder=..., columns=80)
-seen.code, seen.lines, seen.progress("sampling")
-"""
+"""pytest in a real terminal: a pseudo-terminal, and a screen that shows what comes out of it."""
 
 import fcntl
 import os

@@ -26,10 +26,8 @@ def test_a_foreign_server_receives_nothing(pytester, foreign, server, options):
 def test_an_https_server_is_named_with_its_option(pytester, foreign, server):
     foreign.write_text(foreign.read_text().replace("http://", "https://"))
     result = pytester.runpytest("-m", "copyright")
-    result.stdout.fnmatch_lines(
-        ["*DEPLOY_TOKEN would go to 127.0.0.1, which only this suite file names*"]
-    )
-    result.stdout.fnmatch_lines(["*add --memleak-host 127.0.0.1*"])
+    shown = "*DEPLOY_TOKEN would go to 127.0.0.1, which only this suite file names*"
+    result.stdout.fnmatch_lines([shown, "*add --memleak-host 127.0.0.1*"])
     named = pytester.runpytest("-m", "copyright", "--memleak-host", "127.0.0.1")
     assert "would go to" not in named.stdout.str()
     for value in ("https://models.example", "models.example/v1", ""):

@@ -60,7 +60,6 @@ def test_quotes_are_as_long_as_memleak_quote_says(suite, gate, step, options, co
 
 def test_what_could_not_be_written_is_not_named(pytester, suite, gate, monkeypatch):
     suite()
-    Path("out").mkdir()
     pytester.makeconftest(
         """
         from pathlib import Path
@@ -69,13 +68,19 @@ def test_what_could_not_be_written_is_not_named(pytester, suite, gate, monkeypat
             Path("out").touch()
         """
     )
-    result = gate("-k", "clean", HTML, "--memleak-evidence=out/e.json")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    text = result.stdout.str() + result.stderr.str()
-    assert "out/e.json: can't be written: File exists" in text
-    assert "clean/ferry" in text
-    assert "evidence: PASS" not in text
-    assert "HTML report: " not in text
+    for option, message in (
+        ("--memleak-evidence=out/e.json", "out/e.json: can't be written: File exists"),
+        (HTML, "Can't write the HTML report: File exists"),
+    ):
+        Path("out").mkdir()
+        result = gate("-k", "clean", option)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        text = result.stdout.str() + result.stderr.str()
+        assert message in text
+        assert "clean/ferry" in text
+        assert "evidence: PASS" not in text
+        assert "HTML report: " not in text.replace(message, "")
+        Path("out").unlink()
     pytester.makeconftest("")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "none/step.md")
     result = gate("-k", "clean")

@@ -13,12 +13,11 @@ import pytest
 from pair_results import estimated, limited, named
 from result_fixtures import spoil
 
-from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Limits, Measure, Scoring
 from pytest_memleak.records.pair_result import RunReport, SetLimit
 from pytest_memleak.records.plot_records import CoveredExcerpt, Heading
 from pytest_memleak.records.provenance import Provenance, ServedBy
-from pytest_memleak.reports.html.page import render, write_html
+from pytest_memleak.reports.html.page import render
 from pytest_memleak.results.coverage_map import compare_coverage, decode_times
 from pytest_memleak.scoring.measures import self_agreement
 from pytest_memleak.scoring.words import words
@@ -424,13 +423,3 @@ def test_eighty_pairs_of_long_books_stay_under_a_megabyte(leak, clean):
     book = dataclasses.replace(leak.book, words=len(times))
     result = dataclasses.replace(leak, book=book, plot=long, coverage=coverage)
     assert 200_000 < len(page_of(*grid(result, clean)).encode()) < 1_000_000
-
-
-# --- its file ------------------------------------------------------------------------------
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path, leak):
-    with pytest.raises(MemleakError, match="Can't write") as passage:
-        write_html(RunReport("9.9", (leak,)), tmp_path)
-    assert "--memleak-html" in str(passage.value)
-    assert str(tmp_path) in str(passage.value)
