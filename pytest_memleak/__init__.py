@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.hookspecs import hookimpl
     from pytest_memleak.records import Block, Book, Excerpt, Generation, Measure, Measurement, Span
     from pytest_memleak.scoring import score
-    from pytest_memleak.scoring.near_verbatim_recall import near_verbatim
+    from pytest_memleak.scoring.nv_recall import near_verbatim
     from pytest_memleak.verdict.judge import judge
 
 __version__ = "0.1.0"
@@ -38,7 +38,7 @@ __all__ = [
 _HOMES = {
     "hookimpl": "interfaces.hookspecs",
     "judge": "verdict.judge",
-    "near_verbatim": "scoring.near_verbatim_recall",
+    "near_verbatim": "scoring.nv_recall",
     "score": "scoring",
     **dict.fromkeys(
         ("Block", "Book", "Excerpt", "Generation", "Measure", "Measurement", "Span"), "records"

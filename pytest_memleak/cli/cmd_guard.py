@@ -49,7 +49,7 @@ def add_guard(commands: Commands) -> None:
 
 
 def _guard(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.library.guarded_text import Stream
+    from pytest_memleak.library.guarded_stream import Stream
     from pytest_memleak.library.library import Library
 
     try:

@@ -31,7 +31,7 @@ from pytest_memleak.errors import (
     UnusableResponse,
 )
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.redaction.text import QUOTED_WORDS, first_words, most_server_words
+from pytest_memleak.redaction.text import QUOTED_WORDS, WORD, first_words, most_server_words
 
 RAISE_DEADLINE = "raise deadline in [sampling]"
 _QUOTED_WORDS = 5
@@ -226,12 +226,10 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if most == 0:
         return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
-    words = message.split()
-    runs = {
-        " ".join(words[start : start + _QUOTED_WORDS])
-        for start in range(len(words) - _QUOTED_WORDS + 1)
-    }
-    if any(run in joined for joined in (" ".join(text.split()) for text in texts) for run in runs):
+    said, *prompts = (WORD.findall(text.casefold()) for text in (message, *texts))
+    starts = range(len(said) - _QUOTED_WORDS + 1)
+    runs = {" ".join(said[start : start + _QUOTED_WORDS]) for start in starts}
+    if any(run in joined for joined in map(" ".join, prompts) for run in runs):
         return "(message redacted: it quotes the prompt)"
     return masked(message) if most is None else first_words(masked(message), most)
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 QUOTED_WORDS = 12
 _LONGEST_WORD = 8  # maximum average word length in a text that is cut
 
-# In scripts without spaces a character counts as a word: Thai, kana, Han.
-_UNSPACED = "\u0e01-\u0e5b\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+# In scripts without spaces a character counts as a word: Thai, Lao, Burmese, Khmer, kana, Han.
+_UNSPACED = (
+    "\u0e01-\u0e5b\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"
+    "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+)
 WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])\w)+")
 _HIDDEN = re.compile(r"\(\d+ words?\) #[0-9a-f]{8}")
 # How many words of a server's message are shown; None for all. One for each run.

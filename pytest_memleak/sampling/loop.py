@@ -275,7 +275,7 @@ class Workers:
             retired = self._draw_until_done()
         except Stopped:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised again by `draw`
+        except BaseException as error:  # noqa: BLE001 - raised again by `sample`
             with self._lock:
                 self._failure = self._failure or error
             self._stop.set()

@@ -23,8 +23,8 @@ from pytest_memleak.scoring.measures import (
     measurement,
     round_agreement,
 )
-from pytest_memleak.scoring.near_verbatim_recall import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null_books import Null
+from pytest_memleak.scoring.nv_recall import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import (

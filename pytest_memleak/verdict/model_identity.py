@@ -123,7 +123,7 @@ def age_issues(age_days: float, *, max_age_days: float, canaries: bool | None) -
     if canaries is False:
         yield Issue(
             "canaries",
-            "the model no longer answers the canaries (five fixed prompts) as it did when sampled",
+            "the model no longer answers the canaries (fixed prompts) as it did when sampled",
             "set a new weights_version to resample",
         )
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 from marks import full
 from test_further_readings import DISGUISES, planted, prose
-from test_guarded_text import deltas, every_7th, library, longest
+from test_guarded_stream import deltas, every_7th, library, longest
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from aiohttp import web

@@ -22,8 +22,8 @@ from pytest_memleak.records import (
     Verdict,
 )
 from pytest_memleak.scoring.analysis import analyze
-from pytest_memleak.scoring.near_verbatim_recall import NearSpan, NearVerbatimRecall
 from pytest_memleak.scoring.null_books import Null, NullBook
+from pytest_memleak.scoring.nv_recall import NearSpan, NearVerbatimRecall
 from pytest_memleak.scoring.protected_passages import ProtectedPassage
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE

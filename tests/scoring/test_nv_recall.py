@@ -12,8 +12,8 @@ from scored_books import book_of, prose
 
 from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.records import Generation
-from pytest_memleak.scoring import near_verbatim_recall as module
-from pytest_memleak.scoring.near_verbatim_recall import (
+from pytest_memleak.scoring import nv_recall as module
+from pytest_memleak.scoring.nv_recall import (
     EqualRun,
     NearSpan,
     NearVerbatimTally,
