@@ -49,14 +49,19 @@ jobs:
           python-version: "3.13"
       # Lock file for {requirement} with hashes; docs/ci.md shows how to write it.
       - run: pip install --require-hashes -r memleak.lock
-      # The ledger, so that no call is paid for twice. Keep this cache as private as the books.
-      - uses: actions/cache@v4
+      # The ledger, so that a rerun pays for no call twice. Keep this cache as private as the books.
+      - uses: actions/cache/restore@v4
         with:
           path: .memleak
-          key: memleak-${{{{ github.run_id }}}}
+          key: memleak-${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}
           restore-keys: memleak-
       - run: {command}
 {environment}\
+      - uses: actions/cache/save@v4
+        if: always()
+        with:
+          path: .memleak
+          key: memleak-${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}
       - uses: actions/upload-artifact@v4
         if: always()
         with:
@@ -71,9 +76,11 @@ memorization:
   image: python:3.13
   rules:
     - if: $CI_COMMIT_TAG
+  # The ledger, so that a rerun pays for no call twice. Keep this cache as private as the books.
   cache:
     key: memleak
     paths: [.memleak/]
+    when: always
   script:
     # Lock file for {requirement} with hashes; docs/ci.md shows how to write it.
     - pip install --require-hashes -r memleak.lock

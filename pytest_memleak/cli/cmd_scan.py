@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections import defaultdict
 from functools import partial
@@ -89,7 +90,7 @@ def _scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
-    paths = [*{path.resolve(): path for path in (*parsed.logs, *parsed.training)}.values()]
+    paths = [*{os.path.realpath(path): path for path in (*parsed.logs, *parsed.training)}.values()]
     size = sum(map(size_of, paths))
     library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
     # Passages that exceed no limit are listed from the length of near-verbatim ones.

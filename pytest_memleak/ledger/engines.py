@@ -104,6 +104,7 @@ def _sqlite(url: URL) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         # A commit survives a power cut.
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA temp_store=MEMORY")  # or a full TMPDIR looks like a full ledger
 
     return engine
 

@@ -139,8 +139,11 @@ def run_of(config: pytest.Config) -> Run:
         )
         config.add_cleanup(run.close)
         with contextlib.suppress(ValueError):  # outside the main thread
-            before = signal.signal(signal.SIGTERM, _terminate)
-            config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))  # type: ignore[arg-type]
+            for ending in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+                before = signal.getsignal(ending)
+                if before is not signal.SIG_IGN:  # as with nohup
+                    signal.signal(ending, _terminate)
+                    config.add_cleanup(functools.partial(signal.signal, ending, before))  # type: ignore[arg-type]
         _redact(config)
     started: Run = config.stash[run_key]
     return started
@@ -357,10 +360,20 @@ def hiding_tracebacks(config: pytest.Config) -> Iterator[None]:
     try:
         with redaction.calling() if redaction else contextlib.nullcontext():
             yield
-    except MemleakError as error:
-        raise PairInconclusive(str(error)) from None
     except Exception as error:  # noqa: BLE001 - its frames may hold protected text
-        raise PairInconclusive(_internal_error_text(error, config)) from None
+        if interrupt := _interrupt_behind(error):
+            raise interrupt from None
+        is_ours = isinstance(error, MemleakError)
+        raise PairInconclusive(
+            str(error) if is_ours else _internal_error_text(error, config)
+        ) from None
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the Ctrl-C that an error came from: SQLAlchemy's commit, for one, hides it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def _internal_error_text(error: Exception, config: pytest.Config) -> str:

@@ -226,9 +226,9 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if most == 0:
         return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
-    said, *prompts = (WORD.findall(text.casefold()) for text in (message, *texts))
-    starts = range(len(said) - _QUOTED_WORDS + 1)
-    runs = {" ".join(said[start : start + _QUOTED_WORDS]) for start in starts}
+    words, *prompts = (WORD.findall(text.casefold()) for text in (message, *texts))
+    starts = range(len(words) - _QUOTED_WORDS + 1)
+    runs = {" ".join(words[start : start + _QUOTED_WORDS]) for start in starts}
     if any(run in joined for joined in map(" ".join, prompts) for run in runs):
         return "(message redacted: it quotes the prompt)"
     return masked(message) if most is None else first_words(masked(message), most)

@@ -2,6 +2,7 @@
 
 import pytest
 from ferry import BOOK, CLEAN
+from sqlalchemy.engine.default import DefaultDialect
 
 CLEAN_ONE, LEAKY_ONE = ("-k", "clean"), ("-k", "leaky")
 ZERO = ("samples = 3", "samples = 3\ntemperature = 0.0")
@@ -41,6 +42,7 @@ KEPT = "!* Interrupted: generations that were received are in the ledger; rerun 
 @pytest.mark.parametrize(("end", "lines"), [
     ("raise KeyboardInterrupt(text)", [KEPT]), ("pytest.exit(text)", ["!* *Exit: *"]),
     ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", [KEPT]),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGHUP)", [KEPT]),
 ])  # fmt: skip
 def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_tests, end, lines):
     suite()
@@ -50,6 +52,18 @@ def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_t
     text = result.stdout.str() + result.stderr.str()
     assert "the number at all" not in text
     assert "redacted" not in text or lines != [KEPT]
+
+
+def test_ctrl_c_in_a_commit_of_the_ledger_ends_the_run(suite, gate, monkeypatch):
+    def commit(*_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    sampled = 'provider = "ngram"\n[model.options]\norder = 2\npretraining = ["ferry"]'
+    suite(('provider = "recorded"\n[model.options]\npath = "clean.json"', sampled))
+    monkeypatch.setattr(DefaultDialect, "do_commit", commit)
+    result = gate("-p", "no:cacheprovider", "-k", "clean")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
 
 
 def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tests):
