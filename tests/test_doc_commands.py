@@ -36,6 +36,7 @@ CANNOT = {
     "pytest -m copyright gatsby.memleak.toml": A_NOVEL,
     "python3 -m venv .venv": AN_INDEX,
     ".venv/bin/pytest": AN_INDEX,
+    "source .venv/bin/activate": AN_INDEX,
     "pip install": AN_INDEX,
     "pip wheel": AN_INDEX,
     "uv pip compile": AN_INDEX,

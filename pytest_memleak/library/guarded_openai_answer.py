@@ -241,8 +241,10 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _number(part: Mapping[str, Any], nth: int) -> int:
-    index = part.get("index")
-    return index if isinstance(index, int) else nth
+    try:
+        return int(part.get("index", nth))  # of text too, as a client may read it
+    except (TypeError, ValueError, OverflowError):
+        return nth
 
 
 def _at(place: Path, text: str) -> dict[str, Any]:

@@ -252,7 +252,6 @@ class RedactedTests:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
         """Redact what other plugins added, and the names and output of subtests."""
         if self.marked:
-            self._truncate()
             for name in _LISTS:
                 entries, before = getattr(report, name), self._reported.get(name, [])
                 entries[:] = [entry for entry in entries if entry in before]

@@ -26,7 +26,7 @@ from pytest_memleak.records.paper_format import json_value, no_list, read_whole
 _BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
 # Where a JSON file has its rows: inspect_ai's, and promptfoo's of two versions.
-_LISTS = ("samples", "results/results", "results")
+_LISTS = (("samples",), ("results", "results"), ("results",))
 
 
 @dataclass(frozen=True, slots=True)

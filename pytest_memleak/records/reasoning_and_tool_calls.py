@@ -41,13 +41,9 @@ def texts_in(
         elif isinstance(part, list | tuple):  # a map of Parquet has pairs
             waiting += [(place, value) for value in reversed(part)]
         elif not isinstance(part, NO_TEXT) and isinstance(part, Mapping):
-            if keys := [f"{key}\n" for key in part if is_text_key(key)]:
-                pieces.setdefault((*place, ""), []).extend(keys)
-            waiting += [
-                ((*place, key), value)
-                for key, value in reversed([*part.items()])
-                if not isinstance(value, NO_TEXT)
-            ]
+            keys = [((*place, ""), f"{key}\n") for key in part if is_text_key(str(key))]
+            inside = [((*place, str(key)), value) for key, value in part.items()]
+            waiting += reversed(keys + inside)
     every = [text for at, its in pieces.items() for text in _joined(kept(at, its))]
     texts = [text for text in every if is_text(text)]
     words = [text for text in every if count_runs(text) == 1] if len(every) >= FEW_RUNS else []

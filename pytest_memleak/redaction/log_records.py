@@ -64,7 +64,8 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
     if most is not None:
         record.exc_info = record.exc_text = record.stack_info = None
         for name in vars(record).keys() - _USUAL:  # of `extra`, which formatters may need
-            setattr(record, name, "redacted")
+            if not isinstance(getattr(record, name), int | float | None):
+                setattr(record, name, "redacted")
     elif record.exc_info:
         record.exc_text = without_passwords(trace)
         record.exc_info = record.exc_info if record.exc_text == trace else None

@@ -215,6 +215,19 @@ def test_words_that_alternate_between_choices_are_one_text_if_one_was_asked_for(
     assert len(answer.stops) == (n == 1)
 
 
+@pytest.mark.parametrize("kind", [str, float])
+def test_choices_are_those_of_their_index_whatever_its_type(kind):
+    words = [text for pair in zip(WORDS[:80], HONEST.split(), strict=True) for text in pair]
+    parts = [
+        {"choices": [{"index": kind(nth % 2), "delta": {"content": f"{word} "}}]}
+        for nth, word in enumerate(words)
+    ]
+    _, sent = sent_of({**CHAT, "n": 2}, parts)
+    choices = [choice for part in sent for choice in part.get("choices", ())]
+    texts = [text for choice in choices if not int(choice["index"]) for _, text in leaves(choice)]
+    assert longest(" ".join(texts)) <= 38
+
+
 def alternating(*texts, size=5):
     """Fields of deltas that say the texts in turn."""
     for at in range(0, max(map(len, texts)), size):

@@ -162,12 +162,13 @@ def test_it(prepared, memleak_book, record_property, record_testsuite_property, 
     assert 'name="last"' not in xml
 
 
-def test_a_test_that_evaluates_with_an_endpoint_of_its_own_is_marked(run):
+def test_a_test_that_evaluates_with_an_endpoint_of_its_own_is_marked(run, pytester):
     result = run(
         """
 def test_it(memorization, memleak_endpoint):
     assert memleak_endpoint.seen == []
 """,
+        "--junitxml=junit.xml",
         conftest="""
 import random
 class Mine:
@@ -184,6 +185,7 @@ def memleak_endpoint():
     )
     result.stdout.fnmatch_lines([REDACTED])
     assert "superstition" not in result.stdout.str()
+    assert 'name="memleak.' in (pytester.path / "junit.xml").read_text("utf-8")
 
 
 def test_what_an_endpoint_of_ones_own_raises_is_named_without_its_words(run):
