@@ -115,7 +115,6 @@ ABLE = {"free", "id", *(field.name for field in dataclasses.fields(Abilities))}
         ("extending.md", ["Hooks"], HOOKS),
         ("errors.md", ["Exceptions"], {*errors.__all__}),
     ],
-    ids=str,
 )
 def test_all_there_is_has_a_row(page, headings, names):
     assert named(page, *headings) == names
