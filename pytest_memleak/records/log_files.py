@@ -24,6 +24,7 @@ from pytest_memleak.records.log_formats import record_of, value_at
 from pytest_memleak.records.paper_format import json_value, no_list, read_whole
 
 _BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
+_PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
 # Where a JSON file has its rows: inspect_ai's, and promptfoo's of two versions.
 _LISTS = (("samples",), ("results", "results"), ("results",))
@@ -79,11 +80,11 @@ def _errors(path: Path) -> Iterator[None]:
     """Raise RecordsError for a file that can't be read."""
     try:
         yield
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
         raise RecordsError(
-            "the package 'pyarrow', which reads this file, isn't installed",
+            f"the package {error.name!r}, which reads this file, isn't installed",
             location=str(path),
-            hint=f"install it with: {install_command('tables')}",
+            hint=f"install it with: {install_command(_EXTRAS[error.name or ''])}",
         ) from None
     except (OSError, EOFError, zipfile.BadZipFile, csv.Error, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
@@ -150,7 +151,7 @@ def _samples(file: IO[bytes], _path: Path) -> Iterator[bytes]:
                 member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
             if member.filename.startswith("samples/"):
                 data = archive.read(member)
-                yield _unpacked_zstd(io.BytesIO(data)).read() if zstd else data
+                yield _PACKED[".zst"](io.BytesIO(data)).read() if zstd else data
 
 
 def _cells(file: IO[bytes], path: Path) -> Iterator[dict[str, str]]:
@@ -177,15 +178,38 @@ def _parquet(file: IO[bytes], _path: Path) -> Iterator[Any]:
         yield from batch.to_pylist()
 
 
-def _unpacked_zstd(packed: IO[bytes]) -> Any:
-    import pyarrow
+class _UnpackedZstd(io.RawIOBase):
+    """The bytes of zstd frames; one that ends early or is damaged is an error at its place."""
 
-    return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(packed, "r"), "zstd"))
+    def __init__(self, packed: IO[bytes]) -> None:
+        import zstandard
+
+        self._packed, self._zstandard = packed, zstandard
+        self._frame: Any = None
+        self._rest = self._unpacked = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._unpacked and (packed := self._rest or self._packed.read(_PACKED_PIECE)):
+            frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                self._unpacked = frame.decompress(packed)
+            except self._zstandard.ZstdError as error:
+                raise OSError(f"damaged zstd: {error}") from None
+            self._frame, self._rest = (None, frame.unused_data) if frame.eof else (frame, b"")
+        if not self._unpacked and self._frame:
+            raise EOFError("the zstd stream ends early")
+        count = min(len(buffer), len(self._unpacked))
+        buffer[:count], self._unpacked = self._unpacked[:count], self._unpacked[count:]
+        return count
 
 
+_EXTRAS = {"zstandard": "formats", "pyarrow": "tables"}
 _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    ".zst": _unpacked_zstd,
+    ".zst": lambda raw: io.BufferedReader(_UnpackedZstd(raw)),
 }
 _READERS: dict[str, Callable[[IO[bytes], Path], Iterable[Any]]] = {
     ".jsonl": lambda file, _: file,

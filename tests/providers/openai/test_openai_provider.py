@@ -68,7 +68,7 @@ def test_what_is_refused_for_good(serve, monkeypatch):
     server.plan.add(server_error("chat", status=429, code="insufficient_quota"))
     with pytest.raises(Refused) as error:
         sample(provider_of(server).open(None))
-    assert "no credit" in error.value.hint
+    assert "add credit" in error.value.hint
     with pytest.raises(ProviderError, match="can't be sent"):
         sample(provider_of(server).open(None), instruction="\ud800")
     echo = Response.json({"detail": [{"msg": "no", "input": INSTRUCTION}]}, status=422)
