@@ -123,7 +123,7 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
             location=place,
             hint="download the file again"
             if looks_right
-            else "rename it by what it is: .txt, .html, .md, or .pdf",
+            else "give it the extension of what it is: .txt, .html, .md, or .pdf",
         ) from None
     guarded.limit = None
     return members

@@ -28,15 +28,15 @@ def add_guard(commands: Commands) -> None:
         commands,
         "guard",
         _guard,
-        "end answers of a server before they reproduce a book",
-        "Run a proxy before a server of OpenAI's API. It ends a choice, with finish_reason = "
-        '"content_filter", before more than --limit words of a passage of a protected book have '
-        "left. GET /guard counts the stops; each is logged, without text.",
+        "end a server's answers before they reproduce a book",
+        "Run a proxy in front of a server with OpenAI's API. It ends a choice, with finish_reason "
+        '= "content_filter", before it sends more than --limit words of a protected passage. '
+        "GET /guard counts the stops; each is logged, without text.",
         arguments={
             "books BOOK+": "protected books (.epub, .txt, ...), and catalog files",
             "--upstream URL": "the server's address up to /v1: http://localhost:8000/v1",
             "--common FILE+": "texts that anyone may quote",
-            "--limit N": "the most words of a passage (default: %(default)s)",
+            "--limit N": "the longest passage let through, in words (default: %(default)s)",
             "--host HOST": "the address to listen on (default: %(default)s)",
             "--port N": "the port to listen on (default: %(default)s); 0: any free port",
             **WORD_MODE,
@@ -79,7 +79,7 @@ def _guard(parsed: argparse.Namespace) -> int:
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     print(
         f"Guards {amount(len(library.sizes), 'book')} ({words:,} words) at http://{host}:"
-        f"{listener.getsockname()[1]}/v1, before {upstream}",
+        f"{listener.getsockname()[1]}/v1, in front of {upstream}",
         flush=True,
     )
     web.run_app(app, sock=listener, handler_cancellation=True, print=None, access_log=None)
@@ -102,6 +102,7 @@ def _validated_upstream(parsed: argparse.Namespace) -> str:
     if not (port and url.hostname):
         raise SettingsError(f"--upstream {upstream} isn't a server's address", hint=hint)
     hosts = {url.hostname, parsed.host}
+    other = f"{hint}, or another port with --port"
     if port == parsed.port and (len(hosts) == 1 or hosts <= _THIS_MACHINE):
-        raise SettingsError(f"--upstream {upstream} is the address of the guard itself", hint=hint)
+        raise SettingsError(f"--upstream {upstream} is the address of the guard itself", hint=other)
     return upstream

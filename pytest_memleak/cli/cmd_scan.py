@@ -57,17 +57,19 @@ def add_scan(commands: Commands) -> None:
             "catalog build`",
             "--logs FILE+": "generations: OpenAI or Vertex AI batch output, chats (messages or "
             "contents), logs of inspect_ai, samples of lm-eval, results of promptfoo, or the "
-            "paper's format; .jsonl, .json, .eval, .csv, or .parquet, perhaps with .gz or .zst",
+            "paper's format; .jsonl, .json, .eval, .csv, or .parquet, optionally compressed (.gz, "
+            ".zst)",
             "--training FILE+": "training rows in the same formats; their prompts are searched, "
             "too",
             "--common FILE+": "texts that anyone may quote",
-            "--text PATH": "read this text of each row, in any format: /answer/text",
+            "--text PATH": "where each row's text is, in any format, as in /answer/text",
             "--prompt PATH": "with --text: the prompt of each row, whose words don't count",
             "--longest-passage N": "limit of a verbatim passage, in words (default: %(default)s)",
             "--nv-longest-passage N": "limit of a near-verbatim passage, in words "
             "(default: %(default)s)",
-            "--max-coverage SHARE": "limit of the share of a book that passages of one kind cover",
-            "--max-rows SHARE": "limit of the share of rows with a passage",
+            "--max-coverage SHARE": "limit on the share of a book covered by verbatim, or by "
+            "near-verbatim, passages",
+            "--max-rows SHARE": "limit on the share of rows with a passage",
             "--jobs N": "the number of processes (default: one per core)",
             "--quote": "print the passages themselves",
             "--json": "print JSON, with every passage, instead of a table",

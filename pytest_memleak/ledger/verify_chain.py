@@ -309,7 +309,8 @@ def _call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
         return text if wrong else None
     cost = 0 if row["state"] == CallState.FAILED else row.get("estimate")
     wrong = answer_count or came or row.get("cost") != cost
-    text = f"it has {answer_count} generations (not 0) and cost {row.get('cost')} (not {cost})"
+    had = amount(answer_count, "generation")
+    text = f"it has {had} (not 0) and cost {row.get('cost')} (not {cost})"
     return text if wrong else None
 
 

@@ -134,6 +134,8 @@ class GuardedAnswer:
                 guarded[key] = [
                     self._guarded(each, (*place, _number(each, nth))) for nth, each in objects
                 ]
+            elif key == "index" and path and isinstance(path[-1], int):
+                guarded[key] = path[-1]
             elif not isinstance(value, str):
                 guarded[key] = value
             elif key in _NAMES and place[0] != "error":

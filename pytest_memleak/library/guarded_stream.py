@@ -56,7 +56,7 @@ class Stream:
         if limit < NEAR_PASSAGE:
             raise SettingsError(
                 f"the limit must be at least {NEAR_PASSAGE} words, not {limit}",
-                hint="honest prose shares shorter runs of words with books",
+                hint="use a higher limit: ordinary prose shares shorter runs with books",
             )
         library.validate_limit(limit)
         self.passage: Passage | None = None

@@ -224,7 +224,10 @@ class RedactedTests:
         """Redact report and exception before any other plugin sees them."""
         excinfo = call.excinfo
         if self.marked:
-            if self._truncate():  # what `capsys` had, for one, comes after the phase's end
+            output = item._report_sections  # noqa: SLF001 - other plugins read it
+            before = len(output)
+            self._truncate()
+            if len(output) < before:  # what `capsys` had, for one, comes after the phase's end
                 item.add_report_section(call.when, "stdout", _DROPPED)
             self._remember()
             if excinfo and not isinstance(
@@ -275,11 +278,9 @@ class RedactedTests:
         self._beginnings = [(entries, [*filter(_is_plain, entries)]) for entries in lists]
         self._marks = [mark for node in self._item.listchain() for mark in node.own_markers]
 
-    def _truncate(self) -> bool:
-        """Remove what was recorded since, shorten the reasons of new marks; tell whether output."""
-        output = False
+    def _truncate(self) -> None:
+        """Remove what was recorded since, and shorten the reasons of new marks."""
         for entries, beginning in self._beginnings:
-            output = len(entries) > len(beginning)  # which comes last
             entries[:] = beginning
         for node in self._item.listchain() if self._item else ():
             for place, mark in enumerate(node.own_markers):
@@ -289,7 +290,6 @@ class RedactedTests:
                     node.own_markers[place] = getattr(pytest.mark, mark.name)(
                         *mark.args, **short
                     ).mark
-        return output
 
     def _captured(self) -> tuple[str, str]:
         """Return and clear the captured output."""

@@ -110,7 +110,7 @@ class RecordedEndpoint:
         hint = (
             "name the file recorded for this book and these excerpts; this one belongs to others"
             if BOOK in self._path
-            else f"with several books, write {BOOK} in options.path to name a file for each"
+            else f"for several books, put {BOOK} in options.path: one file per book"
         )
         validate_excerpt_ids(file.generations, book, place=str(file.path), hint=hint)
         return iter(file.generations)

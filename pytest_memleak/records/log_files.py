@@ -53,8 +53,11 @@ class RowBlock:
 def size_of(path: Path) -> int:
     """Return the bytes of a file of rows. Raises RecordsError for one that can't be opened."""
     reader_of(path)
-    with _errors(path), path.open("rb") as file:
-        return file.seek(0, io.SEEK_END)
+    with _errors(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError("not a regular file")  # a pipe could wait for ever
+        with path.open("rb") as file:
+            return file.seek(0, io.SEEK_END)
 
 
 def read_blocks(path: Path) -> Iterator[RowBlock]:
@@ -81,10 +84,11 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
         raise RecordsError(
-            f"the package {error.name!r}, which reads this file, isn't installed",
+            f"the package {package!r}, which reads this file, isn't installed",
             location=str(path),
-            hint=f"install it with: {install_command(_EXTRAS[error.name or ''])}",
+            hint=f"install it with: {install_command(_EXTRAS[package])}",
         ) from None
     except (OSError, EOFError, zipfile.BadZipFile, csv.Error, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
@@ -114,7 +118,7 @@ def reader_of(path: Path) -> Callable[[IO[bytes], Path], Iterable[Any]]:
         raise RecordsError(
             f"no reader for {suffix!r} files",
             location=str(path),
-            hint=f"use {', '.join(_READERS)}, perhaps with .gz or .zst",
+            hint=f"use {', '.join(_READERS)}, optionally compressed (.gz, .zst)",
         )
     return _READERS[suffix]
 
@@ -161,11 +165,11 @@ def _cells(file: IO[bytes], path: Path) -> Iterator[dict[str, str]]:
     rows = csv.reader(map(bytes.decode, chain([first], file)))
     heads = next(rows, [])
     for row in rows:
-        if len(row) > len(set(heads)):
+        if len(row) > len(heads) or len(set(heads)) < len(heads):  # a cell would go unread
             raise RecordsError(
-                f"{len(row)} cells, but {len(set(heads))} different heads",
+                f"{len(row)} cells, but {len(set(heads))} distinct column names",
                 location=f"{path}, line {rows.line_num}",
-                hint="put cells with commas into double quotes; rename one of two equal heads",
+                hint="put cells with commas into double quotes; rename one of two equal columns",
             )
         if row:
             yield dict(zip(heads, row, strict=False))
@@ -174,8 +178,11 @@ def _cells(file: IO[bytes], path: Path) -> Iterator[dict[str, str]]:
 def _parquet(file: IO[bytes], _path: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
-    for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS):
-        yield from batch.to_pylist()
+    try:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS):
+            yield from batch.to_pylist()
+    except pyarrow.ArrowException as error:
+        raise ValueError(error) from None
 
 
 class _UnpackedZstd(io.RawIOBase):

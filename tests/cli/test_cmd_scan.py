@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import random
 import re
 from pathlib import Path
@@ -226,13 +227,24 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         ("no.parquet", b"PAR1", ": "),
         ("list.json", b'{"a": 1}', ": expected a list of records, found an object"),
         ("twice.jsonl", b'{"prompt": "a", "prompt": "b"}', ", line 1: the key 'prompt' occurs"),
-        ("comma.csv", b'a,b\na,"b\nb"\na,b,c\n', ", line 4: 3 cells, but 2 different heads"),
-        ("heads.csv", b"a,b,b\na,b,c\n", ", line 2: 3 cells, but 2 different heads"),
+        ("comma.csv", b'a,b\na,"b\nb"\na,b,c\n', ", line 4: 3 cells, but 2 distinct column names"),
+        ("heads.csv", b"a,b,b\na,b,c\n", ", line 2: 3 cells, but 2 distinct column names"),
+        ("short.csv", b"a,a,b\nleft,right\n", ", line 2: 2 cells, but 2 distinct column names"),
     ):
         Path(name).write_bytes(data)
         code, out, err = scan(Path(name))
         assert (code, out) == (2, "")
         assert f"{name}{message}" in err
+
+
+def test_a_pipe_and_a_loop_of_links_are_errors(scan):
+    os.mkfifo("pipe.jsonl")
+    Path("loop.jsonl").symlink_to("loop.jsonl")
+    for name, message in (("pipe", "not a regular file"), ("loop", "symbolic links")):
+        code, _, err = scan(Path(f"{name}.jsonl"))
+        assert code == 2
+        assert f"{name}.jsonl: can't be read: " in err
+        assert message in err
 
 
 @pytest.mark.parametrize(("cut", "message"), [

@@ -224,8 +224,9 @@ def test_choices_are_those_of_their_index_whatever_its_type(kind):
     ]
     _, sent = sent_of({**CHAT, "n": 2}, parts)
     choices = [choice for part in sent for choice in part.get("choices", ())]
-    texts = [text for choice in choices if not int(choice["index"]) for _, text in leaves(choice)]
-    assert longest(" ".join(texts)) <= 38
+    assert {choice["index"] for choice in choices} == {0, 1}
+    texts = [text for choice in choices if not choice["index"] for _, text in leaves(choice)]
+    assert longest(" ".join(texts)) == 38
 
 
 def alternating(*texts, size=5):
