@@ -169,9 +169,9 @@ class GuardedAnswer:
 
 
 class _Texts:
-    """The texts of a choice. Each field's are one stream, and all are another.
+    """The texts of a choice. Each place's are one stream; so are each field's, and all.
 
-    A character leaves once both streams let it. So what leaves is in order.
+    A character leaves once each of its streams lets it. So what leaves is in order.
 
     passage: what ended them
     """
@@ -180,7 +180,8 @@ class _Texts:
         self.passage: Passage | None = None
         self._make, self._stops = make, stops
         self._streams: dict[Path, Stream] = {}
-        self._may_leave: Counter[Path] = Counter()  # characters, by field
+        self._first: dict[Path, Path] = {}  # place of a field, and of all
+        self._may_leave: Counter[Path] = Counter()  # characters, by stream
         self._waiting: list[tuple[Path, str]] = []
         self._last: Path = ()
 
@@ -189,31 +190,39 @@ class _Texts:
 
         whole: no text of another field goes on in it
         """
-        self._last = field = _field(place)
+        self._last = place
         if text and not self.passage:
-            if field not in self._streams:
-                if len(self._streams) == 1:  # whose text is all text up to here
-                    (first,) = self._streams
-                    self._streams[_ALL] = copy(self._streams[first])
-                self._streams[field] = self._make()
+            if place not in self._streams:
+                self._start(place)
             if whole and _ALL in self._streams:
                 self._add(_ALL, self._streams[_ALL].end())
             self._waiting.append((place, text))
-            for each in (field, _ALL):
-                if each in self._streams:
-                    self._add(each, self._streams[each].feed(text))
+            for each in self._streams_of(place):
+                self._add(each, self._streams[each].feed(text))
         return self._leaving()
 
     def end(self, number: int | None = None) -> Pieces:
         """End the texts of a choice, or all; yield what may leave now."""
-        for field, stream in self._streams.items():
-            if field == _ALL or number in (None, *field[1:2]):
-                self._add(field, stream.end())
+        for each, stream in self._streams.items():
+            if each == _ALL or number in (None, *each[1:2]):
+                self._add(each, stream.end())
         return self._leaving()
 
-    def _add(self, field: Path, text: str) -> None:
-        self._may_leave[field] += len(text)
-        passage = self._streams[field].passage
+    def _start(self, place: Path) -> None:
+        """Start the stream of a place, and those that it makes differ from another place's."""
+        for wider in (_field(place), _ALL):
+            first = self._first.setdefault(wider, place)
+            if first != place and wider not in self._streams:
+                self._streams[wider] = copy(self._streams[first])
+                self._may_leave[wider] = self._may_leave[first]
+        self._streams[place] = self._make()
+
+    def _streams_of(self, place: Path) -> list[Path]:
+        return [each for each in (place, _field(place), _ALL) if each in self._streams]
+
+    def _add(self, stream: Path, text: str) -> None:
+        self._may_leave[stream] += len(text)
+        passage = self._streams[stream].passage
         if passage and not self.passage:
             self.passage = passage
             numbers = (part for part in self._last if isinstance(part, int))
@@ -223,10 +232,10 @@ class _Texts:
     def _leaving(self) -> Pieces:
         while self._waiting:
             place, text = self._waiting[0]
-            fields = [each for each in (_field(place), _ALL) if each in self._streams]
-            size = min(len(text), *(self._may_leave[field] for field in fields))
+            streams = self._streams_of(place)
+            size = min(len(text), *(self._may_leave[each] for each in streams))
             yield place, text[:size]
-            self._may_leave.subtract(dict.fromkeys(fields, size))
+            self._may_leave.subtract(dict.fromkeys(streams, size))
             if size < len(text):
                 self._waiting[0] = place, text[size:]
                 return
@@ -234,8 +243,8 @@ class _Texts:
 
 
 def _field(place: Path) -> Path:
-    """Return a place without its numbers in lists, except the choice's."""
-    return place[:2] + tuple(name for name in place[2:] if isinstance(name, str))
+    """Return what places that differ in numbers only share: the choice, and the names."""
+    return (*place[:2], "*", *(name for name in place[2:] if isinstance(name, str)))
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -261,6 +261,28 @@ def test_no_field_hides_a_passage_of_another(deltas):
     assert answer.ended
 
 
+@pytest.mark.parametrize("size", [1, 5, 30])
+@pytest.mark.parametrize("said", ["", "First. ", f"{HONEST} {' '.join(WORDS[:30])} "])
+def test_no_tool_call_hides_a_passage_of_another(size, said):
+    """Calls whose arguments come in turn, after other text; the second recites."""
+    parts = [
+        {"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+        for at in range(0, len(HONEST), size)
+        for nth, text in enumerate((HONEST, LEAK, "more " * 100))
+        for call in [{"index": nth, "function": {"arguments": text[at : at + size]}}]
+    ]
+    before = {"choices": [{"index": 0, "delta": {"content": said}}]}
+    answer, sent = sent_of(CHAT, [before, *parts])
+    arguments = ["", "", ""]
+    for part in sent:
+        for choice in part["choices"]:
+            for call in choice["delta"].get("tool_calls", ()):
+                arguments[call["index"]] += call["function"]["arguments"]
+    assert longest(arguments[1]) == 38
+    assert HONEST.startswith(arguments[0])
+    assert [stop.field for stop in answer.stops] == ["choices.delta.tool_calls.function.arguments"]
+
+
 @pytest.mark.parametrize("reason", [None, "", "null"])
 def test_fields_that_take_turns_arrive_whole(reason):
     quoted = " ".join([*["other"] * 9, *WORDS[:37], "other"])
