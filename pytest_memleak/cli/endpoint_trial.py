@@ -68,7 +68,7 @@ class Trial:
 
     def deadline(self, plans: Sequence[Plan], samples: int) -> int:
         """Return the seconds that a suite must grant a call, 0 if its default is enough."""
-        from pytest_memleak.sampling.retry import Retry
+        from pytest_memleak.sampling.backoff import Retry
 
         longest = max(seconds for _, seconds in self._phases(plans, samples))
         enough = math.ceil(2 * longest * (1 + (self.at_once - 1) * self.calls))
@@ -99,7 +99,7 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
 
     at_once: the suite's number of concurrent calls, if any; excerpts: of the book
     """
-    from pytest_memleak.sampling.retry import FIRST
+    from pytest_memleak.sampling.backoff import FIRST
 
     at_once = at_once or FIRST
     sample = partial(_sample, endpoint)
@@ -135,8 +135,8 @@ def _sample(
     endpoint: Endpoint, tokens: int, n: int = 1
 ) -> tuple[Sequence[Completion | str], float]:
     """Return answers to the neutral prompt, and their duration in seconds without pauses."""
-    from pytest_memleak.sampling.retries_and_recovery import Notice
-    from pytest_memleak.sampling.retry import Retry
+    from pytest_memleak.sampling.backoff import Retry
+    from pytest_memleak.sampling.call_attempts import Notice
 
     def attempt() -> tuple[Sequence[Completion | str], float]:
         before = time.monotonic()

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Generation, Issue, Model, Pair
+    from pytest_memleak.sampling.backoff import Retry
     from pytest_memleak.sampling.cost_plan import Plan
-    from pytest_memleak.sampling.retry import Retry
 
 _DAY = 86_400.0
 

@@ -44,7 +44,7 @@ from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.log_records import safe_log_records
 from pytest_memleak.redaction.text import inert, server_words
-from pytest_memleak.sampling.retry import Terminated
+from pytest_memleak.sampling.backoff import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -50,8 +50,8 @@ from pytest_memleak.ledger.prompts import Ask, PromptSpec, digest_of, prompt_fro
 from pytest_memleak.ledger.tables import batches, calls, questions
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
+from pytest_memleak.sampling.call_attempts import Desk
 from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, looked_at, pauses, started
-from pytest_memleak.sampling.retries_and_recovery import Desk
 
 _VERBS = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200

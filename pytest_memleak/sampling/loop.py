@@ -25,16 +25,16 @@ from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing,
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
+from pytest_memleak.sampling.backoff import Pace, Retry, Terminated
 from pytest_memleak.sampling.batch import Batches
-from pytest_memleak.sampling.call_deadline import NO_THREAD, Line
-from pytest_memleak.sampling.retries_and_recovery import (
+from pytest_memleak.sampling.call_attempts import (
     CallAttempts,
     Desk,
     Notice,
     Stopped,
     settle_interrupted_calls,
 )
-from pytest_memleak.sampling.retry import Pace, Retry, Terminated
+from pytest_memleak.sampling.call_deadline import NO_THREAD, Line
 
 _FRUITLESS_BATCHES = 3
 _LOOK_AT_OTHERS = 0.2

@@ -40,8 +40,8 @@ from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
+from pytest_memleak.sampling.backoff import LOOK_AGAIN, Retry
 from pytest_memleak.sampling.call_deadline import NoAnswer, TimedCalls, in_doubt
-from pytest_memleak.sampling.retry import LOOK_AGAIN, Retry
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.sampled_generations import sample_generations as draw_answers
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.suite.load import load_suite
 
 BOOK = ("The ferryman counted nine lanterns along the quay.", "His grandmother had warned him.")

@@ -12,10 +12,10 @@ from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_j
 from pytest_memleak.ledger.ledger_queries import keep_summary
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
+from pytest_memleak.sampling.backoff import Pace, Retry
 from pytest_memleak.sampling.batch import claim_batch
+from pytest_memleak.sampling.call_attempts import Desk
 from pytest_memleak.sampling.call_deadline import Line
-from pytest_memleak.sampling.retries_and_recovery import Desk
-from pytest_memleak.sampling.retry import Pace, Retry
 
 
 def fill(ledger, ask):

@@ -12,7 +12,7 @@ from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.sampling.backoff import Retry
 
 
 @pytest.fixture

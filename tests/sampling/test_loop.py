@@ -37,7 +37,7 @@ from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.retry import Retry, Terminated
+from pytest_memleak.sampling.backoff import Retry, Terminated
 
 
 @pytest.fixture

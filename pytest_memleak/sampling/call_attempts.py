@@ -47,8 +47,8 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.redaction.credentials import masked
+from pytest_memleak.sampling.backoff import LOOK_AGAIN, Pace, Retry
 from pytest_memleak.sampling.call_deadline import BadAnswer, Line, NoAnswer, in_doubt
-from pytest_memleak.sampling.retry import LOOK_AGAIN, Pace, Retry
 
 _TOO_MANY = "429"
 

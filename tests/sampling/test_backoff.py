@@ -8,7 +8,7 @@ import pytest
 from scripted import Scripted, answers, broken, busy, sample_all, terms
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, UnusableResponse
-from pytest_memleak.sampling.retry import FIRST, MOST, Pace, Retry
+from pytest_memleak.sampling.backoff import FIRST, MOST, Pace, Retry
 
 
 def tried(retry, *outcomes):

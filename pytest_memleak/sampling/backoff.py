@@ -1,4 +1,4 @@
-"""Waiting times of a run, and the number of concurrent calls.
+"""Backoff: waits between the attempts at a call, and the number of concurrent calls.
 
     retry = Retry(deadline=600, tries=8)
     retry.run(lambda: endpoint.sample(...), stop)   # repeats it after ProviderBusy
