@@ -201,7 +201,7 @@ MODES = [
 def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected, every, options):
     tests = careless(every)
     count = tests.count("\ndef test_")
-    assert count == (103 if every else 53)
+    assert count == (101 if every else 53)
     texts = written(*options, tests=tests)
     assert f"test_{list(WAYS)[-1]}_of_" in texts["report.json"]
     assert "“" in texts["stdout"]  # something is quoted, only not much
