@@ -1,7 +1,8 @@
 """For all tests: a warning is an error, and time is not; the oracle of the measures."""
 
 import contextlib
-import importlib
+import functools
+import importlib.metadata
 import os
 import pkgutil
 import sys
@@ -103,14 +104,11 @@ class Forgetting(pytesters.SysModulesSnapshot):
     """
 
     def restore(self):
-        kept = {
-            name: module
-            for name, module in list(sys.modules.items())
-            if _is_installed(name, module)
-        }
+        before = dict(sys.modules)
         super().restore()
-        for name, module in kept.items():
-            sys.modules.setdefault(name, module)
+        for name in before.keys() - sys.modules.keys():
+            if _is_installed(name, before[name]):
+                sys.modules[name] = before[name]
 
 
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
@@ -125,6 +123,19 @@ def _is_installed(name, module):
 
 
 pytesters.SysModulesSnapshot = Forgetting
+
+# Each pytest run in here reads the entry points of all that is installed, which stay the same.
+_ENTRY_POINTS = importlib.metadata.PathDistribution.entry_points.fget
+
+
+@functools.cache
+def _entry_points(folder):
+    return _ENTRY_POINTS(importlib.metadata.PathDistribution(folder))
+
+
+importlib.metadata.PathDistribution.entry_points = property(
+    lambda distribution: _entry_points(distribution._path)
+)
 
 
 @pytest.fixture(scope="session")
