@@ -360,7 +360,8 @@ def hiding_tracebacks(config: pytest.Config) -> Iterator[None]:
     try:
         with redaction.calling() if redaction else contextlib.nullcontext():
             yield
-    except Exception as error:  # noqa: BLE001 - its frames may hold protected text
+    except (Exception, pytest.skip.Exception, pytest.xfail.Exception) as error:  # noqa: BLE001
+        # Its frames may hold protected text. A provider that skips leaves no evidence either.
         if interrupt := _interrupt_behind(error):
             raise interrupt from None
         is_ours = isinstance(error, MemleakError)
@@ -376,7 +377,7 @@ def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
     return error
 
 
-def _internal_error_text(error: Exception, config: pytest.Config) -> str:
+def _internal_error_text(error: BaseException, config: pytest.Config) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
     text = f"INCONCLUSIVE: {error_sentence(error)}, at {place}"

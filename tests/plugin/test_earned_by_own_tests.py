@@ -112,6 +112,26 @@ def test_a_mark_of_a_conftest_turns_no_suite_green(
         assert HTML_WORDS.get(shown, shown) == verdict
 
 
+@pytest.mark.parametrize("outcome", ["skip", "xfail"])
+def test_an_endpoint_whose_calls_end_the_test_is_inconclusive(pytester, gate, suite, outcome):
+    suite(answers=2)
+    asked = "Two sisters row across the harbor at night, lose an oar, and find a lantern burning."
+    write_book("b.json", {"p_id1": TEXT}, lambda _: asked)
+    pytester.makeconftest(LEAVING.format(outcome))
+    lines = ["INCONCLUSIVE: *ed (its message may quote a book), at *"]
+    gate("-p", "no:cacheprovider", lines=lines, errors=1)
+
+
+LEAVING = """
+import pytest
+class Leaving:
+    id = "leaving"
+    def sample(self, *args, **options):
+        pytest.{}("not today")
+@pytest.fixture(scope="session")
+def memleak_endpoint():
+    return Leaving()
+"""
 A_MOCK = """
 import pytest
 from unittest.mock import MagicMock
