@@ -5,6 +5,7 @@ Imports count wherever they stand, in functions and under TYPE_CHECKING, too.
 
 import ast
 import dataclasses
+import functools
 import graphlib
 import json
 import re
@@ -30,21 +31,27 @@ PROBE = re.compile(
 EMPTY_NAMES = {"one", "found", "told", "said", "made", "known"}
 
 
+@functools.cache
+def trees():
+    """For each file of the package, every node of its syntax tree."""
+    return {
+        path: [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
 def read():
     """For each file of the package, what it imports of the package."""
     root = PACKAGE.parent
     files = {
-        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in PACKAGE.rglob("*.py")
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): nodes
+        for path, nodes in trees().items()
     }
-    return {
-        name: {*imported(ast.parse(path.read_text(encoding="utf-8")), files)} - {name}
-        for name, path in files.items()
-    }
+    return {name: {*imported(nodes, files)} - {name} for name, nodes in files.items()}
 
 
-def imported(tree, files):
-    for node in ast.walk(tree):
+def imported(nodes, files):
+    for node in nodes:
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -77,8 +84,8 @@ def test_no_file_is_long():
 
 def literals():
     """Each text in the package, with its file."""
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, nodes in trees().items():
+        for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value, path.name
 
@@ -100,8 +107,8 @@ def test_options_of_outputs_stand_in_their_table_alone():
 
 def test_names_say_what_they_hold():
     empty = []
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, nodes in trees().items():
+        for node in nodes:
             names = (getattr(node, kind, None) for kind in ("id", "arg", "attr", "name"))
             empty += [f"{path.name}:{node.lineno}" for name in names if name in EMPTY_NAMES]
     assert len(empty) <= MOST_EMPTY_NAMES, empty
@@ -136,10 +143,10 @@ OTHER_RECORDS = {"Pair", "Evaluation", "VerdictResult", "PairView"}
 def test_one_class_holds_a_pair_s_result():
     fields = {field.name for field in dataclasses.fields(PairResult)}
     repeated = []
-    for path in PACKAGE.rglob("*.py"):
+    for path, nodes in trees().items():
         if path.parent.name == "suite":  # what users write
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes:
             names, most = set(), 5  # of a line of a table
             if isinstance(node, ast.Dict):
                 names = {key.value for key in node.keys if isinstance(key, ast.Constant)}
