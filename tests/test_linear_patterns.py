@@ -15,9 +15,9 @@ import pytest
 
 import pytest_memleak
 
-SIZE = 8_000
+SIZE = 4_000
 # Less than this (in seconds) says nothing of how it grows; what is quadratic takes more.
-NOTICED = 0.15
+NOTICED = 0.04
 PLAIN = ("a", "A", "1", " ", "\n", ".", "-", "_", '"', "'", "<", "é", "漢", "\u0301")
 
 

@@ -63,7 +63,7 @@ TEXTS = {
     **dict.fromkeys(("empty.txt", "empty.epub"), b""),
     **dict.fromkeys(("random.txt", "random.html", "random.md"), RANDOM),
     "works in many lines.jsonl": b'{"text": "' + b"la la la la la\\n" * 900_000 + b'"}',
-    "works.md": b"# A\n\nla la la la la\n\n" * 15_000,
+    "works.md": b"# A\n\nla la la la la\n\n" * 5_000,
     "random.epub": b"PK\x03\x04" + RANDOM,
     "marks.md": b"*a* " * 2_000_000,
     "open links.md": b"![" * 95_000,
@@ -136,7 +136,8 @@ LONG = {
     *("braces.rtf", "sections.fb2", "times.lrc"),
     *("numerals.txt", "works in many lines.jsonl"),
     *("lines without end", "spaces without end", "forms in forms"),
-    *("notes that link back", "headings in bold"),
+    *("notes that link back", "headings in bold", "notes alone", "lines of drawings"),
+    *("page numbers in page numbers", "no space", "lists in lists.md", "words without end"),
 }
 
 
@@ -241,13 +242,13 @@ def test_packages_that_are_read_and_members_that_are_not(new_epub):
     """Items that fall back on each other, each of them in the spine; packages in packages."""
     chain = "".join(
         f'<item id="i{n}" href="{n}.bin" media-type="x/y" fallback="i{n + 1}"/>'
-        for n in range(20_000)
+        for n in range(5_000)
     )
-    spine = [*(f"i{n}" for n in range(20_000)), "one.xhtml"]
+    spine = [*(f"i{n}" for n in range(5_000)), "one.xhtml"]
     accept(new_epub(manifest=chain, spine=spine).write(), "read")
-    nested = "<manifest>" * 200 + '<item id="x"/>' * 50_000 + "</manifest>" * 200
+    nested = "<manifest>" * 200 + '<item id="x"/>' * 20_000 + "</manifest>" * 200
     accept(new_epub(manifest=nested).write(), "read")
-    path = new_epub({f"{n}.xhtml": "<p>" + "a " * 8 * MEBI + "</p>" for n in range(4)}).write()
+    path = new_epub({f"{n}.xhtml": "<p>" + "a " * 8 * MEBI + "</p>" for n in range(2)}).write()
     assert accept(path, "20,000,000 characters of text") < MEBI
     path = new_epub({f"{n}.xhtml": f"<p>word {n}</p>" for n in range(3)}).write()
     data = bytearray(path.read_bytes())

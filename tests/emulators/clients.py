@@ -7,6 +7,7 @@ import time
 from difflib import SequenceMatcher
 from pathlib import Path
 
+import certifi
 import pytest
 
 from pytest_memleak.interfaces.protocols import (
@@ -52,6 +53,17 @@ def forget_clients(monkeypatch):
     for name in os.environ:
         if name.startswith(VARIABLES):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_certificate(tmp_path_factory):
+    """Of all that clients trust by default, which each of them takes its time to read."""
+    end = "-----END CERTIFICATE-----\n"
+    path = tmp_path_factory.mktemp("certificate") / "one.pem"
+    path.write_text(certifi.contents().partition(end)[0] + end, "ascii")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SSL_CERT_FILE", str(path))
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import re
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import scenarios
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
-from clients import forget_clients, garbage  # noqa: F401 - a fixture
+from clients import forget_clients, garbage, one_certificate  # noqa: F401 - fixtures
 from gcs_server import gcs_storage  # noqa: F401 - a fixture
 from killed_runs import CONFTEST, KilledRuns
 from ledgers import postgres  # noqa: F401 - a fixture
@@ -60,12 +61,12 @@ def tokenizer(stories, tmp_path_factory):
 
 
 @pytest.fixture
-def scenario(stories, storage, tokenizer, tmp_path_factory):
+def scenario(stories, tmp_path_factory, request):
     """Starts servers: `scenario("vertex-batch", fault, ..., polls=0)`."""
     with contextlib.ExitStack() as stack:
 
         def start(kind, *faults, **settings):
-            shared = {"stories": stories, "storage": storage, "tokenizer": tokenizer}
+            shared = {"stories": stories, "fixture": request.getfixturevalue}
             folder = tmp_path_factory.mktemp(kind)
             world = scenarios.world_of(kind, folder, faults=faults, **shared, **settings)
             return stack.enter_context(world)
@@ -74,25 +75,28 @@ def scenario(stories, storage, tokenizer, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def nursery():
-    with Nursery() as started:
-        yield started
+def nursery_of():
+    """A nursery for each provider, which has no more to import than its runs need."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda provider: stack.enter_context(Nursery(provider)))
 
 
 @pytest.fixture
-def killed_runs(scenario, nursery, tmp_path_factory, request):
+def killed_runs(scenario, nursery_of, tmp_path_factory, request):
     """Suites whose runs are killed; `suite`: options of `write_suite`; settings: of the server."""
 
-    def start(kind, *faults, postgresql=False, workers=0, deploying=2.0, suite=None, **settings):
+    def start(
+        kind, *faults, postgresql=False, pairs=1, workers=0, deploying=2.0, suite=None, **settings
+    ):
         server = scenario(kind, *faults, **settings)
         folder = tmp_path_factory.mktemp("run")
         (folder / "conftest.py").write_text(CONFTEST.format(deploying=deploying), "utf-8")
-        models = ["tuned", *(f"again-{number}" for number in range(1, workers))]
+        models = ["tuned", *(f"again-{number}" for number in range(1, workers or pairs))]
         server.write_suite(folder, models=models, **(suite or {}))
         url = f"sqlite:///{folder}/.memleak/ledger.db"
         if postgresql:
             url = request.getfixturevalue("postgres").new_database()
-        return KilledRuns(nursery, server, folder, url, workers)
+        return KilledRuns(nursery_of(server.provider), server, folder, url, models, workers)
 
     return start
 
@@ -122,18 +126,18 @@ class Outcome:
         return value
 
 
-@pytest.fixture(scope="session")
-def _sdks(tokenizer):
-    # They take their time, which no call of a run has.
-    import tinker  # noqa: F401
-    import together  # noqa: F401
-    from transformers import AutoTokenizer
+def load_sdk(scenario):
+    """Import what takes its time, which no call of a run has."""
+    if scenario.provider == "together":
+        import together  # noqa: F401
+    elif scenario.provider == "tinker":
+        from transformers import AutoTokenizer
 
-    AutoTokenizer.from_pretrained(tokenizer)
+        AutoTokenizer.from_pretrained(scenario.options["tokenizer"])
 
 
 @pytest.fixture
-def run(pytester, monkeypatch, _sdks):
+def run(pytester, monkeypatch):
     """Runs the suite in this process: `run(scenario, "--memleak-dry-run", tries=2)`.
 
     The first run writes it, and any with options of `Scenario.write_suite`.
@@ -143,6 +147,7 @@ def run(pytester, monkeypatch, _sdks):
         monkeypatch.setenv(name, value)
 
     def go(scenario, *arguments, tries=HASTE.tries, retry=HASTE, **suite):
+        load_sdk(scenario)
         if suite or not (pytester.path / "run.memleak.toml").exists():
             scenario.write_suite(pytester.path, **suite)
         monkeypatch.setattr(Resources, "retry", dataclasses.replace(retry, tries=tries))

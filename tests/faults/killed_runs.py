@@ -34,21 +34,25 @@ def moments_of(*names):
 
 @dataclass(frozen=True)
 class KilledRuns:
-    """workers: of xdist, with a pair each; they share fine-tune, deployment, and samples."""
+    """models: a pair each, which share fine-tune, deployment, and samples.
+
+    workers: of xdist; without them, runs that come to their end are a process for each pair
+    """
 
     nursery: Nursery
     scenario: Scenario
     folder: Path
     url: str
+    models: list[str]
     workers: int
 
     @property
     def processes(self):
-        return max(self.workers, 1)
+        return len(self.models)
 
-    def start(self):
-        environment = self.scenario.environment
-        return self.nursery.run(self.folder, self.url, environment, workers=self.workers)
+    def start(self, only=""):
+        settings = {"workers": self.workers, "only": only}
+        return self.nursery.run(self.folder, self.url, self.scenario.environment, **settings)
 
     def kill(self, endpoint=None, *, after):
         """Kill a run so long after its first call (of that endpoint); whether it was at work."""
@@ -62,7 +66,8 @@ class KilledRuns:
 
     def finish(self, requested):
         """Let a run come to its end: each pair has all generations, and fails."""
-        code, output = self.start().finish()
-        assert code == pytest.ExitCode.TESTS_FAILED, output
-        received = re.findall(rf" {requested}/{requested} +(?:\S+ +)?FAIL", output)
-        assert len(received) == self.processes, output
+        runs = [self.start(only) for only in ([""] if self.workers else self.models)]
+        codes, outputs = zip(*(run.finish() for run in runs), strict=True)
+        assert {*codes} == {pytest.ExitCode.TESTS_FAILED}, outputs
+        received = re.findall(rf" {requested}/{requested} +(?:\S+ +)?FAIL", " ".join(outputs))
+        assert len(received) == self.processes, outputs

@@ -1,4 +1,4 @@
-"""A process that has imported whatever a run may need, and forks a process for each run.
+"""A process that has imported whatever a provider's runs need, and forks a process for each run.
 
 So a run is a process of its own, as from a shell, but is at work within a tenth of a second.
 """
@@ -15,30 +15,33 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# In this order: what imports torch comes last, and nothing computes with it before the fork.
 OURS = (
-    *("books.build_book", "plugin.outcomes", "plugin.progress", "records.paper_format"),
-    *("reports.terminal", "sampling.remote_jobs", "sampling.loop"),
+    *("books.build_book", "plugin.run_pair", "plugin.progress", "records.paper_format"),
+    *("reports.terminal_summary", "sampling.remote_jobs", "sampling.loop"),
 )
-MODULES = (
-    *("pytest", "agentplatform._genai.model_garden", "google.cloud.storage", "google.genai"),
-    *("openai", "psycopg"),
-    *(f"pytest_memleak.{name}" for name in OURS),
-    *(
-        f"pytest_memleak.providers.{name}.{name}_provider"
-        for name in ("openai", "tinker", "together", "transformers", "vertex")
+# What imports torch comes last, and nothing computes with it before the fork.
+SDKS = {
+    "openai": ("openai",),
+    "vertex": (
+        "agentplatform._genai.model_garden",
+        "google.cloud.storage",
+        "google.genai",
+        "openai",
     ),
-    *("together", "tinker", "transformers.models.auto.modeling_auto"),
-    *("transformers.models.auto.tokenization_auto", "peft"),
-)
+    "tinker": ("tinker", "transformers.models.auto.tokenization_auto"),
+    "together": ("together", "openai"),
+}
 QUIETLY = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 PLUGINS = ("pytest_memleak.plugin.hooks", "no:cacheprovider", "no:unraisableexception")
 
 
 class Nursery:
+    def __init__(self, provider):
+        self._provider = provider
+
     def __enter__(self):
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, self._provider],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -49,12 +52,15 @@ class Nursery:
     def __exit__(self, *_):
         self._process.communicate(timeout=30)
 
-    def run(self, folder, url, environment, *, workers=0):
-        """Start pytest in `folder`, with no other plugin than ours but xdist's `workers`."""
-        output = folder / "output.txt"
+    def run(self, folder, url, environment, *, workers=0, only=""):
+        """Start pytest in `folder`, with no other plugin than ours but xdist's `workers`.
+
+        only: a word of the names of the pairs that run
+        """
+        output = folder / f"output{only}.txt"
         xdist = ("-p", "xdist", "-n", str(workers)) if workers else ()
         plugins = (word for name in PLUGINS for word in ("-p", name))
-        arguments = [*plugins, "-m", "copyright", "--memleak-ledger", url, *xdist]
+        arguments = [*plugins, "-m", "copyright", "-k", only, "--memleak-ledger", url, *xdist]
         environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
         requested = {"arguments": arguments, "folder": str(folder), "environment": environment}
         return Run(self, self.ask(start={**requested, "output": str(output)}), output)
@@ -95,8 +101,10 @@ class Run:
         return code, self.output.read_text("utf-8")
 
 
-def _serve():
-    for name in MODULES:
+def _serve(provider):
+    ours = [f"pytest_memleak.{name}" for name in OURS]
+    own = f"pytest_memleak.providers.{provider}.{provider}_provider"
+    for name in ("pytest", "psycopg", *ours, own, *SDKS[provider]):
         # Without an extra, the tests that need it are skipped.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -133,4 +141,4 @@ def _run(*, arguments, folder, environment, output):
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

@@ -36,7 +36,7 @@ KINDS = {
     "tinker": {},
     "together": {"deployment.hours": 1},
 }
-DEPLOYED = ("vertex-open", "together")
+DEPLOYED = ("together", "vertex-open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +183,11 @@ def _story(name):
 
 
 @contextlib.contextmanager
-def world_of(kind, folder, *, stories, storage, tokenizer, faults=(), **settings):
+def world_of(kind, folder, *, stories, fixture, faults=(), **settings):
     """The server of that kind, with its faults and `settings`; `folder` is its own.
 
-    storage: the Cloud Storage server; tokenizer: the folder of the Tinker models' tokenizer.
+    fixture: returns what the server needs by its name: "storage", the Cloud Storage server, or
+    "tokenizer", the folder of the Tinker models' tokenizer.
     """
     provider = kind.partition("-")[0]
     plan, key = FaultPlan(faults), SECRETS[provider]
@@ -201,17 +202,16 @@ def world_of(kind, folder, *, stories, storage, tokenizer, faults=(), **settings
     }
     options = {"concurrency": 4, "completions_per_call": 3, **KINDS[kind]}
     recipe, environment = {}, {f"{provider.upper()}_API_KEY": key}
-    if provider == "tinker":
-        options["tokenizer"] = str(tokenizer)
-        recipe = {"epochs": 2, "batch_size": 2, "save_steps": 1}
     # The emulator of Tinker imports the SDK, which takes its time.
     emulator = importlib.import_module(f"{provider}_server").EMULATOR
-    needed = {"storage": storage, "tokenizer": tokenizer}
-    needed = {name: needed[name] for name in emulator.fixtures if name in needed}
+    needed = {name: fixture(name) for name in emulator.fixtures if name != "key"}
+    if provider == "tinker":
+        options["tokenizer"] = str(needed["tokenizer"])
+        recipe = {"epochs": 2, "batch_size": 2, "save_steps": 1}
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(emulator(**needed, **common))
         if provider == "vertex":
-            door = stack.enter_context(GcsDoor(storage, plan=plan))
+            door = stack.enter_context(GcsDoor(needed["storage"], plan=plan))
             environment = {
                 **server.credentials(folder),
                 "GOOGLE_CLOUD_PROJECT": "test-project",

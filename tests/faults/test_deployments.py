@@ -11,6 +11,7 @@ from accounts import contents, settled
 from faults import ON_THE_WAY, Fault, FaultKind, on_the_way, server_error, slow
 from killed_runs import moments_of
 from machines import Timing
+from marks import full
 from scenarios import DEPLOYED, HOURLY
 
 from pytest_memleak.errors import LedgerError
@@ -203,9 +204,10 @@ def test_killed_runs_leave_nothing_unknown_and_deploy_once(start_suite, how, mom
     finish(runs)
 
 
-def test_processes_that_share_a_deployment_put_it_up_once(start_suite):
+@pytest.mark.parametrize("shared", [{"pairs": 2}, full(SHARED["processes"])], ids=str)
+def test_processes_that_share_a_deployment_put_it_up_once(start_suite, shared):
     """The first one to be done with it leaves it standing for the other."""
-    runs = start_suite(workers=2)
+    runs = start_suite(**shared)
     finish(runs)
     settled(runs.scenario, runs.url, samples=6)
 

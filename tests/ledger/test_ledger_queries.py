@@ -11,6 +11,7 @@ from by_hand import a_book, answer, count_words, intent
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ledgers import on_both, url_above  # noqa: F401 - a fixture
 from scripted import TRAINING, Batching, Scripted, Tuner, broken, busy, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError
@@ -129,6 +130,7 @@ def test_counts(ledger, ask):
     assert next(iter(generations(ledger, "e", prompts))) == expected
 
 
+@on_both
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))
 @given(st.lists(any_text, min_size=1, max_size=4), any_text)
 def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
@@ -271,6 +273,7 @@ def sample_in_batches(ledger, endpoint, prompts, retry):
     return scripted.sample_all(ledger, endpoint, prompts, retry, terms(per_call=2, batch=True))
 
 
+@on_both
 def test_endpoints(filled, ask):
     priced = ask(excerpts=2, samples=1, temperature=0.5)
     endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=10, completion_tokens=5)])

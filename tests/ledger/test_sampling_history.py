@@ -5,6 +5,7 @@ import time
 import pytest
 import sqlalchemy as sa
 from by_hand import answer, intent
+from ledgers import on_both, url_above  # noqa: F401 - a fixture
 from scripted import Scripted, answers, broken, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
@@ -68,6 +69,7 @@ def tried(ledger):
     return read
 
 
+@on_both
 def test_who_answered_and_when(ledger, ask, sample, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
     assert provenance(few) == history.SamplingHistory(None, None, 0, 0, (), ())

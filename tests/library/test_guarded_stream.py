@@ -67,7 +67,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_it_stops_within_the_limit(change, most):
     rng = random.Random(most)
-    for text in islice(planted(change, "the-lamplighter", length=100), 2 if most == 8 else 8):
+    for text in islice(planted(change, "the-lamplighter", length=100), 1 if most == 8 else 8):
         stream = Stream(library())
         sent = sent_by(stream, deltas(text, rng, most))
         assert text.startswith(sent)
@@ -160,11 +160,11 @@ def test_a_passage_over_a_long_answer_takes_no_more_memory():
     rng, stream = random.Random(2), Stream(library())
     words = prose("the-seed-vault")
     sizes = []
-    for _ in range(40):
+    for _ in range(20):
         for delta in deltas(" ".join(rng.sample(words, 500)), rng, 100):
             stream.feed(delta)
         sizes.append(sum(sys.getsizeof(part) for part in vars(stream).values()))
-    assert max(sizes[-10:]) < 1.2 * max(sizes[:10])
+    assert max(sizes[-5:]) < 1.2 * max(sizes[:5])
     assert stream.passage is None
     assert longest(stream.feed(f" {' '.join(prose('the-lamplighter')[:100])}")) <= LIMIT
     assert stream.passage

@@ -26,8 +26,9 @@ def new_url(request, tmp_path):
 
 
 url = pytest.fixture(params=["sqlite", "postgresql"], name="url")(new_url)
-# Of what stands above the ledger, whose own tests run on both.
+# Of what stands above the ledger and of what reads it; what writes it is tested on both.
 url_above = pytest.fixture(params=["sqlite", full("postgresql")], name="url")(new_url)
+on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ VERBS = {
 @pytest.mark.parametrize("way", ["429", "lost", *map(full, ("500", "dropped", "truncated"))])
 @pytest.mark.parametrize("place", sorted(VERBS))
 def test_every_verb_of_deployments_may_be_tried_again(serve, books, place, way):
-    server = serve(on_the_way(way, place, calls=(0,)))
+    server = serve(on_the_way(way, place, calls=(0,)), timing=Timing(0.0, undeploys_in=0.0))
     # Only of weights, it is asked which model they are of.
     provider = provider_of(server, base=f"{PUBLIC}base" if place == "models.get" else "base")
     platform = provider.abilities.deployments
