@@ -216,6 +216,8 @@ def _recompute(
 def _print_findings(
     parsed: argparse.Namespace, evidence: EvidenceFile, verification: Verification
 ) -> int:
+    from pytest_memleak.results.evidence_file import differences
+    from pytest_memleak.results.run_evidence import versions
     from pytest_memleak.results.run_verdict import verdict_counts
 
     bundle = evidence.content
@@ -233,6 +235,7 @@ def _print_findings(
         word = f"{signature}{amount}. The bundle claims {claim}"
     print_sentence(inert(f"{parsed.evidence}: {word}"), indent=2)
     print(f"level: {', '.join(verification.levels) or 'none'}")
+    _print_lines("written by other versions", differences(bundle.program, versions()))
     _print_lines("missing", verification.missing)
     _print_lines("wrong", verification.wrong)
     _print_lines("verified", verification.checked)

@@ -53,6 +53,7 @@ class Checked:
     wrong:   a sentence for each fault
     entries: the number of the chain's entries
     calls:   the number of calls
+    endpoints: those that its chain names
     at:      when the bundle's head was written, in seconds since 1970
     late:    by endpoint, when calls ended that ended by `until`, but were written after the
              bundle's head
@@ -61,6 +62,7 @@ class Checked:
     wrong: list[str] = field(default_factory=list)
     entries: int = 0
     calls: int = 0
+    endpoints: set[Any] = field(default_factory=set)
     at: float = 0.0
     late: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -149,6 +151,7 @@ class _Check:
         """Note what an entry wrote; until: the end of the bundle's run if it is after its head."""
         for key, values in written.items():
             self._entries[key].append(number)
+            self.checked.endpoints.add(values.get("endpoint"))
             if key[0] == calls.name:
                 self.checked.wrong += _time_faults(_named(*key), values, at)
                 if until is not None and "generations" in values:

@@ -17,7 +17,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, moment
 from pytest_memleak.redaction.text import is_hidden, server_words
 from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
-from pytest_memleak.results.evidence_file import differences
+from pytest_memleak.results.evidence_file import differences, pair_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
 from pytest_memleak.results.run_evidence import (
     bundle_controls,
@@ -174,11 +174,8 @@ class _Comparison:
             for summary in controls
             if not summary.gates
         ]
-        here = versions()["pytest-memleak"]
-        if bundle.program.get("pytest-memleak") != here:
-            self.result.unchecked.append(
-                f"limitations: written by a different version ({here} is installed)"
-            )
+        if bundle.program.get("pytest-memleak") != versions()["pytest-memleak"]:
+            self.result.unchecked.append("limitations: written by a different version")
         elif bundle.limitations != limitations():
             self.result.wrong.append("limitations: they differ from this version's")
 
@@ -222,7 +219,11 @@ class _Comparison:
         chain = check_ledger(self._resources.ledger, bundle_head=head, until=self._end)
         self._last_entry, self._late = chain.at, chain.late
         if chain.wrong:
-            self.result.wrong += [f"ledger: {fault}" for fault in chain.wrong]
+            pairs, place = filter(_is_of_a_ledger, self._bundle.pairs), self._resources.ledger.place
+            sampled = {count.endpoint for pair in pairs for count in pair.sampled}
+            if sampled and chain.entries and not sampled & chain.endpoints:
+                chain.wrong = ["it has none of the bundle's calls; name theirs with --ledger URL"]
+            self.result.wrong += [f"ledger {place}: {fault}" for fault in chain.wrong]
             self.result.unchecked.append(
                 "no pair was recomputed, because the ledger failed verification"
             )
@@ -311,21 +312,32 @@ class _Comparison:
             as_of = self._end if claimed.as_of is None else claimed.as_of
             self._resources.as_of = min(as_of, self._end)
             self._resources.claimed = claimed.provenance
-            evaluation, absent = self._evaluated(pair, claimed.model.endpoint)
+            evaluation, absent = self._evaluated(pair, claimed)
             recomputed = build_plain_result(evaluation)
             provenance = evaluation.provenance
             if provenance and provenance.last is not None and provenance.last > self._resources.now:
                 yield f"its generations were sampled after {moment(self._bundle.created)}"
             yield from self._by_the_end(evaluation, absent)
             self._computed += 1
-        # Nothing stored determines these, so the bundle's values stand.
-        stated = encode_pair(
-            dataclasses.replace(
-                recomputed, tests=claimed.tests, stopped_early=claimed.stopped_early
-            )
-        )
+        stated = encode_pair(dataclasses.replace(recomputed, **self._stated(recomputed, claimed)))
         stated["suite"]["path"] = claimed.suite.path
-        yield from differences(entry, stated)
+        yield from pair_differences(entry, stated)
+
+    def _stated(self, recomputed: PairResult, claimed: PairResult) -> dict[str, Any]:
+        """Return what only the bundle's run knew, as why generations are missing."""
+        fields = {"tests": claimed.tests, "stopped_early": claimed.stopped_early}
+        complete, issues = recomputed.completeness, claimed.completeness.issues
+        added = {issue.rule for issue in {*issues} - {*complete.issues}}
+        omitted = {issue.rule for issue in {*complete.issues} - {*issues}} - {"all received"}
+        is_open = complete.requested and recomputed.plain_verdict is not Verdict.PASS
+        if not (is_open and added and added | omitted <= {"sampled", "null"}):
+            return fields
+        self.result.unchecked.append(f"{claimed.pair}: why generations are missing")
+        reasons = (*map(str, issues), *recomputed.reasons[len(complete.issues) :])
+        if recomputed.plain_verdict is Verdict.FAIL:
+            reasons = recomputed.reasons
+        complete = dataclasses.replace(complete, issues=issues)
+        return fields | {"completeness": complete, "reasons": reasons}
 
     def _by_the_end(self, evaluation: Evaluation, absent: _Absent | None) -> Iterator[str]:
         """Yield how calls between the evaluation and the bundle's end change the pair's verdict.
@@ -349,10 +361,11 @@ class _Comparison:
                     "of the bundle's run"
                 )
 
-    def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[Evaluation, _Absent | None]:
-        absent = None
+    def _evaluated(self, pair: Pair, claimed: PairResult) -> tuple[Evaluation, _Absent | None]:
+        absent, endpoint = None, claimed.model.endpoint
         evaluation = self._evaluate(pair)
-        if endpoint not in (None, evaluation.endpoint):
+        is_of_suite = claimed.suite.sha256 == evaluation.suite_digest
+        if is_of_suite and endpoint not in (None, evaluation.endpoint):
             absent = _Absent(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
             note = (
@@ -362,7 +375,8 @@ class _Comparison:
                 self.result.complete = False
                 note += "; if this is the model under test, name it with --model"
             self.result.unchecked.append(note)
-        if evaluation.provenance and not evaluation.provenance.calls:
+        provenance, received = evaluation.provenance, evaluation.completeness.received
+        if provenance and received > provenance.calls == 0:
             self.result.unchecked.append(
                 f"{pair.id}: all its generations are from files, which don't prove which model "
                 "wrote them"

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.number_format import MOMENT
+from pytest_memleak.records.number_format import MOMENT, amount
 from pytest_memleak.records.pair_result import PairResult, Selection
 from pytest_memleak.records.verdicts import ReleaseComparison
 from pytest_memleak.redaction.file_writing import whole_file
@@ -317,6 +317,17 @@ def differences(claimed: object, computed: object, key: str = "") -> list[str]:
     if type(claimed) is type(computed) and claimed == computed:
         return []
     return [f"{key}: the bundle says {_shown(claimed)}; recomputed: {_shown(computed)}"]
+
+
+def pair_differences(claimed: object, computed: object) -> list[str]:
+    """List where two pairs differ; where their sources do, only that, and how many may follow."""
+    lines = differences(claimed, computed)
+    sources = ("suite.", "book.file", "book.sha256", "model.", "settings.", "limits.")
+    causes = [line for source in sources for line in lines if line.startswith(source)]
+    causes = causes or [line for line in lines if line.startswith("sampled")]
+    if causes and (others := len(lines) - len(causes)):
+        return [*causes, f"{amount(others, 'more difference')}, which may follow from these"]
+    return lines
 
 
 _MISSING = object()

@@ -10,6 +10,14 @@ def older(bundle):
     bundle["limitations"] = []
 
 
+def unreachable(bundle):
+    """The maker of a bundle may say why generations are missing, but none are."""
+    pair = bundle["pairs"][0]
+    pair["completeness"]["issues"] = [{"rule": "sampled", "cause": "Gone.", "fix": ""}]
+    pair.update(verdict="INCONCLUSIVE", reasons=["Gone."])
+    bundle.update(result="INCONCLUSIVE")
+
+
 DIFFER = "limitations: they differ from this version's"
 TOO_FEW = "ledger.entries: Input should be greater"
 LEDGER_LEFT_OUT = "ledger: the bundle has generations from a ledger"
@@ -34,6 +42,11 @@ CHANGES = (
         *(2, "sampled.0.refused: Input should be a valid integer"),
     ),
     (older, 0, "limitations: written by a different version"),
+    (
+        lambda bundle: older(bundle) or bundle["pairs"][0].update(leaked=True),
+        *(1, "level: none\nwritten by other versions:\n  pytest-memleak: "),
+    ),
+    (unreachable, 1, 'verdict: the bundle says "INCONCLUSIVE"; recomputed: "PASS"'),
 )
 
 

@@ -15,6 +15,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import chain
 from pytest_memleak.results.evidence_file import read_evidence, seal_bundle
 from pytest_memleak.results.run_evidence import model_names
+from pytest_memleak.sampling.backoff import Retry
 
 WIDE = ("longest_span = 10", "longest_block = 30")
 EVIDENCE = "--memleak-evidence=evidence.json"
@@ -94,26 +95,28 @@ def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):
         assert message in text
 
 
-# A file of the release, what is replaced in it, and by what.
+# A file of the release, what is replaced in it, and by what; what is named first as different.
 CHANGED_FILES = (
-    ("ferry.json", "nine lanterns", "nine lamps"),
-    ("ferry.json", "}]", "}] "),
-    ("clean.json", "It rained", "Rain fell"),
-    ("leaky.json", "nine lanterns", "nine lamps"),
-    ("test.memleak.toml", "longest_block = 30", "longest_block = 300"),
-    ("test.memleak.toml", "samples = 3", "samples = 2"),
-    ("test.memleak.toml", "[suite]", "# A comment.\n[suite]"),
-    ("test.memleak.toml", 'id = "leaky"', 'id = "leaky"\nexpected = "leak"'),
+    ("ferry.json", "nine lanterns", "nine lamps", "book.file_sha256"),
+    ("ferry.json", "}]", "}] ", "book.file_sha256"),
+    ("clean.json", "It rained", "Rain fell", "sampled[0].sha256"),
+    ("leaky.json", "nine lanterns", "nine lamps", "sampled[0].sha256"),
+    ("test.memleak.toml", "longest_block = 30", "longest_block = 300", "suite.sha256"),
+    ("test.memleak.toml", "samples = 3", "samples = 2", "suite.sha256"),
+    ("test.memleak.toml", "[suite]", "# A comment.\n[suite]", "suite.sha256"),
+    ("test.memleak.toml", 'id = "leaky"', 'id = "leaky"\nexpected = "leak"', "suite.sha256"),
 )
 
 
 def test_a_file_that_was_changed_since_is_noticed(passed, verify):
-    for name, old, new in CHANGED_FILES:
+    for name, old, new, first in CHANGED_FILES:
         path = Path(name)
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(old, new), encoding="utf-8")
         code, shown = verify("--allow-failures")
-        assert (code, "wrong:" in shown) == (1, True), (old, shown)
+        named = shown.partition("wrong:\n")[2].split(": ")[1]
+        assert (code, named) == (1, first), (old, shown)
+        assert shown.count("; recomputed: ") <= 6, shown  # what follows from these is counted
         path.write_text(text, encoding="utf-8")
 
 
@@ -149,14 +152,37 @@ def test_what_is_no_digest_or_date_is_rejected(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+FINETUNE = '[model.finetune]\nbooks = ["training"]\n'
+
+
+@pytest.mark.parametrize("replaced", [(), ((FINETUNE, ""),)], ids=["fine-tune", "base"])
+def test_a_pair_of_a_dead_server_holds(gate, online, server, verify, replaced, monkeypatch):
+    monkeypatch.setattr("pytest_memleak.pipeline.resources.Resources.retry", Retry(unreached=0))
+    online((server.base_url, "http://127.0.0.1:9/v1"), *replaced)
+    gate("-m", "copyright", EVIDENCE, errors=1)
+    code, text = verify()
+    assert (code, "wrong:" in text, "from files" in text) == (1, False, False), text
+    assert text.startswith("evidence.json: INCONCLUSIVE (1 INCONCLUSIVE)\nlevel: recomputed\n")
+    assert "  tuned/held-out: why generations are missing\n" in text.partition("not verified:")[2]
+    changed = {}
+    for issues in ([], [{"rule": "recitation", "cause": "None.", "fix": ""}]):
+        changed["issues"] = issues
+        resealed(Path("evidence.json"), lambda b: b["pairs"][0]["completeness"].update(changed))
+        assert "completeness.issues" in verify("--allow-failures")[1].partition("wrong:")[2]
+
+
 def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(gate, online, verify, check):
-    online(("longest_span = 30", "spans_over = 40"))
+    suite = online(("longest_span = 30", "spans_over = 40"))
     gate("-m", "copyright", EVIDENCE)
     assert verify("--not-before", "2020-01-01")[0] == 0
     check((("--not-before", "2999-01-01"), 1, "tuned/held-out: its first generation dates from"))
     # No ledger is begun where there is none.
     check((("--ledger", "sqlite:///elsewhere.db"), 3, "missing:\n  the ledger: no file "))
     assert not Path("elsewhere.db").exists()
+    Ledger("sqlite:///elsewhere.db").close()
+    check((("--ledger", "sqlite:///elsewhere.db"), 1, "elsewhere.db: it has none of the bundle's"))
+    suite.write_text(suite.read_text().replace("[model.fine", 'weights_version = "2"\n[model.fine'))
+    assert "a test's own endpoint" not in verify()[1]
 
 
 def test_calls_lie_before_the_entry_that_the_bundle_names(gate, online, verify, check):
