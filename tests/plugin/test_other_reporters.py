@@ -139,12 +139,12 @@ def _with_others(monkeypatch, _only_our_plugin):
 def written(pytester, online, monkeypatch):
     """Runs them with every reporter, and gives all that was written by name."""
 
-    def go(*options, tests):
+    def go(*options, tests, run="runpytest_subprocess"):
         online()
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
         pytester.makepyfile(test_own=tests)
-        result = pytester.runpytest_subprocess(
-            *("test_own.py", "-m", "copyright", "-p", "no:cacheprovider"),
+        result = getattr(pytester, run)(
+            *("test_own.py", "-m", "copyright", "-p", "no:cacheprovider", "-W", "default"),
             *("--junitxml=junit.xml", "-o", "junit_logging=all", "--log-file=log.txt"),
             *("--json-report", "--json-report-file=report.json", "--report-log=log.jsonl"),
             *("--html=other.html", "--self-contained-html", "--alluredir=allure"),
@@ -202,7 +202,8 @@ def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected
     tests = careless(every)
     count = tests.count("\ndef test_")
     assert count == (101 if every else 53)
-    texts = written(*options, tests=tests)
+    run = "runpytest_subprocess" if every else "runpytest"
+    texts = written(*options, tests=tests, run=run)
     assert f"test_{list(WAYS)[-1]}_of_" in texts["report.json"]
     assert "“" in texts["stdout"]  # something is quoted, only not much
     live = LIVE if "--capture=tee-sys" in options else ()
@@ -284,7 +285,7 @@ def test_records(memleak_book, record_property):
 
 
 def test_six_honest_tests_are_reported_in_full(written):
-    texts = written(tests=HEAD + HONEST)
+    texts = written(tests=HEAD + HONEST, run="runpytest")
     for report in ("junit.xml", "report.json", "log.jsonl", "stdout"):
         text = " ".join(html.unescape(texts[report]).replace("\\n", " ").split())
         assert "redacted" not in text, report
