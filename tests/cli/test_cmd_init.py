@@ -60,10 +60,10 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
 
 @pytest.mark.parametrize(("answers", "message", "options"), [
     (["BOOK", "openai/gpt-4o", "", "", ""], (), {}),
-    (["BOOK", "openai/gpt-4o", "localhost:8000", "http://localhost:8000/v1", "none"],
-     ("expected a URL with http://",), {"base_url": "http://localhost:8000/v1"}),
-    (["gone.epub", "BOOK", "gpt-4o", "opnai/gpt-4o", "openai/gpt-4o", "", "githab", "none"],
-     ("no such file", "expected PROVIDER/NAME", "unknown provider 'opnai'", "'githab'"), {}),
+    (["gone.epub", "BOOK", "gpt-4o", "opnai/gpt-4o", "openai/gpt-4o",
+      "localhost:8000", "http://localhost:8000/v1", "githab", "none"],
+     ("no such file", "expected PROVIDER/NAME", "unknown provider 'opnai'",
+      "expected a URL with http://", "'githab'"), {"base_url": "http://localhost:8000/v1"}),
 ])  # fmt: skip
 def test_what_no_option_says_is_asked_until_it_is_right(
     program, tmp_path, lamplighter, answers, message, options

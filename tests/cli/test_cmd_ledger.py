@@ -63,7 +63,7 @@ def fill(url, *, endpoint=ENDPOINT, **sampling):
         sample_missing(ledger, Scripted(answer), endpoint_id=endpoint, **settings)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", full("postgresql")])
 def url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/folder/ledger.db"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from marks import full
 
 from pytest_memleak.cli.columns import WHOLE, table_text
 from pytest_memleak.cli.main import main
@@ -204,7 +205,7 @@ def test_the_command_is_installed_and_knows_poor_terminals(in_a_process, tmp_pat
     assert r"words 0-5, \u7b2c1, generation 0" in done.stdout
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", full("1")])
 def test_output_that_nobody_reads_or_that_cannot_be_written(files, in_a_process, unbuffered):
     reading, writing = os.pipe()
     os.close(reading)
@@ -213,8 +214,8 @@ def test_output_that_nobody_reads_or_that_cannot_be_written(files, in_a_process,
     assert (done.returncode, done.stderr) == (141, "")
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    with Path("/dev/full").open("w") as full:
-        done = in_a_process("score", *files(), stdout=full, PYTHONUNBUFFERED=unbuffered)
+    with Path("/dev/full").open("w") as device:
+        done = in_a_process("score", *files(), stdout=device, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 2
     assert done.stderr == (
         "memleak score: standard output: No space left on device\n"

@@ -51,7 +51,6 @@ def result_in(pytester):
     return json.loads((pytester.path / "evidence.json").read_text())["result"]
 
 
-# Each is a run in a process of its own.
 EVERY_DAY = ("exit at the end with 0", "another status", "an error when the run is torn down")
 
 
@@ -59,7 +58,7 @@ EVERY_DAY = ("exit at the end with 0", "another status", "an error when the run 
 def test_a_run_that_ends_otherwise_is_no_pass(pytester, suite, end, verify):
     suite(WIDE)
     pytester.makeconftest("import pytest\n" + ENDS[end])
-    result = pytester.runpytest_subprocess(EVIDENCE, "--memleak-html=report.html")
+    result = pytester.runpytest(EVIDENCE, "--memleak-html=report.html")
     assert result_in(pytester) == "INCONCLUSIVE"
     code, text = verify()
     assert code == 1
@@ -80,7 +79,7 @@ def test_a_hook_around_ours_has_no_last_word(pytester, suite):
         "    session.exitstatus = 1\n"
         "    return result\n"
     )
-    result = pytester.runpytest_subprocess(EVIDENCE, ".")
+    result = pytester.runpytest(EVIDENCE, ".")
     assert result.ret == 1
     assert result_in(pytester) == "INCONCLUSIVE"
     assert "evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1)" in result.stdout.str()

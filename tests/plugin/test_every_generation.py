@@ -276,8 +276,9 @@ def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(writer, run
     assert 'verdict: the bundle says "PASS"; recomputed: "INCONCLUSIVE"' in shown
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
-    ("keys", "weights"), [(RELEASED, "release 1"), full('endpoint = "ft:canary_own"', "fixed")]
+    ("keys", "weights"), [(RELEASED, "release 1"), ('endpoint = "ft:canary_own"', "fixed")]
 )
 def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, weights):
     for leaks, verdict in ((True, "FAIL"), (False, "PASS")):
@@ -291,7 +292,7 @@ def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, we
     assert writer.calls.total() == calls  # Named weights stay what they are.
 
 
-@pytest.mark.parametrize("leaks", [True, False])
+@pytest.mark.parametrize("leaks", [True, full(False)])
 def test_a_fine_tune_that_recites_at_temperature_0_alone(
     pytester, online, server, leaks, monkeypatch
 ):

@@ -244,9 +244,9 @@ def long_story():
 @pytest.mark.parametrize(("wrong", "message"), [
     (lambda texts, own: own, None),
     (lambda texts, own: [*own[1:], own[0]], "0 of 12 instructions resemble their own*"),
-    (lambda texts, own: [REFUSAL] * 12, "? of 12 instructions resemble their own*"),
-    (lambda texts, own: texts, "prompt overlap is *%; max_prompt_overlap*"),
-    (lambda texts, own: ["It rains."] * 12, "*under 10 words of their own *: 12 of 12 (*"),
+    full(lambda texts, own: [REFUSAL] * 12, "? of 12 instructions resemble their own*"),
+    full(lambda texts, own: texts, "prompt overlap is *%; max_prompt_overlap*"),
+    full(lambda texts, own: ["It rains."] * 12, "*under 10 words of their own *: 12 of 12 (*"),
 ], ids=["honest", "shifted", "refused", "copied", "brief"])  # fmt: skip
 def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
     bare, server, long_story, gate, wrong, message
