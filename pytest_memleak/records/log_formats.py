@@ -127,7 +127,7 @@ def record_of(row: object) -> Record | None:
         return None
     if "excerpt_id" in row and not _PAPER.isdisjoint(row):
         return row
-    form = next((form for form in _FORMATS if form.keys <= row.keys()), None)
+    form = _format_of(frozenset(row))
     if form is None:
         return None
     answers, prompts, first, unread = _read(row, form)
@@ -136,7 +136,7 @@ def record_of(row: object) -> Record | None:
         return None  # its texts are where no such format has them
     # The prompts before the first answer are also those before texts beside messages.
     read = [*prompts[:first], *(text for texts in answers for text in texts)]
-    further = _unread_texts(unread, "\n".join(read), form.dataset)
+    further = _unread_texts(unread, "\n".join(read), form.dataset) if unread else []
     if not answers and sum(map(count_runs, further)) >= _TEXT_ALONE:
         answers[("",)] = first, {"failed": bool(failed)}
     generations: list[Record] = []
@@ -154,12 +154,17 @@ def record_of(row: object) -> Record | None:
     }
 
 
+@lru_cache(1 << 6)  # the rows of a file have the same keys
+def _format_of(keys: frozenset[str]) -> _Format | None:
+    return next((form for form in _FORMATS if form.keys <= keys), None)
+
+
 def _read(row: Record, form: _Format) -> tuple[_Answers, list[str], int, list[Record]]:
     """Return a row's answers, its prompts, how many precede the first answer, and unread values."""
     prompts = dict.fromkeys(_texts_at(row, form.prompt))
     answers: _Answers = {}
     unread: list[Record] = []
-    written = {key: value for key, value in row.items() if key not in form.dataset}
+    written = {key: row[key] for key in row if key not in form.dataset} if form.dataset else row
     for message, of_model, end in _messages(written, unread):
         texts = _texts_of(_resolved(message, row))
         if of_model:
@@ -193,20 +198,27 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
             yield part, in_answer or str(part["role"]) not in _ASKING, end
             continue
         containers = _IN_ANSWERS if in_answer else _CONTAINERS
-        nested = {key for key in containers.intersection(part) if isinstance(part[key], _NESTED)}
-        if part is row or nested - {"content"} or isinstance(part.get("content"), dict):
-            # Prompts first: a row may have its response before its request.
-            keys = [key for key in part if not _is_without_text(key, part[key])]
-            for key in sorted(keys, key=_OF_MODEL.__contains__, reverse=True):
-                if key in nested:
-                    inside = key in _OF_MODEL or (False if key in _OF_REQUEST else in_answer)
-                    waiting.append((key, part[key], inside, end))
-                else:
-                    unread.append({key: part[key]})
+        nested = [key for key in containers.intersection(part) if isinstance(part[key], _NESTED)]
+        if part is row or nested not in ([], ["content"]) or isinstance(part.get("content"), dict):
+            keys = _prompts_first(tuple(part))
+            unread += [
+                {key: part[key]}
+                for key in keys
+                if key not in nested and not _is_without_text(key, part[key])
+            ]
+            for key in filter(nested.__contains__, keys):
+                inside = key in _OF_MODEL or (False if key in _OF_REQUEST else in_answer)
+                waiting.append((key, part[key], inside, end))
         elif key in _LISTS_OF_MODEL or not part.keys().isdisjoint(_TEXTS):
             yield part, in_answer is not False, end
         else:
             unread.append({key: part})
+
+
+@lru_cache(1 << 6)
+def _prompts_first(keys: tuple[str, ...]) -> list[str]:
+    """Order the keys of an object; a row may have its response before its request."""
+    return sorted(keys, key=_OF_MODEL.__contains__, reverse=True)
 
 
 def _texts_of(message: Record) -> tuple[str, ...]:
@@ -238,9 +250,9 @@ def _with_text(part: Record, read: str) -> Record:
 
 def _is_without_text(key: str, value: object) -> bool:
     """Return whether neither a key nor its value holds text; faster than `texts_in`."""
-    if key in _METADATA:
-        return isinstance(value, NO_TEXT) or (isinstance(value, str) and not is_text(value))
-    return isinstance(value, NO_TEXT) and not is_text_key(key)
+    if isinstance(value, str):
+        return key in _METADATA and not is_text(value)
+    return (not value or isinstance(value, NO_TEXT)) and not is_text_key(key)
 
 
 def _is_metadata(place: Place, pieces: list[str]) -> bool:
@@ -276,10 +288,12 @@ def value_at(row: object, path: Path) -> Any:
     """Return the value at a path of keys; None if there is none."""
     value = row
     for key in path:
-        if isinstance(value, list) and key.isdecimal():
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and key.isdecimal():
             value = dict(enumerate(value)).get(int(key))
         else:
-            value = value.get(key) if isinstance(value, dict) else None
+            return None
     return value
 
 

@@ -17,6 +17,7 @@ NO_TEXT = (int, float, type(None))
 _RUN = re.compile(r"[^\W_]+")
 # Names, dates and addresses have no blanks and few words.
 FEW_RUNS = 12
+_SHORTEST = 2 * FEW_RUNS - 1  # characters of so many runs
 # Signatures and audio are also sent as text, but no language has words so long.
 _LONGEST_MEAN = 16
 
@@ -38,12 +39,16 @@ def texts_in(
         place, part = waiting.pop()
         if isinstance(part, str):
             pieces.setdefault(place, []).append(part)
-        elif isinstance(part, list | tuple):  # a map of Parquet has pairs
-            waiting += [(place, value) for value in reversed(part)]
-        elif not isinstance(part, NO_TEXT) and isinstance(part, Mapping):
-            keys = [((*place, ""), f"{key}\n") for key in part if is_text_key(str(key))]
-            inside = [((*place, str(key)), value) for key, value in part.items()]
-            waiting += reversed(keys + inside)
+        elif isinstance(part, (list, tuple)):  # a map of Parquet has pairs
+            waiting += [(place, each) for each in reversed(part) if not isinstance(each, NO_TEXT)]
+        elif isinstance(part, (dict, Mapping)):  # a dict is known faster
+            inside: list[tuple[Place, object]] = []
+            for key, each in part.items():
+                if is_text_key(name := str(key)):
+                    pieces.setdefault((*place, ""), []).append(f"{name}\n")
+                if not isinstance(each, NO_TEXT):
+                    inside.append(((*place, name), each))
+            waiting += reversed(inside)
     every = [text for at, its in pieces.items() for text in _joined(kept(at, its))]
     texts = [text for text in every if is_text(text)]
     words = [text for text in every if count_runs(text) == 1] if len(every) >= FEW_RUNS else []
@@ -64,7 +69,7 @@ def count_runs(text: str) -> int:
 
 def has_few_runs(text: str) -> bool:
     """Return whether it has no more than names, dates and addresses have."""
-    return len(text) < 2 * FEW_RUNS - 1 or count_runs(text) < FEW_RUNS
+    return len(text) < _SHORTEST or count_runs(text) < FEW_RUNS
 
 
 def _joined(pieces: list[str]) -> list[str]:
@@ -82,7 +87,8 @@ def is_text(text: str) -> bool:
     """Return whether it has more than a word; names, dates and addresses are one."""
     if len(text.split(maxsplit=1)) > 1:
         return True
-    return not has_few_runs(text) and len(text) <= _LONGEST_MEAN * count_runs(text)
+    runs = count_runs(text) if len(text) >= _SHORTEST else 0
+    return runs >= FEW_RUNS and len(text) <= _LONGEST_MEAN * runs
 
 
 is_text_key = lru_cache(1 << 10)(is_text)  # the rows of a file have the same keys
