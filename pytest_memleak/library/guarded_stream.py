@@ -146,9 +146,4 @@ class Stream:
 def _words_since_a_usual_one(text: str) -> int:
     """Count the last words that may be backwards, which shows only in a long stretch."""
     words = _WORD.findall(text[-_LONGEST_WORD * 2 :].lower())
-    count = 0
-    for word in reversed(words):
-        if word in _USUAL:
-            break
-        count += 1
-    return count
+    return next((n for n, word in enumerate(reversed(words)) if word in _USUAL), len(words))

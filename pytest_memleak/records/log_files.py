@@ -13,9 +13,9 @@ import gzip
 import io
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,11 @@ from pytest_memleak.records.paper_format import json_value, no_list, read_whole
 _BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
 _PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
+# A zip of a compression that Python doesn't know, or of a password, is a RuntimeError.
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, RuntimeError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error),
+)
 # Where a JSON file has its rows: inspect_ai's, and promptfoo's of two versions.
 _LISTS = (("samples",), ("results", "results"), ("results",))
 
@@ -90,7 +95,7 @@ def _errors(path: Path) -> Iterator[None]:
             location=str(path),
             hint=f"install it with: {install_command(_EXTRAS[package])}",
         ) from None
-    except (OSError, EOFError, zipfile.BadZipFile, csv.Error, ValueError) as error:
+    except _UNREADABLE as error:
         cause = getattr(error, "strerror", None) or error
         raise RecordsError(f"can't be read: {cause}", location=str(path)) from None
 
@@ -161,8 +166,7 @@ def _samples(file: IO[bytes], _path: Path) -> Iterator[bytes]:
 def _cells(file: IO[bytes], path: Path) -> Iterator[dict[str, str]]:
     """Yield rows of a CSV by their heads."""
     csv.field_size_limit(sys.maxsize)
-    first = next(iter(file), b"").removeprefix(codecs.BOM_UTF8)
-    rows = csv.reader(map(bytes.decode, chain([first], file)))
+    rows = csv.reader(codecs.iterdecode(file, "utf-8-sig"))
     heads = next(rows, [])
     for row in rows:
         if len(row) > len(heads) or len(set(heads)) < len(heads):  # a cell would go unread

@@ -229,6 +229,7 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
     for name, data, message in (
         ("broken.jsonl", b'{"prompt": "a", "completion": "b"}\n{"mess', ", line 2: not JSON"),
         ("cut.jsonl.gz", gzip.compress(b"{}" * 900)[:-9], ": can't be read"),
+        ("bad.jsonl.gz", gzip.compress(b"")[:10] + b"\xff" * 9, ": can't be read"),
         ("no.eval", b"PK no", ": can't be read: File is not a zip file"),
         ("no.parquet", b"PAR1", ": "),
         ("list.json", b'{"a": 1}', ": expected a list of records, found an object"),
