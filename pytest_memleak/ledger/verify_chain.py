@@ -142,7 +142,7 @@ class _Check:
         if bundle_head and number < bundle_head.entries:
             checked.wrong.append(
                 f"The chain ends at entry {number:,}, but the bundle counts"
-                f" {bundle_head.entries:,}: this ledger is an older copy, or was truncated"
+                f" {bundle_head.entries:,}: it is another, an older copy, or was truncated"
             )
 
     def _note_rows(
