@@ -129,7 +129,7 @@ WORD_BODIES = {
 }
 
 
-# These keep a processor busy for some ten seconds each.
+# These keep a processor busy for a second, or for ten.
 LONG = {
     *("marks.md", "open links.md", "random.md", "a paragraph a letter", "breaks"),
     *("headings alone", "a chapter a word", "no space in Thai", "a word a letter", "entities"),

@@ -21,15 +21,10 @@ OURS = (
 )
 # What imports torch comes last, and nothing computes with it before the fork.
 SDKS = {
-    "openai": ("openai",),
-    "vertex": (
-        "agentplatform._genai.model_garden",
-        "google.cloud.storage",
-        "google.genai",
-        "openai",
-    ),
+    "openai": (),
+    "vertex": ("agentplatform._genai.model_garden", "google.cloud.storage", "google.genai"),
     "tinker": ("tinker", "transformers.models.auto.tokenization_auto"),
-    "together": ("together", "openai"),
+    "together": ("together",),
 }
 QUIETLY = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 PLUGINS = ("pytest_memleak.plugin.hooks", "no:cacheprovider", "no:unraisableexception")
@@ -104,7 +99,7 @@ class Run:
 def _serve(provider):
     ours = [f"pytest_memleak.{name}" for name in OURS]
     own = f"pytest_memleak.providers.{provider}.{provider}_provider"
-    for name in ("pytest", "psycopg", *ours, own, *SDKS[provider]):
+    for name in ("pytest", "psycopg", "openai", *ours, own, *SDKS[provider]):
         # Without an extra, the tests that need it are skipped.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import scenarios
-from marks import full
 from suite_files import read_story, replace_all
 
 from pytest_memleak.suite.load import load_suite
@@ -115,9 +114,9 @@ def finetunes(server):
     return server.books.rows("weights" if server.provider == "tinker" else "finetune")
 
 
-@pytest.mark.parametrize(("provider", "design"), [
-    *(full(provider, design) for provider in PROVIDERS for design in DESIGNS),
-])  # fmt: skip
+@pytest.mark.full
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_tuned_models_fail_and_untuned_ones_pass(emulated, run, provider, design):
     server, path = emulated(provider, design)
     suite = load_suite(path)

@@ -55,18 +55,8 @@ def kill_and_finish(runs, moments, times):
     return kills
 
 
-# About four of each provider.
-EVERY_DAY = {"openai": 2, "openai-store": 1, "openai-batch": 1, "vertex": 2, "vertex-batch": 2}
-EVERY_DAY["tinker"] = 4
-
-
-@pytest.mark.parametrize(("kind", "times", "shared"), [
-    *((kind, times, {}) for kind, times in EVERY_DAY.items()),
-    *((kind, 2, {"postgresql": True}) for kind in ("openai", "vertex-batch")),
-    ("openai", 1, {"workers": 4}),
-])  # fmt: skip
-def test_a_run_that_is_killed_is_taken_up(start_suite, kind, times, shared):
-    kill_and_finish(start_suite(kind, **shared), moments_of(kind, *shared), times)
+def test_a_run_that_is_killed_is_taken_up(start_suite):
+    kill_and_finish(start_suite("openai"), moments_of("openai"), 2)
 
 
 @pytest.mark.full
