@@ -6,7 +6,7 @@ docs/method.md. An instruction aims where its own excerpt is the only nearest to
 from __future__ import annotations
 
 import functools
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import log
@@ -188,23 +188,26 @@ def count_aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
 
     Nearest by the cosine between vectors of (1 + ln count) * ln(E/e) per word.
     """
-    places: dict[str, list[int]] = defaultdict(list)
-    counts: dict[str, list[int]] = defaultdict(list)
-    for place, text in enumerate(texts):
-        for word, count in Counter(words(text, "unicode")).items():
-            places[word].append(place)
-            counts[word].append(count)
-    rarity = {word: log(len(texts) / len(its_places)) for word, its_places in places.items()}
-    weights = {word: (1 + np.log(counts[word])) * rarity[word] for word in counts}
-    squares = np.zeros(len(texts))
-    for word, word_weights in weights.items():
-        squares[places[word]] += word_weights**2
+    numbers: dict[str, int] = {}
+    rows = [
+        (numbers.setdefault(word, len(numbers)), place, count)
+        for place, text in enumerate(texts)
+        for word, count in Counter(words(text, "unicode")).items()
+    ]
+    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    word_number, place, occurrences = table[table[:, 0].argsort(kind="stable")].T
+    first = word_number.searchsorted(np.arange(len(numbers) + 1))
+    rarity = np.log(len(texts) / np.diff(first))
+    weight = (1 + np.log(occurrences)) * rarity[word_number]
+    squares = np.bincount(place, weight**2, minlength=len(texts))
+    lengths = np.sqrt(np.maximum(squares, np.finfo(float).tiny))
     hits = 0
     for own, summary in enumerate(summaries):
         cosines = np.zeros(len(texts))
         for word, count in summary.items():
-            if word in weights:
-                cosines[places[word]] += (1 + log(count)) * rarity[word] * weights[word]
-        cosines /= np.sqrt(np.maximum(squares, np.finfo(float).tiny))
+            if (number := numbers.get(word)) is not None:
+                holders = slice(first[number], first[number + 1])
+                cosines[place[holders]] += (1 + log(count)) * rarity[number] * weight[holders]
+        cosines /= lengths
         hits += int((cosines >= cosines[own]).sum()) == 1
     return hits
