@@ -6,7 +6,7 @@ import html
 import re
 import unicodedata
 from bisect import bisect_left
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _UNSPACED = (
 )
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _OF_EACH_DICTIONARY = "あア漢กກកက"
-_RUN = re.compile(rf"[{_UNSPACED}]\s*[{_UNSPACED}]")
+_RUN = re.compile(rf"(?:[{_UNSPACED}]\s*){{2}}")
 
 # NFKC decomposes the vowel am of Thai and Lao, which dictionaries have as one letter.
 _PARTS_OF_AM = (
@@ -149,8 +149,7 @@ def _unicode_words(text: str) -> list[str]:
         text = text.translate(dict.fromkeys(formats))
     if has_unspaced(letters):
         text = separate_words(text)
-    token_pattern, _ = _patterns(_marks_in(letters))
-    tokens = token_pattern.findall(text)
+    tokens = re.findall(rf"\w[\w{_marks_in(letters)}]*", text)
     return [word.lower() for word in tokens if "_" not in word or _LETTER_OR_DIGIT.search(word)]
 
 
@@ -167,7 +166,7 @@ def separate_words(text: str) -> str:
     """
     for parts, am in _PARTS_OF_AM:
         text = re.sub(parts, am, text)
-    _, run_pattern = _patterns(_marks_in(text))
+    run_pattern = _run_pattern(_marks_in(text))
     runs = "\n".join("".join(run.split()) for run in run_pattern.findall(text))
     words_of_runs = iter(_broken(runs).split("\n"))
     return run_pattern.sub(lambda _: f" {next(words_of_runs)} ", text)
@@ -210,16 +209,12 @@ def _marks_in(text: str) -> str:
     return "".join(sorted(c for c in set(text) if unicodedata.category(c).startswith("M")))
 
 
-@lru_cache(maxsize=64)
-def _patterns(marks: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return patterns of words with these combining marks, and of runs of unspaced scripts."""
+def _run_pattern(marks: str) -> re.Pattern[str]:
+    """Return the pattern of runs of unspaced scripts, with these combining marks."""
     letter = f"(?![{marks}])[{_UNSPACED}]" if marks else f"[{_UNSPACED}]"
     letters = f"{letter}[{_UNSPACED}{marks}]*+"
     blanks = rf"[^\S{_LINE_ENDS}]*+"
-    return (
-        re.compile(rf"\w[\w{marks}]*"),
-        re.compile(rf"{letters}(?:{blanks}(?:(?:\r\n|[{_LINE_ENDS}]){blanks})?{letters})*+"),
-    )
+    return re.compile(rf"{letters}(?:{blanks}(?:(?:\r\n|[{_LINE_ENDS}]){blanks})?{letters})*+")
 
 
 def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
