@@ -164,6 +164,7 @@ def through_ledger(
     resources, own_id = endpoints.resources, id_of(endpoint)
     kept_as = with_weights_version(own_id, model.weights_version) if own_id else None
     terms = call_terms(model, endpoints, own=own)
+    deploys = abilities_of(terms.sampler).deployments is not None
     return LedgerEndpoint(
         endpoint,
         kept_as or resources.name_of_unkept(endpoint),
@@ -172,7 +173,7 @@ def through_ledger(
         resources,
         endpoints.retry,
         kept=bool(kept_as),
-        stand_up=None if own else partial(endpoints.stand_up, model),
+        stand_up=partial(endpoints.stand_up, model) if deploys else None,
     )
 
 

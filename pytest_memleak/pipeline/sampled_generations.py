@@ -376,9 +376,8 @@ def _from_ledger_or_record(
     if own.source is not None and until is not None:
         source, pair = own.source, own.required.pair
         every = Canaries(source.ledger, source.endpoint_id, pair, own.book)
-        stored = partial(every.stored, until)
-        if canaries := stored():
-            rounds = canaries[-1].ordinal + 1
+        if canaries := every.stored(until):
+            stored, rounds = partial(iter, canaries), canaries[-1].ordinal + 1
             yield _part(own, Purpose.CANARY, canary_book(own.book), stored, samples=rounds)
     unrequested = partial(_unrequested, (own, *greedy), until)
     if any(True for _ in unrequested()):
@@ -397,7 +396,7 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
     canaries = Canaries(source.ledger, source.endpoint_id, pair, own.book)
     same, until = canaries.same_weights, own.until
     check = check_provenance(source, own.prompts, pair, until=until, same=same)
-    if own.issues or next(own.generations(), None) is None:
+    if own.issues or not check.provenance.calls:
         return check
     issues, notes = canaries.issues(until), canaries.notes(until)
     return replace(check, issues=(*check.issues, *issues), notes=(*check.notes, *notes))

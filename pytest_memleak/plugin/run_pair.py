@@ -248,7 +248,7 @@ def show_plans(session: pytest.Session) -> None:
 
 def deployment_lines(config: pytest.Config) -> Iterator[str]:
     """Yield a line for each deployment that is still active, and billed, after the run."""
-    resources = _resources_of(config, Progress())
+    resources = run_of(config).resources
     try:
         ledger = None if resources.offline else resources.existing_ledger
         if ledger is None:
@@ -264,8 +264,6 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
             yield inert(f"still deployed: {name}{hourly}{cause}; run memleak ledger cleanup")
     except LedgerError:
         return  # reported by the pairs
-    finally:
-        resources.close()
 
 
 def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
