@@ -19,7 +19,6 @@ from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import Format, parse_in_subprocess
-from pytest_memleak.books.pdf import read_pdf
 from pytest_memleak.books.plain_text import (
     read_lyrics,
     read_markdown,
@@ -76,6 +75,8 @@ def read_manuscript(
         return read_epub(path, include=include, exclude=exclude)
     if suffix == ".pdf":
         _require_package("pypdfium2", "formats", str(path))
+        from pytest_memleak.books.pdf import read_pdf
+
         return read_pdf(path, include=include, exclude=exclude)
     if include or exclude:
         raise BookError(

@@ -22,6 +22,7 @@ from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.library.book_files import BookFiles
     from pytest_memleak.scoring.word_hashes import BookKeys
 
@@ -71,13 +72,12 @@ class Catalog:
     def __init__(
         self,
         suite: Suite,
-        files: BookFiles,
-        *,
+        extensions: Extensions,
         own_books: Callable[[], Iterable[Book]],
         stored_samples: Callable[..., Iterator[Sequence[Samples]]],
     ) -> None:
-        self._suite = suite
-        self._files = files
+        self._suite, self._scoring = suite, suite.pairs[0].scoring
+        self._extensions = extensions
         self._own_books = own_books
         self._at_hand = stored_samples
         self._least = min_passage_words(suite)
@@ -85,6 +85,13 @@ class Catalog:
         self._unread: dict[str, str] = {}
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
+
+    @functools.cached_property
+    def _files(self) -> BookFiles:
+        from pytest_memleak.library.book_files import BookFiles
+
+        root, extensions = self._suite.path.parent, self._extensions
+        return BookFiles(self._suite.catalog, self._scoring, extensions=extensions, root=root)
 
     def validate(self) -> None:
         """Raise MemleakError for a catalog file that is damaged or of another word mode."""
@@ -122,7 +129,7 @@ class Catalog:
                     yield from _texts(other)
                     scanned.add(pair.id)
 
-        scoring = self._suite.pairs[0].scoring
+        scoring = self._scoring
         for texts in _some_at_a_time(each_text()):
             table = GenerationPrefilter(texts, k=scoring.k, mode=scoring.word_mode)
             matches = table.matching_books(self._readable(), least=self._least)
@@ -151,9 +158,8 @@ class Catalog:
     @functools.cached_property
     def _own_digests(self) -> frozenset[str]:
         """Digests of the suite's books, which are scanned already."""
-        scoring = self._suite.pairs[0].scoring
         return frozenset(
-            book_keys(book, k=scoring.k, mode=scoring.word_mode).digest
+            book_keys(book, k=self._scoring.k, mode=self._scoring.word_mode).digest
             for book in self._own_books()
         )
 

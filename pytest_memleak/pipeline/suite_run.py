@@ -66,17 +66,9 @@ class SuiteRun:
     @functools.cached_property
     def catalog(self) -> Catalog:
         """The suite's catalog."""
-        from pytest_memleak.library.book_files import BookFiles
         from pytest_memleak.pipeline.catalog import Catalog  # with numpy
 
-        suite = self.suite
-        scoring, extensions, root = suite.pairs[0].scoring, self.extensions, suite.path.parent
-        return Catalog(
-            suite,
-            BookFiles(suite.catalog, scoring, extensions=extensions, root=root),
-            own_books=self.protected.test_books,
-            stored_samples=self._at_hand,
-        )
+        return Catalog(self.suite, self.extensions, self.protected.test_books, self._at_hand)
 
     def expect(self, pairs: Iterable[Pair]) -> None:
         """Note which pairs the run evaluates, so that shared work is done once."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive, JobPending
 from pytest_memleak.interfaces.abilities import abilities_of
@@ -26,7 +27,6 @@ from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.backoff import Pace, Retry, Terminated
-from pytest_memleak.sampling.batch import Batches
 from pytest_memleak.sampling.call_attempts import (
     CallAttempts,
     Desk,
@@ -35,6 +35,9 @@ from pytest_memleak.sampling.call_attempts import (
     settle_interrupted_calls,
 )
 from pytest_memleak.sampling.call_deadline import NO_THREAD, Line
+
+if TYPE_CHECKING:
+    from pytest_memleak.sampling.batch import Batches
 
 _FRUITLESS_BATCHES = 3
 _LOOK_AT_OTHERS = 0.2
@@ -83,6 +86,8 @@ def sample_missing(
     progress = progress or Progress()
     drawing = _Pair(desk, prompts, progress)
     if (remote := abilities_of(endpoint).batches) is not None:
+        from pytest_memleak.sampling.batch import Batches
+
         batches = Batches(desk, remote, wait, progress)
         batches.settle()
         if terms.sampler.batch:
