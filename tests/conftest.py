@@ -106,9 +106,10 @@ class Forgetting(pytesters.SysModulesSnapshot):
     def restore(self):
         before = dict(sys.modules)
         super().restore()
-        for name in before.keys() - sys.modules.keys():
-            if _is_installed(name, before[name]):
-                sys.modules[name] = before[name]
+        removed = before.keys() - sys.modules.keys()
+        sys.modules.update({name: before[name] for name in removed})
+        for name in [name for name in removed if not _is_installed(name, before[name])]:
+            del sys.modules[name]
 
 
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
