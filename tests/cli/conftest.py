@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pytest_memleak.books.build_book import make_book
+from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.main import main
 
@@ -110,15 +109,17 @@ def lamplighter():
 def gate(tmp_path_factory):
     """A folder with two books, what a model answered for each, and the gate's evidence on it."""
     folder = tmp_path_factory.mktemp("gate")
+    (folder / "books").mkdir()
     books = {}
     for name in NAMES:
-        shutil.copy(BOOKS / f"{name}.epub", folder)
-        books[name] = make_book(name, read_epub(folder / f"{name}.epub")).excerpts
+        book = make_book(name, read_epub(BOOKS / f"{name}.epub"))
+        (folder / "books" / f"{name}.json").write_text(json.dumps(paper_records(book)[:12]))
+        books[name] = book.excerpts[:12]
     for name, cut in books.items():
         (other,) = [book for key, book in books.items() if key != name]
         records = [record(one, other[at % len(other)].text, at) for at, one in enumerate(cut)]
         (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
-    entries = "".join(f'[[book]]\nid = "{name}"\nsource = "{name}.epub"\n' for name in NAMES)
+    entries = "".join(f'[[book]]\nid = "{name}"\nsource = "books/{name}.json"\n' for name in NAMES)
     (folder / "it.memleak.toml").write_text(SUITE + entries, encoding="utf-8")
     arguments = ["-q", "-p", "no:cacheprovider", f"--rootdir={folder}", "-m", "copyright"]
     evidence = folder / "evidence.json"

@@ -20,7 +20,7 @@ def score(gate, capsys, monkeypatch):
     monkeypatch.chdir(gate[0])
 
     def run(*options, names=NAMES):
-        files = [f"{name}{end}" for name in names for end in (".epub", ".json")]
+        files = [f"{folder}{name}.json" for name in names for folder in ("books/", "")]
         assert main(["score", *files, *options]) == 0
         return capsys.readouterr().out
 

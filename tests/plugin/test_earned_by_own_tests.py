@@ -70,19 +70,20 @@ def suite(pytester, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize(("name", "fixture", "workers"), [
-    *((name, EVALUATION, ()) for name in TESTS), (CATCHES, "memorization", ()),
-    full(CATCHES, EVALUATION, ("-n", "1")),
+@pytest.mark.parametrize(("names", "fixture", "workers"), [
+    ([*TESTS], EVALUATION, ()), ([CATCHES], "memorization", ()),
+    *(full([name], EVALUATION, ()) for name in TESTS), full([CATCHES], EVALUATION, ("-n", "1")),
 ])  # fmt: skip
 def test_no_test_of_ones_own_passes_over_inconclusive(
-    gate, suite, own_tests, name, fixture, workers
+    gate, suite, own_tests, names, fixture, workers
 ):
     suite(answers=1)
-    own_tests(TESTS[name].replace("FIXTURE", fixture), suite="s.memleak.toml")
+    tests = [TESTS[name].replace("test_it", f"test_{at}") for at, name in enumerate(names)]
+    own_tests("".join(tests).replace("FIXTURE", fixture), suite="s.memleak.toml")
     result = gate("test_own.py", *REPORTS, *workers, "-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     outcomes = result.parseoutcomes()
-    assert outcomes.get("failed", 0) + outcomes.get("errors", 0) == 1
+    assert outcomes.get("failed", 0) + outcomes.get("errors", 0) == len(names)
     assert set(outcomes) <= {"failed", "errors", "error"}
     ((verdict, message),) = documented("own test").values()
     reports = read_reports(Path(), result.stdout.str())

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from marks import full
 from test_verify import EVIDENCE, WIDE
 
 ENDS = {
@@ -51,10 +50,7 @@ def result_in(pytester):
     return json.loads((pytester.path / "evidence.json").read_text())["result"]
 
 
-EVERY_DAY = ("exit at the end with 0", "another status", "an error when the run is torn down")
-
-
-@pytest.mark.parametrize("end", [end if end in EVERY_DAY else full(end) for end in ENDS])
+@pytest.mark.parametrize("end", ENDS)
 def test_a_run_that_ends_otherwise_is_no_pass(pytester, suite, end, verify):
     suite(WIDE)
     pytester.makeconftest("import pytest\n" + ENDS[end])

@@ -68,11 +68,10 @@ NOT_RUN = {
     "in its report": ((), IN_ITS_REPORT, 3, INTERNAL),
     "in its report, -n 1": (("-n", "1"), IN_ITS_REPORT, 3, INTERNAL),
 }  # fmt: skip
-ALIKE = ("--deselect", "by mark", "exit")
 
 
 @pytest.mark.parametrize(
-    "how", [full(how) if "-n " in how or how in ALIKE else how for how in NOT_RUN]
+    "how", [full(how) if "-n " in how else how for how in NOT_RUN]
 )
 def test_a_pair_that_was_not_run_leaves_the_release_inconclusive(pytester, suite, how):
     options, conftest, status, reason = NOT_RUN[how]
