@@ -1,7 +1,6 @@
 """`memleak scan` names each passage by book, place, and row, and prints no word of any text."""
 
 import csv
-import functools
 import gzip
 import json
 import os
@@ -58,11 +57,6 @@ def scan(novel, capsys, tmp_path, monkeypatch):
     return go
 
 
-@functools.cache
-def lamplighter_texts():
-    return [excerpt.text for excerpt in read_book(LAMPLIGHTER).excerpts]
-
-
 def zstd(data):
     """A frame of zstd."""
     return pytest.importorskip("zstandard").ZstdCompressor().compress(data)
@@ -88,11 +82,12 @@ def test_a_passage_in_a_file_that_the_tool_itself_wrote_is_found_in_its_row(scan
     assert lines[-2:] == [
         "1 of 3 rows with passages (33.3%)", "nv_longest_passage 49 exceeds the limit 38",
     ]  # fmt: skip
-    assert not quoted(out, *lamplighter_texts())
+    texts = [excerpt.text for excerpt in read_book(LAMPLIGHTER).excerpts]
+    assert not quoted(out, *texts)
     code, report, _ = scan(path, *options, "--json", book=LAMPLIGHTER)
     (passage,) = report["passages"]
     assert (passage["row"], passage["start"], passage["near"]) == (2, 1_228, True)
-    assert not quoted(json.dumps(report), *lamplighter_texts())
+    assert not quoted(json.dumps(report), *texts)
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.__name__)

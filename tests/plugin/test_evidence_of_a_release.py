@@ -70,9 +70,7 @@ NOT_RUN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "how", [full(how) if "-n " in how else how for how in NOT_RUN]
-)
+@pytest.mark.parametrize("how", [full(how) if "-n " in how else how for how in NOT_RUN])
 def test_a_pair_that_was_not_run_leaves_the_release_inconclusive(pytester, suite, how):
     options, conftest, status, reason = NOT_RUN[how]
     suite()

@@ -26,8 +26,8 @@ def fixture_book(name):
 
 
 def book_of(name, text, *, words=400, excerpts=None):
-    parts = [text[at : at + words] for at in range(0, len(text) - words + 1, words)][:excerpts]
-    texts = [" ".join(part) for part in parts]
+    starts = range(0, len(text) - words + 1, words)[:excerpts]
+    texts = [" ".join(text[at : at + words]) for at in starts]
     excerpts = tuple(
         Excerpt(
             f"p_id{number}",
