@@ -11,6 +11,7 @@ from itertools import islice
 import httpx
 import openai
 import pytest
+from examples import examples
 from marks import full
 from test_further_readings import DISGUISES, planted, prose
 from test_guarded_stream import deltas, every_7th, library, longest
@@ -266,9 +267,10 @@ def test_clients_that_leave_and_many_streams_at_once(guard, client):
     stream = client.chat.completions.create(model="slow", messages=ASKED, stream=True)
     next(iter(stream))
     stream.close()
-    with concurrent.futures.ThreadPoolExecutor(16) as threads:
-        contents = [*threads.map(lambda _: read(client, "many")[0][0], range(16))]
-    assert contents == [text] * 16
+    count = examples(64)
+    with concurrent.futures.ThreadPoolExecutor(count) as threads:
+        contents = [*threads.map(lambda _: read(client, "many")[0][0], range(count))]
+    assert contents == [text] * count
     ends = time.monotonic() + 10
     while server.left == before and time.monotonic() < ends:
         time.sleep(0.01)
