@@ -387,18 +387,19 @@ def test_an_inconclusive_pair_takes_its_causes():
     ]  # fmt: skip
 
 
+def result_of(model, book, **fields):
+    records = {
+        name: dataclasses.replace(getattr(NOTHING, name), id=its)
+        for name, its in (("model", model), ("book", book))
+    }
+    return result_with(pair=f"{model}/{book}", **records, **fields)
+
+
 def many(count):
     """Pairs of two models: of each four the first fails, the second is inconclusive."""
+    fields = (LEAKS, {"verdict": "INCONCLUSIVE", "reasons": ("no summaries", "x")}, {}, {})
     for number in range(count):
-        fields = (LEAKS, {"verdict": "INCONCLUSIVE", "reasons": ("no summaries", "x")}, {}, {})
-        model = f"model-{number % 2}"
-        book = f"book-{number // 2:02}"
-        yield result_with(
-            pair=f"{model}/{book}",
-            model=dataclasses.replace(NOTHING.model, id=model),
-            book=dataclasses.replace(NOTHING.book, id=book),
-            **fields[number % 4],
-        )
+        yield result_of(f"model-{number % 2}", f"book-{number // 2:02}", **fields[number % 4])
 
 
 def test_many_pairs_are_a_matrix_and_a_line_for_each_that_does_not_pass():
@@ -437,13 +438,7 @@ def test_each_v_shows_more_of_many_pairs():
 
 
 def test_a_matrix_wider_than_the_terminal_goes_on_below():
-    pairs = [
-        result_with(
-            pair=f"m{number}/b",
-            model=dataclasses.replace(NOTHING.model, id=f"a-long-model-name-{number}"),
-        )
-        for number in range(MANY)
-    ]
+    pairs = [result_of(f"a-long-model-name-{number}", "b") for number in range(MANY)]
     shown = lines(*pairs, width=80)
     heads = [line for line in shown if line.startswith("book ")]
     assert len(heads) > 1
@@ -549,12 +544,5 @@ def test_a_pass_states_what_a_title_alone_excludes():
 
 
 def test_models_with_books_of_their_own_are_rows():
-    pairs = [
-        result_with(
-            pair=f"m{number}/b{number}",
-            model=dataclasses.replace(NOTHING.model, id=f"m{number}"),
-            book=dataclasses.replace(NOTHING.book, id=f"b{number}"),
-        )
-        for number in range(MANY)
-    ]
+    pairs = [result_of(f"m{number}", f"b{number}") for number in range(MANY)]
     assert lines(*pairs)[0].split()[0] == "pair"
