@@ -293,13 +293,6 @@ def test_an_odd_file_is_one_plain_error_and_what_to_type(refused, here, odd, arg
     assert len(error.splitlines()) > 1
 
 
-@pytest.mark.parametrize("suite", ["circle.memleak.toml", "pipe.memleak.toml"])
-def test_the_doctor_goes_on_behind_it(memleak, last_line, odd, suite):
-    done = memleak("doctor", suite)
-    assert done.returncode == 1
-    assert last_line(done)
-
-
 def test_a_name_that_is_no_text(memleak, tmp_path, odd):
     arguments = ("init", "--book", "story.txt", "--model", "openai/base", "-o")
     done = memleak(*arguments, os.fsdecode(b"\xff.memleak.toml"))

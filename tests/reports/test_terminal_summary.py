@@ -104,13 +104,6 @@ def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
     ]
 
 
-def test_that_no_positive_control_leaked_is_told_unless_one_did():
-    leaked = result_with(pair="m/known", expected="leak", verdict="FAIL", leaked=True)
-    for findings, noticed in (([result_with()], True), ([result_with(), leaked], False)):
-        text = summary(findings, width=100, color=False)
-        assert ("No positive control leaked" in text) is noticed
-
-
 def test_that_rounds_were_not_alike_is_told_even_of_a_pass():
     moody = dataclasses.replace(SEEN, blocks=10, clumped=0.001, detection=0.2589)
     drifting = dataclasses.replace(moody, clumped=0.5, drifting=0.0015)
