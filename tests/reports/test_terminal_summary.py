@@ -456,7 +456,8 @@ def test_v_says_how_often_a_passage_came_back():
 
 def test_an_expected_leak_is_its_row_unless_more_is_asked_for():
     passages = tuple(passage(start=n) for n in range(6))
-    leak = result_with(verdict="FAIL", expected="leak", passages=passages)
+    leak = result_with(verdict="FAIL", expected="leak", leaked=True, passages=passages)
+    assert "No positive control leaked" not in summary([NOTHING, leak], width=100, color=False)
     shown = ["\n".join(lines(leak, verbosity=verbosity)) for verbosity in (0, 1)]
     assert [text.count("span, 16 words") for text in shown] == [0, 6]
 
