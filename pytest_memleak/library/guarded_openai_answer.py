@@ -79,6 +79,7 @@ class GuardedAnswer:
         self._choices = self._each * len(self._prompts)
         self._texts: dict[int | None, _Texts] = {}
         self._over: set[int] = set()
+        self._names: dict[Path, str] = {}
         self._whole = False
         self._head: dict[str, Any] = {}
         self._objects: dict[Path, dict[str, Any]] = {}  # of a body, by the places of their texts
@@ -139,7 +140,8 @@ class GuardedAnswer:
             elif not isinstance(value, str):
                 guarded[key] = value
             elif key in _NAMES and place[0] != "error":
-                guarded[key] = value if len(value) <= LONGEST_NAME else ""
+                is_kept = self._names.setdefault(place, value) == value  # clients join them
+                guarded[key] = value if is_kept and len(value) <= LONGEST_NAME else ""
             else:
                 guarded[key] = ""
                 self._objects[place] = guarded
@@ -252,10 +254,12 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _number(part: Mapping[str, Any], nth: int) -> int:
+    """Return an entry's index, of text too, as a client may read it; else its place in the list."""
     try:
-        return int(part.get("index", nth))  # of text too, as a client may read it
+        number = int(part.get("index", nth))
     except (TypeError, ValueError, OverflowError):
         return nth
+    return number if number >= 0 else nth
 
 
 def _at(place: Path, text: str) -> dict[str, Any]:

@@ -222,7 +222,9 @@ class _Comparison:
             pairs, place = filter(_is_of_a_ledger, self._bundle.pairs), self._resources.ledger.place
             sampled = {count.endpoint for pair in pairs for count in pair.sampled}
             if sampled and chain.entries and not sampled & chain.endpoints:
-                chain.wrong = ["it has none of the bundle's calls; name theirs with --ledger URL"]
+                chain.wrong.insert(
+                    0, "it has none of the bundle's calls; name theirs with --ledger URL"
+                )
             self.result.wrong += [f"ledger {place}: {fault}" for fault in chain.wrong]
             self.result.unchecked.append(
                 "no pair was recomputed, because the ledger failed verification"
@@ -329,8 +331,10 @@ class _Comparison:
         complete, issues = recomputed.completeness, claimed.completeness.issues
         added = {issue.rule for issue in {*issues} - {*complete.issues}}
         omitted = {issue.rule for issue in {*complete.issues} - {*issues}} - {"all received"}
-        is_open = complete.requested and recomputed.plain_verdict is not Verdict.PASS
-        if not (is_open and added and added | omitted <= {"sampled", "null"}):
+        missing = {issue.rule for issue in complete.issues} & {"sampled", "null"}
+        if complete.received < complete.requested:
+            missing.add("sampled")
+        if not (complete.requested and added and added | omitted <= missing):
             return fields
         self.result.unchecked.append(f"{claimed.pair}: why generations are missing")
         reasons = (*map(str, issues), *recomputed.reasons[len(complete.issues) :])

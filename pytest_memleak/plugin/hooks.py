@@ -109,9 +109,18 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
 
 
 def _load_suite(config: pytest.Config, path: Path) -> Suite:
+    from pytest_memleak.errors import SettingsError
     from pytest_memleak.plugin.run_pair import load_suite
+    from pytest_memleak.redaction.text import first_words
 
-    return load_suite(config, path)
+    try:
+        return load_suite(config, path)
+    except pytest.skip.Exception as error:  # pytest would leave the suite out
+        raise SettingsError(
+            f"an extension skipped the suite: {first_words(str(error))}",
+            location=str(path),
+            hint="to leave it out, name other suites, or mark its tests",
+        ) from None
 
 
 @pytest.mark.copyright
@@ -315,12 +324,12 @@ class EndOfRun:
         )
         if self._report is None:
             return (yield)
-        failed: Exception | None = None
+        failed: BaseException | None = None
         try:
             exit_if_damaged(self._config, run_of)
             self._written = self._report.outputs
             write_reports(self._config, self._report, run_of)
-        except Exception as error:  # noqa: BLE001 - raised once all others have ended
+        except BaseException as error:  # noqa: BLE001 - raised once all others have ended
             failed = error
             self._report = dataclasses.replace(self._report, outputs={})
         if self._report.results:

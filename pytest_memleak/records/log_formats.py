@@ -20,6 +20,7 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
     has_few_runs,
     is_text,
     is_text_key,
+    joined,
     texts_in,
 )
 
@@ -241,7 +242,8 @@ def _texts_of(message: Record) -> tuple[str, ...]:
         return [] if "input" not in place and _is_metadata(place, pieces) else pieces
 
     parts = [*filter(None, [*rest, _with_text(message, place)])]
-    return "".join(texts), *(texts_in(parts, kept=kept) if parts else ())
+    readings = dict.fromkeys(["".join(texts), *joined(texts)])
+    return *readings, *(texts_in(parts, kept=kept) if parts else ())
 
 
 def _with_text(part: Record, read: str) -> Record:
@@ -267,7 +269,8 @@ def _unread_texts(values: list[Record], read: str, dataset: frozenset[str]) -> l
         return text.strip().casefold() in _in_lower_case(read)
 
     def kept(place: Place, pieces: list[str]) -> list[str]:
-        left_out = not dataset.isdisjoint(place) or _is_metadata(place, pieces)
+        of_dataset = not dataset.isdisjoint(place) and _OF_MODEL.isdisjoint(place)
+        left_out = of_dataset or _is_metadata(place, pieces)
         return [] if left_out else [it for it in pieces if has_few_runs(it) or not is_read(it)]
 
     return [text for text in texts_in(values, kept=kept) if not is_read(text)]

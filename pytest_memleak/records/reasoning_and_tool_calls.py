@@ -49,7 +49,7 @@ def texts_in(
                 if not isinstance(each, NO_TEXT):
                     inside.append(((*place, name), each))
             waiting += reversed(inside)
-    every = [text for at, its in pieces.items() for text in _joined(kept(at, its))]
+    every = [text for at, its in pieces.items() for text in joined(kept(at, its))]
     texts = [text for text in every if is_text(text)]
     words = [text for text in every if count_runs(text) == 1] if len(every) >= FEW_RUNS else []
     return [*texts, " ".join(words)] if len(words) >= FEW_RUNS else texts
@@ -72,8 +72,8 @@ def has_few_runs(text: str) -> bool:
     return len(text) < _SHORTEST or count_runs(text) < FEW_RUNS
 
 
-def _joined(pieces: list[str]) -> list[str]:
-    """Join pieces: by blanks if none has one at its edge, directly if all have.
+def joined(pieces: list[str]) -> list[str]:
+    """Join pieces of a text: by blanks if none has one at its edge, directly if all have.
 
     If only some have, return both readings.
     """

@@ -320,14 +320,21 @@ def differences(claimed: object, computed: object, key: str = "") -> list[str]:
 
 
 def pair_differences(claimed: object, computed: object) -> list[str]:
-    """List where two pairs differ; where their sources do, only that, and how many may follow."""
+    """List where two pairs differ; where their sources do, these, the verdict, and a count."""
     lines = differences(claimed, computed)
-    sources = ("suite.", "book.file", "book.sha256", "model.", "settings.", "limits.")
-    causes = [line for source in sources for line in lines if line.startswith(source)]
-    causes = causes or [line for line in lines if line.startswith("sampled")]
-    if causes and (others := len(lines) - len(causes)):
-        return [*causes, f"{amount(others, 'more difference')}, which may follow from these"]
-    return lines
+
+    def of(*keys: str) -> list[str]:
+        return [line for line in lines if line.startswith(keys)]
+
+    causes = of("suite.")
+    if causes:
+        causes += of("model.", "settings.", "limits.")
+    causes += of("book.file", "book.sha256")
+    causes = causes or of("sampled")
+    named = [*causes, *of("verdict:")] if causes else lines
+    if others := len(lines) - len(named):
+        return [*named, f"{amount(others, 'more difference')}, which may follow from these"]
+    return named
 
 
 _MISSING = object()

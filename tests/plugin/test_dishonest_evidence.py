@@ -64,3 +64,21 @@ def test_changes_around_the_pairs_are_found(gate, online, verify, check):
     Path("strict.memleak.toml").write_text(suite.read_text().replace("= 40", "= 10"))
     strict = "strict.memleak.toml"
     check((("--suite", strict), 1, f"the bundle has no pair of the given suite {strict}"))
+
+
+def test_no_reason_or_edit_hides_a_leak(gate, suite, verify):
+    suite()
+    gate(EVIDENCE, passed=1, failed=1)
+    path = Path("evidence.json")
+    before, lost = path.read_bytes(), [{"rule": "sampled", "cause": "Gone.", "fix": ""}]
+
+    def forged(bundle):
+        (pair,) = (pair for pair in bundle["pairs"] if pair["verdict"] == "FAIL")
+        pair.update(verdict="PASS", reasons=[])
+        pair["settings"]["seed"] = 7
+
+    resealed(path, lambda bundle: bundle["pairs"][1]["completeness"].update(issues=lost))
+    assert "completeness.issues" in verify("--allow-failures")[1].partition("wrong:")[2]
+    path.write_bytes(before)
+    resealed(path, forged)
+    assert 'verdict: the bundle says "PASS"' in verify("--allow-failures")[1]

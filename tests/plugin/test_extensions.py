@@ -43,6 +43,15 @@ def test_a_measure_of_ones_own_is_held_against_its_limit(
     gate("-k", "clean", lines=[shown], deselected=1, **{outcome: 1})
 
 
+@pytest.mark.parametrize("hook", ["measures", "providers"])
+def test_an_extension_that_skips_leaves_no_suite_out(pytester, gate, suite, hook):
+    skips = "import pytest\nfrom pytest_memleak import hookimpl\n@hookimpl\n"
+    pytester.makeconftest(f"{skips}def memleak_{hook}(): pytest.importorskip('nonesuch')")
+    pytester.makepyfile("def test_other(): pass")
+    suite()
+    gate("-p", "no:cacheprovider", lines=["*an extension skipped the suite: could not*"], errors=1)
+
+
 NOT_HELD = "limits.measures.longest_line"
 WITHOUT = f"{NOT_HELD}: no installed extension has this measure*known: none"
 

@@ -24,11 +24,16 @@ def named(key, values):
 
 
 CALL = {"type": "tool_call", "name": "save"}
+PARTS = [{"type": "text", "text": " ".join(WORDS[at : at + 5])} for at in range(0, 90, 5)]
+EVENT = {"output": {"tool_calls": [{"function": "save", "arguments": {"target": TEXT}}]}}
 UNREAD = {
     "lines by name": chat(tool_calls=[{"function": {"arguments": {"i": named("name", LINES)}}}]),
     "words by name": chat(tool_calls=[{"function": {"arguments": {"i": named("name", WORDS)}}}]),
     "input of a tool": chat(content=[{"type": "tool_use", "input": {"source": LINES}}]),
     "types of parts": chat(content=[{"text": "Here."}, *named("type", LINES)]),
+    "content in short parts": chat(content=PARTS),
+    "content in lines": chat(content=LINES),
+    "target of a tool": chat() | {"output": {"choices": []}, "epoch": 1, "events": [EVENT]},
     "beside messages": chat() | {"store": {"source": LINES}},
     "input of a call": body(CALL | {"input": {"text": TEXT}}),
     "lines in the input of a call": body(CALL | {"input": {"path": LINES}}),
