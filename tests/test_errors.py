@@ -6,13 +6,7 @@ import pickle
 import pytest
 
 from pytest_memleak import errors
-from pytest_memleak.errors import (
-    BookError,
-    MemleakError,
-    MissingExtra,
-    ProviderBusy,
-    ProviderError,
-)
+from pytest_memleak.errors import BookError, MemleakError, MissingExtra, ProviderBusy, ProviderError
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 NAMED = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}

@@ -19,11 +19,6 @@ NOVELS = os.environ.get("MEMLEAK_BOOKS")
 MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
 
 
-def test_it_is_kept_without_output():
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
-
-
 OF_NOVELS = pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs")
 
 

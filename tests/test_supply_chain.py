@@ -35,14 +35,6 @@ def test_jobs_that_hold_keys_install_files_by_their_hash():
         assert all("--require-hashes" in line for line in installs_of(text))
 
 
-def test_nothing_tells_to_fetch_the_package_anew_by_its_name():
-    pattern = re.compile(
-        r"pip install (?:\S+ )*(?:-U|--upgrade|--force-reinstall)\b.*pytest-memleak"
-    )
-    files = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("pytest_memleak/**/*.py")]
-    assert [file for file in files if pattern.search(file.read_text(encoding="utf-8"))] == []
-
-
 def test_the_action_and_the_image_take_nothing_that_is_not_pinned():
     used = [step["uses"] for step in ACTION["runs"]["steps"] if "uses" in step]
     assert used

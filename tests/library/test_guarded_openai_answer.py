@@ -246,11 +246,7 @@ def split(text, size):
 
 
 @pytest.mark.parametrize(
-    "deltas",
-    [
-        [*alternating(LEAK, HONEST)],
-        *([*split(LEAK, size)] for size in (1, 5, 200)),
-    ],
+    "deltas", [[*alternating(LEAK, HONEST)], *([*split(LEAK, size)] for size in (1, 5, 200))]
 )
 def test_no_field_hides_a_passage_of_another(deltas):
     parts = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]

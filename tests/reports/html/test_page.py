@@ -255,9 +255,6 @@ def test_an_extension_s_measure_and_its_limit_are_shown(leak):
     assert shown in Page(page_of(brought)).text
 
 
-# --- what it keeps to itself ---------------------------------------------------------------
-
-
 def runs_of(text, length):
     page = words(text)
     return {tuple(page[i : i + length]) for i in range(len(page) - length + 1)}
@@ -283,8 +280,6 @@ def test_all_of_it_coloured_with_quote_full(book, recite, make_result):
     marked = re.findall(r'<mark class="h\d">(.*?)</mark>', page)
     assert sum(len(words(one)) for one in marked) == np.count_nonzero(decode_times(result.coverage))
 
-
-# --- bad input -----------------------------------------------------------------------------
 
 HOSTILE = [
     "<script>fetch('http://x.invalid/')</script>",
