@@ -409,14 +409,15 @@ def test_tests_and_an_endpoint_of_ones_own_run(pytester, monkeypatch):
         "test_limit.py": own.replace("<= 38", "<= 12"),
     }.items():
         Path(name).write_text(content, encoding="utf-8")
-    result = pytester.runpytest("--import-mode=importlib")  # with a name of one of our tests
+    monkeypatch.delitem(sys.modules, "test_protected_passages", raising=False)  # another one
+    result = pytester.runpytest()
     result.assert_outcomes(passed=4, failed=1)
     shown = snippets("text", pages=[DOCS / "fixtures.md"])[0].text
     printed = [" ".join(line.split()) for line in result.outlines]
     assert all(" ".join(line.split()) in printed for line in shown.splitlines())
     Path("test_limit.py").unlink()
     Path("conftest.py").write_text(titled("fixtures.md", "conftest.py"), encoding="utf-8")
-    result = pytester.runpytest("--import-mode=importlib")
+    result = pytester.runpytest()
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["recorded/ferry * 0.000 * 3/3 * PASS*"])
 

@@ -41,8 +41,9 @@ class Stream:
         send(stream.end())
 
     It holds back the words that could exceed the limit until it has read them. A word of a match
-    shows only with the match's fifth, so the last four may be a passage's, too. It matches the last
-    80 characters per word of the limit, in memory that doesn't grow.
+    shows only with the match's fifth, so the last four may be a passage's, too, and up to four of
+    the prompt's words may count as a passage's. It matches the last 80 characters per word of the
+    limit, in memory that doesn't grow.
 
     passage: what ended it
     """

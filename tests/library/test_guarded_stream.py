@@ -112,8 +112,8 @@ def test_it_ends_what_the_gate_would_report_and_nothing_else(pieces, asked, seed
         assert longest(text, prompt, protected=protected) <= limit
     else:
         assert text.startswith(sent)
-        passages = protected.find([text], [prompt])
-        assert max(passage.words for passage in passages) >= stream.passage.words > limit
+        most = max(passage.words for passage in protected.find([text], [prompt], least=5))
+        assert most + (4 if prompt else 0) >= stream.passage.words > limit
 
 
 def test_honest_prose_leaves_whole_and_at_once():
