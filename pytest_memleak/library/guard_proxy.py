@@ -1,4 +1,4 @@
-"""A proxy before a server of OpenAI's API that ends answers at passages of protected books."""
+"""A proxy in front of a server with OpenAI's API; it ends answers at protected passages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, Recursion
 
 
 class GuardProxy:
-    """The proxy before `upstream`, the address of a server up to `/v1`; `app` is its application.
+    """The proxy in front of `upstream`, a server's address up to `/v1`; `app` is its application.
 
     counts: requests, choices that it ended (stops), stops by book, and errors of the server
     """

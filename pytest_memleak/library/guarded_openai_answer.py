@@ -27,6 +27,7 @@ _NAMES = {
     *("code", "finish_reason", "id", "model", "object", "param", "role", "service_tier"),
     *("system_fingerprint", "type"),
 }
+_REPLACED = {"finish_reason", "type"}  # of a choice, by a client; other strings it joins
 LONGEST_NAME = 128
 _UNFINISHED = (None, "", "null")
 _ALL: Path = ()  # the field of all texts
@@ -79,7 +80,6 @@ class GuardedAnswer:
         self._choices = self._each * len(self._prompts)
         self._texts: dict[int | None, _Texts] = {}
         self._over: set[int] = set()
-        self._names: dict[Path, str] = {}
         self._whole = False
         self._head: dict[str, Any] = {}
         self._objects: dict[Path, dict[str, Any]] = {}  # of a body, by the places of their texts
@@ -139,9 +139,10 @@ class GuardedAnswer:
                 guarded[key] = path[-1]
             elif not isinstance(value, str):
                 guarded[key] = value
-            elif key in _NAMES and place[0] != "error":
-                is_kept = self._names.setdefault(place, value) == value  # clients join them
-                guarded[key] = value if is_kept and len(value) <= LONGEST_NAME else ""
+            elif key in _NAMES and len(value) > LONGEST_NAME and place[0] != "error":
+                guarded[key] = ""
+            elif key in (_REPLACED if place[0] == "choices" else _NAMES) and place[0] != "error":
+                guarded[key] = value
             else:
                 guarded[key] = ""
                 self._objects[place] = guarded
@@ -173,7 +174,8 @@ class GuardedAnswer:
 class _Texts:
     """The texts of a choice. Each place's are one stream; so are each field's, and all.
 
-    A character leaves once each of its streams lets it. So what leaves is in order.
+    Names are streams of their places alone. A character leaves once each of its streams lets it.
+    So what leaves is in order.
 
     passage: what ended them
     """
@@ -212,7 +214,7 @@ class _Texts:
 
     def _start(self, place: Path) -> None:
         """Start the stream of a place, and those that it makes differ from another place's."""
-        for wider in (_field(place), _ALL):
+        for wider in _streams_with(place)[1:]:
             first = self._first.setdefault(wider, place)
             if first != place and wider not in self._streams:
                 self._streams[wider] = copy(self._streams[first])
@@ -220,7 +222,7 @@ class _Texts:
         self._streams[place] = self._make()
 
     def _streams_of(self, place: Path) -> list[Path]:
-        return [each for each in (place, _field(place), _ALL) if each in self._streams]
+        return [each for each in _streams_with(place) if each in self._streams]
 
     def _add(self, stream: Path, text: str) -> None:
         self._may_leave[stream] += len(text)
@@ -244,9 +246,10 @@ class _Texts:
             self._waiting.pop(0)
 
 
-def _field(place: Path) -> Path:
-    """Return what places that differ in numbers only share: the choice, and the names."""
-    return (*place[:2], "*", *(name for name in place[2:] if isinstance(name, str)))
+def _streams_with(place: Path) -> list[Path]:
+    """Return a place, its field, which places that differ in numbers only share, and all."""
+    field = (*place[:2], "*", *(name for name in place[2:] if isinstance(name, str)))
+    return [place] if place[-1] in _NAMES and place[0] != "error" else [place, field, _ALL]
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -119,7 +119,7 @@ def _load_suite(config: pytest.Config, path: Path) -> Suite:
         raise SettingsError(
             f"an extension skipped the suite: {first_words(str(error))}",
             location=str(path),
-            hint="to leave it out, name other suites, or mark its tests",
+            hint="let the extension raise an error, or name only the suites to run",
         ) from None
 
 

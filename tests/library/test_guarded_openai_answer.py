@@ -285,16 +285,16 @@ def test_indices_below_zero_and_names_in_pieces_hide_nothing_either():
     noise = [f"noise{nth}" for nth in range(300)]
     calls = [(1, WORDS[:37]), (0, noise), (-1, WORDS[37:74]), *((0, ()) for _ in range(9))]
     deltas = [
-        [{"index": index, "id": " ".join(WORDS[nth * 9 :][:9]), "function": {"arguments": text}}]
+        [{"index": index, "id": name, "function": {"arguments": text}}]
         for nth, (index, said) in enumerate(calls)
-        for text in [" ".join([*said, ""])]
+        for text, name in [(" ".join([*each, ""]) for each in (said, WORDS[nth * 9 :][:9]))]
     ]
     parts = [{"choices": [{"index": 0, "delta": {"tool_calls": calls}}]} for calls in deltas]
     _, sent = sent_of(CHAT, parts)
     read = [call for part in sent for call in part["choices"][0]["delta"].get("tool_calls", ())]
     for key, index in itertools.product(("id", "arguments"), (0, 1, -1)):
         texts = leaves([call for call in read if call["index"] in {index, abs(index)}])
-        assert longest(" ".join(text for its, text in texts if its == key)) <= 38
+        assert longest("".join(text for its, text in texts if its == key)) <= 38
 
 
 @pytest.mark.parametrize("reason", [None, "", "null"])
@@ -306,9 +306,9 @@ def test_fields_that_take_turns_arrive_whole(reason):
         for delta in alternating(HONEST, quoted)
     ]
     _, sent = sent_of(CHAT, [*parts, *end])
-    texts = leaves(sent)
-    assert "".join(text for key, text in texts if key == "content") == HONEST
-    assert "".join(text for key, text in texts if key == "text") == f"{quoted}."
+    assert sent[-1]["choices"][0]["finish_reason"] == "stop"
+    assert "".join(text for key, text in leaves(sent) if key == "content") == HONEST
+    assert "".join(text for key, text in leaves(sent) if key == "text") == f"{quoted}."
 
 
 @pytest.mark.parametrize("whole", [False, True])
