@@ -28,6 +28,8 @@ Record = dict[str, Any]
 Path = Sequence[str]
 # Each text of the model's with others beside it: how many prompts precede it, and why it ended.
 _Answers = dict[tuple[str, ...], tuple[int, Record]]
+# A value with its key, whether it is in an answer (None: in neither), and why that ended.
+_Part = tuple[str, Any, bool | None, Record]
 
 _ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
 _OF_REQUEST = frozenset({"request", "prompt", "input"})
@@ -39,6 +41,7 @@ _CONTAINERS = frozenset(
      "systemInstruction", "system_instruction"}
 )  # fmt: skip
 _IN_ANSWERS = _CONTAINERS - _OF_REQUEST
+_IN_ANSWER = {**dict.fromkeys(_OF_REQUEST, False), **dict.fromkeys(_OF_MODEL, True)}
 _NESTED = (dict, list)
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
@@ -184,7 +187,7 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
 
     What stands beside messages is added to `unread`.
     """
-    waiting: list[tuple[str, Any, bool | None, Record]] = [("", row, None, {})]  # None: in neither
+    waiting: list[_Part] = [("", row, None, {})]
     while waiting:
         key, part, in_answer, end = waiting.pop()
         if isinstance(part, list):
@@ -194,26 +197,32 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
             unread.append({key: part})
             continue
         if not _ENDS.isdisjoint(part):
-            end = {"finish_reason": next(part[key] for key in part if key in _ENDS)}
+            end = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}
         if "role" in part and part is not row:
             yield part, in_answer or str(part["role"]) not in _ASKING, end
             continue
         containers = _IN_ANSWERS if in_answer else _CONTAINERS
-        nested = [key for key in containers.intersection(part) if isinstance(part[key], _NESTED)]
-        if part is row or nested not in ([], ["content"]) or isinstance(part.get("content"), dict):
-            keys = _prompts_first(tuple(part))
-            unread += [
-                {key: part[key]}
-                for key in keys
-                if key not in nested and not _is_without_text(key, part[key])
-            ]
-            for key in filter(nested.__contains__, keys):
-                inside = key in _OF_MODEL or (False if key in _OF_REQUEST else in_answer)
-                waiting.append((key, part[key], inside, end))
+        nested = {key for key in containers.intersection(part) if isinstance(part[key], _NESTED)}
+        if part is row or not nested <= {"content"} or isinstance(part.get("content"), dict):
+            waiting += _opened(part, nested, in_answer, end, unread)
         elif key in _LISTS_OF_MODEL or not part.keys().isdisjoint(_TEXTS):
             yield part, in_answer is not False, end
         else:
             unread.append({key: part})
+
+
+def _opened(
+    part: Record, nested: set[str], in_answer: bool | None, end: Record, unread: list[Record]
+) -> list[_Part]:
+    """Return the nested parts of an object; what stands beside them is added to `unread`."""
+    parts: list[_Part] = []
+    for key in _prompts_first(tuple(part)):
+        value = part[key]
+        if key in nested:
+            parts.append((key, value, _IN_ANSWER.get(key, in_answer), end))
+        elif not _is_without_text(key, value):
+            unread.append({key: value})
+    return parts
 
 
 @lru_cache(1 << 6)

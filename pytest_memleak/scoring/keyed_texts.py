@@ -5,6 +5,7 @@ Many texts at once are joined, read as bytes, and cut at spaces (`word_hashes`).
 
 from __future__ import annotations
 
+import codecs
 import functools
 import re
 import string
@@ -24,12 +25,12 @@ from pytest_memleak.scoring.word_hashes import (
     spelled,
 )
 from pytest_memleak.scoring.words import (
+    BEYOND,
     COMMON_MARKS,
     LOWER_OR_SPACE,
-    in_latin_1,
+    WITH_SPACES,
+    encoded,
     marks_beside,
-    separated_in_latin_1,
-    without_references,
     words,
 )
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 _NO_TEXTS = cut_into_words(BEFORE[:1] + BEHIND[2:], None)
 _BETWEEN = "\n\x00\n"
-_PARTS = 16  # of texts, some of which can't be encoded
 
 
 def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
@@ -67,9 +67,9 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
     """
     dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
     suspects = {*dropped.tolist()}
-    for number, marks in enumerate(marks_beside(_LEFT_ALONE, texts)):
-        odd = _MAY_CHANGE.search(_COMMON_MARK.sub(b"", marks))
-        if odd or "\x00" in texts[number] or _HYPHEN_AT_END.search(texts[number]):
+    for number, marks in enumerate(marks_beside(_LEFT_ALONE, texts, and_beside=COMMON_MARKS)):
+        at_end = b"-\n" in marks and _HYPHEN_AT_END.search(texts[number])
+        if at_end or "\x00" in texts[number] or _MAY_CHANGE.search(marks):
             suspects.add(number)
     if not suspects:
         return _NO_TEXTS, []
@@ -88,7 +88,6 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
 # What folding and both modes read alike; then what it may change, of the rest: it removes numbers
 # that begin a line, and joins words at a line's end.
 _LEFT_ALONE = (string.ascii_letters + " \t.,;:!?'\"()`>+=/\\[]{}|@#$%^~").encode()
-_COMMON_MARK = re.compile("|".join(COMMON_MARKS).encode())
 _MAY_CHANGE = re.compile(rb"[^0-9\n-]|(?:^|\n)-*[0-9]")
 _HYPHEN_AT_END = re.compile(r"-[ \t]*\n")
 
@@ -99,41 +98,40 @@ _HYPHEN_AT_END = re.compile(r"-[ \t]*\n")
 class _Reading(NamedTuple):
     """A way to turn texts into bytes.
 
-    encoded: a text's characters as bytes; None if `read` cannot process them
+    encoded: a text's characters as bytes, `BEYOND` for those that `read` cannot process
     read:    many texts, so encoded, as words between spaces
     slowly:  the words of any text
     """
 
-    encoded: Callable[[str], bytes | None]
+    encoded: Callable[[str], bytes]
     read: Callable[[bytes], bytes]
     slowly: Callable[[str], list[str]]
 
 
 def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
-    """Return all texts' words as bytes."""
+    """Return all texts' words as bytes; texts are read together, but for those `BEYOND`."""
     if not texts:
         return BEFORE + BEHIND[2:]
     if any("\x00" in text for text in texts):
-        texts = [text.replace("\x00", "\x01") for text in texts]
-    return BEFORE + _read(texts, reading) + BEHIND
-
-
-def _read(texts: Sequence[str], reading: _Reading) -> bytes:
-    """Read texts together, or in parts if some can't be encoded, until these stand alone."""
-    encoded = reading.encoded(_BETWEEN.join(texts))
-    if encoded is not None:
-        return reading.read(encoded)
-    if len(texts) == 1:
-        return spelled(reading.slowly(texts[0]))
-    size = -(-len(texts) // _PARTS)
-    parts = (texts[start : start + size] for start in range(0, len(texts), size))
-    return b" \x00 ".join(_read(part, reading) for part in parts)
+        texts = [text.replace("\x00", BEYOND) for text in texts]
+    in_bytes = reading.encoded(_BETWEEN.join(texts))
+    read = reading.read(in_bytes)
+    if (beyond := BEYOND.encode()) in in_bytes:
+        parts = read.split(b"\x00")
+        for number, text in enumerate(in_bytes.split(b"\x00")):
+            if beyond in text:
+                parts[number] = b" %b " % spelled(reading.slowly(texts[number]))
+        read = b"\x00".join(parts)
+    return BEFORE + read + BEHIND
 
 
 def _words_of_any_script(text: str) -> list[str]:
     return words(text, "unicode")
 
 
+_MARKUP = re.compile("<|&(?=[#A-Za-z])")
+_MARKED = "pytest_memleak.marked"
+codecs.register_error(_MARKED, lambda error: (BEYOND, error.end))  # type: ignore[attr-defined]
 _LOWER = b"\x00" + LOWER_OR_SPACE[1:]
 
 
@@ -141,15 +139,17 @@ def _in_lower_case(latin_1: bytes) -> bytes:
     return latin_1.translate(_LOWER)
 
 
-def _in_ascii(text: str) -> bytes | None:
-    return text.encode("ascii") if text.isascii() else None
+def _in_ascii(text: str) -> bytes:
+    return text.encode("ascii", _MARKED)
 
 
-def _foldable(text: str) -> bytes | None:
-    if "<" in text or without_references(text) != text:
-        return None
+def _with_spaces(text: str) -> bytes:
+    return encoded(text, WITH_SPACES)
+
+
+def _foldable(text: str) -> bytes:
     # No blank for a mark: a hyphen before one and a line's end splits no word.
-    return in_latin_1(text, mark_as="~")
+    return encoded(_MARKUP.sub(BEYOND, text), _MARKED, mark_as="~")
 
 
 @functools.cache
@@ -194,7 +194,7 @@ def _folded(latin_1: bytes) -> bytes:
 
 
 _AS_MEASURED = {
-    "paper": _Reading(separated_in_latin_1, _in_lower_case, words),
+    "paper": _Reading(_with_spaces, _in_lower_case, words),
     "unicode": _Reading(_in_ascii, _in_lower_case, _words_of_any_script),
 }
 _AS_FOLDED = _Reading(_foldable, _folded, passage_words)
