@@ -144,9 +144,10 @@ def _number_of_excerpt(passage: ProtectedPassage, book: Book) -> int:
 def _readings(text: str, mode: WordMode) -> list[str]:
     """Return the texts that near-verbatim matching reads a generation as."""
     from pytest_memleak.scoring.further_readings import further_readings  # with numpy
-    from pytest_memleak.scoring.keyed_texts import keyed
+    from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 
-    return [text, *further_readings([text], keyed([text], mode))[1]]
+    plain = keyed([text], mode)
+    return [text, *further_readings([text], plain, keyed_folded([text]).lengths())[1]]
 
 
 def _source(passage: ProtectedPassage) -> str:

@@ -94,6 +94,7 @@ _WITHIN_WORDS = frozenset(
 _COMMENT = re.compile("<!--(.*?)-->", re.DOTALL)
 _PARTED = re.compile(r"(?<=[^\W_])[-\u2010][^\S\n]*\n[^\S\n]*(?=[^\W_])")
 _NUMBERS = re.compile(r"^(?:[^\w\n]|_)*\d+(?:(?:[^\w\n]|_)+\d+)*(?![^\W_])", re.MULTILINE)
+ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]+")
 # ASCII in invisible characters.
 _TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]+")
@@ -114,7 +115,7 @@ def folded(text: str) -> str:
     Text that no reader sees, in tags and in tag characters, comes last.
     """
     hidden = [run.translate(_SHOWN) for run in _TAG_CHARACTERS.findall(text)]
-    text = _LINE_END.sub("\n", text)
+    text = ANSI.sub("", _LINE_END.sub("\n", text))
     text = without_references(text)
     if "<" in text:
         # The part behind the last end has no whole comment, and would be read again and again.

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_memleak.scoring.folding import ANSI
 from pytest_memleak.scoring.word_hashes import keys_of
 from pytest_memleak.scoring.words import marks_beside, without_references
+from pytest_memleak.scoring.words import words as as_measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +60,7 @@ _BACKWARD, _DOUBLED, _LEET_WORDS = 3, 12, 8
 _ORDINARY = bytes(range(0x80, 0x100)) + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
 _CODES = re.compile(
     r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
-    r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\[nrt]"
+    r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\(?:([nrt])|e|033)"
 )
 _UTF_8 = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
 _LAYERS = 3
@@ -70,15 +72,19 @@ _BETWEEN_PIECES = re.compile(r"[\s'\",\[\]]+")
 _BYTES = {256 + n: byte for n, byte in enumerate((*range(33), *range(127, 161), 173))}
 _LEET = re.compile(r"[^\W\d_][\d@$!|]+(?=\w)|(?<![\w@$])[\d@$]+[^\W\d_]")
 _LETTERS = [str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * look_alike) for look_alike in "il"]
-_UNIT = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+# Tables and transcripts have numbers beside each word, which are no units.
+_UNIT = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _WINDOW, _DENSE = 24, 4
 
 
-def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], list[str]]:
+def further_readings(
+    texts: Sequence[str], words: Keyed, folded_lengths: Positions
+) -> tuple[list[int], list[str]]:
     """Return the further readings of some texts, and the number of the text of each.
 
-    words: all texts' words as measured
+    words: all texts' words as measured; folded_lengths: how many each has when folded
     """
+    fused = folded_lengths < words.lengths()
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
     readings: list[str] = []
@@ -88,6 +94,8 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
         kinds: list[Iterator[str]] = []
         if len(odd) >= ODD or any(mark in text for mark in begins):
             kinds.append(_decoded(text))
+        if fused[number] or "<!--" in text:
+            kinds.append(iter([" ".join(as_measured(text, words.mode or "unicode"))]))
         if number in doubled:
             kinds.append(_thinned(text))
         if number in strange:
@@ -148,7 +156,7 @@ def _decoded(text: str) -> Iterator[str]:
     """Yield the text without escapes and tokenizers' marks, then without leet, tags, and keys."""
     for _ in range(_LAYERS):
         text = _CODES.sub(_character, without_references(text))
-    text = _GOES_ON.sub("", text)
+    text = _GOES_ON.sub("", ANSI.sub(" ", text))
     yield _of_pieces(text)
     yield _of_pieces(_BETWEEN_PIECES.sub("", text))
     if len(_LEET.findall(text)) >= _LEET_WORDS:
@@ -159,7 +167,7 @@ def _decoded(text: str) -> Iterator[str]:
 
 def _character(code: re.Match[str]) -> str:
     digits = code[1] or code[2] or code[3]
-    return chr(int(digits, 16)) if digits else " "
+    return chr(int(digits, 16)) if digits else " " if code[4] else "\x1b"
 
 
 def _of_pieces(text: str) -> str:

@@ -79,7 +79,7 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
     changed = {
         number: folded_words
         for number, folded_words in zip(numbers, folded_texts, strict=True)
-        if folded_words.strip(b" ") != plain_texts[number].strip(b" ") or number in dropped
+        if folded_words.split() != plain_texts[number].split() or number in dropped
     }
     together = b"".join(b"\x00" + folded_words for folded_words in changed.values())
     return cut_into_words(together + b"\x00" + BEHIND[2:], None), [*changed]
@@ -129,7 +129,7 @@ def _words_of_any_script(text: str) -> list[str]:
     return words(text, "unicode")
 
 
-_MARKUP = re.compile("<|&(?=[#A-Za-z])")
+_MARKUP = re.compile("[<\x1b\x9b]|&(?=[#A-Za-z])")
 _MARKED = "pytest_memleak.marked"
 codecs.register_error(_MARKED, lambda error: (BEYOND, error.end))  # type: ignore[attr-defined]
 _LOWER = b"\x00" + LOWER_OR_SPACE[1:]

@@ -248,7 +248,7 @@ def folded(text):
 def folded_readings(text, mode):
     """The folded words of a text and of its further readings, with how many come before them."""
     ahead, result = 0, []
-    for reading in (text, *further_readings([text], keyed([text], mode))[1]):
+    for reading in (text, *further_readings([text], keyed([text], mode), [len(folded(text))])[1]):
         result.append((ahead, folded(reading)))
         ahead += len(result[-1][1])
     return result

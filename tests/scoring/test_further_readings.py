@@ -17,7 +17,7 @@ from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.generation_tally import Tally
-from pytest_memleak.scoring.keyed_texts import keyed
+from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 
@@ -76,6 +76,22 @@ DISGUISES = {
     "numbered objects": lambda words: json.dumps(
         [{"id": n, "token": word, "pos": TAGS[n % 8]} for n, word in enumerate(words)]
     ),
+    "a transcript": lambda words: json.dumps(
+        [{"word": word, "start": n * 0.37, "end": n * 0.37 + 0.3} for n, word in enumerate(words)]
+    ),
+    "a number on each word": lambda words: " ".join(f"{word}{n}" for n, word in enumerate(words)),
+    "terminal colors": lambda words: "".join(f"\x1b[1m{word}\x1b[0m" for word in words),
+    "written terminal colors": r"\033[0m".join,
+    **{
+        f"few changed words, parted by {mark!a}": lambda words, mark=mark: mark.join(
+            word if n % 15 else "Zq" for n, word in enumerate(words, 1)
+        )
+        for mark in ("*", "-\n", "\u200b")
+    },
+    "comments": lambda words: " ".join(
+        f"<!-- {' '.join(words[at : at + 9])} --> {' '.join(words[at + 9 : at + 18])}"
+        for at in range(0, len(words), 18)
+    ),
     "escaped blanks": r"\u0020".join,
     "escaped letters": lambda words: "".join(f"\\u{ord(c):04x}" for c in " ".join(words)),
     "code points": lambda words: " ".join(f"U+{ord(c):04X}" for c in " ".join(words)),
@@ -127,13 +143,13 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
 
 
 def read(*texts):
-    return further_readings(texts, keyed(texts, "unicode"))
+    return further_readings(texts, keyed(texts, "unicode"), keyed_folded(texts).lengths())
 
 
 def test_prose_is_read_once():
     words = prose("the-seed-vault")
     texts = [" ".join(words[at : at + 400]) for at in range(0, len(words), 400)]
-    assert len(set(read(*texts)[0])) <= len(texts) / 10
+    assert len(set(read(*texts)[0])) <= len(texts) / 9
     assert read() == ([], [])
     assert read("", "", "\0", "\ud800", "In 1984, at 7:05 (p. 12).") == ([], [])
 
