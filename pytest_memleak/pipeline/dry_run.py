@@ -211,7 +211,7 @@ def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
         notes.setdefault(planned.samples, []).append("this suite's samples")
         if planned.needed is not None:
             notes.setdefault(planned.needed, []).append(
-                f"detection_limit {planned.detection_limit:g} if 10% are withheld"
+                f"detection_limit {planned.detection_limit:g} at 10% withheld"
             )
     return {samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()}
 

@@ -219,7 +219,7 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
     assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
     assert " ".join(rows[20][5:]) == "(this suite's samples)"
-    assert " ".join(rows[33][5:]) == "(detection_limit 0.1 if 10% are withheld)"
+    assert " ".join(rows[33][5:]) == "(detection_limit 0.1 at 10% withheld)"
     assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
