@@ -6,11 +6,11 @@ Many texts at once are joined, read as bytes, and cut at spaces (`word_hashes`).
 from __future__ import annotations
 
 import codecs
-import functools
 import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -125,10 +125,6 @@ def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
     return BEFORE + read + BEHIND
 
 
-def _words_of_any_script(text: str) -> list[str]:
-    return words(text, "unicode")
-
-
 _MARKUP = re.compile("[<\x1b\x9b]|&(?=[#A-Za-z])")
 _MARKED = "pytest_memleak.marked"
 codecs.register_error(_MARKED, lambda error: (BEYOND, error.end))  # type: ignore[attr-defined]
@@ -139,20 +135,12 @@ def _in_lower_case(latin_1: bytes) -> bytes:
     return latin_1.translate(_LOWER)
 
 
-def _in_ascii(text: str) -> bytes:
-    return text.encode("ascii", _MARKED)
-
-
-def _with_spaces(text: str) -> bytes:
-    return encoded(text, WITH_SPACES)
-
-
 def _foldable(text: str) -> bytes:
     # No blank for a mark: a hyphen before one and a line's end splits no word.
     return encoded(_MARKUP.sub(BEYOND, text), _MARKED, mark_as="~")
 
 
-@functools.cache
+@cache
 def _folding() -> tuple[bytes, dict[bytes, bytes]]:
     """Return folding's result per byte of Latin-1, and the results of more than one byte."""
     table, longer = [b"\x00"], {}
@@ -194,8 +182,10 @@ def _folded(latin_1: bytes) -> bytes:
 
 
 _AS_MEASURED = {
-    "paper": _Reading(_with_spaces, _in_lower_case, words),
-    "unicode": _Reading(_in_ascii, _in_lower_case, _words_of_any_script),
+    "paper": _Reading(partial(encoded, errors=WITH_SPACES), _in_lower_case, words),
+    "unicode": _Reading(
+        lambda text: text.encode("ascii", _MARKED), _in_lower_case, partial(words, mode="unicode")
+    ),
 }
 _AS_FOLDED = _Reading(_foldable, _folded, passage_words)
 
