@@ -1,7 +1,7 @@
 """A provider's part of a suite file: its `options` and `finetune` tables, validated.
 
 Each table is a pydantic model that forbids unknown keys. An error is a SuiteError with place, key,
-and value. A value that looks like a secret is rejected and never shown: secrets belong into the
+and value. A value that looks like a secret is rejected and never shown: secrets belong in the
 environment.
 """
 

@@ -1,4 +1,4 @@
-"""Measurements of a pair: runs of the book's words, coverage, the four measures, its rounds.
+"""Measurements of a pair: runs of the book's words, coverage, measures, its rounds.
 
 Positions are 0-based positions in the book's words, intervals half-open (docs/method.md).
 A `Measure` is a row of the table in `scoring.measure_table`; extensions add rows.

@@ -51,7 +51,7 @@ class PairTest:
 
 @dataclass(frozen=True, slots=True)
 class ScanScope:
-    """Books of the suite that a pair's generations are scanned for; each ID with the book's digest.
+    """Further books that a pair's generations are scanned for; each ID with the book's digest.
 
     books:    its test books except the pair's own
     excused:  books whose passages are excused: training books, common texts, and those that the

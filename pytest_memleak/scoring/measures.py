@@ -1,4 +1,4 @@
-"""The four measures of memorization (docs/method.md), of a book, its works, and two models."""
+"""Measures of memorization (docs/method.md), of a book, its works, and two models."""
 
 from __future__ import annotations
 

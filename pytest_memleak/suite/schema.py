@@ -190,11 +190,11 @@ class BookTable(_Table):
     summaries: Text | None = Field(None, description="path of a file with one summary per excerpt")
     include: list[Text] = Field(
         default_factory=list,
-        description="Documents to read in full; names or patterns with * and ?",
+        description="documents to read in full; names or patterns with * and ?",
     )
     exclude: list[Text] = Field(
         default_factory=list,
-        description="Documents to leave out; names or patterns with * and ?",
+        description="documents to leave out; names or patterns with * and ?",
     )
     bring_your_own: bool = Field(
         False,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.records import Work
 from pytest_memleak.scoring.word_hashes import keys_of
-from pytest_memleak.verdict import generation_kinds as census_of_answers
+from pytest_memleak.verdict import generation_kinds
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import GenerationCensus
@@ -55,7 +55,7 @@ def test_what_one_work_cannot_show_the_pool_does():
 def test_beyond_its_memory_it_keeps_a_share_of_the_runs(book, answers, monkeypatch):
     generations = first_rounds(answers, 2)
     whole = {margin.rule: margin.value for margin in evidence(book, generations).margins}
-    monkeypatch.setattr(census_of_answers, "_MOST_RUNS", 20_000)
+    monkeypatch.setattr(generation_kinds, "_MOST_RUNS", 20_000)
     kept = counted(book, generations, together=17)
     assert 10_000 <= len(kept.runs) <= 20_000
     results = {margin.rule: margin.value for margin in completeness(kept, NOTHING_GIVEN).margins}
