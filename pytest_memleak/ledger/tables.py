@@ -192,59 +192,48 @@ questions = sa.Table(
     sa.UniqueConstraint("endpoint", "instruction_digest", "settings_digest"),
 )
 
-jobs = sa.Table(
+
+def _jobs(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
+    """Return a table of jobs at a provider."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("id", RowId, primary_key=True),
+        sa.Column("provider", Text, nullable=False),
+        sa.Column("job_id", Text),
+        sa.Column("state", State, nullable=False),  # starting, running, succeeded, failed
+        sa.Column("cause", Text),
+        sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
+        sa.Column("began", sa.Float, nullable=False),
+        sa.Column("ended", sa.Float),
+        sa.Column("run", sa.String(64)),
+        *columns,
+    )
+
+
+jobs = _jobs(
     "jobs",
-    metadata,
-    sa.Column("id", RowId, primary_key=True),
-    sa.Column("provider", Text, nullable=False),
     sa.Column("digest", Digest, nullable=False),
-    sa.Column("job_id", Text),
-    sa.Column("state", State, nullable=False),  # starting, running, succeeded, failed
     sa.Column("endpoint", Text),
     sa.Column("examples", sa.Integer, nullable=False),
     sa.Column("tokens", sa.BigInteger),
-    sa.Column("cause", Text),
-    sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
-    sa.Column("began", sa.Float, nullable=False),
-    sa.Column("ended", sa.Float),
-    sa.Column("run", sa.String(64)),
     sa.UniqueConstraint("provider", "digest"),
 )
 
-batches = sa.Table(
+batches = _jobs(
     "batches",
-    metadata,
-    sa.Column("id", RowId, primary_key=True),
-    sa.Column("provider", Text, nullable=False),
     sa.Column("endpoint", Text, nullable=False),
     sa.Column("digest", Digest, nullable=False, unique=True),
-    sa.Column("job_id", Text),
-    sa.Column("state", State, nullable=False),  # starting, running, succeeded, failed
-    sa.Column("cause", Text),
-    sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
-    sa.Column("began", sa.Float, nullable=False),
-    sa.Column("ended", sa.Float),
-    sa.Column("run", sa.String(64)),
 )
 
-deployments = sa.Table(
+deployments = _jobs(
     "deployments",
-    metadata,
-    sa.Column("id", RowId, primary_key=True),
-    sa.Column("provider", Text, nullable=False),
     sa.Column("digest", Digest, nullable=False, index=True),
     sa.Column("weights", Text, nullable=False),
     sa.Column("options", Text, nullable=False),  # what takes it down, a JSON object
     sa.Column("hours", sa.Float, nullable=False),
-    sa.Column("job_id", Text),
-    sa.Column("state", State, nullable=False),  # as of jobs; then leaving
     sa.Column("endpoint", Text),
-    sa.Column("cause", Text),
-    sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
-    sa.Column("began", sa.Float, nullable=False),
-    sa.Column("ended", sa.Float),
-    sa.Column("undeployed", sa.Float),
-    sa.Column("run", sa.String(64)),
+    sa.Column("undeployed", sa.Float),  # its state may also be leaving
     sa.Column("estimate", sa.BigInteger),  # of all its hours
     sa.Column("cost", sa.BigInteger),
 )
