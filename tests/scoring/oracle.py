@@ -224,6 +224,7 @@ def folded(text):
         for run in re.findall("[\U000e0020-\U000e007e]+", text)
     ]
     text = re.sub("\r\n|[\r\x0b\x0c\x85\u2028\u2029]", "\n", text)
+    text = re.sub(r"(\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)", "", text)
     text = html.unescape(text)
     tag = r"""</?([A-Za-z][A-Za-z0-9-]*)((?:/|\s(?:=\s*"[^"<]*"|=\s*'[^'<]*'|[^<>])*+)?)>"""
     hidden += [match[2] for match in re.finditer(tag, text)]

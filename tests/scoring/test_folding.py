@@ -90,7 +90,7 @@ def test_any_text_folds_and_folding_again_changes_nothing(text):
     ("(7) that 3rd\n4th", "that 3rd 4th"), ("1 2 3\n12a b\n**5** x", "12a b x"),
     ("one\r\ntwo\rthree\u2028four", "one two three four"),
     ("to<!-- x -->wn ha<wbr>ll <!-- never --> ends <!-- open", "town hall ends open x never"),
-    ("", ""),
+    ("", ""), ("\x1b[1mb\x1b[0mo\x9b3mld \x1b]8;;x\x1b\\l\x1b]8;;\x07ink", "bold link"),
 ])  # fmt: skip
 def test_each_step(text, expected):
     assert passage_words(text) == expected.split()
