@@ -55,12 +55,9 @@ def add_scan(commands: Commands) -> None:
         arguments={
             "books BOOK+": "the protected books (.epub, .txt, ...), or catalog files of `memleak "
             "catalog build`",
-            "--logs FILE+": "generations: OpenAI or Vertex AI batch output, chats (messages or "
-            "contents), logs of inspect_ai, samples of lm-eval, results of promptfoo, or the "
-            "paper's format; .jsonl, .json, .eval, .csv, or .parquet, optionally compressed (.gz, "
-            ".zst)",
-            "--training FILE+": "training rows in the same formats; their prompts are searched, "
-            "too",
+            "--logs FILE+": "generations: batch output, chats, logs of evaluations, or the paper's "
+            "format; .jsonl, .json, .eval, .csv, or .parquet, optionally compressed (.gz, .zst)",
+            "--training FILE+": "training rows in these formats; their prompts are searched, too",
             "--common FILE+": "texts that anyone may quote",
             "--text PATH": "where each row's text is, in any format, as in /answer/text",
             "--prompt PATH": "with --text: the prompt of each row, whose words don't count",

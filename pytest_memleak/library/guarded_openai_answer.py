@@ -51,15 +51,7 @@ class Stop(NamedTuple):
 class GuardedAnswer:
     """The answer to one request, whole or in chunks, with all text of each choice guarded.
 
-        answer = GuardedAnswer(library, request)
-        for chunk in chunks:
-            for guarded in answer.read(chunk):
-                send(guarded)
-            if answer.ended:
-                break
-        for guarded in answer.end():
-            send(guarded)
-
+    As in docs/scan-and-guard.md: read chunks until it has `ended`, then its `end()`.
     Only the keys of a fixed list are forwarded. Of their values, numbers and short names of the
     server's own are; any other string is read. So logprobs, audio, and what a server adds are not.
 

@@ -33,13 +33,7 @@ _WORD_START = re.compile(
 class Stream:
     """One generation, which ends before more than `limit` words of a passage have left.
 
-        stream = Stream(library, prompt="what the model was asked")
-        for delta in deltas:
-            send(stream.feed(delta))
-            if stream.passage:
-                break
-        send(stream.end())
-
+    As in docs/scan-and-guard.md: feed it deltas until there is a passage, then send its `end()`.
     It holds back the words that could exceed the limit until it has read them. A word of a match
     shows only with the match's fifth, so the last four may be a passage's, too, and up to four of
     the prompt's words may count as a passage's. It matches the last 80 characters per word of the

@@ -60,10 +60,6 @@ class Passage:
 class Library:
     """Protected books to find in texts.
 
-        library = Library.of([Path("novel.epub"), Path("catalog.keys")])
-        for passage in library.find(["an answer", "another one"]):
-            print(passage.text, passage.book, passage.words, passage.start)
-
     index: what the gate matches generations with; sizes: words of each book, by name
     """
 
@@ -139,9 +135,9 @@ class Library:
             kinds = list(self._passages(shared, least, asked))
         records = [
             Passage(first + text, self.index.books[book].id, words, near, start, end, *places)
-            for passages, near, before in kinds
+            for passages, near in kinds
             for text, book, *places, start, end, words in zip(
-                *(column.tolist() for column in _from_text(passages, before)), strict=True
+                *(column.tolist() for column in passages), strict=True
             )
         ]
         return sorted(
@@ -151,8 +147,8 @@ class Library:
 
     def _passages(
         self, shared: TextMatches, least: int, prompts: Sequence[str] = ()
-    ) -> Iterator[tuple[TextPassages, bool, Positions]]:
-        """Yield the passages of each kind, whether near, and the place before each text."""
+    ) -> Iterator[tuple[TextPassages, bool]]:
+        """Yield the passages of each kind by their places in the texts, and whether near."""
         trim = self.scoring.trim
         long = shared.matches.where(shared.matches.words >= least)
         ranges = NO_RANGES
@@ -162,7 +158,7 @@ class Library:
         exact = verbatim_passages(long, ranges, trim=trim, keep=least)
         if self._excusing.any():
             exact = exact.where(~contained_in(shared.matches, exact, self._excusing))
-        yield exact, False, shared.exact.ends[exact.text] + 1
+        yield _from_text(exact, shared.exact.ends[exact.text] + 1), False
         for near in shared.near:
             if prompts:
                 words = self.index.instructions(prompts, folded=True)
@@ -170,7 +166,7 @@ class Library:
             chains = find_chains(near.matches, ranges, trim=trim)
             chains = chains.where(~nearly_contained_in(near.matches, chains, self._excusing))
             before = near.words.ends[chains.text] + 1 - near.ahead[chains.text]
-            yield chains._replace(text=near.texts[chains.text]), True, before
+            yield _from_text(chains._replace(text=near.texts[chains.text]), before), True
 
 
 def _keys_of(

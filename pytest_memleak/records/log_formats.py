@@ -9,11 +9,13 @@ in an answer. All other text is the model's, but for metadata of a few words out
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.reasoning_and_tool_calls import (
+    ASKING,
     NO_TEXT,
     Place,
     count_runs,
@@ -27,17 +29,18 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
 Record = dict[str, Any]
 Path = Sequence[str]
 # Each text of the model's with others beside it: how many prompts precede it, and why it ended.
-_Answers = dict[tuple[str, ...], tuple[int, Record]]
-# A value with its key, whether it is in an answer (None: in neither), and why that ended.
-_Part = tuple[str, Any, bool | None, Record]
+_Texts = tuple[str, ...]
+_Answers = dict[_Texts, tuple[int, Record]]
+_Choice = tuple[Record, object]  # why it ended, and its index
+# A value with its key, whether it is in an answer (None: in neither), and the choice.
+_Part = tuple[str, Any, bool | None, _Choice]
 
-_ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
 _OF_REQUEST = frozenset({"request", "prompt", "input"})
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
 # Where messages are, at any depth.
 _CONTAINERS = frozenset(
-    {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content",
+    {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content", "delta",
      "systemInstruction", "system_instruction"}
 )  # fmt: skip
 _IN_ANSWERS = _CONTAINERS - _OF_REQUEST
@@ -62,31 +65,26 @@ class _Format(NamedTuple):
     dataset: keys of what the writer took from its dataset
     """
 
-    keys: frozenset[str]
+    keys: AbstractSet[str]
     row_id: Path = ("id",)
     prompt: Path = ("prompt",)
     texts: Path = ("completion",)
-    dataset: frozenset[str] = frozenset()
+    dataset: AbstractSet[str] = frozenset()
 
 
 _FORMATS = (
+    _Format({"messages", "output", "epoch"}, prompt=("input",), dataset={"target"}),
     _Format(
-        frozenset({"messages", "output", "epoch"}),
-        prompt=("input",), dataset=frozenset({"target"}),
+        {"doc", "resps"}, ("doc", "excerpt_id"), ("arguments",), ("resps",), {"doc", "target"}
     ),
     _Format(
-        frozenset({"doc", "resps"}),
-        ("doc", "excerpt_id"), ("arguments",), ("resps",), frozenset({"doc", "target"}),
+        {"prompt", "response", "provider"},
+        ("vars", "excerpt_id"), ("prompt", "raw"), ("response",), {"prompt", "vars", "testCase"},
     ),
-    _Format(
-        frozenset({"prompt", "response", "provider"}),
-        ("vars", "excerpt_id"), ("prompt", "raw"), ("response",),
-        frozenset({"prompt", "vars", "testCase"}),
-    ),
-    _Format(frozenset({"custom_id", "response"}), ("custom_id",)),
-    _Format(frozenset({"request", "response"}), ("key",)),
-    *(_Format(frozenset({key})) for key in ("messages", "contents", "choices", "candidates")),
-    _Format(frozenset({"prompt", "completion"})),
+    _Format({"custom_id", "response"}, ("custom_id",)),
+    _Format({"request", "response"}, ("key",)),
+    *(_Format({key}) for key in ("messages", "contents", "choices", "candidates")),
+    _Format({"prompt", "completion"}),
 )  # fmt: skip
 _PAPER = frozenset({"generations", "generated_text"})
 
@@ -146,7 +144,7 @@ def record_of(row: object) -> Record | None:
     generations: list[Record] = []
     for (text, *others), (before, end) in answers.items():
         generation = {"generated_text": text, **end}
-        if reasoning := others if generations else others + further:
+        if reasoning := [*others, *end.get("reasoning", ()), *([] if generations else further)]:
             generation["reasoning"] = reasoning
         if before < len(prompts):
             generation["instruction"] = "\n\n".join(filter(None, prompts[:before]))
@@ -169,57 +167,78 @@ def _read(row: Record, form: _Format) -> tuple[_Answers, list[str], int, list[Re
     answers: _Answers = {}
     unread: list[Record] = []
     written = {key: row[key] for key in row if key not in form.dataset} if form.dataset else row
-    for message, of_model, end in _messages(written, unread):
-        texts = _texts_of(_resolved(message, row))
+    turn, parts = 0, []
+    for message, of_model, (end, index) in _messages(written, unread):
+        texts = _texts_of(resolved := _resolved(message, row))
         if of_model:
             before, known_end = answers.get(texts, (len(prompts), {}))
             answers[texts] = before, known_end | end
+            parts.append((turn, index, texts, resolved))
+            turn += index is None and bool(end.get("finish_reason"))
         else:
             prompts |= dict.fromkeys(texts)
+            turn += 1
+    if len(parts) > 1:
+        _join(parts, answers)
     first = next((before for before, _ in answers.values()), len(prompts))
     beside = dict.fromkeys((text,) for text in _texts_at(row, form.texts))
     ended = {texts: (first, answers.pop(texts, (first, {}))[1]) for texts in beside}
     return ended | answers, [*prompts], first, unread
 
 
-def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool, Record]]:
-    """Yield each message in a row, in order, whether it is the model's, and why it ended.
+def _join(parts: list[tuple[int, object, _Texts, Record]], answers: _Answers) -> None:
+    """Add the whole text of each answer in parts, such as a stream's chunks, to its last part."""
+    wholes: dict[str, list[tuple[_Texts, Record]]] = {}
+    for turn, index, texts, message in parts:
+        wholes.setdefault(f"{turn} {index}", []).append((texts, message))
+    for whole in wholes.values():
+        read = {text for texts, _ in whole for text in texts if text}
+        if len(whole) > 1 and len(read) > 1:
+            readings = texts_in([message for _, message in whole], kept=_kept)
+            if further := [text for text in readings if text not in read]:
+                answers[whole[-1][0]][1].setdefault("reasoning", []).extend(further)
+
+
+def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool, _Choice]]:
+    """Yield each message in a row, in order, whether it is the model's, and its choice.
 
     What stands beside messages is added to `unread`.
     """
-    waiting: list[_Part] = [("", row, None, {})]
+    waiting: list[_Part] = [("", row, None, ({}, None))]
     while waiting:
-        key, part, in_answer, end = waiting.pop()
+        key, part, in_answer, choice = waiting.pop()
         if isinstance(part, list):
-            waiting += [(key, element, in_answer, end) for element in reversed(part)]
+            waiting += [(key, element, in_answer, choice) for element in reversed(part)]
             continue
         if not isinstance(part, dict):
             unread.append({key: part})
             continue
+        if key in _LISTS_OF_MODEL:
+            choice = choice[0], part.get("index")
         if not _ENDS.isdisjoint(part):
-            end = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}
+            choice = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}, choice[1]
         if "role" in part and part is not row:
-            yield part, in_answer or str(part["role"]) not in _ASKING, end
+            yield part, in_answer or str(part["role"]) not in ASKING, choice
             continue
         containers = _IN_ANSWERS if in_answer else _CONTAINERS
         nested = {key for key in containers.intersection(part) if isinstance(part[key], _NESTED)}
         if part is row or not nested <= {"content"} or isinstance(part.get("content"), dict):
-            waiting += _opened(part, nested, in_answer, end, unread)
+            waiting += _opened(part, nested, in_answer, choice, unread)
         elif key in _LISTS_OF_MODEL or not part.keys().isdisjoint(_TEXTS):
-            yield part, in_answer is not False, end
+            yield part, in_answer is not False, choice
         else:
             unread.append({key: part})
 
 
 def _opened(
-    part: Record, nested: set[str], in_answer: bool | None, end: Record, unread: list[Record]
+    part: Record, nested: set[str], in_answer: bool | None, choice: _Choice, unread: list[Record]
 ) -> list[_Part]:
     """Return the nested parts of an object; what stands beside them is added to `unread`."""
     parts: list[_Part] = []
     for key in _prompts_first(tuple(part)):
         value = part[key]
         if key in nested:
-            parts.append((key, value, _IN_ANSWER.get(key, in_answer), end))
+            parts.append((key, value, _IN_ANSWER.get(key, in_answer), choice))
         elif not _is_without_text(key, value):
             unread.append({key: value})
     return parts
@@ -233,7 +252,7 @@ def _prompts_first(keys: tuple[str, ...]) -> list[str]:
 
 def _texts_of(message: Record) -> tuple[str, ...]:
     """Return the text of a message, and whatever else is in it."""
-    place = next((key for key in _TEXTS if message.get(key)), "")
+    place = next(filter(message.get, _TEXTS), "")
     content = message.get(place, "")
     texts, rest = [], []
     for part in content if isinstance(content, list) else [content]:
@@ -246,13 +265,13 @@ def _texts_of(message: Record) -> tuple[str, ...]:
             rest.append(_with_text(part, "text"))
         else:
             rest.append(part)
-
-    def kept(place: Place, pieces: list[str]) -> list[str]:
-        return [] if "input" not in place and _is_metadata(place, pieces) else pieces
-
     parts = [*filter(None, [*rest, _with_text(message, place)])]
     readings = dict.fromkeys(["".join(texts), *joined(texts)])
-    return *readings, *(texts_in(parts, kept=kept) if parts else ())
+    return *readings, *(texts_in(parts, kept=_kept) if parts else ())
+
+
+def _kept(place: Place, pieces: list[str]) -> list[str]:
+    return [] if "input" not in place and _is_metadata(place, pieces) else pieces
 
 
 def _with_text(part: Record, read: str) -> Record:
@@ -271,7 +290,7 @@ def _is_metadata(place: Place, pieces: list[str]) -> bool:
     return described and has_few_runs(" ".join(filter(is_text, {*pieces})))
 
 
-def _unread_texts(values: list[Record], read: str, dataset: frozenset[str]) -> list[str]:
+def _unread_texts(values: list[Record], read: str, dataset: AbstractSet[str]) -> list[str]:
     """Return the texts in values that aren't among those that were read, in any case."""
 
     def is_read(text: str) -> bool:

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,7 @@ from pytest_memleak.records.book import Book, Excerpt, book_digest
 from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.records.reasoning_and_tool_calls import (
+    ASKING,
     REASONING_KEYS,
     count_runs,
     texts_in,
@@ -37,12 +39,12 @@ _LONGEST_REASON = 40
 _OWN_WORDS = {reason.value: reason for reason in FinishReason}
 # Known keys; a longer text under any other key may be the model's.
 _OF_ROWS = frozenset(
-    ("excerpt_id", "excerpt_text", "instruction", "prompt", "messages", "author_name", "book_name",
+    ("excerpt_id", "excerpt_text", "instruction", "prompt", "author_name", "book_name",
      "word_count", "detail", "chapter", "generations")
 )  # fmt: skip
-_KNOWN = _OF_ROWS | {"generated_text", "finish_reason", "finish_word", "ordinal", *REASONING_KEYS}
 _TEXT_ALONE = {"generated_text"}
 _PLAIN = _TEXT_ALONE | {"finish_reason", "instruction"}
+_OF_GENERATIONS = _PLAIN | {"finish_word", "ordinal", *REASONING_KEYS}
 _FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
 _ID_WORD = re.compile(r"[^\W_]+")
@@ -114,20 +116,21 @@ def generations_from_records(
             whole.add(excerpt_id)
         rounds = generations.setdefault(excerpt_id, [])
         for answer in [row] if single else _answers(row, where):
-            rounds.append(_generation(answer, excerpt_id, len(rounds), where))
+            rounds.append(_generation(answer, excerpt_id, len(rounds), where, single=single))
     ordered = sorted(generations, key=_order)
     return [generation for excerpt_id in ordered for generation in generations[excerpt_id]]
 
 
 def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
     """Return all that the model wrote, of each answer in a record. Raises RecordsError."""
-    answers = [record] if _is_single(record) else _answers(record, where)
+    single = _is_single(record)
+    answers = [record] if single else _answers(record, where)
     return [
         answer["generated_text"]
         if isinstance(answer, dict)
         and answer.keys() <= _PLAIN
         and isinstance(answer.get("generated_text"), str)
-        else _generation(answer, "", nth, where).written  # which takes longer
+        else _generation(answer, "", nth, where, single=single).written  # which takes longer
         for nth, answer in enumerate(answers)
     ]
 
@@ -327,11 +330,13 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
         error.hint = 'each record needs "generations": [{"generated_text": "..."}]'
         raise error
     texts = (str(answer.get("generated_text")) for answer in answers if isinstance(answer, Mapping))
-    _validate_nothing_unread(row, texts, where, readable=_OF_ROWS)
+    _validate_nothing_unread(row, texts, where, _OF_ROWS)
     return list(answers)
 
 
-def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Generation:
+def _generation(
+    answer: object, excerpt_id: str, ordinal: int, where: str, *, single: bool
+) -> Generation:
     if isinstance(answer, dict) and answer.keys() == _TEXT_ALONE:  # most are; the rest takes longer
         text = answer["generated_text"]
         if isinstance(text, str):
@@ -343,31 +348,30 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
-    _validate_nothing_unread(answer, [text], where)
+    known = _OF_GENERATIONS | _OF_ROWS if single else _OF_GENERATIONS
+    _validate_nothing_unread(answer, [text], where, known)
     thoughts = [text for key in REASONING_KEYS if key in answer for text in texts_in(answer[key])]
     thoughts_text = without_answer(thoughts, text)
     return Generation(excerpt_id, ordinal, text, reason, finish_word=word, reasoning=thoughts_text)
 
 
 def _validate_nothing_unread(
-    answer: Mapping[str, Any],
-    texts: Iterable[str],
-    where: str,
-    *,
-    readable: frozenset[str] = _KNOWN,
+    answer: Mapping[str, Any], texts: Iterable[str], where: str, known: AbstractSet[str]
 ) -> None:
     """Raise RecordsError for long texts that the model may have written but nothing reads.
 
-    Those under unknown keys, and an assistant's turns among the messages.
+    Those under unknown keys; of messages, those of roles that don't ask.
     """
-    if "messages" not in answer and answer.keys() <= readable:
+    if answer.keys() <= known:
         return  # most; the rest takes longer
-    values = {key: answer[key] for key in answer.keys() - readable}
-    if isinstance(turns := answer.get("messages"), list):
+    values = {key: answer[key] for key in answer.keys() - known}
+    if isinstance(turns := values.get("messages"), list):
         values["messages"] = [
-            turn for turn in turns if isinstance(turn, Mapping) and turn.get("role") == "assistant"
+            turn
+            for turn in turns
+            if not isinstance(turn, Mapping) or str(turn.get("role")) not in ASKING
         ]
-    text = "\n".join(texts) if values else ""
+    text = "\n".join(texts)
     for key, value in values.items():
         unread = (passage for passage in texts_in(value) if passage.strip() not in text)
         longest = max(map(count_runs, unread), default=0)

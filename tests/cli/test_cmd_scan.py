@@ -108,10 +108,9 @@ def test_files_are_unpacked_by_their_suffix(scan, suffix):
     lines = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
     path = Path(f"rows.jsonl{suffix}" if suffix in {".gz", ".zst"} else f"rows{suffix}")
     pointer = "/answer/text"
-    if suffix == ".gz":
-        path.write_bytes(gzip.compress(lines[:900]) + gzip.compress(lines[900:]))
-    elif suffix == ".zst":
-        path.write_bytes(b"".join(map(zstd, (lines[:900], lines[900:]))))
+    if path.stem == "rows.jsonl":
+        pack = gzip.compress if suffix == ".gz" else zstd
+        path.write_bytes(pack(lines[:900]) + pack(lines[900:]))
     elif suffix == ".json":
         path.write_text(json.dumps(rows), encoding="utf-8-sig")
     elif suffix == ".csv":
@@ -201,6 +200,8 @@ def test_passages_are_quoted_where_that_is_asked_for(scan):
 
 def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
     good = [chat(0, text) for text in HARMLESS[:2]]
+    os.mkfifo("pipe.jsonl")
+    Path("loop.jsonl").symlink_to("loop.jsonl")
     for rows, options, message in (
         ([*good, {"note": "a b"}], [], "rows.jsonl, line 3: this row has no known format"),
         ([*good, {"messages": "a b"}], [], "rows.jsonl, line 3: this row has no known format"),
@@ -211,6 +212,8 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         ([], [], "rows.jsonl: the file is empty"),
         ([openai_failed(1, "")], [], "rows.jsonl: no row has a text to search"),
         (Path("gone.jsonl"), [], "gone.jsonl: can't be read: No such file or directory"),
+        (Path("pipe.jsonl"), [], "pipe.jsonl: can't be read: not a regular file"),
+        (Path("loop.jsonl"), [], "loop.jsonl: can't be read: Too many levels of symbolic links"),
         (Path("rows.xml"), [], "rows.xml: no reader for '.xml' files"),
         (good, ["--prompt", "/a"], "--prompt needs --text"),
         (good, ["--jobs", "-1"], "--jobs must be at least 0, not -1"),
@@ -230,23 +233,12 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         ("list.json", b'{"a": 1}', ": expected a list of records, found an object"),
         ("twice.jsonl", b'{"prompt": "a", "prompt": "b"}', ", line 1: the key 'prompt' occurs"),
         ("comma.csv", b'a,b\na,"b\nb"\na,b,c\n', ", line 4: 3 cells, but 2 distinct column names"),
-        ("heads.csv", b"a,b,b\na,b,c\n", ", line 2: 3 cells, but 2 distinct column names"),
         ("short.csv", b"a,a,b\nleft,right\n", ", line 2: 2 cells, but 2 distinct column names"),
     ):
         Path(name).write_bytes(data)
         code, out, err = scan(Path(name))
         assert (code, out) == (2, "")
         assert f"{name}{message}" in err
-
-
-def test_a_pipe_and_a_loop_of_links_are_errors(scan):
-    os.mkfifo("pipe.jsonl")
-    Path("loop.jsonl").symlink_to("loop.jsonl")
-    for name, message in (("pipe", "not a regular file"), ("loop", "symbolic links")):
-        code, _, err = scan(Path(f"{name}.jsonl"))
-        assert code == 2
-        assert f"{name}.jsonl: can't be read: " in err
-        assert message in err
 
 
 @pytest.mark.parametrize(("cut", "message"), [

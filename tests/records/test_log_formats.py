@@ -25,6 +25,9 @@ def named(key, values):
 
 CALL = {"type": "tool_call", "name": "save"}
 PARTS = [{"type": "text", "text": " ".join(WORDS[at : at + 5])} for at in range(0, 90, 5)]
+PIECES = [TEXT[at : at + 7] for at in range(0, len(TEXT), 7)]
+DELTAS = [{"index": 0, "delta": {"content": piece}, "finish_reason": None} for piece in PIECES]
+PARTS = [[{"content": {"parts": [{"text": piece}]}}] for piece in PIECES]
 EVENT = {"output": {"tool_calls": [{"function": "save", "arguments": {"target": TEXT}}]}}
 UNREAD = {
     "lines by name": chat(tool_calls=[{"function": {"arguments": {"i": named("name", LINES)}}}]),
@@ -38,6 +41,11 @@ UNREAD = {
     "input of a call": body(CALL | {"input": {"text": TEXT}}),
     "lines in the input of a call": body(CALL | {"input": {"path": LINES}}),
     "of a user": {"choices": [{"message": SAID}, {"message": {"role": "user", "content": TEXT}}]},
+    "Gemini's chunks": {"request": {}, "response": named("candidates", PARTS)},
+    "OpenAI's chunks": {"request": {}, "response": [{"choices": [delta]} for delta in DELTAS]},
+    "deltas": {"choices": DELTAS},
+    "texts of an output": body(*named("text", PIECES)),
+    "turns": {"messages": [{"role": "model", "content": piece} for piece in PIECES]},
     "prompt in a choice": {"choices": [{"message": SAID}, {"prompt": {"text": TEXT}}]},
 }
 
@@ -53,3 +61,11 @@ def test_names_and_times_are_no_text():
     events = [{"id": f"a-{n}", "timestamp": f"2026-01-01T00:00:{n}", "name": "f"} for n in WORDS]
     (answer,) = record_of(chat() | {"events": events})["generations"]
     assert "reasoning" not in answer
+
+
+@pytest.mark.parametrize("ends", [named("finish_reason", ["stop"] * 10), named("index", range(10))])
+def test_choices_are_texts_of_their_own(ends):
+    choices = [{"message": {"content": line}, **end} for line, end in zip(LINES, ends, strict=True)]
+    answers = record_of({"choices": choices})["generations"]
+    assert [answer["generated_text"] for answer in answers] == LINES
+    assert not any("reasoning" in answer for answer in answers)

@@ -151,7 +151,8 @@ def test_a_word_means_the_same_from_a_server_and_in_a_file(word, reason):
 
 
 def test_the_turns_of_a_chat_that_hold_prompt_and_answer_are_read():
-    turns = [{"role": role, "content": "x y " * 20} for role in ("user", "assistant")]
+    turns = [{"role": role, "content": "x y " * 20} for role in ("user", "tool", "assistant")]
+    turns[1]["content"] = "prompts may differ " * 20
     assert generations_from_records([line("p1", "x y " * 20, messages=turns)])
     assert generations_from_records([answered("p1", "x y " * 20, messages=turns)])
 
@@ -204,8 +205,13 @@ NO_GENERATIONS = [
     *(([answered("p1", "a", **{name: "x y " * 20})],
        f"drawn, record 0: '{name}' holds a text of 40 words, which wouldn't be measured*")
       for name in ("reasoning", "output", "generated_text")),
-    ([line("p1", "a", messages=[{"role": "assistant", "content": "x y " * 20}])],
-     "drawn, record 0, generation 0: 'messages' holds a text of 40 words*"),
+    *(([line("p1", "a", messages=messages)],
+       "drawn, record 0, generation 0: 'messages' holds a text of 40 words*")
+      for turn in [{"content": "x y " * 20}]
+      for messages in ({"turn": turn}, [turn], [turn | {"role": "ai"}])),
+    *(([{"excerpt_id": "p1", "generations": [{"generated_text": "a", name: "x y " * 20}]}],
+       f"drawn, record 0, generation 0: '{name}' holds a text of 40 words*")
+      for name in ("prompt", "detail", "author_name")),
 ]  # fmt: skip
 
 
