@@ -83,16 +83,18 @@ class GuardProxy:
                 headers=headers,
                 allow_redirects=request.method == "GET",
             ) as upstream:
-                if upstream.content_type == "text/event-stream":
+                if upstream.ok and upstream.content_type == "text/event-stream":
                     return await self._stream(request, answer, upstream)
                 body = await _body(upstream)
         except _BROKEN as error:
             return self._fail(self._cause(error))
         (guarded,) = await asyncio.to_thread(answer.read, body, whole=True)
+        message = f"the upstream answered {request.path} with status {upstream.status}"
         if not guarded:
-            message = f"the upstream answered {request.path} with status {upstream.status}"
             status = 502 if upstream.ok else upstream.status
             return self._fail(f"{message} and no JSON of OpenAI's API", status)
+        if not upstream.ok:
+            self._fail(message)
         self._note(answer.stops)
         kept = {
             name: value
@@ -124,6 +126,7 @@ class GuardProxy:
                 return response
             await send(*answer.read(chunk))
             if chunk.get("error"):
+                self._fail("the upstream's stream has an error")
                 return response
             if noted and answer.ended:
                 break

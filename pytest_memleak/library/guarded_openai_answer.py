@@ -34,10 +34,11 @@ _ALL: Path = ()  # the field of all texts
 _FILES = {"file", "image_url", "input_audio"}
 _FORWARDED = _NAMES | {
     "arguments", "cached_tokens", "choices", "completion_tokens", "completion_tokens_details",
-    "content", "created", "data", "delta", "error", "function", "function_call", "index", "message",
+    "content", "created", "delta", "error", "function", "function_call", "index", "message",
     "name", "prompt_tokens", "prompt_tokens_details", "reasoning", "reasoning_content",
     "reasoning_tokens", "refusal", "text", "tool_calls", "total_tokens", "usage",
 }  # fmt: skip
+_OF_BODY = _FORWARDED | {"data"}  # a list of models
 
 
 class Stop(NamedTuple):
@@ -118,7 +119,7 @@ class GuardedAnswer:
     def _guarded(self, part: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """Return what may be sent of an object; texts join it when they may be sent, too."""
         guarded: dict[str, Any] = {}
-        for key in filter(_FORWARDED.__contains__, part):
+        for key in filter((_FORWARDED if path else _OF_BODY).__contains__, part):
             value, place = part[key], (*path, key)
             if isinstance(value, dict):
                 guarded[key] = self._guarded(value, place)

@@ -172,13 +172,17 @@ async def elsewhere(request, asked):
         (elsewhere, 502, "with status 302 and no JSON"),
     ],
 )  # fmt: skip
-def test_an_error_of_the_server_is_told(guard, client, answer, status, message, stream):
-    guard[0].answers["broken"] = answer
+def test_an_error_of_the_server_is_told(guard, client, caplog, answer, status, message, stream):
+    server, proxy, _ = guard
+    server.answers["broken"], errors = answer, proxy.counts["upstream_errors"]
     with pytest.raises(openai.APIStatusError, match=message) as raised:
         client.chat.completions.create(model="broken", messages=ASKED, stream=stream)
     assert raised.value.status_code == status
     assert raised.value.response.headers.get("retry-after") == ("7" if status == 429 else None)
     assert "x-text" not in raised.value.response.headers
+    # The log has no text of the server's.
+    assert (proxy.counts["upstream_errors"], len(caplog.messages)) == (errors + 1, 1)
+    assert "too many requests" not in caplog.text
 
 
 REACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it or change --up.+"
@@ -194,18 +198,14 @@ REACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it
     ],
 )
 def test_what_the_upstream_cannot_answer(caplog, upstream, method, path, status, message):
-    proxies = []
-
     def guard(server):
-        proxies.append(GuardProxy(library(), upstream.format(server=server), 38))
-        return proxies[0].app()
+        return GuardProxy(library(), upstream.format(server=server), 38).app()
 
     with serving(ChatStreams().app, guard) as (_, address):
         response = httpx.request(method, f"{address}/v1/{path}", json={"model": "m"})
     assert response.status_code == status
     assert re.fullmatch(message, error := response.json()["error"]["message"])
     assert response.headers.get("allow") == ("GET" if status == 405 else None)
-    assert proxies[0].counts["upstream_errors"] == (status != 405)
     assert caplog.messages == [error] * (status != 405)
 
 
@@ -220,12 +220,15 @@ def test_what_the_upstream_cannot_answer(caplog, upstream, method, path, status,
 )  # fmt: skip
 def test_a_stream_that_breaks_ends_in_an_error(guard, client, end, message):
     text = " ".join(prose("the-seed-vault")[:60])
-    guard[0].answers["breaks"] = [*streamed(text, b": a comment\nevent: x\nid: 7", *end)]
+    server, proxy, _ = guard
+    server.answers["breaks"] = [*streamed(text, b": a comment\nevent: x\nid: 7", *end)]
+    errors = proxy.counts["upstream_errors"]
     parts = client.chat.completions.create(model="breaks", messages=ASKED, stream=True)
     contents = []
     with pytest.raises(openai.APIError, match=message):
         contents.extend(part.choices[0].delta.content for part in parts)
     assert "".join(contents) == text
+    assert proxy.counts["upstream_errors"] == errors + 1
 
 
 def with_mark(parts):

@@ -54,6 +54,7 @@ FIELDS = {
 UNREAD = {
     "logprobs": lambda text: {"logprobs": {"content": [{"token": word} for word in text.split()]}},
     "audio": lambda text: {"audio": {"transcript": text}},
+    "audio in parts": lambda text: {"content": [{"type": "audio", "data": it} for it in WORDS]},
     "annotations": lambda text: {"annotations": [{"url_citation": {"title": text}}]},
     "bytes": lambda text: {"bytes": [*text.encode()]},
     "a key of its own": lambda text: {"x_text": text, text: text},
