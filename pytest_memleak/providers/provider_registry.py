@@ -78,10 +78,11 @@ class ProviderNeeds:
         address may receive any key; http elsewhere, none.
         """
         variables = [str(options.get("api_key_env", key)) for key in self.keys]
-        if not self.host or (variables and not any(map(os.environ.get, variables))):
+        address = self.address_of(options.get("base_url")) or (self.host and f"https://{self.host}")
+        without_key = variables and not any(map(os.environ.get, variables))
+        if without_key or not (self.variables and address):
             return
         key = variables[0] if variables else "your credentials"
-        address = self.address_of(options.get("base_url")) or f"https://{self.host}"
         url = urlsplit(address)
         host = url.hostname or ""
         # Clients disagree about where the host of such an address ends.

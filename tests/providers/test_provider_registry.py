@@ -1,9 +1,11 @@
 """A key goes only to hosts that something outside the suite file names."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.providers.provider_registry import PROVIDERS
+from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 
 OWN, ELSEWHERE = {}, {"base_url": "https://models.example/v1"}
 OTHER_KEY = {"api_key_env": "DEPLOY_TOKEN"}
@@ -39,13 +41,9 @@ def environment(monkeypatch):
 def test_a_key_goes_to_named_hosts_alone(provider, options, hosts, error, environment):
     environment(OPENAI_API_KEY="sk-1", TINKER_API_KEY="tml-1", DEPLOY_TOKEN="x")
     needs = PROVIDERS[provider].needs
-    if error is None:
+    with pytest.raises(SuiteError, match=error) if error else nullcontext() as raised:
         needs.validate_host(options, frozenset(hosts), place="a suite")
-        return
-    with pytest.raises(SuiteError, match=error) as raised:
-        needs.validate_host(options, frozenset(hosts), place="a suite")
-    if "unencrypted" not in error:
-        assert "--memleak-host " in raised.value.hint
+    assert not error or "unencrypted" in error or "--memleak-host " in raised.value.hint
 
 
 @pytest.mark.parametrize("provider", ["openai", "vertex", "tinker"])
@@ -72,6 +70,14 @@ def test_a_secret_of_another_service_goes_nowhere_unnamed(environment):
             needs.validate_host(options, frozenset(), place="a suite")
         needs.validate_host(options, frozenset({host}), place="a suite")
     needs.validate_host(ELSEWHERE | {"api_key_env": "NOT_SET"}, frozenset(), place="a suite")
+
+
+def test_a_provider_without_a_server_of_its_own_is_checked_too(environment):
+    needs = ProviderNeeds(keys=("OTHER_KEY",), address="OTHER_URL")
+    environment(OTHER_KEY="k")
+    needs.validate_host(OWN, frozenset(), place="a suite")
+    with pytest.raises(SuiteError, match="OTHER_KEY would go to models"):
+        needs.validate_host(ELSEWHERE, frozenset(), place="a suite")
 
 
 def test_the_environment_names_a_host(environment):

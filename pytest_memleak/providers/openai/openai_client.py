@@ -58,7 +58,7 @@ _PLAIN_HOSTS = ("api.openai.com", ".openai.azure.com", ".googleapis.com")
 class OpenAICalls:
     """One server; its client is created at the first call.
 
-    base_url: None for OPENAI_BASE_URL or OpenAI; the attribute has no password
+    base_url: without its password in the attribute
     key_variable: the environment variable of the key; your own server needs none
     auth: "google" sends Google's short-lived tokens instead of a key
     timeout: the longest wait for the server, in seconds
@@ -77,7 +77,7 @@ class OpenAICalls:
     def __init__(
         self,
         *,
-        base_url: str | None,
+        base_url: str,
         key_variable: str = "",
         timeout: float,
         organization: str | None = None,
@@ -87,7 +87,7 @@ class OpenAICalls:
         official_url: str = OFFICIAL_URL,
     ) -> None:
         self.provider = provider
-        self._address = (NEEDS.address_of(base_url) or OFFICIAL_URL).rstrip("/")
+        self._address = base_url.rstrip("/")
         self.base_url = without_credentials(self._address)
         self.official = self.base_url == official_url
         host = f"{urlsplit(self.base_url).hostname}"

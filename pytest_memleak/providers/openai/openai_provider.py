@@ -27,7 +27,7 @@ from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSet
 from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
 from pytest_memleak.providers.openai.openai_batch import DIGEST_KEY, upload_once
-from pytest_memleak.providers.openai.openai_client import NEEDS, OpenAICalls
+from pytest_memleak.providers.openai.openai_client import NEEDS, OFFICIAL_URL, OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
     PLAIN_ELSEWHERE,
@@ -132,7 +132,7 @@ class OpenAIProvider:
         self._untuned = untuned
         self._options = options
         self._calls = OpenAICalls(
-            base_url=options.base_url,
+            base_url=NEEDS.address_of(options.base_url) or OFFICIAL_URL,
             key_variable=options.api_key_env,
             organization=options.organization,
             project=options.project,
