@@ -18,7 +18,6 @@ from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 if TYPE_CHECKING:
     from pytest_memleak.cli.shared_options import Commands
 
-_LAST_PORT = 65535
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}  # noqa: S104
 
 
@@ -62,11 +61,6 @@ def _guard(parsed: argparse.Namespace) -> int:
             hint=f"install it with: {install_command('guard')}",
         ) from None
     upstream = _validated_upstream(parsed)
-    library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
-    Stream(library, parsed.limit)  # raises SettingsError for the limit
-    logging.basicConfig(format="%(asctime)s %(message)s")
-    words = sum(library.sizes.values())
-    app = GuardProxy(library, parsed.upstream, parsed.limit).app()
     try:
         family = socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
         listener = socket.create_server((parsed.host, parsed.port), family=family)
@@ -76,22 +70,24 @@ def _guard(parsed: argparse.Namespace) -> int:
             f"can't listen on {parsed.host}:{parsed.port}: {reason}",
             hint="name another port with --port, or an address of this machine with --host",
         ) from None
-    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
-    print(
-        f"Guards {amount(len(library.sizes), 'book')} ({words:,} words) at http://{host}:"
-        f"{listener.getsockname()[1]}/v1, in front of {upstream}",
-        flush=True,
-    )
-    web.run_app(app, sock=listener, handler_cancellation=True, print=None, access_log=None)
+    with listener:
+        scoring = Scoring(word_mode=parsed.word_mode)
+        library = Library.of(parsed.books, scoring, common=parsed.common)
+        Stream(library, parsed.limit)  # raises SettingsError for the limit
+        logging.basicConfig(format="%(asctime)s %(message)s")
+        books, words = amount(len(library.sizes), "book"), sum(library.sizes.values())
+        host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+        address = f"http://{host}:{listener.getsockname()[1]}/v1"
+        print(f"Guards {books} ({words:,} words) at {address}, in front of {upstream}", flush=True)
+        app = GuardProxy(library, parsed.upstream, parsed.limit).app()
+        web.run_app(app, sock=listener, handler_cancellation=True, print=None, access_log=None)
     return 0
 
 
 def _validated_upstream(parsed: argparse.Namespace) -> str:
     """Return the upstream to show. Raises SettingsError for a bad address, and for the guard's."""
-    if not 0 <= parsed.port <= _LAST_PORT:
-        raise SettingsError(
-            f"--port {parsed.port} isn't between 0 and {_LAST_PORT}", hint="omit it"
-        )
+    if parsed.port not in range(1 << 16):
+        raise SettingsError(f"--port {parsed.port} isn't between 0 and 65535", hint="omit it")
     upstream = without_credentials(parsed.upstream)
     hint = "name the server up to /v1, as in --upstream http://localhost:8000/v1"
     try:

@@ -1,5 +1,6 @@
 """The paper's records: to Book and Generations and back, and what is wrong with them."""
 
+import contextlib
 import json
 import os
 import re
@@ -108,9 +109,7 @@ def test_generations_are_rounds_of_their_excerpt():
         Generation(excerpt_id, ordinal, text, FinishReason.UNSTATED)
         for excerpt_id, ordinal, text in (("p1", 0, "a"), ("p1", 1, "b"), ("p2", 0, "c"))
     ]
-
-
-def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
+    # So are lines, in the order they stand.
     lines = [line("p2", "a"), line("p1", "b"), line("p2", "c"), line("p1", "d")]
     rounds = [(one.excerpt_id, one.ordinal, one.text) for one in generations_from_records(lines)]
     assert rounds == [("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")]
@@ -233,14 +232,8 @@ def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
     assert [excerpt.instruction for excerpt in requested.excerpts] == ["a", "asked"]
     assert requested.digest == book_digest(requested.excerpts) != book.digest
     assert (requested.id, requested.title) == (book.id, book.title)
-
-
-@pytest.mark.parametrize(
-    "records", [[], None, [7], [answered("1")], [answered("1", instruction="")], [{"x": 1}]]
-)
-def test_where_the_records_do_not_say_the_book_stays_as_it_is(records):
-    book = book_from_records([excerpt("1", instruction="a")])
-    assert with_recorded_instructions(book, records) is book
+    for unsaid in ([], None, [7], [answered(1)], [answered(1, instruction="")], [{"x": 1}]):
+        assert with_recorded_instructions(book, unsaid) is book
 
 
 RECORDS = [answered("p_id1", "café “quoted” 漢字"), answered("p_id2", "")]
@@ -323,22 +316,6 @@ def test_a_pipe_which_has_no_size_is_limited_too(monkeypatch):
     os.close(end)
 
 
-def or_its_error(read, *arguments, **settings):
-    try:
-        return read(*arguments, **settings)
-    except RecordsError as error:
-        return error
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_are_records_or_an_error(tmp_path_factory, data):
-    for name in ("any.json", "any.jsonl"):
-        path = tmp_path_factory.getbasetemp() / name
-        path.write_bytes(data)
-        records = or_its_error(load_records, path)
-        assert isinstance(records, list) or records.location.startswith(str(path))
-
-
 NAMES = st.sampled_from([
     "excerpt_id", "excerpt_text", "generations", "generated_text", "instruction", "finish_reason",
     "book_name",
@@ -353,8 +330,8 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_json_is_a_book_or_an_error_and_tells_what_was_asked_or_nothing(value):
     for read in (book_from_records, generations_from_records):
-        result = or_its_error(read, value, place="here")
-        assert not isinstance(result, RecordsError) or result.location.startswith("here")
+        with contextlib.suppress(RecordsError):
+            read(value, place="here")
     book = book_from_records([excerpt("1", instruction="a")])
     requested = with_recorded_instructions(book, value)
     assert all(isinstance(excerpt.instruction, str) for excerpt in requested.excerpts)
