@@ -98,7 +98,7 @@ def _validated_upstream(parsed: argparse.Namespace) -> str:
     if not (port and url.hostname):
         raise SettingsError(f"--upstream {upstream} isn't a server's address", hint=hint)
     hosts = {url.hostname, parsed.host}
-    other = f"{hint}, or another port with --port"
     if port == parsed.port and (len(hosts) == 1 or hosts <= _THIS_MACHINE):
-        raise SettingsError(f"--upstream {upstream} is the address of the guard itself", hint=other)
+        hint += ", or another port with --port"
+        raise SettingsError(f"--upstream {upstream} is the address of the guard itself", hint=hint)
     return upstream

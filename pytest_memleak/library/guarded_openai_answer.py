@@ -66,10 +66,7 @@ class GuardedAnswer:
         self.stops: list[Stop] = []
         self._stream = partial(Stream, library, limit)
         self._prompts = _prompts(request)
-        try:
-            self._each = max(int(request.get("n") or 1), 1)  # servers also take 3.0 and "3"
-        except (TypeError, ValueError, OverflowError):
-            self._each = 1
+        self._each = max(_number(request.get("n"), 1), 1)
         self._choices = self._each * len(self._prompts)
         self._texts: dict[int | None, _Texts] = {}
         self._over: set[int] = set()
@@ -93,7 +90,7 @@ class GuardedAnswer:
         beside = self._guarded({key: body[key] for key in body if key != "choices"}, ())
         self._send(self._texts_of(None).end())
         for nth, choice in enumerate(_dicts(body.get("choices"))):
-            number = _number(choice, nth)
+            number = _number(choice.get("index"), nth)
             if number in self._over and not whole:
                 continue
             texts = self._texts_of(number)
@@ -124,9 +121,9 @@ class GuardedAnswer:
             if isinstance(value, dict):
                 guarded[key] = self._guarded(value, place)
             elif isinstance(value, list):
-                objects = enumerate(_dicts(value))
                 guarded[key] = [
-                    self._guarded(each, (*place, _number(each, nth))) for nth, each in objects
+                    self._guarded(each, (*place, _number(each.get("index"), nth)))
+                    for nth, each in enumerate(_dicts(value))
                 ]
             elif key == "index" and path and isinstance(path[-1], int):
                 guarded[key] = path[-1]
@@ -249,13 +246,13 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
     return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
 
 
-def _number(part: Mapping[str, Any], nth: int) -> int:
-    """Return an entry's index, of text too, as a client may read it; else its place in the list."""
+def _number(value: Any, default: int) -> int:
+    """Return a number as a server or client may read it: also 3.0 and "3"."""
     try:
-        number = int(part.get("index", nth))
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
-        return nth
-    return number if number >= 0 else nth
+        return default
+    return number if number >= 0 else default
 
 
 def _at(place: Path, text: str) -> dict[str, Any]:

@@ -147,55 +147,41 @@ PROVIDERS = {
     "ngram": BuiltIn(f"{_HERE}.ngram.ngram_provider", "NgramProvider", free=True),
     "recorded": BuiltIn(f"{_HERE}.recorded", "RecordedProvider", free=True),
     "openai": BuiltIn(
-        f"{_HERE}.openai.openai_provider",
-        "OpenAIProvider",
+        f"{_HERE}.openai.openai_provider", "OpenAIProvider",
         ProviderNeeds(
-            "openai",
-            {"openai": "openai"},
-            keys=("OPENAI_API_KEY",),
-            address="OPENAI_BASE_URL",
+            "openai", {"openai": "openai"}, keys=("OPENAI_API_KEY",), address="OPENAI_BASE_URL",
             host="api.openai.com",
         ),
     ),
     "vertex": BuiltIn(
-        f"{_HERE}.vertex.vertex_provider",
-        "VertexProvider",
+        f"{_HERE}.vertex.vertex_provider", "VertexProvider",
         ProviderNeeds(
             "vertex",
             {"google.genai": "google-genai", "google.cloud.storage": "google-cloud-storage"},
             settings={"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CLOUD_LOCATION"},
-            address="GOOGLE_VERTEX_BASE_URL",
-            host="googleapis.com",
+            address="GOOGLE_VERTEX_BASE_URL", host="googleapis.com",
         ),
     ),
     "tinker": BuiltIn(
-        f"{_HERE}.tinker.tinker_provider",
-        "TinkerProvider",
+        f"{_HERE}.tinker.tinker_provider", "TinkerProvider",
         ProviderNeeds(
-            "tinker",
-            {"tinker": "tinker", "transformers": "transformers"},
-            keys=("TINKER_API_KEY",),
-            address="TINKER_BASE_URL",
+            "tinker", {"tinker": "tinker", "transformers": "transformers"},
+            keys=("TINKER_API_KEY",), address="TINKER_BASE_URL",
             host="tinker.thinkingmachines.dev",
         ),
     ),
     "together": BuiltIn(
-        f"{_HERE}.together.together_provider",
-        "TogetherProvider",
+        f"{_HERE}.together.together_provider", "TogetherProvider",
         ProviderNeeds(
-            "together",
-            {"together": "together", "openai": "openai"},
-            keys=("TOGETHER_API_KEY",),
-            address="TOGETHER_BASE_URL",
-            host="api.together.ai",
+            "together", {"together": "together", "openai": "openai"}, keys=("TOGETHER_API_KEY",),
+            address="TOGETHER_BASE_URL", host="api.together.ai",
         ),
     ),
     "transformers": BuiltIn(
-        f"{_HERE}.transformers.transformers_provider",
-        "TransformersProvider",
+        f"{_HERE}.transformers.transformers_provider", "TransformersProvider",
         ProviderNeeds("local", {"torch": "torch", "transformers": "transformers", "peft": "peft"}),
     ),
-}
+}  # fmt: skip
 
 
 def host_of(url: str) -> str:

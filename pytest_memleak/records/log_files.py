@@ -169,24 +169,44 @@ def _cells(file: IO[bytes], path: Path) -> Iterator[dict[str, str]]:
     rows = csv.reader(codecs.iterdecode(file, "utf-8-sig"))
     heads = next(rows, [])
     for row in rows:
-        if len(row) > len(heads) or len(set(heads)) < len(heads):  # a cell would go unread
-            raise RecordsError(
-                f"{len(row)} cells, but {len(set(heads))} distinct column names",
-                location=f"{path}, line {rows.line_num}",
-                hint="put cells with commas into double quotes; rename one of two equal columns",
-            )
+        _validate_heads(heads, len(row), f"{path}, line {rows.line_num}")
         if row:
             yield dict(zip(heads, row, strict=False))
 
 
-def _parquet(file: IO[bytes], _path: Path) -> Iterator[Any]:
+def _validate_heads(heads: list[str], cells: int, where: str) -> None:
+    """Raise RecordsError for a row of which a cell would go unread."""
+    if cells > len(heads) or len(set(heads)) < len(heads):
+        raise RecordsError(
+            f"{cells} cells, but {len(set(heads))} distinct column names",
+            location=where,
+            hint="put cells with commas into double quotes; rename one of two equal columns",
+        )
+
+
+def _parquet(file: IO[bytes], path: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
     try:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS):
-            yield from batch.to_pylist()
+        table = pyarrow.parquet.ParquetFile(file)
+        heads = table.schema_arrow.names
+        _validate_heads(heads, len(heads), str(path))
+        some_bytes = "binary" in str(table.schema_arrow)
+        for batch in table.iter_batches(_ROWS):
+            rows = batch.to_pylist()
+            yield from map(_decoded, rows) if some_bytes else rows
     except pyarrow.ArrowException as error:
         raise ValueError(error) from None
+
+
+def _decoded(value: Any) -> Any:
+    """Return a value with text where it has the bytes of text, as some writers store it."""
+    if isinstance(value, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            return value.decode()
+    if isinstance(value, dict):
+        return {key: _decoded(part) for key, part in value.items()}
+    return [*map(_decoded, value)] if isinstance(value, list | tuple) else value
 
 
 class _UnpackedZstd(io.RawIOBase):

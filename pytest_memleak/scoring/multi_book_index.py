@@ -212,9 +212,8 @@ class SharedIndex:
 
     def _add_words(self, book: IndexedBook, keys: Keys, near_keys: Keys, words: BookWords) -> None:
         if book.id in self.numbers:
-            raise SettingsError(
-                f"book id {book.id!r} appears twice", hint="give each book a unique id"
-            )
+            hint = "name it once, as protected or as common; give each book its own id"
+            raise SettingsError(f"book {book.id!r} appears twice", hint=hint)
         number = self.numbers[book.id] = len(self.books)
         self.books.append(book)
         borders, near_borders = (

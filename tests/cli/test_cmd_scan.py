@@ -265,13 +265,19 @@ def test_a_book_of_which_no_passage_is_found_is_an_error(scan, tmp_path):
 
 
 def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
+    pyarrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
     passage = " ".join(PASSAGE)
     both = {"samples": [chat(1, HARMLESS[0])], "results": [chat(1, passage)]}
     Path("both.json").write_text(json.dumps(both), encoding="utf-8")
     table = f"prompt,completion,reasoning\na,{HARMLESS[0]},{passage}\n"
     Path("table.csv").write_text(table, encoding="utf-8")
-    for name in ("both.json", "table.csv"):
+    columns = [["a"], [HARMLESS[0].encode()], [[{"a": passage.encode()}]], [b"\xff"]]
+    for name in ("chosen", "image"):
+        names = ["prompt", "completion", name, "image"]
+        parquet.write_table(pyarrow.table(columns, names=names), f"{name}.parquet")
+    for name in ("both.json", "table.csv", "chosen.parquet"):
         assert scan(Path(name))[0] == 1
+    assert "image.parquet: 4 cells, but 3 distinct" in scan(Path("image.parquet"))[2]
 
 
 @pytest.mark.parametrize("share", ["2", "nan", "5%"])

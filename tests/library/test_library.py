@@ -114,7 +114,7 @@ def test_what_is_no_library_is_an_error(tmp_path):
     write_catalog(keys, [(text, "", book_keys(book, k=5))], mode="paper")
     for sources, scoring, message in (
         ([], None, "at least one book"),
-        ([book, book], None, "'b' appears twice"),
+        ([book, book], None, "'b' appears twice\n  name it once, as protected or as common"),
         ([tmp_path / "gone.txt"], None, "No such file"),
         ([keys], Scoring(word_mode="unicode"), r"books.keys was made for word_mode = 'paper'"),
     ):
