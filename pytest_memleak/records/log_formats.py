@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.reasoning_and_tool_calls import (
-    ASKING,
     NO_TEXT,
     Place,
     count_runs,
@@ -35,6 +34,7 @@ _Choice = tuple[Record, object]  # why it ended, and its index
 # A value with its key, whether it is in an answer (None: in neither), and the choice.
 _Part = tuple[str, Any, bool | None, _Choice]
 
+ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
 _OF_REQUEST = frozenset({"request", "prompt", "input"})
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}

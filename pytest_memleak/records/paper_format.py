@@ -20,9 +20,9 @@ from typing import IO, Any
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.book import Book, Excerpt, book_digest
 from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
+from pytest_memleak.records.log_formats import ASKING, value_at
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.records.reasoning_and_tool_calls import (
-    ASKING,
     REASONING_KEYS,
     count_runs,
     texts_in,
@@ -348,29 +348,25 @@ def _generation(
     reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
-    known = _OF_GENERATIONS | _OF_ROWS if single else _OF_GENERATIONS
-    _validate_nothing_unread(answer, [text], where, known)
+    readable = _OF_GENERATIONS | _OF_ROWS if single else _OF_GENERATIONS
+    _validate_nothing_unread(answer, [text], where, readable)
     thoughts = [text for key in REASONING_KEYS if key in answer for text in texts_in(answer[key])]
     thoughts_text = without_answer(thoughts, text)
     return Generation(excerpt_id, ordinal, text, reason, finish_word=word, reasoning=thoughts_text)
 
 
 def _validate_nothing_unread(
-    answer: Mapping[str, Any], texts: Iterable[str], where: str, known: AbstractSet[str]
+    answer: Mapping[str, Any], texts: Iterable[str], where: str, readable: AbstractSet[str]
 ) -> None:
     """Raise RecordsError for long texts that the model may have written but nothing reads.
 
     Those under unknown keys; of messages, those of roles that don't ask.
     """
-    if answer.keys() <= known:
+    if answer.keys() <= readable:
         return  # most; the rest takes longer
-    values = {key: answer[key] for key in answer.keys() - known}
+    values = {key: answer[key] for key in answer.keys() - readable}
     if isinstance(turns := values.get("messages"), list):
-        values["messages"] = [
-            turn
-            for turn in turns
-            if not isinstance(turn, Mapping) or str(turn.get("role")) not in ASKING
-        ]
+        values["messages"] = [it for it in turns if str(value_at(it, ["role"])) not in ASKING]
     text = "\n".join(texts)
     for key, value in values.items():
         unread = (passage for passage in texts_in(value) if passage.strip() not in text)

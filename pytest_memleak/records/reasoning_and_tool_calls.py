@@ -1,4 +1,4 @@
-"""Reasoning and tool calls beside a completion, under the names that servers use; their roles."""
+"""Reasoning and tool calls beside a completion, under the names that servers use."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ REASONING_KEYS = (
     *("thoughts", "tool_calls", "function_call", "audio"),
 )
 """The keys under which servers and clients return what a model wrote beside its completion."""
-
-ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
-"""The roles of messages that the model didn't write."""
 
 NO_TEXT = (int, float, type(None))
 _RUN = re.compile(r"[^\W_]+")
