@@ -56,10 +56,7 @@ def compare_with_baseline(
     config: pytest.Config, results: tuple[PairResult, ...]
 ) -> tuple[tuple[PairResult, ...], ReleaseComparison | None]:
     """Return the results with what changed, and the comparison if a tolerance is set."""
-    path = config.getoption("memleak_baseline")
-    if path is None:
-        return results, None
-    baseline = Baseline(Path(path))
+    baseline = Baseline(Path(config.getoption("memleak_baseline")))
     pairs = label_pairs(map(localize, results))  # as a bundle has them
     tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
     comparison = baseline.compare(pairs, tolerances) if tolerances else None
@@ -85,12 +82,10 @@ def report_comparison(session: pytest.Session, comparison: ReleaseComparison) ->
     session.testscollected += 1
     text = "\n".join((comparison_sentence(comparison), *comparison_lines(comparison)))
     verdict = comparison.verdict
-    when = "setup" if verdict is Verdict.INCONCLUSIVE else "call"
+    when: Any = "setup" if verdict is Verdict.INCONCLUSIVE else "call"
     success: Any = {"outcome": "passed", "longrepr": None}
     outcome: Any = success if verdict is Verdict.PASS else {"outcome": "failed", "longrepr": text}
-    for phase in ("setup", "call", "teardown"):
-        if phase == "call" and when == "setup":
-            continue
+    for phase in dict.fromkeys(("setup", when, "teardown")):
         report = pytest.TestReport(
             nodeid=CASE,
             location=("memleak", None, "no_worse_than_baseline"),

@@ -83,6 +83,15 @@ class SuiteModule(pytest.Module):
         return name == TEST_NAME
 
 
+def suite_items(items: Iterable[pytest.Item]) -> dict[str, bool]:
+    """Return the node ids of suite files' items, each with whether a mark may skip it."""
+    return {
+        item.nodeid: any(map(item.get_closest_marker, ("skip", "skipif")))
+        for item in items
+        if item.getparent(SuiteModule)
+    }
+
+
 def parametrize_pairs(
     metafunc: pytest.Metafunc, load: Callable[[pytest.Config, Path], Suite]
 ) -> None:

@@ -73,15 +73,8 @@ def memorization(
     memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
 ) -> Memorization:
     """Return the pair's measures, on complete evidence only; the suite's limits don't count."""
-    from pytest_memleak.plugin.run_pair import (
-        Memorization,
-        evaluate_for,
-        recording_failure,
-        require_complete,
-    )
+    from pytest_memleak.plugin import run_pair
 
-    with recording_failure(request.node):
-        return Memorization(
-            require_complete(evaluate_for(request.node, memleak_pair, memleak_endpoint)),
-            request.node,
-        )
+    with run_pair.recording_failure(request.node):
+        evaluation = run_pair.evaluate_for(request.node, memleak_pair, memleak_endpoint)
+        return run_pair.Memorization(run_pair.require_complete(evaluation), request.node)

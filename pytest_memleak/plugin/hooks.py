@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("pytest_memleak.plugin.fixtures",)
 _FILES = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
+_PLANS = ("memleak_dry_run", "collectonly")
+_ITEMS = "memleak_items"  # of what a worker of xdist sends at its end
 
 # --- options -------------------------------------------------------------------------------
 
@@ -75,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         validate_outputs(config)
     record = None
-    if reports and not any(map(config.getoption, ("memleak_dry_run", "collectonly"))):
+    if reports and not any(map(config.getoption, _PLANS)):
         from pytest_memleak.plugin.run_record import RunRecord
 
         record = RunRecord(config)
@@ -109,18 +111,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
 
 
 def _load_suite(config: pytest.Config, path: Path) -> Suite:
-    from pytest_memleak.errors import SettingsError
     from pytest_memleak.plugin.run_pair import load_suite
-    from pytest_memleak.redaction.text import first_words
 
-    try:
-        return load_suite(config, path)
-    except pytest.skip.Exception as error:  # pytest would leave the suite out
-        raise SettingsError(
-            f"an extension skipped the suite: {first_words(str(error))}",
-            location=str(path),
-            hint="let the extension raise an error, or name only the suites to run",
-        ) from None
+    return load_suite(config, path)
 
 
 @pytest.mark.copyright
@@ -129,10 +122,9 @@ def test_memorization(
     request: pytest.FixtureRequest,
 ) -> None:
     """The model's memorization of the book is within its limits."""
-    from pytest_memleak.plugin.run_pair import check_limits, recording_failure
+    from pytest_memleak.plugin.run_pair import check_limits
 
-    with recording_failure(request.node):
-        check_limits(request.node)
+    check_limits(request.node)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -173,11 +165,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Announce the selected pairs, whose shared work is done once."""
-    if run_key in session.config.stash:
+    """Announce the selected pairs, whose shared work is done once, and which have to pass."""
+    config: Any = session.config
+    if run_key in config.stash:
+        from pytest_memleak.plugin.collect_suites import suite_items
         from pytest_memleak.plugin.run_pair import expect_pairs
 
         expect_pairs(session)
+        end_of_run = config.pluginmanager.get_plugin("memleak-end-of-run")
+        listed = end_of_run.items if end_of_run else config.workeroutput.setdefault(_ITEMS, {})
+        listed.update(suite_items(session.items))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -260,12 +257,14 @@ class EndOfRun:
     def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
         self._config = config
         self._record = record
+        self.items: dict[str, bool] = {}  # as `suite_items` returns them
         self._result_by_pair: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+        self._verdicts: dict[str, str] = {}  # of evaluated items, "" if accepted
+        self._unearned = ""
         self._report: RunReport | None = None
         self._compared_results: tuple[PairResult, ...] = ()
         self._comparison: ReleaseComparison | None = None
-        self._broke = False
-        self._interrupted = False
+        self._broke = self._interrupted = False
         self._session: pytest.Session | None = None
         self._written: Mapping[str, Path] = {}
 
@@ -273,12 +272,19 @@ class EndOfRun:
         """Remember the error: after a worker's, xdist would exit with 0."""
         self._broke = True
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the result that the report carries."""
-        result = getattr(report, "memleak", None)
+        """Take the result off the report, so that no other plugin writes its quotes."""
+        result, verdict = vars(report).pop("memleak", (None, ""))
         if result is not None:
             key = (result["suite"]["path"], result["pair"], result["model"]["endpoint"])
             self._result_by_pair[key] = result
+            self._verdicts[report.nodeid] = verdict
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """List the items that a worker of xdist collected."""
+        self.items.update(getattr(node, "workeroutput", {}).get(_ITEMS, {}))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -304,17 +310,18 @@ class EndOfRun:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         elif self._interrupted and not exitstatus:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED  # `pytest.exit` gave 0
+        elif self.items and not exitstatus and not any(map(self._config.getoption, _PLANS)):
+            from pytest_memleak.plugin.run_reports import unearned_line
+
+            self._unearned = unearned_line(self.items, self._verdicts)
+            if self._unearned:
+                exitstatus = session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if not (self._result_by_pair or self._record):
             return (yield)
+        from pytest_memleak.plugin import run_reports
         from pytest_memleak.plugin.run_pair import run_of
-        from pytest_memleak.plugin.run_reports import (
-            add_junit_properties,
-            exit_if_damaged,
-            run_report,
-            write_reports,
-        )
 
-        self._report = run_report(
+        self._report = run_reports.run_report(
             self._config,
             self._compared_results or self._results_list(),
             exitstatus,
@@ -326,20 +333,20 @@ class EndOfRun:
             return (yield)
         failed: BaseException | None = None
         try:
-            exit_if_damaged(self._config, run_of)
+            run_reports.exit_if_damaged(self._config, run_of)
             self._written = self._report.outputs
-            write_reports(self._config, self._report, run_of)
+            run_reports.write_reports(self._config, self._report, run_of)
         except BaseException as error:  # noqa: BLE001 - raised once all others have ended
             failed = error
             self._report = dataclasses.replace(self._report, outputs={})
         if self._report.results:
-            add_junit_properties(self._config, self._report)
+            run_reports.add_junit_properties(self._config, self._report)
         status: int = pytest.ExitCode.INTERNAL_ERROR
         try:
             result = yield
             if failed is not None:
                 raise failed
-            exit_if_damaged(self._config, run_of)  # again, since other plugins ran in between
+            run_reports.exit_if_damaged(self._config, run_of)  # again, after other plugins
             status = session.exitstatus
         finally:
             self._correct(status)
@@ -427,6 +434,8 @@ class EndOfRun:
                 terminalreporter.write_line(evidence_line(self._report))
             for line in (*next_lines(self._report), *deployment_lines(self._config)):
                 terminalreporter.write_line(line)
+        if self._unearned:
+            terminalreporter.write_line(self._unearned)
         _write_skipped(terminalreporter)
 
 

@@ -97,9 +97,7 @@ def parse_host(value: str) -> str:
     from pytest_memleak.providers.provider_registry import host_of
 
     if not re.fullmatch(r"[\w.:-]+", value) or host_of(f"//{value}") != value.lower():
-        raise pytest.UsageError(
-            f"--memleak-host: expected a host, as in api.example.com, got {value[:_LONGEST_NAME]!r}"
-        )
+        raise _expected("a host, as in api.example.com", "--memleak-host", value)
     return value.lower()
 
 

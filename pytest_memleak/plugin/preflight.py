@@ -26,16 +26,14 @@ _PREFIX_BYTES = 10_000
 def validate_outputs(config: pytest.Config) -> None:
     """Raise UsageError for a file that an option names and that can't be read or written."""
     paths = report_paths(config)
-    outputs = [output for output in REPORTS if output.name in paths]
-    for output in outputs:
-        _validate_writable(output.option, paths[output.name])
-        _validate_overwrite(output, paths[output.name])
+    files = [(output, paths[output.name]) for output in REPORTS if output.name in paths]
     if EVIDENCE.name in paths:
-        path = test_result_path(paths[EVIDENCE.name])
-        _validate_writable(EVIDENCE.option, path)
-        _validate_overwrite(EVIDENCE, path)
+        files.append((EVIDENCE, test_result_path(paths[EVIDENCE.name])))
+    for output, path in files:
+        _validate_writable(output.option, path)
+        _validate_overwrite(output, path)
     if len({path.absolute() for path in paths.values()}) < len(paths):
-        options = " and ".join(output.option for output in outputs)
+        options = " and ".join(output.option for output in REPORTS if output.name in paths)
         raise pytest.UsageError(f"{options} name the same file; name a different file for each")
     try:
         if value := config.getoption("memleak_baseline"):

@@ -43,7 +43,7 @@ from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.log_records import safe_log_records
-from pytest_memleak.redaction.text import inert, server_words
+from pytest_memleak.redaction.text import first_words, inert, server_words
 from pytest_memleak.sampling.backoff import Terminated
 
 if TYPE_CHECKING:
@@ -197,8 +197,7 @@ def skip_paid_pairs(config: pytest.Config, items: Iterable[pytest.Item]) -> None
         pair = pair_of(item)
         provider = pair and run_of(config).paid_provider(pair)
         if provider:
-            reason = f"calls {provider}: {HOW_TO_RUN}"
-            item.add_marker(pytest.mark.skip(reason=reason))
+            item.add_marker(pytest.mark.skip(reason=f"calls {provider}: {HOW_TO_RUN}"))
 
 
 def group_by_file(items: list[pytest.Item]) -> None:
@@ -275,10 +274,7 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
             "overrides this package's; rename that fixture"
         )
     if config.getoption("setuponly", default=False):
-        raise PairInconclusive(
-            "INCONCLUSIVE: the pair wasn't evaluated, since --setup-only runs no test; omit it, or "
-            "add --memleak-dry-run to see what a run would request"
-        )
+        raise PairInconclusive("INCONCLUSIVE: --setup-only evaluates no pair; omit it")
     if baseline_error_key in config.stash:
         raise PairInconclusive(config.stash[baseline_error_key])
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
@@ -331,19 +327,11 @@ def check_limits(item: pytest.Item) -> None:
 
 @contextlib.contextmanager
 def recording_failure(item: pytest.Item) -> Iterator[None]:
-    """Remember an INCONCLUSIVE, so that the test can't ignore it.
-
-    Also an unexpected FAIL of the suite, and a passage of another book.
-    """
+    """Remember an INCONCLUSIVE, so that the test can't ignore it."""
     try:
         yield
-    except (PairInconclusive, UnexcusedPassage) as doubt:
+    except PairInconclusive as doubt:
         item.stash[failure_key] = str(doubt)
-        raise
-    except LimitExceeded as failure:
-        pair = pair_of(item)
-        if pair is None or pair.expected == "pass":
-            item.stash[failure_key] = str(failure)
         raise
 
 
@@ -393,12 +381,19 @@ def load_suite(config: pytest.Config, path: Path) -> Suite:
     Raises MemleakError for an unknown provider option, an invalid catalog, or a missing ledger. A
     missing extra is an error only of the pairs that need it.
     """
-    suite_run = run_of(config).of_suite(path)
-    suite = suite_run.suite
-    models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
-    for model in models:
-        with contextlib.suppress(Inconclusive, MissingExtra):
-            suite_run.endpoints.provider(model)
+    try:
+        suite_run = run_of(config).of_suite(path)
+        suite = suite_run.suite
+        models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
+        for model in models:
+            with contextlib.suppress(Inconclusive, MissingExtra):
+                suite_run.endpoints.provider(model)
+    except pytest.skip.Exception as error:  # pytest would leave the suite out
+        raise MemleakError(
+            f"an extension skipped the suite: {first_words(str(error))}",
+            location=str(path),
+            hint="let the extension raise an error, or name only the suites to run",
+        ) from None
     if suite.catalog:
         suite_run.catalog.validate()
     if config.getoption("memleak_ledger") and not config.getoption("collectonly"):

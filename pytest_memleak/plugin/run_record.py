@@ -20,6 +20,7 @@ import pytest
 
 from pytest_memleak.plugin.options import pair_of, run_key
 from pytest_memleak.records.pair_result import PairResult, PairTest, Selection
+from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:
@@ -104,10 +105,7 @@ class RunRecord:
         if worker is None:
             self._lists.append(listed)
         else:
-            path = Path(worker[_FOLDER]) / f"{worker['workerid']}.json"
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(listed), encoding="utf-8")
-            part.replace(path)
+            write_whole(Path(worker[_FOLDER]) / f"{worker['workerid']}.json", json.dumps(listed))
 
     def _pairs(self) -> list[dict[str, Any]]:
         if run_key not in self._config.stash:
@@ -144,8 +142,9 @@ class RunRecord:
         if report.failed and report.nodeid not in self._broken:
             self._broken.append(report.nodeid)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note the outcome of a test's phase."""
+        """Note the outcome of a test's phase, before EndOfRun takes its result."""
         reports = self._reports.setdefault(report.nodeid, _TestReports())
         if report.when == "setup":  # again, if a plugin reruns failed tests
             reports.phases.clear()
@@ -153,7 +152,7 @@ class RunRecord:
         if hasattr(report, "wasxfail"):
             outcome = {"skipped": "xfailed", "passed": "xpassed"}.get(outcome, outcome)
         reports.phases[report.when or _CRASHED] = outcome
-        result = getattr(report, "memleak", None)
+        result = getattr(report, "memleak", [None])[0]
         if result is not None:
             reports.endpoint = result["model"]["endpoint"] or ""
 

@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,7 @@ from pytest_memleak.plugin.options import (
 )
 from pytest_memleak.plugin.run_record import selection_of, tested_key
 from pytest_memleak.records import Block, Span
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties
@@ -35,17 +36,21 @@ from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, REPORTS, 
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import encode
-from pytest_memleak.results.run_verdict import result_of_run, run_result, verdict_counts
+from pytest_memleak.results.run_verdict import (
+    expectation,
+    passes,
+    result_of_run,
+    run_result,
+    verdict_counts,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.verdicts import ReleaseComparison
-
-    RunOf = Callable[[pytest.Config], Run]  # `outcomes.run_of`
 
 _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 
@@ -66,15 +71,14 @@ def attach_result(
     if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
         result = build_result(evaluation, quoted=quoted_words(item.config))
-        report.memleak = encode(result)  # type: ignore[attr-defined]
+        accepted = own or passes(result)
+        verdict = "" if accepted else f"{result.plain_verdict}{expectation(result)}"
+        report.memleak = encode(result), verdict  # type: ignore[attr-defined]
         item.user_properties += case_properties(result, own=own)
 
 
 def _enforce_failure(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Fail a test that ignored an INCONCLUSIVE: that caught it, skipped, or is marked xfail.
-
-    Also one with a FAIL of the suite that only a conftest's mark expects.
-    """
+    """Fail a test that ignored an INCONCLUSIVE: that caught it, skipped, or is marked xfail."""
     doubt = item.stash.get(failure_key, None)
     if doubt is None:
         return
@@ -97,7 +101,7 @@ def run_report(
     config: pytest.Config,
     results: tuple[PairResult, ...],
     status: int,
-    run_of: RunOf,
+    run_of: Any,
     *,
     record: RunRecord | None,
     comparison: ReleaseComparison | None,
@@ -132,6 +136,22 @@ def run_report(
     )
 
 
+def unearned_line(items: Mapping[str, bool], verdicts: Mapping[str, str]) -> str:
+    """Return why a run can't end with exit code 0; "" if the results of all items let it.
+
+    items: whether a mark may have skipped them; verdicts: of evaluated items, "" if accepted
+    """
+    not_run = {item: "" if skipped else "NOT RUN" for item, skipped in items.items()}
+    failed = [f"{item} ({verdict})" for item, verdict in {**not_run, **verdicts}.items() if verdict]
+    if not failed:
+        return ""
+    return (
+        f"memleak: exit code 1, since {amount(len(failed), 'pair')} neither passed nor leaked as "
+        f"expected: {failed[0]}{', …' if failed[1:] else ''}. Look for a mark, option, fixture, or "
+        "hook that skips tests or hides failures."
+    )
+
+
 def evidence_line(report: RunReport) -> str:
     """Return the evidence bundle's result and path for the terminal."""
     from pytest_memleak.results.run_evidence import collect_pairs
@@ -143,7 +163,7 @@ def evidence_line(report: RunReport) -> str:
     return f"evidence: {result} ({counts}), {report.outputs[EVIDENCE.name]}"
 
 
-def write_reports(config: pytest.Config, report: RunReport, run_of: RunOf) -> None:
+def write_reports(config: pytest.Config, report: RunReport, run_of: Any) -> None:
     """Hand the report to all sinks; an error of one fails the run."""
     try:
         run_of(config).extensions.report(report)
@@ -157,7 +177,7 @@ def write_again(report: RunReport) -> None:
         output.write_if_requested(report)
 
 
-def exit_if_damaged(config: pytest.Config, run_of: RunOf) -> None:
+def exit_if_damaged(config: pytest.Config, run_of: Any) -> None:
     """Exit with an error if the run's ledger is damaged or missing."""
     try:
         run_of(config).validate_ledger()

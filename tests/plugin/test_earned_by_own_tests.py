@@ -96,17 +96,13 @@ def test_no_test_of_ones_own_passes_over_inconclusive(
     assert re.search(pattern(message), "".join(junit.itertext()))
 
 
-@pytest.mark.parametrize(
-    ("answers", "outcome", "verdict"),
-    [(1, "errors", "INCONCLUSIVE"), (2, "failed", "FAIL")],
-    ids=["inconclusive", "fail"],
-)
-def test_a_mark_of_a_conftest_turns_no_suite_green(
-    pytester, gate, suite, answers, outcome, verdict
-):
+@pytest.mark.parametrize("case", [(1, "errors", "INCONCLUSIVE"), (2, "xfailed", "FAIL")], ids=str)
+def test_a_mark_of_a_conftest_turns_no_suite_green(pytester, gate, suite, case):
+    answers, outcome, verdict = case
     suite(answers=answers)
     pytester.makeconftest(XFAILS_ALL)
     result = gate(*REPORTS, "-p", "no:cacheprovider", **{outcome: 1})
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
     reports = read_reports(Path(), result.stdout.str())
     for report, read in READERS.items():
         shown = read(reports[report], "m/b")[0]

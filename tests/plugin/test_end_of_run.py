@@ -1,9 +1,10 @@
 """Evidence says PASS only where pytest ended so, whatever another plugin or a conftest does."""
 
-import json
-
 import pytest
-from test_verify import EVIDENCE, WIDE
+from ferry import CLEAN
+from marks import full
+from suite_files import read_bundle
+from test_verify import EVIDENCE, LEAK, WIDE
 
 ENDS = {
     "exit in a test": """
@@ -46,16 +47,12 @@ def pytest_terminal_summary():
 }
 
 
-def result_in(pytester):
-    return json.loads((pytester.path / "evidence.json").read_text())["result"]
-
-
 @pytest.mark.parametrize("end", ENDS)
 def test_a_run_that_ends_otherwise_is_no_pass(pytester, suite, end, verify):
     suite(WIDE)
     pytester.makeconftest("import pytest\n" + ENDS[end])
     result = pytester.runpytest(EVIDENCE, "--memleak-html=report.html")
-    assert result_in(pytester) == "INCONCLUSIVE"
+    assert read_bundle()["result"] == "INCONCLUSIVE"
     code, text = verify()
     assert code == 1
     assert text.startswith("evidence.json: INCONCLUSIVE (2 PASS)")
@@ -77,7 +74,7 @@ def test_a_hook_around_ours_has_no_last_word(pytester, suite):
     )
     result = pytester.runpytest(EVIDENCE, ".")
     assert result.ret == 1
-    assert result_in(pytester) == "INCONCLUSIVE"
+    assert read_bundle()["result"] == "INCONCLUSIVE"
     assert "evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1)" in result.stdout.str()
 
 
@@ -89,7 +86,40 @@ def test_a_failing_test_beside_the_pairs_is_no_pass(pytester, suite):
     result.stdout.fnmatch_lines(
         ["evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1), evidence.json"]
     )
-    assert result_in(pytester) == "INCONCLUSIVE"
+    assert read_bundle()["result"] == "INCONCLUSIVE"
+
+
+SKIPPING = """
+import pytest
+@pytest.fixture(autouse=True)
+def quiet(memleak_evaluation):
+    pytest.{}("not today")
+"""
+NO_TEST, NO_LEAK = "def pytest_runtest_protocol(): return True", "PASS (a leak was expected)"
+# A conftest, options, and the verdict on the leaky pair, which no failed test tells.
+UNEARNED = {
+    "skip": (SKIPPING.format("skip"), (), "FAIL"),
+    "xfail": (SKIPPING.format("xfail"), (), "FAIL"),
+    "call": ("def pytest_pyfunc_call(): return True", (), "FAIL"),
+    "protocol": (NO_TEST, (), "NOT RUN"),
+    "protocol, -n": (NO_TEST, ("-n", "1"), "NOT RUN"),
+    "plan": ("", ("--setup-plan",), "NOT RUN"),
+    "--runxfail": ("", ("--runxfail",), NO_LEAK),
+    "no:skipping": ("", ("-p", "no:skipping"), NO_LEAK),
+}
+
+
+@pytest.mark.parametrize("how", [full(how) if "-n" in how else how for how in UNEARNED])
+def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, how):
+    conftest, options, verdict = UNEARNED[how]
+    suite(*[LEAK] * (verdict == NO_LEAK), **{"leaky": CLEAN} if verdict == NO_LEAK else {})
+    pytester.makeconftest(conftest)
+    line = (
+        "memleak: exit code 1, since 1 pair neither passed nor leaked as expected: "
+        f"test.memleak.toml::test_memorization[[]leaky/ferry[]] ({verdict}). Look for *"
+    )
+    assert gate("-k", "leaky", *options, lines=[line]).ret == pytest.ExitCode.TESTS_FAILED
+    assert gate("-k", "leaky", *options, "--memleak-dry-run").ret == pytest.ExitCode.OK
 
 
 def test_a_hook_that_makes_a_fail_exit_with_0_leaves_it_a_fail(pytester, suite):
@@ -104,4 +134,4 @@ def test_a_hook_that_makes_a_fail_exit_with_0_leaves_it_a_fail(pytester, suite):
         """
     )
     pytester.runpytest(EVIDENCE)
-    assert result_in(pytester) == "FAIL"
+    assert read_bundle()["result"] == "FAIL"

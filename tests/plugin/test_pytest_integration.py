@@ -45,15 +45,8 @@ from pathlib import Path
 def pytest_sessionfinish():
     Path("modules.json").write_text(json.dumps(sorted(sys.modules)))
 """
-PLUGIN = (
-    "plugin",
-    "plugin.fixtures",
-    "plugin.hooks",
-    "plugin.options",
-    "plugin.collect_suites",
-    "errors",
-)
-PLUGIN += ("reports", "reports.output_table")
+PLUGIN = ["errors", "plugin", "reports", "reports.output_table"]
+PLUGIN += [f"plugin.{name}" for name in ("collect_suites", "fixtures", "hooks", "options")]
 HEAVY = {"numpy", "sqlalchemy", "rich", "ebooklib", "lxml", "openai", "torch"}
 
 
