@@ -3,8 +3,8 @@
 PYTEST_DONT_REWRITE
 
 `text_views` reports each read, which marks the running test. Whatever a marked test raises, skips
-with, warns of, logs, prints, or records after that is redacted before any other plugin sees it. A
-test that reads no text is reported in full.
+with, warns of, logs, prints, or records is redacted before any other plugin sees it. A test that
+reads no text is reported in full.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.collect_suites import Outcome
 from pytest_memleak.plugin.text_views import LISTENERS
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.redaction.file_writing import private_folder
+from pytest_memleak.redaction.file_writing import write_private
 from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ _HINT = (
     "--memleak-quote full"
 )
 _DROPPED = f"[captured output {_REDACTED}]"
-# Of a report, what other plugins add to.
-_LISTS = ("sections", "user_properties")
 _INTERRUPTED = "generations that were received are in the ledger; rerun to continue"
 # Kinds whose messages name files, positions, and versions. Others may quote their data.
 _PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
@@ -74,16 +72,10 @@ class RedactedTests:
         self._calls = 0
         # Fixtures of a wider scope whose code read text.
         self._readers: set[pytest.FixtureDef[Any]] = set()
-        # What may be shown of the running test: entries of lists before the first read, marks, and
-        # what its report had before other plugins added to it.
-        self._beginnings: list[tuple[list[Any], list[Any]]] = []
-        self._marks: list[pytest.Mark] = []
-        self._reported: dict[str, list[Any]] = {}
-        self._global_properties = [
-            plugin.global_properties
-            for plugin in config.pluginmanager.get_plugins()
-            if type(plugin).__name__ == "LogXML"  # pytest's JUnit reporter
-        ]
+        # The attributes of the running test's report before other plugins changed it.
+        self._reported: dict[str, Any] = {}
+        # The run's properties in JUnit's report, and how many there were before the running test.
+        self._properties: list[tuple[list[Any], int]] = []
         LISTENERS.append(self.touch)
         config.add_cleanup(lambda: LISTENERS.remove(self.touch))
 
@@ -94,7 +86,6 @@ class RedactedTests:
         self._reads += 1
         if self._item is not None and _marked not in self._item.stash:
             self._item.stash[_marked] = True
-            self._remember()
 
     @property
     def marked(self) -> bool:
@@ -119,7 +110,6 @@ class RedactedTests:
     def calling(self) -> Iterator[None]:
         """Drop captured output, and shorten warnings and log records, until the context ends."""
         self._calls += 1
-        shown: dict[tuple[str, int], WarningMessage] = {}
         before = self._captured()
         try:
             with warnings.catch_warnings(record=True) as recorded:
@@ -135,9 +125,8 @@ class RedactedTests:
             if self._config.getoption("capture") != "tee-sys":  # where all would be shown again
                 for stream, text in zip((sys.stdout, sys.stderr), before, strict=True):
                     stream.write(text)
-            for warning in recorded:
-                shown.setdefault((warning.filename, warning.lineno), warning)
-            for (file, line), warning in shown.items():
+            first = {(warning.filename, warning.lineno): warning for warning in recorded[::-1]}
+            for (file, line), warning in reversed(first.items()):
                 text = self._words(str(warning.message))
                 warnings.warn_explicit(_alike(warning.category, text), None, file, line)
 
@@ -189,7 +178,11 @@ class RedactedTests:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Note the running test; redact errors that end the run."""
         self._item, self._request, self._reported = item, None, {}
-        self._remember()
+        self._properties = [
+            (plugin.global_properties, len(plugin.global_properties))
+            for plugin in self._config.pluginmanager.get_plugins()
+            if type(plugin).__name__ == "LogXML"  # pytest's JUnit reporter
+        ]
         try:
             return (yield)
         except BaseException as error:  # of another plugin, too, which ends as an internal error
@@ -207,57 +200,57 @@ class RedactedTests:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self) -> Generator[None, Any, Any]:
         """Redact output, properties, and marks before any other plugin reads them."""
-        self._remember()
         try:
             return (yield)
         finally:
             if self.marked:
-                self._truncate()
                 self._drop_output()
+                self._drop_records()
 
     pytest_runtest_setup = pytest_runtest_teardown = pytest_runtest_call
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[Any]
+        self, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Redact report and exception before any other plugin sees them."""
         excinfo = call.excinfo
         if self.marked:
-            output = item._report_sections  # noqa: SLF001 - other plugins read it
-            before = len(output)
-            self._truncate()
-            if len(output) < before:  # what `capsys` had, for one, comes after the phase's end
-                item.add_report_section(call.when, "stdout", _DROPPED)
-            self._remember()
+            self._drop_records()  # what `capsys` had, for one, comes after the phase's end
             if excinfo and not isinstance(
                 excinfo.value, pytest.skip.Exception | BaseExceptionGroup
             ):
-                call.excinfo = _no_traceback()  # formatting a traceback takes long
+                # Formatting its traceback would take long.
+                call.excinfo = pytest.ExceptionInfo.from_exception(_raised(Outcome(_REDACTED)))
         report = yield
         call.excinfo = excinfo
-        self._reported = {name: list(getattr(report, name)) for name in _LISTS}
-        if not self.marked or excinfo is None:
-            return report
-        raised = excinfo.value
-        error = self._redacted(raised)
-        if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
-            path, line, _ = report.longrepr
-            report.longrepr = path, line, f"Skipped: {error}"
-        else:
-            kind = "" if isinstance(error, Outcome) else f"{type(error).__name__}: "
-            report.longrepr = f"{kind}{error}"
-        if error is not raised and not self._config.getoption("usepdb"):
-            call.excinfo = pytest.ExceptionInfo.from_exception(error)
+        if self.marked and excinfo is not None:
+            raised = excinfo.value
+            error = self._redacted(raised)
+            if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
+                path, line, _ = report.longrepr
+                report.longrepr = path, line, f"Skipped: {error}"
+            else:
+                kind = "" if isinstance(error, Outcome) else f"{type(error).__name__}: "
+                report.longrepr = f"{kind}{error}"
+            if error is not raised and not self._config.getoption("usepdb"):
+                call.excinfo = pytest.ExceptionInfo.from_exception(error)
+        self._reported = {
+            name: [*value] if isinstance(value, list) else value
+            for name, value in vars(report).items()
+        }
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
-        """Redact what other plugins added, and the names and output of subtests."""
+        """Redact what other plugins added or changed, and the names of subtests."""
         if self.marked:
-            for name in _LISTS:
-                entries, before = getattr(report, name), self._reported.get(name, [])
-                entries[:] = [entry for entry in entries if entry in before]
+            for name, value in [*vars(report).items()]:
+                before = self._reported.get(name)
+                if isinstance(value, list):
+                    value[:] = [entry for entry in value if entry in (before or ())]
+                elif isinstance(value, str) and value != before:
+                    setattr(report, name, self._words(value))
             subtest: Any = report
             if hasattr(subtest, "context"):
                 subtest.context = type(subtest.context)(msg=_REDACTED, kwargs={})
@@ -269,23 +262,19 @@ class RedactedTests:
         if self.marked:
             warning_message.message = _alike(warning_message.category, _REDACTED)
 
-    def _remember(self) -> None:
-        """Remember what was recorded so far, which may be shown: text and numbers, as they are."""
-        if self._item is None:
-            return
-        output = self._item._report_sections  # noqa: SLF001 - other plugins read it
-        lists = self._item.user_properties, *self._global_properties, output
-        self._beginnings = [(entries, [*filter(_is_plain, entries)]) for entries in lists]
-        self._marks = [mark for node in self._item.listchain() for mark in node.own_markers]
-
-    def _truncate(self) -> None:
-        """Remove what was recorded since, and shorten the reasons of new marks."""
-        for entries, beginning in self._beginnings:
-            entries[:] = beginning
-        for node in self._item.listchain() if self._item else ():
+    def _drop_records(self) -> None:
+        """Remove the running test's output and properties but ours; shorten its marks' reasons."""
+        item: Any = self._item
+        own = [entry for entry in item.user_properties if str(entry[0]).startswith("memleak.")]
+        item.user_properties[:] = own
+        for properties, count in self._properties:
+            del properties[count:]
+        sections = item._report_sections  # noqa: SLF001 - other plugins read it
+        sections[:] = [(when, "stdout", _DROPPED) for when, *_ in sections[-1:]]
+        for node in item.listchain():
             for place, mark in enumerate(node.own_markers):
                 reason = mark.kwargs.get("reason")
-                if isinstance(reason, str) and not any(mark is kept for kept in self._marks):
+                if isinstance(reason, str):
                     short = {**mark.kwargs, "reason": self._words(reason)}
                     node.own_markers[place] = getattr(pytest.mark, mark.name)(
                         *mark.args, **short
@@ -332,11 +321,6 @@ class RedactedTests:
         return f"{path}:{line}"
 
 
-def _is_plain(entry: tuple[Any, ...]) -> bool:
-    """Return whether an entry of a report's list can't change, or read text, later."""
-    return all(isinstance(part, str | int | float | None) for part in entry)
-
-
 def _raised(error: BaseException) -> BaseException:
     """Return the exception with a new traceback, whose frames hold nothing else."""
     try:
@@ -344,11 +328,6 @@ def _raised(error: BaseException) -> BaseException:
     except BaseException as caught:  # noqa: BLE001 - it may be of any kind
         caught.__context__ = None
         return caught
-
-
-@functools.cache
-def _no_traceback() -> pytest.ExceptionInfo[BaseException]:
-    return pytest.ExceptionInfo.from_exception(_raised(Outcome(_REDACTED)))
 
 
 class _Redacted:
@@ -398,11 +377,9 @@ def write_traceback(error: BaseException, folder: Path) -> Path | None:
     Returns None if the file can't be written.
     """
     path = folder / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(error):x}.txt"
+    text = "".join(traceback.format_exception(error))
     try:
-        private_folder(folder)
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(opened, "w", encoding="utf-8", errors="replace") as file:
-            file.writelines(traceback.format_exception(error))
+        write_private(path, text.encode(errors="replace").decode())
     except OSError:
         return None
     return path

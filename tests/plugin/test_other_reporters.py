@@ -69,6 +69,7 @@ WAYS = {
     "logs_extra": "logging.getLogger('own').error('x', extra={'excerpt': text})",
     "xfails_by_the_module_s_mark": "mark = pytest.mark.xfail(reason=text)\n"
     "    request.node.parent.add_marker(mark)\n    assert not text",
+    "tells_a_hook": "request.node.seen = text\n    assert 0",
     "xfails_by_mark": "request.node.add_marker(pytest.mark.xfail(reason=text))\n"
     "    assert not text",
 }
@@ -79,6 +80,16 @@ FIXTURES = (
 HEAD = """
 import json, logging, pytest, warnings
 pytestmark = pytest.mark.copyright(suite="online.memleak.toml")
+"""
+HOOK = """
+import pytest
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if seen := getattr(item, "seen", ""):
+        report.longrepr = report.description = seen
+        report.extras = [seen]
+    return report
 """
 HARMLESS = """
 def test_harmless(memleak_evaluation):
@@ -142,7 +153,7 @@ def written(pytester, online, monkeypatch):
     def go(*options, tests, run="runpytest_subprocess"):
         online()
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
-        pytester.makepyfile(test_own=tests)
+        pytester.makepyfile(test_own=tests, conftest=HOOK)
         result = getattr(pytester, run)(
             *("test_own.py", "-m", "copyright", "-p", "no:cacheprovider", "-W", "default"),
             *("--junitxml=junit.xml", "-o", "junit_logging=all", "--log-file=log.txt"),
@@ -201,11 +212,12 @@ MODES = [
 def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected, every, options):
     tests = careless(every)
     count = tests.count("\ndef test_")
-    assert count == (101 if every else 53)
+    assert count == (103 if every else 54)
     run = "runpytest_subprocess" if every else "runpytest"
     texts = written(*options, tests=tests, run=run)
     assert f"test_{list(WAYS)[-1]}_of_" in texts["report.json"]
     assert "“" in texts["stdout"]  # something is quoted, only not much
+    assert '"memleak":' not in texts["log.jsonl"]
     live = LIVE if "--capture=tee-sys" in options else ()
     assert_not_copied({name: texts[name] for name in texts.keys() - live}, protected())
     reported = [test["nodeid"] for test in json.loads(texts["report.json"])["tests"]]
@@ -238,26 +250,6 @@ def test_of_parameters_allure_tells_the_ids(pytester, gate, suite):
     (result,) = (pytester.path / "allure").glob("*-result.json")
     (parameter,) = json.loads(result.read_text("utf-8"))["parameters"]
     assert (parameter["name"], parameter["value"]) == ("memleak_pair", "clean/ferry")
-
-
-# What ends the whole run ends it after what it says: one run for each.
-ENDS = {
-    "exits_pytest": "pytest.exit(text)",
-    "exits_pytest_with_a_code": "pytest.exit(text, returncode=3)",
-    "interrupts": "raise KeyboardInterrupt(text)",
-    "stops": "request.session.shouldstop = text",
-    "fails_the_run": "request.session.shouldfail = text",
-}
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("way", ENDS.values(), ids=ENDS)
-@pytest.mark.parametrize("most", ["12", "0"])
-def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
-    whole = "\n    ".join([TEXTS["book"], way])
-    tests = f"{HEAD}\ndef test_it({FIXTURES}):\n    {whole}\n"
-    texts = written("--full-trace", f"--memleak-quote={most}", tests=tests)
-    assert_not_copied(texts, protected())
 
 
 HONEST = """

@@ -43,12 +43,16 @@ KEPT = "!* Interrupted: generations that were received are in the ledger; rerun 
     ("raise KeyboardInterrupt(text)", [KEPT]), ("pytest.exit(text)", ["!* *Exit: *"]),
     ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", [KEPT]),
     ("import os, signal; os.kill(os.getpid(), signal.SIGHUP)", [KEPT]),
+    ("request.session.shouldstop = text", ["!* Interrupted: *"]),
+    ("request.session.shouldfail = text", ["!* The ferryman * … !*"]),
 ])  # fmt: skip
 def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_tests, end, lines):
     suite()
-    own_tests(f"def test_it(memleak_book):\n    text = memleak_book.excerpts[0].text\n    {end}\n")
+    read = "text = memleak_book.excerpts[0].text"
+    own_tests(f"def test_it(memleak_book, request):\n    {read}\n    {end}\n")
     result = gate("test_own.py", "--full-trace", lines=lines)
-    assert result.ret == pytest.ExitCode.INTERRUPTED
+    failed = pytest.ExitCode.TESTS_FAILED
+    assert result.ret == (failed if "shouldfail" in end else pytest.ExitCode.INTERRUPTED)
     text = result.stdout.str() + result.stderr.str()
     assert "the number at all" not in text
     assert "redacted" not in text or lines != [KEPT]
