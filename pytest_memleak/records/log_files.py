@@ -22,6 +22,7 @@ from typing import IO, Any
 from pytest_memleak.errors import RecordsError, install_command
 from pytest_memleak.records.log_formats import record_of, value_at
 from pytest_memleak.records.paper_format import json_value, no_list, read_whole
+from pytest_memleak.records.reasoning_and_tool_calls import has_few_runs
 
 _BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
 _PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
@@ -31,8 +32,7 @@ _UNREADABLE = (
     *(OSError, EOFError, ValueError, RuntimeError),
     *(csv.Error, zipfile.BadZipFile, zlib.error),
 )
-# Where a JSON file has its rows: inspect_ai's, and promptfoo's of two versions.
-_LISTS = (("samples",), ("results", "results"), ("results",))
+_NO_ROWS = {"log_updates", "reductions"}  # lists of inspect_ai, beside its samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +143,19 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 def _json_rows(file: IO[bytes], path: Path) -> list[Any]:
     value = json_value(read_whole(file, path), str(path))
-    lists = [value, *(value_at(value, keys) for keys in _LISTS), [value] * bool(record_of(value))]
-    rows = [row for rows in lists if isinstance(rows, list) for row in rows]
-    if not rows:
+    rows = value
+    if record_of(value):
+        rows = [value]
+    elif isinstance(value, dict):
+        lists = {**value, "": value_at(value, ("results", "results"))}  # promptfoo's
+        rows = [
+            row
+            for key, part in lists.items()
+            if key not in _NO_ROWS and isinstance(part, list)
+            for row in part
+            if not (isinstance(row, str) and has_few_runs(row))  # no name
+        ]
+    if not isinstance(rows, list) or not rows:
         raise no_list(value, str(path))
     return rows
 

@@ -267,8 +267,10 @@ def test_a_book_of_which_no_passage_is_found_is_an_error(scan, tmp_path):
 def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
     pyarrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
     passage = " ".join(PASSAGE)
-    both = {"samples": [chat(1, HARMLESS[0])], "results": [chat(1, passage)]}
+    both = {"samples": [chat(1, HARMLESS[0])], "outputs": [chat(1, passage)], "vars": ["n"]}
     Path("both.json").write_text(json.dumps(both), encoding="utf-8")
+    Path("texts.json").write_text(json.dumps(both | {"outputs": [passage]}), encoding="utf-8")
+    assert "texts.json, row 2: this row has no known format" in scan(Path("texts.json"))[2]
     table = f"prompt,completion,reasoning\na,{HARMLESS[0]},{passage}\n"
     Path("table.csv").write_text(table, encoding="utf-8")
     columns = [["a"], [HARMLESS[0].encode()], [[{"a": passage.encode()}]], [b"\xff"]]
