@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
+import math
 import os
 import sys
 from collections import defaultdict
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _LISTED = 20
+_SHARES = ("max_coverage", "max_rows")
 _EXACT, _NEAR = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
 _OF_BOOKS = ("book", "rows", _EXACT, _NEAR, "coverage", "nv_coverage")
 _WORDED = ("book", "near", "file", "quote")
@@ -74,8 +75,8 @@ def add_scan(commands: Commands) -> None:
         },
         longest_passage={"default": PASSAGE_LIMIT},
         nv_longest_passage={"default": PASSAGE_LIMIT},
-        max_coverage={"type": _parse_share},
-        max_rows={"type": _parse_share},
+        max_coverage={"type": float},
+        max_rows={"type": float},
         jobs={"default": 0},
     )
 
@@ -121,17 +122,11 @@ def _validate(parsed: argparse.Namespace) -> None:
         raise SettingsError("name either generations (--logs) or training rows", hint=hint)
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
-    for name in ("jobs", _EXACT, _NEAR):
+    for name in ("jobs", _EXACT, _NEAR, *_SHARES):
         option, number = f"--{name.replace('_', '-')}", vars(parsed)[name]
-        if number < 0:
-            raise SettingsError(f"{option} must be at least 0, not {number}", hint="omit it")
-
-
-def _parse_share(value: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(value) <= 1:
-            return float(value)
-    raise argparse.ArgumentTypeError(f"expected a share such as 0.05, not {value!r}")
+        wanted, most = ("from 0 to 1", 1) if name in _SHARES else ("at least 0", math.inf)
+        if number is not None and not 0 <= number <= most:
+            raise SettingsError(f"{option} must be {wanted}, not {number}", hint="omit it")
 
 
 def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) -> Row:

@@ -143,18 +143,12 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 def _json_rows(file: IO[bytes], path: Path) -> list[Any]:
     value = json_value(read_whole(file, path), str(path))
-    rows = value
-    if record_of(value):
-        rows = [value]
-    elif isinstance(value, dict):
-        lists = {**value, "": value_at(value, ("results", "results"))}  # promptfoo's
-        rows = [
-            row
-            for key, part in lists.items()
-            if key not in _NO_ROWS and isinstance(part, list)
-            for row in part
-            if not (isinstance(row, str) and has_few_runs(row))  # no name
-        ]
+    rows = [value] if record_of(value) else value
+    if isinstance(rows, dict):
+        lists = {**rows, "": value_at(rows, ("results", "results"))}  # promptfoo's
+        parts = [lists[key] for key in lists if key not in _NO_ROWS]
+        every = [row for part in parts if isinstance(part, list) for row in part]
+        rows = [row for row in every if not isinstance(row, str) or not has_few_runs(row)]
     if not isinstance(rows, list) or not rows:
         raise no_list(value, str(path))
     return rows
