@@ -110,7 +110,7 @@ def test_names_say_what_they_hold():
     for path, nodes in trees().items():
         for node in nodes:
             names = (getattr(node, kind, None) for kind in ("id", "arg", "attr", "name"))
-            empty += [f"{path.name}:{node.lineno}" for name in names if name in EMPTY_NAMES]
+            empty += [f"{path.name}:{node.lineno} {name}" for name in names if name in EMPTY_NAMES]
     assert len(empty) <= MOST_EMPTY_NAMES, empty
 
 
