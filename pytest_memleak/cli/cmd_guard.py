@@ -61,6 +61,10 @@ def _guard(parsed: argparse.Namespace) -> int:
             hint=f"install it with: {install_command('guard')}",
         ) from None
     upstream = _validated_upstream(parsed)
+    library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
+    Stream(library, parsed.limit)  # raises SettingsError for the limit
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    app = GuardProxy(library, parsed.upstream, parsed.limit).app()
     try:
         family = socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
         listener = socket.create_server((parsed.host, parsed.port), family=family)
@@ -70,17 +74,11 @@ def _guard(parsed: argparse.Namespace) -> int:
             f"can't listen on {parsed.host}:{parsed.port}: {reason}",
             hint="name another port with --port, or an address of this machine with --host",
         ) from None
-    with listener:
-        scoring = Scoring(word_mode=parsed.word_mode)
-        library = Library.of(parsed.books, scoring, common=parsed.common)
-        Stream(library, parsed.limit)  # raises SettingsError for the limit
-        logging.basicConfig(format="%(asctime)s %(message)s")
-        books, words = amount(len(library.sizes), "book"), sum(library.sizes.values())
-        host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
-        address = f"http://{host}:{listener.getsockname()[1]}/v1"
-        print(f"Guards {books} ({words:,} words) at {address}, in front of {upstream}", flush=True)
-        app = GuardProxy(library, parsed.upstream, parsed.limit).app()
-        web.run_app(app, sock=listener, handler_cancellation=True, print=None, access_log=None)
+    books, words = amount(len(library.sizes), "book"), sum(library.sizes.values())
+    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+    address = f"http://{host}:{listener.getsockname()[1]}/v1"
+    print(f"Guards {books} ({words:,} words) at {address}, in front of {upstream}", flush=True)
+    web.run_app(app, sock=listener, handler_cancellation=True, print=None, access_log=None)
     return 0
 
 

@@ -137,8 +137,7 @@ class GuardProxy:
     def _note(self, stops: list[Stop]) -> None:
         """Log and count stops: places, no text."""
         for choice, field, passage in stops:
-            self.counts["stops"] += 1
-            self.counts[f"stops in {passage.book}"] += 1
+            self.counts.update(("stops", f"stops in {passage.book}"))
             _LOG.warning(
                 "stopped choice %d (%s) at %s, words %d-%d: %d words, %s", choice, field,
                 passage.book, passage.start, passage.end, passage.words,
