@@ -193,7 +193,7 @@ def _join(parts: list[tuple[int, object, _Texts, Record]], answers: _Answers) ->
         wholes.setdefault(f"{turn} {index}", []).append((texts, message))
     for whole in wholes.values():
         read = {text for texts, _ in whole for text in texts if text}
-        if len(whole) > 1 and len(read) > 1:
+        if len(whole) > 1 and len(read) != 1:
             readings = texts_in([message for _, message in whole], kept=_kept)
             if further := [text for text in readings if text not in read]:
                 answers[whole[-1][0]][1].setdefault("reasoning", []).extend(further)

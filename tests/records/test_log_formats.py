@@ -44,6 +44,9 @@ UNREAD = {
     "Gemini's chunks": {"request": {}, "response": named("candidates", PARTS)},
     "OpenAI's chunks": {"request": {}, "response": [{"choices": [delta]} for delta in DELTAS]},
     "deltas": {"choices": DELTAS},
+    "words of reasoning": {
+        "choices": [{"delta": {"content": None, "reasoning_content": f"{word} "}} for word in WORDS]
+    },
     "texts of an output": body(*named("text", PIECES)),
     "turns": {"messages": [{"role": "model", "content": piece} for piece in PIECES]},
     "prompt in a choice": {"choices": [{"message": SAID}, {"prompt": {"text": TEXT}}]},
