@@ -333,18 +333,3 @@ def test_choices_that_were_not_asked_for_are_text_of_the_nearest(first, whole):
     (sent,) = answer.read({"choices": choices}, whole=True)
     first, second = (choice["text"].strip() for choice in sent["choices"])
     assert (first, longest(second)) == (HONEST, 38)
-
-
-@pytest.mark.parametrize("n", [None, "3"])
-def test_choices_that_were_not_asked_for_hide_nothing_in_each_other(n):
-    """Chunks of many choices alternate, one of which recites."""
-    texts = [WORDS[:100], *([f"other{nth}"] * 100 for nth in range(9))]
-    parts = [
-        {"choices": [{"index": index, "delta": {"content": f"{word} "}}]}
-        for words in zip(*texts, strict=True)
-        for index, word in enumerate(words)
-    ]
-    _, sent = sent_of({**CHAT, "n": n}, parts)
-    read = [choice for part in sent for choice in part.get("choices", [])]
-    recited = [choice["delta"].get("content", "") for choice in read if choice["index"] == 0]
-    assert longest("".join(recited)) <= 38
