@@ -214,18 +214,11 @@ class RedactedTests:
         self, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Redact report and exception before any other plugin sees them."""
-        excinfo = call.excinfo
         if self.marked:
             self._drop_records()  # what `capsys` had, for one, comes after the phase's end
-            if excinfo and not isinstance(
-                excinfo.value, pytest.skip.Exception | BaseExceptionGroup
-            ):
-                # Formatting its traceback would take long.
-                call.excinfo = pytest.ExceptionInfo.from_exception(_raised(Outcome(_REDACTED)))
         report = yield
-        call.excinfo = excinfo
-        if self.marked and excinfo is not None:
-            raised = excinfo.value
+        if self.marked and call.excinfo is not None:
+            raised = call.excinfo.value
             error = self._redacted(raised)
             if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
                 path, line, _ = report.longrepr
