@@ -288,8 +288,13 @@ class EndOfRun:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """After the last pair, compare the results with the baseline."""
+        """After the last pair, fail if one didn't pass; compare the results with the baseline."""
         result = yield
+        if self.items and not session.testsfailed and not any(map(self._config.getoption, _PLANS)):
+            from pytest_memleak.plugin.run_reports import unearned_line
+
+            self._unearned = unearned_line(self.items, self._verdicts)
+            session.testsfailed += bool(self._unearned)
         if self._result_by_pair and self._config.getoption("memleak_baseline"):
             from pytest_memleak.plugin.baseline_gate import compare_with_baseline, report_comparison
 
@@ -310,12 +315,6 @@ class EndOfRun:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         elif self._interrupted and not exitstatus:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED  # `pytest.exit` gave 0
-        elif self.items and not exitstatus and not any(map(self._config.getoption, _PLANS)):
-            from pytest_memleak.plugin.run_reports import unearned_line
-
-            self._unearned = unearned_line(self.items, self._verdicts)
-            if self._unearned:
-                exitstatus = session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if not (self._result_by_pair or self._record):
             return (yield)
         from pytest_memleak.plugin import run_reports

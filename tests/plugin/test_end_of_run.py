@@ -119,7 +119,8 @@ def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, how):
         f"test.memleak.toml::test_memorization[[]leaky/ferry[]] ({verdict}). Look for *"
     )
     assert gate("-k", "leaky", *options, lines=[line]).ret == pytest.ExitCode.TESTS_FAILED
-    assert gate("-k", "leaky", "--memleak-dry-run").ret == pytest.ExitCode.OK
+    for plan in ("--memleak-dry-run", "--collect-only", "--fixtures-per-test"):
+        assert gate("-k", "leaky", plan).ret == pytest.ExitCode.OK
 
 
 def test_a_hook_that_makes_a_fail_exit_with_0_leaves_it_a_fail(pytester, suite):
