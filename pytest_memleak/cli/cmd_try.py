@@ -175,13 +175,14 @@ def run_gate(
             return gate.wait(seconds)
         except subprocess.TimeoutExpired:
             gate.terminate()
-            print("\nTime is up. Waiting for the calls in flight (Ctrl-C: don't wait) ...")
+            print("\nTime is up. Waiting for the calls in flight ...")
+            status = None
+        except KeyboardInterrupt:  # pytest received it too
+            status = _INTERRUPTED
+        while gate.poll() is None:
             with contextlib.suppress(KeyboardInterrupt):
                 gate.wait()
-            return None
-        except KeyboardInterrupt:  # pytest received it too
-            gate.wait()
-            return _INTERRUPTED
+        return status
 
 
 # --- the book ------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from pytest_memleak.plugin.text_views import LISTENERS
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.file_writing import write_private
 from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
+from pytest_memleak.sampling.backoff import CallsDropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -293,7 +294,8 @@ class RedactedTests:
         if isinstance(error, (Outcome, _Redacted)):
             return error
         if isinstance(error, KeyboardInterrupt):
-            return _raised(pytest.Session.Interrupted(_INTERRUPTED))
+            lost = f"{error} dropped, which may be billed; " * isinstance(error, CallsDropped)
+            return _raised(pytest.Session.Interrupted(lost + _INTERRUPTED))
         skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
         text = self._words(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"
         copy = _alike(type(error), text)

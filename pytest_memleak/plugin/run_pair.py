@@ -44,7 +44,6 @@ from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.log_records import safe_log_records
 from pytest_memleak.redaction.text import first_words, inert, server_words
-from pytest_memleak.sampling.backoff import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -142,15 +141,11 @@ def run_of(config: pytest.Config) -> Run:
             for ending in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
                 before = signal.getsignal(ending)
                 if before is not signal.SIG_IGN:  # as with nohup
-                    signal.signal(ending, _terminate)
+                    signal.signal(ending, signal.default_int_handler)
                     config.add_cleanup(functools.partial(signal.signal, ending, before))  # type: ignore[arg-type]
         _redact(config)
     started: Run = config.stash[run_key]
     return started
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 def _redact(config: pytest.Config) -> None:

@@ -30,8 +30,8 @@ T = TypeVar("T")
 LOOK_AGAIN = 1.0
 
 
-class Terminated(KeyboardInterrupt):
-    """Raised on SIGTERM: no further call is made, and those in flight may end."""
+class CallsDropped(KeyboardInterrupt):
+    """Raised when Ctrl-C ends the wait for calls in flight; its text is their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,6 @@ class Retry:
     tries, total: the number of attempts at a busy provider, and the sum of the pauses
     first, most:  the first pause between attempts, doubled each time, and the longest
     unreached:    the sum of the pauses for a server that has never answered
-    grace:        the time for calls in flight after Ctrl-C
     recovery:     the age of an interrupted call at which a provider without an answer is believed
     deploying:    the same for a deployment, which lists may not show at once
     poll, poll_most: the first pause between polls of a job or a batch, and the longest
@@ -55,7 +54,6 @@ class Retry:
     first: float = 1.0
     most: float = 60.0
     unreached: float = 5.0
-    grace: float = 1.5
     recovery: float = 20.0
     deploying: float = 120.0
     poll: float = 5.0

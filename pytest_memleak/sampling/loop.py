@@ -26,7 +26,7 @@ from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing,
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.backoff import Pace, Retry, Terminated
+from pytest_memleak.sampling.backoff import CallsDropped, Pace, Retry
 from pytest_memleak.sampling.call_attempts import (
     CallAttempts,
     Desk,
@@ -66,8 +66,8 @@ def sample_missing(
 
     Whatever is raised, every answer received by then is in the ledger: ProviderError and
     ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is unfinished),
-    LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in flight get
-    `retry.grace` seconds; after SIGTERM they end.
+    LedgerError, SettingsError (a budget without a price), KeyboardInterrupt (after Ctrl-C and
+    once the calls in flight have ended), CallsDropped (after another Ctrl-C).
     """
     limit = budget_limit(budget, terms.price, location=prompts.pair)
     retry, provider = retry or Retry(), terms.sampler.name
@@ -233,19 +233,33 @@ class Workers:
     def sample(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
         """Sample what is free of `wanted`; `tell` is called a few times a second meanwhile.
 
-        Raises the first failure of any thread, and KeyboardInterrupt after a grace period.
+        Raises the first failure of any thread, once the calls in flight have ended.
         """
         self._work = deque(wanted)
         try:
             self._start_more()
             self._watch(tell)
-        except BaseException as error:
+        except BaseException:
             self._stop.set()
-            grace = math.inf if isinstance(error, Terminated) else self._desk.retry.grace
-            self._watch(lambda: None, until=time.monotonic() + grace)
+            self._end(tell)
             raise
         if self._failure is not None:
             raise self._failure
+
+    def _end(self, tell: Callable[[], None]) -> None:
+        """Wait for the calls in flight, which may be billed."""
+
+        def tell_number() -> None:
+            calls = amount(self._running, "call")
+            self._desk.notice.others = f"{calls}; Ctrl-C now drops them, and they may be billed"
+            tell()
+
+        try:
+            tell_number()
+            self._watch(tell_number)
+        except KeyboardInterrupt:
+            if calls := self._running:
+                raise CallsDropped(amount(calls, "call")) from None
 
     def _start_more(self) -> None:
         """Start as many threads as the work and the pace allow."""
@@ -262,9 +276,9 @@ class Workers:
                     raise self._desk.line.calls.failing("sample").final(*NO_THREAD) from None
                 self._running += 1  # the thread needs the lock, held here, to end
 
-    def _watch(self, tell: Callable[[], None], *, until: float | None = None) -> None:
+    def _watch(self, tell: Callable[[], None]) -> None:
         seen = time.monotonic()
-        while self._running and (until is None or time.monotonic() < until):
+        while self._running:
             self._changed.wait(_TELL_EVERY)
             self._changed.clear()
             tell()

@@ -1,6 +1,5 @@
 import dataclasses
 import os
-import signal
 import threading
 from collections import Counter, deque
 
@@ -37,7 +36,7 @@ from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.backoff import Retry, Terminated
+from pytest_memleak.sampling.backoff import CallsDropped, Retry
 
 
 @pytest.fixture
@@ -322,14 +321,6 @@ def test_progress(drawing, ask):
     assert all(one.of == 6 for one in told)
 
 
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C is heard, even in tests that a shell runs in the background, where it is not."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_progress_says_that_the_server_is_waited_for(drawing, ask):
     told = []
     limited, gone = busy(retry_after=12.0), busy("503 Service Unavailable", retry_after=7.0)
@@ -342,60 +333,39 @@ def test_progress_says_that_the_server_is_waited_for(drawing, ask):
     assert any(note.startswith("waiting for the server (503), ") for note in notes)
 
 
-@pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
-def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
-    main = threading.main_thread().ident
+def test_ctrl_c_waits_for_what_is_in_flight_and_says_so(drawing, ask, memory):
+    release, prompts = threading.Event(), ask(excerpts=2, samples=50)
 
-    def interrupt(request):
-        if request.number == 2:
-            signal.pthread_kill(main, signal.SIGINT)
-            threading.Event().wait(0.3)
-        return answers(request)
-
-    endpoint, prompts = Scripted(interrupt), ask(excerpts=2, samples=50)
-    with pytest.raises(KeyboardInterrupt):
-        drawing(endpoint, prompts)
-    assert len(endpoint.calls) in {3, 4}
-    assert len(texts(memory, prompts)) == len(endpoint.calls)
-    assert open_claims(memory) == 0
-    assert drawing(Scripted(), prompts).got == 100
-
-
-def test_a_terminated_run_keeps_what_is_in_flight_however_long_it_takes(drawing, memory, ask):
-    release = threading.Event()
-
-    def terminate():
-        threading.Timer(0.2, release.set).start()
-        raise Terminated
+    def stop(event):
+        if event.note == "waiting for 1 call; Ctrl-C now drops them, and they may be billed":
+            release.set()
+        elif states(memory):
+            raise KeyboardInterrupt
 
     def slowly(request):
         release.wait(20)
         return answers(request)
 
-    def stop(event):
-        if states(memory):
-            terminate()
-
-    endpoint, retry = Scripted(slowly), Retry(grace=0.0)
-    with pytest.raises(Terminated):
-        drawing(endpoint, ask(excerpts=1, samples=9), retry=retry, progress=Progress(stop))
-    assert states(memory) == {"answered": len(endpoint.calls)}
-    assert len(endpoint.calls) < 9
+    with pytest.raises(KeyboardInterrupt) as raised:
+        drawing(Scripted(slowly), prompts, progress=Progress(stop))
+    assert raised.type is KeyboardInterrupt
+    assert states(memory) == {"answered": 1}
+    assert open_claims(memory) == 0
+    assert drawing(Scripted(), prompts).got == 100
 
 
-@pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
-def test_ctrl_c_does_not_wait_for_ever(drawing, memory, ask):
+def test_another_ctrl_c_drops_what_is_in_flight_and_counts_it(drawing, memory, ask):
     release = threading.Event()
-    main = threading.main_thread().ident
 
-    def hang(request):
-        signal.pthread_kill(main, signal.SIGINT)
+    def stop(_):
+        if states(memory):
+            raise KeyboardInterrupt
+
+    def slowly(_):
         release.wait(20)
-        return answers(request)
+        return ["late"]
 
-    with pytest.raises(KeyboardInterrupt):
-        drawing(Scripted(hang), ask(excerpts=1, samples=1), retry=Retry(grace=0.05))
+    with pytest.raises(CallsDropped, match="1 call"):
+        drawing(Scripted(slowly), ask(excerpts=1, samples=9), progress=Progress(stop))
     assert states(memory) == {"asked": 1}
     release.set()
