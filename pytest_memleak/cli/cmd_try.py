@@ -157,6 +157,10 @@ def _stop_after(draft: Draft) -> int:
 def _is_confirmed() -> bool:
     if not sys.stdin.isatty():
         raise SettingsError("can't ask for confirmation without a terminal", hint="add --yes")
+    with contextlib.suppress(ImportError):  # on Windows
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # typed before the cost was shown
     return input("Run the probe? [y/N] ").strip().lower() in {"y", "yes"}
 
 

@@ -227,9 +227,9 @@ def _without_greedy(answers: SampledGenerations) -> str:
     preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]
     if set(greedy) & set(preset):
         lines = (f"{name} = {pair.limits[name]:g}" for name in preset if name not in greedy)
-        change = f"in [limits], replace preset with these lines: {'; '.join(lines)}"
+        change = f"replace preset in [limits], one key per line: {', '.join(lines)}"
     else:
         change = f"delete {' and '.join(greedy)}"
     named = source is None or weights_label(pair, source.endpoint)
-    weights_version = "" if named else 'add weights_version = "1" to [[model]], and '
+    weights_version = "" if named else 'add weights_version = "1" to [[model]] (resamples), and '
     return f"in {pair.suite.name}, {weights_version}{change}"

@@ -151,8 +151,8 @@ def test_a_model_that_the_server_does_not_have_and_nobody_to_say_yes(
 
 @pytest.mark.full
 def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
-    screen = {"folder": tmp_path, "program": program, "typed": "n\n", "columns": 100}
-    seen = run_in_terminal([*serve()], **screen)
+    keys = {"typed": "y\n", "answer": "n\n"}
+    seen = run_in_terminal([*serve()], folder=tmp_path, program=program, columns=100, **keys)
     assert seen.code == 0, seen.lines
     assert seen.line("Cost: at most").endswith("add --price IN,OUT to see it in US$.")
     assert seen.line("Next: ").startswith(f"Next: pytest -m copyright {SUITE}")

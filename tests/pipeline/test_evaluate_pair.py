@@ -149,10 +149,9 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
     result = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
     (fix,) = (issue.fix for issue in result.completeness.issues if issue.rule == "greedy")
     assert fix == (
-        'in x.memleak.toml, add weights_version = "1" to [[model]], and in [limits], replace '
-        "preset with "
-        "these lines: longest_passage = 38; passages_over = 5; nv_longest_passage = 38; "
-        "longest_block = 50; longest_span = 38; spans_over = 0"
+        'in x.memleak.toml, add weights_version = "1" to [[model]] (resamples), and replace preset '
+        "in [limits], one key per line: longest_passage = 38, passages_over = 5, "
+        "nv_longest_passage = 38, longest_block = 50, longest_span = 38, spans_over = 0"
     )
 
 

@@ -47,10 +47,11 @@ def run_in_terminal(
     environment=None,
     program=("-m", "pytest"),
     typed="",
+    answer="",
 ):
     """Run pytest with these arguments; `at_bottom` where the screen was full before.
 
-    program: what Python runs in its place; typed: on the keyboard, before it asks.
+    program: what Python runs in its place; typed: on the keyboard, before it asks; answer: then.
     """
     screen = pyte.Screen(columns, ROWS)
     stream = pyte.ByteStream(screen)
@@ -77,6 +78,9 @@ def run_in_terminal(
         while written := _read(ours):
             stream.feed(written)
             screens.append([line.rstrip() for line in screen.display])
+            if answer and any("[y/N]" in line for line in screens[-1]):
+                os.write(ours, answer.encode())
+                answer = ""
     finally:
         os.close(ours)
         code = process.wait(timeout=30)

@@ -1,5 +1,8 @@
 """PASS, FAIL and INCONCLUSIVE as pytest shows them, and expected leaks as strict xfails."""
 
+import re
+from pathlib import Path
+
 import pytest
 from ferry import BOOK, CLEAN
 from sqlalchemy.engine.default import DefaultDialect
@@ -58,6 +61,14 @@ def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_t
     text = result.stdout.str() + result.stderr.str()
     assert "the number at all" not in text
     assert "redacted" not in text or "ledger" not in lines[0]
+
+
+def test_the_readmes_own_test_lets_a_pair_leak_that_is_expected_to(suite, gate, pytester):
+    suite(LEAK)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    snippet = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
+    pytester.makepyfile(test_own=snippet.replace("release.", "test.").replace("38", "12"))
+    gate("test_own.py", passed=2)
 
 
 def test_ctrl_c_in_a_commit_of_the_ledger_ends_the_run(suite, gate, monkeypatch):
