@@ -122,11 +122,11 @@ class LedgerError(MemleakError):
 
 
 class MissingExtra(MemleakError):
-    """A provider whose SDK isn't installed."""
+    """An extra that isn't installed; user: what needs it."""
 
-    def __init__(self, provider: str, *, package: str, extra: str) -> None:
+    def __init__(self, user: str, *, package: str, extra: str) -> None:
         super().__init__(
-            f"provider {provider!r} needs the package {package!r}, which isn't installed",
+            f"{user} needs the package {package!r}, which isn't installed",
             hint=f"install it with: {install_command(extra)}",
         )
 

@@ -14,9 +14,6 @@ from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 from pytest_memleak.scoring.words import words
 
-_UNTITLED = "untitled"
-_UNKNOWN = "unknown"
-
 
 def make_book(
     book_id: str,
@@ -40,8 +37,8 @@ def make_book(
     excluded, unsearched = excluded_excerpts(manuscript.excluded, mode)
     book = Book(
         id=book_id,
-        title=title or manuscript.title or _UNTITLED,
-        author=author or manuscript.author or _UNKNOWN,
+        title=title or manuscript.title or "",
+        author=author or manuscript.author or "",
         excerpts=cut(manuscript, mode=mode, place=place),
         digest="",
         warnings=manuscript.warnings + unsearched,
@@ -114,10 +111,9 @@ def with_summaries(
     BookError as `make_book` does, naming `place` or the book.
     """
     place = place or f"book {book.id!r}"
-    author = author or (None if book.author == _UNKNOWN else book.author)
-    title = title or (None if book.title == _UNTITLED else book.title)
+    author, title = author or book.author, title or book.title
     excerpts: list[Excerpt] = []
-    for work in book.works or (Work("", title or "", author, 0, len(book.excerpts)),):
+    for work in book.works or (Work("", title, author, 0, len(book.excerpts)),):
         work_excerpts = book.excerpts[work.first : work.end]
         without = [excerpt for excerpt in work_excerpts if not excerpt.instruction]
         if not without:

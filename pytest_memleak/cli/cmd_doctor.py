@@ -62,8 +62,7 @@ def add_doctor(commands: Commands) -> None:
         _doctor,
         "check extras, keys, ledger, and a suite's books and endpoints",
         "Check the installation and everything the suites need, and that servers list the models. "
-        "Calls no model; prints no API "
-        "keys. Exits with 1 if something needs a fix.",
+        "Calls no model; prints no API keys. Exits with 1 if something needs a fix.",
         arguments={
             "suite SUITE": "suite files",
             "--ledger URL": "the ledger "
@@ -296,7 +295,7 @@ def _check_access(model: Model) -> Iterator[_Check]:
     """Check the model's keys, or that its server is reachable."""
     needs = _needs(model)
     for name in needs.variables_of(model.options):
-        is_set = bool(os.environ.get(name))
+        is_set = bool(os.environ.get(name, "").strip())
         yield _Check(name, "set" if is_set else "not set", "" if is_set else f"export {name}=...")
     url = needs.address_of(model.options.get("base_url"))
     if isinstance(url, str):

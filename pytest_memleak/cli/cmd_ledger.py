@@ -71,12 +71,7 @@ def add_ledger(commands: Commands) -> None:
         },
         "endpoint",
     )
-    add(
-        "cleanup",
-        _cleanup,
-        "delete deployments that earlier runs left active",
-        {"--json": "print JSON instead of lines"},
-    )
+    add("cleanup", _cleanup, "delete deployments that earlier runs left active", {})
     add("verify", _verify, "verify every row against the ledger's hash chain", {})
     add(
         "export",
@@ -205,49 +200,36 @@ def _cleanup(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.deployments import debts
 
     with existing_ledger(parsed) as ledger:
-        extensions = Extensions()
-        outcomes = [_delete(deployment, ledger, extensions) for deployment in debts(ledger)]
-    if parsed.json:
-        print(json.dumps({"debts": outcomes}, indent=2))
-    elif not outcomes:
-        print("nothing is deployed")
-    else:
-        for outcome in outcomes:
-            hourly = outcome["usd_an_hour"]
+        extensions, states = Extensions(), []
+        for deployment in debts(ledger):
+            states.append(_delete(deployment, ledger, extensions))
+            hourly = deployment.an_hour
             cost = "" if hourly is None else f", US${hourly:,.2f} an hour"
-            reason = f": {outcome['reason']}" if outcome["reason"] else ""
-            name = outcome["endpoint"] or outcome["operation"] or outcome["weights"]
-            print(inert(f"{outcome['provider']} {name}{cost}: {outcome['became']}{reason}"))
-    return _STILL_DEPLOYED if any(outcome["became"] != "deleted" for outcome in outcomes) else 0
+            name = deployment.endpoint or deployment.job_id or deployment.weights
+            print(inert(f"{deployment.provider} {name}{cost}: {states[-1]}"))
+    if not states:
+        print("nothing is deployed")
+    return _STILL_DEPLOYED if {*states} - {"deleted"} else 0
 
 
-def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) -> dict[str, Any]:
-    """Delete a deployment unless it is in use, and report its state."""
+def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) -> str:
+    """Delete a deployment unless it is in use; return its state, with the reason if it remains."""
     from pytest_memleak.ledger.deployments import debts
     from pytest_memleak.pipeline.endpoints import take_down
 
-    became, reason = "in use", None
-    if not deployment.in_use:
-        try:
-            done = take_down(
-                deployment, extensions, ledger=ledger, state=Path.cwd() / FOLDER, retry=None
-            )
-            became = "deleted" if done else "still deployed"
-        except LedgerError:
-            raise
-        except MemleakError as error:
-            became, reason = "still deployed", error.line
-        causes = [still.cause for still in debts(ledger) if still.number == deployment.number]
-        reason = reason or next(iter(causes), None)
-    return {
-        "provider": deployment.provider,
-        "weights": deployment.weights,
-        "endpoint": deployment.endpoint,
-        "operation": deployment.job_id,
-        "usd_an_hour": deployment.an_hour,
-        "became": became,
-        "reason": reason,
-    }
+    if deployment.in_use:
+        return "in use"
+    reasons: list[str | None] = []
+    try:
+        state = Path.cwd() / FOLDER
+        if take_down(deployment, extensions, ledger=ledger, state=state, retry=None):
+            return "deleted"
+    except LedgerError:
+        raise
+    except MemleakError as error:
+        reasons.append(error.line)
+    reasons += [still.cause for still in debts(ledger) if still.number == deployment.number]
+    return ": ".join(["still deployed", *filter(None, reasons)][:2])
 
 
 def _verify(parsed: argparse.Namespace) -> int:

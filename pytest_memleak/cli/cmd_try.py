@@ -30,7 +30,7 @@ from pytest_memleak.cli.suite_template import (
 )
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring, WordMode
-from pytest_memleak.records.number_format import amount
+from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import HTML
@@ -86,7 +86,9 @@ def _try(parsed: argparse.Namespace) -> int:
         single = _make_plan(path, draft)
         samples = trial.samples_in(_MINUTES * 60, single)
         release = in_all(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
-        limit, deadline = _detection_limit(samples), trial.deadline(single, samples)
+        # If one generation in ten is withheld, rounded up.
+        limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
+        deadline = trial.deadline(single, samples)
         draft = replace(draft, samples=samples, detection_limit=limit, deadline=deadline)
         plans = full_plans = _make_plan(path, draft)
         ledger_path = default_ledger()
@@ -139,10 +141,9 @@ def _cents(plan: Plan) -> float | None:
 
 
 def _detection_limit(samples: int) -> float:
-    """Return the detection limit if one generation in ten is withheld, rounded up."""
     from pytest_memleak.scoring.confidence_bounds import detection_limit
 
-    return math.ceil(100 * detection_limit(max(1, samples * 9 // 10), confidence=0.95)) / 100
+    return detection_limit(max(1, samples), confidence=0.95)
 
 
 def _gate(path: Path, *options: str) -> str:
@@ -270,12 +271,13 @@ def _print_plan(trial: Trial, plan: Plan, draft: Draft, release: Plan, seconds: 
         f"Probe: the model continues the beginning of each of {amount(trial.excerpts, 'excerpt')}, "
         f"{amount(draft.samples, 'time')}."
     )
+    limits = [percent_at_most(_detection_limit(n)) for n in (draft.samples, RELEASE_SAMPLES)]
     more = "" if draft.price else "; add --price IN,OUT to see it in US$"
     print_sentence(f"Cost: {_cost_text(plan)}{more}.")
     print_sentence(
-        f"The probe shows passages in more than {draft.detection_limit:.0%} of a prompt's "
-        f"generations; rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would "
-        f"show {_detection_limit(RELEASE_SAMPLES):.0%}, for {_cost_text(release)}."
+        f"The probe shows passages in more than {limits[0]} of a prompt's generations; rarer ones "
+        f"can go unseen. {RELEASE_SAMPLES} samples (memleak init) would show {limits[1]}, for "
+        f"{_cost_text(release)}."
     )
     minutes, most = max(1, math.ceil(seconds / 60)), _stop_after(draft)
     later = f" This run stops after {most}; rerun the suite to continue." if minutes > most else ""

@@ -206,7 +206,9 @@ def _recompute(
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],
             models_named=bool(parsed.model),
-            missing=[f"the ledger: no file {path}; add --ledger URL"] if is_missing else [],
+            missing=[f"the ledger: no file {path}; name it with --ledger URL"]
+            if is_missing
+            else [],
         )
 
 

@@ -39,7 +39,7 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    print("\n".join(folded))
+    sys.stdout.write("".join(f"{line}\n" for line in folded))  # at once, beside other threads
 
 
 def command_line(*parts: str | Path) -> str:

@@ -139,8 +139,8 @@ def model_named(text: str) -> tuple[str, str]:
     provider, _, name = text.partition("/")
     if not (provider and name):
         raise SettingsError(
-            f"--model: expected PROVIDER/NAME, got {text!r}",
-            hint="as in --model openai/gpt-4o; add --base-url for your own server",
+            f"expected PROVIDER/NAME, got {text!r}",
+            hint="as in openai/gpt-4o; openai/NAME for your own server, too (--base-url)",
         )
     Extensions().provider(provider, place="--model")
     return provider, name

@@ -44,7 +44,8 @@ def validate_outputs(config: pytest.Config) -> None:
         if value := config.getoption("memleak_signing_key"):
             from pytest_memleak.reports.signature import read_signing_key
 
-            read_signing_key(Path(value))
+            with usage_errors("--memleak-signing-key"):
+                read_signing_key(Path(value))
         if value := config.getoption("memleak_ledger"):
             from pytest_memleak.ledger.engines import parse_url
 

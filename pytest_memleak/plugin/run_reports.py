@@ -203,10 +203,7 @@ def next_lines(report: RunReport) -> Iterator[str]:
         yield f"HTML report: {page}"
     verdicts = {pair_outcome(result).kind for result in report.results}
     if "inconclusive" in verdicts:
-        yield (
-            "Next: fix the causes above and rerun. Stored generations are reused unless a fix "
-            "changes the model, its prompts, or the sampling."
-        )
+        yield "Next: fix the causes and rerun. Stored generations are reused if they still fit."
     elif verdicts & {"fail", "unexpected"} and page is None:
         yield (
             f"Next: add {HTML.option}=FILE to locate the passages. Stored generations are reused."

@@ -58,7 +58,7 @@ class ProviderNeeds:
     @property
     def unset(self) -> tuple[str, ...]:
         """The variables that are not set."""
-        return tuple(name for name in self.variables if not os.environ.get(name))
+        return tuple(name for name in self.variables if not os.environ.get(name, "").strip())
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -201,7 +201,7 @@ def validate_installed(provider: str, packages: Mapping[str, str], *, extra: str
     """Raise MissingExtra for the first of these modules that isn't installed."""
     for module, package in packages.items():
         if not _is_there(module):
-            raise MissingExtra(provider, package=package, extra=extra)
+            raise MissingExtra(f"provider {provider!r}", package=package, extra=extra)
 
 
 def _is_there(name: str) -> bool:

@@ -70,13 +70,13 @@ class Work:
 class Book:
     """A book as its excerpts, in order; their words together are the book's words.
 
-    digest: `book_digest` of the excerpts; words_digest: SHA-256 of the whole book's words, by which
-    the ledger counts attempts; icu: the version of ICU that separates its words, if any; warnings:
-    what its reader left out; parts: documents of its file, if its reader reports them; excluded:
-    text that isn't measured, such as notes, in which passages are looked for, one entry per
-    document; contiguous: whether each excerpt continues the one before word for word; works: of a
-    collection, which together span all excerpts. No match crosses from one work to the next, nor
-    between excerpts that aren't contiguous.
+    title, author: "" if unknown; digest: `book_digest` of the excerpts; words_digest: SHA-256 of
+    all words, by which the ledger counts attempts; icu: the version of ICU that separates them, if
+    any; warnings: what its reader left out; parts: documents of its file, if its reader reports
+    them; excluded: text that isn't measured, such as notes, in which passages are looked for, one
+    entry per document; contiguous: whether each excerpt continues the one before word for word;
+    works: of a collection, which together span all excerpts. No match crosses from one work to the
+    next, nor between excerpts that aren't contiguous.
     """
 
     id: str

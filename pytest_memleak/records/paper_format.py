@@ -79,11 +79,11 @@ def book_from_records(
         )
     ordered = tuple(sorted(excerpts.values(), key=lambda excerpt: _order(excerpt.id)))
     first = rows[0]
-    title = _optional_text(first, "book_name", place) or "untitled"
+    title = _optional_text(first, "book_name", place) or ""
     return Book(
-        id=book_id or title,
+        id=book_id or title or "untitled",
         title=title,
-        author=_optional_text(first, "author_name", place) or "unknown",
+        author=_optional_text(first, "author_name", place) or "",
         excerpts=ordered,
         digest=book_digest(ordered),
     )

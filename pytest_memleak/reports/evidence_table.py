@@ -24,6 +24,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.report_text import format_value
 from pytest_memleak.results.evidence_file import read_unchanged
+from pytest_memleak.results.run_verdict import expectation
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
 
 if TYPE_CHECKING:
@@ -305,6 +306,8 @@ class Table:
         rows = [row | {"book": titles[row["book"]]} if "book" in row else row for row in self.rows]
         differing = [key for key in _ORIGIN[1:] if len({row.get(key) for row in rows}) > 1]
         if self.kind == "pairs":
+            for row, (_, pair) in zip(rows, evidence.pairs, strict=True):
+                row["verdict"] += expectation(pair)
             heads = [*differing, "model", "book", "samples", *evidence.measures, "verdict"]
         else:
             own = [*rows[0]] if rows else []

@@ -310,7 +310,7 @@ def _attempt(tried: Tried) -> str:
     details.append(amount(tried.runs, "run"))
     details += [f"{amount(tried.removed, 'generation')} removed"] if tried.removed else []
     details += [f"{amount(tried.further, 'further generation')} stored"] if tried.further else []
-    return f"Attempt {tried.number:,} for this endpoint and book ({', '.join(details)})"
+    return f"Attempt {tried.number:,} for book and model, by weights or name ({', '.join(details)})"
 
 
 def server_name(server: ServedBy) -> str:

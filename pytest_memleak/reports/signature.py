@@ -141,9 +141,8 @@ def read_signing_key(path: Path) -> Any:
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:
-        raise EvidenceError(
-            f"can't be read: {error.strerror or error}", location=str(path)
-        ) from None
+        message = f"can't be read: {error.strerror or error}"
+        raise EvidenceError(message, location=str(path), hint=_CREATE_KEY) from None
     except (ValueError, TypeError) as error:
         raise EvidenceError(
             f"not an unencrypted private key in PEM form ({type(error).__name__})",
@@ -179,7 +178,7 @@ def require(*modules: str) -> None:
             importlib.import_module(module)
         except ImportError:
             package = module.replace("_", "-")
-            raise MissingExtra("signature", package=package, extra="sign") from None
+            raise MissingExtra("a signature", package=package, extra="sign") from None
 
 
 # --- time stamps ---------------------------------------------------------------------------------

@@ -55,7 +55,10 @@ def run_result(
 
 def verdict_counts(pairs: Sequence[PairResult]) -> str:
     """Count the pairs of each verdict: "3 PASS, 1 FAIL (expected)"."""
-    counts = Counter(f"{pair.plain_verdict}{expectation(pair)}" for pair in pairs)
+    counts = Counter(
+        f"{pair.plain_verdict}{expectation(pair) or ' (with refusals)' * (',' in pair.verdict)}"
+        for pair in pairs
+    )
     return ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items())) or "no pair"
 
 

@@ -255,7 +255,6 @@ class Workers:
             tell()
 
         try:
-            tell_number()
             self._watch(tell_number)
         except KeyboardInterrupt:
             if calls := self._running:

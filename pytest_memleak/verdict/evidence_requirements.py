@@ -47,7 +47,7 @@ def exact(share: float) -> Fraction:
     return Fraction(repr(share))
 
 
-_TEXT_ONLY = '; a model that can\'t follow instructions needs options.api = "completions"'
+_TEXT_ONLY = '; a base model needs plain text: options.api = "completions" if its provider has api'
 SAMPLED: Mapping[str, str] = {
     "asked": "add excerpts to the book",
     "all received": "rerun to get those not sampled yet, or lower samples",

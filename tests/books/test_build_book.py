@@ -50,7 +50,7 @@ def test_a_book_and_what_nothing_says_of_it(summaries):
     assert len({made.digest for made in (book, bare, emulated)}) == 3
     nameless = Manuscript(None, None, MANUSCRIPT.chapters)
     book = make_book("x", nameless)
-    assert (book.title, book.author) == ("untitled", "unknown")
+    assert (book.title, book.author) == ("", "")
     needs = "book 'x': the instruction template needs the book's author"
     with pytest.raises(BookError, match=needs):
         make_book("x", nameless, summaries=summaries)

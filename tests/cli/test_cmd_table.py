@@ -40,6 +40,7 @@ def pair(model, book, bmc, suite="s.memleak.toml"):
         },
         limits=limited(bmc=0.15),
         verdict="FAIL" if bmc > 0.15 else "PASS",
+        expected="leak" if bmc > 0.15 else "pass",
     )
     words = dataclasses.replace(result.book, title=TITLE, words=12_345, excerpts=31)
     return encode_pair(dataclasses.replace(result, book=words))
@@ -94,6 +95,7 @@ def test_numbers_are_the_bundles_own_by_pair_and_by_measure(bundle, table):
     text = table("evidence.json", "--measure", "bmc").splitlines()
     assert text[0].split() == ["book", "gpt", "gemini"]
     assert text[1].endswith("0.123 (0.123–0.373)  0.000 (0.000–0.250)")
+    assert table("evidence.json").splitlines()[2].endswith(" FAIL (expected)")
     files = bundle("old.json"), bundle("new.json", {("gpt", "road"): 0.4})
     rows = table(*files, "--measure", "bmc", "--format", "json")
     numbers = {"gpt (old)": 0.123456789, "gemini": 0.0, "gpt (new)": 0.4}

@@ -59,7 +59,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert "from an earlier run" not in shown_text
     shown = ("6 excerpts", "served by    base (fp_emulated)", "accepts      n, temperature")
     shown += (
-        "rarer ones can go unseen. 100 samples (memleak init) would show 4%, for at most US$",
+        "rarer ones can go unseen. 100 samples (memleak init) would show 3.0%, for at most US$",
     )
     assert all(part in shown_text for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL"))
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))

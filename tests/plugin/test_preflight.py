@@ -16,7 +16,8 @@ def places(pytester):
     (pytester.path / "astray").symlink_to("nowhere")
 
 
-SIGNED = "--memleak-evidence=e.json --memleak-signing-key"
+KEY = "--memleak-signing-key"
+SIGNED = f"--memleak-evidence=e.json {KEY}"
 A_BASELINE, HTML, EVIDENCE = "--memleak-baseline", "--memleak-html", "--memleak-evidence"
 A_NAME = "--memleak-release: expected a name of at most 100 characters*"
 # Options, as a shell takes them, and how the error begins.
@@ -33,7 +34,7 @@ WRONG = {
     f"{HTML}=astray/o": f"{HTML}: astray/o can't be written: No such*",
     f"{HTML}=o {EVIDENCE}=o": "*name the same file*",
     f"{EVIDENCE}=/proc/no/e.json": f"{EVIDENCE}: /proc/no/e.json can't*",
-    f"{SIGNED}=gone.key": "*gone.key: can't be read: *",
+    f"{SIGNED}=gone.key": f"{KEY}: gone.key: can't be read: No such file*",
     f"{SIGNED}=own.key": "*own.key: not an unencrypted*",
     f"{SIGNED}=folder": "*folder: can't be read: *",
     "--memleak-signing-key=x.key": "--memleak-signing-key needs --memleak-evidence*",

@@ -126,7 +126,7 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(o
     assert anew["pair"]["provenance"]["calls_this_run"] == anew["pair"]["provenance"]["calls"] > 0
     assert anew["pair"]["model"]["endpoint"].endswith("; series 2")
     assert anew["pair"]["provenance"]["tried"]["resampled"] == 1
-    assert "Attempt 2 for this endpoint and book" in anew["terminal"]
+    assert "Attempt 2 for book and model, by weights or name" in anew["terminal"]
     assert "resampled 1 time because of age" in anew["terminal"]
     offline = run("--memleak-offline", bundle="offline.json")
     assert offline["pair"]["model"]["endpoint"] == anew["pair"]["model"]["endpoint"]
@@ -144,7 +144,7 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
     tried = third["pair"]["provenance"]["tried"]
     assert (tried["number"], tried["seeds"], tried["temperatures"]) == (3, 2, 2)
     assert (tried["runs"], tried["resampled"], tried["removed"]) == (3, 0, 0)
-    cause = "Attempt 3 for this endpoint and book (2 seeds, 2 temperatures, 3 runs)"
+    cause = "Attempt 3 for book and model, by weights or name (2 seeds, 2 temperatures, 3 runs)"
     for report in ("terminal", "html", "markdown"):
         assert cause in third[report], report
     assert third["junit"]["memleak.attempt"] == "3"

@@ -50,7 +50,7 @@ def test_a_book_takes_everything_the_records_say():
 def test_what_the_records_do_not_say_is_unknown():
     for keys in ({}, {"book_name": "", "author_name": None, "instruction": ""}):
         book = book_from_records([excerpt("p_id1", **keys)])
-        assert (book.id, book.title, book.author) == ("untitled", "untitled", "unknown")
+        assert (book.id, book.title, book.author) == ("untitled", "", "")
         assert book.excerpts[0].instruction is None
     assert book_from_records([excerpt("p_id1", book_name="T")], book_id="mine").id == "mine"
 

@@ -16,6 +16,7 @@ from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.reports.plan_tables import plan_table
 from pytest_memleak.reports.report_text import MANY, rate_text
 from pytest_memleak.reports.terminal_summary import summary
+from pytest_memleak.results.run_verdict import verdict_counts
 from pytest_memleak.sampling.cost_plan import Plan, PlannedStep, RunPlan
 
 PASSAGES = dict.fromkeys(("longest_passage", "nv_longest_passage"), 6)
@@ -207,7 +208,10 @@ REFUSED = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
     ],
 )
 def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
-    shown = lines(result_with(**fields))
+    result = result_with(**fields)
+    counted = end.replace("PASS, 97% refused", "PASS (with refusals)").replace(", 97% refused", "")
+    assert verdict_counts([result]) == f"1 {counted}"
+    shown = lines(result)
     assert shown[1].endswith(f" {end}")
     note = "  This pair must leak, but all limits hold, so its test fails."
     assert (shown[-2:] == [f"{end} m/book", note]) is ("was expected" in end)
@@ -250,7 +254,7 @@ DETAILS = {
         {"provenance": AGAIN, "sampled": (SampledCount("baseline", "b", None, 10, 10, 5, "0"),)},
         [
             "PASS m/book",
-            "  Attempt 3 for this endpoint and book (2 seeds, 1 temperature, "
+            "  Attempt 3 for book and model, by weights or name (2 seeds, 1 temperature, "
             "resampled 1 time because of age, 3 runs, 1 generation removed)",
             "  Baseline model: 50% refused",
         ],

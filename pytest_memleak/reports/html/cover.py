@@ -206,10 +206,7 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
     if left := len(issues) - _FEW_ISSUES:
         yield from [f"{amount(left, 'more issue')}: see the pairs below."] if left > 0 else []
     if "inconclusive" in kinds or run.unrun:
-        yield (
-            "Fix the causes and rerun the same command. Stored generations are reused unless a fix "
-            "changes the model, its prompts, or the sampling."
-        )
+        yield "Fix the causes and rerun. Stored generations are reused if they still fit."
     if verdict is Verdict.PASS and EVIDENCE.name not in run.outputs:
         yield (
             f"To archive this result, rerun with {EVIDENCE.option}=FILE. "
