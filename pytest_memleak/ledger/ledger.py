@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import threading
 import time
 import uuid
@@ -36,6 +37,8 @@ from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.database import Database
 from pytest_memleak.ledger.hash_chain import add_row, changed
 from pytest_memleak.ledger.tables import calls, leases
+
+_ROOM = 32 << 20  # bytes: two journals of SQLite, or more than what is in flight
 
 
 class Ledger(Database):
@@ -87,8 +90,15 @@ class Ledger(Database):
         """The row id of this process's lease, created on first use (outside a work).
 
         A server that lost our connection ends the lease, and others may take over what it held.
-        `keep_alive` notices and starts a new one.
+        `keep_alive` notices and starts a new one. Every paid call is reserved with it, so it raises
+        LedgerError if the disk may not hold the responses.
         """
+        if self.path and shutil.disk_usage(self.path.parent).free < _ROOM:
+            raise LedgerError(
+                f"The disk has less than {_ROOM >> 20} MiB free, so no more calls are made",
+                location=self.place,
+                hint="free space and rerun; stored generations are reused",
+            )
         with self._leasing:
             if self._lease is None:
                 self._lease = self._begin_lease()

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import Inconclusive, JobPending
+from pytest_memleak.errors import Inconclusive, JobPending, LedgerError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
 from pytest_memleak.ledger.call_outcomes import Answer, Call, record
@@ -229,6 +229,7 @@ class Workers:
         self._retiring = 0
         self._failure: BaseException | None = None
         self._singles = 0
+        self._unstored: list[Answer] = []
 
     def sample(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
         """Sample what is free of `wanted`; `tell` is called a few times a second meanwhile.
@@ -244,6 +245,9 @@ class Workers:
             self._end(tell)
             raise
         if self._failure is not None:
+            if self._unstored and isinstance(self._failure, LedgerError):
+                lost = amount(len(self._unstored), "response")
+                self._failure.message += f"; received and not stored: {lost}"
             raise self._failure
 
     def _end(self, tell: Callable[[], None]) -> None:
@@ -324,7 +328,9 @@ class Workers:
                         self._start_more()
         finally:
             if answer is not None:
+                self._unstored.append(answer)
                 record(self._desk.ledger, answer)
+                self._unstored.remove(answer)
         return False
 
     def _retires(self) -> bool:

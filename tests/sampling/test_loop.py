@@ -2,6 +2,7 @@ import dataclasses
 import os
 import threading
 from collections import Counter, deque
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from scripted import (
 from pytest_memleak.errors import (
     CallTimeout,
     Inconclusive,
+    LedgerError,
     ProviderBusy,
     ProviderError,
     RequestNotSent,
@@ -183,6 +185,27 @@ def test_a_machine_without_threads_is_named_and_nothing_is_billed(
         drawing(Scripted(), ask(excerpts=1, samples=1))
     assert "ulimit -u" in error.value.hint
     assert states(memory) == {"failed": 1}
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_no_call_is_made_where_the_disk_may_not_hold_its_answer(ledger, ask, hasty, monkeypatch):
+    def fill_disk(request):
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=9 << 20))
+        return answers(request)
+
+    endpoint, prompts = Scripted(answers, fill_disk), ask()
+    with pytest.raises(LedgerError, match="has less than 32 MiB free, so no more calls are made"):
+        sample_all(ledger, endpoint, prompts, hasty)
+    assert len(texts(ledger, prompts)) == len(endpoint.calls) == 2
+
+
+def test_a_full_disk_says_how_many_answers_were_lost(drawing, ask, memory):
+    def fill_disk(_):
+        memory.rows(sa.text("PRAGMA max_page_count = 1"))
+        return [os.urandom(100_000).hex()]  # which no ledger can pack
+
+    with pytest.raises(LedgerError, match="disk is full; received and not stored: 1 response"):
+        drawing(Scripted(fill_disk), ask())
 
 
 def test_a_busy_provider_is_asked_again_in_the_same_call(drawing, ask, memory):
