@@ -62,6 +62,7 @@ class SamplingHistory:
     """The source of a pair's generations. Times are seconds since 1970.
 
     first, last:    when the first and the last were sampled; None without any
+    first_call, last_call: row ids, whose order no clock changes; 0 without any
     calls_this_run: answered calls behind them that the ledger's run made; calls: of all runs
     served:         the models that answered, with their number of calls; without response ids
     refused:        settings that the server rejected in any call
@@ -69,6 +70,8 @@ class SamplingHistory:
 
     first: float | None
     last: float | None
+    first_call: int
+    last_call: int
     calls_this_run: int
     calls: int
     served: tuple[tuple[Served, int], ...]
@@ -89,10 +92,13 @@ def provenance(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Sampli
 
     sampled = ledger.read(work)
     times = [row.ended or row.began for row in sampled]
+    numbers = [row.id for row in sampled]
     served = Counter(Served(row.model, row.fingerprint) for row in sampled)
     return SamplingHistory(
         first=min(times, default=None),
         last=max(times, default=None),
+        first_call=min(numbers, default=0),
+        last_call=max(numbers, default=0),
         calls_this_run=sum(row.run == ledger.run for row in sampled),
         calls=len(sampled),
         served=tuple(served.most_common()),
@@ -113,7 +119,7 @@ def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
 
 _BEHIND = (
     sa.select(
-        *(calls.c[name] for name in ("run", "began", "ended")),
+        *(calls.c[name] for name in ("id", "run", "began", "ended")),
         *(calls.c[name] for name in ("model", "fingerprint", "refused")),
     )
     .join(calls, calls.c.id == generations.c.call)

@@ -1,12 +1,13 @@
 """Canaries: five short prompts at temperature 0 that show whether an endpoint's weights changed.
 
 Each endpoint gets them before its first generation; an endpoint that is only a name gets them
-before every run that reuses generations (docs/method.md). A canary without an answer is an
+before every run that reuses generations (docs/suite.md). A canary without an answer is an
 issue. Servers aren't exact even at temperature 0, so most canaries have to begin alike, not all.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -52,39 +53,41 @@ class Canaries:
     pair: Pair
     book: Book
 
-    def to_request(self, prompts: PairPrompts, *, is_name: bool) -> PairPrompts | None:
-        """Return the canaries to request before the pair's own `prompts`.
+    def to_request(
+        self, prompts: PairPrompts, *, is_name: bool, sampled: bool = False
+    ) -> PairPrompts | None:
+        """Return the canaries to request before the pair's own `prompts`, or once these are there.
 
         For any endpoint, until each has an answer; before each reuse, too, where nothing but a name
-        identifies the weights (`is_name`).
+        identifies the weights (`is_name`); afterwards (`sampled`), where other runs sampled beside
+        this one, and no round followed.
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
         history, answers = provenance(self.ledger, self.endpoint_id, prompts), self._answers()
-        reused = history.calls > history.calls_this_run
-        complete = all(any(canary.answered for canary in few) for few in answers)
-        if complete and not (reused and is_name):
-            return None
-        return self._prompts(_rounds(answers) + 1)
+        due = is_name and history.calls > history.calls_this_run
+        if sampled:
+            due = due and self.same_weights(history.first_call) is None
+        elif not all(any(canary.answered for canary in few) for few in answers):
+            due = True
+        return self._prompts(_rounds(answers) + 1) if due else None
 
-    def same_weights(self, since: float, until: float) -> bool | None:
+    def same_weights(self, since: int, until: float = math.inf) -> bool | None:
         """Tell whether the last round answers as the first; None without two.
 
-        since: when the pair's first generation was sampled; until: the time to look at. A round
-        before `since` doesn't tell what answers after it.
+        since: the pair's first call; until: the time to look at. A round before `since` doesn't
+        tell what answers after it.
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
         answers = self._answers()
-        rounds = _rounds(answers)
-        while rounds:
-            last = provenance(self.ledger, self.endpoint_id, self._prompts(rounds)).last
-            if last is None or last <= until:
-                break
-            rounds -= 1
-        if not rounds or (last is not None and last <= since):
-            return None
-        return begin_alike([[canary.text for canary in few[:rounds]] for few in answers])
+        for rounds in range(_rounds(answers), 0, -1):
+            history = provenance(self.ledger, self.endpoint_id, self._prompts(rounds))
+            if history.last is None or history.last <= until:
+                if history.last_call <= since:
+                    return None
+                return begin_alike([[canary.text for canary in few[:rounds]] for few in answers])
+        return None
 
     def stored(self, until: float) -> list[Generation]:
         """Return all canaries of the ledger up to a time, round by round."""

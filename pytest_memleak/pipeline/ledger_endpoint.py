@@ -191,12 +191,12 @@ def check_provenance(
     pair: Pair,
     *,
     until: float,
-    same: Callable[[float, float], bool | None],
+    same: Callable[[int, float], bool | None],
 ) -> ProvenanceCheck:
     """Check who generated the samples that the ledger holds for some prompts.
 
     until: the time up to which the ledger was read
-    same: whether the canaries answered between two times as at first
+    same: whether the canaries answered after a call, and by a time, as at first
     """
     from pytest_memleak.ledger.sampling_history import lost_calls, tried
 
@@ -233,7 +233,7 @@ def check_provenance(
         issues += (*served_model_issues(name, by_name, serves=pair.model.served_names),)
     if source.is_name(pair) and record.first is not None:
         # Age and changed canaries are the ledger's, whatever a bundle says of its run's own calls.
-        age, canaries = max(0.0, until - record.first) / _DAY, same(record.first, until)
+        age, canaries = max(0.0, until - record.first) / _DAY, same(history.first_call, until)
         reused = record.calls > record.calls_this_run
         if canaries is not False and (offline or not reused):
             canaries = None if reused else True

@@ -308,17 +308,19 @@ def _through_ledger(
     try:
         if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
             source = source.current_series(pair, prompts, may_sample=may_sample)
-        if required.purpose is Purpose.OWN:
+        canaries, is_name = None, source.is_name(pair)
+        if may_sample and required.purpose is Purpose.OWN:
             canaries = Canaries(source.ledger, source.endpoint_id, pair, book)
-            few = canaries.to_request(prompts, is_name=source.is_name(pair)) if may_sample else None
-            if few is not None:
-                source.sample_missing(few)
-                source = with_notice(source, few, pair)
+        if canaries and (few := canaries.to_request(prompts, is_name=is_name)):
+            source.sample_missing(few)
+            source = with_notice(source, few, pair)
         for samples in _stages(prompts.samples, in_stages=in_stages) if may_sample else ():
             source.sample_missing(replace(prompts, samples=samples))
             if enough and samples < prompts.samples and enough(answers()):
                 spared = _spared(source.left(prompts), samples, prompts.samples)
                 break
+        if canaries and (few := canaries.to_request(prompts, is_name=is_name, sampled=True)):
+            source.sample_missing(few)
     except Inconclusive as missing:
         issues.append(required.describe(missing.line))
     return answers()

@@ -117,8 +117,9 @@ def age_issues(age_days: float, *, max_age_days: float, canaries: bool | None) -
     if canaries is None:
         yield Issue(
             "canaries",
-            "stored generations are reused, but nothing shows that the model hasn't changed",
-            "run where the endpoint can be called, or set weights_version",
+            "stored generations are reused, but no canaries (fixed prompts) answered since to show "
+            "that the model hasn't changed",
+            "rerun without --memleak-offline where it can be called, or set weights_version",
         )
     if canaries is False:
         yield Issue(

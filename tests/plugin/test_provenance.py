@@ -2,6 +2,7 @@
 
 import datetime
 import html
+import itertools
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from suite_files import read_pair, write_json
 from test_verify import resealed
 
 from pytest_memleak.cli.main import main
+from pytest_memleak.ledger.ledger import Ledger
 
 BY_NAME = (
     ('base_model = "base"', 'endpoint = "base"'),
@@ -233,8 +235,24 @@ def test_a_bundle_of_a_run_that_was_offline_verifies(online, run):
     run(passed=1)
     reports = run("--memleak-offline", errors=1, bundle="offline.json")
     (issue,) = reports["pair"]["completeness"]["issues"]
-    assert "nothing shows that the model hasn't changed" in issue["cause"]
+    assert "no canaries (fixed prompts) answered since" in issue["cause"]
     assert verify("offline.json", "--allow-failures") == 0
+
+
+def test_canaries_follow_samples_of_another_run_and_of_a_later_clock(
+    online, run, server, monkeypatch, clock
+):
+    online(*BY_NAME)
+    runs = map(str, itertools.count())  # each call is another run's
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "run", property(lambda _: next(runs), lambda *_: None), raising=False)
+        calls = run(passed=1, bundle="first.json")["pair"]["provenance"]["calls"]
+    assert server.plan.counts()["chat"] == calls + 2 * 4
+    assert verify("first.json") == 0
+    clock(-1_800)
+    run(passed=1)
+    assert server.plan.counts()["chat"] == calls + 3 * 4
+    assert verify() == 0
 
 
 REFUSAL = "I'm sorry, but I can't help with that."
