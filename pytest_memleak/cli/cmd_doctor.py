@@ -305,9 +305,9 @@ def _check_access(model: Model) -> Iterator[_Check]:
 def _check_server(url: str) -> _Check:
     from pytest_memleak.redaction.credentials import without_credentials
 
-    parts = urlsplit(url)
     subject = f"server {without_credentials(url)}"
     try:
+        parts = urlsplit(url)
         address = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
         socket.create_connection(address, timeout=_SECONDS).close()
     except (OSError, ValueError) as error:

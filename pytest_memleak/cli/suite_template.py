@@ -171,7 +171,8 @@ def suite_path(text: str) -> Path:
 
 def url_of(text: str) -> str:
     """Validate the URL of a server."""
-    if not re.match(r"https?://[^\s/]", text):  # not shown: a password may be in it
+    if not re.match(r"https?://[^\s/]", text) or not host_of(text):
+        # not shown: a password may be in it
         raise argparse.ArgumentTypeError(
             "expected a URL with http:// or https://, as in http://localhost:8000/v1"
         )

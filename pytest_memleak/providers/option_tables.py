@@ -10,17 +10,18 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_memleak.errors import SuiteError
+from pytest_memleak.providers.provider_registry import host_of
 from pytest_memleak.redaction.credentials import masked
 
 _SHOWN = 80
+_URL = r"^https?://[^\s/]"
 _SHAPES = {
-    r"^https?://[^\s/]": "expected an address with http:// or https://, as in "
-    "http://localhost:8000/v1",
+    _URL: "expected an address with http:// or https://, as in http://localhost:8000/v1",
     "^[A-Za-z_][A-Za-z0-9_]*$": "expected the name of an environment variable, as in "
     "OPENAI_API_KEY",
     r"^(auto|cpu|mps|cuda(:\d+)?)$": "expected auto, cpu, mps, cuda, or cuda:NUMBER",
@@ -44,6 +45,15 @@ _SECRET_VALUE = re.compile(
 )
 _RANDOM = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=(?:\D*\d){4})[A-Za-z0-9_+=-]{32,}")
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def _address(url: str) -> str:
+    if not host_of(url):
+        raise ValueError(_SHAPES[_URL])
+    return url
+
+
+Address = Annotated[str, Field(pattern=_URL), AfterValidator(_address)]
 
 
 class Table(BaseModel):

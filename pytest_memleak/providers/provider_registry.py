@@ -13,6 +13,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -83,8 +84,7 @@ class ProviderNeeds:
         if without_key or not (self.variables and address):
             return
         key = variables[0] if variables else "your credentials"
-        url = urlsplit(address)
-        host = url.hostname or ""
+        host = host_of(address)
         # Clients disagree about where the host of such an address ends.
         if not _HOST.fullmatch(host) or "\\" in address or "@" in (options.get("base_url") or ""):
             raise SuiteError(
@@ -95,7 +95,7 @@ class ProviderNeeds:
         own = self.host if variables == [*self.keys] else None
         if is_loopback(host):
             return
-        if url.scheme != "https":
+        if not address.lower().startswith("https:"):
             raise SuiteError(
                 f"{key} would go to {host} unencrypted",
                 location=place,
@@ -185,8 +185,11 @@ PROVIDERS = {
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL, "" for none."""
-    return urlsplit(url).hostname or ""
+    """Return the host of a URL, "" for none and for an invalid host or port."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.hostname or "" if parts.port != 0 else ""
+    return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,7 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=10
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
+Price = Annotated[float, Field(ge=0, le=1_000_000)]
 Text = Annotated[str, Field(min_length=1)]
 Expected = Literal["pass", "leak"]
 
@@ -55,12 +56,10 @@ if not TYPE_CHECKING:  # One more field per row of the measure table.
 class PriceTable(_Table):
     """`price`: US$ per million tokens, and per hour of a deployed model."""
 
-    input: Annotated[float, Field(ge=0)] = Field(description="US$ per million prompt tokens")
-    output: Annotated[float, Field(ge=0)] = Field(description="US$ per million completion tokens")
-    training: Annotated[float, Field(ge=0)] = Field(0, description="US$ per million trained tokens")
-    hour: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="US$ per hour that a model is deployed"
-    )
+    input: Price = Field(description="US$ per million prompt tokens")
+    output: Price = Field(description="US$ per million completion tokens")
+    training: Price = Field(0, description="US$ per million trained tokens")
+    hour: Price | None = Field(None, description="US$ per hour that a model is deployed")
 
 
 class SummarizerTable(_Table):
@@ -163,6 +162,7 @@ class SamplingTable(_Table):
     deadline: float = Field(
         600.0,
         gt=0,
+        le=1_000_000,
         description="seconds that one call to a provider may take; after a timeout, half as many "
         "generations are requested",
     )

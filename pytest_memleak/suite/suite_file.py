@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,9 +62,10 @@ def read_suite_file(path: Path) -> ReadSuite:
     """Read and validate the suite file at `path`. Raises SuiteError with file, key and value."""
     content = _read(path)
     tables = _parse(content, path)
-    _validate_bounds(tables, path)
+    written = WrittenSuite(tables, content.decode("utf-8-sig"), path)
+    _validate_bounds(written)
     refuse_secrets(tables, place=str(path), name="suite file")
-    expanded = expand(WrittenSuite(tables, content.decode("utf-8-sig"), path))
+    expanded = expand(written)
     books = {"book": expanded.tables.get("book")}  # with what tables of books say
     refuse_secrets(books, place=str(path), name="suite file")
     digest = hashlib.sha256(content).hexdigest()
@@ -169,22 +171,25 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
         raise suite_error(path, "invalid TOML: a number has too many digits") from None
 
 
-def _validate_bounds(tables: dict[str, Any], path: Path) -> None:
+def _validate_bounds(written: WrittenSuite) -> None:
     """Raise SuiteError for nesting and numbers that TOML allows and later code can't handle."""
-    todo: list[tuple[str, int, Any]] = [("", 0, tables)]
+    todo: list[tuple[Location, Any]] = [((), written.tables)]
     while todo:
-        key, depth, value = todo.pop()
-        if depth > _DEEPEST:
-            raise suite_error(path, f"{clipped(key)}: nested too deeply")
-        if isinstance(value, dict):
-            todo += [
-                (f"{key}.{plain(name)}" if key else plain(name), depth + 1, inner)
-                for name, inner in value.items()
-            ]
+        location, value = todo.pop()
+        problem = ""
+        if len(location) > _DEEPEST:
+            problem = "nested too deeply"
+        elif isinstance(value, dict):
+            todo += [((*location, name), inner) for name, inner in value.items()]
         elif isinstance(value, list):
-            todo += [(f"{key}[{n}]", depth + 1, inner) for n, inner in enumerate(value, start=1)]
+            todo += [((*location, index), inner) for index, inner in enumerate(value)]
         elif isinstance(value, int) and value.bit_length() > _WIDEST:
-            raise suite_error(path, f"{clipped(key)}: the number exceeds 64 bits")
+            problem = "the number exceeds 64 bits"
+        elif isinstance(value, float) and not math.isfinite(value):
+            problem = f"expected a finite number; got {value}"
+        if problem:
+            key = clipped(_key(location, written.tables))
+            raise SuiteError(f"{key}: {problem}", location=written.place(location))
 
 
 def _content_digest(tables: dict[str, Any]) -> str:

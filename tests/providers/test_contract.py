@@ -91,6 +91,8 @@ def batching(tuning):
     [
         *((name, {"concurency": 4}, "unknown key 'options.concurency'") for name in CHAT),
         *((name, {"base_url": "localhost:8000"}, "options.base_url") for name in CHAT),
+        *((name, {"base_url": "http://[::1"}, "base_url: expected an address") for name in CHAT),
+        ("openai", {"base_url": "http://h:99999"}, "base_url: expected an address"),
         *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),
         *((name, {"base": None}, "Neither base_model nor endpoint") for name in CHAT),
         *((name, {"api_key": SECRETS[name]}, "looks like a secret") for name in CHAT),

@@ -215,7 +215,9 @@ REFUSED = [
     (["suite", "detection_limit"], 5e-324, "*: *greater than or equal to 0.000001; got 5e-324"),
     (["suite", "k"], 21, "suite.k: *less than or equal to 20; got 21"),
     (["suite", "temperature"], float("nan"), "suite.temperature: *; got nan"),
-    (["limits", "bmc"], float("inf"), "limits.bmc: *less than or equal to 1; got inf"),
+    (["limits", "bmc"], float("inf"), "limits.bmc: expected a finite number; got inf"),
+    (["model", 0, "options", "x"], float("nan"), "*.options.x: expected a finite number; got nan"),
+    (["model", 0, "price", "output"], 1e308, "*.price.output: *or equal to 1000000; got 1e+308"),
     # ids and empty strings
     (["book", 0, "id"], "a/b", "book[1] 'a/b'.id: *; got 'a/b'"),
     (["book", 0, "id"], "a\n", "book[1] 'a\\n'.id: *; got 'a\\n'"),
@@ -242,7 +244,7 @@ REFUSED = [
     (["model", 0, "endpoint"], "sk-abcdefgh1234567890", "*endpoint looks like a secret*"),
     # what nothing can hold
     (["suite", "seed"], 2**63, "suite.seed: the number exceeds 64 bits"),
-    (["model", 0, "options", "n"], -(10**4000), "model[1].options.n: the number exceeds 64 bits"),
+    (["model", 0, "options", "n"], -(10**4000), "*.options.n: the number exceeds 64 bits"),
     (["book", 0, "source"], "x" * 5000, "book 'road'.source: 'xxx*(5002 characters) can't be*"),
     (["book", 0, "source"], "a\0b", "book 'road'.source: *"),
 ]  # fmt: skip

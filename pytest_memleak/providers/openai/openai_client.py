@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
@@ -29,7 +29,7 @@ from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.openai.choices import as_list, as_mapping
 from pytest_memleak.providers.openai.error_bodies import error_message, parameters_in
 from pytest_memleak.providers.openai.event_stream import read_body
-from pytest_memleak.providers.provider_registry import PROVIDERS
+from pytest_memleak.providers.provider_registry import PROVIDERS, host_of
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.redaction.text import server_word
@@ -90,8 +90,7 @@ class OpenAICalls:
         self._address = base_url.rstrip("/")
         self.base_url = without_credentials(self._address)
         self.official = self.base_url == official_url
-        host = f"{urlsplit(self.base_url).hostname}"
-        self.plain_by_itself = host.endswith(_PLAIN_HOSTS)
+        self.plain_by_itself = host_of(self.base_url).endswith(_PLAIN_HOSTS)
         self._key_variable = key_variable
         self._account = {"organization": organization, "project": project}
         self.timeout = timeout

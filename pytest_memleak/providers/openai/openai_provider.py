@@ -34,7 +34,7 @@ from pytest_memleak.providers.openai.server_parameters import (
     Api,
     ServerParameters,
 )
-from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.providers.option_tables import Address, Table, read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class OptionsTable(Table):
     extra_body: additional fields of the request
     """
 
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    base_url: Address | None = None
     api_key_env: str = Field(default=NEEDS.keys[0], pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     auth: Literal["key", "google"] = "key"
     organization: str | None = None

@@ -30,7 +30,7 @@ from pydantic import Field
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.call_errors import Failing
-from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.providers.option_tables import Address, Table, read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, load_format
@@ -49,7 +49,7 @@ class OptionsTable(Table):
     completions_per_call: the most completions per call
     """
 
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    base_url: Address | None = None
     tokenizer: str | None = Field(default=None, min_length=1)
     renderer: str | None = Field(default=None, min_length=1)
     concurrency: int | None = Field(default=None, ge=1)

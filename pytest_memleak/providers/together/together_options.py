@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pytest_memleak.providers.openai.server_parameters import Api
-from pytest_memleak.providers.option_tables import Table
+from pytest_memleak.providers.option_tables import Address, Table
 
 
 class MachineTable(Table):
@@ -38,7 +38,7 @@ class OptionsTable(Table):
     """
 
     project: str | None = Field(default=None, min_length=1)
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    base_url: Address | None = None
     concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=10, ge=1)
     api: Api = "auto"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.openai.server_parameters import Api
-from pytest_memleak.providers.option_tables import Table
+from pytest_memleak.providers.option_tables import Address, Table
 from pytest_memleak.providers.vertex.vertex_client import NEEDS
 
 _MODEL = re.compile(r"(?:(?:publishers|projects)/|gs://)?[\w@.:/-]+")
@@ -58,7 +58,7 @@ class OptionsTable(Table):
     project: str | None = Field(default=None, min_length=1)
     location: str | None = Field(default=None, min_length=1)
     bucket: str | None = Field(default=None, pattern=r"^gs://[^\s/]+(/[^\s/]+)*/?$")
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    base_url: Address | None = None
     batch: bool = False
     concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=8, ge=1, le=8)
