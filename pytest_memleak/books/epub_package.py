@@ -1,9 +1,8 @@
 """An EPUB's package file, repaired so that ebooklib can read it.
 
-ebooklib rejects the whole book if a manifest item is missing, remote or has a fragment, a
+ebooklib rejects the whole book if any manifest item is missing, remote or has a fragment, a
 namespace is wrong, or the navigation is malformed. So it gets a tidy package: the container's
-first rootfile with the existing documents of the spine and the navigation document. Warnings list
-what was dropped.
+first rootfile with the spine's documents and the navigation. Warnings list what was dropped.
 """
 
 from __future__ import annotations
@@ -103,7 +102,8 @@ class _Item:
 def tidy_package(archive: Archive) -> TidyPackage:
     """Read and repair the package file that the container names first.
 
-    Raises BookError without a package file or a spine, and for a path outside the archive.
+    Raises BookError without a package file, a spine or one of its documents, and for a path outside
+    the archive.
     """
     notes: _Notes = defaultdict(list)
     name = _find_package_file(archive, notes)
@@ -226,6 +226,7 @@ def _read_spine(
             hint="repair the EPUB with an editor such as Sigil",
         )
     spine: dict[str, tuple[_Item, str]] = {}
+    missing: list[str] = []
     for reference in references:
         idref = reference.get("idref") or ""
         item = _document(idref, items)
@@ -236,6 +237,15 @@ def _read_spine(
             notes["documents listed twice in the spine were read only once"].append(item.name)
         elif item.name:
             spine[item.name] = (item, (reference.get("linear") or "yes").strip().lower())
+        else:
+            missing.append(repr(item.href[:80]))
+    if missing:
+        raise BookError(
+            f"documents of the spine ({len(missing):,}) are missing from the zip: "
+            + ", ".join(missing[:_SHOWN]),
+            location=archive.place,
+            hint="use a complete copy, or repair it with an editor such as Sigil",
+        )
     if not spine:
         raise BookError(
             "no document of the spine can be read",
