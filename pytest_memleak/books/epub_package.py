@@ -8,7 +8,6 @@ first rootfile with the spine's documents and the navigation. Warnings list what
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import islice
@@ -55,7 +54,6 @@ _TIDY_CONTAINER = f"""<?xml version="1.0"?>
 <container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>
 <rootfile full-path="{_TIDY_NAME}" media-type="{_PACKAGE_TYPE}"/>
 </rootfiles></container>""".encode()
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 _SHOWN = 3
 
 # More characters than any title, more authors than any book.
@@ -83,7 +81,7 @@ class TidyPackage:
 
 @dataclass(slots=True)
 class _Item:
-    """A manifest item; `name` is its member of the archive, None if it is missing."""
+    """A manifest item; `name`: a document's or contents' member of the archive, if it is there."""
 
     id: str
     href: str
@@ -108,7 +106,7 @@ def tidy_package(archive: Archive) -> TidyPackage:
     notes: _Notes = defaultdict(list)
     name = _find_package_file(archive, notes)
     root = parse_member(archive, name)
-    items = _read_manifest(root, archive, posixpath.dirname(name), notes)
+    items = _read_manifest(root, archive, posixpath.dirname(name))
     spine = _read_spine(root, items, archive, notes)
     package = _write_package(root, items, spine, posixpath.dirname(name))
     files = {_CONTAINER: _TIDY_CONTAINER, _TIDY_NAME: package}
@@ -152,48 +150,33 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
 # --- manifest and spine --------------------------------------------------------------------
 
 
-def _read_manifest(
-    root: _Element, archive: Archive, folder: str, notes: _Notes
-) -> dict[str, _Item]:
+def _read_manifest(root: _Element, archive: Archive, folder: str) -> dict[str, _Item]:
     items: dict[str, _Item] = {}
     # Anywhere in the file: searching each of many nested manifests would take too long.
     for element in elements(root, "item"):
-        href = (element.get("href") or "").strip()
-        item_id = element.get("id")
-        if not item_id:
-            notes["left out manifest items without an id"].append(href)
-            continue
         item = _Item(
-            id=item_id,
-            href=href,
+            id=element.get("id") or "",
+            href=(element.get("href") or "").strip(),
             media_type=(element.get("media-type") or "").strip().lower(),
             properties=element.get("properties") or "",
             fallback=element.get("fallback") or "",
             name=None,
         )
-        addresses = (f"{_joined(address, folder)}/" for address in (href, unquote(href)))
-        if item.is_document or not any(address.startswith("../") for address in addresses):
-            item.name = _resolve(href, archive, folder, notes)
-        else:
-            notes["left out manifest items outside the zip"].append(href)
-        items.setdefault(item.id, item)
+        if item.is_document or item.media_type == _NCX_TYPE:
+            item.name = _resolve(item.href, archive, folder)
+        if item.id:
+            items.setdefault(item.id, item)
     return items
 
 
-def _resolve(href: str, archive: Archive, folder: str, notes: _Notes) -> str | None:
-    """Return the archive's name of a manifest item's address, or None with a note."""
-    if _REMOTE.match(href):
-        notes["left out remote manifest items"].append(href)
-        return None
+def _resolve(href: str, archive: Archive, folder: str) -> str | None:
+    """Return the archive's name of a manifest item's address; None if it isn't there."""
     # A name may contain "#" or "%", so try the literal address first.
-    path, hash_mark, _ = href.partition("#")
-    for candidate in (href, unquote(href), path, unquote(path)):
-        if candidate and (name := archive.find(_archive_path(candidate, archive, folder))):
-            if hash_mark and "#" not in name:
-                notes["ignored the fragments of manifest items"].append(href)
-            return name
-    notes["left out manifest items that are missing from the zip"].append(href)
-    return None
+    path = href.partition("#")[0]
+    addresses = (
+        _archive_path(a, archive, folder) for a in (href, unquote(href), path, unquote(path)) if a
+    )
+    return next(filter(None, map(archive.find, addresses)), None)
 
 
 def _joined(path: str, folder: str) -> str:

@@ -24,7 +24,6 @@ from pytest_memleak.errors import BudgetExceeded, SettingsError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import OWN_PROVIDER, Completion
 from pytest_memleak.ledger.call_outcomes import (
-    HAS_CLAIMS,
     Answer,
     Call,
     CallState,
@@ -237,15 +236,8 @@ def _claimed_before(connection: Connection, intents: Sequence[Intent]) -> dict[s
     if connection.dialect.name == "sqlite":  # it has no connection that can break
         return {}
     requests = [intent.request_id for intent in intents]
-    if not connection.execute(_KNOWN, {"requests": requests}).first():
-        return {}
     earlier = open_calls(connection, calls.c.request_id.in_(requests))
     return {call.request_id: call for call in earlier}
-
-
-_KNOWN = sa.select(calls.c.id).where(
-    HAS_CLAIMS, calls.c.request_id.in_(sa.bindparam("requests", expanding=True))
-)
 
 
 def budget_exceeded(spent: int, estimate: int, limit: int) -> BudgetExceeded:

@@ -11,7 +11,7 @@ def item(name, href, kind=XHTML, fallback=None):
     return f'<item id="{name}" href="{href}" media-type="{kind}"{more}/>'
 
 
-def test_of_several_rootfiles_the_first_is_read_and_missing_items_are_warnings(new_epub, text_of):
+def test_of_several_rootfiles_the_first_is_read_and_only_the_spine_counts(new_epub, text_of):
     manifest = [
         item("gone", "gone.xhtml"),
         item("image", "gone.png", "image/png"),
@@ -28,17 +28,10 @@ def test_of_several_rootfiles_the_first_is_read_and_missing_items_are_warnings(n
     )
     manuscript = read_epub(made.write())
     assert manuscript.chapters[0].paragraphs == ("one", "two", "three")
-    warnings = "\n".join(manuscript.warnings)
-    for said in (
-        "left out manifest items that are missing from the zip (3): 'gone.xhtml', 'gone.png', ''",
-        "left out remote manifest items (1): 'https://example.org/a.mp3'",
-        "ignored the fragments of manifest items (1): 'three.xhtml#part'",
-        "left out manifest items without an id (1): 'x.css'",
+    assert manuscript.warnings == (
         "left out spine items that aren't XHTML (1): 'remote'",
         "left out spine items that aren't in the manifest (1): 'unknown'",
-        "left out manifest items outside the zip (1): '../../cover.jpg'",
-    ):
-        assert said in warnings
+    )
     pdf = f'<rootfile full-path="x.pdf" media-type="{PDF}"/>'
     files = rootfiles("OEBPS/content.opf", "OEBPS/other.opf", first=pdf) | {
         "OEBPS/other.opf": new_epub().package.replace("one.xhtml", "other.xhtml"),
