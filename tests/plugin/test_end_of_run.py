@@ -61,7 +61,7 @@ def test_a_run_that_ends_otherwise_is_no_pass(pytester, suite, end, verify):
         assert result.ret != 0
 
 
-def test_a_hook_around_ours_has_no_last_word(pytester, suite):
+def test_a_hook_around_ours_has_no_last_word(pytester, suite, gate):
     """A conftest that is loaded during collection wraps what was registered before."""
     suite(WIDE)
     pytester.mkdir("sub").joinpath("conftest.py").write_text(
@@ -72,20 +72,16 @@ def test_a_hook_around_ours_has_no_last_word(pytester, suite):
         "    session.exitstatus = 1\n"
         "    return result\n"
     )
-    result = pytester.runpytest(EVIDENCE, ".")
-    assert result.ret == 1
+    lines = ["evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1), *"]
+    assert gate(EVIDENCE, ".", lines=lines).ret == 1
     assert read_bundle()["result"] == "INCONCLUSIVE"
-    assert "evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1)" in result.stdout.str()
 
 
-def test_a_failing_test_beside_the_pairs_is_no_pass(pytester, suite):
+def test_a_failing_test_beside_the_pairs_is_no_pass(pytester, suite, gate):
     suite(WIDE)
     pytester.makepyfile("def test_other(): assert False")
-    result = pytester.runpytest(EVIDENCE, ".")
-    result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(
-        ["evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1), evidence.json"]
-    )
+    shown = "evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1), evidence.json"
+    gate(EVIDENCE, ".", lines=[shown], passed=2, failed=1)
     assert read_bundle()["result"] == "INCONCLUSIVE"
 
 
@@ -126,14 +122,6 @@ def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, how):
 
 def test_a_hook_that_makes_a_fail_exit_with_0_leaves_it_a_fail(pytester, suite):
     suite()
-    pytester.makeconftest(
-        """
-        import pytest
-
-        @pytest.hookimpl(trylast=True)
-        def pytest_sessionfinish(session):
-            session.exitstatus = 0
-        """
-    )
+    pytester.makeconftest("import pytest" + ENDS["another status"].replace("= 1", "= 0"))
     pytester.runpytest(EVIDENCE)
     assert read_bundle()["result"] == "FAIL"

@@ -1,5 +1,6 @@
 """A suite file and a test that brings its own endpoint, in one process: two results, told apart."""
 
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -34,10 +35,8 @@ def test_each_has_its_own_result_and_evidence_holds_both(pytester, both, paths):
     outcomes = result.parseoutcomes()
     assert (outcomes["passed"], outcomes.get("failed")) == (1 + (SUITE in paths), None)
     verdicts = [(pair["model"]["endpoint"], pair["verdict"]) for pair in read_bundle()["pairs"]]
-    clean = [(None, "PASS")] if SUITE in paths else []
-    assert sorted(verdicts, key=str) == sorted(
-        [*clean, ("parrot-1", "FAIL"), (None, "NOT RUN")], key=str
-    )
+    clean = [(None, "PASS")] * (SUITE in paths)
+    assert Counter(verdicts) == Counter([*clean, ("parrot-1", "FAIL"), (None, "NOT RUN")])
 
 
 def test_what_is_reported_is_what_was_asked_for_not_the_newest(gate, both, own_tests):
