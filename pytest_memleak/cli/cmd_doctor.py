@@ -121,7 +121,8 @@ def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
     for check in failures:
         print(f"{check.subject}: {check.fix}")
     if failures:
-        print(next_step(command_line("memleak", "doctor", *suites), "check again"))
+        if all(path.exists() for path in suites):
+            print(next_step(command_line("memleak", "doctor", *suites), "check again"))
     elif suites:
         plan = command_line("pytest", "-m", "copyright", *suites, "--memleak-dry-run")
         print(next_step(plan, "show the calls and their maximum cost"))

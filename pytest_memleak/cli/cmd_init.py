@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.columns import command_line, next_step
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL
-from pytest_memleak.cli.shared_options import REPEATED, add_arguments, add_output
+from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
@@ -110,13 +110,9 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_arguments(init, books, book={"type": Path, **REPEATED})
     add_model_options(init, required=False, price=", for cost estimates and budgets")
     init.add_argument("--ci", choices=(*CI, "none"), help="the CI service to write a job for")
-    add_output(
-        init,
-        "SUITE",
-        "the suite file (default: release.memleak.toml)",
-        type=suite_path,
-        default=Path("release.memleak.toml"),
-    )
+    output = {"-o/--output SUITE": "the suite file (default: release.memleak.toml)"}
+    default = Path("release.memleak.toml")
+    add_arguments(init, output, output={"type": suite_path, "default": default})
     init.set_defaults(run=_init)
 
 

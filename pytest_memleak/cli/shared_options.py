@@ -131,11 +131,6 @@ def add_arguments(
         parser.add_argument(*flags, help=text, **own or {"action": "store_true"})
 
 
-def add_output(parser: argparse.ArgumentParser, metavar: str, text: str, **settings: Any) -> None:
-    """Add -o; settings: what differs from an optional path."""
-    add_arguments(parser, {f"-o/--output {metavar}": text}, output={"type": Path} | settings)
-
-
 def scoring_of(parsed: argparse.Namespace) -> Scoring:
     """Return the settings of SCORING's options."""
     return Scoring(parsed.k, parsed.trim, parsed.span_threshold, parsed.word_mode)

@@ -22,16 +22,21 @@ if TYPE_CHECKING:
 def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
     """Render what a run would still do and pay, a row a step, and what has no estimate.
 
-    in, out, train: tokens, estimated as an upper bound; wrap: fold sentences at `width`
+    in, out, train: tokens, estimated as an upper bound; wrap: fold names, too, at `width`
     """
     console, out = text_console(width=width, color=color)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("pair", overflow="fold")
-    for title in ("calls", "generations", "pending", "in", "out", "train", "US$"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for step in planned.steps:
-        table.add_row(Text(inert(step.what)), *_planned(step))
-    table.collapse_padding = full_width(console, table) > console.width
+    for close, folded in ((False, False), (True, False), (True, wrap)):
+        table = Table(box=None, pad_edge=False, collapse_padding=close, header_style="bold")
+        table.add_column("pair", overflow="fold")
+        for title in ("calls", "generations", "pending", "in", "out", "train", "US$"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for step in planned.steps:
+            what = inert(step.what)
+            if folded:
+                what = what.replace("/", "/\n", 1).replace(" (", "\n(")
+            table.add_row(Text(what), *_planned(step))
+        if full_width(console, table) <= console.width:
+            break
     print_whole(console, table)
     lines: list[Text] = []
     if planned.steps:

@@ -149,7 +149,9 @@ def _read(path: Path) -> bytes:
             raise suite_error(path, f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}", NO_FILE)
         return path.read_bytes()
     except OSError as error:
-        raise suite_error(path, f"can't be read: {error.strerror or error}", NO_FILE) from None
+        near = near_keys(path.name, [file.name for file in path.parent.glob("*.toml")])
+        hint = f"did you mean {near[0]}?" if near else NO_FILE
+        raise suite_error(path, f"can't be read: {error.strerror or error}", hint) from None
 
 
 def _parse(content: bytes, path: Path) -> dict[str, Any]:

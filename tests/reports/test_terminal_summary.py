@@ -189,6 +189,9 @@ def test_a_plan_fits_eighty_columns(wrap):
     assert "detection_limit = 0.05 even if" in " ".join(text.split())
     lines = text.splitlines()
     assert all(len(line) <= 80 for line in (lines if wrap else lines[:2]))
+    step = PlannedStep("candidate-release/the-lamplighter (greedy)", plan)
+    text = plan_table(RunPlan((step,), ()), width=80, color=False, wrap=wrap)
+    assert ("(greedy) " in text) is not wrap
 
 
 REFUSED = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
