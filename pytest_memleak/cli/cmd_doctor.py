@@ -29,7 +29,7 @@ from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds, host_of
 from pytest_memleak.records.book import PROMPT_FIXES
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.redaction.text import server_word
+from pytest_memleak.redaction.text import inert, server_word
 from pytest_memleak.verdict.model_identity import is_requested
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
     )
     failures = [check for check in checks if check.fix]
     for check in failures:
-        print(f"{check.subject}: {check.fix}")
+        print(f"{inert(check.subject)}: {check.fix}")
     if failures:
         if all(path.exists() for path in suites):
             print(next_step(command_line("memleak", "doctor", *suites), "check again"))
@@ -146,6 +146,10 @@ def _check_ledger(url: str | None) -> _Check:
 
     default = default_ledger()
     if url is None and not default.exists():
+        folder = next(folder for folder in default.parents if folder.exists())
+        if not os.access(folder, os.W_OK):
+            fix = f"add write permission for {folder}, or name one elsewhere: --memleak-ledger"
+            return _Check("ledger", "can't be created", fix)
         return _Check("ledger", "none yet; the first run creates it")
     try:
         with Ledger(url or f"sqlite:///{default}", create=False) as ledger:

@@ -49,7 +49,8 @@ def command_line(*parts: str | Path) -> str:
 
 def next_step(command: str, why: str) -> str:
     """Return the last line of a command's output: the next command and its purpose."""
-    return f"Next: {command}   # {why}"
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in command)  # of file names
+    return f"Next: {shown}   # {why}"
 
 
 def output_width() -> int:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except OSError as error:
         _discard_output()
-        place = error.filename or "standard output"
+        place = error.filename2 or error.filename or "standard output"
         full = error.errno == errno.ENOSPC
         hint = "free some space, or write to a different disk" if full else _usage(parsed.command)
         _print_error(parsed.command, f"{place}: {error.strerror or error}\n  {hint}")

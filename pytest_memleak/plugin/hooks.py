@@ -265,6 +265,7 @@ class EndOfRun:
         self._compared_results: tuple[PairResult, ...] = ()
         self._comparison: ReleaseComparison | None = None
         self._broke = self._interrupted = False
+        self._failed: BaseException | None = None  # to write a report, which is told once
         self._session: pytest.Session | None = None
         self._written: Mapping[str, Path] = {}
 
@@ -330,21 +331,20 @@ class EndOfRun:
         )
         if self._report is None:
             return (yield)
-        failed: BaseException | None = None
         try:
             run_reports.exit_if_damaged(self._config, run_of)
             self._written = self._report.outputs
             run_reports.write_reports(self._config, self._report, run_of)
         except BaseException as error:  # noqa: BLE001 - raised once all others have ended
-            failed = error
+            self._failed = error
             self._report = dataclasses.replace(self._report, outputs={})
         if self._report.results:
             run_reports.add_junit_properties(self._config, self._report)
         status: int = pytest.ExitCode.INTERNAL_ERROR
         try:
             result = yield
-            if failed is not None:
-                raise failed
+            if self._failed is not None:
+                raise self._failed
             run_reports.exit_if_damaged(self._config, run_of)  # again, after other plugins
             status = session.exitstatus
         finally:
@@ -377,7 +377,8 @@ class EndOfRun:
             if evidence := self._written.get(EVIDENCE.name):
                 with contextlib.suppress(OSError):
                     evidence.unlink()
-            print(f"memleak: {error}")
+            if not self._failed:
+                print(f"memleak: {error}")
             return
         if EVIDENCE.name in report.outputs:
             print(evidence_line(self._report))

@@ -31,7 +31,7 @@ def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
 
 @contextmanager
 def whole_file(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> Iterator[TextIO]:
-    """Open a temporary file beside `path` and rename it to `path` at the end.
+    """Open a temporary file beside `path` and rename it to `path` at the end. Errors name `path`.
 
     Follows links. Writes to a device or a pipe directly, because replacing it would break it for
     every program on the machine.
@@ -39,17 +39,18 @@ def whole_file(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -
     path = Path(os.path.realpath(path))
     if path.is_symlink():
         path.stat()  # Raises OSError for a circle of links.
-    if path.exists() and not path.is_file():
-        with path.open("w", encoding=encoding, errors=errors, newline="\n") as device:
-            yield device
-        return
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    in_place = path.exists() and not path.is_file()
+    beside = path if in_place else path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with beside.open("w", encoding=encoding, errors=errors, newline="\n") as file:
             yield file
         beside.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        if not in_place:
+            beside.unlink(missing_ok=True)
 
 
 def private_folder(path: Path) -> None:

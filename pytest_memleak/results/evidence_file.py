@@ -157,7 +157,7 @@ def write_evidence_file(content: dict[str, Any], path: Path) -> None:
         raise EvidenceError(
             f"can't be written: {error.strerror or error}",
             location=str(path),
-            hint="free space or name a different file, then rerun with --memleak-offline",
+            hint="free space or name a different file, then rerun; stored generations are reused",
         ) from None
 
 

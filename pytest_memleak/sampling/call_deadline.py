@@ -323,8 +323,8 @@ class NoThread(Exception):
 
 
 NO_THREAD = (
-    "Can't start a thread: the limit on processes and threads is reached",
-    "raise it (ulimit -u; a container's pids limit), or lower options.concurrency",
+    "Can't start a thread: the limit on processes, threads, or memory is reached",
+    "raise it (ulimit -u, ulimit -v; a container's limits), or lower options.concurrency",
 )
 
 

@@ -55,6 +55,13 @@ def test_models_and_keys_of_one_state_are_named_once(memleak, suite, file):
     assert re.findall(r"model (.+?) +openai, valid options", done.stdout) == ["x, y"]
 
 
+def test_no_ledger_where_none_can_be_and_no_escapes_of_file_names(memleak, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda *_: False)
+        assert re.search("^fix +ledger +can't be created$", memleak("doctor").stdout, re.MULTILINE)
+    assert "\x1b" not in memleak("doctor", "--syntax-only", "\x1b[31m.memleak.toml").stdout
+
+
 def test_suites_that_need_a_fix(memleak, last_line, suite, file):
     done = memleak("doctor", suite())
     assert done.returncode == 1

@@ -1,11 +1,13 @@
 """The command `memleak`: scores, bad input, ends of processes, tables, odd files."""
 
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from marks import full
@@ -291,6 +293,12 @@ def test_an_odd_file_is_one_plain_error_and_what_to_type(refused, here, odd, arg
     error = refused(*arguments.split())
     assert ODD[arguments] in error
     assert len(error.splitlines()) > 1
+
+
+def test_the_file_that_is_copied_to_is_named(refused, here, monkeypatch):
+    full = OSError(errno.ENOSPC, "full", "from", None, "to")
+    monkeypatch.setattr("shutil.copyfile", Mock(side_effect=full))
+    assert "memleak demo: to: full" in refused("demo")
 
 
 def test_a_name_that_is_no_text(memleak, tmp_path, odd):

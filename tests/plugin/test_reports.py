@@ -77,7 +77,7 @@ def test_what_could_not_be_written_is_not_named(pytester, suite, gate, monkeypat
         result = gate("-k", "clean", option)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         text = result.stdout.str() + result.stderr.str()
-        assert message in text
+        assert text.count(message) == 1
         assert "clean/ferry" in text
         assert "evidence: PASS" not in text
         assert "HTML report: " not in text.replace(message, "")

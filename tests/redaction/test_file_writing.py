@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -63,6 +64,8 @@ def test_what_cannot_be_written_to_its_end_leaves_the_earlier_file(tmp_path):
         file.write("half")
         file.flush()
         raise KeyboardInterrupt
+    with pytest.raises(OSError, match="full: '"), whole_file(path):
+        raise OSError(errno.ENOSPC, "full")
     assert path.read_text() == "whole"
     assert [*tmp_path.iterdir()] == [path]
 

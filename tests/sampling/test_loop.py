@@ -181,7 +181,7 @@ def test_a_machine_without_threads_is_named_and_nothing_is_billed(
 
     monkeypatch.setattr("pytest_memleak.sampling.call_deadline._idle", deque())
     monkeypatch.setattr("pytest_memleak.sampling.call_deadline._Runner.start", NoThread.start)
-    with pytest.raises(RequestNotSent, match="Can't start a thread") as error:
+    with pytest.raises(RequestNotSent, match="threads, or memory is reached") as error:
         drawing(Scripted(), ask(excerpts=1, samples=1))
     assert "ulimit -u" in error.value.hint
     assert states(memory) == {"failed": 1}
