@@ -63,7 +63,7 @@ def test_no_ledger_where_none_can_be_and_no_escapes_of_file_names(memleak, monke
 
 
 def test_suites_that_need_a_fix(memleak, last_line, suite, file):
-    done = memleak("doctor", suite())
+    done = memleak("doctor", suite(), OPENAI_API_KEY=" ")
     assert done.returncode == 1
     assert "31 excerpts, 12,345 words, 31 without an instruction" in done.stdout
     ways = ('summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"')

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 from marks import full
 
-from pytest_memleak.cli.columns import WHOLE, table_text
+from pytest_memleak.cli.columns import WHOLE, print_sentence, table_text
 from pytest_memleak.cli.main import main
 from pytest_memleak.pipeline import score_files
 from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES
@@ -258,6 +258,13 @@ def test_a_pipe_gets_a_row_a_line_and_a_terminal_whole_numbers():
     # Text of others moves no cursor.
     assert not {"\x1b", "\u202e"} & set(table_text(("a",), [("\x1b[31m\u202e[red]b",)]))
     assert "[red]b" in table_text(("a",), [("[red]b",)])
+
+
+def test_a_sentence_is_written_at_once_beside_those_of_other_threads(monkeypatch):
+    written = []
+    monkeypatch.setattr(sys.stdout, "write", written.append)
+    print_sentence("waiting")
+    assert written == ["waiting\n"]
 
 
 STORY = "Every word of it was true, and they all knew it well enough by then. " * 120

@@ -365,12 +365,9 @@ def test_ctrl_c_waits_for_what_is_in_flight_and_says_so(drawing, ask, memory):
         elif states(memory):
             raise KeyboardInterrupt
 
-    def slowly(request):
-        release.wait(20)
-        return answers(request)
-
+    slow = Scripted(lambda request: release.wait(20) and answers(request))
     with pytest.raises(KeyboardInterrupt) as raised:
-        drawing(Scripted(slowly), prompts, progress=Progress(stop))
+        drawing(slow, prompts, progress=Progress(stop))
     assert raised.type is KeyboardInterrupt
     assert states(memory) == {"answered": 1}
     assert open_claims(memory) == 0
@@ -384,11 +381,8 @@ def test_another_ctrl_c_drops_what_is_in_flight_and_counts_it(drawing, memory, a
         if states(memory):
             raise KeyboardInterrupt
 
-    def slowly(_):
-        release.wait(20)
-        return ["late"]
-
+    endpoint = Scripted(lambda _: ["late"] * release.wait(20))
     with pytest.raises(CallsDropped, match="1 call"):
-        drawing(Scripted(slowly), ask(excerpts=1, samples=9), progress=Progress(stop))
+        drawing(endpoint, ask(excerpts=1, samples=9), progress=Progress(stop))
     assert states(memory) == {"asked": 1}
     release.set()
