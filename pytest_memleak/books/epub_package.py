@@ -30,10 +30,12 @@ def parse_member(archive: Archive, name: str) -> _Element:
     """Parse a small XML file leniently and return its root. Raises BookError if that fails."""
     root = parse_xml(archive.read(name, limit=_MAX_BYTES))
     if root is None:
-        raise BookError(
-            f"{name!r} isn't XML", location=archive.place, hint="check that it is an EPUB"
-        )
+        raise _no_epub(archive, f"{name!r} isn't XML")
     return root
+
+
+def _no_epub(archive: Archive, problem: str) -> BookError:
+    return BookError(problem, location=archive.place, hint="check that it is an EPUB")
 
 
 # --- the package --------------------------------------------------------------------------
@@ -122,11 +124,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
     if container is None:
         packages = [name for name in archive.names if name.lower().endswith(".opf")]
         if not packages:
-            raise BookError(
-                "the zip contains no package file (OPF)",
-                location=archive.place,
-                hint="check that it is an EPUB",
-            )
+            raise _no_epub(archive, "the zip contains no package file (OPF)")
         notes[f"{_CONTAINER} is missing; used the first package file instead"].append(packages[0])
         return packages[0]
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
@@ -137,13 +135,8 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
         filter(None, (archive.find(_archive_path(address, archive)) for address in addresses)), None
     )
     if name is None:
-        raise BookError(
-            f"the package file (OPF) {path!r} that {_CONTAINER} names isn't in the zip"
-            if path
-            else f"{_CONTAINER} names no package file (OPF)",
-            location=archive.place,
-            hint="check that it is an EPUB",
-        )
+        missing = f"the package file (OPF) {path!r} that {_CONTAINER} names isn't in the zip"
+        raise _no_epub(archive, missing if path else f"{_CONTAINER} names no package file (OPF)")
     return name
 
 
@@ -288,15 +281,13 @@ def _metadata(root: _Element) -> _Element:
 
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
     refined = _refinements(root)
-    titles = [
-        element for element in islice(elements(root, "title"), _MOST_CREATORS) if _text(element)
-    ]
+    titles, creators = (
+        [element for element in islice(elements(root, name), _MOST_CREATORS) if _text(element)]
+        for name in ("title", "creator")
+    )
     titles.sort(
         key=lambda element: refined.get((element.get("id"), "title-type"), {"main"}) != {"main"}
     )
-    creators = [
-        element for element in islice(elements(root, "creator"), _MOST_CREATORS) if _text(element)
-    ]
     roles = [
         {creator.get(f"{{{_OPF}}}role") or creator.get("role")} - {None}
         or refined.get((creator.get("id"), "role"), set())

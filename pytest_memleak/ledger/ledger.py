@@ -1,9 +1,5 @@
 """The open ledger, and the lease that shows that its process is running.
 
-    with Ledger("sqlite:///.memleak/ledger.db") as ledger:
-        draw(ledger, endpoint, ...)                       # sampling/loop.py: sample what is missing
-        generations(ledger, endpoint_id, prompts)   # ledger_queries.py: what is stored
-
 Each process opens the ledger itself and may use it from all its threads.
 
 An open ledger has a lease: a row, and a lock that the operating system or the PostgreSQL server

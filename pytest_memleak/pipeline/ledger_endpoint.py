@@ -1,10 +1,6 @@
 """An endpoint through the ledger, which stores every generation and requests none twice.
 
 Also its provenance: which model served, and whether it is the requested one (docs/method.md).
-
-source = through_ledger(pair.model, suite_run.endpoints, endpoint, own=False)
-source.sample_missing(prompts)
-source.generations(prompts)    -> every generation that is there
 """
 
 from __future__ import annotations
@@ -113,7 +109,7 @@ class LedgerEndpoint:
     ) -> LedgerEndpoint:
         """Return this endpoint, or its next series where samples of a mere name are too old.
 
-        may_draw: whether to begin a series; else only one with samples counts
+        may_sample: whether to begin a series; else only one with samples counts
         """
         from pytest_memleak.ledger.sampling_history import next_series
 

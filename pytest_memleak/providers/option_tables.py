@@ -8,6 +8,7 @@ environment.
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
@@ -81,8 +82,9 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     )
     # pydantic reports each type of a union by itself, below their shared key.
     alike = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
-    steps = (masked(str(step)) for step in _shared([problem["loc"] for problem in alike]))
-    key = ".".join([name, *steps])
+    levels = zip(*(problem["loc"] for problem in alike), strict=False)
+    shared = itertools.takewhile(lambda steps: len(set(steps)) == 1, levels)
+    key = ".".join([name, *(masked(str(step)) for step, *_ in shared)])
     if first["type"] == "extra_forbidden":
         raise SuiteError(
             f"unknown key {key!r}", location=place, hint=_known(kind, first["loc"], name)
@@ -122,15 +124,6 @@ def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
                 hint="suite files must not contain secrets: remove it, and set the provider's "
                 "environment variable instead",
             )
-
-
-def _shared(paths: Sequence[tuple[int | str, ...]]) -> list[int | str]:
-    shared = []
-    for steps in zip(*paths, strict=False):
-        if len(set(steps)) > 1:
-            break
-        shared.append(steps[0])
-    return shared
 
 
 def _strings(value: object, key: str) -> Iterator[tuple[str, str]]:

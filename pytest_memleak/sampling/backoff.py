@@ -1,13 +1,5 @@
 """Backoff: waits between the attempts at a call, and the number of concurrent calls.
 
-    retry = Retry(deadline=600, tries=8)
-    retry.run(lambda: endpoint.sample(...), stop)   # repeats it after ProviderBusy
-
-    pace = Pace(None)
-    pace.at_once                 # 8 to begin with
-    pace.answered()              # after each call that was answered
-    pace.turned_away()           # after each that the server had no room for
-
 Waiting goes through `Retry.pause`, so that a test can wait without time passing. A pace doubles
 while that brings answers faster, and steps back if it doesn't: a server that works through calls
 one by one would only make them wait. After a rejection (429), it halves, and then grows by one at

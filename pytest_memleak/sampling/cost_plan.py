@@ -101,7 +101,7 @@ class Power:
 
 
 def plan(ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: Terms) -> Plan:
-    """Plan the calls that `draw` would make now, without making any.
+    """Plan the calls that `sample_missing` would make now, without making any.
 
     `endpoint_id` is None before the endpoint exists (before its fine-tune).
     """

@@ -1,7 +1,5 @@
 """Suites: the records of a suite file and the limits of each pair.
 
-    load_suite(path) -> Suite
-
 Opens no book; only checks that its file exists.
 """
 

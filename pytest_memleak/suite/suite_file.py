@@ -1,9 +1,4 @@
-"""Suite files: reading, validating by schema, and validating across tables.
-
-    read_suite_file(path).tables -> SuiteFile
-
-Needs no book and no extension.
-"""
+"""Suite files: reading, and validating by schema and across tables, without book or extension."""
 
 from __future__ import annotations
 

@@ -35,26 +35,23 @@ REFINE = '<meta refines="#{}" property="{}">{}</meta>'
 OPF = 'xmlns:opf="http://www.idpf.org/2007/opf"'
 
 
-@pytest.mark.parametrize(
-    ("metadata", "title", "author"),
-    [
-        ("", None, None),
-        ("<dc:title> A\n Book </dc:title>", "A Book", None),
-        ("<dc:creator>One</dc:creator><dc:creator>Two</dc:creator><dc:title>A</dc:title>",
-         "A", "One and Two"),
-        ((f'<dc:title id="s">Sub</dc:title>{REFINE.format("s", "title-type", "subtitle")}'
-          f'<dc:title id="m">Main</dc:title>{REFINE.format("m", "title-type", "main")}'),
-         "Main", None),
-        ((f'<dc:creator id="t">Translator</dc:creator>{REFINE.format("t", "role", "trl")}'
-          f'<dc:creator id="a">Author</dc:creator>{REFINE.format("a", "role", "aut")}'),
-         None, "Author"),
-        ((f'<dc:creator {OPF} opf:role="ill">I</dc:creator>'
-          f'<dc:creator {OPF} opf:role="aut">A</dc:creator>'),
-         None, "A"),
-        ("<dc-metadata><dc:Title>Old</dc:Title><dc:Creator>Older</dc:Creator></dc-metadata>",
-         "Old", "Older"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("metadata", "title", "author"), [
+    ("", None, None),
+    ("<dc:title> A\n Book </dc:title>", "A Book", None),
+    ("<dc:creator>One</dc:creator><dc:creator>Two</dc:creator><dc:title>A</dc:title>",
+     "A", "One and Two"),
+    ((f'<dc:title id="s">Sub</dc:title>{REFINE.format("s", "title-type", "subtitle")}'
+      f'<dc:title id="m">Main</dc:title>{REFINE.format("m", "title-type", "main")}'),
+     "Main", None),
+    ((f'<dc:creator id="t">Translator</dc:creator>{REFINE.format("t", "role", "trl")}'
+      f'<dc:creator id="a">Author</dc:creator>{REFINE.format("a", "role", "aut")}'),
+     None, "Author"),
+    ((f'<dc:creator {OPF} opf:role="ill">I</dc:creator>'
+      f'<dc:creator {OPF} opf:role="aut">A</dc:creator>'),
+     None, "A"),
+    ("<dc-metadata><dc:Title>Old</dc:Title><dc:Creator>Older</dc:Creator></dc-metadata>",
+     "Old", "Older"),
+])  # fmt: skip
 def test_metadata(new_epub, metadata, title, author):
     manuscript = read_epub(new_epub(metadata=metadata).write())
     assert (manuscript.title, manuscript.author) == (title, author)
@@ -94,18 +91,14 @@ FOUR = {"a.xhtml": "<p>front</p>", "b.xhtml": TEXT, "c.xhtml": TEXT, "d.xhtml": 
 PROLOGUE = ASIDE | {"a.xhtml": '<section epub:type="prologue"><p>once</p></section>'}
 
 
-@pytest.mark.parametrize(
-    ("documents", "marks", "kept"),
-    [
-        (FOUR, [("bodymatter", "b.xhtml#start"), ("backmatter", "d.xhtml")], ["text", "text"]),
-        *((ASIDE, [(kind, "a.xhtml")], ["text"]) for kind in ("cover", "titlepage", "toc")),
-        *((ASIDE, [(kind, "a.xhtml")], ["text"]) for kind in ("copyright-page", "endnotes")),
-        (ASIDE, [("preface", "a.xhtml")], ["text"]),
-        # A place says nothing about its document; what a document says of itself comes first.
-        (ASIDE, [("toc", "a.xhtml#toc")], ["x", "text"]),
-        (PROLOGUE, [("bodymatter", "b.xhtml"), ("cover", "a.xhtml")], ["once", "text"]),
-    ],
-)
+@pytest.mark.parametrize(("documents", "marks", "kept"), [
+    (FOUR, [("bodymatter", "b.xhtml#start"), ("backmatter", "d.xhtml")], ["text", "text"]),
+    *((ASIDE, [(kind, "a.xhtml")], ["text"]) for kind in ("cover", "titlepage", "toc")),
+    *((ASIDE, [(kind, "a.xhtml")], ["text"]) for kind in ("copyright-page", "endnotes", "preface")),
+    # A place says nothing about its document; what a document says of itself comes first.
+    (ASIDE, [("toc", "a.xhtml#toc")], ["x", "text"]),
+    (PROLOGUE, [("bodymatter", "b.xhtml"), ("cover", "a.xhtml")], ["once", "text"]),
+])  # fmt: skip
 def test_landmarks_say_what_is_text(text_of, documents, marks, kept):
     found = text_of(documents, nav=landmarks(*marks))
     assert ["text" if "text" in one else one for one in found] == kept
@@ -124,16 +117,13 @@ def test_the_guide_of_epub_2_and_landmarks_that_are_not_believed(text_of, new_ep
     assert "ignored the" in manuscript.warnings[0]
 
 
-@pytest.mark.parametrize(
-    ("body", "hint"),
-    [
-        ("", ""),
-        ("<p>* * *</p>", ""),
-        ("<img src='a.png' alt='Page 1'/>", ""),
-        ("<div hidden=''>secret</div>", ""),
-        ('<div epub:type="frontmatter"><p>all of it</p></div>', "front matter"),
-    ],
-)
+@pytest.mark.parametrize(("body", "hint"), [
+    ("", ""),
+    ("<p>* * *</p>", ""),
+    ("<img src='a.png' alt='Page 1'/>", ""),
+    ("<div hidden=''>secret</div>", ""),
+    ('<div epub:type="frontmatter"><p>all of it</p></div>', "front matter"),
+])  # fmt: skip
 def test_no_words(refused, body, hint):
     message = refused("contains no words", {"a.xhtml": body}, hint=hint)
     assert "secret" not in message
@@ -209,43 +199,33 @@ def test_reads_members_under_the_names_that_documents_use(path):
         assert archive.find("three.xhtml") is None
 
 
-@pytest.mark.parametrize(
-    ("make", "match"),
-    [
-        (Path.mkdir, "is a folder"),
-        (lambda path: None, "can't be read: No such file"),
-        (os.mkfifo, "a device or a pipe"),
-        (Path.touch, "is empty"),
-        (
-            lambda path: path.write_bytes(b"PDF-1.4 and so on"),
-            "isn't a zip file, so it can't be an EPUB",
-        ),
-        (lambda path: path.write_bytes(b"\0" * 1000), "isn't a zip file, so it can't be an EPUB"),
-        (lambda path: damage(path, lambda data: data[:-200]), "damaged or truncated"),
-        (lambda path: damage(path, lambda data: data.replace(b"wor", b"war")), "Bad CRC-32"),
-        *(
-            (lambda path, name=name: write(path, name), "points outside it")
-            for name in ("../evil.xhtml", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil")
-        ),
-        *(
-            (lambda path, method=method: write(path, "a", method), f"method {method}")
-            for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-        ),
-    ],
-)
+@pytest.mark.parametrize(("make", "match"), [
+    (Path.mkdir, "is a folder"),
+    (lambda path: None, "can't be read: No such file"),
+    (os.mkfifo, "a device or a pipe"),
+    (Path.touch, "is empty"),
+    (lambda path: path.write_bytes(b"\0" * 1000), "isn't a zip file, so it can't be an EPUB"),
+    (lambda path: damage(path, lambda data: data[:-200]), "damaged or truncated"),
+    (lambda path: damage(path, lambda data: data.replace(b"wor", b"war")), "Bad CRC-32"),
+    *(
+        (lambda path, name=name: write(path, name), "points outside it")
+        for name in ("../evil.xhtml", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil")
+    ),
+    *(
+        (lambda path, method=method: write(path, "a", method), f"method {method}")
+        for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    ),
+])  # fmt: skip
 def test_what_is_no_zip_is_refused(path, refuse, make, match):
     make(path)
     refuse(match)
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "match"),
-    [
-        ("flags", 1, f"'{PAGE}' is password-protected"),
-        ("method", 97, "uses compression method 97"),
-        ("size", MAX_DOCUMENT_BYTES + 1, f"'{PAGE}' has 67,108,865 bytes decompressed"),
-    ],
-)
+@pytest.mark.parametrize(("field", "value", "match"), [
+    ("flags", 1, f"'{PAGE}' is password-protected"),
+    ("method", 97, "uses compression method 97"),
+    ("size", MAX_DOCUMENT_BYTES + 1, f"'{PAGE}' has 67,108,865 bytes decompressed"),
+])  # fmt: skip
 def test_what_a_member_declares_is_refused_unread(
     new_epub, refuse, patch_member, field, value, match
 ):

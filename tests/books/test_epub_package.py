@@ -88,35 +88,29 @@ def test_many_documents_of_many_encodings(text_of, new_epub):
     assert manuscript.warnings == ("'OEBPS/d.xhtml': not UTF-8; read as windows-1252",)
 
 
-@pytest.mark.parametrize(
-    ("href", "member"),
-    [
-        ("a%20b.xhtml", "OEBPS/a b.xhtml"),
-        ("caf%C3%A9.xhtml", "OEBPS/café.xhtml"),
-        ("../Text/a.xhtml", "Text/a.xhtml"),
-        ("./a.xhtml", "OEBPS/a.xhtml"),
-        ("/Text/a.xhtml", "Text/a.xhtml"),
-        ("A.XHTML", "OEBPS/a.xhtml"),
-        ("100%.xhtml", "OEBPS/100%.xhtml"),
-        ("a%231.xhtml", "OEBPS/a#1.xhtml"),
-    ],
-)
+@pytest.mark.parametrize(("href", "member"), [
+    ("a%20b.xhtml", "OEBPS/a b.xhtml"),
+    ("caf%C3%A9.xhtml", "OEBPS/café.xhtml"),
+    ("../Text/a.xhtml", "Text/a.xhtml"),
+    ("./a.xhtml", "OEBPS/a.xhtml"),
+    ("/Text/a.xhtml", "Text/a.xhtml"),
+    ("A.XHTML", "OEBPS/a.xhtml"),
+    ("100%.xhtml", "OEBPS/100%.xhtml"),
+    ("a%231.xhtml", "OEBPS/a#1.xhtml"),
+])  # fmt: skip
 def test_addresses(text_of, href, member):
     files = {member: page("<p>found</p>")}
     assert text_of({}, manifest=item("a", href), files=files, spine=["a"]) == ["found"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ('xmlns="http://www.idpf.org/2007/opf"', ""),
-        ('xmlns="http://www.idpf.org/2007/opf"', 'xmlns="http://openebook.org/namespaces/oeb/1.0/"'),
-        ("<dc:title>A Book", "<dc:title>A & B &eacute;"),
-        ("<manifest>", "<!-- a comment --><?and more?><manifest>"),
-        ('<?xml version="1.0"?>', '<?xml version="1.0"?><!DOCTYPE package [<!ENTITY a "b">]>'),
-        ("<spine>", '<spine toc="no-such-ncx">'),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("old", "new"), [
+    ('xmlns="http://www.idpf.org/2007/opf"', ""),
+    ('xmlns="http://www.idpf.org/2007/opf"', 'xmlns="http://openebook.org/namespaces/oeb/1.0/"'),
+    ("<dc:title>A Book", "<dc:title>A & B &eacute;"),
+    ("<manifest>", "<!-- a comment --><?and more?><manifest>"),
+    ('<?xml version="1.0"?>', '<?xml version="1.0"?><!DOCTYPE package [<!ENTITY a "b">]>'),
+    ("<spine>", '<spine toc="no-such-ncx">'),
+])  # fmt: skip
 def test_packages_that_are_not_quite_right(new_epub, text_of, old, new):
     assert text_of(package=new_epub().package.replace(old, new)) == ["Some words."]
 
@@ -135,25 +129,22 @@ OPF, META = "OEBPS/content.opf", "META-INF/container.xml"
 SPINLESS = f"<package><manifest>{item('a', 'one.xhtml')}</manifest><spin/></package>"
 
 
-@pytest.mark.parametrize(
-    ("settings", "match"),
-    [
-        ({"leave_out": {META, OPF}}, r"the zip contains no package file \(OPF\)"),
-        ({"leave_out": {OPF}}, rf"package file \(OPF\) '{OPF}' that {META} names isn't in"),
-        ({"files": {META: "<container/>"}}, "names no package file"),
-        ({"files": rootfiles("../content.opf")}, "points outside the zip"),
-        *(({"files": {OPF: data}}, f"'{OPF}' isn't XML") for data in (b"", b"\x89PNG\r\n", b"a")),
-        ({"spine": [], "hint": "repair"}, "the package has no spine"),
-        ({"package": SPINLESS}, "the package has no spine"),
-        ({"spine": ["one.xhtml", "b"], "manifest": item("b", "b.xhtml")},
-         r"documents of the spine \(1\) are missing from the zip: 'b.xhtml'"),
-        ({"spine": ["unknown"], "hint": "'unknown'"}, "no document of the spine can"),
-        ({"manifest": item("a", "../../evil.xhtml")}, "points outside the zip"),
-        ({"manifest": item("a", "..%2F..%2Fevil.xhtml")}, "points outside the zip"),
-        ({"manifest": item("a", "..\\..\\evil.xhtml")}, "points outside the zip"),
-        ({"files": {"META-INF/encryption.xml": b"\0\1"}}, "'META-INF/encryption.xml' isn't XML"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("settings", "match"), [
+    ({"leave_out": {META, OPF}}, r"the zip contains no package file \(OPF\)"),
+    ({"leave_out": {OPF}}, rf"package file \(OPF\) '{OPF}' that {META} names isn't in"),
+    ({"files": {META: "<container/>"}}, "names no package file"),
+    ({"files": rootfiles("../content.opf")}, "points outside the zip"),
+    *(({"files": {OPF: data}}, f"'{OPF}' isn't XML") for data in (b"", b"\x89PNG\r\n", b"a")),
+    ({"spine": [], "hint": "repair"}, "the package has no spine"),
+    ({"package": SPINLESS}, "the package has no spine"),
+    ({"spine": ["one.xhtml", "b"], "manifest": item("b", "b.xhtml")},
+     r"documents of the spine \(1\) are missing from the zip: 'b.xhtml'"),
+    ({"spine": ["unknown"], "hint": "'unknown'"}, "no document of the spine can"),
+    ({"manifest": item("a", "../../evil.xhtml")}, "points outside the zip"),
+    ({"manifest": item("a", "..%2F..%2Fevil.xhtml")}, "points outside the zip"),
+    ({"manifest": item("a", "..\\..\\evil.xhtml")}, "points outside the zip"),
+    ({"files": {"META-INF/encryption.xml": b"\0\1"}}, "'META-INF/encryption.xml' isn't XML"),
+])  # fmt: skip
 def test_packages_that_cannot_be_read(refused, settings, match):
     refused(match, **settings)
 
@@ -178,35 +169,29 @@ def encrypted(*entries, key=""):
     return {"META-INF/encryption.xml": f"{opening}{data}</encryption>"}
 
 
-@pytest.mark.parametrize(
-    "files",
-    [
-        encrypted((IDPF, "OEBPS/fonts/a.otf"), (ADOBE, "OEBPS/fonts/b.TTF")),
-        encrypted((IDPF, "OEBPS/fonts/00001")),
-        encrypted((IDPF, "fonts/1"), key=KEY),  # of two methods, that of the data counts
-        encrypted((AES, "OEBPS/fonts/a.woff2")),
-        encrypted((AES, "OEBPS/film.mp4"), (AES, "OEBPS/song.MP3")),
-        encrypted(),
-    ],
-)
+@pytest.mark.parametrize("files", [
+    encrypted((IDPF, "OEBPS/fonts/a.otf"), (ADOBE, "OEBPS/fonts/b.TTF")),
+    encrypted((IDPF, "OEBPS/fonts/00001")),
+    encrypted((IDPF, "fonts/1"), key=KEY),  # of two methods, that of the data counts
+    encrypted((AES, "OEBPS/fonts/a.woff2")),
+    encrypted((AES, "OEBPS/film.mp4"), (AES, "OEBPS/song.MP3")),
+    encrypted(),
+])  # fmt: skip
 def test_fonts_may_be_encrypted(text_of, files):
     assert text_of(files=files) == ["Some words."]
 
 
-@pytest.mark.parametrize(
-    ("files", "match"),
-    [
-        *(
-            (encrypted((IDPF, "a.otf"), entry), "is protected by DRM")
-            for entry in (
-                *((AES, f"OEBPS/{name}") for name in ("one.xhtml", "cover.jpg", "00001")),
-                *((IDPF, "OEBPS/one.xhtml"), (AES, ""), ("", "OEBPS/one.xhtml")),
-            )
-        ),
-        ({"META-INF/encryption.xml": "<e><EncryptedData/></e>"}, "is protected by DRM"),
-        ({"META-INF/rights.xml": "<rights/>"}, "DRM: it contains META-INF/rights.xml"),
-        ({"META-INF/sinf.xml": "<rights/>"}, "DRM: it contains META-INF/sinf.xml"),
-    ],
-)
+@pytest.mark.parametrize(("files", "match"), [
+    *(
+        (encrypted((IDPF, "a.otf"), entry), "is protected by DRM")
+        for entry in (
+            *((AES, f"OEBPS/{name}") for name in ("one.xhtml", "cover.jpg", "00001")),
+            *((IDPF, "OEBPS/one.xhtml"), (AES, ""), ("", "OEBPS/one.xhtml")),
+        )
+    ),
+    ({"META-INF/encryption.xml": "<e><EncryptedData/></e>"}, "is protected by DRM"),
+    ({"META-INF/rights.xml": "<rights/>"}, "DRM: it contains META-INF/rights.xml"),
+    ({"META-INF/sinf.xml": "<rights/>"}, "DRM: it contains META-INF/sinf.xml"),
+])  # fmt: skip
 def test_anything_else_is_drm(refused, files, match):
     refused(match, files=files, hint="use a copy without DRM")

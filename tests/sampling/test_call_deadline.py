@@ -2,7 +2,7 @@
 
 import pytest
 import sqlalchemy as sa
-from scripted import Batching, Scripted, sample_all, terms, texts
+from scripted import Scripted, sample_all, terms, texts
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion, Served
@@ -14,10 +14,8 @@ from pytest_memleak.records import FinishReason
 MOST = 2**63 - 1
 
 
-def priced(ledger, endpoint, prompts, *, batch=False, retry=None):
-    return sample_all(
-        ledger, endpoint, prompts, retry, terms(per_call=2, batch=batch, price=(1.0, 1.0))
-    )
+def priced(ledger, endpoint, prompts):
+    return sample_all(ledger, endpoint, prompts, by=terms(per_call=2, price=(1.0, 1.0)))
 
 
 @pytest.mark.parametrize("count", [-1, MOST, 2**31, 10**400, True, 1.5, "12"])
@@ -46,20 +44,6 @@ def test_the_good_ones_of_a_bad_answer_are_kept(ledger, ask, bad, place):
         priced(ledger, Scripted(lambda _: came), prompts)
     assert texts(ledger, prompts) == ["paid for"]
     assert priced(ledger, Scripted(), prompts).got == 2
-
-
-def test_the_good_answers_of_a_batch_are_kept(ledger, ask, hasty):
-    endpoint, prompts = Batching(), ask(excerpts=3, samples=2)
-    whole = endpoint.read_batch
-
-    def read(batch_id):
-        first, second, (third, _) = whole(batch_id)
-        return [first, second, (third, [None])]
-
-    endpoint.read_batch = read
-    with pytest.raises(ProviderError, match="among its completions"):
-        priced(ledger, endpoint, prompts, batch=True, retry=hasty)
-    assert len(list(generations(ledger, "e", prompts))) == 4
 
 
 def test_what_a_server_says_of_itself_is_cut(ledger, ask):
