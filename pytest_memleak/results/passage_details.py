@@ -146,8 +146,8 @@ def _readings(text: str, mode: WordMode) -> list[str]:
     from pytest_memleak.scoring.further_readings import further_readings  # with numpy
     from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 
-    plain = keyed([text], mode)
-    return [text, *further_readings([text], plain, keyed_folded([text]).lengths())[1]]
+    plain, folded = keyed([text], mode), keyed_folded([text])
+    return [text, *further_readings([text], plain, folded, [0])[1]]
 
 
 def _source(passage: ProtectedPassage) -> str:

@@ -106,7 +106,7 @@ class GenerationPrefilter:
         for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
             folded = keyed_folded(batch, plain)
-            readings = keyed_folded(further_readings(batch, plain, folded.lengths())[1])
+            readings = keyed_folded(further_readings(batch, plain, folded, range(len(batch)))[1])
             scrambled(plain.keys)
             scrambled(readings.keys)
             if folded is not plain:

@@ -78,23 +78,27 @@ _WINDOW, _DENSE = 24, 4
 
 
 def further_readings(
-    texts: Sequence[str], words: Keyed, folded_lengths: Positions
+    texts: Sequence[str], words: Keyed, folded: Keyed, changed: Sequence[int]
 ) -> tuple[list[int], list[str]]:
     """Return the further readings of some texts, and the number of the text of each.
 
-    words: all texts' words as measured; folded_lengths: how many each has when folded
+    words: all texts' words as measured; folded: the words of those that folding changes
     """
-    fused = folded_lengths < words.lengths()
+    fewer = np.flatnonzero(folded.lengths() < words.lengths()[np.array(changed, dtype=np.intp)])
+    fused = {
+        changed[nth]
+        for nth in fewer.tolist()
+        if _without_numbers(folded, nth) < _without_numbers(words, changed[nth])
+    }
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
     readings: list[str] = []
-    together = "".join(texts)
-    begins = [mark for mark in _BEGINS if mark in together]
     for number, (text, odd) in enumerate(zip(texts, odd_marks(texts), strict=True)):
         kinds: list[Iterator[str]] = []
-        if len(odd) >= ODD or any(mark in text for mark in begins):
+        pieces = not text.isascii() and any(mark in text for mark in _BEGINS)
+        if len(odd) >= ODD or pieces:
             kinds.append(_decoded(text))
-        if fused[number] or "<!--" in text:
+        if number in fused or ("<" in text and "<!--" in text):
             kinds.append(iter([" ".join(as_measured(text, words.mode or "unicode"))]))
         if number in doubled:
             kinds.append(_thinned(text))
@@ -108,6 +112,13 @@ def further_readings(
             numbers += [number] * len(distinct_readings)
             readings += distinct_readings
     return numbers, readings
+
+
+def _without_numbers(words: Keyed, text: int) -> int:
+    """Count a text's words that don't begin with a digit; folding removes numbers."""
+    start = words.start[words.ends[text] + 1 : words.ends[text + 1]]
+    first = np.frombuffer(words.joined, dtype=np.uint8)[start]
+    return int(np.count_nonzero((first < ord("0")) | (first > ord("9"))))
 
 
 def odd_marks(texts: Sequence[str]) -> list[bytes]:

@@ -136,7 +136,7 @@ class SharedIndex:
         if numbers:
             near_matches.append(self._near(numbers, changed))
             lengths[numbers] = changed.lengths()
-        numbers, readings = further_readings(texts, exact, lengths)
+        numbers, readings = further_readings(texts, exact, changed, numbers)
         if numbers:
             further = self._near(numbers, keyed_folded(readings))
             further_lengths = further.words.lengths()

@@ -143,7 +143,7 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
 
 
 def read(*texts):
-    return further_readings(texts, keyed(texts, "unicode"), keyed_folded(texts).lengths())
+    return further_readings(texts, keyed(texts, "unicode"), keyed_folded(texts), range(len(texts)))
 
 
 def test_prose_is_read_once():
