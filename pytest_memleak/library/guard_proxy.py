@@ -49,6 +49,7 @@ class GuardProxy:
 
     def app(self) -> web.Application:
         """Return the application that serves the guarded paths, the models, and the counts."""
+        logging.getLogger("aiohttp.server").addFilter(_kind_alone)
         app = web.Application(client_max_size=_LARGEST, middlewares=[_with_json_errors])
         app.cleanup_ctx.append(self._connected)
         app.router.add_get("/guard", self._show_counts)
@@ -222,4 +223,13 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
         message = f"{error.reason}: {request.method} {request.path}; memleak guard forwards "
         headers = {name: value for name, value in error.headers.items() if name == "Allow"}
         return _error(error.status, message + ", ".join(_FORWARDS), **headers)
+    except web.RequestPayloadError:
+        return _error(400, "the request's body isn't what its headers say")
     return response
+
+
+def _kind_alone(record: logging.LogRecord) -> bool:
+    """Keep the kind of an error that is logged; the rest has texts and keys of requests."""
+    if record.exc_info and record.exc_info[0]:
+        record.msg, record.exc_info = f"{record.msg}: {record.exc_info[0].__name__}", None
+    return True

@@ -306,7 +306,7 @@ def _unread_texts(values: list[Record], read: str, dataset: AbstractSet[str]) ->
 
 def _resolved(value: Any, row: Record) -> Any:
     """Return a message with the texts that its row keeps apart."""
-    if not row.get("attachments"):
+    if not isinstance(row.get("attachments"), dict):
         return value
     if isinstance(value, str) and value.startswith(_ATTACHMENT):
         return row["attachments"].get(value.removeprefix(_ATTACHMENT), value)

@@ -125,6 +125,9 @@ def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
     """Return all that the model wrote, of each answer in a record. Raises RecordsError."""
     single = _is_single(record)
     answers = [record] if single else _answers(record, where)
+    for part in (record, *answers):
+        if isinstance(part, dict):
+            _optional_text(part, "instruction", where)
     return [
         answer["generated_text"]
         if isinstance(answer, dict)

@@ -199,7 +199,7 @@ def test_passages_are_quoted_where_that_is_asked_for(scan):
 
 
 def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
-    good = [chat(0, text) for text in HARMLESS[:2]]
+    good = [{**chat(0, text), "attachments": [""]} for text in HARMLESS[:2]]
     os.mkfifo("pipe.jsonl")
     Path("loop.jsonl").symlink_to("loop.jsonl")
     for rows, options, message in (
@@ -209,6 +209,11 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         ([*good, {"a": 1}], ["--text", "/b"], "rows.jsonl, line 1: there is no text at /b"),
         ([{"a": 1}], ["--text", "/a"], "rows.jsonl, line 1: there is no text at /a"),
         ([{"excerpt_id": "p_id1", "generations": [{}]}], [], "line 1, generation 0: there is no"),
+        (
+            [{"excerpt_id": 1, "generated_text": "", "instruction": [1]}],
+            [],
+            "instruction is a list",
+        ),
         ([], [], "rows.jsonl: the file is empty"),
         ([openai_failed(1, "")], [], "rows.jsonl: no row has a text to search"),
         (Path("gone.jsonl"), [], "gone.jsonl: can't be read: No such file or directory"),

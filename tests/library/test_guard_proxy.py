@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import re
+import socket
 import time
 from itertools import islice
 
@@ -96,6 +97,17 @@ def test_each_passage_ends_within_the_limit(guard, client, change, count, share)
             assert longest(text[: len(content) + 400]) > 38
     assert proxy.counts["stops"] - stops == 2 * len(texts)
     assert len(texts) >= 100 * share
+
+
+def test_a_bad_request_is_logged_without_its_text(guard, caplog):
+    url = httpx.URL(f"{guard[2]}/v1/chat/completions")
+    answer = httpx.post(url, content=b"a passage", headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "memleak_guard")
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: a passage\x01\r\n\r\n")
+        assert b"400" in connection.recv(1000)
+    assert "BadHttpMessage" in caplog.text
+    assert "passage" not in caplog.text + answer.text
 
 
 @pytest.mark.parametrize("count", [8, full(1_000)])
