@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.books.html_attributes import EPUB_TYPE, terms
 from pytest_memleak.books.text_blocks import Entry, TextBlock, locate
-from pytest_memleak.books.text_decoding import (
-    elements,
-    legible,
-    letters_and_digits,
-    parse_xml,
-)
+from pytest_memleak.books.text_decoding import elements, legible, letters_and_digits, parse_xml
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
 

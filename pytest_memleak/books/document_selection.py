@@ -17,11 +17,7 @@ from pytest_memleak.books.boilerplate import (
 )
 from pytest_memleak.books.chapters import Document, build_chapters, require_words, with_titles
 from pytest_memleak.books.document_sections import divide, file_name, with_linked_notes
-from pytest_memleak.books.front_and_back_matter import (
-    Exclusion,
-    is_authors_preface,
-    outer_matter,
-)
+from pytest_memleak.books.front_and_back_matter import Exclusion, is_authors_preface, outer_matter
 from pytest_memleak.books.html_attributes import APPARATUS, BY_OTHERS, is_matter
 from pytest_memleak.books.readable_text import reject_unreadable
 from pytest_memleak.books.sentences import sentences

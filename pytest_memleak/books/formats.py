@@ -42,12 +42,7 @@ _CONVERTED = {
     ".rst": ("reStructuredText", _TO_EPUB),
     ".doc": ("an old Word document", _OFFICE),
 }
-_PANDOC: dict[str, Format] = {
-    ".fb2": "fb2",
-    ".odt": "odt",
-    ".rtf": "rtf",
-    ".tex": "latex",
-}
+_PANDOC: dict[str, Format] = {".fb2": "fb2", ".odt": "odt", ".rtf": "rtf", ".tex": "latex"}
 _PAGES = (".html", ".htm", ".xhtml")
 _LISTED = 5
 

@@ -312,11 +312,7 @@ def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
     if not data.strip():
         return target
     xml = etree.XMLParser(
-        target=target,
-        encoding="utf-8",
-        huge_tree=True,
-        resolve_entities=False,
-        no_network=True,
+        target=target, encoding="utf-8", huge_tree=True, resolve_entities=False, no_network=True
     )
     try:
         etree.fromstring(data, xml)

@@ -74,8 +74,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
 
     if parsed.output is None and not parsed.explain:
         raise SettingsError(
-            "no output file",
-            hint="add -o BOOK.json, or --explain to list the book's documents",
+            "no output file", hint="add -o BOOK.json, or --explain to list the book's documents"
         )
     if parsed.output is not None:
         validate_output(parsed.output, (parsed.book, parsed.summaries))

@@ -14,12 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_memleak.interfaces.protocols import (
-    Completion,
-    Endpoint,
-    JobState,
-    SampleRequest,
-)
+from pytest_memleak.interfaces.protocols import Completion, Endpoint, JobState, SampleRequest
 from pytest_memleak.records import Book, Generation
 from pytest_memleak.records.provenance import RecordedAs
 

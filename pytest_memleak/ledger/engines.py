@@ -206,10 +206,7 @@ _EXPLANATIONS = {
         "The server rejects this user, database, or connections without TLS",
         "add sslmode=require to the URL, or request an entry in pg_hba.conf",
     ),
-    "connection refused": (
-        "The server is unreachable",
-        "check that it runs at this host and port",
-    ),
+    "connection refused": ("The server is unreachable", "check that it runs at this host and port"),
     "connection timeout": (
         "No response from the server within 10 s",
         "check host, port, and firewall",

@@ -24,8 +24,7 @@ from pytest_memleak.ledger.tables import (
 
 
 def insert_generations(
-    connection: Connection,
-    brought: Iterable[tuple[int, int, Sequence[int], Sequence[Completion]]],
+    connection: Connection, brought: Iterable[tuple[int, int, Sequence[int], Sequence[Completion]]]
 ) -> dict[int, Row]:
     """Store what calls brought: their prompt, id, ordinals, and generations.
 

@@ -19,11 +19,7 @@ from pytest_memleak.redaction.text import is_hidden, server_words
 from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
 from pytest_memleak.results.evidence_file import differences, pair_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
-from pytest_memleak.results.run_evidence import (
-    bundle_controls,
-    limitations,
-    versions,
-)
+from pytest_memleak.results.run_evidence import bundle_controls, limitations, versions
 from pytest_memleak.results.run_verdict import run_result
 
 if TYPE_CHECKING:

@@ -172,11 +172,7 @@ class Run:
 
 @contextlib.contextmanager
 def open_suite(
-    path: Path,
-    *,
-    ledger: str = "sqlite://",
-    offline: bool = False,
-    hosts: Iterable[str] = (),
+    path: Path, *, ledger: str = "sqlite://", offline: bool = False, hosts: Iterable[str] = ()
 ) -> Iterator[SuiteRun]:
     """Open a suite's books and endpoints, by default with a ledger in memory.
 

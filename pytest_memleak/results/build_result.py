@@ -18,10 +18,7 @@ from pytest_memleak.records.pair_result import (
 )
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
-from pytest_memleak.results.passage_details import (
-    listed_passages,
-    passage_details,
-)
+from pytest_memleak.results.passage_details import listed_passages, passage_details
 from pytest_memleak.results.quotes import own_passage, passage_rate
 from pytest_memleak.scoring.measure_table import (
     GREEDY,

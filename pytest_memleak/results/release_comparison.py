@@ -172,11 +172,7 @@ class Baseline:
         )
 
     def compare(
-        self,
-        now: Mapping[str, PairResult],
-        tolerances: Mapping[str, float],
-        *,
-        whole: bool = False,
+        self, now: Mapping[str, PairResult], tolerances: Mapping[str, float], *, whole: bool = False
     ) -> ReleaseComparison:
         """Test whether a named measure of any pair rose by more than noise and its tolerance.
 

@@ -194,10 +194,7 @@ class _Pair:
             cost = None if self.desk.terms.price is None else counts.cost / 1e9
             self._progress(
                 self._standing(
-                    before,
-                    done=before.got + counts.done,
-                    tokens=counts.tokens,
-                    cost=cost,
+                    before, done=before.got + counts.done, tokens=counts.tokens, cost=cost
                 )
             )
 

@@ -209,9 +209,7 @@ def judged_measures(analysis: Analysis) -> dict[str, Estimate]:
     return analysis.works.pair_measures(values) if analysis.works else values
 
 
-def split_judged_measures(
-    analysis: Analysis,
-) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+def split_judged_measures(analysis: Analysis) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """Return the judged measures of the pair's own book and, if it is excused, of all others.
 
     Otherwise the first dict holds all of them, and the second is empty (docs/method.md).

@@ -305,9 +305,7 @@ class Tally:
         )
         ordinal = np.array([generation.ordinal for generation in generations], dtype=np.intp)
         shared = self._index.matches(
-            [generation.text for generation in generations],
-            words,
-            near=self._passages is not None,
+            [generation.text for generation in generations], words, near=self._passages is not None
         )
         prompt_ranges = self._prompt_words.ranges(shared.exact, excerpt)
         if self._passages:

@@ -174,9 +174,7 @@ class PassageTally:
             counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
 
     def _kinds(
-        self,
-        passages: TextPassages,
-        contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+        self, passages: TextPassages, contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
     ) -> Positions:
         """Return the kind of each passage.
 

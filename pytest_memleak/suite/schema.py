@@ -129,8 +129,7 @@ class SuiteTable(AnswerKeys):
         "by name only",
     )
     preregistered: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None,
-        description="SHA-256 of the preregistered suite; once changed, no pair can pass",
+        None, description="SHA-256 of the preregistered suite; once changed, no pair can pass"
     )
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="confidence level of intervals; 0 uses the observed values alone"
@@ -193,8 +192,7 @@ class BookTable(_Table):
         description="documents to read in full; names or patterns with * and ?",
     )
     exclude: list[Text] = Field(
-        default_factory=list,
-        description="documents to leave out; names or patterns with * and ?",
+        default_factory=list, description="documents to leave out; names or patterns with * and ?"
     )
     bring_your_own: bool = Field(
         False,

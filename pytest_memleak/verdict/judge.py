@@ -35,10 +35,7 @@ _FIXES = {
 
 
 def judge(
-    analysis: Analysis | None,
-    completeness: Completeness,
-    limits: Limits,
-    book: Book | None = None,
+    analysis: Analysis | None, completeness: Completeness, limits: Limits, book: Book | None = None
 ) -> VerdictResult:
     """Return PASS, FAIL, or INCONCLUSIVE with reasons, for each work of a collection (`book`), too.
 

@@ -159,12 +159,7 @@ def record_issues(
 
 
 def _disagreements(
-    book: Book,
-    record: RecordedAs,
-    texts: dict[str, str],
-    work: Work | None,
-    *,
-    continuation: bool,
+    book: Book, record: RecordedAs, texts: dict[str, str], work: Work | None, *, continuation: bool
 ) -> Iterator[str]:
     """Yield the fields that contradict the book, or the work of a collection."""
     titles = (book.id, book.title, *([work.title] if work else []))

@@ -161,13 +161,7 @@ class ChatEndpoint(RequestEndpoint):
         }
 
     def _completions(
-        self,
-        answer: object,
-        request: SampleRequest,
-        *,
-        call: str,
-        api: Api,
-        texts: tuple[str, ...],
+        self, answer: object, request: SampleRequest, *, call: str, api: Api, texts: tuple[str, ...]
     ) -> list[Completion]:
         most = request.max_tokens
         completions = read_completions(answer, max_tokens=most, instruction=request.instruction)

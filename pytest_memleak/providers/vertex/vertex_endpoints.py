@@ -19,11 +19,7 @@ from pytest_memleak.interfaces.abilities import Deployment, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
-from pytest_memleak.providers.openai.deployed_model import (
-    DeployedCalls,
-    DeployedModels,
-    open_model,
-)
+from pytest_memleak.providers.openai.deployed_model import DeployedCalls, DeployedModels, open_model
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_options import DeploymentTable

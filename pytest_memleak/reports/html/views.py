@@ -11,12 +11,7 @@ import numpy as np
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
-from pytest_memleak.reports.html.coverage_strips import (
-    draw_arcs,
-    draw_strip,
-    heat_runs,
-    x_position,
-)
+from pytest_memleak.reports.html.coverage_strips import draw_arcs, draw_strip, heat_runs, x_position
 from pytest_memleak.reports.pair_outcome import LOOKS, Outcome, pair_outcome
 from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
 from pytest_memleak.reports.report_text import (
