@@ -100,14 +100,14 @@ def test_each_passage_ends_within_the_limit(guard, client, change, count, share)
 
 
 def test_a_bad_request_is_logged_without_its_text(guard, caplog):
-    url = httpx.URL(f"{guard[2]}/v1/chat/completions")
-    answer = httpx.post(url, content=b"a passage", headers={"Content-Encoding": "gzip"})
-    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "memleak_guard")
-    with socket.create_connection((url.host, url.port)) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: a passage\x01\r\n\r\n")
-        assert b"400" in connection.recv(1000)
+    url = httpx.URL(guard[2])
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
+    for bad in (b"Content-Encoding: gzip\r\n\r\na passage", b"Cookie: a passage\x01\r\n\r\n"):
+        with socket.create_connection((url.host, url.port)) as connection:
+            connection.sendall(head + bad)
+            assert b"400 Bad Request" in connection.recv(1000)
     assert "BadHttpMessage" in caplog.text
-    assert "passage" not in caplog.text + answer.text
+    assert "passage" not in caplog.text
 
 
 @pytest.mark.parametrize("count", [8, full(1_000)])

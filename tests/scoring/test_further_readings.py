@@ -82,12 +82,9 @@ DISGUISES = {
     "a number on each word": lambda words: " ".join(f"{word}{n}" for n, word in enumerate(words)),
     "terminal colors": lambda words: "".join(f"\x1b[1m{word}\x1b[0m" for word in words),
     "written terminal colors": r"\033[0m".join,
-    **{
-        f"few changed words, parted by {mark!a}": lambda words, mark=mark: mark.join(
-            word if n % 15 else "Zq" for n, word in enumerate(words, 1)
-        )
-        for mark in ("*", "-\n", "\u200b")
-    },
+    "few changed words between asterisks": lambda words: "*".join(
+        word if n % 15 else "Zq" for n, word in enumerate(words, 1)
+    ),
     "comments": lambda words: " ".join(
         f"<!-- {' '.join(words[at : at + 9])} --> {' '.join(words[at + 9 : at + 18])}"
         for at in range(0, len(words), 18)
