@@ -29,8 +29,7 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
     without_answer,
 )
 
-MAX_JSON_BYTES = 1 << 30
-_CHUNK = 1 << 20
+MAX_JSON_BYTES, _CHUNK = 1 << 30, 1 << 20
 # Reports show ids, so none may be a passage.
 _LONGEST_ID = 64  # bytes
 _WORDS_OF_ID = 12
@@ -125,9 +124,8 @@ def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
     """Return all that the model wrote, of each answer in a record. Raises RecordsError."""
     single = _is_single(record)
     answers = [record] if single else _answers(record, where)
-    for part in (record, *answers):
-        if isinstance(part, dict):
-            _optional_text(part, "instruction", where)
+    for part in (record, *(answer for answer in answers if isinstance(answer, dict))):
+        _optional_text(part, "instruction", where)
     return [
         answer["generated_text"]
         if isinstance(answer, dict)
