@@ -89,6 +89,7 @@ class Ledger(Database):
         `keep_alive` notices and starts a new one. Every paid call is reserved with it, so it raises
         LedgerError if the disk may not hold the responses.
         """
+        self._check_open()
         if self.path and shutil.disk_usage(self.path.parent).free < _ROOM:
             raise LedgerError(
                 f"The disk has less than {_ROOM >> 20} MiB free, so no more calls are made",
