@@ -144,10 +144,10 @@ def _number_of_excerpt(passage: ProtectedPassage, book: Book) -> int:
 def _readings(text: str, mode: WordMode) -> list[str]:
     """Return the texts that near-verbatim matching reads a generation as."""
     from pytest_memleak.scoring.further_readings import further_readings  # with numpy
-    from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
+    from pytest_memleak.scoring.keyed_texts import keyed
 
-    plain, folded = keyed([text], mode), keyed_folded([text])
-    return [text, *further_readings([text], plain, folded, [0])[1]]
+    further = further_readings([text], keyed([text], mode))[1]
+    return [text, *further, " ".join(words(text, mode))]
 
 
 def _source(passage: ProtectedPassage) -> str:

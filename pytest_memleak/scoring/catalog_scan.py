@@ -106,15 +106,14 @@ class GenerationPrefilter:
         for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
             folded = keyed_folded(batch, plain)
-            readings = keyed_folded(further_readings(batch, plain, folded, range(len(batch)))[1])
+            readings = keyed_folded(further_readings(batch, plain)[1])
             scrambled(plain.keys)
             scrambled(readings.keys)
             if folded is not plain:
                 scrambled(folded.keys)
             for keys, near_keys in zip(plain.each(), folded.each(), strict=True):
-                same = folded is plain or np.array_equal(keys, near_keys)
-                words.add(next(number), keys, keys if same else keys[:0])
-                if not same:
+                words.add(next(number), keys, keys)
+                if folded is not plain and not np.array_equal(keys, near_keys):
                     words.add_folded(next(number), near_keys)
             for keys in readings.each():
                 words.add_folded(next(number), keys)

@@ -17,7 +17,6 @@ import numpy as np
 from pytest_memleak.scoring.folding import ANSI
 from pytest_memleak.scoring.word_hashes import keys_of
 from pytest_memleak.scoring.words import marks_beside, without_references
-from pytest_memleak.scoring.words import words as as_measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,19 +76,11 @@ _UNIT = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _WINDOW, _DENSE = 24, 4
 
 
-def further_readings(
-    texts: Sequence[str], words: Keyed, folded: Keyed, changed: Sequence[int]
-) -> tuple[list[int], list[str]]:
+def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], list[str]]:
     """Return the further readings of some texts, and the number of the text of each.
 
-    words: all texts' words as measured; folded: the words of those that folding changes
+    words: all texts' words as measured
     """
-    fewer = np.flatnonzero(folded.lengths() < words.lengths()[np.array(changed, dtype=np.intp)])
-    fused = {
-        changed[nth]
-        for nth in fewer.tolist()
-        if _without_numbers(folded, nth) < _without_numbers(words, changed[nth])
-    }
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
     readings: list[str] = []
@@ -98,8 +89,6 @@ def further_readings(
         pieces = not text.isascii() and any(mark in text for mark in _BEGINS)
         if len(odd) >= ODD or pieces:
             kinds.append(_decoded(text))
-        if number in fused or ("<" in text and "<!--" in text):
-            kinds.append(iter([" ".join(as_measured(text, words.mode or "unicode"))]))
         if number in doubled:
             kinds.append(_thinned(text))
         if number in strange:
@@ -112,13 +101,6 @@ def further_readings(
             numbers += [number] * len(distinct_readings)
             readings += distinct_readings
     return numbers, readings
-
-
-def _without_numbers(words: Keyed, text: int) -> int:
-    """Count a text's words that don't begin with a digit; folding removes numbers."""
-    start = words.start[words.ends[text] + 1 : words.ends[text + 1]]
-    first = np.frombuffer(words.joined, dtype=np.uint8)[start]
-    return int(np.count_nonzero((first < ord("0")) | (first > ord("9"))))
 
 
 def odd_marks(texts: Sequence[str]) -> list[bytes]:

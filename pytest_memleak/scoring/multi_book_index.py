@@ -51,8 +51,8 @@ class TextMatches:
 
     exact:   the texts' words
     matches: of at least k words
-    near:    of at least five folded words; of texts that folding leaves alone, of the others, and
-             of further readings of any
+    near:    of at least five folded words; of texts that folding leaves alone, of the others, of
+             further readings of any, and of the others' words as measured
     """
 
     exact: Keyed
@@ -125,25 +125,27 @@ class SharedIndex:
         near_found = matches
         if self._folded is not self._exact:
             near_found = self._folded.matches(plain, runs)
-        if numbers:
-            left_alone = np.ones(len(texts), dtype=np.bool_)
-            left_alone[numbers] = False
-            near_found = near_found.where(left_alone[near_found.text])
-        lengths = plain.lengths()
+        left_alone = np.ones(len(texts), dtype=np.bool_)
+        left_alone[numbers] = False
+        of_each, lengths = left_alone[near_found.text], plain.lengths()
+        every = np.arange(len(texts))
         near_matches = [
-            NearMatches(np.arange(len(texts)), plain, near_found, np.zeros_like(lengths))
+            NearMatches(every, plain, near_found.where(of_each), np.zeros_like(lengths))
         ]
         if numbers:
             near_matches.append(self._near(numbers, changed))
             lengths[numbers] = changed.lengths()
-        numbers, readings = further_readings(texts, exact, changed, numbers)
-        if numbers:
-            further = self._near(numbers, keyed_folded(readings))
+        again, readings = further_readings(texts, exact)
+        if again:
+            further = self._near(again, keyed_folded(readings))
             further_lengths = further.words.lengths()
             before = np.cumsum(further_lengths) - further_lengths
             first = further.texts.searchsorted(further.texts)
             ahead = lengths[further.texts] + before - before[first]
             near_matches.append(further._replace(ahead=ahead))
+            np.add.at(lengths, further.texts, further_lengths)
+        if numbers:  # folding may have joined words, or moved them
+            near_matches.append(NearMatches(every, plain, near_found.where(~of_each), lengths))
         return TextMatches(exact, matches, tuple(near_matches))
 
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:

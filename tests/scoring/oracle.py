@@ -14,7 +14,7 @@ from icu4py.breakers import WordBreaker
 
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import keyed
 
 UNSPACED = regex.compile(
     r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}"
@@ -247,15 +247,10 @@ def folded(text):
 
 
 def folded_readings(text, mode):
-    """The folded words of a text and of its further readings, with how many come before them."""
-    ahead, result = 0, []
-    for reading in (
-        text,
-        *further_readings([text], keyed([text], mode), keyed_folded([text]), [0])[1],
-    ):
-        result.append((ahead, folded(reading)))
-        ahead += len(result[-1][1])
-    return result
+    """Folded words of a text and of its further readings, and measured ones; how many precede."""
+    readings = [*map(folded, [text, *further_readings([text], keyed([text], mode))[1]])]
+    readings += [words(text, mode)] * (words(text, mode) != readings[0])
+    return [(sum(map(len, readings[:n])), reading) for n, reading in enumerate(readings)]
 
 
 def is_unseen(c):

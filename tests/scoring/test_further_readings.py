@@ -17,7 +17,7 @@ from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.generation_tally import Tally
-from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 
@@ -140,13 +140,13 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
 
 
 def read(*texts):
-    return further_readings(texts, keyed(texts, "unicode"), keyed_folded(texts), range(len(texts)))
+    return further_readings(texts, keyed(texts, "unicode"))
 
 
 def test_prose_is_read_once():
     words = prose("the-seed-vault")
     texts = [" ".join(words[at : at + 400]) for at in range(0, len(words), 400)]
-    assert len(set(read(*texts)[0])) <= len(texts) / 9
+    assert len(set(read(*texts)[0])) <= len(texts) / 10
     assert read() == ([], [])
     assert read("", "", "\0", "\ud800", "In 1984, at 7:05 (p. 12).") == ([], [])
 
