@@ -34,7 +34,7 @@ _Choice = tuple[Record, object]  # why it ended, and its index
 # A value with its key, whether it is in an answer (None: in neither), and the choice.
 _Part = tuple[str, Any, bool | None, _Choice]
 
-ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
+_ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
 _OF_REQUEST = frozenset({"request", "prompt", "input"})
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
@@ -218,7 +218,7 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
         if not _ENDS.isdisjoint(part):
             choice = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}, choice[1]
         if "role" in part and part is not row:
-            yield part, in_answer or str(part["role"]) not in ASKING, choice
+            yield part, in_answer or not is_asking(part), choice
             continue
         containers = _IN_ANSWERS if in_answer else _CONTAINERS
         nested = {key for key in containers.intersection(part) if isinstance(part[key], _NESTED)}
@@ -228,6 +228,12 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
             yield part, in_answer is not False, choice
         else:
             unread.append({key: part})
+
+
+def is_asking(turn: object) -> bool:
+    """Return whether a turn is a prompt: one of a role that asks, or a text alone."""
+    role = value_at(turn, ["role"]) or value_at(turn, ["from"])
+    return isinstance(turn, str) or str(role).lower() in _ASKING
 
 
 def _opened(

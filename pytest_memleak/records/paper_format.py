@@ -20,7 +20,7 @@ from typing import IO, Any
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.book import Book, Excerpt, book_digest
 from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
-from pytest_memleak.records.log_formats import ASKING, value_at
+from pytest_memleak.records.log_formats import is_asking
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.records.reasoning_and_tool_calls import (
     REASONING_KEYS,
@@ -43,7 +43,7 @@ _OF_ROWS = frozenset(
 )  # fmt: skip
 _TEXT_ALONE = {"generated_text"}
 _PLAIN = _TEXT_ALONE | {"finish_reason", "instruction"}
-_OF_GENERATIONS = _PLAIN | {"finish_word", "ordinal", *REASONING_KEYS}
+_OF_GENERATIONS = _PLAIN | {"finish_word", "ordinal", "prompt", "excerpt_text", *REASONING_KEYS}
 _FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
 _ID_WORD = re.compile(r"[^\W_]+")
@@ -359,15 +359,13 @@ def _generation(
 def _validate_nothing_unread(
     answer: Mapping[str, Any], texts: Iterable[str], where: str, readable: AbstractSet[str]
 ) -> None:
-    """Raise RecordsError for long texts that the model may have written but nothing reads.
-
-    Those under unknown keys; of messages, those of roles that don't ask.
-    """
+    """Raise RecordsError for long texts under unknown keys and in turns that aren't prompts."""
     if answer.keys() <= readable:
         return  # most; the rest takes longer
     values = {key: answer[key] for key in answer.keys() - readable}
-    if isinstance(turns := values.get("messages"), list):
-        values["messages"] = [it for it in turns if str(value_at(it, ["role"])) not in ASKING]
+    turns = values.get("messages")
+    turns = turns if isinstance(turns, list) else [turns]
+    values["messages"] = [turn for turn in turns if not is_asking(turn)]
     text = "\n".join(texts)
     for key, value in values.items():
         unread = (passage for passage in texts_in(value) if passage.strip() not in text)
