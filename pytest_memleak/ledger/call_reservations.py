@@ -270,10 +270,14 @@ class OwnEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """An endpoint's call settings and its price (US$ per million tokens: input, output)."""
+    """An endpoint's call settings and its price (US$ per million tokens: input, output).
+
+    free: whether its provider costs nothing
+    """
 
     sampler: Sampler
     price: tuple[float, float] | None = None
+    free: bool = False
 
     def prompt_tokens(self, question: PromptSpec) -> int:
         """Count a prompt's tokens: by the provider, else as 4/3 of its words."""

@@ -93,6 +93,7 @@ def claim_deployment(
         spent = run_spending(connection, {run})[run]
         if limit is not None and spent + (estimate or 0) > limit:
             raise budget_exceeded(spent, estimate or 0, limit)
+        ledger.require_room()
         new = {
             "provider": provider,
             "digest": deployment.digest,

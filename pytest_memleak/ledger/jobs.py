@@ -133,7 +133,13 @@ def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: An
 
 
 def claim_finetune(
-    ledger: Ledger, provider: str, digest: str, *, examples: int, recovery: float
+    ledger: Ledger,
+    provider: str,
+    digest: str,
+    *,
+    examples: int,
+    recovery: float,
+    free: bool = False,
 ) -> Job:
     """Return the fine-tune's row, taken for this process unless another is starting it.
 
@@ -146,12 +152,14 @@ def claim_finetune(
         row = connection.execute(
             rows_with_leases(kind).where(jobs.c.provider == provider, jobs.c.digest == digest)
         ).one_or_none()
+        again = row is not None and row.state == JobRow.FAILED and row.run != run
+        if not free and (row is None or again):
+            ledger.require_room()
         if row is None:
             new = {"provider": provider, "digest": digest, "examples": examples} | fresh
             number = add_row(connection, jobs, new | {"began": time.time()})
             return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
         job = held_job(connection, kind, row, lease=lease, recovery=recovery)
-        again = row.state == JobRow.FAILED and row.run != run
         if not again and not job.ours_to_start:
             return job
         cleared = {"job_id": None, "cause": None, "ended": None}

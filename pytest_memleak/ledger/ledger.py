@@ -86,21 +86,24 @@ class Ledger(Database):
         """The row id of this process's lease, created on first use (outside a work).
 
         A server that lost our connection ends the lease, and others may take over what it held.
-        `keep_alive` notices and starts a new one. Every paid call is reserved with it, so it raises
-        LedgerError if the disk may not hold the responses.
+        `keep_alive` notices and starts a new one.
         """
         self._check_open()
-        if self.path and shutil.disk_usage(self.path.parent).free < _ROOM:
-            raise LedgerError(
-                f"The disk has less than {_ROOM >> 20} MiB free, so no more calls are made",
-                location=self.place,
-                hint="free space and rerun; stored generations are reused",
-            )
         with self._leasing:
             if self._lease is None:
                 self._lease = self._begin_lease()
                 self.expire_leases()
             return self._lease
+
+    def require_room(self) -> None:
+        """Raise LedgerError if the disk may not hold the responses to further paid calls."""
+        self._check_open()
+        if self.path and shutil.disk_usage(self.path.parent).free < _ROOM:
+            raise LedgerError(
+                f"The disk has less than {_ROOM >> 20} MiB free, so no more paid calls are made",
+                location=self.place,
+                hint="free space and rerun; stored generations are reused",
+            )
 
     def keep_alive(self) -> None:
         """Renew the lease if its lock was lost; call this every few seconds."""

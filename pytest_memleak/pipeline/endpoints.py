@@ -82,6 +82,10 @@ class Endpoints:
             self._providers[model.id] = factory(setup)
         return self._providers[model.id]
 
+    def is_free(self, model: Model) -> bool:
+        """Tell whether the model's provider costs nothing."""
+        return self._extensions.is_free(model.provider)
+
     def endpoint(self, model: Model) -> Endpoint:
         """Return the model's endpoint, fine-tuned first where the suite requests it.
 
@@ -204,6 +208,7 @@ class Endpoints:
                 ledger,
                 provider,
                 training,
+                free=self.is_free(model),
                 wait=self.resources.wait,
                 retry=self.retry,
                 progress=self.resources.progress,

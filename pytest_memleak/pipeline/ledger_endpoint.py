@@ -178,7 +178,8 @@ def call_terms(model: Model, endpoints: Endpoints, *, own: bool) -> Terms:
     from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
 
     sampler = OwnEndpoint() if own else endpoints.provider(model)
-    return Terms(sampler, model.price and model.price[:2])
+    free = not own and endpoints.is_free(model)
+    return Terms(sampler, model.price and model.price[:2], free)
 
 
 def check_provenance(

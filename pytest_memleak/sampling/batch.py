@@ -205,6 +205,7 @@ def claim_batch(desk: Desk, asks: Sequence[Ask]) -> Job | None:
         ]
         if not free:
             return None
+        desk.ledger.require_room()
         estimates = [desk.terms.estimate(ask) for ask in free]
         total = sum(estimate or 0 for estimate in estimates)
         spent = run_spending(connection, {run})[run]

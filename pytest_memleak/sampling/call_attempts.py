@@ -127,6 +127,8 @@ class Desk:
 
         `after`, the answer to the previous call, is recorded at the same time.
         """
+        if not self.terms.free:
+            self.ledger.require_room()
         return claim(
             self.ledger,
             Intent(

@@ -209,6 +209,7 @@ def ensure_finetune(
     provider: Provider,
     training: TrainingSet,
     *,
+    free: bool = False,
     wait: bool = True,
     retry: Retry | None = None,
     progress: Progress | None = None,
@@ -236,6 +237,7 @@ def ensure_finetune(
             training.digest,
             examples=len(training.examples),
             recovery=retry.recovery,
+            free=free,
         )
         if job.state != JobRow.SUCCEEDED:
             tell(ProgressEvent(Phase.TUNING, job.job_id or f"at {provider.name}"))

@@ -30,8 +30,10 @@ from pytest_memleak.errors import (
     RequestNotSent,
     UnusableResponse,
 )
+from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.deployments import claim_deployment, leave_deployment
 from pytest_memleak.ledger.ledger_queries import generations, rows_with_texts
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls
@@ -188,15 +190,21 @@ def test_a_machine_without_threads_is_named_and_nothing_is_billed(
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_no_call_is_made_where_the_disk_may_not_hold_its_answer(ledger, ask, hasty, monkeypatch):
+def test_no_paid_call_is_made_where_the_disk_may_not_hold_it(ledger, ask, hasty, monkeypatch):
     def fill_disk(request):
         monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=9 << 20))
         return answers(request)
 
-    endpoint, prompts = Scripted(answers, fill_disk), ask()
-    with pytest.raises(LedgerError, match="has less than 32 MiB free, so no more calls are made"):
+    endpoint, prompts, costs = Scripted(answers, fill_disk), ask(), {"price": None, "limit": None}
+    wanted = [Deployment(digest * 64, "weights", {}, 1.0) for digest in "ef"]
+    job = claim_deployment(ledger, "own", wanted[0], **costs, recovery=0.0)
+    with pytest.raises(LedgerError, match="less than 32 MiB free, so no more paid calls are made"):
         sample_all(ledger, endpoint, prompts, hasty)
     assert len(texts(ledger, prompts)) == len(endpoint.calls) == 2
+    with pytest.raises(LedgerError, match="has less than 32 MiB free"):
+        claim_deployment(ledger, "own", wanted[1], **costs, recovery=0.0)
+    sample_all(ledger, endpoint, prompts, hasty, dataclasses.replace(terms(), free=True))
+    assert leave_deployment(ledger, job)
 
 
 def test_a_full_disk_says_how_many_answers_were_lost(drawing, ask, memory):
