@@ -101,7 +101,8 @@ def _scan(parsed: argparse.Namespace) -> int:
     hidden = not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
         progress = partial(bar.advance, bar.add_task("Scanning", total=size))
-        result = scan_logs(make, paths, jobs=parsed.jobs or count_cores(), progress=progress)
+        jobs = parsed.jobs or count_cores()
+        result = scan_logs(make, paths, text=parsed.text, jobs=jobs, progress=progress)
     if not result.counts["texts"]:
         raise RecordsError(
             "no row has a text to search",

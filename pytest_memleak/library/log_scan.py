@@ -114,11 +114,13 @@ def scan_logs(
     make: Callable[[], LogScan],
     paths: Sequence[Path],
     *,
+    text: str | None,
     jobs: int,
     progress: Callable[[int], object],
 ) -> ScanResult:
     """Scan files of rows, in processes each of which makes a `LogScan`.
 
+    text:     where each row's text is, if not by its format
     progress: is called with the bytes that were read since the last call
 
     Raises RecordsError for a file or row that can't be read.
@@ -126,7 +128,7 @@ def scan_logs(
 
     def blocks() -> Iterator[RowBlock]:
         for path in paths:
-            for block in read_blocks(path):
+            for block in read_blocks(path, text=text):
                 yield block
                 progress(block.bytes)
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, install_command
-from pytest_memleak.records.log_formats import record_of, value_at
+from pytest_memleak.records.log_formats import is_row, keys_of, record_of, value_at
 from pytest_memleak.records.paper_format import json_value, no_list, read_whole
-from pytest_memleak.records.reasoning_and_tool_calls import has_few_runs
 
+_Reader = Callable[[IO[bytes], Path, str | None], Iterable[Any]]
 _BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
 _PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
@@ -32,7 +32,7 @@ _UNREADABLE = (
     *(OSError, EOFError, ValueError, RuntimeError),
     *(csv.Error, zipfile.BadZipFile, zlib.error),
 )
-_NO_ROWS = {"log_updates", "reductions"}  # lists of inspect_ai, beside its samples
+_NO_ROWS = {"log_updates", "reductions", "prompts"}  # lists beside rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ def size_of(path: Path) -> int:
             return file.seek(0, io.SEEK_END)
 
 
-def read_blocks(path: Path) -> Iterator[RowBlock]:
-    """Yield the rows of a file in blocks.
+def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
+    """Yield the rows of a file in blocks; text: where each row's text is, if not by its format.
 
     Raises RecordsError for an unknown suffix, and for a file that is missing, empty, damaged, or
     unreadable without a package.
@@ -74,7 +74,7 @@ def read_blocks(path: Path) -> Iterator[RowBlock]:
     read, unpack = reader_of(path), _PACKED.get(path.suffix.lower())
     rows = read_before = 0
     with _errors(path), path.open("rb") as raw:
-        for block in _blocks(read(unpack(raw) if unpack else raw, path)):
+        for block in _blocks(read(unpack(raw) if unpack else raw, path, text)):
             yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
             rows, read_before = rows + len(block), raw.tell()
     if not rows:
@@ -115,7 +115,7 @@ def load_rows(path: Path) -> list[object]:
     return records
 
 
-def reader_of(path: Path) -> Callable[[IO[bytes], Path], Iterable[Any]]:
+def reader_of(path: Path) -> _Reader:
     """Return the reader of a file. Raises RecordsError for an unknown suffix."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
     suffix = suffixes[-1] if suffixes else path.name
@@ -141,20 +141,21 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
         yield block
 
 
-def _json_rows(file: IO[bytes], path: Path) -> list[Any]:
+def _json_rows(file: IO[bytes], path: Path, text: str | None) -> list[Any]:
     value = json_value(read_whole(file, path), str(path))
     rows = [value] if record_of(value) else value
     if isinstance(rows, dict):
         lists = {**rows, "": value_at(rows, ("results", "results"))}  # promptfoo's
-        parts = [lists[key] for key in lists if key not in _NO_ROWS]
-        every = [row for part in parts if isinstance(part, list) for row in part]
-        rows = [row for row in every if not isinstance(row, str) or not has_few_runs(row)]
+        every = [it for key, it in lists.items() if key not in _NO_ROWS and isinstance(it, list)]
+        keys = keys_of(text or "")
+        named = [it for it in every if any(value_at(row, keys) is not None for row in it)]
+        rows = [row for it in named or every for row in it if text is not None or is_row(row)]
     if not isinstance(rows, list) or not rows:
         raise no_list(value, str(path))
     return rows
 
 
-def _samples(file: IO[bytes], _path: Path) -> Iterator[bytes]:
+def _samples(file: IO[bytes], _path: Path, _text: str | None) -> Iterator[bytes]:
     """Yield the samples of inspect_ai's zip."""
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
@@ -167,7 +168,7 @@ def _samples(file: IO[bytes], _path: Path) -> Iterator[bytes]:
                 yield _PACKED[".zst"](io.BytesIO(data)).read() if zstd else data
 
 
-def _cells(file: IO[bytes], path: Path) -> Iterator[dict[str, str]]:
+def _cells(file: IO[bytes], path: Path, _text: str | None) -> Iterator[dict[str, str]]:
     """Yield rows of a CSV by their heads."""
     csv.field_size_limit(sys.maxsize)
     rows = csv.reader(codecs.iterdecode(file, "utf-8-sig"))
@@ -188,7 +189,7 @@ def _validate_heads(heads: list[str], cells: int, where: str) -> None:
         )
 
 
-def _parquet(file: IO[bytes], path: Path) -> Iterator[Any]:
+def _parquet(file: IO[bytes], path: Path, _text: str | None) -> Iterator[Any]:
     import pyarrow.parquet
 
     try:
@@ -246,8 +247,8 @@ _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
     ".zst": lambda raw: io.BufferedReader(_UnpackedZstd(raw)),
 }
-_READERS: dict[str, Callable[[IO[bytes], Path], Iterable[Any]]] = {
-    ".jsonl": lambda file, _: file,
+_READERS: dict[str, _Reader] = {
+    ".jsonl": lambda file, *_: file,
     ".json": _json_rows,
     ".eval": _samples,
     ".csv": _cells,

@@ -72,7 +72,9 @@ class _Format(NamedTuple):
     dataset: AbstractSet[str] = frozenset()
 
 
+_PAPER = ({"excerpt_id", "generations"}, {"excerpt_id", "generated_text"})
 _FORMATS = (
+    *map(_Format, _PAPER),
     _Format({"messages", "output", "epoch"}, prompt=("input",), dataset={"target"}),
     _Format(
         {"doc", "resps"}, ("doc", "excerpt_id"), ("arguments",), ("resps",), {"doc", "target"}
@@ -86,7 +88,6 @@ _FORMATS = (
     *(_Format({key}) for key in ("messages", "contents", "choices", "candidates")),
     _Format({"prompt", "completion"}),
 )  # fmt: skip
-_PAPER = frozenset({"generations", "generated_text"})
 
 
 class RowPaths(NamedTuple):
@@ -110,9 +111,13 @@ class RowPaths(NamedTuple):
         )
 
 
+def keys_of(path: str) -> list[str]:
+    """Return the keys of a path such as `/answer/text`."""
+    return [key.replace("~1", "/").replace("~0", "~") for key in path.split("/") if key]
+
+
 def _texts_named(row: object, path: str, where: str) -> list[str]:
-    keys = [key.replace("~1", "/").replace("~0", "~") for key in path.split("/") if key]
-    value = value_at(row, keys)
+    value = value_at(row, keys_of(path))
     texts = value if isinstance(value, list) else [value]
     if texts and all(isinstance(text, str) for text in texts):
         return texts
@@ -127,11 +132,9 @@ def record_of(row: object) -> Record | None:
     """Return the row as a record of the paper's form; None if no known format has such rows."""
     if not isinstance(row, dict):
         return None
-    if "excerpt_id" in row and not _PAPER.isdisjoint(row):
-        return row
     form = _format_of(frozenset(row))
-    if form is None:
-        return None
+    if form is None or form.keys in _PAPER:
+        return row if form else None
     answers, prompts, first, unread = _read(row, form)
     failed = row.get("error") or value_at(row, ("response", "body", "error"))
     if not (answers or prompts or failed):
@@ -154,6 +157,12 @@ def record_of(row: object) -> Record | None:
         "instruction": "\n\n".join(filter(None, prompts)),
         "generations": generations,
     }
+
+
+def is_row(value: object) -> bool:
+    """Return whether a list's element is a row, or has text that would go unread otherwise."""
+    has_format = isinstance(value, dict) and bool(_format_of(frozenset(value)))
+    return has_format or any(count_runs(text) >= _TEXT_ALONE for text in texts_in(value))
 
 
 @lru_cache(1 << 6)  # the rows of a file have the same keys

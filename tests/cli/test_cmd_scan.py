@@ -274,7 +274,11 @@ def test_a_book_of_which_no_passage_is_found_is_an_error(scan, tmp_path):
 def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
     pyarrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
     passage = " ".join(PASSAGE)
-    both = {"samples": [chat(1, HARMLESS[0])], "outputs": [chat(1, passage)], "vars": ["n"]}
+    spans = [{"id": f"4bf92f35-{n}", "name": "llm call"} for n in range(5)]
+    others = {"traces": [{"spans": spans}], "scores": [0.5, 1], "prompts": [passage], "vars": ["n"]}
+    both = {"samples": [chat(1, HARMLESS[0])], "outputs": [chat(1, passage)], **others}
+    Path("named.json").write_text(json.dumps(others | {"x": [{"a": passage}]}), encoding="utf-8")
+    assert scan(Path("named.json"), "--text", "/a")[0] == 1
     Path("both.json").write_text(json.dumps(both), encoding="utf-8")
     Path("texts.json").write_text(json.dumps(both | {"outputs": [passage]}), encoding="utf-8")
     assert "texts.json, row 2: this row has no known format" in scan(Path("texts.json"))[2]
