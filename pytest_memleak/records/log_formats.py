@@ -183,7 +183,6 @@ def _read(row: Record, form: _Format) -> tuple[_Answers, list[str], int, list[Re
             before, known_end = answers.get(texts, (len(prompts), {}))
             answers[texts] = before, known_end | end
             parts.append((turn, index, texts, resolved))
-            turn += index is None and bool(end.get("finish_reason"))
         else:
             prompts |= dict.fromkeys(texts)
             turn += 1
@@ -213,7 +212,7 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
 
     What stands beside messages is added to `unread`.
     """
-    waiting: list[_Part] = [("", row, None, ({}, None))]
+    waiting: list[_Part] = [("", row, None, ({}, 0))]
     while waiting:
         key, part, in_answer, choice = waiting.pop()
         if isinstance(part, list):
@@ -223,7 +222,7 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
             unread.append({key: part})
             continue
         if key in _LISTS_OF_MODEL:
-            choice = choice[0], part.get("index")
+            choice = choice[0], part.get("index") or 0
         if not _ENDS.isdisjoint(part):
             choice = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}, choice[1]
         if "role" in part and part is not row:

@@ -274,8 +274,7 @@ def test_a_book_of_which_no_passage_is_found_is_an_error(scan, tmp_path):
 def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
     pyarrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
     passage = " ".join(PASSAGE)
-    spans = [{"id": f"4bf92f35-{n}", "name": "llm call"} for n in range(5)]
-    others = {"traces": [{"spans": spans}], "scores": [0.5, 1], "prompts": [passage], "vars": ["n"]}
+    others = {"traces": [{"id": "a"}], "scores": [0.5], "prompts": [passage], "vars": ["n"]}
     both = {"samples": [chat(1, HARMLESS[0])], "outputs": [chat(1, passage)], **others}
     Path("named.json").write_text(json.dumps(others | {"x": [{"a": passage}]}), encoding="utf-8")
     assert scan(Path("named.json"), "--text", "/a")[0] == 1
