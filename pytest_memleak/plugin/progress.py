@@ -20,14 +20,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pytest
-
-    from pytest_memleak.records.phases import Phase, ProgressEvent
 
 _REDRAW_EVERY = 0.1
 _FEWEST_ROWS = 3
@@ -56,6 +55,20 @@ def display_for(config: pytest.Config) -> Display | None:
     ):
         return None
     return Display(config)
+
+
+def end_teller(config: pytest.Config) -> Callable[[ProgressEvent], None]:
+    """Return what writes to stderr, once, that an interrupted run waits: without a display."""
+    notes: list[str] = []
+
+    def tell(event: ProgressEvent) -> None:
+        if event.phase is Phase.ENDING and not notes:
+            notes.append(event.note)
+            capture: Any = config.pluginmanager.get_plugin("capturemanager")
+            with capture.global_and_fixture_disabled():
+                print(f"\n{event.note}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 class Display:

@@ -294,7 +294,7 @@ class RedactedTests:
         if isinstance(error, (Outcome, _Redacted)):
             return error
         if isinstance(error, KeyboardInterrupt):
-            lost = f"{error} dropped, which may be billed; " * isinstance(error, CallsDropped)
+            lost = f"{error}; " * isinstance(error, CallsDropped)
             return _raised(pytest.Session.Interrupted(lost + _INTERRUPTED))
         skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
         text = self._words(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"

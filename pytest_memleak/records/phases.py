@@ -24,6 +24,7 @@ class Phase(StrEnum):
     DEPLOYING = "deploying"
     WAITING = "waiting for a batch"
     SAMPLING = "sampling"
+    ENDING = "waiting for the calls in flight"
     SCORING = "scoring"
     COMPARING = "comparing"
 

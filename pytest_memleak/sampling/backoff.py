@@ -23,7 +23,7 @@ LOOK_AGAIN = 1.0
 
 
 class CallsDropped(KeyboardInterrupt):
-    """Raised when Ctrl-C ends the wait for calls in flight; its text is their number."""
+    """Raised when Ctrl-C ends the wait for calls in flight; its text counts them."""
 
 
 @dataclass(frozen=True, slots=True)

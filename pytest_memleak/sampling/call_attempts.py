@@ -81,10 +81,14 @@ class Counts:
 
 @dataclass(slots=True)
 class Notice:
-    """What to know of a run at once: that it waits, for the server or `others`, or else `text`."""
+    """What to know of a run at once: that it waits, for the server or `others`, or else `text`.
+
+    ending: whether it only waits for the calls in flight
+    """
 
     text: str = ""
     others: str = ""
+    ending: bool = False
     _cause: str = ""
     _until: float = 0.0
 

@@ -176,7 +176,7 @@ class _Pair:
     ) -> ProgressEvent:
         """Build a progress event from earlier counts, and the tokens and US$ added since."""
         return ProgressEvent(
-            Phase.SAMPLING,
+            Phase.ENDING if self.desk.notice.ending else Phase.SAMPLING,
             self._prompts.pair,
             done,
             then.asked,
@@ -251,15 +251,19 @@ class Workers:
         """Wait for the calls in flight, which may be billed."""
 
         def tell_number() -> None:
-            calls = amount(self._running, "call")
-            self._desk.notice.others = f"{calls}; Ctrl-C now drops them, and they may be billed"
-            tell()
+            if count := self._running:
+                calls, notice = amount(count, "call"), self._desk.notice
+                notice.others = f"{calls}; Ctrl-C now drops them, and they may be billed"
+                notice.ending = True
+                tell()
 
         try:
+            tell_number()
             self._watch(tell_number)
         except KeyboardInterrupt:
             if calls := self._running:
-                raise CallsDropped(amount(calls, "call")) from None
+                lost = f"{amount(calls, 'call')} dropped, which may be billed"
+                raise CallsDropped(lost) from None
 
     def _start_more(self) -> None:
         """Start as many threads as the work and the pace allow."""

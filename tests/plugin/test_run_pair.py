@@ -48,8 +48,8 @@ KEPT = "!* Interrupted: generations that were received are in the ledger; rerun 
     ("import os, signal; os.kill(os.getpid(), signal.SIGHUP)", [KEPT]),
     ("request.session.shouldstop = text", ["!* Interrupted: *"]),
     ("request.session.shouldfail = text", ["!* The ferryman * … !*"]),
-    ("from pytest_memleak.sampling.backoff import CallsDropped\n    raise CallsDropped('8 calls')",
-     [KEPT.replace(":", ": 8 calls dropped, which may be billed;")]),
+    ("from pytest_memleak.sampling.backoff import CallsDropped\n    raise CallsDropped('8 lost')",
+     [KEPT.replace(":", ": 8 lost;")]),
 ])  # fmt: skip
 def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_tests, end, lines):
     suite()
@@ -60,6 +60,23 @@ def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_t
     text = result.stdout.str() + result.stderr.str()
     assert "the number at all" not in text
     assert "redacted" not in text or "ledger" not in lines[0]
+
+
+@pytest.mark.parametrize("option", ["-q", "-s", "--capture=fd"])
+def test_a_run_without_a_display_says_once_that_it_waits(suite, gate, own_tests, option):
+    suite()
+    own_tests(
+        """
+        from pytest_memleak.plugin.run_pair import run_of
+        from pytest_memleak.records.phases import Phase, ProgressEvent
+        def test_it(request):
+            for note in ("waiting for 2", "waiting for 1"):
+                event = ProgressEvent(Phase.ENDING, "it", note=note)
+                run_of(request.config).resources.progress(event)
+        """
+    )
+    told = gate("test_own.py", option, passed=1).stderr.str()
+    assert told.count("waiting") == told.count("waiting for 2") == 1
 
 
 def test_the_readmes_own_test_lets_a_pair_leak_that_is_expected_to(suite, gate, pytester):

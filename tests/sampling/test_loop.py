@@ -390,7 +390,7 @@ def test_another_ctrl_c_drops_what_is_in_flight_and_counts_it(drawing, memory, a
             raise KeyboardInterrupt
 
     endpoint = Scripted(lambda _: ["late"] * release.wait(20))
-    with pytest.raises(CallsDropped, match="1 call"):
+    with pytest.raises(CallsDropped, match="1 call dropped, which may be billed"):
         drawing(endpoint, ask(excerpts=1, samples=9), progress=Progress(stop))
     assert states(memory) == {"asked": 1}
     release.set()
