@@ -375,9 +375,8 @@ def chains_of(runs, gone):
 
 def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
     """books: in order, the pair's first, each {"id", "excerpts": [text], "contiguous",
-    "protected", "excused"}; excerpts: [(id, instruction)] of the pair's; generations:
-    {id: [text]}. A book
-    with "least" is of the catalog, and exact passages of it count from so many words on.
+    "protected", "excused"}; excerpts: [(id, instruction)] of the pair's; generations: {id: [text]}.
+    A book with "least" is of the catalog, and exact passages of it count from so many words on.
 
     A passage is (words, excerpt's place, ordinal, start in the text, book's place, start, end).
     """
