@@ -67,8 +67,7 @@ def test_the_papers_records(summaries, tmp_path):
     assert [list(record) for record in records] == [keys.split()] * 2
     assert records[0]["detail"] == "What p_id1 says."
     assert sum(record["word_count"] for record in records) == 13 * 60
-    again = book_from_records(records, book_id="A Book")
-    assert again.digest == book.digest
+    assert book_from_records(records, book_id="A Book").digest == book.digest
     path = tmp_path / "book.json"
     path.write_text(json.dumps(records))
     assert memleak_read_book(path, (), ()).digest == book.digest

@@ -111,8 +111,7 @@ def test_the_guide_of_epub_2_and_landmarks_that_are_not_believed(text_of, new_ep
     )
     assert text_of(documents, after_spine=f"<guide>{references}</guide>")[0] == "prologue"
     documents = {"a.xhtml": TEXT, "b.xhtml": "<p>end</p>"}
-    path = new_epub(documents, nav=landmarks(("bodymatter", "b.xhtml"))).write()
-    manuscript = read_epub(path)
+    manuscript = read_epub(new_epub(documents, nav=landmarks(("bodymatter", "b.xhtml"))).write())
     assert sum(len(one.paragraphs) for one in manuscript.chapters) == 2
     assert "ignored the" in manuscript.warnings[0]
 
@@ -143,8 +142,7 @@ def test_members_that_cannot_be_read_matter_where_they_are_documents(
 def test_lines_of_verse_never_run_on(text_of):
     body = "<p>a<span class='v'>two</span><span class='v'>three</span></p>"
     sheet = "/* . { */ .v, i.x { display: block }"
-    found = text_of({"one.xhtml": body}, files={"OEBPS/s.css": sheet})
-    assert found == ["a", "two", "three"]
+    assert text_of({"one.xhtml": body}, files={"OEBPS/s.css": sheet}) == ["a", "two", "three"]
 
 
 @pytest.fixture

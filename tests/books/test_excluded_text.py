@@ -116,8 +116,7 @@ def test_prose_beside_contents_dedications_and_years_is_looked_for(new_epub):
 def test_nor_is_a_preview_behind_other_matter_or_what_the_user_excludes(new_epub):
     after = {"y.xhtml": "<h1>About the Author</h1><p>She lives by the sea.</p>"}
     after["z.xhtml"] = f"<h1>An Excerpt from The Sea</h1>{prose('other')}"
-    path = new_epub(CHAPTERS | after).write()
-    manuscript = read_epub(path, exclude=["Lamp.xhtml"])
+    manuscript = read_epub(new_epub(CHAPTERS | after).write(), exclude=["Lamp.xhtml"])
     assert [one.title for one in manuscript.excluded] == ["excluded: About the Author"]
     assert manuscript.warnings == ()
     by_title = {part.label: part.by_title for part in manuscript.parts if not part.kept}

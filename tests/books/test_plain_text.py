@@ -64,8 +64,7 @@ CHAPTERS = "CHAPTER I\n\none\n\nCHAPTER II\n\ntwo"
     ],
 )
 def test_headings(read, text, chapters):
-    found = {one.title: len(one.paragraphs) for one in read(text).chapters}
-    assert found == chapters
+    assert {one.title: len(one.paragraphs) for one in read(text).chapters} == chapters
 
 
 def test_project_gutenberg(read):

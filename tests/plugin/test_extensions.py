@@ -107,5 +107,4 @@ def test_a_reader_a_provider_and_a_sink_of_ones_own(pytester, gate, suite, worke
     Path("ferry.json").rename("ferry.tale")
     gate("--memleak-allow-paid", *workers, passed=1, failed=1)
     # The sink gets the whole run once.
-    lines = Path("told.txt").read_text().splitlines()
-    assert lines == ["clean/ferry PASS", "leaky/ferry FAIL"]
+    assert Path("told.txt").read_text().splitlines() == ["clean/ferry PASS", "leaky/ferry FAIL"]

@@ -556,8 +556,7 @@ WITHHELD = [
 
 @pytest.mark.parametrize(("name", "kind", "reason"), WITHHELD)
 def test_withheld_completions_are_kept_and_named(name, serve, provider_of, books, kind, reason):
-    server = serve(Fault(kind, CHAT[name], share=0.5))
-    completions = sample(provider_of(server).open(None), 4)
+    completions = sample(provider_of(serve(Fault(kind, CHAT[name], share=0.5))).open(None), 4)
     words = [each.finish_word for each in completions if each.finish_reason is reason]
     assert len(words) == 2
     assert reason is not FinishReason.REFUSAL or {*words} == {"refusal"}

@@ -117,7 +117,6 @@ def test_a_bundle_that_does_not_say_where_it_looked():
 def test_null_books_are_no_measure_that_changes(tmp_path):
     null = {"null_bmc": 0.1, "low": 0.2, "high": 0.3, "p": None}
     result = dataclasses.replace(NOTHING, measures={"bmc": estimated(0.5), "null": null})
-    bundle = run_evidence(RunReport("1.0", (result,)))
-    write_evidence_file(bundle, tmp_path / "evidence.json")
+    write_evidence_file(run_evidence(RunReport("1.0", (result,))), tmp_path / "evidence.json")
     changes = Baseline(tmp_path / "evidence.json").change_lines(localize(result))
     assert changes == ("bmc 0.5 -> 0.5 (+0)",)

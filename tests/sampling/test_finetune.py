@@ -79,8 +79,7 @@ def test_one_that_may_be_on_its_way_is_looked_for_again(ledger):
         if looks == 4:
             tuner.jobs["the-one"] = TRAINING.digest
 
-    retry = Retry(pause=pause, recovery=60.0)
-    assert tuned(ledger, tuner, retry) == "tuned-the-one"
+    assert tuned(ledger, tuner, Retry(pause=pause, recovery=60.0)) == "tuned-the-one"
     assert (tuner.started, looks) == ([], 4)
 
 

@@ -116,8 +116,7 @@ def planted(disguise, source, length=PASSAGE, trials=TRIALS):
         rng = random.Random(trial)
         at, cut_at = rng.randrange(len(words) - length), rng.randrange(len(others) - 2 * AROUND)
         before, after = others[cut_at:][:AROUND], others[cut_at + AROUND :][:AROUND]
-        passage = disguise(words[at : at + length])
-        yield "\n\n".join((" ".join(before), passage, " ".join(after)))
+        yield "\n\n".join((" ".join(before), disguise(words[at : at + length]), " ".join(after)))
 
 
 def longest(texts):

@@ -133,8 +133,7 @@ def test_p_is_of_logarithms_and_one_sided():
     t = (math.log((20 + 5) / 20) - mean) / scale
     assert result.p == pytest.approx(student_tail(t, 2))
     assert result.visible == pytest.approx(math.exp(2.919985580355516 * scale))
-    below = excess_over_null(BOOK, [(None, "x " * 40)], nulls_with(6, 8, 13), SCORING)
-    assert below.p > 0.9
+    assert excess_over_null(BOOK, [(None, "x " * 40)], nulls_with(6, 8, 13), SCORING).p > 0.9
 
 
 def test_a_pair_at_the_visible_multiple_has_just_that_p():
@@ -150,8 +149,7 @@ def test_a_pair_at_the_visible_multiple_has_just_that_p():
 def test_null_books_that_agree_to_the_word():
     result = excess_over_null(BOOK, OWN, nulls_with(6, 6), SCORING)
     assert (result.p, result.visible) == (0, 1)
-    same = excess_over_null(BOOK, nulls_with(6)["0"], nulls_with(6, 6), SCORING)
-    assert same.p == 0.5
+    assert excess_over_null(BOOK, nulls_with(6)["0"], nulls_with(6, 6), SCORING).p == 0.5
     # A single generation tells nothing of its variance.
     result = excess_over_null(BOOK, [(None, LETTERS)], nulls_with(6, 6), SCORING)
     assert (result.low, result.high) == (-1, 1)
@@ -210,8 +208,7 @@ def rounds_of_100(*intervals):
 
 def test_uplift_is_the_difference_and_its_paired_jackknife():
     tuned = rounds_of_100([(0, 20)], [(0, 10), (50, 70)], [])
-    before = rounds_of_100([(0, 5)], [], [(90, 95)])
-    result = uplift(tuned, before, scoring=SCORING)
+    result = uplift(tuned, rounds_of_100([(0, 5)], [], [(90, 95)]), scoring=SCORING)
     assert result.value == 0.40 - 0.10
     without = [(0.30 - 0.05), (0.20 - 0.10), (0.40 - 0.05)]
     variance = 2 / 3 * sum((value - np.mean(without)) ** 2 for value in without)

@@ -239,8 +239,7 @@ def test_the_low_end_is_what_nearly_every_half_has_and_the_high_two_typical_span
     # Of 8 rounds 5 have 30 words or more, so that every half has.
     assert maximum_range([30, 30, 40, 40, 90, 0, 0, 0], typical=5, most=500) == Range(30, 150)
     # The one lucky round is in half of the halves, the next in three of four.
-    low = maximum_range([90, 60, *[8] * 98], typical=5, most=500).low
-    assert low == 8
+    assert maximum_range([90, 60, *[8] * 98], typical=5, most=500).low == 8
     assert maximum_range([50] * 10, typical=12.3, most=500) == Range(50, 75)
     assert maximum_range([50] * 10, typical=12.3, most=60) == Range(50, 60)
     # Nothing seen, and a single round.

@@ -293,8 +293,7 @@ def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
 
 
 def test_all_problems_are_told_at_once(refused):
-    tables = changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)
-    lines = refused(tables).splitlines()
+    lines = refused(changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)).splitlines()
     places = [line.strip().split(": ")[:2] for line in lines[:-1]]
     assert places == [["line 1", "suite.k"], ["line 2", "limits.bcm"]]
     assert lines[-1].strip() == "change the value of k; memleak doctor FILE checks it again"

@@ -152,8 +152,7 @@ def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, 
         assert kind_of(weigh, book, answers, " ".join(text)) is Kind.UNREADABLE
     # Short books are not judged by prose, and say so.
     small = book_of("small", shakespeare(), words=60, excerpts=6)
-    generations = each(honest(small, shakespeare()[100_000:], 10), backwards)
-    evidence = weigh(small, generations)
+    evidence = weigh(small, each(honest(small, shakespeare()[100_000:], 10), backwards))
     assert evidence.complete
     assert any("not judged" in note for note in evidence.notes)
 

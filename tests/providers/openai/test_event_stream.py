@@ -26,8 +26,7 @@ def sample_stream():
         server.route("POST", "/v1/chat/completions", "chat", lambda _: stream)
         server.start()
         servers.append(server)
-        provider = make_provider("openai", base_url=f"{server.url}/v1")
-        return clients.sample(provider.open(None), n)
+        return clients.sample(make_provider("openai", base_url=f"{server.url}/v1").open(None), n)
 
     yield sample
     for server in servers:

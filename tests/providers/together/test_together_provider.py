@@ -123,8 +123,7 @@ def test_whose_project_it_is(serve, monkeypatch):
 
 def test_the_same_weights_are_deployed_once(serve, books):
     server = serve(lose("deploy", calls=(0,)))
-    provider = provider_of(server)
-    platform = provider.abilities.deployments
+    platform = provider_of(server).abilities.deployments
     wanted = platform.needed(None)
     assert platform.find(wanted.digest, None) is None
     with pytest.raises(ProviderBusy, match=r"deployments\.create"):
@@ -138,8 +137,7 @@ def test_an_endpoint_whose_deployment_never_came_is_used_or_deleted(serve):
     server = serve(
         server_error("deploy", calls=(0,)), server_error("deploy", calls=(1,), status=400)
     )
-    provider = provider_of(server)
-    platform = provider.abilities.deployments
+    platform = provider_of(server).abilities.deployments
     wanted = platform.needed(None)
     with pytest.raises(ProviderBusy):
         platform.start(wanted)
