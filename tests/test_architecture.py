@@ -164,8 +164,7 @@ def test_one_class_holds_a_pair_s_result():
 
 def test_files_have_names_that_tell_them_apart():
     files = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
-    twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
-    assert not twice
+    assert not [name for name, count in Counter(file.name for file in files).items() if count > 1]
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "core"}
     assert not {file.stem for file in files} & vague
     # Few names stand at the top, and the story is told on a page.

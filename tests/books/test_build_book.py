@@ -61,8 +61,7 @@ def test_a_book_and_what_nothing_says_of_it(summaries):
 
 def test_the_papers_records(summaries, tmp_path):
     book = make_book("A Book", MANUSCRIPT, summaries=summaries)
-    details = load_summaries(summaries, book.excerpts)
-    records = paper_records(book, summaries=details)
+    records = paper_records(book, summaries=load_summaries(summaries, book.excerpts))
     keys = "excerpt_id excerpt_text instruction author_name book_name word_count detail"
     assert [list(record) for record in records] == [keys.split()] * 2
     assert records[0]["detail"] == "What p_id1 says."
@@ -230,8 +229,7 @@ def test_no_excerpt_is_of_two_works_and_lines_are_kept(collect):
     texts = [one.text for one in book.excerpts]
     lines = [line for text in texts[:-1] for line in text.split("\n") if line]
     assert lines == "\n".join(stanzas).split("\n")
-    sizes = [len(text.split()) for text in texts[:-1]]
-    assert all(300 <= size <= 500 for size in sizes)
+    assert all(300 <= size <= 500 for size in [len(text.split()) for text in texts[:-1]])
     # Cuts are at the ends of stanzas.
     assert all(len(text.split("\n\n")[-1].split("\n")) == 5 for text in texts[:-1])
     assert texts[-1] == poem("b")

@@ -193,8 +193,7 @@ def test_no_sentence_is_cut_to_avoid_a_short_excerpt():
     sentences = [
         " ".join(f"s{number}w{n}" for n in range(280)).capitalize() + "." for number in range(4)
     ]
-    excerpts = cut(manuscript([" ".join(sentences)]))
-    assert [excerpt.text for excerpt in excerpts] == sentences
+    assert [excerpt.text for excerpt in cut(manuscript([" ".join(sentences)]))] == sentences
     # In a sentence that is too long, doubtful ends come before any place between words.
     text = "It was Dr. Who on (of them. All) No. 5" + " word" * 30
     pieces = cut_paragraph(text, mode="paper", longest=20)

@@ -193,8 +193,7 @@ def test_what_is_not_well_formed_is_read_as_browsers_read_it(body):
 def test_deep_nesting_and_a_huge_text(tag, depth):
     text = "word " * 30 * depth
     document = f"<html><body>{f'<{tag}>' * depth}{text}{f'</{tag}>' * depth} more</body></html>"
-    blocks = read_markup(document.encode()).blocks
-    assert " ".join(block.text for block in blocks) == f"{text}more"
+    assert " ".join(block.text for block in read_markup(document.encode()).blocks) == f"{text}more"
 
 
 def test_many_elements_cost_no_tree_and_entities_are_never_followed(tmp_path):

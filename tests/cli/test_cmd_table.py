@@ -98,8 +98,7 @@ def test_numbers_are_the_bundles_own_by_pair_and_by_measure(bundle, table):
     assert table("evidence.json").splitlines()[2].endswith(" FAIL (expected)")
     files = bundle("old.json"), bundle("new.json", {("gpt", "road"): 0.4})
     rows = table(*files, "--measure", "bmc", "--format", "json")
-    numbers = {"gpt (old)": 0.123456789, "gemini": 0.0, "gpt (new)": 0.4}
-    assert rows[0] == {"book": "road"} | numbers
+    assert rows[0] == {"book": "road"} | {"gpt (old)": 0.123456789, "gemini": 0.0, "gpt (new)": 0.4}
     # And one of two suites, too.
     files = bundle("two.json", further=[pair("gpt", "road", 0.25, "other.memleak.toml")])
     rows = table(files, "--measure", "bmc", "--format", "json")

@@ -34,8 +34,7 @@ class OpenAIModelServer(ModelServer):
         return self._files[file_id]
 
     def _examples(self, file_id):
-        data = self._file(file_id)["data"]
-        return read_examples(data, "messages", lambda turn: turn["content"])
+        return read_examples(self._file(file_id)["data"], "messages", lambda turn: turn["content"])
 
 
 class ChatCompletions(Completions):

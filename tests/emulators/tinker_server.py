@@ -125,8 +125,7 @@ class TinkerServer(ModelServer):
             raise Refused(410, f"The promise {name} has expired")
         if promise.polls > 0:
             promise.polls -= 1
-            waiting = {"type": "try_again", "request_id": name, "queue_state": "active"}
-            return Response.json(waiting)
+            return Response.json({"type": "try_again", "request_id": name, "queue_state": "active"})
         return promise.outcome
 
     def _create_model(self, request):
@@ -217,8 +216,7 @@ class TinkerServer(ModelServer):
             kept = {"kind": kind, "base": model.base, "rank": model.rank, "learnt": learnt}
             self._saved[path] = SimpleNamespace(shown=shown, **kept)
             if kind == "sampler":
-                passes = max(learnt.values(), default=1)
-                self._reciter.tune(path, sorted(learnt), epochs=passes)
+                self._reciter.tune(path, sorted(learnt), epochs=max(learnt.values(), default=1))
             self.books.record(row, path=path, metadata=metadata, lessons=len(learnt), life=life)
             return Response.json({"path": path})
 

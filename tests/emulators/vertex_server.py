@@ -118,8 +118,7 @@ class VertexServer(ModelServer):
         return f"{prefix}{next(self._numbers)}"
 
     def _name(self, request, kind, number):
-        location = request.params["location"]
-        return f"projects/{PROJECT_NUMBER}/locations/{location}/{kind}/{number}"
+        return f"projects/{PROJECT_NUMBER}/locations/{request.params['location']}/{kind}/{number}"
 
     def _generate(self, request):
         model = request.params.get("model") or self._name(

@@ -322,8 +322,7 @@ def test_choices_that_were_not_asked_for_are_text_of_the_nearest(first, whole):
     answer = GuardedAnswer(library(), CHAT)
     bodies = [{"choices": choices}] if whole else [{"choices": [choice]} for choice in choices]
     sent = [guarded for body in bodies for guarded in answer.read(body, whole=whole)]
-    texts = [text for key, text in leaves(sent) if key == "text"]
-    assert longest("".join(texts)) == 38
+    assert longest("".join([text for key, text in leaves(sent) if key == "text"])) == 38
     assert not answer.ended
     (sent,) = answer.read({"choices": [{"index": 0, "text": LEAK}]})
     assert (sent["choices"][0]["text"], answer.ended) == ("", True)

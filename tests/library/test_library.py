@@ -102,8 +102,7 @@ def test_a_file_of_a_book_is_read_whole(tmp_path):
     assert main(["catalog", "build", str(tmp_path), "-o", str(tmp_path / "books.keys")]) == 0
     book = read_book(text)
     for source in (text, str(text), book, tmp_path / "books.keys"):
-        library = Library.of([source])
-        (passage, _) = library.find([" ".join([*WORDS[60:], LONG])])
+        (passage, _) = Library.of([source]).find([" ".join([*WORDS[60:], LONG])])
         assert (passage.words, passage.start, Path(passage.book).name) == (31, 60, "novel.txt")
 
 

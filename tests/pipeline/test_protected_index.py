@@ -52,8 +52,7 @@ def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
     analysis = passages(result, pair, rests, "x g h i j k l m y")
     longest = analysis.passages.longest_passage
     assert (longest.words, longest.start, longest.end) == (7, 6, 13)
-    books = result.holding(analysis, rests)
-    assert books[longest.book] is FERRY
+    assert result.holding(analysis, rests)[longest.book] is FERRY
     assert result.for_pair(pair, rests).index is result.for_pair(pair, rests).index
     # What the own prompt gives away is no passage of the whole book.
     result, pair = protected(ONE_EXCERPT, WINDS)

@@ -236,8 +236,7 @@ def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(tuned, 
         fine_tuned(tuned, suite)
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     opened = tuned.suite_run(suite=suite)
-    training = opened.endpoints.training_set(opened.suite.models[0])
-    assert training.digest != tuned.tuned[0].digest
+    assert opened.endpoints.training_set(opened.suite.models[0]).digest != tuned.tuned[0].digest
 
 
 def test_offline_nothing_is_fine_tuned(tuned):

@@ -129,8 +129,7 @@ def test_all_reports_agree(release, earlier, gate, monkeypatch):
     page = Path("page.html").read_text()
     assert "Compared with before.json: FAIL: worse in 1 of 2 comparisons" in page
     table = page.partition('role="columnheader">Compared')[2].partition("</table>")[0]
-    verdicts = re.findall(r'<span class="badge (\w+)">', table)
-    assert verdicts == ["pass", "fail", "pass", "pass"]
+    assert re.findall(r'<span class="badge (\w+)">', table) == ["pass", "fail", "pass", "pass"]
     lines = Path("steps.md").read_text().splitlines()
     assert "| pair | verdict | compared | " in next(line for line in lines if "| pair" in line)
     (clean,) = (line for line in lines if line.startswith("| clean"))

@@ -125,8 +125,7 @@ def test_a_prepared_catalog_gives_the_same_and_holds_no_text(suite, library, run
     library(winds=OTHER, quiet=QUIET)
     suite(CATALOG, LIMITED, **RECITES)
     parsed = run()
-    count = len(f"{OTHER} {QUIET}".split())
-    assert build() == (0, f"2 books, {count} words -> library.keys\n", "")
+    assert build() == (0, f"2 books, {len(f'{OTHER} {QUIET}'.split())} words -> library.keys\n", "")
     assert KEYS.stat().st_mode & 0o077 == 0
     data = KEYS.read_bytes().lower()
     assert not any(word.lower().encode() in data for word in OTHER.split() if len(word) > 3)

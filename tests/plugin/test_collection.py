@@ -140,8 +140,7 @@ def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
 def test_honest_answers_pass_work_by_work(run):
     run(honest(), passed=1)
     for report in ("r.html", "e.json"):
-        shown = Path(report).read_text(encoding="utf-8")
-        assert "works are requested by title and author" in shown
+        assert "works are requested by title and author" in Path(report).read_text(encoding="utf-8")
     assert {work["verdict"] for work in read_pair("e.json")["works"]} == {"PASS"}
     assert read_pair("e.json")["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
 

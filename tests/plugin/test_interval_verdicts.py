@@ -78,8 +78,7 @@ WHOLLY = {"recalled": lambda _, i: words(i, 0, 200)}
 
 def one_span_a_round(number, excerpt_id):
     """Each round recalls one span of 30 words, in the excerpt whose turn it is."""
-    turn = f"p_id{number % 10 + 1}"
-    return words(excerpt_id, number, number + 30) if excerpt_id == turn else ""
+    return words(excerpt_id, number, number + 30) if excerpt_id == f"p_id{number % 10 + 1}" else ""
 
 
 def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):

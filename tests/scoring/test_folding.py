@@ -150,8 +150,7 @@ def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(
     assert result.lengths().tolist() == list(map(len, expected))
     assert [its.tolist() for its in result.each()] == [keys_of(its).tolist() for its in expected]
     inside = [place for place in range(len(result.keys)) if place not in result.ends]
-    lengths = [len(word) for its in expected for word in its]
-    assert result.characters()[inside].tolist() == lengths
+    assert result.characters()[inside].tolist() == [len(word) for its in expected for word in its]
     by_key = {}
     for place, key in enumerate(result.keys.tolist()):
         assert by_key.setdefault(key, result.spelling(place)) == result.spelling(place)

@@ -146,8 +146,7 @@ def test_pieces_equal_the_oracle(oracle, case, m):
         for piece in oracle.trimmed(words, match, instructions[n] or [], k, m)
     ]
     pieces = result.of, result.start + ahead, result.end + ahead
-    rows = zip(*(column.tolist() for column in pieces), strict=True)
-    assert sorted(rows) == expected
+    assert sorted(zip(*(column.tolist() for column in pieces), strict=True)) == expected
 
 
 def test_a_book_of_which_folding_changes_little_is_stored_once():

@@ -150,8 +150,7 @@ def test_chance_and_provenance_stay_within_the_borders_too():
     nulls = {"other": [(None, text) for text in across]}
     null = excess_over_null(book, [(None, "n o p q")], nulls, scoring)
     assert (null.null_bmc, null.null_longest_span) == (0, 0)
-    result = analyze(book, generations_of(across), scoring)
-    assert result.cross.count == 0
+    assert analyze(book, generations_of(across), scoring).cross.count == 0
 
 
 @settings(max_examples=examples(2_000))

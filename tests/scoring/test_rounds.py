@@ -273,8 +273,7 @@ def test_rounds_that_are_alike_are_seldom_said_not_to_be():
     rng = np.random.default_rng(1)
     likely = 10 ** rng.uniform(-3.5, 0, (60, 1))
     rows = (covered_words(rng, np.tile(likely, 40)) for _ in range(200))
-    alike = [exchangeability(row, seed=seed).alike for seed, row in enumerate(rows)]
-    assert np.mean(alike) >= 0.97
+    assert np.mean([exchangeability(row, seed=seed).alike for seed, row in enumerate(rows)]) >= 0.97
 
 
 def test_clumps_are_seen():

@@ -120,8 +120,7 @@ def test_an_answer_hangs_on_instruction_and_seed_alone(make):
     in_parts = ask(endpoint, FIRST, 4, seed=100)
     ask(endpoint, "Tell me.", 2, seed=100)
     assert at_once == in_parts + ask(endpoint, FIRST, 2, seed=104)
-    answers = ask(endpoint, temperature=0.0, n=5, seed=None)
-    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.text for answer in ask(endpoint, temperature=0.0, n=5, seed=None)}) == 1
 
 
 def test_a_cut_off_answer_says_so_and_counts_its_tokens(make):

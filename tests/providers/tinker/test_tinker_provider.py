@@ -81,8 +81,7 @@ def test_a_renderer_of_the_cookbook_trains_and_samples(serve, provider_of, books
     server = serve()
     provider = provider_of(server, renderer="role_colon", finetune={"epochs": 1})
     endpoint = provider.open(tune(provider).endpoint)
-    completions = ask(endpoint, max_tokens=60)
-    assert [answer.text for answer in completions] == texts_in(books)
+    assert [answer.text for answer in ask(endpoint, max_tokens=60)] == texts_in(books)
     assert books.rows("completion")[0]["prompt"] == f"User: {INSTRUCTION}\n\nAssistant:"
     assert endpoint.id.endswith("#role_colon")
     assert bodies(server, "sample")[0]["sampling_params"]["stop"] == ["\n\nUser:"]

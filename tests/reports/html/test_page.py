@@ -239,8 +239,7 @@ def test_chapters_and_agreement_of_models_are_shown(book, leak, other, recite, m
         assert f"Chapter {n + 1} 640 {share:.1f}%" in text
     alike = compare_coverage(leak.coverage, other.coverage)
     assert text.count(f"{alike.jaccard:.2f} by chance {alike.baseline:.2f}") == 2
-    own = self_agreement(book, list(recite(book, run=60)), Scoring())
-    assert f"{own:.2f} with itself" in text
+    assert f"{self_agreement(book, list(recite(book, run=60)), Scoring()):.2f} with itself" in text
     assert "Not compared, because excerpts or words differ: apart." in text
 
 
