@@ -57,18 +57,18 @@ def display_for(config: pytest.Config) -> Display | None:
     return Display(config)
 
 
-def end_teller(config: pytest.Config) -> Callable[[ProgressEvent], None]:
-    """Return what writes to stderr, once, that an interrupted run waits: without a display."""
+def ending_notice(config: pytest.Config) -> Callable[[ProgressEvent], None]:
+    """Return what writes to stderr once, in place of a display, that an interrupted run waits."""
     notes: list[str] = []
 
-    def tell(event: ProgressEvent) -> None:
+    def show(event: ProgressEvent) -> None:
         if event.phase is Phase.ENDING and not notes:
             notes.append(event.note)
             capture: Any = config.pluginmanager.get_plugin("capturemanager")
             with capture.global_and_fixture_disabled():
                 print(f"\n{event.note}", file=sys.stderr, flush=True)
 
-    return tell
+    return show
 
 
 class Display:

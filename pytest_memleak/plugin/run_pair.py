@@ -31,7 +31,7 @@ from pytest_memleak.plugin.options import (
     run_key,
     terminal_settings,
 )
-from pytest_memleak.plugin.progress import display_for, end_teller
+from pytest_memleak.plugin.progress import display_for, ending_notice
 from pytest_memleak.plugin.redacted_tests import (
     RedactedTests,
     error_sentence,
@@ -133,7 +133,7 @@ def run_of(config: pytest.Config) -> Run:
     if run_key not in config.stash:
         display = config.stash[display_key] = display_for(config)
         resources = _resources_of(
-            config, Progress(display.update if display else end_teller(config))
+            config, Progress(display.update if display else ending_notice(config))
         )
         run = config.stash[run_key] = Run(
             root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
