@@ -136,7 +136,7 @@ def record_of(row: object) -> Record | None:
     if form is None or form.keys in _PAPER:
         return row if form else None
     answers, prompts, first, unread = _read(row, form)
-    failed = row.get("error") or value_at(row, ("response", "body", "error"))
+    failed = not answers and (row.get("error") or value_at(row, ("response", "body", "error")))
     if not (answers or prompts or failed):
         return None  # its texts are where no such format has them
     # The prompts before the first answer are also those before texts beside messages.
@@ -229,7 +229,7 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
             yield part, in_answer or not is_asking(part), choice
             continue
         containers = _IN_ANSWERS if in_answer else _CONTAINERS
-        nested = {key for key in containers.intersection(part) if isinstance(part[key], _NESTED)}
+        nested = {key for key in part if key in containers and isinstance(part[key], _NESTED)}
         if part is row or not nested <= {"content"} or isinstance(part.get("content"), dict):
             waiting += _opened(part, nested, in_answer, choice, unread)
         elif key in _LISTS_OF_MODEL or not part.keys().isdisjoint(_TEXTS):
@@ -308,7 +308,7 @@ def _unread_texts(values: list[Record], read: str, dataset: AbstractSet[str]) ->
     """Return the texts in values that aren't among those that were read, in any case."""
 
     def is_read(text: str) -> bool:
-        return text.strip().casefold() in _in_lower_case(read)
+        return text in read or text.strip().casefold() in _in_lower_case(read)
 
     def kept(place: Place, pieces: list[str]) -> list[str]:
         of_dataset = not dataset.isdisjoint(place) and _OF_MODEL.isdisjoint(place)

@@ -17,6 +17,7 @@ NO_TEXT = (int, float, type(None))
 _RUN = re.compile(r"[^\W_]+")
 # Names, dates and addresses have no blanks and few words.
 FEW_RUNS = 12
+_MANY_RUNS = re.compile(rf"(?:[\W_]*+[^\W_]++){{{FEW_RUNS}}}")
 _SHORTEST = 2 * FEW_RUNS - 1  # characters of so many runs
 # Signatures and audio are also sent as text, but no language has words so long.
 _LONGEST_MEAN = 16
@@ -69,7 +70,7 @@ def count_runs(text: str) -> int:
 
 def has_few_runs(text: str) -> bool:
     """Return whether it has no more than names, dates and addresses have."""
-    return len(text) < _SHORTEST or count_runs(text) < FEW_RUNS
+    return len(text) < _SHORTEST or not _MANY_RUNS.match(text)
 
 
 def joined(pieces: list[str]) -> list[str]:

@@ -84,10 +84,11 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
     readings: list[str] = []
+    joined = "\n".join(texts)
+    marks = [mark for mark in _BEGINS if mark in joined]
     for number, (text, odd) in enumerate(zip(texts, odd_marks(texts), strict=True)):
         kinds: list[Iterator[str]] = []
-        pieces = not text.isascii() and any(mark in text for mark in _BEGINS)
-        if len(odd) >= ODD or pieces:
+        if len(odd) >= ODD or any(mark in text for mark in marks):
             kinds.append(_decoded(text))
         if number in doubled:
             kinds.append(_thinned(text))
