@@ -46,7 +46,9 @@ def pytest_sessionfinish():
     Path("modules.json").write_text(json.dumps(sorted(sys.modules)))
 """
 PLUGIN = ["errors", "plugin", "reports", "reports.output_table"]
-PLUGIN += [f"plugin.{name}" for name in ("collect_suites", "fixtures", "hooks", "options")]
+PLUGIN += [
+    f"plugin.{name}" for name in ("collect_suites", "end_of_run", "fixtures", "hooks", "options")
+]
 HEAVY = {"numpy", "sqlalchemy", "rich", "ebooklib", "lxml", "openai", "torch"}
 
 

@@ -1,0 +1,255 @@
+"""What happens when pytest ends: results are gathered, compared, written, and shown.
+
+PYTEST_DONT_REWRITE
+
+Every run has it, so heavy modules are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_memleak.plugin.options import HOW_TO_RUN, report_paths, run_key
+from pytest_memleak.reports.output_table import EVIDENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    from pytest_memleak.plugin.run_record import RunRecord
+    from pytest_memleak.records.pair_result import PairResult, RunReport
+    from pytest_memleak.records.verdicts import ReleaseComparison
+
+_ITEMS = "memleak_items"  # of what a worker of xdist sends at its end
+_PLANS = ("memleak_dry_run", "collectonly")  # options with which no test runs
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what gathers results, and with reports the record of the whole run."""
+    record = None
+    if report_paths(config) and not any(map(config.getoption, _PLANS)):
+        from pytest_memleak.plugin.run_record import RunRecord
+
+        record = RunRecord(config)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(EndOfRun(config, record), "memleak-end-of-run")
+    if record:
+        config.pluginmanager.register(record, "memleak-run-record")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """List the items that have to pass, here or for the controller of xdist."""
+    config: Any = session.config
+    if run_key in config.stash:
+        from pytest_memleak.plugin.collect_suites import suite_items
+
+        end_of_run = config.pluginmanager.get_plugin("memleak-end-of-run")
+        items = end_of_run.items if end_of_run else config.workeroutput.setdefault(_ITEMS, {})
+        items.update(suite_items(session.items))
+
+
+class EndOfRun:
+    """Gathers the results that test reports carry, and reports them when pytest ends.
+
+    They come from this process or from xdist's workers. Reports are written when the session
+    finishes, and once more where other plugins then let the run end worse than they say.
+    """
+
+    def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
+        self._config = config
+        self._record = record
+        self.items: dict[str, bool] = {}  # as `suite_items` returns them
+        self._result_by_pair: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+        self._verdicts: dict[str, str] = {}  # of evaluated items, "" if accepted
+        self._unearned = ""
+        self._report: RunReport | None = None
+        self._compared_results: tuple[PairResult, ...] = ()
+        self._comparison: ReleaseComparison | None = None
+        self._broke = self._interrupted = False
+        self._failed: BaseException | None = None  # to write a report, which is told once
+        self._session: pytest.Session | None = None
+        self._written: Mapping[str, Path] = {}
+
+    def pytest_internalerror(self) -> None:
+        """Remember the error: after a worker's, xdist would exit with 0."""
+        self._broke = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the result off the report, so that no other plugin writes its quotes."""
+        result, verdict = vars(report).pop("memleak", (None, ""))
+        if result is not None:
+            key = (result["suite"]["path"], result["pair"], result["model"]["endpoint"])
+            self._result_by_pair[key] = result
+            self._verdicts[report.nodeid] = verdict
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """List the items that a worker of xdist collected."""
+        self.items.update(getattr(node, "workeroutput", {}).get(_ITEMS, {}))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """After the last pair, fail if one didn't pass; compare the results with the baseline."""
+        result = yield
+        if self.items and not session.testsfailed and not any(map(self._config.getoption, _PLANS)):
+            from pytest_memleak.plugin.run_reports import unearned_line
+
+            self._unearned = unearned_line(self.items, self._verdicts)
+            session.testsfailed += bool(self._unearned)
+        if self._result_by_pair and self._config.getoption("memleak_baseline"):
+            from pytest_memleak.plugin.baseline_gate import compare_with_baseline, report_comparison
+
+            self._compared_results, self._comparison = compare_with_baseline(
+                self._config, self._results_list()
+            )
+            if self._comparison:
+                report_comparison(session, self._comparison)
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, Any, Any]:
+        """Write the reports, and the run's JUnit properties before JUnit's file is written."""
+        self._session = session
+        if self._broke:
+            exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        elif self._interrupted and not exitstatus:
+            exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED  # `pytest.exit` gave 0
+        if not (self._result_by_pair or self._record):
+            return (yield)
+        from pytest_memleak.plugin import run_reports
+        from pytest_memleak.plugin.run_pair import run_of
+
+        self._report = run_reports.run_report(
+            self._config,
+            self._compared_results or self._results_list(),
+            exitstatus,
+            run_of,
+            record=self._record,
+            comparison=self._comparison,
+        )
+        if self._report is None:
+            return (yield)
+        try:
+            run_reports.exit_if_damaged(self._config, run_of)
+            self._written = self._report.outputs
+            run_reports.write_reports(self._config, self._report, run_of)
+        except BaseException as error:  # noqa: BLE001 - raised once all others have ended
+            self._failed = error
+            self._report = dataclasses.replace(self._report, outputs={})
+        if self._report.results:
+            run_reports.add_junit_properties(self._config, self._report)
+        status: int = pytest.ExitCode.INTERNAL_ERROR
+        try:
+            result = yield
+            if self._failed is not None:
+                raise self._failed
+            run_reports.exit_if_damaged(self._config, run_of)  # again, after other plugins
+            status = session.exitstatus
+        finally:
+            self._correct(status)
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_unconfigure(self) -> Generator[None, Any, None]:
+        """Look again how the run ended, since other plugins have the last word."""
+        status: int = pytest.ExitCode.INTERNAL_ERROR
+        try:
+            yield
+            status = self._session.exitstatus if self._session else pytest.ExitCode.OK
+        finally:
+            self._correct(status)
+
+    def _correct(self, status: int) -> None:
+        """Write the reports again if the run ended worse than they say."""
+        report = self._report
+        if report is None or status in (pytest.ExitCode.OK, report.exit_status):
+            return
+        from pytest_memleak.errors import MemleakError
+        from pytest_memleak.plugin.run_reports import evidence_line, write_again
+
+        self._report = dataclasses.replace(report, exit_status=int(status))
+        try:
+            write_again(dataclasses.replace(self._report, outputs=self._written))
+        except MemleakError as error:
+            # No bundle is better than one that claims too much.
+            if evidence := self._written.get(EVIDENCE.name):
+                with contextlib.suppress(OSError):
+                    evidence.unlink()
+            if not self._failed:
+                print(f"memleak: {error}")
+            return
+        if EVIDENCE.name in report.outputs:
+            print(evidence_line(self._report))
+
+    def _results_list(self) -> tuple[PairResult, ...]:
+        from pytest_memleak.results.build_result import results_from_json
+
+        return results_from_json(self._result_by_pair.values())
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """After Ctrl-C, write no evidence, and exit without delay."""
+        self._interrupted = True
+        if run_key in self._config.stash:
+            from pytest_memleak.plugin.run_reports import speed_up_exit
+
+            speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
+    def pytest_show_verdicts_once(self, terminalreporter: Any) -> Generator[None, Any, None]:
+        """Leave verdicts to the section `memorization`, out of failures and short summary."""
+        stats = terminalreporter.stats if self._report else {}
+        whole = {kind: stats[kind] for kind in ("failed", "error") if kind in stats}
+        for kind, reports in whole.items():
+            stats[kind] = [report for report in reports if not hasattr(report, "memleak_verdict")]
+        try:
+            yield
+        finally:
+            stats.update(whole)
+
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        """Write the table of pairs and the passages, or a hint if there is no suite."""
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._report is None:
+            if deselected := len(terminalreporter.stats.get("deselected", ())):
+                tests = "1 test" if deselected == 1 else f"{deselected} tests"
+                words = [("-k", "keyword"), ("-m", "markexpr")]
+                given = [(name, self._config.getoption(of)) for name, of in words]
+                selection = " ".join(f"{name} {text!r}" for name, text in given if text)
+                shown = selection or "the selection"
+                terminalreporter.write_line(f"memleak: {shown} matches none of {tests}")
+            elif self._config.getoption("markexpr") == "copyright":
+                patterns = " ".join(self._config.getini("memleak_suites"))
+                terminalreporter.write_line(f"memleak: no suite ({patterns}) found")
+                terminalreporter.write_line("  memleak init writes one; memleak demo runs one")
+        elif self._report is not None:
+            from pytest_memleak.plugin.run_pair import deployment_lines
+            from pytest_memleak.plugin.run_reports import evidence_line, next_lines, summary_text
+
+            terminalreporter.write_sep("=", "memorization")
+            if self._report.results:
+                terminalreporter.write(summary_text(self._config, self._report))
+            if EVIDENCE.name in self._report.outputs:
+                terminalreporter.write_line(evidence_line(self._report))
+            for line in (*next_lines(self._report), *deployment_lines(self._config)):
+                terminalreporter.write_line(line)
+        if self._unearned:
+            terminalreporter.write_line(self._unearned)
+        _write_skipped(terminalreporter)
+
+
+def _write_skipped(terminalreporter: Any) -> None:
+    """Report pairs skipped without -m copyright, so that the run doesn't look like a pass."""
+    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
+        pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
+        terminalreporter.write_line(
+            f"memleak: skipped {pairs} whose provider can charge for calls. To run them, add "
+            "-m copyright."
+        )
