@@ -5,7 +5,7 @@
       │  └──> lost          outcome unknown: counts as billed, its ordinals are free again
       └─────> waiting       not billed, to be sent again after a pause
 
-call_reservations.py creates calls; sampling/call_attempts.py settles those that a killed
+call_reservations.py creates calls; sampling/interrupted_calls.py settles those that a killed
 process left `asked`. An answer that arrives after its call was given up is still recorded. If
 another call has filled its ordinal by then, it gets an ordinal below 0: it was paid.
 """

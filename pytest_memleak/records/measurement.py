@@ -241,7 +241,7 @@ class Passage:
     """A generated passage: its kind, its place, and its redacted words.
 
     book:      ID and `title` of its book; None for the pair's own
-    asked_for: the prompted excerpt, if another one
+    prompted_excerpt: the prompted excerpt, if another one
     source:    its generation, if not a sampled one
     others:    IDs of further books that contain it
     excused:   whether an excused book contains it, so limits on passages don't apply
@@ -259,7 +259,7 @@ class Passage:
     quote: str = field(repr=False)
     book: str | None = None
     title: str | None = None
-    asked_for: str | None = None
+    prompted_excerpt: str | None = None
     source: str = ""
     others: tuple[str, ...] = ()
     excused: bool = False
@@ -272,7 +272,7 @@ class Passage:
         title = f" ({self.title})" if self.title and self.title != self.book else ""
         book = f"{self.book}{title}: " if self.book else ""
         chapter = f"{self.chapter}, " if self.chapter else ""
-        prompted = f", prompted for {self.asked_for}" if self.asked_for else ""
+        prompted = f", prompted for {self.prompted_excerpt}" if self.prompted_excerpt else ""
         prompted = f", in {self.source}" if self.source else prompted
         others = f", also in {', '.join(self.others)}" if self.others else ""
         limits = "longest_passage, nv_longest_passage, and passages_over"

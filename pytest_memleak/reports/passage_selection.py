@@ -57,7 +57,7 @@ def _is_within(span: Passage, passage: Passage) -> bool:
         return True
     same = (span.excerpt_id, span.generation) == (passage.excerpt_id, passage.generation)
     overlap = span.start < passage.end and passage.start < span.end
-    return same and overlap and passage.asked_for is None
+    return same and overlap and passage.prompted_excerpt is None
 
 
 def unique_passages(passages: Sequence[Passage]) -> list[Passage]:

@@ -126,7 +126,7 @@ def _passage(
         quote=quote,
         book=book.id if of_other else None,
         title=book.title if of_other else None,
-        asked_for=passage.excerpt_id if elsewhere else None,
+        prompted_excerpt=passage.excerpt_id if elsewhere else None,
         source=_source(passage),
         others=_others(passage, evaluation),
         excused=excused,

@@ -1,4 +1,4 @@
-"""The attempts at one reserved call, until it is answered or given up, after a kill, too.
+"""The attempts at one reserved call, until it is answered or given up.
 
 A busy provider is called again after a pause. If a connection breaks off, the answer is recovered
 from the provider where it stores answers; otherwise the call counts as lost and billed, and a new
@@ -11,12 +11,9 @@ import functools
 import math
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import (
     CallTimeout,
@@ -27,25 +24,19 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import (
-    HAS_CLAIMS,
     NOT_SENT,
     Answer,
     Call,
-    CallState,
-    end_open_calls,
     give_up,
     leave_open,
-    open_calls,
     outcomes_in_run,
     postpone,
     record,
     resume,
 )
 from pytest_memleak.ledger.call_reservations import Intent, Terms, claim
-from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
-from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.backoff import LOOK_AGAIN, Pace, Retry
 from pytest_memleak.sampling.call_deadline import BadAnswer, Line, NoAnswer, in_doubt
@@ -299,60 +290,3 @@ def recovered_answer(desk: Desk, call: Call) -> tuple[Completion, ...] | None:
         if kept is not None or time.time() >= until:
             return kept
         retry.pause(threading.Event(), min(LOOK_AGAIN, max(0.0, until - time.time())))
-
-
-_LOST = "its process ended before a response was stored"
-_NEVER = "the provider has no response to it"
-
-
-def settle_interrupted_calls(desk: Desk) -> None:
-    """Settle the calls that dead processes left open for the desk's prompts.
-
-    Such a call's row is open, and its process's lease has ended, which its lock shows
-    (ledger/ledger.py). A call that waited to be sent again wasn't billed. Any other may have been:
-    its answer is recovered, or it counts as lost. Either way its ordinals are free.
-
-    Raises ProviderBusy or ProviderError if the provider can't be called; the remaining calls stay
-    unsettled for the next process.
-    """
-    ledger = desk.ledger
-    ledger.expire_leases()
-    left = _take_over_calls(ledger, desk.asked, recoverable=desk.line.recoverable)
-    try:
-        while left:
-            call = left[0]
-            kept = recovered_answer(desk, call)
-            if kept is None:
-                give_up(ledger, call, billed=False, cause=_NEVER)
-            else:
-                billed = desk.terms.billed(desk.asked[call.question], kept)
-                record(ledger, Answer(call, kept, *billed, recovered=True))
-            left.pop(0)
-    finally:
-        for call in left:
-            leave_open(ledger, call)
-
-
-def _take_over_calls(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> list[Call]:
-    """Take over the open calls that no running process holds, or end them as lost."""
-    lease = ledger.lease
-    living = sa.select(leases.c.id).where(leases.c.ended.is_(None))
-    orphaned = sa.and_(
-        calls.c.kind == "sample", sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living))
-    )
-
-    def work(connection: Connection) -> list[Call]:
-        waiting = connection.execute(
-            sa.select(calls.c.id).where(HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned)
-        ).scalars()
-        end_open_calls(connection, list(waiting), billed=False, cause=_LOST)
-        left = [call for call in open_calls(connection, orphaned) if call.question in asked]
-        numbers = [call.id for call in left]
-        if not recoverable:
-            end_open_calls(connection, numbers, billed=True, cause=_LOST)
-            return []
-        connection.execute(calls.update().where(calls.c.id.in_(numbers)).values(lease=lease))
-        changed(connection, calls, ({"id": number, "lease": lease} for number in numbers))
-        return left
-
-    return ledger.write(work)

@@ -27,14 +27,9 @@ from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.backoff import CallsDropped, Pace, Retry
-from pytest_memleak.sampling.call_attempts import (
-    CallAttempts,
-    Desk,
-    Notice,
-    Stopped,
-    settle_interrupted_calls,
-)
+from pytest_memleak.sampling.call_attempts import CallAttempts, Desk, Notice, Stopped
 from pytest_memleak.sampling.call_deadline import NO_THREAD, Line
+from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 
 if TYPE_CHECKING:
     from pytest_memleak.sampling.batch import Batches

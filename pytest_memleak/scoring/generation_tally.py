@@ -73,8 +73,8 @@ class TallyResult:
     own_lengths: number of runs with the prompted excerpt, per length
     longest:     the longest such run; the first of equals, by excerpt, generation, start
     seen:        per excerpt id, the ordinals of its generations
-    given_back:  rows of excerpt (by number), round, covered words and longest run with the prompted
-                 excerpt, one per generation that has either; shape (m, 4) each
+    generation_rows: excerpt (by number), round, covered words and longest run with the prompted
+                 excerpt, for each generation that has either; shape (m, 4) each
     covered:     round, start, end of what memorized pieces of one generation cover together
     matches:     excerpt, start, end of matches, untrimmed
     cut:         those of them with words in the instruction
@@ -88,7 +88,7 @@ class TallyResult:
     own_lengths: Counter[int] = field(default_factory=Counter)
     longest: OwnRun | None = None
     seen: dict[str, set[int]] = field(default_factory=dict)
-    given_back: list[NDArray[np.intp]] = field(default_factory=list)
+    generation_rows: list[NDArray[np.intp]] = field(default_factory=list)
     covered: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
     cut: Distinct = field(default_factory=Distinct)
@@ -174,7 +174,7 @@ class Tally:
         counted.generations += other.generations
         counted.rounds = max(counted.rounds, other.rounds)
         counted.own_lengths.update(other.own_lengths)
-        counted.given_back += other.given_back
+        counted.generation_rows += other.generation_rows
         for name in ("covered", "matches", "cut", "rest", "own"):
             getattr(counted, name).update(getattr(other, name))
         counted.passages.add(other.passages)
@@ -196,27 +196,27 @@ class Tally:
     def covered_by_excerpt(self) -> NDArray[np.int64]:
         """Return how many words each excerpt's generation of each round covers; shape (E, n)."""
         covered = np.zeros((len(self.layout.bounds), self.counted.rounds), dtype=np.int64)
-        excerpt, ordinal, words, _ = self._given_back()
+        excerpt, ordinal, words, _ = self._rows()
         covered[excerpt, ordinal] = words
         return covered
 
     def longest_by_round(self) -> NDArray[np.intp]:
         """Return the longest run with its prompted excerpt in each round; shape (n,)."""
         longest = np.zeros(self.counted.rounds, dtype=np.intp)
-        _, ordinal, _, words = self._given_back()
+        _, ordinal, _, words = self._rows()
         np.maximum.at(longest, ordinal, words)
         return longest
 
     def longest_by_excerpt(self) -> NDArray[np.intp]:
         """Return the longest run with each prompted excerpt in its generations; shape (E,)."""
         longest = np.zeros(len(self.layout.bounds), dtype=np.intp)
-        excerpt, _, _, words = self._given_back()
+        excerpt, _, _, words = self._rows()
         np.maximum.at(longest, excerpt, words)
         return longest
 
-    def _given_back(self) -> NDArray[np.intp]:
-        """Return the columns of `TallyResult.given_back`; shape (4, m)."""
-        return np.concatenate([np.empty((0, 4), dtype=np.intp), *self.counted.given_back]).T
+    def _rows(self) -> NDArray[np.intp]:
+        """Return the columns of `TallyResult.generation_rows`; shape (4, m)."""
+        return np.concatenate([np.empty((0, 4), dtype=np.intp), *self.counted.generation_rows]).T
 
     def over_by_round(self, *, over: int) -> NDArray[np.intp]:
         """Return how many spans of over `over` words, at least T, each round has; shape (n,).
@@ -340,7 +340,7 @@ class Tally:
         rows[:, 0], rows[:, 1] = excerpt, ordinal
         np.add.at(rows[:, 2], covered.round, covered.end - covered.start)
         np.maximum.at(rows[:, 3], own.text, own.end - own.start)
-        self.counted.given_back.append(rows[rows[:, 2:].any(axis=1)])
+        self.counted.generation_rows.append(rows[rows[:, 2:].any(axis=1)])
         if len(own.text):
             self._count_own(own, ordinal[own.text])
 

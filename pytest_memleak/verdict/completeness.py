@@ -67,7 +67,7 @@ def completeness(
     rule_notes = (outcome for outcome in outcomes if isinstance(outcome, str))
     ratio = case.median_length_ratio
     return Completeness(
-        requested=case.asked_for,
+        requested=case.requested,
         received=len(counted.readings),
         surplus=counted.surplus,
         kinds=case.counts,
@@ -116,7 +116,7 @@ class RuleContext:
         self.request, self.limits = counted.request, counted.request.limits
         self.readings, self.kinds = counted.readings, counted.kinds
         self.excerpts = len(counted.excerpts)
-        self.asked_for = self.excerpts * counted.request.samples
+        self.requested = self.excerpts * counted.request.samples
         counts = np.bincount(self.kinds, minlength=len(KINDS)).tolist()
         self.counts: dict[Kind, int] = dict(zip(KINDS, counts, strict=True))
 
@@ -160,10 +160,10 @@ class RuleContext:
 
 def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     got = len(case.readings)
-    if not case.asked_for:
+    if not case.requested:
         yield case.issue("all received", "no generation was requested from the model", "asked")
-    if got < case.asked_for:
-        cause = f"{got:,} of {amount(case.asked_for, 'requested generation')} received"
+    if got < case.requested:
+        cause = f"{got:,} of {amount(case.requested, 'requested generation')} received"
         yield case.issue("all received", cause)
     if case.counted.surplus:
         yield case.issue(

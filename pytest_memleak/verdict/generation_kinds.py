@@ -193,11 +193,11 @@ class GenerationCensus:
     def read(self, generations: Sequence[Generation]) -> tuple[Sequence[Generation], Keyed]:
         """Count the generations; return those that were asked for, and the words of their texts."""
         self._counted = None
-        asked_for = [*filter(self._is_asked_for, generations)]
-        words = keyed([generation.text for generation in asked_for], self._request.words)
-        numbers = [self._number[generation.excerpt_id] for generation in asked_for]
-        self._keep(*self._reader.read(asked_for, numbers, words))
-        return asked_for, words
+        requested = [*filter(self._is_requested, generations)]
+        words = keyed([generation.text for generation in requested], self._request.words)
+        numbers = [self._number[generation.excerpt_id] for generation in requested]
+        self._keep(*self._reader.read(requested, numbers, words))
+        return requested, words
 
     def counted(self) -> CensusResult:
         """Return the result so far."""
@@ -254,7 +254,7 @@ class GenerationCensus:
             del counts[FinishReason.UNSTATED.value]
         return dict(counts)
 
-    def _is_asked_for(self, generation: Generation) -> bool:
+    def _is_requested(self, generation: Generation) -> bool:
         """Tell whether it was asked for, and count it."""
         round_of = (generation.excerpt_id, generation.ordinal)
         reason = generation.finish_reason

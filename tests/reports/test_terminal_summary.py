@@ -470,7 +470,7 @@ def test_for_a_reader_at_a_terminal_long_lines_go_on_below_their_beginning(width
     one = passage(
         kind="longest passage",
         chapter="The Coming of the Prudence on a Very Long Night in Late Autumn",
-        asked_for="p_id24",
+        prompted_excerpt="p_id24",
         quote=" ".join(["ferryman"] * 14),
     )
     reason = "9 of 31 excerpts have no answer; at most 1 may have none; " * 3

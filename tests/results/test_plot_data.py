@@ -121,4 +121,4 @@ def test_of_a_continuation_the_place_is_the_whole_books_and_the_rate_its_own_pro
     assert (passage.start, passage.end, passage.rate) == (130, 170, None)
     (passage,) = passages(" ".join(its_words[0:25]))
     assert (passage.start, passage.end, passage.rate) == (0, 25, None)
-    assert (passage.excerpt_id, passage.asked_for) == ("p_id0", "p_id1")
+    assert (passage.excerpt_id, passage.prompted_excerpt) == ("p_id0", "p_id1")

@@ -179,10 +179,8 @@ def test_worst_passages_are_of_one_answer_and_stand_before_tables(leak):
     pair = page.text.partition("Pair 1 of 1")[2]
     assert pair.index("Worst passages") < pair.index("Measures") < pair.index("Map of the book")
     for passage in leak.passages:
-        assert (
-            f"excerpt {passage.asked_for or passage.excerpt_id}, generation {passage.generation}"
-            in pair
-        )
+        excerpt = passage.prompted_excerpt or passage.excerpt_id
+        assert f"excerpt {excerpt}, generation {passage.generation}" in pair
     assert "answer 1" not in pair
 
 
