@@ -1,4 +1,4 @@
-"""Redaction of tests that read text of a book or a model, and of internal errors.
+"""Redaction of tests that read text of a book or a model.
 
 PYTEST_DONT_REWRITE
 
@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import os
 import sys
-import time
 import traceback
 import warnings
 from pathlib import Path
@@ -25,9 +22,7 @@ import pytest
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.collect_suites import Outcome
 from pytest_memleak.plugin.text_views import LISTENERS
-from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.redaction.file_writing import write_private
-from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
+from pytest_memleak.redaction.text import first_words
 from pytest_memleak.sampling.backoff import CallsDropped
 
 if TYPE_CHECKING:
@@ -47,15 +42,6 @@ _HINT = (
 )
 _DROPPED = f"[captured output {_REDACTED}]"
 _INTERRUPTED = "generations that were received are in the ledger; rerun to continue"
-# Kinds whose messages name files, positions, and versions. Others may quote their data.
-_PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
-_NO_THREAD = "can't start new thread"  # Python's words for a limit of the machine
-_LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")
-_MEANINGS = {
-    MemoryError: "not enough memory",
-    RecursionError: "input is nested too deeply",
-    TimeoutError: "timed out",
-}
 
 
 class RedactedTests:
@@ -344,37 +330,3 @@ def _alike(kind: type[_Raised], text: str) -> _Raised:
             copy: _Raised = like.__new__(like, text)
             return copy
     raise AssertionError(kind)
-
-
-def error_sentence(error: BaseException) -> str:
-    """Return an exception's kind, and its message if that can't quote a book or a model.
-
-    Messages of the system and of known libraries are kept: the first QUOTED_WORDS words of their
-    first line.
-    """
-    kind = type(error).__name__
-    message = next(
-        (meaning for error_kind, meaning in _MEANINGS.items() if isinstance(error, error_kind)), ""
-    )
-    library = type(error).__module__.partition(".")[0]
-    is_safe = isinstance(error, _PLAIN) or library in _LIBRARIES or str(error) == _NO_THREAD
-    if not message and is_safe:
-        # A database's own error has no statement and no parameters.
-        text = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        words = masked(text).split()
-        message = " ".join(words[:QUOTED_WORDS]) + (" …" if len(words) > QUOTED_WORDS else "")
-    return f"{kind}: {message}" if message else f"{kind} (its message may quote a book)"
-
-
-def write_traceback(error: BaseException, folder: Path) -> Path | None:
-    """Write the traceback to a file that only its owner may read, since it may quote books.
-
-    Returns None if the file can't be written.
-    """
-    path = folder / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(error):x}.txt"
-    text = "".join(traceback.format_exception(error))
-    try:
-        write_private(path, text.encode(errors="replace").decode())
-    except OSError:
-        return None
-    return path

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import signal
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +17,7 @@ from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.run import Run
 from pytest_memleak.plugin.collect_suites import LimitExceeded, PairInconclusive, UnexcusedPassage
+from pytest_memleak.plugin.internal_errors import internal_error_text
 from pytest_memleak.plugin.options import (
     HOW_TO_RUN,
     baseline_error_key,
@@ -32,12 +31,7 @@ from pytest_memleak.plugin.options import (
     terminal_settings,
 )
 from pytest_memleak.plugin.progress import display_for, ending_notice
-from pytest_memleak.plugin.redacted_tests import (
-    RedactedTests,
-    error_sentence,
-    redaction_key,
-    write_traceback,
-)
+from pytest_memleak.plugin.redacted_tests import RedactedTests, redaction_key
 from pytest_memleak.plugin.text_views import touch, views_of_completions
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Estimate, Verdict
@@ -47,6 +41,7 @@ from pytest_memleak.redaction.text import first_words, inert, server_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from pytest_memleak.interfaces.protocols import Completion
     from pytest_memleak.parallel.processes import Processes
@@ -349,7 +344,7 @@ def hiding_tracebacks(config: pytest.Config) -> Iterator[None]:
             raise interrupt from None
         is_ours = isinstance(error, MemleakError)
         raise PairInconclusive(
-            str(error) if is_ours else _internal_error_text(error, config)
+            str(error) if is_ours else internal_error_text(error, config)
         ) from None
 
 
@@ -358,18 +353,6 @@ def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error
-
-
-def _internal_error_text(error: BaseException, config: pytest.Config) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
-    text = f"INCONCLUSIVE: {error_sentence(error)}, at {place}"
-    path = write_traceback(error, config.rootpath / ".memleak")
-    if path is None:
-        return text
-    if config.get_verbosity() <= 0:
-        return f"{text}\n  the traceback is in a file in .memleak; -v shows its name"
-    return f"{text}\n  the traceback, which may quote books, is in {path}"
 
 
 def load_suite(config: pytest.Config, path: Path) -> Suite:
