@@ -68,8 +68,9 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
     dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
     suspects = {*dropped.tolist()}
     for number, marks in enumerate(marks_beside(_LEFT_ALONE, texts, and_beside=COMMON_MARKS)):
-        at_end = b"-\n" in marks and _HYPHEN_AT_END.search(texts[number])
-        if at_end or "\x00" in texts[number] or _MAY_CHANGE.search(marks):
+        text = texts[number]
+        at_end = b"-\n" in marks and _HYPHEN_AT_END.search(text)
+        if at_end or "\x00" in text or _MAY_CHANGE.search(marks) or _NUMBER_FIRST.match(text):
             suspects.add(number)
     if not suspects:
         return _NO_TEXTS, []
@@ -88,7 +89,8 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
 # What folding and both modes read alike; then what it may change, of the rest: it removes numbers
 # that begin a line, and joins words at a line's end.
 _LEFT_ALONE = (string.ascii_letters + " \t.,;:!?'\"()`>+=/\\[]{}|@#$%^~").encode()
-_MAY_CHANGE = re.compile(rb"[^0-9\n-]|(?:^|\n)-*[0-9]")
+_MAY_CHANGE = re.compile(rb"[^0-9\n-]|\n-*[0-9]")
+_NUMBER_FIRST = re.compile(r"(?:[^\w\n]|_)*[0-9]")
 _HYPHEN_AT_END = re.compile(r"-[ \t]*\n")
 
 
