@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from warnings import WarningMessage
 
-# Of an item: its test read text.
-_marked: pytest.StashKey[bool] = pytest.StashKey()
 # What redacts their reports; absent with --memleak-quote full.
 redaction_key: pytest.StashKey[RedactedTests] = pytest.StashKey()
 
@@ -54,6 +52,7 @@ class RedactedTests:
         self._config = config
         self._most = most
         self._item: pytest.Item | None = None
+        self._marked = False
         self._request: pytest.FixtureRequest | None = None
         self._reads = 0
         self._calls = 0
@@ -71,21 +70,20 @@ class RedactedTests:
     def touch(self) -> None:
         """Mark the running test."""
         self._reads += 1
-        if self._item is not None and _marked not in self._item.stash:
-            self._item.stash[_marked] = True
+        self._marked = self._item is not None
 
     @property
     def marked(self) -> bool:
         """Whether the running test or one of its fixtures read text."""
         item = self._item
-        if item is not None and self._readers and _marked not in item.stash:
+        if item is not None and self._readers and not self._marked:
             used = {*getattr(item, "fixturenames", ())}
             arguments = getattr(item, "funcargs", None) or {}  # None once the test has ended
             for request in (self._request, arguments.get("request")):
                 used |= {*request.fixturenames} if request else set()
             if any(fixture.argname in used for fixture in self._readers):
                 self.touch()
-        return item is not None and _marked in item.stash
+        return self._marked
 
     def most_words(self) -> int | None:
         """Return how many words a log record may have now; None for all."""
@@ -164,7 +162,7 @@ class RedactedTests:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Note the running test; redact errors that end the run."""
-        self._item, self._request, self._reported = item, None, {}
+        self._item, self._marked, self._request, self._reported = item, False, None, {}
         self._properties = [
             (plugin.global_properties, len(plugin.global_properties))
             for plugin in self._config.pluginmanager.get_plugins()
@@ -181,7 +179,7 @@ class RedactedTests:
                 reason = getattr(item.session, name)
                 if self.marked and isinstance(reason, str):
                     setattr(item.session, name, self._words(reason))
-            self._item = None
+            self._item, self._marked = None, False
         raise copy
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -304,11 +302,10 @@ class RedactedTests:
 
 def _raised(error: BaseException) -> BaseException:
     """Return the exception with a new traceback, whose frames hold nothing else."""
-    try:
-        raise error  # noqa: TRY301 - to be caught at once
-    except BaseException as caught:  # noqa: BLE001 - it may be of any kind
-        caught.__context__ = None
-        return caught
+    with contextlib.suppress(BaseException):
+        raise error
+    error.__context__ = None
+    return error
 
 
 class _Redacted:

@@ -33,26 +33,18 @@ def touch() -> None:
         LISTENERS[-1]()
 
 
-class _Text:
-    """A text attribute: a record's slot that reports each read."""
-
-    def __init__(self, slot: Any) -> None:
-        self._slot = slot
-
-    def __get__(self, record: object, kind: type) -> Any:
-        if record is None:
-            return self
+def _reporting_slot(slot: Any) -> property:
+    def read(record: object) -> Any:
         touch()
-        return self._slot.__get__(record, kind)
+        return slot.__get__(record)
 
-    def __set__(self, record: object, value: Any) -> None:
-        self._slot.__set__(record, value)
+    return property(read, slot.__set__)
 
 
 def _reporting_reads(kind: Any) -> Any:
     """Derive a record that reports reads of the fields that its `repr` omits, which hold text."""
     texts = [field.name for field in dataclasses.fields(kind) if not field.repr]
-    attributes = {name: _Text(getattr(kind, name)) for name in texts}
+    attributes = {name: _reporting_slot(getattr(kind, name)) for name in texts}
     return type(kind.__name__, (kind,), {"__slots__": (), **attributes})
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from http import HTTPMethod, HTTPStatus
+from http import HTTPMethod
+from http.client import responses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.redaction.credentials import masked, without_credentials, without_passwords
@@ -52,12 +53,14 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
         case _ if plain == message:
             pass
         case (str() as method, address, str() as version, int() as status, str() as phrase):
-            # Clients read the arguments of httpx's records.
+            # tinker_client reads the arguments of httpx's records.
             url = without_credentials(str(address))
-            if most is not None:
-                record.msg, url = _HTTP_RECORD, _base_of(url)
+            if most is not None:  # path and phrase, which a server chooses, could carry words
+                record.msg = 'HTTP Request: %s %s "%s %d %s"'
                 method = method if method in [*HTTPMethod] else "?"
-                version, phrase = "HTTP", _phrase_of(status)
+                base = _BASE_URL.match(url)
+                url, version = base[0] if base else "?", "HTTP"
+                phrase = responses.get(status, "unknown status")
             record.args = (method, url, version, status, phrase)
         case _:
             record.msg, record.args = plain, None
@@ -72,16 +75,4 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
 
 
 _USUAL = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
-_HTTP_RECORD = 'HTTP Request: %s %s "%s %d %s"'
-_BASE_URL = re.compile(r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?")
-
-
-def _phrase_of(status: int) -> str:
-    """Return the standard's phrase; the server's own could carry words."""
-    return next((member.phrase for member in HTTPStatus if member == status), "unknown status")
-
-
-def _base_of(url: str) -> str:
-    """Return where a server's API begins; the rest of a path could carry words."""
-    base = _BASE_URL.match(url)
-    return base[0] if base else "?"
+_BASE_URL = re.compile(r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?")  # where a server's API begins
