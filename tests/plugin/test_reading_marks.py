@@ -91,7 +91,7 @@ def run(pytester, suite, own_tests, gate):
 LASTING = """
 @pytest.fixture(scope="session")
 def text(memleak_book):
-    yield memleak_book.excerpts[0].text
+    yield (text := memleak_book.excerpts[0].text)
     KIND
 @pytest.fixture(scope="session")
 def broken(memleak_book):
@@ -130,6 +130,15 @@ def test_what_it_says_when_it_ends_is_redacted_whichever_test_is_the_last(run):
     expected = {"lines": lines, "passed": 2, "errors": 1, "deselected": 2}
     result = run(tests, "-l", conftest=LASTING.replace("KIND", ends), **expected)
     assert SECRET not in result.stdout.str()
+
+
+def test_what_it_logs_and_raises_once_ctrl_c_has_ended_its_test_is_redacted(run):
+    tests = "def test_it(text): raise KeyboardInterrupt\n"
+    ends = "__import__('logging').error(text); raise ValueError(text)"
+    result = run(tests, "--log-cli-level=0", conftest=LASTING.replace("KIND", ends))
+    result.stdout.fnmatch_lines(["ERROR * redacted"])
+    result.stderr.fnmatch_lines(["ValueError: conftest.py:*: redacted, *"])
+    assert SECRET not in result.stdout.str() + result.stderr.str()
 
 
 @pytest.mark.parametrize(("words", "reason"), [("12", f"{'known ' * 12}…"), ("0", "redacted")])
