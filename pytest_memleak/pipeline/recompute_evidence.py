@@ -15,7 +15,7 @@ from pytest_memleak.errors import EvidenceError, Inconclusive, MissingFile
 from pytest_memleak.ledger.hash_chain import Head
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, moment
-from pytest_memleak.redaction.text import is_hidden, server_words
+from pytest_memleak.redaction.text import is_hidden, server_word_limit
 from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
 from pytest_memleak.results.evidence_file import differences, pair_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
@@ -99,7 +99,7 @@ def recompute(
     )
     comparison.compare_result()
     if not comparison.lacks_files(missing) and comparison.has_its_ledger():
-        with server_words(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
+        with server_word_limit(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
             for pair, entry in zip(evidence.content.pairs, evidence.bundle["pairs"], strict=True):
                 comparison.compare_pair(pair, entry)
         comparison.look_for_pairs()

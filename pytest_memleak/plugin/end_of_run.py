@@ -69,14 +69,14 @@ class EndOfRun:
         self._report: RunReport | None = None
         self._compared_results: tuple[PairResult, ...] = ()
         self._comparison: ReleaseComparison | None = None
-        self._broke = self._interrupted = False
-        self._failed: BaseException | None = None  # to write a report, which is told once
+        self._had_internal_error = self._interrupted = False
+        self._write_error: BaseException | None = None  # to write a report, which is told once
         self._session: pytest.Session | None = None
         self._written: Mapping[str, Path] = {}
 
     def pytest_internalerror(self) -> None:
         """Remember the error: after a worker's, xdist would exit with 0."""
-        self._broke = True
+        self._had_internal_error = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -117,7 +117,7 @@ class EndOfRun:
     ) -> Generator[None, Any, Any]:
         """Write the reports, and the run's JUnit properties before JUnit's file is written."""
         self._session = session
-        if self._broke:
+        if self._had_internal_error:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         elif self._interrupted and not exitstatus:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED  # `pytest.exit` gave 0
@@ -141,15 +141,15 @@ class EndOfRun:
             self._written = self._report.outputs
             run_reports.write_reports(self._config, self._report, run_of)
         except BaseException as error:  # noqa: BLE001 - raised once all others have ended
-            self._failed = error
+            self._write_error = error
             self._report = dataclasses.replace(self._report, outputs={})
         if self._report.results:
             run_reports.add_junit_properties(self._config, self._report)
         status: int = pytest.ExitCode.INTERNAL_ERROR
         try:
             result = yield
-            if self._failed is not None:
-                raise self._failed
+            if self._write_error is not None:
+                raise self._write_error
             run_reports.exit_if_damaged(self._config, run_of)  # again, after other plugins
             status = session.exitstatus
         finally:
@@ -182,7 +182,7 @@ class EndOfRun:
             if evidence := self._written.get(EVIDENCE.name):
                 with contextlib.suppress(OSError):
                     evidence.unlink()
-            if not self._failed:
+            if not self._write_error:
                 print(f"memleak: {error}")
             return
         if EVIDENCE.name in report.outputs:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evaluation import Evaluation
 
 pytest_plugins = ("pytest_memleak.plugin.fixtures", "pytest_memleak.plugin.end_of_run")
-_FILES = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
+_FILE_OPTIONS = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
 
 # --- options -------------------------------------------------------------------------------
 
@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("memleak_release") and not reports:
         raise pytest.UsageError(f"--memleak-release needs {EVIDENCE.option} or {HTML.option}")
     is_worker = hasattr(config, "workerinput")
-    if not is_worker and (reports or any(map(config.getoption, _FILES))):
+    if not is_worker and (reports or any(map(config.getoption, _FILE_OPTIONS))):
         from pytest_memleak.plugin.preflight import validate_outputs
 
         validate_outputs(config)

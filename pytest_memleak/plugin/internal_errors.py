@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pytest
 
 # Kinds whose messages name files, positions, and versions. Others may quote their data.
-_PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
+_SAFE_KINDS = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
 _NO_THREAD = "can't start new thread"  # Python's words for a limit of the machine
 _LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")
 _MEANINGS = {
@@ -56,7 +56,7 @@ def _error_sentence(error: BaseException) -> str:
         (meaning for error_kind, meaning in _MEANINGS.items() if isinstance(error, error_kind)), ""
     )
     library = type(error).__module__.partition(".")[0]
-    is_safe = isinstance(error, _PLAIN) or library in _LIBRARIES or str(error) == _NO_THREAD
+    is_safe = isinstance(error, _SAFE_KINDS) or library in _LIBRARIES or str(error) == _NO_THREAD
     if not message and is_safe:
         # A database's own error has no statement and no parameters.
         text = str(getattr(error, "orig", None) or error).partition("\n")[0]

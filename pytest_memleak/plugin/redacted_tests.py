@@ -15,7 +15,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 # What redacts their reports; absent with --memleak-quote full.
 redaction_key: pytest.StashKey[RedactedTests] = pytest.StashKey()
 
-_Raised = TypeVar("_Raised", bound=BaseException)
 _REDACTED = "redacted"
 _HINT = (
     "redacted, since this test read protected text; to see the rest, rerun with "
@@ -57,17 +56,17 @@ class RedactedTests:
         self._reads = 0
         self._calls = 0
         # Fixtures of a wider scope whose code read text.
-        self._readers: set[pytest.FixtureDef[Any]] = set()
+        self._reading_fixtures: set[pytest.FixtureDef[Any]] = set()
         # The attributes of the running test's report before other plugins changed it.
-        self._reported: dict[str, Any] = {}
+        self._original_attributes: dict[str, Any] = {}
         # The run's properties in JUnit's report, and how many there were before the running test.
         self._properties: list[tuple[list[Any], int]] = []
-        LISTENERS.append(self.touch)
-        config.add_cleanup(lambda: LISTENERS.remove(self.touch))
+        LISTENERS.append(self.mark)
+        config.add_cleanup(lambda: LISTENERS.remove(self.mark))
 
     # --- which tests are marked ------------------------------------------------------------
 
-    def touch(self) -> None:
+    def mark(self) -> None:
         """Mark the running test; after Ctrl-C, what fixtures still do."""
         self._reads += 1
         self._marked = True
@@ -76,13 +75,13 @@ class RedactedTests:
     def marked(self) -> bool:
         """Whether the running test or one of its fixtures read text."""
         item = self._item
-        if item is not None and self._readers and not self._marked:
+        if item is not None and self._reading_fixtures and not self._marked:
             used = {*getattr(item, "fixturenames", ())}
             arguments = getattr(item, "funcargs", None) or {}  # None once the test has ended
             for request in (self._request, arguments.get("request")):
                 used |= {*request.fixturenames} if request else set()
-            if any(fixture.argname in used for fixture in self._readers):
-                self.touch()
+            if any(fixture.argname in used for fixture in self._reading_fixtures):
+                self.mark()
         return self._marked
 
     def most_words(self) -> int | None:
@@ -92,7 +91,7 @@ class RedactedTests:
         return self._most if self._calls else None
 
     @contextlib.contextmanager
-    def calling(self) -> Iterator[None]:
+    def shortening_output(self) -> Iterator[None]:
         """Drop captured output, and shorten warnings and log records, until the context ends."""
         self._calls += 1
         before = self._captured()
@@ -102,7 +101,7 @@ class RedactedTests:
         except MemleakError:
             raise
         except BaseException:
-            self.touch()  # its traceback has our own calls, with their arguments
+            self.mark()  # its traceback has our own calls, with their arguments
             raise
         finally:
             self._calls -= 1
@@ -112,8 +111,8 @@ class RedactedTests:
                     stream.write(text)
             first = {(warning.filename, warning.lineno): warning for warning in recorded[::-1]}
             for (file, line), warning in reversed(first.items()):
-                text = self._words(str(warning.message))
-                warnings.warn_explicit(_alike(warning.category, text), None, file, line)
+                text = self._shortened(str(warning.message))
+                warnings.warn_explicit(_copy_with_text(warning.category, text), None, file, line)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_fixture_setup(
@@ -132,7 +131,7 @@ class RedactedTests:
         finally:
             by_name = "request" in fixturedef.argnames and self.marked
             if fixturedef.scope != "function" and (self._reads > reads or by_name):
-                self._readers.add(fixturedef)
+                self._reading_fixtures.add(fixturedef)
             finalizers = getattr(fixturedef, "_finalizers", [])
             finalizers[:] = [
                 functools.partial(self._finish, fixturedef, finalizer) for finalizer in finalizers
@@ -140,8 +139,8 @@ class RedactedTests:
         raise copy  # outside the handler, so that no frame refers to the original
 
     def _finish(self, fixture: pytest.FixtureDef[Any], finalizer: Callable[[], object]) -> None:
-        if fixture in self._readers:
-            self.touch()
+        if fixture in self._reading_fixtures:
+            self.mark()
         try:
             finalizer()
         except BaseException as error:
@@ -154,14 +153,14 @@ class RedactedTests:
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         """Forget a finished fixture."""
-        self._readers.discard(fixturedef)
+        self._reading_fixtures.discard(fixturedef)
 
     # --- their reports ---------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Note the running test; redact errors that end the run."""
-        self._item, self._marked, self._request, self._reported = item, False, None, {}
+        self._item, self._marked, self._request, self._original_attributes = item, False, None, {}
         self._properties = [
             (plugin.global_properties, len(plugin.global_properties))
             for plugin in self._config.pluginmanager.get_plugins()
@@ -177,7 +176,7 @@ class RedactedTests:
             for name in ("shouldstop", "shouldfail"):
                 reason = getattr(item.session, name)
                 if self.marked and isinstance(reason, str):
-                    setattr(item.session, name, self._words(reason))
+                    setattr(item.session, name, self._shortened(reason))
             self._item, self._marked = None, False
         raise copy
 
@@ -212,7 +211,7 @@ class RedactedTests:
                 report.longrepr = f"{kind}{error}"
             if error is not raised and not self._config.getoption("usepdb"):
                 call.excinfo = pytest.ExceptionInfo.from_exception(error)
-        self._reported = {
+        self._original_attributes = {
             name: [*value] if isinstance(value, list) else value
             for name, value in vars(report).items()
         }
@@ -223,11 +222,11 @@ class RedactedTests:
         """Redact what other plugins added or changed, and the names of subtests."""
         if self.marked:
             for name, value in [*vars(report).items()]:
-                before = self._reported.get(name)
+                before = self._original_attributes.get(name)
                 if isinstance(value, list):
                     value[:] = [entry for entry in value if entry in (before or ())]
                 elif isinstance(value, str) and value != before and name != "outcome":
-                    setattr(report, name, self._words(value))
+                    setattr(report, name, self._shortened(value))
             subtest: Any = report
             if hasattr(subtest, "context"):
                 subtest.context = type(subtest.context)(msg=_REDACTED, kwargs={})
@@ -237,7 +236,7 @@ class RedactedTests:
     def pytest_warning_recorded(self, warning_message: WarningMessage) -> None:
         """Redact a warning's message."""
         if self.marked:
-            warning_message.message = _alike(warning_message.category, _REDACTED)
+            warning_message.message = _copy_with_text(warning_message.category, _REDACTED)
 
     def _drop_records(self) -> None:
         """Remove the running test's output and properties but ours; shorten its marks' reasons."""
@@ -252,7 +251,7 @@ class RedactedTests:
             for place, mark in enumerate(node.own_markers):
                 reason = mark.kwargs.get("reason")
                 if isinstance(reason, str):
-                    short = {**mark.kwargs, "reason": self._words(reason)}
+                    short = {**mark.kwargs, "reason": self._shortened(reason)}
                     node.own_markers[place] = getattr(pytest.mark, mark.name)(
                         *mark.args, **short
                     ).mark
@@ -266,7 +265,7 @@ class RedactedTests:
         if any(self._captured()):
             print(_DROPPED)
 
-    def _words(self, text: str) -> str:
+    def _shortened(self, text: str) -> str:
         return first_words(text, self._most) if self._most else _REDACTED
 
     def _redacted(self, error: BaseException) -> BaseException:
@@ -278,13 +277,13 @@ class RedactedTests:
             return error
         if isinstance(error, KeyboardInterrupt):
             lost = f"{error}; " * isinstance(error, CallsDropped)
-            return _raised(pytest.Session.Interrupted(lost + _INTERRUPTED))
+            return _with_new_traceback(pytest.Session.Interrupted(lost + _INTERRUPTED))
         skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
-        text = self._words(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"
-        copy = _alike(type(error), text)
+        text = self._shortened(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"
+        copy = _copy_with_text(type(error), text)
         plain = {name: v for name, v in vars(error).items() if isinstance(v, int | None)}
         vars(copy).update(plain, msg=text)
-        return _raised(copy)
+        return _with_new_traceback(copy)
 
     def _place_of(self, error: BaseException) -> str:
         """Return file and line of an error, in the test's own file if possible."""
@@ -299,7 +298,7 @@ class RedactedTests:
         return f"{path}:{line}"
 
 
-def _raised(error: BaseException) -> BaseException:
+def _with_new_traceback(error: BaseException) -> BaseException:
     """Return the exception with a new traceback, whose frames hold nothing else."""
     with contextlib.suppress(BaseException):
         raise error
@@ -311,7 +310,7 @@ class _Redacted:
     """The mark of redacted exceptions."""
 
 
-def _alike(kind: type[_Raised], text: str) -> _Raised:
+def _copy_with_text(kind: type[BaseException], text: str) -> Any:
     """Return an exception of that kind whose only content is `text`."""
     methods: dict[str, Any] = {
         "__str__": lambda _: text,
@@ -323,6 +322,5 @@ def _alike(kind: type[_Raised], text: str) -> _Raised:
     for base in (kind, wider):  # some kinds can't be made from a text
         with contextlib.suppress(TypeError):
             like: Any = type(kind.__name__, (_Redacted, base), methods)
-            copy: _Raised = like.__new__(like, text)
-            return copy
+            return like.__new__(like, text)
     raise AssertionError(kind)

@@ -32,12 +32,12 @@ from pytest_memleak.plugin.options import (
 )
 from pytest_memleak.plugin.progress import display_for, ending_notice
 from pytest_memleak.plugin.redacted_tests import RedactedTests, redaction_key
-from pytest_memleak.plugin.text_views import touch, views_of_completions
+from pytest_memleak.plugin.text_views import report_read, views_of_completions
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.log_records import safe_log_records
-from pytest_memleak.redaction.text import first_words, inert, server_words
+from pytest_memleak.redaction.text import first_words, inert, server_word_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -140,12 +140,12 @@ def run_of(config: pytest.Config) -> Run:
                 if before is not signal.SIG_IGN:  # as with nohup
                     signal.signal(ending, signal.default_int_handler)
                     config.add_cleanup(functools.partial(signal.signal, ending, before))  # type: ignore[arg-type]
-        _redact(config)
+        _start_redaction(config)
     started: Run = config.stash[run_key]
     return started
 
 
-def _redact(config: pytest.Config) -> None:
+def _start_redaction(config: pytest.Config) -> None:
     """Redact tests that read text, and log records, until the end of the run."""
     most = quoted_words(config)
     redaction = None
@@ -155,7 +155,7 @@ def _redact(config: pytest.Config) -> None:
     stack = contextlib.ExitStack()
     config.add_cleanup(stack.close)
     stack.enter_context(safe_log_records(redaction.most_words if redaction else lambda: None))
-    stack.enter_context(server_words(most))
+    stack.enter_context(server_word_limit(most))
 
 
 def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
@@ -271,7 +271,7 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
         raise PairInconclusive(config.stash[baseline_error_key])
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
     if own is not None:
-        touch()  # the test's own code gets prompts and answers
+        report_read()  # the test's own code gets prompts and answers
     display = config.stash.get(display_key, None)
     with hiding_tracebacks(config), display.shown() if display else contextlib.nullcontext():
         evaluation = run_of(config).evaluate(pair, endpoint=own)
@@ -336,7 +336,7 @@ def hiding_tracebacks(config: pytest.Config) -> Iterator[None]:
     """Report errors without a traceback, whose lines and locals may quote books."""
     redaction = config.stash.get(redaction_key, None)
     try:
-        with redaction.calling() if redaction else contextlib.nullcontext():
+        with redaction.shortening_output() if redaction else contextlib.nullcontext():
             yield
     except (Exception, pytest.skip.Exception, pytest.xfail.Exception) as error:  # noqa: BLE001
         # Its frames may hold protected text. A provider that skips leaves no evidence either.

@@ -12,7 +12,7 @@ Equality, hashing, pickling and `dataclasses.asdict` read every field, so they c
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak import records
 from pytest_memleak.interfaces import protocols
@@ -22,40 +22,38 @@ if TYPE_CHECKING:
 
     from pytest_memleak.verdict.evaluation import Evaluation
 
-_R = TypeVar("_R")
 LISTENERS: list[Callable[[], None]] = []
 """The last one is called for each read, since pytest may run inside a test of pytest."""
 
 
-def touch() -> None:
+def report_read() -> None:
     """Report a read of text."""
     if LISTENERS:
         LISTENERS[-1]()
 
 
-def _reporting_slot(slot: Any) -> property:
+def _reporting_attribute(slot: Any) -> property:
     def read(record: object) -> Any:
-        touch()
+        report_read()
         return slot.__get__(record)
 
     return property(read, slot.__set__)
 
 
-def _reporting_reads(kind: Any) -> Any:
+def _view_kind(kind: Any) -> Any:
     """Derive a record that reports reads of the fields that its `repr` omits, which hold text."""
     texts = [field.name for field in dataclasses.fields(kind) if not field.repr]
-    attributes = {name: _reporting_slot(getattr(kind, name)) for name in texts}
+    attributes = {name: _reporting_attribute(getattr(kind, name)) for name in texts}
     return type(kind.__name__, (kind,), {"__slots__": (), **attributes})
 
 
-Excerpt = _reporting_reads(records.Excerpt)
-Generation = _reporting_reads(records.Generation)
-Completion = _reporting_reads(protocols.Completion)
+Excerpt = _view_kind(records.Excerpt)
+Generation = _view_kind(records.Generation)
+Completion = _view_kind(protocols.Completion)
 
 
-def _view(kind: Any, record: _R) -> _R:
-    view: _R = kind(*(getattr(record, field.name) for field in dataclasses.fields(kind)))
-    return view
+def _view(kind: Any, record: object) -> Any:
+    return kind(*(getattr(record, field.name) for field in dataclasses.fields(kind)))
 
 
 def view_of_book(book: records.Book) -> records.Book:
@@ -83,7 +81,7 @@ def views_of_completions(
 ) -> list[protocols.Completion | str]:
     """Return views of an endpoint's completions; plain strings count as read."""
     if any(isinstance(completion, str) for completion in completions):
-        touch()
+        report_read()
     return [
         completion if isinstance(completion, str) else _view(Completion, completion)
         for completion in completions

@@ -66,7 +66,7 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
             record.msg, record.args = plain, None
     if most is not None:
         record.exc_info = record.exc_text = record.stack_info = None
-        for name in vars(record).keys() - _USUAL:  # of `extra`, which formatters may need
+        for name in vars(record).keys() - _STANDARD:  # of `extra`, which formatters may need
             if not isinstance(getattr(record, name), int | float | None):
                 setattr(record, name, "redacted")
     elif record.exc_info:
@@ -74,5 +74,5 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
         record.exc_info = record.exc_info if record.exc_text == trace else None
 
 
-_USUAL = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
+_STANDARD = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
 _BASE_URL = re.compile(r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?")  # where a server's API begins

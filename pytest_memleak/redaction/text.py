@@ -26,7 +26,7 @@ _UNSPACED = (
 WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])\w)+")
 _HIDDEN = re.compile(r"\(\d+ words?\) #[0-9a-f]{8}")
 # How many words of a server's message are shown; None for all. One for each run.
-_most: list[int | None] = [QUOTED_WORDS]
+_limits: list[int | None] = [QUOTED_WORDS]
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -61,18 +61,18 @@ def short_name(name: str, most: int = QUOTED_WORDS) -> str:
 
 
 @contextlib.contextmanager
-def server_words(most: int | None) -> Iterator[None]:
+def server_word_limit(most: int | None) -> Iterator[None]:
     """Show at most this many words of a server's message in this process; None: all."""
-    _most.append(most)
+    _limits.append(most)
     try:
         yield
     finally:
-        _most.pop()
+        _limits.pop()
 
 
 def most_server_words() -> int | None:
     """Return how many words of a server's message may be shown now; None for all."""
-    return _most[-1]
+    return _limits[-1]
 
 
 def server_word(name: str, most: int = QUOTED_WORDS) -> str:

@@ -14,7 +14,7 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.run import open_suite
 from pytest_memleak.records.phases import Progress
-from pytest_memleak.redaction.text import server_words
+from pytest_memleak.redaction.text import server_word_limit
 
 PLAYS = other_plays(100_000)
 BOOK = book_of_servers()
@@ -43,7 +43,7 @@ def test_a_call_is_answered_and_an_error_told_in_the_servers_words(server, style
     refused = {name for name, support in endpoint.abilities.obeyed().items() if support.rejected}
     assert refused >= {name for name in STYLES[style].refuses if name != "temperature"}
     gone = provider_of(base="gone", base_url=url_of(server, style)).open(None)
-    with server_words(None), pytest.raises(ProviderError, match=GONE):
+    with server_word_limit(None), pytest.raises(ProviderError, match=GONE):
         gone.sample("Write.", n=1, **settings)
 
 

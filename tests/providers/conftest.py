@@ -13,13 +13,13 @@ from gcs_server import GcsDoor, gcs_storage  # noqa: F401 - a fixture
 from http_server import Books
 from reciter import Reciter
 
-from pytest_memleak.redaction.text import server_words
+from pytest_memleak.redaction.text import server_word_limit
 
 
 @pytest.fixture(autouse=True)
 def all_server_words():
     """Show the messages of servers as --memleak-quote full does."""
-    with server_words(None):
+    with server_word_limit(None):
         yield
 
 

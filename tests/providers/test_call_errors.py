@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_memleak.providers.call_errors import safe_message, stored_message
-from pytest_memleak.redaction.text import server_words
+from pytest_memleak.redaction.text import server_word_limit
 
 ASKED = "Write about the night on which the lamp went out for good."
 KEYS = ["sk-abc123DEF456ghi789", "tml-abc123DEF456", "ya29.a0AfH6SMBx-example_token"]
@@ -19,7 +19,7 @@ def test_no_key_is_left_in_it(monkeypatch, key):
 def test_it_is_short_since_it_could_be_of_a_book():
     of_a_book = " ".join(f"word{place}" for place in range(1000))
     assert 200 < len(safe_message(of_a_book)) <= 300
-    with server_words(12):
+    with server_word_limit(12):
         assert safe_message(of_a_book) == " ".join(of_a_book.split()[:12]) + " …"
 
 
@@ -34,9 +34,9 @@ def test_it_does_not_quote_what_was_asked():
 
 
 def test_it_can_be_left_out_as_a_whole():
-    with server_words(0):
+    with server_word_limit(0):
         assert safe_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
         assert stored_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
-    with server_words(2):
+    with server_word_limit(2):
         assert stored_message("the lamp is out") == "the lamp …"
     assert safe_message("the lamp is out") == stored_message("the lamp is out") == "the lamp is out"

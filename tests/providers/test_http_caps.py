@@ -6,7 +6,7 @@ from faults import Fault, FaultKind
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.redaction.text import server_words
+from pytest_memleak.redaction.text import server_word_limit
 from pytest_memleak.sampling.call_deadline import in_doubt
 
 # The SDK of Tinker leaves the connection open by which it asks for its settings.
@@ -70,7 +70,7 @@ def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, me
     assert not isinstance(error, ProviderBusy)
     assert not in_doubt(error)
     assert "hunter2" not in str(error)
-    with server_words(0):
+    with server_word_limit(0):
         hidden = failure_of(act).cause
     assert "127" not in hidden
     assert "a.b" not in hidden
