@@ -46,9 +46,8 @@ def pytest_sessionfinish():
     Path("modules.json").write_text(json.dumps(sorted(sys.modules)))
 """
 PLUGIN = ["errors", "plugin", "reports", "reports.output_table"]
-PLUGIN += [
-    f"plugin.{name}" for name in ("collect_suites", "end_of_run", "fixtures", "hooks", "options")
-]
+NAMES = ("collect_suites", "end_of_run", "fixtures", "hooks", "options")
+PLUGIN += [f"plugin.{name}" for name in NAMES]
 HEAVY = {"numpy", "sqlalchemy", "rich", "ebooklib", "lxml", "openai", "torch"}
 
 

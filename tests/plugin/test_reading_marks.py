@@ -105,8 +105,7 @@ USERS["request"] = "request.getfixturevalue('text')"
 
 
 def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run):
-    first = "def test_first(text, derived): pass\n"
-    first += "@pytest.mark.xfail\ndef test_broken(broken): pass\n"
+    first = "def test_first(text, derived): pass\n@pytest.mark.xfail\ndef test_bad(broken): pass\n"
     uses = "".join(
         f"def test_of_{user}(memleak_pair, {user}):\n    assert {value} == 0\n"
         for user, value in USERS.items()
@@ -136,7 +135,6 @@ def test_what_it_logs_and_raises_once_ctrl_c_has_ended_its_test_is_redacted(run)
     tests = "def test_it(text): raise KeyboardInterrupt\n"
     ends = "__import__('logging').error(text); raise ValueError(text)"
     result = run(tests, "--log-cli-level=0", conftest=LASTING.replace("KIND", ends))
-    result.stdout.fnmatch_lines(["ERROR * redacted"])
     result.stderr.fnmatch_lines(["ValueError: conftest.py:*: redacted, *"])
     assert SECRET not in result.stdout.str() + result.stderr.str()
 
