@@ -125,6 +125,16 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     return f"remove or correct it; {_AGAIN}"
 
 
+def nearest_keys(location: Sequence[int | str]) -> str:
+    """Return what an unknown key may be meant for, to follow the message."""
+    if is_option(location):
+        return ""
+    keys = known_keys(location)
+    if near := near_keys(str(location[-1]), keys):
+        return f"; did you mean {near[0]!r}?"
+    return f"; known keys: {', '.join(keys)}" if keys else ""
+
+
 def near_keys(name: str, keys: Sequence[str], similarity: float = _MISSPELT) -> list[str]:
     """Return the key that was probably meant, if any."""
     return difflib.get_close_matches(name, keys, n=1, cutoff=similarity)

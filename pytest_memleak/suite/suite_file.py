@@ -20,9 +20,8 @@ from pytest_memleak.suite.model_variants import expand_model
 from pytest_memleak.suite.schema import SuiteFile
 from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
-    is_option,
-    known_keys,
     near_keys,
+    nearest_keys,
     problem_hint,
     syntax_hint,
 )
@@ -212,7 +211,7 @@ def _explain(problems: Iterable[ErrorDetails], expanded: Expanded, hint: str) ->
             continue
         seen.add((key, place, problem["msg"]))
         if problem["type"] == "extra_forbidden":
-            message = f"unknown key{_nearest(location)}"
+            message = f"unknown key{nearest_keys(location)}"
         elif problem["type"] == "missing":
             message = "missing"
         else:
@@ -263,16 +262,6 @@ def _step(at: Any, step: int | str) -> Any:
         return at[step]
     except (LookupError, TypeError):
         return None
-
-
-def _nearest(location: Sequence[int | str]) -> str:
-    keys = known_keys(location)
-    if is_option(location):
-        return ""
-    near = near_keys(str(location[-1]), keys)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known keys: {', '.join(keys)}" if keys else ""
 
 
 # --- across the tables ---------------------------------------------------------------------
