@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, install_command
 from pytest_memleak.records.log_formats import is_row, keys_of, record_of, value_at
-from pytest_memleak.records.paper_format import json_value, no_list, read_whole
+from pytest_memleak.records.paper_format import empty, json_value, no_list, read_whole
 
 _Reader = Callable[[IO[bytes], Path, str | None], Iterable[Any]]
 _BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
@@ -78,9 +78,7 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
             yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
             rows, read_before = rows + len(block), raw.tell()
     if not rows:
-        raise RecordsError(
-            "the file is empty", location=str(path), hint="check that this is the right file"
-        )
+        raise empty(path, "check that this is the right file")
 
 
 @contextlib.contextmanager
@@ -104,8 +102,8 @@ def load_rows(path: Path) -> list[object]:
     """Return a file's rows; one of another format than the paper's gives a row per generation."""
     records: list[object] = []
     for block in read_blocks(path):
-        for _, row, _ in block.places():
-            record = record_of(row)
+        for _, row, where in block.places():
+            record = record_of(row, where)
             if record is None or record is row:
                 records.append(row)
             else:
@@ -143,7 +141,7 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 def _json_rows(file: IO[bytes], path: Path, text: str | None) -> list[Any]:
     value = json_value(read_whole(file, path), str(path))
-    rows = [value] if record_of(value) else value
+    rows = [value] if record_of(value, str(path)) else value
     if isinstance(rows, dict):
         lists = {**rows, "": value_at(rows, ("results", "results"))}  # promptfoo's
         every = [it for key, it in lists.items() if key not in _NO_ROWS and isinstance(it, list)]

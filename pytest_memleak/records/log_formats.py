@@ -30,7 +30,9 @@ Path = Sequence[str]
 # Each text of the model's with others beside it: how many prompts precede it, and why it ended.
 _Texts = tuple[str, ...]
 _Answers = dict[_Texts, tuple[int, Record]]
+_Read = tuple[_Answers, list[str], int, list[Record]]
 _Choice = tuple[Record, object]  # why it ended, and its index
+_Message = tuple[Record, bool, _Choice]
 # A value with its key, whether it is in an answer (None: in neither), and the choice.
 _Part = tuple[str, Any, bool | None, _Choice]
 
@@ -102,7 +104,7 @@ class RowPaths(NamedTuple):
             prompts = _texts_named(row, self.prompt, where) if self.prompt is not None else []
             generations = [{"generated_text": text} for text in _texts_named(row, self.text, where)]
             return {"instruction": "\n\n".join(prompts), "generations": generations}
-        if (record := record_of(row)) is not None:
+        if (record := record_of(row, where)) is not None:
             return record
         raise RecordsError(
             "this row has no known format, so its texts wouldn't be read",
@@ -128,14 +130,14 @@ def _texts_named(row: object, path: str, where: str) -> list[str]:
     )
 
 
-def record_of(row: object) -> Record | None:
-    """Return the row as a record of the paper's form; None if no known format has such rows."""
+def record_of(row: object, where: str | None = None) -> Record | None:
+    """Return the row in the paper's form; None for no known format. Raises RecordsError."""
     if not isinstance(row, dict):
         return None
     form = _format_of(frozenset(row))
     if form is None or form.keys in _PAPER:
         return row if form else None
-    answers, prompts, first, unread = _read(row, form)
+    answers, prompts, first, unread = _read(row, form, where)
     failed = not answers and (row.get("error") or value_at(row, ("response", "body", "error")))
     if not (answers or prompts or failed):
         return None  # its texts are where no such format has them
@@ -170,14 +172,15 @@ def _format_of(keys: frozenset[str]) -> _Format | None:
     return next((form for form in _FORMATS if form.keys <= keys), None)
 
 
-def _read(row: Record, form: _Format) -> tuple[_Answers, list[str], int, list[Record]]:
+def _read(row: Record, form: _Format, where: str | None) -> _Read:
     """Return a row's answers, its prompts, how many precede the first answer, and unread values."""
     prompts = dict.fromkeys(_texts_at(row, form.prompt))
     answers: _Answers = {}
     unread: list[Record] = []
+    chunks: list[str] = []
     written = {key: row[key] for key in row if key not in form.dataset} if form.dataset else row
     turn, parts = 0, []
-    for message, of_model, (end, index) in _messages(written, unread):
+    for message, of_model, (end, index) in _messages(written, unread, chunks):
         texts = _texts_of(resolved := _resolved(message, row))
         if of_model:
             before, known_end = answers.get(texts, (len(prompts), {}))
@@ -186,6 +189,12 @@ def _read(row: Record, form: _Format) -> tuple[_Answers, list[str], int, list[Re
         else:
             prompts |= dict.fromkeys(texts)
             turn += 1
+    if chunks and len({*chunks}) == len(chunks):
+        raise RecordsError(
+            "this row is a chunk of a stream, whose answer goes on in other rows",
+            location=where,
+            hint="log whole answers, or the chunks of each answer in one row, as a list",
+        )
     if len(parts) > 1:
         _join(parts, answers)
     first = next((before for before, _ in answers.values()), len(prompts))
@@ -207,10 +216,10 @@ def _join(parts: list[tuple[int, object, _Texts, Record]], answers: _Answers) ->
                 answers[whole[-1][0]][1].setdefault("reasoning", []).extend(further)
 
 
-def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool, _Choice]]:
+def _messages(row: Record, unread: list[Record], chunks: list[str]) -> Iterator[_Message]:
     """Yield each message in a row, in order, whether it is the model's, and its choice.
 
-    What stands beside messages is added to `unread`.
+    What stands beside messages is added to `unread`, and to `chunks` the choice of each chunk.
     """
     waiting: list[_Part] = [("", row, None, ({}, 0))]
     while waiting:
@@ -223,6 +232,8 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
             continue
         if key in _LISTS_OF_MODEL:
             choice = choice[0], part.get("index") or 0
+            if part.get("delta") is not None and not part.get("message"):
+                chunks.append(str(choice[1]))
         if not _ENDS.isdisjoint(part):
             choice = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}, choice[1]
         if "role" in part and part is not row:

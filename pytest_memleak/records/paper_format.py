@@ -49,9 +49,6 @@ _INTEGER = re.compile(r"\d+")
 _ID_WORD = re.compile(r"[^\W_]+")
 
 
-# --- books ---------------------------------------------------------------------------------
-
-
 def book_from_records(
     records: object, *, book_id: str | None = None, place: str = "book records"
 ) -> Book:
@@ -86,9 +83,6 @@ def book_from_records(
         excerpts=ordered,
         digest=book_digest(ordered),
     )
-
-
-# --- generations ---------------------------------------------------------------------------
 
 
 def generations_from_records(
@@ -162,9 +156,6 @@ def with_recorded_instructions(book: Book, records: object) -> Book:
     return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
 
 
-# --- files ---------------------------------------------------------------------------------
-
-
 def load_records(path: Path) -> list[object]:
     """Load the list in a `.json` file, or the lines of a `.jsonl` file.
 
@@ -202,7 +193,7 @@ def read_whole(file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES) ->
         if size > most_bytes:
             raise too_big("the file", str(path), most_bytes)
     if not any(map(bytes.strip, chunks)):
-        raise _empty(path, "expected a JSON list of records")
+        raise empty(path, "expected a JSON list of records")
     return b"".join(chunks)
 
 
@@ -217,10 +208,11 @@ def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
                 seen = True
                 yield json_value(text, f"{path}, line {number}", encoding="utf-8")
     if not seen:
-        raise _empty(path, "expected one JSON record on each line")
+        raise empty(path, "expected one JSON record on each line")
 
 
-def _empty(path: Path, hint: str) -> RecordsError:
+def empty(path: Path, hint: str) -> RecordsError:
+    """Build the error for a file without content."""
     return RecordsError("the file is empty", location=str(path), hint=hint)
 
 
@@ -272,9 +264,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
-
-
-# --- one record ----------------------------------------------------------------------------
 
 
 def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
@@ -422,8 +411,6 @@ def _kind(value: object) -> str:
     }  # fmt: skip
     return names.get(type(value), f"a {type(value).__name__}")
 
-
-# --- generations against their book ---------------------------------------------------------
 
 _HINT = "score generations against the book whose prompts produced them"
 

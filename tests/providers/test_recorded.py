@@ -158,8 +158,7 @@ def test_records_of_another_book_are_an_error(make, write, tmp_path, path, hint)
     (b"", "empty"),
     (b'{"excerpt_id": "p_id1", "generated_text": "a"}\n\n[1', "line 3: not JSON"),
     (b'{"excerpt_id": "p_id1", "generated_text": "\xe9"}', "line 1: not UTF-8"),
-    (b"[" * 200_000, "line 1: not usable JSON"),
-    (b'{"excerpt_id": "p_id1", "generations": []}\n' * 2, "occurs twice"),
+    (b'{"choices": [{"delta": {"content": "a"}}]}', "line 1: this row is a chunk of a stream"),
     (b'{"excerpt_id": "p_id1", "x": "secret prose" oops', "not JSON"),
 ])  # fmt: skip
 def test_another_form_is_an_error_that_names_the_line(make, tmp_path, content, message):

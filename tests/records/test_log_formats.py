@@ -39,11 +39,10 @@ UNREAD = {
     "target of a tool": chat() | {"output": {"choices": []}, "epoch": 1, "events": [EVENT]},
     "beside messages": chat() | {"store": {"source": LINES}},
     "input of a call": body(CALL | {"input": {"text": TEXT}}),
-    "lines in the input of a call": body(CALL | {"input": {"path": LINES}}),
     "of a user": {"choices": [{"message": SAID}, {"message": {"role": "user", "content": TEXT}}]},
     "Gemini's chunks": {"request": {}, "response": named("candidates", ENDED)},
     "OpenAI's chunks": {"request": {}, "response": [{"choices": [delta]} for delta in DELTAS]},
-    "deltas": {"choices": DELTAS},
+    "a message with a delta": {"choices": [{"message": {"content": TEXT}, "delta": {}}]},
     "words of reasoning": {
         "choices": [{"delta": {"content": None, "reasoning_content": f"{word} "}} for word in WORDS]
     },
