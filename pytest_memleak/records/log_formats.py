@@ -122,12 +122,18 @@ def _texts_named(row: object, path: str, where: str) -> list[str]:
     value = value_at(row, keys_of(path))
     texts = value if isinstance(value, list) else [value]
     if texts and all(isinstance(text, str) for text in texts):
-        return texts
+        return [*texts, *_whole(texts)]
     raise RecordsError(
         f"there is no text at {path}",
         location=where,
         hint="name the keys from each row to a text or a list of texts: /answer/text",
     )
+
+
+def _whole(texts: list[str]) -> list[str]:
+    """Return the texts joined, if they have too few words on average for a passage each."""
+    short = len(texts) > 1 and count_runs(" ".join(texts)) < 2 * _TEXT_ALONE * len(texts)
+    return joined(texts) if short else []
 
 
 def record_of(row: object, where: str | None = None) -> Record | None:
@@ -198,7 +204,10 @@ def _read(row: Record, form: _Format, where: str | None) -> _Read:
     if len(parts) > 1:
         _join(parts, answers)
     first = next((before for before, _ in answers.values()), len(prompts))
-    beside = dict.fromkeys((text,) for text in _texts_at(row, form.texts))
+    outside = _texts_at(row, form.texts)
+    if whole := _whole(outside):
+        unread.append({"": whole})
+    beside = dict.fromkeys((text,) for text in outside)
     ended = {texts: (first, answers.pop(texts, (first, {}))[1]) for texts in beside}
     return ended | answers, [*prompts], first, unread
 

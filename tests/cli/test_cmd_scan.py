@@ -141,6 +141,7 @@ def test_a_prompt_s_own_words_are_no_passage_and_each_turn_is_a_text(scan):
     plain = [{"q": passage, "a": passage}, {"q": "", "a": [HARMLESS[1], HARMLESS[2]]}]
     assert scan(plain, "--text", "/a")[0] == 1
     assert scan(plain, "--text", "/a", "--prompt", "/q")[0] == 0
+    assert scan([{"a": PASSAGE}], "--text", "/a")[0] == 1  # a text in pieces
 
 
 def test_only_an_earlier_prompt_s_words_are_no_passage_wherever_the_answer_stands(scan):
