@@ -180,7 +180,7 @@ def _format_of(keys: frozenset[str]) -> _Format | None:
 
 def _read(row: Record, form: _Format, where: str | None) -> _Read:
     """Return a row's answers, its prompts, how many precede the first answer, and unread values."""
-    prompts = dict.fromkeys(_texts_at(row, form.prompt))
+    prompts = dict.fromkeys(_texts_at(row, form.prompt, _CONTAINERS))
     answers: _Answers = {}
     unread: list[Record] = []
     chunks: list[str] = []
@@ -362,11 +362,11 @@ def value_at(row: object, path: Path) -> Any:
     return value
 
 
-def _texts_at(row: Record, path: Path) -> list[str]:
-    """Return the texts at a path, in lists of any depth or an object."""
+def _texts_at(row: Record, path: Path, but: AbstractSet[str] = frozenset()) -> list[str]:
+    """Return the texts at a path, in lists of any depth or an object but in its messages."""
     value = value_at(row, path)
     if isinstance(value, dict):
-        return texts_in(value)
+        return texts_in(value, kept=lambda at, its: [] if at[1:] and at[0] in but else its)
     waiting, texts = [value], []
     while waiting:
         part = waiting.pop()

@@ -44,6 +44,7 @@ UNREAD = {
     "OpenAI's chunks": {"request": {}, "response": [{"choices": [delta]} for delta in DELTAS]},
     "a message with a delta": {"choices": [{"message": {"content": TEXT}, "delta": {}}]},
     "long parts": {"prompt": "", "completion": [" ".join(WORDS[at:][:30]) for at in (0, 30, 60)]},
+    "messages of a prompt": chat() | {"prompt": {"messages": [ASKED, SAID | {"content": TEXT}]}},
     "words of reasoning": {
         "choices": [{"delta": {"content": None, "reasoning_content": f"{word} "}} for word in WORDS]
     },
