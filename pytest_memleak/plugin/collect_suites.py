@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.plugin.options import pair_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,13 +84,14 @@ class SuiteModule(pytest.Module):
         return name == TEST_NAME
 
 
-def suite_items(items: Iterable[pytest.Item]) -> dict[str, bool]:
-    """Return the node ids of suite files' items, each with whether a mark may skip it."""
-    return {
-        item.nodeid: any(map(item.get_closest_marker, ("skip", "skipif")))
-        for item in items
-        if item.getparent(SuiteModule)
-    }
+def unrun_verdicts(items: Iterable[pytest.Item]) -> dict[str, str]:
+    """Return the verdict that each item with a pair has until it runs; "" if a mark may skip it."""
+    return {item.nodeid: "" if _may_skip(item) else "NOT RUN" for item in items if pair_of(item)}
+
+
+def _may_skip(item: pytest.Item) -> bool:
+    marks = [*item.iter_markers("skip"), *item.iter_markers("skipif")]
+    return any(any(mark.args or (mark.kwargs.get("condition", True),)) for mark in marks)
 
 
 def parametrize_pairs(

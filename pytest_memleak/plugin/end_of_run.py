@@ -42,14 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """List the items that have to pass, here or for the controller of xdist."""
+    """List the items that need a result, here or for the controller of xdist."""
     config: Any = session.config
     if run_key in config.stash:
-        from pytest_memleak.plugin.collect_suites import suite_items
+        from pytest_memleak.plugin.collect_suites import unrun_verdicts
 
         end_of_run = config.pluginmanager.get_plugin("memleak-end-of-run")
         items = end_of_run.items if end_of_run else config.workeroutput.setdefault(_ITEMS, {})
-        items.update(suite_items(session.items))
+        items.update(unrun_verdicts(session.items))
 
 
 class EndOfRun:
@@ -62,9 +62,8 @@ class EndOfRun:
     def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
         self._config = config
         self._record = record
-        self.items: dict[str, bool] = {}  # as `suite_items` returns them
         self._result_by_pair: dict[tuple[str, str, str | None], dict[str, Any]] = {}
-        self._verdicts: dict[str, str] = {}  # of evaluated items, "" if accepted
+        self.items: dict[str, str] = {}  # each item with a pair: its verdict, "" if accepted
         self._unearned = ""
         self._report: RunReport | None = None
         self._compared_results: tuple[PairResult, ...] = ()
@@ -81,16 +80,18 @@ class EndOfRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result off the report, so that no other plugin writes its quotes."""
-        result, verdict = vars(report).pop("memleak", (None, ""))
+        result, verdict = vars(report).pop("memleak", (None, None))
+        if verdict is not None:
+            self.items[report.nodeid] = verdict
         if result is not None:
             key = (result["suite"]["path"], result["pair"], result["model"]["endpoint"])
             self._result_by_pair[key] = result
-            self._verdicts[report.nodeid] = verdict
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """List the items that a worker of xdist collected."""
-        self.items.update(getattr(node, "workeroutput", {}).get(_ITEMS, {}))
+        unrun = getattr(node, "workeroutput", {}).get(_ITEMS, {})
+        self.items = {**unrun, **self.items}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -99,7 +100,7 @@ class EndOfRun:
         if self.items and not session.testsfailed and not any(map(self._config.getoption, _PLANS)):
             from pytest_memleak.plugin.run_reports import unearned_line
 
-            self._unearned = unearned_line(self.items, self._verdicts)
+            self._unearned = unearned_line(self.items)
             session.testsfailed += bool(self._unearned)
         if self._result_by_pair and self._config.getoption("memleak_baseline"):
             from pytest_memleak.plugin.baseline_gate import compare_with_baseline, report_comparison
@@ -219,9 +220,8 @@ class EndOfRun:
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._report is None:
             if deselected := len(terminalreporter.stats.get("deselected", ())):
                 tests = "1 test" if deselected == 1 else f"{deselected} tests"
-                words = [("-k", "keyword"), ("-m", "markexpr")]
-                given = [(name, self._config.getoption(of)) for name, of in words]
-                selection = " ".join(f"{name} {text!r}" for name, text in given if text)
+                words = [(name, self._config.getoption(name)) for name in ("-k", "-m")]
+                selection = " ".join(f"{name} {text!r}" for name, text in words if text)
                 shown = selection or "the selection"
                 terminalreporter.write_line(f"memleak: {shown} matches none of {tests}")
             elif self._config.getoption("markexpr") == "copyright":

@@ -182,13 +182,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, Any]:
     """Attach the pair's result to the report."""
     report = yield
-    if run_key in item.config.stash and item.get_closest_marker("copyright"):
+    if run_key in item.config.stash:
         try:
-            from pytest_memleak.plugin.collect_suites import SuiteModule
             from pytest_memleak.plugin.run_reports import attach_result
 
-            error = call.excinfo.value if call.excinfo else None
-            attach_result(item, report, error, own=item.getparent(SuiteModule) is None)
+            attach_result(item, report, call.excinfo.value if call.excinfo else None)
         except OSError as failure:
             if failure.errno in _TOO_MANY_OPEN:
                 pytest.exit(_RAISE_LIMIT, returncode=pytest.ExitCode.INTERNAL_ERROR)

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.collect_suites import Outcome
+from pytest_memleak.plugin.collect_suites import Outcome, SuiteModule
 from pytest_memleak.plugin.options import (
     evaluation_key,
     failure_key,
@@ -56,22 +56,26 @@ _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 
 
 def attach_result(
-    item: pytest.Item, report: pytest.TestReport, error: BaseException | None, *, own: bool
+    item: pytest.Item, report: pytest.TestReport, error: BaseException | None
 ) -> None:
-    """Attach the pair's result to the report; own: of a test outside suite files.
+    """Attach the pair's result and verdict, "" if accepted, to the report.
 
     error: the phase's; a verdict is marked, since the summary shows it.
     A test that requests its evaluation in its body has it with the report of its call.
     """
+    own = item.getparent(SuiteModule) is None
     evaluation = item.stash.get(evaluation_key, None)
     _enforce_failure(item, report)
     if not own and isinstance(error, Outcome) and error.summarized:
         report.memleak_verdict = True  # type: ignore[attr-defined]
+    accepted = own and report.when == "call" and error is None  # by its assertions
+    if accepted:
+        report.memleak = None, ""  # type: ignore[attr-defined]
     published = item.stash.get(published_key, None)
     if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
         result = build_result(evaluation, quoted=quoted_words(item.config))
-        accepted = own or passes(result)
+        accepted |= passes(result)
         verdict = "" if accepted else f"{result.plain_verdict}{expectation(result)}"
         report.memleak = encode(result), verdict  # type: ignore[attr-defined]
         item.user_properties += case_properties(result, own=own)
@@ -136,17 +140,13 @@ def run_report(
     )
 
 
-def unearned_line(items: Mapping[str, bool], verdicts: Mapping[str, str]) -> str:
-    """Return why a run can't end with exit code 0; "" if the results of all items let it.
-
-    items: whether a mark may have skipped them; verdicts: of evaluated items, "" if accepted
-    """
-    not_run = {item: "" if skipped else "NOT RUN" for item, skipped in items.items()}
-    failed = [f"{item} ({verdict})" for item, verdict in {**not_run, **verdicts}.items() if verdict]
+def unearned_line(verdicts: Mapping[str, str]) -> str:
+    """Return why a run can't end with exit code 0; "" if all items' verdicts are accepted ("")."""
+    failed = [f"{item} ({verdict})" for item, verdict in verdicts.items() if verdict]
     if not failed:
         return ""
     return (
-        f"memleak: exit code 1, since {amount(len(failed), 'pair')} neither passed nor leaked as "
+        f"memleak: exit code 1, since {amount(len(failed), 'test')} neither passed nor leaked as "
         f"expected: {failed[0]}{', …' if failed[1:] else ''}. Look for a mark, option, fixture, or "
         "hook that skips tests or hides failures."
     )

@@ -4,6 +4,7 @@ import pytest
 from ferry import CLEAN
 from marks import full
 from suite_files import read_bundle
+from test_earned_by_own_tests import XFAILS_ALL
 from test_verify import EVIDENCE, LEAK, WIDE
 
 ENDS = {
@@ -88,33 +89,33 @@ def test_a_failing_test_beside_the_pairs_is_no_pass(pytester, suite, gate):
 SKIPPING = """
 import pytest
 @pytest.fixture(autouse=True)
-def quiet(memleak_evaluation):
-    pytest.{}("not today")
+def quiet({}):
+    pytest.skip("not today")
 """
 NO_TEST, NO_LEAK = "def pytest_runtest_protocol(): return True", "PASS (a leak was expected)"
 # A conftest, options, and the verdict on the leaky pair, which no failed test tells.
 UNEARNED = {
-    "skip": (SKIPPING.format("skip"), (), "FAIL"),
-    "xfail": (SKIPPING.format("xfail"), (), "FAIL"),
+    "skip": (SKIPPING.format("memleak_evaluation"), (), "FAIL"),
+    "skipif": (XFAILS_ALL.replace("xfail(", "skipif(0, ") + SKIPPING.format(""), (), "NOT RUN"),
+    "xfail": (XFAILS_ALL, (), "FAIL"),
     "call": ("def pytest_pyfunc_call(): return True", (), "FAIL"),
     "protocol": (NO_TEST, (), "NOT RUN"),
     "protocol, -n": (NO_TEST, ("-n", "1"), "NOT RUN"),
     "plan": ("", ("--setup-plan",), "NOT RUN"),
-    "--runxfail": ("", ("--runxfail",), NO_LEAK),
     "no:skipping": ("", ("-p", "no:skipping"), NO_LEAK),
 }
 
 
 @pytest.mark.parametrize("how", [full(how) if "-n" in how else how for how in UNEARNED])
-def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, how):
+def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, own_tests, how):
     conftest, options, verdict = UNEARNED[how]
+    own = how != "call" and verdict != NO_LEAK  # one's own test is what is called
     suite(*[LEAK] * (verdict == NO_LEAK), **{"leaky": CLEAN} if verdict == NO_LEAK else {})
     pytester.makeconftest(conftest)
-    line = (
-        "memleak: exit code 1, since 1 pair neither passed nor leaked as expected: "
-        f"test.memleak.toml::test_memorization[[]leaky/ferry[]] ({verdict}). Look for *"
-    )
-    assert gate("-k", "leaky", *options, lines=[line]).ret == pytest.ExitCode.TESTS_FAILED
+    own_tests("def test_it(memorization): assert memorization.longest_span <= 10")
+    for test in ("test.memleak.toml::test_memorization", "test_own.py::test_it")[: 1 + own]:
+        line = f"*since 1 test neither passed *: {test}[[]leaky/ferry[]] ({verdict}). Look for *"
+        assert gate(test.partition(":")[0], "-k", "leaky", *options, lines=[line]).ret == 1
     plans = "--memleak-dry-run", "--collect-only", "--fixtures-per-test"
     for plan in plans if how == "skip" else ():
         assert gate("-k", "leaky", plan).ret == pytest.ExitCode.OK
