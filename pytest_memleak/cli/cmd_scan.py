@@ -95,7 +95,8 @@ def _scan(parsed: argparse.Namespace) -> int:
     library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
     # Passages that exceed no limit are listed from the length of near-verbatim ones.
     least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
-    library.validate_limit(least - 1)
+    near = max(parsed.nv_longest_passage, NEAR_PASSAGE - 1)
+    library.validate_limit(min(parsed.longest_passage, near))
     reader, training = RowPaths(parsed.text, parsed.prompt), bool(parsed.training)
     make = partial(LogScan, library, reader, least=least, training=training, quote=parsed.quote)
     hidden = not sys.stderr.isatty()
@@ -162,9 +163,7 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
         "rows_with_passages": with_passages,
         "values": values,
         "limits": limits,
-        "over": [
-            name for name, limit in limits.items() if limit is not None and values[name] > limit
-        ],
+        "over": [name for name, most in limits.items() if most is not None and values[name] > most],
         "books": sorted(books, key=itemgetter(_EXACT, _NEAR), reverse=True),
         "passages": result.passages,
     }

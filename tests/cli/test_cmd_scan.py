@@ -264,13 +264,14 @@ def test_a_damaged_zstd_file_is_an_error(scan, cut, message):
 
 
 def test_a_book_of_which_no_passage_is_found_is_an_error(scan, tmp_path):
-    text = " ".join(PASSAGE[:15])
+    text = " ".join(PASSAGE[:36])
     book = tmp_path / "short.txt"
     book.write_text(text, encoding="utf-8")
     code, out, err = scan([chat(0, text)], book=book)
     assert (code, out) == (2, "")
-    assert f"{book}: it has 15 words, too few for a passage of over 19" in err
-    assert scan([chat(0, text)], "--longest-passage", "14", book=book)[0] == 1
+    assert f"{book}: it has 36 words, too few for a passage of over 38" in err
+    for name in ("--longest-passage", "--nv-longest-passage"):
+        assert scan([chat(0, text)], name, "35", book=book)[0] == 1
 
 
 def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
