@@ -113,7 +113,10 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
         raise BookError("is empty", location=place, hint="download the file again")
     guarded = _Guarded(stream, place)
     try:
-        members = zipfile.ZipFile(guarded)
+        try:  # not every writer marks names that are UTF-8
+            members = zipfile.ZipFile(guarded, metadata_encoding="utf-8")
+        except UnicodeDecodeError:
+            members = zipfile.ZipFile(guarded)
     except _DAMAGE as error:
         looks_right = start.startswith(b"PK")
         raise BookError(

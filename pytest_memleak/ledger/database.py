@@ -83,6 +83,7 @@ class Database:
         self._company = False
         self._closed = False
         self._met = False  # whether the server was ever there
+        self._away_until: float | None = None  # when waiting for it ends
         self._file: tuple[int, int] | None = None
         if self.path and not self.path.exists() and not create:
             raise LedgerError("No ledger exists here", location=self.place)
@@ -215,16 +216,22 @@ class Database:
             return work(connection)
 
     def _retry_while_away(self, attempt: Callable[[], T]) -> T:
-        """Retry while the server is away, up to RECONNECT_FOR seconds."""
-        until = time.monotonic() + RECONNECT_FOR
+        """Retry while the server is away, up to RECONNECT_FOR seconds, and then no more."""
+        until = self._away_until or time.monotonic() + RECONNECT_FOR
         while True:
             try:
-                return attempt()
+                result = attempt()
             except DBAPIError as error:
                 self._met = self._met or error.connection_invalidated
                 gone = error.connection_invalidated or is_away(error)
-                if not gone or not self._met or time.monotonic() > until:
+                if not gone or not self._met:
                     raise
+                self._away_until = until
+                if time.monotonic() > until:
+                    raise
+            else:
+                self._away_until = None
+                return result
             time.sleep(0.5)
 
     def validate_file(self) -> None:

@@ -180,7 +180,7 @@ _EXPLANATIONS = {
     ),
     "disk i/o error": (
         "The file can't be read or written completely",
-        "check for a truncated file, a file size limit (ulimit -f), or a failing disk",
+        "check for a full or failing disk, a truncated file, or a file size limit (ulimit -f)",
     ),
     "read-only transaction": (
         "The server is read-only",

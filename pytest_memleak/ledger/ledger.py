@@ -98,7 +98,8 @@ class Ledger(Database):
     def require_room(self) -> None:
         """Raise LedgerError if the disk may not hold the responses to further paid calls."""
         self._check_open()
-        if self.path and shutil.disk_usage(self.path.parent).free < _ROOM:
+        room = shutil.disk_usage(self.path.parent) if self.path else None
+        if room and room.free < _ROOM and room.total:  # some file systems don't say
             raise LedgerError(
                 f"The disk has less than {_ROOM >> 20} MiB free, so no more paid calls are made",
                 location=self.place,

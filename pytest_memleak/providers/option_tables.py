@@ -20,7 +20,7 @@ from pytest_memleak.providers.provider_registry import host_of
 from pytest_memleak.redaction.credentials import masked
 
 _SHOWN = 80
-_URL = r"^https?://[^\s/]"
+_URL = r"^https?://[^\s/]\S*$"
 _SHAPES = {
     _URL: "expected an address with http:// or https://, as in http://localhost:8000/v1",
     "^[A-Za-z_][A-Za-z0-9_]*$": "expected the name of an environment variable, as in "

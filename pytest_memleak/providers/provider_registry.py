@@ -188,7 +188,9 @@ def host_of(url: str) -> str:
     """Return the host of a URL, "" for none and for an invalid host or port."""
     with suppress(ValueError):
         parts = urlsplit(url)
-        return parts.hostname or "" if parts.port != 0 else ""
+        host = parts.hostname or "" if parts.port != 0 else ""
+        host.encode("idna")
+        return host
     return ""
 
 

@@ -46,6 +46,13 @@ def test_of_several_rootfiles_the_first_is_read_and_only_the_spine_counts(new_ep
     assert "META-INF/container.xml is missing" in manuscript.warnings[0]
 
 
+def test_names_in_utf_8_need_no_mark(new_epub):
+    files = {"OEBPS/part-XX.xhtml": b"<p>two</p>"}
+    path = new_epub(manifest=item("a", "part-%C3%A4.xhtml"), files=files, spine=["a"]).write()
+    path.write_bytes(path.read_bytes().replace(b"part-XX", "part-ä".encode()))
+    assert read_epub(path).chapters[0].paragraphs == ("two",)
+
+
 PDF = "application/pdf"
 FALLBACKS = [
     item("pdf", "x.pdf", PDF, "svg"),

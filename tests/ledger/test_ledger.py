@@ -242,8 +242,8 @@ def test_databases_of_a_server(postgres):
     assert "another program's table 'jobs'" in refused(places[1]).message
 
 
-def test_a_server_that_is_started_anew(postgres):
-    """The run goes on, and others know that its lease lives."""
+def test_a_server_that_is_started_anew_and_then_gone(postgres, monkeypatch):
+    """The run goes on, and others know that its lease lives; one that is gone is awaited once."""
     with Ledger(postgres.new_place()) as ledger:
         first = ledger.lease
         postgres.stop()
@@ -256,6 +256,17 @@ def test_a_server_that_is_started_anew(postgres):
         assert ledger.lease != first
         ledger.expire_leases()
         assert count_runs(ledger) == 1
+        monkeypatch.setattr("pytest_memleak.ledger.database.RECONNECT_FOR", 0.5)
+        postgres.stop()
+        pauses = []
+        with monkeypatch.context() as patch:
+            patch.setattr("time.sleep", pauses.append)
+            for _ in range(2):
+                with pytest.raises(LedgerError):
+                    count_runs(ledger)
+                pauses.append("raised")
+        postgres.start()
+        assert pauses[-2:] == ["raised", "raised"]
 
 
 @pytest.mark.parametrize(("change", "message"), [

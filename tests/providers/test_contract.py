@@ -92,7 +92,10 @@ def batching(tuning):
         *((name, {"concurency": 4}, "unknown key 'options.concurency'") for name in CHAT),
         *((name, {"base_url": "localhost:8000"}, "options.base_url") for name in CHAT),
         *((name, {"base_url": "http://[::1"}, "base_url: expected an address") for name in CHAT),
-        ("openai", {"base_url": "http://h:99999"}, "base_url: expected an address"),
+        *(
+            ("openai", {"base_url": f"http://{host}/v1"}, "base_url: expected an address")
+            for host in ("h:99999", "a..b", "lo\tcal", "a" * 64)
+        ),
         *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),
         *((name, {"base": None}, "Neither base_model nor endpoint") for name in CHAT),
         *((name, {"api_key": SECRETS[name]}, "looks like a secret") for name in CHAT),
