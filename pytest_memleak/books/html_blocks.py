@@ -404,7 +404,9 @@ class _Walker:
             if text := _clean(piece):
                 if self._heading is not None:
                     self._heading.append(text)
-                elif is_bold and (level := _level_in_bold(text)):
+                elif is_bold and (
+                    level := heading_level(text) or (2 if kind_of_title(text) else 0)
+                ):
                     self._add(text.replace("\n", ": "), level)
                 else:
                     self._add(text)
@@ -423,10 +425,6 @@ def _declared(attributes: Mapping[str, str]) -> frozenset[str]:
     kind = attributes.get(namespaced) or attributes.get(prefixed)
     role = attributes.get("role")
     return terms(kind, role) if kind or role else _NOTHING
-
-
-def _level_in_bold(text: str) -> int:
-    return heading_level(text) or (2 if kind_of_title(text) else 0)
 
 
 def _clean(raw: str) -> str:

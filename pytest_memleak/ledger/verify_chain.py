@@ -133,7 +133,8 @@ class _Check:
             if at < newest - CLOCK_SKEW:
                 checked.wrong.append(f"Entry {number:,} of the chain is older than one before it")
             newest = max(newest, at)
-            self._note_rows(number, at, written, until if _is_after(number, bundle_head) else None)
+            is_later = bundle_head is not None and number > bundle_head.entries
+            self._note_rows(number, at, written, until if is_later else None)
             if bundle_head and number == bundle_head.entries:
                 checked.at = at
                 if link != bundle_head.link:
@@ -241,10 +242,6 @@ def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
         return float(entry["at"]), written
     except (ValueError, TypeError, KeyError, RecursionError):
         return 0.0, {}
-
-
-def _is_after(number: int, bundle_head: Head | None) -> bool:
-    return bundle_head is not None and number > bundle_head.entries
 
 
 def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:

@@ -113,7 +113,8 @@ def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
         if others := [result.pair for result in group if result.pair not in worst]:
             yield Text(f"  {', '.join(others)}")
     for notice, pairs in by_notice.items():
-        yield Text(f"{inert(notice)} ({_some(pairs)})", style="dim")
+        more = f" and {amount(len(pairs) - 1, 'more pair')}" if len(pairs) > 1 else ""
+        yield Text(f"{inert(notice)} ({pairs[0]}{more})", style="dim")
 
 
 def _cause(result: PairResult, outcome: Outcome) -> str:
@@ -121,10 +122,6 @@ def _cause(result: PairResult, outcome: Outcome) -> str:
         return f"exceeds the {'limit' if len(over) == 1 else 'limits'} on {', '.join(over)}"
     first, *more = result.reasons or (outcome.note,)
     return f"{first} (-v shows {amount(len(more), 'more reason')})" if more else first
-
-
-def _some(pairs: Sequence[str]) -> str:
-    return pairs[0] if len(pairs) == 1 else f"{pairs[0]} and {amount(len(pairs) - 1, 'more pair')}"
 
 
 # --- six lines -----------------------------------------------------------------------------

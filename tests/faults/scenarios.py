@@ -70,14 +70,11 @@ SUITE = """
 [suite]
 samples = {samples}
 max_unanswered = {max_unanswered}
-
 [limits]
 longest_span = {limit}
-
 [[book]]
 id = "held-out"
 source = "held-out.json"
-
 [[book]]
 id = "training"
 source = "training.json"

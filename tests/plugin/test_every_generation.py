@@ -30,11 +30,9 @@ source = "theirs.txt"
 SUITE = f"""
 [suite]
 samples = 3
-
 [limits]
 longest_passage = 38
 nv_longest_passage = 38
-
 [[book]]
 id = "mine"
 source = "b.json"
