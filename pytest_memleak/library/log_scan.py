@@ -82,18 +82,19 @@ class LogScan:
         for number, row, where in block.places():
             record = self._reader.record(row, where)
             prompt = record.get("instruction") or ""
+            answers = record.get("generations", [record])
             row_texts = texts_of_record(record, where)
             if self._training:
                 row_texts.append(prompt)
                 summary = len(prompt.split()) >= _LEAST_SUMMARY
                 counts["style_rows"] += summary and bool(_STYLE.search(prompt))
             else:
-                answers = record.get("generations", [record])
                 prompts += [answer.get("instruction", prompt) for answer in answers]
             texts += row_texts
             places += [(number, nth) for nth in range(len(row_texts))]
             counts["rows"] += 1
-            counts["texts"] += sum(map(bool, row_texts))
+            if not any(answer.get("failed") for answer in answers):  # with an error's text
+                counts["texts"] += sum(map(bool, row_texts))
         for passage in self._library.find(texts, prompts, least=self._least):
             number, nth = places[passage.text]
             place = {"file": str(block.path), "row": number, "text": nth}
