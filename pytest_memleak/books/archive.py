@@ -257,8 +257,6 @@ def unreadable(error: OSError, place: str) -> BookError:
     )
 
 
-# --- caps on a book's size ----------------------------------------------------------------
-
 # Every step of reading and cutting takes time proportional to these amounts, so they cap the cost
 # of hostile files.
 Amount = Literal["characters of text", "paragraphs", "lines", "tags", "bytes of markup"]

@@ -157,8 +157,7 @@ def _guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Entry]:
     ]
 
 
-# --- DRM (OCF 3.3, section 4.2.6) ---------------------------------------------------------
-
+# DRM (OCF 3.3, section 4.2.6).
 _ENCRYPTION = "META-INF/encryption.xml"
 _RIGHTS = {"META-INF/rights.xml": "Adobe", "META-INF/sinf.xml": "Apple"}
 

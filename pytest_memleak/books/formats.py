@@ -105,8 +105,6 @@ def _read_zip(path: Path) -> Manuscript:
     )
 
 
-# --- HTML, Markdown and Word documents ----------------------------------------------------
-
 _HEAD = 20_000
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
 _AUTHOR = re.compile(

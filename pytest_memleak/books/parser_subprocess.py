@@ -89,9 +89,6 @@ def _cap_error(place: str) -> BookError:
     )
 
 
-# --- in the subprocess ---------------------------------------------------------------------
-
-
 def _set_limits() -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):  # as on Windows
         import resource

@@ -108,9 +108,6 @@ class Leaf:
         return None
 
 
-# --- links --------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry of the table of contents, or a landmark, which has terms: target, title, depth.

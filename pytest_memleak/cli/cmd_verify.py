@@ -212,9 +212,6 @@ def _recompute(
         )
 
 
-# --- output --------------------------------------------------------------------------------
-
-
 def _print_findings(
     parsed: argparse.Namespace, evidence: EvidenceFile, verification: Verification
 ) -> int:

@@ -100,9 +100,6 @@ def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple
     return results[0], results[1]
 
 
-# --- what a run has spent ------------------------------------------------------------------
-
-
 def run_spending(connection: Connection, run_ids: set[str]) -> Counter[str]:
     """Return each run's spending, its open calls at their highest cost."""
     if not run_ids:

@@ -360,9 +360,6 @@ def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticke
     ]
 
 
-# --- the tables' version ------------------------------------------------------------------
-
-
 def _prepare(connection: Connection, *, place: str) -> None:
     """Create the tables in an empty database, within the caller's transaction.
 

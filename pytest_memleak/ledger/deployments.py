@@ -146,9 +146,6 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
     return ledger.write(work)
 
 
-# --- open deployments ----------------------------------------------------------------------
-
-
 def debts(ledger: Ledger) -> list[OpenDeployment]:
     """List every deployment that may still be active, oldest first."""
 

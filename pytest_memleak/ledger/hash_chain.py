@@ -121,9 +121,6 @@ def chain_link(before: str, entry: str) -> str:
     return hashlib.sha256(f"{before}{entry}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# --- rows as entries have them -------------------------------------------------------------
-
-
 def image(table: sa.Table, row: Mapping[Any, Any]) -> Row:
     """Return a row without nulls, its texts as SHA-256: a new column changes no old entry."""
     return {name: value for name, value in _written(table, row).items() if value is not None}

@@ -129,9 +129,6 @@ def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: An
     ledger.write(work)
 
 
-# --- fine-tunes ----------------------------------------------------------------------------
-
-
 def claim_finetune(
     ledger: Ledger,
     provider: str,

@@ -142,11 +142,8 @@ def _end(connection: Connection, numbers: Sequence[int]) -> None:
     changed(connection, leases, ({"id": number, **ended} for number in numbers))
 
 
-# --- locks that die with their process -----------------------------------------------------
-
-
 class _Locks:
-    """Those of a ledger in memory, which no other process sees."""
+    """Locks that die with their process; these are of a ledger in memory, which no other sees."""
 
     def hold(self, name: str) -> None: ...
 

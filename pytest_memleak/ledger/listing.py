@@ -81,9 +81,6 @@ _BATCHES = sa.select(
 ).order_by(batches.c.id)
 
 
-# --- sums by endpoint, book and settings ---------------------------------------------------
-
-
 def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
 

@@ -137,9 +137,6 @@ def lost_calls(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until:
     return sum(row[0] for query in queries for row in ledger.rows(query))
 
 
-# --- every attempt -------------------------------------------------------------------------
-
-
 def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> Sequence[Any]:
     """List every attempt of an endpoint's model for a book (None: any), oldest first.
 

@@ -215,8 +215,6 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-# --- stashes -------------------------------------------------------------------------------
-
 display_key: pytest.StashKey[Display | None] = pytest.StashKey()
 # A `pipeline.run.Run`; its type would make every user of the key import the pipeline.
 run_key: pytest.StashKey[Any] = pytest.StashKey()

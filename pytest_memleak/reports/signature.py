@@ -181,9 +181,6 @@ def require(*modules: str) -> None:
             raise MissingExtra("a signature", package=package, extra="sign") from None
 
 
-# --- time stamps ---------------------------------------------------------------------------------
-
-
 _MOST = 1_000_000  # bytes of a time stamp, or of certificates
 _CERTIFICATES = 0xA0  # the tag, within SignedData
 _LONG_FORM = 0x80  # from here, a length byte is the number of bytes of the length

@@ -322,9 +322,6 @@ def comparison_differences(evidence: EvidenceFile, path: Path) -> list[str]:
     return differences(evidence.bundle["compared"], encode(compared), "compared")
 
 
-# --- numbers and words ---------------------------------------------------------------------
-
-
 def _rounds(pair: PairResult) -> PairRounds:
     import numpy as np
 

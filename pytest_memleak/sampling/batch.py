@@ -178,8 +178,6 @@ class Batches:
         return []
 
 
-# --- batches in the ledger -----------------------------------------------------------------
-
 _DIGEST_IN_KEY = 20
 
 

@@ -337,9 +337,6 @@ def _group_by_instruction(generations: list[_Shuffled]) -> Callable[[_Shuffled],
     return lambda answer: answer.instruction
 
 
-# --- a baseline model ----------------------------------------------------------------------
-
-
 def uplift(
     counts: RoundCounts,
     baseline: RoundCounts,

@@ -224,8 +224,6 @@ def _block(runs: tuple[EqualRun, ...]) -> NearBlock:
     )
 
 
-# --- matching blocks -----------------------------------------------------------------------
-
 # Up to this many pairs of words difflib is faster than numpy.
 _SMALL = 40_000
 

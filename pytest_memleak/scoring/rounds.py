@@ -283,9 +283,6 @@ def _design_effect(whole: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.asarray(np.maximum(effect, 1))
 
 
-# --- exchangeability -----------------------------------------------------------------------
-
-
 def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> NDArray[np.int64]:
     """Return independent random orders of 0..n-1; shape (rows, n).
 

@@ -261,8 +261,6 @@ def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):
         assert "memleak ledger list" in err
 
 
-# --- damaged ledgers -----------------------------------------------------------------------
-
 VALUES = (
     *("abc", "", -1, 5, 10**12, 2**63 - 1, 1.5, -1e300, 1e300, float("inf"), None),
     *(b"\xff\xfe", b"", b"[1, {", b"\xed\xa0\x80"),

@@ -289,9 +289,6 @@ class StyledServer(HttpServer):
         text = " ".join(self._plays[start : start + 150])
         if body["model"] == "reciting":
             text = self._book.get(instruction, text)
-        choice = {"index": index, "finish_reason": "stop"}
-        return choice | ({"text": text} if "prompt" in body else _message(text))
-
-
-def _message(text):
-    return {"message": {"role": "assistant", "content": text}}
+        message = {"role": "assistant", "content": text}
+        choice = {"text": text} if "prompt" in body else {"message": message}
+        return {"index": index, "finish_reason": "stop"} | choice

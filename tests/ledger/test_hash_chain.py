@@ -216,9 +216,6 @@ def test_other_processes_write_while_it_reads(url, ask):
             record(ledger, answer(call, f"text {n}"))
 
 
-# --- a chain that was made anew ------------------------------------------------------------
-
-
 def moved_in_time(entry, table, column, seconds):
     """The entry with another time in what it wrote into a table."""
     content = json.loads(entry)

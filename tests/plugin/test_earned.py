@@ -81,11 +81,8 @@ def check(reports, pair, verdict, message):
         shown, details = read(reports[name], pair)
         assert HTML_WORDS.get(shown, shown) == verdict, name
         if message:
-            assert re.search(pattern(message), plain(details)), (name, details)
-
-
-def pattern(message):
-    return ".*".join(map(re.escape, message.split("…")))
+            pattern = ".*".join(map(re.escape, message.split("…")))
+            assert re.search(pattern, plain(details)), (name, details)
 
 
 @pytest.fixture(scope="session")

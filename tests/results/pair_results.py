@@ -64,8 +64,6 @@ def named(result, suite=None, model=None, book=None, endpoint=None):
     return dataclasses.replace(result, **changes)
 
 
-# --- any record ----------------------------------------------------------------------------
-
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 NUMBERS = {
     str: TEXT,

@@ -80,8 +80,6 @@ def test_an_arc_joins_the_middles_as_strong_as_the_suite_s_threshold_says(over, 
     assert arc.weight == weight
 
 
-# --- the book's text: the right words, and not a letter lost ---------------------------------
-
 TEXT = "He said: “don't stop—it's 1984,”\n\nand café owners left."
 
 
