@@ -23,8 +23,8 @@ from pytest_memleak.scoring.find_passages import (
     verbatim_passages,
 )
 from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.prompt_trimming import NO_RANGES, PromptWords
 from pytest_memleak.scoring.text_batches import batches_of
-from pytest_memleak.scoring.trimming import NO_RANGES, PromptWords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -22,8 +22,8 @@ from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 from pytest_memleak.scoring.ngram_prefilter import BORDER
+from pytest_memleak.scoring.prompt_trimming import NO_RANGES
 from pytest_memleak.scoring.text_batches import batches_of
-from pytest_memleak.scoring.trimming import NO_RANGES
 from pytest_memleak.scoring.word_hashes import TEXT_END, BookKeys, scrambled
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.scoring.intervals import count_up
-from pytest_memleak.scoring.trimming import NO_RANGES, Ranges, in_prompt, outside_prompt
+from pytest_memleak.scoring.prompt_trimming import NO_RANGES, Ranges, in_prompt, outside_prompt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

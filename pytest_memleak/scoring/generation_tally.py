@@ -15,10 +15,10 @@ from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.intervals import Distinct, Packing, distinct, distinct_passages
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.passage_tally import PassageTally, Prompted
+from pytest_memleak.scoring.prompt_trimming import PromptWords, in_prompt, outside_prompt
 from pytest_memleak.scoring.protected_passages import PassageCounts, Protected
 from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.text_batches import in_batches
-from pytest_memleak.scoring.trimming import PromptWords, in_prompt, outside_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -21,6 +21,7 @@ from pytest_memleak.records import Estimate
 from pytest_memleak.scoring.confidence_bounds import normal_quantile, student_quantile, student_tail
 from pytest_memleak.scoring.intervals import Distinct, Packing, cut
 from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.prompt_trimming import PromptWords, outside_prompt
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds, jackknife_variance
 from pytest_memleak.scoring.sampling_error import (
     bmc_bounds,
@@ -29,7 +30,6 @@ from pytest_memleak.scoring.sampling_error import (
     typical_span,
 )
 from pytest_memleak.scoring.text_batches import batches_of
-from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from pytest_memleak.scoring.find_passages import (
     verbatim_passages,
 )
 from pytest_memleak.scoring.intervals import distinct_passages
+from pytest_memleak.scoring.prompt_trimming import PromptWords
 from pytest_memleak.scoring.protected_passages import (
     EXCUSED,
     LONGEST_MEASURES,
@@ -27,7 +28,6 @@ from pytest_memleak.scoring.protected_passages import (
     RankedPassage,
     note_longest,
 )
-from pytest_memleak.scoring.trimming import PromptWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.find_passages import TextPassages
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import NearMatches, TextMatches
+    from pytest_memleak.scoring.prompt_trimming import Ranges
     from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
-    from pytest_memleak.scoring.trimming import Ranges
 
 
 class Prompted(NamedTuple):

@@ -11,7 +11,7 @@ from scored_books import book_of
 
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
+from pytest_memleak.scoring.prompt_trimming import PromptWords, outside_prompt
 
 
 def index_of(words, *, k):
