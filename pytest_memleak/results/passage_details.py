@@ -146,7 +146,7 @@ def _readings(text: str, mode: WordMode) -> list[str]:
     from pytest_memleak.scoring.further_readings import further_readings  # with numpy
     from pytest_memleak.scoring.keyed_texts import keyed
 
-    further = further_readings([text], keyed([text], mode))[1]
+    further = further_readings([text], keyed([text], mode), {0})[1]
     return [text, *further, " ".join(words(text, mode))]
 
 

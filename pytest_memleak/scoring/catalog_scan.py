@@ -20,7 +20,7 @@ from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWord
 from pytest_memleak.scoring.find_passages import find_chains
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.ngram_prefilter import BORDER
 from pytest_memleak.scoring.prompt_trimming import NO_RANGES
 from pytest_memleak.scoring.text_batches import batches_of
@@ -105,16 +105,15 @@ class GenerationPrefilter:
         words, number = BookWords(k), count()
         for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
-            folded = keyed_folded(batch, plain)
-            readings = keyed_folded(further_readings(batch, plain)[1])
-            scrambled(plain.keys)
-            scrambled(readings.keys)
-            if folded is not plain:
-                scrambled(folded.keys)
-            for keys, near_keys in zip(plain.each(), folded.each(), strict=True):
+            changed, numbers, suspects = changed_by_folding(batch, plain)
+            readings = keyed_folded(further_readings(batch, plain, suspects)[1])
+            for reading in (plain, changed, readings):
+                scrambled(reading.keys)
+            for keys in plain.each():
                 words.add(next(number), keys, keys)
-                if folded is not plain and not np.array_equal(keys, near_keys):
-                    words.add_folded(next(number), near_keys)
+            for text, keys in zip(numbers, changed.each(), strict=True):
+                if not np.array_equal(keys, plain.of(text)):
+                    words.add_folded(next(number), keys)
             for keys in readings.each():
                 words.add_folded(next(number), keys)
         self._exact, self._folded = words.placed()

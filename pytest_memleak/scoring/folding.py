@@ -58,6 +58,10 @@ _BLOCKS = (
 _STRUCK = {"b": "ƀ", "d": "đðɖ", "h": "ħ", "i": "ɨ", "l": "ł", "o": "ø", "t": "ŧ", "z": "ƶ"}
 
 
+def _inverted(forms: dict[str, str]) -> dict[str, str]:
+    return {form: letter for letter, look_alikes in forms.items() for form in look_alikes}
+
+
 def _latin() -> dict[str, str]:
     """Map every look-alike to its letter; if one case of a letter looks alike, both are mapped.
 
@@ -65,9 +69,7 @@ def _latin() -> dict[str, str]:
     """
     letter_of = {form: plain.lower() for form, plain in LIGATURES.items()}
     for letters in (LOOK_ALIKES, LATIN_FORMS, _STRUCK, _FURTHER):
-        for letter, forms in letters.items():
-            for form in forms:
-                letter_of.setdefault(form, letter)
+        letter_of = _inverted(letters) | letter_of
     for form, letter in list(letter_of.items()):
         for other in (form.lower(), form.upper()):
             if len(other) == 1 and not other.isascii():
@@ -100,8 +102,15 @@ _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]+")
 _TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]+")
 _SHOWN = {0xE0000 + code: code for code in range(0x20, 0x7F)}
 # Invisible, though Unicode counts them as letters: Hangul fillers.
-_BLANK_LETTERS = "\u115f\u1160"
+_BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"
 _READ_AS = str.maketrans({**LATIN, "_": " ", "*": ""})
+# Folding may join words at what is invisible, at symbols, and at these; also, in ASCII, at `*`
+# between letters and at `-` before a line's end.
+_JOINING = "\uff0a\ufe61\u2010\u2011\ufe63\uff0d" + _BLANK_LETTERS
+_PRINTED = bytes((*range(9, 14), *range(28, 127)))
+_BESIDE = "[^\x00-/:-@[-`{-\x7f\u2010-\u2027]"
+_JOINING_ASTERISK = re.compile(rf"\*(?<={_BESIDE}\*)\**(?={_BESIDE})")
+_JOINING_HYPHEN = re.compile(rf"-(?<={_BESIDE}-)(?=[^!-~\u2010-\u2027]*[\n\r\v\f\x85\u2028\u2029])")
 
 
 def passage_words(text: str) -> list[str]:
@@ -129,6 +138,22 @@ def folded(text: str) -> str:
     if "\n" in text:
         text = _PARTED.sub("", text)
     return _NUMBERS.sub("", text).translate(_READ_AS).casefold()
+
+
+def with_gaps(text: str) -> str:
+    """Return the text with gaps where folding joins words, and what it moves in its place."""
+    text = without_references(text).replace("&", " ")
+    text = _TAG.sub(lambda tag: tag[0] if _without(tag) else f" {tag[2]} ", text).replace("<", " ")
+    odd = text.encode("utf-8", "surrogatepass").translate(None, _PRINTED)
+    gaps = {
+        ord(c): " "
+        for c in set(odd.decode("utf-8", "surrogatepass"))
+        if c in _JOINING or (unicodedata.category(c)[0] in "CS" and not c.isspace())
+    }
+    if gaps:
+        text = _TAG_CHARACTERS.sub(lambda run: f" {run[0].translate(_SHOWN)} ", text)
+        text = text.translate(gaps)
+    return _JOINING_HYPHEN.sub("–", _JOINING_ASTERISK.sub(" ", text))
 
 
 def _without(tag: re.Match[str]) -> str:
@@ -166,11 +191,6 @@ _FEW = 16
 
 # Accents of Latin, Greek and Cyrillic letters.
 _FIRST_MARK, _LAST_MARK = "\u0300", "\u036f"
-
-
-def _inverted(forms: dict[str, str]) -> dict[str, str]:
-    return {form: letter for letter, look_alikes in forms.items() for form in look_alikes}
-
 
 _PLAIN_FORMS = {
     **dict.fromkeys("‒–—―⸺⸻", " "),

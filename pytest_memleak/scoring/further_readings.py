@@ -1,8 +1,8 @@
 """Further readings of texts that don't read as prose: passages disguised by markup or order.
 
 Near-verbatim matching folds and matches each further reading like the text itself (docs/method.md).
-Prose has none: a text gets them only for marks that prose doesn't have, words that
-repeat at once, a stretch without usual words, or a stretch of usual words in reverse order.
+Prose has none: a text gets them only for words that folding joins or moves, marks beyond prose,
+words that repeat at once, and a stretch without usual words or of them in reverse order.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.folding import ANSI
+from pytest_memleak.scoring.folding import ANSI, with_gaps
 from pytest_memleak.scoring.word_hashes import keys_of
 from pytest_memleak.scoring.words import marks_beside, without_references
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,9 +63,8 @@ _CODES = re.compile(
 )
 _UTF_8 = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
 _LAYERS = 3
-# Tokenizers mark where a word begins, or where it goes on; some write bytes as letters. Hangul
-# fillers look like blanks.
-_BEGINS = ("\u0120", "\u2581", "\u115f", "\u1160", "\u3164", "\uffa0")
+# Tokenizers mark where a word begins, or where it goes on; some write bytes as letters.
+_BEGINS = ("\u0120", "\u2581")
 _GOES_ON = re.compile(r"(?<!\s)\s*##(?=\w)|@@\s+")
 _BETWEEN_PIECES = re.compile(r"[\s'\",\[\]]+")
 _BYTES = {256 + n: byte for n, byte in enumerate((*range(33), *range(127, 161), 173))}
@@ -76,10 +75,12 @@ _UNIT = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _WINDOW, _DENSE = 24, 4
 
 
-def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], list[str]]:
+def further_readings(
+    texts: Sequence[str], words: Keyed, suspects: Container[int]
+) -> tuple[list[int], list[str]]:
     """Return the further readings of some texts, and the number of the text of each.
 
-    words: all texts' words as measured
+    words: all texts' words as measured; suspects: numbers of those that folding may change
     """
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
@@ -87,7 +88,9 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
     joined = "\n".join(texts)
     marks = [mark for mark in _BEGINS if mark in joined]
     for number, (text, odd) in enumerate(zip(texts, odd_marks(texts), strict=True)):
-        kinds: list[Iterator[str]] = []
+        kinds: list[Iterable[str]] = []
+        if number in suspects:
+            kinds.append([with_gaps(text)])
         if len(odd) >= ODD or any(mark in text for mark in marks):
             kinds.append(_decoded(text))
         if number in doubled:

@@ -35,8 +35,6 @@ from pytest_memleak.scoring.words import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import WordMode
 
 _NO_TEXTS = cut_into_words(BEFORE[:1] + BEHIND[2:], None)
@@ -60,8 +58,8 @@ def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
     return cut_into_words(joined, None)
 
 
-def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[int]]:
-    """Return the folded words of those texts that folding changes, and their numbers.
+def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[int], set[int]]:
+    """Return the folded words of texts that folding changes, their numbers, and all it may change.
 
     plain: all the texts' words as measured, which serve for the others.
     """
@@ -73,7 +71,7 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
         if at_end or "\x00" in text or _MAY_CHANGE.search(marks) or _NUMBER_FIRST.match(text):
             suspects.add(number)
     if not suspects:
-        return _NO_TEXTS, []
+        return _NO_TEXTS, [], suspects
     numbers = sorted(suspects)
     folded_texts = _joined([texts[n] for n in numbers], _AS_FOLDED).split(b"\x00")[1:-1]
     plain_texts = plain.joined.split(b"\x00")[1:-1]
@@ -83,7 +81,7 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
         if folded_words.strip(b" ") != plain_texts[number].strip(b" ") or number in dropped
     }
     together = b"".join(b"\x00" + folded_words for folded_words in changed.values())
-    return cut_into_words(together + b"\x00" + BEHIND[2:], None), [*changed]
+    return cut_into_words(together + b"\x00" + BEHIND[2:], None), [*changed], suspects
 
 
 # What folding and both modes read alike; then what it may change, of the rest: it removes numbers
@@ -192,17 +190,6 @@ _AS_MEASURED = {
     ),
 }
 _AS_FOLDED = _Reading(_foldable, _folded, passage_words)
-
-
-# --- bytes that count ---------------------------------------------------------------------
-
-
-def _counting(text: str) -> NDArray[np.bool_]:
-    counted = np.zeros(256, dtype=np.bool_)
-    counted[list(text.encode("latin-1"))] = True
-    return counted
-
-
-_ASCII_ALNUM = "0123456789abcdefghijklmnopqrstuvwxyz\x00"
-_IN_PAPER_MODE = _counting(_ASCII_ALNUM + BEYOND_LATIN_1.decode())
-_IN_UNICODE_MODE = _counting(_ASCII_ALNUM + "\x7f" + "".join(map(chr, range(0x80, 0x100))))
+_BYTES = np.arange(256)
+_IN_PAPER_MODE = np.isin(_BYTES, [*b"0123456789abcdefghijklmnopqrstuvwxyz\x00", *BEYOND_LATIN_1])
+_IN_UNICODE_MODE = _IN_PAPER_MODE | (BEYOND_LATIN_1[0] <= _BYTES)

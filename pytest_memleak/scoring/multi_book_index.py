@@ -118,24 +118,18 @@ class SharedIndex:
         matches = self._exact.matches(exact, runs)
         if not near:
             return TextMatches(exact, matches, ())
-        changed, numbers = changed_by_folding(texts, exact)
+        changed, numbers, suspects = changed_by_folding(texts, exact)
         plain = exact
         if self._folded.prefilter is not self._exact.prefilter:
             plain, runs = self._runs(exact, self._folded.prefilter)
-        near_found = matches
-        if self._folded is not self._exact:
-            near_found = self._folded.matches(plain, runs)
-        left_alone = np.ones(len(texts), dtype=np.bool_)
-        left_alone[numbers] = False
-        of_each, lengths = left_alone[near_found.text], plain.lengths()
-        every = np.arange(len(texts))
-        near_matches = [
-            NearMatches(every, plain, near_found.where(of_each), np.zeros_like(lengths))
-        ]
+        near_found = matches if self._folded is self._exact else self._folded.matches(plain, runs)
+        is_changed, lengths = np.isin(near_found.text, numbers), plain.lengths()
+        every, unchanged = np.arange(len(texts)), near_found.where(~is_changed)
+        near_matches = [NearMatches(every, plain, unchanged, np.zeros_like(lengths))]
         if numbers:
             near_matches.append(self._near(numbers, changed))
             lengths[numbers] = changed.lengths()
-        again, readings = further_readings(texts, exact)
+        again, readings = further_readings(texts, exact, suspects)
         if again:
             further = self._near(again, keyed_folded(readings))
             further_lengths = further.words.lengths()
@@ -144,8 +138,8 @@ class SharedIndex:
             ahead = lengths[further.texts] + before - before[first]
             near_matches.append(further._replace(ahead=ahead))
             np.add.at(lengths, further.texts, further_lengths)
-        if numbers:  # folding may have joined words, or moved them
-            near_matches.append(NearMatches(every, plain, near_found.where(~of_each), lengths))
+        if numbers:  # as measured, combining marks part words, and mode `paper` drops scripts
+            near_matches.append(NearMatches(every, plain, near_found.where(is_changed), lengths))
         return TextMatches(exact, matches, tuple(near_matches))
 
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
@@ -181,9 +175,8 @@ class SharedIndex:
         """Match folded words of these texts with each book."""
         words, runs = self._runs(words, self._folded.prefilter)
         numbers = np.array(texts, dtype=np.intp)
-        return NearMatches(
-            numbers, words, self._folded.matches(words, runs), np.zeros_like(numbers)
-        )
+        matches = self._folded.matches(words, runs)
+        return NearMatches(numbers, words, matches, np.zeros_like(numbers))
 
     # --- building --------------------------------------------------------------------------
 
@@ -218,9 +211,7 @@ class SharedIndex:
             raise SettingsError(f"book {book.id!r} appears twice", hint=hint)
         number = self.numbers[book.id] = len(self.books)
         self.books.append(book)
-        borders, near_borders = (
-            [0, *layout.borders.tolist()] for layout in (book.layout, book.folded)
-        )
+        borders, near_borders = ([0, *layout.borders.tolist()] for layout in book[1:])
         words.add(number, keys, near_keys, borders, near_borders)
 
     def _named(self, words: Keyed) -> Keys:

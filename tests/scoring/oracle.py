@@ -209,26 +209,21 @@ def measure_continuations(excerpts, generations, **settings):
     }
 
 
-UNSEEN_TAGS = (
-    "b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
-    "code",
-)  # fmt: skip
+FILLERS = "\u115f\u1160\u3164\uffa0"
+UNSEEN_TAGS = "b|i|em|strong|u|s|span|sup|sub|mark|a|font|small|big|code"
+TAG = r"""</?([A-Za-z][A-Za-z0-9-]*)((?:/|\s(?:=\s*"[^"<]*"|=\s*'[^'<]*'|[^<>])*+)?)>"""
 NEAR_MATCH, NEAR_PASSAGE = 5, 20
 
 
 @functools.lru_cache(maxsize=4096)
 def folded(text):
     """Words of the folded text, in the order of section 11's steps."""
-    hidden = [
-        "".join(chr(ord(c) - 0xE0000) for c in run)
-        for run in re.findall("[\U000e0020-\U000e007e]+", text)
-    ]
+    hidden = [*map(shown, re.findall("[\U000e0020-\U000e007e]+", text))]
     text = re.sub("\r\n|[\r\x0b\x0c\x85\u2028\u2029]", "\n", text)
     text = re.sub(r"(\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)", "", text)
     text = html.unescape(text)
-    tag = r"""</?([A-Za-z][A-Za-z0-9-]*)((?:/|\s(?:=\s*"[^"<]*"|=\s*'[^'<]*'|[^<>])*+)?)>"""
-    hidden += [match[2] for match in re.finditer(tag, text)]
-    text = re.sub(tag, lambda tag: "" if tag[1].lower() in UNSEEN_TAGS else " ", text)
+    hidden += [match[2] for match in re.finditer(TAG, text)]
+    text = re.sub(TAG, lambda tag: "" if re.fullmatch(UNSEEN_TAGS, tag[1].lower()) else " ", text)
     for one in hidden:
         if one.strip():
             text += " " + one
@@ -246,18 +241,28 @@ def folded(text):
     return re.findall(r"[^\W_]+", text.casefold())
 
 
+def shown(tag_characters):
+    return "".join(chr(ord(c) - 0xE0000) for c in tag_characters)
+
+
+def apart(text):
+    """The text with blanks for all but letters, digits, marks and blanks, and for inline tags."""
+    inline = f"(?i){TAG.replace('[A-Za-z][A-Za-z0-9-]*', UNSEEN_TAGS)}"
+    text = re.sub(inline, r" \2 ", html.unescape(text))
+    text = re.sub("[\U000e0020-\U000e007e]+", lambda run: f" {shown(run[0])} ", text)
+    kept = (c.isspace() or is_mark(c) or (c.isalnum() and c not in FILLERS) for c in text)
+    return "".join(c if keep else " " for c, keep in zip(text, kept, strict=True))
+
+
 def folded_readings(text, mode):
     """Folded words of a text and of its further readings, and measured ones; how many precede."""
-    readings = [*map(folded, [text, *further_readings([text], keyed([text], mode))[1]])]
+    readings = [*map(folded, [text, *further_readings([text], keyed([text], mode), {0})[1]])]
     readings += [words(text, mode)] * (words(text, mode) != readings[0])
     return [(sum(map(len, readings[:n])), reading) for n, reading in enumerate(readings)]
 
 
 def is_unseen(c):
-    return (
-        unicodedata.category(c)[0] in "CM"
-        or c in "\N{HANGUL CHOSEONG FILLER}\N{HANGUL JUNGSEONG FILLER}"
-    )
+    return unicodedata.category(c)[0] in "CM" or c in FILLERS
 
 
 def without_number(line):
@@ -385,10 +390,9 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
     for asked_at, (excerpt_id, instruction) in enumerate(excerpts):
         for number, text in enumerate(generations.get(excerpt_id, [])):
             text_words = words(text, mode)
-            instruction_words, given_folded = (
-                words(instruction or "", mode),
-                folded(instruction or ""),
-            )
+            instruction_words = words(instruction or "", mode)
+            given_folded = folded(instruction or "")
+            readings = folded_readings(text, mode)
             excusing = [[], []]  # of each book: where it matches, its parts
             for place, book in enumerate(books):
                 parts = parts_of(book, lambda one: words(one, mode))
@@ -418,12 +422,9 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                 exact = [
                     piece for piece in exact if piece[0][0] >= books[piece[0][4]].get("least", 0)
                 ]
+                parts = parts_of(book, folded)
                 for (n, j, *where), holders in near_passages(
-                    parts_of(book, folded),
-                    folded_readings(text, mode),
-                    given_folded,
-                    trim,
-                    excusing[1],
+                    parts, readings, given_folded, trim, excusing[1]
                 ):
                     near.append(((n, asked_at, number, j, place, *where), kind_of(holders)))
     over = []
@@ -481,13 +482,9 @@ def longest_within(parts, text, start, end):
     """Words of the longest chain of a book's matches, cut to the text's words [start, end)."""
     most = 0
     for part in parts:
-        places = [
-            (s, j, max(j, start), min(j + n, end))
-            for s, j, n in matches_at([part], text, NEAR_MATCH)
-        ]
-        runs = [
-            (s + first - j, first, last - first) for s, j, first, last in places if first < last
-        ]
+        whole = matches_at([part], text, NEAR_MATCH)
+        cut = [(s, j, max(j, start), min(j + n, end)) for s, j, n in whole]
+        runs = [(s + first - j, first, last - first) for s, j, first, last in cut if first < last]
         result = chains_of(runs, dict.fromkeys(runs, ()))
         most = max([most, *(words for _, words, *_ in result)])
     return most

@@ -13,6 +13,7 @@ from pytest_memleak.scoring.folding import (
     LOOK_ALIKES,
     folded_words,
     passage_words,
+    with_gaps,
 )
 from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.word_hashes import LONG, keys_of, spelled
@@ -53,13 +54,11 @@ def test_every_look_alike_is_one_letter_of_the_script_it_imitates():
             assert folded_words(f"x{form}x") == [f"x{letter}x"], unicodedata.name(form)
     everything = "".join(its_forms for _, its_forms in forms)
     assert len(set(everything)) == len(everything)
-    assert not any(form.isascii() for form in everything)
     # None is a Latin letter.
     for form, letters in LATIN.items():
         assert not form.isascii()
         assert letters.isascii()
         assert letters == letters.lower()
-        assert form not in letters
         assert unicodedata.category(form) in ("Lu", "Ll", "Lt", "Lm", "Lo", "So")
 
 
@@ -119,6 +118,8 @@ SOME_TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=5)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_equals_the_oracle(oracle, text):
     assert passage_words(text) == oracle.folded(text)
+    text = text.replace("木", "")  # a blank separates no letters of its script
+    assert passage_words(with_gaps(text)) == oracle.folded(oracle.apart(text))
 
 
 def spellings(keyed_texts):
@@ -136,10 +137,11 @@ def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_a
     plain = keyed(texts, "paper")
     folded, measured = ([spelled(read(text)) for text in texts] for read in (passage_words, words))
     assert spellings(keyed_folded(texts)) == spellings(keyed_folded(texts, plain)) == folded
-    changed, numbers = changed_by_folding(texts, plain)
+    changed, numbers, suspects = changed_by_folding(texts, plain)
     assert spellings(changed) == [folded[number] for number in numbers]
     for number in set(range(len(texts))).difference(numbers):
         assert folded[number] == measured[number]
+        assert number in suspects or with_gaps(texts[number]) == texts[number]
 
 
 @settings(max_examples=examples(1_000))
@@ -157,12 +159,6 @@ def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(
         assert (key >> 56 == LONG) == bool(result.is_long()[place])
         if key >> 56 != LONG:
             assert key == int.from_bytes(result.spelling(place), "little")
-
-
-def test_what_folding_leaves_alone_is_read_once():
-    for texts, alike in ((["the same words", "both ways"], True), (["the same", "_words_"], False)):
-        plain = keyed(texts, "paper")
-        assert (keyed_folded(texts, plain) is plain) is alike
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "_", "木"])

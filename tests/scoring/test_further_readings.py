@@ -82,9 +82,6 @@ DISGUISES = {
     "a number on each word": lambda words: " ".join(f"{word}{n}" for n, word in enumerate(words)),
     "terminal colors": lambda words: "".join(f"\x1b[1m{word}\x1b[0m" for word in words),
     "written terminal colors": r"\033[0m".join,
-    "few changed words between asterisks": lambda words: "*".join(
-        word if n % 15 else "Zq" for n, word in enumerate(words, 1)
-    ),
     "comments": lambda words: " ".join(
         f"<!-- {' '.join(words[at : at + 9])} --> {' '.join(words[at + 9 : at + 18])}"
         for at in range(0, len(words), 18)
@@ -139,7 +136,7 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
 
 
 def read(*texts):
-    return further_readings(texts, keyed(texts, "unicode"))
+    return further_readings(texts, keyed(texts, "unicode"), ())
 
 
 def test_prose_is_read_once():

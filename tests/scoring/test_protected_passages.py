@@ -53,6 +53,16 @@ def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
     assert result.nv_by_round == (0, 9 + 13 + 9 + 13, 9 + 13 + 9 + 13)
 
 
+@pytest.mark.parametrize("mark", ["*", "\uff0a", "\u200b", "™", "-\n", "</b><b>", "&shy;"])
+@pytest.mark.parametrize("mode", ["paper", "unicode"])
+def test_changed_words_are_found_though_joined_and_whether_text_or_book_has_accents(mark, mode):
+    words, scoring = [f"café{n}" for n in range(70)], Scoring(word_mode=mode)
+    text = mark.join(word if n % 7 else "Zq" for n, word in enumerate(words))
+    for book in (book_of(" ".join(words)), book_of(" ".join(words).replace("é", "e"))):
+        result = passages_of([book], [Generation("p_id1", 0, text)], scoring=scoring)
+        assert result.nv_longest_passage == 60
+
+
 def test_a_piece_that_two_books_hold_counts_once_and_names_both():
     words = [f"w{n}" for n in range(40)]
     own = book_of("nothing of it at all here", " ".join(words[:30]), book_id="own")
@@ -144,7 +154,7 @@ def case_of(rng):
             return " ".join(words)
         ends = [rng.choice(markup) if rng.random() < 0.08 else "" for _ in words]
         return "".join(
-            word + end + rng.choice([" ", " ", " ", ", "])
+            word + end + rng.choice(["" if end else " ", " ", " ", ", "])
             for word, end in zip(words, ends, strict=True)
         )
 
