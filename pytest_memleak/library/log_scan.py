@@ -94,7 +94,7 @@ class LogScan:
             places += [(number, nth) for nth in range(len(row_texts))]
             counts["rows"] += 1
             if not any(answer.get("failed") for answer in answers):  # with an error's text
-                counts["texts"] += sum(map(bool, row_texts))
+                counts["texts"] += sum(any(map(str.isalnum, text)) for text in row_texts)
         for passage in self._library.find(texts, prompts, least=self._least):
             number, nth = places[passage.text]
             place = {"file": str(block.path), "row": number, "text": nth}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
@@ -50,6 +51,7 @@ _IN_ANSWER = {**dict.fromkeys(_OF_REQUEST, False), **dict.fromkeys(_OF_MODEL, Tr
 _NESTED = (dict, list)
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
+_ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
 _TEXT_ALONE = 20  # words from which text of a row without an answer is one
 # What describes a text, in a few words.
 _METADATA = frozenset(
@@ -77,13 +79,17 @@ class _Format(NamedTuple):
 _PAPER = ({"excerpt_id", "generations"}, {"excerpt_id", "generated_text"})
 _FORMATS = (
     *map(_Format, _PAPER),
-    _Format({"messages", "output", "epoch"}, prompt=("input",), dataset={"target"}),
+    _Format(
+        {"messages", "output", "epoch"},
+        prompt=("input",), dataset={"target", "choices", "metadata"},
+    ),
     _Format(
         {"doc", "resps"}, ("doc", "excerpt_id"), ("arguments",), ("resps",), {"doc", "target"}
     ),
     _Format(
         {"prompt", "response", "provider"},
-        ("vars", "excerpt_id"), ("prompt", "raw"), ("response",), {"prompt", "vars", "testCase"},
+        ("vars", "excerpt_id"), ("prompt", "raw"), ("response",),
+        {"prompt", "vars", "testCase", "gradingResult"},
     ),
     _Format({"custom_id", "response"}, ("custom_id",)),
     _Format({"request", "response"}, ("key",)),
@@ -131,9 +137,10 @@ def _texts_named(row: object, path: str, where: str) -> list[str]:
 
 
 def _whole(texts: list[str]) -> list[str]:
-    """Return the texts joined, if they have too few words on average for a passage each."""
-    short = len(texts) > 1 and count_runs(" ".join(texts)) < 2 * _TEXT_ALONE * len(texts)
-    return joined(texts) if short else []
+    """Return neighbors joined that have too few words for a passage each."""
+    runs = groupby(texts if len(texts) > 1 else [], lambda text: count_runs(text) < 2 * _TEXT_ALONE)
+    pieces = [[*run] for is_short, run in runs if is_short]
+    return [whole for run in pieces if len(run) > 1 for whole in joined(run)]
 
 
 def record_of(row: object, where: str | None = None) -> Record | None:
@@ -144,7 +151,9 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     if form is None or form.keys in _PAPER:
         return row if form else None
     answers, prompts, first, unread = _read(row, form, where)
-    failed = not answers and (row.get("error") or value_at(row, ("response", "body", "error")))
+    # Vertex puts an error beside an empty response.
+    errors = _ERRORS if row.get("response", True) else (*_ERRORS, ("status",))
+    failed = not answers and any(value_at(row, path) for path in errors)
     if not (answers or prompts or failed):
         return None  # its texts are where no such format has them
     # The prompts before the first answer are also those before texts beside messages.
@@ -205,7 +214,7 @@ def _read(row: Record, form: _Format, where: str | None) -> _Read:
         _join(parts, answers)
     first = next((before for before, _ in answers.values()), len(prompts))
     outside = _texts_at(row, form.texts)
-    if whole := _whole(outside):
+    if "completion" in form.texts and (whole := _whole(outside)):  # others are answers each
         unread.append({"": whole})
     beside = dict.fromkeys((text,) for text in outside)
     ended = {texts: (first, answers.pop(texts, (first, {}))[1]) for texts in beside}
@@ -218,8 +227,8 @@ def _join(parts: list[tuple[int, object, _Texts, Record]], answers: _Answers) ->
     for turn, index, texts, message in parts:
         wholes.setdefault(f"{turn} {index}", []).append((texts, message))
     for whole in wholes.values():
-        read = {text for texts, _ in whole for text in texts if text}
-        if len(whole) > 1 and len(read) != 1:
+        read = {text for texts, _ in whole for text in texts}
+        if len(whole) > 1:
             readings = texts_in([message for _, message in whole], kept=_kept)
             if further := [text for text in readings if text not in read]:
                 answers[whole[-1][0]][1].setdefault("reasoning", []).extend(further)
@@ -241,10 +250,12 @@ def _messages(row: Record, unread: list[Record], chunks: list[str]) -> Iterator[
             continue
         if key in _LISTS_OF_MODEL:
             choice = choice[0], part.get("index") or 0
-            if part.get("delta") is not None and not part.get("message"):
-                chunks.append(str(choice[1]))
         if not _ENDS.isdisjoint(part):
             choice = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}, choice[1]
+        if isinstance(part.get("delta"), dict) and not (
+            part.get("message") or any(choice[0].values())
+        ):
+            chunks.append(str(choice[1]))
         if "role" in part and part is not row:
             yield part, in_answer or not is_asking(part), choice
             continue
@@ -252,15 +263,15 @@ def _messages(row: Record, unread: list[Record], chunks: list[str]) -> Iterator[
         nested = {key for key in part if key in containers and isinstance(part[key], _NESTED)}
         if part is row or not nested <= {"content"} or isinstance(part.get("content"), dict):
             waiting += _opened(part, nested, in_answer, choice, unread)
-        elif key in _LISTS_OF_MODEL or not part.keys().isdisjoint(_TEXTS):
-            yield part, in_answer is not False, choice
+        elif key in _LISTS_OF_MODEL or in_answer is False or not part.keys().isdisjoint(_TEXTS):
+            yield part, in_answer or (in_answer is None and not is_asking(part)), choice
         else:
             unread.append({key: part})
 
 
 def is_asking(turn: object) -> bool:
     """Return whether a turn is a prompt: one of a role that asks, or a text alone."""
-    role = value_at(turn, ["role"]) or value_at(turn, ["from"])
+    role = next(filter(None, (value_at(turn, [key]) for key in ("role", "from", "type"))), "")
     return isinstance(turn, str) or str(role).lower() in _ASKING
 
 
@@ -274,7 +285,10 @@ def _opened(
         if key in nested:
             parts.append((key, value, _IN_ANSWER.get(key, in_answer), choice))
         elif not _is_without_text(key, value):
-            unread.append({key: value})
+            if _IN_ANSWER.get(key, in_answer) is False:  # a request's text
+                parts.append((key, {"content": value}, False, choice))
+            else:
+                unread.append({key: value})
     return parts
 
 
@@ -366,7 +380,9 @@ def _texts_at(row: Record, path: Path, but: AbstractSet[str] = frozenset()) -> l
     """Return the texts at a path, in lists of any depth or an object but in its messages."""
     value = value_at(row, path)
     if isinstance(value, dict):
-        return texts_in(value, kept=lambda at, its: [] if at[1:] and at[0] in but else its)
+        return texts_in(
+            {**value, "error": None}, kept=lambda at, its: [] if at[1:] and at[0] in but else its
+        )
     waiting, texts = [value], []
     while waiting:
         part = waiting.pop()

@@ -26,6 +26,7 @@ def named(key, values):
 CALL = {"type": "tool_call", "name": "save"}
 PARTS = [{"type": "text", "text": " ".join(WORDS[at : at + 5])} for at in range(0, 90, 5)]
 PIECES = [TEXT[at : at + 7] for at in range(0, len(TEXT), 7)]
+LONG_PARTS = [" ".join(WORDS[at:][:30]) for at in (0, 30, 60)]
 DELTAS = [{"index": 0, "delta": {"content": piece}, "finish_reason": None} for piece in PIECES]
 ENDED = [[{"content": {"parts": [{"text": it}]}, "finishReason": "STOP"}] for it in PIECES]
 EVENT = {"output": {"tool_calls": [{"function": "save", "arguments": {"target": TEXT}}]}}
@@ -43,10 +44,13 @@ UNREAD = {
     "Gemini's chunks": {"request": {}, "response": named("candidates", ENDED)},
     "OpenAI's chunks": {"request": {}, "response": [{"choices": [delta]} for delta in DELTAS]},
     "a message with a delta": {"choices": [{"message": {"content": TEXT}, "delta": {}}]},
-    "long parts": {"prompt": "", "completion": [" ".join(WORDS[at:][:30]) for at in (0, 30, 60)]},
+    "long parts": {"prompt": "", "completion": [*LONG_PARTS, "x " * 300]},
     "messages of a prompt": chat() | {"prompt": {"messages": [ASKED, SAID | {"content": TEXT}]}},
     "words of reasoning": {
-        "choices": [{"delta": {"content": None, "reasoning_content": f"{word} "}} for word in WORDS]
+        "choices": [
+            *({"delta": {"content": None, "reasoning_content": f"{word} "}} for word in WORDS),
+            {"delta": {"content": "B"}},
+        ]
     },
     "texts of an output": body(*named("text", PIECES)),
     "turns": {"messages": [{"role": "model", "content": piece} for piece in PIECES]},
@@ -59,6 +63,22 @@ def test_every_text_of_an_answer_is_the_models(row):
     record = record_of(row)
     assert TEXT in str(record["generations"])
     assert "w1" not in record["instruction"]
+
+
+CALLED = {"type": "function_call_output", "output": TEXT}
+OTHERS = {
+    **{str(r): {"request": r, "response": SAID} for r in ({"system": TEXT}, {"input": [CALLED]})},
+    "a type for a role": {"messages": [{"type": "human", "content": TEXT}, SAID]},
+    "a dataset": chat() | {"output": {}, "epoch": 1, "choices": [TEXT], "metadata": {"a": TEXT}},
+    "samples": {"doc": {}, "resps": [[" ".join(WORDS[:9]), " ".join(WORDS[9:18])]]},
+    "an error": {"prompt": {"raw": "q"}, "provider": "", "response": {"error": TEXT}, "error": "."},
+}
+
+
+@pytest.mark.parametrize("row", OTHERS.values(), ids=OTHERS)
+def test_text_of_requests_datasets_and_errors_is_not_of_an_answer(row):
+    answers = [answer for answer in record_of(row)["generations"] if not answer.get("failed")]
+    assert "w8 w9" not in str(answers)
 
 
 def test_names_and_times_are_no_text():
