@@ -48,9 +48,6 @@ def earlier(release, bundle_of):
     bundle_of("before.json", passed=2)
 
 
-# --- what changed --------------------------------------------------------------------------
-
-
 def test_it_shows_what_changed_for_each_pair(release, earlier, gate):
     release(recite=1)
     lines = ["PASS clean/ferry", "*since the baseline: longest_span 0 -> 16 (+16)"]
@@ -278,9 +275,6 @@ def test_a_suite_file_of_another_name_is_named(earlier, gate, capsys):
     assert main(["compare", "before.json", "after.json", renamed]) == 0
     assert "clean/ferry: longest_span 0 -> 0 (+0)" in capsys.readouterr().out
     gate(*SAME, usage=[f"*clean/ferry: {why}", "  restore the suite file's old name"])
-
-
-# --- before anything runs ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])

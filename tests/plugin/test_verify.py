@@ -202,8 +202,6 @@ def test_calls_lie_before_the_entry_that_the_bundle_names(gate, online, verify, 
     assert verify()[0] == 0
 
 
-# --- an endpoint of a test's own -----------------------------------------------------------
-
 OWN_TEST = """
 @pytest.mark.copyright(suite="test.memleak.toml")
 def test_own(memleak_evaluation):
@@ -227,9 +225,6 @@ def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
     names = {name for pair in pairs for name in model_names(pair)}
     code, text = verify("--allow-failures", *(f"--model={name}" for name in names))
     assert code == (0 if kept else 3)
-
-
-# --- strangers' files ----------------------------------------------------------------------
 
 
 def test_a_suite_outside_of_the_folder_is_not_opened(passed, tmp_path_factory, verify):
@@ -295,9 +290,6 @@ def test_a_file_without_end_or_too_little_memory_is_bad_input(passed, verify, mo
     assert (code, "not enough memory" in text) == (2, True)
     os.truncate(passed, 300_000_000)
     check(((), 2, "larger than 200 MB"))
-
-
-# --- the badge -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("release", ["2.1", '<b>&"'])

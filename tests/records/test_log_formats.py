@@ -70,7 +70,7 @@ OTHERS = {
     **{str(r): {"request": r, "response": SAID} for r in ({"system": TEXT}, {"input": [CALLED]})},
     "a type for a role": {"messages": [{"type": "human", "content": TEXT}, SAID]},
     "a dataset": chat() | {"output": {}, "epoch": 1, "choices": [TEXT], "metadata": {"a": TEXT}},
-    "samples": {"doc": {}, "resps": [[" ".join(WORDS[:9]), " ".join(WORDS[9:18])]]},
+    "samples": {"doc": {}, "resps": [[" ".join(WORDS[:40]), " ".join(WORDS[40:])]]},
     "an error": {"prompt": {"raw": "q"}, "provider": "", "response": {"error": TEXT}, "error": "."},
 }
 
@@ -78,7 +78,7 @@ OTHERS = {
 @pytest.mark.parametrize("row", OTHERS.values(), ids=OTHERS)
 def test_text_of_requests_datasets_and_errors_is_not_of_an_answer(row):
     answers = [answer for answer in record_of(row)["generations"] if not answer.get("failed")]
-    assert "w8 w9" not in str(answers)
+    assert "w39 w40" not in str(answers)
 
 
 def test_names_and_times_are_no_text():

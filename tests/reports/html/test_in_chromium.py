@@ -115,9 +115,6 @@ def page(tmp_path, findings):
     return path.as_uri()
 
 
-# --- nothing runs, nothing leaves ----------------------------------------------------------
-
-
 @pytest.mark.parametrize("bad", SCRIPTS, ids=range(len(SCRIPTS)))
 def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
     folder, address = served
@@ -151,8 +148,6 @@ def test_the_policy_stops_what_the_page_itself_would_not_write(browser, tmp_path
     log = " ".join(entry["message"] for entry in browser.get_log("browser"))
     assert log.count("Content Security Policy") >= 2
 
-
-# --- everyone can read it ------------------------------------------------------------------
 
 CONTRAST = """
 const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
