@@ -26,6 +26,7 @@ def named(key, values):
 CALL = {"type": "tool_call", "name": "save"}
 PARTS = [{"type": "text", "text": " ".join(WORDS[at : at + 5])} for at in range(0, 90, 5)]
 PIECES = [TEXT[at : at + 7] for at in range(0, len(TEXT), 7)]
+THOUGHTS = [{"delta": {"content": None, "reasoning_content": f"{word} "}} for word in WORDS]
 LONG_PARTS = [" ".join(WORDS[at:][:30]) for at in (0, 30, 60)]
 DELTAS = [{"index": 0, "delta": {"content": piece}, "finish_reason": None} for piece in PIECES]
 ENDED = [[{"content": {"parts": [{"text": it}]}, "finishReason": "STOP"}] for it in PIECES]
@@ -46,12 +47,7 @@ UNREAD = {
     "a message with a delta": {"choices": [{"message": {"content": TEXT}, "delta": {}}]},
     "long parts": {"prompt": "", "completion": [*LONG_PARTS, "x " * 300]},
     "messages of a prompt": chat() | {"prompt": {"messages": [ASKED, SAID | {"content": TEXT}]}},
-    "words of reasoning": {
-        "choices": [
-            *({"delta": {"content": None, "reasoning_content": f"{word} "}} for word in WORDS),
-            {"delta": {"content": "B"}},
-        ]
-    },
+    "words of reasoning": {"choices": [*THOUGHTS, {"delta": {"content": "B"}}]},
     "texts of an output": body(*named("text", PIECES)),
     "turns": {"messages": [{"role": "model", "content": piece} for piece in PIECES]},
     "prompt in a choice": {"choices": [{"message": SAID}, {"prompt": {"text": TEXT}}]},
