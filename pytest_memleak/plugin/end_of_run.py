@@ -80,8 +80,9 @@ class EndOfRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result off the report, so that no other plugin writes its quotes."""
-        result, verdict = vars(report).pop("memleak", (None, None))
-        if verdict is not None:
+        result, verdict, accepted = vars(report).pop("memleak", (None, None, False))
+        verdict = "" if accepted and report.passed else verdict
+        if verdict is not None and not hasattr(report, "context"):  # as a subtest's report has
             self.items[report.nodeid] = verdict
         if result is not None:
             key = (result["suite"]["path"], result["pair"], result["model"]["endpoint"])

@@ -130,6 +130,7 @@ class RedactedTests:
             copy = self._redacted(error)
         finally:
             by_name = "request" in fixturedef.argnames and self.marked
+            by_name &= not str(fixturedef.func.__module__).startswith("_pytest")  # these read none
             if fixturedef.scope != "function" and (self._reads > reads or by_name):
                 self._reading_fixtures.add(fixturedef)
             finalizers = getattr(fixturedef, "_finalizers", [])
@@ -225,8 +226,12 @@ class RedactedTests:
                 before = self._original_attributes.get(name)
                 if isinstance(value, list):
                     value[:] = [entry for entry in value if entry in (before or ())]
-                elif isinstance(value, str) and value != before and name != "outcome":
-                    setattr(report, name, self._shortened(value))
+                elif not value or value == before or name == "outcome":
+                    continue
+                elif name == "longrepr" and isinstance(value, tuple):
+                    report.longrepr = (*value[:-1], self._shortened(str(value[-1])))
+                elif name == "longrepr" or isinstance(value, str):
+                    setattr(report, name, self._shortened(str(value)))
             subtest: Any = report
             if hasattr(subtest, "context"):
                 subtest.context = type(subtest.context)(msg=_REDACTED, kwargs={})
@@ -318,9 +323,9 @@ def _copy_with_text(kind: type[BaseException], text: str) -> Any:
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
     }
-    wider = Exception if issubclass(kind, Exception) else BaseException
+    wider = next(base for base in (Warning, Exception, BaseException) if issubclass(kind, base))
     for base in (kind, wider):  # some kinds can't be made from a text
-        with contextlib.suppress(TypeError):
+        with contextlib.suppress(Exception):
             like: Any = type(kind.__name__, (_Redacted, base), methods)
             return like.__new__(like, text)
     raise AssertionError(kind)

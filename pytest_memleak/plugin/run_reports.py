@@ -58,7 +58,7 @@ _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 def attach_result(
     item: pytest.Item, report: pytest.TestReport, error: BaseException | None
 ) -> None:
-    """Attach the pair's result and verdict, "" if accepted, to the report.
+    """Attach to the report: the pair's result, its verdict, and whether the test decides instead.
 
     error: the phase's; a verdict is marked, since the summary shows it.
     A test that requests its evaluation in its body has it with the report of its call.
@@ -70,14 +70,13 @@ def attach_result(
         report.memleak_verdict = True  # type: ignore[attr-defined]
     accepted = own and report.when == "call" and error is None  # by its assertions
     if accepted:
-        report.memleak = None, ""  # type: ignore[attr-defined]
+        report.memleak = None, None, True  # type: ignore[attr-defined]
     published = item.stash.get(published_key, None)
     if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
         result = build_result(evaluation, quoted=quoted_words(item.config))
-        accepted |= passes(result)
-        verdict = "" if accepted else f"{result.plain_verdict}{expectation(result)}"
-        report.memleak = encode(result), verdict  # type: ignore[attr-defined]
+        verdict = "" if passes(result) else f"{result.plain_verdict}{expectation(result)}"
+        report.memleak = encode(result), verdict, accepted  # type: ignore[attr-defined]
         item.user_properties += case_properties(result, own=own)
 
 

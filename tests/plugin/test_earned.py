@@ -81,8 +81,11 @@ def check(reports, pair, verdict, message):
         shown, details = read(reports[name], pair)
         assert HTML_WORDS.get(shown, shown) == verdict, name
         if message:
-            pattern = ".*".join(map(re.escape, message.split("…")))
-            assert re.search(pattern, plain(details)), (name, details)
+            assert re.search(pattern(message), plain(details)), (name, details)
+
+
+def pattern(message):
+    return ".*".join(map(re.escape, message.split("…")))
 
 
 @pytest.fixture(scope="session")

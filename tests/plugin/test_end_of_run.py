@@ -121,6 +121,13 @@ def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, own_tests, h
         assert gate("-k", "leaky", plan).ret == pytest.ExitCode.OK
 
 
+def test_a_part_of_a_test_accepts_none(suite, gate, own_tests):
+    suite()
+    part = "    with subtests.test(): pass\n    __import__('pytest').skip()"
+    own_tests(f"def test_it(memorization, subtests):\n{part}")
+    assert gate("test_own.py", "-k", "leaky").ret == 1
+
+
 def test_a_hook_that_makes_a_fail_exit_with_0_leaves_it_a_fail(pytester, suite):
     suite()
     pytester.makeconftest("import pytest" + ENDS["another status"].replace("= 1", "= 0"))

@@ -87,7 +87,7 @@ import pytest
 def pytest_runtest_makereport(item):
     report = yield
     if seen := getattr(item, "seen", ""):
-        report.longrepr = report.description = seen
+        report.longrepr, report.description = Exception(seen), seen
         report.extras = [seen]
     return report
 """

@@ -105,12 +105,15 @@ USERS["request"] = "request.getfixturevalue('text')"
 
 
 def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run):
-    first = "def test_first(text, derived): pass\n@pytest.mark.xfail\ndef test_bad(broken): pass\n"
+    first = "def test_first(text, derived, tmp_path): pass\n"
+    first += "@pytest.mark.xfail\ndef test_bad(broken): pass\n"
     uses = "".join(
         f"def test_of_{user}(memleak_pair, {user}):\n    assert {value} == 0\n"
         for user, value in USERS.items()
     )
-    without = "def test_without(memleak_book):\n    assert len(memleak_book.excerpts) == 3\n"
+    without = (
+        "def test_without(memleak_book, tmp_path):\n    assert len(memleak_book.excerpts) == 3\n"
+    )
     options = ("-l", "--full-trace")
     result = run(first + uses + without, *options, conftest=LASTING.replace("KIND", "pass"))
     result.stdout.fnmatch_lines(["*assert 2 == 3*"])

@@ -99,10 +99,15 @@ def book_of_servers():
     return book_of("b", list(shakespeare()), words=WORDS, excerpts=EXCERPTS)
 
 
+def other_plays(count):
+    """Words of plays that are none of the book."""
+    return list(shakespeare()[100_000 : 100_000 + count])
+
+
 def reciters(book):
     """By whether they know the book."""
     return {
-        False: Reciter([" ".join(shakespeare()[100_000:120_000])], base_order=3),  # other plays
+        False: Reciter([" ".join(other_plays(20_000))], base_order=3),
         True: Reciter([excerpt.text for excerpt in book.excerpts], base_order=9),
     }
 

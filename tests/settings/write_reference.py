@@ -31,9 +31,6 @@ SCHEMA = ROOT / "pytest_memleak/suite/memleak-suite.schema.json"
 FILE = re.compile(r'^```json title="(\w+\.json)"\n((?:.*\n)*?)```', re.MULTILINE)
 
 
-# --- pages ---------------------------------------------------------------------------------
-
-
 def outside_code(lines):
     """Yield the lines that aren't fenced code: number, headings above, outermost first, text."""
     headings, fenced = (), False
@@ -84,9 +81,6 @@ def fill(lines, headings, rows, read=None, *, default=2, elsewhere=()):
     return [*lines[: at[1] + 1], *new, *lines[at[1] + 1 + len(at[2:]) :]]
 
 
-# --- options -------------------------------------------------------------------------------
-
-
 class Recorder:
     """Stands in for pytest's parser and config: writes down what the plugin declares."""
 
@@ -129,9 +123,6 @@ def default_and_help(settings):
     value = " ".join(default) if isinstance(default, list) else default
     assert stated in {"%(default)s", value}
     return f"`{value}`", text
-
-
-# --- keys of suite files -------------------------------------------------------------------
 
 
 def table_in(annotation):
@@ -221,9 +212,6 @@ def documented_by(shared, rows):
     }
 
 
-# --- providers -----------------------------------------------------------------------------
-
-
 def provider_tables(provider):
     """A provider's own tables, by what they are: `options`, `finetune`, `options.deployment`."""
     tables = own_tables(provider)
@@ -243,9 +231,6 @@ def provider_row(provider):
         f"extra `{needs.extra}`" if needs.extra else "nothing",
         "nothing" if PROVIDERS[provider].free else "per token",
     ]
-
-
-# --- what is written -----------------------------------------------------------------------
 
 
 def lines_of(page):

@@ -109,9 +109,6 @@ def refused(load, folder):
     return read
 
 
-# --- what a suite says ---------------------------------------------------------------------
-
-
 def test_a_minimal_suite_has_the_defaults(load, folder):
     suite = load(document(MINIMAL).encode("utf-8-sig"))  # some editors write this mark
     (pair,) = suite.pairs
@@ -185,8 +182,6 @@ def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
         suite = load(changed(MINIMAL, ["book", 0, "source"], written))
         assert suite.books[0].source.samefile(folder / "road.txt")
 
-
-# --- what is wrong with one ----------------------------------------------------------------
 
 REFUSED = [
     # unknown keys
@@ -342,8 +337,6 @@ def test_a_file_that_cannot_be_read(folder):
             load_suite(folder / name)
 
 
-# --- limits under one name: tightened beside it, never loosened -----------------------------
-
 STRICT = MINIMAL | {"limits": {"preset": "strict"}}
 CONTINUED = MINIMAL | {"suite": {"probe": "continuation"}}
 
@@ -403,8 +396,6 @@ def collection(**limits):
 def test_what_loosens_a_preset_is_refused(refused, where, value, message):
     assert message in refused(changed(STRICT, where, value))
 
-
-# --- anything at all -----------------------------------------------------------------------
 
 WORDS = ["road", "sea", "m", "n", "all", "listed", "leak", "road.txt", "x" * 3000]
 NUMBERS = st.integers() | st.integers(-(2**70), 2**70) | st.floats()
