@@ -16,6 +16,7 @@ from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records.log_files import read_blocks
 from pytest_memleak.records.paper_format import texts_of_record
 from pytest_memleak.scoring.folding import passage_words
+from pytest_memleak.scoring.freed_memory import keep_freed_memory
 from pytest_memleak.scoring.words import end_of_words, words
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class LogScan:
         self._library, self._reader = library, reader
         self._least, self._training, self._quote = least, training, quote
         self.counted = ScanResult()
+        keep_freed_memory()
 
     def add(self, block: RowBlock) -> None:
         """Scan the rows. Raises RecordsError for a row in no known format."""
