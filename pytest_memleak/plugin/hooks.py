@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 pytest_plugins = ("pytest_memleak.plugin.fixtures", "pytest_memleak.plugin.end_of_run")
 _FILE_OPTIONS = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
 
-# --- options -------------------------------------------------------------------------------
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options, all of which begin with --memleak-."""
@@ -68,9 +66,6 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_memleak.plugin.preflight import validate_outputs
 
         validate_outputs(config)
-
-
-# --- collection ----------------------------------------------------------------------------
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModule | None:
@@ -173,9 +168,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.stash[run_key].settle()
 
 
-# --- outcomes ------------------------------------------------------------------------------
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -196,9 +188,14 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """End a run whose reports need more open files than are allowed with one sentence."""
+    """End with a sentence after Ctrl-C at the run's end, or where too many files are open."""
     try:
         return (yield)
+    except KeyboardInterrupt:  # while the run ended, which pytest doesn't expect
+        if run_key not in config.stash:
+            raise
+        print(f"memleak: {_INTERRUPTED_AT_END}", file=sys.stderr)
+        return pytest.ExitCode.INTERRUPTED
     except OSError as failure:
         if run_key not in config.stash or failure.errno not in _TOO_MANY_OPEN:
             raise
@@ -206,6 +203,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
         return pytest.ExitCode.INTERNAL_ERROR
 
 
+_INTERRUPTED_AT_END = "interrupted; generations that were received are in the ledger: rerun"
 _TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 _RAISE_LIMIT = (
     "Too many open files: raise the limit (ulimit -n 1024) and rerun. Stored generations are reused"
