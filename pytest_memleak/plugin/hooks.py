@@ -203,7 +203,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
         return pytest.ExitCode.INTERNAL_ERROR
 
 
-_INTERRUPTED_AT_END = "interrupted; generations that were received are in the ledger: rerun"
+_INTERRUPTED_AT_END = "interrupted; generations that were received are in the ledger; rerun"
 _TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 _RAISE_LIMIT = (
     "Too many open files: raise the limit (ulimit -n 1024) and rerun. Stored generations are reused"

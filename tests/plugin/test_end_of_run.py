@@ -128,6 +128,13 @@ def test_a_part_of_a_test_accepts_none(suite, gate, own_tests):
     assert gate("test_own.py", "-k", "leaky").ret == 1
 
 
+def test_ctrl_c_at_the_end_is_a_sentence(pytester, suite):
+    suite(WIDE)
+    pytester.makeconftest("def pytest_sessionfinish(): raise KeyboardInterrupt")
+    result = pytester.runpytest_subprocess(EVIDENCE)
+    assert (result.ret, len(result.errlines), read_bundle()["result"]) == (2, 1, "INCONCLUSIVE")
+
+
 def test_a_hook_that_makes_a_fail_exit_with_0_leaves_it_a_fail(pytester, suite):
     suite()
     pytester.makeconftest("import pytest" + ENDS["another status"].replace("= 1", "= 0"))

@@ -137,6 +137,7 @@ def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_a
     plain = keyed(texts, "paper")
     folded, measured = ([spelled(read(text)) for text in texts] for read in (passage_words, words))
     assert spellings(keyed_folded(texts)) == spellings(keyed_folded(texts, plain)) == folded
+    assert keyed_folded(["the same"], same := keyed(["the same"], "paper")) is same
     changed, numbers, suspects = changed_by_folding(texts, plain)
     assert spellings(changed) == [folded[number] for number in numbers]
     for number in set(range(len(texts))).difference(numbers):
