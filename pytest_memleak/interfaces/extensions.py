@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Extensions:
     """The pluggy manager `memleak` with all installed extensions, the built-in ones included.
 
-    `plugins` are more objects with hooks, such as conftest modules.
+    `plugins` are more objects, such as conftest modules; those with a `memleak_...` have hooks.
     """
 
     def __init__(self, plugins: Iterable[object] = ()) -> None:
@@ -34,7 +34,9 @@ class Extensions:
         self._manager.add_hookspecs(hookspecs)
         self._manager.load_setuptools_entrypoints("memleak")
         for plugin in plugins:
-            if not self._manager.is_registered(plugin):
+            # pluggy reads each attribute, of which pytest's own plugins have thousands.
+            has_hooks = any(name.startswith("memleak_") for name in dir(plugin))
+            if has_hooks and not self._manager.is_registered(plugin):
                 # Named by its id, since the conftest modules of two folders share their name.
                 self._manager.register(plugin, name=str(id(plugin)))
 

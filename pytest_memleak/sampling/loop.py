@@ -221,7 +221,7 @@ class Workers:
         self._retiring = 0
         self._failure: BaseException | None = None
         self._singles = 0
-        self._unstored: list[Answer] = []
+        self._unstored: set[int] = set()  # calls
 
     def sample(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
         """Sample what is free of `wanted`; `tell` is called a few times a second meanwhile.
@@ -324,9 +324,9 @@ class Workers:
                         self._start_more()
         finally:
             if answer is not None:
-                self._unstored.append(answer)
+                self._unstored.add(answer.call.id)
                 record(self._desk.ledger, answer)
-                self._unstored.remove(answer)
+                self._unstored.discard(answer.call.id)
         return False
 
     def _retires(self) -> bool:
