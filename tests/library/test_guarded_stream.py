@@ -63,11 +63,11 @@ CHANGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("most", [8, full(1), full(30), full(1_000)])
+@pytest.mark.parametrize("most", [30, full(1), full(8), full(1_000)])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_it_stops_within_the_limit(change, most):
     rng = random.Random(most)
-    for text in islice(planted(change, "the-lamplighter", length=100), 1 if most == 8 else 8):
+    for text in islice(planted(change, "the-lamplighter", length=100), 1 if most == 30 else 8):
         stream = Stream(library())
         sent = sent_by(stream, deltas(text, rng, most))
         assert text.startswith(sent)
@@ -118,7 +118,7 @@ def test_it_ends_what_the_gate_would_report_and_nothing_else(pieces, asked, seed
 
 def test_honest_prose_leaves_whole_and_at_once():
     words = prose("the-seed-vault")
-    for at in range(0, len(words) - 400, 400):
+    for at in range(0, len(words) - 400, 800):
         text = " ".join(words[at : at + 400])
         stream = Stream(library())
         for delta in deltas(text, random.Random(at)):
@@ -160,11 +160,11 @@ def test_a_passage_over_a_long_answer_takes_no_more_memory():
     rng, stream = random.Random(2), Stream(library())
     words = prose("the-seed-vault")
     sizes = []
-    for _ in range(20):
+    for _ in range(10):
         for delta in deltas(" ".join(rng.sample(words, 500)), rng, 100):
             stream.feed(delta)
         sizes.append(sum(sys.getsizeof(part) for part in vars(stream).values()))
-    assert max(sizes[-5:]) < 1.2 * max(sizes[:5])
+    assert max(sizes[-3:]) < 1.2 * max(sizes[:3])
     assert stream.passage is None
     assert longest(stream.feed(f" {' '.join(prose('the-lamplighter')[:100])}")) <= LIMIT
     assert stream.passage
