@@ -31,7 +31,7 @@ def weigh():
 
 @pytest.fixture(scope="session")
 def book():
-    return book_of("plays", shakespeare(), excerpts=20)
+    return book_of("plays", shakespeare(), words=200, excerpts=20)
 
 
 @pytest.fixture(scope="session")

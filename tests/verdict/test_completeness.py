@@ -201,7 +201,7 @@ def test_what_refused_and_withheld_answers_are_told(book, answers, weigh):
 
 
 def test_the_median_yield_is_half(book, answers, weigh):
-    evidence = weigh(book, [shortened(answer, 150) for answer in answers])
+    evidence = weigh(book, [shortened(answer, 75) for answer in answers])
     assert rules(evidence) == ["median length ratio"]
     assert "raise max_tokens" in evidence.issues[0].fix
     refused = weigh(book, [replaced(answer, APOLOGY) for answer in answers]).issues
