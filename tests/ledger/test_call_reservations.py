@@ -65,7 +65,7 @@ def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask
 
 
 def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
-    prompts = ask(excerpts=2, samples=60)
+    prompts = ask(excerpts=2, samples=30)
     with Ledger(url) as one, Ledger(url) as other:
         begin = threading.Barrier(8)
 
@@ -73,7 +73,7 @@ def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
             ledger = (one, other)[number % 2]
             begin.wait()
             results = []
-            for start in range(0, 60, 3):
+            for start in range(0, 30, 3):
                 ordinals = (start, start + 1, start + 2)
                 wanted = [Ask(question, ordinals) for question in prompts.questions]
                 while call := claim(ledger, intent(ledger, prompts, *wanted)):
@@ -82,7 +82,7 @@ def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
 
         with ThreadPoolExecutor(8) as pool:
             results = [pair for some in pool.map(claim_all, range(8)) for pair in some]
-    assert len(results) == len(set(results)) == 120
+    assert len(results) == len(set(results)) == 60
 
 
 def test_an_answer_frees_and_fills(ledger, ask, prompts, reserve):

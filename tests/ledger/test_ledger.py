@@ -247,7 +247,7 @@ def test_a_server_that_is_started_anew_and_then_gone(postgres, monkeypatch):
     with Ledger(postgres.new_place()) as ledger:
         first = ledger.lease
         postgres.stop()
-        restart = threading.Timer(1.0, postgres.start)
+        restart = threading.Timer(0.3, postgres.start)
         restart.start()
         assert count_runs(ledger) == 0
         restart.join()
@@ -256,7 +256,7 @@ def test_a_server_that_is_started_anew_and_then_gone(postgres, monkeypatch):
         assert ledger.lease != first
         ledger.expire_leases()
         assert count_runs(ledger) == 1
-        monkeypatch.setattr("pytest_memleak.ledger.database.RECONNECT_FOR", 0.5)
+        monkeypatch.setattr("pytest_memleak.ledger.database.RECONNECT_FOR", 0.2)
         postgres.stop()
         pauses = []
         with monkeypatch.context() as patch:

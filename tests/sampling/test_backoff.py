@@ -155,7 +155,7 @@ class Crowd:
         try:
             if full:
                 raise busy()
-            time.sleep(0.02)
+            time.sleep(0.01)
             return answers(request)
         finally:
             with self._lock:

@@ -90,7 +90,7 @@ def test_a_certificate_that_does_not_hold_is_told_at_once(ledger, ask, retry, pa
     nothing_is_booked(ledger)
 
 
-@pytest.mark.parametrize("away", [1.0, full(32.0)])
+@pytest.mark.parametrize("away", [0.3, full(32.0)])
 def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
     back = threading.Timer(away, postgres.start)
 
