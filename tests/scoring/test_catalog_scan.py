@@ -23,7 +23,7 @@ from pytest_memleak.scoring.word_hashes import TEXT_END
 
 
 def test_survivors_are_what_the_exact_index_finds():
-    survived, cases = 0, examples(600)
+    survived, cases = 0, examples(600, fast=30)
     for seed in range(cases):
         rng = random.Random(seed)
         books, _, generations, settings = case_of(rng)
@@ -88,7 +88,7 @@ SHORT_WORDS = st.lists(st.sampled_from(["a", "b", "Averylongword", "é", "9-9", 
 TEXTS = st.lists(SHORT_WORDS.map(" ".join), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(TEXTS, TEXTS, st.integers(1, 8), st.booleans())
 def test_both_paths_find_what_the_oracle_finds(oracle, excerpts, texts, k, contiguous):
     excerpts = [*excerpts, "9 a é " * 9]

@@ -145,7 +145,7 @@ def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_a
         assert number in suspects or with_gaps(texts[number]) == texts[number]
 
 
-@settings(max_examples=examples(1_000))
+@settings(max_examples=examples(1_000, fast=50))
 @given(SOME_TEXTS, st.sampled_from(["paper", "unicode"]))
 def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(texts, mode):
     result, expected = keyed(texts, mode), [words(text, mode) for text in texts]
@@ -165,7 +165,7 @@ def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(
 @pytest.mark.parametrize("letter", ["a", "é", "_", "木"])
 @pytest.mark.parametrize("mode", ["paper", "unicode"])
 def test_a_word_of_any_length_is_a_word(letter, mode):
-    lengths = [255, 256, 257, 263, 264, 265, 600, 100_000]
+    lengths = [255, 256, 257, 263, 264, 265, 600, 20_000]
     texts = [" ".join((letter * length, f"{letter * length}b", "an end")) for length in lengths]
     result = keyed(texts, mode)
     assert spellings(result) == [spelled(words(text, mode)) for text in texts]

@@ -22,7 +22,7 @@ from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
-PASSAGE, AROUND, TRIALS = 60, 120, 8
+PASSAGE, AROUND, TRIALS = 60, 120, examples(8, fast=3)
 LEET = str.maketrans("eaiost", "3@1057")
 TAGS = ("DT", "NN", "IN", "VBD", "PRP$", "TO", "JJ", "NNP")
 

@@ -82,7 +82,7 @@ def cases(draw):
     return book, texts, k
 
 
-@settings(max_examples=examples(20_000, fast=120))
+@settings(max_examples=examples(20_000, fast=60))
 @given(cases())
 def test_matches_equal_the_oracle(oracle, case):
     book, texts, k = case

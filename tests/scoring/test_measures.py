@@ -46,7 +46,7 @@ RECITING = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers
 SETTINGS = st.tuples(*map(st.integers, (1, 0, 0), (9, 7, 8)))
 
 
-@settings(max_examples=examples(20_000, fast=250))
+@settings(max_examples=examples(20_000, fast=120))
 @given(ROWS, RECITING, SETTINGS, st.sampled_from(["paper", "unicode"]), st.integers(0, 1000))
 def test_every_measure_equals_the_oracle(oracle, rows, reciting, numbers, mode, seed):
     whole = [word for text, _, _ in rows for word in text.split()]
@@ -153,7 +153,7 @@ def test_chance_and_provenance_stay_within_the_borders_too():
     assert analyze(book, generations_of(across), scoring).cross.count == 0
 
 
-@settings(max_examples=examples(2_000))
+@settings(max_examples=examples(2_000, fast=100))
 @given(
     st.lists(st.tuples(FEW_WORDS, st.lists(FEW_WORDS, max_size=3)), min_size=1, max_size=4),
     RECITING,

@@ -60,7 +60,7 @@ def flat(block):
 EDITS = st.lists(st.tuples(*map(st.integers, (0, 0, 0), (40, 12, 12))), max_size=30)
 
 
-@settings(max_examples=examples(600))
+@settings(max_examples=examples(600, fast=30))
 @given(st.integers(0, 50), st.sampled_from([2, 5, 30, 400]), EDITS, st.integers(0, 60))
 def test_equals_the_law_read_literally(seed, vocabulary, edits, start):
     book = text_of(700, seed, vocabulary)
@@ -168,13 +168,13 @@ def two_texts(draw):
     return a, [word for at, words, then in pieces for word in [*a[at : at + words], then]]
 
 
-@settings(max_examples=examples(2_000))
+@settings(max_examples=examples(2_000, fast=100))
 @given(two_texts())
 def test_equals_difflib(own_steps, texts):
     assert matching_blocks(*texts) == by_difflib(*texts)
 
 
-@pytest.mark.parametrize("alphabet", [2, 3, 10, 200])
+@pytest.mark.parametrize("alphabet", [2, 3, full(10), 200])
 @pytest.mark.parametrize("share_changed", [0.02, 0.3, 1.0])
 def test_equals_difflib_on_longer_texts(alphabet, share_changed):
     rng = random.Random(alphabet)

@@ -279,7 +279,7 @@ def agree_with_oracle(oracle, seed):
 
 
 def test_parts_added_up_are_the_whole(plain, monkeypatch):
-    for seed in range(examples(400)):
+    for seed in range(examples(400, fast=20)):
         books, requested, generations, settings = case_of(random.Random(seed))
         instructions = [text for _, text in requested]
         ours = [
@@ -305,7 +305,7 @@ def test_parts_added_up_are_the_whole(plain, monkeypatch):
 def test_passages_equal_the_oracle(oracle, monkeypatch, first, worth_sharing):
     """However short the stretches are that a book's two readings share."""
     monkeypatch.setattr(book_words, "_WORTH_SHARING", worth_sharing)
-    cases = range(first, examples(12_000, fast=240), 4)
+    cases = range(first, examples(12_000, fast=120), 4)
     assert sum(agree_with_oracle(oracle, seed) for seed in cases) >= len(cases) * 5 // 6
 
 
