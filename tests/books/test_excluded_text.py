@@ -139,7 +139,7 @@ def test_a_chapter_of_prose_stays_whatever_its_title(new_epub, title):
     for is_listed in (True, False):
         first, last = (f"{'' if is_listed else f'<h1>{title}</h1>'}{prose(x)}" for x in "ab")
         documents = {f"{title}.xhtml": first} | CHAPTERS | {f"{title}/2.xhtml": last}
-        links = listed(*documents).replace("/2<", "<") if listed else listed(*CHAPTERS)
+        links = listed(*documents).replace("/2<", "<") if is_listed else listed(*CHAPTERS)
         manuscript = read_epub(new_epub(documents, nav=links).write())
         assert [part.words for part in manuscript.parts] == [60 * 13] * 6
         assert all(f"{title}" in one and "exclude it" in one for one in manuscript.warnings)

@@ -4,7 +4,8 @@ import html
 
 import pytest
 from epub_texts import NOTICE, contents, ncx, prose
-from hypothesis import given
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.books.boilerplate import (
@@ -172,6 +173,7 @@ def test_a_novel_may_speak_of_these_things(text):
 
 
 @pytest.mark.parametrize(("first", "pattern"), [(_SURE_WORDS, _SURE), *_HINT_PATTERNS])
+@settings(max_examples=examples(100, fast=10))
 @given(data=st.data())
 def test_what_is_looked_for_first_is_in_whatever_the_patterns_fit(first, pattern, data):
     text = data.draw(st.from_regex(pattern, alphabet=st.characters(max_codepoint=0xFF)))
