@@ -1,5 +1,6 @@
 """A passage counts wherever a pair's model wrote it, whatever it was asked for."""
 
+import itertools
 import json
 import random
 import re
@@ -12,7 +13,7 @@ from http_server import Books, HttpServer, Response
 from marks import full
 from reciter import Reciter
 from suite_files import evidence, model_table, read_bundle, read_pair
-from test_earned import run_here, write_book
+from test_earned import write_book
 from test_verify import resealed
 from unearned_servers import book_of_servers, other_plays
 
@@ -47,7 +48,6 @@ book = "mine"
 expected = "leak"
 """
 ROLES = ("test", full("negative-control"), full("expected"))
-OF_TEST_PAIRS = pytest.mark.parametrize("role_reports", ["test"], indirect=True)
 PLAYS = other_plays(300_000)
 PASSAGES = {"other": PLAYS[280_000:280_060], "catalog": PLAYS[290_000:290_060]}
 
@@ -173,56 +173,54 @@ def run(pytester, writer):
     return running
 
 
-@pytest.fixture(scope="module", params=ROLES)
-def role_reports(tmp_path_factory, request):
-    """What evidence and terminal say of every case of a role."""
-    folder = tmp_path_factory.mktemp("every")
-    books = Books(folder / "books.jsonl")
-    names = [f"{place}_{book}" for place in PLACES for book in (*BOOKS, "none")]
-    with Writer(write_books(folder), books=books) as server:
-        written_suite(folder, f"{server.url}/v1", names, role=request.param)
-        reports = run_here(folder, "-k", "mine")
-    books.close()
-    pairs = [pair for pair in reports["evidence"]["pairs"] if pair["book"]["id"] == "mine"]
-    return {pair["model"]["id"]: pair for pair in pairs}, reports["terminal"]
-
-
 ORIGINS = dict.fromkeys(PLACES, "sampled") | {
     name: name for name in ("greedy", "canary", "unrequested")
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("book", BOOKS)
-def test_a_passage_counts_wherever_it_was_written(role_reports, place, book, request):
-    pair = role_reports[0][f"{place}_{book}"]
-    role = request.node.callspec.params["role_reports"]
-    ((outcome, verdict),) = {(test["outcome"], pair["verdict"]) for test in pair["tests"]}
-    excused = {"negative-control": "passed", "expected": "xfailed"} if book == "own" else {}
-    assert outcome == excused.get(role, "failed"), pair["reasons"]
-    assert verdict == "FAIL" or role == "negative-control", pair["reasons"]
-    for name in ("longest_passage", "nv_longest_passage"):
-        passage = pair["measures"][name]
-        assert passage["value"] >= 60
-        assert passage["origin"] == ORIGINS[place]
-        assert passage["book"] == {"own": "mine", "other": "theirs"}.get(book, "library/kept.txt")
-        assert (name in pair["detection"]["ranges"]) == (passage["origin"] == "sampled")
-    rounds = max(pair["rounds"]["measures"]["longest_passage"])
-    assert (rounds >= 60) == (ORIGINS[place] == "sampled")
+def passages_of(pair):
+    """Of each measure of a passage: if it is long, whose it is, and if its rate has a range."""
+    return [
+        (passage["value"] >= 60, passage["origin"], passage["book"], name in ranges)
+        for ranges in [pair["detection"]["ranges"]]
+        for name in ("longest_passage", "nv_longest_passage")
+        for passage in [pair["measures"][name]]
+    ]
 
 
-@OF_TEST_PAIRS
-def test_without_a_passage_it_passes(role_reports):
-    pairs, _ = role_reports
+@pytest.mark.parametrize("role", ROLES)
+def test_a_passage_counts_wherever_it_was_written(pytester, writer, role):
+    names = [f"{place}_{book}" for place in PLACES for book in (*BOOKS, "none")]
+    written_suite(pytester.path, f"{writer.url}/v1", names, role=role)
+    options = ("-vv", "-k", "mine", "-m", "copyright", "--memleak-evidence=evidence.json")
+    terminal = pytester.runpytest(*options).stdout.str()
+    rows = [pair for pair in read_bundle()["pairs"] if pair["book"]["id"] == "mine"]
+    pairs, wrong = {pair["model"]["id"]: pair for pair in rows}, {}
+    excused = {"negative-control": "passed", "expected": "xfailed"}
+    for place, book in itertools.product(PLACES, BOOKS):
+        pair, sampled = pairs[f"{place}_{book}"], ORIGINS[place] == "sampled"
+        verdict = pair["verdict"] if role == "negative-control" else "FAIL"
+        outcome = excused.get(role, "failed") if book == "own" else "failed"
+        title = {"own": "mine", "other": "theirs"}.get(book, "library/kept.txt")
+        expected = {(outcome, verdict)}, [(True, ORIGINS[place], title, sampled)] * 2, sampled
+        ends = {(test["outcome"], pair["verdict"]) for test in pair["tests"]}
+        in_rounds = max(pair["rounds"]["measures"]["longest_passage"]) >= 60
+        if (ends, passages_of(pair), in_rounds) != expected:
+            wrong[place, book] = ends, passages_of(pair), in_rounds, pair["reasons"]
+    assert not wrong
+    if role == "test":
+        check_pairs_without_a_passage(pairs)
+        check_names_and_counts(pairs, terminal)
+
+
+def check_pairs_without_a_passage(pairs):
     verdicts = {place: pairs[f"{place}_none"]["verdict"] for place in PLACES}
     assert verdicts == dict.fromkeys(PLACES, "PASS") | {"unrequested": "INCONCLUSIVE"}
     reasons = " ".join(pairs["unrequested_none"]["reasons"])
     assert "generations beyond the requested samples" in reasons
 
 
-@OF_TEST_PAIRS
-def test_reports_name_the_place_and_everything_is_counted_and_hashed(role_reports):
-    pairs, terminal = role_reports
+def check_names_and_counts(pairs, terminal):
     for words in ("in greedy generation for p_id", "in canary 1, for", "in unrequested generation"):
         assert words in " ".join(terminal.split())
     counts = {
