@@ -7,6 +7,7 @@ import re
 import pytest
 from ledger_file import generated_texts
 from marks import full
+from suite_files import write_json
 from test_redaction import REPORT_FILES, grams
 
 for plugin in ("pytest_jsonreport", "pytest_reportlog", "pytest_html", "allure_pytest"):
@@ -147,11 +148,12 @@ def _with_others(monkeypatch, _only_our_plugin):
 
 
 @pytest.fixture
-def written(pytester, online, monkeypatch):
+def written(pytester, online, stories, monkeypatch):
     """Runs them with every reporter, and gives all that was written by name."""
 
     def go(*options, tests, run="runpytest_subprocess"):
-        online()
+        online(("samples = 6", "samples = 2"))
+        write_json("held-out.json", stories["held-out"][:2])
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
         pytester.makepyfile(test_own=tests, conftest=HOOK)
         result = getattr(pytester, run)(
@@ -282,9 +284,9 @@ def test_six_honest_tests_are_reported_in_full(written):
         text = " ".join(html.unescape(texts[report]).replace("\\n", " ").split())
         assert "redacted" not in text, report
         for shown in (
-            "assert 4 == 3",
+            "assert 2 == 3",
             "longest span of",
-            "assert 28 == 2",
+            "assert 6 == 2",
             "so many were drawn for the excerpts of the book that is held out",
             "a line that tells a reader which model was looked at in this run of all of them",
             "no test that reads nothing has to hide tuned/held-out and more",
