@@ -11,6 +11,8 @@ from reciter import Reciter
 from suite_files import read_story, replace_all, write_answers, write_book, write_json
 
 from pytest_memleak.cli.main import main
+from pytest_memleak.pipeline.resources import Resources
+from pytest_memleak.sampling.backoff import Retry
 
 SUMMARY = "An old superstition unsettles a boatman one night, and he waits for somebody in vain."
 
@@ -175,6 +177,7 @@ def stories():
 def server(stories, tmp_path_factory, monkeypatch):
     """A server whose fine-tuned models recite the held-out story."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(Resources, "retry", Retry(first=0.01))
     corpus = [record["excerpt_text"] for record in stories["held-out"]]
     books = Books(tmp_path_factory.mktemp("server") / "books.jsonl")
     names = ("base", "another")

@@ -72,7 +72,7 @@ SUMMARIZED = (
 
 
 @pytest.mark.parametrize(
-    "options", [("-q",), (), ("-v",), ("-x",), full(("-n", "2"))], ids=" ".join
+    "options", [("-q",), (), *map(full, [("-v",), ("-x",), ("-n", "2")])], ids=" ".join
 )
 def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(release, earlier, gate, options):
     release(recite=12)

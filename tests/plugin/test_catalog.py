@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from ferry import BOOK, CLEAN
+from marks import full
 from suite_files import read_bundle
 
 from pytest_memleak.cli.main import main
@@ -289,7 +290,7 @@ def test_what_build_rejects(library, build):
     assert build()[0] == build()[0] == 0
 
 
-@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("prepared", [False, full(True)])
 def test_a_passage_of_the_catalog_is_computed_again(suite, library, run, build, prepared, check):
     library(winds=OTHER, quiet=QUIET)
     if prepared:

@@ -143,6 +143,7 @@ def test_what_no_control_can_be_is_an_error_of_the_file(gate, suite):
         assert message in text
 
 
+@pytest.mark.full
 def test_the_parrot_leaks_what_it_knows_and_raises_no_false_alarm(pytester, gate):
     """The suite of public-domain texts."""
     for folder in ("suites/public_domain", "fixtures/books"):

@@ -51,7 +51,7 @@ CHANGES = (
 
 
 def test_changes_around_the_pairs_are_found(gate, online, verify, check):
-    suite = online(("longest_span = 30", "spans_over = 40"))
+    suite = online(("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 2"))
     gate("-m", "copyright", EVIDENCE)
     path = Path("evidence.json")
     before = path.read_bytes()

@@ -7,16 +7,16 @@ from report_readers import plain
 from suite_files import model_table, read_bundle
 
 OTHERS_OWN = ("[model.options]", '[model.options]\nsampling = "server"')
-PAID = ("-m", "copyright")
+PAID, FEW = ("-m", "copyright"), ("samples = 6", "samples = 2")
 
 
 def test_a_bundle_of_another_distribution_is_not_compared(gate, online):
-    online(OTHERS_OWN)
+    online(OTHERS_OWN, FEW)
     gate(*PAID, "--memleak-evidence=before.json")
     baseline = (*PAID, "--memleak-baseline=before.json")
     result = gate(*baseline, "-v", lines=["*Sampling distribution: the server's defaults"])
     result.stdout.no_fnmatch_line("*different distribution*")
-    online()
+    online(FEW)
     message = "sampled from a different distribution: the server's defaults; now the "
     gate(*baseline, "--memleak-max-increase=bmc=0.9", usage=[f"*{message}*"])
     gate(
@@ -26,10 +26,10 @@ def test_a_bundle_of_another_distribution_is_not_compared(gate, online):
 
 
 def test_what_a_server_refuses_is_another_distribution(gate, online, server):
-    online()
+    online(FEW)
     gate(*PAID, "--memleak-evidence=before.json")
     server.plan = FaultPlan((Fault(FaultKind.REFUSE_PARAMETER, "chat", code="min_p top_k"),))
-    online(("samples = 6", "samples = 6\nseed = 7"))
+    online(("samples = 6", "samples = 2\nseed = 7"))
     message = (
         "Sampling distribution: the model's own, except top_k, min_p, which the server rejects"
     )
@@ -37,7 +37,7 @@ def test_what_a_server_refuses_is_another_distribution(gate, online, server):
 
 
 def test_what_a_suite_sets_beside_it_is_another_distribution(gate, online):
-    online(("[model.options]", "[model.options]\nextra_body = { top_p = 0.5 }"))
+    online(("[model.options]", "[model.options]\nextra_body = { top_p = 0.5 }"), FEW)
     gate(*PAID, "-v", lines=["*Sampling distribution: the model's own, except top_p = 0.5"])
 
 

@@ -16,6 +16,7 @@ def pytest_runtest_teardown(item):
         {what}
 """
 TWO_BOOKS = ('role = "train"', 'role = "test"'), ('\n[model.finetune]\nbooks = ["training"]', "")
+FEW = ("samples = 6", "samples = 2")
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def _as_most_people_have_it():
 
 
 def test_nobody_else_may_read_it_and_git_does_not_take_it(pytester, gate, online, server):
-    online()
+    online(FEW)
     subprocess.run(["git", "init", "-q"], check=True)
     gate("-m", "copyright", "--memleak-jobs=1", failed=1)
     kept = pytester.path / ".memleak"
@@ -46,7 +47,7 @@ WAL = "[one.unlink() for one in pathlib.Path('.memleak').glob('ledger.db-[ws]*')
 CUT = "*ledger.db: The file *"
 # After which pair the ledger is spoilt, how, and what is said.
 SPOILS = [
-    ("held-out", "ledger.unlink()", GONE),
+    full("held-out", "ledger.unlink()", GONE),
     full("held-out", "ledger.rename('elsewhere.db')", GONE),
     ("held-out", "copy = ledger.read_bytes(); ledger.unlink(); ledger.write_bytes(copy)", GONE),
     full("held-out", "import shutil; shutil.rmtree('.memleak')", GONE),
@@ -59,7 +60,7 @@ WHILE_IT_ENDS = "import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.meml
 
 @pytest.mark.parametrize(("after", "what", "shown"), [*SPOILS, ("the end", "", GONE)])
 def test_a_ledger_that_is_spoilt_is_missed(gate, pytester, online, after, what, shown):
-    online(*TWO_BOOKS, ('base_model = "base"', 'endpoint = "base"'))
+    online(*TWO_BOOKS, FEW, ('base_model = "base"', 'endpoint = "base"'))
     spoilt = SPOILT.format(what=what, after=f"test_memorization[tuned/{after}]")
     pytester.makeconftest(spoilt if what else WHILE_IT_ENDS)
     evidence = ("--memleak-evidence=evidence.json",) if what else ()
