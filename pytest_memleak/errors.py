@@ -24,8 +24,10 @@ No message contains text of a book or a model.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = [
@@ -91,6 +93,23 @@ def _rebuild(kind: type[MemleakError], state: dict[str, object]) -> MemleakError
     error.__dict__.update(state)
     error.args = (state["message"],)
     return error
+
+
+@contextlib.contextmanager
+def file_errors(
+    kind: type[MemleakError],
+    path: object,
+    failure: str = "can't be read",
+    *,
+    hint: str | None = None,
+    causes: tuple[type[Exception], ...] = (OSError,),
+) -> Iterator[None]:
+    """Raise an error of that kind, which says what the system says, for any of the causes."""
+    try:
+        yield
+    except causes as error:
+        cause = getattr(error, "strerror", None) or error
+        raise kind(f"{failure}: {cause}", location=str(path), hint=hint) from None
 
 
 class SuiteError(MemleakError):

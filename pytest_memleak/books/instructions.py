@@ -16,7 +16,7 @@ from string import Formatter
 from typing import Any
 
 from pytest_memleak.books.archive import read_bytes
-from pytest_memleak.errors import BookError
+from pytest_memleak.errors import BookError, file_errors
 from pytest_memleak.records import Book, Excerpt, WordMode
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.redaction.file_writing import write_whole
@@ -223,12 +223,8 @@ def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[
             "excerpt_sha256": excerpt_sha256(excerpt),
         }
     text = json.dumps(entries, ensure_ascii=False, indent=2) + "\n"
-    try:
+    with file_errors(BookError, path, "can't be written"):
         write_whole(path, text)
-    except OSError as error:
-        raise BookError(
-            f"can't be written: {error.strerror or error}", location=str(path)
-        ) from None
 
 
 def _read_summaries(path: Path) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from pytest_memleak.cli.shared_options import (
     WORD_MODE,
     add_command,
     validate_output,
-    writing,
 )
-from pytest_memleak.errors import BookError, MemleakError, SettingsError
+from pytest_memleak.errors import BookError, MemleakError, SettingsError, file_errors
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.file_writing import write_whole
@@ -149,7 +148,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
     records = paper_records(book, summaries=summaries, mode=parsed.word_mode)
     text = json.dumps(records, ensure_ascii=False, indent=1) + "\n"
-    with writing(parsed.output):
+    with file_errors(SettingsError, parsed.output, "can't be written"):
         # A lone surrogate becomes \udc80, as JSON writes it.
         write_whole(parsed.output, text, errors="backslashreplace")
     total = sum(int(record["word_count"]) for record in records)

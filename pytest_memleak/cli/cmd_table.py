@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pytest_memleak.cli.columns import WHOLE, output_width, table_text
-from pytest_memleak.cli.shared_options import add_command, validate_output, writing
-from pytest_memleak.errors import SettingsError
+from pytest_memleak.cli.shared_options import add_command, validate_output
+from pytest_memleak.errors import SettingsError, file_errors
 from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import TABLES
@@ -86,7 +86,7 @@ def _table(parsed: argparse.Namespace) -> int:
     if output is None:
         _write(table, form, sys.stdout)
         return 0
-    with writing(output), whole_file(output) as file:
+    with file_errors(SettingsError, output, "can't be written"), whole_file(output) as file:
         _write(table, form, file)
     return 0
 

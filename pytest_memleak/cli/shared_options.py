@@ -162,16 +162,6 @@ def existing_ledger(parsed: argparse.Namespace) -> Iterator[Ledger]:
         yield ledger
 
 
-@contextlib.contextmanager
-def writing(output: Path) -> Iterator[None]:
-    """Raise SettingsError if the output can't be written."""
-    try:
-        yield
-    except OSError as error:
-        message = f"can't be written: {error.strerror or error}"
-        raise SettingsError(message, location=str(output)) from None
-
-
 def validate_output(output: Path, inputs: Iterable[Path | None]) -> None:
     """Raise SettingsError if writing the output would overwrite a file that is read."""
     for path in inputs:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import sqlalchemy as sa
 
-from pytest_memleak.errors import LedgerError
+from pytest_memleak.errors import LedgerError, file_errors
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import rows_with_texts
 from pytest_memleak.ledger.prompts import CANARY_TOKENS
@@ -38,13 +38,10 @@ def export_generations(
     """
     prompts = _asked(ledger, endpoint_id, book_id, temperature, seed)
     write = _write_lines if path.suffix.lower() == ".jsonl" else _write_list
-    try:
+    with file_errors(LedgerError, path, "can't be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, encoding="ascii") as file:
             count = write(file, _records(ledger, prompts))
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise LedgerError(f"Can't write the file: {cause}", location=str(path)) from None
     return count
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from pytest_memleak.errors import RecordsError, install_command
+from pytest_memleak.errors import RecordsError, file_errors, install_command
 from pytest_memleak.records.log_formats import is_row, keys_of, record_of, value_at
 from pytest_memleak.records.paper_format import empty, json_value, no_list, read_whole
 
@@ -85,7 +85,8 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
 def _errors(path: Path) -> Iterator[None]:
     """Raise RecordsError for a file that can't be read."""
     try:
-        yield
+        with file_errors(RecordsError, path, causes=_UNREADABLE):
+            yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise RecordsError(
@@ -93,9 +94,6 @@ def _errors(path: Path) -> Iterator[None]:
             location=str(path),
             hint=f"install it with: {install_command(_EXTRAS[package])}",
         ) from None
-    except _UNREADABLE as error:
-        cause = getattr(error, "strerror", None) or error
-        raise RecordsError(f"can't be read: {cause}", location=str(path)) from None
 
 
 def load_rows(path: Path) -> list[object]:

@@ -8,7 +8,8 @@ in an answer. All other text is the model's, but for metadata of a few words out
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from itertools import groupby
@@ -28,15 +29,14 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
 
 Record = dict[str, Any]
 Path = Sequence[str]
+# Why an answer of several ended, under the key of a generation, and its number.
+_Choice = tuple[Record, object]
+# A value with its key, whether it is in an answer (None: in neither), and the choice.
+_Part = tuple[str, Any, bool | None, _Choice]
 # Each text of the model's with others beside it: how many prompts precede it, and why it ended.
 _Texts = tuple[str, ...]
 _Answers = dict[_Texts, tuple[int, Record]]
 _Read = tuple[_Answers, list[str], int, list[Record]]
-_Choice = tuple[Record, object]  # why it ended, and its index
-_Message = tuple[Record, bool, _Choice]
-# A value with its key, whether it is in an answer (None: in neither), and the choice.
-_Part = tuple[str, Any, bool | None, _Choice]
-
 _ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
 _OF_REQUEST = frozenset({"request", "prompt", "input"})
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
@@ -51,14 +51,14 @@ _IN_ANSWER = {**dict.fromkeys(_OF_REQUEST, False), **dict.fromkeys(_OF_MODEL, Tr
 _NESTED = (dict, list)
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
-_ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
-_TEXT_ALONE = 20  # words from which text of a row without an answer is one
 # What describes a text, in a few words.
 _METADATA = frozenset(
     {*_ENDS, "role", "id", "type", "source", "model", "name", "object", "provider", "logprobs",
      "error", "usage", "status", "event", "timestamp", "metrics", "uuid", "span_id", "parent_id",
      "tool_call_id", "op", "path", "custom_id", "request_id", "system_fingerprint"}
 )  # fmt: skip
+_ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
+_TEXT_ALONE = 20  # words from which text of a row without an answer is one
 _in_lower_case = lru_cache(1)(str.casefold)  # of a row's texts, for each text beside them
 _ATTACHMENT = "attachment://"  # of inspect_ai, for texts that it keeps apart
 
@@ -150,7 +150,7 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     form = _format_of(frozenset(row))
     if form is None or form.keys in _PAPER:
         return row if form else None
-    answers, prompts, first, unread = _read(row, form, where)
+    answers, prompts, first, beside = _read(row, form, where)
     # Vertex puts an error beside an empty response.
     errors = _ERRORS if row.get("response", True) else (*_ERRORS, ("status",))
     failed = not answers and any(value_at(row, path) for path in errors)
@@ -158,7 +158,7 @@ def record_of(row: object, where: str | None = None) -> Record | None:
         return None  # its texts are where no such format has them
     # The prompts before the first answer are also those before texts beside messages.
     read = [*prompts[:first], *(text for texts in answers for text in texts)]
-    further = _unread_texts(unread, "\n".join(read), form.dataset) if unread else []
+    further = _unread_texts(beside, "\n".join(read), form.dataset) if beside else []
     if not answers and sum(map(count_runs, further)) >= _TEXT_ALONE:
         answers[("",)] = first, {"failed": bool(failed)}
     generations: list[Record] = []
@@ -188,85 +188,94 @@ def _format_of(keys: frozenset[str]) -> _Format | None:
 
 
 def _read(row: Record, form: _Format, where: str | None) -> _Read:
-    """Return a row's answers, its prompts, how many precede the first answer, and unread values."""
+    """Return a row's answers, its prompts, how many precede the first, and what stands beside."""
     prompts = dict.fromkeys(_texts_at(row, form.prompt, _CONTAINERS))
     answers: _Answers = {}
-    unread: list[Record] = []
-    chunks: list[str] = []
     written = {key: row[key] for key in row if key not in form.dataset} if form.dataset else row
-    turn, parts = 0, []
-    for message, of_model, (end, index) in _messages(written, unread, chunks):
-        texts = _texts_of(resolved := _resolved(message, row))
-        if of_model:
-            before, known_end = answers.get(texts, (len(prompts), {}))
-            answers[texts] = before, known_end | end
-            parts.append((turn, index, texts, resolved))
-        else:
-            prompts |= dict.fromkeys(texts)
-            turn += 1
-    if chunks and len({*chunks}) == len(chunks):
+    row_messages = _messages_in(written)
+    if row_messages.chunks and len({*row_messages.chunks}) == len(row_messages.chunks):
         raise RecordsError(
             "this row is a chunk of a stream, whose answer goes on in other rows",
             location=where,
             hint="log whole answers, or the chunks of each answer in one row, as a list",
         )
+    turn, parts = 0, []
+    for message, of_model, (end, number) in row_messages.messages:
+        texts = _texts_of_message(resolved := _resolved(message, row))
+        if of_model:
+            before, known_end = answers.get(texts, (len(prompts), {}))
+            answers[texts] = before, known_end | end
+            parts.append((turn, number, texts, resolved))
+        else:
+            prompts |= dict.fromkeys(texts)
+            turn += 1
     if len(parts) > 1:
         _join(parts, answers)
     first = next((before for before, _ in answers.values()), len(prompts))
     outside = _texts_at(row, form.texts)
     if "completion" in form.texts and (whole := _whole(outside)):  # others are answers each
-        unread.append({"": whole})
+        row_messages.beside.append({"": whole})
     beside = dict.fromkeys((text,) for text in outside)
     ended = {texts: (first, answers.pop(texts, (first, {}))[1]) for texts in beside}
-    return ended | answers, [*prompts], first, unread
+    return ended | answers, [*prompts], first, row_messages.beside
 
 
 def _join(parts: list[tuple[int, object, _Texts, Record]], answers: _Answers) -> None:
     """Add the whole text of each answer in parts, such as a stream's chunks, to its last part."""
     wholes: dict[str, list[tuple[_Texts, Record]]] = {}
-    for turn, index, texts, message in parts:
-        wholes.setdefault(f"{turn} {index}", []).append((texts, message))
+    for turn, number, texts, message in parts:
+        wholes.setdefault(f"{turn} {number}", []).append((texts, message))
     for whole in wholes.values():
         read = {text for texts, _ in whole for text in texts}
         if len(whole) > 1:
-            readings = texts_in([message for _, message in whole], kept=_kept)
+            readings = texts_in([message for _, message in whole], kept=_without_metadata)
             if further := [text for text in readings if text not in read]:
                 answers[whole[-1][0]][1].setdefault("reasoning", []).extend(further)
 
 
-def _messages(row: Record, unread: list[Record], chunks: list[str]) -> Iterator[_Message]:
-    """Yield each message in a row, in order, whether it is the model's, and its choice.
+# --- the messages in a row -----------------------------------------------------------------
 
-    What stands beside messages is added to `unread`, and to `chunks` the choice of each chunk.
+
+@dataclasses.dataclass(slots=True)
+class _RowMessages:
+    """What a row holds.
+
+    messages: each message, whether the model wrote it, and its choice
+    beside:   what stands beside them, by its key
+    chunks:   the number of the choice of each chunk of a stream
     """
+
+    messages: list[tuple[Record, bool, _Choice]]
+    beside: list[Record]
+    chunks: list[str]
+
+
+def _messages_in(row: Record) -> _RowMessages:
+    """Return the messages in a row, with what stands beside them."""
+    row_messages = _RowMessages([], [], [])
     waiting: list[_Part] = [("", row, None, ({}, 0))]
     while waiting:
         key, part, in_answer, choice = waiting.pop()
         if isinstance(part, list):
             waiting += [(key, element, in_answer, choice) for element in reversed(part)]
-            continue
-        if not isinstance(part, dict):
-            unread.append({key: part})
-            continue
-        if key in _LISTS_OF_MODEL:
-            choice = choice[0], part.get("index") or 0
-        if not _ENDS.isdisjoint(part):
-            choice = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}, choice[1]
-        if isinstance(part.get("delta"), dict) and not (
-            part.get("message") or any(choice[0].values())
-        ):
-            chunks.append(str(choice[1]))
-        if "role" in part and part is not row:
-            yield part, in_answer or not is_asking(part), choice
-            continue
-        containers = _IN_ANSWERS if in_answer else _CONTAINERS
-        nested = {key for key in part if key in containers and isinstance(part[key], _NESTED)}
-        if part is row or not nested <= {"content"} or isinstance(part.get("content"), dict):
-            waiting += _opened(part, nested, in_answer, choice, unread)
-        elif key in _LISTS_OF_MODEL or in_answer is False or not part.keys().isdisjoint(_TEXTS):
-            yield part, in_answer or (in_answer is None and not is_asking(part)), choice
+        elif isinstance(part, dict):
+            choice = _choice_in(part, key, choice)
+            if _is_chunk(part, choice):
+                row_messages.chunks.append(str(choice[1]))
+            nested = _nested(part, in_answer)
+            has_role = "role" in part and part is not row
+            has_text = not part.keys().isdisjoint(_TEXTS)
+            is_container = not nested <= {"content"} or isinstance(part.get("content"), dict)
+            if part is row or (is_container and not has_role):
+                waiting += _opened(part, nested, in_answer, choice, row_messages.beside)
+            elif has_role or key in _LISTS_OF_MODEL or in_answer is False or has_text:
+                asks = is_asking(part) or (in_answer is False and not has_role)
+                row_messages.messages.append((part, bool(in_answer) or not asks, choice))
+            else:
+                row_messages.beside.append({key: part})
         else:
-            unread.append({key: part})
+            row_messages.beside.append({key: part})
+    return row_messages
 
 
 def is_asking(turn: object) -> bool:
@@ -275,10 +284,43 @@ def is_asking(turn: object) -> bool:
     return isinstance(turn, str) or str(role).lower() in _ASKING
 
 
+def value_at(row: object, path: Path) -> Any:
+    """Return the value at a path of keys; None if there is none."""
+    value = row
+    for key in path:
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and key.isdecimal():
+            value = dict(enumerate(value)).get(int(key))
+        else:
+            return None
+    return value
+
+
+def _choice_in(part: Record, key: str, choice: _Choice) -> _Choice:
+    end, number = choice
+    if key in _LISTS_OF_MODEL:
+        number = part.get("index") or 0
+    if not _ENDS.isdisjoint(part):
+        end = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}
+    return end, number
+
+
+def _is_chunk(part: Record, choice: _Choice) -> bool:
+    is_delta = isinstance(part.get("delta"), dict) and not part.get("message")
+    return is_delta and not any(choice[0].values())
+
+
+def _nested(part: Record, in_answer: bool | None) -> set[str]:
+    """Return the keys of an object under which messages may be."""
+    containers = _IN_ANSWERS if in_answer else _CONTAINERS
+    return {key for key in part if key in containers and isinstance(part[key], _NESTED)}
+
+
 def _opened(
-    part: Record, nested: set[str], in_answer: bool | None, choice: _Choice, unread: list[Record]
+    part: Record, nested: set[str], in_answer: bool | None, choice: _Choice, beside: list[Record]
 ) -> list[_Part]:
-    """Return the nested parts of an object; what stands beside them is added to `unread`."""
+    """Return the nested parts of an object; what stands beside them is added to `beside`."""
     parts: list[_Part] = []
     for key in _prompts_first(tuple(part)):
         value = part[key]
@@ -288,7 +330,7 @@ def _opened(
             if _IN_ANSWER.get(key, in_answer) is False:  # a request's text
                 parts.append((key, {"content": value}, False, choice))
             else:
-                unread.append({key: value})
+                beside.append({key: value})
     return parts
 
 
@@ -298,7 +340,7 @@ def _prompts_first(keys: tuple[str, ...]) -> list[str]:
     return sorted(keys, key=_OF_MODEL.__contains__, reverse=True)
 
 
-def _texts_of(message: Record) -> tuple[str, ...]:
+def _texts_of_message(message: Record) -> tuple[str, ...]:
     """Return the text of a message, and whatever else is in it."""
     place = next(filter(message.get, _TEXTS), "")
     content = message.get(place, "")
@@ -315,10 +357,11 @@ def _texts_of(message: Record) -> tuple[str, ...]:
             rest.append(part)
     parts = [*filter(None, [*rest, _with_text(message, place)])]
     readings = dict.fromkeys(["".join(texts), *joined(texts)])
-    return *readings, *(texts_in(parts, kept=_kept) if parts else ())
+    return *readings, *(texts_in(parts, kept=_without_metadata) if parts else ())
 
 
-def _kept(place: Place, pieces: list[str]) -> list[str]:
+def _without_metadata(place: Place, pieces: list[str]) -> list[str]:
+    """Return the texts at a place in a message; none if they only describe it."""
     return [] if "input" not in place and _is_metadata(place, pieces) else pieces
 
 
@@ -334,8 +377,12 @@ def _is_without_text(key: str, value: object) -> bool:
 
 
 def _is_metadata(place: Place, pieces: list[str]) -> bool:
+    """Return whether texts at a place describe another, in a few words."""
     described = not _METADATA.isdisjoint(place) and {"arguments", "args"}.isdisjoint(place)
     return described and has_few_runs(" ".join(filter(is_text, {*pieces})))
+
+
+# --- the other texts ------------------------------------------------------------------------
 
 
 def _unread_texts(values: list[Record], read: str, dataset: AbstractSet[str]) -> list[str]:
@@ -361,19 +408,6 @@ def _resolved(value: Any, row: Record) -> Any:
     if isinstance(value, dict):
         return {key: _resolved(part, row) for key, part in value.items()}
     return [_resolved(part, row) for part in value] if isinstance(value, list) else value
-
-
-def value_at(row: object, path: Path) -> Any:
-    """Return the value at a path of keys; None if there is none."""
-    value = row
-    for key in path:
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and key.isdecimal():
-            value = dict(enumerate(value)).get(int(key))
-        else:
-            return None
-    return value
 
 
 def _texts_at(row: Record, path: Path, but: AbstractSet[str] = frozenset()) -> list[str]:

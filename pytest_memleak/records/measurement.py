@@ -112,12 +112,6 @@ class Measurement:
         """Return the index of the excerpt that contains the word at `position`."""
         return bisect.bisect_right(self.excerpt_starts, position) - 1
 
-    def bmc_at(self, k: int) -> float:
-        """Return BMC@k for a k that is at least the measured one."""
-        if k < self.k:
-            raise ValueError(f"BMC@{k} needs a measurement with k <= {k}; this has k = {self.k}")
-        return sum(reach >= k for reach in self.coverage.reach) / self.words
-
 
 ProbeKind = Literal["instruction", "continuation"]
 

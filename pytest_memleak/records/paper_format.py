@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import IO, Any
 
-from pytest_memleak.errors import RecordsError
+from pytest_memleak.errors import RecordsError, file_errors
 from pytest_memleak.records.book import Book, Excerpt, book_digest
 from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
 from pytest_memleak.records.log_formats import is_asking
@@ -168,16 +168,12 @@ def load_records(path: Path) -> list[object]:
 def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[object]:
     """Yield the records of `load_records`; a `.json` file or a line has at most `most_bytes`."""
     most_bytes = MAX_JSON_BYTES if most_bytes is None else most_bytes
-    try:
+    with file_errors(RecordsError, path):
         if path.suffix.lower() == ".jsonl":
             yield from _json_lines(path, most_bytes)
             return
         with path.open("rb") as file:
             records: Any = json_value(read_whole(file, path, most_bytes), str(path))
-    except OSError as error:
-        raise RecordsError(
-            f"can't be read: {error.strerror or error}", location=str(path)
-        ) from None
     if not isinstance(records, list):
         raise no_list(records, str(path))
     yield from records

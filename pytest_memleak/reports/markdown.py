@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
@@ -49,15 +49,12 @@ def append_summary(run: RunReport, path: Path) -> None:
     """Append the summary, if there are results, to GitHub's file; MemleakError if that fails."""
     if not run.results:
         return
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(summary(run))
-    except OSError as error:
-        raise MemleakError(
-            f"Can't write the job summary: {error.strerror or error}",
-            location=str(path),
-            hint="GITHUB_STEP_SUMMARY must name a writable file; unset it outside CI",
-        ) from None
+    hint = "GITHUB_STEP_SUMMARY must name a writable file; unset it outside CI"
+    with (
+        file_errors(MemleakError, path, "Can't write the job summary", hint=hint),
+        path.open("a", encoding="utf-8") as file,
+    ):
+        file.write(summary(run))
 
 
 def summary(run: RunReport) -> str:

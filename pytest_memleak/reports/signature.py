@@ -21,7 +21,7 @@ import hashlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import EvidenceError, MissingExtra
+from pytest_memleak.errors import EvidenceError, MissingExtra, file_errors
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.output_table import test_result_path
 from pytest_memleak.results.evidence_file import (
@@ -139,10 +139,8 @@ def read_signing_key(path: Path) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        message = f"can't be read: {error.strerror or error}"
-        raise EvidenceError(message, location=str(path), hint=_CREATE_KEY) from None
+        with file_errors(EvidenceError, path, hint=_CREATE_KEY):
+            key = load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
         raise EvidenceError(
             f"not an unencrypted private key in PEM form ({type(error).__name__})",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from pytest_memleak.errors import EvidenceError
+from pytest_memleak.errors import EvidenceError, file_errors
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import MOMENT, amount
 from pytest_memleak.records.pair_result import PairResult, Selection
@@ -148,17 +148,12 @@ def _digest(bundle: dict[str, Any]) -> str:
 
 def write_evidence_file(content: dict[str, Any], path: Path) -> None:
     """Write a bundle or its envelope atomically. Raises EvidenceError."""
-    try:
+    hint = "free space or name a different file, then rerun; stored generations are reused"
+    with file_errors(EvidenceError, path, "can't be written", hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             json.dump(content, file, indent=1)
             file.write("\n")
-    except OSError as error:
-        raise EvidenceError(
-            f"can't be written: {error.strerror or error}",
-            location=str(path),
-            hint="free space or name a different file, then rerun; stored generations are reused",
-        ) from None
 
 
 def read_evidence(path: Path) -> EvidenceFile:
@@ -194,16 +189,13 @@ def read_unchanged(path: Path) -> EvidenceFile:
 
 def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
     """Read a regular file; EvidenceError for a device, a pipe, or more than `most` bytes."""
-    try:
+    with file_errors(EvidenceError, path, causes=(OSError, ValueError)):
         # Opening a pipe without a writer would block.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise EvidenceError("not a regular file", location=str(path))
             data = file.read(most + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise EvidenceError(f"can't be read: {reason}", location=str(path)) from None
     if len(data) > most:
         raise EvidenceError(f"larger than {most // 1_000_000:,} MB", location=str(path))
     return data

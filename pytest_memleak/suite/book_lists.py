@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import SuiteError
+from pytest_memleak.errors import SuiteError, file_errors
 from pytest_memleak.suite.schema import BookTable
 from pytest_memleak.suite.suite_error_hints import near_keys
 from pytest_memleak.suite.written_suite import fit_for_id, plain, shown
@@ -22,6 +22,7 @@ _BESIDE_BOOKS = (".summaries.json", ".csv", ".toml")
 _TAKEN = ("book", "books", "base_model", "endpoint")  # placeholders of models
 _COLUMN = re.compile(r"[A-Za-z]\w*")
 _ALMOST = 0.9  # similarity of a column's name to a key of [[book]]
+_UNREADABLE = (OSError, UnicodeDecodeError, csv.Error)
 
 
 def expand_book(table: Any, index: int, written: WrittenSuite) -> Iterator[tuple[Any, str]]:
@@ -80,7 +81,8 @@ def _books_in(folder: Path) -> list[str] | None:
 def _rows_of_table(source: str, written: WrittenSuite) -> Iterator[tuple[Table, str]]:
     """Yield the rows of a CSV file without their empty cells, and where each stands."""
     file, folder = written.path.parent / source, Path(source).parent
-    try:
+    hint = f"save this file, which {written.path.name} names, as CSV in UTF-8"
+    with file_errors(SuiteError, file, hint=hint, causes=_UNREADABLE):
         reader = csv.reader(file.read_text("utf-8-sig").splitlines(), strict=True)
         heads = [head.strip() for head in next(reader, [])]
         _validate_heads(heads, file)
@@ -100,12 +102,6 @@ def _rows_of_table(source: str, written: WrittenSuite) -> Iterator[tuple[Table, 
                 raise SuiteError("source: missing", location=place, hint="name the book's file")
             paths = {key: str(folder / row[key]) for key in ("source", "summaries") if key in row}
             yield row | paths, place
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SuiteError(
-            f"can't be read: {getattr(error, 'strerror', None) or error}",
-            location=str(file),
-            hint=f"save this file, which {written.path.name} names, as CSV in UTF-8",
-        ) from None
 
 
 def _validate_heads(heads: Sequence[str], file: Path) -> None:

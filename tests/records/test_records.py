@@ -67,11 +67,6 @@ def measurement(*, reach, starts=(0,)):
     )  # fmt: skip
 
 
-def test_bmc_at_a_shorter_k_is_not_known():
-    with pytest.raises(ValueError, match=r"BMC@1 needs a measurement with k <= 1; .* k = 2"):
-        measurement(reach=[0, 2, 2]).bmc_at(1)
-
-
 def test_excerpt_at_is_the_one_that_holds_the_word():
     measured = measurement(reach=[0] * 7, starts=(0, 3, 3, 5))  # the second has no words
     assert [measured.excerpt_at(word) for word in range(7)] == [0, 0, 0, 2, 2, 3, 3]

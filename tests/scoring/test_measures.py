@@ -83,19 +83,6 @@ def agree(measured, expected):
     assert list(measured.coverage.reach) == expected["reach"]
 
 
-@settings(max_examples=examples(300))
-@given(st.lists(st.sampled_from("abc"), min_size=8, max_size=60), st.data())
-def test_bmc_at_a_longer_k_equals_measuring_with_it(text, data):
-    k = data.draw(st.integers(1, 4))
-    longer = data.draw(st.integers(k, 8))
-    answer = data.draw(st.lists(st.sampled_from("abcx"), max_size=60))
-    requested = data.draw(st.lists(st.sampled_from("abc"), max_size=12))
-    book, generations = records((" ".join(text), " ".join(requested), [" ".join(answer)]))
-    trim = data.draw(st.integers(0, 5))
-    at_k = score(book, generations, k=k, trim=trim)
-    assert at_k.bmc_at(longer) == score(book, generations, k=longer, trim=trim).bmc
-
-
 def test_own_records_and_the_papers_measure_alike():
     texts = "one two three four five six seven", "eight nine ten eleven twelve thirteen"
     ours = book_of(*texts, instructions=["about three four five six seven"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
@@ -76,15 +76,10 @@ _LEADS = {
 def write_html(run: RunReport, path: Path) -> None:
     """Write the report of a run to `path`, with its folder; MemleakError where that fails."""
     page = render(run, created=datetime.datetime.now(datetime.UTC))
-    try:
+    hint = f"give {HTML.option} a file in a writable folder"
+    with file_errors(MemleakError, path, "Can't write the HTML report", hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, page)
-    except OSError as error:
-        raise MemleakError(
-            f"Can't write the HTML report: {error.strerror or error}",
-            location=str(path),
-            hint=f"give {HTML.option} a file in a writable folder",
-        ) from None
 
 
 def render(run: RunReport, *, created: datetime.datetime) -> str:
