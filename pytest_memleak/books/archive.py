@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from pytest_memleak.errors import BookError
+from pytest_memleak.errors import BookError, file_errors
 
 MAX_DOCUMENT_BYTES = 64 << 20
 MAX_TOTAL_BYTES = 512 << 20
@@ -97,11 +97,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
     512 MiB in total.
     """
     place = str(path)
-    try:
+    with file_errors(BookError, place):
         _require_file(path)
         stream = path.open("rb")
-    except OSError as error:
-        raise unreadable(error, place) from None
     with stream, _open_table(stream, place) as members:
         _check(members.infolist(), place)
         yield Archive(members, place)
@@ -201,7 +199,7 @@ def _cause(error: Exception) -> str:
 def read_bytes(path: Path) -> bytes:
     """Read a file's bytes. Raises BookError for a missing or empty file, and for over 64 MiB."""
     place = str(path)
-    try:
+    with file_errors(BookError, place):
         _require_file(path)
         size = path.stat().st_size
         if not size:
@@ -214,8 +212,6 @@ def read_bytes(path: Path) -> bytes:
                 " book",
             )
         return path.read_bytes()
-    except OSError as error:
-        raise unreadable(error, place) from None
 
 
 def sha256_of(path: Path) -> str | None:
@@ -242,19 +238,6 @@ def _require_file(path: Path) -> None:
             location=str(path),
             hint="copy its content to a file, and name that",
         )
-
-
-def unreadable(error: OSError, place: str) -> BookError:
-    """Return the error for a file that the operating system doesn't give.
-
-    Without a hint for a missing file, since the command line looks for a similar name.
-    """
-    is_missing = isinstance(error, FileNotFoundError)
-    return BookError(
-        f"can't be read: {error.strerror or error}",
-        location=place,
-        hint=None if is_missing else "check the path, and who may read the file",
-    )
 
 
 # Every step of reading and cutting takes time proportional to these amounts, so they cap the cost

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_memleak.books.archive import Budget, unreadable
+from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.plain_text import lines_manuscript, row_fields
-from pytest_memleak.errors import BookError
+from pytest_memleak.errors import BookError, file_errors
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records.paper_format import read_records
 
@@ -21,12 +21,10 @@ def read_folder(path: Path, read: Callable[[Path], Manuscript | None]) -> Manusc
 
     Raises BookError for a file that isn't text, an EPUB, a folder in it, and no file at all.
     """
-    try:
+    with file_errors(BookError, path):
         files = sorted(
             (file for file in path.iterdir() if not file.name.startswith(".")), key=_reading_order
         )
-    except OSError as error:
-        raise unreadable(error, str(path)) from None
     return _join(path, ((file.stem, _chapter(file, read)) for file in files))
 
 

@@ -21,14 +21,14 @@ from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
-from pytest_memleak.books.archive import Amount, Budget, unreadable
+from pytest_memleak.books.archive import Amount, Budget
 from pytest_memleak.books.lost_text import (
     enter_elements,
     reject_lost_text,
     reject_skipped_commands,
     reject_skipped_groups,
 )
-from pytest_memleak.errors import BookError
+from pytest_memleak.errors import BookError, file_errors
 
 Format = Literal["pdf", "docx", "markdown", "verse", "fb2", "latex", "odt", "rtf"]
 
@@ -65,19 +65,18 @@ def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
     # The subprocess must import the same packages.
     paths = os.pathsep.join(map(os.path.abspath, sys.path))
     try:
-        done = subprocess.run(  # noqa: S603 - our own module
-            command,
-            input=data,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": paths},
-            timeout=_DEADLINE,
-            check=False,
-        )
+        with file_errors(BookError, place):
+            done = subprocess.run(  # noqa: S603 - our own module
+                command,
+                input=data,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": paths},
+                timeout=_DEADLINE,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise _cap_error(place) from None
-    except OSError as error:
-        raise unreadable(error, place) from None
     return done.stdout.decode("utf-8", "surrogatepass").split("\n")[:-1]
 
 
