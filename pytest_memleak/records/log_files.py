@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, file_errors, install_command
-from pytest_memleak.records.log_formats import is_row, keys_of, record_of, value_at
+from pytest_memleak.records.log_formats import is_row, keys_of, record_of
+from pytest_memleak.records.log_messages import value_at
 from pytest_memleak.records.paper_format import empty, json_value, no_list, read_whole
 
 _Reader = Callable[[IO[bytes], Path, str | None], Iterable[Any]]

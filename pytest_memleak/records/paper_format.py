@@ -20,7 +20,7 @@ from typing import IO, Any
 from pytest_memleak.errors import RecordsError, file_errors
 from pytest_memleak.records.book import Book, Excerpt, book_digest
 from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
-from pytest_memleak.records.log_formats import is_asking
+from pytest_memleak.records.log_messages import is_asking
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.records.reasoning_and_tool_calls import (
     REASONING_KEYS,
