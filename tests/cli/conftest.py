@@ -113,8 +113,8 @@ def gate(tmp_path_factory):
     books = {}
     for name in NAMES:
         book = make_book(name, read_epub(BOOKS / f"{name}.epub"))
-        (folder / "books" / f"{name}.json").write_text(json.dumps(paper_records(book)[:12]))
-        books[name] = book.excerpts[:12]
+        (folder / "books" / f"{name}.json").write_text(json.dumps(paper_records(book)[:8]))
+        books[name] = book.excerpts[:8]
     for name, cut in books.items():
         (other,) = [book for key, book in books.items() if key != name]
         records = [record(one, other[at % len(other)].text, at) for at, one in enumerate(cut)]

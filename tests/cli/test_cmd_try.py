@@ -93,7 +93,7 @@ def test_a_rate_limit_is_waited_for_shown_and_not_counted(here, serve, capsys, m
     trials = []
     monkeypatch.setattr(Trial, "seconds_of", lambda trial, *_: trials.append(trial) or 60.0)
     # The first of the calls that run at once; all of them overlap.
-    limit = server_error("chat", status=429, calls=(3,), retry_after=1.2)
+    limit = server_error("chat", status=429, calls=(3,), retry_after=0.6)
     assert main([*serve(plan=FaultPlan([limit, slow("chat", seconds=0.1)]))]) == 2
     assert "waiting for the server's rate limit (429), " in capsys.readouterr().out
     assert trials[0].calls < 1

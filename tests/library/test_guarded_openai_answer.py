@@ -8,6 +8,7 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import full
 from scored_books import book_of
 
 from pytest_memleak.library import GuardedAnswer, Library
@@ -259,7 +260,7 @@ def test_no_field_hides_a_passage_of_another(deltas):
     assert answer.ended
 
 
-@pytest.mark.parametrize("size", [1, 5, 30])
+@pytest.mark.parametrize("size", [full(1), 5, 30])
 @pytest.mark.parametrize("said", ["", "First. ", f"{HONEST} {' '.join(WORDS[:30])} "])
 def test_no_tool_call_hides_a_passage_of_another(size, said):
     """Calls whose arguments come in turn, after other text; the second recites."""
