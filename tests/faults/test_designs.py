@@ -15,7 +15,7 @@ from pytest_memleak.suite.load import load_suite
 SUITES = Path(__file__).parents[2] / "suites" / "whack_a_mole"
 DESIGNS = [path.name.partition(".")[0] for path in sorted(SUITES.glob("*.memleak.toml"))]
 EXCERPTS, WORDS = 3, 60
-TABLES = {"tested": 8, "murakami": 2, "public_domain": 2, "synthetic": 2}
+TABLES = {"murakami": 2, "public_domain": 2, "synthetic": 2}
 AUTHORS = ["Ann", "Ben", "Cleo", "Dan"]
 HEAD = "id,source,author,random\n"
 PROVIDERS = ("openai", "vertex", "tinker", "together")
@@ -35,13 +35,13 @@ def excerpts():
     return records
 
 
-def write_books(folder, excerpts):
+def write_books(folder, excerpts, tested):
     """Write the tables of books, and the books; return what may be recited."""
     left = iter(excerpts)
     recited = []
     place = folder / "suites/paper/books"
     place.mkdir(parents=True)
-    for table, count in TABLES.items():
+    for table, count in {"tested": tested, **TABLES}.items():
         rows = []
         for number in range(count):
             author = AUTHORS[number // 2 % len(AUTHORS)] if table == "tested" else table
@@ -84,8 +84,8 @@ def emulated(tmp_path_factory, excerpts, pytester, request):
 
     with contextlib.ExitStack() as stack:
 
-        def start(provider, design):
-            recited = write_books(pytester.path, excerpts)
+        def start(provider, design, tested=8):
+            recited = write_books(pytester.path, excerpts, tested)
             path = write_suite(pytester.path, design, provider)
             models = {model.base_model for model in load_suite(path).models}
             corpus = recited
@@ -132,7 +132,7 @@ def test_tuned_models_fail_and_untuned_ones_pass(emulated, run, provider, design
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_test_to_copy_fine_tunes_what_a_suite_does_and_once(emulated, run, pytester, provider):
-    server, path = emulated(provider, "cross_author")
+    server, path = emulated(provider, "cross_author", tested=2)
     text = (SUITES / "test_recall.py").read_text("utf-8")
     trained = ("norwegian-wood", "murakami-0"), ("kafka-on-the-shore", "murakami-1")
     copied = path.parent / "test_recall.py"

@@ -8,7 +8,7 @@ from scenarios import KINDS
 
 from pytest_memleak.errors import LedgerError
 
-SAMPLES = 24
+SAMPLES = 15
 CONCURRENCY = 4
 RECOVERABLE = {"openai-store", "openai-batch", "vertex-batch", "tinker"}
 # Kills come within so many seconds of a run's first call.

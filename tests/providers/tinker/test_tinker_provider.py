@@ -248,9 +248,7 @@ def test_answers_of_a_process_that_died_are_recovered_by_the_next(serve, provide
     server = serve()
     first, second = (provider_of(server).open(None) for _ in range(2))
     with ThreadPoolExecutor(8) as pool:
-        completions = list(
-            pool.map(lambda seed: ask(first, 2, as_=f"{seed}", seed=seed), range(8))
-        )
+        completions = list(pool.map(lambda seed: ask(first, 2, as_=f"{seed}", seed=seed), range(8)))
     assert [second.recover(f"{seed}") for seed in range(8)] == completions
     assert len(books.rows("completion")) == 16
 
