@@ -21,6 +21,7 @@ from faults import drop, lose, rate_limit, server_error, slow, truncate
 from gcs_server import read_object, write_object
 from hypothesis import given
 from hypothesis import strategies as st
+from marks import full
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent, SuiteError
 from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet
@@ -273,7 +274,7 @@ def test_a_job_in_an_odd_state(serve, tuning):
     assert "without naming an endpoint" in state.detail
 
 
-@pytest.mark.parametrize("kind", [rate_limit, server_error, drop, lose, truncate])
+@pytest.mark.parametrize("kind", [rate_limit, lose, *map(full, (server_error, drop, truncate))])
 @pytest.mark.parametrize("place", ["upload", "list", "download"])
 def test_storage_that_may_be_tried_again(serve, batching, door, kind, place):
     stand = door()
