@@ -374,33 +374,17 @@ def test_formats_through_pandoc(read, suffix, content):
     assert [one.paragraphs[0].rstrip("↩\ufe0e") for one in manuscript.excluded] == ["of a note"]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "match", "hint"),
-    [
-        ("b.odt", "words", "pandoc can't read this file as odt", ".docx"),
-        *(
-            ("b.rtf", RTF.replace("More.", rf"More.{{\*\own {{{words}}}}}"), in_own, ".docx")
-            for words in ("The gull took the bread from the sill before noon.", r"\'e1" * 40)
-            for in_own in [r"the text in the group \\\*\\own on line \d"]
-        ),
-        ("b.tex", TEX.replace("{One}", r"{One}\input{two}"), "leaves out a part .*two.tex", "join"),
-        (
-            "b.fb2",
-            FB2.replace("<section>", "<p>lost</p><section>", 1),
-            "leaves out .* p in",
-            "EPUB",
-        ),
-        *(
-            (
-                "b.tex",
-                TEX.replace("More.", rf"\vspace{{2em}}\pagestyle{{plain}}More \own{arguments}."),
-                r"leaves out the text in \\own on line 5",
-                rf"\newcommand{{\own}}[{count}]{{#1}}",
-            )
-            for arguments, count in (("[a]{[these~words]}", 1), ("{吾輩}{わがはい}", 2))
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "match", "hint"), [
+    ("b.odt", "words", "pandoc can't read this file as odt", ".docx"),
+    *(("b.rtf", RTF.replace("More.", rf"More.{{\*\own {{{words}}}}}"),
+       r"the text in the group \\\*\\own on line \d", ".docx")
+      for words in ("The gull took the bread from the sill before noon.", r"\'e1" * 40)),
+    ("b.tex", TEX.replace("{One}", r"{One}\input{two}"), "leaves out a part .*two.tex", "join"),
+    ("b.fb2", FB2.replace("<section>", "<p>lost</p><section>", 1), "leaves out .* p in", "EPUB"),
+    *(("b.tex", TEX.replace("More.", rf"\vspace{{2em}}\pagestyle{{plain}}More \own{arguments}."),
+       r"leaves out the text in \\own on line 5", rf"\newcommand{{\own}}[{count}]{{#1}}")
+      for arguments, count in (("[a]{[these~words]}", 1), ("{吾輩}{わがはい}", 2))),
+])  # fmt: skip
 def test_what_pandoc_leaves_out_is_an_error(refuse, name, content, match, hint):
     pytest.importorskip("pypandoc")
     refuse(name, content, match, hint)

@@ -96,31 +96,17 @@ def spaced(texts):
     return p(" ".join(text) for text in texts)
 
 
-@pytest.mark.parametrize(
-    ("between", "message"),
-    [
-        (lambda texts: p(re.sub(r"\W", "", text) for text in texts), "in words of over 40"),
-        (
-            lambda texts: p("".join(map(WORD, text.split())) for text in texts),
-            "in words of over 20",
-        ),
-        (spaced, "letters on average: it has spaces between letters"),
-        (
-            lambda texts: p(text.translate(CIPHER) for text in texts),
-            "hardly any common words, though its language is 'en'",
-        ),
-        (lambda texts: "".join(map(LINE, texts)), "hidden or in drawings"),
-        (lambda texts: f"<div hidden='hidden'>{p(texts)}</div>", "hidden or in drawings"),
-    ],
-    ids=(
-        "glued words",
-        "positioned words",
-        "spaced letters",
-        "a font's code",
-        "drawings",
-        "hidden",
-    ),
-)
+@pytest.mark.parametrize(("between", "message"), [
+    (lambda texts: p(re.sub(r"\W", "", text) for text in texts), "in words of over 40"),
+    (lambda texts: p("".join(map(WORD, text.split())) for text in texts), "in words of over 20"),
+    (spaced, "letters on average: it has spaces between letters"),
+    (lambda texts: p(text.translate(CIPHER) for text in texts),
+     "hardly any common words, though its language is 'en'"),
+    (lambda texts: "".join(map(LINE, texts)), "hidden or in drawings"),
+    (lambda texts: f"<div hidden='hidden'>{p(texts)}</div>", "hidden or in drawings"),
+], ids=(
+    "glued words", "positioned words", "spaced letters", "a font's code", "drawings", "hidden",
+))  # fmt: skip
 def test_a_book_that_cannot_be_matched_is_rejected_with_the_place(read, between, message):
     with pytest.raises(BookError, match=message) as caught:
         read(novel(between))

@@ -130,28 +130,22 @@ LIMITS = {"longest_passage": 38, "bmc": 0.15, "longest_span": 30}
 FOLDED = {
     "at blank and slash": (
         {**LEAK, "limits": LIMITS, "measures": LEAKED | {"spans_over": 34}},
-        ("reciter/ ", "310/310 FAIL"),
-        ("the-lamplighter ", "(expected)"),
+        ("reciter/ ", "310/310 FAIL"), ("the-lamplighter ", "(expected)"),
     ),
     "not the name where it is short": (
         {**LEAK, "pair": "reciter/lamplight", "measures": LEAKED, "detection": SEEN},
-        ("reciter/lamplight ", "FAIL"),
-        ("", "(expected)"),
+        ("reciter/lamplight ", "FAIL"), ("", "(expected)"),
     ),
     "counts below the verdict where that is still too wide": (
         {
-            "pair": "parrot/frankenstein-or-the-modern",
-            "verdict": "INCONCLUSIVE",
-            "limits": dict.fromkeys((*PASSAGES, "longest_span"), 38),
-            "measures": MEASURES | PASSAGES,
-            "detection": SEEN,
-            "completeness": evidence(1552, 1552),
+            "pair": "parrot/frankenstein-or-the-modern", "verdict": "INCONCLUSIVE",
+            "limits": dict.fromkeys((*PASSAGES, "longest_span"), 38), "detection": SEEN,
+            "measures": MEASURES | PASSAGES, "completeness": evidence(1552, 1552),
         },
-        ("parrot/ ", " INCONCLUSIVE"),
-        ("frankenstein-or-the-modern ", " 1,552/1,552"),
+        ("parrot/ ", " INCONCLUSIVE"), ("frankenstein-or-the-modern ", " 1,552/1,552"),
         ("", "3.0%"),
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("how", FOLDED)
@@ -197,19 +191,14 @@ def test_a_plan_fits_eighty_columns(wrap):
 REFUSED = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
 
 
-@pytest.mark.parametrize(
-    ("fields", "end"),
-    [
-        ({"verdict": "FAIL", "expected": "leak"}, "FAIL (expected)"),
-        ({"verdict": "PASS", "expected": "leak"}, "PASS (a leak was expected)"),
-        ({"verdict": "INCONCLUSIVE", "expected": "leak"}, "INCONCLUSIVE"),
-        ({"completeness": REFUSED}, "PASS, 97% refused"),
-        (
-            {"completeness": REFUSED, "verdict": "FAIL", "expected": "leak"},
-            "FAIL, 97% refused (expected)",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("fields", "end"), [
+    ({"verdict": "FAIL", "expected": "leak"}, "FAIL (expected)"),
+    ({"verdict": "PASS", "expected": "leak"}, "PASS (a leak was expected)"),
+    ({"verdict": "INCONCLUSIVE", "expected": "leak"}, "INCONCLUSIVE"),
+    ({"completeness": REFUSED}, "PASS, 97% refused"),
+    ({"completeness": REFUSED, "verdict": "FAIL", "expected": "leak"},
+     "FAIL, 97% refused (expected)"),
+])  # fmt: skip
 def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
     result = result_with(**fields)
     counted = end.replace("PASS, 97% refused", "PASS (with refusals)").replace(", 97% refused", "")
@@ -240,14 +229,9 @@ def test_no_column_is_cut_and_further_measures_have_one_where_they_have_a_limit(
 
 
 WHO = Provenance(
-    "gpt",
-    (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
-    1.7e9,
-    1.7e9 + 86_400,
-    calls_this_run=2,
-    calls=6,
-    weights="release R",
-)
+    "gpt", (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
+    1.7e9, 1.7e9 + 86_400, calls_this_run=2, calls=6, weights="release R",
+)  # fmt: skip
 AGAIN = dataclasses.replace(WHO, tried=Tried(3, seeds=2, runs=3, resampled=1, removed=1))
 KINDS = evidence(kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_length_ratio=0.9)
 MARKUP = "[bold red]x[/] :warning: [link=http://x]y[/link]"  # which is none here
@@ -289,9 +273,7 @@ DETAILS = {
     ),
     "intervals of what the limits are on": (
         {
-            "verdict": "FAIL",
-            "limits": {"bmc": 0.15},
-            "measures": MEASURES | {"bmc": 0.5},
+            "verdict": "FAIL", "limits": {"bmc": 0.15}, "measures": MEASURES | {"bmc": 0.5},
             "intervals": {"bmc": (0.46, 0.55), "longest_span": (1, 2)},
             "settings": SETTINGS | {"confidence": 0.95},
         },
@@ -308,7 +290,7 @@ DETAILS = {
             "  Sampling distribution: the model's own",
         ],
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("fields", "below"), DETAILS.values(), ids=DETAILS)
