@@ -87,14 +87,16 @@ def test_the_readmes_own_test_lets_a_pair_leak_that_is_expected_to(suite, gate, 
     gate("test_own.py", passed=2)
 
 
-def test_ctrl_c_in_a_commit_of_the_ledger_ends_the_run(suite, gate, monkeypatch):
+def test_ctrl_c_in_a_commit_of_the_ledger_ends_the_run(suite, gate):
+    patch = pytest.MonkeyPatch()  # of its own: to undo pytester's would change the folder
+
     def commit(*_):
-        monkeypatch.undo()
+        patch.undo()
         raise KeyboardInterrupt
 
     sampled = 'provider = "ngram"\n[model.options]\norder = 2\npretraining = ["ferry"]'
     suite(('provider = "recorded"\n[model.options]\npath = "clean.json"', sampled))
-    monkeypatch.setattr(DefaultDialect, "do_commit", commit)
+    patch.setattr(DefaultDialect, "do_commit", commit)
     result = gate("-p", "no:cacheprovider", "-k", "clean")
     assert result.ret == pytest.ExitCode.INTERRUPTED
 
