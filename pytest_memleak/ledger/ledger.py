@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pytest_memleak.errors import LedgerError
+from pytest_memleak.errors import LedgerError, file_errors
 from pytest_memleak.ledger.database import Database
 from pytest_memleak.ledger.hash_chain import add_row, changed
 from pytest_memleak.ledger.tables import calls, leases
@@ -170,15 +170,11 @@ class _LockFiles(_Locks):
         self._lock: FileLock | None = None
 
     def hold(self, name: str) -> None:
-        try:
+        failure, causes = "Can't create a lock file", (OSError, Timeout)
+        with file_errors(LedgerError, self._folder, failure, causes=causes):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._lock = FileLock(self._file(name), timeout=0, mode=0o600, thread_local=False)
             self._lock.acquire()
-        except (OSError, Timeout) as error:
-            raise LedgerError(
-                f"Can't create a lock file: {getattr(error, 'strerror', None) or error}",
-                location=str(self._folder),
-            ) from None
 
     def leave(self) -> None:
         if self._lock is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records.log_files import read_blocks
 from pytest_memleak.records.paper_format import texts_of_record
+from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.freed_memory import keep_freed_memory
 from pytest_memleak.scoring.words import end_of_words, words
@@ -87,7 +88,7 @@ class LogScan:
             answers = record.get("generations", [record])
             row_texts = texts_of_record(record, where)
             if self._training:
-                row_texts.append(prompt)
+                row_texts = texts_in(row) if record is row else [*row_texts, prompt]
                 summary = len(prompt.split()) >= _LEAST_SUMMARY
                 counts["style_rows"] += summary and bool(_STYLE.search(prompt))
             else:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.log_messages import (
     CONTAINERS,
-    OF_MODEL,
+    WRITTEN,
     Path,
     Record,
     is_metadata,
@@ -38,7 +38,6 @@ _Read = tuple[_Answers, list[str], int, list[Record]]
 _ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
 _TEXT_ALONE = 20  # words from which text of a row without an answer is one
 _in_lower_case = lru_cache(1)(str.casefold)  # of a row's texts, for each text beside them
-_ATTACHMENT = "attachment://"  # of inspect_ai, for texts that it keeps apart
 
 
 class _Format(NamedTuple):
@@ -128,6 +127,9 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     form = _format_of(frozenset(row))
     if form is None or form.keys in _PAPER:
         return row if form else None
+    if isinstance(attachments := row.get("attachments"), dict):
+        row = {key: row[key] for key in row if key != "attachments"}
+        _put_in_place(attachments, row)
     answers, prompts, first, beside = _read(row, form, where)
     # Vertex puts an error beside an empty response.
     errors = _ERRORS if row.get("response", True) else (*_ERRORS, ("status",))
@@ -136,7 +138,8 @@ def record_of(row: object, where: str | None = None) -> Record | None:
         return None  # its texts are where no such format has them
     # The prompts before the first answer are also those before texts beside messages.
     read = [*prompts[:first], *(text for texts in answers for text in texts)]
-    further = _unread_texts(beside, "\n".join(read), form.dataset) if beside else []
+    given = [*prompts, *texts_in([row[key] for key in form.dataset if key in row])]
+    further = _unread_texts(beside, "\n".join(read), given, form.dataset) if beside else []
     if not answers and sum(map(count_runs, further)) >= _TEXT_ALONE:
         answers[("",)] = first, {"failed": bool(failed)}
     generations: list[Record] = []
@@ -179,11 +182,11 @@ def _read(row: Record, form: _Format, where: str | None) -> _Read:
         )
     turn, parts = 0, []
     for message, of_model, (end, number) in row_messages.messages:
-        texts = texts_of_message(resolved := _resolved(message, row))
+        texts = texts_of_message(message)
         if of_model:
             before, known_end = answers.get(texts, (len(prompts), {}))
             answers[texts] = before, known_end | end
-            parts.append((turn, number, texts, resolved))
+            parts.append((turn, number, texts, message))
         else:
             prompts |= dict.fromkeys(texts)
             turn += 1
@@ -211,29 +214,34 @@ def _join(parts: list[tuple[int, object, _Texts, Record]], answers: _Answers) ->
                 answers[whole[-1][0]][1].setdefault("reasoning", []).extend(further)
 
 
-def _unread_texts(values: list[Record], read: str, dataset: AbstractSet[str]) -> list[str]:
-    """Return the texts in values that aren't among those that were read, in any case."""
+def _unread_texts(
+    values: list[Record], read: str, given: list[str], dataset: AbstractSet[str]
+) -> list[str]:
+    """Return the texts in values that aren't in those that were read, nor given, in any case."""
+    whole = {text.strip().casefold() for text in given}
 
     def is_read(text: str) -> bool:
-        return text in read or text.strip().casefold() in _in_lower_case(read)
+        lower = text.strip().casefold()
+        return text in read or lower in whole or lower in _in_lower_case(read)
 
     def kept(place: Place, pieces: list[str]) -> list[str]:
-        of_dataset = not dataset.isdisjoint(place) and OF_MODEL.isdisjoint(place)
+        of_dataset = not dataset.isdisjoint(place) and WRITTEN.isdisjoint(place)
         left_out = of_dataset or is_metadata(place, pieces)
         return [] if left_out else [it for it in pieces if has_few_runs(it) or not is_read(it)]
 
     return [text for text in texts_in(values, kept=kept) if not is_read(text)]
 
 
-def _resolved(value: Any, row: Record) -> Any:
-    """Return a message with the texts that its row keeps apart."""
-    if not isinstance(row.get("attachments"), dict):
-        return value
-    if isinstance(value, str) and value.startswith(_ATTACHMENT):
-        return row["attachments"].get(value.removeprefix(_ATTACHMENT), value)
-    if isinstance(value, dict):
-        return {key: _resolved(part, row) for key, part in value.items()}
-    return [_resolved(part, row) for part in value] if isinstance(value, list) else value
+def _put_in_place(attachments: Record, row: Record) -> None:
+    """Replace the references in a row by the texts that inspect_ai keeps apart."""
+    waiting: list[Any] = [row]
+    while waiting:
+        part = waiting.pop()
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            if isinstance(value, dict | list):
+                waiting.append(value)
+            elif isinstance(value, str) and value.startswith("attachment://"):
+                part[key] = attachments.get(value.partition("://")[2], value)
 
 
 def _texts_at(row: Record, path: Path, but: AbstractSet[str] = frozenset()) -> list[str]:

@@ -26,17 +26,18 @@ Record = dict[str, Any]
 Path = Sequence[str]
 
 _ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
-_OF_REQUEST = frozenset({"request", "prompt", "input"})
+_SYSTEM = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
+_OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
-OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
+_OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
+_ARGUMENTS = frozenset({"arguments", "args"})
+WRITTEN = _OF_MODEL | _ARGUMENTS
 # Where messages are, at any depth.
 CONTAINERS = frozenset(
-    {*_OF_REQUEST, *OF_MODEL, "messages", "contents", "body", "message", "content", "delta",
-     "systemInstruction", "system_instruction"}
+    {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content", "delta"}
 )  # fmt: skip
 _IN_ANSWERS = CONTAINERS - _OF_REQUEST
-_IN_ANSWER = {**dict.fromkeys(_OF_REQUEST, False), **dict.fromkeys(OF_MODEL, True)}
-_NESTED = (dict, list)
+_IN_ANSWER = {**dict.fromkeys(_OF_REQUEST, False), **dict.fromkeys(_OF_MODEL, True)}
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
 # What describes a text, in a few words.
@@ -87,7 +88,7 @@ def messages_in(row: Record) -> RowMessages:
             result.messages.append((part, in_answer or not is_asking(part), choice))
             continue
         containers = _IN_ANSWERS if in_answer else CONTAINERS
-        nested = {key for key in part if key in containers and isinstance(part[key], _NESTED)}
+        nested = {key for key in part if key in containers and isinstance(part[key], dict | list)}
         if part is row or not nested <= {"content"} or isinstance(part.get("content"), dict):
             waiting += _opened(part, nested, in_answer, choice, result.beside)
         elif key in _LISTS_OF_MODEL or in_answer is False or not part.keys().isdisjoint(_TEXTS):
@@ -139,14 +140,14 @@ def _opened(
             if _IN_ANSWER.get(key, in_answer) is False:  # a request's text
                 parts.append((key, {"content": value}, False, choice))
             else:
-                beside.append({key: value})
+                beside.append({"response": {key: value}} if in_answer else {key: value})
     return parts
 
 
 @lru_cache(1 << 6)
 def _prompts_first(keys: tuple[str, ...]) -> list[str]:
     """Order the keys of an object; a row may have its response before its request."""
-    return sorted(keys, key=OF_MODEL.__contains__, reverse=True)
+    return sorted(keys, key=_OF_MODEL.__contains__, reverse=True)
 
 
 def texts_of_message(message: Record) -> tuple[str, ...]:
@@ -155,13 +156,10 @@ def texts_of_message(message: Record) -> tuple[str, ...]:
     content = message.get(place, "")
     texts, rest = [], []
     for part in content if isinstance(content, list) else [content]:
-        if isinstance(part, str):
-            texts.append(part)
-        elif (
-            isinstance(part, dict) and isinstance(part.get("text"), str) and not part.get("thought")
-        ):
-            texts.append(part["text"])
-            rest.append(_with_text(part, "text"))
+        text = part if isinstance(part, str) else value_at(part, ["text"])
+        if isinstance(text, str) and not value_at(part, ["thought"]):
+            texts.append(text)
+            rest.append(_with_text(part, "text") if isinstance(part, dict) else {})
         else:
             rest.append(part)
     parts = [*filter(None, [*rest, _with_text(message, place)])]
@@ -187,5 +185,7 @@ def _is_without_text(key: str, value: object) -> bool:
 
 def is_metadata(place: Place, pieces: list[str]) -> bool:
     """Return whether texts at a place describe another, in a few words."""
-    described = not _METADATA.isdisjoint(place) and {"arguments", "args"}.isdisjoint(place)
-    return described and has_few_runs(" ".join(filter(is_text, {*pieces})))
+    described = not _METADATA.isdisjoint(place) and _ARGUMENTS.isdisjoint(place)
+    # Names and ids are single words; below them, a stream may have a word in each event.
+    is_name = "logprobs" in place or not _METADATA.isdisjoint(place[-1:])
+    return described and has_few_runs(" ".join(filter(is_text if is_name else None, {*pieces})))

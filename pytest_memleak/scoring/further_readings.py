@@ -72,7 +72,7 @@ _LEET = re.compile(r"[^\W\d_][\d@$!|]+(?=\w)|(?<![\w@$])[\d@$]+[^\W\d_]")
 _LETTERS = [str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * look_alike) for look_alike in "il"]
 # Tables and transcripts have numbers beside each word, which are no units.
 _UNIT = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_WINDOW, _DENSE = 24, 4
+_WINDOW, _DENSE = 96, 4
 
 
 def further_readings(

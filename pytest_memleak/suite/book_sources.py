@@ -7,7 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_memleak.errors import MissingFile, SuiteError
+from pytest_memleak.errors import MissingFile, SuiteError, file_errors
 from pytest_memleak.records import BookSource, CollectionSource
 from pytest_memleak.suite.written_suite import plain, shown, suite_error
 
@@ -147,12 +147,9 @@ def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path
 
 def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> Path:
     file = path.parent / source
-    try:
+    # The name may be too long, or a folder deny access.
+    with file_errors(SuiteError, path, f"{key}: {shown(source)} can't be accessed"):
         is_there = file.exists()
-    except OSError as error:  # The name is too long, or a folder denies access.
-        raise suite_error(
-            path, f"{key}: {shown(source)} can't be accessed: {error.strerror}"
-        ) from None
     if not is_there and not may_be_missing:
         raise MissingFile(
             f"{key}: no such file: {shown(source)}",

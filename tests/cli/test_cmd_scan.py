@@ -138,6 +138,8 @@ def test_a_prompt_s_own_words_are_no_passage_and_each_turn_is_a_text(scan):
     assert report["values"]["longest_passage"] == 60
     code, report, _ = scan(rows, "--json", kind="--training")  # which also learns the prompt
     assert {passage["row"] for passage in report["passages"]} == {1, 2}
+    asked = {"excerpt_id": "p_id1", "prompt": passage, "generated_text": HARMLESS[0]}
+    assert scan([asked], kind="--training")[0] == 1
     plain = [{"q": passage, "a": passage}, {"q": "", "a": [HARMLESS[1], HARMLESS[2]]}]
     assert scan(plain, "--text", "/a")[0] == 1
     assert scan(plain, "--text", "/a", "--prompt", "/q")[0] == 0
@@ -289,7 +291,12 @@ def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
     assert "texts.json, row 2: this row has no known format" in scan(Path("texts.json"))[2]
     table = f"prompt,completion,reasoning\na,{HARMLESS[0]},{passage}\n"
     Path("table.csv").write_text(table, encoding="utf-8")
-    columns = [["a"], [HARMLESS[0].encode()], [[{"a": passage.encode()}]], [b"\xff"]]
+    columns = [
+        ["a"],
+        [HARMLESS[0].encode()],
+        [[{"a": f"{passage} é".encode("latin-1")}]],
+        [b"\xff"],
+    ]
     for name in ("chosen", "image"):
         names = ["prompt", "completion", name, "image"]
         parquet.write_table(pyarrow.table(columns, names=names), f"{name}.parquet")

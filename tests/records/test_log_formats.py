@@ -31,6 +31,8 @@ LONG_PARTS = [" ".join(WORDS[at:][:30]) for at in (0, 30, 60)]
 DELTAS = [{"index": 0, "delta": {"content": piece}, "finish_reason": None} for piece in PIECES]
 ENDED = [[{"content": {"parts": [{"text": it}]}, "finishReason": "STOP"}] for it in PIECES]
 EVENT = {"output": {"tool_calls": [{"function": "save", "arguments": {"target": TEXT}}]}}
+NO_CHOICES = {"choices": []}
+INSPECT = {"output": NO_CHOICES, "epoch": 1}
 UNREAD = {
     "lines by name": chat(tool_calls=[{"function": {"arguments": {"i": named("name", LINES)}}}]),
     "words by name": chat(tool_calls=[{"function": {"arguments": {"i": named("name", WORDS)}}}]),
@@ -38,7 +40,7 @@ UNREAD = {
     "types of parts": chat(content=[{"text": "Here."}, *named("type", LINES)]),
     "content in short parts": chat(content=PARTS),
     "content in lines": chat(content=LINES),
-    "target of a tool": chat() | {"output": {"choices": []}, "epoch": 1, "events": [EVENT]},
+    "target of a tool": chat() | INSPECT | {"events": [EVENT]},
     "beside messages": chat() | {"store": {"source": LINES}},
     "input of a call": body(CALL | {"input": {"text": TEXT}}),
     "of a user": {"choices": [{"message": SAID}, {"message": {"role": "user", "content": TEXT}}]},
@@ -50,6 +52,9 @@ UNREAD = {
     "words of reasoning": {"choices": [*THOUGHTS, {"delta": {"content": "B"}}]},
     "texts of an output": body(*named("text", PIECES)),
     "turns": {"messages": [{"role": "model", "content": piece} for piece in PIECES]},
+    "an attachment": chat() | INSPECT | {"attachments": {"a": TEXT}, "events": ["attachment://a"]},
+    "words below an event": chat() | {"stream": [{"event": {"text": f"{w} "}} for w in WORDS]},
+    "metadata of an output": chat() | INSPECT | {"output": NO_CHOICES | {"metadata": TEXT}},
     "prompt in a choice": {"choices": [{"message": SAID}, {"prompt": {"text": TEXT}}]},
 }
 
@@ -62,10 +67,15 @@ def test_every_text_of_an_answer_is_the_models(row):
 
 
 CALLED = {"type": "function_call_output", "output": TEXT}
+LATER, REFERENCE = {"role": "user", "content": TEXT}, {"target": "attachment://a"}
 OTHERS = {
     **{str(r): {"request": r, "response": SAID} for r in ({"system": TEXT}, {"input": [CALLED]})},
     "a type for a role": {"messages": [{"type": "human", "content": TEXT}, SAID]},
-    "a dataset": chat() | {"output": {}, "epoch": 1, "choices": [TEXT], "metadata": {"a": TEXT}},
+    "a system prompt": {"system": TEXT, "messages": [ASKED], "response": SAID},
+    "repeated instructions": {"custom_id": "a", "response": {"instructions": TEXT, "body": SAID}},
+    "a later turn": {"messages": [ASKED, SAID, LATER, SAID], "turns": [{"input": TEXT}]},
+    "an attachment": chat() | INSPECT | {"attachments": {"a": TEXT}, "store": REFERENCE},
+    "a dataset": chat() | INSPECT | {"choices": [TEXT], "metadata": {"a": TEXT}},
     "samples": {"doc": {}, "resps": [[" ".join(WORDS[:40]), " ".join(WORDS[40:])]]},
     "an error": {"prompt": {"raw": "q"}, "provider": "", "response": {"error": TEXT}, "error": "."},
 }

@@ -76,6 +76,10 @@ DISGUISES = {
     "numbered objects": lambda words: json.dumps(
         [{"id": n, "token": word, "pos": TAGS[n % 8]} for n, word in enumerate(words)]
     ),
+    "a stream": lambda words: "".join(
+        f"data: {json.dumps({'id': 'c-7', 'model': 'm-4', 'delta': {'index': 0, 'text': word}})}\n"
+        for word in words
+    ),
     "a transcript": lambda words: json.dumps(
         [{"word": word, "start": n * 0.37, "end": n * 0.37 + 0.3} for n, word in enumerate(words)]
     ),
