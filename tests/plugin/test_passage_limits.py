@@ -44,7 +44,7 @@ REPORTS = ("--junitxml=junit.xml", "--memleak-evidence=evidence.json", "--memlea
 
 @pytest.fixture(scope="module")
 def stories():
-    return {"lamp": read_story("the-lamplighter")[:18], "vault": read_story("the-seed-vault")[:10]}
+    return {"lamp": read_story("the-lamplighter")[:18], "vault": read_story("the-seed-vault")[:4]}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def babble(text):
         for word, following in itertools.pairwise(story):
             after.setdefault(word, []).append(following)
 
-    def write(seed, length=420):
+    def write(seed, length=200):
         choose = random.Random(seed).choice
         chosen = [choose(list(after))]
         while len(chosen) < length:
@@ -234,7 +234,7 @@ COMMON = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
     ("purpose", "own"), [(CONTROL, 0), full(CONTROL, 80), full(LEAKER, 0), (LEAKER, 80)]
 )
 def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpose, own):
-    other = page_of(text, "vault", 3_000, 60)
+    other = page_of(text, "vault", 1_000, 60)
     passage, length = f"{other} xyzzy {page_of(text, 'lamp', 5_000, own)}", len(words(other))
     result, pair = run(passage, replaced=[purpose], failed=1)
     assert read_bundle()["result"] == pair["verdict"] == "FAIL"
@@ -263,13 +263,13 @@ def reader(memleak_book):
 @pytest.mark.parametrize("replaced", [(), (CONTROL,)])
 def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, replaced):
     pytester.makeconftest(READER)
-    result, _ = run(page_of(text, "vault", 3_000, 60), replaced=replaced)
+    result, _ = run(page_of(text, "vault", 1_000, 60), replaced=replaced)
     result.stdout.re_match_lines([r"  longest_passage \d+ exceeds the limit 38"])
     failure = re.search(r"<failure .*?</failure>", Path("junit.xml").read_text("utf-8"), re.DOTALL)
     assert re.search(r"longest_passage \d+ exceeds the limit 38", failure[0])
 
 
-@pytest.mark.parametrize(("purpose", "outcome"), [(CONTROL, "passed"), (LEAKER, "xfailed")])
+@pytest.mark.parametrize(("purpose", "outcome"), [(CONTROL, "passed"), full(LEAKER, "xfailed")])
 def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, verify, purpose, outcome):
     passage = page_of(text, "lamp", 5_000, 80)
     result, pair = run(passage, replaced=[purpose], **{outcome: 1})
@@ -283,7 +283,7 @@ def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, verify, 
         assert suite["false_alarms"]["longest_passage"] == {"over": 1, "measured": 1}
 
 
-@pytest.mark.parametrize("purpose", [CONTROL, LEAKER])
+@pytest.mark.parametrize("purpose", [CONTROL, full(LEAKER)])
 def test_a_common_text_is_no_leak_of_the_own_book(run, text, purpose):
     passage = page_of(text, "lamp", 5_000, 48)
     Path("psalm.txt").write_text(passage, encoding="utf-8")
@@ -298,7 +298,7 @@ def test_a_common_text_is_no_leak_of_the_own_book(run, text, purpose):
 
 
 def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, verify):
-    passage = page_of(text, "vault", 3_000, 80)
+    passage = page_of(text, "vault", 1_000, 80)
     psalm = Path("psalm.txt")
     psalm.write_text(passage, encoding="utf-8")
     _, pair = run(passage, replaced=[COMMON])
@@ -330,7 +330,7 @@ def test_every_measure(memorization, memleak_evaluation, name):
 
 def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, own_tests):
     own_tests(OWN_TEST, suite="release.memleak.toml")
-    passage = page_of(text, "vault", 3_000, 60)
+    passage = page_of(text, "vault", 1_000, 60)
     measured = [row for row in MEASURES.values() if row.needs in (PASSAGES, GENERATIONS)]
     failed = 2 + len(MEASURES) - len(measured)
     result, _ = run(passage, "test_own.py", passed=len(measured), failed=failed)
@@ -348,7 +348,7 @@ def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, own_t
 def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_books(run, text):
     expected = '[[pair]]\nmodel = "candidate"\nbook = "vault"\nexpected = "leak"\n\n[[model]]'
     both = [("[[model]]", expected), ('tests = ["lamp"]', "")]
-    passage = page_of(text, "vault", 3_000, 60)
+    passage = page_of(text, "vault", 1_000, 60)
     _, pair = run(passage, "-k", "lamp", replaced=both, only="lamp")
     assert pair["verdict"] != "FAIL"
     assert pair["measures"]["excused_passage"]["value"] == len(words(passage))
@@ -357,7 +357,7 @@ def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_book
 
 @pytest.mark.parametrize("jobs", ["2", full("auto")])
 def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(run, text, jobs):
-    passage = page_of(text, "vault", 3_000, 200)
+    passage = page_of(text, "vault", 1_000, 200)
     result, alone = run(passage, "--memleak-quote=0")
     assert alone["verdict"] == "FAIL"
     assert not quotes(result, passage, 5)
