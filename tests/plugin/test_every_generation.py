@@ -23,10 +23,12 @@ PLACES = (*("sampled", "greedy", "canary", "unrequested"), *("reasoning", "tool-
 BOOKS = ("own", "other", "catalog")
 CANARY_TOKENS = 200
 RELEASED = 'weights_version = "1"'
-THEIRS = """[[book]]
+OTHERS = """[[book]]
 id = "theirs"
 source = "theirs.txt"
 
+[[catalog]]
+source = "library/*.txt"
 """
 SUITE = f"""
 [suite]
@@ -38,9 +40,7 @@ nv_longest_passage = 38
 id = "mine"
 source = "b.json"
 
-{THEIRS}[[catalog]]
-source = "library/*.txt"
-"""
+{OTHERS}"""
 PAIR = """
 [[pair]]
 model = "{name}"
@@ -141,7 +141,7 @@ def written_suite(folder, url, names, *, role="test", keys=""):
 
 
 def write_books(folder):
-    book = book_of_servers()
+    book = book_of_servers(4)
     write_book(folder, book)
     (folder / "theirs.txt").write_text(" ".join(PLAYS[279_000:281_000]), "utf-8")
     (folder / "library").mkdir()
@@ -165,7 +165,7 @@ def run(pytester, writer):
     def running(name, bundle="evidence.json", samples="samples = 3", keys=""):
         written_suite(pytester.path, f"{writer.url}/v1", [name], keys=keys)
         suite = pytester.path / "it.memleak.toml"
-        text = suite.read_text("utf-8").replace(THEIRS, "").replace("samples = 3", samples)
+        text = suite.read_text("utf-8").replace(OTHERS, "").replace("samples = 3", samples)
         suite.write_text(text, "utf-8")
         pytester.runpytest("-m", "copyright", f"--memleak-evidence={bundle}")
         return read_pair(bundle)
@@ -228,7 +228,7 @@ def check_names_and_counts(pairs, terminal):
         for name, pair in pairs.items()
     }
     assert [*counts["sampled_own"]] == ["own", "canary"]
-    assert counts["greedy_own"] == {"own": (18, 18), "greedy": (12, 12), "canary": (5, 5)}
+    assert counts["greedy_own"] == {"own": (12, 12), "greedy": (8, 8), "canary": (4, 4)}
     assert [*counts["unrequested_own"]] == ["own", "canary", "unrequested"]
     requested, received = counts["unrequested_own"]["unrequested"]
     assert requested == 0 < received
@@ -323,12 +323,12 @@ def test_canaries_that_show_nothing_are_missing(writer, run, ended, text, verdic
     writer.withheld["canary"] = (ended, text)
     pair = run("sampled_none", keys=RELEASED)
     assert pair["verdict"] == verdict, pair["reasons"]
-    missing = "5 of 5 canaries are missing or withheld" in " ".join(pair["reasons"])
+    missing = "4 of 4 canaries are missing or withheld" in " ".join(pair["reasons"])
     assert missing == (verdict == "INCONCLUSIVE")
     writer.withheld = {}
     pair = run("sampled_none", keys=RELEASED)
     assert pair["verdict"] == ("INCONCLUSIVE" if ended == "recitation" else "PASS")
-    assert writer.calls["canary"] == (10 if missing else 5)
+    assert writer.calls["canary"] == (8 if missing else 4)
 
 
 def test_canaries_withheld_before_and_after_new_weights_are_not_alike(writer, run):
@@ -343,7 +343,7 @@ def test_canaries_withheld_before_and_after_new_weights_are_not_alike(writer, ru
 
 def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
     """As those of a baseline: nobody asked for canaries."""
-    suite = SUITE.replace(THEIRS, "")
+    suite = SUITE.replace(OTHERS, "")
     for name, keys in (("canary_own", ""), ("sampled_none", 'baseline_model = "canary_own"')):
         named = f'base_model = "{name}"\nweights_version = "1"\n{keys}\ntests = TESTS_{name}'
         suite += model_table(name, "openai", f'base_url = "{writer.url}/v1"', named)
@@ -357,7 +357,7 @@ def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
         (pytester.path / "it.memleak.toml").write_text(re.sub(r"TESTS_\w+", "[]", text), "utf-8")
         pairs.append(evidence(pytester, *options)[1])
     assert [pair["verdict"] for pair in pairs] == ["PASS", "INCONCLUSIVE", "FAIL"]
-    assert "5 of 5 canaries are missing" in " ".join(pairs[1]["reasons"])
+    assert "4 of 4 canaries are missing" in " ".join(pairs[1]["reasons"])
 
 
 def test_withheld_for_recitation_anywhere_is_inconclusive(writer, run):

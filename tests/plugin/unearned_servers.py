@@ -95,8 +95,8 @@ SERVED = {
 }
 
 
-def book_of_servers():
-    return book_of("b", list(shakespeare()), words=WORDS, excerpts=EXCERPTS)
+def book_of_servers(excerpts=EXCERPTS):
+    return book_of("b", list(shakespeare()), words=WORDS, excerpts=excerpts)
 
 
 def other_plays(count):
