@@ -15,7 +15,7 @@ from pytest_memleak.scoring.words import words
 
 ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
 # The base model ends some answers early.
-BRIEF = ("samples = 6\n", "samples = 6\nmax_short = 0.5\n")
+BRIEF = ("samples = 6\n", "samples = 2\nmax_short = 0.5\n")
 LAX = ("longest_span = 30", "spans_over = 40")
 PAID = ("-m", "copyright")
 SUMMARIZER = """
@@ -104,16 +104,16 @@ def test_they_are_written_in_half_the_words_and_paid_for_once(bare, server, stor
     assert main(["ledger", "list", "--json"]) == 0
     rows = {row["book"]: row for row in json.loads(capsys.readouterr().out)["endpoints"]}
     assert rows["summaries of held-out"]["generations"] == 4
-    assert rows["held-out"]["generations"] == 24
+    assert rows["held-out"]["generations"] == 8
     named = rows["summaries of held-out"]["endpoint"]
     assert rows["held-out"]["endpoint"] == f"{named}; release 1"
     plan = gate("--memleak-dry-run", lines=["tuned/held-out *0 *0 *"])
     plan.stdout.no_fnmatch_line("summaries of*")
-    text = path.read_text(encoding="utf-8").replace("samples = 6", "samples = 7\nseed = 3")
+    text = path.read_text(encoding="utf-8").replace("samples = 2", "samples = 3\nseed = 3")
     path.write_text(text, encoding="utf-8")
     gate(*PAID, passed=1)
     assert len(asked_for_summaries(server)) == 4
-    assert len(asked_for_excerpts(server)) == 4 * (6 + 7) + 4  # canaries
+    assert len(asked_for_excerpts(server)) == 4 * (2 + 3) + 4  # canaries
     # Another temperature has them written anew.
     text = text.replace("[suite.summarizer]\n", "[suite.summarizer]\ntemperature = 0.5\n")
     path.write_text(text, encoding="utf-8")
@@ -136,7 +136,7 @@ def test_a_text_file_is_cut_and_summarized(bare, server, stories, gate):
 @pytest.mark.full
 def test_nobody_is_asked_where_the_template_needs_no_summary(bare, server, gate):
     template = 'instruction_template = "Write {words} words."\n'
-    bare(ENDPOINT, LAX, ("samples = 6\n", f"samples = 6\n{template}"))
+    bare(ENDPOINT, LAX, ("samples = 2\n", f"samples = 2\n{template}"))
     gate(*PAID)
     assert asked_for_summaries(server) == []
 
@@ -254,7 +254,7 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
     rows, summaries = long_story
     texts = [row["excerpt_text"] for row in rows]
     chosen = wrong(texts, [summaries[row["excerpt_id"]]["summary"] for row in rows])
-    bare(ENDPOINT, ("longest_span = 30", "spans_over = 200"), ("samples = 6\n", "samples = 2\n"))
+    bare(ENDPOINT, ("longest_span = 30", "spans_over = 200"))
     instructions = [
         row
         | {"instruction": f"Write a 400 word excerpt about the content below\n\nContent: {summary}"}
