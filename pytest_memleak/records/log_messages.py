@@ -25,7 +25,7 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
 Record = dict[str, Any]
 Path = Sequence[str]
 
-_ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
+_ASKING = frozenset({"user", "human", "system", "developer", "tool", "function", "ipython"})
 _SYSTEM = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 _OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
@@ -137,8 +137,8 @@ def _opened(
         if key in nested:
             parts.append((key, value, _IN_ANSWER.get(key, in_answer), choice))
         elif not _is_without_text(key, value):
-            if _IN_ANSWER.get(key, in_answer) is False:  # a request's text
-                parts.append((key, {"content": value}, False, choice))
+            if key in _IN_ANSWER or in_answer is False:
+                parts.append((key, {"content": value}, _IN_ANSWER.get(key, False), choice))
             else:
                 beside.append({"response": {key: value}} if in_answer else {key: value})
     return parts

@@ -67,6 +67,7 @@ def test_every_text_of_an_answer_is_the_models(row):
 
 
 CALLED = {"type": "function_call_output", "output": TEXT}
+SHORT = {"request": {}, "response": "Yes."}
 LATER, REFERENCE = {"role": "user", "content": TEXT}, {"target": "attachment://a"}
 OTHERS = {
     **{str(r): {"request": r, "response": SAID} for r in ({"system": TEXT}, {"input": [CALLED]})},
@@ -91,6 +92,11 @@ def test_names_and_times_are_no_text():
     events = [{"id": f"a-{n}", "timestamp": f"2026-01-01T00:00:{n}", "name": "f"} for n in WORDS]
     (answer,) = record_of(chat() | {"events": events})["generations"]
     assert "reasoning" not in answer
+
+
+def test_a_short_response_is_an_answer():
+    answers = [record_of(row)["generations"] for row in (SHORT, chat() | {"response": "Yes, sir."})]
+    assert [answer[-1]["generated_text"] for answer in answers] == ["Yes.", "Yes, sir."]
 
 
 def test_choices_are_texts_of_their_own():
