@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.log_messages import (
     CONTAINERS,
-    WRITTEN,
+    KEYS_OF_MODEL,
     Path,
     Record,
     is_metadata,
@@ -225,7 +225,7 @@ def _unread_texts(
         return text in read or lower in whole or lower in _in_lower_case(read)
 
     def kept(place: Place, pieces: list[str]) -> list[str]:
-        of_dataset = not dataset.isdisjoint(place) and WRITTEN.isdisjoint(place)
+        of_dataset = not dataset.isdisjoint(place) and KEYS_OF_MODEL.isdisjoint(place)
         left_out = of_dataset or is_metadata(place, pieces)
         return [] if left_out else [it for it in pieces if has_few_runs(it) or not is_read(it)]
 

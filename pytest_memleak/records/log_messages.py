@@ -31,7 +31,7 @@ _OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
 _ARGUMENTS = frozenset({"arguments", "args"})
-WRITTEN = _OF_MODEL | _ARGUMENTS
+KEYS_OF_MODEL = _OF_MODEL | _ARGUMENTS  # below which a dataset's keys are the model's
 # Where messages are, at any depth.
 CONTAINERS = frozenset(
     {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content", "delta"}
@@ -139,7 +139,7 @@ def _opened(
         elif not _is_without_text(key, value):
             if key in _IN_ANSWER or in_answer is False:
                 parts.append((key, {"content": value}, _IN_ANSWER.get(key, False), choice))
-            else:
+            else:  # with a key that says whether it is in an answer
                 beside.append({"response": {key: value}} if in_answer else {key: value})
     return parts
 
