@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import errno
 import os
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -22,11 +23,24 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book
     from pytest_memleak.records.pair_result import RunReport
 
+_FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
+
+
+def _has_hooks(plugin: object) -> bool:
+    # pluggy reads each attribute, of which pytest's own plugins have thousands.
+    owners = (plugin, *(plugin if isinstance(plugin, type) else type(plugin)).__mro__)
+    return any(
+        hasattr(getattr(value, "__func__", value), "memleak_impl")
+        for owner in owners
+        for value in getattr(owner, "__dict__", {}).values()
+        if issubclass(type(value), _FUNCTIONS)
+    )
+
 
 class Extensions:
     """The pluggy manager `memleak` with all installed extensions, the built-in ones included.
 
-    `plugins` are more objects, such as conftest modules; those with a `memleak_...` have hooks.
+    `plugins` are more objects, such as conftest modules.
     """
 
     def __init__(self, plugins: Iterable[object] = ()) -> None:
@@ -34,9 +48,7 @@ class Extensions:
         self._manager.add_hookspecs(hookspecs)
         self._manager.load_setuptools_entrypoints("memleak")
         for plugin in plugins:
-            # pluggy reads each attribute, of which pytest's own plugins have thousands.
-            has_hooks = any(name.startswith("memleak_") for name in dir(plugin))
-            if has_hooks and not self._manager.is_registered(plugin):
+            if _has_hooks(plugin) and not self._manager.is_registered(plugin):
                 # Named by its id, since the conftest modules of two folders share their name.
                 self._manager.register(plugin, name=str(id(plugin)))
 

@@ -16,10 +16,10 @@ STORY = Manuscript("Mine", "Me", (Chapter(None, ("Some words.",)),))
 
 
 def module(**hooks):
-    """A module with these functions as hooks, as a conftest is one."""
+    """A module with these functions as hooks by other names, as a conftest is one."""
     extension = ModuleType("extension")
     for name, function in hooks.items():
-        setattr(extension, name, hookimpl(function))
+        setattr(extension, f"my_{name}", hookimpl(function, specname=name))
     return extension
 
 
@@ -91,4 +91,5 @@ def test_measures_of_all_extensions_come_together_and_the_last_registered_counts
 def test_the_conftests_of_several_folders_may_have_one_name():
     conftests = [module(memleak_measures=lambda n=n: {f"measure_{n}": len}) for n in range(3)]
     assert {module.__name__ for module in conftests} == {"extension"}
-    assert len(Extensions(conftests).measures()) == 3
+    hook = staticmethod(hookimpl(lambda: {"measure_3": len}, specname="memleak_measures"))
+    assert len(Extensions([*conftests, type("Plugin", (), {"rows": hook})]).measures()) == 4
