@@ -7,10 +7,11 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import contextlib
 import os
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -85,13 +86,18 @@ class SuiteModule(pytest.Module):
 
 
 def unrun_verdicts(items: Iterable[pytest.Item]) -> dict[str, str]:
-    """Return the verdict that each item with a pair has until it runs; "" if a mark may skip it."""
-    return {item.nodeid: "" if _may_skip(item) else "NOT RUN" for item in items if pair_of(item)}
+    """Return the verdict that each item with a pair has until it runs; "" if a mark skips it."""
+    pairs = [item for item in items if pair_of(item)]
+    return {item.nodeid: "NOT RUN" if skip_reason(item) is None else "" for item in pairs}
 
 
-def _may_skip(item: pytest.Item) -> bool:
-    marks = [*item.iter_markers("skip"), *item.iter_markers("skipif")]
-    return any(any(mark.args or (mark.kwargs.get("condition", True),)) for mark in marks)
+def skip_reason(item: pytest.Item) -> str | None:
+    """Return the reason of the mark that skips the item, or None, as pytest evaluates them."""
+    skipping: Any = item.config.pluginmanager.get_plugin("skipping")
+    with contextlib.suppress(Exception, Failed):  # of a condition, with which the test fails
+        if skip := skipping and skipping.evaluate_skip_marks(item):
+            return str(skip.reason)
+    return None
 
 
 def parametrize_pairs(

@@ -9,6 +9,7 @@ list without a report count as not run.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tempfile
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_memleak.plugin.collect_suites import skip_reason
 from pytest_memleak.plugin.options import pair_of, run_key
 from pytest_memleak.records.pair_result import PairResult, PairTest, Selection
 from pytest_memleak.redaction.file_writing import write_whole
@@ -100,7 +102,8 @@ class RunRecord:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """List pairs and tests, here or for the controller."""
-        listed = {"pairs": self._pairs(), "tests": [*self._tests(session.items)]}
+        listed: dict[str, Any] = {"pairs": self._pairs(), "broken": self._broken}
+        listed["tests"] = [*self._tests(session.items)]
         worker = getattr(self._config, "workerinput", None)
         if worker is None:
             self._lists.append(listed)
@@ -127,7 +130,7 @@ class RunRecord:
                     "suite_path": str(pair.suite),
                     "pair": pair.id,
                     "state": state,
-                    "skip": _skip_reason(item),
+                    "skip": first_words(skip_reason(item) or ""),
                 }
 
     @pytest.hookimpl(optionalhook=True)
@@ -138,8 +141,12 @@ class RunRecord:
         node.workerinput[_FOLDER] = self._folder.name
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note what can't be collected, since its pairs are unknown."""
-        if report.failed and report.nodeid not in self._broken:
+        """Note what can't be collected or skips itself, since its pairs are unknown."""
+        hidden = report.failed
+        if report.skipped:
+            with contextlib.suppress(OSError):
+                hidden = b"mark.copyright" in (self._config.rootpath / report.fspath).read_bytes()
+        if hidden and report.nodeid not in self._broken:
             self._broken.append(report.nodeid)
 
     @pytest.hookimpl(tryfirst=True)
@@ -174,6 +181,8 @@ class RunRecord:
             for path in sorted(Path(self._folder.name).glob("*.json")):
                 self._lists.append(json.loads(path.read_text(encoding="utf-8")))
             self._folder.cleanup()
+        broken = (node for listed in self._lists for node in listed["broken"])
+        self._broken = [*dict.fromkeys((*self._broken, *broken))]
         nodes = {test["node"]: test for listed in self._lists for test in listed["tests"]}
         tests: dict[TestedKey, tuple[PairTest, ...]] = {}
         for test in nodes.values():
@@ -192,8 +201,9 @@ class RunRecord:
             outcome = listed["state"]
         reason = ""
         if reports.endpoint is None:
-            reason = listed["skip"] if outcome == "skipped" and listed["skip"] else ""
-            reason = reason or _REASONS.get(outcome, "")
+            reason = _REASONS.get(outcome, "")
+            if outcome == "skipped" and listed["skip"]:
+                reason += f": {listed['skip']}"
             if outcome == "not run":
                 reason = _ENDED.get(status, "the run ended before its test")
         return PairTest(listed["node"].partition("[")[0], outcome, reason)
@@ -223,11 +233,3 @@ def _unrun_result(
         ]
     result = decode(PairResult, pair)
     return dataclasses.replace(result, reasons=tuple(dict.fromkeys(reasons)), tests=unevaluated)
-
-
-def _skip_reason(item: pytest.Item) -> str:
-    """Return the reason of the mark that skips the test, not of a skip at run time."""
-    marks = [*item.iter_markers("skip"), *item.iter_markers("skipif")]
-    reasons = (mark.kwargs.get("reason") for mark in marks)
-    reason = next((mark for mark in reasons if isinstance(mark, str)), "")
-    return reason and f"skipped: {first_words(reason)}"

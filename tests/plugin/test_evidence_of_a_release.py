@@ -134,13 +134,16 @@ def test_an_expected_leak_that_is_none_is_a_failure(suite, gate):
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["", "-n 1"])
-def test_a_suite_that_cannot_be_read_hides_its_pairs(suite, gate, workers):
+def test_what_cannot_be_read_or_skips_itself_hides_its_pairs(suite, gate, own_tests, workers):
     suite(WIDE)
+    own_tests("pytest.importorskip('nonesuch')")
+    Path("test_unit.py").write_text("__import__('pytest').importorskip('nonesuch')")
     Path("other.memleak.toml").write_text("[suite]\nsample = 3\n", encoding="utf-8")
     gate(EVIDENCE, "--continue-on-collection-errors", *workers)
     bundle = read_bundle()
     assert [pair["verdict"] for pair in bundle["pairs"]] == ["PASS", "PASS"]
-    assert (bundle["uncollected"], bundle["result"]) == (["other.memleak.toml"], "INCONCLUSIVE")
+    hiding = ["other.memleak.toml", "test_own.py"]
+    assert (bundle["uncollected"], bundle["result"]) == (hiding, "INCONCLUSIVE")
 
 
 def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(

@@ -52,7 +52,7 @@ class Cover:
     sampled:   how many generations, and when; detection: the detection limit, in a sentence
     notes:     what controls show; next: what to do
     worst:     the longest passage of a single generation, from the pairs that matter most
-    unrun:     pairs that weren't run, each with its reason; uncollected: unreadable suites
+    unrun:     pairs that weren't run, each with its reason; uncollected: files
     """
 
     result: Outcome
@@ -136,7 +136,7 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
         reasons += _counted(counts["inconclusive"], "is inconclusive", "are inconclusive")
         reasons += _counted(len(run.unrun), "wasn't run", "weren't run")
         if run.uncollected:
-            reasons.append(f"{amount(len(run.uncollected), 'suite')} couldn't be read")
+            reasons.append(f"{amount(len(run.uncollected), 'file')} couldn't be collected")
         if compared is Verdict.INCONCLUSIVE:
             reasons.append("the comparison with the baseline is inconclusive")
         idle = [suite.suite for suite in suite_controls(run.results) if not suite.gates]
