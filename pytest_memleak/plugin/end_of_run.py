@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.plugin.options import HOW_TO_RUN, report_paths, run_key
-from pytest_memleak.reports.output_table import EVIDENCE
+from pytest_memleak.plugin.options import HOW_TO_RUN, report_paths, run_key, terminal_settings
+from pytest_memleak.reports.output_table import EVIDENCE, REPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
     from pytest_memleak.plugin.run_record import RunRecord
@@ -71,6 +71,7 @@ class EndOfRun:
         self._had_internal_error = self._interrupted = False
         self._write_error: BaseException | None = None  # to write a report, which is told once
         self._session: pytest.Session | None = None
+        self._least: int = 0  # exit status that hooks can't lower
         self._written: Mapping[str, Path] = {}
 
     def pytest_internalerror(self) -> None:
@@ -81,8 +82,9 @@ class EndOfRun:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result off the report, so that no other plugin writes its quotes."""
         result, verdict, accepted = vars(report).pop("memleak", (None, None, False))
-        verdict = "" if accepted and report.passed else verdict
-        if verdict is not None and not hasattr(report, "context"):  # as a subtest's report has
+        if accepted and report.passed and not hasattr(report, "context"):  # as a subtest's has
+            verdict = ""
+        if verdict is not None:
             self.items[report.nodeid] = verdict
         if result is not None:
             key = (result["suite"]["path"], result["pair"], result["model"]["endpoint"])
@@ -123,48 +125,58 @@ class EndOfRun:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         elif self._interrupted and not exitstatus:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED  # `pytest.exit` gave 0
-        if not (self._result_by_pair or self._record):
-            return (yield)
-        from pytest_memleak.plugin import run_reports
-        from pytest_memleak.plugin.run_pair import run_of
+        self._least = int(exitstatus) if any(self.items.values()) else 0
+        with self._correcting():
+            if not (self._result_by_pair or self._record):
+                return (yield)
+            from pytest_memleak.plugin import run_reports
+            from pytest_memleak.plugin.run_pair import run_of
 
-        self._report = run_reports.run_report(
-            self._config,
-            self._compared_results or self._results_list(),
-            exitstatus,
-            run_of,
-            record=self._record,
-            comparison=self._comparison,
-        )
-        if self._report is None:
-            return (yield)
-        try:
-            run_reports.exit_if_damaged(self._config, run_of)
-            self._written = self._report.outputs
-            run_reports.write_reports(self._config, self._report, run_of)
-        except BaseException as error:  # noqa: BLE001 - raised once all others have ended
-            self._write_error = error
-            self._report = dataclasses.replace(self._report, outputs={})
-        if self._report.results:
-            run_reports.add_junit_properties(self._config, self._report)
-        status: int = pytest.ExitCode.INTERNAL_ERROR
-        try:
+            run = run_of(self._config)
+            self._report = run_reports.run_report(
+                self._config,
+                self._compared_results or self._results_list(),
+                exitstatus,
+                run,
+                record=self._record,
+                comparison=self._comparison,
+            )
+            if self._report is None:
+                return (yield)
+            try:
+                with run_reports.exiting():
+                    run.validate_ledger()
+                    self._written = self._report.outputs
+                    run.extensions.report(self._report)
+            except BaseException as error:  # noqa: BLE001 - raised once all others have ended
+                self._write_error = error
+                self._report = dataclasses.replace(self._report, outputs={})
+            if self._report.results:
+                run_reports.add_junit_properties(self._config, self._report)
             result = yield
             if self._write_error is not None:
                 raise self._write_error
-            run_reports.exit_if_damaged(self._config, run_of)  # again, after other plugins
-            status = session.exitstatus
-        finally:
-            self._correct(status)
-        return result
+            with run_reports.exiting():
+                run.validate_ledger()  # again, after other plugins
+            return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_unconfigure(self) -> Generator[None, Any, None]:
         """Look again how the run ended, since other plugins have the last word."""
+        with self._correcting():
+            yield
+
+    @contextlib.contextmanager
+    def _correcting(self) -> Iterator[None]:
+        """Keep a failed run failed; write the reports again if it ends worse than they say."""
         status: int = pytest.ExitCode.INTERNAL_ERROR
         try:
             yield
-            status = self._session.exitstatus if self._session else pytest.ExitCode.OK
+            if self._session:
+                status = self._session.exitstatus = max(self._session.exitstatus, self._least)
+        except KeyboardInterrupt:
+            status = self._least = pytest.ExitCode.INTERRUPTED
+            raise
         finally:
             self._correct(status)
 
@@ -174,11 +186,12 @@ class EndOfRun:
         if report is None or status in (pytest.ExitCode.OK, report.exit_status):
             return
         from pytest_memleak.errors import MemleakError
-        from pytest_memleak.plugin.run_reports import evidence_line, write_again
+        from pytest_memleak.plugin.run_reports import evidence_line
 
         self._report = dataclasses.replace(report, exit_status=int(status))
-        try:
-            write_again(dataclasses.replace(self._report, outputs=self._written))
+        try:  # evidence first: it must not say PASS
+            for output in sorted(REPORTS, key=lambda output: output is not EVIDENCE):
+                output.write_if_requested(dataclasses.replace(self._report, outputs=self._written))
         except MemleakError as error:
             # No bundle is better than one that claims too much.
             if evidence := self._written.get(EVIDENCE.name):
@@ -231,26 +244,26 @@ class EndOfRun:
                 terminalreporter.write_line("  memleak init writes one; memleak demo runs one")
         elif self._report is not None:
             from pytest_memleak.plugin.run_pair import deployment_lines
-            from pytest_memleak.plugin.run_reports import evidence_line, next_lines, summary_text
+            from pytest_memleak.plugin.run_reports import evidence_line, next_lines
+            from pytest_memleak.reports.terminal_summary import summary
 
             terminalreporter.write_sep("=", "memorization")
-            if self._report.results:
-                terminalreporter.write(summary_text(self._config, self._report))
+            settings = {
+                "verbosity": self._config.get_verbosity(),
+                **terminal_settings(self._config),
+            }
+            if results := self._report.results:
+                text = summary(results, compared=self._report.compared, **settings)
+                terminalreporter.write(text)
             if EVIDENCE.name in self._report.outputs:
                 terminalreporter.write_line(evidence_line(self._report))
             for line in (*next_lines(self._report), *deployment_lines(self._config)):
                 terminalreporter.write_line(line)
         if self._unearned:
             terminalreporter.write_line(self._unearned)
-        _write_skipped(terminalreporter)
-
-
-def _write_skipped(terminalreporter: Any) -> None:
-    """Report pairs skipped without -m copyright, so that the run doesn't look like a pass."""
-    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
-    if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
-        pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
-        terminalreporter.write_line(
-            f"memleak: skipped {pairs} whose provider can charge for calls. To run them, add "
-            "-m copyright."
-        )
+        reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+        if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
+            terminalreporter.write_line(
+                f"memleak: skipped {skipped} pair{'s' * (skipped > 1)} whose provider can charge "
+                "for calls. To run them, add -m copyright."
+            )

@@ -5,13 +5,14 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import inspect
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,7 +25,6 @@ from pytest_memleak.plugin.options import (
     published_key,
     quoted_words,
     report_paths,
-    terminal_settings,
 )
 from pytest_memleak.plugin.run_record import selection_of, tested_key
 from pytest_memleak.records import Block, Span
@@ -32,7 +32,7 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties
-from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, REPORTS, STEP_SUMMARY
+from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMMARY
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import encode
@@ -69,15 +69,15 @@ def attach_result(
     if not own and isinstance(error, Outcome) and error.summarized:
         report.memleak_verdict = True  # type: ignore[attr-defined]
     accepted = own and report.when == "call" and error is None  # by its assertions
-    if accepted:
-        report.memleak = None, None, True  # type: ignore[attr-defined]
+    row = verdict = None
     published = item.stash.get(published_key, None)
     if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
         result = build_result(evaluation, quoted=quoted_words(item.config))
         verdict = "" if passes(result) else f"{result.plain_verdict}{expectation(result)}"
-        report.memleak = encode(result), verdict, accepted  # type: ignore[attr-defined]
+        row = encode(result)
         item.user_properties += case_properties(result, own=own)
+    report.memleak = row, verdict, accepted  # type: ignore[attr-defined]
 
 
 def _enforce_failure(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -104,7 +104,7 @@ def run_report(
     config: pytest.Config,
     results: tuple[PairResult, ...],
     status: int,
-    run_of: Any,
+    run: Run,
     *,
     record: RunRecord | None,
     comparison: ReleaseComparison | None,
@@ -135,7 +135,7 @@ def run_report(
         selection=selection_of(config),
         unrun=unrun,
         uncollected=record.broken,
-        ledger=run_of(config).end_of_chain(),
+        ledger=run.end_of_chain(),
     )
 
 
@@ -162,38 +162,13 @@ def evidence_line(report: RunReport) -> str:
     return f"evidence: {result} ({counts}), {report.outputs[EVIDENCE.name]}"
 
 
-def write_reports(config: pytest.Config, report: RunReport, run_of: Any) -> None:
-    """Hand the report to all sinks; an error of one fails the run."""
+@contextlib.contextmanager
+def exiting() -> Iterator[None]:
+    """Exit with an error of a report, or of a ledger that is damaged or missing."""
     try:
-        run_of(config).extensions.report(report)
+        yield
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def write_again(report: RunReport) -> None:
-    """Write the files of a run again, evidence first: it must not say PASS."""
-    for output in sorted(REPORTS, key=lambda output: output is not EVIDENCE):
-        output.write_if_requested(report)
-
-
-def exit_if_damaged(config: pytest.Config, run_of: Any) -> None:
-    """Exit with an error if the run's ledger is damaged or missing."""
-    try:
-        run_of(config).validate_ledger()
-    except MemleakError as error:
-        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def summary_text(config: pytest.Config, report: RunReport) -> str:
-    """Return the terminal summary of the results."""
-    from pytest_memleak.reports.terminal_summary import summary
-
-    return summary(
-        report.results,
-        verbosity=config.get_verbosity(),
-        compared=report.compared,
-        **terminal_settings(config),
-    )
 
 
 def next_lines(report: RunReport) -> Iterator[str]:

@@ -13,27 +13,15 @@ def pytest_runtest_logfinish(nodeid):
     if "leaky" in nodeid:
         pytest.exit("enough", returncode=0)
 """,
-    "exit at the end": """
-def pytest_sessionfinish():
-    pytest.exit("enough", returncode=4)
-""",
-    "exit at the end with 0": """
-def pytest_sessionfinish():
-    pytest.exit("enough", returncode=0)
-""",
+    "exit at the end": 'def pytest_sessionfinish(): pytest.exit("enough", returncode=4)',
+    "exit at the end with 0": 'def pytest_sessionfinish(): pytest.exit("enough", returncode=0)',
     "another status": """
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session):
     session.exitstatus = 1
 """,
-    "an error at the end": """
-def pytest_sessionfinish():
-    raise OSError("the disk is full")
-""",
-    "an error when the run is torn down": """
-def pytest_unconfigure():
-    raise OSError("the disk is full")
-""",
+    "an error at the end": 'def pytest_sessionfinish(): raise OSError("the disk is full")',
+    "an error at its teardown": 'def pytest_unconfigure(): raise OSError("the disk is full")',
     "a sink that fails once the bundle is written": """
 import pytest_memleak
 
@@ -41,10 +29,7 @@ import pytest_memleak
 def memleak_report(run):
     raise OSError("the disk is full")
 """,
-    "an error in the summary": """
-def pytest_terminal_summary():
-    raise OSError("the disk is full")
-""",
+    "an error in the summary": 'def pytest_terminal_summary(): raise OSError("the disk is full")',
 }
 
 
@@ -96,7 +81,7 @@ NO_TEST, NO_LEAK = "def pytest_runtest_protocol(): return True", "PASS (a leak w
 # A conftest, options, and the verdict on the leaky pair, which no failed test tells.
 UNEARNED = {
     "skip": (SKIPPING.format("memleak_evaluation"), (), "FAIL"),
-    "skipif": (XFAILS_ALL.replace("xfail(", "skipif(0, ") + SKIPPING.format(""), (), "NOT RUN"),
+    "skipif": (XFAILS_ALL.replace("xfail(", "skipif('0', ") + SKIPPING.format(""), (), "NOT RUN"),
     "xfail": (XFAILS_ALL, (), "FAIL"),
     "call": ("def pytest_pyfunc_call(): return True", (), "FAIL"),
     "protocol": (NO_TEST, (), "NOT RUN"),
@@ -124,19 +109,27 @@ def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, own_tests, h
 def test_a_part_of_a_test_accepts_none(suite, gate, own_tests):
     suite()
     part = "    with subtests.test(): pass\n    __import__('pytest').skip()"
-    own_tests(f"def test_it(memorization, subtests):\n{part}")
-    assert gate("test_own.py", "-k", "leaky").ret == 1
+    asks = "    request.getfixturevalue('memleak_evaluation')\n"
+    own_tests(
+        f"def test_it(memorization, subtests):\n{part}\n"
+        f"def test_asks(memleak_pair, request, subtests):\n{asks}{part}"
+    )
+    for test in ("test_it", "test_asks"):
+        assert gate("test_own.py", "-k", f"leaky and {test}").ret == 1
+    assert gate("test_own.py", "-k", "clean and test_asks").ret == 0
 
 
 def test_ctrl_c_at_the_end_is_a_sentence(pytester, suite):
     suite(WIDE)
     pytester.makeconftest("def pytest_sessionfinish(): raise KeyboardInterrupt")
     result = pytester.runpytest_subprocess(EVIDENCE)
-    assert (result.ret, len(result.errlines), read_bundle()["result"]) == (2, 1, "INCONCLUSIVE")
+    bundle = read_bundle()
+    assert (result.ret, len(result.errlines), bundle["result"]) == (2, 1, "INCONCLUSIVE")
+    assert bundle["exit_status"] == 2
 
 
-def test_a_hook_that_makes_a_fail_exit_with_0_leaves_it_a_fail(pytester, suite):
+def test_no_hook_makes_a_fail_exit_with_0(pytester, suite):
     suite()
     pytester.makeconftest("import pytest" + ENDS["another status"].replace("= 1", "= 0"))
-    pytester.runpytest(EVIDENCE)
+    assert pytester.runpytest(EVIDENCE).ret == 1
     assert read_bundle()["result"] == "FAIL"

@@ -51,7 +51,7 @@ def test_the_message_is_kept_where_it_can_hold_no_text(crash, error):
     assert shown.count(".py") <= 2
 
 
-@pytest.mark.parametrize("step", ["attach_result", "run_report", "write_reports"])
+@pytest.mark.parametrize("step", ["attach_result", "run_report", "exiting"])
 def test_too_many_open_files_at_the_end_are_one_plain_error(suite, gate, monkeypatch, step):
     def fail(*_, **__):
         raise OSError(errno.EMFILE, "Too many open files")
