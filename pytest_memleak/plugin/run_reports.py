@@ -35,6 +35,7 @@ from pytest_memleak.reports.junit import case_properties
 from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMMARY
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.results.build_result import build_result
+from pytest_memleak.results.quotes import shown_title
 from pytest_memleak.results.result_codec import encode
 from pytest_memleak.results.run_verdict import (
     expectation,
@@ -199,7 +200,8 @@ def explain_comparison(run: Run, op: str, left: object, right: object) -> list[s
         place = f"{inert(book)}, {getattr(block, 'excerpt_at', '')}"
     elif evaluation and evaluation.measurement and evaluation.book and block.start is not None:
         excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(block.start)]
-        place = f"{inert(excerpt.chapter)}, {excerpt.id}" if excerpt.chapter else excerpt.id
+        chapter = shown_title(excerpt.chapter)
+        place = f"{inert(chapter)}, {excerpt.id}" if chapter else excerpt.id
     if evaluation and place:
         lines.append(f"{evaluation.pair.id}: {place}, words {block.start}-{block.end}")
     return lines

@@ -19,7 +19,7 @@ from pytest_memleak.records.pair_result import (
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.results.passage_details import listed_passages, passage_details
-from pytest_memleak.results.quotes import own_passage, passage_rate
+from pytest_memleak.results.quotes import own_passage, passage_rate, shown_title
 from pytest_memleak.scoring.measure_table import (
     GREEDY,
     MEASURES,
@@ -92,6 +92,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
     """Build the result of an evaluation without quotes and chart data."""
     pair, measured = evaluation.pair, evaluation.measurement
     book, model = evaluation.book, pair.model
+    parts = book.parts if book else ()
     return PairResult(
         pair=pair.id,
         suite=SuiteFacts(evaluation.suite, str(pair.suite), evaluation.suite_digest),
@@ -103,7 +104,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
             sha256=book.digest or None if book else None,
             words=measured.words or None if measured else None,
             excerpts=len(book.excerpts) or None if book else None,
-            parts=book.parts if book else (),
+            parts=tuple(dataclasses.replace(part, label=shown_title(part.label)) for part in parts),
             metadata=dict(pair.book.metadata),
         ),
         model=ModelFacts(

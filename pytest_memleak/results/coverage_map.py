@@ -22,7 +22,7 @@ from pytest_memleak.records.plot_records import (
     PlotData,
     SpanNote,
 )
-from pytest_memleak.results.quotes import own_passage
+from pytest_memleak.results.quotes import own_passage, shown_title
 from pytest_memleak.scoring.measures import Similarity, compare
 
 if TYPE_CHECKING:
@@ -143,8 +143,9 @@ def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
     """Return where each heading begins; a book without headings is one chapter."""
     headings: list[Heading] = []
     for excerpt, start in zip(book.excerpts, measured.excerpt_starts, strict=True):
-        if not headings or excerpt.chapter != headings[-1].title:
-            headings.append(Heading(excerpt.chapter, start))
+        title = shown_title(excerpt.chapter)
+        if not headings or title != headings[-1].title:
+            headings.append(Heading(title, start))
     return tuple(headings)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Book, Origin
 from pytest_memleak.records.measurement import Passage
-from pytest_memleak.results.quotes import passage_rate, quote_passage
+from pytest_memleak.results.quotes import passage_rate, quote_passage, shown_title
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.measure_table import MEASURES, NV_LONGEST_PASSAGE, PASSAGES_OVER
 from pytest_memleak.scoring.words import words
@@ -120,7 +120,7 @@ def _passage(
         words=passage.words,
         start=start,
         end=end,
-        chapter=book.excerpts[at].chapter,
+        chapter=shown_title(book.excerpts[at].chapter),
         excerpt_id=passage.excerpt_at or "",
         generation=passage.generation if passage.origin is Origin.SAMPLED else None,
         quote=quote,

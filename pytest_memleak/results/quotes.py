@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records.measurement import Passage
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.redaction.text import QUOTED_WORDS, inert
+from pytest_memleak.redaction.text import QUOTED_WORDS, inert, short_name
 from pytest_memleak.scoring.words import end_of_words, words
 
 if TYPE_CHECKING:
@@ -44,12 +44,17 @@ def own_passage(
         words=run.words,
         start=start + book.words_in_prompts(first),
         end=end + book.words_in_prompts(last),
-        chapter=excerpt.chapter,
+        chapter=shown_title(excerpt.chapter),
         excerpt_id=excerpt.id,
         generation=getattr(run, "generation", None),
         quote=quote(book, run, measured, most=quoted),
         rate=passage_rate(analysis, start, end),
     )
+
+
+def shown_title(title: str | None) -> str | None:
+    """Shorten a chapter's title, since headings may have a book's text in them."""
+    return title and short_name(title)
 
 
 def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = QUOTED_WORDS) -> str:

@@ -61,6 +61,7 @@ def protected(pytester, stories):
 @pytest.mark.parametrize("names", ["model system_fingerprint", ""])
 def test_none_come_out_as_names_or_in_messages_of_a_server(written, server, stories, names):
     passages = [record["excerpt_text"] for record in stories["held-out"]]
+    stories["held-out"] = [row | {"chapter": row["excerpt_text"]} for row in stories["held-out"]]
     passage, code = passages[0], "_".join(passages[0].split())
     named = Fault(FaultKind.BESIDE, "chat", code=names, message=passage)
     failed = server_error("chat", status=400, code=code, message=passage)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pytest_memleak.books.instructions import beginnings
-from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.records import BookPart, Generation, Scoring
 from pytest_memleak.records.pair_result import PairResult
 from pytest_memleak.records.plot_records import PlotData
 from pytest_memleak.results.coverage_map import decode_times
@@ -18,7 +18,8 @@ from pytest_memleak.scoring.span_sources import cross_excerpt
 
 @pytest.fixture(scope="module")
 def book(make_book):
-    return make_book()
+    part = BookPart("p1", "word " * 13, kept=True, rule="", words=1)
+    return dataclasses.replace(make_book(), parts=(part,))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def test_chapters_block_and_lengths(book, result):
     seen = result.plot
     assert [chapter.title for chapter in seen.chapters] == ["Chapter 1", "Chapter 2", "Chapter 3"]
     assert [chapter.start for chapter in seen.chapters] == [0, 640, 1280]
+    assert result.book.parts[0].label.startswith("word " * 12 + "… #")
     assert max(length for length, _ in seen.lengths) == result.values["longest_span"]
     curve = result.coverage.curve
     assert len(curve) == len(seen.guess) == result.coverage.rounds == 6
