@@ -19,7 +19,7 @@ from pytest_memleak.redaction.text import is_hidden, server_word_limit
 from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
 from pytest_memleak.results.evidence_file import differences, pair_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
-from pytest_memleak.results.run_evidence import bundle_controls, limitations, versions
+from pytest_memleak.results.run_evidence import LIMITATIONS, suite_controls, versions
 from pytest_memleak.results.run_verdict import run_result
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class _Comparison:
             self.result.wrong.append(
                 f"result: the bundle says {bundle.result}, but its pairs give {computed}"
             )
-        controls = bundle_controls(bundle.pairs)
+        controls = suite_controls(bundle.pairs, by="path")
         claimed = {"suites": self._evidence.bundle["suites"]}
         self.result.wrong += differences(claimed, {"suites": [encode(suite) for suite in controls]})
         self.result.unchecked += [f"{suite} couldn't be collected" for suite in bundle.uncollected]
@@ -172,7 +172,7 @@ class _Comparison:
         ]
         if bundle.program.get("pytest-memleak") != versions()["pytest-memleak"]:
             self.result.unchecked.append("limitations: written by a different version")
-        elif bundle.limitations != limitations():
+        elif bundle.limitations != LIMITATIONS:
             self.result.wrong.append("limitations: they differ from this version's")
 
     def lacks_files(self, others: Sequence[str]) -> bool:

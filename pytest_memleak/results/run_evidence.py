@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
-LIMITATIONS = """
+_LIMITATIONS = """
 A PASS means that the sampled generations stay within the limits. It doesn't prove that the model \
 hasn't memorized the book.
 Only verbatim and near-verbatim recall is measured. Paraphrases, translations, passages with at \
@@ -59,6 +59,8 @@ Generations that the provider withheld weren't measured. They are counted by rea
 The generations come from the ledger of whoever made this bundle. Only the model's provider can \
 rule out that they were invented.
 """
+LIMITATIONS = tuple(_LIMITATIONS.strip().splitlines())
+"""What a reader must not conclude, a sentence each."""
 
 
 def run_evidence(run: RunReport) -> dict[str, Any]:
@@ -78,15 +80,10 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
         ledger=LedgerEnd(**run.ledger) if run.ledger else None,
         pairs=pairs,
         compared=run.compared,
-        suites=bundle_controls(pairs),
-        limitations=limitations(),
+        suites=suite_controls(pairs, by="path"),
+        limitations=LIMITATIONS,
     )
     return seal_bundle(encode(bundle, omit={"pairs": {"__all__": RUN_ONLY}}))
-
-
-def limitations() -> tuple[str, ...]:
-    """Return what a reader must not conclude, a sentence each."""
-    return tuple(LIMITATIONS.strip().splitlines())
 
 
 def versions() -> dict[str, str | None]:
@@ -128,20 +125,11 @@ def control_sentences(suite: SuiteControls) -> Iterator[str]:
         )
 
 
-def suite_controls(results: Iterable[PairResult]) -> tuple[SuiteControls, ...]:
-    """Summarize the controls of each suite of the run, in order."""
-    return _summarize((result.suite.name, result) for result in results)
-
-
-def bundle_controls(pairs: Iterable[PairResult]) -> tuple[SuiteControls, ...]:
-    """Summarize the controls in a bundle's pairs; suites go by their paths."""
-    return _summarize((pair.suite.path, pair) for pair in pairs)
-
-
-def _summarize(pairs: Iterable[tuple[str, PairResult]]) -> tuple[SuiteControls, ...]:
+def suite_controls(pairs: Iterable[PairResult], *, by: str = "name") -> tuple[SuiteControls, ...]:
+    """Summarize the controls of each suite, in order; by its name, or its path as in a bundle."""
     suites: dict[str, list[PairResult]] = {}
-    for suite, pair in pairs:
-        suites.setdefault(suite, []).append(pair)
+    for pair in pairs:
+        suites.setdefault(getattr(pair.suite, by), []).append(pair)
     return tuple(_summarize_suite(suite, its_pairs) for suite, its_pairs in suites.items())
 
 
@@ -190,18 +178,11 @@ def model_names(pair: PairResult) -> set[str]:
     return served or {name}
 
 
-def _weights(pair: PairResult) -> str | None:
-    """Return the SHA-256 of the weights behind a pair's generations, if they were here."""
-    provenance = pair.provenance or Provenance()
-    if len(provenance.served) != 1 or provenance.served[0].model:
-        return None
-    return weights_digest(provenance.served[0].fingerprint)
-
-
 def _digest(pair: PairResult) -> tuple[str, str]:
-    if weights := _weights(pair):
+    model, served = pair.model, (pair.provenance or Provenance()).served
+    is_local = len(served) == 1 and not served[0].model
+    if is_local and (weights := weights_digest(served[0].fingerprint)):
         return "sha256", weights
-    model = pair.model
     identity = {
         "provider": model.provider,
         "server": model.options.get("base_url"),
