@@ -208,19 +208,12 @@ def test_a_passage_counts_wherever_it_was_written(pytester, writer, role):
         if (ends, passages_of(pair), in_rounds) != expected:
             wrong[place, book] = ends, passages_of(pair), in_rounds, pair["reasons"]
     assert not wrong
-    if role == "test":
-        check_pairs_without_a_passage(pairs)
-        check_names_and_counts(pairs, terminal)
-
-
-def check_pairs_without_a_passage(pairs):
+    if role != "test":
+        return
     verdicts = {place: pairs[f"{place}_none"]["verdict"] for place in PLACES}
     assert verdicts == dict.fromkeys(PLACES, "PASS") | {"unrequested": "INCONCLUSIVE"}
     reasons = " ".join(pairs["unrequested_none"]["reasons"])
     assert "generations beyond the requested samples" in reasons
-
-
-def check_names_and_counts(pairs, terminal):
     for words in ("in greedy generation for p_id", "in canary 1, for", "in unrequested generation"):
         assert words in " ".join(terminal.split())
     counts = {
