@@ -55,21 +55,16 @@ def make_keys():
         openssl(f"pkey -in {name}.key -pubout -out {name}.pub")
 
 
-@pytest.fixture(scope="module")
-def _files():
-    return {}
-
-
 @pytest.fixture
-def signed(pytester, suite, _files):
+def signed(pytester, suite, _bundles):
     """Signed evidence of a release that passed, and another key; made once."""
-    if not _files:
+    if not (signed_files := _bundles.setdefault("signed", {})):
         make_keys()
         suite(WIDE)
         pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key").assert_outcomes(passed=2)
         files = (path for path in pytester.path.iterdir() if path.is_file())
-        _files.update({path.name: path.read_bytes() for path in files})
-    for name, content in _files.items():
+        signed_files.update({path.name: path.read_bytes() for path in files})
+    for name, content in signed_files.items():
         Path(name).write_bytes(content)
     return pytester.path / "evidence.json"
 
