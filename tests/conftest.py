@@ -55,6 +55,7 @@ def pytest_collection_modifyitems(items):
             for excused in reversed(EXCUSED):
                 item.add_marker(pytest.mark.filterwarnings(excused), append=False)
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+    gc.freeze()  # What is imported by now is nobody's garbage.
 
 
 MOST = 2.0  # seconds of processor time
