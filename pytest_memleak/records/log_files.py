@@ -204,7 +204,8 @@ def _parquet(file: IO[bytes], path: Path, _text: str | None) -> Iterator[Any]:
 def _decoded(value: Any) -> Any:
     """Return a value with text where it has the bytes of text, as some writers store it."""
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        text = value.decode(errors="replace")
+        return text if text.count("\ufffd") < len(text) / 8 else value  # an image
     if isinstance(value, dict):
         return {key: _decoded(part) for key, part in value.items()}
     return [*map(_decoded, value)] if isinstance(value, list | tuple) else value

@@ -19,6 +19,7 @@ from pytest_memleak.records.log_messages import (
     Record,
     is_metadata,
     messages_in,
+    prompts_in,
     texts_of_message,
     value_at,
     without_metadata,
@@ -128,7 +129,6 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     if form is None or form.keys in _PAPER:
         return row if form else None
     if isinstance(attachments := row.get("attachments"), dict):
-        row = {key: row[key] for key in row if key != "attachments"}
         _put_in_place(attachments, row)
     answers, prompts, first, beside = _read(row, form, where)
     # Vertex puts an error beside an empty response.
@@ -138,7 +138,8 @@ def record_of(row: object, where: str | None = None) -> Record | None:
         return None  # its texts are where no such format has them
     # The prompts before the first answer are also those before texts beside messages.
     read = [*prompts[:first], *(text for texts in answers for text in texts)]
-    given = [*prompts, *texts_in([row[key] for key in form.dataset if key in row])]
+    of_dataset = texts_in([row[key] for key in form.dataset if key in row])
+    given = [*prompts, *of_dataset, *prompts_in(beside)]
     further = _unread_texts(beside, "\n".join(read), given, form.dataset) if beside else []
     if not answers and sum(map(count_runs, further)) >= _TEXT_ALONE:
         answers[("",)] = first, {"failed": bool(failed)}
@@ -217,23 +218,24 @@ def _join(parts: list[tuple[int, object, _Texts, Record]], answers: _Answers) ->
 def _unread_texts(
     values: list[Record], read: str, given: list[str], dataset: AbstractSet[str]
 ) -> list[str]:
-    """Return the texts in values that aren't in those that were read, nor given, in any case."""
-    whole = {text.strip().casefold() for text in given}
+    """Return the texts in values that weren't read, nor given to the model, in any case."""
+    prompts = {text.strip().casefold() for text in given}
 
     def is_read(text: str) -> bool:
-        lower = text.strip().casefold()
-        return text in read or lower in whole or lower in _in_lower_case(read)
+        return text in read or text.strip().casefold() in _in_lower_case(read)
 
     def kept(place: Place, pieces: list[str]) -> list[str]:
-        of_dataset = not dataset.isdisjoint(place) and KEYS_OF_MODEL.isdisjoint(place)
-        left_out = of_dataset or is_metadata(place, pieces)
-        return [] if left_out else [it for it in pieces if has_few_runs(it) or not is_read(it)]
+        of_model = not KEYS_OF_MODEL.isdisjoint(place)
+        if is_metadata(place, pieces) or (not of_model and not dataset.isdisjoint(place)):
+            return []
+        some = [it for it in pieces if of_model or it.strip().casefold() not in prompts]
+        return [it for it in some if has_few_runs(it) or not is_read(it)]
 
     return [text for text in texts_in(values, kept=kept) if not is_read(text)]
 
 
 def _put_in_place(attachments: Record, row: Record) -> None:
-    """Replace the references in a row by the texts that inspect_ai keeps apart."""
+    """Replace references in a row by the texts that inspect_ai keeps apart."""
     waiting: list[Any] = [row]
     while waiting:
         part = waiting.pop()

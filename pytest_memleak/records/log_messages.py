@@ -99,6 +99,19 @@ def messages_in(row: Record) -> RowMessages:
     return result
 
 
+def prompts_in(values: list[Any]) -> list[str]:
+    """Return the texts of messages that are prompts, at any depth."""
+    waiting, prompts = [*values], list[str]()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            prompts += texts_of_message(part) if "role" in part and is_asking(part) else ()
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+    return prompts
+
+
 def is_asking(turn: object) -> bool:
     """Return whether a turn is a prompt: one of a role that asks, or a text alone."""
     role = next(filter(None, (value_at(turn, [key]) for key in ("role", "from", "type"))), "")
@@ -137,7 +150,7 @@ def _opened(
         if key in nested:
             parts.append((key, value, _IN_ANSWER.get(key, in_answer), choice))
         elif not _is_without_text(key, value):
-            if key in _IN_ANSWER or in_answer is False:
+            if value and (key in _IN_ANSWER or in_answer is False):
                 parts.append((key, {"content": value}, _IN_ANSWER.get(key, False), choice))
             else:  # with a key that says whether it is in an answer
                 beside.append({"response": {key: value}} if in_answer else {key: value})

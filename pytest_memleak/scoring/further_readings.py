@@ -72,7 +72,7 @@ _LEET = re.compile(r"[^\W\d_][\d@$!|]+(?=\w)|(?<![\w@$])[\d@$]+[^\W\d_]")
 _LETTERS = [str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * look_alike) for look_alike in "il"]
 # Tables and transcripts have numbers beside each word, which are no units.
 _UNIT = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_WINDOW, _DENSE = 96, 4
+_WINDOW, _WIDE, _DENSE = 24, 96, 4
 
 
 def further_readings(
@@ -178,19 +178,20 @@ def _thinned(text: str) -> Iterator[str]:
     """Yield the text without doubles, then without keys: all units, every second, every third."""
     units = _UNIT.findall(text)
     units = [unit for unit, last in zip(units, ["", *units], strict=False) if unit != last]
-    for some in (units, _without_keys(units)):
+    for some in (units, _without_keys(units, _WINDOW)):
         for step in (1, 2, 3):
             yield from (" ".join(some[first::step]) for first in range(step))
+    yield " ".join(_without_keys(units, _WIDE))
 
 
-def _without_keys(units: Sequence[str]) -> list[str]:
-    """Return the units without those that recur densely."""
+def _without_keys(units: Sequence[str], window: int) -> list[str]:
+    """Return the units without those that recur densely in so many."""
     keys: set[int] = set()
     places: dict[str, list[int]] = {}
     for place, unit in enumerate(units):
         recurrences = places.setdefault(unit, [])
         recurrences.append(place)
-        if len(recurrences) >= _DENSE and place - recurrences[-_DENSE] < _WINDOW:
+        if len(recurrences) >= _DENSE and place - recurrences[-_DENSE] < window:
             keys.update(recurrences[-_DENSE:])
     return [unit for place, unit in enumerate(units) if place not in keys]
 

@@ -159,14 +159,10 @@ def _pair(
 ) -> Pair:
     suite_file, path, extension_measures = source
     suite = suite_file.suite
-    of_collection = [
-        collection.limits for collection in suite_file.collection if collection.id == book.id
-    ]
-    tables = [
-        ("limits", suite_file.limits),
-        *((f"collection {book.id!r}.limits", limits) for limits in of_collection),
-        (f"model {model.id!r}.limits", table.limits),
-    ]
+    collections = [other for other in suite_file.collection if other.id == book.id]
+    tables = [("limits", suite_file.limits)]
+    tables += [(f"collection {book.id!r}.limits", collection.limits) for collection in collections]
+    tables.append((f"model {model.id!r}.limits", table.limits))
     if override:
         tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
     probe = (override and override.probe) or table.probe or suite.probe
@@ -183,27 +179,21 @@ def _pair(
         _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
-    _limit_works(limits, origins, book, path, any_works=bool(suite_file.collection))
+    _limit_works(limits, origins, book, source)
     measures = table_with(extension_measures)
     validate_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
     expected = override.expected if override and override.expected else table.expected
     if book.role == "negative-control":
         expected = "pass"  # A model's "leak" means the books that it may have read.
+    temperature = None if suite.temperature == "default" else suite.temperature
+    brought = [row for name, row in extension_measures.items() if name in limits]
     return Pair(
         suite=path,
         model=model,
         book=book,
-        sampling=record_of(
-            Sampling,
-            suite,
-            suite_file.sampling,
-            override,
-            temperature=None if suite.temperature == "default" else suite.temperature,
-        ),
+        sampling=record_of(Sampling, suite, suite_file.sampling, override, temperature=temperature),
         scoring=record_of(Scoring, suite),
-        limits=Limits(
-            limits, brought=[row for name, row in extension_measures.items() if name in limits]
-        ),
+        limits=Limits(limits, brought=brought),
         confidence=suite.confidence,
         detection_limit=suite.detection_limit,
         answers=record_of(AnswerLimits, suite, table),
@@ -223,20 +213,15 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
 
 
 def _limit_works(
-    limits: dict[str, float],
-    origins: dict[str, str],
-    book: BookSource,
-    path: Path,
-    *,
-    any_works: bool,
+    limits: dict[str, float], origins: dict[str, str], book: BookSource, source: _Source
 ) -> None:
     """Limit a collection's leaking works to none by default; a book has no works."""
     if book.collection is None:
         limits.pop(LEAKING_WORKS.name, None)
         key = origins.pop(LEAKING_WORKS.name, None)
-        if key and (key.startswith("pair ") or not any_works):
+        if key and (key.startswith("pair ") or not source.tables.collection):
             raise suite_error(
-                path,
+                source.path,
                 f"{key}: the book {book.id!r} has no works",
                 "use leaking_works for a [[collection]] only",
             )
@@ -256,13 +241,11 @@ def _tighten(limits: dict[str, float], table: LimitsTable, key: str, path: Path)
     looser = {name: limits[name] for name in tighter if tighter[name] > limits.get(name, math.inf)}
     if looser:
         preset = ", or replace the preset with a limit per measure" if key == "limits" else ""
-        problems = (
-            f"{key}.{name}: {tighter[name]} is looser than {looser[name]}" for name in looser
-        )
+        faults = (f"{key}.{name}: {tighter[name]} is looser than {looser[name]}" for name in looser)
         highest = " and ".join(f"{name} = {general:g}" for name, general in looser.items())
         raise suite_error(
             path,
-            f"{', '.join(problems)}, the more general limit",
+            f"{', '.join(faults)}, the more general limit",
             f"write {highest} or less, or leave it out{preset}",
         )
     limits |= tighter

@@ -53,6 +53,8 @@ UNREAD = {
     "texts of an output": body(*named("text", PIECES)),
     "turns": {"messages": [{"role": "model", "content": piece} for piece in PIECES]},
     "an attachment": chat() | INSPECT | {"attachments": {"a": TEXT}, "events": ["attachment://a"]},
+    "a file beside messages": chat() | {"attachments": {"story.md": TEXT}},
+    "a draft of the target": chat() | INSPECT | {"target": TEXT, "events": [{"output": TEXT}]},
     "words below an event": chat() | {"stream": [{"event": {"text": f"{w} "}} for w in WORDS]},
     "metadata of an output": chat() | INSPECT | {"output": NO_CHOICES | {"metadata": TEXT}},
     "prompt in a choice": {"choices": [{"message": SAID}, {"prompt": {"text": TEXT}}]},
@@ -68,14 +70,16 @@ def test_every_text_of_an_answer_is_the_models(row):
 
 CALLED = {"type": "function_call_output", "output": TEXT}
 SHORT = {"request": {}, "response": "Yes."}
-LATER, REFERENCE = {"role": "user", "content": TEXT}, {"target": "attachment://a"}
+LATER, KEPT_APART = {"role": "user", "content": TEXT}, INSPECT | {"attachments": {"a": TEXT}}
 OTHERS = {
     **{str(r): {"request": r, "response": SAID} for r in ({"system": TEXT}, {"input": [CALLED]})},
     "a type for a role": {"messages": [{"type": "human", "content": TEXT}, SAID]},
     "a system prompt": {"system": TEXT, "messages": [ASKED], "response": SAID},
     "repeated instructions": {"custom_id": "a", "response": {"instructions": TEXT, "body": SAID}},
     "a later turn": {"messages": [ASKED, SAID, LATER, SAID], "turns": [{"input": TEXT}]},
-    "an attachment": chat() | INSPECT | {"attachments": {"a": TEXT}, "store": REFERENCE},
+    "an attachment": chat() | KEPT_APART | {"target": TEXT, "store": {"target": "attachment://a"}},
+    "a grader's prompt": chat() | {"scores": {"graded": [LATER]}},
+    "a failed answer": {"custom_id": "a", "response": "", "error": TEXT},
     "a dataset": chat() | INSPECT | {"choices": [TEXT], "metadata": {"a": TEXT}},
     "samples": {"doc": {}, "resps": [[" ".join(WORDS[:40]), " ".join(WORDS[40:])]]},
     "an error": {"prompt": {"raw": "q"}, "provider": "", "response": {"error": TEXT}, "error": "."},
