@@ -116,7 +116,7 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
         together = max(seconds for _, seconds in threads.map(sample, [tokens] * few))
     parameters = abilities_of(endpoint).obeyed()
     return Trial(
-        lines=(*_identity_lines(endpoint, answers), *_parameter_lines(parameters)),
+        lines=(*_identity_lines(endpoint, answers), *_parameter_lines(parameters, len(both))),
         token=single / max(1.0, min(generated, tokens)),
         calls=_share(together / single - 1, few - 1),
         # A server that ignores n gets a call for each.
@@ -176,10 +176,16 @@ def _identity_lines(
     yield "reports", f"finish reason ({ended}), {counts}"
 
 
-def _parameter_lines(parameters: Mapping[str, Obeyed]) -> Iterator[tuple[str, str]]:
+def _parameter_lines(
+    parameters: Mapping[str, Obeyed], completions: int
+) -> Iterator[tuple[str, str]]:
+    """Yield what the server accepts; `completions` came of two that one call requested."""
+    ignored = {"candidateCount", "n"} if completions == 1 else set()
     accepted = [name for name, support in parameters.items() if support.accepted]
     rejected = [name for name, support in parameters.items() if not support.accepted]
     if parameters:
-        yield "accepts", ", ".join(accepted)
+        yield "accepts", ", ".join(name for name in accepted if name not in ignored)
     if rejected:
         yield "rejects", f"{', '.join(rejected)} (omitted)"
+    if completions == 1:
+        yield "returns", "one generation per call, even where two were requested"

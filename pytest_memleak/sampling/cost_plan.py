@@ -17,7 +17,7 @@ class Plan:
     """The outstanding work for a pair.
 
     calls, generations: outstanding; pending: generations that open calls or batches will bring
-    prompt_tokens, completion_tokens: estimated, and at most
+    prompt_tokens, completion_tokens: estimated, and at most: each generation by its own call
     cost:               US$ at most; None without a price
     """
 
@@ -112,16 +112,21 @@ def plan(ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: T
         ledger.expire_leases()
         lacking = missing(ledger, endpoint_id, prompts)
         free, pending = lacking.free, lacking.elsewhere + lacking.in_batches
-    calls = list(asks(free, terms.sampler.completions_per_call))
-    costs = [terms.estimate(ask) or 0 for ask in calls]
+    # A server that ignores `n` is sent, and bills, each prompt once per generation.
+    tokens = completion_tokens = cost = 0
+    for question, ordinals in free.items():
+        prompt = terms.prompt_tokens(question)
+        tokens += len(ordinals) * prompt
+        completion_tokens += len(ordinals) * question.max_tokens
+        cost += len(ordinals) * (terms.cost(prompt, question.max_tokens) or 0)
     return Plan(
         pair=prompts.pair,
-        calls=len(calls),
+        calls=sum(1 for _ in asks(free, terms.sampler.completions_per_call)),
         generations=sum(map(len, free.values())),
         pending=pending,
-        prompt_tokens=sum(terms.prompt_tokens(ask.question) for ask in calls),
-        completion_tokens=sum(len(ask.ordinals) * ask.question.max_tokens for ask in calls),
-        cost=None if terms.price is None else sum(costs) / 1e9,
+        prompt_tokens=tokens,
+        completion_tokens=completion_tokens,
+        cost=None if terms.price is None else cost / 1e9,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from faults import FaultPlan, server_error, slow
+from faults import Fault, FaultKind, FaultPlan, server_error, slow
 from http_server import Books, Response
 from openai_server import OpenAIServer
 from reciter import Reciter
@@ -97,6 +97,13 @@ def test_a_rate_limit_is_waited_for_shown_and_not_counted(here, serve, capsys, m
     assert main([*serve(plan=FaultPlan([limit, slow("chat", seconds=0.1)]))]) == 2
     assert "waiting for the server's rate limit (429), " in capsys.readouterr().out
     assert trials[0].calls < 1
+
+
+def test_a_server_that_ignores_n_does_not_accept_it(here, serve, capsys):
+    assert main([*serve(plan=FaultPlan([Fault(FaultKind.IGNORE_N, "chat")]))]) == 2
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "accepts temperature, " in shown
+    assert "returns one generation per call, even where two were requested" in shown
 
 
 def test_a_slow_server_has_time_for_its_first_calls(here, serve, capsys, monkeypatch):

@@ -13,27 +13,25 @@ from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.cost_plan import plan
 
 
-def as_planned():
-    def reply(request):
-        counts = [len(request.instruction), *[0] * (request.n - 1)]
-        return [Completion("x", FinishReason.LENGTH, count, request.max_tokens) for count in counts]
-
-    return Scripted(reply)
+def reply_once(request):
+    return [Completion("x", FinishReason.LENGTH, len(request.instruction), request.max_tokens)]
 
 
 @pytest.mark.parametrize("per_call", [1, 3, 4])
-def test_a_plan_is_what_is_billed_then(memory, ask, hasty, per_call):
+def test_a_plan_is_the_most_that_is_billed_also_by_a_server_that_ignores_n(
+    memory, ask, hasty, per_call
+):
     sampler = CountingSampler(completions_per_call=per_call, concurrency=3)
     by = Terms(sampler, price=(3.75, 15.0))
     prompts = ask(excerpts=3, samples=7)
     first = plan(memory, None, prompts, by)
     assert plan(memory, "e", prompts, by) == first
     assert first.generations == 21
-    counts = sample_all(memory, as_planned(), prompts, hasty, by)
-    assert counts.calls == first.calls
+    counts = sample_all(memory, Scripted(reply_once), prompts, hasty, by)
+    assert (first.calls, counts.calls) == (3 * -(-7 // per_call), 21)
     assert counts.prompt_tokens == first.prompt_tokens
     assert counts.completion_tokens == first.completion_tokens
-    assert counts.cost == pytest.approx(first.cost, abs=1e-9 * first.calls)
+    assert counts.cost == pytest.approx(first.cost, abs=1e-9 * 21)
     after = plan(memory, "e", prompts, by)
     assert (after.calls, after.generations, after.pending, after.cost) == (0, 0, 0, 0.0)
 
