@@ -46,9 +46,11 @@ class Resources:
         what its bundle says of who generated a pair's samples
     hosts: that may receive a key, beside the providers' own; None where no call can be made
     retry: how long to wait for calls and jobs; None for the default
+    new_ledger: the name of the ledger that the run created; "" if it created none
     """
 
     retry: Retry | None = None
+    new_ledger = ""
 
     def __init__(
         self,
@@ -106,17 +108,35 @@ class Resources:
 
     @property
     def ledger(self) -> Ledger:
-        """The run's ledger. Raises LedgerError where it can't be opened."""
+        """The run's ledger, in memory for an offline run that has none.
+
+        Raises LedgerError where it can't be opened.
+        """
+        if self.lacks_ledger:
+            if self.offline:
+                return self.unkept
+            self.new_ledger = self.ledger_name
         return self._opened(self._url)
 
     @property
     def existing_ledger(self) -> Ledger | None:
         """The run's ledger, if it exists. Raises LedgerError where it is no longer one."""
-        path = self._file
-        missing = path is None if self._url.startswith("sqlite") else False
-        if self._url not in self._open and (missing or (path and not path.exists())):
+        in_memory = self._url.startswith("sqlite") and not self._file
+        if self._url not in self._open and (in_memory or self.lacks_ledger):
             return None
         return self._opened(self._url, create=False)
+
+    @property
+    def lacks_ledger(self) -> bool:
+        """Whether the run's ledger is a file that doesn't exist yet."""
+        return self._url not in self._open and bool(self._file and not self._file.exists())
+
+    @property
+    def ledger_name(self) -> str:
+        """The run's ledger by its path, or by its database without a password."""
+        from pytest_memleak.ledger.engines import parse_url, shown
+
+        return shown(parse_url(self._url))
 
     @property
     def _file(self) -> Path | None:
@@ -133,7 +153,7 @@ class Resources:
         `validate_ledger` reports what is wrong with it.
         """
         try:
-            if self._url not in self._open and self._file and not self._file.exists():
+            if self.lacks_ledger:
                 return None
             from pytest_memleak.ledger.hash_chain import head
             from pytest_memleak.ledger.ledger import Ledger

@@ -228,18 +228,23 @@ def show_plans(session: pytest.Session) -> None:
     config = session.config
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--memleak-dry-run runs in one process: omit -n")
-    pairs = pairs_of(session.items).values()
-    plan = plan_run(pairs, lambda pair: run_of(config).of_suite(pair.suite))
+    run = run_of(config)
+    plan = plan_run(pairs_of(session.items).values(), lambda pair: run.of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
     writer.write(plan_table(plan, **terminal_settings(config)))
+    if plan.steps:
+        new = " (doesn't exist yet)" if run.resources.lacks_ledger else ""
+        writer.line(f"Ledger: {inert(run.resources.ledger_name)}{new}")
     if plan.obstacles:
         session.testsfailed = len(plan.obstacles)
 
 
 def deployment_lines(config: pytest.Config) -> Iterator[str]:
-    """Yield a line for each deployment that is still active, and billed, after the run."""
+    """Yield the name of a new ledger, and each deployment that is still active and billed."""
     resources = run_of(config).resources
+    if resources.new_ledger:
+        yield f"New ledger: {inert(resources.new_ledger)} (--memleak-ledger names another)"
     try:
         ledger = None if resources.offline else resources.existing_ledger
         if ledger is None:

@@ -37,10 +37,10 @@ def test_what_was_paid_for_is_not_paid_for_again(online, server, gate):
     gate("--memleak-offline", lines=[shown], errors=1)
     assert server.plan.counts() == {}
     shown = "*tuned/held-out*24/24*FAIL*"
-    gate("--memleak-allow-paid", lines=[shown], failed=1)
+    new = f"New ledger: {Path('.memleak/ledger.db').absolute()} (--memleak-ledger names another)"
+    gate("--memleak-allow-paid", lines=[shown, new], failed=1)
     assert len(rows(server, "finetune")) == 1
     assert len(rows(server)) == 24 + CANARIES
-    assert Path(".memleak/ledger.db").is_file()
     before = server.books.rows()
     gate(*ASKED, failed=1)
     assert server.books.rows() == before
@@ -106,8 +106,10 @@ def test_a_plan_counts_calls_and_generations_and_calls_nobody(online, server, ga
     detection = ("samples = 6", "samples = 6\ndetection_limit = 0.05")
     online(("[model.options]", "[model.options]\ncompletions_per_call = 4"), detection)
     line = "6 samples: detection limit 39.4% (95% confidence). Set samples = 66 to reach *"
-    result = gate("--memleak-dry-run", lines=[line])
+    ledger = Path(".memleak/ledger.db").absolute()
+    result = gate("--memleak-dry-run", lines=[line, f"Ledger: {ledger} (doesn't exist yet)"])
     result.assert_outcomes()
+    assert not ledger.exists()
     assert (server.books.rows(), server.plan.counts()) == ([], {})
     line = next(line for line in result.stdout.lines if line.startswith("tuned"))
     assert line.split()[1:4] == [f"{8 + CANARIES}", f"{24 + CANARIES}", "0"]
