@@ -12,7 +12,7 @@ from pytest_memleak.records import Kind, Verdict
 from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
 from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
-from pytest_memleak.results.run_evidence import control_sentences, suite_controls
+from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import BMC, MEASURES
 from pytest_memleak.verdict.model_identity import REUSE_RULES
 
@@ -251,8 +251,23 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
     """State what controls show: false positives, whether a leak was seen, whether a suite gates."""
     suites = suite_controls(results)
     for suite in suites:
-        for line in control_sentences(suite):
-            yield line if len(suites) == 1 else f"{suite.suite}: {line}"
+        name = f"{suite.suite}: " if len(suites) > 1 else ""
+        pairs = [result for result in results if result.suite.name == suite.suite]
+        if suite.controls:
+            counts = (
+                f"{limit} {n.over} of {n.measured}" for limit, n in suite.false_alarms.items()
+            )
+            shown = ", ".join(counts) or "none was measured"
+            yield f"{name}False positives on {amount(suite.controls, 'negative control')}: {shown}"
+        if not suite.gates:
+            yield f"{name}This suite has no gated pair: all are controls."
+        elif any(pair.completeness.received for pair in pairs) and all(
+            pair.plain_verdict is not Verdict.FAIL for pair in pairs
+        ):
+            yield (
+                f"{name}No positive control leaked, so this run doesn't show that the gate can "
+                'detect a leak. Add a pair with expected = "leak".'
+            )
 
 
 def generation_lines(result: PairResult) -> Iterator[str]:

@@ -20,7 +20,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.number_format import amount, day, moment
+from pytest_memleak.records.number_format import day, moment
 from pytest_memleak.records.pair_result import RUN_ONLY
 from pytest_memleak.records.provenance import Provenance, weights_digest
 from pytest_memleak.results.evidence_file import (
@@ -106,23 +106,6 @@ def _version(name: str) -> str | None:
 
 
 # --- controls ------------------------------------------------------------------------------
-
-
-def control_sentences(suite: SuiteControls) -> Iterator[str]:
-    """Yield what a suite's controls showed, in sentences."""
-    if suite.controls:
-        counts = ", ".join(
-            f"{name} {count.over} of {count.measured}" for name, count in suite.false_alarms.items()
-        )
-        pairs = amount(suite.controls, "negative control")
-        yield f"False positives on {pairs}: {counts or 'none was measured'}"
-    if not suite.gates:
-        yield "This suite has no gated pair: all are controls."
-    elif not suite.leak_seen:
-        yield (
-            "No positive control leaked, so this run doesn't show that the gate can detect a "
-            'leak. Add a pair with expected = "leak".'
-        )
 
 
 def suite_controls(pairs: Iterable[PairResult], *, by: str = "name") -> tuple[SuiteControls, ...]:
