@@ -112,7 +112,7 @@ def _unmeasured(
 
 
 def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
-    """Return why a limit is in doubt, and how many more samples would settle it."""
+    """Return why a limit is in doubt, and what would settle it."""
     error = analysis.error
     null = analysis.null if with_needs([check.measure], CHANCE) else None
     by = amount(len(null.books), "null book") if null else amount(error.rounds, "sample")
@@ -125,7 +125,8 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     )
     settling = samples_to_settle(error, check.limit) if check.measure == BMC.name else None
     if settling is None:
-        return text
+        more = "add negative controls" if null else "test more of the book, add samples"
+        return f"{text}; {more}, or raise the limit"
     direction = "over" if settling.over else "within"
     more = amount(settling.samples, "more sample")
     return f"{text}; about {more} would settle it (likely {direction})"

@@ -30,10 +30,11 @@ def test_the_verdict_and_its_reasons(found, evidence, limits, verdict, reasons):
     assert says(verdict_result.reasons, reasons), verdict_result.reasons
 
 
-def test_a_limit_in_doubt_says_how_sure_it_is():
+def test_a_limit_in_doubt_says_how_sure_it_is_and_what_would_settle_it():
     verdict_result = judge(analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567))
-    assert verdict_result.reasons[0].startswith(
-        "bmc 0.1234 is within its limit 0.1567, but its 95% upper bound is 0.2345 (10 samples)"
+    assert verdict_result.reasons[0] == (
+        "bmc 0.1234 is within its limit 0.1567, but its 95% upper bound is 0.2345 (10 samples); "
+        "test more of the book, add samples, or raise the limit"
     )
     # An issue is told with what to do about it.
     issue = Issue("short", "6 are short", "raise max_short")
