@@ -53,6 +53,10 @@ class _Check(NamedTuple):
     state: str
     fix: str = ""
 
+    @property
+    def mark(self) -> str:
+        return "-" if self.state.startswith("not installed") else "ok"
+
 
 def add_doctor(commands: Commands) -> None:
     """Register `memleak doctor`."""
@@ -115,7 +119,7 @@ def _first_of(names: list[str]) -> str:
 def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
     print_table(
         ("", "check", "state"),
-        [("fix" if check.fix else "ok", check.subject, check.state) for check in checks],
+        [("fix" if check.fix else check.mark, check.subject, check.state) for check in checks],
     )
     failures = [check for check in checks if check.fix]
     for check in failures:

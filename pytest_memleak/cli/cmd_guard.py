@@ -99,4 +99,6 @@ def _validated_upstream(parsed: argparse.Namespace) -> str:
     if port == parsed.port and (len(hosts) == 1 or hosts <= _THIS_MACHINE):
         hint += ", or another port with --port"
         raise SettingsError(f"--upstream {upstream} is the address of the guard itself", hint=hint)
+    if not url.path.rstrip("/").endswith("/v1"):
+        print(f"On most servers, --upstream ends in /v1, unlike {upstream}", flush=True)
     return upstream

@@ -36,6 +36,7 @@ _SHARES = ("max_coverage", "max_rows")
 _EXACT, _NEAR = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
 _OF_BOOKS = ("book", "rows", _EXACT, _NEAR, "coverage", "nv_coverage")
 _WORDED = ("book", "near", "file", "quote")
+_HEADS = {"near": "kind", "rows": "rows_with_passages", "start": "at_word"}
 _OF_PASSAGES = ("words", "near", "book", "start", "file", "row", "quote")
 _COUNTS = {
     "rows_with_passages": "with passages",
@@ -195,9 +196,10 @@ def _print(report: Row) -> None:
 
 def _print_rows(rows: Sequence[Row], columns: Iterable[str]) -> None:
     if rows:
-        heads = [name for name in columns if name in rows[0]]
+        heads = {name: _HEADS.get(name, name) for name in columns if name in rows[0]}
         cells = [[_shown(row[name]) for name in heads] for row in rows]
-        print_table(heads, cells, right=[name for name in heads if name not in _WORDED])
+        right = [head for name, head in heads.items() if name not in _WORDED]
+        print_table([*heads.values()], cells, right=right)
         print()
 
 

@@ -268,8 +268,8 @@ def _print_plan(trial: Trial, plan: Plan, draft: Draft, release: Plan, seconds: 
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()
     print_sentence(
-        f"Probe: the model continues the beginning of each of {amount(trial.excerpts, 'excerpt')}, "
-        f"{amount(draft.samples, 'time')}."
+        f"Probe: the model continues the beginning of {amount(trial.excerpts, 'excerpt')}, "
+        f"{amount(draft.samples, 'time')} each."
     )
     limits = [percent_at_most(_detection_limit(n)) for n in (draft.samples, RELEASE_SAMPLES)]
     more = "" if draft.price else "; add --price IN,OUT to see it in US$"
@@ -318,13 +318,14 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _demo(parsed: argparse.Namespace) -> int:
     folder: Path = parsed.folder
     suite = _copy_quickstart(folder)
-    status = run_gate(suite.name, "--rootdir=.", f"{HTML.option}=report.html", folder=folder)
+    page = f"{HTML.option}={folder / 'report.html'}"
+    status = run_gate(suite, f"--rootdir={folder}", page, folder=Path.cwd())
     if status:
         print(f"\nUnexpected exit code {status}. Was {suite} changed?")
         print(next_step(command_line("memleak", "demo", "another-folder"), "start with a new copy"))
         return status
     gate = command_line("pytest", "-m", "copyright", folder)
-    print(f"\n`reciter` leaks, as {suite} expects. Report: {folder / 'report.html'}")
+    print(f"\n`reciter` leaks, as {suite} expects.")
     print(f'To see the gate fail, delete the line expected = "leak" and run: {gate}')
     print(next_step("memleak try BOOK.epub --model openai/NAME", "test your own model"))
     return 0

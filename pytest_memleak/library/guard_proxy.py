@@ -140,8 +140,8 @@ class GuardProxy:
         for choice, field, passage in stops:
             self.counts.update(("stops", f"stops in {passage.book}"))
             _LOG.warning(
-                "stopped choice %d (%s) at %s, words %d-%d: %d words, %s", choice, field,
-                passage.book, passage.start, passage.end, passage.words,
+                "stopped choice %d (%s) at %s, words %s-%s: %d words, %s", choice, field,
+                passage.book, f"{passage.start:,}", f"{passage.end:,}", passage.words,
                 "near-verbatim" if passage.near else "verbatim",
             )  # fmt: skip
 

@@ -132,7 +132,7 @@ class Display:
                     at_edge = column > 0 and column % columns == 0
                     if self._event is None or rows < _FEWEST_ROWS or at_edge:
                         continue
-                    line = self._line(self._event)[: columns - 1], columns
+                    line = self._line(self._event, columns)[: columns - 1], columns
                     if line != drawn:
                         drawn = line
                         _write(terminal, _DOWN + line[0] + _back(column % columns))
@@ -148,22 +148,27 @@ class Display:
         # For a terminal of unknown size, pytest's assumption.
         return columns or self._config.get_terminal_writer().fullwidth, rows or 24
 
-    def _line(self, event: ProgressEvent) -> str:
-        """Return note or phase, subject, count, time, tokens, and cost, as far as known."""
+    def _line(self, event: ProgressEvent, columns: int) -> str:
+        """Return note or phase, subject, count, time, cost, and tokens, as far as known.
+
+        What doesn't fit is left out from the end, rather than cut.
+        """
         seconds = time.monotonic() - self._began
         done = event.done - self._first
         took = _clock(seconds)
         if done > 0 and seconds > _ESTIMATE_AFTER:
             took += f", {_clock(seconds / done * (event.of - event.done))} left"
-        return "  ".join(
-            [
-                f"{inert(event.note) or event.phase} {inert(event.about)}",
-                *([f"{event.done:,}/{event.of:,}"] if event.of else []),
-                took,
-                *([f"{event.tokens:,} tokens"] if event.tokens else []),
-                *([] if event.cost is None else [f"US${event.cost:.2f}"]),
-            ]
-        )
+        about = inert(event.about)
+        parts = [
+            f"{inert(event.note)} ({about})" if event.note else f"{event.phase} {about}",
+            *([f"{event.done:,}/{event.of:,}"] if event.of else []),
+            took,
+            *([] if event.cost is None else [f"US${event.cost:,.2f}"]),
+            *([f"{event.tokens:,} tokens"] if event.tokens else []),
+        ]
+        while len(parts) > 1 and len("  ".join(parts)) >= columns:
+            parts.pop()
+        return "  ".join(parts)
 
 
 def _back(column: int) -> str:

@@ -145,9 +145,10 @@ class Failing:
         if astray is not None:
             return self.astray(astray, server=server)
         if not _NO_CONNECTION.isdisjoint(kinds):
+            plain = "; without TLS, write http://" if "SSLError" in kinds else ""
             return self.not_sent(
                 f"Connection failed ({kinds[-1]}). Nothing was sent or billed",
-                f"check that {server} runs and is reachable",
+                f"check that {server} runs and is reachable{plain}",
                 lasting="SSLCertVerificationError" in kinds,
             )
         if any("Timeout" in kind for kind in kinds):

@@ -110,8 +110,8 @@ def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
     if near and len(place) == 1:
         return f"write {near[0]} in place of {masked(str(place[-1]))}"
     accepted = f"{name} accepts: {', '.join(kind.model_fields)}"
-    sampling = "settings of sampling, such as max_tokens, go in [suite]; "
-    return f"{sampling}{accepted}" if name == "options" else accepted
+    others = "keys of [[model]] go above this table; max_tokens and the like go in [suite]; "
+    return f"{others}{accepted}" if name == "options" else accepted
 
 
 def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:

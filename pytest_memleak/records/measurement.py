@@ -133,7 +133,7 @@ class Needs:
     """The attribute of an Analysis that a measure needs, and why it is missing `otherwise`."""
 
     part: str
-    otherwise: str = "it wasn't requested"
+    otherwise: str = "it wasn't requested; give it a limit"
 
 
 @dataclass(frozen=True, slots=True)

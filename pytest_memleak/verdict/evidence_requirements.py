@@ -52,7 +52,7 @@ SAMPLED: Mapping[str, str] = {
     "asked": "add excerpts to the book",
     "all received": "rerun to get those not sampled yet, or lower samples",
     "no surplus": "raise samples to include them; if the server returns more than n, check how it "
-    "interprets n, and set a new weights_version to resample",
+    "interprets n, and set a new weights_version in [[model]] to resample",
     "short": "read a few: if they are complete, raise max_short; if not, request the length more "
     f"explicitly{_TEXT_ONLY}",
     "median length ratio": "in [suite], write a continuation_template (or instruction_template) "

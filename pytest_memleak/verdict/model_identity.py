@@ -112,20 +112,21 @@ def age_issues(age_days: float, *, max_age_days: float, canaries: bool | None) -
             "age",
             f"the oldest generation is {age_days:.3g} days old (max_age_days = "
             f"{max_age_days:g}), and only a name identifies the weights",
-            "resample, or set weights_version in the suite",
+            "resample, or set weights_version in [[model]]",
         )
     if canaries is None:
         yield Issue(
             "canaries",
             "stored generations are reused, but no canaries (fixed prompts) answered since to show "
             "that the model hasn't changed",
-            "rerun without --memleak-offline where it can be called, or set weights_version",
+            "rerun without --memleak-offline where it can be called, or set weights_version in "
+            "[[model]]",
         )
     if canaries is False:
         yield Issue(
             "canaries",
             "the model no longer answers the canaries (fixed prompts) as it did when sampled",
-            "set a new weights_version to resample",
+            "set a new weights_version in [[model]] to resample",
         )
 
 

@@ -39,7 +39,11 @@ def suite(file, lamplighter):
     return write
 
 
-def test_what_could_be_used_without_a_suite(memleak, last_line):
+def test_what_could_be_used_without_a_suite(memleak, last_line, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("pytest_memleak.providers.provider_registry.ProviderNeeds.missing", ("x",))
+        shown = memleak("doctor").stdout
+        assert re.search(r"^- +provider transformers +not installed ", shown, re.MULTILINE)
     done = memleak("doctor", OPENAI_API_KEY=KEY)
     assert (done.returncode, "provider transformers" in done.stdout) == (0, True)
     assert re.search(r"^(ok|fix) +ledger  ", done.stdout, re.MULTILINE)

@@ -77,6 +77,8 @@ def test_a_passage_in_a_file_that_the_tool_itself_wrote_is_found_in_its_row(scan
     code, out, _ = scan(path, *options, book=LAMPLIGHTER)
     assert code == 1
     lines = out.splitlines()
+    assert lines[0].split()[:2] == ["book", "rows_with_passages"]
+    assert lines[3].split()[:4] == ["words", "kind", "book", "at_word"]
     assert lines[4].split()[:2] == ["49", "near-verbatim"]
     assert lines[4].split()[-3:] == ["1,228", str(path), "2"]
     assert lines[-2:] == [

@@ -7,6 +7,9 @@ import pytest
 from ferry import BOOK, CLEAN
 from sqlalchemy.engine.default import DefaultDialect
 
+from pytest_memleak.plugin.progress import Display
+from pytest_memleak.records.phases import Phase, ProgressEvent
+
 CLEAN_ONE, LEAKY_ONE = ("-k", "clean"), ("-k", "leaky")
 ZERO = ("samples = 3", "samples = 3\ntemperature = 0.0")
 LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
@@ -29,6 +32,17 @@ def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
     ]
     result = gate("-p", "no:cacheprovider", lines=lines, passed=1, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [(60, "3/24  0:00  US$1,021.50  7 tokens"), (50, "3/24  0:00  US$1,021.50"), (9, "")],
+)
+def test_progress_leaves_out_what_does_not_fit_and_keeps_a_note_apart(columns, shown):
+    display = Display(None)
+    event = ProgressEvent(Phase.ENDING, "m/b", 3, 24, 7, 1_021.5, "they may be billed")
+    display.update(event)
+    assert display._line(event, columns) == f"they may be billed (m/b)  {shown}".rstrip()
 
 
 def test_pairs_of_one_file_run_one_after_another(suite, gate):

@@ -463,16 +463,18 @@ def untrusted(tmp_path_factory):
         server.shutdown()
 
 
-@pytest.mark.parametrize("what", ["a closed port", "no such host", "a bad certificate"])
+@pytest.mark.parametrize("what", ["a closed port", "no such host", "a bad certificate", "no TLS"])
 @EVERY
 def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
     serve, provider_of, untrusted, what
 ):
-    serve()  # of which Vertex has its credentials
+    server = serve()  # of which Vertex has its credentials
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         closed = f"127.0.0.1:{taken.getsockname()[1]}"
-    address = {"a closed port": closed, "no such host": "no-such-host.invalid"}.get(what, untrusted)
+    addresses = {"a closed port": closed, "no such host": "no-such-host.invalid"}
+    addresses["no TLS"] = server.url.removeprefix("http://")
+    address = addresses.get(what, untrusted)
     scheme = "http" if what == "a closed port" else "https"
     provider = provider_of(base_url=f"{scheme}://{address}", timeout=300.0, hosts=[address])
     for verb in (lambda: sample(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
@@ -481,6 +483,8 @@ def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
         assert error.value.in_doubt is False
         assert error.value.lasting is (what == "a bad certificate")
         assert address in str(error.value)
+        signs = ("without TLS, write http://", "WRONG_VERSION_NUMBER")  # the latter is Tinker's
+        assert any(sign in str(error.value) for sign in signs) is (what == "no TLS")
 
 
 @pytest.mark.parametrize("answer", [

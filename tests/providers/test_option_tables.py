@@ -24,7 +24,7 @@ def read(values):
 @pytest.mark.parametrize(("values", "message"), [
     ({"siez": 1}, "unknown key 'options.siez'"),
     ({"siez": 1}, "write size in place of siez"),
-    ({"zoom": 1}, "options accepts: size, name, more"),
+    ({"zoom": 1}, "keys of [[model]] go above this table; "),
     ({"size": "large"}, "options.size: Input should be a valid integer, unable to parse"),
     ({"size": "large"}, "or Input should be 'auto'; got 'large'"),
     ({"size": 0}, "options.size: Input should be greater than or equal to 1"),

@@ -86,7 +86,7 @@ DOUBT = analysis(bmc=0.1234, high=0.2345)
 OPEN = INCONCLUSIVE
 NO_CHANCE = "bmc_excess has a limit, but couldn't be measured: it needs a negative control*"
 NO_BASELINE = "uplift has a limit, but couldn't be measured: the model needs a baseline*"
-NO_NV = "nv_recall has a limit, but couldn't be measured: it wasn't requested"
+NO_NV = "nv_recall has a limit, but couldn't be measured: it wasn't requested; give it a limit"
 NV_OVER = "nv_recall 0.2345 exceeds the limit 0.1234"
 GOT_HALF = "50 of 100 requested generations received"
 
