@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import (
-    REPEATED,
-    WORD_MODE,
-    add_command,
-    validate_output,
-)
+from pytest_memleak.cli.shared_options import REPEATED, WORD_MODE, add_command, validate_output
 from pytest_memleak.errors import BookError, MemleakError, SettingsError, file_errors
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,24 +180,31 @@ def _check_comparison(
 def _recompute(
     evidence: EvidenceFile, parsed: argparse.Namespace, verification: Verification
 ) -> None:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
     from pytest_memleak.ledger.engines import file_of, parse_url
     from pytest_memleak.pipeline.recompute_evidence import recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
+    from pytest_memleak.records.phases import Progress
 
     path = file_of(parse_url(ledger_url(parsed)))
     is_there = path is None or path.exists()
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
     is_missing = evidence.content.ledger is not None and not is_there
+    bar = Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    task = bar.add_task("reading the ledger", total=None)
     # The end of the second in which the bundle was made.
     resources = Resources(
         ledger_url(parsed) if is_there else "sqlite://",
         offline=True,
         as_of=evidence.content.created + 1,
         hosts=None,
+        progress=Progress(lambda it: bar.update(task, description=f"{it.phase} {it.about}")),
     )
-    with contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
+    with bar, contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
         recompute(
             evidence,
             verification,
@@ -228,10 +236,8 @@ def _print_findings(
         word = f"VERIFICATION FAILED: the bundle claims {claim}"
     elif not verification.complete:
         signature = "signature valid; " if verification.attested else ""
-        amount = (
-            "nothing was recomputed" if verification.missing else "not everything was recomputed"
-        )
-        word = f"{signature}{amount}. The bundle claims {claim}"
+        amount = "nothing" if verification.missing else "not everything"
+        word = f"{signature}{amount} was recomputed. The bundle claims {claim}"
     print_sentence(inert(f"{parsed.evidence}: {word}"), indent=2)
     print(f"level: {', '.join(verification.levels) or 'none'}")
     _print_lines("written by other versions", differences(bundle.program, versions()))

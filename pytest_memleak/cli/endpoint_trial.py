@@ -176,16 +176,14 @@ def _identity_lines(
     yield "reports", f"finish reason ({ended}), {counts}"
 
 
-def _parameter_lines(
-    parameters: Mapping[str, Obeyed], completions: int
-) -> Iterator[tuple[str, str]]:
-    """Yield what the server accepts; `completions` came of two that one call requested."""
-    ignored = {"candidateCount", "n"} if completions == 1 else set()
+def _parameter_lines(parameters: Mapping[str, Obeyed], came: int) -> Iterator[tuple[str, str]]:
+    """Yield what the server accepts; so many came where a call requested two."""
+    ignored = {"candidateCount", "n"} if came == 1 else set()
     accepted = [name for name, support in parameters.items() if support.accepted]
     rejected = [name for name, support in parameters.items() if not support.accepted]
     if parameters:
         yield "accepts", ", ".join(name for name in accepted if name not in ignored)
     if rejected:
         yield "rejects", f"{', '.join(rejected)} (omitted)"
-    if completions == 1:
+    if came == 1:
         yield "returns", "one generation per call, even where two were requested"

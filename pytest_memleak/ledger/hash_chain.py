@@ -37,9 +37,7 @@ _PENDING = "pytest_memleak.changed"
 _ROWS_PER_ENTRY = 50  # so that verification decodes no long entry for one row
 
 # Claims and generations are part of their calls' entries; tenants aren't evidence.
-CHAINED = (
-    *(ledger_version, leases, runs, questions, jobs, batches, deployments, calls, summaries),
-)
+CHAINED = (ledger_version, leases, runs, questions, jobs, batches, deployments, calls, summaries)
 _DIGESTED = {"instruction", "text", "reasoning"}
 # A run's spending is the sum of its calls.
 _LEFT_OUT = {runs.name: {"spent"}, generations.name: {"question", "call", "place"}}

@@ -9,7 +9,6 @@ against the book and against chance, and judge. Each step has a package.
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +22,14 @@ from pytest_memleak.pipeline.limit_reachability import (
 from pytest_memleak.pipeline.reference_models import compare_references
 from pytest_memleak.pipeline.required_samples import all_generations, required_samples
 from pytest_memleak.pipeline.sampled_generations import CountedGenerations, identify, sample_all
-from pytest_memleak.records import Completeness, Generation, Issue, Pair
+from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.pipeline.sampled_generations import PairSamples
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.scoring.analysis import Analysis
 
@@ -73,6 +69,7 @@ def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> E
     return_freed_memory()
     references = compare_references(analysis, own, beside, required, suite.endpoints)
     analysis, sampled = references.analysis, (*counted, *references.sampled)
+    samples = [part.sampled for part in sampled]
     served = identify(own.sampled)
     detection = detection_summary(analysis, pair, answers=own.fewest) if analysis else None
     completeness = own.completeness(
@@ -97,16 +94,12 @@ def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> E
         provenance=served.provenance,
         as_of=own.sampled.until,
         sampled=tuple(part.counted for part in sampled),
-        generations=partial(_generations, [part.sampled for part in sampled]),
+        generations=lambda: chain.from_iterable(part.generations() for part in samples),
         protected=protected.holding(analysis, own.book, catalog.books),
         scan_scope=protected.scan_scope(pair) if analysis else None,
         catalog=catalog.summary,
         unread=(*catalog.unread, *(f"{name}: {why}" for name, why in protected.unread.items())),
     )
-
-
-def _generations(parts: PairSamples) -> Iterator[Generation]:
-    return chain.from_iterable(part.generations() for part in parts)
 
 
 def _judged(

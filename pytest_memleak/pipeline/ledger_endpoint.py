@@ -116,7 +116,7 @@ class LedgerEndpoint:
         if not self.is_name(pair):
             return self
         first = self.history(prompts).first
-        if first is None or not self.resources.aged(first, pair.sampling.max_age_days):
+        if first is None or self.resources.now - first <= pair.sampling.max_age_days * _DAY:
             return self
         again = replace(self, endpoint_id=next_series(self.endpoint_id))
         if may_sample or again.has_answers(prompts):

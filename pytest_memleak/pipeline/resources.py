@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger import CLOCK_SKEW, is_path, real_path
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from pytest_memleak.ledger.hash_chain import Head
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.records.provenance import Provenance
     from pytest_memleak.sampling.backoff import Retry
@@ -89,10 +89,6 @@ class Resources:
         # A bundle has it to the microsecond.
         return max([time.time(), *(ledger.newest_end + 1e-6 for ledger in self._open.values())])
 
-    def aged(self, first: float, max_age_days: float) -> bool:
-        """Tell whether samples are older than so many days."""
-        return self.now - first > max_age_days * 86_400
-
     @property
     def count(self) -> Count:
         """The function that matches and counts: in this process, or in others."""
@@ -147,21 +143,17 @@ class Resources:
 
         return file_of(parse_url(self._url))
 
-    def end_of_chain(self) -> Head | None:
-        """Return the end of the ledger's hash chain; None without a readable ledger.
+    def end_of_chain(self) -> dict[str, Any] | None:
+        """Return the end of the ledger's hash chain, for evidence; None without a readable ledger.
 
         `validate_ledger` reports what is wrong with it.
         """
-        try:
-            if self.lacks_ledger:
-                return None
-            from pytest_memleak.ledger.hash_chain import head
-            from pytest_memleak.ledger.ledger import Ledger
+        from pytest_memleak.ledger.hash_chain import head
 
-            if self._url in self._open:
-                return self._open[self._url].read(head)
-            with Ledger(self._url, create=False) as ledger:
-                return ledger.read(head)
+        try:
+            ledger = self.existing_ledger
+            end = ledger.read(head) if ledger else None
+            return dataclasses.asdict(end) if end else None
         except LedgerError:
             return None
 
@@ -181,13 +173,8 @@ class Resources:
 
     def validate_ledger(self) -> None:
         """Raise LedgerError where the run's ledger is damaged or was replaced."""
-        if self._url in self._open:
-            self._open[self._url].validate_file()
-        elif self._file and self._file.exists():  # processes of the run may have written to it
-            from pytest_memleak.ledger.ledger import Ledger
-
-            with Ledger(self._url, create=False) as ledger:
-                ledger.validate_file()
+        if ledger := self.existing_ledger:  # processes of the run may have written to it
+            ledger.validate_file()
 
     def close(self) -> None:
         """Close the ledgers and stop worker processes."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.interfaces.abilities import id_of
@@ -92,23 +91,10 @@ class Run:
                         needed |= {deployment.digest} if deployment else set()
             self._pay_debts(needed)
 
-    def validate_ledger(self) -> None:
-        """Raise LedgerError where the run's ledger is damaged or was replaced."""
-        self.resources.validate_ledger()
-
     @property
     def suites(self) -> list[Suite]:
         """The suites loaded so far."""
         return [suite_run.suite for suite_run in self._suites.values()]
-
-    def end_of_chain(self) -> dict[str, Any] | None:
-        """Return the end of the ledger's hash chain, for evidence; None without a ledger."""
-        end = self.resources.end_of_chain()
-        return None if end is None else dataclasses.asdict(end)
-
-    def suite(self, path: Path) -> Suite:
-        """Load the suite in a file. Raises SuiteError where it can't run as written."""
-        return self.of_suite(path).suite
 
     def of_suite(self, path: Path) -> SuiteRun:
         """Return the suite's run, which opens its books and endpoints."""
@@ -126,7 +112,7 @@ class Run:
 
     def paid_provider(self, pair: Pair) -> str | None:
         """Return a provider whose paid calls the pair may need; None where all are free."""
-        suite = self.suite(pair.suite)
+        suite = self.of_suite(pair.suite).suite
         models = [
             model
             for model in suite.models
@@ -142,9 +128,7 @@ class Run:
         key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
             self._look_for_debts()
-            from pytest_memleak.pipeline.evaluate_pair import (
-                evaluate,  # with numpy: not needed to collect
-            )
+            from pytest_memleak.pipeline.evaluate_pair import evaluate  # numpy: not to collect
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 
             suite_run = self.of_suite(pair.suite)
@@ -179,8 +163,7 @@ def open_suite(
     hosts: that may receive a key, beside the providers' own
     """
     resources = Resources(ledger, offline=offline, hosts=None if offline else hosts)
-    run = Run(root=Path.cwd(), resources=resources)
-    with contextlib.closing(run):
+    with contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
         yield run.of_suite(Path(os.path.realpath(path)))
 
 

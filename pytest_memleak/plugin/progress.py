@@ -149,10 +149,7 @@ class Display:
         return columns or self._config.get_terminal_writer().fullwidth, rows or 24
 
     def _line(self, event: ProgressEvent, columns: int) -> str:
-        """Return note or phase, subject, count, time, cost, and tokens, as far as known.
-
-        What doesn't fit is left out from the end, rather than cut.
-        """
+        """Return note or phase, subject, count, time, cost, and tokens, if known and fitting."""
         seconds = time.monotonic() - self._began
         done = event.done - self._first
         took = _clock(seconds)

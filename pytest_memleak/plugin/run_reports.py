@@ -136,7 +136,7 @@ def run_report(
         selection=selection_of(config),
         unrun=unrun,
         uncollected=record.broken,
-        ledger=run.end_of_chain(),
+        ledger=run.resources.end_of_chain(),
     )
 
 
@@ -180,9 +180,7 @@ def next_lines(report: RunReport) -> Iterator[str]:
     if "inconclusive" in verdicts:
         yield "Next: fix the causes and rerun. Stored generations are reused if they still fit."
     elif verdicts & {"fail", "unexpected"} and page is None:
-        yield (
-            f"Next: add {HTML.option}=FILE to locate the passages. Stored generations are reused."
-        )
+        yield f"Next: add {HTML.option}=FILE to locate the passages; generations are reused."
 
 
 def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:

@@ -64,17 +64,17 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
     for row in power.rows:
         table.add_row(
             f"{row.samples:,}",
-            "-" if row.detection is None else percent_at_most(row.detection),
+            percent_at_most(row.detection),
             f"{row.calls:,}",
             f"{row.generations:,}",
-            "no price" if row.cost is None else f"{row.cost:,.2f}",
+            "-" if row.cost is None else f"{row.cost:,.2f}",
             Text(inert(row.note and f"({row.note})"), style="dim"),
         )
     print_whole(console, table)
     notes = [detection_caption(power.confidence)]
     notes += ["generations: for all pairs, including null books and baseline models"]
     if any(row.cost is None for row in power.rows):
-        notes += ["no price: set [model.price] for every model"]
+        notes += ["US$: set [model.price] for every model"]
     lines = [Text(note, style="dim") for note in notes if power.rows]
     lines += [Text(inert(limit)) for limit in power.limits]
     lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in power.obstacles]

@@ -253,17 +253,15 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
     for suite in suites:
         name = f"{suite.suite}: " if len(suites) > 1 else ""
         pairs = [result for result in results if result.suite.name == suite.suite]
+        failed = any(pair.plain_verdict is Verdict.FAIL for pair in pairs)
         if suite.controls:
-            counts = (
-                f"{limit} {n.over} of {n.measured}" for limit, n in suite.false_alarms.items()
-            )
-            shown = ", ".join(counts) or "none was measured"
-            yield f"{name}False positives on {amount(suite.controls, 'negative control')}: {shown}"
+            alarms = suite.false_alarms.items()
+            counts = ", ".join(f"{limit} {n.over} of {n.measured}" for limit, n in alarms)
+            controls = amount(suite.controls, "negative control")
+            yield f"{name}False positives on {controls}: {counts or 'none was measured'}"
         if not suite.gates:
             yield f"{name}This suite has no gated pair: all are controls."
-        elif any(pair.completeness.received for pair in pairs) and all(
-            pair.plain_verdict is not Verdict.FAIL for pair in pairs
-        ):
+        elif not failed and any(pair.completeness.received for pair in pairs):
             yield (
                 f"{name}No positive control leaked, so this run doesn't show that the gate can "
                 'detect a leak. Add a pair with expected = "leak".'

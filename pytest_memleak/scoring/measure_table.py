@@ -152,7 +152,7 @@ LEAKING_WORKS = Measure(
     kind="share",
     rises=True,
     needs=WORKS,
-    read=lambda result: result.works.leaking_share,
+    read=lambda result: len(result.works.leaking) / len(result.works.works),
 )
 BMC_EXCESS = Measure(
     "bmc_excess",

@@ -212,11 +212,6 @@ class WorkMeasures:
         """Return the numbers of the works that exceed a limit."""
         return tuple(number for number in range(len(self.works)) if self.over(number))
 
-    @property
-    def leaking_share(self) -> float:
-        """Return the share of such works."""
-        return len(self.leaking) / len(self.works)
-
     def can_leak(self, number: int) -> bool:
         """Return whether the work would exceed a limit if it was reproduced whole.
 

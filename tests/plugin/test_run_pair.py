@@ -28,7 +28,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
         "  longest_span 16 > 10",
         "*longest passage, 16 words: p_id1, words 0-16, generation 0",
         "*“The ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
-        "Next: add --memleak-html=FILE to locate the passages. *",
+        "Next: add --memleak-html=FILE to locate the passages; generations are reused.",
     ]
     result = gate("-p", "no:cacheprovider", lines=lines, passed=1, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
