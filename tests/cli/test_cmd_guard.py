@@ -15,22 +15,19 @@ def guard(book, *more):
     return ("guard", book, "--upstream", "http://127.0.0.1:9/v1", "--port", 0, *more)
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (("--upstream", "ftp://it"), "--upstream ftp://it isn't a server's address"),
-        (("--upstream", "http://localhost:99999/v1"), "localhost:99999/v1 isn't a server's"),
-        (("--upstream", "http:///v1"), "--upstream http:///v1 isn't a server's address"),
-        (("--upstream", "http://u:secret@LOCALHOST:8790/v1", "--port", 8790), ":8790/v1 is the"),
-        (("--upstream", "http://10.9.9.9/v1", "--host", "10.9.9.9", "--port", 80), "guard itself"),
-        (("--port", 99999), "--port 99999 isn't between 0 and 65535"),
-        (("--port", -5), "--port -5 isn't between 0 and 65535"),
-        (("--limit", 5), "at least 20 words, not 5"),
-        (("--limit", 20_000), "it has 12,414 words, too few for a passage of over 20000"),
-        (("--common", "gone.txt"), "No such file"),
-        (("--host", "192.0.2.9"), "can't listen on 192.0.2.9:0: "),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("more", "message"), [
+    (("--upstream", "ftp://it"), "--upstream ftp://it isn't a server's address"),
+    (("--upstream", "http://localhost:99999/v1"), "localhost:99999/v1 isn't a server's"),
+    (("--upstream", "http:///v1"), "--upstream http:///v1 isn't a server's address"),
+    (("--upstream", "http://u:secret@LOCALHOST:8790/v1", "--port", 8790), ":8790/v1 is the"),
+    (("--upstream", "http://10.9.9.9/v1", "--host", "10.9.9.9", "--port", 80), "guard itself"),
+    (("--port", 99999), "--port 99999 isn't between 0 and 65535"),
+    (("--port", -5), "--port -5 isn't between 0 and 65535"),
+    (("--limit", 5), "at least 20 words, not 5"),
+    (("--limit", 20_000), "it has 12,414 words, too few for a passage of over 20000"),
+    (("--common", "gone.txt"), "No such file"),
+    (("--host", "192.0.2.9"), "can't listen on 192.0.2.9:0: "),
+])  # fmt: skip
 def test_what_cannot_be_guarded_is_an_error(refused, lamplighter, more, message):
     pytest.importorskip("aiohttp", reason="the extra guard is not installed")
     said = refused(*guard(lamplighter, *more))

@@ -176,14 +176,11 @@ async def elsewhere(request, asked):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    ("answer", "status", "message"),
-    [
-        (overloaded, 429, "too many requests"), (page, 503, "with status 503 and no JSON"),
-        (cut, 502, "the server failed: ServerDisconnectedError"),
-        (elsewhere, 502, "with status 302 and no JSON"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("answer", "status", "message"), [
+    (overloaded, 429, "too many requests"), (page, 503, "with status 503 and no JSON"),
+    (cut, 502, "the server failed: ServerDisconnectedError"),
+    (elsewhere, 502, "with status 302 and no JSON"),
+])  # fmt: skip
 def test_an_error_of_the_server_is_told(guard, client, caplog, answer, status, message, stream):
     server, proxy, _ = guard
     server.answers["broken"], errors = answer, proxy.counts["upstream_errors"]
@@ -200,15 +197,12 @@ def test_an_error_of_the_server_is_told(guard, client, caplog, answer, status, m
 REACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it or change --up.+"
 
 
-@pytest.mark.parametrize(
-    ("upstream", "method", "path", "status", "message"),
-    [
-        ("http://u:secret@127.0.0.1:1/v1", "POST", "chat/completions", 502, REACHED),
-        ("http://127.0.0.1:1/v1", "GET", "models", 502, REACHED),
-        ("{server}/v2", "GET", "models", 404, "the upstream .+ /v1/models with status 404 and .+"),
-        ("{server}/v1", "POST", "models", 405, "Method Not Allowed: POST /v1/m.+, GET /v1/models"),
-    ],
-)
+@pytest.mark.parametrize(("upstream", "method", "path", "status", "message"), [
+    ("http://u:secret@127.0.0.1:1/v1", "POST", "chat/completions", 502, REACHED),
+    ("http://127.0.0.1:1/v1", "GET", "models", 502, REACHED),
+    ("{server}/v2", "GET", "models", 404, "the upstream .+ /v1/models with status 404 and .+"),
+    ("{server}/v1", "POST", "models", 405, "Method Not Allowed: POST /v1/m.+, GET /v1/models"),
+])  # fmt: skip
 def test_what_the_upstream_cannot_answer(caplog, upstream, method, path, status, message):
     def guard(server):
         return GuardProxy(library(), upstream.format(server=server), 38).app()

@@ -86,59 +86,56 @@ def batching(tuning):
     return lambda server: tuning(server, batch=True).open(None).abilities.batches
 
 
-@pytest.mark.parametrize(
-    ("name", "tables", "message"),
-    [
-        *((name, {"concurency": 4}, "unknown key 'options.concurency'") for name in CHAT),
-        *((name, {"base_url": "localhost:8000"}, "options.base_url") for name in CHAT),
-        *((name, {"base_url": "http://[::1"}, "base_url: expected an address") for name in CHAT),
-        *(
-            ("openai", {"base_url": f"http://{host}/v1"}, "base_url: expected an address")
-            for host in ("h:99999", "a..b", "lo\tcal", "a" * 64)
-        ),
-        *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),
-        *((name, {"base": None}, "Neither base_model nor endpoint") for name in CHAT),
-        *((name, {"api_key": SECRETS[name]}, "looks like a secret") for name in CHAT),
-        ("openai", {"extra_body": {"n": 5, "top_p": 0.9}}, "options.extra_body may not set n"),
-        ("openai", {"api": "completions", "store": True}, "options.store needs a chat"),
-        ("vertex", {"bucket": "my-bucket"}, "options.bucket"),
-        ("vertex", {"bucket": "gs://my bucket"}, "options.bucket"),
-        ("vertex", {"generation_config": {"candidate_count": 2}}, "may not set candidate_count"),
-        ("vertex", {"thinking_budget": 0, **THOUGHTFUL}, "may not set thinkingConfig"),
-        ("vertex", {"deployment": {"machine_type": "g2-standard-12"}}, "only some of machine_type"),
-        ("vertex", {"deployment": {}, "thinking_budget": 9}, "not supported by a deployed model"),
-        ("vertex", {"finetune": {"tuning_mode": "full"}}, "supported only for open models"),
-        *(
-            ("vertex", {"base": base}, "isn't a model name")
-            for base in ("gemini 2.5", "a/../b", "gemini?x=1", "", "https://x/y z")
-        ),
-        *(
-            ("together", options, "options.deployment is missing")
-            for options in ({"books": ("a-book",)}, {"endpoint": "projects/p/models/ml_1"})
-        ),
-        ("tinker", {"tokenizer": "./nowhere"}, "no such folder"),
-        ("tinker", {"base": None, "endpoint": "ft:other"}, "begins with tinker://"),
-        ("tinker", {"base": None, "finetune": {"rank": 8}, "endpoint": "tinker://r/w/n"}, "no ba"),
-        ("tinker", {"base": None, "endpoint": "tinker://r/w/n", "tokenizer": None}, "tokenizer"),
-        ("ngram", {"base": "gpt-4o", "pretraining": ["river"]}, "an ngram model has no base model"),
-        ("ngram", {"base": None, "finetune": {"rank": 32}}, r"finetune\.rank"),
-        ("ngram", {"base": None}, "options.pretraining"),
-        ("transformers", {"base": None}, "No base_model is set"),
-        ("transformers", {"devise": "cpu"}, "unknown key 'options.devise'"),
-        ("transformers", {"hub_token": "hf_" + "a1b2" * 9}, "looks like a secret"),
-        ("transformers", {"finetune": {"max_tokens": 1}}, "finetune.max_tokens"),
-        *(
-            ("recorded", {"base": None, **options}, message)
-            for options, message in (
-                ({}, "options.path"),
-                ({"path": "answers.txt"}, r"use \.jsonl, .*; got 'answers\.txt'"),
-                ({"path": "answers"}, r"use \.jsonl, "),
-                *(({"path": path}, "only placeholder") for path in ("{model}.json", "{book.json")),
-                ({"path": "a.json", "speed": 1}, "unknown key 'options.speed'"),
-            )
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "tables", "message"), [
+    *((name, {"concurency": 4}, "unknown key 'options.concurency'") for name in CHAT),
+    *((name, {"base_url": "localhost:8000"}, "options.base_url") for name in CHAT),
+    *((name, {"base_url": "http://[::1"}, "base_url: expected an address") for name in CHAT),
+    *(
+        ("openai", {"base_url": f"http://{host}/v1"}, "base_url: expected an address")
+        for host in ("h:99999", "a..b", "lo\tcal", "a" * 64)
+    ),
+    *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),
+    *((name, {"base": None}, "Neither base_model nor endpoint") for name in CHAT),
+    *((name, {"api_key": SECRETS[name]}, "looks like a secret") for name in CHAT),
+    ("openai", {"extra_body": {"n": 5, "top_p": 0.9}}, "options.extra_body may not set n"),
+    ("openai", {"api": "completions", "store": True}, "options.store needs a chat"),
+    ("vertex", {"bucket": "my-bucket"}, "options.bucket"),
+    ("vertex", {"bucket": "gs://my bucket"}, "options.bucket"),
+    ("vertex", {"generation_config": {"candidate_count": 2}}, "may not set candidate_count"),
+    ("vertex", {"thinking_budget": 0, **THOUGHTFUL}, "may not set thinkingConfig"),
+    ("vertex", {"deployment": {"machine_type": "g2-standard-12"}}, "only some of machine_type"),
+    ("vertex", {"deployment": {}, "thinking_budget": 9}, "not supported by a deployed model"),
+    ("vertex", {"finetune": {"tuning_mode": "full"}}, "supported only for open models"),
+    *(
+        ("vertex", {"base": base}, "isn't a model name")
+        for base in ("gemini 2.5", "a/../b", "gemini?x=1", "", "https://x/y z")
+    ),
+    *(
+        ("together", options, "options.deployment is missing")
+        for options in ({"books": ("a-book",)}, {"endpoint": "projects/p/models/ml_1"})
+    ),
+    ("tinker", {"tokenizer": "./nowhere"}, "no such folder"),
+    ("tinker", {"base": None, "endpoint": "ft:other"}, "begins with tinker://"),
+    ("tinker", {"base": None, "finetune": {"rank": 8}, "endpoint": "tinker://r/w/n"}, "no ba"),
+    ("tinker", {"base": None, "endpoint": "tinker://r/w/n", "tokenizer": None}, "tokenizer"),
+    ("ngram", {"base": "gpt-4o", "pretraining": ["river"]}, "an ngram model has no base model"),
+    ("ngram", {"base": None, "finetune": {"rank": 32}}, r"finetune\.rank"),
+    ("ngram", {"base": None}, "options.pretraining"),
+    ("transformers", {"base": None}, "No base_model is set"),
+    ("transformers", {"devise": "cpu"}, "unknown key 'options.devise'"),
+    ("transformers", {"hub_token": "hf_" + "a1b2" * 9}, "looks like a secret"),
+    ("transformers", {"finetune": {"max_tokens": 1}}, "finetune.max_tokens"),
+    *(
+        ("recorded", {"base": None, **options}, message)
+        for options, message in (
+            ({}, "options.path"),
+            ({"path": "answers.txt"}, r"use \.jsonl, .*; got 'answers\.txt'"),
+            ({"path": "answers"}, r"use \.jsonl, "),
+            *(({"path": path}, "only placeholder") for path in ("{model}.json", "{book.json")),
+            ({"path": "a.json", "speed": 1}, "unknown key 'options.speed'"),
+        )
+    ),
+])  # fmt: skip
 def test_what_is_wrong_in_the_suite_is_named_with_its_place(
     provider_of, monkeypatch, tables, message
 ):

@@ -46,23 +46,20 @@ def test_a_key_that_is_a_secret_is_masked():
         assert "[masked]" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        *(
-            ("name", secret)
-            for secret in (
-                *("sk-proj-Vq3x9LmT0aZr7Bn2Kd5W", "tml-Vq3x9LmT0aZr7Bn2Kd5W"),
-                *("AIzaVq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr7B", "Vq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr"),
-                *("-----BEGIN PRIVATE KEY-----", "https://ada:lovelace@example.org/"),
-            )
-        ),
-        ("size", "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"),
-        *((key, "lovelace") for key in ("api_key", "x-api-key", "Authorization", "client_secret")),
-        *(("password", "lovelace"), ("access_token", "lovelace-lovelace")),
-        ("header", "Bearer lovelace-lovelace"),
-    ],
-)
+@pytest.mark.parametrize(("key", "value"), [
+    *(
+        ("name", secret)
+        for secret in (
+            *("sk-proj-Vq3x9LmT0aZr7Bn2Kd5W", "tml-Vq3x9LmT0aZr7Bn2Kd5W"),
+            *("AIzaVq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr7B", "Vq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr"),
+            *("-----BEGIN PRIVATE KEY-----", "https://ada:lovelace@example.org/"),
+        )
+    ),
+    ("size", "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"),
+    *((key, "lovelace") for key in ("api_key", "x-api-key", "Authorization", "client_secret")),
+    *(("password", "lovelace"), ("access_token", "lovelace-lovelace")),
+    ("header", "Bearer lovelace-lovelace"),
+])  # fmt: skip
 @pytest.mark.parametrize("depth", [0, 1])
 def test_a_secret_is_refused_anywhere_and_not_shown(key, value, depth):
     values = {"more": {"list": [{key: value}]}} if depth else {key: value}
