@@ -293,11 +293,8 @@ def _check_listed(model: Model, provider: Provider) -> Iterator[_Check]:
 
 def _is_listed(listed: str, wanted: str) -> bool:
     """Tell whether a listed name, perhaps with publisher, version, or tag, is the wanted one."""
-    return (
-        is_requested(listed, wanted, ())
-        or listed.startswith(f"{wanted}:")
-        or (listed.endswith(f"/{wanted}"))
-    )
+    is_part = listed.startswith(f"{wanted}:") or listed.endswith(f"/{wanted}")
+    return is_part or is_requested(listed, wanted, ())
 
 
 def _check_access(model: Model) -> Iterator[_Check]:

@@ -194,6 +194,7 @@ def _recompute(
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
     is_missing = evidence.content.ledger is not None and not is_there
+    missing = [f"the ledger: no file {path}; name it with --ledger URL"] if is_missing else []
     bar = Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     task = bar.add_task("reading the ledger", total=None)
     # The end of the second in which the bundle was made.
@@ -214,9 +215,7 @@ def _recompute(
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],
             models_named=bool(parsed.model),
-            missing=[f"the ledger: no file {path}; name it with --ledger URL"]
-            if is_missing
-            else [],
+            missing=missing,
         )
 
 

@@ -148,7 +148,7 @@ def row_of_prompt(prompt: PromptSpec) -> dict[str, Any]:
 def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
     """Build the prompt from a row of the ledger."""
     return PromptSpec(
-        temperature=requested_temperature(row["temperature"]),
+        temperature=None if row["temperature"] < 0 else row["temperature"],
         prompt_words=len(row["instruction"].split()),
         **{name: row[column] for column, name in _COLUMNS.items()},
     )
@@ -161,11 +161,6 @@ def _told(temperature: float | None) -> object:
 def stored_temperature(temperature: float | None) -> float:
     """Return the temperature as the ledger stores it: -1 for the server's default."""
     return -1.0 if temperature is None else temperature
-
-
-def requested_temperature(kept: float) -> float | None:
-    """Invert `stored_temperature`."""
-    return None if kept < 0 else kept
 
 
 def most_tokens(words: int) -> int:

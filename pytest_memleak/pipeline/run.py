@@ -91,6 +91,10 @@ class Run:
                         needed |= {deployment.digest} if deployment else set()
             self._pay_debts(needed)
 
+    def validate_ledger(self) -> None:
+        """Raise LedgerError where the run's ledger is damaged or was replaced."""
+        self.resources.validate_ledger()
+
     @property
     def suites(self) -> list[Suite]:
         """The suites loaded so far."""
