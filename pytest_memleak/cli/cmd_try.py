@@ -209,7 +209,7 @@ def _word_mode_for(path: Path) -> str:
         words = measurable_words(book, Scoring(word_mode=mode))
         by = f" by {inert(book.author)}" if book.author else ""
         title = inert(book.title or path.name)
-        print(f"{title}{by}: {amount(len(book.excerpts), 'excerpt')}, {words:,} words")
+        print_sentence(f"{title}{by}: {amount(len(book.excerpts), 'excerpt')}, {words:,} words")
         return mode
 
     try:

@@ -51,18 +51,15 @@ NO_HEADINGS = [
 CHAPTERS = "CHAPTER I\n\none\n\nCHAPTER II\n\ntwo"
 
 
-@pytest.mark.parametrize(
-    ("text", "chapters"),
-    [
-        *((f"{one}\n\nIt.\n\nMore.", {one.replace("\n", ": "): 2}) for one in HEADINGS),
-        *((f"{one}\n\nMore.", {None: 2}) for one in NO_HEADINGS),
-        # Roman numerals alone are headings when they count.
-        ("I\n\none\n\nII.\n\ntwo\n\nI\n\nthree\n\nV\n\nfour", {"I": 1, "II.": 5}),
-        # A table of contents opens no chapters, and parts name theirs.
-        (f"CHAPTER I\n\nCHAPTER II\n\n{CHAPTERS}", {"CHAPTER I": 1, "CHAPTER II": 1}),
-        (f"BOOK ONE\n\n{CHAPTERS}", {"BOOK ONE: CHAPTER I": 1, "BOOK ONE: CHAPTER II": 1}),
-    ],
-)
+@pytest.mark.parametrize(("text", "chapters"), [
+    *((f"{one}\n\nIt.\n\nMore.", {one.replace("\n", ": "): 2}) for one in HEADINGS),
+    *((f"{one}\n\nMore.", {None: 2}) for one in NO_HEADINGS),
+    # Roman numerals alone are headings when they count.
+    ("I\n\none\n\nII.\n\ntwo\n\nI\n\nthree\n\nV\n\nfour", {"I": 1, "II.": 5}),
+    # A table of contents opens no chapters, and parts name theirs.
+    (f"CHAPTER I\n\nCHAPTER II\n\n{CHAPTERS}", {"CHAPTER I": 1, "CHAPTER II": 1}),
+    (f"BOOK ONE\n\n{CHAPTERS}", {"BOOK ONE: CHAPTER I": 1, "BOOK ONE: CHAPTER II": 1}),
+])  # fmt: skip
 def test_headings(read, text, chapters):
     assert {one.title: len(one.paragraphs) for one in read(text).chapters} == chapters
 
@@ -105,44 +102,38 @@ LONG = "It was a long road. " * 45
 OTHERS = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"]
 
 
-@pytest.mark.parametrize(
-    ("paragraphs", "kept"),
-    [
-        *(
-            (["licence", start, "one", "two", end, "licence"], ["", "", "one", "two", "", ""])
-            for start, end in product(STARTS, ENDS)
-        ),
-        # Text beside the markers stays; the transcriber's credits go.
-        ([f"licence\n{START}\none", f"two\n{END}\nlicence"], ["one", "two"]),
-        ([START, *CREDITS, "one"], ["", "", "", "one"]),
-        ([START, "one", "Produced by fire"], ["", "one", "Produced by fire"]),
-        # Each of several books stays.
-        ([START, "one", END, "licence", START, "two", END], ["", "one", "", "", "", "two", ""]),
-        # Without a start, only a late end counts.
-        (["one", "two", "three", END], ["one", "two", "three", ""]),
-        ([END, "one", "two", "three"], [END, "one", "two", "three"]),
-        (OTHERS, OTHERS),
-        # So does much text behind a license, which ends where it is named last.
-        ([START, "one", END, "of Project Gutenberg", LONG, LONG], ["", "one", "", "", LONG, LONG]),
-        ([START, "one", END, "of Project Gutenberg", LONG], ["", "one", "", "", ""]),
-    ],
-)
+@pytest.mark.parametrize(("paragraphs", "kept"), [
+    *(
+        (["licence", start, "one", "two", end, "licence"], ["", "", "one", "two", "", ""])
+        for start, end in product(STARTS, ENDS)
+    ),
+    # Text beside the markers stays; the transcriber's credits go.
+    ([f"licence\n{START}\none", f"two\n{END}\nlicence"], ["one", "two"]),
+    ([START, *CREDITS, "one"], ["", "", "", "one"]),
+    ([START, "one", "Produced by fire"], ["", "one", "Produced by fire"]),
+    # Each of several books stays.
+    ([START, "one", END, "licence", START, "two", END], ["", "one", "", "", "", "two", ""]),
+    # Without a start, only a late end counts.
+    (["one", "two", "three", END], ["one", "two", "three", ""]),
+    ([END, "one", "two", "three"], [END, "one", "two", "three"]),
+    (OTHERS, OTHERS),
+    # So does much text behind a license, which ends where it is named last.
+    ([START, "one", END, "of Project Gutenberg", LONG, LONG], ["", "one", "", "", LONG, LONG]),
+    ([START, "one", END, "of Project Gutenberg", LONG], ["", "one", "", "", ""]),
+])  # fmt: skip
 def test_what_stands_around_the_text_goes(paragraphs, kept):
     assert without_license(paragraphs) == kept
 
 
-@pytest.mark.parametrize(
-    ("data", "match", "hint"),
-    [
-        (b"", "is empty", ""),
-        (b"\n\n * * * \n", "contains no words", ""),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "isn't text", ""),
-        (bytes(range(1, 9)) * 100, "isn't text", ""),
-        (b"\xef\xbb\xbf\n<!DOCTYPE html><p>words</p>", "is HTML, not plain text", ".html"),
-        (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
-        (b"<!-- made by hand -->\n<html>words</html>", "is HTML, not plain text", ".html"),
-    ],
-)
+@pytest.mark.parametrize(("data", "match", "hint"), [
+    (b"", "is empty", ""),
+    (b"\n\n * * * \n", "contains no words", ""),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "isn't text", ""),
+    (bytes(range(1, 9)) * 100, "isn't text", ""),
+    (b"\xef\xbb\xbf\n<!DOCTYPE html><p>words</p>", "is HTML, not plain text", ".html"),
+    (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
+    (b"<!-- made by hand -->\n<html>words</html>", "is HTML, not plain text", ".html"),
+])  # fmt: skip
 def test_what_is_no_text_is_refused(read, tmp_path, data, match, hint):
     with pytest.raises(BookError, match=match) as caught:
         read(data)
@@ -176,19 +167,16 @@ XML = '<?xml version="1.0" encoding="{}"?>'
 META = '<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-2">'
 
 
-@pytest.mark.parametrize(
-    ("declaration", "encoding", "text", "notes"),
-    [
-        (XML.format("windows-1252"), "cp1252", "<p>“café”</p>", ()),
-        ("<?xml version='1.0' encoding='KOI8-R'?>", "koi8-r", "<p>Кот</p>", ()),
-        ('<meta charset="shift_jis">', "shift_jis", "<p>漢字</p>", ()),
-        (META, "iso8859-2", "<p>Łódź</p>", ()),
-        # Latin-1 is declared where windows-1252 is meant; UTF-16 and UTF-8 where they aren't.
-        (XML.format("iso-8859-1"), "cp1252", "<p>“café”</p>", ()),
-        (XML.format("UTF-16"), "utf-8", "<p>café</p>", None),
-        *((XML.format("utf-8")[:at], "cp1252", "<p>“café”</p>", NOTE) for at in (0, 99)),
-    ],
-)
+@pytest.mark.parametrize(("declaration", "encoding", "text", "notes"), [
+    (XML.format("windows-1252"), "cp1252", "<p>“café”</p>", ()),
+    ("<?xml version='1.0' encoding='KOI8-R'?>", "koi8-r", "<p>Кот</p>", ()),
+    ('<meta charset="shift_jis">', "shift_jis", "<p>漢字</p>", ()),
+    (META, "iso8859-2", "<p>Łódź</p>", ()),
+    # Latin-1 is declared where windows-1252 is meant; UTF-16 and UTF-8 where they aren't.
+    (XML.format("iso-8859-1"), "cp1252", "<p>“café”</p>", ()),
+    (XML.format("UTF-16"), "utf-8", "<p>café</p>", None),
+    *((XML.format("utf-8")[:at], "cp1252", "<p>“café”</p>", NOTE) for at in (0, 99)),
+])  # fmt: skip
 def test_declared_encodings_are_honoured(declaration, encoding, text, notes):
     source = read_source((declaration + text).encode(encoding))
     assert source.text.endswith(text)
@@ -206,14 +194,11 @@ def test_what_is_no_encoding_of_text_is_not_used(name):
     assert broken == ("“café” Ωμέγα \ufffd", "undecodable as UTF-8: 1 character")
 
 
-@pytest.mark.parametrize(
-    "doctype",
-    [
-        "<!DOCTYPE html>",
-        '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" "http://www.w3.org/TR/xhtml11.dtd">',
-        '<!doctype html [<!ENTITY a "]>"> <!-- ] > \' --> <?p ]>?>]>',
-    ],
-)
+@pytest.mark.parametrize("doctype", [
+    "<!DOCTYPE html>",
+    '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" "http://www.w3.org/TR/xhtml11.dtd">',
+    '<!doctype html [<!ENTITY a "]>"> <!-- ] > \' --> <?p ]>?>]>',
+])  # fmt: skip
 def test_the_document_type_goes(doctype):
     text = f"<!-- first -->\n<?xml-stylesheet href='x'?>{doctype}<p>text</p>"
     assert read_source(text.encode()).text.endswith("<p>text</p>")

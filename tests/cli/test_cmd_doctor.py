@@ -235,6 +235,10 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
     assert {path.name for path in tmp_path.iterdir()} == {"x.memleak.toml"}  # no ledger was made
+    unpriced = POWER_SUITE.replace("price = { input = 2.0, output = 8.0 }\n", "")
+    _, out = power(suite=unpriced.replace("detection_limit = 0.1", "detection_limit = 0.05"))
+    assert "US$: set [model.price] for every model\n" in out
+    assert max(map(len, out.splitlines())) <= 80
     gone = POWER_SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
         'id = "the-lamplighter"', 'id = "the-lamplighter"\nbring_your_own = true'
     )

@@ -67,7 +67,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert kept["limits"] == {"preset": "strict"}
     assert "can miss passages rarer than the detection limit above" in " ".join(shown_text.split())
     samples = kept["suite"]["samples"]  # as many as this server's pace leaves time for
-    assert f"of 6 excerpts, {amount(samples, 'time')}." in " ".join(shown_text.split())
+    assert f"of 6 excerpts, {amount(samples, 'time')} each." in " ".join(shown_text.split())
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
     command = last_line(done)
     assert command.startswith(f"pytest -m copyright {SUITE} --memleak-html=base-story.html")
@@ -181,7 +181,8 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
     assert seen.progress("sampling")
     taken = seen.lines.index(seen.line("  accepts      n, temperature, "))
     assert seen.lines[taken + 1].startswith(" " * 15)
-    assert seen.line("Probe: ").endswith(" of 6")
+    assert seen.line("Probe: ").endswith(" 6 excerpts, 10")
+    assert seen.line("The Lamplighter ").endswith(" The pytest-memleak")
 
 
 NOT_TRIED = {

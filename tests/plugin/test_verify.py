@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from ferry import CLEAN
 from marks import full
+from screen import run_in_terminal
 from suite_files import own_endpoint
 
 from pytest_memleak.cli.main import main
@@ -50,6 +51,15 @@ def test_a_pass_that_holds_is_verified(passed, verify):
     ]
     from_files = "all its generations are from files, which don't prove which model wrote them"
     assert f"  clean/ferry: {from_files}" in lines
+
+
+@pytest.mark.full
+def test_at_a_terminal_it_shows_what_it_does_until_it_is_done(passed, pytester):
+    command = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
+    program = {"folder": pytester.path, "program": ("-c", command)}
+    seen = run_in_terminal(["verify", "evidence.json"], **program)
+    assert any(line.startswith("reading ") for screen in seen.screens for line in screen)
+    assert seen.lines[0] == "evidence.json: PASS (2 PASS), release 2.1"
 
 
 LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
