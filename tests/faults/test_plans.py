@@ -56,10 +56,10 @@ def read_plan(outcome):
 
 
 def billed(scenario):
-    """Calls, samples, nothing that is pending, prompt tokens."""
+    """Calls, samples, nothing that is pending, and a prompt's tokens for each sample."""
     rows = scenario.books.rows("completion")
-    prompts = sum(row["prompt_tokens"] for row in rows)
-    return [len({row["call"] for row in rows}), len(rows), 0, prompts]
+    prompts = {row["call"]: row["prompt_tokens"] for row in rows if row["prompt_tokens"]}
+    return [len(prompts), len(rows), 0, sum(prompts[row["call"]] for row in rows)]
 
 
 @pytest.fixture
