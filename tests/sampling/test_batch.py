@@ -160,14 +160,14 @@ def test_answers_are_kept_as_they_are_read(ledger, ask, hasty):
 
 def test_a_batch_has_to_be_within_the_budget(ledger, ask, hasty):
     endpoint, prompts = Batching(), ask(excerpts=1, samples=4)
-    by = terms(per_call=2, batch=True, price=(1.0, 1.0))
+    by = terms(batch=True, price=(1.0, 1.0))
     worst = plan(ledger, None, prompts, by).cost
     with pytest.raises(BudgetExceeded):
         batched(ledger, endpoint, prompts, hasty, by=by, budget=worst - 1e-9)
     assert endpoint.started == []
     counts = batched(ledger, endpoint, prompts, hasty, by=by, budget=worst)
     assert counts.cost == pytest.approx(spent(ledger) / 1e9)
-    assert counts.prompt_tokens == 10
+    assert counts.prompt_tokens == 20
 
 
 def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
