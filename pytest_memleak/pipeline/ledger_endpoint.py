@@ -119,18 +119,14 @@ class LedgerEndpoint:
         if first is None or self.resources.now - first <= pair.sampling.max_age_days * _DAY:
             return self
         again = replace(self, endpoint_id=next_series(self.endpoint_id))
-        if may_sample or again.has_answers(prompts):
+        began = again.history(prompts).first
+        if may_sample or (began is not None and began <= self.resources.now):
             return again.current_series(pair, prompts, may_sample=may_sample)
         return self
 
     def is_name(self, pair: Pair) -> bool:
         """Tell whether nothing but a name identifies its weights, and the ledger keeps it."""
         return self.kept and not weights_label(pair, self.endpoint)
-
-    def has_answers(self, prompts: PairPrompts) -> bool:
-        """Tell whether any sample exists by now."""
-        first = self.history(prompts).first
-        return first is not None and first <= self.resources.now
 
     def left(self, prompts: PairPrompts) -> Plan:
         """Plan what is still to be sampled."""

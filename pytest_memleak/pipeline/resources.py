@@ -104,10 +104,7 @@ class Resources:
 
     @property
     def ledger(self) -> Ledger:
-        """The run's ledger, in memory for an offline run that has none.
-
-        Raises LedgerError where it can't be opened.
-        """
+        """The run's ledger, or one in memory if offline without. Raises LedgerError."""
         if self.lacks_ledger:
             if self.offline:
                 return self.unkept
@@ -173,8 +170,13 @@ class Resources:
 
     def validate_ledger(self) -> None:
         """Raise LedgerError where the run's ledger is damaged or was replaced."""
-        if ledger := self.existing_ledger:  # processes of the run may have written to it
-            ledger.validate_file()
+        if self._url in self._open:
+            self._open[self._url].validate_file()
+        elif self._file and self._file.exists():  # processes of the run may have written to it
+            from pytest_memleak.ledger.ledger import Ledger
+
+            with Ledger(self._url, create=False) as ledger:
+                ledger.validate_file()
 
     def close(self) -> None:
         """Close the ledgers and stop worker processes."""
