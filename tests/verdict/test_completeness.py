@@ -78,12 +78,12 @@ def words_of(text):
 def test_own_words_and_length_at_the_boundaries(book, answers, weigh):
     own = answers[0].text.split()
     expected = words_of(book.excerpts[0].text)
-    for count in range(70, 100):  # around a fifth of the 400 words
+    for count in range(25, 55):  # around a fifth of the 200 words
         text = " ".join(own[:count])
         is_answer = words_of(text) >= expected / 5
         assert kind_of(weigh, book, answers, text) is (Kind.ANSWER if is_answer else Kind.SHORT)
         assert kind_of(weigh, book, answers, text, FinishReason.LENGTH) is Kind.CUT
-    for count in range(180, 230):  # around half of them
+    for count in range(85, 115):  # around half of them
         text = " ".join(own[:count])
         kind = kind_of(weigh, book, answers, text, FinishReason.LENGTH)
         assert kind is (Kind.ANSWER if 2 * words_of(text) >= expected else Kind.CUT)
