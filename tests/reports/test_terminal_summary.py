@@ -447,6 +447,8 @@ def test_an_expected_leak_is_its_row_unless_more_is_asked_for():
         assert summary(results, width=100, color=False).count(doubt) == shown
     failed = dataclasses.replace(leak, expected="pass")
     assert doubt not in summary([result_with(), failed], width=100, color=False)
+    other_book = dataclasses.replace(failed, leaked=False)
+    assert doubt in summary([other_book], width=100, color=False)
     shown = ["\n".join(lines(leak, verbosity=verbosity)) for verbosity in (0, 1)]
     assert [text.count("span, 16 words") for text in shown] == [0, 6]
 
@@ -503,7 +505,7 @@ def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(reason, chapte
     result = result_with(verdict="FAIL", reasons=(reason,), spans=spans, warnings=(warning,))
     text = summary([result], width=100, color=False, verbosity=1)
     assert not set(text) & CONTROLS
-    assert len(text.splitlines()) == 8
+    assert len(text.splitlines()) == 9
 
 
 MEASURED = BookPart("a", "One", kept=True, rule="it is text", words=930, notes=10, headings=20)
