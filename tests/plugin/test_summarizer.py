@@ -278,7 +278,7 @@ def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate
     line = "*some summaries are missing: Budget: US$*"
     gate(*PAID, "--memleak-budget=0.012", lines=[line], errors=1)
     rows = server.books.rows("completion")
-    assert 0 < len(rows) < 4
+    assert len(rows) < 4  # none, if the second call's refusal comes before the first is sent
     paid = sum(row["prompt_tokens"] * 2e-6 + row["completion_tokens"] * 8e-6 for row in rows)
     assert paid <= 0.012
     gate(*PAID, "--memleak-budget=10", passed=1)
