@@ -24,6 +24,7 @@ from pytest_memleak.records.log_messages import (
     value_at,
     without_metadata,
 )
+from pytest_memleak.records.paper_format import json_value
 from pytest_memleak.records.reasoning_and_tool_calls import (
     Place,
     count_runs,
@@ -54,6 +55,7 @@ class _Format(NamedTuple):
     dataset: AbstractSet[str] = frozenset()
 
 
+_LISTS = {"messages", "contents", "choices", "candidates"}
 _PAPER = ({"excerpt_id", "generations"}, {"excerpt_id", "generated_text"})
 _FORMATS = (
     *map(_Format, _PAPER),
@@ -71,7 +73,7 @@ _FORMATS = (
     ),
     _Format({"custom_id", "response"}, ("custom_id",)),
     _Format({"request", "response"}, ("key",)),
-    *(_Format({key}) for key in ("messages", "contents", "choices", "candidates")),
+    *(_Format({key}) for key in _LISTS),
     _Format({"prompt", "completion"}),
 )  # fmt: skip
 
@@ -128,6 +130,10 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     form = _format_of(frozenset(row))
     if form is None or form.keys in _PAPER:
         return row if form else None
+    for key in _LISTS & row.keys():
+        if isinstance(cell := row[key], str) and cell.lstrip()[:1] in {"[", "{"}:  # of a table
+            data = cell.encode("utf-8", "surrogatepass")
+            row[key] = json_value(data, f"{where}, {key}", encoding="utf-8")
     if isinstance(attachments := row.get("attachments"), dict):
         _put_in_place(attachments, row)
     answers, prompts, first, beside = _read(row, form, where)

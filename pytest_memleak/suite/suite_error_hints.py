@@ -118,7 +118,12 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     near = [called[plain]] if plain in called else near_keys(plain, own)
     if near:
         return f"write {near[0]} instead of {name}"
-    homes = [(table, key) for table, keys in _tables() for key in near_keys(plain, keys, _ALMOST)]
+    tables = dict(_tables())
+    if table := next((table for table in tables if table.strip("[]") == plain), ""):
+        return f"write {table}, a table of its own"
+    homes = [
+        (table, key) for table, keys in tables.items() for key in near_keys(plain, keys, _ALMOST)
+    ]
     if homes:
         table, key = min(homes, key=lambda home: home[1] != plain)
         return f"{key} is a key of {table}; move it there"

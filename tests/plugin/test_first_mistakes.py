@@ -22,6 +22,7 @@ KEY = 'api_key = "hunter2hunter2"'
 FIXES = [
     ("[[book]]", "[book]", "write [[book]] instead of [book]"),
     ("[limits]", "[[limits]]", "write [limits] instead of"),
+    ("[limits]", "[suite.limits]", "write [limits], a table of its own"),
     ("longest_span =", '"longest span" =', "write longest_span instead of"),
     ("longest_span =", '"Coverage" =', "write bmc instead of Coverage"),
     (LIMIT, '"BMC@5" = 0.2', "write bmc instead of BMC@5"),

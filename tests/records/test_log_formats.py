@@ -1,5 +1,7 @@
 """Which texts of a row are the model's."""
 
+import json
+
 import pytest
 
 from pytest_memleak.records.log_formats import record_of
@@ -57,6 +59,7 @@ UNREAD = {
     "a draft of the target": chat() | INSPECT | {"target": TEXT, "events": [{"output": TEXT}]},
     "words below an event": chat() | {"stream": [{"event": {"text": f"{w} "}} for w in WORDS]},
     "metadata of an output": chat() | INSPECT | {"output": NO_CHOICES | {"metadata": TEXT}},
+    "messages in a cell": {"messages": json.dumps([ASKED, SAID | {"content": TEXT}])},
     "prompt in a choice": {"choices": [{"message": SAID}, {"prompt": {"text": TEXT}}]},
 }
 
@@ -78,6 +81,7 @@ OTHERS = {
     "repeated instructions": {"custom_id": "a", "response": {"instructions": TEXT, "body": SAID}},
     "a later turn": {"messages": [ASKED, SAID, LATER, SAID], "turns": [{"input": TEXT}]},
     "an attachment": chat() | KEPT_APART | {"target": TEXT, "store": {"target": "attachment://a"}},
+    "a prompt in a cell": {"messages": json.dumps([LATER, SAID])},
     "a grader's prompt": chat() | {"scores": {"graded": [LATER]}},
     "a failed answer": {"custom_id": "a", "response": "", "error": TEXT},
     "a dataset": chat() | INSPECT | {"choices": [TEXT], "metadata": {"a": TEXT}},
