@@ -8,7 +8,6 @@ excerpt's beginning, to be continued.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +64,7 @@ def passages(books: str | Sequence[str], limit: int = PASSAGE_LIMIT) -> Scorer:
         texts = texts_in(written)
         in_texts = library.find(texts, [state.input_text] * len(texts))
         words = max((passage.words for passage in in_texts), default=0)
-        places = list(map(dataclasses.asdict, in_texts))
+        places = [passage._asdict() for passage in in_texts]
         value = {LONGEST_PASSAGE.name: words, "over_limit": int(words > limit)}
         return Score(value=value, metadata={"passages": places})
 

@@ -101,7 +101,7 @@ class LogScan:
         for passage in self._library.find(texts, prompts, least=self._least):
             number, nth = places[passage.text]
             place = {"file": str(block.path), "row": number, "text": nth}
-            fields = dataclasses.asdict(passage) | place
+            fields = passage._asdict() | place
             if self._quote:
                 fields["quote"] = self._quoted(passage, texts[passage.text])
             self.counted.passages.append(fields)
