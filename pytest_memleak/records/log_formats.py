@@ -130,12 +130,7 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     form = _format_of(frozenset(row))
     if form is None or form.keys in _PAPER:
         return row if form else None
-    for key in _LISTS & row.keys():
-        if isinstance(cell := row[key], str) and cell.lstrip()[:1] in {"[", "{"}:  # of a table
-            data = cell.encode("utf-8", "surrogatepass")
-            row[key] = json_value(data, f"{where}, {key}", encoding="utf-8")
-    if isinstance(attachments := row.get("attachments"), dict):
-        _put_in_place(attachments, row)
+    _put_in_place(row, where)
     answers, prompts, first, beside = _read(row, form, where)
     # Vertex puts an error beside an empty response.
     errors = _ERRORS if row.get("response", True) else (*_ERRORS, ("status",))
@@ -240,9 +235,14 @@ def _unread_texts(
     return [text for text in texts_in(values, kept=kept) if not is_read(text)]
 
 
-def _put_in_place(attachments: Record, row: Record) -> None:
-    """Replace references in a row by the texts that inspect_ai keeps apart."""
-    waiting: list[Any] = [row]
+def _put_in_place(row: Record, where: str | None) -> None:
+    """Parse the JSON in a table's cells; replace inspect_ai's references by their texts."""
+    for key in _LISTS & row.keys():
+        if isinstance(cell := row[key], str) and cell.lstrip()[:1] in {"[", "{"}:
+            data = cell.encode("utf-8", "surrogatepass")
+            row[key] = json_value(data, f"{where}, {key}", encoding="utf-8")
+    attachments = row.get("attachments")
+    waiting: list[Any] = [row] if isinstance(attachments, dict) else []
     while waiting:
         part = waiting.pop()
         for key, value in part.items() if isinstance(part, dict) else enumerate(part):
