@@ -125,9 +125,10 @@ class GuardProxy:
                 self._fail(chunk)
                 await send(*answer.end(), {"error": {"message": chunk, "type": _TYPE}})
                 return response
-            await send(*answer.read(chunk))
-            if chunk.get("error"):
+            if failed := chunk.get("error"):
                 self._fail("the upstream's stream has an error")
+            await send(*answer.read(chunk))
+            if failed:
                 return response
             if noted and answer.ended:
                 break

@@ -237,12 +237,14 @@ def _unread_texts(
 
 def _put_in_place(row: Record, where: str | None) -> None:
     """Parse the JSON in a table's cells; replace inspect_ai's references by their texts."""
-    for key in _LISTS & row.keys():
-        if isinstance(cell := row[key], str) and cell.lstrip()[:1] in {"[", "{"}:
+    for name in _LISTS & row.keys():
+        if isinstance(cell := row[name], str) and cell.lstrip()[:1] in {"[", "{"}:
             data = cell.encode("utf-8", "surrogatepass")
-            row[key] = json_value(data, f"{where}, {key}", encoding="utf-8")
+            row[name] = json_value(data, f"{where}, {name}", encoding="utf-8")
     attachments = row.get("attachments")
-    waiting: list[Any] = [row] if isinstance(attachments, dict) else []
+    if not isinstance(attachments, dict):
+        return
+    waiting: list[Any] = [row]
     while waiting:
         part = waiting.pop()
         for key, value in part.items() if isinstance(part, dict) else enumerate(part):
