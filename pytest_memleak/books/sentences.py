@@ -29,7 +29,7 @@ _MARK = re.compile(
 _QUOTE = re.compile("[\"'’”“»«」』]")
 _OPENS = re.compile(r"\s*[\"'‘“„«»「『—–-]")
 
-# Between these no sentence ends; a longer speech has sentences of its own.
+# No sentence ends between these; a longer speech has sentences of its own.
 _ENCLOSED = re.compile(
     r'“[^“”]{,400}”|„[^„“”]{,400}[“”]|«[^«»]{,400}»|»[^«»]{,400}«|"[^"]{,400}"|「[^「」]{,400}」'
     r"|『[^『』]{,400}』|（[^（）]{,400}）|\([^()]{,400}\)|\[[^][]{,400}\]|‘(?:[^‘’]|’(?=\w)){,400}’"
@@ -100,7 +100,7 @@ def _marks(text: str) -> Iterator[re.Match[str]]:
 def _sure_ends(text: str) -> Iterator[int]:
     """Yield the positions at which sentences end."""
     enclosed = [match.span() for match in _ENCLOSED.finditer(text)]
-    # A word that also stands without a dot is none.
+    # A word also seen without a dot isn't an abbreviation.
     abbreviations = _abbreviations() - {word.lower() for word in _WITHOUT_DOT.findall(text)}
     for mark in _marks(text):
         before = bisect_left(enclosed, (mark.end(),)) - 1

@@ -177,7 +177,7 @@ def _identity_lines(
 
 
 def _parameter_lines(parameters: Mapping[str, Obeyed], came: int) -> Iterator[tuple[str, str]]:
-    """Yield what the server accepts; so many came where a call requested two."""
+    """Yield what the server accepts; `came`: the generations of a call that requested two."""
     ignored = {"candidateCount", "n"} if came == 1 else set()
     accepted = [name for name, support in parameters.items() if support.accepted]
     rejected = [name for name, support in parameters.items() if not support.accepted]

@@ -1,8 +1,8 @@
 """Jobs at a provider: fine-tunes, batches, and deployments, one row each.
 
 A row is written before its job starts, and held by the process that starts it. Any process may
-take over a job whose start was interrupted. sampling/batch.py
-and deployments.py hold the rest about those.
+take over a job whose start was interrupted. What is special about batches and
+deployments is in sampling/batch.py and deployments.py.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class JobKind(StrEnum):
 class Job:
     """A row of `jobs`, `batches` or `deployments`.
 
-    job_id:         the provider's name of it, None before it has one
-    endpoint:       of a batch what it asks; of the others what they gave, None before they have
-    ours_to_start:  whether this process has just taken it to start it
-    doubtful_until: when a job that the provider does not know does not exist either
+    job_id:         the provider's id for it; None before it has one
+    endpoint:       the one that a batch samples, or that another job created; None before that
+    ours_to_start:  whether this process has just taken it, to start it
+    doubtful_until: the time from which a job that the provider doesn't know doesn't exist
     stuck:          whether this process began to start it and has given up waiting
     """
 
@@ -67,7 +67,7 @@ OPEN_JOB = (JobRow.STARTING, JobRow.RUNNING)
 
 
 def rows_with_leases(kind: JobKind) -> sa.Select[Any]:
-    """The rows of a kind, each with the end of the lease that holds it (`lease_ended`)."""
+    """Select the rows of a kind, each with the end of the lease that holds it (`lease_ended`)."""
     table = _TABLES[kind]
     return sa.select(table, leases.c.ended.label("lease_ended")).join(
         leases, leases.c.id == table.c.lease, isouter=True
@@ -77,9 +77,9 @@ def rows_with_leases(kind: JobKind) -> sa.Select[Any]:
 def held_job(
     connection: Connection, kind: JobKind, row: Any, *, lease: int, recovery: float
 ) -> Job:
-    """A row of `rows_with_leases`; taken for `lease` where its start was cut off.
+    """Return a row of `rows_with_leases` as a job; take it for `lease` if its start was cut off.
 
-    It may be on its way to the provider until `recovery` seconds after that.
+    Its request may be on its way to the provider until `recovery` seconds after its start.
     """
     starting = row.state == JobRow.STARTING
     ours = starting and (row.lease is None or row.lease_ended is not None)
@@ -98,7 +98,7 @@ def _job_of(kind: JobKind, row: Any) -> Job:
 
 
 def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
-    """Write it, unless the job has ended meanwhile; the job as it is then."""
+    """Change a job that hasn't ended meanwhile; return the job as it is then."""
     table = _TABLES[job.kind]
 
     def work(connection: Connection) -> Job:
@@ -110,7 +110,7 @@ def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
 
 
 def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: Any) -> None:
-    """End a job. Those of a batch's calls that have no answer failed, for that cause.
+    """End a job; a batch's calls without an answer have failed for that cause.
 
     `cause` must have gone through `masked`; the row of a job that succeeded keeps none.
     """
@@ -140,7 +140,7 @@ def claim_finetune(
 ) -> Job:
     """Return the fine-tune's row, taken for this process unless another is starting it.
 
-    One that failed is started again by a later run than the one it failed in.
+    Another run may restart one that failed.
     """
     lease, run, kind = ledger.lease, ledger.run, JobKind.FINETUNE
     fresh = {"state": JobRow.STARTING, "lease": lease, "run": run}
@@ -168,15 +168,15 @@ def claim_finetune(
 
 
 def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None:
-    """The endpoint of a fine-tune that has succeeded, by the ledger alone."""
+    """Return the endpoint of a fine-tune that has succeeded, from the ledger alone."""
     same_job = jobs.c.provider == provider, jobs.c.digest == digest
     query = sa.select(jobs.c.endpoint).where(*same_job, jobs.c.state == JobRow.SUCCEEDED)
     return next((row.endpoint for row in ledger.rows(query)), None)
 
 
 def begun(ledger: Ledger, provider: str, digest: str) -> bool:
-    """Whether the ledger has a fine-tune of that digest that has not failed."""
-    asked = sa.select(jobs.c.id).where(
+    """Tell whether the ledger has a fine-tune of that digest that hasn't failed."""
+    query = sa.select(jobs.c.id).where(
         jobs.c.provider == provider, jobs.c.digest == digest, jobs.c.state != JobRow.FAILED
     )
-    return bool(ledger.rows(asked))
+    return bool(ledger.rows(query))

@@ -245,7 +245,7 @@ def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
 
 
 def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:
-    """Yield that a row says another time than that of the entry that wrote it."""
+    """Yield a fault for each time of a row that differs from its entry's."""
     for column in ("began", "ended"):
         time = written.get(column)
         if isinstance(time, int | float) and not -CLOCK_SKEW <= at - time <= _LATEST:

@@ -1,4 +1,4 @@
-"""What a server answers one request of OpenAI's API, without what a guard didn't read."""
+"""A server's answer to one request of OpenAI's API, limited to what the guard has read."""
 
 from __future__ import annotations
 
@@ -142,9 +142,9 @@ class GuardedAnswer:
         return guarded
 
     def _texts_of(self, number: int | None) -> _Texts:
-        """Return the texts of a choice, or of the nearest that was asked for; None: of no choice.
+        """Return the texts of a choice; None: of no choice.
 
-        Those of a choice that wasn't asked for are further fields of the nearest.
+        Those of a choice that wasn't requested are further fields of the nearest one that was.
         """
         choice = None if number is None else min(max(number, 0), self._choices - 1)
         if choice not in self._texts:
@@ -162,10 +162,10 @@ class GuardedAnswer:
 
 
 class _Texts:
-    """The texts of a choice. Each place's are one stream; so are each field's, and all.
+    """The texts of a choice: a stream for each place, one for each field, and one for all.
 
-    Names are streams of their places alone. A character leaves once each of its streams lets it.
-    So what leaves is in order.
+    A name is in its place's stream only. A character leaves once all its streams release it, so
+    what leaves is in order.
 
     passage: what ended them
     """
@@ -203,7 +203,7 @@ class _Texts:
         return self._leaving()
 
     def _start(self, place: Path) -> None:
-        """Start the stream of a place, and those that it makes differ from another place's."""
+        """Start a place's stream, and its field's and that of all once they have a second place."""
         for wider in _streams_with(place)[1:]:
             first = self._first.setdefault(wider, place)
             if first != place and wider not in self._streams:
@@ -237,7 +237,7 @@ class _Texts:
 
 
 def _streams_with(place: Path) -> list[Path]:
-    """Return a place, its field, which places that differ in numbers only share, and all."""
+    """Return a place's streams: its own, its field's (whatever its later indexes), and all's."""
     field = (*place[:2], "*", *(name for name in place[2:] if isinstance(name, str)))
     return [place] if place[-1] in _NAMES and place[0] != "error" else [place, field, _ALL]
 

@@ -34,8 +34,8 @@ class Stream:
     """One generation, which ends before more than `limit` words of a passage have left.
 
     As in docs/scan-and-guard.md: feed it deltas until there is a passage, then send its `end()`.
-    It holds back the words that could exceed the limit until it has read them. A word of a match
-    shows only with the match's fifth, so the last four may be a passage's, too, and up to four of
+    It holds back the words that could exceed the limit until it has read them. A match shows only
+    from its fifth word on, so the last four words may belong to a passage, too, and up to four of
     the prompt's words may count as a passage's. It matches the last 80 characters per word of the
     limit, in memory that doesn't grow.
 
@@ -45,8 +45,8 @@ class Stream:
     def __init__(self, library: Library, limit: int = PASSAGE_LIMIT, *, prompt: str = "") -> None:
         """Start a generation; words that `prompt` contains don't count.
 
-        Raises SettingsError for a limit that no near-verbatim passage is short enough for, and for
-        one that a book is too short to exceed.
+        Raises SettingsError for a limit below the shortest near-verbatim passage, and for one that
+        a book is too short to exceed.
         """
         if limit < NEAR_PASSAGE:
             raise SettingsError(
@@ -139,6 +139,6 @@ class Stream:
 
 
 def _words_since_a_usual_one(text: str) -> int:
-    """Count the last words that may be backwards, which shows only in a long stretch."""
+    """Count the trailing words that may be reversed, which shows only in a long stretch."""
     words = _WORD.findall(text[-_LONGEST_WORD * 2 :].lower())
     return next((n for n, word in enumerate(reversed(words)) if word in _USUAL), len(words))

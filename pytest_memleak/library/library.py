@@ -82,7 +82,7 @@ class Library:
     ) -> Library:
         """Index books, files of books, and catalog files of `memleak catalog build`.
 
-        common: texts that may be quoted; what one contains as many words of is no passage
+        common: texts that may be quoted; a match that one contains in as many words isn't a passage
 
         Raises BookError for what can't be read or measured, and SettingsError for no book, for two
         of one name, and for a catalog of another word mode.

@@ -56,11 +56,11 @@ class Canaries:
     def to_request(
         self, prompts: PairPrompts, *, is_name: bool, sampled: bool = False
     ) -> PairPrompts | None:
-        """Return the canaries to request before the pair's own `prompts`, or once these are there.
+        """Return the canaries to request before the pair's `prompts`, or once these are `sampled`.
 
-        For any endpoint, until each has an answer; before each reuse, too, where nothing but a name
-        identifies the weights (`is_name`); afterwards (`sampled`), where other runs sampled beside
-        this one, and no round followed.
+        Before: unless each has an answer; always, if generations of other runs are reused and only
+        a name identifies the weights (`is_name`). Once sampled: only if another run sampled at the
+        same time and no round followed the first call.
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
@@ -73,10 +73,10 @@ class Canaries:
         return self._prompts(_rounds(answers) + 1) if due else None
 
     def same_weights(self, since: int, until: float = math.inf) -> bool | None:
-        """Tell whether the last round answers as the first; None without two.
+        """Tell whether the last round's answers begin as the first's; None without two rounds.
 
-        since: the pair's first call; until: the time to look at. A round before `since` doesn't
-        tell what answers after it.
+        since: the pair's first call: a round before it doesn't show what answered after it
+        until: the end of the time in which the last round counts
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
@@ -138,7 +138,7 @@ def _rounds(answers: Sequence[Sequence[Generation]]) -> int:
 
 
 def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
-    """Tell whether most prompts' last answers begin as the first; None without two of each.
+    """Tell whether most prompts' last answer begins as their first; None unless each has two.
 
     Answers without words show nothing, so they aren't alike.
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.scoring.analysis import Analysis
 
-_IN_ANY_CASE = 100  # words of a limit, or of counted passages, and their number
+_ALWAYS_REACHABLE = 100  # words, or passages of up to so many words
 # For detection where the suite judges by observed values (`confidence = 0`).
 _CONFIDENCE = 0.95
 
@@ -61,7 +61,7 @@ def _is_within_reach(
     if row.kind == "share":
         return limit < 1
     counted = row.runs == "number"
-    if max(limit, pair.scoring.span_threshold if counted else 0) <= _IN_ANY_CASE:
+    if max(limit, pair.scoring.span_threshold if counted else 0) <= _ALWAYS_REACHABLE:
         return True
     stretches: Iterable[Iterable[int]]
     if row.lies_in == "excerpt":

@@ -93,7 +93,7 @@ class SampledGenerations:
         return map(_with_reasoning, requested)
 
     def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
-        """Read those of some excerpts alone."""
+        """Read only some excerpts' generations."""
         if self.source is None or self.prompts is None:
             return (
                 generation for generation in self.generations() if generation.excerpt_id in excerpts

@@ -29,7 +29,7 @@ _PLANS = ("memleak_dry_run", "collectonly")  # options with which no test runs
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register what gathers results, and with reports the record of the whole run."""
+    """Register the result collector and, if reports are requested, the run record."""
     record = None
     if report_paths(config) and not any(map(config.getoption, _PLANS)):
         from pytest_memleak.plugin.run_record import RunRecord
@@ -69,7 +69,7 @@ class EndOfRun:
         self._compared_results: tuple[PairResult, ...] = ()
         self._comparison: ReleaseComparison | None = None
         self._had_internal_error = self._interrupted = False
-        self._write_error: BaseException | None = None  # to write a report, which is told once
+        self._write_error: BaseException | None = None  # raised while writing a report; shown once
         self._session: pytest.Session | None = None
         self._least: int = 0  # exit status that hooks can't lower
         self._written: Mapping[str, Path] = {}

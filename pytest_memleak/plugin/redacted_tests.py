@@ -67,7 +67,7 @@ class RedactedTests:
     # --- which tests are marked ------------------------------------------------------------
 
     def mark(self) -> None:
-        """Mark the running test; after Ctrl-C, what fixtures still do."""
+        """Mark the running test or, after Ctrl-C, the teardown of its fixtures."""
         self._reads += 1
         self._marked = True
 

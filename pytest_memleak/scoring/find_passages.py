@@ -120,9 +120,9 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Te
 
 
 def _may_chain(matched: BookMatches) -> Positions:
-    """Return the matches that have words enough for a passage with others that may join them.
+    """Return the matches that may belong to a chain of enough words for a passage.
 
-    Their numbers, by text, part, and start: a chain goes on within reach in the book.
+    Their numbers, by text, part, and start: a chain continues only within reach in the book.
     """
     text, _, _, part, start, words = matched
     numbers = 1 << (4 * len(text)).bit_length()
@@ -236,10 +236,10 @@ def _best(
 
 
 def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np.bool_]:
-    """Return the matches whose best chain depends on more than the best of one match before.
+    """Return the matches whose best chain doesn't follow from the best one to a single match.
 
-    Several matches are before it, or the prompt contains words of an overlap, or a chain to it
-    ends further on than it does, or begins to overlap with it before the last match.
+    Several matches precede it, or the prompt contains words of an overlap, or a chain to it
+    ends further on than it does, or it overlaps a chain to another such match.
     """
     place, start, words, _, cut = matches
     size = len(place)
@@ -383,7 +383,7 @@ def _longest_within(matched: BookMatches, place: int, place_end: int) -> int:
 def contained_in(
     matches: BookMatches, passages: TextPassages, by: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Return which passages books that `by` marks contain."""
+    """Return a mask of the passages that a book marked by `by` contains."""
     around = matches.where(by[matches.book])
     return inside(passages, around.place, around.place + around.words)
 
@@ -391,7 +391,7 @@ def contained_in(
 def nearly_contained_in(
     near: BookMatches, chains: TextPassages, by: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Return which chains books that `by` marks match in as many words."""
+    """Return a mask of the chains that a marked book matches with at least as many words."""
     contained: NDArray[np.bool_] = by[chains.book]
     around = near.where(by[near.book])
     if not len(around.text):
@@ -410,7 +410,7 @@ def nearly_contained_in(
 def inside(
     passages: TextPassages, around_start: Positions, around_end: Positions
 ) -> NDArray[np.bool_]:
-    """Return which passages lie in one of the intervals of the text."""
+    """Return a mask of the passages that lie in one of the intervals of the text."""
     if not len(around_start):
         return np.zeros(len(passages.place), dtype=np.bool_)
     order = np.argsort(around_start, kind="stable")

@@ -44,7 +44,7 @@ Matches = dict[tuple[int, int, int], int]
 
 
 class Sample:
-    """A seeded sample of the generations that pass: 1 in 100, and at least 20."""
+    """A seeded sample of the generations passed to `watch`: 1 in 100, and at least 20."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

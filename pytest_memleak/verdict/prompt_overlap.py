@@ -1,6 +1,6 @@
 """Whether a book's instructions ask for its excerpts, aim at them, and don't contain their words.
 
-docs/method.md. An instruction aims where its own excerpt is the only nearest to its summary.
+docs/method.md. An instruction aims if its own excerpt is uniquely nearest to its summary.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PromptOverlap:
     share:    of the measured words, those in runs that their own instruction has; None for trim = 0
     unasked:  ids of the excerpts that have no instruction
     vague:    ids of those whose instruction has under 10 own words (none under continuation)
-    aimed:    number of instructions with their own excerpt as the only nearest; None if not judged
+    aimed:    number of instructions uniquely nearest to their own excerpt; None if not judged
     by_title: whether title and author alone request a collection's works
     """
 
@@ -184,7 +184,7 @@ def _told(excerpt_keys: Keys, instruction_keys: Keys, length: int) -> int:
 
 
 def count_aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
-    """Count the summaries whose own text, the one at the same place, is the only nearest.
+    """Count the summaries to which their own text, the one at the same place, is uniquely nearest.
 
     Nearest by the cosine between vectors of (1 + ln count) * ln(E/e) per word.
     """
