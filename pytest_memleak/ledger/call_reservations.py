@@ -269,7 +269,7 @@ class OwnEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class CallTerms:
     """An endpoint's call settings and its price (US$ per million tokens: input, output).
 
     free: whether its provider costs nothing

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.ledger.call_reservations import Terms
+    from pytest_memleak.ledger.call_reservations import CallTerms
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.ledger.sampling_history import SamplingHistory
@@ -57,7 +57,7 @@ class LedgerEndpoint:
     endpoint: Endpoint
     endpoint_id: str
     ledger: Ledger
-    terms: Terms
+    terms: CallTerms
     resources: Resources
     retry: Retry
     kept: bool
@@ -169,13 +169,13 @@ def through_ledger(
     )
 
 
-def call_terms(model: Model, endpoints: Endpoints, *, own: bool) -> Terms:
+def call_terms(model: Model, endpoints: Endpoints, *, own: bool) -> CallTerms:
     """Return how the model's endpoint is called, and at what price."""
-    from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
+    from pytest_memleak.ledger.call_reservations import CallTerms, OwnEndpoint
 
     sampler = OwnEndpoint() if own else endpoints.provider(model)
     free = not own and endpoints.is_free(model)
-    return Terms(sampler, model.price and model.price[:2], free)
+    return CallTerms(sampler, model.price and model.price[:2], free)
 
 
 def check_provenance(

@@ -116,7 +116,7 @@ def _has_hidden_names(evidence: EvidenceFile) -> bool:
     return False
 
 
-class _Absent:
+class _Unavailable:
     """A test's own endpoint, of which only the ledger is left."""
 
     def __init__(self, name: str) -> None:
@@ -339,7 +339,7 @@ class _Comparison:
         complete = dataclasses.replace(complete, issues=issues)
         return fields | {"completeness": complete, "reasons": reasons}
 
-    def _by_the_end(self, evaluation: Evaluation, absent: _Absent | None) -> Iterator[str]:
+    def _by_the_end(self, evaluation: Evaluation, absent: _Unavailable | None) -> Iterator[str]:
         """Yield how calls between the evaluation and the bundle's end change the pair's verdict.
 
         Nothing else ties a pair's moment to the bundle's.
@@ -361,12 +361,12 @@ class _Comparison:
                     "of the bundle's run"
                 )
 
-    def _evaluated(self, pair: Pair, claimed: PairResult) -> tuple[Evaluation, _Absent | None]:
+    def _evaluated(self, pair: Pair, claimed: PairResult) -> tuple[Evaluation, _Unavailable | None]:
         absent, endpoint = None, claimed.model.endpoint
         evaluation = self._evaluate(pair)
         is_of_suite = claimed.suite.sha256 == evaluation.suite_digest
         if is_of_suite and endpoint not in (None, evaluation.endpoint):
-            absent = _Absent(endpoint)
+            absent = _Unavailable(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
             note = (
                 f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of the suite's"

@@ -50,7 +50,7 @@ from pytest_memleak.ledger.prompts import Ask, PromptSpec, digest_of, prompt_fro
 from pytest_memleak.ledger.tables import batches, calls, questions
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.call_attempts import Desk
+from pytest_memleak.sampling.call_attempts import SamplingContext
 from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, looked_at, pauses, started
 
 _VERBS = ("find_batch", "start_batch", "poll_batch")
@@ -64,21 +64,21 @@ class Batches:
     wait: whether to wait for batches to end; progress: notified meanwhile
     """
 
-    desk: Desk
+    context: SamplingContext
     remote: BatchCalls
     wait: bool
     progress: Progress
 
     def settle(self) -> None:
-        """Finish every batch that contains any of the desk's prompts.
+        """Finish every batch that contains any of the pair's prompts.
 
         Raises JobPending if one is unfinished and `wait` is false, ProviderError if one failed: its
         ordinals are free again then.
         """
-        desk = self.desk
-        for _ in pauses(desk.retry):
-            desk.ledger.expire_leases()
-            left = [batch for batch in _open_batches(desk) if not self._advance(batch)]
+        context = self.context
+        for _ in pauses(context.retry):
+            context.ledger.expire_leases()
+            left = [batch for batch in _open_batches(context) if not self._advance(batch)]
             if not left:
                 return
             if not self.wait or any(batch.stuck for batch in left):
@@ -87,7 +87,7 @@ class Batches:
                     f"{len(left)} batches are unfinished: {named}"
                     if len(left) > 1
                     else f"The batch is unfinished: {named}",
-                    location=f"{desk.terms.sampler.name} endpoint {desk.line.endpoint_id}",
+                    location=f"{context.terms.sampler.name} endpoint {context.endpoint.id}",
                     hint="rerun later to continue",
                 )
             self.progress(ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)"))
@@ -95,7 +95,7 @@ class Batches:
     def submit(self, asks: Iterable[Ask]) -> None:
         """Request all asks, in as few batches as hold them."""
         for chunk in self._chunks(asks):
-            batch = claim_batch(self.desk, chunk)
+            batch = claim_batch(self.context, chunk)
             if batch is not None:
                 self._started(batch)
 
@@ -123,48 +123,47 @@ class Batches:
             batch = self._started(batch)
         if batch.job_id is None:
             return False
-        batch_id = batch.job_id
+        batch_id, ledger, timed = batch.job_id, self.context.ledger, self.context.endpoint.calls
         state = looked_at(self._verbs(batch), batch_id)
         if state.status is JobStatus.RUNNING:
             return False
         if state.status is JobStatus.FAILED:
             cause = masked(state.detail or NO_REASON)
-            end_job(self.desk.ledger, batch, JobRow.FAILED, cause=cause)
-            failing = self.desk.line.calls.failing(f"batch {batch_id}")
+            end_job(ledger, batch, JobRow.FAILED, cause=cause)
+            failing = timed.failing(f"batch {batch_id}")
             raise failing.final(cause, "rerun to send its requests again")
-        self.desk.retry.run(
-            lambda: self.desk.line.calls.run("read_batch", lambda: self._read(batch, batch_id))
-        )
-        end_job(self.desk.ledger, batch, JobRow.SUCCEEDED, cause="no response in its batch")
+        self.context.retry.run(lambda: timed.run("read_batch", lambda: self._read(batch, batch_id)))
+        end_job(ledger, batch, JobRow.SUCCEEDED, cause="no response in its batch")
         return True
 
     def _started(self, batch: Job) -> Job:
-        return started(self.desk.ledger, batch, self._verbs(batch))
+        return started(self.context.ledger, batch, self._verbs(batch))
 
     def _verbs(self, batch: Job) -> Verbs:
         return Verbs(
-            self.desk.line.calls,
+            self.context.endpoint.calls,
             names=_VERBS,
             find=lambda: self.remote.find(batch.digest),
-            start=lambda: self.remote.start(_requests(self.desk.ledger, batch), batch.digest),
+            start=lambda: self.remote.start(_requests(self.context.ledger, batch), batch.digest),
             poll=self.remote.poll,
-            retry=self.desk.retry,
+            retry=self.context.retry,
         )
 
     def _read(self, batch: Job, batch_id: str) -> None:
         """Record the answers; those recorded before stay unchanged."""
-        unanswered = self.desk.ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
+        ledger = self.context.ledger
+        unanswered = ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
         by_key = {call.request_id: call for call in unanswered}
-        prompts = _prompts(self.desk.ledger, batch)
+        prompts = _prompts(ledger, batch)
         answers: list[Answer] = []
         try:
             for key, completions in self.remote.read(batch_id):
                 call = by_key.pop(key, None)
                 if call is None:
                     continue
-                came = self.desk.line.completions(completions, "read_batch")
+                came = self.context.endpoint.completions(completions, "read_batch")
                 answers.append(
-                    Answer(call, came, *self.desk.terms.billed(prompts[call.question], came))
+                    Answer(call, came, *self.context.terms.billed(prompts[call.question], came))
                 )
                 if len(answers) == _RECORDED_AT_ONCE:
                     answers = self._recorded(answers)
@@ -174,7 +173,7 @@ class Batches:
     def _recorded(self, answers: Sequence[Answer]) -> list[Answer]:
         """Record the answers; return an empty list for the next ones."""
         if answers:
-            self.desk.ledger.write(lambda connection: record_each(connection, answers))
+            self.context.ledger.write(lambda connection: record_each(connection, answers))
         return []
 
 
@@ -186,13 +185,13 @@ def request_key(digest: str, place: int) -> str:
     return f"{digest[:_DIGEST_IN_KEY]}-{place:06d}"
 
 
-def claim_batch(desk: Desk, asks: Sequence[Ask]) -> Job | None:
+def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
     """Record that a batch is about to start, with every ordinal of `asks` that is free.
 
     Returns None if none is free. Raises BudgetExceeded if the run's budget is too small.
     """
-    lease, run = desk.ledger.lease, desk.ledger.run
-    numbers, endpoint_id = desk.numbers, desk.line.endpoint_id
+    lease, run = context.ledger.lease, context.ledger.run
+    numbers, endpoint_id = context.numbers, context.endpoint.id
 
     def work(connection: Connection) -> Job | None:
         taken = taken_ordinals(connection, [(numbers[ask.question.key], ask) for ask in asks])
@@ -203,14 +202,14 @@ def claim_batch(desk: Desk, asks: Sequence[Ask]) -> Job | None:
         ]
         if not free:
             return None
-        desk.ledger.require_room()
-        estimates = [desk.terms.estimate(ask) for ask in free]
+        context.ledger.require_room()
+        estimates = [context.terms.estimate(ask) for ask in free]
         total = sum(estimate or 0 for estimate in estimates)
         spent = run_spending(connection, {run})[run]
-        if desk.limit is not None and spent + total > desk.limit:
-            raise budget_exceeded(spent, total, desk.limit)
+        if context.limit is not None and spent + total > context.limit:
+            raise budget_exceeded(spent, total, context.limit)
         digest = _new_digest(connection, endpoint_id, free)
-        shared = {"provider": desk.terms.sampler.name, "lease": lease, "run": run}
+        shared = {"provider": context.terms.sampler.name, "lease": lease, "run": run}
         shared |= {"began": time.time()}
         state = {"endpoint": endpoint_id, "digest": digest, "state": JobRow.STARTING}
         number = add_row(connection, batches, shared | state)
@@ -232,7 +231,7 @@ def claim_batch(desk: Desk, asks: Sequence[Ask]) -> Job | None:
             JobKind.BATCH, number, digest, JobRow.STARTING, endpoint=endpoint_id, ours_to_start=True
         )
 
-    return desk.ledger.write(work)
+    return context.ledger.write(work)
 
 
 def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -> str:
@@ -246,30 +245,30 @@ def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -
     raise AssertionError("count doesn't end")
 
 
-def _open_batches(desk: Desk) -> list[Job]:
-    """List the unfinished batches that contain any of the desk's prompts.
+def _open_batches(context: SamplingContext) -> list[Job]:
+    """List the unfinished batches that contain any of the pair's prompts.
 
     Takes over batches whose start was interrupted.
     """
-    lease, recovery = desk.ledger.lease, desk.retry.recovery
+    lease, recovery = context.ledger.lease, context.retry.recovery
 
     def work(connection: Connection) -> list[Job]:
         rows = connection.execute(
             rows_with_leases(JobKind.BATCH)
-            .where(batches.c.endpoint == desk.line.endpoint_id, batches.c.state.in_(OPEN_JOB))
+            .where(batches.c.endpoint == context.endpoint.id, batches.c.state.in_(OPEN_JOB))
             .order_by(batches.c.id)
         ).all()
         return [
             held_job(connection, JobKind.BATCH, row, lease=lease, recovery=recovery)
             for row in rows
-            if not desk.asked.keys().isdisjoint(
+            if not context.asked.keys().isdisjoint(
                 connection.execute(
                     sa.select(calls.c.question).where(calls.c.batch == row.id).distinct()
                 ).scalars()
             )
         ]
 
-    return desk.ledger.write(work)
+    return context.ledger.write(work)
 
 
 def _requests(ledger: Ledger, batch: Job) -> list[SampleRequest]:

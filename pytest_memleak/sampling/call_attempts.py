@@ -34,12 +34,12 @@ from pytest_memleak.ledger.call_outcomes import (
     record,
     resume,
 )
-from pytest_memleak.ledger.call_reservations import Intent, Terms, claim
+from pytest_memleak.ledger.call_reservations import CallTerms, Intent, claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.backoff import LOOK_AGAIN, Pace, Retry
-from pytest_memleak.sampling.call_deadline import BadAnswer, Line, NoAnswer, in_doubt
+from pytest_memleak.sampling.call_deadline import BadAnswer, CheckedEndpoint, NoAnswer, in_doubt
 
 _TOO_MANY = "429"
 
@@ -98,7 +98,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class SamplingContext:
     """Everything that calls to one endpoint share.
 
     asked: the prompts, by row id; numbers: the row ids, by the prompts' keys
@@ -107,10 +107,10 @@ class Desk:
     """
 
     ledger: Ledger
-    line: Line
+    endpoint: CheckedEndpoint
     asked: Mapping[int, PromptSpec]
     numbers: Mapping[tuple[str, str], int]
-    terms: Terms
+    terms: CallTerms
     limit: int | None
     retry: Retry
     pace: Pace
@@ -143,10 +143,10 @@ class Desk:
 
         0 if other processes of the run have tried in vain.
         """
-        if self.line.calls.reached:
+        if self.endpoint.calls.reached:
             return None
         answered, in_vain = self.ledger.read(
-            lambda connection: outcomes_in_run(connection, self.ledger.run, self.line.endpoint_id)
+            lambda connection: outcomes_in_run(connection, self.ledger.run, self.endpoint.id)
         )
         return None if answered else 0.0 if in_vain else self.retry.unreached
 
@@ -157,9 +157,9 @@ class CallAttempts:
     left: the ordinals that are no longer requested, since each timeout halves the call
     """
 
-    def __init__(self, desk: Desk, call: Call, stop: threading.Event) -> None:
-        self._desk = desk
-        self._question = desk.asked[call.question]
+    def __init__(self, context: SamplingContext, call: Call, stop: threading.Event) -> None:
+        self._context = context
+        self._question = context.asked[call.question]
         self._ordinals = call.ordinals
         self.left: tuple[int, ...] = ()
         self._stop = stop
@@ -175,16 +175,16 @@ class CallAttempts:
         Raises ProviderError, ProviderBusy (after all retries), BudgetExceeded, Stopped.
         """
         try:
-            return self._desk.retry.run(
+            return self._context.retry.run(
                 self._once,
                 self._stop,
-                unreached=self._desk.unreached,
-                waiting=self._desk.notice.wait,
+                unreached=self._context.unreached,
+                waiting=self._context.notice.wait,
             )
         finally:
             if self._call is not None and (self._waiting or self._unmade):
                 cause = "abandoned before it was sent" if self._unmade else self._turned_away
-                give_up(self._desk.ledger, self._call, billed=False, cause=cause)
+                give_up(self._context.ledger, self._call, billed=False, cause=cause)
 
     def _once(self) -> Answer | None:
         if self._stop.is_set():
@@ -194,16 +194,16 @@ class CallAttempts:
             return None
         kept = None
         try:
-            came = self._desk.line.sample(
+            came = self._context.endpoint.sample(
                 call, self._question, late=functools.partial(self._come_late, call)
             )
         except ProviderBusy as error:
             if not in_doubt(error):
-                postpone(self._desk.ledger, call)
+                postpone(self._context.ledger, call)
                 self._waiting = True
                 sent = not isinstance(error, RequestNotSent)
                 if sent:
-                    self._desk.pace.turned_away()
+                    self._context.pace.turned_away()
                 self._turned_away = "the provider was busy" if sent else NOT_SENT
                 raise
             came = kept = self._recover(call, error)
@@ -214,35 +214,35 @@ class CallAttempts:
             self._give_up(call, error, billed=in_doubt(error))
             raise
         answer = self._answer(call, came, recovered=kept is not None)
-        self._desk.counts.add(answer)
+        self._context.counts.add(answer)
         return answer
 
     def _ready(self) -> Call | None:
         """Return the call to make: reserved, postponed, or a new one in place of a lost one."""
-        desk = self._desk
+        context = self._context
         if self._waiting and self._call is not None:
-            resume(desk.ledger, self._call)
+            resume(context.ledger, self._call)
         elif self._call is None:
-            self._call = desk.claim([Ask(self._question, self._ordinals)])
+            self._call = context.claim([Ask(self._question, self._ordinals)])
         self._waiting = self._unmade = False
         return self._call
 
     def _recover(self, call: Call, error: ProviderBusy) -> tuple[Completion, ...]:
         """Return the answer that the provider stored; raise `error` if there is none."""
         try:
-            kept = recovered_answer(self._desk, call)
+            kept = recovered_answer(self._context, call)
         except ProviderError:
             # The next process to sample it looks again; here, every other call would fail, too.
-            leave_open(self._desk.ledger, call)
+            leave_open(self._context.ledger, call)
             self._call = None
-            failing = self._desk.line.calls.failing(error.call)
+            failing = self._context.endpoint.calls.failing(error.call)
             raise failing.final(error.cause, error.hint) from None  # which isn't retried
         if kept is None:
             # A provider that stores answers and has none wasn't paid, unless it still works.
-            billed = not self._desk.line.recoverable or isinstance(error, NoAnswer)
+            billed = not self._context.endpoint.recoverable or isinstance(error, NoAnswer)
             self._give_up(call, error, billed=billed)
             if isinstance(error, CallTimeout):
-                self._desk.pace.turned_away()
+                self._context.pace.turned_away()
                 half = max(1, len(self._ordinals) // 2)
                 self._ordinals, left = self._ordinals[:half], self._ordinals[half:]
                 self.left = (*left, *self.left)
@@ -255,37 +255,37 @@ class CallAttempts:
             self._give_up(call, error, billed=in_doubt(error))
             return
         answer = self._answer(call, error.kept, recovered=False)
-        record(self._desk.ledger, answer)
+        record(self._context.ledger, answer)
         self._call = None
-        self._desk.counts.add(answer)
+        self._context.counts.add(answer)
 
     def _give_up(self, call: Call, error: ProviderError, *, billed: bool) -> None:
-        give_up(self._desk.ledger, call, billed=billed, cause=masked(error.cause))
+        give_up(self._context.ledger, call, billed=billed, cause=masked(error.cause))
         self._call = None
 
     def _come_late(self, call: Call, came: Sequence[Completion]) -> None:
         with suppress(LedgerError):  # the ledger may be closed by now
-            record(self._desk.ledger, self._answer(call, came, recovered=False))
+            record(self._context.ledger, self._answer(call, came, recovered=False))
 
     def _answer(self, call: Call, came: Sequence[Completion], *, recovered: bool) -> Answer:
-        billed = self._desk.terms.billed(self._question, came)
+        billed = self._context.terms.billed(self._question, came)
         return Answer(call, came, *billed, recovered=recovered)
 
 
-def recovered_answer(desk: Desk, call: Call) -> tuple[Completion, ...] | None:
+def recovered_answer(context: SamplingContext, call: Call) -> tuple[Completion, ...] | None:
     """Return the answer that the provider stored; None if it has none.
 
     The provider may still work on a call that was just interrupted, so it is asked until the call
     is `retry.recovery` seconds old.
     """
-    line, retry = desk.line, desk.retry
-    if not line.recoverable:
+    endpoint, retry = context.endpoint, context.retry
+    if not endpoint.recoverable:
         return None
     until = min(call.began, time.time()) + retry.recovery
     while True:
         kept = retry.run(
-            lambda: line.recover(call.request_id),
-            unreached=lambda: None if line.calls.reached else retry.unreached,
+            lambda: endpoint.recover(call.request_id),
+            unreached=lambda: None if endpoint.calls.reached else retry.unreached,
         )
         if kept is not None or time.time() >= until:
             return kept

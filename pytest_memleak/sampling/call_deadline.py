@@ -111,14 +111,14 @@ class TimedCalls:
         raise failure
 
 
-class Line:
-    """The answers of one endpoint, and the calls to it."""
+class CheckedEndpoint:
+    """An endpoint whose calls end in time, and whose answers are checked."""
 
     def __init__(
         self, endpoint: Endpoint, *, endpoint_id: str, provider: str, deadline: float
     ) -> None:
         self._endpoint = endpoint
-        self.endpoint_id = endpoint_id
+        self.id = endpoint_id
         self.calls = TimedCalls(provider, endpoint_id, deadline)
         abilities = abilities_of(endpoint)
         self._recovery, self._obeyed = abilities.recovery, abilities.obeyed

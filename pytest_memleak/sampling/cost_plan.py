@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_memleak.ledger.call_reservations import Terms
+from pytest_memleak.ledger.call_reservations import CallTerms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
 from pytest_memleak.ledger.prompts import PairPrompts, asks
@@ -100,7 +100,7 @@ class Power:
     obstacles: tuple[str, ...]
 
 
-def plan(ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: Terms) -> Plan:
+def plan(ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: CallTerms) -> Plan:
     """Plan the calls that `sample_missing` would make now, without making any.
 
     `endpoint_id` is None before the endpoint exists (before its fine-tune).

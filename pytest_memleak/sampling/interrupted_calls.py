@@ -21,14 +21,14 @@ from pytest_memleak.ledger.call_outcomes import (
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, leases
-from pytest_memleak.sampling.call_attempts import Desk, recovered_answer
+from pytest_memleak.sampling.call_attempts import SamplingContext, recovered_answer
 
 _LOST = "its process ended before a response was stored"
 _NEVER = "the provider has no response to it"
 
 
-def settle_interrupted_calls(desk: Desk) -> None:
-    """Settle the calls that dead processes left open for the desk's prompts.
+def settle_interrupted_calls(context: SamplingContext) -> None:
+    """Settle the calls that dead processes left open for the pair's prompts.
 
     Such a call's row is open, and its process's lease has ended, which its lock shows
     (ledger/ledger.py). A call that waited to be sent again wasn't billed. Any other may have been:
@@ -37,17 +37,17 @@ def settle_interrupted_calls(desk: Desk) -> None:
     Raises ProviderBusy or ProviderError if the provider can't be called; the remaining calls stay
     unsettled for the next process.
     """
-    ledger = desk.ledger
+    ledger = context.ledger
     ledger.expire_leases()
-    left = _take_over_calls(ledger, desk.asked, recoverable=desk.line.recoverable)
+    left = _take_over_calls(ledger, context.asked, recoverable=context.endpoint.recoverable)
     try:
         while left:
             call = left[0]
-            kept = recovered_answer(desk, call)
+            kept = recovered_answer(context, call)
             if kept is None:
                 give_up(ledger, call, billed=False, cause=_NEVER)
             else:
-                billed = desk.terms.billed(desk.asked[call.question], kept)
+                billed = context.terms.billed(context.asked[call.question], kept)
                 record(ledger, Answer(call, kept, *billed, recovered=True))
             left.pop(0)
     finally:

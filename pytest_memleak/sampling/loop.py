@@ -20,15 +20,15 @@ from pytest_memleak.errors import Inconclusive, JobPending, LedgerError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
 from pytest_memleak.ledger.call_outcomes import Answer, Call, record
-from pytest_memleak.ledger.call_reservations import Terms, budget_limit, prompt_ids
+from pytest_memleak.ledger.call_reservations import CallTerms, budget_limit, prompt_ids
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing, tally
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.backoff import CallsDropped, Pace, Retry
-from pytest_memleak.sampling.call_attempts import CallAttempts, Desk, Notice, Stopped
-from pytest_memleak.sampling.call_deadline import NO_THREAD, Line
+from pytest_memleak.sampling.call_attempts import CallAttempts, Notice, SamplingContext, Stopped
+from pytest_memleak.sampling.call_deadline import NO_THREAD, CheckedEndpoint
 from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def sample_missing(
     *,
     endpoint_id: str,
     prompts: PairPrompts,
-    terms: Terms,
+    terms: CallTerms,
     budget: float | None = None,
     progress: Progress | None = None,
     retry: Retry | None = None,
@@ -67,9 +67,11 @@ def sample_missing(
     limit = budget_limit(budget, terms.price, location=prompts.pair)
     retry, provider = retry or Retry(), terms.sampler.name
     numbers = prompt_ids(ledger, endpoint_id, prompts.questions)
-    desk = Desk(
+    context = SamplingContext(
         ledger,
-        Line(endpoint, endpoint_id=endpoint_id, provider=provider, deadline=retry.deadline),
+        CheckedEndpoint(
+            endpoint, endpoint_id=endpoint_id, provider=provider, deadline=retry.deadline
+        ),
         {numbers[question.key]: question for question in prompts.questions},
         numbers,
         terms,
@@ -79,41 +81,41 @@ def sample_missing(
         notice=Notice(notice),
     )
     progress = progress or Progress()
-    drawing = _Pair(desk, prompts, progress)
+    sampling = _PairSampling(context, prompts, progress)
     if (remote := abilities_of(endpoint).batches) is not None:
         from pytest_memleak.sampling.batch import Batches
 
-        batches = Batches(desk, remote, wait, progress)
+        batches = Batches(context, remote, wait, progress)
         batches.settle()
         if terms.sampler.batch:
-            drawing.in_batches(batches)
-            return drawing.tell()
-    drawing.online()
-    return drawing.tell()
+            sampling.in_batches(batches)
+            return sampling.tell()
+    sampling.online()
+    return sampling.tell()
 
 
-class _Pair:
+class _PairSampling:
     """The sampling of one pair."""
 
-    def __init__(self, desk: Desk, prompts: PairPrompts, progress: Progress) -> None:
-        self.desk = desk
-        self._ledger = desk.ledger
-        self._endpoint_id = desk.line.endpoint_id
+    def __init__(self, context: SamplingContext, prompts: PairPrompts, progress: Progress) -> None:
+        self.context = context
+        self._ledger = context.ledger
+        self._endpoint_id = context.endpoint.id
         self._prompts = prompts
         self._progress = progress
         self._held, self._held_since = 0, 0.0
 
     def online(self) -> None:
         """Sample call by call until everything is stored, whoever sampled it."""
-        workers = Workers(self.desk)
+        workers = Workers(self.context)
         while True:
             lacking = self._lacking()
             if lacking.free:
-                self._draw(workers, lacking)
+                self._sample(workers, lacking)
             elif lacking.in_batches:
                 raise JobPending(
                     f"unread batches hold {amount(lacking.in_batches, 'generation')}",
-                    location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
+                    location=f"{self.context.terms.sampler.name} endpoint {self._endpoint_id}",
                     hint="set batch = true again for this endpoint",
                 )
             elif lacking.elsewhere:
@@ -129,13 +131,13 @@ class _Pair:
             if lacking.free:
                 fruitless = fruitless + 1 if lacking.count >= fewest else 0
                 if fruitless == _FRUITLESS_BATCHES:
-                    raise self.desk.line.calls.failing("batch").final(
+                    raise self.context.endpoint.calls.failing("batch").final(
                         f"still missing after {_FRUITLESS_BATCHES} batches: "
                         f"{amount(lacking.count, 'generation')}",
                         "see the batch's error file at the provider",
                     )
                 fewest = min(fewest, lacking.count)
-                per_call = self.desk.terms.sampler.completions_per_call
+                per_call = self.context.terms.sampler.completions_per_call
                 batches.submit(asks(lacking.free, per_call))
                 self.tell()
             elif lacking.elsewhere:
@@ -146,7 +148,7 @@ class _Pair:
 
     def _wait_for_others(self, lacking: Missing) -> None:
         """Wait a little for other processes. Raises Inconclusive if they have stopped."""
-        now, retry, notice = time.monotonic(), self.desk.retry, self.desk.notice
+        now, retry, notice = time.monotonic(), self.context.retry, self.context.notice
         if lacking.elsewhere != self._held:
             self._held, self._held_since = lacking.elsewhere, now
         if now - self._held_since > retry.deadline + retry.total:
@@ -163,40 +165,38 @@ class _Pair:
     def tell(self) -> LedgerCounts:
         """Count what is stored now, and report it as progress."""
         now = tally(self._ledger, self._endpoint_id, self._prompts)
-        self._progress(self._standing(now, done=now.got))
+        self._progress(self._event(now, done=now.got))
         return now
 
-    def _standing(
+    def _event(
         self, then: LedgerCounts, *, done: int, tokens: int = 0, cost: float | None = None
     ) -> ProgressEvent:
         """Build a progress event from earlier counts, and the tokens and US$ added since."""
         return ProgressEvent(
-            Phase.ENDING if self.desk.notice.ending else Phase.SAMPLING,
+            Phase.ENDING if self.context.notice.ending else Phase.SAMPLING,
             self._prompts.pair,
             done,
             then.asked,
             then.prompt_tokens + then.completion_tokens + tokens,
             then.cost if cost is None else (then.cost or 0.0) + cost,
-            str(self.desk.notice),
+            str(self.context.notice),
         )
 
-    def _draw(self, workers: Workers, lacking: Missing) -> None:
+    def _sample(self, workers: Workers, lacking: Missing) -> None:
         before = self.tell()
-        counts = self.desk.counts
+        counts = self.context.counts
         counts.clear()
 
         def tell() -> None:
-            cost = None if self.desk.terms.price is None else counts.cost / 1e9
+            cost = None if self.context.terms.price is None else counts.cost / 1e9
             self._progress(
-                self._standing(
-                    before, done=before.got + counts.done, tokens=counts.tokens, cost=cost
-                )
+                self._event(before, done=before.got + counts.done, tokens=counts.tokens, cost=cost)
             )
 
         workers.sample(asks(lacking.free, workers.per_call), tell=tell)
 
     def _lacking(self) -> Missing:
-        settle_interrupted_calls(self.desk)
+        settle_interrupted_calls(self.context)
         return missing(self._ledger, self._endpoint_id, self._prompts)
 
 
@@ -209,9 +209,9 @@ _LOOKAHEAD = 32  # calls to check at once while other processes have taken the n
 class Workers:
     """Threads that sample from one endpoint. `per_call` falls to 1 if the server ignores `n`."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.per_call = max(1, desk.terms.sampler.completions_per_call)
+    def __init__(self, context: SamplingContext) -> None:
+        self._context = context
+        self.per_call = max(1, context.terms.sampler.completions_per_call)
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stop = threading.Event()
@@ -247,7 +247,7 @@ class Workers:
 
         def tell_number() -> None:
             if count := self._running:
-                calls, notice = amount(count, "call"), self._desk.notice
+                calls, notice = amount(count, "call"), self._context.notice
                 notice.others = f"{calls}; Ctrl-C now drops them, and they may be billed"
                 notice.ending = True
                 tell()
@@ -264,7 +264,7 @@ class Workers:
         """Start as many threads as the work and the pace allow."""
         with self._lock:
             at_work = self._running - self._retiring
-            more = min(self._desk.pace.at_once - at_work, len(self._work))
+            more = min(self._context.pace.at_once - at_work, len(self._work))
             if self._stop.is_set() or more <= 0:
                 return
             for _ in range(more):
@@ -272,7 +272,7 @@ class Workers:
                 try:
                     thread.start()
                 except RuntimeError:
-                    raise self._desk.line.calls.failing("sample").final(*NO_THREAD) from None
+                    raise self._context.endpoint.calls.failing("sample").final(*NO_THREAD) from None
                 self._running += 1  # the thread needs the lock, held here, to end
 
     def _watch(self, tell: Callable[[], None]) -> None:
@@ -282,7 +282,7 @@ class Workers:
             self._changed.clear()
             tell()
             if time.monotonic() - seen > _KEEP_ALIVE_EVERY:
-                self._desk.ledger.keep_alive()
+                self._context.ledger.keep_alive()
                 seen = time.monotonic()
 
     # --- in a thread -----------------------------------------------------------------------
@@ -290,7 +290,7 @@ class Workers:
     def _run(self) -> None:
         retired = False
         try:
-            retired = self._draw_until_done()
+            retired = self._sample_until_done()
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again by `sample`
@@ -303,7 +303,7 @@ class Workers:
                 self._retiring -= retired
             self._changed.set()
 
-    def _draw_until_done(self) -> bool:
+    def _sample_until_done(self) -> bool:
         """Work until nothing is left; tell whether the thread retires because the pace fell."""
         answer: Answer | None = None
         try:
@@ -316,22 +316,22 @@ class Workers:
                 call = self._claimed(candidates, answer)
                 answer = None
                 if call is not None:
-                    attempts = CallAttempts(self._desk, call, self._stop)
+                    attempts = CallAttempts(self._context, call, self._stop)
                     answer = attempts.run()
                     if answer is not None:
                         self._take_up_the_rest(answer, attempts.left)
-                        self._desk.pace.answered()
+                        self._context.pace.answered()
                         self._start_more()
         finally:
             if answer is not None:
                 self._unstored.add(answer.call.id)
-                record(self._desk.ledger, answer)
+                record(self._context.ledger, answer)
                 self._unstored.discard(answer.call.id)
         return False
 
     def _retires(self) -> bool:
         with self._lock:
-            retires = self._running - self._retiring > self._desk.pace.at_once
+            retires = self._running - self._retiring > self._context.pace.at_once
             self._retiring += retires
         return retires
 
@@ -342,10 +342,10 @@ class Workers:
 
     def _claimed(self, candidates: list[Ask], after: Answer | None) -> Call | None:
         """Reserve a call for the first free candidate; those behind it go back to the queue."""
-        call = self._desk.claim(candidates, after=after)
+        call = self._context.claim(candidates, after=after)
         taken = len(candidates)
         if call is not None:
-            key, ordinals = self._desk.asked[call.question].key, set(call.ordinals)
+            key, ordinals = self._context.asked[call.question].key, set(call.ordinals)
             taken = next(
                 place
                 for place, ask in enumerate(candidates)
@@ -358,7 +358,7 @@ class Workers:
 
     def _take_up_the_rest(self, answer: Answer, left: tuple[int, ...]) -> None:
         """Queue what is missing; `left` are the ordinals that a call after a timeout omitted."""
-        question = self._desk.asked[answer.call.question]
+        question = self._context.asked[answer.call.question]
         ordinals, came = answer.call.ordinals, len(answer.completions)
         with self._lock:
             if rest := (*ordinals[came:], *left):
@@ -374,7 +374,7 @@ class Workers:
         """Request so many completions per call from now on."""
         self.per_call = min(count, self.per_call)
         with contextlib.suppress(AttributeError):  # an extension's own may be read-only
-            self._desk.terms.sampler.completions_per_call = self.per_call  # for further pairs
+            self._context.terms.sampler.completions_per_call = self.per_call  # for further pairs
         left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:
             left.setdefault(ask.question, []).extend(ask.ordinals)

@@ -6,7 +6,7 @@ from scripted import Scripted
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.call_outcomes import Answer, give_up, postpone, record
-from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms, claim, prompt_ids
+from pytest_memleak.ledger.call_reservations import CallTerms, OwnEndpoint, claim, prompt_ids
 from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger_queries import keep_summary
@@ -14,8 +14,8 @@ from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.backoff import Pace, Retry
 from pytest_memleak.sampling.batch import claim_batch
-from pytest_memleak.sampling.call_attempts import Desk
-from pytest_memleak.sampling.call_deadline import Line
+from pytest_memleak.sampling.call_attempts import SamplingContext
+from pytest_memleak.sampling.call_deadline import CheckedEndpoint
 
 
 def fill(ledger, ask):
@@ -41,13 +41,13 @@ def fill(ledger, ask):
     give_up(ledger, generations(two, 0), billed=True, cause="nobody knows")
     postpone(ledger, generations(two, 0, 1))
     generations(two, 2, 3)
-    terms = Terms(OwnEndpoint("own"), (1.0, 2.0))
+    terms = CallTerms(OwnEndpoint("own"), (1.0, 2.0))
     numbers = prompt_ids(ledger, "e", prompts.questions)
-    line = Line(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
-    desk = Desk(ledger, line, {}, numbers, terms, None, Retry(), Pace(1))
-    batch = claim_batch(desk, [Ask(three, (0, 1))])
+    checked = CheckedEndpoint(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
+    context = SamplingContext(ledger, checked, {}, numbers, terms, None, Retry(), Pace(1))
+    batch = claim_batch(context, [Ask(three, (0, 1))])
     end_job(ledger, batch, JobRow.FAILED, cause="it came to nothing", job_id="batch-1")
-    claim_batch(desk, [Ask(three, (0, 1))])
+    claim_batch(context, [Ask(three, (0, 1))])
     job = claim_finetune(ledger, "own", "d" * 64, examples=3, recovery=0.0)
     job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ft-1")
     end_job(ledger, job, JobRow.FAILED, cause="no", tokens=12, endpoint="ft:e")

@@ -17,7 +17,7 @@ from pytest_memleak.interfaces.protocols import (
     TrainingSet,
 )
 from pytest_memleak.ledger.call_outcomes import run_spending
-from pytest_memleak.ledger.call_reservations import Terms
+from pytest_memleak.ledger.call_reservations import CallTerms
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.tables import calls, claims
 from pytest_memleak.sampling.loop import sample_missing
@@ -106,7 +106,7 @@ class CountingSampler(Sampler):
 
 
 def terms(concurrency=1, per_call=1, *, price=None, batch=False):
-    return Terms(Sampler("scripted", concurrency, per_call, batch), price)
+    return CallTerms(Sampler("scripted", concurrency, per_call, batch), price)
 
 
 def busy(cause="429 Too Many Requests", **more):

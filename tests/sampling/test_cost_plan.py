@@ -6,7 +6,7 @@ from scripted import CountingSampler, Sampler, Scripted, broken, busy, sample_al
 
 from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_reservations import Terms, claim
+from pytest_memleak.ledger.call_reservations import CallTerms, claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
@@ -22,7 +22,7 @@ def test_a_plan_is_the_most_that_is_billed_also_by_a_server_that_ignores_n(
     memory, ask, hasty, per_call
 ):
     sampler = CountingSampler(completions_per_call=per_call, concurrency=3)
-    by = Terms(sampler, price=(3.75, 15.0))
+    by = CallTerms(sampler, price=(3.75, 15.0))
     prompts = ask(excerpts=3, samples=7)
     first = plan(memory, None, prompts, by)
     assert plan(memory, "e", prompts, by) == first
@@ -59,7 +59,7 @@ def test_prompts_are_counted_by_their_words(ask):
     (question,) = ask(excerpts=1).questions
     assert question.instruction == "Write number 1."
     assert terms().prompt_tokens(question) == 4
-    assert Terms(CountingSampler()).prompt_tokens(question) == 15
+    assert CallTerms(CountingSampler()).prompt_tokens(question) == 15
     # What is not said is billed as estimated.
     (question,) = ask(excerpts=1).questions
     by = terms(price=(1.0, 1.0))
@@ -75,7 +75,7 @@ def test_prompts_are_counted_by_their_words(ask):
     st.floats(0, 1000, allow_nan=False).map(lambda price: round(price, 4)),
 )
 def test_costs_are_rounded_up_to_billionths(prompts, completions, price):
-    by = Terms(Sampler(), (price, 2 * price))
+    by = CallTerms(Sampler(), (price, 2 * price))
     exact = (prompts + 2 * completions) * round(price * 10_000)
     assert by.cost(prompts, completions) == -(-exact // 10)
 
