@@ -26,8 +26,10 @@ _NUMBERED = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _NAMED = re.compile(r"(?:PROLOGUE|Prologue|EPILOGUE|Epilogue|INTERLUDE|Interlude)\.?")
-_ONE = r"(?:1|I|(?i:one|first|eins|un|uno))"
-_FIRST = re.compile(rf"(?:{_KIND})[ \t]+{_ONE}(?![\w'’]).*|{_ONE}\.?|(?i:prolog(?:ue)?|prólogo)\.?")
+_NUMBER_ONE = r"(?:1|I|(?i:one|first|eins|un|uno))"
+_FIRST = re.compile(
+    rf"(?:{_KIND})[ \t]+{_NUMBER_ONE}(?![\w'’]).*|{_NUMBER_ONE}\.?|(?i:prolog(?:ue)?|prólogo)\.?"
+)
 _LONGEST_HEADING = 200
 _MOST_HEADING_LINES = 3
 _MOST_HEADING_WORDS = 15

@@ -89,7 +89,7 @@ _PAID = calls.c.state.in_([CallState.ANSWERED, CallState.LOST])
 _WITHHELD = generations.c.finish_reason.in_(
     [reason for reason in FinishReason if reason.withheld and reason is not FinishReason.EMPTY]
 )
-_DRAWN = (
+_GENERATIONS = (
     sa.select(
         generations.c.question,
         count_where(generations.c.ordinal >= 0).label("generations"),
@@ -99,7 +99,7 @@ _DRAWN = (
     .group_by(generations.c.question)
     .subquery()
 )
-_MADE = (
+_CALLS = (
     sa.select(
         calls.c.question,
         count_where(_PAID).label("calls"),
@@ -114,7 +114,7 @@ _MADE = (
     .subquery()
 )
 _GROUP = (questions.c.endpoint, questions.c.book, questions.c.temperature, questions.c.seed)
-_SUMS = {column.name: _sum(column) for column in (*_DRAWN.c, *_MADE.c)}
+_SUMS = {column.name: _sum(column) for column in (*_GENERATIONS.c, *_CALLS.c)}
 _COST = sa.case((_SUMS["priced"] > 0, sa.cast(_SUMS["cost"], sa.Float) / 1e9))
 _ENDPOINTS = (
     sa.select(
@@ -128,8 +128,8 @@ _ENDPOINTS = (
         _COST.label("cost"),
     )
     .select_from(questions)
-    .outerjoin(_DRAWN, _DRAWN.c.question == questions.c.id)
-    .outerjoin(_MADE, _MADE.c.question == questions.c.id)
+    .outerjoin(_GENERATIONS, _GENERATIONS.c.question == questions.c.id)
+    .outerjoin(_CALLS, _CALLS.c.question == questions.c.id)
     .group_by(*_GROUP)
     .order_by(*_GROUP)
 )

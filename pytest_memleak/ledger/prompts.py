@@ -51,7 +51,7 @@ class PromptSpec:
     @property
     def keyed(self) -> bool:
         """Whether the digests match the prompt, for some repeat of it in its book."""
-        settings = digest_of(_told(self.temperature), self.max_tokens, self.seed)
+        settings = _settings_digest(self.temperature, self.max_tokens, self.seed)
         return self.settings_digest == settings and any(
             self.instruction_digest == digest_of(self.instruction, repeat)
             for repeat in range(_MOST_REPEATS)
@@ -119,7 +119,7 @@ def build_prompts(
                 excerpt_id=excerpt.id,
                 instruction=excerpt.instruction,
                 instruction_digest=digest_of(excerpt.instruction, repeat),
-                settings_digest=digest_of(_told(sampling.temperature), max_tokens, sampling.seed),
+                settings_digest=_settings_digest(sampling.temperature, max_tokens, sampling.seed),
                 temperature=sampling.temperature,
                 max_tokens=max_tokens,
                 seed=sampling.seed,
@@ -154,8 +154,8 @@ def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
     )
 
 
-def _told(temperature: float | None) -> object:
-    return "default" if temperature is None else float(temperature)
+def _settings_digest(temperature: float | None, max_tokens: int, seed: int) -> str:
+    return digest_of("default" if temperature is None else float(temperature), max_tokens, seed)
 
 
 def stored_temperature(temperature: float | None) -> float:

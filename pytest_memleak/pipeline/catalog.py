@@ -113,8 +113,8 @@ class Catalog:
             return self._failed(error, limits)
         if not self._looked:
             return self._failed(BookError("none of its books can be read"), limits)
-        books, unread = tuple(self._surviving.values()), self._told_unread()
-        return CatalogMatches(books, self._least, self._issues(limits), unread, self._told())
+        books, unread = tuple(self._surviving.values()), self._unread_lines()
+        return CatalogMatches(books, self._least, self._issues(limits), unread, self._summary())
 
     def _look_for(self, parts: Sequence[Samples]) -> None:
         of_suite = parts[0].required.endpoint is None
@@ -163,7 +163,7 @@ class Catalog:
             for book in self._own_books()
         )
 
-    def _told(self) -> dict[str, object]:
+    def _summary(self) -> dict[str, object]:
         digests = "".join(sorted(digest for _, digest in self._looked.values()))
         return {
             "books": len(self._looked),
@@ -172,7 +172,7 @@ class Catalog:
             "from_words": self._least,
         }
 
-    def _told_unread(self) -> tuple[str, ...]:
+    def _unread_lines(self) -> tuple[str, ...]:
         return tuple(f"{name}: {why}" for name, why in sorted(self._unread.items()))
 
     def _issues(self, limits: Limits) -> tuple[Issue, ...]:
@@ -187,9 +187,9 @@ class Catalog:
     def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:
         cause = f"the catalog: {error.line}"
         if not with_needs(limits, PASSAGES):
-            return CatalogMatches(unread=(cause, *self._told_unread()))
+            return CatalogMatches(unread=(cause, *self._unread_lines()))
         issue = Issue("catalog", f"not scanned: {cause}")
-        return CatalogMatches(issues=(issue,), unread=self._told_unread())
+        return CatalogMatches(issues=(issue,), unread=self._unread_lines())
 
 
 def _texts(parts: Sequence[Samples]) -> Iterator[str]:

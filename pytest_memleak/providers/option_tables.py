@@ -87,7 +87,7 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     key = ".".join([name, *(masked(str(step)) for step, *_ in shared)])
     if first["type"] == "extra_forbidden":
         raise SuiteError(
-            f"unknown key {key!r}", location=place, hint=_known(kind, first["loc"], name)
+            f"unknown key {key!r}", location=place, hint=_unknown_key_hint(kind, first["loc"], name)
         )
     expected = ", or ".join(map(problem_words, alike))
     raise SuiteError(
@@ -104,7 +104,7 @@ def problem_words(problem: Mapping[str, Any]) -> str:
     return next(shapes, text)
 
 
-def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
+def _unknown_key_hint(kind: type[Table], place: Sequence[int | str], name: str) -> str:
     """Return the hint for an unknown key."""
     near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1, cutoff=0.7)
     if near and len(place) == 1:

@@ -200,7 +200,7 @@ class Measure:
         """Return the row without its functions, for display."""
         return replace(self, read=None, by_round=None, function=None)
 
-    def refusal(self, limit: float) -> str | None:
+    def limit_fault(self, limit: float) -> str | None:
         """Return why a number can't be a limit on it; None if it can."""
         if not math.isfinite(limit):
             return "a limit must be a finite number"

@@ -45,7 +45,7 @@ _MOST_CHARACTERS = 500  # of a server's own names
 # No model generates more in one answer; the rest is cut off, and reported.
 _LONGEST_ANSWER = 1_000_000
 # If these are rejected, fewer completions are requested, or another name is used.
-_SAID_OTHERWISE = {"api", "candidateCount", "max_completion_tokens", "n", "stream_options"}
+_SUBSTITUTED = {"api", "candidateCount", "max_completion_tokens", "n", "stream_options"}
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
 # With these, the server may still have done the work.
 _UNSURE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
@@ -201,7 +201,7 @@ class CheckedEndpoint:
         return tuple(
             name
             for name, support in self._obeyed().items()
-            if name not in _SAID_OTHERWISE
+            if name not in _SUBSTITUTED
             and (temperature in support.rejected if name == "temperature" else support.rejected)
         )
 

@@ -59,7 +59,7 @@ class Distinct:
     """A set of whole numbers that grows by arrays of them; 8 bytes each."""
 
     def __init__(self) -> None:
-        self._known: Numbers = np.empty(0, dtype=np.int64)
+        self._numbers: Numbers = np.empty(0, dtype=np.int64)
         self._waiting: list[Numbers] = []
         self._count = 0
 
@@ -74,15 +74,15 @@ class Distinct:
     def _wait(self, numbers: Numbers) -> None:
         self._waiting.append(numbers)
         self._count += len(numbers)
-        if self._count > max(_WAITING, len(self._known)):
+        if self._count > max(_WAITING, len(self._numbers)):
             self.ascending()
 
     def ascending(self) -> Numbers:
         """Return all numbers so far, each once."""
         if self._waiting:
-            self._known = distinct(np.concatenate([self._known, *self._waiting]))
+            self._numbers = distinct(np.concatenate([self._numbers, *self._waiting]))
             self._waiting, self._count = [], 0
-        return self._known
+        return self._numbers
 
 
 def distinct(numbers: Whole) -> Whole:

@@ -276,7 +276,7 @@ def samples_to_settle(error: SamplingError, limit: float) -> Settling | None:
 
 
 _HALVES = 200
-_BITS, _ONE = 64, np.uint64(1)
+_BITS, _BIT = 64, np.uint64(1)
 _LOW = 0.025
 
 
@@ -334,7 +334,7 @@ def _longest_blocks(
     parts = []
     for begin in range(0, chosen.shape[1], _BITS):
         some = slice(*rounds.round.searchsorted([begin, begin + _BITS]))
-        bits = _ONE << (rounds.round[some] - begin).astype(np.uint64)
+        bits = _BIT << (rounds.round[some] - begin).astype(np.uint64)
         # No round covers a word twice, so the sum of bits is the set of the rounds that cover it.
         steps = np.zeros(words + 1, dtype=np.uint64)
         np.add.at(steps, rounds.start[some], bits)
@@ -342,7 +342,7 @@ def _longest_blocks(
         covering = np.cumsum(steps, out=steps)[marks]
         covering[at_border] = 0
         in_sets = chosen[:, begin : begin + _BITS]
-        sets = in_sets @ (_ONE << np.arange(in_sets.shape[1], dtype=np.uint64))
+        sets = in_sets @ (_BIT << np.arange(in_sets.shape[1], dtype=np.uint64))
         parts.append((covering, sets))
     longest = []
     for number in range(len(chosen)):

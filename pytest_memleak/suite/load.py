@@ -262,5 +262,5 @@ def _validate_measures(
                 f"{nearest(name, sorted(extension_measures))}",
                 f"{name} is a built-in measure: write {key}.{name}" if name in MEASURES else None,
             )
-        if refusal := extension_measures[name].refusal(limit):
-            raise suite_error(path, f"{key}.measures.{name}: {refusal}; got {limit}")
+        if fault := extension_measures[name].limit_fault(limit):
+            raise suite_error(path, f"{key}.measures.{name}: {fault}; got {limit}")

@@ -57,8 +57,8 @@ _SHARED = 3
 _SLOT_BITS = 24
 _MOST_RUNS = 1 << 25
 _PARTS_TOGETHER = 16
-_MOST_WORDS_TOLD = 20
-_WORDS_TOLD = 6  # of such a word
+_MOST_SERVER_WORDS = 20
+_WORDS_SHOWN = 6  # of a longer server word
 _WORDS_OF_TABLE = 3  # at most, of a word that `finish_reason` maps
 
 
@@ -247,8 +247,8 @@ class GenerationCensus:
             word = own_word or none
             mapped = word == none or finish_reason(word) is not FinishReason.UNKNOWN
             if not mapped or count_words(word) > _WORDS_OF_TABLE:
-                word = server_word(word, _WORDS_TOLD)
-            many = word not in counts and len(counts) >= _MOST_WORDS_TOLD
+                word = server_word(word, _WORDS_SHOWN)
+            many = word not in counts and len(counts) >= _MOST_SERVER_WORDS
             counts["others" if many else word] += count
         if unstated:
             del counts[FinishReason.UNSTATED.value]

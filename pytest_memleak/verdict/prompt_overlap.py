@@ -166,16 +166,16 @@ def _share(book: Book, request: GenerationRequest) -> Fraction:
         )
         as_folded = zip(keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True)
         for plain, folded in zip(as_measured, as_folded, strict=True):
-            count = _told(*plain, length)
+            count = _words_in_instruction(*plain, length)
             if not np.array_equal(folded[1], plain[1]):
                 # Near-verbatim passages are trimmed by folded words.
-                count = min(max(count, _told(*folded, length)), len(plain[0]))
+                count = min(max(count, _words_in_instruction(*folded, length)), len(plain[0]))
             overlapping += count
         measured += int(excerpt_words.lengths().sum())
     return Fraction(overlapping, max(measured, 1))
 
 
-def _told(excerpt_keys: Keys, instruction_keys: Keys, length: int) -> int:
+def _words_in_instruction(excerpt_keys: Keys, instruction_keys: Keys, length: int) -> int:
     """Count an excerpt's words in runs of at least `length` words that its instruction has."""
     at = np.flatnonzero(
         np.isin(run_hashes(excerpt_keys, length), run_hashes(instruction_keys, length))
