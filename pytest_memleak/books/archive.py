@@ -107,8 +107,6 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
     start = stream.read(4)
-    if not start:
-        raise BookError("is empty", location=place, hint="download the file again")
     guarded = _Guarded(stream, place)
     try:
         try:  # not every writer marks names that are UTF-8
@@ -158,11 +156,7 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
     for info in members:
         name = _slashes(info.filename)
         if ".." in name.split("/") or name.startswith("/") or _DRIVE.match(name):
-            raise BookError(
-                f"the zip has the path {info.filename!r}, which points outside it",
-                location=place,
-                hint="the file is hostile: no EPUB has such paths; use a different edition",
-            )
+            raise outside_zip(info.filename, place)
         if info.flag_bits & _ENCRYPTED:
             raise BookError(
                 f"{name!r} is password-protected", location=place, hint="unlock the zip first"
@@ -181,6 +175,15 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
             location=place,
             hint="remove audio and video; if it has none, the file is hostile",
         )
+
+
+def outside_zip(path: str, place: str) -> BookError:
+    """Return the error for a path that leads outside the zip."""
+    return BookError(
+        f"the path {path!r} points outside the zip",
+        location=place,
+        hint="the file is hostile: no EPUB has such paths; use a different edition",
+    )
 
 
 def _slashes(name: str) -> str:
@@ -202,8 +205,6 @@ def read_bytes(path: Path) -> bytes:
     with file_errors(BookError, place):
         _require_file(path)
         size = path.stat().st_size
-        if not size:
-            raise BookError("is empty", location=place, hint="download the file again")
         if size > MAX_DOCUMENT_BYTES:
             raise BookError(
                 f"has {size:,} bytes; the maximum is {MAX_DOCUMENT_BYTES:,}",
@@ -238,6 +239,8 @@ def _require_file(path: Path) -> None:
             location=str(path),
             hint="copy its content to a file, and name that",
         )
+    if not path.stat().st_size:
+        raise BookError("is empty", location=str(path), hint="download the file again")
 
 
 # Every step of reading and cutting takes time proportional to these amounts, so they cap the cost

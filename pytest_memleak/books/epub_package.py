@@ -14,13 +14,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from pytest_memleak.books.archive import Archive, outside_zip
 from pytest_memleak.books.text_decoding import elements, legible, parse_xml
 from pytest_memleak.errors import BookError
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
-
-    from pytest_memleak.books.archive import Archive
 
 # A package of 20,000 items has about 3 MB; the parsed tree takes about twenty times that.
 _MAX_BYTES = 16 << 20
@@ -181,11 +180,7 @@ def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
     """Return a path from the archive's root. Raises BookError if it leads outside."""
     joined = _joined(path, folder)
     if joined == ".." or joined.startswith("../"):
-        raise BookError(
-            f"the package names the path {path!r}, which points outside the zip",
-            location=archive.place,
-            hint="the file is hostile: no EPUB has such paths; use a different edition",
-        )
+        raise outside_zip(path, archive.place)
     return joined
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.records import Kind, Verdict
+from pytest_memleak.records import Kind, LimitCheck, Verdict
 from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
 from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
@@ -61,7 +61,7 @@ def measure_cell(
 ) -> tuple[str, bool]:
     """Format a table cell: value, interval and limit; and whether it exceeds that limit."""
     value, limit_value = result.values[row.name], result.limit_values.get(row.name)
-    over = limit_value is not None and exceeds_limit(result, row, limit_value)
+    over = limit_value is not None and limit_check(result, row, limit_value).over
     text = format_value(row, value)
     if interval and row.name in result.intervals:
         low, high = result.intervals[row.name]
@@ -73,11 +73,11 @@ def measure_cell(
     return text, over
 
 
-def exceeds_limit(result: PairResult, row: Measure, limit: float) -> bool:
-    """Whether the measure exceeds the limit, by the verdict's rule."""
+def limit_check(result: PairResult, row: Measure, limit: float) -> LimitCheck:
+    """Return a limit beside the measure, as the verdict compares them."""
     value = result.values[row.name]
-    low, _ = result.intervals.get(row.name, (value, value))
-    return (value if row.rises else low) > limit
+    low, high = result.intervals.get(row.name, (value, value))
+    return LimitCheck(row.name, value, limit, low, high, row.rises)
 
 
 def unit_text(row: Measure, results: Sequence[PairResult]) -> str:

@@ -27,9 +27,9 @@ from pytest_memleak.reports.report_text import (
     comparison_sentence,
     control_lines,
     detection_captions,
-    exceeds_limit,
     format_value,
     generation_lines,
+    limit_check,
     notice_lines,
     rate_text,
     reuse_lines,
@@ -178,7 +178,7 @@ def _exceeded(result: PairResult) -> dict[str, str]:
     return {
         name: f"{figure(result.values[name])} > {figure(limit)}"
         for name, limit in result.limit_values.items()
-        if name in result.values and exceeds_limit(result, rows[name], limit)
+        if name in result.values and limit_check(result, rows[name], limit).over
     }
 
 

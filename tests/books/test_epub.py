@@ -205,7 +205,7 @@ def test_reads_members_under_the_names_that_documents_use(path):
     (lambda path: damage(path, lambda data: data[:-200]), "damaged or truncated"),
     (lambda path: damage(path, lambda data: data.replace(b"wor", b"war")), "Bad CRC-32"),
     *(
-        (lambda path, name=name: write(path, name), "points outside it")
+        (lambda path, name=name: write(path, name), "points outside the zip")
         for name in ("../evil.xhtml", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil")
     ),
     *(

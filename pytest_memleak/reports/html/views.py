@@ -16,11 +16,11 @@ from pytest_memleak.reports.pair_outcome import LOOKS, Outcome, pair_outcome
 from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
 from pytest_memleak.reports.report_text import (
     detection_lines,
-    exceeds_limit,
     flatten,
     format_p,
     format_percent,
     generation_lines,
+    limit_check,
     notice_lines,
     unit_text,
     work_name,
@@ -198,9 +198,8 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
     low, high = result.intervals.get(row.name, (value, value))
     state = ""
     if limit is not None:
-        state = (
-            "over" if exceeds_limit(result, row, limit) else "doubt" if high > limit else "within"
-        )
+        check = limit_check(result, row, limit)
+        state = "over" if check.over else "doubt" if check.in_doubt else "within"
     doubt = []
     if low < high:
         doubt.append(f"{format_percent(row, low).removesuffix('%')}–{format_percent(row, high)}")
