@@ -130,13 +130,13 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     return f"remove or correct it; {_AGAIN}"
 
 
-def nearest_keys(location: Sequence[int | str]) -> str:
-    """Return what an unknown key may be meant for, to follow the message."""
+def nearest_keys(location: Sequence[int | str], hint: str) -> str:
+    """Return what an unknown key may be meant for, to follow the message, unless the hint does."""
     if is_option(location):
         return ""
     keys = known_keys(location)
     if near := near_keys(str(location[-1]), keys):
-        return f"; did you mean {near[0]!r}?"
+        return "" if hint.startswith(f"write {near[0]} ") else f"; did you mean {near[0]!r}?"
     return f"; known keys: {', '.join(keys)}" if keys else ""
 
 

@@ -211,7 +211,7 @@ def _explain(problems: Iterable[ErrorDetails], expanded: Expanded, hint: str) ->
             continue
         seen.add((key, place, problem["msg"]))
         if problem["type"] == "extra_forbidden":
-            message = f"unknown key{nearest_keys(location)}"
+            message = f"unknown key{nearest_keys(location, hint)}"
         elif problem["type"] == "missing":
             message = "missing"
         else:

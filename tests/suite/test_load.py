@@ -185,9 +185,9 @@ def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
 
 REFUSED = [
     # unknown keys
-    (["suit"], {}, "suit: unknown key; did you mean 'suite'?"),
+    (["suit"], {}, "suit: unknown key\n  write suite instead of suit"),
     (["suite", "zzz"], 3, "suite.zzz: unknown key; known keys: *samples*"),
-    (["model", 1, "limits", "bcm"], 1, "model[2] 'n'.limits.bcm: unknown key; *'bmc'?"),
+    (["model", 1, "limits", "bcm"], 1, "model[2] 'n'.limits.bcm: unknown key\n  write bmc *"),
     # missing ones
     (["book"], ..., "book: missing; the suite needs a book or a collection"),
     (["model"], ..., "model: missing"),
@@ -291,6 +291,7 @@ def test_all_problems_are_told_at_once(refused):
     lines = refused(changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)).splitlines()
     places = [line.strip().split(": ")[:2] for line in lines[:-1]]
     assert places == [["line 1", "suite.k"], ["line 2", "limits.bcm"]]
+    assert lines[-2].endswith("limits.bcm: unknown key; did you mean 'bmc'?")
     assert lines[-1].strip() == "change the value of k; memleak doctor FILE checks it again"
 
 
