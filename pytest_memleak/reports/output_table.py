@@ -1,7 +1,7 @@
 """The table of outputs: one row holds an output's option and its writer.
 
-An output is added here and nowhere else: plugin, preflight, and commands read the table. Light to
-import: an idle plugin reads the rows for its options.
+An output is added here and nowhere else: plugin, preflight, and commands read the table (those of
+a run: `REPORTS`). Light to import: an idle plugin reads the rows for its options.
 """
 
 from __future__ import annotations

@@ -105,27 +105,24 @@ def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
 
 
 def test_the_table_and_that_of_nothing(score):
-    lines = score("--span-threshold", "4").splitlines()
+    lines = re.sub(" +", " ", score("--span-threshold", "4")).splitlines()
     assert [line.split()[0] for line in lines] == ["measure", "words", "rounds", *SCORED]
     assert {*lines} >= {
-        "measure              value     low    high  where",
-        "words                   16",
-        "rounds                   1",
-        "longest_passage          6       0      16  words 5-11, p_id1, generation 0",
-        "passages_over            2",
-        "nv_longest_passage       0       0      13",
-        "bmc                 0.6875  0.0000  1.0000",
-        "longest_block           11       0      16  words 5-16",
-        "longest_span             5       0       8  words 11-16, p_id2, generation 0",
-        "spans_over               1",
+        "measure value low high where",
+        *("words 16", "rounds 1", "passages_over 2", "spans_over 1"),
+        "longest_passage 6 0 16 words 5-11, p_id1, generation 0",
+        "nv_longest_passage 0 0 13",
+        "bmc 0.6875 0.0000 1.0000",
+        "longest_block 11 0 16 words 5-16",
+        "longest_span 5 0 8 words 11-16, p_id2, generation 0",
     }
     text = " ".join(f"w{n}" for n in range(1500))
     table = score(book=excerpts(text), generations=answers(text))
     assert re.search(r"longest_block +1,500 .*words 0-1,500", table)
     warning = "drawn.json: contains no generations\n"
     lines = score("--k", "3", generations=answers([], []), warning=warning).splitlines()
-    assert lines[0] == "measure         value  low  high  where"
-    assert [line.split() for line in lines[1:]] == [
+    assert [line.split() for line in lines] == [
+        ["measure", "value", "low", "high", "where"],
         *(["words", "16"], ["rounds", "0"], ["bmc", "0.0000"], ["longest_block", "0"]),
         *(["longest_span", "0"], ["spans_over", "0"]),
     ]
