@@ -177,16 +177,8 @@ def record_each(connection: Connection, answers: Sequence[Answer]) -> list[bool 
         )
         ended = {"claims": None}
         changed(connection, calls, (row | ended | images.get(row["id"], {}) for row in outcomes))
-        add_to_runs(
-            connection,
-            (
-                (
-                    rows_before[answer.call.id].run,
-                    (answer.cost or 0) - _reserved(rows_before[answer.call.id]),
-                )
-                for answer in new
-            ),
-        )
+        costs = [(rows_before[answer.call.id], answer.cost or 0) for answer in new]
+        add_to_runs(connection, ((row.run, cost - _reserved(row)) for row, cost in costs))
     kept = {id(answer) for answer in new}
     return [id(answer) in kept for answer in answers]
 

@@ -331,15 +331,10 @@ _CAME = (
 )
 _PLACED = sa.func.coalesce(_CAME.c.placed, 0)
 _SURPLUS = sa.func.coalesce(_CAME.c.surplus, 0)
-_BY = (
-    questions.c.endpoint,
-    questions.c.book,
-    questions.c.temperature,
-    questions.c.seed,
-    calls.c.kind,
-    calls.c.run,
-)
 _REMOVED = sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS
+_COUNTS = {"generations": _PLACED, "surplus": _SURPLUS, "removed": _REMOVED}
+_SETTING = (questions.c.endpoint, questions.c.book, questions.c.temperature, questions.c.seed)
+_BY = (*_SETTING, calls.c.kind, calls.c.run)
 _TRIED = (
     sa.select(
         *_BY,
@@ -349,12 +344,7 @@ _TRIED = (
             count_where(calls.c.state == state).label(state)
             for state in (CallState.ANSWERED, CallState.LOST, CallState.FAILED)
         ),
-        *(
-            sa.cast(sa.func.sum(count), sa.Integer).label(name)
-            for name, count in (
-                *(("generations", _PLACED), ("surplus", _SURPLUS), ("removed", _REMOVED)),
-            )
-        ),
+        *(sa.cast(sa.func.sum(count), sa.Integer).label(name) for name, count in _COUNTS.items()),
         sa.func.min(calls.c.began).label("first"),
         sa.func.max(sa.func.coalesce(calls.c.ended, calls.c.began)).label("last"),
     )
