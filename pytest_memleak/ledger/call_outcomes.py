@@ -266,7 +266,7 @@ def give_up(ledger: Ledger, call: Call, *, billed: bool, cause: str | None) -> N
 def end_open_calls(
     connection: Connection, numbers: Sequence[int], *, billed: bool, cause: str | None
 ) -> None:
-    """End those of the calls that are still open, and free their ordinals."""
+    """End the calls that are still open, and free their ordinals."""
     for some in in_parts(numbers):
         still_open = connection.execute(
             sa.select(calls.c.id, calls.c.estimate, calls.c.run).where(

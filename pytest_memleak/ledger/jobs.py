@@ -22,7 +22,7 @@ from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leas
 
 
 class JobRow(StrEnum):
-    """Where a job stands in the ledger."""
+    """The state of a job in the ledger."""
 
     STARTING = "starting"
     RUNNING = "running"

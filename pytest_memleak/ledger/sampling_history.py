@@ -63,7 +63,7 @@ class SamplingHistory:
 
     first, last:    when the first and the last were sampled; None without any
     first_call, last_call: row ids, whose order no clock changes; 0 without any
-    calls_this_run: answered calls behind them that the ledger's run made; calls: of all runs
+    calls:          answered calls that returned them; calls_this_run: those of the ledger's run
     served:         the models that answered, with their number of calls; without response ids
     refused:        settings that the server rejected in any call
     """
@@ -129,7 +129,7 @@ _BEHIND = (
 
 
 def lost_calls(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float) -> int:
-    """Count the pair's calls that ended by then (since 1970) without an answer, but billed."""
+    """Count the pair's unanswered calls that ended by then (since 1970) and may be billed."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
     lost = sa.select(sa.func.count()).where(calls.c.state == CallState.LOST)
     by_then = lost.where(calls.c.ended <= until)
@@ -170,7 +170,7 @@ def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> Se
 def called_between(
     ledger: Ledger, endpoint_id: str, book_words: str, after: float, until: float
 ) -> bool:
-    """Tell whether a call for a book ended after `after`, and not after `until`."""
+    """Tell whether a call for a book ended after `after`, up to `until`."""
     ended = sa.func.coalesce(calls.c.ended, calls.c.began)
     query = (
         sa.select(calls.c.id)
@@ -183,7 +183,7 @@ def called_between(
 
 
 def tried(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float) -> Tried | None:
-    """Find which attempt the pair's generations are, among those begun by `until` (since 1970).
+    """Number the attempt of the pair's generations, among those begun by `until` (since 1970).
 
     Attempts count by model and by the book's words. Returns None if nothing was sampled.
     """
@@ -231,7 +231,7 @@ def _series(endpoint_id: str) -> str:
 
 
 def _ids_in_ledger(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> set[str]:
-    """Return the book's ids in the ledger: under another id, prompts aren't sent again."""
+    """Return the book's ids in the ledger: if it is renamed, its prompts aren't sent again."""
     columns = questions.c.instruction_digest, questions.c.settings_digest, questions.c.book
     rows = ledger.rows(sa.select(*columns).where(questions.c.endpoint == endpoint_id))
     keys = {question.key for question in prompts.questions}

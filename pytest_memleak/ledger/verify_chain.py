@@ -55,8 +55,8 @@ class Checked:
     calls:   the number of calls
     endpoints: those that its chain names
     at:      when the bundle's head was written, in seconds since 1970
-    late:    by endpoint, when calls ended that ended by `until`, but were written after the
-             bundle's head
+    late:    by endpoint, the end times of calls that ended by `until`, but were written after
+             the bundle's head
     """
 
     wrong: list[str] = field(default_factory=list)

@@ -1,1 +1,1 @@
-"""The story of a run: its suites, what each pair needs, and its way to a verdict."""
+"""The course of a run: its suites, what each pair needs, and the steps to its verdict."""

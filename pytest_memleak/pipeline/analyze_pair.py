@@ -39,8 +39,7 @@ def analyze_pair(
 ) -> Analysis | None:
     """Measure what the model reproduces of every protected book; None without samples.
 
-    catalog: the matching books of the catalog; texts: the generations, where they are counted as
-    they are read.
+    catalog: the matching books of the catalog; texts: the generations, if reading them counts them
     """
     catalog_books = (catalog.books, catalog.least) if catalog else ((), 0)
     book = parts[0].book

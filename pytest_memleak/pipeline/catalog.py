@@ -37,7 +37,7 @@ class CatalogMatches:
     """The books of the catalog that a pair's generations match, beside the suite's own books.
 
     books: by the names that reports use
-    least: the words from which a passage of them counts
+    least: the least words of a passage of theirs that counts
     issues: what wasn't scanned, where a limit depends on it
     unread: the books that weren't scanned, with reasons
     summary: numbers of books and words, and a digest of all
@@ -51,7 +51,7 @@ class CatalogMatches:
 
 
 def min_passage_words(suite: Suite) -> int:
-    """Return the words from which a catalog's passages count: no limit depends on shorter ones.
+    """Return the least words of a catalog's passage that counts; no limit depends on shorter ones.
 
     Runs of 12 words and more that two works share are quotations (docs/method.md).
     """
@@ -147,7 +147,7 @@ class Catalog:
                 yield name, book
 
     def _read(self, names: set[str]) -> None:
-        """Read the matching books; they stand in the catalog's order."""
+        """Read the matching books, and keep them in the catalog's order."""
         new = sorted(names - self._surviving.keys())
         own = self._own_digests if new else ()
         for name in new:

@@ -237,7 +237,7 @@ def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]
 
 
 def _least_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> list[tuple[tuple[float, str], float]]:
-    """Return per limit of bmc and book the upper bound without recall, the highest last."""
+    """Return the upper bound without recall, by limit of bmc and book; the highest last."""
     least: dict[tuple[float, str], float] = {}
     for pair in pairs:
         if BMC.name in pair.limits and pair.confidence:

@@ -98,14 +98,14 @@ class Endpoints:
         return self._opened[model.id]
 
     def close_recordings(self, *, but: Model | None = None) -> None:
-        """Free what recordings have read, but for those of one model."""
+        """Free what recordings have read, except those of one model."""
         for name, opened in self._opened.items():
             recording = abilities_of(opened).recording
             if recording is not None and (but is None or name != but.id):
                 recording.close()
 
     def stand_up(self, model: Model) -> None:
-        """Deploy the model, where calling it needs that. Raises Inconclusive."""
+        """Deploy the model if calls need that. Raises Inconclusive."""
         platform = abilities_of(self.provider(model)).deployments
         deployment = self.deployment_of(model)
         if platform is not None and deployment is not None:
@@ -146,8 +146,8 @@ class Endpoints:
     def training_set(self, model: Model, *, foreseen: bool = False) -> TrainingSet:
         """Return what the model is fine-tuned on, named by everything that determines its weights.
 
-        Of the options those are the provider's `weights_options`, or else all. A training set that
-        the ledger knows by all options keeps that name.
+        Of the options, the provider's `weights_options` do, or all if it lists none. A training set
+        that the ledger has under the name of all options keeps it.
         """
         from pytest_memleak.ledger.jobs import begun
 

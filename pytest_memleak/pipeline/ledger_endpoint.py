@@ -92,7 +92,7 @@ class LedgerEndpoint:
         return generations(self.ledger, self.endpoint_id, prompts)
 
     def all_there(self, prompts: PairPrompts, until: float) -> Iterator[Generation]:
-        """Yield the same, then what the server sent by then beyond the request."""
+        """Yield these, then what the server sent beyond the request up to `until`."""
         from pytest_memleak.ledger.ledger_queries import unrequested
 
         yield from self.generations(prompts)
@@ -107,7 +107,7 @@ class LedgerEndpoint:
     def current_series(
         self, pair: Pair, prompts: PairPrompts, *, may_sample: bool
     ) -> LedgerEndpoint:
-        """Return this endpoint, or its next series where samples of a mere name are too old.
+        """Return this endpoint, or the next series if it is a mere name whose samples are too old.
 
         may_sample: whether to begin a series; else only one with samples counts
         """
@@ -189,7 +189,7 @@ def check_provenance(
     """Check who generated the samples that the ledger holds for some prompts.
 
     until: the time up to which the ledger was read
-    same: whether the canaries answered after a call, and by a time, as at first
+    same: whether the canaries that followed a call, up to a time, answered as at first
     """
     from pytest_memleak.ledger.sampling_history import lost_calls, tried
 
@@ -238,7 +238,7 @@ def check_provenance(
 
 
 def with_notice(source: LedgerEndpoint, prompts: PairPrompts, pair: Pair) -> LedgerEndpoint:
-    """Return the endpoint, which shows at once whether another model answered these prompts."""
+    """Return the endpoint with a notice, shown at once, if another model answered these prompts."""
     name = abilities_of(source.endpoint).model_name
     if name is None:
         return source
@@ -250,7 +250,7 @@ def with_notice(source: LedgerEndpoint, prompts: PairPrompts, pair: Pair) -> Led
 def served_record(
     model: str | None, fingerprint: str | None, calls: int, *, requested: bool
 ) -> ServedBy:
-    """Return who served, by names that together stay within the words that a report may quote.
+    """Return who served, by names of together no more words than a report may quote.
 
     requested: whether the suite knows the model's name
     """

@@ -48,7 +48,7 @@ class SummarySource(Protocol):
         """Plan the calls that `write` would make."""
 
     def foreseen(self, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
-        """Return summaries that are written, or as long as they may become."""
+        """Return stored summaries, and for others as many words as they may have."""
 
 
 class PreparedBooks:
@@ -107,14 +107,14 @@ class PreparedBooks:
         return self._writer().outstanding(source.id, lacking) if lacking else None
 
     def training_books(self, model: Model, *, foreseen: bool = False) -> tuple[Book, ...]:
-        """Return the books that the model is fine-tuned on; `foreseen` as for a plan."""
+        """Return the books that the model is fine-tuned on; `foreseen`: as `foreseen` does."""
         read = self.foreseen if foreseen else self.book
         return tuple(read(self._suite.book(book_id)) for book_id in model.finetune_books)
 
     def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
         """Raise BookError if a training book of the pair's model contains text of the test book.
 
-        Or if the common texts together contain half of any test book of the suite.
+        Also if the common texts together contain half of any test book of the suite.
         """
         for training in self.training_books(pair.model):
             what, share = _most_shared(book, training, pair.scoring)
@@ -252,9 +252,9 @@ def _words_digest(book: Book) -> str:
 
 
 def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]:
-    """Return the share of words that stand in the other book too, in long runs.
+    """Return the share of the book's words that the other contains, too, in long runs.
 
-    For a collection it is the highest of its works, with that work's title.
+    For a collection, it is the highest share of any work, with that work's title.
     """
     shared, layout = _shared(book, [other], scoring)
     if not book.works:
@@ -270,7 +270,7 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
 
 
 def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[int], Layout]:
-    """Return which of the book's words the others share, in long runs; and the book's layout."""
+    """Return the words of the book that the others share, in long runs; and the book's layout."""
     from pytest_memleak.scoring.multi_book_index import SharedIndex
 
     index = SharedIndex([book], k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)

@@ -40,11 +40,11 @@ _NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
 class Verification:
     """The verification of a bundle, in sentences.
 
-    wrong: where the bundle differs; checked: what holds; unchecked: what can't be verified
+    wrong: where the bundle differs; checked: what was verified; unchecked: what couldn't be
     missing:  files without which nothing was recomputed
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
-    current:  whether the bundle meets all stated requirements, of which there are some
+    current:  whether requirements were stated, and the bundle meets them all
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -84,13 +84,13 @@ def recompute(
     models_named: bool = False,
     missing: Sequence[str] = (),
 ) -> None:
-    """Recompute all of a bundle, as of when it was made, and note what was found.
+    """Recompute all of a bundle, as of its own time, and note the results.
 
     resources, of_suite, evaluate: of the `Run` that recomputes it
-    suites: files that replace those of their names in the bundle
+    suites: files to read in place of the bundle's suites of the same names
     folders: where files may be opened; a suite of `suites` may be anywhere
     models_named: whether the caller named the models
-    missing: what the caller knows to be missing: a sentence each
+    missing: a sentence for everything that the caller knows to be missing
 
     Raises MemleakError for what can't be read, or may not be.
     """
@@ -128,7 +128,7 @@ class _Unavailable:
 
 @dataclass
 class _Comparison:
-    """The bundle beside what suite, books, and ledger give again; fields as in `recompute`."""
+    """The bundle compared with its suites, books, and ledger; fields as in `recompute`."""
 
     _evidence: EvidenceFile
     result: Verification
@@ -202,7 +202,7 @@ class _Comparison:
         return bool(missing)
 
     def has_its_ledger(self) -> bool:
-        """Tell whether the ledger is as it was written; from another, nothing can be recomputed."""
+        """Tell whether the ledger is the bundle's and unchanged; if not, no pair is recomputed."""
         from pytest_memleak.ledger.verify_chain import check_ledger
 
         if self._bundle.ledger is None:
@@ -246,7 +246,7 @@ class _Comparison:
         self.result.wrong += [f"{name}: {line}" for line in lines]
 
     def _late_calls(self, claimed: PairResult) -> Iterator[str]:
-        """Yield that the ledger got calls of the pair's run only after the bundle's entry."""
+        """Yield that calls before the evaluation were written only after the bundle's entry."""
         for endpoint in sorted({count.endpoint for count in claimed.sampled if count.endpoint}):
             until = self._end if claimed.as_of is None else claimed.as_of
             if calls := sum(ended <= until for ended in self._late.get(endpoint, ())):
@@ -322,7 +322,7 @@ class _Comparison:
         yield from pair_differences(entry, stated)
 
     def _stated(self, recomputed: PairResult, claimed: PairResult) -> dict[str, Any]:
-        """Return what only the bundle's run knew, as why generations are missing."""
+        """Return what only the bundle's run knew, such as why generations are missing."""
         fields = {"tests": claimed.tests, "stopped_early": claimed.stopped_early}
         complete, issues = recomputed.completeness, claimed.completeness.issues
         added = {issue.rule for issue in {*issues} - {*complete.issues}}
@@ -340,9 +340,9 @@ class _Comparison:
         return fields | {"completeness": complete, "reasons": reasons}
 
     def _by_the_end(self, evaluation: Evaluation, absent: _Unavailable | None) -> Iterator[str]:
-        """Yield how calls between the evaluation and the bundle's end change the pair's verdict.
+        """Yield that calls between the pair's evaluation and the run's end change the verdict.
 
-        Nothing else ties a pair's moment to the bundle's.
+        Nothing else ties the evaluation's time to the run's.
         """
         from pytest_memleak.ledger.sampling_history import called_between
         from pytest_memleak.pipeline.evaluate_pair import evaluate

@@ -170,9 +170,9 @@ def _drawn_otherwise(baseline: CountedGenerations, own: CountedGenerations) -> I
 
 
 def _not_the_likeliest(counted: CountedGenerations) -> Iterator[Issue]:
-    """Yield why limits on greedy generations can't rest on these.
+    """Yield why these may not be the likeliest generations, so limits on greedy ones fail.
 
-    At temperature 0 many models repeat themselves, or a server samples all the same.
+    Even at temperature 0, many models repeat themselves, and some servers sample.
     """
     if counted.required.purpose is Purpose.GREEDY:
         yield from (issue for issue in _issues_of(counted) if issue.rule not in _SAMPLED)
@@ -221,7 +221,7 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
 
 
 def _without_greedy(answers: SampledGenerations) -> str:
-    """Return the lines of the suite file to change; greedy canaries couldn't agree either."""
+    """Return what to change in the suite file; if greedy answers differ, canaries do, too."""
     pair, source = answers.required.pair, answers.source
     greedy = with_needs(pair.limits, GREEDY)
     preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]

@@ -103,9 +103,9 @@ def _wanted(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> Iterator[Req
 
 
 def _nulls_of(pair: Pair, suite: Suite) -> list[Pair]:
-    """Return the pairs that give the chance level: controls, where the suite has any.
+    """Return the pairs that give the chance level, only controls if the suite has any.
 
-    The same model is prompted there for another book alike (docs/method.md).
+    They prompt the same model for other books in the same way (docs/method.md).
     """
     key = pair.model.id, pair.probe.kind
     others = [
@@ -154,10 +154,10 @@ def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
 
 
 def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
-    """Return what continues the pair's prompts as they are; None where these are instructions.
+    """Return the endpoint that continues the pair's prompts as text; None for instructions.
 
-    They are where the endpoint can't continue a text, and where the suite's template adds to the
-    prefix.
+    Prompts are instructions if the endpoint can't continue a text, or if the suite's template adds
+    to the prefix.
     """
     if pair.probe.kind == "instruction" or (
         pair.probe.continuation_template not in (None, BARE_PREFIX)

@@ -80,7 +80,7 @@ class Resources:
 
     @property
     def now(self) -> float:
-        """The time of the evaluation, in seconds since 1970: nothing stored is after it.
+        """The time of the evaluation, in seconds since 1970, after everything stored.
 
         The clock of another machine may be ahead, or this one's may have been.
         """

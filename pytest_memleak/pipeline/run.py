@@ -172,5 +172,5 @@ def open_suite(
 
 
 def _named(endpoint: Endpoint | None) -> object:
-    """Return the key of an evaluation: the endpoint's own id, or the very object."""
+    """Return the key of an evaluation: the endpoint's own id, or else the object itself."""
     return None if endpoint is None else id_of(endpoint) or id(endpoint)

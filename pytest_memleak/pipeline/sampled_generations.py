@@ -117,8 +117,8 @@ class CountedGenerations:
     def batches(self) -> Iterator[Batch]:
         """Yield the requested generations with all that was written; count the others, too.
 
-        Read it once: the digest covers everything read. The words that the census reads go with
-        the texts that they are of.
+        Read it once: the digest covers everything read. A batch has the words that the census reads
+        if they are its own texts'.
         """
         for batch in in_batches(self.sampled.all_there()):
             counted, words = self._census.read(batch.generations)
@@ -173,7 +173,7 @@ class CountedGenerations:
 
     @property
     def counted(self) -> SampledCount:
-        """What evidence says of them."""
+        """The counts that evidence gives."""
         counted = self._census.counted()
         return SampledCount(
             purpose=self.required.purpose.value,
@@ -353,8 +353,8 @@ def sample_all(
 ) -> tuple[SampledGenerations, ...]:
     """Return the pair's samples first, then everything else that its model wrote.
 
-    stop: whether the samples after some rounds are enough; until: a time after the run's, up to
-    which canaries and unrequested generations count
+    stop: tells whether the samples after some rounds are enough; until: a time after the run's, up
+    to which canaries and unrequested generations count
     """
     own, *others = required
     greedy = [
@@ -405,7 +405,7 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
 
 
 def _unrequested(parts: Iterable[SampledGenerations], until: float | None) -> Iterator[Generation]:
-    """Yield generations beside the requested rounds: late, of more samples, or unrequested."""
+    """Yield generations beyond the requested rounds: late, of more samples, or unrequested."""
     numbers: Counter[str] = Counter()
     for generation in chain.from_iterable(_beside(part, until) for part in parts):
         yield replace(generation, ordinal=numbers[generation.excerpt_id])

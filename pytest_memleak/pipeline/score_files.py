@@ -65,12 +65,12 @@ def score_files(
 
     validate_scoring(scoring)
     index = SharedIndex(list(books.values()), k=scoring.k, mode=scoring.word_mode)
-    for (source, path), (asked, generations) in zip(files, drawn, strict=True):
-        others = (book.id for book in books.values() if book.id != asked.id)
-        protected = Protected(index, asked.id, (asked.id, *others))
-        analysis = analyze(asked, generations, scoring, near=near, protected=protected)
-        measurement = analysis.measurement if analysis else measure(asked, generations, scoring)
-        yield ScoredFile(source, path, asked, measurement, analysis)
+    for (source, path), (book, generations) in zip(files, drawn, strict=True):
+        others = (other.id for other in books.values() if other.id != book.id)
+        protected = Protected(index, book.id, (book.id, *others))
+        analysis = analyze(book, generations, scoring, near=near, protected=protected)
+        measurement = analysis.measurement if analysis else measure(book, generations, scoring)
+        yield ScoredFile(source, path, book, measurement, analysis)
 
 
 def _read(path: Path, extensions: Extensions, scoring: Scoring) -> Book:

@@ -56,7 +56,7 @@ class EndOfRun:
     """Gathers the results that test reports carry, and reports them when pytest ends.
 
     They come from this process or from xdist's workers. Reports are written when the session
-    finishes, and once more where other plugins then let the run end worse than they say.
+    finishes, and again if other plugins then make the run end worse than they say.
     """
 
     def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
@@ -162,7 +162,7 @@ class EndOfRun:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_unconfigure(self) -> Generator[None, Any, None]:
-        """Look again how the run ended, since other plugins have the last word."""
+        """Check again how the run ended, since other plugins may change that until now."""
         with self._correcting():
             yield
 

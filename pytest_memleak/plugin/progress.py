@@ -58,7 +58,7 @@ def display_for(config: pytest.Config) -> Display | None:
 
 
 def ending_notice(config: pytest.Config) -> Callable[[ProgressEvent], None]:
-    """Return what writes to stderr once, in place of a display, that an interrupted run waits."""
+    """Without a display, return what writes once, to stderr, that an interrupted run waits."""
     notes: list[str] = []
 
     def show(event: ProgressEvent) -> None:

@@ -202,7 +202,10 @@ def group_by_file(items: list[pytest.Item]) -> None:
 
 
 def expect_pairs(session: pytest.Session) -> None:
-    """Tell each suite which of its pairs the session runs. Raises UsageError for a budget alone."""
+    """Tell each suite which of its pairs the session runs.
+
+    Raises UsageError for a budget without prices.
+    """
     pairs = pairs_of(session.items)
     config = session.config
     unpriced = dict.fromkeys(pair.model.id for pair in pairs.values() if pair.model.price is None)

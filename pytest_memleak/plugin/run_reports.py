@@ -61,8 +61,8 @@ def attach_result(
 ) -> None:
     """Attach to the report: the pair's result, its verdict, and whether the test decides instead.
 
-    error: the phase's; a verdict is marked, since the summary shows it.
-    A test that requests its evaluation in its body has it with the report of its call.
+    error: the phase's; one that is a verdict is marked, since the summary shows it. If a test
+    requests its evaluation in its body, the report of its call has the result.
     """
     own = item.getparent(SuiteModule) is None
     evaluation = item.stash.get(evaluation_key, None)

@@ -1,1 +1,1 @@
-"""Sampling: the loop that draws through the ledger, remote jobs, retries and the budget."""
+"""Sampling: the loop that samples through the ledger, remote jobs, retries and the budget."""

@@ -34,8 +34,8 @@ class Retry:
     tries, total: the number of attempts at a busy provider, and the sum of the pauses
     first, most:  the first pause between attempts, doubled each time, and the longest
     unreached:    the sum of the pauses for a server that has never answered
-    recovery:     the age of an interrupted call at which a provider without an answer is believed
-    deploying:    the same for a deployment, which lists may not show at once
+    recovery:     how long the answer to an interrupted call may still appear at the provider
+    deploying:    the same for a deployment, since lists may not show it at once
     poll, poll_most: the first pause between polls of a job or a batch, and the longest
     pause:        waits this many seconds, or until the event is set
     """
@@ -66,7 +66,7 @@ class Retry:
         waiting: receives the cause and the seconds of each pause before it begins
 
         The last ProviderBusy is raised once `tries` or `total` is used up. RequestNotSent is
-        retried for at most `unreached` seconds, and not at all if that is of no use. A response
+        retried for at most `unreached` seconds, and not at all if it is `lasting`. A response
         that can't be used may be billed, so the second one is final.
         """
         pausing, began = stop or threading.Event(), time.monotonic()

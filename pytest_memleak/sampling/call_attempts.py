@@ -72,7 +72,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Notice:
-    """What to know of a run at once: that it waits, for the server or `others`, or else `text`.
+    """What is shown at once: that the run waits for the server or for `others`, or else `text`.
 
     ending: whether it only waits for the calls in flight
     """
@@ -232,7 +232,7 @@ class CallAttempts:
         try:
             kept = recovered_answer(self._context, call)
         except ProviderError:
-            # The next process to sample it looks again; here, every other call would fail, too.
+            # The next process to sample it tries again; here, every other call would fail, too.
             leave_open(self._context.ledger, call)
             self._call = None
             failing = self._context.endpoint.calls.failing(error.call)

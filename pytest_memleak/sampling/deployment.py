@@ -1,8 +1,8 @@
 """Deployments: created once for all processes, waited for, and deleted by the last one.
 
 A deployment is a job, like fine-tunes and batches: its row is in the ledger before the request,
-and if its start was interrupted, the provider is searched for it first. Whatever becomes of the
-run, its row names what may still be active, until it is gone.
+and if its start was interrupted, the provider is searched for it first. However the run ends, the
+row names what may still be active until that is deleted.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def move_in(
 def leave(
     ledger: Ledger, platform: DeploymentCalls, stands: Stands, *, retry: Retry | None = None
 ) -> bool:
-    """Stop using it, and delete it if no other process uses it; return whether that is all done."""
+    """Stop using it, and delete it if no other process does; tell whether nothing is left to do."""
     if not leave_deployment(ledger, stands.job):
         return True
     return settle(ledger, platform, _debt_of(ledger, stands.job), retry=retry)
@@ -198,7 +198,7 @@ def _looked_at(
         return update_job(
             ledger, job, state=JobRow.SUCCEEDED, endpoint=state.endpoint, ended=time.time()
         )
-    # What it left behind is taken down at once, or stays a debt.
+    # What a failed start left behind is deleted now, or stays open.
     leave_deployment(ledger, job)
     settle(ledger, platform, _debt_of(ledger, job), retry=verbs.retry)
     return replace(job, state=JobRow.FAILED, cause=masked(state.detail or NO_REASON))
@@ -208,7 +208,7 @@ def _looked_at(
 
 
 def _put_up(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
-    """What became of it, with whatever endpoint it left; None where it never came."""
+    """Return the state of a requested deployment and its endpoint; None if it was never created."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
     job_id = debt.job_id or find_job(verbs, until=debt.began + verbs.retry.recovery)

@@ -30,7 +30,7 @@ _NEVER = "the provider has no response to it"
 def settle_interrupted_calls(context: SamplingContext) -> None:
     """Settle the calls that dead processes left open for the pair's prompts.
 
-    Such a call's row is open, and its process's lease has ended, which its lock shows
+    Such a call's row is open, and the lock shows that its process's lease has ended
     (ledger/ledger.py). A call that waited to be sent again wasn't billed. Any other may have been:
     its answer is recovered, or it counts as lost. Either way its ordinals are free.
 

@@ -127,7 +127,7 @@ def _start(ledger: Ledger, job: Job, verbs: Verbs) -> str:
 
 
 def find_job(verbs: Verbs, *, until: float) -> str | None:
-    """Return the job's id, searching until then (seconds since 1970) if it isn't found."""
+    """Return the job's id; if it isn't found, search again until then (seconds since 1970)."""
     retry = verbs.retry
     while True:
         job_id = verbs.calls.run(verbs.names[0], verbs.find)

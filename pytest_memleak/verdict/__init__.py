@@ -1,1 +1,1 @@
-"""The verdict on a pair: complete evidence held against limits."""
+"""The verdict on a pair: complete evidence compared with limits."""

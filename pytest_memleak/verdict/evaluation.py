@@ -1,4 +1,4 @@
-"""One pair, evaluated: the record that reports speak of."""
+"""The evaluation of one pair, as a record for reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One pair, evaluated: what reports show, without most of its generations.
+    """The evaluation of one pair: what reports show, without most of its generations.
 
     book, measurement, analysis: None without evidence
     job: id of the fine-tune behind the endpoint; spared: what an early stop didn't sample

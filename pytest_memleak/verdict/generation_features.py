@@ -1,7 +1,7 @@
 """The features kept of each generation: numbers and hashes, no text.
 
-Generations are read some hundreds at a time, since numpy is slow on one. What a reading says
-depends on the book and the generation alone; `generation_kinds` adds what depends on the others.
+Generations are read some hundreds at a time, since numpy is slow on single ones. A feature depends
+on the book and its generation alone; `generation_kinds` adds what depends on the others.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 RUN = 8
-"""Words of the runs that tell own words from an instruction's, and one answer from another."""
+"""Words per run. Runs tell own words from an instruction's, and one answer from another."""
 
-ENDED, LENGTH, UNSTATED, KEPT_BACK = range(4)
+ENDED, LENGTH, UNSTATED, WITHHELD = range(4)
 _HOW_IT_ENDED = {
     FinishReason.STOP: ENDED,
     FinishReason.LENGTH: LENGTH,
@@ -63,15 +63,15 @@ class GenerationFeatures:
     """Generations, one entry each in the order in which they were read.
 
     excerpt:    number of the excerpt; expected: its words, e
-    ended:      ENDED, LENGTH, UNSTATED or withheld
+    ended:      ENDED, LENGTH, UNSTATED, or WITHHELD
     words, own: its words in the suite's mode, and those not from its instruction
     blank, few: no word, and under 80 words in mode unicode
-    listed:     whether the list of refusals knows it; opening: hash of its first four words
+    listed:     whether it has a listed refusal; opening: hash of its first four words
     key:        hash of its letters and marks
-    common, forward, reversed: its words among the book's commonest; its word pairs among them, and
-                those whose reverse is
-    unreadable: a stretch of it is not in the book's prose, or much of it stands in no word
-    recites:    it holds 20 words of the book in a row
+    common, forward, reversed: its words among the book's commonest; its word pairs among those,
+                and those whose reverse is
+    unreadable: a stretch of it isn't the book's prose, or much of it isn't in words
+    recites:    it contains 20 words of the book in a row
     runs:       number of its 8-word runs that are kept
     """
 
@@ -118,7 +118,7 @@ def runs_by_excerpt(
     for numbers in np.split(at, np.flatnonzero(np.diff(readings.excerpt[at])) + 1):
         if not len(numbers):
             return
-        if numbers[-1] - numbers[0] == len(numbers) - 1:  # most stand together
+        if numbers[-1] - numbers[0] == len(numbers) - 1:  # most are contiguous
             yield numbers, runs[begin[numbers[0]] : ends[numbers[-1]]]
         else:
             each = map(slice, begin[numbers].tolist(), ends[numbers].tolist())
@@ -126,7 +126,7 @@ def runs_by_excerpt(
 
 
 class FeatureReader:
-    """Reads generations for one book, held against its prose."""
+    """A reader of generations for one book, compared with its prose."""
 
     def __init__(self, book: Book, mode: WordMode, prose: Prose) -> None:
         self._mode, self._prose = mode, prose
@@ -251,7 +251,7 @@ class FeatureReader:
     def _unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
         """Tell which generations have under two thirds of the book's share of characters in words.
 
-        Of its marks but blanks; what is no word, or a word of over 40 letters, may be a cipher.
+        Blanks don't count. What isn't a word, or is one of over 40 letters, may be a cipher.
         """
         if not self._prose.judges:
             return np.zeros(len(texts), dtype=np.bool_)
@@ -261,7 +261,7 @@ class FeatureReader:
         return unwritten
 
     def _recites(self, keyed_texts: Keyed, runs: Keys, of: Positions) -> Flags:
-        """Tell which generations hold 20 words of the book in a row."""
+        """Tell which generations contain 20 words of the book in a row."""
         hits = np.bincount(of[self._book_runs.places(runs)], minlength=keyed_texts.texts)
         recites = np.zeros(keyed_texts.texts, dtype=np.bool_)
         for number in np.flatnonzero(hits > _RECITED - RUN).tolist():
@@ -308,7 +308,7 @@ def _count_marks(texts: Sequence[str]) -> Numbers:
 def _how_it_ended(generation: Generation) -> int:
     if generation.finish_reason is FinishReason.EMPTY and not generation.text.strip():
         return ENDED
-    return _HOW_IT_ENDED.get(generation.finish_reason, KEPT_BACK)
+    return _HOW_IT_ENDED.get(generation.finish_reason, WITHHELD)
 
 
 def _of_excerpt(runs: Keys, number: Numbers) -> Keys:

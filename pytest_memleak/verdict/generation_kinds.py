@@ -95,7 +95,7 @@ def kinds_of(
 
 
 def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
-    """Tell which of the chosen open as chosen generations of three or more excerpts do."""
+    """Tell which chosen generations open like chosen ones of three or more excerpts."""
     at = np.flatnonzero(chosen)
     pairs = np.unique(
         np.stack([readings.opening[at], readings.excerpt[at].astype(np.uint64)]), axis=1
@@ -107,7 +107,7 @@ def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
 
 
 def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
-    """Tell which of the chosen are mostly runs that those of three or more excerpts share."""
+    """Tell which chosen generations are mostly runs shared by those of three or more excerpts."""
     # Few runs share a slot with runs of so many excerpts; they are seldom half of a generation.
     excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
     for _, excerpt_runs in runs_by_excerpt(readings, runs, chosen):
@@ -135,7 +135,7 @@ def _shared(parts: Iterable[Keys]) -> RunSet:
 
 
 def _mostly(hits: Flags, runs: Numbers) -> Flags:
-    """Tell for which generations, of so many runs each, over half of these are hits."""
+    """Tell which generations, with so many runs each, have hits in over half of them."""
     until = np.concatenate(([0], hits.cumsum()))
     ends = runs.cumsum()
     mostly: Flags = 2 * (until[ends] - until[ends - runs]) > runs
@@ -151,7 +151,7 @@ class CensusResult:
     runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of each)
     surplus:  generations that weren't requested
     withheld: those that were withheld, by the server's own word
-    recitation: those that were withheld for recitation; of a request for none, any generation's
+    recitation: those that were withheld for recitation; if none were requested, unrequested ones
     unstated: whether no generation said why it ended, so that all were taken as whole
     """
 
@@ -191,7 +191,7 @@ class GenerationCensus:
         return reader
 
     def read(self, generations: Sequence[Generation]) -> tuple[Sequence[Generation], Keyed]:
-        """Count the generations; return those that were asked for, and the words of their texts."""
+        """Count the generations; return the requested ones, and the words of their texts."""
         self._counted = None
         requested = [*filter(self._is_requested, generations)]
         words = keyed([generation.text for generation in requested], self._request.words)
@@ -255,7 +255,7 @@ class GenerationCensus:
         return dict(counts)
 
     def _is_requested(self, generation: Generation) -> bool:
-        """Tell whether it was asked for, and count it."""
+        """Tell whether it was requested, and count it."""
         round_of = (generation.excerpt_id, generation.ordinal)
         reason = generation.finish_reason
         if (

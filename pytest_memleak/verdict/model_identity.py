@@ -1,6 +1,6 @@
 """Whose answers these are, and whether they were sampled as requested (docs/method.md).
 
-Nothing here looks at a clock, a ledger or a server: what is known of them is handed in.
+Nothing here reads a clock, a ledger, or a server: callers pass what they know of them.
 """
 
 from __future__ import annotations
@@ -84,10 +84,7 @@ def sampling_issues(
 
 
 def greedy_sampling_issues(rejected: Sequence[str], *, agreed: bool | None) -> Iterator[Issue]:
-    """Check that generations are greedy; agreed: whether the same prompt returned the same twice.
-
-    It is None where that is not known.
-    """
+    """Check that generations are greedy; agreed: whether a prompt gave the same twice, if known."""
     if "temperature" in rejected:
         yield Issue(
             "greedy", "the server rejects temperature, so no generation is greedy", _GREEDY_FIX

@@ -1,4 +1,4 @@
-"""Whether a book's instructions ask for its excerpts, aim at them, and don't contain their words.
+"""Whether a book's instructions request its excerpts, aim at them, and don't contain their words.
 
 docs/method.md. An instruction aims if its own excerpt is uniquely nearest to its summary.
 """
@@ -140,7 +140,7 @@ def _issue(rule: str, cause: str, kind: str) -> Issue:
 
 
 def _own_words(book: Book, request: GenerationRequest) -> Iterator[Counter[str]]:
-    """Count the words of each instruction that its template does not bring itself."""
+    """Count the words of each instruction that aren't its template's own."""
     whole = Work("", book.title, book.author, 0, len(book.excerpts))
     for work in book.works or (whole,):
         for excerpt in book.excerpts[work.first : work.end]:

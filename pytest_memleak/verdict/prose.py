@@ -1,7 +1,7 @@
-"""A book's prose: its commonest words and word pairs, by which an answer's is told from noise.
+"""A book's prose: its commonest words and word pairs, which tell an answer from noise.
 
-See docs/suite.md, Answers. Prose shares its commonest words with any other
-of its language, in an order that reversing or shuffling undoes.
+See docs/suite.md, Answers. Prose shares its commonest words with any other of its language, in an
+order that reversing or shuffling destroys.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, WordMode
 
 COMMONEST = 100
-"""How many of the commonest words, and of the commonest pairs, are looked at."""
+"""The number of commonest words, and of commonest pairs, that are compared."""
 
 FORWARD, REVERSED = 1, 2
 
@@ -90,12 +90,12 @@ class Prose:
 
     @property
     def judges(self) -> bool:
-        """Whether answers can be held against it: 400 words, not of one character each."""
+        """Whether answers can be compared with it: 400 words, mostly of several characters."""
         return self.words >= _FEWEST_WORDS and 2 * self.single <= 1
 
     @property
     def judges_pairs(self) -> bool:
-        """Whether the share of common pairs can be: 2,000 words."""
+        """Whether their share of common pairs can be compared: 2,000 words."""
         return self.judges and self.words >= _FEWEST_WORDS_FOR_PAIRS
 
 

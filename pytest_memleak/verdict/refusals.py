@@ -2,7 +2,7 @@
 
 The list is data (refusal_phrases.json), by language. `unable` followed in the same sentence by
 `task` is a refusal, and so is each of `alone`, and each sentence that is one of `whole` from end
-to end. What stands in quotation marks is a character's speech and says nothing of the model.
+to end. Quoted text is a character's speech and says nothing about the model.
 No verdict hangs on the list alone: a refusal that it does not know is short, or shares its
 opening with others.
 """

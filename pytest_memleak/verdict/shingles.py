@@ -66,7 +66,7 @@ class WordNumbers:
 
 
 class RunSet:
-    """A set of hashes that most others are not in; a small table turns those away first."""
+    """A set of hashes; a small table first rejects most hashes that aren't in it."""
 
     def __init__(self, hashes: Iterable[Keys]) -> None:
         every: Keys = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
