@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.prepared_books import PreparedBooks
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, BookSource, Suite
-    from pytest_memleak.sampling.deployment import Stands
+    from pytest_memleak.sampling.deployment import Deployed
 
 
 _TOKENS_PER_WORD = 4 / 3
@@ -262,8 +262,8 @@ class Deployments:
     def __init__(self, resources: Resources, retry: Retry) -> None:
         self._resources = resources
         self._retry = retry
-        self._standing: dict[tuple[str, str], tuple[DeploymentCalls, Stands]] = {}
-        self._moved: set[tuple[str, str]] = set()
+        self._active: dict[tuple[str, str], tuple[DeploymentCalls, Deployed]] = {}
+        self._moved_in: set[tuple[str, str]] = set()
         self._awaited: set[str] = set()
 
     def stand_up(
@@ -273,10 +273,10 @@ class Deployments:
         from pytest_memleak.sampling.deployment import ensure_deployment, move_in
 
         key, resources = (deployment.digest, model), self._resources
-        if key in self._moved:
+        if key in self._moved_in:
             return
         try:
-            stands = ensure_deployment(
+            active = ensure_deployment(
                 resources.ledger,
                 platform,
                 deployment,
@@ -289,22 +289,22 @@ class Deployments:
         except JobPending:
             self._awaited.add(deployment.digest)
             raise
-        self._standing[key] = platform, stands
-        move_in(platform, deployment, stands, retry=self._retry)
-        self._moved.add(key)
+        self._active[key] = platform, active
+        move_in(platform, deployment, active, retry=self._retry)
+        self._moved_in.add(key)
 
     def leave(self) -> None:
         """Remove deployments that no other run uses; the ledger keeps those it can't remove."""
-        while self._standing:
+        while self._active:
             from pytest_memleak.sampling.deployment import leave
 
-            platform, stands = self._standing.popitem()[1]
-            leave(self._resources.ledger, platform, stands, retry=self._retry)
+            platform, active = self._active.popitem()[1]
+            leave(self._resources.ledger, platform, active, retry=self._retry)
 
     @property
     def held(self) -> set[str]:
         """The digests of deployments in use, or awaited."""
-        return {*(digest for digest, _ in self._standing), *self._awaited}
+        return {*(digest for digest, _ in self._active), *self._awaited}
 
 
 def take_down(

@@ -51,7 +51,7 @@ from pytest_memleak.ledger.tables import batches, calls, questions
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.call_attempts import SamplingContext
-from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, looked_at, pauses, started
+from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, pauses, poll_state, started
 
 _VERBS = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200
@@ -124,7 +124,7 @@ class Batches:
         if batch.job_id is None:
             return False
         batch_id, ledger, timed = batch.job_id, self.context.ledger, self.context.endpoint.calls
-        state = looked_at(self._verbs(batch), batch_id)
+        state = poll_state(self._verbs(batch), batch_id)
         if state.status is JobStatus.RUNNING:
             return False
         if state.status is JobStatus.FAILED:

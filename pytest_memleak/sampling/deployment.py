@@ -36,9 +36,9 @@ from pytest_memleak.sampling.remote_jobs import (
     Verbs,
     failure,
     find_job,
-    looked_at,
     pauses,
     pending,
+    poll_state,
     started,
 )
 
@@ -54,7 +54,7 @@ _GOES_ON = "rerun later to continue, or delete it with memleak ledger cleanup"
 
 
 @dataclass(frozen=True, slots=True)
-class Stands:
+class Deployed:
     """An active deployment: its row, its endpoint, and its end (seconds since 1970)."""
 
     job: Job
@@ -72,7 +72,7 @@ def ensure_deployment(
     wait: bool = True,
     retry: Retry | None = None,
     progress: Progress | None = None,
-) -> Stands:
+) -> Deployed:
     """Return the active deployment of the weights: found, waited for, or created.
 
     price: US$ an hour; budget: US$ of the run. Raises JobPending if it isn't active yet and `wait`
@@ -95,12 +95,12 @@ def ensure_deployment(
         if job.ours_to_start:
             job = _begun(ledger, job, verbs)
         if job.state == JobRow.RUNNING and job.job_id is not None:
-            job = _looked_at(ledger, platform, job, job.job_id, verbs)
+            job = _after_poll(ledger, platform, job, job.job_id, verbs)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
-            stands = Stands(job, job.endpoint, until(ledger, job))
-            if time.time() < stands.until:
-                return stands
-            leave(ledger, platform, stands, retry=retry)  # its hours are over: create it again
+            active = Deployed(job, job.endpoint, until(ledger, job))
+            if time.time() < active.until:
+                return active
+            leave(ledger, platform, active, retry=retry)  # its hours are over: create it again
         if job.state == JobRow.LEAVING:
             # Another process deletes it, or died doing so. Then it is created again.
             settle(ledger, platform, _debt_of(ledger, job), retry=retry)
@@ -112,27 +112,27 @@ def ensure_deployment(
 
 
 def move_in(
-    platform: DeploymentCalls, wanted: Deployment, stands: Stands, *, retry: Retry | None = None
+    platform: DeploymentCalls, wanted: Deployment, active: Deployed, *, retry: Retry | None = None
 ) -> None:
     """Tell the endpoints of these weights where they are deployed. Raises ProviderError."""
 
     def moved(endpoint: str) -> JobState:
-        platform.move_in(wanted, endpoint, stands.until)
+        platform.move_in(wanted, endpoint, active.until)
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
 
     retry = _patient(retry)
     verbs = _verbs(platform, wanted, retry, since=None)
     moving = replace(verbs, names=(*_VERBS[:2], "move_in"), poll=moved)
-    looked_at(moving, stands.endpoint)
+    poll_state(moving, active.endpoint)
 
 
 def leave(
-    ledger: Ledger, platform: DeploymentCalls, stands: Stands, *, retry: Retry | None = None
+    ledger: Ledger, platform: DeploymentCalls, active: Deployed, *, retry: Retry | None = None
 ) -> bool:
     """Stop using it, and delete it if no other process does; tell whether nothing is left to do."""
-    if not leave_deployment(ledger, stands.job):
+    if not leave_deployment(ledger, active.job):
         return True
-    return settle(ledger, platform, _debt_of(ledger, stands.job), retry=retry)
+    return settle(ledger, platform, _debt_of(ledger, active.job), retry=retry)
 
 
 def settle(
@@ -157,7 +157,7 @@ def settle(
     verbs = _verbs(platform, wanted, retry, since=None if debt.job_id else debt.began)
     state = debt.state
     try:
-        stood = _put_up(verbs, debt)
+        stood = _requested_state(verbs, debt)
         if stood is not None and stood.status is JobStatus.RUNNING:
             release_deployment(
                 ledger, job, state=state, cause="the deployment is still being created"
@@ -165,7 +165,7 @@ def settle(
             return False
         if stood is not None and stood.endpoint is not None:
             state = JobRow.LEAVING
-            _take_down(platform, verbs, stood.endpoint)
+            _delete(platform, verbs, stood.endpoint)
     except MemleakError as error:
         release_deployment(ledger, job, state=state, cause=masked(error.message))
         return False
@@ -188,10 +188,10 @@ def _begun(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
         raise
 
 
-def _looked_at(
+def _after_poll(
     ledger: Ledger, platform: DeploymentCalls, job: Job, job_id: str, verbs: Verbs
 ) -> Job:
-    state = looked_at(verbs, job_id)
+    state = poll_state(verbs, job_id)
     if state.status is JobStatus.RUNNING:
         return job
     if state.status is JobStatus.SUCCEEDED and state.endpoint is not None:
@@ -207,20 +207,20 @@ def _looked_at(
 # --- taking down ---------------------------------------------------------------------------
 
 
-def _put_up(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
+def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
     """Return the state of a requested deployment and its endpoint; None if it was never created."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
     job_id = debt.job_id or find_job(verbs, until=debt.began + verbs.retry.recovery)
     if job_id is None:
         return None
-    state = looked_at(verbs, job_id)
+    state = poll_state(verbs, job_id)
     if state.status is JobStatus.FAILED:
         return replace(state, endpoint=find_job(verbs, until=0.0))
     return state
 
 
-def _take_down(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
+def _delete(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
     retry = verbs.retry
 
     def ended(name: str) -> JobState:
@@ -229,7 +229,7 @@ def _take_down(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
 
     ending = replace(verbs, names=(*_VERBS[:2], "end_deployment"), poll=ended)
     began, stop, pause = time.monotonic(), threading.Event(), retry.first
-    while looked_at(ending, endpoint).status is JobStatus.RUNNING:
+    while poll_state(ending, endpoint).status is JobStatus.RUNNING:
         if time.monotonic() - began > retry.total:
             raise verbs.calls.failing("end_deployment").final(
                 f"The deployment is still active {retry.total:g} s after the deletion request"

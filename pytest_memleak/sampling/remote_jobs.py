@@ -136,7 +136,7 @@ def find_job(verbs: Verbs, *, until: float) -> str | None:
         retry.pause(threading.Event(), min(LOOK_AGAIN, max(0.0, until - time.time())))
 
 
-def looked_at(verbs: Verbs, job_id: str) -> JobState:
+def poll_state(verbs: Verbs, job_id: str) -> JobState:
     """Poll the job's state at the provider."""
     poll = partial(verbs.calls.run, verbs.names[2], lambda: verbs.poll(job_id))
     return _run_with_retries(verbs, poll)
@@ -244,7 +244,7 @@ def ensure_finetune(
         if job.ours_to_start:
             job = started(ledger, job, verbs)
         if job.state == JobRow.RUNNING and job.job_id is not None:
-            job = _looked_at(ledger, job, job.job_id, verbs)
+            job = _after_poll(ledger, job, job.job_id, verbs)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
             return job.endpoint
         if job.state == JobRow.FAILED:
@@ -254,8 +254,8 @@ def ensure_finetune(
     raise AssertionError("pauses don't end")
 
 
-def _looked_at(ledger: Ledger, job: Job, job_id: str, verbs: Verbs) -> Job:
-    state = looked_at(verbs, job_id)
+def _after_poll(ledger: Ledger, job: Job, job_id: str, verbs: Verbs) -> Job:
+    state = poll_state(verbs, job_id)
     if state.status is JobStatus.RUNNING:
         return job
     ended: dict[str, Any] = {"ended": time.time()}
