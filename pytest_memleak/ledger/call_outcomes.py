@@ -88,14 +88,14 @@ def prompt_ids_by_key(
 
 def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple[bool, bool]:
     """Tell whether a call of the run to an endpoint was answered, and whether one was NOT_SENT."""
-    calls_made = (
+    calls_of_run = (
         sa.select(calls.c.id)
         .join(questions, questions.c.id == calls.c.question)
         .where(questions.c.endpoint == endpoint_id, calls.c.run == run)
         .limit(1)
     )
-    answered = calls_made.where(calls.c.state == CallState.ANSWERED)
-    in_vain = calls_made.where(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
+    answered = calls_of_run.where(calls.c.state == CallState.ANSWERED)
+    in_vain = calls_of_run.where(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
     results = [connection.execute(query).first() is not None for query in (answered, in_vain)]
     return results[0], results[1]
 
@@ -187,7 +187,7 @@ _BEFORE = sa.select(calls.c.id, calls.c.state, calls.c.estimate, calls.c.run).wh
     calls.c.id.in_(sa.bindparam("calls", expanding=True))
 )
 _FREE = claims.delete().where(claims.c.call.in_(sa.bindparam("calls", expanding=True)))
-_DRAWN = sa.select(generations.c.question, generations.c.ordinal).where(
+_STORED = sa.select(generations.c.question, generations.c.ordinal).where(
     generations.c.question.in_(sa.bindparam("questions", expanding=True)),
     sa.or_(
         generations.c.ordinal < 0,
@@ -238,7 +238,7 @@ def _placed(
     question_ids = list({answer.call.question for answer in answers})
     ordinals = [ordinal for answer in answers for ordinal in answer.call.ordinals] or [0]
     bounds = {"questions": question_ids, "least": min(ordinals), "most": max(ordinals)}
-    for question, ordinal in connection.execute(_DRAWN, bounds):
+    for question, ordinal in connection.execute(_STORED, bounds):
         taken[question].add(ordinal)
     for answer in answers:
         occupied = taken[answer.call.question]

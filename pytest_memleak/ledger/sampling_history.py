@@ -81,13 +81,13 @@ class SamplingHistory:
 def provenance(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> SamplingHistory:
     """Summarize where the pair's generations (ordinals below `samples`) come from."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
-    behind = _BEHIND.where(generations.c.ordinal < prompts.samples)
+    own_calls = _SAMPLING_CALLS.where(generations.c.ordinal < prompts.samples)
 
     def work(connection: Connection) -> list[Any]:
         return [
             row
             for some in in_parts(numbers)
-            for row in connection.execute(behind.where(generations.c.question.in_(some)))
+            for row in connection.execute(own_calls.where(generations.c.question.in_(some)))
         ]
 
     sampled = ledger.read(work)
@@ -117,7 +117,7 @@ def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
         ) from None
 
 
-_BEHIND = (
+_SAMPLING_CALLS = (
     sa.select(
         *(calls.c[name] for name in ("id", "run", "began", "ended")),
         *(calls.c[name] for name in ("model", "fingerprint", "refused")),
@@ -246,7 +246,7 @@ def _further(
     At temperature 0, only those of the same prompts: greedy generations and canaries share it.
     """
     first_prompt = prompts.questions[0]
-    stored = _THERE.where(
+    stored = _STORED_COUNT.where(
         questions.c.endpoint == endpoint_id,
         questions.c.book.in_(ids),
         questions.c.temperature == stored_temperature(first_prompt.temperature),
@@ -269,7 +269,7 @@ def _further(
     return ledger.read(work)
 
 
-_THERE = (
+_STORED_COUNT = (
     sa.select(sa.func.count())
     .select_from(generations)
     .join(calls, calls.c.id == generations.c.call)
@@ -303,7 +303,7 @@ def _attempts(
             else names[endpoint] & own_identity[1]
         )
     ]
-    query = _TRIED.where(questions.c.endpoint.in_(same_model), book)
+    query = _ATTEMPTS.where(questions.c.endpoint.in_(same_model), book)
     return ledger.rows(query)
 
 
@@ -320,7 +320,7 @@ _ANSWERED_BY = (
 )
 
 
-_CAME = (
+_RECEIVED = (
     sa.select(
         generations.c.call,
         count_where(generations.c.ordinal >= 0).label("placed"),
@@ -329,13 +329,13 @@ _CAME = (
     .group_by(generations.c.call)
     .subquery()
 )
-_PLACED = sa.func.coalesce(_CAME.c.placed, 0)
-_SURPLUS = sa.func.coalesce(_CAME.c.surplus, 0)
+_PLACED = sa.func.coalesce(_RECEIVED.c.placed, 0)
+_SURPLUS = sa.func.coalesce(_RECEIVED.c.surplus, 0)
 _REMOVED = sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS
 _COUNTS = {"generations": _PLACED, "surplus": _SURPLUS, "removed": _REMOVED}
 _SETTING = (questions.c.endpoint, questions.c.book, questions.c.temperature, questions.c.seed)
 _BY = (*_SETTING, calls.c.kind, calls.c.run)
-_TRIED = (
+_ATTEMPTS = (
     sa.select(
         *_BY,
         sa.func.count(calls.c.question.distinct()).label("excerpts"),
@@ -350,7 +350,7 @@ _TRIED = (
     )
     .select_from(calls)
     .join(questions, questions.c.id == calls.c.question)
-    .outerjoin(_CAME, _CAME.c.call == calls.c.id)
+    .outerjoin(_RECEIVED, _RECEIVED.c.call == calls.c.id)
     .group_by(*_BY)
     .order_by(sa.func.min(calls.c.began), *_BY)
 )

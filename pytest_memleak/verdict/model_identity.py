@@ -1,6 +1,7 @@
 """Whose answers these are, and whether they were sampled as requested (docs/method.md).
 
 Nothing here reads a clock, a ledger, or a server: callers pass what they know of them.
+pipeline/canaries.py checks whether the same weights still answer.
 """
 
 from __future__ import annotations
