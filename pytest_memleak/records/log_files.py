@@ -22,7 +22,7 @@ from typing import IO, Any
 from pytest_memleak.errors import RecordsError, file_errors, install_command
 from pytest_memleak.records.log_formats import is_row, keys_of, record_of
 from pytest_memleak.records.log_messages import value_at
-from pytest_memleak.records.paper_format import empty, json_value, no_list, read_whole
+from pytest_memleak.records.paper_format import json_value, lines_of, no_list, read_whole
 
 _Reader = Callable[[IO[bytes], Path, str | None], Iterable[Any]]
 _BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
@@ -79,14 +79,15 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
             yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
             rows, read_before = rows + len(block), raw.tell()
     if not rows:
-        raise empty(path, "check that this is the right file")
+        raise RecordsError("there are no rows", location=str(path), hint="name another file")
 
 
 @contextlib.contextmanager
 def _errors(path: Path) -> Iterator[None]:
     """Raise RecordsError for a file that can't be read."""
     try:
-        with file_errors(RecordsError, path, causes=_UNREADABLE):
+        hint = "check its name and permissions; copy a damaged file again"
+        with file_errors(RecordsError, path, hint=hint, causes=_UNREADABLE):
             yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -147,7 +148,7 @@ def _json_rows(file: IO[bytes], path: Path, text: str | None) -> list[Any]:
         keys = keys_of(text or "")
         named = [it for it in every if any(value_at(row, keys) is not None for row in it)]
         rows = [row for it in named or every for row in it if text is not None or is_row(row)]
-    if not isinstance(rows, list) or not rows:
+    if not isinstance(rows, list) or (value and not rows):
         raise no_list(value, str(path))
     return rows
 
@@ -245,7 +246,7 @@ _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".zst": lambda raw: io.BufferedReader(_UnpackedZstd(raw)),
 }
 _READERS: dict[str, _Reader] = {
-    ".jsonl": lambda file, *_: file,
+    ".jsonl": lambda file, path, _: lines_of(file, path),
     ".json": _json_rows,
     ".eval": _samples,
     ".csv": _cells,

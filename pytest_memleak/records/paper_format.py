@@ -196,15 +196,21 @@ def read_whole(file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES) ->
 def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
     seen = False
     with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), 1):
-            if len(line) > most_bytes:
-                raise too_big("the line", f"{path}, line {number}", most_bytes)
+        for number, line in enumerate(lines_of(file, path, most_bytes), 1):
             text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if text.strip():
                 seen = True
                 yield json_value(text, f"{path}, line {number}", encoding="utf-8")
     if not seen:
         raise empty(path, "expected one JSON record on each line")
+
+
+def lines_of(file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES) -> Iterator[bytes]:
+    """Yield the lines of a file. Raises RecordsError for a longer one."""
+    for number, line in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), 1):
+        if len(line) > most_bytes:
+            raise too_big("the line", f"{path}, line {number}", most_bytes)
+        yield line
 
 
 def empty(path: Path, hint: str) -> RecordsError:
@@ -242,6 +248,7 @@ def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
             f"not JSON: {error.msg.removesuffix(' at')} at line {error.lineno},"
             f" column {error.colno}",
             location=place,
+            hint="correct it there, or write the file again",
         ) from None
     except (RecursionError, ValueError) as error:
         deep = isinstance(error, RecursionError)

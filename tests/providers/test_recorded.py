@@ -155,7 +155,7 @@ def test_records_of_another_book_are_an_error(make, write, tmp_path, path, hint)
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"", "empty"),
+    (b"", "no rows"),
     (b'{"excerpt_id": "p_id1", "generated_text": "a"}\n\n[1', "line 3: not JSON"),
     (b'{"excerpt_id": "p_id1", "generated_text": "\xe9"}', "line 1: not UTF-8"),
     (b'{"choices": [{"delta": {"content": "a"}}]}', "line 1: this row is a chunk of a stream"),
