@@ -179,9 +179,8 @@ def test_works_too_short_are_named_and_left_out(run):
     rows = [*map(row, range(WORKS)), {"title": "A Sigh", "text": "O, o, alas!"}]
     line = "  warning: left out works too short for a match of k = 5 words: A Sigh"
     run(honest(), rows=rows, lines=[line], passed=1)
-    assert [part["label"] for part in read_pair("e.json")["book"]["parts"] if not part["kept"]] == [
-        "A Sigh"
-    ]
+    parts = read_pair("e.json")["book"]["parts"]
+    assert [part["label"] for part in parts if not part["kept"]] == ["A Sigh"]
 
 
 def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(run):

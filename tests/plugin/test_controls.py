@@ -73,9 +73,8 @@ def test_a_control_over_a_limit_gates_nothing_and_is_a_false_alarm(suite, run):
     assert (pairs["model/newer"]["verdict"], pairs["model/newer"]["control"]) == ("FAIL", True)
     assert message in Path("r.html").read_text()
     assert suite_facts["false_alarms"]["longest_span"] == {"over": 1, "measured": 3}
-    assert (
-        properties("j.xml")["memleak.suite.it.memleak.toml.false_alarms.longest_span"] == "1 of 3"
-    )
+    junit = properties("j.xml")
+    assert junit["memleak.suite.it.memleak.toml.false_alarms.longest_span"] == "1 of 3"
 
 
 def test_the_null_is_of_controls_and_p_stands_beside_the_excess(suite, run):

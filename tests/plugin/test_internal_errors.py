@@ -57,8 +57,9 @@ def test_too_many_open_files_at_the_end_are_one_plain_error(suite, gate, monkeyp
         raise OSError(errno.EMFILE, "Too many open files")
 
     suite()
-    monkeypatch.setattr(f"pytest_memleak.plugin.run_reports.{step}", fail)
-    done = gate("-k", "clean")
+    with monkeypatch.context() as patch:  # no longer than this run, or it ends the tests' own
+        patch.setattr(f"pytest_memleak.plugin.run_reports.{step}", fail)
+        done = gate("-k", "clean")
     text = done.stdout.str() + done.stderr.str()
     assert done.ret == pytest.ExitCode.INTERNAL_ERROR
     assert "ulimit -n" in text

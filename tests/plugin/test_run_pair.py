@@ -1,6 +1,7 @@
 """PASS, FAIL and INCONCLUSIVE as pytest shows them, and expected leaks as strict xfails."""
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,11 @@ KEPT = "!* Interrupted: generations that were received are in the ledger; rerun 
 ])  # fmt: skip
 def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_tests, end, lines):
     suite()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
     read = "text = memleak_book.excerpts[0].text"
     own_tests(f"def test_it(memleak_book, request):\n    {read}\n    {end}\n")
     result = gate("test_own.py", "--full-trace", lines=lines)
+    signal.signal(signal.SIGHUP, before)
     assert result.ret == (1 if "shouldfail" in end else pytest.ExitCode.INTERRUPTED)
     text = result.stdout.str() + result.stderr.str()
     assert "the number at all" not in text
