@@ -9,7 +9,8 @@ ASKED = ("-m", "copyright")
 CANARIES = 4
 BASE = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
 LAX = ("longest_span = 30", "spans_over = 40")
-SINGLY = ("[model.options]", "[model.options]\ncompletions_per_call = 1")
+# The budget has room for both calls, so that one is sent before the next is refused.
+TWO = ("[model.options]", "[model.options]\ncompletions_per_call = 1\nconcurrency = 2")
 
 
 def rows(server, kind="completion"):
@@ -85,7 +86,7 @@ def test_a_fine_tune_is_started_once_and_picked_up_later(online, server, gate):
 
 @pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.full)])
 def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gate, workers):
-    online(BASE, LAX, SINGLY)
+    online(BASE, LAX, TWO)
     lines = ["*budget*"]
     gate(*ASKED, "--memleak-budget=0.03", *workers, lines=lines, errors=1)
     tokens = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows(server)]

@@ -156,15 +156,11 @@ def test_securesystemslib_and_in_toto_read_both_statements(signed):
     assert result["subject"] == bundle["subject"]
     predicate = json_format.ParseDict(result["predicate"], test_result_pb2.TestResult())
     assert predicate.result == "PASSED"
-    assert [*predicate.passed_tests] == [
-        "test.memleak.toml::clean/ferry",
-        "test.memleak.toml::leaky/ferry",
-    ]
+    passed = [f"test.memleak.toml::{model}/ferry" for model in ("clean", "leaky")]
+    assert [*predicate.passed_tests] == passed
     digests = {entry.name: entry.digest["sha256"] for entry in predicate.configuration}
-    assert digests == {
-        name: hashlib.sha256(Path(name).read_bytes()).hexdigest()
-        for name in ("test.memleak.toml", "evidence.json")
-    }
+    files = [Path(name) for name in ("test.memleak.toml", "evidence.json")]
+    assert digests == {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
@@ -174,10 +170,8 @@ def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
     _, statement = statement_in(pytester.path / "evidence.test-result.json")
     assert statement["predicate"]["result"] == "FAILED"
     assert statement["predicate"]["passedTests"] == []
-    assert [name.rpartition("/")[0] for name in statement["predicate"]["failedTests"]] == [
-        "test.memleak.toml::clean",  # not run
-        "test.memleak.toml::leaky",
-    ]
+    failed = [name.rpartition("/")[0] for name in statement["predicate"]["failedTests"]]
+    assert failed == ["test.memleak.toml::clean", "test.memleak.toml::leaky"]  # the first: not run
 
 
 def test_a_test_result_replaces_no_other_file_and_none_of_an_earlier_run_stays(signed, gate):

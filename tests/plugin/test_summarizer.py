@@ -274,11 +274,11 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
 
 
 def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate):
-    bare(ENDPOINT, LAX)
+    bare(ENDPOINT, LAX, summarizer=SUMMARIZER.replace('"%s"', '"%s"\nconcurrency = 1'))
     line = "*some summaries are missing: Budget: US$*"
     gate(*PAID, "--memleak-budget=0.012", lines=[line], errors=1)
     rows = server.books.rows("completion")
-    assert len(rows) < 4  # none, if the second call's refusal comes before the first is sent
+    assert 0 < len(rows) < 4
     paid = sum(row["prompt_tokens"] * 2e-6 + row["completion_tokens"] * 8e-6 for row in rows)
     assert paid <= 0.012
     gate(*PAID, "--memleak-budget=10", passed=1)
