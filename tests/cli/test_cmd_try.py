@@ -1,14 +1,16 @@
 """`memleak try`, from a book and a server to a verdict in one command; `memleak demo`."""
 
+import itertools
 import json
 import os
 import time
 import tomllib
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from faults import Fault, FaultKind, FaultPlan, server_error, slow
+from faults import Fault, FaultKind, FaultPlan, server_error
 from http_server import Books, Response
 from openai_server import OpenAIServer
 from reciter import Reciter
@@ -22,6 +24,7 @@ from pytest_memleak.cli.main import main
 from pytest_memleak.cli.suite_template import Draft
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.cost_plan import Plan
 
 SUITE = "base-story.memleak.toml"
@@ -90,13 +93,16 @@ def test_a_base_model_gets_plain_text(here, serve, capsys, template):
 
 
 def test_a_rate_limit_is_waited_for_shown_and_not_counted(here, serve, capsys, monkeypatch):
-    trials = []
+    trials, looks = [], itertools.count()  # at the clock, and one second between two
+    clock, pause = SimpleNamespace(monotonic=lambda: next(looks)), lambda *_: next(looks)
     monkeypatch.setattr(Trial, "seconds_of", lambda trial, *_: trials.append(trial) or 60.0)
-    # The first of the calls that run at once; all of them overlap.
+    monkeypatch.setattr("pytest_memleak.cli.endpoint_trial.time", clock)
+    monkeypatch.setattr("pytest_memleak.sampling.backoff.Retry", lambda: Retry(pause=pause))
+    monkeypatch.setattr("pytest_memleak.sampling.backoff.FIRST", 1)
     limit = server_error("chat", status=429, calls=(3,), retry_after=0.6)
-    assert main([*serve(plan=FaultPlan([limit, slow("chat", seconds=0.1)]))]) == 2
+    assert main([*serve(plan=FaultPlan([limit]))]) == 2
     assert "waiting for the server's rate limit (429), " in capsys.readouterr().out
-    assert trials[0].calls < 1
+    assert trials[0].calls == 0
 
 
 def test_a_server_that_ignores_n_does_not_accept_it(here, serve, capsys):

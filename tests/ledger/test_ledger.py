@@ -126,7 +126,7 @@ def test_closing_waits_for_its_turn():
         def work(number, ledger=ledger, begun=begun):
             begun.wait()
             try:
-                for turn in range(10_000):
+                for turn in range(10**9):
                     add_run(ledger, f"{number}-{turn}")
                     count_runs(ledger)
             except LedgerError as error:

@@ -230,9 +230,8 @@ def test_what_was_asked_for_at_any_time_was_requested(ask, sample, beside):
     for samples in (5, 6):
         assert beside(ask(excerpts=2, samples=samples)) == [[], []]
     kept, unrequested = beside(ask(excerpts=2, samples=3))
-    assert [(excerpt, ordinal) for excerpt, ordinal, _ in kept] == [
-        (f"p_id{excerpt}", ordinal) for excerpt in (1, 2) for ordinal in (0, 1)
-    ]
+    places = [(f"p_id{excerpt}", ordinal) for excerpt in (1, 2) for ordinal in (0, 1)]
+    assert [(excerpt, ordinal) for excerpt, ordinal, _ in kept] == places
     assert unrequested == []
 
 
@@ -241,9 +240,8 @@ def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(ask, s
     kept, sent = beside(ask(excerpts=2, samples=4))
     assert [one[:2] for one in kept] == [("p_id1", 0), ("p_id1", 1), ("p_id2", 0), ("p_id2", 1)]
     assert all(text.endswith("unrequested") for *_, text in kept)
-    assert [prompt[1:] for prompt in sent] == [
-        (at, text) for at, (*_, text) in zip((4, 5, 4, 5), kept, strict=True)
-    ]
+    expected = [(at, text) for at, (*_, text) in zip((4, 5, 4, 5), kept, strict=True)]
+    assert [prompt[1:] for prompt in sent] == expected
     # Of other questions there is none.
     for other in (ask(excerpts=2, samples=1, seed=7), ask(excerpts=2, samples=1, temperature=0.5)):
         assert beside(other)[0] == []

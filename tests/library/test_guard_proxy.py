@@ -147,10 +147,8 @@ def test_choices_completions_models_and_the_prompt(guard, client, caplog):
     counts = client.get(address.removesuffix("/v1") + "/guard", cast_to=object)
     assert counts["stops"] == proxy.counts["stops"] == counts["stops in the-lamplighter"]
     # A stop is logged by its places, without a word of text.
-    said = caplog.messages[-1]
-    assert (
-        said == "stopped choice 0 (choices.text) at the-lamplighter, words 0-39: 39 words, verbatim"
-    )
+    stop = "stopped choice 0 (choices.text) at the-lamplighter, words 0-39: 39 words, verbatim"
+    assert caplog.messages[-1] == stop
     with pytest.raises(openai.NotFoundError, match="forwards POST /v1/chat/completions"):
         client.embeddings.create(model="text", input="a")
     with pytest.raises(openai.BadRequestError, match="isn't a JSON object"):

@@ -296,10 +296,8 @@ DETAILS = {
 @pytest.mark.parametrize(("fields", "below"), DETAILS.values(), ids=DETAILS)
 def test_what_v_tells_of_a_pair_below_the_table(fields, below):
     passes = fields.get("verdict", "PASS") == "PASS"
-    assert (
-        lines(result_with(**fields), verbosity=0 if passes else 1)[3:]
-        == ([""] if below else []) + below
-    )
+    shown = lines(result_with(**fields), verbosity=0 if passes else 1)[3:]
+    assert shown == ([""] if below else []) + below
 
 
 WORST = passage(kind="longest passage", words=104, quote="the ferryman counted … (+101 words)")

@@ -25,18 +25,15 @@ def test_everything_in_one_batch(ledger, ask, hasty):
     for _ in range(2):
         counts = batched(ledger, endpoint, prompts, hasty, progress=Progress(told.append))
         assert (counts.got, counts.calls, counts.lost) == (15, 9, 0)
-    assert [one for one in told if one.phase != Phase.SAMPLING] == [
-        ProgressEvent(Phase.WAITING, "batch-0")
-    ]
+    waited = ProgressEvent(Phase.WAITING, "batch-0")
+    assert [one for one in told if one.phase != Phase.SAMPLING] == [waited]
     ((_, requests),) = endpoint.started
     assert [request.n for request in requests] == [2] * 6 + [1] * 3
     assert len({request.key for request in requests}) == 9
     assert requests[0].seed == prompts.questions[0].seed_from(0)
     assert requests[0].max_tokens == prompts.questions[0].max_tokens
-    assert [
-        (generation.excerpt_id, generation.ordinal)
-        for generation in generations(ledger, "e", prompts)
-    ] == [(f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)]
+    places = [(f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)]
+    assert [(one.excerpt_id, one.ordinal) for one in generations(ledger, "e", prompts)] == places
     assert states(ledger, batches) == {"succeeded": 1}
     assert open_claims(ledger) == 0
 

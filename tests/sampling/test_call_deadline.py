@@ -29,9 +29,8 @@ def test_a_count_out_of_bounds_is_unknown(ledger, ask, count):
     assert result.cost == pytest.approx(worst / 1e9)
     prompts = ask(excerpts=1, samples=2, seed=1)
     completion = Completion("text", prompt_tokens=2**31 - 1, completion_tokens=2**31 - 1)
-    assert (
-        priced(ledger, Scripted(lambda _: [completion] * 2), prompts).completion_tokens == 2**32 - 2
-    )
+    result = priced(ledger, Scripted(lambda _: [completion] * 2), prompts)
+    assert result.completion_tokens == 2**32 - 2
 
 
 @pytest.mark.parametrize("bad", [None, 7, Completion(None), Completion("x", "stop, I think")])

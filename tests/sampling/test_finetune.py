@@ -119,10 +119,8 @@ def test_a_refused_start_and_success_without_an_endpoint(url, hasty):
             with pytest.raises(ProviderError, match="400 no such model"):
                 tuned(ledger, tuner, hasty)
     tuner.outcome = JobState(JobStatus.SUCCEEDED)
-    with (
-        Ledger(url, run="second") as ledger,
-        pytest.raises(ProviderError, match="without naming an endpoint"),
-    ):
+    unnamed = pytest.raises(ProviderError, match="without naming an endpoint")
+    with Ledger(url, run="second") as ledger, unnamed:
         tuned(ledger, tuner, hasty)
     assert tuner.started == ["job-0"]
 

@@ -40,9 +40,7 @@ def test_without_an_answer_it_is_lost_or_known_to_have_failed(
     assert states(ledger) == {"answered": 3, ended: 1}
 
 
-def test_it_is_found_where_answers_are_kept_also_by_a_busy_provider(
-    cut_off, ledger, prompts, hasty
-):
+def test_it_is_found_where_answers_are_kept_also_by_a_busy_server(cut_off, ledger, prompts, hasty):
     endpoint = Keeping()
     endpoint.recovering = [busy(), busy()]
     endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]

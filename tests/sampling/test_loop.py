@@ -41,8 +41,9 @@ from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling import loop
+from pytest_memleak.sampling import call_deadline, loop
 from pytest_memleak.sampling.backoff import CallsDropped, Retry
+from pytest_memleak.sampling.call_deadline import within
 
 
 @pytest.fixture
@@ -67,9 +68,8 @@ def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
         assert (counts.got, counts.asked, counts.lost) == (35, 35, 0)
         assert len(endpoint.calls) == counts.calls == 15
     result = list(generations(ledger, "e", prompts))
-    assert [(one.excerpt_id, one.ordinal) for one in result] == [
-        (f"p_id{number}", ordinal) for number in range(1, 6) for ordinal in range(7)
-    ]
+    places = [(f"p_id{number}", ordinal) for number in range(1, 6) for ordinal in range(7)]
+    assert [(one.excerpt_id, one.ordinal) for one in result] == places
     assert len({one.text for one in result}) == 35
     assert open_claims(ledger) == 0
 
@@ -179,9 +179,7 @@ def test_a_process_that_stopped_with_what_it_reserved_is_named(drawing, ask, mem
     assert notes[-1].startswith(f"waiting for {holder}")
 
 
-def test_a_machine_without_threads_is_named_and_nothing_is_billed(
-    drawing, ask, memory, monkeypatch
-):
+def test_a_machine_without_threads_is_named_and_nothing_billed(drawing, ask, memory, monkeypatch):
     class NoThread(threading.Thread):
         def start(self):
             raise RuntimeError("can't start new thread")
@@ -271,7 +269,8 @@ def test_a_final_error_stops_the_pair_but_keeps_what_is_in_flight(drawing, ask, 
 
     def slow(request):
         failing.wait(20)
-        threading.Event().wait(0.2)
+        while sum(thread.name == "memleak-worker" for thread in threading.enumerate()) > 2:
+            threading.Event().wait(0.01)  # the one that failed has to end
         return answers(request)
 
     endpoint, prompts = Scripted(slow, slow, fail), ask(excerpts=3, samples=4)
@@ -295,15 +294,18 @@ def test_a_bug_in_ones_own_endpoint(drawing, ask, memory):
     assert states(memory) == {"lost": 1}
 
 
-def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask):
-    release, came = threading.Event(), threading.Event()
+def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask, monkeypatch):
+    release, came, hurried = threading.Event(), threading.Event(), iter([0.2])
+    monkeypatch.setattr(call_deadline, "within", lambda seconds, *call, **late: (
+        within(next(hurried, seconds), *call, **late)
+    ))  # fmt: skip
 
     def hang(request):
         release.wait(20)
         return [Completion("late"), None]  # what is no completion costs no other
 
     endpoint, prompts = Scripted(hang, answers), ask(excerpts=1, samples=2)
-    counts = drawing(endpoint, prompts, retry=Retry(deadline=0.2, first=0.0))
+    counts = drawing(endpoint, prompts)
     assert (counts.got, counts.lost) == (2, 1)
     release.set()
     until = threading.Timer(20, came.set)
@@ -362,15 +364,18 @@ def test_progress(drawing, ask):
 
 
 def test_progress_says_that_the_server_is_waited_for(drawing, ask):
-    told = []
-    limited, gone = busy(retry_after=12.0), busy("503 Service Unavailable", retry_after=7.0)
-    endpoint = Scripted(limited, gone, answers)
-    retry = Retry(pause=lambda event, _: event.wait(0.6))
-    drawing(endpoint, ask(excerpts=1), retry=retry, progress=Progress(told.append), notice="look")
-    notes = {event.note for event in told}
-    assert "look" in notes
-    assert "waiting for the server's rate limit (429), 12 s" in notes
-    assert any(note.startswith("waiting for the server (503), ") for note in notes)
+    notes, limit, limited = [], "waiting for the server's rate limit (429), 9", threading.Event()
+
+    def tell(event):
+        notes.append(event.note)
+        if event.note.startswith(limit):
+            limited.set()
+
+    waits = busy(retry_after=99.0), busy("503 Service Unavailable", retry_after=99.0)
+    options = {"retry": Retry(pause=lambda *_: limited.wait(20)), "progress": Progress(tell)}
+    drawing(Scripted(*waits, answers), ask(excerpts=1), notice="look", **options)
+    for start in ("look", limit, "waiting for the server (503), 9"):
+        assert any(note.startswith(start) for note in notes)
 
 
 def test_ctrl_c_waits_for_what_is_in_flight_and_says_so(drawing, ask, memory):
