@@ -72,9 +72,8 @@ def test_a_file_gives_its_generations(make, write, path):
 @pytest.mark.parametrize("form", [openai_batch, vertex_batch])
 def test_logs_with_the_excerpts_ids_are_recordings(make, write, form):
     rows = [form(number, text) for number, text in ((3, "three"), (1, "one"), (3, "Three"))]
-    write(
-        "batch.jsonl", [row | {"key": f"p_id{n}"} for row, n in zip(rows, (3, 1, 3), strict=True)]
-    )
+    keyed = [row | {"key": f"p_id{n}"} for row, n in zip(rows, (3, 1, 3), strict=True)]
+    write("batch.jsonl", keyed)
     generations = read(make("batch.jsonl"))
     assert [(each.excerpt_id, each.ordinal, each.text) for each in generations] == [
         ("p_id1", 0, "one"), ("p_id3", 0, "three"), ("p_id3", 1, "Three"),

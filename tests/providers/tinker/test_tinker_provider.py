@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,10 +34,18 @@ OTHERS = [prose(seed, 60) for seed in range(2, 9)]
 
 @pytest.fixture(autouse=True)
 def _haste(monkeypatch):
-    """Let the SDK's pauses before it tries again take a twentieth of their time."""
+    """Let the SDK's pauses before it tries again take a twentieth of their time.
+
+    What a test leaves unanswered is not asked for again during all others.
+    """
+    from tinker.lib.internal_client_holder import _internal_client_holder_thread_singleton as sdk
+
     sleep = asyncio.sleep
     monkeypatch.setattr("asyncio.sleep", lambda delay, *result: sleep(delay / 20, *result))
     monkeypatch.setattr("tinker._base_client.INITIAL_RETRY_DELAY", 0.025)
+    yield
+    loop = sdk.get_loop()
+    loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
 
 
 def ask(endpoint, n=3, *, as_=None, **changes):
@@ -44,6 +53,13 @@ def ask(endpoint, n=3, *, as_=None, **changes):
     if as_ is None:
         return endpoint.sample(INSTRUCTION, **settings)
     return endpoint.answer(SampleRequest(as_, INSTRUCTION, **settings))
+
+
+def hurried(endpoint, seconds):
+    """The endpoint, connected, with so little time for each call from now on."""
+    endpoint._opened("connect")
+    endpoint._calls.timeout = seconds
+    return endpoint
 
 
 def training(digest=DIGEST):
@@ -174,8 +190,8 @@ def test_weights_are_found_from_another_machine_and_after_a_crash(
 
 def test_a_training_cut_off_goes_on_from_its_last_state(serve, provider_of, books):
     recipe = {"epochs": 3, "batch_size": 4}
-    server = serve(drop("train", calls=tuple(range(3, 100))))
-    provider = provider_of(server, finetune=recipe, timeout=0.6)
+    server = serve(Fault(FaultKind.FAIL, "train", tuple(range(3, 100))))
+    provider = provider_of(server, finetune=recipe)
     job = provider.start_finetune(training())
     with pytest.raises(ProviderBusy, match=r"forward_backward \(step 4 of 6\) failed") as caught:
         end(provider, job)
@@ -215,30 +231,35 @@ def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(
 ):
     at_the_end = []
     monkeypatch.setattr("atexit.register", at_the_end.append)
-    server = serve(slow("optim", seconds=0.1))
-    recipe = {"epochs": 1, "batch_size": 1}
+    server, recipe = serve(), {"epochs": 1, "batch_size": 1}
     provider = provider_of(server, finetune=recipe)
+    drives, work = provider._jobs._drives, server._work
+
+    def no_step_before_the_end(handler, request):
+        if request.path.endswith("optim_step"):
+            assert all(drive.stop.wait(20) for drive in drives.values())
+        return work(handler, request)
+
+    server._work = no_step_before_the_end
     job = provider.start_finetune(training())
     while not books.rows("train"):
         time.sleep(0.01)
-    end_of_the_process = provider._jobs._drives[job].end
+    end_of_the_process = drives[job].end
     assert end_of_the_process in at_the_end
     end_of_the_process()
     done = len(books.rows("train"))
     assert done < len(OTHERS)
     (saved,) = books.rows("state")
     assert saved["path"].endswith(f"-step-{done:06d}")
-    server.plan.replace([])
     end(provider_of(server, finetune=recipe), job)
     assert len(books.rows("train")) == len(OTHERS)  # nothing was trained twice
 
 
 def test_a_call_that_outlasts_its_deadline_is_recovered_and_paid_once(serve, provider_of, books):
-    server = serve(slow("futures", calls=(0,), seconds=0.8))
-    endpoint = provider_of(server, timeout=0.4).open(None)
-    with pytest.raises(ProviderBusy, match=r"no response within 0\.4 s"):
+    endpoint = hurried(provider_of(serve(slow("futures", calls=(0,)))).open(None), 0.2)
+    with pytest.raises(ProviderBusy, match=r"no response within 0\.2 s"):
         ask(endpoint, as_="one")
-    time.sleep(0.6)
+    endpoint._calls.timeout = 10.0
     completions = endpoint.recover("one")
     assert [answer.text for answer in completions] == texts_in(books)
     assert len(completions) == 3
@@ -256,7 +277,7 @@ def test_answers_of_a_process_that_died_are_recovered_by_the_next(serve, provide
 def test_a_call_that_never_arrived_is_made_by_recovering_it(serve, provider_of, books):
     server = serve(drop("sample"))
     with pytest.raises(ProviderBusy):
-        ask(provider_of(server, timeout=0.3).open(None), as_="one")
+        ask(hurried(provider_of(server).open(None), 0.3), as_="one")
     assert books.rows("completion") == []
     server.plan.replace([])
     assert len(provider_of(server).open(None).recover("one")) == 3
@@ -334,25 +355,24 @@ def test_what_does_not_pass_ends_at_the_deadline(serve, provider_of, books, faul
     assert len(books.rows("completion")) in {0, 3}
 
 
-def test_a_deadline_says_whether_the_server_answers_others_and_no_money_is_final(
-    serve, provider_of
-):
+def test_a_deadline_says_if_the_server_answers_others_and_no_money_is_final(serve, provider_of):
+    def says(message, kind=ProviderBusy):
+        for seconds in (0.5, 2.0, 8.0):  # more where a busy machine needs it
+            with pytest.raises(ProviderError) as caught:
+                ask(hurried(provider_of(server).open(None), seconds))
+            if re.search(message, str(caught.value), re.DOTALL):
+                return isinstance(caught.value, kind)
+        return False
+
     server = serve(rate_limit("sample"))
-    endpoint = provider_of(server, timeout=0.5).open(None)
-    with pytest.raises(ProviderBusy, match="the server answers other calls"):
-        ask(endpoint)
+    assert says("the server answers other calls")
     server.plan.add(server_error("capabilities", status=503))
-    with pytest.raises(ProviderBusy, match="503 Service Unavailable"):
-        ask(endpoint)
+    assert says("503 Service Unavailable")
     unpaid = {"status": 402, "message": "billing is not set up"}
     server.plan.replace([server_error("sample", **unpaid)])
-    endpoint = provider_of(server, timeout=0.5).open(None)
-    with pytest.raises(ProviderBusy, match=r"(?s)the SDK says: .*billing is not set up"):
-        ask(endpoint)
+    assert says("the SDK says: .*billing is not set up")
     server.plan.add(server_error("capabilities", **unpaid))
-    with pytest.raises(Refused, match="402 Payment Required - billing is not set up") as caught:
-        ask(endpoint)
-    assert "add credit to the account" in str(caught.value)
+    assert says("402 Payment Required - billing is not set up.*add credit to the account", Refused)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -448,7 +468,7 @@ def test_a_server_that_comes_up_late_is_used_once_it_is_there(serve, provider_of
     endpoint = provider_of(server, timeout=0.2).open(None)
     with pytest.raises(ProviderBusy, match=r"connecting failed: no response within 0\.2 s"):
         ask(endpoint)
-    time.sleep(0.5)
+    endpoint._calls.timeout = 10.0
     assert len(ask(endpoint)) == 3
     assert server.plan.calls("config") == 1
 
