@@ -1,8 +1,10 @@
 """Providers that call an emulator, and what their tests ask for and train on."""
 
+import asyncio
 import gc
 import os
 import random
+import sys
 import time
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -71,6 +73,15 @@ def garbage():
     """Collect what the SDKs have left behind, where the warnings are expected."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def no_retries():
+    """End what the SDK of Tinker tries again and logs for minutes, whatever test runs then."""
+    yield
+    if sdk := sys.modules.get("tinker.lib.internal_client_holder"):
+        loop = sdk._internal_client_holder_thread_singleton.get_loop()
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
 
 
 def make_provider(

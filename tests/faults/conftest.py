@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import scenarios
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
-from clients import forget_clients, garbage, one_certificate  # noqa: F401 - fixtures
+from clients import forget_clients, garbage, no_retries, one_certificate  # noqa: F401 - fixtures
 from gcs_server import gcs_storage  # noqa: F401 - a fixture
 from killed_runs import CONFTEST, KilledRuns
 from ledgers import postgres  # noqa: F401 - a fixture

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from clients import BOOK, OTHER, SECRETS, forget_clients, make_provider, prose
 from clients import garbage as _garbage  # noqa: F401 - a fixture
+from clients import no_retries as _no_retries  # noqa: F401 - a fixture
 from clients import one_certificate as _one_certificate  # noqa: F401 - a fixture
 from faults import FaultPlan
 from gcs_server import GcsDoor, gcs_storage  # noqa: F401 - a fixture

@@ -135,9 +135,7 @@ def batching(tuning):
         )
     ),
 ])  # fmt: skip
-def test_what_is_wrong_in_the_suite_is_named_with_its_place(
-    provider_of, monkeypatch, tables, message
-):
+def test_what_is_wrong_in_the_suite_is_named_by_place(provider_of, monkeypatch, tables, message):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)  # nothing is missing
     with pytest.raises(SuiteError, match=message) as error:
         provider_of(**tables)
@@ -327,9 +325,7 @@ def test_threads_share_an_endpoint(name, serve, provider_of, books):
     ("openai", "temperature min_p seed", {"temperature", "min_p", "seed"}, 4),
     ("vertex", "temperature topP", {"temperature", "topP"}, 3),
 ])  # fmt: skip
-def test_what_a_server_refuses_is_left_out_and_told(
-    name, serve, provider_of, names, left_out, calls
-):
+def test_what_servers_refuse_is_left_out_and_told(name, serve, provider_of, names, left_out, calls):
     server = serve(Fault(FaultKind.REFUSE_PARAMETER, code=names))
     endpoint = provider_of(server).open(None)
     for number in range(2):
@@ -514,9 +510,7 @@ def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
 
 @pytest.mark.parametrize("message", [f"Invalid input: {INSTRUCTION}", INSTRUCTION[25:90]])
 @EVERY
-def test_an_error_that_quotes_the_instruction_is_withheld(
-    name, serve, provider_of, caplog, message
-):
+def test_an_error_that_quotes_an_instruction_is_withheld(name, serve, provider_of, caplog, message):
     caplog.set_level(logging.DEBUG)
     fault = server_error(CHAT[name], status=400, message=message)
     with pytest.raises(Refused, match="message redacted") as error:

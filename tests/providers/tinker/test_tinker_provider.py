@@ -34,18 +34,10 @@ OTHERS = [prose(seed, 60) for seed in range(2, 9)]
 
 @pytest.fixture(autouse=True)
 def _haste(monkeypatch):
-    """Let the SDK's pauses before it tries again take a twentieth of their time.
-
-    What a test leaves unanswered is not asked for again during all others.
-    """
-    from tinker.lib.internal_client_holder import _internal_client_holder_thread_singleton as sdk
-
+    """Let the SDK's pauses before it tries again take a twentieth of their time."""
     sleep = asyncio.sleep
     monkeypatch.setattr("asyncio.sleep", lambda delay, *result: sleep(delay / 20, *result))
     monkeypatch.setattr("tinker._base_client.INITIAL_RETRY_DELAY", 0.025)
-    yield
-    loop = sdk.get_loop()
-    loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
 
 
 def ask(endpoint, n=3, *, as_=None, **changes):
@@ -167,9 +159,7 @@ def test_long_examples_are_cut_and_what_leaves_no_text_is_an_error(serve, provid
         tune(provider_of(serve(), finetune={"epochs": 1, "max_tokens": 5}))
 
 
-def test_weights_are_found_from_another_machine_and_after_a_crash(
-    serve, provider_of, books, tmp_path
-):
+def test_weights_are_found_elsewhere_and_after_a_crash(serve, provider_of, books, tmp_path):
     server = serve()
 
     def at(folder):

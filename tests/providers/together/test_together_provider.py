@@ -97,9 +97,7 @@ def test_of_several_configs_one_must_be_named(serve, books, count):
     ({"epochs": 21}, "finetune.epochs is 21, but the model allows 1 to 20"),
     ({"learning_rate": 0.5}, "finetune.learning_rate is 0.5, but the model allows 1e-08"),
 ])  # fmt: skip
-def test_a_recipe_that_the_model_does_not_allow_is_told_before_anything_is_sent(
-    serve, recipe, message
-):
+def test_a_recipe_that_the_model_does_not_allow_is_told_before_it_is_sent(serve, recipe, message):
     server = serve()
     with pytest.raises(ProviderError, match=message):
         provider_of(server, finetune=recipe).start_finetune(training())
