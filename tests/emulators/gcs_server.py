@@ -7,7 +7,6 @@ A fault plan names the door's endpoints "upload" (objects written), "list" (obje
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from http_server import HttpServer, Response
+from http_server import HttpServer, Response, free_port
 
 READY_WITHIN = 20.0
 _PASSED_ON = ("Content-Type", "Content-Range", "Range", "X-Upload-Content-Type", "X-Goog-Hash")
@@ -26,9 +25,7 @@ _PASSED_ON = ("Content-Type", "Content-Range", "Range", "X-Upload-Content-Type",
 @contextlib.contextmanager
 def gcs_server(*buckets):
     """A server in a process of its own, objects in memory; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [_binary(), "-scheme", "http", "-backend", "memory", "-log-level", "error"]
     command += ["-host", "127.0.0.1", "-port", str(port), "-external-url", url]

@@ -15,6 +15,7 @@ import http.server
 import itertools
 import json
 import os
+import random
 import re
 import socket
 import sys
@@ -31,6 +32,15 @@ from hostile import ACTS, head
 
 _PIECES = 20
 _RECENT = 50
+
+
+def free_port():
+    """A port for a process that is about to start: one of those that no connection is given."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Books:

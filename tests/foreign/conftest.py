@@ -1,10 +1,10 @@
 """Tests against servers that others wrote; `pytest -m foreign` runs them, where they install."""
 
-import socket
 from pathlib import Path
 
 import pytest
 from environments import environment, running
+from http_server import free_port
 
 HERE = Path(__file__).parent
 KEY = "sk-of-the-tests"  # LiteLLM insists on one
@@ -62,9 +62,7 @@ def through_litellm(gemma, tmp_path_factory):
         "      api_key: none\n",
         encoding="utf-8",
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with running(
         command / "litellm",
         *("--config", config, "--host", "127.0.0.1", "--port", str(port)),

@@ -9,12 +9,12 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 import psycopg
+from http_server import free_port
 
 PASSWORD = "correct-horse-battery"
 # Waits until whoever holds its standard input is gone.
@@ -42,7 +42,7 @@ class PostgresServer:
         self._user = _unprivileged()
         self._numbers = itertools.count()
         self._end = None
-        self.port = _free_port()
+        self.port = free_port()
 
     def __enter__(self):
         if self._user is not None:
@@ -129,9 +129,3 @@ def _unprivileged():
         except KeyError:
             continue
     raise RuntimeError("PostgreSQL does not run as root, and there is no user 'nobody'")
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
