@@ -108,35 +108,33 @@ def collection_files(
 ) -> tuple[tuple[Path, ...], bool]:
     """Return the files of a collection, and whether it is a single file with many works.
 
-    A pattern that ends in `**` matches all files below, except those whose names begin with a dot.
-    Raises SuiteError for an invalid pattern and for a folder.
+    Raises SuiteError as `_matching_files`.
     """
-    try:
-        if (folder / source).is_file():
-            return (folder / source,), True
-        is_folder = (folder / source).is_dir()
-    except (OSError, ValueError):
-        is_folder = False
+    files = _matching_files(folder, source, key, place=place, hint=_OF_WORKS)
+    return tuple(files), files == [folder / source]
+
+
+def _matching_files(folder: Path, source: str, key: str, *, place: str, hint: str) -> list[Path]:
+    """Return the file of that name, or else those that match it as a pattern.
+
+    One that ends in `**` matches all files below. Names that begin with a dot match only where the
+    pattern has them. Raises SuiteError for an invalid pattern and for a folder.
+    """
+    path, failure = folder / source, f"{key}: {shown(source)} isn't a valid file pattern"
+    with file_errors(SuiteError, place, failure, hint=hint, causes=(Exception,)):
+        if path.is_file():
+            return [path]
+        is_folder = path.is_dir()
+        pattern = f"{source}/*" if source.endswith("**") else source
+        files = [] if is_folder else sorted(filter(Path.is_file, folder.glob(pattern)))
     if is_folder:
-        raise SuiteError(f"{key}: {shown(source)} is a folder", location=place, hint=_OF_WORKS)
-    pattern = f"{source}/*" if source.endswith("**") else source
-    files = _matching_files(folder, pattern, key, place=place, hint=_OF_WORKS)
-    return tuple(file for file in files if not _is_hidden(file.relative_to(folder))), False
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") and part != ".." for part in path.parts)
-
-
-def _matching_files(folder: Path, pattern: str, key: str, *, place: str, hint: str) -> list[Path]:
-    try:
-        return sorted(file for file in folder.glob(pattern) if file.is_file())
-    except (ValueError, NotImplementedError, OSError) as error:
-        raise SuiteError(
-            f"{key}: {shown(pattern)} isn't a valid file pattern: {error}",
-            location=place,
-            hint=hint,
-        ) from None
+        raise SuiteError(f"{key}: {shown(source)} is a folder", location=place, hint=hint)
+    named = Path(source).parts
+    return [
+        file
+        for file in files
+        if all(part in named or not part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
 
 
 def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path | None:

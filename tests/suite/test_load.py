@@ -183,6 +183,20 @@ def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
         assert suite.books[0].source.samefile(folder / "road.txt")
 
 
+@pytest.mark.parametrize(("source", "names"), [
+    ("lib/**", ["lib/a.txt", "lib/b/c.txt"]), (".d/**", [".d/e.txt"]), ("lib/.f", ["lib/.f"]),
+])  # fmt: skip
+def test_a_pattern_takes_what_is_below_and_hidden_files_by_name(load, folder, source, names):
+    for name in ("lib/a.txt", "lib/b/c.txt", "lib/b/.g/h.txt", ".d/e.txt", "lib/.f"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("A")
+    tables = {"catalog": {}, "common": {}, "collection": {"id": "c"}}
+    suite = load(MINIMAL | {name: [keys | {"source": source}] for name, keys in tables.items()})
+    (own,) = (book.collection.files for book in suite.books if book.collection)
+    common = [book.source for book in suite.books if book.role == "common"]
+    assert [*suite.catalog] == common == [*own] == [folder / name for name in names]
+
+
 REFUSED = [
     # unknown keys
     (["suit"], {}, "suit: unknown key\n  write suite instead of suit"),
@@ -242,6 +256,10 @@ REFUSED = [
     (["model", 0, "options", "n"], -(10**4000), "*.options.n: the number exceeds 64 bits"),
     (["book", 0, "source"], "x" * 5000, "book 'road'.source: 'xxx*(5002 characters) can't be*"),
     (["book", 0, "source"], "a\0b", "book 'road'.source: *"),
+    (["catalog"], [{"source": "."}], "catalog[1].source: '.' is a folder"),
+    (["catalog"], [{"source": "a/" * 3000}], "catalog[1].source: * isn't a valid file pattern: *"),
+    (["common"], [{"source": "*/" * 1500}], "common[1].source: * isn't a valid file pattern: *"),
+    (["collection"], [{"id": "c", "source": "./"}], "collection 'c'.source: './' is a folder"),
 ]  # fmt: skip
 
 
