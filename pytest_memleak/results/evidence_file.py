@@ -34,6 +34,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:pytest-memleak:evidence:3"
 _MAX_BYTES = 200_000_000  # bytes of a file
+_MAX_DIGITS = 20  # of a whole number
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,10 @@ def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
 def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(
-            data.decode(), object_pairs_hook=_unique_keys, parse_constant=_reject_constant
+            data.decode(),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_whole_number,
+            parse_int=_whole_number,
         )
     except UnicodeDecodeError:
         raise _no_bundle("it isn't UTF-8 text", path) from None
@@ -283,8 +287,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} isn't a number")
+def _whole_number(text: str) -> int:
+    if len(text) > _MAX_DIGITS or not text[-1].isdigit():
+        raise ValueError(f"{text:.30} isn't a number of up to {_MAX_DIGITS} digits")
+    return int(text)
 
 
 # --- what differs --------------------------------------------------------------------------

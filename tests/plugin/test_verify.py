@@ -273,7 +273,7 @@ def test_a_device_or_a_pipe_is_bad_input(pytester, passed, kind, capsys):
 
 NO_BUNDLES = (
     *("", "[]", "{}", '{"schema": "pytest-memleak evidence 3"}', "[" * 100_000, '{"schema": NaN}'),
-    *('{"a": ' + "9" * 5000 + "}", '{"payload": 1}', "\udcff"),
+    *('{"schema": ' + "9" * 21 + "}", '{"payload": 1}', "\udcff"),
     '{"payload": "e30=", "payloadType": "x", "signatures": []}',
 )
 
@@ -284,6 +284,7 @@ def test_what_is_no_bundle_is_bad_input(pytester, verify):
         code, text = verify()
         assert code == 2, content[:40]
         assert text.startswith("memleak verify: evidence.json: ")
+        assert ("999 isn't a number of up to 20 digits" in text) is ("9" * 21 in content)
 
 
 def test_a_file_without_end_or_too_little_memory_is_bad_input(passed, verify, monkeypatch, check):
