@@ -19,6 +19,7 @@ from pytest_memleak.books.archive import read_bytes
 from pytest_memleak.errors import BookError, file_errors
 from pytest_memleak.records import Book, Excerpt, WordMode
 from pytest_memleak.records.book import book_digest
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import short_name
 from pytest_memleak.scoring.words import end_of_words, words
@@ -199,8 +200,8 @@ def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
             raise BookError(
                 f"excerpt {excerpt_id!r} has no summary",
                 location=str(path),
-                hint=f"add it: the book has {len(by_id):,} excerpts, the file {len(entries):,}"
-                " summaries",
+                hint=f"add it: the book has {amount(len(by_id), 'excerpt')}, the file "
+                f"{amount(len(entries), 'summary', 'summaries')}",
             )
     return {
         excerpt_id: _checked_summary(entry, excerpt_id, by_id, str(path))

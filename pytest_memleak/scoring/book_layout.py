@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import BookError, install_command
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.words import in_latin_1, installed_icu, needs_icu, words
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def validate_measurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
     )
     if total < k:
         raise BookError(
-            f"it has {total} words, fewer than k = {k}",
+            f"it has {amount(total, 'word')}, fewer than k = {k}",
             location=f"book {book.id!r}",
             hint="lower k, or check the file",
         )

@@ -91,7 +91,7 @@ def but(entry, **changes):
 @pytest.mark.parametrize(
     ("data", "match"),
     [
-        ({"p_id1": GOOD["p_id1"]}, "excerpt 'p_id2' has no summary"),
+        ({"p_id1": GOOD["p_id1"]}, "the book has 2 excerpts, the file 1 summary"),
         ({**GOOD, "p_id3": GOOD["p_id1"]}, "'p_id3', which isn't an excerpt of the book"),
         (but("p_id1", excerpt_sha256="0" * 64), "'p_id1' has changed"),
         (but("p_id1", summary=" "), "'p_id1' has no summary"),

@@ -93,7 +93,7 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     ("b.djvu", b"AT&T", "no reader for '.djvu' files\n  use .epub, .txt, "),
     ("b", b"text", "no reader for 'b' files"), ("b.epub", b"no zip at all", "b.epub"),
     ("b.json", [SHORT], "this file already contains excerpts"), ("b.json", b"[", "not JSON"),
-    ("b.txt", b"Just four words here.", "it has 4 words, fewer than k = 5"),
+    ("b.txt", b"One.", "it has 1 word, fewer than k = 5"),
     ("b.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.", "'paper' recognizes only 6 of"),
 ])  # fmt: skip
 def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, message):

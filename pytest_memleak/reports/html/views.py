@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.number_format import percent
+from pytest_memleak.records.number_format import amount, percent
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html.coverage_strips import draw_arcs, draw_strip, heat_runs, x_position
 from pytest_memleak.reports.pair_outcome import LOOKS, Outcome, pair_outcome
@@ -264,8 +264,8 @@ def _coverage(result: PairResult, plot: PlotData, coverage: CoverageMap, anchor:
         result.limit_values.get(BMC.name),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
-        text=f"BMC is {percent(coverage.curve[-1])} with {coverage.rounds} samples per excerpt, "
-        f"interval {percent(low)} to {percent(high)}; extrapolated to twice as many: "
+        text=f"BMC is {percent(coverage.curve[-1])} with {amount(coverage.rounds, 'sample')} per "
+        f"excerpt, interval {percent(low)} to {percent(high)}; extrapolated to twice as many: "
         f"{percent(plot.guess[-1])}.",
     )
 
