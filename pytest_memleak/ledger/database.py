@@ -280,7 +280,8 @@ class Database:
     def _open(self, *, create: bool) -> None:
         version = self._read(lambda connection: _version_of(connection, place=self.place))
         if version is None and not create:
-            raise LedgerError("No ledger exists here", location=self.place)
+            message = "The file contains no ledger" if self.path else "No ledger exists here"
+            raise LedgerError(message, location=self.place)
         if self.path:
             self._to_wal()
         if version != SCHEMA_VERSION:

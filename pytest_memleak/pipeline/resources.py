@@ -105,11 +105,12 @@ class Resources:
     @property
     def ledger(self) -> Ledger:
         """The run's ledger, or one in memory if offline without. Raises LedgerError."""
-        if self.lacks_ledger:
-            if self.offline:
-                return self.unkept
-            self.new_ledger = self.ledger_name
-        return self._opened(self._url)
+        is_new = self.lacks_ledger
+        if is_new and self.offline:
+            return self.unkept
+        ledger = self._opened(self._url)
+        self.new_ledger = ledger.place if is_new else self.new_ledger
+        return ledger
 
     @property
     def existing_ledger(self) -> Ledger | None:
