@@ -12,6 +12,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
@@ -96,6 +97,11 @@ def _sqlite(url: URL) -> Engine:
         engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args=arguments)
     else:
         file = URL.create("sqlite", database=str(path))
+        wal = path.with_name(f"{path.name}-wal")
+        if not os.access(path.parent, os.W_OK) and not (wal.exists() and wal.stat().st_size):
+            # Even to read, SQLite writes beside a file that may change.
+            query = {"uri": "true", "immutable": "1"}
+            file = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
         engine = sa.create_engine(file, connect_args=arguments, max_overflow=50)
 
     @sa.event.listens_for(engine, "connect")
@@ -146,15 +152,16 @@ def _forget_in_forks(engine: Engine) -> None:
 # --- failures ------------------------------------------------------------------------------
 
 _DAMAGED = "restore a copy, or start a new ledger"
+_FULL = ("The disk is full", "free space and rerun; stored generations are reused")
 _NO_HOST = ("Unknown host", "check the URL")
 _EXPLANATIONS = {
     "file is not a database": ("The file isn't an SQLite database", _DAMAGED),
     "malformed": ("The file is damaged", _DAMAGED),
     "could not decode": ("The file is damaged: some text isn't UTF-8", _DAMAGED),
-    "no such table": ("The file was emptied during the run", _DAMAGED),
+    "no such table": ("The file lacks a table of the ledger", _DAMAGED),
     "unable to open database file": (
         "The file can't be opened",
-        "check that it is a file with read permission",
+        "check that it is a readable file; copy it and its -wal file out of a read-only folder",
     ),
     "readonly database": ("The file is read-only", "add write permission, or copy the file"),
     "database is locked": (
@@ -165,7 +172,7 @@ _EXPLANATIONS = {
         f"Another session held the ledger's lock for {LOCK_WAIT:.0f} s",
         "end the session that holds it (see pg_stat_activity)",
     ),
-    "disk is full": ("The disk is full", "free space and rerun; stored generations are reused"),
+    "disk is full": _FULL,
     "password authentication failed": (
         "The server rejected the password",
         "check the URL, PGPASSWORD, or the .pgpass file",
@@ -174,10 +181,7 @@ _EXPLANATIONS = {
         "The server requires a password",
         "put it into the URL, PGPASSWORD, or a .pgpass file",
     ),
-    "no space left on device": (
-        "The server's disk is full",
-        "free space there and rerun; stored generations are reused",
-    ),
+    "no space left on device": _FULL,
     "disk i/o error": (
         "The file can't be read or written completely",
         "check for a full or failing disk, a truncated file, or a file size limit (ulimit -f)",

@@ -206,6 +206,26 @@ def test_files_that_are_no_ledger(tmp_path, damage, message):
     assert not (tmp_path / "folder").exists()
 
 
+def test_a_ledger_in_a_read_only_folder_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "ledger.db"
+    url = f"sqlite:///{path}"
+    with Ledger(url) as ledger:
+        add_run(ledger)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with Ledger(url, create=False) as ledger:
+        assert count_runs(ledger) == 1
+        with pytest.raises(LedgerError, match="The file is read-only"):
+            add_run(ledger, "b")
+    path.with_name("ledger.db-wal").write_bytes(b"entries that aren't in the file yet")
+    with Ledger(url, create=False) as ledger:  # opened as anywhere
+        add_run(ledger, "b")
+        execute(url, "DROP TABLE runs")
+        with pytest.raises(LedgerError, match="The file lacks a table of the ledger"):
+            count_runs(ledger)
+    path.write_bytes(b"")
+    assert refused(url, create=False).message == "The file contains no ledger"
+
+
 def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
     for module in (engines, database):
         monkeypatch.setattr(module, "LOCK_WAIT", 0.2)
