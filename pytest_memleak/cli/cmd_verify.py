@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _VERIFIED, _FAILED, _NOT_RECOMPUTED = 0, 1, 3
 _HEX = 64
 _UNVERIFIABLE = (
-    "the author's statements: tests selected, their outcomes, exit code, comparison, release name",
+    "the author's statements: release name, versions, platform, exit code, comparison",
+    "the author's statements on tests: those selected, not collected, stopped early; outcomes",
     "served models and generations: from the ledger, which its author could have fabricated",
 )
 

@@ -41,6 +41,7 @@ CHANGES = (
         lambda bundle: bundle["pairs"][0]["sampled"][0].update(refused=False),
         *(2, "sampled.0.refused: Input should be a valid integer"),
     ),
+    (lambda bundle: bundle["platform"].update(system=""), 0, "release name, versions, platform"),
     (older, 0, "limitations: written by a different version"),
     (
         lambda bundle: older(bundle) or bundle["pairs"][0].update(leaked=True),
