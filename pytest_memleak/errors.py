@@ -54,8 +54,11 @@ __all__ = [
 class MemleakError(Exception):
     """An error that the user can fix; shown without a traceback.
 
-    `location` is a file, a file and key, or an endpoint; `hint` is the next step.
+    `location` is a file, a file and key, or an endpoint; `hint` is the next step, by default the
+    class's.
     """
+
+    default_hint: str | None = None
 
     def __init__(
         self, message: str, *, location: str | None = None, hint: str | None = None
@@ -73,7 +76,8 @@ class MemleakError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.location}: {self.message}" if self.location else self.message
-        return f"{text}\n  {self.hint}" if self.hint else text
+        hint = self.hint or self.default_hint
+        return f"{text}\n  {hint}" if hint else text
 
     @property
     def line(self) -> str:
@@ -181,6 +185,7 @@ class ProviderError(Inconclusive):
     rejected and not billed.
     """
 
+    default_hint = "check the model's keys in the suite, and the server's log"
     in_doubt: bool | None = False
 
     def __init__(
@@ -203,6 +208,8 @@ class ProviderBusy(ProviderError):
         may, unless there is a `retry_after`, or the cause begins with an HTTP status other than
         408, 502, and 504.
     """
+
+    default_hint = "rerun later"
 
     def __init__(
         self,

@@ -64,6 +64,8 @@ def test_a_providers_error_names_provider_endpoint_call_and_cause():
     assert ProviderBusy("503", **NAMED).retry_after is None
     assert ProviderError("400", **NAMED).in_doubt is False
     assert ProviderBusy("503", **NAMED).in_doubt is None
+    assert ProviderBusy("503", **NAMED).line.endswith(" 503; rerun later")
+    assert ProviderError("400", **NAMED).line.endswith(", and the server's log")
 
 
 class Own(MemleakError):
