@@ -28,7 +28,6 @@ ALL = [make(kind) for kind in CLASSES]
 
 @pytest.mark.parametrize(("place", "hint", "shown"), [
     (None, None, "it is empty"), ("b.json", None, "b.json: it is empty"),
-    (None, "fill it", "it is empty\n  fill it"),
     ("b.json", "fill it", "b.json: it is empty\n  fill it"),
 ])  # fmt: skip
 def test_place_and_hint_stand_around_the_message(place, hint, shown):

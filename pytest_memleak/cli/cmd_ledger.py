@@ -127,14 +127,7 @@ _ENDPOINT_COLUMNS = (
     *("calls", "lost", "open", "in", "out", "US$"),
 )
 _JOB_COLUMNS = (
-    "provider",
-    "fine-tune",
-    "state",
-    "endpoint",
-    "examples",
-    "tokens",
-    "began",
-    "cause",
+    *("provider", "fine-tune", "state", "endpoint", "examples", "tokens", "began", "cause"),
 )
 _BATCH_COLUMNS = ("provider", "batch", "endpoint", "state", "answered", "began", "cause")
 _HISTORY_COLUMNS = (

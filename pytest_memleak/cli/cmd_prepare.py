@@ -104,7 +104,7 @@ def _book(parsed: argparse.Namespace) -> Book:
 def _works(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.books.works import make_collection, read_works
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.suite.book_sources import collection_files
+    from pytest_memleak.suite.book_sources import matching_files
 
     if parsed.include or parsed.exclude:
         raise SettingsError(
@@ -112,12 +112,12 @@ def _works(parsed: argparse.Namespace) -> Book:
             hint="omit them; the pattern selects the works",
         )
     pattern = str(parsed.book)
-    files, together = collection_files(Path(), pattern, "BOOK", pattern)
+    files = matching_files(Path(), pattern, "BOOK", place=pattern)
     if not files:
         raise BookError(
             "no file matches", location=pattern, hint="quote the pattern, as in 'songs/**'"
         )
-    source = CollectionSource(files, together, parsed.unit or "sentence")
+    source = CollectionSource(tuple(files), files == [parsed.book], parsed.unit or "sentence")
     book = make_collection(
         pattern,
         read_works(source, Extensions().read_book),

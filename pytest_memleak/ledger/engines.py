@@ -153,6 +153,7 @@ def _forget_in_forks(engine: Engine) -> None:
 
 _DAMAGED = "restore a copy, or start a new ledger"
 _FULL = ("The disk is full", "free space and rerun; stored generations are reused")
+_ROOT_CERTIFICATE = "name its authority with sslrootcert=FILE in the URL"
 _NO_HOST = ("Unknown host", "check the URL")
 _EXPLANATIONS = {
     "file is not a database": ("The file isn't an SQLite database", _DAMAGED),
@@ -198,14 +199,8 @@ _EXPLANATIONS = {
         "The URL requires TLS, which the server doesn't support",
         "remove sslmode from the URL, or enable TLS on the server",
     ),
-    "certificate verify failed": (
-        "The server's certificate isn't trusted here",
-        "name its authority with sslrootcert=FILE in the URL",
-    ),
-    "root certificate file": (
-        "No root certificate to verify the server with",
-        "name its authority with sslrootcert=FILE in the URL",
-    ),
+    "certificate verify failed": ("The server's certificate isn't trusted here", _ROOT_CERTIFICATE),
+    "root certificate file": ("No root certificate to verify the server with", _ROOT_CERTIFICATE),
     "no encryption": (
         "The server rejects this user, database, or connections without TLS",
         "add sslmode=require to the URL, or request an entry in pg_hba.conf",

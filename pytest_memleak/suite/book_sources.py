@@ -50,17 +50,17 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
 
 def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> BookSource:
     """Return the collection of a `[[collection]]` table. Raises SuiteError without files."""
-    key = f"collection {table.id!r}"
-    files, together = collection_files(path.parent, table.source, f"{key}.source", str(path))
+    key, source = f"collection {table.id!r}", path.parent / table.source
+    files = matching_files(path.parent, table.source, f"{key}.source", place=str(path))
     if not files and not table.bring_your_own:
         raise suite_error(path, f"{key}.source: no file matches {shown(table.source)}", _OF_WORKS)
     return record_of(
         BookSource,
         suite,
         table,
-        source=path.parent / table.source,
+        source=source,
         summaries=_summaries(table, key, path),
-        collection=CollectionSource(files, together, table.unit),
+        collection=CollectionSource(tuple(files), files == [source], table.unit),
     )
 
 
@@ -97,24 +97,15 @@ def common_sources(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
 
 
 def _named_files(source: str, key: str, path: Path) -> list[Path]:
-    files = _matching_files(path.parent, source, key, place=str(path), hint=_FROM_HERE)
+    files = matching_files(path.parent, source, key, place=str(path), hint=_FROM_HERE)
     if not files:
         raise suite_error(path, f"{key}: no file matches {shown(source)}", _FROM_HERE)
     return files
 
 
-def collection_files(
-    folder: Path, source: str, key: str, place: str
-) -> tuple[tuple[Path, ...], bool]:
-    """Return the files of a collection, and whether it is a single file with many works.
-
-    Raises SuiteError as `_matching_files`.
-    """
-    files = _matching_files(folder, source, key, place=place, hint=_OF_WORKS)
-    return tuple(files), files == [folder / source]
-
-
-def _matching_files(folder: Path, source: str, key: str, *, place: str, hint: str) -> list[Path]:
+def matching_files(
+    folder: Path, source: str, key: str, *, place: str, hint: str = _OF_WORKS
+) -> list[Path]:
     """Return the file of that name, or else those that match it as a pattern.
 
     One that ends in `**` matches all files below. Names that begin with a dot match only where the

@@ -151,9 +151,7 @@ def test_a_path_will_do_the_default_is_a_folder_below_and_no_password_shows(
     assert "hunter2" not in err
 
 
-@pytest.mark.parametrize(
-    "verb", ["list", "list --json", "export --endpoint e -o out.json", "verify"]
-)
+@pytest.mark.parametrize("verb", ["list", "export --endpoint e -o out.json", "verify"])
 def test_a_ledger_that_is_not_there_is_an_error_and_is_not_made(
     refuses, url, verb, tmp_path, monkeypatch
 ):

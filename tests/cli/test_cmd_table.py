@@ -199,10 +199,7 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["--format", "parquet"], "name it with -o"),
         (["gone.json"], "gone.json: can't be read"),
         (["./evidence.json"], "evidence.json: the same bundle as "),
-        (
-            [__file__],
-            "test_cmd_table.py: not a bundle: it isn't JSON (line 1, column 3)\n  name a ",
-        ),
+        ([__file__], "_table.py: not a bundle: it isn't JSON (line 1, column 3)\n  name a "),
         (["-o", "evidence.json"], "name a different file with -o"),
         (["-o", "t.xlsx"], "no format has the extension '.xlsx'\n  use .txt, .md, "),
         (["-o", "no/such/folder.csv"], "folder.csv: can't be written: No such file or directory"),

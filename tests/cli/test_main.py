@@ -148,7 +148,6 @@ SCRIPT = excerpts("Кот и мышь жили в доме", "и были рад
     *((place, f'{ID}"text": "the secret', "not JSON: ") for place in ("book", "generations")),
     ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
     ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
-    ("book", excerpts("one two", "three four"), "it has 4 words, fewer than k = 5"),
     ("generations", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
     ("generations", b"[]", "there are no records"),
 ], ids=lambda value: value[:40] if isinstance(value, str) else "")  # fmt: skip

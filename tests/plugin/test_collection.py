@@ -224,16 +224,6 @@ def test_a_limit_on_works_needs_a_collection(run):
     run(honest(), book, SHARE, lines=[line], errors=1)
 
 
-def test_a_pattern_takes_all_files_below(run):
-    for n in range(WORKS):
-        path = Path("songs", "a" if n % 2 else "b", f"{n:02}.txt")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(speech(n), encoding="utf-8")
-    Path("songs", ".notes").write_text("no work", encoding="utf-8")
-    run(honest(), ('source = "speeches.jsonl"', 'source = "songs/**"'), passed=1)
-    assert [work["id"] for work in read_pair("e.json")["works"]][:2] == ["a/01.txt", "a/03.txt"]
-
-
 def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(run):
     Path("learnt.txt").write_text(f"{speech(400)} {speech(3)}", encoding="utf-8")
     learnt = f'[[book]]\nid = "learnt"\nsource = "learnt.txt"\ntitle = "L"\n{AUTHOR}\n'

@@ -19,7 +19,6 @@ def unreachable(bundle):
 
 
 DIFFER = "limitations: they differ from this version's"
-TOO_FEW = "ledger.entries: Input should be greater"
 LEDGER_LEFT_OUT = "ledger: the bundle has generations from a ledger"
 # What is changed in a bundle that holds, which is sealed again; the exit code, and what is said.
 CHANGES = (
@@ -28,8 +27,7 @@ CHANGES = (
     (lambda bundle: bundle.update(limitations=[]), 1, DIFFER),
     (lambda bundle: bundle["limitations"].pop(), 1, DIFFER),
     (lambda bundle: bundle.update(created="2999-01-01T00:00:00+00:00"), 1, "is in the future"),
-    (lambda bundle: bundle["ledger"].update(entries=0), 2, TOO_FEW),
-    (lambda bundle: bundle["ledger"].update(entries=-1), 2, TOO_FEW),
+    (lambda bundle: bundle["ledger"].update(entries=0), 2, "ledger.entries: Input should be"),
     (lambda bundle: bundle["ledger"].update(link=""), 1, "The chain differs from the bundle's"),
     (lambda bundle: bundle.update(ledger=None), 1, LEDGER_LEFT_OUT),
     # As Python takes them for equal, and of another type.

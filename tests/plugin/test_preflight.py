@@ -39,10 +39,7 @@ WRONG = {
     f"{SIGNED}=folder": "*folder: can't be read: *",
     "--memleak-signing-key=x.key": "--memleak-signing-key needs --memleak-evidence*",
     "--memleak-ledger=mysql://svc:hunter22@host/x": "Unsupported database 'mysql'*",
-    "--memleak-ledger=oracle://here/there": "*oracle*",
-    "--memleak-ledger=nonsense": (
-        "Invalid ledger URL: expected a path that ends in .db, sqlite:///PATH*"
-    ),
+    "--memleak-ledger=nonsense": "Invalid ledger URL: expected a path that ends in .db, sqlite:*",
     "--memleak-dryrun": "unknown option --memleak-dryrun; did you mean --memleak-dry-run?",
     "--memleak-reprot=it.html": "unknown option --memleak-reprot; pytest --help lists all",
     "--memleak-release=2.1": "--memleak-release needs --memleak-evidence*",

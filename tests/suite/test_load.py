@@ -206,7 +206,6 @@ REFUSED = [
     (["book"], ..., "book: missing; the suite needs a book or a collection"),
     (["model"], ..., "model: missing"),
     (["book", 0, "id"], ..., "book[1].id: missing"),
-    (["book", 0, "source"], ..., "book[1] 'road'.source: missing"),
     (["model", 0, "price", "output"], ..., "model[1] 'm'.price.output: missing"),
     (["model", 0, "finetune"], {}, "model[1] 'm'.finetune.books: missing"),
     # of another type
@@ -218,18 +217,14 @@ REFUSED = [
     (["model", 0, "tests"], ["lake"], "model 'm'.tests: no such id: 'lake'; known ids: road, sea"),
     (["model", 0, "tests"], ["sea"], "model 'm'.tests: 'sea' has the role 'train'*"),
     (["model", 1, "tests"], [], "pair n/road: the book isn't in the model's tests"),
-    (["model", 0, "options"], 3, "model[1] 'm'.options: *dictionary; got 3"),
     # out of range
     (["suite", "samples"], 0, "suite.samples: *greater than or equal to 1; got 0"),
     (["suite", "detection_limit"], 5e-324, "*: *greater than or equal to 0.000001; got 5e-324"),
-    (["suite", "k"], 21, "suite.k: *less than or equal to 20; got 21"),
     (["suite", "temperature"], float("nan"), "suite.temperature: *; got nan"),
     (["limits", "bmc"], float("inf"), "limits.bmc: expected a finite number; got inf"),
-    (["model", 0, "options", "x"], float("nan"), "*.options.x: expected a finite number; got nan"),
     (["model", 0, "price", "output"], 1e308, "*.price.output: *or equal to 1000000; got 1e+308"),
     # ids and empty strings
     (["book", 0, "id"], "a/b", "book[1] 'a/b'.id: *; got 'a/b'"),
-    (["book", 0, "id"], "a\n", "book[1] 'a\\n'.id: *; got 'a\\n'"),
     (["model", 0, "id"], "x" * 101, "model[1] '*.id: *100 characters; got 'xxx*(103 characters)"),
     (["book", 0, "source"], "", "book[1] 'road'.source: *; got ''"),
     # across the tables
@@ -348,12 +343,6 @@ def test_no_key_of_a_table_shows_a_secret_or_acts_on_the_terminal(refused, conte
     message = refused(content.replace("KEY", '"sk-proj-Vq3x9LmT0aZr7Bn2 \\u001b[2J\\n"'))
     assert "Vq3x9" not in message
     assert all(c.isprintable() or c == "\n" for c in message)
-
-
-def test_a_file_that_cannot_be_read(folder):
-    for name, why in (("no.memleak.toml", "No such file"), ("", "Is a directory")):
-        with pytest.raises(SuiteError, match=f"can't be read: {why}"):
-            load_suite(folder / name)
 
 
 STRICT = MINIMAL | {"limits": {"preset": "strict"}}
