@@ -153,6 +153,7 @@ def _forget_in_forks(engine: Engine) -> None:
 
 _DAMAGED = "restore a copy, or start a new ledger"
 _FULL = ("The disk is full", "free space and rerun; stored generations are reused")
+_LOGIN = "write the password into the URL, PGPASSWORD, or a .pgpass file"
 _ROOT_CERTIFICATE = "name its authority with sslrootcert=FILE in the URL"
 _NO_HOST = ("Unknown host", "check the URL")
 _EXPLANATIONS = {
@@ -174,14 +175,8 @@ _EXPLANATIONS = {
         "end the session that holds it (see pg_stat_activity)",
     ),
     "disk is full": _FULL,
-    "password authentication failed": (
-        "The server rejected the password",
-        "check the URL, PGPASSWORD, or the .pgpass file",
-    ),
-    "no password supplied": (
-        "The server requires a password",
-        "put it into the URL, PGPASSWORD, or a .pgpass file",
-    ),
+    "password authentication failed": ("The server rejected the password", _LOGIN),
+    "no password supplied": ("The server requires a password", _LOGIN),
     "no space left on device": _FULL,
     "disk i/o error": (
         "The file can't be read or written completely",
