@@ -247,7 +247,8 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
     """Yield the name of a new ledger, and each deployment that is still active and billed."""
     resources = run_of(config).resources
     if resources.new_ledger:
-        yield f"New ledger: {inert(resources.new_ledger)} (--memleak-ledger names another)"
+        yield f"New ledger: {inert(resources.new_ledger)}"
+        yield "  --memleak-ledger names another"
     try:
         ledger = None if resources.offline else resources.existing_ledger
         if ledger is None:

@@ -92,10 +92,13 @@ class RowPaths(NamedTuple):
             return {"instruction": "\n\n".join(prompts), "generations": generations}
         if (record := record_of(row, where)) is not None:
             return record
+        cells = row if isinstance(row, dict) else {}
+        texts = [key for key in cells if key.isidentifier() and isinstance(cells[key], str)]
+        longest = max(texts, key=lambda key: len(cells[key]), default="answer/text")
         raise RecordsError(
             "this row has no known format, so its texts wouldn't be read",
             location=where,
-            hint="name the place of the text in each row, as in --text /answer/text",
+            hint=f"name the place of the text in each row, as in --text /{longest:.40}",
         )
 
 

@@ -213,6 +213,7 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         ([*good, ["a"]], [], "rows.jsonl, line 3: this row has no known format"),
         ([*good, {"choices": [{"delta": {"content": "a "}}]}], [], "3: this row is a chunk of a"),
         ([*good, {"a": 1}], ["--text", "/b"], "rows.jsonl, line 1: there is no text at /b"),
+        ([{"prompt": "a", "reply": "b c"}], [], "in each row, as in --text /reply"),
         ([{"a": 1}], ["--text", "/a"], "rows.jsonl, line 1: there is no text at /a"),
         ([{"excerpt_id": "p_id1", "generations": [{}]}], [], "line 1, generation 0: there is no"),
         (
