@@ -104,7 +104,7 @@ def _book(parsed: argparse.Namespace) -> Book:
 def _works(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.books.works import make_collection, read_works
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.suite.book_sources import matching_files
+    from pytest_memleak.suite.book_sources import collection_files
 
     if parsed.include or parsed.exclude:
         raise SettingsError(
@@ -112,11 +112,10 @@ def _works(parsed: argparse.Namespace) -> Book:
             hint="omit them; the pattern selects the works",
         )
     pattern = str(parsed.book)
-    files = matching_files(Path(), pattern, "BOOK", place=pattern)
+    files = collection_files(Path(), pattern, "BOOK", place=pattern)
     if not files:
-        raise BookError(
-            "no file matches", location=pattern, hint="quote the pattern, as in 'songs/**'"
-        )
+        hint = "quote the pattern, as in 'songs/**'"
+        raise BookError("no file matches", location=pattern, hint=hint)
     source = CollectionSource(tuple(files), files == [parsed.book], parsed.unit or "sentence")
     book = make_collection(
         pattern,

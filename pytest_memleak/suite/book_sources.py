@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from inspect import signature
 from pathlib import Path
@@ -51,7 +52,7 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
 def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> BookSource:
     """Return the collection of a `[[collection]]` table. Raises SuiteError without files."""
     key, source = f"collection {table.id!r}", path.parent / table.source
-    files = matching_files(path.parent, table.source, f"{key}.source", place=str(path))
+    files = collection_files(path.parent, table.source, f"{key}.source", place=str(path))
     if not files and not table.bring_your_own:
         raise suite_error(path, f"{key}.source: no file matches {shown(table.source)}", _OF_WORKS)
     return record_of(
@@ -74,7 +75,7 @@ def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
     for number, table in enumerate(suite_file.catalog, start=1):
         key = f"catalog[{number}].source"
         files = _named_files(table.source, key, path)
-        if files == [path.parent / table.source] and not files[0].stat().st_size:
+        if files == [path.parent / table.source] and not files[0].lstat().st_size:
             raise suite_error(
                 path,
                 f"{key}: {shown(table.source)} is empty",
@@ -103,29 +104,35 @@ def _named_files(source: str, key: str, path: Path) -> list[Path]:
     return files
 
 
-def matching_files(
-    folder: Path, source: str, key: str, *, place: str, hint: str = _OF_WORKS
-) -> list[Path]:
-    """Return the file of that name, or else those that match it as a pattern.
+def collection_files(folder: Path, source: str, key: str, *, place: str) -> list[Path]:
+    """Return what `matching_files` does, hidden files only where the pattern names hidden ones."""
+    files = matching_files(folder, source, key, place=place, hint=_OF_WORKS)
+    if files == [folder / source] or _is_hidden(source):
+        return files
+    return [file for file in files if not _is_hidden(os.path.relpath(file, folder))]
 
-    One that ends in `**` matches all files below. Names that begin with a dot match only where the
-    pattern has them. Raises SuiteError for an invalid pattern and for a folder.
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") and part != ".." for part in Path(path).parts)
+
+
+def matching_files(folder: Path, source: str, key: str, *, place: str, hint: str) -> list[Path]:
+    """Return the file of that name, and those that match it as a pattern; `**` takes all below.
+
+    A link that leads nowhere is a file that can't be read. Raises SuiteError for an invalid pattern
+    and for a folder.
     """
     path, failure = folder / source, f"{key}: {shown(source)} isn't a valid file pattern"
     with file_errors(SuiteError, place, failure, hint=hint, causes=(Exception,)):
-        if path.is_file():
+        named = {path} if path.is_file() else set()
+        if named and not glob.has_magic(source):
             return [path]
         is_folder = path.is_dir()
-        pattern = f"{source}/*" if source.endswith("**") else source
-        files = [] if is_folder else sorted(filter(Path.is_file, folder.glob(pattern)))
+        matches = () if is_folder else folder.glob(f"{source}/*" if path.name == "**" else source)
+        files = sorted(named.union(it for it in matches if it.is_file() or not it.exists()))
     if is_folder:
         raise SuiteError(f"{key}: {shown(source)} is a folder", location=place, hint=hint)
-    named = Path(source).parts
-    return [
-        file
-        for file in files
-        if all(part in named or not part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
+    return files
 
 
 def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path | None:
