@@ -97,11 +97,12 @@ def _sqlite(url: URL) -> Engine:
         engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args=arguments)
     else:
         file = URL.create("sqlite", database=str(path))
-        wal = path.with_name(f"{path.name}-wal")
-        if not os.access(path.parent, os.W_OK) and not (wal.exists() and wal.stat().st_size):
+        beside = [path.with_name(f"{path.name}-{name}") for name in ("wal", "journal")]
+        is_whole = not any(other.exists() and other.stat().st_size for other in beside)
+        if is_whole and not os.access(path.parent, os.W_OK):
             # Even to read, SQLite writes beside a file that may change.
             query = {"uri": "true", "immutable": "1"}
-            file = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
+            file = URL.create("sqlite", database=f"file:{quote(os.fsencode(path))}", query=query)
         engine = sa.create_engine(file, connect_args=arguments, max_overflow=50)
 
     @sa.event.listens_for(engine, "connect")
