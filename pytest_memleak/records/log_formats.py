@@ -131,9 +131,9 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     if not isinstance(row, dict):
         return None
     form = _format_of(frozenset(row))
+    _put_in_place(row, where)
     if form is None or form.keys in _PAPER:
         return row if form else None
-    _put_in_place(row, where)
     answers, prompts, first, beside = _read(row, form, where)
     # Vertex puts an error beside an empty response.
     errors = _ERRORS if row.get("response", True) else (*_ERRORS, ("status",))
@@ -244,8 +244,7 @@ def _put_in_place(row: Record, where: str | None) -> None:
         if isinstance(cell := row[name], str) and cell.lstrip()[:1] in {"[", "{"}:
             data = cell.encode("utf-8", "surrogatepass")
             row[name] = json_value(data, f"{where}, {name}", encoding="utf-8")
-    attachments = row.get("attachments")
-    if not isinstance(attachments, dict):
+    if not isinstance(attachments := row.get("attachments"), dict):
         return
     waiting: list[Any] = [row]
     while waiting:

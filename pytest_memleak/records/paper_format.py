@@ -356,8 +356,9 @@ def _validate_nothing_unread(
         return  # most; the rest takes longer
     values = {key: answer[key] for key in answer.keys() - readable}
     turns = values.get("messages")
-    turns = turns if isinstance(turns, list) else [turns]
-    values["messages"] = [turn for turn in turns if not is_asking(turn)]
+    if not isinstance(turns, str):
+        turns = turns if isinstance(turns, list) else [turns]
+        values["messages"] = [turn for turn in turns if not is_asking(turn)]
     text = "\n".join(texts)
     for key, value in values.items():
         unread = (passage for passage in texts_in(value) if passage.strip() not in text)

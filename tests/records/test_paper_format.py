@@ -158,7 +158,7 @@ def test_the_turns_of_a_chat_that_hold_prompt_and_answer_are_read():
     turns = [asked, {"role": "User", "content": asked}, {"from": "human", "value": asked}]
     own = {"generated_text": "x", "prompt": asked, "excerpt_text": asked, "messages": turns}
     one = {"excerpt_id": "p1", "generations": [own]}
-    assert generations_from_records([one, line("p2", "x", messages=asked)])
+    assert generations_from_records([one, line("p2", "x", messages=turns)])
 
 
 @pytest.mark.parametrize("blank", ["", " \n\t"])
@@ -211,7 +211,9 @@ NO_GENERATIONS = [
     *(([line("p1", "a", messages=messages)],
        "drawn, record 0, generation 0: 'messages' holds a text of 40 words*")
       for turn in [{"content": "x y " * 20}]
-      for messages in ({"turn": turn}, [turn], [turn | {"role": "ai"}], [turn | {"from": "gpt"}])),
+      for messages in (
+          *({"turn": turn}, [turn], [turn | {"role": "ai"}], [turn | {"from": "gpt"}]), "x y " * 20,
+      )),
     *(([{"excerpt_id": "p1", "generations": [{"generated_text": "a", name: "x y " * 20}]}],
        f"drawn, record 0, generation 0: '{name}' holds a text of 40 words*")
       for name in ("chapter", "detail", "author_name")),
