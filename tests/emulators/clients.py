@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import time
+import warnings
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -70,9 +71,10 @@ def one_certificate(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def garbage():
-    """Collect what the SDKs have left behind, where the warnings are expected."""
+    """Collect what the SDKs have left behind, whose sockets may still be open."""
     yield
-    gc.collect()
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +83,12 @@ def no_retries():
     yield
     if sdk := sys.modules.get("tinker.lib.internal_client_holder"):
         loop = sdk._internal_client_holder_thread_singleton.get_loop()
-        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+        asyncio.run_coroutine_threadsafe(_end_others(), loop).result()
+
+
+async def _end_others():
+    if ended := [it for it in asyncio.all_tasks() - {asyncio.current_task()} if it.cancel()]:
+        await asyncio.wait(ended, timeout=2)
 
 
 def make_provider(
