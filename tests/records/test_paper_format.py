@@ -245,10 +245,10 @@ def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
 RECORDS = [answered("p_id1", "café “quoted” 漢字"), answered("p_id2", "")]
 
 
-@pytest.mark.parametrize("utf", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_json_may_be_in_any_form_of_unicode(tmp_path, utf):
+@pytest.mark.parametrize("to", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_may_be_in_any_form_of_unicode(tmp_path, to):
     path = tmp_path / "x.json"
-    path.write_bytes(json.dumps(RECORDS, ensure_ascii=False).encode(utf))
+    path.write_bytes(json.dumps(RECORDS, ensure_ascii=False).encode(to))
     assert load_records(path) == RECORDS
 
 
