@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from inspect import signature
 from pathlib import Path
@@ -75,12 +74,9 @@ def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
     for number, table in enumerate(suite_file.catalog, start=1):
         key = f"catalog[{number}].source"
         files = _named_files(table.source, key, path)
-        if files == [path.parent / table.source] and not files[0].lstat().st_size:
-            raise suite_error(
-                path,
-                f"{key}: {shown(table.source)} is empty",
-                "build it again: memleak catalog build DIR -o FILE",
-            )
+        if files == [path.parent / table.source] and not files[0].stat().st_size:
+            hint = "build it again: memleak catalog build DIR -o FILE"
+            raise suite_error(path, f"{key}: {shown(table.source)} is empty", hint)
         catalog_files |= dict.fromkeys(files)
     return tuple(catalog_files)
 
@@ -119,19 +115,23 @@ def _is_hidden(path: str) -> bool:
 def matching_files(folder: Path, source: str, key: str, *, place: str, hint: str) -> list[Path]:
     """Return the file of that name, and those that match it as a pattern; `**` takes all below.
 
-    A link that leads nowhere is a file that can't be read. Raises SuiteError for an invalid pattern
-    and for a folder.
+    Raises SuiteError for an invalid pattern, for a folder, and for a link that leads nowhere.
     """
     path, failure = folder / source, f"{key}: {shown(source)} isn't a valid file pattern"
     with file_errors(SuiteError, place, failure, hint=hint, causes=(Exception,)):
         named = {path} if path.is_file() else set()
-        if named and not glob.has_magic(source):
+        if named and set("*?[").isdisjoint(source):
             return [path]
         is_folder = path.is_dir()
-        matches = () if is_folder else folder.glob(f"{source}/*" if path.name == "**" else source)
-        files = sorted(named.union(it for it in matches if it.is_file() or not it.exists()))
+        pattern = f"{source}/*" if path.name == "**" else source
+        matches = [] if is_folder else [*folder.glob(pattern)]
+        links = [match.name for match in matches if not match.exists()]
+        files = sorted(named.union(filter(Path.is_file, matches)))
     if is_folder:
         raise SuiteError(f"{key}: {shown(source)} is a folder", location=place, hint=hint)
+    if links:
+        hint = "restore the file that it names, or remove the link"
+        raise SuiteError(f"{key}: {shown(links[0])} leads nowhere", location=place, hint=hint)
     return files
 
 

@@ -121,9 +121,7 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     tables = dict(_tables())
     if table := next((table for table in tables if table.strip("[]") == plain), ""):
         return f"write {table}, a table of its own"
-    homes = [
-        (table, key) for table, keys in tables.items() for key in near_keys(plain, keys, _ALMOST)
-    ]
+    homes = [(it, key) for it, keys in tables.items() for key in near_keys(plain, keys, _ALMOST)]
     if homes:
         table, key = min(homes, key=lambda home: home[1] != plain)
         return f"{key} is a key of {table}; move it there"

@@ -27,11 +27,9 @@ VARIABLES = "OPENAI_", "TINKER_", "TOGETHER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_"
 DIGEST = "5e" * 32
 PLACE = "suite.memleak.toml, model tuned"
 SECRETS = {
-    "openai": "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W",
-    "vertex": "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4",
-    "tinker": "tml-Vq3x9LmT0aZr7Bn2Kd5W",
-    "together": "tgp_v1_Vq3x9LmT0aZr7Bn2Kd5W",
-}
+    "openai": "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W", "vertex": "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4",
+    "tinker": "tml-Vq3x9LmT0aZr7Bn2Kd5W", "together": "tgp_v1_Vq3x9LmT0aZr7Bn2Kd5W",
+}  # fmt: skip
 
 
 def prose(seed, words=500):
