@@ -86,8 +86,11 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
 def _errors(path: Path) -> Iterator[None]:
     """Raise RecordsError for a file that can't be read."""
     try:
-        hint = "check its name and permissions; copy a damaged file again"
-        with file_errors(RecordsError, path, hint=hint, causes=_UNREADABLE):
+        hint = "check its permissions; copy a damaged file again"
+        with (
+            file_errors(RecordsError, path, hint=hint, causes=_UNREADABLE),
+            file_errors(RecordsError, path, causes=(FileNotFoundError,)),
+        ):
             yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

@@ -222,7 +222,7 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         ([openai_failed(1, "") | {"error": {"message": "Too busy. " * 15}}], [], "no row has a"),
         ([{"request": {}, "response": {}, "status": "Busy now. " * 15}], [], "no row has a"),
         ([{"choices": [{"delta": {"content": "…"}, "finish_reason": "stop"}]}], [], "no row has a"),
-        (Path("gone.jsonl"), [], "gone.jsonl: can't be read: No such file or directory"),
+        (Path("row.jsonl"), [], "No such file or directory\n  did you mean rows.jsonl?"),
         (Path("pipe.jsonl"), [], "pipe.jsonl: can't be read: not a regular file"),
         (Path("loop.jsonl"), [], "loop.jsonl: can't be read: Too many levels of symbolic links"),
         (Path("rows.xml"), [], "rows.xml: no reader for '.xml' files"),
