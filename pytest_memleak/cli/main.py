@@ -31,7 +31,7 @@ from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_try import add_demo, add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.shared_options import Parser
-from pytest_memleak.errors import MemleakError, ProviderError
+from pytest_memleak.errors import MemleakError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # at exit, a failure could no longer be reported
     except MemleakError as error:
-        error.hint = error.hint or _default_hint(error, parsed.command)
+        error.hint = error.hint or error.default_hint or _default_hint(error, parsed.command)
         _print_error(parsed.command, str(error))
     except BrokenPipeError:
         _discard_output()  # the reader is gone
@@ -95,8 +95,6 @@ def _default_hint(error: MemleakError, command: str) -> str:
                 return f"did you mean {names[nearest[0]]}?"
             return f"{missing.parent.resolve()} has no file of a similar name"
         return f"No such folder: {missing.parent}"
-    if isinstance(error, ProviderError):
-        return "rerun once the cause at the server is fixed"
     return _usage(command)
 
 

@@ -104,7 +104,7 @@ class Resources:
 
     @property
     def ledger(self) -> Ledger:
-        """The run's ledger, or one in memory if offline without. Raises LedgerError."""
+        """The run's ledger, in memory for an offline run that has none. Raises LedgerError."""
         is_new = self.lacks_ledger
         if is_new and self.offline:
             return self.unkept
