@@ -216,7 +216,7 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         ([{"prompt": "a", "reply": "b c"}], [], "in each row, as in --text /reply"),
         ([{"a": 1}], ["--text", "/a"], "rows.jsonl, line 1: there is no text at /a"),
         ([{"excerpt_id": "p_id1", "generations": [{}]}], [], "line 1, generation 0: there is no"),
-        ([{"excerpt_id": 1, "generated_text": "", "instruction": [1]}], [], "instruction is a"),
+        ([{"excerpt_id": 1, "generated_text": "", "instruction": []}], [], "instruction is a list"),
         ([], [], "rows.jsonl: there are no rows"),
         ([openai_failed(1, "")], [], "rows.jsonl: no row has a text to search"),
         ([openai_failed(1, "") | {"error": {"message": "Too busy. " * 15}}], [], "no row has a"),
