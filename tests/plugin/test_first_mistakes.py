@@ -47,7 +47,7 @@ FIXES = [
     ('"recorded"', '"recoded"', "did you mean 'recorded'?"),
     ('provider = "recorded"', "", "add provider = ..."),
     (OF_CLEAN, f'{OF_CLEAN}\nmodel = "m"', "write base_model instead of model"),
-    (OF_CLEAN, f'{OF_CLEAN}\nbase_url = 1', "base_url is a key of [model.options]; move it there"),
+    (OF_CLEAN, f"{OF_CLEAN}\nbase_url = 1", "base_url is a key of [model.options]; move it there"),
     ('path = "clean', 'paht = "clean', "write path in place of paht"),
     (PATH, f"{PATH}\nspeed = 3", "options accepts: "),
 ]
