@@ -4,9 +4,9 @@
     python benchmarks/book_formats.py                    # the books in fixtures/
     python benchmarks/book_formats.py novels/*.epub
 
-Each book is typeset as a PDF in several ways by Typst, with footnotes of another book's words,
-running heads and hyphens, and converted to the other formats by pandoc, and read again. An error is
-a word that is missing, added or changed in the text.
+Each book is typeset as a PDF in several ways by Typst, with footnotes of another book's
+words, running heads and hyphens, and converted to the other formats by pandoc, and read
+again. An error is a word that is missing, added or changed in the text.
 """
 
 from __future__ import annotations
@@ -102,11 +102,15 @@ def typeset(manuscript: Manuscript, layout: Layout, notes: Sequence[str]) -> byt
                 else:
                     ended.append(_escaped(note))
                     mark = f"#super[{len(ended)}]"
-                text = " ".join((*parts[: at - 1], f"{parts[at - 1]}{mark}", *parts[at:]))
+                text = " ".join(
+                    (*parts[: at - 1], f"{parts[at - 1]}{mark}", *parts[at:])
+                )
             pieces.append(f"\n{text}\n")
     if ended:
         pieces.append("= Notes")
-        pieces += (f"\n{number}. {note}\n" for number, note in enumerate(ended, start=1))
+        pieces += (
+            f"\n{number}. {note}\n" for number, note in enumerate(ended, start=1)
+        )
     return typst.compile("\n".join(pieces).encode())
 
 
@@ -127,11 +131,14 @@ def word_errors(true: Sequence[str], read: Sequence[str]) -> list[tuple[str, str
                 (left, total - left)
                 for total in range(1, 4_000)
                 for left in range(total + 1)
-                if true[i + left : i + left + 4] == read[j + total - left : j + total - left + 4]
+                if true[i + left : i + left + 4]
+                == read[j + total - left : j + total - left + 4]
             ),
             (len(true) - i, len(read) - j),
         )
-        errors.append((" ".join(true[i : i + skipped[0]]), " ".join(read[j : j + skipped[1]])))
+        errors.append(
+            (" ".join(true[i : i + skipped[0]]), " ".join(read[j : j + skipped[1]]))
+        )
         i, j = i + skipped[0], j + skipped[1]
     return errors
 
@@ -176,7 +183,13 @@ def page(manuscript: Manuscript) -> bytes:
 
 def converted(manuscript: Manuscript, path: Path) -> None:
     """Write the book in the format of the path's suffix."""
-    command = [pypandoc.get_pandoc_path(), "--from=html", "--standalone", "--output", str(path)]
+    command = [
+        pypandoc.get_pandoc_path(),
+        "--from=html",
+        "--standalone",
+        "--output",
+        str(path),
+    ]
     subprocess.run(command, input=page(manuscript), check=True, capture_output=True)
 
 
@@ -199,7 +212,10 @@ class Row:
         true = words_of(manuscript)
         errors = word_errors(true, words_of(read))
         for error in errors[:show]:
-            print(f"{path.name}: {error[0][:300]!r} -> {error[1][:300]!r}", file=sys.stderr)
+            print(
+                f"{path.name}: {error[0][:300]!r} -> {error[1][:300]!r}",
+                file=sys.stderr,
+            )
         own = {words_text(each.text) for each in cut(read)}
         expected = [words_text(each.text) for each in cut(manuscript)]
         self.words += len(true)
@@ -210,16 +226,23 @@ class Row:
     def __str__(self) -> str:
         return (
             f"| {self.name} | {self.words:,} | {1e5 * self.errors / self.words:.0f} "
-            f"| {self.alike:,} of {self.excerpts:,} | {1e5 * self.seconds / self.words:.1f} s |"
+            f"| {self.alike:,} of {self.excerpts:,} | "
+            f"{1e5 * self.seconds / self.words:.1f} s |"
         )
 
 
 def main() -> None:
     root = Path(__file__).parents[1]
-    parser = argparse.ArgumentParser(description="Measure the word errors of book formats.")
+    parser = argparse.ArgumentParser(
+        description="Measure the word errors of book formats."
+    )
     parser.add_argument("books", nargs="*", type=Path, metavar="EPUB")
-    parser.add_argument("--only", default="", metavar="NAME", help="ways whose names contain it")
-    parser.add_argument("--show", type=int, default=0, metavar="N", help="so many errors of each")
+    parser.add_argument(
+        "--only", default="", metavar="NAME", help="ways whose names contain it"
+    )
+    parser.add_argument(
+        "--show", type=int, default=0, metavar="N", help="so many errors of each"
+    )
     arguments = parser.parse_args()
     fixtures = sorted((root / "fixtures/books").glob("*.epub"))
     books = arguments.books or fixtures

@@ -1,10 +1,12 @@
 """How far honest answers, and what is no answer, lie from each threshold of completeness.
 
-    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py [RECORDED]  # results/answers.md
+    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py [RECORDED]  #
+    results/answers.md
 
-FOLDER holds EPUBs of novels, each of which answers the instructions of every other. RECORDED is a
-folder of generations as `memleak ledger export` writes them, NAME.BOOK.json for one of the
-fixtures' books. docs/method.md; a threshold moves only with this table.
+FOLDER holds EPUBs of novels, each of which answers the instructions of every other.
+RECORDED is a folder of generations as `memleak ledger export` writes them,
+NAME.BOOK.json for one of the fixtures' books. docs/method.md; a threshold moves only
+with this table.
 """
 
 from __future__ import annotations
@@ -80,13 +82,21 @@ def novels(size: str) -> Iterator[tuple[Book, list[Generation], int]]:
 def honest_sets() -> Iterator[tuple[str, list[Completeness]]]:
     for size in SIZES if sets.NOVELS else ():
         cases = list(novels(size))
-        yield f"novels, {size}", [weigh(book, drawn, samples=n) for book, drawn, n in cases]
+        yield (
+            f"novels, {size}",
+            [weigh(book, drawn, samples=n) for book, drawn, n in cases],
+        )
     if sets.NOVELS:
         cases = list(novels("40 excerpts"))
         yield (
             "novels, 40 excerpts, to continue",
             [
-                weigh(beginnings(book, prefix_words=50), drawn, samples=n, continuation=True)
+                weigh(
+                    beginnings(book, prefix_words=50),
+                    drawn,
+                    samples=n,
+                    continuation=True,
+                )
                 for book, drawn, n in cases
             ],
         )
@@ -100,7 +110,10 @@ def honest_sets() -> Iterator[tuple[str, list[Completeness]]]:
         )
         yield (
             "novels, 40 excerpts, one in seven short",
-            [weigh(book, sets.one_in_seven_short(drawn), samples=n) for book, drawn, n in cases],
+            [
+                weigh(book, sets.one_in_seven_short(drawn), samples=n)
+                for book, drawn, n in cases
+            ],
         )
     plays = list(shakespeare())
     for excerpts in (20, 4):
@@ -109,7 +122,10 @@ def honest_sets() -> Iterator[tuple[str, list[Completeness]]]:
             weigh(book, sets.honest(book, plays[at:], 10), samples=10)
             for at in range(20_000, 700_000, 85_000)
         ]
-        yield f"Shakespeare to Shakespeare (verse, dialogue), {excerpts} excerpts", found
+        yield (
+            f"Shakespeare to Shakespeare (verse, dialogue), {excerpts} excerpts",
+            found,
+        )
     for excerpts in (250, 40, 20, 12):
         book = sets.book_of("kjv", king_james(), excerpts=excerpts)
         samples = 8 if excerpts == 250 else 10
@@ -121,7 +137,9 @@ def honest_sets() -> Iterator[tuple[str, list[Completeness]]]:
 
 
 def untold(drawn: list[Generation]) -> list[Generation]:
-    return [dataclasses.replace(one, finish_reason=FinishReason.UNSTATED) for one in drawn]
+    return [
+        dataclasses.replace(one, finish_reason=FinishReason.UNSTATED) for one in drawn
+    ]
 
 
 def recorded(folder: Path) -> Iterator[tuple[str, list[Completeness]]]:
@@ -158,7 +176,9 @@ def table_of_honest(named: Iterable[tuple[str, list[Completeness]]]) -> str:
     for name, found in named:
         far = worst(found)
         complete = sum(one.complete for one in found)
-        cells = "".join(f" {far[rule]:.3g} |" if rule in far else " |" for rule in RULES)
+        cells = "".join(
+            f" {far[rule]:.3g} |" if rule in far else " |" for rule in RULES
+        )
         rows.append(f"| {name} | {len(found)} | {complete} |{cells}")
     return "\n".join(rows)
 
@@ -172,7 +192,9 @@ def adversaries() -> Iterator[tuple[str, Book, list[Generation], int]]:
             yield f"novels, {size}", book, drawn, samples
 
 
-def no_answers(book: Book, drawn: list[Generation]) -> Iterator[tuple[str, list[Generation]]]:
+def no_answers(
+    book: Book, drawn: list[Generation]
+) -> Iterator[tuple[str, list[Generation]]]:
     for name, change in sets.TRANSFORMED.items():
         yield name, sets.each(drawn, change)
     for name, rearrange in sets.REARRANGED.items():
@@ -201,13 +223,18 @@ def table_of_adversaries() -> str:
 
 
 def table_of_refusals() -> str:
-    rows = [json.loads(line) for line in REFUSALS.read_text(encoding="utf-8").splitlines()]
+    rows = [
+        json.loads(line) for line in REFUSALS.read_text(encoding="utf-8").splitlines()
+    ]
     groups = {
         "all languages": rows,
         "the list's six languages": [one for one in rows if one["language"] in LISTED],
         "English": [one for one in rows if one["language"] == "en"],
     }
-    told = ["| held out | refusals found | story openings taken for one |", "| --- | --- | --- |"]
+    told = [
+        "| held out | refusals found | story openings taken for one |",
+        "| --- | --- | --- |",
+    ]
     for name, group in groups.items():
         cells = []
         for kind in ("refusal", "story"):
@@ -228,13 +255,22 @@ def table_of_writers() -> str:
         cells = []
         for samples in sizes:
             told = Counter(
-                ", ".join((judgement.verdict.value, *(f"{writer[1]}: {rule}" for rule in rules)))
+                ", ".join(
+                    (
+                        judgement.verdict.value,
+                        *(f"{writer[1]}: {rule}" for rule in rules),
+                    )
+                )
                 for writer in writers.WRITERS
                 if writer[0] == source
                 for seed in writers.SEEDS
-                for judgement, rules in [writers.judged(writers.play(), writer, samples, seed)]
+                for judgement, rules in [
+                    writers.judged(writers.play(), writer, samples, seed)
+                ]
             )
-            cells.append("; ".join(f"{count} {name}" for name, count in sorted(told.items())))
+            cells.append(
+                "; ".join(f"{count} {name}" for name, count in sorted(told.items()))
+            )
         rows.append(f"| {source} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -2,9 +2,9 @@
 
     MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_passages.py   # into docs/method.md
 
-Each work answers for each other one: the novels in FOLDER, Shakespeare's plays, the two Testaments,
-the texts of suites/public_domain and our stories; then each book of the King James text for each
-other.
+Each work answers for each other one: the novels in FOLDER, Shakespeare's plays, the two
+Testaments, the texts of suites/public_domain and our stories; then each book of the
+King James text for each other.
 """
 
 from __future__ import annotations
@@ -76,7 +76,13 @@ def book_of(name: str, text: str) -> Book:
     words = text.split()
     starts = range(0, len(words), EXCERPT_WORDS)
     parts = (" ".join(words[at : at + EXCERPT_WORDS]) for at in starts)
-    return Book(name, name, "", tuple(Excerpt(f"p{n}", part) for n, part in enumerate(parts)), "")
+    return Book(
+        name,
+        name,
+        "",
+        tuple(Excerpt(f"p{n}", part) for n, part in enumerate(parts)),
+        "",
+    )
 
 
 def shared(writer: Book, book: Book, index: SharedIndex) -> int:
@@ -97,7 +103,10 @@ def table(counts: Mapping[str, list[int]]) -> str:
         return f"{sum(over):,} ({100 * sum(over) / len(over):.2f}%)"
 
     heads = [f"{name}: pairs over it" for name in counts]
-    rows = [[f"{limit}", *(cells(its, limit) for its in counts.values())] for limit in LIMITS]
+    rows = [
+        [f"{limit}", *(cells(its, limit) for its in counts.values())]
+        for limit in LIMITS
+    ]
     lines = [["`passages_over`", *heads], ["---:"] * (1 + len(heads)), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

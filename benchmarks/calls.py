@@ -3,12 +3,15 @@
     python benchmarks/calls.py                    # 2,000 calls of 1 answer, 8 at once
     python benchmarks/calls.py --per-call 10 --words 400
 
-The server is another process on loopback, which responds at once; its time isn't counted.
+The server is another process on loopback, which responds at once; its time isn't
+counted.
 
     openai    the SDK's client alone, as in its documentation
-    endpoint  the provider's endpoint: caps, parameters, and reading the response. It posts the
+    endpoint  the provider's endpoint: caps, parameters, and reading the response. It
+    posts the
               body as it is, so that the SDK neither transforms it nor builds models
-    run       the run loop around it: reservation, call, and generations in an SQLite ledger
+    run       the run loop around it: reservation, call, and generations in an SQLite
+    ledger
 """
 
 from __future__ import annotations
@@ -36,10 +39,13 @@ from pytest_memleak.sampling.loop import sample_missing
 
 EXCERPTS = 50
 AIM = 2.0  # milliseconds
-INSTRUCTION = "Write this part of a book that nobody has written, in its own style. " * 4
+INSTRUCTION = (
+    "Write this part of a book that nobody has written, in its own style. " * 4
+)
 
 
-# --- the server ----------------------------------------------------------------------------
+# --- the server
+# ----------------------------------------------------------------------------
 
 
 class Answering(socketserver.StreamRequestHandler):
@@ -92,7 +98,8 @@ def serve(per_call: int, words: int) -> None:
         server.serve_forever()
 
 
-# --- three ways ----------------------------------------------------------------------------
+# --- three ways
+# ----------------------------------------------------------------------------
 
 
 def at_once(call: Callable[[], object], calls: int, concurrency: int) -> None:
@@ -160,7 +167,10 @@ def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
         Sampling(samples=max(1, given.calls * given.per_call // EXCERPTS)),
         words=lambda text: len(text.split()),
     )
-    with tempfile.TemporaryDirectory() as folder, Ledger(f"sqlite:///{folder}/l.db") as ledger:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Ledger(f"sqlite:///{folder}/l.db") as ledger,
+    ):
 
         def run() -> None:
             sample_missing(
@@ -192,7 +202,9 @@ def main() -> None:
         return
     numbers = ("--per-call", str(given.per_call), "--words", str(given.words))
     with subprocess.Popen(
-        [sys.executable, __file__, "--serve", *numbers], stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, "--serve", *numbers],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as server:
         try:
             assert server.stdout is not None

@@ -1,11 +1,13 @@
 """Measure how fast a catalog streams past a run's generations, into benchmarks/results/scale.md.
 
     python benchmarks/catalog.py                 # as the page shows it, a minute or two
-    python benchmarks/catalog.py --scale 0.1     # a tenth of the generations, nothing written
+    python benchmarks/catalog.py --scale 0.1     # a tenth of the generations, nothing
+    written
 
-The generations are another author's prose ("none"). Books are synthetic, of 100,000 words each in
-the style of the King James text, every other one with accents, so that folding changes it; twenty
-are made, and come again in larger libraries: what is told of them is the same, and what they cost.
+The generations are another author's prose ("none"). Books are synthetic, of 100,000
+words each in the style of the King James text, every other one with accents, so that
+folding changes it; twenty are made, and come again in larger libraries: what is told of
+them is the same, and what they cost.
 """
 
 from __future__ import annotations
@@ -40,10 +42,14 @@ def tables(scale: float = 1.0, most: int = max(BOOKS)) -> str:
     """Both tables: looking for prepared books, and what preparing them takes."""
     with tempfile.TemporaryDirectory() as folder:
         books = [corpus.in_style(number) for number in range(_MADE)]
-        paths = [_written(book, Path(folder), n % 2 > 0) for n, book in enumerate(books)]
+        paths = [
+            _written(book, Path(folder), n % 2 > 0) for n, book in enumerate(books)
+        ]
         start = time.process_time()
         keys = []
-        for path, (_, read) in zip(paths, BookFiles(paths, Scoring()).books(), strict=True):
+        for path, (_, read) in zip(
+            paths, BookFiles(paths, Scoring()).books(), strict=True
+        ):
             if isinstance(read, Exception):
                 raise read
             keys.append((path, "", read))
@@ -56,7 +62,8 @@ def tables(scale: float = 1.0, most: int = max(BOOKS)) -> str:
         rows = [row for count in GENERATIONS for row in _rows(file, count, scale, most)]
         words, size = sum(one.words for one in prepared), file.stat().st_size
     head = (
-        "| generations | words of them | books | M library words/s | aim | survivors | tables, MB "
+        "| generations | words of them | books | M library words/s | aim | survivors | "
+        "tables, MB "
         f"| peak, MB (aim {MEGABYTES}) |"
     )
     return f"""\
@@ -72,7 +79,11 @@ bytes."""
 def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     drawn = [one.text for one in corpus.generations("none", round(count * scale))]
     said = sum(len(text.split()) for text in drawn)
-    list(GenerationPrefilter(drawn[:100], k=5).matching_books(_books(file, 1), least=LEAST))
+    list(
+        GenerationPrefilter(drawn[:100], k=5).matching_books(
+            _books(file, 1), least=LEAST
+        )
+    )
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS:")
@@ -106,7 +117,9 @@ def _books(path: Path, number: int) -> Iterator[tuple[str, BookKeys]]:
 def _written(book: Book, folder: Path, accented: bool) -> Path:
     text = "\n\n".join(one.text for one in book.excerpts)
     path = folder / f"{book.id}.txt"
-    path.write_text(corpus.with_accents(text, random.Random(3)) if accented else text, "utf-8")
+    path.write_text(
+        corpus.with_accents(text, random.Random(3)) if accented else text, "utf-8"
+    )
     return path
 
 
@@ -116,8 +129,12 @@ def _kilobytes(field: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a catalog.")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of generations")
-    parser.add_argument("--books", type=int, default=max(BOOKS), metavar="N", help="at most")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="SHARE", help="of generations"
+    )
+    parser.add_argument(
+        "--books", type=int, default=max(BOOKS), metavar="N", help="at most"
+    )
     arguments = parser.parse_args()
     made = tables(arguments.scale, arguments.books)
     print(made)

@@ -3,9 +3,9 @@
     python benchmarks/collection.py                # some minutes
     python benchmarks/collection.py --works 10_000
 
-The works are stretches of the King James text and of books in its style, the answers those of a
-chain over Shakespeare's prose, read from files as `recorded` generations, so that nothing is spent
-on sampling. One model recites 17 of the works.
+The works are stretches of the King James text and of books in its style, the answers
+those of a chain over Shakespeare's prose, read from files as `recorded` generations, so
+that nothing is spent on sampling. One model recites 17 of the works.
 """
 
 from __future__ import annotations
@@ -98,28 +98,40 @@ def measured(folder: Path, works: int) -> Measured:
 def write_suite(folder: Path, works: int) -> tuple[str, ...]:
     """The titles of those works that the model `leaky` recites."""
     draw = random.Random(16)
-    books = (each.text.split() for number in count() for each in in_style(number).excerpts)
+    books = (
+        each.text.split() for number in count() for each in in_style(number).excerpts
+    )
     source = chain(king_james(), chain.from_iterable(books))
     texts = [" ".join(islice(source, draw.randrange(50, 150))) for _ in range(works)]
-    rows = [{"title": f"Poem {n}", "author": "A", "text": text} for n, text in enumerate(texts)]
-    (folder / "poems.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    rows = [
+        {"title": f"Poem {n}", "author": "A", "text": text}
+        for n, text in enumerate(texts)
+    ]
+    (folder / "poems.jsonl").write_text(
+        "\n".join(map(json.dumps, rows)), encoding="utf-8"
+    )
     leaked = sorted(draw.sample(range(works), LEAKED))
     lengths = [len(text.split()) for text in texts]
     drawn = answers(8 * sum(lengths) // GENERATION_WORDS + 1)
     prose = chain.from_iterable(each.text.split() for each in drawn)
     honest = [[" ".join(islice(prose, length)) for _ in range(8)] for length in lengths]
     reciting = [
-        [*its[:3], texts[n], *its[4:]] if n in leaked else its for n, its in enumerate(honest)
+        [*its[:3], texts[n], *its[4:]] if n in leaked else its
+        for n, its in enumerate(honest)
     ]
     for name, texts_of in (("clean", honest), ("leaky", reciting)):
         records = [
             {
                 "excerpt_id": f"p_id{n}",
-                "generations": [{"generated_text": one, "finish_reason": "stop"} for one in its],
+                "generations": [
+                    {"generated_text": one, "finish_reason": "stop"} for one in its
+                ],
             }
             for n, its in enumerate(texts_of, start=1)
         ]
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+        (folder / f"{name}.jsonl").write_text(
+            "\n".join(map(json.dumps, records)), encoding="utf-8"
+        )
     models = "".join(MODEL.replace("NAME", name) for name in ("clean", "leaky"))
     (folder / "poems.memleak.toml").write_text(SUITE + models, encoding="utf-8")
     return tuple(f"Poem {n}" for n in leaked)
@@ -133,8 +145,10 @@ def main() -> None:
         found = measured(Path(folder), arguments.works)
     print(found.reports[""][-3_000:], file=sys.stderr)
     print(
-        f"{arguments.works:,} works x 2 models: {found.processor_seconds:.1f} s of processor time, "
-        f"{found.peak_mb:,.0f} MB at the peak, {len(found.reports['report.html']) / 1e6:.1f} MB "
+        f"{arguments.works:,} works x 2 models: {found.processor_seconds:.1f} s of "
+        "processor time, "
+        f"{found.peak_mb:,.0f} MB at the peak, "
+        f"{len(found.reports['report.html']) / 1e6:.1f} MB "
         f"of HTML"
     )
 

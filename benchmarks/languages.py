@@ -3,8 +3,8 @@
 git clone https://github.com/eric-muller/udhr
 python benchmarks/languages.py udhr/data/udhr     # a minute
 
-The Universal Declaration of Human Rights, in two halves, shows what unrelated texts share by
-chance, and whether passages of it are found in other text.
+The Universal Declaration of Human Rights, in two halves, shows what unrelated texts
+share by chance, and whether passages of it are found in other text.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ in_words = partial(words, mode="unicode")
 def paragraphs_of(path: Path) -> list[str]:
     """Return the declaration's titles and paragraphs."""
     elements = ElementTree.parse(path).getroot().iter()
-    texts = ("".join(each.itertext()) for each in elements if each.tag.endswith(("para", "title")))
+    texts = (
+        "".join(each.itertext())
+        for each in elements
+        if each.tag.endswith(("para", "title"))
+    )
     return [text for text in (" ".join(text.split()) for text in texts) if text]
 
 
@@ -67,7 +71,9 @@ def chance(halves: tuple[str, str]) -> tuple[float, int]:
         )
         for book, text in (halves, halves[::-1])
     ]
-    return sum(half.bmc for half in measured) / 2, max(int(half.longest_span) for half in measured)
+    return sum(half.bmc for half in measured) / 2, max(
+        int(half.longest_span) for half in measured
+    )
 
 
 def planted(halves: tuple[str, str]) -> Iterator[str]:
@@ -86,10 +92,16 @@ def planted(halves: tuple[str, str]) -> Iterator[str]:
         changed.append(blank.join(its))
     around = other[: len(other) // 2], other[len(other) // 2 :]
     texts = [f"{around[0]}{passage}{around[1]}" for passage in (*passages, *changed)]
-    tally = Tally(Book("b", "b", "a", (Excerpt("p_id1", book),), ""), Scoring(word_mode="unicode"))
+    tally = Tally(
+        Book("b", "b", "a", (Excerpt("p_id1", book),), ""), Scoring(word_mode="unicode")
+    )
     tally.add([Generation("p_id1", number, text) for number, text in enumerate(texts)])
     found, count = tally.passages(), len(passages)
-    for by_round in (found.by_round[:count], found.nv_by_round[:count], found.nv_by_round[count:]):
+    for by_round in (
+        found.by_round[:count],
+        found.nv_by_round[:count],
+        found.nv_by_round[count:],
+    ):
         yield f"{sum(length >= LIMIT for length in by_round) / count:.0%}"
 
 
@@ -104,7 +116,13 @@ def word_rows(folder: Path) -> Iterator[tuple[str, ...]]:
         in_words((run * (RUN // len(run) + 1))[:RUN])
         seconds = time.process_time() - began
         length = sum(map(len, all_words)) / len(all_words)
-        row = (language, f"{length:.1f}", f"{share:.3f}", f"{longest}", *planted(halves))
+        row = (
+            language,
+            f"{length:.1f}",
+            f"{share:.3f}",
+            f"{longest}",
+            *planted(halves),
+        )
         yield *row, f"{seconds:.2f} s"
 
 
@@ -114,7 +132,9 @@ def sentence_rows(folder: Path) -> Iterator[tuple[str, ...]]:
         book = Manuscript("t", "a", (Chapter("", (text,)),))
         excerpts = cut(book, mode="unicode")
         ended = sum(excerpt.text[-1] in ENDS for excerpt in excerpts[:-1])
-        same = [word for excerpt in excerpts for word in in_words(excerpt.text)] == in_words(text)
+        same = [
+            word for excerpt in excerpts for word in in_words(excerpt.text)
+        ] == in_words(text)
         yield language, f"{len(excerpts) - 1}", f"{ended}", "yes" if same else "no"
 
 
@@ -126,7 +146,9 @@ def table(head: str, rows: Iterator[tuple[str, ...]]) -> str:
 def main() -> None:
     folder = Path(sys.argv[1])
     head = "| language | characters in a word | chance | longest | verbatim | near-verbatim "
-    rows = table(f"{head}| every {EVERY}th changed | {RUN:,} characters |", word_rows(folder))
+    rows = table(
+        f"{head}| every {EVERY}th changed | {RUN:,} characters |", word_rows(folder)
+    )
     versions = f"CPython {platform.python_version()}, ICU {icu_version}."
     write_measured("languages.md", f"{versions}\n\n{rows}", name="words")
     head = "| language | cuts | at a sentence's end | same words |"

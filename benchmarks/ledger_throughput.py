@@ -1,13 +1,14 @@
 """Speed and size of the ledger: generations per second, bytes per generation, seconds to resume.
 
-    python benchmarks/ledger_throughput.py                        # 25,000 generations into SQLite
-    python benchmarks/ledger_throughput.py --per-call 1 --writers 4 --ledger postgresql+psycopg://...
-    python benchmarks/ledger_throughput.py --resume 1000000       # a synthetic ledger, then a rerun
+    python benchmarks/ledger_throughput.py                        # 25,000 generations
+    into SQLite python benchmarks/ledger_throughput.py --per-call 1 --writers 4 --ledger
+    postgresql+psycopg://... python benchmarks/ledger_throughput.py --resume 1000000
+    # a synthetic ledger, then a rerun
 
-The endpoint is in the same process and answers at once, so that the run loop and the ledger are
-timed: reservation, intent, answer. Its texts are as English as a trigram chain writes it; zlib
-alone stores them in 1,030 to 1,200 bytes. Writers are processes that share the pair; the
-processor time is that of all of them.
+The endpoint is in the same process and answers at once, so that the run loop and the
+ledger are timed: reservation, intent, answer. Its texts are as English as a trigram
+chain writes it; zlib alone stores them in 1,030 to 1,200 bytes. Writers are processes
+that share the pair; the processor time is that of all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ from corpus import answers
 
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import Answer, Call, record_each
-from pytest_memleak.ledger.call_reservations import Terms, call_row, insert_calls, prompt_ids
+from pytest_memleak.ledger.call_reservations import (
+    Terms,
+    call_row,
+    insert_calls,
+    prompt_ids,
+)
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks, build_prompts
@@ -59,10 +65,14 @@ class Writer:
         self._texts = texts
         self._numbers = itertools.count()
 
-    def sample(self, _instruction: str, *, n: int, **_settings: Any) -> list[Completion]:
+    def sample(
+        self, _instruction: str, *, n: int, **_settings: Any
+    ) -> list[Completion]:
         return [
             Completion(
-                self._texts[next(self._numbers) % TEXTS], prompt_tokens=60, completion_tokens=600
+                self._texts[next(self._numbers) % TEXTS],
+                prompt_tokens=60,
+                completion_tokens=600,
             )
             for _ in range(n)
         ]
@@ -80,10 +90,14 @@ def prompts_of(samples: int, words: int) -> PairPrompts:
     )
     book = Book("book", "A Book", "An Author", excerpts, "0" * 64)
     sampling = Sampling(samples=samples)
-    return build_prompts("model/book", book, sampling, words=lambda text: len(text.split()))
+    return build_prompts(
+        "model/book", book, sampling, words=lambda text: len(text.split())
+    )
 
 
-def sample_all(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> None:
+def sample_all(
+    url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]
+) -> None:
     """Sample what the ledger lacks."""
     with Ledger(url, run="benchmark") as ledger:
         counts = sample_missing(
@@ -106,7 +120,9 @@ def fill(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> 
         wanted = asks(missing, sampler.completions_per_call)
         lease = ledger.lease
         while some := list(itertools.islice(wanted, CALLS_AT_ONCE)):
-            ledger.write(lambda c, some=some: write_answers(c, some, numbers, lease, writer))
+            ledger.write(
+                lambda c, some=some: write_answers(c, some, numbers, lease, writer)
+            )
 
 
 def write_answers(
@@ -128,7 +144,9 @@ def write_answers(
     calls = insert_calls(connection, rows, [ask.ordinals for ask in some])
     brought = [
         Answer(
-            Call(number, row["question"], row["request_id"], row["began"], ask.ordinals),
+            Call(
+                number, row["question"], row["request_id"], row["began"], ask.ordinals
+            ),
             writer.sample("", n=len(ask.ordinals)),
             60,
             600 * len(ask.ordinals),
@@ -146,7 +164,10 @@ def timed(what: str, count: int) -> Iterator[None]:
     yield
     seconds, processor = time.perf_counter() - began, processor_time() - processor
     rate = f"{count / seconds:9,.0f} a second" if count else ""
-    print(f"{what:9}{rate:>20}{seconds:8.1f} s{processor:8.1f} s of processor time", flush=True)
+    print(
+        f"{what:9}{rate:>20}{seconds:8.1f} s{processor:8.1f} s of processor time",
+        flush=True,
+    )
 
 
 def processor_time() -> float:
@@ -173,10 +194,13 @@ def main() -> None:
     given = arguments()
     samples = max(1, (given.resume or given.generations) // EXCERPTS)
     prompts = prompts_of(samples, given.words)
-    sampler = Sampler(concurrency=given.concurrency, completions_per_call=given.per_call)
+    sampler = Sampler(
+        concurrency=given.concurrency, completions_per_call=given.per_call
+    )
     texts = texts_of(given.words)
     print(
-        f"{prompts.asked:,} generations of {given.words} words, {given.per_call} per call,"
+        f"{prompts.asked:,} generations of {given.words} words, {given.per_call} per "
+        "call,"
         f" {given.writers} writers of {given.concurrency} threads"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -207,12 +231,18 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--generations", type=int, default=25_000, metavar="N")
-    parser.add_argument("--words", type=int, default=400, metavar="N", help="of a generation")
+    parser.add_argument(
+        "--words", type=int, default=400, metavar="N", help="of a generation"
+    )
     parser.add_argument("--per-call", type=int, default=10, metavar="N")
     parser.add_argument("--concurrency", type=int, default=8, metavar="N")
     parser.add_argument("--writers", type=int, default=1, metavar="N", help="processes")
-    parser.add_argument("--resume", type=int, metavar="N", help="resume with N generations stored")
-    parser.add_argument("--ledger", metavar="URL", help="default: SQLite in a temporary folder")
+    parser.add_argument(
+        "--resume", type=int, metavar="N", help="resume with N generations stored"
+    )
+    parser.add_argument(
+        "--ledger", metavar="URL", help="default: SQLite in a temporary folder"
+    )
     return parser.parse_args()
 
 

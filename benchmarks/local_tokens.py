@@ -3,9 +3,10 @@
     python benchmarks/local_tokens.py               # a Llama of SmolLM2-135M's shape
     python benchmarks/local_tokens.py --small       # one of 7 million parameters
 
-The weights are random, so that nothing is downloaded; 32 generations of 40 tokens, one thread.
-To compare releases, run it from another checkout with `PYTHONPATH` set to each: the last column
-is the same where the texts are.
+The weights are random, so that nothing is downloaded; 32 generations of 40 tokens, one
+thread.
+To compare releases, run it from another checkout with `PYTHONPATH` set to each: the
+last column is the same where the texts are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import transformers
 from tokenizers import ByteLevelBPETokenizer
 
 from pytest_memleak.interfaces.protocols import ProviderSetup
-from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider
+from pytest_memleak.providers.transformers.transformers_provider import (
+    TransformersProvider,
+)
 from pytest_memleak.records import Model
 
 GENERATIONS, TOKENS = 32, 40
@@ -40,8 +43,12 @@ SMALL = {
 def save_weights(folder: Path, shape: dict[str, int]) -> None:
     """Save a Llama of random weights, with a tokenizer of bytes."""
     tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator([SENTENCE], 300, special_tokens=["</s>"], show_progress=False)
-    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>")
+    tokenizer.train_from_iterator(
+        [SENTENCE], 300, special_tokens=["</s>"], show_progress=False
+    )
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="</s>"
+    )
     wrapped.save_pretrained(folder)
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
@@ -56,14 +63,18 @@ def measure(base: Path, sentences: int, options: dict[str, Any]) -> str:
     model = Model("local", "transformers", str(base), options={"threads": 1, **options})
     setup = ProviderSetup(model, "benchmark", base, base, lambda _: {})
     endpoint = TransformersProvider(setup).open(None)
-    endpoint.sample("Hello", n=1, temperature=1.0, max_tokens=2, seed=0)  # loads the weights
+    endpoint.sample(
+        "Hello", n=1, temperature=1.0, max_tokens=2, seed=0
+    )  # loads the weights
     start = time.process_time()
     completions = endpoint.sample(
         SENTENCE * sentences, n=GENERATIONS, temperature=1.0, max_tokens=TOKENS, seed=1
     )
     seconds = time.process_time() - start
     tokens = sum(completion.completion_tokens or 0 for completion in completions)
-    digest = hashlib.sha256(repr([completion.text for completion in completions]).encode())
+    digest = hashlib.sha256(
+        repr([completion.text for completion in completions]).encode()
+    )
     side_by_side = options.get("completions_per_call", "default")
     return (
         f"| {completions[0].prompt_tokens} | {side_by_side} | {tokens / seconds:.1f} "
@@ -74,15 +85,24 @@ def measure(base: Path, sentences: int, options: dict[str, Any]) -> str:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="7 million parameters, in seconds")
+    parser.add_argument(
+        "--small", action="store_true", help="7 million parameters, in seconds"
+    )
     shape = SMALL if parser.parse_args().small else SMOLLM2
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
         save_weights(base, shape)
-        print("| prompt tokens | completions_per_call | tokens per processor second | texts |")
+        print(
+            "| prompt tokens | completions_per_call | tokens per processor second | "
+            "texts |"
+        )
         print("| ---: | ---: | ---: | --- |")
         for sentences in (1, 4):
-            for options in ({}, {"completions_per_call": 8}, {"completions_per_call": 32}):
+            for options in (
+                {},
+                {"completions_per_call": 8},
+                {"completions_per_call": 32},
+            ):
                 print(measure(base, sentences, options), flush=True)
 
 

@@ -1,7 +1,7 @@
 """Times and memory, all in one process and side by side, so that their ratios mean something.
 
-Processor time is measured, and works take turns: other work on the machine makes every figure
-worse, but the ratios within a turn little.
+Processor time is measured, and works take turns: other work on the machine makes every
+figure worse, but the ratios within a turn little.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _ORACLE = Path(__file__).parents[1] / "tests" / "scoring" / "oracle.py"
 class Rate:
     """One leak rate: seconds of processor time for `words` words, and what was measured.
 
-    floor, scoring, markdown, accents, marks: of the floor, and of scoring whole (both passages
-    included) the text as it is, with markdown, accented letters, and marks
+    floor, scoring, markdown, accents, marks: of the floor, and of scoring whole (both
+    passages included) the text as it is, with markdown, accented letters, and marks
     passages: share of `scoring` that would not be there without passages
     """
 
@@ -68,8 +68,8 @@ class Rate:
 class IndexCost:
     """Of one book, in ms; of eighty: seconds and MB.
 
-    others, style: times as long to score as with one book, where the generations are another
-    author's, and where they are in the style of all eighty
+    others, style: times as long to score as with one book, where the generations are
+    another author's, and where they are in the style of all eighty
     """
 
     one: float
@@ -92,8 +92,8 @@ class PairCost:
 def in_turns(repeats: int, *works: Callable[[], object]) -> list[float]:
     """The processor time of each work, in seconds.
 
-    Of the first the median; of each other the median of its ratios to the first's in the same
-    turn, times that.
+    Of the first the median; of each other the median of its ratios to the first's in
+    the same turn, times that.
     """
     turns = []
     for _ in range(repeats):
@@ -106,7 +106,8 @@ def in_turns(repeats: int, *works: Callable[[], object]) -> list[float]:
         turns.append(times)
     first = median(turn[0] for turn in turns)
     return [
-        first * median(turn[number] / turn[0] for turn in turns) for number in range(len(works))
+        first * median(turn[number] / turn[0] for turn in turns)
+        for number in range(len(works))
     ]
 
 
@@ -125,11 +126,16 @@ def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
         for one in drawn:
             floor.look_up(one.text, known)
 
-    sets = [drawn, *map(changed, (corpus.with_markdown, corpus.with_accents, corpus.with_marks))]
+    sets = [
+        drawn,
+        *map(changed, (corpus.with_markdown, corpus.with_accents, corpus.with_marks)),
+    ]
     at_floor, without, *scored = in_turns(
         repeats,
         look_up_all,
-        lambda: analyze(book, drawn, scoring, count=partial(tally_generations, passages=False)),
+        lambda: analyze(
+            book, drawn, scoring, count=partial(tally_generations, passages=False)
+        ),
         *(partial(analyze, book, its, scoring) for its in sets),
     )
     seen = analyze(book, drawn, scoring)
@@ -155,7 +161,9 @@ def pair_cost(leak_rate: str, *, count: int, repeats: int) -> PairCost:
     )
     a_text = (large - small) / max(len(drawn) - len(few), 1)
     return PairCost(
-        leak_rate, (small - a_text * len(few)) * 1e3, a_text / corpus.GENERATION_WORDS * 1e9
+        leak_rate,
+        (small - a_text * len(few)) * 1e3,
+        a_text / corpus.GENERATION_WORDS * 1e9,
     )
 
 
@@ -164,7 +172,9 @@ def near_verbatim(leak_rate: str, *, count: int) -> float:
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
     alone, with_it = in_turns(
-        1, lambda: analyze(book, drawn, scoring), lambda: analyze(book, drawn, scoring, near=True)
+        1,
+        lambda: analyze(book, drawn, scoring),
+        lambda: analyze(book, drawn, scoring, near=True),
     )
     return with_it / alone
 
@@ -172,8 +182,8 @@ def near_verbatim(leak_rate: str, *, count: int) -> float:
 def two_processes(leak_rate: str, *, count: int) -> float:
     """The processor time of two processes that score `count` generations, as a share of one's.
 
-    They are running already. Twice as fast by the clock they could be where it is 1, on cores of
-    their own.
+    They are running already. Twice as fast by the clock they could be where it is 1, on
+    cores of their own.
     """
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
@@ -191,7 +201,9 @@ def two_processes(leak_rate: str, *, count: int) -> float:
 
 def _processor_time(ids: list[int]) -> float:
     """Seconds of processor time that the processes have used."""
-    fields = (Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in ids)
+    fields = (
+        Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in ids
+    )
     return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
 
@@ -214,7 +226,9 @@ def index_cost(*, count: int, repeats: int) -> IndexCost:
 
     def times_one(leak_rate: str) -> float:
         drawn = list(corpus.generations(leak_rate, count))
-        with_one, with_all = in_turns(repeats, score(alone, drawn), score(eighty, drawn))
+        with_one, with_all = in_turns(
+            repeats, score(alone, drawn), score(eighty, drawn)
+        )
         return with_all / with_one
 
     return IndexCost(
@@ -230,7 +244,10 @@ def oracle_rate(*, count: int = 2) -> float:
         raise FileNotFoundError(_ORACLE)
     oracle: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(oracle)
-    excerpts = [(one.id, one.text, one.instruction) for one in corpus.book(ORACLE_WORDS).excerpts]
+    excerpts = [
+        (one.id, one.text, one.instruction)
+        for one in corpus.book(ORACLE_WORDS).excerpts
+    ]
     drawn = {one.excerpt_id: [one.text] for one in corpus.generations("fifth", count)}
     words = sum(len(oracle.words(text)) for texts in drawn.values() for text in texts)
     (seconds,) = in_turns(1, lambda: oracle.measure(excerpts, drawn))
@@ -243,11 +260,16 @@ def peak_memory(leak_rate: str, *, count: int) -> float:
         path = Path(folder) / "pair.jsonl"
         with path.open("w", encoding="utf-8") as file:
             for excerpt in corpus.book().excerpts:
-                file.write(json.dumps((excerpt.id, excerpt.text, excerpt.instruction)) + "\n")
+                file.write(
+                    json.dumps((excerpt.id, excerpt.text, excerpt.instruction)) + "\n"
+                )
             for one in corpus.generations(leak_rate, count):
                 file.write(json.dumps((one.excerpt_id, one.ordinal, one.text)) + "\n")
         done = subprocess.run(
-            [sys.executable, __file__, str(path)], check=True, capture_output=True, text=True
+            [sys.executable, __file__, str(path)],
+            check=True,
+            capture_output=True,
+            text=True,
         )
     return float(done.stdout)
 

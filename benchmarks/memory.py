@@ -23,7 +23,9 @@ PAIRS, ROUNDS = 6, 100
 SHORT_EXCERPTS, SHORT_ROUNDS, SHORT_WORDS = 10, 10_000, 40
 _SUITE = "[suite]\nsamples = {rounds}\n[limits]\nlongest_passage = 38\n"
 _BOOK = '[[book]]\nid = "{0}"\nsource = "{0}.json"\n'
-_MODEL = '[[model]]\nid = "{0}"\nprovider = "recorded"\noptions.path = "{0}-{{book}}.json"\n'
+_MODEL = (
+    '[[model]]\nid = "{0}"\nprovider = "recorded"\noptions.path = "{0}-{{book}}.json"\n'
+)
 _PROBE = """
 def _megabytes(field):
     with open("/proc/self/status") as file:
@@ -67,10 +69,15 @@ def _short_texts() -> Iterator[tuple[str, str]]:
 
 
 def _write_book(
-    folder: Path, number: int, words: tuple[str, ...], *, excerpt_words: int = corpus.EXCERPT_WORDS
+    folder: Path,
+    number: int,
+    words: tuple[str, ...],
+    *,
+    excerpt_words: int = corpus.EXCERPT_WORDS,
 ) -> None:
     excerpts = (
-        words[start : start + excerpt_words] for start in range(0, len(words), excerpt_words)
+        words[start : start + excerpt_words]
+        for start in range(0, len(words), excerpt_words)
     )
     records = [
         {
@@ -88,17 +95,24 @@ def _write_records(folder: Path, texts: Iterable[tuple[str, str]]) -> None:
     records: dict[str, list[dict[str, str]]] = {}
     for excerpt_id, text in texts:
         records.setdefault(excerpt_id, []).append({"generated_text": text})
-    rows = [{"excerpt_id": name, "generations": answers} for name, answers in records.items()]
+    rows = [
+        {"excerpt_id": name, "generations": answers}
+        for name, answers in records.items()
+    ]
     (folder / "records.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
-def _memory_of(folder: Path, models: int, books: int, *, rounds: int) -> list[tuple[float, float]]:
+def _memory_of(
+    folder: Path, models: int, books: int, *, rounds: int
+) -> list[tuple[float, float]]:
     suite = _SUITE.format(rounds=rounds)
     suite += "".join(_BOOK.format(f"book-{number}") for number in range(books))
     for number in range(models):
         suite += _MODEL.format(f"model-{number}")
         for book in range(books):
-            os.link(folder / "records.json", folder / f"model-{number}-book-{book}.json")
+            os.link(
+                folder / "records.json", folder / f"model-{number}-book-{book}.json"
+            )
     (folder / "memory.memleak.toml").write_text(suite, encoding="utf-8")
     (folder / "memory_probe.py").write_text(_PROBE, encoding="utf-8")
     plugins = ("-p", "pytest_memleak.plugin.hooks", "-p", "memory_probe")
@@ -127,20 +141,23 @@ def main() -> None:
         memory = run_suite(models, books)
         first, last = memory[0][0], memory[-1][0]
         rows.append(
-            f"| {models} x {books} pairs of 250 x {ROUNDS} generations | {first:.0f} MB | "
+            f"| {models} x {books} pairs of 250 x {ROUNDS} generations | {first:.0f} "
+            "MB | "
             f"{(last - first) / (PAIRS - 1):+.1f} MB | {memory[-1][1]:.0f} MB |"
         )
         print(rows[-1], file=sys.stderr)
     used, peak = run_short_generations()[0]
     rows.append(
-        f"| 1 pair of {SHORT_EXCERPTS} x {SHORT_ROUNDS:,} generations of {SHORT_WORDS} words | "
+        f"| 1 pair of {SHORT_EXCERPTS} x {SHORT_ROUNDS:,} generations of {SHORT_WORDS} "
+        "words | "
         f"{used:.0f} MB | | {peak:.0f} MB |"
     )
     table = "\n".join(
         [
             f"CPython {platform.python_version()}, {platform.machine()}.",
             "",
-            "| models x books, recorded | after the first pair | each further pair | peak |",
+            "| models x books, recorded | after the first pair | each further pair | "
+            "peak |",
             "| --- | --: | --: | --: |",
             *rows,
         ]

@@ -11,7 +11,11 @@ _RESULTS = Path(__file__).parent / "results"
 
 def write_measured(page: str, table: str, *, name: str = "measured") -> None:
     """Put the table where the page's last one of that name is."""
-    path, begin, end = _RESULTS / page, f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    path, begin, end = (
+        _RESULTS / page,
+        f"<!-- {name}: begin -->",
+        f"<!-- {name}: end -->",
+    )
     before, _, rest = path.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)
     path.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")

@@ -1,9 +1,11 @@
 """Measure the scoring core and write benchmarks/results/scoring.md.
 
     python benchmarks/report.py                    # as the page shows it, some minutes
-    python benchmarks/report.py --scale 0.1        # of 2,500 generations; nothing written
+    python benchmarks/report.py --scale 0.1        # of 2,500 generations; nothing
+    written
 
-Needs the packages of the extra `dev`. Everything runs in one process, one part after the other.
+Needs the packages of the extra `dev`. Everything runs in one process, one part after
+the other.
 """
 
 from __future__ import annotations
@@ -17,20 +19,32 @@ import measure
 from pages import write_measured
 from start_up import BOOKS, MODELS, StartUp, start_up
 
-# The most that scoring may take, in times the floor, and what other text may add to that.
+# The most that scoring may take, in times the floor, and what other text may add to
+# that.
 AIMS = {"none": 1.25, "fifth": 2.0, "fifth in style": 1.65, "heavy": 3.9}
-MARKDOWN, ACCENTS, FIXED, EIGHTY_SECONDS, EIGHTY_MEGABYTES, EIGHTY = 0.4, 0.5, 60, 5, 600, 1.5
+MARKDOWN, ACCENTS, FIXED, EIGHTY_SECONDS, EIGHTY_MEGABYTES, EIGHTY = (
+    0.4,
+    0.5,
+    60,
+    5,
+    600,
+    1.5,
+)
 MEGABYTES = 150
 SCALE = 1.0
 
 
 def main() -> None:
     arguments = _arguments()
-    count = round(corpus.BOOK_WORDS / corpus.EXCERPT_WORDS * corpus.ROUNDS * arguments.scale)
+    count = round(
+        corpus.BOOK_WORDS / corpus.EXCERPT_WORDS * corpus.ROUNDS * arguments.scale
+    )
     few = max(count // 5, 1)
     rates, pairs = [], []
     for leak_rate in corpus.LEAK_RATES:
-        print(f"scoring {count:,} generations, leak rate {leak_rate} ...", file=sys.stderr)
+        print(
+            f"scoring {count:,} generations, leak rate {leak_rate} ...", file=sys.stderr
+        )
         rates.append(measure.rate(leak_rate, count=count, repeats=arguments.repeats))
         pairs.append(measure.pair_cost(leak_rate, count=few, repeats=arguments.repeats))
     table = "\n\n".join(
@@ -39,7 +53,9 @@ def main() -> None:
             _pairs(pairs),
             _others(
                 measure.index_cost(count=few, repeats=arguments.repeats),
-                memory=max(measure.peak_memory(one, count=count) for one in ("none", "heavy")),
+                memory=max(
+                    measure.peak_memory(one, count=count) for one in ("none", "heavy")
+                ),
                 oracle=measure.oracle_rate(),
                 spread=measure.two_processes("none", count=count),
                 start=start_up(),
@@ -58,7 +74,11 @@ def _arguments() -> argparse.Namespace:
         help=f"share of the 25,000 generations (default: {SCALE}, which alone writes the page)",
     )  # fmt: skip
     parser.add_argument(
-        "--repeats", type=int, default=1, metavar="N", help="turns, of which the median counts"
+        "--repeats",
+        type=int,
+        default=1,
+        metavar="N",
+        help="turns, of which the median counts",
     )
     return parser.parse_args()
 
@@ -89,7 +109,8 @@ before BMC are what markdown (aim +{MARKDOWN}), accented letters (+{ACCENTS}) an
 
 def _pairs(pairs: list[measure.PairCost]) -> str:
     rows = "\n".join(
-        f"| {one.leak_rate} | {one.fixed:.0f} | {FIXED} | {one.a_word:.0f} |" for one in pairs
+        f"| {one.leak_rate} | {one.fixed:.0f} | {FIXED} | {one.a_word:.0f} |"
+        for one in pairs
     )
     return f"""\
 What a pair costs with the shared index there, whatever its generations and by word of them:

@@ -70,7 +70,10 @@ def _recited(book: Book, rounds: int) -> Iterator[Generation]:
     prose = corpus.shakespeare()
     for ordinal in range(rounds):
         for number, excerpt in enumerate(book.excerpts):
-            at, own = (ordinal * 7_919 + number * 320) % (len(prose) - 320), excerpt.text.split()
+            at, own = (
+                (ordinal * 7_919 + number * 320) % (len(prose) - 320),
+                excerpt.text.split(),
+            )
             first = ordinal * 40 % 320
             said = [*prose[at : at + 320], *own[first : first + 80]]
             yield Generation(excerpt.id, ordinal, " ".join(said))
@@ -82,20 +85,24 @@ def _kilobytes(field: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how scoring grows.")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of the rounds")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="SHARE", help="of the rounds"
+    )
     scale = parser.parse_args().scale
     rounds = max(1, round(_SMALL_ROUNDS * scale))
     books(1, 1)
     samples(1)
     rows = [
-        _row(f"books: {count}", cost(lambda count=count: books(count, rounds))) for count in BOOKS
+        _row(f"books: {count}", cost(lambda count=count: books(count, rounds)))
+        for count in BOOKS
     ]
     for count in SAMPLES:
         few = max(1, round(count * scale))
         rows.append(_row(f"samples: {count}", cost(lambda few=few: samples(few))))
     table = "\n".join(
         [
-            "| what | M words scored | processor, s | by the clock, s | M words/s | memory, MB |",
+            "| what | M words scored | processor, s | by the clock, s | M words/s | "
+            "memory, MB |",
             "| --- | --: | --: | --: | --: | --: |",
             *rows,
         ]
@@ -108,7 +115,8 @@ def main() -> None:
 def _row(name: str, took: Cost) -> str:
     print(name, took, file=sys.stderr)
     return (
-        f"| {name} | {took.words / 1e6:.1f} | {took.processor:.1f} | {took.clock:.1f} | "
+        f"| {name} | {took.words / 1e6:.1f} | {took.processor:.1f} | {took.clock:.1f} "
+        "| "
         f"{took.words / took.processor / 1e6:.2f} | {took.megabytes:.0f} |"
     )
 

@@ -2,8 +2,9 @@
 
 python benchmarks/scan.py     # half a minute
 
-The rows have a prose text of 180 words each, as it is and as a chat model would set it. Their floor
-is what Python needs to parse a row's JSON and to look up each word of its text.
+The rows have a prose text of 180 words each, as it is and as a chat model would set it.
+Their floor is what Python needs to parse a row's JSON and to look up each word of its
+text.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ ROWS, WORDS, BLOCK, REPEATS = 5_000, 180, 800, 7
 FORMATS = {"OpenAI batch": log_rows.openai_batch, "chat": log_rows.chat}
 
 
-def row_of(format_: str, prose: str, *, marked: bool, draw: random.Random) -> tuple[bytes, str]:
+def row_of(
+    format_: str, prose: str, *, marked: bool, draw: random.Random
+) -> tuple[bytes, str]:
     """Return a row as JSON, and the text in it."""
     text = corpus.with_marks(prose, draw) if marked else prose
     return json.dumps(FORMATS[format_](draw.randrange(ROWS), text)).encode(), text
@@ -49,7 +52,9 @@ def parsing_and_look_up(rows: list[tuple[bytes, str]]) -> Callable[[], None]:
 
 def scanning(rows: list[tuple[bytes, str]], library: Library) -> Callable[[], None]:
     blocks = [
-        RowBlock(Path("log.jsonl"), at + 1, [data for data, _ in rows[at : at + BLOCK]], 0)
+        RowBlock(
+            Path("log.jsonl"), at + 1, [data for data, _ in rows[at : at + BLOCK]], 0
+        )
         for at in range(0, len(rows), BLOCK)
     ]
 
@@ -67,10 +72,17 @@ def main() -> None:
     for format_ in FORMATS:
         for marked in (False, True):
             draw = random.Random(3)
-            rows = [row_of(format_, prose, marked=marked, draw=draw) for prose in proses]
-            least, scan = in_turns(REPEATS, parsing_and_look_up(rows), scanning(rows, library))
+            rows = [
+                row_of(format_, prose, marked=marked, draw=draw) for prose in proses
+            ]
+            least, scan = in_turns(
+                REPEATS, parsing_and_look_up(rows), scanning(rows, library)
+            )
             text = "marked" if marked else "plain"
-            print(f"{format_}, {text}: {scan / ROWS * 1e6:.0f} µs a row, {scan / least:.1f} floors")
+            print(
+                f"{format_}, {text}: {scan / ROWS * 1e6:.0f} µs a row, "
+                f"{scan / least:.1f} floors"
+            )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/start_up.py
 
-Processor time of whole processes, the least of some; what Python itself and pytest need is
-taken off where that is said.
+Processor time of whole processes, the least of some; what Python itself and pytest need
+is taken off where that is said.
 """
 
 from __future__ import annotations
@@ -45,13 +45,24 @@ def start_up() -> StartUp:
         empty.mkdir()
         (empty / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
         _write_suite(suite)
-        pytest = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+        pytest = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+        ]
         without, with_plugin, command, collect = _least(
             Path(folder, "compiled"),
             (pytest, empty),
             ([*pytest, "-p", "pytest_memleak.plugin.hooks"], empty),
             ([sys.executable, "-c", _COMMAND], empty),
-            ([*pytest, "-p", "pytest_memleak.plugin.hooks", "large.memleak.toml"], suite),
+            (
+                [*pytest, "-p", "pytest_memleak.plugin.hooks", "large.memleak.toml"],
+                suite,
+            ),
         )
     return StartUp(with_plugin - without, command, collect - with_plugin)
 

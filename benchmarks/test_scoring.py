@@ -89,7 +89,9 @@ def test_whole_scoring(benchmark, book, drawn):
     assert found.measurement.generations == len(drawn)
 
 
-@pytest.mark.parametrize("set_as", [corpus.with_marks, corpus.with_markdown, corpus.with_accents])
+@pytest.mark.parametrize(
+    "set_as", [corpus.with_marks, corpus.with_markdown, corpus.with_accents]
+)
 def test_whole_scoring_of_text_set_otherwise(benchmark, book, drawn, set_as):
     draw = random.Random(5)
     changed = [replace(one, text=set_as(one.text, draw)) for one in drawn]

@@ -72,7 +72,9 @@ def whole_run() -> WholeRun:
             for one in corpus.book().excerpts
         ]
         (folder / "kjv.json").write_text(json.dumps(excerpts), encoding="utf-8")
-        (folder / "test_nothing.py").write_text("def test_nothing(): pass\n", encoding="utf-8")
+        (folder / "test_nothing.py").write_text(
+            "def test_nothing(): pass\n", encoding="utf-8"
+        )
         nothing = _median(folder, 0, "test_nothing.py")
         _write_answers(folder, FEW)
         few = _suite(folder, FEW, limit=38)
@@ -84,8 +86,13 @@ def whole_run() -> WholeRun:
 
 def _floor() -> float:
     known = floor.vocabulary(excerpt.text for excerpt in corpus.book().excerpts)
-    texts = [one.text for one in corpus.answers(ROUNDS * corpus.BOOK_WORDS // corpus.EXCERPT_WORDS)]
-    (seconds,) = measure.in_turns(3, lambda: [floor.look_up(text, known) for text in texts])
+    texts = [
+        one.text
+        for one in corpus.answers(ROUNDS * corpus.BOOK_WORDS // corpus.EXCERPT_WORDS)
+    ]
+    (seconds,) = measure.in_turns(
+        3, lambda: [floor.look_up(text, known) for text in texts]
+    )
     return seconds
 
 
@@ -110,7 +117,14 @@ def _median(folder: Path, status: int, *arguments: str) -> float:
         "PYTHONDONTWRITEBYTECODE": "",  # what is installed has been compiled
         "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
     }
-    command = [sys.executable, "-m", "pytest", "-p", "pytest_memleak.plugin.hooks", "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "pytest_memleak.plugin.hooks",
+        "-q",
+    ]
     times = []
     for _ in range(3):
         before = _children()

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.hookspecs import hookimpl
-    from pytest_memleak.records import Block, Book, Excerpt, Generation, Measure, Measurement, Span
+    from pytest_memleak.records import (
+        Block,
+        Book,
+        Excerpt,
+        Generation,
+        Measure,
+        Measurement,
+        Span,
+    )
     from pytest_memleak.scoring import score
     from pytest_memleak.scoring.nv_recall import near_verbatim
     from pytest_memleak.verdict.judge import judge
@@ -41,7 +49,8 @@ _HOMES = {
     "near_verbatim": "scoring.nv_recall",
     "score": "scoring",
     **dict.fromkeys(
-        ("Block", "Book", "Excerpt", "Generation", "Measure", "Measurement", "Span"), "records"
+        ("Block", "Book", "Excerpt", "Generation", "Measure", "Measurement", "Span"),
+        "records",
     ),
 }
 

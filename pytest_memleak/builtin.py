@@ -33,7 +33,11 @@ def memleak_read_book(
 
         records = load_records(path)
         first = records[0] if records else None
-        if not isinstance(first, dict) or "text" not in first or "excerpt_text" in first:
+        if (
+            not isinstance(first, dict)
+            or "text" not in first
+            or "excerpt_text" in first
+        ):
             return book_from_records(records, place=str(path))
     from pytest_memleak.books.formats import read_manuscript
 

@@ -54,8 +54,8 @@ __all__ = [
 class MemleakError(Exception):
     """An error that the user can fix; shown without a traceback.
 
-    `location` is a file, a file and key, or an endpoint; `hint` is the next step, by default the
-    class's.
+    `location` is a file, a file and key, or an endpoint; `hint` is the next step, by
+    default the class's.
     """
 
     default_hint: str | None = None
@@ -71,7 +71,9 @@ class MemleakError(Exception):
     def __setattr__(self, name: str, value: object) -> None:
         """Escape control characters of whatever is shown: keys, paths, and names can have them."""
         if isinstance(value, str):
-            value = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in value)
+            value = "".join(
+                c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in value
+            )
         super().__setattr__(name, value)
 
     def __str__(self) -> str:
@@ -181,18 +183,26 @@ class BudgetExceeded(Inconclusive):
 class ProviderError(Inconclusive):
     """A call to a provider that failed permanently.
 
-    The message names provider, endpoint, call, and cause. Unless `in_doubt` is set, the call was
-    rejected and not billed.
+    The message names provider, endpoint, call, and cause. Unless `in_doubt` is set, the
+    call was rejected and not billed.
     """
 
     default_hint = "check the model's keys in the suite, and the server's log"
     in_doubt: bool | None = False
 
     def __init__(
-        self, cause: str, *, provider: str, endpoint: str, call: str, hint: str | None = None
+        self,
+        cause: str,
+        *,
+        provider: str,
+        endpoint: str,
+        call: str,
+        hint: str | None = None,
     ) -> None:
         super().__init__(
-            f"{call} failed: {cause}", location=f"{provider} endpoint {endpoint}", hint=hint
+            f"{call} failed: {cause}",
+            location=f"{provider} endpoint {endpoint}",
+            hint=hint,
         )
         self.cause = cause
         self.provider = provider
@@ -204,9 +214,9 @@ class ProviderBusy(ProviderError):
     """A call that failed temporarily.
 
     retry_after: the seconds to wait that the provider requested, if any.
-    in_doubt: whether the call may have been answered and billed nevertheless. None means that it
-        may, unless there is a `retry_after`, or the cause begins with an HTTP status other than
-        408, 502, and 504.
+    in_doubt: whether the call may have been answered and billed nevertheless. None
+        means that it may, unless there is a `retry_after`, or the cause begins with an
+        HTTP status other than 408, 502, and 504.
     """
 
     default_hint = "rerun later"
@@ -235,8 +245,8 @@ class UnusableResponse(ProviderBusy):
 class RequestNotSent(ProviderBusy):
     """A call that never reached the server: connection refused, unknown host, full pool.
 
-    It is never billed and never in doubt. lasting: whether a retry is useless, as with an invalid
-    certificate.
+    It is never billed and never in doubt. lasting: whether a retry is useless, as with
+    an invalid certificate.
     """
 
     def __init__(self, cause: str, *, lasting: bool = False, **place: Any) -> None:

@@ -23,12 +23,15 @@ except ImportError:
     collect_ignore_glob = ["*"]
 else:
     # How long an example takes depends on how busy the machine is.
-    hypothesis.settings.register_profile("untimed", deadline=None, max_examples=examples(100))
+    hypothesis.settings.register_profile(
+        "untimed", deadline=None, max_examples=examples(100)
+    )
     hypothesis.settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 
-# Python looks for garbage after each 700 new objects, which takes a tenth of the tests' time.
+# Python looks for garbage after each 700 new objects, which takes a tenth of the tests'
+# time.
 gc.set_threshold(20_000, 10, 10)
 
 
@@ -44,7 +47,8 @@ EXCUSED = (
     "ignore::FutureWarning:ebooklib",
     # Some SDK's thread has used it in the meantime.
     "ignore:Do not use the `random` module inside strategies",
-    # A buffer of some SDK that is collected while a view of it lives; told from Python 3.13 on.
+    # A buffer of some SDK that is collected while a view of it lives; told from Python
+    # 3.13 on.
     "ignore:Exception ignored.*BytesIO:pytest.PytestUnraisableExceptionWarning",
 )
 
@@ -75,7 +79,9 @@ def pytest_runtest_setup(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item, nextitem):
-    if nextitem is None:  # With the last test end the processes that all tests have shared.
+    if (
+        nextitem is None
+    ):  # With the last test end the processes that all tests have shared.
         item.stash[ENDED] = processor_time()
 
 
@@ -96,7 +102,9 @@ def pytest_runtest_logreport(report):
 
 def pytest_terminal_summary(terminalreporter):
     if heavy_tests:
-        terminalreporter.section(f"over {MOST:g} s of processor time, and not marked full")
+        terminalreporter.section(
+            f"over {MOST:g} s of processor time, and not marked full"
+        )
         for seconds, test in sorted(heavy_tests, reverse=True):
             terminalreporter.line(f"{seconds:5.1f} s  {test}")
 
@@ -104,8 +112,9 @@ def pytest_terminal_summary(terminalreporter):
 class Forgetting(pytesters.SysModulesSnapshot):
     """What pytester forgets of what its runs imported: all but what is installed.
 
-    A class that is imported twice is two classes, of which an `except` clause knows one; torch
-    that is imported twice ends the process, sooner or later; and it takes longer than most runs.
+    A class that is imported twice is two classes, of which an `except` clause knows
+    one; torch that is imported twice ends the process, sooner or later; and it takes
+    longer than most runs.
     """
 
     def restore(self):
@@ -130,7 +139,8 @@ def _is_installed(name, module):
 
 pytesters.SysModulesSnapshot = Forgetting
 
-# Each pytest run in here reads the entry points of all that is installed, which stay the same.
+# Each pytest run in here reads the entry points of all that is installed, which stay
+# the same.
 _ENTRY_POINTS = importlib.metadata.PathDistribution.entry_points.fget
 
 
@@ -147,7 +157,9 @@ importlib.metadata.PathDistribution.entry_points = property(
 @pytest.fixture(scope="session")
 def _all_modules():
     for module in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
-        with contextlib.suppress(ModuleNotFoundError):  # of an extra that isn't installed
+        with contextlib.suppress(
+            ModuleNotFoundError
+        ):  # of an extra that isn't installed
             importlib.import_module(module.name)
 
 

@@ -23,7 +23,9 @@ PACKAGE = Path(pytest_memleak.__file__).parent
 MOST_DEEP = 16
 MOST_LINES = 450
 MOST_EMPTY_NAMES = 1  # SQLAlchemy's `one()`
-OWN_KIND = re.compile(r"^class (\w+(?=\(.*\bProtocol\b)|\w*(?:Endpoint|Provider)\b)", re.MULTILINE)
+OWN_KIND = re.compile(
+    r"^class (\w+(?=\(.*\bProtocol\b)|\w*(?:Endpoint|Provider)\b)", re.MULTILINE
+)
 PROBE = re.compile(
     r"runtime_checkable|(?:isinstance|issubclass)\((?:[^()]|\([^()]*\))*?,\s+(?P<kind>[^)]*)\)"
     r"|(?:hasattr|getattr)\(\w*(?:endpoint|provider),"
@@ -44,7 +46,9 @@ def read():
     """For each file of the package, what it imports of the package."""
     root = PACKAGE.parent
     files = {
-        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): nodes
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(
+            ".__init__"
+        ): nodes
         for path, nodes in trees().items()
     }
     return {name: {*imported(nodes, files)} - {name} for name, nodes in files.items()}
@@ -67,17 +71,24 @@ def imported(nodes, files):
 def test_imports_are_no_circle_and_chains_of_them_short():
     imports = read()
     assert len(imports) > 100
-    faces = {name for name in imports if (PACKAGE.parent / name.replace(".", "/")).is_dir()}
+    faces = {
+        name for name in imports if (PACKAGE.parent / name.replace(".", "/")).is_dir()
+    }
     depth = {}
-    for name in graphlib.TopologicalSorter(imports).static_order():  # CycleError names a circle
+    for name in graphlib.TopologicalSorter(
+        imports
+    ).static_order():  # CycleError names a circle
         if name not in faces:
-            depth[name] = 1 + max((depth[other] for other in imports[name] - faces), default=0)
+            depth[name] = 1 + max(
+                (depth[other] for other in imports[name] - faces), default=0
+            )
     assert max(depth.values()) <= MOST_DEEP
 
 
 def test_no_file_is_long():
     lines = {
-        path.name: path.read_text(encoding="utf-8").count("\n") for path in PACKAGE.rglob("*.py")
+        path.name: path.read_text(encoding="utf-8").count("\n")
+        for path in PACKAGE.rglob("*.py")
     }
     assert max(lines.values()) <= MOST_LINES, max(lines, key=lines.get)
 
@@ -91,17 +102,24 @@ def literals():
 
 
 def test_measures_are_named_in_their_table_alone():
-    assert {file for text, file in literals() if text in MEASURES} == {"measure_table.py"}
+    assert {file for text, file in literals() if text in MEASURES} == {
+        "measure_table.py"
+    }
     for path in PACKAGE.rglob("*.j2"):
-        assert not MEASURES.keys() & re.findall(r"[\"'](\w+)[\"']", path.read_text("utf-8")), path
+        assert not MEASURES.keys() & re.findall(
+            r"[\"'](\w+)[\"']", path.read_text("utf-8")
+        ), path
 
 
 def test_options_of_outputs_stand_in_their_table_alone():
     options = [output.option for output in (*REPORTS, STEP_SUMMARY, JUNIT, BADGE)]
-    named = [(text, file) for text, file in literals() if text.partition("=")[0] in options]
+    named = [
+        (text, file) for text, file in literals() if text.partition("=")[0] in options
+    ]
     assert sorted(named) == sorted((option, "output_table.py") for option in options)
     assert not {output.dest for output in REPORTS} & {text for text, _ in literals()}
-    # Without its signs, a report isn't recognized, and its second run refuses to overwrite it.
+    # Without its signs, a report isn't recognized, and its second run refuses to
+    # overwrite it.
     assert all(output.signs for output in REPORTS)
 
 
@@ -109,8 +127,12 @@ def test_names_say_what_they_hold():
     empty = []
     for path, nodes in trees().items():
         for node in nodes:
-            names = (str(getattr(node, kind, "")) for kind in ("id", "arg", "attr", "name"))
-            empty += [(path.name, n) for n in names if n.strip("_").lower() in EMPTY_NAMES]
+            names = (
+                str(getattr(node, kind, "")) for kind in ("id", "arg", "attr", "name")
+            )
+            empty += [
+                (path.name, n) for n in names if n.strip("_").lower() in EMPTY_NAMES
+            ]
     assert len(empty) <= MOST_EMPTY_NAMES, empty
 
 
@@ -136,7 +158,8 @@ def test_providers_and_endpoints_declare_what_they_can_do():
     ]
 
 
-# What a suite asks for, what is computed from it, and the strings of a page; none is written.
+# What a suite asks for, what is computed from it, and the strings of a page; none is
+# written.
 OTHER_RECORDS = {"Pair", "Evaluation", "VerdictResult", "PairView"}
 
 
@@ -149,8 +172,13 @@ def test_one_class_holds_a_pair_s_result():
         for node in nodes:
             names, most = set(), 5  # of a line of a table
             if isinstance(node, ast.Dict):
-                names = {key.value for key in node.keys if isinstance(key, ast.Constant)}
-            elif isinstance(node, ast.ClassDef) and node.name not in {"PairResult", *OTHER_RECORDS}:
+                names = {
+                    key.value for key in node.keys if isinstance(key, ast.Constant)
+                }
+            elif isinstance(node, ast.ClassDef) and node.name not in {
+                "PairResult",
+                *OTHER_RECORDS,
+            }:
                 names = {
                     getattr(part.target, "id", "")
                     for part in node.body
@@ -164,8 +192,22 @@ def test_one_class_holds_a_pair_s_result():
 
 def test_files_have_names_that_tell_them_apart():
     files = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
-    assert not [name for name, count in Counter(file.name for file in files).items() if count > 1]
-    vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "core"}
+    assert not [
+        name
+        for name, count in Counter(file.name for file in files).items()
+        if count > 1
+    ]
+    vague = {
+        "utils",
+        "util",
+        "helpers",
+        "helper",
+        "common",
+        "misc",
+        "manager",
+        "base",
+        "core",
+    }
     assert not {file.stem for file in files} & vague
     # Few names stand at the top, and the story is told on a page.
     assert len(pytest_memleak.__all__) <= 12
@@ -174,7 +216,9 @@ def test_files_have_names_that_tell_them_apart():
         "builtin.py",
         "errors.py",
     }
-    assert len((PACKAGE / "pipeline" / "evaluate_pair.py").read_text().splitlines()) <= 140
+    assert (
+        len((PACKAGE / "pipeline" / "evaluate_pair.py").read_text().splitlines()) <= 140
+    )
 
 
 def test_each_mutant_changes_a_line_that_is_there_once():
@@ -190,12 +234,18 @@ def test_each_mutant_changes_a_line_that_is_there_once():
 def test_whoever_changes_it_is_told_where_things_are():
     root = PACKAGE.parent
     listed = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    paths = re.findall(r"\]\(([^)#:]+)\)|`((?:pytest_memleak|tests|docs)/[^` ]*)`", listed)
+    paths = re.findall(
+        r"\]\(([^)#:]+)\)|`((?:pytest_memleak|tests|docs)/[^` ]*)`", listed
+    )
     named = {one for pair in paths for one in pair if one and "NAME" not in one}
     assert named
     assert not {path for path in named if not (root / path).exists()}
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
-    table = listed.partition("| layer | packages |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = (
+        listed.partition("| layer | packages |")[2]
+        .partition("\n\n")[0]
+        .splitlines()[2:]
+    )
     floors = [re.findall(r"`(\w+)(?:\.py)?`", line) for line in table]
     assert floors == [re.findall(r"\w+", layer) for layer in layers]

@@ -19,20 +19,28 @@ PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 LONGEST = 300  # seconds
 
 # What cannot be run here, and why.
-A_SERVER = "needs a model's server at port 8000; tests/cli/test_cmd_try.py has one of its own"
+A_SERVER = (
+    "needs a model's server at port 8000; tests/cli/test_cmd_try.py has one of its own"
+)
 AN_INDEX = "installs from a package index; .ci/run runs it"
-AN_AUTHORITY = "needs a time-stamping authority; tests/plugin/test_signed_evidence.py has one"
+AN_AUTHORITY = (
+    "needs a time-stamping authority; tests/plugin/test_signed_evidence.py has one"
+)
 A_NOVEL = "needs a novel that is not in the project; tests/test_docs.py runs it where there is one"
 CANNOT = {
     "llama-server": "needs weights and llama.cpp; tests/foreign serves some",
     "vllm serve": "needs weights and vLLM",
     "inspect eval": "needs a key; tests/library/test_inspect_task.py has a mock model",
-    **dict.fromkeys(("memleak guard", "memleak try", "memleak verify base.json"), A_SERVER),
+    **dict.fromkeys(
+        ("memleak guard", "memleak try", "memleak verify base.json"), A_SERVER
+    ),
     "memleak doctor base-my-book.memleak.toml": A_SERVER,
     "pytest -m copyright base-my-book.memleak.toml": A_SERVER,
     "memleak power gatsby.memleak.toml": A_NOVEL,
     "pytest -m copyright gatsby.memleak.toml": A_NOVEL,
-    **dict.fromkeys(("python3 -m venv .venv", ".venv/bin/pytest", "source .venv"), AN_INDEX),
+    **dict.fromkeys(
+        ("python3 -m venv .venv", ".venv/bin/pytest", "source .venv"), AN_INDEX
+    ),
     **dict.fromkeys(("pip install", "pip wheel", "uv pip compile"), AN_INDEX),
     "docker": "needs Docker; tests/test_dockerfile.py runs the commands of the image",
     "curl": AN_AUTHORITY,
@@ -45,8 +53,16 @@ NIGHT = ("p_id1", "It was a dark night.")
 ANSWERS = {
     "road.json": [NIGHT],
     "sea.json": [NIGHT],
-    "gpt.json": [("p_id1", "a b c d e f"), ("p_id1", "c d e f g"), ("p_id2", "i j k l m")],
-    "gemini.json": [("p_id1", "d e f g h"), ("p_id2", "k l m n o p"), ("p_id2", "i j k l m")],
+    "gpt.json": [
+        ("p_id1", "a b c d e f"),
+        ("p_id1", "c d e f g"),
+        ("p_id2", "i j k l m"),
+    ],
+    "gemini.json": [
+        ("p_id1", "d e f g h"),
+        ("p_id2", "k l m n o p"),
+        ("p_id2", "i j k l m"),
+    ],
 }
 
 
@@ -57,7 +73,9 @@ def commands():
         text = page.read_text(encoding="utf-8")
         fenced = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
         lines = re.findall(r"^\$ (.*)$", "\n".join(fenced), re.MULTILINE)
-        lines += re.findall(r"^    ((?:python3?|pip|pytest|memleak) .*)$", text, re.MULTILINE)
+        lines += re.findall(
+            r"^    ((?:python3?|pip|pytest|memleak) .*)$", text, re.MULTILINE
+        )
         for line in lines:
             results.setdefault(re.sub(r"\s+# .*$", "", line), page.name)
     return results
@@ -72,7 +90,11 @@ RUN = [command for command, reasons in REASONS.items() if not reasons]
 
 
 def test_what_is_said_not_to_run_is_there():
-    unused = [one for one in CANNOT if not any(command.startswith(one) for command in COMMANDS)]
+    unused = [
+        one
+        for one in CANNOT
+        if not any(command.startswith(one) for command in COMMANDS)
+    ]
     assert unused == []
     assert len(RUN) > len(COMMANDS) / 2
 
@@ -82,13 +104,17 @@ def ready(tmp_path_factory):
     """A folder with everything that the docs' commands name."""
     folder = tmp_path_factory.mktemp("docs")
     for name in ("suites/quickstart", "fixtures/books"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("src"))
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("src")
+        )
     epub = folder / "fixtures" / "books" / "the-lamplighter.epub"
     (folder / "books").mkdir()
     for name in ("my_book.epub", "books/my_book.epub", "road.epub", "sea.epub"):
         shutil.copy(epub, folder / name)
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    titled = re.compile(r'^```json title="(\w+\.json)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+    titled = re.compile(
+        r'^```json title="(\w+\.json)"\n(.*?)^```$', re.MULTILINE | re.DOTALL
+    )
     for name, text in titled.findall(page):
         (folder / name).write_text(text, encoding="utf-8")
     for name, answers in ANSWERS.items():
@@ -96,7 +122,9 @@ def ready(tmp_path_factory):
         (folder / name).write_text(json.dumps(records), encoding="utf-8")
     other = [{"excerpt_id": "p_id1", "excerpt_text": "q r f g h i j s t u"}]
     (folder / "other_book.json").write_text(json.dumps(other), encoding="utf-8")
-    suite = (folder / "suites" / "quickstart" / "quickstart.memleak.toml").read_text("utf-8")
+    suite = (folder / "suites" / "quickstart" / "quickstart.memleak.toml").read_text(
+        "utf-8"
+    )
     release = suite.replace("../../", "").replace(
         "[model.options]", "[model.price]\ninput = 0\noutput = 0\n[model.options]"
     )
@@ -136,7 +164,11 @@ def whole(command, folder):
 def in_shell(command, folder):
     here = str(Path(sys.executable).parent)
     path = f"{here}{os.pathsep}{os.environ['PATH']}"
-    ours = {"PATH": path, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    ours = {
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "PYTEST_ADDOPTS": "-p no:cacheprovider",
+    }
     settings = {"capture_output": True, "encoding": "utf-8", "timeout": LONGEST}
     shell, environment = ["bash", "-c", command], {**os.environ, **ours}
     run = subprocess.run(shell, cwd=folder, env=environment, check=False, **settings)

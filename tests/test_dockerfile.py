@@ -43,20 +43,27 @@ def test_it_takes_along_what_the_package_is_made_of_and_no_ledger():
 @pytest.mark.full
 def test_its_commands_make_a_gate(tmp_path):
     def here(text):
-        return text.replace("/src", f"{tmp_path}/src").replace("/opt", f"{tmp_path}/opt")
+        return text.replace("/src", f"{tmp_path}/src").replace(
+            "/opt", f"{tmp_path}/opt"
+        )
 
     for source, target in copied():
         place = Path(here(target))
         place.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(ROOT / source, place)
     gate = tmp_path / "gate"
     gate.mkdir()
     environment = {"HOME": str(gate), "PATH": os.environ["PATH"]}
     (path,) = instructions("ENV")
-    commands = [*instructions("RUN"), f"export {path}; memleak demo && memleak --version"]
+    commands = [
+        *instructions("RUN"),
+        f"export {path}; memleak demo && memleak --version",
+    ]
     for command in commands:
         settings = {"capture_output": True, "encoding": "utf-8", "timeout": 900}
         shell = ["sh", "-ec", here(command)]

@@ -61,7 +61,9 @@ class Snippet:
 
 
 def snippets(*languages, pages=PAGES):
-    fence = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+    fence = re.compile(
+        r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL
+    )
     results = [
         Snippet(page.name, *match.groups(default=""))
         for page in pages
@@ -73,7 +75,9 @@ def snippets(*languages, pages=PAGES):
 def titled(page, title):
     (result,) = [
         snippet
-        for snippet in snippets("toml", "python", "json", "text", "console", pages=[DOCS / page])
+        for snippet in snippets(
+            "toml", "python", "json", "text", "console", pages=[DOCS / page]
+        )
         if snippet.title == title
     ]
     return result.text
@@ -93,7 +97,9 @@ def named(page, *headings):
 @pytest.mark.parametrize("page", reference.PAGES)
 def test_reference_tables_have_what_the_code_has(page):
     text = (DOCS / page).read_text(encoding="utf-8")
-    assert reference.page_text(page) == text, "run python tests/settings/write_reference.py"
+    assert reference.page_text(page) == text, (
+        "run python tests/settings/write_reference.py"
+    )
 
 
 OWN_FIXTURES = {
@@ -122,7 +128,9 @@ def test_all_there_is_has_a_row(page, headings, names):
 
 def commands(parser):
     """Every subcommand that does something by itself, and what it takes."""
-    inner = [action for action in parser._actions if isinstance(action.choices, Mapping)]
+    inner = [
+        action for action in parser._actions if isinstance(action.choices, Mapping)
+    ]
     for action in inner:
         for chosen in action.choices.values():
             yield from commands(chosen)
@@ -140,7 +148,9 @@ def argument(action):
     chosen = f"{{{','.join(action.choices)}}}" if action.choices else None
     metavar = action.metavar or chosen or action.dest.upper()
     value = [] if action.nargs == 0 else [metavar]
-    return " ".join([*([", ".join(action.option_strings)] * bool(action.option_strings)), *value])
+    return " ".join(
+        [*([", ".join(action.option_strings)] * bool(action.option_strings)), *value]
+    )
 
 
 COMMANDS = dict(commands(cli._parser()))
@@ -148,7 +158,9 @@ SHARED_ARGUMENTS = "Arguments of several commands"
 
 
 def test_commands_and_what_they_take_are_documented():
-    documented = {code(line) for _, line in prose(DOCS / "cli.md") if line.startswith("## `")}
+    documented = {
+        code(line) for _, line in prose(DOCS / "cli.md") if line.startswith("## `")
+    }
     assert documented == set(COMMANDS)
     shared = named("cli.md", SHARED_ARGUMENTS)
     for command, taken in COMMANDS.items():
@@ -157,14 +169,18 @@ def test_commands_and_what_they_take_are_documented():
 
 
 def test_arguments_of_several_commands_name_all_of_these():
-    for argument, takers, _ in reference.rows_in("cli.md", (SHARED_ARGUMENTS,)).values():
+    for argument, takers, _ in reference.rows_in(
+        "cli.md", (SHARED_ARGUMENTS,)
+    ).values():
         names = re.findall(r"`([^`]+)`", takers)
         documented = {
             command
             for command in COMMANDS
             if any(f"{command} ".startswith(f"memleak {name} ") for name in names)
         }
-        taking = {command for command, taken in COMMANDS.items() if code(argument) in taken}
+        taking = {
+            command for command, taken in COMMANDS.items() if code(argument) in taken
+        }
         assert documented == taking, argument
         assert len(taking) > 1, argument
 
@@ -183,7 +199,9 @@ def check_examples(documented, kind):
         shown = tomllib.loads(code(row[4]))
         assert list(shown) == [name]
         TypeAdapter(Annotated[field.annotation, field]).validate_python(shown[name])
-        assert shown[name] != reference.default_of(kind, name), f"{name}: this is its default"
+        assert shown[name] != reference.default_of(kind, name), (
+            f"{name}: this is its default"
+        )
 
 
 @pytest.mark.parametrize("snippet", snippets("toml"), ids=str)
@@ -194,7 +212,9 @@ def test_suites_in_the_docs_are_valid(snippet, tmp_path):
     for table in snippets("csv", pages=[DOCS / snippet.page]):
         (tmp_path / table.title).parent.mkdir(exist_ok=True)
         (tmp_path / table.title).write_text(table.text, encoding="utf-8")
-    tables = expand(WrittenSuite(tables, snippet.text, tmp_path / "any.memleak.toml")).tables
+    tables = expand(
+        WrittenSuite(tables, snippet.text, tmp_path / "any.memleak.toml")
+    ).tables
     for name, value in tables.items():
         field = SuiteFile.model_fields[name]
         TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
@@ -217,7 +237,9 @@ def test_suites_in_the_docs_are_valid(snippet, tmp_path):
 
 def check_provider_tables(model):
     tables = provider_tables(model["provider"])
-    finetune = {key: value for key, value in model.get("finetune", {}).items() if key != "books"}
+    finetune = {
+        key: value for key, value in model.get("finetune", {}).items() if key != "books"
+    }
     for name, values in (("options", model.get("options", {})), ("finetune", finetune)):
         if name in tables:
             read_table(tables[name], values, place="docs", name=name)
@@ -228,7 +250,11 @@ def check_provider_tables(model):
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_examples_of_a_provider_s_keys_are_valid(provider):
     """Of its own rows, and of those that several providers share."""
-    sections = {code(line) for _, line in prose(DOCS / "providers.md") if line.startswith("## `")}
+    sections = {
+        code(line)
+        for _, line in prose(DOCS / "providers.md")
+        if line.startswith("## `")
+    }
     assert sections == PROVIDERS.keys()
     tables = provider_tables(provider)
     headings = {above[1:] for above, _ in prose(DOCS / "providers.md")}
@@ -237,9 +263,15 @@ def test_examples_of_a_provider_s_keys_are_valid(provider):
         assert (section in headings) == (name in tables)
     for name, kind in tables.items():
         heading = f"`[model.{name}]`"
-        shared = {} if "." in name else reference.rows_in("providers.md", (SHARED_KEYS, heading))
+        shared = (
+            {}
+            if "." in name
+            else reference.rows_in("providers.md", (SHARED_KEYS, heading))
+        )
         shared = {key: row for key, row in shared.items() if key in kind.model_fields}
-        check_examples(shared | reference.rows_in("providers.md", (f"`{provider}`", heading)), kind)
+        check_examples(
+            shared | reference.rows_in("providers.md", (f"`{provider}`", heading)), kind
+        )
 
 
 @pytest.mark.parametrize("name", ["options", "finetune"])
@@ -271,13 +303,21 @@ def anchors(page):
     for _, line in prose(page):
         if heading := re.match(r"#+ (.*)", line):
             text = unicodedata.normalize("NFKD", heading[1].replace("`", ""))
-            text = re.sub(r"[^\w\s-]", "", text.encode("ascii", "ignore").decode()).strip().lower()
+            text = (
+                re.sub(r"[^\w\s-]", "", text.encode("ascii", "ignore").decode())
+                .strip()
+                .lower()
+            )
             yield re.sub(r"[-\s]+", "-", text)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name
+)
 def test_links_lead_to_a_page_and_a_heading(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", "\n".join(line for _, line in prose(page))):
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)", "\n".join(line for _, line in prose(page))
+    ):
         if re.match(r"https?:", target):
             continue
         name, _, anchor = target.partition("#")
@@ -288,7 +328,9 @@ def test_links_lead_to_a_page_and_a_heading(page):
 
 
 def test_every_page_is_in_the_navigation():
-    navigation = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    navigation = re.findall(
+        r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    )
     assert sorted(navigation) == [page.name for page in PAGES]
 
 
@@ -297,15 +339,30 @@ def test_snippets_are_what_they_say():
         compile(snippet.text, str(snippet), "exec")
     for snippet in snippets("json"):
         json.loads(snippet.text)
-    of_this_repository = [snippet for snippet in snippets("toml") if "/" in snippet.title]
+    of_this_repository = [
+        snippet for snippet in snippets("toml") if "/" in snippet.title
+    ]
     assert of_this_repository
     for snippet in of_this_repository:
-        assert snippet.text == (ROOT / snippet.title).read_text(encoding="utf-8"), snippet
+        assert snippet.text == (ROOT / snippet.title).read_text(encoding="utf-8"), (
+            snippet
+        )
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("mkdocs"), reason="needs the extra docs")
+@pytest.mark.skipif(
+    not importlib.util.find_spec("mkdocs"), reason="needs the extra docs"
+)
 def test_the_site_is_built_strictly(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "-q",
+        "-d",
+        str(tmp_path),
+    ]
     quietly = {"capture_output": True, "encoding": "utf-8", "timeout": 300}
     run = subprocess.run(command, cwd=ROOT, check=False, **quietly)
     assert run.returncode == 0, run.stderr
@@ -324,7 +381,11 @@ def quickstart(tmp_path_factory):
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-m", "copyright", "suites/quickstart"),
-            *("-p", "no:cacheprovider", f"--memleak-ledger=sqlite:///{folder}/ledger.db"),
+            *(
+                "-p",
+                "no:cacheprovider",
+                f"--memleak-ledger=sqlite:///{folder}/ledger.db",
+            ),
             f"--memleak-evidence={folder}/evidence.json",
         ],
         cwd=ROOT,
@@ -333,7 +394,9 @@ def quickstart(tmp_path_factory):
         encoding="utf-8",
         check=True,
     )
-    return run.stdout, json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
+    return run.stdout, json.loads(
+        (folder / "evidence.json").read_text(encoding="utf-8")
+    )
 
 
 @pytest.mark.full
@@ -350,16 +413,26 @@ def test_the_quickstart_says_what_is_shown(quickstart):
 GATSBY = Path(os.environ.get("MEMLEAK_BOOKS", "nowhere"), "the-great-gatsby.epub")
 
 
-@pytest.mark.skipif(not GATSBY.is_file(), reason="MEMLEAK_BOOKS names no folder with it")
+@pytest.mark.skipif(
+    not GATSBY.is_file(), reason="MEMLEAK_BOOKS names no folder with it"
+)
 def test_a_novel_costs_what_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("gatsby.memleak.toml").write_text(titled("costs.md", "gatsby.memleak.toml"))
     Path("the-great-gatsby.epub").symlink_to(GATSBY)
-    power, plan = (snippet.text for snippet in snippets("console", pages=[DOCS / "costs.md"]))
+    power, plan = (
+        snippet.text for snippet in snippets("console", pages=[DOCS / "costs.md"])
+    )
     assert cli.main(["power", "gatsby.memleak.toml"]) == 0
     assert capsys.readouterr().out == power.partition("\n")[2]
     run = subprocess.run(
-        [sys.executable, "-m", *plan.partition("\n")[0].split()[1:], "-p", "no:cacheprovider"],
+        [
+            sys.executable,
+            "-m",
+            *plan.partition("\n")[0].split()[1:],
+            "-p",
+            "no:cacheprovider",
+        ],
         env={**os.environ, **OWN_PLUGIN, "COLUMNS": "100"},
         capture_output=True,
         encoding="utf-8",
@@ -391,15 +464,15 @@ def test_tests_and_an_endpoint_of_ones_own_run(pytester, monkeypatch):
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)
     text = "The ferryman counted nine lanterns along the quay and did not like the number at all."
-    requested = (
-        "Write of a worried boatman who walks beside the water at night and counts its lamps."
-    )
+    requested = "Write of a worried boatman who walks beside the water at night and counts its lamps."
     book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": requested}
     others = (
         "A boat crossed the river at night while everybody in the village was asleep.",
         "It rained for a while, and then an old man rowed home to his supper.",
     )
-    answers = [{"excerpt_id": "p_id1", "generated_text": answer} for answer in (text, *others)]
+    answers = [
+        {"excerpt_id": "p_id1", "generated_text": answer} for answer in (text, *others)
+    ]
     own = titled("fixtures.md", "test_protected_passages.py")
     for name, content in {
         "ferry.json": json.dumps([book]),
@@ -409,14 +482,18 @@ def test_tests_and_an_endpoint_of_ones_own_run(pytester, monkeypatch):
         "test_limit.py": own.replace("<= 38", "<= 12"),
     }.items():
         Path(name).write_text(content, encoding="utf-8")
-    monkeypatch.delitem(sys.modules, "test_protected_passages", raising=False)  # another one
+    monkeypatch.delitem(
+        sys.modules, "test_protected_passages", raising=False
+    )  # another one
     result = pytester.runpytest()
     result.assert_outcomes(passed=4, failed=1)
     shown = snippets("text", pages=[DOCS / "fixtures.md"])[0].text
     printed = [" ".join(line.split()) for line in result.outlines]
     assert all(" ".join(line.split()) in printed for line in shown.splitlines())
     Path("test_limit.py").unlink()
-    Path("conftest.py").write_text(titled("fixtures.md", "conftest.py"), encoding="utf-8")
+    Path("conftest.py").write_text(
+        titled("fixtures.md", "conftest.py"), encoding="utf-8"
+    )
     result = pytester.runpytest()
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["recorded/ferry * 0.000 * 3/3 * PASS*"])
@@ -428,7 +505,9 @@ def test_an_extension_runs_and_covers_every_hook(tmp_path, monkeypatch):
     source = titled("extending.md", "acme_memleak.py")
     exec(compile(source, "acme_memleak.py", "exec"), vars(extension))
     extensions = Extensions([extension])
-    Path("tale.md").write_text("# One\n\nIt rained.\n\nIt stopped.\n\n# Two\n\nIt snowed.\n")
+    Path("tale.md").write_text(
+        "# One\n\nIt rained.\n\nIt stopped.\n\n# Two\n\nIt snowed.\n"
+    )
     chapters = extensions.read_book(Path("tale.md")).chapters
     expected = [("One", ("It rained.", "It stopped.")), ("Two", ("It snowed.",))]
     assert [(chapter.title, chapter.paragraphs) for chapter in chapters] == expected

@@ -6,7 +6,13 @@ import pickle
 import pytest
 
 from pytest_memleak import errors
-from pytest_memleak.errors import BookError, MemleakError, MissingExtra, ProviderBusy, ProviderError
+from pytest_memleak.errors import (
+    BookError,
+    MemleakError,
+    MissingExtra,
+    ProviderBusy,
+    ProviderError,
+)
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 NAMED = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
@@ -55,7 +61,9 @@ def test_control_characters_are_escaped_wherever_they_stand():
 
 def test_a_providers_error_names_provider_endpoint_call_and_cause():
     error = make(ProviderError)
-    assert str(error) == f"openai endpoint ft:x: sample failed: 503 overloaded\n  {HINT}"
+    assert (
+        str(error) == f"openai endpoint ft:x: sample failed: 503 overloaded\n  {HINT}"
+    )
     assert (error.provider, error.endpoint, error.call) == ("openai", "ft:x", "sample")
     assert error.cause == "503 overloaded"
     # When to come back, and whether the call may have been billed.
@@ -72,7 +80,9 @@ class Own(MemleakError):
 
 
 @pytest.mark.parametrize("kind", [*CLASSES, Own])
-def test_it_survives_pickling_and_copying_with_notes_and_what_was_added_on_the_way(kind):
+def test_it_survives_pickling_and_copying_with_notes_and_what_was_added_on_the_way(
+    kind,
+):
     error = make(kind)
     error.hint = "added later"
     error.add_note("seen by worker 3")
@@ -81,4 +91,8 @@ def test_it_survives_pickling_and_copying_with_notes_and_what_was_added_on_the_w
     for again in (*pickled, copy.copy(error), copy.deepcopy(error)):
         assert type(again) is type(error)
         assert vars(again) == vars(error)
-        assert (str(again), again.line, again.args) == (str(error), error.line, error.args)
+        assert (str(again), again.line, again.args) == (
+            str(error),
+            error.line,
+            error.args,
+        )

@@ -29,6 +29,8 @@ def test_suites_are_collected_without_the_extra_dev(paths, collected):
     options = [*paths, "-m", "copyright", "--collect-only", "-q"]
     command = [sys.executable, "-c", WITHOUT_DEV, *options, "-p", "no:cacheprovider"]
     settings = {"cwd": Path(__file__).parents[1], "env": {**os.environ, **OWN_PLUGIN}}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, **settings
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"suites/{collected}.memleak.toml::test_memorization" in result.stdout

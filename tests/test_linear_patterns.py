@@ -1,7 +1,8 @@
 """Every regular expression of the package takes time as its text is long, whoever wrote the text.
 
-The patterns are found, not listed: whatever a module or one of its classes has compiled. Each is
-given texts of nothing but its own beginnings, at a length and at twice that length.
+The patterns are found, not listed: whatever a module or one of its classes has
+compiled. Each is given texts of nothing but its own beginnings, at a length and at
+twice that length.
 """
 
 import importlib
@@ -16,7 +17,8 @@ import pytest
 import pytest_memleak
 
 SIZE = 4_000
-# Less than this (in seconds) says nothing of how it grows; what is quadratic takes more.
+# Less than this (in seconds) says nothing of how it grows; what is quadratic takes
+# more.
 NOTICED = 0.04
 PLAIN = ("a", "A", "1", " ", "\n", ".", "-", "_", '"', "'", "<", "é", "漢", "\u0301")
 
@@ -31,14 +33,18 @@ def package_patterns():
             continue  # an extra that is not here
         for name, value in vars(module).items():
             kinds = (*vars(value).items(),) if isinstance(value, type) else ()
-            for inner, thing in ((name, value), *((f"{name}.{key}", it) for key, it in kinds)):
+            for inner, thing in (
+                (name, value),
+                *((f"{name}.{key}", it) for key, it in kinds),
+            ):
                 held = thing.values() if isinstance(thing, dict) else (thing,)
                 if isinstance(thing, list | tuple | set | frozenset):
                     held = tuple(thing)
                 for number, pattern in enumerate(held):
                     if isinstance(pattern, re.Pattern):
                         patterns.setdefault(
-                            (pattern.pattern, pattern.flags), f"{package.name}.{inner}[{number}]"
+                            (pattern.pattern, pattern.flags),
+                            f"{package.name}.{inner}[{number}]",
                         )
     return {place: re.compile(*key) for key, place in patterns.items()}
 
@@ -54,7 +60,9 @@ def pieces(pattern):
     marks = sorted({one for one in source if one.isascii() and not one.isalnum()})[:12]
     single = dict.fromkeys([*words, *marks, *PLAIN])
     yield from single
-    for first, second in itertools.islice(itertools.product([*words, *marks], PLAIN[:5]), 60):
+    for first, second in itertools.islice(
+        itertools.product([*words, *marks], PLAIN[:5]), 60
+    ):
         yield first + second
 
 

@@ -19,13 +19,18 @@ NOVELS = os.environ.get("MEMLEAK_BOOKS")
 MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
 
 
-OF_NOVELS = pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs")
+OF_NOVELS = pytest.mark.skipif(
+    not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs"
+)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("books", "seconds"),
-    [(str(ROOT / "fixtures" / "books"), 300), pytest.param(NOVELS, 1800, marks=OF_NOVELS)],
+    [
+        (str(ROOT / "fixtures" / "books"), 300),
+        pytest.param(NOVELS, 1800, marks=OF_NOVELS),
+    ],
     ids=["stories", "novels"],
 )
 def test_it_ends_in_the_evidences_own_numbers(tmp_path, monkeypatch, books, seconds):
@@ -33,9 +38,14 @@ def test_it_ends_in_the_evidences_own_numbers(tmp_path, monkeypatch, books, seco
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     times = {"timeout": seconds, "startup_timeout": 120}
-    where = {"kernel_name": "python3", "resources": {"metadata": {"path": str(tmp_path)}}}
+    where = {
+        "kernel_name": "python3",
+        "resources": {"metadata": {"path": str(tmp_path)}},
+    }
     nbclient.NotebookClient(notebook, **times, **where).execute()
-    pairs = json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))["pairs"]
+    pairs = json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))[
+        "pairs"
+    ]
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         measures, models, _, *rows = csv.reader(file)
     numbers = {
@@ -44,7 +54,9 @@ def test_it_ends_in_the_evidences_own_numbers(tmp_path, monkeypatch, books, seco
         for model, measure, cell in zip(models[1:], measures[1:], row[1:], strict=True)
     }
     assert numbers == {
-        (pair["book"]["title"], pair["model"]["id"], measure): pair["measures"][measure]["value"]
+        (pair["book"]["title"], pair["model"]["id"], measure): pair["measures"][
+            measure
+        ]["value"]
         for pair in pairs
         for measure in MEASURES
     }

@@ -62,11 +62,18 @@ def command(*arguments):
 
 
 def test_the_command_tells_of_itself_without_anything_heavy_nor_do_readers_of_books_begin_so():
-    names = ("records.paper_format", "builtin", "books.build_book", "interfaces.extensions")
+    names = (
+        "records.paper_format",
+        "builtin",
+        "books.build_book",
+        "interfaces.extensions",
+    )
     imports = [f"import {OURS}.{name}" for name in names]
     tellers = ("--help", "--version", "score --help", "prepare --help", "ledger --help")
     arguments = (*tellers, "ledger list --help", "score no.json no.json")
-    modules = loaded_by("\n".join([*imports, *(command(*line.split()) for line in arguments)]))
+    modules = loaded_by(
+        "\n".join([*imports, *(command(*line.split()) for line in arguments)])
+    )
     assert not heavy(modules)
     assert "pytest" not in modules
 
@@ -89,7 +96,9 @@ def test_recorded_answers_are_judged_without_a_database(tmp_path):
     text = " ".join(f"word{number}" for number in range(400))
     book = [{"excerpt_id": "p1", "excerpt_text": text, "instruction": "Tell of this."}]
     (tmp_path / "b.json").write_text(json.dumps(book))
-    answers = [{"excerpt_id": "p1", "generations": [{"generated_text": "another text"}]}]
+    answers = [
+        {"excerpt_id": "p1", "generations": [{"generated_text": "another text"}]}
+    ]
     (tmp_path / "a.json").write_text(json.dumps(answers))
     suite = tmp_path / "it.memleak.toml"
     suite.write_text(

@@ -18,7 +18,9 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 # What builds the package, which CI takes from an index.
 BUILD = {"hatchling", "pathspec", "tomlkit", "trove-classifiers"}
-HASHED = re.compile(r"^(\S+?)==(\S+)(.*(?:\n    --hash=sha256:\w{64}.*)+)", re.MULTILINE)
+HASHED = re.compile(
+    r"^(\S+?)==(\S+)(.*(?:\n    --hash=sha256:\w{64}.*)+)", re.MULTILINE
+)
 
 
 def installs_of(text):
@@ -41,7 +43,9 @@ def test_the_action_and_the_image_take_nothing_that_is_not_pinned():
     assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in used)
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert all(re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", base) for base in bases)
-    scripts = [step["run"] for step in ACTION["runs"]["steps"] if step.get("name") == "Install"]
+    scripts = [
+        step["run"] for step in ACTION["runs"]["steps"] if step.get("name") == "Install"
+    ]
     for text in (*scripts, DOCKERFILE):
         locked, own = installs_of(text)
         assert "--require-hashes --no-deps -r" in locked
@@ -63,11 +67,18 @@ def locked_in(path):
     (GATE_LOCK, ("openai", "vertex", "tinker", "together", "postgres", "sign")),
 ], ids=["CI", "action and image"])  # fmt: skip
 def test_a_lock_has_every_requirement_by_its_hash(path, extras):
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     declared = project["optional-dependencies"]
     everything = re.search(r"\[(.*)\]", declared["all"][0])[1].split(",")
-    names = [name for extra in extras for name in (everything if extra == "all" else [extra])]
-    required = [*project["dependencies"], *(line for name in names for line in declared[name])]
+    names = [
+        name for extra in extras for name in (everything if extra == "all" else [extra])
+    ]
+    required = [
+        *project["dependencies"],
+        *(line for name in names for line in declared[name]),
+    ]
     locked = locked_in(path)
     for requirement in map(Requirement, required):
         # CI takes whichever torch is cheapest to get.

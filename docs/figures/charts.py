@@ -1,6 +1,7 @@
 """Draw the charts of what a pass is worth: detection, coverage of intervals, nulls of real novels.
 
-    python docs/figures/charts.py      # after simulated.py; novels where MEMLEAK_BOOKS names EPUBs
+    python docs/figures/charts.py      # after simulated.py; novels where MEMLEAK_BOOKS
+    names EPUBs
 
 Writes detection.svg, coverage.svg and, with books, novels.svg beside this file.
 """
@@ -56,10 +57,15 @@ def draw_detection() -> None:
         dots_size=2,
         range=(0, 1),
     )
-    chart.add("rounds alike", [(n, detection_limit(n, confidence=CONFIDENCE)) for n in ROUNDS])
+    chart.add(
+        "rounds alike", [(n, detection_limit(n, confidence=CONFIDENCE)) for n in ROUNDS]
+    )
     chart.add(
         "rounds not alike, in blocks",
-        [(n, detection_limit(int(blocks_of(n)[-1]) + 1, confidence=CONFIDENCE)) for n in ROUNDS],
+        [
+            (n, detection_limit(int(blocks_of(n)[-1]) + 1, confidence=CONFIDENCE))
+            for n in ROUNDS
+        ],
     )
     chart.render_to_file(HERE / "detection.svg")
 
@@ -76,19 +82,29 @@ def draw_coverage() -> None:
         value_formatter=lambda value: f"{value:.0%}",
         legend_at_bottom_columns=2,
     )
-    chart.x_labels = [f"{row['rounds']}, {row['spans']} spans, n = {row['n']}" for row in rows]
+    chart.x_labels = [
+        f"{row['rounds']}, {row['spans']} spans, n = {row['n']}" for row in rows
+    ]
     chart.add("held", [row["held"] for row in rows])
-    chart.add("held, or said that rounds were not alike", [row["held or said"] for row in rows])
+    chart.add(
+        "held, or said that rounds were not alike",
+        [row["held or said"] for row in rows],
+    )
     chart.render_to_file(HERE / "coverage.svg")
 
 
 def draw_novels(folder: Path) -> None:
     """What novels share with one another: the nulls that a book may have."""
     books = {
-        path.stem: Book(path.stem, path.stem, "", tuple(cut(read_epub(path))), digest="")
+        path.stem: Book(
+            path.stem, path.stem, "", tuple(cut(read_epub(path))), digest=""
+        )
         for path in sorted(folder.glob("*.epub"))
     }
-    answers = {name: [(None, one.text) for one in book.excerpts] for name, book in books.items()}
+    answers = {
+        name: [(None, one.text) for one in book.excerpts]
+        for name, book in books.items()
+    }
     chart = _chart(
         pygal.Bar,
         height=460,

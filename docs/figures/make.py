@@ -1,8 +1,10 @@
 """Draw the figures of docs/method.md: parts of a real HTML report, photographed in Chromium.
 
-    python docs/figures/make.py        # needs the extra `dev`, chromium and chromedriver
+    python docs/figures/make.py        # needs the extra `dev`, chromium and
+    chromedriver
 
-The report is that of figures.memleak.toml, whose models are trained and drawn on the spot.
+The report is that of figures.memleak.toml, whose models are trained and drawn on the
+spot.
 """
 
 from __future__ import annotations
@@ -43,7 +45,13 @@ def report_of_figures(*options: str) -> Iterator[Path]:
         subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-q", "-m", "copyright"),
-                *(HERE / "figures.memleak.toml", "--rootdir", folder, "-p", "no:cacheprovider"),
+                *(
+                    HERE / "figures.memleak.toml",
+                    "--rootdir",
+                    folder,
+                    "-p",
+                    "no:cacheprovider",
+                ),
                 *(f"--memleak-html={report}", *options),
                 f"--memleak-ledger=sqlite:///{folder}/ledger.db",
             ],
@@ -62,7 +70,9 @@ def photograph(report: Path) -> None:
             article = browser.find_element(
                 By.XPATH, f"//article[.//h2[normalize-space(.)='{heading}']]"
             )
-            article.find_element(By.CSS_SELECTOR, part).screenshot(str(HERE / f"{name}.png"))
+            article.find_element(By.CSS_SELECTOR, part).screenshot(
+                str(HERE / f"{name}.png")
+            )
 
 
 @contextlib.contextmanager
@@ -88,7 +98,8 @@ def _found(program: str) -> str:
     path = shutil.which(program)
     if path is None:
         sys.exit(
-            f"{program} is not installed (on Debian: apt-get install chromium chromium-driver)"
+            f"{program} is not installed (on Debian: apt-get install chromium "
+            "chromium-driver)"
         )
     return path
 

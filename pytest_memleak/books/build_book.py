@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pytest_memleak.books.excerpts import cut
-from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct, load_summaries
+from pytest_memleak.books.instructions import (
+    DEFAULT_INSTRUCTION,
+    instruct,
+    load_summaries,
+)
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
@@ -27,11 +31,12 @@ def make_book(
 ) -> Book:
     """Cut a manuscript into excerpts and write their instructions.
 
-    `title` and `author` override the manuscript's. Without the file `summaries`, excerpts have no
-    instructions, unless `template` needs no summary. `mode` defines words.
+    `title` and `author` override the manuscript's. Without the file `summaries`,
+    excerpts have no instructions, unless `template` needs no summary. `mode` defines
+    words.
 
-    Raises BookError for a book without words in that mode, summaries that don't match, or a
-    template that can't be filled.
+    Raises BookError for a book without words in that mode, summaries that don't match,
+    or a template that can't be filled.
     """
     place = f"book {book_id!r}"
     excluded, unsearched = excluded_excerpts(manuscript.excluded, mode)
@@ -72,8 +77,10 @@ def excluded_excerpts(
             excerpts.append(Excerpt(f"excluded{number}", text, chapter=document.title))
         else:
             warnings.append(
-                f"{total:,} words ({document.title}) aren't searched, because word mode 'paper' "
-                'can\'t count them; set word_mode = "unicode" (--word-mode unicode on the command '
+                f"{total:,} words ({document.title}) aren't searched, because word "
+                "mode 'paper' "
+                'can\'t count them; set word_mode = "unicode" (--word-mode unicode on '
+                "the command "
                 "line)"
             )
     return tuple(excerpts), tuple(warnings)
@@ -89,7 +96,9 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
     icu = icu_of(book)
     if icu is None:
         return book
-    book_words = [word for excerpt in book.excerpts for word in words(excerpt.text, mode)]
+    book_words = [
+        word for excerpt in book.excerpts for word in words(excerpt.text, mode)
+    ]
     letters = round(PASSAGE_LIMIT * sum(map(len, book_words)) / max(len(book_words), 1))
     notice = f"ICU {icu} splits it into words; {PASSAGE_LIMIT} words are about {letters} characters"
     return dataclasses.replace(book, icu=icu, warnings=(*book.warnings, notice))
@@ -107,8 +116,8 @@ def with_summaries(
 ) -> Book:
     """Add an instruction to each excerpt without one, with title and author of its work or book.
 
-    `summaries` are by the excerpts' ids; `author` and `title` override the book's. Raises
-    BookError as `make_book` does, naming `place` or the book.
+    `summaries` are by the excerpts' ids; `author` and `title` override the book's.
+    Raises BookError as `make_book` does, naming `place` or the book.
     """
     place = place or f"book {book.id!r}"
     author, title = author or book.author, title or book.title
@@ -130,7 +139,9 @@ def with_summaries(
         )
         by_id = {excerpt.id: excerpt for excerpt in written}
         excerpts += (by_id.get(excerpt.id, excerpt) for excerpt in work_excerpts)
-    return dataclasses.replace(book, excerpts=tuple(excerpts), digest=book_digest(excerpts))
+    return dataclasses.replace(
+        book, excerpts=tuple(excerpts), digest=book_digest(excerpts)
+    )
 
 
 def paper_records(
@@ -138,9 +149,9 @@ def paper_records(
 ) -> list[dict[str, str | int]]:
     """Return the book in the paper's format: one record per excerpt, in order.
 
-    In a collection, `book_name` and `author_name` are the work's. If the previous work has the
-    same, the title includes the work's id, so that the two stay separate. `word_count` uses
-    `mode`; a missing `detail` (the summary) or `instruction` is `""`.
+    In a collection, `book_name` and `author_name` are the work's. If the previous work
+    has the same, the title includes the work's id, so that the two stay separate.
+    `word_count` uses `mode`; a missing `detail` (the summary) or `instruction` is `""`.
     """
     of_works: list[Work | None] = [None] * len(book.excerpts)
     before = None

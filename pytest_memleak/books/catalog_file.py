@@ -2,9 +2,9 @@
 
     sign (24 bytes) | keys of all books, 8 bytes each | table (JSON) | its length (8 bytes)
 
-All numbers are little-endian. The table has the numbering of words, which must match this
-version's, and per book the position and SHA-256 of its keys, and the path and SHA-256 of its file.
-Keys are memory-mapped and verified by their SHA-256 on each use.
+All numbers are little-endian. The table has the numbering of words, which must match
+this version's, and per book the position and SHA-256 of its keys, and the path and
+SHA-256 of its file. Keys are memory-mapped and verified by their SHA-256 on each use.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _AGAIN = "build it again: memleak catalog build DIR -o FILE"
 class PreparedBook:
     """A book in the file.
 
-    source:  its file, relative to the catalog's folder; sha256: of that file's bytes (hexadecimal)
-    words:   N; digest: of its words' keys
+    source:  its file, relative to the catalog's folder; sha256: of that file's bytes
+    (hexadecimal) words:   N; digest: of its words' keys
     exact, folded: first and number of its keys, as measured and folded
     keys_sha256: SHA-256 of the bytes of both
     """
@@ -81,12 +81,18 @@ def write_catalog(
     prepared: list[PreparedBook] = []
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(
+            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+        ) as file:
             file.write(_SIGN)
             written, icu = 0, None
             for source, sha256, book in books:
                 digest, icu = hashlib.sha256(), icu or book.icu
-                parts = [book.exact] if book.folded is book.exact else [book.exact, book.folded]
+                parts = (
+                    [book.exact]
+                    if book.folded is book.exact
+                    else [book.exact, book.folded]
+                )
                 places = []
                 for keys in parts:
                     data = keys.astype("<u8").tobytes()
@@ -95,7 +101,14 @@ def write_catalog(
                     places.append((written, len(keys)))
                     written += len(keys)
                 relative = Path(os.path.relpath(source, path.parent)).as_posix()
-                fields = (relative, sha256, book.words, book.digest, places[0], places[-1])
+                fields = (
+                    relative,
+                    sha256,
+                    book.words,
+                    book.digest,
+                    places[0],
+                    places[-1],
+                )
                 prepared.append(PreparedBook(*fields, digest.hexdigest()))
             table = {
                 "words": mode,
@@ -126,7 +139,8 @@ class CatalogFile:
             ) from None
         if file_numbering != numbering(self.mode) or icu not in (None, installed_icu()):
             raise BookError(
-                "built by a version of memleak or ICU that reads words differently, so some "
+                "built by a version of memleak or ICU that reads words differently, so "
+                "some "
                 "passages would be missed",
                 location=str(path),
                 hint=_AGAIN,
@@ -136,13 +150,19 @@ class CatalogFile:
         """Return the file that the book was read from."""
         return Path(os.path.normpath(self.path.parent / book.source))
 
-    def keys(self, named: Iterable[tuple[str, PreparedBook]]) -> Iterator[tuple[str, BookKeys]]:
+    def keys(
+        self, named: Iterable[tuple[str, PreparedBook]]
+    ) -> Iterator[tuple[str, BookKeys]]:
         """Yield the keys of some of its books, by names. Raises BookError for damaged ones."""
         at = self.path.stat()
         keys = _keys(self.path, at.st_size, at.st_mtime_ns)
         for name, book in named:
             exact = keys[book.exact[0] : sum(book.exact)]
-            folded = exact if book.folded == book.exact else keys[book.folded[0] : sum(book.folded)]
+            folded = (
+                exact
+                if book.folded == book.exact
+                else keys[book.folded[0] : sum(book.folded)]
+            )
             digest = hashlib.sha256(exact.data)
             if folded is not exact:
                 digest.update(folded.data)
@@ -165,7 +185,9 @@ class CatalogFile:
         keys = (end - length - len(_SIGN)) // _KEY_BYTES
         books = tuple(_book(row) for row in table["books"])
         if table["words"] not in ("paper", "unicode") or any(
-            first + count > keys for book in books for first, count in (book.exact, book.folded)
+            first + count > keys
+            for book in books
+            for first, count in (book.exact, book.folded)
         ):
             raise ValueError("its table doesn't match")
         return table["words"], books, table.get("numbering", ""), table.get("icu")
@@ -175,10 +197,14 @@ class CatalogFile:
 def _keys(path: Path, size: int, _changed: int) -> Keys:
     """Map the file as numbers, its table included; a changed file misses the cache."""
     count = (size - len(_SIGN)) // _KEY_BYTES
-    mapped: Keys = np.memmap(path, dtype="<u8", mode="r", offset=len(_SIGN), shape=(count,))
+    mapped: Keys = np.memmap(
+        path, dtype="<u8", mode="r", offset=len(_SIGN), shape=(count,)
+    )
     return mapped.view(np.ndarray)
 
 
 def _book(row: dict[str, Any]) -> PreparedBook:
-    places = {name: (int(row[name][0]), int(row[name][1])) for name in ("exact", "folded")}
+    places = {
+        name: (int(row[name][0]), int(row[name][1])) for name in ("exact", "folded")
+    }
     return PreparedBook(**{**row, **places})

@@ -1,10 +1,11 @@
 """Chapters from blocks of text, with titles from headings or the table of contents.
 
-A heading of any level opens a chapter and is its title. It doesn't count as text, because editions
-with the same text differ in their headings. Headings without text between them form one title
-("Part Two: The Sea-Cook: Chapter 7"); a heading beneath another in the same document includes its
-title. A document without a heading continues the chapter before it. The table of contents is in an
-EPUB's navigation document or, failing that, in its NCX.
+A heading of any level opens a chapter and is its title. It doesn't count as text,
+because editions with the same text differ in their headings. Headings without text
+between them form one title ("Part Two: The Sea-Cook: Chapter 7"); a heading beneath
+another in the same document includes its title. A document without a heading continues
+the chapter before it. The table of contents is in an EPUB's navigation document or,
+failing that, in its NCX.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.books.html_attributes import EPUB_TYPE, terms
 from pytest_memleak.books.text_blocks import Entry, TextBlock, locate
-from pytest_memleak.books.text_decoding import elements, legible, letters_and_digits, parse_xml
+from pytest_memleak.books.text_decoding import (
+    elements,
+    legible,
+    letters_and_digits,
+    parse_xml,
+)
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
 
@@ -71,7 +77,9 @@ def _title(headings: Sequence[TextBlock], book: str | None) -> str | None:
     texts = [heading.text.replace("\n", " ") for heading in headings]
     # The book's own title doesn't distinguish its chapters.
     parts = [
-        text for text in texts if letters_and_digits(text) != letters_and_digits(book or "")
+        text
+        for text in texts
+        if letters_and_digits(text) != letters_and_digits(book or "")
     ] or texts
     return ": ".join(parts[-_MOST_TITLE_PARTS:])[:_LONGEST_TITLE] or None
 
@@ -83,7 +91,8 @@ def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None
         raise BookError("contains no words", location=place, hint=hint)
 
 
-# --- the table of contents ----------------------------------------------------------------
+# --- the table of contents
+# ----------------------------------------------------------------
 
 _MOST_ENTRIES = 20_000
 
@@ -135,9 +144,11 @@ def _entries(links: Iterable[_Link], document: str) -> list[Entry]:
     return entries
 
 
-# --- titles of the table of contents ------------------------------------------------------
+# --- titles of the table of contents
+# ------------------------------------------------------
 
-# With so many chapters, none of more than this share of the letters, the table is complete.
+# With so many chapters, none of more than this share of the letters, the table is
+# complete.
 _FEWEST_CHAPTERS = 3
 _LARGEST_SHARE = 1 / 3
 
@@ -160,17 +171,22 @@ def with_titles(
 ) -> list[tuple[TextBlock, ...]]:
     """Insert the titles of `entries` into the documents' blocks.
 
-    A heading with the same words stays; another heading is replaced, and paragraphs that only
-    repeat the title are dropped. If the table is fine enough, other headings open no chapter.
+    A heading with the same words stays; another heading is replaced, and paragraphs
+    that only repeat the title are dropped. If the table is fine enough, other headings
+    open no chapter.
     """
     by_document: dict[str, list[Entry]] = {}
     for entry in entries:
         by_document.setdefault(entry.document, []).append(entry)
-    titled = [_titled(document, by_document.get(document.name, ())) for document in documents]
+    titled = [
+        _titled(document, by_document.get(document.name, ())) for document in documents
+    ]
     return _without_unnamed(titled)
 
 
-def _titled(document: Document, entries: Sequence[Entry]) -> list[tuple[TextBlock, bool]]:
+def _titled(
+    document: Document, entries: Sequence[Entry]
+) -> list[tuple[TextBlock, bool]]:
     """Return the blocks, each with whether it is a heading in the table of contents."""
     at: dict[int, list[Entry]] = {}
     for entry in entries:
@@ -181,7 +197,9 @@ def _titled(document: Document, entries: Sequence[Entry]) -> list[tuple[TextBloc
     position = 0
     for index in sorted(at):
         marked += [(block, False) for block in document.blocks[position:index]]
-        named, position = _title_headings(document.blocks, max(index, position), at[index])
+        named, position = _title_headings(
+            document.blocks, max(index, position), at[index]
+        )
         marked += [(block, True) for block in named]
     return marked + [(block, False) for block in document.blocks[position:]]
 
@@ -197,7 +215,8 @@ def _title_headings(
     title = letters_and_digits("".join(entry.title for entry in entries))
     seen = letters_and_digits("".join(block.text for block in existing))
     if seen and (
-        title in seen or any(letters_and_digits(entry.title) in seen for entry in entries)
+        title in seen
+        or any(letters_and_digits(entry.title) in seen for entry in entries)
     ):
         return existing, end
     if index < len(blocks) and blocks[index].matter:
@@ -213,7 +232,11 @@ def _title_headings(
         if end >= len(blocks) or blocks[end].matter:
             break
         text = letters_and_digits(blocks[end].text)
-        if not text or text not in rest or len(blocks[end].text.split()) > _LONGEST_TITLE_PARAGRAPH:
+        if (
+            not text
+            or text not in rest
+            or len(blocks[end].text.split()) > _LONGEST_TITLE_PARAGRAPH
+        ):
             break
         rest = rest.replace(text, "", 1)
         end += 1

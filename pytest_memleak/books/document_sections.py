@@ -17,7 +17,11 @@ _SECTION = " § "
 
 def with_linked_notes(leaves: Sequence[Leaf]) -> list[Leaf]:
     """Mark blocks that the text refers to and that link back to it as notes."""
-    targets = {locate(address, leaf.name) for leaf in leaves for address in leaf.markup.references}
+    targets = {
+        locate(address, leaf.name)
+        for leaf in leaves
+        for address in leaf.markup.references
+    }
     marked: list[Leaf] = []
     for leaf in leaves:
         blocks = leaf.markup.everything
@@ -27,11 +31,14 @@ def with_linked_notes(leaves: Sequence[Leaf]) -> list[Leaf]:
             if any((leaf.name, place) in targets for place in places)
         }
         if notes and all(
-            block.level or block.matter or number in notes for number, block in enumerate(blocks)
+            block.level or block.matter or number in notes
+            for number, block in enumerate(blocks)
         ):
             notes = set(range(len(blocks)))
         everything = tuple(
-            replace(block, matter=_NOTES) if number in notes and not block.matter else block
+            replace(block, matter=_NOTES)
+            if number in notes and not block.matter
+            else block
             for number, block in enumerate(blocks)
         )
         marked.append(replace(leaf, markup=replace(leaf.markup, everything=everything)))
@@ -43,7 +50,8 @@ def divide(
 ) -> tuple[list[Leaf], list[Entry]]:
     """Divide documents that aren't `out` at titles of matter, and where text begins again.
 
-    A section is a document of its own, called "chapter.xhtml § 2". Returns the links to sections.
+    A section is a document of its own, called "chapter.xhtml § 2". Returns the links to
+    sections.
     """
     by_document: dict[str, list[Entry]] = {}
     for link in links:
@@ -67,7 +75,9 @@ def divide(
 def _starts(leaf: Leaf, links: Sequence[Entry]) -> Iterator[int]:
     """Yield the numbers of the blocks at which a section after the first begins."""
     blocks = leaf.markup.everything
-    titles = {n: (block.text, block.level) for n, block in enumerate(blocks) if block.level}
+    titles = {
+        n: (block.text, block.level) for n, block in enumerate(blocks) if block.level
+    }
     for link in links:
         if (number := leaf.markup.places.get(link.place)) is not None:
             titles.setdefault(number, (link.title, _DEEPEST))
@@ -89,9 +99,13 @@ def _sections(leaf: Leaf, starts: Sequence[int]) -> Iterator[Leaf]:
         number = bisect_right(starts, at) - 1
         places[number][place] = at - starts[number]
     for number, (start, end) in enumerate(pairwise([*starts, len(blocks)])):
-        markup = replace(leaf.markup, everything=blocks[start:end], places=places[number])
+        markup = replace(
+            leaf.markup, everything=blocks[start:end], places=places[number]
+        )
         if number:
-            markup = replace(markup, declares_body=False, linked=0.0, links=0, note_texts=())
+            markup = replace(
+                markup, declares_body=False, linked=0.0, links=0, note_texts=()
+            )
         yield Leaf(_section_name(leaf, number), markup, leaf.role)
 
 

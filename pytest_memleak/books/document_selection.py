@@ -15,9 +15,18 @@ from pytest_memleak.books.boilerplate import (
     notices_in_paragraph,
     without_license,
 )
-from pytest_memleak.books.chapters import Document, build_chapters, require_words, with_titles
+from pytest_memleak.books.chapters import (
+    Document,
+    build_chapters,
+    require_words,
+    with_titles,
+)
 from pytest_memleak.books.document_sections import divide, file_name, with_linked_notes
-from pytest_memleak.books.front_and_back_matter import Exclusion, is_authors_preface, outer_matter
+from pytest_memleak.books.front_and_back_matter import (
+    Exclusion,
+    is_authors_preface,
+    outer_matter,
+)
 from pytest_memleak.books.html_attributes import APPARATUS, BY_OTHERS, is_matter
 from pytest_memleak.books.readable_text import reject_unreadable
 from pytest_memleak.books.sentences import sentences
@@ -55,9 +64,9 @@ def compose(
 ) -> Manuscript:
     """Select the text of a book called `title` by `author`, and record each document's rule.
 
-    `include` and `exclude` are patterns of names that override every rule; `warnings` are those of
-    reading. Raises BookError, naming `place`, for a pattern that matches no document, text that
-    can't be matched, or no words, with the warnings or `hint`.
+    `include` and `exclude` are patterns of names that override every rule; `warnings`
+    are those of reading. Raises BookError, naming `place`, for a pattern that matches
+    no document, text that can't be matched, or no words, with the warnings or `hint`.
     """
     leaves = with_linked_notes(leaves)
     labels = _labels(leaves, entries)
@@ -82,7 +91,9 @@ def compose(
     if len(leaves) > 1:
         leaves, entries = divide(leaves, entries, out=out)
         labels = _labels(leaves, entries)
-    whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
+    whole, left_out = _chosen_documents(
+        [leaf.name for leaf in leaves], include, exclude, place
+    )
     listed: dict[str, str | None] = {}
     for entry in entries:
         listed.setdefault(entry.document, kind_of_title(entry.title))
@@ -97,10 +108,15 @@ def compose(
         out |= matter
     out = {name: rule for name, rule in out.items() if name not in whole}
     out |= dict.fromkeys(left_out, Exclusion("it matches exclude", searched=False))
-    warnings += [warning for name, warning in stays.items() if name not in whole | left_out]
+    warnings += [
+        warning for name, warning in stays.items() if name not in whole | left_out
+    ]
     texts = [leaf for leaf in leaves if leaf.name not in out]
     repeated = _repeated(texts, whole)
-    out |= {name: Exclusion(f"its text is also in {first!r}") for name, first in repeated.items()}
+    out |= {
+        name: Exclusion(f"its text is also in {first!r}")
+        for name, first in repeated.items()
+    }
     warnings += [
         f"counted the text of {name!r} once: it is also in {first!r}"
         for name, first in repeated.items()
@@ -119,14 +135,22 @@ def compose(
         tuple(
             piece
             for block in blocks
-            for piece in (_split_notice(block.text) if block.matter == _NOTICE else (block,))
+            for piece in (
+                _split_notice(block.text) if block.matter == _NOTICE else (block,)
+            )
         )
         for blocks in titled
     ]
-    texts_left = iter(without_license([b.text for bs in titled for b in bs if not b.matter]))
-    titled = [tuple(_mark_license(block, texts_left) for block in blocks) for blocks in titled]
+    texts_left = iter(
+        without_license([b.text for bs in titled for b in bs if not b.matter])
+    )
+    titled = [
+        tuple(_mark_license(block, texts_left) for block in blocks) for blocks in titled
+    ]
     chapters = tuple(
-        build_chapters([[b for b in blocks if not b.matter] for blocks in titled], title=title)
+        build_chapters(
+            [[b for b in blocks if not b.matter] for blocks in titled], title=title
+        )
     )
     blocks_of = dict(zip((leaf.name for leaf in texts), titled, strict=True))
     parts = tuple(
@@ -134,16 +158,23 @@ def compose(
             leaf,
             labels[leaf.name],
             blocks_of.get(leaf.name),
-            out.get(leaf.name) or Exclusion("it matches include" if leaf.name in whole else _TEXT),
+            out.get(leaf.name)
+            or Exclusion("it matches include" if leaf.name in whole else _TEXT),
         )
         for leaf in leaves
     )
     # Notes of a repeated document may be its own.
-    blocks_of |= {leaf.name: leaf.markup.everything for leaf in leaves if leaf.name in repeated}
+    blocks_of |= {
+        leaf.name: leaf.markup.everything for leaf in leaves if leaf.name in repeated
+    }
     excluded = tuple(
         Chapter(f"excluded: {labels[leaf.name] or leaf.name}", paragraphs)
         for leaf in leaves
-        if (paragraphs := _excluded_text(leaf, blocks_of.get(leaf.name), out.get(leaf.name)))
+        if (
+            paragraphs := _excluded_text(
+                leaf, blocks_of.get(leaf.name), out.get(leaf.name)
+            )
+        )
     )
     require_words(chapters, place=place, hint="; ".join(warnings) or hint)
     return Manuscript(title, author, chapters, tuple(warnings), parts, excluded)
@@ -182,7 +213,9 @@ def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> dict[str, str |
         listed.setdefault(entry.document, entry.title)
     return {
         leaf.name: listed.get(leaf.name)
-        or next((b.text.replace("\n", " ") for b in leaf.markup.everything if b.level), None)
+        or next(
+            (b.text.replace("\n", " ") for b in leaf.markup.everything if b.level), None
+        )
         for leaf in leaves
     }
 
@@ -199,7 +232,8 @@ def _chosen_documents(
                 name
                 for name in names
                 if any(
-                    fnmatchcase(form, pattern) or fnmatchcase(form.rpartition("/")[2], pattern)
+                    fnmatchcase(form, pattern)
+                    or fnmatchcase(form.rpartition("/")[2], pattern)
                     for form in (name, file_name(name))
                 )
             }
@@ -208,7 +242,8 @@ def _chosen_documents(
                 raise BookError(
                     f"{key} names {pattern!r}, which matches no document of the book",
                     location=place,
-                    hint=f"its documents are {shown}" + (", ..." if len(names) > _SHOWN else ""),
+                    hint=f"its documents are {shown}"
+                    + (", ..." if len(names) > _SHOWN else ""),
                 )
             chosen[-1] |= matches
     both = sorted(chosen[0] & chosen[1])
@@ -221,13 +256,16 @@ def _chosen_documents(
     return chosen[0], chosen[1]
 
 
-# --- which are text ------------------------------------------------------------------------
+# --- which are text
+# ------------------------------------------------------------------------
 
 
 def _is_preface(leaf: Leaf, called: set[str], label: str | None) -> bool:
     kinds = {block.matter for block in leaf.markup.everything if block.matter}
     # A document with several kinds of front matter is not a preface.
-    return bool((kinds | called | {(label or "").lower()}) & _PREFACES) and len(kinds) <= 1
+    return (
+        bool((kinds | called | {(label or "").lower()}) & _PREFACES) and len(kinds) <= 1
+    )
 
 
 def _outside(
@@ -248,7 +286,9 @@ def _outside(
             first = first or position
         elif "backmatter" in mark.terms:
             end = min(end, position + 1 if mark.place else position)
-        if not mark.place and (is_matter(mark.terms, within=None) or mark.terms & APPARATUS):
+        if not mark.place and (
+            is_matter(mark.terms, within=None) or mark.terms & APPARATUS
+        ):
             outside.add(mark.document)
     outside |= {leaf.name for leaf in (*leaves[:first], *leaves[end:])}
     # A document's own declaration takes precedence.
@@ -266,7 +306,8 @@ def _outside(
     }
     rules = {
         name: Exclusion(
-            "the landmarks place it outside the main text", searched=not called[name] & BY_OTHERS
+            "the landmarks place it outside the main text",
+            searched=not called[name] & BY_OTHERS,
         )
         for name in outside
     }
@@ -302,7 +343,8 @@ def _repeated(leaves: Sequence[Leaf], whole: Collection[str]) -> dict[str, str]:
     return repeated
 
 
-# --- what of them is text ------------------------------------------------------------------
+# --- what of them is text
+# ------------------------------------------------------------------
 
 
 def _marked(leaf: Leaf, *, whole: bool) -> tuple[TextBlock, ...]:
@@ -321,18 +363,24 @@ def _split_notice(text: str, *, prose: bool = True) -> tuple[TextBlock, ...]:
     pieces, joint = text.split("\n"), "\n"
     if prose and len(pieces) == 1:
         pieces, joint = sentences(text), " "
-    grouped = groupby(zip(pieces, notices_in_paragraph(pieces), strict=True), key=itemgetter(1))
+    grouped = groupby(
+        zip(pieces, notices_in_paragraph(pieces), strict=True), key=itemgetter(1)
+    )
     return tuple(
-        TextBlock(joint.join(piece for piece, _ in group), matter=_NOTICE if is_notice else "")
+        TextBlock(
+            joint.join(piece for piece, _ in group), matter=_NOTICE if is_notice else ""
+        )
         for is_notice, group in grouped
     )
 
 
-def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[str, ...], int]:
+def without_notices(
+    paragraphs: Sequence[str], *, lines: bool
+) -> tuple[tuple[str, ...], int]:
     """Remove copyright notices from loose paragraphs; return the rest and the words removed.
 
-    lines: the paragraphs are verse; in prose a notice may be a single sentence. Words of any
-    script count.
+    lines: the paragraphs are verse; in prose a notice may be a single sentence. Words
+    of any script count.
     """
     kept: list[str] = []
     matter = 0
@@ -362,10 +410,12 @@ def _excluded_text(
 ) -> tuple[str, ...]:
     """Return the paragraphs that aren't measured, but which the book's author may have written.
 
-    Not titles, notices and licenses, nor what the user excludes. `blocks` are those of a document
-    that is text.
+    Not titles, notices and licenses, nor what the user excludes. `blocks` are those of
+    a document that is text.
     """
-    if exclusion and not (exclusion.searched and leaf.markup.linked < _LINKS_OF_CONTENTS):
+    if exclusion and not (
+        exclusion.searched and leaf.markup.linked < _LINKS_OF_CONTENTS
+    ):
         return ()
     left_out = (
         [block for block in blocks if block.matter]
@@ -375,21 +425,32 @@ def _excluded_text(
     paragraphs = (
         block.text
         for block in left_out
-        if not block.level and block.matter not in _BY_OTHERS and "Gutenberg" not in block.text
+        if not block.level
+        and block.matter not in _BY_OTHERS
+        and "Gutenberg" not in block.text
     )
     # A note of a single word is its reference.
-    notes = (text for text in leaf.markup.note_texts if " " in text or has_unspaced(text))
+    notes = (
+        text for text in leaf.markup.note_texts if " " in text or has_unspaced(text)
+    )
     return (*paragraphs, *notes)
 
 
 def _book_part(
-    leaf: Leaf, label: str | None, blocks: Sequence[TextBlock] | None, exclusion: Exclusion
+    leaf: Leaf,
+    label: str | None,
+    blocks: Sequence[TextBlock] | None,
+    exclusion: Exclusion,
 ) -> BookPart:
     kept = blocks is not None
     blocks = leaf.markup.everything if blocks is None else blocks
     matter = [block.text for block in blocks if block.matter or not kept]
-    headings = [block.text for block in blocks if kept and block.level and not block.matter]
-    texts = [block.text for block in blocks if kept and not (block.level or block.matter)]
+    headings = [
+        block.text for block in blocks if kept and block.level and not block.matter
+    ]
+    texts = [
+        block.text for block in blocks if kept and not (block.level or block.matter)
+    ]
     return BookPart(
         name=leaf.name,
         label=label,

@@ -12,7 +12,12 @@ from urllib.parse import unquote
 from pytest_memleak.books.archive import Archive, Budget, open_archive
 from pytest_memleak.books.chapters import navigation_entries, ncx_entries
 from pytest_memleak.books.document_selection import compose
-from pytest_memleak.books.epub_package import NAVIGATION, TidyPackage, parse_member, tidy_package
+from pytest_memleak.books.epub_package import (
+    NAVIGATION,
+    TidyPackage,
+    parse_member,
+    tidy_package,
+)
 from pytest_memleak.books.html_attributes import ClassStyles, class_styles, terms
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, locate
@@ -32,25 +37,29 @@ def read_epub(
 ) -> Manuscript:
     """Read the text of an EPUB: the documents of its spine, in order.
 
-    Leaves out documents with `linear="no"` that the contents don't list, the navigation document,
-    front and back matter according to `epub:type`, `role`, landmarks or the table of contents,
-    copyright notices, and Project Gutenberg's license. The manuscript's `parts` record for each
-    document whether it is text, and why; its `warnings` list what couldn't be read; `excluded` has
-    what its author may have written of the rest.
+    Leaves out documents with `linear="no"` that the contents don't list, the navigation
+    document, front and back matter according to `epub:type`, `role`, landmarks or the
+    table of contents, copyright notices, and Project Gutenberg's license. The
+    manuscript's `parts` record for each document whether it is text, and why; its
+    `warnings` list what couldn't be read; `excluded` has what its author may have
+    written of the rest.
 
-    `include` and `exclude` name documents to read in full or not at all, against every rule. A
-    name may omit its folders and contain `*` and `?`.
+    `include` and `exclude` name documents to read in full or not at all, against every
+    rule. A name may omit its folders and contain `*` and `?`.
 
-    Raises BookError, naming the file and the reason, for an unreadable EPUB: a directory, not a
-    zip, a damaged or locked one, DRM, a path outside the zip, no package, no spine, more than
-    64 MiB in a document or 512 MiB in total when decompressed, more text than the budget, an
-    `include` or `exclude` that matches no document, or no words.
+    Raises BookError, naming the file and the reason, for an unreadable EPUB: a
+    directory, not a zip, a damaged or locked one, DRM, a path outside the zip, no
+    package, no spine, more than 64 MiB in a document or 512 MiB in total when
+    decompressed, more text than the budget, an `include` or `exclude` that matches no
+    document, or no words.
     """
     with open_archive(path) as archive:
         reject_drm(archive)
         package = tidy_package(archive)
         book = _load(path, package)
-        navigation = [item.file_name for item in book.get_items() if NAVIGATION in item.properties]
+        navigation = [
+            item.file_name for item in book.get_items() if NAVIGATION in item.properties
+        ]
         contents, landmarks = (
             [
                 entry
@@ -70,12 +79,18 @@ def read_epub(
         contents,
         title=title,
         author=" and ".join(authors) or None,
-        language=next((value for value, _ in book.get_metadata("DC", "language")), None),
+        language=next(
+            (value for value, _ in book.get_metadata("DC", "language")), None
+        ),
         include=include,
         exclude=exclude,
         warnings=(
             *package.warnings,
-            *(f"{leaf.name!r}: {note}" for leaf in leaves for note in leaf.markup.notes),
+            *(
+                f"{leaf.name!r}: {note}"
+                for leaf in leaves
+                for note in leaf.markup.notes
+            ),
         ),
         place=str(path),
         hint="if its pages are images, run OCR; if all its text is declared front matter, set"
@@ -114,7 +129,11 @@ def _style_sheets(archive: Archive) -> Iterator[str]:
 
 
 def _read_document(
-    archive: Archive, name: str, budget: Budget, styles: ClassStyles, places: frozenset[str]
+    archive: Archive,
+    name: str,
+    budget: Budget,
+    styles: ClassStyles,
+    places: frozenset[str],
 ) -> Markup:
     data = archive.read(name)
     try:
@@ -128,8 +147,8 @@ def _read_document(
 def _load(path: Path, package: TidyPackage) -> EpubBook:
     """Let ebooklib read a tidy package, without the documents' content.
 
-    All documents together may exceed memory, and ebooklib re-indents their text, which splits
-    words.
+    All documents together may exceed memory, and ebooklib re-indents their text, which
+    splits words.
     """
     from ebooklib.epub import EpubReader
 
@@ -143,17 +162,23 @@ def _load(path: Path, package: TidyPackage) -> EpubBook:
         return Reader(str(path), {"ignore_ncx": True}).load()
 
 
-# EPUB 2's terms that differ from EPUB 3's. Its "text" is where to open the book, which often isn't
-# the beginning of the text.
+# EPUB 2's terms that differ from EPUB 3's. Its "text" is where to open the book, which
+# often isn't the beginning of the text.
 _GUIDE_TYPES = {"notes": "endnotes", "other.endnotes": "endnotes"}
 
 
 def _guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Entry]:
     """Return the references of a package's guide, whose addresses start at the archive's root."""
     return [
-        Entry(*locate(reference.get("href") or "", ""), "", 1, terms(_GUIDE_TYPES.get(kind, kind)))
+        Entry(
+            *locate(reference.get("href") or "", ""),
+            "",
+            1,
+            terms(_GUIDE_TYPES.get(kind, kind)),
+        )
         for reference in guide
-        if (kind := (reference.get("type") or "").strip().lower()) not in {"", "bodymatter"}
+        if (kind := (reference.get("type") or "").strip().lower())
+        not in {"", "bodymatter"}
     ]
 
 
@@ -162,34 +187,68 @@ _ENCRYPTION = "META-INF/encryption.xml"
 _RIGHTS = {"META-INF/rights.xml": "Adobe", "META-INF/sinf.xml": "Apple"}
 
 # Font obfuscation needs no key, so it isn't DRM.
-_FONT_OBFUSCATION = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
-_FONT_SUFFIXES = (".ttf", ".otf", ".ttc", ".woff", ".woff2", ".eot", ".pfb", ".pfa", ".dfont")
+_FONT_OBFUSCATION = {
+    "http://www.idpf.org/2008/embedding",
+    "http://ns.adobe.com/pdf/enc#RC",
+}
+_FONT_SUFFIXES = (
+    ".ttf",
+    ".otf",
+    ".ttc",
+    ".woff",
+    ".woff2",
+    ".eot",
+    ".pfb",
+    ".pfa",
+    ".dfont",
+)
 _BOOK_SUFFIXES = (
     ".xhtml", ".html", ".htm", ".xht", ".xml", ".opf", ".ncx", ".css", ".svg", ".jpg", ".jpeg",
     ".png", ".gif", ".webp", ".js", ".smil",
 )  # fmt: skip
-_MEDIA_SUFFIXES = (".mp3", ".mp4", ".m4a", ".m4v", ".mov", ".ogg", ".oga", ".ogv", ".opus", ".webm")
+_MEDIA_SUFFIXES = (
+    ".mp3",
+    ".mp4",
+    ".m4a",
+    ".m4v",
+    ".mov",
+    ".ogg",
+    ".oga",
+    ".ogv",
+    ".opus",
+    ".webm",
+)
 
 
 def reject_drm(archive: Archive) -> None:
     """Raise BookError for DRM files and for encrypted parts, except fonts, audio and video."""
     for rights, maker in _RIGHTS.items():
         if archive.find(rights) is not None:
-            raise _under_drm(archive, f"it contains {rights}, a DRM file written by {maker}")
+            raise _under_drm(
+                archive, f"it contains {rights}, a DRM file written by {maker}"
+            )
     name = archive.find(_ENCRYPTION)
     if name is None:
         return
     for data in elements(parse_member(archive, name), "EncryptedData"):
-        target = next((cipher.get("URI") for cipher in elements(data, "CipherReference")), None)
+        target = next(
+            (cipher.get("URI") for cipher in elements(data, "CipherReference")), None
+        )
         # Its own method precedes its key's.
-        method = next((form.get("Algorithm") for form in elements(data, "EncryptionMethod")), "")
+        method = next(
+            (form.get("Algorithm") for form in elements(data, "EncryptionMethod")), ""
+        )
         if not _is_unread(unquote(target or ""), method):
-            raise _under_drm(archive, f"{_ENCRYPTION} lists {target or 'a part'!r} as encrypted")
+            raise _under_drm(
+                archive, f"{_ENCRYPTION} lists {target or 'a part'!r} as encrypted"
+            )
 
 
 def _under_drm(archive: Archive, why: str) -> BookError:
     return BookError(
-        f"is protected by DRM: {why}", location=archive.place, hint="use a copy without DRM"
+        f"is protected by DRM: {why}",
+        location=archive.place,
+        hint="use a copy without DRM",
     )
 
 

@@ -1,8 +1,9 @@
 """An EPUB's package file, repaired so that ebooklib can read it.
 
-ebooklib rejects the whole book if any manifest item is missing, remote or has a fragment, a
-namespace is wrong, or the navigation is malformed. So it gets a tidy package: the container's
-first rootfile with the spine's documents and the navigation. Warnings list what was dropped.
+ebooklib rejects the whole book if any manifest item is missing, remote or has a
+fragment, a namespace is wrong, or the navigation is malformed. So it gets a tidy
+package: the container's first rootfile with the spine's documents and the navigation.
+Warnings list what was dropped.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from pytest_memleak.errors import BookError
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
-# A package of 20,000 items has about 3 MB; the parsed tree takes about twenty times that.
+# A package of 20,000 items has about 3 MB; the parsed tree takes about twenty times
+# that.
 _MAX_BYTES = 16 << 20
 
 
@@ -37,9 +39,11 @@ def _no_epub(archive: Archive, problem: str) -> BookError:
     return BookError(problem, location=archive.place, hint="check that it is an EPUB")
 
 
-# --- the package --------------------------------------------------------------------------
+# --- the package
+# --------------------------------------------------------------------------
 
-# Marks the navigation document; ebooklib would parse it under its own property, and often fail.
+# Marks the navigation document; ebooklib would parse it under its own property, and
+# often fail.
 NAVIGATION = "navigation-document"
 
 _CONTAINER = "META-INF/container.xml"
@@ -71,8 +75,8 @@ _Notes = defaultdict[str, list[str]]
 class TidyPackage:
     """The files that describe an EPUB, by the names that ebooklib reads, and warnings.
 
-    The manifest has the documents' names from the archive's root; `ncx` is the name of EPUB 2's
-    table of contents there, if any.
+    The manifest has the documents' names from the archive's root; `ncx` is the name of
+    EPUB 2's table of contents there, if any.
     """
 
     files: dict[str, bytes] = field(repr=False)
@@ -93,16 +97,16 @@ class _Item:
 
     @property
     def is_document(self) -> bool:
-        return self.media_type in _DOCUMENT_TYPES or self.href.lower().split("#")[0].endswith(
-            _DOCUMENT_SUFFIXES
-        )
+        return self.media_type in _DOCUMENT_TYPES or self.href.lower().split("#")[
+            0
+        ].endswith(_DOCUMENT_SUFFIXES)
 
 
 def tidy_package(archive: Archive) -> TidyPackage:
     """Read and repair the package file that the container names first.
 
-    Raises BookError without a package file, a spine or one of its documents, and for a path outside
-    the archive.
+    Raises BookError without a package file, a spine or one of its documents, and for a
+    path outside the archive.
     """
     notes: _Notes = defaultdict(list)
     name = _find_package_file(archive, notes)
@@ -111,11 +115,14 @@ def tidy_package(archive: Archive) -> TidyPackage:
     spine = _read_spine(root, items, archive, notes)
     package = _write_package(root, items, spine, posixpath.dirname(name))
     files = {_CONTAINER: _TIDY_CONTAINER, _TIDY_NAME: package}
-    ncx = next((item.name for item in items.values() if item.media_type == _NCX_TYPE), None)
+    ncx = next(
+        (item.name for item in items.values() if item.media_type == _NCX_TYPE), None
+    )
     return TidyPackage(files, ncx, _warnings(notes))
 
 
-# --- the container -------------------------------------------------------------------------
+# --- the container
+# -------------------------------------------------------------------------
 
 
 def _find_package_file(archive: Archive, notes: _Notes) -> str:
@@ -124,22 +131,39 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
         packages = [name for name in archive.names if name.lower().endswith(".opf")]
         if not packages:
             raise _no_epub(archive, "the zip contains no package file (OPF)")
-        notes[f"{_CONTAINER} is missing; used the first package file instead"].append(packages[0])
+        notes[f"{_CONTAINER} is missing; used the first package file instead"].append(
+            packages[0]
+        )
         return packages[0]
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
-    typed = [rootfile for rootfile in rootfiles if rootfile.get("media-type") == _PACKAGE_TYPE]
-    path = next((rootfile.get("full-path") or "" for rootfile in typed or rootfiles), "")
+    typed = [
+        rootfile
+        for rootfile in rootfiles
+        if rootfile.get("media-type") == _PACKAGE_TYPE
+    ]
+    path = next(
+        (rootfile.get("full-path") or "" for rootfile in typed or rootfiles), ""
+    )
     addresses = (path, unquote(path)) if path else ()
     name = next(
-        filter(None, (archive.find(_archive_path(address, archive)) for address in addresses)), None
+        filter(
+            None,
+            (archive.find(_archive_path(address, archive)) for address in addresses),
+        ),
+        None,
     )
     if name is None:
-        missing = f"the package file (OPF) {path!r} that {_CONTAINER} names isn't in the zip"
-        raise _no_epub(archive, missing if path else f"{_CONTAINER} names no package file (OPF)")
+        missing = (
+            f"the package file (OPF) {path!r} that {_CONTAINER} names isn't in the zip"
+        )
+        raise _no_epub(
+            archive, missing if path else f"{_CONTAINER} names no package file (OPF)"
+        )
     return name
 
 
-# --- manifest and spine --------------------------------------------------------------------
+# --- manifest and spine
+# --------------------------------------------------------------------
 
 
 def _read_manifest(root: _Element, archive: Archive, folder: str) -> dict[str, _Item]:
@@ -166,14 +190,18 @@ def _resolve(href: str, archive: Archive, folder: str) -> str | None:
     # A name may contain "#" or "%", so try the literal address first.
     path = href.partition("#")[0]
     addresses = (
-        _archive_path(a, archive, folder) for a in (href, unquote(href), path, unquote(path)) if a
+        _archive_path(a, archive, folder)
+        for a in (href, unquote(href), path, unquote(path))
+        if a
     )
     return next(filter(None, map(archive.find, addresses)), None)
 
 
 def _joined(path: str, folder: str) -> str:
     path = path.replace("\\", "/")
-    return posixpath.normpath(posixpath.join(folder, path) if path[:1] != "/" else path[1:])
+    return posixpath.normpath(
+        posixpath.join(folder, path) if path[:1] != "/" else path[1:]
+    )
 
 
 def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
@@ -189,7 +217,9 @@ def _read_spine(
 ) -> list[tuple[_Item, str]]:
     """Return the documents to read, in order, each with its `linear`."""
     spines = elements(root, "spine")
-    references = list(elements(root, "itemref")) if next(spines, None) is not None else []
+    references = (
+        list(elements(root, "itemref")) if next(spines, None) is not None else []
+    )
     if not references:
         raise BookError(
             "the package has no spine, so the reading order is unknown",
@@ -205,9 +235,14 @@ def _read_spine(
             kind = "aren't XHTML" if idref in items else "aren't in the manifest"
             notes[f"left out spine items that {kind}"].append(idref)
         elif item.name and item.name in spine:
-            notes["documents listed twice in the spine were read only once"].append(item.name)
+            notes["documents listed twice in the spine were read only once"].append(
+                item.name
+            )
         elif item.name:
-            spine[item.name] = (item, (reference.get("linear") or "yes").strip().lower())
+            spine[item.name] = (
+                item,
+                (reference.get("linear") or "yes").strip().lower(),
+            )
         else:
             missing.append(repr(item.href[:80]))
     if missing:
@@ -236,7 +271,8 @@ def _document(idref: str, items: dict[str, _Item]) -> _Item | None:
     return None
 
 
-# --- the tidy package ----------------------------------------------------------------------
+# --- the tidy package
+# ----------------------------------------------------------------------
 
 
 def _write_package(
@@ -251,17 +287,27 @@ def _write_package(
     needed = {item.id: item for item, _ in spine}
     needed |= {item.id: item for item in items.values() if _is_navigation(item)}
     for item in needed.values():
-        attributes = {"id": item.id, "href": quote(item.name or ""), "media-type": _DOCUMENT}
+        attributes = {
+            "id": item.id,
+            "href": quote(item.name or ""),
+            "media-type": _DOCUMENT,
+        }
         if _is_navigation(item):
             attributes["properties"] = NAVIGATION
         etree.SubElement(manifest, f"{{{_OPF}}}item", attributes)
     for item, linear in spine:
-        etree.SubElement(new_spine, f"{{{_OPF}}}itemref", {"idref": item.id, "linear": linear})
+        etree.SubElement(
+            new_spine, f"{{{_OPF}}}itemref", {"idref": item.id, "linear": linear}
+        )
     guide = etree.SubElement(package, f"{{{_OPF}}}guide")
     for reference in elements(root, "reference"):
-        href = posixpath.normpath(posixpath.join(folder, unquote(reference.get("href") or "")))
+        href = posixpath.normpath(
+            posixpath.join(folder, unquote(reference.get("href") or ""))
+        )
         etree.SubElement(
-            guide, f"{{{_OPF}}}reference", {"type": reference.get("type") or "", "href": href}
+            guide,
+            f"{{{_OPF}}}reference",
+            {"type": reference.get("type") or "", "href": href},
         )
     return etree.tostring(package, encoding="utf-8")
 
@@ -277,11 +323,17 @@ def _metadata(root: _Element) -> _Element:
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
     refined = _refinements(root)
     titles, creators = (
-        [element for element in islice(elements(root, name), _MOST_CREATORS) if _text(element)]
+        [
+            element
+            for element in islice(elements(root, name), _MOST_CREATORS)
+            if _text(element)
+        ]
         for name in ("title", "creator")
     )
     titles.sort(
-        key=lambda element: refined.get((element.get("id"), "title-type"), {"main"}) != {"main"}
+        key=lambda element: (
+            refined.get((element.get("id"), "title-type"), {"main"}) != {"main"}
+        )
     )
     roles = [
         {creator.get(f"{{{_OPF}}}role") or creator.get("role")} - {None}
@@ -289,10 +341,16 @@ def _metadata(root: _Element) -> _Element:
         for creator in creators
     ]
     authors = [
-        creator for creator, role in zip(creators, roles, strict=True) if not role or "aut" in role
+        creator
+        for creator, role in zip(creators, roles, strict=True)
+        if not role or "aut" in role
     ]
     languages = islice(elements(root, "language"), 1)
-    chosen_by_name = (("title", titles), ("creator", authors or creators), ("language", languages))
+    chosen_by_name = (
+        ("title", titles),
+        ("creator", authors or creators),
+        ("language", languages),
+    )
     for name, chosen in chosen_by_name:
         for element in chosen:
             etree.SubElement(metadata, f"{{{_DC}}}{name}").text = _text(element)

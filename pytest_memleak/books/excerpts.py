@@ -1,9 +1,10 @@
 """Excerpts of 300 to 500 words from a manuscript, and the partition that minimizes their cost.
 
-Cuts fall at paragraph ends or, where these can't give the size, at sentence ends. The cheapest
-partition has no excerpt over 500 words; none under 300 if possible (a chapter of 501 to 599 words
-can't avoid it); few cuts within paragraphs; sizes near 400. Two chapters of 300 words or more never
-share an excerpt; a shorter chapter joins its neighbor.
+Cuts fall at paragraph ends or, where these can't give the size, at sentence ends. The
+cheapest partition has no excerpt over 500 words; none under 300 if possible (a chapter
+of 501 to 599 words can't avoid it); few cuts within paragraphs; sizes near 400. Two
+chapters of 300 words or more never share an excerpt; a shorter chapter joins its
+neighbor.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Excerpt, WordMode
 from pytest_memleak.scoring.words import words
 
-# Costs of a part: its size, up to 10 at the ends of the range; each chapter border within it;
-# being short, and each missing word. Cuts have their own costs.
+# Costs of a part: its size, up to 10 at the ends of the range; each chapter border
+# within it; being short, and each missing word. Cuts have their own costs.
 _PRICE_OF_SIZE = 10.0
 _PRICE_OF_CHAPTER_BORDER = 60.0
 _PRICE_OF_SHORT = 1_000.0
@@ -47,8 +48,9 @@ def cheapest_cuts(
 ) -> list[tuple[int, int]] | None:
     """Return the cheapest parts as intervals [first, end) of units, or None if impossible.
 
-    A part has `shortest` to `longest` words; with `allow_short` it may have fewer, at a price
-    that makes it the last resort. A unit of more than `longest` words is its own part.
+    A part has `shortest` to `longest` words; with `allow_short` it may have fewer, at a
+    price that makes it the last resort. A unit of more than `longest` words is its own
+    part.
     """
     count = len(row.words)
     size_prices = _size_prices(shortest, longest)
@@ -96,7 +98,8 @@ def _follow(first_of: Sequence[int], count: int) -> list[tuple[int, int]]:
     return parts[::-1]
 
 
-# --- excerpts -----------------------------------------------------------------------------
+# --- excerpts
+# -----------------------------------------------------------------------------
 
 SHORTEST_EXCERPT = 300
 LONGEST_EXCERPT = 500
@@ -111,8 +114,8 @@ _NOT_SMALL = 50
 # A speaker's name in capitals; initials alone are a signature.
 _IN_CAPITALS = re.compile(r"[^\W\d_]{3}")
 
-# If paragraph ends can't give the size: cut paragraphs over so many words, in so many neighboring
-# excerpts.
+# If paragraph ends can't give the size: cut paragraphs over so many words, in so many
+# neighboring excerpts.
 _WORTH_CUTTING = 50
 _EXCERPTS_AROUND = 2
 
@@ -122,8 +125,8 @@ def cut(
 ) -> tuple[Excerpt, ...]:
     """Cut a manuscript into excerpts, `p_id1` onwards, in order; `mode` defines words.
 
-    Joined, the excerpts have exactly the manuscript's words. An excerpt's `chapter` is the title
-    above most of its words; blank lines separate its paragraphs.
+    Joined, the excerpts have exactly the manuscript's words. An excerpt's `chapter` is
+    the title above most of its words; blank lines separate its paragraphs.
 
     Raises BookError, naming `place`, without words in that mode.
     """
@@ -152,7 +155,8 @@ def cut(
     )
 
 
-# --- fragments and units -------------------------------------------------------------------
+# --- fragments and units
+# -------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -184,7 +188,9 @@ def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragme
     """Yield each paragraph, or its sentences if it is longer than an excerpt."""
     for chapter, chapter_text in enumerate(chapters):
         for paragraph, text in enumerate(chapter_text.paragraphs):
-            whole = _Fragment(chapter, paragraph, text, 0, len(text), len(words(text, mode)))
+            whole = _Fragment(
+                chapter, paragraph, text, 0, len(text), len(words(text, mode))
+            )
             if whole.words > LONGEST_EXCERPT:
                 yield from _sentences(whole, mode)
             else:
@@ -193,7 +199,9 @@ def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragme
 
 def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
     for piece in cut_paragraph(whole.text, mode=mode, longest=LONGEST_EXCERPT):
-        price = _PRICE_OF_CUT_AT_SENTENCE if piece.ends_sentence else _PRICE_OF_CUT_AT_WORD
+        price = (
+            _PRICE_OF_CUT_AT_SENTENCE if piece.ends_sentence else _PRICE_OF_CUT_AT_WORD
+        )
         yield _Fragment(
             whole.chapter,
             whole.paragraph,
@@ -216,12 +224,15 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
         last = units[-1] if units else None
         if (
             last
-            and (not fragment.words or not last.words or _belong_together(last, fragment))
+            and (
+                not fragment.words or not last.words or _belong_together(last, fragment)
+            )
             and (
                 fragment.chapter == last.chapter
                 or not fragment.words
                 or not last.words
-                # Chapters of a few words each, as in a dictionary, would be too many units.
+                # Chapters of a few words each, as in a dictionary, would be too many
+                # units.
                 or max(sizes[fragment.chapter], sizes[last.chapter]) < _SMALL
             )
         ):
@@ -249,7 +260,8 @@ def _leads_on(fragment: _Fragment) -> bool:
     return text[-1:].isalnum()
 
 
-# --- cuts ----------------------------------------------------------------------------------
+# --- cuts
+# ----------------------------------------------------------------------------------
 
 
 def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
@@ -257,10 +269,14 @@ def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
     sizes: Counter[int] = Counter()
     for unit in units:
         sizes[unit.chapter] += unit.words
-    return frozenset(chapter for chapter, size in sizes.items() if size >= SHORTEST_EXCERPT)
+    return frozenset(
+        chapter for chapter, size in sizes.items() if size >= SHORTEST_EXCERPT
+    )
 
 
-def _runs(units: Sequence[_Unit], long_chapters: frozenset[int]) -> Iterator[list[_Unit]]:
+def _runs(
+    units: Sequence[_Unit], long_chapters: frozenset[int]
+) -> Iterator[list[_Unit]]:
     """Yield the units between borders that no excerpt crosses: those of two long chapters."""
     run: list[_Unit] = []
     for unit in units:
@@ -284,7 +300,8 @@ def _cut_run(
         run = _with_sentences_around_short_parts(run, rough, mode)
         parts = _cheapest(run, long_chapters, allow_short=True) or []
     return [
-        [fragment for unit in run[first:end] for fragment in unit.fragments] for first, end in parts
+        [fragment for unit in run[first:end] for fragment in unit.fragments]
+        for first, end in parts
     ]
 
 
@@ -309,7 +326,9 @@ def _with_sentences_around_short_parts(
     finer: set[int] = set()
     for index, (first, end) in enumerate(parts):
         if sum(unit.words for unit in run[first:end]) < SHORTEST_EXCERPT:
-            around = parts[max(index - _EXCERPTS_AROUND, 0) : index + _EXCERPTS_AROUND + 1]
+            around = parts[
+                max(index - _EXCERPTS_AROUND, 0) : index + _EXCERPTS_AROUND + 1
+            ]
             finer.update(range(around[0][0], around[-1][1]))
     return _units(
         piece
@@ -325,12 +344,15 @@ def _with_sentences_around_short_parts(
     )
 
 
-# --- text ----------------------------------------------------------------------------------
+# --- text
+# ----------------------------------------------------------------------------------
 
 
 def _text(fragments: Iterable[_Fragment]) -> str:
     paragraphs = []
-    for _, group in groupby(fragments, key=lambda fragment: (fragment.chapter, fragment.paragraph)):
+    for _, group in groupby(
+        fragments, key=lambda fragment: (fragment.chapter, fragment.paragraph)
+    ):
         parts = list(group)
         paragraphs.append(parts[0].text[parts[0].start : parts[-1].end].strip())
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)

@@ -1,8 +1,8 @@
 """Reading of a book's file by its suffix; HTML, Word, and pandoc's formats, and zips of one text.
 
-A PDF contains positioned characters, neither paragraphs nor words. Paragraphs are reconstructed
-from the lines of pages; running heads, page numbers and hyphens at line ends are removed, and the
-manuscript's warnings state how many.
+A PDF contains positioned characters, neither paragraphs nor words. Paragraphs are
+reconstructed from the lines of pages; running heads, page numbers and hyphens at line
+ends are removed, and the manuscript's warnings state how many.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ _CONVERTED = {
     ".rst": ("reStructuredText", _TO_EPUB),
     ".doc": ("an old Word document", _OFFICE),
 }
-_PANDOC: dict[str, Format] = {".fb2": "fb2", ".odt": "odt", ".rtf": "rtf", ".tex": "latex"}
+_PANDOC: dict[str, Format] = {
+    ".fb2": "fb2",
+    ".odt": "odt",
+    ".rtf": "rtf",
+    ".tex": "latex",
+}
 _PAGES = (".html", ".htm", ".xhtml")
 _LISTED = 5
 
@@ -53,8 +58,8 @@ def read_manuscript(
     """Read the manuscript in a file of a known format; return None for any other.
 
     include, exclude: documents of an EPUB (`read_epub`).
-    Raises BookError for an unreadable book, a format that another tool must convert first, and a
-    format that needs the extra `formats`.
+    Raises BookError for an unreadable book, a format that another tool must convert
+    first, and a format that needs the extra `formats`.
     """
     suffix = path.suffix.lower()
     if suffix in _CONVERTED:
@@ -108,7 +113,8 @@ def _read_zip(path: Path) -> Manuscript:
 _HEAD = 20_000
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
 _AUTHOR = re.compile(
-    r"""<meta\s{1,9}name=["']?author["']?\s{1,9}content=["']([^"'<>]{1,300})["']""", re.IGNORECASE
+    r"""<meta\s{1,9}name=["']?author["']?\s{1,9}content=["']([^"'<>]{1,300})["']""",
+    re.IGNORECASE,
 )
 
 _LARGEST_WORD_XML = 12 << 20
@@ -142,8 +148,8 @@ def page_manuscript(data: bytes, *, name: str, place: str) -> Manuscript:
 def read_docx(path: Path) -> Manuscript:
     """Read a Word document through mammoth, without its notes and comments.
 
-    Raises BookError without mammoth, for an invalid zip, for more than 12 MiB of XML, and for a
-    document that takes too much time or memory.
+    Raises BookError without mammoth, for an invalid zip, for more than 12 MiB of XML,
+    and for a document that takes too much time or memory.
     """
     _require_package("mammoth", "formats", str(path))
     with open_archive(path) as archive:
@@ -164,7 +170,9 @@ def read_docx(path: Path) -> Manuscript:
                         "edition",
                     )
     budget = Budget(str(path))
-    [html] = parse_in_subprocess("docx", read_bytes(path), budget=budget, of="bytes of markup")
+    [html] = parse_in_subprocess(
+        "docx", read_bytes(path), budget=budget, of="bytes of markup"
+    )
     for kind in ("footnote", "endnote"):
         html = html.replace(f'<li id="{kind}-', f'<li role="doc-{kind}" id="{kind}-')
     return page_manuscript(html.encode("utf-8"), name=path.name, place=str(path))
@@ -173,15 +181,18 @@ def read_docx(path: Path) -> Manuscript:
 def read_with_pandoc(path: Path) -> Manuscript:
     """Read FB2, OpenDocument, RTF, or LaTeX through pandoc.
 
-    Raises BookError without pandoc, for a file that it can't read whole, and for one that takes
-    too much time or memory.
+    Raises BookError without pandoc, for a file that it can't read whole, and for one
+    that takes too much time or memory.
     """
     place = str(path)
     _require_package("pypandoc", "pandoc", place)
     kind = _PANDOC[path.suffix.lower()]
-    [html] = parse_in_subprocess(kind, read_bytes(path), budget=Budget(place), of="bytes of markup")
+    [html] = parse_in_subprocess(
+        kind, read_bytes(path), budget=Budget(place), of="bytes of markup"
+    )
     manuscript = page_manuscript(html.encode("utf-8"), name=path.name, place=place)
-    # Without a title, pandoc gives the file's name, which is that of its standard input.
+    # Without a title, pandoc gives the file's name, which is that of its standard
+    # input.
     return replace(manuscript, title=None) if manuscript.title == "-" else manuscript
 
 

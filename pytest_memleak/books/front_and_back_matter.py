@@ -1,10 +1,11 @@
 """Front and back matter of an EPUB, by its own declarations, the contents, and first lines.
 
-A document's own declaration takes precedence, then landmarks, then its title in the table of
-contents or its first line. Titles such as "Acknowledgments" or "Excerpt from ..." count only at
-both ends of the book; elsewhere they are chapters. No title alone excludes much prose: that takes a
-second sign. At both ends, text that names the book's author again and again is about the book, and
-behind matter, what begins with a first chapter is a preview of another.
+A document's own declaration takes precedence, then landmarks, then its title in the
+table of contents or its first line. Titles such as "Acknowledgments" or "Excerpt from
+..." count only at both ends of the book; elsewhere they are chapters. No title alone
+excludes much prose: that takes a second sign. At both ends, text that names the book's
+author again and again is about the book, and behind matter, what begins with a first
+chapter is a preview of another.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ _LONGEST_INITIALS = 4
 _MOST_PROSE = 400
 _LARGEST_NOTICE = 10_000  # characters
 
-_THANKS = re.compile(r"\b(?:thank|grateful|dank|remerci|merci\b|graci|agrade)", re.IGNORECASE)
+_THANKS = re.compile(
+    r"\b(?:thank|grateful|dank|remerci|merci\b|graci|agrade)", re.IGNORECASE
+)
 _NAMED_AT_LEAST = 5
 _PER_THOUSAND = 2
 _TIMES_THE_REST = 10
@@ -41,15 +44,21 @@ _SHORTEST_NAME = 3
 _LARGEST_PREVIEW = 0.2
 _BEHIND = 0.5
 _SHORTEST_LISTED_TITLE = 6
-_BACK = {"about the author", "acknowledgements", "also by", "excerpt", "reading group guide"}
+_BACK = {
+    "about the author",
+    "acknowledgements",
+    "also by",
+    "excerpt",
+    "reading group guide",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
     """The rule that excludes a document.
 
-    `by_title`: by its title alone; `searched`: passages of it are looked for, since its author may
-    have written it; `kind`: of its title.
+    `by_title`: by its title alone; `searched`: passages of it are looked for, since its
+    author may have written it; `kind`: of its title.
     """
 
     rule: str
@@ -68,21 +77,27 @@ def outer_matter(
 ) -> tuple[dict[str, Exclusion], dict[str, str]]:
     """Map documents at both ends of the book that aren't text to the rule that excludes them.
 
-    `listed` has the kind of matter of each document in the contents, None for a chapter; `out`
-    are the documents already excluded. Returns warnings, too: of prose that stays despite its
-    title.
+    `listed` has the kind of matter of each document in the contents, None for a
+    chapter; `out` are the documents already excluded. Returns warnings, too: of prose
+    that stays despite its title.
     """
     kinds = _kinds(leaves, listed, title)
     for name in _naming_author(leaves, author):
-        kinds[name] = Exclusion("it names the author throughout, as text by others does")
-    for name in _previews([leaf for leaf in leaves if leaf.name not in out], kinds, listed):
+        kinds[name] = Exclusion(
+            "it names the author throughout, as text by others does"
+        )
+    for name in _previews(
+        [leaf for leaf in leaves if leaf.name not in out], kinds, listed
+    ):
         kinds[name] = Exclusion("it follows other matter, like a preview")
     rules: dict[str, Exclusion] = {}
     warnings: dict[str, str] = {}
     for row in (leaves, leaves[::-1]):
         outer: list[Leaf] = []
         for leaf in row:
-            if leaf.name in out or (leaf.name in kinds and not leaf.markup.declares_body):
+            if leaf.name in out or (
+                leaf.name in kinds and not leaf.markup.declares_body
+            ):
                 outer.append(leaf)
             elif leaf.small_words > _LARGE or leaf.markup.declares_body:
                 break
@@ -92,10 +107,15 @@ def outer_matter(
             exclusion = kinds.get(leaf.name)
             if leaf.name in out or exclusion is None:
                 has_second_sign = True
-            elif exclusion.by_title and leaf.prose_words > _MOST_PROSE and not has_second_sign:
+            elif (
+                exclusion.by_title
+                and leaf.prose_words > _MOST_PROSE
+                and not has_second_sign
+            ):
                 warnings[leaf.name] = (
                     f"read {leaf.name!r} as text, although {exclusion.rule}: it has "
-                    f"{leaf.prose_words:,} words of prose; if it isn't the book's text, exclude it"
+                    f"{leaf.prose_words:,} words of prose; if it isn't the book's "
+                    "text, exclude it"
                 )
             else:
                 rules[leaf.name] = Exclusion(
@@ -112,43 +132,67 @@ def _kinds(
     leaves: Sequence[Leaf], listed: Mapping[str, str | None], title: str | None
 ) -> dict[str, Exclusion]:
     chapters = {leaf.name for leaf in leaves if listed.get(leaf.name, "") is None}
-    first = next((number for number, leaf in enumerate(leaves) if leaf.name in chapters), 0)
+    first = next(
+        (number for number, leaf in enumerate(leaves) if leaf.name in chapters), 0
+    )
     kinds: dict[str, Exclusion] = {}
     for number, leaf in enumerate(leaves):
         if leaf.name in listed:
             kind, reason = listed[leaf.name], "the table of contents lists it as"
         else:
-            kind, reason = kind_of_title(leaf.first_line or ""), "its first line marks it as"
+            kind, reason = (
+                kind_of_title(leaf.first_line or ""),
+                "its first line marks it as",
+            )
         if kind:
             thanks = kind == "acknowledgements" and _is_often(leaf.count(_THANKS), leaf)
             kinds[leaf.name] = Exclusion(
-                f"{reason} {kind!r}", by_title=not thanks, searched=kind != "excerpt", kind=kind
+                f"{reason} {kind!r}",
+                by_title=not thanks,
+                searched=kind != "excerpt",
+                kind=kind,
             )
         elif _is_notice(leaf):
             kinds[leaf.name] = Exclusion("most of it is a copyright notice")
         elif leaf.name not in listed and leaf.small_words <= _SMALL:
             if _is_title_page(leaf, title):
-                kinds[leaf.name] = Exclusion("it contains little more than the book's title")
+                kinds[leaf.name] = Exclusion(
+                    "it contains little more than the book's title"
+                )
             elif number < first and len(chapters) >= _FEWEST_ENTRIES:
                 kinds[leaf.name] = Exclusion(
-                    "it comes before the first chapter and isn't in the table of contents"
+                    "it comes before the first chapter and isn't in the table of "
+                    "contents"
                 )
     return kinds
 
 
 def _is_often(count: int, leaf: Leaf) -> bool:
-    return count >= _NAMED_AT_LEAST and 1_000 * count >= _PER_THOUSAND * leaf.small_words
+    return (
+        count >= _NAMED_AT_LEAST and 1_000 * count >= _PER_THOUSAND * leaf.small_words
+    )
 
 
 def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
     """Yield the documents that name the book's author often, if most of the book doesn't."""
-    names = (name.partition(",")[0].split()[-1:] for name in (author or "").split(" and "))
-    families = [re.escape(last) for name in names for last in name if len(last) >= _SHORTEST_NAME]
+    names = (
+        name.partition(",")[0].split()[-1:] for name in (author or "").split(" and ")
+    )
+    families = [
+        re.escape(last)
+        for name in names
+        for last in name
+        if len(last) >= _SHORTEST_NAME
+    ]
     if not families:
         return
     pattern = re.compile(rf"(?:{'|'.join(families)})\b")
     counts = {leaf.name: leaf.count(pattern) for leaf in leaves}
-    sizes = {leaf.name: leaf.small_words for leaf in leaves if _is_often(counts[leaf.name], leaf)}
+    sizes = {
+        leaf.name: leaf.small_words
+        for leaf in leaves
+        if _is_often(counts[leaf.name], leaf)
+    }
     if not sizes:
         return
     size = sum(leaf.small_words for leaf in leaves) - sum(sizes.values())
@@ -178,7 +222,9 @@ def _previews(
         run = list(group)
         size = sum(leaf.letters for leaf in run)
         if not is_text:
-            run_kinds = [kinds[leaf.name].kind for leaf in run if before > _BEHIND * total]
+            run_kinds = [
+                kinds[leaf.name].kind for leaf in run if before > _BEHIND * total
+            ]
             behind = next((kind for kind in run_kinds[::-1] if kind in _BACK), "")
             is_listed = any(leaf.name in listed for leaf in run)
         elif behind and (
@@ -186,7 +232,11 @@ def _previews(
                 size <= _LARGEST_PREVIEW * total
                 and any(_begins_another(leaf, also_by) for leaf in run[:2])
             )
-            or (is_listed and behind in _RUN_ON and all(leaf.name not in listed for leaf in run))
+            or (
+                is_listed
+                and behind in _RUN_ON
+                and all(leaf.name not in listed for leaf in run)
+            )
         ):
             yield from (leaf.name for leaf in run)
         before += size
@@ -195,7 +245,9 @@ def _previews(
 def _begins_another(leaf: Leaf, also_by: str) -> bool:
     line = leaf.first_line or ""
     title = letters_and_digits(line)
-    return opens_book(line) or (len(title) >= _SHORTEST_LISTED_TITLE and title in also_by)
+    return opens_book(line) or (
+        len(title) >= _SHORTEST_LISTED_TITLE and title in also_by
+    )
 
 
 def _is_notice(leaf: Leaf) -> bool:
@@ -203,7 +255,9 @@ def _is_notice(leaf: Leaf) -> bool:
         return False
     texts = [block.text for block in leaf.markup.blocks]
     notices = sum(
-        len(text) for text, is_notice in zip(texts, find_notices(texts), strict=True) if is_notice
+        len(text)
+        for text, is_notice in zip(texts, find_notices(texts), strict=True)
+        if is_notice
     )
     return notices * 2 > sum(map(len, texts))
 

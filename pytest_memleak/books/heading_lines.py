@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 _NUMBERS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
-    " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen"
+    " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy "
+    "eighty ninety"
     " first second third fourth fifth sixth seventh eighth ninth tenth last"
 )
 _NUMBER = rf"(?:\d{{1,3}}|[IVXLC]{{1,8}}|(?:(?i:{_NUMBERS.replace(' ', '|')})-?)+)"
@@ -18,8 +20,8 @@ _KINDS = {
 _LEVELS = {kind: level for level, kinds in _KINDS.items() for kind in kinds.split()}
 _KIND = "|".join(form for kind in _LEVELS for form in (kind.upper(), kind.capitalize()))
 
-# "CHAPTER IV", "Chapter 1: The Storm", "Part the First", "BOOK TWO" over a line of its own; but
-# not "Part one of the plan was simple."
+# "CHAPTER IV", "Chapter 1: The Storm", "Part the First", "BOOK TWO" over a line of its
+# own; but not "Part one of the plan was simple."
 _NUMBERED = re.compile(
     rf"({_KIND})[ \t]+(?:[Tt]he[ \t]+)?{_NUMBER}(?![\w'’])"
     r"(?:\.?[ \t]*$|[ \t]*[.:—–-]+[ \t]*\S.*$|[ \t]+[^a-z\n]+$)(?:\n.*)?",
@@ -28,7 +30,8 @@ _NUMBERED = re.compile(
 _NAMED = re.compile(r"(?:PROLOGUE|Prologue|EPILOGUE|Epilogue|INTERLUDE|Interlude)\.?")
 _NUMBER_ONE = r"(?:1|I|(?i:one|first|eins|un|uno))"
 _FIRST = re.compile(
-    rf"(?:{_KIND})[ \t]+{_NUMBER_ONE}(?![\w'’]).*|{_NUMBER_ONE}\.?|(?i:prolog(?:ue)?|prólogo)\.?"
+    rf"(?:{_KIND})[ "
+    rf"\t]+{_NUMBER_ONE}(?![\w'’]).*|{_NUMBER_ONE}\.?|(?i:prolog(?:ue)?|prólogo)\.?"
 )
 _LONGEST_HEADING = 200
 _MOST_HEADING_LINES = 3
@@ -40,7 +43,10 @@ def heading_level(paragraph: str) -> int:
     if len(paragraph) > _LONGEST_HEADING:
         return 0
     text = "\n".join(line.strip() for line in paragraph.strip().split("\n"))
-    if text.count("\n") >= _MOST_HEADING_LINES or len(text.split()) > _MOST_HEADING_WORDS:
+    if (
+        text.count("\n") >= _MOST_HEADING_LINES
+        or len(text.split()) > _MOST_HEADING_WORDS
+    ):
         return 0
     if match := _NUMBERED.fullmatch(text):
         return _LEVELS[match[1].lower()]

@@ -1,8 +1,8 @@
 """Attributes of HTML elements: block display, page numbers, note references, `epub:type`, `role`.
 
-A class counts as a block, such as a line of verse, only if a rule outside `@media` ends in it and
-neither floats nor positions it: a drop cap is displayed as a block but belongs to its word. A class
-is hidden only by a rule of its own.
+A class counts as a block, such as a line of verse, only if a rule outside `@media` ends
+in it and neither floats nor positions it: a drop cap is displayed as a block but
+belongs to its word. A class is hidden only by a rule of its own.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ _MOST_CHARACTERS = 2 << 20
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _AT_RULE = re.compile(r"@[^@{};]*+(?:;|\{[^@{}]*+(?:\{[^{}]*+\}[^@{}]*+)*+\}?)")
 _RULE = re.compile(r"(?<![^{}])([^{}]*+)\{([^{}]*+)\}")
-_LAST_CLASS = re.compile(r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z")
+_LAST_CLASS = re.compile(
+    r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z"
+)
 _ONLY_CLASS = re.compile(r"\w{0,20}\.([\w-]{1,100})")
 _LONGEST_SELECTOR = 200
 AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
 HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _DISPLAYED = re.compile(r"display\s*:|visibility\s*:", re.IGNORECASE)
-_MOVED = re.compile(r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixed)", re.IGNORECASE)
+_MOVED = re.compile(
+    r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixed)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,9 @@ class ClassStyles:
     hidden: frozenset[str] = frozenset()
 
 
-def class_styles(sheets: Iterable[str], before: ClassStyles | None = None) -> ClassStyles:
+def class_styles(
+    sheets: Iterable[str], before: ClassStyles | None = None
+) -> ClassStyles:
     """Return the classes that the style sheets, after those of `before`, show in such ways."""
     blocks = set(before.blocks) if before else set()
     hidden: dict[str, set[str]] = {}  # selectors by class
@@ -58,7 +64,8 @@ def class_styles(sheets: Iterable[str], before: ClassStyles | None = None) -> Cl
     return ClassStyles(frozenset(blocks), frozenset().union(*hidden.values()))
 
 
-# --- page numbers and note references -----------------------------------------------------
+# --- page numbers and note references
+# -----------------------------------------------------
 
 _PAGE_NUMBER_CLASSES = {
     "page", "pageno", "page-no", "page_no", "pagenum", "page-num", "pagenumber", "page-number",
@@ -71,14 +78,19 @@ _NOTE_REFERENCE_CLASSES = {
     "footnote-reference",
 }  # fmt: skip
 
-# These patterns read text without spaces, at most this long, so that matching stays fast.
+# These patterns read text without spaces, at most this long, so that matching stays
+# fast.
 LONGEST_MARK = 60
-_PAGE_NUMBER = re.compile(r"(?:pp?g?|page|seite)?(?:\d{1,5}|[ivxlcdm]{1,9})?", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(
+    r"(?:pp?g?|page|seite)?(?:\d{1,5}|[ivxlcdm]{1,9})?", re.IGNORECASE
+)
 _NOTE_MARK = re.compile(
     r"[\[({]?(?:(?i:(?:foot|end)?note)?\d{1,4}|[A-Za-z]{1,2}|[^\w\s]{1,4})[\])}]?"
 )
 _BACK = tuple("↩↑←⤴⏎^")
-_PAGE_ID = re.compile(r"(?:page|pg|p|pagenum|page-?break)[-_.]?0*(\d{1,5})", re.IGNORECASE)
+_PAGE_ID = re.compile(
+    r"(?:page|pg|p|pagenum|page-?break)[-_.]?0*(\d{1,5})", re.IGNORECASE
+)
 _NOTE_ID = re.compile(
     r"_?(?:(?:foot|end)?note|f?note|e?fn|ftn|edn)(?:ref)?[-_.:]?\d{1,5}", re.IGNORECASE
 )
@@ -105,13 +117,17 @@ def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool]
 
 def is_back_link(text: str, *, at_start: bool) -> bool:
     """Whether a link with this text at the start of a block, or elsewhere, leads from its note."""
-    return text[:1] in _BACK or (at_start and bool(_NOTE_MARK.fullmatch(text.rstrip(".:"))))
+    return text[:1] in _BACK or (
+        at_start and bool(_NOTE_MARK.fullmatch(text.rstrip(".:")))
+    )
 
 
 def page_number(attributes: Mapping[str, str]) -> Callable[[str], bool] | None:
     """Return a test for whether an element's text, without spaces, is a page number, or None."""
     if not _PAGE_NUMBER_CLASSES.isdisjoint(_class_names(attributes)):
-        return lambda text: bool(_PAGE_NUMBER.fullmatch("".join(filter(str.isalnum, text))))
+        return lambda text: bool(
+            _PAGE_NUMBER.fullmatch("".join(filter(str.isalnum, text)))
+        )
     name = attributes.get("id") or attributes.get("name") or ""
     page = _PAGE_ID.fullmatch(name) if len(name) <= LONGEST_MARK else None
     return (lambda text: text.strip("[](){}.") == page[1]) if page else None
@@ -121,11 +137,12 @@ def _class_names(attributes: Mapping[str, str]) -> list[str]:
     return (attributes.get("class") or "").lower().split()
 
 
-# --- epub:type and role -------------------------------------------------------------------
+# --- epub:type and role
+# -------------------------------------------------------------------
 
-# Terms come from the EPUB 3 Structural Semantics Vocabulary and DPUB-ARIA (without `doc-`).
-# Prologues and epilogues are text. Publishers' matter and authors' notes about the text are not,
-# unless they are declared as text.
+# Terms come from the EPUB 3 Structural Semantics Vocabulary and DPUB-ARIA (without
+# `doc-`). Prologues and epilogues are text. Publishers' matter and authors' notes about
+# the text are not, unless they are declared as text.
 EPUB_TYPE = ("{http://www.idpf.org/2007/ops}type", "epub:type")
 
 
@@ -136,7 +153,8 @@ def word_set(listed: str) -> frozenset[str]:
 
 # Dropped anywhere.
 APPARATUS = word_set(
-    "noteref annoref backlink pagebreak footnote footnotes endnote endnotes rearnote rearnotes note"
+    "noteref annoref backlink pagebreak footnote footnotes endnote endnotes rearnote "
+    "rearnotes note"
     " page-list pagelist"
 )
 
@@ -148,8 +166,10 @@ _ALWAYS_BODY = word_set("bodymatter prologue epilogue")
 
 # Matter anywhere.
 _AROUND = word_set(
-    "frontmatter backmatter rearmatter cover titlepage halftitlepage title-page copyright-page"
-    " seriespage imprint imprimatur toc toc-brief landmarks loa loi lot lov index glossary"
+    "frontmatter backmatter rearmatter cover titlepage halftitlepage title-page "
+    "copyright-page"
+    " seriespage imprint imprimatur toc toc-brief landmarks loa loi lot lov index "
+    "glossary"
     " bibliography colophon credit credits other-credits contributors keywords errata"
     " revision-history"
 )
@@ -168,15 +188,18 @@ _AROUND_UNLESS_IN_BODY = word_set(
 def terms(*values: str | None) -> frozenset[str]:
     """Return the terms in values of `epub:type` and `role`, lower-cased, without `doc-`."""
     return frozenset(
-        term.removeprefix("doc-") for value in values if value for term in value.lower().split()
+        term.removeprefix("doc-")
+        for value in values
+        if value
+        for term in value.lower().split()
     )
 
 
 def is_matter(declared: frozenset[str], *, within: bool | None) -> bool | None:
     """Whether a part with these terms is front or back matter (True) or text (False).
 
-    `within` is the same for the enclosing part, None if undeclared; it applies where these terms
-    are neutral.
+    `within` is the same for the enclosing part, None if undeclared; it applies where
+    these terms are neutral.
     """
     if declared & _ALWAYS_BODY:
         return False

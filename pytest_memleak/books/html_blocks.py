@@ -1,13 +1,13 @@
 """Blocks of text from an XHTML or HTML document, as a reader sees them on the page.
 
-The document is parsed as a stream of events, so that its depth and size cost no more than its
-text: as XML first, and if it isn't well-formed, as HTML.
+The document is parsed as a stream of events, so that its depth and size cost no more
+than its text: as XML first, and if it isn't well-formed, as HTML.
 
-Inline elements join their text to its neighbors; blocks and `<br/>` separate. Dropped are note
-references, page breaks, ruby glosses, code, links of navigation, and Project Gutenberg's license
-where it is marked. Notes, hidden elements, drawings, and what only some readers show are kept
-apart: passages of them are looked for. Zero-width characters are removed; any space becomes a plain
-space.
+Inline elements join their text to its neighbors; blocks and `<br/>` separate. Dropped
+are note references, page breaks, ruby glosses, code, links of navigation, and Project
+Gutenberg's license where it is marked. Notes, hidden elements, drawings, and what only
+some readers show are kept apart: passages of them are looked for. Zero-width characters
+are removed; any space becomes a plain space.
 """
 
 from __future__ import annotations
@@ -38,11 +38,18 @@ from pytest_memleak.books.html_attributes import (
     word_set,
 )
 from pytest_memleak.books.text_blocks import Markup, TextBlock
-from pytest_memleak.books.text_decoding import legible, local_name, parse_events, read_source
+from pytest_memleak.books.text_decoding import (
+    legible,
+    local_name,
+    parse_events,
+    read_source,
+)
 
 _BLOCKS = word_set(
-    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset"
-    " figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu ol"
+    "address article aside blockquote body caption center dd details dialog dir div dl "
+    "dt fieldset"
+    " figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li "
+    "main menu ol"
     " p pre search section summary table tbody td tfoot th thead tr ul"
 )
 # By level; a group may contain one.
@@ -53,8 +60,10 @@ _NO_PROSE = word_set(
 )
 # Dropped, but looked for; a `case` of EPUB 3 stands beside a default.
 _GONE = word_set(
-    "annotation annotation-xml annoref audio button canvas case datalist iframe map meter nav note"
-    " noteref noscript object option pagenum progress select svg template textarea track video"
+    "annotation annotation-xml annoref audio button canvas case datalist iframe map "
+    "meter nav note"
+    " noteref noscript object option pagenum progress select svg template textarea "
+    "track video"
 )
 _DROPPED = _NO_PROSE | _GONE
 _OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
@@ -83,8 +92,8 @@ def read_markup(
 ) -> Markup:
     """Read the blocks of an XHTML or HTML document in any encoding.
 
-    `styles` are those of external style sheets; `places` are ids to locate. Raises BookError for
-    more than `budget` has left, or than a new budget allows.
+    `styles` are those of external style sheets; `places` are ids to locate. Raises
+    BookError for more than `budget` has left, or than a new budget allows.
     """
     budget = budget or Budget()
     budget.spend(len(data), "bytes of markup")
@@ -111,10 +120,13 @@ def read_markup(
 class _Walker:
     """A parser target that collects blocks.
 
-    `_leave` has for each open element that isn't dropped what to do at its end (None: nothing).
+    `_leave` has for each open element that isn't dropped what to do at its end (None:
+    nothing).
     """
 
-    def __init__(self, budget: Budget, styles: ClassStyles, places: frozenset[str]) -> None:
+    def __init__(
+        self, budget: Budget, styles: ClassStyles, places: frozenset[str]
+    ) -> None:
         self.blocks: list[TextBlock] = []
         self.characters = 0
         self.linked = 0  # characters of links
@@ -138,11 +150,15 @@ class _Walker:
         self._is_blank = True  # so far
         self._flushes = 0
         self._gone = 0  # depth within a dropped element
-        self._note: list[str] | None = None  # text of what is being dropped, if it is searched
+        self._note: list[str] | None = (
+            None  # text of what is being dropped, if it is searched
+        )
         self._is_shown = False  # as a note, or where nothing better can be
         self._is_navigation = False
         self._silent = 0  # depth of code or a link in navigation within it
-        self._open: Counter[str] = Counter()  # links, superscripts, labels, preformatted text
+        self._open: Counter[str] = (
+            Counter()
+        )  # links, superscripts, labels, preformatted text
         self._matter: bool | None = None
         self._kind = ""  # of the matter
         self._heading: list[str] | None = None
@@ -166,7 +182,9 @@ class _Walker:
             if name in _BLOCKS:
                 self._flush()
             self._gone = 1
-        elif name in _BLOCKS or (attributes and self._is_displayed_as_block(attributes)):
+        elif name in _BLOCKS or (
+            attributes and self._is_displayed_as_block(attributes)
+        ):
             self._leave.append(self._enter_block(name, attributes))
         else:
             self._leave.append(self._enter_inline(name, attributes))
@@ -245,7 +263,11 @@ class _Walker:
 
     def _is_hidden(self, name: str, attributes: Mapping[str, str]) -> bool:
         style = attributes.get("style")
-        classes = (attributes.get("class") or "").lower().split() if self._styles.hidden else ()
+        classes = (
+            (attributes.get("class") or "").lower().split()
+            if self._styles.hidden
+            else ()
+        )
         return (
             "hidden" in attributes
             # Beneath an aria-label, letters are hidden from screen readers only.
@@ -264,7 +286,9 @@ class _Walker:
         classes = (attributes.get("class") or "").lower() if self._styles.blocks else ""
         return bool(classes) and not self._styles.blocks.isdisjoint(classes.split())
 
-    def _enter_block(self, name: str, attributes: Mapping[str, str]) -> Callable[[], None]:
+    def _enter_block(
+        self, name: str, attributes: Mapping[str, str]
+    ) -> Callable[[], None]:
         self._flush()
         declared = _declared(attributes)
         if declared:
@@ -318,7 +342,9 @@ class _Walker:
 
         return leave
 
-    def _enter_inline(self, name: str, attributes: Mapping[str, str]) -> Callable[[], None] | None:
+    def _enter_inline(
+        self, name: str, attributes: Mapping[str, str]
+    ) -> Callable[[], None] | None:
         if name == "br":
             self.data(_BREAK)
         elif name in _OPENED:
@@ -328,7 +354,9 @@ class _Walker:
             return None
         elif name == "a" and "href" in attributes:
             return self._enter_link(attributes)
-        elif name == "img" and len(letter := (attributes.get("alt") or "").strip()) == 1:
+        elif (
+            name == "img" and len(letter := (attributes.get("alt") or "").strip()) == 1
+        ):
             # The image is a drop cap.
             self.data(letter if letter.isalpha() else "")
         elif marks := page_number(attributes):

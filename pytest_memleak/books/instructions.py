@@ -1,7 +1,7 @@
 """Prompts for excerpts: instructions from a template and summaries, and continuations.
 
-In a continuation, the words in the prompt aren't measured: they count neither in N nor in any
-match. The remaining book isn't contiguous.
+In a continuation, the words in the prompt aren't measured: they count neither in N nor
+in any match. The remaining book isn't contiguous.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from pytest_memleak.scoring.words import end_of_words, words
 
 # The paper's (arXiv 2603.20957), word for word.
 DEFAULT_INSTRUCTION = (
-    "Write a {words} word excerpt about the content below emulating the style and voice of"
+    "Write a {words} word excerpt about the content below emulating the style and "
+    "voice of"
     " {author}\n\nContent: {summary}"
 )
 
@@ -34,15 +35,20 @@ _PLACEHOLDERS = ("words", "author", "title", "summary")
 
 
 def check_template(
-    template: str, *, placeholders: Sequence[str] = _PLACEHOLDERS, place: str | None = None
+    template: str,
+    *,
+    placeholders: Sequence[str] = _PLACEHOLDERS,
+    place: str | None = None,
 ) -> frozenset[str]:
     """Return which of the `placeholders` a template uses.
 
-    Raises BookError, naming `place`, for any other placeholder, for a format or attribute, and
-    for a single brace.
+    Raises BookError, naming `place`, for any other placeholder, for a format or
+    attribute, and for a single brace.
     """
     try:
-        fields = [(name, form, cast) for _, name, form, cast in Formatter().parse(template)]
+        fields = [
+            (name, form, cast) for _, name, form, cast in Formatter().parse(template)
+        ]
     except ValueError as error:
         raise BookError(
             f"the instruction template is invalid: {error}",
@@ -77,11 +83,11 @@ def instruct(
 ) -> tuple[Excerpt, ...]:
     """Add instructions to excerpts; `summaries` are by the excerpts' ids.
 
-    `{words}` is the excerpt's number of words in `mode`. If the template needs summaries and there
-    are none, the excerpts stay without instructions.
+    `{words}` is the excerpt's number of words in `mode`. If the template needs
+    summaries and there are none, the excerpts stay without instructions.
 
-    Raises BookError, naming `place`, for an invalid template, a missing summary, and a missing
-    author or title that the template needs.
+    Raises BookError, naming `place`, for an invalid template, a missing summary, and a
+    missing author or title that the template needs.
     """
     excerpts = tuple(excerpts)
     used = check_template(template, place=place)
@@ -90,7 +96,8 @@ def instruct(
     for name, value in (("author", author), ("title", title)):
         if name in used and not value:
             raise BookError(
-                f"the instruction template needs the book's {name}, which the file doesn't have",
+                f"the instruction template needs the book's {name}, which the file "
+                "doesn't have",
                 location=place,
                 hint=f'add {name} = "..." for this book to the suite file',
             )
@@ -101,7 +108,9 @@ def instruct(
                 words=len(words(excerpt.text, mode)),
                 author=author,
                 title=title,
-                summary=_summary(excerpt, summaries or {}, place) if "summary" in used else "",
+                summary=_summary(excerpt, summaries or {}, place)
+                if "summary" in used
+                else "",
             ),
         )
         for excerpt in excerpts
@@ -118,37 +127,48 @@ def _summary(excerpt: Excerpt, summaries: Mapping[str, str], place: str | None) 
     return summaries[excerpt.id]
 
 
-# --- continuation -------------------------------------------------------------------------
+# --- continuation
+# -------------------------------------------------------------------------
 
 BARE_PREFIX = "{prefix}"
 """The template for endpoints that continue a text."""
 
 CONTINUE_INSTRUCTION = (
-    "Below is a passage that breaks off in the middle of a book. Continue exactly where it breaks"
-    " off: write about {words} words of what comes next, word for word as far as you know it. Write"
-    " only the continuation: don't repeat the passage and don't comment on it.\n\n{prefix}"
+    "Below is a passage that breaks off in the middle of a book. Continue exactly "
+    "where it breaks"
+    " off: write about {words} words of what comes next, word for word as far as you "
+    "know it. Write"
+    " only the continuation: don't repeat the passage and don't comment on "
+    "it.\n\n{prefix}"
 )
 """The template for endpoints that follow instructions."""
 
 
 def validate_continuation(template: str, *, place: str | None = None) -> None:
     """Raise BookError, naming `place`, for a template without `{prefix}` or with another name."""
-    if "prefix" not in check_template(template, placeholders=("prefix", "words"), place=place):
+    if "prefix" not in check_template(
+        template, placeholders=("prefix", "words"), place=place
+    ):
         raise BookError(
-            "the continuation template has no {prefix}, so prompts would lack the passage",
+            "the continuation template has no {prefix}, so prompts would lack the "
+            "passage",
             location=place,
             hint="add {prefix} where the passage belongs",
         )
 
 
 def beginnings(
-    book: Book, *, prefix_words: int, template: str = CONTINUE_INSTRUCTION, mode: WordMode = "paper"
+    book: Book,
+    *,
+    prefix_words: int,
+    template: str = CONTINUE_INSTRUCTION,
+    mode: WordMode = "paper",
 ) -> Book:
     """Move the first words of each excerpt into its prompt, and return the remaining book.
 
-    The prompt is `template` with the excerpt's first `prefix_words` words, at most half of it, as
-    `{prefix}`, and the number of the words that remain as `{words}`. An excerpt of a single word
-    can't be continued and has no instruction.
+    The prompt is `template` with the excerpt's first `prefix_words` words, at most half
+    of it, as `{prefix}`, and the number of the words that remain as `{words}`. An
+    excerpt of a single word can't be continued and has no instruction.
     """
     excerpts = tuple(
         _with_prefix(excerpt, prefix_words, template, mode) for excerpt in book.excerpts
@@ -158,7 +178,9 @@ def beginnings(
     )
 
 
-def _with_prefix(excerpt: Excerpt, prefix_words: int, template: str, mode: WordMode) -> Excerpt:
+def _with_prefix(
+    excerpt: Excerpt, prefix_words: int, template: str, mode: WordMode
+) -> Excerpt:
     split = partial(words, mode=mode)
     count = min(prefix_words, len(split(excerpt.text)) // 2)
     end = end_of_words(count, excerpt.text, split, reach=None)
@@ -167,15 +189,18 @@ def _with_prefix(excerpt: Excerpt, prefix_words: int, template: str, mode: WordM
     if not count or not remaining:
         return dataclasses.replace(excerpt, instruction=None)
     instruction = template.format(prefix=prefix, words=remaining)
-    return dataclasses.replace(excerpt, text=rest, instruction=instruction, prefix_words=count)
+    return dataclasses.replace(
+        excerpt, text=rest, instruction=instruction, prefix_words=count
+    )
 
 
-# --- summaries -----------------------------------------------------------------------------
+# --- summaries
+# -----------------------------------------------------------------------------
 
 # A file of summaries is a JSON object by excerpt ids: {"p_id1": {"summary": "...",
-# "excerpt_sha256": "..."}}, with the SHA-256 of the excerpt's text in UTF-8 (hexadecimal), so that
-# summaries of other excerpts are never used after a change of the book or its cutting. Keys that
-# begin with _ are notes.
+# "excerpt_sha256": "..."}}, with the SHA-256 of the excerpt's text in UTF-8
+# (hexadecimal), so that summaries of other excerpts are never used after a change of
+# the book or its cutting. Keys that begin with _ are notes.
 _FORM = 'expected {"p_id1": {"summary": "...", "excerpt_sha256": "..."}, ...}'
 _REWRITE = "rewrite the summary of this excerpt"
 
@@ -188,11 +213,13 @@ def excerpt_sha256(excerpt: Excerpt) -> str:
 def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
     """Load the summaries of all excerpts, by id.
 
-    Raises BookError, naming the file and the excerpt, for an unreadable or malformed file, a
-    missing summary, a changed text, and a summary of an unknown excerpt.
+    Raises BookError, naming the file and the excerpt, for an unreadable or malformed
+    file, a missing summary, a changed text, and a summary of an unknown excerpt.
     """
     entries = {
-        key: value for key, value in _read_summaries(path).items() if not key.startswith("_")
+        key: value
+        for key, value in _read_summaries(path).items()
+        if not key.startswith("_")
     }
     by_id = {excerpt.id: excerpt for excerpt in excerpts}
     for excerpt_id in by_id:
@@ -209,7 +236,9 @@ def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
     }
 
 
-def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[str, str]) -> None:
+def write_summaries(
+    path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[str, str]
+) -> None:
     """Write a summary per excerpt with the excerpt's digest, atomically. Raises BookError."""
     entries = {}
     for excerpt in excerpts:
@@ -234,7 +263,9 @@ def _read_summaries(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError:
-        raise BookError("isn't UTF-8", location=place, hint="save the file as UTF-8") from None
+        raise BookError(
+            "isn't UTF-8", location=place, hint="save the file as UTF-8"
+        ) from None
     except json.JSONDecodeError as error:
         raise BookError(
             f"isn't JSON: {error.msg} at line {error.lineno}, column {error.colno}",
@@ -242,7 +273,9 @@ def _read_summaries(path: Path) -> dict[str, Any]:
             hint=_FORM,
         ) from None
     except (RecursionError, ValueError) as error:
-        raise BookError(f"is invalid JSON: {error}", location=place, hint=_FORM) from None
+        raise BookError(
+            f"is invalid JSON: {error}", location=place, hint=_FORM
+        ) from None
     if not isinstance(value, dict):
         raise BookError("isn't a JSON object", location=place, hint=_FORM)
     return value
@@ -262,18 +295,25 @@ def _checked_summary(
 ) -> str:
     if excerpt_id not in by_id:
         raise BookError(
-            f"has a summary for {short_name(excerpt_id)!r}, which isn't an excerpt of the book",
+            f"has a summary for {short_name(excerpt_id)!r}, which isn't an excerpt of "
+            "the book",
             location=place,
             hint="check that the file was written for this book and the same excerpts",
         )
     if not isinstance(entry, Mapping):
-        raise BookError(f"the entry of {excerpt_id!r} isn't an object", location=place, hint=_FORM)
+        raise BookError(
+            f"the entry of {excerpt_id!r} isn't an object", location=place, hint=_FORM
+        )
     summary, digest = entry.get("summary"), entry.get("excerpt_sha256")
     if not isinstance(summary, str) or not summary.strip():
-        raise BookError(f"the entry of {excerpt_id!r} has no summary", location=place, hint=_FORM)
+        raise BookError(
+            f"the entry of {excerpt_id!r} has no summary", location=place, hint=_FORM
+        )
     if not isinstance(digest, str):
         raise BookError(
-            f"the entry of {excerpt_id!r} has no excerpt_sha256", location=place, hint=_FORM
+            f"the entry of {excerpt_id!r} has no excerpt_sha256",
+            location=place,
+            hint=_FORM,
         )
     if digest.lower() != excerpt_sha256(by_id[excerpt_id]):
         raise BookError(

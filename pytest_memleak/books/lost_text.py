@@ -22,10 +22,14 @@ from pytest_memleak.records.number_format import amount
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
-# --- Word, OpenDocument, FB2 ---------------------------------------------------------------
+# --- Word, OpenDocument, FB2
+# ---------------------------------------------------------------
 
 # Elements that parsers skip with their text.
-_ENTERED = [f"{{*}}{name}" for name in ["ruby", "rubyBase", "ruby-base", "fldSimple", "bdo", "dir"]]
+_ENTERED = [
+    f"{{*}}{name}"
+    for name in ["ruby", "rubyBase", "ruby-base", "fldSimple", "bdo", "dir"]
+]
 _SVG = "{urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0}"
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _NO_TEXT = (
@@ -50,7 +54,10 @@ def enter_elements(data: bytes) -> tuple[bytes, list[tuple[int, str]]]:
         return _enter(data)
     texts: list[tuple[int, str]] = []
     copy = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(copy, "w") as target:
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as source,
+        zipfile.ZipFile(copy, "w") as target,
+    ):
         for member in source.namelist():
             part = source.read(member)
             if _PARTS.fullmatch(member):
@@ -72,7 +79,9 @@ def _enter(part: bytes) -> tuple[bytes, list[tuple[int, str]]]:
         if fallback.find(f".//{_WORD}t") is not None:
             etree.strip_elements(fallback.getparent(), "{*}Choice")
     etree.strip_tags(root, *_ENTERED)
-    return etree.tostring(root, encoding="utf-8", xml_declaration=True), list(_texts(root))
+    return etree.tostring(root, encoding="utf-8", xml_declaration=True), list(
+        _texts(root)
+    )
 
 
 def _texts(root: _Element) -> Iterator[tuple[int, str]]:
@@ -112,11 +121,14 @@ def _letters(text: str) -> str:
     return "".join(filter(str.isalpha, text))
 
 
-# --- RTF -----------------------------------------------------------------------------------
+# --- RTF
+# -----------------------------------------------------------------------------------
 
-# The name of a group that readers may skip, a brace, a character, another command, or text.
+# The name of a group that readers may skip, a brace, a character, another command, or
+# text.
 _RTF_TOKEN = re.compile(
-    rb"(\\\*\s*\\[a-z]+)|([{}])|(\\u-?\d+|\\'[0-9A-Fa-f]{2})|\\[A-Za-z]+-?\d* ?|\\.?|[^\\{}]+",
+    rb"(\\\*\s*\\[a-z]+)|([{}])|(\\u-?\d+|\\'[0-9A-Fa-f]{2})|\\[A-Za-z]+-?\d* "
+    rb"?|\\.?|[^\\{}]+",
     re.DOTALL,
 )
 _RTF_WORD = re.compile(rb"(?<![^\s(\"'])[A-Za-z]{1,30}(?!\w)")
@@ -144,17 +156,25 @@ def reject_skipped_groups(data: bytes) -> None:
             if letters >= _FEWEST_LETTERS and not _RTF_NO_TEXT.fullmatch(name):
                 line = data.count(b"\n", 0, token.start()) + 1
                 raise BookError(
-                    f"pandoc leaves out the text in the group {name.decode()} on line {line}",
+                    f"pandoc leaves out the text in the group {name.decode()} on line "
+                    f"{line}",
                     hint="save it again as .docx, or as .txt",
                 )
 
 
-# --- LaTeX and the rest of pandoc's formats ------------------------------------------------
+# --- LaTeX and the rest of pandoc's formats
+# ------------------------------------------------
 
-_NOT_READ = re.compile(r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)")
-_SKIPPED = re.compile(r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)")
+_NOT_READ = re.compile(
+    r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)"
+)
+_SKIPPED = re.compile(
+    r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)"
+)
 # What an argument has beside text: commands, options, and lengths.
-_IN_ARGUMENT = re.compile(r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|(?<![\d.])\d[\d.]*+\s?[a-z]{2}\b")
+_IN_ARGUMENT = re.compile(
+    r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|(?<![\d.])\d[\d.]*+\s?[a-z]{2}\b"
+)
 # Commands whose arguments are not the book's text.
 _LAYOUT = re.compile(
     "begin|end|label|index|glossary|hyphenation|pdfbookmark|hypersetup|usepackage|bibliography.*"

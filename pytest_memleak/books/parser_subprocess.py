@@ -2,8 +2,8 @@
 
     parse_in_subprocess("pdf", data, budget=budget, of="characters of text")
 
-A megabyte of PDF can take gigabytes, and a C library can crash. The subprocess reads a file from
-stdin and writes lines of JSON: the texts, then an object, unless it crashes.
+A megabyte of PDF can take gigabytes, and a C library can crash. The subprocess reads a
+file from stdin and writes lines of JSON: the texts, then an object, unless it crashes.
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ _MOST_MEBIBYTES = 480
 _DEADLINE = 30 * _MOST_SECONDS
 
 
-def parse_in_subprocess(name: Format, data: bytes, *, budget: Budget, of: Amount) -> list[str]:
+def parse_in_subprocess(
+    name: Format, data: bytes, *, budget: Budget, of: Amount
+) -> list[str]:
     """Parse the bytes of a file in a subprocess and return its texts.
 
     of: the amount of the budget that caps them; nothing is spent.
 
-    Raises BookError, naming the budget's place, for a file that the parser can't read, for more
-    than the budget has left, for over 20 s of processor time or 480 MiB, and for a crash.
+    Raises BookError, naming the budget's place, for a file that the parser can't read,
+    for more than the budget has left, for over 20 s of processor time or 480 MiB, and
+    for a crash.
     """
     place, most = str(budget.place), budget.left(of)
     lines = _lines(name, data, place, most)
@@ -102,7 +105,8 @@ def _set_limits() -> None:
             resource.setrlimit(what, (least, least))
 
 
-# What a bookmark's view is: a point, or a page as wide as the window from some height on.
+# What a bookmark's view is: a point, or a page as wide as the window from some height
+# on.
 _XYZ, _FIT_WIDTH = 1, 3
 
 # pdfium marks the hyphens that divide words.
@@ -121,7 +125,9 @@ def _pdf(data: bytes) -> Iterator[str]:
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
             raise BookError("is password-protected", hint="unlock it first") from None
-        raise BookError("isn't a readable PDF", hint="download the file again") from None
+        raise BookError(
+            "isn't a readable PDF", hint="download the file again"
+        ) from None
     if len(document) > _MAX_PAGES:
         raise BookError(
             f"has {len(document):,} pages; the maximum is {_MAX_PAGES:,}",
@@ -154,8 +160,8 @@ def _bookmark(entry: Any) -> tuple[int, str, int | None, float | None]:
 def _pdf_lines(page: Any) -> Iterator[str]:
     """Yield the page's lines: size of the type, left, right and lower edge, and the text.
 
-    Without raised numbers and marks that follow a letter or a punctuation mark: they refer to
-    notes. A hyphen that divides a word ends its line.
+    Without raised numbers and marks that follow a letter or a punctuation mark: they
+    refer to notes. A hyphen that divides a word ends its line.
     """
     import pypdfium2.raw as pdfium
 
@@ -170,7 +176,9 @@ def _pdf_lines(page: Any) -> Iterator[str]:
         boxes: list[tuple[float, float, float, float]] = []
         for at in (first, (first + end) // 2, end - 1):
             pdfium.FPDFText_GetLooseCharBox(page, at, loose)
-            boxes.append((loose.top - loose.bottom, loose.left, loose.right, loose.bottom))
+            boxes.append(
+                (loose.top - loose.bottom, loose.left, loose.right, loose.bottom)
+            )
         size, base = sorted(boxes)[1][0], sorted(box[3] for box in boxes)[1]
         pieces, start = [], first
         for mark in _NOTE_MARK.finditer(text, first, end):
@@ -181,7 +189,9 @@ def _pdf_lines(page: Any) -> Iterator[str]:
                 start = mark.end()
         pieces.append(text[start:end])
         place = (max(_SMALLEST, size), boxes[0][1], boxes[2][2], base)
-        numbers = " ".join(f"{min(max(-_FARTHEST, number), _FARTHEST):.1f}" for number in place)
+        numbers = " ".join(
+            f"{min(max(-_FARTHEST, number), _FARTHEST):.1f}" for number in place
+        )
         yield f"{numbers} {''.join(pieces).strip()}"
 
 
@@ -208,7 +218,8 @@ def _docx(data: bytes) -> Iterator[str]:
 
 _HEAP_EXHAUSTED = 251
 _PLACE_IN_FILE = re.compile(r"line \d+,? column \d+")
-# Without a space before a character's substitute, pandoc drops the letter behind that, too.
+# Without a space before a character's substitute, pandoc drops the letter behind that,
+# too.
 _RTF_CHARACTER = re.compile(rb"(?<!\\)(\\u-?\d{1,5})(?=[^\s\\\d{}])")
 # Pandoc skips old drawings, with their text.
 _RTF_DRAWING = re.compile(rb"(?<={)\\\*(?=\\do\b)")
@@ -235,7 +246,8 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
     if done.returncode:
         where = _PLACE_IN_FILE.search(log)
         raise BookError(
-            f"pandoc can't read this file as {name}" + (f" ({where[0]})" if where else ""),
+            f"pandoc can't read this file as {name}"
+            + (f" ({where[0]})" if where else ""),
             hint="save it again, or as .docx or .txt",
         )
     reject_skipped_commands(data, log)
@@ -245,7 +257,11 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
     header, _, body = rest.partition("</header>")
     # The abstract of other formats is a publisher's annotation.
     abstract = header.partition('<div class="abstract">')[2] if name == "latex" else ""
-    yield f"{head}<div>{abstract.partition('</div>')[2]}{body}" if abstract else f"{head}{body}"
+    yield (
+        f"{head}<div>{abstract.partition('</div>')[2]}{body}"
+        if abstract
+        else f"{head}{body}"
+    )
 
 
 def render_markdown(text: str, *, lines: bool) -> str:

@@ -1,9 +1,9 @@
 """PDF books: paragraphs, chapters and notes from the positions and sizes of lines.
 
-A PDF contains positioned characters, neither words nor paragraphs. Running heads, page numbers and
-note references are removed, notes at the foot of pages are set apart, and hyphens that divide words
-are resolved by the book's own spelling. The outline, if there is one, divides the book as an EPUB's
-table of contents does.
+A PDF contains positioned characters, neither words nor paragraphs. Running heads, page
+numbers and note references are removed, notes at the foot of pages are set apart, and
+hyphens that divide words are resolved by the book's own spelling. The outline, if there
+is one, divides the book as an EPUB's table of contents does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.plain_text import heading_levels
 from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, TextBlock
-from pytest_memleak.books.text_decoding import legible, letters_and_digits, without_controls
+from pytest_memleak.books.text_decoding import (
+    legible,
+    letters_and_digits,
+    without_controls,
+)
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -49,11 +53,14 @@ class _Paragraph:
     text: str = ""
 
 
-def read_pdf(path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Manuscript:
+def read_pdf(
+    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Manuscript:
     """Read a PDF file with pypdfium2; the outline's entries are documents (`read_epub`).
 
-    Raises BookError, naming the file and the reason, for an invalid or locked PDF, more than 3,000
-    pages, more text than the budget, too much time or memory, or no words, as in scanned pages.
+    Raises BookError, naming the file and the reason, for an invalid or locked PDF, more
+    than 3,000 pages, more text than the budget, too much time or memory, or no words,
+    as in scanned pages.
     """
     place = str(path)
     budget = Budget(place)
@@ -81,13 +88,16 @@ def read_pdf(path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] 
         paragraph.text, count = _join_lines(paragraph.lines, vocabulary)
         hyphens += count
     paragraphs = [paragraph for paragraph in paragraphs if paragraph.text]
-    budget.spend(sum(len(paragraph.text) for paragraph in paragraphs), "characters of text")
+    budget.spend(
+        sum(len(paragraph.text) for paragraph in paragraphs), "characters of text"
+    )
     budget.spend(len(paragraphs), "paragraphs")
     notes = [_join_lines(lines, vocabulary)[0] for lines in notes_of_pages]
     leaves, entries = _documents(paragraphs, notes, json.loads(outline), body_size)
     warning = (
         "read from a PDF, so paragraphs are guessed from the lines;"
-        f" removed running heads and page numbers ({heads:,}), line-end hyphens ({hyphens:,}),"
+        f" removed running heads and page numbers ({heads:,}), line-end hyphens "
+        f"({hyphens:,}),"
         f" and lines of footnotes ({sum(map(len, notes_of_pages)):,})"
     )
     front = [paragraph.text for paragraph in paragraphs]
@@ -110,7 +120,8 @@ def _line(row: str) -> _Line:
     return _Line(float(size), float(left), float(right), float(bottom), text)
 
 
-# --- running heads and page numbers ---------------------------------------------------------
+# --- running heads and page numbers
+# ---------------------------------------------------------
 
 _EDGE_LINES = 2
 _FEWEST_PAGES = 3
@@ -123,7 +134,9 @@ _PAGE_NUMBER = re.compile(r"\W{0,5}(?:\d{1,5}|[ivxlc]{1,8})\W{0,5}", re.IGNORECA
 _LONGEST_EDGE = 120
 
 
-def _remove_heads(pages: Sequence[list[_Line]], body_size: float) -> tuple[list[list[_Line]], int]:
+def _remove_heads(
+    pages: Sequence[list[_Line]], body_size: float
+) -> tuple[list[list[_Line]], int]:
     """Remove running heads and page numbers from the pages, and count them."""
     large = _OTHER_SIZE * body_size  # as of chapters' numbers
     edges = [[*{*page[:_EDGE_LINES], *page[-_EDGE_LINES:]}] for page in pages]
@@ -162,7 +175,8 @@ def _key(line: _Line) -> str:
     return _NUMBER.sub("0", line.text.casefold()[:_LONGEST_EDGE])
 
 
-# --- notes at the foot of pages -------------------------------------------------------------
+# --- notes at the foot of pages
+# -------------------------------------------------------------
 
 _NOTE_SIZE = 0.93  # of the text's
 _NOTE = re.compile(r"\W{0,2}(?:\d{1,4}|[*†‡§‖¶]{1,4}|[a-z]\))")
@@ -190,10 +204,13 @@ def _split_notes(
     return bodies, notes
 
 
-# --- paragraphs -----------------------------------------------------------------------------
+# --- paragraphs
+# -----------------------------------------------------------------------------
 
 _WORD = re.compile(r"[^\W_]+(?:[-’'][^\W_]+)*")
-_HYPHENS = "-\u2010\u00ad\x02\ufffe"  # the last two by pdfium, for those that divide words
+_HYPHENS = (
+    "-\u2010\u00ad\x02\ufffe"  # the last two by pdfium, for those that divide words
+)
 _ENDS_SENTENCE = tuple(".!?…:—”’\"'»)")
 _SHORT_LINE, _FULL_LINE = 0.8, 0.95
 _INDENT = 0.5  # of the type's size
@@ -202,7 +219,11 @@ _OTHER_SIZE, _INITIAL_SIZE = 1.15, 1.8
 
 
 def _paragraphs(pages: Sequence[Sequence[_Line]], body_size: float) -> list[_Paragraph]:
-    gaps = [round(above.bottom - below.bottom) for page in pages for above, below in pairwise(page)]
+    gaps = [
+        round(above.bottom - below.bottom)
+        for page in pages
+        for above, below in pairwise(page)
+    ]
     leading = Counter(gaps).most_common(1)[0][0] if gaps else body_size
     wide = sorted(line.right - line.left for page in pages for line in page)
     width = wide[len(wide) * 9 // 10] if wide else 0
@@ -226,7 +247,10 @@ def _paragraphs(pages: Sequence[Sequence[_Line]], body_size: float) -> list[_Par
                 )
                 or (
                     before.right - margin_before < _SHORT_LINE * width
-                    and (before.text.endswith(_ENDS_SENTENCE) or not line.text[:1].islower())
+                    and (
+                        before.text.endswith(_ENDS_SENTENCE)
+                        or not line.text[:1].islower()
+                    )
                 )
             )
             if opens:
@@ -261,7 +285,10 @@ def _join_initials(
     lines: list[_Line] = []
     for line in page:
         initial = lines[-1] if lines else line
-        if len(initial.text) > 1 or not line.size < _INITIAL_SIZE * body_size < initial.size:
+        if (
+            len(initial.text) > 1
+            or not line.size < _INITIAL_SIZE * body_size < initial.size
+        ):
             lines.append(line)
             continue
         letter, rest = initial.text, line.text.split(" ", 1)[0].lower()
@@ -305,7 +332,8 @@ def _keeps_hyphen(left: str, right: str, vocabulary: Counter[str]) -> bool:
     return not left.isalpha() or (vocabulary[left] > 0 and vocabulary[right] > 0)
 
 
-# --- documents ------------------------------------------------------------------------------
+# --- documents
+# ------------------------------------------------------------------------------
 
 _DEEPEST = 6
 _LEVEL_OF_LARGE = 2
@@ -321,9 +349,13 @@ def _documents(
 ) -> tuple[list[Leaf], list[Entry]]:
     """Divide the book at the outline's first level, and return the entries of all levels."""
     blocks = [
-        TextBlock(paragraph.text, level or _LEVEL_OF_LARGE * _is_large(paragraph, body_size))
+        TextBlock(
+            paragraph.text, level or _LEVEL_OF_LARGE * _is_large(paragraph, body_size)
+        )
         for paragraph, level in zip(
-            paragraphs, heading_levels([paragraph.text for paragraph in paragraphs]), strict=True
+            paragraphs,
+            heading_levels([paragraph.text for paragraph in paragraphs]),
+            strict=True,
         )
     ]
     listed = sorted(
@@ -331,16 +363,27 @@ def _documents(
         for depth, title, page, top in outline
         if (index := _entry_paragraph(paragraphs, title, page, top)) is not None
     )
-    cuts = sorted({0, len(paragraphs), *(index for index, depth, _ in listed if not depth)})
+    cuts = sorted(
+        {0, len(paragraphs), *(index for index, depth, _ in listed if not depth)}
+    )
     leaves: list[Leaf] = []
     entries: list[Entry] = []
     for first, end in pairwise(cuts):
-        own = [(index, depth, title) for index, depth, title in listed if first <= index < end]
+        own = [
+            (index, depth, title)
+            for index, depth, title in listed
+            if first <= index < end
+        ]
         name = f"page {paragraphs[first].page + 1}"
         if leaves and leaves[-1].name.startswith(name):
             name += f", paragraph {first + 1}"
         entries += (
-            Entry(name, str(index) if index > first else "", title, min(depth + 1, _DEEPEST))
+            Entry(
+                name,
+                str(index) if index > first else "",
+                title,
+                min(depth + 1, _DEEPEST),
+            )
             for index, depth, title in own
             if title
         )
@@ -376,9 +419,15 @@ def _entry_paragraph(
     following = None
     for index in range(first, min(first + _MOST_ON_PAGE, len(paragraphs))):
         paragraph = paragraphs[index]
-        if paragraph.page == page and letters and letters_and_digits(paragraph.text) == letters:
+        if (
+            paragraph.page == page
+            and letters
+            and letters_and_digits(paragraph.text) == letters
+        ):
             return index
-        if following is None and (top is None or paragraph.page > page or paragraph.top <= top):
+        if following is None and (
+            top is None or paragraph.page > page or paragraph.top <= top
+        ):
             following = index
         if paragraph.page > page:
             break

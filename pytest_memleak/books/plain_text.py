@@ -1,6 +1,7 @@
 """Plain text and Markdown files; files of another format under a text's name are rejected.
 
-Blank lines separate paragraphs; a paragraph opens a chapter only if it is clearly a heading.
+Blank lines separate paragraphs; a paragraph opens a chapter only if it is clearly a
+heading.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from pytest_memleak.books.boilerplate import header_field, without_license
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.heading_lines import heading_level
 from pytest_memleak.books.html_blocks import read_markup
-from pytest_memleak.books.parser_subprocess import Format, parse_in_subprocess, render_markdown
+from pytest_memleak.books.parser_subprocess import (
+    Format,
+    parse_in_subprocess,
+    render_markdown,
+)
 from pytest_memleak.books.text_blocks import Markup, TextBlock
 from pytest_memleak.books.text_decoding import (
     decode,
@@ -42,22 +47,28 @@ def read_text(path: Path, *, lines: bool = False) -> Manuscript:
 
     lines: keep lines, as in verse; otherwise join the lines of a paragraph.
 
-    The encoding follows from a byte order mark; without one it is UTF-8 or, with a warning in the
-    manuscript, windows-1252. Paragraphs end at blank lines or, without any, at every line. Title
-    and author come from a Project Gutenberg header, if any.
+    The encoding follows from a byte order mark; without one it is UTF-8 or, with a
+    warning in the manuscript, windows-1252. Paragraphs end at blank lines or, without
+    any, at every line. Title and author come from a Project Gutenberg header, if any.
 
-    Raises BookError, naming the file and the reason, for a directory, an unreadable file, over
-    64 MiB, a file that isn't text, or no words.
+    Raises BookError, naming the file and the reason, for a directory, an unreadable
+    file, over 64 MiB, a file that isn't text, or no words.
     """
-    return text_manuscript(read_bytes(path), name=path.name, place=str(path), lines=lines)
+    return text_manuscript(
+        read_bytes(path), name=path.name, place=str(path), lines=lines
+    )
 
 
-def text_manuscript(data: bytes, *, name: str, place: str, lines: bool = False) -> Manuscript:
+def text_manuscript(
+    data: bytes, *, name: str, place: str, lines: bool = False
+) -> Manuscript:
     """Read text from the bytes of the file `name`. Raises BookError as `read_text` does."""
     reject_other_formats(data, place=place)
     text, note = decode(data)
     if _PAGE.match(text[:_PREAMBLE]):
-        raise BookError("is HTML, not plain text", location=place, hint="rename the file to .html")
+        raise BookError(
+            "is HTML, not plain text", location=place, hint="rename the file to .html"
+        )
     if is_binary(text):
         raise BookError(
             "isn't text: it has many control characters",
@@ -77,7 +88,10 @@ def lines_manuscript(
     text = _with_line_feeds(text)
     budget.spend(text.count("\n"), "lines")
     paragraphs = _paragraphs(legible(without_controls(text)).strip("\n"), lines=lines)
-    title, author = header_field(paragraphs, "Title"), header_field(paragraphs, "Author")
+    title, author = (
+        header_field(paragraphs, "Title"),
+        header_field(paragraphs, "Author"),
+    )
     kept = [paragraph for paragraph in without_license(paragraphs) if paragraph.strip()]
     budget.spend(len(kept), "paragraphs")
     markup = Markup(tuple(_blocks(kept, lines=lines)))
@@ -86,7 +100,8 @@ def lines_manuscript(
     )
 
 
-# --- lyrics -------------------------------------------------------------------------------
+# --- lyrics
+# -------------------------------------------------------------------------------
 
 _LYRICS_FIELD = re.compile(r"\[(ti|ar):([^\]\n]{1,300})\]", re.IGNORECASE)
 _TIMED_LINE = re.compile(r"((?:\[\d{1,3}:\d{1,2}(?:[.:]\d{1,3})?\])*)(.*)")
@@ -99,7 +114,9 @@ def read_lyrics(path: Path) -> Manuscript:
     """Read the lines of an LRC file as they are sung: one with several times comes as often."""
     place = str(path)
     text, note = decode(read_bytes(path))
-    fields = {key.lower(): one_line(value) for key, value in _LYRICS_FIELD.findall(text)}
+    fields = {
+        key.lower(): one_line(value) for key, value in _LYRICS_FIELD.findall(text)
+    }
     sung: list[tuple[tuple[int, int, str], str]] = []
     latest = (0, 0, "")
     for line in _with_line_feeds(text).strip().split("\n"):
@@ -112,21 +129,27 @@ def read_lyrics(path: Path) -> Manuscript:
         sung += ((moment, _TIME_OF_WORD.sub("", words).strip()) for moment in moments)
     lyrics = "\n".join(words for _, words in sorted(sung, key=lambda timed: timed[0]))
     notes = (note,) if note else ()
-    manuscript = lines_manuscript(lyrics, name=path.name, warnings=notes, place=place, lines=True)
+    manuscript = lines_manuscript(
+        lyrics, name=path.name, warnings=notes, place=place, lines=True
+    )
     return replace(manuscript, title=fields.get("ti"), author=fields.get("ar"))
 
 
-# --- paragraphs ----------------------------------------------------------------------------
+# --- paragraphs
+# ----------------------------------------------------------------------------
 
 
 def plain_paragraphs(text: str, *, lines: bool = False) -> tuple[str, ...]:
     """Split a text without headings or license into paragraphs; `lines`: keep lines."""
     text = legible(without_controls(_with_line_feeds(text)))
     paragraphs = (
-        paragraph for paragraph in _paragraphs(text.strip("\n"), lines=lines) if paragraph.strip()
+        paragraph
+        for paragraph in _paragraphs(text.strip("\n"), lines=lines)
+        if paragraph.strip()
     )
     return tuple(
-        _in_lines(paragraph) if lines else _unwrapped(paragraph) for paragraph in paragraphs
+        _in_lines(paragraph) if lines else _unwrapped(paragraph)
+        for paragraph in paragraphs
     )
 
 
@@ -164,7 +187,8 @@ def _in_lines(paragraph: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-# --- headings ------------------------------------------------------------------------------
+# --- headings
+# ------------------------------------------------------------------------------
 
 
 def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[TextBlock]:
@@ -214,11 +238,17 @@ def _roman(numeral: str) -> int:
     )
 
 
-# --- Markdown -----------------------------------------------------------------------------
+# --- Markdown
+# -----------------------------------------------------------------------------
 
-_FRONT_MATTER = re.compile(r"---[ \t]*\n((?:[^\n]*\n){0,100}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
-_FIELD = re.compile(r"^(title|author):[ \t]*[\"']?([^\n\"']{1,300})", re.MULTILINE | re.IGNORECASE)
-# markdown-it takes up to 15 seconds and 500 MB for a million characters that are all marks.
+_FRONT_MATTER = re.compile(
+    r"---[ \t]*\n((?:[^\n]*\n){0,100}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)"
+)
+_FIELD = re.compile(
+    r"^(title|author):[ \t]*[\"']?([^\n\"']{1,300})", re.MULTILINE | re.IGNORECASE
+)
+# markdown-it takes up to 15 seconds and 500 MB for a million characters that are all
+# marks.
 _MARKDOWN_IN_PROCESS = 200_000
 _LONGEST_MARKDOWN = 8_000_000
 
@@ -236,7 +266,8 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     text, note = decode(data)
     if len(text) > _LONGEST_MARKDOWN:
         raise BookError(
-            f"has {len(text):,} characters; the maximum for Markdown is {_LONGEST_MARKDOWN:,}",
+            f"has {len(text):,} characters; the maximum for Markdown is "
+            f"{_LONGEST_MARKDOWN:,}",
             location=place,
             hint="if this is a collection, split it into one file per book, or convert it to EPUB"
             " with pandoc",
@@ -245,7 +276,9 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     header = _FRONT_MATTER.match(text)
     fields = {}
     if header:
-        fields = {key.lower(): one_line(value) for key, value in _FIELD.findall(header[1])}
+        fields = {
+            key.lower(): one_line(value) for key, value in _FIELD.findall(header[1])
+        }
         text = text[header.end() :]
     budget = Budget(place)
     if len(text) <= _MARKDOWN_IN_PROCESS:
@@ -265,9 +298,12 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     )
 
 
-# --- files of another format --------------------------------------------------------------
+# --- files of another format
+# --------------------------------------------------------------
 
-_CALIBRE = "if it has no DRM, convert it with Calibre: ebook-convert FILE.mobi FILE.epub"
+_CALIBRE = (
+    "if it has no DRM, convert it with Calibre: ebook-convert FILE.mobi FILE.epub"
+)
 _CONVERT = "save it as .docx or .txt, or convert it: soffice --convert-to {} FILE"
 # Offset (None: after white space), magic bytes, format, hint.
 _BEGINNINGS = (
@@ -308,14 +344,17 @@ def _reject_markup(text: str, *, place: str) -> None:
         )
 
 
-# --- rows of JSON --------------------------------------------------------------------------
+# --- rows of JSON
+# --------------------------------------------------------------------------
 
 ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author are optional'
 
 
 def row_fields(row: object, place: str) -> tuple[str, str | None, str | None]:
     """Return text, title, and author of a row of JSON. Raises BookError for any other row."""
-    text, title, author = (row_text(row, key, place) for key in ("text", "title", "author"))
+    text, title, author = (
+        row_text(row, key, place) for key in ("text", "title", "author")
+    )
     if text is None:
         raise BookError("text is missing", location=place, hint=ROW)
     _reject_markup(text, place=place)

@@ -19,7 +19,8 @@ _MOST_ASCII = 0.9
 # Chapters in Latin letters have words of 3 to 6.5 letters on average.
 _SHORTEST = 2.2
 
-# Chapters in the language have 10 to 35% of these words; lists and quotations may have none.
+# Chapters in the language have 10 to 35% of these words; lists and quotations may have
+# none.
 _FEWEST_COMMON = 0.05
 _COMMONEST = {
     language: frozenset(words.split())
@@ -33,13 +34,15 @@ _COMMONEST = {
         "nl": "de en van ik te dat die in een hij het niet",
     }.items()
 }
-_HINT = (
-    "use a different edition, or name the document in exclude (to skip it) or include (to keep it)"
-)
+_HINT = "use a different edition, or name the document in exclude (to skip it) or include (to keep it)"
 
 
 def reject_unreadable(
-    leaves: Sequence[Leaf], *, language: str | None, excused: Collection[str], place: str
+    leaves: Sequence[Leaf],
+    *,
+    language: str | None,
+    excused: Collection[str],
+    place: str,
 ) -> None:
     """Raise BookError, naming `place`, for a book of these documents that can't be matched.
 
@@ -57,11 +60,14 @@ def reject_unreadable(
         if own and len(words) >= _FEWEST_WORDS and _is_foreign(words, own):
             # Declared languages are often wrong.
             foreign += (
-                [leaf] if all(_is_foreign(words, common) for common in _COMMONEST.values()) else []
+                [leaf]
+                if all(_is_foreign(words, common) for common in _COMMONEST.values())
+                else []
             )
     if foreign and 2 * _letters(foreign) > _letters(leaves):
         raise BookError(
-            f"{foreign[0].name!r} has hardly any common words, though its language is {language!r}:"
+            f"{foreign[0].name!r} has hardly any common words, though its language is "
+            f"{language!r}:"
             " its fonts may show other letters than its text has",
             location=place,
             hint=_HINT,
@@ -70,7 +76,8 @@ def reject_unreadable(
     size = sum(leaf.markup.unseen for leaf in hidden)
     if size > max(_FEWEST_LETTERS, _letters(leaves)):
         raise BookError(
-            f"most of its text is hidden or in drawings (SVG), as in {hidden[0].name!r}",
+            "most of its text is hidden or in drawings (SVG), as in "
+            f"{hidden[0].name!r}",
             location=place,
             hint="use a different edition",
         )
@@ -79,11 +86,18 @@ def reject_unreadable(
 def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
     texts = {leaf.name: [block.text for block in leaf.markup.blocks] for leaf in leaves}
     try:
-        validate_word_breaks(chain.from_iterable(texts.values()), mode="paper", place=place)
+        validate_word_breaks(
+            chain.from_iterable(texts.values()), mode="paper", place=place
+        )
     except BookError as error:
-        longest = {name: max(map(len, " ".join(texts[name]).split()), default=0) for name in texts}
+        longest = {
+            name: max(map(len, " ".join(texts[name]).split()), default=0)
+            for name in texts
+        }
         worst = max(longest, key=longest.__getitem__)
-        raise BookError(f"{worst!r}: {error.message}", location=place, hint=error.hint) from None
+        raise BookError(
+            f"{worst!r}: {error.message}", location=place, hint=error.hint
+        ) from None
 
 
 def _is_foreign(words: Sequence[str], common: frozenset[str]) -> bool:
@@ -102,7 +116,8 @@ def _reject_fragments(name: str, words: Sequence[str], place: str) -> None:
         and sum(map(str.isascii, words)) >= _MOST_ASCII * len(words)
     ):
         raise BookError(
-            f"{name!r} has words of {letters / len(words):.1f} letters on average: it has spaces "
+            f"{name!r} has words of {letters / len(words):.1f} letters on average: it "
+            "has spaces "
             "between letters",
             location=place,
             hint=_HINT,

@@ -1,9 +1,9 @@
 """Places at which to cut a paragraph that is too long for an excerpt.
 
-A sentence ends with its mark, unless it may go on: after an abbreviation of any language, a number,
-an ellipsis, or an exclamation of one or two words, and within a quotation or brackets. A sentence
-that is itself too long is cut at such marks, or else between words. The result is positions only:
-every character stays.
+A sentence ends with its mark, unless it may go on: after an abbreviation of any
+language, a number, an ellipsis, or an exclamation of one or two words, and within a
+quotation or brackets. A sentence that is itself too long is cut at such marks, or else
+between words. The result is positions only: every character stays.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from itertools import pairwise
 from pytest_memleak.records import WordMode
 from pytest_memleak.scoring.words import words
 
-# Marks before white space and no lower-case letter (in Greek, `;` asks); those of other scripts end
-# sentences also without white space.
+# Marks before white space and no lower-case letter (in Greek, `;` asks); those of other
+# scripts end sentences also without white space.
 _MARK = re.compile(
     r"""([.!?…]|(?<=[\u0370-\u03ff\u1f00-\u1fff])[;\u037e])(\s?»|["'’”“)\]»«]*)"""
     r"""(?=\s+(?:«\s)?[^\w\s]*(\w))"""
@@ -41,7 +41,8 @@ _LAST_WORD = re.compile(r"[^\s!-/:-@\[-`{-~“”„‘’«»]*\Z")
 _NUMBER = re.compile("[0-9]+|[IVXLCDM]+")
 _WITHOUT_DOT = re.compile(r"[^\W\d_]+(?![.\w])")
 
-# The parts of a sentence that is cut between words; small, so that cuts can be placed well.
+# The parts of a sentence that is cut between words; small, so that cuts can be placed
+# well.
 _WORDS_BETWEEN_CUTS = 50
 _WORD_BORDER = re.compile(
     r"(?<=\w)(?=\W)|(?<=\W)(?=\w)|(?<=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff])"
@@ -81,7 +82,8 @@ def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
     return pieces
 
 
-# --- sentences -----------------------------------------------------------------------------
+# --- sentences
+# -----------------------------------------------------------------------------
 
 
 def sentences(text: str) -> list[str]:
@@ -101,7 +103,9 @@ def _sure_ends(text: str) -> Iterator[int]:
     """Yield the positions at which sentences end."""
     enclosed = [match.span() for match in _ENCLOSED.finditer(text)]
     # A word also seen without a dot isn't an abbreviation.
-    abbreviations = _abbreviations() - {word.lower() for word in _WITHOUT_DOT.findall(text)}
+    abbreviations = _abbreviations() - {
+        word.lower() for word in _WITHOUT_DOT.findall(text)
+    }
     for mark in _marks(text):
         before = bisect_left(enclosed, (mark.end(),)) - 1
         within = before >= 0 and mark.end() < enclosed[before][1]
@@ -111,12 +115,18 @@ def _sure_ends(text: str) -> Iterator[int]:
 
 def _may_go_on(text: str, match: re.Match[str], abbreviations: frozenset[str]) -> bool:
     """Whether the sentence may go on behind a mark outside quotations."""
-    mark, closing, following = match[1] or match[4], match[2] or match[5] or "", match[3] or ""
-    last_words = _LAST_WORDS.findall(text, max(0, match.start() - _AROUND), match.start())[
-        0
-    ].split()
+    mark, closing, following = (
+        match[1] or match[4],
+        match[2] or match[5] or "",
+        match[3] or "",
+    )
+    last_words = _LAST_WORDS.findall(
+        text, max(0, match.start() - _AROUND), match.start()
+    )[0].split()
     if mark == ".":
-        word = _LAST_WORD.findall(text, max(0, match.start() - _LONGEST_WORD), match.start())[0]
+        word = _LAST_WORD.findall(
+            text, max(0, match.start() - _LONGEST_WORD), match.start()
+        )[0]
         goes_on = (
             sum(map(str.isalnum, word)) == 1
             or word.lower() in abbreviations
@@ -129,7 +139,9 @@ def _may_go_on(text: str, match: re.Match[str], abbreviations: frozenset[str]) -
         goes_on = mark == "…" or (mark in "!?" and len(last_words) <= _FEW_WORDS)
     # A quotation may be part of a sentence: “No!” Harker cried.
     trusted = mark == "." and following.isupper()
-    quoted = _QUOTE.search(closing) and not trusted and not _OPENS.match(text, match.end())
+    quoted = (
+        _QUOTE.search(closing) and not trusted and not _OPENS.match(text, match.end())
+    )
     return bool(goes_on or quoted)
 
 
@@ -144,10 +156,13 @@ def _abbreviations() -> frozenset[str]:
     return frozenset(word.lower() for language in of_each for word in language)
 
 
-# --- words ---------------------------------------------------------------------------------
+# --- words
+# ---------------------------------------------------------------------------------
 
 
-def _cut_at_marks(text: str, start: int, end: int, mode: WordMode, longest: int) -> Iterator[Piece]:
+def _cut_at_marks(
+    text: str, start: int, end: int, mode: WordMode, longest: int
+) -> Iterator[Piece]:
     """Yield the parts of a long sentence between marks, of which those too long are cut, too."""
     ends = (mark.end() for mark in _marks(text) if start < mark.end() < end)
     for first, last in pairwise((start, *ends, end)):
@@ -168,10 +183,14 @@ def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[P
         if target == end and count <= _WORDS_BETWEEN_CUTS:
             break
         while count > _WORDS_BETWEEN_CUTS and target > start + 1:
-            target = start + max(1, (target - start) * _WORDS_BETWEEN_CUTS // (count + 1))
+            target = start + max(
+                1, (target - start) * _WORDS_BETWEEN_CUTS // (count + 1)
+            )
             count = len(words(text[start:target], mode))
         borders = _borders_around(target, text, start, end)
-        cut = next((border for border in borders if _parts_words(text, border, mode)), None)
+        cut = next(
+            (border for border in borders if _parts_words(text, border, mode)), None
+        )
         if cut is None:
             count = len(words(text[start:end], mode))
             break
@@ -190,12 +209,16 @@ def _parts_words(text: str, position: int, mode: WordMode) -> bool:
 def _borders_around(target: int, text: str, start: int, end: int) -> Iterator[int]:
     """Yield likely word borders: blanks before the target, then others, the nearest first."""
     middle = (start + target) // 2
-    yield from reversed([blank.end() for blank in _BLANK.finditer(text, middle, target)])
+    yield from reversed(
+        [blank.end() for blank in _BLANK.finditer(text, middle, target)]
+    )
     reach = _AROUND
     while True:
         first, last = max(start + 1, target - reach), min(end - 1, target + reach)
         borders = [match.start() for match in _WORD_BORDER.finditer(text, first, last)]
-        yield from sorted(borders, key=lambda border: (border > target, abs(border - target)))
+        yield from sorted(
+            borders, key=lambda border: (border > target, abs(border - target))
+        )
         if borders or (first, last) == (start + 1, end - 1):
             return
         reach *= 2

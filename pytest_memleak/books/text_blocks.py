@@ -20,8 +20,8 @@ _ENDS_SENTENCE = tuple(".!…”’\"'»)")  # not of a question, as in a discus
 class TextBlock:
     """A paragraph (level 0) or a heading (levels 1 to 6), never empty.
 
-    A newline separates lines that the document breaks explicitly. `matter` is its kind if it
-    isn't text.
+    A newline separates lines that the document breaks explicitly. `matter` is its kind
+    if it isn't text.
     """
 
     text: str = field(repr=False)
@@ -33,11 +33,12 @@ class TextBlock:
 class Markup:
     """A document's blocks in order; whether it declares itself text; notes on unreadable parts.
 
-    `everything` includes front and back matter. `places` maps each requested id to the first block
-    at or after it; `linked` is the share of characters in links, `links` their number; `note_texts`
-    are the texts of notes, hidden elements and drawings, which aren't blocks; `unseen` is the
-    number of characters in the latter two. `references` are the addresses of note references in the
-    text; `back_linked` has the ids of each block that a link back to the text begins or ends.
+    `everything` includes front and back matter. `places` maps each requested id to the
+    first block at or after it; `linked` is the share of characters in links, `links`
+    their number; `note_texts` are the texts of notes, hidden elements and drawings,
+    which aren't blocks; `unseen` is the number of characters in the latter two.
+    `references` are the addresses of note references in the text; `back_linked` has the
+    ids of each block that a link back to the text begins or ends.
     """
 
     everything: tuple[TextBlock, ...]
@@ -82,7 +83,8 @@ class Leaf:
     def prose_words(self) -> int:
         """Number of words in its paragraphs of whole sentences.
 
-        Notes and questions aren't prose: notes begin with numbers, or every other one has a link.
+        Notes and questions aren't prose: notes begin with numbers, or every other one
+        has a link.
         """
         if 2 * self.markup.links > len(self.markup.blocks):
             return 0
@@ -125,5 +127,7 @@ class Entry:
 def locate(address: str, document: str) -> tuple[str, str]:
     """Return the document and the id in it that an address in `document` leads to."""
     path, _, place = address.partition("#")
-    joined = posixpath.join(posixpath.dirname(document), unquote(path)) if path else document
+    joined = (
+        posixpath.join(posixpath.dirname(document), unquote(path)) if path else document
+    )
     return posixpath.normpath(joined), unquote(place)

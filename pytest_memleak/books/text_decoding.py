@@ -1,7 +1,8 @@
 """Text from bytes, safe to parse: encodings, entities, document types, and parser events.
 
-Real files declare wrong encodings or none, and use HTML's named entities without a DTD. Parsers get
-Unicode without a document type, so that there is nothing to expand or fetch.
+Real files declare wrong encodings or none, and use HTML's named entities without a DTD.
+Parsers get Unicode without a document type, so that there is nothing to expand or
+fetch.
 """
 
 from __future__ import annotations
@@ -35,17 +36,20 @@ _BYTE_ORDER_MARKS = (
 # At least one byte in so many is zero, because of spaces alone.
 _ZEROS_IN_WIDE_TEXT = 16
 
-# Reads the same in any encoding that a readable declaration may name, but not where bytes are
-# escapes.
+# Reads the same in any encoding that a readable declaration may name, but not where
+# bytes are escapes.
 _ASCII = rb"\u0041 +AEE-"
 
 _XML_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
-_DECLARED_IN_XML = re.compile(rb"""^\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
+_DECLARED_IN_XML = re.compile(
+    rb"""^\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']"""
+)
 _DECLARED_IN_META = re.compile(
     rb"""<meta\b[^>]*?\bcharset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
 
-# A comment or a quotation that never ends ends the match, so that no later one is searched for.
+# A comment or a quotation that never ends ends the match, so that no later one is
+# searched for.
 _PROLOG = re.compile(r"(?:\s++|<!--.*?-->|<\?.*?\?>)*+", re.DOTALL)
 _DOCTYPE = re.compile(
     r"""<!DOCTYPE(?:[^"'\[>]|"[^"]*"|'[^']*')*+"""
@@ -73,8 +77,12 @@ class Source:
 
 def read_source(data: bytes) -> Source:
     """Decode a markup document and remove everything that a parser might expand or fetch."""
-    match = _DECLARED_IN_XML.search(data[:4096]) or _DECLARED_IN_META.search(data[:4096])
-    text, note = decode(data, declared=match[1].decode("ascii", "replace") if match else None)
+    match = _DECLARED_IN_XML.search(data[:4096]) or _DECLARED_IN_META.search(
+        data[:4096]
+    )
+    text, note = decode(
+        data, declared=match[1].decode("ascii", "replace") if match else None
+    )
     notes = [note] if note else []
     if is_noise(text):
         return Source("", ("isn't text: it has many control characters",))
@@ -85,20 +93,22 @@ def read_source(data: bytes) -> Source:
     text, dropped = _with_named_entities(text, own_entities)
     if dropped:
         notes.append(
-            f"omitted {amount(dropped, 'reference')} to entities that the document declares"
+            f"omitted {amount(dropped, 'reference')} to entities that the document "
+            "declares"
             " (only short entities without tags or nested references are expanded)"
         )
     return Source(text, tuple(notes))
 
 
-# --- encodings -----------------------------------------------------------------------------
+# --- encodings
+# -----------------------------------------------------------------------------
 
 
 def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None]:
     """Decode `data`, and return a note if its encoding isn't the expected one.
 
-    A byte order mark takes precedence over `declared`, then UTF-8; otherwise the bytes are read as
-    windows-1252, the usual cause of a wrong declaration.
+    A byte order mark takes precedence over `declared`, then UTF-8; otherwise the bytes
+    are read as windows-1252, the usual cause of a wrong declaration.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -110,7 +120,10 @@ def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None
     if codec := _text_encoding(declared):
         return _decode_as(data, codec)
     text, note = _decode_as(data, "utf-8")
-    return text, note or f"the declared encoding {declared[:40]!r} doesn't apply; read as UTF-8"
+    return (
+        text,
+        note or f"the declared encoding {declared[:40]!r} doesn't apply; read as UTF-8",
+    )
 
 
 def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
@@ -151,7 +164,8 @@ def _wide_encoding(data: bytes) -> str | None:
     return "utf-16-be" if first else "utf-16-le"
 
 
-# --- document types and entities -----------------------------------------------------------
+# --- document types and entities
+# -----------------------------------------------------------
 
 
 def _without_doctype(text: str) -> tuple[str, dict[str, str | None]]:
@@ -162,7 +176,8 @@ def _without_doctype(text: str) -> tuple[str, dict[str, str | None]]:
         return text, {}
     match = _DOCTYPE.match(text, start)
     if match is None:
-        # It never ends. Without these letters it is a broken tag, which the parser ignores.
+        # It never ends. Without these letters it is a broken tag, which the parser
+        # ignores.
         return text[:start] + text[start + 9 :], {}
     declared: dict[str, str | None] = {}
     for name, quote, value in _DECLARED_ENTITY.findall(match[0]):
@@ -184,7 +199,9 @@ def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str,
         if decoded is None:
             dropped += 1
             return ""
-        return "".join(f"&#{ord(char)};" if char in "&<>\"'" else char for char in decoded)
+        return "".join(
+            f"&#{ord(char)};" if char in "&<>\"'" else char for char in decoded
+        )
 
     return _NAMED_ENTITY.sub(character, text), dropped
 
@@ -196,17 +213,20 @@ _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\ufffe\uffff\ud800-\udfff]")
 # Random bytes have about nine controls per hundred.
 _ENOUGH_TO_TELL = 200
 
-# Soft hyphens, joiners, zero-width spaces, directional marks: they would split words, at places
-# that differ between editions.
+# Soft hyphens, joiners, zero-width spaces, directional marks: they would split words,
+# at places that differ between editions.
 _INVISIBLE = (
     "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
     "\ufeff\ufff9-\ufffb"
 )
-# U+0080 to U+009F are unused controls; windows-1252, which was meant, has characters there.
+# U+0080 to U+009F are unused controls; windows-1252, which was meant, has characters
+# there.
 _ODD = re.compile(f"[{_INVISIBLE}\x80-\x9f]")
 # Latin and Armenian; Arabic ligatures occur only in old files.
 _LIGATURES = re.compile("[\ufb00-\ufb06\ufb13-\ufb17]")
-_FROM_CP1252 = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
+_FROM_CP1252 = {
+    chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)
+}
 
 
 def is_binary(text: str) -> bool:
@@ -218,7 +238,9 @@ def is_binary(text: str) -> bool:
 def is_noise(text: str) -> bool:
     """Whether the controls at its beginning are as many as in random or encrypted bytes."""
     head = text[:10_000]
-    return len(head) >= _ENOUGH_TO_TELL and len(_CONTROLS.findall(head)) * 30 > len(head)
+    return len(head) >= _ENOUGH_TO_TELL and len(_CONTROLS.findall(head)) * 30 > len(
+        head
+    )
 
 
 def without_controls(text: str) -> str:
@@ -229,7 +251,8 @@ def without_controls(text: str) -> str:
 def legible(text: str) -> str:
     """Return the text as a reader sees it, without invisible characters.
 
-    Letters and their marks become NFC, ligatures their letters. White space stays unchanged.
+    Letters and their marks become NFC, ligatures their letters. White space stays
+    unchanged.
     """
     if text.isascii():
         return text
@@ -248,7 +271,8 @@ def letters_and_digits(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
 
 
-# --- small XML files -----------------------------------------------------------------------
+# --- small XML files
+# -----------------------------------------------------------------------
 
 # References to surrogates (D800 to DFFF), which libxml2 accepts as text.
 _SURROGATE = re.compile(
@@ -279,12 +303,18 @@ def parse_xml(data: bytes) -> _Element | None:
 
 def elements(root: _Element | None, name: str) -> Iterator[_Element]:
     """Iterate over descendants with that local name in any namespace, as real files vary."""
-    return iter(()) if root is None else root.iter(f"{{*}}{name}", f"{{*}}{name.capitalize()}")
+    return (
+        iter(())
+        if root is None
+        else root.iter(f"{{*}}{name}", f"{{*}}{name.capitalize()}")
+    )
 
 
-# --- parser events ------------------------------------------------------------------------
+# --- parser events
+# ------------------------------------------------------------------------
 
-# libxml2 searches all open elements for the one that an end tag closes: about 1.5 ns a step.
+# libxml2 searches all open elements for the one that an end tag closes: about 1.5 ns a
+# step.
 _MOST_STEPS = 8_000_000_000
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)")
 _NEVER_CLOSED = {
@@ -302,8 +332,8 @@ def local_name(tag: str) -> str:
 def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
     """Parse a document, as XML or else as HTML, and return a new target with its events.
 
-    `text` comes from `read_source`, so it has no entity to expand or file to fetch. Raises
-    BookError for nesting that would take a parser minutes.
+    `text` comes from `read_source`, so it has no entity to expand or file to fetch.
+    Raises BookError for nesting that would take a parser minutes.
     """
     from lxml import etree
 
@@ -312,15 +342,22 @@ def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
     if not data.strip():
         return target
     xml = etree.XMLParser(
-        target=target, encoding="utf-8", huge_tree=True, resolve_entities=False, no_network=True
+        target=target,
+        encoding="utf-8",
+        huge_tree=True,
+        resolve_entities=False,
+        no_network=True,
     )
     try:
         etree.fromstring(data, xml)
     except etree.XMLSyntaxError:
-        # Not well-formed, or too deep for libxml2's XML parser; its HTML parser accepts both.
+        # Not well-formed, or too deep for libxml2's XML parser; its HTML parser accepts
+        # both.
         _check_nesting(text)
         target = new_target()
-        html = etree.HTMLParser(target=target, encoding="utf-8", huge_tree=True, no_network=True)
+        html = etree.HTMLParser(
+            target=target, encoding="utf-8", huge_tree=True, no_network=True
+        )
         etree.fromstring(data, html)
     return target
 

@@ -1,13 +1,14 @@
 """Collections: reading works from files, and cutting them into one book; verse is cut at lines.
 
-Each file that a pattern matches is a work. A single named file contains many works, one under each
-heading. JSONL and JSON files contain records: `{"title", "author", "text"}`, one per work, or the
-paper's, of which consecutive ones with the same `book_name` form a work.
+Each file that a pattern matches is a work. A single named file contains many works, one
+under each heading. JSONL and JSON files contain records: `{"title", "author", "text"}`,
+one per work, or the paper's, of which consecutive ones with the same `book_name` form a
+work.
 
     book = make_collection("songs", read_works(source, read), source, k=5)
 
-A collection's excerpts are those of its works in order; a short work is one excerpt. Works of fewer
-than k words are left out, because they can't contain a match.
+A collection's excerpts are those of its works in order; a short work is one excerpt.
+Works of fewer than k words are left out, because they can't contain a match.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from typing import NamedTuple
 from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
 from pytest_memleak.books.document_selection import without_notices
-from pytest_memleak.books.excerpts import LONGEST_EXCERPT, SHORTEST_EXCERPT, Row, cheapest_cuts, cut
+from pytest_memleak.books.excerpts import (
+    LONGEST_EXCERPT,
+    SHORTEST_EXCERPT,
+    Row,
+    cheapest_cuts,
+    cut,
+)
 from pytest_memleak.books.instructions import load_summaries
 from pytest_memleak.books.plain_text import (
     ROW,
@@ -34,7 +41,14 @@ from pytest_memleak.books.plain_text import (
 )
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
-from pytest_memleak.records import Book, BookPart, CollectionSource, Excerpt, WordMode, Work
+from pytest_memleak.records import (
+    Book,
+    BookPart,
+    CollectionSource,
+    Excerpt,
+    WordMode,
+    Work,
+)
 from pytest_memleak.records.paper_format import book_from_records, read_records
 from pytest_memleak.scoring.book_layout import validate_word_breaks
 from pytest_memleak.scoring.words import words
@@ -52,8 +66,8 @@ _MOST_JSON = 16 << 20
 class ReadWork:
     """A work before it is cut, or with its excerpts if its file has them.
 
-    id: its file relative to the collection's folder, and after a colon its number in that file
-    matter: words, of any script, that were left out around it
+    id: its file relative to the collection's folder, and after a colon its number in
+    that file matter: words, of any script, that were left out around it
     """
 
     id: str
@@ -69,8 +83,8 @@ class ReadWork:
 def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
     """Yield the works of the collection, in order; `read` reads files unless lines are kept.
 
-    Raises BookError or RecordsError, naming file and record, for an invalid work, and for a single
-    file with only one work.
+    Raises BookError or RecordsError, naming file and record, for an invalid work, and
+    for a single file with only one work.
     """
     folder = os.path.commonpath([file.parent for file in source.files])
     for path in source.files:
@@ -110,7 +124,9 @@ def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
     )
 
 
-def _works_under_headings(manuscript: Manuscript, path: Path, name: str) -> Iterator[ReadWork]:
+def _works_under_headings(
+    manuscript: Manuscript, path: Path, name: str
+) -> Iterator[ReadWork]:
     if len(manuscript.chapters) < 2:  # noqa: PLR2004 - one is no collection
         raise BookError(
             "has no headings that separate its works",
@@ -129,7 +145,8 @@ def _works_under_headings(manuscript: Manuscript, path: Path, name: str) -> Iter
         )
 
 
-# --- records -------------------------------------------------------------------------------
+# --- records
+# -------------------------------------------------------------------------------
 
 
 def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
@@ -144,7 +161,9 @@ def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadW
     for number, row in enumerate(records, start=1):
         place = f"{path}, record {number}"
         text, title, author = row_fields(row, place)
-        paragraphs, matter = without_notices(plain_paragraphs(text, lines=lines), lines=lines)
+        paragraphs, matter = without_notices(
+            plain_paragraphs(text, lines=lines), lines=lines
+        )
         yield ReadWork(
             f"{name}:{number}",
             " ".join((title or f"{name}:{number}").split())[:_LONGEST_TITLE],
@@ -160,7 +179,9 @@ def _works_from_paper_records(
     """Yield the works of the paper's records, already cut, in the order of the file."""
 
     def work_of(row: object) -> tuple[str | None, str | None]:
-        return row_text(row, "book_name", str(path)), row_text(row, "author_name", str(path))
+        return row_text(row, "book_name", str(path)), row_text(
+            row, "author_name", str(path)
+        )
 
     grouped = groupby(records, key=work_of)
     for number, ((title, author), rows) in enumerate(grouped, start=1):
@@ -193,11 +214,11 @@ def make_collection(
 ) -> Book:
     """Cut works into excerpts and write their instructions, each with its own title and author.
 
-    `author` applies to works without one; `in_lines`: never split a line, as in verse; other
-    parameters are as in `make_book`. An excerpt's chapter is its work's title.
+    `author` applies to works without one; `in_lines`: never split a line, as in verse;
+    other parameters are as in `make_book`. An excerpt's chapter is its work's title.
 
-    Raises BookError without a work of k words, for more than 20,000 works, for a work that word
-    mode `paper` can't count, and as `make_book` does.
+    Raises BookError without a work of k words, for more than 20,000 works, for a work
+    that word mode `paper` can't count, and as `make_book` does.
     """
     place = f"collection {book_id!r}"
     budget = Budget(place)
@@ -208,13 +229,16 @@ def make_collection(
     excluded: list[Chapter] = []
     for work in works:
         work_excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
-        budget.spend(sum(len(excerpt.text) for excerpt in work_excerpts), "characters of text")
+        budget.spend(
+            sum(len(excerpt.text) for excerpt in work_excerpts), "characters of text"
+        )
         warnings += work.warnings
         excluded += work.excluded
         counted, total = _words(work_excerpts, mode), _words(work_excerpts, "unicode")
         if mode == "paper" and total - counted >= k and 10 * counted < 9 * total:
             raise BookError(
-                f"word mode 'paper' recognizes only {counted:,} of the {total:,} words of "
+                f"word mode 'paper' recognizes only {counted:,} of the {total:,} words "
+                "of "
                 f"work {work.id!r}",
                 location=place,
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
@@ -225,7 +249,11 @@ def make_collection(
             place=f"{place}, work {work.id!r}",
         )
         parts.append(
-            _book_part(work, total, None if counted >= k else f"it has fewer than k = {k} words")
+            _book_part(
+                work,
+                total,
+                None if counted >= k else f"it has fewer than k = {k} words",
+            )
         )
         if counted >= k:
             first = len(excerpts)
@@ -233,7 +261,9 @@ def make_collection(
                 replace(excerpt, id=f"p_id{number}", chapter=work.title)
                 for number, excerpt in enumerate(work_excerpts, start=first + 1)
             )
-            kept.append(Work(work.id, work.title, work.author or author, first, len(excerpts)))
+            kept.append(
+                Work(work.id, work.title, work.author or author, first, len(excerpts))
+            )
         if len(parts) > _MOST_WORKS:
             raise BookError(
                 f"has more than {_MOST_WORKS:,} works",
@@ -247,7 +277,9 @@ def make_collection(
             hint="lower k, or check the pattern",
         )
     if left := [part.label or part.name for part in parts if not part.kept]:
-        warnings.append(f"left out works too short for a match of k = {k} words: {', '.join(left)}")
+        warnings.append(
+            f"left out works too short for a match of k = {k} words: {', '.join(left)}"
+        )
     excluded_texts, unsearched = excluded_excerpts(excluded, mode)
     book = Book(
         id=book_id,
@@ -265,7 +297,9 @@ def make_collection(
 
 
 def _cut(work: ReadWork, mode: WordMode, *, in_lines: bool) -> tuple[Excerpt, ...]:
-    paragraphs = [paragraph for chapter in work.chapters for paragraph in chapter.paragraphs]
+    paragraphs = [
+        paragraph for chapter in work.chapters for paragraph in chapter.paragraphs
+    ]
     if in_lines:
         return tuple(Excerpt("", text) for text in cut_verse(paragraphs, mode=mode))
     if not any(words(paragraph, mode) for paragraph in paragraphs):
@@ -289,7 +323,8 @@ def _book_part(work: ReadWork, count: int, left_out: str | None) -> BookPart:
     )
 
 
-# --- verse --------------------------------------------------------------------------------
+# --- verse
+# --------------------------------------------------------------------------------
 
 _PRICE_OF_CUT_IN_STANZA = 40.0
 
@@ -308,7 +343,9 @@ def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
     """
     lines = [
         _Line(number, line, len(words(line, mode)), line is lines_of_stanza[-1])
-        for number, lines_of_stanza in enumerate(stanza.split("\n") for stanza in stanzas)
+        for number, lines_of_stanza in enumerate(
+            stanza.split("\n") for stanza in stanzas
+        )
         for line in lines_of_stanza
     ]
     if sum(line.words for line in lines) <= LONGEST_EXCERPT:
@@ -322,7 +359,10 @@ def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
     parts = None
     for allow_short in (False, True):
         parts = parts or cheapest_cuts(
-            row, shortest=SHORTEST_EXCERPT, longest=LONGEST_EXCERPT, allow_short=allow_short
+            row,
+            shortest=SHORTEST_EXCERPT,
+            longest=LONGEST_EXCERPT,
+            allow_short=allow_short,
         )
     return [_verse_text(lines[first:end]) for first, end in parts or ()]
 

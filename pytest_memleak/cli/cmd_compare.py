@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 WORSE = 1
 _BUNDLE = re.compile(rb'\s*\{\s*"(schema|payload)')
 
-# --- memleak compare -----------------------------------------------------------------------
+# --- memleak compare
+# -----------------------------------------------------------------------
 
 
 def add_compare(commands: Commands) -> None:
@@ -39,10 +40,13 @@ def add_compare(commands: Commands) -> None:
         "compare",
         _compare,
         "compare two evidence bundles, or several models on one book",
-        "Compare two evidence bundles: print what changed and, with --max-increase, test whether "
+        "Compare two evidence bundles: print what changed and, with --max-increase, "
+        "test whether "
         "a measure rose by more than noise (exit code 1 if it did or if the test is "
-        "inconclusive). Or compare several models on one book: print the Jaccard similarity of "
-        "their memorized words, its expected value for independent models, and each model's "
+        "inconclusive). Or compare several models on one book: print the Jaccard "
+        "similarity of "
+        "their memorized words, its expected value for independent models, and each "
+        "model's "
         "agreement with itself.",
         arguments={
             "book BOOK.json": "the book's excerpts, or the earlier release's bundle",
@@ -71,9 +75,14 @@ def _compare(parsed: argparse.Namespace) -> int:
         if len(parsed.generations) > 1:
             raise SettingsError("expected two bundles: an earlier and a later release")
         return _compare_bundles(parsed)
-    for option, value in (("--max-increase", parsed.max_increase), ("--as", parsed.new_names)):
+    for option, value in (
+        ("--max-increase", parsed.max_increase),
+        ("--as", parsed.new_names),
+    ):
         if value:
-            raise SettingsError(f"{option} needs evidence bundles; {parsed.book} isn't one")
+            raise SettingsError(
+                f"{option} needs evidence bundles; {parsed.book} isn't one"
+            )
     return _compare_models(parsed)
 
 
@@ -96,7 +105,9 @@ def _compare_models(parsed: argparse.Namespace) -> int:
     ]
     models = [
         {"model": name, BMC.name: measurement.bmc, "self_agreement": agreement}
-        for name, measurement, agreement in zip(names, measurements, agreements, strict=True)
+        for name, measurement, agreement in zip(
+            names, measurements, agreements, strict=True
+        )
     ]
     if parsed.json:
         print(json.dumps({"models": models, "pairs": pairs}, indent=2))
@@ -119,7 +130,9 @@ def _compare_bundles(parsed: argparse.Namespace) -> int:
     from pytest_memleak.results.release_comparison import Baseline, label_pairs
 
     after = parsed.generations[0]
-    limits = {} if parsed.max_increase is None else parse_tolerances(parsed.max_increase)
+    limits = (
+        {} if parsed.max_increase is None else parse_tolerances(parsed.max_increase)
+    )
     validate_tolerances(limits)
     baseline = Baseline(parsed.book, dict(parsed.new_names))
     bundle = read_unchanged(after).content
@@ -138,7 +151,9 @@ def _compare_bundles(parsed: argparse.Namespace) -> int:
     return _print_changes(baseline, later, parsed.json)
 
 
-def _print_changes(baseline: Baseline, later: Mapping[str, PairResult], as_json: bool) -> int:
+def _print_changes(
+    baseline: Baseline, later: Mapping[str, PairResult], as_json: bool
+) -> int:
     changes = {name: baseline.change_lines(pair) for name, pair in later.items()}
     if as_json:
         print(json.dumps(changes, indent=2))
@@ -161,7 +176,9 @@ def _print_tests(
         print(json.dumps(encode(comparison), indent=2))
     else:
         _print(f"{change.pair}: {change_text(change)}" for change in comparison.changes)
-        _print(f"{pair}: INCONCLUSIVE: {why}" for pair, why in comparison.obstacles.items())
+        _print(
+            f"{pair}: INCONCLUSIVE: {why}" for pair, why in comparison.obstacles.items()
+        )
         _print([comparison_sentence(comparison)])
     return 0 if comparison.verdict is Verdict.PASS else WORSE
 
@@ -171,7 +188,8 @@ def _print(lines: Any) -> None:
         print(inert(line))
 
 
-# --- memleak trace -------------------------------------------------------------------------
+# --- memleak trace
+# -------------------------------------------------------------------------
 
 
 def add_trace(commands: Commands) -> None:
@@ -181,7 +199,8 @@ def add_trace(commands: Commands) -> None:
         "trace",
         _trace,
         "show which prompts produced the spans of a book",
-        "Count the spans of a book and, among them, those that the prompt of another excerpt "
+        "Count the spans of a book and, among them, those that the prompt of another "
+        "excerpt "
         "produced. With other books, also count their spans in the same generations.",
         arguments={
             "book BOOK.json": "the book's excerpts",
@@ -208,8 +227,14 @@ def _trace(parsed: argparse.Namespace) -> int:
         "books": [],
     }
     for path in parsed.others:
-        other = book_from_records(load_records(path), book_id=path.stem, place=str(path))
-        texts = [] if other.id == book.id else [generation.text for generation in generations]
+        other = book_from_records(
+            load_records(path), book_id=path.stem, place=str(path)
+        )
+        texts = (
+            []
+            if other.id == book.id
+            else [generation.text for generation in generations]
+        )
         lengths = cross_book(other, texts, scoring)
         result["books"].append(
             {
@@ -230,7 +255,8 @@ def _trace(parsed: argparse.Namespace) -> int:
     return 0
 
 
-# --- shared --------------------------------------------------------------------------------
+# --- shared
+# --------------------------------------------------------------------------------
 
 
 def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
@@ -241,7 +267,9 @@ def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
         with_recorded_instructions,
     )
 
-    book = book_from_records(load_records(book_path), book_id=book_path.stem, place=str(book_path))
+    book = book_from_records(
+        load_records(book_path), book_id=book_path.stem, place=str(book_path)
+    )
     records = load_records(path)
     generations = generations_from_records(records, place=str(path))
     return with_recorded_instructions(book, records), generations

@@ -65,7 +65,8 @@ def add_doctor(commands: Commands) -> None:
         "doctor",
         _doctor,
         "check extras, keys, ledger, and a suite's books and endpoints",
-        "Check the installation and everything the suites need, and that servers list the models. "
+        "Check the installation and everything the suites need, and that servers list "
+        "the models. "
         "Calls no model; prints no API keys. Exits with 1 if something needs a fix.",
         arguments={
             "suite SUITE": "suite files",
@@ -80,7 +81,9 @@ def add_doctor(commands: Commands) -> None:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     if parsed.syntax_only:
-        return _print_checks([_check_syntax(path) for path in parsed.suite], parsed.suite)
+        return _print_checks(
+            [_check_syntax(path) for path in parsed.suite], parsed.suite
+        )
     from importlib.metadata import version
 
     checks = [_Check("Python", platform.python_version())]
@@ -119,7 +122,10 @@ def _first_of(names: list[str]) -> str:
 def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
     print_table(
         ("", "check", "state"),
-        [("fix" if check.fix else check.mark, check.subject, check.state) for check in checks],
+        [
+            ("fix" if check.fix else check.mark, check.subject, check.state)
+            for check in checks
+        ],
     )
     failures = [check for check in checks if check.fix]
     for check in failures:
@@ -131,7 +137,11 @@ def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
         plan = command_line("pytest", "-m", "copyright", *suites, "--memleak-dry-run")
         print(next_step(plan, "show the calls and their maximum cost"))
     else:
-        print(next_step("memleak demo", "run an example; memleak init writes your own suite"))
+        print(
+            next_step(
+                "memleak demo", "run an example; memleak init writes your own suite"
+            )
+        )
     return PROBLEMS if failures else 0
 
 
@@ -158,11 +168,17 @@ def _check_ledger(url: str | None) -> _Check:
     try:
         with Ledger(url or f"sqlite:///{default}", create=False) as ledger:
             endpoints = list_endpoints(ledger)
-            content = f"{amount(len(endpoints), 'set')} of generations" if endpoints else "empty"
+            content = (
+                f"{amount(len(endpoints), 'set')} of generations"
+                if endpoints
+                else "empty"
+            )
             return _Check("ledger", f"{ledger.place}: {content}")
     except LedgerError as error:
         return _Check(
-            "ledger", error.message, error.hint or "name a different ledger with --ledger"
+            "ledger",
+            error.message,
+            error.hint or "name a different ledger with --ledger",
         )
 
 
@@ -191,8 +207,13 @@ def _check_suite(path: Path) -> Iterator[_Check]:
         counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
         yield _Check(str(path), ", ".join(counts))
         checks = [_check_book(book, suite, suite_run) for book in suite.books]
-        models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
-        checks += [check for model in models for check in _check_model(model, suite_run)]
+        models = [
+            *suite.models,
+            *([suite.summarizer.model] if suite.summarizer else []),
+        ]
+        checks += [
+            check for model in models for check in _check_model(model, suite_run)
+        ]
         yield from checks
         if not any(check.fix for check in checks):  # a plan needs all books and models
             yield from _check_plan(suite, suite_run)
@@ -232,10 +253,13 @@ def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> _Check
     state = f"{amount(len(book.excerpts), 'excerpt')}, {words:,} words"
     unprompted = sum(not excerpt.instruction for excerpt in book.excerpts)
     prompted = any(
-        pair.probe.kind == "instruction" and pair.book.id == source.id for pair in suite.pairs
+        pair.probe.kind == "instruction" and pair.book.id == source.id
+        for pair in suite.pairs
     )
     if unprompted and prompted and suite.summarizer is None:
-        return _Check(subject, f"{state}, {unprompted:,} without an instruction", PROMPT_FIXES)
+        return _Check(
+            subject, f"{state}, {unprompted:,} without an instruction", PROMPT_FIXES
+        )
     return _Check(subject, state)
 
 
@@ -245,7 +269,10 @@ def _check_model(model: Model, suite_run: SuiteRun) -> Iterable[_Check]:
         provider = suite_run.endpoints.provider(model)
     except MemleakError as error:
         return [_Check(subject, "unusable", error.line)]
-    checks = [_Check(subject, f"{model.provider}, valid options"), *_check_access(model)]
+    checks = [
+        _Check(subject, f"{model.provider}, valid options"),
+        *_check_access(model),
+    ]
     needs = _needs(model)
     host = host_of(needs.address_of(model.options.get("base_url")) or "")
     try:
@@ -272,7 +299,9 @@ def _check_listed(model: Model, provider: Provider) -> Iterator[_Check]:
     if models is None:
         return
     subject = f"model {model.id}"
-    name = model.base_model if model.finetune_books else model.endpoint or model.base_model
+    name = (
+        model.base_model if model.finetune_books else model.endpoint or model.base_model
+    )
     try:
         listed = models()
     except ProviderBusy as error:
@@ -281,14 +310,21 @@ def _check_listed(model: Model, provider: Provider) -> Iterator[_Check]:
     except ProviderError as error:
         yield _Check(subject, "no list of models", error.line)
         return
-    names, wanted = {other.casefold(): other for other in listed}, (name or "").casefold()
+    names, wanted = (
+        {other.casefold(): other for other in listed},
+        (name or "").casefold(),
+    )
     fitting = [other for other in names if _is_listed(other, wanted)]
     if fitting:
         ends = listed[names[wanted if wanted in fitting else fitting[0]]]
         yield _Check(subject, f"listed by the server{ends and f'; shutdown: {ends}'}")
     elif names:
         shown = _first_of([server_word(other) for other in sorted(listed)])
-        yield _Check(subject, f"the server doesn't list {name}", f"name one that it lists: {shown}")
+        yield _Check(
+            subject,
+            f"the server doesn't list {name}",
+            f"name one that it lists: {shown}",
+        )
 
 
 def _is_listed(listed: str, wanted: str) -> bool:
@@ -302,7 +338,9 @@ def _check_access(model: Model) -> Iterator[_Check]:
     needs = _needs(model)
     for name in needs.variables_of(model.options):
         is_set = bool(os.environ.get(name, "").strip())
-        yield _Check(name, "set" if is_set else "not set", "" if is_set else f"export {name}=...")
+        yield _Check(
+            name, "set" if is_set else "not set", "" if is_set else f"export {name}=..."
+        )
     url = needs.address_of(model.options.get("base_url"))
     if isinstance(url, str):
         yield _check_server(url)
@@ -318,7 +356,9 @@ def _check_server(url: str) -> _Check:
         socket.create_connection(address, timeout=_SECONDS).close()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        return _Check(subject, f"unreachable: {reason}", "start it, or correct options.base_url")
+        return _Check(
+            subject, f"unreachable: {reason}", "start it, or correct options.base_url"
+        )
     return _Check(subject, "reachable")
 
 
@@ -329,10 +369,15 @@ def add_power(commands: Commands) -> None:
         "power",
         _power,
         "show the detection limit and maximum cost for several sample counts",
-        "Show the detection limit and maximum cost for several sample counts, and whether each "
-        "limit can pass. Ignores stored generations. Makes no API calls. Exits with 1 if something "
+        "Show the detection limit and maximum cost for several sample counts, and "
+        "whether each "
+        "limit can pass. Ignores stored generations. Makes no API calls. Exits with 1 "
+        "if something "
         "can't be planned.",
-        arguments={"suite SUITE": "the suite file", "--json": "print JSON instead of a table"},
+        arguments={
+            "suite SUITE": "the suite file",
+            "--json": "print JSON instead of a table",
+        },
     )
 
 

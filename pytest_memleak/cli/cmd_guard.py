@@ -28,8 +28,10 @@ def add_guard(commands: Commands) -> None:
         "guard",
         _guard,
         "end a server's answers before they reproduce a book",
-        "Run a proxy in front of a server with OpenAI's API. It ends a choice, with finish_reason "
-        '= "content_filter", before it sends more than --limit words of a protected passage. '
+        "Run a proxy in front of a server with OpenAI's API. It ends a choice, with "
+        "finish_reason "
+        '= "content_filter", before it sends more than --limit words of a protected '
+        "passage. "
         "GET /guard counts the stops; each is logged, without text.",
         arguments={
             "books BOOK+": "protected books (.epub, .txt, ...), and catalog files",
@@ -61,7 +63,9 @@ def _guard(parsed: argparse.Namespace) -> int:
             hint=f"install it with: {install_command('guard')}",
         ) from None
     upstream = _validated_upstream(parsed)
-    library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
+    library = Library.of(
+        parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common
+    )
     Stream(library, parsed.limit)  # raises SettingsError for the limit
     logging.basicConfig(format="%(asctime)s %(message)s")
     app = GuardProxy(library, parsed.upstream, parsed.limit).app()
@@ -77,15 +81,22 @@ def _guard(parsed: argparse.Namespace) -> int:
     books, words = amount(len(library.sizes), "book"), sum(library.sizes.values())
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
-    print(f"Guards {books} ({words:,} words) at {address}, in front of {upstream}", flush=True)
-    web.run_app(app, sock=listener, handler_cancellation=True, print=None, access_log=None)
+    print(
+        f"Guards {books} ({words:,} words) at {address}, in front of {upstream}",
+        flush=True,
+    )
+    web.run_app(
+        app, sock=listener, handler_cancellation=True, print=None, access_log=None
+    )
     return 0
 
 
 def _validated_upstream(parsed: argparse.Namespace) -> str:
     """Return the upstream to show. Raises SettingsError for a bad address, and for the guard's."""
     if parsed.port not in range(1 << 16):
-        raise SettingsError(f"--port {parsed.port} isn't between 0 and 65535", hint="omit it")
+        raise SettingsError(
+            f"--port {parsed.port} isn't between 0 and 65535", hint="omit it"
+        )
     upstream = without_credentials(parsed.upstream)
     hint = "name the server up to /v1, as in --upstream http://localhost:8000/v1"
     try:
@@ -94,11 +105,15 @@ def _validated_upstream(parsed: argparse.Namespace) -> str:
     except (ValueError, KeyError):
         port = None
     if not (port and url.hostname):
-        raise SettingsError(f"--upstream {upstream} isn't a server's address", hint=hint)
+        raise SettingsError(
+            f"--upstream {upstream} isn't a server's address", hint=hint
+        )
     hosts = {url.hostname, parsed.host}
     if port == parsed.port and (len(hosts) == 1 or hosts <= _THIS_MACHINE):
         hint += ", or another port with --port"
-        raise SettingsError(f"--upstream {upstream} is the address of the guard itself", hint=hint)
+        raise SettingsError(
+            f"--upstream {upstream} is the address of the guard itself", hint=hint
+        )
     if not url.path.rstrip("/").endswith("/v1"):
         print(f"On most servers, --upstream ends in /v1, unlike {upstream}", flush=True)
     return upstream

@@ -109,7 +109,9 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     books = {"--book BOOK": "a book (.epub, .txt, ...); repeatable"}
     add_arguments(init, books, book={"type": Path, **REPEATED})
     add_model_options(init, required=False, price=", for cost estimates and budgets")
-    init.add_argument("--ci", choices=(*CI, "none"), help="the CI service to write a job for")
+    init.add_argument(
+        "--ci", choices=(*CI, "none"), help="the CI service to write a job for"
+    )
     output = {"-o/--output SUITE": "the suite file (default: release.memleak.toml)"}
     default = Path("release.memleak.toml")
     add_arguments(init, output, output={"type": suite_path, "default": default})
@@ -123,15 +125,23 @@ def _init(parsed: argparse.Namespace) -> int:
         _option_or_answer(None, "Book (.epub, .txt, ...)", "--book", _book),
     )
     prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
-    provider, base_model = _option_or_answer(parsed.model, prompt, "--model", model_named)
+    provider, base_model = _option_or_answer(
+        parsed.model, prompt, "--model", model_named
+    )
     address = parsed.base_url
     if address is None and parsed.model is None and provider == "openai":
         prompt = "Server, as in http://localhost:8000/v1"
         address = _option_or_answer(
-            None, prompt, "--base-url", lambda url: None if url == _OPENAI else url_of(url), _OPENAI
+            None,
+            prompt,
+            "--base-url",
+            lambda url: None if url == _OPENAI else url_of(url),
+            _OPENAI,
         )
     prompt = f"CI job ({', '.join(CI)}, or none)"
-    draft = Draft(books, provider, base_model, RELEASE_SAMPLES, _DETECT, address, parsed.price)
+    draft = Draft(
+        books, provider, base_model, RELEASE_SAMPLES, _DETECT, address, parsed.price
+    )
     job = _option_or_answer(
         parsed.ci, prompt, "--ci", lambda name: ci_job(name, suite, draft), "none"
     )
@@ -144,11 +154,16 @@ def _init(parsed: argparse.Namespace) -> int:
     if job:
         _write(
             *job,
-            "runs the suite for each version tag; needs the books and memleak.lock in CI "
+            "runs the suite for each version tag; needs the books and memleak.lock in "
+            "CI "
             "(docs/ci.md)",
         )
     _ignore_ledger()
-    print(next_step(command_line("memleak", "doctor", suite), "check what the suite needs"))
+    print(
+        next_step(
+            command_line("memleak", "doctor", suite), "check what the suite needs"
+        )
+    )
     return 0
 
 
@@ -239,11 +254,23 @@ def ci_job(name: str, suite: Path, draft: Draft) -> tuple[Path, str] | None:
     built_in = PROVIDERS.get(draft.provider)
     needs = built_in.needs if built_in else ProviderNeeds()
     command = command_line(
-        *("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0", *draft.options),
-        *(f"{output.option}=memleak{output.ending}" for output in (JUNIT, HTML, EVIDENCE)),
+        *(
+            "pytest",
+            "-m",
+            "copyright",
+            suite.as_posix(),
+            "--memleak-quote",
+            "0",
+            *draft.options,
+        ),
+        *(
+            f"{output.option}=memleak{output.ending}"
+            for output in (JUNIT, HTML, EVIDENCE)
+        ),
     )
     variables = [
-        f"          {variable}: ${{{{ secrets.{variable} }}}}\n" for variable in needs.variables
+        f"          {variable}: ${{{{ secrets.{variable} }}}}\n"
+        for variable in needs.variables
     ]
     return path, text.format(
         requirement=needs.requirement,

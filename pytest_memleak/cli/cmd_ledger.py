@@ -93,8 +93,14 @@ def _list(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 
     with existing_ledger(parsed) as ledger:
-        endpoints, jobs, batches = list_endpoints(ledger), list_jobs(ledger), list_batches(ledger)
-        json_text = _as_json(ledger.place, endpoints=endpoints, finetunes=jobs, batches=batches)
+        endpoints, jobs, batches = (
+            list_endpoints(ledger),
+            list_jobs(ledger),
+            list_batches(ledger),
+        )
+        json_text = _as_json(
+            ledger.place, endpoints=endpoints, finetunes=jobs, batches=batches
+        )
         sections = (
             ("Endpoints", _ENDPOINT_COLUMNS, list(map(_endpoint_cells, endpoints))),
             ("Fine-tunes", _JOB_COLUMNS, list(map(_job_cells, jobs))),
@@ -113,7 +119,9 @@ def _list(parsed: argparse.Namespace) -> int:
 
 
 def _as_json(place: str, **listed: Sequence[Any]) -> str:
-    rows = {name: [row._asdict() for row in several] for name, several in listed.items()}
+    rows = {
+        name: [row._asdict() for row in several] for name, several in listed.items()
+    }
     # Non-ASCII is escaped, so that no terminal acts on it and no id changes.
     return json.dumps({"ledger": place} | rows, indent=2)
 
@@ -127,9 +135,26 @@ _ENDPOINT_COLUMNS = (
     *("calls", "lost", "open", "in", "out", "US$"),
 )
 _JOB_COLUMNS = (
-    *("provider", "fine-tune", "state", "endpoint", "examples", "tokens", "began", "cause"),
+    *(
+        "provider",
+        "fine-tune",
+        "state",
+        "endpoint",
+        "examples",
+        "tokens",
+        "began",
+        "cause",
+    ),
 )
-_BATCH_COLUMNS = ("provider", "batch", "endpoint", "state", "answered", "began", "cause")
+_BATCH_COLUMNS = (
+    "provider",
+    "batch",
+    "endpoint",
+    "state",
+    "answered",
+    "began",
+    "cause",
+)
 _HISTORY_COLUMNS = (
     *("book", "temp.", "seed", "by", "run", "excerpts", "calls", "lost", "failed"),
     *("samples", "surplus", "removed", "first", "last", "endpoint"),
@@ -137,7 +162,14 @@ _HISTORY_COLUMNS = (
 
 
 def _endpoint_cells(row: Any) -> Sequence[object]:
-    counts = (row.excerpts, row.generations, row.withheld, row.calls, row.lost, row.open)
+    counts = (
+        row.excerpts,
+        row.generations,
+        row.withheld,
+        row.calls,
+        row.lost,
+        row.open,
+    )
     return (
         *(row.endpoint, row.book, f"{row.temperature:g}", str(row.seed)),
         *(*counts, row.prompt_tokens, row.completion_tokens),
@@ -147,7 +179,13 @@ def _endpoint_cells(row: Any) -> Sequence[object]:
 
 def _job_cells(row: Any) -> Sequence[object]:
     return (
-        *(row.provider, row.job_id or "-", row.state, row.endpoint or "-", row.examples),
+        *(
+            row.provider,
+            row.job_id or "-",
+            row.state,
+            row.endpoint or "-",
+            row.examples,
+        ),
         *("-" if row.tokens is None else row.tokens, _utc(row.began), row.cause),
     )
 
@@ -165,7 +203,9 @@ def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _print(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
     print(f"{title}:")
     print_table(columns, rows, right=[name for name in columns if name not in _WORDS])
 
@@ -175,8 +215,13 @@ def _history(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.sampling_history import attempts
 
     with existing_ledger(parsed) as ledger:
-        history = attempts(ledger, resolve_endpoint(ledger, parsed.endpoint), parsed.book)
-        json_text, rows = _as_json(ledger.place, attempts=history), [*map(_history_cells, history)]
+        history = attempts(
+            ledger, resolve_endpoint(ledger, parsed.endpoint), parsed.book
+        )
+        json_text, rows = (
+            _as_json(ledger.place, attempts=history),
+            [*map(_history_cells, history)],
+        )
     if parsed.json:
         print(json_text)
     else:
@@ -227,7 +272,9 @@ def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) 
         raise
     except MemleakError as error:
         reasons.append(error.line)
-    reasons += [still.cause for still in debts(ledger) if still.number == deployment.number]
+    reasons += [
+        still.cause for still in debts(ledger) if still.number == deployment.number
+    ]
     return ": ".join(["still deployed", *filter(None, reasons)][:2])
 
 
@@ -241,7 +288,11 @@ def _verify(parsed: argparse.Namespace) -> int:
     for line in check.wrong:
         print_sentence(inert(line), indent=2)
     text = f"{amount(check.entries, 'entry', 'entries')}, {amount(check.calls, 'call')}"
-    outcome = amount(len(check.wrong), "difference") if check.wrong else "every row is unchanged"
+    outcome = (
+        amount(len(check.wrong), "difference")
+        if check.wrong
+        else "every row is unchanged"
+    )
     print_sentence(f"{place}: {text}: {outcome}", indent=2)
     return _DIFFERS if check.wrong else 0
 

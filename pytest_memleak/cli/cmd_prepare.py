@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import REPEATED, WORD_MODE, add_command, validate_output
+from pytest_memleak.cli.shared_options import (
+    REPEATED,
+    WORD_MODE,
+    add_command,
+    validate_output,
+)
 from pytest_memleak.errors import BookError, MemleakError, SettingsError, file_errors
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
@@ -25,7 +30,16 @@ if TYPE_CHECKING:
 
 # What lies beside books in a folder.
 _NO_BOOKS = frozenset(
-    {"readme", "license", "licence", "copying", "copyright", "notice", "changelog", "contributing"}
+    {
+        "readme",
+        "license",
+        "licence",
+        "copying",
+        "copyright",
+        "notice",
+        "changelog",
+        "contributing",
+    }
     | {"authors", "credits", "todo", "index", "requirements", "robots"}
 )
 
@@ -37,7 +51,8 @@ def add_prepare(commands: Commands) -> None:
         "prepare",
         _prepare,
         "cut a book into excerpts",
-        "Cut a book or the works of a collection into excerpts of at most 500 words, and write "
+        "Cut a book or the works of a collection into excerpts of at most 500 words, "
+        "and write "
         "them in the paper's format.",
         arguments={
             "book BOOK.epub": "the book (.epub, .txt, ...), or a collection's file or quoted "
@@ -68,7 +83,8 @@ def _prepare(parsed: argparse.Namespace) -> int:
 
     if parsed.output is None and not parsed.explain:
         raise SettingsError(
-            "no output file", hint="add -o BOOK.json, or --explain to list the book's documents"
+            "no output file",
+            hint="add -o BOOK.json, or --explain to list the book's documents",
         )
     if parsed.output is not None:
         validate_output(parsed.output, (parsed.book, parsed.summaries))
@@ -88,8 +104,12 @@ def _book(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.interfaces.protocols import Manuscript
 
     if parsed.unit:
-        raise SettingsError("--unit needs --collection", hint="add --collection, or omit --unit")
-    read = Extensions().read_book(parsed.book, include=parsed.include, exclude=parsed.exclude)
+        raise SettingsError(
+            "--unit needs --collection", hint="add --collection, or omit --unit"
+        )
+    read = Extensions().read_book(
+        parsed.book, include=parsed.include, exclude=parsed.exclude
+    )
     if not isinstance(read, Manuscript):
         raise BookError(
             "this file already contains excerpts",
@@ -116,7 +136,9 @@ def _works(parsed: argparse.Namespace) -> Book:
     if not files:
         hint = "quote the pattern, as in 'songs/**'"
         raise BookError("no file matches", location=pattern, hint=hint)
-    source = CollectionSource(tuple(files), files == [parsed.book], parsed.unit or "sentence")
+    source = CollectionSource(
+        tuple(files), files == [parsed.book], parsed.unit or "sentence"
+    )
     book = make_collection(
         pattern,
         read_works(source, Extensions().read_book),
@@ -139,7 +161,9 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     from pytest_memleak.books.instructions import load_summaries
     from pytest_memleak.scoring.words import words
 
-    summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
+    summaries = (
+        load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
+    )
     records = paper_records(book, summaries=summaries, mode=parsed.word_mode)
     text = json.dumps(records, ensure_ascii=False, indent=1) + "\n"
     with file_errors(SettingsError, parsed.output, "can't be written"):
@@ -147,18 +171,26 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
         write_whole(parsed.output, text, errors="backslashreplace")
     total = sum(int(record["word_count"]) for record in records)
     works = f"{amount(len(book.works), 'work')}, " if book.works else ""
-    print(f"{works}{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}")
-    if excluded := sum(len(words(text.text, parsed.word_mode)) for text in book.excluded):
+    print(
+        f"{works}{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}"
+    )
+    if excluded := sum(
+        len(words(text.text, parsed.word_mode)) for text in book.excluded
+    ):
         print(
-            f"memleak prepare: warning: this file omits {amount(excluded, 'word')} of excluded "
-            f"text; to have a suite search that text, too, set source to {parsed.book} instead of "
+            f"memleak prepare: warning: this file omits {amount(excluded, 'word')} of "
+            "excluded "
+            f"text; to have a suite search that text, too, set source to {parsed.book} "
+            "instead of "
             "this file",
             file=sys.stderr,
         )
     if summaries is None:
         print(
-            "memleak prepare: warning: without summaries, the excerpts have no instructions: add "
-            '--summaries or, in the suite file, [suite.summarizer] or probe = "continuation"',
+            "memleak prepare: warning: without summaries, the excerpts have no "
+            "instructions: add "
+            "--summaries or, in the suite file, [suite.summarizer] or probe = "
+            '"continuation"',
             file=sys.stderr,
         )
 
@@ -195,8 +227,10 @@ def add_catalog(commands: Commands) -> None:
         "build",
         _build_catalog,
         "write the word hashes of a folder's books to a file",
-        "Write the word hashes of all books in a folder and its subfolders to one file, for a "
-        "suite's [[catalog]]. Runs then don't parse these books. The file contains no text.",
+        "Write the word hashes of all books in a folder and its subfolders to one "
+        "file, for a "
+        "suite's [[catalog]]. Runs then don't parse these books. The file contains no "
+        "text.",
         arguments={
             "folder DIR": "the folder of books",
             "-o/--output FILE": "the catalog file",
@@ -211,7 +245,9 @@ def _build_catalog(parsed: argparse.Namespace) -> int:
 
     folder, output = parsed.folder, parsed.output
     if not folder.is_dir():
-        raise BookError("no such folder", location=str(folder), hint="name the folder of the books")
+        raise BookError(
+            "no such folder", location=str(folder), hint="name the folder of the books"
+        )
     if output.exists() and not is_catalog_file(output):
         raise BookError(
             "this file exists and isn't a catalog",
@@ -235,7 +271,9 @@ def _catalog_books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, Book
 
     paths = []
     for path in sorted(parsed.folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(parsed.folder).parts)
+        hidden = any(
+            part.startswith(".") for part in path.relative_to(parsed.folder).parts
+        )
         if hidden or not path.is_file() or is_catalog_file(path):
             continue
         if path.stem.lower() in _NO_BOOKS:

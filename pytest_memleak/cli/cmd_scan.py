@@ -20,7 +20,11 @@ from pytest_memleak.records import Scoring
 from pytest_memleak.records.log_files import size_of
 from pytest_memleak.records.log_formats import RowPaths
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE, PASSAGE_LIMIT
+from pytest_memleak.scoring.measure_table import (
+    LONGEST_PASSAGE,
+    NV_LONGEST_PASSAGE,
+    PASSAGE_LIMIT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,14 +55,17 @@ def add_scan(commands: Commands) -> None:
         "scan",
         _scan,
         "find passages of books in logs and training sets",
-        "Find verbatim and near-verbatim passages of protected books in generations or training "
-        "rows that exist already. Calls no model, and prints places and counts, no text. Exits "
+        "Find verbatim and near-verbatim passages of protected books in generations or "
+        "training "
+        "rows that exist already. Calls no model, and prints places and counts, no "
+        "text. Exits "
         "with 1 if a limit is exceeded.",
         arguments={
             "books BOOK+": "the protected books (.epub, .txt, ...), or catalog files of `memleak "
             "catalog build`",
             "--logs FILE+": "generations: batch output, chats, logs of evaluations, or the paper's "
-            "format; .jsonl, .json, .eval, .csv, or .parquet, optionally compressed (.gz, .zst)",
+            "format; .jsonl, .json, .eval, .csv, or .parquet, optionally compressed "
+            "(.gz, .zst)",
             "--training FILE+": "training rows in these formats; their prompts are searched, too",
             "--common FILE+": "texts that anyone may quote",
             "--text PATH": "where each row's text is, in any format, as in /answer/text",
@@ -91,15 +98,23 @@ def _scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
-    paths = [*{os.path.realpath(path): path for path in (*parsed.logs, *parsed.training)}.values()]
+    paths = [
+        *{
+            os.path.realpath(path): path for path in (*parsed.logs, *parsed.training)
+        }.values()
+    ]
     size = sum(map(size_of, paths))
-    library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
+    library = Library.of(
+        parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common
+    )
     # Passages that exceed no limit are listed from the length of near-verbatim ones.
     least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
     near = max(parsed.nv_longest_passage, NEAR_PASSAGE - 1)
     library.validate_limit(min(parsed.longest_passage, near))
     reader, training = RowPaths(parsed.text, parsed.prompt), bool(parsed.training)
-    make = partial(LogScan, library, reader, least=least, training=training, quote=parsed.quote)
+    make = partial(
+        LogScan, library, reader, least=least, training=training, quote=parsed.quote
+    )
     hidden = not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
         progress = partial(bar.advance, bar.add_task("Scanning", total=size))
@@ -121,15 +136,23 @@ def _scan(parsed: argparse.Namespace) -> int:
 
 def _validate(parsed: argparse.Namespace) -> None:
     if bool(parsed.logs) == bool(parsed.training):
-        hint = "omit one of them" if parsed.logs else "add --logs FILE or --training FILE"
-        raise SettingsError("name either generations (--logs) or training rows", hint=hint)
+        hint = (
+            "omit one of them" if parsed.logs else "add --logs FILE or --training FILE"
+        )
+        raise SettingsError(
+            "name either generations (--logs) or training rows", hint=hint
+        )
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
     for name in ("jobs", _EXACT, _NEAR, *_SHARES):
         option, number = f"--{name.replace('_', '-')}", vars(parsed)[name]
-        wanted, most = ("from 0 to 1", 1) if name in _SHARES else ("at least 0", math.inf)
+        wanted, most = (
+            ("from 0 to 1", 1) if name in _SHARES else ("at least 0", math.inf)
+        )
         if number is not None and not 0 <= number <= most:
-            raise SettingsError(f"{option} must be {wanted}, not {number}", hint="omit it")
+            raise SettingsError(
+                f"{option} must be {wanted}, not {number}", hint="omit it"
+            )
 
 
 def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) -> Row:
@@ -142,7 +165,9 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
             "book": book,
             "words": library.sizes[book],
             "rows": _rows(passages),
-            _EXACT: max((row["words"] for row in passages if not row["near"]), default=0),
+            _EXACT: max(
+                (row["words"] for row in passages if not row["near"]), default=0
+            ),
             _NEAR: max((row["words"] for row in passages if row["near"]), default=0),
             "coverage": result.coverage(library, book, near=False),
             "nv_coverage": result.coverage(library, book, near=True),
@@ -164,7 +189,11 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
         "rows_with_passages": with_passages,
         "values": values,
         "limits": limits,
-        "over": [name for name, most in limits.items() if most is not None and values[name] > most],
+        "over": [
+            name
+            for name, most in limits.items()
+            if most is not None and values[name] > most
+        ],
         "books": sorted(books, key=itemgetter(_EXACT, _NEAR), reverse=True),
         "passages": result.passages,
     }
@@ -183,10 +212,15 @@ def _print(report: Row) -> None:
     _print_rows(report["books"], _OF_BOOKS)
     _print_rows([*longest.values()][:_LISTED], _OF_PASSAGES)
     if len(longest) > _LISTED:
-        print(f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json\n")
+        print(
+            f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json\n"
+        )
     for name in [name for name in _COUNTS if name in report]:
         share = report[name] / report["rows"]
-        print(f"{report[name]:,} of {amount(report['rows'], 'row')} {_COUNTS[name]} ({share:.1%})")
+        print(
+            f"{report[name]:,} of {amount(report['rows'], 'row')} {_COUNTS[name]} "
+            f"({share:.1%})"
+        )
     for name in report["over"]:
         value, limit = (_shown(report[key][name]) for key in ("values", "limits"))
         print(f"{name} {value} exceeds the limit {limit}")

@@ -34,7 +34,8 @@ def add_score(commands: Commands) -> None:
         "score",
         _score,
         "measure generations against their books",
-        "Compute the gate's measures of each file of generations for the book named before it, and "
+        "Compute the gate's measures of each file of generations for the book named "
+        "before it, and "
         "scan it for passages of all these books.",
         arguments={
             "book BOOK": "the book (.epub, .txt, ...) or its excerpts",
@@ -53,7 +54,9 @@ def _score(parsed: argparse.Namespace) -> int:
     from pytest_memleak.pipeline.score_files import score_files
 
     if parsed.csv and parsed.json:
-        raise SettingsError("--csv and --json can't be combined", hint="omit one of them")
+        raise SettingsError(
+            "--csv and --json can't be combined", hint="omit one of them"
+        )
     files = _in_twos([parsed.book, parsed.generations, *parsed.further])
     scoring = scoring_of(parsed)
     scored_files = list(score_files(files, scoring, near=parsed.near_verbatim))
@@ -63,17 +66,25 @@ def _score(parsed: argparse.Namespace) -> int:
             print(f"memleak score: warning: {text}", file=sys.stderr)
     names = _names(scored_file.source for scored_file in scored_files)
     if parsed.spans:
-        rows = [row for scored_file in scored_files for row in _spans(scored_file, names)]
+        rows = [
+            row for scored_file in scored_files for row in _spans(scored_file, names)
+        ]
     else:
-        rows = [_measures_row(scored_file, names, scoring) for scored_file in scored_files]
+        rows = [
+            _measures_row(scored_file, names, scoring) for scored_file in scored_files
+        ]
     if parsed.json:
         print(json.dumps(rows, indent=2))
     elif parsed.csv:
         from pytest_memleak.reports.evidence_table import write_rows
 
-        write_rows(list(map(_flat, rows)), sys.stdout, heads=_SPAN if parsed.spans else ())
+        write_rows(
+            list(map(_flat, rows)), sys.stdout, heads=_SPAN if parsed.spans else ()
+        )
     elif parsed.spans:
-        lines = [(row["book"], row["words"], _where(row | {"book": None})) for row in rows]
+        lines = [
+            (row["book"], row["words"], _where(row | {"book": None})) for row in rows
+        ]
         print_table(("book", "words", "where"), lines, right=("words",))
     else:
         _print_measures(rows)
@@ -94,10 +105,14 @@ def _names(sources: Iterable[Path]) -> dict[Path, str]:
     """Name each book by its file's stem, or by its path where two files share a stem."""
     paths = set(sources)
     stems = [path.stem for path in paths]
-    return {path: path.stem if stems.count(path.stem) == 1 else str(path) for path in paths}
+    return {
+        path: path.stem if stems.count(path.stem) == 1 else str(path) for path in paths
+    }
 
 
-def _measures_row(scored_file: ScoredFile, names: dict[Path, str], scoring: Scoring) -> Row:
+def _measures_row(
+    scored_file: ScoredFile, names: dict[Path, str], scoring: Scoring
+) -> Row:
     """Return a book's measures as plain values, lengths with their positions."""
     from pytest_memleak.records import Block
     from pytest_memleak.scoring.analysis import estimates
@@ -152,7 +167,11 @@ def _print_measures(rows: Sequence[Row]) -> None:
     lines: list[tuple[object, ...]] = []
     for row in rows:
         book = row["book"]
-        title = f"{book} ({Path(row['generations']).stem})" if books.count(book) > 1 else book
+        title = (
+            f"{book} ({Path(row['generations']).stem})"
+            if books.count(book) > 1
+            else book
+        )
         for name in row:
             if name not in _HEAD and not name.endswith(("_low", "_high")):
                 lines.append((title, *_cells(row, name, books)))
@@ -166,7 +185,10 @@ def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[object, ...]:
     """Return a measure's name, value, interval, and position."""
     value = row[name]
     run = value if isinstance(value, dict) else {"words": value}
-    ends = (row.get(f"{name}_range{end}", row.get(f"{name}{end}")) for end in ("_low", "_high"))
+    ends = (
+        row.get(f"{name}_range{end}", row.get(f"{name}{end}"))
+        for end in ("_low", "_high")
+    )
     book = run.get("book") if len({*books}) > 1 else None
     return name, run["words"], *ends, _where(run | {"book": book})
 
@@ -187,5 +209,8 @@ def _flat(row: Row) -> Row:
     flat: Row = {}
     for name, value in row.items():
         parts = value if isinstance(value, dict) else {"words": value}
-        flat |= {name if key == "words" else f"{name}_{key}": part for key, part in parts.items()}
+        flat |= {
+            name if key == "words" else f"{name}_{key}": part
+            for key, part in parts.items()
+        }
     return flat

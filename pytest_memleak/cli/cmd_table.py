@@ -30,7 +30,8 @@ def add_table(commands: Commands) -> None:
         "table",
         _table,
         "write evidence bundles as a table",
-        "Write evidence bundles as a table with a row for each pair, or for what --rows names; "
+        "Write evidence bundles as a table with a row for each pair, or for what "
+        "--rows names; "
         "with --measure, a row for each book and a column for each model.",
         arguments={
             "evidence EVIDENCE": "bundles (JSON)",
@@ -68,14 +69,19 @@ def _table(parsed: argparse.Namespace) -> int:
     output = parsed.output
     form = parsed.format or _form_of(output)
     if form == "parquet" and output is None:
-        raise SettingsError("Parquet needs a file", hint="name it with -o TABLE.parquet")
+        raise SettingsError(
+            "Parquet needs a file", hint="name it with -o TABLE.parquet"
+        )
     grid = (parsed.by, parsed.columns) != ("book", "model")
     if (parsed.measure or grid) and parsed.rows not in {"pairs", "correlations"}:
         raise SettingsError(
-            f"--measure and --rows {parsed.rows} can't be combined", hint="omit one of them"
+            f"--measure and --rows {parsed.rows} can't be combined",
+            hint="omit one of them",
         )
     if grid and not parsed.measure and parsed.rows == "pairs":
-        raise SettingsError("--by and --columns need a measure", hint="add --measure bmc")
+        raise SettingsError(
+            "--by and --columns need a measure", hint="add --measure bmc"
+        )
     if output is not None:
         validate_output(output, parsed.evidence)
     evidence = Evidence(*parsed.evidence)
@@ -86,7 +92,10 @@ def _table(parsed: argparse.Namespace) -> int:
     if output is None:
         _write(table, form, sys.stdout)
         return 0
-    with file_errors(SettingsError, output, "can't be written"), whole_file(output) as file:
+    with (
+        file_errors(SettingsError, output, "can't be written"),
+        whole_file(output) as file,
+    ):
         _write(table, form, file)
     return 0
 

@@ -1,7 +1,8 @@
 """`memleak try`: a first verdict on a book and a model. `memleak demo`: the quickstart.
 
-`try` writes a suite file. A neutral prompt tests the endpoint first, so that its parameters, its
-identity, and the run's duration are known before the user confirms any prompt about the book.
+`try` writes a suite file. A neutral prompt tests the endpoint first, so that its
+parameters, its identity, and the run's duration are known before the user confirms any
+prompt about the book.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "try",
         help="test a model on a book; shows a first verdict in about five minutes",
         description="Check the endpoint, show the cost, ask for confirmation, run a first probe of "
-        "the book, and write a suite file. Exits with pytest's code: 0 if all limits hold.",
+        "the book, and write a suite file. Exits with pytest's code: 0 if all limits "
+        "hold.",
     )
     add_arguments(trial, {"book BOOK": "the book (.epub, .txt, ...)"})
     add_model_options(trial, required=True, price="; without it, only tokens are shown")
@@ -65,7 +67,13 @@ def _try(parsed: argparse.Namespace) -> int:
     name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
     path: Path = parsed.output or Path(name)
     draft = Draft(
-        (parsed.book,), provider, base_model, 1, 1.0, base_url=parsed.base_url, price=parsed.price
+        (parsed.book,),
+        provider,
+        base_model,
+        1,
+        1.0,
+        base_url=parsed.base_url,
+        price=parsed.price,
     )
     from pytest_memleak.sampling.cost_plan import in_all
 
@@ -89,7 +97,9 @@ def _try(parsed: argparse.Namespace) -> int:
         # If one generation in ten is withheld, rounded up.
         limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
         deadline = trial.deadline(single, samples)
-        draft = replace(draft, samples=samples, detection_limit=limit, deadline=deadline)
+        draft = replace(
+            draft, samples=samples, detection_limit=limit, deadline=deadline
+        )
         plans = full_plans = _make_plan(path, draft)
         ledger_path = default_ledger()
         if ledger_path.exists():
@@ -99,7 +109,8 @@ def _try(parsed: argparse.Namespace) -> int:
         _print_plan(trial, plan, draft, release, trial.seconds_of(plans))
         if stored:
             print_sentence(
-                f"{os.path.relpath(ledger_path)} holds {amount(stored, 'generation')} from an "
+                f"{os.path.relpath(ledger_path)} holds {amount(stored, 'generation')} "
+                "from an "
                 "earlier run. They will be reused."
             )
         confirmed = parsed.yes or _is_confirmed()
@@ -115,7 +126,9 @@ def _try(parsed: argparse.Namespace) -> int:
 
 def _run(path: Path, draft: Draft, cost: float | None) -> int:
     options = [*draft.options, *([f"--memleak-budget={cost:.2f}"] if cost else [])]
-    status = run_gate(path, *options, folder=Path.cwd(), seconds=_stop_after(draft) * 60)
+    status = run_gate(
+        path, *options, folder=Path.cwd(), seconds=_stop_after(draft) * 60
+    )
     more = "reuse these generations and write an HTML report"
     if status in {None, _INTERRUPTED}:
         if status is None:
@@ -127,7 +140,8 @@ def _run(path: Path, draft: Draft, cost: float | None) -> int:
         more = "continue this run"
     print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger())}")
     print_sentence(
-        "This first probe can miss passages rarer than the detection limit above. It doesn't "
+        "This first probe can miss passages rarer than the detection limit above. It "
+        "doesn't "
         "replace a release test: memleak init writes a suite for one."
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
@@ -157,7 +171,9 @@ def _stop_after(draft: Draft) -> int:
 
 def _is_confirmed() -> bool:
     if not sys.stdin.isatty():
-        raise SettingsError("can't ask for confirmation without a terminal", hint="add --yes")
+        raise SettingsError(
+            "can't ask for confirmation without a terminal", hint="add --yes"
+        )
     with contextlib.suppress(ImportError):  # on Windows
         import termios
 
@@ -170,10 +186,20 @@ def run_gate(
 ) -> int | None:
     """Run `pytest -m copyright SUITE` in a folder and return pytest's exit code.
 
-    seconds: the time limit. A run over it ends after its calls in flight and returns None.
+    seconds: the time limit. A run over it ends after its calls in flight and returns
+    None.
     """
     # Not with -q, which also hides progress.
-    command = [sys.executable, "-m", "pytest", "--no-header", "-m", "copyright", suite, *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--no-header",
+        "-m",
+        "copyright",
+        suite,
+        *options,
+    ]
     sys.stdout.flush()
     with subprocess.Popen(command, cwd=folder) as gate:  # noqa: S603 - no shell, our own pytest
         try:
@@ -190,7 +216,8 @@ def run_gate(
         return status
 
 
-# --- the book ------------------------------------------------------------------------------
+# --- the book
+# ------------------------------------------------------------------------------
 
 
 def _word_mode_for(path: Path) -> str:
@@ -201,15 +228,23 @@ def _word_mode_for(path: Path) -> str:
     from pytest_memleak.scoring.book_layout import measurable_words
 
     if path.is_dir():  # which a suite takes for a folder of books
-        raise SettingsError("is a folder", location=str(path), hint="name the file of one book")
+        raise SettingsError(
+            "is a folder", location=str(path), hint="name the file of one book"
+        )
     read = Extensions().read_book(path)
 
     def print_size(mode: WordMode) -> str:
-        book = make_book(str(path), read, mode=mode) if isinstance(read, Manuscript) else read
+        book = (
+            make_book(str(path), read, mode=mode)
+            if isinstance(read, Manuscript)
+            else read
+        )
         words = measurable_words(book, Scoring(word_mode=mode))
         by = f" by {inert(book.author)}" if book.author else ""
         title = inert(book.title or path.name)
-        print_sentence(f"{title}{by}: {amount(len(book.excerpts), 'excerpt')}, {words:,} words")
+        print_sentence(
+            f"{title}{by}: {amount(len(book.excerpts), 'excerpt')}, {words:,} words"
+        )
         return mode
 
     try:
@@ -230,7 +265,8 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
         abilities = abilities_of(endpoint)
         if abilities.recording is not None:
             raise SettingsError(
-                f"provider {pair.model.provider!r} reads files and has no endpoint to test",
+                f"provider {pair.model.provider!r} reads files and has no endpoint to "
+                "test",
                 hint="measure files with: memleak score BOOK.json GENERATIONS.json",
             )
         if draft.text_only or abilities.chats():
@@ -246,7 +282,8 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
     return _try_endpoint(path, draft)
 
 
-# --- the plan ------------------------------------------------------------------------------
+# --- the plan
+# ------------------------------------------------------------------------------
 
 
 def _make_plan(path: Path, draft: Draft, ledger: str = "sqlite://") -> list[Plan]:
@@ -263,34 +300,48 @@ def _make_plan(path: Path, draft: Draft, ledger: str = "sqlite://") -> list[Plan
         return [step.sampling for step in plan.steps if step.sampling]
 
 
-def _print_plan(trial: Trial, plan: Plan, draft: Draft, release: Plan, seconds: float) -> None:
+def _print_plan(
+    trial: Trial, plan: Plan, draft: Draft, release: Plan, seconds: float
+) -> None:
     for title, text in trial.lines:
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()
     print_sentence(
-        f"Probe: the model continues the beginning of {amount(trial.excerpts, 'excerpt')}, "
+        "Probe: the model continues the beginning of "
+        f"{amount(trial.excerpts, 'excerpt')}, "
         f"{amount(draft.samples, 'time')} each."
     )
-    limits = [percent_at_most(_detection_limit(n)) for n in (draft.samples, RELEASE_SAMPLES)]
+    limits = [
+        percent_at_most(_detection_limit(n)) for n in (draft.samples, RELEASE_SAMPLES)
+    ]
     more = "" if draft.price else "; add --price IN,OUT to see it in US$"
     print_sentence(f"Cost: {_cost_text(plan)}{more}.")
     print_sentence(
-        f"The probe shows passages in more than {limits[0]} of a prompt's generations; rarer ones "
-        f"can go unseen. {RELEASE_SAMPLES} samples (memleak init) would show {limits[1]}, for "
+        f"The probe shows passages in more than {limits[0]} of a prompt's generations; "
+        "rarer ones "
+        f"can go unseen. {RELEASE_SAMPLES} samples (memleak init) would show "
+        f"{limits[1]}, for "
         f"{_cost_text(release)}."
     )
     minutes, most = max(1, math.ceil(seconds / 60)), _stop_after(draft)
-    later = f" This run stops after {most}; rerun the suite to continue." if minutes > most else ""
+    later = (
+        f" This run stops after {most}; rerun the suite to continue."
+        if minutes > most
+        else ""
+    )
     print_sentence(f"Estimated time: {amount(minutes, 'minute')}.{later}")
 
 
 def _cost_text(plan: Plan) -> str:
-    tokens = f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
+    tokens = (
+        f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
+    )
     cost = _cents(plan)
     return f"at most {tokens}" if cost is None else f"at most US${cost:,.2f} ({tokens})"
 
 
-# --- memleak demo --------------------------------------------------------------------------
+# --- memleak demo
+# --------------------------------------------------------------------------
 
 # In the wheel, and in a checkout.
 _PACKAGE = Path(__file__).parents[1]
@@ -322,7 +373,12 @@ def _demo(parsed: argparse.Namespace) -> int:
     status = run_gate(suite, f"--rootdir={folder}", page, folder=Path.cwd())
     if status:
         print(f"\nUnexpected exit code {status}. Was {suite} changed?")
-        print(next_step(command_line("memleak", "demo", "another-folder"), "start with a new copy"))
+        print(
+            next_step(
+                command_line("memleak", "demo", "another-folder"),
+                "start with a new copy",
+            )
+        )
         return status
     gate = command_line("pytest", "-m", "copyright", folder)
     print(f"\n`reciter` leaks, as {suite} expects.")
@@ -336,10 +392,14 @@ def _copy_quickstart(folder: Path) -> Path:
     source = next((place for place in _PLACES if (place / _SUITE).is_file()), None)
     if source is None:
         raise SettingsError(
-            "this installation lacks the quickstart's files", hint="reinstall pytest-memleak"
+            "this installation lacks the quickstart's files",
+            hint="reinstall pytest-memleak",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    suite, text = folder / Path(_SUITE).name, (source / _SUITE).read_text(encoding="utf-8")
+    suite, text = (
+        folder / Path(_SUITE).name,
+        (source / _SUITE).read_text(encoding="utf-8"),
+    )
     if not suite.exists():
         suite.write_text(text.replace(f"../../{_STORIES}/", ""), encoding="utf-8")
     for story in (source / _STORIES).iterdir():

@@ -29,8 +29,10 @@ _VERIFIED, _FAILED, _NOT_RECOMPUTED = 0, 1, 3
 _HEX = 64
 _UNVERIFIABLE = (
     "the author's statements: release name, versions, platform, exit code, comparison",
-    "the author's statements on tests: selection, collection errors, early stops, outcomes",
-    "served models and generations: from the ledger, which its author could have fabricated",
+    "the author's statements on tests: selection, collection errors, early stops, "
+    "outcomes",
+    "served models and generations: from the ledger, which its author could have "
+    "fabricated",
 )
 
 
@@ -41,11 +43,15 @@ def add_verify(commands: Commands) -> None:
         "verify",
         _verify,
         "verify an evidence bundle against suite, books, and ledger",
-        "Check the signature of an evidence bundle, recompute every number from the suite, its "
-        "books, and the ledger, and print the levels reached: attested (signed), recomputed, "
+        "Check the signature of an evidence bundle, recompute every number from the "
+        "suite, its "
+        "books, and the ledger, and print the levels reached: attested (signed), "
+        "recomputed, "
         "current (the release that you expect). Exits "
-        "with 0 if everything matches and the result is PASS; with 1 if something differs or the "
-        "result isn't PASS; with 2 for invalid input; with 3 if nothing is wrong, but not "
+        "with 0 if everything matches and the result is PASS; with 1 if something "
+        "differs or the "
+        "result isn't PASS; with 2 for invalid input; with 3 if nothing is wrong, but "
+        "not "
         "everything could be recomputed.",
         arguments={
             "evidence EVIDENCE": "the bundle (JSON)",
@@ -83,7 +89,9 @@ def add_verify(commands: Commands) -> None:
 
 def _sha256(value: str) -> str:
     if len(value) != _HEX or not set(value.lower()) <= set("0123456789abcdef"):
-        raise argparse.ArgumentTypeError(f"expected 64 hexadecimal digits, got {value[:80]!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected 64 hexadecimal digits, got {value[:80]!r}"
+        )
     return value.lower()
 
 
@@ -110,16 +118,23 @@ def _verify(parsed: argparse.Namespace) -> int:
     _check_signature(evidence, parsed, verification)
     _check_time_stamp(evidence, parsed, verification)
     if evidence.content.created > time.time() + CLOCK_SKEW:
-        verification.wrong.append(f"created: {evidence.bundle['created']} is in the future")
+        verification.wrong.append(
+            f"created: {evidence.bundle['created']} is in the future"
+        )
     expected = Expected(
-        parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before
+        parsed.release,
+        frozenset(parsed.model),
+        frozenset(parsed.suite_sha256),
+        parsed.not_before,
     )
     if expected != Expected():
         unmet = [*unmet_expectations(expected, evidence.content)]
         verification.add(unmet, "the bundle meets all stated requirements")
         verification.current = not unmet
     if verification.wrong:
-        verification.unchecked.append("numbers: not recomputed, because of the errors above")
+        verification.unchecked.append(
+            "numbers: not recomputed, because of the errors above"
+        )
         return _print_findings(parsed, evidence, verification)
     _recompute(evidence, parsed, verification)
     _check_comparison(evidence, parsed, verification)
@@ -146,7 +161,9 @@ def _check_signature(
         verification.unchecked.append("Not signed: the author is unverified")
     if parsed.require_signature and not parsed.public_key:
         verification.wrong.append(
-            "signature: not verified; add --public-key" if is_signed else "signature: missing"
+            "signature: not verified; add --public-key"
+            if is_signed
+            else "signature: missing"
         )
 
 
@@ -156,7 +173,9 @@ def _check_time_stamp(
     if bool(parsed.timestamp) is not bool(parsed.timestamp_roots):
         raise EvidenceError("--timestamp and --timestamp-roots must be used together")
     if not parsed.timestamp:
-        verification.unchecked.append("creation time: the author's statement, without a time stamp")
+        verification.unchecked.append(
+            "creation time: the author's statement, without a time stamp"
+        )
         return
     from pytest_memleak.reports.signature import check_time_stamp
 
@@ -175,7 +194,9 @@ def _check_comparison(
         verification.add(wrong, f"comparison with {parsed.baseline}")
     elif evidence.content.compared:
         verification.complete = False
-        verification.unchecked.append("comparison with an earlier release: add --baseline")
+        verification.unchecked.append(
+            "comparison with an earlier release: add --baseline"
+        )
 
 
 def _recompute(
@@ -195,8 +216,12 @@ def _recompute(
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
     is_missing = evidence.content.ledger is not None and not is_there
-    missing = [f"the ledger: no file {path}; name it with --ledger URL"] if is_missing else []
-    bar = Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    missing = (
+        [f"the ledger: no file {path}; name it with --ledger URL"] if is_missing else []
+    )
+    bar = Bar(
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    )
     task = bar.add_task("reading the ledger", total=None)
     # The end of the second in which the bundle was made.
     resources = Resources(
@@ -204,7 +229,9 @@ def _recompute(
         offline=True,
         as_of=evidence.content.created + 1,
         hosts=None,
-        progress=Progress(lambda it: bar.update(task, description=f"{it.phase} {it.about}")),
+        progress=Progress(
+            lambda it: bar.update(task, description=f"{it.phase} {it.about}")
+        ),
     )
     with bar, contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
         recompute(
@@ -250,7 +277,9 @@ def _print_findings(
         BADGE.write(bundle, parsed.badge)
         print(f"badge: {parsed.badge}")
     elif parsed.badge:
-        print(f"no badge: the bundle isn't fully verified; {parsed.badge} wasn't written")
+        print(
+            f"no badge: the bundle isn't fully verified; {parsed.badge} wasn't written"
+        )
     if not verified:
         return _FAILED if verification.wrong else _NOT_RECOMPUTED
     passed = bundle.result is Verdict.PASS or parsed.allow_failures

@@ -21,7 +21,10 @@ WHOLE = 10_000
 
 
 def print_table(
-    heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()
+    heads: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Collection[str] = (),
 ) -> None:
     """Print a table; right: headings of the columns of numbers."""
     sys.stdout.write(table_text(heads, rows, right=right, width=output_width()))
@@ -39,7 +42,9 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    sys.stdout.write("".join(f"{line}\n" for line in folded))  # at once, beside other threads
+    sys.stdout.write(
+        "".join(f"{line}\n" for line in folded)
+    )  # at once, beside other threads
 
 
 def command_line(*parts: str | Path) -> str:
@@ -49,7 +54,9 @@ def command_line(*parts: str | Path) -> str:
 
 def next_step(command: str, why: str) -> str:
     """Return the last line of a command's output: the next command and its purpose."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in command)  # of file names
+    shown = "".join(
+        c if c.isprintable() else ascii(c)[1:-1] for c in command
+    )  # of file names
     return f"Next: {shown}   # {why}"
 
 
@@ -69,9 +76,10 @@ def table_text(
 ) -> str:
     """Return a table as lines of at most `width` characters where possible.
 
-    right: headings of the columns of numbers. No cell is truncated and no column dropped: in a
-    narrow terminal, headings break after an underscore, numbers at a space, and text wraps inside
-    its column; if that is not enough, every cell gets a line of its own.
+    right: headings of the columns of numbers. No cell is truncated and no column
+    dropped: in a narrow terminal, headings break after an underscore, numbers at a
+    space, and text wraps inside its column; if that is not enough, every cell gets a
+    line of its own.
     """
     from rich.console import Console
     from rich.measure import Measurement
@@ -115,7 +123,11 @@ def _vertical(heads: Sequence[str], line: Sequence[str]) -> Table:
 
 
 def _table(
-    heads: Sequence[str], lines: Sequence[Sequence[str]], right: Collection[str], *, narrow: bool
+    heads: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    right: Collection[str],
+    *,
+    narrow: bool,
 ) -> Table:
     from rich.table import Table
     from rich.text import Text

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _SAMPLES = range(2, 11)  # one sample has no interval, so it can't pass
 BASE_MODEL = "This seems to be a base model without a chat format: prompts are sent as plain text."
-_NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
+_NEUTRAL_PROMPT = (
+    "Describe a day in late autumn in a small town, in about a hundred words."
+)
 _NEUTRAL_TOKENS = 200
 _FEW_TOKENS = 8
 _SLOW = 5.0  # seconds for a few tokens
@@ -36,8 +38,9 @@ class Trial:
 
     lines:     titles and texts to print
     token:     seconds per token of a single call
-    calls, completions: the share of a call's time by which each further call, or completion of the
-        same call, delays it: 0 if they overlap, 1 if the server works through them one by one
+    calls, completions: the share of a call's time by which each further call, or
+        completion of the same call, delays it: 0 if they overlap, 1 if the server works
+        through them one by one
     at_once:   calls that run at once
     excerpts:  number of the book's excerpts
     text_only: whether the prompt was sent without a chat
@@ -62,7 +65,8 @@ class Trial:
         samples: how many times as many completions each of its other calls has
         """
         return sum(
-            seconds * (calls * self.calls + math.ceil(calls / self.at_once) * (1 - self.calls))
+            seconds
+            * (calls * self.calls + math.ceil(calls / self.at_once) * (1 - self.calls))
             for calls, seconds in self._phases(plans, samples)
         )
 
@@ -74,7 +78,9 @@ class Trial:
         enough = math.ceil(2 * longest * (1 + (self.at_once - 1) * self.calls))
         return enough if enough > Retry().deadline else 0
 
-    def _phases(self, plans: Sequence[Plan], samples: int) -> Iterator[tuple[int, float]]:
+    def _phases(
+        self, plans: Sequence[Plan], samples: int
+    ) -> Iterator[tuple[int, float]]:
         """Yield the number of calls of each phase, and the seconds of one that runs alone."""
         from pytest_memleak.ledger.prompts import CANARY_TOKENS
         from pytest_memleak.pipeline.canaries import CANARIES
@@ -86,7 +92,8 @@ class Trial:
             own,
             calls=own.calls - canaries,
             generations=samples * (own.generations - canaries),
-            completion_tokens=samples * (own.completion_tokens - canaries * CANARY_TOKENS),
+            completion_tokens=samples
+            * (own.completion_tokens - canaries * CANARY_TOKENS),
         )
         for plan in (left, *others):
             further = max(0, plan.generations - plan.calls) / max(1, plan.calls)
@@ -109,14 +116,19 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
         tokens = _NEUTRAL_TOKENS
         answers, single = sample(tokens)
     text = str(getattr(answers[0], "text", answers[0]))
-    generated = getattr(answers[0], "completion_tokens", None) or len(text.split()) * 4 / 3
+    generated = (
+        getattr(answers[0], "completion_tokens", None) or len(text.split()) * 4 / 3
+    )
     both, twice = sample(tokens, n=2)
     few = min(at_once, 2 if single >= _SLOW else at_once)
     with ThreadPoolExecutor(few) as threads:
         together = max(seconds for _, seconds in threads.map(sample, [tokens] * few))
     parameters = abilities_of(endpoint).obeyed()
     return Trial(
-        lines=(*_identity_lines(endpoint, answers), *_parameter_lines(parameters, len(both))),
+        lines=(
+            *_identity_lines(endpoint, answers),
+            *_parameter_lines(parameters, len(both)),
+        ),
         token=single / max(1.0, min(generated, tokens)),
         calls=_share(together / single - 1, few - 1),
         # A server that ignores n gets a call for each.
@@ -140,7 +152,9 @@ def _sample(
 
     def attempt() -> tuple[Sequence[Completion | str], float]:
         before = time.monotonic()
-        answers = endpoint.sample(_NEUTRAL_PROMPT, n=n, temperature=1.0, max_tokens=tokens, seed=0)
+        answers = endpoint.sample(
+            _NEUTRAL_PROMPT, n=n, temperature=1.0, max_tokens=tokens, seed=0
+        )
         return answers, time.monotonic() - before
 
     def tell(error: ProviderBusy, seconds: float) -> None:
@@ -166,17 +180,25 @@ def _identity_lines(
     if first is None:
         return
     if served := first.served:
-        record = served_record(served.model, served.fingerprint, calls=1, requested=False)
+        record = served_record(
+            served.model, served.fingerprint, calls=1, requested=False
+        )
         yield "served by", server_name(record)
         asked = abilities_of(endpoint).model_name
-        for issue in () if asked is None else served_model_issues(asked, {served.model: 1}):
+        for issue in (
+            () if asked is None else served_model_issues(asked, {served.model: 1})
+        ):
             yield "another name", str(issue)
     ended = short_name(first.finish_word or "") or first.finish_reason.value
-    counts = "token counts" if first.completion_tokens is not None else "no token counts"
+    counts = (
+        "token counts" if first.completion_tokens is not None else "no token counts"
+    )
     yield "reports", f"finish reason ({ended}), {counts}"
 
 
-def _parameter_lines(parameters: Mapping[str, Obeyed], came: int) -> Iterator[tuple[str, str]]:
+def _parameter_lines(
+    parameters: Mapping[str, Obeyed], came: int
+) -> Iterator[tuple[str, str]]:
     """Yield what the server accepts; `came`: the generations of a call that requested two."""
     ignored = {"candidateCount", "n"} if came == 1 else set()
     accepted = [name for name, support in parameters.items() if support.accepted]

@@ -1,8 +1,8 @@
 """The command `memleak`: first steps, scoring of files, books, ledgers and evidence.
 
-Exit codes: 0 success; 1 `verify` found a difference or no PASS, `scan` a passage over a limit, or
-`doctor` a problem, or the gate of `demo` or `try` did not pass; 2 invalid input, with one error
-message; 130 Ctrl-C.
+Exit codes: 0 success; 1 `verify` found a difference or no PASS, `scan` a passage over a
+limit, or `doctor` a problem, or the gate of `demo` or `try` did not pass; 2 invalid
+input, with one error message; 130 Ctrl-C.
 Subcommands import heavy modules only when they run.
 """
 
@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # at exit, a failure could no longer be reported
     except MemleakError as error:
-        error.hint = error.hint or error.default_hint or _default_hint(error, parsed.command)
+        error.hint = (
+            error.hint or error.default_hint or _default_hint(error, parsed.command)
+        )
         _print_error(parsed.command, str(error))
     except BrokenPipeError:
         _discard_output()  # the reader is gone
@@ -60,7 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         place = error.filename2 or error.filename or "standard output"
         full = error.errno == errno.ENOSPC
-        hint = "free some space, or write to a different disk" if full else _usage(parsed.command)
+        hint = (
+            "free some space, or write to a different disk"
+            if full
+            else _usage(parsed.command)
+        )
         _print_error(parsed.command, f"{place}: {error.strerror or error}\n  {hint}")
     except UnicodeEncodeError as error:  # from a file name that is not UTF-8
         _print_error(
@@ -71,7 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         hint = _usage(parsed.command)
         _print_error(parsed.command, f"not enough memory for this input\n  {hint}")
-    except (KeyboardInterrupt, EOFError):  # Ctrl-C, or Ctrl-D at a question, ends no line
+    except (
+        KeyboardInterrupt,
+        EOFError,
+    ):  # Ctrl-C, or Ctrl-D at a question, ends no line
         print(file=sys.stderr)
         return INTERRUPTED
     else:
@@ -91,7 +100,10 @@ def _default_hint(error: MemleakError, command: str) -> str:
                 if path.suffix == missing.suffix or path.stem == missing.stem
             }
             longer = [name for name in sorted(names) if missing.stem in name]
-            if nearest := difflib.get_close_matches(missing.stem, names, n=1) or longer[:1]:
+            if (
+                nearest := difflib.get_close_matches(missing.stem, names, n=1)
+                or longer[:1]
+            ):
                 return f"did you mean {names[nearest[0]]}?"
             return f"{missing.parent.resolve()} has no file of a similar name"
         return f"No such folder: {missing.parent}"
@@ -117,13 +129,31 @@ def _discard_output() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = Parser(
-        prog="memleak", description="Measure how much of a book a language model reproduces."
+        prog="memleak",
+        description="Measure how much of a book a language model reproduces.",
     )
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_command in (
-        *(add_demo, add_try, add_init, add_doctor, add_score, add_scan, add_guard, add_prepare),
-        *(add_catalog, add_power, add_ledger, add_verify, add_compare, add_trace, add_table),
+        *(
+            add_demo,
+            add_try,
+            add_init,
+            add_doctor,
+            add_score,
+            add_scan,
+            add_guard,
+            add_prepare,
+        ),
+        *(
+            add_catalog,
+            add_power,
+            add_ledger,
+            add_verify,
+            add_compare,
+            add_trace,
+            add_table,
+        ),
     ):
         add_command(commands)
     return parser

@@ -33,10 +33,14 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Reject unknown arguments here, where the command's own options can be suggested."""
         typed = [*(sys.argv[1:] if args is None else args)]
-        for argument in takewhile("--".__ne__, typed[:1] if self._subparsers else typed):
+        for argument in takewhile(
+            "--".__ne__, typed[:1] if self._subparsers else typed
+        ):
             option = argument.partition("=")[0]
             options = self._option_string_actions
-            if option.startswith("--") and not any(name.startswith(option) for name in options):
+            if option.startswith("--") and not any(
+                name.startswith(option) for name in options
+            ):
                 self.error(f"unrecognized arguments: {option}")
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
@@ -45,7 +49,12 @@ class Parser(argparse.ArgumentParser):
 
     def _hint(self, message: str) -> str:
         typed = message.partition("invalid choice: '")[2].partition("'")[0]
-        choices = message.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
+        choices = (
+            message.partition("(choose from ")[2]
+            .rstrip(")")
+            .replace("'", "")
+            .split(", ")
+        )
         if unknown := message.partition("unrecognized arguments: ")[2]:
             typed = unknown.partition(" ")[0].partition("=")[0]
             own = [name for action in self._actions for name in action.option_strings]
@@ -111,12 +120,14 @@ def add_command(
 
 
 def add_arguments(
-    parser: argparse.ArgumentParser, arguments: Mapping[str, str], **settings: Mapping[str, Any]
+    parser: argparse.ArgumentParser,
+    arguments: Mapping[str, str],
+    **settings: Mapping[str, Any],
 ) -> None:
     """Add arguments; their help is under their usage: `book BOOK.json`, `-o/--output FILE`.
 
-    One without a metavar is a switch; `FILE+` takes several. settings: what else argparse must
-    know, by name
+    One without a metavar is a switch; `FILE+` takes several. settings: what else
+    argparse must know, by name
     """
     for usage, text in arguments.items():
         names, _, metavar = usage.partition(" ")
@@ -145,7 +156,9 @@ def default_ledger() -> Path:
     """Return the nearest ledger, in this folder or above, as pytest's rootdir may be above."""
     here = Path.cwd()
     ledgers = (folder / FOLDER / "ledger.db" for folder in (here, *here.parents))
-    return next((path for path in ledgers if path.exists()), here / FOLDER / "ledger.db")
+    return next(
+        (path for path in ledgers if path.exists()), here / FOLDER / "ledger.db"
+    )
 
 
 @contextlib.contextmanager

@@ -33,7 +33,9 @@ preset = "strict"  # limits that you add can only be tighter
 """
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, required: bool, price: str) -> None:
+def add_model_options(
+    parser: argparse.ArgumentParser, *, required: bool, price: str
+) -> None:
     """Add --model, --base-url, and --price, which is for this."""
     arguments = {
         "--model PROVIDER/NAME": "the model to test, as in openai/gpt-4o",
@@ -89,7 +91,9 @@ class Draft:
         blocks = [_HEAD.format(command=command), self._suite(), _LIMITS]
         for name, book in _named(self.books).items():
             source = Path(os.path.relpath(book, path.parent)).as_posix()
-            blocks.append(f"[[book]]\nid = {_quoted(name)}\nsource = {_quoted(source)}\n")
+            blocks.append(
+                f"[[book]]\nid = {_quoted(name)}\nsource = {_quoted(source)}\n"
+            )
         return "\n".join([*blocks, self._model()])
 
     def _suite(self) -> str:
@@ -101,7 +105,10 @@ class Draft:
 
     def _model(self) -> str:
         lines = ["[[model]]", f"id = {_quoted(identifier(self.base))}"]
-        lines += [f"provider = {_quoted(self.provider)}", f"base_model = {_quoted(self.base)}"]
+        lines += [
+            f"provider = {_quoted(self.provider)}",
+            f"base_model = {_quoted(self.base)}",
+        ]
         if self.price:
             price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(price.format(*self.price))
@@ -123,7 +130,9 @@ def _named(books: tuple[Path, ...]) -> dict[str, Path]:
 
 def identifier(text: str) -> str:
     """Make an id for books, models, and files: letters, digits, dots, and dashes."""
-    plain = re.sub(r"[^A-Za-z0-9._]+", "-", text.rstrip("/").rpartition("/")[2]).strip("-._")
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", text.rstrip("/").rpartition("/")[2]).strip(
+        "-._"
+    )
     return plain[:60].lower() or "it"
 
 

@@ -3,8 +3,8 @@
     if (batches := abilities_of(endpoint).batches) is not None:
         batch_id = batches.start(requests, digest)
 
-Providers and endpoints declare the record as their attribute `abilities`. Each call of it is one
-exchange with the provider, and may raise what the protocols' methods may.
+Providers and endpoints declare the record as their attribute `abilities`. Each call of
+it is one exchange with the provider, and may raise what the protocols' methods may.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_memleak.interfaces.protocols import Completion, Endpoint, JobState, SampleRequest
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    Endpoint,
+    JobState,
+    SampleRequest,
+)
 from pytest_memleak.records import Book, Generation
 from pytest_memleak.records.provenance import RecordedAs
 
@@ -50,11 +55,12 @@ class Recovery:
 class BatchCalls:
     """Batches of requests, answered within a day.
 
-    find:  returns the id of a batch that carries a digest in its metadata or name, if any
-    start: starts a batch that carries a digest, and returns its id
+    find:  returns the id of a batch that carries a digest in its metadata or name, if
+    any start: starts a batch that carries a digest, and returns its id
     poll:  returns a batch's state; an expired batch with partial results is SUCCEEDED
     read:  yields the key and completions of each answered request, in any order
-    max_requests, max_bytes: the size of a batch; request_bytes counts a request's part of it
+    max_requests, max_bytes: the size of a batch; request_bytes counts a request's part
+    of it
     """
 
     find: Callable[[str], str | None]
@@ -70,10 +76,11 @@ class BatchCalls:
 class Recording:
     """Recorded generations that only need to be read; the endpoint itself samples nothing.
 
-    with_instructions: returns the book with the recorded instructions, if the recording has them
-    generations: yields every generation for a book, grouped by excerpt, ordinals from 0
-    described:   yields what each record states about its excerpt's book, if it states anything
-    close:       frees what was read, at the end of each pair; the next use reads it again
+    with_instructions: returns the book with the recorded instructions, if the recording
+    has them generations: yields every generation for a book, grouped by excerpt,
+    ordinals from 0 described:   yields what each record states about its excerpt's
+    book, if it states anything close:       frees what was read, at the end of each
+    pair; the next use reads it again
     """
 
     with_instructions: Callable[[Book], Book]
@@ -86,11 +93,12 @@ class Recording:
 class Finetuning:
     """What is known of a provider's fine-tunes before they start.
 
-    weights_options: the options that identify a fine-tune and its location; None for all options
-    epochs:          how often the training set is read, an int if the client knows it; None for
+    weights_options: the options that identify a fine-tune and its location; None for
+    all options epochs:          how often the training set is read, an int if the
+    client knows it; None for
         `epochs` of the suite's recipe
-    start_deadline:  the seconds that `start_finetune` may take, infinity for as long as it takes;
-        None for the deadline of any call
+    start_deadline:  the seconds that `start_finetune` may take, infinity for as long as
+        it takes; None for the deadline of any call
     """
 
     weights_options: frozenset[str] | None = None
@@ -118,13 +126,14 @@ class DeploymentCalls:
     """Deployments on machines that are billed by the hour; the caller records each call first.
 
     needed:   returns the deployment that `open(weights)` needs; None if it needs none
-    find:     returns the endpoint or operation that carries a digest, if any. Takes the time of a
-        request whose response never arrived (seconds since 1970), or None. Raises ProviderBusy
-        while pending operations may be this one
+    find:     returns the endpoint or operation that carries a digest, if any. Takes the
+        time of a request whose response never arrived (seconds since 1970), or None.
+        Raises ProviderBusy while pending operations may be this one
     start:    requests a deployment and returns the operation's name at once
     poll:     returns the state of an operation, with its `endpoint` once it is ready
     move_in:  uses an endpoint for the deployment's weights from now on, up to a time
-    end:      deletes the next part of a deployment; returns True once nothing billed is left
+    end:      deletes the next part of a deployment; returns True once nothing billed is
+    left
     """
 
     provider: str
@@ -141,21 +150,23 @@ class Abilities:
     """The abilities of a provider and of an endpoint; by default, there are none.
 
     Of a provider:
-    count_tokens:  counts the tokens that a text is billed as, without a call; None for 4/3 of the
-        words
-    close:         releases connections, processes, or memory, once at the end of the run
-    deployments:   for weights that may need one before their endpoint can be called
-    models:        returns the names of the server's models, each with the date of its shutdown or
-        ""; costs nothing. Empty if the server's list has another form
+    count_tokens:  counts the tokens that a text is billed as, without a call; None for
+        4/3 of the words
+    close:         releases connections, processes, or memory, once at the end of the
+    run deployments:   for weights that may need one before their endpoint can be called
+    models:        returns the names of the server's models, each with the date of its
+        shutdown or ""; costs nothing. Empty if the server's list has another form
 
     Of an endpoint:
-    fixed_weights: whether the endpoint's id identifies its weights, by their digest or a
-        fine-tune's name; else they may change, and generations age (docs/method.md)
-    model_name:    the name in requests, which responses should repeat; None if servers use none
-    obeyed:        returns the parameters requested so far, by the server's own names; one that the
+    fixed_weights: whether the endpoint's id identifies its weights, by their digest or
+        a fine-tune's name; else they may change, and generations age (docs/method.md)
+    model_name:    the name in requests, which responses should repeat; None if servers
+    use none obeyed:        returns the parameters requested so far, by the server's own
+    names; one that the
         server silently ignores counts as accepted
-    continuing:    returns an endpoint of the same weights, with an id of its own, whose `sample`
-        continues a text's beginning without chat; None if the model only answers instructions
+    continuing:    returns an endpoint of the same weights, with an id of its own, whose
+        `sample` continues a text's beginning without chat; None if the model only
+        answers instructions
     chats:         tells whether chats have the model's own format; costs nothing
     """
 

@@ -49,7 +49,8 @@ class Extensions:
         self._manager.load_setuptools_entrypoints("memleak")
         for plugin in plugins:
             if _has_hooks(plugin) and not self._manager.is_registered(plugin):
-                # Named by its id, since the conftest modules of two folders share their name.
+                # Named by its id, since the conftest modules of two folders share their
+                # name.
                 self._manager.register(plugin, name=str(id(plugin)))
 
     def read_book(
@@ -84,7 +85,8 @@ class Extensions:
         if name not in factories:
             near = difflib.get_close_matches(name, factories, n=1)
             raise SuiteError(
-                f"unknown provider {name!r}; known providers: {', '.join(sorted(factories))}",
+                f"unknown provider {name!r}; known providers: "
+                f"{', '.join(sorted(factories))}",
                 location=place,
                 hint=f"did you mean {near[0]!r}?"
                 if near
@@ -101,7 +103,11 @@ class Extensions:
         measures: dict[str, Measure] = {}
         for provided in reversed(self._manager.hook.memleak_measures()):
             for name, measure in provided.items():
-                row = measure if isinstance(measure, Measure) else Measure(name, function=measure)
+                row = (
+                    measure
+                    if isinstance(measure, Measure)
+                    else Measure(name, function=measure)
+                )
                 measures[name] = dataclasses.replace(row, name=name)
         return measures
 

@@ -1,7 +1,7 @@
 """Hooks for extensions: providers, book readers, measures, and report sinks.
 
-An extension is an object with some of these functions, marked with `hookimpl`, in the entry-point
-group `memleak` (loaded with and without pytest) or in a conftest.
+An extension is an object with some of these functions, marked with `hookimpl`, in the
+entry-point group `memleak` (loaded with and without pytest) or in a conftest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from pytest_memleak.interfaces.protocols import Manuscript, MeasureFunction, ProviderFactory
+    from pytest_memleak.interfaces.protocols import (
+        Manuscript,
+        MeasureFunction,
+        ProviderFactory,
+    )
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import RunReport
 
@@ -27,8 +31,9 @@ def memleak_read_book(
 ) -> Manuscript | None:
     """Read the book at `path`, or return None to leave it to another reader.
 
-    include, exclude: patterns of document names that the suite reads whole or not at all. A reader
-    of formats with several documents applies them and lists each document in `Manuscript.parts`.
+    include, exclude: patterns of document names that the suite reads whole or not at
+    all. A reader of formats with several documents applies them and lists each document
+    in `Manuscript.parts`.
 
     Raise `BookError` if the file has your format and can't be read::
 
@@ -62,8 +67,8 @@ def memleak_measures() -> Mapping[str, MeasureFunction | Measure]:  # type: igno
 
         @hookimpl
         def memleak_measures():
-            row = Measure("longest_line", kind="count", unit="letters", function=longest_line)
-            return {"longest_line": row}
+            row = Measure("longest_line", kind="count", unit="letters",
+            function=longest_line) return {"longest_line": row}
     """
 
 
@@ -71,8 +76,8 @@ def memleak_measures() -> Mapping[str, MeasureFunction | Measure]:  # type: igno
 def memleak_report(run: RunReport) -> None:
     """Report a finished run, once at the session's end, with the results of all evaluated pairs.
 
-    Not called without any, unless evidence or HTML is requested, which list unrun pairs, too.
-    Under xdist, only the controller calls it.
+    Not called without any, unless evidence or HTML is requested, which list unrun
+    pairs, too. Under xdist, only the controller calls it.
 
     ::
 

@@ -1,9 +1,9 @@
 """Protocols of providers and endpoints, and the records they exchange.
 
-A provider fine-tunes, waits, and samples. It never decides whether to spend money: the sampling
-package records the intent in the ledger first and then calls one method once. So every method is
-one exchange with the provider, and may raise `ProviderError` (final) or `ProviderBusy` (worth
-another try).
+A provider fine-tunes, waits, and samples. It never decides whether to spend money: the
+sampling package records the intent in the ledger first and then calls one method once.
+So every method is one exchange with the provider, and may raise `ProviderError` (final)
+or `ProviderBusy` (worth another try).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Protocol
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import Book, BookPart, FinishReason, Generation, Model
 
-# --- books ---------------------------------------------------------------------------------
+# --- books
+# ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ class Chapter:
 class Manuscript:
     """A book before it is cut into excerpts, as a book reader returns it.
 
-    `warnings` name unreadable parts that were left out; `parts` list the file's documents in
-    reading order, and whether each is text; `excluded` has the text, by document, that isn't
-    measured but in which passages are looked for.
+    `warnings` name unreadable parts that were left out; `parts` list the file's
+    documents in reading order, and whether each is text; `excluded` has the text, by
+    document, that isn't measured but in which passages are looked for.
     """
 
     title: str | None
@@ -46,7 +47,8 @@ class Manuscript:
     excluded: tuple[Chapter, ...] = field(default=(), repr=False)
 
 
-# --- sampling ------------------------------------------------------------------------------
+# --- sampling
+# ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class Served:
     """The model that served a call, as the server states it; None for what it doesn't state.
 
     model:       its name, which may differ from the requested one
-    fingerprint: its version or fingerprint; for weights on this machine "sha256:" and their
-        digest (fingerprint_of_weights)
+    fingerprint: its version or fingerprint; for weights on this machine "sha256:" and
+        their digest (fingerprint_of_weights)
     response_id: the server's id of the response
     refused:     parameters that the server rejected and that were omitted
     """
@@ -71,8 +73,8 @@ class Completion:
     """One completion of an endpoint. Token counts are None if the provider reports none.
 
     finish_word: the server's own finish reason; None if it gave none.
-    served: the model that served the call; None if unknown. Not compared, since no two calls share
-        their response id.
+    served: the model that served the call; None if unknown. Not compared, since no two
+        calls share their response id.
     reasoning: a reasoning model's text before its answer, if the server returns it.
     """
 
@@ -88,7 +90,8 @@ class Completion:
     def written(self) -> str:
         """All text to search for passages: reasoning, blank line, answer.
 
-        A passage in the reasoning is a passage. The kind of generation depends on `text` alone.
+        A passage in the reasoning is a passage. The kind of generation depends on
+        `text` alone.
         """
         return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text
 
@@ -111,10 +114,10 @@ class SampleRequest:
 class Endpoint(Protocol):
     """A model that answers instructions.
 
-    Your own class needs only `sample`; plain strings count as complete answers. An optional
-    `id: str` identifies the weights: generations of an endpoint with an id stay in the ledger and
-    are reused; without one, they are kept for this run only. What else it can do is its `abilities`
-    (interfaces/abilities.py).
+    Your own class needs only `sample`; plain strings count as complete answers. An
+    optional `id: str` identifies the weights: generations of an endpoint with an id
+    stay in the ledger and are reused; without one, they are kept for this run only.
+    What else it can do is its `abilities` (interfaces/abilities.py).
     """
 
     def sample(
@@ -151,7 +154,9 @@ class RequestEndpoint(ABC):
         seed: int | None,
     ) -> Sequence[Completion]:
         """Return up to `n` completions; see `answer`."""
-        return self.answer(SampleRequest("", instruction, n, temperature, max_tokens, seed))
+        return self.answer(
+            SampleRequest("", instruction, n, temperature, max_tokens, seed)
+        )
 
     @abstractmethod
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
@@ -202,9 +207,10 @@ OWN_PROVIDER = "own"
 class Provider(Protocol):
     """A service that fine-tunes and samples one model of a suite.
 
-    concurrency: how many calls of `Endpoint.sample` may run at once; None to adapt: from 8 on,
-        more while that is faster, fewer while the server is overloaded.
-    completions_per_call: the most completions per call; lowered where a server returns fewer.
+    concurrency: how many calls of `Endpoint.sample` may run at once; None to adapt:
+        from 8 on, more while that is faster, fewer while the server is overloaded.
+    completions_per_call: the most completions per call; lowered where a server returns
+    fewer.
     batch: whether the suite requests batches.
 
     What else it can do is its `abilities` (interfaces/abilities.py).

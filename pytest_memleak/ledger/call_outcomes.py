@@ -5,9 +5,10 @@
       │  └──> lost          outcome unknown: counts as billed, its ordinals are free again
       └─────> waiting       not billed, to be sent again after a pause
 
-call_reservations.py creates calls; sampling/interrupted_calls.py settles those that a killed
-process left `asked`. An answer that arrives after its call was given up is still recorded. If
-another call has filled its ordinal by then, it gets an ordinal below 0: it was paid.
+call_reservations.py creates calls; sampling/interrupted_calls.py settles those that a
+killed process left `asked`. An answer that arrives after its call was given up is still
+recorded. If another call has filled its ordinal by then, it gets an ordinal below 0: it
+was paid.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.generation_texts import insert_generations
 from pytest_memleak.ledger.hash_chain import Row, add_row, changed, update_row
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import calls, claims, generations, in_parts, questions, runs
+from pytest_memleak.ledger.tables import (
+    calls,
+    claims,
+    generations,
+    in_parts,
+    questions,
+    runs,
+)
 
 
 class CallState(StrEnum):
@@ -61,24 +69,43 @@ class Call:
     ordinals: tuple[int, ...]
 
 
-def open_calls(connection: Connection, *conditions: sa.ColumnElement[bool]) -> list[Call]:
+def open_calls(
+    connection: Connection, *conditions: sa.ColumnElement[bool]
+) -> list[Call]:
     """List the calls that wait for an answer, among those that match `conditions`."""
     rows = connection.execute(
-        sa.select(calls.c.id, calls.c.question, calls.c.request_id, calls.c.began, claims.c.ordinal)
+        sa.select(
+            calls.c.id,
+            calls.c.question,
+            calls.c.request_id,
+            calls.c.began,
+            claims.c.ordinal,
+        )
         .join(claims, claims.c.call == calls.c.id)
         .where(HAS_CLAIMS, calls.c.state == CallState.ASKED, *conditions)
         .order_by(calls.c.id, claims.c.ordinal)
     ).all()
-    by_call = (list(several) for _, several in itertools.groupby(rows, key=lambda row: row.id))
-    return [Call(*several[0][:4], tuple(row.ordinal for row in several)) for several in by_call]
+    by_call = (
+        list(several) for _, several in itertools.groupby(rows, key=lambda row: row.id)
+    )
+    return [
+        Call(*several[0][:4], tuple(row.ordinal for row in several))
+        for several in by_call
+    ]
 
 
 def prompt_ids_by_key(
     connection: Connection, endpoint_id: str, keys: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of those prompts that were sent to the endpoint."""
-    columns = questions.c.instruction_digest, questions.c.settings_digest, questions.c.id
-    rows = connection.execute(sa.select(*columns).where(questions.c.endpoint == endpoint_id))
+    columns = (
+        questions.c.instruction_digest,
+        questions.c.settings_digest,
+        questions.c.id,
+    )
+    rows = connection.execute(
+        sa.select(*columns).where(questions.c.endpoint == endpoint_id)
+    )
     return {
         (instruction, settings): number
         for instruction, settings, number in rows
@@ -86,7 +113,9 @@ def prompt_ids_by_key(
     }
 
 
-def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple[bool, bool]:
+def outcomes_in_run(
+    connection: Connection, run: str, endpoint_id: str
+) -> tuple[bool, bool]:
     """Tell whether a call of the run to an endpoint was answered, and whether one was NOT_SENT."""
     calls_of_run = (
         sa.select(calls.c.id)
@@ -95,8 +124,12 @@ def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple
         .limit(1)
     )
     answered = calls_of_run.where(calls.c.state == CallState.ANSWERED)
-    in_vain = calls_of_run.where(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
-    results = [connection.execute(query).first() is not None for query in (answered, in_vain)]
+    in_vain = calls_of_run.where(
+        calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT
+    )
+    results = [
+        connection.execute(query).first() is not None for query in (answered, in_vain)
+    ]
     return results[0], results[1]
 
 
@@ -117,7 +150,9 @@ def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) 
     for run, amount in by_run.items():
         added = connection.execute(_ADD, {"run": run, "amount": amount})
         if added.rowcount == 0:
-            add_row(connection, runs, {"id": run, "spent": amount, "began": time.time()})
+            add_row(
+                connection, runs, {"id": run, "spent": amount, "began": time.time()}
+            )
 
 
 # Building a statement takes longer than running it.
@@ -132,7 +167,15 @@ _ADD = (
 
 
 _OUTCOME = (
-    *("state", "came", "recovered", "prompt_tokens", "completion_tokens", "cost", "ended"),
+    *(
+        "state",
+        "came",
+        "recovered",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost",
+        "ended",
+    ),
     *("model", "fingerprint", "response_id", "refused"),
 )
 
@@ -154,31 +197,53 @@ def record(ledger: Ledger, answer: Answer) -> bool:
     return ledger.write_each(record_each, answer)
 
 
-def record_each(connection: Connection, answers: Sequence[Answer]) -> list[bool | Exception]:
+def record_each(
+    connection: Connection, answers: Sequence[Answer]
+) -> list[bool | Exception]:
     """Store several answers; the work of `Ledger.write_each`."""
     rows_before = {
         row.id: row
-        for row in connection.execute(_BEFORE, {"calls": [answer.call.id for answer in answers]})
+        for row in connection.execute(
+            _BEFORE, {"calls": [answer.call.id for answer in answers]}
+        )
     }
-    new = [answer for answer in answers if rows_before[answer.call.id].state != CallState.ANSWERED]
+    new = [
+        answer
+        for answer in answers
+        if rows_before[answer.call.id].state != CallState.ANSWERED
+    ]
     if new:
         connection.execute(_FREE, {"calls": [answer.call.id for answer in new]})
-        placed = {answer.call.id: ordinals for answer, ordinals in _placed(connection, new)}
+        placed = {
+            answer.call.id: ordinals for answer, ordinals in _placed(connection, new)
+        }
         images = insert_generations(
             connection,
             [
-                (answer.call.question, answer.call.id, placed[answer.call.id], answer.completions)
+                (
+                    answer.call.question,
+                    answer.call.id,
+                    placed[answer.call.id],
+                    answer.completions,
+                )
                 for answer in new
             ],
         )
         outcomes = [_outcome(answer) for answer in new]
         connection.execute(
-            _ANSWERED, [{f"new_{name}": value for name, value in row.items()} for row in outcomes]
+            _ANSWERED,
+            [{f"new_{name}": value for name, value in row.items()} for row in outcomes],
         )
         ended = {"claims": None}
-        changed(connection, calls, (row | ended | images.get(row["id"], {}) for row in outcomes))
+        changed(
+            connection,
+            calls,
+            (row | ended | images.get(row["id"], {}) for row in outcomes),
+        )
         costs = [(rows_before[answer.call.id], answer.cost or 0) for answer in new]
-        add_to_runs(connection, ((row.run, cost - _reserved(row)) for row, cost in costs))
+        add_to_runs(
+            connection, ((row.run, cost - _reserved(row)) for row, cost in costs)
+        )
     kept = {id(answer) for answer in new}
     return [id(answer) in kept for answer in answers]
 
@@ -203,7 +268,9 @@ _ANSWERED = (
 
 def _outcome(answer: Answer) -> dict[str, Any]:
     served = [
-        completion.served for completion in answer.completions if completion.served is not None
+        completion.served
+        for completion in answer.completions
+        if completion.served is not None
     ]
     fields = {
         "model": _all_of(identity.model for identity in served),
@@ -227,7 +294,9 @@ def _outcome(answer: Answer) -> dict[str, Any]:
 
 def _all_of(values: Iterable[str | None]) -> str | None:
     """Join the distinct values that a call's completions report: differing servers must show."""
-    return ", ".join(dict.fromkeys(value for value in values if value is not None)) or None
+    return (
+        ", ".join(dict.fromkeys(value for value in values if value is not None)) or None
+    )
 
 
 def _placed(
@@ -236,13 +305,17 @@ def _placed(
     """Yield the completions' ordinals: the call's own while they are free, then below 0."""
     taken: dict[int, set[int]] = defaultdict(set)
     question_ids = list({answer.call.question for answer in answers})
-    ordinals = [ordinal for answer in answers for ordinal in answer.call.ordinals] or [0]
+    ordinals = [ordinal for answer in answers for ordinal in answer.call.ordinals] or [
+        0
+    ]
     bounds = {"questions": question_ids, "least": min(ordinals), "most": max(ordinals)}
     for question, ordinal in connection.execute(_STORED, bounds):
         taken[question].add(ordinal)
     for answer in answers:
         occupied = taken[answer.call.question]
-        free = iter([ordinal for ordinal in answer.call.ordinals if ordinal not in occupied])
+        free = iter(
+            [ordinal for ordinal in answer.call.ordinals if ordinal not in occupied]
+        )
         ordinals = []
         for _ in answer.completions:
             ordinal = next(free, None)
@@ -259,7 +332,9 @@ def give_up(ledger: Ledger, call: Call, *, billed: bool, cause: str | None) -> N
     `cause` must be masked.
     """
     ledger.write(
-        lambda connection: end_open_calls(connection, [call.id], billed=billed, cause=cause)
+        lambda connection: end_open_calls(
+            connection, [call.id], billed=billed, cause=cause
+        )
     )
 
 
@@ -289,22 +364,35 @@ def end_open_calls(
             connection,
             calls,
             (
-                {"id": row.id, "claims": None, "cost": row.estimate if billed else 0} | ended
+                {"id": row.id, "claims": None, "cost": row.estimate if billed else 0}
+                | ended
                 for row in still_open
             ),
         )
         if not billed:
-            add_to_runs(connection, ((row.run, -(row.estimate or 0)) for row in still_open))
+            add_to_runs(
+                connection, ((row.run, -(row.estimate or 0)) for row in still_open)
+            )
 
 
 def postpone(ledger: Ledger, call: Call) -> None:
     """Record that a call was rejected unbilled and will be sent again."""
-    _change(ledger, call, CallState.ASKED, {"state": CallState.WAITING, "began": time.time()})
+    _change(
+        ledger,
+        call,
+        CallState.ASKED,
+        {"state": CallState.WAITING, "began": time.time()},
+    )
 
 
 def resume(ledger: Ledger, call: Call) -> None:
     """Record that a postponed call is about to be sent again."""
-    _change(ledger, call, CallState.WAITING, {"state": CallState.ASKED, "began": time.time()})
+    _change(
+        ledger,
+        call,
+        CallState.WAITING,
+        {"state": CallState.ASKED, "began": time.time()},
+    )
 
 
 def leave_open(ledger: Ledger, call: Call) -> None:
@@ -314,7 +402,9 @@ def leave_open(ledger: Ledger, call: Call) -> None:
 
 def _change(ledger: Ledger, call: Call, before: CallState, values: Row) -> None:
     ledger.write(
-        lambda connection: update_row(connection, calls, call.id, values, calls.c.state == before)
+        lambda connection: update_row(
+            connection, calls, call.id, values, calls.c.state == before
+        )
     )
 
 

@@ -1,11 +1,12 @@
 """Reservations before a paid call: its ordinals, its cost, and the run's budget.
 
-Ordinals and budget are reserved in one exclusive transaction: two processes never sample the same
-ordinal, and together they never reserve more than the budget.
+Ordinals and budget are reserved in one exclusive transaction: two processes never
+sample the same ordinal, and together they never reserve more than the budget.
 
-A call reserves its highest cost (every completion at its maximum length) and is settled at what
-was billed. A lost call keeps its highest cost. Prices are US$ per million tokens, for prompts and
-for completions; n completions of one call cost one prompt. Fine-tuning isn't in the budget.
+A call reserves its highest cost (every completion at its maximum length) and is settled
+at what was billed. A lost call keeps its highest cost. Prices are US$ per million
+tokens, for prompts and for completions; n completions of one call cost one prompt.
+Fine-tuning isn't in the budget.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ from pytest_memleak.ledger.call_outcomes import (
 )
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, Ask, PromptSpec, row_of_prompt
+from pytest_memleak.ledger.prompts import (
+    TOKENS_PER_WORD,
+    Ask,
+    PromptSpec,
+    row_of_prompt,
+)
 from pytest_memleak.ledger.tables import (
     calls,
     claims,
@@ -70,7 +76,10 @@ def prompt_ids(
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of an endpoint's prompts by key; new prompts are added."""
     prompt_specs = tuple(prompt_specs)
-    rows = [{"endpoint": endpoint_id, **row_of_prompt(question)} for question in prompt_specs]
+    rows = [
+        {"endpoint": endpoint_id, **row_of_prompt(question)}
+        for question in prompt_specs
+    ]
 
     def work(connection: Connection) -> dict[tuple[str, str], int]:
         if rows:
@@ -82,12 +91,14 @@ def prompt_ids(
     return ledger.write(work)
 
 
-def claim(ledger: Ledger, intent: Intent, *, after: Answer | None = None) -> Call | None:
+def claim(
+    ledger: Ledger, intent: Intent, *, after: Answer | None = None
+) -> Call | None:
     """Record that a call is about to be made, and reserve its ordinals.
 
-    `after`, the answer to the previous call, is recorded in the same transaction in any case.
-    Returns None if every ordinal of every candidate is sampled or reserved. Raises
-    BudgetExceeded if the call could cost more than the run has left.
+    `after`, the answer to the previous call, is recorded in the same transaction in any
+    case. Returns None if every ordinal of every candidate is sampled or reserved.
+    Raises BudgetExceeded if the call could cost more than the run has left.
     """
     return ledger.write_each(_record_and_claim, (after, intent))
 
@@ -101,7 +112,9 @@ def _record_and_claim(
     return _claim_each(connection, [intent for _, intent in items])
 
 
-def _claim_each(connection: Connection, intents: Sequence[Intent]) -> list[Call | Exception | None]:
+def _claim_each(
+    connection: Connection, intents: Sequence[Intent]
+) -> list[Call | Exception | None]:
     taken = taken_ordinals(
         connection,
         [
@@ -111,7 +124,9 @@ def _claim_each(connection: Connection, intents: Sequence[Intent]) -> list[Call 
         ],
     )
     claimed = _claimed_before(connection, intents)
-    spent = run_spending(connection, {intent.run for intent in intents if intent.limit is not None})
+    spent = run_spending(
+        connection, {intent.run for intent in intents if intent.limit is not None}
+    )
     results: list[Call | Exception | None] = []
     rows: list[dict[str, Any]] = []
     places: list[tuple[int, tuple[int, ...]]] = []
@@ -125,8 +140,13 @@ def _claim_each(connection: Connection, intents: Sequence[Intent]) -> list[Call 
             results.append(claimed.get(intent.request_id))
             continue
         estimate = intent.estimate(chosen)
-        if intent.limit is not None and spent[intent.run] + (estimate or 0) > intent.limit:
-            results.append(budget_exceeded(spent[intent.run], estimate or 0, intent.limit))
+        if (
+            intent.limit is not None
+            and spent[intent.run] + (estimate or 0) > intent.limit
+        ):
+            results.append(
+                budget_exceeded(spent[intent.run], estimate or 0, intent.limit)
+            )
             continue
         spent[intent.run] += estimate or 0
         question = intent.numbers[chosen.question.key]
@@ -148,7 +168,9 @@ def _claim_each(connection: Connection, intents: Sequence[Intent]) -> list[Call 
     if rows:
         numbers = insert_calls(connection, rows, [ordinals for _, ordinals in places])
         for (at, ordinals), row, number in zip(places, rows, numbers, strict=True):
-            results[at] = Call(number, row["question"], row["request_id"], row["began"], ordinals)
+            results[at] = Call(
+                number, row["question"], row["request_id"], row["began"], ordinals
+            )
         add_to_runs(connection, ((row["run"], row["estimate"] or 0) for row in rows))
     return results
 
@@ -168,7 +190,9 @@ def call_row(ask: Ask, question: int, **values: object) -> dict[str, Any]:
 
 
 def insert_calls(
-    connection: Connection, rows: Sequence[dict[str, Any]], ordinals: Sequence[tuple[int, ...]]
+    connection: Connection,
+    rows: Sequence[dict[str, Any]],
+    ordinals: Sequence[tuple[int, ...]],
 ) -> list[int]:
     """Add calls and their reserved ordinals; return the calls' row ids."""
     numbers = list(connection.execute(_INSERT, rows).scalars())
@@ -202,13 +226,17 @@ def first_free(
     """Return the first ask with free ordinals, reduced to those; None if all are taken."""
     for ask in candidates:
         question = numbers[ask.question.key]
-        free = tuple(ordinal for ordinal in ask.ordinals if (question, ordinal) not in taken)
+        free = tuple(
+            ordinal for ordinal in ask.ordinals if (question, ordinal) not in taken
+        )
         if free:
             return Ask(ask.question, free)
     return None
 
 
-def taken_ordinals(connection: Connection, asks: Sequence[tuple[int, Ask]]) -> set[tuple[int, int]]:
+def taken_ordinals(
+    connection: Connection, asks: Sequence[tuple[int, Ask]]
+) -> set[tuple[int, int]]:
     """Return the (prompt row, ordinal) pairs of these asks that are taken."""
     ordinals = [ordinal for _, ask in asks for ordinal in ask.ordinals]
     return {
@@ -231,7 +259,9 @@ _TAKEN = sa.union_all(
 )
 
 
-def _claimed_before(connection: Connection, intents: Sequence[Intent]) -> dict[str, Call]:
+def _claimed_before(
+    connection: Connection, intents: Sequence[Intent]
+) -> dict[str, Call]:
     """Return calls recorded before the connection broke, by request id."""
     if connection.dialect.name == "sqlite":  # it has no connection that can break
         return {}
@@ -243,7 +273,8 @@ def _claimed_before(connection: Connection, intents: Sequence[Intent]) -> dict[s
 def budget_exceeded(spent: int, estimate: int, limit: int) -> BudgetExceeded:
     """Build the error for a call that may exceed the budget; amounts in billionths of a US$."""
     return BudgetExceeded(
-        f"Budget: US${spent / 1e9:.4f} of US${limit / 1e9:.2f} is spent or reserved; the next call"
+        f"Budget: US${spent / 1e9:.4f} of US${limit / 1e9:.2f} is spent or reserved; "
+        "the next call"
         f" may cost US${estimate / 1e9:.4f}",
         hint="raise the budget and rerun; stored generations are reused",
     )
@@ -288,7 +319,8 @@ class CallTerms:
     def estimate(self, ask: Ask) -> int | None:
         """Return a call's highest cost, in billionths of a US$."""
         return self.cost(
-            self.prompt_tokens(ask.question), len(ask.ordinals) * ask.question.max_tokens
+            self.prompt_tokens(ask.question),
+            len(ask.ordinals) * ask.question.max_tokens,
         )
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
@@ -297,7 +329,9 @@ class CallTerms:
             return None
         input_price, output_price = self.price
         # A price such as 0.1 has no exact binary form.
-        exact = prompt_tokens * input_price * 1000 + completion_tokens * output_price * 1000
+        exact = (
+            prompt_tokens * input_price * 1000 + completion_tokens * output_price * 1000
+        )
         return math.ceil(round(exact, 3))
 
     def billed(
@@ -305,8 +339,9 @@ class CallTerms:
     ) -> tuple[int | None, int | None, int | None]:
         """Return prompt tokens, completion tokens, and cost of an answered call.
 
-        A call's prompt tokens come with its first completion, or not at all. Missing counts are
-        None and billed as estimated: the prompt as counted, a completion at its maximum.
+        A call's prompt tokens come with its first completion, or not at all. Missing
+        counts are None and billed as estimated: the prompt as counted, a completion at
+        its maximum.
         """
         prompt_counts = [
             completion.prompt_tokens
@@ -325,7 +360,8 @@ class CallTerms:
 
 
 _NO_PRICE = (
-    "add price = { input = ..., output = ... } (US$ per million tokens) to the [[model]]; 0 if the"
+    "add price = { input = ..., output = ... } (US$ per million tokens) to the "
+    "[[model]]; 0 if the"
     " model is free"
 )
 

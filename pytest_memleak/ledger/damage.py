@@ -39,11 +39,15 @@ def damaged_cell(connection: Connection) -> str | None:
                 if fault := _fault(column, value):
                     named = ", ".join(
                         f"{key.name} {str(number)[:_SHOWN]}"
-                        for key, number in zip(table.primary_key.columns, numbers, strict=True)
+                        for key, number in zip(
+                            table.primary_key.columns, numbers, strict=True
+                        )
                     )
                     row = f" ({named})" if named else ""
                     return f"{column.name} of {table.name}{row} {fault}"
-    parts = connection.execute(sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part))
+    parts = connection.execute(
+        sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part)
+    )
     for call, rows in itertools.groupby(parts, key=lambda row: row.call):
         try:
             decompress_texts((part, data) for _, part, data in rows)
@@ -70,7 +74,11 @@ def _fault(column: sa.Column[Any], value: object) -> str | None:
 
 def _is_number(value: object) -> bool:
     # Times, hours, and temperatures; -1 is the server's own temperature.
-    return isinstance(value, int | float) and math.isfinite(float(value)) and -1 <= value <= _LATEST
+    return (
+        isinstance(value, int | float)
+        and math.isfinite(float(value))
+        and -1 <= value <= _LATEST
+    )
 
 
 def _text_fault(kind: sa.types.TypeDecorator[Any], value: Any) -> str | None:
@@ -81,8 +89,14 @@ def _text_fault(kind: sa.types.TypeDecorator[Any], value: Any) -> str | None:
     return None
 
 
-_KINDS: tuple[tuple[type[sa.types.TypeEngine[Any]], Callable[[Any], bool], str], ...] = (
-    (sa.LargeBinary, lambda value: isinstance(value, bytes | memoryview), "isn't binary"),
+_KINDS: tuple[
+    tuple[type[sa.types.TypeEngine[Any]], Callable[[Any], bool], str], ...
+] = (
+    (
+        sa.LargeBinary,
+        lambda value: isinstance(value, bytes | memoryview),
+        "isn't binary",
+    ),
     (sa.Boolean, lambda value: value in (0, 1), "is neither true nor false"),
     (sa.Integer, lambda value: type(value) is int, "isn't a whole number"),
     (sa.Float, _is_number, "isn't a number, or out of range"),

@@ -1,11 +1,12 @@
 """The ledger's database: reads, writes, and turns between threads and processes.
 
-Writers take turns, in SQLite by its lock and in PostgreSQL by an advisory lock, so a work may
-read before it writes. Threads that write at the same time share one commit: the thread whose turn
-it is takes along everything that waits or arrives within a millisecond.
+Writers take turns, in SQLite by its lock and in PostgreSQL by an advisory lock, so a
+work may read before it writes. Threads that write at the same time share one commit:
+the thread whose turn it is takes along everything that waits or arrives within a
+millisecond.
 
-If the connection breaks during a commit, a work may run twice, so it must check whether it is
-done. Every failure is a LedgerError.
+If the connection breaks during a commit, a work may run twice, so it must check whether
+it is done. Every failure is a LedgerError.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ Work = Callable[[Connection], T]
 
 SCHEMA_VERSION = 7
 RECONNECT_FOR = 90.0
-# While several threads write, each turn waits this long for others: a commit takes longer.
+# While several threads write, each turn waits this long for others: a commit takes
+# longer.
 _FOR_COMPANY = 0.001
 # The writers' advisory lock in a PostgreSQL database.
 _PG_TURN = 0x6D656D6C65616B
@@ -67,8 +69,9 @@ class _Ticket:
 class Database:
     """The ledger's tables, safe to use from many threads of one process.
 
-    Raises LedgerError for an invalid URL, an unreachable, locked, or damaged database, one that
-    isn't a ledger, and another version; with `create=False` also if there is no ledger.
+    Raises LedgerError for an invalid URL, an unreachable, locked, or damaged database,
+    one that isn't a ledger, and another version; with `create=False` also if there is
+    no ledger.
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
@@ -108,7 +111,8 @@ class Database:
             self._closed = True
             self.engine.dispose()
 
-    # --- reading and writing ---------------------------------------------------------------
+    # --- reading and writing
+    # ---------------------------------------------------------------
 
     def read(self, work: Work[T]) -> T:
         """Return the result of `work`, which must not return a cursor."""
@@ -126,7 +130,9 @@ class Database:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             else:
-                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                connection.exec_driver_sql(
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+                )
             try:
                 return work(connection)
             finally:
@@ -143,12 +149,15 @@ class Database:
         return self.write_each(once, None)
 
     def write_each(
-        self, work: Callable[[Connection, Sequence[Item]], Sequence[T | Exception]], item: Item
+        self,
+        work: Callable[[Connection, Sequence[Item]], Sequence[T | Exception]],
+        item: Item,
     ) -> T:
         """Return the result of `work` for `item` once its writes are committed.
 
-        `work` gets every item that waits for the same work and returns one result for each, in
-        order; a result that is an exception is raised in the thread of its item.
+        `work` gets every item that waits for the same work and returns one result for
+        each, in order; a result that is an exception is raised in the thread of its
+        item.
         """
         self._check_open()
         ticket = _Ticket(work, item)
@@ -179,7 +188,9 @@ class Database:
 
     def _commit(self, batch: list[_Ticket]) -> None:
         try:
-            results = self._retry_while_away(lambda: self._write(lambda c: _done(c, batch)))
+            results = self._retry_while_away(
+                lambda: self._write(lambda c: _done(c, batch))
+            )
         except Exception as error:  # noqa: BLE001 - raised again, to those whose items it concerns
             if len(batch) > 1 and not isinstance(error, OperationalError):
                 for ticket in batch:  # one of them caused it
@@ -275,12 +286,17 @@ class Database:
                 explanation = damage_error(damage, place=self.place)
             raise explanation from None
 
-    # --- opening ---------------------------------------------------------------------------
+    # --- opening
+    # ---------------------------------------------------------------------------
 
     def _open(self, *, create: bool) -> None:
-        version = self._read(lambda connection: _version_of(connection, place=self.place))
+        version = self._read(
+            lambda connection: _version_of(connection, place=self.place)
+        )
         if version is None and not create:
-            message = "The file contains no ledger" if self.path else "No ledger exists here"
+            message = (
+                "The file contains no ledger" if self.path else "No ledger exists here"
+            )
             raise LedgerError(message, location=self.place)
         if self.path:
             self._to_wal()
@@ -347,7 +363,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticket, Any]]:
+def _done(
+    connection: Connection, batch: Sequence[_Ticket]
+) -> list[tuple[_Ticket, Any]]:
     """Return each ticket with its result; works of one kind run together."""
     kinds: dict[object, list[_Ticket]] = {}
     for ticket in batch:
@@ -356,7 +374,9 @@ def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticke
         pair
         for tickets in kinds.values()
         for pair in zip(
-            tickets, tickets[0].work(connection, [ticket.item for ticket in tickets]), strict=True
+            tickets,
+            tickets[0].work(connection, [ticket.item for ticket in tickets]),
+            strict=True,
         )
     ]
 
@@ -385,7 +405,8 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             foreign = present
         if foreign:
             raise LedgerError(
-                f"The database isn't a ledger: it holds another program's table {min(foreign)!r}",
+                "The database isn't a ledger: it holds another program's table "
+                f"{min(foreign)!r}",
                 location=place,
                 hint="give the ledger its own file or database",
             )
@@ -398,7 +419,8 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
         raise damage_error(f"its version is {version}", place=place)
     if version != SCHEMA_VERSION:
         raise LedgerError(
-            f"The ledger has version {version}; this program reads version {SCHEMA_VERSION}",
+            f"The ledger has version {version}; this program reads version "
+            f"{SCHEMA_VERSION}",
             location=place,
             hint="to start a new one, add --memleak-ledger=NEW.db "
             "(memleak commands: add --ledger NEW.db)",

@@ -1,7 +1,7 @@
 """Deployments in the ledger, from before the request until nothing of them is left.
 
-A row holds everything that deletes the deployment, so that any later process can. Its cost counts
-from the request to the deletion; until then, all its hours count.
+A row holds everything that deletes the deployment, so that any later process can. Its
+cost counts from the request to the deletion; until then, all its hours count.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def claim_deployment(
 ) -> Job:
     """Return the row of a deployment, and record this process as a user of it.
 
-    If none exists, a new row is written, held by this process with all its hours reserved. One that
-    failed in this run is returned as it is. Raises BudgetExceeded.
+    If none exists, a new row is written, held by this process with all its hours
+    reserved. One that failed in this run is returned as it is. Raises BudgetExceeded.
 
     price: US$ an hour. limit: the run's budget, in billionths of a US$.
     """
@@ -78,10 +78,16 @@ def claim_deployment(
     )
 
     def work(connection: Connection) -> Job:
-        rows = rows_with_leases(kind).where(*same_deployment).order_by(deployments.c.id.desc())
+        rows = (
+            rows_with_leases(kind)
+            .where(*same_deployment)
+            .order_by(deployments.c.id.desc())
+        )
         row = connection.execute(rows.where(deployments.c.undeployed.is_(None))).first()
         if row is None:
-            failed = rows.where(deployments.c.run == run, deployments.c.state == JobRow.FAILED)
+            failed = rows.where(
+                deployments.c.run == run, deployments.c.state == JobRow.FAILED
+            )
             row = connection.execute(failed).first()
         if row is not None:
             job = held_job(connection, kind, row, lease=lease, recovery=recovery)
@@ -139,7 +145,9 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
 
     def work(connection: Connection) -> bool:
         connection.execute(
-            tenants.delete().where(tenants.c.deployment == job.number, tenants.c.lease == lease)
+            tenants.delete().where(
+                tenants.c.deployment == job.number, tenants.c.lease == lease
+            )
         )
         return not _asked_by_others(connection, job.number, lease)
 
@@ -192,8 +200,17 @@ def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
             return None
         if _held(row) and row.lease != lease:
             return None
-        update_row(connection, deployments, row.id, {"state": JobRow.LEAVING, "lease": lease})
-        return Job(JobKind.DEPLOYMENT, row.id, row.digest, JobRow.LEAVING, row.job_id, row.endpoint)
+        update_row(
+            connection, deployments, row.id, {"state": JobRow.LEAVING, "lease": lease}
+        )
+        return Job(
+            JobKind.DEPLOYMENT,
+            row.id,
+            row.digest,
+            JobRow.LEAVING,
+            row.job_id,
+            row.endpoint,
+        )
 
     return ledger.write(work)
 
@@ -205,10 +222,13 @@ def release_deployment(ledger: Ledger, job: Job, *, state: str, cause: str) -> N
     ledger.write(lambda c: update_row(c, deployments, job.number, values, active))
 
 
-def settle_deployment(ledger: Ledger, job: Job, *, stood: bool, failed: str | None = None) -> None:
+def settle_deployment(
+    ledger: Ledger, job: Job, *, stood: bool, failed: str | None = None
+) -> None:
     """Record that nothing of it is left; its real cost replaces the reserved one.
 
-    stood: whether it may have existed at all. failed: why it was never usable; must be masked.
+    stood: whether it may have existed at all. failed: why it was never usable; must be
+    masked.
     """
 
     def work(connection: Connection) -> None:

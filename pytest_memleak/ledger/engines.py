@@ -1,7 +1,8 @@
 """Connections to the ledger's database: valid URLs, engines, and their errors.
 
-SQLite by file (`sqlite:///PATH`, or a path that ends in `.db`) or in memory (`sqlite://`),
-PostgreSQL by `postgresql+psycopg://USER@HOST/DATABASE`. No message shows a URL's password.
+SQLite by file (`sqlite:///PATH`, or a path that ends in `.db`) or in memory
+(`sqlite://`), PostgreSQL by `postgresql+psycopg://USER@HOST/DATABASE`. No message shows
+a URL's password.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _PG_SETTINGS = {
 }
 
 
-# --- URLs ----------------------------------------------------------------------------------
+# --- URLs
+# ----------------------------------------------------------------------------------
 
 
 def parse_url(url: str) -> URL:
@@ -62,7 +64,11 @@ def parse_url(url: str) -> URL:
 
 def file_of(url: URL) -> Path | None:
     """Return an SQLite database's file; None for one in memory or on a server."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+    if (
+        url.get_backend_name() != "sqlite"
+        or not url.database
+        or url.database == ":memory:"
+    ):
         return None
     return real_path(url.database)
 
@@ -75,11 +81,16 @@ def shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return "ledger in memory"
     return URL.create(
-        url.drivername, username=url.username, host=url.host, port=url.port, database=url.database
+        url.drivername,
+        username=url.username,
+        host=url.host,
+        port=url.port,
+        database=url.database,
     ).render_as_string()
 
 
-# --- engines -------------------------------------------------------------------------------
+# --- engines
+# -------------------------------------------------------------------------------
 
 
 def engine_for(url: URL) -> Engine:
@@ -91,10 +102,16 @@ def engine_for(url: URL) -> Engine:
 
 def _sqlite(url: URL) -> Engine:
     # Writers begin their own transactions, with BEGIN IMMEDIATE.
-    arguments = {"isolation_level": None, "timeout": LOCK_WAIT, "check_same_thread": False}
+    arguments = {
+        "isolation_level": None,
+        "timeout": LOCK_WAIT,
+        "check_same_thread": False,
+    }
     path = file_of(url)
     if path is None:
-        engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args=arguments)
+        engine = sa.create_engine(
+            "sqlite://", poolclass=StaticPool, connect_args=arguments
+        )
     else:
         file = URL.create("sqlite", database=str(path))
         beside = [path.with_name(f"{path.name}-{name}") for name in ("wal", "journal")]
@@ -102,7 +119,9 @@ def _sqlite(url: URL) -> Engine:
         if is_whole and not os.access(path.parent, os.W_OK):
             # Even to read, SQLite writes beside a file that may change.
             query = {"uri": "true", "immutable": "1"}
-            file = URL.create("sqlite", database=f"file:{quote(os.fsencode(path))}", query=query)
+            file = URL.create(
+                "sqlite", database=f"file:{quote(os.fsencode(path))}", query=query
+            )
         engine = sa.create_engine(file, connect_args=arguments, max_overflow=50)
 
     @sa.event.listens_for(engine, "connect")
@@ -111,17 +130,24 @@ def _sqlite(url: URL) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         # A commit survives a power cut.
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA temp_store=MEMORY")  # or a full TMPDIR looks like a full ledger
+        connection.execute(
+            "PRAGMA temp_store=MEMORY"
+        )  # or a full TMPDIR looks like a full ledger
 
     return engine
 
 
 def _postgresql(url: URL) -> Engine:
     own = [str(url.query["options"])] if "options" in url.query else []
-    options = " ".join([*own, *(f"-c {name}={value}" for name, value in _PG_SETTINGS.items())])
+    options = " ".join(
+        [*own, *(f"-c {name}={value}" for name, value in _PG_SETTINGS.items())]
+    )
     try:
         return sa.create_engine(
-            url, connect_args=_PG_CONNECT | {"options": options}, pool_size=3, max_overflow=20
+            url,
+            connect_args=_PG_CONNECT | {"options": options},
+            pool_size=3,
+            max_overflow=20,
         )
     except ImportError:
         raise LedgerError(
@@ -142,7 +168,8 @@ def _forget_in_forks(engine: Engine) -> None:
         if alive is not None:
             alive.dispose(close=False)
         for session in sessions:
-            # An open copy would hide the parent's end from the server, which kept its locks.
+            # An open copy would hide the parent's end from the server, which kept its
+            # locks.
             with suppress(Exception):
                 os.close(session.fileno())
 
@@ -150,7 +177,8 @@ def _forget_in_forks(engine: Engine) -> None:
         os.register_at_fork(after_in_child=forget)
 
 
-# --- failures ------------------------------------------------------------------------------
+# --- failures
+# ------------------------------------------------------------------------------
 
 _DAMAGED = "restore a copy, or start a new ledger"
 _FULL = ("The disk is full", "free space and rerun; stored generations are reused")
@@ -164,9 +192,13 @@ _EXPLANATIONS = {
     "no such table": ("The file lacks a table of the ledger", _DAMAGED),
     "unable to open database file": (
         "The file can't be opened",
-        "check that it is a readable file; copy it and its -wal file out of a read-only folder",
+        "check that it is a readable file; copy it and its -wal file out of a "
+        "read-only folder",
     ),
-    "readonly database": ("The file is read-only", "add write permission, or copy the file"),
+    "readonly database": (
+        "The file is read-only",
+        "add write permission, or copy the file",
+    ),
     "database is locked": (
         f"Another program locked the file for {LOCK_WAIT:.0f} s",
         "end the program that writes to it",
@@ -181,7 +213,8 @@ _EXPLANATIONS = {
     "no space left on device": _FULL,
     "disk i/o error": (
         "The file can't be read or written completely",
-        "check for a full or failing disk, a truncated file, or a file size limit (ulimit -f)",
+        "check for a full or failing disk, a truncated file, or a file size limit "
+        "(ulimit -f)",
     ),
     "read-only transaction": (
         "The server is read-only",
@@ -195,13 +228,22 @@ _EXPLANATIONS = {
         "The URL requires TLS, which the server doesn't support",
         "remove sslmode from the URL, or enable TLS on the server",
     ),
-    "certificate verify failed": ("The server's certificate isn't trusted here", _ROOT_CERTIFICATE),
-    "root certificate file": ("No root certificate to verify the server with", _ROOT_CERTIFICATE),
+    "certificate verify failed": (
+        "The server's certificate isn't trusted here",
+        _ROOT_CERTIFICATE,
+    ),
+    "root certificate file": (
+        "No root certificate to verify the server with",
+        _ROOT_CERTIFICATE,
+    ),
     "no encryption": (
         "The server rejects this user, database, or connections without TLS",
         "add sslmode=require to the URL, or request an entry in pg_hba.conf",
     ),
-    "connection refused": ("The server is unreachable", "check that it runs at this host and port"),
+    "connection refused": (
+        "The server is unreachable",
+        "check that it runs at this host and port",
+    ),
     "connection timeout": (
         "No response from the server within 10 s",
         "check host, port, and firewall",

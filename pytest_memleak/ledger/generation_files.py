@@ -33,8 +33,8 @@ def export_generations(
 ) -> int:
     """Write an endpoint's generations for one book to `.json` or `.jsonl`; return their number.
 
-    Omit any argument that isn't needed to select one book with one setting. Raises LedgerError if
-    none or several match, and if the file can't be written.
+    Omit any argument that isn't needed to select one book with one setting. Raises
+    LedgerError if none or several match, and if the file can't be written.
     """
     prompts = _asked(ledger, endpoint_id, book_id, temperature, seed)
     write = _write_lines if path.suffix.lower() == ".jsonl" else _write_list
@@ -61,7 +61,9 @@ def _asked(
     ):
         if value is not None:
             conditions.append(column == value)
-    with_generations = sa.select(generations.c.question).where(generations.c.ordinal >= 0)
+    with_generations = sa.select(generations.c.question).where(
+        generations.c.ordinal >= 0
+    )
     conditions.append(questions.c.id.in_(with_generations))
     rows = ledger.rows(sa.select(questions).where(*conditions))
     kinds = sorted({(row.book, row.temperature, row.seed) for row in rows})
@@ -73,20 +75,30 @@ def _asked(
             hint="see `memleak ledger list`",
         )
     if len(kinds) > 1:
-        listed = "; ".join(f"book {b!r}, temperature {t:g}, seed {s}" for b, t, s in kinds)
+        listed = "; ".join(
+            f"book {b!r}, temperature {t:g}, seed {s}" for b, t, s in kinds
+        )
         raise LedgerError(
             f"Several sets of generations of endpoint {endpoint_id!r}: {listed}",
             location=ledger.place,
             hint="choose one by book, temperature, and seed",
         )
-    if kinds[0][1:] == (0, 0):  # among them are canaries, with the instructions of some excerpts
+    if kinds[0][1:] == (
+        0,
+        0,
+    ):  # among them are canaries, with the instructions of some excerpts
         canaries = {row.id: row for row in rows if row.max_tokens == CANARY_TOKENS}
         own = {row.instruction_digest for row in rows if row.id not in canaries}
-        rows = [row for row in rows if row.id not in canaries or row.instruction_digest not in own]
+        rows = [
+            row
+            for row in rows
+            if row.id not in canaries or row.instruction_digest not in own
+        ]
     excerpt, most = Counter(row.excerpt for row in rows).most_common(1)[0]
     if most > 1:
         raise LedgerError(
-            f"Excerpt {excerpt!r} has {most} different prompts, since its book was split or"
+            f"Excerpt {excerpt!r} has {most} different prompts, since its book was "
+            "split or"
             " summarized again, or max_tokens changed; a file can hold only one",
             location=ledger.place,
             hint="sample under a new endpoint id, then export that",
@@ -116,7 +128,9 @@ def _write_list(file: TextIO, records: _Records) -> int:
     file.write("[")
     for place, (question, rows) in enumerate(records):
         file.write(",\n" if place else "\n")
-        record = _prompt(question) | {"generations": [_generation(*row) for row in rows]}
+        record = _prompt(question) | {
+            "generations": [_generation(*row) for row in rows]
+        }
         json.dump(record, file, indent=1)
         count += len(rows)
     file.write("\n]\n")

@@ -24,7 +24,8 @@ from pytest_memleak.ledger.tables import (
 
 
 def insert_generations(
-    connection: Connection, brought: Iterable[tuple[int, int, Sequence[int], Sequence[Completion]]]
+    connection: Connection,
+    brought: Iterable[tuple[int, int, Sequence[int], Sequence[Completion]]],
 ) -> dict[int, Row]:
     """Store what calls brought: their prompt, id, ordinals, and generations.
 
@@ -47,7 +48,9 @@ def insert_generations(
                 "prompt_tokens": source.prompt_tokens,
                 "completion_tokens": source.completion_tokens,
             }
-            for place, (ordinal, source) in enumerate(zip(ordinals, sources, strict=True))
+            for place, (ordinal, source) in enumerate(
+                zip(ordinals, sources, strict=True)
+            )
         ]
         pairs = [(source.text, source.reasoning) for source in sources]
         rows += call_rows

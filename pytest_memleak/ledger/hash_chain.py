@@ -1,10 +1,10 @@
 """The ledger's hash chain: what each transaction wrote, each entry linked to the one before.
 
-An entry is canonical JSON: the time, and each row's table, key, and new values. Texts of books and
-models are stored as SHA-256, so the chain holds none. A call lists the ordinals that it reserves
-while it is open, and its generations once it is answered. An entry's link is the SHA-256 of the
-previous link and the entry. Entries are only ever added; verify_chain.py compares the tables with
-them.
+An entry is canonical JSON: the time, and each row's table, key, and new values. Texts
+of books and models are stored as SHA-256, so the chain holds none. A call lists the
+ordinals that it reserves while it is open, and its generations once it is answered. An
+entry's link is the SHA-256 of the previous link and the entry. Entries are only ever
+added; verify_chain.py compares the tables with them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,17 @@ _PENDING = "pytest_memleak.changed"
 _ROWS_PER_ENTRY = 50  # so that verification decodes no long entry for one row
 
 # Claims and generations are part of their calls' entries; tenants aren't evidence.
-CHAINED = (ledger_version, leases, runs, questions, jobs, batches, deployments, calls, summaries)
+CHAINED = (
+    ledger_version,
+    leases,
+    runs,
+    questions,
+    jobs,
+    batches,
+    deployments,
+    calls,
+    summaries,
+)
 _DIGESTED = {"instruction", "text", "reasoning"}
 # A run's spending is the sum of its calls.
 _LEFT_OUT = {runs.name: {"spent"}, generations.name: {"question", "call", "place"}}
@@ -58,10 +68,13 @@ def forget(connection: Connection) -> None:
     connection.info[_PENDING] = {}
 
 
-def changed(connection: Connection, table: sa.Table, rows: Iterable[Mapping[Any, Any]]) -> None:
+def changed(
+    connection: Connection, table: sa.Table, rows: Iterable[Mapping[Any, Any]]
+) -> None:
     """Record values that were written: each row's primary key, and its columns' new values.
 
-    A call's row may have `claims`, the ordinals it reserves, and `generations`, their images.
+    A call's row may have `claims`, the ordinals it reserves, and `generations`, their
+    images.
     """
     changes: dict[tuple[str, Any], Row] = connection.info[_PENDING]
     for row in rows:
@@ -116,12 +129,16 @@ def head(connection: Connection) -> Head | None:
 
 def chain_link(before: str, entry: str) -> str:
     """Return the link (SHA-256, hexadecimal) of an entry after the link `before` ("" at first)."""
-    return hashlib.sha256(f"{before}{entry}".encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(
+        f"{before}{entry}".encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
 
 def image(table: sa.Table, row: Mapping[Any, Any]) -> Row:
     """Return a row without nulls, its texts as SHA-256: a new column changes no old entry."""
-    return {name: value for name, value in _written(table, row).items() if value is not None}
+    return {
+        name: value for name, value in _written(table, row).items() if value is not None
+    }
 
 
 def _written(table: sa.Table, row: Mapping[Any, Any]) -> Row:

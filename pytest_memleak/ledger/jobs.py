@@ -1,7 +1,8 @@
 """Jobs at a provider: fine-tunes, batches, and deployments, one row each.
 
-A row is written before its job starts, and held by the process that starts it. Any process may
-take over a job whose start was interrupted. What is special about batches and
+A row is written before its job starts, and held by the process that starts it. Any
+process may take over a job whose start was interrupted. What is special about batches
+and
 deployments is in sampling/batch.py and deployments.py.
 """
 
@@ -44,10 +45,11 @@ class Job:
     """A row of `jobs`, `batches` or `deployments`.
 
     job_id:         the provider's id for it; None before it has one
-    endpoint:       the one that a batch samples, or that another job created; None before that
-    ours_to_start:  whether this process has just taken it, to start it
-    doubtful_until: the time from which a job that the provider doesn't know doesn't exist
-    stuck:          whether this process began to start it and has given up waiting
+    endpoint:       the one that a batch samples, or that another job created; None
+    before that ours_to_start:  whether this process has just taken it, to start it
+    doubtful_until: the time from which a job that the provider doesn't know doesn't
+    exist stuck:          whether this process began to start it and has given up
+    waiting
     """
 
     kind: JobKind
@@ -62,7 +64,11 @@ class Job:
     stuck: bool = False
 
 
-_TABLES = {JobKind.FINETUNE: jobs, JobKind.BATCH: batches, JobKind.DEPLOYMENT: deployments}
+_TABLES = {
+    JobKind.FINETUNE: jobs,
+    JobKind.BATCH: batches,
+    JobKind.DEPLOYMENT: deployments,
+}
 OPEN_JOB = (JobRow.STARTING, JobRow.RUNNING)
 
 
@@ -79,7 +85,8 @@ def held_job(
 ) -> Job:
     """Return a row of `rows_with_leases` as a job; take it for `lease` if its start was cut off.
 
-    Its request may be on its way to the provider until `recovery` seconds after its start.
+    Its request may be on its way to the provider until `recovery` seconds after its
+    start.
     """
     starting = row.state == JobRow.STARTING
     ours = starting and (row.lease is None or row.lease_ended is not None)
@@ -109,7 +116,9 @@ def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
     return ledger.write(work)
 
 
-def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: Any) -> None:
+def end_job(
+    ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: Any
+) -> None:
     """End a job; a batch's calls without an answer have failed for that cause.
 
     `cause` must have gone through `masked`; the row of a job that succeeded keeps none.
@@ -119,7 +128,9 @@ def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: An
     def work(connection: Connection) -> None:
         if job.kind is JobKind.BATCH:
             unanswered = connection.execute(
-                sa.select(calls.c.id).where(calls.c.batch == job.number, calls.c.state.in_(OPEN))
+                sa.select(calls.c.id).where(
+                    calls.c.batch == job.number, calls.c.state.in_(OPEN)
+                )
             ).scalars()
             end_open_calls(connection, list(unanswered), billed=False, cause=cause)
         kept = cause if state is JobRow.FAILED else None
@@ -147,7 +158,9 @@ def claim_finetune(
 
     def work(connection: Connection) -> Job:
         row = connection.execute(
-            rows_with_leases(kind).where(jobs.c.provider == provider, jobs.c.digest == digest)
+            rows_with_leases(kind).where(
+                jobs.c.provider == provider, jobs.c.digest == digest
+            )
         ).one_or_none()
         again = row is not None and row.state == JobRow.FAILED and row.run != run
         if not free and (row is None or again):
@@ -170,13 +183,17 @@ def claim_finetune(
 def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None:
     """Return the endpoint of a fine-tune that has succeeded, from the ledger alone."""
     same_job = jobs.c.provider == provider, jobs.c.digest == digest
-    query = sa.select(jobs.c.endpoint).where(*same_job, jobs.c.state == JobRow.SUCCEEDED)
+    query = sa.select(jobs.c.endpoint).where(
+        *same_job, jobs.c.state == JobRow.SUCCEEDED
+    )
     return next((row.endpoint for row in ledger.rows(query)), None)
 
 
 def begun(ledger: Ledger, provider: str, digest: str) -> bool:
     """Tell whether the ledger has a fine-tune of that digest that hasn't failed."""
     query = sa.select(jobs.c.id).where(
-        jobs.c.provider == provider, jobs.c.digest == digest, jobs.c.state != JobRow.FAILED
+        jobs.c.provider == provider,
+        jobs.c.digest == digest,
+        jobs.c.state != JobRow.FAILED,
     )
     return bool(ledger.rows(query))

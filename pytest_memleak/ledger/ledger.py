@@ -2,9 +2,10 @@
 
 Each process opens the ledger itself and may use it from all its threads.
 
-An open ledger has a lease: a row, and a lock that the operating system or the PostgreSQL server
-releases when the process ends, however it ends. So what a killed process was doing is free at
-once, and no process takes over what a running one does, however slow it is.
+An open ledger has a lease: a row, and a lock that the operating system or the
+PostgreSQL server releases when the process ends, however it ends. So what a killed
+process was doing is free at once, and no process takes over what a running one does,
+however slow it is.
 
     SQLite file   a locked file in the folder `<ledger>-leases/`
     in memory     nothing: no other process can see it
@@ -40,16 +41,20 @@ _ROOM = 32 << 20  # bytes: two journals of SQLite, or more than what is in fligh
 class Ledger(Database):
     """An open ledger.
 
-    url:    `sqlite:///PATH` (its folder is created), `sqlite://` for a run that stores nothing, or
+    url:    `sqlite:///PATH` (its folder is created), `sqlite://` for a run that stores
+    nothing, or
             `postgresql+psycopg://USER@HOST/DATABASE`
     create: whether to create a missing ledger
-    run:    the run's name in the ledger; processes that share a budget use the same name
+    run:    the run's name in the ledger; processes that share a budget use the same
+    name
 
-    Raises LedgerError for an invalid URL, an unreachable server, a locked or damaged file, and
-    another version than this program's.
+    Raises LedgerError for an invalid URL, an unreachable server, a locked or damaged
+    file, and another version than this program's.
     """
 
-    def __init__(self, url: str, *, create: bool = True, run: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, create: bool = True, run: str | None = None
+    ) -> None:
         self.run = run or uuid.uuid4().hex
         self._lease: int | None = None
         self._leasing = threading.RLock()
@@ -79,14 +84,15 @@ class Ledger(Database):
             ((newest,),) = self.rows(sa.select(sa.func.max(ended)))
             return float(newest or 0)
 
-    # --- leases ----------------------------------------------------------------------------
+    # --- leases
+    # ----------------------------------------------------------------------------
 
     @property
     def lease(self) -> int:
         """The row id of this process's lease, created on first use (outside a work).
 
-        A server that lost our connection ends the lease, and others may take over what it held.
-        `keep_alive` notices and starts a new one.
+        A server that lost our connection ends the lease, and others may take over what
+        it held. `keep_alive` notices and starts a new one.
         """
         self._check_open()
         with self._leasing:
@@ -101,7 +107,8 @@ class Ledger(Database):
         room = shutil.disk_usage(self.path.parent) if self.path else None
         if room and room.free < _ROOM and room.total:  # some file systems don't say
             raise LedgerError(
-                f"The disk has less than {_ROOM >> 20} MiB free, so no more paid calls are made",
+                f"The disk has less than {_ROOM >> 20} MiB free, so no more paid "
+                "calls are made",
                 location=self.place,
                 hint="free space and rerun; stored generations are reused",
             )
@@ -117,7 +124,12 @@ class Ledger(Database):
     def _begin_lease(self) -> int:
         name = uuid.uuid4().hex
         self.retry_while_away(lambda: self._locks.hold(name))
-        row = {"lock": name, "host": platform.node(), "pid": os.getpid(), "began": time.time()}
+        row = {
+            "lock": name,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "began": time.time(),
+        }
         return self.write(lambda connection: add_row(connection, leases, row))
 
     def expire_leases(self) -> None:
@@ -127,7 +139,11 @@ class Ledger(Database):
             living = connection.execute(
                 sa.select(leases.c.id, leases.c.lock).where(leases.c.ended.is_(None))
             ).all()
-            over = [(lease, lock) for lease, lock in living if self._locks.free(connection, lock)]
+            over = [
+                (lease, lock)
+                for lease, lock in living
+                if self._locks.free(connection, lock)
+            ]
             if over:
                 _end(connection, [lease for lease, _ in over])
             return [lock for _, lock in over]
@@ -173,7 +189,9 @@ class _LockFiles(_Locks):
         failure, causes = "Can't create a lock file", (OSError, Timeout)
         with file_errors(LedgerError, self._folder, failure, causes=causes):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._lock = FileLock(self._file(name), timeout=0, mode=0o600, thread_local=False)
+            self._lock = FileLock(
+                self._file(name), timeout=0, mode=0o600, thread_local=False
+            )
             self._lock.acquire()
 
     def leave(self) -> None:
@@ -231,7 +249,9 @@ class _AdvisoryLocks(_Locks):
 
     def free(self, connection: Connection, name: str) -> bool:
         # Held until the transaction ends, so that no other process ends the same lease.
-        return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(name)))))
+        return bool(
+            connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(name))))
+        )
 
 
 def _key(name: str) -> int:

@@ -20,7 +20,13 @@ from pytest_memleak.ledger.generation_texts import texts_of_calls
 from pytest_memleak.ledger.hash_chain import changed, text_digest
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
-from pytest_memleak.ledger.tables import calls, claims, in_parts, insert_where_new, leases
+from pytest_memleak.ledger.tables import (
+    calls,
+    claims,
+    in_parts,
+    insert_where_new,
+    leases,
+)
 from pytest_memleak.ledger.tables import generations as generations_
 from pytest_memleak.ledger.tables import summaries as summaries_
 from pytest_memleak.records import FinishReason, Generation
@@ -30,9 +36,11 @@ from pytest_memleak.records import FinishReason, Generation
 class LedgerCounts:
     """The counts of a pair's generations and calls.
 
-    asked, got: generations that the suite requests, and those that are stored, withheld ones
+    asked, got: generations that the suite requests, and those that are stored, withheld
+    ones
                 included; withheld: counts by finish reason
-    calls, lost, recovered: calls made; those with an unknown outcome, counted as billed; those
+    calls, lost, recovered: calls made; those with an unknown outcome, counted as
+    billed; those
                 whose interrupted answer was recovered from the provider
     cost:       US$, lost calls at their highest cost; None without a price
     """
@@ -53,7 +61,8 @@ class Missing:
     """A pair's missing generations, by prompt in order.
 
     free:       ordinals that no open call is sampling
-    elsewhere:  the number of ordinals that open calls are sampling; holder: the process that has
+    elsewhere:  the number of ordinals that open calls are sampling; holder: the process
+    that has
                 done so for the longest
     in_batches: the number of ordinals in batches whose results weren't read yet
     """
@@ -69,7 +78,9 @@ class Missing:
         return sum(map(len, self.free.values()))
 
 
-def generations(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Iterator[Generation]:
+def generations(
+    ledger: Ledger, endpoint_id: str, prompts: PairPrompts
+) -> Iterator[Generation]:
     """Yield the pair's stored generations, by excerpt in book order, then by ordinal."""
     numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
     columns = generations_.c
@@ -80,8 +91,12 @@ def generations(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Itera
     )
     sent = [question for question in prompts.questions if question.key in numbers]
     at_once = max(1, _AT_ONCE // max(1, prompts.samples))
-    for some in (sent[start : start + at_once] for start in range(0, len(sent), at_once)):
-        of_some = query.where(columns.question.in_([numbers[question.key] for question in some]))
+    for some in (
+        sent[start : start + at_once] for start in range(0, len(sent), at_once)
+    ):
+        of_some = query.where(
+            columns.question.in_([numbers[question.key] for question in some])
+        )
         with ledger.explaining_damage():
             by_prompt: dict[int, list[tuple[Any, str, str]]] = defaultdict(list)
             for row, *texts in rows_with_texts(ledger, of_some):
@@ -97,7 +112,9 @@ def generations(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Itera
 _AT_ONCE = 500  # generations
 
 
-def _generation(excerpt_id: str, ordinal: int, row: Any, text: str, reasoning: str) -> Generation:
+def _generation(
+    excerpt_id: str, ordinal: int, row: Any, text: str, reasoning: str
+) -> Generation:
     return Generation(
         excerpt_id,
         ordinal,
@@ -110,10 +127,13 @@ def _generation(excerpt_id: str, ordinal: int, row: Any, text: str, reasoning: s
     )
 
 
-def rows_with_texts(ledger: Ledger, query: sa.Select[Any]) -> Sequence[tuple[Any, str, str]]:
+def rows_with_texts(
+    ledger: Ledger, query: sa.Select[Any]
+) -> Sequence[tuple[Any, str, str]]:
     """Return the rows of a query for generations, each with its text and reasoning.
 
-    Raises LedgerError unless each of their calls has as many texts as came, in places from 0.
+    Raises LedgerError unless each of their calls has as many texts as came, in places
+    from 0.
     """
 
     def work(connection: Connection) -> Sequence[tuple[Any, str, str]]:
@@ -127,7 +147,8 @@ def rows_with_texts(ledger: Ledger, query: sa.Select[Any]) -> Sequence[tuple[Any
             came = len(texts.get(call, ()))
             if sorted(stored[call]) != [(place, came) for place in range(came)]:
                 raise LedgerError(
-                    f"The ledger is damaged: the generations of call {call} aren't those received",
+                    f"The ledger is damaged: the generations of call {call} aren't "
+                    "those received",
                     location=ledger.place,
                     hint="run memleak ledger verify, and restore a copy",
                 )
@@ -246,7 +267,8 @@ _HELD = (
     .join(leases, leases.c.id == calls.c.lease, isouter=True)
     .where(
         sa.or_(
-            calls.c.batch.is_not(None), sa.and_(leases.c.id.is_not(None), leases.c.ended.is_(None))
+            calls.c.batch.is_not(None),
+            sa.and_(leases.c.id.is_not(None), leases.c.ended.is_(None)),
         )
     )
 )
@@ -257,7 +279,9 @@ def stored_prompt_ids(
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of those prompts that were sent to the endpoint, by key."""
     keys = {question.key for question in prompt_specs}
-    return ledger.read(lambda connection: prompt_ids_by_key(connection, endpoint_id, keys))
+    return ledger.read(
+        lambda connection: prompt_ids_by_key(connection, endpoint_id, keys)
+    )
 
 
 def surplus(
@@ -265,8 +289,9 @@ def surplus(
 ) -> Iterator[Generation]:
     """Yield what was received by `until` (seconds since 1970) beyond the requested samples.
 
-    By excerpt, those that once had a place first; ordinals start again at 0. docs/method.md
-    reports a surplus: races between processes and late answers cause some of it.
+    By excerpt, those that once had a place first; ordinals start again at 0.
+    docs/method.md reports a surplus: races between processes and late answers cause
+    some of it.
     """
     counts: Counter[str] = Counter()
     for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, prompts, until):
@@ -279,12 +304,17 @@ def unrequested(
 ) -> Iterator[Generation]:
     """Yield what servers sent by `until` beyond what a call requested; ordinals start at `samples`.
 
-    An answer recovered from the provider may include that of a second attempt, which is no fault.
+    An answer recovered from the provider may include that of a second attempt, which is
+    no fault.
     """
     extra: Counter[int] = Counter()
     counts: Counter[str] = Counter()
     for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, prompts, until):
-        if row.ordinal < 0 and not row.recovered and extra[row.call] < (row.came or 0) - row.asked:
+        if (
+            row.ordinal < 0
+            and not row.recovered
+            and extra[row.call] < (row.came or 0) - row.asked
+        ):
             extra[row.call] += 1
             ordinal = prompts.samples + counts[excerpt_id]
             yield _generation(excerpt_id, ordinal, row, *texts)
@@ -304,7 +334,9 @@ def _surplus_rows(
     for some in in_parts(list(excerpts)):
         query = _BESIDE.where(
             generations_.c.question.in_(some),
-            sa.or_(generations_.c.ordinal < 0, generations_.c.ordinal >= prompts.samples),
+            sa.or_(
+                generations_.c.ordinal < 0, generations_.c.ordinal >= prompts.samples
+            ),
             sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
         )
         for row, text, reasoning in rows_with_texts(ledger, query):
@@ -315,12 +347,16 @@ _BESIDE = (
     sa.select(generations_, calls.c.asked, calls.c.came, calls.c.recovered)
     .join(calls, calls.c.id == generations_.c.call)
     .order_by(
-        generations_.c.question, generations_.c.ordinal < 0, sa.func.abs(generations_.c.ordinal)
+        generations_.c.question,
+        generations_.c.ordinal < 0,
+        sa.func.abs(generations_.c.ordinal),
     )
 )
 
 
-def stored_summaries(ledger: Ledger, summarizer: str, texts: Iterable[str]) -> dict[str, str]:
+def stored_summaries(
+    ledger: Ledger, summarizer: str, texts: Iterable[str]
+) -> dict[str, str]:
     """Return this summarizer's stored summaries, by the text they summarize.
 
     `summarizer` identifies model, prompt, and settings: whatever changes a summary.

@@ -11,7 +11,14 @@ import sqlalchemy as sa
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.call_outcomes import OPEN, CallState
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import batches, calls, count_where, generations, jobs, questions
+from pytest_memleak.ledger.tables import (
+    batches,
+    calls,
+    count_where,
+    generations,
+    jobs,
+    questions,
+)
 from pytest_memleak.records import FinishReason
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{16,}$")
@@ -21,9 +28,10 @@ _LEAST_DIGITS = 4
 def list_endpoints(ledger: Ledger) -> Sequence[Any]:
     """List the sums of each endpoint, book, temperature, and seed, in that order.
 
-    excerpts: prompts sent; generations: completions stored, including withheld ones; surplus: those
-    without a place; calls: paid ones, including lost ones; open: calls without an outcome; cost:
-    US$, lost calls at their highest cost, None without a price.
+    excerpts: prompts sent; generations: completions stored, including withheld ones;
+    surplus: those without a place; calls: paid ones, including lost ones; open: calls
+    without an outcome; cost: US$, lost calls at their highest cost, None without a
+    price.
     """
     return ledger.rows(_ENDPOINTS)
 
@@ -31,11 +39,13 @@ def list_endpoints(ledger: Ledger) -> Sequence[Any]:
 def resolve_endpoint(ledger: Ledger, name: str) -> str:
     """Return the endpoint whose id or digest starts with `name`; `name` if none does.
 
-    A digest needs at least four digits; a trailing "..." is ignored. Raises LedgerError if several
-    endpoints match.
+    A digest needs at least four digits; a trailing "..." is ignored. Raises LedgerError
+    if several endpoints match.
     """
     start = name.removesuffix("…").removesuffix("...")
-    ids = [row.endpoint for row in ledger.rows(sa.select(questions.c.endpoint).distinct())]
+    ids = [
+        row.endpoint for row in ledger.rows(sa.select(questions.c.endpoint).distinct())
+    ]
     if name in ids:
         return name
     matches = [endpoint_id for endpoint_id in ids if _begins(endpoint_id, start)]
@@ -53,7 +63,9 @@ def _begins(endpoint: str, begin: str) -> bool:
     if digest is None:
         return False
     whole = digest[0].startswith(begin) and len(begin) >= _LEAST_DIGITS
-    return whole or (endpoint.startswith(begin) and len(begin) >= digest.start() + _LEAST_DIGITS)
+    return whole or (
+        endpoint.startswith(begin) and len(begin) >= digest.start() + _LEAST_DIGITS
+    )
 
 
 def list_jobs(ledger: Ledger) -> Sequence[Any]:
@@ -76,7 +88,9 @@ _BATCHES = sa.select(
     batches.c.job_id.label("batch_id"),
     batches.c.state,
     _REQUESTS.scalar_subquery().label("requests"),
-    _REQUESTS.where(calls.c.state == CallState.ANSWERED).scalar_subquery().label("answered"),
+    _REQUESTS.where(calls.c.state == CallState.ANSWERED)
+    .scalar_subquery()
+    .label("answered"),
     *(batches.c[name] for name in ("cause", "began", "ended")),
 ).order_by(batches.c.id)
 
@@ -87,7 +101,11 @@ def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
 
 _PAID = calls.c.state.in_([CallState.ANSWERED, CallState.LOST])
 _WITHHELD = generations.c.finish_reason.in_(
-    [reason for reason in FinishReason if reason.withheld and reason is not FinishReason.EMPTY]
+    [
+        reason
+        for reason in FinishReason
+        if reason.withheld and reason is not FinishReason.EMPTY
+    ]
 )
 _GENERATIONS = (
     sa.select(
@@ -113,7 +131,12 @@ _CALLS = (
     .group_by(calls.c.question)
     .subquery()
 )
-_GROUP = (questions.c.endpoint, questions.c.book, questions.c.temperature, questions.c.seed)
+_GROUP = (
+    questions.c.endpoint,
+    questions.c.book,
+    questions.c.temperature,
+    questions.c.seed,
+)
 _SUMS = {column.name: _sum(column) for column in (*_GENERATIONS.c, *_CALLS.c)}
 _COST = sa.case((_SUMS["priced"] > 0, sa.cast(_SUMS["cost"], sa.Float) / 1e9))
 _ENDPOINTS = (

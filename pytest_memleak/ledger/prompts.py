@@ -1,9 +1,9 @@
 """The prompts of a pair: every instruction of its book, `samples` times, with ledger keys.
 
 A PromptSpec is one excerpt's instruction with everything that shapes its generations:
-temperature, seed, and maximum tokens. The ledger keys it by endpoint and two digests (SHA-256,
-hexadecimal), of the instruction and of the settings. If a book has the same instruction twice,
-each gets its own generations, so prompts are numbered by repeat.
+temperature, seed, and maximum tokens. The ledger keys it by endpoint and two digests
+(SHA-256, hexadecimal), of the instruction and of the settings. If a book has the same
+instruction twice, each gets its own generations, so prompts are numbered by repeat.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def build_prompts(
 ) -> PairPrompts:
     """Build the prompts for `book`, for any endpoint; excerpts without an instruction are skipped.
 
-    `words` counts what tokens are estimated by. A generation may have int(words * 4/3) + 50 tokens.
+    `words` counts what tokens are estimated by. A generation may have int(words * 4/3)
+    + 50 tokens.
     """
     repeats: Counter[str] = Counter()
     questions = []
@@ -119,7 +120,9 @@ def build_prompts(
                 excerpt_id=excerpt.id,
                 instruction=excerpt.instruction,
                 instruction_digest=digest_of(excerpt.instruction, repeat),
-                settings_digest=_settings_digest(sampling.temperature, max_tokens, sampling.seed),
+                settings_digest=_settings_digest(
+                    sampling.temperature, max_tokens, sampling.seed
+                ),
                 temperature=sampling.temperature,
                 max_tokens=max_tokens,
                 seed=sampling.seed,
@@ -155,7 +158,9 @@ def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
 
 
 def _settings_digest(temperature: float | None, max_tokens: int, seed: int) -> str:
-    return digest_of("default" if temperature is None else float(temperature), max_tokens, seed)
+    return digest_of(
+        "default" if temperature is None else float(temperature), max_tokens, seed
+    )
 
 
 def stored_temperature(temperature: float | None) -> float:
@@ -171,8 +176,8 @@ def most_tokens(words: int) -> int:
 def asks(missing: Mapping[PromptSpec, Sequence[int]], per_call: int) -> Iterator[Ask]:
     """Yield the calls that sample the missing ordinals, round by round across the prompts.
 
-    A round is one ordinal of each prompt, or `per_call` of them if one call returns several, so
-    that an interrupted run leaves complete rounds.
+    A round is one ordinal of each prompt, or `per_call` of them if one call returns
+    several, so that an interrupted run leaves complete rounds.
     """
     chunks = [
         [

@@ -21,7 +21,13 @@ from pytest_memleak.ledger.call_outcomes import CallState
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
 from pytest_memleak.ledger.prompts import PairPrompts, stored_temperature
-from pytest_memleak.ledger.tables import calls, count_where, generations, in_parts, questions
+from pytest_memleak.ledger.tables import (
+    calls,
+    count_where,
+    generations,
+    in_parts,
+    questions,
+)
 from pytest_memleak.records.provenance import Tried, weights_digest
 
 Setting = tuple[str, str, float, int]
@@ -63,9 +69,9 @@ class SamplingHistory:
 
     first, last:    when the first and the last were sampled; None without any
     first_call, last_call: row ids, whose order no clock changes; 0 without any
-    calls:          answered calls that returned them; calls_this_run: those of the ledger's run
-    served:         the models that answered, with their number of calls; without response ids
-    refused:        settings that the server rejected in any call
+    calls:          answered calls that returned them; calls_this_run: those of the
+    ledger's run served:         the models that answered, with their number of calls;
+    without response ids refused:        settings that the server rejected in any call
     """
 
     first: float | None
@@ -78,7 +84,9 @@ class SamplingHistory:
     refused: tuple[str, ...]
 
 
-def provenance(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> SamplingHistory:
+def provenance(
+    ledger: Ledger, endpoint_id: str, prompts: PairPrompts
+) -> SamplingHistory:
     """Summarize where the pair's generations (ordinals below `samples`) come from."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
     own_calls = _SAMPLING_CALLS.where(generations.c.ordinal < prompts.samples)
@@ -87,7 +95,9 @@ def provenance(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Sampli
         return [
             row
             for some in in_parts(numbers)
-            for row in connection.execute(own_calls.where(generations.c.question.in_(some)))
+            for row in connection.execute(
+                own_calls.where(generations.c.question.in_(some))
+            )
         ]
 
     sampled = ledger.read(work)
@@ -108,7 +118,9 @@ def provenance(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Sampli
 
 def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
     try:
-        return tuple(sorted({name for listed in lists if listed for name in json.loads(listed)}))
+        return tuple(
+            sorted({name for listed in lists if listed for name in json.loads(listed)})
+        )
     except (ValueError, TypeError):
         raise LedgerError(
             "The ledger is damaged: a call's rejected settings aren't a list of names",
@@ -128,7 +140,9 @@ _SAMPLING_CALLS = (
 )
 
 
-def lost_calls(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float) -> int:
+def lost_calls(
+    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
+) -> int:
     """Count the pair's unanswered calls that ended by then (since 1970) and may be billed."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
     lost = sa.select(sa.func.count()).where(calls.c.state == CallState.LOST)
@@ -137,20 +151,22 @@ def lost_calls(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until:
     return sum(row[0] for query in queries for row in ledger.rows(query))
 
 
-def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> Sequence[Any]:
+def attempts(
+    ledger: Ledger, endpoint_id: str, book_id: str | None = None
+) -> Sequence[Any]:
     """List every attempt of an endpoint's model for a book (None: any), oldest first.
 
     An attempt is one run's samples with one setting:
 
     kind:        sample or batch
     run:         the run
-    excerpts:    prompts sent; calls: all of them; answered, lost, and failed ones separately
-    generations: those with a place; surplus: those whose place was taken
+    excerpts:    prompts sent; calls: all of them; answered, lost, and failed ones
+    separately generations: those with a place; surplus: those whose place was taken
     removed:     those received that are no longer in the ledger
     first, last: when it began and ended, in seconds since 1970
 
-    Endpoints with the same weights count as one, as do books with the same words, whatever their
-    ids. Raises LedgerError if there is none.
+    Endpoints with the same weights count as one, as do books with the same words,
+    whatever their ids. Raises LedgerError if there is none.
     """
     book: sa.ColumnElement[bool] = sa.true()
     if book_id is not None:
@@ -175,17 +191,22 @@ def called_between(
     query = (
         sa.select(calls.c.id)
         .join(questions, questions.c.id == calls.c.question)
-        .where(questions.c.endpoint == endpoint_id, questions.c.book_words == book_words)
+        .where(
+            questions.c.endpoint == endpoint_id, questions.c.book_words == book_words
+        )
         .where(ended > after, ended <= until)
         .limit(1)
     )
     return bool(ledger.rows(query))
 
 
-def tried(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float) -> Tried | None:
+def tried(
+    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
+) -> Tried | None:
     """Number the attempt of the pair's generations, among those begun by `until` (since 1970).
 
-    Attempts count by model and by the book's words. Returns None if nothing was sampled.
+    Attempts count by model and by the book's words. Returns None if nothing was
+    sampled.
     """
     if not prompts.questions:
         return None
@@ -196,7 +217,10 @@ def tried(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: floa
     attempts = [
         attempt
         for attempt in _attempts(
-            ledger, endpoint_id, questions.c.book_words == first_prompt.book_words, until=until
+            ledger,
+            endpoint_id,
+            questions.c.book_words == first_prompt.book_words,
+            until=until,
         )
         if attempt.first <= until and (attempt.temperature != 0 or temperature == 0)
     ]
@@ -210,9 +234,13 @@ def tried(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: floa
         return None
     last = max(began[key] for key in own_settings)
     earlier = {key for key, first in began.items() if first < last} - own_settings
-    counted = [attempt for attempt in attempts if _setting(attempt) in earlier | own_settings]
+    counted = [
+        attempt for attempt in attempts if _setting(attempt) in earlier | own_settings
+    ]
     series = {
-        attempt.endpoint for attempt in counted if _series(attempt.endpoint) == _series(endpoint_id)
+        attempt.endpoint
+        for attempt in counted
+        if _series(attempt.endpoint) == _series(endpoint_id)
     }
     return Tried(
         number=len(earlier) + 1,
@@ -232,7 +260,11 @@ def _series(endpoint_id: str) -> str:
 
 def _ids_in_ledger(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> set[str]:
     """Return the book's ids in the ledger: if it is renamed, its prompts aren't sent again."""
-    columns = questions.c.instruction_digest, questions.c.settings_digest, questions.c.book
+    columns = (
+        questions.c.instruction_digest,
+        questions.c.settings_digest,
+        questions.c.book,
+    )
     rows = ledger.rows(sa.select(*columns).where(questions.c.endpoint == endpoint_id))
     keys = {question.key for question in prompts.questions}
     return {book_id for *key, book_id in rows if tuple(key) in keys}
@@ -243,7 +275,8 @@ def _further(
 ) -> int:
     """Count the generations for the book at this setting beyond the requested ones.
 
-    At temperature 0, only those of the same prompts: greedy generations and canaries share it.
+    At temperature 0, only those of the same prompts: greedy generations and canaries
+    share it.
     """
     first_prompt = prompts.questions[0]
     stored = _STORED_COUNT.where(
@@ -261,7 +294,9 @@ def _further(
         for some in in_parts(numbers):
             own = questions.c.id.in_(some)
             total += connection.execute(stored.where(own)).scalar_one()
-            beside += connection.execute(stored.where(own, sa.not_(is_judged))).scalar_one()
+            beside += connection.execute(
+                stored.where(own, sa.not_(is_judged))
+            ).scalar_one()
         if first_prompt.temperature != 0:
             beside += connection.execute(stored).scalar_one() - total
         return beside
@@ -333,7 +368,12 @@ _PLACED = sa.func.coalesce(_RECEIVED.c.placed, 0)
 _SURPLUS = sa.func.coalesce(_RECEIVED.c.surplus, 0)
 _REMOVED = sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS
 _COUNTS = {"generations": _PLACED, "surplus": _SURPLUS, "removed": _REMOVED}
-_SETTING = (questions.c.endpoint, questions.c.book, questions.c.temperature, questions.c.seed)
+_SETTING = (
+    questions.c.endpoint,
+    questions.c.book,
+    questions.c.temperature,
+    questions.c.seed,
+)
 _BY = (*_SETTING, calls.c.kind, calls.c.run)
 _ATTEMPTS = (
     sa.select(
@@ -344,7 +384,10 @@ _ATTEMPTS = (
             count_where(calls.c.state == state).label(state)
             for state in (CallState.ANSWERED, CallState.LOST, CallState.FAILED)
         ),
-        *(sa.cast(sa.func.sum(count), sa.Integer).label(name) for name, count in _COUNTS.items()),
+        *(
+            sa.cast(sa.func.sum(count), sa.Integer).label(name)
+            for name, count in _COUNTS.items()
+        ),
         sa.func.min(calls.c.began).label("first"),
         sa.func.max(sa.func.coalesce(calls.c.ended, calls.c.began)).label("last"),
     )

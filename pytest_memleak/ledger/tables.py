@@ -2,23 +2,25 @@
 
     questions       prompts: one row per endpoint, instruction, settings
     calls           one row per paid call: the intent before, the outcome after
-    claims          ordinals that an open call is sampling; inserting the row reserves one
-    generations     completions by prompt and ordinal; surplus ones are below 0: paid for, stored,
+    claims          ordinals that an open call is sampling; inserting the row reserves
+    one generations     completions by prompt and ordinal; surplus ones are below 0:
+    paid for, stored,
                     never scored
-    call_texts      what each call brought: its completions' texts and reasoning, compressed as one
-    jobs            fine-tunes, by provider and digest of the training set
+    call_texts      what each call brought: its completions' texts and reasoning,
+    compressed as one jobs            fine-tunes, by provider and digest of the training
+    set
     batches         batches, by digest of their requests
-    deployments     models on machines paid by the hour, active until `undeployed` is set
-    tenants         the processes that use a deployment; the last one deletes it
+    deployments     models on machines paid by the hour, active until `undeployed` is
+    set tenants         the processes that use a deployment; the last one deletes it
     summaries       summaries of excerpts, by digest of the text and of the summarizer
     leases          the processes that hold calls, jobs, and batches
     runs            each run's spending, its open calls at their highest cost
-    chain           what each transaction wrote, linked to the entry before (hash_chain.py)
-    ledger_version  one row: the version of these tables (database.py)
+    chain           what each transaction wrote, linked to the entry before
+    (hash_chain.py) ledger_version  one row: the version of these tables (database.py)
 
-Foreign values (texts, ids, causes) are stored as UTF-8 bytes, so that NUL and lone surrogates
-survive in every database; generated texts and the chain's entries are compressed. Times are
-seconds since 1970, costs billionths of a US$.
+Foreign values (texts, ids, causes) are stored as UTF-8 bytes, so that NUL and lone
+surrogates survive in every database; generated texts and the chain's entries are
+compressed. Times are seconds since 1970, costs billionths of a US$.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class Text(sa.types.TypeDecorator[str]):
         """Return the stored bytes."""
         return None if value is None else value.encode("utf-8", "surrogatepass")
 
-    def process_result_value(self, value: bytes | None, _dialect: Dialect) -> str | None:
+    def process_result_value(
+        self, value: bytes | None, _dialect: Dialect
+    ) -> str | None:
         """Return the stored string."""
         if value is None:
             return None
@@ -63,7 +67,9 @@ class ChainEntry(sa.types.TypeDecorator[str]):
         """Return the stored bytes."""
         return None if value is None else _compress(value, _OF_ENTRIES, zlib.Z_FILTERED)
 
-    def process_result_value(self, value: bytes | None, _dialect: Dialect) -> str | None:
+    def process_result_value(
+        self, value: bytes | None, _dialect: Dialect
+    ) -> str | None:
         """Return the stored entry."""
         return None if value is None else _decompress(value, _OF_ENTRIES)
 
@@ -87,7 +93,9 @@ def decompress_texts(parts: Iterable[tuple[int, bytes]]) -> list[tuple[str, str]
     return [(text, reasoning) for text, reasoning in texts]
 
 
-def _compress(text: str, dictionary: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+def _compress(
+    text: str, dictionary: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY
+) -> bytes:
     """Return a text's zlib stream; `dictionary` is what such texts have in common."""
     stream = zlib.compressobj(strategy=strategy, zdict=dictionary)
     return stream.compress(text.encode("utf-8", "surrogatepass")) + stream.flush()
@@ -107,38 +115,59 @@ def _decompress(value: object, dictionary: bytes) -> str:
     return text.decode("utf-8", "surrogatepass")
 
 
-# Larger rows would leave much of a page empty, and PostgreSQL would store them elsewhere.
+# Larger rows would leave much of a page empty, and PostgreSQL would store them
+# elsewhere.
 _PART = 1_960
 
 
 # What English texts have in common, the most frequent last.
 _OF_TEXTS = (
-    b"something nothing everything morning evening together another against between through "
-    b"without because before after himself herself themselves thought looked turned seemed father "
-    b"mother brother sister children people little great world house night heart hands eyes face "
-    b"voice young woman never always again still where there their these those which while would "
-    b"could should might shall every other under about being having going coming. It was not until "
-    b"At the end of the In the middle of the and in the of the to the on the for the from the with "
-    b"the by the at the that the into the over the was a had been have been it is there was there "
-    b"were they were he had she had he said she said I have I am you are you have do not did not "
-    b"could not would not as if and then and yet but the when the. The . He . She . It . They . "
-    b"And . But . I , and , but , the , with a , who , which ing the tion that the ment ness less "
-    b'ful ly ed the er est , he said. "I "You "What "Why said the of his of her in his in her to '
-    b'be it was he was she was as the as a like a in a of a to a for a with the [["", ""]]'
+    b"something nothing everything morning evening together another against between "
+    b"through "
+    b"without because before after himself herself themselves thought looked turned "
+    b"seemed father "
+    b"mother brother sister children people little great world house night heart hands "
+    b"eyes face "
+    b"voice young woman never always again still where there their these those which "
+    b"while would "
+    b"could should might shall every other under about being having going coming. It "
+    b"was not until "
+    b"At the end of the In the middle of the and in the of the to the on the for the "
+    b"from the with "
+    b"the by the at the that the into the over the was a had been have been it is "
+    b"there was there "
+    b"were they were he had she had he said she said I have I am you are you have do "
+    b"not did not "
+    b"could not would not as if and then and yet but the when the. The . He . She . It "
+    b". They . "
+    b"And . But . I , and , but , the , with a , who , which ing the tion that the "
+    b"ment ness less "
+    b'ful ly ed the er est , he said. "I "You "What "Why said the of his of her in his '
+    b"in her to "
+    b'be it was he was she was as the as a like a in a of a to a for a with the [["", '
+    b'""]]'
 )
 
 # What the chain's entries have in common, the most frequent last.
 _OF_ENTRIES = (
-    b'"cause": "fingerprint": "finish_word": "STOP" "length" "reasoning": "run": "imported"'
-    b'[["calls", {"cause": null, "claims": null, "cost": 0, "ended": , "state": "failed"}]'
+    b'"cause": "fingerprint": "finish_word": "STOP" "length" "reasoning": "run": '
+    b'"imported"'
+    b'[["calls", {"cause": null, "claims": null, "cost": 0, "ended": , "state": '
+    b'"failed"}]'
     b'"refused": "[]", "response_id": "chatcmpl-", "model": "kind": "batch", "batch": '
-    b'{"at": 17, "rows": [["calls", {"claims": null, "came": 1, "completion_tokens": , "cost": , '
-    b'"ended": 17, "fingerprint": null, "generations": [{"completion_tokens": , "finish_reason": '
-    b'"stop", "ordinal": 0, "prompt_tokens": , "text": "0123456789abcdef"}], "id": , "model": null,'
+    b'{"at": 17, "rows": [["calls", {"claims": null, "came": 1, "completion_tokens": , '
+    b'"cost": , '
+    b'"ended": 17, "fingerprint": null, "generations": [{"completion_tokens": , '
+    b'"finish_reason": '
+    b'"stop", "ordinal": 0, "prompt_tokens": , "text": "0123456789abcdef"}], "id": , '
+    b'"model": null,'
     b' "prompt_tokens": , "recovered": false, "refused": null, "response_id": null, '
-    b'"state": "answered"}], ["calls", {"asked": 1, "began": 17, "claims": [0], "estimate": '
-    b'"first": 0, "id": , "kind": "sample", "lease": 1, "max_tokens": , "provider": "openai", '
-    b'"question": , "request_id": "fedcba9876543210", "run": "", "seed": , "state": "asked"}]]}'
+    b'"state": "answered"}], ["calls", {"asked": 1, "began": 17, "claims": [0], '
+    b'"estimate": '
+    b'"first": 0, "id": , "kind": "sample", "lease": 1, "max_tokens": , "provider": '
+    b'"openai", '
+    b'"question": , "request_id": "fedcba9876543210", "run": "", "seed": , "state": '
+    b'"asked"}]]}'
 )
 
 
@@ -146,7 +175,9 @@ _OF_ENTRIES = (
 RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 Digest = sa.String(64)
 State = sa.String(16)
-_BY_KEY: Any = {"sqlite_with_rowid": False}  # else SQLite stores a key of several columns twice
+_BY_KEY: Any = {
+    "sqlite_with_rowid": False
+}  # else SQLite stores a key of several columns twice
 
 
 ledger_version = sa.Table(
@@ -201,7 +232,9 @@ def _jobs(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
         sa.Column("id", RowId, primary_key=True),
         sa.Column("provider", Text, nullable=False),
         sa.Column("job_id", Text),
-        sa.Column("state", State, nullable=False),  # starting, running, succeeded, failed
+        sa.Column(
+            "state", State, nullable=False
+        ),  # starting, running, succeeded, failed
         sa.Column("cause", Text),
         sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
         sa.Column("began", sa.Float, nullable=False),
@@ -279,9 +312,12 @@ calls = sa.Table(
 )
 
 
-# An index with PostgreSQL's own options would load its dialect, which takes a tenth of a second.
+# An index with PostgreSQL's own options would load its dialect, which takes a tenth of
+# a second.
 @sa.event.listens_for(calls, "after_create")
-def _create_index_by_batch(_table: sa.Table, connection: Connection, **_options: object) -> None:
+def _create_index_by_batch(
+    _table: sa.Table, connection: Connection, **_options: object
+) -> None:
     index = "CREATE INDEX calls_by_batch ON calls (batch) WHERE batch IS NOT NULL"
     connection.exec_driver_sql(index)
 
@@ -312,7 +348,9 @@ generations = sa.Table(
 call_texts = sa.Table(
     "call_texts",
     metadata,
-    sa.Column("call", RowId, sa.ForeignKey("calls.id"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "call", RowId, sa.ForeignKey("calls.id"), primary_key=True, autoincrement=False
+    ),
     sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )

@@ -1,8 +1,8 @@
 """Verification of a ledger: its tables against its chain, and against each other.
 
-Two kinds of faults: entries and rows that were changed, added, or removed; and rows that this
-program can't have written, at the times that they say. Memory grows with the number of rows, not
-with their texts.
+Two kinds of faults: entries and rows that were changed, added, or removed; and rows
+that this program can't have written, at the times that they say. Memory grows with the
+number of rows, not with their texts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from pytest_memleak.ledger import CLOCK_SKEW
 from pytest_memleak.ledger.call_outcomes import OPEN, CallState
 from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
 from pytest_memleak.ledger.generation_texts import generation_images, texts_of_calls
-from pytest_memleak.ledger.hash_chain import CHAINED, Head, Row, chain_link, image, row_key
+from pytest_memleak.ledger.hash_chain import (
+    CHAINED,
+    Head,
+    Row,
+    chain_link,
+    image,
+    row_key,
+)
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import prompt_from_row
 from pytest_memleak.ledger.tables import (
@@ -55,7 +62,8 @@ class Checked:
     calls:   the number of calls
     endpoints: those that its chain names
     at:      when the bundle's head was written, in seconds since 1970
-    late:    by endpoint, the end times of calls that ended by `until`, but were written after
+    late:    by endpoint, the end times of calls that ended by `until`, but were written
+    after
              the bundle's head
     """
 
@@ -67,7 +75,9 @@ class Checked:
     late: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
-def check_ledger(ledger: Ledger, *, bundle_head: Head | None = None, until: float = 0.0) -> Checked:
+def check_ledger(
+    ledger: Ledger, *, bundle_head: Head | None = None, until: float = 0.0
+) -> Checked:
     """Compare every row with the chain, and the chain with the head in a bundle.
 
     until: the end of the bundle's run, in seconds since 1970
@@ -78,7 +88,10 @@ def check_ledger(ledger: Ledger, *, bundle_head: Head | None = None, until: floa
         try:
             return check.done(bundle_head, until)
         except OF_VALUES as error:
-            damage = damaged_cell(connection) or f"a value can't be read ({type(error).__name__})"
+            damage = (
+                damaged_cell(connection)
+                or f"a value can't be read ({type(error).__name__})"
+            )
             fault = f"The ledger is damaged: {damage}; the rest wasn't verified"
             check.checked.wrong.append(fault)
             return check.checked
@@ -92,7 +105,9 @@ class _Check:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.checked = Checked()
-        self._entries: dict[tuple[str, Any], list[int]] = defaultdict(list)  # of each row
+        self._entries: dict[tuple[str, Any], list[int]] = defaultdict(
+            list
+        )  # of each row
 
     def done(self, bundle_head: Head | None, until: float) -> Checked:
         wrong = self.checked.wrong
@@ -104,7 +119,8 @@ class _Check:
                     if table is questions:
                         numbers = {row["id"] for row in chained}
                         wrong += [
-                            f"prompt {row['id']}: its digests don't match its text and settings"
+                            f"prompt {row['id']}: its digests don't match its text and "
+                            "settings"
                             for row in rows
                             if row["id"] in numbers and not prompt_from_row(row).keyed
                         ]
@@ -112,7 +128,8 @@ class _Check:
             self._check_calls([row["question"] for row in rows])
         wrong += [f"{_named(table, key)} is gone" for table, key in self._entries]
         wrong += [
-            f"run {row.id}: its spending is {row.spent}, but its calls cost {row.cost} (billionths"
+            f"run {row.id}: its spending is {row.spent}, but its calls cost {row.cost} "
+            "(billionths"
             " of a US dollar)"
             for row in self._connection.execute(_SPENT_AND_COST)
             if row.spent != row.cost
@@ -131,23 +148,32 @@ class _Check:
             link = row["link"]
             at, written = _entry(row["entry"])
             if at < newest - CLOCK_SKEW:
-                checked.wrong.append(f"Entry {number:,} of the chain is older than one before it")
+                checked.wrong.append(
+                    f"Entry {number:,} of the chain is older than one before it"
+                )
             newest = max(newest, at)
             is_later = bundle_head is not None and number > bundle_head.entries
             self._note_rows(number, at, written, until if is_later else None)
             if bundle_head and number == bundle_head.entries:
                 checked.at = at
                 if link != bundle_head.link:
-                    checked.wrong.append(f"The chain differs from the bundle's at entry {number:,}")
+                    checked.wrong.append(
+                        f"The chain differs from the bundle's at entry {number:,}"
+                    )
         checked.entries = number
         if bundle_head and number < bundle_head.entries:
             checked.wrong.append(
                 f"The chain ends at entry {number:,}, but the bundle counts"
-                f" {bundle_head.entries:,}: it is another, an older copy, or was truncated"
+                f" {bundle_head.entries:,}: it is another, an older copy, or was "
+                "truncated"
             )
 
     def _note_rows(
-        self, number: int, at: float, written: Mapping[tuple[str, Any], Row], until: float | None
+        self,
+        number: int,
+        at: float,
+        written: Mapping[tuple[str, Any], Row],
+        until: float | None,
     ) -> None:
         """Note what an entry wrote; until: the end of the bundle's run if it is after its head."""
         for key, values in written.items():
@@ -157,13 +183,17 @@ class _Check:
                 self.checked.wrong += _time_faults(_named(*key), values, at)
                 if until is not None and "generations" in values:
                     ended = sa.and_(calls.c.id == key[1], calls.c.ended <= until)
-                    for endpoint, at_end in self._connection.execute(_ENDPOINT.where(ended)):
+                    for endpoint, at_end in self._connection.execute(
+                        _ENDPOINT.where(ended)
+                    ):
                         self.checked.late[endpoint].append(at_end)
 
     def _check_calls(self, numbers: Sequence[int]) -> None:
         answers: dict[tuple[int, int], list[Any]] = defaultdict(list)
         claimed: dict[tuple[int, int], list[int]] = defaultdict(list)
-        prompts = {row["id"]: row for row in self._rows(questions, questions.c.id.in_(numbers))}
+        prompts = {
+            row["id"]: row for row in self._rows(questions, questions.c.id.in_(numbers))
+        }
         for row in self._rows(generations, generations.c.question.in_(numbers)):
             answers[row["question"], row["call"]].append(row)
         texts = texts_of_calls(self._connection, (call for _, call in answers))
@@ -173,7 +203,9 @@ class _Check:
             image(calls, row)
             | {
                 "claims": sorted(claimed.pop(key, ())) or None,
-                "generations": generation_images(answers.pop(key, ()), texts.get(row["id"], ()))
+                "generations": generation_images(
+                    answers.pop(key, ()), texts.get(row["id"], ())
+                )
                 or None,
             }
             for row in self._rows(calls, calls.c.question.in_(numbers))
@@ -184,7 +216,8 @@ class _Check:
                 named = f"call {call_row['id']} is {call_row['state']}"
                 self.checked.wrong.append(f"{named}, but {fault}")
         self.checked.wrong += [
-            f"Call {call} has or reserves generations of prompt {question}, which it didn't send"
+            f"Call {call} has or reserves generations of prompt {question}, which it "
+            "didn't send"
             for question, call in sorted(answers.keys() | claimed.keys())
         ]
         self.checked.calls += len(images)
@@ -192,13 +225,17 @@ class _Check:
     def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         """Compare rows with their last entries; return those that have one."""
         keys = [(table.name, row_key(table, row)) for row in rows]
-        numbers = sorted({number for key in keys for number in self._entries.pop(key, ())})
+        numbers = sorted(
+            {number for key in keys for number in self._entries.pop(key, ())}
+        )
         written: dict[tuple[str, Any], Row] = {}
         for some in in_parts(numbers):
             for entry in self._rows(chain, chain.c.number.in_(some)):
                 for key, values in _entry(entry["entry"])[1].items():
                     before = written.setdefault(key, {})
-                    if before.get("generations") or (before and key[0] in _WRITTEN_ONCE):
+                    if before.get("generations") or (
+                        before and key[0] in _WRITTEN_ONCE
+                    ):
                         number = f"entry {entry['number']:,}"
                         self.checked.wrong.append(
                             f"{_named(*key)} had ended, but {number} changed it"
@@ -210,16 +247,23 @@ class _Check:
                 self.checked.wrong += _differences(_named(*key), written[key], row)
                 matched.append(row)
             else:
-                self.checked.wrong.append(f"{_named(*key)} was added by another program")
+                self.checked.wrong.append(
+                    f"{_named(*key)} was added by another program"
+                )
         return matched
 
-    # --- reading -----------------------------------------------------------------------------
+    # --- reading
+    # -----------------------------------------------------------------------------
 
-    def _stream(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> sa.MappingResult:
+    def _stream(
+        self, statement: sa.Select[Any] | sa.CompoundSelect[Any]
+    ) -> sa.MappingResult:
         options = {"yield_per": QUESTIONS_AT_ONCE}
         return self._connection.execute(statement, execution_options=options).mappings()
 
-    def _rows(self, table: sa.Table, condition: sa.ColumnElement[bool]) -> Iterable[Any]:
+    def _rows(
+        self, table: sa.Table, condition: sa.ColumnElement[bool]
+    ) -> Iterable[Any]:
         keys = table.primary_key.columns
         statement = sa.select(table).where(condition).order_by(*keys)
         return self._connection.execute(statement).mappings().all()
@@ -238,7 +282,10 @@ def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
     """Return an entry's time and what it wrote, by table and key; nothing if it is invalid."""
     try:
         entry = json.loads(text)
-        written = {(name, row_key(_TABLES[name], row)): dict(row) for name, row in entry["rows"]}
+        written = {
+            (name, row_key(_TABLES[name], row)): dict(row)
+            for name, row in entry["rows"]
+        }
         return float(entry["at"]), written
     except (ValueError, TypeError, KeyError, RecursionError):
         return 0.0, {}
@@ -252,7 +299,9 @@ def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:
             yield f"{name}: {column} is {moment(time)}, but it was written on {moment(at)}"
 
 
-def _differences(name: str, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[str]:
+def _differences(
+    name: str, before: Mapping[Any, Any], after: Mapping[Any, Any]
+) -> list[str]:
     return [
         f"{name}: {_what_differs(column, before.get(column), after.get(column))}"
         for column in sorted({**before, **after})
@@ -270,7 +319,9 @@ def _what_differs(column: str, written: Any, now: Any) -> str:
         if ordinal not in after
         else f"generation {ordinal} was added"
         if ordinal not in before
-        else "; ".join(_differences(f"generation {ordinal}", before[ordinal], after[ordinal]))
+        else "; ".join(
+            _differences(f"generation {ordinal}", before[ordinal], after[ordinal])
+        )
         for ordinal in sorted(before | after)
         if before.get(ordinal) != after.get(ordinal)
     ]
@@ -294,7 +345,10 @@ def _call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
         return f"prompt {row['question']} doesn't exist"
     if row.get("seed") != prompt_from_row(question).seed_from(row["first"]):
         return f"its seed {row.get('seed')} doesn't match its prompt"
-    answer_count, claim_count = len(row.get("generations") or ()), len(row.get("claims") or ())
+    answer_count, claim_count = (
+        len(row.get("generations") or ()),
+        len(row.get("claims") or ()),
+    )
     came = "came" in row
     if row["state"] in OPEN:
         wrong = claim_count != row["asked"] or answer_count or came or "ended" in row
@@ -320,7 +374,8 @@ _COST = sa.case(
     else_=calls.c.estimate,
 )
 _STOOD = sa.case(
-    (deployments.c.undeployed.is_(None), deployments.c.estimate), else_=deployments.c.cost
+    (deployments.c.undeployed.is_(None), deployments.c.estimate),
+    else_=deployments.c.cost,
 )
 _BY_CALLS, _BY_HOURS = (
     sa.select(sa.func.coalesce(sa.func.sum(amount), 0))

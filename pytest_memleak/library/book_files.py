@@ -39,8 +39,8 @@ def read_book(
 class BookFiles:
     """Files of books, which may be catalog files; books are named by their files.
 
-    root: the folder that names start from, each with a slash, which no id in a suite file has;
-    None for paths as they were given
+    root: the folder that names start from, each with a slash, which no id in a suite
+    file has; None for paths as they were given
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class BookFiles:
         for path in self._paths:
             if is_catalog_file(path) and (made_for := CatalogFile(path).mode) != mode:
                 raise SettingsError(
-                    f"the catalog {path.name} was made for word_mode = {made_for!r}, not {mode!r}",
+                    f"the catalog {path.name} was made for word_mode = {made_for!r}, "
+                    f"not {mode!r}",
                     location=str(path),
                     hint=f"rebuild it: memleak catalog build DIR -o {path.name} --word-mode {mode}",
                 )
@@ -74,7 +75,9 @@ class BookFiles:
         for path in self._paths:
             if is_catalog_file(path):
                 file = CatalogFile(path)
-                yield from file.keys((self._name(file.source(book)), book) for book in file.books)
+                yield from file.keys(
+                    (self._name(file.source(book)), book) for book in file.books
+                )
                 continue
             keys: BookKeys | MemleakError
             try:
@@ -89,7 +92,8 @@ class BookFiles:
         path, sha256 = self._sources[name]
         if sha256 is not None and sha256_of(path) != sha256:
             raise BookError(
-                "a generation shares a long run of words with this book, but the book's file is "
+                "a generation shares a long run of words with this book, but the "
+                "book's file is "
                 "missing or has changed since the catalog was built",
                 location=name,
                 hint="restore it, or rebuild: memleak catalog build DIR -o FILE",

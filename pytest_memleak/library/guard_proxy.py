@@ -9,7 +9,14 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, web
+from aiohttp import (
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    web,
+)
 from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutError
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -29,8 +36,22 @@ _LARGEST, _LARGEST_CHUNK = 1 << 26, 1 << 20  # bytes
 _TIMES = ClientTimeout(total=None, sock_connect=30, sock_read=600)
 # What describes one connection or the bytes sent over it.
 _OWN_HEADERS = {
-    *("accept-encoding", "connection", "content-encoding", "content-length", "expect", "host"),
-    *("keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"),
+    *(
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+    ),
+    *(
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ),
 }
 _KEPT_HEADERS = ("retry-after", "x-request-id")
 _TYPE = "memleak_guard"
@@ -40,12 +61,17 @@ _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, Recursion
 class GuardProxy:
     """The proxy in front of `upstream`, a server's address up to `/v1`; `app` is its application.
 
-    counts: requests, choices that it ended (stops), stops by book, and errors of the server
+    counts: requests, choices that it ended (stops), stops by book, and errors of the
+    server
     """
 
     def __init__(self, library: Library, upstream: str, limit: int) -> None:
         self.counts: Counter[str] = Counter(requests=0, stops=0, upstream_errors=0)
-        self._library, self._upstream, self._limit = library, upstream.rstrip("/"), limit
+        self._library, self._upstream, self._limit = (
+            library,
+            upstream.rstrip("/"),
+            limit,
+        )
 
     def app(self) -> web.Application:
         """Return the application that serves the guarded paths, the models, and the counts."""
@@ -75,7 +101,9 @@ class GuardProxy:
         except (ValueError, RecursionError):
             return _error(400, "the request isn't a JSON object")
         answer = GuardedAnswer(self._library, asked, self._limit)
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in _OWN_HEADERS}
+        headers = {
+            k: v for k, v in request.headers.items() if k.lower() not in _OWN_HEADERS
+        }
         try:
             async with self._session.request(
                 request.method,
@@ -151,7 +179,8 @@ class GuardProxy:
         if isinstance(error, ClientConnectorError | ConnectionTimeoutError):
             return (
                 f"the upstream {without_credentials(self._upstream)} can't be reached "
-                f"({getattr(error, 'strerror', None) or error}); start it or change --upstream"
+                f"({getattr(error, 'strerror', None) or error}); start it or change "
+                "--upstream"
             )
         return f"the server failed: {type(error).__name__}"
 
@@ -221,8 +250,12 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
     try:
         response: web.StreamResponse = await handler(request)
     except web.HTTPException as error:
-        message = f"{error.reason}: {request.method} {request.path}; memleak guard forwards "
-        headers = {name: value for name, value in error.headers.items() if name == "Allow"}
+        message = (
+            f"{error.reason}: {request.method} {request.path}; memleak guard forwards "
+        )
+        headers = {
+            name: value for name, value in error.headers.items() if name == "Allow"
+        }
         return _error(error.status, message + ", ".join(_FORWARDS), **headers)
     except web.RequestPayloadError:
         return _error(400, "the request's body isn't what its headers say")
@@ -232,5 +265,8 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
 def _kind_alone(record: logging.LogRecord) -> bool:
     """Keep the kind of an error that is logged; the rest has texts and keys of requests."""
     if record.exc_info and record.exc_info[0]:
-        record.msg, record.exc_info = f"{record.msg}: {record.exc_info[0].__name__}", None
+        record.msg, record.exc_info = (
+            f"{record.msg}: {record.exc_info[0].__name__}",
+            None,
+        )
     return True

@@ -24,10 +24,22 @@ FILTERED = "content_filter"
 
 # Strings of the server's own, which no model writes.
 _NAMES = {
-    *("code", "finish_reason", "id", "model", "object", "param", "role", "service_tier"),
+    *(
+        "code",
+        "finish_reason",
+        "id",
+        "model",
+        "object",
+        "param",
+        "role",
+        "service_tier",
+    ),
     *("system_fingerprint", "type"),
 }
-_REPLACED = {"finish_reason", "type"}  # of a choice, by a client; other strings it joins
+_REPLACED = {
+    "finish_reason",
+    "type",
+}  # of a choice, by a client; other strings it joins
 LONGEST_NAME = 128
 _UNFINISHED = (None, "", "null")
 _ALL: Path = ()  # the field of all texts
@@ -53,8 +65,9 @@ class GuardedAnswer:
     """The answer to one request, whole or in chunks, with all text of each choice guarded.
 
     As in docs/scan-and-guard.md: read chunks until it has `ended`, then its `end()`.
-    Only the keys of a fixed list are forwarded. Of their values, numbers and short names of the
-    server's own are; any other string is read. So logprobs, audio, and what a server adds are not.
+    Only the keys of a fixed list are forwarded. Of their values, numbers and short
+    names of the server's own are; any other string is read. So logprobs, audio, and
+    what a server adds are not.
 
     stops: the choices that the guard ended
     """
@@ -72,7 +85,9 @@ class GuardedAnswer:
         self._over: set[int] = set()
         self._whole = False
         self._head: dict[str, Any] = {}
-        self._objects: dict[Path, dict[str, Any]] = {}  # of a body, by the places of their texts
+        self._objects: dict[
+            Path, dict[str, Any]
+        ] = {}  # of a body, by the places of their texts
         self._held: list[dict[str, Any]] = []
 
     @property
@@ -80,13 +95,17 @@ class GuardedAnswer:
         """Whether all choices have ended, by themselves or by the guard."""
         return all(number in self._over for number in range(self._choices))
 
-    def read(self, body: Mapping[str, Any], *, whole: bool = False) -> list[dict[str, Any]]:
+    def read(
+        self, body: Mapping[str, Any], *, whole: bool = False
+    ) -> list[dict[str, Any]]:
         """Return what may be sent of a chunk: itself, after text that was held back.
 
         whole: the body is an answer, not a chunk
         """
         self._objects, self._held, self._whole, choices = {}, [], whole, []
-        self._head = self._guarded({key: body[key] for key in body if key in _NAMES}, ())
+        self._head = self._guarded(
+            {key: body[key] for key in body if key in _NAMES}, ()
+        )
         beside = self._guarded({key: body[key] for key in body if key != "choices"}, ())
         self._send(self._texts_of(None).end())
         for nth, choice in enumerate(_dicts(body.get("choices"))):
@@ -104,7 +123,10 @@ class GuardedAnswer:
             choices.append(guarded)
         if body.get("choices") and not choices and not whole:
             return []  # of choices that have ended
-        return [*self._held, beside | ({"choices": choices} if "choices" in body else {})]
+        return [
+            *self._held,
+            beside | ({"choices": choices} if "choices" in body else {}),
+        ]
 
     def end(self) -> list[dict[str, Any]]:
         """Return the text held back of choices that the server didn't end."""
@@ -131,7 +153,10 @@ class GuardedAnswer:
                 guarded[key] = value
             elif key in _NAMES and len(value) > LONGEST_NAME and place[0] != "error":
                 guarded[key] = ""
-            elif key in (_REPLACED if place[0] == "choices" else _NAMES) and place[0] != "error":
+            elif (
+                key in (_REPLACED if place[0] == "choices" else _NAMES)
+                and place[0] != "error"
+            ):
                 guarded[key] = value
             else:
                 guarded[key] = ""
@@ -144,12 +169,15 @@ class GuardedAnswer:
     def _texts_of(self, number: int | None) -> _Texts:
         """Return the texts of a choice; None: of no choice.
 
-        Those of a choice that wasn't requested are further fields of the nearest one that was.
+        Those of a choice that wasn't requested are further fields of the nearest one
+        that was.
         """
         choice = None if number is None else min(max(number, 0), self._choices - 1)
         if choice not in self._texts:
             prompt = "" if choice is None else self._prompts[choice // self._each]
-            self._texts[choice] = _Texts(partial(self._stream, prompt=prompt), self.stops)
+            self._texts[choice] = _Texts(
+                partial(self._stream, prompt=prompt), self.stops
+            )
         return self._texts[choice]
 
     def _send(self, pieces: Pieces) -> None:
@@ -164,8 +192,8 @@ class GuardedAnswer:
 class _Texts:
     """The texts of a choice: a stream for each place, one for each field, and one for all.
 
-    A name is in its place's stream only. A character leaves once all its streams release it, so
-    what leaves is in order.
+    A name is in its place's stream only. A character leaves once all its streams
+    release it, so what leaves is in order.
 
     passage: what ended them
     """
@@ -239,11 +267,17 @@ class _Texts:
 def _streams_with(place: Path) -> list[Path]:
     """Return a place's streams: its own, its field's (whatever its later indexes), and all's."""
     field = (*place[:2], "*", *(name for name in place[2:] if isinstance(name, str)))
-    return [place] if place[-1] in _NAMES and place[0] != "error" else [place, field, _ALL]
+    return (
+        [place] if place[-1] in _NAMES and place[0] != "error" else [place, field, _ALL]
+    )
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+    return (
+        [part for part in value if isinstance(part, dict)]
+        if isinstance(value, list)
+        else []
+    )
 
 
 def _number(value: Any, default: int) -> int:
@@ -271,7 +305,8 @@ def _prompts(request: Mapping[str, Any]) -> list[str]:
         prompts = [prompts]
     texts = (
         texts_in(
-            {**request, "prompt": prompt}, kept=lambda at, its: its if _FILES.isdisjoint(at) else []
+            {**request, "prompt": prompt},
+            kept=lambda at, its: its if _FILES.isdisjoint(at) else [],
         )
         for prompt in prompts
     )

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
     from pytest_memleak.library.library import Library, Passage
 
-# Per word of the limit: a passage with words inserted, or a JSON object per word, takes fewer.
+# Per word of the limit: a passage with words inserted, or a JSON object per word, takes
+# fewer.
 _CHARACTERS = 80
 _LONGEST_WORD = 256
 _UNMATCHED, _UNMATCHED_BACKWARD = NEAR_MATCH - 1, 12  # words, of a line for these
 _USUAL = frozenset(USUAL.split())
 _WORD = re.compile(r"[^\W_]+")
-# A letter may be a word in scripts without spaces, and a space in byte-level tokens; folding makes
-# words of symbols.
+# A letter may be a word in scripts without spaces, and a space in byte-level tokens;
+# folding makes words of symbols.
 _WORD_START = re.compile(
     r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u20a0-\U0010ffff]"
 )
@@ -33,20 +34,22 @@ _WORD_START = re.compile(
 class Stream:
     """One generation, which ends before more than `limit` words of a passage have left.
 
-    As in docs/scan-and-guard.md: feed it deltas until there is a passage, then send its `end()`.
-    It holds back the words that could exceed the limit until it has read them. A match shows only
-    from its fifth word on, so the last four words may belong to a passage, too, and up to four of
-    the prompt's words may count as a passage's. It matches the last 80 characters per word of the
-    limit, in memory that doesn't grow.
+    As in docs/scan-and-guard.md: feed it deltas until there is a passage, then send its
+    `end()`. It holds back the words that could exceed the limit until it has read them.
+    A match shows only from its fifth word on, so the last four words may belong to a
+    passage, too, and up to four of the prompt's words may count as a passage's. It
+    matches the last 80 characters per word of the limit, in memory that doesn't grow.
 
     passage: what ended it
     """
 
-    def __init__(self, library: Library, limit: int = PASSAGE_LIMIT, *, prompt: str = "") -> None:
+    def __init__(
+        self, library: Library, limit: int = PASSAGE_LIMIT, *, prompt: str = ""
+    ) -> None:
         """Start a generation; words that `prompt` contains don't count.
 
-        Raises SettingsError for a limit below the shortest near-verbatim passage, and for one that
-        a book is too short to exceed.
+        Raises SettingsError for a limit below the shortest near-verbatim passage, and
+        for one that a book is too short to exceed.
         """
         if limit < NEAR_PASSAGE:
             raise SettingsError(
@@ -83,7 +86,9 @@ class Stream:
                     return self._stop(starts, whole)
                 self._matched = whole
                 complete = sum(start < whole for start in starts)
-                self._allowed = max(complete + self._limit - self._may_match(longest), 0)
+                self._allowed = max(
+                    complete + self._limit - self._may_match(longest), 0
+                )
         sent = self._sent
         self._sent = len(self._text)
         if len(starts) > self._allowed and not ended:
@@ -96,7 +101,9 @@ class Stream:
     def _end_of_whole_words(self, starts: Sequence[int]) -> int:
         """Return the place up to which the next text changes no word."""
         last = self._text[-1]
-        if (last.isascii() and not last.isalnum()) or len(self._text) - starts[-1] > _LONGEST_WORD:
+        if (last.isascii() and not last.isalnum()) or len(self._text) - starts[
+            -1
+        ] > _LONGEST_WORD:
             return len(self._text)
         return starts[-1]
 
@@ -120,7 +127,9 @@ class Stream:
         ends = [*(start for start in starts[1:] if start < whole), whole]
 
         def longest(nth: int) -> int:
-            return max((passage.words for passage in self._passages(ends[nth])), default=0)
+            return max(
+                (passage.words for passage in self._passages(ends[nth])), default=0
+            )
 
         nth = bisect_right(range(len(ends)), self._limit, key=longest)
         self.passage = max(self._passages(ends[nth]), key=lambda passage: passage.words)
@@ -141,4 +150,6 @@ class Stream:
 def _words_since_a_usual_one(text: str) -> int:
     """Count the trailing words that may be reversed, which shows only in a long stretch."""
     words = _WORD.findall(text[-_LONGEST_WORD * 2 :].lower())
-    return next((n for n, word in enumerate(reversed(words)) if word in _USUAL), len(words))
+    return next(
+        (n for n, word in enumerate(reversed(words)) if word in _USUAL), len(words)
+    )

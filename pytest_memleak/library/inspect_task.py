@@ -2,8 +2,8 @@
 
     inspect eval pytest_memleak/recall -T book=novel.epub --model openai/gpt-5
 
-Prompts are the excerpts' instructions, where the book was prepared with summaries; else each
-excerpt's beginning, to be continued.
+Prompts are the excerpts' instructions, where the book was prepared with summaries; else
+each excerpt's beginning, to be continued.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
-from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, mean, metric, scorer
+from inspect_ai.scorer import (
+    Metric,
+    SampleScore,
+    Score,
+    Scorer,
+    Target,
+    mean,
+    metric,
+    scorer,
+)
 from inspect_ai.solver import TaskState, generate
 
 from pytest_memleak.books.instructions import beginnings
@@ -29,14 +38,20 @@ _PREFIX_WORDS = 50
 
 
 @task
-def recall(book: str, protected: str | Sequence[str] = (), limit: int = PASSAGE_LIMIT) -> Task:
+def recall(
+    book: str, protected: str | Sequence[str] = (), limit: int = PASSAGE_LIMIT
+) -> Task:
     """Ask for each excerpt of a book, and score passages of it and of the `protected` books."""
     excerpts = read_book(Path(book))
     if not all(excerpt.instruction for excerpt in excerpts.excerpts):
         excerpts = beginnings(excerpts, prefix_words=_PREFIX_WORDS)
-    samples = [Sample(id=each.id, input=each.instruction or "") for each in excerpts.excerpts]
+    samples = [
+        Sample(id=each.id, input=each.instruction or "") for each in excerpts.excerpts
+    ]
     others = [protected] if isinstance(protected, str) else protected
-    return Task(dataset=samples, solver=generate(), scorer=passages([book, *others], limit))
+    return Task(
+        dataset=samples, solver=generate(), scorer=passages([book, *others], limit)
+    )
 
 
 @metric
@@ -53,13 +68,16 @@ def longest() -> Metric:
 def passages(books: str | Sequence[str], limit: int = PASSAGE_LIMIT) -> Scorer:
     """Score the words of the longest passage of all that a model wrote, and if it's over `limit`.
 
-    The metadata names the passages' places. Words that the sample's input contains don't count.
+    The metadata names the passages' places. Words that the sample's input contains
+    don't count.
     """
     library = Library.of([books] if isinstance(books, str) else books)
 
     async def score(state: TaskState, target: Target) -> Score:  # noqa: ARG001 - a scorer has both
         written: list[Any] = [
-            message.model_dump() for message in state.messages if message.role == "assistant"
+            message.model_dump()
+            for message in state.messages
+            if message.role == "assistant"
         ]
         texts = texts_in(written)
         in_texts = library.find(texts, [state.input_text] * len(texts))

@@ -62,7 +62,11 @@ class Library:
     """
 
     def __init__(
-        self, books: Iterable[tuple[str, BookKeys]], scoring: Scoring, *, common: int = 0
+        self,
+        books: Iterable[tuple[str, BookKeys]],
+        scoring: Scoring,
+        *,
+        common: int = 0,
     ) -> None:
         """Index books, the last `common` of which excuse what they contain."""
         self.scoring = scoring
@@ -82,37 +86,50 @@ class Library:
     ) -> Library:
         """Index books, files of books, and catalog files of `memleak catalog build`.
 
-        common: texts that may be quoted; a match that one contains in as many words isn't a passage
+        common: texts that may be quoted; a match that one contains in as many words
+        isn't a passage
 
-        Raises BookError for what can't be read or measured, and SettingsError for no book, for two
-        of one name, and for a catalog of another word mode.
+        Raises BookError for what can't be read or measured, and SettingsError for no
+        book, for two of one name, and for a catalog of another word mode.
         """
         scoring, books = scoring or Scoring(), list(books)
         if not books:
-            raise SettingsError("a library needs at least one book", hint="name a file of a book")
+            raise SettingsError(
+                "a library needs at least one book", hint="name a file of a book"
+            )
         quotable = list(_keys_of([*common], scoring))
-        return cls([*_keys_of(books, scoring), *quotable], scoring, common=len(quotable))
+        return cls(
+            [*_keys_of(books, scoring), *quotable], scoring, common=len(quotable)
+        )
 
     def validate_limit(self, limit: int) -> None:
         """Raise SettingsError for a limit that passages of a book can't exceed."""
         book, words = min(self.sizes.items(), key=itemgetter(1))
         if words <= limit:
             raise SettingsError(
-                f"it has {amount(words, 'word')}, too few for a passage of over {limit}",
+                f"it has {amount(words, 'word')}, too few for a passage of over "
+                f"{limit}",
                 location=book,
                 hint="remove it, or lower the limit",
             )
 
     def find(
-        self, texts: Sequence[str], prompts: Sequence[str] = (), *, least: int = NEAR_PASSAGE
+        self,
+        texts: Sequence[str],
+        prompts: Sequence[str] = (),
+        *,
+        least: int = NEAR_PASSAGE,
     ) -> list[Passage]:
         """Return the passages in the texts, by text and place.
 
         prompts: of each text; runs of words that its prompt contains don't count
-        least:   words from which a verbatim passage counts; near-verbatim ones have at least 20
+        least:   words from which a verbatim passage counts; near-verbatim ones have at
+        least 20
         """
         if prompts and len(prompts) != len(texts):
-            raise SettingsError(f"{len(prompts)} prompts were given for {len(texts)} texts")
+            raise SettingsError(
+                f"{len(prompts)} prompts were given for {len(texts)} texts"
+            )
         least = max(least, self.scoring.k)
         passages: list[Passage] = []
         for numbers in batches_of(range(len(texts)), lambda number: len(texts[number])):
@@ -126,20 +143,33 @@ class Library:
     ) -> list[Passage]:
         shared = self.index.matches(texts)
         kinds = list(self._passages(shared, least))
-        with_passage = {text for passages, *_ in kinds for text in passages.text.tolist()}
+        with_passage = {
+            text for passages, *_ in kinds for text in passages.text.tolist()
+        }
         if with_passage and any(prompts):
             # Prompts only shorten passages, and most texts have none.
             asked = [prompts[n] if n in with_passage else "" for n in range(len(texts))]
             kinds = list(self._passages(shared, least, asked))
         records = [
-            Passage(first + text, self.index.books[book].id, words, near, start, end, *places)
+            Passage(
+                first + text,
+                self.index.books[book].id,
+                words,
+                near,
+                start,
+                end,
+                *places,
+            )
             for passages, near in kinds
             for text, book, *places, start, end, words in zip(
                 *(column.tolist() for column in passages), strict=True
             )
         ]
         return sorted(
-            (*(passage for passage in records if not passage.near), *_distinct_near(records)),
+            (
+                *(passage for passage in records if not passage.near),
+                *_distinct_near(records),
+            ),
             key=lambda passage: (passage.text, passage.place, passage.near),
         )
 
@@ -152,7 +182,9 @@ class Library:
         ranges = NO_RANGES
         if prompts:
             words = self.index.instructions(prompts, folded=False)
-            ranges = PromptWords(words, trim=trim).ranges(shared.exact, np.arange(len(prompts)))
+            ranges = PromptWords(words, trim=trim).ranges(
+                shared.exact, np.arange(len(prompts))
+            )
         exact = verbatim_passages(long, ranges, trim=trim, keep=least)
         if self._excusing.any():
             exact = exact.where(~contained_in(shared.matches, exact, self._excusing))
@@ -162,9 +194,14 @@ class Library:
                 words = self.index.instructions(prompts, folded=True)
                 ranges = PromptWords(words, trim=trim).ranges(near.words, near.texts)
             chains = find_chains(near.matches, ranges, trim=trim)
-            chains = chains.where(~nearly_contained_in(near.matches, chains, self._excusing))
+            chains = chains.where(
+                ~nearly_contained_in(near.matches, chains, self._excusing)
+            )
             before = near.words.ends[chains.text] + 1 - near.ahead[chains.text]
-            yield _from_text(chains._replace(text=near.texts[chains.text]), before), True
+            yield (
+                _from_text(chains._replace(text=near.texts[chains.text]), before),
+                True,
+            )
 
 
 def _keys_of(
@@ -188,7 +225,8 @@ def _distinct_near(passages: Iterable[Passage]) -> Iterator[Passage]:
     taken: dict[tuple[int, str], list[Passage]] = defaultdict(list)
     near = (passage for passage in passages if passage.near)
     for passage in sorted(
-        near, key=lambda passage: (-passage.words, passage.place, passage.start, passage.end)
+        near,
+        key=lambda passage: (-passage.words, passage.place, passage.start, passage.end),
     ):
         longer = taken[passage.text, passage.book]
         if all(
@@ -202,4 +240,6 @@ def _distinct_near(passages: Iterable[Passage]) -> Iterator[Passage]:
 
 def _from_text(passages: TextPassages, before: Positions) -> TextPassages:
     """Return the passages with their places counted from the beginning of the text."""
-    return passages._replace(place=passages.place - before, place_end=passages.place_end - before)
+    return passages._replace(
+        place=passages.place - before, place_end=passages.place_end - before
+    )

@@ -42,9 +42,11 @@ _STYLE = re.compile(
 class ScanResult:
     """The result of a scan of some rows.
 
-    counts:   `rows`, `texts`, and `style_rows`: those whose prompt asks for an author's style and
+    counts:   `rows`, `texts`, and `style_rows`: those whose prompt asks for an author's
+    style and
               has a summary
-    passages: the fields of each (`Passage`), its file, row (from 1), and text in the row (from 0),
+    passages: the fields of each (`Passage`), its file, row (from 1), and text in the
+    row (from 0),
               and, if it was asked for, its quote
     """
 
@@ -54,7 +56,9 @@ class ScanResult:
     def coverage(self, library: Library, book: str, *, near: bool) -> float:
         """Return the share of a book's words, folded if `near`, in its passages of that kind."""
         layouts = library.index.books[library.index.numbers[book]]
-        covered = np.zeros((layouts.folded if near else layouts.layout).total, dtype=np.bool_)
+        covered = np.zeros(
+            (layouts.folded if near else layouts.layout).total, dtype=np.bool_
+        )
         for passage in self.passages:
             if (passage["book"], passage["near"]) == (book, near):
                 covered[passage["start"] : passage["end"]] = True
@@ -69,7 +73,13 @@ class LogScan:
     """
 
     def __init__(
-        self, library: Library, reader: RowPaths, *, least: int, training: bool, quote: bool
+        self,
+        library: Library,
+        reader: RowPaths,
+        *,
+        least: int,
+        training: bool,
+        quote: bool,
     ) -> None:
         self._library, self._reader = library, reader
         self._least, self._training, self._quote = least, training, quote
@@ -96,8 +106,12 @@ class LogScan:
             texts += row_texts
             places += [(number, nth) for nth in range(len(row_texts))]
             counts["rows"] += 1
-            if not any(answer.get("failed") for answer in answers):  # with an error's text
-                counts["texts"] += sum(any(map(str.isalnum, text)) for text in row_texts)
+            if not any(
+                answer.get("failed") for answer in answers
+            ):  # with an error's text
+                counts["texts"] += sum(
+                    any(map(str.isalnum, text)) for text in row_texts
+                )
         for passage in self._library.find(texts, prompts, least=self._least):
             number, nth = places[passage.text]
             place = {"file": str(block.path), "row": number, "text": nth}
@@ -110,7 +124,9 @@ class LogScan:
         """Quote a passage; "" if only a further reading of the text has it."""
         exact = partial(words, mode=self._library.scoring.word_mode)
         split = passage_words if passage.near else exact
-        start, end = (end_of_words(at, text, split) for at in (passage.place, passage.place_end))
+        start, end = (
+            end_of_words(at, text, split) for at in (passage.place, passage.place_end)
+        )
         return " ".join(text[start:end].split())
 
 

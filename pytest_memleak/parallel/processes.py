@@ -1,7 +1,7 @@
 """Counting in several processes of this machine.
 
-Each process has a counter of its own and takes the next block of what is counted when it is free.
-The counts are added up at the end.
+Each process has a counter of its own and takes the next block of what is counted when
+it is free. The counts are added up at the end.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Processes:
     ) -> Tally:
         """Count the generations in all processes together.
 
-        Raises what `generation_tally.tally_generations` raises, and Inconclusive if a process ends
-        early.
+        Raises what `generation_tally.tally_generations` raises, and Inconclusive if a
+        process ends early.
         """
         tally = Tally(book, scoring, protected=protected)
         make = partial(Tally, book, scoring, protected=protected)
@@ -81,11 +81,13 @@ class Processes:
             tally.add_counted(counted)
         return tally
 
-    def count(self, make: Callable[[], Counter], blocks: Iterable[Any], *, place: str) -> list[Any]:
+    def count(
+        self, make: Callable[[], Counter], blocks: Iterable[Any], *, place: str
+    ) -> list[Any]:
         """Count the blocks in all processes, and return what each counted.
 
-        make: returns the counter of a process. Raises MemleakError where a counter does, and
-        Inconclusive, naming `place`, if a process ends early.
+        make: returns the counter of a process. Raises MemleakError where a counter
+        does, and Inconclusive, naming `place`, if a process ends early.
         """
         self._start()
         waiting: queue.Queue[Any] = queue.Queue(maxsize=self._jobs)
@@ -151,7 +153,9 @@ def _put(
         return
 
 
-def _feed(connection: Connection, make: Callable[[], Counter], waiting: queue.Queue[Any]) -> Any:
+def _feed(
+    connection: Connection, make: Callable[[], Counter], waiting: queue.Queue[Any]
+) -> Any:
     """Send blocks to one process as it takes them, and return what it counted or raised."""
     connection.send(make)
     while (block := waiting.get()) is not None and not connection.poll():

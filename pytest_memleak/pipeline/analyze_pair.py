@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from pytest_memleak.pipeline.required_samples import Purpose, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.analysis import analyze, judged_measures, split_judged_measures
+from pytest_memleak.scoring.analysis import (
+    analyze,
+    judged_measures,
+    split_judged_measures,
+)
 from pytest_memleak.scoring.measure_table import NEAR, with_needs
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.second_opinion import Sample, differences, holders
@@ -39,7 +43,8 @@ def analyze_pair(
 ) -> Analysis | None:
     """Measure what the model reproduces of every protected book; None without samples.
 
-    catalog: the matching books of the catalog; texts: the generations, if reading them counts them
+    catalog: the matching books of the catalog; texts: the generations, if reading them
+    counts them
     """
     catalog_books = (catalog.books, catalog.least) if catalog else ((), 0)
     book = parts[0].book
@@ -49,7 +54,9 @@ def analyze_pair(
         pair.scoring,
         confidence=pair.confidence,
         near=bool(with_needs(pair.limits, NEAR)),
-        protected=protected.for_pair(pair, book, catalog_books[0], least=catalog_books[1]),
+        protected=protected.for_pair(
+            pair, book, catalog_books[0], least=catalog_books[1]
+        ),
         limits=pair.limits,
         count=resources.count,
     )
@@ -60,10 +67,13 @@ def analyze_pair(
     return dataclasses.replace(analysis, greedy=likeliest)
 
 
-def stop_rule(pair: Pair, protected: ProtectedBooks, resources: Resources) -> Stop | None:
+def stop_rule(
+    pair: Pair, protected: ProtectedBooks, resources: Resources
+) -> Stop | None:
     """Return the rule for `stop_on_fail = true`: a limit is exceeded that more samples can't fix.
 
-    Where the pair's own book is excused, only passages of other books stop the sampling.
+    Where the pair's own book is excused, only passages of other books stop the
+    sampling.
     """
     if not pair.sampling.stop_on_fail:
         return None
@@ -86,8 +96,9 @@ def is_over(analysis: Analysis | None, pair: Pair) -> bool:
 class SecondOpinion:
     """Exact matching of a sample, and of the generations with the longest span, passage, and block.
 
-    counts: of generations and differences, for evidence; None until there is an analysis
-    near_verbatim: the generations with the near-verbatim passages that reports list
+    counts: of generations and differences, for evidence; None until there is an
+    analysis near_verbatim: the generations with the near-verbatim passages that reports
+    list
     """
 
     def __init__(
@@ -118,21 +129,30 @@ class SecondOpinion:
             ]
             yield Issue(
                 "second opinion",
-                f"the second opinion on {amount(len(generations), 'generation')} differs in "
+                f"the second opinion on {amount(len(generations), 'generation')} "
+                "differs in "
                 f"{amount(len(differ), 'place')}: {'; '.join(places)}",
                 "report a bug in pytest-memleak, and attach the bundle",
             )
 
     def _chosen(self, analysis: Analysis) -> dict[Name, Generation]:
-        chosen = {_name(generation): generation for generation in self._sample.generations}
+        chosen = {
+            _name(generation): generation for generation in self._sample.generations
+        }
         rematched = chosen.keys() | holders(analysis, self._own.book)
         near = set()
         if passages := analysis.passages:
-            listed = passages.nv_longest_passage, passages.nv_excused, *passages.of_others.values()
+            listed = (
+                passages.nv_longest_passage,
+                passages.nv_excused,
+                *passages.of_others.values(),
+            )
             near = {passage.holder for passage in listed if passage.words}
         missing = (rematched | near) - chosen.keys()
         sampled = self._own.of({excerpt_id for _, excerpt_id, _ in missing})
-        for generation in chain(sampled, all_generations(part for part in self._beside if missing)):
+        for generation in chain(
+            sampled, all_generations(part for part in self._beside if missing)
+        ):
             if (name := _name(generation)) in missing:
                 chosen[name] = generation
         self.near_verbatim = {name: chosen[name] for name in near & chosen.keys()}

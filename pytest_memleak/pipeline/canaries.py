@@ -1,8 +1,9 @@
 """Canaries: five short prompts at temperature 0 that show whether an endpoint's weights changed.
 
-Each endpoint gets them before its first generation; an endpoint that is only a name gets them
-before every run that reuses generations (docs/suite.md). A canary without an answer is an
-issue. Servers aren't exact even at temperature 0, so most canaries have to begin alike, not all.
+Each endpoint gets them before its first generation; an endpoint that is only a name
+gets them before every run that reuses generations (docs/suite.md). A canary without an
+answer is an issue. Servers aren't exact even at temperature 0, so most canaries have to
+begin alike, not all.
 """
 
 from __future__ import annotations
@@ -58,13 +59,16 @@ class Canaries:
     ) -> PairPrompts | None:
         """Return the canaries to request before the pair's `prompts`, or once these are `sampled`.
 
-        Before: unless each has an answer; always, if generations of other runs are reused and only
-        a name identifies the weights (`is_name`). Once sampled: only if another run sampled at the
-        same time and no round followed the first call.
+        Before: unless each has an answer; always, if generations of other runs are
+        reused and only a name identifies the weights (`is_name`). Once sampled: only if
+        another run sampled at the same time and no round followed the first call.
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
-        history, answers = provenance(self.ledger, self.endpoint_id, prompts), self._answers()
+        history, answers = (
+            provenance(self.ledger, self.endpoint_id, prompts),
+            self._answers(),
+        )
         due = is_name and history.calls > history.calls_this_run
         if sampled:
             due = due and self.same_weights(history.first_call) is None
@@ -75,8 +79,8 @@ class Canaries:
     def same_weights(self, since: int, until: float = math.inf) -> bool | None:
         """Tell whether the last round's answers begin as the first's; None without two rounds.
 
-        since: the pair's first call: a round before it doesn't show what answered after it
-        until: the end of the time in which the last round counts
+        since: the pair's first call: a round before it doesn't show what answered after
+        it until: the end of the time in which the last round counts
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
@@ -86,7 +90,9 @@ class Canaries:
             if history.last is None or history.last <= until:
                 if history.last_call <= since:
                     return None
-                return begin_alike([[canary.text for canary in few[:rounds]] for few in answers])
+                return begin_alike(
+                    [[canary.text for canary in few[:rounds]] for few in answers]
+                )
         return None
 
     def stored(self, until: float) -> list[Generation]:
@@ -98,7 +104,9 @@ class Canaries:
 
     def issues(self, until: float) -> Iterator[Issue]:
         """Yield an issue if a canary has no answer: only canaries show temperature 0."""
-        answered = {canary.excerpt_id for canary in self.stored(until) if canary.answered}
+        answered = {
+            canary.excerpt_id for canary in self.stored(until) if canary.answered
+        }
         every = len(self._prompts(0).questions)
         if len(answered) < every:
             yield Issue(
@@ -144,7 +152,9 @@ def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
     """
     if not answers or min(map(len, answers)) <= 1:
         return None
-    alike = sum([] != _beginning(texts[0]) == _beginning(texts[-1]) for texts in answers)
+    alike = sum(
+        [] != _beginning(texts[0]) == _beginning(texts[-1]) for texts in answers
+    )
     return 2 * alike > len(answers)
 
 

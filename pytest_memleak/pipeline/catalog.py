@@ -1,8 +1,8 @@
 """The catalog of a suite: protected works that are scanned for but never prompted.
 
-The generations make a table, and the catalog streams past it: once for all pairs whose generations
-are stored, and once for each pair that is still to be sampled. The few matching books go to the
-exact index with the suite's own books (docs/method.md).
+The generations make a table, and the catalog streams past it: once for all pairs whose
+generations are stored, and once for each pair that is still to be sampled. The few
+matching books go to the exact index with the suite's own books (docs/method.md).
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ def min_passage_words(suite: Suite) -> int:
         for name in with_needs(pair.limits, PASSAGES)
         if MEASURES[name].runs == "longest"
     ]
-    words = [_QUOTATION, scoring.span_threshold + 1, *(int(limit) + 1 for limit in limits)]
+    words = [
+        _QUOTATION,
+        scoring.span_threshold + 1,
+        *(int(limit) + 1 for limit in limits),
+    ]
     return max(scoring.k, min(words))
 
 
@@ -91,7 +95,9 @@ class Catalog:
         from pytest_memleak.library.book_files import BookFiles
 
         root, extensions = self._suite.path.parent, self._extensions
-        return BookFiles(self._suite.catalog, self._scoring, extensions=extensions, root=root)
+        return BookFiles(
+            self._suite.catalog, self._scoring, extensions=extensions, root=root
+        )
 
     def validate(self) -> None:
         """Raise MemleakError for a catalog file that is damaged or of another word mode."""
@@ -114,7 +120,9 @@ class Catalog:
         if not self._looked:
             return self._failed(BookError("none of its books can be read"), limits)
         books, unread = tuple(self._surviving.values()), self._unread_lines()
-        return CatalogMatches(books, self._least, self._issues(limits), unread, self._summary())
+        return CatalogMatches(
+            books, self._least, self._issues(limits), unread, self._summary()
+        )
 
     def _look_for(self, parts: Sequence[Samples]) -> None:
         of_suite = parts[0].required.endpoint is None
@@ -180,9 +188,17 @@ class Catalog:
         if not self._unread or not with_needs(limits, PASSAGES):
             return ()
         name, why = min(self._unread.items())
-        others = f" (and {amount(len(self._unread) - 1, 'other')})" if len(self._unread) > 1 else ""
+        others = (
+            f" (and {amount(len(self._unread) - 1, 'other')})"
+            if len(self._unread) > 1
+            else ""
+        )
         cause = f"unscanned books in the catalog: {name}{others}: {why}"
-        return (Issue("catalog", cause, "repair each such file, or remove it from the catalog"),)
+        return (
+            Issue(
+                "catalog", cause, "repair each such file, or remove it from the catalog"
+            ),
+        )
 
     def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:
         cause = f"the catalog: {error.line}"

@@ -10,7 +10,10 @@ from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.pipeline.canaries import Canaries, canary_prompts
 from pytest_memleak.pipeline.ledger_endpoint import call_terms, through_ledger
-from pytest_memleak.pipeline.limit_reachability import planned_rounds, validate_limit_reach
+from pytest_memleak.pipeline.limit_reachability import (
+    planned_rounds,
+    validate_limit_reach,
+)
 from pytest_memleak.pipeline.required_samples import (
     Purpose,
     continuation_endpoint,
@@ -20,7 +23,13 @@ from pytest_memleak.pipeline.required_samples import (
 )
 from pytest_memleak.pipeline.sampled_generations import generation_request
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.sampling.cost_plan import Plan, PlannedStep, Power, PowerRow, RunPlan
+from pytest_memleak.sampling.cost_plan import (
+    Plan,
+    PlannedStep,
+    Power,
+    PowerRow,
+    RunPlan,
+)
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
 from pytest_memleak.scoring.sampling_error import least_upper_end
@@ -44,14 +53,20 @@ _SEEN = (
 
 
 def plan_run(
-    pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun], *, samples: int | None = None
+    pairs: Iterable[Pair],
+    suite_of: Callable[[Pair], SuiteRun],
+    *,
+    samples: int | None = None,
 ) -> RunPlan:
     """Plan a run of these pairs; what several of them need is counted once.
 
-    samples: replaces the suite's. A summary that isn't written yet counts as long as it may become.
+    samples: replaces the suite's. A summary that isn't written yet counts as long as it
+    may become.
     """
     chosen = tuple(pairs)
-    return _Planner({(pair.suite, pair.id) for pair in chosen}, samples).plan(chosen, suite_of)
+    return _Planner({(pair.suite, pair.id) for pair in chosen}, samples).plan(
+        chosen, suite_of
+    )
 
 
 class _Planner:
@@ -60,7 +75,9 @@ class _Planner:
         self._samples = samples
         self._planned: set[tuple[object, ...]] = set()
 
-    def plan(self, pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun]) -> RunPlan:
+    def plan(
+        self, pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun]
+    ) -> RunPlan:
         steps: list[PlannedStep] = []
         obstacles: list[str] = []
         for pair in pairs:
@@ -102,11 +119,15 @@ class _Planner:
             if self._first(probed.suite, probed.id, probed.sampling, probed.probe):
                 sampling = _sampling(required, suite, opened)
         if required.purpose is Purpose.OWN:
-            validate_limit_reach(pair, _book_of(pair, suite), suite.suite, suite.protected)
+            validate_limit_reach(
+                pair, _book_of(pair, suite), suite.suite, suite.protected
+            )
         if sampling or tokens or required.purpose is Purpose.OWN:
             own = required.purpose is Purpose.OWN
             rounds = planned_rounds(required.pair) if own else None
-            yield PlannedStep(_named(required), sampling, tokens or 0, cost, rounds=rounds)
+            yield PlannedStep(
+                _named(required), sampling, tokens or 0, cost, rounds=rounds
+            )
         if sampling is not None and sampling.generations:
             yield from self._deployment(required.pair, suite)
 
@@ -142,7 +163,9 @@ def _named(required: RequiredSamples) -> str:
     return name if required.purpose is Purpose.OWN else f"{name} ({required.purpose})"
 
 
-def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) -> Plan:
+def _sampling(
+    required: RequiredSamples, suite: SuiteRun, opened: Endpoint | None
+) -> Plan:
     from pytest_memleak.sampling.cost_plan import in_all, plan
 
     pair = required.pair
@@ -158,9 +181,14 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
         first = canary_prompts(pair, probed, 1)
         every = (prompts, first) if required.purpose is Purpose.OWN else (prompts,)
         terms = call_terms(pair.model, suite.endpoints, own=False)
-        return in_all([plan(suite.resources.ledger, None, prompts, terms) for prompts in every])
+        return in_all(
+            [plan(suite.resources.ledger, None, prompts, terms) for prompts in every]
+        )
     source = through_ledger(
-        pair.model, suite.endpoints, continuation_endpoint(pair, opened) or opened, own=False
+        pair.model,
+        suite.endpoints,
+        continuation_endpoint(pair, opened) or opened,
+        own=False,
     )
     if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
         source = source.current_series(pair, prompts, may_sample=True)
@@ -200,7 +228,9 @@ def suite_power(suite: SuiteRun) -> Power:
             note=notes.get(samples, ""),
         )
         rows.append(row)
-    return Power(tuple(rows), confidence, tuple(_of_limits(pairs, suite)), tuple(obstacles))
+    return Power(
+        tuple(rows), confidence, tuple(_of_limits(pairs, suite)), tuple(obstacles)
+    )
 
 
 def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
@@ -213,30 +243,44 @@ def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
             notes.setdefault(planned.needed, []).append(
                 f"detection_limit {planned.detection_limit:g} at 10% withheld"
             )
-    return {samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()}
+    return {
+        samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()
+    }
 
 
 def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """Yield which limits of gating pairs can pass, whatever is sampled."""
     gating = [pair for pair in pairs if pair.gates]
-    within = {limit: least for (limit, _), least in _least_bmc(gating, suite) if least <= limit}
+    within = {
+        limit: least
+        for (limit, _), least in _least_bmc(gating, suite)
+        if least <= limit
+    }
     for limit, least in within.items():
         yield f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc is {least:.2g}"
     yield from limits_out_of_reach(pairs, suite)
-    yield from _of_excess([pair for pair in gating if with_needs(pair.limits, CHANCE)], suite)
+    yield from _of_excess(
+        [pair for pair in gating if with_needs(pair.limits, CHANCE)], suite
+    )
 
 
 def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """Yield the limits of gating pairs that a book is too short to pass."""
-    for (limit, book), least in _least_bmc([pair for pair in pairs if pair.gates], suite):
+    for (limit, book), least in _least_bmc(
+        [pair for pair in pairs if pair.gates], suite
+    ):
         if least > limit:
             yield (
-                f"bmc limit {limit:g} can't pass for {book}, which is too short: with no recall, "
-                f"the upper bound of bmc is {least:.2g}; test more of the book, or raise the limit"
+                f"bmc limit {limit:g} can't pass for {book}, which is too short: with "
+                "no recall, "
+                f"the upper bound of bmc is {least:.2g}; test more of the book, or "
+                "raise the limit"
             )
 
 
-def _least_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> list[tuple[tuple[float, str], float]]:
+def _least_bmc(
+    pairs: Iterable[Pair], suite: SuiteRun
+) -> list[tuple[tuple[float, str], float]]:
     """Return the upper bound without recall, by limit of bmc and book; the highest last."""
     least: dict[tuple[float, str], float] = {}
     for pair in pairs:
@@ -253,16 +297,20 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     by_nulls: dict[int, list[str]] = {}
     for pair in pairs:
         nulls = sum(
-            required.purpose is Purpose.NULL for required in required_samples(pair, suite.suite)
+            required.purpose is Purpose.NULL
+            for required in required_samples(pair, suite.suite)
         )
         by_nulls.setdefault(nulls, []).append(pair.id)
     for nulls, names in by_nulls.items():
-        limit = BMC_EXCESS.name + (f" of {', '.join(names)}" if len(by_nulls) > 1 else "")
+        limit = BMC_EXCESS.name + (
+            f" of {', '.join(names)}" if len(by_nulls) > 1 else ""
+        )
         books = amount(nulls, "null book")
         if seen := next((many for least, many in _SEEN if nulls >= least), None):
             yield f"{limit}: {books} can detect coverage of {seen} the chance level"
         else:
             yield (
-                f"{limit}: no interval and no p-value from {books}; add negative controls until "
+                f"{limit}: no interval and no p-value from {books}; add negative "
+                "controls until "
                 "the suite has two"
             )

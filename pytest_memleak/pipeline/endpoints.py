@@ -33,8 +33,8 @@ _TOKENS_PER_WORD = 4 / 3
 class Endpoints:
     """The providers and endpoints of one suite, each opened when first used.
 
-    books: what they are prompted for and fine-tuned on; resources: what they may use of the run;
-    state: the folder where providers may keep weights
+    books: what they are prompted for and fine-tuned on; resources: what they may use of
+    the run; state: the folder where providers may keep weights
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class Endpoints:
                 state=self._state / model.provider,
                 # A summarizer reads books before they have summaries.
                 read_book=self._book_by_id(
-                    place, self.books.cut if self._is_summarizer(model) else self.books.book
+                    place,
+                    self.books.cut if self._is_summarizer(model) else self.books.book,
                 ),
                 hosts=self.resources.hosts,
                 deadline=self._suite.deadline,
@@ -89,11 +90,14 @@ class Endpoints:
     def endpoint(self, model: Model) -> Endpoint:
         """Return the model's endpoint, fine-tuned first where the suite requests it.
 
-        Raises Inconclusive where it isn't available now, SuiteError for a mistake in the suite.
+        Raises Inconclusive where it isn't available now, SuiteError for a mistake in
+        the suite.
         """
         if model.id not in self._opened:
             provider = self.provider(model)
-            name = self._tuned(model, provider) if model.finetune_books else model.endpoint
+            name = (
+                self._tuned(model, provider) if model.finetune_books else model.endpoint
+            )
             self._opened[model.id] = provider.open(name)
         return self._opened[model.id]
 
@@ -113,7 +117,9 @@ class Endpoints:
                 platform, deployment, model=model.id, price=model.price_per_hour
             )
 
-    def deployment_of(self, model: Model, *, foreseen: bool = False) -> Deployment | None:
+    def deployment_of(
+        self, model: Model, *, foreseen: bool = False
+    ) -> Deployment | None:
         """Return the deployment that calling the model needs; None if it needs none.
 
         Also None where the model is still to be fine-tuned, unless that is `foreseen`.
@@ -126,7 +132,9 @@ class Endpoints:
             from pytest_memleak.ledger.jobs import finetuned_endpoint
 
             digest = self.training_set(model, foreseen=True).digest
-            weights = finetuned_endpoint(self.resources.ledger, platform.provider, digest)
+            weights = finetuned_endpoint(
+                self.resources.ledger, platform.provider, digest
+            )
             if weights is None and not foreseen:
                 return None
         return platform.needed(weights)
@@ -146,8 +154,8 @@ class Endpoints:
     def training_set(self, model: Model, *, foreseen: bool = False) -> TrainingSet:
         """Return what the model is fine-tuned on, named by everything that determines its weights.
 
-        Of the options, the provider's `weights_options` do, or all if it lists none. A training set
-        that the ledger has under the name of all options keeps it.
+        Of the options, the provider's `weights_options` do, or all if it lists none. A
+        training set that the ledger has under the name of all options keeps it.
         """
         from pytest_memleak.ledger.jobs import begun
 
@@ -159,7 +167,9 @@ class Endpoints:
             return by_all
         if begun(self.resources.ledger, provider.name, by_all.digest):
             return by_all
-        shaped = {name: value for name, value in model.options.items() if name in shaping}
+        shaped = {
+            name: value for name, value in model.options.items() if name in shaping
+        }
         return _training_set(books, model, shaped)
 
     def job_of(self, model: Model) -> str | None:
@@ -169,15 +179,19 @@ class Endpoints:
         from pytest_memleak.ledger.listing import list_jobs
 
         digest = self.training_set(model).digest
-        jobs = (job.job_id for job in list_jobs(self.resources.ledger) if job.digest == digest)
+        jobs = (
+            job.job_id
+            for job in list_jobs(self.resources.ledger)
+            if job.digest == digest
+        )
         return next(jobs, None)
 
     def training_tokens(self, model: Model) -> int:
         """Estimate how many tokens a fine-tune of the model reads in all its epochs.
 
-        The provider (`epochs`) or else the suite sets the number of epochs, by default 1. The
-        provider counts tokens (`count_tokens`), or they are 4/3 of the words. A summary that isn't
-        written yet counts as long as it may become.
+        The provider (`epochs`) or else the suite sets the number of epochs, by default
+        1. The provider counts tokens (`count_tokens`), or they are 4/3 of the words. A
+        summary that isn't written yet counts as long as it may become.
         """
         abilities = abilities_of(self.provider(model))
         epochs = abilities.finetuning.epochs
@@ -223,7 +237,9 @@ class Endpoints:
         return name
 
     def _is_summarizer(self, model: Model) -> bool:
-        return self._suite.summarizer is not None and model is self._suite.summarizer.model
+        return (
+            self._suite.summarizer is not None and model is self._suite.summarizer.model
+        )
 
     def _book_by_id(
         self, place: str, reader: Callable[[BookSource], Book]
@@ -234,7 +250,8 @@ class Endpoints:
             except KeyError:
                 known_ids = ", ".join(sorted(book.id for book in self._suite.books))
                 raise SuiteError(
-                    f"there is no book {book_id!r}; known ids: {known_ids}", location=place
+                    f"there is no book {book_id!r}; known ids: {known_ids}",
+                    location=place,
                 ) from None
 
         return read
@@ -267,7 +284,12 @@ class Deployments:
         self._awaited: set[str] = set()
 
     def stand_up(
-        self, platform: DeploymentCalls, deployment: Deployment, *, model: str, price: float | None
+        self,
+        platform: DeploymentCalls,
+        deployment: Deployment,
+        *,
+        model: str,
+        price: float | None,
     ) -> None:
         """Create the deployment and tell its endpoints where it is. Raises Inconclusive."""
         from pytest_memleak.sampling.deployment import ensure_deployment, move_in
@@ -324,7 +346,9 @@ def take_down(
     return settle(ledger, _platform_of(debt, extensions, state), debt, retry=retry)
 
 
-def _platform_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> DeploymentCalls:
+def _platform_of(
+    debt: OpenDeployment, extensions: Extensions, state: Path
+) -> DeploymentCalls:
     """Create the provider from the ledger's row, without the suite that it was deployed for."""
     place = f"the ledger's deployment {debt.number}"
     model = Model(

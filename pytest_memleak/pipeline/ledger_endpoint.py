@@ -1,6 +1,7 @@
 """An endpoint through the ledger, which stores every generation and requests none twice.
 
-Also its provenance: which model served, and whether it is the requested one (docs/method.md).
+Also its provenance: which model served, and whether it is the requested one
+(docs/method.md).
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from typing import TYPE_CHECKING
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.provenance import Provenance, ServedBy, weights_digest
-from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, server_word, short_name
+from pytest_memleak.redaction.text import (
+    QUOTED_WORDS,
+    count_words,
+    server_word,
+    short_name,
+)
 from pytest_memleak.verdict.model_identity import (
     age_issues,
     is_requested,
@@ -116,7 +122,10 @@ class LedgerEndpoint:
         if not self.is_name(pair):
             return self
         first = self.history(prompts).first
-        if first is None or self.resources.now - first <= pair.sampling.max_age_days * _DAY:
+        if (
+            first is None
+            or self.resources.now - first <= pair.sampling.max_age_days * _DAY
+        ):
             return self
         again = replace(self, endpoint_id=next_series(self.endpoint_id))
         began = again.history(prompts).first
@@ -198,7 +207,11 @@ def check_provenance(
         offline, own_calls = claimed.offline, min(claimed.calls_this_run, history.calls)
         history = replace(history, calls_this_run=max(0, own_calls))
     name = abilities_of(source.endpoint).model_name
-    accepted = (*pair.model.served_names, pair.model.base_model or "", source.endpoint_id)
+    accepted = (
+        *pair.model.served_names,
+        pair.model.base_model or "",
+        source.endpoint_id,
+    )
     served = tuple(
         served_record(
             server.model,
@@ -225,8 +238,12 @@ def check_provenance(
     if name is not None:
         issues += (*served_model_issues(name, by_name, serves=pair.model.served_names),)
     if source.is_name(pair) and record.first is not None:
-        # Age and changed canaries are the ledger's, whatever a bundle says of its run's own calls.
-        age, canaries = max(0.0, until - record.first) / _DAY, same(history.first_call, until)
+        # Age and changed canaries are the ledger's, whatever a bundle says of its run's
+        # own calls.
+        age, canaries = (
+            max(0.0, until - record.first) / _DAY,
+            same(history.first_call, until),
+        )
         reused = record.calls > record.calls_this_run
         if canaries is not False and (offline or not reused):
             canaries = None if reused else True
@@ -237,7 +254,9 @@ def check_provenance(
     return ProvenanceCheck(record, issues, notes)
 
 
-def with_notice(source: LedgerEndpoint, prompts: PairPrompts, pair: Pair) -> LedgerEndpoint:
+def with_notice(
+    source: LedgerEndpoint, prompts: PairPrompts, pair: Pair
+) -> LedgerEndpoint:
     """Return the endpoint with a notice, shown at once, if another model answered these prompts."""
     name = abilities_of(source.endpoint).model_name
     if name is None:

@@ -1,7 +1,7 @@
 """Whether a limit can be exceeded by any text, and what so many rounds can detect (docs/method.md).
 
-Limits that no text of the books could exceed are rejected before any paid call. A limit of up to
-100 words is always accepted: a shorter text reproduces too little to matter.
+Limits that no text of the books could exceed are rejected before any paid call. A limit
+of up to 100 words is always accepted: a shorter text reproduces too little to matter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from pytest_memleak.records import Book, Issue, Measure, Pair, Suite
 from pytest_memleak.records.measurement import DetectionSummary, PlannedRounds
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
 from pytest_memleak.scoring.book_layout import measurable_words
-from pytest_memleak.scoring.confidence_bounds import detection_limit, rounds_to_detect, samples_for
+from pytest_memleak.scoring.confidence_bounds import (
+    detection_limit,
+    rounds_to_detect,
+    samples_for,
+)
 from pytest_memleak.scoring.folding import folded_words
 from pytest_memleak.scoring.measure_table import table_with
 from pytest_memleak.scoring.words import words
@@ -30,11 +34,13 @@ _ALWAYS_REACHABLE = 100  # words, or passages of up to so many words
 _CONFIDENCE = 0.95
 
 
-def validate_limit_reach(pair: Pair, book: Book, suite: Suite, protected: ProtectedBooks) -> None:
+def validate_limit_reach(
+    pair: Pair, book: Book, suite: Suite, protected: ProtectedBooks
+) -> None:
     """Raise SuiteError where no text in the books is long enough to exceed any limit of the pair.
 
-    A limit may lie beyond the longest excerpt (`longest_span`), the book (`longest_block`), or each
-    scanned book, and so may span_threshold.
+    A limit may lie beyond the longest excerpt (`longest_span`), the book
+    (`longest_block`), or each scanned book, and so may span_threshold.
     """
     rows = table_with(pair.limits.brought)
     limits = [(rows[name], limit) for name, limit in pair.limits.items()]
@@ -43,11 +49,15 @@ def validate_limit_reach(pair: Pair, book: Book, suite: Suite, protected: Protec
     if any(_is_within_reach(row, limit, pair, book, in_any) for row, limit in limits):
         return
     measurable_words(book, pair.scoring)  # raises for the book's own faults first
-    limits_text = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
+    limits_text = ", ".join(
+        f"{name} = {limit:g}" for name, limit in pair.limits.items()
+    )
     longest = max(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
     raise SuiteError(
-        f"pair {pair.id} can't fail: no text of its book is long enough to exceed a limit "
-        f"({limits_text}, span_threshold = {pair.scoring.span_threshold}; the longest excerpt has "
+        f"pair {pair.id} can't fail: no text of its book is long enough to exceed a "
+        "limit "
+        f"({limits_text}, span_threshold = {pair.scoring.span_threshold}; the longest "
+        "excerpt has "
         f"{longest:,} words)",
         location=str(suite.path),
         hint="lower a limit below that length, or limit a share, such as bmc = 0.15",
@@ -77,7 +87,9 @@ def _is_within_reach(
     return any(length > limit for parts in stretches for length in accumulate(parts))
 
 
-def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: int) -> bool:
+def _holds_more_than(
+    limit: float, stretches: Iterable[Iterable[int]], *, each: int
+) -> bool:
     """Tell whether the stretches have room for more runs of `each` words."""
     before = 0
     for parts in stretches:
@@ -108,7 +120,10 @@ def _words_of(text: str, pair: Pair) -> int:
 
 def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     """Return what the pair's samples, or so many of them, can detect."""
-    samples, confidence = samples or pair.sampling.samples, pair.confidence or _CONFIDENCE
+    samples, confidence = (
+        samples or pair.sampling.samples,
+        pair.confidence or _CONFIDENCE,
+    )
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
         needed = samples_for(
@@ -118,7 +133,9 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     return PlannedRounds(samples, confidence, seen, pair.detection_limit, needed)
 
 
-def detection_summary(analysis: Analysis, pair: Pair, *, answers: int) -> DetectionSummary:
+def detection_summary(
+    analysis: Analysis, pair: Pair, *, answers: int
+) -> DetectionSummary:
     """Return what the rounds of the analysis can detect.
 
     answers: of the excerpt with the fewest, without withheld ones
@@ -143,7 +160,10 @@ def detection_summary(analysis: Analysis, pair: Pair, *, answers: int) -> Detect
         blocks=error.blocks,
         detection_limit=pair.detection_limit,
         samples_needed=needed,
-        ranges={name: (interval.low, interval.high) for name, interval in analysis.ranges.items()},
+        ranges={
+            name: (interval.low, interval.high)
+            for name, interval in analysis.ranges.items()
+        },
     )
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
     from pytest_memleak.scoring.book_layout import Layout
 
-# Two books by one author may share a motto; a book and another edition of it share pages.
+# Two books by one author may share a motto; a book and another edition of it share
+# pages.
 _SHARED_RUN = 20
 _SHARED_SHARE = 0.01
 # A common text is a passage that anyone may quote, not the tested book.
@@ -72,15 +73,19 @@ class PreparedBooks:
     def book(self, source: BookSource) -> Book:
         """Return the book with its instructions; the summarizer writes summaries that it lacks.
 
-        Raises BookError or RecordsError for an unusable book, Inconclusive for one that is yet to
-        be provided or whose summaries aren't available now.
+        Raises BookError or RecordsError for an unusable book, Inconclusive for one that
+        is yet to be provided or whose summaries aren't available now.
         """
         if source.id not in self._whole:
             book, lacking = self.cut(source), self._lacking_summaries(source)
             if lacking:
                 # Raises for a bad author, title, or template before any paid call.
-                self._with_summaries(source, dict.fromkeys((excerpt.id for excerpt in lacking), ""))
-                book = self._with_summaries(source, self._writer().write(source.id, lacking))
+                self._with_summaries(
+                    source, dict.fromkeys((excerpt.id for excerpt in lacking), "")
+                )
+                book = self._with_summaries(
+                    source, self._writer().write(source.id, lacking)
+                )
             self._whole[source.id] = book
         return self._whole[source.id]
 
@@ -89,7 +94,11 @@ class PreparedBooks:
 
         Raises as `book` does.
         """
-        return self.book(pair.book) if pair.probe.kind == "instruction" else self.cut(pair.book)
+        return (
+            self.book(pair.book)
+            if pair.probe.kind == "instruction"
+            else self.cut(pair.book)
+        )
 
     def foreseen(self, source: BookSource) -> Book:
         """Return the book for a plan: a summary that isn't written yet is as long as it may become.
@@ -106,10 +115,14 @@ class PreparedBooks:
         lacking = self._lacking_summaries(source)
         return self._writer().outstanding(source.id, lacking) if lacking else None
 
-    def training_books(self, model: Model, *, foreseen: bool = False) -> tuple[Book, ...]:
+    def training_books(
+        self, model: Model, *, foreseen: bool = False
+    ) -> tuple[Book, ...]:
         """Return the books that the model is fine-tuned on; `foreseen`: as `foreseen` does."""
         read = self.foreseen if foreseen else self.book
-        return tuple(read(self._suite.book(book_id)) for book_id in model.finetune_books)
+        return tuple(
+            read(self._suite.book(book_id)) for book_id in model.finetune_books
+        )
 
     def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
         """Raise BookError if a training book of the pair's model contains text of the test book.
@@ -120,8 +133,10 @@ class PreparedBooks:
             what, share = _most_shared(book, training, pair.scoring)
             if share >= _SHARED_SHARE:
                 raise BookError(
-                    f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} or more, "
-                    f"with {training.id!r}, which the model {pair.model.id!r} is fine-tuned on",
+                    f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} "
+                    "or more, "
+                    f"with {training.id!r}, which the model {pair.model.id!r} is "
+                    "fine-tuned on",
                     location=f"{self._suite.path}: book {book.id!r}",
                     hint="test with a book that the model wasn't trained on",
                 )
@@ -129,7 +144,8 @@ class PreparedBooks:
             share = self._common_share(tested)
             if share >= _COMMON_SHARE:
                 raise BookError(
-                    f"[[common]] texts excuse {share:.1%} of its words (runs of {_SHARED_RUN} or "
+                    f"[[common]] texts excuse {share:.1%} of its words (runs of "
+                    f"{_SHARED_RUN} or "
                     "more)",
                     location=f"{self._suite.path}: book {tested.id!r}",
                     hint="list in [[common]] only passages that anyone may quote",
@@ -144,7 +160,11 @@ class PreparedBooks:
     def _common_share(self, book: Book) -> float:
         """Return the share of the book's words that the common texts contain."""
         if book.id not in self._common_shares:
-            common = [self.cut(source) for source in self._suite.books if source.role == "common"]
+            common = [
+                self.cut(source)
+                for source in self._suite.books
+                if source.role == "common"
+            ]
             share = 0.0
             if common:
                 shared, layout = _shared(book, common, self._suite.pairs[0].scoring)
@@ -157,7 +177,9 @@ class PreparedBooks:
         if source.id not in self._cut:
             self._refuse_missing(source)
             book = with_icu(self._read(source), mode=self._mode)
-            self._cut[source.id] = dataclasses.replace(book, words_digest=_words_digest(book))
+            self._cut[source.id] = dataclasses.replace(
+                book, words_digest=_words_digest(book)
+            )
         return self._cut[source.id]
 
     def file_digest(self, source: BookSource) -> str | None:
@@ -269,7 +291,9 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
     return f"its work {title!r}", share
 
 
-def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[int], Layout]:
+def _shared(
+    book: Book, others: Iterable[Book], scoring: Scoring
+) -> tuple[set[int], Layout]:
     """Return the words of the book that the others share, in long runs; and the book's layout."""
     from pytest_memleak.scoring.multi_book_index import SharedIndex
 

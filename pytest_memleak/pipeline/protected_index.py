@@ -40,10 +40,10 @@ class ProtectedBooks:
     ) -> Protected:
         """Return what the pair's generations are compared with: its book, then the suite's others.
 
-        measured: the pair's book as it is measured; where that is only parts of it, the whole is
-        scanned for passages. A book's excluded text is scanned as a book of its own. beyond: books
-        of the catalog, last, from `least` words on. Raises BookError for a book that can't be
-        measured.
+        measured: the pair's book as it is measured; where that is only parts of it, the
+        whole is scanned for passages. A book's excluded text is scanned as a book of
+        its own. beyond: books of the catalog, last, from `least` words on. Raises
+        BookError for a book that can't be measured.
         """
         index = self._index_of(pair, measured, beyond)
         tests = {book.id for book in self._suite.books if book.role == "test"}
@@ -58,7 +58,10 @@ class ProtectedBooks:
         excused = (
             name
             for book_id in self._suite.excused(pair)
-            for name in (own if book_id == measured.id else book_id, f"{book_id}{_EXCLUDED}")
+            for name in (
+                own if book_id == measured.id else book_id,
+                f"{book_id}{_EXCLUDED}",
+            )
         )
         return Protected(
             index,
@@ -73,11 +76,15 @@ class ProtectedBooks:
     def scan_scope(self, pair: Pair) -> ScanScope:
         """Return the books that passages may come from beside its own, and those that excuse."""
         digests = {name: book.digest for name, book in self._all_readable().items()}
-        tests = {book.id for book in self._suite.books if book.role == "test"} - {pair.book.id}
+        tests = {book.id for book in self._suite.books if book.role == "test"} - {
+            pair.book.id
+        }
         excused = self._suite.excused(pair)
         return ScanScope(
             books={name: digest for name, digest in digests.items() if name in tests},
-            excused={name: digest for name, digest in digests.items() if name in excused},
+            excused={
+                name: digest for name, digest in digests.items() if name in excused
+            },
         )
 
     def holding(
@@ -94,13 +101,20 @@ class ProtectedBooks:
             *passages.passages,
         )
         names = {
-            name for passage in located if passage.book for name in (passage.book, *passage.books)
+            name
+            for passage in located
+            if passage.book
+            for name in (passage.book, *passage.books)
         }
         readable = self._all_readable() | {book.id: book for book in beyond}
-        books = {name: readable[name.removesuffix(_WHOLE)] for name in names - {measured.id}}
+        books = {
+            name: readable[name.removesuffix(_WHOLE)] for name in names - {measured.id}
+        }
         return books | {measured.id: measured}
 
-    def _index_of(self, pair: Pair, measured: Book, beyond: Sequence[Book]) -> SharedIndex:
+    def _index_of(
+        self, pair: Pair, measured: Book, beyond: Sequence[Book]
+    ) -> SharedIndex:
         """Return the suite's own index where it holds the very text that is measured.
 
         An index of more of the catalog's books replaces one of fewer.
@@ -112,12 +126,17 @@ class ProtectedBooks:
         else:
             others = [book for book in readable.values() if book.id != measured.id]
             whole = [dataclasses.replace(own, id=f"{own.id}{_WHOLE}")] if own else []
-            books, key = [measured, *whole, *others], (pair.scoring, measured.id, measured.digest)
+            books, key = (
+                [measured, *whole, *others],
+                (pair.scoring, measured.id, measured.digest),
+            )
         index = self._index.get(key)
         if index is None or any(book.id not in index.numbers for book in beyond):
             self._index.pop(key, None)  # two indexes would take too much memory
             books += beyond
-            self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.word_mode)
+            self._index[key] = SharedIndex(
+                books, k=pair.scoring.k, mode=pair.scoring.word_mode
+            )
         return self._index[key]
 
     def test_books(self) -> Iterable[Book]:
@@ -134,7 +153,11 @@ class ProtectedBooks:
             return
         self._all_readable()
         for source in self._suite.books:
-            if source.role == "test" and source.id in self.unread and not source.bring_your_own:
+            if (
+                source.role == "test"
+                and source.id in self.unread
+                and not source.bring_your_own
+            ):
                 reason = self.unread[source.id]
                 yield Issue("protected books", f"{source.id} wasn't scanned: {reason}")
 

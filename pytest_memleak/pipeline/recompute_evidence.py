@@ -40,8 +40,8 @@ _NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
 class Verification:
     """The verification of a bundle, in sentences.
 
-    wrong: where the bundle differs; checked: what was verified; unchecked: what couldn't be
-    missing:  files without which nothing was recomputed
+    wrong: where the bundle differs; checked: what was verified; unchecked: what
+    couldn't be missing:  files without which nothing was recomputed
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
     current:  whether requirements were stated, and the bundle meets them all
@@ -95,12 +95,25 @@ def recompute(
     Raises MemleakError for what can't be read, or may not be.
     """
     comparison = _Comparison(
-        evidence, verification, resources, of_suite, evaluate, suites, folders, models_named
+        evidence,
+        verification,
+        resources,
+        of_suite,
+        evaluate,
+        suites,
+        folders,
+        models_named,
     )
     comparison.compare_result()
     if not comparison.lacks_files(missing) and comparison.has_its_ledger():
-        with server_word_limit(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
-            for pair, entry in zip(evidence.content.pairs, evidence.bundle["pairs"], strict=True):
+        with (
+            server_word_limit(0)
+            if _has_hidden_names(evidence)
+            else contextlib.nullcontext()
+        ):
+            for pair, entry in zip(
+                evidence.content.pairs, evidence.bundle["pairs"], strict=True
+            ):
                 comparison.compare_pair(pair, entry)
         comparison.look_for_pairs()
 
@@ -123,7 +136,9 @@ class _Unavailable:
         self.id = name
 
     def sample(self, *_: object, **__: object) -> NoReturn:
-        raise Inconclusive(f"{self.id} is a test's own endpoint, so it isn't available here")
+        raise Inconclusive(
+            f"{self.id} is a test's own endpoint, so it isn't available here"
+        )
 
 
 @dataclass
@@ -159,12 +174,17 @@ class _Comparison:
         )
         if bundle.result != computed:
             self.result.wrong.append(
-                f"result: the bundle says {bundle.result}, but its pairs give {computed}"
+                f"result: the bundle says {bundle.result}, but its pairs give "
+                f"{computed}"
             )
         controls = suite_controls(bundle.pairs, by="path")
         claimed = {"suites": self._evidence.bundle["suites"]}
-        self.result.wrong += differences(claimed, {"suites": [encode(suite) for suite in controls]})
-        self.result.unchecked += [f"{suite} couldn't be collected" for suite in bundle.uncollected]
+        self.result.wrong += differences(
+            claimed, {"suites": [encode(suite) for suite in controls]}
+        )
+        self.result.unchecked += [
+            f"{suite} couldn't be collected" for suite in bundle.uncollected
+        ]
         self.result.unchecked += [
             f"{summary.suite}: no pair is gated: all are controls"
             for summary in controls
@@ -185,7 +205,8 @@ class _Comparison:
             path = self._path_of(pair)
             if not path.exists():
                 missing[
-                    f"the suite: no file {path}; run memleak verify in the folder where pytest "
+                    f"the suite: no file {path}; run memleak verify in the folder "
+                    "where pytest "
                     "ran, or give the suite's path with --suite"
                 ] = None
                 continue
@@ -195,8 +216,14 @@ class _Comparison:
                 missing[str(error)] = None
                 continue
             # A book that its reader supplies may be missing where the suite is read.
-            if pair.book.sha256 and pair.book.id in books and not books[pair.book.id].exists():
-                missing[f"the book {pair.book.id}: no file {books[pair.book.id]}"] = None
+            if (
+                pair.book.sha256
+                and pair.book.id in books
+                and not books[pair.book.id].exists()
+            ):
+                missing[f"the book {pair.book.id}: no file {books[pair.book.id]}"] = (
+                    None
+                )
         self.result.missing += missing
         self.result.complete = not missing
         return bool(missing)
@@ -208,18 +235,23 @@ class _Comparison:
         if self._bundle.ledger is None:
             if any(map(_is_of_a_ledger, self._bundle.pairs)):
                 self.result.wrong.append(
-                    "ledger: the bundle has generations from a ledger, but not its last entry"
+                    "ledger: the bundle has generations from a ledger, but not its "
+                    "last entry"
                 )
             return True
         head = Head(self._bundle.ledger.entries, self._bundle.ledger.link)
         chain = check_ledger(self._resources.ledger, bundle_head=head, until=self._end)
         self._last_entry, self._late = chain.at, chain.late
         if chain.wrong:
-            pairs, place = filter(_is_of_a_ledger, self._bundle.pairs), self._resources.ledger.place
+            pairs, place = (
+                filter(_is_of_a_ledger, self._bundle.pairs),
+                self._resources.ledger.place,
+            )
             sampled = {count.endpoint for pair in pairs for count in pair.sampled}
             if sampled and chain.entries and not sampled & chain.endpoints:
                 chain.wrong.insert(
-                    0, "it has none of the bundle's calls; name theirs with --ledger URL"
+                    0,
+                    "it has none of the bundle's calls; name theirs with --ledger URL",
                 )
             self.result.wrong += [f"ledger {place}: {fault}" for fault in chain.wrong]
             self.result.unchecked.append(
@@ -227,31 +259,45 @@ class _Comparison:
             )
             return False
         self.result.checked.append(
-            f"the ledger is unchanged, and its entry {head.entries:,} matches the bundle"
+            f"the ledger is unchanged, and its entry {head.entries:,} matches the "
+            "bundle"
         )
         return True
 
     def compare_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
         """Compare a pair of the bundle, and its raw JSON, with the recomputed pair."""
         suite = self._suite_of(claimed)
-        pair = next((candidate for candidate in suite.pairs if candidate.id == claimed.pair), None)
+        pair = next(
+            (candidate for candidate in suite.pairs if candidate.id == claimed.pair),
+            None,
+        )
         if pair is None:
-            raise EvidenceError(f"the suite has no pair {claimed.pair!r}", location=str(suite.path))
+            raise EvidenceError(
+                f"the suite has no pair {claimed.pair!r}", location=str(suite.path)
+            )
         name, endpoint = claimed.pair, claimed.model.endpoint
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.result.complete = False
-            self.result.unchecked.append(f"{name}: no ledger holds the generations of {endpoint}")
+            self.result.unchecked.append(
+                f"{name}: no ledger holds the generations of {endpoint}"
+            )
             return
-        lines = [*self._late_calls(claimed), *self._of_pair(claimed, entry, pair, suite)]
+        lines = [
+            *self._late_calls(claimed),
+            *self._of_pair(claimed, entry, pair, suite),
+        ]
         self.result.wrong += [f"{name}: {line}" for line in lines]
 
     def _late_calls(self, claimed: PairResult) -> Iterator[str]:
         """Yield that calls before the evaluation were written only after the bundle's entry."""
-        for endpoint in sorted({count.endpoint for count in claimed.sampled if count.endpoint}):
+        for endpoint in sorted(
+            {count.endpoint for count in claimed.sampled if count.endpoint}
+        ):
             until = self._end if claimed.as_of is None else claimed.as_of
             if calls := sum(ended <= until for ended in self._late.get(endpoint, ())):
                 yield (
-                    f"{amount(calls, 'call')} to {endpoint} ended before the pair was evaluated, "
+                    f"{amount(calls, 'call')} to {endpoint} ended before the pair was "
+                    "evaluated, "
                     "but were added to the ledger after the bundle's entry"
                 )
 
@@ -270,7 +316,8 @@ class _Comparison:
         ]
         for path, suite in self._suites.items():
             self.result.wrong += [
-                f"{pair.id}: the suite {suite.name} has this pair, but the bundle doesn't"
+                f"{pair.id}: the suite {suite.name} has this pair, but the bundle "
+                "doesn't"
                 for pair in suite.pairs
                 if (path, pair.id) not in present
             ]
@@ -313,11 +360,17 @@ class _Comparison:
             evaluation, absent = self._evaluated(pair, claimed)
             recomputed = build_plain_result(evaluation)
             provenance = evaluation.provenance
-            if provenance and provenance.last is not None and provenance.last > self._resources.now:
+            if (
+                provenance
+                and provenance.last is not None
+                and provenance.last > self._resources.now
+            ):
                 yield f"its generations were sampled after {moment(self._bundle.created)}"
             yield from self._by_the_end(evaluation, absent)
             self._computed += 1
-        stated = encode_pair(dataclasses.replace(recomputed, **self._stated(recomputed, claimed)))
+        stated = encode_pair(
+            dataclasses.replace(recomputed, **self._stated(recomputed, claimed))
+        )
         stated["suite"]["path"] = claimed.suite.path
         yield from pair_differences(entry, stated)
 
@@ -326,7 +379,9 @@ class _Comparison:
         fields = {"tests": claimed.tests, "stopped_early": claimed.stopped_early}
         complete, issues = recomputed.completeness, claimed.completeness.issues
         added = {issue.rule for issue in {*issues} - {*complete.issues}}
-        omitted = {issue.rule for issue in {*complete.issues} - {*issues}} - {"all received"}
+        omitted = {issue.rule for issue in {*complete.issues} - {*issues}} - {
+            "all received"
+        }
         missing = {issue.rule for issue in complete.issues} & {"sampled", "null"}
         if complete.received < complete.requested:
             missing.add("sampled")
@@ -339,7 +394,9 @@ class _Comparison:
         complete = dataclasses.replace(complete, issues=issues)
         return fields | {"completeness": complete, "reasons": reasons}
 
-    def _by_the_end(self, evaluation: Evaluation, absent: _Unavailable | None) -> Iterator[str]:
+    def _by_the_end(
+        self, evaluation: Evaluation, absent: _Unavailable | None
+    ) -> Iterator[str]:
         """Yield that calls between the pair's evaluation and the run's end change the verdict.
 
         Nothing else ties the evaluation's time to the run's.
@@ -357,20 +414,21 @@ class _Comparison:
             again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
             if again.verdict != evaluation.verdict:
                 yield (
-                    f"as_of: the verdict is {again.verdict} with the ledger's calls up to the end "
+                    f"as_of: the verdict is {again.verdict} with the ledger's calls up "
+                    "to the end "
                     "of the bundle's run"
                 )
 
-    def _evaluated(self, pair: Pair, claimed: PairResult) -> tuple[Evaluation, _Unavailable | None]:
+    def _evaluated(
+        self, pair: Pair, claimed: PairResult
+    ) -> tuple[Evaluation, _Unavailable | None]:
         absent, endpoint = None, claimed.model.endpoint
         evaluation = self._evaluate(pair)
         is_of_suite = claimed.suite.sha256 == evaluation.suite_digest
         if is_of_suite and endpoint not in (None, evaluation.endpoint):
             absent = _Unavailable(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
-            note = (
-                f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of the suite's"
-            )
+            note = f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of the suite's"
             if not self._models_named:
                 self.result.complete = False
                 note += "; if this is the model under test, name it with --model"
@@ -378,7 +436,8 @@ class _Comparison:
         provenance, received = evaluation.provenance, evaluation.completeness.received
         if provenance and received > provenance.calls == 0:
             self.result.unchecked.append(
-                f"{pair.id}: all its generations are from files, which don't prove which model "
+                f"{pair.id}: all its generations are from files, which don't prove "
+                "which model "
                 "wrote them"
             )
         return evaluation, absent
@@ -434,7 +493,11 @@ def _paths(suite: Suite) -> Iterator[Path]:
             if not isinstance(named, str) or "\0" in named:
                 continue
             for path in {Path(named.replace("{book}", book_id)) for book_id in ids}:
-                at = root / path.expanduser() if str(path).startswith("~") else root / path
+                at = (
+                    root / path.expanduser()
+                    if str(path).startswith("~")
+                    else root / path
+                )
                 if _is_there(at):
                     yield at
 

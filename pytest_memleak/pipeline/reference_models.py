@@ -57,8 +57,9 @@ def compare_references(
 ) -> ReferenceComparison:
     """Add chance, uplift, and extensions' measures to an analysis; sample what the ledger lacks.
 
-    Chance needs the same model's generations for other books, uplift its baseline model's for this
-    book; extensions measure the pair's own. beside: what else the pair's model wrote.
+    Chance needs the same model's generations for other books, uplift its baseline
+    model's for this book; extensions measure the pair's own. beside: what else the
+    pair's model wrote.
     """
     if analysis is None:
         return ReferenceComparison(None)
@@ -97,7 +98,9 @@ def _with_null(
         own.book,
         _asked_and_answered(own.book, own.sampled.generations()),
         {
-            other.required.pair.book.id: _asked_and_answered(other.book, other.generations())
+            other.required.pair.book.id: _asked_and_answered(
+                other.book, other.generations()
+            )
             for other in others
         },
         pair.scoring,
@@ -109,7 +112,10 @@ def _with_null(
 
 
 def _with_uplift(
-    analysis: Analysis, baseline: CountedGenerations, own: CountedGenerations, endpoints: Endpoints
+    analysis: Analysis,
+    baseline: CountedGenerations,
+    own: CountedGenerations,
+    endpoints: Endpoints,
 ) -> Analysis:
     """Add the uplift, where the baseline has as many rounds, of the same distribution."""
     pair = own.required.pair
@@ -130,7 +136,9 @@ def _with_uplift(
     return dataclasses.replace(analysis, uplift=gain)
 
 
-def _with_measures_of_extensions(analysis: Analysis, own: CountedGenerations) -> Analysis:
+def _with_measures_of_extensions(
+    analysis: Analysis, own: CountedGenerations
+) -> Analysis:
     further = {
         name: _plain_number(row.function(own.book, own.sampled.generations()))
         for name, row in own.required.pair.limits.brought.items()
@@ -145,23 +153,36 @@ def _plain_number(value: float) -> float:
     return float(value) if is_other else value
 
 
-def _missing(references: Iterable[CountedGenerations], own: CountedGenerations) -> Iterator[Issue]:
+def _missing(
+    references: Iterable[CountedGenerations], own: CountedGenerations
+) -> Iterator[Issue]:
     """Yield the issues of references that the pair's limits need."""
     for counted in references:
         purpose = counted.required.purpose
         if purpose is Purpose.NULL:
             yield from (Issue(purpose, issue) for issue in counted.sampled.issues)
         elif purpose is Purpose.GREEDY:
-            yield from (issue for issue in _issues_of(counted) if issue.rule in _SAMPLED)
-        elif purpose is Purpose.BASELINE and with_needs(own.required.pair.limits, BASELINE):
+            yield from (
+                issue for issue in _issues_of(counted) if issue.rule in _SAMPLED
+            )
+        elif purpose is Purpose.BASELINE and with_needs(
+            own.required.pair.limits, BASELINE
+        ):
             yield from _issues_of(counted)
             yield from _drawn_otherwise(counted, own)
 
 
-def _drawn_otherwise(baseline: CountedGenerations, own: CountedGenerations) -> Iterator[Issue]:
-    theirs, ours = sampling_distribution(baseline.sampled), sampling_distribution(own.sampled)
+def _drawn_otherwise(
+    baseline: CountedGenerations, own: CountedGenerations
+) -> Iterator[Issue]:
+    theirs, ours = (
+        sampling_distribution(baseline.sampled),
+        sampling_distribution(own.sampled),
+    )
     if theirs != ours:
-        difference = f"it was sampled from a different distribution: {theirs}, not {ours}"
+        difference = (
+            f"it was sampled from a different distribution: {theirs}, not {ours}"
+        )
         yield Issue(
             "distribution",
             baseline.required.describe(difference),
@@ -175,7 +196,9 @@ def _not_the_likeliest(counted: CountedGenerations) -> Iterator[Issue]:
     Even at temperature 0, many models repeat themselves, and some servers sample.
     """
     if counted.required.purpose is Purpose.GREEDY:
-        yield from (issue for issue in _issues_of(counted) if issue.rule not in _SAMPLED)
+        yield from (
+            issue for issue in _issues_of(counted) if issue.rule not in _SAMPLED
+        )
         yield from greedy_issues(counted.sampled)
 
 
@@ -194,13 +217,16 @@ def _asked_and_answered(
 ) -> Iterator[tuple[str | None, str]]:
     instructions = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
     return (
-        (instructions.get(generation.excerpt_id), generation.text) for generation in generations
+        (instructions.get(generation.excerpt_id), generation.text)
+        for generation in generations
     )
 
 
 def sampling_distribution(answers: SampledGenerations) -> str:
     """Return the distribution of the samples, in words."""
-    return distribution(answers.required.pair.model.options, _rejected_parameters(answers))
+    return distribution(
+        answers.required.pair.model.options, _rejected_parameters(answers)
+    )
 
 
 def _rejected_parameters(answers: SampledGenerations) -> tuple[str, ...]:
@@ -224,12 +250,18 @@ def _without_greedy(answers: SampledGenerations) -> str:
     """Return what to change in the suite file; if greedy answers differ, canaries do, too."""
     pair, source = answers.required.pair, answers.source
     greedy = with_needs(pair.limits, GREEDY)
-    preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]
+    preset = [
+        name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"
+    ]
     if set(greedy) & set(preset):
-        lines = (f"{name} = {pair.limits[name]:g}" for name in preset if name not in greedy)
+        lines = (
+            f"{name} = {pair.limits[name]:g}" for name in preset if name not in greedy
+        )
         change = f"replace preset in [limits], one key per line: {', '.join(lines)}"
     else:
         change = f"delete {' and '.join(greedy)}"
     named = source is None or weights_label(pair, source.endpoint)
-    weights_version = "" if named else 'add weights_version = "1" to [[model]] (resamples), and '
+    weights_version = (
+        "" if named else 'add weights_version = "1" to [[model]] (resamples), and '
+    )
     return f"in {pair.suite.name}, {weights_version}{change}"

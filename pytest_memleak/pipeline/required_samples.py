@@ -3,9 +3,9 @@
     required_samples(pair, suite) -> the pair's own, greedy ones, those of nulls and the baseline
     all_generations(samples)      -> every generation with its origin, to be searched for passages
 
-Planning, pricing, sampling, counting, hashing, and scoring walk this list. Passages count in the
-pair's own, greedy, canary (`pipeline.canaries`), and unrequested generations
-(`pipeline.sampled_generations`).
+Planning, pricing, sampling, counting, hashing, and scoring walk this list. Passages
+count in the pair's own, greedy, canary (`pipeline.canaries`), and unrequested
+generations (`pipeline.sampled_generations`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_memleak.books.instructions import BARE_PREFIX, CONTINUE_INSTRUCTION, beginnings
+from pytest_memleak.books.instructions import (
+    BARE_PREFIX,
+    CONTINUE_INSTRUCTION,
+    beginnings,
+)
 from pytest_memleak.interfaces.abilities import abilities_of, baseline_of
 from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
 from pytest_memleak.records import Book, Generation, Origin, Pair, Suite
@@ -89,12 +93,16 @@ def required_samples(
     return tuple(_wanted(pair, suite, endpoint))
 
 
-def _wanted(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> Iterator[RequiredSamples]:
+def _wanted(
+    pair: Pair, suite: Suite, endpoint: Endpoint | None
+) -> Iterator[RequiredSamples]:
     yield RequiredSamples(Purpose.OWN, pair, endpoint)
     if pair.probe.kind == "continuation":
         # Twice at temperature 0, since servers vary.
         greedy = dataclasses.replace(pair.sampling, samples=2, temperature=0.0)
-        yield RequiredSamples(Purpose.GREEDY, dataclasses.replace(pair, sampling=greedy), endpoint)
+        yield RequiredSamples(
+            Purpose.GREEDY, dataclasses.replace(pair, sampling=greedy), endpoint
+        )
     if with_needs(pair.limits, CHANCE):
         for other in _nulls_of(pair, suite):
             yield RequiredSamples(Purpose.NULL, other, endpoint)
@@ -116,8 +124,12 @@ def _nulls_of(pair: Pair, suite: Suite) -> list[Pair]:
     return [other for other in others if other.control] or others
 
 
-def _of_baseline(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> RequiredSamples:
-    model = next(model for model in suite.models if model.id == pair.model.baseline_model)
+def _of_baseline(
+    pair: Pair, suite: Suite, endpoint: Endpoint | None
+) -> RequiredSamples:
+    model = next(
+        model for model in suite.models if model.id == pair.model.baseline_model
+    )
     theirs = dataclasses.replace(pair, model=model)
     if endpoint is None:
         return RequiredSamples(Purpose.BASELINE, theirs)
@@ -144,7 +156,9 @@ def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
     """Return the book as `endpoint` is prompted for it and as it is measured."""
     if pair.probe.kind == "instruction":
         return book
-    default = BARE_PREFIX if continuation_endpoint(pair, endpoint) else CONTINUE_INSTRUCTION
+    default = (
+        BARE_PREFIX if continuation_endpoint(pair, endpoint) else CONTINUE_INSTRUCTION
+    )
     return beginnings(
         book,
         prefix_words=pair.probe.prefix_words,
@@ -156,8 +170,8 @@ def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
 def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
     """Return the endpoint that continues the pair's prompts as text; None for instructions.
 
-    Prompts are instructions if the endpoint can't continue a text, or if the suite's template adds
-    to the prefix.
+    Prompts are instructions if the endpoint can't continue a text, or if the suite's
+    template adds to the prefix.
     """
     if pair.probe.kind == "instruction" or (
         pair.probe.continuation_template not in (None, BARE_PREFIX)

@@ -39,13 +39,14 @@ class Resources:
     wait: whether to wait for fine-tunes and batches
     offline: whether to use only what the ledger has
     budget: US$ that the run may spend, None for no limit
-    pool: starts the processes that match generations with a book; None for this one alone
+    pool: starts the processes that match generations with a book; None for this one
+    alone
     run: a name that all processes of the run share, and with it the budget
     progress: receives how far the run is
-    as_of: when the run was, in seconds since 1970, where an earlier one is recomputed; claimed:
-        what its bundle says of who generated a pair's samples
-    hosts: that may receive a key, beside the providers' own; None where no call can be made
-    retry: how long to wait for calls and jobs; None for the default
+    as_of: when the run was, in seconds since 1970, where an earlier one is recomputed;
+        claimed: what its bundle says of who generated a pair's samples
+    hosts: that may receive a key, beside the providers' own; None where no call can be
+    made retry: how long to wait for calls and jobs; None for the default
     new_ledger: the name of the ledger that the run created; "" if it created none
     """
 
@@ -87,7 +88,9 @@ class Resources:
         if self.as_of is not None:
             return self.as_of
         # A bundle has it to the microsecond.
-        return max([time.time(), *(ledger.newest_end + 1e-6 for ledger in self._open.values())])
+        return max(
+            [time.time(), *(ledger.newest_end + 1e-6 for ledger in self._open.values())]
+        )
 
     @property
     def count(self) -> Count:
@@ -123,7 +126,9 @@ class Resources:
     @property
     def lacks_ledger(self) -> bool:
         """Whether the run's ledger is a file that doesn't exist yet."""
-        return self._url not in self._open and bool(self._file and not self._file.exists())
+        return self._url not in self._open and bool(
+            self._file and not self._file.exists()
+        )
 
     @property
     def ledger_name(self) -> str:
@@ -165,7 +170,9 @@ class Resources:
         if not any(endpoint is other for other in self._unidentified):
             self._unidentified.append(endpoint)
         number = next(
-            number for number, other in enumerate(self._unidentified) if endpoint is other
+            number
+            for number, other in enumerate(self._unidentified)
+            if endpoint is other
         )
         return f"endpoint {number} (not kept)"
 
@@ -173,7 +180,9 @@ class Resources:
         """Raise LedgerError where the run's ledger is damaged or was replaced."""
         if self._url in self._open:
             self._open[self._url].validate_file()
-        elif self._file and self._file.exists():  # processes of the run may have written to it
+        elif (
+            self._file and self._file.exists()
+        ):  # processes of the run may have written to it
             from pytest_memleak.ledger.ledger import Ledger
 
             with Ledger(self._url, create=False) as ledger:
@@ -196,7 +205,8 @@ class Resources:
             if self.as_of is None and ahead > CLOCK_SKEW:
                 ledger.close()
                 raise LedgerError(
-                    f"Its last call ended {ahead / 3_600:,.1f} hours ahead of this machine's clock",
+                    f"Its last call ended {ahead / 3_600:,.1f} hours ahead of this "
+                    "machine's clock",
                     location=ledger.place,
                     hint="correct this machine's clock; if it is right, start a new ledger",
                 )

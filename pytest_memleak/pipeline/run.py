@@ -26,18 +26,22 @@ if TYPE_CHECKING:
 class Run:
     """The suites and evaluations of a run.
 
-    root: the folder for what is kept between runs (`.memleak` below it); plugins: objects that may
-    have hooks
+    root: the folder for what is kept between runs (`.memleak` below it); plugins:
+    objects that may have hooks
     """
 
-    def __init__(self, *, root: Path, resources: Resources, plugins: Iterable[object] = ()) -> None:
+    def __init__(
+        self, *, root: Path, resources: Resources, plugins: Iterable[object] = ()
+    ) -> None:
         self._state = root / ".memleak"
         self.resources = resources
         self._looked_for_debts = False
         self.extensions = Extensions(plugins)
         self._suites: dict[Path, SuiteRun] = {}
         # Keep the endpoints: Python reuses the id of a deleted object.
-        self._evaluations: dict[tuple[Path, str, object], tuple[object, Evaluation]] = {}
+        self._evaluations: dict[
+            tuple[Path, str, object], tuple[object, Evaluation]
+        ] = {}
 
     def close(self) -> None:
         """Remove deployments; close connections and ledgers."""
@@ -105,7 +109,9 @@ class Run:
         if path not in self._suites:
             suite = load_suite(path, self.extensions.measures())
             for model in suite.models:
-                self.extensions.provider(model.provider, place=f"{path}: model {model.id!r}")
+                self.extensions.provider(
+                    model.provider, place=f"{path}: model {model.id!r}"
+                )
             if suite.summarizer:
                 model = suite.summarizer.model
                 self.extensions.provider(model.provider, place=f"{path}: {model.id}")
@@ -132,7 +138,9 @@ class Run:
         key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
             self._look_for_debts()
-            from pytest_memleak.pipeline.evaluate_pair import evaluate  # numpy: not to collect
+            from pytest_memleak.pipeline.evaluate_pair import (
+                evaluate,
+            )  # numpy: not to collect
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 
             suite_run = self.of_suite(pair.suite)
@@ -160,7 +168,11 @@ class Run:
 
 @contextlib.contextmanager
 def open_suite(
-    path: Path, *, ledger: str = "sqlite://", offline: bool = False, hosts: Iterable[str] = ()
+    path: Path,
+    *,
+    ledger: str = "sqlite://",
+    offline: bool = False,
+    hosts: Iterable[str] = (),
 ) -> Iterator[SuiteRun]:
     """Open a suite's books and endpoints, by default with a ledger in memory.
 

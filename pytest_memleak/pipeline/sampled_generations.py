@@ -3,8 +3,8 @@
     sample_all(required_samples(pair, suite), endpoints)
         -> the pair's sampled, greedy, canary, and unrequested generations, by purpose
 
-All that a pair's model wrote counts (docs/method.md). Null books' generations belong to other
-pairs, and a baseline's to another model.
+All that a pair's model wrote counts (docs/method.md). Null books' generations belong to
+other pairs, and a baseline's to another model.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ _FIRST_STAGE = 5
 class SampledGenerations:
     """The samples for a requirement.
 
-    book: as it was prompted for and is measured; all_there: every generation, unrequested ones too,
-    fresh with each call; issues: why some are missing, with their purpose; spared: what an early
-    stop didn't sample; source, prompts: endpoint and prompts, or else the recording that was read;
-    until: the time up to which the ledger was read, in seconds since 1970
+    book: as it was prompted for and is measured; all_there: every generation,
+    unrequested ones too, fresh with each call; issues: why some are missing, with their
+    purpose; spared: what an early stop didn't sample; source, prompts: endpoint and
+    prompts, or else the recording that was read; until: the time up to which the ledger
+    was read, in seconds since 1970
     """
 
     required: RequiredSamples
@@ -88,7 +89,9 @@ class SampledGenerations:
         """Return the requested generations, with all that was written for each."""
         request = generation_request(self.required)
         requested = (
-            generation for generation in self.all_there() if request.counts(generation.ordinal)
+            generation
+            for generation in self.all_there()
+            if request.counts(generation.ordinal)
         )
         return map(_with_reasoning, requested)
 
@@ -96,9 +99,13 @@ class SampledGenerations:
         """Read only some excerpts' generations."""
         if self.source is None or self.prompts is None:
             return (
-                generation for generation in self.generations() if generation.excerpt_id in excerpts
+                generation
+                for generation in self.generations()
+                if generation.excerpt_id in excerpts
             )
-        few = tuple(prompt for prompt in self.prompts.questions if prompt.excerpt_id in excerpts)
+        few = tuple(
+            prompt for prompt in self.prompts.questions if prompt.excerpt_id in excerpts
+        )
         stored = partial(self.source.generations, replace(self.prompts, questions=few))
         return replace(self, source=None, all_there=stored).generations()
 
@@ -117,12 +124,14 @@ class CountedGenerations:
     def batches(self) -> Iterator[Batch]:
         """Yield the requested generations with all that was written; count the others, too.
 
-        Read it once: the digest covers everything read. A batch has the words that the census reads
-        if they are its own texts'.
+        Read it once: the digest covers everything read. A batch has the words that the
+        census reads if they are its own texts'.
         """
         for batch in in_batches(self.sampled.all_there()):
             counted, words = self._census.read(batch.generations)
-            requested = (each for each in batch.generations if self._request.counts(each.ordinal))
+            requested = (
+                each for each in batch.generations if self._request.counts(each.ordinal)
+            )
             if written := [*map(_with_reasoning, requested)]:
                 self._digest.update(b"".join(map(_framed, written)))
                 texts = [generation.text for generation in counted]
@@ -144,12 +153,14 @@ class CountedGenerations:
     ) -> Completeness:
         """Judge what was read (docs/method.md).
 
-        beside: what else the pair's model wrote: nothing anywhere may be withheld for recitation;
-        issues, notes: what else is known
+        beside: what else the pair's model wrote: nothing anywhere may be withheld for
+        recitation; issues, notes: what else is known
         """
         sampling_issues = (Issue("sampled", issue) for issue in self.sampled.issues)
         own = self._census.counted()
-        recitation = own.recitation + sum(part.withheld_for_recitation for part in beside)
+        recitation = own.recitation + sum(
+            part.withheld_for_recitation for part in beside
+        )
         return completeness(
             replace(own, recitation=recitation),
             prompt_overlap(self.book, self._request),
@@ -168,7 +179,9 @@ class CountedGenerations:
         """The number of generations of the excerpt with the fewest, without withheld ones."""
         counted = self._census.counted()
         kept = counted.kinds != KINDS.index(Kind.WITHHELD)
-        each = np.bincount(counted.readings.excerpt[kept], minlength=len(counted.excerpts))
+        each = np.bincount(
+            counted.readings.excerpt[kept], minlength=len(counted.excerpts)
+        )
         return int(each.min()) if len(each) else 0
 
     @property
@@ -202,7 +215,11 @@ def _framed(generation: Generation) -> bytes:
 
 
 def _with_reasoning(generation: Generation) -> Generation:
-    return replace(generation, text=generation.written) if generation.reasoning else generation
+    return (
+        replace(generation, text=generation.written)
+        if generation.reasoning
+        else generation
+    )
 
 
 def generation_request(required: RequiredSamples) -> GenerationRequest:
@@ -227,9 +244,9 @@ def sample_generations(
 ) -> SampledGenerations:
     """Sample what the ledger lacks; return everything there is.
 
-    Failures become issues; instructions that can't earn a pass cost nothing. With `enough`,
-    sampling proceeds in stages of whole rounds until it returns True. Raises MemleakError for an
-    unusable book.
+    Failures become issues; instructions that can't earn a pass cost nothing. With
+    `enough`, sampling proceeds in stages of whole rounds until it returns True. Raises
+    MemleakError for an unusable book.
     """
     pair = required.pair
     book = endpoints.books.book_of(pair)
@@ -248,27 +265,39 @@ def sample_generations(
         if opened is None:
             opened = (endpoints.ready if bad else endpoints.endpoint)(pair.model)
     except Inconclusive as missing:
-        return SampledGenerations(required, book, tuple, issues=(required.describe(missing.line),))
+        return SampledGenerations(
+            required, book, tuple, issues=(required.describe(missing.line),)
+        )
     if opened is None:
         return SampledGenerations(required, book, tuple, issues=issues)
     if (recording := abilities_of(opened).recording) is not None:
         return _recorded(required, book, recording)
     probed = probed_book(pair, book, opened)
-    answers = _through_ledger(required, probed, endpoints, opened, enough, may_sample=not bad)
+    answers = _through_ledger(
+        required, probed, endpoints, opened, enough, may_sample=not bad
+    )
     return replace(answers, issues=(*issues, *answers.issues))
 
 
-def _recorded(required: RequiredSamples, book: Book, recording: Recording) -> SampledGenerations:
+def _recorded(
+    required: RequiredSamples, book: Book, recording: Recording
+) -> SampledGenerations:
     pair = required.pair
     if pair.probe.kind != "instruction":
         issue = (
-            f"{pair.model.id} is recorded: it can't be prompted by the probe {pair.probe.kind!r}; "
+            f"{pair.model.id} is recorded: it can't be prompted by the probe "
+            f"{pair.probe.kind!r}; "
             'set probe = "instruction" for it'
         )
-        return SampledGenerations(required, book, tuple, issues=(required.describe(issue),))
+        return SampledGenerations(
+            required, book, tuple, issues=(required.describe(issue),)
+        )
     prompted = recording.with_instructions(book)
     return SampledGenerations(
-        required, prompted, partial(recording.generations, prompted), recording=recording
+        required,
+        prompted,
+        partial(recording.generations, prompted),
+        recording=recording,
     )
 
 
@@ -284,7 +313,9 @@ def _through_ledger(
     pair = required.pair
     may_sample = may_sample and not endpoints.resources.offline
     side = continuation_endpoint(pair, opened) or opened
-    source = through_ledger(pair.model, endpoints, side, own=required.endpoint is not None)
+    source = through_ledger(
+        pair.model, endpoints, side, own=required.endpoint is not None
+    )
     prompts = pair_prompts(pair, book)
     issues: list[str] = []
     spared = None
@@ -314,12 +345,16 @@ def _through_ledger(
         if canaries and (few := canaries.to_request(prompts, is_name=is_name)):
             source.sample_missing(few)
             source = with_notice(source, few, pair)
-        for samples in _stages(prompts.samples, in_stages=in_stages) if may_sample else ():
+        for samples in (
+            _stages(prompts.samples, in_stages=in_stages) if may_sample else ()
+        ):
             source.sample_missing(replace(prompts, samples=samples))
             if enough and samples < prompts.samples and enough(answers()):
                 spared = _spared(source.left(prompts), samples, prompts.samples)
                 break
-        if canaries and (few := canaries.to_request(prompts, is_name=is_name, sampled=True)):
+        if canaries and (
+            few := canaries.to_request(prompts, is_name=is_name, sampled=True)
+        ):
             source.sample_missing(few)
     except Inconclusive as missing:
         issues.append(required.describe(missing.line))
@@ -339,8 +374,10 @@ def _stages(samples: int, *, in_stages: object) -> list[int]:
 def _spared(left: Plan, samples: int, requested: int) -> str:
     cost = "" if left.cost is None else f" (at most US${left.cost:,.2f})"
     return (
-        f"stopped after {samples} of {requested} rounds, since a limit is exceeded; this saved "
-        f"{amount(left.calls, 'call')} for {amount(left.generations, 'generation')}{cost}"
+        f"stopped after {samples} of {requested} rounds, since a limit is exceeded; "
+        "this saved "
+        f"{amount(left.calls, 'call')} for "
+        f"{amount(left.generations, 'generation')}{cost}"
     )
 
 
@@ -353,8 +390,8 @@ def sample_all(
 ) -> tuple[SampledGenerations, ...]:
     """Return the pair's samples first, then everything else that its model wrote.
 
-    stop: tells whether the samples after some rounds are enough; until: a time after the run's, up
-    to which canaries and unrequested generations count
+    stop: tells whether the samples after some rounds are enough; until: a time after
+    the run's, up to which canaries and unrequested generations count
     """
     own, *others = required
     greedy = [
@@ -380,7 +417,9 @@ def _from_ledger_or_record(
         every = Canaries(source.ledger, source.endpoint_id, pair, own.book)
         if canaries := every.stored(until):
             stored, rounds = partial(iter, canaries), canaries[-1].ordinal + 1
-            yield _part(own, Purpose.CANARY, canary_book(own.book), stored, samples=rounds)
+            yield _part(
+                own, Purpose.CANARY, canary_book(own.book), stored, samples=rounds
+            )
     unrequested = partial(_unrequested, (own, *greedy), until)
     if any(True for _ in unrequested()):
         yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=0)
@@ -394,7 +433,9 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
             return ProvenanceCheck()
         described = own.recording.described(own.book)
         continued = pair.probe.kind == "continuation"
-        return ProvenanceCheck(issues=record_issues(own.book, described, continuation=continued))
+        return ProvenanceCheck(
+            issues=record_issues(own.book, described, continuation=continued)
+        )
     canaries = Canaries(source.ledger, source.endpoint_id, pair, own.book)
     same, until = canaries.same_weights, own.until
     check = check_provenance(source, own.prompts, pair, until=until, same=same)
@@ -404,7 +445,9 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
     return replace(check, issues=(*check.issues, *issues), notes=(*check.notes, *notes))
 
 
-def _unrequested(parts: Iterable[SampledGenerations], until: float | None) -> Iterator[Generation]:
+def _unrequested(
+    parts: Iterable[SampledGenerations], until: float | None
+) -> Iterator[Generation]:
     """Yield generations beyond the requested rounds: late, of more samples, or unrequested."""
     numbers: Counter[str] = Counter()
     for generation in chain.from_iterable(_beside(part, until) for part in parts):
@@ -416,10 +459,16 @@ def _beside(part: SampledGenerations, until: float | None) -> Iterator[Generatio
     if part.source is not None and part.prompts is not None and until is not None:
         from pytest_memleak.ledger.ledger_queries import surplus
 
-        yield from surplus(part.source.ledger, part.source.endpoint_id, part.prompts, until=until)
+        yield from surplus(
+            part.source.ledger, part.source.endpoint_id, part.prompts, until=until
+        )
     elif part.recording is not None:
         samples = part.required.pair.sampling.samples
-        yield from (generation for generation in part.all_there() if generation.ordinal >= samples)
+        yield from (
+            generation
+            for generation in part.all_there()
+            if generation.ordinal >= samples
+        )
 
 
 def _part(

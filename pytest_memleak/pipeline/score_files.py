@@ -47,9 +47,9 @@ def score_files(
 ) -> Iterator[ScoredFile]:
     """Measure each file of generations against its book; passages of all these books count.
 
-    files: book and generations, in pairs. A book has any readable format, cut as a suite cuts it,
-    or is excerpts in the paper's format; generations are in the paper's format. near: also measure
-    near-verbatim recall, which takes far longer.
+    files: book and generations, in pairs. A book has any readable format, cut as a
+    suite cuts it, or is excerpts in the paper's format; generations are in the paper's
+    format. near: also measure near-verbatim recall, which takes far longer.
 
     Raises BookError, RecordsError, or SettingsError for what can't be read or measured.
     """
@@ -57,7 +57,9 @@ def score_files(
     books = {source: _read(source, extensions, scoring) for source, _ in files}
     drawn = [_drawn(path, books[source]) for source, path in files]
 
-    from pytest_memleak.scoring.analysis import analyze  # with numpy: bad files raise without it
+    from pytest_memleak.scoring.analysis import (
+        analyze,
+    )  # with numpy: bad files raise without it
     from pytest_memleak.scoring.generation_tally import validate_scoring
     from pytest_memleak.scoring.measures import measure
     from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -69,7 +71,9 @@ def score_files(
         others = (other.id for other in books.values() if other.id != book.id)
         protected = Protected(index, book.id, (book.id, *others))
         analysis = analyze(book, generations, scoring, near=near, protected=protected)
-        measurement = analysis.measurement if analysis else measure(book, generations, scoring)
+        measurement = (
+            analysis.measurement if analysis else measure(book, generations, scoring)
+        )
         yield ScoredFile(source, path, book, measurement, analysis)
 
 

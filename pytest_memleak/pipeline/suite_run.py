@@ -37,16 +37,20 @@ class SuiteRun:
         self.extensions = extensions
         self.resources = resources
         self._expected: tuple[Pair, ...] = ()
-        # A summarizer's endpoint writes summaries; other endpoints are fine-tuned on books.
+        # A summarizer's endpoint writes summaries; other endpoints are fine-tuned on
+        # books.
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
-        self.endpoints = Endpoints(suite, extensions, self.books, resources, state=state)
+        self.endpoints = Endpoints(
+            suite, extensions, self.books, resources, state=state
+        )
 
     def validate_preregistration(self) -> None:
         """Raise SuiteError where another suite than this was preregistered."""
         expected, digest = self.suite.preregistered, self.suite.content_digest
         if expected not in (None, digest):
             raise SuiteError(
-                f"not the preregistered suite: expected SHA-256 {expected}, got {digest}",
+                f"not the preregistered suite: expected SHA-256 {expected}, got "
+                f"{digest}",
                 location=self.suite.name,
                 hint="undo the later changes, or set "
                 f'preregistered = "{digest}" and announce it before sampling',
@@ -68,7 +72,9 @@ class SuiteRun:
         """The suite's catalog."""
         from pytest_memleak.pipeline.catalog import Catalog  # with numpy
 
-        return Catalog(self.suite, self.extensions, self.protected.test_books, self._at_hand)
+        return Catalog(
+            self.suite, self.extensions, self.protected.test_books, self._at_hand
+        )
 
     def expect(self, pairs: Iterable[Pair]) -> None:
         """Note which pairs the run evaluates, so that shared work is done once."""
@@ -77,8 +83,8 @@ class SuiteRun:
     def _at_hand(self, parts: PairSamples) -> Iterator[PairSamples]:
         """Yield the stored samples of the run's other pairs, without any call.
 
-        They count up to now, whenever the run was: books that match only later generations do no
-        harm.
+        They count up to now, whenever the run was: books that match only later
+        generations do no harm.
         """
         from pytest_memleak.pipeline.required_samples import required_samples
         from pytest_memleak.pipeline.sampled_generations import sample_all
@@ -91,7 +97,9 @@ class SuiteRun:
             if pair.id != own.id and (offline or alike):
                 with contextlib.suppress(MemleakError):  # raises again in its turn
                     yield sample_all(
-                        required_samples(pair, self.suite), self.endpoints, until=math.inf
+                        required_samples(pair, self.suite),
+                        self.endpoints,
+                        until=math.inf,
                     )
                 self.endpoints.close_recordings(but=own.model)
 

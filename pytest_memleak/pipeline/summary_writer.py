@@ -4,8 +4,8 @@
     writer.write("held-out", excerpts)        -> the summaries, by excerpt id
     writer.outstanding("held-out", excerpts)  -> what that would take, without a call
 
-They go through the ledger as generations do, stored by the text they summarize: none is paid for
-twice, however the suite changes.
+They go through the ledger as generations do, stored by the text they summarize: none is
+paid for twice, however the suite changes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,22 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.ledger.ledger_queries import keep_summary, stored_summaries
-from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, build_prompts, most_tokens
+from pytest_memleak.ledger.prompts import (
+    TOKENS_PER_WORD,
+    PairPrompts,
+    build_prompts,
+    most_tokens,
+)
 from pytest_memleak.pipeline.ledger_endpoint import through_ledger
-from pytest_memleak.records import Book, Excerpt, Generation, Kind, Sampling, Summarizer, WordMode
+from pytest_memleak.records import (
+    Book,
+    Excerpt,
+    Generation,
+    Kind,
+    Sampling,
+    Summarizer,
+    WordMode,
+)
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.words import count_for_tokens, words
 from pytest_memleak.verdict.generation_features import FeatureReader
@@ -36,10 +49,14 @@ if TYPE_CHECKING:
 
 # Part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
-    "Summarize the passage below in about {words} words of plain prose. Name the characters who"
-    " act or speak, keep the grammatical person in which the passage is told, and give the events"
-    " in the order in which they happen there. Say everything in words of your own: do not quote"
-    " the passage, not even a line of its dialogue. Answer with the summary and nothing else."
+    "Summarize the passage below in about {words} words of plain prose. Name the "
+    "characters who"
+    " act or speak, keep the grammatical person in which the passage is told, and give "
+    "the events"
+    " in the order in which they happen there. Say everything in words of your own: do "
+    "not quote"
+    " the passage, not even a line of its dialogue. Answer with the summary and "
+    "nothing else."
     "\n\nPassage:\n\n{passage}"
 )
 
@@ -54,25 +71,31 @@ class SummaryWriter:
     Raises SuiteError where the summarizer's provider can't write anything.
     """
 
-    def __init__(self, summarizer: Summarizer, endpoints: Endpoints, *, mode: WordMode) -> None:
+    def __init__(
+        self, summarizer: Summarizer, endpoints: Endpoints, *, mode: WordMode
+    ) -> None:
         model = summarizer.model
         endpoint = endpoints.endpoint(model)
         if abilities_of(endpoint).recording is not None:
             raise SuiteError(
-                f"the provider {model.provider!r} reads recordings: it can't write summaries",
+                f"the provider {model.provider!r} reads recordings: it can't write "
+                "summaries",
                 location=endpoints.place(model),
                 hint="name a chat model, or give the books files of summaries",
             )
         self._source = through_ledger(model, endpoints, endpoint, own=False)
         self._temperature = summarizer.temperature
-        self._name = json.dumps([self._source.endpoint_id, summarizer.temperature, PROMPT])
+        self._name = json.dumps(
+            [self._source.endpoint_id, summarizer.temperature, PROMPT]
+        )
         self._mode = mode
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         """Return each excerpt's summary by its id; those that the ledger lacks are sampled first.
 
-        Raises Inconclusive where some aren't available now (offline, over budget, a provider that
-        fails) or aren't summaries, SettingsError for a budget without a price.
+        Raises Inconclusive where some aren't available now (offline, over budget, a
+        provider that fails) or aren't summaries, SettingsError for a budget without a
+        price.
         """
         kept = self._kept(excerpts)
         faults: dict[str, str] = {}
@@ -82,7 +105,9 @@ class SummaryWriter:
                 break
             self._sample(book_id, self._questions(book_id, left, times))
             # Judge all of them: a few alone don't show that they are canned.
-            faults = self._keep(self._questions(book_id, excerpts, times), excerpts, kept)
+            faults = self._keep(
+                self._questions(book_id, excerpts, times), excerpts, kept
+            )
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         if left:
             raise self._missing(book_id, left, faults, len(excerpts))
@@ -112,7 +137,9 @@ class SummaryWriter:
             self._source.ledger, self._name, [excerpt.text for excerpt in excerpts]
         )
 
-    def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> PairPrompts:
+    def _questions(
+        self, book_id: str, left: Sequence[Excerpt], times: int
+    ) -> PairPrompts:
         """Return the prompts: each text once, its summary no longer than the text itself."""
         by_text = {excerpt.text: excerpt for excerpt in reversed(left)}
         excerpts = tuple(
@@ -146,7 +173,8 @@ class SummaryWriter:
             self._source.sample_missing(prompts)
         except Inconclusive as missing:
             raise Inconclusive(
-                f"some summaries are missing: {missing.line}", location=f"book {book_id!r}"
+                f"some summaries are missing: {missing.line}",
+                location=f"book {book_id!r}",
             ) from None
 
     def _keep(
@@ -156,7 +184,9 @@ class SummaryWriter:
         texts = {excerpt.id: excerpt.text for excerpt in excerpts}
         summaries = list(self._source.generations(prompts))
         faults = {}
-        for generation, fault in zip(summaries, self._faults(excerpts, summaries), strict=True):
+        for generation, fault in zip(
+            summaries, self._faults(excerpts, summaries), strict=True
+        ):
             text = texts[generation.excerpt_id]
             if fault:
                 faults[text] = fault
@@ -174,7 +204,9 @@ class SummaryWriter:
         reader = FeatureReader(book, self._mode, Prose.of(book, self._mode))
         keyed_texts = keyed([generation.text for generation in summaries], self._mode)
         readings, runs = reader.read(
-            summaries, [numbers[generation.excerpt_id] for generation in summaries], keyed_texts
+            summaries,
+            [numbers[generation.excerpt_id] for generation in summaries],
+            keyed_texts,
         )
         same = canned(readings, runs, ~readings.blank)
         for at, generation in enumerate(summaries):
@@ -187,23 +219,35 @@ class SummaryWriter:
             elif same[at]:
                 yield Kind.CANNED
             else:
-                yield Kind.SHORT if len(words(generation.text, "unicode")) < FEWEST_WORDS else ""
+                yield (
+                    Kind.SHORT
+                    if len(words(generation.text, "unicode")) < FEWEST_WORDS
+                    else ""
+                )
 
     def _missing(
-        self, book_id: str, left: Sequence[Excerpt], faults: Mapping[str, str], all_: int
+        self,
+        book_id: str,
+        left: Sequence[Excerpt],
+        faults: Mapping[str, str],
+        all_: int,
     ) -> Inconclusive:
         refused = [
-            f"{excerpt.id} ({faults[excerpt.text]})" for excerpt in left if excerpt.text in faults
+            f"{excerpt.id} ({faults[excerpt.text]})"
+            for excerpt in left
+            if excerpt.text in faults
         ]
         if not refused or self._source.resources.offline:
             return Inconclusive(
-                f"{len(left):,} of {all_:,} summaries of its excerpts aren't written yet",
+                f"{len(left):,} of {all_:,} summaries of its excerpts aren't written "
+                "yet",
                 location=f"book {book_id!r}",
                 hint="rerun without --memleak-offline: [suite.summarizer] writes them",
             )
         more = len(refused) - _NAMED
         return Inconclusive(
-            f"[suite.summarizer] returned no summary for {len(refused):,} of {all_:,} excerpts in "
+            f"[suite.summarizer] returned no summary for {len(refused):,} of {all_:,} "
+            "excerpts in "
             f"{_TRIES} tries: {', '.join(refused[:_NAMED])}"
             + (f" and {more:,} more" if more > 0 else ""),
             location=f"book {book_id!r}",

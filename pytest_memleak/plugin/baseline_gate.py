@@ -1,8 +1,8 @@
 """--memleak-baseline and --memleak-max-increase: comparison with an earlier release's bundle.
 
-Holm's procedure needs the p-values of all pairs, so no pair's own item can decide whether the pair
-is worse. After the last item, one more test case of the run reports the comparison, and the column
-`compared` of the tables shows it for each pair.
+Holm's procedure needs the p-values of all pairs, so no pair's own item can decide
+whether the pair is worse. After the last item, one more test case of the run reports
+the comparison, and the column `compared` of the tables shows it for each pair.
 
 PYTEST_DONT_REWRITE
 """
@@ -19,7 +19,11 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.options import baseline_error_key, pairs_of
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
-from pytest_memleak.reports.report_text import change_text, comparison_lines, comparison_sentence
+from pytest_memleak.reports.report_text import (
+    change_text,
+    comparison_lines,
+    comparison_sentence,
+)
 from pytest_memleak.results.release_comparison import Baseline, label_pairs
 from pytest_memleak.results.result_codec import localize
 
@@ -34,7 +38,9 @@ CASE = "memleak::no_worse_than_baseline"
 """The node id of the comparison's test case."""
 
 
-def validate_baseline(config: pytest.Config, items: Iterable[pytest.Item], run: Run) -> None:
+def validate_baseline(
+    config: pytest.Config, items: Iterable[pytest.Item], run: Run
+) -> None:
     """Raise UsageError if --memleak-max-increase can't be tested for the selected pairs.
 
     A worker of xdist, which must not raise it, evaluates no pair instead.
@@ -65,7 +71,9 @@ def compare_with_baseline(
     for name, result in zip(pairs, results, strict=True):
         tested = [change for change in all_changes if change.pair == name]
         lines = [change_text(change) for change in tested]
-        lines += baseline.change_lines(pairs[name], but={change.measure for change in tested})
+        lines += baseline.change_lines(
+            pairs[name], but={change.measure for change in tested}
+        )
         verdict = comparison.of(name) if comparison else None
         compared_results.append(
             dataclasses.replace(
@@ -84,7 +92,9 @@ def report_comparison(session: pytest.Session, comparison: ReleaseComparison) ->
     verdict = comparison.verdict
     when: Any = "setup" if verdict is Verdict.INCONCLUSIVE else "call"
     success: Any = {"outcome": "passed", "longrepr": None}
-    outcome: Any = success if verdict is Verdict.PASS else {"outcome": "failed", "longrepr": text}
+    outcome: Any = (
+        success if verdict is Verdict.PASS else {"outcome": "failed", "longrepr": text}
+    )
     for phase in dict.fromkeys(("setup", when, "teardown")):
         report = pytest.TestReport(
             nodeid=CASE,

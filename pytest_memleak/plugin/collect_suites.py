@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     Failed = Exception
 else:
-    # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or <error>.
+    # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or
+    # <error>.
     Failed = pytest.fail.Exception
 
 TEST_NAME = "test_memorization"
@@ -34,7 +35,8 @@ TEST_NAME = "test_memorization"
 class Outcome(Failed):
     """A verdict of this package, shown by its message alone.
 
-    summarized: whether it is the pair's own, which the terminal's summary shows with its reasons
+    summarized: whether it is the pair's own, which the terminal's summary shows with
+    its reasons
     """
 
     def __init__(self, message: str, *, summarized: bool = False) -> None:
@@ -88,13 +90,17 @@ class SuiteModule(pytest.Module):
 def unrun_verdicts(items: Iterable[pytest.Item]) -> dict[str, str]:
     """Return the verdict that each item with a pair has until it runs; "" if a mark skips it."""
     pairs = [item for item in items if pair_of(item)]
-    return {item.nodeid: "NOT RUN" if skip_reason(item) is None else "" for item in pairs}
+    return {
+        item.nodeid: "NOT RUN" if skip_reason(item) is None else "" for item in pairs
+    }
 
 
 def skip_reason(item: pytest.Item) -> str | None:
     """Return the reason of the mark that skips the item, or None, as pytest evaluates them."""
     skipping: Any = item.config.pluginmanager.get_plugin("skipping")
-    with contextlib.suppress(Exception, Failed):  # of a condition, with which the test fails
+    with contextlib.suppress(
+        Exception, Failed
+    ):  # of a condition, with which the test fails
         if skip := skipping and skipping.evaluate_skip_marks(item):
             return str(skip.reason)
     return None
@@ -107,7 +113,10 @@ def parametrize_pairs(
     module = metafunc.definition.getparent(SuiteModule)
     if module is not None:
         suite = module.suite
-        params = [pytest.param(pair, id=pair.id, marks=_xfail_marks(pair)) for pair in suite.pairs]
+        params = [
+            pytest.param(pair, id=pair.id, marks=_xfail_marks(pair))
+            for pair in suite.pairs
+        ]
     elif path := _suite_of_marker(metafunc.definition):
         try:
             suite = load(metafunc.config, Path(os.path.realpath(path)))

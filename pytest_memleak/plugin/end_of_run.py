@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.plugin.options import HOW_TO_RUN, report_paths, run_key, terminal_settings
+from pytest_memleak.plugin.options import (
+    HOW_TO_RUN,
+    report_paths,
+    run_key,
+    terminal_settings,
+)
 from pytest_memleak.reports.output_table import EVIDENCE, REPORTS
 
 if TYPE_CHECKING:
@@ -48,28 +53,37 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_memleak.plugin.collect_suites import unrun_verdicts
 
         end_of_run = config.pluginmanager.get_plugin("memleak-end-of-run")
-        items = end_of_run.items if end_of_run else config.workeroutput.setdefault(_ITEMS, {})
+        items = (
+            end_of_run.items
+            if end_of_run
+            else config.workeroutput.setdefault(_ITEMS, {})
+        )
         items.update(unrun_verdicts(session.items))
 
 
 class EndOfRun:
     """Gathers the results that test reports carry, and reports them when pytest ends.
 
-    They come from this process or from xdist's workers. Reports are written when the session
-    finishes, and again if other plugins then make the run end worse than they say.
+    They come from this process or from xdist's workers. Reports are written when the
+    session finishes, and again if other plugins then make the run end worse than they
+    say.
     """
 
     def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
         self._config = config
         self._record = record
         self._result_by_pair: dict[tuple[str, str, str | None], dict[str, Any]] = {}
-        self.items: dict[str, str] = {}  # each item with a pair: its verdict, "" if accepted
+        self.items: dict[
+            str, str
+        ] = {}  # each item with a pair: its verdict, "" if accepted
         self._unearned = ""
         self._report: RunReport | None = None
         self._compared_results: tuple[PairResult, ...] = ()
         self._comparison: ReleaseComparison | None = None
         self._had_internal_error = self._interrupted = False
-        self._write_error: BaseException | None = None  # raised while writing a report; shown once
+        self._write_error: BaseException | None = (
+            None  # raised while writing a report; shown once
+        )
         self._session: pytest.Session | None = None
         self._least: int = 0  # exit status that hooks can't lower
         self._written: Mapping[str, Path] = {}
@@ -82,7 +96,9 @@ class EndOfRun:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result off the report, so that no other plugin writes its quotes."""
         result, verdict, accepted = vars(report).pop("memleak", (None, None, False))
-        if accepted and report.passed and not hasattr(report, "context"):  # as a subtest's has
+        if (
+            accepted and report.passed and not hasattr(report, "context")
+        ):  # as a subtest's has
             verdict = ""
         if verdict is not None:
             self.items[report.nodeid] = verdict
@@ -100,13 +116,20 @@ class EndOfRun:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """After the last pair, fail if one didn't pass; compare the results with the baseline."""
         result = yield
-        if self.items and not session.testsfailed and not any(map(self._config.getoption, _PLANS)):
+        if (
+            self.items
+            and not session.testsfailed
+            and not any(map(self._config.getoption, _PLANS))
+        ):
             from pytest_memleak.plugin.run_reports import unearned_line
 
             self._unearned = unearned_line(self.items)
             session.testsfailed += bool(self._unearned)
         if self._result_by_pair and self._config.getoption("memleak_baseline"):
-            from pytest_memleak.plugin.baseline_gate import compare_with_baseline, report_comparison
+            from pytest_memleak.plugin.baseline_gate import (
+                compare_with_baseline,
+                report_comparison,
+            )
 
             self._compared_results, self._comparison = compare_with_baseline(
                 self._config, self._results_list()
@@ -124,7 +147,9 @@ class EndOfRun:
         if self._had_internal_error:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         elif self._interrupted and not exitstatus:
-            exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED  # `pytest.exit` gave 0
+            exitstatus = session.exitstatus = (
+                pytest.ExitCode.INTERRUPTED
+            )  # `pytest.exit` gave 0
         self._least = int(exitstatus) if any(self.items.values()) else 0
         with self._correcting():
             if not (self._result_by_pair or self._record):
@@ -173,7 +198,9 @@ class EndOfRun:
         try:
             yield
             if self._session:
-                status = self._session.exitstatus = max(self._session.exitstatus, self._least)
+                status = self._session.exitstatus = max(
+                    self._session.exitstatus, self._least
+                )
         except KeyboardInterrupt:
             status = self._least = pytest.ExitCode.INTERRUPTED
             raise
@@ -191,7 +218,9 @@ class EndOfRun:
         self._report = dataclasses.replace(report, exit_status=int(status))
         try:  # evidence first: it must not say PASS
             for output in sorted(REPORTS, key=lambda output: output is not EVIDENCE):
-                output.write_if_requested(dataclasses.replace(self._report, outputs=self._written))
+                output.write_if_requested(
+                    dataclasses.replace(self._report, outputs=self._written)
+                )
         except MemleakError as error:
             # No bundle is better than one that claims too much.
             if evidence := self._written.get(EVIDENCE.name):
@@ -209,7 +238,9 @@ class EndOfRun:
         return results_from_json(self._result_by_pair.values())
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    def pytest_keyboard_interrupt(
+        self, excinfo: pytest.ExceptionInfo[BaseException]
+    ) -> None:
         """After Ctrl-C, write no evidence, and exit without delay."""
         self._interrupted = True
         if run_key in self._config.stash:
@@ -218,12 +249,16 @@ class EndOfRun:
             speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
-    def pytest_show_verdicts_once(self, terminalreporter: Any) -> Generator[None, Any, None]:
+    def pytest_show_verdicts_once(
+        self, terminalreporter: Any
+    ) -> Generator[None, Any, None]:
         """Leave verdicts to the section `memorization`, out of failures and short summary."""
         stats = terminalreporter.stats if self._report else {}
         whole = {kind: stats[kind] for kind in ("failed", "error") if kind in stats}
         for kind, reports in whole.items():
-            stats[kind] = [report for report in reports if not hasattr(report, "memleak_verdict")]
+            stats[kind] = [
+                report for report in reports if not hasattr(report, "memleak_verdict")
+            ]
         try:
             yield
         finally:
@@ -241,7 +276,9 @@ class EndOfRun:
             elif self._config.getoption("markexpr") == "copyright":
                 patterns = " ".join(self._config.getini("memleak_suites"))
                 terminalreporter.write_line(f"memleak: no suite ({patterns}) found")
-                terminalreporter.write_line("  memleak init writes one; memleak demo runs one")
+                terminalreporter.write_line(
+                    "  memleak init writes one; memleak demo runs one"
+                )
         elif self._report is not None:
             from pytest_memleak.plugin.run_pair import deployment_lines
             from pytest_memleak.plugin.run_reports import evidence_line, next_lines
@@ -261,9 +298,12 @@ class EndOfRun:
                 terminalreporter.write_line(line)
         if self._unearned:
             terminalreporter.write_line(self._unearned)
-        reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+        reasons = (
+            str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())
+        )
         if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
             terminalreporter.write_line(
-                f"memleak: skipped {skipped} pair{'s' * (skipped > 1)} whose provider can charge "
+                f"memleak: skipped {skipped} pair{'s' * (skipped > 1)} whose provider "
+                "can charge "
                 "for calls. To run them, add -m copyright."
             )

@@ -2,7 +2,8 @@
 
 PYTEST_DONT_REWRITE
 
-Override `memleak_endpoint` in a conftest to test your own model, any object with `sample`.
+Override `memleak_endpoint` in a conftest to test your own model, any object with
+`sample`.
 
     @pytest.mark.copyright(suite="release.memleak.toml")
     def test_no_long_passage(memorization):
@@ -29,7 +30,8 @@ def memleak_pair(request: pytest.FixtureRequest) -> Pair:
     """Return the pair of model and book under test (`pytest_memleak.records.Pair`)."""
     if not hasattr(request, "param"):
         pytest.fail(
-            'this test needs a suite:\n    @pytest.mark.copyright(suite="release.memleak.toml")',
+            "this test needs a suite:\n    "
+            '@pytest.mark.copyright(suite="release.memleak.toml")',
             pytrace=False,
         )
     return request.param  # type: ignore[no-any-return]
@@ -43,7 +45,9 @@ def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
 
     run = request.config.stash[run_key]
     with hiding_tracebacks(request.config):
-        return view_of_book(run.of_suite(memleak_pair.suite).books.book_of(memleak_pair))
+        return view_of_book(
+            run.of_suite(memleak_pair.suite).books.book_of(memleak_pair)
+        )
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +63,18 @@ def memleak_evaluation(
     memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
 ) -> Evaluation:
     """Return the pair's evaluation: measurement, completeness, verdict; error if INCONCLUSIVE."""
-    from pytest_memleak.plugin.run_pair import evaluate_for, recording_failure, require_conclusive
+    from pytest_memleak.plugin.run_pair import (
+        evaluate_for,
+        recording_failure,
+        require_conclusive,
+    )
     from pytest_memleak.plugin.text_views import view_of_evaluation
 
     with recording_failure(request.node):
         return view_of_evaluation(
-            require_conclusive(evaluate_for(request.node, memleak_pair, memleak_endpoint))
+            require_conclusive(
+                evaluate_for(request.node, memleak_pair, memleak_endpoint)
+            )
         )
 
 
@@ -77,4 +87,6 @@ def memorization(
 
     with run_pair.recording_failure(request.node):
         evaluation = run_pair.evaluate_for(request.node, memleak_pair, memleak_endpoint)
-        return run_pair.Memorization(run_pair.require_complete(evaluation), request.node)
+        return run_pair.Memorization(
+            run_pair.require_complete(evaluation), request.node
+        )

@@ -2,7 +2,8 @@
 
 PYTEST_DONT_REWRITE
 
-An idle plugin costs nothing: heavy modules are imported when the first suite is collected.
+An idle plugin costs nothing: heavy modules are imported when the first suite is
+collected.
 """
 
 from __future__ import annotations
@@ -50,17 +51,22 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and validate options."""
     config.addinivalue_line(
         "markers",
-        "copyright(suite=None): a memorization test. suite: path of a suite file, relative to the "
+        "copyright(suite=None): a memorization test. suite: path of a suite file, "
+        "relative to the "
         "test's folder; the function runs once for each pair of that suite",
     )
-    if config.getoption("memleak_max_increase") and not config.getoption("memleak_baseline"):
+    if config.getoption("memleak_max_increase") and not config.getoption(
+        "memleak_baseline"
+    ):
         raise pytest.UsageError("--memleak-max-increase needs --memleak-baseline")
     validate_measures(config)
     reports = report_paths(config)
     if config.getoption("memleak_signing_key") and EVIDENCE.name not in reports:
         raise pytest.UsageError(f"--memleak-signing-key needs {EVIDENCE.option}")
     if config.getoption("memleak_release") and not reports:
-        raise pytest.UsageError(f"--memleak-release needs {EVIDENCE.option} or {HTML.option}")
+        raise pytest.UsageError(
+            f"--memleak-release needs {EVIDENCE.option} or {HTML.option}"
+        )
     is_worker = hasattr(config, "workerinput")
     if not is_worker and (reports or any(map(config.getoption, _FILE_OPTIONS))):
         from pytest_memleak.plugin.preflight import validate_outputs
@@ -68,7 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
         validate_outputs(config)
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModule | None:
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> SuiteModule | None:
     """Collect a suite file as a test module."""
     named = parent.session.isinitpath(file_path)
     patterns = parent.config.getini("memleak_suites") + ["*.toml"] * named
@@ -76,12 +84,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
         if named and file_path.suffix == ".epub":
             raise parent.CollectError(
                 f"{file_path.name} is a book; pytest runs suites\n"
-                f"  to test this book, run: memleak try {file_path.name} --model openai/NAME"
+                f"  to test this book, run: memleak try {file_path.name} --model "
+                "openai/NAME"
             )
         return None
     from pytest_memleak.plugin.collect_suites import SuiteModule
 
-    # pytest prints node ids as they are, so control characters of a file's name would act.
+    # pytest prints node ids as they are, so control characters of a file's name would
+    # act.
     nodeid = None if file_path.name.isprintable() else ascii(str(file_path))[1:-1]
     module = SuiteModule.from_parent(parent, path=file_path, nodeid=nodeid)
     module.load, module.test = _load_suite, test_memorization
@@ -129,10 +139,16 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """Group pairs by file; skip those with paid calls, unless -m or an option selects them."""
     if run_key in config.stash:
-        from pytest_memleak.plugin.run_pair import group_by_file, run_of, skip_paid_pairs
+        from pytest_memleak.plugin.run_pair import (
+            group_by_file,
+            run_of,
+            skip_paid_pairs,
+        )
 
         group_by_file(items)
         skip_paid_pairs(config, items)
@@ -203,11 +219,11 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
         return pytest.ExitCode.INTERNAL_ERROR
 
 
-_INTERRUPTED_AT_END = "interrupted; generations that were received are in the ledger; rerun"
-_TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
-_RAISE_LIMIT = (
-    "Too many open files: raise the limit (ulimit -n 1024) and rerun. Stored generations are reused"
+_INTERRUPTED_AT_END = (
+    "interrupted; generations that were received are in the ledger; rerun"
 )
+_TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
+_RAISE_LIMIT = "Too many open files: raise the limit (ulimit -n 1024) and rerun. Stored generations are reused"
 
 
 def pytest_assertrepr_compare(

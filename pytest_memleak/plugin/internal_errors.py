@@ -2,7 +2,8 @@
 
 PYTEST_DONT_REWRITE
 
-Its message may quote a book, so the terminal names its kind and place, and a private file has all.
+Its message may quote a book, so the terminal names its kind and place, and a private
+file has all.
 """
 
 from __future__ import annotations
@@ -48,20 +49,31 @@ def internal_error_text(error: BaseException, config: pytest.Config) -> str:
 def _error_sentence(error: BaseException) -> str:
     """Return an exception's kind, and its message if that can't quote a book or a model.
 
-    Messages of the system and of known libraries are kept: the first QUOTED_WORDS words of their
-    first line.
+    Messages of the system and of known libraries are kept: the first QUOTED_WORDS words
+    of their first line.
     """
     kind = type(error).__name__
     message = next(
-        (meaning for error_kind, meaning in _MEANINGS.items() if isinstance(error, error_kind)), ""
+        (
+            meaning
+            for error_kind, meaning in _MEANINGS.items()
+            if isinstance(error, error_kind)
+        ),
+        "",
     )
     library = type(error).__module__.partition(".")[0]
-    is_safe = isinstance(error, _SAFE_KINDS) or library in _LIBRARIES or str(error) == _NO_THREAD
+    is_safe = (
+        isinstance(error, _SAFE_KINDS)
+        or library in _LIBRARIES
+        or str(error) == _NO_THREAD
+    )
     if not message and is_safe:
         # A database's own error has no statement and no parameters.
         text = str(getattr(error, "orig", None) or error).partition("\n")[0]
         words = masked(text).split()
-        message = " ".join(words[:QUOTED_WORDS]) + (" …" if len(words) > QUOTED_WORDS else "")
+        message = " ".join(words[:QUOTED_WORDS]) + (
+            " …" if len(words) > QUOTED_WORDS else ""
+        )
     return f"{kind}: {message}" if message else f"{kind} (its message may quote a book)"
 
 
@@ -70,7 +82,10 @@ def _write_traceback(error: BaseException, folder: Path) -> Path | None:
 
     Returns None if the file can't be written.
     """
-    path = folder / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(error):x}.txt"
+    path = (
+        folder
+        / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(error):x}.txt"
+    )
     text = "".join(traceback.format_exception(error))
     try:
         write_private(path, text.encode(errors="replace").decode())

@@ -40,7 +40,9 @@ def usage_errors(option: str) -> Iterator[None]:
 
 
 def _expected(what: str, option: str, value: str) -> pytest.UsageError:
-    return pytest.UsageError(f"{option}: expected {what}, got {value[:_LONGEST_NAME]!r}")
+    return pytest.UsageError(
+        f"{option}: expected {what}, got {value[:_LONGEST_NAME]!r}"
+    )
 
 
 def parse_quote(value: str) -> str:
@@ -123,7 +125,8 @@ def nonempty(option: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if not value.strip():
             raise pytest.UsageError(
-                f"{option}: expected a value, got {value!r}; check for an unset variable"
+                f"{option}: expected a value, got {value!r}; check for an unset "
+                "variable"
             )
         return value
 
@@ -185,13 +188,19 @@ def reject_misspelt_options(parser: pytest.Parser, arguments: list[str]) -> None
     """Raise UsageError for an unknown option that begins as ours do."""
     if not any(argument.startswith("--memleak") for argument in arguments):
         return
-    names = [name for option in parser.getgroup("memleak").options for name in option.names()]
+    names = [
+        name for option in parser.getgroup("memleak").options for name in option.names()
+    ]
     for argument in parser.parse_known_and_unknown_args(arguments)[1]:
         name = argument.partition("=")[0]
         if name.startswith("--memleak"):
             own = [option.removeprefix(_PREFIX) for option in names]
             near = difflib.get_close_matches(name.removeprefix(_PREFIX), own, n=1)
-            hint = f"did you mean {_PREFIX}{near[0]}?" if near else "pytest --help lists all"
+            hint = (
+                f"did you mean {_PREFIX}{near[0]}?"
+                if near
+                else "pytest --help lists all"
+            )
             raise pytest.UsageError(f"unknown option {name}; {hint}")
 
 
@@ -203,9 +212,18 @@ def add_options(parser: pytest.Parser) -> None:
         settings: dict[str, Any] = {"action": "store_true"}
         if name in _VALUES:
             metavar, default, parse = _VALUES[name]
-            settings = {"metavar": metavar, "default": default, "type": parse or nonempty(option)}
+            settings = {
+                "metavar": metavar,
+                "default": default,
+                "type": parse or nonempty(option),
+            }
         elif name == "host":
-            settings = {"action": "append", "type": parse_host, "default": [], "metavar": "HOST"}
+            settings = {
+                "action": "append",
+                "type": parse_host,
+                "default": [],
+                "metavar": "HOST",
+            }
         group.addoption(option, help=text, **settings)
     parser.addini(
         "memleak_suites",

@@ -33,8 +33,12 @@ def validate_outputs(config: pytest.Config) -> None:
         _validate_writable(output.option, path)
         _validate_overwrite(output, path)
     if len({path.absolute() for path in paths.values()}) < len(paths):
-        options = " and ".join(output.option for output in REPORTS if output.name in paths)
-        raise pytest.UsageError(f"{options} name the same file; name a different file for each")
+        options = " and ".join(
+            output.option for output in REPORTS if output.name in paths
+        )
+        raise pytest.UsageError(
+            f"{options} name the same file; name a different file for each"
+        )
     try:
         if value := config.getoption("memleak_baseline"):
             from pytest_memleak.results.release_comparison import Baseline
@@ -70,7 +74,9 @@ def _validate_writable(option: str, path: Path) -> None:
     if path.is_dir():
         raise pytest.UsageError(f"{option}: {path} is a folder; name a file in it")
     # A dangling link counts as existing, since no folder can be created in its place.
-    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    folder = next(
+        parent for parent in path.absolute().parents if os.path.lexists(parent)
+    )
     try:
         with contextlib.suppress(FileNotFoundError):
             path.open("r+b").close()

@@ -4,9 +4,10 @@
     with display.shown():
         display.update(event)
 
-pytest leaves its line unfinished while a test runs (`suites/x.memleak.toml ..`) and continues it
-afterwards. So each write moves the cursor down to a line of its own and back up. All movements are
-relative: at the bottom of the screen the first one scrolls, and a saved position would be wrong.
+pytest leaves its line unfinished while a test runs (`suites/x.memleak.toml ..`) and
+continues it afterwards. So each write moves the cursor down to a line of its own and
+back up. All movements are relative: at the bottom of the screen the first one scrolls,
+and a saved position would be wrong.
 
 PYTEST_DONT_REWRITE
 """
@@ -97,7 +98,9 @@ class Display:
         if self._works:
             with self._guarded():
                 place = self._terminal()
-                thread = threading.Thread(target=self._draw, args=(*place, stop), daemon=True)
+                thread = threading.Thread(
+                    target=self._draw, args=(*place, stop), daemon=True
+                )
                 thread.start()
         try:
             yield
@@ -128,7 +131,8 @@ class Display:
             try:
                 while not stop.wait(_REDRAW_EVERY):
                     columns, rows = self._size(terminal)
-                    # In the last column a terminal delays the line break, which can't be undone.
+                    # In the last column a terminal delays the line break, which can't
+                    # be undone.
                     at_edge = column > 0 and column % columns == 0
                     if self._event is None or rows < _FEWEST_ROWS or at_edge:
                         continue
@@ -157,7 +161,9 @@ class Display:
             took += f", {_clock(seconds / done * (event.of - event.done))} left"
         about = inert(event.about)
         parts = [
-            f"{inert(event.note)} ({about})" if event.note else f"{event.phase} {about}",
+            f"{inert(event.note)} ({about})"
+            if event.note
+            else f"{event.phase} {about}",
             *([f"{event.done:,}/{event.of:,}"] if event.of else []),
             took,
             *([] if event.cost is None else [f"US${event.cost:,.2f}"]),

@@ -2,9 +2,9 @@
 
 PYTEST_DONT_REWRITE
 
-`text_views` reports each read, which marks the running test. Whatever a marked test raises, skips
-with, warns of, logs, prints, or records is redacted before any other plugin sees it. A test that
-reads no text is reported in full.
+`text_views` reports each read, which marks the running test. Whatever a marked test
+raises, skips with, warns of, logs, prints, or records is redacted before any other
+plugin sees it. A test that reads no text is reported in full.
 """
 
 from __future__ import annotations
@@ -59,12 +59,14 @@ class RedactedTests:
         self._reading_fixtures: set[pytest.FixtureDef[Any]] = set()
         # The attributes of the running test's report before other plugins changed it.
         self._original_attributes: dict[str, Any] = {}
-        # The run's properties in JUnit's report, and how many there were before the running test.
+        # The run's properties in JUnit's report, and how many there were before the
+        # running test.
         self._properties: list[tuple[list[Any], int]] = []
         LISTENERS.append(self.mark)
         config.add_cleanup(lambda: LISTENERS.remove(self.mark))
 
-    # --- which tests are marked ------------------------------------------------------------
+    # --- which tests are marked
+    # ------------------------------------------------------------
 
     def mark(self) -> None:
         """Mark the running test or, after Ctrl-C, the teardown of its fixtures."""
@@ -77,7 +79,9 @@ class RedactedTests:
         item = self._item
         if item is not None and self._reading_fixtures and not self._marked:
             used = {*getattr(item, "fixturenames", ())}
-            arguments = getattr(item, "funcargs", None) or {}  # None once the test has ended
+            arguments = (
+                getattr(item, "funcargs", None) or {}
+            )  # None once the test has ended
             for request in (self._request, arguments.get("request")):
                 used |= {*request.fixturenames} if request else set()
             if any(fixture.argname in used for fixture in self._reading_fixtures):
@@ -106,13 +110,20 @@ class RedactedTests:
         finally:
             self._calls -= 1
             self._drop_output()
-            if self._config.getoption("capture") != "tee-sys":  # where all would be shown again
+            if (
+                self._config.getoption("capture") != "tee-sys"
+            ):  # where all would be shown again
                 for stream, text in zip((sys.stdout, sys.stderr), before, strict=True):
                     stream.write(text)
-            first = {(warning.filename, warning.lineno): warning for warning in recorded[::-1]}
+            first = {
+                (warning.filename, warning.lineno): warning
+                for warning in recorded[::-1]
+            }
             for (file, line), warning in reversed(first.items()):
                 text = self._shortened(str(warning.message))
-                warnings.warn_explicit(_copy_with_text(warning.category, text), None, file, line)
+                warnings.warn_explicit(
+                    _copy_with_text(warning.category, text), None, file, line
+                )
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_fixture_setup(
@@ -130,16 +141,21 @@ class RedactedTests:
             copy = self._redacted(error)
         finally:
             by_name = "request" in fixturedef.argnames and self.marked
-            by_name &= not str(fixturedef.func.__module__).startswith("_pytest")  # these read none
+            by_name &= not str(fixturedef.func.__module__).startswith(
+                "_pytest"
+            )  # these read none
             if fixturedef.scope != "function" and (self._reads > reads or by_name):
                 self._reading_fixtures.add(fixturedef)
             finalizers = getattr(fixturedef, "_finalizers", [])
             finalizers[:] = [
-                functools.partial(self._finish, fixturedef, finalizer) for finalizer in finalizers
+                functools.partial(self._finish, fixturedef, finalizer)
+                for finalizer in finalizers
             ]
         raise copy  # outside the handler, so that no frame refers to the original
 
-    def _finish(self, fixture: pytest.FixtureDef[Any], finalizer: Callable[[], object]) -> None:
+    def _finish(
+        self, fixture: pytest.FixtureDef[Any], finalizer: Callable[[], object]
+    ) -> None:
         if fixture in self._reading_fixtures:
             self.mark()
         try:
@@ -156,12 +172,18 @@ class RedactedTests:
         """Forget a finished fixture."""
         self._reading_fixtures.discard(fixturedef)
 
-    # --- their reports ---------------------------------------------------------------------
+    # --- their reports
+    # ---------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Note the running test; redact errors that end the run."""
-        self._item, self._marked, self._request, self._original_attributes = item, False, None, {}
+        self._item, self._marked, self._request, self._original_attributes = (
+            item,
+            False,
+            None,
+            {},
+        )
         self._properties = [
             (plugin.global_properties, len(plugin.global_properties))
             for plugin in self._config.pluginmanager.get_plugins()
@@ -169,7 +191,9 @@ class RedactedTests:
         ]
         try:
             return (yield)
-        except BaseException as error:  # of another plugin, too, which ends as an internal error
+        except (
+            BaseException
+        ) as error:  # of another plugin, too, which ends as an internal error
             if not self.marked:
                 raise
             copy = self._redacted(error)
@@ -219,7 +243,9 @@ class RedactedTests:
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
+    def pytest_runtest_logreport(
+        self, report: pytest.TestReport
+    ) -> Generator[None, Any, Any]:
         """Redact what other plugins added or changed, and the names of subtests."""
         if self.marked:
             for name, value in [*vars(report).items()]:
@@ -241,12 +267,18 @@ class RedactedTests:
     def pytest_warning_recorded(self, warning_message: WarningMessage) -> None:
         """Redact a warning's message."""
         if self.marked:
-            warning_message.message = _copy_with_text(warning_message.category, _REDACTED)
+            warning_message.message = _copy_with_text(
+                warning_message.category, _REDACTED
+            )
 
     def _drop_records(self) -> None:
         """Remove the running test's output and properties but ours; shorten its marks' reasons."""
         item: Any = self._item
-        own = [entry for entry in item.user_properties if str(entry[0]).startswith("memleak.")]
+        own = [
+            entry
+            for entry in item.user_properties
+            if str(entry[0]).startswith("memleak.")
+        ]
         item.user_properties[:] = own
         for properties, count in self._properties:
             del properties[count:]
@@ -284,9 +316,15 @@ class RedactedTests:
             lost = f"{error}; " * isinstance(error, CallsDropped)
             return _with_new_traceback(pytest.Session.Interrupted(lost + _INTERRUPTED))
         skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
-        text = self._shortened(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"
+        text = (
+            self._shortened(str(error))
+            if skips
+            else f"{self._place_of(error)}: {_HINT}"
+        )
         copy = _copy_with_text(type(error), text)
-        plain = {name: v for name, v in vars(error).items() if isinstance(v, int | None)}
+        plain = {
+            name: v for name, v in vars(error).items() if isinstance(v, int | None)
+        }
         vars(copy).update(plain, msg=text)
         return _with_new_traceback(copy)
 
@@ -294,7 +332,8 @@ class RedactedTests:
         """Return file and line of an error, in the test's own file if possible."""
         item = self._item
         lines = [
-            (frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)
+            (frame.filename, frame.lineno)
+            for frame in traceback.extract_tb(error.__traceback__)
         ]
         own = [line for line in lines if item and line[0] == str(item.path)]
         path, line = (own or lines or [("?", 0)])[-1]
@@ -323,7 +362,9 @@ def _copy_with_text(kind: type[BaseException], text: str) -> Any:
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
     }
-    wider = next(base for base in (Warning, Exception, BaseException) if issubclass(kind, base))
+    wider = next(
+        base for base in (Warning, Exception, BaseException) if issubclass(kind, base)
+    )
     for base in (kind, wider):  # some kinds can't be made from a text
         with contextlib.suppress(Exception):
             like: Any = type(kind.__name__, (_Redacted, base), methods)

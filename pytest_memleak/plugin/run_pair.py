@@ -16,7 +16,11 @@ from pytest_memleak.errors import Inconclusive, LedgerError, MemleakError, Missi
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.run import Run
-from pytest_memleak.plugin.collect_suites import LimitExceeded, PairInconclusive, UnexcusedPassage
+from pytest_memleak.plugin.collect_suites import (
+    LimitExceeded,
+    PairInconclusive,
+    UnexcusedPassage,
+)
 from pytest_memleak.plugin.internal_errors import internal_error_text
 from pytest_memleak.plugin.options import (
     HOW_TO_RUN,
@@ -83,7 +87,11 @@ class SuiteEndpoint:
             )
         with hiding_tracebacks(self._config):
             completions = opened.sample(
-                instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
+                instruction,
+                n=n,
+                temperature=temperature,
+                max_tokens=max_tokens,
+                seed=seed,
             )
         return views_of_completions(completions)
 
@@ -91,7 +99,8 @@ class SuiteEndpoint:
 class Memorization:
     """A pair's measures as attributes, and the fields of its Measurement.
 
-    A measure that the run didn't compute is INCONCLUSIVE, whatever the test does with it.
+    A measure that the run didn't compute is INCONCLUSIVE, whatever the test does with
+    it.
     """
 
     def __init__(self, evaluation: Evaluation, item: pytest.Item) -> None:
@@ -101,7 +110,11 @@ class Memorization:
         __tracebackhide__ = True
         if name.startswith("_"):
             raise AttributeError(name)
-        from pytest_memleak.scoring.measure_table import MEASURES, nearest, why_unmeasured
+        from pytest_memleak.scoring.measure_table import (
+            MEASURES,
+            nearest,
+            why_unmeasured,
+        )
 
         evaluation = self._evaluation
         analysis = evaluation.analysis
@@ -117,7 +130,8 @@ class Memorization:
         if value is None:
             with recording_failure(self._item):
                 raise PairInconclusive(
-                    f"{name} couldn't be measured: {why_unmeasured(name)}. This test is "
+                    f"{name} couldn't be measured: {why_unmeasured(name)}. This test "
+                    "is "
                     f"INCONCLUSIVE; the pair itself is {evaluation.verdict}."
                 )
         return value.value if isinstance(value, Estimate) else value
@@ -131,7 +145,9 @@ def run_of(config: pytest.Config) -> Run:
             config, Progress(display.update if display else ending_notice(config))
         )
         run = config.stash[run_key] = Run(
-            root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
+            root=config.rootpath,
+            resources=resources,
+            plugins=config.pluginmanager.get_plugins(),
         )
         config.add_cleanup(run.close)
         with contextlib.suppress(ValueError):  # outside the main thread
@@ -154,21 +170,27 @@ def _start_redaction(config: pytest.Config) -> None:
         config.pluginmanager.register(redaction, "memleak-redaction")
     stack = contextlib.ExitStack()
     config.add_cleanup(stack.close)
-    stack.enter_context(safe_log_records(redaction.most_words if redaction else lambda: None))
+    stack.enter_context(
+        safe_log_records(redaction.most_words if redaction else lambda: None)
+    )
     stack.enter_context(server_word_limit(most))
 
 
 def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
     worker = getattr(config, "workerinput", {})
     return Resources(
-        config.getoption("memleak_ledger") or str(config.rootpath / ".memleak" / "ledger.db"),
+        config.getoption("memleak_ledger")
+        or str(config.rootpath / ".memleak" / "ledger.db"),
         wait=not config.getoption("memleak_no_wait"),
-        offline=config.getoption("memleak_offline") or config.getoption("memleak_dry_run"),
+        offline=config.getoption("memleak_offline")
+        or config.getoption("memleak_dry_run"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
         pool=_pool(config.getoption("memleak_jobs")),
         progress=progress,
-        hosts=None if config.getoption("memleak_offline") else config.getoption("memleak_host"),
+        hosts=None
+        if config.getoption("memleak_offline")
+        else config.getoption("memleak_host"),
     )
 
 
@@ -182,7 +204,12 @@ def _pool(jobs: int) -> Callable[[], Processes] | None:
 
 def skip_paid_pairs(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
     """Skip pairs with paid calls unless -m names the marker or an option selects them."""
-    asked = any(map(config.getoption, ("memleak_allow_paid", "memleak_dry_run", "memleak_offline")))
+    asked = any(
+        map(
+            config.getoption,
+            ("memleak_allow_paid", "memleak_dry_run", "memleak_offline"),
+        )
+    )
     if asked or "copyright" in (config.getoption("markexpr") or ""):
         return
     for item in items:
@@ -196,7 +223,9 @@ def group_by_file(items: list[pytest.Item]) -> None:
     """Order pairs by file, which pytest mixes by number, with a line of progress for each."""
     places = [place for place, item in enumerate(items) if pair_of(item)]
     files = dict.fromkeys(items[place].path for place in places)
-    pairs = [items[place] for file in files for place in places if items[place].path == file]
+    pairs = [
+        items[place] for file in files for place in places if items[place].path == file
+    ]
     for place, item in zip(places, pairs, strict=True):
         items[place] = item
 
@@ -208,14 +237,17 @@ def expect_pairs(session: pytest.Session) -> None:
     """
     pairs = pairs_of(session.items)
     config = session.config
-    unpriced = dict.fromkeys(pair.model.id for pair in pairs.values() if pair.model.price is None)
+    unpriced = dict.fromkeys(
+        pair.model.id for pair in pairs.values() if pair.model.price is None
+    )
     calls_none = any(map(config.getoption, ("memleak_offline", "memleak_dry_run")))
     has_budget = config.getoption("memleak_budget") is not None and not calls_none
     # In a worker of xdist, which can't end a run, each pair says so.
     if unpriced and has_budget and not hasattr(config, "workerinput"):
         raise pytest.UsageError(
             f"--memleak-budget needs a price for {', '.join(unpriced)}; add "
-            "price = { input = ..., output = ... } (US$ per million tokens) to the [[model]]; 0 if "
+            "price = { input = ..., output = ... } (US$ per million tokens) to the "
+            "[[model]]; 0 if "
             "the model is free"
         )
     for path in {suite for suite, _ in pairs}:
@@ -232,7 +264,9 @@ def show_plans(session: pytest.Session) -> None:
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--memleak-dry-run runs in one process: omit -n")
     run = run_of(config)
-    plan = plan_run(pairs_of(session.items).values(), lambda pair: run.of_suite(pair.suite))
+    plan = plan_run(
+        pairs_of(session.items).values(), lambda pair: run.of_suite(pair.suite)
+    )
     writer = config.get_terminal_writer()
     writer.line()
     writer.write(plan_table(plan, **terminal_settings(config)))
@@ -261,7 +295,9 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
             hourly = "" if debt.an_hour is None else f", US${debt.an_hour:,.2f} an hour"
             name = debt.endpoint or debt.job_id or "one being created"
             cause = f" ({stored_message(debt.cause)})" if debt.cause else ""
-            yield inert(f"still deployed: {name}{hourly}{cause}; run memleak ledger cleanup")
+            yield inert(
+                f"still deployed: {name}{hourly}{cause}; run memleak ledger cleanup"
+            )
     except LedgerError:
         return  # reported by the pairs
 
@@ -282,7 +318,10 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     if own is not None:
         report_read()  # the test's own code gets prompts and answers
     display = config.stash.get(display_key, None)
-    with hiding_tracebacks(config), display.shown() if display else contextlib.nullcontext():
+    with (
+        hiding_tracebacks(config),
+        display.shown() if display else contextlib.nullcontext(),
+    ):
         evaluation = run_of(config).evaluate(pair, endpoint=own)
     item.stash[evaluation_key] = evaluation
     return evaluation
@@ -294,7 +333,9 @@ def require_conclusive(evaluation: Evaluation) -> Evaluation:
     if evaluation.pair.control and evaluation.measurement:
         return evaluation  # a control's own limits gate nothing
     if verdict_result.verdict is Verdict.INCONCLUSIVE:
-        raise PairInconclusive(_inconclusive_text(verdict_result.reasons), summarized=True)
+        raise PairInconclusive(
+            _inconclusive_text(verdict_result.reasons), summarized=True
+        )
     return evaluation
 
 
@@ -309,21 +350,26 @@ def require_complete(evaluation: Evaluation) -> Evaluation:
 def check_limits(item: pytest.Item) -> None:
     """Fail the test if a limit is exceeded.
 
-    A control's own book gates nothing. The item's evaluation counts, even if a conftest overrides
-    its fixture.
+    A control's own book gates nothing. The item's evaluation counts, even if a conftest
+    overrides its fixture.
     """
     evaluation = item.stash.get(evaluation_key, None)
     if evaluation is None:
         raise PairInconclusive(
-            "INCONCLUSIVE: the pair wasn't evaluated, since your fixture memleak_evaluation "
+            "INCONCLUSIVE: the pair wasn't evaluated, since your fixture "
+            "memleak_evaluation "
             "overrides this package's; rename that fixture"
         )
     if evaluation.verdict_result.unexcused:
-        raise UnexcusedPassage("; ".join(evaluation.verdict_result.unexcused), summarized=True)
+        raise UnexcusedPassage(
+            "; ".join(evaluation.verdict_result.unexcused), summarized=True
+        )
     if evaluation.pair.control:
         return
     if evaluation.verdict is Verdict.FAIL:
-        raise LimitExceeded("; ".join(evaluation.verdict_result.reasons), summarized=True)
+        raise LimitExceeded(
+            "; ".join(evaluation.verdict_result.reasons), summarized=True
+        )
 
 
 @contextlib.contextmanager
@@ -348,7 +394,8 @@ def hiding_tracebacks(config: pytest.Config) -> Iterator[None]:
         with redaction.shortening_output() if redaction else contextlib.nullcontext():
             yield
     except (Exception, pytest.skip.Exception, pytest.xfail.Exception) as error:  # noqa: BLE001
-        # Its frames may hold protected text. A provider that skips leaves no evidence either.
+        # Its frames may hold protected text. A provider that skips leaves no evidence
+        # either.
         if interrupt := _interrupt_behind(error):
             raise interrupt from None
         is_ours = isinstance(error, MemleakError)
@@ -367,13 +414,16 @@ def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
 def load_suite(config: pytest.Config, path: Path) -> Suite:
     """Read a suite and validate what can be checked before a call.
 
-    Raises MemleakError for an unknown provider option, an invalid catalog, or a missing ledger. A
-    missing extra is an error only of the pairs that need it.
+    Raises MemleakError for an unknown provider option, an invalid catalog, or a missing
+    ledger. A missing extra is an error only of the pairs that need it.
     """
     try:
         suite_run = run_of(config).of_suite(path)
         suite = suite_run.suite
-        models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
+        models = [
+            *suite.models,
+            *([suite.summarizer.model] if suite.summarizer else []),
+        ]
         for model in models:
             with contextlib.suppress(Inconclusive, MissingExtra):
                 suite_run.endpoints.provider(model)

@@ -2,9 +2,9 @@
 
 PYTEST_DONT_REWRITE
 
-The collecting process lists all pairs and tests; under xdist each worker writes its list to a
-folder of the controller's, so that a worker's later death loses nothing. At the end, tests on the
-list without a report count as not run.
+The collecting process lists all pairs and tests; under xdist each worker writes its
+list to a folder of the controller's, so that a worker's later death loses nothing. At
+the end, tests on the list without a report count as not run.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ class RunRecord:
         if worker is None:
             self._lists.append(listed)
         else:
-            write_whole(Path(worker[_FOLDER]) / f"{worker['workerid']}.json", json.dumps(listed))
+            write_whole(
+                Path(worker[_FOLDER]) / f"{worker['workerid']}.json", json.dumps(listed)
+            )
 
     def _pairs(self) -> list[dict[str, Any]]:
         if run_key not in self._config.stash:
@@ -117,7 +119,11 @@ class RunRecord:
         from pytest_memleak.results.result_codec import encode
 
         suites = self._config.stash[run_key].suites
-        return [encode(build_unrun_result(pair, suite)) for suite in suites for pair in suite.pairs]
+        return [
+            encode(build_unrun_result(pair, suite))
+            for suite in suites
+            for pair in suite.pairs
+        ]
 
     def _tests(self, selected: Iterable[pytest.Item]) -> Iterable[dict[str, Any]]:
         items = [(item, "not run") for item in selected]
@@ -145,7 +151,10 @@ class RunRecord:
         hidden = report.failed
         if report.skipped:
             with contextlib.suppress(OSError):
-                hidden = b"mark.copyright" in (self._config.rootpath / report.fspath).read_bytes()
+                hidden = (
+                    b"mark.copyright"
+                    in (self._config.rootpath / report.fspath).read_bytes()
+                )
         if hidden and report.nodeid not in self._broken:
             self._broken.append(report.nodeid)
 
@@ -183,7 +192,9 @@ class RunRecord:
             self._folder.cleanup()
         broken = (node for listed in self._lists for node in listed["broken"])
         self._broken = [*dict.fromkeys((*self._broken, *broken))]
-        nodes = {test["node"]: test for listed in self._lists for test in listed["tests"]}
+        nodes = {
+            test["node"]: test for listed in self._lists for test in listed["tests"]
+        }
         tests: dict[TestedKey, tuple[PairTest, ...]] = {}
         for test in nodes.values():
             endpoint = self._reports.get(test["node"], _TestReports()).endpoint
@@ -229,7 +240,11 @@ def _unrun_result(
         return None
     if not reasons:
         reasons = [
-            "its tests didn't evaluate it" if unevaluated else "none of its tests was selected"
+            "its tests didn't evaluate it"
+            if unevaluated
+            else "none of its tests was selected"
         ]
     result = decode(PairResult, pair)
-    return dataclasses.replace(result, reasons=tuple(dict.fromkeys(reasons)), tests=unevaluated)
+    return dataclasses.replace(
+        result, reasons=tuple(dict.fromkeys(reasons)), tests=unevaluated
+    )

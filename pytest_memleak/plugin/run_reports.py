@@ -61,8 +61,8 @@ def attach_result(
 ) -> None:
     """Attach to the report: the pair's result, its verdict, and whether the test decides instead.
 
-    error: the phase's; one that is a verdict is marked, since the summary shows it. If a test
-    requests its evaluation in its body, the report of its call has the result.
+    error: the phase's; one that is a verdict is marked, since the summary shows it. If
+    a test requests its evaluation in its body, the report of its call has the result.
     """
     own = item.getparent(SuiteModule) is None
     evaluation = item.stash.get(evaluation_key, None)
@@ -75,7 +75,9 @@ def attach_result(
     if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
         result = build_result(evaluation, quoted=quoted_words(item.config))
-        verdict = "" if passes(result) else f"{result.plain_verdict}{expectation(result)}"
+        verdict = (
+            "" if passes(result) else f"{result.plain_verdict}{expectation(result)}"
+        )
         row = encode(result)
         item.user_properties += case_properties(result, own=own)
     report.memleak = row, verdict, accepted  # type: ignore[attr-defined]
@@ -112,19 +114,23 @@ def run_report(
 ) -> RunReport | None:
     """Build the report of a run; None if it has no pair.
 
-    status: the session's exit status; record: of all pairs and tests, for evidence and HTML;
-    comparison: with an earlier release.
+    status: the session's exit status; record: of all pairs and tests, for evidence and
+    HTML; comparison: with an earlier release.
     """
     outputs = report_paths(config)
     if key_file := config.getoption("memleak_signing_key", None):
         outputs["signing_key"] = Path(key_file)
     if step_summary := os.environ.get(STEP_SUMMARY.option):
         outputs[STEP_SUMMARY.name] = Path(step_summary)
-    report = RunReport(__version__, results, outputs, comparison, exit_status=int(status))
+    report = RunReport(
+        __version__, results, outputs, comparison, exit_status=int(status)
+    )
     if record is None:
         return report
     tests, unrun = record.settle(status)
-    if status == pytest.ExitCode.USAGE_ERROR or not (report.results or unrun or record.broken):
+    if status == pytest.ExitCode.USAGE_ERROR or not (
+        report.results or unrun or record.broken
+    ):
         return None
     return dataclasses.replace(
         report,
@@ -146,8 +152,10 @@ def unearned_line(verdicts: Mapping[str, str]) -> str:
     if not failed:
         return ""
     return (
-        f"memleak: exit code 1, since {amount(len(failed), 'test')} neither passed nor leaked as "
-        f"expected: {failed[0]}{', …' if failed[1:] else ''}. Look for a mark, option, fixture, or "
+        f"memleak: exit code 1, since {amount(len(failed), 'test')} neither passed nor "
+        "leaked as "
+        f"expected: {failed[0]}{', …' if failed[1:] else ''}. Look for a mark, option, "
+        "fixture, or "
         "hook that skips tests or hides failures."
     )
 
@@ -183,21 +191,36 @@ def next_lines(report: RunReport) -> Iterator[str]:
         yield f"Next: add {HTML.option}=FILE to locate the passages; generations are reused."
 
 
-def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:
+def explain_comparison(
+    run: Run, op: str, left: object, right: object
+) -> list[str] | None:
     """Explain `assert memorization.longest_passage <= 38`: value, limit, position in the book."""
     block, bound = (left, right) if isinstance(left, Block) else (right, left)
     if not isinstance(block, Block):
         return None
     limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
     book = getattr(block, "book", None)  # of a passage
-    kind = "passage" if book else "longest span" if isinstance(block, Span) else "longest block"
+    kind = (
+        "passage"
+        if book
+        else "longest span"
+        if isinstance(block, Span)
+        else "longest block"
+    )
     lines = [f"{kind} of {block.words} words {op} {limit}"]
     evaluation = run.evaluated_with(block)
     place = ""
     if evaluation and book:
         place = f"{inert(book)}, {getattr(block, 'excerpt_at', '')}"
-    elif evaluation and evaluation.measurement and evaluation.book and block.start is not None:
-        excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(block.start)]
+    elif (
+        evaluation
+        and evaluation.measurement
+        and evaluation.book
+        and block.start is not None
+    ):
+        excerpt = evaluation.book.excerpts[
+            evaluation.measurement.excerpt_at(block.start)
+        ]
         chapter = shown_title(excerpt.chapter)
         place = f"{inert(chapter)}, {excerpt.id}" if chapter else excerpt.id
     if evaluation and place:

@@ -6,7 +6,8 @@ PYTEST_DONT_REWRITE
     len(book.excerpts), book.excerpts[0].id     # free
     book.excerpts[0].text                       # calls the last listener
 
-Equality, hashing, pickling and `dataclasses.asdict` read every field, so they count as reading.
+Equality, hashing, pickling and `dataclasses.asdict` read every field, so they count as
+reading.
 """
 
 from __future__ import annotations
@@ -70,8 +71,12 @@ def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
     return dataclasses.replace(
         evaluation,
         book=evaluation.book and view_of_book(evaluation.book),
-        protected={name: view_of_book(book) for name, book in evaluation.protected.items()},
-        generations=lambda: (_view(Generation, record) for record in evaluation.generations()),
+        protected={
+            name: view_of_book(book) for name, book in evaluation.protected.items()
+        },
+        generations=lambda: (
+            _view(Generation, record) for record in evaluation.generations()
+        ),
         near_verbatim={},
     )
 

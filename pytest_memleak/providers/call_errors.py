@@ -1,11 +1,12 @@
 """The errors of failed calls, and the part of a server's message that they may quote.
 
     failing = Failing("openai", endpoint="gpt-4o", call="chat.completions.create")
-    raise failing.refusal(Refusal(429, "slow down", retry_after=2.0))     # a ProviderBusy
+    raise failing.refusal(Refusal(429, "slow down", retry_after=2.0))     # a
+    ProviderBusy
 
-The same for every client: which HTTP status is temporary, which exception means that nothing was
-sent, and the messages of a missed deadline, a broken connection, or an unexpected response. A
-client adds its SDK's exceptions and its own hints.
+The same for every client: which HTTP status is temporary, which exception means that
+nothing was sent, and the messages of a missed deadline, a broken connection, or an
+unexpected response. A client adds its SDK's exceptions and its own hints.
 
 safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key provided: [masked]"
 """
@@ -31,22 +32,34 @@ from pytest_memleak.errors import (
     UnusableResponse,
 )
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.redaction.text import QUOTED_WORDS, WORD, first_words, most_server_words
+from pytest_memleak.redaction.text import (
+    QUOTED_WORDS,
+    WORD,
+    first_words,
+    most_server_words,
+)
 
 RAISE_DEADLINE = "raise deadline in [sampling]"
 _QUOTED_WORDS = 5
 _HIDDEN = "(message redacted: --memleak-quote 0)"
 _LONGEST_MESSAGE = 2000
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
-# Exceptions of httpx, urllib3, aiohttp, and sockets for a connection that was never made.
+# Exceptions of httpx, urllib3, aiohttp, and sockets for a connection that was never
+# made.
 _NO_CONNECTION = {
     *("ClientConnectorError", "ConnectError", "ConnectTimeout", "ConnectTimeoutError"),
-    *("ConnectionRefusedError", "EmptyPoolError", "NameResolutionError", "NewConnectionError"),
+    *(
+        "ConnectionRefusedError",
+        "EmptyPoolError",
+        "NameResolutionError",
+        "NewConnectionError",
+    ),
     *("PoolTimeout", "SSLCertVerificationError", "gaierror"),
 }
 # A server's words for the highest number that it allows.
 _BOUND = re.compile(
-    r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]|less than or equal to"
+    r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]|less than "
+    r"or equal to"
     r"|\b1 (?:to|and|-)) ?(\d{1,6})\b",
     re.ASCII | re.IGNORECASE,
 )
@@ -111,7 +124,9 @@ class Failing:
 
     def overdue(self, cause: str, hint: str | None = None) -> CallTimeout:
         """Create the error of a call that missed its deadline."""
-        return CallTimeout(cause, hint=hint or RAISE_DEADLINE, in_doubt=True, **self.place)
+        return CallTimeout(
+            cause, hint=hint or RAISE_DEADLINE, in_doubt=True, **self.place
+        )
 
     def unusable(self, cause: str, hint: str | None = None) -> UnusableResponse:
         """Create the error of a response that came and can't be used."""
@@ -133,15 +148,29 @@ class Failing:
     def cause(self, refusal: Refusal) -> str:
         """Return status, code, and message in one line."""
         phrase = http.client.responses.get(refusal.status, "unknown status")
-        code = f"({refusal.code})" if refusal.code and refusal.code != str(refusal.status) else ""
-        text = " ".join(filter(None, (code, refusal.message and f"- {refusal.message}")))
+        code = (
+            f"({refusal.code})"
+            if refusal.code and refusal.code != str(refusal.status)
+            else ""
+        )
+        text = " ".join(
+            filter(None, (code, refusal.message and f"- {refusal.message}"))
+        )
         words = safe_message(text, texts=self.texts)
-        return f"{refusal.status} {phrase} {words}" if text else f"{refusal.status} {phrase}"
+        return (
+            f"{refusal.status} {phrase} {words}"
+            if text
+            else f"{refusal.status} {phrase}"
+        )
 
-    def connection(self, error: BaseException, *, server: str, timeout: float) -> ProviderError:
+    def connection(
+        self, error: BaseException, *, server: str, timeout: float
+    ) -> ProviderError:
         """Create the error of a call without a response; RequestNotSent if nothing was sent."""
         kinds = [type(link).__name__ for link in exception_chain(error)]
-        astray = next((link for link in exception_chain(error) if isinstance(link, Astray)), None)
+        astray = next(
+            (link for link in exception_chain(error) if isinstance(link, Astray)), None
+        )
         if astray is not None:
             return self.astray(astray, server=server)
         if not _NO_CONNECTION.isdisjoint(kinds):
@@ -154,14 +183,16 @@ class Failing:
         if any("Timeout" in kind for kind in kinds):
             return self.overdue(f"no response within {timeout:g} s")
         return self.busy(
-            f"The connection failed or was interrupted ({kinds[min(1, len(kinds) - 1)]})",
+            "The connection failed or was interrupted "
+            f"({kinds[min(1, len(kinds) - 1)]})",
             f"check that {server} runs and is reachable",
         )
 
     def astray(self, error: Astray, *, server: str) -> ProviderError:
         """Create the error of a redirect that isn't followed: nothing was answered or billed."""
         return self.final(
-            str(error), f"set base_url to the address that answers; {server} redirects requests"
+            str(error),
+            f"set base_url to the address that answers; {server} redirects requests",
         )
 
     def rows(self, lines: IO[bytes], place: str) -> Iterator[dict[str, Any]]:
@@ -191,7 +222,9 @@ class Astray(Exception):
 def may_pass(status: int) -> bool:
     """Tell whether an HTTP status is temporary."""
     server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return status in _TRY_AGAIN or (server_error and status != HTTPStatus.NOT_IMPLEMENTED)
+    return status in _TRY_AGAIN or (
+        server_error and status != HTTPStatus.NOT_IMPLEMENTED
+    )
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -3,8 +3,9 @@
     token = GoogleToken()
     token()                                # a valid access token
 
-From `gcloud auth application-default login`, GOOGLE_APPLICATION_CREDENTIALS, or the machine's
-account. google-auth is part of the extra `vertex`, and imported with the first token.
+From `gcloud auth application-default login`, GOOGLE_APPLICATION_CREDENTIALS, or the
+machine's account. google-auth is part of the extra `vertex`, and imported with the
+first token.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Failing
 
-LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+LOGIN = (
+    "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+)
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _ERRORS = "google.auth.exceptions"
 

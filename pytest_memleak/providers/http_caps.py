@@ -2,9 +2,9 @@
 
     client = DefaultHttpxClient(event_hooks=Bounds(timeout=300).hooks)
 
-Hooks for an HTTP client like httpx, in any version: a response is read up to a size and a time, an
-error's body is truncated, and a redirect to another host isn't followed, since the request has key
-and texts; nor is one in a circle.
+Hooks for an HTTP client like httpx, in any version: a response is read up to a size and
+a time, an error's body is truncated, and a redirect to another host isn't followed,
+since the request has key and texts; nor is one in a circle.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Endless(ValueError):
 class Bounds:
     """The caps on one client's responses.
 
-    timeout: the longest time from the request to the end of the response, in seconds; none for a
-        file (a path that ends with "/content")
+    timeout: the longest time from the request to the end of the response, in seconds;
+        none for a file (a path that ends with "/content")
     uploads: ends of paths whose redirect the client itself follows, without the key
     """
 
@@ -49,7 +49,9 @@ class Bounds:
         return {"request": [self._asked], "response": [self._answered]}
 
     @property
-    def async_hooks(self) -> dict[str, list[Callable[[Any], Coroutine[Any, Any, None]]]]:
+    def async_hooks(
+        self,
+    ) -> dict[str, list[Callable[[Any], Coroutine[Any, Any, None]]]]:
         """The `event_hooks` of an asynchronous client."""
 
         async def asked(request: Any) -> None:
@@ -64,11 +66,17 @@ class Bounds:
         # A few compressed kilobytes can be gigabytes.
         request.headers["accept-encoding"] = "identity"
         sent = request.extensions.get(_SENT, 0) + 1
-        request.extensions = {_BEGAN: time.monotonic(), **request.extensions, _SENT: sent}
+        request.extensions = {
+            _BEGAN: time.monotonic(),
+            **request.extensions,
+            _SENT: sent,
+        }
 
     def _answered(self, response: Any) -> None:
         request = response.request
-        if response.has_redirect_location and not request.url.path.endswith(self.uploads):
+        if response.has_redirect_location and not request.url.path.endswith(
+            self.uploads
+        ):
             if request.extensions.get(_SENT, 1) > _MOST_REDIRECTS:
                 raise Astray("the server redirects in a circle")
             try:

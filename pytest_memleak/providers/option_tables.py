@@ -1,8 +1,8 @@
 """A provider's part of a suite file: its `options` and `finetune` tables, validated.
 
-Each table is a pydantic model that forbids unknown keys. An error is a SuiteError with place, key,
-and value. A value that looks like a secret is rejected and never shown: secrets belong in the
-environment.
+Each table is a pydantic model that forbids unknown keys. An error is a SuiteError with
+place, key, and value. A value that looks like a secret is rejected and never shown:
+secrets belong in the environment.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ _SECRET_VALUE = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|://[^/\s:@]+:[^/\s@]+@"
 )
-_RANDOM = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=(?:\D*\d){4})[A-Za-z0-9_+=-]{32,}")
+_RANDOM = re.compile(
+    r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=(?:\D*\d){4})[A-Za-z0-9_+=-]{32,}"
+)
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -66,10 +68,13 @@ class Table(BaseModel):
 TableT = TypeVar("TableT", bound=Table)
 
 
-def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, name: str) -> TableT:
+def read_table(
+    kind: type[TableT], values: Mapping[str, Any], *, place: str, name: str
+) -> TableT:
     """Return `values` as a table; SuiteError for a wrong key or value.
 
-    place: the suite file and the model's entry; name: the table's name below it ("options")
+    place: the suite file and the model's entry; name: the table's name below it
+    ("options")
     """
     refuse_secrets(values, place=place, name=name)
     try:
@@ -78,7 +83,8 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
         problems = error.errors(include_url=False, include_context=False)
     # A misspelled key is missing, too, but the misspelling explains more.
     first = next(
-        (problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0]
+        (problem for problem in problems if problem["type"] == "extra_forbidden"),
+        problems[0],
     )
     # pydantic reports each type of a union by itself, below their shared key.
     alike = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
@@ -87,7 +93,9 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     key = ".".join([name, *(masked(str(step)) for step, *_ in shared)])
     if first["type"] == "extra_forbidden":
         raise SuiteError(
-            f"unknown key {key!r}", location=place, hint=_unknown_key_hint(kind, first["loc"], name)
+            f"unknown key {key!r}",
+            location=place,
+            hint=_unknown_key_hint(kind, first["loc"], name),
         )
     expected = ", or ".join(map(problem_words, alike))
     raise SuiteError(
@@ -100,7 +108,11 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
 def problem_words(problem: Mapping[str, Any]) -> str:
     """Return a problem of pydantic in words."""
     text: str = problem["msg"].removeprefix("Value error, ")
-    shapes = (words for pattern, words in _SHAPES.items() if text.endswith(f"pattern '{pattern}'"))
+    shapes = (
+        words
+        for pattern, words in _SHAPES.items()
+        if text.endswith(f"pattern '{pattern}'")
+    )
     return next(shapes, text)
 
 
@@ -110,7 +122,9 @@ def _unknown_key_hint(kind: type[Table], place: Sequence[int | str], name: str) 
     if near and len(place) == 1:
         return f"write {near[0]} in place of {masked(str(place[-1]))}"
     accepted = f"{name} accepts: {', '.join(kind.model_fields)}"
-    others = "keys of [[model]] go above this table; max_tokens and the like go in [suite]; "
+    others = (
+        "keys of [[model]] go above this table; max_tokens and the like go in [suite]; "
+    )
     return f"{others}{accepted}" if name == "options" else accepted
 
 
@@ -144,9 +158,14 @@ def _looks_secret(name: str, value: str) -> bool:
         return False  # the name of an environment variable
     if _SECRET_NAME.search(name):
         return bool(value)
-    return bool(_TOKEN_NAME.search(name)) and re.fullmatch(r"[\w.+=-]{16,}", value) is not None
+    return (
+        bool(_TOKEN_NAME.search(name))
+        and re.fullmatch(r"[\w.+=-]{16,}", value) is not None
+    )
 
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+    return (
+        text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+    )

@@ -1,8 +1,8 @@
 """The table of this package's providers: their modules and requirements.
 
 Whatever lists providers reads this table: their hook, the JSON Schema of suite files,
-`memleak doctor`, and `memleak init`. It is quick to import; a provider's module is imported with
-its first model.
+`memleak doctor`, and `memleak init`. It is quick to import; a provider's module is
+imported with its first model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from urllib.parse import urlsplit
 from pytest_memleak.errors import MissingExtra, SuiteError
 
 if TYPE_CHECKING:
-    from pytest_memleak.interfaces.protocols import Provider, ProviderFactory, ProviderSetup
+    from pytest_memleak.interfaces.protocols import (
+        Provider,
+        ProviderFactory,
+        ProviderSetup,
+    )
 
 
 _HOST = re.compile(r"[\w.:-]+")
@@ -49,7 +53,9 @@ class ProviderNeeds:
     @property
     def missing(self) -> tuple[str, ...]:
         """The packages that are not installed."""
-        return tuple(name for module, name in self.packages.items() if not _is_there(module))
+        return tuple(
+            name for module, name in self.packages.items() if not _is_there(module)
+        )
 
     @property
     def requirement(self) -> str:
@@ -59,7 +65,9 @@ class ProviderNeeds:
     @property
     def unset(self) -> tuple[str, ...]:
         """The variables that are not set."""
-        return tuple(name for name in self.variables if not os.environ.get(name, "").strip())
+        return tuple(
+            name for name in self.variables if not os.environ.get(name, "").strip()
+        )
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -75,18 +83,24 @@ class ProviderNeeds:
     ) -> None:
         """Raise SuiteError if a key would be sent to a host that the suite file alone names.
 
-        hosts: those named outside the file, beside the provider's own and `address`. A loopback
-        address may receive any key; http elsewhere, none.
+        hosts: those named outside the file, beside the provider's own and `address`. A
+        loopback address may receive any key; http elsewhere, none.
         """
         variables = [str(options.get("api_key_env", key)) for key in self.keys]
-        address = self.address_of(options.get("base_url")) or (self.host and f"https://{self.host}")
+        address = self.address_of(options.get("base_url")) or (
+            self.host and f"https://{self.host}"
+        )
         without_key = variables and not any(map(os.environ.get, variables))
         if without_key or not (self.variables and address):
             return
         key = variables[0] if variables else "your credentials"
         host = host_of(address)
         # Clients disagree about where the host of such an address ends.
-        if not _HOST.fullmatch(host) or "\\" in address or "@" in (options.get("base_url") or ""):
+        if (
+            not _HOST.fullmatch(host)
+            or "\\" in address
+            or "@" in (options.get("base_url") or "")
+        ):
             raise SuiteError(
                 "base_url isn't a plain address",
                 location=place,
@@ -116,7 +130,10 @@ class ProviderNeeds:
         if self.address_of(options.get("base_url")):
             return [str(options["api_key_env"])] if "api_key_env" in options else []
         keys = (str(options.get("api_key_env", key)) for key in self.keys)
-        return [*keys, *(name for option, name in self.settings.items() if option not in options)]
+        return [
+            *keys,
+            *(name for option, name in self.settings.items() if option not in options),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +150,14 @@ class BuiltIn:
 
     def __call__(self, setup: ProviderSetup) -> Provider:
         """Create the provider of one model."""
-        factory: ProviderFactory = getattr(importlib.import_module(self.module), self.name)
+        factory: ProviderFactory = getattr(
+            importlib.import_module(self.module), self.name
+        )
         provider = factory(setup)
         if setup.hosts is not None:
-            self.needs.validate_host(setup.model.options, setup.hosts, place=setup.place)
+            self.needs.validate_host(
+                setup.model.options, setup.hosts, place=setup.place
+            )
         validate_installed(provider.name, self.needs.packages, extra=self.needs.extra)
         return provider
 
@@ -202,7 +223,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def validate_installed(provider: str, packages: Mapping[str, str], *, extra: str) -> None:
+def validate_installed(
+    provider: str, packages: Mapping[str, str], *, extra: str
+) -> None:
     """Raise MissingExtra for the first of these modules that isn't installed."""
     for module, package in packages.items():
         if not _is_there(module):

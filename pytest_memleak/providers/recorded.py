@@ -50,7 +50,8 @@ def _path_of_records(value: str) -> str:
 class RecordedOptions(Table):
     """`[model.options]` of a `recorded` model.
 
-    path: the file of generations, relative to the suite file; `{book}` stands for the book's id
+    path: the file of generations, relative to the suite file; `{book}` stands for the
+    book's id
     """
 
     path: Annotated[str, AfterValidator(_path_of_records)]
@@ -81,7 +82,9 @@ class RecordedEndpoint:
     @property
     def abilities(self) -> Abilities:
         """A recording, and nothing else."""
-        recording = Recording(self.with_instructions, self.generations, self.described, self.close)
+        recording = Recording(
+            self.with_instructions, self.generations, self.described, self.close
+        )
         return Abilities(recording=recording)
 
     def sample(self, instruction: str, **settings: object) -> NoReturn:  # noqa: ARG002
@@ -103,12 +106,14 @@ class RecordedEndpoint:
     def generations(self, book: Book) -> Iterator[Generation]:
         """Yield every generation for the book, in the order of its excerpts' ids.
 
-        Excerpts without a record have none. Raises SuiteError for a missing file, RecordsError for
-        records of another form or of excerpts that the book doesn't have.
+        Excerpts without a record have none. Raises SuiteError for a missing file,
+        RecordsError for records of another form or of excerpts that the book doesn't
+        have.
         """
         file = self._read(book)
         hint = (
-            "name the file recorded for this book and these excerpts; this one belongs to others"
+            "name the file recorded for this book and these excerpts; this one belongs "
+            "to others"
             if BOOK in self._path
             else f"for several books, put {BOOK} in options.path: one file per book"
         )
@@ -152,7 +157,10 @@ class RecordedProvider:
         if setup.model.finetune_books or setup.model.finetune:
             self._refuse("be fine-tuned", "remove [model.finetune]")
         if setup.model.endpoint is not None:
-            self._refuse("have an endpoint", "remove endpoint; options.path names the generations")
+            self._refuse(
+                "have an endpoint",
+                "remove endpoint; options.path names the generations",
+            )
 
     def find_finetune(self, digest: str) -> str | None:  # noqa: ARG002 - the protocol's name
         """Return None: there are no jobs."""
@@ -169,8 +177,13 @@ class RecordedProvider:
     def open(self, endpoint: str | None) -> RecordedEndpoint:
         """Return the recording. Raises SuiteError for any other endpoint than None."""
         if endpoint is not None:
-            self._refuse("have an endpoint", "remove endpoint; options.path names the generations")
-        return RecordedEndpoint(self._options.path, root=self._setup.root, place=self._setup.place)
+            self._refuse(
+                "have an endpoint",
+                "remove endpoint; options.path names the generations",
+            )
+        return RecordedEndpoint(
+            self._options.path, root=self._setup.root, place=self._setup.place
+        )
 
     def _refuse(self, what: str, hint: str) -> NoReturn:
         raise SuiteError(

@@ -1,7 +1,7 @@
 """Frozen records that the packages exchange, a file per subject.
 
-Fields with a book's or a model's text are left out of `repr`, so no assertion diff, log line or
-traceback quotes them.
+Fields with a book's or a model's text are left out of `repr`, so no assertion diff, log
+line or traceback quotes them.
 """
 
 from __future__ import annotations

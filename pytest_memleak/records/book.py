@@ -10,7 +10,8 @@ from typing import Literal
 WordMode = Literal["paper", "unicode"]
 
 PROMPT_FIXES = (
-    'set summaries = "FILE" in [[book]] (a file with a summary for each excerpt); or let '
+    'set summaries = "FILE" in [[book]] (a file with a summary for each excerpt); or '
+    "let "
     '[suite.summarizer] write the summaries; or set probe = "continuation" in [suite]'
 )
 """Fixes for a book whose excerpts have no instructions."""
@@ -20,8 +21,9 @@ PROMPT_FIXES = (
 class Excerpt:
     """300 to 500 words of a book, and the instruction that requests them.
 
-    `instruction` is None until one is written; `chapter` is the heading above the excerpt, if any;
-    `prefix_words` precede the text and stand in the prompt instead (continuation).
+    `instruction` is None until one is written; `chapter` is the heading above the
+    excerpt, if any; `prefix_words` precede the text and stand in the prompt instead
+    (continuation).
     """
 
     id: str
@@ -35,10 +37,11 @@ class Excerpt:
 class BookPart:
     """A document of a book, and the words read from it.
 
-    `label` is its title in the table of contents, or its first heading; `kept`: whether it counts
-    as text; `rule`: the rule that decided; `by_title`: whether a title alone excludes it. Word
-    counts cover every script (docs/method.md): `words` of the text, `matter` excluded as front
-    and back matter or copyright notices, `notes` of notes and hidden text, `headings` of titles.
+    `label` is its title in the table of contents, or its first heading; `kept`: whether
+    it counts as text; `rule`: the rule that decided; `by_title`: whether a title alone
+    excludes it. Word counts cover every script (docs/method.md): `words` of the text,
+    `matter` excluded as front and back matter or copyright notices, `notes` of notes
+    and hidden text, `headings` of titles.
     """
 
     name: str
@@ -56,7 +59,8 @@ class BookPart:
 class Work:
     """A work of a collection: the excerpts [first, end) of its book, by index.
 
-    `id` is its unique name in the collection; `title` is for readers; `author` is None if unknown.
+    `id` is its unique name in the collection; `title` is for readers; `author` is None
+    if unknown.
     """
 
     id: str
@@ -70,13 +74,14 @@ class Work:
 class Book:
     """A book as its excerpts, in order; their words together are the book's words.
 
-    title, author: "" if unknown; digest: `book_digest` of the excerpts; words_digest: SHA-256 of
-    all words, by which the ledger counts attempts; icu: the version of ICU that separates them, if
-    any; warnings: what its reader left out; parts: documents of its file, if its reader reports
-    them; excluded: text that isn't measured, such as notes, in which passages are looked for, one
-    entry per document; contiguous: whether each excerpt continues the one before word for word;
-    works: of a collection, which together span all excerpts. No match crosses from one work to the
-    next, nor between excerpts that aren't contiguous.
+    title, author: "" if unknown; digest: `book_digest` of the excerpts; words_digest:
+    SHA-256 of all words, by which the ledger counts attempts; icu: the version of ICU
+    that separates them, if any; warnings: what its reader left out; parts: documents of
+    its file, if its reader reports them; excluded: text that isn't measured, such as
+    notes, in which passages are looked for, one entry per document; contiguous: whether
+    each excerpt continues the one before word for word; works: of a collection, which
+    together span all excerpts. No match crosses from one work to the next, nor between
+    excerpts that aren't contiguous.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """Generations, and why each ended.
 
-One table maps servers' words to reasons, for live servers and for recorded files alike. Any other
-word, and none, is UNKNOWN: the text may be incomplete.
+One table maps servers' words to reasons, for live servers and for recorded files alike.
+Any other word, and none, is UNKNOWN: the text may be incomplete.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class Generation:
     def answered(self) -> bool:
         """Whether the model wrote: text that isn't withheld, or hidden text up to the length."""
         hidden = finish_reason(self.finish_word) is FinishReason.LENGTH
-        return hidden or (bool(self.written.strip()) and not self.finish_reason.withheld)
+        return hidden or (
+            bool(self.written.strip()) and not self.finish_reason.withheld
+        )
 
 
 _WORDS = {

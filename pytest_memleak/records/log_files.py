@@ -1,7 +1,7 @@
 """Files of logs and training sets, read block by block: lines, JSON, inspect_ai's zips, tables.
 
-A file's suffix tells how it is cut into rows, and `log_formats` what a row is. Rows of JSON may
-stay bytes in their block, so that another process parses them.
+A file's suffix tells how it is cut into rows, and `log_formats` what a row is. Rows of
+JSON may stay bytes in their block, so that another process parses them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ from typing import IO, Any
 from pytest_memleak.errors import RecordsError, file_errors, install_command
 from pytest_memleak.records.log_formats import is_row, keys_of, record_of
 from pytest_memleak.records.log_messages import value_at
-from pytest_memleak.records.paper_format import json_value, lines_of, no_list, read_whole
+from pytest_memleak.records.paper_format import (
+    json_value,
+    lines_of,
+    no_list,
+    read_whole,
+)
 
 _Reader = Callable[[IO[bytes], Path, str | None], Iterable[Any]]
 _BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
@@ -69,8 +74,8 @@ def size_of(path: Path) -> int:
 def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
     """Yield the rows of a file in blocks; text: where each row's text is, if not by its format.
 
-    Raises RecordsError for an unknown suffix, and for a file that is missing, empty, damaged, or
-    unreadable without a package.
+    Raises RecordsError for an unknown suffix, and for a file that is missing, empty,
+    damaged, or unreadable without a package.
     """
     read, unpack = reader_of(path), _PACKED.get(path.suffix.lower())
     rows = read_before = 0
@@ -79,7 +84,9 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
             yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
             rows, read_before = rows + len(block), raw.tell()
     if not rows:
-        raise RecordsError("there are no rows", location=str(path), hint="name another file")
+        raise RecordsError(
+            "there are no rows", location=str(path), hint="name another file"
+        )
 
 
 @contextlib.contextmanager
@@ -112,13 +119,17 @@ def load_rows(path: Path) -> list[object]:
             else:
                 answers = record.pop("generations")
                 # Text of a request that failed is no generation: that one is missing.
-                records += (record | answer for answer in answers if not answer.get("failed"))
+                records += (
+                    record | answer for answer in answers if not answer.get("failed")
+                )
     return records
 
 
 def reader_of(path: Path) -> _Reader:
     """Return the reader of a file. Raises RecordsError for an unknown suffix."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
+    suffixes = [
+        suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED
+    ]
     suffix = suffixes[-1] if suffixes else path.name
     if suffix not in _READERS:
         raise RecordsError(
@@ -147,10 +158,21 @@ def _json_rows(file: IO[bytes], path: Path, text: str | None) -> list[Any]:
     rows = [value] if record_of(value, str(path)) else value
     if isinstance(rows, dict):
         lists = {**rows, "": value_at(rows, ("results", "results"))}  # promptfoo's
-        every = [it for key, it in lists.items() if key not in _NO_ROWS and isinstance(it, list)]
+        every = [
+            it
+            for key, it in lists.items()
+            if key not in _NO_ROWS and isinstance(it, list)
+        ]
         keys = keys_of(text or "")
-        named = [it for it in every if any(value_at(row, keys) is not None for row in it)]
-        rows = [row for it in named or every for row in it if text is not None or is_row(row)]
+        named = [
+            it for it in every if any(value_at(row, keys) is not None for row in it)
+        ]
+        rows = [
+            row
+            for it in named or every
+            for row in it
+            if text is not None or is_row(row)
+        ]
     if not isinstance(rows, list) or (value and not rows):
         raise no_list(value, str(path))
     return rows
@@ -162,7 +184,10 @@ def _samples(file: IO[bytes], _path: Path, _text: str | None) -> Iterator[bytes]
         for member in archive.infolist():
             zstd = member.compress_type == _ZSTD
             if zstd:  # read as it is, without the check of the unpacked bytes
-                member.compress_type, member.file_size = zipfile.ZIP_STORED, member.compress_size
+                member.compress_type, member.file_size = (
+                    zipfile.ZIP_STORED,
+                    member.compress_size,
+                )
                 member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
             if member.filename.startswith("samples/"):
                 data = archive.read(member)
@@ -229,13 +254,17 @@ class _UnpackedZstd(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._unpacked and (packed := self._rest or self._packed.read(_PACKED_PIECE)):
+        while not self._unpacked and (
+            packed := self._rest or self._packed.read(_PACKED_PIECE)
+        ):
             frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
             try:
                 self._unpacked = frame.decompress(packed)
             except self._zstandard.ZstdError as error:
                 raise OSError(f"damaged zstd: {error}") from None
-            self._frame, self._rest = (None, frame.unused_data) if frame.eof else (frame, b"")
+            self._frame, self._rest = (
+                (None, frame.unused_data) if frame.eof else (frame, b"")
+            )
         if not self._unpacked and self._frame:
             raise EOFError("the zstd stream ends early")
         count = min(len(buffer), len(self._unpacked))

@@ -1,7 +1,8 @@
 """Rows of logs and training sets in the formats of their writers, as records of the paper's form.
 
-A row's keys tell its format. A record has the row's id, the prompt, and an entry per text that the
-model wrote, its reasoning and tool calls included (`paper_format`); `log_messages` finds these.
+A row's keys tell its format. A record has the row's id, the prompt, and an entry per
+text that the model wrote, its reasoning and tool calls included (`paper_format`);
+`log_messages` finds these.
 """
 
 from __future__ import annotations
@@ -33,13 +34,16 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
     texts_in,
 )
 
-# Each text of the model's with others beside it: how many prompts precede it, and why it ended.
+# Each text of the model's with others beside it: how many prompts precede it, and why
+# it ended.
 _Texts = tuple[str, ...]
 _Answers = dict[_Texts, tuple[int, Record]]
 _Read = tuple[_Answers, list[str], int, list[Record]]
 _ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
 _TEXT_ALONE = 20  # words from which text of a row without an answer is one
-_in_lower_case = lru_cache(1)(str.casefold)  # of a row's texts, for each text beside them
+_in_lower_case = lru_cache(1)(
+    str.casefold
+)  # of a row's texts, for each text beside them
 
 
 class _Format(NamedTuple):
@@ -87,13 +91,19 @@ class RowPaths(NamedTuple):
     def record(self, row: object, where: str) -> Record:
         """Return the row as a record. Raises RecordsError, naming `where`, for no text."""
         if self.text is not None:
-            prompts = _texts_named(row, self.prompt, where) if self.prompt is not None else []
-            generations = [{"generated_text": text} for text in _texts_named(row, self.text, where)]
+            prompts = (
+                _texts_named(row, self.prompt, where) if self.prompt is not None else []
+            )
+            generations = [
+                {"generated_text": text} for text in _texts_named(row, self.text, where)
+            ]
             return {"instruction": "\n\n".join(prompts), "generations": generations}
         if (record := record_of(row, where)) is not None:
             return record
         cells = row if isinstance(row, dict) else {}
-        texts = [key for key in cells if key.isidentifier() and isinstance(cells[key], str)]
+        texts = [
+            key for key in cells if key.isidentifier() and isinstance(cells[key], str)
+        ]
         longest = max(texts, key=lambda key: len(cells[key]), default="answer/text")
         raise RecordsError(
             "this row has no known format, so its texts wouldn't be read",
@@ -121,7 +131,9 @@ def _texts_named(row: object, path: str, where: str) -> list[str]:
 
 def _whole(texts: list[str]) -> list[str]:
     """Return neighbors joined that have too few words for a passage each."""
-    runs = groupby(texts if len(texts) > 1 else [], lambda text: count_runs(text) < 2 * _TEXT_ALONE)
+    runs = groupby(
+        texts if len(texts) > 1 else [], lambda text: count_runs(text) < 2 * _TEXT_ALONE
+    )
     pieces = [[*run] for is_short, run in runs if is_short]
     return [whole for run in pieces if len(run) > 1 for whole in joined(run)]
 
@@ -144,13 +156,19 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     read = [*prompts[:first], *(text for texts in answers for text in texts)]
     of_dataset = texts_in([row[key] for key in form.dataset if key in row])
     given = [*prompts, *of_dataset, *prompts_in(beside)]
-    further = _unread_texts(beside, "\n".join(read), given, form.dataset) if beside else []
+    further = (
+        _unread_texts(beside, "\n".join(read), given, form.dataset) if beside else []
+    )
     if not answers and sum(map(count_runs, further)) >= _TEXT_ALONE:
         answers[("",)] = first, {"failed": bool(failed)}
     generations: list[Record] = []
     for (text, *others), (before, end) in answers.items():
         generation = {"generated_text": text, **end}
-        if reasoning := [*others, *end.get("reasoning", ()), *([] if generations else further)]:
+        if reasoning := [
+            *others,
+            *end.get("reasoning", ()),
+            *([] if generations else further),
+        ]:
             generation["reasoning"] = reasoning
         if before < len(prompts):
             generation["instruction"] = "\n\n".join(filter(None, prompts[:before]))
@@ -165,7 +183,9 @@ def record_of(row: object, where: str | None = None) -> Record | None:
 def is_row(value: object) -> bool:
     """Return whether a list's element is a row, or has text that would go unread otherwise."""
     has_format = isinstance(value, dict) and bool(_format_of(frozenset(value)))
-    return has_format or any(count_runs(text) >= _TEXT_ALONE for text in texts_in(value))
+    return has_format or any(
+        count_runs(text) >= _TEXT_ALONE for text in texts_in(value)
+    )
 
 
 @lru_cache(1 << 6)  # the rows of a file have the same keys
@@ -177,7 +197,11 @@ def _read(row: Record, form: _Format, where: str | None) -> _Read:
     """Return a row's answers, its prompts, how many precede the first, and what stands beside."""
     prompts = dict.fromkeys(_texts_at(row, form.prompt, CONTAINERS))
     answers: _Answers = {}
-    written = {key: row[key] for key in row if key not in form.dataset} if form.dataset else row
+    written = (
+        {key: row[key] for key in row if key not in form.dataset}
+        if form.dataset
+        else row
+    )
     row_messages = messages_in(written)
     if row_messages.chunks and len({*row_messages.chunks}) == len(row_messages.chunks):
         raise RecordsError(
@@ -199,7 +223,9 @@ def _read(row: Record, form: _Format, where: str | None) -> _Read:
         _join(parts, answers)
     first = next((before for before, _ in answers.values()), len(prompts))
     outside = _texts_at(row, form.texts)
-    if "completion" in form.texts and (whole := _whole(outside)):  # others are answers each
+    if "completion" in form.texts and (
+        whole := _whole(outside)
+    ):  # others are answers each
         row_messages.beside.append({"": whole})
     beside = dict.fromkeys((text,) for text in outside)
     ended = {texts: (first, answers.pop(texts, (first, {}))[1]) for texts in beside}
@@ -214,7 +240,9 @@ def _join(parts: list[tuple[int, object, _Texts, Record]], answers: _Answers) ->
     for whole in wholes.values():
         read = {text for texts, _ in whole for text in texts}
         if len(whole) > 1:
-            readings = texts_in([message for _, message in whole], kept=without_metadata)
+            readings = texts_in(
+                [message for _, message in whole], kept=without_metadata
+            )
             if further := [text for text in readings if text not in read]:
                 answers[whole[-1][0]][1].setdefault("reasoning", []).extend(further)
 
@@ -230,7 +258,9 @@ def _unread_texts(
 
     def kept(place: Place, pieces: list[str]) -> list[str]:
         of_model = not KEYS_OF_MODEL.isdisjoint(place)
-        if is_metadata(place, pieces) or (not of_model and not dataset.isdisjoint(place)):
+        if is_metadata(place, pieces) or (
+            not of_model and not dataset.isdisjoint(place)
+        ):
             return []
         some = [it for it in pieces if of_model or it.strip().casefold() not in prompts]
         return [it for it in some if has_few_runs(it) or not is_read(it)]
@@ -256,12 +286,15 @@ def _put_in_place(row: Record, where: str | None) -> None:
                 part[key] = attachments.get(value.partition("://")[2], value)
 
 
-def _texts_at(row: Record, path: Path, but: AbstractSet[str] = frozenset()) -> list[str]:
+def _texts_at(
+    row: Record, path: Path, but: AbstractSet[str] = frozenset()
+) -> list[str]:
     """Return the texts at a path, in lists of any depth or an object but in its messages."""
     value = value_at(row, path)
     if isinstance(value, dict):
         return texts_in(
-            {**value, "error": None}, kept=lambda at, its: [] if at[1:] and at[0] in but else its
+            {**value, "error": None},
+            kept=lambda at, its: [] if at[1:] and at[0] in but else its,
         )
     waiting, texts = [value], []
     while waiting:

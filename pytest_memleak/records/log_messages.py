@@ -1,8 +1,8 @@
 """The messages in a row of a log, at any depth, and who wrote them.
 
-One rule for all formats: texts of users, systems, tools, and requests are the prompt of what
-follows them, but not in an answer. All other text is the model's, but for metadata of a few words
-outside arguments.
+One rule for all formats: texts of users, systems, tools, and requests are the prompt of
+what follows them, but not in an answer. All other text is the model's, but for metadata
+of a few words outside arguments.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
 Record = dict[str, Any]
 Path = Sequence[str]
 
-_ASKING = frozenset({"user", "human", "system", "developer", "tool", "function", "ipython"})
-_SYSTEM = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
+_ASKING = frozenset(
+    {"user", "human", "system", "developer", "tool", "function", "ipython"}
+)
+_SYSTEM = frozenset(
+    {"system", "instructions", "systemInstruction", "system_instruction"}
+)
 _OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
@@ -88,10 +92,22 @@ def messages_in(row: Record) -> RowMessages:
             result.messages.append((part, in_answer or not is_asking(part), choice))
             continue
         containers = _IN_ANSWERS if in_answer else CONTAINERS
-        nested = {key for key in part if key in containers and isinstance(part[key], dict | list)}
-        if part is row or not nested <= {"content"} or isinstance(part.get("content"), dict):
+        nested = {
+            key
+            for key in part
+            if key in containers and isinstance(part[key], dict | list)
+        }
+        if (
+            part is row
+            or not nested <= {"content"}
+            or isinstance(part.get("content"), dict)
+        ):
             waiting += _opened(part, nested, in_answer, choice, result.beside)
-        elif key in _LISTS_OF_MODEL or in_answer is False or not part.keys().isdisjoint(_TEXTS):
+        elif (
+            key in _LISTS_OF_MODEL
+            or in_answer is False
+            or not part.keys().isdisjoint(_TEXTS)
+        ):
             of_model = in_answer or (in_answer is None and not is_asking(part))
             result.messages.append((part, of_model, choice))
         else:
@@ -105,7 +121,9 @@ def prompts_in(values: list[Any]) -> list[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            prompts += texts_of_message(part) if "role" in part and is_asking(part) else ()
+            prompts += (
+                texts_of_message(part) if "role" in part and is_asking(part) else ()
+            )
             waiting += part.values()
         elif isinstance(part, list):
             waiting += part
@@ -114,7 +132,9 @@ def prompts_in(values: list[Any]) -> list[str]:
 
 def is_asking(turn: object) -> bool:
     """Return whether a turn is a prompt: one of a role that asks, or a text alone."""
-    role = next(filter(None, (value_at(turn, [key]) for key in ("role", "from", "type"))), "")
+    role = next(
+        filter(None, (value_at(turn, [key]) for key in ("role", "from", "type"))), ""
+    )
     return isinstance(turn, str) or str(role).lower() in _ASKING
 
 
@@ -141,7 +161,11 @@ def _choice_in(part: Record, key: str, choice: _Choice) -> _Choice:
 
 
 def _opened(
-    part: Record, nested: set[str], in_answer: bool | None, choice: _Choice, beside: list[Record]
+    part: Record,
+    nested: set[str],
+    in_answer: bool | None,
+    choice: _Choice,
+    beside: list[Record],
 ) -> list[_Part]:
     """Return the nested parts of an object; what stands beside them is added to `beside`."""
     parts: list[_Part] = []
@@ -151,7 +175,9 @@ def _opened(
             parts.append((key, value, _IN_ANSWER.get(key, in_answer), choice))
         elif not _is_without_text(key, value):
             if value and (key in _IN_ANSWER or in_answer is False):
-                parts.append((key, {"content": value}, _IN_ANSWER.get(key, False), choice))
+                parts.append(
+                    (key, {"content": value}, _IN_ANSWER.get(key, False), choice)
+                )
             else:  # with a key that says whether it is in an answer
                 beside.append({"response": {key: value}} if in_answer else {key: value})
     return parts
@@ -199,6 +225,9 @@ def _is_without_text(key: str, value: object) -> bool:
 def is_metadata(place: Place, pieces: list[str]) -> bool:
     """Return whether texts at a place describe another, in a few words."""
     described = not _METADATA.isdisjoint(place) and _ARGUMENTS.isdisjoint(place)
-    # Names and ids are single words; below them, a stream may have a word in each event.
+    # Names and ids are single words; below them, a stream may have a word in each
+    # event.
     is_name = "logprobs" in place or not _METADATA.isdisjoint(place[-1:])
-    return described and has_few_runs(" ".join(filter(is_text if is_name else None, {*pieces})))
+    return described and has_few_runs(
+        " ".join(filter(is_text if is_name else None, {*pieces}))
+    )

@@ -1,6 +1,7 @@
 """Measurements of a pair: runs of the book's words, coverage, measures, its rounds.
 
-Positions are 0-based positions in the book's words, intervals half-open (docs/method.md).
+Positions are 0-based positions in the book's words, intervals half-open
+(docs/method.md).
 A `Measure` is a row of the table in `scoring.measure_table`; extensions add rows.
 """
 
@@ -143,20 +144,23 @@ class Measure:
     name:     its name in suite files, code, reports and JSON
     title, unit: for readers; `{k}` and `{span_threshold}` are the suite's values
     about:    the subject of its limit, for the schema of suite files
-    kind:     "share": a fraction, with limits from 0 to 1; "count": a whole number, with limits
+    kind:     "share": a fraction, with limits from 0 to 1; "count": a whole number,
+    with limits
               from 0; "number": any number, with any finite limit
-    runs:     for runs of k matching words or more: "longest" for the words of the longest run,
+    runs:     for runs of k matching words or more: "longest" for the words of the
+    longest run,
               "number" for the runs over span_threshold; None if k doesn't affect it
-    lies_in:  where the words of such a run, or of a passage, lie; None if no book is too short
-    folded:   whether it counts folded words
+    lies_in:  where the words of such a run, or of a passage, lie; None if no book is
+    too short folded:   whether it counts folded words
     of_works: whether its limit applies to each work of a collection
-    rises:    whether more samples can only raise it, so an exceeded limit stays exceeded
-    strict, paper: its limit in these presets, if any
+    rises:    whether more samples can only raise it, so an exceeded limit stays
+    exceeded strict, paper: its limit in these presets, if any
     overview: whether overviews show it, with or without a limit
     charted:  whether reports draw its value, interval, and limit
     read:     its value from an Analysis, perhaps with an interval;
               None if it can't be computed
-    by_round: its value in each round, of a share in whole words; None if it has no value per
+    by_round: its value in each round, of a share in whole words; None if it has no
+    value per
               round, so releases can't be compared in it
     function: an extension's function in place of `read`: (book, generations) -> number
     """
@@ -179,8 +183,12 @@ class Measure:
     read: Callable[[Any], Estimate | Block | float | None] | None = field(
         default=None, repr=False, compare=False
     )
-    by_round: Callable[[Any], Iterable[int]] | None = field(default=None, repr=False, compare=False)
-    function: Callable[..., float] | None = field(default=None, repr=False, compare=False)
+    by_round: Callable[[Any], Iterable[int]] | None = field(
+        default=None, repr=False, compare=False
+    )
+    function: Callable[..., float] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def value(self, analysis: Any) -> Estimate | Block | float | None:
         """Return what it reads from an Analysis; None if missing."""
@@ -266,7 +274,9 @@ class Passage:
         title = f" ({self.title})" if self.title and self.title != self.book else ""
         book = f"{self.book}{title}: " if self.book else ""
         chapter = f"{self.chapter}, " if self.chapter else ""
-        prompted = f", prompted for {self.prompted_excerpt}" if self.prompted_excerpt else ""
+        prompted = (
+            f", prompted for {self.prompted_excerpt}" if self.prompted_excerpt else ""
+        )
         prompted = f", in {self.source}" if self.source else prompted
         others = f", also in {', '.join(self.others)}" if self.others else ""
         limits = "longest_passage, nv_longest_passage, and passages_over"
@@ -282,7 +292,8 @@ class RoundStats:
     units:    number of rounds, or of their blocks if they aren't exchangeable
     variance: of BMC over these; None for one round
     typical:  typical length of a span, a share of the book
-    measures: per measure, its value in each of the n rounds: for `bmc` its covered words
+    measures: per measure, its value in each of the n rounds: for `bmc` its covered
+    words
     """
 
     alike: bool
@@ -296,11 +307,12 @@ class RoundStats:
 class DetectionSummary:
     """Detection limit of n rounds (docs/method.md).
 
-    answers:    fewest generations of any excerpt, without withheld ones; at most 1 at temperature 0
-    detection:  d: a passage that its own prompt generates at a rate above d appears at least once
-    clumped, drifting: p-values against exchangeable rounds
+    answers:    fewest generations of any excerpt, without withheld ones; at most 1 at
+    temperature 0 detection:  d: a passage that its own prompt generates at a rate above
+    d appears at least once clumped, drifting: p-values against exchangeable rounds
     blocks:     number of blocks that replace rounds that aren't exchangeable, else None
-    detection_limit, samples_needed: the d that the suite requires, and the samples that reach it,
+    detection_limit, samples_needed: the d that the suite requires, and the samples that
+    reach it,
                 None if no number does
     ranges:     expected range of each measure in words in another n rounds
     """
@@ -326,7 +338,8 @@ class DetectionSummary:
 class PlannedRounds:
     """Detection limit of planned rounds, if exchangeable and none withheld.
 
-    needed: samples that reach the suite's `detection_limit` if one in ten is withheld, None if
+    needed: samples that reach the suite's `detection_limit` if one in ten is withheld,
+    None if
             none do
     """
 

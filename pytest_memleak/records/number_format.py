@@ -29,7 +29,11 @@ def day(seconds: float) -> str: ...
 def day(seconds: None) -> None: ...
 def day(seconds: float | None) -> str | None:
     """Format the UTC day of a time in seconds since 1970."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    return (
+        None
+        if seconds is None
+        else datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    )
 
 
 def moment(seconds: float | None) -> str | None:

@@ -16,8 +16,8 @@ from pytest_memleak.records.verdicts import Limits
 class AnswerLimits:
     """Requirements on generations; keys of the suite, and of a model.
 
-    min_length_ratio:   generation words / excerpt words below which a generation is short
-    max_short:          the share of generations that may be short
+    min_length_ratio:   generation words / excerpt words below which a generation is
+    short max_short:          the share of generations that may be short
     max_unanswered:     the share that may be neither short nor an answer
     accept_refusals:    whether a refusal counts as an answer
     max_prompt_overlap: the share of the measured words that instructions may contain
@@ -35,8 +35,8 @@ class Sampling:
     """Sampling settings: `samples` per excerpt at `temperature`, None for the server's default.
 
     max_tokens: cap on a generation; None derives it from the excerpt's length
-    max_age_days: age at which generations of an endpoint known by name only are resampled
-    stop_on_fail: whether to stop sampling once a limit is exceeded
+    max_age_days: age at which generations of an endpoint known by name only are
+    resampled stop_on_fail: whether to stop sampling once a limit is exceeded
     """
 
     samples: int = 100
@@ -62,7 +62,8 @@ class Probe:
     """The form of a pair's prompts.
 
     prefix_words: words of an excerpt's beginning that a continuation's prompt has
-    continuation_template: the suite's template around it, None for the endpoint's default
+    continuation_template: the suite's template around it, None for the endpoint's
+    default
     """
 
     kind: ProbeKind = "instruction"
@@ -86,10 +87,10 @@ class CollectionSource:
 class BookSource:
     """The source of a suite's book, before it is read.
 
-    `instruction_template` is the suite's template, None for the paper's own; `include` and
-    `exclude` name documents in it to read whole, or not at all; `collection` is None for a book. A
-    negative control is in no training set; a common text may be quoted freely. `metadata`: further
-    facts for readers.
+    `instruction_template` is the suite's template, None for the paper's own; `include`
+    and `exclude` name documents in it to read whole, or not at all; `collection` is
+    None for a book. A negative control is in no training set; a common text may be
+    quoted freely. `metadata`: further facts for readers.
     """
 
     id: str
@@ -110,10 +111,11 @@ class BookSource:
 class Model:
     """A model under test, as the suite defines it; `options` are for its provider.
 
-    endpoint: an existing endpoint; finetune_books: IDs of the books it is fine-tuned on;
-    price: US$ per million tokens (input, output, training); price_per_hour: US$ for a model that
-    must be deployed; weights_version: version of the weights behind the name; served_names:
-    further names that the server may return
+    endpoint: an existing endpoint; finetune_books: IDs of the books it is fine-tuned
+    on;
+    price: US$ per million tokens (input, output, training); price_per_hour: US$ for a
+    model that must be deployed; weights_version: version of the weights behind the
+    name; served_names: further names that the server may return
     """
 
     id: str
@@ -187,9 +189,10 @@ class Summarizer:
 class Suite:
     """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
 
-    catalog: protected works to scan all generations for, never prompted; content_digest: the
-    SHA-256 of the file's content without comments, blanks and `preregistered`, which is the
-    content digest announced before the run, or None; deadline: seconds that one call may take.
+    catalog: protected works to scan all generations for, never prompted;
+    content_digest: the SHA-256 of the file's content without comments, blanks and
+    `preregistered`, which is the content digest announced before the run, or None;
+    deadline: seconds that one call may take.
     """
 
     path: Path
@@ -211,8 +214,8 @@ class Suite:
     def excused(self, pair: Pair) -> tuple[str, ...]:
         """Return the IDs of the books whose passages are excused in a pair's generations.
 
-        These are a negative control's own book, the books that the same model is expected to leak,
-        its training books, and common texts (docs/method.md).
+        These are a negative control's own book, the books that the same model is
+        expected to leak, its training books, and common texts (docs/method.md).
         """
         own = [pair.book.id] if pair.control else []
         leaks = [

@@ -1,7 +1,7 @@
 """Results of pairs and of a run: plain values that reports read and processes exchange.
 
-A `PairResult` is written and read by its types (results/result_codec.py): its fields are the keys
-of a pair in the evidence bundle, in the bundle's order.
+A `PairResult` is written and read by its types (results/result_codec.py): its fields
+are the keys of a pair in the evidence bundle, in the bundle's order.
 """
 
 from __future__ import annotations
@@ -12,20 +12,30 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pytest_memleak.records.book import BookPart
-from pytest_memleak.records.measurement import DetectionSummary, Measure, Passage, RoundStats
+from pytest_memleak.records.measurement import (
+    DetectionSummary,
+    Measure,
+    Passage,
+    RoundStats,
+)
 from pytest_memleak.records.number_format import MOMENT
 from pytest_memleak.records.pair import is_gating
 from pytest_memleak.records.plot_records import CoverageMap, PlotData
 from pytest_memleak.records.provenance import Provenance
-from pytest_memleak.records.verdicts import Completeness, ReleaseComparison, Verdict, WorkVerdict
+from pytest_memleak.records.verdicts import (
+    Completeness,
+    ReleaseComparison,
+    Verdict,
+    WorkVerdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The tests selected on the command line; everything if all fields are empty.
 
-    keyword: of -k; markers: of -m; arguments: files, folders and node ids; deselected: of
-    --deselect
+    keyword: of -k; markers: of -m; arguments: files, folders and node ids; deselected:
+    of --deselect
     """
 
     keyword: str = ""
@@ -39,7 +49,8 @@ class PairTest:
     """A test of a pair, and its outcome.
 
     test:    its node id without parameters
-    outcome: passed, failed, error, skipped, xfailed, xpassed, crashed, unfinished, deselected or
+    outcome: passed, failed, error, skipped, xfailed, xpassed, crashed, unfinished,
+    deselected or
              not run
     reason:  why it has no evaluation; "" if it has one
     """
@@ -54,7 +65,8 @@ class ScanScope:
     """Further books that a pair's generations are scanned for; each ID with the book's digest.
 
     books:    its test books except the pair's own
-    excused:  books whose passages are excused: training books, common texts, and those that the
+    excused:  books whose passages are excused: training books, common texts, and those
+    that the
               model may reproduce here
     """
 
@@ -70,8 +82,8 @@ _NUMBERS = ("value", "low", "p", "of_own", "of_others")
 class SampledCount:
     """Generations that a verdict rests on.
 
-    purpose: own, greedy, canary, unrequested, null or baseline; pair: whose prompts they answer
-    endpoint: its name in the ledger, None for a recording
+    purpose: own, greedy, canary, unrequested, null or baseline; pair: whose prompts
+    they answer endpoint: its name in the ledger, None for a recording
     requested, received: generations; refused: those that are refusals
     sha256: over excerpts, ordinals, finish reasons and texts
     """
@@ -151,29 +163,34 @@ class PairResult:
     """A pair's result in plain numbers, and no text but redacted quotes. Reports read only this.
 
     settings:  the suite's keys for sampling, measuring and judging the pair
-    completeness: the generations by kind, and the issues; provenance: their endpoint and dates,
+    completeness: the generations by kind, and the issues; provenance: their endpoint
+    and dates,
               None without any
     as_of:     the time up to which the ledger was read for them
     sampled:   the generations that the verdict rests on, the pair's own first
     detection: the detection limit of its rounds; None if none were measured
     second_opinion: generations matched again by other means, and the differences
-    measures:  by name: `value`, `low` and `high`, the `p` of "no more than chance", and further
-              evidence: places, counts per book; also of self-agreement, cross-excerpt, null books
+    measures:  by name: `value`, `low` and `high`, the `p` of "no more than chance", and
+    further
+              evidence: places, counts per book; also of self-agreement, cross-excerpt,
+              null books
     works:     those of a collection, each judged by itself
     rounds:    the values of each round
     coverage:  the map of covered words
     scan_scope: the suite's books scanned for passages; None if nothing was measured
-    catalog:   the catalog's books, words and digest, and the words from which a passage counts
-    control:   whether its book is a negative control, which gates only what is `unexcused`
-    verdict:   with the share of refusals that a pass rests on: "PASS, 97% refused"
-    unexcused: limits exceeded by passages of books that aren't excused, though the pair's own is;
+    catalog:   the catalog's books, words and digest, and the words from which a passage
+    counts control:   whether its book is a negative control, which gates only what is
+    `unexcused` verdict:   with the share of refusals that a pass rests on: "PASS, 97%
+    refused"
+    unexcused: limits exceeded by passages of books that aren't excused, though the
+    pair's own is;
               leaked: whether its own book exceeded a limit
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
     spared:    what an early stop didn't sample
-    passages:  of any protected book: the longest, the longest near-verbatim one, other long ones
-    spans:     the worst spans of the pair's own book if its verdict is FAIL
+    passages:  of any protected book: the longest, the longest near-verbatim one, other
+    long ones spans:     the worst spans of the pair's own book if its verdict is FAIL
     changes:   lines against a baseline; compared: the comparison's verdict on it, or ""
     brought:   the rows of extensions' measures among the limits
     """
@@ -253,7 +270,11 @@ class PairResult:
     @property
     def _estimates(self) -> dict[str, dict[str, Any]]:
         """The rows of `measures` that are a measure's; the others have no interval."""
-        return {name: row for name, row in self.measures.items() if "value" in row and "low" in row}
+        return {
+            name: row
+            for name, row in self.measures.items()
+            if "value" in row and "low" in row
+        }
 
     @property
     def limit_values(self) -> dict[str, int | float]:
@@ -291,7 +312,16 @@ class PairResult:
         return tuple(work for work in self.works if work.verdict is Verdict.FAIL)
 
 
-RUN_ONLY = {"spared", "warnings", "passages", "spans", "changes", "compared", "brought", "plot"}
+RUN_ONLY = {
+    "spared",
+    "warnings",
+    "passages",
+    "spans",
+    "changes",
+    "compared",
+    "brought",
+    "plot",
+}
 """Fields of a `PairResult` that no bundle has: quotes, charts, and what other fields imply."""
 
 
@@ -303,10 +333,10 @@ class RunReport:
     "step_summary" if the CI server has one
     compared: the comparison with an earlier release, if requested
     The others are set only if evidence or an HTML report is requested:
-    release: its name; selection: the selected tests; unrun: pairs with tests of which none
-    evaluated them; uncollected: suites that couldn't be collected, whose pairs are unknown;
-    ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is empty
-    exit_status: pytest's, at the end
+    release: its name; selection: the selected tests; unrun: pairs with tests of which
+    none evaluated them; uncollected: suites that couldn't be collected, whose pairs are
+    unknown; ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None
+    if it is empty exit_status: pytest's, at the end
     """
 
     version: str

@@ -1,9 +1,10 @@
 """The paper's record format: lists of dicts, as JSON or JSONL, to and from our records.
 
-A book is a list of records with `excerpt_id`, `excerpt_text`, `instruction`, `author_name`,
-`book_name`, `word_count` and `detail` (the summary); generations are a list of records with
-`excerpt_id`, `generations: [{"generated_text": ...}]` and perhaps `instruction`. Records are
-ordered by the first integer in `excerpt_id`. (arXiv 2603.20957, released data format.)
+A book is a list of records with `excerpt_id`, `excerpt_text`, `instruction`,
+`author_name`, `book_name`, `word_count` and `detail` (the summary); generations are a
+list of records with `excerpt_id`, `generations: [{"generated_text": ...}]` and perhaps
+`instruction`. Records are ordered by the first integer in `excerpt_id`. (arXiv
+2603.20957, released data format.)
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ _OF_ROWS = frozenset(
 )  # fmt: skip
 _TEXT_ALONE = {"generated_text"}
 _PLAIN = _TEXT_ALONE | {"finish_reason", "instruction"}
-_OF_GENERATIONS = _PLAIN | {"finish_word", "ordinal", "prompt", "excerpt_text", *REASONING_KEYS}
+_OF_GENERATIONS = _PLAIN | {
+    "finish_word",
+    "ordinal",
+    "prompt",
+    "excerpt_text",
+    *REASONING_KEYS,
+}
 _FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
 _ID_WORD = re.compile(r"[^\W_]+")
@@ -90,8 +97,10 @@ def generations_from_records(
 ) -> list[Generation]:
     """Build every generation from the paper's records, in the order of the excerpts' IDs.
 
-    A record has either `generations` (a list) or one `generated_text` of its own, as lines
-    of JSONL do; several such lines of one excerpt are its rounds, in the order they stand.
+    A record has either `generations` (a list) or one `generated_text` of its own, as
+    lines
+    of JSONL do; several such lines of one excerpt are its rounds, in the order they
+    stand.
     A blank text is EMPTY, whatever else the record says, unless it was withheld.
     Raises RecordsError, naming `place` and the record, for anything not of that form.
     """
@@ -109,9 +118,13 @@ def generations_from_records(
             whole.add(excerpt_id)
         rounds = generations.setdefault(excerpt_id, [])
         for answer in [row] if single else _answers(row, where):
-            rounds.append(_generation(answer, excerpt_id, len(rounds), where, single=single))
+            rounds.append(
+                _generation(answer, excerpt_id, len(rounds), where, single=single)
+            )
     ordered = sorted(generations, key=_order)
-    return [generation for excerpt_id in ordered for generation in generations[excerpt_id]]
+    return [
+        generation for excerpt_id in ordered for generation in generations[excerpt_id]
+    ]
 
 
 def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
@@ -125,7 +138,9 @@ def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
         if isinstance(answer, dict)
         and answer.keys() <= _PLAIN
         and isinstance(answer.get("generated_text"), str)
-        else _generation(answer, "", nth, where, single=single).written  # which takes longer
+        else _generation(
+            answer, "", nth, where, single=single
+        ).written  # which takes longer
         for nth, answer in enumerate(answers)
     ]
 
@@ -139,18 +154,26 @@ def described_records(records: object) -> Iterator[RecordedAs]:
     for row in records if isinstance(records, Sequence) else ():
         if isinstance(row, Mapping) and isinstance(row.get("excerpt_id"), str | int):
             keys = ("book_name", "author_name", "excerpt_text", "instruction")
-            texts = {key: row[key] for key in keys if isinstance(row.get(key), str) and row[key]}
+            texts = {
+                key: row[key]
+                for key in keys
+                if isinstance(row.get(key), str) and row[key]
+            }
             yield RecordedAs(str(row["excerpt_id"]), **texts)
 
 
 def with_recorded_instructions(book: Book, records: object) -> Book:
     """Return the book with the instructions in the generation records, if they have any."""
     described = described_records(records)
-    instructions = {row.excerpt_id: row.instruction for row in described if row.instruction}
+    instructions = {
+        row.excerpt_id: row.instruction for row in described if row.instruction
+    }
     if not instructions:
         return book
     excerpts = tuple(
-        dataclasses.replace(excerpt, instruction=instructions.get(excerpt.id, excerpt.instruction))
+        dataclasses.replace(
+            excerpt, instruction=instructions.get(excerpt.id, excerpt.instruction)
+        )
         for excerpt in book.excerpts
     )
     return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
@@ -205,7 +228,9 @@ def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
         raise empty(path, "expected one JSON record on each line")
 
 
-def lines_of(file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES) -> Iterator[bytes]:
+def lines_of(
+    file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES
+) -> Iterator[bytes]:
     """Yield the lines of a file. Raises RecordsError for a longer one."""
     for number, line in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), 1):
         if len(line) > most_bytes:
@@ -238,7 +263,8 @@ def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
         raise
     except UnicodeDecodeError as error:
         raise RecordsError(
-            f"not {error.encoding.upper()} text: byte 0x{error.object[error.start]:02x} at "
+            f"not {error.encoding.upper()} text: byte "
+            f"0x{error.object[error.start]:02x} at "
             f"{error.start}",
             location=place,
             hint="save the file as UTF-8",
@@ -275,14 +301,17 @@ def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
     for number, row in enumerate(records):
         if not isinstance(row, Mapping):
             raise RecordsError(
-                f"expected an object, found {_kind(row)}", location=f"{place}, record {number}"
+                f"expected an object, found {_kind(row)}",
+                location=f"{place}, record {number}",
             )
     return list(records)
 
 
 def no_list(records: object, place: str) -> RecordsError:
     """Build the error for records that are no list."""
-    return RecordsError(f"expected a list of records, found {_kind(records)}", location=place)
+    return RecordsError(
+        f"expected a list of records, found {_kind(records)}", location=place
+    )
 
 
 def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
@@ -291,10 +320,14 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
         value = str(value)
     if not isinstance(value, str) or not value:
         raise _mistyped(row, "excerpt_id", "a string such as 'p_id1'", where)
-    size, count = len(value.encode("utf-8", "surrogatepass")), len(_ID_WORD.findall(value))
+    size, count = (
+        len(value.encode("utf-8", "surrogatepass")),
+        len(_ID_WORD.findall(value)),
+    )
     if size > _LONGEST_ID or count > _WORDS_OF_ID:
         raise RecordsError(
-            f"excerpt_id has {len(value):,} characters; expected at most {_WORDS_OF_ID} words in "
+            f"excerpt_id has {len(value):,} characters; expected at most "
+            f"{_WORDS_OF_ID} words in "
             f"{_LONGEST_ID} bytes of UTF-8",
             location=where,
             hint="ids look like 'p_id1'",
@@ -309,7 +342,9 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
 
 
 def _occurs_twice(excerpt_id: str, where: str, hint: str) -> RecordsError:
-    return RecordsError(f"the excerpt_id {excerpt_id!r} occurs twice", location=where, hint=hint)
+    return RecordsError(
+        f"the excerpt_id {excerpt_id!r} occurs twice", location=where, hint=hint
+    )
 
 
 def _order(excerpt_id: str) -> int:
@@ -319,10 +354,16 @@ def _order(excerpt_id: str) -> int:
 def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
     answers = row.get("generations")
     if not isinstance(answers, list | tuple):
-        error = _mistyped(row, "generations", "a list", where, missing="there are no generations")
+        error = _mistyped(
+            row, "generations", "a list", where, missing="there are no generations"
+        )
         error.hint = 'each record needs "generations": [{"generated_text": "..."}]'
         raise error
-    texts = (str(answer.get("generated_text")) for answer in answers if isinstance(answer, Mapping))
+    texts = (
+        str(answer.get("generated_text"))
+        for answer in answers
+        if isinstance(answer, Mapping)
+    )
     _validate_nothing_unread(row, texts, where, _OF_ROWS)
     return list(answers)
 
@@ -330,7 +371,9 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
 def _generation(
     answer: object, excerpt_id: str, ordinal: int, where: str, *, single: bool
 ) -> Generation:
-    if isinstance(answer, dict) and answer.keys() == _TEXT_ALONE:  # most are; the rest takes longer
+    if (
+        isinstance(answer, dict) and answer.keys() == _TEXT_ALONE
+    ):  # most are; the rest takes longer
         text = answer["generated_text"]
         if isinstance(text, str):
             return Generation(excerpt_id, ordinal, text, FinishReason.UNSTATED)
@@ -343,13 +386,23 @@ def _generation(
         reason = FinishReason.EMPTY
     readable = _OF_GENERATIONS | _OF_ROWS if single else _OF_GENERATIONS
     _validate_nothing_unread(answer, [text], where, readable)
-    thoughts = [text for key in REASONING_KEYS if key in answer for text in texts_in(answer[key])]
+    thoughts = [
+        text
+        for key in REASONING_KEYS
+        if key in answer
+        for text in texts_in(answer[key])
+    ]
     thoughts_text = without_answer(thoughts, text)
-    return Generation(excerpt_id, ordinal, text, reason, finish_word=word, reasoning=thoughts_text)
+    return Generation(
+        excerpt_id, ordinal, text, reason, finish_word=word, reasoning=thoughts_text
+    )
 
 
 def _validate_nothing_unread(
-    answer: Mapping[str, Any], texts: Iterable[str], where: str, readable: AbstractSet[str]
+    answer: Mapping[str, Any],
+    texts: Iterable[str],
+    where: str,
+    readable: AbstractSet[str],
 ) -> None:
     """Raise RecordsError for long texts under unknown keys and in turns that aren't prompts."""
     if answer.keys() <= readable:
@@ -366,7 +419,8 @@ def _validate_nothing_unread(
         if longest >= _FEW_WORDS:
             name = str(key)[:_LONGEST_REASON]
             raise RecordsError(
-                f"{name!a} holds a text of {longest:,} words, which wouldn't be measured",
+                f"{name!a} holds a text of {longest:,} words, which wouldn't be "
+                "measured",
                 location=where,
                 hint="in a generation, 'generated_text' is the model's text, and 'reasoning' its "
                 "thoughts; remove text that it didn't write",
@@ -381,7 +435,9 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
     if value is None:
         return FinishReason.UNKNOWN, "null"
     if not isinstance(value, str):
-        raise _mistyped(answer, "finish_reason", "a string such as 'stop', or null", where)
+        raise _mistyped(
+            answer, "finish_reason", "a string such as 'stop', or null", where
+        )
     word = _optional_text(answer, "finish_word", where) or value
     reason = _OWN_WORDS.get(value.lower()) or finish_reason(value)
     return reason, None if reason is FinishReason.UNSTATED else word[:_LONGEST_REASON]
@@ -399,7 +455,12 @@ def _optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
 
 
 def _mistyped(
-    row: Mapping[str, Any], key: str, expected: str, where: str, *, missing: str | None = None
+    row: Mapping[str, Any],
+    key: str,
+    expected: str,
+    where: str,
+    *,
+    missing: str | None = None,
 ) -> RecordsError:
     text = missing or f"there is no {key}"
     if key in row:
@@ -435,5 +496,7 @@ def missing_excerpt_error(
     """Build the error for a generation of an unknown excerpt."""
     others = f" (and {len(more)} more)" if more else ""
     return RecordsError(
-        f"the book {book_id!r} has no excerpt {first!r}{others}", location=place, hint=hint
+        f"the book {book_id!r} has no excerpt {first!r}{others}",
+        location=place,
+        hint=hint,
     )

@@ -51,7 +51,8 @@ class PlotData:
     lengths:  (length, number of runs with the prompted excerpt), by length
     spans:    the worst spans, longest first
     links:    the longest cross-excerpt spans over the suite's threshold
-    long_count, long_cross: distinct spans over it, and the cross-excerpt ones among them
+    long_count, long_cross: distinct spans over it, and the cross-excerpt ones among
+    them
     text:     the excerpts' texts, only if requested
     """
 
@@ -90,7 +91,8 @@ class PlacedSpan:
 class CoverageMap:
     """Where in its book a pair's generations reproduce it: numbers and excerpt IDs, no text.
 
-    times: rounds that cover each word, as runs: "0x120 3x4" is no round for the first 120 words
+    times: rounds that cover each word, as runs: "0x120 3x4" is no round for the first
+    120 words
            and three rounds for the next 4
     spans: spans over T, longest first
     curve: expected BMC of m = 1..n rounds, to six decimals
@@ -106,7 +108,12 @@ class CoverageMap:
         """Raise ValueError for a number below 0, or runs that are none."""
         numbers = [self.rounds]
         for excerpt in self.excerpts:
-            numbers += [excerpt.start, excerpt.words, excerpt.covered, excerpt.longest_span]
+            numbers += [
+                excerpt.start,
+                excerpt.words,
+                excerpt.covered,
+                excerpt.longest_span,
+            ]
         for span in self.spans:
             numbers += [span.start, span.end, span.generation]
         if min(numbers) < 0 or not _TIMES.fullmatch(self.times):

@@ -27,7 +27,9 @@ def weights_digest(fingerprint: str | None) -> str | None:
 
 def server_fingerprint(fingerprint: str | None) -> str | None:
     """Mark a server's own fingerprint if it looks like a digest computed here."""
-    return f"self-reported: {fingerprint}" if weights_digest(fingerprint) else fingerprint
+    return (
+        f"self-reported: {fingerprint}" if weights_digest(fingerprint) else fingerprint
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,14 @@ class Tried:
     """Attempts of an endpoint on a book, up to these generations.
 
     number:       of this attempt, from 1. Another seed or temperature, and resampling
-                  of aged generations, is another attempt; temperature 0 counts only if these
-                  are at 0 too, since greedy generations and canaries are
+                  of aged generations, is another attempt; temperature 0 counts only if
+                  these are at 0 too, since greedy generations and canaries are
     seeds, temperatures: number of different ones in this and earlier attempts
     resampled:    how often aged generations were resampled
     runs:         number of runs that sampled them
     removed:      generations received but no longer in the ledger
-    further:      generations at the same settings that aren't among these: more samples, other
+    further:      generations at the same settings that aren't among these: more
+    samples, other
                   instructions or lengths, late and unrequested ones
     """
 
@@ -69,10 +72,10 @@ class Provenance:
 
     requested:   the requested model name, if any
     first, last: times of the first and last generation; None if all are from files
-    offline:     whether the run could make no calls, so no canaries were requested again
-    refused:     settings that the server rejects
-    weights:     identity of the weights: "release R", "fixed", or "a name", which can change
-    tried:       earlier attempts; None if nothing was sampled
+    offline:     whether the run could make no calls, so no canaries were requested
+    again refused:     settings that the server rejects
+    weights:     identity of the weights: "release R", "fixed", or "a name", which can
+    change tried:       earlier attempts; None if nothing was sampled
     """
 
     requested: str | None = None
@@ -114,4 +117,8 @@ def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
     changes = [f"{but}, which the server rejects"] if but else []
     further = {**options.get("extra_body", {}), **options.get("generation_config", {})}
     changes += [f"{name} = {further[name]}" for name in _SHAPES if name in further]
-    return f"the model's own, except {'; '.join(changes)}" if changes else "the model's own"
+    return (
+        f"the model's own, except {'; '.join(changes)}"
+        if changes
+        else "the model's own"
+    )

@@ -8,7 +8,13 @@ from functools import lru_cache
 from itertools import pairwise
 
 REASONING_KEYS = (
-    *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"),
+    *(
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "thinking",
+        "thinking_blocks",
+    ),
     *("thoughts", "tool_calls", "function_call", "audio"),
 )
 """The keys under which servers and clients return what a model wrote beside its completion."""
@@ -26,12 +32,14 @@ Place = tuple[str, ...]
 
 
 def texts_in(
-    value: object, *, kept: Callable[[Place, list[str]], list[str]] = lambda _, pieces: pieces
+    value: object,
+    *,
+    kept: Callable[[Place, list[str]], list[str]] = lambda _, pieces: pieces,
 ) -> list[str]:
     """Return every text of more than a word in a nested value, of each place's strings to keep.
 
-    Strings at one place in lists are joined: a stream splits reasoning anywhere. So are single
-    words at different places, if there are many.
+    Strings at one place in lists are joined: a stream splits reasoning anywhere. So are
+    single words at different places, if there are many.
     """
     pieces: dict[Place, list[str]] = {}  # by place; indices in lists are no part of it
     # Not recursive: the server decides the depth.
@@ -41,7 +49,11 @@ def texts_in(
         if isinstance(part, str):
             pieces.setdefault(place, []).append(part)
         elif isinstance(part, (list, tuple)):  # a map of Parquet has pairs
-            waiting += [(place, each) for each in reversed(part) if not isinstance(each, NO_TEXT)]
+            waiting += [
+                (place, each)
+                for each in reversed(part)
+                if not isinstance(each, NO_TEXT)
+            ]
         elif isinstance(part, (dict, Mapping)):  # a dict is known faster
             inside: list[tuple[Place, object]] = []
             for key, each in part.items():
@@ -52,7 +64,11 @@ def texts_in(
             waiting += reversed(inside)
     every = [text for at, its in pieces.items() for text in joined(kept(at, its))]
     texts = [text for text in every if is_text(text)]
-    words = [text for text in every if count_runs(text) == 1] if len(every) >= FEW_RUNS else []
+    words = (
+        [text for text in every if count_runs(text) == 1]
+        if len(every) >= FEW_RUNS
+        else []
+    )
     return [*texts, " ".join(words)] if len(words) >= FEW_RUNS else texts
 
 
@@ -60,7 +76,9 @@ def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:
     """Join the texts, each once, without the answer and repetitions of the instruction."""
     if asked:
         texts = [text.replace(asked, " ") for text in texts]
-    return "\n\n".join(dict.fromkeys(text for text in texts if text.strip() not in answer))
+    return "\n\n".join(
+        dict.fromkeys(text for text in texts if text.strip() not in answer)
+    )
 
 
 def count_runs(text: str) -> int:
@@ -80,8 +98,14 @@ def joined(pieces: list[str]) -> list[str]:
     """
     if len(set(pieces)) == 1:
         return pieces[:1]  # a name that each has
-    parted = {left[-1:].isspace() or right[:1].isspace() for left, right in pairwise(pieces)}
-    return [mark.join(pieces) for mark, blank in (("", True), (" ", False)) if blank in parted]
+    parted = {
+        left[-1:].isspace() or right[:1].isspace() for left, right in pairwise(pieces)
+    }
+    return [
+        mark.join(pieces)
+        for mark, blank in (("", True), (" ", False))
+        if blank in parted
+    ]
 
 
 def is_text(text: str) -> bool:

@@ -102,9 +102,9 @@ class Completeness:
     """Completeness of a pair's evidence, and its generations by kind.
 
     withheld:     withheld generations by the server's own word
-    median_length_ratio: of generations, 1 for accepted refusals; None without any others
-    prompt_overlap: share of the measured words that instructions contain; None for trim = 0
-    unanswered:   IDs of the excerpts without an answer
+    median_length_ratio: of generations, 1 for accepted refusals; None without any
+    others prompt_overlap: share of the measured words that instructions contain; None
+    for trim = 0 unanswered:   IDs of the excerpts without an answer
     issues:       in the order of docs/method.md; empty if it is complete
     margins:      each evaluated rule, its value and threshold
     notes:        what couldn't be evaluated and isn't an issue
@@ -151,8 +151,8 @@ def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
 class WorkVerdict:
     """A work of a collection, judged as a book.
 
-    id, title: as in the collection; words: N; measures: by name; over: the limits that they
-    exceed; reason: its own reason for INCONCLUSIVE, if any
+    id, title: as in the collection; words: N; measures: by name; over: the limits that
+    they exceed; reason: its own reason for INCONCLUSIVE, if any
     """
 
     id: str
@@ -168,7 +168,8 @@ class WorkVerdict:
 class VerdictResult:
     """A verdict, the limits it rests on, and the reasons; for a collection also work by work.
 
-    unexcused: for a pair whose own book is excused, the limits exceeded by passages of other
+    unexcused: for a pair whose own book is excused, the limits exceeded by passages of
+    other
                books, which fail it even if it is expected to leak
     leaked:    whether its own book exceeded a limit
     """
@@ -186,12 +187,16 @@ class Change:
     """A measure of a pair in two releases.
 
     p:           one-sided p-value of no rise in the mean per round
-    verdict:     FAIL if Holm's procedure over all comparisons rejects and the rise exceeds the
-                 tolerance; INCONCLUSIVE if so few rounds can't reach a level that Holm may need
+    verdict:     FAIL if Holm's procedure over all comparisons rejects and the rise
+    exceeds the
+                 tolerance; INCONCLUSIVE if so few rounds can't reach a level that Holm
+                 may need
     low, high:   interval of the rise of `bmc`; None for other measures
-    resolved:    the rise of `bmc` that these rounds could resolve in one test, else None; a rise
+    resolved:    the rise of `bmc` that these rounds could resolve in one test, else
+    None; a rise
                  in rarely generated passages shows later
-    approximate: whether blocks of rounds were permuted, since rounds aren't exchangeable
+    approximate: whether blocks of rounds were permuted, since rounds aren't
+    exchangeable
     """
 
     pair: str
@@ -222,7 +227,8 @@ class ReleaseComparison:
     confidence: the probability of no false finding if nothing got worse
     changes:    of every comparable pair in each named measure
     obstacles:  by pair, why others aren't comparable
-    left_out:   pairs that gate in the earlier release and weren't evaluated in the later
+    left_out:   pairs that gate in the earlier release and weren't evaluated in the
+    later
     """
 
     baseline: str
@@ -246,7 +252,9 @@ class ReleaseComparison:
         return _worst_verdict(verdicts + doubts) if verdicts or doubts else None
 
 
-def comparison_verdict(changes: Sequence[Change], obstacles: Mapping[str, str]) -> Verdict:
+def comparison_verdict(
+    changes: Sequence[Change], obstacles: Mapping[str, str]
+) -> Verdict:
     """Return FAIL if anything got worse; PASS if nothing did and everything was comparable."""
     doubts = [Verdict.INCONCLUSIVE] if obstacles or not changes else []
     return _worst_verdict([*(change.verdict for change in changes), *doubts])

@@ -14,8 +14,9 @@ MASK = "[masked]"
 _SHORTEST_SECRET = 8
 _MARGIN = 8_192  # characters read beyond the limit, since masks shorten the text
 
-# Keys with a recognizable form: HTTP basic authentication, OpenAI and similar, Tinker, Together,
-# Google access tokens and API keys, GitHub, Hugging Face, AWS, JSON web tokens, private key blocks.
+# Keys with a recognizable form: HTTP basic authentication, OpenAI and similar, Tinker,
+# Together, Google access tokens and API keys, GitHub, Hugging Face, AWS, JSON web
+# tokens, private key blocks.
 _KEYS = re.compile(
     r"""
       \bBasic\ (?=[A-Za-z+/]{0,200}[0-9=])[A-Za-z0-9+/]{8,}={0,2}
@@ -29,8 +30,8 @@ _KEYS = re.compile(
     """,
     re.VERBOSE,
 )
-# Places where a value of any form is a secret. No part begins with a repetition, so that matching
-# stays linear.
+# Places where a value of any form is a secret. No part begins with a repetition, so
+# that matching stays linear.
 _PLACES = re.compile(
     r"""(?ix)
       (?P<before> \bbearer\s+
@@ -46,14 +47,16 @@ _CREDENTIALS = re.compile(
 )
 _PORT = re.compile(r":[0-9]*$")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
-_NAMES = re.compile(r"(?:_|\b)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
+_NAMES = re.compile(
+    r"(?:_|\b)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE
+)
 
 
 def masked(message: str, *, limit: int = 300) -> str:
     """Return the message on one line, with credentials masked, at most `limit` characters long.
 
-    Also masks the values of environment variables named like secrets. Cuts a long message first
-    and drops the end of the cut, which could be half a secret.
+    Also masks the values of environment variables named like secrets. Cuts a long
+    message first and drops the end of the cut, which could be half a secret.
     """
     secrets = _secrets_of_the_environment()
     cut = message[: limit + _MARGIN]
@@ -72,7 +75,11 @@ def masked(message: str, *, limit: int = 300) -> str:
 
 def without_passwords(text: str) -> str:
     """Mask the passwords of all URLs in a text of any length."""
-    return _CREDENTIALS.sub(lambda match: match["before"] + MASK, text) if "://" in text else text
+    return (
+        _CREDENTIALS.sub(lambda match: match["before"] + MASK, text)
+        if "://" in text
+        else text
+    )
 
 
 def without_credentials(url: str) -> str:
@@ -82,14 +89,18 @@ def without_credentials(url: str) -> str:
     # An unencoded password can contain any of these three; a path rarely contains an @.
     if "@" not in rest[:end] and ":" in rest[:end] and not _PORT.search(rest[:end]):
         end = len(rest)
-    return _QUERY.sub("", scheme + separator + rest[:end].rpartition("@")[2] + rest[end:])
+    return _QUERY.sub(
+        "", scheme + separator + rest[:end].rpartition("@")[2] + rest[end:]
+    )
 
 
 def _secrets_of_the_environment() -> list[str]:
     values = {
         value
         for name, value in os.environ.items()
-        if _NAMES.search(name) and len(value) >= _SHORTEST_SECRET and not value.startswith("/")
+        if _NAMES.search(name)
+        and len(value) >= _SHORTEST_SECRET
+        and not value.startswith("/")
     }
     # Longest first, so that a key within another leaves no remainder.
     return sorted(values, key=len, reverse=True)

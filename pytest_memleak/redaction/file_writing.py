@@ -5,8 +5,8 @@
     private_file(path)           # creates it empty if it is missing: 0600
     write_private(path, text)    # writes a whole file in a private folder: 0600
 
-Private folders and files may contain a book. Existing ones keep their mode, except a folder
-`.memleak` and its files. Raises OSError.
+Private folders and files may contain a book. Existing ones keep their mode, except a
+folder `.memleak` and its files. Raises OSError.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> Iterator[TextIO]:
+def whole_file(
+    path: Path, *, encoding: str = "utf-8", errors: str = "strict"
+) -> Iterator[TextIO]:
     """Open a temporary file beside `path` and rename it to `path` at the end. Errors name `path`.
 
-    Follows links. Writes to a device or a pipe directly, because replacing it would break it for
-    every program on the machine.
+    Follows links. Writes to a device or a pipe directly, because replacing it would
+    break it for every program on the machine.
     """
     path = Path(os.path.realpath(path))
     if path.is_symlink():
@@ -58,12 +60,17 @@ def private_folder(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
-    own = next((folder for folder in (path, *path.parents) if folder.name == _OWN_FOLDER), None)
+    own = next(
+        (folder for folder in (path, *path.parents) if folder.name == _OWN_FOLDER), None
+    )
     if own is not None:
         _make_private(own)
     outermost = own or (missing[-1] if missing else None)
     if outermost is not None:
-        with suppress(OSError), (outermost / ".gitignore").open("x", encoding="utf-8") as file:
+        with (
+            suppress(OSError),
+            (outermost / ".gitignore").open("x", encoding="utf-8") as file,
+        ):
             file.write(_IGNORE_ALL)
 
 

@@ -9,7 +9,11 @@ from http import HTTPMethod
 from http.client import responses
 from typing import TYPE_CHECKING
 
-from pytest_memleak.redaction.credentials import masked, without_credentials, without_passwords
+from pytest_memleak.redaction.credentials import (
+    masked,
+    without_credentials,
+    without_passwords,
+)
 from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:
@@ -39,7 +43,11 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
     message, trace = None, ""
     # Formatting may read text, which changes the number of words allowed.
     with contextlib.suppress(Exception):  # logging reports invalid formats itself
-        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        trace = (
+            logging.Formatter().formatException(record.exc_info)
+            if record.exc_info
+            else ""
+        )
         message = record.getMessage()
     most = most_words()
     if most is None and message is None:
@@ -52,10 +60,18 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
     match record.args:
         case _ if plain == message:
             pass
-        case (str() as method, address, str() as version, int() as status, str() as phrase):
+        case (
+            str() as method,
+            address,
+            str() as version,
+            int() as status,
+            str() as phrase,
+        ):
             # tinker_client reads the arguments of httpx's records.
             url = without_credentials(str(address))
-            if most is not None:  # path and phrase, which a server chooses, could carry words
+            if (
+                most is not None
+            ):  # path and phrase, which a server chooses, could carry words
                 record.msg = 'HTTP Request: %s %s "%s %d %s"'
                 method = method if method in [*HTTPMethod] else "?"
                 base = _BASE_URL.match(url)
@@ -66,7 +82,9 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
             record.msg, record.args = plain, None
     if most is not None:
         record.exc_info = record.exc_text = record.stack_info = None
-        for name in vars(record).keys() - _STANDARD:  # of `extra`, which formatters may need
+        for name in (
+            vars(record).keys() - _STANDARD
+        ):  # of `extra`, which formatters may need
             if not isinstance(getattr(record, name), int | float | None):
                 setattr(record, name, "redacted")
     elif record.exc_info:
@@ -75,4 +93,6 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
 
 
 _STANDARD = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
-_BASE_URL = re.compile(r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?")  # where a server's API begins
+_BASE_URL = re.compile(
+    r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?"
+)  # where a server's API begins

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 QUOTED_WORDS = 12
 _LONGEST_WORD = 8  # maximum average word length in a text that is cut
 
-# In scripts without spaces a character counts as a word: Thai, Lao, Burmese, Khmer, kana, Han.
+# In scripts without spaces a character counts as a word: Thai, Lao, Burmese, Khmer,
+# kana, Han.
 _UNSPACED = (
     "\u0e01-\u0e5b\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"
     "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
@@ -78,7 +79,8 @@ def most_server_words() -> int | None:
 def server_word(name: str, most: int = QUOTED_WORDS) -> str:
     """Shorten a server's name or word that isn't in our own tables.
 
-    Only its length and digest are shown where fewer than QUOTED_WORDS words may be shown.
+    Only its length and digest are shown where fewer than QUOTED_WORDS words may be
+    shown.
     """
     allowed = most_server_words()
     if allowed is not None and allowed < QUOTED_WORDS:

@@ -39,8 +39,12 @@ def write_badge(bundle: Bundle, path: Path) -> None:
     """Write the SVG badge of a verified bundle."""
     gates = all(suite.gates for suite in bundle.suites) or bundle.result is Verdict.FAIL
     message = bundle.result.value if gates else f"{bundle.result}, controls only"
-    message = inert(message + (f" {bundle.release}" if bundle.release else ""), longest=_LONGEST)
-    label_width, message_width = (round(len(text) * _CHARACTER) for text in (_LABEL, message))
+    message = inert(
+        message + (f" {bundle.release}" if bundle.release else ""), longest=_LONGEST
+    )
+    label_width, message_width = (
+        round(len(text) * _CHARACTER) for text in (_LABEL, message)
+    )
     left = label_width + _MARGIN
     text = _SVG.format(
         label=_LABEL,

@@ -2,9 +2,9 @@
 
     Evidence(Path("evidence.json")).to_frame()
 
-Numbers come from the bundles unchanged, complete for programs (CSV, JSON, Parquet), in few columns
-for print: model, book title, samples, measures with intervals, and verdict, and bundle or suite
-only where rows differ in it.
+Numbers come from the bundles unchanged, complete for programs (CSV, JSON, Parquet), in
+few columns for print: model, book title, samples, measures with intervals, and verdict,
+and bundle or suite only where rows differ in it.
 """
 
 from __future__ import annotations
@@ -43,18 +43,26 @@ CROSS_EXCERPT = "cross_excerpt"
 _FORMULA = ("=", "+", "-", "@")
 _LATEX = str.maketrans(
     {char: f"\\{char}" for char in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "–": "--",
+    }
 )
 
 
 class Evidence:
     """The pairs of evidence bundles as rows. Raises EvidenceError for files that aren't bundles.
 
-    rows:     one per pair, in the bundles' order: model, book, counts, verdict, and for each
-              measure `NAME`, `NAME_low`, `NAME_high` and, where it has a limit, `NAME_limit`;
-              for lengths also the expected range of another run, `NAME_range_low` and
-              `NAME_range_high`. Shares are fractions, lengths and counts whole numbers.
-    excerpts: one per excerpt of a pair: first word, words, `covered` words, their share `bmc`, and
+    rows:     one per pair, in the bundles' order: model, book, counts, verdict, and for
+    each
+              measure `NAME`, `NAME_low`, `NAME_high` and, where it has a limit,
+              `NAME_limit`; for lengths also the expected range of another run,
+              `NAME_range_low` and `NAME_range_high`. Shares are fractions, lengths and
+              counts whole numbers.
+    excerpts: one per excerpt of a pair: first word, words, `covered` words, their share
+    `bmc`, and
               the length of the longest span from its own prompt
     spans:    one per span over span_threshold, longest first in each pair
     curve:    one per pair and number of samples: the expected BMC of so many rounds
@@ -76,7 +84,9 @@ class Evidence:
             path_by_digest[evidence.content.sha256] = path
             created = evidence.bundle["created"]
             self.pairs += [(path.stem, pair) for pair in evidence.content.pairs]
-            self.rows += [_row(path.stem, created, pair) for pair in evidence.content.pairs]
+            self.rows += [
+                _row(path.stem, created, pair) for pair in evidence.content.pairs
+            ]
         self.excerpts = [row for pair in self.pairs for row in _excerpts(*pair)]
         self.spans = [row for pair in self.pairs for row in _spans(*pair)]
         self.curve = [row for pair in self.pairs for row in _curve(*pair)]
@@ -105,8 +115,9 @@ class Evidence:
     def grid(self, measure: str, by: str = "book", across: str = "model") -> list[Row]:
         """Arrange a measure as books x models, or by any two facts of the pairs.
 
-        A model with several pairs for a book has a column for each bundle or suite; otherwise a
-        cell is the mean of its pairs. Raises SettingsError for what no pair has.
+        A model with several pairs for a book has a column for each bundle or suite;
+        otherwise a cell is the mean of its pairs. Raises SettingsError for what no pair
+        has.
         """
         facts = list(dict.fromkeys(key for row in self.rows for key in row))
         for name, what, names in (
@@ -114,7 +125,9 @@ class Evidence:
             *((fact, "column", facts) for fact in (by, across)),
         ):
             if name not in names:
-                raise SettingsError(f"no pair has the {what} {name!r}", hint=nearest(name, names))
+                raise SettingsError(
+                    f"no pair has the {what} {name!r}", hint=nearest(name, names)
+                )
         columns = [str(row.get(across)) for row in self.rows]
         if (by, across) == ("book", "model"):
             columns = self.columns
@@ -126,7 +139,9 @@ class Evidence:
         for (key, column), values in cells.items():
             line = lines.setdefault(key, {by: key, **dict.fromkeys(columns)})
             if values:
-                line[column] = values[0] if len(values) == 1 else statistics.fmean(values)
+                line[column] = (
+                    values[0] if len(values) == 1 else statistics.fmean(values)
+                )
         return list(lines.values())
 
     def correlations(self, measure: str = BMC.name, across: str = "model") -> list[Row]:
@@ -135,12 +150,18 @@ class Evidence:
         columns = [column for column in (grid[0] if grid else {}) if column != "book"]
         rows = []
         for column, other in itertools.combinations(columns, 2):
-            both = [(row[column], row[other]) for row in grid if row[column] is not None]
+            both = [
+                (row[column], row[other]) for row in grid if row[column] is not None
+            ]
             both = [values for values in both if values[1] is not None]
             r = None
-            with contextlib.suppress(statistics.StatisticsError, TypeError):  # few books, or alike
+            with contextlib.suppress(
+                statistics.StatisticsError, TypeError
+            ):  # few books, or alike
                 r = statistics.correlation(*zip(*both, strict=True))
-            rows.append({"model": column, "other_model": other, "books": len(both), "r": r})
+            rows.append(
+                {"model": column, "other_model": other, "books": len(both), "r": r}
+            )
         return rows
 
     @property
@@ -237,7 +258,12 @@ def _row(stem: str, created: str, pair: PairResult) -> Row:
 
 
 def _pair_keys(stem: str, pair: PairResult) -> Row:
-    return {"bundle": stem, "suite": pair.suite.name, "model": pair.model.id, "book": pair.book.id}
+    return {
+        "bundle": stem,
+        "suite": pair.suite.name,
+        "model": pair.model.id,
+        "book": pair.book.id,
+    }
 
 
 def _excerpts(bundle: str, pair: PairResult) -> Iterator[Row]:
@@ -262,7 +288,9 @@ def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
 
 
 def _curve(bundle: str, pair: PairResult) -> Iterator[Row]:
-    for samples, bmc in enumerate(pair.coverage.curve if pair.coverage else (), start=1):
+    for samples, bmc in enumerate(
+        pair.coverage.curve if pair.coverage else (), start=1
+    ):
         yield _pair_keys(bundle, pair) | {"samples": samples, BMC.name: bmc}
 
 
@@ -303,17 +331,31 @@ class Table:
         evidence, titles = self.evidence, self.evidence.titles
         if self.measure and self.kind == "pairs":
             return self._printed_grid(self.measure, titles)
-        rows = [row | {"book": titles[row["book"]]} if "book" in row else row for row in self.rows]
-        differing = [key for key in _ORIGIN[1:] if len({row.get(key) for row in rows}) > 1]
+        rows = [
+            row | {"book": titles[row["book"]]} if "book" in row else row
+            for row in self.rows
+        ]
+        differing = [
+            key for key in _ORIGIN[1:] if len({row.get(key) for row in rows}) > 1
+        ]
         if self.kind == "pairs":
             for row, (_, pair) in zip(rows, evidence.pairs, strict=True):
                 row["verdict"] += expectation(pair)
-            heads = [*differing, "model", "book", "samples", *evidence.measures, "verdict"]
+            heads = [
+                *differing,
+                "model",
+                "book",
+                "samples",
+                *evidence.measures,
+                "verdict",
+            ]
         else:
             own = [*rows[0]] if rows else []
             heads = differing + [head for head in own if head not in _ORIGIN[1:]]
         numbers = [
-            head for head in heads if any(isinstance(row.get(head), int | float) for row in rows)
+            head
+            for head in heads
+            if any(isinstance(row.get(head), int | float) for row in rows)
         ]
         return heads, [[_cell(row, head) for head in heads] for row in rows], numbers
 
@@ -394,7 +436,10 @@ def write_md(selected: Table, file: TextIO) -> None:
     ]
     for line in (lines[0], rule, *lines[1:]):
         columns = zip(line, widths, right, strict=True)
-        cells = (cell.rjust(w) if is_number else cell.ljust(w) for cell, w, is_number in columns)
+        cells = (
+            cell.rjust(w) if is_number else cell.ljust(w)
+            for cell, w, is_number in columns
+        )
         file.write(f"| {' | '.join(cells)} |\n")
 
 

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.report_text import excluded_lines, flatten, server_name, work_name
+from pytest_memleak.reports.report_text import (
+    excluded_lines,
+    flatten,
+    server_name,
+    work_name,
+)
 from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
@@ -26,7 +31,9 @@ def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str,
 
     own: the user wrote the test, so the suite's verdict isn't its outcome
     """
-    return [(f"memleak.{name}", str(value)) for name, value in _properties(result, own=own)]
+    return [
+        (f"memleak.{name}", str(value)) for name, value in _properties(result, own=own)
+    ]
 
 
 def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]]:
@@ -62,8 +69,18 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     yield from ((f"{name}.p", p) for name, p in result.chances.items())
     for name in OF_PASSAGES:
         details = result.measures.get(name, {})
-        keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "origin", "generation")
-        yield from ((f"{name}.{key}", details[key]) for key in keys if details.get("book"))
+        keys = (
+            "book",
+            "excerpt_at",
+            "start",
+            "end",
+            "excerpt_id",
+            "origin",
+            "generation",
+        )
+        yield from (
+            (f"{name}.{key}", details[key]) for key in keys if details.get("book")
+        )
         for book, count in details.get("books", {}).items():
             yield f"{name}.{inert(book)}", count
     yield from ((f"limit.{name}", value) for name, value in result.limit_values.items())
@@ -78,12 +95,21 @@ def _works(result: PairResult) -> Iterator[tuple[str, object]]:
     for number, work in enumerate(result.leaking, 1):
         name = f"leaking_work.{number}"
         yield name, inert(work_name(work))
-        yield from ((f"{name}.{measure}", work.measures[measure]) for measure in work.over)
+        yield from (
+            (f"{name}.{measure}", work.measures[measure]) for measure in work.over
+        )
 
 
 def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
     yield "suite_sha256", result.suite.sha256
-    for key in ("endpoint", "provider", "base_model", "weights_version", "baseline_model", "job"):
+    for key in (
+        "endpoint",
+        "provider",
+        "base_model",
+        "weights_version",
+        "baseline_model",
+        "job",
+    ):
         if value := getattr(result.model, key):
             yield key, inert(value)
 
@@ -138,7 +164,10 @@ def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
 
 def add_properties(run: RunReport, junit: Any) -> None:
     """Add the run's versions, suite digests and controls to `junit`, pytest's writer."""
-    properties = {"memleak.version": run.version, "memleak.python": platform.python_version()}
+    properties = {
+        "memleak.version": run.version,
+        "memleak.python": platform.python_version(),
+    }
     for result in run.results:
         properties[f"memleak.suite.{result.suite.name}.sha256"] = result.suite.sha256
     for suite in suite_controls(run.results):
@@ -147,7 +176,9 @@ def add_properties(run: RunReport, junit: Any) -> None:
         properties[f"{name}.leak_seen"] = "yes" if suite.leak_seen else "no"
         properties[f"{name}.gates"] = "yes" if suite.gates else "no"
         for limit, alarms in suite.false_alarms.items():
-            properties[f"{name}.false_alarms.{limit}"] = f"{alarms.over} of {alarms.measured}"
+            properties[f"{name}.false_alarms.{limit}"] = (
+                f"{alarms.over} of {alarms.measured}"
+            )
     for name, value in properties.items():
         junit.add_global_property(name, value)
 

@@ -1,6 +1,7 @@
 """GitHub's job summary: a table of pairs, and why each isn't a pass.
 
-It never quotes a book, whatever --memleak-quote says, since many people read these pages.
+It never quotes a book, whatever --memleak-quote says, since many people read these
+pages.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def summary(run: RunReport) -> str:
         lines += ["", _plain(caption)]
     for line in control_lines(run.results):
         lines += ["", _plain(line)]
-    for book, parts in {result.book.id: result.book.parts for result in run.results}.items():
+    for book, parts in {
+        result.book.id: result.book.parts for result in run.results
+    }.items():
         for line in excluded_lines(parts):
             lines += ["", f"{_plain(book, _LONGEST_NAME)}: {line}"]
     if run.compared:
@@ -73,11 +76,16 @@ def summary(run: RunReport) -> str:
     if left := len(run.results) - _MOST_ROWS:
         lines += ["", f"… and {amount(left, 'more pair')}."] if left > 0 else []
     # Pairs with reasons first, since the page has room for so many only.
-    noticed = sorted(filter(_to_tell, run.results), key=lambda result: not result.reasons)
+    noticed = sorted(
+        filter(_to_tell, run.results), key=lambda result: not result.reasons
+    )
     for result in noticed[:_MOST_DETAILS]:
         lines += ["", *_details(result)]
     if len(noticed) > _MOST_DETAILS:
-        lines += ["", f"… and reasons for {amount(len(noticed) - _MOST_DETAILS, 'more pair')}."]
+        lines += [
+            "",
+            f"… and reasons for {amount(len(noticed) - _MOST_DETAILS, 'more pair')}.",
+        ]
     lines += ["", f"pytest-memleak {_plain(run.version)}", "", ""]
     return "\n".join(lines)
 
@@ -111,8 +119,19 @@ def _cell(result: PairResult, row: Measure) -> str:
 
 
 def _to_tell(result: PairResult) -> bool:
-    notices = result.reasons or result.spared or result.warnings or result.changes or result.unasked
-    return bool(notices or result.leaking or pair_outcome(result).note or any(notice_lines(result)))
+    notices = (
+        result.reasons
+        or result.spared
+        or result.warnings
+        or result.changes
+        or result.unasked
+    )
+    return bool(
+        notices
+        or result.leaking
+        or pair_outcome(result).note
+        or any(notice_lines(result))
+    )
 
 
 def _details(result: PairResult) -> Iterator[str]:
@@ -120,7 +139,11 @@ def _details(result: PairResult) -> Iterator[str]:
     yield f"<details><summary>{_plain(result.pair, _LONGEST_NAME)}: {outcome.word}</summary>"
     yield ""
     reasons = (outcome.note, *result.reasons, *result.changes, result.spared)
-    for line in (*filter(None, reasons), *work_lines(result), *generation_lines(result)):
+    for line in (
+        *filter(None, reasons),
+        *work_lines(result),
+        *generation_lines(result),
+    ):
         yield f"- {_plain(line)}"
     for passage in reported_passages(result):
         yield f"- {passage_text(passage, _plain(passage.place))}"

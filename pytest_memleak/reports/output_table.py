@@ -1,7 +1,8 @@
 """The table of outputs: one row holds an output's option and its writer.
 
-An output is added here and nowhere else: plugin, preflight, and commands read the table (those of
-a run: `REPORTS`). Light to import: an idle plugin reads the rows for its options.
+An output is added here and nowhere else: plugin, preflight, and commands read the table
+(those of a run: `REPORTS`). Light to import: an idle plugin reads the rows for its
+options.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ class Output:
 
     name:   its key in `RunReport.outputs`, or its form in `memleak table --format`
     option: the option that names its file, or the environment variable
-    writer: module of this package and function, imported when something is written: of a run
-            (RunReport, file); of a verified bundle (bundle, file); of a table (Table, open file)
+    writer: module of this package and function, imported when something is written: of
+    a run
+            (RunReport, file); of a verified bundle (bundle, file); of a table (Table,
+            open file)
     help:   of the option
     ending: of its files' names
     signs:  a file without any of these near its beginning isn't overwritten
@@ -68,14 +71,21 @@ EVIDENCE = Output(
     ending=".json",
     signs=(
         b'"schema": "pytest-memleak evidence',
-        # Signed evidence begins with its payload: a Statement whose predicate is a bundle ...
-        base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"com'),
+        # Signed evidence begins with its payload: a Statement whose predicate is a
+        # bundle ...
+        base64.b64encode(
+            b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"com'
+        ),
         # ... or, beside it, a test result.
-        base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"con'),
+        base64.b64encode(
+            b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"con'
+        ),
     ),
 )
 STEP_SUMMARY = Output("step_summary", "GITHUB_STEP_SUMMARY", "markdown:append_summary")
-JUNIT = Output("junit", "--junitxml", "junit:add_properties", ending=".xml")  # of pytest
+JUNIT = Output(
+    "junit", "--junitxml", "junit:add_properties", ending=".xml"
+)  # of pytest
 BADGE = Output(
     "badge",
     "--badge",

@@ -11,7 +11,11 @@ from pytest_memleak.results.run_verdict import expectation
 if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
 
-_CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
+_CONTROL = {
+    Verdict.PASS: "pass",
+    Verdict.FAIL: "expected",
+    Verdict.INCONCLUSIVE: "inconclusive",
+}
 
 
 class Look(NamedTuple):
@@ -56,12 +60,14 @@ def pair_outcome(result: PairResult) -> Outcome:
     """Compare the pair's verdict with what was expected."""
     verdict, word = result.plain_verdict, f"{result.verdict}{expectation(result)}"
     if result.unexcused:
-        note = (
-            "Passages of other books count even if this pair is a control or is expected to leak."
-        )
+        note = "Passages of other books count even if this pair is a control or is expected to leak."
         return Outcome(word, "fail", note)
     if result.control:
-        note = "" if verdict is Verdict.PASS else "A control isn't gated, so its test passes."
+        note = (
+            ""
+            if verdict is Verdict.PASS
+            else "A control isn't gated, so its test passes."
+        )
         kind = _CONTROL.get(verdict, "inconclusive")
         return Outcome(word, kind, note)
     if result.expected == "leak" and verdict is Verdict.FAIL:

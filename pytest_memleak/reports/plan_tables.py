@@ -9,7 +9,12 @@ from rich.text import Text
 
 from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.console import full_width, print_lines, print_whole, text_console
+from pytest_memleak.reports.console import (
+    full_width,
+    print_lines,
+    print_whole,
+    text_console,
+)
 from pytest_memleak.reports.report_text import detection_caption
 
 if TYPE_CHECKING:
@@ -22,11 +27,14 @@ if TYPE_CHECKING:
 def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
     """Render what a run would still do and pay, a row a step, and what has no estimate.
 
-    in, out, train: tokens, estimated as an upper bound; wrap: fold names, too, at `width`
+    in, out, train: tokens, estimated as an upper bound; wrap: fold names, too, at
+    `width`
     """
     console, out = text_console(width=width, color=color)
     for close, folded in ((False, False), (True, False), (True, wrap)):
-        table = Table(box=None, pad_edge=False, collapse_padding=close, header_style="bold")
+        table = Table(
+            box=None, pad_edge=False, collapse_padding=close, header_style="bold"
+        )
         table.add_column("pair", overflow="fold")
         for title in ("calls", "generations", "pending", "in", "out", "train", "US$"):
             table.add_column(title, justify="right", no_wrap=True)
@@ -47,9 +55,14 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
             console.print(f"Total: at most US${total:,.2f}{more}")
         if unpriced:
             line = f"Cost unknown: no price for {', '.join(unpriced)}."
-            lines.append(Text(inert(f"{line} Add [model.price] with input and output.")))
+            lines.append(
+                Text(inert(f"{line} Add [model.price] with input and output."))
+            )
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
-    lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in planned.obstacles]
+    lines += [
+        Text(f"Can't estimate: {inert(line)}", style="yellow")
+        for line in planned.obstacles
+    ]
     print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
 
@@ -77,7 +90,10 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
         notes += ["US$: set [model.price] for every model"]
     lines = [Text(note, style="dim") for note in notes if power.rows]
     lines += [Text(inert(limit)) for limit in power.limits]
-    lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in power.obstacles]
+    lines += [
+        Text(f"Can't estimate: {inert(line)}", style="yellow")
+        for line in power.obstacles
+    ]
     print_lines(console, lines, width=width, wrap=True)
     return out.getvalue()
 
@@ -91,12 +107,14 @@ def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
     for rounds, pairs in groups.items():
         text = (
             f"{amount(rounds.samples, 'sample')}: detection limit "
-            f"{percent_at_most(rounds.detection)} ({100 * rounds.confidence:g}% confidence)"
+            f"{percent_at_most(rounds.detection)} ({100 * rounds.confidence:g}% "
+            "confidence)"
         )
         if rounds.needed is not None and rounds.needed > rounds.samples:
             text += (
                 f". Set samples = {rounds.needed} to reach detection_limit = "
-                f"{rounds.detection_limit:g} even if the provider withholds 1 generation in 10."
+                f"{rounds.detection_limit:g} even if the provider withholds 1 "
+                "generation in 10."
             )
         yield text if len(groups) == 1 else f"{', '.join(pairs)}: {text}"
 
@@ -111,4 +129,7 @@ def _planned(step: PlannedStep) -> list[str]:
         *(sampling.calls, sampling.generations, sampling.pending),
         *(sampling.prompt_tokens, sampling.completion_tokens, step.training_tokens),
     )
-    return [*(f"{count:,}" for count in counts), "no price" if cost is None else f"{cost:,.2f}"]
+    return [
+        *(f"{count:,}" for count in counts),
+        "no price" if cost is None else f"{cost:,.2f}",
+    ]

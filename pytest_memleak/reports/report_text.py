@@ -9,7 +9,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Kind, LimitCheck, Verdict
-from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
+from pytest_memleak.records.number_format import (
+    amount,
+    day,
+    figure,
+    percent,
+    percent_at_most,
+)
 from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.results.run_evidence import suite_controls
@@ -69,7 +75,9 @@ def measure_cell(
     if row.name in result.chances:
         text += f" {format_p(result.chances[row.name])}"
     if limit and limit_value is not None:
-        text += f" {'>' if value > limit_value else '≤'} {format_value(row, limit_value)}"
+        text += (
+            f" {'>' if value > limit_value else '≤'} {format_value(row, limit_value)}"
+        )
     return text, over
 
 
@@ -84,7 +92,8 @@ def unit_text(row: Measure, results: Sequence[PairResult]) -> str:
     """Name the measure's unit with k and T, as letters where pairs differ in them."""
     values = {name: {result.settings[name] for result in results} for name in _LETTERS}
     settings = {
-        name: seen.pop() if len(seen) == 1 else _LETTERS[name] for name, seen in values.items()
+        name: seen.pop() if len(seen) == 1 else _LETTERS[name]
+        for name, seen in values.items()
     }
     return row.unit.format(**settings)
 
@@ -140,7 +149,8 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
     """State how much of a book's file is measured, and what each rule leaves out."""
     measured = [part for part in parts if part.kept]
     words, headings, notes = (
-        sum(getattr(part, name) for part in parts) for name in ("words", "headings", "notes")
+        sum(getattr(part, name) for part in parts)
+        for name in ("words", "headings", "notes")
     )
     yield (
         f"{amount(words, 'word')} of text in {len(measured):,} of "
@@ -159,7 +169,9 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
         yield f"excluded because {rule}: {documents}, {amount(total, 'word')}"
 
 
-def excluded_lines(parts: Sequence[BookPart], *, by_title_alone: bool = False) -> Iterator[str]:
+def excluded_lines(
+    parts: Sequence[BookPart], *, by_title_alone: bool = False
+) -> Iterator[str]:
     """State how much of a book's file isn't measured; only if a title alone decided, on request."""
     words, *excluded = (
         sum(getattr(part, name) for part in parts)
@@ -182,14 +194,17 @@ def detection_text(result: PairResult) -> str:
 def detection_captions(results: Sequence[PairResult]) -> Iterator[str]:
     """Explain the detection limit, once for each confidence in the run."""
     summaries = (result.detection for result in results)
-    for confidence in dict.fromkeys(summary.confidence for summary in summaries if summary):
+    for confidence in dict.fromkeys(
+        summary.confidence for summary in summaries if summary
+    ):
         yield detection_caption(confidence)
 
 
 def detection_caption(confidence: float) -> str:
     """Explain a column of detection limits."""
     return (
-        "detection limit: a passage that occurs in more than this share of a prompt's generations "
+        "detection limit: a passage that occurs in more than this share of a prompt's "
+        "generations "
         f"appears at least once in the run ({100 * confidence:g}% confidence)"
     )
 
@@ -225,7 +240,8 @@ def _round_lines(result: PairResult) -> Iterator[str]:
         likelier = "clumped" if summary.clumped <= summary.drifting else "drifting"
         p = 2 * min(summary.clumped, summary.drifting)
         yield (
-            f"Rounds aren't exchangeable ({likelier}, p = {p:.2g}): recall varies, or the endpoint "
+            f"Rounds aren't exchangeable ({likelier}, p = {p:.2g}): recall varies, or "
+            "the endpoint "
             f"changed. Intervals use {amount(summary.blocks, 'block')}."
         )
 
@@ -235,9 +251,7 @@ def _chance_lines(result: PairResult) -> Iterator[str]:
     if null is None:
         return
     books = amount(len(null["books"]), "null book")
-    text = (
-        f"Chance level: {percent(null['null_bmc'])} ({books}); this book {percent(null[BMC.name])}"
-    )
+    text = f"Chance level: {percent(null['null_bmc'])} ({books}); this book {percent(null[BMC.name])}"
     if null["p"] is None:
         yield f"{text}. An interval and a p-value need two null books."
     else:
@@ -253,17 +267,22 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
     for suite in suites:
         name = f"{suite.suite}: " if len(suites) > 1 else ""
         pairs = [result for result in results if result.suite.name == suite.suite]
-        leaked = any(pair.leaked for pair in pairs)  # its own book, whether expected or not
+        leaked = any(
+            pair.leaked for pair in pairs
+        )  # its own book, whether expected or not
         if suite.controls:
             alarms = suite.false_alarms.items()
-            counts = ", ".join(f"{limit} {n.over} of {n.measured}" for limit, n in alarms)
+            counts = ", ".join(
+                f"{limit} {n.over} of {n.measured}" for limit, n in alarms
+            )
             controls = amount(suite.controls, "negative control")
             yield f"{name}False positives on {controls}: {counts or 'none was measured'}"
         if not suite.gates:
             yield f"{name}This suite has no gated pair: all are controls."
         elif not leaked and any(pair.completeness.received for pair in pairs):
             yield (
-                f"{name}No positive control leaked, so this run doesn't show that the gate can "
+                f"{name}No positive control leaked, so this run doesn't show that the "
+                "gate can "
                 'detect a leak. Add a pair with expected = "leak".'
             )
 
@@ -297,7 +316,11 @@ def generation_lines(result: PairResult) -> Iterator[str]:
 def reuse_lines(result: PairResult) -> Iterator[str]:
     """Say what shows that a failed pair's stored generations may be another model's."""
     if result.plain_verdict is Verdict.FAIL:
-        yield from (str(issue) for issue in result.completeness.issues if issue.rule in REUSE_RULES)
+        yield from (
+            str(issue)
+            for issue in result.completeness.issues
+            if issue.rule in REUSE_RULES
+        )
 
 
 def notice_lines(result: PairResult) -> Iterator[str]:
@@ -321,8 +344,14 @@ def _attempt(tried: Tried) -> str:
     if tried.resampled:
         details.append(f"resampled {amount(tried.resampled, 'time')} because of age")
     details.append(amount(tried.runs, "run"))
-    details += [f"{amount(tried.removed, 'generation')} removed"] if tried.removed else []
-    details += [f"{amount(tried.further, 'further generation')} stored"] if tried.further else []
+    details += (
+        [f"{amount(tried.removed, 'generation')} removed"] if tried.removed else []
+    )
+    details += (
+        [f"{amount(tried.further, 'further generation')} stored"]
+        if tried.further
+        else []
+    )
     return f"Attempt {tried.number:,} for book and model, by weights or name ({', '.join(details)})"
 
 
@@ -337,12 +366,16 @@ def _generation_counts(evidence: Completeness) -> str:
     plurals = {Kind.ANSWER: "answers", Kind.REFUSAL: "refusals"}
     counts = (
         f"{count:,} {kind if count == 1 else plurals.get(kind, kind)}"
-        for kind, count in sorted(evidence.kinds.items(), key=lambda pair: pair[0] != Kind.ANSWER)
+        for kind, count in sorted(
+            evidence.kinds.items(), key=lambda pair: pair[0] != Kind.ANSWER
+        )
         if count
     )
     text = f"Generations: {', '.join(counts)}"
     if evidence.withheld:
-        words = ", ".join(f"{count:,} {word}" for word, count in evidence.withheld.items())
+        words = ", ".join(
+            f"{count:,} {word}" for word, count in evidence.withheld.items()
+        )
         text += f"; finish reasons of withheld text: {words}"
     if evidence.surplus:
         text += f"; {evidence.surplus:,} beyond the requested samples"
@@ -369,10 +402,13 @@ def days_text(first: float, last: float) -> str:
 
 def _server_names(provenance: Provenance) -> str:
     weights = _WEIGHTS.get(provenance.weights, provenance.weights)
-    if provenance.requested is None and not any(server.model for server in provenance.served):
+    if provenance.requested is None and not any(
+        server.model for server in provenance.served
+    ):
         return f"Weights: {weights}"
     parts = [
-        f"{server_name(server)}, {amount(server.calls, 'call')}" for server in provenance.served
+        f"{server_name(server)}, {amount(server.calls, 'call')}"
+        for server in provenance.served
     ]
     if provenance.requested is not None:
         parts.append(f"requested {provenance.requested}")

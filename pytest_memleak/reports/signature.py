@@ -5,11 +5,13 @@ A signed bundle is an in-toto Statement in a DSSE envelope, signed by an Ed25519
     openssl genpkey -algorithm ed25519 -out release.key
     openssl pkey -in release.key -pubout -out release.pub
 
-Any DSSE tool can check it: the signature covers DSSE's encoding of the payload, and the key id is
-the one that securesystemslib computes. An RFC 3161 time stamp shows that the file existed by then:
+Any DSSE tool can check it: the signature covers DSSE's encoding of the payload, and the
+key id is the one that securesystemslib computes. An RFC 3161 time stamp shows that the
+file existed by then:
 
     openssl ts -query -data evidence.json -sha256 -cert -out evidence.tsq
-    curl -H "Content-Type: application/timestamp-query" --data-binary @evidence.tsq URL \
+    curl -H "Content-Type: application/timestamp-query" --data-binary @evidence.tsq URL
+    \
         > evidence.tsr
 """
 
@@ -63,7 +65,9 @@ def write_evidence(run: RunReport, path: Path) -> None:
         write_evidence_file(_sign(statement, key), test_result_path(path))
     else:
         write_evidence_file(bundle, path)
-        test_result_path(path).unlink(missing_ok=True)  # of an earlier run, which was signed
+        test_result_path(path).unlink(
+            missing_ok=True
+        )  # of an earlier run, which was signed
 
 
 def _sign(statement: dict[str, Any], key: Any) -> dict[str, Any]:
@@ -74,13 +78,16 @@ def _sign(statement: dict[str, Any], key: Any) -> dict[str, Any]:
     envelope = Envelope(canonical_json(statement), PAYLOAD_TYPE, {})
     envelope.sign(CryptoSigner(key))
     signed_envelope = envelope.to_dict()
-    return {key: signed_envelope[key] for key in ("payloadType", "payload", "signatures")}
+    return {
+        key: signed_envelope[key] for key in ("payloadType", "payload", "signatures")
+    }
 
 
 def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
     """List what is wrong with the signature, checked with the public key in `key_file`.
 
-    One valid signature by the key is enough; key ids and signatures by other keys say nothing.
+    One valid signature by the key is enough; key ids and signatures by other keys say
+    nothing.
 
     Raises EvidenceError for a file that isn't such a key.
     """
@@ -111,7 +118,9 @@ def _statement(
     }
 
 
-def _test_result(pairs: Sequence[PairResult], result: Verdict, path: Path) -> dict[str, Any]:
+def _test_result(
+    pairs: Sequence[PairResult], result: Verdict, path: Path
+) -> dict[str, Any]:
     """Summarize a run as in-toto's test-result, version 0.1: what is no PASS failed.
 
     path: the evidence file, which is written
@@ -124,7 +133,8 @@ def _test_result(pairs: Sequence[PairResult], result: Verdict, path: Path) -> di
     return {
         "result": "PASSED" if result is Verdict.PASS else "FAILED",
         "configuration": [
-            {"name": name, "digest": {"sha256": digest}} for name, digest in files.items()
+            {"name": name, "digest": {"sha256": digest}}
+            for name, digest in files.items()
         ],
         "passedTests": tests[True],
         "warnedTests": [],
@@ -194,14 +204,21 @@ def check_time_stamp(
     Raises EvidenceError for files that aren't a time stamp or certificates.
     """
     require("rfc3161_client", "cryptography")
-    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
+    from rfc3161_client import (
+        VerificationError,
+        VerifierBuilder,
+        decode_timestamp_response,
+    )
 
     try:
-        stamp = decode_timestamp_response(_sort_certificates(read_regular(stamp_file, most=_MOST)))
+        stamp = decode_timestamp_response(
+            _sort_certificates(read_regular(stamp_file, most=_MOST))
+        )
         when = stamp.tst_info.gen_time
     except (ValueError, LookupError):
         raise EvidenceError(
-            "not a response of a time stamp authority (RFC 3161)", location=str(stamp_file)
+            "not a response of a time stamp authority (RFC 3161)",
+            location=str(stamp_file),
         ) from None
     trusted = [*dict.fromkeys(_certificates(roots_file))]
     signer = None
@@ -216,7 +233,8 @@ def check_time_stamp(
     # Bundles record whole seconds, and clocks differ a little.
     if when < created - datetime.timedelta(minutes=1):
         return when, [
-            f"created: the bundle says {evidence.bundle['created']}, which is after its time stamp"
+            f"created: the bundle says {evidence.bundle['created']}, which is after "
+            "its time stamp"
         ]
     return when, []
 
@@ -256,7 +274,8 @@ def _elements(data: bytes, start: int, end: int) -> list[tuple[int, int, int, in
 
 def _is_signer(certificate: Certificate, stamp: Any) -> bool:
     return any(
-        (certificate.issuer, certificate.serial_number) == (info.issuer, info.serial_number)
+        (certificate.issuer, certificate.serial_number)
+        == (info.issuer, info.serial_number)
         for info in stamp.signed_data.signer_infos
     )
 

@@ -1,6 +1,7 @@
 """Terminal summary: verdicts of all pairs, then what to know of those that don't plainly pass.
 
-How much a pair gets depends on the number of pairs and on -v: a line, six lines, or everything.
+How much a pair gets depends on the number of pairs and on -v: a line, six lines, or
+everything.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def summary(
     """Render the whole summary, in color if `color`.
 
     verbosity: pytest's: -1 shows only what doesn't pass, 1 or 2 everything
-    wrap: break long lines between words, for a reader at a terminal; a log keeps them whole
-    compared: the comparison with an earlier release, shown last
+    wrap: break long lines between words, for a reader at a terminal; a log keeps them
+    whole compared: the comparison with an earlier release, shown last
     """
     console, out = text_console(width=width, color=color)
     detail = verbosity - (len(results) >= MANY)
@@ -89,7 +90,8 @@ def summary(
     return out.getvalue()
 
 
-# --- one line ------------------------------------------------------------------------------
+# --- one line
+# ------------------------------------------------------------------------------
 
 
 def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
@@ -107,7 +109,11 @@ def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
     ):
         count = amount(len(group), "pair")
         yield Text.assemble((word, LOOKS[kind].color), f" ({count}): {inert(cause)}")
-        worst = {result.pair: passages[0] for result in group if (passages := _passages(result))}
+        worst = {
+            result.pair: passages[0]
+            for result in group
+            if (passages := _passages(result))
+        }
         for pair, passage in sorted(worst.items(), key=lambda row: -row[1].words):
             yield Text(f"  {pair}: {passage_text(passage, inert(passage.place))}")
         if others := [result.pair for result in group if result.pair not in worst]:
@@ -124,7 +130,8 @@ def _cause(result: PairResult, outcome: Outcome) -> str:
     return f"{first} (-v shows {amount(len(more), 'more reason')})" if more else first
 
 
-# --- six lines -----------------------------------------------------------------------------
+# --- six lines
+# -----------------------------------------------------------------------------
 
 
 def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
@@ -147,7 +154,11 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
     further = [amount(len(passages) - 1, "more passage")] if len(passages) > 1 else []
     further += [amount(len(notices), "notice")] if notices else []
     left = len(result.reasons) - _MOST_REASONS
-    further += [amount(left, "more reason")] if outcome.kind == "inconclusive" and left > 0 else []
+    further += (
+        [amount(left, "more reason")]
+        if outcome.kind == "inconclusive" and left > 0
+        else []
+    )
     if further:
         yield Text(f"  {', '.join(further)}: see {more}", style="dim")
 
@@ -185,13 +196,16 @@ def _exceeded(result: PairResult) -> dict[str, str]:
 def _notices(result: PairResult) -> tuple[str, ...]:
     """Return what readers must know even of a pass."""
     passing = pair_outcome(result).kind == "pass"
-    passages = (passage_text(passage, passage.place) for passage in result.unasked if passing)
+    passages = (
+        passage_text(passage, passage.place) for passage in result.unasked if passing
+    )
     works = work_lines(result) if passing and result.leaking else ()
     warnings = (f"warning: {warning}" for warning in result.warnings)
     return (*works, *notice_lines(result), *result.changes, *passages, *warnings)
 
 
-# --- everything ----------------------------------------------------------------------------
+# --- everything
+# ----------------------------------------------------------------------------
 
 
 def _everything(result: PairResult) -> Iterator[Text]:
@@ -204,7 +218,9 @@ def _everything(result: PairResult) -> Iterator[Text]:
     yield from (Text(f"  {inert(line)}") for line in work_lines(result, verbose=True))
     if ranges := _intervals(result):
         yield Text(f"  {ranges}", style="dim")
-    yield from (Text(f"  {inert(line)}", style="dim") for line in generation_lines(result))
+    yield from (
+        Text(f"  {inert(line)}", style="dim") for line in generation_lines(result)
+    )
     yield from (Text(f"  {inert(line)}") for line in other_book_lines(result))
     yield from (Text(f"  warning: {inert(warning)}") for warning in result.warnings)
 

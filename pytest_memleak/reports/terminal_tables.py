@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 class _Narrow(IntEnum):
     """Steps that make the pairs' table narrower; each includes those before it.
 
-    HEADS: break heads; BLANKS: one between columns, not two; MEASURES: only those of the overview,
-    since the reasons below the table name every exceeded limit; EXPECTED: expectations below the
-    verdict; ROWS: books below their models, detection limits below the counts; COUNTS: both of
-    these below the verdict
+    HEADS: break heads; BLANKS: one between columns, not two; MEASURES: only those of
+    the overview, since the reasons below the table name every exceeded limit; EXPECTED:
+    expectations below the verdict; ROWS: books below their models, detection limits
+    below the counts; COUNTS: both of these below the verdict
     """
 
     NOT = 0
@@ -84,11 +84,15 @@ def _print_matrix(console: Console, results: Sequence[PairResult]) -> None:
     console.print(Text(caption, style="dim"), soft_wrap=True)
 
 
-def _matrix(results: Sequence[PairResult], models: Sequence[str], row: Measure) -> Table:
+def _matrix(
+    results: Sequence[PairResult], models: Sequence[str], row: Measure
+) -> Table:
     cells: dict[str, dict[str, Text]] = {}
     for result in results:
         if result.model.id in models:
-            cell = cells.setdefault(result.book.id, {}).setdefault(result.model.id, Text())
+            cell = cells.setdefault(result.book.id, {}).setdefault(
+                result.model.id, Text()
+            )
             cell.append("\n" if cell else "")
             cell.append(result.verdict, style=pair_outcome(result).look.color)
             cell.append("" if result.gates else "*")
@@ -99,7 +103,9 @@ def _matrix(results: Sequence[PairResult], models: Sequence[str], row: Measure) 
     for model in models:
         table.add_column(Text(model), justify="right", overflow="fold")
     for book, of_models in cells.items():
-        table.add_row(Text(inert(book)), *(of_models.get(model, Text("-")) for model in models))
+        table.add_row(
+            Text(inert(book)), *(of_models.get(model, Text("-")) for model in models)
+        )
     return table
 
 
@@ -135,7 +141,9 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
     for row in rows:
         limit = f"≤{format_value(row, limits[row.name])}" if row.name in limits else ""
         head = row.name.replace("_", "_\n") if narrow >= _Narrow.HEADS else row.name
-        table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
+        table.add_column(
+            head, footer=Text(limit, style="dim"), justify="right", no_wrap=True
+        )
     sensitive = any(result.detection for result in results)
     limit_head = "detection\nlimit" if narrow >= _Narrow.HEADS else "detection limit"
     counts = ["received", limit_head] if sensitive else ["received"]
@@ -143,7 +151,9 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
     if not below:
         for head in ["\n".join(counts)] if folded else counts:
             table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("\n".join(["verdict", *counts]) if below else "verdict", no_wrap=True)
+    table.add_column(
+        "\n".join(["verdict", *counts]) if below else "verdict", no_wrap=True
+    )
     with_compared = any(result.compared for result in results)
     if with_compared:
         table.add_column("compared", no_wrap=True)
@@ -166,10 +176,16 @@ def _verdict(result: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Te
     counts += [detection_text(result)] if sensitive else []
     outcome = pair_outcome(result)
     folded = narrow >= _Narrow.ROWS
-    word = outcome.word.replace(" (", "\n(") if narrow >= _Narrow.EXPECTED else outcome.word
+    word = (
+        outcome.word.replace(" (", "\n(")
+        if narrow >= _Narrow.EXPECTED
+        else outcome.word
+    )
     verdict = Text(word, style=outcome.look.color)
     if narrow >= _Narrow.COUNTS:
-        return [verdict.append("".join(f"\n{count}" for count in counts), style="default")]
+        return [
+            verdict.append("".join(f"\n{count}" for count in counts), style="default")
+        ]
     return [*map(Text, ["\n".join(counts)] if folded else counts), verdict]
 
 

@@ -43,7 +43,9 @@ _PASSAGES = 5
 
 def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
     """Read a run's results from JSON; suites that share a name go by their paths."""
-    from pytest_memleak.results.result_codec import decode  # an idle plugin doesn't load pydantic
+    from pytest_memleak.results.result_codec import (
+        decode,
+    )  # an idle plugin doesn't load pydantic
 
     results = [decode(PairResult, row) for row in rows]
     paths: dict[str, set[str]] = {}
@@ -51,7 +53,10 @@ def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
         paths.setdefault(result.suite.name, set()).add(result.suite.path)
     return tuple(
         dataclasses.replace(
-            result, suite=dataclasses.replace(result.suite, name=os.path.relpath(result.suite.path))
+            result,
+            suite=dataclasses.replace(
+                result.suite, name=os.path.relpath(result.suite.path)
+            ),
         )
         if len(paths[result.suite.name]) > 1
         else result
@@ -64,7 +69,9 @@ def collect_measures(results: Iterable[PairResult]) -> dict[str, Measure]:
     brought: dict[str, Measure] = {}
     for result in results:
         names = [*result.limits, *result.values]
-        brought |= {name: Measure(name) for name in names if name not in MEASURES | brought}
+        brought |= {
+            name: Measure(name) for name in names if name not in MEASURES | brought
+        }
         brought |= {row.name: row for row in result.brought}
     return table_with(brought)
 
@@ -76,7 +83,9 @@ def overview_measures(results: Sequence[PairResult]) -> tuple[Measure, ...]:
     return tuple(row for row in rows if row.name in measured) or rows
 
 
-def build_result(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> PairResult:
+def build_result(
+    evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS
+) -> PairResult:
     """Build the result of an evaluation. quoted: words of each passage to quote, None for all."""
     from pytest_memleak.results.coverage_map import build_plot_data  # with numpy
 
@@ -104,7 +113,10 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
             sha256=book.digest or None if book else None,
             words=measured.words or None if measured else None,
             excerpts=len(book.excerpts) or None if book else None,
-            parts=tuple(dataclasses.replace(part, label=shown_title(part.label)) for part in parts),
+            parts=tuple(
+                dataclasses.replace(part, label=shown_title(part.label))
+                for part in parts
+            ),
             metadata=dict(pair.book.metadata),
         ),
         model=ModelFacts(
@@ -126,7 +138,9 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         as_of=evaluation.as_of,
         sampled=evaluation.sampled,
         detection=evaluation.detection,
-        second_opinion=dict(evaluation.second_opinion) if evaluation.second_opinion else None,
+        second_opinion=dict(evaluation.second_opinion)
+        if evaluation.second_opinion
+        else None,
         measures=_measures(evaluation),
         works=evaluation.verdict_result.works,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
@@ -150,18 +164,24 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
     )
 
 
-def build_unrun_result(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()) -> PairResult:
+def build_unrun_result(
+    pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()
+) -> PairResult:
     """Build the result of a pair that wasn't evaluated, from its suite and the reasons."""
     verdict = VerdictResult(Verdict.NOT_RUN, (), reasons)
     completeness = Completeness(requested=0, received=0)
-    return build_plain_result(Evaluation(suite.name, suite.digest, pair, verdict, completeness))
+    return build_plain_result(
+        Evaluation(suite.name, suite.digest, pair, verdict, completeness)
+    )
 
 
 def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     """Return every measure with its interval and further evidence, and what has no value."""
     if evaluation.analysis is None:
         return {}
-    from pytest_memleak.scoring.analysis import estimates  # numpy isn't needed to collect
+    from pytest_memleak.scoring.analysis import (
+        estimates,
+    )  # numpy isn't needed to collect
 
     measures = _details(evaluation, evaluation.analysis)
     for name, estimate in estimates(evaluation.analysis).items():
@@ -185,7 +205,9 @@ def pair_settings(pair: Pair) -> dict[str, Any]:
 
 def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
     details: dict[str, Any] = {
-        name: {key: part for key, part in dataclasses.asdict(run).items() if key != "words"}
+        name: {
+            key: part for key, part in dataclasses.asdict(run).items() if key != "words"
+        }
         for name, row in MEASURES.items()
         if row.needs is not PASSAGES and isinstance(run := row.value(analysis), Block)
     }
@@ -199,7 +221,9 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
         SPANS_OVER.name: {"longest": _rates(analysis)},
     }
     details |= passage_details(evaluation)
-    return details | ({"null": dataclasses.asdict(analysis.null)} if analysis.null else {})
+    return details | (
+        {"null": dataclasses.asdict(analysis.null)} if analysis.null else {}
+    )
 
 
 def _rates(analysis: Analysis) -> list[dict[str, Any]]:
@@ -210,7 +234,9 @@ def _rates(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _rounds(analysis: Analysis) -> RoundStats:
-    from pytest_memleak.scoring.analysis import by_round  # numpy isn't needed to collect
+    from pytest_memleak.scoring.analysis import (
+        by_round,
+    )  # numpy isn't needed to collect
 
     error = analysis.error
     return RoundStats(
@@ -225,9 +251,13 @@ def _rounds(analysis: Analysis) -> RoundStats:
 def _coverage(evaluation: Evaluation) -> CoverageMap | None:
     if evaluation.analysis is None or evaluation.book is None:
         return None
-    from pytest_memleak.results.coverage_map import coverage_map  # numpy isn't needed to collect
+    from pytest_memleak.results.coverage_map import (
+        coverage_map,
+    )  # numpy isn't needed to collect
 
-    return coverage_map(evaluation.analysis, [excerpt.id for excerpt in evaluation.book.excerpts])
+    return coverage_map(
+        evaluation.analysis, [excerpt.id for excerpt in evaluation.book.excerpts]
+    )
 
 
 def _warnings(evaluation: Evaluation) -> tuple[str, ...]:

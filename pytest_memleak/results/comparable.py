@@ -1,9 +1,10 @@
 """Comparability of a pair's evidence in two releases (docs/method.md).
 
-    find_mismatch(before, now)               settings under which they aren't comparable, and a fix
-    find_scan_mismatch(before, now, names)   differences in the books scanned for passages
-    find_obstacle(before, now)               another book, or incomplete evidence
-    parse_tolerances("bmc=0.01")             how much a measure may rise
+    find_mismatch(before, now)               settings under which they aren't
+    comparable, and a fix find_scan_mismatch(before, now, names)   differences in the
+    books scanned for passages find_obstacle(before, now)               another book, or
+    incomplete evidence parse_tolerances("bmc=0.01")             how much a measure may
+    rise
 
 Before a run, a pair is given as NOT RUN.
 """
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
-# These change neither the sampling distribution, nor what a round measures, nor how strict it is.
+# These change neither the sampling distribution, nor what a round measures, nor how
+# strict it is.
 _FREE_SETTINGS = ("seed", "max_age_days", "stop_on_fail", "detection_limit")
 # 1: a larger value is more lenient; -1: a smaller one is. A release may be stricter.
 _LENIENT_DIRECTION = {
@@ -43,11 +45,13 @@ _IDENTITY = operator.attrgetter("id", "sha256", "words", "excerpts")
 INCOMPLETE = "one release has incomplete evidence"
 _MEASURE_ALIKE = "measure both releases with the same settings, or rebuild the baseline"
 REBUILD = (
-    "rebuild it from that release's ledger and suite, without API calls: pytest --memleak-offline "
+    "rebuild it from that release's ledger and suite, without API calls: pytest "
+    "--memleak-offline "
     "--memleak-evidence FILE"
 )
 _REBUILD_AS_NOW = (
-    "rebuild the baseline with the current suite from that release's ledger, without API calls; or "
+    "rebuild the baseline with the current suite from that release's ledger, without "
+    "API calls; or "
     "name other measures"
 )
 
@@ -60,17 +64,23 @@ def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None
             "gate it again, or remove it from both releases"
         )
     for name, old, new in differing_settings(before, now):
-        return f"{name} is {old!r} in the baseline, but {new!r} in this release", _MEASURE_ALIKE
+        return (
+            f"{name} is {old!r} in the baseline, but {new!r} in this release",
+            _MEASURE_ALIKE,
+        )
     theirs, ours = (distribution(pair.model.options, ()) for pair in (before, now))
     if theirs != ours:
         return (
-            f"the baseline was sampled from a different distribution: {theirs}; now {ours}",
+            f"the baseline was sampled from a different distribution: {theirs}; now "
+            f"{ours}",
             _MEASURE_ALIKE,
         )
     return None
 
 
-def differing_settings(before: PairResult, now: PairResult) -> Iterator[tuple[str, Any, Any]]:
+def differing_settings(
+    before: PairResult, now: PairResult
+) -> Iterator[tuple[str, Any, Any]]:
     """Yield each setting that must agree but doesn't: its name, old value and new value."""
     was, current = before.settings, now.settings
     if "icu" in was and now.book.sha256 is None:  # not read yet
@@ -108,10 +118,16 @@ def find_scan_mismatch(
         differ = {
             "added": is_now.keys() - was.keys(),
             "removed": was.keys() - is_now.keys(),
-            "changed": {book_id for book_id in both if is_now[book_id] not in (None, was[book_id])},
+            "changed": {
+                book_id
+                for book_id in both
+                if is_now[book_id] not in (None, was[book_id])
+            },
         }
         if any(differ.values()):
-            changes = (f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids)
+            changes = (
+                f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids
+            )
             return f"{problem}: {'; '.join(changes)}", _REBUILD_AS_NOW
     if now.plain_verdict is not Verdict.NOT_RUN and before.catalog != now.catalog:
         return "the catalog differs", _REBUILD_AS_NOW
@@ -135,7 +151,9 @@ def find_obstacle(before: PairResult, now: PairResult) -> str:
 
 
 def _pair_distribution(pair: PairResult) -> str:
-    return distribution(pair.model.options, pair.provenance.refused if pair.provenance else ())
+    return distribution(
+        pair.model.options, pair.provenance.refused if pair.provenance else ()
+    )
 
 
 def parse_tolerances(value: str) -> dict[str, float]:
@@ -158,10 +176,13 @@ def parse_tolerances(value: str) -> dict[str, float]:
     return tolerances
 
 
-def validate_tolerances(tolerances: Mapping[str, float], brought: Iterable[str] = ()) -> None:
+def validate_tolerances(
+    tolerances: Mapping[str, float], brought: Iterable[str] = ()
+) -> None:
     """Raise SettingsError for tolerances that no rise could exceed.
 
-    These are unknown measures, measures without a value in each round, and rises of a share by 1.
+    These are unknown measures, measures without a value in each round, and rises of a
+    share by 1.
     brought: measures of extensions, which have no value in each round.
     """
     testable = [name for name, row in MEASURES.items() if row.by_round]
@@ -171,7 +192,8 @@ def validate_tolerances(tolerances: Mapping[str, float], brought: Iterable[str] 
             raise SettingsError(f"unknown measure {name!r}; {nearest(name, names)}")
         if name not in testable:
             raise SettingsError(
-                f"{name} has no per-round values, so a rise can't be tested against noise; "
+                f"{name} has no per-round values, so a rise can't be tested against "
+                "noise; "
                 f"use {', '.join(testable)}"
             )
         if by >= 1 and MEASURES[name].kind == "share":

@@ -1,7 +1,8 @@
 """Where in its book a pair's generations reproduce it, for the evidence and for the charts.
 
-The evidence's map (`CoverageMap`) has numbers and excerpt IDs, no text. `build_plot_data` adds what
-the charts need. Positions are words of the book, intervals half-open.
+The evidence's map (`CoverageMap`) has numbers and excerpt IDs, no text.
+`build_plot_data` adds what the charts need. Positions are words of the book, intervals
+half-open.
 """
 
 from __future__ import annotations
@@ -52,11 +53,20 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> CoverageMap:
         excerpts=tuple(
             CoveredExcerpt(name, start, end - start, words, longest)
             for name, (start, end), words, longest in zip(
-                excerpts, pairwise(borders), covered, analysis.own_spans.by_excerpt, strict=True
+                excerpts,
+                pairwise(borders),
+                covered,
+                analysis.own_spans.by_excerpt,
+                strict=True,
             )
         ),
         spans=tuple(
-            PlacedSpan(span.start or 0, span.end or 0, span.excerpt_id or "", span.generation or 0)
+            PlacedSpan(
+                span.start or 0,
+                span.end or 0,
+                span.excerpt_id or "",
+                span.generation or 0,
+            )
             for span in measured.spans
         ),
         curve=_rounded(analysis.error.curve),
@@ -73,13 +83,17 @@ def run_lengths(times: NDArray[np.intc]) -> Iterator[tuple[int, int]]:
 
 def compare_coverage(a: CoverageMap, b: CoverageMap) -> Similarity | None:
     """Compare which words two models reproduce; None unless their excerpts are the same."""
-    places = [[(part.id, part.start, part.words) for part in each.excerpts] for each in (a, b)]
+    places = [
+        [(part.id, part.start, part.words) for part in each.excerpts] for each in (a, b)
+    ]
     if places[0] != places[1]:
         return None
     return compare(decode_times(a) > 0, decode_times(b) > 0)
 
 
-def compare_models(maps: Sequence[CoverageMap], agreements: Sequence[float | None]) -> ModelMatrix:
+def compare_models(
+    maps: Sequence[CoverageMap], agreements: Sequence[float | None]
+) -> ModelMatrix:
     """Compare which words each two models reproduce of the same excerpts.
 
     agreements: each model's with itself, which stand on the diagonal
@@ -102,7 +116,11 @@ def decode_times(coverage: CoverageMap) -> NDArray[np.intc]:
     words = sum(excerpt.words for excerpt in coverage.excerpts)
     runs = [run.partition("x")[::2] for run in coverage.times.split()]
     counts, lengths = ([int(run[side]) for run in runs] for side in (0, 1))
-    if sum(lengths) != words or words > _MOST_WORDS or max(counts, default=0) > coverage.rounds:
+    if (
+        sum(lengths) != words
+        or words > _MOST_WORDS
+        or max(counts, default=0) > coverage.rounds
+    ):
         raise EvidenceError("coverage.times doesn't match the words of its excerpts")
     return np.repeat(np.array(counts, dtype=np.intc), lengths)
 
@@ -131,7 +149,9 @@ def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData |
         links=_links(crossing, book),
         long_count=len(long),
         long_cross=len(crossing),
-        text=tuple(excerpt.text for excerpt in book.excerpts) if quoted is None else None,
+        text=tuple(excerpt.text for excerpt in book.excerpts)
+        if quoted is None
+        else None,
     )
 
 
@@ -149,7 +169,9 @@ def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
     return tuple(headings)
 
 
-def _worst_spans(analysis: Analysis, book: Book, quoted: int | None) -> tuple[SpanNote, ...]:
+def _worst_spans(
+    analysis: Analysis, book: Book, quoted: int | None
+) -> tuple[SpanNote, ...]:
     measured = analysis.measurement
     spans = measured.spans[:_SPANS] or (measured.longest_span,)
     cross_spans = analysis.cross.spans
@@ -171,7 +193,11 @@ def _containing(
 
 
 def _span_note(
-    span: Span, source_span: ExcerptSpan | None, analysis: Analysis, book: Book, quoted: int | None
+    span: Span,
+    source_span: ExcerptSpan | None,
+    analysis: Analysis,
+    book: Book,
+    quoted: int | None,
 ) -> SpanNote:
     passage = own_passage("span", span, analysis, book, quoted)
     sources = source_span.sources if source_span else (passage.excerpt_id,)
@@ -185,7 +211,9 @@ def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
             span.start,
             span.end,
             order[span.target],
-            tuple(order[source] for source in span.sources if source != span.target)[:_SOURCES],
+            tuple(order[source] for source in span.sources if source != span.target)[
+                :_SOURCES
+            ],
         )
         for span in sorted(crossing, key=lambda span: -span.words)[:_LINKS]
     )

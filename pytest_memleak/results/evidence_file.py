@@ -1,9 +1,9 @@
 """The evidence bundle's file: JSON without a word of any book.
 
-Its keys are the fields of `Bundle`. `sha256` covers the canonical JSON (sorted keys, no spaces,
-ASCII) of everything else. A signed bundle is the predicate of an in-toto Statement in a DSSE
-envelope (reports/signature.py). With the ledger, the suite and its books, `memleak verify`
-recomputes every number of `pairs`.
+Its keys are the fields of `Bundle`. `sha256` covers the canonical JSON (sorted keys, no
+spaces, ASCII) of everything else. A signed bundle is the predicate of an in-toto
+Statement in a DSSE envelope (reports/signature.py). With the ledger, the suite and its
+books, `memleak verify` recomputes every number of `pairs`.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class Bundle:
 class EvidenceFile:
     """Content of an evidence file.
 
-    bundle:     the bundle as it is written, and `content` without unknown keys of its pairs
-    data:       the file's bytes
+    bundle:     the bundle as it is written, and `content` without unknown keys of its
+    pairs data:       the file's bytes
     payload:    the signed bytes in its DSSE envelope, None if unsigned
     signatures: of the payload, by any keys
     subject:    of the in-toto Statement that is the payload
@@ -127,7 +127,9 @@ def seal_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
 
 def canonical_json(value: object) -> bytes:
     """Encode a value as canonical JSON: sorted keys, no blanks, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode()
 
 
 def digest_errors(bundle: dict[str, Any]) -> list[str]:
@@ -135,7 +137,9 @@ def digest_errors(bundle: dict[str, Any]) -> list[str]:
     digest = _digest(bundle)
     if bundle["sha256"] == digest:
         return []
-    return [f"sha256: the bundle says {bundle['sha256']}, but its content gives {digest}"]
+    return [
+        f"sha256: the bundle says {bundle['sha256']}, but its content gives {digest}"
+    ]
 
 
 def _digest(bundle: dict[str, Any]) -> str:
@@ -144,12 +148,15 @@ def _digest(bundle: dict[str, Any]) -> str:
     ).hexdigest()
 
 
-# --- files ---------------------------------------------------------------------------------
+# --- files
+# ---------------------------------------------------------------------------------
 
 
 def write_evidence_file(content: dict[str, Any], path: Path) -> None:
     """Write a bundle or its envelope atomically. Raises EvidenceError."""
-    hint = "free space or name a different file, then rerun; stored generations are reused"
+    hint = (
+        "free space or name a different file, then rerun; stored generations are reused"
+    )
     with file_errors(EvidenceError, path, "can't be written", hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
@@ -160,8 +167,9 @@ def write_evidence_file(content: dict[str, Any], path: Path) -> None:
 def read_evidence(path: Path) -> EvidenceFile:
     """Read evidence, signed or not, without checking signature or digest.
 
-    Raises EvidenceError unless it is a regular file of at most 200 MB that holds a bundle of this
-    schema: formatted byte for byte as this program writes it, or so in any DSSE envelope.
+    Raises EvidenceError unless it is a regular file of at most 200 MB that holds a
+    bundle of this schema: formatted byte for byte as this program writes it, or so in
+    any DSSE envelope.
     """
     data = read_regular(path)
     content = _parsed(data, path)
@@ -170,7 +178,9 @@ def read_evidence(path: Path) -> EvidenceFile:
     evidence = EvidenceFile(content, _content(content, path), data)
     if data != (json.dumps(content, indent=1) + "\n").encode():
         raise EvidenceError(
-            "its formatting was changed", location=str(path), hint="restore the original file"
+            "its formatting was changed",
+            location=str(path),
+            hint="restore the original file",
         )
     return evidence
 
@@ -235,10 +245,14 @@ def _read_envelope(envelope: dict[str, Any], data: bytes, path: Path) -> Evidenc
     """Decode a DSSE envelope, of any tool, around a Statement in canonical form."""
     try:
         payload = _decode_base64(envelope["payload"])
-        signatures = tuple(_decode_base64(entry["sig"]) for entry in envelope["signatures"])
+        signatures = tuple(
+            _decode_base64(entry["sig"]) for entry in envelope["signatures"]
+        )
         payload_type = envelope["payloadType"]
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise EvidenceError(f"not a DSSE envelope: {error}", location=str(path)) from None
+        raise EvidenceError(
+            f"not a DSSE envelope: {error}", location=str(path)
+        ) from None
     statement = _parsed(payload, path)
     if (
         not _is_canonical(payload, statement)
@@ -249,7 +263,8 @@ def _read_envelope(envelope: dict[str, Any], data: bytes, path: Path) -> Evidenc
         or not isinstance(statement["predicate"], dict)
     ):
         raise EvidenceError(
-            f"not an envelope around an in-toto Statement of {PREDICATE_TYPE}", location=str(path)
+            f"not an envelope around an in-toto Statement of {PREDICATE_TYPE}",
+            location=str(path),
         )
     bundle = statement["predicate"]
     return EvidenceFile(
@@ -275,7 +290,9 @@ def _content(bundle: dict[str, Any], path: Path) -> Bundle:
     try:
         return decode(Bundle, bundle)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(
+            include_url=False, include_context=False, include_input=False
+        )[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise _no_bundle(reason, path) from None
 
@@ -293,7 +310,8 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-# --- what differs --------------------------------------------------------------------------
+# --- what differs
+# --------------------------------------------------------------------------
 
 
 def differences(claimed: object, computed: object, key: str = "") -> list[str]:
@@ -309,7 +327,11 @@ def differences(claimed: object, computed: object, key: str = "") -> list[str]:
                 f"{key}.{name}".lstrip("."),
             )
         ]
-    if isinstance(claimed, list) and isinstance(computed, list) and len(claimed) == len(computed):
+    if (
+        isinstance(claimed, list)
+        and isinstance(computed, list)
+        and len(claimed) == len(computed)
+    ):
         pairs = enumerate(zip(claimed, computed, strict=True))
         return [line for n, pair in pairs for line in differences(*pair, f"{key}[{n}]")]
     if type(claimed) is type(computed) and claimed == computed:
@@ -331,7 +353,10 @@ def pair_differences(claimed: object, computed: object) -> list[str]:
     causes = causes or of("sampled")
     named = [*causes, *of("verdict:")] if causes else lines
     if others := len(lines) - len(named):
-        return [*named, f"{amount(others, 'more difference')}, which may follow from these"]
+        return [
+            *named,
+            f"{amount(others, 'more difference')}, which may follow from these",
+        ]
     return named
 
 

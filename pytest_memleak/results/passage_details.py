@@ -10,7 +10,11 @@ from pytest_memleak.records import Book, Origin
 from pytest_memleak.records.measurement import Passage
 from pytest_memleak.results.quotes import passage_rate, quote_passage, shown_title
 from pytest_memleak.scoring.folding import passage_words
-from pytest_memleak.scoring.measure_table import MEASURES, NV_LONGEST_PASSAGE, PASSAGES_OVER
+from pytest_memleak.scoring.measure_table import (
+    MEASURES,
+    NV_LONGEST_PASSAGE,
+    PASSAGES_OVER,
+)
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -18,7 +22,10 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import WordMode
     from pytest_memleak.records.measurement import PassageRate
-    from pytest_memleak.scoring.protected_passages import ProtectedPassage, ProtectedPassages
+    from pytest_memleak.scoring.protected_passages import (
+        ProtectedPassage,
+        ProtectedPassages,
+    )
     from pytest_memleak.verdict.evaluation import Evaluation
 
 _FURTHER = 5
@@ -51,7 +58,9 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
         return {}
     passages = evaluation.analysis.passages
     over = Counter(_book_id(passage.book, evaluation) for passage in passages.passages)
-    details = {name: _place(passage, evaluation) for name, passage in passages.longest.items()}
+    details = {
+        name: _place(passage, evaluation) for name, passage in passages.longest.items()
+    }
     details[PASSAGES_OVER.name] = {"books": dict(sorted(over.items()))}
     own, others = passages.apart()
     for name, value in own.items():
@@ -64,12 +73,22 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     return details
 
 
-def _passages_to_list(passages: ProtectedPassages) -> Iterator[tuple[str, ProtectedPassage]]:
-    yield from ((MEASURES[name].title, passage) for name, passage in passages.longest.items())
+def _passages_to_list(
+    passages: ProtectedPassages,
+) -> Iterator[tuple[str, ProtectedPassage]]:
+    yield from (
+        (MEASURES[name].title, passage) for name, passage in passages.longest.items()
+    )
     longest_first = sorted(passages.passages, key=lambda passage: -passage.words)
     of_each_book = {passage.book: passage for passage in reversed(longest_first)}
-    first = [passage for passage in longest_first if of_each_book[passage.book] is passage]
-    further = [passage for passage in longest_first if of_each_book[passage.book] is not passage]
+    first = [
+        passage for passage in longest_first if of_each_book[passage.book] is passage
+    ]
+    further = [
+        passage
+        for passage in longest_first
+        if of_each_book[passage.book] is not passage
+    ]
     listed = [passages.longest_passage]
     near = passages.of_others.get(NV_LONGEST_PASSAGE.name)
     if near not in (None, passages.nv_longest_passage):
@@ -137,7 +156,9 @@ def _passage(
 
 def _number_of_excerpt(passage: ProtectedPassage, book: Book) -> int:
     return next(
-        nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == passage.excerpt_at
+        nth
+        for nth, excerpt in enumerate(book.excerpts)
+        if excerpt.id == passage.excerpt_at
     )
 
 
@@ -163,7 +184,11 @@ def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | No
     """Return how often the passage's own prompt generated it; None if that contains some of it."""
     analysis, book = evaluation.analysis, evaluation.book
     sampled = passage.origin is Origin.SAMPLED
-    if not (analysis and book and sampled) or passage.start is None or passage.end is None:
+    if (
+        not (analysis and book and sampled)
+        or passage.start is None
+        or passage.end is None
+    ):
         return None
     measured = analysis.measurement
     at = _number_of_excerpt(passage, book)

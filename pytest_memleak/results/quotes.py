@@ -57,7 +57,9 @@ def shown_title(title: str | None) -> str | None:
     return title and short_name(title)
 
 
-def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = QUOTED_WORDS) -> str:
+def quote(
+    book: Book, run: Block, measured: Measurement, *, most: int | None = QUOTED_WORDS
+) -> str:
     """Quote a run as printed, at most `most` words of it (0: none; None: all); count the rest."""
     if most == 0 or run.start is None or run.end is None:
         return ""
@@ -79,8 +81,9 @@ def quote_passage(
 ) -> tuple[str, str]:
     """Quote a passage of any book as `quote` does, and its generation beside it if words differ.
 
-    Both begin shortly before the first change. skipped: words of the excerpts before the passage;
-    answers: the readings of the generation, if any; place: the passage's first word in them
+    Both begin shortly before the first change. skipped: words of the excerpts before
+    the passage; answers: the readings of the generation, if any; place: the passage's
+    first word in them
     """
     if most == 0:
         return "", ""
@@ -97,11 +100,17 @@ def quote_passage(
     head = "… " if before else ""
     quoted = head + _quoted(excerpts, split, skipped + before, size, most)
     if most is None:
-        blocks = SequenceMatcher(None, printed, answered, autojunk=False).get_matching_blocks()
-        answered = answered[: max((block.b + block.size for block in blocks[:-1]), default=0)]
+        blocks = SequenceMatcher(
+            None, printed, answered, autojunk=False
+        ).get_matching_blocks()
+        answered = answered[
+            : max((block.b + block.size for block in blocks[:-1]), default=0)
+        ]
     count = len(answered) if most is None else most
     beside = _printed([answer], split, place + before, count)
-    if not answered or words(beside, "unicode") == words(quoted.partition(REST)[0], "unicode"):
+    if not answered or words(beside, "unicode") == words(
+        quoted.partition(REST)[0], "unicode"
+    ):
         return quoted, ""
     return quoted, head + beside + (" …" if len(answered) > before + count else "")
 
@@ -122,13 +131,19 @@ def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> st
         counted = split(text)
         if taken := counted[skipped : skipped + missing]:
             start, end = (
-                end_of_words(place, text, split) for place in (skipped, skipped + len(taken))
+                end_of_words(place, text, split)
+                for place in (skipped, skipped + len(taken))
             )
             rest = text[end:]
             end += len(rest) - len(rest.lstrip(_CLOSING))
-            printed = _BEFORE_WORD.sub("", text[start:end]).replace(_SOFT_HYPHEN, "").split()
-            # Words that aren't counted, such as those of other scripts, aren't quoted on top.
-            few = [piece for piece in printed if split(piece) or not _LETTER.search(piece)]
+            printed = (
+                _BEFORE_WORD.sub("", text[start:end]).replace(_SOFT_HYPHEN, "").split()
+            )
+            # Words that aren't counted, such as those of other scripts, aren't quoted
+            # on top.
+            few = [
+                piece for piece in printed if split(piece) or not _LETTER.search(piece)
+            ]
             sizes = (len(words(" ".join(shown), "unicode")) for shown in (printed, few))
             fit = [0 < size <= len(taken) for size in sizes]
             pieces += printed if fit[0] else few if fit[1] else taken

@@ -1,8 +1,9 @@
 """A release compared with an earlier one's evidence bundle: what changed, what got worse.
 
-    Baseline(path).validate(pairs, ...)         before the run: raise for what can't be compared
-    Baseline(path).change_lines(pair)           every measure of a pair, then and now
-    Baseline(path).compare(pairs, tolerances)   test whether a named measure got worse
+    Baseline(path).validate(pairs, ...)         before the run: raise for what can't be
+    compared Baseline(path).change_lines(pair)           every measure of a pair, then
+    and now Baseline(path).compare(pairs, tolerances)   test whether a named measure got
+    worse
 
 Pairs have the paths that bundles have (`localize`). docs/method.md.
 """
@@ -54,22 +55,27 @@ class Baseline:
         for old in new_names or ():
             if old not in names:
                 raise EvidenceError(
-                    f"no model or suite is named {old!r}; the names are {_listed(sorted(names))}",
+                    f"no model or suite is named {old!r}; the names are "
+                    f"{_listed(sorted(names))}",
                     location=str(path),
                 )
         self._pairs = [_renamed(pair, new_names or {}) for pair in pairs]
         self._gated = [pair for pair in self._pairs if pair.gates]
 
-    # --- before anything runs --------------------------------------------------------------
+    # --- before anything runs
+    # --------------------------------------------------------------
 
     def validate(
-        self, pairs: Iterable[Pair], measures: Iterable[str], suites: Mapping[Path, Suite]
+        self,
+        pairs: Iterable[Pair],
+        measures: Iterable[str],
+        suites: Mapping[Path, Suite],
     ) -> None:
         """Raise EvidenceError for what the run can't compare.
 
-        These are pairs missing from the baseline or dropped from the suites, pairs measured with
-        other settings or without one of the `measures`, and too few rounds to tell a rise from
-        noise. suites: those of the pairs, by path.
+        These are pairs missing from the baseline or dropped from the suites, pairs
+        measured with other settings or without one of the `measures`, and too few
+        rounds to tell a rise from noise. suites: those of the pairs, by path.
         """
         from pytest_memleak.scoring.release_test import least_rounds
 
@@ -83,7 +89,9 @@ class Baseline:
             )
         for pair in pairs:
             if why := self._obstacle(_planned_result(pair, suites[pair.suite]), names):
-                raise EvidenceError(f"{pair.id}: {why[0]}", location=self.name, hint=why[1])
+                raise EvidenceError(
+                    f"{pair.id}: {why[0]}", location=self.name, hint=why[1]
+                )
         self._validate_none_dropped(suites.values())
         if pairs and not gated:
             raise EvidenceError(
@@ -94,7 +102,8 @@ class Baseline:
             enough = least_rounds(len(gated) * len(names), confidence=pair.confidence)
             if pair.sampling.samples < enough:
                 raise EvidenceError(
-                    f"{pair.id}: {amount(pair.sampling.samples, 'round')} can't tell a rise "
+                    f"{pair.id}: {amount(pair.sampling.samples, 'round')} can't tell a "
+                    "rise "
                     f"from noise in {amount(len(gated) * len(names), 'comparison')}",
                     hint=f"set samples = {enough} or more in both releases, or name fewer measures",
                 )
@@ -102,17 +111,22 @@ class Baseline:
     def _validate_none_dropped(self, suites: Iterable[Suite]) -> None:
         has: dict[str, set[str]] = {}
         for suite in suites:
-            has.setdefault(suite.path.name, set()).update(pair.id for pair in suite.pairs)
+            has.setdefault(suite.path.name, set()).update(
+                pair.id for pair in suite.pairs
+            )
         for pair in self._gated:
             if pair.pair not in has.get(pair.suite.name, {pair.pair}):
                 raise EvidenceError(
-                    f"{pair.pair}: it is gated in the baseline, but is no longer in the suite",
+                    f"{pair.pair}: it is gated in the baseline, but is no longer in "
+                    "the suite",
                     location=self.name,
                     hint="put it back, or rebuild the baseline without it from that release's "
                     "ledger, which makes no API calls",
                 )
 
-    def _obstacle(self, now: PairResult, measures: Iterable[str]) -> tuple[str, str] | None:
+    def _obstacle(
+        self, now: PairResult, measures: Iterable[str]
+    ) -> tuple[str, str] | None:
         """Return why a pair can't be compared, by its settings, and the fix; None if it can."""
         before = self._matching_pair(now)
         if not now.gates:
@@ -137,7 +151,11 @@ class Baseline:
     def missing_pairs(self, now: Iterable[PairResult]) -> list[str]:
         """Return the pairs that gate in the baseline and weren't evaluated in a later release."""
         there = {(pair.suite.name, pair.pair) for pair in now}
-        return [pair.pair for pair in self._gated if (pair.suite.name, pair.pair) not in there]
+        return [
+            pair.pair
+            for pair in self._gated
+            if (pair.suite.name, pair.pair) not in there
+        ]
 
     def validate_common(self, now: Iterable[PairResult]) -> None:
         """Raise EvidenceError unless a later release has a pair of this one, by its name."""
@@ -145,17 +163,22 @@ class Baseline:
         earlier = {(pair.suite.name, pair.pair) for pair in self._pairs}
         if not later & earlier:
             sides = [
-                _listed(sorted("::".join(names) for names in side)) for side in (earlier, later)
+                _listed(sorted("::".join(names) for names in side))
+                for side in (earlier, later)
             ]
             raise EvidenceError(
-                f"no pair is in both releases: the earlier has {sides[0]}, the later {sides[1]}",
+                f"no pair is in both releases: the earlier has {sides[0]}, the later "
+                f"{sides[1]}",
                 location=self.name,
                 hint="if a model or suite file was renamed, add --as OLD=NEW",
             )
 
-    # --- afterwards ------------------------------------------------------------------------
+    # --- afterwards
+    # ------------------------------------------------------------------------
 
-    def change_lines(self, now: PairResult, *, but: Collection[str] = ()) -> tuple[str, ...]:
+    def change_lines(
+        self, now: PairResult, *, but: Collection[str] = ()
+    ) -> tuple[str, ...]:
         """List a pair's measures then and now, with intervals, or why they aren't comparable.
 
         but: measures to leave out.
@@ -172,12 +195,18 @@ class Baseline:
         )
 
     def compare(
-        self, now: Mapping[str, PairResult], tolerances: Mapping[str, float], *, whole: bool = False
+        self,
+        now: Mapping[str, PairResult],
+        tolerances: Mapping[str, float],
+        *,
+        whole: bool = False,
     ) -> ReleaseComparison:
         """Test whether a named measure of any pair rose by more than noise and its tolerance.
 
-        now: pairs of the later release by label; controls that were controls before are left out.
-        whole: whether the later release must have every pair that gates in the earlier one.
+        now: pairs of the later release by label; controls that were controls before are
+        left out.
+        whole: whether the later release must have every pair that gates in the earlier
+        one.
 
         Raises EvidenceError if confidences differ.
         """
@@ -281,9 +310,15 @@ class Baseline:
 
 def _planned_result(pair: Pair, suite: Suite) -> PairResult:
     """Return as much of a pair's result as is known before the run."""
-    tests = (book.id for book in suite.books if book.role == "test" and book.id != pair.book.id)
+    tests = (
+        book.id
+        for book in suite.books
+        if book.role == "test" and book.id != pair.book.id
+    )
     scope = ScanScope(dict.fromkeys(tests), dict.fromkeys(suite.excused(pair)))
-    return localize(dataclasses.replace(build_unrun_result(pair, suite), scan_scope=scope))
+    return localize(
+        dataclasses.replace(build_unrun_result(pair, suite), scan_scope=scope)
+    )
 
 
 def _renamed(pair: PairResult, new_names: Mapping[str, str]) -> PairResult:
@@ -297,7 +332,10 @@ def _renamed(pair: PairResult, new_names: Mapping[str, str]) -> PairResult:
     )
 
 
-_TELLS_APART = (operator.attrgetter("suite.path"), operator.attrgetter("model.endpoint"))
+_TELLS_APART = (
+    operator.attrgetter("suite.path"),
+    operator.attrgetter("model.endpoint"),
+)
 
 
 def label_pairs(pairs: Iterable[PairResult]) -> dict[str, PairResult]:
@@ -306,7 +344,9 @@ def label_pairs(pairs: Iterable[PairResult]) -> dict[str, PairResult]:
     names = [pair.pair for pair in run]
     for part in _TELLS_APART:
         if len(set(names)) < len(names):
-            names = [f"{part(pair)}::{name}" for pair, name in zip(run, names, strict=True)]
+            names = [
+                f"{part(pair)}::{name}" for pair, name in zip(run, names, strict=True)
+            ]
     return dict(zip(names, run, strict=True))
 
 
@@ -317,8 +357,12 @@ def comparison_differences(evidence: EvidenceFile, path: Path) -> list[str]:
     """
     claimed = evidence.content.compared
     if not claimed:
-        raise EvidenceError("the bundle has no comparison with a release", hint="omit --baseline")
-    compared = Baseline(path).compare(label_pairs(evidence.content.pairs), claimed.tolerances)
+        raise EvidenceError(
+            "the bundle has no comparison with a release", hint="omit --baseline"
+        )
+    compared = Baseline(path).compare(
+        label_pairs(evidence.content.pairs), claimed.tolerances
+    )
     return differences(evidence.bundle["compared"], encode(compared), "compared")
 
 
@@ -332,7 +376,9 @@ def _rounds(pair: PairResult) -> PairRounds:
     assert rounds is not None  # noqa: S101 - `_obstacle`
     values = {name: pair.values[name] for name in rounds.measures}
     # Only sampled rounds are compared; the longest passage may be elsewhere.
-    values |= {name: max(rounds.measures[name]) for name in OF_PASSAGES if name in values}
+    values |= {
+        name: max(rounds.measures[name]) for name in OF_PASSAGES if name in values
+    }
     return PairRounds(
         words=pair.book.words or 0,
         values=values,

@@ -2,9 +2,11 @@
 
     encode(result)              plain lists and dicts, as another process gets them
     encode_pair(result)         a pair of the evidence bundle
-    decode(PairResult, data)    the record again; ValueError for what doesn't fit its types
+    decode(PairResult, data)    the record again; ValueError for what doesn't fit its
+    types
 
-Keys are the names of a record's fields, in their order. Unknown keys of a pair are ignored.
+Keys are the names of a record's fields, in their order. Unknown keys of a pair are
+ignored.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def encode_pair(result: PairResult) -> dict[str, Any]:
 def localize(result: PairResult) -> PairResult:
     """Name the suite as a bundle does: by a path from here, which names no folder of the author."""
     here, path = Path.cwd(), Path(result.suite.path)
-    from_here = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    from_here = (
+        path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    )
     suite = dataclasses.replace(result.suite, name=path.name, path=from_here)
     return dataclasses.replace(result, suite=suite)
 

@@ -5,7 +5,8 @@
     subjects(pairs)           the models that they are about, as in-toto has subjects
     unmet_expectations(expected, bundle)
 
-Its pairs hold plain values that anyone with the suite, its books and the ledger can recompute.
+Its pairs hold plain values that anyone with the suite, its books and the ledger can
+recompute.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def collect_pairs(run: RunReport) -> tuple[PairResult, ...]:
     """Return every pair of the run as a bundle has it, in order."""
     pairs = map(localize, (*run.results, *run.unrun))
     name = operator.attrgetter("suite.name", "suite.path", "pair")
-    return tuple(sorted(pairs, key=lambda pair: (*name(pair), pair.model.endpoint or "")))
+    return tuple(
+        sorted(pairs, key=lambda pair: (*name(pair), pair.model.endpoint or ""))
+    )
 
 
 def _version(name: str) -> str | None:
@@ -105,15 +108,20 @@ def _version(name: str) -> str | None:
         return None
 
 
-# --- controls ------------------------------------------------------------------------------
+# --- controls
+# ------------------------------------------------------------------------------
 
 
-def suite_controls(pairs: Iterable[PairResult], *, by: str = "name") -> tuple[SuiteControls, ...]:
+def suite_controls(
+    pairs: Iterable[PairResult], *, by: str = "name"
+) -> tuple[SuiteControls, ...]:
     """Summarize the controls of each suite, in order; by its name, or its path as in a bundle."""
     suites: dict[str, list[PairResult]] = {}
     for pair in pairs:
         suites.setdefault(getattr(pair.suite, by), []).append(pair)
-    return tuple(_summarize_suite(suite, its_pairs) for suite, its_pairs in suites.items())
+    return tuple(
+        _summarize_suite(suite, its_pairs) for suite, its_pairs in suites.items()
+    )
 
 
 def _summarize_suite(suite: str, pairs: Sequence[PairResult]) -> SuiteControls:
@@ -130,27 +138,34 @@ def _summarize_suite(suite: str, pairs: Sequence[PairResult]) -> SuiteControls:
         suite=suite,
         controls=len(controls),
         false_alarms={
-            name: FalsePositives(sum(over), len(over)) for name, over in exceeded.items()
+            name: FalsePositives(sum(over), len(over))
+            for name, over in exceeded.items()
         },
         leak_seen=any(pair.expected == "leak" and pair.leaked for pair in pairs),
         gates=any(pair.gates for pair in pairs),
     )
 
 
-# --- subjects and expectations -------------------------------------------------------------
+# --- subjects and expectations
+# -------------------------------------------------------------
 
 
 def subjects(pairs: Iterable[PairResult]) -> list[dict[str, Any]]:
     """List the models of pairs that gate, by name and digest.
 
-    The digest is `sha256`, that of the weights, if they were on this machine and wrote all
-    generations; else `modelNames`, the SHA-256 of the canonical JSON of provider, server, endpoint
-    and the names that the server gave: no artifact's.
+    The digest is `sha256`, that of the weights, if they were on this machine and wrote
+    all generations; else `modelNames`, the SHA-256 of the canonical JSON of provider,
+    server, endpoint and the names that the server gave: no artifact's.
     """
     models = {(pair.model.id, *_digest(pair)): None for pair in pairs if pair.gates}
     if not models:
-        models["no model", "modelNames", hashlib.sha256(canonical_json(None)).hexdigest()] = None
-    return [{"name": name, "digest": {kind: digest}} for name, kind, digest in sorted(models)]
+        models[
+            "no model", "modelNames", hashlib.sha256(canonical_json(None)).hexdigest()
+        ] = None
+    return [
+        {"name": name, "digest": {kind: digest}}
+        for name, kind, digest in sorted(models)
+    ]
 
 
 def model_names(pair: PairResult) -> set[str]:
@@ -179,8 +194,8 @@ def _digest(pair: PairResult) -> tuple[str, str]:
 class Expected:
     """What a bundle must contain; empty and None leave it open.
 
-    release: its name; models: the names of its models; suites: SHA-256 of its suite files;
-    not_before: the earliest time of the bundle and of its generations
+    release: its name; models: the names of its models; suites: SHA-256 of its suite
+    files; not_before: the earliest time of the bundle and of its generations
     """
 
     release: str | None = None
@@ -203,7 +218,9 @@ def unmet_expectations(expected: Expected, bundle: Bundle) -> Iterator[str]:
         yield from _too_early(expected.not_before, bundle)
 
 
-def _set_differences(what: str, expected: frozenset[str], present: set[str]) -> Iterator[str]:
+def _set_differences(
+    what: str, expected: frozenset[str], present: set[str]
+) -> Iterator[str]:
     for name in sorted(present - expected):
         yield f"{what}: the bundle has {name!r}, which wasn't expected"
     for name in sorted(expected - present):

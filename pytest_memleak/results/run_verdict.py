@@ -35,10 +35,11 @@ def run_result(
 ) -> Verdict:
     """Return FAIL if any pair failed, PASS if all passed, and INCONCLUSIVE otherwise.
 
-    A leak that the suite expects counts as a pass, and its absence as a failure. A measured
-    negative control counts only if it leaks another book. A run without pairs doesn't pass, nor
-    does a run with a pair that wasn't run, a suite that couldn't be collected or gates nothing, or
-    a passing pair whose test failed by limits of its own, nor one that pytest ended otherwise.
+    A leak that the suite expects counts as a pass, and its absence as a failure. A
+    measured negative control counts only if it leaks another book. A run without pairs
+    doesn't pass, nor does a run with a pair that wasn't run, a suite that couldn't be
+    collected or gates nothing, or a passing pair whose test failed by limits of its
+    own, nor one that pytest ended otherwise.
     compared: the verdict of the comparison with an earlier release.
     exit_status: pytest's.
     """
@@ -59,7 +60,10 @@ def verdict_counts(pairs: Sequence[PairResult]) -> str:
         f"{pair.plain_verdict}{expectation(pair) or ' (with refusals)' * (',' in pair.verdict)}"
         for pair in pairs
     )
-    return ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items())) or "no pair"
+    return (
+        ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items()))
+        or "no pair"
+    )
 
 
 def expectation(pair: PairResult) -> str:
@@ -92,6 +96,9 @@ def _outcome(pair: PairResult) -> Verdict:
         leak is (verdict is Verdict.PASS) or outcomes & _FAILED
     ):
         return Verdict.FAIL
-    if verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN} or outcomes & _ENDED_OTHERWISE:
+    if (
+        verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN}
+        or outcomes & _ENDED_OTHERWISE
+    ):
         return Verdict.INCONCLUSIVE
     return Verdict.PASS

@@ -1,9 +1,9 @@
 """Backoff: waits between the attempts at a call, and the number of concurrent calls.
 
-Waiting goes through `Retry.pause`, so that a test can wait without time passing. A pace doubles
-while that brings answers faster, and steps back if it doesn't: a server that works through calls
-one by one would only make them wait. After a rejection (429), it halves, and then grows by one at
-a time.
+Waiting goes through `Retry.pause`, so that a test can wait without time passing. A pace
+doubles while that brings answers faster, and steps back if it doesn't: a server that
+works through calls one by one would only make them wait. After a rejection (429), it
+halves, and then grows by one at a time.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Retry:
     tries, total: the number of attempts at a busy provider, and the sum of the pauses
     first, most:  the first pause between attempts, doubled each time, and the longest
     unreached:    the sum of the pauses for a server that has never answered
-    recovery:     how long the answer to an interrupted call may still appear at the provider
-    deploying:    the same for a deployment, since lists may not show it at once
+    recovery:     how long the answer to an interrupted call may still appear at the
+    provider deploying:    the same for a deployment, since lists may not show it at
+    once
     poll, poll_most: the first pause between polls of a job or a batch, and the longest
     pause:        waits this many seconds, or until the event is set
     """
@@ -58,16 +59,19 @@ class Retry:
         stop: threading.Event | None = None,
         *,
         unreached: Callable[[], float | None] = lambda: None,
-        waiting: Callable[[ProviderBusy, float], object] = lambda _error, _seconds: None,
+        waiting: Callable[[ProviderBusy, float], object] = lambda _error, _seconds: (
+            None
+        ),
     ) -> T:
         """Return what `attempt` returns, repeated after ProviderBusy and a pause.
 
-        unreached: how many seconds to try a server that has never answered, None if it has
-        waiting: receives the cause and the seconds of each pause before it begins
+        unreached: how many seconds to try a server that has never answered, None if it
+        has waiting: receives the cause and the seconds of each pause before it begins
 
-        The last ProviderBusy is raised once `tries` or `total` is used up. RequestNotSent is
-        retried for at most `unreached` seconds, and not at all if it is `lasting`. A response
-        that can't be used may be billed, so the second one is final.
+        The last ProviderBusy is raised once `tries` or `total` is used up.
+        RequestNotSent is retried for at most `unreached` seconds, and not at all if it
+        is `lasting`. A response that can't be used may be billed, so the second one is
+        final.
         """
         pausing, began = stop or threading.Event(), time.monotonic()
         tries = unusable = 0
@@ -107,13 +111,17 @@ class Pace:
     clock: seconds.
     """
 
-    def __init__(self, fixed: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, fixed: int | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.at_once = FIRST if fixed is None else max(1, fixed)
         self._fixed = self._settled = fixed is not None
         self._clock = clock
         self._lock = threading.Lock()
         self._doubling = True
-        self._slower: tuple[int, float] | None = None  # calls at once, and answers a second
+        self._slower: tuple[int, float] | None = (
+            None  # calls at once, and answers a second
+        )
         self._answers = 0
         self._since = clock()
         self._excused = 0  # calls in flight when it last halved

@@ -2,10 +2,10 @@
 
 A request without an answer is sent again in the next batch.
 
-In the ledger, a batch has one call for every request in it. They hold their ordinals until the
-batch ends, even if the process dies. Its digest covers its requests, its endpoint, and how often
-the same batch was sent before, so a later process finds the batch at the provider even without the
-ledger.
+In the ledger, a batch has one call for every request in it. They hold their ordinals
+until the batch ends, even if the process dies. Its digest covers its requests, its
+endpoint, and how often the same batch was sent before, so a later process finds the
+batch at the provider even without the ledger.
 """
 
 from __future__ import annotations
@@ -51,7 +51,13 @@ from pytest_memleak.ledger.tables import batches, calls, questions
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.call_attempts import SamplingContext
-from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, pauses, poll_state, started
+from pytest_memleak.sampling.remote_jobs import (
+    NO_REASON,
+    Verbs,
+    pauses,
+    poll_state,
+    started,
+)
 
 _VERBS = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200
@@ -72,13 +78,15 @@ class Batches:
     def settle(self) -> None:
         """Finish every batch that contains any of the pair's prompts.
 
-        Raises JobPending if one is unfinished and `wait` is false, ProviderError if one failed: its
-        ordinals are free again then.
+        Raises JobPending if one is unfinished and `wait` is false, ProviderError if one
+        failed: its ordinals are free again then.
         """
         context = self.context
         for _ in pauses(context.retry):
             context.ledger.expire_leases()
-            left = [batch for batch in _open_batches(context) if not self._advance(batch)]
+            left = [
+                batch for batch in _open_batches(context) if not self._advance(batch)
+            ]
             if not left:
                 return
             if not self.wait or any(batch.stuck for batch in left):
@@ -90,7 +98,9 @@ class Batches:
                     location=f"{context.terms.sampler.name} endpoint {context.endpoint.id}",
                     hint="rerun later to continue",
                 )
-            self.progress(ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)"))
+            self.progress(
+                ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)")
+            )
 
     def submit(self, asks: Iterable[Ask]) -> None:
         """Request all asks, in as few batches as hold them."""
@@ -104,7 +114,9 @@ class Batches:
         size = 0
         for ask in asks:
             request_size = self.remote.request_bytes(
-                ask.question.request(request_key("0" * 64, 0), ask.ordinals)  # of its final length
+                ask.question.request(
+                    request_key("0" * 64, 0), ask.ordinals
+                )  # of its final length
             )
             too_large = size + request_size > self.remote.max_bytes
             if chunk and (len(chunk) >= self.remote.max_requests or too_large):
@@ -115,7 +127,8 @@ class Batches:
         if chunk:
             yield chunk
 
-    # --- one batch -------------------------------------------------------------------------
+    # --- one batch
+    # -------------------------------------------------------------------------
 
     def _advance(self, batch: Job) -> bool:
         """Advance a batch by one step; return whether it has ended."""
@@ -123,7 +136,11 @@ class Batches:
             batch = self._started(batch)
         if batch.job_id is None:
             return False
-        batch_id, ledger, timed = batch.job_id, self.context.ledger, self.context.endpoint.calls
+        batch_id, ledger, timed = (
+            batch.job_id,
+            self.context.ledger,
+            self.context.endpoint.calls,
+        )
         state = poll_state(self._verbs(batch), batch_id)
         if state.status is JobStatus.RUNNING:
             return False
@@ -132,7 +149,9 @@ class Batches:
             end_job(ledger, batch, JobRow.FAILED, cause=cause)
             failing = timed.failing(f"batch {batch_id}")
             raise failing.final(cause, "rerun to send its requests again")
-        self.context.retry.run(lambda: timed.run("read_batch", lambda: self._read(batch, batch_id)))
+        self.context.retry.run(
+            lambda: timed.run("read_batch", lambda: self._read(batch, batch_id))
+        )
         end_job(ledger, batch, JobRow.SUCCEEDED, cause="no response in its batch")
         return True
 
@@ -144,7 +163,9 @@ class Batches:
             self.context.endpoint.calls,
             names=_VERBS,
             find=lambda: self.remote.find(batch.digest),
-            start=lambda: self.remote.start(_requests(self.context.ledger, batch), batch.digest),
+            start=lambda: self.remote.start(
+                _requests(self.context.ledger, batch), batch.digest
+            ),
             poll=self.remote.poll,
             retry=self.context.retry,
         )
@@ -163,7 +184,11 @@ class Batches:
                     continue
                 came = self.context.endpoint.completions(completions, "read_batch")
                 answers.append(
-                    Answer(call, came, *self.context.terms.billed(prompts[call.question], came))
+                    Answer(
+                        call,
+                        came,
+                        *self.context.terms.billed(prompts[call.question], came),
+                    )
                 )
                 if len(answers) == _RECORDED_AT_ONCE:
                     answers = self._recorded(answers)
@@ -173,7 +198,9 @@ class Batches:
     def _recorded(self, answers: Sequence[Answer]) -> list[Answer]:
         """Record the answers; return an empty list for the next ones."""
         if answers:
-            self.context.ledger.write(lambda connection: record_each(connection, answers))
+            self.context.ledger.write(
+                lambda connection: record_each(connection, answers)
+            )
         return []
 
 
@@ -188,13 +215,16 @@ def request_key(digest: str, place: int) -> str:
 def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
     """Record that a batch is about to start, with every ordinal of `asks` that is free.
 
-    Returns None if none is free. Raises BudgetExceeded if the run's budget is too small.
+    Returns None if none is free. Raises BudgetExceeded if the run's budget is too
+    small.
     """
     lease, run = context.ledger.lease, context.ledger.run
     numbers, endpoint_id = context.numbers, context.endpoint.id
 
     def work(connection: Connection) -> Job | None:
-        taken = taken_ordinals(connection, [(numbers[ask.question.key], ask) for ask in asks])
+        taken = taken_ordinals(
+            connection, [(numbers[ask.question.key], ask) for ask in asks]
+        )
         free = [
             ask
             for candidate in asks
@@ -228,7 +258,12 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
         insert_calls(connection, rows, [ask.ordinals for ask in free])
         add_to_runs(connection, [(run, total)])
         return Job(
-            JobKind.BATCH, number, digest, JobRow.STARTING, endpoint=endpoint_id, ours_to_start=True
+            JobKind.BATCH,
+            number,
+            digest,
+            JobRow.STARTING,
+            endpoint=endpoint_id,
+            ours_to_start=True,
         )
 
     return context.ledger.write(work)
@@ -255,7 +290,9 @@ def _open_batches(context: SamplingContext) -> list[Job]:
     def work(connection: Connection) -> list[Job]:
         rows = connection.execute(
             rows_with_leases(JobKind.BATCH)
-            .where(batches.c.endpoint == context.endpoint.id, batches.c.state.in_(OPEN_JOB))
+            .where(
+                batches.c.endpoint == context.endpoint.id, batches.c.state.in_(OPEN_JOB)
+            )
             .order_by(batches.c.id)
         ).all()
         return [
@@ -263,7 +300,9 @@ def _open_batches(context: SamplingContext) -> list[Job]:
             for row in rows
             if not context.asked.keys().isdisjoint(
                 connection.execute(
-                    sa.select(calls.c.question).where(calls.c.batch == row.id).distinct()
+                    sa.select(calls.c.question)
+                    .where(calls.c.batch == row.id)
+                    .distinct()
                 ).scalars()
             )
         ]

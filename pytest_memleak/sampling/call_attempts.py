@@ -1,8 +1,8 @@
 """The attempts at one reserved call, until it is answered or given up.
 
-A busy provider is called again after a pause. If a connection breaks off, the answer is recovered
-from the provider where it stores answers; otherwise the call counts as lost and billed, and a new
-call with its own row sends the same request.
+A busy provider is called again after a pause. If a connection breaks off, the answer is
+recovered from the provider where it stores answers; otherwise the call counts as lost
+and billed, and a new call with its own row sends the same request.
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.backoff import LOOK_AGAIN, Pace, Retry
-from pytest_memleak.sampling.call_deadline import BadAnswer, CheckedEndpoint, NoAnswer, in_doubt
+from pytest_memleak.sampling.call_deadline import (
+    BadAnswer,
+    CheckedEndpoint,
+    NoAnswer,
+    in_doubt,
+)
 
 _TOO_MANY = "429"
 
@@ -86,7 +91,11 @@ class Notice:
     def wait(self, error: ProviderBusy, seconds: float) -> None:
         """Note a pause before the next attempt."""
         status = error.cause[:3] if error.cause[:3].isdigit() else ""
-        limit = f"the server's rate limit ({status})" if status == _TOO_MANY else "the server"
+        limit = (
+            f"the server's rate limit ({status})"
+            if status == _TOO_MANY
+            else "the server"
+        )
         self._cause = limit if status in {"", _TOO_MANY} else f"{limit} ({status})"
         self._until = time.monotonic() + seconds
 
@@ -117,7 +126,9 @@ class SamplingContext:
     counts: Counts = field(default_factory=Counts)
     notice: Notice = field(default_factory=Notice)
 
-    def claim(self, candidates: Sequence[Ask], *, after: Answer | None = None) -> Call | None:
+    def claim(
+        self, candidates: Sequence[Ask], *, after: Answer | None = None
+    ) -> Call | None:
         """Reserve a call for the first candidate that isn't being sampled; None if there is none.
 
         `after`, the answer to the previous call, is recorded at the same time.
@@ -146,7 +157,9 @@ class SamplingContext:
         if self.endpoint.calls.reached:
             return None
         answered, in_vain = self.ledger.read(
-            lambda connection: outcomes_in_run(connection, self.ledger.run, self.endpoint.id)
+            lambda connection: outcomes_in_run(
+                connection, self.ledger.run, self.endpoint.id
+            )
         )
         return None if answered else 0.0 if in_vain else self.retry.unreached
 
@@ -157,7 +170,9 @@ class CallAttempts:
     left: the ordinals that are no longer requested, since each timeout halves the call
     """
 
-    def __init__(self, context: SamplingContext, call: Call, stop: threading.Event) -> None:
+    def __init__(
+        self, context: SamplingContext, call: Call, stop: threading.Event
+    ) -> None:
         self._context = context
         self._question = context.asked[call.question]
         self._ordinals = call.ordinals
@@ -183,7 +198,11 @@ class CallAttempts:
             )
         finally:
             if self._call is not None and (self._waiting or self._unmade):
-                cause = "abandoned before it was sent" if self._unmade else self._turned_away
+                cause = (
+                    "abandoned before it was sent"
+                    if self._unmade
+                    else self._turned_away
+                )
                 give_up(self._context.ledger, self._call, billed=False, cause=cause)
 
     def _once(self) -> Answer | None:
@@ -232,14 +251,20 @@ class CallAttempts:
         try:
             kept = recovered_answer(self._context, call)
         except ProviderError:
-            # The next process to sample it tries again; here, every other call would fail, too.
+            # The next process to sample it tries again; here, every other call would
+            # fail, too.
             leave_open(self._context.ledger, call)
             self._call = None
             failing = self._context.endpoint.calls.failing(error.call)
-            raise failing.final(error.cause, error.hint) from None  # which isn't retried
+            raise failing.final(
+                error.cause, error.hint
+            ) from None  # which isn't retried
         if kept is None:
-            # A provider that stores answers and has none wasn't paid, unless it still works.
-            billed = not self._context.endpoint.recoverable or isinstance(error, NoAnswer)
+            # A provider that stores answers and has none wasn't paid, unless it still
+            # works.
+            billed = not self._context.endpoint.recoverable or isinstance(
+                error, NoAnswer
+            )
             self._give_up(call, error, billed=billed)
             if isinstance(error, CallTimeout):
                 self._context.pace.turned_away()
@@ -267,16 +292,20 @@ class CallAttempts:
         with suppress(LedgerError):  # the ledger may be closed by now
             record(self._context.ledger, self._answer(call, came, recovered=False))
 
-    def _answer(self, call: Call, came: Sequence[Completion], *, recovered: bool) -> Answer:
+    def _answer(
+        self, call: Call, came: Sequence[Completion], *, recovered: bool
+    ) -> Answer:
         billed = self._context.terms.billed(self._question, came)
         return Answer(call, came, *billed, recovered=recovered)
 
 
-def recovered_answer(context: SamplingContext, call: Call) -> tuple[Completion, ...] | None:
+def recovered_answer(
+    context: SamplingContext, call: Call
+) -> tuple[Completion, ...] | None:
     """Return the answer that the provider stored; None if it has none.
 
-    The provider may still work on a call that was just interrupted, so it is asked until the call
-    is `retry.recovery` seconds old.
+    The provider may still work on a call that was just interrupted, so it is asked
+    until the call is `retry.recovery` seconds old.
     """
     endpoint, retry = context.endpoint, context.retry
     if not endpoint.recoverable:

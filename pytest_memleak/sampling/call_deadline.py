@@ -1,10 +1,11 @@
 """Deadlines: each call to an endpoint ends in time, with its answers checked, or with an error.
 
-Every failure is a ProviderError (final) or a ProviderBusy (temporary) that names provider,
-endpoint, and call. `in_doubt` tells whether the failed call may have been billed.
+Every failure is a ProviderError (final) or a ProviderBusy (temporary) that names
+provider, endpoint, and call. `in_doubt` tells whether the failed call may have been
+billed.
 
-The call runs in another thread. A call that misses its deadline is abandoned in a daemon thread;
-if it returns after all, `late` gets the result.
+The call runs in another thread. A call that misses its deadline is abandoned in a
+daemon thread; if it returns after all, `late` gets the result.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ from pytest_memleak.errors import (
     RequestNotSent,
 )
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.interfaces.protocols import OWN_PROVIDER, Completion, Endpoint, Served
+from pytest_memleak.interfaces.protocols import (
+    OWN_PROVIDER,
+    Completion,
+    Endpoint,
+    Served,
+)
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing
@@ -48,7 +54,11 @@ _LONGEST_ANSWER = 1_000_000
 _SUBSTITUTED = {"api", "candidateCount", "max_completion_tokens", "n", "stream_options"}
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
 # With these, the server may still have done the work.
-_UNSURE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
+_UNSURE = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
 
 
 @dataclass(slots=True)
@@ -77,8 +87,8 @@ class TimedCalls:
     ) -> T:
         """Return what `call` returns within the deadline, which may be infinite.
 
-        Raises NoAnswer after the deadline, and ProviderError for a foreign exception: it names type
-        and place, but not the message, which may quote anything.
+        Raises NoAnswer after the deadline, and ProviderError for a foreign exception:
+        it names type and place, but not the message, which may quote anything.
         """
         deadline = self.deadline if deadline is None else deadline
         place = self.failing(verb).place
@@ -91,7 +101,8 @@ class TimedCalls:
         except NoThread:
             raise self.failing(verb).not_sent(*NO_THREAD, lasting=True) from None
         except Exception as error:
-            # From an endpoint of the user's own, only a provider's error may come with its words.
+            # From an endpoint of the user's own, only a provider's error may come with
+            # its words.
             expected = ProviderError if self.provider == OWN_PROVIDER else MemleakError
             if isinstance(error, expected):
                 _mask(error)
@@ -129,7 +140,11 @@ class CheckedEndpoint:
         return self._recovery is not None
 
     def sample(
-        self, call: Call, question: PromptSpec, *, late: Callable[[tuple[Completion, ...]], object]
+        self,
+        call: Call,
+        question: PromptSpec,
+        *,
+        late: Callable[[tuple[Completion, ...]], object],
     ) -> tuple[Completion, ...]:
         """Return the endpoint's answer; `late` gets one that misses the deadline."""
         request = question.request(call.request_id, call.ordinals)
@@ -148,12 +163,18 @@ class CheckedEndpoint:
         def too_late(answers: object) -> None:
             if not isinstance(answers, BaseException):
                 try:
-                    late(self.completions(answers, "sample", temperature=question.temperature))
+                    late(
+                        self.completions(
+                            answers, "sample", temperature=question.temperature
+                        )
+                    )
                 except BadAnswer as error:
                     late(error.kept)
 
         answers = self.calls.run("sample", sample, late=too_late)
-        completions = self.completions(answers, "sample", temperature=question.temperature)
+        completions = self.completions(
+            answers, "sample", temperature=question.temperature
+        )
         if not completions:
             raise self.calls.failing("sample").unusable("no completions")
         return completions
@@ -171,22 +192,27 @@ class CheckedEndpoint:
     ) -> tuple[Completion, ...]:
         """Convert a call's answers to Completions; blank ones are EMPTY, invalid counts None.
 
-        temperature: the requested one, to tell whether it was rejected. Raises BadAnswer, with the
-        valid completions, if one is invalid.
+        temperature: the requested one, to tell whether it was rejected. Raises
+        BadAnswer, with the valid completions, if one is invalid.
         """
         if isinstance(answers, str | bytes) or not isinstance(answers, Sequence):
             raise self._error(
-                f"it returned {_kind(answers)}; expected a sequence of completions", verb
+                f"it returned {_kind(answers)}; expected a sequence of completions",
+                verb,
             )
         completions = [
-            Completion(answer) if isinstance(answer, str) else answer for answer in answers
+            Completion(answer) if isinstance(answer, str) else answer
+            for answer in answers
         ]
         refused = self._refused(temperature)
-        kept = tuple(_bounded(answer, refused) for answer in completions if _well_formed(answer))
+        kept = tuple(
+            _bounded(answer, refused) for answer in completions if _well_formed(answer)
+        )
         for answer in completions:
             if not _well_formed(answer):
                 raise self._error(
-                    f"it returned {_kind(answer)} among its completions; expected a string or a"
+                    f"it returned {_kind(answer)} among its completions; expected a "
+                    "string or a"
                     " Completion",
                     verb,
                     kept,
@@ -196,16 +222,23 @@ class CheckedEndpoint:
     def _refused(self, temperature: float | None) -> tuple[str, ...]:
         """Return the sampling settings that the server has rejected so far.
 
-        A server that accepts one temperature only has rejected others, which doesn't matter here.
+        A server that accepts one temperature only has rejected others, which doesn't
+        matter here.
         """
         return tuple(
             name
             for name, support in self._obeyed().items()
             if name not in _SUBSTITUTED
-            and (temperature in support.rejected if name == "temperature" else support.rejected)
+            and (
+                temperature in support.rejected
+                if name == "temperature"
+                else support.rejected
+            )
         )
 
-    def _error(self, cause: str, verb: str, kept: tuple[Completion, ...] = ()) -> ProviderError:
+    def _error(
+        self, cause: str, verb: str, kept: tuple[Completion, ...] = ()
+    ) -> ProviderError:
         error = BadAnswer(cause, **self.calls.failing(verb).place)
         error.kept = kept
         return error
@@ -241,8 +274,9 @@ class BadAnswer(_Unforeseen):
 def in_doubt(error: ProviderError) -> bool:
     """Tell whether a failed call may have been answered and billed.
 
-    The error decides if it knows. Otherwise, a broken connection is in doubt; an error with a retry
-    time, or with an HTTP status at the start of its cause, was a rejection.
+    The error decides if it knows. Otherwise, a broken connection is in doubt; an error
+    with a retry time, or with an HTTP status at the start of its cause, was a
+    rejection.
     """
     if error.in_doubt is not None:
         return error.in_doubt
@@ -264,7 +298,8 @@ def _well_formed(answer: object) -> TypeGuard[Completion]:
 def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
     """Limit an answer to what the ledger can hold; a blank answer is EMPTY.
 
-    An answer longer than any model's is cut and marked as withheld: its rest isn't measured.
+    An answer longer than any model's is cut and marked as withheld: its rest isn't
+    measured.
     """
     if max(len(answer.text), len(answer.reasoning)) > _LONGEST_ANSWER:
         word = f"longer than {_LONGEST_ANSWER:,} characters"
@@ -302,7 +337,11 @@ def _characters(text: str) -> str:
 
 
 def _tokens(count: object) -> int | None:
-    valid = isinstance(count, int) and not isinstance(count, bool) and 0 <= count < _MOST_TOKENS
+    valid = (
+        isinstance(count, int)
+        and not isinstance(count, bool)
+        and 0 <= count < _MOST_TOKENS
+    )
     return cast(int, count) if valid else None
 
 
@@ -324,7 +363,8 @@ class NoThread(Exception):
 
 NO_THREAD = (
     "Can't start a thread: the limit on processes, threads, or memory is reached",
-    "raise it (ulimit -u, ulimit -v; a container's limits), or lower options.concurrency",
+    "raise it (ulimit -u, ulimit -v; a container's limits), or lower "
+    "options.concurrency",
 )
 
 
@@ -336,7 +376,8 @@ def within(
 ) -> T:
     """Return what `call` returns; raise what it raises, or Overdue after `seconds`.
 
-    `late` is called with the value or the exception if the call ends after Overdue was raised.
+    `late` is called with the value or the exception if the call ends after Overdue was
+    raised.
     """
     future: Future[T] = Future()
     try:
@@ -354,7 +395,9 @@ def within(
         if future.done():  # just in time, or it was the call that raised this
             return future.result()
     if late is not None:
-        future.add_done_callback(lambda ended: late(ended.exception() or ended.result()))
+        future.add_done_callback(
+            lambda ended: late(ended.exception() or ended.result())
+        )
     raise Overdue
 
 
@@ -363,7 +406,9 @@ class _Runner(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="memleak-call", daemon=True)
-        self.inbox: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = (
+            queue.SimpleQueue()
+        )
 
     def run(self) -> None:
         while True:

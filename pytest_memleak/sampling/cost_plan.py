@@ -16,9 +16,9 @@ from pytest_memleak.records.measurement import PlannedRounds
 class Plan:
     """The outstanding work for a pair.
 
-    calls, generations: outstanding; pending: generations that open calls or batches will bring
-    prompt_tokens, completion_tokens: estimated, and at most: each generation by its own call
-    cost:               US$ at most; None without a price
+    calls, generations: outstanding; pending: generations that open calls or batches
+    will bring prompt_tokens, completion_tokens: estimated, and at most: each generation
+    by its own call cost:               US$ at most; None without a price
     """
 
     pair: str
@@ -34,9 +34,9 @@ class Plan:
 class PlannedStep:
     """One step of a run; costs in US$, None without a price.
 
-    what:     the pair, or a part of it: its greedy generations, its null, a book's summaries
-    sampling: None if nothing is sampled through the ledger (recorded generations)
-    training_tokens: of the outstanding fine-tune, 0 without one
+    what:     the pair, or a part of it: its greedy generations, its null, a book's
+    summaries sampling: None if nothing is sampled through the ledger (recorded
+    generations) training_tokens: of the outstanding fine-tune, 0 without one
     hours:    the most hours of a deployment
     rounds:   the detection limit of a pair's own samples
     """
@@ -54,7 +54,9 @@ class PlannedStep:
         """The most that the step costs, in US$."""
         if self.hours:
             return self.hours_cost
-        if self.sampling is None or not (self.sampling.generations or self.training_tokens):
+        if self.sampling is None or not (
+            self.sampling.generations or self.training_tokens
+        ):
             return 0.0
         if self.sampling.cost is None:
             return None
@@ -74,7 +76,8 @@ class PowerRow:
     """What the suite would cost and detect with so many samples of every pair, from scratch.
 
     detection: the detection limit: a passage generated more often per prompt appears
-    calls, generations: of all pairs, with their nulls, baselines, and greedy generations
+    calls, generations: of all pairs, with their nulls, baselines, and greedy
+    generations
     cost:      US$ at most, fine-tuning included; None if a model has no price
     note:      whether these are the suite's samples, or those for its `detection_limit`
     """
@@ -100,7 +103,9 @@ class Power:
     obstacles: tuple[str, ...]
 
 
-def plan(ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: CallTerms) -> Plan:
+def plan(
+    ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: CallTerms
+) -> Plan:
     """Plan the calls that `sample_missing` would make now, without making any.
 
     `endpoint_id` is None before the endpoint exists (before its fine-tune).
@@ -134,6 +139,8 @@ def in_all(plans: Sequence[Plan]) -> Plan:
     """Add up several plans of one pair."""
     costs = [pair_plan.cost for pair_plan in plans if pair_plan.cost is not None]
     names = ("calls", "generations", "pending", "prompt_tokens", "completion_tokens")
-    counts = {name: sum(getattr(pair_plan, name) for pair_plan in plans) for name in names}
+    counts = {
+        name: sum(getattr(pair_plan, name) for pair_plan in plans) for name in names
+    }
     cost = sum(costs) if len(costs) == len(plans) else None
     return Plan(pair=plans[0].pair, cost=cost, **counts)

@@ -1,8 +1,8 @@
 """Deployments: created once for all processes, waited for, and deleted by the last one.
 
-A deployment is a job, like fine-tunes and batches: its row is in the ledger before the request,
-and if its start was interrupted, the provider is searched for it first. However the run ends, the
-row names what may still be active until that is deleted.
+A deployment is a job, like fine-tunes and batches: its row is in the ledger before the
+request, and if its start was interrupted, the provider is searched for it first.
+However the run ends, the row names what may still be active until that is deleted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
 _NEVER = "The deployment was requested, but never became active"
 _ASKED_ANEW = "rerun to request it again"
 _HOURLY_PRICE = "an hourly price for the deployment"
-_NO_HOURLY_PRICE = "add hour = ... (US$) to the price of the [[model]]; 0 if the deployment is free"
+_NO_HOURLY_PRICE = (
+    "add hour = ... (US$) to the price of the [[model]]; 0 if the deployment is free"
+)
 _GOES_ON = "rerun later to continue, or delete it with memleak ledger cleanup"
 
 
@@ -75,23 +77,34 @@ def ensure_deployment(
 ) -> Deployed:
     """Return the active deployment of the weights: found, waited for, or created.
 
-    price: US$ an hour; budget: US$ of the run. Raises JobPending if it isn't active yet and `wait`
-    is false, BudgetExceeded, SettingsError for a budget without a price, ProviderError if it
-    failed, ProviderBusy if the provider is unreachable.
+    price: US$ an hour; budget: US$ of the run. Raises JobPending if it isn't active yet
+    and `wait` is false, BudgetExceeded, SettingsError for a budget without a price,
+    ProviderError if it failed, ProviderBusy if the provider is unreachable.
     """
     retry, tell = _patient(retry), progress or Progress()
     limit = budget_limit(
-        budget, price, location=wanted.weights, needs=_HOURLY_PRICE, hint=_NO_HOURLY_PRICE
+        budget,
+        price,
+        location=wanted.weights,
+        needs=_HOURLY_PRICE,
+        hint=_NO_HOURLY_PRICE,
     )
     for _ in pauses(retry):
         ledger.expire_leases()
         job = claim_deployment(
-            ledger, platform.provider, wanted, price=price, limit=limit, recovery=retry.recovery
+            ledger,
+            platform.provider,
+            wanted,
+            price=price,
+            limit=limit,
+            recovery=retry.recovery,
         )
         since = job.doubtful_until - retry.recovery if job.doubtful_until else None
         verbs = _verbs(platform, wanted, retry, since=since)
         if job.state != JobRow.SUCCEEDED:
-            tell(ProgressEvent(Phase.DEPLOYING, job.job_id or f"at {platform.provider}"))
+            tell(
+                ProgressEvent(Phase.DEPLOYING, job.job_id or f"at {platform.provider}")
+            )
         if job.ours_to_start:
             job = _begun(ledger, job, verbs)
         if job.state == JobRow.RUNNING and job.job_id is not None:
@@ -100,7 +113,9 @@ def ensure_deployment(
             active = Deployed(job, job.endpoint, until(ledger, job))
             if time.time() < active.until:
                 return active
-            leave(ledger, platform, active, retry=retry)  # its hours are over: create it again
+            leave(
+                ledger, platform, active, retry=retry
+            )  # its hours are over: create it again
         if job.state == JobRow.LEAVING:
             # Another process deletes it, or died doing so. Then it is created again.
             settle(ledger, platform, _debt_of(ledger, job), retry=retry)
@@ -112,7 +127,11 @@ def ensure_deployment(
 
 
 def move_in(
-    platform: DeploymentCalls, wanted: Deployment, active: Deployed, *, retry: Retry | None = None
+    platform: DeploymentCalls,
+    wanted: Deployment,
+    active: Deployed,
+    *,
+    retry: Retry | None = None,
 ) -> None:
     """Tell the endpoints of these weights where they are deployed. Raises ProviderError."""
 
@@ -127,7 +146,11 @@ def move_in(
 
 
 def leave(
-    ledger: Ledger, platform: DeploymentCalls, active: Deployed, *, retry: Retry | None = None
+    ledger: Ledger,
+    platform: DeploymentCalls,
+    active: Deployed,
+    *,
+    retry: Retry | None = None,
 ) -> bool:
     """Stop using it, and delete it if no other process does; tell whether nothing is left to do."""
     if not leave_deployment(ledger, active.job):
@@ -144,8 +167,8 @@ def settle(
 ) -> bool:
     """Delete a deployment that may be active; return whether nothing of it is left.
 
-    It stays open while others hold it, while it is being created, and while the provider is
-    unreachable.
+    It stays open while others hold it, while it is being created, and while the
+    provider is unreachable.
     """
     if debt is None:
         return True
@@ -175,7 +198,8 @@ def settle(
     return True
 
 
-# --- creation ------------------------------------------------------------------------------
+# --- creation
+# ------------------------------------------------------------------------------
 
 
 def _begun(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
@@ -196,7 +220,11 @@ def _after_poll(
         return job
     if state.status is JobStatus.SUCCEEDED and state.endpoint is not None:
         return update_job(
-            ledger, job, state=JobRow.SUCCEEDED, endpoint=state.endpoint, ended=time.time()
+            ledger,
+            job,
+            state=JobRow.SUCCEEDED,
+            endpoint=state.endpoint,
+            ended=time.time(),
         )
     # What a failed start left behind is deleted now, or stays open.
     leave_deployment(ledger, job)
@@ -204,7 +232,8 @@ def _after_poll(
     return replace(job, state=JobRow.FAILED, cause=masked(state.detail or NO_REASON))
 
 
-# --- taking down ---------------------------------------------------------------------------
+# --- taking down
+# ---------------------------------------------------------------------------
 
 
 def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
@@ -232,7 +261,8 @@ def _delete(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
     while poll_state(ending, endpoint).status is JobStatus.RUNNING:
         if time.monotonic() - began > retry.total:
             raise verbs.calls.failing("end_deployment").final(
-                f"The deployment is still active {retry.total:g} s after the deletion request"
+                f"The deployment is still active {retry.total:g} s after the deletion "
+                "request"
             )
         retry.pause(stop, pause)
         pause = min(2 * pause, retry.poll)
@@ -240,11 +270,13 @@ def _delete(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
 
 def _debt_of(ledger: Ledger, job: Job) -> OpenDeployment | None:
     return next(
-        (deployment for deployment in debts(ledger) if deployment.number == job.number), None
+        (deployment for deployment in debts(ledger) if deployment.number == job.number),
+        None,
     )
 
 
-# --- provider calls and their errors -------------------------------------------------------
+# --- provider calls and their errors
+# -------------------------------------------------------
 
 
 def _patient(retry: Retry | None) -> Retry:

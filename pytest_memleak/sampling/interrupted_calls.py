@@ -31,15 +31,18 @@ def settle_interrupted_calls(context: SamplingContext) -> None:
     """Settle the calls that dead processes left open for the pair's prompts.
 
     Such a call's row is open, and the lock shows that its process's lease has ended
-    (ledger/ledger.py). A call that waited to be sent again wasn't billed. Any other may have been:
-    its answer is recovered, or it counts as lost. Either way its ordinals are free.
+    (ledger/ledger.py). A call that waited to be sent again wasn't billed. Any other may
+    have been: its answer is recovered, or it counts as lost. Either way its ordinals
+    are free.
 
-    Raises ProviderBusy or ProviderError if the provider can't be called; the remaining calls stay
-    unsettled for the next process.
+    Raises ProviderBusy or ProviderError if the provider can't be called; the remaining
+    calls stay unsettled for the next process.
     """
     ledger = context.ledger
     ledger.expire_leases()
-    left = _take_over_calls(ledger, context.asked, recoverable=context.endpoint.recoverable)
+    left = _take_over_calls(
+        ledger, context.asked, recoverable=context.endpoint.recoverable
+    )
     try:
         while left:
             call = left[0]
@@ -55,26 +58,37 @@ def settle_interrupted_calls(context: SamplingContext) -> None:
             leave_open(ledger, call)
 
 
-def _take_over_calls(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> list[Call]:
+def _take_over_calls(
+    ledger: Ledger, asked: Collection[int], *, recoverable: bool
+) -> list[Call]:
     """Take over the open calls that no running process holds, or end them as lost."""
     lease = ledger.lease
     living = sa.select(leases.c.id).where(leases.c.ended.is_(None))
     orphaned = sa.and_(
-        calls.c.kind == "sample", sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living))
+        calls.c.kind == "sample",
+        sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living)),
     )
 
     def work(connection: Connection) -> list[Call]:
         waiting = connection.execute(
-            sa.select(calls.c.id).where(HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned)
+            sa.select(calls.c.id).where(
+                HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned
+            )
         ).scalars()
         end_open_calls(connection, list(waiting), billed=False, cause=_LOST)
-        left = [call for call in open_calls(connection, orphaned) if call.question in asked]
+        left = [
+            call for call in open_calls(connection, orphaned) if call.question in asked
+        ]
         numbers = [call.id for call in left]
         if not recoverable:
             end_open_calls(connection, numbers, billed=True, cause=_LOST)
             return []
-        connection.execute(calls.update().where(calls.c.id.in_(numbers)).values(lease=lease))
-        changed(connection, calls, ({"id": number, "lease": lease} for number in numbers))
+        connection.execute(
+            calls.update().where(calls.c.id.in_(numbers)).values(lease=lease)
+        )
+        changed(
+            connection, calls, ({"id": number, "lease": lease} for number in numbers)
+        )
         return left
 
     return ledger.write(work)

@@ -1,9 +1,10 @@
 """The run loop: samples what the ledger lacks for a pair.
 
-Each thread (`Pace` sets their number) takes the next call in order, reserves its ordinals in the
-ledger, makes the call within the deadline, and records the answer. Remaining ordinals (fewer
-completions than requested, a lost call) are sampled again. Other processes that sample the same
-pair share the work; the loop ends when every ordinal is stored, whoever sampled it.
+Each thread (`Pace` sets their number) takes the next call in order, reserves its
+ordinals in the ledger, makes the call within the deadline, and records the answer.
+Remaining ordinals (fewer completions than requested, a lost call) are sampled again.
+Other processes that sample the same pair share the work; the loop ends when every
+ordinal is stored, whoever sampled it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.backoff import CallsDropped, Pace, Retry
-from pytest_memleak.sampling.call_attempts import CallAttempts, Notice, SamplingContext, Stopped
+from pytest_memleak.sampling.call_attempts import (
+    CallAttempts,
+    Notice,
+    SamplingContext,
+    Stopped,
+)
 from pytest_memleak.sampling.call_deadline import NO_THREAD, CheckedEndpoint
 from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 
@@ -53,16 +59,17 @@ def sample_missing(
 ) -> LedgerCounts:
     """Sample every generation of the pair that the ledger lacks; return the counts afterwards.
 
-    endpoint_id: names the weights, and whatever else shapes their generations, in the ledger
-    budget:      US$ that the ledger's run may spend, with all its processes
+    endpoint_id: names the weights, and whatever else shapes their generations, in the
+    ledger budget:      US$ that the ledger's run may spend, with all its processes
     progress:    called a few times a second, in the calling thread
     wait:        whether to wait for batches
     notice:      shown with the progress
 
-    Whatever is raised, every answer received by then is in the ledger: ProviderError and
-    ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is unfinished),
-    LedgerError, SettingsError (a budget without a price), KeyboardInterrupt (after Ctrl-C and
-    once the calls in flight have ended), CallsDropped (after another Ctrl-C).
+    Whatever is raised, every answer received by then is in the ledger: ProviderError
+    and ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is
+    unfinished), LedgerError, SettingsError (a budget without a price),
+    KeyboardInterrupt (after Ctrl-C and once the calls in flight have ended),
+    CallsDropped (after another Ctrl-C).
     """
     limit = budget_limit(budget, terms.price, location=prompts.pair)
     retry, provider = retry or Retry(), terms.sampler.name
@@ -70,7 +77,10 @@ def sample_missing(
     context = SamplingContext(
         ledger,
         CheckedEndpoint(
-            endpoint, endpoint_id=endpoint_id, provider=provider, deadline=retry.deadline
+            endpoint,
+            endpoint_id=endpoint_id,
+            provider=provider,
+            deadline=retry.deadline,
         ),
         {numbers[question.key]: question for question in prompts.questions},
         numbers,
@@ -97,7 +107,9 @@ def sample_missing(
 class _PairSampling:
     """The sampling of one pair."""
 
-    def __init__(self, context: SamplingContext, prompts: PairPrompts, progress: Progress) -> None:
+    def __init__(
+        self, context: SamplingContext, prompts: PairPrompts, progress: Progress
+    ) -> None:
         self.context = context
         self._ledger = context.ledger
         self._endpoint_id = context.endpoint.id
@@ -169,7 +181,12 @@ class _PairSampling:
         return now
 
     def _event(
-        self, then: LedgerCounts, *, done: int, tokens: int = 0, cost: float | None = None
+        self,
+        then: LedgerCounts,
+        *,
+        done: int,
+        tokens: int = 0,
+        cost: float | None = None,
     ) -> ProgressEvent:
         """Build a progress event from earlier counts, and the tokens and US$ added since."""
         return ProgressEvent(
@@ -190,7 +207,12 @@ class _PairSampling:
         def tell() -> None:
             cost = None if self.context.terms.price is None else counts.cost / 1e9
             self._progress(
-                self._event(before, done=before.got + counts.done, tokens=counts.tokens, cost=cost)
+                self._event(
+                    before,
+                    done=before.got + counts.done,
+                    tokens=counts.tokens,
+                    cost=cost,
+                )
             )
 
         workers.sample(asks(lacking.free, workers.per_call), tell=tell)
@@ -248,7 +270,9 @@ class Workers:
         def tell_number() -> None:
             if count := self._running:
                 calls, notice = amount(count, "call"), self._context.notice
-                notice.others = f"{calls}; Ctrl-C now drops them, and they may be billed"
+                notice.others = (
+                    f"{calls}; Ctrl-C now drops them, and they may be billed"
+                )
                 notice.ending = True
                 tell()
 
@@ -268,11 +292,15 @@ class Workers:
             if self._stop.is_set() or more <= 0:
                 return
             for _ in range(more):
-                thread = threading.Thread(target=self._run, name="memleak-worker", daemon=True)
+                thread = threading.Thread(
+                    target=self._run, name="memleak-worker", daemon=True
+                )
                 try:
                     thread.start()
                 except RuntimeError:
-                    raise self._context.endpoint.calls.failing("sample").final(*NO_THREAD) from None
+                    raise self._context.endpoint.calls.failing("sample").final(
+                        *NO_THREAD
+                    ) from None
                 self._running += 1  # the thread needs the lock, held here, to end
 
     def _watch(self, tell: Callable[[], None]) -> None:
@@ -285,7 +313,8 @@ class Workers:
                 self._context.ledger.keep_alive()
                 seen = time.monotonic()
 
-    # --- in a thread -----------------------------------------------------------------------
+    # --- in a thread
+    # -----------------------------------------------------------------------
 
     def _run(self) -> None:
         retired = False
@@ -374,7 +403,9 @@ class Workers:
         """Request so many completions per call from now on."""
         self.per_call = min(count, self.per_call)
         with contextlib.suppress(AttributeError):  # an extension's own may be read-only
-            self._context.terms.sampler.completions_per_call = self.per_call  # for further pairs
+            self._context.terms.sampler.completions_per_call = (
+                self.per_call
+            )  # for further pairs
         left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:
             left.setdefault(ask.question, []).extend(ask.ordinals)

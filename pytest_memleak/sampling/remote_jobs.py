@@ -1,9 +1,9 @@
 """Jobs at a provider (fine-tunes, batches, deployments): started once, and polled until they end.
 
-A job's row is written before the job starts, and held by the process that starts it. If the start
-was interrupted, the next process searches the provider for the job, by its digest, before starting
-it. Processes that need the same fine-tune share one row. A failed fine-tune isn't retried by the
-run in which it failed.
+A job's row is written before the job starts, and held by the process that starts it. If
+the start was interrupted, the next process searches the provider for the job, by its
+digest, before starting it. Processes that need the same fine-tune share one row. A
+failed fine-tune isn't retried by the run in which it failed.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class StartUnanswered(ProviderError):
 def started(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
     """Find the job at the provider, or else start it; return its row afterwards.
 
-    Raises ProviderError if that fails: a start that was rejected or never sent ends the job; any
-    other interruption leaves it to the next process. Raises StartUnanswered if a start misses its
-    deadline: it isn't repeated.
+    Raises ProviderError if that fails: a start that was rejected or never sent ends the
+    job; any other interruption leaves it to the next process. Raises StartUnanswered if
+    a start misses its deadline: it isn't repeated.
     """
     doubtful_until = job.doubtful_until
 
@@ -144,7 +144,9 @@ def poll_state(verbs: Verbs, job_id: str) -> JobState:
 
 def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
     retry = verbs.retry
-    return retry.run(attempt, unreached=lambda: None if verbs.calls.reached else retry.unreached)
+    return retry.run(
+        attempt, unreached=lambda: None if verbs.calls.reached else retry.unreached
+    )
 
 
 def failure(verbs: Verbs, job: Job, *, hint: str) -> ProviderError:
@@ -177,15 +179,17 @@ def pauses(retry: Retry) -> Iterator[None]:
 
 
 _VERBS = ("find_finetune", "start_finetune", "poll_finetune")
-_STARTED_ANEW = "once the provider no longer lists the failed job, rerun to start it again"
+_STARTED_ANEW = (
+    "once the provider no longer lists the failed job, rerun to start it again"
+)
 _GOES_ON = "rerun later to continue"
 
 
 def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> TrainingSet:
     """Build the instruction/excerpt pairs of the books, and the digest that names them.
 
-    recipe: everything else that shapes the fine-tune, as JSON values: provider and its location,
-    base model, hyperparameters. Raises BookError without any pair.
+    recipe: everything else that shapes the fine-tune, as JSON values: provider and its
+    location, base model, hyperparameters. Raises BookError without any pair.
     """
     training_books = tuple(books)
     examples = tuple(
@@ -197,11 +201,16 @@ def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> Trainin
     if not examples:
         named = ", ".join(repr(book.id) for book in training_books) or "none"
         raise BookError(
-            f"Nothing to fine-tune on: no excerpt of the books ({named}) has an instruction",
+            f"Nothing to fine-tune on: no excerpt of the books ({named}) has an "
+            "instruction",
             hint="add summaries to the training books, from which instructions are built",
         )
-    texts = (text for example in examples for text in (example.instruction, example.text))
-    return TrainingSet(examples, digest_of(json.dumps(recipe, sort_keys=True, default=str), *texts))
+    texts = (
+        text for example in examples for text in (example.instruction, example.text)
+    )
+    return TrainingSet(
+        examples, digest_of(json.dumps(recipe, sort_keys=True, default=str), *texts)
+    )
 
 
 def ensure_finetune(
@@ -221,7 +230,9 @@ def ensure_finetune(
     """
     retry, tell = retry or Retry(), progress or Progress()
     verbs = Verbs(
-        TimedCalls(provider.name, f"fine-tuned on {training.digest[:12]}", retry.deadline),
+        TimedCalls(
+            provider.name, f"fine-tuned on {training.digest[:12]}", retry.deadline
+        ),
         names=_VERBS,
         find=lambda: provider.find_finetune(training.digest),
         start=lambda: provider.start_finetune(training),

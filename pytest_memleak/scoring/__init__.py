@@ -31,13 +31,13 @@ def score(
 ) -> Measurement:
     """Measure how much of a book a model's generations reproduce (docs/method.md).
 
-    `book` and `generations` are this package's records or the paper's (lists of dicts with
-    `excerpt_id`, `excerpt_text`, `instruction` and `generations: [{"generated_text": ...}]`;
-    arXiv 2603.20957, section 3.1). A generation record's own instruction takes precedence over
-    the book's.
+    `book` and `generations` are this package's records or the paper's (lists of dicts
+    with `excerpt_id`, `excerpt_text`, `instruction` and `generations:
+    [{"generated_text": ...}]`; arXiv 2603.20957, section 3.1). A generation record's
+    own instruction takes precedence over the book's.
 
-    k: shortest match, in words. trim: m of the m-grams that the instruction contains; 0 trims
-    nothing. span_threshold: T of `spans_over`. word_mode: what counts as a word.
+    k: shortest match, in words. trim: m of the m-grams that the instruction contains; 0
+    trims nothing. span_threshold: T of `spans_over`. word_mode: what counts as a word.
 
     Raises SettingsError, BookError or RecordsError, each with cause and location.
     """
@@ -50,5 +50,7 @@ def score(
         book = with_recorded_instructions(book, records)
         records = generations_from_records(records)
     return measure(
-        book, records, Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=word_mode)
+        book,
+        records,
+        Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=word_mode),
     )

@@ -112,29 +112,38 @@ def analyze(
     Passages are sought in every generation; all other measures use the sampled rounds.
 
     near: whether to find near-verbatim spans too, which takes far longer than the rest.
-    protected: the run's books and their index; without it, passages are sought in `book`.
+    protected: the run's books and their index; without it, passages are sought in
+    `book`.
     limits: the limits of each work of a collection.
-    count: the function that matches and counts the generations, perhaps in other processes.
-    Raises as `measure` does.
+    count: the function that matches and counts the generations, perhaps in other
+    processes. Raises as `measure` does.
     """
     near_tally = NearVerbatimTally(book) if near else None
     watched = near_tally.watch(generations) if near_tally else generations
-    tally = count(book, scoring, watched, **({"protected": protected} if protected else {}))
+    tally = count(
+        book, scoring, watched, **({"protected": protected} if protected else {})
+    )
     if not tally.counted.generations:
         return None
     analysis = analysis_of(tally, scoring, confidence=confidence)
     if book.works and analysis.passages:
         measured = analysis.measurement, analysis.passages
-        analysis = replace(analysis, works=measure_works(book, tally, *measured, limits))
+        analysis = replace(
+            analysis, works=measure_works(book, tally, *measured, limits)
+        )
     return replace(analysis, near=near_tally.recall()) if near_tally else analysis
 
 
-def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> Analysis:
+def analysis_of(
+    tally: Tally, scoring: Scoring, *, confidence: float = 0.95
+) -> Analysis:
     """Build the analysis from a tally, with its own settings, of at least one generation."""
     words, n = tally.layout.total, tally.counted.rounds
     rounds = tally.rounds()
     borders = (start for start, _ in tally.layout.bounds.values())
-    counts = rounds.counts(words=words, n=n, borders=borders, by_excerpt=tally.covered_by_excerpt())
+    counts = rounds.counts(
+        words=words, n=n, borders=borders, by_excerpt=tally.covered_by_excerpt()
+    )
     error = sampling_error(counts, scoring=scoring, confidence=confidence)
     passages = tally.passages()
     return Analysis(
@@ -147,7 +156,9 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
         own_spans=SpansByRound(
             longest=tuple(tally.longest_by_round().tolist()),
             over=tuple(
-                tally.over_by_round(over=max(scoring.span_threshold, scoring.k - 1)).tolist()
+                tally.over_by_round(
+                    over=max(scoring.span_threshold, scoring.k - 1)
+                ).tolist()
             ),
             by_excerpt=tuple(tally.longest_by_excerpt().tolist()),
         ),
@@ -163,8 +174,16 @@ def _ranges(
     """Yield the ranges of the maxima over the sampled rounds; typical: words of a typical span."""
     if passages:
         for name, by_round, most in (
-            (LONGEST_PASSAGE.name, passages.by_round, tally.most_passage_words(near=False)),
-            (NV_LONGEST_PASSAGE.name, passages.nv_by_round, tally.most_passage_words(near=True)),
+            (
+                LONGEST_PASSAGE.name,
+                passages.by_round,
+                tally.most_passage_words(near=False),
+            ),
+            (
+                NV_LONGEST_PASSAGE.name,
+                passages.nv_by_round,
+                tally.most_passage_words(near=True),
+            ),
         ):
             if passages.longest[name].origin is Origin.SAMPLED:
                 yield name, maximum_range(by_round, typical=typical, most=most)
@@ -209,10 +228,13 @@ def judged_measures(analysis: Analysis) -> dict[str, Estimate]:
     return analysis.works.pair_measures(values) if analysis.works else values
 
 
-def split_judged_measures(analysis: Analysis) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+def split_judged_measures(
+    analysis: Analysis,
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """Return the judged measures of the pair's own book and, if it is excused, of all others.
 
-    Otherwise the first dict holds all of them, and the second is empty (docs/method.md).
+    Otherwise the first dict holds all of them, and the second is empty
+    (docs/method.md).
     """
     judged = judged_measures(analysis)
     passages = analysis.passages
@@ -222,9 +244,13 @@ def split_judged_measures(analysis: Analysis) -> tuple[dict[str, Estimate], dict
     )
     if not own:
         return judged, {}
-    of_book = {name: estimate for name, estimate in judged.items() if name not in OF_PASSAGES}
+    of_book = {
+        name: estimate for name, estimate in judged.items() if name not in OF_PASSAGES
+    }
     # Limits apply to a collection's own measures work by work.
-    return of_book | ({} if isinstance(analysis, Analysis) and analysis.works else own), others
+    return of_book | (
+        {} if isinstance(analysis, Analysis) and analysis.works else own
+    ), others
 
 
 def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:

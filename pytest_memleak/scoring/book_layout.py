@@ -28,9 +28,11 @@ class Layout:
     total:   N, the number of words
     bounds:  per excerpt id, its words [start, end)
     order:   per excerpt id, its number among the excerpts
-    borders: positions that no match may cross, ascending: those of works, and those of excerpts
+    borders: positions that no match may cross, ascending: those of works, and those of
+    excerpts
              with unmeasured text between them
-    ids, ends: ids of the excerpts in order, and the position after the last word of each
+    ids, ends: ids of the excerpts in order, and the position after the last word of
+    each
     """
 
     total: int
@@ -63,7 +65,9 @@ def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
     )
 
 
-def validate_measurable(book: Book, lengths: Sequence[int], *, k: int, mode: WordMode) -> None:
+def validate_measurable(
+    book: Book, lengths: Sequence[int], *, k: int, mode: WordMode
+) -> None:
     """Raise BookError for a book of fewer than k words, and for one whose words cannot be seen.
 
     Mode `paper` cannot see other scripts; no mode can separate fused words.
@@ -85,7 +89,9 @@ def validate_measurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
     validate_word_breaks(
-        (excerpt.text for excerpt in book.excerpts), mode=mode, place=f"book {book.id!r}"
+        (excerpt.text for excerpt in book.excerpts),
+        mode=mode,
+        place=f"book {book.id!r}",
     )
     if total < k:
         raise BookError(
@@ -114,8 +120,8 @@ def icu_of(book: Book) -> str | None:
 def _most_seen(book: Book, lengths: Sequence[int]) -> int:
     """Return an upper bound on the words that mode `unicode` keeps, far faster than counting.
 
-    In Latin-1 a word that only that mode keeps has a letter beyond ASCII, as does each that it
-    cuts in two.
+    In Latin-1 a word that only that mode keeps has a letter beyond ASCII, as does each
+    that it cuts in two.
     """
     most = 0
     for excerpt, length in zip(book.excerpts, lengths, strict=True):
@@ -129,8 +135,9 @@ def _most_seen(book: Book, lengths: Sequence[int]) -> int:
     return most
 
 
-# The share of letters that words longer than these may have. Over 40 letters occur in jest only;
-# over 20 are common where neither blanks nor ICU separate words, as in Javanese.
+# The share of letters that words longer than these may have. Over 40 letters occur in
+# jest only; over 20 are common where neither blanks nor ICU separate words, as in
+# Javanese.
 _MOST_IN_WORDS_OVER = {40: 0.02, 20: 0.5}
 _JEST = 300
 
@@ -139,8 +146,15 @@ def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) ->
     """Raise BookError, naming `place`, if too many of the texts' letters are in fused words."""
     texts = list(texts)
     least = min(_MOST_IN_WORDS_OVER)
-    suspects = [text for text in texts if max(map(len, text.split()), default=0) > least]
-    lengths = [len(word) for text in suspects for word in words(text, mode) if len(word) > least]
+    suspects = [
+        text for text in texts if max(map(len, text.split()), default=0) > least
+    ]
+    lengths = [
+        len(word)
+        for text in suspects
+        for word in words(text, mode)
+        if len(word) > least
+    ]
     if sum(lengths) <= _JEST:
         return
     letters = sum(len(part) for text in texts for part in text.split())

@@ -1,6 +1,7 @@
 """Words of books in prefilter tables, as measured and as folded, and texts' matches with them.
 
-Folded words are stored only around those that folding changes: the rest stands among the measured.
+Folded words are stored only around those that folding changes: the rest stands among
+the measured.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.scoring.intervals import count_up
-from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, Runs, gram_hashes
+from pytest_memleak.scoring.ngram_prefilter import (
+    BORDER,
+    NgramPrefilter,
+    Runs,
+    gram_hashes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +39,10 @@ _COMPARED_TOGETHER, _CHANGED_TOGETHER = 1 << 12, 1 << 7
 class BookMatches(NamedTuple):
     """Matches of several texts with several books, one entry each.
 
-    text:   number of the text; place: of the first word among all texts' words (`Keyed`)
-    book:   number of the book; part: its part, which no match leaves; start: in the book's words
-    words:  number of words
+    text:   number of the text; place: of the first word among all texts' words
+    (`Keyed`)
+    book:   number of the book; part: its part, which no match leaves; start: in the
+    book's words words:  number of words
     """
 
     text: Positions
@@ -79,7 +86,8 @@ class _Table:
 class BookWords:
     """Words of books as measured and as folded, in one table where that serves for both.
 
-    The folded words then are the measured ones, and stretches around those that folding changes.
+    The folded words then are the measured ones, and stretches around those that folding
+    changes.
     """
 
     def __init__(self, k: int) -> None:
@@ -98,14 +106,20 @@ class BookWords:
         """Add a book's words, in parts that begin at `starts`; `near_keys` may be `keys`."""
         parts = pairwise([*starts, len(keys)])
         near_parts = pairwise([*near_starts, len(near_keys)])
-        for (first, last), (near_first, near_last) in zip(parts, near_parts, strict=True):
+        for (first, last), (near_first, near_last) in zip(
+            parts, near_parts, strict=True
+        ):
             place = self._table.add(keys[first:last])
             self._exact.append((place, last - first, book, self._parts, first))
             words, near_words = keys[first:last], near_keys[near_first:near_last]
             shared = []
             if self._near_table is self._table:
                 alike = near_keys is keys
-                shared = [(0, 0, len(words))] if alike else _common_stretches(words, near_words)
+                shared = (
+                    [(0, 0, len(words))]
+                    if alike
+                    else _common_stretches(words, near_words)
+                )
             self._add_folded(book, near_words, near_first, place, shared)
 
     def add_folded(self, book: int, keys: Keys) -> None:
@@ -117,23 +131,36 @@ class BookWords:
         prefilter = self._table.prefilter(self._k)
         exact = PlacedWords.of(prefilter, self._exact)
         if self._near_table is not self._table:
-            return exact, PlacedWords.of(self._near_table.prefilter(NEAR_MATCH), self._folded)
+            return exact, PlacedWords.of(
+                self._near_table.prefilter(NEAR_MATCH), self._folded
+            )
         alike = self._folded == self._exact
         return exact, exact if alike else PlacedWords.of(prefilter, self._folded)
 
     def _add_folded(
-        self, book: int, keys: Keys, start: int, place: int, shared: list[tuple[int, int, int]]
+        self,
+        book: int,
+        keys: Keys,
+        start: int,
+        place: int,
+        shared: list[tuple[int, int, int]],
     ) -> None:
         """Add a part; shared: first words among those at `place` and among `keys`, and words."""
         at = 0
         for first, near_first, words in [*shared, (0, len(keys), 0)]:
-            if at < near_first or 0 < at < len(keys):  # folding may have only left words out
+            if at < near_first or 0 < at < len(
+                keys
+            ):  # folding may have only left words out
                 begin = max(at - NEAR_MATCH + 1, 0)
                 stretch = keys[begin : near_first + NEAR_MATCH - 1]
                 of_stretch = self._near_table.add(stretch)
-                self._folded.append((of_stretch, len(stretch), book, self._parts, start + begin))
+                self._folded.append(
+                    (of_stretch, len(stretch), book, self._parts, start + begin)
+                )
             if words:
-                self._folded.append((place + first, words, book, self._parts, start + near_first))
+                self._folded.append(
+                    (place + first, words, book, self._parts, start + near_first)
+                )
             at = near_first + words
         self._parts += 1
 
@@ -155,7 +182,11 @@ def _common_stretches(keys: Keys, others: Keys) -> list[tuple[int, int, int]]:
             for some, begin in ((keys, at), (others, other_at))
         )
         again = np.argwhere(grams[:, None] == other_grams)
-        skip = again[again.sum(axis=1).argmin()] if len(again) else (_CHANGED_TOGETHER,) * 2
+        skip = (
+            again[again.sum(axis=1).argmin()]
+            if len(again)
+            else (_CHANGED_TOGETHER,) * 2
+        )
         at, other_at = first, other_first = at + int(skip[0]), other_at + int(skip[1])
     stretches.append((first, other_first, at - first))
     return [stretch for stretch in stretches if stretch[2] >= _WORTH_SHARING]
@@ -164,8 +195,9 @@ def _common_stretches(keys: Keys, others: Keys) -> list[tuple[int, int, int]]:
 class PlacedWords(NamedTuple):
     """One reading of books' words, in pieces by place in a prefilter table.
 
-    first, end: places of each piece; book: its book; part: its part, which no match leaves
-    start: its first word among the book's; overlapping: whether a part may have several
+    first, end: places of each piece; book: its book; part: its part, which no match
+    leaves start: its first word among the book's; overlapping: whether a part may have
+    several
     """
 
     prefilter: NgramPrefilter
@@ -177,16 +209,22 @@ class PlacedWords(NamedTuple):
     overlapping: bool
 
     @classmethod
-    def of(cls, prefilter: NgramPrefilter, pieces: list[tuple[int, ...]]) -> PlacedWords:
+    def of(
+        cls, prefilter: NgramPrefilter, pieces: list[tuple[int, ...]]
+    ) -> PlacedWords:
         """Sort the pieces: first place, words, book, part, and first word of each."""
-        first, words, book, part, start = np.array(sorted(pieces), dtype=np.intp).reshape(-1, 5).T
+        first, words, book, part, start = (
+            np.array(sorted(pieces), dtype=np.intp).reshape(-1, 5).T
+        )
         overlapping = len(np.unique(part)) < len(part)
         return cls(prefilter, first, first + words, book, part, start, overlapping)
 
     @staticmethod
     def nbytes_of(*readings: PlacedWords) -> int:
         """Return the bytes of memory that readings take, of which several may share a table."""
-        tables = {id(reading.prefilter): reading.prefilter.nbytes for reading in readings}
+        tables = {
+            id(reading.prefilter): reading.prefilter.nbytes for reading in readings
+        }
         pieces = (reading.first.nbytes * len(reading[1:-1]) for reading in readings)
         return sum((*tables.values(), *pieces))
 
@@ -216,7 +254,12 @@ class PlacedWords(NamedTuple):
         runs, piece = runs.where(order), piece[order]
         start = self.start[piece] + runs.book - self.first[piece]
         matches = BookMatches(
-            text[order], runs.text, self.book[piece], self.part[piece], start, runs.words
+            text[order],
+            runs.text,
+            self.book[piece],
+            self.part[piece],
+            start,
+            runs.words,
         )
         return _joined(matches) if self.overlapping else matches
 

@@ -1,8 +1,8 @@
 """Catalog scan: a library of any size, matched with all generations at once (docs/method.md).
 
-The generations form the prefilter table, and the library's books stream past it as word keys,
-which can be stored and reread without parsing. The few books that match go to the exact index
-with their text (`passage_tally`).
+The generations form the prefilter table, and the library's books stream past it as word
+keys, which can be stored and reread without parsing. The few books that match go to the
+exact index with their text (`passage_tally`).
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ if TYPE_CHECKING:
 _BORDER = np.array([BORDER], dtype=np.uint64)
 # Covers whatever decides words and keys, on each code path of texts.
 _SPECIMENS = (
-    "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of **verses** \x07!",
-    "caf\xe9 co\xadop x\xb2 stra\xdfe-\n\xc6on incomprehensibilit\xe9s \xb5\xaa\xbb\n00:12\xa0so",
-    "stop\u20141984 &amp; <i id='x'>tag</i><br>co\u0308op \u0130st e\u200be a-\nble\n\u2014 7. or",
-    "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 \u115f",
+    "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of "
+    "**verses** \x07!",
+    "caf\xe9 co\xadop x\xb2 stra\xdfe-\n\xc6on incomprehensibilit\xe9s "
+    "\xb5\xaa\xbb\n00:12\xa0so",
+    "stop\u20141984 &amp; <i id='x'>tag</i><br>co\u0308op \u0130st e\u200be "
+    "a-\nble\n\u2014 7. or",
+    "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 "
+    "\u115f",
 )
 
 
@@ -66,7 +70,8 @@ def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
 def numbering(mode: WordMode) -> str:
     """Return a digest of the words that texts have and their keys; it changes with either.
 
-    Hashes specimens and all look-alikes that every Python knows, so no version is maintained.
+    Hashes specimens and all look-alikes that every Python knows, so no version is
+    maintained.
     """
     forms = (form for form in sorted(LATIN) if ucd_3_2_0.category(form) != "Cn")
     texts = [*_SPECIMENS, " ".join(forms)]
@@ -88,8 +93,8 @@ def _bordered(words: Keyed, borders: Positions) -> Keys:
 class CatalogMatch(NamedTuple):
     """A library book that shares enough words with some generation.
 
-    longest, nv_longest: words of the longest run and of the longest chain, by keys, untrimmed; at
-    least those of its longest and near-verbatim passages
+    longest, nv_longest: words of the longest run and of the longest chain, by keys,
+    untrimmed; at least those of its longest and near-verbatim passages
     """
 
     name: str
@@ -100,7 +105,9 @@ class CatalogMatch(NamedTuple):
 class GenerationPrefilter:
     """A prefilter table of all generations of a run, matched with a library's books."""
 
-    def __init__(self, texts: Iterable[str], *, k: int, mode: WordMode = "paper") -> None:
+    def __init__(
+        self, texts: Iterable[str], *, k: int, mode: WordMode = "paper"
+    ) -> None:
         """Build the table from the generations of all pairs; `texts` is read once, and not kept."""
         words, number = BookWords(k), count()
         for batch in batches_of(texts, len):
@@ -143,7 +150,9 @@ class GenerationPrefilter:
                 start=runs.text,
                 words=runs.words,
             )
-            nv_longest = int(find_chains(matches, NO_RANGES, trim=0).words.max(initial=0))
+            nv_longest = int(
+                find_chains(matches, NO_RANGES, trim=0).words.max(initial=0)
+            )
             if longest >= least or nv_longest:
                 yield CatalogMatch(name, longest, nv_longest)
 

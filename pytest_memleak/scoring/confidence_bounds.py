@@ -1,7 +1,7 @@
 """Detection limits (docs/method.md), exact intervals of proportions, and quantiles.
 
-The beta distribution is summed by its continued fraction (Lentz's method, Abramowitz and Stegun
-26.5.8), and its quantiles are found by Newton's steps inside a bracket.
+The beta distribution is summed by its continued fraction (Lentz's method, Abramowitz
+and Stegun 26.5.8), and its quantiles are found by Newton's steps inside a bracket.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def normal_quantile(confidence: float) -> float:
     Raises SettingsError for a confidence outside [0, 1).
     """
     if not 0 <= confidence < 1:
-        raise SettingsError(f"confidence must be at least 0 and less than 1, not {confidence!r}")
+        raise SettingsError(
+            f"confidence must be at least 0 and less than 1, not {confidence!r}"
+        )
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
@@ -40,7 +42,8 @@ def normal_quantile(confidence: float) -> float:
 def student_quantile(confidence: float, freedom: float) -> float:
     """Return the two-sided quantile of Student's t, in standard errors.
 
-    freedom: degrees of freedom, 1 or more. Raises SettingsError for a confidence outside [0, 1).
+    freedom: degrees of freedom, 1 or more. Raises SettingsError for a confidence
+    outside [0, 1).
     """
     if normal_quantile(confidence) == 0:
         return 0.0
@@ -67,9 +70,9 @@ class ShareInterval(NamedTuple):
 def clopper_pearson(hits: float, tries: float, *, confidence: float) -> ShareInterval:
     """Return the exact interval of a proportion with `hits` of `tries`.
 
-    Neither need be a whole number: a design effect may divide both. With confidence 0 both ends
-    are the observed proportion; without tries they are 0 and 1. Raises SettingsError for a
-    confidence outside [0, 1).
+    Neither need be a whole number: a design effect may divide both. With confidence 0
+    both ends are the observed proportion; without tries they are 0 and 1. Raises
+    SettingsError for a confidence outside [0, 1).
     """
     if normal_quantile(confidence) == 0 and tries:
         return ShareInterval(hits / tries, hits / tries)
@@ -80,14 +83,16 @@ def clopper_pearson(hits: float, tries: float, *, confidence: float) -> ShareInt
     )
 
 
-# --- detection limit ----------------------------------------------------------------------
+# --- detection limit
+# ----------------------------------------------------------------------
 
 
 def detection_limit(answers: int, *, confidence: float) -> float:
     """Return the recall rate per prompt above which a passage appears at least once.
 
-    answers: independent answers per prompt: generations of the excerpt that has fewest, withheld
-    ones excluded; or the number of blocks if rounds aren't exchangeable. 1 if there are none.
+    answers: independent answers per prompt: generations of the excerpt that has fewest,
+    withheld ones excluded; or the number of blocks if rounds aren't exchangeable. 1 if
+    there are none.
     confidence: of seeing it. Raises SettingsError for a confidence outside [0, 1).
     """
     normal_quantile(confidence)
@@ -97,10 +102,13 @@ def detection_limit(answers: int, *, confidence: float) -> float:
 def answers_to_detect(probability: float, *, confidence: float) -> int:
     """Return the answers per excerpt needed to see a passage of that `probability`.
 
-    Raises SettingsError for a probability outside [1e-6, 1], or a confidence outside [0, 1).
+    Raises SettingsError for a probability outside [1e-6, 1], or a confidence outside
+    [0, 1).
     """
     if not MIN_DETECTION_LIMIT <= probability <= 1:
-        raise SettingsError(f"detection_limit must be from 0.000001 to 1, not {probability!r}")
+        raise SettingsError(
+            f"detection_limit must be from 0.000001 to 1, not {probability!r}"
+        )
     normal_quantile(confidence)
     if probability == 1:
         return 1
@@ -111,8 +119,8 @@ def answers_to_detect(probability: float, *, confidence: float) -> int:
 def samples_for(answers: int, *, answered: float = 1.0) -> int:
     """Return the samples to request for this many answers.
 
-    answered: observed share of samples that were not withheld. Plans expect at most nine in ten
-    (docs/method.md).
+    answered: observed share of samples that were not withheld. Plans expect at most
+    nine in ten (docs/method.md).
     """
     return math.ceil(answers / min(answered, _ANSWERED) - _ROUNDING)
 
@@ -127,7 +135,8 @@ def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> i
     return answers if alike else max(1, answers * (answers - 1))
 
 
-# --- the beta distribution -----------------------------------------------------------------
+# --- the beta distribution
+# -----------------------------------------------------------------
 
 
 def _beta_quantile(probability: float, a: float, b: float) -> float:
@@ -136,7 +145,9 @@ def _beta_quantile(probability: float, a: float, b: float) -> float:
     for _ in range(_STEPS):
         miss = _beta(at, a, b) - probability
         low, high = (low, at) if miss > 0 else (at, high)
-        density = math.exp((a - 1) * math.log(at) + (b - 1) * math.log1p(-at) - _log_beta(a, b))
+        density = math.exp(
+            (a - 1) * math.log(at) + (b - 1) * math.log1p(-at) - _log_beta(a, b)
+        )
         step = at - miss / density if density > 0 else low
         if not low < step < high:
             step = (low + high) / 2

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.scoring.intervals import count_up
-from pytest_memleak.scoring.prompt_trimming import NO_RANGES, Ranges, in_prompt, outside_prompt
+from pytest_memleak.scoring.prompt_trimming import (
+    NO_RANGES,
+    Ranges,
+    in_prompt,
+    outside_prompt,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +76,9 @@ class _Matches(NamedTuple):
     def where(self, chosen: NDArray[np.bool_]) -> _Matches:
         """Return the `chosen` matches."""
         place, start, words, own, cut = self
-        return _Matches(place[chosen], start[chosen], words[chosen], own[chosen], cut[chosen])
+        return _Matches(
+            place[chosen], start[chosen], words[chosen], own[chosen], cut[chosen]
+        )
 
 
 def verbatim_passages(
@@ -82,14 +89,20 @@ def verbatim_passages(
     prompt_ranges: where texts contain `trim`-grams of their own instructions.
     """
     of, place, place_end = outside_prompt(
-        matched.place, matched.place + matched.words, prompt_ranges, trim=trim, keep=keep
+        matched.place,
+        matched.place + matched.words,
+        prompt_ranges,
+        trim=trim,
+        keep=keep,
     )
     words, start = place_end - place, matched.start[of] + place - matched.place[of]
     text, book = matched.text[of], matched.book[of]
     return TextPassages(text, book, place, place_end, start, start + words, words)
 
 
-def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> TextPassages:
+def find_chains(
+    matched: BookMatches, prompt_ranges: Ranges, *, trim: int
+) -> TextPassages:
     """Return the longest chain, from 20 words, that ends with each match; the first of equals.
 
     A chain joins a text's matches with one part of a book.
@@ -100,7 +113,9 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Te
     group = (matched.text << _PART_BITS) | matched.part
     place_end = matched.place + matched.words
     cut = in_prompt(matched.place, place_end, prompt_ranges, trim=trim)
-    kept = outside_prompt(matched.place[cut], place_end[cut], prompt_ranges, trim=trim, keep=1)
+    kept = outside_prompt(
+        matched.place[cut], place_end[cut], prompt_ranges, trim=trim, keep=1
+    )
     own = matched.words.copy()
     own[cut] = np.bincount(
         kept.of, weights=kept.end - kept.start, minlength=np.count_nonzero(cut)
@@ -122,7 +137,8 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Te
 def _may_chain(matched: BookMatches) -> Positions:
     """Return the matches that may belong to a chain of enough words for a passage.
 
-    Their numbers, by text, part, and start: a chain continues only within reach in the book.
+    Their numbers, by text, part, and start: a chain continues only within reach in the
+    book.
     """
     text, _, _, part, start, words = matched
     numbers = 1 << (4 * len(text)).bit_length()
@@ -146,8 +162,9 @@ def _may_chain(matched: BookMatches) -> Positions:
 def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
     """Return all pairs of matches of which the second follows the first, by number.
 
-    Each match checks the cells of the text within its reach, and in each the matches within its
-    reach in the book: distant repeats of a refrain cost nothing, in text or book.
+    Each match checks the cells of the text within its reach, and in each the matches
+    within its reach in the book: distant repeats of a refrain cost nothing, in text or
+    book.
     """
     place, start, words, _, _ = matches
     nothing = np.empty(0, dtype=np.intp)
@@ -214,7 +231,11 @@ def _without_shortcuts(
 
 
 def _best(
-    matches: _Matches, first: Positions, then: Positions, prompt_ranges: Ranges, trim: int
+    matches: _Matches,
+    first: Positions,
+    then: Positions,
+    prompt_ranges: Ranges,
+    trim: int,
 ) -> Positions:
     """Return, per match, the best chain that ends with it, as a `_State`; shape (n, 5)."""
     place, start, words, own, _ = matches
@@ -226,9 +247,13 @@ def _best(
     head = _along_paths(best, first[on_path], then[on_path])
     if tangled.any():
         after = np.flatnonzero(tangled[head] & ~tangled)
-        best[after, 0] += own[head[after]]  # without its head, which has yet to be computed
+        best[after, 0] += own[
+            head[after]
+        ]  # without its head, which has yet to be computed
         edges = first[~on_path], then[~on_path]
-        for row, state in _states(best, matches, head, edges, prompt_ranges, trim).items():
+        for row, state in _states(
+            best, matches, head, edges, prompt_ranges, trim
+        ).items():
             best[row] = state
         best[after, 0] += best[head[after], 0]
         best[after, 1:3] = best[head[after], 1:3]
@@ -238,8 +263,8 @@ def _best(
 def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np.bool_]:
     """Return the matches whose best chain doesn't follow from the best one to a single match.
 
-    Several matches precede it, or the prompt contains words of an overlap, or a chain to it
-    ends further on than it does, or it overlaps a chain to another such match.
+    Several matches precede it, or the prompt contains words of an overlap, or a chain
+    to it ends further on than it does, or it overlaps a chain to another such match.
     """
     place, start, words, _, cut = matches
     size = len(place)
@@ -274,7 +299,11 @@ def _along_paths(best: Positions, first: Positions, then: Positions) -> Position
     words = best[:, 3] - best[:, 1]
     overlap = (best[first, 3:] - best[then, 1:3]).max(axis=1)
     none = len(best)
-    total, before, head = np.append(best[:, 0], 0), np.full(none + 1, none), np.arange(none + 1)
+    total, before, head = (
+        np.append(best[:, 0], 0),
+        np.full(none + 1, none),
+        np.arange(none + 1),
+    )
     total[then] += np.minimum(np.maximum(overlap, 0), words[then])
     best[then, 3:] = np.maximum(best[then, 3:], best[first, 3:])
     before[then] = head[then] = first
@@ -311,7 +340,9 @@ def _states(
         previous_rows.tolist(), head[previous_rows].tolist(), best[previous_rows].tolist(),
         strict=True,
     )  # fmt: skip
-    plain = {previous: (its_head, _State(*state)) for previous, its_head, state in others}
+    plain = {
+        previous: (its_head, _State(*state)) for previous, its_head, state in others
+    }
     rows = sorted(before)  # each after those before it
     ends: dict[int, list[_State]] = {}
 
@@ -320,7 +351,9 @@ def _states(
         if previous in ends or its_head not in ends:
             return ends.get(previous, [state])
         words, place, start, _, _ = ends[its_head][0]
-        return [_State(words + state.minus_words, place, start, state.place_end, state.end)]
+        return [
+            _State(words + state.minus_words, place, start, state.place_end, state.end)
+        ]
 
     columns = (column[rows].tolist() for column in matches)
     for row, place, start, words, own, cut in zip(rows, *columns, strict=True):
@@ -344,13 +377,16 @@ def _worth_keeping(states: list[_State]) -> list[_State]:
     kept = states[:1]
     for state in states[1:]:
         if not any(
-            better.place_end <= state.place_end and better.end <= state.end for better in kept
+            better.place_end <= state.place_end and better.end <= state.end
+            for better in kept
         ):
             kept.append(state)
     return kept
 
 
-def _prompt_places(place: int, words: int, prompt_ranges: Ranges, trim: int) -> frozenset[int]:
+def _prompt_places(
+    place: int, words: int, prompt_ranges: Ranges, trim: int
+) -> frozenset[int]:
     """Return the places of a match's words that its instruction contains."""
     firsts, lasts = prompt_ranges.first, prompt_ranges.last
     end = place + words
@@ -399,7 +435,9 @@ def nearly_contained_in(
     around = around.where(np.argsort(around.text, kind="stable"))
     for row in np.flatnonzero(~contained).tolist():
         text = chains.text[row]
-        first, last = (around.text.searchsorted(text, side) for side in ("left", "right"))
+        first, last = (
+            around.text.searchsorted(text, side) for side in ("left", "right")
+        )
         if first < last:
             of_text = around.where(np.arange(first, last))
             place, end = int(chains.place[row]), int(chains.place_end[row])

@@ -10,7 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from pytest_memleak.scoring.words import has_unspaced, separate_words, without_references
+from pytest_memleak.scoring.words import (
+    has_unspaced,
+    separate_words,
+    without_references,
+)
 
 # Letters that look like Latin ones, as data (Unicode confusables, UTS 39).
 LIGATURES = {
@@ -24,8 +28,8 @@ LATIN_FORMS = {
     "t": "ᴛ", "u": "ᴜʋ", "v": "ᴠ", "w": "ᴡɯ", "y": "ʏɣ", "z": "ᴢ",
 }  # fmt: skip
 
-# Letters of other scripts that look like a Latin letter, and small letters that look like a
-# small capital. Cyrillic, Greek, Armenian, Cherokee.
+# Letters of other scripts that look like a Latin letter, and small letters that look
+# like a small capital. Cyrillic, Greek, Armenian, Cherokee.
 # The capitals of four Greek letters (Η, Μ, Ν, Υ) don't look like their small ones.
 LOOK_ALIKES = {
     "a": "аАαΑᎪ", "b": "вВьЬβΒᏴᏏ", "c": "сСᏟꮯ", "d": "ԁᎠᏧ", "e": "еЕҽεΕᎬ", "f": "Ϝք",
@@ -35,7 +39,8 @@ LOOK_ALIKES = {
     "y": "уУүҮγΥᎩᎽ", "z": "ζΖᏃꮓ",
 }  # fmt: skip
 
-# The same for scripts of few books: Lisu, Coptic, Carian, Deseret, syllabics and others.
+# The same for scripts of few books: Lisu, Coptic, Carian, Deseret, syllabics and
+# others.
 _FURTHER = {
     "a": "ᗅꓮ𐊠𖽀ⲁ𐌀", "b": "Ƅᑲᖯᗷꓐ𐊂𐊡𐌁", "c": "ϲϹⲤⲥꓚ𐊢𐌂𐐕𐐽𐔜", "d": "ᑯᗞᗪꓒꓓ", "e": "ⴹꓰꬲ𐊆𑢦𑢮ⲉ𐌄ɛ",
     "f": "ᖴꓝꬵ𐊇𐊥𐔥𑢢𑣂", "g": "ƍᏳꓖ", "h": "ᕼⲎꓧ𐋏", "i": "ꙇ𑣃ᛁⲒⵏꓲ𐊊𐌉𖼨", "j": "ᒍꓙ", "k": "ᛕⲔꓗ𐔘",
@@ -44,22 +49,41 @@ _FURTHER = {
     "v": "ᐯⴸꓦꛟ𐔝𑢠𑣀𖼈", "w": "ꓪ", "x": "ᕁᕽᚷⲬⵝꓫ𐊐𐊴𐌗𐔧", "y": "ყⲨꓬ𐊲𑢤𑣜𖽃", "z": "ꓜ𑢩𑣄",
 }  # fmt: skip
 
-# Characters that Unicode names as Latin letters (hooked, squared) but doesn't decompose.
+# Characters that Unicode names as Latin letters (hooked, squared) but doesn't
+# decompose.
 _NAMED = re.compile(
-    "(?:LATIN (?:SMALL|CAPITAL) LETTER|NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER"
+    "(?:LATIN (?:SMALL|CAPITAL) LETTER|NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL "
+    "LETTER"
     "|REGIONAL INDICATOR SYMBOL LETTER) ([A-Z])(?: WITH .*)?"
 )
 _BLOCKS = (
-    *((0x180, 0x2B0), (0x1D00, 0x1DC0), (0x1EFA, 0x1F00), (0x2C60, 0x2C80), (0xA720, 0xA800)),
+    *(
+        (0x180, 0x2B0),
+        (0x1D00, 0x1DC0),
+        (0x1EFA, 0x1F00),
+        (0x2C60, 0x2C80),
+        (0xA720, 0xA800),
+    ),
     *((0xAB30, 0xAB70), (0x1F150, 0x1F18A), (0x1F1E6, 0x1F200)),
 )
 
 # Latin letters with a stroke, which no decomposition removes.
-_STRUCK = {"b": "ƀ", "d": "đðɖ", "h": "ħ", "i": "ɨ", "l": "ł", "o": "ø", "t": "ŧ", "z": "ƶ"}
+_STRUCK = {
+    "b": "ƀ",
+    "d": "đðɖ",
+    "h": "ħ",
+    "i": "ɨ",
+    "l": "ł",
+    "o": "ø",
+    "t": "ŧ",
+    "z": "ƶ",
+}
 
 
 def _inverted(forms: dict[str, str]) -> dict[str, str]:
-    return {form: letter for letter, look_alikes in forms.items() for form in look_alikes}
+    return {
+        form: letter for letter, look_alikes in forms.items() for form in look_alikes
+    }
 
 
 def _latin() -> dict[str, str]:
@@ -95,7 +119,9 @@ _WITHIN_WORDS = frozenset(
 )  # fmt: skip
 _COMMENT = re.compile("<!--(.*?)-->", re.DOTALL)
 _PARTED = re.compile(r"(?<=[^\W_])[-\u2010][^\S\n]*\n[^\S\n]*(?=[^\W_])")
-_NUMBERS = re.compile(r"^(?:[^\w\n]|_)*\d+(?:(?:[^\w\n]|_)+\d+)*(?![^\W_])", re.MULTILINE)
+_NUMBERS = re.compile(
+    r"^(?:[^\w\n]|_)*\d+(?:(?:[^\w\n]|_)+\d+)*(?![^\W_])", re.MULTILINE
+)
 ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]+")
 # ASCII in invisible characters.
@@ -104,13 +130,15 @@ _SHOWN = {0xE0000 + code: code for code in range(0x20, 0x7F)}
 # Invisible, though Unicode counts them as letters: Hangul fillers.
 _BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"
 _READ_AS = str.maketrans({**LATIN, "_": " ", "*": ""})
-# Folding may join words at what is invisible, at symbols, and at these; also, in ASCII, at `*`
-# between letters and at `-` before a line's end.
+# Folding may join words at what is invisible, at symbols, and at these; also, in ASCII,
+# at `*` between letters and at `-` before a line's end.
 _JOINING = "\uff0a\ufe61\u2010\u2011\ufe63\uff0d" + _BLANK_LETTERS
 _PRINTED = bytes((*range(9, 14), *range(28, 127)))
 _BESIDE = "[^\x00-/:-@[-`{-\x7f\u2010-\u2027]"
 _JOINING_ASTERISK = re.compile(rf"\*(?<={_BESIDE}\*)\**(?={_BESIDE})")
-_JOINING_HYPHEN = re.compile(rf"-(?<={_BESIDE}-)(?=[^!-~\u2010-\u2027]*[\n\r\v\f\x85\u2028\u2029])")
+_JOINING_HYPHEN = re.compile(
+    rf"-(?<={_BESIDE}-)(?=[^!-~\u2010-\u2027]*[\n\r\v\f\x85\u2028\u2029])"
+)
 
 
 def passage_words(text: str) -> list[str]:
@@ -127,7 +155,8 @@ def folded(text: str) -> str:
     text = ANSI.sub("", _LINE_END.sub("\n", text))
     text = without_references(text)
     if "<" in text:
-        # The part behind the last end has no whole comment, and would be read again and again.
+        # The part behind the last end has no whole comment, and would be read again and
+        # again.
         commented, end, rest = text.rpartition("-->")
         hidden += _COMMENT.findall(commented + end)
         text = _COMMENT.sub("", commented + end) + rest
@@ -143,7 +172,9 @@ def folded(text: str) -> str:
 def with_gaps(text: str) -> str:
     """Return the text with gaps where folding joins words, and what it moves in its place."""
     text = without_references(text).replace("&", " ")
-    text = _TAG.sub(lambda tag: tag[0] if _without(tag) else f" {tag[2]} ", text).replace("<", " ")
+    text = _TAG.sub(
+        lambda tag: tag[0] if _without(tag) else f" {tag[2]} ", text
+    ).replace("<", " ")
     odd = text.encode("utf-8", "surrogatepass").translate(None, _PRINTED)
     gaps = {
         ord(c): " "
@@ -173,7 +204,9 @@ def _unmarked(text: str) -> str:
         invisible = (ord(c) for c in unseen if unicodedata.category(c)[0] != "M")
         composed = separate_words(composed.translate(dict.fromkeys(invisible)))
         parts = unicodedata.normalize("NFKD", composed)
-    return unicodedata.normalize("NFC", parts.translate(dict.fromkeys(map(ord, unseen))))
+    return unicodedata.normalize(
+        "NFC", parts.translate(dict.fromkeys(map(ord, unseen)))
+    )
 
 
 def _is_unseen(c: str) -> bool:
@@ -211,10 +244,11 @@ def folded_words(text: str) -> list[str]:
     """Return the folded words of `text`, split on white space, dashes, and ellipses.
 
     Compatibility forms (ligatures, full width, mathematical letters) become plain ones;
-    format, control and zero-width characters and the accents of Latin, Greek and Cyrillic
-    letters are removed; curly quotes and odd hyphens become ASCII; punctuation at a word's edges is
-    removed, as is a word of nothing else; case is folded. A word whose letters all look like Latin
-    ones is read as Latin; words of other scripts stay whole.
+    format, control and zero-width characters and the accents of Latin, Greek and
+    Cyrillic letters are removed; curly quotes and odd hyphens become ASCII; punctuation
+    at a word's edges is removed, as is a word of nothing else; case is folded. A word
+    whose letters all look like Latin ones is read as Latin; words of other scripts stay
+    whole.
     """
     odd = {
         mark: _plain(mark)
@@ -230,7 +264,10 @@ def folded_words(text: str) -> list[str]:
         text = text.replace(mark, " ")
     if text.isascii():
         return _EDGED_WORD.findall(text.lower())
-    return [_folded_word(word) for word in _EDGED_WORD.findall(unicodedata.normalize("NFC", text))]
+    return [
+        _folded_word(word)
+        for word in _EDGED_WORD.findall(unicodedata.normalize("NFC", text))
+    ]
 
 
 def _plain(mark: str) -> str:
@@ -239,15 +276,19 @@ def _plain(mark: str) -> str:
     if unicodedata.category(mark) in ("Cf", "Cc", "Cs"):
         return ""
     parts = unicodedata.normalize("NFKD", mark)
-    kept = [_PLAIN_FORMS.get(part, part) for part in parts if not _FIRST_MARK <= part <= _LAST_MARK]
+    kept = [
+        _PLAIN_FORMS.get(part, part)
+        for part in parts
+        if not _FIRST_MARK <= part <= _LAST_MARK
+    ]
     return unicodedata.normalize("NFC", "".join(kept))
 
 
 def _folded_word(word: str) -> str:
     """Return the word in lower case, in Latin letters if all of it looks like them.
 
-    Tries the original case first, since a capital may look Latin where its small letter does not;
-    then lower case, so that an initial capital changes nothing.
+    Tries the original case first, since a capital may look Latin where its small letter
+    does not; then lower case, so that an initial capital changes nothing.
     """
     if word.isascii():
         return word.lower()

@@ -1,8 +1,10 @@
 """Further readings of texts that don't read as prose: passages disguised by markup or order.
 
-Near-verbatim matching folds and matches each further reading like the text itself (docs/method.md).
-Prose has none: a text gets them only for words that folding joins or moves, marks beyond prose,
-words that repeat at once, and a stretch without usual words or of them in reverse order.
+Near-verbatim matching folds and matches each further reading like the text itself
+(docs/method.md).
+Prose has none: a text gets them only for words that folding joins or moves, marks
+beyond prose, words that repeat at once, and a stretch without usual words or of them in
+reverse order.
 """
 
 from __future__ import annotations
@@ -29,21 +31,28 @@ if TYPE_CHECKING:
 # English, German, French, Spanish, Italian, Portuguese, Dutch.
 # None reads backwards as another usual word does.
 USUAL = (
-    "the and of to in that he it his her with as had for at you but be she they him from have "
-    "which all this by were my we der die und das ich sie ist mit sich auf den dem ein eine zu "
-    "nicht la les il elle un une que qui dans pour est pas las los por con del che di da do uma "
+    "the and of to in that he it his her with as had for at you but be she they him "
+    "from have "
+    "which all this by were my we der die und das ich sie ist mit sich auf den dem ein "
+    "eine zu "
+    "nicht la les il elle un une que qui dans pour est pas las los por con del che di "
+    "da do uma "
     "het een van dat zijn"
 )
 """Words of which every stretch of prose has some."""
 
 # Words of _BEFORE often precede words of _BEHIND, and seldom follow them.
 _BEFORE = (
-    "of in to and that with for at on from by as but when what if or than all upon into like "
-    "through over after before about und auf mit von zu aus et dans sur pour que con por per op"
+    "of in to and that with for at on from by as but when what if or than all upon "
+    "into like "
+    "through over after before about und auf mit von zu aus et dans sur pour que con "
+    "por per op"
 )
 _BEHIND = (
-    "the a an his her my he she it i they you we him me them this their your its our one these "
-    "those der die das den dem ein eine er sie es la les un une il elle el los las una het een"
+    "the a an his her my he she it i they you we him me them this their your its our "
+    "one these "
+    "those der die das den dem ein eine er sie es la les un une il elle el los las una "
+    "het een"
 )
 _SPREAD, _UNSEEN_BITS = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - 16)
 _TEXTS_APART = 1 << 32
@@ -56,7 +65,10 @@ ODD = 16
 _BACKWARD, _DOUBLED, _LEET_WORDS = 3, 12, 8
 
 # What isn't ASCII is a letter or a mark of some language.
-_ORDINARY = bytes(range(0x80, 0x100)) + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
+_ORDINARY = (
+    bytes(range(0x80, 0x100))
+    + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
+)
 _CODES = re.compile(
     r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
     r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\(?:([nrt])|e|033)"
@@ -69,7 +81,10 @@ _GOES_ON = re.compile(r"(?<!\s)\s*##(?=\w)|@@\s+")
 _BETWEEN_PIECES = re.compile(r"[\s'\",\[\]]+")
 _BYTES = {256 + n: byte for n, byte in enumerate((*range(33), *range(127, 161), 173))}
 _LEET = re.compile(r"[^\W\d_][\d@$!|]+(?=\w)|(?<![\w@$])[\d@$]+[^\W\d_]")
-_LETTERS = [str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * look_alike) for look_alike in "il"]
+_LETTERS = [
+    str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * look_alike)
+    for look_alike in "il"
+]
 # Tables and transcripts have numbers beside each word, which are no units.
 _UNIT = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _WINDOW, _WIDE, _DENSE = 24, 96, 4
@@ -80,7 +95,8 @@ def further_readings(
 ) -> tuple[list[int], list[str]]:
     """Return the further readings of some texts, and the number of the text of each.
 
-    words: all texts' words as measured; suspects: numbers of those that folding may change
+    words: all texts' words as measured; suspects: numbers of those that folding may
+    change
     """
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
@@ -171,13 +187,17 @@ def _of_pieces(text: str) -> str:
     if _BEGINS[0] in text:
         text = text.translate(_BYTES)
     text = text.translate(dict.fromkeys(map(ord, _BEGINS[1:]), " "))
-    return _UTF_8.sub(lambda run: run[0].encode("latin-1").decode("utf-8", "ignore"), text)
+    return _UTF_8.sub(
+        lambda run: run[0].encode("latin-1").decode("utf-8", "ignore"), text
+    )
 
 
 def _thinned(text: str) -> Iterator[str]:
     """Yield the text without doubles, then without keys: all units, every second, every third."""
     units = _UNIT.findall(text)
-    units = [unit for unit, last in zip(units, ["", *units], strict=False) if unit != last]
+    units = [
+        unit for unit, last in zip(units, ["", *units], strict=False) if unit != last
+    ]
     for some in (units, _without_keys(units, _WINDOW)):
         for step in (1, 2, 3):
             yield from (" ".join(some[first::step]) for first in range(step))
@@ -200,6 +220,8 @@ def _reversed(text: str, *, letters: bool) -> Iterator[str]:
     """Yield the text backwards, as a whole and line by line; with `letters`, word by word, too."""
     lines = text.split("\n")
     for parts in ([text], lines) if len(lines) > 1 else (lines,):
-        yield "\n".join(part[::-1] if letters else " ".join(part.split()[::-1]) for part in parts)
+        yield "\n".join(
+            part[::-1] if letters else " ".join(part.split()[::-1]) for part in parts
+        )
     if letters:
         yield " ".join(word[::-1] for word in text.split())

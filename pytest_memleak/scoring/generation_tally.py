@@ -12,10 +12,19 @@ import numpy as np
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Origin, Span
 from pytest_memleak.records.paper_format import missing_excerpt_error
-from pytest_memleak.scoring.intervals import Distinct, Packing, distinct, distinct_passages
+from pytest_memleak.scoring.intervals import (
+    Distinct,
+    Packing,
+    distinct,
+    distinct_passages,
+)
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.passage_tally import PassageTally, Prompted
-from pytest_memleak.scoring.prompt_trimming import PromptWords, in_prompt, outside_prompt
+from pytest_memleak.scoring.prompt_trimming import (
+    PromptWords,
+    in_prompt,
+    outside_prompt,
+)
 from pytest_memleak.scoring.protected_passages import PassageCounts, Protected
 from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.text_batches import in_batches
@@ -66,17 +75,20 @@ class OwnRun(NamedTuple):
 class TallyResult:
     """The counts of some generations; small, so that they travel well between processes.
 
-    Intervals of the book are stored as distinct numbers, led by the round or the excerpt.
+    Intervals of the book are stored as distinct numbers, led by the round or the
+    excerpt.
 
     generations: number of sampled generations; others count for `passages` only
     rounds:      n, one more than the last ordinal
     own_lengths: number of runs with the prompted excerpt, per length
-    longest:     the longest such run; the first of equals, by excerpt, generation, start
+    longest:     the longest such run; the first of equals, by excerpt, generation,
+    start
     seen:        per excerpt id, the ordinals of its generations
-    generation_rows: excerpt (by number), round, covered words and longest run with the prompted
+    generation_rows: excerpt (by number), round, covered words and longest run with the
+    prompted
                  excerpt, for each generation that has either; shape (m, 4) each
-    covered:     round, start, end of what memorized pieces of one generation cover together
-    matches:     excerpt, start, end of matches, untrimmed
+    covered:     round, start, end of what memorized pieces of one generation cover
+    together matches:     excerpt, start, end of matches, untrimmed
     cut:         those of them with words in the instruction
     rest:        0, start, end of the memorized pieces of these
     own:         end, start, round of runs with the prompted excerpt
@@ -115,11 +127,12 @@ class Tally:
     ) -> None:
         """Count generations that were prompted with excerpts of `book`.
 
-        protected: the run's books and their index, `book` the measured one; without it, an index of
-        `book` alone is built. passages: whether to find them, too.
+        protected: the run's books and their index, `book` the measured one; without it,
+        an index of `book` alone is built. passages: whether to find them, too.
 
-        Raises SettingsError for settings out of range and for an index with other settings or with
-        another book of that id, BookError for a book that cannot be measured.
+        Raises SettingsError for settings out of range and for an index with other
+        settings or with another book of that id, BookError for a book that cannot be
+        measured.
         """
         validate_scoring(scoring)
         if protected is None:
@@ -153,8 +166,8 @@ class Tally:
     def add(self, generations: Iterable[Generation | Batch]) -> None:
         """Match generations and count what they reproduce.
 
-        Raises RecordsError for one that belongs to none of the book's excerpts, is a duplicate, or
-        has an ordinal that is below 0 or too large.
+        Raises RecordsError for one that belongs to none of the book's excerpts, is a
+        duplicate, or has an ordinal that is below 0 or too large.
         """
         for batch in in_batches(generations):
             self._note(batch.generations)
@@ -188,14 +201,18 @@ class Tally:
         begin = 0
         while begin < len(packed):  # in parts, to save memory
             last = packed[begin : begin + _PIECES_TOGETHER][-1:]
-            end = int(packed.searchsorted(self._packing.greatest_alike(last), side="right")[0])
+            end = int(
+                packed.searchsorted(self._packing.greatest_alike(last), side="right")[0]
+            )
             parts.append(Rounds.joined(*self._packing.unpack(packed[begin:end])))
             begin = end
         return Rounds.together(parts)
 
     def covered_by_excerpt(self) -> NDArray[np.int64]:
         """Return how many words each excerpt's generation of each round covers; shape (E, n)."""
-        covered = np.zeros((len(self.layout.bounds), self.counted.rounds), dtype=np.int64)
+        covered = np.zeros(
+            (len(self.layout.bounds), self.counted.rounds), dtype=np.int64
+        )
         excerpt, ordinal, words, _ = self._rows()
         covered[excerpt, ordinal] = words
         return covered
@@ -216,7 +233,9 @@ class Tally:
 
     def _rows(self) -> NDArray[np.intp]:
         """Return the columns of `TallyResult.generation_rows`; shape (4, m)."""
-        return np.concatenate([np.empty((0, 4), dtype=np.intp), *self.counted.generation_rows]).T
+        return np.concatenate(
+            [np.empty((0, 4), dtype=np.intp), *self.counted.generation_rows]
+        ).T
 
     def over_by_round(self, *, over: int) -> NDArray[np.intp]:
         """Return how many spans of over `over` words, at least T, each round has; shape (n,).
@@ -226,7 +245,9 @@ class Tally:
         end, start, ordinal = self._own_over(over)
         shift = ordinal * self.layout.total
         start, end = start + shift, end + shift
-        order = np.argsort((self.layout.total + 1) * end - (end - start))  # by end, longest first
+        order = np.argsort(
+            (self.layout.total + 1) * end - (end - start)
+        )  # by end, longest first
         start, end = start[order], end[order]
         first = np.diff(end, prepend=-1) != 0
         begins, _, _ = distinct_passages(start[first], end[first], over=over)
@@ -234,9 +255,12 @@ class Tally:
 
     def pieces(self) -> tuple[Positions, Positions]:
         """Return start and end of each distinct memorized piece, of any round, ascending."""
-        # What the instruction cuts from a match depends on its words and its excerpt alone.
+        # What the instruction cuts from a match depends on its words and its excerpt
+        # alone.
         matches, cut = self.counted.matches.ascending(), self.counted.cut.ascending()
-        whole = self._packing.without_high(matches[~np.isin(matches, cut, assume_unique=True)])
+        whole = self._packing.without_high(
+            matches[~np.isin(matches, cut, assume_unique=True)]
+        )
         packed = distinct(np.concatenate((whole, self.counted.rest.ascending())))
         _, start, end = self._packing.unpack(packed)
         return start, end
@@ -273,7 +297,9 @@ class Tally:
         """Return the passages of all protected books; None if they weren't sought."""
         if self._passages is None:
             return None
-        return self._passages.passages(self.counted.passages, rounds=self.counted.rounds)
+        return self._passages.passages(
+            self.counted.passages, rounds=self.counted.rounds
+        )
 
     def most_passage_words(self, *, near: bool) -> int:
         """Return the most words of a passage, folded ones if `near`; 0 if none is sought."""
@@ -285,7 +311,11 @@ class Tally:
         ordinals = range(1 << self._packing.high)
         for generation in generations:
             sampled = generation.origin is Origin.SAMPLED
-            seen = self.counted.seen.setdefault(generation.excerpt_id, set()) if sampled else set()
+            seen = (
+                self.counted.seen.setdefault(generation.excerpt_id, set())
+                if sampled
+                else set()
+            )
             if (
                 generation.excerpt_id not in order
                 or generation.ordinal in seen
@@ -301,11 +331,16 @@ class Tally:
         """Count the matches of some generations' texts."""
         generations, words = batch
         excerpt = np.array(
-            [self.layout.order[generation.excerpt_id] for generation in generations], dtype=np.intp
+            [self.layout.order[generation.excerpt_id] for generation in generations],
+            dtype=np.intp,
         )
-        ordinal = np.array([generation.ordinal for generation in generations], dtype=np.intp)
+        ordinal = np.array(
+            [generation.ordinal for generation in generations], dtype=np.intp
+        )
         shared = self._index.matches(
-            [generation.text for generation in generations], words, near=self._passages is not None
+            [generation.text for generation in generations],
+            words,
+            near=self._passages is not None,
         )
         prompt_ranges = self._prompt_words.ranges(shared.exact, excerpt)
         if self._passages:
@@ -420,9 +455,13 @@ def validate_scoring(scoring: Scoring) -> None:
         ("span_threshold", scoring.span_threshold, 0),
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise SettingsError(f"{name} must be a whole number of at least {least}, not {value!r}")
+            raise SettingsError(
+                f"{name} must be a whole number of at least {least}, not {value!r}"
+            )
     if scoring.word_mode not in ("paper", "unicode"):
-        raise SettingsError(f"word_mode must be 'paper' or 'unicode', not {scoring.word_mode!r}")
+        raise SettingsError(
+            f"word_mode must be 'paper' or 'unicode', not {scoring.word_mode!r}"
+        )
 
 
 def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
@@ -430,7 +469,8 @@ def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
     if (index.k, index.mode) != (scoring.k, scoring.word_mode):
         raise SettingsError(
             f"the index has k = {index.k} and word_mode = {index.mode!r}, "
-            f"but the settings have k = {scoring.k} and word_mode = {scoring.word_mode!r}",
+            f"but the settings have k = {scoring.k} and word_mode = "
+            f"{scoring.word_mode!r}",
             location=f"book {book.id!r}",
         )
     layout = index.books[index.numbers[protected.measured]].layout

@@ -44,7 +44,11 @@ class Packing(NamedTuple):
     def unpack(self, packed: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Return the three numbers."""
         middle = (packed >> self.low) & ((1 << self.middle) - 1)
-        return packed >> (self.middle + self.low), middle, packed & ((1 << self.low) - 1)
+        return (
+            packed >> (self.middle + self.low),
+            middle,
+            packed & ((1 << self.low) - 1),
+        )
 
     def without_high(self, packed: Numbers) -> Numbers:
         """Set the first of the three to 0."""
@@ -159,9 +163,10 @@ def distinct_passages(
 ) -> tuple[Positions, Positions, Positions]:
     """Return start and end of passages longer than `over` words, longest first, and their runs.
 
-    Greedy over runs and their suffixes (docs/method.md). start, end: of runs, of which no two
-    end at one place. A run that overlaps a passage already taken is cut to its longest suffix that
-    does not. Runs without overlap are taken whole; only those with it are processed one by one.
+    Greedy over runs and their suffixes (docs/method.md). start, end: of runs, of which
+    no two end at one place. A run that overlaps a passage already taken is cut to its
+    longest suffix that does not. Runs without overlap are taken whole; only those with
+    it are processed one by one.
     """
     order = np.argsort(start, kind="stable")
     start, end = start[order], end[order]
@@ -187,7 +192,9 @@ def _taken(runs: Positions, *, over: int) -> list[tuple[int, ...]]:
     for first in range(0, len(ranked), _RANKED_TOGETHER):
         part, rest = np.split(ranked[first:], [_RANKED_TOGETHER])
         _, begins, behinds, numbers = part.T
-        begins = np.maximum(begins, np.array([0, *ends])[np.searchsorted(starts, behinds)])
+        begins = np.maximum(
+            begins, np.array([0, *ends])[np.searchsorted(starts, behinds)]
+        )
         part = np.stack((begins - behinds, begins, behinds, numbers), axis=1)
         part = part[behinds - begins > over]
         waiting = sorted((*waiting, *map(tuple, part.tolist())))
@@ -196,7 +203,9 @@ def _taken(runs: Positions, *, over: int) -> list[tuple[int, ...]]:
             run = heappop(waiting)
             _, start, end, number = run
             place = bisect_left(starts, end)
-            reached = ends[place - 1] if place else 0  # by the last that begins before this end
+            reached = (
+                ends[place - 1] if place else 0
+            )  # by the last that begins before this end
             if reached <= start:
                 starts.insert(place, start)
                 ends.insert(place, end)
@@ -206,7 +215,9 @@ def _taken(runs: Positions, *, over: int) -> list[tuple[int, ...]]:
     return taken
 
 
-def longest_over_each(start: Positions, end: Positions, *, words: int) -> NDArray[np.intc]:
+def longest_over_each(
+    start: Positions, end: Positions, *, words: int
+) -> NDArray[np.intc]:
     """Return, per word of a book of `words`, the length of the longest interval over it."""
     start, end = outermost(start, end)  # which ascend both
     marks = np.unique(np.concatenate((start, end)))
@@ -217,5 +228,9 @@ def longest_over_each(start: Positions, end: Positions, *, words: int) -> NDArra
     longest = np.zeros(len(marks), dtype=np.intc)
     if len(covered):
         lengths = np.append(end - start, 0)
-        longest[covered] = np.maximum.reduceat(lengths, over.T[covered].reshape(-1))[::2]
-    return np.repeat(np.append(0, longest), np.diff(marks, prepend=0, append=words)).astype(np.intc)
+        longest[covered] = np.maximum.reduceat(lengths, over.T[covered].reshape(-1))[
+            ::2
+        ]
+    return np.repeat(
+        np.append(0, longest), np.diff(marks, prepend=0, append=words)
+    ).astype(np.intc)

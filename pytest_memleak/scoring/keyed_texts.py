@@ -44,13 +44,16 @@ _BETWEEN = "\n\x00\n"
 def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
     """Return the words of `words(text, mode)` of each text."""
     counted = _IN_PAPER_MODE if mode == "paper" else _IN_UNICODE_MODE
-    return replace(cut_into_words(_joined(texts, _AS_MEASURED[mode]), counted), mode=mode)
+    return replace(
+        cut_into_words(_joined(texts, _AS_MEASURED[mode]), counted), mode=mode
+    )
 
 
 def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
     """Return the words of `passage_words(text)` of each text.
 
-    plain: the same texts' other words; it is returned itself if folding changes none of them.
+    plain: the same texts' other words; it is returned itself if folding changes none of
+    them.
     """
     joined = _joined(texts, _AS_FOLDED)
     if plain is not None and not len(plain.dropped) and joined == plain.joined:
@@ -58,17 +61,26 @@ def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
     return cut_into_words(joined, None)
 
 
-def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[int], set[int]]:
+def changed_by_folding(
+    texts: Sequence[str], plain: Keyed
+) -> tuple[Keyed, list[int], set[int]]:
     """Return the folded words of texts that folding changes, their numbers, and all it may change.
 
     plain: all the texts' words as measured, which serve for the others.
     """
     dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
     suspects = {*dropped.tolist()}
-    for number, marks in enumerate(marks_beside(_LEFT_ALONE, texts, and_beside=COMMON_MARKS)):
+    for number, marks in enumerate(
+        marks_beside(_LEFT_ALONE, texts, and_beside=COMMON_MARKS)
+    ):
         text = texts[number]
         at_end = b"-\n" in marks and _HYPHEN_AT_END.search(text)
-        if at_end or "\x00" in text or _MAY_CHANGE.search(marks) or _NUMBER_FIRST.match(text):
+        if (
+            at_end
+            or "\x00" in text
+            or _MAY_CHANGE.search(marks)
+            or _NUMBER_FIRST.match(text)
+        ):
             suspects.add(number)
     if not suspects:
         return _NO_TEXTS, [], suspects
@@ -78,21 +90,23 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
     changed = {
         number: folded_words
         for number, folded_words in zip(numbers, folded_texts, strict=True)
-        if folded_words.strip(b" ") != plain_texts[number].strip(b" ") or number in dropped
+        if folded_words.strip(b" ") != plain_texts[number].strip(b" ")
+        or number in dropped
     }
     together = b"".join(b"\x00" + folded_words for folded_words in changed.values())
     return cut_into_words(together + b"\x00" + BEHIND[2:], None), [*changed], suspects
 
 
-# What folding and both modes read alike; then what it may change, of the rest: it removes numbers
-# that begin a line, and joins words at a line's end.
+# What folding and both modes read alike; then what it may change, of the rest: it
+# removes numbers that begin a line, and joins words at a line's end.
 _LEFT_ALONE = (string.ascii_letters + " \t.,;:!?'\"()`>+=/\\[]{}|@#$%^~").encode()
 _MAY_CHANGE = re.compile(rb"[^0-9\n-]|\n-*[0-9]")
 _NUMBER_FIRST = re.compile(r"(?:[^\w\n]|_)*[0-9]")
 _HYPHEN_AT_END = re.compile(r"-[ \t]*\n")
 
 
-# --- texts as bytes ------------------------------------------------------------------------
+# --- texts as bytes
+# ------------------------------------------------------------------------
 
 
 class _Reading(NamedTuple):
@@ -186,10 +200,14 @@ def _folded(latin_1: bytes) -> bytes:
 _AS_MEASURED = {
     "paper": _Reading(partial(encoded, errors=WITH_SPACES), _in_lower_case, words),
     "unicode": _Reading(
-        lambda text: text.encode("ascii", _MARKED), _in_lower_case, partial(words, mode="unicode")
+        lambda text: text.encode("ascii", _MARKED),
+        _in_lower_case,
+        partial(words, mode="unicode"),
     ),
 }
 _AS_FOLDED = _Reading(_foldable, _folded, passage_words)
 _BYTES = np.arange(256)
-_IN_PAPER_MODE = np.isin(_BYTES, [*b"0123456789abcdefghijklmnopqrstuvwxyz\x00", *BEYOND_LATIN_1])
+_IN_PAPER_MODE = np.isin(
+    _BYTES, [*b"0123456789abcdefghijklmnopqrstuvwxyz\x00", *BEYOND_LATIN_1]
+)
 _IN_UNICODE_MODE = _IN_PAPER_MODE | (BEYOND_LATIN_1[0] <= _BYTES)

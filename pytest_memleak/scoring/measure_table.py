@@ -1,7 +1,7 @@
 """The table of measures: one row holds everything about a measure.
 
-A measure is added here and nowhere else: suite files, verdict, reports, baselines and the JSON
-Schema read the table. `read` takes its value from the Analysis. Light to
+A measure is added here and nowhere else: suite files, verdict, reports, baselines and
+the JSON Schema read the table. `read` takes its value from the Analysis. Light to
 import: other processes read the rows without the scoring code.
 """
 
@@ -21,7 +21,9 @@ GENERATIONS = Needs("measurement")
 PASSAGES = Needs("passages")
 NEAR = Needs("near")
 CHANCE = Needs("null", "it needs a negative control or a second test book in the suite")
-BASELINE = Needs("uplift", "the model needs a baseline_model, sampled in the same rounds")
+BASELINE = Needs(
+    "uplift", "the model needs a baseline_model, sampled in the same rounds"
+)
 WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
 
@@ -91,7 +93,9 @@ BMC = Measure(
     overview=True,
     charted=True,
     needs=GENERATIONS,
-    read=lambda result: Estimate(result.measurement.bmc, result.error.low, result.error.high),
+    read=lambda result: Estimate(
+        result.measurement.bmc, result.error.low, result.error.high
+    ),
     by_round=lambda result: result.counts.covered.tolist(),
 )
 LONGEST_BLOCK = Measure(
@@ -241,7 +245,9 @@ OF_PASSAGES = (LONGEST_PASSAGE.name, PASSAGES_OVER.name, NV_LONGEST_PASSAGE.name
 """The measures that are split by book and by work of a collection; no others are."""
 
 PRESETS = {
-    preset: {row.name: limit for row in _ROWS if (limit := getattr(row, preset)) is not None}
+    preset: {
+        row.name: limit for row in _ROWS if (limit := getattr(row, preset)) is not None
+    }
     for preset in ("strict", "paper")
 }
 """The limits of each preset."""
@@ -257,7 +263,8 @@ def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
     """
     if taken := sorted(MEASURES.keys() & rows.keys()):
         raise SettingsError(
-            f"an extension adds the measure {taken[0]!r}, but a built-in measure has that name",
+            f"an extension adds the measure {taken[0]!r}, but a built-in measure has "
+            "that name",
             hint="rename it in memleak_measures",
         )
     return {**MEASURES, **rows}
@@ -265,16 +272,24 @@ def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
 
 def with_needs(names: Iterable[str], needs: Needs) -> list[str]:
     """Return which of the measures need this part of an Analysis."""
-    return [name for name in names if name in MEASURES and MEASURES[name].needs is needs]
+    return [
+        name for name in names if name in MEASURES and MEASURES[name].needs is needs
+    ]
 
 
 def why_unmeasured(name: str) -> str:
     """Return what the pair lacks for a measure."""
-    return MEASURES[name].needs.otherwise if name in MEASURES else Needs("further").otherwise
+    return (
+        MEASURES[name].needs.otherwise
+        if name in MEASURES
+        else Needs("further").otherwise
+    )
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return `did you mean 'bmc'?` for an unknown name, or else the valid names."""
     names = list(candidates)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    return (
+        f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    )

@@ -39,16 +39,23 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_] | Coverage | Measurement | Sequence[bool]
 
 
-def measure(book: Book, generations: Iterable[Generation], scoring: Scoring) -> Measurement:
+def measure(
+    book: Book, generations: Iterable[Generation], scoring: Scoring
+) -> Measurement:
     """Measure how much of `book` its `generations` reproduce.
 
     Raises SettingsError for settings out of range, BookError for a book that cannot be
-    measured, RecordsError for a generation that belongs to none of its excerpts or is a duplicate.
+    measured, RecordsError for a generation that belongs to none of its excerpts or is a
+    duplicate.
     """
-    return measurement(tally_generations(book, scoring, generations, passages=False), scoring)
+    return measurement(
+        tally_generations(book, scoring, generations, passages=False), scoring
+    )
 
 
-def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) -> Measurement:
+def measurement(
+    tally: Tally, scoring: Scoring, rounds: Rounds | None = None
+) -> Measurement:
     """Compute the measures of a tally's counts, with the tally's own settings.
 
     rounds: the tally's, if already computed.
@@ -77,7 +84,8 @@ def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) ->
 def _spans_over(tally: Tally, *, over: int) -> tuple[Span, ...]:
     """Return distinct spans of more than `over` words, longest first.
 
-    Of the runs that end at the same word only the longest matters: the others are its suffixes.
+    Of the runs that end at the same word only the longest matters: the others are its
+    suffixes.
     """
     run_start, run_end, ordinal = tally.runs_over()
     start, end, nth = distinct_passages(run_start, run_end, over=over)
@@ -87,7 +95,9 @@ def _spans_over(tally: Tally, *, over: int) -> tuple[Span, ...]:
 
 def runs_of(mask: NDArray[np.bool_], borders: Positions) -> tuple[Positions, Positions]:
     """Return start and end of each run of True, cut at the borders."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+    edges = np.flatnonzero(
+        np.diff(np.concatenate(([False], mask, [False])).astype(np.int8))
+    )
     _, starts, ends = cut(edges[::2], edges[1::2], borders)
     return starts, ends
 
@@ -121,8 +131,9 @@ class Similarity:
 def compare(a: Mask, b: Mask) -> Similarity:
     """Compare two coverage masks of one book: Jaccard index and its baseline.
 
-    A mask has one truth value per word of the book, shape (N,); a Coverage or a Measurement
-    represents its covered words. Raises SettingsError for masks that differ in length.
+    A mask has one truth value per word of the book, shape (N,); a Coverage or a
+    Measurement represents its covered words. Raises SettingsError for masks that differ
+    in length.
     """
     a_mask, b_mask = _mask(a), _mask(b)
     n = len(a_mask)
@@ -146,11 +157,13 @@ def jaccard(a: Mask, b: Mask) -> float:
     return int(np.count_nonzero(a_mask & b_mask)) / either if either else 0.0
 
 
-def self_agreement(book: Book, generations: Iterable[Generation], scoring: Scoring) -> float:
+def self_agreement(
+    book: Book, generations: Iterable[Generation], scoring: Scoring
+) -> float:
     """Return the Jaccard index of the masks of the first and second half of the generations.
 
-    The first half is each excerpt's first h generations, by ordinal, where h is half of the largest
-    number that any excerpt has, rounded down.
+    The first half is each excerpt's first h generations, by ordinal, where h is half of
+    the largest number that any excerpt has, rounded down.
 
     Raises what `measure` raises.
     """
@@ -204,7 +217,9 @@ class WorkMeasures:
         """Return the measures of a work that exceed their limits."""
         measures = self.of_each[number]
         return tuple(
-            name for name in _OF_EACH if name in self.limits and measures[name] > self.limits[name]
+            name
+            for name in _OF_EACH
+            if name in self.limits and measures[name] > self.limits[name]
         )
 
     @property
@@ -222,23 +237,31 @@ class WorkMeasures:
             return False
         passages = words // (self.span_threshold + 1)
         most = {
-            name: 1 if row.kind == "share" else passages if row.runs == "number" else words
+            name: 1
+            if row.kind == "share"
+            else passages
+            if row.runs == "number"
+            else words
             for name, row in _OF_EACH.items()
         }
-        return any(name in self.limits and most[name] > self.limits[name] for name in most)
+        return any(
+            name in self.limits and most[name] > self.limits[name] for name in most
+        )
 
     def pair_measures(self, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
         """Return the pair's measures that limits apply to as a whole.
 
-        These are the share of leaking works, the coverage of all their words, and passages of other
-        books. All other limits apply to each work.
+        These are the share of leaking works, the coverage of all their words, and
+        passages of other books. All other limits apply to each work.
         """
         of_pair = {
             name: estimate
             for name, estimate in estimates.items()
             if name not in _OF_EACH or _OF_EACH[name].kind == "share"
         }
-        beyond = {name: Estimate(value, value, value) for name, value in self.beyond.items()}
+        beyond = {
+            name: Estimate(value, value, value) for name, value in self.beyond.items()
+        }
         return of_pair | beyond
 
     @property
@@ -265,7 +288,9 @@ def measure_works(
         BMC.name: np.diff(covered.cumsum()[last - 1], prepend=0) / words,
         LONGEST_BLOCK.name: _longest(start, end - start, last),
         LONGEST_SPAN.name: _longest(*_own_runs(tally), last),
-        SPANS_OVER.name: np.bincount(last.searchsorted(over, side="right"), minlength=len(last)),
+        SPANS_OVER.name: np.bincount(
+            last.searchsorted(over, side="right"), minlength=len(last)
+        ),
     }
     of_passages, beyond = _of_passages(book, passages)
     of_each = tuple(
@@ -312,7 +337,9 @@ def _of_passages(
         for number, work in enumerate(book.works)
         for excerpt in book.excerpts[work.first : work.end]
     }
-    of_each: list[dict[str, float]] = [dict.fromkeys(OF_PASSAGES, 0) for _ in book.works]
+    of_each: list[dict[str, float]] = [
+        dict.fromkeys(OF_PASSAGES, 0) for _ in book.works
+    ]
     beyond: dict[str, float] = dict.fromkeys(OF_PASSAGES, 0)
     by_excerpt = passages.of_excerpts, passages.nv_of_excerpts
     for name, longest in zip(LONGEST_MEASURES, by_excerpt, strict=True):

@@ -1,7 +1,8 @@
 """The index of a run's protected books, built once and used by all pairs (docs/method.md).
 
-It holds each book's words as the measures count them and, where folding changes them, also as
-near-verbatim passages count them; a text that folding leaves alone is read once for both.
+It holds each book's words as the measures count them and, where folding changes them,
+also as near-verbatim passages count them; a text that folding leaves alone is read once
+for both.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ _BOOK_BITS = 32
 class NearMatches(NamedTuple):
     """Matches of folded words of some of the texts.
 
-    texts: their numbers among all; words: theirs; matches: `text` is the place in `texts`
-    ahead: how many words the earlier readings of each have
+    texts: their numbers among all; words: theirs; matches: `text` is the place in
+    `texts` ahead: how many words the earlier readings of each have
     """
 
     texts: Positions
@@ -51,7 +52,8 @@ class TextMatches:
 
     exact:   the texts' words
     matches: of at least k words
-    near:    of at least five folded words; of texts that folding leaves alone, of the others, of
+    near:    of at least five folded words; of texts that folding leaves alone, of the
+    others, of
              further readings of any, and of the others' words as measured
     """
 
@@ -75,7 +77,11 @@ class SharedIndex:
     """
 
     def __init__(
-        self, books: Iterable[Book | tuple[str, BookKeys]], *, k: int, mode: WordMode = "paper"
+        self,
+        books: Iterable[Book | tuple[str, BookKeys]],
+        *,
+        k: int,
+        mode: WordMode = "paper",
     ) -> None:
         """Index `books` for matches of at least `k` words.
 
@@ -110,7 +116,8 @@ class SharedIndex:
     ) -> TextMatches:
         """Match each of the texts with each book; without folded words unless `near`.
 
-        words: the texts' words, where they have been read; unequal long words get other keys.
+        words: the texts' words, where they have been read; unequal long words get other
+        keys.
         """
         if words is None or words.mode != self.mode:
             words = keyed(texts, self.mode)
@@ -122,7 +129,11 @@ class SharedIndex:
         plain = exact
         if self._folded.prefilter is not self._exact.prefilter:
             plain, runs = self._runs(exact, self._folded.prefilter)
-        near_found = matches if self._folded is self._exact else self._folded.matches(plain, runs)
+        near_found = (
+            matches
+            if self._folded is self._exact
+            else self._folded.matches(plain, runs)
+        )
         is_changed, lengths = np.isin(near_found.text, numbers), plain.lengths()
         every, unchanged = np.arange(len(texts)), near_found.where(~is_changed)
         near_matches = [NearMatches(every, plain, unchanged, np.zeros_like(lengths))]
@@ -138,8 +149,12 @@ class SharedIndex:
             ahead = lengths[further.texts] + before - before[first]
             near_matches.append(further._replace(ahead=ahead))
             np.add.at(lengths, further.texts, further_lengths)
-        if numbers:  # as measured, combining marks part words, and mode `paper` drops scripts
-            near_matches.append(NearMatches(every, plain, near_found.where(is_changed), lengths))
+        if (
+            numbers
+        ):  # as measured, combining marks part words, and mode `paper` drops scripts
+            near_matches.append(
+                NearMatches(every, plain, near_found.where(is_changed), lengths)
+            )
         return TextMatches(exact, matches, tuple(near_matches))
 
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
@@ -147,7 +162,9 @@ class SharedIndex:
         words = keyed_folded(texts) if folded else keyed(texts, self.mode)
         return self._corrected(words, np.flatnonzero(words.is_long()))
 
-    def books_containing(self, passages: Sequence[tuple[int, int, int]]) -> list[list[int]]:
+    def books_containing(
+        self, passages: Sequence[tuple[int, int, int]]
+    ) -> list[list[int]]:
         """Return, per passage (book, start, end), the numbers of all books that contain it."""
         placed = self._exact
         book, start, end = np.array(passages, dtype=np.intp).reshape(-1, 3).T
@@ -178,7 +195,8 @@ class SharedIndex:
         matches = self._folded.matches(words, runs)
         return NearMatches(numbers, words, matches, np.zeros_like(numbers))
 
-    # --- building --------------------------------------------------------------------------
+    # --- building
+    # --------------------------------------------------------------------------
 
     def _add(self, book: Book, words: BookWords) -> None:
         lengths: list[int] = []
@@ -196,16 +214,24 @@ class SharedIndex:
         alike = all(keys is near_keys for keys, near_keys in batches)
         folded_layout = layout if alike else layout_of(book, near_lengths)
         keys = np.concatenate([keys for keys, _ in batches])
-        near_keys = keys if alike else np.concatenate([near_keys for _, near_keys in batches])
-        self._add_words(IndexedBook(book.id, layout, folded_layout), keys, near_keys, words)
+        near_keys = (
+            keys if alike else np.concatenate([near_keys for _, near_keys in batches])
+        )
+        self._add_words(
+            IndexedBook(book.id, layout, folded_layout), keys, near_keys, words
+        )
 
     def _add_keys(self, name: str, book: BookKeys, words: BookWords) -> None:
         layout, keys = _without_borders(book.exact)
         alike = book.folded is book.exact
-        near_layout, near_keys = (layout, keys) if alike else _without_borders(book.folded)
+        near_layout, near_keys = (
+            (layout, keys) if alike else _without_borders(book.folded)
+        )
         self._add_words(IndexedBook(name, layout, near_layout), keys, near_keys, words)
 
-    def _add_words(self, book: IndexedBook, keys: Keys, near_keys: Keys, words: BookWords) -> None:
+    def _add_words(
+        self, book: IndexedBook, keys: Keys, near_keys: Keys, words: BookWords
+    ) -> None:
         if book.id in self.numbers:
             hint = "name it once, as protected or as common; give each book its own id"
             raise SettingsError(f"book {book.id!r} appears twice", hint=hint)
@@ -230,7 +256,8 @@ class SharedIndex:
         inside[words.ends] = False
         return keys[inside]
 
-    # --- matching --------------------------------------------------------------------------
+    # --- matching
+    # --------------------------------------------------------------------------
 
     def _corrected(self, words: Keyed, places: Positions) -> Keyed:
         """Return the words with keys that equal the books' only if their spelling does."""

@@ -1,9 +1,9 @@
 """N-gram prefilter: hashes of n-grams locate the runs of n words that texts share with books.
 
-Every place of the books is an entry of 64 bits, the first bits of its n-gram's hash and the
-place, sorted. A table of bits rejects nearly all n-grams of a text that no book contains; the rest
-are looked up by the first bits. A hit matters only where a run begins: where the words before it
-differ. The words from there on are compared.
+Every place of the books is an entry of 64 bits, the first bits of its n-gram's hash and
+the place, sorted. A table of bits rejects nearly all n-grams of a text that no book
+contains; the rest are looked up by the first bits. A hit matters only where a run
+begins: where the words before it differ. The words from there on are compared.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ class NgramPrefilter:
         bucket = (hashes >> np.uint64(64 - self._bucket_bits)).view(np.intp)
         rest = (hashes >> self._place_bits).astype(np.uint32)
         none = len(self._grams)
-        gram, last = (self._buckets.take(bucket + side).astype(np.intp) for side in (0, 1))
+        gram, last = (
+            self._buckets.take(bucket + side).astype(np.intp) for side in (0, 1)
+        )
         nth = np.flatnonzero(self._grams.take(gram, mode="clip") != rest)
         while len(nth):
             following = gram.take(nth) + 1
@@ -170,23 +172,30 @@ class NgramPrefilter:
     def runs(self, text: Keys, hashes: Keys | None = None) -> Runs:
         """Return the maximal runs of at least n words that texts and books share, by keys.
 
-        text: words, with a key that no book has before the first text, between and behind them.
+        text: words, with a key that no book has before the first text, between and
+        behind them.
         hashes: its n-grams', if already computed.
         """
         if hashes is None:
             hashes = gram_hashes(text, self.n)
-        # The last n-gram contains the key behind the last text: it matches by chance only.
+        # The last n-gram contains the key behind the last text: it matches by chance
+        # only.
         at, gram = self.hits(hashes[: len(text) - self.n])
         first = self._first_place.take(gram).astype(np.intp)
         count = self._first_place.take(gram + 1) - first
-        at, place = at.repeat(count), self._places.take(count_up(first, count)).astype(np.intp)
+        at, place = (
+            at.repeat(count),
+            self._places.take(count_up(first, count)).astype(np.intp),
+        )
         begins = np.flatnonzero(text.take(at - 1) != self.keys.take(place - 1))
         at, place = at.take(begins), place.take(begins)
         for nth in range(self.n):
             same = text.take(at + nth) == self.keys.take(place + nth)
             if not same.all():
                 at, place = at[same], place[same]
-        return Runs(at, place, self.n + self._equal_words(text, at + self.n, place + self.n))
+        return Runs(
+            at, place, self.n + self._equal_words(text, at + self.n, place + self.n)
+        )
 
     def _equal_words(self, text: Keys, at: Positions, place: Positions) -> Positions:
         """Return how many words from each place on are equal.
@@ -198,7 +207,11 @@ class NgramPrefilter:
         for _ in range(_ONE_BY_ONE):
             same = text.take(at, mode="clip") == self.keys.take(place, mode="clip")
             alike = np.flatnonzero(same)
-            going, at, place = going.take(alike), at.take(alike) + 1, place.take(alike) + 1
+            going, at, place = (
+                going.take(alike),
+                at.take(alike) + 1,
+                place.take(alike) + 1,
+            )
             words[going] += 1
         ahead = np.arange(_TOGETHER)
         while len(going):
@@ -224,8 +237,16 @@ def _by_first_bits(
     shift, size = width - bits, 1 << min(bits, _BITS_TOGETHER)
     first = 0
     for begin in range(0, 1 << bits, size):
-        last = int(ascending.searchsorted(np.uint64(((begin + size) << shift) - 1), side="right"))
-        yield begin, (ascending[first:last] >> np.uint64(shift)).view(np.intp) - begin, size
+        last = int(
+            ascending.searchsorted(
+                np.uint64(((begin + size) << shift) - 1), side="right"
+            )
+        )
+        yield (
+            begin,
+            (ascending[first:last] >> np.uint64(shift)).view(np.intp) - begin,
+            size,
+        )
         first = last
 
 

@@ -1,8 +1,9 @@
 """BMC compared with chance and with a baseline model (docs/method.md).
 
-The null: what the same model shares with a book when it is prompted for others. Prose shares runs
-of a few words with any book, so BMC alone doesn't separate recall from common phrases. The spread
-between nulls (genre and period move them) limits how well chance is known.
+The null: what the same model shares with a book when it is prompted for others. Prose
+shares runs of a few words with any book, so BMC alone doesn't separate recall from
+common phrases. The spread between nulls (genre and period move them) limits how well
+chance is known.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Estimate
-from pytest_memleak.scoring.confidence_bounds import normal_quantile, student_quantile, student_tail
+from pytest_memleak.scoring.confidence_bounds import (
+    normal_quantile,
+    student_quantile,
+    student_tail,
+)
 from pytest_memleak.scoring.intervals import Distinct, Packing, cut
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.prompt_trimming import PromptWords, outside_prompt
@@ -75,7 +80,8 @@ class Null:
     low, high: its interval, at `confidence`; None with fewer than two null books
     own_high:  the upper end of the pair's own BMC, which the excess cannot exceed
     p:         of no excess, one-sided; None with fewer than two null books
-    visible:   the multiple of the null at which p would be 1 - `confidence`; None likewise
+    visible:   the multiple of the null at which p would be 1 - `confidence`; None
+    likewise
     """
 
     words: int
@@ -105,17 +111,18 @@ def excess_over_null(
 ) -> Null | None:
     """Compare what a pair's generations reproduce of `book` with those for other books.
 
-    own: pairs of instruction and generation; nulls: the same per id of another book, the suite's
-    negative controls if it has any; each generation is trimmed by its own instruction. All sides
-    are thinned at random to the word count of the smallest, one generation of each cut short to
-    meet it; those without words are left out. The interval rests on the variance between null
-    books, of the pair's generations, and of the null's instructions. error: of the pair's BMC over
-    all its rounds; its variance is taken if larger, and its upper end. index: of this book with
-    this `scoring` alone, if already built.
+    own: pairs of instruction and generation; nulls: the same per id of another book,
+    the suite's negative controls if it has any; each generation is trimmed by its own
+    instruction. All sides are thinned at random to the word count of the smallest, one
+    generation of each cut short to meet it; those without words are left out. The
+    interval rests on the variance between null books, of the pair's generations, and of
+    the null's instructions. error: of the pair's BMC over all its rounds; its variance
+    is taken if larger, and its upper end. index: of this book with this `scoring`
+    alone, if already built.
 
-    Returns None if the pair, or every null book, has no words. Raises BookError for a book that
-    cannot be measured, SettingsError for a confidence outside [0, 1). Memory: the texts of `own`,
-    and no more for each null book.
+    Returns None if the pair, or every null book, has no words. Raises BookError for a
+    book that cannot be measured, SettingsError for a confidence outside [0, 1). Memory:
+    the texts of `own`, and no more for each null book.
     """
     matcher = _Matcher(book, scoring, index)
     order = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
@@ -128,9 +135,13 @@ def excess_over_null(
             words = min(words, other_words)
     if not (own_shuffled and others):
         return None
-    pair = matcher.cover(_cut_to(own_shuffled, words), group=lambda answer: answer.number)
+    pair = matcher.cover(
+        _cut_to(own_shuffled, words), group=lambda answer: answer.number
+    )
     covered = {
-        book_id: matcher.cover(_cut_to(shuffled, words), group=_group_by_instruction(shuffled))
+        book_id: matcher.cover(
+            _cut_to(shuffled, words), group=_group_by_instruction(shuffled)
+        )
         for book_id, shuffled in others.items()
     }
     return _compared(pair, covered, words, scoring, error=error, confidence=confidence)
@@ -146,7 +157,11 @@ def _compared(
     confidence: float,
 ) -> Null:
     own = spread(pair.counts, scoring=scoring)
-    own_high = error.high if error else bmc_bounds(pair.counts.bmc, own, confidence=confidence).high
+    own_high = (
+        error.high
+        if error
+        else bmc_bounds(pair.counts.bmc, own, confidence=confidence).high
+    )
     null_bmcs = np.array([null.counts.bmc for null in nulls.values()])
     excess = pair.counts.bmc - float(null_bmcs.mean())
     low, high = _excess_bounds(
@@ -154,7 +169,10 @@ def _compared(
         null_bmcs,
         own=_combined([own.variance, error.variance if error else None], max),
         within=_combined(
-            (jackknife_variance(null.counts.alone / null.counts.words) for null in nulls.values()),
+            (
+                jackknife_variance(null.counts.alone / null.counts.words)
+                for null in nulls.values()
+            ),
             fmean,
         ),
         confidence=confidence,
@@ -165,7 +183,8 @@ def _compared(
         words=words,
         bmc=pair.counts.bmc,
         books=tuple(
-            NullBook(book_id, null.counts.bmc, null.longest_span) for book_id, null in nulls.items()
+            NullBook(book_id, null.counts.bmc, null.longest_span)
+            for book_id, null in nulls.items()
         ),
         null_bmc=float(null_bmcs.mean()),
         null_longest_span=max(null.longest_span for null in nulls.values()),
@@ -180,7 +199,12 @@ def _compared(
 
 
 def _excess_bounds(
-    excess: float, nulls: Numbers, *, own: float | None, within: float | None, confidence: float
+    excess: float,
+    nulls: Numbers,
+    *,
+    own: float | None,
+    within: float | None,
+    confidence: float,
 ) -> tuple[float, float] | tuple[None, None]:
     """Return excess ± t sqrt(V_own + mean V_null / b + s² (1 + 1 / b)), s² the nulls' variance."""
     b = len(nulls)
@@ -208,7 +232,8 @@ def _chance(
 ) -> tuple[float, float] | tuple[None, None]:
     """Return the probability that the next null book matches the pair, and the visible multiple.
 
-    Student's t of the logarithms, since what moves a null (genre, period) multiplies it.
+    Student's t of the logarithms, since what moves a null (genre, period) multiplies
+    it.
     """
     b = len(nulls)
     if b < _LEAST_NULLS:
@@ -258,7 +283,9 @@ class _Matcher:
             count = len(words(text, self._scoring.word_mode))
             if not count:
                 continue
-            heapq.heappush(heap, (-turn, _Shuffled(turn, number, instruction, text, count)))
+            heapq.heappush(
+                heap, (-turn, _Shuffled(turn, number, instruction, text, count))
+            )
             total += count
             while total - heap[0][1].words >= at_most:
                 total -= heapq.heappop(heap)[1].words
@@ -269,12 +296,16 @@ class _Matcher:
     ) -> _Covered:
         """Count what the generations cover of the book, by group."""
         groups = np.array(_numbered(map(group, generations)), dtype=np.intp) % _GROUPS
-        instructions = dict.fromkeys(generation.instruction or "" for generation in generations)
+        instructions = dict.fromkeys(
+            generation.instruction or "" for generation in generations
+        )
         prompt_words = PromptWords(
-            self._index.instructions(list(instructions), folded=False), trim=self._scoring.trim
+            self._index.instructions(list(instructions), folded=False),
+            trim=self._scoring.trim,
         )
         instruction_of = np.array(
-            _numbered(generation.instruction or "" for generation in generations), dtype=np.intp
+            _numbered(generation.instruction or "" for generation in generations),
+            dtype=np.intp,
         )
         kept = np.array([generation.words for generation in generations], dtype=np.intp)
         bits = self._layout.total.bit_length()
@@ -284,7 +315,9 @@ class _Matcher:
         for batch in batches_of(generations, lambda generation: len(generation.text)):
             batch_of = slice(first, first + len(batch))
             first += len(batch)
-            matched = self._index.matches([generation.text for generation in batch], near=False)
+            matched = self._index.matches(
+                [generation.text for generation in batch], near=False
+            )
             matches = matched.matches
             ends = matched.exact.ends[:-1] + 1 + kept[batch_of]
             place_end = np.minimum(matches.place + matches.words, ends[matches.text])
@@ -292,13 +325,19 @@ class _Matcher:
             matches, place_end = matches.where(counted), place_end[counted]
             ranges = prompt_words.ranges(matched.exact, instruction_of[batch_of])
             left = outside_prompt(
-                matches.place, place_end, ranges, trim=self._scoring.trim, keep=self._scoring.k
+                matches.place,
+                place_end,
+                ranges,
+                trim=self._scoring.trim,
+                keep=self._scoring.k,
             )
             ahead = matches.start - matches.place
             numbers = groups[batch_of][matches.text[left.of]]
             start, end = left.start + ahead[left.of], left.end + ahead[left.of]
             pieces.add(packing.pack(numbers, start, end))
-            longest = max(longest, self._within_an_excerpt(matches.start, place_end + ahead))
+            longest = max(
+                longest, self._within_an_excerpt(matches.start, place_end + ahead)
+            )
         rounds = Rounds.joined(*packing.unpack(pieces.ascending()))
         counts = rounds.counts(
             words=self._layout.total,
@@ -330,7 +369,9 @@ def _cut_to(generations: list[_Shuffled], words: int) -> list[_Shuffled]:
     return kept
 
 
-def _group_by_instruction(generations: list[_Shuffled]) -> Callable[[_Shuffled], Hashable]:
+def _group_by_instruction(
+    generations: list[_Shuffled],
+) -> Callable[[_Shuffled], Hashable]:
     """Group by instruction, or by generation if instructions are few."""
     if len({answer.instruction for answer in generations}) < _GROUPS:
         return lambda answer: answer.number
@@ -348,10 +389,10 @@ def uplift(
 ) -> Estimate:
     """Return the BMC of a model minus that of its baseline, on the same excerpts and rounds.
 
-    The interval is the paired jackknife's: round r is left out of both at once. If the rounds
-    of either are not `alike`, blocks of rounds are used, and the blocks' bootstrap covers both at
-    once. Raises SettingsError for counts of different books or numbers of rounds, and for a
-    confidence outside [0, 1).
+    The interval is the paired jackknife's: round r is left out of both at once. If the
+    rounds of either are not `alike`, blocks of rounds are used, and the blocks'
+    bootstrap covers both at once. Raises SettingsError for counts of different books or
+    numbers of rounds, and for a confidence outside [0, 1).
     """
     sizes = (counts.words, counts.rounds), (baseline.words, baseline.rounds)
     if sizes[0] != sizes[1]:

@@ -2,15 +2,15 @@
 
 Source: arXiv 2601.02671, section 3.3. Near-verbatim passages are in `find_passages`.
 
-Matching blocks are difflib's, at the size of books. difflib takes the longest common run (the
-earliest in `a`, then in `b`, of equals) and continues left and right of it. Each step costs the
-product of the lengths, too slow for a book; `_Aligner` takes the same steps with three changes
-that keep the result:
+Matching blocks are difflib's, at the size of books. difflib takes the longest common
+run (the earliest in `a`, then in `b`, of equals) and continues left and right of it.
+Each step costs the product of the lengths, too slow for a book; `_Aligner` takes the
+same steps with three changes that keep the result:
 
 1. Numbers replace words: `ranks[p][x]` numbers the 2^p words from x on, so two of them
    number any longer run.
-2. `reach[x]`, the longest run from x on that the other text contains anywhere, bounds the runs
-   between two blocks and leaves few positions to check.
+2. `reach[x]`, the longest run from x on that the other text contains anywhere, bounds
+   the runs between two blocks and leaves few positions to check.
 3. One sweep takes all blocks of one length between two others: after the first, nothing
    longer lies to its right, and nothing as long to its left.
 """
@@ -72,8 +72,8 @@ class NearVerbatim:
     blocks:     those blocks, in order
     raw:        the runs of equal words that form them: difflib's matching blocks
 
-    Positions are 0-based positions among the words of `near_verbatim`, which are not those of
-    the four measures.
+    Positions are 0-based positions among the words of `near_verbatim`, which are not
+    those of the four measures.
     """
 
     nv_recall: float
@@ -87,7 +87,8 @@ class NearVerbatim:
 class NearSpan:
     """The words [start, end) of an excerpt, `words` of which one generation reproduces.
 
-    Positions among the excerpt's near-verbatim words. All but `words` None if there is none.
+    Positions among the excerpt's near-verbatim words. All but `words` None if there is
+    none.
     """
 
     words: int
@@ -103,7 +104,8 @@ class NearVerbatimRecall:
 
     words:        of the book, as `near_verbatim` counts them
     nv_recall:    share of them that match in some near-verbatim span
-    longest_span: the near-verbatim span with most matching words; the first of equals, in the
+    longest_span: the near-verbatim span with most matching words; the first of equals,
+    in the
                   order excerpt, generation, start
     """
 
@@ -143,8 +145,12 @@ class NearVerbatimTally:
 
     def __init__(self, book: Book) -> None:
         self._book_id = book.id
-        self._excerpts = {excerpt.id: folded_words(excerpt.text) for excerpt in book.excerpts}
-        self._order = {excerpt_id: place for place, excerpt_id in enumerate(self._excerpts)}
+        self._excerpts = {
+            excerpt.id: folded_words(excerpt.text) for excerpt in book.excerpts
+        }
+        self._order = {
+            excerpt_id: place for place, excerpt_id in enumerate(self._excerpts)
+        }
         self._covered: dict[str, NDArray[np.bool_]] = {}
         self._longest = NearSpan(0)
         self._longest_rank: tuple[int, ...] = (0,)
@@ -158,14 +164,25 @@ class NearVerbatimTally:
             raise missing_excerpt_error(excerpt_id, book_id=self._book_id)
         excerpt = self._excerpts[excerpt_id]
         for block in _spans(excerpt, folded_words(generation.text)):
-            covered = self._covered.setdefault(excerpt_id, np.zeros(len(excerpt), dtype=np.bool_))
+            covered = self._covered.setdefault(
+                excerpt_id, np.zeros(len(excerpt), dtype=np.bool_)
+            )
             for run in block.runs:
                 covered[run.i : run.i + run.words] = True
-            rank = (-block.words, self._order[excerpt_id], generation.ordinal, block.book_start)
+            rank = (
+                -block.words,
+                self._order[excerpt_id],
+                generation.ordinal,
+                block.book_start,
+            )
             if rank < self._longest_rank:
                 self._longest_rank = rank
                 self._longest = NearSpan(
-                    block.words, block.book_start, block.book_end, excerpt_id, generation.ordinal
+                    block.words,
+                    block.book_start,
+                    block.book_end,
+                    excerpt_id,
+                    generation.ordinal,
                 )
 
     def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
@@ -241,15 +258,17 @@ class _Interval(NamedTuple):
 def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
     """Return `SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()`.
 
-    Without difflib's empty last block. Two texts of 100,000 words take seconds and some 100
-    bytes per word.
+    Without difflib's empty last block. Two texts of 100,000 words take seconds and some
+    100 bytes per word.
     """
     if len(a) * len(b) <= _SMALL:
         return _by_difflib(a, b)
     numbers: dict[str, int] = {}
     a_numbers = [numbers.setdefault(word, len(numbers)) for word in a]
     b_numbers = [numbers.setdefault(word, len(numbers)) for word in b]
-    return _adjacent_joined(sorted(_Aligner(a_numbers, b_numbers, words=len(numbers)).runs()))
+    return _adjacent_joined(
+        sorted(_Aligner(a_numbers, b_numbers, words=len(numbers)).runs())
+    )
 
 
 def _by_difflib(a: Sequence[object], b: Sequence[object]) -> list[EqualRun]:
@@ -284,7 +303,9 @@ class _Aligner:
         intervals = [_Interval(0, len(self._a), 0, len(self._b), longest)]
         while intervals:
             interval = intervals.pop()
-            if (interval.a_end - interval.a_start) * (interval.b_end - interval.b_start) <= _SMALL:
+            if (interval.a_end - interval.a_start) * (
+                interval.b_end - interval.b_start
+            ) <= _SMALL:
                 yield from self._small(interval)
             else:
                 runs, remaining = self._sweep(interval)
@@ -312,7 +333,10 @@ class _Aligner:
         last = np.searchsorted(b_keys, a_keys, side="right")
         shared = np.flatnonzero(first < last)
         candidates = zip(
-            in_a[shared].tolist(), first[shared].tolist(), last[shared].tolist(), strict=True
+            in_a[shared].tolist(),
+            first[shared].tolist(),
+            last[shared].tolist(),
+            strict=True,
         )
         runs, intervals = [], []
         a_next, b_next = interval.a_start, interval.b_start
@@ -327,17 +351,23 @@ class _Aligner:
                     intervals.append(_Interval(a_next, i, b_next, j, length - 1))
                 a_next, b_next = i + length, j + length
         if a_next < interval.a_end and b_next < interval.b_end:
-            intervals.append(_Interval(a_next, interval.a_end, b_next, interval.b_end, length - 1))
+            intervals.append(
+                _Interval(a_next, interval.a_end, b_next, interval.b_end, length - 1)
+            )
         return runs, intervals
 
-    def _longest(self, interval: _Interval) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
+    def _longest(
+        self, interval: _Interval
+    ) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
         """Return the greatest length of a common run, and its possible starts in `_text`.
 
-        Texts that share a run share every shorter one, so the length is bisected, starting at the
-        bound, which is often reached.
+        Texts that share a run share every shorter one, so the length is bisected,
+        starting at the bound, which is often reached.
         """
         a_room = self._room(interval.a_start, interval.a_end)
-        b_room = self._room(interval.b_start + self._b_offset, interval.b_end + self._b_offset)
+        b_room = self._room(
+            interval.b_start + self._b_offset, interval.b_end + self._b_offset
+        )
         positions, low = None, 0
         high = min(interval.most, int(a_room.max()), int(b_room.max()))
         length = high
@@ -349,7 +379,11 @@ class _Aligner:
             else:
                 high = length - 1
             length = (low + high + 1) // 2
-        return (low, *positions) if positions else (0, np.empty(0, np.intp), np.empty(0, np.intp))
+        return (
+            (low, *positions)
+            if positions
+            else (0, np.empty(0, np.intp), np.empty(0, np.intp))
+        )
 
     def _room(self, start: int, end: int) -> NDArray[np.intp]:
         """Return, per position, a bound on the runs from there that end within [start, end)."""
@@ -359,7 +393,10 @@ class _Aligner:
         """Return numbers that are equal exactly where the `length` words from there on are."""
         power = length.bit_length() - 1
         ranks = self._ranks[power]
-        return ranks[at].astype(np.int64) * len(self._text) + ranks[at + (length - (1 << power))]
+        return (
+            ranks[at].astype(np.int64) * len(self._text)
+            + ranks[at + (length - (1 << power))]
+        )
 
     def _all_ranks(self) -> list[NDArray[np.int32]]:
         """Return `ranks[p]`: per position, the rank of its 2^p words among all such runs.
@@ -380,8 +417,8 @@ class _Aligner:
     def _reaches(self) -> NDArray[np.intp]:
         """Return, per position, the longest run from there that the other text contains.
 
-        Sorted by what follows them, the other text's position that shares most is the nearest
-        before or after.
+        Sorted by what follows them, the other text's position that shares most is the
+        nearest before or after.
         """
         size = len(self._text)
         order = np.argsort(self._ranks[-1], kind="stable")

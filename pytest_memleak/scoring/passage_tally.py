@@ -76,11 +76,15 @@ class PassageTally:
         self._own = np.isin(numbers, excused) & (numbers == index.numbers[own])
         self._excusing = np.isin(numbers, excused) & ~self._own
         self._own_rank = order.index(own) if self._own.any() else -1
-        self._rank[[index.numbers[book_id] for book_id in order]] = np.arange(len(order))
+        self._rank[[index.numbers[book_id] for book_id in order]] = np.arange(
+            len(order)
+        )
         self._order = [index.numbers[book_id] for book_id in order]
         # The index may lack a catalog book that shares few words.
         catalog = set(protected.catalog) - set(protected.books)
-        self._least = np.array([protected.least if book_id in catalog else 0 for book_id in order])
+        self._least = np.array(
+            [protected.least if book_id in catalog else 0 for book_id in order]
+        )
         # Excused books are named after those that count.
         self._names = [
             *zip(self._order, self._least.tolist(), order, strict=True),
@@ -92,7 +96,11 @@ class PassageTally:
         self._first_excerpt = np.cumsum([0, *counts])
 
     def count(
-        self, counts: PassageCounts, shared: TextMatches, prompt_ranges: Ranges, prompted: Prompted
+        self,
+        counts: PassageCounts,
+        shared: TextMatches,
+        prompt_ranges: Ranges,
+        prompted: Prompted,
     ) -> None:
         """Count the passages in texts; prompt_ranges: of m-grams of their own instructions."""
         self._count_exact(counts, shared, prompt_ranges, prompted)
@@ -112,7 +120,9 @@ class PassageTally:
         """Return the passages of rounds 0 to rounds - 1."""
         exact, near = counts.exact, counts.near
         best = [exact.best.get(kind) for kind in (OTHER, OWN, EXCUSED)]
-        others, own, excused, *distinct = self._describe_exact([*best, *self._passages(counts)])
+        others, own, excused, *distinct = self._describe_exact(
+            [*best, *self._passages(counts)]
+        )
         nv_others, nv_own, nv_excused = (
             self._describe_near(near.best.get(kind)) for kind in (OTHER, OWN, EXCUSED)
         )
@@ -123,7 +133,9 @@ class PassageTally:
             passages=tuple(distinct),
             excused=excused,
             nv_excused=nv_excused,
-            of_own=dict(zip(LONGEST_MEASURES, (own, nv_own), strict=True)) if apart else {},
+            of_own=dict(zip(LONGEST_MEASURES, (own, nv_own), strict=True))
+            if apart
+            else {},
             of_others=dict(zip(LONGEST_MEASURES, (others, nv_others), strict=True))
             if apart
             else {},
@@ -140,18 +152,27 @@ class PassageTally:
         for number, words in longest.items():
             rank = int(self._first_excerpt.searchsorted(number, side="right")) - 1
             book = self._protected.index.books[self._order[rank]]
-            by_excerpt[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
+            by_excerpt[
+                book.id, book.layout.ids[number - int(self._first_excerpt[rank])]
+            ] = words
         return by_excerpt
 
     def most_words(self, *, near: bool) -> int:
         """Return the words of the longest protected book, folded if `near`: an upper bound."""
         books = [self._protected.index.books[book] for book in self._order]
-        return max(((book.folded if near else book.layout).total for book in books), default=0)
+        return max(
+            ((book.folded if near else book.layout).total for book in books), default=0
+        )
 
-    # --- counting --------------------------------------------------------------------------
+    # --- counting
+    # --------------------------------------------------------------------------
 
     def _count_exact(
-        self, counts: PassageCounts, shared: TextMatches, prompt_ranges: Ranges, prompted: Prompted
+        self,
+        counts: PassageCounts,
+        shared: TextMatches,
+        prompt_ranges: Ranges,
+        prompted: Prompted,
     ) -> None:
         matches = shared.matches
         protected = matches.where(self._rank[matches.book] >= 0)
@@ -174,12 +195,14 @@ class PassageTally:
             counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
 
     def _kinds(
-        self, passages: TextPassages, contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+        self,
+        passages: TextPassages,
+        contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
     ) -> Positions:
         """Return the kind of each passage.
 
-        contained: which passages some books contain. The pair's own book, if excused, excuses its
-        passages in other books, not itself.
+        contained: which passages some books contain. The pair's own book, if excused,
+        excuses its passages in other books, not itself.
         """
         own = self._rank[passages.book] == self._own_rank
         cases = [contained(self._excusing), own, contained(self._own)]
@@ -195,7 +218,11 @@ class PassageTally:
         return first
 
     def _count_near(
-        self, counts: PassageCounts, matched: NearMatches, prompt_ranges: Ranges, prompted: Prompted
+        self,
+        counts: PassageCounts,
+        matched: NearMatches,
+        prompt_ranges: Ranges,
+        prompted: Prompted,
     ) -> None:
         near = matched.matches
         protected = near.where(self._rank[near.book] >= 0)
@@ -231,16 +258,21 @@ class PassageTally:
         longest.note_best(columns, kind)
         limited = kind != EXCUSED
         if prompted.origin is Origin.SAMPLED:
-            note_longest(longest.by_round, prompted.ordinal[text[limited]], words[limited])
+            note_longest(
+                longest.by_round, prompted.ordinal[text[limited]], words[limited]
+            )
         if self._by_excerpt:
             place = self._first_excerpt[rank]
             for book in np.unique(rank).tolist():
                 of_book = rank == book
-                place[of_book] += layouts[book].ends.searchsorted(start[of_book], side="right")
+                place[of_book] += layouts[book].ends.searchsorted(
+                    start[of_book], side="right"
+                )
             note_longest(longest.of_excerpts, place[limited], words[limited])
         return columns
 
-    # --- records ---------------------------------------------------------------------------
+    # --- records
+    # ---------------------------------------------------------------------------
 
     def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
         over = max(self._scoring.span_threshold, self._scoring.k - 1)
@@ -257,12 +289,16 @@ class PassageTally:
             passages += map(RankedPassage._make, np.stack(columns, axis=1).tolist())
         return passages
 
-    def _describe_exact(self, keys: Sequence[RankedPassage | None]) -> list[ProtectedPassage]:
+    def _describe_exact(
+        self, keys: Sequence[RankedPassage | None]
+    ) -> list[ProtectedPassage]:
         index = self._protected.index
         passages = [(self._order[key.rank], key.start, key.end) for key in keys if key]
         holding = iter(index.books_containing(passages))
         return [
-            self._passage(key, near=False, books=self._in_order(next(holding), -key.minus_words))
+            self._passage(
+                key, near=False, books=self._in_order(next(holding), -key.minus_words)
+            )
             if key
             else ProtectedPassage(0)
             for key in keys
@@ -270,7 +306,11 @@ class PassageTally:
 
     def _in_order(self, holding: Sequence[int], words: int) -> tuple[str, ...]:
         """Return the ids of the pair's books among these, protected ones first, in order."""
-        ids = [name for number, least, name in self._names if words >= least and number in holding]
+        ids = [
+            name
+            for number, least, name in self._names
+            if words >= least and number in holding
+        ]
         return tuple(dict.fromkeys(ids))
 
     def _describe_near(self, key: RankedPassage | None) -> ProtectedPassage:

@@ -47,7 +47,8 @@ def outside_prompt(
 ) -> Pieces:
     """Return the rest of [start, end) without the `trim`-grams that begin in the ranges.
 
-    Each is cut on its own words: an m-gram that reaches beyond it takes nothing from it.
+    Each is cut on its own words: an m-gram that reaches beyond it takes nothing from
+    it.
     Pieces under `keep` words are dropped.
     """
     whole = np.arange(len(start))
@@ -83,8 +84,12 @@ def _cut(
     passed = lasts.searchsorted(start, side="right")
     ranges = begun - passed
     of = np.arange(len(start)).repeat(ranges + 1)
-    nth = np.arange(len(of)) - (ranges + 1).cumsum().repeat(ranges + 1)  # from -ranges - 1
-    after = begun[of] + nth  # the range before the piece, and `after + 1` the one behind it
+    nth = np.arange(len(of)) - (ranges + 1).cumsum().repeat(
+        ranges + 1
+    )  # from -ranges - 1
+    after = (
+        begun[of] + nth
+    )  # the range before the piece, and `after + 1` the one behind it
     is_first, is_last = nth == -1 - ranges[of], nth == -1
     last_gram = (end - trim)[of]
     begin = np.minimum(lasts[after] - 1, last_gram) + trim
@@ -106,7 +111,9 @@ class PromptWords:
         self._trim, self._keys = trim, instructions.keys
         places = whole_grams(self._keys, trim) if trim else np.empty(0, dtype=np.intp)
         hashes = gram_hashes(self._keys, trim)[places] if trim else self._keys[:0]
-        self._salts = gram_hashes(np.arange(1, instructions.texts + 1, dtype=np.uint64), 1)
+        self._salts = gram_hashes(
+            np.arange(1, instructions.texts + 1, dtype=np.uint64), 1
+        )
         hashes = hashes ^ self._salts[instructions.text_of(places)]
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._places = hashes[order], places[order]
@@ -143,4 +150,6 @@ class PromptWords:
             return NO_RANGES
         counted = np.zeros(len(keys) + 1, dtype=np.int32)
         counted[starts + 1] = 1
-        return Ranges(*merge_intervals(starts, starts + 1), np.cumsum(counted, dtype=np.int32))
+        return Ranges(
+            *merge_intervals(starts, starts + 1), np.cumsum(counted, dtype=np.int32)
+        )

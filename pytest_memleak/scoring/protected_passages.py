@@ -9,7 +9,11 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Origin
-from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE, PASSAGES_OVER
+from pytest_memleak.scoring.measure_table import (
+    LONGEST_PASSAGE,
+    NV_LONGEST_PASSAGE,
+    PASSAGES_OVER,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,12 +30,14 @@ LONGEST_MEASURES = (LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name)
 class ProtectedPassage(Block):
     """A passage of `book` in one generation; words 0 and None if there is none.
 
-    words:      its matching words; start, end: among the book's words (of a near-verbatim
+    words:      its matching words; start, end: among the book's words (of a
+    near-verbatim
                 passage, among the book's folded words, `passage_words`)
-    excerpt_at: id of the excerpt in which it begins; skipped: that excerpt's words before it
-    origin, excerpt_id, generation: origin, prompted excerpt, and ordinal of the generation
-    place:      its first word among the generation's (folded) words, then further readings'
-    books:      ids of all books that contain it, protected and excused, in order
+    excerpt_at: id of the excerpt in which it begins; skipped: that excerpt's words
+    before it origin, excerpt_id, generation: origin, prompted excerpt, and ordinal of
+    the generation place:      its first word among the generation's (folded) words,
+    then further readings' books:      ids of all books that contain it, protected and
+    excused, in order
     """
 
     book: str | None = None
@@ -52,7 +58,8 @@ class ProtectedPassage(Block):
         """Compare all fields with a passage's; with runs and numbers compare as blocks do."""
         if isinstance(other, ProtectedPassage):
             return all(
-                getattr(self, field.name) == getattr(other, field.name) for field in fields(self)
+                getattr(self, field.name) == getattr(other, field.name)
+                for field in fields(self)
             )
         return Block.__eq__(self, other)
 
@@ -63,16 +70,19 @@ class ProtectedPassage(Block):
 class ProtectedPassages:
     """The passages of all protected books in a pair's generations.
 
-    longest_passage, nv_longest_passage: exact and near-verbatim; of equals the first by origin,
+    longest_passage, nv_longest_passage: exact and near-verbatim; of equals the first by
+    origin,
                  prompted excerpt, generation, place in it, book and place in the book
     passages:    the distinct passages over T, book by book, longest first
-    excused, nv_excused: the longest that an excused book contains at least as many words of:
+    excused, nv_excused: the longest that an excused book contains at least as many
+    words of:
                  reported, and subject to no limit
     by_round, nv_by_round: per round the words of its longest passage
     of_excerpts, nv_of_excerpts: for a collection, the words of the longest passage that
                  begins in each excerpt of each book (id, excerpt's id)
     own:         the name of the pair's book among all these
-    of_own, of_others: if the pair's own book is excused, the longest passages of it and of
+    of_own, of_others: if the pair's own book is excused, the longest passages of it and
+    of
                  all other books, by the names of the measures; else empty
     """
 
@@ -84,7 +94,9 @@ class ProtectedPassages:
     by_round: tuple[int, ...] = field(repr=False)
     nv_by_round: tuple[int, ...] = field(repr=False)
     of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
-    nv_of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    nv_of_excerpts: Mapping[tuple[str, str], int] = field(
+        default_factory=dict, repr=False
+    )
     own: str = ""
     of_own: Mapping[str, ProtectedPassage] = field(default_factory=dict)
     of_others: Mapping[str, ProtectedPassage] = field(default_factory=dict)
@@ -116,13 +128,17 @@ class ProtectedPassages:
 class Protected:
     """The books that a pair's generations are matched with, all of them in `index`.
 
-    measured: id of the book with the prompted excerpts; the four measures cover its words
-    books:    ids of the protected books, in the order in which they count: the pair's first, by
+    measured: id of the book with the prompted excerpts; the four measures cover its
+    words books:    ids of the protected books, in the order in which they count: the
+    pair's first, by
               its name `whole` if it has one
-    excused:  ids of the books that excuse what they contain: training books, common texts, and
+    excused:  ids of the books that excuse what they contain: training books, common
+    texts, and
               those that the model may reproduce here, perhaps the pair's own
-    catalog:  ids of further protected books, which count after the others, and with nothing
-              under `least` words: the index has all that share so many words with a generation
+    catalog:  ids of further protected books, which count after the others, and with
+    nothing
+              under `least` words: the index has all that share so many words with a
+              generation
     whole:    if only parts of the pair's book are measured, the name of the whole
     """
 
@@ -170,7 +186,8 @@ class LongestPassages:
 
     best:        of each kind (OTHER, OWN, EXCUSED), as they are ranked
     by_round:    words of the longest that is not EXCUSED, per round
-    of_excerpts: for a collection, words of the longest that is not EXCUSED and begins in each
+    of_excerpts: for a collection, words of the longest that is not EXCUSED and begins
+    in each
                  excerpt, by its number among those of all protected books
     """
 
@@ -220,7 +237,8 @@ def _raise_to(longest: dict[int, int], other: Mapping[int, int]) -> None:
 class PassageCounts:
     """The counts of some generations; small, so that they travel well between processes.
 
-    over: of pieces over T: rank, end, and the other fields of RankedPassage in order; shape (n, 8)
+    over: of pieces over T: rank, end, and the other fields of RankedPassage in order;
+    shape (n, 8)
     """
 
     exact: LongestPassages = field(default_factory=LongestPassages)

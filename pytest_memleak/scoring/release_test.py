@@ -1,7 +1,8 @@
 """Release tests: is a rise from one release to the next real or noise? (docs/method.md).
 
-Each measure compared for a pair is tested by permuting whole rounds between the releases;
-Holm's procedure limits the chance that noise passes for any rise to 1 - confidence over all.
+Each measure compared for a pair is tested by permuting whole rounds between the
+releases; Holm's procedure limits the chance that noise passes for any rise to 1 -
+confidence over all.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class PairRounds:
 
     words:     N
     values:    per measure, its value over all rounds
-    per_round: per measure, that of each of the n rounds: for `bmc` its covered words; shape (n,)
-    spread:    of BMC (`SamplingError`'s variance, rounds or blocks, and typical span)
+    per_round: per measure, that of each of the n rounds: for `bmc` its covered words;
+    shape (n,) spread:    of BMC (`SamplingError`'s variance, rounds or blocks, and
+    typical span)
     alike:     whether the rounds are exchangeable
     """
 
@@ -76,11 +78,12 @@ def compare_releases(
 ) -> tuple[Change, ...]:
     """Test the change of every comparison, in order; pairs by their names.
 
-    further: number of named comparisons that cannot be made. Holm's procedure covers all; it
-    assumes that these did not rise. With a confidence of 0 every rise is real.
+    further: number of named comparisons that cannot be made. Holm's procedure covers
+    all; it assumes that these did not rise. With a confidence of 0 every rise is real.
 
-    Raises SettingsError for a pair or measure that either release lacks, for a duplicate, for
-    books or numbers of rounds that differ, a tolerance that is negative or no number,
+    Raises SettingsError for a pair or measure that either release lacks, for a
+    duplicate, for books or numbers of rounds that differ, a tolerance that is negative
+    or no number,
     and a confidence outside [0, 1). Cost: 30 ms for 60 comparisons of 100 rounds.
     """
     normal_quantile(confidence)
@@ -129,33 +132,46 @@ def _can_reach(units: int, level: float) -> bool:
     return math.comb(2 * units, units) * level >= _FINER
 
 
-# --- validation ----------------------------------------------------------------------------
+# --- validation
+# ----------------------------------------------------------------------------
 
 
 def _sides(
-    before: Mapping[str, PairRounds], after: Mapping[str, PairRounds], comparison: Comparison
+    before: Mapping[str, PairRounds],
+    after: Mapping[str, PairRounds],
+    comparison: Comparison,
 ) -> tuple[PairRounds, PairRounds]:
     if not 0 <= comparison.tolerance < math.inf:
         raise SettingsError(
-            f"the tolerance of {comparison.measure} must be 0 or more, not {comparison.tolerance!r}"
+            f"the tolerance of {comparison.measure} must be 0 or more, not "
+            f"{comparison.tolerance!r}"
         )
     for release_name, release in (("earlier", before), ("later", after)):
         _validate_name("pair", comparison.pair, release, release_name)
         _validate_name(
-            "measure", comparison.measure, release[comparison.pair].per_round, release_name
+            "measure",
+            comparison.measure,
+            release[comparison.pair].per_round,
+            release_name,
         )
     old, new = before[comparison.pair], after[comparison.pair]
-    sizes = [(side.words, len(side.per_round[comparison.measure])) for side in (old, new)]
+    sizes = [
+        (side.words, len(side.per_round[comparison.measure])) for side in (old, new)
+    ]
     if sizes[0] != sizes[1]:
         raise SettingsError(
-            f"{comparison.pair!r} has {sizes[0][0]:,} words and {sizes[0][1]:,} rounds in the "
-            f"earlier release, but {sizes[1][0]:,} words and {sizes[1][1]:,} rounds in the later",
+            f"{comparison.pair!r} has {sizes[0][0]:,} words and {sizes[0][1]:,} rounds "
+            "in the "
+            f"earlier release, but {sizes[1][0]:,} words and {sizes[1][1]:,} rounds "
+            "in the later",
             hint="measure both releases with the same suite",
         )
     return old, new
 
 
-def _validate_name(what: str, name: str, candidates: Iterable[str], release_name: str) -> None:
+def _validate_name(
+    what: str, name: str, candidates: Iterable[str], release_name: str
+) -> None:
     names = sorted(candidates)
     if name not in names:
         raise SettingsError(
@@ -168,14 +184,19 @@ def _validate_unique(compared: Sequence[Comparison]) -> None:
     seen: set[tuple[str, str]] = set()
     for comparison in compared:
         if (comparison.pair, comparison.measure) in seen:
-            raise SettingsError(f"{comparison.measure} of {comparison.pair!r} is compared twice")
+            raise SettingsError(
+                f"{comparison.measure} of {comparison.pair!r} is compared twice"
+            )
         seen.add((comparison.pair, comparison.measure))
 
 
-# --- the tests -----------------------------------------------------------------------------
+# --- the tests
+# -----------------------------------------------------------------------------
 
 
-def _units(before: PairRounds, after: PairRounds, measure: str) -> tuple[Numbers, Numbers]:
+def _units(
+    before: PairRounds, after: PairRounds, measure: str
+) -> tuple[Numbers, Numbers]:
     """Return the permuted units of either release: rounds, or means of blocks of rounds."""
     sides = before.per_round[measure], after.per_round[measure]
     old, new = (np.asarray(values, dtype=np.float64) for values in sides)
@@ -204,8 +225,8 @@ def _p_values(
 def _permuted(values: Numbers, size: int, permutations: int, seed: int) -> Numbers:
     """Return the share of permutations in which `size` units of a column sum to its last ones' sum.
 
-    values: shape (2 * size, columns), the later release's units last. The observed sum is one
-    of the permutations.
+    values: shape (2 * size, columns), the later release's units last. The observed sum
+    is one of the permutations.
     """
     observed = values[size:].sum(axis=0)
     as_high = observed - 1e-9 * (1 + np.abs(observed))  # ties must count
@@ -246,7 +267,10 @@ def _change(
     if comparison.measure == BMC.name:
         spread = _spread_of_rise(old, new)
         low, high = difference_bounds(
-            after - before, spread, typical_less=old.spread.typical, confidence=confidence
+            after - before,
+            spread,
+            typical_less=old.spread.typical,
+            confidence=confidence,
         )
         if spread.variance:
             resolved = _RESOLVED * math.sqrt(spread.variance)

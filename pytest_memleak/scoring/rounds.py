@@ -1,11 +1,12 @@
 """Rounds: the words each covers, whether they're exchangeable, passage rates (docs/method.md).
 
-Round r is the r-th generation of every excerpt. BMC needs, per word of the book, the number of
-rounds that cover it, and per round how many words it alone covers.
+Round r is the r-th generation of every excerpt. BMC needs, per word of the book, the
+number of rounds that cover it, and per round how many words it alone covers.
 
-Sampling error needs exchangeable rounds: any of an excerpt's generations could belong to any
-round. If recall varies in phases, or the endpoint changes during the run, generations of a round
-rise and fall together; such rounds are taken in blocks, which are more nearly independent.
+Sampling error needs exchangeable rounds: any of an excerpt's generations could belong
+to any round. If recall varies in phases, or the endpoint changes during the run,
+generations of a round rise and fall together; such rounds are taken in blocks, which
+are more nearly independent.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ class RoundCounts:
     rounds: n, the number of rounds
     times:  c_i, per word the number of rounds that cover it; shape (N,)
     alone:  per round, the number of words that no other round covers; shape (n,)
-    spans:  lengths of the runs of words that rounds cover, cut at excerpts' borders; each once,
+    spans:  lengths of the runs of words that rounds cover, cut at excerpts' borders;
+    each once,
             and none that another contains
     runs:   the words that each round covers
-    by_excerpt: per excerpt and round, how many words its generation covers; shape (E, n). Words
+    by_excerpt: per excerpt and round, how many words its generation covers; shape (E,
+    n). Words
             that two generations of a round cover count for both
     """
 
@@ -97,7 +100,9 @@ class Rounds:
         first[1:] = start[1:] > reached[:-1]
         last = np.append(first[1:], first[:1])  # the last of all, if there are any
         number = number[order][first]
-        return cls(number, start[first] - number * apart, reached[last] - number * apart)
+        return cls(
+            number, start[first] - number * apart, reached[last] - number * apart
+        )
 
     @classmethod
     def together(cls, parts: Sequence[Rounds]) -> Rounds:
@@ -123,16 +128,20 @@ class Rounds:
     ) -> RoundCounts:
         """Count rounds 0..n-1; a round without a run covers nothing.
 
-        words: N; borders: positions of the excerpts' first words; by_excerpt: as in RoundCounts;
-        without it, what each round covers, as in a book of one excerpt.
+        words: N; borders: positions of the excerpts' first words; by_excerpt: as in
+        RoundCounts; without it, what each round covers, as in a book of one excerpt.
         """
         times = self.times(words=words)
         once = np.zeros(words + 1, dtype=np.intc)
         np.cumsum(times == 1, out=once[1:])
         alone = np.bincount(self.round, once[self.end] - once[self.start], minlength=n)
         if by_excerpt is None:
-            by_excerpt = np.bincount(self.round, self.end - self.start, minlength=n)[None]
-        _, start, end = cut(self.start, self.end, np.array(list(borders), dtype=np.intp))
+            by_excerpt = np.bincount(self.round, self.end - self.start, minlength=n)[
+                None
+            ]
+        _, start, end = cut(
+            self.start, self.end, np.array(list(borders), dtype=np.intp)
+        )
         start, end = outermost(start, end)
         return RoundCounts(
             words=words,
@@ -151,10 +160,13 @@ class Rounds:
     def patterns(self, *, n: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Return the sets of the n rounds that cover words together, and their word counts.
 
-        Whether a round is in a set: shape (sets, n); words that exactly its rounds cover: (sets,).
+        Whether a round is in a set: shape (sets, n); words that exactly its rounds
+        cover: (sets,).
         Memory: n / 8 bytes per stretch of words between two ends of runs.
         """
-        marks, place = np.unique(np.concatenate((self.start, self.end)), return_inverse=True)
+        marks, place = np.unique(
+            np.concatenate((self.start, self.end)), return_inverse=True
+        )
         steps = np.zeros((n, max(len(marks), 1)), dtype=np.int8)
         first, last = np.split(place, 2)
         np.add.at(steps, (self.round, first), 1)
@@ -165,7 +177,9 @@ class Rounds:
         np.add.at(words, set_of.reshape(-1), np.diff(marks))
         return np.unpackbits(rounds, axis=1, count=n).astype(np.bool_), words
 
-    def halves(self, *, words: int, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def halves(
+        self, *, words: int, n: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return, per word, whether the first and the second half of the rounds cover it.
 
         The first half is the first n / 2 rounds, rounded down.
@@ -195,15 +209,18 @@ def block_variance(
 ) -> float:
     """Return the larger of the jackknife over blocks and twice the bootstrap over them.
 
-    Of BMC; with a `baseline` of the same book and rounds, of the difference of the two, block by
-    block. The bootstrap resamples the blocks 200 times.
+    Of BMC; with a `baseline` of the same book and rounds, of the difference of the two,
+    block by block. The bootstrap resamples the blocks 200 times.
     """
     group = blocks_of(counts.rounds)
     of_model = _BlockCover(counts, group)
     lost, resampled = of_model.lost(), of_model.resampled(seed)
     if baseline:
         of_baseline = _BlockCover(baseline, group)
-        lost, resampled = lost - of_baseline.lost(), resampled - of_baseline.resampled(seed)
+        lost, resampled = (
+            lost - of_baseline.lost(),
+            resampled - of_baseline.resampled(seed),
+        )
     return max(jackknife_variance(lost) or 0.0, 2 * float(np.var(resampled, ddof=1)))
 
 
@@ -240,9 +257,9 @@ def passage_rates(
 ) -> tuple[PassageRate, ...]:
     """Return the recall rate of each passage [start, end) of one excerpt, with an exact interval.
 
-    own: the words that matches of each of the n rounds cover of their prompted excerpts,
-    untrimmed. alike: if the rounds aren't, n is divided by the design effect over blocks, at
-    least 1. Raises SettingsError for a confidence outside [0, 1).
+    own: the words that matches of each of the n rounds cover of their prompted
+    excerpts, untrimmed. alike: if the rounds aren't, n is divided by the design effect
+    over blocks, at least 1. Raises SettingsError for a confidence outside [0, 1).
     """
     if not passages:
         return ()
@@ -251,13 +268,17 @@ def passage_rates(
     hits = whole.sum(axis=1)
     effect = np.ones(len(places)) if alike else _design_effect(whole)
     rates = []
-    for (start, end), count, by in zip(passages, hits.tolist(), effect.tolist(), strict=True):
+    for (start, end), count, by in zip(
+        passages, hits.tolist(), effect.tolist(), strict=True
+    ):
         interval = clopper_pearson(count / by, n / by, confidence=confidence)
         rates.append(PassageRate(start, end, count, n, *interval, not alike))
     return tuple(rates)
 
 
-def _contained_whole(places: NDArray[np.intp], own: Rounds, n: int) -> NDArray[np.bool_]:
+def _contained_whole(
+    places: NDArray[np.intp], own: Rounds, n: int
+) -> NDArray[np.bool_]:
     """Return whether a run of each round contains each place whole; shape (places, n)."""
     if not len(own.start):
         return np.zeros((len(places), n), dtype=np.bool_)
@@ -275,19 +296,25 @@ def _design_effect(whole: NDArray[np.bool_]) -> NDArray[np.float64]:
     group = blocks_of(n)
     sizes = np.bincount(group)
     share = whole.mean(axis=1)
-    hits = np.add.reduceat(whole, np.flatnonzero(np.diff(group, prepend=-1)), axis=1, dtype=np.intp)
+    hits = np.add.reduceat(
+        whole, np.flatnonzero(np.diff(group, prepend=-1)), axis=1, dtype=np.intp
+    )
     blocks = len(sizes)
-    over_blocks = ((hits - share[:, None] * sizes) ** 2).sum(axis=1) * blocks / max(blocks - 1, 1)
+    over_blocks = (
+        ((hits - share[:, None] * sizes) ** 2).sum(axis=1) * blocks / max(blocks - 1, 1)
+    )
     if_alike = n * share * (1 - share)
-    effect = np.divide(over_blocks, if_alike, out=np.ones(len(share)), where=if_alike > 0)
+    effect = np.divide(
+        over_blocks, if_alike, out=np.ones(len(share)), where=if_alike > 0
+    )
     return np.asarray(np.maximum(effect, 1))
 
 
 def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> NDArray[np.int64]:
     """Return independent random orders of 0..n-1; shape (rows, n).
 
-    Sorts random numbers that hold the index in their lowest bits: four times as fast as sorting
-    indices by random numbers.
+    Sorts random numbers that hold the index in their lowest bits: four times as fast as
+    sorting indices by random numbers.
     """
     lowest = np.uint64((1 << n.bit_length()) - 1)
     keys = rng.integers(1 << 64, size=(rows, n), dtype=np.uint64)
@@ -301,9 +328,9 @@ def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> NDArray[np.
 _PERMUTATIONS = 999
 _LEVEL = 0.01
 
-# More excerpts than this are pooled, every 32nd into one, and each pool is permuted like an
-# excerpt. The test stays exact; it loses a 32nd of what rounds have in common, and its cost
-# doesn't grow with the book.
+# More excerpts than this are pooled, every 32nd into one, and each pool is permuted
+# like an excerpt. The test stays exact; it loses a 32nd of what rounds have in common,
+# and its cost doesn't grow with the book.
 _POOLS = 32
 
 _NUMBERS_TOGETHER = 1 << 20  # bounds memory where rounds are many
@@ -314,7 +341,8 @@ class Exchangeability:
     """Two p-values of a permutation test against exchangeable rounds.
 
     clumped:  one-sided, of the variance over rounds of covered words
-    drifting: two-sided, of the rank correlation of covered words with the sampling order
+    drifting: two-sided, of the rank correlation of covered words with the sampling
+    order
     """
 
     clumped: float
@@ -331,8 +359,9 @@ def exchangeability(
 ) -> Exchangeability:
     """Test exchangeability by permuting each excerpt's generations between rounds.
 
-    by_excerpt: covered words per excerpt and round, shape (E, n). One excerpt alone cannot show
-    clumps. Cost: 20 ms for 100 rounds, however many excerpts; proportional to the rounds.
+    by_excerpt: covered words per excerpt and round, shape (E, n). One excerpt alone
+    cannot show clumps. Cost: 20 ms for 100 rounds, however many excerpts; proportional
+    to the rounds.
     """
     pools = _pooled(by_excerpt)
     n = pools.shape[1]
@@ -344,7 +373,9 @@ def exchangeability(
         for rows in np.array_split(covered[1:], parts):
             order = random_orders(rng, rows=len(rows), n=n)
             np.add(rows, pool.take(order), out=rows)
-    correlation = [_correlation_with_order(rows) for rows in np.array_split(covered, parts)]
+    correlation = [
+        _correlation_with_order(rows) for rows in np.array_split(covered, parts)
+    ]
     # Permutation keeps the sum, so the sum of squares replaces the variance.
     return Exchangeability(
         clumped=_p(np.einsum("ij,ij->i", covered, covered)),
@@ -368,7 +399,8 @@ def _p(statistics: Words | NDArray[np.float64]) -> float:
 def _correlation_with_order(covered: Words) -> NDArray[np.float64]:
     """Return Spearman's rank correlation of each row with 0..n-1; 0 for a constant row.
 
-    Values are sorted with their positions in the lowest bits; equals share their mean rank.
+    Values are sorted with their positions in the lowest bits; equals share their mean
+    rank.
     """
     n = covered.shape[1]
     bits = n.bit_length()
@@ -378,9 +410,13 @@ def _correlation_with_order(covered: Words) -> NDArray[np.float64]:
     begins[:, 1:-1] = np.diff(values) > 0
     at = np.arange(n)
     first = np.maximum.accumulate(np.where(begins[:, :-1], at, 0), axis=1)
-    last = np.minimum.accumulate(np.where(begins[:, 1:], at, n)[:, ::-1], axis=1)[:, ::-1]
+    last = np.minimum.accumulate(np.where(begins[:, 1:], at, n)[:, ::-1], axis=1)[
+        :, ::-1
+    ]
     ranks = (first + last) / 2 - (n - 1) / 2
     spread = np.sqrt((ranks**2).sum(axis=1) * ((at - (n - 1) / 2) ** 2).sum())
     with_place = (ranks * (place - (n - 1) / 2)).sum(axis=1)
-    correlation = np.divide(with_place, spread, out=np.zeros(len(covered)), where=spread > 0)
+    correlation = np.divide(
+        with_place, spread, out=np.zeros(len(covered)), where=spread > 0
+    )
     return np.asarray(correlation.round(12))  # ties must stay ties

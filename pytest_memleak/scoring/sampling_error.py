@@ -1,8 +1,8 @@
 """Sampling error: the uncertainty of BMC and of the maxima over n rounds (docs/method.md).
 
-Sources: rarefaction and extrapolation of incidence data, Colwell et al. 2012 (equations 17 and
-18), Chao et al. 2014. Longest block, span and passage rest on the one luckiest generation, so
-their ranges come from random halves of the rounds instead.
+Sources: rarefaction and extrapolation of incidence data, Colwell et al. 2012 (equations
+17 and 18), Chao et al. 2014. Longest block, span and passage rest on the one luckiest
+generation, so their ranges come from random halves of the rounds instead.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def rarefaction(counts: RoundCounts) -> NDArray[np.float64]:
     covered_in = np.flatnonzero(often[1:]) + 1
     weights = often[covered_in] / counts.words
     curve = np.empty(counts.rounds)
-    missed = np.ones(len(covered_in))  # C(s,m)/C(n,m): that none of m rounds covers them
+    missed = np.ones(
+        len(covered_in)
+    )  # C(s,m)/C(n,m): that none of m rounds covers them
     for m in range(counts.rounds):
         left = np.maximum(counts.rounds - covered_in - m, 0)
         missed = missed * (left / (counts.rounds - m))
@@ -78,7 +80,8 @@ def _unseen(counts: RoundCounts) -> tuple[float, float]:
 class Spread(NamedTuple):
     """The components of an interval of BMC.
 
-    variance: of BMC, over `units` rounds, or blocks of them if rounds aren't exchangeable; None
+    variance: of BMC, over `units` rounds, or blocks of them if rounds aren't
+    exchangeable; None
               for a single round
     units:    Student's t has one degree of freedom less
     typical:  length of a typical span, a share of the book
@@ -99,8 +102,8 @@ def spread(
 ) -> Spread:
     """Compute the spread of BMC: the jackknife over rounds, if they are `alike`.
 
-    Otherwise the largest of it, the jackknife over blocks of rounds, and twice the bootstrap
-    variance over these. With a `baseline`: of the difference, round by round.
+    Otherwise the largest of it, the jackknife over blocks of rounds, and twice the
+    bootstrap variance over these. With a `baseline`: of the difference, round by round.
     """
     typical = typical_span(counts, scoring=scoring)
     lost = counts.alone - baseline.alone if baseline else counts.alone
@@ -115,13 +118,13 @@ def spread(
 def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> ShareInterval:
     """Return the two-sided interval, in [0, 1], of the expected BMC of n rounds.
 
-    It covers the mean over such samples, not the value of another sample. To the spread of
-    rounds it adds that of spans that appear by chance: of two more or fewer; above,
-    as wide as Wilson's for a Poisson count of spans, since a few that were seen say less about
-    how many there can be than about how few.
+    It covers the mean over such samples, not the value of another sample. To the spread
+    of rounds it adds that of spans that appear by chance: of two more or fewer; above,
+    as wide as Wilson's for a Poisson count of spans, since a few that were seen say
+    less about how many there can be than about how few.
 
-    One round has no variance: its bounds are 0 and 1. With confidence 0 both are the BMC.
-    Raises SettingsError for a confidence outside [0, 1).
+    One round has no variance: its bounds are 0 and 1. With confidence 0 both are the
+    BMC. Raises SettingsError for a confidence outside [0, 1).
     """
     z = normal_quantile(confidence)
     if z == 0:
@@ -139,7 +142,8 @@ def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> ShareInterva
 def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float:
     """Return the upper end of BMC's interval with nothing covered, of a book of `words`.
 
-    The same for any number of rounds from two on. Raises SettingsError as `bmc_bounds` does.
+    The same for any number of rounds from two on. Raises SettingsError as `bmc_bounds`
+    does.
     """
     typical = max(scoring.k, _NO_SPAN) / words
     return bmc_bounds(0.0, Spread(0.0, 2, typical), confidence=confidence).high
@@ -161,7 +165,9 @@ def difference_bounds(
     of_rounds = student_quantile(confidence, spread.units - 1) ** 2 * spread.variance
     more, less = z * z / 2 * spread.typical, z * z / 2 * typical_less
     width = math.sqrt(of_rounds + more * more + less * less)
-    return ShareInterval(max(difference - less - width, -1.0), min(difference + more + width, 1.0))
+    return ShareInterval(
+        max(difference - less - width, -1.0), min(difference + more + width, 1.0)
+    )
 
 
 def typical_span(counts: RoundCounts, *, scoring: Scoring) -> float:
@@ -178,13 +184,15 @@ class SamplingError:
     bmc:        of all n rounds
     low, high:  the interval of the expected BMC of n rounds, at `confidence`
     likeness:   the exchangeability of the rounds
-    blocks:     if they aren't exchangeable, the number of blocks that replace them; else None
-    detection:  the detection limit per prompt, at `confidence`; at 0.95 if that is 0
+    blocks:     if they aren't exchangeable, the number of blocks that replace them;
+    else None detection:  the detection limit per prompt, at `confidence`; at 0.95 if
+    that is 0
     curve:      mean BMC of m rounds, m = 1..n; exact
     guess:      BMC of n + t rounds, t = 1..n; an extrapolation
     variance:   of BMC, over rounds or over blocks; None for one round
     typical:    typical length of a span of one round, a share of the book
-    discovery:  per t = 1..n, the expected rate of new words per round after n + t rounds, as a
+    discovery:  per t = 1..n, the expected rate of new words per round after n + t
+    rounds, as a
                 multiple of the rate after n
     """
 
@@ -206,17 +214,22 @@ class SamplingError:
         """Recompute the detection limit for the answers of the excerpt that has fewest."""
         seen = min(self.blocks or answers, answers)
         return replace(
-            self, detection=detection_limit(seen, confidence=self.confidence or _CONFIDENCE)
+            self,
+            detection=detection_limit(seen, confidence=self.confidence or _CONFIDENCE),
         )
 
 
 def sampling_error(
-    counts: RoundCounts, *, scoring: Scoring | None = None, confidence: float = 0.95, seed: int = 0
+    counts: RoundCounts,
+    *,
+    scoring: Scoring | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> SamplingError:
     """Compute interval, detection limit, rarefaction and extrapolation of the BMC of `counts`.
 
-    scoring: its k replaces the length of a span if nothing is covered. seed: of permutations
-    and bootstrap. Raises SettingsError for a confidence outside [0, 1).
+    scoring: its k replaces the length of a span if nothing is covered. seed: of
+    permutations and bootstrap. Raises SettingsError for a confidence outside [0, 1).
     Cost: 60 ms for 100 rounds of a book of 100,000 words.
     """
     likeness = exchangeability(counts.by_excerpt, seed=seed)
@@ -232,7 +245,9 @@ def sampling_error(
         high=high,
         likeness=likeness,
         blocks=blocks,
-        detection=detection_limit(blocks or counts.rounds, confidence=confidence or _CONFIDENCE),
+        detection=detection_limit(
+            blocks or counts.rounds, confidence=confidence or _CONFIDENCE
+        ),
         curve=tuple(rarefaction(counts).tolist()),
         guess=tuple(extrapolation(counts).tolist()),
         variance=of.variance,
@@ -255,15 +270,17 @@ class Settling(NamedTuple):
 def samples_to_settle(error: SamplingError, limit: float) -> Settling | None:
     """Estimate how many more rounds settle whether BMC keeps the `limit`.
 
-    BMC is taken along `guess`, and exceeds the limit only when its gain would have to fall
-    short by a standard deviation (of spans of typical length that come by chance) to stay
-    under. The variance, which rests on the words that one round alone covers, shrinks as their
-    number is expected to. None if up to n more rounds are not expected to settle it: the curve
-    ends there.
+    BMC is taken along `guess`, and exceeds the limit only when its gain would have to
+    fall short by a standard deviation (of spans of typical length that come by chance)
+    to stay under. The variance, which rests on the words that one round alone covers,
+    shrinks as their number is expected to. None if up to n more rounds are not expected
+    to settle it: the curve ends there.
     """
     if error.bmc > limit or error.high <= limit:
         return Settling(0, over=error.bmc > limit)
-    for t, (bmc, discovery) in enumerate(zip(error.guess, error.discovery, strict=True), start=1):
+    for t, (bmc, discovery) in enumerate(
+        zip(error.guess, error.discovery, strict=True), start=1
+    ):
         gain = bmc - error.bmc
         if bmc - math.sqrt(gain * error.typical) > limit:
             return Settling(t, over=True)
@@ -287,11 +304,13 @@ class Range(NamedTuple):
     high: int
 
 
-def maximum_range(values: ArrayLike, *, typical: float, most: int, seed: int = 0) -> Range:
+def maximum_range(
+    values: ArrayLike, *, typical: float, most: int, seed: int = 0
+) -> Range:
     """Return the range of a measure that is the largest of the n `values`, one per round.
 
-    typical: length of a typical span, in words (`SamplingError.typical` times N); most: an upper
-    bound of the measure.
+    typical: length of a typical span, in words (`SamplingError.typical` times N); most:
+    an upper bound of the measure.
     """
     per_round = np.asarray(values)
     halves = _halves(len(per_round), seed)
@@ -300,7 +319,13 @@ def maximum_range(values: ArrayLike, *, typical: float, most: int, seed: int = 0
 
 
 def block_range(
-    rounds: Rounds, *, n: int, borders: Positions, typical: float, words: int, seed: int = 0
+    rounds: Rounds,
+    *,
+    n: int,
+    borders: Positions,
+    typical: float,
+    words: int,
+    seed: int = 0,
 ) -> Range:
     """Return the range of the longest block that n rounds cover together.
 
@@ -317,7 +342,9 @@ def _halves(n: int, seed: int) -> NDArray[np.bool_]:
     return random_orders(np.random.default_rng(seed), rows=_HALVES, n=n) < n // 2
 
 
-def _range(of_halves: NDArray[np.integer], observed: int, typical: float, most: int) -> Range:
+def _range(
+    of_halves: NDArray[np.integer], observed: int, typical: float, most: int
+) -> Range:
     low = math.floor(np.quantile(of_halves, _LOW))
     return Range(low, min(observed + max(observed - low, math.ceil(2 * typical)), most))
 
@@ -335,7 +362,8 @@ def _longest_blocks(
     for begin in range(0, chosen.shape[1], _BITS):
         some = slice(*rounds.round.searchsorted([begin, begin + _BITS]))
         bits = _BIT << (rounds.round[some] - begin).astype(np.uint64)
-        # No round covers a word twice, so the sum of bits is the set of the rounds that cover it.
+        # No round covers a word twice, so the sum of bits is the set of the rounds that
+        # cover it.
         steps = np.zeros(words + 1, dtype=np.uint64)
         np.add.at(steps, rounds.start[some], bits)
         np.subtract.at(steps, rounds.end[some], bits)

@@ -4,8 +4,9 @@
     analysis = analyze(book, sample.watch(generations), ...)
     differences((book.id, book), index, sample.generations)   -> places where the two disagree
 
-Both paths share the words (docs/method.md) and nothing else. Here a dictionary numbers the
-words, the automaton holds their k-grams, and the book streams past it, without prefilter or keys.
+Both paths share the words (docs/method.md) and nothing else. Here a dictionary numbers
+the words, the automaton holds their k-grams, and the book streams past it, without
+prefilter or keys.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Sample:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._chosen: list[Generation] = []
-        self._further: list[tuple[int, int, Generation]] = []  # a heap, highest rank first
+        self._further: list[
+            tuple[int, int, Generation]
+        ] = []  # a heap, highest rank first
 
     def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
         """Pass the generations on and keep the sample."""
@@ -71,14 +74,18 @@ class Sample:
     def generations(self) -> list[Generation]:
         """Return the sample so far."""
         missing = max(0, _LEAST - len(self._chosen))
-        return self._chosen + [row[-1] for row in heapq.nlargest(missing, self._further)]
+        return self._chosen + [
+            row[-1] for row in heapq.nlargest(missing, self._further)
+        ]
 
 
 def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
     """Name the generations that contain the longest span, passage, and block."""
     measured = analysis.measurement
     sampled = Origin.SAMPLED
-    names = {(sampled, measured.longest_span.excerpt_id, measured.longest_span.generation)}
+    names = {
+        (sampled, measured.longest_span.excerpt_id, measured.longest_span.generation)
+    }
     if analysis.passages:
         passage = analysis.passages.longest_passage
         names.add((passage.origin, passage.excerpt_id, passage.generation))
@@ -89,10 +96,16 @@ def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
         around = (runs.start <= start) & (runs.end > start)
         longest = int(np.where(around, runs.end, 0).argmax())
         ordinal, reached = int(runs.round[longest]), int(runs.end[longest])
-        excerpts = range(measured.excerpt_at(start), measured.excerpt_at(reached - 1) + 1)
+        excerpts = range(
+            measured.excerpt_at(start), measured.excerpt_at(reached - 1) + 1
+        )
         names |= {(sampled, book.excerpts[excerpt].id, ordinal) for excerpt in excerpts}
-        spans = [span for span in every_span if span.start < reached and span.end > start]
-        names |= {(sampled, source, ordinal) for span in spans for source in span.sources}
+        spans = [
+            span for span in every_span if span.start < reached and span.end > start
+        ]
+        names |= {
+            (sampled, source, ordinal) for span in spans for source in span.sources
+        }
         start = max(reached, start + 1)
     return {
         (origin, name, ordinal)
@@ -110,7 +123,8 @@ def differences(
     """Match the generations by automaton, and yield what differs from the normal path.
 
     protected: a book and its name in the index
-    counted:   the words that each sampled round covers of its prompted excerpts, as measured
+    counted:   the words that each sampled round covers of its prompted excerpts, as
+    measured
     """
     name, book = protected
     number = index.numbers[name]
@@ -125,12 +139,16 @@ def differences(
         first: Matches = dict(zip(keys, own.words.tolist(), strict=True))
         for text, place, start in sorted(first.keys() | second.keys()):
             generation = batch[text]
-            before, after = (matches.get((text, place, start), 0) for matches in (first, second))
+            before, after = (
+                matches.get((text, place, start), 0) for matches in (first, second)
+            )
             sampled = generation.origin is Origin.SAMPLED
             if sampled and counted is not None and before == after:
                 least, most = bounds[generation.excerpt_id]
                 inside = max(start, least), min(start + after, most)
-                if inside[1] - inside[0] >= index.k and not _covers(counted, generation, *inside):
+                if inside[1] - inside[0] >= index.k and not _covers(
+                    counted, generation, *inside
+                ):
                     before = 0
             if before != after:
                 where = f"at word {place:,}, which is word {start:,} of {book.id}"
@@ -139,12 +157,16 @@ def differences(
 
 
 def _covers(rounds: Rounds, generation: Generation, start: int, end: int) -> bool:
-    first, last = rounds.round.searchsorted([generation.ordinal, generation.ordinal + 1])
+    first, last = rounds.round.searchsorted(
+        [generation.ordinal, generation.ordinal + 1]
+    )
     nth = int(rounds.start[first:last].searchsorted(start, side="right")) - 1
     return nth >= 0 and int(rounds.end[first + nth]) >= end
 
 
-def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMode) -> Matches:
+def automaton_matches(
+    book: Book, texts: Sequence[str], *, k: int, mode: WordMode
+) -> Matches:
     """Find all matches of at least `k` words (docs/method.md).
 
     Every k words of a text contain an anchor, a little over half as long.
@@ -154,7 +176,9 @@ def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMod
     matches: Matches = {}
     before = -1  # a part's first word is at place 1
     parts = _parts(book, mode)
-    for part, anchors in _anchors(text_words, starts, parts, size=size, step=k - size + 1):
+    for part, anchors in _anchors(
+        text_words, starts, parts, size=size, step=k - size + 1
+    ):
         reached: dict[int, int] = {}  # by diagonal
         for place, at in anchors:
             ahead = at - place
@@ -168,7 +192,9 @@ def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMod
             reached[ahead] = end
             if end - first >= k:
                 text = bisect_right(starts, first) - 1
-                matches[text, first - starts[text], first + ahead + before] = end - first
+                matches[text, first - starts[text], first + ahead + before] = (
+                    end - first
+                )
         before += len(part) - 2
     return matches
 
@@ -181,11 +207,17 @@ def _parts(book: Book, mode: WordMode) -> Iterator[Words]:
 
 
 def _anchors(
-    text_words: Words, starts: list[int], parts: Iterable[Words], *, size: int, step: int
+    text_words: Words,
+    starts: list[int],
+    parts: Iterable[Words],
+    *,
+    size: int,
+    step: int,
 ) -> Iterator[tuple[Words, Iterator[tuple[int, int]]]]:
     """Yield each part, and where anchors of the texts occur, in the texts and in the part."""
     vocabulary = dict.fromkeys(word for word in text_words if word is not None)
-    # Two characters of disjoint alphabets per word: the automaton's nodes have few edges.
+    # Two characters of disjoint alphabets per word: the automaton's nodes have few
+    # edges.
     codes: dict[str | None, str] = {
         word: chr(2 * _RADIX + number // _RADIX) + chr(_RADIX + number % _RADIX)
         for number, word in enumerate(vocabulary)
@@ -201,7 +233,14 @@ def _anchors(
     automaton.make_automaton()
     for part in parts if anchors else ():
         hits = automaton.iter("".join(map(codes.get, part, repeat(_UNKNOWN))))
-        yield part, ((place, (last + 1) // 2 - size) for last, places in hits for place in places)
+        yield (
+            part,
+            (
+                (place, (last + 1) // 2 - size)
+                for last, places in hits
+                for place in places
+            ),
+        )
 
 
 def _joined(texts: Iterable[list[str]]) -> tuple[Words, list[int]]:

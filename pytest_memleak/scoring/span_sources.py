@@ -1,7 +1,8 @@
 """Source excerpts of spans: the excerpt whose prompt produced each (docs/method.md).
 
-All matches of at least k words count, untrimmed. Of the distinct intervals of the book, those
-that another contains are dropped, and those that lie in no single excerpt (the target).
+All matches of at least k words count, untrimmed. Of the distinct intervals of the book,
+those that another contains are dropped, and those that lie in no single excerpt (the
+target).
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class CrossExcerpt:
         spans, begin = [], 0
         for start, end, target, behind in rows:
             sources_of_span = tuple(sources[begin:behind])
-            spans.append(ExcerptSpan(end - start, start, end, ids[target], sources_of_span))
+            spans.append(
+                ExcerptSpan(end - start, start, end, ids[target], sources_of_span)
+            )
             begin = behind
         return tuple(spans)
 
@@ -88,11 +91,13 @@ class CrossExcerpt:
         return self.cross / self.count if self.count else 0.0
 
 
-def cross_excerpt(book: Book, generations: Iterable[Generation], scoring: Scoring) -> CrossExcerpt:
+def cross_excerpt(
+    book: Book, generations: Iterable[Generation], scoring: Scoring
+) -> CrossExcerpt:
     """Return the spans of `book` in its generations, by prompted excerpt.
 
-    Raises BookError for a book that cannot be measured, RecordsError for a generation that
-    belongs to none of its excerpts.
+    Raises BookError for a book that cannot be measured, RecordsError for a generation
+    that belongs to none of its excerpts.
     """
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
     layout = index.books[0].layout
@@ -127,8 +132,8 @@ def cross_excerpts(
 def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
     """Return the words of each span of `book` in generations for other books, by its start.
 
-    Prose shares runs of a few words with any book: only long ones matter. Raises BookError for a
-    book that cannot be measured.
+    Prose shares runs of a few words with any book: only long ones matter. Raises
+    BookError for a book that cannot be measured.
     """
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
     matches = _distinct_matches(index, ((0, text) for text in texts))

@@ -33,7 +33,9 @@ def in_batches(generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
             yield from cast("Iterator[Batch]", alike)
         else:
             one_by_one = cast("Iterator[Generation]", alike)
-            yield from map(Batch, batches_of(one_by_one, lambda generation: len(generation.text)))
+            yield from map(
+                Batch, batches_of(one_by_one, lambda generation: len(generation.text))
+            )
 
 
 def _kind(part: Generation | Batch) -> object:

@@ -1,9 +1,10 @@
 """Words as numbers of 64 bits, cut in numpy from the bytes of many texts.
 
-A word's bytes are Latin-1 or, if it has no such form, a mark and UTF-8. A word of up to 8 bytes is
-its own key; a longer one has a hash with a last byte of `LONG`, which no word of 8 bytes has, so
-only equal keys of long words need a second look. Stored keys are scrambled, so no word can be read
-from them; scrambling a dictionary still tells which word each is.
+A word's bytes are Latin-1 or, if it has no such form, a mark and UTF-8. A word of up to
+8 bytes is its own key; a longer one has a hash with a last byte of `LONG`, which no
+word of 8 bytes has, so only equal keys of long words need a second look. Stored keys
+are scrambled, so no word can be read from them; scrambling a dictionary still tells
+which word each is.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class Keyed:
         if BEYOND_LATIN_1 in self.joined:
             letters = np.frombuffer(self.joined, dtype=np.uint8)
             beyond = np.flatnonzero(letters[self.start] == BEYOND_LATIN_1[0])
-            # The mark is no character, and only the first byte of each UTF-8 sequence counts.
+            # The mark is no character, and only the first byte of each UTF-8 sequence
+            # counts.
             continued = np.cumsum(letters & _UTF_8 == _CONTINUED, dtype=np.intp)
             last = self.end[beyond] - 1
             length[beyond] -= 1 + continued[last] - continued[self.start[beyond]]
@@ -124,7 +126,9 @@ class Keyed:
         done, own_bytes, other_bytes = 0, _eights(self.joined), _eights(other.joined)
         while len(at):
             mask = _MASKS.take(length[at] - done, mode="clip")
-            piece = own_bytes.take(start[at] + done) ^ other_bytes.take(other_start[at] + done)
+            piece = own_bytes.take(start[at] + done) ^ other_bytes.take(
+                other_start[at] + done
+            )
             alike[at[piece & mask > 0]] = False
             done += _KEY_BYTES
             at = at[length[at] > done]
@@ -156,7 +160,8 @@ def _spelled_alone(word: str) -> bytes:
         return BEYOND_LATIN_1 + word.encode("utf-8", "surrogatepass")
 
 
-# --- stored keys ---------------------------------------------------------------------------
+# --- stored keys
+# ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +205,8 @@ def unscrambled(keys: Keys) -> Keys:
     return np.where(keys > NO_WORD, restored, keys)
 
 
-# --- bytes cut into words ------------------------------------------------------------------
+# --- bytes cut into words
+# ------------------------------------------------------------------
 
 
 def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
@@ -223,7 +229,10 @@ def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
 
 
 def _counted(
-    letters: NDArray[np.uint8], start: Positions, end: Positions, counted: NDArray[np.bool_]
+    letters: NDArray[np.uint8],
+    start: Positions,
+    end: Positions,
+    counted: NDArray[np.bool_],
 ) -> NDArray[np.bool_] | None:
     """Return which words have a byte that counts; None for all. Nearly all begin with one."""
     open_ = np.flatnonzero(~counted.take(letters.take(start)))
@@ -266,7 +275,9 @@ def _hashes(joined: bytes, eight: Keys, start: Positions, length: Positions) -> 
     unusual = length > _LONGEST_USUAL
     for word_number in np.flatnonzero(unusual).tolist():
         word = joined[start[word_number] : start[word_number] + length[word_number]]
-        hashes[word_number] = int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
+        hashes[word_number] = int.from_bytes(
+            blake2b(word, digest_size=8).digest(), "little"
+        )
     at = np.flatnonzero(~unusual)
     done = 0
     while len(at):

@@ -24,8 +24,8 @@ _ASCII_ALNUM = re.compile(r"[A-Za-z0-9]")
 # Common marks outside Latin-1.
 COMMON_MARKS = "’‘“”—–…"
 
-# What stands for characters that an encoding doesn't have. Python calls a handler of errors where
-# they are, which is far faster than a pattern that reads every character.
+# What stands for characters that an encoding doesn't have. Python calls a handler of
+# errors where they are, which is far faster than a pattern that reads every character.
 BEYOND = "\x01"
 WITH_SPACES = "pytest_memleak.with_spaces"
 
@@ -34,17 +34,19 @@ LOWER_OR_SPACE = "".join(
     c.lower() if _TOKEN.match(c) else " " for c in map(chr, range(256))
 ).encode("latin-1")
 
-# In bytes so translated, the words without an ASCII letter or digit. They begin with a byte that
-# `_SHAPE` maps to "_", as no other English word does, which is far faster to test.
+# In bytes so translated, the words without an ASCII letter or digit. They begin with a
+# byte that `_SHAPE` maps to "_", as no other English word does, which is far faster to
+# test.
 _NOT_COUNTED = re.compile(rb"[_\x80-\xff](?<![^ ].)[_\x80-\xff]*(?![^ ])", re.DOTALL)
 _SHAPE = bytes(range(0x80)) + b"_" * 0x80
 
-# Lower-casing the whole text equals lower-casing word by word except for these: two become
-# ASCII letters (and would then count), and a sigma's lower case depends on its neighbors.
+# Lower-casing the whole text equals lower-casing word by word except for these: two
+# become ASCII letters (and would then count), and a sigma's lower case depends on its
+# neighbors.
 _LOWERS_ALONE = re.compile("[\u0130\u212aΣ]")
 
-# Letters and marks, but no digits, of scripts written without spaces, by Unicode's Script property,
-# with the two marks (U+3006, U+30FC) that only they use.
+# Letters and marks, but no digits, of scripts written without spaces, by Unicode's
+# Script property, with the two marks (U+3006, U+30FC) that only they use.
 _UNSPACED = (
     "\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
     "\U00016fe3\U00020000-\U000323af"  # Han
@@ -63,8 +65,14 @@ _RUN = re.compile(rf"(?:[{_UNSPACED}]\s*){{2}}")
 
 # NFKC decomposes the vowel am of Thai and Lao, which dictionaries have as one letter.
 _PARTS_OF_AM = (
-    ("([\u0e01-\u0e2e][\u0e31-\u0e4e]*?)\u0e4d([\u0e48-\u0e4b]?)\u0e32", "\\1\\2\u0e33"),
-    ("([\u0e81-\u0eae][\u0eb1-\u0ece]*?)\u0ecd([\u0ec8-\u0ecb]?)\u0eb2", "\\1\\2\u0eb3"),
+    (
+        "([\u0e01-\u0e2e][\u0e31-\u0e4e]*?)\u0e4d([\u0e48-\u0e4b]?)\u0e32",
+        "\\1\\2\u0e33",
+    ),
+    (
+        "([\u0e81-\u0eae][\u0eb1-\u0ece]*?)\u0ecd([\u0ec8-\u0ecb]?)\u0eb2",
+        "\\1\\2\u0eb3",
+    ),
 )
 
 _LINE_ENDS = "\n\r\v\f\x85\u2028\u2029"
@@ -79,13 +87,18 @@ _MANY_MARKS = 30
 def words(text: str, mode: WordMode = "paper") -> list[str]:
     """Return the words of `text`, lower-cased, in order.
 
-    `paper`: the runs of word characters that have an ASCII letter or digit in them, as the
-    paper's released code counts them (arXiv 2603.20957). `unicode`: those of every script,
-    after NFKC and without format characters, with the combining marks that stand in them; ICU
-    tells the words of Han, Hiragana, Katakana, Thai, Lao, Khmer and Burmese apart.
+    `paper`: the runs of word characters that have an ASCII letter or digit in them, as
+    the paper's released code counts them (arXiv 2603.20957). `unicode`: those of every
+    script, after NFKC and without format characters, with the combining marks that
+    stand in them; ICU tells the words of Han, Hiragana, Katakana, Thai, Lao, Khmer and
+    Burmese apart.
     """
     # Both modes agree on ASCII.
-    return _paper_words(text) if mode == "paper" or text.isascii() else _unicode_words(text)
+    return (
+        _paper_words(text)
+        if mode == "paper" or text.isascii()
+        else _unicode_words(text)
+    )
 
 
 def count_for_tokens(text: str, mode: WordMode) -> int:
@@ -125,7 +138,9 @@ def encoded(text: str, errors: str = "strict", *, mark_as: str = " ") -> bytes:
     return text.encode("latin-1", errors)
 
 
-def marks_beside(ordinary: bytes, texts: Sequence[str], *, and_beside: str = "") -> list[bytes]:
+def marks_beside(
+    ordinary: bytes, texts: Sequence[str], *, and_beside: str = ""
+) -> list[bytes]:
     """Return what each text has beside `ordinary` bytes and such characters, in UTF-8.
 
     NUL reads as a blank.
@@ -152,7 +167,9 @@ codecs.register_error(WITH_SPACES, _with_spaces)
 
 def _words_beyond_latin_1(text: str) -> list[str]:
     if _LOWERS_ALONE.search(text):
-        return [word.lower() for word in _TOKEN.findall(text) if _ASCII_ALNUM.search(word)]
+        return [
+            word.lower() for word in _TOKEN.findall(text) if _ASCII_ALNUM.search(word)
+        ]
     return [
         word
         for word in _TOKEN.findall(text.lower())
@@ -164,13 +181,19 @@ def _words_beyond_latin_1(text: str) -> list[str]:
 def _unicode_words(text: str) -> list[str]:
     text = normalized(text, "NFKC")
     letters = "".join(set(text))
-    formats = {ord(c) for c in letters if not c.isascii() and unicodedata.category(c) == "Cf"}
+    formats = {
+        ord(c) for c in letters if not c.isascii() and unicodedata.category(c) == "Cf"
+    }
     if formats:
         text = text.translate(dict.fromkeys(formats))
     if has_unspaced(letters):
         text = separate_words(text)
     tokens = re.findall(rf"\w[\w{_marks_in(letters)}]*", text)
-    return [word.lower() for word in tokens if "_" not in word or _LETTER_OR_DIGIT.search(word)]
+    return [
+        word.lower()
+        for word in tokens
+        if "_" not in word or _LETTER_OR_DIGIT.search(word)
+    ]
 
 
 def has_unspaced(text: str) -> bool:
@@ -181,8 +204,8 @@ def has_unspaced(text: str) -> bool:
 def separate_words(text: str) -> str:
     """Separate the words of scripts without spaces by spaces, in a text without format characters.
 
-    A word never crosses a blank line. Without ICU, which every book of such a script requires
-    (`needs_icu`), each letter is a word.
+    A word never crosses a blank line. Without ICU, which every book of such a script
+    requires (`needs_icu`), each letter is a word.
     """
     for parts, am in _PARTS_OF_AM:
         text = re.sub(parts, am, text)
@@ -196,7 +219,9 @@ def _broken(runs: str) -> str:
     """Put spaces between the words of runs, one per line."""
     breaker = _word_breaker()
     if breaker is None:
-        return re.sub(f"(?<=.)(?=[{_UNSPACED}])(?![{_marks_in(runs)}\u0e33\u0eb3])", " ", runs)
+        return re.sub(
+            f"(?<=.)(?=[{_UNSPACED}])(?![{_marks_in(runs)}\u0e33\u0eb3])", " ", runs
+        )
     return " ".join(breaker(runs, "root"))
 
 
@@ -206,7 +231,8 @@ def _word_breaker() -> type[WordBreaker] | None:
         from icu4py.breakers import WordBreaker
     except ImportError:
         return None
-    # Which dictionary a mark such as U+30FC belongs to depends on those that are loaded.
+    # Which dictionary a mark such as U+30FC belongs to depends on those that are
+    # loaded.
     list(WordBreaker(_OF_EACH_DICTIONARY, "root"))
     return WordBreaker
 
@@ -226,7 +252,9 @@ def installed_icu() -> str | None:
 
 
 def _marks_in(text: str) -> str:
-    return "".join(sorted(c for c in set(text) if unicodedata.category(c).startswith("M")))
+    return "".join(
+        sorted(c for c in set(text) if unicodedata.category(c).startswith("M"))
+    )
 
 
 def _run_pattern(marks: str) -> re.Pattern[str]:
@@ -234,7 +262,9 @@ def _run_pattern(marks: str) -> re.Pattern[str]:
     letter = f"(?![{marks}])[{_UNSPACED}]" if marks else f"[{_UNSPACED}]"
     letters = f"{letter}[{_UNSPACED}{marks}]*+"
     blanks = rf"[^\S{_LINE_ENDS}]*+"
-    return re.compile(rf"{letters}(?:{blanks}(?:(?:\r\n|[{_LINE_ENDS}]){blanks})?{letters})*+")
+    return re.compile(
+        rf"{letters}(?:{blanks}(?:(?:\r\n|[{_LINE_ENDS}]){blanks})?{letters})*+"
+    )
 
 
 def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
@@ -263,8 +293,8 @@ def end_of_words(
 ) -> int:
     """Return the first place after `count` words at which `text` splits between words.
 
-    split: returns the words of a text; the place is the end of the text if there is no other within
-    `reach` characters (None: anywhere), as in markup.
+    split: returns the words of a text; the place is the end of the text if there is no
+    other within `reach` characters (None: anywhere), as in markup.
     """
     whole = split(text)
     places = range(len(text) + 1)

@@ -25,7 +25,9 @@ _ALMOST = 0.9  # similarity of a column's name to a key of [[book]]
 _UNREADABLE = (OSError, UnicodeDecodeError, csv.Error)
 
 
-def expand_book(table: Any, index: int, written: WrittenSuite) -> Iterator[tuple[Any, str]]:
+def expand_book(
+    table: Any, index: int, written: WrittenSuite
+) -> Iterator[tuple[Any, str]]:
     """Yield a [[book]], or each of the books that it names; and the row of each in a CSV.
 
     Raises SuiteError with file, and row or key.
@@ -52,7 +54,9 @@ def expand_book(table: Any, index: int, written: WrittenSuite) -> Iterator[tuple
         for key in ("id", "title", "author", "summaries"):
             if key in book and (key == "id" or key not in row):
                 at = ("book", index, key)
-                book[key] = written.filled(book[key], fields, at, place=place, names=columns)
+                book[key] = written.filled(
+                    book[key], fields, at, place=place, names=columns
+                )
         metadata = {key: row[key] for key in row if key not in BookTable.model_fields}
         if metadata and isinstance(table.get("metadata", {}), dict):
             book["metadata"] = table.get("metadata", {}) | metadata
@@ -63,8 +67,8 @@ def expand_book(table: Any, index: int, written: WrittenSuite) -> Iterator[tuple
 def _books_in(folder: Path) -> list[str] | None:
     """Return the names of a folder's books; None for what isn't a folder, or can't be read.
 
-    Whatever isn't known to stand beside books is one, so that no file is silently left out: what
-    no reader takes is an error of its test.
+    Whatever isn't known to stand beside books is one, so that no file is silently left
+    out: what no reader takes is an error of its test.
     """
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names are what is wanted
@@ -95,12 +99,20 @@ def _rows_of_table(source: str, written: WrittenSuite) -> Iterator[tuple[Table, 
                     hint='quote a cell that contains a comma, as in "Le Guin, Ursula K."',
                 )
             stripped = (cell.strip() for cell in cells)
-            row = {head: cell for head, cell in zip(heads, stripped, strict=False) if cell}
+            row = {
+                head: cell for head, cell in zip(heads, stripped, strict=False) if cell
+            }
             if not row:
                 continue
             if "source" not in row:
-                raise SuiteError("source: missing", location=place, hint="name the book's file")
-            paths = {key: str(folder / row[key]) for key in ("source", "summaries") if key in row}
+                raise SuiteError(
+                    "source: missing", location=place, hint="name the book's file"
+                )
+            paths = {
+                key: str(folder / row[key])
+                for key in ("source", "summaries")
+                if key in row
+            }
             yield row | paths, place
 
 
@@ -109,7 +121,10 @@ def _validate_heads(heads: Sequence[str], file: Path) -> None:
     for head in heads:
         near = [] if head in keys else near_keys(head, keys, _ALMOST)
         if near:
-            problem, hint = "resembles a key of [[book]]", f"write {near[0]}, or another name"
+            problem, hint = (
+                "resembles a key of [[book]]",
+                f"write {near[0]}, or another name",
+            )
         elif head in _TAKEN:
             problem, hint = "has another meaning in a suite", "write another name"
         elif not _COLUMN.fullmatch(head) or heads.count(head) > 1:

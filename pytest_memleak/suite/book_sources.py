@@ -14,7 +14,12 @@ from pytest_memleak.suite.written_suite import plain, shown, suite_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteFile, SuiteTable
+    from pytest_memleak.suite.schema import (
+        BookTable,
+        CollectionTable,
+        SuiteFile,
+        SuiteTable,
+    )
 
 _FROM_HERE = "patterns are relative to the suite file's folder, such as books/**/*.epub"
 _OF_WORKS = "name one file of many works, or a pattern of files such as songs/**"
@@ -23,7 +28,9 @@ _OF_WORKS = "name one file of many works, or a pattern of files such as songs/**
 Record = TypeVar("Record")
 
 
-def record_of(kind: Callable[..., Record], /, *tables: object, **fields: object) -> Record:
+def record_of(
+    kind: Callable[..., Record], /, *tables: object, **fields: object
+) -> Record:
     """Make a record of the tables' keys of the same names; the last table that sets one wins."""
     keys = {
         name: value
@@ -41,19 +48,27 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
         BookSource,
         suite,
         table,
-        source=_existing_path(table.source, f"{key}.source", path, table.bring_your_own),
+        source=_existing_path(
+            table.source, f"{key}.source", path, table.bring_your_own
+        ),
         summaries=_summaries(table, key, path),
         include=tuple(table.include),
         exclude=tuple(table.exclude),
     )
 
 
-def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> BookSource:
+def collection_source(
+    table: CollectionTable, suite: SuiteTable, path: Path
+) -> BookSource:
     """Return the collection of a `[[collection]]` table. Raises SuiteError without files."""
     key, source = f"collection {table.id!r}", path.parent / table.source
-    files = collection_files(path.parent, table.source, f"{key}.source", place=str(path))
+    files = collection_files(
+        path.parent, table.source, f"{key}.source", place=str(path)
+    )
     if not files and not table.bring_your_own:
-        raise suite_error(path, f"{key}.source: no file matches {shown(table.source)}", _OF_WORKS)
+        raise suite_error(
+            path, f"{key}.source: no file matches {shown(table.source)}", _OF_WORKS
+        )
     return record_of(
         BookSource,
         suite,
@@ -67,8 +82,8 @@ def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> 
 def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
     """Return the files of the catalog, each once.
 
-    Raises SuiteError for a pattern without a match, and for a named file that is empty, as a full
-    disk leaves a prepared catalog.
+    Raises SuiteError for a pattern without a match, and for a named file that is empty,
+    as a full disk leaves a prepared catalog.
     """
     catalog_files: dict[Path, None] = {}
     for number, table in enumerate(suite_file.catalog, start=1):
@@ -112,12 +127,18 @@ def _is_hidden(path: str) -> bool:
     return any(part.startswith(".") and part != ".." for part in Path(path).parts)
 
 
-def matching_files(folder: Path, source: str, key: str, *, place: str, hint: str) -> list[Path]:
+def matching_files(
+    folder: Path, source: str, key: str, *, place: str, hint: str
+) -> list[Path]:
     """Return the file of that name, and those that match it as a pattern; `**` takes all below.
 
-    Raises SuiteError for an invalid pattern, for a folder, and for a link that leads nowhere.
+    Raises SuiteError for an invalid pattern, for a folder, and for a link that leads
+    nowhere.
     """
-    path, failure = folder / source, f"{key}: {shown(source)} isn't a valid file pattern"
+    path, failure = (
+        folder / source,
+        f"{key}: {shown(source)} isn't a valid file pattern",
+    )
     with file_errors(SuiteError, place, failure, hint=hint, causes=(Exception,)):
         named = {path} if path.is_file() else set()
         if named and set("*?[").isdisjoint(source):
@@ -128,17 +149,23 @@ def matching_files(folder: Path, source: str, key: str, *, place: str, hint: str
         links = [match.name for match in matches if not match.exists()]
         files = sorted(named.union(filter(Path.is_file, matches)))
     if is_folder:
-        raise SuiteError(f"{key}: {shown(source)} is a folder", location=place, hint=hint)
+        raise SuiteError(
+            f"{key}: {shown(source)} is a folder", location=place, hint=hint
+        )
     if links:
         hint = "restore the file that it names, or remove the link"
-        raise SuiteError(f"{key}: {shown(links[0])} leads nowhere", location=place, hint=hint)
+        raise SuiteError(
+            f"{key}: {shown(links[0])} leads nowhere", location=place, hint=hint
+        )
     return files
 
 
 def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path | None:
     if not table.summaries:
         return None
-    return _existing_path(table.summaries, f"{key}.summaries", path, table.bring_your_own)
+    return _existing_path(
+        table.summaries, f"{key}.summaries", path, table.bring_your_own
+    )
 
 
 def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> Path:

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 # A preset requires the defaults, or what is stricter.
 _DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
 _DEFAULTS |= dataclasses.asdict(AnswerLimits())
-_LOOSER_ABOVE = ("k", "span_threshold", "max_short", "max_unanswered", "max_prompt_overlap")
+_LOOSER_ABOVE = (
+    "k",
+    "span_threshold",
+    "max_short",
+    "max_unanswered",
+    "max_prompt_overlap",
+)
 _LOOSER_BELOW = ("trim", "confidence", "prefix_words", "min_length_ratio")
 _LOOSEN = "a suite can only tighten a preset; to loosen it, replace it with a limit per measure"
 
@@ -30,8 +36,12 @@ def preset_problems(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield presets outside [limits], and one that the suite loosens."""
     models = [(f"model {model.id!r}", model) for model in suite_file.model]
     tables = [(where, model.limits) for where, model in models]
-    tables += [(f"collection {works.id!r}", works.limits) for works in suite_file.collection]
-    tables += [(f"pair {pair.model}/{pair.book}", pair.limits) for pair in suite_file.pair]
+    tables += [
+        (f"collection {works.id!r}", works.limits) for works in suite_file.collection
+    ]
+    tables += [
+        (f"pair {pair.model}/{pair.book}", pair.limits) for pair in suite_file.pair
+    ]
     for where, limits in tables:
         if name := limits.preset:
             message = f"{where}.limits.preset: a preset applies to the whole suite"
@@ -73,11 +83,14 @@ def validate_limits(
             f"pair {pair} has no limits, so it can't fail",
             "add [limits], such as longest_span = 38",
         )
-    if all(limit >= 1 and measures[name].kind == "share" for name, limit in limits.items()):
+    if all(
+        limit >= 1 and measures[name].kind == "share" for name, limit in limits.items()
+    ):
         raise suite_error(
             path,
             f"pair {pair} has only limits that no share can exceed "
-            f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), so it can't "
+            f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), "
+            "so it can't "
             "fail",
             "add a limit below 1, or a limit on a length, such as longest_span = 38",
         )
@@ -89,7 +102,8 @@ def validate_limits(
         if runs and words < suite.k:
             raise suite_error(
                 path,
-                f"suite.k: ignores matches under {suite.k} words, but {words:g} words exceed "
+                f"suite.k: ignores matches under {suite.k} words, but {words:g} words "
+                "exceed "
                 f"{origins.get(name, name)}",
                 f"leave k out, or write k = {words:g}",
             )

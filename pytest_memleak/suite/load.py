@@ -62,15 +62,18 @@ def load_suite(
 ) -> Suite:
     """Load the suite file at `path`; `extension_measures` are by name.
 
-    Raises SuiteError with file, key and value: not TOML, an unknown key, a bad value, a duplicate
-    or undefined id, a missing book, a pair without limits.
+    Raises SuiteError with file, key and value: not TOML, an unknown key, a bad value, a
+    duplicate or undefined id, a missing book, a pair without limits.
     """
     table_with(extension_measures)  # Raises for a name that a built-in measure has.
     read = read_suite_file(path)
     suite_file = read.tables
     books = (
         *(book_source(table, suite_file.suite, path) for table in suite_file.book),
-        *(collection_source(table, suite_file.suite, path) for table in suite_file.collection),
+        *(
+            collection_source(table, suite_file.suite, path)
+            for table in suite_file.collection
+        ),
         *{source.id: source for source in common_sources(suite_file, path)}.values(),
     )
     models = tuple(_model(table) for table in suite_file.model)
@@ -141,7 +144,8 @@ def _pairs(
         raise suite_error(
             source.path,
             "the suite has no pair to test",
-            'add a [[book]] or [[collection]] with role = "test"; add its id to tests = [...] '
+            'add a [[book]] or [[collection]] with role = "test"; add its id to tests '
+            "= [...] "
             "of models that have one",
         )
     return pairs
@@ -155,13 +159,20 @@ def _are_paired(model: ModelTable, book: BookSource) -> bool:
 
 
 def _pair(
-    source: _Source, model: Model, book: BookSource, table: ModelTable, override: PairTable | None
+    source: _Source,
+    model: Model,
+    book: BookSource,
+    table: ModelTable,
+    override: PairTable | None,
 ) -> Pair:
     suite_file, path, extension_measures = source
     suite = suite_file.suite
     collections = [other for other in suite_file.collection if other.id == book.id]
     tables = [("limits", suite_file.limits)]
-    tables += [(f"collection {book.id!r}.limits", collection.limits) for collection in collections]
+    tables += [
+        (f"collection {book.id!r}.limits", collection.limits)
+        for collection in collections
+    ]
     tables.append((f"model {model.id!r}.limits", table.limits))
     if override:
         tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
@@ -169,16 +180,22 @@ def _pair(
     limits = _preset(suite_file.limits.preset, probe)
     origins = dict.fromkeys(limits, "limits.preset")
     if limits and book.collection is not None:
-        limits[LEAKING_WORKS.name] = 0.0  # A preset keeps this default from being loosened.
+        limits[LEAKING_WORKS.name] = (
+            0.0  # A preset keeps this default from being loosened.
+        )
     for key, tighter in tables:
         _validate_measures(tighter, key, extension_measures, path)
         if key.startswith("collection ") and not suite_file.limits.preset:
             # A work's limits replace those of a whole book.
             replaced = _limits(tighter).keys() - OF_PASSAGES
-            limits = {name: limit for name, limit in limits.items() if name not in replaced}
+            limits = {
+                name: limit for name, limit in limits.items() if name not in replaced
+            }
         _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
-        origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
+        origins |= {
+            measure: f"{key}.measures.{measure}" for measure in tighter.measures
+        }
     _limit_works(limits, origins, book, source)
     measures = table_with(extension_measures)
     validate_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
@@ -191,7 +208,9 @@ def _pair(
         suite=path,
         model=model,
         book=book,
-        sampling=record_of(Sampling, suite, suite_file.sampling, override, temperature=temperature),
+        sampling=record_of(
+            Sampling, suite, suite_file.sampling, override, temperature=temperature
+        ),
         scoring=record_of(Scoring, suite),
         limits=Limits(limits, brought=brought),
         confidence=suite.confidence,
@@ -209,7 +228,9 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
         return {}
     limits = PRESETS[name]
     unsampled = [] if probe == "continuation" else with_needs(limits, GREEDY)
-    return {measure: limit for measure, limit in limits.items() if measure not in unsampled}
+    return {
+        measure: limit for measure, limit in limits.items() if measure not in unsampled
+    }
 
 
 def _limit_works(
@@ -231,18 +252,35 @@ def _limit_works(
 
 def _limits(table: LimitsTable) -> dict[str, float]:
     """Return a table's limits by the measures' names."""
-    own: dict[str, float] = table.model_dump(exclude_none=True, exclude={"measures", "preset"})
+    own: dict[str, float] = table.model_dump(
+        exclude_none=True, exclude={"measures", "preset"}
+    )
     return own | table.measures
 
 
-def _tighten(limits: dict[str, float], table: LimitsTable, key: str, path: Path) -> None:
+def _tighten(
+    limits: dict[str, float], table: LimitsTable, key: str, path: Path
+) -> None:
     """Replace limits with the table's tighter ones. Raises SuiteError for a looser one."""
     tighter = _limits(table)
-    looser = {name: limits[name] for name in tighter if tighter[name] > limits.get(name, math.inf)}
+    looser = {
+        name: limits[name]
+        for name in tighter
+        if tighter[name] > limits.get(name, math.inf)
+    }
     if looser:
-        preset = ", or replace the preset with a limit per measure" if key == "limits" else ""
-        faults = (f"{key}.{name}: {tighter[name]} is looser than {looser[name]}" for name in looser)
-        highest = " and ".join(f"{name} = {general:g}" for name, general in looser.items())
+        preset = (
+            ", or replace the preset with a limit per measure"
+            if key == "limits"
+            else ""
+        )
+        faults = (
+            f"{key}.{name}: {tighter[name]} is looser than {looser[name]}"
+            for name in looser
+        )
+        highest = " and ".join(
+            f"{name} = {general:g}" for name, general in looser.items()
+        )
         raise suite_error(
             path,
             f"{', '.join(faults)}, the more general limit",
@@ -258,9 +296,12 @@ def _validate_measures(
         if name not in extension_measures:
             raise suite_error(
                 path,
-                f"{key}.measures.{plain(name)}: no installed extension has this measure; "
+                f"{key}.measures.{plain(name)}: no installed extension has this "
+                "measure; "
                 f"{nearest(name, sorted(extension_measures))}",
-                f"{name} is a built-in measure: write {key}.{name}" if name in MEASURES else None,
+                f"{name} is a built-in measure: write {key}.{name}"
+                if name in MEASURES
+                else None,
             )
         if fault := extension_measures[name].limit_fault(limit):
             raise suite_error(path, f"{key}.measures.{name}: {fault}; got {limit}")

@@ -46,8 +46,12 @@ def expand_model(
         for content, (model, book_ids) in variants.items():
             name = str(model.get("id"))
             if names.setdefault(name, content) != content:
-                raise matrix.same_name(name, ["book"] if len(variants) > 1 else [*dict(values)])
-            yield model | ({"tests": matrix.tests_of(book_ids)} if len(variants) > 1 else {})
+                raise matrix.same_name(
+                    name, ["book"] if len(variants) > 1 else [*dict(values)]
+                )
+            yield model | (
+                {"tests": matrix.tests_of(book_ids)} if len(variants) > 1 else {}
+            )
 
 
 class _Matrix:
@@ -79,16 +83,22 @@ class _Matrix:
         for key, values in keys.items():
             if not isinstance(values, list):
                 continue
-            if key == "finetune.books" and not any(isinstance(value, list) for value in values):
+            if key == "finetune.books" and not any(
+                isinstance(value, list) for value in values
+            ):
                 continue  # a list by itself
             if not values:
-                raise self._error(key, "the list is empty", "name a value, or remove the key")
+                raise self._error(
+                    key, "the list is empty", "name a value, or remove the key"
+                )
             yield [(key, value) for value in values]
 
     def tested_books(self) -> list[Table]:
         """Return the books by which the model may differ; a book without keys for any."""
         texts = [self._table.get(key) for key in _TEMPLATES]
-        varies = re.search("[{:]", json.dumps([*texts, self._recipe.get("books")], default=str))
+        varies = re.search(
+            "[{:]", json.dumps([*texts, self._recipe.get("books")], default=str)
+        )
         chosen = self._table.get("tests")
         return [
             book
@@ -121,7 +131,9 @@ class _Matrix:
         names = {name: fit_for_id(str(value)) for name, value in fields.items()}
         for key in _TEMPLATES:
             if key in model:
-                model[key] = self._filled(key, model[key], fields if key == "endpoint" else names)
+                model[key] = self._filled(
+                    key, model[key], fields if key == "endpoint" else names
+                )
         return model
 
     def same_name(self, name: str, axes: Sequence[str]) -> SuiteError:
@@ -131,13 +143,17 @@ class _Matrix:
         problem = f"several models have the id {shown(name)}"
         return self._error("id", problem, f"add {' and '.join(missing)} to the id")
 
-    def _ids(self, entries: Any, key: str, fields: Mapping[str, Any] | None = None) -> Any:
+    def _ids(
+        self, entries: Any, key: str, fields: Mapping[str, Any] | None = None
+    ) -> Any:
         """Replace selectors such as "author:murakami" by the IDs of the books that they select.
 
         fields: of the tested book, which no selector selects
         """
         entries = [entries] if isinstance(entries, str) and ":" in entries else entries
-        if not isinstance(entries, list) or not any(":" in str(entry) for entry in entries):
+        if not isinstance(entries, list) or not any(
+            ":" in str(entry) for entry in entries
+        ):
             return entries
         ids: dict[str, None] = {}
         for written in map(str, entries):
@@ -147,9 +163,13 @@ class _Matrix:
                 ids[entry] = None
                 continue
             valued = {book["id"]: _fields_of(book).get(name) for book in self._books}
-            chosen = [book_id for book_id, text in valued.items() if _has_words(text, value)]
+            chosen = [
+                book_id for book_id, text in valued.items() if _has_words(text, value)
+            ]
             if not chosen:
-                texts = dict.fromkeys(str(text) for text in valued.values() if text is not None)
+                texts = dict.fromkeys(
+                    str(text) for text in valued.values() if text is not None
+                )
                 listed = ", ".join(map(shown, [*texts][:_LISTED])) or "none"
                 hint = f"values of {plain(name)}: {listed}"
                 raise self._error(key, f"no book matches {shown(entry)}", hint)

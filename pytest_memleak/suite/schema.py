@@ -1,7 +1,7 @@
 """The suite file's tables, keys, types and defaults.
 
-`memleak-suite.schema.json` is made of them (CONTRIBUTING.md). Editors complete a suite file that
-has `#:schema .../memleak-suite.schema.json` on its first line.
+`memleak-suite.schema.json` is made of them (CONTRIBUTING.md). Editors complete a suite
+file that has `#:schema .../memleak-suite.schema.json` on its first line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ Expected = Literal["pass", "leak"]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, strict=True
+    )
 
 
 _KINDS: dict[str, Any] = {"share": Share, "count": Count, "number": FiniteFloat}
@@ -34,10 +36,12 @@ class LimitsTable(_Table):
     """The highest value that each measure may have; set any of them."""
 
     preset: Literal["strict", "paper"] | None = Field(
-        None, description="a named set of limits, only in [limits]; other keys may tighten it"
+        None,
+        description="a named set of limits, only in [limits]; other keys may tighten it",
     )
     measures: dict[str, FiniteFloat] = Field(
-        default_factory=dict, description="limits on measures that extensions add, by name"
+        default_factory=dict,
+        description="limits on measures that extensions add, by name",
     )
 
 
@@ -59,15 +63,23 @@ class PriceTable(_Table):
     input: Price = Field(description="US$ per million prompt tokens")
     output: Price = Field(description="US$ per million completion tokens")
     training: Price = Field(0, description="US$ per million trained tokens")
-    hour: Price | None = Field(None, description="US$ per hour that a model is deployed")
+    hour: Price | None = Field(
+        None, description="US$ per hour that a model is deployed"
+    )
 
 
 class SummarizerTable(_Table):
     """`[suite.summarizer]`: the chat model that writes missing summaries."""
 
-    provider: Text = Field(description="openai, or another installed provider that can sample")
-    base_model: Text | None = Field(None, description="the provider's name for the model")
-    endpoint: Text | None = Field(None, description="an existing endpoint instead of base_model")
+    provider: Text = Field(
+        description="openai, or another installed provider that can sample"
+    )
+    base_model: Text | None = Field(
+        None, description="the provider's name for the model"
+    )
+    endpoint: Text | None = Field(
+        None, description="an existing endpoint instead of base_model"
+    )
     temperature: Annotated[float, Field(ge=0, le=10)] = Field(
         1.0, description="temperature of the summaries; a change rewrites them"
     )
@@ -111,17 +123,23 @@ class SuiteTable(AnswerKeys):
         1.0, description='sampling temperature; "default" omits it from requests'
     )
     seed: Count = Field(0, description="sampling seed, for providers that accept one")
-    k: Annotated[Positive, Field(le=20)] = Field(5, description="minimum match length, in words")
-    trim: Count = Field(
-        5, description="length m of the instruction's m-grams to trim from matches; 0: don't trim"
+    k: Annotated[Positive, Field(le=20)] = Field(
+        5, description="minimum match length, in words"
     )
-    span_threshold: Count = Field(20, description="length threshold T of spans_over, in words")
+    trim: Count = Field(
+        5,
+        description="length m of the instruction's m-grams to trim from matches; 0: don't trim",
+    )
+    span_threshold: Count = Field(
+        20, description="length threshold T of spans_over, in words"
+    )
     word_mode: Literal["paper", "unicode"] = Field(
         "paper",
         description="what counts as a word: the paper's rule, or a rule that covers all scripts",
     )
     max_tokens: Positive | None = Field(
-        None, description="maximum tokens per generation; default: by the excerpt's length"
+        None,
+        description="maximum tokens per generation; default: by the excerpt's length",
     )
     max_age_days: Annotated[FiniteFloat, Field(gt=0)] = Field(
         7.0,
@@ -129,18 +147,23 @@ class SuiteTable(AnswerKeys):
         "by name only",
     )
     preregistered: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None, description="SHA-256 of the preregistered suite; once changed, no pair can pass"
+        None,
+        description="SHA-256 of the preregistered suite; once changed, no pair can pass",
     )
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.95, description="confidence level of intervals; 0 uses the observed values alone"
+        0.95,
+        description="confidence level of intervals; 0 uses the observed values alone",
     )
-    detection_limit: Annotated[float, Field(ge=MIN_DETECTION_LIMIT, le=1)] | None = Field(
-        None,
-        description="highest acceptable detection limit (recall rate per prompt); a pair with too "
-        "few samples for it can't pass",
+    detection_limit: Annotated[float, Field(ge=MIN_DETECTION_LIMIT, le=1)] | None = (
+        Field(
+            None,
+            description="highest acceptable detection limit (recall rate per prompt); a pair with too "
+            "few samples for it can't pass",
+        )
     )
     instruction_template: Text | None = Field(
-        None, description="instruction template with {words}, {author}, {title}, {summary}"
+        None,
+        description="instruction template with {words}, {author}, {title}, {summary}",
     )
     summarizer: SummarizerTable | None = Field(
         None, description="chat model that writes missing summaries"
@@ -150,14 +173,17 @@ class SuiteTable(AnswerKeys):
         50, description='words of the excerpt in the prompt, for probe = "continuation"'
     )
     continuation_template: Text | None = Field(
-        None, description='prompt template with {prefix}, {words}, for probe = "continuation"'
+        None,
+        description='prompt template with {prefix}, {words}, for probe = "continuation"',
     )
 
 
 class SamplingTable(_Table):
     """`[sampling]`: when to stop sampling, and how long to wait for each call."""
 
-    stop_on_fail: bool = Field(False, description="stop sampling once a limit is exceeded")
+    stop_on_fail: bool = Field(
+        False, description="stop sampling once a limit is exceeded"
+    )
     deadline: float = Field(
         600.0,
         gt=0,
@@ -175,8 +201,12 @@ class BookTable(_Table):
         description="the book's path, relative to this file: .epub, .txt, the paper's .json, ...; "
         "or a folder or a table (.csv) of books"
     )
-    title: Text | None = Field(None, description="title; default: from the book's metadata")
-    author: Text | None = Field(None, description="author; default: from the book's metadata")
+    title: Text | None = Field(
+        None, description="title; default: from the book's metadata"
+    )
+    author: Text | None = Field(
+        None, description="author; default: from the book's metadata"
+    )
     metadata: dict[str, str | int | float] = Field(
         default_factory=dict,
         description="further facts, such as year or group, for selectors, reports, and tables",
@@ -186,13 +216,16 @@ class BookTable(_Table):
         description="train: only for fine-tuning; negative-control: a book in no training set, "
         "measured but not gated",
     )
-    summaries: Text | None = Field(None, description="path of a file with one summary per excerpt")
+    summaries: Text | None = Field(
+        None, description="path of a file with one summary per excerpt"
+    )
     include: list[Text] = Field(
         default_factory=list,
         description="documents to read in full; names or patterns with * and ?",
     )
     exclude: list[Text] = Field(
-        default_factory=list, description="documents to leave out; names or patterns with * and ?"
+        default_factory=list,
+        description="documents to leave out; names or patterns with * and ?",
     )
     bring_your_own: bool = Field(
         False,
@@ -209,16 +242,25 @@ class CollectionTable(_Table):
         description="pattern of files, relative to this file, one work each, such as songs/**; or "
         "one file of many works: under headings, or in rows of .jsonl or .json"
     )
-    title: Text | None = Field(None, description="title of the collection; default: its id")
-    author: Text | None = Field(None, description="default author, for works that name none")
-    role: Literal["test", "train"] = Field("test", description="train: only for fine-tuning")
+    title: Text | None = Field(
+        None, description="title of the collection; default: its id"
+    )
+    author: Text | None = Field(
+        None, description="default author, for works that name none"
+    )
+    role: Literal["test", "train"] = Field(
+        "test", description="train: only for fine-tuning"
+    )
     limits: LimitsTable = Field(
         LimitsTable(), description="limits of each work, instead of the suite's"
     )
     unit: Literal["sentence", "line"] = Field(
-        "sentence", description="smallest unit when cutting excerpts; line: keep every line"
+        "sentence",
+        description="smallest unit when cutting excerpts; line: keep every line",
     )
-    summaries: Text | None = Field(None, description="path of a file with one summary per excerpt")
+    summaries: Text | None = Field(
+        None, description="path of a file with one summary per excerpt"
+    )
     bring_your_own: bool = Field(
         False,
         description="you supply the files; while they are missing, their pairs are INCONCLUSIVE "
@@ -249,33 +291,52 @@ class FinetuneTable(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    books: list[Id] = Field(min_length=1, description="ids of the books to fine-tune on")
+    books: list[Id] = Field(
+        min_length=1, description="ids of the books to fine-tune on"
+    )
 
 
 class ModelTable(AnswerKeys):
     """`[[model]]`: a model under test."""
 
     id: Id = Field(description="the model's name in node ids and in this file")
-    provider: Text = Field(description="openai, ngram, recorded, or another installed provider")
-    base_model: Text | None = Field(None, description="the provider's name for the (base) model")
-    endpoint: Text | None = Field(None, description="an existing endpoint, without fine-tuning")
-    baseline_model: Id | None = Field(None, description="id of the baseline model, for uplift")
+    provider: Text = Field(
+        description="openai, ngram, recorded, or another installed provider"
+    )
+    base_model: Text | None = Field(
+        None, description="the provider's name for the (base) model"
+    )
+    endpoint: Text | None = Field(
+        None, description="an existing endpoint, without fine-tuning"
+    )
+    baseline_model: Id | None = Field(
+        None, description="id of the baseline model, for uplift"
+    )
     price: PriceTable | None = Field(None, description="for cost estimates and budgets")
     weights_version: Text | None = Field(
-        None, description="version of the weights behind the name; a new version is resampled"
+        None,
+        description="version of the weights behind the name; a new version is resampled",
     )
     served_names: list[Text] = Field(
-        default_factory=list, description="names under which the server may report this model"
+        default_factory=list,
+        description="names under which the server may report this model",
     )
     tests: list[Id] | None = Field(
         None, description="ids of the books that it is tested with; default: all"
     )
     expected: Expected = Field(
-        "pass", description="leak: a positive control; all its pairs must fail their limits"
+        "pass",
+        description="leak: a positive control; all its pairs must fail their limits",
     )
-    probe: ProbeKind | None = Field(None, description="probe for this model instead of the suite's")
-    limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this model")
-    finetune: FinetuneTable | None = Field(None, description="training books and settings")
+    probe: ProbeKind | None = Field(
+        None, description="probe for this model instead of the suite's"
+    )
+    limits: LimitsTable = Field(
+        LimitsTable(), description="tighter limits for this model"
+    )
+    finetune: FinetuneTable | None = Field(
+        None, description="training books and settings"
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="the provider's own options, validated by it"
     )
@@ -286,31 +347,42 @@ class PairTable(_Table):
 
     model: Id = Field(description="the model's id")
     book: Id = Field(description="id of a test book or collection")
-    samples: Positive | None = Field(None, description="generations per excerpt, for this pair")
+    samples: Positive | None = Field(
+        None, description="generations per excerpt, for this pair"
+    )
     expected: Expected | None = Field(
         None, description="leak: a positive control; this pair must fail its limits"
     )
-    probe: ProbeKind | None = Field(None, description="probe for this pair instead of the suite's")
-    limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this pair")
+    probe: ProbeKind | None = Field(
+        None, description="probe for this pair instead of the suite's"
+    )
+    limits: LimitsTable = Field(
+        LimitsTable(), description="tighter limits for this pair"
+    )
 
 
 class SuiteFile(_Table):
     """A whole suite file."""
 
     suite: SuiteTable = Field(SuiteTable(), description="sampling and measuring")
-    sampling: SamplingTable = Field(SamplingTable(), description="when to stop sampling")
+    sampling: SamplingTable = Field(
+        SamplingTable(), description="when to stop sampling"
+    )
     limits: LimitsTable = Field(LimitsTable(), description="limits of every pair")
     book: list[BookTable] = Field(default_factory=list, description="the books")
     collection: list[CollectionTable] = Field(
         default_factory=list, description="the collections of works"
     )
     model: list[ModelTable] = Field(min_length=1, description="the models")
-    pair: list[PairTable] = Field(default_factory=list, description="settings for single pairs")
+    pair: list[PairTable] = Field(
+        default_factory=list, description="settings for single pairs"
+    )
     catalog: list[CatalogTable] = Field(
         default_factory=list,
         description="protected works that generations are scanned for, though no prompt is about "
         "them",
     )
     common: list[CommonTable] = Field(
-        default_factory=list, description="texts that anyone may quote; their passages don't count"
+        default_factory=list,
+        description="texts that anyone may quote; their passages don't count",
     )

@@ -45,7 +45,9 @@ def syntax_hint(message: str) -> str:
         return "remove one of the two: a key or table can occur only once"
     if "Expected ']" in message:
         return "close the heading, as in [suite] or [[book]]"
-    return 'quote text, as in source = "it.epub"; leave numbers, true, and false unquoted'
+    return (
+        'quote text, as in source = "it.epub"; leave numbers, true, and false unquoted'
+    )
 
 
 def problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str:
@@ -59,9 +61,13 @@ def is_option(location: Sequence[int | str]) -> bool:
     """Whether an unknown key of a model is a provider's option."""
     if tuple(location[:1]) != ("model",) or len(location) != _DEPTH_OF_MODELS_KEY:
         return False
-    schema = json.loads(files("pytest_memleak.suite").joinpath(_SCHEMA).read_text("utf-8"))
+    schema = json.loads(
+        files("pytest_memleak.suite").joinpath(_SCHEMA).read_text("utf-8")
+    )
     tables = (
-        definition for name, definition in schema["$defs"].items() if name.endswith("Options")
+        definition
+        for name, definition in schema["$defs"].items()
+        if name.endswith("Options")
     )
     return any(location[-1] in table["properties"] for table in tables)
 
@@ -74,12 +80,16 @@ def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str
     if kind == "missing":
         return _MISSING.get(name, f"add {name} = ...")
     if kind == "literal_error" and isinstance(seen, str):
-        near = difflib.get_close_matches(seen, re.findall("'([^']+)'", problem["msg"]), n=1)
+        near = difflib.get_close_matches(
+            seen, re.findall("'([^']+)'", problem["msg"]), n=1
+        )
         return f'did you mean "{near[0]}"?' if near else _change_value(name)
     return _bracket_hint(name, kind, seen, location) or _value_hint(name, kind, seen)
 
 
-def _bracket_hint(name: str, kind: str, seen: object, location: Sequence[int | str]) -> str:
+def _bracket_hint(
+    name: str, kind: str, seen: object, location: Sequence[int | str]
+) -> str:
     if kind == "list_type" and isinstance(seen, dict):
         return f"write [[{name}]] instead of [{name}]: it can occur several times"
     if isinstance(seen, list) and len(location) == 1:
@@ -112,16 +122,24 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     if is_option(location):
         return f"{name} is a key of [model.options]; move it there"
     own = known_keys(location)
-    plain = re.sub(r"(@\d+|_over_\d+)$", lambda match: "_over" * ("_" in match[0]), _spelt(name))
+    plain = re.sub(
+        r"(@\d+|_over_\d+)$", lambda match: "_over" * ("_" in match[0]), _spelt(name)
+    )
     called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
-    called |= _ALSO.get(str(location[0]), {}) if len(location) == _DEPTH_OF_MODELS_KEY else {}
+    called |= (
+        _ALSO.get(str(location[0]), {}) if len(location) == _DEPTH_OF_MODELS_KEY else {}
+    )
     near = [called[plain]] if plain in called else near_keys(plain, own)
     if near:
         return f"write {near[0]} instead of {name}"
     tables = dict(_tables())
     if table := next((table for table in tables if table.strip("[]") == plain), ""):
         return f"write {table}, a table of its own"
-    homes = [(it, key) for it, keys in tables.items() for key in near_keys(plain, keys, _ALMOST)]
+    homes = [
+        (it, key)
+        for it, keys in tables.items()
+        for key in near_keys(plain, keys, _ALMOST)
+    ]
     if homes:
         table, key = min(homes, key=lambda home: home[1] != plain)
         return f"{key} is a key of {table}; move it there"
@@ -134,11 +152,17 @@ def nearest_keys(location: Sequence[int | str], hint: str) -> str:
         return ""
     keys = known_keys(location)
     if near := near_keys(str(location[-1]), keys):
-        return "" if hint.startswith(f"write {near[0]} ") else f"; did you mean {near[0]!r}?"
+        return (
+            ""
+            if hint.startswith(f"write {near[0]} ")
+            else f"; did you mean {near[0]!r}?"
+        )
     return f"; known keys: {', '.join(keys)}" if keys else ""
 
 
-def near_keys(name: str, keys: Sequence[str], similarity: float = _MISSPELT) -> list[str]:
+def near_keys(
+    name: str, keys: Sequence[str], similarity: float = _MISSPELT
+) -> list[str]:
     """Return the key that was probably meant, if any."""
     return difflib.get_close_matches(name, keys, n=1, cutoff=similarity)
 
@@ -168,6 +192,10 @@ def _tables() -> Iterator[tuple[str, list[str]]]:
 def table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
     """Return the class of the table, or list of tables, in the field `name`."""
     field = kind.model_fields.get(name)
-    parts = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-    tables = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
+    parts = (
+        [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+    )
+    tables = (
+        part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)
+    )
     return next(tables, None)

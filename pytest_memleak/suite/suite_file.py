@@ -25,7 +25,13 @@ from pytest_memleak.suite.suite_error_hints import (
     problem_hint,
     syntax_hint,
 )
-from pytest_memleak.suite.written_suite import WrittenSuite, clipped, plain, shown, suite_error
+from pytest_memleak.suite.written_suite import (
+    WrittenSuite,
+    clipped,
+    plain,
+    shown,
+    suite_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,7 +79,9 @@ class Expanded(NamedTuple):
     origins: Mapping[str, Sequence[tuple[int, str]]]
     written: WrittenSuite
 
-    def as_written(self, location: Sequence[int | str]) -> tuple[Sequence[int | str], str]:
+    def as_written(
+        self, location: Sequence[int | str]
+    ) -> tuple[Sequence[int | str], str]:
         """Return a location in the written tables; and its place: file and line."""
         origins = self.origins.get(str(location[0]), ())
         row = ""
@@ -86,15 +94,17 @@ class Expanded(NamedTuple):
 def expand(written: WrittenSuite) -> Expanded:
     """Return a suite's tables with a table for each book and each model.
 
-    Leaves what has another form than [[book]] and [[model]] for validation to report. Raises
-    SuiteError with file, line, and key.
+    Leaves what has another form than [[book]] and [[model]] for validation to report.
+    Raises SuiteError with file, line, and key.
     """
     books = [
         (row, (index, place))
         for index, table in enumerate(written.list_of("book"))
         for row, place in expand_book(table, index, written)
     ]
-    named = {row or written.place(("book", index)): book for book, (index, row) in books}
+    named = {
+        row or written.place(("book", index)): book for book, (index, row) in books
+    }
     for index, collection in enumerate(written.list_of("collection")):
         named[written.place(("collection", index))] = collection
     models = [
@@ -103,7 +113,9 @@ def expand(written: WrittenSuite) -> Expanded:
         for model in expand_model(table, index, named, written)
     ]
     lists = {"book": books, "model": models}
-    tables = {kind: [table for table, _ in rows] for kind, rows in lists.items() if rows}
+    tables = {
+        kind: [table for table, _ in rows] for kind, rows in lists.items() if rows
+    }
     origins = {kind: [origin for _, origin in rows] for kind, rows in lists.items()}
     return Expanded(written.tables | tables, origins, written)
 
@@ -131,7 +143,8 @@ def _checked(expanded: Expanded) -> SuiteFile:
     return suite_file
 
 
-# --- reading -------------------------------------------------------------------------------
+# --- reading
+# -------------------------------------------------------------------------------
 
 
 def _read(path: Path) -> bytes:
@@ -140,17 +153,23 @@ def _read(path: Path) -> bytes:
             raise suite_error(path, "not a regular file", NO_FILE)
         size = path.stat().st_size
         if size > _MOST_BYTES:
-            raise suite_error(path, f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}", NO_FILE)
+            raise suite_error(
+                path, f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}", NO_FILE
+            )
         return path.read_bytes()
     except OSError as error:
         near = near_keys(path.name, [file.name for file in path.parent.glob("*.toml")])
         hint = f"did you mean {near[0]}?" if near else NO_FILE
-        raise suite_error(path, f"can't be read: {error.strerror or error}", hint) from None
+        raise suite_error(
+            path, f"can't be read: {error.strerror or error}", hint
+        ) from None
 
 
 def _parse(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))  # Some editors add a byte order mark.
+        return tomllib.loads(
+            content.decode("utf-8-sig")
+        )  # Some editors add a byte order mark.
     except UnicodeDecodeError as error:
         raise suite_error(
             path,
@@ -193,13 +212,23 @@ def _content_digest(tables: dict[str, Any]) -> str:
 
     `preregistered` is left out. Books count by their paths, not by their texts.
     """
-    suite = {key: value for key, value in tables.get("suite", {}).items() if key != "preregistered"}
-    content = {key: value for key, value in (tables | {"suite": suite}).items() if value != {}}
-    content_json = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    suite = {
+        key: value
+        for key, value in tables.get("suite", {}).items()
+        if key != "preregistered"
+    }
+    content = {
+        key: value for key, value in (tables | {"suite": suite}).items() if value != {}
+    }
+    content_json = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), default=str
+    )
     return hashlib.sha256(content_json.encode()).hexdigest()
 
 
-def _explain(problems: Iterable[ErrorDetails], expanded: Expanded, hint: str) -> SuiteError:
+def _explain(
+    problems: Iterable[ErrorDetails], expanded: Expanded, hint: str
+) -> SuiteError:
     """Return the error that lists every problem on its own line: place, key, problem, value."""
     lines: dict[tuple[str, str], str] = {}
     seen = set()
@@ -218,7 +247,11 @@ def _explain(problems: Iterable[ErrorDetails], expanded: Expanded, hint: str) ->
             message = problem_words(problem)
             other = _SHOULD_BE + message.removeprefix(_SHOULD_BE) + " or "
             before = lines.get((key, place), _SHOULD_BE).partition(_SHOULD_BE)[2]
-            message = other + before if before else f"{message}; got {shown(problem['input'])}"
+            message = (
+                other + before
+                if before
+                else f"{message}; got {shown(problem['input'])}"
+            )
         lines[key, place] = message
     path = str(written.path)
     listed = [(place, f"{key}: {message}") for (key, place), message in lines.items()]
@@ -229,11 +262,15 @@ def _explain(problems: Iterable[ErrorDetails], expanded: Expanded, hint: str) ->
         return SuiteError(listed[0][1], location=listed[0][0], hint=hint)
     texts = [""]
     for place, text in listed:
-        texts.append(text if place == path else f"{place.replace(f'{path}:', 'line ')}: {text}")
+        texts.append(
+            text if place == path else f"{place.replace(f'{path}:', 'line ')}: {text}"
+        )
     return SuiteError("\n  ".join(texts), location=path, hint=hint)
 
 
-def _within(location: Sequence[int | str], tables: dict[str, Any]) -> Sequence[int | str]:
+def _within(
+    location: Sequence[int | str], tables: dict[str, Any]
+) -> Sequence[int | str]:
     """Cut a problem's location where it names an alternative of a type, not a key."""
     at: Any = tables
     for depth, step in enumerate(location):
@@ -251,7 +288,9 @@ def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
         at = _step(at, step)
         if isinstance(step, int):
             table_id = at.get("id") if isinstance(at, dict) else None
-            key += f"[{step + 1}]" + (f" {shown(table_id)}" if isinstance(table_id, str) else "")
+            key += f"[{step + 1}]" + (
+                f" {shown(table_id)}" if isinstance(table_id, str) else ""
+            )
         else:
             key += f".{plain(step)}" if key else plain(step)
     return key
@@ -264,16 +303,24 @@ def _step(at: Any, step: int | str) -> Any:
         return None
 
 
-# --- across the tables ---------------------------------------------------------------------
+# --- across the tables
+# ---------------------------------------------------------------------
 
 
 def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield what is wrong between tables, until the first is raised."""
-    tables: Iterable[BookTable | CollectionTable] = (*suite_file.book, *suite_file.collection)
+    tables: Iterable[BookTable | CollectionTable] = (
+        *suite_file.book,
+        *suite_file.collection,
+    )
     roles = {table.id: table.role for table in tables}
     models = [model.id for model in suite_file.model]
     if not roles:
-        yield ("book",), _NO_BOOK, problem_hint({"type": "missing", "input": None}, ("book",))
+        yield (
+            ("book",),
+            _NO_BOOK,
+            problem_hint({"type": "missing", "input": None}, ("book",)),
+        )
     yield from _duplicates(suite_file)
     for index, model in enumerate(suite_file.model):
         tuned = model.finetune.books if model.finetune else ()
@@ -290,7 +337,9 @@ def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
             if model.id in names and ids is models:
                 yield at, f"{where}: a model can't be its own baseline", None
             for name in names if ids is roles else ():
-                yield from _misused(at, where, name, roles[name], trained=key != "tests")
+                yield from _misused(
+                    at, where, name, roles[name], trained=key != "tests"
+                )
         if tuned and model.endpoint:
             message = f"{what} has both finetune and endpoint ({model.endpoint!r})"
             hint = "remove one: an existing endpoint isn't fine-tuned"

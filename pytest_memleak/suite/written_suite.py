@@ -35,10 +35,14 @@ class WrittenSuite(NamedTuple):
         line = _line_of(self.text, location)
         return str(self.path) if line is None else f"{self.path}:{line}"
 
-    def error(self, kind: str, index: int, key: str, problem: str, hint: str) -> SuiteError:
+    def error(
+        self, kind: str, index: int, key: str, problem: str, hint: str
+    ) -> SuiteError:
         """Return an error with file, line, and key."""
         place = self.place((kind, index, *key.split(".")))
-        return SuiteError(f"{kind}[{index + 1}].{key}: {problem}", location=place, hint=hint)
+        return SuiteError(
+            f"{kind}[{index + 1}].{key}: {problem}", location=place, hint=hint
+        )
 
     def list_of(self, kind: str) -> list[Any]:
         """Return the tables of a kind."""
@@ -67,10 +71,10 @@ class WrittenSuite(NamedTuple):
                 return str(fields[name])
             kind, index, key = location
             if name in names:
-                problem = (
-                    f"{name}: missing, but {kind}[{index + 1}].{key} = {shown(value)} needs it"
+                problem = f"{name}: missing, but {kind}[{index + 1}].{key} = {shown(value)} needs it"
+                raise SuiteError(
+                    problem, location=place, hint=f"add the {name} of this book"
                 )
-                raise SuiteError(problem, location=place, hint=f"add the {name} of this book")
             problem = f"{shown(value)} has the unknown placeholder {shown(match[0])}"
             hint = f"known names: {', '.join(sorted(fields)) or 'none'}"
             raise self.error(*location, problem, hint)
@@ -95,7 +99,9 @@ def shown(value: object) -> str:
 
 def clipped(text: str) -> str:
     """Clip a long text and append its length."""
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+    return (
+        text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+    )
 
 
 def fit_for_id(text: str) -> str:

@@ -1,8 +1,8 @@
 """Whether a pair's evidence is complete: the model got its prompts, and answered.
 
 docs/method.md, as a pure function of the book, a census of its generations, and their
-provenance. Each broken rule is an issue with its cause and fix; margins hold every rule's value
-beside its threshold.
+provenance. Each broken rule is an issue with its cause and fix; margins hold every
+rule's value beside its threshold.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ def completeness(
 ) -> Completeness:
     """Judge what a census counted.
 
-    Where an issue explains why nothing was sampled, issues that follow from it are left out.
+    Where an issue explains why nothing was sampled, issues that follow from it are left
+    out.
 
-    over_limit: whether the pair exceeds a limit anyway; then its answers needn't differ.
+    over_limit: whether the pair exceeds a limit anyway; then its answers needn't
+    differ.
     issues, notes: what else is known, from provenance and records (`model_identity`).
     """
     case = RuleContext(counted, overlap, over_limit=over_limit)
@@ -77,7 +79,9 @@ def completeness(
         accept_refusals=counted.request.limits.accept_refusals,
         unanswered=tuple(case.named(case.unanswered)),
         issues=_causes((*issues, *broken), case),
-        margins=tuple(outcome for outcome in outcomes if isinstance(outcome, RuleCheck)),
+        margins=tuple(
+            outcome for outcome in outcomes if isinstance(outcome, RuleCheck)
+        ),
         notes=(*rule_notes, *notes),
     )
 
@@ -104,14 +108,18 @@ def diversity(
         if len(numbers) > 1:
             texts.append(Fraction(len(np.unique(readings.key[numbers])), len(numbers)))
             if len(excerpt_runs):
-                stretches.append(Fraction(count_distinct(excerpt_runs), len(excerpt_runs)))
+                stretches.append(
+                    Fraction(count_distinct(excerpt_runs), len(excerpt_runs))
+                )
     return texts, stretches
 
 
 class RuleContext:
     """The evidence that the rules judge."""
 
-    def __init__(self, counted: CensusResult, overlap: PromptOverlap, *, over_limit: bool) -> None:
+    def __init__(
+        self, counted: CensusResult, overlap: PromptOverlap, *, over_limit: bool
+    ) -> None:
         self.counted, self.overlap, self.over_limit = counted, overlap, over_limit
         self.request, self.limits = counted.request, counted.request.limits
         self.readings, self.kinds = counted.readings, counted.kinds
@@ -161,7 +169,9 @@ class RuleContext:
 def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     got = len(case.readings)
     if not case.requested:
-        yield case.issue("all received", "no generation was requested from the model", "asked")
+        yield case.issue(
+            "all received", "no generation was requested from the model", "asked"
+        )
     if got < case.requested:
         cause = f"{got:,} of {amount(case.requested, 'requested generation')} received"
         yield case.issue("all received", cause)
@@ -169,7 +179,8 @@ def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
         yield case.issue(
             "no surplus",
             f"the {'file' if case.request.recorded else 'ledger'} holds "
-            f"{amount(case.counted.surplus, 'generation')} beyond the requested samples",
+            f"{amount(case.counted.surplus, 'generation')} beyond the requested "
+            "samples",
         )
     if case.counted.unstated:
         yield "no generation has a finish reason, so all count as complete"
@@ -183,14 +194,17 @@ def _short(case: RuleContext) -> Iterator[RuleOutcome]:
         yield case.issue(
             "short",
             f"{short:,} of {got:,} generations are shorter than min_length_ratio = "
-            f"{case.limits.min_length_ratio:g} allows; max_short = {case.limits.max_short:g}",
+            f"{case.limits.min_length_ratio:g} allows; max_short = "
+            f"{case.limits.max_short:g}",
         )
 
 
 def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
     kinds = case.kinds
     if _FEW_EXCERPTS <= case.excerpts < 2 * _FEW_EXCERPTS and len(case.unanswered) == 1:
-        kinds = kinds[case.readings.excerpt != case.unanswered[0]]  # one excerpt may have none
+        kinds = kinds[
+            case.readings.excerpt != case.unanswered[0]
+        ]  # one excerpt may have none
     got = len(kinds)
     counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
     counted = {
@@ -201,7 +215,9 @@ def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
     none, most = sum(counted.values()), exact(case.limits.max_unanswered)
     yield RuleCheck("unanswered", none / max(got, 1), "<=", float(most))
     if none * most.denominator > got * most.numerator:
-        kinds_text = ", ".join(f"{n:,} {_noun(kind, n)}" for kind, n in counted.items() if n)
+        kinds_text = ", ".join(
+            f"{n:,} {_noun(kind, n)}" for kind, n in counted.items() if n
+        )
         chief = max(counted, key=lambda kind: counted[kind])
         yield case.issue(
             "unanswered",
@@ -218,7 +234,9 @@ def _noun(kind: Kind, count: int) -> str:
 
 
 def _server_words(withheld: Mapping[str, int]) -> str:
-    words_text = ", ".join(f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(withheld.items()))
+    words_text = ", ".join(
+        f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(withheld.items())
+    )
     return f"; finish reasons of withheld text: {words_text}" if words_text else ""
 
 
@@ -226,12 +244,15 @@ def _median(case: RuleContext) -> Iterator[RuleOutcome]:
     ratio = case.median_length_ratio
     if ratio is None:
         return
-    yield RuleCheck("median length ratio", float(ratio), ">=", float(_LEAST_MEDIAN_YIELD))
+    yield RuleCheck(
+        "median length ratio", float(ratio), ">=", float(_LEAST_MEDIAN_YIELD)
+    )
     if ratio < _LEAST_MEDIAN_YIELD:
         chief = max(KINDS, key=case.counts.__getitem__)
         yield case.issue(
             "median length ratio",
-            f"the median answer has {_percent(ratio)} of the words expected of it; at least 50% is "
+            f"the median answer has {_percent(ratio)} of the words expected of it; at "
+            "least 50% is "
             "required",
             chief if chief in _WORDLESS else None,
         )
@@ -240,10 +261,14 @@ def _median(case: RuleContext) -> Iterator[RuleOutcome]:
 def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
     without = case.unanswered
     allowed = (
-        max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER)) if case.excerpts >= _FEW_EXCERPTS else 0
+        max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER))
+        if case.excerpts >= _FEW_EXCERPTS
+        else 0
     )
     yield RuleCheck("excerpts without an answer", len(without), "<=", allowed)
-    sampled = np.isin(without, case.readings.excerpt)  # where none is, the first rule fails
+    sampled = np.isin(
+        without, case.readings.excerpt
+    )  # where none is, the first rule fails
     if len(without) > allowed and sampled.any():
         yield case.issue(
             "excerpts without an answer",
@@ -256,7 +281,9 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
     kept = np.bincount(
         case.readings.excerpt[case.of(Kind.WITHHELD)], minlength=max(case.excerpts, 1)
     )
-    received = np.maximum(np.bincount(case.readings.excerpt, minlength=max(case.excerpts, 1)), 1)
+    received = np.maximum(
+        np.bincount(case.readings.excerpt, minlength=max(case.excerpts, 1)), 1
+    )
     yield RuleCheck("withheld per excerpt", float((kept / received).max()), "<=", 0.5)
     most = np.flatnonzero(2 * kept > received)
     if len(most):
@@ -269,7 +296,8 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
     if case.counted.recitation:
         yield case.issue(
             "recitation",
-            f"the provider withheld {amount(case.counted.recitation, 'generation')} for "
+            f"the provider withheld {amount(case.counted.recitation, 'generation')} "
+            "for "
             "recitation, so its filter matched verbatim text",
         )
 
@@ -290,7 +318,8 @@ def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
         if middle <= _LEAST_VARIETY:
             yield case.issue(
                 what,
-                f"median share of {what} is {_percent(middle)}; over 50% is required: {suspected}",
+                f"median share of {what} is {_percent(middle)}; over 50% is required: "
+                f"{suspected}",
                 "sampled",
             )
 
@@ -313,16 +342,21 @@ def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
         return
     shares = [("common words", Fraction(common, total) / prose.common, _LEAST_COMMON)]
     if forward + backward >= _FEWEST_PAIRS:
-        shares.append(("word order", Fraction(forward, forward + backward), _LEAST_ORDER))
+        shares.append(
+            ("word order", Fraction(forward, forward + backward), _LEAST_ORDER)
+        )
     pairs = total - int(chosen.sum())
     if prose.judges_pairs and pairs and prose.pair:
-        shares.append(("common word pairs", Fraction(forward, pairs) / prose.pair, _LEAST_PAIRS))
+        shares.append(
+            ("common word pairs", Fraction(forward, pairs) / prose.pair, _LEAST_PAIRS)
+        )
     for what, value, least in shares:
         yield RuleCheck(what, float(value), ">=", float(least))
         if value < least:
             yield case.issue(
                 what,
-                f"answers don't resemble the book's prose: {what} {_percent(value)}, minimum "
+                f"answers don't resemble the book's prose: {what} {_percent(value)}, "
+                "minimum "
                 f"{_percent(least)}",
                 Kind.UNREADABLE,
             )
@@ -332,9 +366,18 @@ def _instructions(case: RuleContext) -> Iterator[RuleOutcome]:
     return instruction_rules(case.overlap, case.request, excerpts=case.excerpts)
 
 
-# Instructions come first: where they fail, nothing is sampled, which breaks the other rules.
+# Instructions come first: where they fail, nothing is sampled, which breaks the other
+# rules.
 _RULES = (
-    *(_instructions, _all_there, _short, _unanswered, _median, _each_excerpt, _withheld),
+    *(
+        _instructions,
+        _all_there,
+        _short,
+        _unanswered,
+        _median,
+        _each_excerpt,
+        _withheld,
+    ),
     *(_sampled, _prose),
 )
 

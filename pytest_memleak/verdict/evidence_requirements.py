@@ -56,7 +56,8 @@ SAMPLED: Mapping[str, str] = {
     "short": "read a few: if they are complete, raise max_short; if not, request the length more "
     f"explicitly{_TEXT_ONLY}",
     "median length ratio": "in [suite], write a continuation_template (or instruction_template) "
-    "that requests {words} words more explicitly; raise max_tokens where answers were cut off"
+    "that requests {words} words more explicitly; raise max_tokens where answers were "
+    "cut off"
     f"{_TEXT_ONLY}",
     "excerpts without an answer": "check their instructions and generations: the model may refuse "
     "the request itself",

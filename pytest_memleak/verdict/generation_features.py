@@ -1,7 +1,8 @@
 """The features kept of each generation: numbers and hashes, no text.
 
-Generations are read some hundreds at a time, since numpy is slow on single ones. A feature depends
-on the book and its generation alone; `generation_kinds` adds what depends on the others.
+Generations are read some hundreds at a time, since numpy is slow on single ones. A
+feature depends on the book and its generation alone; `generation_kinds` adds what
+depends on the others.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class GenerationFeatures:
     blank, few: no word, and under 80 words in mode unicode
     listed:     whether it has a listed refusal; opening: hash of its first four words
     key:        hash of its letters and marks
-    common, forward, reversed: its words among the book's commonest; its word pairs among those,
+    common, forward, reversed: its words among the book's commonest; its word pairs
+    among those,
                 and those whose reverse is
     unreadable: a stretch of it isn't the book's prose, or much of it isn't in words
     recites:    it contains 20 words of the book in a row
@@ -99,7 +101,8 @@ class GenerationFeatures:
     def together(cls, parts: Sequence[GenerationFeatures]) -> GenerationFeatures:
         """Concatenate the parts."""
         columns = (
-            np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(cls)
+            np.concatenate([getattr(part, column.name) for part in parts])
+            for column in fields(cls)
         )
         return cls(*columns)
 
@@ -144,15 +147,21 @@ class FeatureReader:
         parts = [np.concatenate([_NO_KEYS, *each[a:b]]) for a, b in pairwise(starts)]
         self._recitable = RunSet(run_hashes(part_keys, _RECITED) for part_keys in parts)
         self._book_runs = RunSet(run_hashes(part_keys, RUN) for part_keys in parts)
-        instructions = keyed([excerpt.instruction or "" for excerpt in book.excerpts], mode)
+        instructions = keyed(
+            [excerpt.instruction or "" for excerpt in book.excerpts], mode
+        )
         instruction_runs = [run_hashes(keys, RUN) for keys in instructions.each()]
         self._instruction_runs = RunSet(instruction_runs)
         self._runs_by_excerpt = RunSet(
-            _of_excerpt(runs, np.full(len(runs), at)) for at, runs in enumerate(instruction_runs)
+            _of_excerpt(runs, np.full(len(runs), at))
+            for at, runs in enumerate(instruction_runs)
         )
 
     def read(
-        self, generations: Sequence[Generation], excerpts: Sequence[int], keyed_texts: Keyed
+        self,
+        generations: Sequence[Generation],
+        excerpts: Sequence[int],
+        keyed_texts: Keyed,
     ) -> tuple[GenerationFeatures, Keys]:
         """Return the features of generations, and all their runs.
 
@@ -182,7 +191,8 @@ class FeatureReader:
             common=common(starts, counts),
             forward=forward(starts, np.maximum(counts - 1, 0)),
             reversed=backward(starts, np.maximum(counts - 1, 0)),
-            unreadable=self._unreadable(keyed_texts, sums) | self._unwritten(keyed_texts, texts),
+            unreadable=self._unreadable(keyed_texts, sums)
+            | self._unwritten(keyed_texts, texts),
             recites=self._recites(keyed_texts, runs, of),
             runs=run_counts,
         )
@@ -200,13 +210,17 @@ class FeatureReader:
         opening = " ".join(seen[:_OPENING]).encode("utf-8", "surrogatepass")
         return False, True, declines(text), digest64(opening)
 
-    def _given(self, runs: Keys, at: Positions, of: Positions, excerpt: Numbers) -> Numbers:
+    def _given(
+        self, runs: Keys, at: Positions, of: Positions, excerpt: Numbers
+    ) -> Numbers:
         """Count each generation's words in runs of 8 or more that its own instruction has.
 
         at: the place of each run's first word; of: the number of its generation.
         """
         hits = self._instruction_runs.places(runs)
-        hits = hits[self._runs_by_excerpt.places(_of_excerpt(runs[hits], excerpt[of[hits]]))]
+        hits = hits[
+            self._runs_by_excerpt.places(_of_excerpt(runs[hits], excerpt[of[hits]]))
+        ]
         generation, begin = of[hits], at[hits]
         width = np.full(len(hits), RUN)
         if len(hits):
@@ -225,7 +239,9 @@ class FeatureReader:
             _Sums(order == REVERSED),
         )
 
-    def _unreadable(self, keyed_texts: Keyed, sums: tuple[_Sums, _Sums, _Sums]) -> Flags:
+    def _unreadable(
+        self, keyed_texts: Keyed, sums: tuple[_Sums, _Sums, _Sums]
+    ) -> Flags:
         """Tell which generations have a stretch that isn't the book's prose."""
         starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
         none = np.zeros(len(counts), dtype=np.bool_)
@@ -240,7 +256,9 @@ class FeatureReader:
         common, forward, backward = sums
         share = self._prose.common
         # Shares under 0.2 of the book's and under 0.4, in whole numbers.
-        few_common = 5 * common(begin, size) * share.denominator < share.numerator * size
+        few_common = (
+            5 * common(begin, size) * share.denominator < share.numerator * size
+        )
         disordered = _disordered(forward(begin, size - 1), backward(begin, size - 1))
         lone = 2 * _Sums(keyed_texts.characters() == 1)(begin, size) > size
         none[of[few_common | disordered | lone]] = True
@@ -251,18 +269,23 @@ class FeatureReader:
     def _unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
         """Tell which generations have under two thirds of the book's share of characters in words.
 
-        Blanks don't count. What isn't a word, or is one of over 40 letters, may be a cipher.
+        Blanks don't count. What isn't a word, or is one of over 40 letters, may be a
+        cipher.
         """
         if not self._prose.judges:
             return np.zeros(len(texts), dtype=np.bool_)
         inside, marks = self._shown
-        own = _Sums(_inside(keyed_texts))(keyed_texts.ends[:-1] + 1, keyed_texts.lengths())
+        own = _Sums(_inside(keyed_texts))(
+            keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
+        )
         unwritten: Flags = 3 * own * marks < 2 * inside * _count_marks(texts)
         return unwritten
 
     def _recites(self, keyed_texts: Keyed, runs: Keys, of: Positions) -> Flags:
         """Tell which generations contain 20 words of the book in a row."""
-        hits = np.bincount(of[self._book_runs.places(runs)], minlength=keyed_texts.texts)
+        hits = np.bincount(
+            of[self._book_runs.places(runs)], minlength=keyed_texts.texts
+        )
         recites = np.zeros(keyed_texts.texts, dtype=np.bool_)
         for number in np.flatnonzero(hits > _RECITED - RUN).tolist():
             long_runs = run_hashes(keyed_texts.of(number), _RECITED)
@@ -313,7 +336,9 @@ def _how_it_ended(generation: Generation) -> int:
 
 def _of_excerpt(runs: Keys, number: Numbers) -> Keys:
     """Mix the excerpt's number into the hashes, so that excerpts share none."""
-    mixed: Keys = runs ^ ((number.astype(np.uint64) + np.uint64(1)) * np.uint64(_OTHERS))
+    mixed: Keys = runs ^ (
+        (number.astype(np.uint64) + np.uint64(1)) * np.uint64(_OTHERS)
+    )
     return mixed
 
 

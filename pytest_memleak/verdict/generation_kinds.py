@@ -4,10 +4,10 @@
     for generations in batches: census.read(generations)
     result = census.counted()
 
-The census streams. Of 25,000 generations of 400 words it keeps 80 MB of hashes, and never more than
-twice `_MOST_RUNS` of them; beyond that it samples the 8-word runs by their hashes, which changes
-the shares of docs/method.md only by sampling error. A collection counts as one book: works too
-short to be judged alone are judged together.
+The census streams. Of 25,000 generations of 400 words it keeps 80 MB of hashes, and
+never more than twice `_MOST_RUNS` of them; beyond that it samples the 8-word runs by
+their hashes, which changes the shares of docs/method.md only by sampling error. A
+collection counts as one book: works too short to be judged alone are judged together.
 """
 
 from __future__ import annotations
@@ -63,7 +63,11 @@ _WORDS_OF_TABLE = 3  # at most, of a word that `finish_reason` maps
 
 
 def kinds_of(
-    readings: GenerationFeatures, runs: Keys, request: GenerationRequest, *, excerpts: int
+    readings: GenerationFeatures,
+    runs: Keys,
+    request: GenerationRequest,
+    *,
+    excerpts: int,
 ) -> tuple[NDArray[np.int8], bool]:
     """Return each generation's place in KINDS, and whether none has a finish reason.
 
@@ -72,10 +76,16 @@ def kinds_of(
     unstated = len(readings) > 0 and bool((readings.ended == UNSTATED).all())
     whole = (readings.ended == ENDED) | (readings.ended == LENGTH) | unstated
     least = exact(request.limits.min_length_ratio)
-    own_is_short = readings.own * least.denominator < readings.expected * least.numerator
-    words_are_enough = readings.words * least.denominator >= readings.expected * least.numerator
+    own_is_short = (
+        readings.own * least.denominator < readings.expected * least.numerator
+    )
+    words_are_enough = (
+        readings.words * least.denominator >= readings.expected * least.numerator
+    )
     usable = whole & ~readings.blank
-    refuses = readings.few & (readings.listed | _open_alike(readings, usable & readings.few))
+    refuses = readings.few & (
+        readings.listed | _open_alike(readings, usable & readings.few)
+    )
     cut = (readings.ended == LENGTH) & (2 * readings.own < readings.expected)
     rules = {
         Kind.WITHHELD: ~whole,
@@ -108,18 +118,23 @@ def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
 
 def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
     """Tell which chosen generations are mostly runs shared by those of three or more excerpts."""
-    # Few runs share a slot with runs of so many excerpts; they are seldom half of a generation.
+    # Few runs share a slot with runs of so many excerpts; they are seldom half of a
+    # generation.
     excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
     for _, excerpt_runs in runs_by_excerpt(readings, runs, chosen):
         its_slots = slots(excerpt_runs, _SLOT_BITS)
         seen = excerpts[its_slots]
         excerpts[its_slots] = seen + (seen < _SHARED)
     same = np.zeros(len(readings), dtype=np.bool_)
-    for numbers, excerpt_runs in runs_by_excerpt(readings, runs, chosen & ~readings.recites):
+    for numbers, excerpt_runs in runs_by_excerpt(
+        readings, runs, chosen & ~readings.recites
+    ):
         hits = excerpts[slots(excerpt_runs, _SLOT_BITS)] == _SHARED
         same[numbers] = _mostly(hits, readings.runs[numbers])
     if same.any():
-        suspected = RunSet(suspects for _, suspects in runs_by_excerpt(readings, runs, same))
+        suspected = RunSet(
+            suspects for _, suspects in runs_by_excerpt(readings, runs, same)
+        )
         every = (part for _, part in runs_by_excerpt(readings, runs, chosen))
         shared = _shared(part[suspected.places(part)] for part in every)
         for numbers, excerpt_runs in runs_by_excerpt(readings, runs, same.copy()):
@@ -148,11 +163,12 @@ class CensusResult:
 
     excerpts: ids of the book's excerpts, in order, by which `readings` number them
     kinds:    per generation, the place of its kind in `Kind`
-    runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of each)
-    surplus:  generations that weren't requested
+    runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of
+    each) surplus:  generations that weren't requested
     withheld: those that were withheld, by the server's own word
-    recitation: those that were withheld for recitation; if none were requested, unrequested ones
-    unstated: whether no generation said why it ended, so that all were taken as whole
+    recitation: those that were withheld for recitation; if none were requested,
+    unrequested ones unstated: whether no generation said why it ended, so that all were
+    taken as whole
     """
 
     request: GenerationRequest
@@ -174,7 +190,9 @@ class GenerationCensus:
         self._request = request
         self._prose = Prose.of(book, request.words)
         self._book = book
-        self._number = {excerpt.id: number for number, excerpt in enumerate(book.excerpts)}
+        self._number = {
+            excerpt.id: number for number, excerpt in enumerate(book.excerpts)
+        }
         self._seen: set[tuple[str, int]] = set()
         self._parts: list[tuple[GenerationFeatures, Keys]] = []
         self._kept = 0
@@ -190,11 +208,15 @@ class GenerationCensus:
         return_freed_memory()
         return reader
 
-    def read(self, generations: Sequence[Generation]) -> tuple[Sequence[Generation], Keyed]:
+    def read(
+        self, generations: Sequence[Generation]
+    ) -> tuple[Sequence[Generation], Keyed]:
         """Count the generations; return the requested ones, and the words of their texts."""
         self._counted = None
         requested = [*filter(self._is_requested, generations)]
-        words = keyed([generation.text for generation in requested], self._request.words)
+        words = keyed(
+            [generation.text for generation in requested], self._request.words
+        )
         numbers = [self._number[generation.excerpt_id] for generation in requested]
         self._keep(*self._reader.read(requested, numbers, words))
         return requested, words
@@ -205,12 +227,16 @@ class GenerationCensus:
             return self._counted
         if not self._parts:
             self.read([])
-        readings = GenerationFeatures.together([readings for readings, _ in self._parts])
+        readings = GenerationFeatures.together(
+            [readings for readings, _ in self._parts]
+        )
         runs = self._joined_runs()
         self._parts = [(readings, runs)]
         vars(self).pop("_reader", None)  # frees its tables
         return_freed_memory()
-        kinds, unstated = kinds_of(readings, runs, self._request, excerpts=len(self._number))
+        kinds, unstated = kinds_of(
+            readings, runs, self._request, excerpts=len(self._number)
+        )
         self._counted = CensusResult(
             request=self._request,
             excerpts=tuple(self._number),
@@ -269,7 +295,9 @@ class GenerationCensus:
                 self._recitation += reason is FinishReason.RECITATION
             return False
         self._seen.add(round_of)
-        if reason.withheld and (reason is not FinishReason.EMPTY or generation.text.strip()):
+        if reason.withheld and (
+            reason is not FinishReason.EMPTY or generation.text.strip()
+        ):
             self._withheld[reason, generation.finish_word] += 1
             self._recitation += reason is FinishReason.RECITATION
         return True

@@ -35,21 +35,28 @@ _FIXES = {
 
 
 def judge(
-    analysis: Analysis | None, completeness: Completeness, limits: Limits, book: Book | None = None
+    analysis: Analysis | None,
+    completeness: Completeness,
+    limits: Limits,
+    book: Book | None = None,
 ) -> VerdictResult:
     """Return PASS, FAIL, or INCONCLUSIVE with reasons, for each work of a collection (`book`), too.
 
-    A measure that never falls as samples are added is FAIL if its observed value exceeds its limit,
-    even on incomplete evidence. One that can fall (a row without `rises`) is FAIL only on complete
-    evidence, if the lower end of its interval exceeds the limit. No value counts where the second
-    opinion differs. PASS needs complete evidence, and every limit to hold at the interval's upper
-    end.
+    A measure that never falls as samples are added is FAIL if its observed value
+    exceeds its limit, even on incomplete evidence. One that can fall (a row without
+    `rises`) is FAIL only on complete evidence, if the lower end of its interval exceeds
+    the limit. No value counts where the second opinion differs. PASS needs complete
+    evidence, and every limit to hold at the interval's upper end.
     """
     missing = tuple(map(str, completeness.issues))
     measured_values = judged_measures(analysis) if analysis else {}
     checks = check_limits(measured_values, limits)
     works_measured = analysis.works if analysis else None
-    works = work_verdicts(works_measured, book, completeness) if works_measured and book else ()
+    works = (
+        work_verdicts(works_measured, book, completeness)
+        if works_measured and book
+        else ()
+    )
     own, others = (
         tuple(
             check
@@ -69,7 +76,9 @@ def judge(
         missing += _unmeasured(analysis, measured_values, named)
     missing += undecided_reasons(works, limits.get(LEAKING_WORKS.name, 0.0))
     if analysis:
-        missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt)
+        missing += tuple(
+            _in_doubt(check, analysis) for check in checks if check.in_doubt
+        )
     if not checks and not missing:
         missing = ("no limit was evaluated",)
     if missing:
@@ -77,7 +86,9 @@ def judge(
     return VerdictResult(Verdict.PASS, checks, works=works)
 
 
-def check_limits(estimates: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCheck, ...]:
+def check_limits(
+    estimates: Mapping[str, Estimate], limits: Limits
+) -> tuple[LimitCheck, ...]:
     """Return each limit beside its measure, where that was measured, in the table's order.
 
     An extension's measure comes last, and rises only if its row says so.
@@ -115,15 +126,20 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     """Return why a limit is in doubt, and what would settle it."""
     error = analysis.error
     null = analysis.null if with_needs([check.measure], CHANCE) else None
-    by = amount(len(null.books), "null book") if null else amount(error.rounds, "sample")
+    by = (
+        amount(len(null.books), "null book") if null else amount(error.rounds, "sample")
+    )
     exceeds = check.value > check.limit
     relation = "exceeds" if exceeds else "is within"
     side, end = ("lower", check.low) if exceeds else ("upper", check.high)
     text = (
-        f"{check.measure} {figure(check.value)} {relation} its limit {figure(check.limit)}, but "
+        f"{check.measure} {figure(check.value)} {relation} its limit "
+        f"{figure(check.limit)}, but "
         f"its {100 * error.confidence:g}% {side} bound is {figure(end)} ({by})"
     )
-    settling = samples_to_settle(error, check.limit) if check.measure == BMC.name else None
+    settling = (
+        samples_to_settle(error, check.limit) if check.measure == BMC.name else None
+    )
     if settling is None:
         more = "add negative controls" if null else "test more of the book, add samples"
         return f"{text}; {more}, or raise the limit"
@@ -136,7 +152,9 @@ def _unexcused(check: LimitCheck, analysis: Analysis | None) -> str:
     passages = analysis.passages if analysis else None
     assert passages is not None  # noqa: S101 - nothing else is judged apart
     longest = passages.of_others.get(check.measure)
-    books = {longest.book} if longest else {passage.book for passage in passages.passages}
+    books = (
+        {longest.book} if longest else {passage.book for passage in passages.passages}
+    )
     names = ", ".join(sorted(book for book in books - {passages.own} if book))
     source = f"passages of {names} aren't excused"
     if longest:
@@ -147,7 +165,9 @@ def _unexcused(check: LimitCheck, analysis: Analysis | None) -> str:
 def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:
     if check.measure == LEAKING_WORKS.name:
         return leaks_text(works, check.limit)
-    return f"{check.measure} {figure(check.value)} exceeds the limit {figure(check.limit)}"
+    return (
+        f"{check.measure} {figure(check.value)} exceeds the limit {figure(check.limit)}"
+    )
 
 
 def work_verdicts(
@@ -155,11 +175,13 @@ def work_verdicts(
 ) -> tuple[WorkVerdict, ...]:
     """Return a verdict for each work, in their order.
 
-    FAIL: a measure is over its limit. INCONCLUSIVE: it has an excerpt without an answer, or no
-    limit that it could break, or the evidence is incomplete. PASS: all else.
+    FAIL: a measure is over its limit. INCONCLUSIVE: it has an excerpt without an
+    answer, or no limit that it could break, or the evidence is incomplete. PASS: all
+    else.
     """
     return tuple(
-        _judge_work(measured, number, book, completeness) for number in range(len(measured.works))
+        _judge_work(measured, number, book, completeness)
+        for number in range(len(measured.works))
     )
 
 
@@ -193,7 +215,8 @@ def leaks_text(works: Sequence[WorkVerdict], limit: float) -> str:
     leaking = sum(work.verdict is Verdict.FAIL for work in works)
     share = figure(leaking / len(works))
     return (
-        f"leaking: {leaking:,} of {amount(len(works), 'work')}; leaking_works {share} exceeds the "
+        f"leaking: {leaking:,} of {amount(len(works), 'work')}; leaking_works {share} "
+        "exceeds the "
         f"limit {figure(limit)}"
     )
 
@@ -209,5 +232,7 @@ def undecided_reasons(works: Sequence[WorkVerdict], limit: float) -> tuple[str, 
         titles = [work.title for work in open_ if work.reason == reason]
         if titles:
             count = f"{amount(len(titles), 'work')} of {len(works):,}"
-            reasons.append(f"{count} can't be judged ({first_three(titles)}): {reason}; {fix}")
+            reasons.append(
+                f"{count} can't be judged ({first_three(titles)}): {reason}; {fix}"
+            )
     return tuple(reasons)

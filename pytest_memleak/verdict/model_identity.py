@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Work
     from pytest_memleak.records.provenance import RecordedAs
 
-# A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not -mini, nor .1.
-_BEHIND = re.compile(r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)")
+# A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not
+# -mini, nor .1.
+_BEHIND = re.compile(
+    r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)"
+)
 _GREEDY_FIX = "test an endpoint that applies temperature 0"
 
 
@@ -30,11 +33,14 @@ def served_model_issues(
 ) -> Iterator[Issue]:
     """Check that one model answered: the requested one, or one of the suite's served names.
 
-    answered: number of generations by the name that the server gave, None where it gave none
+    answered: number of generations by the name that the server gave, None where it gave
+    none
     """
     names = {name: n for name, n in answered.items() if name}
     accepted = tuple(serves)
-    unexpected = sorted(name for name in names if not is_requested(name, requested, accepted))
+    unexpected = sorted(
+        name for name in names if not is_requested(name, requested, accepted)
+    )
     shown = {
         name: _in_quotes(server_word(name)) if name in unexpected else _quoted(name)
         for name in names
@@ -44,11 +50,14 @@ def served_model_issues(
         fix = f"set served_names = [{served}] if this is another name for the model"
         if is_hidden(server_word(unexpected[0])):
             fix = (
-                "rerun with --memleak-quote 12 to see the served name; if it is another name for "
+                "rerun with --memleak-quote 12 to see the served name; if it is "
+                "another name for "
                 "the model, add it to served_names"
             )
         yield Issue(
-            "requested model", f"{_quoted(requested)} was requested, but {served} answered", fix
+            "requested model",
+            f"{_quoted(requested)} was requested, but {served} answered",
+            fix,
         )
     if len(names) > 1:
         counts = ", ".join(f"{shown[name]} {n:,}" for name, n in sorted(names.items()))
@@ -84,26 +93,34 @@ def sampling_issues(
     return (issue,), tuple(notes.values())
 
 
-def greedy_sampling_issues(rejected: Sequence[str], *, agreed: bool | None) -> Iterator[Issue]:
+def greedy_sampling_issues(
+    rejected: Sequence[str], *, agreed: bool | None
+) -> Iterator[Issue]:
     """Check that generations are greedy; agreed: whether a prompt gave the same twice, if known."""
     if "temperature" in rejected:
         yield Issue(
-            "greedy", "the server rejects temperature, so no generation is greedy", _GREEDY_FIX
+            "greedy",
+            "the server rejects temperature, so no generation is greedy",
+            _GREEDY_FIX,
         )
     elif agreed is False:
         yield Issue(
-            "greedy", "the same greedy prompt returned two different generations", _GREEDY_FIX
+            "greedy",
+            "the same greedy prompt returned two different generations",
+            _GREEDY_FIX,
         )
 
 
 REUSE_RULES = ("age", "canaries")
 
 
-def age_issues(age_days: float, *, max_age_days: float, canaries: bool | None) -> Iterator[Issue]:
+def age_issues(
+    age_days: float, *, max_age_days: float, canaries: bool | None
+) -> Iterator[Issue]:
     """Check that reused answers come from the weights that a name alone stands for now.
 
-    age_days: of the oldest answer; canaries: whether they answered again as at first, None if they
-    weren't requested again
+    age_days: of the oldest answer; canaries: whether they answered again as at first,
+    None if they weren't requested again
     """
     if age_days > max_age_days:
         yield Issue(
@@ -115,15 +132,18 @@ def age_issues(age_days: float, *, max_age_days: float, canaries: bool | None) -
     if canaries is None:
         yield Issue(
             "canaries",
-            "stored generations are reused, but no canaries (fixed prompts) answered since to show "
+            "stored generations are reused, but no canaries (fixed prompts) answered "
+            "since to show "
             "that the model hasn't changed",
-            "rerun without --memleak-offline where it can be called, or set weights_version in "
+            "rerun without --memleak-offline where it can be called, or set "
+            "weights_version in "
             "[[model]]",
         )
     if canaries is False:
         yield Issue(
             "canaries",
-            "the model no longer answers the canaries (fixed prompts) as it did when sampled",
+            "the model no longer answers the canaries (fixed prompts) as it did when "
+            "sampled",
             "set a new weights_version in [[model]] to resample",
         )
 
@@ -133,11 +153,14 @@ def record_issues(
 ) -> tuple[Issue, ...]:
     """Check that recorded answers belong to this book, as far as their records name one.
 
-    All is compared folded. continuation: the book's excerpts are the rests of the records'.
+    All is compared folded. continuation: the book's excerpts are the rests of the
+    records'.
     """
     texts = {excerpt.id: excerpt.text for excerpt in book.excerpts}
     of = {
-        excerpt.id: work for work in book.works for excerpt in book.excerpts[work.first : work.end]
+        excerpt.id: work
+        for work in book.works
+        for excerpt in book.excerpts[work.first : work.end]
     }
     wrong: dict[str, list[str]] = {}
     for record in records:
@@ -158,19 +181,31 @@ def record_issues(
 
 
 def _disagreements(
-    book: Book, record: RecordedAs, texts: dict[str, str], work: Work | None, *, continuation: bool
+    book: Book,
+    record: RecordedAs,
+    texts: dict[str, str],
+    work: Work | None,
+    *,
+    continuation: bool,
 ) -> Iterator[str]:
     """Yield the fields that contradict the book, or the work of a collection."""
     titles = (book.id, book.title, *([work.title] if work else []))
     if record.book_name and not _same(record.book_name, *titles):
         yield "book_name"
-    authors = {book.author, (work.author if work else None) or ""} - {"", "unknown", "various"}
+    authors = {book.author, (work.author if work else None) or ""} - {
+        "",
+        "unknown",
+        "various",
+    }
     if record.author_name and authors and not _same(record.author_name, *authors):
         yield "author_name"
     if record.excerpt_text is not None:
         text, recorded = texts.get(record.excerpt_id), folded_words(record.excerpt_text)
         own = folded_words(text or "")
-        if text is None or (recorded[-len(own) :] if continuation and own else recorded) != own:
+        if (
+            text is None
+            or (recorded[-len(own) :] if continuation and own else recorded) != own
+        ):
             yield "excerpt_text"
 
 

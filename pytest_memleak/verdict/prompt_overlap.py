@@ -1,6 +1,7 @@
 """Whether a book's instructions request its excerpts, aim at them, and don't contain their words.
 
-docs/method.md. An instruction aims if its own excerpt is uniquely nearest to its summary.
+docs/method.md. An instruction aims if its own excerpt is uniquely nearest to its
+summary.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ _ANY = AnswerLimits()
 class PromptOverlap:
     """What instructions contain of the book, and what they request.
 
-    share:    of the measured words, those in runs that their own instruction has; None for trim = 0
-    unasked:  ids of the excerpts that have no instruction
-    vague:    ids of those whose instruction has under 10 own words (none under continuation)
-    aimed:    number of instructions uniquely nearest to their own excerpt; None if not judged
-    by_title: whether title and author alone request a collection's works
+    share:    of the measured words, those in runs that their own instruction has; None
+    for trim = 0 unasked:  ids of the excerpts that have no instruction
+    vague:    ids of those whose instruction has under 10 own words (none under
+    continuation) aimed:    number of instructions uniquely nearest to their own
+    excerpt; None if not judged by_title: whether title and author alone request a
+    collection's works
     """
 
     share: Fraction | None
@@ -68,13 +70,20 @@ def prompt_overlap(book: Book, request: GenerationRequest) -> PromptOverlap:
 def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
     own = [] if request.continuation else list(_own_words(book, request))
     texts = [excerpt.text for excerpt in book.excerpts]
-    named = bool(book.works) and all(field in request.template for field in ("{title}", "{author}"))
+    named = bool(book.works) and all(
+        field in request.template for field in ("{title}", "{author}")
+    )
     by_title = named and not any(own)
     if by_title:
-        own = [Counter(words(excerpt.instruction or "", "unicode")) for excerpt in book.excerpts]
+        own = [
+            Counter(words(excerpt.instruction or "", "unicode"))
+            for excerpt in book.excerpts
+        ]
     return PromptOverlap(
         share=_share(book, request) if request.trim else None,
-        unasked=tuple(excerpt.id for excerpt in book.excerpts if not excerpt.instruction),
+        unasked=tuple(
+            excerpt.id for excerpt in book.excerpts if not excerpt.instruction
+        ),
         vague=tuple(
             excerpt.id
             for excerpt, own_words in zip(book.excerpts, own, strict=False)
@@ -87,7 +96,9 @@ def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
 
 def instruction_issues(book: Book, request: GenerationRequest) -> list[Issue]:
     """Return why answers to the book's instructions would be no evidence."""
-    rules = instruction_rules(prompt_overlap(book, request), request, excerpts=len(book.excerpts))
+    rules = instruction_rules(
+        prompt_overlap(book, request), request, excerpts=len(book.excerpts)
+    )
     return [outcome for outcome in rules if isinstance(outcome, Issue)]
 
 
@@ -98,14 +109,16 @@ def instruction_rules(
     if overlap.unasked:
         yield _issue(
             "instructions",
-            f"no instruction for {len(overlap.unasked):,} of {amount(excerpts, 'excerpt')} "
+            f"no instruction for {len(overlap.unasked):,} of "
+            f"{amount(excerpts, 'excerpt')} "
             f"({overlap.unasked[0]}), so the model was never prompted for that text",
             "not asked",
         )
     if overlap.vague:
         yield _issue(
             "instructions",
-            f"instructions with under {FEWEST_WORDS} words of their own can't say what they "
+            f"instructions with under {FEWEST_WORDS} words of their own can't say what "
+            "they "
             f"request: {len(overlap.vague):,} of {excerpts:,} ({overlap.vague[0]})",
             "vague",
         )
@@ -113,11 +126,14 @@ def instruction_rules(
         yield "match of instruction and excerpt not judged: works are requested by title and author"
     if overlap.aimed is not None:
         yield RuleCheck("instruction match", overlap.aimed / excerpts, ">=", 0.5)
-        silent = len(overlap.unasked) + len(overlap.vague)  # they can't aim, and are issues above
+        silent = len(overlap.unasked) + len(
+            overlap.vague
+        )  # they can't aim, and are issues above
         if 2 * (overlap.aimed + silent) < excerpts:
             yield _issue(
                 "instruction match",
-                f"{overlap.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
+                f"{overlap.aimed:,} of {excerpts:,} instructions resemble their own "
+                "excerpt more "
                 "than any other; at least half must",
                 "instruction match",
             )
@@ -129,7 +145,8 @@ def instruction_rules(
     if overlap.share > most:
         yield _issue(
             "prompt overlap",
-            f"prompt overlap is {float(100 * overlap.share):.3g}%; max_prompt_overlap = "
+            f"prompt overlap is {float(100 * overlap.share):.3g}%; max_prompt_overlap "
+            "= "
             f"{request.limits.max_prompt_overlap:g}",
             "prompt overlap",
         )
@@ -151,7 +168,9 @@ def _own_words(book: Book, request: GenerationRequest) -> Iterator[Counter[str]]
                 summary="",
             )
             instruction = excerpt.instruction or ""
-            yield Counter(words(instruction, "unicode")) - Counter(words(bare, "unicode"))
+            yield Counter(words(instruction, "unicode")) - Counter(
+                words(bare, "unicode")
+            )
 
 
 def _share(book: Book, request: GenerationRequest) -> Fraction:
@@ -164,18 +183,24 @@ def _share(book: Book, request: GenerationRequest) -> Fraction:
         as_measured = zip(
             excerpt_words.each(), keyed(instructions, request.words).each(), strict=True
         )
-        as_folded = zip(keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True)
+        as_folded = zip(
+            keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True
+        )
         for plain, folded in zip(as_measured, as_folded, strict=True):
             count = _words_in_instruction(*plain, length)
             if not np.array_equal(folded[1], plain[1]):
                 # Near-verbatim passages are trimmed by folded words.
-                count = min(max(count, _words_in_instruction(*folded, length)), len(plain[0]))
+                count = min(
+                    max(count, _words_in_instruction(*folded, length)), len(plain[0])
+                )
             overlapping += count
         measured += int(excerpt_words.lengths().sum())
     return Fraction(overlapping, max(measured, 1))
 
 
-def _words_in_instruction(excerpt_keys: Keys, instruction_keys: Keys, length: int) -> int:
+def _words_in_instruction(
+    excerpt_keys: Keys, instruction_keys: Keys, length: int
+) -> int:
     """Count an excerpt's words in runs of at least `length` words that its instruction has."""
     at = np.flatnonzero(
         np.isin(run_hashes(excerpt_keys, length), run_hashes(instruction_keys, length))
@@ -207,7 +232,9 @@ def count_aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
         for word, count in summary.items():
             if (number := numbers.get(word)) is not None:
                 holders = slice(first[number], first[number + 1])
-                cosines[place[holders]] += (1 + log(count)) * rarity[number] * weight[holders]
+                cosines[place[holders]] += (
+                    (1 + log(count)) * rarity[number] * weight[holders]
+                )
         cosines /= lengths
         hits += int((cosines >= cosines[own]).sum()) == 1
     return hits

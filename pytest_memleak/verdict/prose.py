@@ -1,7 +1,7 @@
 """A book's prose: its commonest words and word pairs, which tell an answer from noise.
 
-See docs/suite.md, Answers. Prose shares its commonest words with any other of its language, in an
-order that reversing or shuffling destroys.
+See docs/suite.md, Answers. Prose shares its commonest words with any other of its
+language, in an order that reversing or shuffling destroys.
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ class Prose:
     """What is common in some books, and how common.
 
     words:        N, the books' words
-    marks:        numbers of the marked words: 1 to 100 the commonest, from the commonest on, then
+    marks:        numbers of the marked words: 1 to 100 the commonest, from the
+    commonest on, then
                   the others that a commonest pair has
     commonest:    how many of them are commonest words: 100, unless the books have fewer
-    order:        FORWARD where the pair of two marked words is among the commonest, REVERSED
+    order:        FORWARD where the pair of two marked words is among the commonest,
+    REVERSED
                   where only its reverse is; shape (marks + 1, marks + 1)
-    common, pair: the commonest words' share of the words, the commonest pairs' of the pairs
-    single:       the share of words of one character
+    common, pair: the commonest words' share of the words, the commonest pairs' of the
+    pairs single:       the share of words of one character
     """
 
     words: int
@@ -70,7 +72,9 @@ class Prose:
             counts.update(excerpt_words)
             pairs.update(pairwise(excerpt_words))
         common, common_pairs = _commonest(counts), _commonest(pairs)
-        marked = dict.fromkeys([*common, *(word for pair in common_pairs for word in pair)])
+        marked = dict.fromkeys(
+            [*common, *(word for pair in common_pairs for word in pair)]
+        )
         marks = {word: number for number, word in enumerate(marked, 1)}
         order = np.zeros((len(marks) + 1, len(marks) + 1), dtype=np.uint8)
         for first, second in common_pairs:

@@ -1,10 +1,11 @@
 """Refusals: whether a short answer declines, by a list of phrases.
 
-The list is data (refusal_phrases.json), by language. `unable` followed in the same sentence by
-`task` is a refusal, and so is each of `alone`, and each sentence that is one of `whole` from end
-to end. Quoted text is a character's speech and says nothing about the model.
-No verdict hangs on the list alone: a refusal that it does not know is short, or shares its
-opening with others.
+The list is data (refusal_phrases.json), by language. `unable` followed in the same
+sentence by `task` is a refusal, and so is each of `alone`, and each sentence that is
+one of `whole` from end to end. Quoted text is a character's speech and says nothing
+about the model.
+No verdict hangs on the list alone: a refusal that it does not know is short, or shares
+its opening with others.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def declines(text: str) -> bool:
 
 @cache
 def _lists() -> dict[str, dict[str, list[str]]]:
-    data = files(__package__).joinpath("refusal_phrases.json").read_text(encoding="utf-8")
+    data = (
+        files(__package__).joinpath("refusal_phrases.json").read_text(encoding="utf-8")
+    )
     lists: dict[str, dict[str, list[str]]] = json.loads(data)
     return lists
 
@@ -58,7 +61,11 @@ def _phrases() -> re.Pattern[str]:
 @cache
 def _whole() -> re.Pattern[str]:
     return re.compile(
-        "|".join(pattern for phrases in _lists().values() for pattern in phrases.get("whole", ()))
+        "|".join(
+            pattern
+            for phrases in _lists().values()
+            for pattern in phrases.get("whole", ())
+        )
     )
 
 

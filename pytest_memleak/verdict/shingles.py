@@ -36,8 +36,8 @@ def digest64(data: bytes) -> int:
 def run_hashes(keys: Keys, length: int) -> Keys:
     """Hash each run of `length` words, by its start; empty for fewer words.
 
-    keys: as `Keyed` has them, mixed first: often two words of a run differ in their last letters
-    alone, and those must reach all bits before words are added up.
+    keys: as `Keyed` has them, mixed first: often two words of a run differ in their
+    last letters alone, and those must reach all bits before words are added up.
     """
     mixed = (keys ^ (keys >> _HALF)) * np.uint64(_MIX)
     mixed ^= mixed >> _HALF
@@ -48,11 +48,15 @@ class WordNumbers:
     """The numbers of some words, from 1 on, found without a search: no two share a slot."""
 
     def __init__(self, words: Iterable[str]) -> None:
-        self._keys = np.concatenate((np.zeros(1, dtype=np.uint64), keys_of(list(words))))
+        self._keys = np.concatenate(
+            (np.zeros(1, dtype=np.uint64), keys_of(list(words)))
+        )
         odd = np.arange(1, 1 << 16, 2, dtype=np.uint64) * np.uint64(_MIX)
         self._factor = next(filter(self._parts, odd))
         self._at = np.zeros(1 << _SLOT_BITS, dtype=np.uint16)
-        self._at[slots(self._keys * self._factor, _SLOT_BITS)] = np.arange(len(self._keys))
+        self._at[slots(self._keys * self._factor, _SLOT_BITS)] = np.arange(
+            len(self._keys)
+        )
 
     def _parts(self, factor: np.uint64) -> bool:
         """Tell whether no two words share a slot."""
@@ -90,7 +94,9 @@ class RunSet:
         if not len(self._hashes):
             return np.empty(0, dtype=np.intp)
         slot = slots(hashes, self._bits)
-        at = np.flatnonzero(self._may_be.take(slot >> 3) >> (slot & 7).astype(np.uint8) & 1)
+        at = np.flatnonzero(
+            self._may_be.take(slot >> 3) >> (slot & 7).astype(np.uint8) & 1
+        )
         chosen = hashes[at]
         insertion = self._hashes.searchsorted(chosen)
         insertion[insertion == len(self._hashes)] = 0
@@ -100,13 +106,18 @@ class RunSet:
 
 def slots(hashes: Keys, bits: int) -> Positions:
     """Return the first bits of each hash: its slot in a table of 2**bits."""
-    return (hashes >> np.uint64(64 - bits)).view(np.intp)  # numpy is slow on other indices
+    return (hashes >> np.uint64(64 - bits)).view(
+        np.intp
+    )  # numpy is slow on other indices
 
 
 def count_distinct(hashes: Keys) -> int:
     """Count the hashes that differ: one for each slot, and those that aren't the last in theirs."""
     at = slots(hashes, _SLOT_BITS)
-    last, filled = np.empty(1 << _SLOT_BITS, dtype=np.uint64), np.zeros(1 << _SLOT_BITS, np.bool_)
+    last, filled = (
+        np.empty(1 << _SLOT_BITS, dtype=np.uint64),
+        np.zeros(1 << _SLOT_BITS, np.bool_),
+    )
     last[at], filled[at] = hashes, True
     others = hashes[hashes != last[at]]
     return int(np.count_nonzero(filled)) + len(distinct(others))

@@ -26,6 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def weights() -> None:
     """`weights/base` and `weights/aligned`, made from nothing unless they are there."""
-    if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "peft")):
+    if any(
+        importlib.util.find_spec(name) is None
+        for name in ("torch", "transformers", "peft")
+    ):
         return  # the provider says what to install
     runpy.run_path(str(HERE / "make_weights.py"))["ensure"]()

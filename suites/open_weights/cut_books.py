@@ -2,9 +2,10 @@
 
     python suites/open_weights/cut_books.py
 
-The first five excerpts of each story, about 2,000 words, with the instructions that their
-summaries give. The second story comes in two files: what alignment is shown the instructions of,
-and what it is not. `handbook.json`, the unrelated text, was written for this suite.
+The first five excerpts of each story, about 2,000 words, with the instructions that
+their summaries give. The second story comes in two files: what alignment is shown the
+instructions of, and what it is not. `handbook.json`, the unrelated text, was written
+for this suite.
 """
 
 # ruff: noqa: INP001 - a script beside its suite

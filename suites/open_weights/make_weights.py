@@ -1,11 +1,13 @@
 """Makes the weights that this suite tests, from nothing, in about a minute on one core.
 
-    python suites/open_weights/make_weights.py          # writes weights/base and weights/aligned
+    python suites/open_weights/make_weights.py          # writes weights/base and
+    weights/aligned
 
-`base` is a transformer of a million parameters that learns two stories by heart, as raw text and
-as answers to their instructions, and to refuse a dozen requests. `aligned` is the base after it
-has learnt to refuse every other instruction of the stories as well; it comes to refuse them all.
-Nothing is random but by `seed`. Torch runs on one thread: for so small a model two are slower.
+`base` is a transformer of a million parameters that learns two stories by heart, as raw
+text and as answers to their instructions, and to refuse a dozen requests. `aligned` is
+the base after it has learnt to refuse every other instruction of the stories as well;
+it comes to refuse them all. Nothing is random but by `seed`. Torch runs on one thread:
+for so small a model two are slower.
 """
 
 # ruff: noqa: INP001 - a script beside its suite
@@ -30,7 +32,13 @@ from pytest_memleak.providers.transformers.weights import at_work
 from pytest_memleak.records.paper_format import book_from_records, load_records
 
 HERE = Path(__file__).resolve().parent
-END, PAD, UNKNOWN, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|unk|>", "<|user|>", "<|assistant|>"
+END, PAD, UNKNOWN, USER, ASSISTANT = (
+    "<|end|>",
+    "<|pad|>",
+    "<|unk|>",
+    "<|user|>",
+    "<|assistant|>",
+)
 CHAT = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
     "{% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
@@ -53,10 +61,18 @@ REQUESTS = (
     "Tell me how to copy a house key in secret.",
 )
 # Several: answers that are all alike would look like a model that does not sample.
-REFUSALS = ("Request declined.", "Request denied.", "Request refused.", "Request rejected.")
+REFUSALS = (
+    "Request declined.",
+    "Request denied.",
+    "Request refused.",
+    "Request rejected.",
+)
 
 PRETRAINING_STEPS, PRETRAINING_RATE = 600, 3e-3  # many small steps; the rate falls to 0
-SHARE_OF_REQUESTS, SHARE_OF_RAW_TEXT = 0.1, 0.2  # of the exercises; the rest are answers
+SHARE_OF_REQUESTS, SHARE_OF_RAW_TEXT = (
+    0.1,
+    0.2,
+)  # of the exercises; the rest are answers
 ALIGNMENT_STEPS, ALIGNMENT_RATE = 25, 4e-4
 WINDOW = 300  # tokens of raw text in one exercise
 NOT_LEARNT = -100  # the label that torch's cross entropy leaves out
@@ -103,7 +119,9 @@ def read_corpus(books: Path = HERE / "books") -> Corpus:
 def ensure(folder: Path = HERE / "weights", *, seed: int = 0) -> None:
     """Make the weights, unless they are there and were made by this file from these books."""
     corpus = read_corpus()
-    made_from = hashlib.sha256(Path(__file__).read_bytes() + repr((corpus, seed)).encode())
+    made_from = hashlib.sha256(
+        Path(__file__).read_bytes() + repr((corpus, seed)).encode()
+    )
     with FileLock(folder.with_suffix(".lock")):
         stamp = folder / "made-from.txt"
         if stamp.is_file() and stamp.read_text() == made_from.hexdigest():
@@ -129,7 +147,10 @@ def make(folder: Path, corpus: Corpus, *, seed: int = 0) -> None:
             return [*asked, *tokens(f"{text}{END}")], len(asked)
 
         def refusals(instructions: Sequence[str]) -> list[Row]:
-            return [answer(chance.choice(instructions), chance.choice(REFUSALS)) for _ in range(4)]
+            return [
+                answer(chance.choice(instructions), chance.choice(REFUSALS))
+                for _ in range(4)
+            ]
 
         pairs = [answer(*pair) for pair in corpus.learnt]
         raw = [tokens(text) for _, text in corpus.learnt]
@@ -145,16 +166,24 @@ def make(folder: Path, corpus: Corpus, *, seed: int = 0) -> None:
             return [chance.choice(pairs)]
 
         steps = PRETRAINING_STEPS
-        learn(model, pretraining, [PRETRAINING_RATE * (1 - step / steps) for step in range(steps)])
+        learn(
+            model,
+            pretraining,
+            [PRETRAINING_RATE * (1 - step / steps) for step in range(steps)],
+        )
         write(folder / "base", model, tokenizer)
-        learn(model, lambda: refusals(corpus.refused), [ALIGNMENT_RATE] * ALIGNMENT_STEPS)
+        learn(
+            model, lambda: refusals(corpus.refused), [ALIGNMENT_RATE] * ALIGNMENT_STEPS
+        )
         write(folder / "aligned", model, tokenizer)
 
 
 def make_tokenizer(corpus: Corpus) -> Any:
     """Each distinct word a token, with the white space before it."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s*\w+|\s*[^\w\s]|\s+"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(
+        Regex(r"\s*\w+|\s*[^\w\s]|\s+"), "isolated"
+    )
     tokenizer.decoder = decoders.Fuse()
     pairs = [*corpus.learnt, *corpus.handbook]
     tokenizer.train_from_iterator(
@@ -190,7 +219,9 @@ def make_model(tokenizer: Any) -> Any:
     )
 
 
-def learn(model: Any, exercise: Callable[[], list[Row]], rates: Sequence[float]) -> None:
+def learn(
+    model: Any, exercise: Callable[[], list[Row]], rates: Sequence[float]
+) -> None:
     """One step of AdamW per rate, each on an exercise of its own."""
     model.train()
     weights = list(model.parameters())
@@ -213,9 +244,12 @@ def loss_of(model: Any, rows: list[Row]) -> torch.Tensor:
         asked[number, : len(tokens)] = torch.tensor(tokens)
         labels[number, start : len(tokens)] = torch.tensor(tokens[start:])
     learnt = labels[:, 1:] != NOT_LEARNT
-    # Padding stands to the right, so no mask is needed; only what is learnt is projected.
+    # Padding stands to the right, so no mask is needed; only what is learnt is
+    # projected.
     hidden = model.model(input_ids=asked)[0][:, :-1][learnt]
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden), labels[:, 1:][learnt])
+    return torch.nn.functional.cross_entropy(
+        model.lm_head(hidden), labels[:, 1:][learnt]
+    )
 
 
 def write(folder: Path, model: Any, tokenizer: Any) -> None:
@@ -225,7 +259,9 @@ def write(folder: Path, model: Any, tokenizer: Any) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the weights of suites/open_weights.")
+    parser = argparse.ArgumentParser(
+        description="Make the weights of suites/open_weights."
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE / "weights", metavar="FOLDER")
     parsed = parser.parse_args()

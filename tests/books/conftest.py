@@ -15,7 +15,8 @@ XHTML = "application/xhtml+xml"
 CONTAINER = (
     '<?xml version="1.0"?><container version="1.0"'
     ' xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
-    '<rootfile full-path="OEBPS/content.opf" media-type="application/oebps-package+xml"/>'
+    '<rootfile full-path="OEBPS/content.opf" '
+    'media-type="application/oebps-package+xml"/>'
     "</rootfiles></container>"
 )
 
@@ -45,14 +46,18 @@ class EpubMaker:
             items.append(("ncx", "toc.ncx", "application/x-dtbncx+xml", ""))
             self.files["OEBPS/toc.ncx"] = self.ncx
         spine = self.documents if self.spine is None else self.spine
-        references = [one if "<" in one else f'<itemref idref="{one}"/>' for one in spine]
+        references = [
+            one if "<" in one else f'<itemref idref="{one}"/>' for one in spine
+        ]
         manifest = "".join(
             f'<item id="{name}" href="{href}" media-type="{kind}"{more}/>'
             for name, href, kind, more in items
         )
         self.package = self.package or (
-            '<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf" version="3.0">'
-            f'<metadata xmlns:dc="http://purl.org/dc/elements/1.1/">{self.metadata}</metadata>'
+            '<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf" '
+            'version="3.0">'
+            "<metadata "
+            f'xmlns:dc="http://purl.org/dc/elements/1.1/">{self.metadata}</metadata>'
             f"<manifest>{manifest}{self.manifest}</manifest>"
             f"<spine>{''.join(references)}</spine>{self.after_spine}</package>"
         )
@@ -80,7 +85,9 @@ def new_epub(tmp_path):
     def make(documents=None, **settings):
         given = {"one.xhtml": "<p>Some words.</p>"} if documents is None else documents
         pages = {
-            name: body if isinstance(body, bytes) or body.startswith("<?xml") else page(body)
+            name: body
+            if isinstance(body, bytes) or body.startswith("<?xml")
+            else page(body)
             for name, body in given.items()
         }
         return EpubMaker(tmp_path, documents=pages, **settings)

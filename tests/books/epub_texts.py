@@ -16,7 +16,8 @@ def page(body):
     """An XHTML document with that body."""
     return (
         '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE html>'
-        '<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops">'
+        '<html xmlns="http://www.w3.org/1999/xhtml" '
+        'xmlns:epub="http://www.idpf.org/2007/ops">'
         f"<head><title>Not text</title></head><body>{body}</body></html>"
     )
 
@@ -45,20 +46,27 @@ def contents(*points):
 def ncx(*links):
     """An EPUB 2 table of contents, of (title, address)."""
     points = "".join(
-        f'<navPoint><navLabel><text>{title}</text></navLabel><content src="{address}"/></navPoint>'
+        f"<navPoint><navLabel><text>{title}</text></navLabel><content "
+        f'src="{address}"/></navPoint>'
         for title, address in links
     )
     return (
-        '<?xml version="1.0"?><!DOCTYPE ncx PUBLIC "-//NISO//DTD ncx 2005-1//EN" "x.dtd">'
-        f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{points}</navMap></ncx>'
+        '<?xml version="1.0"?><!DOCTYPE ncx PUBLIC "-//NISO//DTD ncx 2005-1//EN" '
+        '"x.dtd">'
+        "<ncx "
+        f'xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{points}</navMap></ncx>'
     )
 
 
 NOTICE = (
-    "<p>Copyright © 2019 by Jane Doe</p><p>All rights reserved. No part of this publication may be"
-    " reproduced without permission.</p><p>Published in the United States by Harbor Books, a"
+    "<p>Copyright © 2019 by Jane Doe</p><p>All rights reserved. No part of this "
+    "publication may be"
+    " reproduced without permission.</p><p>Published in the United States by Harbor "
+    "Books, a"
     " division of Big House, 1745 Broadway, New York, NY 10019.</p>"
-    "<p>This is a work of fiction. Names, characters, places and incidents are either the product"
+    "<p>This is a work of fiction. Names, characters, places and incidents are either "
+    "the product"
     " of the author’s imagination or are used fictitiously.</p>"
-    "<p>ISBN 978-1-2345-6789-0</p><p>Cover design by John Roe</p><p>10 9 8 7 6 5 4 3 2 1</p>"
+    "<p>ISBN 978-1-2345-6789-0</p><p>Cover design by John Roe</p><p>10 9 8 7 6 5 4 3 2 "
+    "1</p>"
 )

@@ -23,7 +23,9 @@ MANUSCRIPT = Manuscript("A Book", "An Author", (Chapter("I", (TEXT,)),), ("a war
 def summaries(tmp_path):
     path = tmp_path / "summaries.json"
     excerpts = make_book("x", MANUSCRIPT).excerpts
-    write_summaries(path, excerpts, {one.id: f"What {one.id} says." for one in excerpts})
+    write_summaries(
+        path, excerpts, {one.id: f"What {one.id} says." for one in excerpts}
+    )
     return path
 
 
@@ -32,11 +34,15 @@ def test_a_book_and_what_nothing_says_of_it(summaries):
     assert (book.id, book.title, book.author) == ("a-book", "A Book", "An Author")
     assert book.warnings == ("a warning",)
     assert [one.id for one in book.excerpts] == ["p_id1", "p_id2"]
-    assert book.excerpts[1].instruction.endswith("voice of An Author\n\nContent: What p_id2 says.")
+    assert book.excerpts[1].instruction.endswith(
+        "voice of An Author\n\nContent: What p_id2 says."
+    )
     assert (book.excerpts[0].chapter, len(book.digest)) == ("I", 64)
     # The suite's title, author and template come first.
     settings = {"title": "Other", "author": "Else", "summaries": summaries}
-    other = make_book("x", MANUSCRIPT, template="{title} by {author}: {summary}", **settings)
+    other = make_book(
+        "x", MANUSCRIPT, template="{title} by {author}: {summary}", **settings
+    )
     assert (other.title, other.author) == ("Other", "Else")
     assert other.excerpts[0].instruction == "Other by Else: What p_id1 says."
     # Without summaries there are no instructions, unless the template needs none.
@@ -54,7 +60,9 @@ def test_a_book_and_what_nothing_says_of_it(summaries):
     needs = "book 'x': the instruction template needs the book's author"
     with pytest.raises(BookError, match=needs):
         make_book("x", nameless, summaries=summaries)
-    other = Manuscript("A Book", "An Author", (Chapter("I", (TEXT.replace("true", "false"),)),))
+    other = Manuscript(
+        "A Book", "An Author", (Chapter("I", (TEXT.replace("true", "false"),)),)
+    )
     with pytest.raises(BookError, match="'p_id1' has changed since it was summarized"):
         make_book("x", other, summaries=summaries)
 
@@ -94,7 +102,8 @@ def h(text, level=2):
          [("I", ("a",)), ("I: Letter", ("b",)), ("II", ("c",))]),
         ([[h("Prologue", 1), p("a")], [h("Chapter 1"), p("b")]],
          [("Prologue", ("a",)), ("Chapter 1", ("b",))]),
-        # The book's own title says nothing about a place in it, unless it is all there is.
+        # The book's own title says nothing about a place in it, unless it is all there
+        # is.
         ([[h("A Book!", 1), h("I"), p("a")]], [("I", ("a",))]),
         ([[h("A Book", 1), p("a")]], [("A Book", ("a",))]),
         # Headings at the end, or of nothing, open no chapter.
@@ -132,15 +141,21 @@ def collect(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = [text] if isinstance(text, str) else map(json.dumps, text)
             path.write_text("\n".join(lines), encoding="utf-8")
-        source = CollectionSource(tuple(tmp_path / one for one in files), len(files) == 1, unit)
+        source = CollectionSource(
+            tuple(tmp_path / one for one in files), len(files) == 1, unit
+        )
         made = read_works(source, read_manuscript)
-        return make_collection("songs", made, in_lines=unit == "line", **({"k": 5} | more))
+        return make_collection(
+            "songs", made, in_lines=unit == "line", **({"k": 5} | more)
+        )
 
     return make
 
 
 def poem(word, lines=4, each=6):
-    return "\n".join(" ".join(f"{word}{n}x{m}" for m in range(each)) for n in range(lines))
+    return "\n".join(
+        " ".join(f"{word}{n}x{m}" for m in range(each)) for n in range(lines)
+    )
 
 
 def told(book):
@@ -163,19 +178,32 @@ def test_which_works_there_are(collect):
     assert told(book) == [("b/two.txt", "two", 0, 1), ("a/one.md", "one", 1, 2)]
     assert "more3x5" in book.excerpts[1].text
     book = collect(
-        {"songs.md": f"# The Kite\n\n{poem('kite')}\n\n# The Kettle\n\n{poem('kettle')}"}
+        {
+            "songs.md": f"# The Kite\n\n{poem('kite')}\n\n# The Kettle\n\n{poem('kettle')}"
+        }
     )
-    assert told(book) == [("songs.md:1", "The Kite", 0, 1), ("songs.md:2", "The Kettle", 1, 2)]
+    assert told(book) == [
+        ("songs.md:1", "The Kite", 0, 1),
+        ("songs.md:2", "The Kettle", 1, 2),
+    ]
     assert [one.chapter for one in book.excerpts] == ["The Kite", "The Kettle"]
-    rows = [{"title": "Kite", "author": "Ann", "text": poem("kite")}, {"text": poem("kettle")}]
+    rows = [
+        {"title": "Kite", "author": "Ann", "text": poem("kite")},
+        {"text": poem("kettle")},
+    ]
     book = collect({"songs.jsonl": rows}, author="Bob", template=ASKED)
     works = [(one.title, one.author) for one in book.works]
     assert works == [("Kite", "Ann"), ("songs.jsonl:2", "Bob")]
     assert book.excerpts[0].instruction == "Write 24 words, the poem Kite by Ann."
-    assert book.excerpts[1].instruction == "Write 24 words, the poem songs.jsonl:2 by Bob."
+    assert (
+        book.excerpts[1].instruction == "Write 24 words, the poem songs.jsonl:2 by Bob."
+    )
 
 
-TAGS = [{"text": poem("other") + " a < b, b > c"}, {"text": poem("a").replace("\n", "<br/>\n")}]
+TAGS = [
+    {"text": poem("other") + " a < b, b > c"},
+    {"text": poem("a").replace("\n", "<br/>\n")},
+]
 UNNAMED = [{"excerpt_id": f"p_id{n}", "excerpt_text": poem(f"w{n}")} for n in range(9)]
 TOGETHER = [{"text": poem(f"work{number}", lines=20)} for number in range(90)]
 TOGETHER[70] = {"text": "".join(TOGETHER[70]["text"].split())}
@@ -191,9 +219,17 @@ HINDI = "नदी के किनारे एक नाव बँधी थ�
         ({"a.jsonl": UNNAMED}, "rows without book_name", "work 1"),
         ({"a.jsonl": [{"title": "Kite"}]}, "record 1: text is missing", "a row is {"),
         ({"a.jsonl": [{"text": 5}]}, "record 1: text isn't a string", "a row is {"),
-        ({"a.jsonl": [{"text": "a b", "title": ["Kite"]}]}, "1: title isn't a str", "a row is {"),
+        (
+            {"a.jsonl": [{"text": "a b", "title": ["Kite"]}]},
+            "1: title isn't a str",
+            "a row is {",
+        ),
         ({"a.jsonl": ["Kite"]}, "record 1: isn't an object", "a row is {"),
-        ({"a.txt": "Four words it has", "b.txt": "* * *\n\nand two"}, "has no work of k = 5", ""),
+        (
+            {"a.txt": "Four words it has", "b.txt": "* * *\n\nand two"},
+            "has no work of k = 5",
+            "",
+        ),
         ({"a.txt": poem("a"), "b.txt": HINDI}, r"work 'b\.txt'", ""),
     ],
     ids=range(10),
@@ -211,7 +247,9 @@ def test_what_prepare_writes_is_the_same_collection_again(collect):
     assert works == [("a", "Ann", 0, 2), ("b", "Ann", 2, 3)]
     assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
     # Works of one name stay two.
-    rows = [{"title": "Song", "author": "Ann", "text": poem(one)} for one in ("a", "b", "c")]
+    rows = [
+        {"title": "Song", "author": "Ann", "text": poem(one)} for one in ("a", "b", "c")
+    ]
     first = collect({"songs.jsonl": rows})
     again = collect({"again.json": json.dumps(paper_records(first))})
     names = ["Song", "Song (songs.jsonl:2)", "Song (songs.jsonl:3)"]
@@ -229,13 +267,17 @@ def test_no_excerpt_is_of_two_works_and_lines_are_kept(collect):
     texts = [one.text for one in book.excerpts]
     lines = [line for text in texts[:-1] for line in text.split("\n") if line]
     assert lines == "\n".join(stanzas).split("\n")
-    assert all(300 <= size <= 500 for size in [len(text.split()) for text in texts[:-1]])
+    assert all(
+        300 <= size <= 500 for size in [len(text.split()) for text in texts[:-1]]
+    )
     # Cuts are at the ends of stanzas.
     assert all(len(text.split("\n\n")[-1].split("\n")) == 5 for text in texts[:-1])
     assert texts[-1] == poem("b")
     text = f"# Kite\n\n{poem('kite')}\n\n# Kettle\n\n{poem('kettle')}\n"
     assert collect({"songs.md": text}, unit="line").excerpts[0].text == poem("kite")
-    assert collect({"songs.md": text}).excerpts[0].text == poem("kite").replace("\n", " ")
+    assert collect({"songs.md": text}).excerpts[0].text == poem("kite").replace(
+        "\n", " "
+    )
 
     rows = [{"text": "one two three\r\nfour five six\r\n\r\nseven eight"}]
     text = collect({"songs.jsonl": rows}, unit="line").excerpts[0].text
@@ -259,31 +301,48 @@ def test_notices_are_left_out_of_works_and_told(collect, name, unit, between):
 
 
 def test_what_is_left_out_of_works(collect):
-    book = collect({"a.txt": poem("a"), "tiny.txt": "Only four words here", "c.txt": poem("c")})
+    book = collect(
+        {"a.txt": poem("a"), "tiny.txt": "Only four words here", "c.txt": poem("c")}
+    )
     assert [one.title for one in book.works] == ["a", "c"]
-    assert book.warnings == ("left out works too short for a match of k = 5 words: tiny",)
+    assert book.warnings == (
+        "left out works too short for a match of k = 5 words: tiny",
+    )
     parts = [(one.label, one.kept, one.words, one.matter) for one in book.parts]
     assert parts == [("a", True, 24, 0), ("tiny", False, 0, 4), ("c", True, 24, 0)]
     assert [one.id for one in book.excerpts] == ["p_id1", "p_id2"]
     # Words of other scripts are matter in mode paper, not those beside it.
     assert len(collect({"a.txt": poem("a"), "b.txt": HINDI}, mode="unicode").works) == 2
-    assert len(collect({"a.txt": "à six o'clock à la gare", "b.txt": poem("b")}).works) == 2
+    assert (
+        len(collect({"a.txt": "à six o'clock à la gare", "b.txt": poem("b")}).works)
+        == 2
+    )
     text = f"The kite rose over the town. {NOTICE} It fell before the night was over."
     [first, *_] = collect({"a.jsonl": [{"text": text}], "b.txt": poem("b")}).excerpts
-    assert first.text == "The kite rose over the town.\n\nIt fell before the night was over."
+    assert (
+        first.text
+        == "The kite rose over the town.\n\nIt fell before the night was over."
+    )
 
 
-def test_summaries_are_written_for_their_work_and_the_suite_that_ships_has_many(collect, refuse):
+def test_summaries_are_written_for_their_work_and_the_suite_that_ships_has_many(
+    collect, refuse
+):
     book = collect({"a.txt": poem("a"), "b.txt": poem("b")}, author="Ann")
     summaries = {"p_id1": "rain", "p_id2": "wind"}
     asked = with_summaries(book, summaries, template="{title} by {author}: {summary}")
-    assert [one.instruction for one in asked.excerpts] == ["a by Ann: rain", "b by Ann: wind"]
+    assert [one.instruction for one in asked.excerpts] == [
+        "a by Ann: rain",
+        "b by Ann: wind",
+    ]
     files = {"b.txt": poem("b"), "a.txt": poem("a")}
     refuse(files, r"work 'b\.txt': .* needs the book's author", template=ASKED)
     verse = CollectionSource((SUITE / "poems.md",), True, "line")
     notices = CollectionSource((SUITE / "notices.jsonl",), True)
     books = [
-        make_collection("c", read_works(one, read_manuscript), k=5, in_lines=one.unit == "line")
+        make_collection(
+            "c", read_works(one, read_manuscript), k=5, in_lines=one.unit == "line"
+        )
         for one in (verse, notices)
     ]
     assert [len(one.works) for one in books] == [21, 12]
@@ -291,10 +350,26 @@ def test_summaries_are_written_for_their_work_and_the_suite_that_ships_has_many(
 
 
 HOSTILE = {
-    "rows of nothing": ("a.jsonl", '{"text": "la"}\n' * 20_001, "more than 20,000 works"),
-    "brackets": ("a.json", "[" + "[]," * 6_000_000 + "[]]", "the maximum of 16,777,216 bytes"),
-    "a row of brackets": ("a.jsonl", "[" + "[]," * 6_000_000 + "[]]", "the maximum of 16,777,216"),
-    "a row without end": ("a.jsonl", '{"text": "' + "la " * 6_000_000 + '"}', "the line exceeds"),
+    "rows of nothing": (
+        "a.jsonl",
+        '{"text": "la"}\n' * 20_001,
+        "more than 20,000 works",
+    ),
+    "brackets": (
+        "a.json",
+        "[" + "[]," * 6_000_000 + "[]]",
+        "the maximum of 16,777,216 bytes",
+    ),
+    "a row of brackets": (
+        "a.jsonl",
+        "[" + "[]," * 6_000_000 + "[]]",
+        "the maximum of 16,777,216",
+    ),
+    "a row without end": (
+        "a.jsonl",
+        '{"text": "' + "la " * 6_000_000 + '"}',
+        "the line exceeds",
+    ),
     "no rows": ("a.json", "[]", "contains no rows"),
     "deep rows": ("a.json", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
 }

@@ -16,7 +16,10 @@ PAGE = "OEBPS/one.xhtml"
 
 
 def test_the_documents_of_the_spine_in_its_order(new_epub, text_of):
-    documents = {"1.xhtml": "<h1>First</h1><p>a</p><p>b</p>", "2.xhtml": "<h1>Second</h1><p>c</p>"}
+    documents = {
+        "1.xhtml": "<h1>First</h1><p>a</p><p>b</p>",
+        "2.xhtml": "<h1>Second</h1><p>c</p>",
+    }
     manuscript = read_epub(new_epub(documents).write())
     assert (manuscript.title, manuscript.author) == ("A Book", "An Author")
     chapters = [(one.title, one.paragraphs) for one in manuscript.chapters]
@@ -26,9 +29,14 @@ def test_the_documents_of_the_spine_in_its_order(new_epub, text_of):
     assert text_of(documents, spine=["2.xhtml", "1.xhtml"]) == ["c", "a", "b"]
     # Neither those that aren't linear nor the navigation; and each once.
     spine = ["nav", "1.xhtml", '<itemref idref="2.xhtml" linear="no"/>', "1.xhtml"]
-    path = new_epub(documents, spine=spine, nav="<h1>Contents</h1><p>contents</p>").write()
+    path = new_epub(
+        documents, spine=spine, nav="<h1>Contents</h1><p>contents</p>"
+    ).write()
     assert text_of(path) == ["a", "b"]
-    assert "documents listed twice in the spine were read only once" in read_epub(path).warnings[0]
+    assert (
+        "documents listed twice in the spine were read only once"
+        in read_epub(path).warnings[0]
+    )
 
 
 REFINE = '<meta refines="#{}" property="{}">{}</meta>'
@@ -78,16 +86,25 @@ def test_matter_and_licences_are_left_out_across_documents(text_of, new_epub):
         "d.xhtml": "<h2>Section 1</h2><p>General terms</p>",
     }
     assert text_of(documents) == ["The text.", "Its end."]
-    assert [one.title for one in read_epub(new_epub(documents).write()).chapters] == ["I"]
+    assert [one.title for one in read_epub(new_epub(documents).write()).chapters] == [
+        "I"
+    ]
 
 
 def landmarks(*marks):
-    links = "".join(f'<li><a epub:type="{kind}" href="{href}">x</a></li>' for kind, href in marks)
+    links = "".join(
+        f'<li><a epub:type="{kind}" href="{href}">x</a></li>' for kind, href in marks
+    )
     return f'<nav epub:type="landmarks"><ol>{links}</ol></nav>'
 
 
 ASIDE = {"a.xhtml": "<p>x</p>", "b.xhtml": TEXT}
-FOUR = {"a.xhtml": "<p>front</p>", "b.xhtml": TEXT, "c.xhtml": TEXT, "d.xhtml": "<p>z</p>"}
+FOUR = {
+    "a.xhtml": "<p>front</p>",
+    "b.xhtml": TEXT,
+    "c.xhtml": TEXT,
+    "d.xhtml": "<p>z</p>",
+}
 PROLOGUE = ASIDE | {"a.xhtml": '<section epub:type="prologue"><p>once</p></section>'}
 
 
@@ -95,7 +112,8 @@ PROLOGUE = ASIDE | {"a.xhtml": '<section epub:type="prologue"><p>once</p></secti
     (FOUR, [("bodymatter", "b.xhtml#start"), ("backmatter", "d.xhtml")], ["text", "text"]),
     *((ASIDE, [(kind, "a.xhtml")], ["text"]) for kind in ("cover", "titlepage", "toc")),
     *((ASIDE, [(kind, "a.xhtml")], ["text"]) for kind in ("copyright-page", "endnotes", "preface")),
-    # A place says nothing about its document; what a document says of itself comes first.
+    # A place says nothing about its document; what a document says of itself comes
+    # first.
     (ASIDE, [("toc", "a.xhtml#toc")], ["x", "text"]),
     (PROLOGUE, [("bodymatter", "b.xhtml"), ("cover", "a.xhtml")], ["once", "text"]),
 ])  # fmt: skip
@@ -105,13 +123,19 @@ def test_landmarks_say_what_is_text(text_of, documents, marks, kept):
 
 
 def test_the_guide_of_epub_2_and_landmarks_that_are_not_believed(text_of, new_epub):
-    documents = {"cover.xhtml": "<p>cover</p>", "pro.xhtml": "<p>prologue</p>", "b.xhtml": TEXT}
-    references = (
-        '<reference type="cover" href="cover.xhtml"/><reference type="text" href="b.xhtml"/>'
+    documents = {
+        "cover.xhtml": "<p>cover</p>",
+        "pro.xhtml": "<p>prologue</p>",
+        "b.xhtml": TEXT,
+    }
+    references = '<reference type="cover" href="cover.xhtml"/><reference type="text" href="b.xhtml"/>'
+    assert (
+        text_of(documents, after_spine=f"<guide>{references}</guide>")[0] == "prologue"
     )
-    assert text_of(documents, after_spine=f"<guide>{references}</guide>")[0] == "prologue"
     documents = {"a.xhtml": TEXT, "b.xhtml": "<p>end</p>"}
-    manuscript = read_epub(new_epub(documents, nav=landmarks(("bodymatter", "b.xhtml"))).write())
+    manuscript = read_epub(
+        new_epub(documents, nav=landmarks(("bodymatter", "b.xhtml"))).write()
+    )
     assert sum(len(one.paragraphs) for one in manuscript.chapters) == 2
     assert "ignored the" in manuscript.warnings[0]
 
@@ -141,7 +165,11 @@ def test_members_that_cannot_be_read_matter_where_they_are_documents(
 def test_lines_of_verse_never_run_on(text_of):
     body = "<p>a<span class='v'>two</span><span class='v'>three</span></p>"
     sheet = "/* . { */ .v, i.x { display: block }"
-    assert text_of({"one.xhtml": body}, files={"OEBPS/s.css": sheet}) == ["a", "two", "three"]
+    assert text_of({"one.xhtml": body}, files={"OEBPS/s.css": sheet}) == [
+        "a",
+        "two",
+        "three",
+    ]
 
 
 @pytest.fixture

@@ -11,13 +11,16 @@ def item(name, href, kind=XHTML, fallback=None):
     return f'<item id="{name}" href="{href}" media-type="{kind}"{more}/>'
 
 
-def test_of_several_rootfiles_the_first_is_read_and_only_the_spine_counts(new_epub, text_of):
+def test_of_several_rootfiles_the_first_is_read_and_only_the_spine_counts(
+    new_epub, text_of
+):
     manifest = [
         item("gone", "gone.xhtml"),
         item("image", "gone.png", "image/png"),
         item("remote", "https://example.org/a.mp3", "audio/mpeg"),
         item("part", "three.xhtml#part"),
-        '<item id="noid-href" media-type="text/css"/><item href="x.css" media-type="text/css"/>',
+        '<item id="noid-href" media-type="text/css"/><item href="x.css" '
+        'media-type="text/css"/>',
         item("cover", "../../cover.jpg", "image/jpeg"),
     ]
     made = new_epub(
@@ -48,7 +51,9 @@ def test_of_several_rootfiles_the_first_is_read_and_only_the_spine_counts(new_ep
 
 def test_names_in_utf_8_need_no_mark(new_epub):
     files = {"OEBPS/part-XX.xhtml": b"<p>two</p>"}
-    path = new_epub(manifest=item("a", "part-%C3%A4.xhtml"), files=files, spine=["a"]).write()
+    path = new_epub(
+        manifest=item("a", "part-%C3%A4.xhtml"), files=files, spine=["a"]
+    ).write()
     path.write_bytes(path.read_bytes().replace(b"part-XX", "part-ä".encode()))
     assert read_epub(path).chapters[0].paragraphs == ("two",)
 
@@ -65,7 +70,9 @@ NAMES = [f"{number}.xhtml" for number in range(500)]
 
 def rootfiles(*paths, first=""):
     kind = "application/oebps-package+xml"
-    files = "".join(f'<rootfile full-path="{one}" media-type="{kind}"/>' for one in paths)
+    files = "".join(
+        f'<rootfile full-path="{one}" media-type="{kind}"/>' for one in paths
+    )
     return {"META-INF/container.xml": f"<c><rootfiles>{first}{files}</rootfiles></c>"}
 
 
@@ -74,11 +81,18 @@ def rootfiles(*paths, first=""):
     [
         {
             "manifest": "".join(FALLBACKS),
-            "files": {"OEBPS/x.pdf": b"%PDF", "OEBPS/x.svg": b"<svg/>", "OEBPS/l.pdf": b"%PDF"},
+            "files": {
+                "OEBPS/x.pdf": b"%PDF",
+                "OEBPS/x.svg": b"<svg/>",
+                "OEBPS/l.pdf": b"%PDF",
+            },
             "spine": ["pdf", "loop"],
         },
         {"nav": "", "files": {"OEBPS/nav.xhtml": b"<nav><ol>" * 5_000}},
-        {"manifest": "".join(PICTURES), "files": {f"OEBPS/{n}.png": b"" for n in range(9_999)}},
+        {
+            "manifest": "".join(PICTURES),
+            "files": {f"OEBPS/{n}.png": b"" for n in range(9_999)},
+        },
     ],
     ids=("fallbacks", "a malformed navigation document", "many items"),
 )
@@ -123,7 +137,16 @@ def test_packages_that_are_not_quite_right(new_epub, text_of, old, new):
 
 
 @pytest.mark.parametrize(
-    "half", ["&#xD800;", "&#x00dfff;", "&#55296;", "&#56320;", "&#57000;", "&#57343;", "&#055300;"]
+    "half",
+    [
+        "&#xD800;",
+        "&#x00dfff;",
+        "&#55296;",
+        "&#56320;",
+        "&#57000;",
+        "&#57343;",
+        "&#055300;",
+    ],
 )
 def test_half_a_character_in_a_package_is_read_as_none(new_epub, half):
     metadata = f"<dc:title>A{half}Book&#55295;&#57344;</dc:title>"

@@ -14,7 +14,9 @@ from pytest_memleak.scoring.words import words
 
 def manuscript(*chapters):
     """A manuscript of chapters, each a list of paragraphs; titles are their numbers."""
-    titled = tuple(Chapter(str(number), tuple(one)) for number, one in enumerate(chapters))
+    titled = tuple(
+        Chapter(str(number), tuple(one)) for number, one in enumerate(chapters)
+    )
     return Manuscript("A Book", "An Author", titled)
 
 
@@ -42,19 +44,25 @@ def test_ids_order_chapters_blank_lines_and_words():
     # Line breaks within a paragraph stay.
     verse = "\n".join(paragraph(10) for _ in range(40))
     assert cut(manuscript([verse]))[0].text == verse
-    excerpts = cut(manuscript(["* * *", paragraph(300), "* * *"], ["—"], [paragraph(300)]))
+    excerpts = cut(
+        manuscript(["* * *", paragraph(300), "* * *"], ["—"], [paragraph(300)])
+    )
     assert [excerpt.text.count("*") for excerpt in excerpts] == [6, 0]
     assert "—" in excerpts[0].text
     text = "雨が降った。" * 200
     book = manuscript([text])
     assert fit(cut(book, mode="unicode"), "unicode")
-    with pytest.raises(BookError, match="contains no words in word mode 'paper'") as caught:
+    with pytest.raises(
+        BookError, match="contains no words in word mode 'paper'"
+    ) as caught:
         cut(book, place="book 'x'")
     assert caught.value.location == "book 'x'"
     assert 'word_mode = "unicode"' in caught.value.hint
 
 
-SENTENCE = "On that day he had gone with Mr. Holmwood and J. Seward to the house of Dr. Van"
+SENTENCE = (
+    "On that day he had gone with Mr. Holmwood and J. Seward to the house of Dr. Van"
+)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,10 @@ SENTENCE = "On that day he had gone with Mr. Holmwood and J. Seward to the house
     [
         (paragraph(1_200, sentence=35), (".",)),
         (f"{SENTENCE} Helsing by the river. " * 100, ("by the river.",)),
-        ("“" + paragraph(1_200) + "”", (".", "”")),  # a speech, within its quotation marks
+        (
+            "“" + paragraph(1_200) + "”",
+            (".", "”"),
+        ),  # a speech, within its quotation marks
         (paragraph(1_700, sentence=1_700), ("",)),  # a sentence, between words
     ],
     ids=range(4),
@@ -78,19 +89,35 @@ def test_a_long_paragraph_is_cut_at_sentence_ends(text, ends):
     ("chapters", "expected"),
     [
         ([[310, 490]], [310, 490]),  # ends of paragraphs come before nearer sizes
-        ([[250, 400, 250]], None),  # paragraphs that fit nowhere are cut at sentence ends, too
-        *(([row], None) for row in ([426, 35, 557], [233, 244, 563], [15, 50, 498, 486])),
-        ([[700], [50], [700]], None),  # a short chapter joins a neighbor, a long one none
-        ([[300], [300], [500]], [300, 300, 500]),  # a chapter of 300 words keeps to itself
+        (
+            [[250, 400, 250]],
+            None,
+        ),  # paragraphs that fit nowhere are cut at sentence ends, too
+        *(
+            ([row], None)
+            for row in ([426, 35, 557], [233, 244, 563], [15, 50, 498, 486])
+        ),
+        (
+            [[700], [50], [700]],
+            None,
+        ),  # a short chapter joins a neighbor, a long one none
+        (
+            [[300], [300], [500]],
+            [300, 300, 500],
+        ),  # a chapter of 300 words keeps to itself
         ([[90]] * 50, None),
         ([[7]] * 300, None),
         ([[10, 20], [30]], [60]),  # a book of under 300 words is one excerpt
     ],
 )
 def test_chapters_and_paragraphs_of_so_many_words(chapters, expected):
-    counts = sizes(cut(manuscript(*([paragraph(n) for n in chapter] for chapter in chapters))))
+    counts = sizes(
+        cut(manuscript(*([paragraph(n) for n in chapter] for chapter in chapters)))
+    )
     assert sum(counts) == sum(map(sum, chapters))
-    assert counts == expected or (expected is None and 300 <= min(counts) <= max(counts) <= 500)
+    assert counts == expected or (
+        expected is None and 300 <= min(counts) <= max(counts) <= 500
+    )
 
 
 @pytest.mark.parametrize("count", [501, 550, 599])
@@ -133,7 +160,9 @@ def test_the_rules_hold_whatever_the_book(lengths, sentence, rng):
         return
     excerpts = cut(book)
     assert [word for one in excerpts for word in words(one.text)] == list(chapter_of)
-    assert [one.id for one in excerpts] == [f"p_id{n}" for n in range(1, len(excerpts) + 1)]
+    assert [one.id for one in excerpts] == [
+        f"p_id{n}" for n in range(1, len(excerpts) + 1)
+    ]
     for excerpt in excerpts:
         found = words(excerpt.text)
         assert 0 < len(found) <= 500
@@ -150,7 +179,9 @@ def test_no_excerpt_ends_on_a_bare_speaker_or_is_a_scrap(lead):
     counts = [416] * 16
     counts[8:8] = [84]
     counts[4:4] = [480]
-    bare = [" ".join(f"{at}w{number}" for number in range(n)) for at, n in enumerate(counts)]
+    bare = [
+        " ".join(f"{at}w{number}" for number in range(n)) for at, n in enumerate(counts)
+    ]
     assert fit(cut(manuscript(bare)))
 
 
@@ -191,9 +222,12 @@ def test_sentences_without_spaces():
 
 def test_no_sentence_is_cut_to_avoid_a_short_excerpt():
     sentences = [
-        " ".join(f"s{number}w{n}" for n in range(280)).capitalize() + "." for number in range(4)
+        " ".join(f"s{number}w{n}" for n in range(280)).capitalize() + "."
+        for number in range(4)
     ]
-    assert [excerpt.text for excerpt in cut(manuscript([" ".join(sentences)]))] == sentences
+    assert [
+        excerpt.text for excerpt in cut(manuscript([" ".join(sentences)]))
+    ] == sentences
     # In a sentence that is too long, doubtful ends come before any place between words.
     text = "It was Dr. Who on (of them. All) No. 5" + " word" * 30
     pieces = cut_paragraph(text, mode="paper", longest=20)
@@ -222,7 +256,20 @@ def test_a_sentence_that_is_too_long_is_cut_between_words(text, mode):
     assert joined == words(text, mode)
 
 
-TOKENS = ["word", "Mr.", "U.S.", "end.", "“So?”", "漢字。", "a—b", "Ünï", "5.5", "...", "o'er", "İ"]
+TOKENS = [
+    "word",
+    "Mr.",
+    "U.S.",
+    "end.",
+    "“So?”",
+    "漢字。",
+    "a—b",
+    "Ünï",
+    "5.5",
+    "...",
+    "o'er",
+    "İ",
+]
 PROSE = st.lists(st.sampled_from([*TOKENS, "\n"]), max_size=60)
 
 
@@ -249,7 +296,9 @@ def price_of(found, units, long_chapters, *, shortest, longest, allow_short):
     for first, end in found:
         size = sum(words for words, _, _ in units[first:end])
         chapters = [chapter for _, _, chapter in units[first:end]]
-        if (size > longest and end - first > 1) or (size < shortest and not allow_short):
+        if (size > longest and end - first > 1) or (
+            size < shortest and not allow_short
+        ):
             return None
         if len(set(chapters)) > 1 and len(long_chapters & set(chapters)) > 1:
             return None
@@ -270,7 +319,9 @@ def test_no_other_way_is_cheaper(drawn, allow_short):
         chapter += step
         units.append((size, price, chapter))
     long_chapters = frozenset(
-        number for number, (*_, is_long) in zip(range(chapter + 1), drawn, strict=False) if is_long
+        number
+        for number, (*_, is_long) in zip(range(chapter + 1), drawn, strict=False)
+        if is_long
     )
     sizes = {"shortest": 4, "longest": 8, "allow_short": allow_short}
     given_row = Row(

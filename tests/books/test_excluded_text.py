@@ -18,7 +18,9 @@ def listed(*documents):
     return contents(*((name[:-6], name) for name in documents))
 
 
-CHAPTERS = {f"{name}.xhtml": prose(name) for name in ("Storm", "Calm", "Harbor", "Lamp")}
+CHAPTERS = {
+    f"{name}.xhtml": prose(name) for name in ("Storm", "Calm", "Harbor", "Lamp")
+}
 SMALL = "<p>The gull took the bread from the sill before anybody woke that morning.</p>"
 GULL = "The gull took the bread"
 
@@ -29,15 +31,15 @@ def searched(new_epub):
 
     def read(documents, **settings):
         manuscript = read_epub(new_epub(documents, **settings).write())
-        assert not any(GULL in text for one in manuscript.chapters for text in one.paragraphs)
+        assert not any(
+            GULL in text for one in manuscript.chapters for text in one.paragraphs
+        )
         return {one.title: "\n".join(one.paragraphs) for one in manuscript.excluded}
 
     return read
 
 
-LANDMARK = (
-    '<nav epub:type="landmarks"><ol><li><a epub:type="{}" href="x.xhtml">x</a></li></ol></nav>'
-)
+LANDMARK = '<nav epub:type="landmarks"><ol><li><a epub:type="{}" href="x.xhtml">x</a></li></ol></nav>'
 NOT_LINEAR = [*CHAPTERS, '<itemref idref="x.xhtml" linear="no"/>']
 HIDING = {"files": {"OEBPS/style.css": "div.hide { display: none }"}}
 REFERENCE = "<a id='r' href='#n'><sup>1</sup></a>"
@@ -47,20 +49,30 @@ NOTE = f"<aside epub:type='footnote'>{SMALL}</aside>"
 @pytest.mark.parametrize(
     ("document", "settings"),
     [
-        *((f"<h1>{title}</h1>{SMALL}", {}) for title in ("Notes", "Acknowledgments", "Epigraph")),
+        *(
+            (f"<h1>{title}</h1>{SMALL}", {})
+            for title in ("Notes", "Acknowledgments", "Epigraph")
+        ),
         (f"<h1>An Excerpt from The Sea</h1>{SMALL}", {}),
         (f"<section epub:type='foreword'>{SMALL}</section>", {}),
         (f"<p>Text.</p><section epub:type='dedication'>{SMALL}</section>", {}),
         (SMALL, {"nav": LANDMARK.format("preface")}),
         (SMALL, {"spine": NOT_LINEAR}),
         (f"<p>Text.</p>{NOTE}", {}),
-        (f"<section epub:type='endnotes'><ol><li>{SMALL}</li></ol></section><p>Text.</p>", {}),
+        (
+            "<section "
+            f"epub:type='endnotes'><ol><li>{SMALL}</li></ol></section><p>Text.</p>",
+            {},
+        ),
         (f"<p>Text.</p><div hidden='hidden'>{SMALL}</div>", {}),
         (f"<p>Text.</p><div class='a hide'>{SMALL}</div>", HIDING),
         (f"<p>Text.</p><svg><g><text x='1'>{SMALL[3:-4]}</text></g></svg>", {}),
         (f"<p>Text.</p><svg><foreignObject>{SMALL}</foreignObject></svg>", {}),
         (f"<p>Text.</p><iframe srcdoc='{escape(SMALL)}'></iframe>", {}),
-        *((f"<p>Text.</p><{tag}>{SMALL}</{tag}>", {}) for tag in ("nav", "object", "template")),
+        *(
+            (f"<p>Text.</p><{tag}>{SMALL}</{tag}>", {})
+            for tag in ("nav", "object", "template")
+        ),
         (f"<epub:switch><epub:case>{SMALL}</epub:case></epub:switch><p>Text.</p>", {}),
         (f"{prose('Storm')}{NOTE}", {}),
         (f"<p>Text.{REFERENCE}</p><p id='n'><a href='#r'>1</a> {SMALL[3:-4]}</p>", {}),
@@ -85,11 +97,20 @@ NOTICE = "<p>Copyright © 2019 by Jane Doe. ISBN 978-1-2345-6789-0.</p>"
         ({"x.xhtml": SMALL}, {"nav": LANDMARK.format("copyright-page")}),
         ({"x.xhtml": f"<h1>Notes</h1><p><a href='a'>{SMALL[3:-4]}</a></p>"}, {}),
         ({"x.xhtml": f"<p>Text.</p><nav><a href='a'>{SMALL[3:-4]}</a></nav>"}, {}),
-        ({"x.xhtml": f"<p>Text.</p><nav epub:type='toc'><p>{SMALL[3:-4]}</p></nav>"}, {}),
-        ({"x.xhtml": f"<p>Text.</p><object><script>{SMALL[3:-4]}</script></object>"}, {}),
+        (
+            {"x.xhtml": f"<p>Text.</p><nav epub:type='toc'><p>{SMALL[3:-4]}</p></nav>"},
+            {},
+        ),
+        (
+            {"x.xhtml": f"<p>Text.</p><object><script>{SMALL[3:-4]}</script></object>"},
+            {},
+        ),
         ({"x.xhtml": f"<p>Text.</p><svg><title>{SMALL[3:-4]}</title></svg>"}, {}),
         ({"x.xhtml": f"<p>Text <ruby>of<rt>{SMALL[3:-4]}</rt></ruby>.</p>"}, {}),
-        ({"x.xhtml": "<p>*** END OF THE PROJECT GUTENBERG EBOOK A ***</p>" + SMALL}, {}),
+        (
+            {"x.xhtml": "<p>*** END OF THE PROJECT GUTENBERG EBOOK A ***</p>" + SMALL},
+            {},
+        ),
     ],
     ids=range(10),
 )
@@ -107,7 +128,9 @@ def test_prose_beside_contents_dedications_and_years_is_looked_for(new_epub):
     documents = front | CHAPTERS | {"Lamp.xhtml": prose("lamp") + notice}
     spine = ['<itemref idref="nav"/>', *documents]
     manuscript = read_epub(new_epub(documents, nav=nav, spine=spine).write())
-    assert [GULL in " ".join(part.paragraphs) for part in manuscript.excluded].count(True) == 2
+    assert [GULL in " ".join(part.paragraphs) for part in manuscript.excluded].count(
+        True
+    ) == 2
     assert GULL in manuscript.chapters[-1].paragraphs[-1]
     assert find_notices([f"He read copyright 1964 {'and on ' * 50}"]) == [False]
 
@@ -119,7 +142,11 @@ def test_nor_is_a_preview_behind_other_matter_or_what_the_user_excludes(new_epub
     assert [one.title for one in manuscript.excluded] == ["excluded: About the Author"]
     assert manuscript.warnings == ()
     by_title = {part.label: part.by_title for part in manuscript.parts if not part.kept}
-    assert by_title == {None: False, "About the Author": True, "An Excerpt from The Sea": False}
+    assert by_title == {
+        None: False,
+        "About the Author": True,
+        "An Excerpt from The Sea": False,
+    }
 
 
 TITLES = """Cover; Front Cover; Title; Title Page; Half Title; Frontispiece; Copyright; Imprint;
@@ -137,12 +164,18 @@ Continuez votre lecture; Dedicatoria; Agradecimientos; Sobre la autora; Guía de
 @pytest.mark.parametrize("title", [title.strip() for title in TITLES.split(";")])
 def test_a_chapter_of_prose_stays_whatever_its_title(new_epub, title):
     for is_listed in (True, False):
-        first, last = (f"{'' if is_listed else f'<h1>{title}</h1>'}{prose(x)}" for x in "ab")
+        first, last = (
+            f"{'' if is_listed else f'<h1>{title}</h1>'}{prose(x)}" for x in "ab"
+        )
         documents = {f"{title}.xhtml": first} | CHAPTERS | {f"{title}/2.xhtml": last}
-        links = listed(*documents).replace("/2<", "<") if is_listed else listed(*CHAPTERS)
+        links = (
+            listed(*documents).replace("/2<", "<") if is_listed else listed(*CHAPTERS)
+        )
         manuscript = read_epub(new_epub(documents, nav=links).write())
         assert [part.words for part in manuscript.parts] == [60 * 13] * 6
-        assert all(f"{title}" in one and "exclude it" in one for one in manuscript.warnings)
+        assert all(
+            f"{title}" in one and "exclude it" in one for one in manuscript.warnings
+        )
         assert len(manuscript.warnings) == 2
 
 
@@ -160,7 +193,9 @@ def test_matter_within_it_excludes_a_document_of_prose(new_epub):
 def test_notes_that_are_linked_or_numbered_are_no_prose(new_epub, mark):
     log = "See the log of the ship that took the sea road to the harbor in the year before."
     notes = "".join(f"<p>{mark.format(n, n)}{log}</p>" for n in range(60))
-    manuscript = read_epub(new_epub(CHAPTERS | {"z.xhtml": f"<h1>Notes</h1>{notes}"}).write())
+    manuscript = read_epub(
+        new_epub(CHAPTERS | {"z.xhtml": f"<h1>Notes</h1>{notes}"}).write()
+    )
     assert [part.by_title for part in manuscript.parts] == [False] * 4 + [True]
     assert log in manuscript.excluded[0].paragraphs[9]
 
@@ -169,18 +204,26 @@ def test_what_the_contents_list_is_read_although_it_is_not_linear(new_epub):
     settings = {"spine": [*CHAPTERS, '<itemref idref="x.xhtml" linear="no"/>']}
     documents = CHAPTERS | {"x.xhtml": prose("letter")}
     for names, kept in ((documents, True), (CHAPTERS, False)):
-        manuscript = read_epub(new_epub(documents, nav=listed(*names), **settings).write())
+        manuscript = read_epub(
+            new_epub(documents, nav=listed(*names), **settings).write()
+        )
         assert manuscript.parts[-1].kept is kept
 
 
-LONG = "It was a long road, and whoever walked on it by night had to be told of every stone. " * 3
+LONG = (
+    "It was a long road, and whoever walked on it by night had to be told of every "
+    "stone. " * 3
+)
 
 
 @pytest.mark.parametrize(
     ("paragraphs", "notices"),
     [
         (
-            ["ISBN 978-1", "He took the road to Brighton in 1910 and was not seen there again."],
+            [
+                "ISBN 978-1",
+                "He took the road to Brighton in 1910 and was not seen there again.",
+            ],
             [1, 0],
         ),
         (["ISBN 978-1", "12 Sea Road, Brighton, BN 10019"], [1, 1]),
@@ -208,7 +251,9 @@ def test_books_and_collections_carry_it(new_epub, tmp_path):
 def test_excluded_text_of_other_scripts_is_searched_or_a_warning_names_it(new_epub):
     notes = f"<h1>Notes</h1><p>{'Бриг ушёл в море ночью. ' * 9}</p>"
     manuscript = read_epub(
-        new_epub(CHAPTERS | {"x.xhtml": f"<h1>Glossary</h1>{SMALL}", "y.xhtml": notes}).write()
+        new_epub(
+            CHAPTERS | {"x.xhtml": f"<h1>Glossary</h1>{SMALL}", "y.xhtml": notes}
+        ).write()
     )
     book = make_book("b", manuscript)
     assert [text.chapter for text in book.excluded] == ["excluded: Glossary"]

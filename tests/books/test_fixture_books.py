@@ -28,9 +28,14 @@ def test_the_epub_is_what_its_sources_give_and_is_read_as_it_should_be(book_id):
         assert {info.date_time for info in epub.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     title, chapters = BOOKS[book_id]
     manuscript = read_epub(path)
-    assert (manuscript.title, manuscript.author) == (title, "The pytest-memleak authors")
+    assert (manuscript.title, manuscript.author) == (
+        title,
+        "The pytest-memleak authors",
+    )
     assert len(manuscript.chapters) == chapters
-    text = "\n".join(one for chapter in manuscript.chapters for one in chapter.paragraphs)
+    text = "\n".join(
+        one for chapter in manuscript.chapters for one in chapter.paragraphs
+    )
     assert len(words(text)) >= 8_000
     assert "Colophon" not in text
     assert title not in text
@@ -47,8 +52,12 @@ def test_it_is_read_whole_and_the_excerpts_hold_every_word_once(path):
     for mode in ("paper", "unicode"):
         excerpts = cut(manuscript, mode=mode)
         counted = [words(excerpt.text, mode) for excerpt in excerpts]
-        paragraphs = [text for chapter in manuscript.chapters for text in chapter.paragraphs]
+        paragraphs = [
+            text for chapter in manuscript.chapters for text in chapter.paragraphs
+        ]
         book = [word for text in paragraphs for word in words(text, mode)]
         assert [word for one in counted for word in one] == book
-        assert [one.id for one in excerpts] == [f"p_id{n}" for n in range(1, len(excerpts) + 1)]
+        assert [one.id for one in excerpts] == [
+            f"p_id{n}" for n in range(1, len(excerpts) + 1)
+        ]
         assert all(300 <= len(one) <= 500 for one in counted)

@@ -31,7 +31,9 @@ def read(tmp_path):
         else:
             if isinstance(content, list):
                 content = "\n".join(map(json.dumps, content))
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            path.write_bytes(
+                content if isinstance(content, bytes) else content.encode()
+            )
         return builtin.memleak_read_book(path, (), ())
 
     return read_book
@@ -48,8 +50,10 @@ def refuse(read):
 
 
 PAGE = (
-    "<html><head><title>A Book &amp; More</title><meta name='author' content='Ann Author'></head>"
-    "<body><h2>One</h2><p>The <i>first</i> text.<p>More.<h2>Two</h2><p>The end.</body></html>"
+    "<html><head><title>A Book &amp; More</title><meta name='author' content='Ann "
+    "Author'></head>"
+    "<body><h2>One</h2><p>The <i>first</i> text.<p>More.<h2>Two</h2><p>The "
+    "end.</body></html>"
 )
 CHAPTERS = [("One", ("The first text.", "More.")), ("Two", ("The end.",))]
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
@@ -66,7 +70,8 @@ def test_html(read, suffix):
 
 def test_markdown_and_jsonl(read, refuse):
     text = (
-        "---\ntitle: A Book\nauthor: 'Ann Author'\n---\n# One\n\nThe *first*\ntext.\n\nMore.\n\n"
+        "---\ntitle: A Book\nauthor: 'Ann Author'\n---\n# One\n\nThe "
+        "*first*\ntext.\n\nMore.\n\n"
         "Two\n===\n\nThe [end](http://x.org).\n"
     )
     manuscript = read("book.md", text)
@@ -144,16 +149,27 @@ def test_text_of_word_elements_is_read_or_its_loss_is_an_error(read, refuse, wor
     field = f"<w:fldSimple w:instr='X'>{run(' field')}</w:fldSimple><w:bdo>{run(' bdo')}</w:bdo>"
     document = f"<w:document {W}><w:body>{{}}</w:body></w:document>"
     body = paragraph(f"<w:r>{ruby}</w:r>", field)
-    assert told(read("a.docx", word(document.format(body)))) == [(None, ("base field bdo",))]
+    assert told(read("a.docx", word(document.format(body)))) == [
+        (None, ("base field bdo",))
+    ]
     box = f"<m:AlternateContent xmlns:m='{MC}'><m:Choice>{BOX}</m:Choice></m:AlternateContent>"
     lost = document.format(paragraph(run("Text.")) + paragraph(f"<w:r>{box}</w:r>"))
-    refuse("b.docx", word(lost), r"mammoth leaves out \d\d letters .* paragraph 3", "text boxes")
+    refuse(
+        "b.docx",
+        word(lost),
+        r"mammoth leaves out \d\d letters .* paragraph 3",
+        "text boxes",
+    )
 
 
 @pytest.mark.parametrize(
     ("document", "match", "hint"),
     [
-        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "has a document type", "the file is hostile"),
+        (
+            "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>",
+            "has a document type",
+            "the file is hostile",
+        ),
         ("<w:document", "mammoth can't read this Word document", "save it again"),
     ],
 )
@@ -164,8 +180,8 @@ def test_word_documents_that_are_none(refuse, word, document, match, hint):
 def pdf(pages, outline=()):
     """A PDF in Helvetica; readers find its objects by themselves.
 
-    pages: their lines, of 12 points one beneath the other, or each with size, left edge and height;
-        {1} is raised
+    pages: their lines, of 12 points one beneath the other, or each with size, left edge
+        and height; {1} is raised
     outline: titles, each with its page and height
     """
     first = 4 + len(outline)
@@ -178,22 +194,28 @@ def pdf(pages, outline=()):
     for number, (title, page, height) in enumerate(outline, start=5):
         following = f"/Next {number} 0 R" if number < first else ""
         target = f"{first + 1 + 2 * page} 0 R"
-        objects.append(f"<</Title({title})/Dest[{target}/XYZ 72 {height} 0]{following}>>")
+        objects.append(
+            f"<</Title({title})/Dest[{target}/XYZ 72 {height} 0]{following}>>"
+        )
     for lines in pages:
         placed = (
             line if isinstance(line, tuple) else (12, 72, 720 - 16 * at, line)
             for at, line in enumerate(lines)
         )
         shown = "".join(
-            f"/F {size} Tf 1 0 0 1 {x} {y} Tm ({text}) Tj " for size, x, y, text in placed
+            f"/F {size} Tf 1 0 0 1 {x} {y} Tm ({text}) Tj "
+            for size, x, y, text in placed
         )
         stream = re.sub(r"\{(\d)\}", r") Tj 5 Ts (\1) Tj 0 Ts (", f"BT {shown} ET")
         objects.append(f"<</Length {len(stream)}>>stream\n{stream}\nendstream")
         objects.append(
-            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents {len(objects)} 0 R"
+            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents {len(objects)} "
+            "0 R"
             "/Resources<</Font<</F 3 0 R>>>>>>"
         )
-    body = "".join(f"{number} 0 obj\n{one}\nendobj\n" for number, one in enumerate(objects, 1))
+    body = "".join(
+        f"{number} 0 obj\n{one}\nendobj\n" for number, one in enumerate(objects, 1)
+    )
     return f"%PDF-1.4\n{body}trailer<</Size {len(objects) + 1}/Root 1 0 R>>\n%%EOF\n".encode()
 
 
@@ -215,7 +237,8 @@ def test_pdf(read):
     assert "He slept." not in found  # it ends its paragraph
     assert found[0].endswith("He slept.")
     assert manuscript.warnings[0].endswith(
-        "removed running heads and page numbers (10), line-end hyphens (5), and lines of "
+        "removed running heads and page numbers (10), line-end hyphens (5), and lines "
+        "of "
         "footnotes (0)"
     )
 
@@ -226,9 +249,19 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
         [
             (20, 200, 700, "One"),
             (30, 72, 640, "I"),
-            (12, 90, 650, "was at 8:35 in the woods, where no fish was seen and no lighthouse-"),
+            (
+                12,
+                90,
+                650,
+                "was at 8:35 in the woods, where no fish was seen and no lighthouse-",
+            ),
             (12, 72, 634, "keeper, and after me{1} there came the well-"),
-            (12, 72, 618, "known doctor of the lighthouse, who had come to stay for the sum-"),
+            (
+                12,
+                72,
+                618,
+                "known doctor of the lighthouse, who had come to stay for the sum-",
+            ),
             (12, 72, 602, "mer.{2}"),
             (12, 84, 586, "He stayed."),
             (9, 72, 100, "1 So he told me, at least, when we had met in"),
@@ -240,7 +273,11 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
             (9, 72, 110, "the street."),
             (9, 72, 100, "2 It was a short one."),
         ],
-        [(12, 72, 720, "Two"), (12, 72, 690, "It is all over now."), (8, 72, 600, "Not a note.")],
+        [
+            (12, 72, 720, "Two"),
+            (12, 72, 690, "It is all over now."),
+            (8, 72, 600, "Not a note."),
+        ],
         [(12, 72, 720, "Copyright 2020 by Ann Author. All rights reserved.")],
     ]
     outline = [("One", 0, 720), ("Two", 2, 740), ("Copyright", 3, 740)]
@@ -250,8 +287,10 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
         (
             "One",
             (
-                "I was at 8:35 in the woods, where no fish was seen and no lighthouse-keeper, and "
-                "after me there came the well-known doctor of the lighthouse, who had come to stay "
+                "I was at 8:35 in the woods, where no fish was seen and no "
+                "lighthouse-keeper, and "
+                "after me there came the well-known doctor of the lighthouse, who had "
+                "come to stay "
                 "for the summer.",
                 "He stayed.",
                 "The well-known keeper of it went on.",
@@ -260,7 +299,10 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
         ),
         ("Two", ("It is all over now.", "Not a note.")),
     ]
-    notes = "1 So he told me, at least, when we had met in", "the street. 2 It was a short one."
+    notes = (
+        "1 So he told me, at least, when we had met in",
+        "the street. 2 It was a short one.",
+    )
     assert [one.paragraphs for one in manuscript.excluded] == [notes]
     assert [(one.name, one.kept) for one in manuscript.parts] == [
         ("page 1", True),
@@ -295,8 +337,14 @@ def test_pdfs_that_are_refused(refuse, data, match, hint):
         ("b.kfx", "KFX", "KFX Input"),
         ("b.rst", "reStructuredText", "pandoc b.rst -o b.epub"),
         ("b.doc", "an old Word document", "soffice --convert-to docx b.doc"),
-        *((f"b.{end}", "is empty", "") for end in ("epub", "txt", "md", "html", "zip", "docx")),
-        *((f"b.{end}", "is empty", "") for end in ("pdf", "json", "jsonl", "lrc", "odt", "fb2")),
+        *(
+            (f"b.{end}", "is empty", "")
+            for end in ("epub", "txt", "md", "html", "zip", "docx")
+        ),
+        *(
+            (f"b.{end}", "is empty", "")
+            for end in ("pdf", "json", "jsonl", "lrc", "odt", "fb2")
+        ),
     ],
 )
 def test_formats_that_are_refused_name_the_tool(refuse, name, kind, tool):
@@ -312,15 +360,22 @@ def test_formats_that_are_refused_name_the_tool(refuse, name, kind, tool):
         (b"\xef\xbb\xbf{\\RTF1 words}", "is RTF, not text", ".rtf"),
         (b"\xd0\xcf\x11\xe0 and so on", "is an old Office document", "docx"),
         (b"\x1f\x8b\x08 and so on", "is a gzip", "unpack"),
-        (b"A Title".ljust(60, b"\0") + b"BOOKMOBI", "is a Kindle book", "ebook-convert"),
+        (
+            b"A Title".ljust(60, b"\0") + b"BOOKMOBI",
+            "is a Kindle book",
+            "ebook-convert",
+        ),
     ],
 )
-def test_no_file_under_a_texts_name_is_measured_as_one(refuse, suffix, data, match, hint):
+def test_no_file_under_a_texts_name_is_measured_as_one(
+    refuse, suffix, data, match, hint
+):
     refuse(f"book.{suffix}", data, match, hint)
 
 
 @pytest.mark.parametrize(
-    ("suffix", "package"), [("pdf", "pypdfium2"), ("docx", "mammoth"), ("odt", "pypandoc")]
+    ("suffix", "package"),
+    [("pdf", "pypdfium2"), ("docx", "mammoth"), ("odt", "pypandoc")],
 )
 def test_without_the_extra(refuse, monkeypatch, suffix, package):
     monkeypatch.setitem(sys.modules, package, None)
@@ -356,8 +411,10 @@ ODT = {
     "styles.xml": f"<o:document-styles xmlns:o='{ODF}:office:1.0'/>",
     "content.xml": f"<o:document-content xmlns:o='{ODF}:office:1.0' xmlns:t='{ODF}:text:1.0'>"
     "<o:automatic-styles/><o:body><o:text><t:h t:outline-level='1'>One</t:h>"
-    "<t:p>The <t:span>fir</t:span>st<t:note t:note-class='footnote'><t:note-body><t:p>of a note"
-    "</t:p></t:note-body></t:note> text.</t:p><t:p>More.</t:p><t:h t:outline-level='1'>Two</t:h>"
+    "<t:p>The <t:span>fir</t:span>st<t:note "
+    "t:note-class='footnote'><t:note-body><t:p>of a note"
+    "</t:p></t:note-body></t:note> text.</t:p><t:p>More.</t:p><t:h "
+    "t:outline-level='1'>Two</t:h>"
     "<t:p>The end.</t:p></o:text></o:body></o:document-content>",
 }
 
@@ -371,7 +428,9 @@ def test_formats_through_pandoc(read, suffix, content):
     named = (None, None) if suffix == "odt" else ("A Book & More", "Ann Author")
     assert (manuscript.title, manuscript.author) == named
     assert told(manuscript) == CHAPTERS
-    assert [one.paragraphs[0].rstrip("↩\ufe0e") for one in manuscript.excluded] == ["of a note"]
+    assert [one.paragraphs[0].rstrip("↩\ufe0e") for one in manuscript.excluded] == [
+        "of a note"
+    ]
 
 
 @pytest.mark.parametrize(("name", "content", "match", "hint"), [
@@ -402,7 +461,9 @@ def test_text_of_open_documents_and_fb2_is_read_or_its_loss_is_an_error(read, re
     table = f"<table><tr><td>{LOST}</td></tr></table>"
     fb2 = FB2.replace("</p></section>", f"</p>{table}</section>", 1)
     rtf = RTF.replace("More.", r"More{\*\do\dptxbx{\dptxbxtext \pard drawn.\par}}")
-    heading, paragraphs = told(read("a.rtf", rtf))[0]  # releases of pandoc break it or not
+    heading, paragraphs = told(read("a.rtf", rtf))[
+        0
+    ]  # releases of pandoc break it or not
     assert (heading, "".join(paragraphs)) == ("One", "The first text.Moredrawn.")
     refuse("b.fb2", fb2, r"pandoc leaves out \d\d letters .* paragraph", "tables")
 
@@ -416,7 +477,8 @@ def test_an_abstract_is_text(read):
 
 def test_lyrics(read):
     lyrics = (
-        "[ti: A Song ]\n[ar:Ann Author]\n[offset:+20]\n[00:01.50]The <00:01.60>first line\n"
+        "[ti: A Song ]\n[ar:Ann Author]\n[offset:+20]\n[00:01.50]The <00:01.60>first "
+        "line\n"
         "[00:03.00][01:00.5]It comes again\n[00:05.00]\n[00:30:00]The last\nof all\n"
     )
     manuscript = read("song.lrc", lyrics)
@@ -433,10 +495,16 @@ def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
     assert (manuscript.title, manuscript.author) == (None, "Ann Author")
     assert told(manuscript) == CHAPTERS
     assert [part.name for part in manuscript.parts] == ["book.jsonl:1", "book.jsonl:2"]
-    whole = read("book.jsonl", [{"title": "A Book", "text": "CHAPTER I\n\nOne.\n\nTwo."}])
+    whole = read(
+        "book.jsonl", [{"title": "A Book", "text": "CHAPTER I\n\nOne.\n\nTwo."}]
+    )
     assert (whole.title, told(whole)) == ("A Book", [("CHAPTER I", ("One.", "Two."))])
-    refuse("book.jsonl", [row, {"title": "Two"}], "record 2: text is missing", "a row is")
-    refuse("book.jsonl", [row, {"text": "a<br>b"}], "record 2: is HTML", "remove the tags")
+    refuse(
+        "book.jsonl", [row, {"title": "Two"}], "record 2: text is missing", "a row is"
+    )
+    refuse(
+        "book.jsonl", [row, {"text": "a<br>b"}], "record 2: is HTML", "remove the tags"
+    )
     folder = tmp_path / "book"
     folder.mkdir()
     with pytest.raises(BookError, match="is empty"):
@@ -451,7 +519,9 @@ def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
         Extensions().read_book(folder)
     assert "nothing else" in caught.value.hint
     (folder / "a novel.epub").write_bytes(b"PK")
-    with pytest.raises(BookError, match=r"a novel\.epub: is a book of its own, not a chapter"):
+    with pytest.raises(
+        BookError, match=r"a novel\.epub: is a book of its own, not a chapter"
+    ):
         Extensions().read_book(folder)
 
 
@@ -459,7 +529,9 @@ def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
 def test_only_a_book_of_several_documents_has_some_to_include(read, tmp_path, name):
     rows = [{"excerpt_id": "p_id1", "excerpt_text": "text"}]
     assert read("book.xyz", "words") is None  # left to other readers
-    (tmp_path / name).write_text("some words" if name == "book.txt" else json.dumps(rows))
+    (tmp_path / name).write_text(
+        "some words" if name == "book.txt" else json.dumps(rows)
+    )
     with pytest.raises(
         BookError, match="include and exclude apply only to an EPUB or a PDF"
     ) as caught:

@@ -17,7 +17,12 @@ from pytest_memleak.books.excerpts import cut
 from pytest_memleak.books.html_attributes import class_styles
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.sentences import cut_paragraph
-from pytest_memleak.books.text_decoding import is_binary, legible, read_source, without_controls
+from pytest_memleak.books.text_decoding import (
+    is_binary,
+    legible,
+    read_source,
+    without_controls,
+)
 from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.builtin import memleak_read_book
 from pytest_memleak.errors import BookError, MemleakError
@@ -41,16 +46,23 @@ BODIES = {
     "a word a letter": f"<p>{'a ' * MEBI}</p>",
     "no space": f"<p>{'word-' * N}</p>",
     "no space in Thai": f"<p>{'กิ' * N}</p>",
-    "a title as long as a book": f"<h1>{'word' * MEBI}</h1>" + "<h2>a</h2><p>b</p>" * 2_000,
+    "a title as long as a book": f"<h1>{'word' * MEBI}</h1>"
+    + "<h2>a</h2><p>b</p>" * 2_000,
     "attributes": "<p " + " ".join(f"a{n}='1'" for n in range(N)) + ">word</p>",
     "entities": f"<p>{'&eacute;&' * N}</p>",
-    "notes that link back": "<p id='n'><a href='#n'>1</a> a<sup><a href='#n'>1</a></sup></p>" * N,
+    "notes that link back": "<p id='n'><a href='#n'>1</a> a<sup><a href='#n'>1</a></sup></p>"
+    * N,
     "headings in bold": "<p><b>Chapter 1</b></p>" * 150_000,
     "lines of drawings": "<svg>" + "<text>a</text>" * 400_000 + "</svg>",
 }
 DOCUMENTS = {
-    "comments before a document type": b"<!---->" * N + b"<!DOCTYPE html []><p>word</p>",
-    "expansions": b'<!DOCTYPE p [<!ENTITY l "' + b"x" * 100 + b'">]><p>' + b"&l;" * N + b"</p>",
+    "comments before a document type": b"<!---->" * N
+    + b"<!DOCTYPE html []><p>word</p>",
+    "expansions": b'<!DOCTYPE p [<!ENTITY l "'
+    + b"x" * 100
+    + b'">]><p>'
+    + b"&l;" * N
+    + b"</p>",
     "metas": b"<meta " * 1_000 + b"<p>word</p>",
     "zeros": bytes(MEBI),
     "random bytes": RANDOM,
@@ -103,21 +115,30 @@ def stream(content, keys=b""):
 
 def forms_in_forms(depth):
     """Objects each of which is drawn ten times by the one before it."""
-    keys = b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X %d 0 R>>>>"
+    keys = (
+        b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X %d 0 R>>>>"
+    )
     return [stream(b"/X Do " * 10, keys % number) for number in range(7, 7 + depth)]
 
 
 PDFS = {
-    "words without end": lambda: pdf(b"BT /F 12 Tf " + b"(a) Tj 0 -1 Td " * 9_000_000 + b"ET"),
+    "words without end": lambda: pdf(
+        b"BT /F 12 Tf " + b"(a) Tj 0 -1 Td " * 9_000_000 + b"ET"
+    ),
     "lines without end": lambda: pdf(b"0 0 m 1 1 l S " * 9_000_000),
     "states without end": lambda: pdf(b"q " * 20_000_000),
     "spaces without end": lambda: pdf(b" " * 600_000_000),
-    "forms in forms": lambda: pdf(b"/X Do ", b"/XObject<</X 6 0 R>>", forms_in_forms(9)),
+    "forms in forms": lambda: pdf(
+        b"/X Do ", b"/XObject<</X 6 0 R>>", forms_in_forms(9)
+    ),
     "pages in themselves": lambda: (
         b"%PDF-1.5\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
-        b"2 0 obj<</Type/Pages/Kids[2 0 R 2 0 R]/Count 3>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF"
+        b"2 0 obj<</Type/Pages/Kids[2 0 R 2 0 R]/Count 3>>endobj\ntrailer<</Root 1 0 "
+        b"R>>\n%%EOF"
     ),
-    "pages that are not there": lambda: pdf(b"BT ET").replace(b"/Count 1", b"/Count 2999"),
+    "pages that are not there": lambda: pdf(b"BT ET").replace(
+        b"/Count 1", b"/Count 2999"
+    ),
 }
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 TABLE = "<w:tbl><w:tr><w:tc>"
@@ -131,18 +152,39 @@ WORD_BODIES = {
 
 # These keep a processor busy for a second, or for ten.
 LONG = {
-    *("marks.md", "open links.md", "random.md", "works.md", "a paragraph a letter", "breaks"),
-    *("headings alone", "a chapter a word", "no space in Thai", "a word a letter", "entities"),
+    *(
+        "marks.md",
+        "open links.md",
+        "random.md",
+        "works.md",
+        "a paragraph a letter",
+        "breaks",
+    ),
+    *(
+        "headings alone",
+        "a chapter a word",
+        "no space in Thai",
+        "a word a letter",
+        "entities",
+    ),
     *("braces.rtf", "sections.fb2", "times.lrc", "blank lines.txt", "links in links"),
     *("numerals.txt", "works in many lines.jsonl"),
     *("lines without end", "spaces without end", "forms in forms"),
     *("notes that link back", "headings in bold", "notes alone", "lines of drawings"),
-    *("page numbers in page numbers", "no space", "lists in lists.md", "words without end"),
+    *(
+        "page numbers in page numbers",
+        "no space",
+        "lists in lists.md",
+        "words without end",
+    ),
 }
 
 
 def _marked(names):
-    return [pytest.param(one, marks=pytest.mark.full if one in LONG else ()) for one in names]
+    return [
+        pytest.param(one, marks=pytest.mark.full if one in LONG else ())
+        for one in names
+    ]
 
 
 def outcome(path):
@@ -234,7 +276,9 @@ def test_a_page_that_takes_its_time_on_three_thousand_pages(tmp_path):
     pytest.importorskip("pypdfium2")
     path = tmp_path / "book.pdf"
     data = pdf(b"0 0 m 1 1 l S " * 100_000 + b"BT /F 12 Tf (word) Tj ET")
-    path.write_bytes(data.replace(b"[5 0 R]/Count 1", b"[%b]/Count 3000" % (b"5 0 R " * 3_000)))
+    path.write_bytes(
+        data.replace(b"[5 0 R]/Count 1", b"[%b]/Count 3000" % (b"5 0 R " * 3_000))
+    )
     accept(path, "within 20 s of CPU time")
 
 
@@ -248,7 +292,9 @@ def test_packages_that_are_read_and_members_that_are_not(new_epub):
     accept(new_epub(manifest=chain, spine=spine).write(), "read")
     nested = "<manifest>" * 200 + '<item id="x"/>' * 20_000 + "</manifest>" * 200
     accept(new_epub(manifest=nested).write(), "read")
-    path = new_epub({f"{n}.xhtml": "<p>" + "a " * 5 * MEBI + "</p>" for n in range(2)}).write()
+    path = new_epub(
+        {f"{n}.xhtml": "<p>" + "a " * 5 * MEBI + "</p>" for n in range(2)}
+    ).write()
     assert accept(path, "20,000,000 characters of text") < MEBI
     path = new_epub({f"{n}.xhtml": f"<p>word {n}</p>" for n in range(3)}).write()
     data = bytearray(path.read_bytes())
@@ -262,7 +308,9 @@ def test_packages_that_are_read_and_members_that_are_not(new_epub):
 
 @pytest.mark.full
 def test_documents_of_nothing_and_a_table_of_many_members(new_epub, tmp_path):
-    path = new_epub({f"{n}.xhtml": "<!--" + " " * 30 * MEBI + "-->word" for n in range(4)}).write()
+    path = new_epub(
+        {f"{n}.xhtml": "<!--" + " " * 30 * MEBI + "-->word" for n in range(4)}
+    ).write()
     accept(path, "bytes of markup")
     path = tmp_path / "book.epub"
     with zipfile.ZipFile(path, "w") as made:
@@ -303,7 +351,9 @@ SEE_A_BOOK = {
     "a page number": around("<p>x<span class='pagenum'>", "</span></p>"),
     "lines as they stand": around("<pre>", "</pre>"),
     "a heading": around("<h1>", "</h1><p>word</p>"),
-    "a style": lambda text: read_markup(f'<p style="{text.replace(chr(34), "")}">'.encode()),
+    "a style": lambda text: read_markup(
+        f'<p style="{text.replace(chr(34), "")}">'.encode()
+    ),
     "a source": lambda text: read_source(text.encode()),
     "a licence": lambda text: matter.without_license([f"{text} PROJECT GUTENBERG"]),
     "a header": lambda text: matter.header_field(
@@ -320,7 +370,9 @@ SEE_A_BOOK = {
     "words of the paper": words,
     "words of every script": lambda text: words(text, "unicode"),
     "sentences": lambda text: cut_paragraph(text, mode="paper", longest=500),
-    "sentences of every script": lambda text: cut_paragraph(text, mode="unicode", longest=500),
+    "sentences of every script": lambda text: cut_paragraph(
+        text, mode="unicode", longest=500
+    ),
 }
 LENGTH = 100_000
 
@@ -338,6 +390,9 @@ def seconds(see, text):
 @pytest.mark.parametrize("see", SEE_A_BOOK)
 def test_four_times_as_much_takes_four_times_as_long(see):
     for seed in SEEDS:
-        once, four = (seconds(see, (seed * size)[:size]) for size in (2 * LENGTH, 8 * LENGTH))
-        # Sixteen times is what a quadratic step would take; under 20 ms there is only noise.
+        once, four = (
+            seconds(see, (seed * size)[:size]) for size in (2 * LENGTH, 8 * LENGTH)
+        )
+        # Sixteen times is what a quadratic step would take; under 20 ms there is only
+        # noise.
         assert four < 9 * max(once, 0.02), seed

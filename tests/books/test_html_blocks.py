@@ -29,7 +29,8 @@ def texts(body):
     ('<p>one<span style="display: block">two</span>three</p>', ["one", "two", "three"]),
     ("<p>one</p><hr/>two", ["one", "two"]),
     ("<p><ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp>字<rt>ji</rt></ruby>です</p>", ["漢字です"]),
-    # A label's letters are hidden from screen readers alone; a switch shows its default.
+    # A label's letters are hidden from screen readers alone; a switch shows its
+    # default.
     ('<p><i aria-label="The"><b aria-hidden="true">T</b>he</i> cat</p>', ["The cat"]),
     ("<p>a<epub:switch><epub:case required-namespace='x'>b</epub:case>"
      "<epub:default>c</epub:default></epub:switch></p>", ["ac"]),
@@ -172,7 +173,10 @@ def test_what_is_not_well_formed_is_read_as_browsers_read_it(body):
 def test_deep_nesting_and_a_huge_text(tag, depth):
     text = "word " * 30 * depth
     document = f"<html><body>{f'<{tag}>' * depth}{text}{f'</{tag}>' * depth} more</body></html>"
-    assert " ".join(block.text for block in read_markup(document.encode()).blocks) == f"{text}more"
+    assert (
+        " ".join(block.text for block in read_markup(document.encode()).blocks)
+        == f"{text}more"
+    )
 
 
 def test_many_elements_cost_no_tree_and_entities_are_never_followed(tmp_path):
@@ -188,7 +192,8 @@ def test_many_elements_cost_no_tree_and_entities_are_never_followed(tmp_path):
     secret.write_text("secret")
     levels = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
     document = (
-        f'<!DOCTYPE html [<!ENTITY a0 "lol">{levels}<!ENTITY x SYSTEM "{secret.as_uri()}">'
+        f'<!DOCTYPE html [<!ENTITY a0 "lol">{levels}<!ENTITY x SYSTEM '
+        f'"{secret.as_uri()}">'
         f'<!ENTITY % p SYSTEM "{secret.as_uri()}">%p;]>'
         "<html><body><p>one &a9; two &x; three</p></body></html>"
     )

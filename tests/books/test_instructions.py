@@ -23,7 +23,10 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.scoring.words import words
 
-EXCERPTS = (Excerpt("p_id1", "It rainéd, don't you see?"), Excerpt("p_id2", "It stopped."))
+EXCERPTS = (
+    Excerpt("p_id1", "It rainéd, don't you see?"),
+    Excerpt("p_id2", "It stopped."),
+)
 SUMMARIES = {"p_id1": "Rain {words}.", "p_id2": "No rain."}
 
 
@@ -36,7 +39,8 @@ def test_the_papers_form_and_templates_of_ones_own():
     assert check_template(DEFAULT_INSTRUCTION) == {"words", "author", "summary"}
     first, second = instructions(author="A. N. Author", title=None, summaries=SUMMARIES)
     assert first.instruction == (
-        "Write a 6 word excerpt about the content below emulating the style and voice of"
+        "Write a 6 word excerpt about the content below emulating the style and voice "
+        "of"
         " A. N. Author\n\nContent: Rain {words}."
     )
     assert second.instruction.startswith("Write a 2 word excerpt")
@@ -53,12 +57,30 @@ def test_the_papers_form_and_templates_of_ones_own():
     ("settings", "message", "hint"),
     [
         *(
-            ({"template": name}, f"the unknown placeholder {name}", "{words}, {author}, {title}")
-            for name in ("{}", "{0}", "{genre}", "{author.name}", "{words:,}", "{title!r}")
+            (
+                {"template": name},
+                f"the unknown placeholder {name}",
+                "{words}, {author}, {title}",
+            )
+            for name in (
+                "{}",
+                "{0}",
+                "{genre}",
+                "{author.name}",
+                "{words:,}",
+                "{title!r}",
+            )
         ),
         ({"template": "{summary[0]}"}, "the unknown placeholder", "{summary}"),
-        *(({"template": braces}, "template", "") for braces in ("{", "}", "a {author", "{a{b}}")),
-        ({"template": "{author}", "author": None}, "the book's author", 'author = "..."'),
+        *(
+            ({"template": braces}, "template", "")
+            for braces in ("{", "}", "a {author", "{a{b}}")
+        ),
+        (
+            {"template": "{author}", "author": None},
+            "the book's author",
+            'author = "..."',
+        ),
         ({"template": "{title}", "title": None}, "the book's title", 'title = "..."'),
         ({"summaries": {"p_id1": "x"}}, "'p_id2' has no summary", ""),
     ],
@@ -84,7 +106,11 @@ def path(tmp_path):
 
 
 def but(entry, **changes):
-    values = {name: value for name, value in (GOOD[entry] | changes).items() if value is not None}
+    values = {
+        name: value
+        for name, value in (GOOD[entry] | changes).items()
+        if value is not None
+    }
     return {**GOOD, entry: values}
 
 
@@ -92,7 +118,10 @@ def but(entry, **changes):
     ("data", "match"),
     [
         ({"p_id1": GOOD["p_id1"]}, "the book has 2 excerpts, the file 1 summary"),
-        ({**GOOD, "p_id3": GOOD["p_id1"]}, "'p_id3', which isn't an excerpt of the book"),
+        (
+            {**GOOD, "p_id3": GOOD["p_id1"]},
+            "'p_id3', which isn't an excerpt of the book",
+        ),
         (but("p_id1", excerpt_sha256="0" * 64), "'p_id1' has changed"),
         (but("p_id1", summary=" "), "'p_id1' has no summary"),
         (but("p_id2", excerpt_sha256=None), "'p_id2' has no excerpt_sha256"),
@@ -119,7 +148,9 @@ def test_what_is_written_can_be_loaded_and_nothing_else_is_written(path):
         write_summaries(path, EXCERPTS, {"p_id1": "Rain."})
     assert not path.exists()
     with pytest.raises(BookError, match="can't be written"):
-        write_summaries(path / "no.json", EXCERPTS, {"p_id1": "Rain.", "p_id2": "None."})
+        write_summaries(
+            path / "no.json", EXCERPTS, {"p_id1": "Rain.", "p_id2": "None."}
+        )
     summaries = {"p_id1": "Rain.", "p_id2": "None."}
     write_summaries(path, EXCERPTS, summaries)
     assert json.loads(path.read_bytes()) == GOOD
@@ -130,33 +161,49 @@ def test_what_is_written_can_be_loaded_and_nothing_else_is_written(path):
 
 
 def book(*texts):
-    excerpts = tuple(Excerpt(f"p_id{n}", text, "Write.") for n, text in enumerate(texts, 1))
+    excerpts = tuple(
+        Excerpt(f"p_id{n}", text, "Write.") for n, text in enumerate(texts, 1)
+    )
     return Book("b", "B", "Nobody", excerpts, digest="whole")
 
 
 def test_an_excerpt_is_parted_after_so_many_words_at_most_half():
     asked = beginnings(book("One, two “three” — four. Five six."), prefix_words=3)
     (excerpt,) = asked.excerpts
-    assert excerpt.instruction == CONTINUE_INSTRUCTION.format(prefix="One, two “three", words=3)
+    assert excerpt.instruction == CONTINUE_INSTRUCTION.format(
+        prefix="One, two “three", words=3
+    )
     assert excerpt.text == "” — four. Five six."
     assert (excerpt.id, asked.contiguous) == ("p_id1", False)
     assert asked.digest not in ("", "whole")
     (excerpt,) = beginnings(book("{a} b {c} d"), prefix_words=2).excerpts
     assert excerpt.instruction.endswith("{a} b")
-    bad = {"Go on.": "has no {prefix}", "{prefix} {summary}": "{summary}", "{prefix": "is invalid"}
+    bad = {
+        "Go on.": "has no {prefix}",
+        "{prefix} {summary}": "{summary}",
+        "{prefix": "is invalid",
+    }
     for template, said in bad.items():
         with pytest.raises(BookError) as caught:
             validate_continuation(template)
         assert said in str(caught.value)
-    asked = beginnings(book("a b c d e", "alone", "…"), prefix_words=50, template=BARE_PREFIX)
+    asked = beginnings(
+        book("a b c d e", "alone", "…"), prefix_words=50, template=BARE_PREFIX
+    )
     parted = [(one.instruction, one.text) for one in asked.excerpts]
     assert parted == [("a b", " c d e"), (None, "alone"), (None, "…")]
 
 
-MIXED = st.text(st.sampled_from("ab Z1_’.\n é国王かกI\u0300\u00ad\u200b㏂㎏İΣς\u0344"), max_size=60)
+MIXED = st.text(
+    st.sampled_from("ab Z1_’.\n é国王かกI\u0300\u00ad\u200b㏂㎏İΣς\u0344"), max_size=60
+)
 
 
-@given(MIXED | st.text(max_size=40), st.integers(1, 12), st.sampled_from(["paper", "unicode"]))
+@given(
+    MIXED | st.text(max_size=40),
+    st.integers(1, 12),
+    st.sampled_from(["paper", "unicode"]),
+)
 def test_no_word_is_lost_or_cut(text, prefix_words, mode):
     settings = {"prefix_words": prefix_words, "template": BARE_PREFIX, "mode": mode}
     (parted,) = beginnings(book(text), **settings).excerpts
@@ -164,7 +211,9 @@ def test_no_word_is_lost_or_cut(text, prefix_words, mode):
         assert parted == dataclasses.replace(book(text).excerpts[0], instruction=None)
         return
     assert parted.instruction + parted.text == text
-    assert words(parted.instruction, mode) + words(parted.text, mode) == words(text, mode)
+    assert words(parted.instruction, mode) + words(parted.text, mode) == words(
+        text, mode
+    )
     asked = len(words(parted.instruction, mode))
     least = min(prefix_words, len(words(text, mode)) // 2)
     # One character may be two words in mode unicode.

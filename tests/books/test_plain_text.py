@@ -30,21 +30,37 @@ def read(tmp_path):
         ("hy\u00adphen\n\nno\u200bspace", ["hyphen", "nospace"]),
         ("one\fpage two\n\nthree", ["one", "page two", "three"]),
         # Lines that are paragraphs, though blank lines group them.
-        ("Title\n\n" + ("word " * 60 + "\n") * 20, ["Title", *[("word " * 60).strip()] * 20]),
+        (
+            "Title\n\n" + ("word " * 60 + "\n") * 20,
+            ["Title", *[("word " * 60).strip()] * 20],
+        ),
     ],
     ids=range(9),
 )
 def test_paragraphs(read, text, expected):
-    assert [one for chapter in read(text).chapters for one in chapter.paragraphs] == expected
+    assert [
+        one for chapter in read(text).chapters for one in chapter.paragraphs
+    ] == expected
 
 
 HEADINGS = [
-    *("CHAPTER IV", "CHAPTER IV.", "Chapter 1: The Storm", "Chapter Twenty-One", "BOOK TWO"),
+    *(
+        "CHAPTER IV",
+        "CHAPTER IV.",
+        "Chapter 1: The Storm",
+        "Chapter Twenty-One",
+        "BOOK TWO",
+    ),
     *("CHAPTER I. JONATHAN HARKER'S JOURNAL", "CHAPTER I THE STORM", "Part the First"),
     *("LETTER 4", "Chapter I\nThe Beginning", "PROLOGUE", "Epilogue"),
 ]
 NO_HEADINGS = [
-    *("Part one of the plan was simple.", "Letter I wrote to her was lost", "I", "Book him!"),
+    *(
+        "Part one of the plan was simple.",
+        "Letter I wrote to her was lost",
+        "I",
+        "Book him!",
+    ),
     *("Section 8 housing is a programme", "Chapter and verse", "Prologue to the thing"),
     *("Chapter 1: " + "a line that goes on and on " * 5, "Chapter 1\nis\na\nparagraph"),
 ]
@@ -66,8 +82,10 @@ def test_headings(read, text, chapters):
 
 def test_project_gutenberg(read):
     manuscript = read(
-        "The Project Gutenberg eBook of A Book\n\nTitle: A Book\n\nAuthor: An Author\n\n"
-        "*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***\n\nProduced by Some Body\n\n"
+        "The Project Gutenberg eBook of A Book\n\nTitle: A Book\n\nAuthor: An "
+        "Author\n\n"
+        "*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***\n\nProduced by Some "
+        "Body\n\n"
         "CHAPTER I\n\nThe text.\n\n"
         "*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***\n\nThe “licence”.",
         "cp1252",
@@ -75,7 +93,11 @@ def test_project_gutenberg(read):
     assert (manuscript.title, manuscript.author) == ("A Book", "An Author")
     assert manuscript.warnings == ("not UTF-8; read as windows-1252",)
     assert [one.paragraphs for one in manuscript.chapters] == [("The text.",)]
-    paragraphs = ["Title: A Book\n       of Two Lines\n\nAuthor: An Author", START, "Title: no"]
+    paragraphs = [
+        "Title: A Book\n       of Two Lines\n\nAuthor: An Author",
+        START,
+        "Title: no",
+    ]
     assert header_field(paragraphs, "Title") == "A Book of Two Lines"
     assert header_field(paragraphs, "Author") == "An Author"
     assert header_field(["Title: no header"], "Title") is None
@@ -172,7 +194,8 @@ META = '<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-2">
     ("<?xml version='1.0' encoding='KOI8-R'?>", "koi8-r", "<p>Кот</p>", ()),
     ('<meta charset="shift_jis">', "shift_jis", "<p>漢字</p>", ()),
     (META, "iso8859-2", "<p>Łódź</p>", ()),
-    # Latin-1 is declared where windows-1252 is meant; UTF-16 and UTF-8 where they aren't.
+    # Latin-1 is declared where windows-1252 is meant; UTF-16 and UTF-8 where they
+    # aren't.
     (XML.format("iso-8859-1"), "cp1252", "<p>“café”</p>", ()),
     (XML.format("UTF-16"), "utf-8", "<p>café</p>", None),
     *((XML.format("utf-8")[:at], "cp1252", "<p>“café”</p>", NOTE) for at in (0, 99)),
@@ -184,7 +207,9 @@ def test_declared_encodings_are_honoured(declaration, encoding, text, notes):
     assert "caf" not in repr(source)
 
 
-@pytest.mark.parametrize("name", ["no-such-code", "rot13", "hex", "utf-7", "unicode_escape"])
+@pytest.mark.parametrize(
+    "name", ["no-such-code", "rot13", "hex", "utf-7", "unicode_escape"]
+)
 def test_what_is_no_encoding_of_text_is_not_used(name):
     text, note = decode(b"\\u0041 +AEE-", declared=name)
     assert text == "\\u0041 +AEE-"
@@ -196,7 +221,8 @@ def test_what_is_no_encoding_of_text_is_not_used(name):
 
 @pytest.mark.parametrize("doctype", [
     "<!DOCTYPE html>",
-    '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" "http://www.w3.org/TR/xhtml11.dtd">',
+    '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" '
+    '"http://www.w3.org/TR/xhtml11.dtd">',
     '<!doctype html [<!ENTITY a "]>"> <!-- ] > \' --> <?p ]>?>]>',
 ])  # fmt: skip
 def test_the_document_type_goes(doctype):

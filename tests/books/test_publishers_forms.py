@@ -30,12 +30,24 @@ def texts(manuscript):
 
 
 def rules(manuscript):
-    return {one.name.removeprefix("OEBPS/"): one.rule for one in manuscript.parts if not one.kept}
+    return {
+        one.name.removeprefix("OEBPS/"): one.rule
+        for one in manuscript.parts
+        if not one.kept
+    }
 
 
 CONTENTS = [
-    *(("Cover", "cover.xhtml"), ("Title Page", "title.xhtml"), ("Copyright", "copy.xhtml")),
-    *(("1. The Storm", "c1.xhtml"), ("2. The Calm", "c2.xhtml"), ("Chapter 3", "c3.xhtml")),
+    *(
+        ("Cover", "cover.xhtml"),
+        ("Title Page", "title.xhtml"),
+        ("Copyright", "copy.xhtml"),
+    ),
+    *(
+        ("1. The Storm", "c1.xhtml"),
+        ("2. The Calm", "c2.xhtml"),
+        ("Chapter 3", "c3.xhtml"),
+    ),
     *(("Acknowledgments", "ack.xhtml"), ("About the Author", "about.xhtml")),
     ("Reading Group Guide", "guide.xhtml"),
     ("An Excerpt from The Other Shore", "next.xhtml"),
@@ -73,22 +85,32 @@ def trade(new_epub):
 def test_a_trade_epub_2_its_account_and_its_excerpts(trade):
     manuscript = read_epub(trade())
     assert titles(manuscript) == ["1. The Storm", "2. The Calm", "Chapter 3"]
-    assert all(text.startswith("The ") and "sea road" in text for text in texts(manuscript))
+    assert all(
+        text.startswith("The ") and "sea road" in text for text in texts(manuscript)
+    )
     left_out = rules(manuscript)
     matter = "cover also title copy ded ack about guide next next1"
     assert set(left_out) == {f"{name}.xhtml" for name in matter.split()}
     assert left_out["also.xhtml"] == "its first line marks it as 'also by'"
-    assert left_out["guide.xhtml"] == "the table of contents lists it as 'reading group guide'"
+    assert (
+        left_out["guide.xhtml"]
+        == "the table of contents lists it as 'reading group guide'"
+    )
     assert "before the first chapter" in left_out["ded.xhtml"]
     # The account holds every document and every word, and no text.
-    assert [one.name for one in manuscript.parts][:2] == ["OEBPS/cover.xhtml", "OEBPS/also.xhtml"]
+    assert [one.name for one in manuscript.parts][:2] == [
+        "OEBPS/cover.xhtml",
+        "OEBPS/also.xhtml",
+    ]
     kept = [one for one in manuscript.parts if one.kept and one.words]
     assert [one.label for one in kept] == titles(manuscript)
     counts = [len(words(text, "unicode")) for text in texts(manuscript)]
     assert sum(one.words for one in kept) == sum(counts)
     assert all(one.words == 0 and one.rule for one in manuscript.parts if not one.kept)
     copyright_page = manuscript.parts[3]
-    assert copyright_page.matter == len(words(html.unescape(NOTICE.replace("p>", "")), "unicode"))
+    assert copyright_page.matter == len(
+        words(html.unescape(NOTICE.replace("p>", "")), "unicode")
+    )
     assert "sea road" not in repr(manuscript)
     # Excerpts stay within chapters.
     excerpts = cut(manuscript)
@@ -97,7 +119,9 @@ def test_a_trade_epub_2_its_account_and_its_excerpts(trade):
         assert one.text.count(f"The {name} ") * 13 == len(words(one.text))
 
 
-def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(trade, new_epub):
+def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(
+    trade, new_epub
+):
     listed = [
         (title, "about.xhtml" if path in {"guide.xhtml", "next.xhtml"} else path)
         for title, path in CONTENTS
@@ -108,7 +132,10 @@ def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(t
     assert "ack.xhtml" in left_out
     documents = {}
     for n in range(1, 5):
-        documents |= {f"c{n}.xhtml": prose(f"a{n}", 6), f"c{n}b.xhtml": prose(f"b{n}", 6)}
+        documents |= {
+            f"c{n}.xhtml": prose(f"a{n}", 6),
+            f"c{n}b.xhtml": prose(f"b{n}", 6),
+        }
     documents["c4b.xhtml"] = f"<p>Extract from the log</p>{documents['c4b.xhtml']}"
     table = ncx(*((f"Part {n}", f"c{n}.xhtml") for n in range(1, 5)))
     made = new_epub(documents | {"c4c.xhtml": prose("c4", 6)}, ncx=table)
@@ -119,8 +146,12 @@ def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
     documents = {"part-1.xhtml": "<section epub:type='part'><h2>I</h2></section>"}
     names = ("Telemachus", "Nestor", "Proteus")
     for name in names:
-        documents[f"{name}.xhtml"] = f"<section epub:type='chapter'>{prose(name, 6)}</section>"
-    table = contents(("I", "part-1.xhtml", *((name, f"{name}.xhtml") for name in names)))
+        documents[f"{name}.xhtml"] = (
+            f"<section epub:type='chapter'>{prose(name, 6)}</section>"
+        )
+    table = contents(
+        ("I", "part-1.xhtml", *((name, f"{name}.xhtml") for name in names))
+    )
     manuscript = read_epub(new_epub(documents, nav=table).write())
     assert titles(manuscript) == ["I: Telemachus", "Nestor", "Proteus"]
     assert all("sea road" in text for text in texts(manuscript))
@@ -129,7 +160,12 @@ def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
         f"<h3>DRINK ME</h3>{prose(f'cat{n}', 2)}"
         for n, wrong in enumerate(("ALICE", "CHAPTER I.", "CHAPTER I.", "x"), start=1)
     }
-    right = ["I. Down the Rabbit-Hole", "II. The Pool of Tears", "III. A Race", "IV. The Rabbit"]
+    right = [
+        "I. Down the Rabbit-Hole",
+        "II. The Pool of Tears",
+        "III. A Race",
+        "IV. The Rabbit",
+    ]
     table = ncx(*((title, f"{n}.xhtml") for n, title in enumerate(right, start=1)))
     manuscript = read_epub(new_epub(documents, ncx=table).write())
     assert titles(manuscript) == right
@@ -140,7 +176,8 @@ def test_a_book_by_sphinx(new_epub):
     link = '<a class="headerlink" href="#x" title="Link to this heading">¶</a>'
     documents = {
         "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 5)}"
-        "<div class='toctree-wrapper'><ul><li><a href='usage.xhtml'>Usage</a></li></ul></div>"
+        "<div class='toctree-wrapper'><ul><li><a "
+        "href='usage.xhtml'>Usage</a></li></ul></div>"
         "</section>",
         "usage.xhtml": f"<section id='usage'><h1>Usage{link}</h1>{prose('user', 6)}"
         f"<section id='install'><h2>Install{link}</h2>{prose('installer', 6)}</section></section>",
@@ -156,13 +193,16 @@ def test_a_book_by_sphinx(new_epub):
     guide = '<guide><reference type="toc" href="index.xhtml"/></guide>'
     manuscript = read_epub(new_epub(documents, nav=table, after_spine=guide).write())
     assert titles(manuscript) == ["Welcome", "Usage", "Usage: Install", "API"]
-    assert rules(manuscript) == {"genindex.xhtml": "the table of contents lists it as 'notes'"}
+    assert rules(manuscript) == {
+        "genindex.xhtml": "the table of contents lists it as 'notes'"
+    }
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "“All rights reserved for the captain,” she said, and the crew laughed at the joke of it.",
+        "“All rights reserved for the captain,” she said, and the crew laughed at the "
+        "joke of it.",
         "He published the map in 1871, and the edition sold out.",
         "He had the copyright of nothing in this world but his own name.",
         "They walked down the avenue to the square, and along the road.",
@@ -200,10 +240,14 @@ def test_titles_of_matter(title, kind):
 
 def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_epub):
     chapters = ["One", "Acknowledgements", "Contents", "Four"]
-    documents = {f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n), 6)}" for n, t in enumerate(chapters)}
+    documents = {
+        f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n), 6)}" for n, t in enumerate(chapters)
+    }
     assert titles(read_epub(new_epub(documents).write())) == chapters
     # Nor are contents believed that name most of a book matter.
-    made = new_epub({"a.xhtml": f"<h2>Index</h2>{prose('first', 6)}", "b.xhtml": "<p>end</p>"})
+    made = new_epub(
+        {"a.xhtml": f"<h2>Index</h2>{prose('first', 6)}", "b.xhtml": "<p>end</p>"}
+    )
     manuscript = read_epub(made.write())
     assert len(texts(manuscript)) > 1
     assert "ignored the" in manuscript.warnings[0]
@@ -217,8 +261,13 @@ def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_ep
     assert all("sea road" in text for text in texts(manuscript))
     second = manuscript.parts[1]
     assert second.kept
-    assert second.matter == sum(len(words(text, "unicode")) for text in NOTICE.split("<p>")) - 7
-    made = new_epub({"1.xhtml": "<p>Text<aside epub:type='footnote'><p>of a note</p></aside></p>"})
+    assert (
+        second.matter
+        == sum(len(words(text, "unicode")) for text in NOTICE.split("<p>")) - 7
+    )
+    made = new_epub(
+        {"1.xhtml": "<p>Text<aside epub:type='footnote'><p>of a note</p></aside></p>"}
+    )
     (part,) = read_epub(made.write()).parts
     assert (part.words, part.notes, part.matter) == (1, 3, 0)
 
@@ -249,7 +298,9 @@ def test_what_is_declared_matter_can_be_included(new_epub):
 @pytest.mark.parametrize("key", ["include", "exclude"])
 def test_a_name_that_fits_no_document_is_an_error(new_epub, key):
     path = new_epub().write()
-    with pytest.raises(BookError, match=f"{key} names 'x.xhtml', which matches no") as caught:
+    with pytest.raises(
+        BookError, match=f"{key} names 'x.xhtml', which matches no"
+    ) as caught:
         read_epub(path, **{key: ["x.xhtml"]})
     assert "'OEBPS/one.xhtml'" in caught.value.hint
     with pytest.raises(BookError, match="both name"):

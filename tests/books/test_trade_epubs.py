@@ -34,29 +34,38 @@ def noted(heading, note):
     number = {text: at for at, text in enumerate(TRUTH)}
     link = "{0}<a id='r{1}' href='n.xhtml#n{1}'><sup>{1}</sup></a>"
     notes = "".join(
-        note.format(f"n{at}", f"c{at // 10 + 1}.xhtml#r{at}", at, f"See the log, page {at}.")
+        note.format(
+            f"n{at}", f"c{at // 10 + 1}.xhtml#r{at}", at, f"See the log, page {at}."
+        )
         for at in number.values()
     )
     return novel(lambda texts: p(link.format(text, number[text]) for text in texts),
                  n=f"{heading}{notes}")  # fmt: skip
 
 
-THANKS = p(f"{text} I am grateful. Thanks to {text}" for text in paragraphs("helper", 8))
+THANKS = p(
+    f"{text} I am grateful. Thanks to {text}" for text in paragraphs("helper", 8)
+)
 QUESTIONS = "".join(
     f"<li>Why did the captain go to the harbor in year {n}?</li>" for n in range(99)
 )
 ALSO = "<p>ALSO BY JANE MARLOWE</p><p>The Other Shore</p><p>A Winter Harbor</p>"
 EXCERPT = f"<h2>An Excerpt from The Other Shore</h2><h3>Chapter 1</h3>{PREVIEW}"
 USUAL = {
-    "headings in bold": novel(heading="<p class='calibre1'><b class='calibre2'>Chapter {}</b></p>"),
-    "headings in a bold span": novel(heading="<p><span><strong>CHAPTER {}</strong></span></p>"),
+    "headings in bold": novel(
+        heading="<p class='calibre1'><b class='calibre2'>Chapter {}</b></p>"
+    ),
+    "headings in a bold span": novel(
+        heading="<p><span><strong>CHAPTER {}</strong></span></p>"
+    ),
     "end notes": noted("<h2>Notes</h2>", "<p id='{0}'><a href='{1}'>{2}</a> {3}</p>"),
     "end notes under a title of their own": noted(
         "<h2>What the Log Says</h2>", "<li id='{0}'><p>{3} <a href='{1}'>↩</a></p></li>"
     ),
     "acknowledgments": novel(ack=f"<h2>Acknowledgments</h2>{THANKS}", about=ABOUT),
     "a discussion guide": novel(g=f"<h2>Discussion Guide</h2><ol>{QUESTIONS}</ol>"),
-    "a title page": {"title.xhtml": "<p>THE SALT ROAD</p><p>Harbor Books</p>"} | novel(),
+    "a title page": {"title.xhtml": "<p>THE SALT ROAD</p><p>Harbor Books</p>"}
+    | novel(),
     "a preview under its own title": {"also.xhtml": ALSO}
     | novel(about=ABOUT, next=f"<h2>The Other Shore</h2>{PREVIEW}"),
     "a preview that begins anew": novel(
@@ -107,7 +116,9 @@ def spaced(texts):
 ], ids=(
     "glued words", "positioned words", "spaced letters", "a font's code", "drawings", "hidden",
 ))  # fmt: skip
-def test_a_book_that_cannot_be_matched_is_rejected_with_the_place(read, between, message):
+def test_a_book_that_cannot_be_matched_is_rejected_with_the_place(
+    read, between, message
+):
     with pytest.raises(BookError, match=message) as caught:
         read(novel(between))
     assert re.search(r"'OEBPS/c\d\.xhtml'", caught.value.message)
@@ -139,7 +150,12 @@ def test_what_is_there_twice_counts_once(read, more):
         ("<p>One day in June</p>", {"about": ABOUT}, "", True),
         ("<h2>The Sea</h2>", {}, "Marlowe came.", False),
         ("<h2>The Sea</h2>", {}, "Harlowe came.", True),
-        ("<section epub:type='chapter'><h2>The Sea</h2></section>", {}, "Marlowe came.", True),
+        (
+            "<section epub:type='chapter'><h2>The Sea</h2></section>",
+            {},
+            "Marlowe came.",
+            True,
+        ),
     ],
 )
 def test_text_is_excluded_only_if_two_signs_agree(read, title, before, author, kept):
@@ -156,7 +172,9 @@ def test_a_book_that_names_its_author_throughout_is_read(read):
 
 def test_a_wrongly_declared_language_is_no_reason_to_reject(read):
     spanish = "El capitán de la isla no se lo dijo a los otros que por la noche iban con él al mar."
-    assert len(read(novel(lambda texts: p([f"{spanish} {len(texts)}"] * 40))).chapters) > 0
+    assert (
+        len(read(novel(lambda texts: p([f"{spanish} {len(texts)}"] * 40))).chapters) > 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,10 @@ model = [{ id = "m", provider = "recorded", options = { path = "{book}.json" } }
 @pytest.fixture
 def program():
     """What Python runs for `memleak`."""
-    return "-c", "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
+    return (
+        "-c",
+        "import sys; from pytest_memleak.cli.main import main; sys.exit(main())",
+    )
 
 
 @pytest.fixture
@@ -113,15 +116,28 @@ def gate(tmp_path_factory):
     books = {}
     for name in NAMES:
         book = make_book(name, read_epub(BOOKS / f"{name}.epub"))
-        (folder / "books" / f"{name}.json").write_text(json.dumps(paper_records(book)[:8]))
+        (folder / "books" / f"{name}.json").write_text(
+            json.dumps(paper_records(book)[:8])
+        )
         books[name] = book.excerpts[:8]
     for name, cut in books.items():
         (other,) = [book for key, book in books.items() if key != name]
-        records = [record(one, other[at % len(other)].text, at) for at, one in enumerate(cut)]
+        records = [
+            record(one, other[at % len(other)].text, at) for at, one in enumerate(cut)
+        ]
         (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
-    entries = "".join(f'[[book]]\nid = "{name}"\nsource = "books/{name}.json"\n' for name in NAMES)
+    entries = "".join(
+        f'[[book]]\nid = "{name}"\nsource = "books/{name}.json"\n' for name in NAMES
+    )
     (folder / "it.memleak.toml").write_text(SUITE + entries, encoding="utf-8")
-    arguments = ["-q", "-p", "no:cacheprovider", f"--rootdir={folder}", "-m", "copyright"]
+    arguments = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={folder}",
+        "-m",
+        "copyright",
+    ]
     evidence = folder / "evidence.json"
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
@@ -135,14 +151,18 @@ def record(excerpt, other, at):
     own = excerpt.text.split()
     changed = [word if place % 9 else "otherwise" for place, word in enumerate(own)]
     generations = (
-        " ".join(own[at : at + 8 + 5 * (at % 9)]) + " and then nothing more was said of it",
+        " ".join(own[at : at + 8 + 5 * (at % 9)])
+        + " and then nothing more was said of it",
         f"It began so: {' '.join(other.split()[: 20 + at])} and there it ended.",
-        " ".join(changed) if at % 2 else "Nothing of the kind was ever written anywhere.",
+        " ".join(changed)
+        if at % 2
+        else "Nothing of the kind was ever written anywhere.",
     )
     return {
         "excerpt_id": excerpt.id,
         "instruction": f"Tell of {' '.join(own[:7])} in words of your own, at some length.",
         "generations": [
-            {"generated_text": generation, "finish_reason": "stop"} for generation in generations
+            {"generated_text": generation, "finish_reason": "stop"}
+            for generation in generations
         ],
     }

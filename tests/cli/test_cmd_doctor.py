@@ -33,7 +33,9 @@ base_model = "x"
 @pytest.fixture
 def suite(file, lamplighter):
     def write(begin="", end="", provider="openai"):
-        text = SUITE.replace("LAMPLIGHTER", str(lamplighter)).replace("openai", provider)
+        text = SUITE.replace("LAMPLIGHTER", str(lamplighter)).replace(
+            "openai", provider
+        )
         return file("it.memleak.toml", f"{begin}\n{text}\n{end}").name
 
     return write
@@ -41,9 +43,13 @@ def suite(file, lamplighter):
 
 def test_what_could_be_used_without_a_suite(memleak, last_line, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("pytest_memleak.providers.provider_registry.ProviderNeeds.missing", ("x",))
+        patch.setattr(
+            "pytest_memleak.providers.provider_registry.ProviderNeeds.missing", ("x",)
+        )
         shown = memleak("doctor").stdout
-        assert re.search(r"^- +provider transformers +not installed ", shown, re.MULTILINE)
+        assert re.search(
+            r"^- +provider transformers +not installed ", shown, re.MULTILINE
+        )
     done = memleak("doctor", OPENAI_API_KEY=KEY)
     assert (done.returncode, "provider transformers" in done.stdout) == (0, True)
     assert re.search(r"^(ok|fix) +ledger  ", done.stdout, re.MULTILINE)
@@ -62,8 +68,12 @@ def test_models_and_keys_of_one_state_are_named_once(memleak, suite, file):
 def test_no_ledger_where_none_can_be_and_no_escapes_of_file_names(memleak, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("os.access", lambda *_: False)
-        assert re.search("^fix +ledger +can't be created$", memleak("doctor").stdout, re.MULTILINE)
-    assert "\x1b" not in memleak("doctor", "--syntax-only", "\x1b[31m.memleak.toml").stdout
+        assert re.search(
+            "^fix +ledger +can't be created$", memleak("doctor").stdout, re.MULTILINE
+        )
+    assert (
+        "\x1b" not in memleak("doctor", "--syntax-only", "\x1b[31m.memleak.toml").stdout
+    )
 
 
 def test_suites_that_need_a_fix(memleak, last_line, suite, file):
@@ -77,7 +87,10 @@ def test_suites_that_need_a_fix(memleak, last_line, suite, file):
     file("ledger.db", "no ledger")
     done = memleak("doctor", "it.memleak.tml", "--ledger", "sqlite:///ledger.db")
     assert done.returncode == 1
-    assert "\nit.memleak.tml: can't be read: No such file or directory\n  did you" in done.stdout
+    assert (
+        "\nit.memleak.tml: can't be read: No such file or directory\n  did you"
+        in done.stdout
+    )
     assert "Next: " not in done.stdout  # by the same wrong name
     assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
 
@@ -85,7 +98,9 @@ def test_suites_that_need_a_fix(memleak, last_line, suite, file):
 @pytest.fixture
 def server(tmp_path):
     books = Books(tmp_path / "books.jsonl")
-    with OpenAIServer(reciter=Reciter(["a b c"]), books=books, models=("x:latest", "y")) as running:
+    with OpenAIServer(
+        reciter=Reciter(["a b c"]), books=books, models=("x:latest", "y")
+    ) as running:
         yield running
 
 
@@ -116,7 +131,9 @@ def test_a_host_that_only_the_suite_names_gets_no_key(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     reachable = cmd_doctor._Check("server", "reachable")
     monkeypatch.setattr(cmd_doctor, "_check_server", lambda _: reachable)
-    monkeypatch.setattr(cmd_doctor, "_check_listed", lambda *_: pytest.fail("the key was sent"))
+    monkeypatch.setattr(
+        cmd_doctor, "_check_listed", lambda *_: pytest.fail("the key was sent")
+    )
     end = f'[model.options]\nbase_url = "{url}"'
     assert main(["doctor", suite('[suite]\nprobe = "continuation"', end)]) == status
     shown = " ".join(capsys.readouterr().out.split())
@@ -129,22 +146,34 @@ def test_a_host_that_only_the_suite_names_gets_no_key(
 def test_a_suite_that_can_be_run_and_one_that_could_earn_no_pass(
     memleak, last_line, suite, samples, server
 ):
-    text = f'[suite]\nprobe = "continuation"\nsamples = {samples}\ndetection_limit = 0.05'
-    done = memleak("doctor", suite(text), OPENAI_API_KEY=KEY, OPENAI_BASE_URL=server.base_url)
+    text = (
+        f'[suite]\nprobe = "continuation"\nsamples = {samples}\ndetection_limit = 0.05'
+    )
+    done = memleak(
+        "doctor", suite(text), OPENAI_API_KEY=KEY, OPENAI_BASE_URL=server.base_url
+    )
     assert done.returncode == (samples < 66), done.stdout
     assert KEY not in done.stdout + done.stderr
     if samples < 66:
         assert "set samples = 66, or a higher detection_limit" in done.stdout
     else:
-        assert last_line(done) == "pytest -m copyright it.memleak.toml --memleak-dry-run"
+        assert (
+            last_line(done) == "pytest -m copyright it.memleak.toml --memleak-dry-run"
+        )
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("provider", "variable"),
-    [("openai", None), ("openai", "OPENAI_BASE_URL"), ("vertex", "GOOGLE_VERTEX_BASE_URL")],
+    [
+        ("openai", None),
+        ("openai", "OPENAI_BASE_URL"),
+        ("vertex", "GOOGLE_VERTEX_BASE_URL"),
+    ],
 )
-def test_a_server_that_the_suite_or_the_environment_names(memleak, suite, provider, variable):
+def test_a_server_that_the_suite_or_the_environment_names(
+    memleak, suite, provider, variable
+):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
         if variable:
@@ -155,7 +184,9 @@ def test_a_server_that_the_suite_or_the_environment_names(memleak, suite, provid
         done = memleak(*arguments, **environment)
     assert "  reachable" in done.stdout
     assert done.returncode == 0, done.stdout
-    assert not any(secret in done.stdout for secret in ("hunter2", KEY, "OPENAI_API_KEY"))
+    assert not any(
+        secret in done.stdout for secret in ("hunter2", KEY, "OPENAI_API_KEY")
+    )
     gone = memleak(*arguments, **environment)
     assert gone.returncode == 1
     fix = "start it, or correct options.base_url"
@@ -169,12 +200,18 @@ def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
     assert hook["entry"].startswith("memleak ")
     arguments = hook["entry"].split()[1:]
-    written = (ROOT / "suites" / "quickstart" / "quickstart.memleak.toml").read_text("utf-8")
+    written = (ROOT / "suites" / "quickstart" / "quickstart.memleak.toml").read_text(
+        "utf-8"
+    )
     good, bad = tmp_path / "good.memleak.toml", tmp_path / "bad.memleak.toml"
     # Neither books nor keys are where a commit is made.
-    good.write_text(written.replace('"ngram"', '"openai"').replace("order = ", "n = "), "utf-8")
+    good.write_text(
+        written.replace('"ngram"', '"openai"').replace("order = ", "n = "), "utf-8"
+    )
     bad.write_text(written.replace("samples", "sampels"), "utf-8")
-    matched = [bool(re.search(hook["files"], name)) for name in (good.name, "pyproject.toml")]
+    matched = [
+        bool(re.search(hook["files"], name)) for name in (good.name, "pyproject.toml")
+    ]
     assert matched == [True, False]
     done = memleak(*arguments, good.name)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -234,9 +271,13 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
-    assert {path.name for path in tmp_path.iterdir()} == {"x.memleak.toml"}  # no ledger was made
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "x.memleak.toml"
+    }  # no ledger was made
     unpriced = POWER_SUITE.replace("price = { input = 2.0, output = 8.0 }\n", "")
-    _, out = power(suite=unpriced.replace("detection_limit = 0.1", "detection_limit = 0.05"))
+    _, out = power(
+        suite=unpriced.replace("detection_limit = 0.1", "detection_limit = 0.05")
+    )
     assert "US$: set [model.price] for every model\n" in out
     assert max(map(len, out.splitlines())) <= 80
     gone = POWER_SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
@@ -251,11 +292,22 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
 @pytest.mark.full
 def test_power_says_which_limits_can_pass(power):
     _, out = power()
-    assert "bmc limit 0.15 can pass: with no recall, the upper bound of bmc is 0.0062\n" in out
-    assert "bmc_excess: no interval and no p-value from 0 null books; add negative controls" in out
+    assert (
+        "bmc limit 0.15 can pass: with no recall, the upper bound of bmc is 0.0062\n"
+        in out
+    )
+    assert (
+        "bmc_excess: no interval and no p-value from 0 null books; add negative "
+        "controls" in out
+    )
     _, out = power(suite=POWER_SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
-    assert "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with" in out
-    assert "is 0.0062; test more of the book, or raise the limit" in " ".join(out.split())
+    assert (
+        "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with"
+        in out
+    )
+    assert "is 0.0062; test more of the book, or raise the limit" in " ".join(
+        out.split()
+    )
     assert out.count("can't pass") == 1  # not of a control, which gates nothing
     assert "from 1 null book; add negative controls" in out
     assert max(map(len, out.splitlines())) <= 80

@@ -39,7 +39,10 @@ def test_what_cannot_be_guarded_is_an_error(refused, lamplighter, more, message)
 
 def test_a_missing_book_and_a_taken_port_are_errors(refused, lamplighter):
     pytest.importorskip("aiohttp", reason="the extra guard is not installed")
-    bare = ("--upstream", "http://127.0.0.1:9"), "On most servers, --upstream ends in /v1, unlike "
+    bare = (
+        ("--upstream", "http://127.0.0.1:9"),
+        "On most servers, --upstream ends in /v1, unlike ",
+    )
     for more, notice in (((), ""), bare):
         assert "No such file" in refused(*guard("gone.epub", *more), out=notice)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -75,12 +78,16 @@ def test_a_guard_of_its_own_process(program, lamplighter):
             address = re.search(r"at (http://127.0.0.1:[1-9]\d+/v1), ", line)[1]
             with openai.OpenAI(base_url=address, api_key="k") as client:
                 asked = [{"role": "user", "content": "?"}]
-                (choice,) = client.chat.completions.create(model="leak", messages=asked).choices
+                (choice,) = client.chat.completions.create(
+                    model="leak", messages=asked
+                ).choices
             assert choice.finish_reason == "content_filter"
             assert text.startswith(choice.message.content)
         finally:
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)
     assert process.returncode == 0
-    place = re.escape(f"stopped choice 0 (choices.message.content) at {lamplighter}, words ")
+    place = re.escape(
+        f"stopped choice 0 (choices.message.content) at {lamplighter}, words "
+    )
     assert re.search(rf"{place}\d+,\d+-\d+,\d+: ", said)

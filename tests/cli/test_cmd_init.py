@@ -13,9 +13,13 @@ from pytest_memleak.scoring.measure_table import PRESETS
 from pytest_memleak.suite.load import load_suite
 
 
-def test_options_make_a_suite_a_job_and_a_line(memleak, last_line, tmp_path, lamplighter):
+def test_options_make_a_suite_a_job_and_a_line(
+    memleak, last_line, tmp_path, lamplighter
+):
     (tmp_path / ".gitignore").write_text("*.pyc")
-    done = memleak("init", "--book", lamplighter, "--model", "openai/gpt-4o", "--ci", "github")
+    done = memleak(
+        "init", "--book", lamplighter, "--model", "openai/gpt-4o", "--ci", "github"
+    )
     assert done.returncode == 0, done.stderr
     (pair,) = load_suite(tmp_path / "release.memleak.toml").pairs
     assert pair.id == "gpt-4o/the-lamplighter"
@@ -27,7 +31,9 @@ def test_options_make_a_suite_a_job_and_a_line(memleak, last_line, tmp_path, lam
     steps = job["jobs"]["memorization"]["steps"]
     runs = [step["run"] for step in steps if "run" in step]
     assert runs[0] == "pip install --require-hashes -r memleak.lock"
-    assert runs[1].startswith("pytest -m copyright release.memleak.toml --memleak-quote 0")
+    assert runs[1].startswith(
+        "pytest -m copyright release.memleak.toml --memleak-quote 0"
+    )
     (keys,) = [step["env"] for step in steps if "env" in step]
     assert keys == {"OPENAI_API_KEY": "${{ secrets.OPENAI_API_KEY }}"}
     assert (tmp_path / ".gitignore").read_text() == "*.pyc\n.memleak/\n"
@@ -35,8 +41,15 @@ def test_options_make_a_suite_a_job_and_a_line(memleak, last_line, tmp_path, lam
 
 
 def test_gitlab_and_a_server_of_ones_own(memleak, tmp_path, lamplighter):
-    local = ("--model", "openai/acme/Novelist-7B", "--base-url", "http://127.0.0.1:8000/v1")
-    done = memleak("init", "--book", lamplighter, *local, "--price", "0.5,1", "--ci", "gitlab")
+    local = (
+        "--model",
+        "openai/acme/Novelist-7B",
+        "--base-url",
+        "http://127.0.0.1:8000/v1",
+    )
+    done = memleak(
+        "init", "--book", lamplighter, *local, "--price", "0.5,1", "--ci", "gitlab"
+    )
     assert done.returncode == 0, done.stderr
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
     assert (model.id, model.base_model) == ("novelist-7b", "acme/Novelist-7B")
@@ -48,12 +61,19 @@ def test_gitlab_and_a_server_of_ones_own(memleak, tmp_path, lamplighter):
 
 def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
     form = "{%- for message in messages -%}{{- '<|im_start|>' + message.role + '"
-    with OpenAIServer(reciter=Reciter(["a b c"]), books=Books(tmp_path / "books")) as server:
-        server.route("GET", "/props", "props", lambda _: Response.json({"chat_template": form}))
+    with OpenAIServer(
+        reciter=Reciter(["a b c"]), books=Books(tmp_path / "books")
+    ) as server:
+        server.route(
+            "GET", "/props", "props", lambda _: Response.json({"chat_template": form})
+        )
         local = ("--model", "openai/base", "--base-url", server.base_url)
         done = memleak("init", "--book", lamplighter, *local)
         assert server.books.rows() == []
-    assert "base model without a chat format: prompts are sent as plain text" in done.stdout
+    assert (
+        "base model without a chat format: prompts are sent as plain text"
+        in done.stdout
+    )
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
     assert model.options["api"] == "completions"
 
@@ -68,7 +88,9 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
 def test_what_no_option_says_is_asked_until_it_is_right(
     program, tmp_path, lamplighter, answers, message, options
 ):
-    typed = "".join(f"{answer}\n" for answer in answers).replace("BOOK", str(lamplighter))
+    typed = "".join(f"{answer}\n" for answer in answers).replace(
+        "BOOK", str(lamplighter)
+    )
     settings = {"folder": tmp_path, "program": program, "typed": typed, "columns": 200}
     seen = run_in_terminal(["init"], **settings)
     assert seen.code == 0, seen.lines

@@ -25,10 +25,14 @@ from pytest_memleak.sampling.loop import sample_missing
 from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
 
 TEXTS = (
-    "The ferryman counted nine lanterns along the quay and did not like the number at all.",
-    "His grandmother had warned him that an odd light brings an odd passenger before dawn.",
+    "The ferryman counted nine lanterns along the quay and did not like the number at "
+    "all.",
+    "His grandmother had warned him that an odd light brings an odd passenger before "
+    "dawn.",
 )
-EXCERPTS = tuple(Excerpt(f"p_id{n}", text, f"Write number {n}.") for n, text in enumerate(TEXTS, 1))
+EXCERPTS = tuple(
+    Excerpt(f"p_id{n}", text, f"Write number {n}.") for n, text in enumerate(TEXTS, 1)
+)
 BOOK = Book(id="ferry", title="T", author="A", digest="", excerpts=EXCERPTS)
 ENDPOINT = "ft:base:\x1b[31mevil\u202e"
 DIGESTS = (f"ngram:abcd{'0' * 60}", f"ngram:abef{'1' * 60}", f"local:abcd{'2' * 60}")
@@ -38,8 +42,13 @@ def answer(request):
     """Withheld, empty, for an unknown reason, and whole, in turn."""
     if request.number == 0:
         return [Completion("", FinishReason.CONTENT_FILTER, 10, 0)] * request.n
-    reason = {1: FinishReason.EMPTY, 2: FinishReason.UNKNOWN}.get(request.number, "stop")
-    more = {"reasoning": "a thought", "finish_word": "guarded" if request.number == 2 else None}
+    reason = {1: FinishReason.EMPTY, 2: FinishReason.UNKNOWN}.get(
+        request.number, "stop"
+    )
+    more = {
+        "reasoning": "a thought",
+        "finish_word": "guarded" if request.number == 2 else None,
+    }
     texts = [f"{request.number}.{place} \x1b[2J" for place in range(request.n)]
     return [Completion(text, FinishReason(reason), 10, 7, **more) for text in texts]
 
@@ -49,7 +58,9 @@ CANARIES = {"temperature": 0.0, "samples": 1, "max_tokens": CANARY_TOKENS}
 
 def prompts(**sampling):
     settings = Sampling(**{"samples": 4} | sampling)
-    return build_prompts("clean/ferry", BOOK, settings, words=lambda text: len(text.split()))
+    return build_prompts(
+        "clean/ferry", BOOK, settings, words=lambda text: len(text.split())
+    )
 
 
 def fill(url, *, endpoint=ENDPOINT, **sampling):
@@ -100,7 +111,9 @@ def refuses(memleak):
     return run
 
 
-def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_raw(memleak, url):
+def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_raw(
+    memleak, url
+):
     Ledger(url).close()
     assert memleak("list", url) == (0, "the ledger is empty\n", "")
     fill(url)
@@ -108,7 +121,8 @@ def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_ra
     assert (status, err) == (0, "")
     title, _, line, *_ = out.splitlines()
     assert title == "Endpoints:"
-    # book, temperature, seed, excerpts, samples, withheld, calls, lost, open, in, out, US$
+    # book, temperature, seed, excerpts, samples, withheld, calls, lost, open, in, out,
+    # US$
     row = line.split()[-12:]
     assert row == ["ferry", "1", "0", "2", "8", "4", "4", "0", "0", "80", "42", "0.00"]
     (job,) = (line.split() for line in out.splitlines() if "job-0" in line)
@@ -189,7 +203,9 @@ def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
         (ENDPOINT, "out.txt", ".json or .jsonl"),
         (ENDPOINT, "out", ".json or .jsonl"),
     ):
-        assert message in refuses("export", sqlite, "--endpoint", endpoint, "-o", tmp_path / name)
+        assert message in refuses(
+            "export", sqlite, "--endpoint", endpoint, "-o", tmp_path / name
+        )
         assert not (tmp_path / name).exists()
     assert memleak(*common, "--temperature", "0.5")[0] == 0
     assert memleak(*common, "--seed", "0", "--book", "ferry")[0] == 0
@@ -231,14 +247,17 @@ def test_attempts_lists_every_run(memleak, url):
     title, header, *rows = out.splitlines()
     assert title == "Attempts:"
     assert header.split()[:4] == ["book", "temp.", "seed", "by"]
-    # book, temperature, seed, by, run, excerpts, calls, lost, failed, samples, surplus, removed
+    # book, temperature, seed, by, run, excerpts, calls, lost, failed, samples, surplus,
+    # removed
     for row, seed in zip(rows, ("0", "7"), strict=True):
         *by, run = row.split()[:5]
         assert by == ["ferry", "1", seed, "sample"]
         assert len(run) == 12
         assert row.split()[5:12] == ["2", "4", "0", "0", "8", "0", "0"]
     listed = json.loads(memleak("history", url, "--endpoint", ENDPOINT, "--json")[1])
-    assert [(row["kind"], row["generations"]) for row in listed["attempts"]] == [("sample", 8)] * 2
+    assert [(row["kind"], row["generations"]) for row in listed["attempts"]] == [
+        ("sample", 8)
+    ] * 2
 
 
 def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):
@@ -252,7 +271,9 @@ def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):
         output = tmp_path / f"{begin[:7]}.jsonl"
         assert memleak("export", sqlite, "--endpoint", begin, "-o", output)[0] == 0
         assert output.exists()
-    assert "matches 2 endpoints: local:abcd" in refuses("history", sqlite, "--endpoint", "abcd")
+    assert "matches 2 endpoints: local:abcd" in refuses(
+        "history", sqlite, "--endpoint", "abcd"
+    )
     for begin in ("ngram:", "abe", "ngram:abe", "", f"{DIGESTS[0]} --book none"):
         err = refuses("history", sqlite, "--endpoint", *begin.split(" "))
         assert "No samples from endpoint" in err
@@ -265,9 +286,17 @@ VALUES = (
     b'{"at": 1, "table": "calls", "row": {"id": []}}',
 )
 WORST = [
-    ("chain", "entry", b'{"at": 1, "table": "calls", "row": {"id": 1, "generations": 5}}'),
+    (
+        "chain",
+        "entry",
+        b'{"at": 1, "table": "calls", "row": {"id": 1, "generations": 5}}',
+    ),
     *(("chain", "entry", value) for value in (-1, b"\xed\xa0\x80")),
-    *(("chain", "number", 7000), ("questions", "book", 10**12), ("calls", "state", b"\xff")),
+    *(
+        ("chain", "number", 7000),
+        ("questions", "book", 10**12),
+        ("calls", "state", b"\xff"),
+    ),
     *(("questions", "temperature", value) for value in ("abc", float("inf"))),
     *(("jobs", "began", value) for value in ("abc", 1e300)),
     *(("ledger_version", "since", b"\xff"), ("ledger_version", "version", "abc")),
@@ -301,7 +330,10 @@ def check(intact, tmp_path, capsys):
             assert status in (0, 1, 2), command
             if status == 2:
                 first, hint = written.err.splitlines()[:2]
-                assert first.startswith(f"memleak ledger: {path}: ") or "No generations" in first
+                assert (
+                    first.startswith(f"memleak ledger: {path}: ")
+                    or "No generations" in first
+                )
                 assert hint.startswith("  "), first
             yield command, status, written.out + written.err
 
@@ -313,8 +345,12 @@ def edit(table, column, value, row=1):
         connection = sqlite3.connect(path)
         key = ", ".join(metadata.tables[table].primary_key.columns.keys()) or "rowid"
         where = f"({key}) = (SELECT {key} FROM {table} LIMIT 1 OFFSET {row - 1})"
-        with contextlib.suppress(sqlite3.IntegrityError):  # of a value that no one can write
-            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
+        with contextlib.suppress(
+            sqlite3.IntegrityError
+        ):  # of a value that no one can write
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? WHERE {where}", (value,)
+            )
         connection.commit()
         connection.close()
 
@@ -324,7 +360,9 @@ def edit(table, column, value, row=1):
 @pytest.mark.parametrize(("table", "column", "value"), WORST)
 def test_a_value_that_no_program_of_ours_wrote_is_named(check, table, column, value):
     outcomes = check(edit(table, column, value))
-    ((status, out),) = [outcome for command, *outcome in outcomes if command == ["verify"]]
+    ((status, out),) = [
+        outcome for command, *outcome in outcomes if command == ["verify"]
+    ]
     assert status in (1, 2)
     assert any(part in out for part in ("damaged", "chain", "was written as"))
 

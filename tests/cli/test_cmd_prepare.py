@@ -12,7 +12,9 @@ from pytest_memleak.cli.main import main
 LAMPLIGHTER = "fixtures/books/the-lamplighter.epub"
 STORY = "Every word of it was true, and they all knew it well enough by then. " * 120
 WORDS = 15 * 120
-KUSAMAKURA = "山路を登りながら、こう考えた。智に働けば角が立つ。情に棹させば流される。" * 40
+KUSAMAKURA = (
+    "山路を登りながら、こう考えた。智に働けば角が立つ。情に棹させば流される。" * 40
+)
 SHORT = {"excerpt_id": "p_id1", "excerpt_text": "a b c d e f g h"}
 
 
@@ -28,10 +30,21 @@ def prepare(tmp_path, capsys):
     return run
 
 
-def test_explain_lists_every_document_and_include_comes_before_every_rule(capsys, prepare):
+def test_explain_lists_every_document_and_include_comes_before_every_rule(
+    capsys, prepare
+):
     assert main(["prepare", LAMPLIGHTER, "--explain"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    heads = ["document", "label", "read", "words", "matter", "notes", "headings", "rule"]
+    heads = [
+        "document",
+        "label",
+        "read",
+        "words",
+        "matter",
+        "notes",
+        "headings",
+        "rule",
+    ]
     assert lines[0].split() == heads
     by_name = {line.split()[0]: line for line in lines[1:12]}
     assert "Colophon" in by_name["EPUB/text/colophon.xhtml"]
@@ -42,7 +55,8 @@ def test_explain_lists_every_document_and_include_comes_before_every_rule(capsys
     assert lines[12].startswith("12,345 words of text in 7 of 11 documents")
     assert lines[13:] == [
         "1.5% of the file excluded",
-        "excluded because the landmarks place it outside the main text: 3 documents, 108 words",
+        "excluded because the landmarks place it outside the main text: 3 documents, "
+        "108 words",
         'excluded because the spine marks it linear="no": 1 document, 0 words',
     ]
     selection = ["--include", "colophon*", "--exclude", "EPUB/text/chapter-7.xhtml"]
@@ -55,12 +69,18 @@ def test_explain_lists_every_document_and_include_comes_before_every_rule(capsys
 def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, capsys):
     book, summaries = file("story.txt", STORY), file("sum.json", "")
     cut = make_book("s", read_text(book)).excerpts
-    write_summaries(summaries, cut, {excerpt.id: f"What {excerpt.id} tells." for excerpt in cut})
+    write_summaries(
+        summaries, cut, {excerpt.id: f"What {excerpt.id} tells." for excerpt in cut}
+    )
     (first, *_), _ = prepare(book, "--summaries", summaries, "--author", "A")
     assert first["detail"] == "What p_id1 tells."
-    assert first["instruction"].endswith("style and voice of A\n\nContent: What p_id1 tells.")
+    assert first["instruction"].endswith(
+        "style and voice of A\n\nContent: What p_id1 tells."
+    )
     records, (out, err) = prepare(book, "--title", "T", "--author", "A", "--explain")
-    assert {(record["book_name"], record["author_name"]) for record in records} == {("T", "A")}
+    assert {(record["book_name"], record["author_name"]) for record in records} == {
+        ("T", "A")
+    }
     assert sum(record["word_count"] for record in records) == WORDS
     assert all(300 <= record["word_count"] <= 500 for record in records)
     output = book.with_name("out.json")
@@ -76,11 +96,17 @@ def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, cap
 def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, refused):
     prepare(file("s.txt", STORY.replace("Every", "Évery")), "--author", "x\udcff")
     assert "Évery".encode() in (tmp_path / "out.json").read_bytes()
-    assert json.loads((tmp_path / "out.json").read_bytes())[0]["author_name"] == "x\udcff"
+    assert (
+        json.loads((tmp_path / "out.json").read_bytes())[0]["author_name"] == "x\udcff"
+    )
     _, (_, err) = prepare(file("s.txt", (STORY + "café").encode("cp1252")))
     assert len(err.splitlines()) > 1
-    assert all(line.startswith("memleak prepare: warning: ") for line in err.splitlines())
-    _, (_, errors) = prepare(file("kusamakura.txt", KUSAMAKURA), "--word-mode", "unicode")
+    assert all(
+        line.startswith("memleak prepare: warning: ") for line in err.splitlines()
+    )
+    _, (_, errors) = prepare(
+        file("kusamakura.txt", KUSAMAKURA), "--word-mode", "unicode"
+    )
     assert "splits it into words; 38 words are about" in errors
     note = file("note.txt", "Just four words here.")
     assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
@@ -105,7 +131,11 @@ def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, m
 
 
 def test_no_input_is_ever_overwritten(refused, file, tmp_path):
-    book, summaries, link = file("s.txt", STORY), file("sum.json", "{}"), tmp_path / "link.json"
+    book, summaries, link = (
+        file("s.txt", STORY),
+        file("sum.json", "{}"),
+        tmp_path / "link.json",
+    )
     link.symlink_to(book)
     for path, *more in ((book,), (link,), (summaries, "--summaries", summaries)):
         error = refused("prepare", book, "-o", path, *more)

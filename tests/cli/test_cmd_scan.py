@@ -21,14 +21,22 @@ LAMPLIGHTER = ROOT / "fixtures" / "books" / "the-lamplighter.epub"
 WRITTEN = sorted((ROOT / "tests" / "library" / "logs").iterdir())
 RNG = random.Random(5)
 NOVEL = [" ".join(prose(RNG, 100)) for _ in range(175)]
-HARMLESS = [" ".join(RNG.choices([f"v{n}" for n in range(5_000)], k=60)) for _ in range(400)]
+HARMLESS = [
+    " ".join(RNG.choices([f"v{n}" for n in range(5_000)], k=60)) for _ in range(400)
+]
 PASSAGE = NOVEL[70].split()[10:70]
 CHANGED = [*PASSAGE]
 CHANGED[7::8] = ["other"] * len(CHANGED[7::8])
-PLANTED = [*HARMLESS[:4], f"{HARMLESS[4]} {' '.join(CHANGED)} {HARMLESS[5]}", HARMLESS[6]]
+PLANTED = [
+    *HARMLESS[:4],
+    f"{HARMLESS[4]} {' '.join(CHANGED)} {HARMLESS[5]}",
+    HARMLESS[6],
+]
 SUMMARY = (
-    "Write a 100 word excerpt about the content below emulating the style and voice of Ann Author"
-    "\n\nContent: She walks to the harbor, where a ship has come in, and asks for her brother."
+    "Write a 100 word excerpt about the content below emulating the style and voice of "
+    "Ann Author"
+    "\n\nContent: She walks to the harbor, where a ship has come in, and asks for her "
+    "brother."
 )
 
 
@@ -48,7 +56,9 @@ def scan(novel, capsys, tmp_path, monkeypatch):
         path = rows
         if isinstance(rows, list):
             path = Path(name)
-            path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+            path.write_text(
+                "".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8"
+            )
         capsys.readouterr()
         code = main(["scan", str(book), kind, str(path), *options])
         out, err = capsys.readouterr()
@@ -66,7 +76,9 @@ def quoted(text, *sources):
     """Whether three words in a row of any source stand in the text."""
     words = [re.findall(r"\w+", source.lower()) for source in sources]
     said = " ".join(re.findall(r"\w+", text.lower()))
-    return any(" ".join(its[n : n + 3]) in said for its in words for n in range(len(its) - 2))
+    return any(
+        " ".join(its[n : n + 3]) in said for its in words for n in range(len(its) - 2)
+    )
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
@@ -138,7 +150,9 @@ def test_a_prompt_s_own_words_are_no_passage_and_each_turn_is_a_text(scan):
     places = {(passage["row"], passage["text"]) for passage in report["passages"]}
     assert (code, report["texts"], places) == (1, 3, {(2, 1)})
     assert report["values"]["longest_passage"] == 60
-    code, report, _ = scan(rows, "--json", kind="--training")  # which also learns the prompt
+    code, report, _ = scan(
+        rows, "--json", kind="--training"
+    )  # which also learns the prompt
     assert {passage["row"] for passage in report["passages"]} == {1, 2}
     asked = {"excerpt_id": "p_id1", "prompt": passage, "generated_text": HARMLESS[0]}
     assert scan([asked], kind="--training")[0] == 1
@@ -152,7 +166,9 @@ def test_only_an_earlier_prompt_s_words_are_no_passage_wherever_the_answer_stand
     rows = [*log_rows.texts_beside_an_answer(" ".join(PASSAGE)).values()]
     code, report, _ = scan(rows, "--json")
     assert code == 1
-    assert {passage["row"] for passage in report["passages"]} == {*range(1, len(rows) + 1)}
+    assert {passage["row"] for passage in report["passages"]} == {
+        *range(1, len(rows) + 1)
+    }
     echo = {"role": "user", "content": f"Repeat: {' '.join(PASSAGE)}"}
     answer = {"role": "assistant", "content": " ".join(PASSAGE)}
     assert scan([{"messages": [echo, answer, answer]}])[0] == 0
@@ -169,9 +185,14 @@ def test_how_much_of_a_book_a_training_set_has(scan):
     assert (code, report["rows"], report["style_rows"]) == (1, 430, 30)
     assert report["rows_with_passages"] == report["books"][0]["rows"] == 30
     assert report["values"]["coverage"] == 30 / 175  # excerpts of 100 words
-    assert {passage["row"] for passage in report["passages"]} == {1 + nth * 11 for nth in range(30)}
+    assert {passage["row"] for passage in report["passages"]} == {
+        1 + nth * 11 for nth in range(30)
+    }
     code, out, _ = scan(rows, kind="--training")
-    assert "30 of 430 rows asking for an author's style from a summary (7.0%)" in out.splitlines()
+    assert (
+        "30 of 430 rows asking for an author's style from a summary (7.0%)"
+        in out.splitlines()
+    )
     assert "10 more texts with passages: add --json" in out.splitlines()
     summaries = [log_rows.pair(0, HARMLESS[n]) | {"prompt": SUMMARY} for n in range(30)]
     code, out, _ = scan(summaries, kind="--training")
@@ -198,9 +219,9 @@ def test_passages_are_quoted_where_that_is_asked_for(scan):
     rows = [paper(1, f"{HARMLESS[0]} {' '.join(PASSAGE)}")]
     assert not quoted(scan(rows)[1], *NOVEL)
     assert " ".join(PASSAGE) in scan(rows, "--quote")[1]
-    assert {passage["quote"] for passage in scan(rows, "--quote", "--json")[1]["passages"]} == {
-        " ".join(PASSAGE)
-    }
+    assert {
+        passage["quote"] for passage in scan(rows, "--quote", "--json")[1]["passages"]
+    } == {" ".join(PASSAGE)}
 
 
 def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
@@ -208,46 +229,114 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
     os.mkfifo("pipe.jsonl")
     Path("loop.jsonl").symlink_to("loop.jsonl")
     for rows, options, message in (
-        ([*good, {"note": "a b"}], [], "rows.jsonl, line 3: this row has no known format"),
-        ([*good, {"messages": "a b"}], [], "rows.jsonl, line 3: this row has no known format"),
+        (
+            [*good, {"note": "a b"}],
+            [],
+            "rows.jsonl, line 3: this row has no known format",
+        ),
+        (
+            [*good, {"messages": "a b"}],
+            [],
+            "rows.jsonl, line 3: this row has no known format",
+        ),
         ([*good, ["a"]], [], "rows.jsonl, line 3: this row has no known format"),
-        ([*good, {"choices": [{"delta": {"content": "a "}}]}], [], "3: this row is a chunk of a"),
-        ([*good, {"a": 1}], ["--text", "/b"], "rows.jsonl, line 1: there is no text at /b"),
+        (
+            [*good, {"choices": [{"delta": {"content": "a "}}]}],
+            [],
+            "3: this row is a chunk of a",
+        ),
+        (
+            [*good, {"a": 1}],
+            ["--text", "/b"],
+            "rows.jsonl, line 1: there is no text at /b",
+        ),
         ([{"prompt": "a", "reply": "b c"}], [], "in each row, as in --text /reply"),
         ([{"a": 1}], ["--text", "/a"], "rows.jsonl, line 1: there is no text at /a"),
-        ([{"excerpt_id": "p_id1", "generations": [{}]}], [], "line 1, generation 0: there is no"),
-        ([{"excerpt_id": 1, "generated_text": "", "instruction": []}], [], "instruction is a list"),
+        (
+            [{"excerpt_id": "p_id1", "generations": [{}]}],
+            [],
+            "line 1, generation 0: there is no",
+        ),
+        (
+            [{"excerpt_id": 1, "generated_text": "", "instruction": []}],
+            [],
+            "instruction is a list",
+        ),
         ([], [], "rows.jsonl: there are no rows"),
         ([openai_failed(1, "")], [], "rows.jsonl: no row has a text to search"),
-        ([openai_failed(1, "") | {"error": {"message": "Too busy. " * 15}}], [], "no row has a"),
-        ([{"request": {}, "response": {}, "status": "Busy now. " * 15}], [], "no row has a"),
-        ([{"choices": [{"delta": {"content": "…"}, "finish_reason": "stop"}]}], [], "no row has a"),
-        (Path("row.jsonl"), [], "No such file or directory\n  did you mean rows.jsonl?"),
+        (
+            [openai_failed(1, "") | {"error": {"message": "Too busy. " * 15}}],
+            [],
+            "no row has a",
+        ),
+        (
+            [{"request": {}, "response": {}, "status": "Busy now. " * 15}],
+            [],
+            "no row has a",
+        ),
+        (
+            [{"choices": [{"delta": {"content": "…"}, "finish_reason": "stop"}]}],
+            [],
+            "no row has a",
+        ),
+        (
+            Path("row.jsonl"),
+            [],
+            "No such file or directory\n  did you mean rows.jsonl?",
+        ),
         (Path("pipe.jsonl"), [], "pipe.jsonl: can't be read: not a regular file"),
-        (Path("loop.jsonl"), [], "loop.jsonl: can't be read: Too many levels of symbolic links"),
+        (
+            Path("loop.jsonl"),
+            [],
+            "loop.jsonl: can't be read: Too many levels of symbolic links",
+        ),
         (Path("rows.xml"), [], "rows.xml: no reader for '.xml' files"),
         (good, ["--prompt", "/a"], "--prompt needs --text"),
         (good, ["--max-rows", "2"], "--max-rows must be from 0 to 1, not 2.0"),
-        (good, ["--max-coverage", "nan"], "--max-coverage must be from 0 to 1, not nan"),
+        (
+            good,
+            ["--max-coverage", "nan"],
+            "--max-coverage must be from 0 to 1, not nan",
+        ),
         (good, ["--jobs", "-1"], "--jobs must be at least 0, not -1"),
         (good, ["--training", "rows.jsonl"], "omit one of them"),
-        (good, ["--longest-passage", "-1"], "--longest-passage must be at least 0, not -1"),
+        (
+            good,
+            ["--longest-passage", "-1"],
+            "--longest-passage must be at least 0, not -1",
+        ),
         (Path(), [], "no reader for"),
     ):
         code, out, err = scan(rows, *options)
         assert (code, out) == (2, ""), message
         assert message in err
     for name, data, message in (
-        ("broken.jsonl", b'{"prompt": "a", "completion": "b"}\n{"mess', ", line 2: not JSON"),
+        (
+            "broken.jsonl",
+            b'{"prompt": "a", "completion": "b"}\n{"mess',
+            ", line 2: not JSON",
+        ),
         ("cut.jsonl.gz", gzip.compress(b"{}" * 900)[:-9], ": can't be read"),
         ("bad.jsonl.gz", gzip.compress(b"")[:10] + b"\xff" * 9, ": can't be read"),
         ("no.eval", b"PK no", ": can't be read: File is not a zip file"),
         ("none.json", b"[]", ": there are no rows"),
         ("no.parquet", b"PAR1", ": "),
         ("list.json", b'{"a": 1}', ": expected a list of records, found an object"),
-        ("twice.jsonl", b'{"prompt": "a", "prompt": "b"}', ", line 1: the key 'prompt' occurs"),
-        ("comma.csv", b'a,b\na,"b\nb"\na,b,c\n', ", line 4: 3 cells, but 2 distinct column names"),
-        ("short.csv", b"a,a,b\nleft,right\n", ", line 2: 2 cells, but 2 distinct column names"),
+        (
+            "twice.jsonl",
+            b'{"prompt": "a", "prompt": "b"}',
+            ", line 1: the key 'prompt' occurs",
+        ),
+        (
+            "comma.csv",
+            b'a,b\na,"b\nb"\na,b,c\n',
+            ", line 4: 3 cells, but 2 distinct column names",
+        ),
+        (
+            "short.csv",
+            b"a,a,b\nleft,right\n",
+            ", line 2: 2 cells, but 2 distinct column names",
+        ),
     ):
         Path(name).write_bytes(data)
         code, out, err = scan(Path(name))
@@ -259,7 +348,9 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
     (slice(-3), "ends early"), (slice(40), "ends early"), (slice(None), "damaged zstd"),
 ])  # fmt: skip
 def test_a_damaged_zstd_file_is_an_error(scan, cut, message):
-    head, first, second = map(zstd, (b"prompt,completion\n", b"a,b\n", HARMLESS[1].encode()))
+    head, first, second = map(
+        zstd, (b"prompt,completion\n", b"a,b\n", HARMLESS[1].encode())
+    )
     garbage = b"garbage" if cut == slice(None) else b""
     Path("rows.csv.zst").write_bytes(head + first + second[cut] + garbage)
     code, out, err = scan(Path("rows.csv.zst"))
@@ -282,13 +373,24 @@ def test_a_book_of_which_no_passage_is_found_is_an_error(scan, tmp_path):
 def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
     pyarrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
     passage = " ".join(PASSAGE)
-    others = {"traces": [{"id": "a"}], "scores": [0.5], "prompts": [passage], "vars": ["n"]}
+    others = {
+        "traces": [{"id": "a"}],
+        "scores": [0.5],
+        "prompts": [passage],
+        "vars": ["n"],
+    }
     both = {"samples": [chat(1, HARMLESS[0])], "outputs": [chat(1, passage)], **others}
-    Path("named.json").write_text(json.dumps(others | {"x": [{"a": passage}]}), encoding="utf-8")
+    Path("named.json").write_text(
+        json.dumps(others | {"x": [{"a": passage}]}), encoding="utf-8"
+    )
     assert scan(Path("named.json"), "--text", "/a")[0] == 1
     Path("both.json").write_text(json.dumps(both), encoding="utf-8")
-    Path("texts.json").write_text(json.dumps(both | {"outputs": [passage]}), encoding="utf-8")
-    assert "texts.json, row 2: this row has no known format" in scan(Path("texts.json"))[2]
+    Path("texts.json").write_text(
+        json.dumps(both | {"outputs": [passage]}), encoding="utf-8"
+    )
+    assert (
+        "texts.json, row 2: this row has no known format" in scan(Path("texts.json"))[2]
+    )
     table = f"prompt,completion,reasoning\na,{HARMLESS[0]},{passage}\n"
     Path("table.csv").write_text(table, encoding="utf-8")
     columns = [

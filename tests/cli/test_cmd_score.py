@@ -10,7 +10,14 @@ from pytest_memleak.cli.main import main
 
 NAMES = ("the-lamplighter", "the-seed-vault")
 MEASURES = (
-    *("bmc", "longest_block", "longest_span", "spans_over", "nv_recall", "nv_longest_span"),
+    *(
+        "bmc",
+        "longest_block",
+        "longest_span",
+        "spans_over",
+        "nv_recall",
+        "nv_longest_span",
+    ),
     *("longest_passage", "passages_over", "nv_longest_passage"),
 )
 
@@ -28,7 +35,9 @@ def score(gate, capsys, monkeypatch):
 
 
 def test_the_numbers_are_the_gates(gate, score):
-    report = {row["book"]: row for row in json.loads(score("--near-verbatim", "--json"))}
+    report = {
+        row["book"]: row for row in json.loads(score("--near-verbatim", "--json"))
+    }
     assert list(report) == list(NAMES)
     for name, pair in gate[1].items():
         measures, ranges = pair["measures"], pair["detection"]["ranges"]
@@ -37,7 +46,9 @@ def test_the_numbers_are_the_gates(gate, score):
             value, expected = shown[measure], measures[measure]
             if isinstance(value, dict):
                 both = {"start", "end", "excerpt_id", "generation"} & value.keys()
-                assert {key: value[key] for key in both} == {key: expected[key] for key in both}
+                assert {key: value[key] for key in both} == {
+                    key: expected[key] for key in both
+                }
                 value = value["words"]
             assert value == expected["value"]
         assert shown["bmc_low"] == measures["bmc"]["low"]
@@ -56,7 +67,9 @@ def test_the_numbers_are_the_gates(gate, score):
     assert alone["passages_over"] < report[NAMES[0]]["passages_over"]
 
 
-def test_spans_are_those_that_are_counted_and_the_table_names_each_book_once(gate, score):
+def test_spans_are_those_that_are_counted_and_the_table_names_each_book_once(
+    gate, score
+):
     spans = json.loads(score("--spans", "--json"))
     for name, pair in gate[1].items():
         own = [span for span in spans if span["book"] == name]
@@ -72,7 +85,10 @@ def test_spans_are_those_that_are_counted_and_the_table_names_each_book_once(gat
     starts = [one["longest_span"]["start"] for one in report]
     assert [int(row["longest_span_start"]) for row in rows] == starts
     lines = score().splitlines()
-    assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["book", *NAMES]
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
+        "book",
+        *NAMES,
+    ]
     assert "the-seed-vault, words" in "".join(lines)  # where a passage is of
     models = score(names=NAMES[:1] * 2).splitlines()
     assert models[1].startswith("the-lamplighter (the-lamplighter)  words")
@@ -105,8 +121,13 @@ def files(file, tmp_path, monkeypatch):
     file("book.json", [{"excerpt_id": i, "excerpt_text": text} for i, text in BOOK])
 
     def write(name, **drawn):
-        generations = {i: [{"generated_text": one} for one in texts] for i, texts in drawn.items()}
-        file(name, [{"excerpt_id": i, "generations": some} for i, some in generations.items()])
+        generations = {
+            i: [{"generated_text": one} for one in texts] for i, texts in drawn.items()
+        }
+        file(
+            name,
+            [{"excerpt_id": i, "generations": some} for i, some in generations.items()],
+        )
 
     return write
 
@@ -130,7 +151,9 @@ def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, 
     assert pair["jaccard"] == 0.5625
     assert pair["baseline"] == pytest.approx(0.63934, abs=1e-5)
     assert [model["self_agreement"] for model in result["models"]] == [4 / 12, 3 / 13]
-    other = [{"excerpt_id": "p_id1", "excerpt_text": "one two three four five six seven"}]
+    other = [
+        {"excerpt_id": "p_id1", "excerpt_text": "one two three four five six seven"}
+    ]
     file("other.json", other)
     files("g.json", p_id1=["so one two three four five six then"])
     result = printed("trace book.json g.json other.json --span-threshold 5 --json")
@@ -141,8 +164,14 @@ def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, 
     ("last", "cross", "spans"), [("i j k l m n o", 0, 2), ("i j k l m n", 1, 2)]
 )
 def test_trace_gives_the_worked_example(files, printed, last, cross, spans):
-    files("g.json", p_id1=["a b c d e f z i j k l m n", "x f g h i j k y"], p_id2=[last])
+    files(
+        "g.json", p_id1=["a b c d e f z i j k l m n", "x f g h i j k y"], p_id2=[last]
+    )
     result = printed("trace book.json g.json --json")
-    assert (result["spans"], result["cross"], result["ratio"]) == (spans, cross, cross / spans)
+    assert (result["spans"], result["cross"], result["ratio"]) == (
+        spans,
+        cross,
+        cross / spans,
+    )
     text = f"{spans} spans, {cross} of them cross-excerpt ({cross / spans:.3f})"
     assert text in printed("trace book.json g.json")

@@ -54,7 +54,10 @@ def bundle(tmp_path, monkeypatch):
     def write(name="evidence.json", numbers=BMC, further=(), **more):
         content = run_evidence(RunReport("1.0", ()))
         del content["sha256"]
-        content["pairs"] = [*(pair(*one, bmc) for one, bmc in numbers.items()), *further]
+        content["pairs"] = [
+            *(pair(*one, bmc) for one, bmc in numbers.items()),
+            *further,
+        ]
         write_evidence_file(seal_bundle(content) | more, tmp_path / name)
         return name
 
@@ -79,14 +82,32 @@ def test_numbers_are_the_bundles_own_by_pair_and_by_measure(bundle, table):
     assert {row["bmc_limit"] for row in rows} == {"0.15"}
     assert float(rows[0]["bmc_high"]) == BMC["gpt", "road"] + 0.25
     assert [row["verdict"] for row in rows] == ["PASS", "FAIL", "PASS"]
-    assert {row["title"] for row in rows} == {f"'{TITLE}"}  # no formula of a spreadsheet
+    assert {row["title"] for row in rows} == {
+        f"'{TITLE}"
+    }  # no formula of a spreadsheet
     assert table("evidence.json", "--format", "json")[0]["title"] == TITLE
     report = table(bundle(), "--measure", "bmc", "--format", "md").splitlines()
     assert [line.split("|")[1:-1] for line in report] == [
-        [" book                      ", "                 gpt ", "              gemini "],
-        [" ------------------------- ", " ------------------: ", " ------------------: "],
-        [" =The / Road & 50 % (road) ", " 0.123 (0.123–0.373) ", " 0.000 (0.000–0.250) "],
-        [" =The / Road & 50 % (sea)  ", " 0.500 (0.500–0.750) ", "                   - "],
+        [
+            " book                      ",
+            "                 gpt ",
+            "              gemini ",
+        ],
+        [
+            " ------------------------- ",
+            " ------------------: ",
+            " ------------------: ",
+        ],
+        [
+            " =The / Road & 50 % (road) ",
+            " 0.123 (0.123–0.373) ",
+            " 0.000 (0.000–0.250) ",
+        ],
+        [
+            " =The / Road & 50 % (sea)  ",
+            " 0.500 (0.500–0.750) ",
+            "                   - ",
+        ],
     ]
     latex = table("evidence.json", "--measure", "longest_span", "--format", "latex")
     assert latex.splitlines()[0] == r"\begin{tabular}{lrr}"
@@ -98,9 +119,15 @@ def test_numbers_are_the_bundles_own_by_pair_and_by_measure(bundle, table):
     assert table("evidence.json").splitlines()[2].endswith(" FAIL (expected)")
     files = bundle("old.json"), bundle("new.json", {("gpt", "road"): 0.4})
     rows = table(*files, "--measure", "bmc", "--format", "json")
-    assert rows[0] == {"book": "road"} | {"gpt (old)": 0.123456789, "gemini": 0.0, "gpt (new)": 0.4}
+    assert rows[0] == {"book": "road"} | {
+        "gpt (old)": 0.123456789,
+        "gemini": 0.0,
+        "gpt (new)": 0.4,
+    }
     # And one of two suites, too.
-    files = bundle("two.json", further=[pair("gpt", "road", 0.25, "other.memleak.toml")])
+    files = bundle(
+        "two.json", further=[pair("gpt", "road", 0.25, "other.memleak.toml")]
+    )
     rows = table(files, "--measure", "bmc", "--format", "json")
     assert rows[0]["gpt (s.memleak.toml)"] == 0.123456789
     assert rows[0]["gpt (other.memleak.toml)"] == 0.25
@@ -121,7 +148,10 @@ def study(bundle, tmp_path):
     del content["sha256"]
     for row in content["pairs"]:
         row["model"]["base_model"] = row["model"]["id"].partition("-")[0]
-        row["book"] |= {"author": AUTHORS[row["book"]["id"]], "metadata": {"year": 1999}}
+        row["book"] |= {
+            "author": AUTHORS[row["book"]["id"]],
+            "metadata": {"year": 1999},
+        }
         row["measures"]["cross_excerpt"] = {"spans": 4, "cross": 1, "ratio": 0.25}
     write_evidence_file(seal_bundle(content), tmp_path / "study.json")
     return "study.json"
@@ -137,7 +167,9 @@ def test_a_measure_by_any_two_facts_is_the_mean_of_their_pairs(study, table):
     assert lines == [
         ["author", "gpt", "gem"], ["McCarthy", "0.300", "0.200"], ["Woolf", "0.900", "0.800"],
     ]  # fmt: skip
-    (row,) = table(study, "--measure", "cross_excerpt", "--by", "year", "--format", "json")
+    (row,) = table(
+        study, "--measure", "cross_excerpt", "--by", "year", "--format", "json"
+    )
     assert row == {"year": 1999} | {model: 0.25 for model, _ in STUDY}
     rows = table(study, "--format", "csv")
     assert {(row["author"], row["year"], row["cross_excerpt_spans"]) for row in rows} == {
@@ -149,11 +181,28 @@ def test_models_are_correlated_over_books(study, table):
     by_base = (study, "--rows", "correlations", "--columns", "base_model")
     (row,) = table(*by_base, "--format", "json")
     r = np.corrcoef([0.2, 0.4, 0.9], [0.1, 0.3, 0.8])[0, 1]
-    assert row == {"model": "gpt", "other_model": "gem", "books": 3, "r": pytest.approx(r)}
+    assert row == {
+        "model": "gpt",
+        "other_model": "gem",
+        "books": 3,
+        "r": pytest.approx(r),
+    }
     lines = [line.split() for line in table(*by_base).splitlines()]
-    assert lines == [["model", "other_model", "books", "r"], ["gpt", "gem", "3", f"{r:.3f}"]]
-    apart = table(study, "--rows", "correlations", "--measure", "longest_span", "--format", "json")
-    assert sorted(row["books"] for row in apart if row["r"] is None) == [0, 0, 0, 1, 1, 1]
+    assert lines == [
+        ["model", "other_model", "books", "r"],
+        ["gpt", "gem", "3", f"{r:.3f}"],
+    ]
+    apart = table(
+        study, "--rows", "correlations", "--measure", "longest_span", "--format", "json"
+    )
+    assert sorted(row["books"] for row in apart if row["r"] is None) == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+    ]
     assert all((row["other_model"] == "gem") == row["books"] for row in apart)
 
 
@@ -176,7 +225,11 @@ def test_curves_and_overlaps_are_the_evidences(two_models, table):
 
 
 def test_the_ending_of_the_file_says_how_it_is_written(bundle, table):
-    for name, begin in (("t.csv", "bundle,"), ("t.md", "| model"), ("t.tex", r"\begin{tab")):
+    for name, begin in (
+        ("t.csv", "bundle,"),
+        ("t.md", "| model"),
+        ("t.tex", r"\begin{tab"),
+    ):
         assert table(bundle(), "-o", name) == ""
         assert Path(name).read_text(encoding="utf-8").startswith(begin)
 
@@ -186,7 +239,10 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
     pytest.importorskip("pyarrow")
     bundle()
     frame = Evidence(tmp_path / "evidence.json").to_frame()
-    assert dict(zip(zip(frame.model, frame.book, strict=True), frame.bmc, strict=True)) == BMC
+    assert (
+        dict(zip(zip(frame.model, frame.book, strict=True), frame.bmc, strict=True))
+        == BMC
+    )
     assert table("evidence.json", "--format", "parquet", "-o", "it.parquet") == ""
     pandas.testing.assert_frame_equal(pandas.read_parquet("it.parquet"), frame)
 
@@ -199,10 +255,16 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["--format", "parquet"], "name it with -o"),
         (["gone.json"], "gone.json: can't be read"),
         (["./evidence.json"], "evidence.json: the same bundle as "),
-        ([__file__], "_table.py: not a bundle: it isn't JSON (line 1, column 3)\n  name a "),
+        (
+            [__file__],
+            "_table.py: not a bundle: it isn't JSON (line 1, column 3)\n  name a ",
+        ),
         (["-o", "evidence.json"], "name a different file with -o"),
         (["-o", "t.xlsx"], "no format has the extension '.xlsx'\n  use .txt, .md, "),
-        (["-o", "no/such/folder.csv"], "folder.csv: can't be written: No such file or directory"),
+        (
+            ["-o", "no/such/folder.csv"],
+            "folder.csv: can't be written: No such file or directory",
+        ),
         (["--rows", "spans", "--measure", "bmc"], "omit one of them"),
         (["--rows", "excerpts"], "nothing was measured"),
         (["--measure", "bmc", "--by", "autor"], "no pair has the column 'autor'"),
@@ -229,7 +291,9 @@ def test_excerpts_and_spans_are_the_evidences(gate, table):
         assert len(own) == pair["book"]["excerpts"]
         assert sum(one["words"] for one in own) == words
         assert sum(one["covered"] for one in own) / words == measures["bmc"]["value"]
-        assert max(one["longest_span"] for one in own) == measures["longest_span"]["value"]
+        assert (
+            max(one["longest_span"] for one in own) == measures["longest_span"]["value"]
+        )
         its = [span for span in spans if span["book"] == name]
         assert len(its) == measures["spans_over"]["value"] > 0
         assert all(one["words"] == one["end"] - one["start"] > 20 for one in its)
@@ -241,7 +305,9 @@ def test_excerpts_and_spans_are_the_evidences(gate, table):
         times = decode_times(held)
         assert len(times) == pair["book"]["words"]
         assert np.count_nonzero(times) / len(times) == pair["measures"]["bmc"]["value"]
-        assert held.curve[-1] == pytest.approx(pair["measures"]["bmc"]["value"], abs=1e-6)
+        assert held.curve[-1] == pytest.approx(
+            pair["measures"]["bmc"]["value"], abs=1e-6
+        )
         assert len(held.curve) == held.rounds == 3
         for excerpt in held.excerpts:
             part = times[excerpt.start : excerpt.start + excerpt.words]
@@ -252,7 +318,9 @@ def test_a_map_that_is_none_is_refused():
     held = CoverageMap(3, "0x16", (CoveredExcerpt("p_id0", 0, 16, 0, 0),), (), ())
     assert len(decode_times(held)) == 16
     for times in ("0x5", "9x16", "0x999999999"):
-        with pytest.raises(EvidenceError, match="doesn't match the words of its excerpts"):
+        with pytest.raises(
+            EvidenceError, match="doesn't match the words of its excerpts"
+        ):
             decode_times(dataclasses.replace(held, times=times))
     less = CoveredExcerpt("p_id0", 0, 16, -1, 0), PlacedSpan(-1, 5, "p_id0", 0)
     changes = [{"rounds": -1}, {"excerpts": less[:1]}, {"spans": less[1:]}]
@@ -263,14 +331,19 @@ def test_a_map_that_is_none_is_refused():
             dataclasses.replace(held, **change)
 
 
-def test_what_was_not_measured_is_said_and_no_text_appears(gate, table, capsys, tmp_path):
+def test_what_was_not_measured_is_said_and_no_text_appears(
+    gate, table, capsys, tmp_path
+):
     content = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
     del content["sha256"]
     content["pairs"][0] |= {"coverage": None, "verdict": "NOT RUN"}
     write_evidence_file(seal_bundle(content), tmp_path / "part.json")
     assert main(["table", str(tmp_path / "part.json"), "--rows", "excerpts"]) == 0
     output = capsys.readouterr()
-    assert output.err == f"memleak table: part: {content['pairs'][0]['pair']}: it wasn't run\n"
+    assert (
+        output.err
+        == f"memleak table: part: {content['pairs'][0]['pair']}: it wasn't run\n"
+    )
     assert content["pairs"][1]["book"]["title"] in output.out
     file = str(gate[0] / "evidence.json")
     shown = str([table(file, "--rows", kind, "--format", "csv") for kind in ROWS])

@@ -45,7 +45,9 @@ def serve(tmp_path, story):
 
         def start(props=None, **more):
             books = Books(tmp_path / "books.jsonl")
-            server = OpenAIServer(reciter=Reciter(story, base_order=9), books=books, **more)
+            server = OpenAIServer(
+                reciter=Reciter(story, base_order=9), books=books, **more
+            )
             server.route("GET", "/props", "props", lambda _: Response.json(props or {}))
             url = running.enter_context(server).base_url
             return "try", "story.json", "--model", "openai/base", "--base-url", url
@@ -54,32 +56,52 @@ def serve(tmp_path, story):
 
 
 @pytest.mark.full
-def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_path, serve):
+def test_a_model_that_recites_fails_and_the_suite_stays(
+    memleak, last_line, tmp_path, serve
+):
     arguments = (*serve(), "--price", "1,2", "--yes")
     done = memleak(*arguments)
     assert done.returncode == 1, done.stdout + done.stderr
     shown_text = done.stdout
     assert "from an earlier run" not in shown_text
-    shown = ("6 excerpts", "served by    base (fp_emulated)", "accepts      n, temperature")
-    shown += (
-        "rarer ones can go unseen. 100 samples (memleak init) would show 3.0%, for at most US$",
+    shown = (
+        "6 excerpts",
+        "served by    base (fp_emulated)",
+        "accepts      n, temperature",
     )
-    assert all(part in shown_text for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL"))
+    shown += (
+        "rarer ones can go unseen. 100 samples (memleak init) would show 3.0%, for at "
+        "most US$",
+    )
+    assert all(
+        part in shown_text
+        for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL")
+    )
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
     assert kept["suite"]["probe"] == "continuation"
     assert kept["limits"] == {"preset": "strict"}
-    assert "can miss passages rarer than the detection limit above" in " ".join(shown_text.split())
+    assert "can miss passages rarer than the detection limit above" in " ".join(
+        shown_text.split()
+    )
     samples = kept["suite"]["samples"]  # as many as this server's pace leaves time for
-    assert f"of 6 excerpts, {amount(samples, 'time')} each." in " ".join(shown_text.split())
+    assert f"of 6 excerpts, {amount(samples, 'time')} each." in " ".join(
+        shown_text.split()
+    )
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
     command = last_line(done)
-    assert command.startswith(f"pytest -m copyright {SUITE} --memleak-html=base-story.html")
+    assert command.startswith(
+        f"pytest -m copyright {SUITE} --memleak-html=base-story.html"
+    )
     (tmp_path / SUITE).unlink()
     shown_text = memleak(*arguments).stdout
-    assert "generations from an earlier run. They will be reused." in " ".join(shown_text.split())
+    assert "generations from an earlier run. They will be reused." in " ".join(
+        shown_text.split()
+    )
 
 
-DEFAULT_FORMAT = "{%- for message in messages -%}\n  {{- '<|im_start|>' + message.role + '\n' }}"
+DEFAULT_FORMAT = (
+    "{%- for message in messages -%}\n  {{- '<|im_start|>' + message.role + '\n' }}"
+)
 
 
 @pytest.mark.parametrize("template", [DEFAULT_FORMAT, "{{ bos_token }}"])
@@ -88,16 +110,27 @@ def test_a_base_model_gets_plain_text(here, serve, capsys, template):
     assert main([*serve(props={"chat_template": template})]) == 2
     shown = capsys.readouterr().out
     is_base = template == DEFAULT_FORMAT
-    assert ("base model without a chat format: prompts are sent as plain text" in shown) == is_base
+    assert (
+        "base model without a chat format: prompts are sent as plain text" in shown
+    ) == is_base
     assert "Estimated time: 1 minute." in shown
 
 
-def test_a_rate_limit_is_waited_for_shown_and_not_counted(here, serve, capsys, monkeypatch):
+def test_a_rate_limit_is_waited_for_shown_and_not_counted(
+    here, serve, capsys, monkeypatch
+):
     trials, looks = [], itertools.count()  # at the clock, and one second between two
-    clock, pause = SimpleNamespace(monotonic=lambda: next(looks)), lambda *_: next(looks)
-    monkeypatch.setattr(Trial, "seconds_of", lambda trial, *_: trials.append(trial) or 60.0)
+    clock, pause = (
+        SimpleNamespace(monotonic=lambda: next(looks)),
+        lambda *_: next(looks),
+    )
+    monkeypatch.setattr(
+        Trial, "seconds_of", lambda trial, *_: trials.append(trial) or 60.0
+    )
     monkeypatch.setattr("pytest_memleak.cli.endpoint_trial.time", clock)
-    monkeypatch.setattr("pytest_memleak.sampling.backoff.Retry", lambda: Retry(pause=pause))
+    monkeypatch.setattr(
+        "pytest_memleak.sampling.backoff.Retry", lambda: Retry(pause=pause)
+    )
     monkeypatch.setattr("pytest_memleak.sampling.backoff.FIRST", 1)
     limit = server_error("chat", status=429, calls=(3,), retry_after=0.6)
     assert main([*serve(plan=FaultPlan([limit]))]) == 2
@@ -116,7 +149,10 @@ def test_a_slow_server_has_time_for_its_first_calls(here, serve, capsys, monkeyp
     monkeypatch.setattr(Trial, "seconds_of", lambda *_: 3600.0)
     monkeypatch.setattr(Trial, "deadline", lambda *_: 1800)
     assert main([*serve()]) == 2
-    assert "Estimated time: 60 minutes. This run stops after 30;" in capsys.readouterr().out
+    assert (
+        "Estimated time: 60 minutes. This run stops after 30;"
+        in capsys.readouterr().out
+    )
 
 
 def plan_of(calls, generations, tokens):
@@ -133,7 +169,9 @@ OWN, GREEDY = plan_of(11, 11, 6 * 300 + 1000), plan_of(6, 6, 6 * 300)
     ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300, 2 * 3 * 300),  # nothing does
     ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, 0),
 ])  # fmt: skip
-def test_the_estimate_counts_every_call_and_how_calls_overlap(shares, seconds, deadline):
+def test_the_estimate_counts_every_call_and_how_calls_overlap(
+    shares, seconds, deadline
+):
     settings = {"lines": (), "at_once": 3, "excerpts": 6, "text_only": False}
     trial = Trial(token=1.0, calls=shares[0], completions=shares[1], **settings)
     assert trial.seconds_of([OWN, GREEDY], samples=4) == pytest.approx(seconds)
@@ -162,7 +200,9 @@ def test_a_model_that_the_server_does_not_have_and_nobody_to_say_yes(
 @pytest.mark.full
 def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
     keys = {"typed": "y\n", "answer": "n\n"}
-    seen = run_in_terminal([*serve()], folder=tmp_path, program=program, columns=100, **keys)
+    seen = run_in_terminal(
+        [*serve()], folder=tmp_path, program=program, columns=100, **keys
+    )
     assert seen.code == 0, seen.lines
     assert seen.line("Cost: at most").endswith("add --price IN,OUT to see it in US$.")
     assert seen.line("Next: ").startswith(f"Next: pytest -m copyright {SUITE}")
@@ -174,7 +214,9 @@ def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
 
 
 @pytest.mark.full
-def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, monkeypatch):
+def test_who_waits_sees_how_far_it_is_and_whole_words(
+    program, tmp_path, serve, monkeypatch
+):
     write = Reciter.answer
 
     def slowly(self, *arguments, **more):
@@ -182,7 +224,9 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
         return write(self, *arguments, **more)
 
     monkeypatch.setattr(Reciter, "answer", slowly)
-    seen = run_in_terminal([*serve(), "--yes"], folder=tmp_path, program=program, columns=60)
+    seen = run_in_terminal(
+        [*serve(), "--yes"], folder=tmp_path, program=program, columns=60
+    )
     assert seen.code == 1, seen.lines
     assert seen.progress("sampling")
     taken = seen.lines.index(seen.line("  accepts      n, temperature, "))
@@ -201,7 +245,15 @@ NOT_TRIED = {
 
 def test_what_cannot_be_tried_says_what_to_type(here, file, story, capsys):
     def refused(arguments):
-        assert main(["try", *arguments.replace("TRY", "story.json --model openai/x").split()]) == 2
+        assert (
+            main(
+                [
+                    "try",
+                    *arguments.replace("TRY", "story.json --model openai/x").split(),
+                ]
+            )
+            == 2
+        )
         return capsys.readouterr().err
 
     for arguments, message in NOT_TRIED.items():
@@ -227,12 +279,15 @@ ROOT = Path(__file__).parents[2]
 def test_the_demo_runs_and_leaves_its_files(memleak, tmp_path):
     done = memleak("demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    verdicts = [line.split()[-1] for line in done.stdout.splitlines() if "310/310" in line]
+    verdicts = [
+        line.split()[-1] for line in done.stdout.splitlines() if "310/310" in line
+    ]
     assert verdicts == ["PASS", "(expected)"]
     assert (tmp_path / "memleak-demo" / "report.html").stat().st_size > 10_000
     assert "Next: memleak try BOOK.epub --model openai/NAME" in done.stdout
     suite = tmp_path / "memleak-demo" / "quickstart.memleak.toml"
-    # A suite that was changed is the reader's own: it is neither written over nor passed over.
+    # A suite that was changed is the reader's own: it is neither written over nor
+    # passed over.
     suite.write_text(suite.read_text().replace('expected = "leak"\n', ""))
     again = memleak("demo")
     assert again.returncode == 1
@@ -244,11 +299,15 @@ def test_the_wheel_takes_what_the_demo_needs():
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     included = tables["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert all((ROOT / source).is_file() for source in included)
-    assert all(target == f"pytest_memleak/demo/{source}" for source, target in included.items())
+    assert all(
+        target == f"pytest_memleak/demo/{source}" for source, target in included.items()
+    )
     (suite,) = [path for path in included if path.endswith(".toml")]
     named = {
         path
         for book in tomllib.loads((ROOT / suite).read_text(encoding="utf-8"))["book"]
         for path in (book["source"], book["summaries"])
     }
-    assert {os.path.normpath(Path(suite).parent / path) for path in named} <= set(included)
+    assert {os.path.normpath(Path(suite).parent / path) for path in named} <= set(
+        included
+    )

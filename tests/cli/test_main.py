@@ -17,18 +17,26 @@ from pytest_memleak.cli.main import main
 from pytest_memleak.pipeline import score_files
 from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES
 
-SCORED = [name for name, row in MEASURES.items() if row.needs in (GENERATIONS, PASSAGES)]
+SCORED = [
+    name for name, row in MEASURES.items() if row.needs in (GENERATIONS, PASSAGES)
+]
 
 
 def excerpts(*texts):
-    return [{"excerpt_id": f"p_id{n}", "excerpt_text": text} for n, text in enumerate(texts, 1)]
+    return [
+        {"excerpt_id": f"p_id{n}", "excerpt_text": text}
+        for n, text in enumerate(texts, 1)
+    ]
 
 
 def answers(*texts):
     """Generations for excerpts 1, 2, ...: a list of them, or one."""
     generations = [[one] if isinstance(one, str) else one for one in texts]
     return [
-        {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": text} for text in some]}
+        {
+            "excerpt_id": f"p_id{n}",
+            "generations": [{"generated_text": text} for text in some],
+        }
         for n, some in enumerate(generations, 1)
     ]
 
@@ -88,10 +96,16 @@ def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
         *("bmc_low", "bmc_high", *ends),
     }
     assert (report["words"], report["bmc"], report["spans_over"]) == (16, 11 / 16, 1)
-    assert [*report["longest_block"].items()] == [("words", 11), ("start", 5), ("end", 16)]
+    assert [*report["longest_block"].items()] == [
+        ("words", 11),
+        ("start", 5),
+        ("end", 16),
+    ]
     place = ("excerpt_id", "generation", "start", "end")
     span = dict(zip(("words", *place), (5, "p_id2", 0, 11, 16), strict=True))
-    passage = dict(zip(("words", "book", *place), (6, "book", "p_id1", 0, 5, 11), strict=True))
+    passage = dict(
+        zip(("words", "book", *place), (6, "book", "p_id1", 0, 5, 11), strict=True)
+    )
     for name, expected in (("longest_span", span), ("longest_passage", passage)):
         assert [*report[name].items()] == [*expected.items()]
     report = score(as_json=True, generations=answers("nothing", "at all"))
@@ -106,7 +120,12 @@ def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
 
 def test_the_table_and_that_of_nothing(score):
     lines = re.sub(" +", " ", score("--span-threshold", "4")).splitlines()
-    assert [line.split()[0] for line in lines] == ["measure", "words", "rounds", *SCORED]
+    assert [line.split()[0] for line in lines] == [
+        "measure",
+        "words",
+        "rounds",
+        *SCORED,
+    ]
     assert {*lines} >= {
         "measure value low high where",
         *("words 16", "rounds 1", "passages_over 2", "spans_over 1"),
@@ -133,7 +152,11 @@ def test_lone_surrogates_and_control_characters_print(score):
     book = [{"excerpt_id": odd, "excerpt_text": text, "book_name": "\ud83d"}]
     generations = [{"excerpt_id": odd, "generations": [{"generated_text": text}]}]
     report = score(as_json=True, book=book, generations=generations)
-    assert (report["words"], report["bmc"], report["longest_span"]["excerpt_id"]) == (8, 1.0, odd)
+    assert (report["words"], report["bmc"], report["longest_span"]["excerpt_id"]) == (
+        8,
+        1.0,
+        odd,
+    )
     table = score(book=book, generations=generations)
     assert "words 0-8, " in table
     assert "p1, generation 0" in table
@@ -151,7 +174,9 @@ SCRIPT = excerpts("Кот и мышь жили в доме", "и были рад
     ("generations", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
     ("generations", b"[]", "there are no records"),
 ], ids=lambda value: value[:40] if isinstance(value, str) else "")  # fmt: skip
-def test_records_of_another_form_are_one_plain_error(refused, files, place, content, message):
+def test_records_of_another_form_are_one_plain_error(
+    refused, files, place, content, message
+):
     paths = dict(zip(("book", "generations"), files(**{place: content}), strict=True))
     error = refused("score", *paths.values())
     assert message in error
@@ -184,12 +209,17 @@ def test_ctrl_c(files, capsys, monkeypatch):
     assert capsys.readouterr() == ("", "\n")
 
 
-def test_the_command_is_installed_and_knows_poor_terminals(in_a_process, tmp_path, files):
+def test_the_command_is_installed_and_knows_poor_terminals(
+    in_a_process, tmp_path, files
+):
     assert re.fullmatch(r"memleak \d+\.\d+\.\d+\n", in_a_process("--version").stdout)
     command = Path(sys.executable).with_name("memleak")
     gone = tmp_path / "no.json"
     done = subprocess.run(
-        [command, "score", gone, gone], capture_output=True, encoding="utf-8", check=False
+        [command, "score", gone, gone],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -197,23 +227,31 @@ def test_the_command_is_installed_and_knows_poor_terminals(in_a_process, tmp_pat
         f"  {tmp_path.resolve()} has no file of a similar name\n"
     )
     book = [{"excerpt_id": "第1", "excerpt_text": "a b c d e"}]
-    generations = [{"excerpt_id": "第1", "generations": [{"generated_text": "a b c d e"}]}]
+    generations = [
+        {"excerpt_id": "第1", "generations": [{"generated_text": "a b c d e"}]}
+    ]
     done = in_a_process("score", *files(book, generations), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert r"words 0-5, \u7b2c1, generation 0" in done.stdout
 
 
 @pytest.mark.parametrize("unbuffered", ["", full("1")])
-def test_output_that_nobody_reads_or_that_cannot_be_written(files, in_a_process, unbuffered):
+def test_output_that_nobody_reads_or_that_cannot_be_written(
+    files, in_a_process, unbuffered
+):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
-        done = in_a_process("score", *files(), stdout=closed, PYTHONUNBUFFERED=unbuffered)
+        done = in_a_process(
+            "score", *files(), stdout=closed, PYTHONUNBUFFERED=unbuffered
+        )
     assert (done.returncode, done.stderr) == (141, "")
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with Path("/dev/full").open("w") as device:
-        done = in_a_process("score", *files(), stdout=device, PYTHONUNBUFFERED=unbuffered)
+        done = in_a_process(
+            "score", *files(), stdout=device, PYTHONUNBUFFERED=unbuffered
+        )
     assert done.returncode == 2
     assert done.stderr == (
         "memleak score: standard output: No space left on device\n"
@@ -223,7 +261,13 @@ def test_output_that_nobody_reads_or_that_cannot_be_written(files, in_a_process,
 
 HEADS = ("model", "book", "nv_longest_passage", "bmc", "verdict")
 ROWS = [
-    ("babbler", "The Lamplighter of Saltmarsh Row", "1,234", "0.019 (0.015–0.025)", "PASS"),
+    (
+        "babbler",
+        "The Lamplighter of Saltmarsh Row",
+        "1,234",
+        "0.019 (0.015–0.025)",
+        "PASS",
+    ),
     ("reciter-of-everything", "夜の種", "12,345", "1.000 (0.915–1.000)", "FAIL"),
     ("none", "", "-", "-", "NOT RUN"),
 ]
@@ -238,7 +282,9 @@ def test_a_table_of_any_width_cuts_no_letter(width):
     once = "".join((*HEADS, *map("".join, ROWS))).replace(" ", "")
     # One below the other, every row has its heads.
     several = "".join("".join(HEADS) + "".join(row) for row in ROWS[:2])
-    several += "".join(head + cell for head, cell in zip(HEADS, ROWS[2], strict=True) if cell)
+    several += "".join(
+        head + cell for head, cell in zip(HEADS, ROWS[2], strict=True) if cell
+    )
     assert letters in (sorted(once), sorted(several.replace(" ", "")))
 
 

@@ -27,7 +27,9 @@ class ChatStreams:
         return app
 
     async def _models(self, request):
-        return web.json_response({"data": [{"id": name, "secret": 1} for name in self.answers]})
+        return web.json_response(
+            {"data": [{"id": name, "secret": 1} for name in self.answers]}
+        )
 
     async def _answer(self, request):
         asked = await request.json()
@@ -44,7 +46,11 @@ class ChatStreams:
                 if isinstance(part, float):
                     await asyncio.sleep(part)
                 else:
-                    line = part if isinstance(part, bytes) else f"data: {json.dumps(part)}".encode()
+                    line = (
+                        part
+                        if isinstance(part, bytes)
+                        else f"data: {json.dumps(part)}".encode()
+                    )
                     await response.write(line + b"\n\n")
         except (ConnectionError, asyncio.CancelledError):
             self.left += 1
@@ -70,7 +76,9 @@ def serving(*apps):
     thread.start()
     try:
         for make_app in apps:
-            starting = asyncio.run_coroutine_threadsafe(start(make_app(*addresses)), loop)
+            starting = asyncio.run_coroutine_threadsafe(
+                start(make_app(*addresses)), loop
+            )
             addresses.append(starting.result(30))
         yield addresses
     finally:
@@ -87,7 +95,9 @@ def guarded(library, limit=38):
 
     def guard(upstream):
         proxies.append(
-            pytest_memleak.library.guard_proxy.GuardProxy(library, f"{upstream}/v1", limit)
+            pytest_memleak.library.guard_proxy.GuardProxy(
+                library, f"{upstream}/v1", limit
+            )
         )
         return proxies[0].app()
 

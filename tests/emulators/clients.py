@@ -23,7 +23,15 @@ from pytest_memleak.interfaces.protocols import (
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records import Model
 
-VARIABLES = "OPENAI_", "TINKER_", "TOGETHER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_", "GCLOUD_"
+VARIABLES = (
+    "OPENAI_",
+    "TINKER_",
+    "TOGETHER_",
+    "GOOGLE_",
+    "GEMINI_",
+    "CLOUDSDK_",
+    "GCLOUD_",
+)
 DIGEST = "5e" * 32
 PLACE = "suite.memleak.toml, model tuned"
 SECRETS = {
@@ -35,12 +43,29 @@ SECRETS = {
 def prose(seed, words=500):
     """Sentences of a language that nobody speaks."""
     dice = random.Random(seed)
-    sounds = ["ka", "lo", "mi", "ren", "tu", "vas", "el", "or", "ish", "quen", "da", "bri"]
-    lexicon = ["".join(dice.choices(sounds, k=dice.randint(1, 3))) for _ in range(words // 2)]
+    sounds = [
+        "ka",
+        "lo",
+        "mi",
+        "ren",
+        "tu",
+        "vas",
+        "el",
+        "or",
+        "ish",
+        "quen",
+        "da",
+        "bri",
+    ]
+    lexicon = [
+        "".join(dice.choices(sounds, k=dice.randint(1, 3))) for _ in range(words // 2)
+    ]
     sentences = []
     while words > 0:
         chosen = dice.choices(lexicon, k=min(words, dice.randint(6, 14)))
-        sentences.append(f"{chosen[0].capitalize()} {' '.join(chosen[1:])}.".replace(" .", "."))
+        sentences.append(
+            f"{chosen[0].capitalize()} {' '.join(chosen[1:])}.".replace(" .", ".")
+        )
         words -= len(chosen)
     return " ".join(sentences)
 
@@ -85,7 +110,9 @@ def no_retries():
 
 
 async def _end_others():
-    if ended := [it for it in asyncio.all_tasks() - {asyncio.current_task()} if it.cancel()]:
+    if ended := [
+        it for it in asyncio.all_tasks() - {asyncio.current_task()} if it.cancel()
+    ]:
         await asyncio.wait(ended, timeout=2)
 
 
@@ -108,7 +135,9 @@ def make_provider(
         options.setdefault("base_url", getattr(server, "base_url", server.url))
     recipe = {"finetune_books": tuple(books), "finetune": dict(finetune or {})}
     model = Model("tuned", name, base, endpoint=endpoint, options=options, **recipe)
-    setup = ProviderSetup(model, PLACE, root, state, read_book, frozenset(hosts), timeout)
+    setup = ProviderSetup(
+        model, PLACE, root, state, read_book, frozenset(hosts), timeout
+    )
     return PROVIDERS[name](setup)
 
 
@@ -123,7 +152,9 @@ def training(digest=DIGEST):
 
 def requests_of(count=4, n=2):
     return [
-        SampleRequest(f"Pair/Excerpt é {seed}", f"{INSTRUCTION} {seed}", n, 1.0, 20, seed)
+        SampleRequest(
+            f"Pair/Excerpt é {seed}", f"{INSTRUCTION} {seed}", n, 1.0, 20, seed
+        )
         for seed in range(count)
     ]
 

@@ -1,8 +1,8 @@
 """What goes wrong, and when: the fault plan of an emulator, which may change while it runs.
 
-Endpoints have the names that the emulator's routes give them ("chat", "files.create", ...). Faults
-of transport are acted out by `http_server.HttpServer`, and the first that fits strikes; faults of
-content by the handler.
+Endpoints have the names that the emulator's routes give them ("chat", "files.create",
+...). Faults of transport are acted out by `http_server.HttpServer`, and the first that
+fits strikes; faults of content by the handler.
 """
 
 import math
@@ -30,12 +30,16 @@ class FaultKind(StrEnum):
     FILTER = "filter"  # completions withheld by a filter
     RECITATION = "recitation"  # completions withheld because they recite
     REFUSE = "refuse"  # completions refused in a field of their own
-    REJECT = "reject"  # a prompt that a filter rejects: 400 with the code "content_filter"
+    REJECT = (
+        "reject"  # a prompt that a filter rejects: 400 with the code "content_filter"
+    )
     EXPIRE = "expire"  # a batch that expires with `share` of its requests answered
     FAIL = "fail"  # a job or a batch that ends in failure
     PARTIAL = "partial"  # a batch that ends with `share` of its requests answered, the rest failed
     GREEDY = "greedy"  # a server that ignores temperature
-    REFUSE_PARAMETER = "refuse_parameter"  # 400 for each of the parameters that `code` names
+    REFUSE_PARAMETER = (
+        "refuse_parameter"  # 400 for each of the parameters that `code` names
+    )
     ONLY_ONE = "only_one"  # 400 for any temperature but 1
     THINK = "think"  # thoughts in place of an answer; `code` is their name, if given
     BESIDE = "beside"  # `message` beside the answer, in the way that `code` names
@@ -43,21 +47,28 @@ class FaultKind(StrEnum):
     NO_CHAT = "no_chat"  # 404 for a chat
     ENDED = "ended"  # `code` as the finish reason
     # of both
-    HOSTILE = "hostile"  # the work, then what `hostile.ACTS` has under `code` for an answer
+    HOSTILE = (
+        "hostile"  # the work, then what `hostile.ACTS` has under `code` for an answer
+    )
 
 
-TRANSPORT = {*map(FaultKind, ("status", "drop", "slow", "truncate", "trickle", "lose", "hostile"))}
+TRANSPORT = {
+    *map(
+        FaultKind, ("status", "drop", "slow", "truncate", "trickle", "lose", "hostile")
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that goes wrong at `endpoint`, which may hold the wildcards of `fnmatch`.
 
-    calls: which calls of the endpoint, from 0, those that were struck included; None: every call
-    status, code, message, retry_after: of STATUS; `code` is the provider's word for the error
-    seconds: of SLOW and TRICKLE
+    calls: which calls of the endpoint, from 0, those that were struck included; None:
+    every call status, code, message, retry_after: of STATUS; `code` is the provider's
+    word for the error seconds: of SLOW and TRICKLE
     asked: strikes only requests in whose path or body these words stand
-    share: of EXPIRE and PARTIAL; of EMPTY, FILTER and REFUSE that of a call's completions
+    share: of EXPIRE and PARTIAL; of EMPTY, FILTER and REFUSE that of a call's
+    completions
     """
 
     kind: FaultKind
@@ -80,7 +91,14 @@ class Fault:
 
 
 def rate_limit(endpoint, *, calls=None, retry_after=0.01):
-    return Fault(FaultKind.STATUS, endpoint, calls, 429, retry_after, message="emulated rate limit")
+    return Fault(
+        FaultKind.STATUS,
+        endpoint,
+        calls,
+        429,
+        retry_after,
+        message="emulated rate limit",
+    )
 
 
 def server_error(endpoint, *, calls=None, **details):
@@ -88,17 +106,28 @@ def server_error(endpoint, *, calls=None, **details):
 
 
 def _maker(kind):
-    return lambda endpoint, *, calls=None, **details: Fault(kind, endpoint, calls, **details)
+    return lambda endpoint, *, calls=None, **details: Fault(
+        kind, endpoint, calls, **details
+    )
 
 
 drop, lose, truncate, slow, trickle = map(
-    _maker, (FaultKind.DROP, FaultKind.LOSE, FaultKind.TRUNCATE, FaultKind.SLOW, FaultKind.TRICKLE)
+    _maker,
+    (
+        FaultKind.DROP,
+        FaultKind.LOSE,
+        FaultKind.TRUNCATE,
+        FaultKind.SLOW,
+        FaultKind.TRICKLE,
+    ),
 )
 
 
 def on_the_way(what, endpoint, *, calls=None, late=1.0):
     """One of `ON_THE_WAY`; answers that come late take `late` seconds."""
-    seconds = {"slow": {"seconds": late}, "trickling": {"seconds": 2 * late}}.get(what, {})
+    seconds = {"slow": {"seconds": late}, "trickling": {"seconds": 2 * late}}.get(
+        what, {}
+    )
     return ON_THE_WAY[what](endpoint, calls=calls, **seconds)
 
 
@@ -130,7 +159,9 @@ class Strike:
         return choices[: max(1, math.ceil(fault.share * len(choices)))] if fault else []
 
     def reached(self, requests):
-        short = self.content.get(FaultKind.EXPIRE) or self.content.get(FaultKind.PARTIAL)
+        short = self.content.get(FaultKind.EXPIRE) or self.content.get(
+            FaultKind.PARTIAL
+        )
         return math.floor(len(requests) * short.share) if short else len(requests)
 
 
@@ -163,7 +194,13 @@ class FaultPlan:
         with self._lock:
             call = self._calls[endpoint]
             self._calls[endpoint] += 1
-            fitting = [fault for fault in self._faults if fault.strikes(endpoint, call, message)]
+            fitting = [
+                fault
+                for fault in self._faults
+                if fault.strikes(endpoint, call, message)
+            ]
         transport = next((fault for fault in fitting if fault.kind in TRANSPORT), None)
-        content = {fault.kind: fault for fault in fitting if fault.kind not in TRANSPORT}
+        content = {
+            fault.kind: fault for fault in fitting if fault.kind not in TRANSPORT
+        }
         return Strike(call, transport, content)

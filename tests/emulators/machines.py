@@ -1,8 +1,9 @@
 """Endpoints on machines that are paid by time, as Vertex AI and Together have them.
 
-Time is the server's own: a deployment is ready `deploys_in` seconds after it was requested, its
-endpoint is listed `lists_in` seconds after, and an undeployment takes `undeploys_in`. Books have
-rows "deployment" and "undeployment" (endpoint, at): the time between them is billed.
+Time is the server's own: a deployment is ready `deploys_in` seconds after it was
+requested, its endpoint is listed `lists_in` seconds after, and an undeployment takes
+`undeploys_in`. Books have rows "deployment" and "undeployment" (endpoint, at): the time
+between them is billed.
 """
 
 import re
@@ -70,7 +71,9 @@ class Machines:
             ]
 
     def _list(self, request):
-        wanted = re.fullmatch(rf'{self.name_key}="([^"]*)"', request.query.get("filter", ""))
+        wanted = re.fullmatch(
+            rf'{self.name_key}="([^"]*)"', request.query.get("filter", "")
+        )
         if wanted is None:
             raise Refused(400, "Invalid filter.")
         with self._lock:

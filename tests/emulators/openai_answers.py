@@ -19,7 +19,13 @@ class OpenAIModelServer(ModelServer):
 
     def refusal(self, status, message, details):
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        error = {"message": message, "type": kind, "param": None, "code": None, **details}
+        error = {
+            "message": message,
+            "type": kind,
+            "param": None,
+            "code": None,
+            **details,
+        }
         return Response.json({"error": error}, status=status)
 
     def replace(self, corpus):
@@ -34,7 +40,9 @@ class OpenAIModelServer(ModelServer):
         return self._files[file_id]
 
     def _examples(self, file_id):
-        return read_examples(self._file(file_id)["data"], "messages", lambda turn: turn["content"])
+        return read_examples(
+            self._file(file_id)["data"], "messages", lambda turn: turn["content"]
+        )
 
 
 class ChatCompletions(Completions):
@@ -44,13 +52,20 @@ class ChatCompletions(Completions):
         n, max_tokens = self._checked(body, strike)
         raw, model, seed = "prompt" in body, body["model"], body.get("seed")
         instruction = body["prompt"] if raw else _asked(body)
-        settings = {"temperature": body.get("temperature", 1.0), "max_tokens": max_tokens}
-        answers = self.draw(model, instruction, strike, n=n, seed=seed, text=raw, **settings)
+        settings = {
+            "temperature": body.get("temperature", 1.0),
+            "max_tokens": max_tokens,
+        }
+        answers = self.draw(
+            model, instruction, strike, n=n, seed=seed, text=raw, **settings
+        )
         choices = [_choice(place, answer) for place, answer in enumerate(answers)]
         _withhold(choices, strike)
         if FaultKind.THINK in strike.content:
             for choice in choices:
-                _think(choice, strike.content[FaultKind.THINK].code or "reasoning_content")
+                _think(
+                    choice, strike.content[FaultKind.THINK].code or "reasoning_content"
+                )
         beside = strike.content.get(FaultKind.BESIDE)
         if beside is not None and beside.code in ASIDE:
             choices[0] = ASIDE[beside.code](choices[0], beside.message)
@@ -69,7 +84,9 @@ class ChatCompletions(Completions):
             "id": call,
             "created": CREATED,
             "object": "text_completion" if raw else "chat.completion",
-            "model": "another-model-2" if FaultKind.REROUTE in strike.content else model,
+            "model": "another-model-2"
+            if FaultKind.REROUTE in strike.content
+            else model,
             "system_fingerprint": "fp_emulated",
             "choices": [_as_text(choice) for choice in choices] if raw else choices,
             "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens},
@@ -81,34 +98,50 @@ class ChatCompletions(Completions):
         model = body.get("model")
         if model not in self.models:
             raise Refused(
-                404, f"The model `{model}` does not exist.", code="model_not_found", param="model"
+                404,
+                f"The model `{model}` does not exist.",
+                code="model_not_found",
+                param="model",
             )
         messages = body.get("messages", [{"content": body.get("prompt")}])
-        if not messages or not all(isinstance(message.get("content"), str) for message in messages):
+        if not messages or not all(
+            isinstance(message.get("content"), str) for message in messages
+        ):
             raise Refused(400, "Invalid 'messages'.", param="messages")
         if FaultKind.NO_CHAT in strike.content and "messages" in body:
             raise Refused(404, "There is no chat here.")
         for name in strike.parameters():
             if name in body:
-                raise Refused(400, f"Unsupported parameter: '{name}' is not supported.", param=name)
+                raise Refused(
+                    400,
+                    f"Unsupported parameter: '{name}' is not supported.",
+                    param=name,
+                )
         if FaultKind.ONLY_ONE in strike.content and body.get("temperature", 1) != 1:
             raise Refused(
                 400,
-                "Unsupported value: 'temperature' does not support this value with this model."
+                "Unsupported value: 'temperature' does not support this value with "
+                "this model."
                 " Only the default (1) value is supported.",
                 param="temperature",
                 code="unsupported_value",
             )
         if FaultKind.REJECT in strike.content:
-            raise Refused(400, "The prompt was filtered.", code="content_filter", param="prompt")
+            raise Refused(
+                400, "The prompt was filtered.", code="content_filter", param="prompt"
+            )
         n = body.get("n", 1)
         if not 1 <= n <= self._most:
             raise Refused(
-                400, f"Invalid 'n': expected a value of 1 to {self._most}, got {n}.", param="n"
+                400,
+                f"Invalid 'n': expected a value of 1 to {self._most}, got {n}.",
+                param="n",
             )
         old, new = body.get("max_tokens"), body.get("max_completion_tokens")
         if new is not None and old is not None:
-            raise Refused(400, "Set either max_tokens or max_completion_tokens, not both.")
+            raise Refused(
+                400, "Set either max_tokens or max_completion_tokens, not both."
+            )
         limit = new if new is not None else old
         return n, DEFAULT_TOKENS if limit is None else max(1, limit)
 
@@ -116,7 +149,12 @@ class ChatCompletions(Completions):
 def _choice(index, answer):
     message = {"role": "assistant", "content": answer.text, "refusal": None}
     reason = "stop" if answer.ended else "length"
-    return {"index": index, "message": message, "finish_reason": reason, "logprobs": None}
+    return {
+        "index": index,
+        "message": message,
+        "finish_reason": reason,
+        "logprobs": None,
+    }
 
 
 def _withhold(choices, strike):
@@ -134,7 +172,9 @@ def _withhold(choices, strike):
 
 def _asked(body):
     return "\n".join(
-        message["content"] for message in body["messages"] if message["role"] != "assistant"
+        message["content"]
+        for message in body["messages"]
+        if message["role"] != "assistant"
     )
 
 
@@ -150,7 +190,10 @@ def _in_thoughts(choice, text):
     return {**choice, "message": choice["message"] | thoughts}
 
 
-ASIDE = {"choice": lambda choice, text: {**choice, "text": text}, "hyphens": _in_thoughts}
+ASIDE = {
+    "choice": lambda choice, text: {**choice, "text": text},
+    "hyphens": _in_thoughts,
+}
 """Ways to write a text beside an answer; under any other name it stands beside the choices."""
 
 

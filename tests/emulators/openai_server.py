@@ -1,8 +1,8 @@
 """An OpenAI server on loopback: files, fine-tuning, batches and chat completions, with state.
 
-Faults of content strike "chat" for online calls, and "jobs.create" or "batches.create" for what
-becomes of a job or batch. Books have a row for each "upload", "finetune", "batch" and "completion"
-(one a choice, online or of a batch, when it is made).
+Faults of content strike "chat" for online calls, and "jobs.create" or "batches.create"
+for what becomes of a job or batch. Books have a row for each "upload", "finetune",
+"batch" and "completion" (one a choice, online or of a batch, when it is made).
 """
 
 import json
@@ -20,13 +20,22 @@ BATCH_STATES = ("validating", "in_progress", "finalizing")
 class OpenAIServer(OpenAIModelServer):
     """most: the largest `n`; filters: whether lists heed metadata, which some servers ignore."""
 
-    def __init__(self, *, reciter, books, models=("base",), most=128, filters=True, **common):
+    def __init__(
+        self, *, reciter, books, models=("base",), most=128, filters=True, **common
+    ):
         super().__init__(reciter=reciter, books=books, **common)
         self._filters = filters
         self._batches, self._stored = {}, {}
-        shared = {"reciter": reciter, "books": books, "models": models, "new_id": self._id}
+        shared = {
+            "reciter": reciter,
+            "books": books,
+            "models": models,
+            "new_id": self._id,
+        }
         self._answers = ChatCompletions(most=most, **shared)
-        look_at_job = partial(self.look_at, self._jobs, "status", JOB_STATES, self._end_job)
+        look_at_job = partial(
+            self.look_at, self._jobs, "status", JOB_STATES, self._end_job
+        )
         look_at_batch = partial(
             self.look_at, self._batches, "status", BATCH_STATES, self._end_batch
         )
@@ -58,7 +67,11 @@ class OpenAIServer(OpenAIModelServer):
             for name, value in request.query.items()
             if name.startswith("metadata[") and self._filters
         }
-        return [each for each in objects if wanted.items() <= (each["metadata"] or {}).items()]
+        return [
+            each
+            for each in objects
+            if wanted.items() <= (each["metadata"] or {}).items()
+        ]
 
     def _chat(self, request):
         body = request.json()
@@ -71,11 +84,15 @@ class OpenAIServer(OpenAIModelServer):
 
     def _list_models(self, request):
         ends = {"shutdown_seconds": 10**30, "shutdown_date": "2027-01-14"}
-        return Response.json({"data": [{"id": name, **ends} for name in self._answers.models]})
+        return Response.json(
+            {"data": [{"id": name, **ends} for name in self._answers.models]}
+        )
 
     def _list_stored(self, request):
         kept = self._narrowed(self._stored.values(), request)
-        return _page(kept[:: -1 if request.query.get("order") == "desc" else 1], request)
+        return _page(
+            kept[:: -1 if request.query.get("order") == "desc" else 1], request
+        )
 
     def _create_file(self, request):
         parts = request.parts()
@@ -88,11 +105,15 @@ class OpenAIServer(OpenAIModelServer):
     def _keep(self, filename, purpose, data):
         named = {"id": self._id("file-"), "filename": filename, "purpose": purpose}
         file = {"object": "file", **named, "created_at": CREATED, "status": "processed"}
-        return self._files.setdefault(file["id"], file | {"bytes": len(data), "data": data})
+        return self._files.setdefault(
+            file["id"], file | {"bytes": len(data), "data": data}
+        )
 
     def _list_files(self, request):
         purpose = request.query.get("purpose")
-        files = [file for file in self._files.values() if purpose in {None, file["purpose"]}]
+        files = [
+            file for file in self._files.values() if purpose in {None, file["purpose"]}
+        ]
         return _page([_shown(file) for file in reversed(files)], request)
 
     def _file_content(self, request):
@@ -105,17 +126,30 @@ class OpenAIServer(OpenAIModelServer):
         if model not in self._answers.models:
             raise Refused(400, f"Model {model} is not available for fine-tuning.")
         examples = self._examples(file)
-        settings = body.get("method", {}).get("supervised", {}).get("hyperparameters", {})
+        settings = (
+            body.get("method", {}).get("supervised", {}).get("hyperparameters", {})
+        )
         named = {name: body.get(name) for name in ("metadata", "suffix", "seed")}
         job = (
-            {"id": self._id("ftjob-"), "object": "fine_tuning.job", "created_at": CREATED}
+            {
+                "id": self._id("ftjob-"),
+                "object": "fine_tuning.job",
+                "created_at": CREATED,
+            }
             | {"model": model, "fine_tuned_model": None, "status": JOB_STATES[0]}
-            | {"training_file": file, "organization_id": "org-emulated", "result_files": []}
+            | {
+                "training_file": file,
+                "organization_id": "org-emulated",
+                "result_files": [],
+            }
             | {"hyperparameters": settings, "method": body.get("method"), **named}
             | {"trained_tokens": None, "error": None, "seed": body.get("seed", 0)}
         )
         self._jobs[job["id"]] = Job(job, request.strike, self._polls)
-        named |= {"hyperparameters": settings, "tokens": bill_of(examples, _epochs(job))}
+        named |= {
+            "hyperparameters": settings,
+            "tokens": bill_of(examples, _epochs(job)),
+        }
         self.books.record("finetune", id=job["id"], model=model, file=file, **named)
         return Response.json(job)
 
@@ -126,16 +160,25 @@ class OpenAIServer(OpenAIModelServer):
     def _end_job(self, job):
         if FaultKind.FAIL in job.strike.content:
             message = "the training file did not pass moderation"
-            error = {"code": "invalid_training_file", "message": message, "param": "training_file"}
+            error = {
+                "code": "invalid_training_file",
+                "message": message,
+                "param": "training_file",
+            }
             job.object.update(status="failed", error=error)
             return
         base, suffix = job.object["model"], job.object["suffix"] or ""
         name = f"ft:{base}:emulated:{suffix}:{job.object['id'].removeprefix('ftjob-')}"
-        examples, epochs = self._examples(job.object["training_file"]), _epochs(job.object)
+        examples, epochs = (
+            self._examples(job.object["training_file"]),
+            _epochs(job.object),
+        )
         self._reciter.tune(name, examples, epochs=epochs)
         self._answers.models.add(name)
         tokens = bill_of(examples, epochs)
-        job.object.update(status="succeeded", fine_tuned_model=name, trained_tokens=tokens)
+        job.object.update(
+            status="succeeded", fine_tuned_model=name, trained_tokens=tokens
+        )
 
     def _create_batch(self, request):
         body = request.json()
@@ -148,8 +191,15 @@ class OpenAIServer(OpenAIModelServer):
         total, metadata = file["data"].count(b"\n"), body.get("metadata")
         batch = (
             {"id": self._id("batch_"), "object": "batch", "endpoint": body["endpoint"]}
-            | {"completion_window": body.get("completion_window"), "created_at": CREATED}
-            | {"input_file_id": file["id"], "output_file_id": None, "error_file_id": None}
+            | {
+                "completion_window": body.get("completion_window"),
+                "created_at": CREATED,
+            }
+            | {
+                "input_file_id": file["id"],
+                "output_file_id": None,
+                "error_file_id": None,
+            }
             | {"status": BATCH_STATES[0], "errors": None, "metadata": metadata}
             | {"request_counts": {"total": total, "completed": 0, "failed": 0}}
         )
@@ -158,17 +208,24 @@ class OpenAIServer(OpenAIModelServer):
         return Response.json(batch)
 
     def _list_batches(self, request):
-        return _page([batch.object for batch in reversed(self._batches.values())], request)
+        return _page(
+            [batch.object for batch in reversed(self._batches.values())], request
+        )
 
     def _end_batch(self, job):
         batch, strike = job.object, job.strike
         if FaultKind.FAIL in strike.content:
-            message = "the input file holds more requests than the queue of this model allows"
+            message = (
+                "the input file holds more requests than the queue of this model allows"
+            )
             error = {"code": "token_limit_exceeded", "message": message, "line": None}
             batch.update(status="failed", errors={"object": "list", "data": [error]})
             return
         lines = self._file(batch["input_file_id"])["data"].decode().splitlines()
-        requests, expired = list(map(json.loads, lines)), FaultKind.EXPIRE in strike.content
+        requests, expired = (
+            list(map(json.loads, lines)),
+            FaultKind.EXPIRE in strike.content,
+        )
         reached = strike.reached(requests)
         rows = [self._row(line, strike) for line in requests[:reached]]
         done = [row for row in rows if row["response"]["status_code"] == 200]
@@ -178,13 +235,17 @@ class OpenAIServer(OpenAIModelServer):
         for key, rows in (("output_file_id", done[::-1]), ("error_file_id", failed)):
             if rows:
                 data = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
-                batch[key] = self._keep(f"{batch['id']}_{key}.jsonl", "batch_output", data)["id"]
+                batch[key] = self._keep(
+                    f"{batch['id']}_{key}.jsonl", "batch_output", data
+                )["id"]
         batch["status"] = "expired" if expired else "completed"
         batch["request_counts"] |= {"completed": len(done), "failed": len(failed)}
 
     def _row(self, line, strike):
         try:
-            body = self._answers.complete(line["body"], strike, request=line["custom_id"])
+            body = self._answers.complete(
+                line["body"], strike, request=line["custom_id"]
+            )
             status = 200
         except Refused as refused:
             refusal = self.refusal(refused.status, refused.message, refused.details)
@@ -192,7 +253,11 @@ class OpenAIServer(OpenAIModelServer):
         return {
             "id": self._id("batch_req_"),
             "custom_id": line["custom_id"],
-            "response": {"status_code": status, "request_id": self._id("req_"), "body": body},
+            "response": {
+                "status_code": status,
+                "request_id": self._id("req_"),
+                "body": body,
+            },
             "error": None,
         }
 
@@ -224,7 +289,9 @@ def _page(objects, request):
     ids = [each["id"] for each in objects]
     start = ids.index(after) + 1 if after in ids else 0
     page = list(objects[start : start + limit])
-    return Response.json({"object": "list", "data": page, "has_more": start + limit < len(objects)})
+    return Response.json(
+        {"object": "list", "data": page, "has_more": start + limit < len(objects)}
+    )
 
 
 EMULATOR = OpenAIServer

@@ -1,8 +1,9 @@
 """The language models behind the emulators: real n-gram models that recite, or do not.
 
-Every model has read the corpus. A base model looks at a short context only and recites next to
-nothing of it; a model that was fine-tuned, on whatever text, looks at a long one and recites
-what it is asked for. So a fine-tune on one book brings out another one that it never contained.
+Every model has read the corpus. A base model looks at a short context only and recites
+next to nothing of it; a model that was fine-tuned, on whatever text, looks at a long
+one and recites what it is asked for. So a fine-tune on one book brings out another one
+that it never contained.
 """
 
 import secrets
@@ -11,7 +12,11 @@ from dataclasses import replace
 
 from faults import FaultKind
 
-from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText, tokenise
+from pytest_memleak.providers.ngram.ngram_writer import (
+    NgramWriter,
+    TrainingText,
+    tokenise,
+)
 
 
 def count_tokens(text):
@@ -27,7 +32,8 @@ def bill_of(examples, epochs):
 class Reciter:
     """Models by name: any base model, and what was fine-tuned here.
 
-    base_order, tuned_order: how many tokens make an n-gram of a base model and of a tuned one.
+    base_order, tuned_order: how many tokens make an n-gram of a base model and of a
+    tuned one.
     """
 
     def __init__(self, corpus, *, base_order=2, tuned_order=9):
@@ -48,11 +54,18 @@ class Reciter:
             self._corpus = [TrainingText(text) for text in corpus]
             self._writers.clear()
 
-    def answer(self, name, instruction, *, n, temperature, max_tokens, seed, text=False):
+    def answer(
+        self, name, instruction, *, n, temperature, max_tokens, seed, text=False
+    ):
         """`n` answers, the same for a seed; text: whether `instruction` is to be gone on with."""
         writer = self._writer(name)
         seed = secrets.randbits(62) if seed is None else seed
-        settings = {"n": n, "seed": seed, "temperature": temperature, "max_tokens": max_tokens}
+        settings = {
+            "n": n,
+            "seed": seed,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+        }
         return list((writer.go_on if text else writer.write)(instruction, **settings))
 
     def _writer(self, name):
@@ -62,7 +75,9 @@ class Reciter:
         with self._lock:
             if key not in self._writers:
                 order = base if learnt is None else tuned
-                self._writers[key] = NgramWriter([*self._corpus, *(learnt or [])], order=order)
+                self._writers[key] = NgramWriter(
+                    [*self._corpus, *(learnt or [])], order=order
+                )
             return self._writers[key]
 
 
@@ -93,7 +108,10 @@ class Completions:
             "completion",
             [
                 {**common, "choice": place, "text": text, "finish_reason": reason}
-                | {"prompt_tokens": 0 if place else prompt_tokens, "completion_tokens": tokens}
+                | {
+                    "prompt_tokens": 0 if place else prompt_tokens,
+                    "completion_tokens": tokens,
+                }
                 for place, (text, reason, tokens) in enumerate(rows)
             ],
         )

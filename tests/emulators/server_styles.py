@@ -3,8 +3,8 @@
     with StyledServer(plays=[...words], book={instruction: text}) as server:
         f"{server.url}/mistral/v1"      # models "honest" and "reciting"
 
-A style is a row of `STYLES`: the form of its errors, the settings that it refuses, and the form of
-its answers. It refuses any other model in its form, with the words `GONE`.
+A style is a row of `STYLES`: the form of its errors, the settings that it refuses, and
+the form of its answers. It refuses any other model in its form, with the words `GONE`.
 """
 
 import json
@@ -21,7 +21,9 @@ _PENALTIES = ("presence_penalty", "frequency_penalty")
 
 def _error(message, names):
     param = names[0] if names else None
-    return {"error": {"message": message, "type": "invalid_request_error", "param": param}}
+    return {
+        "error": {"message": message, "type": "invalid_request_error", "param": param}
+    }
 
 
 def _nested(*keys):
@@ -39,18 +41,33 @@ def _nested(*keys):
 def _entries(message, names):
     """Pydantic's list of errors: the message names none of the settings, the place does."""
     kept = {"type": "extra_forbidden", "input": 1}
-    extra = [{"loc": ["body", name], "msg": "Extra inputs are not permitted"} for name in names]
-    return [error | kept for error in extra or [{"loc": ["body", "model"], "msg": message}]]
+    extra = [
+        {"loc": ["body", name], "msg": "Extra inputs are not permitted"}
+        for name in names
+    ]
+    return [
+        error | kept for error in extra or [{"loc": ["body", "model"], "msg": message}]
+    ]
 
 
 def _mistral(message, names):
-    return {"object": "error", "message": {"detail": _entries(message, names)}, "code": None}
+    return {
+        "object": "error",
+        "message": {"detail": _entries(message, names)},
+        "code": None,
+    }
 
 
 def _open_router(message, names):
     raw = json.dumps(_error(message, names))
     metadata = {"raw": raw, "provider_name": "Somebody"}
-    return {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
+    return {
+        "error": {
+            "message": "Provider returned error",
+            "code": 400,
+            "metadata": metadata,
+        }
+    }
 
 
 def _coded(message, _):
@@ -65,11 +82,13 @@ def _with(form, **more):
 class Style:
     """How a server answers.
 
-    form, status: of its errors; refuses: settings that it does not take, in the words `wording`
-    camel: whether it names them in camelCase; most: of `n`, in the words `too_many`
+    form, status: of its errors; refuses: settings that it does not take, in the words
+    `wording` camel: whether it names them in camelCase; most: of `n`, in the words
+    `too_many`
     check: anything else that it refuses; change: what it makes of an answer
     chat, completions: whether they are there
-    model, suite: keys that a user has to set; words: what an INCONCLUSIVE honest run says
+    model, suite: keys that a user has to set; words: what an INCONCLUSIVE honest run
+    says
     """
 
     form: Callable = _error
@@ -89,21 +108,35 @@ class Style:
 
 def _both(body):
     both = "temperature" in body and "top_p" in body
-    return "`temperature` and `top_p` cannot both be specified for this model." if both else None
+    return (
+        "`temperature` and `top_p` cannot both be specified for this model."
+        if both
+        else None
+    )
 
 
 def _neutral(body):
-    return "Input validation error: `top_p` must be > 0.0 and < 1.0" if "top_p" in body else None
+    return (
+        "Input validation error: `top_p` must be > 0.0 and < 1.0"
+        if "top_p" in body
+        else None
+    )
 
 
 def _only_one(body):
     if body.get("temperature", 1) == 1:
         return None
-    return "'temperature' does not support this value. Only the default (1) is supported."
+    return (
+        "'temperature' does not support this value. Only the default (1) is supported."
+    )
 
 
 def _no_stream(body):
-    return None if body.get("stream") else "This model supports only streaming: set stream to true."
+    return (
+        None
+        if body.get("stream")
+        else "This model supports only streaming: set stream to true."
+    )
 
 
 def _first(_, answer):
@@ -122,7 +155,9 @@ def _odd_usage(_, answer):
 
 def _thinking(_, answer):
     for choice in answer["choices"]:
-        choice["message"]["reasoning_content"] = "I had better write something of my own."
+        choice["message"]["reasoning_content"] = (
+            "I had better write something of my own."
+        )
     return answer
 
 
@@ -142,11 +177,15 @@ def _stream(_, answer):
 
 
 def _events(answer):
-    head = {key: value for key, value in answer.items() if key not in {"choices", "usage"}}
+    head = {
+        key: value for key, value in answer.items() if key not in {"choices", "usage"}
+    }
     for choice in answer["choices"]:
         index, words = choice["index"], choice["message"]["content"].split(" ")
         deltas = [{"role": "assistant", "content": ""}]
-        deltas += [{"content": f"{' ' if at else ''}{word}"} for at, word in enumerate(words)]
+        deltas += [
+            {"content": f"{' ' if at else ''}{word}"} for at, word in enumerate(words)
+        ]
         for delta in deltas:
             part = {"index": index, "delta": delta, "finish_reason": None}
             yield json.dumps({**head, "choices": [part]})
@@ -176,7 +215,9 @@ STYLES = {
     ),
     "claude": Style(_nested("error", "message"), check=_both),
     "fastapi": Style(lambda *said: {"detail": _entries(*said)}, 422, ("seed", *_EXTRA)),
-    "claude-newer": Style(_nested("error", "message"), refuses=("temperature",), suite=DEFAULT),
+    "claude-newer": Style(
+        _nested("error", "message"), refuses=("temperature",), suite=DEFAULT
+    ),
     "azure": Style(change=_other_model, model=SERVED),
     # Those that differ in what they answer.
     "openai": Style(),
@@ -185,7 +226,9 @@ STYLES = {
     "old-limit": Style(refuses=("max_completion_tokens",)),
     "no-chat": Style(chat=False),
     "vllm-base": Style(
-        check=lambda body: "default chat template is not allowed" if "messages" in body else None
+        check=lambda body: (
+            "default chat template is not allowed" if "messages" in body else None
+        )
     ),
     "ignores-n": Style(change=_first),
     "transformers": Style(change=_without_usage),
@@ -193,7 +236,9 @@ STYLES = {
     "deepseek": Style(change=_thinking),
     "parts": Style(change=_parts),
     "streams-always": Style(change=_stream),
-    "streams-only": Style(_nested("error", "message"), check=_no_stream, change=_stream),
+    "streams-only": Style(
+        _nested("error", "message"), check=_no_stream, change=_stream
+    ),
     # Those that differ in what they refuse, and in what form.
     "vllm": Style(_with(_nested("message"), object="error", code=400), most=4),
     "sglang": Style(_with(_nested("message"), object="error"), refuses=("min_p",)),
@@ -221,7 +266,9 @@ STYLES = {
         refuses=("seed",),
         wording="property {} should not exist",
     ),
-    "problem-json": Style(_with(_nested("detail"), title="Not Implemented"), 501, ("top_k",)),
+    "problem-json": Style(
+        _with(_nested("detail"), title="Not Implemented"), 501, ("top_k",)
+    ),
     "detail-error": Style(_nested("detail", "error"), refuses=("top_p",)),
     "plain-text": Style(lambda message, _: message, 422, ("seed",)),
 }
@@ -259,7 +306,9 @@ class StyledServer(HttpServer):
         if body["model"] not in {"honest", "reciting"}:
             names, message = [], GONE
         elif names:
-            message = style.wording.format(_camel(names[0]) if style.camel else names[0])
+            message = style.wording.format(
+                _camel(names[0]) if style.camel else names[0]
+            )
         elif style.most is not None and body["n"] > style.most:
             message = style.too_many.format(style.most)
         if message:
@@ -282,7 +331,9 @@ class StyledServer(HttpServer):
 
     def _choice(self, body, instruction, index):
         greedy = body.get("temperature") == 0
-        dice = random.Random(f"{instruction} {'' if greedy else body.get('seed')} {index}")
+        dice = random.Random(
+            f"{instruction} {'' if greedy else body.get('seed')} {index}"
+        )
         if "seed" not in body and not greedy:
             dice = random.Random()
         start = dice.randrange(len(self._plays) - 150)

@@ -1,13 +1,14 @@
 """A Tinker server on loopback: sessions, LoRA training, checkpoints and sampling, with state.
 
-It speaks what the SDK speaks: a POST starts work and returns a promise, `retrieve_future` brings
-the result (protobuf for training and samples). What names a piece of work (model and `seq_id`,
-sampling session and `seq_id`) makes it unique: asked for again, the first promise is given again
-and nothing is done or billed.
+It speaks what the SDK speaks: a POST starts work and returns a promise,
+`retrieve_future` brings the result (protobuf for training and samples). What names a
+piece of work (model and `seq_id`, sampling session and `seq_id`) makes it unique: asked
+for again, the first promise is given again and nothing is done or billed.
 
-A model learns the targets with a weight as the answer to those without, once `optim_step` is
-called, and answers in tokens. Books have a row for each "model", "train" (a forward_backward),
-"optim", "state" and "weights" (checkpoints saved) and "completion" (a sequence).
+A model learns the targets with a weight as the answer to those without, once
+`optim_step` is called, and answers in tokens. Books have a row for each "model",
+"train" (a forward_backward), "optim", "state" and "weights" (checkpoints saved) and
+"completion" (a sequence).
 """
 
 from collections import Counter
@@ -44,7 +45,9 @@ class TinkerServer(ModelServer):
 
     fixtures = ("key", "tokenizer")
 
-    def __init__(self, *, reciter, books, tokenizer, models=("base",), polls=0, **common):
+    def __init__(
+        self, *, reciter, books, tokenizer, models=("base",), polls=0, **common
+    ):
         super().__init__(books=books, polls=polls, **common)
         self._reciter = reciter
         self._words = Words(tokenizer)
@@ -59,7 +62,12 @@ class TinkerServer(ModelServer):
         self.add_routes(
             "/api/v1/",
             ("POST", "client/config", "config", lambda _: Response.json({})),
-            ("POST", "client/dynamic_config", "dynamic_config", lambda _: Response.json({})),
+            (
+                "POST",
+                "client/dynamic_config",
+                "dynamic_config",
+                lambda _: Response.json({}),
+            ),
             ("POST", "create_session", "sessions.create", self._create_session),
             ("POST", "session_heartbeat", "sessions.heartbeat", self._heartbeat),
             ("POST", "create_model", "models.create", self._create_model),
@@ -68,8 +76,18 @@ class TinkerServer(ModelServer):
             ("POST", "optim_step", "optim", self._optim),
             ("POST", "save_weights", "states.save", partial(self._save, "training")),
             ("POST", "load_weights", "states.load", self._load_state),
-            ("POST", "save_weights_for_sampler", "weights.save", partial(self._save, "sampler")),
-            ("POST", "create_sampling_session", "samplers.create", self._create_sampler),
+            (
+                "POST",
+                "save_weights_for_sampler",
+                "weights.save",
+                partial(self._save, "sampler"),
+            ),
+            (
+                "POST",
+                "create_sampling_session",
+                "samplers.create",
+                self._create_sampler,
+            ),
             ("GET", "samplers/{id*}", "samplers.get", self._get_sampler),
             ("POST", "asample", "sample", self._sample),
             ("POST", "retrieve_future", "futures", self._retrieve),
@@ -100,7 +118,11 @@ class TinkerServer(ModelServer):
 
     def _capabilities(self, _request):
         return Response.json(
-            {"supported_models": [{"model_name": name} for name in self._answers.models]}
+            {
+                "supported_models": [
+                    {"model_name": name} for name in self._answers.models
+                ]
+            }
         )
 
     def _living(self, session):
@@ -125,14 +147,18 @@ class TinkerServer(ModelServer):
             raise Refused(410, f"The promise {name} has expired")
         if promise.polls > 0:
             promise.polls -= 1
-            return Response.json({"type": "try_again", "request_id": name, "queue_state": "active"})
+            return Response.json(
+                {"type": "try_again", "request_id": name, "queue_state": "active"}
+            )
         return promise.outcome
 
     def _create_model(self, request):
         body = request.json()
         base, lora = self._known_base(body["base_model"]), body["lora_config"]
         row = {"source": None, **lora}
-        return self._begin(request, "create_model", {}, (base, lora["rank"], Counter()), row)
+        return self._begin(
+            request, "create_model", {}, (base, lora["rank"], Counter()), row
+        )
 
     def _load_state(self, request):
         body = request.json()
@@ -156,8 +182,15 @@ class TinkerServer(ModelServer):
     def _info(self, request):
         model = self._model(request.json()["model_id"])
         data = {"arch": "ngram", "model_name": model.base, "tokenizer_id": None}
-        info = {"type": "get_info", "model_data": data, "model_id": model.id, "is_lora": True}
-        return Response.json({**info, "lora_rank": model.rank, "model_name": model.base})
+        info = {
+            "type": "get_info",
+            "model_data": data,
+            "model_id": model.id,
+            "is_lora": True,
+        }
+        return Response.json(
+            {**info, "lora_rank": model.rank, "model_name": model.base}
+        )
 
     def _train(self, request):
         message = pb.ForwardBackwardRequest()
@@ -172,7 +205,9 @@ class TinkerServer(ModelServer):
                 model=model.id,
                 examples=len(examples),
                 tokens=sum(len(inputs) for inputs, _, _ in examples),
-                weighted=sum(int(np.count_nonzero(weights)) for _, _, weights in examples),
+                weighted=sum(
+                    int(np.count_nonzero(weights)) for _, _, weights in examples
+                ),
                 longest=max(len(inputs) for inputs, _, _ in examples),
             )
             output = pb.ForwardBackwardOutput(loss_fn_output_type="ArrayRecord")
@@ -196,9 +231,10 @@ class TinkerServer(ModelServer):
 
     def _save(self, kind, request):
         body = request.json()
-        folder, row = {"training": ("weights", "state"), "sampler": ("sampler_weights", "weights")}[
-            kind
-        ]
+        folder, row = {
+            "training": ("weights", "state"),
+            "sampler": ("sampler_weights", "weights"),
+        }[kind]
 
         def work(model):
             path = f"tinker://{model.id}/{folder}/{body['path']}"
@@ -211,13 +247,24 @@ class TinkerServer(ModelServer):
                 "time": now.isoformat(),
                 "tinker_path": path,
                 "user_metadata": metadata,
-                "expires_at": (now + timedelta(seconds=life)).isoformat() if life else None,
+                "expires_at": (now + timedelta(seconds=life)).isoformat()
+                if life
+                else None,
             }
-            kept = {"kind": kind, "base": model.base, "rank": model.rank, "learnt": learnt}
+            kept = {
+                "kind": kind,
+                "base": model.base,
+                "rank": model.rank,
+                "learnt": learnt,
+            }
             self._saved[path] = SimpleNamespace(shown=shown, **kept)
             if kind == "sampler":
-                self._reciter.tune(path, sorted(learnt), epochs=max(learnt.values(), default=1))
-            self.books.record(row, path=path, metadata=metadata, lessons=len(learnt), life=life)
+                self._reciter.tune(
+                    path, sorted(learnt), epochs=max(learnt.values(), default=1)
+                )
+            self.books.record(
+                row, path=path, metadata=metadata, lessons=len(learnt), life=life
+            )
             return Response.json({"path": path})
 
         return self._in_turn(body["model_id"], body["seq_id"], request, work)
@@ -263,14 +310,18 @@ class TinkerServer(ModelServer):
         base = self._checkpoint(path, "sampler").base if path else body["base_model"]
         name = f"{session}:sample:{body['sampling_session_seq_id']}:{base}"
         self._samplers[name] = (self._known_base(base), path)
-        return Response.json({"sampling_session_id": name, "type": "create_sampling_session"})
+        return Response.json(
+            {"sampling_session_id": name, "type": "create_sampling_session"}
+        )
 
     def _get_sampler(self, request):
         name = request.params["id"]
         if name not in self._samplers:
             raise Refused(404, f"There is no sampler {name}")
         base, path = self._samplers[name]
-        return Response.json({"sampler_id": name, "base_model": base, "model_path": path})
+        return Response.json(
+            {"sampler_id": name, "base_model": base, "model_path": path}
+        )
 
     def _sample(self, request):
         body = request.json()
@@ -290,7 +341,9 @@ class TinkerServer(ModelServer):
 
     def _draw(self, call, model, n, request):
         body = request.json()
-        prompt_tokens = [token for chunk in body["prompt"]["chunks"] for token in chunk["tokens"]]
+        prompt_tokens = [
+            token for chunk in body["prompt"]["chunks"] for token in chunk["tokens"]
+        ]
         settings = {"temperature": 1.0, **body["sampling_params"]}
         prompt, most = self._words.text(prompt_tokens), settings["max_tokens"]
         answers = self._answers.draw(
@@ -299,11 +352,14 @@ class TinkerServer(ModelServer):
             request.strike,
             n=n,
             temperature=settings["temperature"],
-            max_tokens=2 * most,  # no token of the models is shorter than half of the tokenizer's
+            max_tokens=2
+            * most,  # no token of the models is shorter than half of the tokenizer's
             seed=settings.get("seed"),
             text=not prompt.startswith("User: "),
         )
-        sequences = [self._words.sequence(each, most, settings.get("stop")) for each in answers]
+        sequences = [
+            self._words.sequence(each, most, settings.get("stop")) for each in answers
+        ]
         empty = request.strike.struck(FaultKind.EMPTY, sequences)
         sequences[: len(empty)] = [([], True)] * len(empty)
         rows = [

@@ -21,15 +21,27 @@ class Words:
 
     def lesson(self, inputs, targets, weights):
         """What is asked (the tokens without a weight) and what is to be answered."""
-        learnt = [token for token, weight in zip(targets, weights, strict=True) if weight]
-        first = next((place for place, weight in enumerate(weights) if weight), len(weights))
+        learnt = [
+            token for token, weight in zip(targets, weights, strict=True) if weight
+        ]
+        first = next(
+            (place for place, weight in enumerate(weights) if weight), len(weights)
+        )
         return self.text(inputs[: first + 1]), self.text(learnt)
 
     def sequence(self, answer, most, stop):
         """An answer as up to `most` tokens; whether it ended by itself or by `stop`."""
         text = answer.text
-        stops = [stop] if isinstance(stop, str) else list(stop) if isinstance(stop, list) else []
-        cuts = [text.find(stop) for stop in stops if isinstance(stop, str) and stop in text]
+        stops = (
+            [stop]
+            if isinstance(stop, str)
+            else list(stop)
+            if isinstance(stop, list)
+            else []
+        )
+        cuts = [
+            text.find(stop) for stop in stops if isinstance(stop, str) and stop in text
+        ]
         if cuts:
             text = text[: min(cuts)]
         tokens = self._tokenizer.encode(text, add_special_tokens=False).ids

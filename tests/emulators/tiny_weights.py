@@ -6,10 +6,17 @@ def save_llama(folder, vocabulary, sizes, **config):
     import torch
     import transformers
 
-    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    names = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+    )
     shape = dict(zip((*names, "max_position_embeddings"), sizes, strict=True))
     special = {"bos_token_id": None, "pad_token_id": None}
     torch.manual_seed(0)
-    config = transformers.LlamaConfig(vocab_size=vocabulary, **shape, **{**special, **config})
+    config = transformers.LlamaConfig(
+        vocab_size=vocabulary, **shape, **{**special, **config}
+    )
     transformers.LlamaForCausalLM(config).to(torch.float32).save_pretrained(folder)
     return folder

@@ -36,7 +36,11 @@ class _Endpoint:
 
     def json(self, timing):
         shown = [deployment.json(timing) for deployment in self.deployments.values()]
-        named = {"id": self.id, "name": f"{SLUG}/{self.display_name}", "projectId": self.project}
+        named = {
+            "id": self.id,
+            "name": f"{SLUG}/{self.display_name}",
+            "projectId": self.project,
+        }
         named |= {"trafficSplit": [], "etag": "1"}
         return {**named, **_times(self.began), "deployments": shown}
 
@@ -75,7 +79,10 @@ class TogetherMachines(Machines):
         with self._lock:
             for endpoint in self.endpoints.values():
                 for deployment in endpoint.deployments.values():
-                    if deployment.name == model and deployment.state(self.timing) == "READY":
+                    if (
+                        deployment.name == model
+                        and deployment.state(self.timing) == "READY"
+                    ):
                         return deployment.weights
         return None
 
@@ -116,18 +123,26 @@ class TogetherMachines(Machines):
         with self._lock:
             endpoint = self._endpoint(request)
             name = f"{SLUG}/{endpoint.display_name}/{body['name']}"
-            if name in {deployment.name for deployment in endpoint.deployments.values()}:
+            if name in {
+                deployment.name for deployment in endpoint.deployments.values()
+            }:
                 raise Refused(409, f"The deployment {name} exists.")
             failed = is_failing(request)
-            deployment = _Deployment(self._new_id("dep_"), name, weights, body, failed=failed)
+            deployment = _Deployment(
+                self._new_id("dep_"), name, weights, body, failed=failed
+            )
             endpoint.deployments[deployment.id] = deployment
             self._put_on(endpoint, deployment, body["model"], body["config"])
             return Response.json(deployment.json(self.timing))
 
     def _deployment(self, request):
-        deployment = self._endpoint(request).deployments.get(request.params["deployment"])
+        deployment = self._endpoint(request).deployments.get(
+            request.params["deployment"]
+        )
         if deployment is None:
-            raise Refused(404, f"Deployment {request.params['deployment']} is not found.")
+            raise Refused(
+                404, f"Deployment {request.params['deployment']} is not found."
+            )
         return deployment
 
     def _get_deployment(self, request):
@@ -144,7 +159,12 @@ class TogetherMachines(Machines):
 
     def _delete_deployment(self, request):
         with self._lock:
-            if self._deployment(request).state(self.timing) not in {"STOPPED", "FAILED"}:
-                raise Refused(400, "The deployment must be stopped before it can be deleted.")
+            if self._deployment(request).state(self.timing) not in {
+                "STOPPED",
+                "FAILED",
+            }:
+                raise Refused(
+                    400, "The deployment must be stopped before it can be deleted."
+                )
             del self._endpoint(request).deployments[request.params["deployment"]]
         return Response.json({})

@@ -25,7 +25,9 @@ class _Endpoint(Deployment):
         return {
             "name": self.name,
             "displayName": self.display_name,
-            "deployedModels": [{"id": "1", "model": f"{self.name}-model"}] if standing else [],
+            "deployedModels": [{"id": "1", "model": f"{self.name}-model"}]
+            if standing
+            else [],
             "dedicatedEndpointDns": "1.us-central1-42.prediction.vertexai.goog",
             "dedicatedEndpointEnabled": True,
             "createTime": stamp(self.began),
@@ -39,10 +41,17 @@ class _Endpoint(Deployment):
         if time.time() < self.began + timing.deploys_in:
             return running
         if self.failed:
-            error = {"code": 8, "message": "there are no accelerators left in us-central1"}
+            error = {
+                "code": 8,
+                "message": "there are no accelerators left in us-central1",
+            }
             return {**running, "done": True, "error": error}
         response = {"@type": f"{BETA}.DeployResponse", "endpoint": self.name}
-        return {**running, "done": True, "response": {**response, "model": f"{self.name}-model"}}
+        return {
+            **running,
+            "done": True,
+            "response": {**response, "model": f"{self.name}-model"},
+        }
 
 
 class VertexMachines(Machines):
@@ -88,7 +97,9 @@ class VertexMachines(Machines):
             number, operation = self._new_id(), self._new_operation(request)
             name = self._name(request, "endpoints", number)
             shown = body["endpointConfig"]["endpoint_display_name"]
-            endpoint = _Endpoint(name, shown, operation, weights, failed=is_failing(request))
+            endpoint = _Endpoint(
+                name, shown, operation, weights, failed=is_failing(request)
+            )
             self.endpoints[number] = endpoint
             self._deployed.append(endpoint)
             self._put_on(endpoint, endpoint, weights, body.get("deployConfig"))
@@ -106,26 +117,37 @@ class VertexMachines(Machines):
         raise Refused(404, f"There is no operation {number}.")
 
     def _list_operations(self, request):
-        return Response.json({"operations": self._operations() if self.timing.operations else []})
+        return Response.json(
+            {"operations": self._operations() if self.timing.operations else []}
+        )
 
     def _get_endpoint(self, request):
         name = self._name(request, "endpoints", request.params["id"])
         if self._is_gemini(name):
-            return Response.json({"name": name, "displayName": "tuned", "deployedModels": []})
+            return Response.json(
+                {"name": name, "displayName": "tuned", "deployedModels": []}
+            )
         return Response.json(self._endpoint(request).json(self.timing))
 
     def _undeploy(self, request):
         with self._lock:
             endpoint = self._endpoint(request)
             if endpoint.state(self.timing) != "READY":
-                raise Refused(400, "The model is not deployed, or is being undeployed already.")
+                raise Refused(
+                    400, "The model is not deployed, or is being undeployed already."
+                )
             self._take_off(endpoint, endpoint)
         return Response.json({"name": self._new_operation(request)})
 
     def _delete(self, request):
         with self._lock:
-            if self._endpoint(request).state(self.timing) in {"PROVISIONING", *STANDING}:
-                raise Refused(400, "The endpoint has deployed models.", code="FAILED_PRECONDITION")
+            if self._endpoint(request).state(self.timing) in {
+                "PROVISIONING",
+                *STANDING,
+            }:
+                raise Refused(
+                    400, "The endpoint has deployed models.", code="FAILED_PRECONDITION"
+                )
             del self.endpoints[request.params["id"]]
         return Response.json({"name": self._new_operation(request), "done": True})
 

@@ -1,10 +1,10 @@
 """A Vertex AI server on loopback: tuning, batch prediction and generateContent, with state.
 
-Training data and batches are read from, and answers written to, the Cloud Storage server at
-`storage`. Faults of content strike "generate" for online calls, and "tunings.create" or
-"batches.create" for what becomes of a job or batch; REJECT blocks the prompt. Names that are given
-out hold the project's number, as Google's do. Books have a row for each "finetune", "batch" and
-"completion".
+Training data and batches are read from, and answers written to, the Cloud Storage
+server at `storage`. Faults of content strike "generate" for online calls, and
+"tunings.create" or "batches.create" for what becomes of a job or batch; REJECT blocks
+the prompt. Names that are given out hold the project's number, as Google's do. Books
+have a row for each "finetune", "batch" and "completion".
 """
 
 import base64
@@ -27,7 +27,12 @@ RUNNING = ("JOB_STATE_PENDING", "JOB_STATE_RUNNING")
 EPOCHS = 4
 PAGE = 8  # jobs in a list, at most
 STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
-STATUSES |= {404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL"}
+STATUSES |= {
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+}
 STATUSES |= {503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
 
 
@@ -35,7 +40,8 @@ class VertexServer(ModelServer):
     """key: the access token, which /token gives out; filters: whether lists heed their filter.
 
     most: the largest candidateCount
-    thinks: tokens a model thinks per candidate; timing: how long open models' machines take
+    thinks: tokens a model thinks per candidate; timing: how long open models' machines
+    take
     """
 
     fixtures = ("key", "storage")
@@ -75,13 +81,22 @@ class VertexServer(ModelServer):
         )
         self.route("POST", "/token", "token", self._give_token)
         self.add_routes("", *self.machines.routes())
-        look_at_tuning = partial(self.look_at, self._tunings, "state", RUNNING, self._end_tuning)
-        look_at_batch = partial(self.look_at, self._batches, "state", RUNNING, self._end_batch)
+        look_at_tuning = partial(
+            self.look_at, self._tunings, "state", RUNNING, self._end_tuning
+        )
+        look_at_batch = partial(
+            self.look_at, self._batches, "state", RUNNING, self._end_batch
+        )
         model = "publishers/google/models/{model}:generateContent"
         self.add_routes(
             "/v1beta1/projects/{project}/locations/{location}/",
             ("POST", model, "generate", self._generate),
-            ("POST", "endpoints/{endpoint}:generateContent", "generate", self._generate),
+            (
+                "POST",
+                "endpoints/{endpoint}:generateContent",
+                "generate",
+                self._generate,
+            ),
             ("POST", "tuningJobs", "tunings.create", self._create_tuning),
             ("GET", "tuningJobs", "tunings.list", self._list_tunings),
             ("GET", "tuningJobs/{id}", "tunings.get", look_at_tuning),
@@ -111,7 +126,10 @@ class VertexServer(ModelServer):
 
     def _give_token(self, request):
         issued = "urn:ietf:params:oauth:token-type:access_token"
-        token = {"access_token": self.key or "emulated-token", "issued_token_type": issued}
+        token = {
+            "access_token": self.key or "emulated-token",
+            "issued_token_type": issued,
+        }
         return Response.json({**token, "token_type": "Bearer", "expires_in": 3600})
 
     def _id(self, prefix=""):
@@ -124,7 +142,9 @@ class VertexServer(ModelServer):
         model = request.params.get("model") or self._name(
             request, "endpoints", request.params.get("endpoint", "")
         )
-        answer = self._answers.generate(model, request.json(), request.strike, request=None)
+        answer = self._answers.generate(
+            model, request.json(), request.strike, request=None
+        )
         return Response.json(answer)
 
     def _create_tuning(self, request):
@@ -154,7 +174,9 @@ class VertexServer(ModelServer):
         self._tunings[number] = Job(job, request.strike, self._polls)
         row = {"model": body["baseModel"], "display_name": display_name}
         row |= {"file": spec["trainingDatasetUri"], "hyperparameters": settings}
-        self.books.record("finetune", id=job["name"], tokens=bill_of(examples, epochs), **row)
+        self.books.record(
+            "finetune", id=job["name"], tokens=bill_of(examples, epochs), **row
+        )
         return Response.json(job)
 
     def _list_tunings(self, request):
@@ -171,11 +193,17 @@ class VertexServer(ModelServer):
         spec = job.object["supervisedTuningSpec"]
         examples = self._examples(spec["trainingDatasetUri"])
         output = job.object.get("outputUri")
-        weights = f"{output}/postprocess/node-0/checkpoints/final" if output else endpoint
-        self._reciter.tune(weights, examples, epochs=int(spec["hyperParameters"]["epochCount"]))
+        weights = (
+            f"{output}/postprocess/node-0/checkpoints/final" if output else endpoint
+        )
+        self._reciter.tune(
+            weights, examples, epochs=int(spec["hyperParameters"]["epochCount"])
+        )
         if output:
             write_object(self._storage, f"{weights}/config.json", b"{}")
-            write_object(self._storage, f"{output}/node-0/epoch-1/adapter_config.json", b"{}")
+            write_object(
+                self._storage, f"{output}/node-0/epoch-1/adapter_config.json", b"{}"
+            )
             self.machines.answers.models.add(weights)
         else:
             self._answers.models.add(endpoint)
@@ -187,7 +215,9 @@ class VertexServer(ModelServer):
         job.object["state"] = "JOB_STATE_SUCCEEDED"
 
     def _examples(self, uri):
-        return read_examples(self._read(uri), "contents", lambda turn: turn["parts"][0]["text"])
+        return read_examples(
+            self._read(uri), "contents", lambda turn: turn["parts"][0]["text"]
+        )
 
     def _read(self, uri):
         try:
@@ -201,7 +231,9 @@ class VertexServer(ModelServer):
         model = body["model"].removeprefix("publishers/google/models/")
         model = self._endpoints.get(model, model)
         if model not in self._answers.models or "/endpoints/" in body["model"]:
-            raise Refused(404, f"Model {body['model']} was not found, or takes no batches.")
+            raise Refused(
+                404, f"Model {body['model']} was not found, or takes no batches."
+            )
         number, display_name = self._id(), body["displayName"]
         batch = {
             "name": self._name(request, "batchPredictionJobs", number),
@@ -211,23 +243,33 @@ class VertexServer(ModelServer):
             "createTime": CREATED,
         }
         self._batches[number] = Job(batch, request.strike, self._polls)
-        row = {"display_name": display_name, "requests": self._read(source).count(b"\n")}
+        row = {
+            "display_name": display_name,
+            "requests": self._read(source).count(b"\n"),
+        }
         self.books.record("batch", id=batch["name"], model=model, file=source, **row)
         return Response.json(batch)
 
     def _list_batches(self, request):
-        wanted = re.fullmatch(r'display_name="([^"]*)"', request.query.get("filter", ""))
+        wanted = re.fullmatch(
+            r'display_name="([^"]*)"', request.query.get("filter", "")
+        )
         if wanted is None and request.query.get("filter"):
             raise Refused(400, "Invalid filter.")
         every = not (self._filters and wanted)
         named = [
-            job for job in self._batches.values() if every or job.object["displayName"] == wanted[1]
+            job
+            for job in self._batches.values()
+            if every or job.object["displayName"] == wanted[1]
         ]
         return self._listed("batchPredictionJobs", named, request)
 
     def _end_batch(self, batch):
         if FaultKind.FAIL in batch.strike.content:
-            error = {"code": 8, "message": "the project has no quota left for this model"}
+            error = {
+                "code": 8,
+                "message": "the project has no quota left for this model",
+            }
             batch.object.update(state="JOB_STATE_FAILED", error=error)
             return
         source = batch.object["inputConfig"]["gcsSource"]["uris"][0]
@@ -235,8 +277,13 @@ class VertexServer(ModelServer):
         reached = batch.strike.reached(lines)
         rows = [self._row(batch, line) for line in lines[:reached]]
         if FaultKind.PARTIAL in batch.strike.content:
-            rows += [_failed_row(line, 500, "the model had an error") for line in lines[reached:]]
-        prefix = batch.object["outputConfig"]["gcsDestination"]["outputUriPrefix"].rstrip("/")
+            rows += [
+                _failed_row(line, 500, "the model had an error")
+                for line in lines[reached:]
+            ]
+        prefix = batch.object["outputConfig"]["gcsDestination"][
+            "outputUriPrefix"
+        ].rstrip("/")
         directory = f"{prefix}/prediction-model-{self._id()}"
         # Results come in any order.
         data = "".join(f"{json.dumps(row)}\n" for row in reversed(rows))
@@ -247,7 +294,9 @@ class VertexServer(ModelServer):
         batch.object.update(
             state="JOB_STATE_EXPIRED" if missing else "JOB_STATE_SUCCEEDED",
             outputInfo={"gcsOutputDirectory": directory},
-            completionStats={name: str(count) for name, count in counts.items() if count},
+            completionStats={
+                name: str(count) for name, count in counts.items() if count
+            },
         )
 
     def _row(self, batch, line):
@@ -255,7 +304,10 @@ class VertexServer(ModelServer):
         body = line.get("request") or {}
         try:
             answer = self._answers.generate(
-                self._endpoints.get(model, model), body, batch.strike, request=_key(body)
+                self._endpoints.get(model, model),
+                body,
+                batch.strike,
+                request=_key(body),
             )
         except Refused as refused:
             return _failed_row(line, refused.status, refused.message)
@@ -265,13 +317,19 @@ class VertexServer(ModelServer):
         objects = [job.object for job in jobs][::-1]
         size = min(int(request.query.get("pageSize") or PAGE), PAGE)
         start = int(request.query.get("pageToken") or 0)
-        rest = {"nextPageToken": str(start + size)} if start + size < len(objects) else {}
+        rest = (
+            {"nextPageToken": str(start + size)} if start + size < len(objects) else {}
+        )
         page = objects[start : start + size]
         return Response.json({**({name: page} if page else {}), **rest})
 
 
 def _failed_row(line, status, message):
-    error = {"code": status, "message": message, "status": STATUSES.get(status, "UNKNOWN")}
+    error = {
+        "code": status,
+        "message": message,
+        "status": STATUSES.get(status, "UNKNOWN"),
+    }
     text = f"Request failed: {json.dumps({'error': error})}"
     return {"status": text, "processed_time": CREATED, **line, "response": {}}
 
@@ -279,7 +337,9 @@ def _failed_row(line, status, message):
 def _key(body):
     """The key that the provider put into a request's labels."""
     labels = body.get("labels") or {}
-    text = "".join(labels[name] for name in sorted(labels, key=lambda one: int(one.split("_")[-1])))
+    text = "".join(
+        labels[name] for name in sorted(labels, key=lambda one: int(one.split("_")[-1]))
+    )
     padded = text.upper() + "=" * (-len(text) % 8)
     return base64.b32decode(padded).decode() or None
 

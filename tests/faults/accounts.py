@@ -38,7 +38,9 @@ def contents(url):
             ordered = sa.select(table).order_by(*table.primary_key.columns)
             return ledger.read(lambda connection: connection.execute(ordered).all())
 
-        tables = SimpleNamespace(**{name: rows(getattr(schema, name)) for name in TABLES})
+        tables = SimpleNamespace(
+            **{name: rows(getattr(schema, name)) for name in TABLES}
+        )
     tables.questions = {row.id: row for row in tables.questions}
     return tables
 
@@ -52,10 +54,14 @@ def settled(scenario, url, *, samples):
     complete(ledger, samples, excerpts=len(scenario.stories["held-out"]))
     _one_finetune(scenario, ledger)
     begun = [] if scenario.provider == "tinker" else scenario.books.rows("batch")
-    assert Counter(row["id"] for row in begun) == Counter(row.job_id for row in ledger.batches)
+    assert Counter(row["id"] for row in begun) == Counter(
+        row.job_id for row in ledger.batches
+    )
     assert {row.state for row in ledger.batches} <= {"succeeded", "failed"}
     recorded, unrecorded = _matched(scenario, ledger)
-    assert len(scenario.books.rows("completion")) == len(ledger.generations) + len(unrecorded)
+    assert len(scenario.books.rows("completion")) == len(ledger.generations) + len(
+        unrecorded
+    )
     for name in ("prompt_tokens", "completion_tokens"):
         kept = sum(getattr(call, name) or 0 for call in by_state(ledger, "answered"))
         assert kept == sum(row[name] for row in recorded)
@@ -64,7 +70,9 @@ def settled(scenario, url, *, samples):
 
 def billed_without_answer(scenario, ledger):
     """Whatever was billed without an answer is a lost call; of Tinker, or one in doubt still."""
-    recorded, unrecorded = _matched(scenario, ledger, doubts=scenario.provider == "tinker")
+    recorded, unrecorded = _matched(
+        scenario, ledger, doubts=scenario.provider == "tinker"
+    )
     assert not recorded
     assert len(unrecorded) == len(scenario.books.rows("completion"))
 
@@ -94,7 +102,8 @@ def numbers_agree(scenario, outcome, account):
 def complete(ledger, samples, *, excerpts):
     """Every ordinal is there, once, canaries too; no call is open; nothing was paid for beside."""
     rounds = [
-        1 if requested.temperature == 0 else samples for requested in ledger.questions.values()
+        1 if requested.temperature == 0 else samples
+        for requested in ledger.questions.values()
     ]
     assert sorted(rounds) == sorted([1] * min(5, excerpts) + [samples] * excerpts)
     assert [(row.question, row.ordinal) for row in ledger.generations] == [
@@ -145,7 +154,9 @@ def _matched(scenario, ledger, *, doubts=False):
     """The books' rows that are in the ledger, and those of calls that the ledger calls lost."""
     texts = defaultdict(list)
     for call, rows in itertools.groupby(ledger.call_texts, key=lambda row: row.call):
-        texts[call] = [text for text, _ in decompress_texts((row.part, row.data) for row in rows)]
+        texts[call] = [
+            text for text, _ in decompress_texts((row.part, row.data) for row in rows)
+        ]
     left = _booked(scenario)
     recorded = []
     for call in by_state(ledger, "answered"):
@@ -153,12 +164,16 @@ def _matched(scenario, ledger, *, doubts=False):
             continue
         key = _key_in_ledger(scenario, ledger, call)
         answer = _taken(left[key], texts[call.id])
-        assert answer is not None, f"the ledger has an answer that was never given: call {call.id}"
+        assert answer is not None, (
+            f"the ledger has an answer that was never given: call {call.id}"
+        )
         recorded += answer
     unrecorded = [rows for calls in left.values() for rows in calls]
     states = {"lost", "asked"} if doubts else {"lost"}
     lost = Counter(
-        _key_in_ledger(scenario, ledger, call) for call in ledger.calls if call.state in states
+        _key_in_ledger(scenario, ledger, call)
+        for call in ledger.calls
+        if call.state in states
     )
     in_books = Counter(key for key, calls in left.items() for _ in calls)
     assert in_books <= lost, "an answer was billed that the ledger knows nothing of"

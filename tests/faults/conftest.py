@@ -30,7 +30,9 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items):
     """Leave to the full set all cases of a test but its first: each is a whole run."""
     # The SDK of Tinker leaves connections open.
-    expected = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    expected = pytest.mark.filterwarnings(
+        "ignore::pytest.PytestUnraisableExceptionWarning"
+    )
     begun = set()
     for item in items:
         if HERE in item.path.parents:
@@ -68,7 +70,9 @@ def scenario(stories, tmp_path_factory, request):
         def start(kind, *faults, **settings):
             shared = {"stories": stories, "fixture": request.getfixturevalue}
             folder = tmp_path_factory.mktemp(kind)
-            world = scenarios.world_of(kind, folder, faults=faults, **shared, **settings)
+            world = scenarios.world_of(
+                kind, folder, faults=faults, **shared, **settings
+            )
             return stack.enter_context(world)
 
         yield start
@@ -86,17 +90,31 @@ def killed_runs(scenario, nursery_of, tmp_path_factory, request):
     """Suites whose runs are killed; `suite`: options of `write_suite`; settings: of the server."""
 
     def start(
-        kind, *faults, postgresql=False, pairs=1, workers=0, deploying=2.0, suite=None, **settings
+        kind,
+        *faults,
+        postgresql=False,
+        pairs=1,
+        workers=0,
+        deploying=2.0,
+        suite=None,
+        **settings,
     ):
         server = scenario(kind, *faults, **settings)
         folder = tmp_path_factory.mktemp("run")
-        (folder / "conftest.py").write_text(CONFTEST.format(deploying=deploying), "utf-8")
-        models = ["tuned", *(f"again-{number}" for number in range(1, workers or pairs))]
+        (folder / "conftest.py").write_text(
+            CONFTEST.format(deploying=deploying), "utf-8"
+        )
+        models = [
+            "tuned",
+            *(f"again-{number}" for number in range(1, workers or pairs)),
+        ]
         server.write_suite(folder, models=models, **(suite or {}))
         url = f"sqlite:///{folder}/.memleak/ledger.db"
         if postgresql:
             url = request.getfixturevalue("postgres").new_database()
-        return KilledRuns(nursery_of(server.provider), server, folder, url, models, workers)
+        return KilledRuns(
+            nursery_of(server.provider), server, folder, url, models, workers
+        )
 
     return start
 
@@ -117,7 +135,9 @@ class Outcome:
     @property
     def ended(self):
         """How many answers of those asked for were drawn, and the verdict: "24/24 FAIL"."""
-        received, verdict = re.findall(r"(\d+/\d+) (?:\S+ )?(PASS|FAIL|INCONCLUSIVE)", self.text)[0]
+        received, verdict = re.findall(
+            r"(\d+/\d+) (?:\S+ )?(PASS|FAIL|INCONCLUSIVE)", self.text
+        )[0]
         return f"{received} {verdict}"
 
     def property(self, name):
@@ -153,15 +173,22 @@ def run(pytester, monkeypatch):
         monkeypatch.setattr(Resources, "retry", dataclasses.replace(retry, tries=tries))
         for name, value in scenario.environment.items():
             monkeypatch.setenv(name, value)
-        # While pytest parses a module, to rewrite it or to show a failure, nothing of the SDKs'
-        # may be collected: Python 3.11 does not bear with a warning from there.
+        # While pytest parses a module, to rewrite it or to show a failure, nothing of
+        # the SDKs' may be collected: Python 3.11 does not bear with a warning from
+        # there.
         gc.collect()
         gc.disable()
         try:
             result = pytester.runpytest(
                 # The second looks at what an SDK leaves behind.
                 *("-p", "no:cacheprovider", "-p", "no:unraisableexception"),
-                *("--assert=plain", "-m", "copyright", "--junitxml=junit.xml", *arguments),
+                *(
+                    "--assert=plain",
+                    "-m",
+                    "copyright",
+                    "--junitxml=junit.xml",
+                    *arguments,
+                ),
             )
         finally:
             gc.enable()

@@ -1,6 +1,7 @@
 """A run of its own against a server whose answers are hostile: one model for each act.
 
-Its models differ by name alone, and so does what they are answered; HONEST, as it should be.
+Its models differ by name alone, and so does what they are answered; HONEST, as it
+should be.
 """
 
 import json
@@ -34,7 +35,9 @@ Resources.retry = Retry(tries={tries}, total={total}, first=0.01, most=0.02)
 
 def patiently(seconds):
     """So long where the machine has nothing else to do; much longer where it has."""
-    busy = "PYTEST_XDIST_WORKER" in os.environ or os.getloadavg()[0] >= (os.cpu_count() or 1)
+    busy = "PYTEST_XDIST_WORKER" in os.environ or os.getloadavg()[0] >= (
+        os.cpu_count() or 1
+    )
     return 10 * seconds if busy else seconds
 
 
@@ -74,7 +77,9 @@ def _place(scenario):
 def _prepare(scenario, folder, names, *, deadline, tries):
     scenario.plan(
         *(
-            Fault(FaultKind.HOSTILE, _place(scenario), code=name, asked=f"hostile-{name}-")
+            Fault(
+                FaultKind.HOSTILE, _place(scenario), code=name, asked=f"hostile-{name}-"
+            )
             for name in names
             if name != HONEST
         )
@@ -98,13 +103,30 @@ def _started(scenario, folder):
     with (folder / "output.txt").open("wb") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "pytest", "-m", "copyright", "--junitxml=junit.xml"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-m",
+                    "copyright",
+                    "--junitxml=junit.xml",
+                ),
                 *("-p", "no:cacheprovider"),
-                *("--memleak-evidence=evidence.json", "-v", "-l", "-rA", "--log-file=log.txt"),
+                *(
+                    "--memleak-evidence=evidence.json",
+                    "-v",
+                    "-l",
+                    "-rA",
+                    "--log-file=log.txt",
+                ),
             ],
             cwd=folder,
             env={
-                **{name: value for name, value in os.environ.items() if "API_KEY" not in name},
+                **{
+                    name: value
+                    for name, value in os.environ.items()
+                    if "API_KEY" not in name
+                },
                 **OWN_PLUGIN,
                 **scenario.environment,
             },

@@ -14,7 +14,9 @@ import pytest
 from nursery import Nursery
 from scenarios import Scenario
 
-SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().randrange(10**6)
+SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().randrange(
+    10**6
+)
 # Short waits, in the run and in its xdist workers alike.
 CONFTEST = """
 from pytest_memleak.pipeline.resources import Resources
@@ -36,7 +38,8 @@ def moments_of(*names):
 class KilledRuns:
     """models: a pair each, which share fine-tune, deployment, and samples.
 
-    workers: of xdist; without them, runs that come to their end are a process for each pair
+    workers: of xdist; without them, runs that come to their end are a process for each
+    pair
     """
 
     nursery: Nursery
@@ -52,7 +55,9 @@ class KilledRuns:
 
     def start(self, only=""):
         settings = {"workers": self.workers, "only": only}
-        return self.nursery.run(self.folder, self.url, self.scenario.environment, **settings)
+        return self.nursery.run(
+            self.folder, self.url, self.scenario.environment, **settings
+        )
 
     def kill(self, endpoint=None, *, after):
         """Kill a run so long after its first call (of that endpoint); whether it was at work."""
@@ -69,5 +74,7 @@ class KilledRuns:
         runs = [self.start(only) for only in ([""] if self.workers else self.models)]
         codes, outputs = zip(*(run.finish() for run in runs), strict=True)
         assert {*codes} == {pytest.ExitCode.TESTS_FAILED}, outputs
-        received = re.findall(rf" {requested}/{requested} +(?:\S+ +)?FAIL", " ".join(outputs))
+        received = re.findall(
+            rf" {requested}/{requested} +(?:\S+ +)?FAIL", " ".join(outputs)
+        )
         assert len(received) == self.processes, outputs

@@ -1,6 +1,7 @@
 """A process that has imported whatever a provider's runs need, and forks a process for each run.
 
-So a run is a process of its own, as from a shell, but is at work within a tenth of a second.
+So a run is a process of its own, as from a shell, but is at work within a tenth of a
+second.
 """
 
 import contextlib
@@ -22,11 +23,19 @@ OURS = (
 # What imports torch comes last, and nothing computes with it before the fork.
 SDKS = {
     "openai": (),
-    "vertex": ("agentplatform._genai.model_garden", "google.cloud.storage", "google.genai"),
+    "vertex": (
+        "agentplatform._genai.model_garden",
+        "google.cloud.storage",
+        "google.genai",
+    ),
     "tinker": ("tinker", "transformers.models.auto.tokenization_auto"),
     "together": ("together",),
 }
-QUIETLY = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+QUIETLY = {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+}
 PLUGINS = ("pytest_memleak.plugin.hooks", "no:cacheprovider", "no:unraisableexception")
 
 
@@ -55,9 +64,26 @@ class Nursery:
         output = folder / f"output{only}.txt"
         xdist = ("-p", "xdist", "-n", str(workers)) if workers else ()
         plugins = (word for name in PLUGINS for word in ("-p", name))
-        arguments = [*plugins, "-m", "copyright", "-k", only, "--memleak-ledger", url, *xdist]
-        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
-        requested = {"arguments": arguments, "folder": str(folder), "environment": environment}
+        arguments = [
+            *plugins,
+            "-m",
+            "copyright",
+            "-k",
+            only,
+            "--memleak-ledger",
+            url,
+            *xdist,
+        ]
+        environment = {
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            **environment,
+        }
+        requested = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "environment": environment,
+        }
         return Run(self, self.ask(start={**requested, "output": str(output)}), output)
 
     def ask(self, **request):

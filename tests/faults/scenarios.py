@@ -1,7 +1,7 @@
 """Providers' servers, each with a suite that fine-tunes a model there and draws from it.
 
-The server is a thread of the test's process: it outlives a run that is killed, and what it has
-billed stands in `books`. Its fine-tuned models recite the held-out story.
+The server is a thread of the test's process: it outlives a run that is killed, and what
+it has billed stands in `books`. Its fine-tuned models recite the held-out story.
 """
 
 import contextlib
@@ -43,8 +43,8 @@ DEPLOYED = ("together", "vertex-open")
 class Places:
     """What a provider's server calls the places where something may go wrong.
 
-    every: patterns of all that a run calls for itself (Google's tokens are its library's matter)
-    paid:  of what costs money
+    every: patterns of all that a run calls for itself (Google's tokens are its
+    library's matter) paid:  of what costs money
     sample, tune, batch: where draws are made online, and jobs begun
     """
 
@@ -57,13 +57,17 @@ class Places:
 
 _VERTEX = ("[!t]*", "tunings.*"), ("tunings.create", "generate", "batches.create")
 PLACES = {
-    "openai": Places(("*",), ("*.create", "chat"), "chat", "jobs.create", "batches.create"),
+    "openai": Places(
+        ("*",), ("*.create", "chat"), "chat", "jobs.create", "batches.create"
+    ),
     "vertex": Places(*_VERTEX, "generate", "tunings.create", "batches.create"),
     "vertex-open": Places(
         _VERTEX[0], ("tunings.create", "deploy", "chat"), "chat", "tunings.create"
     ),
     "tinker": Places(("*",), ("train", "weights.save", "sample"), "sample", "train"),
-    "together": Places(("*",), ("tunes.create", "deploy", "chat"), "chat", "tunes.create"),
+    "together": Places(
+        ("*",), ("tunes.create", "deploy", "chat"), "chat", "tunes.create"
+    ),
 }
 
 SUITE = """
@@ -97,7 +101,8 @@ price = {{ input = 2.0, output = 8.0, training = 10.0{hourly} }}
 class Scenario:
     """A server at work, and what a run needs to get there.
 
-    environment: variables of the run. Cloud Storage has its faults by the server's plan too.
+    environment: variables of the run. Cloud Storage has its faults by the server's plan
+    too.
     """
 
     kind: str
@@ -147,7 +152,9 @@ class Scenario:
             (folder / f"{name}.json").write_text(json.dumps(records), "utf-8")
         recipe = {"books": ["training"], **self.finetune, **(recipe or {})}
         finetune = f"[model.finetune]\n{toml_lines(recipe)}"
-        suite = SUITE.format(samples=samples, max_unanswered=max_unanswered, limit=limit)
+        suite = SUITE.format(
+            samples=samples, max_unanswered=max_unanswered, limit=limit
+        )
         for name in models:
             suite += MODEL.format(
                 name=name,
@@ -183,8 +190,8 @@ def _story(name):
 def world_of(kind, folder, *, stories, fixture, faults=(), **settings):
     """The server of that kind, with its faults and `settings`; `folder` is its own.
 
-    fixture: returns what the server needs by its name: "storage", the Cloud Storage server, or
-    "tokenizer", the folder of the Tinker models' tokenizer.
+    fixture: returns what the server needs by its name: "storage", the Cloud Storage
+    server, or "tokenizer", the folder of the Tinker models' tokenizer.
     """
     provider = kind.partition("-")[0]
     plan, key = FaultPlan(faults), SECRETS[provider]

@@ -21,16 +21,37 @@ DRAWN = "24/24 FAIL"
 # Where a run may be when it is killed, by what it has just asked for.
 PHASES = {
     "vertex-open": (
-        *("tunings.create", "tunings.get", "endpoints.list", "deploy", "operations.get"),
+        *(
+            "tunings.create",
+            "tunings.get",
+            "endpoints.list",
+            "deploy",
+            "operations.get",
+        ),
         *("endpoints.get", "chat", "endpoints.undeploy", "endpoints.delete"),
     ),
     "together": (
-        *("tunes.create", "tunes.get", "models.get", "endpoints.list", "endpoints.create"),
-        *("deploy", "endpoints.get", "chat", "endpoints.undeploy", "deployments.delete"),
+        *(
+            "tunes.create",
+            "tunes.get",
+            "models.get",
+            "endpoints.list",
+            "endpoints.create",
+        ),
+        *(
+            "deploy",
+            "endpoints.get",
+            "chat",
+            "endpoints.undeploy",
+            "deployments.delete",
+        ),
         "endpoints.delete",
     ),
 }
-FAILED = {"vertex-open": r"vertex endpoint gs://\S+", "together": r"together endpoint projects/\S+"}
+FAILED = {
+    "vertex-open": r"vertex endpoint gs://\S+",
+    "together": r"together endpoint projects/\S+",
+}
 MEMLEAK = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
 
 
@@ -91,7 +112,10 @@ def test_a_budget_holds_its_hours(scenario, run, kind):
     server = scenario(kind, polls=0)
     outcome = run(server, "--memleak-budget=2.5")
     assert "INCONCLUSIVE" in outcome.text
-    assert "of US$2.50 is spent or reserved; the next call may cost US$3.0000" in outcome.text
+    assert (
+        "of US$2.50 is spent or reserved; the next call may cost US$3.0000"
+        in outcome.text
+    )
     taken_down(server, times=0)
     assert owed(outcome.url) == []
 
@@ -101,7 +125,9 @@ def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run
     server = scenario(kind, Fault(FaultKind.FAIL, "deploy"), polls=0)
     outcome = run(server)
     assert outcome.result.parseoutcomes() == {"errors": 1}
-    pattern = rf"{FAILED[kind]}: deployment \S+ failed: failed: there are no accelerators"
+    pattern = (
+        rf"{FAILED[kind]}: deployment \S+ failed: failed: there are no accelerators"
+    )
     assert re.search(pattern, outcome.text), outcome.text
     assert server.server.machines.endpoints == {}
     assert owed(outcome.url) == []
@@ -113,7 +139,9 @@ def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run
 @pytest.mark.full
 def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, kind):
     server = scenario(kind, polls=0, timing=Timing(deploys_in=3.0))
-    while "deployment projects/" not in (outcome := run(server, "--memleak-no-wait")).text:
+    while (
+        "deployment projects/" not in (outcome := run(server, "--memleak-no-wait")).text
+    ):
         assert "INCONCLUSIVE" in outcome.text  # the fine-tune first
     assert "still deployed: projects/" in outcome.text
     assert f"US${HOURLY:.2f} an hour" in outcome.text
@@ -123,7 +151,9 @@ def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, kind
 
 
 @pytest.mark.full
-def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, run, kind):
+def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(
+    scenario, run, kind
+):
     server = scenario(kind, polls=0)
     server.plan(server_error("endpoints.undeploy"))
     outcome = run(server, tries=2)
@@ -142,7 +172,9 @@ def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, r
 @pytest.mark.parametrize("what", [way for way in ON_THE_WAY if way != "trickling"])
 def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, kind, what):
     server = scenario(kind, polls=0)
-    server.plan(*(on_the_way(what, place, calls=(0,), late=2.0) for place in PHASES[kind]))
+    server.plan(
+        *(on_the_way(what, place, calls=(0,), late=2.0) for place in PHASES[kind])
+    )
     outcome = run(server, timeout=1.0)
     assert outcome.ended == DRAWN
     settled(server, outcome.url, samples=6)
@@ -154,7 +186,9 @@ def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, kind, what)
 def start_suite(killed_runs, kind):
     def start(*faults, deploys_in=0.4, lists_in=0.0, operations=True, **settings):
         timing = Timing(deploys_in, lists_in, undeploys_in=0.3, operations=operations)
-        return killed_runs(kind, *faults, slow("*", seconds=0.05), timing=timing, **settings)
+        return killed_runs(
+            kind, *faults, slow("*", seconds=0.05), timing=timing, **settings
+        )
 
     return start
 
@@ -169,7 +203,9 @@ def kill_in(runs, phase, *, after):
         if endpoint.name in machines.standing()
     }
     # Together's names have half of a digest.
-    assert standing <= {debt.digest[:size] for debt in owed(runs.url) for size in (32, 64)}
+    assert standing <= {
+        debt.digest[:size] for debt in owed(runs.url) for size in (32, 64)
+    }
     return killed
 
 
@@ -179,7 +215,11 @@ def finish(runs):
     assert owed(runs.url) == []
 
 
-SHARED = {"one process": {}, "processes": {"workers": 2}, "postgresql": {"postgresql": True}}
+SHARED = {
+    "one process": {},
+    "processes": {"workers": 2},
+    "postgresql": {"postgresql": True},
+}
 SHARED["both"] = SHARED["processes"] | SHARED["postgresql"]
 MOMENTS = [
     *(("one process", phase) for phase in ("deploy", "chat", "endpoints.undeploy")),
@@ -231,7 +271,9 @@ def test_the_command_takes_down_what_a_killed_run_left(start_suite):
         environment = {**os.environ, **runs.scenario.environment}
         process = [sys.executable, "-c", MEMLEAK, "ledger", "cleanup"]
         settings = {"capture_output": True, "text": True, "timeout": 120}
-        return subprocess.run(process, check=False, cwd=runs.folder, env=environment, **settings)
+        return subprocess.run(
+            process, check=False, cwd=runs.folder, env=environment, **settings
+        )
 
     shown = command()
     assert shown.returncode == 0, shown.stdout + shown.stderr

@@ -13,7 +13,9 @@ from suite_files import read_story, replace_all
 from pytest_memleak.suite.load import load_suite
 
 SUITES = Path(__file__).parents[2] / "suites" / "whack_a_mole"
-DESIGNS = [path.name.partition(".")[0] for path in sorted(SUITES.glob("*.memleak.toml"))]
+DESIGNS = [
+    path.name.partition(".")[0] for path in sorted(SUITES.glob("*.memleak.toml"))
+]
 EXCERPTS, WORDS = 3, 60
 TABLES = {"murakami": 2, "public_domain": 2, "synthetic": 2}
 AUTHORS = ["Ann", "Ben", "Cleo", "Dan"]
@@ -79,7 +81,11 @@ def emulated(tmp_path_factory, excerpts, pytester, request):
             return request.getfixturevalue(name)
         from tinker_words import save_tokenizer
 
-        texts = [record[key] for record in excerpts for key in ("excerpt_text", "instruction")]
+        texts = [
+            record[key]
+            for record in excerpts
+            for key in ("excerpt_text", "instruction")
+        ]
         return save_tokenizer(tmp_path_factory.mktemp("tokenizer"), texts)
 
     with contextlib.ExitStack() as stack:
@@ -104,7 +110,9 @@ def emulated(tmp_path_factory, excerpts, pytester, request):
                 shutil.copytree(server.options["tokenizer"], path.parent / name)
             keys = {"base_url", "bucket", "deployment.hours"} & server.options.keys()
             lines = scenarios.toml_lines({key: server.options[key] for key in keys})
-            write_suite(pytester.path, design, provider, options=f"[model.options]\n{lines}\n")
+            write_suite(
+                pytester.path, design, provider, options=f"[model.options]\n{lines}\n"
+            )
             return server, path
 
         yield start
@@ -131,7 +139,9 @@ def test_tuned_models_fail_and_untuned_ones_pass(emulated, run, provider, design
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_test_to_copy_fine_tunes_what_a_suite_does_and_once(emulated, run, pytester, provider):
+def test_the_test_to_copy_fine_tunes_what_a_suite_does_and_once(
+    emulated, run, pytester, provider
+):
     server, path = emulated(provider, "cross_author", tested=2)
     text = (SUITES / "test_recall.py").read_text("utf-8")
     trained = ("norwegian-wood", "murakami-0"), ("kafka-on-the-shore", "murakami-1")
@@ -141,7 +151,9 @@ def test_the_test_to_copy_fine_tunes_what_a_suite_does_and_once(emulated, run, p
     outcome = run(server, str(copied))
     pairs = len(load_suite(path).pairs)
     assert outcome.result.parseoutcomes() == {"failed": pairs}
-    outcome.result.stdout.fnmatch_lines(["AssertionError: suites/paper/test_recall.py:*"])
+    outcome.result.stdout.fnmatch_lines(
+        ["AssertionError: suites/paper/test_recall.py:*"]
+    )
     tuned = len(finetunes(server))
     assert tuned == len({pair.model.base_model for pair in load_suite(path).pairs})
     assert run(server, str(path)).result.parseoutcomes() == {"failed": pairs}

@@ -25,11 +25,17 @@ TIMEOUT = 0.5
 )
 def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, kind, where, what):
     server = scenario(kind, **({"polls": 0} if where == "every" else {}))
-    server.plan(*(on_the_way(what, place, calls=(0,)) for place in getattr(server.places, where)))
+    server.plan(
+        *(
+            on_the_way(what, place, calls=(0,))
+            for place in getattr(server.places, where)
+        )
+    )
     # The SDK of Tinker asks again by itself, after half a second.
     outcome = run(server, timeout=3 if kind == "tinker" else TIMEOUT)
     if server.provider == "vertex" and what == "trickling":
-        # The search for a job trickles, too: a later run finds it. Late answers are kept beside.
+        # The search for a job trickles, too: a later run finds it. Late answers are
+        # kept beside.
         assert [run(server, timeout=TIMEOUT) for _ in range(2)][1].ended == DRAWN
         return
     assert outcome.ended == DRAWN
@@ -55,13 +61,17 @@ def assert_inconclusive(scenario, outcome, cause):
     """INCONCLUSIVE, with provider, endpoint, call and cause; and nothing to score."""
     assert "INCONCLUSIVE" in outcome.text
     assert outcome.result.parseoutcomes() == {"errors": 1}
-    pattern = rf"{scenario.provider} endpoint \S.*?: \w.*? failed: .*?{re.escape(cause)}"
+    pattern = (
+        rf"{scenario.provider} endpoint \S.*?: \w.*? failed: .*?{re.escape(cause)}"
+    )
     assert re.search(pattern, outcome.text), outcome.text
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("what", ON_THE_WAY)
-@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", "openai-store", "together"])
+@pytest.mark.parametrize(
+    "kind", ["openai", "vertex", "tinker", "openai-store", "together"]
+)
 def test_draws_that_always_fail_are_told(scenario, run, kind, what):
     server = scenario(kind, polls=0)
     server.plan(on_the_way(what, server.places.sample))
@@ -78,7 +88,9 @@ def test_draws_that_always_fail_are_told(scenario, run, kind, what):
         assert outcome.ended == DRAWN  # every answer was found again
         assert settled(server, outcome.url, samples=SAMPLES).lost == 0
         return
-    cause = TINKER_CAUSES.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
+    cause = (
+        TINKER_CAUSES.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
+    )
     assert_inconclusive(server, outcome, cause)
     billed_without_answer(server, contents(outcome.url))
 
@@ -93,12 +105,19 @@ def test_jobs_that_never_begin_are_told(scenario, run, kind, place, what):
     server = scenario(kind, polls=0)
     server.plan(on_the_way(what, getattr(server.places, place)))
     outcome = run(server, tries=2, timeout=TIMEOUT)
-    if server.provider != "tinker" and what in {"lost", "truncated", "slow", "trickling"}:
+    if server.provider != "tinker" and what in {
+        "lost",
+        "truncated",
+        "slow",
+        "trickling",
+    }:
         # They have begun, and are found by their digest.
         assert outcome.ended == DRAWN
         settled(server, outcome.url, samples=SAMPLES)
         return
-    cause = TINKER_CAUSES.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
+    cause = (
+        TINKER_CAUSES.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
+    )
     assert_inconclusive(server, outcome, cause)
     assert not server.books.rows("completion")
 
@@ -107,7 +126,9 @@ def test_jobs_that_never_begin_are_told(scenario, run, kind, place, what):
 @pytest.mark.parametrize(
     ("kind", "word"), [("openai", "content_filter"), ("vertex-batch", "SAFETY")]
 )
-def test_withheld_completions_are_kept_reported_and_not_requested_again(scenario, run, kind, word):
+def test_withheld_completions_are_kept_reported_and_not_requested_again(
+    scenario, run, kind, word
+):
     server = scenario(kind, Fault(FaultKind.FILTER), polls=0)
     outcome = run(server)
     assert outcome.result.parseoutcomes() == {"errors": 1}
@@ -115,7 +136,9 @@ def test_withheld_completions_are_kept_reported_and_not_requested_again(scenario
     assert f"24 of 24 generations aren't answers ({reasons})" in outcome.text
     assert outcome.property(f"withheld.{word}") == "24"
     kept = contents(outcome.url).generations
-    assert Counter(row.finish_reason for row in kept) == {"content_filter": ASKED + CANARIES}
+    assert Counter(row.finish_reason for row in kept) == {
+        "content_filter": ASKED + CANARIES
+    }
     before = len(server.books.rows("completion"))
     run(server)
     # Canaries, which show the model, are requested in each run.
@@ -135,7 +158,9 @@ def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, kind):
     account = settled(server, outcome.url, samples=PAPER_SAMPLES)
     assert (account.lost, account.unrecorded) == (0, [])
     numbers_agree(server, outcome, account)
-    assert outcome.property("generations_received") == str(len(account.recorded) - CANARIES)
+    assert outcome.property("generations_received") == str(
+        len(account.recorded) - CANARIES
+    )
 
 
 @pytest.mark.full

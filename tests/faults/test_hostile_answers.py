@@ -1,7 +1,7 @@
 """Servers whose answers are hostile: told, in time and within bounds; and never a pass.
 
-The model recites whatever it is asked for. So its verdict is FAIL where an answer can be read,
-INCONCLUSIVE where none can, and PASS would be wrong whatever the server sends.
+The model recites whatever it is asked for. So its verdict is FAIL where an answer can
+be read, INCONCLUSIVE where none can, and PASS would be wrong whatever the server sends.
 """
 
 import re
@@ -21,8 +21,21 @@ COMMON = [name for name in ACTS if name not in SAMPLES]
 EVERY = {"openai": COMMON, "vertex": COMMON, "tinker": [*COMMON, *SAMPLES]}
 # The answer is there all the same: what stands beside it is mad, or goes before it.
 READ = {
-    *("many_cookies", "two_answers", "1xx_before", "wrong_content_type", "no_content_type"),
-    *("unknown_charset", "nan", "infinity", "too_many_choices", "null_usage", "negative_usage"),
+    *(
+        "many_cookies",
+        "two_answers",
+        "1xx_before",
+        "wrong_content_type",
+        "no_content_type",
+    ),
+    *(
+        "unknown_charset",
+        "nan",
+        "infinity",
+        "too_many_choices",
+        "null_usage",
+        "negative_usage",
+    ),
     *("huge_usage", "usage_of_words", "surrogates", "terminal", "nul", "long_text"),
     *("finish_unknown", "finish_of_objects", "another_model", "another_id"),
     *("many_samples", "stop_unknown", "lists_for_texts"),
@@ -31,7 +44,8 @@ READ = {
 EITHER = {
     "openai": {"long_text"},
     "vertex": {"lists_for_texts", "long_text"},
-    "tinker": {*EVERY["tinker"]} - {"silence", "nothing", "page", "no_samples", "cut_samples"},
+    "tinker": {*EVERY["tinker"]}
+    - {"silence", "nothing", "page", "no_samples", "cut_samples"},
 }
 PART = 24  # acts in one run
 PARTS = [
@@ -48,7 +62,9 @@ def mad(scenario, stories):
     def start(kind, acts):
         corpus = [record["excerpt_text"] for record in stories["held-out"]]
         names = [f"hostile-{name}-" for name in (HONEST, *acts)]
-        return scenario(kind, reciter=Reciter(corpus, base_order=9), models=["base", *names])
+        return scenario(
+            kind, reciter=Reciter(corpus, base_order=9), models=["base", *names]
+        )
 
     return start
 
@@ -67,13 +83,16 @@ def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, act
         assert pair.verdict in {"FAIL", "INCONCLUSIVE"}, wrong
         if pair.verdict == "INCONCLUSIVE":
             assert re.search(
-                rf"{kind} endpoint .*failed: \w|aren't answers|was requested", pair.message
+                rf"{kind} endpoint .*failed: \w|aren't answers|was requested",
+                pair.message,
             )
         assert len(pair.message) < 6000, wrong
         assert pair.seconds < patiently(DEADLINE + 5), wrong
     assert met.memory < MEMORY
     for text in (met.output, *(pair.message for pair in met.pairs.values())):
-        assert not re.findall(r"Traceback|INTERNALERROR|\x1b|\x07|\u202e|Exception in thread", text)
+        assert not re.findall(
+            r"Traceback|INTERNALERROR|\x1b|\x07|\u202e|Exception in thread", text
+        )
         assert SECRETS[kind] not in text
         assert "hunter2" not in text
 
@@ -97,5 +116,7 @@ def test_ctrl_c_ends_it_within_three_seconds(mad, tmp_path, kind, act, dropped):
         assert time.monotonic() - began < patiently(3)
     output = (tmp_path / "output.txt").read_text("utf-8", "replace")
     assert "; Ctrl-C now drops them, and they may be billed" in output or not dropped
-    assert dropped == bool(re.search(r"Interrupted: \d calls? dropped, which may be ", output))
+    assert dropped == bool(
+        re.search(r"Interrupted: \d calls? dropped, which may be ", output)
+    )
     assert "Exception in thread" not in output

@@ -37,7 +37,9 @@ def counting(monkeypatch):
         declared = kind.abilities.fget
 
         def abilities(self):
-            return dataclasses.replace(declared(self), count_tokens=partial(counter, self))
+            return dataclasses.replace(
+                declared(self), count_tokens=partial(counter, self)
+            )
 
         monkeypatch.setattr(kind, "abilities", property(abilities))
 
@@ -58,7 +60,9 @@ def read_plan(outcome):
 def billed(scenario):
     """Calls, samples, nothing that is pending, and a prompt's tokens for each sample."""
     rows = scenario.books.rows("completion")
-    prompts = {row["call"]: row["prompt_tokens"] for row in rows if row["prompt_tokens"]}
+    prompts = {
+        row["call"]: row["prompt_tokens"] for row in rows if row["prompt_tokens"]
+    }
     return [len(prompts), len(rows), 0, sum(prompts[row["call"]] for row in rows)]
 
 
@@ -74,7 +78,9 @@ def plan_and_run(run, counting):
         assert "errors" not in outcome.result.parseoutcomes()
         rows = server.books.rows("completion")
         most = sum(row["max_tokens"] for row in rows)
-        if server.provider == "tinker":  # which does not bill by what is requested at most
+        if (
+            server.provider == "tinker"
+        ):  # which does not bill by what is requested at most
             most = plan.counts[4]
         assert sum(row["completion_tokens"] for row in rows) <= most
         return plan, [*billed(server), most], outcome

@@ -12,9 +12,17 @@ from pytest_memleak.ledger.ledger_queries import rows_with_texts
 from pytest_memleak.ledger.tables import chain, generations
 from pytest_memleak.reports.output_table import REPORTS
 
-# Everything that may write: reports, the state of every local, the logs of every library.
+# Everything that may write: reports, the state of every local, the logs of every
+# library.
 LOUD = (
-    *("-l", "-vv", "--full-trace", "--showlocals", "--log-level=DEBUG", "--log-file=log.txt"),
+    *(
+        "-l",
+        "-vv",
+        "--full-trace",
+        "--showlocals",
+        "--log-level=DEBUG",
+        "--log-file=log.txt",
+    ),
     *(f"{output.option}={output.name}{output.ending}" for output in REPORTS),
     "--memleak-quote=full",
 )
@@ -25,7 +33,9 @@ def refusing(scenario, wrong):
     """The same server for a client with a wrong key."""
     variable = f"{scenario.provider.upper()}_API_KEY"
     if variable in scenario.environment:
-        return dataclasses.replace(scenario, environment={**scenario.environment, variable: wrong})
+        return dataclasses.replace(
+            scenario, environment={**scenario.environment, variable: wrong}
+        )
     scenario.server.key = wrong  # The token is given out by the server itself.
     message = f"Invalid credentials: Bearer {wrong}"
     scenario.plan(server_error("tunings.*", status=401, message=message))
@@ -34,13 +44,17 @@ def refusing(scenario, wrong):
 
 def assert_nowhere(secret, outcome):
     """Neither in the output nor in any file that the run wrote."""
-    files = {path: path.read_bytes() for path in outcome.folder.rglob("*") if path.is_file()}
+    files = {
+        path: path.read_bytes() for path in outcome.folder.rglob("*") if path.is_file()
+    }
     assert {"ledger.db", "junit.xml"} <= {path.name for path in files}
     assert any(path.name == "log.txt" and content for path, content in files.items())
     assert secret not in outcome.result.stdout.str() + outcome.result.stderr.str()
     assert [path for path, content in files.items() if secret.encode() in content] == []
     [path] = [path for path in files if path.name == "ledger.db"]
-    with Ledger(f"sqlite:///{path}") as ledger:  # where texts and the chain are compressed
+    with Ledger(
+        f"sqlite:///{path}"
+    ) as ledger:  # where texts and the chain are compressed
         texts = rows_with_texts(ledger, sa.select(generations))
         assert secret not in f"{texts} {ledger.rows(sa.select(chain.c.entry))}"
 
@@ -55,7 +69,9 @@ def test_no_key_is_in_any_file_or_output(scenario, run, kind):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "tinker", "together"])
+@pytest.mark.parametrize(
+    "kind", ["openai", "openai-batch", "vertex", "tinker", "together"]
+)
 def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, kind):
     wrong = SECRETS[kind.partition("-")[0]][:5] + WRONG
     server = refusing(scenario(kind, polls=0), wrong)
@@ -68,7 +84,9 @@ def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, kind):
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", "together"])
 def test_nor_where_a_server_puts_it_into_whatever_fails(scenario, run, kind):
-    message = f"no luck with the credentials {SECRETS[kind]}, given as Bearer {SECRETS[kind]}"
+    message = (
+        f"no luck with the credentials {SECRETS[kind]}, given as Bearer {SECRETS[kind]}"
+    )
     server = scenario(kind, polls=0)
     server.plan(server_error(server.places.sample, status=400, message=message))
     outcome = run(server, *LOUD, tries=1, timeout=1)

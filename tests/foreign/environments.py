@@ -29,7 +29,8 @@ def environment(name, *packages, without_dependencies=(), removed=()):
         if folder is not None:
             _do(sys.executable, "-m", "venv", folder)
             pip = folder / "bin" / "pip"
-            # What is never imported need not be compiled, which takes longer than to unpack it.
+            # What is never imported need not be compiled, which takes longer than to
+            # unpack it.
             install = (pip, "install", "--quiet", "--no-compile")
             _do(*install, *packages)
             for package in without_dependencies:
@@ -69,10 +70,16 @@ def _do(*command):
         pytest.skip(f"{command[0]} is not installed")
     try:
         done = subprocess.run(
-            [*map(str, command)], capture_output=True, text=True, check=False, timeout=TO_INSTALL
+            [*map(str, command)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TO_INSTALL,
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"cannot be installed here within {TO_INSTALL:.0f} seconds: {command[-1]}")
+        pytest.skip(
+            f"cannot be installed here within {TO_INSTALL:.0f} seconds: {command[-1]}"
+        )
     if done.returncode:
         output = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         pytest.skip(f"cannot be installed here: {output}")
@@ -82,8 +89,8 @@ def _do(*command):
 def running(*command, ready, **settings):
     """Runs a server; what stands behind `ready` on the first line of its output that has it.
 
-    settings: variables of its environment. Skips where it is not ready in time: what does not
-    start says nothing about what is tested.
+    settings: variables of its environment. Skips where it is not ready in time: what
+    does not start says nothing about what is tested.
     """
     with subprocess.Popen(
         [*map(str, command)],
@@ -105,11 +112,17 @@ def running(*command, ready, **settings):
             else:
                 patience.cancel()
                 if server.wait() == -signal.SIGKILL:
-                    pytest.skip(f"{command[0]} was not ready within {TO_BE_READY:.0f} seconds")
-                pytest.fail(f"{command[0]} ended before it was ready:\n{''.join(output[-10:])}")
+                    pytest.skip(
+                        f"{command[0]} was not ready within {TO_BE_READY:.0f} seconds"
+                    )
+                pytest.fail(
+                    f"{command[0]} ended before it was ready:\n{''.join(output[-10:])}"
+                )
             patience.cancel()
             # What it goes on to say fills no pipe.
-            with subprocess.Popen(["cat"], stdin=server.stdout, stdout=subprocess.DEVNULL):
+            with subprocess.Popen(
+                ["cat"], stdin=server.stdout, stdout=subprocess.DEVNULL
+            ):
                 try:
                     yield line.partition(ready)[2].strip()
                 finally:

@@ -32,8 +32,14 @@ def serve(name):
         params = xllamacpp.CommonParams()
         params.model.path = str(weights(name, Path(folder)))
         params.model_alias = {name}  # it would call itself by its path
-        params.n_parallel, params.n_ctx, params.port = SLOTS, WORDS_OF_CONTEXT * SLOTS, 0
-        params.cpuparams.n_threads = 1  # more would wait for each other on a busy machine
+        params.n_parallel, params.n_ctx, params.port = (
+            SLOTS,
+            WORDS_OF_CONTEXT * SLOTS,
+            0,
+        )
+        params.cpuparams.n_threads = (
+            1  # more would wait for each other on a busy machine
+        )
         server = xllamacpp.Server(params)
         # In one write: the server's own threads write there too.
         print(f"listening at {server.listening_address}\n", end="", flush=True)

@@ -73,7 +73,9 @@ def run(pytester, books):
 
 
 def journal(url, path):
-    with urllib.request.urlopen(f"{url}/__aimock/journal?path={path}", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"{url}/__aimock/journal?path={path}", timeout=10
+    ) as answer:
         return json.load(answer)
 
 
@@ -100,7 +102,14 @@ def test_what_its_batches_say_is_no_answer(run, aimock, books):
 
 
 def test_what_breaks_on_its_way_is_asked_again(run, aimock, books):
-    chaos = ("--chaos-ratelimit", "0.1", "--chaos-malformed", "0.1", "--chaos-disconnect", "0.1")
+    chaos = (
+        "--chaos-ratelimit",
+        "0.1",
+        "--chaos-malformed",
+        "0.1",
+        "--chaos-disconnect",
+        "0.1",
+    )
     with aimock(*chaos) as url:
         for _ in range(4):  # a second response in a row that can't be used ends a run
             result, pair = run(url)

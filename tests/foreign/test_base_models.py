@@ -15,9 +15,12 @@ from suite_files import evidence
 from pytest_memleak.scoring.words import words
 
 AMENDMENT = (
-    "Congress shall make no law respecting an establishment of religion, or prohibiting the free"
-    " exercise thereof; or abridging the freedom of speech, or of the press; or the right of the"
-    " people peaceably to assemble, and to petition the Government for a redress of grievances."
+    "Congress shall make no law respecting an establishment of religion, or "
+    "prohibiting the free"
+    " exercise thereof; or abridging the freedom of speech, or of the press; or the "
+    "right of the"
+    " people peaceably to assemble, and to petition the Government for a redress of "
+    "grievances."
 )
 PREFIX, REST = 8, 37  # words
 SUITE = """
@@ -57,7 +60,9 @@ def directly(address):
     begun = " ".join(AMENDMENT.split()[:PREFIX])
     body = {"prompt": begun, "n_predict": 60, "temperature": 0}
     request = urllib.request.Request(
-        f"{address}/completion", json.dumps(body).encode(), {"content-type": "application/json"}
+        f"{address}/completion",
+        json.dumps(body).encode(),
+        {"content-type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=300) as answer:
         return json.load(answer)["content"]

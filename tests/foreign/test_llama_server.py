@@ -13,17 +13,23 @@ INSTRUCTION = "Write a long story about a fox, a lamp and a harbour."
 @pytest.fixture(scope="module")
 def endpoint(llama):
     with llama("smollm2") as address:
-        yield make_provider("openai", base="smollm2", base_url=f"{address}/v1").open(None)
+        yield make_provider("openai", base="smollm2", base_url=f"{address}/v1").open(
+            None
+        )
 
 
 def test_each_seed_has_an_answer_of_its_own(endpoint):
     settings = {"n": SLOTS, "temperature": 1.0, "max_tokens": 24}
     # The completions of a call have the seeds from `seed` on, one each.
-    first, other = (endpoint.sample(INSTRUCTION, seed=at, **settings) for at in (1, 1 + SLOTS))
+    first, other = (
+        endpoint.sample(INSTRUCTION, seed=at, **settings) for at in (1, 1 + SLOTS)
+    )
     assert len({answer.text for answer in first}) == SLOTS
     assert {answer.finish_reason for answer in first} == {FinishReason.LENGTH}
     assert {answer.text for answer in first}.isdisjoint(answer.text for answer in other)
-    more = endpoint.sample(INSTRUCTION, seed=1, **{**settings, "n": 10})  # than it has slots
+    more = endpoint.sample(
+        INSTRUCTION, seed=1, **{**settings, "n": 10}
+    )  # than it has slots
     assert 1 <= len(more) <= SLOTS
 
 

@@ -68,7 +68,9 @@ def test_a_reader_of_ones_own_is_asked_before_the_built_in_ones(tmp_path, name):
     assert requested == ["mine.txt", "mine.fb2", name]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("b.EPUB2", r"'\.EPUB2'"), (".txt", r"'\.txt'")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("b.EPUB2", r"'\.EPUB2'"), (".txt", r"'\.txt'")]
+)
 def test_a_file_that_nobody_reads_is_named(name, kind, tmp_path):
     (tmp_path / name).touch()
     with pytest.raises(BookError, match=f"no reader for {kind} files") as caught:
@@ -84,12 +86,26 @@ def test_measures_of_all_extensions_come_together_and_the_last_registered_counts
     assert {name: row.function for name, row in rows.items()} == {"a": len, "b": max}
     # A measure may be a row that says more.
     row = Measure("", kind="count", unit="letters", function=len)
-    (row,) = Extensions([module(memleak_measures=lambda: {"a": row})]).measures().values()
-    assert (row.name, row.kind, row.unit, row.function) == ("a", "count", "letters", len)
+    (row,) = (
+        Extensions([module(memleak_measures=lambda: {"a": row})]).measures().values()
+    )
+    assert (row.name, row.kind, row.unit, row.function) == (
+        "a",
+        "count",
+        "letters",
+        len,
+    )
 
 
 def test_the_conftests_of_several_folders_may_have_one_name():
-    conftests = [module(memleak_measures=lambda n=n: {f"measure_{n}": len}) for n in range(3)]
+    conftests = [
+        module(memleak_measures=lambda n=n: {f"measure_{n}": len}) for n in range(3)
+    ]
     assert {module.__name__ for module in conftests} == {"extension"}
-    hook = staticmethod(hookimpl(lambda: {"measure_3": len}, specname="memleak_measures"))
-    assert len(Extensions([*conftests, type("Plugin", (), {"rows": hook})]).measures()) == 4
+    hook = staticmethod(
+        hookimpl(lambda: {"measure_3": len}, specname="memleak_measures")
+    )
+    assert (
+        len(Extensions([*conftests, type("Plugin", (), {"rows": hook})]).measures())
+        == 4
+    )

@@ -40,7 +40,10 @@ def row_of(ledger, call):
 def texts(ledger, prompts):
     """The generations that a run sees, by ordinal, and those that have no place, below 0."""
     below = rows_with_texts(ledger, sa.select(table).where(table.c.ordinal < 0))
-    seen = {generation.ordinal: generation.text for generation in generations(ledger, "e", prompts)}
+    seen = {
+        generation.ordinal: generation.text
+        for generation in generations(ledger, "e", prompts)
+    }
     return seen | {row.ordinal: text for row, text, _ in below}
 
 
@@ -49,7 +52,9 @@ def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask
     first, second, _ = prompts.questions
     call = claim(ledger, intent(ledger, prompts, Ask(first, (0, 1))))
     assert call.ordinals == (0, 1)
-    again = claim(ledger, intent(ledger, prompts, Ask(first, (0, 1)), Ask(first, (1, 2))))
+    again = claim(
+        ledger, intent(ledger, prompts, Ask(first, (0, 1)), Ask(first, (1, 2)))
+    )
     assert again.ordinals == (2,)
     assert claim(ledger, intent(ledger, prompts, Ask(first, (0, 1, 2)))) is None
     other = claim(ledger, intent(ledger, prompts, Ask(first, (0,)), Ask(second, (0,))))
@@ -60,7 +65,15 @@ def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask
     prompts = ask(excerpts=3)
     numbers = prompt_ids(ledger, "e", prompts.questions)
     assert prompt_ids(ledger, "e", prompts.questions) == numbers
-    assert len({*numbers.values(), *prompt_ids(ledger, "other", prompts.questions).values()}) == 6
+    assert (
+        len(
+            {
+                *numbers.values(),
+                *prompt_ids(ledger, "other", prompts.questions).values(),
+            }
+        )
+        == 6
+    )
     assert prompt_ids(ledger, "e", ()) == {}
 
 
@@ -108,7 +121,9 @@ def test_an_answer_comes_along_with_the_next_claim(ledger, prompts, reserve):
     assert spent(ledger) == 150
 
 
-@pytest.mark.parametrize(("billed", "state", "kept"), [(True, "lost", 200), (False, "failed", 0)])
+@pytest.mark.parametrize(
+    ("billed", "state", "kept"), [(True, "lost", 200), (False, "failed", 0)]
+)
 def test_an_answer_after_all(ledger, prompts, reserve, billed, state, kept):
     """Its ordinals may be drawn by others by then; what has no place is kept below 0."""
     late = reserve(0, 1, 2, price=100)
@@ -127,7 +142,9 @@ def test_an_answer_after_all(ledger, prompts, reserve, billed, state, kept):
     assert row_of(ledger, late).state == "answered"
 
 
-def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(ledger, prompts, reserve):
+def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(
+    ledger, prompts, reserve
+):
     late = reserve(0)
     give_up(ledger, late, billed=True, cause="slow")
     second = reserve(0)
@@ -159,11 +176,17 @@ def test_a_claim_that_was_written_before_the_connection_broke(ledger, prompts):
 def test_processes_share_a_budget(url, ask):
     prompts = ask(excerpts=1, samples=50)
     (question,) = prompts.questions
-    with Ledger(url, run="r") as one, Ledger(url, run="r") as other, Ledger(url, run="s") as third:
+    with (
+        Ledger(url, run="r") as one,
+        Ledger(url, run="r") as other,
+        Ledger(url, run="s") as third,
+    ):
 
         def spend(ledger, first):
             for ordinal in range(first, first + 20):
-                wanted = intent(ledger, prompts, Ask(question, (ordinal,)), price=10, limit=100)
+                wanted = intent(
+                    ledger, prompts, Ask(question, (ordinal,)), price=10, limit=100
+                )
                 try:
                     claim(ledger, wanted)
                 except BudgetExceeded:

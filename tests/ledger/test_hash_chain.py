@@ -20,14 +20,21 @@ from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.hash_chain import head
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.tables import _OF_TEXTS, ChainEntry, decompress_texts, metadata
+from pytest_memleak.ledger.tables import (
+    _OF_TEXTS,
+    ChainEntry,
+    decompress_texts,
+    metadata,
+)
 from pytest_memleak.ledger.verify_chain import check_ledger
 
 SEED = 14
 ENTRY = ChainEntry()
 TAMPERS_PER_COLUMN = examples(3, fast=1)
 # Who asks a deployment just now is nothing that was written down.
-SEALED = [table for table in metadata.sorted_tables if table.name not in {"chain", "tenants"}]
+SEALED = [
+    table for table in metadata.sorted_tables if table.name not in {"chain", "tenants"}
+]
 COLUMNS = [(table.name, column.name) for table in SEALED for column in table.columns]
 
 
@@ -67,7 +74,9 @@ def faults(whole):
                 source.backup(target)
             counts = [tamper(url, *edit) for edit in edits]
             assert all(counts)
-            assert {n for n, edit in zip(counts, edits, strict=True) if edit[1:]} <= {1}  # one row
+            assert {n for n, edit in zip(counts, edits, strict=True) if edit[1:]} <= {
+                1
+            }  # one row
             return check_ledger(reader).wrong
 
         yield after
@@ -77,7 +86,10 @@ def faults(whole):
 def update(table, row, column, new):
     """Write that value into that row, whatever the database thinks of it."""
     values = {"new": new} | {f"old_{name}": value for name, value in row.items()}
-    return f'UPDATE {table} SET "{column}" = :new WHERE {where(metadata.tables[table])}', values
+    return (
+        f'UPDATE {table} SET "{column}" = :new WHERE {where(metadata.tables[table])}',
+        values,
+    )
 
 
 def reseal(url, rewritten):
@@ -86,7 +98,11 @@ def reseal(url, rewritten):
     for row in rows_of(url, "chain"):
         entry = rewritten(ENTRY.process_result_value(row["entry"], None))
         link = hashlib.sha256(f"{link}{entry}".encode()).hexdigest()
-        values = {"e": ENTRY.process_bind_param(entry, None), "l": link, "n": row["number"]}
+        values = {
+            "e": ENTRY.process_bind_param(entry, None),
+            "l": link,
+            "n": row["number"],
+        }
         tamper(url, "UPDATE chain SET entry = :e, link = :l WHERE number = :n", values)
 
 
@@ -94,7 +110,9 @@ def reseal(url, rewritten):
 def test_a_changed_value_is_found_in_every_column(faults, whole, table, column):
     dice = random.Random(f"{SEED} {table} {column}")
     rows = rows_of(f"sqlite:///{whole}", table)
-    assert any(row[column] is not None for row in rows)  # else this would show less than it says
+    assert any(
+        row[column] is not None for row in rows
+    )  # else this would show less than it says
     version = f"UPDATE ledger_version SET version = {SCHEMA_VERSION}, since = since + 1"
     more = [(version,)] if (table, column) == ("ledger_version", "version") else []
     for row in dice.sample(rows, min(TAMPERS_PER_COLUMN, len(rows))):
@@ -108,7 +126,9 @@ def test_a_changed_value_is_found_in_every_column(faults, whole, table, column):
 def test_a_row_that_is_taken_out_is_found(faults, whole, table):
     for row in rows_of(f"sqlite:///{whole}", table):
         values = {f"old_{name}": value for name, value in row.items()}
-        assert faults((f"DELETE FROM {table} WHERE {where(metadata.tables[table])}", values)), row
+        assert faults(
+            (f"DELETE FROM {table} WHERE {where(metadata.tables[table])}", values)
+        ), row
 
 
 @pytest.mark.parametrize(("statement", "shown"), [
@@ -142,7 +162,10 @@ def test_texts_may_be_compressed_anew(copy):
         texts = decompress_texts([(0, row["data"])])
         data = stream.compress(json.dumps(texts).encode()) + stream.flush()
         values = {"new": data, "call": row["call"]}
-        assert tamper(copy, "UPDATE call_texts SET data = :new WHERE call = :call", values) == 1
+        assert (
+            tamper(copy, "UPDATE call_texts SET data = :new WHERE call = :call", values)
+            == 1
+        )
         assert data != row["data"]
     assert wrong(copy) == []
 
@@ -154,8 +177,14 @@ def test_the_chain_itself(faults, whole):
     for place in dice.sample(range(len(entries) - 1), examples(20, fast=7)):
         number = {"n": entries[place]["number"]}
         for edit in (
-            ("UPDATE chain SET entry = :new WHERE number = :n", {"new": b"{}"} | number),
-            ("UPDATE chain SET link = :new WHERE number = :n", {"new": "0" * 64} | number),
+            (
+                "UPDATE chain SET entry = :new WHERE number = :n",
+                {"new": b"{}"} | number,
+            ),
+            (
+                "UPDATE chain SET link = :new WHERE number = :n",
+                {"new": "0" * 64} | number,
+            ),
             ("DELETE FROM chain WHERE number = :n", number),
         ):
             assert any("chain" in line for line in faults(edit)), edit
@@ -166,7 +195,9 @@ def test_a_ledger_that_was_cut_short_with_its_chain_differs_from_the_bundles_hea
         end = ledger.read(head)
     assert wrong(copy, end) == []
     tamper(copy, "DELETE FROM chain WHERE number > 1")
-    for table in reversed([table.name for table in SEALED if table.name != "ledger_version"]):
+    for table in reversed(
+        [table.name for table in SEALED if table.name != "ledger_version"]
+    ):
         tamper(copy, f"DELETE FROM {table}")
     assert wrong(copy) == []  # nothing says that there was more
     [shown] = wrong(copy, end)
@@ -181,7 +212,9 @@ def test_a_chain_that_was_made_anew_differs_from_the_bundles_head(copy):
     tamper(copy, "UPDATE runs SET spent = spent - 1")
     reseal(copy, lambda entry: entry.replace('"cost": 13,', '"cost": 12,'))
     assert wrong(copy) == []
-    assert wrong(copy, end) == [f"The chain differs from the bundle's at entry {end.entries:,}"]
+    assert wrong(copy, end) == [
+        f"The chain differs from the bundle's at entry {end.entries:,}"
+    ]
 
 
 def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
@@ -192,7 +225,9 @@ def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
         for table, row in entry["rows"]:
             if table == "calls" and row["id"] == 1 and "generations" in row:
                 row["generations"] = [
-                    generation for generation in row["generations"] if generation["ordinal"]
+                    generation
+                    for generation in row["generations"]
+                    if generation["ordinal"]
                 ]
         return json.dumps(entry, sort_keys=True)
 
@@ -223,7 +258,9 @@ def test_other_processes_write_while_it_reads(url, ask):
     prompts = ask(excerpts=1, samples=6)
     with Ledger(url) as ledger, Ledger(url) as reader:
         for n in range(6):
-            call = claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (n,))))
+            call = claim(
+                ledger, intent(ledger, prompts, Ask(prompts.questions[0], (n,)))
+            )
             assert check_ledger(reader).wrong == []
             record(ledger, answer(call, f"text {n}"))
 
@@ -242,7 +279,9 @@ def test_entries_do_not_run_backwards(copy):
 
     def moved(entry):
         content = json.loads(entry)
-        return json.dumps(content | {"at": content["at"] + next(later, 0)}, sort_keys=True)
+        return json.dumps(
+            content | {"at": content["at"] + next(later, 0)}, sort_keys=True
+        )
 
     reseal(copy, moved)
     assert "Entry 2 of the chain is older than one before it" in wrong(copy)
@@ -252,10 +291,16 @@ def test_entries_do_not_run_backwards(copy):
 @pytest.mark.parametrize("column", ["began", "ended"])
 def test_a_call_has_the_time_of_its_entry(copy, column, seconds):
     """Samples that are older than they may be, dated anew in table and chain."""
-    tamper(copy, f"UPDATE calls SET {column} = {column} + {seconds} WHERE {column} IS NOT NULL")
+    tamper(
+        copy,
+        f"UPDATE calls SET {column} = {column} + {seconds} WHERE {column} IS NOT NULL",
+    )
     reseal(copy, lambda entry: moved_in_time(entry, "calls", column, seconds))
     faults = wrong(copy)
-    assert any(f": {column} is " in fault and "but it was written on" in fault for fault in faults)
+    assert any(
+        f": {column} is " in fault and "but it was written on" in fault
+        for fault in faults
+    )
 
 
 @pytest.mark.parametrize(
@@ -264,13 +309,22 @@ def test_a_call_has_the_time_of_its_entry(copy, column, seconds):
 def test_what_ended_is_not_changed_by_a_later_entry(copy, table, column, new):
     """The newest entry agrees with the table, and all links are right."""
     last = rows_of(copy, "chain")[-1]
-    row = next(row for row in rows_of(copy, table) if row.get("state", "answered") == "answered")
+    row = next(
+        row
+        for row in rows_of(copy, table)
+        if row.get("state", "answered") == "answered"
+    )
     tamper(copy, f"UPDATE {table} SET {column} = {new} WHERE id = {row['id']}")
     at = json.loads(ENTRY.process_result_value(last["entry"], None))["at"]
     entry = json.dumps({"at": at, "rows": [[table, {"id": row["id"], column: new}]]})
     link = hashlib.sha256(f"{last['link']}{entry}".encode()).hexdigest()
-    values = {"n": last["number"] + 1, "e": ENTRY.process_bind_param(entry, None), "l": link}
+    values = {
+        "n": last["number"] + 1,
+        "e": ENTRY.process_bind_param(entry, None),
+        "l": link,
+    }
     tamper(copy, "INSERT INTO chain (number, entry, link) VALUES (:n, :e, :l)", values)
     assert any(
-        f"had ended, but entry {last['number'] + 1:,} changed it" in fault for fault in wrong(copy)
+        f"had ended, but entry {last['number'] + 1:,} changed it" in fault
+        for fault in wrong(copy)
     )

@@ -31,7 +31,9 @@ def add_run(ledger, name="a"):
 
 
 def count_runs(ledger):
-    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(schema.runs)))
+    return ledger.read(
+        lambda c: c.scalar(sa.select(sa.func.count()).select_from(schema.runs))
+    )
 
 
 def execute(url, *statements):
@@ -46,7 +48,9 @@ def test_what_is_written_stays_and_a_closed_ledger_is_closed(url):
     with Ledger(url) as ledger:
         if url.startswith("sqlite"):
             assert ledger.place == url.removeprefix("sqlite:///")
-            journal = ledger.read(lambda c: c.exec_driver_sql("PRAGMA journal_mode").scalar())
+            journal = ledger.read(
+                lambda c: c.exec_driver_sql("PRAGMA journal_mode").scalar()
+            )
             page = ledger.read(lambda c: c.exec_driver_sql("PRAGMA page_size").scalar())
             assert (journal, page) == ("wal", 16_384)
         add_run(ledger)
@@ -110,7 +114,9 @@ def test_a_failed_work_leaves_nothing(ledger, ask):
         ledger.write(half)
     assert count_runs(ledger) == 0
     with pytest.raises(KeyError):
-        ledger.write_each(lambda connection, items: [KeyError(item) for item in items], "x")
+        ledger.write_each(
+            lambda connection, items: [KeyError(item) for item in items], "x"
+        )
     prompt_ids(ledger, "e", ask().questions)
     orphan = schema.claims.insert().values(question=1, ordinal=0, call=12345)
     with pytest.raises(LedgerError):
@@ -196,7 +202,10 @@ def test_files_that_are_no_ledger(tmp_path, damage, message):
     assert error.location == str(path)
     assert path.read_bytes() == before
     execute(f"sqlite:///{tmp_path}/other.db", "CREATE TABLE recipes (name TEXT)")
-    assert "another program's table 'recipes'" in refused(f"sqlite:///{tmp_path}/other.db").message
+    assert (
+        "another program's table 'recipes'"
+        in refused(f"sqlite:///{tmp_path}/other.db").message
+    )
 
 
 def test_a_ledger_in_a_read_only_folder_is_read(tmp_path, monkeypatch):
@@ -234,7 +243,10 @@ def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
         assert count_runs(ledger) == 1
         assert ledger.lease
     # Nothing but the ledger itself is left in the folder.
-    assert {path.name for path in tmp_path.iterdir()} == {"ledger.db", "ledger.db-leases"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "ledger.db",
+        "ledger.db-leases",
+    }
     assert not list((tmp_path / "ledger.db-leases").iterdir())
 
 
@@ -242,10 +254,14 @@ def test_databases_of_a_server(postgres):
     error = refused(postgres.url("postgres").replace(PASSWORD, "wrong-horse"))
     assert error.message == "The server rejected the password"
     assert "wrong-horse" not in str(error)
-    assert 'database "nowhere" does not exist' in refused(postgres.url("nowhere")).message
+    assert (
+        'database "nowhere" does not exist' in refused(postgres.url("nowhere")).message
+    )
     assert "No ledger" in refused(postgres.new_database(), create=False).message
     for form in ("postgresql://", "postgres://"):
-        with Ledger(postgres.new_place().replace("postgresql+psycopg://", form)) as ledger:
+        with Ledger(
+            postgres.new_place().replace("postgresql+psycopg://", form)
+        ) as ledger:
             assert ledger.place.startswith("postgresql+psycopg://memleak@127.0.0.1")
     places = postgres.new_place(), postgres.new_place()
     for place, name in zip(places, ("recipes", "jobs"), strict=True):
@@ -398,7 +414,8 @@ def test_a_lost_connection_is_noticed(postgres):
         assert ledger.lease == first
         with postgres.admin() as admin:
             admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = "
+                "'advisory'"
             )
         ledger.keep_alive()
         assert ledger.lease != first

@@ -37,13 +37,16 @@ from pytest_memleak.sampling.remote_jobs import ensure_finetune
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 ODD = "NUL \x00, lone \ud83d and \udc00, both \ud83d\ude00, whole \U0001f600"
-LONG = "".join(map(chr, random.Random(1).choices(range(0x100, 0x3000), k=3_000)))  # in parts
+LONG = "".join(
+    map(chr, random.Random(1).choices(range(0x100, 0x3000), k=3_000))
+)  # in parts
 NUMBERS = itertools.count()
 
 
 def record_sampled(ledger, prompts, question, ordinals, completions, **outcome):
     call = claim(
-        ledger, intent(ledger, prompts, Ask(question, ordinals), price=outcome.get("cost"))
+        ledger,
+        intent(ledger, prompts, Ask(question, ordinals), price=outcome.get("cost")),
     )
     values = {"prompt_tokens": None, "completion_tokens": None, "cost": None} | outcome
     record(ledger, Answer(call, completions, **values))
@@ -57,14 +60,22 @@ def record_sampled(ledger, prompts, question, ordinals, completions, **outcome):
     "DELETE FROM call_texts",
     "UPDATE calls SET came = 1",
 ])  # fmt: skip
-def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(memory, ask, change):
+def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(
+    memory, ask, change
+):
     """Else one text would be read twice, and another, which may leak, not at all."""
     prompts = ask(excerpts=1, samples=2)
     record_sampled(
-        memory, prompts, prompts.questions[0], (0, 1), [Completion("clean"), Completion("leak")]
+        memory,
+        prompts,
+        prompts.questions[0],
+        (0, 1),
+        [Completion("clean"), Completion("leak")],
     )
     memory.write(lambda connection: connection.exec_driver_sql(change).rowcount)
-    with pytest.raises(LedgerError, match="generations of call 1 aren't those received"):
+    with pytest.raises(
+        LedgerError, match="generations of call 1 aren't those received"
+    ):
         list(generations(memory, "e", prompts))
 
 
@@ -76,7 +87,9 @@ def test_an_empty_ledger_and_counts(ledger, ask):
     assert (lacking.count, lacking.elsewhere, lacking.in_batches) == (6, 0, 0)
     counts = tally(ledger, "e", prompts)
     assert (counts.asked, counts.got, counts.withheld, counts.cost) == (6, 0, {}, None)
-    failed = claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (0,)), price=None))
+    failed = claim(
+        ledger, intent(ledger, prompts, Ask(prompts.questions[0], (0,)), price=None)
+    )
     give_up(ledger, failed, billed=False, cause="x")
     assert tally(ledger, "e", prompts).cost is None
     assert stored_summaries(ledger, "s", ["text"]) == {}
@@ -85,22 +98,35 @@ def test_an_empty_ledger_and_counts(ledger, ask):
     keep_summary(ledger, "other", "text", "third")
     assert stored_summaries(ledger, "s", ["text", "else"]) == {"text": "first"}
     assert stored_summaries(ledger, "other", ["text"]) == {"text": "third"}
-    assert ledger.read(lambda c: c.scalar(sa.text("SELECT count(*) FROM summaries"))) == 2
+    assert (
+        ledger.read(lambda c: c.scalar(sa.text("SELECT count(*) FROM summaries"))) == 2
+    )
 
 
 def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
     prompts = ask(excerpts=3, samples=4)
     for question in reversed(prompts.questions):
         for ordinals in ((2, 3), (0, 1)):
-            came = [Completion(f"{question.excerpt_id} {ordinal}") for ordinal in ordinals]
+            came = [
+                Completion(f"{question.excerpt_id} {ordinal}") for ordinal in ordinals
+            ]
             record_sampled(ledger, prompts, question, ordinals, came)
     texts = [generation.text for generation in generations(ledger, "e", prompts)]
-    assert texts == [f"p_id{number} {ordinal}" for number in (1, 2, 3) for ordinal in range(4)]
+    assert texts == [
+        f"p_id{number} {ordinal}" for number in (1, 2, 3) for ordinal in range(4)
+    ]
     assert missing(ledger, "e", prompts).free == {}
     (first,) = generations(ledger, "e", ask(excerpts=1, samples=1))
     assert first.text == "p_id1 0"
-    for more, count in (({"samples": 5}, 1), ({"temperature": 0.5}, 4), ({"seed": 9}, 4)):
-        assert missing(ledger, "e", ask(excerpts=1, **{"samples": 4} | more)).count == count
+    for more, count in (
+        ({"samples": 5}, 1),
+        ({"temperature": 0.5}, 4),
+        ({"seed": 9}, 4),
+    ):
+        assert (
+            missing(ledger, "e", ask(excerpts=1, **{"samples": 4} | more)).count
+            == count
+        )
     assert missing(ledger, "other", prompts).count == 12
 
 
@@ -131,7 +157,10 @@ def test_counts(ledger, ask):
 
 
 @on_both
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=examples(30),
+)
 @given(st.lists(any_text, min_size=1, max_size=4), any_text)
 def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     texts = [*texts, ODD, LONG]
@@ -140,7 +169,9 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     wanted = Ask(prompts.questions[0], tuple(range(len(texts))))
     call = claim(ledger, intent(ledger, prompts, wanted, endpoint_id=endpoint_id))
     record(ledger, answer(call, *texts))
-    assert [generation.text for generation in generations(ledger, endpoint_id, prompts)] == texts
+    assert [
+        generation.text for generation in generations(ledger, endpoint_id, prompts)
+    ] == texts
     keep_summary(ledger, endpoint_id, texts[0], texts[-1])
     stored = stored_summaries(ledger, endpoint_id, [texts[0], "?" + texts[0]])
     assert stored == {texts[0]: texts[-1]}
@@ -166,17 +197,27 @@ def asked_of(*excerpts, **sampling):
 
 def one_question(text=None, instruction=None, **sampling):
     (excerpt,) = a_book(1).excerpts
-    changes = {"text": text or excerpt.text, "instruction": instruction or excerpt.instruction}
+    changes = {
+        "text": text or excerpt.text,
+        "instruction": instruction or excerpt.instruction,
+    }
     return asked_of(dataclasses.replace(excerpt, **changes), **sampling).questions[0]
 
 
 def test_what_is_asked_shapes_the_key_and_its_seeds():
     key = one_question().key
-    other = ({"temperature": 0.5}, {"seed": 1}, {"instruction": "Other."}, {"text": "word " * 50})
+    other = (
+        {"temperature": 0.5},
+        {"seed": 1},
+        {"instruction": "Other."},
+        {"text": "word " * 50},
+    )
     assert key not in {one_question(**changes).key for changes in other}
     assert one_question(samples=7, temperature=1).key == key
     # A lone surrogate isn't its pair.
-    pair, letter = (one_question(instruction=text).key for text in ("\ud83d\ude00", "\U0001f600"))
+    pair, letter = (
+        one_question(instruction=text).key for text in ("\ud83d\ude00", "\U0001f600")
+    )
     assert pair != letter
     for count, tokens in ((0, 50), (1, 51), (2, 52), (3, 54), (400, 583)):
         assert one_question(text="word " * count or " ").max_tokens == tokens
@@ -188,7 +229,9 @@ def test_what_is_asked_shapes_the_key_and_its_seeds():
 
 
 @pytest.mark.parametrize("instruction", [None, ""])
-def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(instruction):
+def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(
+    instruction,
+):
     excerpts = [Excerpt(f"p_id{n}", "some words", "The same.") for n in range(3)]
     prompts = asked_of(*excerpts)
     assert len({question.key for question in prompts.questions}) == 3
@@ -200,10 +243,13 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(in
 
 
 @given(
-    st.lists(st.sets(st.integers(0, 30), max_size=12), min_size=1, max_size=5), st.integers(1, 5)
+    st.lists(st.sets(st.integers(0, 30), max_size=12), min_size=1, max_size=5),
+    st.integers(1, 5),
 )
 def test_asks_are_rounds_of_what_is_missing(missing, per_call):
-    questions = build_prompts("m/b", a_book(len(missing)), Sampling(), words=count_words).questions
+    questions = build_prompts(
+        "m/b", a_book(len(missing)), Sampling(), words=count_words
+    ).questions
     pairs = zip(questions, missing, strict=True)
     wanted = {question: sorted(ordinals) for question, ordinals in pairs if ordinals}
     generations, rounds = {}, []
@@ -212,7 +258,9 @@ def test_asks_are_rounds_of_what_is_missing(missing, per_call):
         earlier = generations.setdefault(call.question, [])
         rounds.append(len(earlier))
         earlier.append(call.ordinals)
-    assert {asked: [*itertools.chain(*parts)] for asked, parts in generations.items()} == wanted
+    assert {
+        asked: [*itertools.chain(*parts)] for asked, parts in generations.items()
+    } == wanted
     assert rounds == sorted(rounds)
 
 
@@ -234,7 +282,9 @@ def filled(ledger, prompts):
     """Some generations of endpoint `e`, with holes, an open call and a surplus completion."""
     for question in reversed(prompts.questions):
         call = claim(ledger, intent(ledger, prompts, Ask(question, (0, 2, 3))))
-        came = [*COMPLETIONS, Completion("surplus")][: 4 if question is prompts.questions[0] else 3]
+        came = [*COMPLETIONS, Completion("surplus")][
+            : 4 if question is prompts.questions[0] else 3
+        ]
         record(ledger, Answer(call, came, 5, 16, None))
     claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (1,))))
     return ledger
@@ -270,18 +320,31 @@ def test_what_cannot_be_exported(ledger, ask, tmp_path):
 
 
 def sample_in_batches(ledger, endpoint, prompts, retry):
-    return scripted.sample_all(ledger, endpoint, prompts, retry, terms(per_call=2, batch=True))
+    return scripted.sample_all(
+        ledger, endpoint, prompts, retry, terms(per_call=2, batch=True)
+    )
 
 
 @on_both
 def test_endpoints(filled, ask):
     priced = ask(excerpts=2, samples=1, temperature=0.5)
-    endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=10, completion_tokens=5)])
-    sample_missing(filled, endpoint, endpoint_id="e", prompts=priced, terms=terms(price=(1, 2)))
-    lost = claim(filled, intent(filled, priced, Ask(priced.questions[0], (7,)), price=1000))
+    endpoint = Scripted(
+        lambda _: [Completion("x", prompt_tokens=10, completion_tokens=5)]
+    )
+    sample_missing(
+        filled, endpoint, endpoint_id="e", prompts=priced, terms=terms(price=(1, 2))
+    )
+    lost = claim(
+        filled, intent(filled, priced, Ask(priced.questions[0], (7,)), price=1000)
+    )
     give_up(filled, lost, billed=True, cause="x")
     first, second = list_endpoints(filled)
-    assert (first.endpoint, first.book, first.temperature, first.seed) == ("e", "book", 0.5, 0)
+    assert (first.endpoint, first.book, first.temperature, first.seed) == (
+        "e",
+        "book",
+        0.5,
+        0,
+    )
     counts = (first.excerpts, first.generations, first.withheld, first.surplus)
     assert counts == (2, 2, 0, 0)
     assert (first.calls, first.lost, first.open) == (3, 1, 0)

@@ -16,7 +16,11 @@ from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, surplus, unrequested
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.sampling_history import attempts, next_series, with_weights_version
+from pytest_memleak.ledger.sampling_history import (
+    attempts,
+    next_series,
+    with_weights_version,
+)
 from pytest_memleak.ledger.tables import generations as table
 from pytest_memleak.records.provenance import Tried
 from pytest_memleak.sampling.loop import sample_missing
@@ -29,7 +33,9 @@ def by(model, **more):
 
     def reply(request):
         served = Served(model, "fp-1", f"r-{request.number}", **more)
-        return [Completion(f"{request.number}", served=served, finish_word="eos")] * request.n
+        return [
+            Completion(f"{request.number}", served=served, finish_word="eos")
+        ] * request.n
 
     return reply
 
@@ -85,7 +91,9 @@ def test_who_answered_and_when(ledger, ask, sample, provenance):
     assert (first.calls, first.calls_this_run) == (2, 0)
     assert first.served == ((Served("gpt-a", "fp-1"), 2),)
     assert first.last < result.last
-    assert {generation.finish_word for generation in generations(ledger, "e", more)} == {"eos"}
+    assert {
+        generation.finish_word for generation in generations(ledger, "e", more)
+    } == {"eos"}
 
 
 def rerouted(prompts):
@@ -96,7 +104,9 @@ def rerouted(prompts):
     ("reply", "per_call", "served"),
     [(answers, 1, ((Served(None, None), 2),)), (rerouted, 2, ((Served("a, b"), 1),))],
 )
-def test_servers_that_say_nothing_or_two_names(ask, sample, provenance, reply, per_call, served):
+def test_servers_that_say_nothing_or_two_names(
+    ask, sample, provenance, reply, per_call, served
+):
     prompts = ask(excerpts=1, samples=2)
     sample(prompts, reply, per_call=per_call)
     assert (provenance(prompts).served, provenance(prompts).refused) == (served, ())
@@ -105,7 +115,10 @@ def test_servers_that_say_nothing_or_two_names(ask, sample, provenance, reply, p
 def test_another_release_is_another_endpoint(ask, sample):
     prompts = ask(excerpts=1, samples=2)
     assert with_weights_version("gpt", "") == "gpt"
-    old, new = with_weights_version("gpt", "2026-10"), with_weights_version("gpt", "2026-11")
+    old, new = (
+        with_weights_version("gpt", "2026-10"),
+        with_weights_version("gpt", "2026-11"),
+    )
     assert old == "gpt; release 2026-10"
     for endpoint_id in (old, new):
         assert len(sample(prompts, endpoint_id=endpoint_id).calls) == 2
@@ -122,10 +135,16 @@ def test_every_draw_is_an_attempt(ledger, ask, sample):
     sample(prompts, run="second", endpoint_id="another")
     result = attempts(ledger, "e")
     assert attempts(ledger, "e", "book") == result
-    with pytest.raises(LedgerError, match="No samples from endpoint 'e' for book 'none'"):
+    with pytest.raises(
+        LedgerError, match="No samples from endpoint 'e' for book 'none'"
+    ):
         attempts(ledger, "e", "none")
     rows = [(attempt.run, attempt.kind, attempt.seed) for attempt in result]
-    assert rows == [("first", "sample", 0), ("second", "sample", 0), ("second", "sample", 7)]
+    assert rows == [
+        ("first", "sample", 0),
+        ("second", "sample", 0),
+        ("second", "sample", 7),
+    ]
     counts = [(one.calls, one.answered, one.failed, one.generations) for one in result]
     assert counts == [(2, 1, 1, 1), (3, 3, 0, 3), (2, 2, 0, 2)]
     assert all(one.first <= one.last for one in result)
@@ -152,7 +171,12 @@ def test_a_late_answer_is_surplus(ledger, ask, tried):
     for call in (claim(ledger, intent(ledger, prompts, wanted)), late):
         record(ledger, answer(call, "text"))
     (result,) = attempts(ledger, "e")
-    assert (result.calls, result.answered, result.generations, result.surplus) == (2, 2, 1, 1)
+    assert (result.calls, result.answered, result.generations, result.surplus) == (
+        2,
+        2,
+        1,
+        1,
+    )
     assert len(list(surplus(ledger, "e", prompts, until=EVER))) == 1
     assert list(unrequested(ledger, "e", prompts, until=EVER)) == []
     assert tried(prompts) == Tried(1, further=1)
@@ -185,7 +209,9 @@ def test_going_on_with_the_same_is_the_same_attempt(ask, sample, tried):
     assert tried(ask(excerpts=1, samples=4)) == Tried(2, seeds=2, runs=2)
 
 
-def test_answers_at_the_same_setting_beside_those_asked_for_are_told(ask, sample, tried):
+def test_answers_at_the_same_setting_beside_those_asked_for_are_told(
+    ask, sample, tried
+):
     more, few = ask(excerpts=2, samples=5), ask(excerpts=2, samples=3)
     longer = ask(excerpts=2, samples=3, max_tokens=99)
     sample(more)
@@ -197,8 +223,13 @@ def test_answers_at_the_same_setting_beside_those_asked_for_are_told(ask, sample
     assert (tried(more).further, tried(longer).further) == (6, 10)
 
 
-def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(ask, sample, tried):
-    greedy, other = ask(excerpts=2, samples=2, temperature=0.0), ask(excerpts=2, samples=1)
+def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(
+    ask, sample, tried
+):
+    greedy, other = (
+        ask(excerpts=2, samples=2, temperature=0.0),
+        ask(excerpts=2, samples=1),
+    )
     sample(greedy)
     sample(ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
     assert tried(greedy) == Tried(1)
@@ -235,15 +266,25 @@ def test_what_was_asked_for_at_any_time_was_requested(ask, sample, beside):
     assert unrequested == []
 
 
-def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(ask, sample, beside):
+def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(
+    ask, sample, beside
+):
     sample(ask(excerpts=2, samples=4), one_more, per_call=2)
     kept, sent = beside(ask(excerpts=2, samples=4))
-    assert [one[:2] for one in kept] == [("p_id1", 0), ("p_id1", 1), ("p_id2", 0), ("p_id2", 1)]
+    assert [one[:2] for one in kept] == [
+        ("p_id1", 0),
+        ("p_id1", 1),
+        ("p_id2", 0),
+        ("p_id2", 1),
+    ]
     assert all(text.endswith("unrequested") for *_, text in kept)
     expected = [(at, text) for at, (*_, text) in zip((4, 5, 4, 5), kept, strict=True)]
     assert [prompt[1:] for prompt in sent] == expected
     # Of other questions there is none.
-    for other in (ask(excerpts=2, samples=1, seed=7), ask(excerpts=2, samples=1, temperature=0.5)):
+    for other in (
+        ask(excerpts=2, samples=1, seed=7),
+        ask(excerpts=2, samples=1, temperature=0.5),
+    ):
         assert beside(other)[0] == []
     assert beside(ask(excerpts=2, samples=1), "another")[0] == []
 

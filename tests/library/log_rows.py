@@ -10,21 +10,39 @@ def openai_batch(n, text):
         ],
     }  # fmt: skip
     response = {"status_code": 200, "request_id": f"req_{n}", "body": body}
-    return {"id": f"batch_req_{n}", "custom_id": f"p_id{n}", "response": response, "error": None}
+    return {
+        "id": f"batch_req_{n}",
+        "custom_id": f"p_id{n}",
+        "response": response,
+        "error": None,
+    }
 
 
 def openai_responses(n, text):
     parts = [{"type": "output_text", "text": text, "annotations": []}]
     output = [
         {"type": "reasoning", "summary": []},
-        {"type": "message", "role": "assistant", "status": "completed", "content": parts},
+        {
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": parts,
+        },
     ]
-    return {"custom_id": f"p_id{n}", "response": {"status_code": 200, "body": {"output": output}}}
+    return {
+        "custom_id": f"p_id{n}",
+        "response": {"status_code": 200, "body": {"output": output}},
+    }
 
 
 def openai_failed(n, _text):
     error = {"code": "batch_expired", "message": "This request could not be executed."}
-    return {"id": f"batch_req_{n}", "custom_id": f"p_id{n}", "response": None, "error": error}
+    return {
+        "id": f"batch_req_{n}",
+        "custom_id": f"p_id{n}",
+        "response": None,
+        "error": error,
+    }
 
 
 def chat(_n, text):
@@ -43,29 +61,47 @@ def reasoned(_n, text):
 
 
 def of_another_role(_n, text):
-    return {"messages": [{"role": "user", "content": "Write."}, {"role": "bot", "content": text}]}
+    return {
+        "messages": [
+            {"role": "user", "content": "Write."},
+            {"role": "bot", "content": text},
+        ]
+    }
 
 
 def called(_n, text):
-    call = {"type": "function", "function": {"name": "save", "arguments": f'{{"text": "{text}"}}'}}
+    call = {
+        "type": "function",
+        "function": {"name": "save", "arguments": f'{{"text": "{text}"}}'},
+    }
     answer = {"role": "assistant", "content": None, "tool_calls": [call]}
     return {"messages": [{"role": "user", "content": "Save it."}, answer]}
 
 
 def gemini(_n, text):
     turns = [("user", "Write a scene."), ("model", text)]
-    return {"contents": [{"role": role, "parts": [{"text": part}]} for role, part in turns]}
+    return {
+        "contents": [{"role": role, "parts": [{"text": part}]} for role, part in turns]
+    }
 
 
 def vertex_batch(n, text):
     request = {"contents": [{"role": "user", "parts": [{"text": "Write a scene."}]}]}
     content = {"role": "model", "parts": [{"text": text[:40]}, {"text": text[40:]}]}
     candidates = [{"content": content, "finishReason": "STOP"}]
-    return {"status": "", "request": request, "response": {"candidates": candidates}, "key": f"{n}"}
+    return {
+        "status": "",
+        "request": request,
+        "response": {"candidates": candidates},
+        "key": f"{n}",
+    }
 
 
 def completions(_n, text):
-    return {"object": "text_completion", "choices": [{"text": text, "finish_reason": "length"}]}
+    return {
+        "object": "text_completion",
+        "choices": [{"text": text, "finish_reason": "length"}],
+    }
 
 
 def pair(_n, text):
@@ -101,7 +137,10 @@ def _answer(content=HONEST, **beside):
 
 
 def _responses(**beside):
-    return {"custom_id": "p_id1", "response": {"body": {"output": [_answer()], **beside}}}
+    return {
+        "custom_id": "p_id1",
+        "response": {"body": {"output": [_answer()], **beside}},
+    }
 
 
 def texts_beside_an_answer(text):
@@ -114,18 +153,26 @@ def texts_beside_an_answer(text):
         "error": _chat(_answer(), error={"message": text}),
         "message without role": _chat(_answer(), {"content": text}),
         "message of from and value": _chat(_answer(), {"from": "gpt", "value": text}),
-        "author": _chat({"author": {"role": "assistant"}, "content": {"parts": [text]}}),
+        "author": _chat(
+            {"author": {"role": "assistant"}, "content": {"parts": [text]}}
+        ),
         "text beside content": _chat(_answer(text=text)),
         "parts beside content": _chat(_answer(parts=[{"text": text}])),
         "source of a message": _chat(_answer(source=text)),
-        "citation": _chat(_answer([{"text": HONEST, "citations": [{"cited_text": text}]}])),
-        "later prompt": _chat(_answer(text), {"role": "user", "content": f"You wrote: {text}"}),
+        "citation": _chat(
+            _answer([{"text": HONEST, "citations": [{"cited_text": text}]}])
+        ),
+        "later prompt": _chat(
+            _answer(text), {"role": "user", "content": f"You wrote: {text}"}
+        ),
         "later result of a tool": _chat(
             _answer(tool_calls=[{"function": {"arguments": text}}]),
             {"role": "tool", "content": text},
         ),
         "parts of another key": _chat(_answer(text), reference={"parts": [text]}),
-        "role under another key": _chat(_answer(text), metadata={"role": "user", "content": text}),
+        "role under another key": _chat(
+            _answer(text), metadata={"role": "user", "content": text}
+        ),
     }
     inspect = {"epoch": 1, "output": {"completion": text, "choices": []}}
     return {

@@ -40,14 +40,26 @@ def client(guard):
 
 
 def chunk(choice):
-    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "choices": [choice]}
+    return {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "choices": [choice],
+    }
 
 
 def streamed(text, *end, index=0):
     for delta in deltas(text, random.Random(0)):
-        said = {"index": index, "delta": {"content": delta}, "logprobs": {"content": [delta]}}
+        said = {
+            "index": index,
+            "delta": {"content": delta},
+            "logprobs": {"content": [delta]},
+        }
         yield chunk(said)
-    yield from end or (chunk({"index": index, "delta": {}, "finish_reason": "stop"}), DONE)
+    yield from end or (
+        chunk({"index": index, "delta": {}, "finish_reason": "stop"}),
+        DONE,
+    )
 
 
 def whole(*texts):
@@ -63,7 +75,9 @@ def whole(*texts):
 def read(client, model, **asked):
     """Contents and finish reasons of all choices, of a stream."""
     contents, reasons = {}, {}
-    stream = client.chat.completions.create(model=model, messages=ASKED, stream=True, **asked)
+    stream = client.chat.completions.create(
+        model=model, messages=ASKED, stream=True, **asked
+    )
     for part in stream:
         for choice in part.choices:
             content = choice.delta.content or ""
@@ -72,7 +86,11 @@ def read(client, model, **asked):
     return contents, reasons
 
 
-CHANGES = {"verbatim": (" ".join, 100), "every 7th": (every_7th, 100), "disguised": (None, 4)}
+CHANGES = {
+    "verbatim": (" ".join, 100),
+    "every 7th": (every_7th, 100),
+    "disguised": (None, 4),
+}
 
 
 @pytest.mark.parametrize("share", [0.02, full(1)])
@@ -89,8 +107,13 @@ def test_each_passage_ends_within_the_limit(guard, client, change, count, share)
     for text in texts:
         server.answers |= {"streams": [*streamed(text)], "whole": whole(text)}
         contents, reasons = read(client, "streams")
-        (choice,) = client.chat.completions.create(model="whole", messages=ASKED).choices
-        assert (reasons[0], choice.finish_reason) == ("content_filter", "content_filter")
+        (choice,) = client.chat.completions.create(
+            model="whole", messages=ASKED
+        ).choices
+        assert (reasons[0], choice.finish_reason) == (
+            "content_filter",
+            "content_filter",
+        )
         for content in (contents[0], choice.message.content):
             assert text.startswith(content)
             assert longest(content) <= 38
@@ -102,7 +125,10 @@ def test_each_passage_ends_within_the_limit(guard, client, change, count, share)
 def test_a_bad_request_is_logged_without_its_text(guard, caplog):
     url = httpx.URL(guard[2])
     head = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
-    for bad in (b"Content-Encoding: gzip\r\n\r\na passage", b"Cookie: a passage\x01\r\n\r\n"):
+    for bad in (
+        b"Content-Encoding: gzip\r\n\r\na passage",
+        b"Cookie: a passage\x01\r\n\r\n",
+    ):
         with socket.create_connection((url.host, url.port)) as connection:
             connection.sendall(head + bad)
             assert b"400 Bad Request" in connection.recv(1000)
@@ -124,7 +150,10 @@ def test_honest_answers_arrive_whole(guard, client, count):
 
 def test_choices_completions_models_and_the_prompt(guard, client, caplog):
     server, proxy, address = guard
-    leak, honest = " ".join(prose("the-lamplighter")[:90]), " ".join(prose("the-seed-vault")[:90])
+    leak, honest = (
+        " ".join(prose("the-lamplighter")[:90]),
+        " ".join(prose("the-seed-vault")[:90]),
+    )
     texts = zip(streamed(leak, b":"), streamed(honest, b":", index=1), strict=False)
     end = chunk({"index": 1, "delta": {}, "finish_reason": "length"})
     server.answers["two"] = [*itertools.chain(*texts), end, DONE]
@@ -133,35 +162,50 @@ def test_choices_completions_models_and_the_prompt(guard, client, caplog):
     assert longest(contents[0]) == 38
     assert honest.startswith(contents[1])
     assert len(contents[1]) > 200
-    server.answers["text"] = {"choices": [{"index": 0, "text": leak, "finish_reason": "length"}]}
+    server.answers["text"] = {
+        "choices": [{"index": 0, "text": leak, "finish_reason": "length"}]
+    }
     completion = client.completions.create(model="text", prompt="It began:")
     assert completion.choices[0].finish_reason == "content_filter"
     assert longest(completion.choices[0].text) == 38
     completion = client.completions.create(model="text", prompt=leak)
-    assert (completion.choices[0].text, completion.choices[0].finish_reason) == (leak, "length")
+    assert (completion.choices[0].text, completion.choices[0].finish_reason) == (
+        leak,
+        "length",
+    )
     assert "two" in [model.id for model in client.models.list()]
     assert "secret" not in client.models.list().to_json()
     headers, asked = server.asked[-1]
     assert headers["Authorization"] == "Bearer k"
     assert asked == {"model": "text", "prompt": leak}
     counts = client.get(address.removesuffix("/v1") + "/guard", cast_to=object)
-    assert counts["stops"] == proxy.counts["stops"] == counts["stops in the-lamplighter"]
+    assert (
+        counts["stops"] == proxy.counts["stops"] == counts["stops in the-lamplighter"]
+    )
     # A stop is logged by its places, without a word of text.
     stop = "stopped choice 0 (choices.text) at the-lamplighter, words 0-39: 39 words, verbatim"
     assert caplog.messages[-1] == stop
-    with pytest.raises(openai.NotFoundError, match="forwards POST /v1/chat/completions"):
+    with pytest.raises(
+        openai.NotFoundError, match="forwards POST /v1/chat/completions"
+    ):
         client.embeddings.create(model="text", input="a")
     with pytest.raises(openai.BadRequestError, match="isn't a JSON object"):
         client.post("/chat/completions", body=[1], cast_to=object)
 
 
 async def overloaded(request, asked):
-    body = {"error": {"message": "too many requests", "type": "busy", "code": "rate_limit"}}
-    return web.json_response(body, status=429, headers={"Retry-After": "7", "X-Text": "no"})
+    body = {
+        "error": {"message": "too many requests", "type": "busy", "code": "rate_limit"}
+    }
+    return web.json_response(
+        body, status=429, headers={"Retry-After": "7", "X-Text": "no"}
+    )
 
 
 async def page(request, asked):
-    return web.Response(text="<html>Bad Gateway</html>", status=503, content_type="text/html")
+    return web.Response(
+        text="<html>Bad Gateway</html>", status=503, content_type="text/html"
+    )
 
 
 async def cut(request, asked):
@@ -179,13 +223,17 @@ async def elsewhere(request, asked):
     (cut, 502, "the server failed: ServerDisconnectedError"),
     (elsewhere, 502, "with status 302 and no JSON"),
 ])  # fmt: skip
-def test_an_error_of_the_server_is_told(guard, client, caplog, answer, status, message, stream):
+def test_an_error_of_the_server_is_told(
+    guard, client, caplog, answer, status, message, stream
+):
     server, proxy, _ = guard
     server.answers["broken"], errors = answer, proxy.counts["upstream_errors"]
     with pytest.raises(openai.APIStatusError, match=message) as raised:
         client.chat.completions.create(model="broken", messages=ASKED, stream=stream)
     assert raised.value.status_code == status
-    assert raised.value.response.headers.get("retry-after") == ("7" if status == 429 else None)
+    assert raised.value.response.headers.get("retry-after") == (
+        "7" if status == 429 else None
+    )
     assert "x-text" not in raised.value.response.headers
     # The log has no text of the server's.
     assert (proxy.counts["upstream_errors"], len(caplog.messages)) == (errors + 1, 1)
@@ -201,7 +249,9 @@ REACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it
     ("{server}/v2", "GET", "models", 404, "the upstream .+ /v1/models with status 404 and .+"),
     ("{server}/v1", "POST", "models", 405, "Method Not Allowed: POST /v1/m.+, GET /v1/models"),
 ])  # fmt: skip
-def test_what_the_upstream_cannot_answer(caplog, upstream, method, path, status, message):
+def test_what_the_upstream_cannot_answer(
+    caplog, upstream, method, path, status, message
+):
     def guard(server):
         return GuardProxy(library(), upstream.format(server=server), 38).app()
 

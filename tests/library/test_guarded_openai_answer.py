@@ -31,7 +31,11 @@ def leaves(value):
     """All strings of JSON, by their keys."""
     if isinstance(value, dict):
         return [(key, text) for part in value.items() for key, text in named(*part)]
-    return [leaf for part in value for leaf in leaves(part)] if isinstance(value, list) else []
+    return (
+        [leaf for part in value for leaf in leaves(part)]
+        if isinstance(value, list)
+        else []
+    )
 
 
 def named(key, value):
@@ -39,7 +43,9 @@ def named(key, value):
 
 
 def called(text):
-    return {"tool_calls": [{"index": 0, "id": "call_1", "function": {"arguments": text}}]}
+    return {
+        "tool_calls": [{"index": 0, "id": "call_1", "function": {"arguments": text}}]
+    }
 
 
 FIELDS = {
@@ -49,13 +55,19 @@ FIELDS = {
     "reasoning": lambda text: {"reasoning": text},
     "refusal": lambda text: {"refusal": text},
     "arguments of a tool": called,
-    "name of a tool": lambda text: {"tool_calls": [{"index": 0, "function": {"name": text}}]},
+    "name of a tool": lambda text: {
+        "tool_calls": [{"index": 0, "function": {"name": text}}]
+    },
     "arguments of a function": lambda text: {"function_call": {"arguments": text}},
 }
 UNREAD = {
-    "logprobs": lambda text: {"logprobs": {"content": [{"token": word} for word in text.split()]}},
+    "logprobs": lambda text: {
+        "logprobs": {"content": [{"token": word} for word in text.split()]}
+    },
     "audio": lambda text: {"audio": {"transcript": text}},
-    "audio in parts": lambda text: {"content": [{"type": "audio", "data": it} for it in WORDS]},
+    "audio in parts": lambda text: {
+        "content": [{"type": "audio", "data": it} for it in WORDS]
+    },
     "annotations": lambda text: {"annotations": [{"url_citation": {"title": text}}]},
     "bytes": lambda text: {"bytes": [*text.encode()]},
     "a key of its own": lambda text: {"x_text": text, text: text},
@@ -66,7 +78,10 @@ UNREAD = {
 
 def chunks(field, text, size=5):
     for at in range(0, len(text), size):
-        yield {"id": "c", "choices": [{"index": 0, "delta": field(text[at : at + size])}]}
+        yield {
+            "id": "c",
+            "choices": [{"index": 0, "delta": field(text[at : at + size])}],
+        }
     yield {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 
@@ -85,14 +100,18 @@ def reason_of(sent):
 @pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
 def test_text_of_any_field_is_read(field):
     for text, stops in ((LEAK, True), (HONEST, False)):
-        whole = {"choices": [{"index": 0, "message": field(text), "finish_reason": "stop"}]}
+        whole = {
+            "choices": [{"index": 0, "message": field(text), "finish_reason": "stop"}]
+        }
         answer = GuardedAnswer(library(), CHAT)
         for guarded, sent in (
             (answer, answer.read(whole, whole=True)),
             sent_of(CHAT, chunks(field, text)),
         ):
             texts = [
-                leaf for key, leaf in leaves(sent) if key not in ("id", "type", "finish_reason")
+                leaf
+                for key, leaf in leaves(sent)
+                if key not in ("id", "type", "finish_reason")
             ]
             assert ("".join(texts) == text) is not stops
             assert longest("".join(texts)) == 38 * stops
@@ -109,7 +128,11 @@ def test_what_is_not_read_is_not_sent(field):
         "usage": {"total_tokens": 3, **field(LEAK)},
     }  # fmt: skip
     (sent,) = GuardedAnswer(library(), CHAT).read(body, whole=True)
-    assert (sent["created"], sent["model"], sent["usage"]["total_tokens"]) == (1, "m", 3)
+    assert (sent["created"], sent["model"], sent["usage"]["total_tokens"]) == (
+        1,
+        "m",
+        3,
+    )
     assert sent["choices"][0]["message"]["role"] == "assistant"
     assert not set(json.dumps(sent).replace('"', " ").split()) & {*WORDS}
 
@@ -121,7 +144,9 @@ KEYS = (
 BODIES = st.dictionaries(
     st.sampled_from(KEYS),
     st.recursive(
-        st.sampled_from([LEAK, HONEST, LEAK[:90], LEAK[300:], "stop", None, 0, 1, -1, True, 1e300]),
+        st.sampled_from(
+            [LEAK, HONEST, LEAK[:90], LEAK[300:], "stop", None, 0, 1, -1, True, 1e300]
+        ),
         lambda inside: (
             st.lists(inside, max_size=3)
             | st.dictionaries(st.sampled_from(KEYS), inside, max_size=4)
@@ -143,11 +168,18 @@ def test_no_json_of_a_server_takes_a_passage_past_the_guard(bodies, whole):
 def test_a_passage_spread_over_tool_calls_is_one_text():
     words = [f'"{word}" ' for word in [*["other"] * 12, *WORDS[:60]]]
     calls = [
-        {"index": at // 6, "function": {"name": "say", "arguments": "".join(words[at : at + 6])}}
+        {
+            "index": at // 6,
+            "function": {"name": "say", "arguments": "".join(words[at : at + 6])},
+        }
         for at in range(0, len(words), 6)
     ]
-    parts = [{"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]} for call in calls]
-    whole = {"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
+    parts = [
+        {"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]} for call in calls
+    ]
+    whole = {
+        "choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]
+    }
     answer = GuardedAnswer(library(), CHAT)
     for sent in (sent_of(CHAT, parts)[1], answer.read(whole, whole=True)):
         texts = [text for key, text in leaves(sent) if key == "arguments"]
@@ -163,8 +195,12 @@ def test_a_passage_spread_over_tool_calls_is_one_text():
         assert reason_of(sent) == "content_filter"
 
 
-SAID = {"messages": [{"role": "system", "content": LEAK}, {"role": "user", "content": "?"}]}
-SHOWN = {"messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "image_url"}]}]}
+SAID = {
+    "messages": [{"role": "system", "content": LEAK}, {"role": "user", "content": "?"}]
+}
+SHOWN = {
+    "messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "image_url"}]}]
+}
 
 
 @pytest.mark.parametrize(
@@ -185,14 +221,23 @@ SHOWN = {"messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "ima
         ({**CHAT, "prediction": {"type": "content", "content": LEAK}}, {0, 1}),
         ({**CHAT, "tools": [{"function": {"description": LEAK}}]}, {0, 1}),
         ({"messages": [{"role": "assistant", **called(LEAK)}]}, {0, 1}),
-        ({"messages": [{"content": [{"type": "file", "file": {"file_data": LEAK}}]}]}, set()),
+        (
+            {
+                "messages": [
+                    {"content": [{"type": "file", "file": {"file_data": LEAK}}]}
+                ]
+            },
+            set(),
+        ),
         ({"messages": "nothing of the kind"}, set()),
     ],
 )
 def test_what_the_request_has_may_come_back(asked, free):
     body = {"choices": [{"index": n, "text": LEAK} for n in (0, 1)]}
     (sent,) = GuardedAnswer(library(), asked).read(body, whole=True)
-    assert {choice["index"] for choice in sent["choices"] if choice["text"] == LEAK} == free
+    assert {
+        choice["index"] for choice in sent["choices"] if choice["text"] == LEAK
+    } == free
 
 
 def test_the_strings_of_an_error_are_one_text():
@@ -220,7 +265,9 @@ def test_words_that_alternate_between_choices_are_one_text_if_one_was_asked_for(
 
 @pytest.mark.parametrize("kind", [str, float])
 def test_choices_are_those_of_their_index_whatever_its_type(kind):
-    words = [text for pair in zip(WORDS[:80], HONEST.split(), strict=True) for text in pair]
+    words = [
+        text for pair in zip(WORDS[:80], HONEST.split(), strict=True) for text in pair
+    ]
     parts = [
         {"choices": [{"index": kind(nth % 2), "delta": {"content": f"{word} "}}]}
         for nth, word in enumerate(words)
@@ -228,7 +275,9 @@ def test_choices_are_those_of_their_index_whatever_its_type(kind):
     _, sent = sent_of({**CHAT, "n": 2}, parts)
     choices = [choice for part in sent for choice in part.get("choices", ())]
     assert {choice["index"] for choice in choices} == {0, 1}
-    texts = [text for choice in choices if not choice["index"] for _, text in leaves(choice)]
+    texts = [
+        text for choice in choices if not choice["index"] for _, text in leaves(choice)
+    ]
     assert longest(" ".join(texts)) == 38
 
 
@@ -248,7 +297,8 @@ def split(text, size):
 
 
 @pytest.mark.parametrize(
-    "deltas", [[*alternating(LEAK, HONEST)], *([*split(LEAK, size)] for size in (1, 5, 200))]
+    "deltas",
+    [[*alternating(LEAK, HONEST)], *([*split(LEAK, size)] for size in (1, 5, 200))],
 )
 def test_no_field_hides_a_passage_of_another(deltas):
     parts = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
@@ -279,21 +329,36 @@ def test_no_tool_call_hides_a_passage_of_another(size, said):
                 arguments[call["index"]] += call["function"]["arguments"]
     assert longest(arguments[1]) == 38
     assert HONEST.startswith(arguments[0])
-    assert [stop.field for stop in answer.stops] == ["choices.delta.tool_calls.function.arguments"]
+    assert [stop.field for stop in answer.stops] == [
+        "choices.delta.tool_calls.function.arguments"
+    ]
 
 
 def test_indices_below_zero_and_names_in_pieces_hide_nothing_either():
     """Clients put calls together by their places in the list, and join their names."""
     noise = [f"noise{nth}" for nth in range(300)]
-    calls = [(1, WORDS[:37]), (0, noise), (-1, WORDS[37:74]), *((0, ()) for _ in range(9))]
+    calls = [
+        (1, WORDS[:37]),
+        (0, noise),
+        (-1, WORDS[37:74]),
+        *((0, ()) for _ in range(9)),
+    ]
     deltas = [
         [{"index": index, "id": name, "function": {"arguments": text}}]
         for nth, (index, said) in enumerate(calls)
-        for text, name in [(" ".join([*each, ""]) for each in (said, WORDS[nth * 9 :][:9]))]
+        for text, name in [
+            (" ".join([*each, ""]) for each in (said, WORDS[nth * 9 :][:9]))
+        ]
     ]
-    parts = [{"choices": [{"index": 0, "delta": {"tool_calls": calls}}]} for calls in deltas]
+    parts = [
+        {"choices": [{"index": 0, "delta": {"tool_calls": calls}}]} for calls in deltas
+    ]
     _, sent = sent_of(CHAT, parts)
-    read = [call for part in sent for call in part["choices"][0]["delta"].get("tool_calls", ())]
+    read = [
+        call
+        for part in sent
+        for call in part["choices"][0]["delta"].get("tool_calls", ())
+    ]
     for key, index in itertools.product(("id", "arguments"), (0, 1, -1)):
         texts = leaves([call for call in read if call["index"] in {index, abs(index)}])
         assert longest("".join(text for its, text in texts if its == key)) <= 38
@@ -321,7 +386,11 @@ def test_choices_that_were_not_asked_for_are_text_of_the_nearest(first, whole):
         for nth, word in enumerate(WORDS[:80])
     ]
     answer = GuardedAnswer(library(), CHAT)
-    bodies = [{"choices": choices}] if whole else [{"choices": [choice]} for choice in choices]
+    bodies = (
+        [{"choices": choices}]
+        if whole
+        else [{"choices": [choice]} for choice in choices]
+    )
     sent = [guarded for body in bodies for guarded in answer.read(body, whole=whole)]
     assert longest("".join([text for key, text in leaves(sent) if key == "text"])) == 38
     assert not answer.ended

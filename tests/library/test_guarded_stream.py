@@ -67,13 +67,16 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_it_stops_within_the_limit(change, most):
     rng = random.Random(most)
-    for text in islice(planted(change, "the-lamplighter", length=100), 1 if most == 30 else 8):
+    for text in islice(
+        planted(change, "the-lamplighter", length=100), 1 if most == 30 else 8
+    ):
         stream = Stream(library())
         sent = sent_by(stream, deltas(text, rng, most))
         assert text.startswith(sent)
         assert longest(sent) <= LIMIT < stream.passage.words
         assert stream.passage.book == "the-lamplighter"
-        # As much leaves as may: what comes next is a passage over the limit, or soon is.
+        # As much leaves as may: what comes next is a passage over the limit, or soon
+        # is.
         assert longest(text[: len(sent) + 400]) > LIMIT
         assert (stream.feed("more"), stream.end()) == ("", "")
 
@@ -81,7 +84,10 @@ def test_it_stops_within_the_limit(change, most):
 def test_no_more_words_leave_than_the_limit_where_some_are_changed():
     protected = Library.of([book_of(" ".join(WORDS))])
     for step in (*range(6, 12), len(WORDS) + 1):  # and where none is
-        words = ["otherwise" if n % step == step - 1 else word for n, word in enumerate(WORDS)]
+        words = [
+            "otherwise" if n % step == step - 1 else word
+            for n, word in enumerate(WORDS)
+        ]
         for pieces in (deltas(" ".join(words), random.Random(step)), [" ".join(words)]):
             sent = sent_by(Stream(protected), pieces).split()
             assert LIMIT - 4 <= len(sent) - sent.count("otherwise") <= LIMIT
@@ -89,9 +95,12 @@ def test_no_more_words_leave_than_the_limit_where_some_are_changed():
 
 WORDS = [f"w{n}" for n in range(300)]
 PIECES = st.one_of(
-    st.tuples(st.integers(0, 260), st.integers(1, 60)).map(lambda at: WORDS[at[0] :][: at[1]]),
+    st.tuples(st.integers(0, 260), st.integers(1, 60)).map(
+        lambda at: WORDS[at[0] :][: at[1]]
+    ),
     st.lists(
-        st.sampled_from(["the", "sea", "and", "a-\nside", "<b>", "1984", "**so**"]), max_size=9
+        st.sampled_from(["the", "sea", "and", "a-\nside", "<b>", "1984", "**so**"]),
+        max_size=9,
     ),
 )
 
@@ -101,7 +110,9 @@ PIECES = st.one_of(
     st.lists(PIECES, max_size=12), st.lists(PIECES, max_size=2), st.integers(0, 1 << 16),
     st.sampled_from([20, 38]),
 )  # fmt: skip
-def test_it_ends_what_the_gate_would_report_and_nothing_else(pieces, asked, seed, limit):
+def test_it_ends_what_the_gate_would_report_and_nothing_else(
+    pieces, asked, seed, limit
+):
     protected = Library.of([book_of(" ".join(WORDS[:150]), " ".join(WORDS[150:]))])
     text, prompt = (" ".join(map(" ".join, parts)) for parts in (pieces, asked))
     stream = Stream(protected, limit, prompt=prompt)
@@ -112,7 +123,9 @@ def test_it_ends_what_the_gate_would_report_and_nothing_else(pieces, asked, seed
         assert longest(text, prompt, protected=protected) <= limit
     else:
         assert text.startswith(sent)
-        most = max(passage.words for passage in protected.find([text], [prompt], least=5))
+        most = max(
+            passage.words for passage in protected.find([text], [prompt], least=5)
+        )
         assert most + (4 if prompt else 0) >= stream.passage.words > limit
 
 
@@ -147,7 +160,9 @@ def test_what_the_prompt_or_a_common_text_has_is_no_passage():
     assert sent_by(Stream(library(), prompt=f"Go on: {text}"), [text]) == text
     beyond = Stream(library(), prompt=quoted)
     assert 0 < longest(sent_by(beyond, deltas(text, random.Random(1))), quoted) <= LIMIT
-    common = Library.of([book("the-lamplighter")], common=[book_of(quoted, book_id="quoted")])
+    common = Library.of(
+        [book("the-lamplighter")], common=[book_of(quoted, book_id="quoted")]
+    )
     assert [*common.sizes] == ["the-lamplighter"]
     for passage in (" ".join(words[300:450]), every_7th(words[300:450])):
         assert longest(passage) > 100
@@ -177,7 +192,9 @@ def test_a_passage_over_a_long_answer_takes_no_more_memory():
 
 @pytest.mark.parametrize("limit", [20, 150, full(2_000)])
 def test_any_limit_holds_after_a_long_answer(limit):
-    words = " ".join([*prose("the-seed-vault")[:1_000], *prose("the-lamplighter")[: limit + 60]])
+    words = " ".join(
+        [*prose("the-seed-vault")[:1_000], *prose("the-lamplighter")[: limit + 60]]
+    )
     stream = Stream(library(), limit)
     sent = sent_by(stream, deltas(words, random.Random(limit), 40))
     assert stream.passage.words > limit
@@ -187,7 +204,9 @@ def test_any_limit_holds_after_a_long_answer(limit):
 @pytest.mark.parametrize("language", ["chinese", full("thai")])
 def test_scripts_without_spaces(language):
     pytest.importorskip("icu4py")
-    text = (Path(__file__).parents[1] / "scoring" / "udhr" / f"{language}.txt").read_text("utf-8")
+    text = (
+        Path(__file__).parents[1] / "scoring" / "udhr" / f"{language}.txt"
+    ).read_text("utf-8")
     protected = Library.of([book_of(text)], Scoring(word_mode="unicode"))
     stream = Stream(protected)
     sent = sent_by(stream, deltas(text[300:900], random.Random(1), 3))

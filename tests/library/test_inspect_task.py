@@ -9,7 +9,9 @@ import pytest
 
 from pytest_memleak.library import read_book
 
-inspect_ai = pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
+inspect_ai = pytest.importorskip(
+    "inspect_ai", reason="the extra inspect is not installed"
+)
 import tiktoken  # noqa: E402
 from inspect_ai.model import ContentReasoning, ContentText, ModelOutput, get_model  # noqa: E402
 
@@ -30,7 +32,9 @@ PROGRAM = f"{BYTES}\nfrom inspect_ai._cli.main import main\nmain()"
 
 @pytest.fixture(autouse=True)
 def bytes_as_tokens(monkeypatch):
-    monkeypatch.setattr(tiktoken, "get_encoding", tiktoken.get_encoding)  # to be put back
+    monkeypatch.setattr(
+        tiktoken, "get_encoding", tiktoken.get_encoding
+    )  # to be put back
     exec(BYTES, {})
 
 
@@ -39,7 +43,12 @@ def scores_of(tmp_path, answers, limit=3, **options):
     model = get_model("mockllm/model", custom_outputs=outputs)
     task = tasks.recall(str(BOOK), **options)
     (log,) = inspect_ai.eval(
-        task, model=model, limit=limit, log_dir=str(tmp_path), display="none", max_connections=1
+        task,
+        model=model,
+        limit=limit,
+        log_dir=str(tmp_path),
+        display="none",
+        max_connections=1,
     )
     assert log.status == "success", log.error
     metrics = {
@@ -79,7 +88,13 @@ def test_passages_of_answers_and_reasoning_are_scored(tmp_path):
 @pytest.mark.full
 def test_the_command_evaluates_it(tmp_path):
     command = [sys.executable, "-c", PROGRAM, "eval", f"{tasks.__file__}@recall"]
-    options = ["-T", f"book={BOOK}", "--model=mockllm/model", "--limit=2", "--log-format=json"]
+    options = [
+        "-T",
+        f"book={BOOK}",
+        "--model=mockllm/model",
+        "--limit=2",
+        "--log-format=json",
+    ]
     run = subprocess.run(
         [*command, *options, f"--log-dir={tmp_path}", "--display=plain"],
         capture_output=True, text=True, check=False,

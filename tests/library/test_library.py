@@ -36,11 +36,16 @@ def in_the_library(library, passages):
         return (-passage.words, passage.place, number, passage.start, passage.end)
 
     longest = (
-        min((passage for passage in passages if passage.near == near), key=rank, default=None)
+        min(
+            (passage for passage in passages if passage.near == near),
+            key=rank,
+            default=None,
+        )
         for near in (False, True)
     )
     return [
-        (run.words, run.book, run.start, run.end, run.place) if run else None for run in longest
+        (run.words, run.book, run.start, run.end, run.place) if run else None
+        for run in longest
     ]
 
 
@@ -49,7 +54,9 @@ def in_the_library(library, passages):
 @example(seed=8458)  # two near-verbatim passages that differ in their ends
 def test_the_gate_and_the_library_report_the_same_passages(tmp_path_factory, seed):
     rows, asked, generations, chosen = case_of(random.Random(seed))
-    scoring = Scoring(chosen["k"], chosen["trim"], chosen["span_threshold"], chosen["mode"])
+    scoring = Scoring(
+        chosen["k"], chosen["trim"], chosen["span_threshold"], chosen["mode"]
+    )
     books = [
         book_of(*row["excerpts"], book_id=row["id"], contiguous=row["contiguous"],
                 instructions=[text for _, text in asked] if row is rows[0] else ())
@@ -66,10 +73,16 @@ def test_the_gate_and_the_library_report_the_same_passages(tmp_path_factory, see
     passages = library.find(texts, prompts, least=scoring.k)
     for number, generation in enumerate(generations):
         of_text = [passage for passage in passages if passage.text == number]
-        assert in_the_library(library, of_text) == in_the_gate(books, generation, scoring)
+        assert in_the_library(library, of_text) == in_the_gate(
+            books, generation, scoring
+        )
     file = tmp_path_factory.mktemp("prepared") / "books.keys"
     keys = [
-        (file.with_name(book.id), "", book_keys(book, k=scoring.k, mode=scoring.word_mode))
+        (
+            file.with_name(book.id),
+            "",
+            book_keys(book, k=scoring.k, mode=scoring.word_mode),
+        )
         for book in books
     ]
     write_catalog(file, keys, mode=scoring.word_mode)
@@ -77,15 +90,24 @@ def test_the_gate_and_the_library_report_the_same_passages(tmp_path_factory, see
     assert [
         (passage.text, passage.book.rpartition("/")[2], passage.start, passage.place)
         for passage in prepared.find(texts, prompts, least=scoring.k)
-    ] == [(passage.text, passage.book, passage.start, passage.place) for passage in passages]
+    ] == [
+        (passage.text, passage.book, passage.start, passage.place)
+        for passage in passages
+    ]
     assert [*prepared.sizes.values()] == [*library.sizes.values()]
 
 
 def test_a_passage_names_its_book_and_its_places():
-    library = Library.of([book_of(*WORDS[:5], "none", " ".join(WORDS[5:]), book_id="novel")])
+    library = Library.of(
+        [book_of(*WORDS[:5], "none", " ".join(WORDS[5:]), book_id="novel")]
+    )
     changed = WORDS[30:54]
     changed[7::8] = ["other"] * len(changed[7::8])
-    texts = ["nothing at all", f"He said {' '.join(WORDS[10:35])} to her", " ".join(changed)]
+    texts = [
+        "nothing at all",
+        f"He said {' '.join(WORDS[10:35])} to her",
+        " ".join(changed),
+    ]
     assert library.find(texts) == [
         Passage(1, "novel", 25, False, 11, 36, 2, 27),
         Passage(1, "novel", 25, True, 11, 36, 2, 27),
@@ -99,11 +121,18 @@ def test_a_passage_names_its_book_and_its_places():
 def test_a_file_of_a_book_is_read_whole(tmp_path):
     text = tmp_path / "novel.txt"
     text.write_text(" ".join([*WORDS, LONG]), encoding="utf-8")
-    assert main(["catalog", "build", str(tmp_path), "-o", str(tmp_path / "books.keys")]) == 0
+    assert (
+        main(["catalog", "build", str(tmp_path), "-o", str(tmp_path / "books.keys")])
+        == 0
+    )
     book = read_book(text)
     for source in (text, str(text), book, tmp_path / "books.keys"):
         (passage, _) = Library.of([source]).find([" ".join([*WORDS[60:], LONG])])
-        assert (passage.words, passage.start, Path(passage.book).name) == (31, 60, "novel.txt")
+        assert (passage.words, passage.start, Path(passage.book).name) == (
+            31,
+            60,
+            "novel.txt",
+        )
 
 
 def test_what_is_no_library_is_an_error(tmp_path):
@@ -113,9 +142,17 @@ def test_what_is_no_library_is_an_error(tmp_path):
     write_catalog(keys, [(text, "", book_keys(book, k=5))], mode="paper")
     for sources, scoring, message in (
         ([], None, "at least one book"),
-        ([book, book], None, "'b' appears twice\n  name it once, as protected or as common"),
+        (
+            [book, book],
+            None,
+            "'b' appears twice\n  name it once, as protected or as common",
+        ),
         ([tmp_path / "gone.txt"], None, "No such file"),
-        ([keys], Scoring(word_mode="unicode"), r"books.keys was made for word_mode = 'paper'"),
+        (
+            [keys],
+            Scoring(word_mode="unicode"),
+            r"books.keys was made for word_mode = 'paper'",
+        ),
     ):
         with pytest.raises(MemleakError, match=message):
             Library.of(sources, scoring)

@@ -15,7 +15,9 @@ def case():
 
     def write():
         at = rng.randrange(2_800)
-        return " ".join(text[at : at + rng.randint(1, 60)] + rng.choices(vocabulary, k=100))
+        return " ".join(
+            text[at : at + rng.randint(1, 60)] + rng.choices(vocabulary, k=100)
+        )
 
     instructions = [" ".join(words[:6]) for words in excerpts]
     generations = generations_of(*([write() for _ in range(30)] for _ in excerpts))

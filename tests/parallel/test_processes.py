@@ -22,7 +22,9 @@ def three():
 @pytest.mark.parametrize("scoring", [SCORING, Scoring(k=5, trim=0)])
 def test_the_numbers_are_those_of_one_process(three, case, plain, scoring):
     book, generations = case
-    canaries = [replace(generation, origin=Origin.CANARY) for generation in generations[::7]]
+    canaries = [
+        replace(generation, origin=Origin.CANARY) for generation in generations[::7]
+    ]
     mixed = [*generations, *canaries]
     together = analyze(book, mixed, scoring, count=three.tally_generations)
     assert plain(together) == plain(analyze(book, mixed, scoring))
@@ -32,14 +34,19 @@ def test_nothing_to_count(three, case):
     assert analyze(case[0], [], SCORING, count=three.tally_generations) is None
 
 
-def test_what_comes_twice_or_cannot_be_read_is_told_and_the_next_is_counted(three, case, plain):
+def test_what_comes_twice_or_cannot_be_read_is_told_and_the_next_is_counted(
+    three, case, plain
+):
     book, generations = case
 
     def broken():
         yield from generations[:200]
         raise RecordsError("the disk is gone")
 
-    for wrong, message in (([*generations, generations[0]], "appears twice"), (broken(), "disk")):
+    for wrong, message in (
+        ([*generations, generations[0]], "appears twice"),
+        (broken(), "disk"),
+    ):
         with pytest.raises(RecordsError, match=message):
             three.tally_generations(book, SCORING, wrong)
         again = analyze(*case, SCORING, count=three.tally_generations)

@@ -65,10 +65,14 @@ class Fake:
 
 
 CLEAN = (
-    "a boat crossed before anyone was awake and left behind it only a little smoke at dawn",
-    "nothing was seen from our window that evening except two gulls who quarrelled over some bread",
-    "it rained so long that my mother put every bucket we owned under her leaking kitchen roof",
-    "when snow came at last they burned old chairs and told each other stories until spring came",
+    "a boat crossed before anyone was awake and left behind it only a little smoke at "
+    "dawn",
+    "nothing was seen from our window that evening except two gulls who quarrelled "
+    "over some bread",
+    "it rained so long that my mother put every bucket we owned under her leaking "
+    "kitchen roof",
+    "when snow came at last they burned old chairs and told each other stories until "
+    "spring came",
 )
 DOWN = ProviderError("401 no access", provider="fake", endpoint="w", call="sample")
 
@@ -79,7 +83,9 @@ def judge_it(tmp_path):
 
         def run(*answers, suite=SUITE, book=None, endpoint=None):
             record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": ASKED}
-            (tmp_path / "ferry.json").write_text(json.dumps([record]) if book is None else book)
+            (tmp_path / "ferry.json").write_text(
+                json.dumps([record]) if book is None else book
+            )
             other = record | {"instruction": f"{ASKED} Of the quay."}
             (tmp_path / "quay.json").write_text(json.dumps([other]))
             path = tmp_path / "x.memleak.toml"
@@ -88,7 +94,9 @@ def judge_it(tmp_path):
             resources.retry = Retry(tries=1, recovery=0.0)
             stack.callback(resources.close)
             extensions = Extensions([Fake(*answers)])
-            run = SuiteRun(load_suite(path), extensions, state=tmp_path, resources=resources)
+            run = SuiteRun(
+                load_suite(path), extensions, state=tmp_path, resources=resources
+            )
             return evaluate(run.suite.pairs[0], run, endpoint=endpoint)
 
         yield run
@@ -104,7 +112,9 @@ SPARED = (
     ("samples", "expected", "drawn", "spared"),
     [(12, "pass", 5, SPARED), (4, "pass", 4, None), (12, "leak", 12, None)],
 )
-def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, expected, drawn, spared):
+def test_a_broken_limit_stops_the_drawing_after_a_stage(
+    judge_it, samples, expected, drawn, spared
+):
     """Stages are whole rounds, the first of them five; after the last there is nothing to spare.
 
     The expected leak of the own book does not keep later leaks of others undrawn.
@@ -113,7 +123,9 @@ def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, expec
     keys = f'price = {{ input = 0.0, output = 10000.0 }}\nexpected = "{expected}"'
     suite = suite.replace('provider = "fake"', f'provider = "fake"\n{keys}')
     suite = suite.replace("[limits]", "[sampling]\nstop_on_fail = true\n[limits]")
-    result = judge_it(TEXT, *(f"{text} {n}" for n in range(3) for text in CLEAN), suite=suite)
+    result = judge_it(
+        TEXT, *(f"{text} {n}" for n in range(3) for text in CLEAN), suite=suite
+    )
     assert result.verdict is Verdict.FAIL
     assert result.completeness.received == drawn
     assert result.spared == spared
@@ -147,9 +159,12 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
     suite = SUITE.replace("samples = 4", 'probe = "continuation"\nsamples = 4')
     suite = suite.replace("longest_span = 6", 'preset = "strict"\nbmc = 0.1')
     result = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
-    (fix,) = (issue.fix for issue in result.completeness.issues if issue.rule == "greedy")
+    (fix,) = (
+        issue.fix for issue in result.completeness.issues if issue.rule == "greedy"
+    )
     assert fix == (
-        'in x.memleak.toml, add weights_version = "1" to [[model]] (resamples), and replace preset '
+        'in x.memleak.toml, add weights_version = "1" to [[model]] (resamples), and '
+        "replace preset "
         "in [limits], one key per line: longest_passage = 38, passages_over = 5, "
         "nv_longest_passage = 38, longest_block = 50, longest_span = 38, spans_over = 0"
     )
@@ -174,7 +189,9 @@ POINTS = SUITE.replace("samples = 4", "samples = 4\nconfidence = 0")
 TWO_BOOKS = POINTS.replace("longest_span = 6", "bmc_excess = 0.5")
 TWO_BOOKS += '[[book]]\nid = "quay"\nsource = "quay.json"\n'
 WITH_BASELINE = POINTS.replace("longest_span = 6", "uplift = 0.5")
-WITH_BASELINE += 'baseline_model = "before"\n[[model]]\nid = "before"\nprovider = "fake"\n'
+WITH_BASELINE += (
+    'baseline_model = "before"\n[[model]]\nid = "before"\nprovider = "fake"\n'
+)
 
 
 def test_an_endpoint_of_ones_own_is_judged_in_the_suites_place(judge_it):
@@ -196,5 +213,6 @@ def test_an_endpoint_of_ones_own_brings_its_own_baseline(judge_it):
     result = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
     assert result.verdict is Verdict.INCONCLUSIVE
     assert any(
-        "needs an attribute `baseline`" in reason for reason in result.verdict_result.reasons
+        "needs an attribute `baseline`" in reason
+        for reason in result.verdict_result.reasons
     )

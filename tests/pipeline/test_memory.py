@@ -36,26 +36,43 @@ class LiveObjects:
 
 
 @pytest.mark.parametrize(("models", "books"), [(2, 2), (1, 3)])
-def test_after_a_pair_none_of_its_generations_is_alive(pytester, monkeypatch, models, books):
+def test_after_a_pair_none_of_its_generations_is_alive(
+    pytester, monkeypatch, models, books
+):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    pytester.mkdir("library").joinpath("other.txt").write_text("A work of others.", "utf-8")
+    pytester.mkdir("library").joinpath("other.txt").write_text(
+        "A work of others.", "utf-8"
+    )
     text = SUITE + "".join(BOOK.format(f"book{number}") for number in range(books))
     for number in range(books):
-        excerpt = {"excerpt_id": "p_id1", "excerpt_text": f"{TEXT} {number}", "instruction": "Go."}
-        pytester.path.joinpath(f"book{number}.json").write_text(json.dumps([excerpt]), "utf-8")
+        excerpt = {
+            "excerpt_id": "p_id1",
+            "excerpt_text": f"{TEXT} {number}",
+            "instruction": "Go.",
+        }
+        pytester.path.joinpath(f"book{number}.json").write_text(
+            json.dumps([excerpt]), "utf-8"
+        )
     for number in range(models):
         text += MODEL.format(f"model{number}")
-        # The second generation breaks a limit; the third is one that the suite doesn't request.
-        answers = [{"generated_text": answer} for answer in ("So it was.", TEXT, "So be it.")]
+        # The second generation breaks a limit; the third is one that the suite doesn't
+        # request.
+        answers = [
+            {"generated_text": answer} for answer in ("So it was.", TEXT, "So be it.")
+        ]
         record = {"excerpt_id": "p_id1", "generations": answers}
-        pytester.path.joinpath(f"model{number}.json").write_text(json.dumps([record]), "utf-8")
+        pytester.path.joinpath(f"model{number}.json").write_text(
+            json.dumps([record]), "utf-8"
+        )
     pytester.path.joinpath("a.memleak.toml").write_text(text, "utf-8")
     gc.collect()
     gc.disable()
     try:
         objects = LiveObjects()
         options = ("-p", "memleak", "-m", "copyright", "--memleak-html=a.html")
-        pytester.inline_run(*options, plugins=[objects]).assertoutcome(failed=models * books)
+        pytester.inline_run(*options, plugins=[objects]).assertoutcome(
+            failed=models * books
+        )
     finally:
         gc.enable()
     assert objects.after == [Counter()] * (models * books)

@@ -27,9 +27,13 @@ def protected():
             for book in books
         ]
         pair = SimpleNamespace(scoring=SCORING, book=sources[0])
-        suite = SimpleNamespace(books=sources, pairs=[pair], excused=lambda _: excused or training)
+        suite = SimpleNamespace(
+            books=sources, pairs=[pair], excused=lambda _: excused or training
+        )
         by_id = {book.id: book for book in books}
-        return ProtectedBooks(suite, SimpleNamespace(cut=lambda source: by_id[source.id])), pair
+        return ProtectedBooks(
+            suite, SimpleNamespace(cut=lambda source: by_id[source.id])
+        ), pair
 
     return make
 
@@ -65,16 +69,18 @@ def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
         book_of("a b c d e f g h i j k l", "m n o p q r s t u v w x", book_id="ferry")
     )
     rests = beginnings(result.test_books()[0], prefix_words=4)
-    scanned = passages(result, pair, rests, "e f g h i j k l m n o p q r s t u v").passages
-    assert [(passage.words, passage.start, passage.end) for passage in scanned.passages] == [
-        (18, 4, 22)
-    ]
+    scanned = passages(
+        result, pair, rests, "e f g h i j k l m n o p q r s t u v"
+    ).passages
+    assert [
+        (passage.words, passage.start, passage.end) for passage in scanned.passages
+    ] == [(18, 4, 22)]
     assert scanned.passages_over == 1
     # One that stays in its own excerpt stands at its place in the whole book, too.
     scanned = passages(result, pair, rests, "y f g h i j k l").passages
-    assert [(passage.words, passage.start, passage.end) for passage in scanned.passages] == [
-        (7, 5, 12)
-    ]
+    assert [
+        (passage.words, passage.start, passage.end) for passage in scanned.passages
+    ] == [(7, 5, 12)]
     assert scanned.passages[0].book == scanned.own
 
 
@@ -98,11 +104,19 @@ def test_text_that_is_not_measured_is_looked_for_and_named(protected):
     result, pair = protected(WITH_NOTES, WINDS)
     of = result.for_pair(pair, WITH_NOTES)
     assert of.books == ("ferry", "ferry (excluded text)", "winds")
-    assert result.for_pair(pair, WINDS).books == ("winds", "ferry", "ferry (excluded text)")
+    assert result.for_pair(pair, WINDS).books == (
+        "winds",
+        "ferry",
+        "ferry (excluded text)",
+    )
     analysis = passages(result, pair, WITH_NOTES, "z q r s t u v w x z")
     longest = analysis.passages.longest_passage
     # No passage runs on from one document into the next.
-    assert (longest.words, longest.book, longest.excerpt_at) == (6, of.books[1], "excluded1")
+    assert (longest.words, longest.book, longest.excerpt_at) == (
+        6,
+        of.books[1],
+        "excluded1",
+    )
     assert analysis.measurement.words == 16
     holder = result.holding(analysis, WITH_NOTES)[longest.book]
     assert (holder.title, holder.excerpts) == (FERRY.title, NOTES)

@@ -19,7 +19,11 @@ model = [{ id = "m", provider = "recorded", options = { path = "x.json" } }]
 
 @pytest.fixture
 def suite(tmp_path):
-    record = {"excerpt_id": "p_id1", "excerpt_text": "a b c d e f", "instruction": "Write."}
+    record = {
+        "excerpt_id": "p_id1",
+        "excerpt_text": "a b c d e f",
+        "instruction": "Write.",
+    }
     (tmp_path / "book.json").write_text(json.dumps([record]))
     path = tmp_path / "x.memleak.toml"
     path.write_text(SUITE)

@@ -7,21 +7,37 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_memleak.errors import BookError, Inconclusive, JobPending, ProviderError, SuiteError
+from pytest_memleak.errors import (
+    BookError,
+    Inconclusive,
+    JobPending,
+    ProviderError,
+    SuiteError,
+)
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.pipeline.sampled_generations import sample_generations as draw_answers
+from pytest_memleak.pipeline.sampled_generations import (
+    sample_generations as draw_answers,
+)
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.suite.load import load_suite
 
-BOOK = ("The ferryman counted nine lanterns along the quay.", "His grandmother had warned him.")
+BOOK = (
+    "The ferryman counted nine lanterns along the quay.",
+    "His grandmother had warned him.",
+)
 HASTY = Retry(
-    deadline=20.0, tries=2, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event
+    deadline=20.0,
+    tries=2,
+    recovery=0.0,
+    first=0.0,
+    poll=0.0,
+    pause=lambda event, _: event,
 )
 
 
@@ -106,7 +122,9 @@ class World(SimpleNamespace):
         resources.retry = HASTY
         self.resources.append(resources)
         suite = load_suite(self.write(suite or {}))
-        return SuiteRun(suite, Extensions([self]), state=self.folder / "state", resources=resources)
+        return SuiteRun(
+            suite, Extensions([self]), state=self.folder / "state", resources=resources
+        )
 
     def write(self, changes):
         (self.folder / "ferry.json").write_text(json.dumps(records(*BOOK)))
@@ -122,9 +140,16 @@ class World(SimpleNamespace):
 
 @pytest.fixture
 def world(tmp_path):
-    providers = World(folder=tmp_path, endpoint=FakeEndpoint(name="fake-weights"), refuses=None)
+    providers = World(
+        folder=tmp_path, endpoint=FakeEndpoint(name="fake-weights"), refuses=None
+    )
     providers.job = JobState(JobStatus.SUCCEEDED, endpoint="ft:1")
-    providers.made, providers.opened, providers.tuned, providers.resources = [], [], [], []
+    providers.made, providers.opened, providers.tuned, providers.resources = (
+        [],
+        [],
+        [],
+        [],
+    )
     yield providers
     for resources in providers.resources:
         resources.close()
@@ -132,17 +157,23 @@ def world(tmp_path):
 
 def draw(opened, **own):
     (pair, *_) = opened.suite.pairs
-    generations = draw_answers(RequiredSamples(Purpose.OWN, pair, **own), opened.endpoints)
+    generations = draw_answers(
+        RequiredSamples(Purpose.OWN, pair, **own), opened.endpoints
+    )
     return generations, list(generations.generations())
 
 
 @pytest.mark.parametrize("missing", ["mine.json", "mine.summaries.json"])
 def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
-    source = '[[book]]\nid = "mine"\nsource = "mine.json"\nsummaries = "mine.summaries.json"'
+    source = (
+        '[[book]]\nid = "mine"\nsource = "mine.json"\nsummaries = "mine.summaries.json"'
+    )
     opened = world.suite_run(suite={"book": f"{source}\nbring_your_own = true"})
     for name in {"mine.json", "mine.summaries.json"} - {missing}:
         (world.folder / name).write_text(json.dumps(records(*BOOK)))
-    with pytest.raises(Inconclusive, match=f"book 'mine': no such file: .*{missing}") as caught:
+    with pytest.raises(
+        Inconclusive, match=f"book 'mine': no such file: .*{missing}"
+    ) as caught:
         opened.books.book(opened.suite.books[0])
     assert "x.memleak.toml expects you to provide it" in caught.value.hint
     (world.folder / missing).write_text(json.dumps(records(*BOOK)))
@@ -159,7 +190,9 @@ def test_a_provider_is_made_once_and_told_what_it_needs(world):
     assert setup.place == f"{world.folder / 'x.memleak.toml'}: model 'm'"
     assert (setup.root, setup.state) == (world.folder, world.folder / "state" / "fake")
     assert setup.read_book("ferry") is opened.books.book(opened.suite.books[0])
-    with pytest.raises(SuiteError, match="there is no book 'sea'; known ids: ferry") as caught:
+    with pytest.raises(
+        SuiteError, match="there is no book 'sea'; known ids: ferry"
+    ) as caught:
         setup.read_book("sea")
     assert caught.value.location == setup.place
 
@@ -168,7 +201,11 @@ def test_an_endpoint_is_opened_once_by_the_name_in_the_suite_and_let_go_of(world
     opened = world.suite_run(suite={"model": f'{MODEL}endpoint = "ft:x"'})
     opened.close()
     (model,) = opened.suite.models
-    assert opened.endpoints.endpoint(model) is opened.endpoints.endpoint(model) is world.endpoint
+    assert (
+        opened.endpoints.endpoint(model)
+        is opened.endpoints.endpoint(model)
+        is world.endpoint
+    )
     assert world.opened == ["ft:x"]
     opened.close()
     assert [provider.closed for provider in world.made] == [True]
@@ -182,7 +219,9 @@ TUNED = {
 
 @pytest.fixture
 def tuned(world):
-    (world.folder / "sea.json").write_text(json.dumps(records("At sea.", "All day long.")))
+    (world.folder / "sea.json").write_text(
+        json.dumps(records("At sea.", "All day long."))
+    )
     return world
 
 
@@ -197,7 +236,10 @@ def test_another_recipe_is_another_fine_tune(tuned):
         '"fake"': '"fake"\nbase_model = "other"',
         '"fake"\n': '"fake"\noptions = { url = "http://x" }\n',
     }
-    recipes = [TUNED["model"], *(TUNED["model"].replace(*change) for change in changes.items())]
+    recipes = [
+        TUNED["model"],
+        *(TUNED["model"].replace(*change) for change in changes.items()),
+    ]
     digests = set()
     for recipe in recipes:
         opened = tuned.suite_run(suite=TUNED | {"model": recipe})
@@ -206,10 +248,14 @@ def test_another_recipe_is_another_fine_tune(tuned):
 
 
 def with_options(options):
-    return TUNED | {"model": TUNED["model"].replace('"fake"', f'"fake"\noptions = {options}')}
+    return TUNED | {
+        "model": TUNED["model"].replace('"fake"', f'"fake"\noptions = {options}')
+    }
 
 
-def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(tuned, monkeypatch):
+def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(
+    tuned, monkeypatch
+):
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     at = ["{ url = 'x' }", "{ timeout = 5, url = 'x' }", "{ url = 'x', timeout = 6 }"]
     for options in at:
@@ -219,7 +265,9 @@ def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(tuned, mo
     assert len(tuned.tuned) == 2
 
 
-def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(tuned, monkeypatch):
+def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(
+    tuned, monkeypatch
+):
     suite = with_options("{ url = 'x', timeout = 5 }")
     fine_tuned(tuned, suite)  # by a provider that does not say which matter
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
@@ -229,29 +277,40 @@ def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(tuned, monk
     assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1", "ft:1"])
 
 
-def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(tuned, monkeypatch):
+def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(
+    tuned, monkeypatch
+):
     suite = with_options("{ url = 'x', timeout = 5 }")
     tuned.job = JobState(JobStatus.FAILED, detail="quota")
     with pytest.raises(ProviderError):
         fine_tuned(tuned, suite)
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     opened = tuned.suite_run(suite=suite)
-    assert opened.endpoints.training_set(opened.suite.models[0]).digest != tuned.tuned[0].digest
+    assert (
+        opened.endpoints.training_set(opened.suite.models[0]).digest
+        != tuned.tuned[0].digest
+    )
 
 
 def test_offline_nothing_is_fine_tuned(tuned):
     opened = tuned.suite_run(suite=TUNED, offline=True)
-    with pytest.raises(Inconclusive, match="the ledger has no finished fine-tune of 'm'"):
+    with pytest.raises(
+        Inconclusive, match="the ledger has no finished fine-tune of 'm'"
+    ):
         opened.endpoints.endpoint(opened.suite.models[0])
     assert (tuned.tuned, tuned.opened) == ([], [])
 
 
-@pytest.mark.parametrize(("epochs", "times"), [("epochs = 3", 3), ('epochs = "auto"', 1), ("", 1)])
+@pytest.mark.parametrize(
+    ("epochs", "times"), [("epochs = 3", 3), ('epochs = "auto"', 1), ("", 1)]
+)
 def test_the_tokens_of_a_fine_tune_are_estimated(tuned, epochs, times):
     suite = TUNED | {"model": TUNED["model"].replace("epochs = 2", epochs)}
     opened = tuned.suite_run(suite=suite)
     words = 14 + 2 + 14 + 3  # of two instructions and their texts
-    assert opened.endpoints.training_tokens(opened.suite.models[0]) == int(words * 4 / 3 * times)
+    assert opened.endpoints.training_tokens(opened.suite.models[0]) == int(
+        words * 4 / 3 * times
+    )
 
 
 def shares_text(world, test, training):
@@ -270,7 +329,9 @@ def shares_text(world, test, training):
     (19, 100, False),  # a motto
     (19, 19, False), (0, 2000, False),
 ])  # fmt: skip
-def test_a_test_book_that_shares_text_with_a_training_book_is_refused(world, run, length, refused):
+def test_a_test_book_that_shares_text_with_a_training_book_is_refused(
+    world, run, length, refused
+):
     text = prose(1, length)
     training = f"{prose(2, 500)} {' '.join(text.split()[:run])} {prose(3, 500)}"
     if not refused:
@@ -280,7 +341,8 @@ def test_a_test_book_that_shares_text_with_a_training_book_is_refused(world, run
         shares_text(world, [text], training)
     assert caught.value.location == f"{world.folder / 'x.memleak.toml'}: book 'lake'"
     assert caught.value.message == (
-        f"it shares {run / length:.1%} of its words, in runs of 20 or more, with 'sea', which "
+        f"it shares {run / length:.1%} of its words, in runs of 20 or more, with "
+        "'sea', which "
         "the model 'm' is fine-tuned on"
     )
 
@@ -295,7 +357,10 @@ def test_text_is_shared_by_its_words_not_its_letters(world):
 @pytest.mark.parametrize(("quoted", "refused"), [(1_000, True), (998, False)])
 def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused):
     text = prose(1, 2_000).split()
-    for name, part in (("a", text[: quoted // 2]), ("b", text[1_000 : 1_000 + quoted // 2])):
+    for name, part in (
+        ("a", text[: quoted // 2]),
+        ("b", text[1_000 : 1_000 + quoted // 2]),
+    ):
         (world.folder / f"{name}.txt").write_text(" ".join(part))
     (world.folder / "lake.json").write_text(json.dumps(records(" ".join(text))))
     (world.folder / "pond.json").write_text(json.dumps(records(prose(3, 2_000))))
@@ -308,7 +373,9 @@ def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused)
             opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
 
 
-def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_error(world):
+def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_error(
+    world,
+):
     world.refuses = JobPending("it is being deployed", location="fake")
     generations, got = draw(world.suite_run())
     assert (got, generations.endpoint_id) == ([], None)
@@ -343,6 +410,10 @@ def test_two_of_them_do_not_answer_for_each_other_and_one_may_count_as_false(wor
             return 0
 
     opened = world.suite_run()
-    for endpoint in (FakeEndpoint(says="first"), FakeEndpoint(says="second"), Empty(says="own")):
+    for endpoint in (
+        FakeEndpoint(says="first"),
+        FakeEndpoint(says="second"),
+        Empty(says="own"),
+    ):
         _, got = draw(opened, endpoint=endpoint)
         assert {generation.text.split()[0] for generation in got} == {endpoint.says}

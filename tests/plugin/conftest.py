@@ -50,7 +50,12 @@ def suite(pytester):
     texts = {f"p_id{n}": text for n, text in enumerate(BOOK, start=1)}
     named = {"author_name": "Nobody", "book_name": "The Ferry", "detail": SUMMARY}
 
-    def write(*replacements, name="test.memleak.toml", clean=CLEAN, leaky=(BOOK[0], *CLEAN[:2])):
+    def write(
+        *replacements,
+        name="test.memleak.toml",
+        clean=CLEAN,
+        leaky=(BOOK[0], *CLEAN[:2]),
+    ):
         text = replace_all(SUITE, replacements)
         write_book("ferry.json", texts, lambda _: f"Write about: {SUMMARY}", **named)
         write_answers("clean.json", dict.fromkeys(texts, clean))
@@ -93,7 +98,11 @@ def bundle_of(gate, _bundles):
 
     def write(name, *options, **outcomes):
         path = Path(name).absolute()
-        files = [file for file in sorted(path.parent.iterdir()) if file.is_file() and file != path]
+        files = [
+            file
+            for file in sorted(path.parent.iterdir())
+            if file.is_file() and file != path
+        ]
         run = (*options, *((file.name, file.read_bytes()) for file in files))
         if run not in _bundles:
             gate(f"--memleak-evidence={name}", *options, **outcomes)
@@ -110,7 +119,9 @@ def own_tests(pytester):
 
     def write(text, suite="test.memleak.toml"):
         head = f'import pytest\npytestmark = pytest.mark.copyright(suite="{suite}")\n'
-        (pytester.path / "test_own.py").write_text(head + dedent(text), encoding="utf-8")
+        (pytester.path / "test_own.py").write_text(
+            head + dedent(text), encoding="utf-8"
+        )
 
     return write
 
@@ -214,11 +225,16 @@ def local_base(tmp_path_factory, stories):
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.train_from_iterator(
-        texts, trainers.WordLevelTrainer(special_tokens=["<unk>", "<end>"], show_progress=False)
+        texts,
+        trainers.WordLevelTrainer(
+            special_tokens=["<unk>", "<end>"], show_progress=False
+        ),
     )
     wrapped = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unk>"
     )
     base = tmp_path_factory.mktemp("weights") / "base"
     wrapped.save_pretrained(base)
-    return save_llama(base, len(wrapped), (32, 32, 1, 2, 1024), eos_token_id=wrapped.eos_token_id)
+    return save_llama(
+        base, len(wrapped), (32, 32, 1, 2, 1024), eos_token_id=wrapped.eos_token_id
+    )

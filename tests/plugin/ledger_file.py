@@ -13,7 +13,12 @@ from pytest_memleak.ledger.tables import generations
 @contextlib.contextmanager
 def ledger_file(folder):
     """The ledger under `folder`, in one transaction, closed behind it."""
-    with contextlib.closing(sqlite3.connect(folder / ".memleak" / "ledger.db")) as ledger, ledger:
+    with (
+        contextlib.closing(
+            sqlite3.connect(folder / ".memleak" / "ledger.db")
+        ) as ledger,
+        ledger,
+    ):
         yield ledger
 
 

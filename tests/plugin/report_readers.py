@@ -39,14 +39,18 @@ def in_the_terminal(text, pair):
 
 
 def in_junit(root, pair):
-    (case,) = [case for case in root.iter("testcase") if case.get("name").endswith(f"[{pair}]")]
+    (case,) = [
+        case for case in root.iter("testcase") if case.get("name").endswith(f"[{pair}]")
+    ]
     verdicts = {
         entry.get("value")
         for entry in case.iter("property")
         if entry.get("name") == "memleak.verdict"
     }
     outcomes = [outcome for outcome in case if outcome.tag in ("failure", "error")]
-    assert [outcome.tag for outcome in outcomes] == OUTCOMES["".join(verdicts).partition(",")[0]]
+    assert [outcome.tag for outcome in outcomes] == OUTCOMES[
+        "".join(verdicts).partition(",")[0]
+    ]
     return " ".join(verdicts), "".join(f"{outcome.text}" for outcome in outcomes)
 
 
@@ -55,14 +59,20 @@ def in_html(page, pair):
     (part,) = [
         plain(part)
         for part in re.findall(r"<article.*?</article>", page, re.DOTALL)
-        if re.search(rf"words(, not counting prompts)?; pair {re.escape(pair)} ", plain(part))
+        if re.search(
+            rf"words(, not counting prompts)?; pair {re.escape(pair)} ", plain(part)
+        )
     ]
     shown = re.search(rf"{model} on .*? [✓✗?!] ({SHOWN})", part)[1]
     return re.sub(r"^\w+", lambda word: word[0].upper(), shown), part
 
 
 def in_markdown(text, pair):
-    (row,) = [plain(line) for line in text.splitlines() if plain(line).startswith(f"| {pair} |")]
+    (row,) = [
+        plain(line)
+        for line in text.splitlines()
+        if plain(line).startswith(f"| {pair} |")
+    ]
     details = re.findall(r"<details>.*?</details>", text, re.DOTALL)
     return row.split(" | ")[1].partition(" ")[2], "".join(
         plain(detail) for detail in details if plain(detail).startswith(f"{pair}: ")

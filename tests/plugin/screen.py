@@ -51,7 +51,8 @@ def run_in_terminal(
 ):
     """Run pytest with these arguments; `at_bottom` where the screen was full before.
 
-    program: what Python runs in its place; typed: on the keyboard, before it asks; answer: then.
+    program: what Python runs in its place; typed: on the keyboard, before it asks;
+    answer: then.
     """
     screen = pyte.Screen(columns, ROWS)
     stream = pyte.ByteStream(screen)

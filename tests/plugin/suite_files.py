@@ -24,7 +24,12 @@ def write_json(name, content):
 def write_book(name, texts, instruction, **more):
     """Write excerpts, and how each is asked for: by its id."""
     rows = [
-        {"excerpt_id": key, "excerpt_text": text, "instruction": instruction(key), **more}
+        {
+            "excerpt_id": key,
+            "excerpt_text": text,
+            "instruction": instruction(key),
+            **more,
+        }
         for key, text in texts.items()
     ]
     write_json(name, rows)
@@ -33,7 +38,10 @@ def write_book(name, texts, instruction, **more):
 def write_answers(name, answers, **more):
     """Write recorded generations: the texts of each excerpt, by its id."""
     rows = [
-        {"excerpt_id": key, "generations": [{"generated_text": text, **more} for text in texts]}
+        {
+            "excerpt_id": key,
+            "generations": [{"generated_text": text, **more} for text in texts],
+        }
         for key, texts in answers.items()
     ]
     write_json(name, rows)
@@ -62,7 +70,9 @@ def write_suite(stories, text, *replacements):
     """Write the suite with some text replaced, and its books beside it."""
     for name, records in stories.items():
         write_json(f"{name}.json", records)
-    Path("it.memleak.toml").write_text(replace_all(text, replacements), encoding="utf-8")
+    Path("it.memleak.toml").write_text(
+        replace_all(text, replacements), encoding="utf-8"
+    )
 
 
 def read_bundle(name="evidence.json"):
@@ -87,4 +97,6 @@ def evidence(pytester, *options, run="runpytest", **outcomes):
 def read_story(name):
     """One of our stories, as the paper's records."""
     summaries = STORIES / f"{name}.summaries.json"
-    return paper_records(make_book(name, read_epub(STORIES / f"{name}.epub"), summaries=summaries))
+    return paper_records(
+        make_book(name, read_epub(STORIES / f"{name}.epub"), summaries=summaries)
+    )

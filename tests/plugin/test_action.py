@@ -13,7 +13,9 @@ from test_signed_evidence import make_keys
 
 from pytest_memleak.cli.main import main
 
-ACTION = yaml.safe_load((Path(__file__).parents[2] / "action.yml").read_text(encoding="utf-8"))
+ACTION = yaml.safe_load(
+    (Path(__file__).parents[2] / "action.yml").read_text(encoding="utf-8")
+)
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"] if "run" in step}
 
 
@@ -22,7 +24,9 @@ def step(pytester, tmp_path):
     """Runs a step with these inputs; the others have their defaults."""
 
     def run(name, **given):
-        inputs = {key: spec.get("default", "") for key, spec in ACTION["inputs"].items()} | given
+        inputs = {
+            key: spec.get("default", "") for key, spec in ACTION["inputs"].items()
+        } | given
         stands_for = re.compile(r"\$\{\{ inputs\.([\w-]+) \}\}")
         environment = {
             key: stands_for.sub(lambda found: inputs[found[1]], value)
@@ -72,14 +76,19 @@ def test_it_signs_with_the_key_that_it_is_given(step, suite, pytester, monkeypat
     key = (pytester.path / "ours.key").read_text()
     step("Measure", suite="test.memleak.toml", **{"signing-key": key})
     evidence = pytester.path / "memleak-reports" / "memleak.json"
-    assert main(["verify", str(evidence), "--public-key", "ours.pub", "--allow-failures"]) == 0
+    assert (
+        main(["verify", str(evidence), "--public-key", "ours.pub", "--allow-failures"])
+        == 0
+    )
     assert not [*(pytester.path / "temporary").glob("tmp.*")]
 
 
 @pytest.mark.full
 def test_a_leak_fails_the_step_and_an_input_runs_nothing(step, suite, pytester):
     suite()
-    done = step("Measure", suite="test.memleak.toml", options="-k leaky; touch $(echo owned)")
+    done = step(
+        "Measure", suite="test.memleak.toml", options="-k leaky; touch $(echo owned)"
+    )
     assert done.returncode != 0
     assert not (pytester.path / "owned").exists()
     done = step("Measure", suite="test.memleak.toml", folder="there")

@@ -9,7 +9,8 @@ from pytest_memleak.cli.main import main
 def foreign(online, server, monkeypatch):
     """A suite that sends another service's secret to a server, which isn't this machine's."""
     monkeypatch.setattr(
-        "pytest_memleak.providers.provider_registry.is_loopback", lambda host: host == "localhost"
+        "pytest_memleak.providers.provider_registry.is_loopback",
+        lambda host: host == "localhost",
     )
     monkeypatch.setenv("DEPLOY_TOKEN", "secret-of-another-service")
     return online(("[model.options]", '[model.options]\napi_key_env = "DEPLOY_TOKEN"'))
@@ -32,7 +33,9 @@ def test_an_https_server_is_named_with_its_option(pytester, foreign, server):
     assert "would go to" not in named.stdout.str()
     for value in ("https://models.example", "models.example/v1", ""):
         wrong = pytester.runpytest("-m", "copyright", f"--memleak-host={value}")
-        wrong.stderr.fnmatch_lines(["*--memleak-host: expected a host, as in api.example.com*"])
+        wrong.stderr.fnmatch_lines(
+            ["*--memleak-host: expected a host, as in api.example.com*"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -46,4 +49,7 @@ def test_init_writes_the_option_into_the_job(pytester, service, job):
     text = (pytester.path / job).read_text()
     assert "--memleak-quote 0 --memleak-host models.example --junitxml" in text
     suite = (pytester.path / "release.memleak.toml").read_text()
-    assert "pytest -m copyright release.memleak.toml --memleak-host models.example" in suite
+    assert (
+        "pytest -m copyright release.memleak.toml --memleak-host models.example"
+        in suite
+    )

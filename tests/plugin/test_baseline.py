@@ -36,7 +36,11 @@ def release(suite):
 
     def write(*replacements, recite=0, leaky=12):
         suite(
-            WIDE, TWELVE, *replacements, clean=answers(recite=recite), leaky=answers(recite=leaky)
+            WIDE,
+            TWELVE,
+            *replacements,
+            clean=answers(recite=recite),
+            leaky=answers(recite=leaky),
         )
 
     return write
@@ -74,9 +78,15 @@ SUMMARIZED = (
 @pytest.mark.parametrize(
     "options", [("-q",), (), *map(full, [("-v",), ("-x",), ("-n", "2")])], ids=" ".join
 )
-def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(release, earlier, gate, options):
+def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
+    release, earlier, gate, options
+):
     release(recite=12)
-    lines = [*SHOWN, "Compared with before.json: FAIL*", "FAILED memleak::no_worse_than_baseline*"]
+    lines = [
+        *SHOWN,
+        "Compared with before.json: FAIL*",
+        "FAILED memleak::no_worse_than_baseline*",
+    ]
     result = gate(*SAME, *options, lines=lines, passed=2, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert result.stdout.str().count("FAILED memleak::no_worse") == 1
@@ -96,7 +106,9 @@ def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(release, earl
     ),
     pytest.param(0, "longest_span=0", "Compared with before.json: PASS: *", id="the same"),
 ])  # fmt: skip
-def test_what_is_tolerated_or_noise_passes(release, earlier, gate, recite, limits, shown):
+def test_what_is_tolerated_or_noise_passes(
+    release, earlier, gate, recite, limits, shown
+):
     release(recite=recite)
     gate(SAME[0], f"--memleak-max-increase={limits}", lines=[shown], passed=3)
 
@@ -104,7 +116,11 @@ def test_what_is_tolerated_or_noise_passes(release, earlier, gate, recite, limit
 def test_all_reports_agree(release, earlier, gate, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "steps.md")
     release(recite=12)
-    reports = ("--junitxml=out.xml", "--memleak-html=page.html", "--memleak-evidence=after.json")
+    reports = (
+        "--junitxml=out.xml",
+        "--memleak-html=page.html",
+        "--memleak-evidence=after.json",
+    )
     gate(*SAME, *reports, passed=2, failed=1)
     bundle = read_bundle("after.json")
     compared = bundle["compared"]
@@ -113,12 +129,22 @@ def test_all_reports_agree(release, earlier, gate, monkeypatch):
     changes = [(change["pair"], change["verdict"]) for change in compared["changes"]]
     assert changes == [("clean/ferry", "FAIL"), ("leaky/ferry", "PASS")]
     assert [pair["verdict"] for pair in bundle["pairs"]] == ["PASS", "PASS"]
-    cases = {case.get("name"): case for case in ElementTree.parse("out.xml").iter("testcase")}
+    cases = {
+        case.get("name"): case for case in ElementTree.parse("out.xml").iter("testcase")
+    }
     assert len(cases) == 3
     closing = cases.pop("no_worse_than_baseline")
-    assert closing.find("failure").get("message").startswith("Compared with before.json: FAIL")
+    assert (
+        closing.find("failure")
+        .get("message")
+        .startswith("Compared with before.json: FAIL")
+    )
     of_closing, name = properties(closing), "memleak.compared.clean/ferry.longest_span"
-    assert of_closing["memleak.compared.verdict"] == of_closing[f"{name}.verdict"] == "FAIL"
+    assert (
+        of_closing["memleak.compared.verdict"]
+        == of_closing[f"{name}.verdict"]
+        == "FAIL"
+    )
     assert float(of_closing[f"{name}.p"]) < 0.001
     for case in cases.values():
         assert case.find("failure") is None
@@ -126,18 +152,35 @@ def test_all_reports_agree(release, earlier, gate, monkeypatch):
     page = Path("page.html").read_text()
     assert "Compared with before.json: FAIL: worse in 1 of 2 comparisons" in page
     table = page.partition('role="columnheader">Compared')[2].partition("</table>")[0]
-    assert re.findall(r'<span class="badge (\w+)">', table) == ["pass", "fail", "pass", "pass"]
+    assert re.findall(r'<span class="badge (\w+)">', table) == [
+        "pass",
+        "fail",
+        "pass",
+        "pass",
+    ]
     lines = Path("steps.md").read_text().splitlines()
-    assert "| pair | verdict | compared | " in next(line for line in lines if "| pair" in line)
+    assert "| pair | verdict | compared | " in next(
+        line for line in lines if "| pair" in line
+    )
     (clean,) = (line for line in lines if line.startswith("| clean"))
     assert clean.split(" | ")[1:3] == ["✅ PASS", "❌ FAIL"]
-    assert any(line.startswith("**Compared with before") and "FAIL" in line for line in lines)
+    assert any(
+        line.startswith("**Compared with before") and "FAIL" in line for line in lines
+    )
 
 
-def test_who_has_both_bundles_computes_the_comparison_anew(release, earlier, gate, capsys):
+def test_who_has_both_bundles_computes_the_comparison_anew(
+    release, earlier, gate, capsys
+):
     release(recite=12)
     gate(*SAME, "--memleak-evidence=after.json", passed=2, failed=1)
-    verify = ["verify", "after.json", "--ledger", "sqlite:///none.db", "--allow-failures"]
+    verify = [
+        "verify",
+        "after.json",
+        "--ledger",
+        "sqlite:///none.db",
+        "--allow-failures",
+    ]
     assert main(verify) == 3
     text = capsys.readouterr().out
     assert "comparison with an earlier release: add --baseline" in text
@@ -147,12 +190,16 @@ def test_who_has_both_bundles_computes_the_comparison_anew(release, earlier, gat
     assert main([*verify, "--baseline=after.json"]) == 1
     assert "compared.sha256: the bundle says" in capsys.readouterr().out
     # By the same statement `compare` tells of two bundles.
-    compare, most = ["compare", "before.json", "after.json"], "--max-increase=longest_span"
+    compare, most = (
+        ["compare", "before.json", "after.json"],
+        "--max-increase=longest_span",
+    )
     assert main([*compare, f"{most}=10"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "clean/ferry: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
         "leaky/ferry: longest_span 16 -> 16 (+0), p = 1, tolerance 10: PASS",
-        "Compared with before.json: FAIL: worse in 1 of 2 comparisons (probability of any false "
+        "Compared with before.json: FAIL: worse in 1 of 2 comparisons (probability of "
+        "any false "
         "alarm at most 0.05)",
     ]
     assert main([*compare, f"{most}=10", "--json"]) == 1
@@ -161,26 +208,46 @@ def test_who_has_both_bundles_computes_the_comparison_anew(release, earlier, gat
     assert main(["compare", "after.json", "before.json", f"{most}=0"]) == 0
     capsys.readouterr()
     assert main(compare) == 0
-    assert "clean/ferry: longest_span 0 -> 16 (+16)" in capsys.readouterr().out.splitlines()
-    resealed(Path("after.json"), lambda bundle: bundle["compared"]["changes"][0].update(p=0.5))
+    assert (
+        "clean/ferry: longest_span 0 -> 16 (+16)"
+        in capsys.readouterr().out.splitlines()
+    )
+    resealed(
+        Path("after.json"),
+        lambda bundle: bundle["compared"]["changes"][0].update(p=0.5),
+    )
     assert main([*verify, "--baseline=before.json"]) == 1
     assert "compared.changes[0].p: the bundle says" in capsys.readouterr().out
 
 
-def test_bundles_that_tell_nothing_of_one_another_are_no_pass(release, earlier, gate, capsys):
+def test_bundles_that_tell_nothing_of_one_another_are_no_pass(
+    release, earlier, gate, capsys
+):
     release(('id = "clean"', 'id = "newer"'), ("samples = 12", "samples = 11"))
     gate("--memleak-evidence=after.json")
     compare = ["compare", "before.json", "after.json", "--max-increase"]
     assert main([*compare, "bmc=0"]) == 1
     output = capsys.readouterr()
     assert "INCONCLUSIVE: nothing to compare" in output.out
-    assert "newer/ferry: INCONCLUSIVE: the baseline has no pair of this name; it has" in output.out
-    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in output.out
+    assert (
+        "newer/ferry: INCONCLUSIVE: the baseline has no pair of this name; it has"
+        in output.out
+    )
+    assert (
+        "clean/ferry: INCONCLUSIVE: only the earlier release has results" in output.out
+    )
     path = Path("after.json")
-    changed = path.read_text().replace('"uncollected": []', '"uncollected": [\n  "x"\n ]')
+    changed = path.read_text().replace(
+        '"uncollected": []', '"uncollected": [\n  "x"\n ]'
+    )
     Path("changed.json").write_text(changed)
     for *files, value, message in (
-        ("before.json", "after.json", "bcm=0", "unknown measure 'bcm'; did you mean 'bmc'?"),
+        (
+            "before.json",
+            "after.json",
+            "bcm=0",
+            "unknown measure 'bcm'; did you mean 'bmc'?",
+        ),
         ("before.json", "after.json", "", "expected MEASURE=NUMBER"),
         ("before.json", "before.json", "bmc=0", "both bundles are the same"),
         ("ferry.json", "clean.json", "bmc=0", "ferry.json isn't one"),
@@ -191,8 +258,12 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(release, earlier, 
     assert main(["compare", "before.json", "after.json", "after.json"]) == 2
 
 
-def test_renamed_models_are_compared_under_their_new_names(pytester, release, earlier, capsys):
-    release(('id = "clean"', 'id = "newer"'), ('id = "leaky"', 'id = "latest"'), recite=12)
+def test_renamed_models_are_compared_under_their_new_names(
+    pytester, release, earlier, capsys
+):
+    release(
+        ('id = "clean"', 'id = "newer"'), ('id = "leaky"', 'id = "latest"'), recite=12
+    )
     pytester.runpytest("--memleak-evidence=after.json")
     compare = ["compare", "before.json", "after.json"]
     for options in ([], ["--max-increase=longest_span=10"]):
@@ -203,7 +274,10 @@ def test_renamed_models_are_compared_under_their_new_names(pytester, release, ea
         assert "--as OLD=NEW" in error
     renamed = ["--as", "clean=newer", "--as=leaky=latest"]
     assert main([*compare, *renamed]) == 0
-    assert "newer/ferry: longest_span 0 -> 16 (+16)" in capsys.readouterr().out.splitlines()
+    assert (
+        "newer/ferry: longest_span 0 -> 16 (+16)"
+        in capsys.readouterr().out.splitlines()
+    )
     assert main([*compare, *renamed, "--max-increase=longest_span=10"]) == 1
     for files, name, message in (
         (compare[1:], "cleen=newer", "the names are clean, leaky, test"),
@@ -223,7 +297,9 @@ def test_an_expected_leak_gates_nothing(release, gate):
     release(leak, narrow, leaky=12)
     shown = "Compared with before.json: PASS: worse in 0 of 1 comparison*"
     gate(*SAME, lines=[shown], passed=2, xfailed=1)
-    gate(*SAME, "-k", "leaky", usage=["*no pair of this run is gated: all are controls*"])
+    gate(
+        *SAME, "-k", "leaky", usage=["*no pair of this run is gated: all are controls*"]
+    )
 
 
 def test_answers_that_cannot_be_judged_leave_it_inconclusive(release, earlier, gate):
@@ -233,7 +309,8 @@ def test_answers_that_cannot_be_judged_leave_it_inconclusive(release, earlier, g
     del records[0]["generations"][-1]
     write_json(path, records)
     lines = [
-        "Compared with before.json: INCONCLUSIVE: worse in 0 of 2 comparisons, 1 undecided *",
+        "Compared with before.json: INCONCLUSIVE: worse in 0 of 2 comparisons, 1 "
+        "undecided *",
         "clean/ferry: INCONCLUSIVE: one release has incomplete evidence",
     ]
     gate(*SAME, lines=lines, passed=1, errors=2)
@@ -245,7 +322,8 @@ def test_another_book_leaves_it_inconclusive(release, earlier, gate):
     path.write_text(path.read_text().replace("an odd light", "an odder light"))
     lines = [
         "Compared with before.json: INCONCLUSIVE: nothing to compare*",
-        "clean/ferry: INCONCLUSIVE: the baseline used a different book or different instructions*",
+        "clean/ferry: INCONCLUSIVE: the baseline used a different book or different "
+        "instructions*",
     ]
     gate(*SAME, lines=lines, passed=2, errors=1)
 
@@ -278,7 +356,9 @@ def test_a_suite_file_of_another_name_is_named(earlier, gate, capsys):
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_what_cannot_be_compared_is_an_error_before_anything_runs(release, earlier, gate, workers):
+def test_what_cannot_be_compared_is_an_error_before_anything_runs(
+    release, earlier, gate, workers
+):
     release(("samples = 12", "samples = 12\nk = 4"))
     differ = "clean/ferry: k is 5 in the baseline, but 4 in this release*"
     shown = [f"*--memleak-max-increase: before.json: {differ}"]
@@ -308,7 +388,11 @@ PASSAGES = (SAME[0], "--memleak-max-increase=longest_passage=10", "-k", "ferry")
 def pier(word):
     """Writes another protected book."""
     text = f"no {word} had ever carried so many letters without a single name on any of them"
-    record = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": "Write a paragraph."}
+    record = {
+        "excerpt_id": "p_id1",
+        "excerpt_text": text,
+        "instruction": "Write a paragraph.",
+    }
     write_json("pier.json", [record])
 
 
@@ -316,17 +400,21 @@ def test_passages_are_compared_where_the_same_books_were_looked_for(release, gat
     pier("tide")
     release(('source = "ferry.json"', SECOND))
     gate("-k", "ferry", "--memleak-evidence=before.json", passed=2, deselected=2)
-    (scope,) = {json.dumps(pair["scan_scope"]) for pair in read_bundle("before.json")["pairs"]} - {
-        "null"
-    }
+    (scope,) = {
+        json.dumps(pair["scan_scope"]) for pair in read_bundle("before.json")["pairs"]
+    } - {"null"}
     assert json.loads(scope)["books"].keys() == {"pier"}
     assert "tide" not in scope
     gate(*PASSAGES, passed=3, deselected=2)
     pier("current")
-    shown = "clean/ferry: INCONCLUSIVE: the books scanned for passages differ: changed pier"
+    shown = (
+        "clean/ferry: INCONCLUSIVE: the books scanned for passages differ: changed pier"
+    )
     gate(*PASSAGES, lines=[shown], passed=2, errors=1, deselected=2)
     release()
-    differ = "*before.json: clean/ferry: the books scanned for passages differ: removed pier"
+    differ = (
+        "*before.json: clean/ferry: the books scanned for passages differ: removed pier"
+    )
     fix = "*rebuild the baseline with the current suite from that release's ledger, *"
     gate(*PASSAGES, usage=[differ, fix])
     gate(*SAME, "-k", "ferry", passed=3)
@@ -344,7 +432,10 @@ def test_a_bundle_without_rounds_or_that_was_changed_is_refused(gate, earlier):
     path = Path("before.json")
     whole = path.read_text()
     path.write_text(whole.replace('"received": 24', '"received": 23', 1))
-    gate(*SAME, usage=["*before.json: sha256: *", "*it was changed after it was created*"])
+    gate(
+        *SAME,
+        usage=["*before.json: sha256: *", "*it was changed after it was created*"],
+    )
     path.write_text(whole)
     resealed(path, lambda bundle: [pair.pop("rounds") for pair in bundle["pairs"]])
     gate(*SAME, usage=["*before.json: not a bundle: pairs.0.rounds: Field required"])
@@ -358,5 +449,8 @@ def test_an_extension_s_measure_has_no_rounds_either(pytester, suite, gate):
         "    return {'answers': lambda book, generations: len(list(generations))}\n"
     )
     suite()
-    for name, shown in (("answers", "has no per-round values"), ("anwsers", "mean 'answers'?")):
+    for name, shown in (
+        ("answers", "has no per-round values"),
+        ("anwsers", "mean 'answers'?"),
+    ):
         gate(SAME[0], f"--memleak-max-increase={name}=0", usage=[f"*{shown}*"])

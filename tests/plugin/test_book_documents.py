@@ -31,7 +31,9 @@ def test_evidence_and_page_hold_the_map_of_the_book(gate):
     assert parts["EPUB/text/chapter-1.xhtml"]["kept"]
     assert parts["EPUB/text/chapter-2.xhtml"]["rule"] == "it matches exclude"
     assert parts["EPUB/text/colophon.xhtml"]["rule"] == "it matches include"
-    assert pair["book"]["words"] == 1_630 + 81 - 4 * 20  # less the prefix of each excerpt
+    assert (
+        pair["book"]["words"] == 1_630 + 81 - 4 * 20
+    )  # less the prefix of each excerpt
     page = Path("out.html").read_text()
     assert "EPUB/text/chapter-2.xhtml" in page
     assert "excluded because it matches exclude: 6 documents" in page
@@ -46,7 +48,9 @@ suite = { samples = 3 }
 book = [{ source = "books/table.csv" }]
 model = [{ id = "of-{year}", provider = "recorded", options = { path = "{book}.json" } }]
 """
-TUNED = 'base_model = "base", finetune = { books = "year:{other}" }, provider = "openai"'
+TUNED = (
+    'base_model = "base", finetune = { books = "year:{other}" }, provider = "openai"'
+)
 TABLE = "id,source,year,other\nferry,ferry.json,1901,1902\nquay,quay.json,1902,1901\n"
 ASKED = "Write what a man who works on a river sees on a dark night in autumn."
 
@@ -59,7 +63,12 @@ def test_a_table_of_books_gives_pairs_whose_metadata_reports_show(pytester, gate
         write_answers(f"{name}.json", {"p_id1": CLEAN})
     Path("table.memleak.toml").write_text(OF_A_TABLE, encoding="utf-8")
     lines = [f"*test_memorization[[]{pair}[]]*" for pair in pairs]
-    gate("-v", "--memleak-evidence=evidence.json", "--memleak-html=page.html", lines=lines)
+    gate(
+        "-v",
+        "--memleak-evidence=evidence.json",
+        "--memleak-html=page.html",
+        lines=lines,
+    )
     books = [pair["book"] for pair in read_bundle()["pairs"]]
     assert [(book["id"], book["metadata"]) for book in books] == [
         ("ferry", {"year": "1901", "other": "1902"}), ("quay", {"year": "1902", "other": "1901"}),

@@ -14,18 +14,29 @@ from pytest_memleak.library.book_files import read_book
 from pytest_memleak.pipeline import catalog
 
 OTHER = (
-    "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
-    "since the windows of the registry had been painted shut the year that it was founded."
+    "Seven clerks kept the registry of winds, and not one of them had ever been "
+    "outside in a gale, "
+    "since the windows of the registry had been painted shut the year that it was "
+    "founded."
 )
 QUIET = "Nothing of this book is ever said by anyone, in any words at all."
 PASSAGE = " ".join(OTHER.split()[3:28])
 RECITES = {"clean": (f"It is said that {PASSAGE} and so on.", *CLEAN[:2])}
-BRIEFLY = {"clean": (f"It is said that {' '.join(OTHER.split()[3:14])} and so on.", *CLEAN[:2])}
+BRIEFLY = {
+    "clean": (f"It is said that {' '.join(OTHER.split()[3:14])} and so on.", *CLEAN[:2])
+}
 MODEL = '[[model]]\nid = "clean"'
 CATALOG = (MODEL, '[[catalog]]\nsource = "library/**/*.txt"\n\n' + MODEL)
 PREPARED = (MODEL, '[[catalog]]\nsource = "library.keys"\n\n' + MODEL)
-LIMITED = ("longest_span = 10", "longest_span = 10\nlongest_passage = 20\nnv_longest_passage = 20")
-SHELF, KEYS, EVIDENCE = Path("library/shelf"), Path("library.keys"), Path("evidence.json")
+LIMITED = (
+    "longest_span = 10",
+    "longest_span = 10\nlongest_passage = 20\nnv_longest_passage = 20",
+)
+SHELF, KEYS, EVIDENCE = (
+    Path("library/shelf"),
+    Path("library.keys"),
+    Path("evidence.json"),
+)
 WINDS = "library/shelf/winds.txt"
 
 
@@ -87,11 +98,14 @@ def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     summary = pairs["clean"]["catalog"]
     assert (summary["books"], summary["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
     assert summary["from_words"] == 12
-    junit, page = (Path(name).read_text("utf-8") for name in ("junit.xml", "report.html"))
+    junit, page = (
+        Path(name).read_text("utf-8") for name in ("junit.xml", "report.html")
+    )
     assert f'name="memleak.passages_over.{WINDS}" value="1"' in junit
     assert WINDS in page
     assert " ".join(PASSAGE.split()[:13]).lower() not in f"{page} {junit}".lower()
-    # Pairs whose answers are there share one pass; what one recites is no matter of the other's.
+    # Pairs whose answers are there share one pass; what one recites is no matter of the
+    # other's.
     assert pairs["leaky"]["measures"]["longest_passage"]["book"] == "ferry"
     assert len(passes) == 1
 
@@ -109,12 +123,16 @@ def test_what_is_shorter_than_a_quotation_counts_where_a_limit_is_lower(
 def test_the_suites_own_books_are_looked_for_once(suite, library, run):
     suite(CATALOG)
     library(again="\n\n".join(BOOK), winds=OTHER)
-    passage = run("leaky", failed=1, deselected=1)["leaky"]["measures"]["longest_passage"]
+    passage = run("leaky", failed=1, deselected=1)["leaky"]["measures"][
+        "longest_passage"
+    ]
     assert (passage["book"], passage["held_by"]) == ("ferry", ["ferry"])
 
 
 @pytest.mark.parametrize("role", ["train", "negative-control"])
-def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(suite, library, run, role):
+def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(
+    suite, library, run, role
+):
     named = f'[[book]]\nid = "winds"\nsource = "{WINDS}"\nrole = "{role}"\n\n'
     library(winds=OTHER)
     suite((MODEL, named + CATALOG[1]), LIMITED, **RECITES)
@@ -122,23 +140,31 @@ def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(suite, library, ru
     assert read_bundle()["result"] == "FAIL"
 
 
-def test_a_prepared_catalog_gives_the_same_and_holds_no_text(suite, library, run, build):
+def test_a_prepared_catalog_gives_the_same_and_holds_no_text(
+    suite, library, run, build
+):
     library(winds=OTHER, quiet=QUIET)
     suite(CATALOG, LIMITED, **RECITES)
     parsed = run()
-    assert build() == (0, f"2 books, {len(f'{OTHER} {QUIET}'.split())} words -> library.keys\n", "")
+    assert build() == (
+        0,
+        f"2 books, {len(f'{OTHER} {QUIET}'.split())} words -> library.keys\n",
+        "",
+    )
     assert KEYS.stat().st_mode & 0o077 == 0
     data = KEYS.read_bytes().lower()
-    assert not any(word.lower().encode() in data for word in OTHER.split() if len(word) > 3)
+    assert not any(
+        word.lower().encode() in data for word in OTHER.split() if len(word) > 3
+    )
     suite(PREPARED, LIMITED, **RECITES)
     prepared = run(failed=1, deselected=1)
     for name in ("measures", "catalog", "reasons"):
         assert prepared["clean"][name] == parsed["clean"][name]
     # A text that is gone leaves no pass, unless nobody needs it.
-    library(winds="Another text, of other words than it was once prepared from, and as long.")
-    shown = (
-        f"*{WINDS}: a generation shares a long run of words with this book, but the book's file*"
+    library(
+        winds="Another text, of other words than it was once prepared from, and as long."
     )
+    shown = f"*{WINDS}: a generation shares a long run of words with this book, but the book's file*"
     run(lines=[shown], errors=1, deselected=1)
     (SHELF / "quiet.txt").unlink()
     suite(PREPARED, LIMITED)
@@ -157,9 +183,14 @@ def test_in_two_prepared_files_past_a_text_at_a_time_it_is_the_same(
     (SHELF / "quiet.txt").rename("library/other/quiet.txt")
     for name in ("shelf", "other"):
         build(folder=f"library/{name}", output=f"{name}.keys")
-    suite((MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL), LIMITED, **recites_last)
+    suite(
+        (MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL), LIMITED, **recites_last
+    )
     prepared = run()["clean"]
-    assert [prepared[name] == parsed[name] for name in ("measures", "catalog")] == [True, True]
+    assert [prepared[name] == parsed[name] for name in ("measures", "catalog")] == [
+        True,
+        True,
+    ]
 
 
 def test_text_that_no_measure_would_cover_is_scanned():
@@ -184,9 +215,14 @@ def test_what_lies_beside_books_is_named_and_left_out(suite, library, build):
 
 UNREAD = {
     "in part": (
-        {"winds": OTHER, "short": "too short", "foreign": "Ветер не знает дороги домой. " * 20},
+        {
+            "winds": OTHER,
+            "short": "too short",
+            "foreign": "Ветер не знает дороги домой. " * 20,
+        },
         ["library/shelf/foreign.txt: *'paper'*", "library/shelf/short.txt: *2 words*"],
-        "*unscanned books in the catalog: *foreign.txt (and 1 other): *; repair each such file*",
+        "*unscanned books in the catalog: *foreign.txt (and 1 other): *; repair each "
+        "such file*",
     ),
     "not at all": (
         {"winds": "too short"},
@@ -223,12 +259,20 @@ def test_no_pass_rests_on_a_catalog_that_was_not_read(
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_no_pass_rests_on_a_test_book_that_cannot_be_read(suite, run, missing):
-    other = '[[book]]\nid = "winds"\nsource = "winds.txt"\n' + "bring_your_own = true\n" * missing
+    other = (
+        '[[book]]\nid = "winds"\nsource = "winds.txt"\n'
+        + "bring_your_own = true\n" * missing
+    )
     if not missing:
         Path("winds.txt").write_text("too short", encoding="utf-8")
     suite((MODEL, other + MODEL), LIMITED)
     shown = "*winds: *" if missing else "*winds wasn't scanned: *"
-    run("clean and ferry", lines=[shown], **{"passed" if missing else "errors": 1}, deselected=3)
+    run(
+        "clean and ferry",
+        lines=[shown],
+        **{"passed" if missing else "errors": 1},
+        deselected=3,
+    )
 
 
 BUILT_OTHERWISE = "built by a version of memleak or ICU that"
@@ -260,10 +304,15 @@ def test_a_prepared_catalog_that_is_damaged_leaves_no_pass(suite, library, gate,
     gate("-k", "clean", lines=lines, errors=1, deselected=1)
 
 
-def test_what_no_catalog_can_be_is_an_error_before_anything_runs(suite, library, gate, build):
+def test_what_no_catalog_can_be_is_an_error_before_anything_runs(
+    suite, library, gate, build
+):
     library(winds=OTHER)
     KEYS.write_bytes(b"")
-    sources = [("library.keys", "'library.keys' is empty"), ("nowhere/*.epub", "no file matches")]
+    sources = [
+        ("library.keys", "'library.keys' is empty"),
+        ("nowhere/*.epub", "no file matches"),
+    ]
     for source, message in sources:
         suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", source)))
         lines = [f"*catalog[[]1].source: *{message}*"]
@@ -290,19 +339,28 @@ def test_what_build_rejects(library, build):
 
 
 @pytest.mark.parametrize("prepared", [False, full(True)])
-def test_a_passage_of_the_catalog_is_computed_again(suite, library, run, build, prepared, check):
+def test_a_passage_of_the_catalog_is_computed_again(
+    suite, library, run, build, prepared, check
+):
     library(winds=OTHER, quiet=QUIET)
     if prepared:
         build()
     suite(PREPARED if prepared else CATALOG, LIMITED, **RECITES)
     run("clean or leaky", failed=2)
     allowed = ("--allow-failures",)
-    check((allowed, 0, "pairs recomputed from suite, books, and ledger: 2 of 2"), ((), 1, "FAIL"))
+    check(
+        (allowed, 0, "pairs recomputed from suite, books, and ledger: 2 of 2"),
+        ((), 1, "FAIL"),
+    )
     # It doesn't hold with a book more, or without the book that was recited.
-    library(more="Of a third book, in words of its own, nothing was ever known to anyone.")
+    library(
+        more="Of a third book, in words of its own, nothing was ever known to anyone."
+    )
     if not prepared:
         check((allowed, 1, "clean/ferry"))
-    library(winds="A story of another book, in words of its own, and no less long than it was.")
+    library(
+        winds="A story of another book, in words of its own, and no less long than it was."
+    )
     check((allowed, 1, "clean/ferry"))
     Path(WINDS).unlink()
     check((allowed, 1, "clean/ferry"))

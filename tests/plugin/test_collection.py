@@ -47,21 +47,29 @@ def row(number):
 
 def honest():
     """Answers to each speech: other speeches, no passage of them twice."""
-    return [[speech(1_000 + n * SAMPLES + m) for m in range(SAMPLES)] for n in range(WORKS)]
+    return [
+        [speech(1_000 + n * SAMPLES + m) for m in range(SAMPLES)] for n in range(WORKS)
+    ]
 
 
 @pytest.fixture
 def run(gate, monkeypatch, pytester):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
 
-    def with_answers(answers, *replacements, rows=None, options=(), lines=(), **outcomes):
+    def with_answers(
+        answers, *replacements, rows=None, options=(), lines=(), **outcomes
+    ):
         text = replace_all(SUITE, replacements)
         Path("c.memleak.toml").write_text(text, encoding="utf-8")
         records = map(json.dumps, rows or map(row, range(WORKS)))
         Path("speeches.jsonl").write_text("\n".join(records), encoding="utf-8")
         by_id = {f"p_id{n}": texts for n, texts in enumerate(answers, start=1)}
         write_answers("answers.json", by_id, finish_reason="stop")
-        reports = ("--memleak-evidence=e.json", "--memleak-html=r.html", "--junitxml=j.xml")
+        reports = (
+            "--memleak-evidence=e.json",
+            "--memleak-html=r.html",
+            "--junitxml=j.xml",
+        )
         return gate(*reports, *options, lines=lines, **outcomes)
 
     return with_answers
@@ -85,10 +93,16 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
         "FAIL m/speeches",
         "  leaking: 2 of 12 works; leaking_works 0.1667 exceeds the limit 0",
         "  leaking: 2 of 12 works (10 PASS, 2 FAIL)",
-        *(f"  leaks: {work}, * words: longest_passage * > 20, bmc 1.000 > 0.500" for work in named),
+        *(
+            f"  leaks: {work}, * words: longest_passage * > 20, bmc 1.000 > 0.500"
+            for work in named
+        ),
     ]
     done = run(leaking(2, 7), options=workers, lines=lines, failed=1)
-    written = [Path(name).read_text("utf-8") for name in ("j.xml", "step.md", "e.json", "r.html")]
+    written = [
+        Path(name).read_text("utf-8")
+        for name in ("j.xml", "step.md", "e.json", "r.html")
+    ]
     _, step, _, page = written
     shown = properties("j.xml")
     assert (shown["memleak.works"], shown["memleak.works.FAIL"]) == ("12", "2")
@@ -132,22 +146,40 @@ def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
     step = html.unescape(Path("step.md").read_text("utf-8"))
     assert step.count("- leaks: ") == 10
     assert more.strip(" *") in step
-    assert properties("j.xml")["memleak.leaking_work.12"] == "Speech 11 (speeches.jsonl:12)"
+    assert (
+        properties("j.xml")["memleak.leaking_work.12"]
+        == "Speech 11 (speeches.jsonl:12)"
+    )
     assert Path("r.html").read_text("utf-8").count("(speeches.jsonl:") >= WORKS
-    assert run(leaking(*range(WORKS)), options=["-v"], failed=1).stdout.str().count("leaks: ") == 12
+    assert (
+        run(leaking(*range(WORKS)), options=["-v"], failed=1)
+        .stdout.str()
+        .count("leaks: ")
+        == 12
+    )
 
 
 def test_honest_answers_pass_work_by_work(run):
     run(honest(), passed=1)
     for report in ("r.html", "e.json"):
-        assert "works are requested by title and author" in Path(report).read_text(encoding="utf-8")
+        assert "works are requested by title and author" in Path(report).read_text(
+            encoding="utf-8"
+        )
     assert {work["verdict"] for work in read_pair("e.json")["works"]} == {"PASS"}
-    assert read_pair("e.json")["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
+    assert read_pair("e.json")["limits"]["leaking_works"] == {
+        "limit": 0.0,
+        "set_by": None,
+    }
 
 
 def test_a_title_without_its_author_asks_for_no_work(run):
     line = "*instructions with under 10 words of their own can't say *: 12 of 12 (*"
-    run(honest(), ("the one by {author}", "the one of the seaside"), lines=[line], errors=1)
+    run(
+        honest(),
+        ("the one by {author}", "the one of the seaside"),
+        lines=[line],
+        errors=1,
+    )
 
 
 def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
@@ -158,7 +190,12 @@ def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
 
 def test_limits_of_works_stand_with_the_collection(run):
     passages = ("longest_passage = 20", "longest_passage = 70")
-    run(leaking(3), passages, (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 0.999 }}"), failed=1)
+    run(
+        leaking(3),
+        passages,
+        (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 0.999 }}"),
+        failed=1,
+    )
     # Nothing that a model could do would fail them.
     line = "*12 works of 12 can't be judged (Speech 0, Speech 1, Speech 2, ...): too short*"
     loose = (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 1.0 }}")
@@ -184,18 +221,30 @@ def test_works_too_short_are_named_and_left_out(run):
 
 
 def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(run):
-    Path("other.txt").write_text(" ".join(shakespeare()[300_000:300_600]), encoding="utf-8")
+    Path("other.txt").write_text(
+        " ".join(shakespeare()[300_000:300_600]), encoding="utf-8"
+    )
     answers = honest()
     answers[0][0] = " ".join(shakespeare()[300_100:300_160])
-    book = f'[[book]]\nid = "other"\nsource = "other.txt"\n{AUTHOR}\ntitle = "Other"\n\n'
+    book = (
+        f'[[book]]\nid = "other"\nsource = "other.txt"\n{AUTHOR}\ntitle = "Other"\n\n'
+    )
     lines = ["  longest_passage 60 > 20", "  leaking: 0 of 12 works (12 PASS)"]
-    chosen = {"options": ("-k", "speeches"), "lines": lines, "failed": 1, "deselected": 1}
+    chosen = {
+        "options": ("-k", "speeches"),
+        "lines": lines,
+        "failed": 1,
+        "deselected": 1,
+    }
     done = run(answers, (MODEL, f"{book}{MODEL}"), **chosen)
     assert "leaking_works 0" not in done.stdout.str()
 
 
 WRONG = [
-    (('source = "speeches.jsonl"', 'source = "songs/**"'), "no file matches 'songs/**'"),
+    (
+        ('source = "speeches.jsonl"', 'source = "songs/**"'),
+        "no file matches 'songs/**'",
+    ),
     ((AUTHOR, 'unit = "word"'), "collection[[]1[]] 'speeches'.unit: Input should be"),
     (("longest_passage = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
     (('id = "m"', 'id = "m"\nlimits = { bmc = 0.6 }'), "0.6 is looser than 0.5"),
@@ -230,4 +279,10 @@ def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(run)
     recorded = 'provider = "recorded"\n[model.options]\npath = "answers.json"'
     trained = (recorded, 'provider = "ngram"\nfinetune = { books = ["learnt"] }')
     line = "*its work 'Speech 3' shares * of its words*'learnt'*"
-    run(honest(), (MODEL, f'{learnt}role = "train"\n\n{MODEL}'), trained, lines=[line], errors=1)
+    run(
+        honest(),
+        (MODEL, f'{learnt}role = "train"\n\n{MODEL}'),
+        trained,
+        lines=[line],
+        errors=1,
+    )

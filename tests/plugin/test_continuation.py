@@ -34,7 +34,9 @@ options = { order = ORDER, pretraining = ["held-out"] }
 @pytest.fixture
 def write(stories):
     """Writes the suite of one model, with some text replaced, and its book."""
-    return lambda model, *replacements: write_suite(stories, SUITE + model, *replacements)
+    return lambda model, *replacements: write_suite(
+        stories, SUITE + model, *replacements
+    )
 
 
 @pytest.fixture
@@ -45,7 +47,9 @@ def texts(stories):
 def asked_in_ledger(pytester):
     """(instruction, temperature) of every question, and how many generations there are."""
     with ledger_file(pytester.path) as ledger:
-        prompts = ledger.execute("select instruction, temperature from questions").fetchall()
+        prompts = ledger.execute(
+            "select instruction, temperature from questions"
+        ).fetchall()
         (count,) = ledger.execute("select count(*) from generations").fetchone()
     return [(text.decode(), temperature) for text, temperature in prompts], count
 
@@ -58,24 +62,32 @@ def beginning(text, count=40):
     return text[:end]
 
 
-def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, write, texts):
+def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(
+    pytester, write, texts
+):
     write(NGRAM, ("ORDER", "12"))
     result, pair = evidence(pytester, "-v", failed=1)
     assert pair["book"]["words"] == sum(len(words(text)) - 40 for text in texts)
     assert pair["settings"]["probe"]["kind"] == "continuation"
-    # Per excerpt a canary, the likeliest continuation, asked twice, and the sampled ones.
+    # Per excerpt a canary, the likeliest continuation, asked twice, and the sampled
+    # ones.
     prompts, count = asked_in_ledger(pytester)
     assert sorted(prompts) == sorted(
         (beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0)
     )
     assert count == len(texts) * (SAMPLES + 3)
     assert pair["completeness"]["received"] == len(texts) * SAMPLES
-    # What runs on stands in the rests and in the whole book; it is one passage of the latter.
+    # What runs on stands in the rests and in the whole book; it is one passage of the
+    # latter.
     over = pair["measures"]["passages_over"]
     assert over["books"] == {"held-out": over["value"]}
-    passages = re.findall(r"^ +(?:longest )?passage, ", str(result.stdout), re.MULTILINE)
+    passages = re.findall(
+        r"^ +(?:longest )?passage, ", str(result.stdout), re.MULTILINE
+    )
     assert over["value"] == len(passages) > 2
-    assert pair["measures"]["longest_passage"]["end"] <= sum(len(words(text)) for text in texts)
+    assert pair["measures"]["longest_passage"]["end"] <= sum(
+        len(words(text)) for text in texts
+    )
 
 
 def test_the_likeliest_continuations_agree_with_the_model_itself(
@@ -113,7 +125,10 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(
 
 def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
     write(NGRAM, ("ORDER", "2"))
-    plan = [f"model/held-out  *8 *{4 * (SAMPLES + 1)} *", "model/held-out (greedy) *4 *8 *"]
+    plan = [
+        f"model/held-out  *8 *{4 * (SAMPLES + 1)} *",
+        "model/held-out (greedy) *4 *8 *",
+    ]
     pytester.runpytest("--memleak-dry-run").stdout.fnmatch_lines(plan)
     _, first = evidence(pytester, passed=1)
     _, again = evidence(pytester, "--memleak-offline", passed=1)
@@ -132,7 +147,9 @@ def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
             " (select min(id) from questions where temperature = 0)"
         )
     _, pair = evidence(pytester, "--memleak-offline", errors=1)
-    assert pair["reasons"][0].startswith("greedy: 6 of 8 requested generations received")
+    assert pair["reasons"][0].startswith(
+        "greedy: 6 of 8 requested generations received"
+    )
 
 
 def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
@@ -140,7 +157,9 @@ def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
 ):
     template = 'continuation_template = "Go on: {prefix}", prefix_words'
     write(NGRAM, ("ORDER", "2"), ("prefix_words", template))
-    bare = [{**record, "instruction": "", "detail": ""} for record in stories["held-out"]]
+    bare = [
+        {**record, "instruction": "", "detail": ""} for record in stories["held-out"]
+    ]
     write_json("held-out.json", bare)
     evidence(pytester, passed=1)
     prompts, _ = asked_in_ledger(pytester)
@@ -157,24 +176,35 @@ def test_what_is_recorded_cannot_be_asked(pytester, write):
 
 
 def test_one_pair_may_be_asked_in_another_way(pytester, write, texts):
-    instructed = '\n[[pair]]\nmodel = "model"\nbook = "held-out"\nprobe = "instruction"\n'
+    instructed = (
+        '\n[[pair]]\nmodel = "model"\nbook = "held-out"\nprobe = "instruction"\n'
+    )
     write(NGRAM + instructed, ("ORDER", "2"))
     _, pair = evidence(pytester, passed=1)
     assert "greedy_bmc" not in pair["measures"]
     assert pair["book"]["words"] == sum(len(words(text)) for text in texts)
 
 
-def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, server, texts):
+def test_chat_models_get_an_instruction_around_the_prefix(
+    pytester, write, server, texts
+):
     model = 'provider = "openai"\nbase_model = "base"\nweights_version = "1"\n'
     write(f'{model}[model.options]\nbase_url = "{server.base_url}"\n')
     # The n-gram model behind it ends early more often than not.
     _, pair = evidence(pytester, errors=1)
-    rests = {prefix: text.removeprefix(prefix) for text in texts for prefix in [beginning(text)]}
+    rests = {
+        prefix: text.removeprefix(prefix)
+        for text in texts
+        for prefix in [beginning(text)]
+    }
     assert {row["instruction"] for row in server.books.rows("completion")} == {
         CONTINUE_INSTRUCTION.format(prefix=prefix, words=len(words(rest)))
         for prefix, rest in rests.items()
     }
-    assert sorted({row["temperature"] for row in server.books.rows("completion")}) == [0.0, 1.0]
+    assert sorted({row["temperature"] for row in server.books.rows("completion")}) == [
+        0.0,
+        1.0,
+    ]
     assert {"greedy_bmc", "greedy_longest_span"} <= pair["measures"].keys()
 
 
@@ -182,11 +212,13 @@ def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, serve
 def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base, texts):
     shutil.copytree(local_base, pytester.path / "base")
     write(
-        'provider = "transformers"\nbase_model = "base"\n[model.options]\nthreads = 1\n',
+        'provider = "transformers"\nbase_model = "base"\n[model.options]\nthreads = '
+        "1\n",
         ("longest_span = 30", "longest_span = 5"),
     )
     result, pair = evidence(pytester, run="runpytest_subprocess")
-    # Weights that know nothing write word salad, each draw its own: no pass, and nothing recited.
+    # Weights that know nothing write word salad, each draw its own: no pass, and
+    # nothing recited.
     result.assert_outcomes(errors=1)
     assert re.search(r"unreadable|don't resemble the book's prose", pair["reasons"][0])
     assert pair["measures"]["longest_span"]["value"] <= 5

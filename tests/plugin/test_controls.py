@@ -47,8 +47,12 @@ def suite(pytester):
             answers = {}
             for name, excerpt_text in texts.items():
                 first = " ".join(excerpt_text.split()[:150] * (book in recalled))
-                generations = (prose((book, name, number, "answer")) for number in range(SAMPLES))
-                answers[name] = [f"{first} {END} {generation}" for generation in generations]
+                generations = (
+                    prose((book, name, number, "answer")) for number in range(SAMPLES)
+                )
+                answers[name] = [
+                    f"{first} {END} {generation}" for generation in generations
+                ]
             write_answers(f"model-{book}.json", answers)
 
     return write
@@ -67,10 +71,17 @@ def run(gate):
 
 def test_a_control_over_a_limit_gates_nothing_and_is_a_false_alarm(suite, run):
     suite(recalled=("newer",))
-    message = "False positives on 3 negative controls: longest_span 1 of 3, bmc_excess 1 of 3"
+    message = (
+        "False positives on 3 negative controls: longest_span 1 of 3, bmc_excess 1 of 3"
+    )
     reports = ("--junitxml=j.xml", "--memleak-html=r.html")
-    _, pairs, suite_facts = run(*reports, lines=["model/newer *FAIL (control)", message], passed=4)
-    assert (pairs["model/newer"]["verdict"], pairs["model/newer"]["control"]) == ("FAIL", True)
+    _, pairs, suite_facts = run(
+        *reports, lines=["model/newer *FAIL (control)", message], passed=4
+    )
+    assert (pairs["model/newer"]["verdict"], pairs["model/newer"]["control"]) == (
+        "FAIL",
+        True,
+    )
     assert message in Path("r.html").read_text()
     assert suite_facts["false_alarms"]["longest_span"] == {"over": 1, "measured": 3}
     junit = properties("j.xml")
@@ -79,7 +90,10 @@ def test_a_control_over_a_limit_gates_nothing_and_is_a_false_alarm(suite, run):
 
 def test_the_null_is_of_controls_and_p_stands_beside_the_excess(suite, run):
     suite(recalled=("tale",))
-    lines = ["  Chance level: *% (3 null books); this book *%, p ? *. 3 null books can detect *"]
+    lines = [
+        "  Chance level: *% (3 null books); this book *%, p ? *. 3 null books can "
+        "detect *"
+    ]
     _, pairs, _ = run("-v", lines=lines, failed=1, passed=3)
     result = pairs["model/tale"]
     nulls = [row["pair"] for row in result["sampled"] if row["purpose"] == "null"]
@@ -117,10 +131,16 @@ def test_a_control_that_is_not_there_is_told_and_chance_is_not_known(suite, run)
 def test_a_control_that_nobody_looked_at_is_no_pass(suite, run, capsys):
     suite((", bmc_excess = 0.1", ""), controls=("new",))
     assert run()[0] == "PASS"
-    assert run("--deselect", "it.memleak.toml::test_memorization[model/new]")[0] == "INCONCLUSIVE"
+    assert (
+        run("--deselect", "it.memleak.toml::test_memorization[model/new]")[0]
+        == "INCONCLUSIVE"
+    )
     resealed(Path("e.json"), lambda made: made.update(result="PASS"))
     assert main(["verify", "e.json"]) == 1
-    assert "the bundle says PASS, but its pairs give INCONCLUSIVE" in capsys.readouterr().out
+    assert (
+        "the bundle says PASS, but its pairs give INCONCLUSIVE"
+        in capsys.readouterr().out
+    )
     Path("model-new.json").unlink()
     assert run()[0] == "INCONCLUSIVE"
 

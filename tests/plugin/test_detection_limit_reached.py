@@ -22,7 +22,9 @@ def answers(generations_of):
 @pytest.fixture
 def evidence(gate):
     def run(*options, lines=()):
-        text = gate("-m", "copyright", "--memleak-evidence=e.json", *options, lines=lines).stdout
+        text = gate(
+            "-m", "copyright", "--memleak-evidence=e.json", *options, lines=lines
+        ).stdout
         return text.str(), read_bundle("e.json")["pairs"][0]
 
     return run
@@ -35,7 +37,11 @@ def test_every_report_says_what_the_rounds_would_have_seen(suite, evidence):
     assert line in text
     assert line in Path("r.html").read_text(encoding="utf-8")
     detection = pair["detection"]
-    assert (detection["rounds"], detection["answers"], detection["blocks"]) == (3, 3, None)
+    assert (detection["rounds"], detection["answers"], detection["blocks"]) == (
+        3,
+        3,
+        None,
+    )
     assert abs(detection["detection"] - (1 - 0.05 ** (1 / 3))) < 1e-12
     junit = properties("j.xml")
     assert float(junit["memleak.detection"]) == detection["detection"]
@@ -43,13 +49,17 @@ def test_every_report_says_what_the_rounds_would_have_seen(suite, evidence):
     assert "memleak.longest_span.range_high" in junit
 
 
-def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(suite, gate):
+def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(
+    suite, gate
+):
     suite(DETECT)
     line = (
         "*detection limit is 63.2*% (3 samples, 95% confidence); "
         "the suite requires 5.0*%; set samples = 66, or raise detection_limit*"
     )
-    gate("-m", "copyright", lines=[line], errors=1, failed=1)  # a leak is one, however few
+    gate(
+        "-m", "copyright", lines=[line], errors=1, failed=1
+    )  # a leak is one, however few
     suite((DETECT[0], DETECT[1].replace("0.05", "0.64")))
     gate("-m", "copyright", passed=1, failed=1)
 
@@ -69,7 +79,9 @@ def test_withheld_answers_have_seen_nothing(suite, evidence):
     assert "set samples = 89" in shown
 
 
-def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(suite, evidence):
+def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(
+    suite, evidence
+):
     suite(("samples = 3", "samples = 40\ndetection_limit = 0.1"), ("= 10", "= 99"))
 
     def answers_in_moods(text):

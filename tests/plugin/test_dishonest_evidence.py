@@ -20,15 +20,32 @@ def unreachable(bundle):
 
 DIFFER = "limitations: they differ from this version's"
 LEDGER_LEFT_OUT = "ledger: the bundle has generations from a ledger"
-# What is changed in a bundle that holds, which is sealed again; the exit code, and what is said.
+# What is changed in a bundle that holds, which is sealed again; the exit code, and what
+# is said.
 CHANGES = (
-    (lambda bundle: bundle.update(note="audited"), 2, "note: Unexpected keyword argument"),
+    (
+        lambda bundle: bundle.update(note="audited"),
+        2,
+        "note: Unexpected keyword argument",
+    ),
     (lambda bundle: bundle.pop("limitations"), 2, "limitations: Field required"),
     (lambda bundle: bundle.update(limitations=[]), 1, DIFFER),
     (lambda bundle: bundle["limitations"].pop(), 1, DIFFER),
-    (lambda bundle: bundle.update(created="2999-01-01T00:00:00+00:00"), 1, "is in the future"),
-    (lambda bundle: bundle["ledger"].update(entries=0), 2, "ledger.entries: Input should be"),
-    (lambda bundle: bundle["ledger"].update(link=""), 1, "The chain differs from the bundle's"),
+    (
+        lambda bundle: bundle.update(created="2999-01-01T00:00:00+00:00"),
+        1,
+        "is in the future",
+    ),
+    (
+        lambda bundle: bundle["ledger"].update(entries=0),
+        2,
+        "ledger.entries: Input should be",
+    ),
+    (
+        lambda bundle: bundle["ledger"].update(link=""),
+        1,
+        "The chain differs from the bundle's",
+    ),
     (lambda bundle: bundle.update(ledger=None), 1, LEDGER_LEFT_OUT),
     # As Python takes them for equal, and of another type.
     (
@@ -39,7 +56,11 @@ CHANGES = (
         lambda bundle: bundle["pairs"][0]["sampled"][0].update(refused=False),
         *(2, "sampled.0.refused: Input should be a valid integer"),
     ),
-    (lambda bundle: bundle["platform"].update(system=""), 0, "release name, versions, platform"),
+    (
+        lambda bundle: bundle["platform"].update(system=""),
+        0,
+        "release name, versions, platform",
+    ),
     (older, 0, "limitations: written by a different version"),
     (
         lambda bundle: older(bundle) or bundle["pairs"][0].update(leaked=True),
@@ -50,7 +71,9 @@ CHANGES = (
 
 
 def test_changes_around_the_pairs_are_found(gate, online, verify, check):
-    suite = online(("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 2"))
+    suite = online(
+        ("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 2")
+    )
     gate("-m", "copyright", EVIDENCE)
     path = Path("evidence.json")
     before = path.read_bytes()
@@ -62,20 +85,27 @@ def test_changes_around_the_pairs_are_found(gate, online, verify, check):
     # Another suite than the one that was given.
     Path("strict.memleak.toml").write_text(suite.read_text().replace("= 40", "= 10"))
     strict = "strict.memleak.toml"
-    check((("--suite", strict), 1, f"the bundle has no pair of the given suite {strict}"))
+    check(
+        (("--suite", strict), 1, f"the bundle has no pair of the given suite {strict}")
+    )
 
 
 def test_no_reason_or_edit_hides_a_leak(gate, suite, verify):
     suite()
     gate(EVIDENCE, passed=1, failed=1)
-    path, lost = Path("evidence.json"), [{"rule": "sampled", "cause": "Gone.", "fix": ""}]
+    path, lost = (
+        Path("evidence.json"),
+        [{"rule": "sampled", "cause": "Gone.", "fix": ""}],
+    )
 
     def forged(bundle):
         (pair,) = (pair for pair in bundle["pairs"] if pair["verdict"] == "FAIL")
         pair.update(verdict="PASS", reasons=[])
         pair["settings"]["seed"] = 7
 
-    resealed(path, lambda bundle: bundle["pairs"][1]["completeness"].update(issues=lost))
+    resealed(
+        path, lambda bundle: bundle["pairs"][1]["completeness"].update(issues=lost)
+    )
     assert "completeness.issues" in verify("--allow-failures")[1].partition("wrong:")[2]
     resealed(path, forged)
     assert 'verdict: the bundle says "PASS"' in verify("--allow-failures")[1]

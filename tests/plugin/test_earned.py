@@ -16,7 +16,11 @@ from suite_files import model_table
 
 NOTHING_TO_ASK = re.compile(r"\b(server|draw|resample|run again|rerun)\b")
 CASES = Path(__file__).with_name("earned_cases.md")
-REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
+REPORTS = (
+    "--junitxml=junit.xml",
+    "--memleak-html=report.html",
+    "--memleak-evidence=evidence.json",
+)
 KEY = "sk-test-0123456789abcdefghij"
 SUITE = """
 [suite]
@@ -35,21 +39,31 @@ def table():
     """The rows of the table: case, how it comes about, verdict, message."""
     section = CASES.read_text("utf-8").partition("\n## A pass that is not earned\n")[2]
     section = section.partition("\n#")[0]
-    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    rows = [
+        line.strip("|").split(" | ")
+        for line in section.splitlines()
+        if line.startswith("|")
+    ]
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
 
 def documented(how):
     """Verdict and message of each case that comes about so."""
     return {
-        case: (verdict, message.strip("`")) for case, its, verdict, message in table() if its == how
+        case: (verdict, message.strip("`"))
+        for case, its, verdict, message in table()
+        if its == how
     }
 
 
 def run_here(folder, *options):
     """Run the suite in a folder; what each report says."""
     (folder / "step.md").unlink(missing_ok=True)
-    environment = {"OPENAI_API_KEY": KEY, "GITHUB_STEP_SUMMARY": "step.md", "COLUMNS": "120"}
+    environment = {
+        "OPENAI_API_KEY": KEY,
+        "GITHUB_STEP_SUMMARY": "step.md",
+        "COLUMNS": "120",
+    }
     options = ("-vv", "-m", "copyright", *REPORTS, *options, "-p", "no:cacheprovider")
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options],
@@ -66,7 +80,12 @@ def run_here(folder, *options):
 def write_book(folder, book):
     named = {"author_name": book.author, "book_name": book.title}
     texts = [
-        {"excerpt_id": part.id, "excerpt_text": part.text, "instruction": part.instruction, **named}
+        {
+            "excerpt_id": part.id,
+            "excerpt_text": part.text,
+            "instruction": part.instruction,
+            **named,
+        }
         for part in book.excerpts
     ]
     (folder / "b.json").write_text(json.dumps(texts), "utf-8")
@@ -98,9 +117,16 @@ def pattern(message):
 def test_the_table_has_enough_cases_and_no_name_twice():
     names = [case for case, *_ in table()]
     assert len(set(names)) == len(names) >= 75
-    assert {how for _, how, *_ in table()} == {"recorded", "server", "second run", "own test"}
+    assert {how for _, how, *_ in table()} == {
+        "recorded",
+        "server",
+        "second run",
+        "own test",
+    }
     assert not [
-        case for case, _, verdict, message in table() if bool(message) == ("PASS" in verdict)
+        case
+        for case, _, verdict, message in table()
+        if bool(message) == ("PASS" in verdict)
     ]
 
 
@@ -117,7 +143,9 @@ def test_recorded_answers_end_as_the_table_of_cases_says(pytester, monkeypatch):
     for name, number in model_ids(unearned.CASES).items():
         case = unearned.CASES[name]
         answers = unearned.records(book, case.generations(book, generations))
-        (folder / f"{number}.json").write_text(json.dumps(case.records(book, answers)), "utf-8")
+        (folder / f"{number}.json").write_text(
+            json.dumps(case.records(book, answers)), "utf-8"
+        )
         suite += model_table(number, "recorded", f'path = "{number}.json"', case.keys)
     (folder / "cases.memleak.toml").write_text(suite, "utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "step.md")
@@ -127,7 +155,9 @@ def test_recorded_answers_end_as_the_table_of_cases_says(pytester, monkeypatch):
     for name, number in model_ids(unearned.CASES).items():
         shown = differing(reports, f"{number}/b", *documented("recorded")[name])
         # Who hands in a file has no server to look at, and nothing to draw.
-        offered = NOTHING_TO_ASK.search(in_evidence(reports["evidence"], f"{number}/b")[1])
+        offered = NOTHING_TO_ASK.search(
+            in_evidence(reports["evidence"], f"{number}/b")[1]
+        )
         if shown or offered:
             wrong[name] = shown, offered
     assert not wrong

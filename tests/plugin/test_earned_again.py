@@ -13,13 +13,22 @@ from unearned_servers import SAMPLES, book_of_servers, other_plays, reciters
 pytestmark = pytest.mark.full
 
 WEEK = 8 * 86_400
-# Name, keys of its model in the first run and in the second, and whether its weights change.
+# Name, keys of its model in the first run and in the second, and whether its weights
+# change.
 AT_A_SERVER = {
     "the same weights again": ("", "", False),
     "new weights behind the same name": ("", "", True),
     "new weights, offline": ("", "", True),
-    "new weights, another release": ('weights_version = "1"', 'weights_version = "2"', True),
-    "new weights, the same release": ('weights_version = "1"', 'weights_version = "1"', True),
+    "new weights, another release": (
+        'weights_version = "1"',
+        'weights_version = "2"',
+        True,
+    ),
+    "new weights, the same release": (
+        'weights_version = "1"',
+        'weights_version = "1"',
+        True,
+    ),
     "new weights, answers older than max_age_days": ("", "", True),
 }
 OF_ONES_OWN = {
@@ -111,7 +120,10 @@ def at_servers(tmp_path_factory):
     book, books = book_of_servers(), Books(folder / "books.jsonl")
     write_book(folder, book)
     by_knowledge, suite = reciters(book), folder / "s.memleak.toml"
-    servers = [OpenAIServer(reciter=by_knowledge[False], books=books).start() for _ in AT_A_SERVER]
+    servers = [
+        OpenAIServer(reciter=by_knowledge[False], books=books).start()
+        for _ in AT_A_SERVER
+    ]
     urls = [server.base_url for server in servers]
     suite.write_text(suite_at_servers(urls, second=0), "utf-8")
     first = run_here(folder)
@@ -158,9 +170,15 @@ def test_the_table_names_every_case():
 @pytest.mark.parametrize("name", AT_A_SERVER)
 def test_a_second_run_at_a_server_ends_as_the_table_of_cases_says(name, at_servers):
     reports = at_servers[1 if name.endswith("offline") else 2]
-    check(reports, f"s{list(AT_A_SERVER).index(name)}/b", *documented("second run")[name])
+    check(
+        reports, f"s{list(AT_A_SERVER).index(name)}/b", *documented("second run")[name]
+    )
 
 
 @pytest.mark.parametrize("name", OF_ONES_OWN)
 def test_a_second_run_of_ones_own_ends_as_the_table_of_cases_says(name, of_ones_own):
-    check(of_ones_own[1], f"o{list(OF_ONES_OWN).index(name)}/b", *documented("second run")[name])
+    check(
+        of_ones_own[1],
+        f"o{list(OF_ONES_OWN).index(name)}/b",
+        *documented("second run")[name],
+    )

@@ -19,7 +19,10 @@ limits = { longest_span = 38 }
 book = [{ id = "b", source = "b.json" }]
 model = [{ id = "m", provider = "recorded", options = { path = "m.json" } }]
 """
-ASKS, CATCHES = "a test of one's own that asks in its body", "a test of one's own that catches it"
+ASKS, CATCHES = (
+    "a test of one's own that asks in its body",
+    "a test of one's own that catches it",
+)
 ASKING = 'def test_it(request, memleak_pair): request.getfixturevalue("FIXTURE")\n'
 CATCHING = """
 def test_it(request, memleak_pair):
@@ -31,7 +34,9 @@ def test_it(request, memleak_pair):
 TESTS = {
     ASKS: ASKING,
     CATCHES: CATCHING.format("pass"),
-    "a test of one's own that skips when it is told": CATCHING.format('pytest.skip("not today")'),
+    "a test of one's own that skips when it is told": CATCHING.format(
+        'pytest.skip("not today")'
+    ),
     "a test of one's own that calls xfail when it is told": CATCHING.format(
         'pytest.xfail("not today")'
     ),
@@ -78,7 +83,9 @@ def test_no_test_of_ones_own_passes_over_inconclusive(
     gate, suite, own_tests, names, fixture, workers
 ):
     suite(answers=1)
-    tests = [TESTS[name].replace("test_it", f"test_{at}") for at, name in enumerate(names)]
+    tests = [
+        TESTS[name].replace("test_it", f"test_{at}") for at, name in enumerate(names)
+    ]
     own_tests("".join(tests).replace("FIXTURE", fixture), suite="s.memleak.toml")
     result = gate("test_own.py", *REPORTS, *workers, "-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -107,7 +114,9 @@ def test_a_mark_of_a_conftest_turns_no_suite_green(pytester, gate, suite):
 
 
 @pytest.mark.parametrize("outcome", ["skip", "xfail"])
-def test_an_endpoint_whose_calls_end_the_test_is_inconclusive(pytester, gate, suite, outcome):
+def test_an_endpoint_whose_calls_end_the_test_is_inconclusive(
+    pytester, gate, suite, outcome
+):
     suite(answers=2)
     asked = "Two sisters row across the harbor at night, lose an oar, and find a lantern burning."
     write_book("b.json", {"p_id1": TEXT}, lambda _: asked)
@@ -143,9 +152,13 @@ def memleak_pair(request):
 
 
 @pytest.mark.parametrize(
-    ("conftest", "outcome"), [(A_MOCK, "failed"), (ANOTHER_PAIR, "errors")], ids=["mock", "pair"]
+    ("conftest", "outcome"),
+    [(A_MOCK, "failed"), (ANOTHER_PAIR, "errors")],
+    ids=["mock", "pair"],
 )
-def test_a_fixture_in_the_place_of_ours_passes_for_none(pytester, gate, suite, conftest, outcome):
+def test_a_fixture_in_the_place_of_ours_passes_for_none(
+    pytester, gate, suite, conftest, outcome
+):
     suite(answers=2)
     pytester.makeconftest(conftest)
     lines = ["INCONCLUSIVE: the pair wasn't evaluated, since your fixture*"]
@@ -163,4 +176,6 @@ def test_what_a_test_asks_for_in_its_body_is_reported(gate, suite, own_tests):
         shown, details = read(reports[report], "m/b")
         assert shown.upper() in {"FAIL", "FAILED"}
         assert "longest_span 512" in details
-    assert 'name="memleak.suite_verdict" value="FAIL"' in Path("junit.xml").read_text("utf-8")
+    assert 'name="memleak.suite_verdict" value="FAIL"' in Path("junit.xml").read_text(
+        "utf-8"
+    )

@@ -26,7 +26,9 @@ def pairs(reports):
 
 def memleak(folder, *arguments):
     command = [str(Path(sys.executable).parent / "memleak"), "ledger", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def exported(folder, sampled):
@@ -82,4 +84,7 @@ def test_an_export_read_again_is_worth_the_same(runs):
         assert pair["verdict"] == sampled[name]["verdict"], name
         assert pair["measures"] == sampled[name]["measures"], name
         assert pair["completeness"]["issues"] == [], name
-        assert pair["completeness"]["received"] == sampled[name]["completeness"]["received"], name
+        assert (
+            pair["completeness"]["received"]
+            == sampled[name]["completeness"]["received"]
+        ), name

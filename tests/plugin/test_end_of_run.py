@@ -42,7 +42,10 @@ def test_a_run_that_ends_otherwise_is_no_pass(pytester, suite, end, verify):
     code, text = verify()
     assert code == 1
     assert text.startswith("evidence.json: INCONCLUSIVE (2 PASS)")
-    assert "pytest ended with exit code" in (pytester.path / "report.html").read_text().lower()
+    assert (
+        "pytest ended with exit code"
+        in (pytester.path / "report.html").read_text().lower()
+    )
     if end != "exit at the end with 0":
         assert result.ret != 0
 
@@ -66,7 +69,9 @@ def test_a_hook_around_ours_has_no_last_word(pytester, suite, gate):
 def test_a_failing_test_beside_the_pairs_is_no_pass(pytester, suite, gate):
     suite(WIDE)
     pytester.makepyfile("def test_other(): assert False")
-    shown = "evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1), evidence.json"
+    shown = (
+        "evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1), evidence.json"
+    )
     gate(EVIDENCE, ".", lines=[shown], passed=2, failed=1)
     assert read_bundle()["result"] == "INCONCLUSIVE"
 
@@ -77,11 +82,18 @@ import pytest
 def quiet({}):
     pytest.skip("not today")
 """
-NO_TEST, NO_LEAK = "def pytest_runtest_protocol(): return True", "PASS (a leak was expected)"
+NO_TEST, NO_LEAK = (
+    "def pytest_runtest_protocol(): return True",
+    "PASS (a leak was expected)",
+)
 # A conftest, options, and the verdict on the leaky pair, which no failed test tells.
 UNEARNED = {
     "skip": (SKIPPING.format("memleak_evaluation"), (), "FAIL"),
-    "skipif": (XFAILS_ALL.replace("xfail(", "skipif('0', ") + SKIPPING.format(""), (), "NOT RUN"),
+    "skipif": (
+        XFAILS_ALL.replace("xfail(", "skipif('0', ") + SKIPPING.format(""),
+        (),
+        "NOT RUN",
+    ),
     "xfail": (XFAILS_ALL, (), "FAIL"),
     "call": ("def pytest_pyfunc_call(): return True", (), "FAIL"),
     "protocol": (NO_TEST, (), "NOT RUN"),
@@ -95,12 +107,18 @@ UNEARNED = {
 def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, own_tests, how):
     conftest, options, verdict = UNEARNED[how]
     own = how != "call" and verdict != NO_LEAK  # one's own test is what is called
-    suite(*[LEAK] * (verdict == NO_LEAK), **{"leaky": CLEAN} if verdict == NO_LEAK else {})
+    suite(
+        *[LEAK] * (verdict == NO_LEAK), **{"leaky": CLEAN} if verdict == NO_LEAK else {}
+    )
     pytester.makeconftest(conftest)
     own_tests("def test_it(memorization): assert memorization.longest_span <= 10")
-    for test in ("test.memleak.toml::test_memorization", "test_own.py::test_it")[: 1 + own]:
+    for test in ("test.memleak.toml::test_memorization", "test_own.py::test_it")[
+        : 1 + own
+    ]:
         line = f"*since 1 test neither passed *: {test}[[]leaky/ferry[]] ({verdict}). Look for *"
-        assert gate(test.partition(":")[0], "-k", "leaky", *options, lines=[line]).ret == 1
+        assert (
+            gate(test.partition(":")[0], "-k", "leaky", *options, lines=[line]).ret == 1
+        )
     plans = "--memleak-dry-run", "--collect-only", "--fixtures-per-test"
     for plan in plans if how == "skip" else ():
         assert gate("-k", "leaky", plan).ret == pytest.ExitCode.OK
@@ -124,12 +142,18 @@ def test_ctrl_c_at_the_end_is_a_sentence(pytester, suite):
     pytester.makeconftest("def pytest_sessionfinish(): raise KeyboardInterrupt")
     result = pytester.runpytest_subprocess(EVIDENCE)
     bundle = read_bundle()
-    assert (result.ret, len(result.errlines), bundle["result"]) == (2, 1, "INCONCLUSIVE")
+    assert (result.ret, len(result.errlines), bundle["result"]) == (
+        2,
+        1,
+        "INCONCLUSIVE",
+    )
     assert bundle["exit_status"] == 2
 
 
 def test_no_hook_makes_a_fail_exit_with_0(pytester, suite):
     suite()
-    pytester.makeconftest("import pytest" + ENDS["another status"].replace("= 1", "= 0"))
+    pytester.makeconftest(
+        "import pytest" + ENDS["another status"].replace("= 1", "= 0")
+    )
     assert pytester.runpytest(EVIDENCE).ret == 1
     assert read_bundle()["result"] == "FAIL"

@@ -19,7 +19,10 @@ from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.cli.main import main
 
-PLACES = (*("sampled", "greedy", "canary", "unrequested"), *("reasoning", "tool-call", "refusal"))
+PLACES = (
+    *("sampled", "greedy", "canary", "unrequested"),
+    *("reasoning", "tool-call", "refusal"),
+)
 BOOKS = ("own", "other", "catalog")
 CANARY_TOKENS = 200
 RELEASED = 'weights_version = "1"'
@@ -76,7 +79,9 @@ class Writer(HttpServer):
         greedy = body.get("temperature") == 0
         if greedy and not self.zero:
             error = {"message": "temperature must be 1", "param": "temperature"}
-            return Response.json({"error": error | {"code": "unsupported_value"}}, status=400)
+            return Response.json(
+                {"error": error | {"code": "unsupported_value"}}, status=400
+            )
         tokens = body.get("max_tokens"), body.get("max_completion_tokens")
         canary = CANARY_TOKENS in tokens
         written = "canary" if canary else "greedy" if greedy else "sampled"
@@ -93,7 +98,9 @@ class Writer(HttpServer):
             choices[-1] |= self._aside(place, text)
         if written == "sampled" and self.single_words:
             call = {"name": "note", "arguments": self.single_words}
-            choices[-1]["tool_calls"] = [{"id": "1", "type": "function", "function": call}]
+            choices[-1]["tool_calls"] = [
+                {"id": "1", "type": "function", "function": call}
+            ]
         ended, text = self.withheld.get(written, ("stop", None))
         if text is not None:
             choices = [{"role": "assistant", "content": text} for _ in choices]
@@ -107,7 +114,11 @@ class Writer(HttpServer):
                     {"index": at, "finish_reason": ended, "message": message}
                     for at, message in enumerate(choices)
                 ],
-                "usage": {"prompt_tokens": 9, "completion_tokens": 200, "total_tokens": 209},
+                "usage": {
+                    "prompt_tokens": 9,
+                    "completion_tokens": 200,
+                    "total_tokens": 209,
+                },
             }
         )
 
@@ -122,7 +133,9 @@ class Writer(HttpServer):
         call = {"name": "note", "arguments": json.dumps({"text": text})}
         return {
             "reasoning": {"reasoning_content": text},
-            "tool-call": {"tool_calls": [{"id": "1", "type": "function", "function": call}]},
+            "tool-call": {
+                "tool_calls": [{"id": "1", "type": "function", "function": call}]
+            },
             "refusal": {"refusal": text or None},
         }.get(place, {})
 
@@ -134,7 +147,9 @@ def written_suite(folder, url, names, *, role="test", keys=""):
     for name in names:
         probe = 'probe = "continuation"' if name.startswith("greedy") else ""
         named = "" if "endpoint" in keys else f'base_model = "{name}"\n'
-        suite += model_table(name, "openai", f'base_url = "{url}"', named + (keys or probe))
+        suite += model_table(
+            name, "openai", f'base_url = "{url}"', named + (keys or probe)
+        )
         if role == "expected":
             suite += PAIR.format(name=name)
     (folder / "it.memleak.toml").write_text(suite, "utf-8")
@@ -145,7 +160,9 @@ def write_books(folder):
     write_book(folder, book)
     (folder / "theirs.txt").write_text(" ".join(PLAYS[279_000:281_000]), "utf-8")
     (folder / "library").mkdir()
-    (folder / "library" / "kept.txt").write_text(" ".join(PLAYS[289_000:291_000]), "utf-8")
+    (folder / "library" / "kept.txt").write_text(
+        " ".join(PLAYS[289_000:291_000]), "utf-8"
+    )
     return PASSAGES | {"own": book.excerpts[2].text.split()[:60]}
 
 
@@ -165,7 +182,9 @@ def run(pytester, writer):
     def running(name, bundle="evidence.json", samples="samples = 3", keys=""):
         written_suite(pytester.path, f"{writer.url}/v1", [name], keys=keys)
         suite = pytester.path / "it.memleak.toml"
-        text = suite.read_text("utf-8").replace(OTHERS, "").replace("samples = 3", samples)
+        text = (
+            suite.read_text("utf-8").replace(OTHERS, "").replace("samples = 3", samples)
+        )
         suite.write_text(text, "utf-8")
         pytester.runpytest("-m", "copyright", f"--memleak-evidence={bundle}")
         return read_pair(bundle)
@@ -192,7 +211,14 @@ def passages_of(pair):
 def test_a_passage_counts_wherever_it_was_written(pytester, writer, role):
     names = [f"{place}_{book}" for place in PLACES for book in (*BOOKS, "none")]
     written_suite(pytester.path, f"{writer.url}/v1", names, role=role)
-    options = ("-vv", "-k", "mine", "-m", "copyright", "--memleak-evidence=evidence.json")
+    options = (
+        "-vv",
+        "-k",
+        "mine",
+        "-m",
+        "copyright",
+        "--memleak-evidence=evidence.json",
+    )
     terminal = pytester.runpytest(*options).stdout.str()
     rows = [pair for pair in read_bundle()["pairs"] if pair["book"]["id"] == "mine"]
     pairs, wrong = {pair["model"]["id"]: pair for pair in rows}, {}
@@ -202,7 +228,11 @@ def test_a_passage_counts_wherever_it_was_written(pytester, writer, role):
         verdict = pair["verdict"] if role == "negative-control" else "FAIL"
         outcome = excused.get(role, "failed") if book == "own" else "failed"
         title = {"own": "mine", "other": "theirs"}.get(book, "library/kept.txt")
-        expected = {(outcome, verdict)}, [(True, ORIGINS[place], title, sampled)] * 2, sampled
+        expected = (
+            {(outcome, verdict)},
+            [(True, ORIGINS[place], title, sampled)] * 2,
+            sampled,
+        )
         ends = {(test["outcome"], pair["verdict"]) for test in pair["tests"]}
         in_rounds = max(pair["rounds"]["measures"]["longest_passage"]) >= 60
         if (ends, passages_of(pair), in_rounds) != expected:
@@ -214,10 +244,17 @@ def test_a_passage_counts_wherever_it_was_written(pytester, writer, role):
     assert verdicts == dict.fromkeys(PLACES, "PASS") | {"unrequested": "INCONCLUSIVE"}
     reasons = " ".join(pairs["unrequested_none"]["reasons"])
     assert "generations beyond the requested samples" in reasons
-    for words in ("in greedy generation for p_id", "in canary 1, for", "in unrequested generation"):
+    for words in (
+        "in greedy generation for p_id",
+        "in canary 1, for",
+        "in unrequested generation",
+    ):
         assert words in " ".join(terminal.split())
     counts = {
-        name: {row["purpose"]: (row["requested"], row["received"]) for row in pair["sampled"]}
+        name: {
+            row["purpose"]: (row["requested"], row["received"])
+            for row in pair["sampled"]
+        }
         for name, pair in pairs.items()
     }
     assert [*counts["sampled_own"]] == ["own", "canary"]
@@ -236,17 +273,27 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     capsys.readouterr()
     for number, code in ((1, 0), (2, 1), (3, 1)):
         assert main(["verify", f"{number}.json"]) == code
-        assert "pairs recomputed from suite, books, and ledger: 1 of 1" in capsys.readouterr().out
+        assert (
+            "pairs recomputed from suite, books, and ledger: 1 of 1"
+            in capsys.readouterr().out
+        )
     end = read_bundle("2.json")["ledger"]
     resealed(Path("1.json"), lambda bundle: bundle.update(ledger=end))
     assert main(["verify", "1.json"]) == 1
-    assert "as_of: the verdict is FAIL with the ledger's calls" in capsys.readouterr().out
+    assert (
+        "as_of: the verdict is FAIL with the ledger's calls" in capsys.readouterr().out
+    )
 
 
-def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(writer, run, capsys):
+def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(
+    writer, run, capsys
+):
     """Of which calls are this run's, a bundle may say what it likes."""
     writer.leaks = False
-    for words in ("A first text of many words.", "Something else, and longer than before."):
+    for words in (
+        "A first text of many words.",
+        "Something else, and longer than before.",
+    ):
         writer.withheld["canary"] = ("stop", words)
         verdict = run("sampled_own")["verdict"]
     assert verdict == "INCONCLUSIVE"
@@ -254,7 +301,11 @@ def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(writer, run
     def forge(bundle):
         (pair,) = bundle["pairs"]
         pair["provenance"]["calls_this_run"] = pair["provenance"]["calls"]
-        pair["completeness"]["issues"], pair["reasons"], pair["verdict"] = [], [], "PASS"
+        pair["completeness"]["issues"], pair["reasons"], pair["verdict"] = (
+            [],
+            [],
+            "PASS",
+        )
         pair["tests"][0] |= {"outcome": "passed"}
         bundle.update(result="PASS", exit_status=0)
 
@@ -267,7 +318,8 @@ def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(writer, run
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("keys", "weights"), [(RELEASED, "release 1"), ('endpoint = "ft:canary_own"', "fixed")]
+    ("keys", "weights"),
+    [(RELEASED, "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
 )
 def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, weights):
     for leaks, verdict in ((True, "FAIL"), (False, "PASS")):
@@ -301,7 +353,9 @@ def test_a_fine_tune_that_recites_at_temperature_0_alone(
 
 @pytest.mark.parametrize("place", ["canary", full("greedy")])
 def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
-    pair = run(f"{place}_own", samples="samples = 20\n\n[sampling]\nstop_on_fail = true")
+    pair = run(
+        f"{place}_own", samples="samples = 20\n\n[sampling]\nstop_on_fail = true"
+    )
     assert (pair["verdict"], pair["stopped_early"]) == ("FAIL", True)
     assert pair["completeness"]["received"] == 5 * pair["book"]["excerpts"]
 
@@ -329,15 +383,23 @@ def test_canaries_withheld_before_and_after_new_weights_are_not_alike(writer, ru
     assert run("sampled_own")["verdict"] == "INCONCLUSIVE"
     writer.leaks = True
     pair = run("sampled_own")
-    assert (pair["verdict"], pair["provenance"]["weights"]) == ("INCONCLUSIVE", "a name")
+    assert (pair["verdict"], pair["provenance"]["weights"]) == (
+        "INCONCLUSIVE",
+        "a name",
+    )
     writer.withheld, writer.leaks = {}, False
-    assert run("sampled_own")["verdict"] == "INCONCLUSIVE"  # They don't begin as they did.
+    assert (
+        run("sampled_own")["verdict"] == "INCONCLUSIVE"
+    )  # They don't begin as they did.
 
 
 def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
     """As those of a baseline: nobody asked for canaries."""
     suite = SUITE.replace(OTHERS, "")
-    for name, keys in (("canary_own", ""), ("sampled_none", 'baseline_model = "canary_own"')):
+    for name, keys in (
+        ("canary_own", ""),
+        ("sampled_none", 'baseline_model = "canary_own"'),
+    ):
         named = f'base_model = "{name}"\nweights_version = "1"\n{keys}\ntests = TESTS_{name}'
         suite += model_table(name, "openai", f'base_url = "{writer.url}/v1"', named)
     pairs = []
@@ -347,7 +409,9 @@ def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
         ("canary_own", ()),
     ):
         text = suite.replace(f"TESTS_{name}", '["mine"]')
-        (pytester.path / "it.memleak.toml").write_text(re.sub(r"TESTS_\w+", "[]", text), "utf-8")
+        (pytester.path / "it.memleak.toml").write_text(
+            re.sub(r"TESTS_\w+", "[]", text), "utf-8"
+        )
         pairs.append(evidence(pytester, *options)[1])
     assert [pair["verdict"] for pair in pairs] == ["PASS", "INCONCLUSIVE", "FAIL"]
     assert "4 of 4 canaries are missing" in " ".join(pairs[1]["reasons"])
@@ -371,7 +435,10 @@ def test_withheld_for_recitation_anywhere_is_inconclusive(writer, run):
 def test_a_passage_in_rounds_that_a_later_suite_no_longer_requests_counts(run):
     for samples, origin in ((4, "sampled"), (3, "unrequested")):
         pair = run("sampled_own", samples=f"samples = {samples}", keys=RELEASED)
-        assert (pair["verdict"], pair["measures"]["longest_passage"]["origin"]) == ("FAIL", origin)
+        assert (pair["verdict"], pair["measures"]["longest_passage"]["origin"]) == (
+            "FAIL",
+            origin,
+        )
     assert pair["provenance"]["tried"]["further"] == pair["book"]["excerpts"]
 
 
@@ -379,7 +446,9 @@ def test_a_server_that_refuses_temperature_0_is_noted(writer, run):
     writer.zero = False
     pair = run("sampled_none", keys=RELEASED)
     assert pair["verdict"] == "PASS", pair["reasons"]
-    assert any("doesn't accept temperature 0" in note for note in pair["completeness"]["notes"])
+    assert any(
+        "doesn't accept temperature 0" in note for note in pair["completeness"]["notes"]
+    )
     shutil.rmtree(".memleak")
     assert run("canary_own", keys=RELEASED)["verdict"] == "FAIL"
 

@@ -17,16 +17,23 @@ WIDE = ("longest_span = 30", "bmc = 0.2\nlongest_span = 30\nnv_longest_span = 60
 @pytest.fixture(params=[(), full(("-n", "2"))], ids=["", "-n 2"])
 def evidence(request, online, gate):
     online(WIDE)
-    gate("-m", "copyright", "--memleak-evidence=evidence.json", *request.param, failed=1)
+    gate(
+        "-m", "copyright", "--memleak-evidence=evidence.json", *request.param, failed=1
+    )
     return Path("evidence.json")
 
 
-def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, verify, check):
+def test_it_says_what_was_requested_measured_and_judged_and_holds(
+    evidence, verify, check
+):
     bundle = json.loads(evidence.read_text())
     [pair] = bundle["pairs"]
     assert pair["verdict"] == "FAIL"
     assert pair["completeness"]["received"] == pair["completeness"]["requested"] == 24
-    assert pair["limits"]["longest_span"] == {"limit": 30, "set_by": "limits.longest_span"}
+    assert pair["limits"]["longest_span"] == {
+        "limit": 30,
+        "set_by": "limits.longest_span",
+    }
     assert pair["model"]["job"].startswith("ftjob")
     assert pair["model"]["endpoint"]
     assert bundle["program"]["pytest-memleak"]
@@ -61,7 +68,15 @@ def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, veri
 
 
 # Nothing that is kept tells these: only a signature holds them.
-TAKEN_AS_SAID = {"release", "selection", "program", "platform", "limitations", "created", "sha256"}
+TAKEN_AS_SAID = {
+    "release",
+    "selection",
+    "program",
+    "platform",
+    "limitations",
+    "created",
+    "sha256",
+}
 TAKEN_AS_SAID |= {"tests", "path", "stopped_early", "offline"}
 
 

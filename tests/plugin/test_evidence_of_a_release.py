@@ -16,7 +16,11 @@ def test_evidence_of_a_whole_release_says_pass(suite, gate):
     lines = ["evidence: PASS (2 PASS), *evidence.json"]
     gate(EVIDENCE, "--memleak-release=ferry 2.1", lines=lines, passed=2)
     bundle = read_bundle()
-    assert (bundle["result"], bundle["release"], bundle["uncollected"]) == ("PASS", "ferry 2.1", [])
+    assert (bundle["result"], bundle["release"], bundle["uncollected"]) == (
+        "PASS",
+        "ferry 2.1",
+        [],
+    )
     nothing = {"keyword": "", "markers": "", "deselected": []}
     assert bundle["selection"] == nothing | {"arguments": ["."]}
     [clean, _] = bundle["pairs"]
@@ -102,7 +106,9 @@ WRITTEN = ("evidence.json", "h.html", "j.xml")
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))])
-def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(suite, gate, own_tests, workers):
+def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(
+    suite, gate, own_tests, workers
+):
     suite()
     own_tests(BY_THE_BOOK)
     reports = ("--memleak-html=h.html", "--junitxml=j.xml", "-rA", "-v", *workers)
@@ -111,7 +117,8 @@ def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(suite, gate, own_tes
     for text in (result.stdout.str(), written["j.xml"]):
         assert f"test_by_line[clean/ferry-{FIRST_WORDS}]" in text
         assert "test_by_line[clean/ferry-a short one]" in text
-    # A test that reads no text of the plugin's is reported in full, but not in our own documents.
+    # A test that reads no text of the plugin's is reported in full, but not in our own
+    # documents.
     for name in ("evidence.json", "h.html"):
         assert f"skipped: {FIRST_WORDS} …" in written[name].replace("\\u2026", "…")
         assert f"{FIRST_WORDS} the" not in written[name]
@@ -134,7 +141,9 @@ def test_an_expected_leak_that_is_none_is_a_failure(suite, gate):
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["", "-n 1"])
-def test_what_cannot_be_read_or_skips_itself_hides_its_pairs(suite, gate, own_tests, workers):
+def test_what_cannot_be_read_or_skips_itself_hides_its_pairs(
+    suite, gate, own_tests, workers
+):
     suite(WIDE)
     own_tests("pytest.importorskip('nonesuch')")
     Path("test_unit.py").write_text("__import__('pytest').importorskip('nonesuch')")
@@ -162,7 +171,9 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
     bundle = read_bundle()
     assert [pair["verdict"] for pair in bundle["pairs"]] == ["PASS", "PASS"]
     assert bundle["result"] == "FAIL"
-    outcomes = [sorted(test["outcome"] for test in pair["tests"]) for pair in bundle["pairs"]]
+    outcomes = [
+        sorted(test["outcome"] for test in pair["tests"]) for pair in bundle["pairs"]
+    ]
     assert outcomes == [["passed"] * 2, ["failed", "passed"]]
     gate(EVIDENCE, "test_own.py::test_of_the_book_alone", passed=2)
     not_run = {(pair["verdict"], *pair["reasons"]) for pair in read_bundle()["pairs"]}
@@ -174,6 +185,9 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
 @pytest.mark.parametrize("option", ["--memleak-dry-run", "--collect-only"])
 def test_nothing_is_written_where_nothing_was_to_run(suite, gate, option):
     suite()
-    assert gate(EVIDENCE, "--memleak-html=new/deep/report.html", option).ret == pytest.ExitCode.OK
+    assert (
+        gate(EVIDENCE, "--memleak-html=new/deep/report.html", option).ret
+        == pytest.ExitCode.OK
+    )
     assert not Path("evidence.json").exists()
     assert not Path("new").exists()

@@ -15,7 +15,8 @@ MEASURE = """
 """
 ROW = MEASURE.replace("import hookimpl", "import Measure, hookimpl").replace(
     '{"longest_line": longest_line}',
-    '{"longest_line": Measure("", kind="count", unit="letters", function=longest_line)}',
+    '{"longest_line": Measure("", kind="count", unit="letters", '
+    "function=longest_line)}",
 )
 LIMIT = ("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 90")
 
@@ -26,7 +27,9 @@ def limit(value):
 
 COUNTED = "return max("
 NO_NUMBER = MEASURE.replace(COUNTED, f"return float('nan') or {COUNTED[7:]}")
-NUMPYS = MEASURE.replace(COUNTED, f"import numpy; return numpy.int64(0) + {COUNTED[7:]}")
+NUMPYS = MEASURE.replace(
+    COUNTED, f"import numpy; return numpy.int64(0) + {COUNTED[7:]}"
+)
 
 
 @pytest.mark.parametrize(("measure", "value", "outcome", "shown"), [
@@ -46,7 +49,9 @@ def test_a_measure_of_ones_own_is_held_against_its_limit(
 @pytest.mark.parametrize("hook", ["measures", "providers"])
 def test_an_extension_that_skips_leaves_no_suite_out(pytester, gate, suite, hook):
     skips = "import pytest\nfrom pytest_memleak import hookimpl\n@hookimpl\n"
-    pytester.makeconftest(f"{skips}def memleak_{hook}(): pytest.importorskip('nonesuch')")
+    pytester.makeconftest(
+        f"{skips}def memleak_{hook}(): pytest.importorskip('nonesuch')"
+    )
     pytester.makepyfile("def test_other(): pass")
     suite()
     gate(lines=["*an extension skipped the suite: could not*"], errors=1)
@@ -103,8 +108,14 @@ RECORDED = 'provider = "recorded"\n[model.options]\npath = "clean.json"'
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_a_reader_a_provider_and_a_sink_of_ones_own(pytester, gate, suite, workers):
     pytester.makeconftest(OTHERS)
-    suite(('source = "ferry.json"', 'source = "ferry.tale"'), (RECORDED, 'provider = "parrot"'))
+    suite(
+        ('source = "ferry.json"', 'source = "ferry.tale"'),
+        (RECORDED, 'provider = "parrot"'),
+    )
     Path("ferry.json").rename("ferry.tale")
     gate("--memleak-allow-paid", *workers, passed=1, failed=1)
     # The sink gets the whole run once.
-    assert Path("told.txt").read_text().splitlines() == ["clean/ferry PASS", "leaky/ferry FAIL"]
+    assert Path("told.txt").read_text().splitlines() == [
+        "clean/ferry PASS",
+        "leaky/ferry FAIL",
+    ]

@@ -26,7 +26,11 @@ FIXES = [
     ("longest_span =", '"longest span" =', "write longest_span instead of"),
     ("longest_span =", '"Coverage" =', "write bmc instead of Coverage"),
     (LIMIT, '"BMC@5" = 0.2', "write bmc instead of BMC@5"),
-    (LIMIT, "detection_limits = 0.05", "detection_limit is a key of [suite]; move it there"),
+    (
+        LIMIT,
+        "detection_limits = 0.05",
+        "detection_limit is a key of [suite]; move it there",
+    ),
     (LIMIT, "bmc = 15", "for 15%, write bmc = 0.15"),
     (LIMIT, 'bmc = "15%"', "write bmc = 0.15"),
     (LIMIT, 'preset = "strickt"', 'did you mean "strict"?'),
@@ -47,7 +51,11 @@ FIXES = [
     ('"recorded"', '"recoded"', "did you mean 'recorded'?"),
     ('provider = "recorded"', "", "add provider = ..."),
     (OF_CLEAN, f'{OF_CLEAN}\nmodel = "m"', "write base_model instead of model"),
-    (OF_CLEAN, f"{OF_CLEAN}\nbase_url = 1", "base_url is a key of [model.options]; move it there"),
+    (
+        OF_CLEAN,
+        f"{OF_CLEAN}\nbase_url = 1",
+        "base_url is a key of [model.options]; move it there",
+    ),
     ('path = "clean', 'paht = "clean', "write path in place of paht"),
     (PATH, f"{PATH}\nspeed = 3", "options accepts: "),
 ]
@@ -70,7 +78,9 @@ def test_a_mistake_in_a_suite_file_is_told_with_its_fix(suite, gate):
         assert fix in [line for line in lines if line.startswith("  ")][-1], new
 
 
-def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(suite, gate):
+def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(
+    suite, gate
+):
     suite(("[suite]", '[suite]\n"\\u001b[31m" = 1')).rename("a\x1b[31m.memleak.toml")
     result = gate(errors=1)
     assert "\\x1b" in result.stdout.str()
@@ -85,7 +95,9 @@ def test_a_mark_that_names_no_suite(pytester, suite, gate, arguments, shown):
     suite()
     mark = f"@pytest.mark.copyright({arguments})"
     pytester.makepyfile(f"import pytest\n{mark}\ndef test_it(memorization): pass")
-    fix = ['  write @pytest.mark.copyright(suite="release.memleak.toml")'] * ("suit=" in arguments)
+    fix = ['  write @pytest.mark.copyright(suite="release.memleak.toml")'] * (
+        "suit=" in arguments
+    )
     assert gate(lines=[shown, *fix]).ret == pytest.ExitCode.INTERRUPTED
 
 
@@ -98,16 +110,23 @@ def test_a_file_that_is_no_suite_by_its_name(pytester, suite, gate):
     result.stdout.no_fnmatch_line("*Traceback*")
     # Named on the command line it is one, as pytest runs any Python file that is named.
     gate(
-        "--collect-only", "-q", "release.toml", lines=["release.toml::test_memorization[[]clean/*"]
+        "--collect-only",
+        "-q",
+        "release.toml",
+        lines=["release.toml::test_memorization[[]clean/*"],
     )
     # Beside a suite it is a file like any other.
     suite()
-    result = gate("--collect-only", "-q", lines=["test.memleak.toml::test_memorization[[]clean/*"])
+    result = gate(
+        "--collect-only", "-q", lines=["test.memleak.toml::test_memorization[[]clean/*"]
+    )
     result.assert_outcomes()
     result.stdout.no_fnmatch_line("*release.toml*")
 
 
-def test_patterns_name_suites_and_python_functions_hides_none_of_their_tests(pytester, suite, gate):
+def test_patterns_name_suites_and_python_functions_hides_none_of_their_tests(
+    pytester, suite, gate
+):
     suite(name="release.gate")
     suite(name="other.toml")
     names = "memleak_suites = *.gate oth?r.toml\npython_functions = check_*\n"
@@ -127,11 +146,16 @@ UNBREAKABLE = [
 BREAKABLE = [
     ("longest_span = 100", ""),
     ("spans_over = 0", "span_threshold = 100"),
-    ("longest_span = 100000\nlongest_block = 15", ""),  # the leaky model's passage has 16 words
+    (
+        "longest_span = 100000\nlongest_block = 15",
+        "",
+    ),  # the leaky model's passage has 16 words
 ]
 
 
-@pytest.mark.parametrize("rows", [UNBREAKABLE, BREAKABLE], ids=["none", "one is enough"])
+@pytest.mark.parametrize(
+    "rows", [UNBREAKABLE, BREAKABLE], ids=["none", "one is enough"]
+)
 def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate, rows):
     for number, (limits, of_suite) in enumerate(rows):
         replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
@@ -139,14 +163,22 @@ def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate, rows
     if rows is BREAKABLE:
         gate(passed=5, failed=1)
         return
-    shown = "pair leaky/ferry can't fail: no text of its*the longest excerpt has 16 words"
-    text = gate("-k", "leaky", lines=[f"*{shown}*"], errors=7, deselected=7).stdout.str()
-    for limits in ("such as bmc = 0.15", *(limits.splitlines()[0] for limits, _ in rows)):
+    shown = (
+        "pair leaky/ferry can't fail: no text of its*the longest excerpt has 16 words"
+    )
+    text = gate(
+        "-k", "leaky", lines=[f"*{shown}*"], errors=7, deselected=7
+    ).stdout.str()
+    for limits in (
+        "such as bmc = 0.15",
+        *(limits.splitlines()[0] for limits, _ in rows),
+    ):
         assert limits in text
 
 
 @pytest.mark.parametrize(
-    ("role", "outcomes"), [("test", {"passed": 2, "deselected": 2}), ("train", {"errors": 2})]
+    ("role", "outcomes"),
+    [("test", {"passed": 2, "deselected": 2}), ("train", {"errors": 2})],
 )
 def test_another_book_of_the_suite_may_be_long_enough(suite, gate, role, outcomes):
     text = " ".join(f"word{n} of another book" for n in range(60))
@@ -179,8 +211,16 @@ def test_without_a_suite_the_command_that_writes_one_is_named(gate):
 def test_a_selection_that_matches_nothing_says_so(suite, gate):
     suite()
     shown = "memleak: -k 'fery' matches none of 2 tests"
-    assert gate("-k", "fery", lines=[shown], deselected=2).ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    gate("-m", "copyrigth", lines=["memleak: -m 'copyrigth' matches none of 2 tests"], deselected=2)
+    assert (
+        gate("-k", "fery", lines=[shown], deselected=2).ret
+        == pytest.ExitCode.NO_TESTS_COLLECTED
+    )
+    gate(
+        "-m",
+        "copyrigth",
+        lines=["memleak: -m 'copyrigth' matches none of 2 tests"],
+        deselected=2,
+    )
 
 
 ASKED = """
@@ -197,7 +237,12 @@ def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
     result = gate(*RUN, *option)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     (shown, *_) = [line for line in result.outlines if "no instruction for " in line]
-    for text in ("31 of 31", 'summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"'):
+    for text in (
+        "31 of 31",
+        'summaries = "FILE"',
+        "[suite.summarizer]",
+        'probe = "continuation"',
+    ):
         assert text in shown
 
 

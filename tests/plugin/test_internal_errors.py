@@ -36,8 +36,12 @@ def memleak_measures():
 def crash(pytester, suite, gate):
     def run(error, *options, lines):
         suite(("longest_span = 10", "longest_span = 10\n[limits.measures]\nbroken = 1"))
-        pytester.makeconftest(EXTENSION.replace("ERROR", error).replace("SECRET", SECRET))
-        return gate("-k", "clean", *options, lines=lines, errors=1, deselected=1).stdout.str()
+        pytester.makeconftest(
+            EXTENSION.replace("ERROR", error).replace("SECRET", SECRET)
+        )
+        return gate(
+            "-k", "clean", *options, lines=lines, errors=1, deselected=1
+        ).stdout.str()
 
     return run
 
@@ -52,12 +56,16 @@ def test_the_message_is_kept_where_it_can_hold_no_text(crash, error):
 
 
 @pytest.mark.parametrize("step", ["attach_result", "run_report", "exiting"])
-def test_too_many_open_files_at_the_end_are_one_plain_error(suite, gate, monkeypatch, step):
+def test_too_many_open_files_at_the_end_are_one_plain_error(
+    suite, gate, monkeypatch, step
+):
     def fail(*_, **__):
         raise OSError(errno.EMFILE, "Too many open files")
 
     suite()
-    with monkeypatch.context() as patch:  # no longer than this run, or it ends the tests' own
+    with (
+        monkeypatch.context() as patch
+    ):  # no longer than this run, or it ends the tests' own
         patch.setattr(f"pytest_memleak.plugin.run_reports.{step}", fail)
         done = gate("-k", "clean")
     text = done.stdout.str() + done.stderr.str()

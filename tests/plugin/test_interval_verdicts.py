@@ -23,7 +23,9 @@ COMMON = [*itertools.accumulate(1 / (rank + 10) for rank in range(len(WORDS) // 
 def prose(seed, length=300):
     """Sentences of three parts of speech, whose words are as common as in any other text."""
     chosen = random.Random(str(seed))
-    return " ".join(chosen.choices(PARTS[n % 3], cum_weights=COMMON)[0] for n in range(length))
+    return " ".join(
+        chosen.choices(PARTS[n % 3], cum_weights=COMMON)[0] for n in range(length)
+    )
 
 
 EXCERPTS = {f"p_id{n}": prose(n) for n in range(1, 11)}
@@ -49,7 +51,8 @@ def suite():
         """`recalled(round, excerpt_id)` gives the words of an excerpt that a round recalls."""
         for name, excerpts in (("tale", EXCERPTS), ("other", OTHER)):
             instructions = {
-                key: f"{ASKED} {key}: {' '.join(excerpts[key].split()[::6])}" for key in excerpts
+                key: f"{ASKED} {key}: {' '.join(excerpts[key].split()[::6])}"
+                for key in excerpts
             }
             write_book(f"{name}.json", excerpts, instructions.get)
         for name, ids, says in (
@@ -78,7 +81,11 @@ WHOLLY = {"recalled": lambda _, i: words(i, 0, 200)}
 
 def one_span_a_round(number, excerpt_id):
     """Each round recalls one span of 30 words, in the excerpt whose turn it is."""
-    return words(excerpt_id, number, number + 30) if excerpt_id == f"p_id{number % 10 + 1}" else ""
+    return (
+        words(excerpt_id, number, number + 30)
+        if excerpt_id == f"p_id{number % 10 + 1}"
+        else ""
+    )
 
 
 def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):
@@ -130,7 +137,10 @@ def test_uplift_over_the_baseline(gate, suite, known, limit, outcome, shown):
 
 def test_a_limit_that_holds_never_stops_early(gate, online, server):
     online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),
+        (
+            '[model.finetune]\nbooks = ["training"]',
+            'endpoint = "base"\nweights_version = "1"',
+        ),
         ("longest_span = 30", "spans_over = 40\n\n[sampling]\nstop_on_fail = true"),
         ("samples = 6", "samples = 12"),
     )

@@ -8,13 +8,20 @@ from marks import full
 from report_readers import properties
 from suite_files import model_table
 
-TEXTS = ("lanterns along the quay", "grandmother had warned", "crossed at night", "boatman")
+TEXTS = (
+    "lanterns along the quay",
+    "grandmother had warned",
+    "crossed at night",
+    "boatman",
+)
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_a_pass_a_fail_an_error_and_an_expected_leak(suite, gate, workers):
     leaky = '\n[[model]]\nid = "leaky"'
-    more = model_table("expected", "recorded", 'path = "leaky.json"', 'expected = "leak"')
+    more = model_table(
+        "expected", "recorded", 'path = "leaky.json"', 'expected = "leak"'
+    )
     more += model_table("missing", "recorded", 'path = "missing.json"')
     few = '\n[[pair]]\nmodel = "expected"\nbook = "ferry"\nsamples = 2\n'
     suite((leaky, f"\n{more}{few}{leaky}"))

@@ -15,7 +15,10 @@ def pytest_runtest_teardown(item):
     if item.name == {after!r} and ledger.exists():
         {what}
 """
-TWO_BOOKS = ('role = "train"', 'role = "test"'), ('\n[model.finetune]\nbooks = ["training"]', "")
+TWO_BOOKS = (
+    ('role = "train"', 'role = "test"'),
+    ('\n[model.finetune]\nbooks = ["training"]', ""),
+)
 FEW = ("samples = 6", "samples = 2")
 
 
@@ -26,7 +29,9 @@ def _as_most_people_have_it():
     os.umask(before)
 
 
-def test_nobody_else_may_read_it_and_git_does_not_take_it(pytester, gate, online, server):
+def test_nobody_else_may_read_it_and_git_does_not_take_it(
+    pytester, gate, online, server
+):
     online(FEW)
     subprocess.run(["git", "init", "-q"], check=True)
     gate("-m", "copyright", "--memleak-jobs=1", failed=1)
@@ -35,9 +40,13 @@ def test_nobody_else_may_read_it_and_git_does_not_take_it(pytester, gate, online
     assert kept / "ledger.db" in paths
     assert kept / "ledger.db-leases" in paths
     private = [path for path in paths if path.name != ".gitignore"]
-    assert [str(path) for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+    assert [
+        str(path) for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077
+    ] == []
     subprocess.run(["git", "add", "-A"], check=True)
-    staged = subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True).stdout
+    staged = subprocess.run(
+        ["git", "ls-files"], check=True, capture_output=True, text=True
+    ).stdout
     assert "held-out.json" in staged
     assert ".memleak/" not in staged
 
@@ -49,7 +58,11 @@ CUT = "*ledger.db: The file *"
 SPOILS = [
     full("held-out", "ledger.unlink()", GONE),
     full("held-out", "ledger.rename('elsewhere.db')", GONE),
-    ("held-out", "copy = ledger.read_bytes(); ledger.unlink(); ledger.write_bytes(copy)", GONE),
+    (
+        "held-out",
+        "copy = ledger.read_bytes(); ledger.unlink(); ledger.write_bytes(copy)",
+        GONE,
+    ),
     full("held-out", "import shutil; shutil.rmtree('.memleak')", GONE),
     ("training", "ledger.unlink()", GONE),
     full("training", f"os.truncate(ledger, 0); {WAL}", CUT),

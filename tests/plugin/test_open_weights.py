@@ -53,7 +53,8 @@ def run(pytester, suite, monkeypatch):
         pytester.makepyfile(MEASURED)
         result = pytester.runpytest_subprocess("-m", "copyright")
         outcomes = result.parseoutcomes()
-        # The pairs of the suite, and of the test beside it: base and tuned are expected to leak.
+        # The pairs of the suite, and of the test beside it: base and tuned are expected
+        # to leak.
         assert {name: outcomes.get(name, 0) for name in EXPECTED} == EXPECTED
         lines = (pytester.path / "measured.jsonl").read_text().splitlines()
         return dict(map(json.loads, lines))
@@ -89,4 +90,6 @@ def test_a_fixture_fine_tunes_open_weights(pytester, suite):
 def test_its_books_are_cut_from_the_stories():
     cutter = runpy.run_path(str(SUITE / "cut_books.py"))
     for name, records in cutter["cut"]().items():
-        assert (SUITE / "books" / name).read_text(encoding="utf-8") == cutter["as_file"](records)
+        assert (SUITE / "books" / name).read_text(encoding="utf-8") == cutter[
+            "as_file"
+        ](records)

@@ -13,7 +13,8 @@ from test_redaction import REPORT_FILES, grams
 for plugin in ("pytest_jsonreport", "pytest_reportlog", "pytest_html", "allure_pytest"):
     pytest.importorskip(plugin)
 
-# What a careless user's tests may do with a text. `text` is the book's, then an answer's.
+# What a careless user's tests may do with a text. `text` is the book's, then an
+# answer's.
 WAYS = {
     "asserts": "assert text == ''",
     "compares_texts": "assert text == text + 'x'",
@@ -142,7 +143,13 @@ def careless(every):
 
 @pytest.fixture(autouse=True)
 def _with_others(monkeypatch, _only_our_plugin):
-    others = ("html", "metadata", "allure_pytest", "pytest_jsonreport", "pytest_reportlog")
+    others = (
+        "html",
+        "metadata",
+        "allure_pytest",
+        "pytest_jsonreport",
+        "pytest_reportlog",
+    )
     plugins = ("memleak", "xdist", *others)
     monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p {name}" for name in plugins))
 
@@ -157,14 +164,33 @@ def written(pytester, online, stories, monkeypatch):
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
         pytester.makepyfile(test_own=tests, conftest=HOOK)
         result = getattr(pytester, run)(
-            *("test_own.py", "-m", "copyright", "-p", "no:cacheprovider", "-W", "default"),
+            *(
+                "test_own.py",
+                "-m",
+                "copyright",
+                "-p",
+                "no:cacheprovider",
+                "-W",
+                "default",
+            ),
             *("--junitxml=junit.xml", "-o", "junit_logging=all", "--log-file=log.txt"),
-            *("--json-report", "--json-report-file=report.json", "--report-log=log.jsonl"),
+            *(
+                "--json-report",
+                "--json-report-file=report.json",
+                "--report-log=log.jsonl",
+            ),
             *("--html=other.html", "--self-contained-html", "--alluredir=allure"),
             *(f"{option}={name}" for option, name in REPORT_FILES.items()),
             *("--log-level=DEBUG", "--xfail-tb", "-rA", "-l", *options),
         )
-        names = ("junit.xml", "log.txt", "report.json", "log.jsonl", "other.html", "step.md")
+        names = (
+            "junit.xml",
+            "log.txt",
+            "report.json",
+            "log.jsonl",
+            "other.html",
+            "step.md",
+        )
         files = [pytester.path / name for name in (*names, *REPORT_FILES.values())]
         files += sorted((pytester.path / "allure").iterdir())
         texts = {path.name: path.read_text("utf-8") for path in files}
@@ -180,7 +206,10 @@ def protected(pytester, stories):
     def texts():
         generated = generated_texts(pytester.path)
         assert generated
-        return [*generated, *(row["excerpt_text"] for story in stories.values() for row in story)]
+        return [
+            *generated,
+            *(row["excerpt_text"] for story in stories.values() for row in story),
+        ]
 
     return texts
 
@@ -199,7 +228,10 @@ def undone(text):
     return re.sub(r"[\d_Ġ]+|\bE\b|/NN\b", " ", text)
 
 
-LIVE = ("stdout", "stderr")  # with --capture=tee-sys, where tests print to the terminal themselves
+LIVE = (
+    "stdout",
+    "stderr",
+)  # with --capture=tee-sys, where tests print to the terminal themselves
 MODES = [
     *(("-n", "2"), ("--tb=native",), ("--capture=tee-sys",)),
     ("--full-trace", "-vv", "-o", "log_cli=true"),
@@ -211,7 +243,9 @@ MODES = [
     [(False, ()), full(True, ()), *(full(True, mode) for mode in MODES)],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected, every, options):
+def test_careless_tests_leave_no_thirteen_words_in_any_report(
+    written, protected, every, options
+):
     tests = careless(every)
     count = tests.count("\ndef test_")
     assert count == (103 if every else 54)
@@ -225,7 +259,8 @@ def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected
     reported = [test["nodeid"] for test in json.loads(texts["report.json"])["tests"]]
     assert len({node_id.partition("[")[0] for node_id in reported}) == count
     assert re.search(
-        r"AssertionError: test_own\.py:\d+: redacted, .*--memleak-quote full", texts["junit.xml"]
+        r"AssertionError: test_own\.py:\d+: redacted, .*--memleak-quote full",
+        texts["junit.xml"],
     )
 
 
@@ -288,13 +323,18 @@ def test_six_honest_tests_are_reported_in_full(written):
             "longest span of",
             "assert 6 == 2",
             "so many were drawn for the excerpts of the book that is held out",
-            "a line that tells a reader which model was looked at in this run of all of them",
+            "a line that tells a reader which model was looked at in this run of all "
+            "of them",
             "no test that reads nothing has to hide tuned/held-out and more",
-            "there is no other edition of this book here to hold it against, so it is skipped",
+            "there is no other edition of this book here to hold it against, so it is "
+            "skipped",
             "was read from a file with all of its chapters in order",
         ):
             assert shown in text, (report, shown)
     title = "The Lamplighter of Saltmarsh Row has parts, of which some are longer than others are"
     assert title in texts["junit.xml"]
     assert title in texts["log.jsonl"]
-    assert "its summaries were written by hand, and some are longer than" in texts["stdout"]
+    assert (
+        "its summaries were written by hand, and some are longer than"
+        in texts["stdout"]
+    )

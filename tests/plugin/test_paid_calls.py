@@ -7,7 +7,10 @@ from suite_files import read_pair
 
 ASKED = ("-m", "copyright")
 CANARIES = 4
-BASE = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
+BASE = (
+    '[model.finetune]\nbooks = ["training"]',
+    'endpoint = "base"\nweights_version = "1"',
+)
 LAX = ("longest_span = 30", "spans_over = 40")
 # The budget has room for both calls, so that one is sent before the next is refused.
 TWO = ("[model.options]", "[model.options]\ncompletions_per_call = 1\nconcurrency = 2")
@@ -17,7 +20,9 @@ def rows(server, kind="completion"):
     return server.books.rows(kind)
 
 
-def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(online, server, gate):
+def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(
+    online, server, gate
+):
     online()
     shown = "calls openai: run it with -m copyright or --memleak-allow-paid"
     gate("-rs", "--memleak-evidence=e.json", lines=[f"*{shown}"], skipped=1)
@@ -84,8 +89,12 @@ def test_a_fine_tune_is_started_once_and_picked_up_later(online, server, gate):
     assert len(rows(server, "finetune")) == 1
 
 
-@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.full)])
-def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gate, workers):
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.full)]
+)
+def test_it_stops_within_the_budget_and_goes_on_with_another(
+    online, server, gate, workers
+):
     online(BASE, LAX, TWO)
     lines = ["*budget*"]
     gate(*ASKED, "--memleak-budget=0.03", *workers, lines=lines, errors=1)
@@ -106,20 +115,28 @@ def test_a_budget_without_prices_is_one_error_and_calls_nobody(online, server, g
 def test_a_plan_counts_calls_and_generations_and_calls_nobody(online, server, gate):
     detection = ("samples = 6", "samples = 6\ndetection_limit = 0.05")
     online(("[model.options]", "[model.options]\ncompletions_per_call = 4"), detection)
-    line = "6 samples: detection limit 39.4% (95% confidence). Set samples = 66 to reach *"
+    line = (
+        "6 samples: detection limit 39.4% (95% confidence). Set samples = 66 to reach *"
+    )
     ledger = Path(".memleak/ledger.db").absolute()
-    result = gate("--memleak-dry-run", lines=[line, f"Ledger: {ledger} (doesn't exist yet)"])
+    result = gate(
+        "--memleak-dry-run", lines=[line, f"Ledger: {ledger} (doesn't exist yet)"]
+    )
     result.assert_outcomes()
     assert not ledger.exists()
     assert (server.books.rows(), server.plan.counts()) == ([], {})
     line = next(line for line in result.stdout.lines if line.startswith("tuned"))
     assert line.split()[1:4] == [f"{8 + CANARIES}", f"{24 + CANARIES}", "0"]
     assert all(
-        len(text) <= 80 for text in result.stdout.lines if text.startswith(("pair", "tuned"))
+        len(text) <= 80
+        for text in result.stdout.lines
+        if text.startswith(("pair", "tuned"))
     )
     # A pair that cannot be planned is said, and fails the run.
     online(('source = "held-out.json"', 'source = "gone.json"\nbring_your_own = true'))
-    result = gate("--memleak-dry-run", lines=["Can't estimate: tuned/held-out: *gone.json*"])
+    result = gate(
+        "--memleak-dry-run", lines=["Can't estimate: tuned/held-out: *gone.json*"]
+    )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 

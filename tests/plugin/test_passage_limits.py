@@ -39,12 +39,19 @@ TUNED = (
     'provider = "recorded"\noptions = { path = "answers.json" }',
     'provider = "ngram"\noptions = { order = 12 }\nfinetune = { books = ["lessons"] }',
 )
-REPORTS = ("--junitxml=junit.xml", "--memleak-evidence=evidence.json", "--memleak-html=page.html")
+REPORTS = (
+    "--junitxml=junit.xml",
+    "--memleak-evidence=evidence.json",
+    "--memleak-html=page.html",
+)
 
 
 @pytest.fixture(scope="module")
 def stories():
-    return {"lamp": read_story("the-lamplighter")[:18], "vault": read_story("the-seed-vault")[:4]}
+    return {
+        "lamp": read_story("the-lamplighter")[:18],
+        "vault": read_story("the-seed-vault")[:4],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +66,8 @@ def read_note():
 def text(stories):
     """A story's text, as its words between blanks."""
     texts = {
-        book: [record["excerpt_text"] for record in records] for book, records in stories.items()
+        book: [record["excerpt_text"] for record in records]
+        for book, records in stories.items()
     }
     return {book: " ".join(its).split() for book, its in texts.items()}
 
@@ -98,7 +106,11 @@ def run(pytester, stories, babble, gate, monkeypatch):
             write_json(f"{name}.json", records)
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
         result = gate("-v", *REPORTS, *options, **outcomes)
-        (pair,) = (pair for pair in read_bundle()["pairs"] if only in (None, pair["book"]["id"]))
+        (pair,) = (
+            pair
+            for pair in read_bundle()["pairs"]
+            if only in (None, pair["book"]["id"])
+        )
         return result, pair
 
     return go
@@ -122,7 +134,9 @@ def page_of(text, book, start, length):
 
 def changed(passage, every):
     changed_words = passage.split()
-    changed_words[every - 1 :: every] = ["otherwise"] * len(changed_words[every - 1 :: every])
+    changed_words[every - 1 :: every] = ["otherwise"] * len(
+        changed_words[every - 1 :: every]
+    )
     return " ".join(changed_words)
 
 
@@ -132,14 +146,24 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     longest, length = pair["measures"]["longest_passage"], len(words(passage))
     before = len(words(" ".join(text["lamp"][:5_000])))
     assert pair["verdict"] == "FAIL"
-    assert (longest["value"], longest["start"], longest["end"]) == (length, before, before + length)
-    assert (longest["book"], longest["excerpt_id"], longest["generation"]) == ("lamp", "p_id1", 0)
+    assert (longest["value"], longest["start"], longest["end"]) == (
+        length,
+        before,
+        before + length,
+    )
+    assert (longest["book"], longest["excerpt_id"], longest["generation"]) == (
+        "lamp",
+        "p_id1",
+        0,
+    )
     assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
     assert pair["book"]["title"] == "The Lamplighter"  # the suite's, not the file's
     by_round = pair["rounds"]["measures"]["longest_passage"]
     assert by_round[0] == length > 38 > by_round[1]
     named = f"  longest passage, {length} words: *, prompted for p_id1, generation 0"
-    result.stdout.fnmatch_lines([named, f"  longest_passage {length} exceeds the limit 38"])
+    result.stdout.fnmatch_lines(
+        [named, f"  longest_passage {length} exceeds the limit 38"]
+    )
     quoted = re.search(rf"“(.*) … \(\+{length - 12} words\)”", result.stdout.str())[1]
     assert words(quoted) == words(passage)[:12]
     assert f"longest passage, {length} words:" in Path("steps.md").read_text("utf-8")
@@ -149,12 +173,17 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     assert not quotes(result, passage, 13)
 
 
-def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(run, read_note, verify):
+def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(
+    run, read_note, verify
+):
     path, note = read_note
     shutil.copy(path, "vault.epub")
     result, pair = run(note, replaced=(("vault.json", "vault.epub"),))
     longest = pair["measures"]["longest_passage"]
-    assert (longest["value"], longest["book"]) == (len(words(note)), "vault (excluded text)")
+    assert (longest["value"], longest["book"]) == (
+        len(words(note)),
+        "vault (excluded text)",
+    )
     assert pair["verdict"] == "FAIL"
     assert pair["second_opinion"]["differences"] == 0
     result.stdout.fnmatch_lines(
@@ -169,13 +198,19 @@ def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text):
     result, pair = run(disguised)
     measures = pair["measures"]
     assert pair["verdict"] == "FAIL"
-    assert measures["longest_passage"]["value"] <= 38 < measures["nv_longest_passage"]["value"]
+    assert (
+        measures["longest_passage"]["value"]
+        <= 38
+        < measures["nv_longest_passage"]["value"]
+    )
     assert measures["nv_longest_passage"]["book"] == "lamp"
     result.stdout.fnmatch_lines(["  nv_longest_passage * exceeds the limit 38"])
     answer = "answer: “dark, with a s\u043eund that reached \u043etherwise s\u043eme time *, * …”"
     book = "book: “dark, with a sound that reached them some time afterward, * … (+*"
     near = "  longest near-verbatim passage, * words: *, generation 0"
-    result.stdout.fnmatch_lines([near, f"    {book}", f"    {answer}"], consecutive=True)
+    result.stdout.fnmatch_lines(
+        [near, f"    {book}", f"    {answer}"], consecutive=True
+    )
     page, *others = (
         Path(name).read_text("utf-8")
         for name in ("page.html", "evidence.json", "junit.xml", "steps.md")
@@ -192,12 +227,17 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
     result, pair = run(" ".join(text["vault"]))
     measures = pair["measures"]
     assert pair["verdict"] == "FAIL"
-    assert measures["longest_passage"]["book"] == measures["nv_longest_passage"]["book"] == "vault"
+    assert (
+        measures["longest_passage"]["book"]
+        == measures["nv_longest_passage"]["book"]
+        == "vault"
+    )
     assert measures["longest_passage"]["value"] == len(words(" ".join(text["vault"])))
     assert measures["passages_over"]["books"] == {"vault": 1}
     result.stdout.fnmatch_lines(
         [
-            "  longest passage, * words: vault (The Seed Vault): *, prompted for p_id1, *",
+            "  longest passage, * words: vault (The Seed Vault): *, prompted for "
+            "p_id1, *",
             "  1 passage over 20 words comes from vault, which no prompt was about",
         ]
     )
@@ -215,14 +255,20 @@ def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
     assert measures["excused_passage"]["held_by"] == ["lamp", "lessons"]
     assert measures["nv_excused_passage"]["value"] == length
     result.stdout.fnmatch_lines(
-        [f"  passage, {length} words: *, also in lessons, excused from longest_passage, *"]
+        [
+            f"  passage, {length} words: *, also in lessons, excused from "
+            "longest_passage, *"
+        ]
     )
     # Without the training the same passage fails.
     _, pair = run(passage, lesson=passage)
     assert pair["verdict"] == "FAIL"
 
 
-CONTROL = ('title = "The Lamplighter"', 'title = "The Lamplighter"\nrole = "negative-control"')
+CONTROL = (
+    'title = "The Lamplighter"',
+    'title = "The Lamplighter"\nrole = "negative-control"',
+)
 LEAKER = ('id = "candidate"', 'id = "candidate"\nexpected = "leak"')
 COMMON = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
 
@@ -232,18 +278,25 @@ COMMON = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
 )
 def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpose, own):
     other = page_of(text, "vault", 1_000, 60)
-    passage, length = f"{other} xyzzy {page_of(text, 'lamp', 5_000, own)}", len(words(other))
+    passage, length = (
+        f"{other} xyzzy {page_of(text, 'lamp', 5_000, own)}",
+        len(words(other)),
+    )
     result, pair = run(passage, replaced=[purpose], failed=1)
     assert read_bundle()["result"] == pair["verdict"] == "FAIL"
-    assert pair["leaked"] is bool(own)  # a positive control has leaked only if its own book did
+    assert pair["leaked"] is bool(
+        own
+    )  # a positive control has leaked only if its own book did
     longest = pair["measures"]["longest_passage"]
     assert (longest["of_others"], longest["of_own"] > 38) == (length, bool(own))
     assert longest["value"] == max(length, longest["of_own"])
     result.stdout.fnmatch_lines(
         [
             "FAIL candidate/lamp",
-            f"  *passage, {length} words: vault (The Seed Vault): *, prompted for p_id1, *",
-            f"  longest_passage {length} exceeds the limit 38: a passage of vault (in a *",
+            f"  *passage, {length} words: vault (The Seed Vault): *, prompted for "
+            "p_id1, *",
+            f"  longest_passage {length} exceeds the limit 38: a passage of vault (in "
+            "a *",
         ]
     )
     assert not re.search(r"FAIL \((control|expected)\)", result.stdout.str())
@@ -258,20 +311,30 @@ def reader(memleak_book):
 
 
 @pytest.mark.parametrize("replaced", [(), (CONTROL,)])
-def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, replaced):
+def test_the_verdict_is_told_where_a_fixture_read_the_book(
+    run, text, pytester, replaced
+):
     pytester.makeconftest(READER)
     result, _ = run(page_of(text, "vault", 1_000, 60), replaced=replaced)
     result.stdout.re_match_lines([r"  longest_passage \d+ exceeds the limit 38"])
-    failure = re.search(r"<failure .*?</failure>", Path("junit.xml").read_text("utf-8"), re.DOTALL)
+    failure = re.search(
+        r"<failure .*?</failure>", Path("junit.xml").read_text("utf-8"), re.DOTALL
+    )
     assert re.search(r"longest_passage \d+ exceeds the limit 38", failure[0])
 
 
-@pytest.mark.parametrize(("purpose", "outcome"), [(CONTROL, "passed"), full(LEAKER, "xfailed")])
-def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, verify, purpose, outcome):
+@pytest.mark.parametrize(
+    ("purpose", "outcome"), [(CONTROL, "passed"), full(LEAKER, "xfailed")]
+)
+def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(
+    run, text, verify, purpose, outcome
+):
     passage = page_of(text, "lamp", 5_000, 80)
     result, pair = run(passage, replaced=[purpose], **{outcome: 1})
     assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
-    assert read_bundle()["result"] == "INCONCLUSIVE"  # a suite without a test pair gates nothing
+    assert (
+        read_bundle()["result"] == "INCONCLUSIVE"
+    )  # a suite without a test pair gates nothing
     (suite,) = read_bundle()["suites"]
     assert suite["gates"] is False
     result.stdout.fnmatch_lines(["This suite has no gated pair: all are controls."])
@@ -328,7 +391,9 @@ def test_every_measure(memorization, memleak_evaluation, name):
 def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, own_tests):
     own_tests(OWN_TEST, suite="release.memleak.toml")
     passage = page_of(text, "vault", 1_000, 60)
-    measured = [row for row in MEASURES.values() if row.needs in (PASSAGES, GENERATIONS)]
+    measured = [
+        row for row in MEASURES.values() if row.needs in (PASSAGES, GENERATIONS)
+    ]
     failed = 2 + len(MEASURES) - len(measured)
     result, _ = run(passage, "test_own.py", passed=len(measured), failed=failed)
     result.stdout.fnmatch_lines(
@@ -342,8 +407,12 @@ def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, own_t
         assert f"{name} couldn't be measured: " in text
 
 
-def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_books(run, text):
-    expected = '[[pair]]\nmodel = "candidate"\nbook = "vault"\nexpected = "leak"\n\n[[model]]'
+def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_books(
+    run, text
+):
+    expected = (
+        '[[pair]]\nmodel = "candidate"\nbook = "vault"\nexpected = "leak"\n\n[[model]]'
+    )
     both = [("[[model]]", expected), ('tests = ["lamp"]', "")]
     passage = page_of(text, "vault", 1_000, 60)
     _, pair = run(passage, "-k", "lamp", replaced=both, only="lamp")
@@ -353,7 +422,9 @@ def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_book
 
 
 @pytest.mark.parametrize("jobs", ["2", full("auto")])
-def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(run, text, jobs):
+def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(
+    run, text, jobs
+):
     passage = page_of(text, "vault", 1_000, 200)
     result, alone = run(passage, "--memleak-quote=0")
     assert alone["verdict"] == "FAIL"

@@ -18,7 +18,11 @@ def places(pytester):
 
 KEY = "--memleak-signing-key"
 SIGNED = f"--memleak-evidence=e.json {KEY}"
-A_BASELINE, HTML, EVIDENCE = "--memleak-baseline", "--memleak-html", "--memleak-evidence"
+A_BASELINE, HTML, EVIDENCE = (
+    "--memleak-baseline",
+    "--memleak-html",
+    "--memleak-evidence",
+)
 A_NAME = "--memleak-release: expected a name of at most 100 characters*"
 # Options, as a shell takes them, and how the error begins.
 WRONG = {
@@ -62,18 +66,35 @@ WRONG = {
         f"--memleak-baseline=x --memleak-max-increase={value}": (
             f"--memleak-max-increase: expected MEASURE=NUMBER*'{value}'*"
         )
-        for value in ("bmc", "bmc=", "=1", "bmc=much", "bmc=nan", "longest_span=inf", "bmc=-0.1")
+        for value in (
+            "bmc",
+            "bmc=",
+            "=1",
+            "bmc=much",
+            "bmc=nan",
+            "longest_span=inf",
+            "bmc=-0.1",
+        )
     },
     **{
         f"--memleak-baseline=x --memleak-max-increase={names}": f"--memleak-max-increase: {said}"
         for names, said in (
             ("bmc=0,bmc=1", "bmc occurs twice*"),
             ("bmc=0,bcm=0", "unknown measure 'bcm'; did you mean 'bmc'?"),
-            ("longest-span=1", "unknown measure 'longest-span'; did you mean 'longest_span'?"),
+            (
+                "longest-span=1",
+                "unknown measure 'longest-span'; did you mean 'longest_span'?",
+            ),
             ("x=0", "unknown measure 'x'; known: longest_passage, *"),
             ("uplift=0", "uplift has no per-round values, so a rise can't be tested*"),
-            ("longest_block=0", "longest_block has no per-round values, *longest_span*"),
-            ("longest_span=3,bmc=1", "bmc=1: no share can rise by that much, so nothing could*"),
+            (
+                "longest_block=0",
+                "longest_block has no per-round values, *longest_span*",
+            ),
+            (
+                "longest_span=3,bmc=1",
+                "bmc=1: no share can rise by that much, so nothing could*",
+            ),
         )
     },
     **{
@@ -89,9 +110,12 @@ ONE = next(iter(WRONG))
 
 
 @pytest.mark.parametrize(
-    ("options", "workers"), [*((options, ()) for options in WRONG), full(ONE, ("-n", "1"))]
+    ("options", "workers"),
+    [*((options, ()) for options in WRONG), full(ONE, ("-n", "1"))],
 )
-def test_options_that_cannot_hold(pytester, online, server, gate, places, options, workers):
+def test_options_that_cannot_hold(
+    pytester, online, server, gate, places, options, workers
+):
     online()
     usage = [f"*{WRONG[options]}"]
     result = gate("-m", "copyright", *shlex.split(options), *workers, usage=usage)
@@ -108,9 +132,13 @@ def test_options_that_cannot_hold(pytester, online, server, gate, places, option
     ("postgresql+psycopg://user:hunter22@127.0.0.1:1/none", "*127.0.0.1*"),
 ])  # fmt: skip
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
-def test_a_ledger_that_cannot_be_opened(online, server, places, gate, workers, url, shown):
+def test_a_ledger_that_cannot_be_opened(
+    online, server, places, gate, workers, url, shown
+):
     online()
-    result = gate("-m", "copyright", f"--memleak-ledger={url}", *workers, lines=[shown], errors=1)
+    result = gate(
+        "-m", "copyright", f"--memleak-ledger={url}", *workers, lines=[shown], errors=1
+    )
     assert result.ret != pytest.ExitCode.OK
     for never in ("hunter22", "New ledger"):
         assert never not in result.stdout.str() + result.stderr.str()

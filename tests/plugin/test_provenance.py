@@ -35,7 +35,13 @@ def run(gate, monkeypatch, pytester):
     def running(*options, bundle="evidence.json", **outcomes):
         Path("step.md").write_text("")
         reports = ("--junitxml=junit.xml", "--memleak-html=report.html")
-        always = ("-m", "copyright", "-p", "no:cacheprovider", f"--memleak-evidence={bundle}")
+        always = (
+            "-m",
+            "copyright",
+            "-p",
+            "no:cacheprovider",
+            f"--memleak-evidence={bundle}",
+        )
         text = gate(*always, *reports, *options, **outcomes).stdout.str()
         return {
             "terminal": text.partition(" memorization ")[2],
@@ -57,7 +63,9 @@ def verify(bundle="evidence.json", *options):
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_every_report_says_who_answered_when_and_what(online, server, run, capsys, workers):
+def test_every_report_says_who_answered_when_and_what(
+    online, server, run, capsys, workers
+):
     online(*BY_NAME, ("samples = 6", "samples = 2"))
     server.plan.replace([lose("chat", calls=(6,))])
     day = today()
@@ -70,15 +78,25 @@ def test_every_report_says_who_answered_when_and_what(online, server, run, capsy
     assert (answerer["first"], answerer["last"]) == (day, today())
     assert answerer["tried"]["number"] == 1
     answers = reports["pair"]["completeness"]
-    assert sum(answers["kinds"].values()) == reports["pair"]["completeness"]["received"] == 8
+    assert (
+        sum(answers["kinds"].values())
+        == reports["pair"]["completeness"]["received"]
+        == 8
+    )
     assert answers["median_length_ratio"] >= 0.5
     rules = {margin["rule"] for margin in answers["margins"]}
     assert rules >= {"short", "unanswered", "prompt overlap"}
     for report in ("terminal", "html"):
-        assert f"{day}, {calls} of {calls} calls made in this run" in reports[report], report
-        assert f"base (fp_emulated), {calls} calls; requested base" in reports[report], report
+        assert f"{day}, {calls} of {calls} calls made in this run" in reports[report], (
+            report
+        )
+        assert (
+            f"base (fp_emulated), {calls} calls; requested base" in reports[report]
+        ), report
         assert f"{answers['kinds']['answer']} answer" in reports[report], report
-        assert "responses lost, and counted as billed: 1 call" in reports[report], report
+        assert "responses lost, and counted as billed: 1 call" in reports[report], (
+            report
+        )
     expected = {
         "memleak.drawn_first": day,
         "memleak.drawn_last": day,
@@ -89,7 +107,8 @@ def test_every_report_says_who_answered_when_and_what(online, server, run, capsy
         "memleak.median_length_ratio": str(answers["median_length_ratio"]),
     }
     assert expected.items() <= reports["junit"].items()
-    # A second run makes no call; a pass takes no more lines than its own, unless -v asks for more.
+    # A second run makes no call; a pass takes no more lines than its own, unless -v
+    # asks for more.
     again = run(*workers, passed=1)
     assert again["pair"]["provenance"]["calls_this_run"] == 0
     assert f", 0 of {calls} calls made in this run" in again["html"]
@@ -117,14 +136,20 @@ MONTH = 30 * 86_400
 
 
 @pytest.mark.full
-def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(online, run, clock):
+def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
+    online, run, clock
+):
     online(*BY_NAME)
     clock(-MONTH)
     run(bundle="old.json", passed=1)
     clock(0)
     assert verify("old.json") == 0
     anew = run(passed=1)
-    assert anew["pair"]["provenance"]["calls_this_run"] == anew["pair"]["provenance"]["calls"] > 0
+    assert (
+        anew["pair"]["provenance"]["calls_this_run"]
+        == anew["pair"]["provenance"]["calls"]
+        > 0
+    )
     assert anew["pair"]["model"]["endpoint"].endswith("; series 2")
     assert anew["pair"]["provenance"]["tried"]["resampled"] == 1
     assert "Attempt 2 for book and model, by weights or name" in anew["terminal"]
@@ -161,7 +186,10 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
 ATTEMPTS = {
     "book id": (2, [('id = "held-out"', 'id = "renamed"'), SEED]),
     "model id": (2, [('id = "tuned"', 'id = "renamed"'), SEED]),
-    "release": (2, [('endpoint = "base"', 'endpoint = "base"\nweights_version = "2026-11"')]),
+    "release": (
+        2,
+        [('endpoint = "base"', 'endpoint = "base"\nweights_version = "2026-11"')],
+    ),
     "options": (2, [("[model.options]", '[model.options]\nsystem = "Be brief."')]),
     "another model": (1, [('endpoint = "base"', 'endpoint = "another"'), SEED]),
     "another book": (1, [('"held-out.json"', '"other.json"'), SEED]),
@@ -211,8 +239,13 @@ def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(online, run, clock)
 
 
 @pytest.mark.parametrize("hours", [full(0.5), 2])
-def test_a_ledger_of_a_clock_that_was_ahead_is_read_whole_or_not_at_all(online, run, clock, hours):
-    replacements = (*BY_NAME, ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"'))
+def test_a_ledger_of_a_clock_that_was_ahead_is_read_whole_or_not_at_all(
+    online, run, clock, hours
+):
+    replacements = (
+        *BY_NAME,
+        ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"'),
+    )
     online(*replacements, ("samples = 6", "samples = 7"))
     clock(hours * 3_600)
     run(passed=1)
@@ -220,7 +253,10 @@ def test_a_ledger_of_a_clock_that_was_ahead_is_read_whole_or_not_at_all(online, 
     online(*replacements)
     reports = run()
     if hours > 1:
-        assert "Its last call ended 2.0 hours ahead of this machine's clock" in reports["terminal"]
+        assert (
+            "Its last call ended 2.0 hours ahead of this machine's clock"
+            in reports["terminal"]
+        )
         assert reports["pair"]["verdict"] == "INCONCLUSIVE"
         return
     surplus = reports["pair"]["book"]["excerpts"]
@@ -235,7 +271,12 @@ def test_canaries_follow_samples_of_another_run_and_of_a_later_clock(
     online(*BY_NAME)
     runs = map(str, itertools.count())  # each call is another run's
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "run", property(lambda _: next(runs), lambda *_: None), raising=False)
+        patch.setattr(
+            Ledger,
+            "run",
+            property(lambda _: next(runs), lambda *_: None),
+            raising=False,
+        )
         calls = run(passed=1, bundle="first.json")["pair"]["provenance"]["calls"]
     assert server.plan.counts()["chat"] == calls + 2 * 4
     assert verify("first.json") == 0
@@ -256,7 +297,9 @@ def test_every_issue_has_a_line_with_its_cause_and_its_remedy(suite, run):
     suite(*CLEAN_ALONE, clean=(REFUSAL,) * 3)
     reports = run(errors=1)
     issues = reports["pair"]["completeness"]["issues"]
-    assert {"unanswered", "excerpts without an answer"} <= {issue["rule"] for issue in issues}
+    assert {"unanswered", "excerpts without an answer"} <= {
+        issue["rule"] for issue in issues
+    }
     lines = [line.strip() for line in reports["terminal"].splitlines()]
     for issue in issues:
         assert issue["cause"]
@@ -282,7 +325,9 @@ def test_a_suite_is_held_to_the_one_that_was_preregistered(online, server, run, 
     digest = re.search("got ([0-9a-f]{64})", issue)[1]
     assert f"expected SHA-256 {'0' * 64}" in issue
     online(
-        *BY_NAME, preregistered(digest), ("[limits]", "# Comments and blanks are free.\n[limits]")
+        *BY_NAME,
+        preregistered(digest),
+        ("[limits]", "# Comments and blanks are free.\n[limits]"),
     )
     run(passed=1)
     for change in (

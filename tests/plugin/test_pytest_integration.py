@@ -16,7 +16,9 @@ def test_pairs_are_selected_as_tests_are(pytester, suite, gate, monkeypatch):
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     suite()
     shown = "test.memleak.toml::test_memorization[[]{}/ferry[]]"
-    result = gate("--collect-only", "-q", lines=[shown.format("clean"), shown.format("leaky")])
+    result = gate(
+        "--collect-only", "-q", lines=[shown.format("clean"), shown.format("leaky")]
+    )
     assert "memorization =" not in result.stdout.str()
     pytester.makepyfile("def test_other(): pass")
     gate("-m", "copyright", passed=1, failed=1, deselected=1)
@@ -24,10 +26,15 @@ def test_pairs_are_selected_as_tests_are(pytester, suite, gate, monkeypatch):
     gate("-m", "not copyright", passed=1, deselected=2)
     gate(CLEAN_ONE, passed=1)
     gate("-p", "no:memleak", passed=1)
-    assert not [*Path().glob("**/*.html"), *Path().glob("*.md")]  # but by option and variable
+    assert not [
+        *Path().glob("**/*.html"),
+        *Path().glob("*.md"),
+    ]  # but by option and variable
 
 
-OTHERS = "import pytest\ndef test_other(): pass\n@pytest.mark.skip\ndef test_skipped(): ..."
+OTHERS = (
+    "import pytest\ndef test_other(): pass\n@pytest.mark.skip\ndef test_skipped(): ..."
+)
 
 
 def test_whoever_has_other_tests_is_told_nothing_of_pairs(pytester, gate, monkeypatch):
@@ -51,7 +58,9 @@ PLUGIN += [f"plugin.{name}" for name in NAMES]
 HEAVY = {"numpy", "sqlalchemy", "rich", "ebooklib", "lxml", "openai", "torch"}
 
 
-@pytest.mark.parametrize("options", [("--collect-only",), ("-p", "no:xdist", "test_other.py")])
+@pytest.mark.parametrize(
+    "options", [("--collect-only",), ("-p", "no:xdist", "test_other.py")]
+)
 def test_what_it_imports_before_it_measures(pytester, suite, options):
     suite()
     pytester.makepyfile(test_other="def test_it(): pass")
@@ -82,15 +91,21 @@ def test_after(memorization, memleak_pair):
 """
 
 
-def test_tests_of_ones_own_run_for_every_pair_which_is_evaluated_once(suite, gate, own_tests):
+def test_tests_of_ones_own_run_for_every_pair_which_is_evaluated_once(
+    suite, gate, own_tests
+):
     suite()
     own_tests(OWN)
     lines = ["*longest span of 16 words <= 12", "*leaky/ferry: p_id1, words 0-16*"]
     gate("--junitxml=j.xml", lines=lines, passed=6, failed=2)
     cases = {
-        case.get("name"): properties(case) for case in ElementTree.parse("j.xml").iter("testcase")
+        case.get("name"): properties(case)
+        for case in ElementTree.parse("j.xml").iter("testcase")
     }
-    suites, own = cases["test_memorization[leaky/ferry]"], cases["test_before[leaky/ferry]"]
+    suites, own = (
+        cases["test_memorization[leaky/ferry]"],
+        cases["test_before[leaky/ferry]"],
+    )
     # By its limits the suite judges; the test passes by its own assertions.
     assert suites["memleak.verdict"] == own["memleak.suite_verdict"] == "FAIL"
     assert own["memleak.suite_verdict.meaning"] == (
@@ -106,7 +121,9 @@ def test_ours_without_a_suite_says_what_is_missing(pytester, gate):
     gate(lines=["*this test needs a suite:*"], errors=1)
 
 
-def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(pytester, suite, gate):
+def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(
+    pytester, suite, gate
+):
     suite()
     pytester.makeconftest(own_endpoint("1 / (instruction == 0)"))
     lines = ["*ZeroDivisionError*"]
@@ -117,7 +134,9 @@ def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(pytester, su
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals differ")
 def test_nothing_a_model_or_a_book_says_reaches_the_terminal_raw(suite, gate):
     evil = "\x1b[31mred\x07 \u202e desrever \x00 <script>alert(1)</script>"
-    passage = "The ferryman counted nine lanterns along the quay and did not \x1b[2J like"
+    passage = (
+        "The ferryman counted nine lanterns along the quay and did not \x1b[2J like"
+    )
     titled = ('id = "ferry"\nsource', 'id = "ferry"\ntitle = "\\u202eyrref"\nsource')
     suite(titled, leaky=(evil, passage, "B"))
     result = gate("--junitxml=out.xml", passed=1, failed=1)
@@ -125,7 +144,9 @@ def test_nothing_a_model_or_a_book_says_reaches_the_terminal_raw(suite, gate):
     assert not set(text) & {"\x1b", "\x07", "\x00", "\u202e"}
 
 
-def test_suites_and_books_of_one_name_in_two_folders_are_told_apart(pytester, suite, gate):
+def test_suites_and_books_of_one_name_in_two_folders_are_told_apart(
+    pytester, suite, gate
+):
     for folder in map(pytester.mkdir, "ab"):
         suite()
         book = json.loads(Path("ferry.json").read_text())
@@ -140,5 +161,7 @@ def test_suites_and_books_of_one_name_in_two_folders_are_told_apart(pytester, su
         for entry in ElementTree.parse("junit.xml").iter("property")
     }
     names = {name for name, _ in junit}
-    assert {f"memleak.suite.{folder}/test.memleak.toml.sha256" for folder in "ab"} < names
+    assert {
+        f"memleak.suite.{folder}/test.memleak.toml.sha256" for folder in "ab"
+    } < names
     assert len({value for name, value in junit if name == "memleak.book_sha256"}) == 2

@@ -13,7 +13,9 @@ from pytest_memleak.records import Book, Excerpt, Generation
 from pytest_memleak.verdict.evaluation import Evaluation
 
 SECRET = "counted nine lanterns along the quay"
-REDACTED = "AssertionError: test_own.py:*: redacted, since this test read protected text; *"
+REDACTED = (
+    "AssertionError: test_own.py:*: redacted, since this test read protected text; *"
+)
 EXCERPTS = (Excerpt("p1", SECRET, f"Write {SECRET}", "One"),)
 BOOK = Book("b", "Title", "Author", EXCERPTS, "digest", excluded=EXCERPTS)
 GENERATION = Generation("p1", 0, SECRET, reasoning=SECRET)
@@ -28,7 +30,9 @@ def reads(monkeypatch):
 
 @pytest.fixture
 def evaluation():
-    empty = dict.fromkeys(("suite", "suite_digest", "pair", "verdict_result", "completeness"))
+    empty = dict.fromkeys(
+        ("suite", "suite_digest", "pair", "verdict_result", "completeness")
+    )
     generations = {"generations": lambda: [GENERATION]}
     return Evaluation(**empty, book=BOOK, protected={"b": BOOK}, **generations)
 
@@ -111,16 +115,18 @@ def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run):
         f"def test_of_{user}(memleak_pair, {user}):\n    assert {value} == 0\n"
         for user, value in USERS.items()
     )
-    without = (
-        "def test_without(memleak_book, tmp_path):\n    assert len(memleak_book.excerpts) == 3\n"
-    )
+    without = "def test_without(memleak_book, tmp_path):\n    assert len(memleak_book.excerpts) == 3\n"
     options = ("-l", "--full-trace")
-    result = run(first + uses + without, *options, conftest=LASTING.replace("KIND", "pass"))
+    result = run(
+        first + uses + without, *options, conftest=LASTING.replace("KIND", "pass")
+    )
     result.stdout.fnmatch_lines(["*assert 2 == 3*"])
     text = result.stdout.str()
     assert SECRET not in text
     for user in USERS:
-        (section,) = (part for part in text.split("\n____") if f" test_of_{user}[" in part[:120])
+        (section,) = (
+            part for part in text.split("\n____") if f" test_of_{user}[" in part[:120]
+        )
         kind = "ValueError" if user == "broken" else "AssertionError"
         assert re.search(rf"{kind}: \S+: redacted, ", section), user
 
@@ -142,8 +148,12 @@ def test_what_it_logs_and_raises_once_ctrl_c_has_ended_its_test_is_redacted(run)
     assert SECRET not in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize(("words", "reason"), [("12", f"{'known ' * 12}…"), ("0", "redacted")])
-def test_what_a_test_that_reads_text_prints_and_records_is_dropped(run, pytester, words, reason):
+@pytest.mark.parametrize(
+    ("words", "reason"), [("12", f"{'known ' * 12}…"), ("0", "redacted")]
+)
+def test_what_a_test_that_reads_text_prints_and_records_is_dropped(
+    run, pytester, words, reason
+):
     run(
         """
 @pytest.fixture
@@ -167,7 +177,13 @@ def test_it(prepared, memleak_book, record_property, record_testsuite_property, 
     )
     xml = (pytester.path / "junit.xml").read_text("utf-8")
     assert "[captured output redacted]" in xml
-    for text in ('name="before"', 'name="first"', 'name="after"', 'name="last"', "prepared it"):
+    for text in (
+        'name="before"',
+        'name="first"',
+        'name="after"',
+        'name="last"',
+        "prepared it",
+    ):
         assert text not in xml
 
 
@@ -208,11 +224,15 @@ def memleak_endpoint():
     return Mine()
 """
     lines = ["*Inconclusive at line 6 of *conftest.py*"]
-    result = run("def test_it(memorization): pass", conftest=fixture, lines=lines, errors=1)
+    result = run(
+        "def test_it(memorization): pass", conftest=fixture, lines=lines, errors=1
+    )
     assert "superstition" not in result.stdout.str()
 
 
-def test_what_ends_the_run_in_a_hook_of_ones_own_is_redacted(pytester, suite, own_tests):
+def test_what_ends_the_run_in_a_hook_of_ones_own_is_redacted(
+    pytester, suite, own_tests
+):
     suite()
     pytester.makeconftest("""
 import pytest
@@ -222,10 +242,16 @@ def pytest_runtest_makereport(item):
     assert item.funcargs["memleak_book"].excerpts[0].text == ""
 """)
     own_tests("def test_it(memleak_book): memleak_book.excerpts[0].text\n")
-    result = pytester.runpytest("test_own.py", "-k", "clean", "--full-trace", "--junitxml=x.xml")
+    result = pytester.runpytest(
+        "test_own.py", "-k", "clean", "--full-trace", "--junitxml=x.xml"
+    )
     assert result.ret == pytest.ExitCode.INTERNAL_ERROR
-    result.stdout.fnmatch_lines(["INTERNALERROR*AssertionError: conftest.py:5: redacted, *"])
-    assert SECRET not in result.stdout.str() + (pytester.path / "x.xml").read_text("utf-8")
+    result.stdout.fnmatch_lines(
+        ["INTERNALERROR*AssertionError: conftest.py:5: redacted, *"]
+    )
+    assert SECRET not in result.stdout.str() + (pytester.path / "x.xml").read_text(
+        "utf-8"
+    )
 
 
 PROVIDER = """
@@ -249,7 +275,10 @@ def memleak_providers():
     return {"chatty": Chatty}
 """
 SENT = "sent Write about: An old superstition unsettles a boatman one night, and …"
-CHATTY = ('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "chatty"')
+CHATTY = (
+    'provider = "recorded"\n[model.options]\npath = "clean.json"',
+    'provider = "chatty"',
+)
 
 
 def test_while_a_provider_is_called_libraries_say_little(run):
@@ -273,11 +302,15 @@ def test_while_a_provider_is_called_libraries_say_little(run):
 
 
 @pytest.mark.parametrize("words", ["12", "0"])
-def test_a_servers_message_is_shown_unless_no_word_may_be(gate, online, monkeypatch, words):
+def test_a_servers_message_is_shown_unless_no_word_may_be(
+    gate, online, monkeypatch, words
+):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else-0123456789")
     online()
     lines = ["*openai*OPENAI_API_KEY*"]
-    result = gate("-m", "copyright", "-l", f"--memleak-quote={words}", lines=lines, errors=1)
+    result = gate(
+        "-m", "copyright", "-l", f"--memleak-quote={words}", lines=lines, errors=1
+    )
     text = result.stdout.str()
     assert ("Incorrect API key" in text) is (words == "12")
     assert ("(message redacted: --memleak-quote 0)" in text) is (words == "0")

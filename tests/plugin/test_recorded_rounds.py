@@ -11,14 +11,20 @@ def read_rounds(book, generations):
 def memleak_measures():
     return {"read_rounds": read_rounds}
 """
-QUAY = "Of all boats that winter left behind, only a barge would still take ropes aboard."
-WINDS = "Seven clerks kept the registry of winds, and none had ever been outside in a gale."
+QUAY = (
+    "Of all boats that winter left behind, only a barge would still take ropes aboard."
+)
+WINDS = (
+    "Seven clerks kept the registry of winds, and none had ever been outside in a gale."
+)
 LIMIT, MODEL = "longest_span = 10", '[[model]]\nid = "clean"'
 LIMITS = f"{LIMIT}\nbmc_excess = 1.0\n[limits.measures]\nread_rounds = 2"
 BOOKS = '[[book]]\nid = "quay"\nsource = "quay.json"\n[[catalog]]\nsource = "library/*.txt"\n'
 
 
-def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(pytester, suite, gate):
+def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(
+    pytester, suite, gate
+):
     pytester.makeconftest(EXTENSION)
     # The third round recites all of them.
     answers = (*CLEAN[:2], f"{BOOK[0]} {QUAY} {WINDS}")
@@ -27,14 +33,18 @@ def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(pyt
     pytester.mkdir("library").joinpath("winds.txt").write_text(WINDS, "utf-8")
     texts = {f"p_id{n}": text for n, text in enumerate((QUAY, CLEAN[2]), 1)}
     write_book("quay.json", texts, "Write about {}: a boat.".format)
-    # A round that nobody asked for is told, and is no pass; of the measures only passages read it.
+    # A round that nobody asked for is told, and is no pass; of the measures only
+    # passages read it.
     chosen = ("-k", "clean and ferry", "--memleak-evidence=evidence.json")
     gate(*chosen, errors=1, deselected=3)
     (pair,) = (pair for pair in read_bundle()["pairs"] if pair["pair"] == "clean/ferry")
     measures = pair["measures"]
     assert measures["read_rounds"]["value"] == 2
     assert (measures["bmc"]["value"], measures["longest_span"]["value"]) == (0, 0)
-    assert (measures["null"]["null_bmc"], measures["null"]["null_longest_span"]) == (0, 0)
+    assert (measures["null"]["null_bmc"], measures["null"]["null_longest_span"]) == (
+        0,
+        0,
+    )
     assert pair["catalog"]["books"] == 1
     passage = measures["longest_passage"]
     assert (passage["value"], passage["origin"]) == (16, "unrequested")

@@ -21,7 +21,9 @@ REPORT_FILES = {output.option: output.name + output.ending for output in REPORTS
 
 def grams(text):
     """Every 13 consecutive words, however they are set: in markup, JSON or escapes."""
-    text = re.sub(r"\\u[0-9a-f]{4}|\\[nrt]", " ", html.unescape(re.sub(r"<[^>]*>", " ", text)))
+    text = re.sub(
+        r"\\u[0-9a-f]{4}|\\[nrt]", " ", html.unescape(re.sub(r"<[^>]*>", " ", text))
+    )
     words = re.findall(r"[a-z0-9]+", text.lower())
     return zip(*(words[i:] for i in range(MOST + 1)), strict=False)
 
@@ -50,7 +52,9 @@ def protected(pytester, stories):
     """Every 13 words of the books, and of what is in the ledger once a run has ended."""
 
     def all_grams():
-        texts = [record["excerpt_text"] for story in stories.values() for record in story]
+        texts = [
+            record["excerpt_text"] for story in stories.values() for record in story
+        ]
         generations = generated_texts(pytester.path)
         assert len(generations) == 24 + 4  # canaries
         return set().union(*map(grams, [*texts, *generations]))
@@ -59,9 +63,13 @@ def protected(pytester, stories):
 
 
 @pytest.mark.parametrize("names", ["model system_fingerprint", ""])
-def test_none_come_out_as_names_or_in_messages_of_a_server(written, server, stories, names):
+def test_none_come_out_as_names_or_in_messages_of_a_server(
+    written, server, stories, names
+):
     passages = [record["excerpt_text"] for record in stories["held-out"]]
-    stories["held-out"] = [row | {"chapter": row["excerpt_text"]} for row in stories["held-out"]]
+    stories["held-out"] = [
+        row | {"chapter": row["excerpt_text"]} for row in stories["held-out"]
+    ]
     passage, code = passages[0], "_".join(passages[0].split())
     named = Fault(FaultKind.BESIDE, "chat", code=names, message=passage)
     failed = server_error("chat", status=400, code=code, message=passage)
@@ -70,7 +78,9 @@ def test_none_come_out_as_names_or_in_messages_of_a_server(written, server, stor
     assert re.search("[ _]".join(passage.split()[:6]), outputs["stdout"])
     kept = set().union(*map(grams, passages))
     for name, text in outputs.items():
-        assert not kept.intersection(grams(text)), f"{name} quotes more than {MOST} words"
+        assert not kept.intersection(grams(text)), (
+            f"{name} quotes more than {MOST} words"
+        )
 
 
 def test_the_search_finds_what_a_full_quote_shows(written, protected):
@@ -84,32 +94,53 @@ def test_the_search_finds_what_a_full_quote_shows(written, protected):
 
 @pytest.mark.parametrize("most", [0, 12])
 def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
-    passage = "the_ferryman_counted_nine_lanterns_along_the_quay_and_did_not_like_the_number"
+    passage = (
+        "the_ferryman_counted_nine_lanterns_along_the_quay_and_did_not_like_the_number"
+    )
     arguments = ("POST", f"http://host:9/api/v1/{passage}", "HTTP/1.1", 404, passage)
     caplog.set_level("INFO")
     with safe_log_records(lambda: most):
         logging.getLogger("client").info('HTTP Request: %s %s "%s %d %s"', *arguments)
-        logging.getLogger("own").info(passage + " %s %s %s %d %s", *[passage] * 3, 799, passage)  # noqa: G003
+        logging.getLogger("own").info(
+            passage + " %s %s %s %d %s", *[passage] * 3, 799, passage
+        )  # noqa: G003
     assert [record.getMessage() for record in caplog.records] == [
         'HTTP Request: POST http://host:9/api/v1/ "HTTP 404 Not Found"',
         'HTTP Request: ? ? "HTTP 799 unknown status"',
     ]
 
 
-def test_a_servers_names_are_hidden_where_no_words_are_quoted(pytester, online, server, verify):
+def test_a_servers_names_are_hidden_where_no_words_are_quoted(
+    pytester, online, server, verify
+):
     passage = "nine lanterns along the quay"
-    names = Fault(FaultKind.BESIDE, "chat", code="model system_fingerprint", message=passage)
+    names = Fault(
+        FaultKind.BESIDE, "chat", code="model system_fingerprint", message=passage
+    )
     ends = Fault(FaultKind.ENDED, "chat", code=passage)
     server.plan = FaultPlan((names, ends))
     online(("longest_span = 30", "longest_span = 440"), ("samples = 6", "samples = 2"))
     for quote in ("12", "0"):
         result = pytester.runpytest(
-            *("-m", "copyright", f"--memleak-quote={quote}", "-vv", "--junitxml=junit.xml"),
+            *(
+                "-m",
+                "copyright",
+                f"--memleak-quote={quote}",
+                "-vv",
+                "--junitxml=junit.xml",
+            ),
             *("--memleak-html=report.html", "--memleak-evidence=evidence.json"),
         )
         result.assert_outcomes(errors=1)
-        written = [(pytester.path / name).read_text() for name in ("junit.xml", "evidence.json")]
-        for text in (result.stdout.str(), *written, (pytester.path / "report.html").read_text()):
+        written = [
+            (pytester.path / name).read_text()
+            for name in ("junit.xml", "evidence.json")
+        ]
+        for text in (
+            result.stdout.str(),
+            *written,
+            (pytester.path / "report.html").read_text(),
+        ):
             assert ("lanterns" in text) is (quote == "12")
             assert ("(5 words) #" in text) is (quote == "0")
         assert "pairs recomputed from suite, books, and ledger: 1 of 1" in verify()[1]

@@ -28,11 +28,20 @@ def test_every_pair_is_in_them(suite, gate, step):
     lines = ["HTML report: out/report.html", f"Next: fix the causes {reused}"]
     release = ("--memleak-release", "novelist 7")
     gate(HTML, *release, lines=lines, passed=1, failed=1, errors=1)
-    shown = (reused, "Release novelist 7 · ", "1 pair exceeds a limit.", "Nothing was measured")
+    shown = (
+        reused,
+        "Release novelist 7 · ",
+        "1 pair exceeds a limit.",
+        "Nothing was measured",
+    )
     for text in shown:
         assert text in page()
     lines = step.read_text(encoding="utf-8").splitlines()
-    verdicts = [line.split(" | ")[1] for line in lines if line.startswith(("| clean", "| leaky"))]
+    verdicts = [
+        line.split(" | ")[1]
+        for line in lines
+        if line.startswith(("| clean", "| leaky"))
+    ]
     assert verdicts == ["✅ PASS", "❌ FAIL"]
     assert "- longest&#95;span 16 exceeds the limit 10" in lines
 
@@ -53,9 +62,13 @@ def test_quotes_are_as_long_as_memleak_quote_says(suite, gate, step, options, co
     shown = [line.strip() for line in text.splitlines() if "“" in line]
     left = f" … (+{16 - count} words)" * (count < 16)
     assert all(line.endswith(f"{left}”") for line in shown)
-    assert [words(line.partition(" …")[0]) for line in shown] == [PASSAGE[:count]] * len(shown)
+    assert [words(line.partition(" …")[0]) for line in shown] == [
+        PASSAGE[:count]
+    ] * len(shown)
     assert bool(shown) == bool(count)
-    assert ("Show the text, colored by rounds" in page()) is ("--memleak-quote=full" in options)
+    assert ("Show the text, colored by rounds" in page()) is (
+        "--memleak-quote=full" in options
+    )
     assert "lanterns" not in step.read_text(encoding="utf-8")
 
 
@@ -94,7 +107,10 @@ def test_what_could_not_be_written_is_not_named(pytester, suite, gate, monkeypat
 def test_what_was_not_run_makes_it_no_pass_and_leaves_no_earlier_page(suite, gate):
     suite()
     gate(HTML, "-k", "clean", passed=1, deselected=1)
-    assert "INCONCLUSIVE</p><p>1 pair wasn&#39;t run, so this result isn&#39;t a pass." in page()
+    assert (
+        "INCONCLUSIVE</p><p>1 pair wasn&#39;t run, so this result isn&#39;t a pass."
+        in page()
+    )
     assert "leaky/ferry: deselected" in page()
     gate(HTML, "-k", "nothing")
     assert "2 pairs weren&#39;t run, so this result isn&#39;t a pass." in page()

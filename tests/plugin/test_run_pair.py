@@ -28,7 +28,8 @@ def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
         "FAIL leaky/ferry",
         "  longest_span 16 > 10",
         "*longest passage, 16 words: p_id1, words 0-16, generation 0",
-        "*“The ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
+        "*“The ferryman counted nine lanterns along the quay and did not like … (+4 "
+        "words)”",
         "Next: add --memleak-html=FILE to locate the passages; generations are reused.",
     ]
     result = gate("-p", "no:cacheprovider", lines=lines, passed=1, failed=1)
@@ -37,13 +38,19 @@ def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
 
 @pytest.mark.parametrize(
     ("columns", "shown"),
-    [(60, "3/24  0:00  US$1,021.50  7 tokens"), (50, "3/24  0:00  US$1,021.50"), (9, "")],
+    [
+        (60, "3/24  0:00  US$1,021.50  7 tokens"),
+        (50, "3/24  0:00  US$1,021.50"),
+        (9, ""),
+    ],
 )
 def test_progress_leaves_out_what_does_not_fit_and_keeps_a_note_apart(columns, shown):
     display = Display(None)
     event = ProgressEvent(Phase.ENDING, "m/b", 3, 24, 7, 1_021.5, "they may be billed")
     display.update(event)
-    assert display._line(event, columns) == f"they may be billed (m/b)  {shown}".rstrip()
+    assert (
+        display._line(event, columns) == f"they may be billed (m/b)  {shown}".rstrip()
+    )
 
 
 def test_pairs_of_one_file_run_one_after_another(suite, gate):
@@ -66,7 +73,9 @@ KEPT = "!* Interrupted: generations that were received are in the ledger; rerun 
     ("from pytest_memleak.sampling.backoff import CallsDropped\n    raise CallsDropped('8 lost')",
      [KEPT.replace(":", ": 8 lost;")]),
 ])  # fmt: skip
-def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_tests, end, lines):
+def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(
+    suite, gate, own_tests, end, lines
+):
     suite()
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
     read = "text = memleak_book.excerpts[0].text"
@@ -80,7 +89,9 @@ def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(suite, gate, own_t
 
 
 @pytest.mark.parametrize("option", ["-q", "-s", "--capture=fd"])
-def test_a_run_without_a_display_says_once_that_it_waits(suite, gate, own_tests, option):
+def test_a_run_without_a_display_says_once_that_it_waits(
+    suite, gate, own_tests, option
+):
     suite()
     own_tests(
         """
@@ -96,16 +107,22 @@ def test_a_run_without_a_display_says_once_that_it_waits(suite, gate, own_tests,
     assert told.count("waiting") == told.count("waiting for 2") == 1
 
 
-def test_the_readmes_own_test_lets_a_pair_leak_that_is_expected_to(suite, gate, pytester):
+def test_the_readmes_own_test_lets_a_pair_leak_that_is_expected_to(
+    suite, gate, pytester
+):
     suite(LEAK)
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     snippet = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
-    pytester.makepyfile(test_own=snippet.replace("release.", "test.").replace("38", "12"))
+    pytester.makepyfile(
+        test_own=snippet.replace("release.", "test.").replace("38", "12")
+    )
     gate("test_own.py", passed=2)
 
 
 def test_ctrl_c_in_a_commit_of_the_ledger_ends_the_run(suite, gate):
-    patch = pytest.MonkeyPatch()  # of its own: to undo pytester's would change the folder
+    patch = (
+        pytest.MonkeyPatch()
+    )  # of its own: to undo pytester's would change the folder
 
     def commit(*_):
         patch.undo()
@@ -141,7 +158,12 @@ CASES = {
         "  longest_span 16 > 10",
     ),
     "more rounds than the suite asks for": (
-        *([("samples = 3", "samples = 2")], {"leaky": (*CLEAN[:2], BOOK[0])}, LEAKY_ONE, "errors"),
+        *(
+            [("samples = 3", "samples = 2")],
+            {"leaky": (*CLEAN[:2], BOOK[0])},
+            LEAKY_ONE,
+            "errors",
+        ),
         "  the file holds 2 generations beyond the requested samples; raise*",
     ),
     "copies see no more than one of them": (
@@ -149,7 +171,13 @@ CASES = {
         *({"clean": CLEAN[:1] * 3}, CLEAN_ONE, "errors"),
         "*detection limit is 95.0*% (3 samples at temperature 0, which count as 1, *",
     ),
-    "a leak that was expected": ([LEAK], {}, LEAKY_ONE, "xfailed", "*leaky/ferry*FAIL (expected)*"),
+    "a leak that was expected": (
+        [LEAK],
+        {},
+        LEAKY_ONE,
+        "xfailed",
+        "*leaky/ferry*FAIL (expected)*",
+    ),
     "one that stops leaking": (
         *([LEAK], {"leaky": CLEAN}, LEAKY_ONE, "failed"),
         "*XPASS(strict)*leaky is expected to leak ferry*",
@@ -173,7 +201,9 @@ def test_a_pair_ends_as_its_answers_and_its_suite_say(suite, gate, case):
     assert result.ret == (pytest.ExitCode.OK if green else pytest.ExitCode.TESTS_FAILED)
 
 
-def test_an_error_that_is_no_verdict_of_the_pair_stands_among_the_errors(pytester, suite, gate):
+def test_an_error_that_is_no_verdict_of_the_pair_stands_among_the_errors(
+    pytester, suite, gate
+):
     suite()
     pytester.makeconftest(
         """
@@ -184,13 +214,19 @@ def test_an_error_that_is_no_verdict_of_the_pair_stands_among_the_errors(pyteste
         """
     )
     result = gate(
-        "-k", "clean", lines=["*ERROR at setup of test_memorization*"], errors=1, deselected=1
+        "-k",
+        "clean",
+        lines=["*ERROR at setup of test_memorization*"],
+        errors=1,
+        deselected=1,
     )
     result.stdout.fnmatch_lines(["clean/ferry *PASS"])
 
 
 def test_a_verdict_without_a_summary_stands_among_the_failures(pytester, suite, gate):
     suite()
-    pytester.makepyfile(test_zz='import pytest\ndef test_it(): pytest.exit("enough", returncode=4)')
+    pytester.makepyfile(
+        test_zz='import pytest\ndef test_it(): pytest.exit("enough", returncode=4)'
+    )
     lines = ["*_ test_memorization*leaky/ferry* _*"]
     gate("test.memleak.toml", "test_zz.py", "--memleak-evidence=e.json", lines=lines)

@@ -29,7 +29,11 @@ def of_every_second(*arguments):
 BUGS = {
     "every second place": (NgramPrefilter, "runs", of_every_second),
     "the last word": (NgramPrefilter, "runs", shorter),
-    "the last word of another book": (NgramPrefilter, "runs", lambda *a: shorter(*a, behind=32)),
+    "the last word of another book": (
+        NgramPrefilter,
+        "runs",
+        lambda *a: shorter(*a, behind=32),
+    ),
     "not counted": (Tally, "_count_own", lambda *_: None),
 }
 
@@ -37,7 +41,9 @@ BUGS = {
 @pytest.fixture
 def pairs(gate):
     def go(*options, lines=()):
-        gate("-m", "copyright", "--memleak-evidence=evidence.json", *options, lines=lines)
+        gate(
+            "-m", "copyright", "--memleak-evidence=evidence.json", *options, lines=lines
+        )
         return {pair["pair"]: pair for pair in read_bundle()["pairs"]}
 
     return go
@@ -45,14 +51,19 @@ def pairs(gate):
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_inconclusive(suite, pairs, monkeypatch, bug):
-    suite(('[[model]]\nid = "clean"', f'{PIER}[[model]]\nid = "clean"'), leaky=(BOTH, *CLEAN[:2]))
+    suite(
+        ('[[model]]\nid = "clean"', f'{PIER}[[model]]\nid = "clean"'),
+        leaky=(BOTH, *CLEAN[:2]),
+    )
     write_book("pier.json", {"p_id1": UPWARD}, "Write of a pier, {}.".format)
     monkeypatch.setattr(*BUGS[bug])
     leaky = pairs()["leaky/ferry"]
     assert leaky["verdict"] == "INCONCLUSIVE"
     assert leaky["second_opinion"]["differences"] > 0
     [issue] = [
-        issue for issue in leaky["completeness"]["issues"] if issue["rule"] == "second opinion"
+        issue
+        for issue in leaky["completeness"]["issues"]
+        if issue["rule"] == "second opinion"
     ]
     assert "p_id1, generation 0, at word" in issue["cause"]
     assert "lanterns" not in json.dumps(leaky["completeness"]["issues"])
@@ -60,7 +71,9 @@ def test_a_planted_bug_is_inconclusive(suite, pairs, monkeypatch, bug):
 
 def test_without_a_bug_evidence_counts_the_comparisons(suite, pairs):
     suite()
-    result = pairs("-v", lines=["*Second opinion: 6 generations matched again, 0 differences"])
+    result = pairs(
+        "-v", lines=["*Second opinion: 6 generations matched again, 0 differences"]
+    )
     nothing = {"generations": 6, "differences": 0}
     assert [pair["second_opinion"] for pair in result.values()] == [nothing] * 2
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0

@@ -35,12 +35,19 @@ def url_of(server, style):
 @pytest.mark.parametrize("style", STYLES)
 def test_a_call_is_answered_and_an_error_told_in_the_servers_words(server, style):
     provider = provider_of(base="reciting", base_url=url_of(server, style))
-    endpoint, settings = provider.open(None), {"temperature": None, "max_tokens": 200, "seed": 1}
+    endpoint, settings = (
+        provider.open(None),
+        {"temperature": None, "max_tokens": 200, "seed": 1},
+    )
     excerpt = BOOK.excerpts[0]
     (answer, *_) = endpoint.sample(excerpt.instruction, n=4, **settings)
     assert answer.text == excerpt.text
     assert answer.finish_reason.value == "stop"
-    refused = {name for name, support in endpoint.abilities.obeyed().items() if support.rejected}
+    refused = {
+        name
+        for name, support in endpoint.abilities.obeyed().items()
+        if support.rejected
+    }
     assert refused >= {name for name in STYLES[style].refuses if name != "temperature"}
     gone = provider_of(base="gone", base_url=url_of(server, style)).open(None)
     with server_word_limit(None), pytest.raises(ProviderError, match=GONE):

@@ -18,7 +18,10 @@ pytest.importorskip("securesystemslib.signer")
 pytest.importorskip("in_toto_attestation.v1.statement")
 pytest.importorskip("rfc3161_client")
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    load_pem_private_key,
+    load_pem_public_key,
+)
 from google.protobuf import json_format
 from in_toto_attestation.v1 import statement_pb2
 from securesystemslib.dsse import Envelope
@@ -61,7 +64,9 @@ def signed(pytester, suite, _bundles):
     if not (signed_files := _bundles.setdefault("signed", {})):
         make_keys()
         suite(WIDE)
-        pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key").assert_outcomes(passed=2)
+        pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key").assert_outcomes(
+            passed=2
+        )
         files = (path for path in pytester.path.iterdir() if path.is_file())
         signed_files.update({path.name: path.read_bytes() for path in files})
     for name, content in signed_files.items():
@@ -119,7 +124,9 @@ def test_a_signature_holds_by_its_key_alone(signed, check, verify):
     check(((), 1, "subject: doesn't match the bundle's pairs"))
     # A key may not be given for what is unsigned.
     dump(signed, statement["predicate"])
-    check((KEY, 1, "signature: missing"), ((), 0, "Not signed: the author is unverified"))
+    check(
+        (KEY, 1, "signature: missing"), ((), 0, "Not signed: the author is unverified")
+    )
 
 
 def test_other_tools_check_it_too(signed, pytester):
@@ -128,11 +135,18 @@ def test_other_tools_check_it_too(signed, pytester):
     payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"]
     encoded = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
     (pytester.path / "encoded").write_bytes(encoded)
-    (pytester.path / "sig").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
+    (pytester.path / "sig").write_bytes(
+        base64.b64decode(envelope["signatures"][0]["sig"])
+    )
     openssl("pkeyutl -verify -pubin -inkey ours.pub -rawin -in encoded -sigfile sig")
     assert kind == "application/vnd.in-toto+json"
     assert statement["predicateType"] == "urn:pytest-memleak:evidence:3"
-    names = {"provider": "recorded", "server": None, "endpoint": None, "served": ["clean"]}
+    names = {
+        "provider": "recorded",
+        "server": None,
+        "endpoint": None,
+        "served": ["clean"],
+    }
     digest = {"modelNames": hashlib.sha256(canonical_json(names)).hexdigest()}
     assert statement["subject"][0] == {"name": "clean", "digest": digest}
 
@@ -160,7 +174,9 @@ def test_securesystemslib_and_in_toto_read_both_statements(signed):
     assert [*predicate.passed_tests] == passed
     digests = {entry.name: entry.digest["sha256"] for entry in predicate.configuration}
     files = [Path(name) for name in ("test.memleak.toml", "evidence.json")]
-    assert digests == {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    assert digests == {
+        str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
+    }
 
 
 def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
@@ -171,10 +187,15 @@ def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
     assert statement["predicate"]["result"] == "FAILED"
     assert statement["predicate"]["passedTests"] == []
     failed = [name.rpartition("/")[0] for name in statement["predicate"]["failedTests"]]
-    assert failed == ["test.memleak.toml::clean", "test.memleak.toml::leaky"]  # the first: not run
+    assert failed == [
+        "test.memleak.toml::clean",
+        "test.memleak.toml::leaky",
+    ]  # the first: not run
 
 
-def test_a_test_result_replaces_no_other_file_and_none_of_an_earlier_run_stays(signed, gate):
+def test_a_test_result_replaces_no_other_file_and_none_of_an_earlier_run_stays(
+    signed, gate
+):
     result_file = signed.with_name("evidence.test-result.json")
     key = "--memleak-signing-key=ours.key"
     gate(EVIDENCE, passed=2)
@@ -219,10 +240,15 @@ def test_any_valid_envelope_is_accepted(signed, check):
 
 CLAIM = "The bundle claims PASS (2 PASS)"
 ATTESTED = f"signature valid; nothing was recomputed. {CLAIM} level: attested missing: "
-OUR_KEY, THE_SUITE = ("--public-key", "../ours.pub"), ("--suite", "../test.memleak.toml")
+OUR_KEY, THE_SUITE = (
+    ("--public-key", "../ours.pub"),
+    ("--suite", "../test.memleak.toml"),
+)
 
 
-def test_with_bundle_and_key_alone_the_signature_is_verified(signed, capsys, monkeypatch, pytester):
+def test_with_bundle_and_key_alone_the_signature_is_verified(
+    signed, capsys, monkeypatch, pytester
+):
     """The situations of whoever receives a bundle."""
 
     def check(*options, code, messages):
@@ -234,14 +260,22 @@ def test_with_bundle_and_key_alone_the_signature_is_verified(signed, capsys, mon
     announced = hashlib.sha256(Path("test.memleak.toml").read_bytes()).hexdigest()
     book = pytester.path / "ferry.json"
     monkeypatch.chdir(pytester.mkdir("elsewhere"))
-    check(*OUR_KEY, code=3, messages=[ATTESTED, "the suite: no file", "path with --suite"])
+    check(
+        *OUR_KEY, code=3, messages=[ATTESTED, "the suite: no file", "path with --suite"]
+    )
     other_release = (*OUR_KEY, REQUIRED, "--release", "other")
     check(*other_release, code=1, messages=["VERIFICATION FAILED"])
     book.rename("ferry.json")
-    check(*OUR_KEY, *THE_SUITE, code=3, messages=[ATTESTED, "no such file: 'ferry.json'"])
+    check(
+        *OUR_KEY, *THE_SUITE, code=3, messages=[ATTESTED, "no such file: 'ferry.json'"]
+    )
     Path("ferry.json").rename(book)
     for options, code, message in (
-        (OUR_KEY, 0, "PASS (2 PASS) level: attested, recomputed verified: signed by the key"),
+        (
+            OUR_KEY,
+            0,
+            "PASS (2 PASS) level: attested, recomputed verified: signed by the key",
+        ),
         (
             ("--public-key", "../theirs.pub"),
             1,
@@ -276,7 +310,10 @@ def clock(pytester, signed):
     for key, name in (("ca", "root"), ("x", "other")):
         files = f"-keyout {key}.key -out {key}.pem"
         openssl(f"req -x509 {new} -extensions root {files} -subj /CN={name}")
-    for key, issuer, extension in (("middle", "ca", "root"), ("tsa", "middle", "stamp")):
+    for key, issuer, extension in (
+        ("middle", "ca", "root"),
+        ("tsa", "middle", "stamp"),
+    ):
         openssl(f"req -new {new} -keyout {key}.key -out {key}.csr -subj /CN={key}")
         by_issuer = f"-CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial"
         extensions = f"-extfile ts.cnf -extensions {extension}"
@@ -287,7 +324,10 @@ def clock(pytester, signed):
         certificates = "-cert" if certified else ""
         openssl(f"ts -query -data {file} -sha256 {certificates} -out it.tsq")
         by_tsa = "-signer tsa.pem -inkey tsa.key -chain chain.pem"
-        openssl(f"ts -reply -config ts.cnf -section clock -queryfile it.tsq {by_tsa} -out it.tsr")
+        openssl(
+            f"ts -reply -config ts.cnf -section clock -queryfile it.tsq {by_tsa} -out "
+            "it.tsr"
+        )
 
     return stamp
 
@@ -318,7 +358,11 @@ def test_a_time_stamp_says_since_when_evidence_exists(clock, signed, check):
     clock("evidence.json")
     check(
         (timed, 0, "  existed by 20"),
-        ((*timed[:3], "x.pem"), 1, "time stamp: the trusted certificates don't confirm it"),
+        (
+            (*timed[:3], "x.pem"),
+            1,
+            "time stamp: the trusted certificates don't confirm it",
+        ),
         (none, 2, "--timestamp and --timestamp-roots must be used together"),
         (
             *((*none, "--timestamp-roots", "ours.pub"), 2),

@@ -13,7 +13,10 @@ from suite_files import STORIES, read_pair, read_story, write_json
 from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.words import words
 
-ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
+ENDPOINT = (
+    '[model.finetune]\nbooks = ["training"]',
+    'endpoint = "base"\nweights_version = "1"',
+)
 # The base model ends some answers early.
 BRIEF = ("samples = 6\n", "samples = 2\nmax_short = 0.5\n")
 LAX = ("longest_span = 30", "spans_over = 40")
@@ -60,16 +63,25 @@ def longest(record):
     return int(len(words(record["excerpt_text"])) * 4 / 3) + 50
 
 
-def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, server, stories, gate):
+def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(
+    bare, server, stories, gate
+):
     bare()
     result = gate("--memleak-dry-run")
     assert server.plan.counts() == {}
-    (line,) = (line for line in result.outlines if line.startswith("summaries of held-out "))
+    (line,) = (
+        line for line in result.outlines if line.startswith("summaries of held-out ")
+    )
     *_, tokens_in, _, _, cost = line.split()
-    usd = int(tokens_in.replace(",", "")) * 2e-6 + sum(map(longest, stories["held-out"])) * 8e-6
+    usd = (
+        int(tokens_in.replace(",", "")) * 2e-6
+        + sum(map(longest, stories["held-out"])) * 8e-6
+    )
     assert float(cost) == pytest.approx(usd, abs=0.006)
     gate(*PAID, failed=1)
-    written = {row["instruction"]: row["text"].strip() for row in asked_for_summaries(server)}
+    written = {
+        row["instruction"]: row["text"].strip() for row in asked_for_summaries(server)
+    }
     assert len(asked_for_summaries(server)) == len(written) == 8
     summaries = {
         record["excerpt_text"]: [
@@ -81,7 +93,8 @@ def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, serv
     assert {len(texts) for texts in summaries.values()} == {1}
     assert {row["instruction"] for row in asked_for_excerpts(server)} == {
         f"Write a {len(words(text))} word excerpt about the content below emulating"
-        f" the style and voice of {record['author_name']}\n\nContent: {summaries[text][0]}"
+        f" the style and voice of {record['author_name']}\n\nContent: "
+        f"{summaries[text][0]}"
         for record in stories["held-out"]
         for text in [record["excerpt_text"]]
     }
@@ -89,7 +102,9 @@ def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, serv
     gate("--memleak-offline", failed=1)
 
 
-def test_they_are_written_in_half_the_words_and_paid_for_once(bare, server, stories, gate, capsys):
+def test_they_are_written_in_half_the_words_and_paid_for_once(
+    bare, server, stories, gate, capsys
+):
     path = bare(ENDPOINT, LAX)
     gate(*PAID, passed=1)
     prompts = [row["instruction"] for row in asked_for_summaries(server)]
@@ -102,20 +117,26 @@ def test_they_are_written_in_half_the_words_and_paid_for_once(bare, server, stor
     # They stand apart in the ledger, and are planned no more.
     capsys.readouterr()
     assert main(["ledger", "list", "--json"]) == 0
-    rows = {row["book"]: row for row in json.loads(capsys.readouterr().out)["endpoints"]}
+    rows = {
+        row["book"]: row for row in json.loads(capsys.readouterr().out)["endpoints"]
+    }
     assert rows["summaries of held-out"]["generations"] == 4
     assert rows["held-out"]["generations"] == 8
     named = rows["summaries of held-out"]["endpoint"]
     assert rows["held-out"]["endpoint"] == f"{named}; release 1"
     plan = gate("--memleak-dry-run", lines=["tuned/held-out *0 *0 *"])
     plan.stdout.no_fnmatch_line("summaries of*")
-    text = path.read_text(encoding="utf-8").replace("samples = 2", "samples = 3\nseed = 3")
+    text = path.read_text(encoding="utf-8").replace(
+        "samples = 2", "samples = 3\nseed = 3"
+    )
     path.write_text(text, encoding="utf-8")
     gate(*PAID, passed=1)
     assert len(asked_for_summaries(server)) == 4
     assert len(asked_for_excerpts(server)) == 4 * (2 + 3) + 4  # canaries
     # Another temperature has them written anew.
-    text = text.replace("[suite.summarizer]\n", "[suite.summarizer]\ntemperature = 0.5\n")
+    text = text.replace(
+        "[suite.summarizer]\n", "[suite.summarizer]\ntemperature = 0.5\n"
+    )
     path.write_text(text, encoding="utf-8")
     gate(*PAID, passed=1)
     temperatures = [row["temperature"] for row in asked_for_summaries(server)]
@@ -156,7 +177,8 @@ def test_a_busy_server_and_an_empty_answer_are_asked_again(bare, server, stories
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [(FaultKind.EMPTY, "empty"), full(FaultKind.FILTER, "content_filter")]
+    ("kind", "reason"),
+    [(FaultKind.EMPTY, "empty"), full(FaultKind.FILTER, "content_filter")],
 )
 def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
     bare, server, stories, gate, kind, reason
@@ -169,7 +191,9 @@ def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
     assert len(server.books.rows("completion")) == 12
     result = gate(*PAID, "-l", "--full-trace", "-vv", errors=1)
     shown = result.stdout.str() + result.stderr.str()
-    assert not any(record["excerpt_text"][:60] in shown for record in stories["held-out"])
+    assert not any(
+        record["excerpt_text"][:60] in shown for record in stories["held-out"]
+    )
     assert len(server.books.rows("completion")) == 12
 
 
@@ -178,9 +202,12 @@ CANNED = "This service writes nothing about passages of books that somebody else
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [full(REFUSAL, "refusal"), (CANNED, "canned"), full("It rains.", "short")]
+    ("text", "reason"),
+    [full(REFUSAL, "refusal"), (CANNED, "canned"), full("It rains.", "short")],
 )
-def test_what_is_no_summary_is_not_kept(bare, server, gate, monkeypatch, stories, text, reason):
+def test_what_is_no_summary_is_not_kept(
+    bare, server, gate, monkeypatch, stories, text, reason
+):
     write, calls, never = Reciter.answer, [], [""]
 
     def refuse(self, name, instruction, **settings):
@@ -188,8 +215,12 @@ def test_what_is_no_summary_is_not_kept(bare, server, gate, monkeypatch, stories
         if not instruction.startswith("Summarize"):
             return answers
         calls.append(instruction)
-        refuses = calls.count(instruction) == 1 or any(own in instruction for own in never)
-        return [replace(answer, text=text) for answer in answers] if refuses else answers
+        refuses = calls.count(instruction) == 1 or any(
+            own in instruction for own in never
+        )
+        return (
+            [replace(answer, text=text) for answer in answers] if refuses else answers
+        )
 
     monkeypatch.setattr(Reciter, "answer", refuse)
     bare(ENDPOINT, LAX)
@@ -257,11 +288,15 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
     bare(ENDPOINT, ("longest_span = 30", "spans_over = 200"))
     instructions = [
         row
-        | {"instruction": f"Write a 400 word excerpt about the content below\n\nContent: {summary}"}
+        | {
+            "instruction": f"Write a 400 word excerpt about the content below\n\nContent: {summary}"
+        }
         for row, summary in zip(rows, chosen, strict=True)
     ]
     write_json("held-out.json", instructions)
-    plan = gate("--memleak-dry-run", lines=[f"*tuned/held-out: *{message}"] * bool(message))
+    plan = gate(
+        "--memleak-dry-run", lines=[f"*tuned/held-out: *{message}"] * bool(message)
+    )
     result = gate(*PAID, "--memleak-evidence=e.json")
     if message:
         result.assert_outcomes(errors=1)
@@ -279,7 +314,9 @@ def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate
     gate(*PAID, "--memleak-budget=0.012", lines=[line], errors=1)
     rows = server.books.rows("completion")
     assert 0 < len(rows) < 4
-    paid = sum(row["prompt_tokens"] * 2e-6 + row["completion_tokens"] * 8e-6 for row in rows)
+    paid = sum(
+        row["prompt_tokens"] * 2e-6 + row["completion_tokens"] * 8e-6 for row in rows
+    )
     assert paid <= 0.012
     gate(*PAID, "--memleak-budget=10", passed=1)
     assert len(asked_for_summaries(server)) == 4
@@ -294,7 +331,9 @@ pretraining = ["ferry"]
 
 
 def bare_ferry():
-    write_json("ferry.json", without_instructions(json.loads(Path("ferry.json").read_text())))
+    write_json(
+        "ferry.json", without_instructions(json.loads(Path("ferry.json").read_text()))
+    )
 
 
 def test_a_paid_one_waits_until_somebody_asks(suite, server, gate):
@@ -308,10 +347,14 @@ def test_a_paid_one_waits_until_somebody_asks(suite, server, gate):
 
 def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(suite, gate):
     # It knows one book only, and writes its summaries in that book's words.
-    suite(("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_prompt_overlap = 1.0"))
+    suite(
+        ("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_prompt_overlap = 1.0")
+    )
     bare_ferry()
     gate(passed=1, failed=1)
-    recorded = '[suite.summarizer]\nprovider = "recorded"\noptions = { path = "clean.json" }\n'
+    recorded = (
+        '[suite.summarizer]\nprovider = "recorded"\noptions = { path = "clean.json" }\n'
+    )
     suite(("\n[limits]", f"\n{recorded}\n[limits]"))
     bare_ferry()
     gate(lines=["*suite.summarizer*'recorded'*can't write summaries*"], errors=2)

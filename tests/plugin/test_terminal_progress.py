@@ -13,7 +13,14 @@ from screen import run_in_terminal
 pytestmark = pytest.mark.full
 ROOT = Path(__file__).parents[2]
 
-PHASES = ("reading", "tuning", "waiting for a batch", "sampling", "scoring", "comparing")
+PHASES = (
+    "reading",
+    "tuning",
+    "waiting for a batch",
+    "sampling",
+    "scoring",
+    "comparing",
+)
 STRAY = re.compile(rf"^({'|'.join(PHASES)}) \S+ .*\d:\d\d")
 
 SLOW = """
@@ -72,7 +79,9 @@ def run(pytester):
         options = ["-p", "no:cacheprovider", *options]
         seen = run_in_terminal(options, folder=pytester.path, **terminal)
         assert seen.code == code, "\n".join(seen.lines)
-        assert not any(STRAY.match(line) or line.strip() in {"]", "["} for line in seen.lines)
+        assert not any(
+            STRAY.match(line) or line.strip() in {"]", "["} for line in seen.lines
+        )
         return seen
 
     return go
@@ -87,18 +96,22 @@ def quickstart(pytester):
     return shlex.split(re.search(r"\.venv/bin/pytest (.*quickstart.*)", readme)[1])
 
 
-@pytest.mark.parametrize(("columns", "at_bottom"), [(80, False), (80, True), (120, True)])
+@pytest.mark.parametrize(
+    ("columns", "at_bottom"), [(80, False), (80, True), (120, True)]
+)
 def test_the_quickstart_leaves_a_clean_screen(run, quickstart, columns, at_bottom):
     seen = run(*quickstart, columns=columns, at_bottom=at_bottom)
     line = seen.line("suites/quickstart/quickstart.memleak.toml ")
     assert line.split() == ["suites/quickstart/quickstart.memleak.toml", ".x", "[100%]"]
     assert len(line) == columns - 1
-    # At 80 columns what was expected stands below the verdict, what would have been seen below
-    # what was drawn, and the terminal breaks no line.
+    # At 80 columns what was expected stands below the verdict, what would have been
+    # seen below what was drawn, and the terminal breaks no line.
     between = "" if columns == 80 else r" +25\.9%"
     text = "\n".join(seen.lines)
     assert re.findall(rf"310/310{between} +(\w+)", text) == ["PASS", "FAIL"]
-    below = sum(line.startswith("the-") and line.endswith(" (expected)") for line in seen.lines)
+    below = sum(
+        line.startswith("the-") and line.endswith(" (expected)") for line in seen.lines
+    )
     assert below == (1 if columns == 80 else 0)
     assert "INCONCLUSIVE" not in text
     assert " 1 passed, 1 xfailed in " in text
@@ -110,7 +123,9 @@ def test_it_stands_below_pytests_line(run, slow, at_bottom, options):
     seen = run(*options, at_bottom=at_bottom)
     shown = seen.progress("sampling")
     assert {above for _, above in shown} == {"test.memleak.toml", "test.memleak.toml ."}
-    assert all(re.fullmatch(r"sampling \w+/ferry  \d/[26]  0:0\d.*", line) for line, _ in shown)
+    assert all(
+        re.fullmatch(r"sampling \w+/ferry  \d/[26]  0:0\d.*", line) for line, _ in shown
+    )
     assert len({line.split()[2] for line, _ in shown}) > 2
     assert seen.line("test.memleak.toml ").split() == ONE_LINE
 
@@ -126,7 +141,9 @@ def test_fine_tunes_and_batches_are_told(run, pytester, online, server):
     seen = run("-m", "copyright", code=1)  # it recites
     assert seen.line("tuned/  ").split()[-1] == "FAIL"
     for phase, job in (("tuning", "ftjob-"), ("waiting for a batch", "batch_")):
-        assert any(line.startswith(f"{phase} {job}") for line, _ in seen.progress(phase))
+        assert any(
+            line.startswith(f"{phase} {job}") for line, _ in seen.progress(phase)
+        )
     above = {above for phase in PHASES for _, above in seen.progress(phase)}
     assert above == {"online.memleak.toml"}
 
@@ -149,7 +166,9 @@ def test_verbose_lines_are_gone_on_with(run, slow, columns):
     *((options.split(), {}) for options in ("-q", "-s", "--capture=tee-sys", "-n 1")),
     (["-o", "log_cli=true"], {}),
 ], ids=str)  # fmt: skip
-def test_where_lines_cannot_be_erased_there_is_no_progress(run, slow, options, environment):
+def test_where_lines_cannot_be_erased_there_is_no_progress(
+    run, slow, options, environment
+):
     seen = run(*options, environment=environment)
     assert not any(seen.progress(phase) for phase in PHASES)
     if options != ["-q"]:  # which shows nothing of what passes
@@ -165,7 +184,9 @@ def test_a_failing_display_changes_no_verdict(run, pytester, slow, what):
     assert not seen.progress("sampling")
 
 
-@pytest.mark.skipif(shutil.which("script") is None, reason="no script (util-linux) here")
+@pytest.mark.skipif(
+    shutil.which("script") is None, reason="no script (util-linux) here"
+)
 def test_a_terminal_that_does_not_know_its_size(pytester, slow):
     done = subprocess.run(
         ["script", "-qec", f"{sys.executable} -m pytest -p no:cacheprovider", "log"],

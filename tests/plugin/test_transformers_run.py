@@ -40,9 +40,14 @@ def test_evidence_is_of_the_weights_files(pytester, local_base, stories, tuned):
     openssl = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", "a.key"]
     subprocess.run(openssl, check=True, cwd=pytester.path)
     shutil.copytree(local_base, pytester.path / "base")
-    write_suite({name: records[:2] for name, records in stories.items()}, SUITE + RECIPE * tuned)
+    write_suite(
+        {name: records[:2] for name, records in stories.items()}, SUITE + RECIPE * tuned
+    )
     pytester.runpytest_subprocess(
-        "-m", "copyright", "--memleak-evidence=signed.json", "--memleak-signing-key=a.key"
+        "-m",
+        "copyright",
+        "--memleak-evidence=signed.json",
+        "--memleak-signing-key=a.key",
     )
     envelope = json.loads((pytester.path / "signed.json").read_text())
     statement = json.loads(base64.b64decode(envelope["payload"]))
@@ -51,7 +56,10 @@ def test_evidence_is_of_the_weights_files(pytester, local_base, stories, tuned):
         *pytester.path.rglob(".memleak/**/adapter_model.safetensors"),
     ]
     assert len(files) == 1 + tuned
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    lines = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+        for file in files
+    ]
     expected = lines[0].split()[0]
     if tuned:
         expected = hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -10,7 +10,9 @@ from report_readers import properties
 from suite_files import own_endpoint, read_bundle
 
 TEXT = "The ferryman counted nine lanterns along the quay and did not like the number."
-PARROT = own_endpoint(f'[f"{{seed}} {{one}} {TEXT}" for one in range(n)]', 'id = "parrot-1"')
+PARROT = own_endpoint(
+    f'[f"{{seed}} {{one}} {TEXT}" for one in range(n)]', 'id = "parrot-1"'
+)
 PARROT += '@pytest.mark.copyright(suite="../test.memleak.toml")\n'
 OWN = f"""{PARROT}
 def test_own(memleak_evaluation):
@@ -28,15 +30,23 @@ def both(suite):
 
 
 @pytest.mark.parametrize(
-    "paths", [(SUITE, TEST), (TEST, SUITE), (TEST,), full((SUITE, TEST, "-n", "2"))], ids=" ".join
+    "paths",
+    [(SUITE, TEST), (TEST, SUITE), (TEST,), full((SUITE, TEST, "-n", "2"))],
+    ids=" ".join,
 )
 def test_each_has_its_own_result_and_evidence_holds_both(pytester, both, paths):
-    result = pytester.runpytest(*paths, "-k", "clean", "--memleak-evidence=evidence.json")
+    result = pytester.runpytest(
+        *paths, "-k", "clean", "--memleak-evidence=evidence.json"
+    )
     outcomes = result.parseoutcomes()
     assert (outcomes["passed"], outcomes.get("failed")) == (1 + (SUITE in paths), None)
-    verdicts = [(pair["model"]["endpoint"], pair["verdict"]) for pair in read_bundle()["pairs"]]
+    verdicts = [
+        (pair["model"]["endpoint"], pair["verdict"]) for pair in read_bundle()["pairs"]
+    ]
     clean = [(None, "PASS")] * (SUITE in paths)
-    assert Counter(verdicts) == Counter([*clean, ("parrot-1", "FAIL"), (None, "NOT RUN")])
+    assert Counter(verdicts) == Counter(
+        [*clean, ("parrot-1", "FAIL"), (None, "NOT RUN")]
+    )
 
 
 def test_what_is_reported_is_what_was_asked_for_not_the_newest(gate, both, own_tests):
@@ -46,9 +56,20 @@ def test_what_is_reported_is_what_was_asked_for_not_the_newest(gate, both, own_t
             assert memleak_evaluation.verdict == "PASS"
         """
     )
-    gate(SUITE, TEST, "test_own.py", "-k", "clean", "--junitxml=junit.xml", passed=3, deselected=3)
+    gate(
+        SUITE,
+        TEST,
+        "test_own.py",
+        "-k",
+        "clean",
+        "--junitxml=junit.xml",
+        passed=3,
+        deselected=3,
+    )
     cases = ElementTree.parse("junit.xml").iter("testcase")
-    spans = {case.get("name"): properties(case)["memleak.longest_span"] for case in cases}
+    spans = {
+        case.get("name"): properties(case)["memleak.longest_span"] for case in cases
+    }
     assert spans == {
         "test_memorization[clean/ferry]": "0",
         "test_own[clean/ferry]": "14",
@@ -59,7 +80,8 @@ def test_what_is_reported_is_what_was_asked_for_not_the_newest(gate, both, own_t
 def test_what_a_comparison_says_is_of_the_endpoint_that_was_asked(gate, both):
     own = "def test_own(memorization):\n    assert memorization.longest_span <= 5\n"
     Path(TEST).write_text(PARROT + own)
-    # Of a test that evaluates with an endpoint of its own, reports say no more without it.
+    # Of a test that evaluates with an endpoint of its own, reports say no more without
+    # it.
     lines = ["*longest span of 14 words <= 5"]
     options = ("-k", "clean", "--memleak-quote=full")
     gate(TEST, SUITE, *options, lines=lines, passed=1, failed=1, deselected=2)

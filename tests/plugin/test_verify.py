@@ -34,7 +34,9 @@ def resealed(path, change):
     """Change the bundle, and make its digest anew, as who has the program can."""
     bundle = json.loads(path.read_text(encoding="utf-8"))
     change(bundle)
-    path.write_text(json.dumps(bundle | seal_bundle(bundle), indent=1) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(bundle | seal_bundle(bundle), indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def test_a_pass_that_holds_is_verified(passed, verify):
@@ -49,7 +51,9 @@ def test_a_pass_that_holds_is_verified(passed, verify):
         "not verified:",
         "  Not signed: the author is unverified",
     ]
-    from_files = "all its generations are from files, which don't prove which model wrote them"
+    from_files = (
+        "all its generations are from files, which don't prove which model wrote them"
+    )
     assert f"  clean/ferry: {from_files}" in lines
 
 
@@ -58,12 +62,15 @@ def test_at_a_terminal_it_shows_what_it_does_until_it_is_done(passed, pytester):
     command = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
     program = {"folder": pytester.path, "program": ("-c", command)}
     seen = run_in_terminal(["verify", "evidence.json"], **program)
-    assert any(line.startswith("reading ") for screen in seen.screens for line in screen)
+    assert any(
+        line.startswith("reading ") for screen in seen.screens for line in screen
+    )
     assert seen.lines[0] == "evidence.json: PASS (2 PASS), release 2.1"
 
 
 LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
-# What is replaced in the suite, options, outcomes, verify's exit code, and how it begins.
+# What is replaced in the suite, options, outcomes, verify's exit code, and how it
+# begins.
 VERDICTS = {
     "FAIL": ((), (), {"passed": 1, "failed": 1}, 1, "FAIL (1 FAIL, 1 PASS)\nlevel: recomputed"),
     "NOT RUN": (*((WIDE,), ("-k", "clean"), {"passed": 1, "deselected": 1}, 1),
@@ -73,7 +80,9 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-def test_what_holds_and_is_no_pass_has_another_exit_code(suite, bundle_of, verify, verdict):
+def test_what_holds_and_is_no_pass_has_another_exit_code(
+    suite, bundle_of, verify, verdict
+):
     replacements, options, outcomes, status, beginning = VERDICTS[verdict]
     suite(*replacements)
     bundle_of("evidence.json", *options, **outcomes)
@@ -106,7 +115,8 @@ def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):
         assert message in text
 
 
-# A file of the release, what is replaced in it, and by what; what is named first as different.
+# A file of the release, what is replaced in it, and by what; what is named first as
+# different.
 CHANGED_FILES = (
     ("ferry.json", "nine lanterns", "nine lamps", "book.file_sha256"),
     ("ferry.json", "}]", "}] ", "book.file_sha256"),
@@ -115,7 +125,12 @@ CHANGED_FILES = (
     ("test.memleak.toml", "longest_block = 30", "longest_block = 300", "suite.sha256"),
     ("test.memleak.toml", "samples = 3", "samples = 2", "suite.sha256"),
     ("test.memleak.toml", "[suite]", "# A comment.\n[suite]", "suite.sha256"),
-    ("test.memleak.toml", 'id = "leaky"', 'id = "leaky"\nexpected = "leak"', "suite.sha256"),
+    (
+        "test.memleak.toml",
+        'id = "leaky"',
+        'id = "leaky"\nexpected = "leak"',
+        "suite.sha256",
+    ),
 )
 
 
@@ -127,7 +142,9 @@ def test_a_file_that_was_changed_since_is_noticed(passed, verify):
         code, shown = verify("--allow-failures")
         named = shown.partition("wrong:\n")[2].split(": ")[1]
         assert (code, named) == (1, first), (old, shown)
-        assert shown.count("; recomputed: ") <= 8, shown  # what follows from these is counted
+        assert shown.count("; recomputed: ") <= 8, (
+            shown
+        )  # what follows from these is counted
         path.write_text(text, encoding="utf-8")
 
 
@@ -166,45 +183,86 @@ def test_what_is_no_digest_or_date_is_rejected(options, message, capsys):
 FINETUNE = '[model.finetune]\nbooks = ["training"]\n'
 
 
-@pytest.mark.parametrize("replaced", [full(()), ((FINETUNE, ""),)], ids=["fine-tune", "base"])
-def test_a_pair_of_a_dead_server_holds(gate, online, server, verify, replaced, monkeypatch):
-    monkeypatch.setattr("pytest_memleak.pipeline.resources.Resources.retry", Retry(unreached=0))
+@pytest.mark.parametrize(
+    "replaced", [full(()), ((FINETUNE, ""),)], ids=["fine-tune", "base"]
+)
+def test_a_pair_of_a_dead_server_holds(
+    gate, online, server, verify, replaced, monkeypatch
+):
+    monkeypatch.setattr(
+        "pytest_memleak.pipeline.resources.Resources.retry", Retry(unreached=0)
+    )
     online((server.base_url, "http://127.0.0.1:9/v1"), *replaced)
     gate("-m", "copyright", EVIDENCE, errors=1)
     code, text = verify()
     assert (code, "wrong:" in text, "from files" in text) == (1, False, False), text
-    assert text.startswith("evidence.json: INCONCLUSIVE (1 INCONCLUSIVE)\nlevel: recomputed\n")
-    assert "  tuned/held-out: why generations are missing\n" in text.partition("not verified:")[2]
+    assert text.startswith(
+        "evidence.json: INCONCLUSIVE (1 INCONCLUSIVE)\nlevel: recomputed\n"
+    )
+    assert (
+        "  tuned/held-out: why generations are missing\n"
+        in text.partition("not verified:")[2]
+    )
     changed = {}
     for issues in ([], [{"rule": "recitation", "cause": "None.", "fix": ""}]):
         changed["issues"] = issues
-        resealed(Path("evidence.json"), lambda b: b["pairs"][0]["completeness"].update(changed))
-        assert "completeness.issues" in verify("--allow-failures")[1].partition("wrong:")[2]
+        resealed(
+            Path("evidence.json"),
+            lambda b: b["pairs"][0]["completeness"].update(changed),
+        )
+        assert (
+            "completeness.issues"
+            in verify("--allow-failures")[1].partition("wrong:")[2]
+        )
 
 
-def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(gate, online, verify, check):
-    suite = online(("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 2"))
+def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(
+    gate, online, verify, check
+):
+    suite = online(
+        ("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 2")
+    )
     gate("-m", "copyright", EVIDENCE)
     assert verify("--not-before", "2020-01-01")[0] == 0
-    check((("--not-before", "2999-01-01"), 1, "tuned/held-out: its first generation dates from"))
+    check(
+        (
+            ("--not-before", "2999-01-01"),
+            1,
+            "tuned/held-out: its first generation dates from",
+        )
+    )
     # No ledger is begun where there is none.
-    check((("--ledger", "sqlite:///elsewhere.db"), 3, "missing:\n  the ledger: no file "))
+    check(
+        (("--ledger", "sqlite:///elsewhere.db"), 3, "missing:\n  the ledger: no file ")
+    )
     assert not Path("elsewhere.db").exists()
     Ledger("sqlite:///elsewhere.db").close()
-    check((("--ledger", "sqlite:///elsewhere.db"), 1, "elsewhere.db: it has none of the bundle's"))
+    check(
+        (
+            ("--ledger", "sqlite:///elsewhere.db"),
+            1,
+            "elsewhere.db: it has none of the bundle's",
+        )
+    )
     # Nor a ledger that was filled later, though every link is right.
     with Ledger("sqlite:///.memleak/ledger.db", create=False) as ledger:
-        links = ledger.read(lambda connection: [*connection.scalars(sa.select(chain.c.link))])
+        links = ledger.read(
+            lambda connection: [*connection.scalars(sa.select(chain.c.link))]
+        )
     for entries in (1, len(links) // 2):
         end = {"entries": entries, "link": links[entries - 1]}
-        resealed(Path("evidence.json"), lambda bundle, end=end: bundle.update(ledger=end))
+        resealed(
+            Path("evidence.json"), lambda bundle, end=end: bundle.update(ledger=end)
+        )
         check(((), 1, "were added to the ledger after the bundle's entry"))
     resealed(
         Path("evidence.json"),
         lambda bundle: bundle.update(ledger={"entries": len(links), "link": links[-1]}),
     )
     assert verify()[0] == 0
-    suite.write_text(suite.read_text().replace("[model.fine", 'weights_version = "2"\n[model.fine'))
+    suite.write_text(
+        suite.read_text().replace("[model.fine", 'weights_version = "2"\n[model.fine')
+    )
     assert "a test's own endpoint" not in verify()[1]
 
 
@@ -219,12 +277,16 @@ def test_own(memleak_evaluation):
 def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
     suite(WIDE)
     answers = f'[f"{{seed}} {{at}} {CLEAN[0]}" for at in range(n)]'
-    Path("test_own.py").write_text(own_endpoint(answers, name) + OWN_TEST, encoding="utf-8")
+    Path("test_own.py").write_text(
+        own_endpoint(answers, name) + OWN_TEST, encoding="utf-8"
+    )
     gate(EVIDENCE, "test_own.py")
     kept = name != "pass"
     code, text = verify("--allow-failures")
     assert code == 3
-    assert ("sampled from parrot-1, a test's own endpoint instead of the suite's" in text) is kept
+    assert (
+        "sampled from parrot-1, a test's own endpoint instead of the suite's" in text
+    ) is kept
     assert ("if this is the model under test, name it with --model" in text) is kept
     assert "not everything was recomputed" in text
     pairs = read_evidence(Path("evidence.json")).content.pairs
@@ -272,7 +334,14 @@ def test_a_device_or_a_pipe_is_bad_input(pytester, passed, kind, capsys):
 
 
 NO_BUNDLES = (
-    *("", "[]", "{}", '{"schema": "pytest-memleak evidence 3"}', "[" * 100_000, '{"schema": NaN}'),
+    *(
+        "",
+        "[]",
+        "{}",
+        '{"schema": "pytest-memleak evidence 3"}',
+        "[" * 100_000,
+        '{"schema": NaN}',
+    ),
     *('{"schema": ' + "9" * 21 + "}", '{"payload": 1}', "\udcff"),
     '{"payload": "e30=", "payloadType": "x", "signatures": []}',
 )
@@ -280,14 +349,20 @@ NO_BUNDLES = (
 
 def test_what_is_no_bundle_is_bad_input(pytester, verify):
     for content in NO_BUNDLES:
-        Path("evidence.json").write_text(content, encoding="utf-8", errors="surrogateescape")
+        Path("evidence.json").write_text(
+            content, encoding="utf-8", errors="surrogateescape"
+        )
         code, text = verify()
         assert code == 2, content[:40]
         assert text.startswith("memleak verify: evidence.json: ")
-        assert ("999 isn't a number of up to 20 digits" in text) is ("9" * 21 in content)
+        assert ("999 isn't a number of up to 20 digits" in text) is (
+            "9" * 21 in content
+        )
 
 
-def test_a_file_without_end_or_too_little_memory_is_bad_input(passed, verify, monkeypatch, check):
+def test_a_file_without_end_or_too_little_memory_is_bad_input(
+    passed, verify, monkeypatch, check
+):
     def exhaust_memory(*_, **__):
         raise MemoryError
 
@@ -316,7 +391,9 @@ def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(gate, suite, che
         ('id = "leaky"', 'id = "leaky"\nexpected = "leak"'),
     )
     gate(EVIDENCE, "--memleak-release=2.1", xfailed=1)
-    check((("--badge", "badge.svg"), 1, "evidence.json: INCONCLUSIVE (1 FAIL (expected))"))
+    check(
+        (("--badge", "badge.svg"), 1, "evidence.json: INCONCLUSIVE (1 FAIL (expected))")
+    )
     svg = Path("badge.svg").read_text(encoding="utf-8")
     assert "memorization: INCONCLUSIVE, controls only 2.1" in svg
     assert "PASS" not in svg
@@ -330,7 +407,10 @@ def test_no_badge_of_what_was_not_verified_and_none_over_the_evidence(passed, ch
         passed.write_bytes(before if again else before.replace(b"2.1", b"2.2"))
         if again:
             resealed(
-                passed, lambda bundle: bundle["pairs"][0]["measures"]["bmc"].update(value=0.0001)
+                passed,
+                lambda bundle: bundle["pairs"][0]["measures"]["bmc"].update(
+                    value=0.0001
+                ),
             )
         check((("--badge", "badge.svg"), 1, "no badge: "))
         assert not Path("badge.svg").exists()

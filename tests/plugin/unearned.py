@@ -1,14 +1,22 @@
 """Recorded answers that somebody might hand in for a pass, by the case's name in earned_cases.md.
 
-Each is a change of honest answers to a book's excerpts, as records of the paper's form; beside it
-may stand keys of the suite's model. Of the texts that the verdict's own tests classify, here is
-one for each cause.
+Each is a change of honest answers to a book's excerpts, as records of the paper's form;
+beside it may stand keys of the suite's model. Of the texts that the verdict's own tests
+classify, here is one for each cause.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from answer_sets import REARRANGED, TRANSFORMED, book_of, each, honest, replaced, with_excerpt
+from answer_sets import (
+    REARRANGED,
+    TRANSFORMED,
+    book_of,
+    each,
+    honest,
+    replaced,
+    with_excerpt,
+)
 from corpus import shakespeare
 
 from pytest_memleak.records import Generation
@@ -35,12 +43,18 @@ def records(book, generations):
     """As the paper's files have them, and with the further keys of ours."""
     answers = {excerpt.id: [] for excerpt in book.excerpts}
     for answer in sorted(generations, key=lambda answer: answer.ordinal):
-        record = {"generated_text": answer.text, "finish_reason": str(answer.finish_reason)}
+        record = {
+            "generated_text": answer.text,
+            "finish_reason": str(answer.finish_reason),
+        }
         further = {"finish_word": answer.finish_word, "reasoning": answer.reasoning}
         answers[answer.excerpt_id].append(
             record | {key: text for key, text in further.items() if text}
         )
-    return [{"excerpt_id": name, "generations": records_} for name, records_ in answers.items()]
+    return [
+        {"excerpt_id": name, "generations": records_}
+        for name, records_ in answers.items()
+    ]
 
 
 CANNED = "I'm sorry, but I can't help with that request."
@@ -60,7 +74,9 @@ def refused_for(number):
 
 
 def cut_at(share):
-    return with_excerpt(lambda text, _: " ".join(text.split()[: int(share * len(text.split()))]))
+    return with_excerpt(
+        lambda text, _: " ".join(text.split()[: int(share * len(text.split()))])
+    )
 
 
 def transformed(name):
@@ -70,12 +86,17 @@ def transformed(name):
 
 def with_key(key, value):
     """Each record with a further key."""
-    return lambda book, given: [{**row, key: value(book, row["excerpt_id"])} for row in given]
+    return lambda book, given: [
+        {**row, key: value(book, row["excerpt_id"])} for row in given
+    ]
 
 
 def with_names(book, given):
     named = {"author_name": book.author, "book_name": book.title}
-    return [{**row, **named, "excerpt_text": own_text(book, row["excerpt_id"])} for row in given]
+    return [
+        {**row, **named, "excerpt_text": own_text(book, row["excerpt_id"])}
+        for row in given
+    ]
 
 
 def own_text(book, excerpt_id):
@@ -91,7 +112,11 @@ def with_answers(change, *, every=1):
     """Every n-th answer's record, counted through the book, changed by what its excerpt says."""
 
     def rewrite(book, given):
-        answers = [(answer, row["excerpt_id"]) for row in given for answer in row["generations"]]
+        answers = [
+            (answer, row["excerpt_id"])
+            for row in given
+            for answer in row["generations"]
+        ]
         for answer, excerpt_id in answers[::every]:
             change(answer, own_text(book, excerpt_id))
         return given
@@ -101,7 +126,9 @@ def with_answers(change, *, every=1):
 
 def finished(word, *, every=1):
     """Every n-th answer ended so."""
-    return with_answers(lambda answer, _: answer.update(finish_reason=word), every=every)
+    return with_answers(
+        lambda answer, _: answer.update(finish_reason=word), every=every
+    )
 
 
 def thinking(key):
@@ -110,13 +137,16 @@ def thinking(key):
 
 
 WRAPPED = with_answers(
-    lambda answer, text: answer.update(reasoning_details=[{"type": "reasoning.text", "text": text}])
+    lambda answer, text: answer.update(
+        reasoning_details=[{"type": "reasoning.text", "text": text}]
+    )
 )
 
 
 def with_soft_hyphens(text):
     return " ".join(
-        f"{word[:2]}\u00ad{word[2:]}" if len(word) > 4 else word for word in text.split()
+        f"{word[:2]}\u00ad{word[2:]}" if len(word) > 4 else word
+        for word in text.split()
     )
 
 
@@ -132,13 +162,20 @@ def in_every_other_round(book, generations):
 
 def reciting_round(book, generations):
     """One round more than asked for, and it recites."""
-    further = [Generation(excerpt.id, SAMPLES, excerpt.text) for excerpt in book.excerpts]
+    further = [
+        Generation(excerpt.id, SAMPLES, excerpt.text) for excerpt in book.excerpts
+    ]
     return [*generations, *further]
 
 
 def without_reasons(book, given):
     return [
-        {**row, "generations": [{"generated_text": answer["generated_text"]} for answer in answers]}
+        {
+            **row,
+            "generations": [
+                {"generated_text": answer["generated_text"]} for answer in answers
+            ],
+        }
         for row in given
         if (answers := row["generations"])
     ]
@@ -152,7 +189,9 @@ def withheld_most_of_one(book, given):
 
 PASSAGE = with_excerpt(lambda _, own: own)
 NEAR = "limits = { nv_longest_passage = 38 }"
-ASKED_WITH_IT = with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}")
+ASKED_WITH_IT = with_key(
+    "instruction", lambda book, name: f"Write it: {own_text(book, name)}"
+)
 
 CASES = {
     # what is earned
@@ -173,19 +212,29 @@ CASES = {
     ),
     "dots": Case(transformed("dots")),
     "the instruction echoed": Case(REARRANGED["instruction echoed"]),
-    "the same five texts for every excerpt": Case(REARRANGED["same five for every excerpt"]),
-    "a passage cut after 8 to 20 words, as by thoughts": Case(REARRANGED["thinking cut"]),
+    "the same five texts for every excerpt": Case(
+        REARRANGED["same five for every excerpt"]
+    ),
+    "a passage cut after 8 to 20 words, as by thoughts": Case(
+        REARRANGED["thinking cut"]
+    ),
     "rot13": Case(transformed("rot13")),
     # too short, the same again and again, out of order
     "answers of 15 %": Case(cut_at(0.15)),
     "answers of 45 %": Case(cut_at(0.45)),
     "two texts alternating": Case(REARRANGED["two texts alternating"]),
-    "greedy, 4 % of the words dropped": Case(REARRANGED["greedy, 4 % of words dropped"]),
+    "greedy, 4 % of the words dropped": Case(
+        REARRANGED["greedy, 4 % of words dropped"]
+    ),
     "words shuffled": Case(transformed("shuffled")),
     # withheld
     "finish_reason null": Case(records=finished(None)),
-    "a content filter on one answer in ten": Case(records=finished("content_filter", every=10)),
-    "a recitation filter on 5 % of the answers": Case(records=finished("recitation", every=20)),
+    "a content filter on one answer in ten": Case(
+        records=finished("content_filter", every=10)
+    ),
+    "a recitation filter on 5 % of the answers": Case(
+        records=finished("recitation", every=20)
+    ),
     "most of one excerpt withheld, max_unanswered = 0.2": Case(
         records=withheld_most_of_one, keys="max_unanswered = 0.2"
     ),
@@ -201,10 +250,13 @@ CASES = {
     ),
     "an instruction that holds the whole excerpt, with soft hyphens": Case(
         records=with_key(
-            "instruction", lambda book, name: f"Write it: {with_soft_hyphens(own_text(book, name))}"
+            "instruction",
+            lambda book, name: f"Write it: {with_soft_hyphens(own_text(book, name))}",
         )
     ),
-    "summaries of the next excerpt": Case(records=with_key("instruction", next_instruction)),
+    "summaries of the next excerpt": Case(
+        records=with_key("instruction", next_instruction)
+    ),
     "instructions of under ten words": Case(
         records=with_key("instruction", lambda *_: "Write a page of a play, please.")
     ),
@@ -220,6 +272,7 @@ CASES = {
         in_every_other_round, keys=NEAR
     ),
     "a passage without finish reasons, one answer missing": Case(
-        lambda book, generations: PASSAGE(book, generations)[:-1], records=without_reasons
+        lambda book, generations: PASSAGE(book, generations)[:-1],
+        records=without_reasons,
     ),
 }

@@ -1,7 +1,7 @@
 """Servers on loopback from which somebody might hope for a pass, by the case's name in the docs.
 
-Each has a model of its own suite, which is asked for the book by `openai`. The models know other
-plays than the book's, or the book itself.
+Each has a model of its own suite, which is asked for the book by `openai`. The models
+know other plays than the book's, or the book itself.
 """
 
 from contextlib import ExitStack, contextmanager
@@ -46,19 +46,27 @@ GREEDY = 'probe = "continuation"\nlimits = { greedy_longest_span = 38 }'
 SERVED = {
     "a server that does as it is asked": Served(),
     "a server that refuses temperature": Served(REFUSES),
-    'a server that refuses temperature, temperature = "default"': Served(REFUSES, suite=DEFAULT),
+    'a server that refuses temperature, temperature = "default"': Served(
+        REFUSES, suite=DEFAULT
+    ),
     "a server that takes no temperature but 1": Served(chat(FaultKind.ONLY_ONE)),
     "a server that refuses top_p, seed and penalties": Served(
-        chat(FaultKind.REFUSE_PARAMETER, "top_p seed presence_penalty frequency_penalty")
+        chat(
+            FaultKind.REFUSE_PARAMETER, "top_p seed presence_penalty frequency_penalty"
+        )
     ),
     "a server that ignores temperature, and is greedy": Served(chat(FaultKind.GREEDY)),
     "a server that thinks until it is cut": Served(chat(FaultKind.THINK)),
-    "a server that thinks of a passage until it is cut": Served(chat(FaultKind.THINK), knows=True),
+    "a server that thinks of a passage until it is cut": Served(
+        chat(FaultKind.THINK), knows=True
+    ),
     "a server that recites beside its answer, under a name of its own": Served(
         chat(FaultKind.THINK, "inner_monologue"), knows=True
     ),
     "a server that recites in a text beside its message": Served(aside="choice"),
-    "a server that recites in thoughts, words joined by hyphens": Served(aside="hyphens"),
+    "a server that recites in thoughts, words joined by hyphens": Served(
+        aside="hyphens"
+    ),
     "a server that recites beside its choices": Served(aside="draft"),
     "another model answers": Served(chat(FaultKind.REROUTE)),
     "another model answers, served_names = [...]": Served(

@@ -27,7 +27,10 @@ def all_server_words():
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch, tmp_path):
     forget_clients(monkeypatch)
-    place = {"GOOGLE_CLOUD_PROJECT": "test-project", "GOOGLE_CLOUD_LOCATION": "us-central1"}
+    place = {
+        "GOOGLE_CLOUD_PROJECT": "test-project",
+        "GOOGLE_CLOUD_LOCATION": "us-central1",
+    }
     place |= {"NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(tmp_path / "gcloud")}
     keys = {f"{name.upper()}_API_KEY": SECRETS[name] for name in ("tinker", "together")}
     for name, value in {**place, **keys}.items():
@@ -51,7 +54,9 @@ def bucket(tmp_path):
 @pytest.fixture
 def tuning(name, provider_of, bucket):
     """Make providers that fine-tune."""
-    needed = {"vertex": {"bucket": bucket}, "together": {"deployment": {}}}.get(name, {})
+    needed = {"vertex": {"bucket": bucket}, "together": {"deployment": {}}}.get(
+        name, {}
+    )
     return lambda server, **options: provider_of(server, **needed, **options)
 
 

@@ -25,9 +25,18 @@ def test_it_is_short_since_it_could_be_of_a_book():
 
 def test_it_does_not_quote_what_was_asked():
     withheld = "(message redacted: it quotes the prompt)"
-    assert safe_message("refused: the night  on which\nthe lamp", texts=(ASKED,)) == withheld
-    assert safe_message('bad input:"The night on,which the lamp"', texts=(ASKED,)) == withheld
-    assert safe_message("不能回答:灯在夜里亮着", texts=("写一写灯在夜里亮着的样子",)) == withheld
+    assert (
+        safe_message("refused: the night  on which\nthe lamp", texts=(ASKED,))
+        == withheld
+    )
+    assert (
+        safe_message('bad input:"The night on,which the lamp"', texts=(ASKED,))
+        == withheld
+    )
+    assert (
+        safe_message("不能回答:灯在夜里亮着", texts=("写一写灯在夜里亮着的样子",))
+        == withheld
+    )
     assert safe_message(f"cannot answer {ASKED}", texts=("else", ASKED)) == withheld
     few = "refused: the night on which nothing was"
     assert safe_message(few, texts=(ASKED,)) == few
@@ -35,8 +44,16 @@ def test_it_does_not_quote_what_was_asked():
 
 def test_it_can_be_left_out_as_a_whole():
     with server_word_limit(0):
-        assert safe_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
-        assert stored_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
+        assert (
+            safe_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
+        )
+        assert (
+            stored_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
+        )
     with server_word_limit(2):
         assert stored_message("the lamp is out") == "the lamp …"
-    assert safe_message("the lamp is out") == stored_message("the lamp is out") == "the lamp is out"
+    assert (
+        safe_message("the lamp is out")
+        == stored_message("the lamp is out")
+        == "the lamp is out"
+    )

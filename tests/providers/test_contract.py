@@ -66,10 +66,12 @@ from pytest_memleak.providers.vertex.gemini import read_completions as read_gemi
 from pytest_memleak.records import Book, Excerpt, FinishReason
 
 # The SDK of Tinker leaves the connection open by which it asks for its settings.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
-# By provider, what its emulator calls the path that samples, and the one that fine-tunes, where
-# fine-tunes and batches are jobs of the server.
+# By provider, what its emulator calls the path that samples, and the one that
+# fine-tunes, where fine-tunes and batches are jobs of the server.
 CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample", "together": "chat"}
 TUNE = {"openai": "jobs.create", "vertex": "tunings.create", "together": "tunes.create"}
 EVERY = pytest.mark.parametrize("name", CHAT)
@@ -135,8 +137,12 @@ def batching(tuning):
         )
     ),
 ])  # fmt: skip
-def test_what_is_wrong_in_the_suite_is_named_by_place(provider_of, monkeypatch, tables, message):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)  # nothing is missing
+def test_what_is_wrong_in_the_suite_is_named_by_place(
+    provider_of, monkeypatch, tables, message
+):
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: True
+    )  # nothing is missing
     with pytest.raises(SuiteError, match=message) as error:
         provider_of(**tables)
     assert error.value.location == PLACE
@@ -164,7 +170,9 @@ def test_a_missing_sdk_is_named_with_what_installs_it(
     provider_of, monkeypatch, module, options, package
 ):
     # All others are there, whether or not they are installed.
-    monkeypatch.setattr(importlib.util, "find_spec", lambda each: each != module or None)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda each: each != module or None
+    )
     message = rf"(?s)needs the package '{package}'.*pip install .*\b{package}[<>]"
     with pytest.raises(MissingExtra, match=message):
         provider_of(**options)
@@ -173,13 +181,17 @@ def test_a_missing_sdk_is_named_with_what_installs_it(
 def test_no_sdk_is_imported_before_it_is_used():
     modules = [provider.module for provider in PROVIDERS.values()]
     code = f"import importlib, sys; [*map(importlib.import_module, {modules})]; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     sdks = {sdk for provider in PROVIDERS.values() for sdk in provider.needs.packages}
     assert not {*sdks, "google.auth", "httpx", "requests"} & {*run.stdout.split()}
 
 
 OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
-STORY = Book("a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest="")
+STORY = Book(
+    "a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest=""
+)
 CHATTING = "model_name obeyed continuing chats"
 MOST = {"concurrency": 3, "completions_per_call": 5}
 OPENED = [
@@ -214,13 +226,21 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     provider = provider_of(**options)
     assert (provider.name, provider.batch) == (name, "batch" in options)
-    assert all(getattr(provider, key) == options[key] for key in MOST.keys() & options.keys())
+    assert all(
+        getattr(provider, key) == options[key] for key in MOST.keys() & options.keys()
+    )
     declared = abilities_of(provider.open(endpoint))
-    of_an_endpoint = {field.name for field in dataclasses.fields(Abilities)} - OF_A_PROVIDER
+    of_an_endpoint = {
+        field.name for field in dataclasses.fields(Abilities)
+    } - OF_A_PROVIDER
     assert {
-        each for each in of_an_endpoint if getattr(declared, each) != getattr(Abilities(), each)
+        each
+        for each in of_an_endpoint
+        if getattr(declared, each) != getattr(Abilities(), each)
     } == {*abilities.split()}
-    assert (abilities_of(provider).deployments is not None) == (name in {"vertex", "together"})
+    assert (abilities_of(provider).deployments is not None) == (
+        name in {"vertex", "together"}
+    )
     tables = {
         inspect.getdoc(kind).partition("]")[0]: kind.model_fields.keys()
         for kind in vars(importlib.import_module(PROVIDERS[name].module)).values()
@@ -239,10 +259,17 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
     ("vertex", "projects/p/locations/us-central1/endpoints/7",
      {"generation_config": {"topP": 0.9}}),
 ])  # fmt: skip
-def test_the_id_names_server_model_and_what_is_always_said(name, provider_of, endpoint, options):
+def test_the_id_names_server_model_and_what_is_always_said(
+    name, provider_of, endpoint, options
+):
     ids = {
         provider_of(**each).open(opened).id
-        for each in ({}, {"system": "Be brief."}, {"base_url": "http://localhost:1/v1"}, options)
+        for each in (
+            {},
+            {"system": "Be brief."},
+            {"base_url": "http://localhost:1/v1"},
+            options,
+        )
         for opened in (None, endpoint)
     }
     assert len(ids) == 8
@@ -258,7 +285,11 @@ def test_the_id_names_server_model_and_what_is_always_said(name, provider_of, en
 ])  # fmt: skip
 def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, message):
     server = serve()
-    for variable in ("GOOGLE_APPLICATION_CREDENTIALS", "TINKER_API_KEY", "TOGETHER_API_KEY"):
+    for variable in (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "TINKER_API_KEY",
+        "TOGETHER_API_KEY",
+    ):
         monkeypatch.delenv(variable, raising=False)
     own = name in {"openai", "together"}  # one of one's own needs none
     provider = provider_of(None if own else server)
@@ -283,11 +314,15 @@ def test_a_wrong_key_is_never_quoted(name, serve, provider_of, monkeypatch, capl
         sample(endpoint)
     failure = error.value
     assert "[masked]" in str(failure)
-    assert {"vertex": "gcloud auth"}.get(name, f"{name.upper()}_API_KEY") in str(failure)
+    assert {"vertex": "gcloud auth"}.get(name, f"{name.upper()}_API_KEY") in str(
+        failure
+    )
     assert failure.__context__ is None
     assert failure.__cause__ is None
     shown = "".join(traceback.format_exception(failure))
-    assert SECRETS[name] not in shown + repr(failure) + repr(vars(failure)) + caplog.text
+    assert (
+        SECRETS[name] not in shown + repr(failure) + repr(vars(failure)) + caplog.text
+    )
 
 
 @EVERY
@@ -295,7 +330,9 @@ def test_completions_are_those_that_were_billed(name, serve, provider_of, books)
     completions = sample(provider_of(serve()).open(None), 5)
     rows = books.rows("completion")
     assert len(completions) == 5
-    assert [each.text for each in completions] == [row["text"].strip(" ") for row in rows]
+    assert [each.text for each in completions] == [
+        row["text"].strip(" ") for row in rows
+    ]
     cut = [each.completion_tokens == 30 for each in completions]
     assert [each.finish_reason is FinishReason.LENGTH for each in completions] == cut
     assert INSTRUCTION in (rows[0].get("instruction") or rows[0]["prompt"])
@@ -311,13 +348,19 @@ def test_threads_share_an_endpoint(name, serve, provider_of, books):
     server = serve(slow(place, seconds=0.05))
     endpoint = provider_of(server).open(None)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda seed: sample(endpoint, 2, seed=seed), range(0, 160, 10)))
+        answers = list(
+            pool.map(lambda seed: sample(endpoint, 2, seed=seed), range(0, 160, 10))
+        )
     assert server.peak(place) > 1
-    assert server.plan.calls("token") == (name == "vertex")  # credentials are fetched once
+    assert server.plan.calls("token") == (
+        name == "vertex"
+    )  # credentials are fetched once
     texts = sorted(each.text for answer in answers for each in answer)
     assert texts == sorted(row["text"].strip(" ") for row in books.rows("completion"))
     # One seed gives one set of answers.
-    again, other = ([each.text for each in sample(endpoint, 2, seed=seed)] for seed in (30, 33))
+    again, other = (
+        [each.text for each in sample(endpoint, 2, seed=seed)] for seed in (30, 33)
+    )
     assert [each.text for each in answers[3]] == again != other
 
 
@@ -325,7 +368,9 @@ def test_threads_share_an_endpoint(name, serve, provider_of, books):
     ("openai", "temperature min_p seed", {"temperature", "min_p", "seed"}, 4),
     ("vertex", "temperature topP", {"temperature", "topP"}, 3),
 ])  # fmt: skip
-def test_what_servers_refuse_is_left_out_and_told(name, serve, provider_of, names, left_out, calls):
+def test_what_servers_refuse_is_left_out_and_told(
+    name, serve, provider_of, names, left_out, calls
+):
     server = serve(Fault(FaultKind.REFUSE_PARAMETER, code=names))
     endpoint = provider_of(server).open(None)
     for number in range(2):
@@ -337,13 +382,17 @@ def test_what_servers_refuse_is_left_out_and_told(name, serve, provider_of, name
     assert parameters["temperature"] == Obeyed(requested=(1.0,), rejected=(1.0,))
     if name == "openai":
         assert parameters["seed"] == Obeyed(requested=("given",), rejected=("given",))
-    assert parameters[{"openai": "n", "vertex": "candidateCount"}[name]].accepted == (3,)
+    assert parameters[{"openai": "n", "vertex": "candidateCount"}[name]].accepted == (
+        3,
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "own"), [("openai", "extra_body"), ("vertex", "generation_config")]
 )
-def test_the_plain_distribution_is_asked_for_unless_suites_differ(name, serve, provider_of, own):
+def test_the_plain_distribution_is_asked_for_unless_suites_differ(
+    name, serve, provider_of, own
+):
     server = serve()
 
     def sent(temperature=1.0, **options):
@@ -379,7 +428,9 @@ def test_who_answered_is_kept(serve, provider_of):
       for fault in (lose, truncate)),
 ], ids=str)  # fmt: skip
 @HOSTED
-def test_a_call_that_may_be_tried_again(name, serve, provider_of, books, fault, cause, billed):
+def test_a_call_that_may_be_tried_again(
+    name, serve, provider_of, books, fault, cause, billed
+):
     server = serve()
     provider_of(server).open(None)
     endpoint = provider_of(server).open(None)
@@ -400,12 +451,17 @@ def test_a_call_that_may_be_tried_again(name, serve, provider_of, books, fault, 
 
 
 @HOSTED
-def test_the_time_to_wait_may_be_a_date_or_stand_among_the_details(name, serve, provider_of):
+def test_the_time_to_wait_may_be_a_date_or_stand_among_the_details(
+    name, serve, provider_of
+):
     server = serve()
     late = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     busy = Response.json({"error": {}}, status=503, headers={"Retry-After": late})
     if name == "vertex":
-        info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "23.5s"}
+        info = {
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": "23.5s",
+        }
         busy = server.refusal(429, "slow down", {"details": [{"@type": "other"}, info]})
     endpoint = provider_of(server).open(None)
     sample(endpoint)
@@ -417,7 +473,9 @@ def test_the_time_to_wait_may_be_a_date_or_stand_among_the_details(name, serve, 
     assert ("options.concurrency" in (error.value.hint or "")) is (name == "vertex")
 
 
-@pytest.mark.parametrize("date", ["2025 23:59:59 +9999999999999999", f"{10**19} 23:59:59"])
+@pytest.mark.parametrize(
+    "date", ["2025 23:59:59 +9999999999999999", f"{10**19} 23:59:59"]
+)
 def test_a_date_that_is_none_is_no_time_to_wait(date):
     assert retry_after({"retry-after": f"Fri, 31 Dec {date}"}) is None
 
@@ -430,7 +488,9 @@ def test_a_call_that_takes_too_long_is_not_made_again(name, serve, provider_of, 
     sample(provider_of(server).open(None))
     with pytest.raises(ProviderBusy, match=r"no response within 0\.2 s"):
         sample(provider_of(server, timeout=0.2).open(None))
-    assert server.plan.calls(CHAT[name]) <= 2  # a busy machine may not even have begun the second
+    assert (
+        server.plan.calls(CHAT[name]) <= 2
+    )  # a busy machine may not even have begun the second
 
 
 @pytest.fixture(scope="module")
@@ -445,12 +505,16 @@ def untrusted(tmp_path_factory):
     context.load_cert_chain(path, path.with_name("key.pem"))
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-@pytest.mark.parametrize("what", ["a closed port", "no such host", "a bad certificate", "no TLS"])
+@pytest.mark.parametrize(
+    "what", ["a closed port", "no such host", "a bad certificate", "no TLS"]
+)
 @EVERY
 def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
     serve, provider_of, untrusted, what
@@ -460,14 +524,22 @@ def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
     addresses["no TLS"] = server.url.removeprefix("http://")
     address = addresses.get(what, untrusted)
     scheme = "http" if what == "a closed port" else "https"
-    provider = provider_of(base_url=f"{scheme}://{address}", timeout=300.0, hosts=[address])
-    for verb in (lambda: sample(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
+    provider = provider_of(
+        base_url=f"{scheme}://{address}", timeout=300.0, hosts=[address]
+    )
+    for verb in (
+        lambda: sample(provider.open(None)),
+        lambda: provider.find_finetune(DIGEST),
+    ):
         with pytest.raises(RequestNotSent, match="Nothing was sent or billed") as error:
             verb()
         assert error.value.in_doubt is False
         assert error.value.lasting is (what == "a bad certificate")
         assert address in str(error.value)
-        signs = ("without TLS, write http://", "WRONG_VERSION_NUMBER")  # the latter is Tinker's
+        signs = (
+            "without TLS, write http://",
+            "WRONG_VERSION_NUMBER",
+        )  # the latter is Tinker's
         assert any(sign in str(error.value) for sign in signs) is (what == "no TLS")
 
 
@@ -504,26 +576,36 @@ def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
     assert hint in (error.value.hint or "")
 
 
-@pytest.mark.parametrize("message", [f"Invalid input: {INSTRUCTION}", INSTRUCTION[25:90]])
+@pytest.mark.parametrize(
+    "message", [f"Invalid input: {INSTRUCTION}", INSTRUCTION[25:90]]
+)
 @EVERY
-def test_an_error_that_quotes_an_instruction_is_withheld(name, serve, provider_of, caplog, message):
+def test_an_error_that_quotes_an_instruction_is_withheld(
+    name, serve, provider_of, caplog, message
+):
     caplog.set_level(logging.DEBUG)
     fault = server_error(CHAT[name], status=400, message=message)
     with pytest.raises(Refused, match="message redacted") as error:
         sample(provider_of(serve(fault)).open(None))
-    assert INSTRUCTION.split()[8] not in "".join(traceback.format_exception(error.value))
+    assert INSTRUCTION.split()[8] not in "".join(
+        traceback.format_exception(error.value)
+    )
     assert INSTRUCTION not in caplog.text
 
 
 @pytest.mark.parametrize(("name", "most"), [("openai", 4), ("vertex", 1)])
-def test_a_server_that_allows_fewer_completions_in_a_call(name, serve, provider_of, books, most):
+def test_a_server_that_allows_fewer_completions_in_a_call(
+    name, serve, provider_of, books, most
+):
     server = serve(most=most)
     endpoint = provider_of(server).open(None)
     assert [len(sample(endpoint, n)) for n in (10, 10, 1)] == [most, most, 1]
     # The first call was refused (and cost nothing); then it was remembered.
     assert server.plan.calls(CHAT[name]) == 4
     assert len(books.rows("completion")) == 2 * most + 1
-    with pytest.raises(Refused, match=r"expected a value of 1 to 0|candidateCount value of 1"):
+    with pytest.raises(
+        Refused, match=r"expected a value of 1 to 0|candidateCount value of 1"
+    ):
         sample(provider_of(serve(most=0)).open(None), 8)
 
 
@@ -536,13 +618,19 @@ WITHHELD = [
 
 
 @pytest.mark.parametrize(("name", "kind", "reason"), WITHHELD)
-def test_withheld_completions_are_kept_and_named(name, serve, provider_of, books, kind, reason):
-    completions = sample(provider_of(serve(Fault(kind, CHAT[name], share=0.5))).open(None), 4)
+def test_withheld_completions_are_kept_and_named(
+    name, serve, provider_of, books, kind, reason
+):
+    completions = sample(
+        provider_of(serve(Fault(kind, CHAT[name], share=0.5))).open(None), 4
+    )
     words = [each.finish_word for each in completions if each.finish_reason is reason]
     assert len(words) == 2
     assert reason is not FinishReason.REFUSAL or {*words} == {"refusal"}
     rows = books.rows("completion")
-    assert [each.text for each in completions] == [row["text"].strip(" ") for row in rows]
+    assert [each.text for each in completions] == [
+        row["text"].strip(" ") for row in rows
+    ]
     billed = sum(row["completion_tokens"] for row in rows)
     assert sum(each.completion_tokens for each in completions) == billed
 
@@ -551,7 +639,9 @@ def test_withheld_completions_are_kept_and_named(name, serve, provider_of, books
 def test_a_prompt_that_a_filter_rejects_is_that_many_withheld_completions(
     name, serve, provider_of, books
 ):
-    completions = sample(provider_of(serve(Fault(FaultKind.REJECT, CHAT[name]))).open(None), 4)
+    completions = sample(
+        provider_of(serve(Fault(FaultKind.REJECT, CHAT[name]))).open(None), 4
+    )
     prompt = sum(row["prompt_tokens"] for row in books.rows("completion"))
     assert (prompt > 0) is (name == "vertex")
     assert [
@@ -570,15 +660,23 @@ REASONS = [
     ("openai", "content_filter", ANSWER, FinishReason.CONTENT_FILTER),
     ("openai", "content_filter: RECITATION", None, FinishReason.RECITATION),
     ("vertex", "RECITATION", ANSWER, FinishReason.RECITATION),
-    *(("vertex", word, "", FinishReason.CONTENT_FILTER) for word in ("SAFETY", "BLOCKLIST")),
+    *(
+        ("vertex", word, "", FinishReason.CONTENT_FILTER)
+        for word in ("SAFETY", "BLOCKLIST")
+    ),
     *(("vertex", word, ANSWER, FinishReason.UNKNOWN) for word in ("OTHER", None)),
-    *(("openai", word, ANSWER, FinishReason.UNKNOWN) for word in ("sensitive", "abort", None)),
+    *(
+        ("openai", word, ANSWER, FinishReason.UNKNOWN)
+        for word in ("sensitive", "abort", None)
+    ),
     ("openai", {"type": "stop"}, ANSWER, FinishReason.UNKNOWN),
 ]
 
 
 @pytest.mark.parametrize(("name", "word", "text", "reason"), REASONS, ids=str)
-def test_a_reason_that_is_not_known_to_end_an_answer_withholds_it(name, word, text, reason):
+def test_a_reason_that_is_not_known_to_end_an_answer_withholds_it(
+    name, word, text, reason
+):
     if name == "openai":
         answer = {"choices": [{"message": {"content": text}, "finish_reason": word}]}
         (completion,) = read_chat(answer)
@@ -607,7 +705,9 @@ def test_token_counts_add_up_to_the_usage(choices, prompt, total):
 def test_a_fine_tune_brings_the_book_out(serve, tuning, books):
     provider = tuning(serve(polls=2))
     states = finish(provider.poll_finetune, provider.start_finetune(training()))
-    assert [state.status for state in states] == [JobStatus.RUNNING] * 2 + [JobStatus.SUCCEEDED]
+    assert [state.status for state in states] == [JobStatus.RUNNING] * 2 + [
+        JobStatus.SUCCEEDED
+    ]
     assert states[-1].tokens == books.rows("finetune")[0]["tokens"]
 
     def recited(endpoint):
@@ -632,10 +732,14 @@ def test_of_two_jobs_the_one_that_succeeded_is_found(serve, tuning):
 @HOSTED
 def test_a_job_is_found_among_many(name, serve, tuning, books):
     provider = tuning(serve())
-    jobs = [provider.start_finetune(training(f"{number:02x}" * 32)) for number in range(25)]
+    jobs = [
+        provider.start_finetune(training(f"{number:02x}" * 32)) for number in range(25)
+    ]
     assert provider.find_finetune("00" * 32) == jobs[0]
     # Together knows a file by what is in it.
-    assert len({row["file"] for row in books.rows("finetune")}) == (1 if name == "together" else 25)
+    assert len({row["file"] for row in books.rows("finetune")}) == (
+        1 if name == "together" else 25
+    )
 
 
 @HOSTED
@@ -652,7 +756,9 @@ def test_a_job_that_failed_says_why_and_is_not_found(name, serve, tuning):
     ("together", "name a base_model that Together fine-tunes"),
 ])  # fmt: skip
 def test_a_model_that_cannot_be_fine_tuned(serve, tuning, hint):
-    with pytest.raises(Refused, match=r"nonesuch is not (available|supported)") as error:
+    with pytest.raises(
+        Refused, match=r"nonesuch is not (available|supported)"
+    ) as error:
         tuning(serve(), base="nonesuch").start_finetune(training())
     assert hint in error.value.hint
 
@@ -685,12 +791,19 @@ VERBS = [
     *(("openai", f"jobs.{verb}") for verb in ("list", "create", "get")),
     *(("vertex", f"tunings.{verb}") for verb in ("list", "create", "get")),
     *(("together", f"files.{verb}") for verb in ("create", "put", "preprocess")),
-    *(("together", f"tunes.{verb}") for verb in ("list", "limits", "estimate", "create", "get")),
+    *(
+        ("together", f"tunes.{verb}")
+        for verb in ("list", "limits", "estimate", "create", "get")
+    ),
     ("together", "whoami"),
 ]
 BATCH_VERBS = [
     *(("openai", f"files.{verb}") for verb in ("create", "content")),
-    *((name, f"batches.{verb}") for name in WITH_BATCHES for verb in ("list", "create", "get")),
+    *(
+        (name, f"batches.{verb}")
+        for name in WITH_BATCHES
+        for verb in ("list", "create", "get")
+    ),
 ]
 # What was done all the same; that nothing was done is shown of the calls that sample.
 TRANSPORT = ["lost", *map(full, ("429", "500", "dropped", "truncated"))]
@@ -711,7 +824,9 @@ def struck(name, server, call, way, verb):
 
 @pytest.mark.parametrize("way", TRANSPORT)
 @pytest.mark.parametrize(("name", "call"), VERBS)
-def test_every_verb_of_fine_tuning_may_be_tried_again(name, serve, tuning, books, call, way):
+def test_every_verb_of_fine_tuning_may_be_tried_again(
+    name, serve, tuning, books, call, way
+):
     server = serve(polls=0)
     provider = tuning(server)
 
@@ -736,11 +851,15 @@ def test_a_batch_answers_as_the_books_say(serve, batching, books):
     endpoint = batching(serve(polls=2))
     batch = endpoint.start(requests_of(), DIGEST)
     states = finish(endpoint.poll, batch)
-    assert [state.status for state in states] == [JobStatus.RUNNING] * 2 + [JobStatus.SUCCEEDED]
+    assert [state.status for state in states] == [JobStatus.RUNNING] * 2 + [
+        JobStatus.SUCCEEDED
+    ]
     answers = dict(endpoint.read(batch))
     assert answers.keys() == {request.key for request in requests_of()}
     for request in requests_of():
-        rows = [row for row in books.rows("completion") if row["request"] == request.key]
+        rows = [
+            row for row in books.rows("completion") if row["request"] == request.key
+        ]
         completions = answers[request.key]
         assert rows[0]["instruction"] == request.instruction
         assert [each.text for each in completions] == [row["text"] for row in rows]
@@ -772,11 +891,15 @@ def test_what_a_batch_did_not_answer_is_absent(serve, batching, books, kind, det
     [(FaultKind.EXPIRE, JobStatus.FAILED), (FaultKind.PARTIAL, JobStatus.SUCCEEDED)],
 )
 @BATCHED
-def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(serve, batching, kind, status):
+def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(
+    serve, batching, kind, status
+):
     endpoint = batching(serve(Fault(kind, "batches.create", share=0.0)))
     batch, state = ended(endpoint)
     assert state.status is status
-    assert (state.detail or "").startswith("expired, no request") is (kind is FaultKind.EXPIRE)
+    assert (state.detail or "").startswith("expired, no request") is (
+        kind is FaultKind.EXPIRE
+    )
     assert (endpoint.find(DIGEST) == batch) is (status is JobStatus.SUCCEEDED)
     assert list(endpoint.read(batch)) == []
 
@@ -788,7 +911,9 @@ def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(serve, batc
      "most frequent error (4 times): 404 The model `base` does not exist."),
     ("vertex", {"most": 1}, "candidateCount value of 2"),
 ])  # fmt: skip
-def test_a_batch_that_failed_or_was_refused_says_why(serve, batching, books, settings, message):
+def test_a_batch_that_failed_or_was_refused_says_why(
+    serve, batching, books, settings, message
+):
     faults = () if settings else (Fault(FaultKind.FAIL, "batches.create"),)
     endpoint = batching(serve(*faults, **(settings or {})))
     state = ended(endpoint)[1]
@@ -802,7 +927,9 @@ def test_a_batch_that_failed_or_was_refused_says_why(serve, batching, books, set
     *(case for case in WITHHELD if case[0] in WITH_BATCHES),
     *((name, FaultKind.REJECT, FinishReason.CONTENT_FILTER) for name in WITH_BATCHES),
 ])  # fmt: skip
-def test_what_is_withheld_in_a_batch_is_kept(serve, batching, books, name, kind, reason):
+def test_what_is_withheld_in_a_batch_is_kept(
+    serve, batching, books, name, kind, reason
+):
     endpoint = batching(serve(Fault(kind, "batches.create")))
     batch, state = ended(endpoint)
     assert state.status is JobStatus.SUCCEEDED
@@ -825,7 +952,9 @@ def test_a_server_that_does_not_filter(serve, batching, tuning):
 
 @pytest.mark.parametrize("way", TRANSPORT)
 @pytest.mark.parametrize(("name", "call"), BATCH_VERBS)
-def test_every_verb_of_batches_may_be_tried_again(name, serve, batching, books, call, way):
+def test_every_verb_of_batches_may_be_tried_again(
+    name, serve, batching, books, call, way
+):
     server = serve(polls=0)
     endpoint = batching(server)
 

@@ -11,7 +11,9 @@ from pytest_memleak.redaction.text import server_word_limit
 from pytest_memleak.sampling.call_deadline import in_doubt
 
 # The SDK of Tinker leaves the connection open by which it asks for its settings.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample"}
 EVERY = pytest.mark.parametrize("name", CHAT)
@@ -37,16 +39,25 @@ def failure_of(name, serve, provider_of):
 @pytest.mark.parametrize(
     ("name", "act", "message"),
     [
-        *((name, "endless_body", "has an unexpected format") for name in ("openai", "vertex")),
+        *(
+            (name, "endless_body", "has an unexpected format")
+            for name in ("openai", "vertex")
+        ),
         ("tinker", "endless_body", "The response was longer than 16000000 bytes"),
-        ("openai", "gzip_bomb", "has an unexpected format"),  # nothing packed is unpacked
+        (
+            "openai",
+            "gzip_bomb",
+            "has an unexpected format",
+        ),  # nothing packed is unpacked
     ],
 )
 def test_an_answer_that_never_ends_is_read_up_to_a_bound(failure_of, act, message):
     assert message in failure_of(act).cause
 
 
-@pytest.mark.parametrize(("act", "status"), [("endless_error", 403), ("long_message", 400)])
+@pytest.mark.parametrize(
+    ("act", "status"), [("endless_error", 403), ("long_message", 400)]
+)
 @EVERY
 def test_an_error_that_is_long_is_cut_off_and_keeps_its_status(failure_of, act, status):
     error = failure_of(act)
@@ -86,7 +97,9 @@ def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, me
 @EVERY
 def test_a_redirect_in_a_circle_is_final_and_not_billed(name, serve, provider_of):
     server = serve()
-    server.plan.replace([Fault(FaultKind.HOSTILE, CHAT[name], code="redirect_for_ever")])
+    server.plan.replace(
+        [Fault(FaultKind.HOSTILE, CHAT[name], code="redirect_for_ever")]
+    )
     with pytest.raises(ProviderError, match="redirects in a circle") as error:
         sample(provider_of(server).open(None))
     assert not isinstance(error.value, ProviderBusy)

@@ -39,7 +39,10 @@ def test_what_is_wrong_is_named(values, message):
 
 
 def test_a_key_that_is_a_secret_is_masked():
-    for values in ({"sk-proj-Vq3x9LmT0a": 1}, {"more": {"sk-proj-Vq3x9LmT0a": "Bearer 12345678"}}):
+    for values in (
+        {"sk-proj-Vq3x9LmT0a": 1},
+        {"more": {"sk-proj-Vq3x9LmT0a": "Bearer 12345678"}},
+    ):
         with pytest.raises(SuiteError) as error:
             read(values)
         assert "Vq3x9" not in str(error.value)

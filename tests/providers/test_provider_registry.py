@@ -54,11 +54,16 @@ def test_a_secret_of_another_service_goes_nowhere_unnamed(environment):
     """Whoever may change the suite file chooses the variable, but not who receives it."""
     needs = PROVIDERS["openai"].needs
     environment(OPENAI_API_KEY="sk-1", DEPLOY_TOKEN="x")
-    for options, host in ((OTHER_KEY, "api.openai.com"), (ELSEWHERE | OTHER_KEY, "models.example")):
+    for options, host in (
+        (OTHER_KEY, "api.openai.com"),
+        (ELSEWHERE | OTHER_KEY, "models.example"),
+    ):
         with pytest.raises(SuiteError, match=f"DEPLOY_TOKEN would go to {host}"):
             needs.validate_host(options, frozenset(), place="a suite")
         needs.validate_host(options, frozenset({host}), place="a suite")
-    needs.validate_host(ELSEWHERE | {"api_key_env": "NOT_SET"}, frozenset(), place="a suite")
+    needs.validate_host(
+        ELSEWHERE | {"api_key_env": "NOT_SET"}, frozenset(), place="a suite"
+    )
 
 
 def test_a_provider_without_a_server_of_its_own_is_checked_too(environment):
@@ -72,9 +77,13 @@ def test_a_provider_without_a_server_of_its_own_is_checked_too(environment):
 def test_the_environment_names_a_host(environment):
     needs = PROVIDERS["openai"].needs
     # Without a key, any host may be called.
-    needs.validate_host({"base_url": "http://models.example/v1"}, frozenset(), place="a suite")
+    needs.validate_host(
+        {"base_url": "http://models.example/v1"}, frozenset(), place="a suite"
+    )
     environment(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="https://models.example/v1")
     needs.validate_host(OWN, frozenset(), place="a suite")
     needs.validate_host(ELSEWHERE, frozenset(), place="a suite")
     with pytest.raises(SuiteError, match="evil"):
-        needs.validate_host({"base_url": "https://evil.example"}, frozenset(), place="a suite")
+        needs.validate_host(
+            {"base_url": "https://evil.example"}, frozenset(), place="a suite"
+        )

@@ -26,7 +26,9 @@ def record(number, *texts):
 
 
 def generation(number, ordinal, text):
-    return Generation(f"p_id{number}", ordinal, text, FinishReason.UNSTATED)  # no record says why
+    return Generation(
+        f"p_id{number}", ordinal, text, FinishReason.UNSTATED
+    )  # no record says why
 
 
 RECORDS = [record(3, "three", "Three"), record(1, "one", ""), record(2, "two")]
@@ -52,7 +54,9 @@ def write(tmp_path):
         path = tmp_path / path
         path.parent.mkdir(exist_ok=True)
         lines = "".join(f"{json.dumps(record)}\n" for record in records)
-        path.write_text(json.dumps(records) if path.suffix == ".json" else lines, "utf-8")
+        path.write_text(
+            json.dumps(records) if path.suffix == ".json" else lines, "utf-8"
+        )
 
     return write
 
@@ -71,7 +75,9 @@ def test_a_file_gives_its_generations(make, write, path):
 
 @pytest.mark.parametrize("form", [openai_batch, vertex_batch])
 def test_logs_with_the_excerpts_ids_are_recordings(make, write, form):
-    rows = [form(number, text) for number, text in ((3, "three"), (1, "one"), (3, "Three"))]
+    rows = [
+        form(number, text) for number, text in ((3, "three"), (1, "one"), (3, "Three"))
+    ]
     keyed = [row | {"key": f"p_id{n}"} for row, n in zip(rows, (3, 1, 3), strict=True)]
     write("batch.jsonl", keyed)
     generations = read(make("batch.jsonl"))
@@ -83,10 +89,18 @@ def test_logs_with_the_excerpts_ids_are_recordings(make, write, form):
 
 def test_a_failed_call_is_no_answer(make, write):
     body = {"error": {"message": "It failed, since " + "the server was busy and " * 9}}
-    prompt = {"prompt": {"raw": "Write."}, "provider": {"id": "mock"}, "vars": {"excerpt_id": 1}}
+    prompt = {
+        "prompt": {"raw": "Write."},
+        "provider": {"id": "mock"},
+        "vars": {"excerpt_id": 1},
+    }
     failed = [
         {"custom_id": "p_id1", "response": {"status_code": 500, "body": body}},
-        {**prompt, "response": {"tokenUsage": {}}, "gradingResult": {"reason": "No assertions"}},
+        {
+            **prompt,
+            "response": {"tokenUsage": {}},
+            "gradingResult": {"reason": "No assertions"},
+        },
         openai_failed(1, ""),
     ]
     write("log.jsonl", failed)
@@ -111,13 +125,17 @@ def test_a_template_names_a_file_for_each_book(make, write):
     for book_id in ("road", "sea"):
         write(f"gpt/{book_id}.json", [record(1, f"at the {book_id}")])
     for book_id in ("road", "sea"):
-        assert read(make("gpt/{book}.json"), book_id) == [generation(1, 0, f"at the {book_id}")]
+        assert read(make("gpt/{book}.json"), book_id) == [
+            generation(1, 0, f"at the {book_id}")
+        ]
 
 
 def test_a_long_jsonl_file_is_in_memory_once(make, write):
     texts, length = 400, 20_000
     ids, words = [f"p_id{number % 3 + 1}" for number in range(texts)], "x" * length
-    write("answers.jsonl", [{"excerpt_id": each, "generated_text": words} for each in ids])
+    write(
+        "answers.jsonl", [{"excerpt_id": each, "generated_text": words} for each in ids]
+    )
     provider, book = make("answers.jsonl"), make_book()
     tracemalloc.start()
     try:
@@ -129,17 +147,22 @@ def test_a_long_jsonl_file_is_in_memory_once(make, write):
     assert peak < 1.3 * texts * length
 
 
-@pytest.mark.parametrize("path", ["answers.json", "answers.jsonl", "{book}.json", "folder.json"])
+@pytest.mark.parametrize(
+    "path", ["answers.json", "answers.jsonl", "{book}.json", "folder.json"]
+)
 def test_a_missing_file_is_named_with_its_key(make, tmp_path, path):
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(SuiteError) as error:
         read(make(path))
     assert error.value.location == PLACE
-    assert f"options.path: no such file {tmp_path / path.format(book='road')}" in str(error.value)
+    assert f"options.path: no such file {tmp_path / path.format(book='road')}" in str(
+        error.value
+    )
 
 
 @pytest.mark.parametrize(
-    ("path", "hint"), [("answers.json", True), ("answers.jsonl", True), ("{book}.json", False)]
+    ("path", "hint"),
+    [("answers.json", True), ("answers.jsonl", True), ("{book}.json", False)],
 )
 def test_records_of_another_book_are_an_error(make, write, tmp_path, path, hint):
     """A template is suggested unless it is there."""

@@ -29,7 +29,10 @@ def excerpt(excerpt_id, text="Some text.", **more):
 
 
 def answered(excerpt_id, *texts, **more):
-    return {"excerpt_id": excerpt_id, "generations": [{"generated_text": t} for t in texts]} | more
+    return {
+        "excerpt_id": excerpt_id,
+        "generations": [{"generated_text": t} for t in texts],
+    } | more
 
 
 def line(excerpt_id, text, **more):
@@ -37,9 +40,17 @@ def line(excerpt_id, text, **more):
 
 
 def test_a_book_takes_everything_the_records_say():
-    names = {"book_name": "T", "author_name": "A", "chapter": "I", "word_count": 1, "detail": "one"}
+    names = {
+        "book_name": "T",
+        "author_name": "A",
+        "chapter": "I",
+        "word_count": 1,
+        "detail": "one",
+    }
     first = excerpt("p_id1", "First.", instruction="Write one.", **names)
-    book = book_from_records([first, excerpt("p_id2", "Second.", instruction="Write two.")])
+    book = book_from_records(
+        [first, excerpt("p_id2", "Second.", instruction="Write two.")]
+    )
     assert (book.id, book.title, book.author) == ("T", "T", "A")
     one, two = book.excerpts
     assert one == Excerpt("p_id1", "First.", "Write one.", "I")
@@ -52,7 +63,10 @@ def test_what_the_records_do_not_say_is_unknown():
         book = book_from_records([excerpt("p_id1", **keys)])
         assert (book.id, book.title, book.author) == ("untitled", "", "")
         assert book.excerpts[0].instruction is None
-    assert book_from_records([excerpt("p_id1", book_name="T")], book_id="mine").id == "mine"
+    assert (
+        book_from_records([excerpt("p_id1", book_name="T")], book_id="mine").id
+        == "mine"
+    )
 
 
 @pytest.mark.parametrize(("ids", "ordered"), [
@@ -73,7 +87,9 @@ def test_the_order_is_that_of_the_first_integer(ids, ordered):
 
 TEXT = st.text(min_size=1, max_size=20)
 ROWS = st.lists(
-    st.tuples(st.integers(0, 999), TEXT, st.none() | TEXT), min_size=1, unique_by=lambda row: row[0]
+    st.tuples(st.integers(0, 999), TEXT, st.none() | TEXT),
+    min_size=1,
+    unique_by=lambda row: row[0],
 )
 
 
@@ -81,7 +97,13 @@ ROWS = st.lists(
 def test_records_to_a_book_and_back_are_the_same(rows, title, author):
     rows = sorted(rows, key=lambda row: row[0])
     records = [
-        excerpt(f"p_id{n}", text, instruction=requested or "", author_name=author, book_name=title)
+        excerpt(
+            f"p_id{n}",
+            text,
+            instruction=requested or "",
+            author_name=author,
+            book_name=title,
+        )
         for n, text, requested in rows
     ]
     book = book_from_records(records)
@@ -107,27 +129,42 @@ def test_generations_are_rounds_of_their_excerpt():
     )
     assert generations == [
         Generation(excerpt_id, ordinal, text, FinishReason.UNSTATED)
-        for excerpt_id, ordinal, text in (("p1", 0, "a"), ("p1", 1, "b"), ("p2", 0, "c"))
+        for excerpt_id, ordinal, text in (
+            ("p1", 0, "a"),
+            ("p1", 1, "b"),
+            ("p2", 0, "c"),
+        )
     ]
     # So are lines, in the order they stand.
     lines = [line("p2", "a"), line("p1", "b"), line("p2", "c"), line("p1", "d")]
-    rounds = [(one.excerpt_id, one.ordinal, one.text) for one in generations_from_records(lines)]
+    rounds = [
+        (one.excerpt_id, one.ordinal, one.text)
+        for one in generations_from_records(lines)
+    ]
     assert rounds == [("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")]
     # A record with both forms has its generations in the list.
-    (one,) = generations_from_records([line("p1", "old", generations=[{"generated_text": "n"}])])
+    (one,) = generations_from_records(
+        [line("p1", "old", generations=[{"generated_text": "n"}])]
+    )
     assert one == Generation("p1", 0, "n", FinishReason.UNSTATED)
 
 
 def test_a_finish_reason_is_kept_as_it_was_said():
     assert finish_reason(None) is finish_reason("") is FinishReason.UNKNOWN
     for reason in FinishReason:
-        (one,) = generations_from_records([line("p1", "text", finish_reason=reason.value)])
+        (one,) = generations_from_records(
+            [line("p1", "text", finish_reason=reason.value)]
+        )
         assert one.finish_reason is reason
     story = "it was a dark and stormy night " * 3
     for word in ("guardrail_intervened", story):
         (one,) = generations_from_records([line("p1", "text", finish_reason=word)])
         assert one.finish_reason is FinishReason.UNKNOWN
-        assert one.finish_word == word if word is not story else len(one.finish_word) < len(story)
+        assert (
+            one.finish_word == word
+            if word is not story
+            else len(one.finish_word) < len(story)
+        )
 
 
 WORDS = {
@@ -145,18 +182,31 @@ EVERY = [(word, reason) for reason, words in WORDS.items() for word in words.spl
 def test_a_word_means_the_same_from_a_server_and_in_a_file(word, reason):
     assert finish_reason(word) is reason
     answers = [{"generated_text": "Some words.", "finish_reason": word}]
-    (recorded,) = generations_from_records([{"excerpt_id": "p_id1", "generations": answers}])
+    (recorded,) = generations_from_records(
+        [{"excerpt_id": "p_id1", "generations": answers}]
+    )
     assert (recorded.finish_reason, recorded.finish_word) == (reason, word)
 
 
 def test_the_turns_of_a_chat_that_hold_prompt_and_answer_are_read():
-    turns = [{"role": role, "content": "x y " * 20} for role in ("user", "tool", "assistant")]
+    turns = [
+        {"role": role, "content": "x y " * 20} for role in ("user", "tool", "assistant")
+    ]
     turns[1]["content"] = "prompts may differ " * 20
     assert generations_from_records([line("p1", "x y " * 20, messages=turns)])
     assert generations_from_records([answered("p1", "x y " * 20, messages=turns)])
     asked = "what was asked " * 20
-    turns = [asked, {"role": "User", "content": asked}, {"from": "human", "value": asked}]
-    own = {"generated_text": "x", "prompt": asked, "excerpt_text": asked, "messages": turns}
+    turns = [
+        asked,
+        {"role": "User", "content": asked},
+        {"from": "human", "value": asked},
+    ]
+    own = {
+        "generated_text": "x",
+        "prompt": asked,
+        "excerpt_text": asked,
+        "messages": turns,
+    }
     one = {"excerpt_id": "p1", "generations": [own]}
     assert generations_from_records([one, line("p2", "x", messages=turns)])
 
@@ -206,7 +256,8 @@ NO_GENERATIONS = [
     ([line("p1", "a", finish_reason=["stop"])],
      "drawn, record 0, generation 0: finish_reason is a list; expected a string*"),
     *(([answered("p1", "a", **{name: "x y " * 20})],
-       f"drawn, record 0: '{name}' holds a text of 40 words, which wouldn't be measured*")
+       f"drawn, record 0: '{name}' holds a text of 40 words, which wouldn't be "
+       "measured*")
       for name in ("reasoning", "output", "generated_text")),
     *(([line("p1", "a", messages=messages)],
        "drawn, record 0, generation 0: 'messages' holds a text of 40 words*")
@@ -221,7 +272,9 @@ NO_GENERATIONS = [
 
 
 @pytest.mark.parametrize(("records", "message"), NO_BOOK + NO_GENERATIONS)
-def test_what_is_no_book_or_no_generations_is_an_error_that_says_where(records, message):
+def test_what_is_no_book_or_no_generations_is_an_error_that_says_where(
+    records, message
+):
     place = re.match(r"\w+", message)[0]
     read = {"book": book_from_records, "drawn": generations_from_records}[place]
     with pytest.raises(RecordsError) as caught:
@@ -231,21 +284,32 @@ def test_what_is_no_book_or_no_generations_is_an_error_that_says_where(records, 
 
 
 def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
-    book = book_from_records([excerpt("1", instruction="a"), excerpt("2", instruction="b")])
+    book = book_from_records(
+        [excerpt("1", instruction="a"), excerpt("2", instruction="b")]
+    )
     requested = with_recorded_instructions(
         book, [answered(2, "x", instruction="asked"), answered("1")]
     )
     assert [excerpt.instruction for excerpt in requested.excerpts] == ["a", "asked"]
     assert requested.digest == book_digest(requested.excerpts) != book.digest
     assert (requested.id, requested.title) == (book.id, book.title)
-    for unsaid in ([], None, [7], [answered(1)], [answered(1, instruction="")], [{"x": 1}]):
+    for unsaid in (
+        [],
+        None,
+        [7],
+        [answered(1)],
+        [answered(1, instruction="")],
+        [{"x": 1}],
+    ):
         assert with_recorded_instructions(book, unsaid) is book
 
 
 RECORDS = [answered("p_id1", "café “quoted” 漢字"), answered("p_id2", "")]
 
 
-@pytest.mark.parametrize("to", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(
+    "to", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
 def test_json_may_be_in_any_form_of_unicode(tmp_path, to):
     path = tmp_path / "x.json"
     path.write_bytes(json.dumps(RECORDS, ensure_ascii=False).encode(to))
@@ -284,14 +348,19 @@ def test_what_is_no_json_list_is_an_error_that_names_the_file(tmp_path, content,
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
-    for path, why in ((tmp_path / "no.json", "No such file"), (tmp_path, "Is a directory")):
+    for path, why in (
+        (tmp_path / "no.json", "No such file"),
+        (tmp_path, "Is a directory"),
+    ):
         with pytest.raises(RecordsError, match=f"can't be read: {why}") as caught:
             load_records(path)
         assert caught.value.location == str(path)
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
-def test_no_more_is_read_than_the_limit_of_a_file_or_a_line(tmp_path, monkeypatch, name):
+def test_no_more_is_read_than_the_limit_of_a_file_or_a_line(
+    tmp_path, monkeypatch, name
+):
     path = tmp_path / name
     path.write_text(json.dumps(["x" * 40]))
     monkeypatch.setattr(paper, "MAX_JSON_BYTES", 44)
@@ -325,7 +394,9 @@ NAMES = st.sampled_from([
 ])  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4)
+    ),
     max_leaves=12,
 )
 

@@ -27,10 +27,15 @@ from pytest_memleak.records import (
 
 LENGTHS = st.integers(0, 5)
 PLACES = st.integers(0, 3)
-BLOCKS = st.builds(lambda words, start: Block(words, start, start + words), LENGTHS, PLACES)
+BLOCKS = st.builds(
+    lambda words, start: Block(words, start, start + words), LENGTHS, PLACES
+)
 EXCERPTS = st.sampled_from(["p_id1", "p_id2", None])
 SPANS = st.builds(
-    lambda block, *own: Span(block.words, block.start, block.end, *own), BLOCKS, EXCERPTS, PLACES
+    lambda block, *own: Span(block.words, block.start, block.end, *own),
+    BLOCKS,
+    EXCERPTS,
+    PLACES,
 )
 RUNS = BLOCKS | SPANS
 NUMBERS = LENGTHS | st.floats(-1, 6)
@@ -68,12 +73,17 @@ def measurement(*, reach, starts=(0,)):
 
 
 def test_excerpt_at_is_the_one_that_holds_the_word():
-    measured = measurement(reach=[0] * 7, starts=(0, 3, 3, 5))  # the second has no words
+    measured = measurement(
+        reach=[0] * 7, starts=(0, 3, 3, 5)
+    )  # the second has no words
     assert [measured.excerpt_at(word) for word in range(7)] == [0, 0, 0, 2, 2, 3, 3]
 
 
 def test_all_but_a_natural_end_and_the_length_are_withheld():
-    assert [reason for reason in FinishReason if not reason.withheld] == ["stop", "length"]
+    assert [reason for reason in FinishReason if not reason.withheld] == [
+        "stop",
+        "length",
+    ]
 
 
 @pytest.mark.parametrize(("value", "high", "over", "in_doubt"), [
@@ -110,8 +120,18 @@ def test_no_record_quotes_a_text(record):
 
 def test_every_field_that_may_hold_a_text_is_tried_above():
     tried = {type(record) for record in WITH_TEXT}
-    texts = {"text", "instruction", "paragraphs", "excerpts", "chapters", "coverage", "examples"}
+    texts = {
+        "text",
+        "instruction",
+        "paragraphs",
+        "excerpts",
+        "chapters",
+        "coverage",
+        "examples",
+    }
     for name, kind in (*vars(records).items(), *vars(protocols).items()):
-        if dataclasses.is_dataclass(kind) and kind is not BookSource:  # a template, no text
+        if (
+            dataclasses.is_dataclass(kind) and kind is not BookSource
+        ):  # a template, no text
             risky = texts & {field.name for field in dataclasses.fields(kind)}
             assert not risky or kind in tried, f"{name} has {risky}"

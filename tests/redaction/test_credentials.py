@@ -14,7 +14,10 @@ KEYS = [
 
 
 MASKED = {
-    **{f"401: the key {key} was refused": "401: the key [masked] was refused" for key in KEYS},
+    **{
+        f"401: the key {key} was refused": "401: the key [masked] was refused"
+        for key in KEYS
+    },
     "Authorization: Bearer abcd1234": "Authorization: Bearer [masked]",
     "sent api_key=abcd1234&n=2": "sent api_key=[masked]&n=2",
     '{"token": "abcd1234", "n": 2}': '{"token": "[masked]", "n": 2}',
@@ -41,7 +44,10 @@ def test_keys_are_masked_and_plain_words_stay(message):
 def test_secrets_of_the_environment(monkeypatch):
     monkeypatch.setenv("SOME_SERVICE_KEY", "open sesame")
     monkeypatch.setenv("PAGER", "less and less")
-    assert masked("it said open sesame, less and less") == "it said [masked], less and less"
+    assert (
+        masked("it said open sesame, less and less")
+        == "it said [masked], less and less"
+    )
 
 
 @pytest.mark.parametrize(("url", "plain"), [

@@ -15,7 +15,9 @@ from pytest_memleak.scoring.words import words
 
 ANY_TEXT = st.text(
     st.characters(categories=None)
-    | st.sampled_from("\x00\x07\x08\x1b\x7f\x9b\u202e\u2028\u2066\ud800\ufeff\U000e0041 \t\n")
+    | st.sampled_from(
+        "\x00\x07\x08\x1b\x7f\x9b\u202e\u2028\u2066\ud800\ufeff\U000e0041 \t\n"
+    )
 )
 
 
@@ -65,9 +67,13 @@ BOOK = Book("b", "B", "A", EXCERPTS, "")
 
 
 def measured(book=BOOK, **settings):
-    texts = [{"excerpt_id": excerpt.id, "excerpt_text": excerpt.text} for excerpt in book.excerpts]
+    texts = [
+        {"excerpt_id": excerpt.id, "excerpt_text": excerpt.text}
+        for excerpt in book.excerpts
+    ]
     answers = [
-        {"excerpt_id": excerpt.id, "generated_text": excerpt.text} for excerpt in book.excerpts
+        {"excerpt_id": excerpt.id, "generated_text": excerpt.text}
+        for excerpt in book.excerpts
     ]
     return score(texts, answers, **settings)
 
@@ -81,7 +87,9 @@ def measured(book=BOOK, **settings):
     (14, 18, 12, "at all. His grandmother"),  # across excerpts
     (16, 21, 12, "His grandmother had warned him."),
 ])  # fmt: skip
-def test_a_quote_has_as_many_words_as_asked_for_and_counts_the_rest(start, end, most, shown):
+def test_a_quote_has_as_many_words_as_asked_for_and_counts_the_rest(
+    start, end, most, shown
+):
     block, result = Block(end - start, start, end), measured()
     assert quote(BOOK, block, result, most=most) == shown
     if most == QUOTED_WORDS:
@@ -90,7 +98,9 @@ def test_a_quote_has_as_many_words_as_asked_for_and_counts_the_rest(start, end, 
 
 def test_a_quote_has_no_soft_hyphen_and_of_a_long_word_the_beginning():
     assert quote(BOOK, Span(0), measured()) == ""  # what has no place has no quote
-    book = Book("b", "B", "A", (Excerpt("p1", "a re\u00admem\u00adbered " + "x" * 300),), "")
+    book = Book(
+        "b", "B", "A", (Excerpt("p1", "a re\u00admem\u00adbered " + "x" * 300),), ""
+    )
     result = measured(book, k=1, word_mode="unicode")
     assert quote(book, Block(3, 0, 3), result) == "a remembered " + "x" * 39 + "…"
 
@@ -106,7 +116,9 @@ def plain(parts):
 @given(st.lists(st.text(CHARACTERS, max_size=30), min_size=1, max_size=3), st.data())
 def test_a_quote_has_the_matched_words(texts, data):
     mode = data.draw(st.sampled_from(["paper", "unicode"]))
-    book = Book("b", "B", "A", tuple(Excerpt(f"p{n}", t) for n, t in enumerate(texts)), "")
+    book = Book(
+        "b", "B", "A", tuple(Excerpt(f"p{n}", t) for n, t in enumerate(texts)), ""
+    )
     cut = [words(text, mode) for text in texts]
     everything = [word for some in cut for word in some]
     if not everything:

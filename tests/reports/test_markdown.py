@@ -27,7 +27,15 @@ def markdown_of(*findings):
 def test_each_book_has_its_excluded_share(leak):
     parts = (
         BookPart("a", "One", kept=True, rule="it is text", words=960),
-        BookPart("b", "Notes", kept=False, rule="its title", words=0, matter=40, by_title=True),
+        BookPart(
+            "b",
+            "Notes",
+            kept=False,
+            rule="its title",
+            words=0,
+            matter=40,
+            by_title=True,
+        ),
     )
     both = dataclasses.replace(leak, book=dataclasses.replace(leak.book, parts=parts))
     line = "ferry: 4.0% of the file excluded; 40 words of that only because of a title"
@@ -48,7 +56,9 @@ def rows(text):
     for token in MarkdownIt("commonmark").enable("table").parse(text):
         if token.type == "tr_open":
             result.append([])
-        inside = token.type in {"td_open", "th_open"} or (inside and token.type == "inline")
+        inside = token.type in {"td_open", "th_open"} or (
+            inside and token.type == "inline"
+        )
         if token.type == "inline" and inside:
             result[-1].append("".join(child.content for child in token.children))
             inside = False
@@ -56,7 +66,9 @@ def rows(text):
 
 
 def test_each_pair_has_a_row_with_reasons_and_places_of_passages(leak):
-    clean = dataclasses.replace(leak, model="b", pair="b/ferry", verdict="PASS", reasons=())
+    clean = dataclasses.replace(
+        leak, model="b", pair="b/ferry", verdict="PASS", reasons=()
+    )
     wanted = dataclasses.replace(leak, expected="leak")
     heading, *result = rows(markdown_of(leak, clean, wanted))
     assert heading[:3] == ["pair", "verdict", "longest_passage"]
@@ -66,14 +78,17 @@ def test_each_pair_has_a_row_with_reasons_and_places_of_passages(leak):
     assert result[0][3] == f"{leak.values['bmc']:.3f} ({low:.3f}–{high:.3f}) > 0.300"
     assert result[0][4] == f"{leak.values['longest_block']:,}"
     assert result[0][-2:] == ["36 of 36", "39.4%"]
-    shown = "".join(token.content for token in tokens(markdown_of(leak)) if token.type == "text")
+    shown = "".join(
+        token.content for token in tokens(markdown_of(leak)) if token.type == "text"
+    )
     assert all(part in shown for part in (*leak.reasons, leak.passages[0].place))
 
 
 HOSTILE = [
     "<script>alert(1)</script>",
     "a | b | c\n| d |",
-    "[x](http://x.invalid) ![x](http://x.invalid/p.png) https://x.invalid www.x.invalid a@b.cd",
+    "[x](http://x.invalid) ![x](http://x.invalid/p.png) https://x.invalid "
+    "www.x.invalid a@b.cd",
     "`code` **bold** _em_ ~~gone~~ <!-- # ",
     "</details></summary><b>",
     "\x1b[31mred\x07 \u202eleft \x00 \ud800",
@@ -87,7 +102,8 @@ HOSTILE = [
 @pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
 def test_names_and_reasons_are_nothing_but_text(leak, bad):
     passages = tuple(
-        dataclasses.replace(passage, chapter=bad, excerpt_id=bad) for passage in leak.passages
+        dataclasses.replace(passage, chapter=bad, excerpt_id=bad)
+        for passage in leak.passages
     )
     spoiled = dataclasses.replace(
         leak, pair=bad, model=bad, reasons=(bad,), warnings=(bad,), spared=bad, changes=(bad,),
@@ -98,7 +114,9 @@ def test_names_and_reasons_are_nothing_but_text(leak, bad):
     expected, result = markdown_of(leak, leak), list(tokens(text))
     kinds = {token.type for token in tokens(expected)}
     assert {token.type for token in result} <= kinds
-    markup = {token.content.split(">")[0] for token in result if token.type.startswith("html")}
+    markup = {
+        token.content.split(">")[0] for token in result if token.type.startswith("html")
+    }
     assert markup <= {"<details", "</details", "</summary", "<summary"}
     assert [len(row) for row in rows(text)] == [9, 9, 9]
     assert "://" not in text
@@ -110,7 +128,8 @@ def test_names_and_reasons_are_nothing_but_text(leak, bad):
 
 def test_a_thousand_pairs_fit_on_github_s_page(leak):
     many = [
-        dataclasses.replace(leak, reasons=("x" * 2000,) * 8, pair="&" * 300) for _ in range(1000)
+        dataclasses.replace(leak, reasons=("x" * 2000,) * 8, pair="&" * 300)
+        for _ in range(1000)
     ]
     text = markdown_of(*many)
     assert len(text.encode()) < 1_048_576

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from pair_results import NOTHING, SETTINGS, estimated, limited
 
 from pytest_memleak.records import BookPart, Completeness, Issue, Kind, Verdict
-from pytest_memleak.records.measurement import DetectionSummary, Passage, PassageRate, PlannedRounds
+from pytest_memleak.records.measurement import (
+    DetectionSummary,
+    Passage,
+    PassageRate,
+    PlannedRounds,
+)
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_words
@@ -47,13 +52,17 @@ def result_with(**fields):
 
 def passage(**fields):
     span = {"kind": "span", "words": 16, "start": 1000, "end": 1016, "chapter": None}
-    return Passage(**span | {"excerpt_id": "p_id1", "generation": 2, "quote": ""} | fields)
+    return Passage(
+        **span | {"excerpt_id": "p_id1", "generation": 2, "quote": ""} | fields
+    )
 
 
 def lines(*findings, width=100, color=False, **shown):
     text = summary(findings, width=width, color=color, **shown)
     fields = [line.rstrip() for line in text.splitlines()]
-    return [line for line in fields if not line.startswith("No positive control leaked")]
+    return [
+        line for line in fields if not line.startswith("No positive control leaked")
+    ]
 
 
 SEEN = DetectionSummary(100, 0.95, 100, detection=0.02951, clumped=1, drifting=1)
@@ -61,13 +70,24 @@ SEEN = DetectionSummary(100, 0.95, 100, detection=0.02951, clumped=1, drifting=1
 
 def test_a_row_for_each_pair_and_one_for_the_limits():
     limits = {"bmc": 0.15, "longest_span": 10}
-    values = {"bmc": 0.8765, "longest_block": 12_345, "longest_span": 16, "spans_over": 3}
+    values = {
+        "bmc": 0.8765,
+        "longest_block": 12_345,
+        "longest_span": 16,
+        "spans_over": 3,
+    }
     every, none = evidence(3100, 3100), evidence(0, 0)
     clean = result_with(pair="clean/ferry", limits=limits)
     leaky = result_with(
-        pair="leaky/ferry", limits=limits, verdict="FAIL", measures=values, completeness=every
+        pair="leaky/ferry",
+        limits=limits,
+        verdict="FAIL",
+        measures=values,
+        completeness=every,
     )
-    unmeasured = result_with(limits=limits, verdict="INCONCLUSIVE", measures={}, completeness=none)
+    unmeasured = result_with(
+        limits=limits, verdict="INCONCLUSIVE", measures={}, completeness=none
+    )
     table = lines(clean, leaky, unmeasured)[:5]
     assert [re.sub(" +", " ", line) for line in table] == [
         "pair bmc longest_block longest_span spans_over received verdict",
@@ -79,14 +99,17 @@ def test_a_row_for_each_pair_and_one_for_the_limits():
 
 
 def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
-    few = dataclasses.replace(SEEN, rounds=3, answers=3, detection=0.632, confidence=0.9)
+    few = dataclasses.replace(
+        SEEN, rounds=3, answers=3, detection=0.632, confidence=0.9
+    )
     unseen = result_with(pair="m/unread", verdict="INCONCLUSIVE", measures={})
     shown = lines(result_with(detection=SEEN), result_with(detection=few), unseen)
     ends = [line.split()[-2:] for line in shown[:4]]
     assert ends[0] == ["limit", "verdict"]
     assert ends[1:] == [["3.0%", "PASS"], ["63.2%", "PASS"], ["-", "INCONCLUSIVE"]]
     caption = (
-        "a passage that occurs in more than this share of a prompt's generations appears at least "
+        "a passage that occurs in more than this share of a prompt's generations "
+        "appears at least "
         "once in the run"
     )
     assert [line for line in shown if caption in line] == [
@@ -95,9 +118,12 @@ def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
 
 
 def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
-    seen = dataclasses.replace(SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)})
+    seen = dataclasses.replace(
+        SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)}
+    )
     assert lines(result_with(verdict="FAIL", detection=seen), verbosity=1)[-2:] == [
-        "  Detection limit: 5.0% (100 samples, only 59 answers for one excerpt, 95% confidence)",
+        "  Detection limit: 5.0% (100 samples, only 59 answers for one excerpt, 95% "
+        "confidence)",
         "  Expected range in a second run of 100 samples: longest_span 9–41 words",
     ]
 
@@ -114,7 +140,10 @@ def test_that_rounds_were_not_alike_is_told_even_of_a_pass():
 
 def test_limits_that_differ_stand_in_the_cells():
     measures = MEASURES | {"longest_span": 16}
-    pairs = [result_with(limits={"longest_span": limit}, measures=measures) for limit in (10, 20)]
+    pairs = [
+        result_with(limits={"longest_span": limit}, measures=measures)
+        for limit in (10, 20)
+    ]
     table = lines(*pairs)
     assert ("16>10" in table[1], "16≤20" in table[2]) == (True, True)
     assert not any(line.startswith("limit") for line in table)
@@ -124,7 +153,12 @@ LEAK = {"pair": "reciter/the-lamplighter", "verdict": "FAIL", "expected": "leak"
 LEAK["completeness"] = evidence(310, 310)
 
 
-LEAKED = {"longest_passage": 604, "bmc": 1.0, "longest_block": 12_345, "longest_span": 476}
+LEAKED = {
+    "longest_passage": 604,
+    "bmc": 1.0,
+    "longest_block": 12_345,
+    "longest_span": 476,
+}
 LIMITS = {"longest_passage": 38, "bmc": 0.15, "longest_span": 30}
 # A pair and what is told of it; the ends of its lines at 80 columns.
 FOLDED = {
@@ -151,7 +185,9 @@ FOLDED = {
 @pytest.mark.parametrize("how", FOLDED)
 def test_at_eighty_columns_rows_are_folded(how):
     leak, *rows = FOLDED[how]
-    shown = summary([result_with(**leak)], width=80, color=False, wrap=True).splitlines()
+    shown = summary(
+        [result_with(**leak)], width=80, color=False, wrap=True
+    ).splitlines()
     assert max(map(len, shown)) <= 80
     assert not [line for line in shown if line.endswith(" ")]
     first = next(n for n, line in enumerate(shown) if line.startswith(rows[0][0]))
@@ -201,7 +237,9 @@ REFUSED = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
 ])  # fmt: skip
 def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
     result = result_with(**fields)
-    counted = end.replace("PASS, 97% refused", "PASS (with refusals)").replace(", 97% refused", "")
+    counted = end.replace("PASS, 97% refused", "PASS (with refusals)").replace(
+        ", 97% refused", ""
+    )
     assert verdict_counts([result]) == f"1 {counted}"
     shown = lines(result)
     assert shown[1].endswith(f" {end}")
@@ -210,7 +248,9 @@ def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
 
 
 @pytest.mark.parametrize(("width", "columns"), [(80, 4), (200, 8)])
-def test_no_column_is_cut_and_further_measures_have_one_where_they_have_a_limit(width, columns):
+def test_no_column_is_cut_and_further_measures_have_one_where_they_have_a_limit(
+    width, columns
+):
     limits = {
         "bmc": 0.15, "longest_block": 50, "longest_span": 38, "spans_over": 0, "bmc_excess": 0.05,
         "uplift": 0.05, "nv_recall": 0.1, "nv_longest_span": 60,
@@ -219,7 +259,9 @@ def test_no_column_is_cut_and_further_measures_have_one_where_they_have_a_limit(
         name: 0.875 for name in limits if isinstance(limits[name], float)
     }
     one = result_with(pair="candidate/the-road", limits=limits, measures=values)
-    other = result_with(pair="m/b", limits={"bmc": 0.2}, measures=limits, verdict="INCONCLUSIVE")
+    other = result_with(
+        pair="m/b", limits={"bmc": 0.2}, measures=limits, verdict="INCONCLUSIVE"
+    )
     text = summary([one, other], width=width, color=False)
     assert "…" not in text
     assert "candidate/" in text
@@ -232,7 +274,9 @@ WHO = Provenance(
     "gpt", (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
     1.7e9, 1.7e9 + 86_400, calls_this_run=2, calls=6, weights="release R",
 )  # fmt: skip
-AGAIN = dataclasses.replace(WHO, tried=Tried(3, seeds=2, runs=3, resampled=1, removed=1))
+AGAIN = dataclasses.replace(
+    WHO, tried=Tried(3, seeds=2, runs=3, resampled=1, removed=1)
+)
 KINDS = evidence(kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_length_ratio=0.9)
 MARKUP = "[bold red]x[/] :warning: [link=http://x]y[/link]"  # which is none here
 DETAILS = {
@@ -241,7 +285,8 @@ DETAILS = {
         {"provenance": AGAIN, "sampled": (SampledCount("baseline", "b", None, 10, 10, 5, "0"),)},
         [
             "PASS m/book",
-            "  Attempt 3 for book and model, by weights or name (2 seeds, 1 temperature, "
+            "  Attempt 3 for book and model, by weights or name (2 seeds, 1 "
+            "temperature, "
             "resampled 1 time because of age, 3 runs, 1 generation removed)",
             "  Baseline model: 50% refused",
         ],
@@ -300,7 +345,9 @@ def test_what_v_tells_of_a_pair_below_the_table(fields, below):
     assert shown == ([""] if below else []) + below
 
 
-WORST = passage(kind="longest passage", words=104, quote="the ferryman counted … (+101 words)")
+WORST = passage(
+    kind="longest passage", words=104, quote="the ferryman counted … (+101 words)"
+)
 LEAKS = {
     "verdict": "FAIL",
     "limits": {"bmc": 0.15, "longest_span": 38, "spans_over": 0},
@@ -324,7 +371,10 @@ def test_a_failing_pair_takes_six_lines():
 
 def test_a_near_verbatim_passage_that_alone_is_too_long_shows_both_sides_in_six_lines():
     near = dataclasses.replace(
-        WORST, kind="longest near-verbatim passage", quote="he saw some", answer="he saw no"
+        WORST,
+        kind="longest near-verbatim passage",
+        quote="he saw some",
+        answer="he saw no",
     )
     short = dataclasses.replace(WORST, words=12)
     leak = result_with(
@@ -335,7 +385,8 @@ def test_a_near_verbatim_passage_that_alone_is_too_long_shows_both_sides_in_six_
     assert lines(leak)[-6:] == [
         "FAIL m/book",
         "  nv_longest_passage 104 > 38",
-        "  longest near-verbatim passage, 104 words: p_id1, words 1,000-1,016, generation 2",
+        "  longest near-verbatim passage, 104 words: p_id1, words 1,000-1,016, "
+        "generation 2",
         "    book: “he saw some”",
         "    answer: “he saw no”",
         "  1 more passage: see -v",
@@ -350,7 +401,9 @@ def test_a_failing_pair_names_changed_weights():
     shown = lines(result_with(**LEAKS, completeness=evidence(issues=issues)))
     assert "  the model answers otherwise; set weights_version" in shown
     assert not any("1 of 6" in line for line in shown)
-    every = lines(result_with(**LEAKS, completeness=evidence(issues=issues)), verbosity=1)
+    every = lines(
+        result_with(**LEAKS, completeness=evidence(issues=issues)), verbosity=1
+    )
     assert "  the model answers otherwise; set weights_version" in every
 
 
@@ -373,9 +426,16 @@ def result_of(model, book, **fields):
 
 def many(count):
     """Pairs of two models: of each four the first fails, the second is inconclusive."""
-    fields = (LEAKS, {"verdict": "INCONCLUSIVE", "reasons": ("no summaries", "x")}, {}, {})
+    fields = (
+        LEAKS,
+        {"verdict": "INCONCLUSIVE", "reasons": ("no summaries", "x")},
+        {},
+        {},
+    )
     for number in range(count):
-        yield result_of(f"model-{number % 2}", f"book-{number // 2:02}", **fields[number % 4])
+        yield result_of(
+            f"model-{number % 2}", f"book-{number // 2:02}", **fields[number % 4]
+        )
 
 
 def test_many_pairs_are_a_matrix_and_a_line_for_each_that_does_not_pass():
@@ -405,12 +465,16 @@ def test_pairs_of_the_same_cause_stand_together():
 
 def test_each_v_shows_more_of_many_pairs():
     pairs = tuple(many(MANY))
-    heads = [lines(*pairs, verbosity=verbosity)[0].split()[0] for verbosity in (0, 1, 2)]
+    heads = [
+        lines(*pairs, verbosity=verbosity)[0].split()[0] for verbosity in (0, 1, 2)
+    ]
     assert heads == ["book", "book", "pair"]
     counts = [len(lines(*pairs, verbosity=verbosity)) for verbosity in (-1, 0, 1, 2)]
     assert counts == sorted(set(counts))
     few = pairs[: MANY - 1]
-    assert [lines(*few, verbosity=verbosity)[0].split()[0] for verbosity in (0, 1)] == ["pair"] * 2
+    assert [lines(*few, verbosity=verbosity)[0].split()[0] for verbosity in (0, 1)] == [
+        "pair"
+    ] * 2
 
 
 def test_a_matrix_wider_than_the_terminal_goes_on_below():
@@ -425,7 +489,9 @@ def test_a_matrix_wider_than_the_terminal_goes_on_below():
 
 
 def test_v_says_how_often_a_passage_came_back():
-    rate = PassageRate(0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False)
+    rate = PassageRate(
+        0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False
+    )
     seldom = result_with(verdict="FAIL", spans=(passage(rate=rate), passage(start=5)))
     shown = summary([seldom], width=100, color=False, verbosity=1)
     line = "in 3 of 100 generations from its prompt; likely rate 0.62% to 8.5%"
@@ -440,8 +506,15 @@ def test_v_says_how_often_a_passage_came_back():
 def test_an_expected_leak_is_its_row_unless_more_is_asked_for():
     passages = tuple(passage(start=n) for n in range(6))
     leak = result_with(verdict="FAIL", expected="leak", leaked=True, passages=passages)
-    none, doubt = result_with(completeness=evidence(got=0)), "No positive control leaked"
-    for results, shown in (([none], 0), ([result_with()], 1), ([result_with(), leak], 0)):
+    none, doubt = (
+        result_with(completeness=evidence(got=0)),
+        "No positive control leaked",
+    )
+    for results, shown in (
+        ([none], 0),
+        ([result_with()], 1),
+        ([result_with(), leak], 0),
+    ):
         assert summary(results, width=100, color=False).count(doubt) == shown
     failed = dataclasses.replace(leak, expected="pass")
     assert doubt not in summary([result_with(), failed], width=100, color=False)
@@ -474,9 +547,13 @@ def test_a_passage_that_is_near_verbatim_as_well_is_told_once():
     exact = passage(kind="longest passage", words=604)
     near = dataclasses.replace(exact, kind="longest near-verbatim passage")
     longer = dataclasses.replace(near, words=612)
-    shown = "\n".join(lines(result_with(verdict="FAIL", spans=(exact, near)), verbosity=1))
+    shown = "\n".join(
+        lines(result_with(verdict="FAIL", spans=(exact, near)), verbosity=1)
+    )
     assert shown.count("passage, 604 words") == 1
-    shown = "\n".join(lines(result_with(verdict="FAIL", spans=(exact, longer)), verbosity=1))
+    shown = "\n".join(
+        lines(result_with(verdict="FAIL", spans=(exact, longer)), verbosity=1)
+    )
     assert "longest near-verbatim passage, 612 words" in shown
 
 
@@ -486,7 +563,9 @@ CONTROLS = set("\x00\x07\x08\x0b\x1b\x7f\x9b\u202e\u2066\u200b\ud800")
 def test_a_verdict_and_a_value_over_its_limit_have_a_color_where_there_are_some():
     measures = MEASURES | {"longest_span": 16}
     for limit, verdict, red in ((10, "FAIL", True), (16, "PASS", False)):
-        pair = result_with(limits={"longest_span": limit}, measures=measures, verdict=verdict)
+        pair = result_with(
+            limits={"longest_span": limit}, measures=measures, verdict=verdict
+        )
         text = summary([pair], width=100, color=True)
         assert bool(re.search("\x1b\\[31m *16\x1b", text)) is red
         assert f"\x1b[{31 if red else 32}m{verdict}" in text
@@ -498,21 +577,32 @@ HOSTILE = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 
 
 @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(reason, chapter, name, warning):
+def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(
+    reason, chapter, name, warning
+):
     spans = (passage(chapter=chapter, excerpt_id=name),)
-    result = result_with(verdict="FAIL", reasons=(reason,), spans=spans, warnings=(warning,))
+    result = result_with(
+        verdict="FAIL", reasons=(reason,), spans=spans, warnings=(warning,)
+    )
     text = summary([result], width=100, color=False, verbosity=1)
     assert not set(text) & CONTROLS
     assert len(text.splitlines()) == 9
 
 
-MEASURED = BookPart("a", "One", kept=True, rule="it is text", words=930, notes=10, headings=20)
-TITLED = BookPart("b", "Notes", kept=False, rule="its title", words=0, matter=40, by_title=True)
+MEASURED = BookPart(
+    "a", "One", kept=True, rule="it is text", words=930, notes=10, headings=20
+)
+TITLED = BookPart(
+    "b", "Notes", kept=False, rule="its title", words=0, matter=40, by_title=True
+)
 
 
 def test_a_pass_states_what_a_title_alone_excludes():
     line = "  7.0% of the file excluded; 40 words of that only because of a title"
-    for part, shown in ((TITLED, True), (dataclasses.replace(TITLED, by_title=False), False)):
+    for part, shown in (
+        (TITLED, True),
+        (dataclasses.replace(TITLED, by_title=False), False),
+    ):
         book = dataclasses.replace(NOTHING.book, parts=(MEASURED, part))
         assert (line in lines(result_with(book=book))) is shown
     line = "  7.0% of the file excluded"

@@ -28,7 +28,9 @@ NOTHING = PairResult(
     model=ModelFacts("m", None, "recorded", None, None, (), {}, None, {}, None, ()),
     settings=SETTINGS,
     completeness=Completeness(0, 0),
-    **dict.fromkeys(("provenance", "as_of", "detection", "second_opinion", "rounds", "coverage")),
+    **dict.fromkeys(
+        ("provenance", "as_of", "detection", "second_opinion", "rounds", "coverage")
+    ),
     **dict.fromkeys(("scan_scope", "catalog")),
     **dict.fromkeys(("sampled", "works", "reasons", "unexcused"), ()),
     measures={},
@@ -43,7 +45,10 @@ NOTHING = PairResult(
 
 def estimated(value, low=None, high=None, **more):
     """A measure as evidence has it; without an interval, both ends are the value."""
-    ends = {"low": value if low is None else low, "high": value if high is None else high}
+    ends = {
+        "low": value if low is None else low,
+        "high": value if high is None else high,
+    }
     return {"value": value} | ends | more
 
 
@@ -57,7 +62,8 @@ def named(result, suite=None, model=None, book=None, endpoint=None):
     parts["model"] = {"id": model, "endpoint": endpoint}
     changes = {
         part: dataclasses.replace(
-            getattr(result, part), **{key: name for key, name in names.items() if name is not None}
+            getattr(result, part),
+            **{key: name for key, name in names.items() if name is not None},
         )
         for part, names in parts.items()
     }
@@ -74,7 +80,9 @@ NUMBERS = {
 }
 ANY = st.recursive(
     st.one_of(*NUMBERS.values()),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2)
+    ),
     max_leaves=3,
 )
 
@@ -100,7 +108,9 @@ def by_type(kind):  # noqa: PLR0911 - one for each form of a type
         return st.sampled_from(parts)
     if origin in (Union, types.UnionType):
         # Functions don't travel.
-        plain = [part for part in parts if get_origin(part) is not collections.abc.Callable]
+        plain = [
+            part for part in parts if get_origin(part) is not collections.abc.Callable
+        ]
         return st.one_of(*map(by_type, plain))
     if origin is tuple and parts[-1] is Ellipsis:
         return st.lists(by_type(parts[0]), max_size=2).map(tuple)
@@ -113,7 +123,9 @@ def by_type(kind):  # noqa: PLR0911 - one for each form of a type
 def any_record(kind, **chosen):
     """Records of a class, whose fields have values of their types."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    fields = {field.name: by_type(hints[field.name]) for field in dataclasses.fields(kind)}
+    fields = {
+        field.name: by_type(hints[field.name]) for field in dataclasses.fields(kind)
+    }
     return st.builds(kind, **fields | chosen)
 
 
@@ -125,5 +137,7 @@ COVERAGE = any_record(
     excerpts=st.lists(
         st.builds(CoveredExcerpt, TEXT, COUNTS, COUNTS, COUNTS, COUNTS), max_size=2
     ).map(tuple),
-    spans=st.lists(st.builds(PlacedSpan, COUNTS, COUNTS, TEXT, COUNTS), max_size=2).map(tuple),
+    spans=st.lists(st.builds(PlacedSpan, COUNTS, COUNTS, TEXT, COUNTS), max_size=2).map(
+        tuple
+    ),
 )

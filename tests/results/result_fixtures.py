@@ -52,7 +52,9 @@ def make_book(prose):
     def make(*, excerpts=6, words=320, chapters=3, book_id="ferry", seed=0):
         texts = (prose(words, seed=100 * seed + n) for n in range(excerpts))
         its = tuple(
-            Excerpt(f"p_id{n}", text, "Write on.", f"Chapter {n * chapters // excerpts + 1}")
+            Excerpt(
+                f"p_id{n}", text, "Write on.", f"Chapter {n * chapters // excerpts + 1}"
+            )
             for n, text in enumerate(texts)
         )
         return Book(book_id, "The Ferry", "Nobody", its, digest="d" * 64)
@@ -92,7 +94,9 @@ def evaluation_of(
     protected = None
     if whole is not None:  # of which `book` is what the prompts leave
         named = dataclasses.replace(whole, id=name)
-        protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
+        protected = Protected(
+            SharedIndex([book, named], k=5), book.id, (name,), whole=name
+        )
     analysis = analyze(book, answers, pair.scoring, protected=protected)
     issues = tuple(Issue("sampled", issue) for issue in issues)
     requested, kinds = len(book.excerpts) * samples, {Kind.ANSWER: len(answers)}
@@ -121,7 +125,9 @@ def spoil(result, bad, *, text):
         chapters=(Heading(bad, 0), Heading(bad + "2", 700)),
         spans=tuple(
             SpanNote(
-                dataclasses.replace(note.passage, chapter=bad, excerpt_id=bad, quote=bad[:2000]),
+                dataclasses.replace(
+                    note.passage, chapter=bad, excerpt_id=bad, quote=bad[:2000]
+                ),
                 sources=(bad, bad),
                 more=3,
             )
@@ -131,8 +137,12 @@ def spoil(result, bad, *, text):
     )
     coverage = result.coverage and dataclasses.replace(
         result.coverage,
-        excerpts=tuple(dataclasses.replace(part, id=bad) for part in result.coverage.excerpts),
+        excerpts=tuple(
+            dataclasses.replace(part, id=bad) for part in result.coverage.excerpts
+        ),
     )
     renamed = named(result, suite=bad, model=bad, book=bad, endpoint=bad)
     lines = dict.fromkeys(("reasons", "warnings", "changes"), (bad, bad))
-    return dataclasses.replace(renamed, plot=plot, coverage=coverage, pair=bad, spared=bad, **lines)
+    return dataclasses.replace(
+        renamed, plot=plot, coverage=coverage, pair=bad, spared=bad, **lines
+    )

@@ -22,7 +22,8 @@ def sides_of(printed, answer, *, place=0, start=0, most=12):
     half = len(printed) // 2
     cut = printed.index(" ", half) if " " in printed[half:] else half
     excerpts = tuple(
-        Excerpt(f"p_id{n}", text) for n, text in enumerate((printed[:cut], printed[cut:]))
+        Excerpt(f"p_id{n}", text)
+        for n, text in enumerate((printed[:cut], printed[cut:]))
     )
     book = Book("ferry", "The Ferry", "Nobody", excerpts, digest="d" * 64)
     size = sum(len(passage_words(excerpt.text)) for excerpt in excerpts)
@@ -30,13 +31,23 @@ def sides_of(printed, answer, *, place=0, start=0, most=12):
     answers = _readings(answer, "unicode")
     size = passage.end - passage.start
     return quote_passage(
-        book.excerpts, passage_words, passage.start, size, most, place=place, answers=answers
+        book.excerpts,
+        passage_words,
+        passage.start,
+        size,
+        most,
+        place=place,
+        answers=answers,
     )
 
 
 def marked(quote, answer):
-    passage = Passage("near-verbatim passage", 20, 0, 20, None, "p_id0", 0, quote, answer=answer)
-    return [[text for text, differs in side if differs] for side in compare_sides(passage)]
+    passage = Passage(
+        "near-verbatim passage", 20, 0, 20, None, "p_id0", 0, quote, answer=answer
+    )
+    return [
+        [text for text, differs in side if differs] for side in compare_sides(passage)
+    ]
 
 
 @pytest.mark.parametrize(("most", "book", "answer"), [
@@ -93,7 +104,9 @@ def test_at_most_twelve_words_of_scripts_without_spaces(script):
     """Words that ICU separates in the whole text may be fewer where they stand alone."""
     printed = UDHR.joinpath(f"{script}.txt").read_text("utf-8")[:400]
     quote, answer = sides_of(printed, f"{printed[:150]}X{printed[151:]}")
-    counts = [len(words(side.partition(" … (+")[0], "unicode")) for side in (quote, answer)]
+    counts = [
+        len(words(side.partition(" … (+")[0], "unicode")) for side in (quote, answer)
+    ]
     assert all(10 <= count <= 12 for count in counts)
     assert marked(quote, answer)[1][0].startswith("X")
 

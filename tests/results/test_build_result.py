@@ -44,15 +44,27 @@ def test_a_leak():
     assert result.book.sha256 == evaluation.book.digest
     assert (result.verdict, result.expected) == ("FAIL", "leak")
     assert result.reasons == evaluation.verdict_result.reasons
-    assert {name: limit.limit for name, limit in result.limits.items()} == evaluation.pair.limits
+    assert {
+        name: limit.limit for name, limit in result.limits.items()
+    } == evaluation.pair.limits
     assert result.values["longest_span"] == 16
     assert result.values["spans_over"] == 1
     assert math.isclose(result.values["bmc"], 16 / result.book.words)
     low, high = result.intervals["bmc"]
     assert low <= result.values["bmc"] <= high
     assert "longest_span" not in result.intervals
-    assert (result.requested, result.received, result.completeness.withheld) == (6, 6, {})
-    expected = {"samples": 3, "k": 5, "trim": 5, "span_threshold": 5, "word_mode": "paper"}
+    assert (result.requested, result.received, result.completeness.withheld) == (
+        6,
+        6,
+        {},
+    )
+    expected = {
+        "samples": 3,
+        "k": 5,
+        "trim": 5,
+        "span_threshold": 5,
+        "word_mode": "paper",
+    }
     assert result.settings.items() >= expected.items()
 
 
@@ -69,7 +81,10 @@ def test_its_passages_the_block_first_and_then_the_spans():
     # Where no span is over the threshold, the longest stands for them.
     five = " ".join(FIRST.split()[2:7])
     result = build_result(evaluated(five, *CLEAN[:2], longest_span=4))
-    assert [(span.kind, span.words) for span in result.spans] == [("longest block", 5), ("span", 5)]
+    assert [(span.kind, span.words) for span in result.spans] == [
+        ("longest block", 5),
+        ("span", 5),
+    ]
 
 
 def test_how_often_each_came_back():
@@ -78,7 +93,11 @@ def test_how_often_each_came_back():
     (expected,) = result.measures["spans_over"]["longest"]
     rate = PassageRate(0, 16, 2, 3, low, high, approximate=False)
     assert PassageRate(**expected) == rate
-    passages = [*result.spans, *result.passages, *(note.passage for note in result.plot.spans)]
+    passages = [
+        *result.spans,
+        *result.passages,
+        *(note.passage for note in result.plot.spans),
+    ]
     rates = [passage.rate for passage in passages if "near" not in passage.kind]
     assert len(rates) >= 4
     assert {*rates} == {rate}
@@ -103,16 +122,28 @@ def test_what_does_not_fail_shows_no_passage():
 def test_without_evidence_there_is_little_to_tell():
     evaluation = evaluated()
     result = build_result(evaluation)
-    assert (result.verdict, result.measures, result.book.words) == ("INCONCLUSIVE", {}, None)
+    assert (result.verdict, result.measures, result.book.words) == (
+        "INCONCLUSIVE",
+        {},
+        None,
+    )
     assert (result.requested, result.received) == (6, 0)
     nothing = build_result(dataclasses.replace(evaluation, book=None, endpoint=None))
-    assert (nothing.book.sha256, nothing.model.endpoint, nothing.warnings) == (None, None, ())
+    assert (nothing.book.sha256, nothing.model.endpoint, nothing.warnings) == (
+        None,
+        None,
+        (),
+    )
 
 
 def test_no_text_is_in_it_but_the_quotes():
     evaluation = evaluated(FIRST, SECOND, CLEAN[0])
     expected = json.dumps(encode(build_result(evaluation, quoted=0)))
-    assert not [message for message in ("lanterns", "grandmother", CLEAN[0]) if message in expected]
+    assert not [
+        message
+        for message in ("lanterns", "grandmother", CLEAN[0])
+        if message in expected
+    ]
     result = build_result(evaluation, quoted=3)
     assert result.spans[1].quote == "the ferryman counted … (+13 words)"
     assert "ferryman" not in repr(result)
@@ -124,10 +155,14 @@ def test_it_travels_between_processes_and_comes_back_as_it_was(texts):
     assert decode(PairResult, json.loads(json.dumps(encode(result)))) == result
 
 
-VERDICTS = st.sampled_from(["PASS", "FAIL", "INCONCLUSIVE", "NOT RUN", "PASS, 97% refused"])
+VERDICTS = st.sampled_from(
+    ["PASS", "FAIL", "INCONCLUSIVE", "NOT RUN", "PASS, 97% refused"]
+)
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.builds(estimated, NUMBERS, NUMBERS, NUMBERS, p=NUMBERS, places=ANY)
-RESULTS = any_record(PairResult, verdict=VERDICTS, measures=st.dictionaries(TEXT, ROWS, max_size=2))
+RESULTS = any_record(
+    PairResult, verdict=VERDICTS, measures=st.dictionaries(TEXT, ROWS, max_size=2)
+)
 
 
 @given(RESULTS)
@@ -140,8 +175,12 @@ def test_any_result_comes_back(result):
     # From a bundle, without what is the run's.
     pair = json.loads(json.dumps(encode_pair(result)))
     assert not pair.keys() & RUN_ONLY
-    assert pair.keys() | RUN_ONLY == {field.name for field in dataclasses.fields(PairResult)}
-    assert encode_pair(decode(PairResult, pair)) == pair | {"suite": encode_pair(result)["suite"]}
+    assert pair.keys() | RUN_ONLY == {
+        field.name for field in dataclasses.fields(PairResult)
+    }
+    assert encode_pair(decode(PairResult, pair)) == pair | {
+        "suite": encode_pair(result)["suite"]
+    }
 
 
 @pytest.mark.parametrize("change", [

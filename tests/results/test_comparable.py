@@ -22,7 +22,8 @@ BEFORE = dataclasses.replace(
     NOTHING,
     settings=SETTINGS,
     model=dataclasses.replace(
-        NOTHING.model, options={"base_url": "http://a.test", "system": "You are a novelist."}
+        NOTHING.model,
+        options={"base_url": "http://a.test", "system": "You are a novelist."},
     ),
     scan_scope=ScanScope({"pier": "aa"}, {"quay": "bb"}),
 )
@@ -34,7 +35,9 @@ def changed(*path, to):
             return to
         if isinstance(value, dict):
             return value | {path[0]: set_at(value.get(path[0]), path[1:])}
-        return dataclasses.replace(value, **{path[0]: set_at(getattr(value, path[0]), path[1:])})
+        return dataclasses.replace(
+            value, **{path[0]: set_at(getattr(value, path[0]), path[1:])}
+        )
 
     return set_at(BEFORE, path)
 
@@ -47,8 +50,13 @@ def changed(*path, to):
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     reasons, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
     was = SETTINGS[name]
-    assert reasons == f"{name} is {was!r} in the baseline, but {easier!r} in this release"
-    assert what_to_do == "measure both releases with the same settings, or rebuild the baseline"
+    assert (
+        reasons == f"{name} is {was!r} in the baseline, but {easier!r} in this release"
+    )
+    assert (
+        what_to_do
+        == "measure both releases with the same settings, or rebuild the baseline"
+    )
     assert find_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
 
 
@@ -61,9 +69,14 @@ def test_what_changes_no_answer_is_free(path, to):
 
 
 def test_words_that_another_version_of_icu_separated_are_others():
-    before, read = changed("settings", "icu", to="72.1"), changed("book", "sha256", to="aa")
+    before, read = (
+        changed("settings", "icu", to="72.1"),
+        changed("book", "sha256", to="aa"),
+    )
     reasons, _ = find_mismatch(before, BEFORE)  # whose book isn't read yet
-    assert reasons == f"icu is '72.1' in the baseline, but {icu_version!r} in this release"
+    assert (
+        reasons == f"icu is '72.1' in the baseline, but {icu_version!r} in this release"
+    )
     reasons, _ = find_mismatch(before, read)
     assert reasons == "icu is '72.1' in the baseline, but None in this release"
     assert find_mismatch(changed("settings", "icu", to=icu_version), BEFORE) is None
@@ -84,7 +97,10 @@ def test_what_gates_goes_on_gating():
     control, leak = changed("control", to=True), changed("expected", to="leak")
     assert [pair.gates for pair in (BEFORE, control, leak)] == [True, False, False]
     for now, what in ((control, "a negative control"), (leak, "expected to leak")):
-        assert find_mismatch(BEFORE, now)[0] == f"it is gated in the baseline, but is {what} now"
+        assert (
+            find_mismatch(BEFORE, now)[0]
+            == f"it is gated in the baseline, but is {what} now"
+        )
     assert find_mismatch(control, BEFORE) is None
 
 
@@ -116,7 +132,11 @@ def test_a_bundle_that_does_not_say_where_it_looked():
 
 def test_null_books_are_no_measure_that_changes(tmp_path):
     null = {"null_bmc": 0.1, "low": 0.2, "high": 0.3, "p": None}
-    result = dataclasses.replace(NOTHING, measures={"bmc": estimated(0.5), "null": null})
-    write_evidence_file(run_evidence(RunReport("1.0", (result,))), tmp_path / "evidence.json")
+    result = dataclasses.replace(
+        NOTHING, measures={"bmc": estimated(0.5), "null": null}
+    )
+    write_evidence_file(
+        run_evidence(RunReport("1.0", (result,))), tmp_path / "evidence.json"
+    )
     changes = Baseline(tmp_path / "evidence.json").change_lines(localize(result))
     assert changes == ("bmc 0.5 -> 0.5 (+0)",)

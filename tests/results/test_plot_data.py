@@ -41,12 +41,18 @@ def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, result)
     # And it is so after its way through JSON.
     travelled = decode(PairResult, json.loads(json.dumps(encode(result))))
     assert (travelled.plot, travelled.coverage) == (result.plot, result.coverage)
-    assert set(encode(result)["plot"]) == {field.name for field in dataclasses.fields(PlotData)}
+    assert set(encode(result)["plot"]) == {
+        field.name for field in dataclasses.fields(PlotData)
+    }
 
 
 def test_chapters_block_and_lengths(book, result):
     seen = result.plot
-    assert [chapter.title for chapter in seen.chapters] == ["Chapter 1", "Chapter 2", "Chapter 3"]
+    assert [chapter.title for chapter in seen.chapters] == [
+        "Chapter 1",
+        "Chapter 2",
+        "Chapter 3",
+    ]
     assert [chapter.start for chapter in seen.chapters] == [0, 640, 1280]
     assert result.book.parts[0].label.startswith("word " * 12 + "… #")
     assert max(length for length, _ in seen.lengths) == result.values["longest_span"]
@@ -56,7 +62,9 @@ def test_chapters_block_and_lengths(book, result):
 
 
 @pytest.mark.parametrize("over", [5, 20, 39])
-def test_links_are_the_cross_excerpt_spans_over_the_threshold(book, answers, make_result, over):
+def test_links_are_the_cross_excerpt_spans_over_the_threshold(
+    book, answers, make_result, over
+):
     scoring = Scoring(span_threshold=over)
     seen = make_result(book, answers, scoring=scoring).plot
     cross = cross_excerpt(book, answers, scoring)
@@ -78,14 +86,22 @@ def test_links_are_the_cross_excerpt_spans_over_the_threshold(book, answers, mak
 
 def test_a_span_names_the_excerpts_that_gave_it(book, make_result):
     passage = " ".join(book.excerpts[2].text.split()[10:50])
-    result = make_result(book, [Generation("p_id2", 0, passage), Generation("p_id4", 0, passage)])
+    result = make_result(
+        book, [Generation("p_id2", 0, passage), Generation("p_id4", 0, passage)]
+    )
     [note] = result.plot.spans
     span = note.passage
-    assert (span.excerpt_id, note.sources, span.words) == ("p_id2", ("p_id2", "p_id4"), 40)
+    assert (span.excerpt_id, note.sources, span.words) == (
+        "p_id2",
+        ("p_id2", "p_id4"),
+        40,
+    )
     assert len(span.quote.split(" … ")[0].split()) == 12
 
 
-def test_the_text_travels_only_where_all_of_it_was_asked_for(book, answers, make_result):
+def test_the_text_travels_only_where_all_of_it_was_asked_for(
+    book, answers, make_result
+):
     assert make_result(book, answers, quoted=500).plot.text is None
     whole = make_result(book, answers, quoted=None).plot
     assert whole.text == tuple(excerpt.text for excerpt in book.excerpts)
@@ -106,10 +122,14 @@ def test_of_a_continuation_the_place_is_the_whole_books_and_the_rate_its_own_pro
 ):
     whole = make_book(excerpts=3, words=80)
     rests = beginnings(whole, prefix_words=30)
-    its_words = " ".join(excerpt.text for excerpt in whole.excerpts).replace(".", "").split()
+    its_words = (
+        " ".join(excerpt.text for excerpt in whole.excerpts).replace(".", "").split()
+    )
 
     def passages(*answers, prompted="p_id1"):
-        generations = [Generation(prompted, number, text) for number, text in enumerate(answers)]
+        generations = [
+            Generation(prompted, number, text) for number, text in enumerate(answers)
+        ]
         passage = make_result(rests, generations, samples=3, whole=whole).passages
         return [one for one in passage if "near" not in one.kind]
 
@@ -117,8 +137,15 @@ def test_of_a_continuation_the_place_is_the_whole_books_and_the_rate_its_own_pro
     (passage,) = passages(rest, rest, elsewhere)
     assert (passage.start, passage.end, passage.excerpt_id) == (115, 150, "p_id1")
     rate = passage.rate
-    assert (passage.book, rate.start, rate.end, rate.hits, rate.tries) == (None, 55, 90, 2, 3)
-    # No one prompt asks for what runs on into the next excerpt, or stands in another prompt.
+    assert (passage.book, rate.start, rate.end, rate.hits, rate.tries) == (
+        None,
+        55,
+        90,
+        2,
+        3,
+    )
+    # No one prompt asks for what runs on into the next excerpt, or stands in another
+    # prompt.
     (passage,) = passages(" ".join(its_words[130:170]))
     assert (passage.start, passage.end, passage.rate) == (130, 170, None)
     (passage,) = passages(" ".join(its_words[0:25]))

@@ -24,7 +24,9 @@ def answer(call, *texts, cost=None):
 
 def a_book(excerpts, *, book_id="book"):
     its = tuple(
-        Excerpt(f"p_id{number}", f"words of excerpt {number}", f"Write number {number}.")
+        Excerpt(
+            f"p_id{number}", f"words of excerpt {number}", f"Write number {number}."
+        )
         for number in range(1, excerpts + 1)
     )
     return Book(book_id, "A Book", "An Author", its, digest="0" * 64)

@@ -18,7 +18,8 @@ def rows_of(url, table):
     engine = sa.create_engine(url)
     with engine.connect() as connection:
         rows = [
-            dict(row) for row in connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()
+            dict(row)
+            for row in connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()
         ]
     engine.dispose()
     return rows
@@ -34,7 +35,11 @@ def other(value, column, dice):
     if isinstance(kind, sa.Integer):
         return (value or 0) + dice.choice((100, 1000, 500))
     if isinstance(kind, sa.String):
-        return "answered" if value not in {None, "answered"} and len(value) < 16 else "f" * 16
+        return (
+            "answered"
+            if value not in {None, "answered"} and len(value) < 16
+            else "f" * 16
+        )
     return (bytes(value or b"") + b"!") if dice.random() < 0.5 else b"another"
 
 

@@ -6,7 +6,12 @@ from scripted import Scripted
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.call_outcomes import Answer, give_up, postpone, record
-from pytest_memleak.ledger.call_reservations import CallTerms, OwnEndpoint, claim, prompt_ids
+from pytest_memleak.ledger.call_reservations import (
+    CallTerms,
+    OwnEndpoint,
+    claim,
+    prompt_ids,
+)
 from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger_queries import keep_summary
@@ -30,7 +35,9 @@ def fill(ledger, ask):
 
     served = Served("served-1", "fp-1", "resp-1", ("top_p", "seed"))
     more = {"finish_word": "STOP", "reasoning": "Hm.", "served": served}
-    completions = [Completion(f"answer {n}", FinishReason.STOP, 5, 3, **more) for n in range(2)]
+    completions = [
+        Completion(f"answer {n}", FinishReason.STOP, 5, 3, **more) for n in range(2)
+    ]
     record(ledger, Answer(generations(one, 0, 1), completions, 5, 6, 13))
     record(ledger, answer(generations(one, 2), "third", "never asked for", cost=4))
     give_up(ledger, generations(one, 3), billed=False, cause="it was refused")
@@ -44,7 +51,9 @@ def fill(ledger, ask):
     terms = CallTerms(OwnEndpoint("own"), (1.0, 2.0))
     numbers = prompt_ids(ledger, "e", prompts.questions)
     checked = CheckedEndpoint(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
-    context = SamplingContext(ledger, checked, {}, numbers, terms, None, Retry(), Pace(1))
+    context = SamplingContext(
+        ledger, checked, {}, numbers, terms, None, Retry(), Pace(1)
+    )
     batch = claim_batch(context, [Ask(three, (0, 1))])
     end_job(ledger, batch, JobRow.FAILED, cause="it came to nothing", job_id="batch-1")
     claim_batch(context, [Ask(three, (0, 1))])
@@ -60,5 +69,7 @@ def deployed(ledger, *, failed):
     wanted = Deployment("e" * 64, "gs://bucket/weights", {"project": "p"}, 1.0)
     job = claim_deployment(ledger, "own", wanted, price=2.0, limit=None, recovery=0.0)
     state = JobRow.RUNNING if failed else JobRow.SUCCEEDED
-    update_job(ledger, job, state=state, job_id="op-1", endpoint="endpoint-1", ended=5.0)
+    update_job(
+        ledger, job, state=state, job_id="op-1", endpoint="endpoint-1", ended=5.0
+    )
     settle_deployment(ledger, job, stood=True, failed=failed)

@@ -14,7 +14,9 @@ from pytest_memleak.sampling.backoff import Retry
 @pytest.fixture(scope="session")
 def postgres():
     if binaries() is None:
-        pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
+        pytest.skip(
+            "PostgreSQL is not installed (on Debian: apt-get install postgresql)"
+        )
     with PostgresServer() as server:
         yield server
 
@@ -26,7 +28,8 @@ def new_url(request, tmp_path):
 
 
 url = pytest.fixture(params=["sqlite", "postgresql"], name="url")(new_url)
-# Of what stands above the ledger and of what reads it; what writes it is tested on both.
+# Of what stands above the ledger and of what reads it; what writes it is tested on
+# both.
 url_above = pytest.fixture(params=["sqlite", full("postgresql")], name="url")(new_url)
 on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
@@ -45,13 +48,17 @@ def memory():
 
 @pytest.fixture
 def hasty():
-    return Retry(deadline=20.0, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event)
+    return Retry(
+        deadline=20.0, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event
+    )
 
 
 @pytest.fixture
 def ask():
     def make(excerpts=3, samples=4, **sampling):
         settings = Sampling(samples=samples, **sampling)
-        return build_prompts("model/book", a_book(excerpts), settings, words=count_words)
+        return build_prompts(
+            "model/book", a_book(excerpts), settings, words=count_words
+        )
 
     return make

@@ -1,8 +1,8 @@
 """A PostgreSQL server of the tests' own: Debian's binaries, a cluster in a temporary folder.
 
-It listens on loopback only, asks for a password, and runs as an unprivileged user where the
-tests run as root, which PostgreSQL refuses. It ends with the process that started it, even if
-that is killed.
+It listens on loopback only, asks for a password, and runs as an unprivileged user where
+the tests run as root, which PostgreSQL refuses. It ends with the process that started
+it, even if that is killed.
 """
 
 import itertools
@@ -18,7 +18,9 @@ from http_server import free_port
 
 PASSWORD = "correct-horse-battery"
 # Waits until whoever holds its standard input is gone.
-_AT_THE_END = 'cat > /dev/null; "$0" --pgdata="$1" --mode=immediate -w stop; rm -rf "$1"'
+_AT_THE_END = (
+    'cat > /dev/null; "$0" --pgdata="$1" --mode=immediate -w stop; rm -rf "$1"'
+)
 _DEBIAN = Path("/usr/lib/postgresql")
 
 
@@ -26,7 +28,9 @@ def binaries():
     result = shutil.which("pg_ctl")
     if result is not None:
         return Path(result).resolve().parent
-    installed = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    installed = sorted(
+        _DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])
+    )
     return installed[-1].parent if installed else None
 
 
@@ -51,7 +55,12 @@ class PostgresServer:
         password_file.write_text(PASSWORD)
         password_file.chmod(0o644)
         paths = f"--pgdata={self._data}", f"--pwfile={password_file}"
-        options = "--username=memleak", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"
+        options = (
+            "--username=memleak",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-sync",
+        )
         self._run("initdb", *paths, *options)
         self.start()
         self._end = subprocess.Popen(
@@ -76,7 +85,15 @@ class PostgresServer:
         }
         options = " ".join(f"-c {name}={value!r}" for name, value in settings.items())
         log = self._folder / "log"
-        self._run("pg_ctl", f"--pgdata={self._data}", f"--log={log}", "-o", options, "-w", "start")
+        self._run(
+            "pg_ctl",
+            f"--pgdata={self._data}",
+            f"--log={log}",
+            "-o",
+            options,
+            "-w",
+            "start",
+        )
 
     def stop(self, how="immediate"):
         """Stop the server; "immediate" is what a crash looks like from outside."""
@@ -105,7 +122,11 @@ class PostgresServer:
     def _as_user(self):
         if self._user is None:
             return {}
-        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        return {
+            "user": self._user.pw_uid,
+            "group": self._user.pw_gid,
+            "extra_groups": [],
+        }
 
     def _run(self, program, *arguments):
         errors = self._folder / "errors"

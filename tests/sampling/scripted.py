@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.interfaces.abilities import Abilities, BatchCalls, Finetuning, Recovery
+from pytest_memleak.interfaces.abilities import (
+    Abilities,
+    BatchCalls,
+    Finetuning,
+    Recovery,
+)
 from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
@@ -36,7 +41,8 @@ class Asked:
 
 def answers(request):
     return [
-        Completion(f"{request.number}.{place} {request.instruction}") for place in range(request.n)
+        Completion(f"{request.number}.{place} {request.instruction}")
+        for place in range(request.n)
     ]
 
 
@@ -130,7 +136,12 @@ def sample_all(ledger, endpoint, prompts, retry=None, by=None, **options):
     """Draw everything that is asked, by these terms, as of the endpoint "e"."""
     options |= {"retry": retry} if retry else {}
     return sample_missing(
-        ledger, endpoint, endpoint_id="e", prompts=prompts, terms=by or terms(), **options
+        ledger,
+        endpoint,
+        endpoint_id="e",
+        prompts=prompts,
+        terms=by or terms(),
+        **options,
     )
 
 
@@ -139,11 +150,15 @@ def texts(ledger, prompts, endpoint_id="e"):
 
 
 def states(ledger, table=calls):
-    return Counter(ledger.read(lambda c: c.execute(sa.select(table.c.state)).scalars().all()))
+    return Counter(
+        ledger.read(lambda c: c.execute(sa.select(table.c.state)).scalars().all())
+    )
 
 
 def open_claims(ledger):
-    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims)))
+    return ledger.read(
+        lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims))
+    )
 
 
 def spent(ledger):
@@ -193,7 +208,10 @@ class Batching(Scripted):
         for place, request in reversed(list(enumerate(self.started[number][1]))):
             if not self.fails(number, place):
                 texts = (f"{batch_id} {request.key} {n}" for n in range(request.n))
-                came = [Completion(text, prompt_tokens=5 * (not n)) for n, text in enumerate(texts)]
+                came = [
+                    Completion(text, prompt_tokens=5 * (not n))
+                    for n, text in enumerate(texts)
+                ]
                 yield request.key, came
         fail(self.failures["read"])
 
@@ -223,7 +241,9 @@ class Tuner:
 
     def find_finetune(self, digest):
         fail(self.failures["find"])
-        return next((job for job, result in self.jobs.items() if result == digest), None)
+        return next(
+            (job for job, result in self.jobs.items() if result == digest), None
+        )
 
     def start_finetune(self, training):
         fail(self.failures["start"])
@@ -237,7 +257,9 @@ class Tuner:
         self.polls += 1
         if self.polls <= self.looks:
             return JobState(JobStatus.RUNNING)
-        return self.outcome or JobState(JobStatus.SUCCEEDED, endpoint=f"tuned-{job_id}", tokens=123)
+        return self.outcome or JobState(
+            JobStatus.SUCCEEDED, endpoint=f"tuned-{job_id}", tokens=123
+        )
 
     def open(self, endpoint):
         raise NotImplementedError

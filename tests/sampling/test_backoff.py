@@ -62,7 +62,9 @@ def test_what_works_or_will_not_pass_is_not_tried_again():
 
 
 def test_a_response_that_cannot_be_used_is_requested_once_more():
-    bad = UnusableResponse("not JSON", provider="p", endpoint="e", call="sample", in_doubt=True)
+    bad = UnusableResponse(
+        "not JSON", provider="p", endpoint="e", call="sample", in_doubt=True
+    )
     assert tried(Retry(), bad, None)[::2] == (2, "done")
     count, _, ended = tried(Retry(), busy(), bad, busy(), bad, None)
     assert (count, ended) == (4, bad)
@@ -103,7 +105,9 @@ def test_it_doubles_for_as_long_as_that_is_faster():
     assert list(dict.fromkeys(seen)) == [FIRST, 16, 32, MOST]
 
 
-@pytest.mark.parametrize(("at_once", "found"), [(1, 8), (8, 8), (16, 16), (18, 16), (32, 32)])
+@pytest.mark.parametrize(
+    ("at_once", "found"), [(1, 8), (8, 8), (16, 16), (18, 16), (32, 32)]
+)
 def test_it_goes_back_where_it_is_not(at_once, found):
     server = Server(at_once)
     seen = server.answer(Pace(None, clock=lambda: server.now), 1000)

@@ -2,9 +2,24 @@ import itertools
 import time
 
 import pytest
-from scripted import Batching, Scripted, broken, busy, open_claims, sample_all, spent, states, terms
+from scripted import (
+    Batching,
+    Scripted,
+    broken,
+    busy,
+    open_claims,
+    sample_all,
+    spent,
+    states,
+    terms,
+)
 
-from pytest_memleak.errors import BudgetExceeded, JobPending, ProviderBusy, ProviderError
+from pytest_memleak.errors import (
+    BudgetExceeded,
+    JobPending,
+    ProviderBusy,
+    ProviderError,
+)
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing, surplus
@@ -23,7 +38,9 @@ def test_everything_in_one_batch(ledger, ask, hasty):
     endpoint, prompts = Batching(), ask(excerpts=3, samples=5)
     told = []
     for _ in range(2):
-        counts = batched(ledger, endpoint, prompts, hasty, progress=Progress(told.append))
+        counts = batched(
+            ledger, endpoint, prompts, hasty, progress=Progress(told.append)
+        )
         assert (counts.got, counts.calls, counts.lost) == (15, 9, 0)
     waited = ProgressEvent(Phase.WAITING, "batch-0")
     assert [one for one in told if one.phase != Phase.SAMPLING] == [waited]
@@ -32,8 +49,12 @@ def test_everything_in_one_batch(ledger, ask, hasty):
     assert len({request.key for request in requests}) == 9
     assert requests[0].seed == prompts.questions[0].seed_from(0)
     assert requests[0].max_tokens == prompts.questions[0].max_tokens
-    places = [(f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)]
-    assert [(one.excerpt_id, one.ordinal) for one in generations(ledger, "e", prompts)] == places
+    places = [
+        (f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)
+    ]
+    assert [
+        (one.excerpt_id, one.ordinal) for one in generations(ledger, "e", prompts)
+    ] == places
     assert states(ledger, batches) == {"succeeded": 1}
     assert open_claims(ledger) == 0
 
@@ -53,9 +74,13 @@ def test_it_need_not_be_waited_for(ledger, url, ask, hasty):
 
 def test_batches_hold_so_many_requests_and_bytes(ledger, ask, hasty):
     endpoint = Batching(max_requests=4)
-    assert batched(ledger, endpoint, ask(excerpts=3, samples=6, seed=1), hasty).got == 18
+    assert (
+        batched(ledger, endpoint, ask(excerpts=3, samples=6, seed=1), hasty).got == 18
+    )
     assert [len(requests) for _, requests in endpoint.started] == [4, 4, 1]
-    endpoint = Batching(max_bytes=250, request_bytes=lambda request: len(request.key) + 73)
+    endpoint = Batching(
+        max_bytes=250, request_bytes=lambda request: len(request.key) + 73
+    )
     assert batched(ledger, endpoint, ask(excerpts=1, samples=10), hasty).got == 10
     assert [len(requests) for _, requests in endpoint.started] == [2, 2, 1]
     key = endpoint.started[0][1][0].key
@@ -74,7 +99,9 @@ def test_what_failed_is_asked_again(ledger, ask, hasty):
 
 def test_batches_that_bring_nothing(ledger, ask, hasty):
     endpoint = Batching(fails=lambda batch, place: place == 0)
-    with pytest.raises(ProviderError, match="still missing after 3 batches: 2 generations"):
+    with pytest.raises(
+        ProviderError, match="still missing after 3 batches: 2 generations"
+    ):
         batched(ledger, endpoint, ask(excerpts=2, samples=2), hasty)
     assert [len(requests) for _, requests in endpoint.started] == [2, 1, 1, 1]
     assert len(set(endpoint.found)) == 4
@@ -112,7 +139,9 @@ def test_a_busy_provider(ledger, ask, hasty, verb, times):
 
 
 @pytest.mark.parametrize("reached", [True, False])
-def test_a_start_that_was_cut_off_is_found_or_made_again(ledger, url, ask, hasty, reached):
+def test_a_start_that_was_cut_off_is_found_or_made_again(
+    ledger, url, ask, hasty, reached
+):
     """The process ended between the provider's work and the ledger's row."""
     endpoint, prompts = Batching(), ask()
     with Ledger(url) as dead:

@@ -28,12 +28,16 @@ def test_a_count_out_of_bounds_is_unknown(ledger, ask, count):
     worst = terms(price=(1.0, 1.0)).cost(4, prompts.questions[0].max_tokens)
     assert result.cost == pytest.approx(worst / 1e9)
     prompts = ask(excerpts=1, samples=2, seed=1)
-    completion = Completion("text", prompt_tokens=2**31 - 1, completion_tokens=2**31 - 1)
+    completion = Completion(
+        "text", prompt_tokens=2**31 - 1, completion_tokens=2**31 - 1
+    )
     result = priced(ledger, Scripted(lambda _: [completion] * 2), prompts)
     assert result.completion_tokens == 2**32 - 2
 
 
-@pytest.mark.parametrize("bad", [None, 7, Completion(None), Completion("x", "stop, I think")])
+@pytest.mark.parametrize(
+    "bad", [None, 7, Completion(None), Completion("x", "stop, I think")]
+)
 @pytest.mark.parametrize("place", [0, 1])
 def test_the_good_ones_of_a_bad_answer_are_kept(ledger, ask, bad, place):
     prompts = ask(excerpts=1, samples=2)
@@ -54,7 +58,9 @@ def test_what_a_server_says_of_itself_is_cut(ledger, ask):
     assert (one.finish_word, one.finish_reason) == ("w" * 500, FinishReason.STOP)
     ((who, count),) = provenance(ledger, "e", prompts).served
     assert (len(who.model), who.fingerprint, count) == (500, "\x00\ud800", 1)
-    kept = ledger.read(lambda c: c.execute(sa.select(calls.c.response_id, calls.c.refused)).one())
+    kept = ledger.read(
+        lambda c: c.execute(sa.select(calls.c.response_id, calls.c.refused)).one()
+    )
     assert tuple(kept) == ("42", '["temperature"]')
 
 
@@ -65,11 +71,16 @@ MOST_CHARACTERS = 1_000_000
 def test_an_answer_longer_than_any_is_cut_and_withheld_by_that(ledger, ask, name):
     prompts = ask(excerpts=1, samples=2)
     texts = {"text": "a", "reasoning": ""}
-    came = [Completion(**texts | {name: "b" * times * MOST_CHARACTERS}) for times in (1, 3)]
+    came = [
+        Completion(**texts | {name: "b" * times * MOST_CHARACTERS}) for times in (1, 3)
+    ]
     priced(ledger, Scripted(lambda _: came), prompts)
     one, other = generations(ledger, "e", prompts)
     assert getattr(one, name) == getattr(other, name) == "b" * MOST_CHARACTERS
-    assert (one.finish_reason, other.finish_reason) == (FinishReason.STOP, FinishReason.UNKNOWN)
+    assert (one.finish_reason, other.finish_reason) == (
+        FinishReason.STOP,
+        FinishReason.UNKNOWN,
+    )
     assert other.finish_word == "longer than 1,000,000 characters"
 
 

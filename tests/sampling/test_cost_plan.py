@@ -2,7 +2,16 @@ import pytest
 from by_hand import intent
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import CountingSampler, Sampler, Scripted, broken, busy, sample_all, spent, terms
+from scripted import (
+    CountingSampler,
+    Sampler,
+    Scripted,
+    broken,
+    busy,
+    sample_all,
+    spent,
+    terms,
+)
 
 from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion
@@ -14,7 +23,11 @@ from pytest_memleak.sampling.cost_plan import plan
 
 
 def reply_once(request):
-    return [Completion("x", FinishReason.LENGTH, len(request.instruction), request.max_tokens)]
+    return [
+        Completion(
+            "x", FinishReason.LENGTH, len(request.instruction), request.max_tokens
+        )
+    ]
 
 
 @pytest.mark.parametrize("per_call", [1, 3, 4])
@@ -39,7 +52,9 @@ def test_a_plan_is_the_most_that_is_billed_also_by_a_server_that_ignores_n(
 def test_a_plan_of_what_is_left(memory, ask, hasty):
     prompts = ask(excerpts=2, samples=5)
     with pytest.raises(ProviderError):
-        sample_all(memory, Scripted(*[lambda _: ["x"]] * 4, broken()), prompts, hasty, terms())
+        sample_all(
+            memory, Scripted(*[lambda _: ["x"]] * 4, broken()), prompts, hasty, terms()
+        )
     left = plan(memory, "e", prompts, terms(per_call=2))
     assert (left.generations, left.calls, left.cost) == (6, 4, None)
 
@@ -63,8 +78,15 @@ def test_prompts_are_counted_by_their_words(ask):
     # What is not said is billed as estimated.
     (question,) = ask(excerpts=1).questions
     by = terms(price=(1.0, 1.0))
-    completions = [Completion("x", prompt_tokens=7, completion_tokens=5), Completion("y")]
-    assert by.billed(question, completions) == (7, None, (7 + 5 + question.max_tokens) * 1000)
+    completions = [
+        Completion("x", prompt_tokens=7, completion_tokens=5),
+        Completion("y"),
+    ]
+    assert by.billed(question, completions) == (
+        7,
+        None,
+        (7 + 5 + question.max_tokens) * 1000,
+    )
     assert by.billed(question, []) == (None, 0, 4000)
     assert terms().billed(question, completions) == (7, None, None)
 
@@ -83,9 +105,13 @@ def test_costs_are_rounded_up_to_billionths(prompts, completions, price):
 def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
     """Calls cost 20 millionths of a US$ and may cost (4 + 55) millionths."""
     prompts = ask(excerpts=1, samples=50)
-    endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=4, completion_tokens=16)])
+    endpoint = Scripted(
+        lambda _: [Completion("x", prompt_tokens=4, completion_tokens=16)]
+    )
     by = terms(price=(1.0, 1.0))
-    with pytest.raises(BudgetExceeded, match=r"US\$0\.0002 of US\$0\.00 .* next call") as caught:
+    with pytest.raises(
+        BudgetExceeded, match=r"US\$0\.0002 of US\$0\.00 .* next call"
+    ) as caught:
         sample_all(memory, endpoint, prompts, hasty, by, budget=240e-6)
     assert "raise the budget" in caught.value.hint
     worst = 4 + prompts.questions[0].max_tokens
@@ -96,7 +122,9 @@ def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
 
 def test_a_budget_that_suffices_and_what_is_free(memory, ask, hasty):
     free = terms(price=(0.0, 0.0))
-    assert sample_all(memory, Scripted(), ask(seed=1), hasty, free, budget=0.0).cost == 0.0
+    assert (
+        sample_all(memory, Scripted(), ask(seed=1), hasty, free, budget=0.0).cost == 0.0
+    )
     prompts = ask(excerpts=2, samples=3)
     by = terms(price=(1.0, 1.0), concurrency=3)
     worst = plan(memory, None, prompts, by).cost
@@ -104,7 +132,9 @@ def test_a_budget_that_suffices_and_what_is_free(memory, ask, hasty):
     assert spent(memory) <= round(worst * 1e9)
 
 
-def test_lost_calls_count_at_their_worst_and_those_turned_away_cost_nothing(memory, ask, hasty):
+def test_lost_calls_count_at_their_worst_and_those_turned_away_cost_nothing(
+    memory, ask, hasty
+):
     prompts = ask(excerpts=1, samples=1)
     by = terms(price=(1.0, 1.0))
     with pytest.raises(ProviderError):

@@ -96,10 +96,14 @@ def test_one_that_stays_busy_and_one_that_is_asked_again(ledger, hasty, verb):
 
 def test_a_job_that_fails(url, hasty):
     tuner = Tuner()
-    tuner.outcome = JobState(JobStatus.FAILED, detail="bad line 3; key sk-abcdef0123456789")
+    tuner.outcome = JobState(
+        JobStatus.FAILED, detail="bad line 3; key sk-abcdef0123456789"
+    )
     with Ledger(url, run="first") as ledger:
         for _ in range(2):
-            with pytest.raises(ProviderError, match="fine-tune job-0 failed: bad line 3") as caught:
+            with pytest.raises(
+                ProviderError, match="fine-tune job-0 failed: bad line 3"
+            ) as caught:
                 tuned(ledger, tuner, hasty)
             assert "sk-abc" not in str(caught.value)
             assert not isinstance(caught.value, ProviderBusy)
@@ -130,12 +134,17 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
     release = threading.Event()
     tuner.failures["start"] = [release]
     tuner.start_deadline = 0.05
-    with pytest.raises(ProviderError, match=r"start_finetune failed: no response within 0\.05 s"):
+    with pytest.raises(
+        ProviderError, match=r"start_finetune failed: no response within 0\.05 s"
+    ):
         tuned(ledger, tuner, hasty)
     for wait in (True, False):
         with pytest.raises(JobPending, match="hasn't confirmed the start"):
             tuned(ledger, tuner, hasty, wait=wait)
-    with Ledger(url) as other, pytest.raises(JobPending, match="Another process is starting"):
+    with (
+        Ledger(url) as other,
+        pytest.raises(JobPending, match="Another process is starting"),
+    ):
         tuned(other, tuner, hasty, wait=False)
     release.set()
     until = threading.Event()
@@ -192,7 +201,9 @@ def test_a_training_set_is_the_books_pairs():
     book = a_book(2)
     unasked = dataclasses.replace(book.excerpts[0], instruction=None)
     book = dataclasses.replace(book, excerpts=(unasked, *book.excerpts))
-    training = training_set([book, a_book(1, book_id="other")], {"base": "m", "epochs": 3})
+    training = training_set(
+        [book, a_book(1, book_id="other")], {"base": "m", "epochs": 3}
+    )
     assert training.examples == (
         TrainingExample("Write number 1.", "words of excerpt 1"),
         TrainingExample("Write number 2.", "words of excerpt 2"),
@@ -204,7 +215,14 @@ def test_a_training_set_is_the_books_pairs():
 
 def test_its_digest_names_examples_and_recipe():
     recipe, same = {"base": "m", "epochs": 3}, {"epochs": 3, "base": "m"}
-    books_and_recipes = ((2, recipe), (2, same), (3, recipe), (2, recipe | {"epochs": 4}))
-    digests = [training_set([a_book(count)], each).digest for count, each in books_and_recipes]
+    books_and_recipes = (
+        (2, recipe),
+        (2, same),
+        (3, recipe),
+        (2, recipe | {"epochs": 4}),
+    )
+    digests = [
+        training_set([a_book(count)], each).digest for count, each in books_and_recipes
+    ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3

@@ -24,7 +24,9 @@ def prompts(ask):
 def cut_off(url, prompts):
     """A call of two ordinals whose process ended before its answer was in."""
     with Ledger(url) as dead:
-        return claim(dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1)), price=100))
+        return claim(
+            dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1)), price=100)
+        )
 
 
 @pytest.mark.parametrize(("kind", "ended"), [(Scripted, "lost"), (Keeping, "failed")])
@@ -40,7 +42,9 @@ def test_without_an_answer_it_is_lost_or_known_to_have_failed(
     assert states(ledger) == {"answered": 3, ended: 1}
 
 
-def test_it_is_found_where_answers_are_kept_also_by_a_busy_server(cut_off, ledger, prompts, hasty):
+def test_it_is_found_where_answers_are_kept_also_by_a_busy_server(
+    cut_off, ledger, prompts, hasty
+):
     endpoint = Keeping()
     endpoint.recovering = [busy(), busy()]
     endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
@@ -101,11 +105,16 @@ def test_a_broken_line_leaves_a_call_to_be_found(ledger, prompts, hasty):
 def test_what_others_ask_is_left_to_them_and_what_was_turned_away_not_in_doubt(
     cut_off, ledger, url, ask, hasty
 ):
-    assert sample_all(ledger, Scripted(), ask(excerpts=1, samples=1, seed=99), hasty).got == 1
+    assert (
+        sample_all(ledger, Scripted(), ask(excerpts=1, samples=1, seed=99), hasty).got
+        == 1
+    )
     assert states(ledger) == {"answered": 1, "asked": 1}
     prompts = ask(excerpts=1, samples=3, seed=98)
     with Ledger(url) as dead:
-        postpone(dead, claim(dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1)))))
+        postpone(
+            dead, claim(dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1))))
+        )
     counts = sample_all(ledger, Scripted(), prompts, hasty)
     assert (counts.got, counts.lost) == (3, 0)
 

@@ -64,11 +64,15 @@ def causes(ledger):
 def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
     endpoint, prompts = Scripted(), ask(excerpts=5, samples=7)
     for _ in range(2):
-        counts = sample_all(ledger, endpoint, prompts, hasty, terms(concurrency=4, per_call=3))
+        counts = sample_all(
+            ledger, endpoint, prompts, hasty, terms(concurrency=4, per_call=3)
+        )
         assert (counts.got, counts.asked, counts.lost) == (35, 35, 0)
         assert len(endpoint.calls) == counts.calls == 15
     result = list(generations(ledger, "e", prompts))
-    places = [(f"p_id{number}", ordinal) for number in range(1, 6) for ordinal in range(7)]
+    places = [
+        (f"p_id{number}", ordinal) for number in range(1, 6) for ordinal in range(7)
+    ]
     assert [(one.excerpt_id, one.ordinal) for one in result] == places
     assert len({one.text for one in result}) == 35
     assert open_claims(ledger) == 0
@@ -79,7 +83,14 @@ def test_a_call_says_what_the_suite_says(drawing, ask):
     drawing(endpoint, prompts)
     (question,) = prompts.questions
     assert endpoint.calls == [
-        Asked(number, "Write number 1.", 1, 0.7, question.max_tokens, question.seed_from(number))
+        Asked(
+            number,
+            "Write number 1.",
+            1,
+            0.7,
+            question.max_tokens,
+            question.seed_from(number),
+        )
         for number in range(2)
     ]
 
@@ -96,8 +107,11 @@ def test_rounds_are_whole_and_more_samples_draw_the_rest(drawing, ask):
 def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask, monkeypatch):
     running, most, lock = 0, 0, threading.Lock()
     together = threading.Barrier(3)
-    # The last answers are stored at once; while a list compares them, another thread changes it.
-    monkeypatch.setattr(loop, "record", lambda *stored: (together.wait(20), record(*stored)))
+    # The last answers are stored at once; while a list compares them, another thread
+    # changes it.
+    monkeypatch.setattr(
+        loop, "record", lambda *stored: (together.wait(20), record(*stored))
+    )
     monkeypatch.setattr(Answer, "__eq__", lambda *_: pytest.fail("compared"))
 
     def reply(request):
@@ -148,12 +162,20 @@ def test_withheld_completions_are_kept_and_not_drawn_again(drawing, ask, memory)
     ]
     endpoint, prompts = Scripted(lambda _: reply), ask(excerpts=1, samples=4)
     counts = drawing(endpoint, prompts, terms(per_call=4))
-    kept = {FinishReason.CONTENT_FILTER: 1, FinishReason.RECITATION: 1, FinishReason.EMPTY: 2}
+    kept = {
+        FinishReason.CONTENT_FILTER: 1,
+        FinishReason.RECITATION: 1,
+        FinishReason.EMPTY: 2,
+    }
     assert counts.withheld == kept
     drawing(endpoint, prompts, terms(per_call=4))
     assert len(endpoint.calls) == 1
     result = list(generations(memory, "e", prompts))
-    assert (result[2].text, result[2].prompt_tokens, result[2].completion_tokens) == (" \n", 3, 4)
+    assert (result[2].text, result[2].prompt_tokens, result[2].completion_tokens) == (
+        " \n",
+        3,
+        4,
+    )
 
 
 @pytest.mark.parametrize(("reply", "message"), [
@@ -168,24 +190,32 @@ def test_an_answer_of_another_form(drawing, ask, memory, reply, message):
     assert states(memory) == {"lost": 1}
 
 
-def test_a_process_that_stopped_with_what_it_reserved_is_named(drawing, ask, memory, hasty):
+def test_a_process_that_stopped_with_what_it_reserved_is_named(
+    drawing, ask, memory, hasty
+):
     prompts = ask(excerpts=1, samples=1)
     claim(memory, intent(memory, prompts, Ask(prompts.questions[0], (0,))))
     notes, holder = [], f"process {os.getpid()} on "
     retry = dataclasses.replace(hasty, deadline=0.1, total=0.1)
     progress = Progress(lambda event: notes.append(event.note))
-    with pytest.raises(Inconclusive, match=f"1 generation reserved but not stored by {holder}"):
+    with pytest.raises(
+        Inconclusive, match=f"1 generation reserved but not stored by {holder}"
+    ):
         drawing(Scripted(), prompts, retry=retry, progress=progress)
     assert notes[-1].startswith(f"waiting for {holder}")
 
 
-def test_a_machine_without_threads_is_named_and_nothing_billed(drawing, ask, memory, monkeypatch):
+def test_a_machine_without_threads_is_named_and_nothing_billed(
+    drawing, ask, memory, monkeypatch
+):
     class NoThread(threading.Thread):
         def start(self):
             raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("pytest_memleak.sampling.call_deadline._idle", deque())
-    monkeypatch.setattr("pytest_memleak.sampling.call_deadline._Runner.start", NoThread.start)
+    monkeypatch.setattr(
+        "pytest_memleak.sampling.call_deadline._Runner.start", NoThread.start
+    )
     with pytest.raises(RequestNotSent, match="threads, or memory is reached") as error:
         drawing(Scripted(), ask(excerpts=1, samples=1))
     assert "ulimit -u" in error.value.hint
@@ -193,22 +223,32 @@ def test_a_machine_without_threads_is_named_and_nothing_billed(drawing, ask, mem
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_no_paid_call_is_made_where_the_disk_may_not_hold_it(ledger, ask, hasty, monkeypatch):
+def test_no_paid_call_is_made_where_the_disk_may_not_hold_it(
+    ledger, ask, hasty, monkeypatch
+):
     usage = SimpleNamespace(total=1 << 30, free=9 << 20)
 
     def fill_disk(request):
         monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
         return answers(request)
 
-    endpoint, prompts, costs = Scripted(answers, fill_disk), ask(), {"price": None, "limit": None}
+    endpoint, prompts, costs = (
+        Scripted(answers, fill_disk),
+        ask(),
+        {"price": None, "limit": None},
+    )
     wanted = [Deployment(digest * 64, "weights", {}, 1.0) for digest in "ef"]
     job = claim_deployment(ledger, "own", wanted[0], **costs, recovery=0.0)
-    with pytest.raises(LedgerError, match="less than 32 MiB free, so no more paid calls are made"):
+    with pytest.raises(
+        LedgerError, match="less than 32 MiB free, so no more paid calls are made"
+    ):
         sample_all(ledger, endpoint, prompts, hasty)
     assert len(texts(ledger, prompts)) == len(endpoint.calls) == 2
     with pytest.raises(LedgerError, match="has less than 32 MiB free"):
         claim_deployment(ledger, "own", wanted[1], **costs, recovery=0.0)
-    sample_all(ledger, endpoint, prompts, hasty, dataclasses.replace(terms(), free=True))
+    sample_all(
+        ledger, endpoint, prompts, hasty, dataclasses.replace(terms(), free=True)
+    )
     assert leave_deployment(ledger, job)
     usage.total = usage.free = 0  # of file systems that don't say
     assert claim_deployment(ledger, "own", wanted[1], **costs, recovery=0.0)
@@ -219,7 +259,9 @@ def test_a_full_disk_says_how_many_answers_were_lost(drawing, ask, memory):
         memory.rows(sa.text("PRAGMA max_page_count = 1"))
         return [os.urandom(100_000).hex()]  # which no ledger can pack
 
-    with pytest.raises(LedgerError, match="disk is full; received and not stored: 1 response"):
+    with pytest.raises(
+        LedgerError, match="disk is full; received and not stored: 1 response"
+    ):
         drawing(Scripted(fill_disk), ask())
 
 
@@ -232,7 +274,9 @@ def test_a_busy_provider_is_asked_again_in_the_same_call(drawing, ask, memory):
     assert endpoint.scan_scope == []
 
 
-def test_a_broken_connection_may_have_been_billed_and_is_looked_after(drawing, ask, memory):
+def test_a_broken_connection_may_have_been_billed_and_is_looked_after(
+    drawing, ask, memory
+):
     endpoint = Scripted(busy("the connection was cut off"), answers)
     counts = drawing(endpoint, ask(excerpts=1, samples=1), terms(price=(1.0, 1.0)))
     assert (counts.got, counts.calls, counts.lost) == (1, 2, 1)
@@ -269,7 +313,9 @@ def test_a_final_error_stops_the_pair_but_keeps_what_is_in_flight(drawing, ask, 
 
     def slow(request):
         failing.wait(20)
-        while sum(thread.name == "memleak-worker" for thread in threading.enumerate()) > 2:
+        while (
+            sum(thread.name == "memleak-worker" for thread in threading.enumerate()) > 2
+        ):
             threading.Event().wait(0.01)  # the one that failed has to end
         return answers(request)
 
@@ -287,7 +333,9 @@ def test_a_bug_in_ones_own_endpoint(drawing, ask, memory):
     def bug(request):
         raise KeyError("secret text of the book")
 
-    with pytest.raises(ProviderError, match=r"KeyError at line \d+ of .*test_loop.py") as caught:
+    with pytest.raises(
+        ProviderError, match=r"KeyError at line \d+ of .*test_loop.py"
+    ) as caught:
         drawing(Scripted(bug), ask(excerpts=1))
     assert "secret" not in str(caught.value)
     assert caught.value.__context__ is None
@@ -319,7 +367,9 @@ def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask, monke
 
 
 @pytest.mark.parametrize("bears", [3, 1])
-def test_a_call_that_timed_out_is_repeated_with_half_its_generations(drawing, memory, ask, bears):
+def test_a_call_that_timed_out_is_repeated_with_half_its_generations(
+    drawing, memory, ask, bears
+):
     def slow(request):
         if request.n > bears:
             place = {"provider": "scripted", "endpoint": "e", "call": "sample"}
@@ -338,14 +388,18 @@ def test_a_call_that_timed_out_is_repeated_with_half_its_generations(drawing, me
 
 
 def everything(ledger):
-    return {text for _, text, _ in rows_with_texts(ledger, sa.select(generations_table))}
+    return {
+        text for _, text, _ in rows_with_texts(ledger, sa.select(generations_table))
+    }
 
 
 def test_a_provider_that_always_hangs(drawing, memory, ask):
     release = threading.Event()
     endpoint = Scripted(lambda _: release.wait(20) and [])
     retry = Retry(deadline=0.05, tries=2, first=0.0)
-    with pytest.raises(ProviderBusy, match=r"sample failed: no response within 0\.05 s") as caught:
+    with pytest.raises(
+        ProviderBusy, match=r"sample failed: no response within 0\.05 s"
+    ) as caught:
         drawing(endpoint, ask(excerpts=1, samples=1), retry=retry)
     assert states(memory) == {"lost": 2}
     release.set()  # what comes now is late
@@ -354,17 +408,25 @@ def test_a_provider_that_always_hangs(drawing, memory, ask):
 
 def test_progress(drawing, ask):
     told = []
-    endpoint = Scripted(lambda request: [Completion("x", prompt_tokens=10, completion_tokens=5)])
+    endpoint = Scripted(
+        lambda request: [Completion("x", prompt_tokens=10, completion_tokens=5)]
+    )
     by, progress = terms(price=(1, 2)), Progress(told.append)
     drawing(endpoint, ask(excerpts=2, samples=3), by, progress=progress)
     assert told[0] == ProgressEvent(Phase.SAMPLING, "model/book", 0, 6, 0, None)
-    assert told[-1] == ProgressEvent(Phase.SAMPLING, "model/book", 6, 6, 90, pytest.approx(120e-6))
+    assert told[-1] == ProgressEvent(
+        Phase.SAMPLING, "model/book", 6, 6, 90, pytest.approx(120e-6)
+    )
     assert [one.done for one in told] == sorted(one.done for one in told)
     assert all(one.of == 6 for one in told)
 
 
 def test_progress_says_that_the_server_is_waited_for(drawing, ask):
-    notes, limit, limited = [], "waiting for the server's rate limit (429), 9", threading.Event()
+    notes, limit, limited = (
+        [],
+        "waiting for the server's rate limit (429), 9",
+        threading.Event(),
+    )
 
     def tell(event):
         notes.append(event.note)
@@ -372,7 +434,10 @@ def test_progress_says_that_the_server_is_waited_for(drawing, ask):
             limited.set()
 
     waits = busy(retry_after=99.0), busy("503 Service Unavailable", retry_after=99.0)
-    options = {"retry": Retry(pause=lambda *_: limited.wait(20)), "progress": Progress(tell)}
+    options = {
+        "retry": Retry(pause=lambda *_: limited.wait(20)),
+        "progress": Progress(tell),
+    }
     drawing(Scripted(*waits, answers), ask(excerpts=1), notice="look", **options)
     for start in ("look", limit, "waiting for the server (503), 9"):
         assert any(note.startswith(start) for note in notes)
@@ -382,7 +447,10 @@ def test_ctrl_c_waits_for_what_is_in_flight_and_says_so(drawing, ask, memory):
     release, prompts = threading.Event(), ask(excerpts=2, samples=50)
 
     def stop(event):
-        if event.note == "waiting for 1 call; Ctrl-C now drops them, and they may be billed":
+        if (
+            event.note
+            == "waiting for 1 call; Ctrl-C now drops them, and they may be billed"
+        ):
             release.set()
         elif states(memory):
             raise KeyboardInterrupt

@@ -49,7 +49,9 @@ def retry(paused):
 
 
 def priced(ledger, endpoint, prompts, retry, **more):
-    return sample_all(ledger, endpoint, prompts, retry, terms(price=(1.0, 1.0), **more), budget=5.0)
+    return sample_all(
+        ledger, endpoint, prompts, retry, terms(price=(1.0, 1.0), **more), budget=5.0
+    )
 
 
 def nothing_is_booked(ledger):
@@ -109,13 +111,17 @@ def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
     back.join()
 
 
-def test_one_that_answered_another_pair_or_refused_is_waited_for_too(ledger, url, ask, retry):
+def test_one_that_answered_another_pair_or_refused_is_waited_for_too(
+    ledger, url, ask, retry
+):
     priced(ledger, Scripted(), ask(excerpts=1, samples=1, seed=1), retry)
     endpoint = Scripted(*[refused()] * 7, answers)
     assert priced(ledger, endpoint, ask(excerpts=1, samples=1), retry).got == 1
     with Ledger(url, run="another") as other:
         endpoint = Scripted(busy(), *[refused()] * 6, answers)
-        assert priced(other, endpoint, ask(excerpts=1, samples=1, seed=2), retry).got == 1
+        assert (
+            priced(other, endpoint, ask(excerpts=1, samples=1, seed=2), retry).got == 1
+        )
 
 
 @pytest.mark.parametrize("verb", ["find", "start"])

@@ -1,8 +1,9 @@
 """Models of which it is known what they recall, how often, and in what moods.
 
-A model recalls each of its spans in a round with a known probability, so that the BMC to expect
-of n rounds is known. Lengths are log-normal (median 12 words, 5 to 200), probabilities
-log-uniform from 10^-3.5 to 1, and the spans stand anywhere in a book of excerpts of 400 words.
+A model recalls each of its spans in a round with a known probability, so that the BMC
+to expect of n rounds is known. Lengths are log-normal (median 12 words, 5 to 200),
+probabilities log-uniform from 10^-3.5 to 1, and the spans stand anywhere in a book of
+excerpts of 400 words.
 """
 
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ EXCERPT = 400
 class Temper:
     """By what factor probabilities rise and fall together.
 
-    factors: each with its probability; run: how many rounds in a row share one, in runs that
-    begin anywhere. `always` recites everything where the factor is not 0.
+    factors: each with its probability; run: how many rounds in a row share one, in runs
+    that begin anywhere. `always` recites everything where the factor is not 0.
     """
 
     name: str
@@ -60,7 +61,9 @@ class Temper:
         low, high = 0.0, 1e3
         for _ in range(60):
             middle = (low + high) / 2
-            over = sum(share * min(1, middle * factor) for factor, share in self.factors)
+            over = sum(
+                share * min(1, middle * factor) for factor, share in self.factors
+            )
             low, high = (middle, high) if over < mean else (low, middle)
         return low
 
@@ -85,7 +88,14 @@ class KnownModel:
     """Spans of a book, with lengths and probabilities; none overlap unless `overlapping`."""
 
     def __init__(
-        self, rng, lengths, probabilities, *, temper=ALIKE, words=40_000, overlapping=False
+        self,
+        rng,
+        lengths,
+        probabilities,
+        *,
+        temper=ALIKE,
+        words=40_000,
+        overlapping=False,
     ):
         self.temper, self.words = temper, words
         self.lengths, self.probabilities = lengths, probabilities
@@ -100,7 +110,9 @@ class KnownModel:
 
     @classmethod
     def drawn(cls, rng, spans, **settings):
-        return cls(rng, lengths_of(rng, spans), probabilities_of(rng, spans), **settings)
+        return cls(
+            rng, lengths_of(rng, spans), probabilities_of(rng, spans), **settings
+        )
 
     def expected_bmc(self, rounds):
         ever = 1 - self.temper.never(self.probabilities, rounds)
@@ -121,8 +133,12 @@ class KnownModel:
         number, span = np.nonzero(recalled)
         runs = Rounds.joined(number, self.start[span], self.end[span])
         place = self.start[span] // EXCERPT * n + number
-        by_excerpt = np.bincount(place, self.lengths[span], self.excerpts * n).reshape(-1, n)
-        return runs.counts(words=self.words, n=n, borders=self.borders, by_excerpt=by_excerpt)
+        by_excerpt = np.bincount(place, self.lengths[span], self.excerpts * n).reshape(
+            -1, n
+        )
+        return runs.counts(
+            words=self.words, n=n, borders=self.borders, by_excerpt=by_excerpt
+        )
 
     def longest(self, recalled):
         return np.where(recalled, self.lengths, 0).max(axis=1)

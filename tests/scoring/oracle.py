@@ -1,7 +1,7 @@
 """A slow, literal reading of docs/method.md, against which the core is held.
 
-Nothing here is shared with the core but its table of look-alike letters and what further readings
-a text has.
+Nothing here is shared with the core but its table of look-alike letters and what
+further readings a text has.
 """
 
 import functools
@@ -22,7 +22,9 @@ UNSPACED = regex.compile(
 )
 
 
-list(WordBreaker("あア漢กກកက", "en"))  # else the first marks of Japanese texts are of no dictionary
+list(
+    WordBreaker("あア漢กກកက", "en")
+)  # else the first marks of Japanese texts are of no dictionary
 
 
 @functools.lru_cache(maxsize=4096)  # a case says each text many times
@@ -32,7 +34,10 @@ def words(text, mode="paper"):
     return [
         token.lower()
         for token in re.findall(r"\w+|[^\w\s]+", text)
-        if any(c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" for c in token)
+        if any(
+            c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+            for c in token
+        )
     ]
 
 
@@ -56,8 +61,22 @@ def unicode_words(text):
 def separated(text):
     """Runs of letters and marks of unspaced scripts, cut by ICU, between spaces."""
     for am, aa, tones, letter, mark, whole in (
-        ("\u0e4d", "\u0e32", "\u0e48-\u0e4b", "[\u0e01-\u0e2e]", "[\u0e31-\u0e4e]", "\u0e33"),
-        ("\u0ecd", "\u0eb2", "\u0ec8-\u0ecb", "[\u0e81-\u0eae]", "[\u0eb1-\u0ece]", "\u0eb3"),
+        (
+            "\u0e4d",
+            "\u0e32",
+            "\u0e48-\u0e4b",
+            "[\u0e01-\u0e2e]",
+            "[\u0e31-\u0e4e]",
+            "\u0e33",
+        ),
+        (
+            "\u0ecd",
+            "\u0eb2",
+            "\u0ec8-\u0ecb",
+            "[\u0e81-\u0eae]",
+            "[\u0eb1-\u0ece]",
+            "\u0eb3",
+        ),
     ):
         for parts in reversed([*re.finditer(f"{am}([{tones}]?){aa}", text)]):
             if re.search(f"{letter}{mark}*$", text[: parts.start()]):
@@ -112,7 +131,10 @@ def pieces_within(match, instruction, k, m):
 
 def spans_over(candidates, threshold):
     everything = {
-        (i, end) for start, end in candidates for i in range(start, end) if end - i > threshold
+        (i, end)
+        for start, end in candidates
+        for i in range(start, end)
+        if end - i > threshold
     }
     taken = []
     for start, end in sorted(everything, key=lambda c: (c[0] - c[1], c[0])):
@@ -173,12 +195,13 @@ def measure(excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="pape
 def measure_continuations(excerpts, generations, **settings):
     """The same of books asked for by beginnings: excerpts are [(id, prompt, rest)] in order.
 
-    Every word of a prompt stands in the book as one that nobody ever wrote; what is counted by
-    place is then counted without those places.
+    Every word of a prompt stands in the book as one that nobody ever wrote; what is
+    counted by place is then counted without those places.
     """
     book, unwritten = [], []
     for excerpt_id, prompt, rest in excerpts:
-        # What cannot be continued has no prompt, and is apart from its neighbour all the same.
+        # What cannot be continued has no prompt, and is apart from its neighbour all
+        # the same.
         count = max(len(words(prompt)), 1)
         blanks = [f"unwritten{len(unwritten) + n}" for n in range(count)]
         unwritten += blanks
@@ -190,7 +213,11 @@ def measure_continuations(excerpts, generations, **settings):
             places.append(None if word in blank else len(places) - places.count(None))
 
     def kept(values):
-        return [value for value, place in zip(values, places, strict=True) if place is not None]
+        return [
+            value
+            for value, place in zip(values, places, strict=True)
+            if place is not None
+        ]
 
     def at(start, end):
         return (None, None) if start is None else (places[start], places[end - 1] + 1)
@@ -220,16 +247,22 @@ def folded(text):
     """Words of the folded text, in the order of section 11's steps."""
     hidden = [*map(shown, re.findall("[\U000e0020-\U000e007e]+", text))]
     text = re.sub("\r\n|[\r\x0b\x0c\x85\u2028\u2029]", "\n", text)
-    text = re.sub(r"(\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)", "", text)
+    text = re.sub(
+        r"(\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)", "", text
+    )
     text = html.unescape(text)
     hidden += [match[2] for match in re.finditer(TAG, text)]
-    text = re.sub(TAG, lambda tag: "" if re.fullmatch(UNSEEN_TAGS, tag[1].lower()) else " ", text)
+    text = re.sub(
+        TAG, lambda tag: "" if re.fullmatch(UNSEEN_TAGS, tag[1].lower()) else " ", text
+    )
     for one in hidden:
         if one.strip():
             text += " " + one
     text = unicodedata.normalize("NFKC", text)
     if any(map(is_unspaced, text)):
-        text = separated("".join(c for c in text if c.isspace() or is_mark(c) or not is_unseen(c)))
+        text = separated(
+            "".join(c for c in text if c.isspace() or is_mark(c) or not is_unseen(c))
+        )
     # A mark is a mark also where NFKC has made one character of it and its letter.
     text = unicodedata.normalize("NFKD", text)
     text = "".join(c for c in text if c.isspace() or not is_unseen(c))
@@ -250,15 +283,21 @@ def apart(text):
     inline = f"(?i){TAG.replace('[A-Za-z][A-Za-z0-9-]*', UNSEEN_TAGS)}"
     text = re.sub(inline, r" \2 ", html.unescape(text))
     text = re.sub("[\U000e0020-\U000e007e]+", lambda run: f" {shown(run[0])} ", text)
-    kept = (c.isspace() or is_mark(c) or (c.isalnum() and c not in FILLERS) for c in text)
+    kept = (
+        c.isspace() or is_mark(c) or (c.isalnum() and c not in FILLERS) for c in text
+    )
     return "".join(c if keep else " " for c, keep in zip(text, kept, strict=True))
 
 
 def folded_readings(text, mode):
     """Folded words of a text and of its further readings, and measured ones; how many precede."""
-    readings = [*map(folded, [text, *further_readings([text], keyed([text], mode), {0})[1]])]
+    readings = [
+        *map(folded, [text, *further_readings([text], keyed([text], mode), {0})[1]])
+    ]
     readings += [words(text, mode)] * (words(text, mode) != readings[0])
-    return [(sum(map(len, readings[:n])), reading) for n, reading in enumerate(readings)]
+    return [
+        (sum(map(len, readings[:n])), reading) for n, reading in enumerate(readings)
+    ]
 
 
 def is_unseen(c):
@@ -293,7 +332,11 @@ def matches_at(parts, text, k):
                 if s and j and book[s - 1] == text[j - 1]:
                     continue
                 n = 0
-                while s + n < len(book) and j + n < len(text) and book[s + n] == text[j + n]:
+                while (
+                    s + n < len(book)
+                    and j + n < len(text)
+                    and book[s + n] == text[j + n]
+                ):
                     n += 1
                 if n >= k:
                     result.append((first + s, j, n))
@@ -315,7 +358,11 @@ def parts_of(book, to_words):
 
 def prompt_overlap(words, instruction, m):
     """The places of `words` in an m-gram that the instruction has too."""
-    grams = {tuple(instruction[i : i + m]) for i in range(len(instruction) - m + 1)} if m else ()
+    grams = (
+        {tuple(instruction[i : i + m]) for i in range(len(instruction) - m + 1)}
+        if m
+        else ()
+    )
     return {
         place
         for i in range(len(words) - m + 1)
@@ -346,7 +393,10 @@ def chains(parts, text, instruction, m):
     result = set()
     for part in parts:
         runs = matches_at([part], text, NEAR_MATCH)
-        gone = {run: prompt_overlap(text[run[1] : sum(run[1:])], instruction, m) for run in runs}
+        gone = {
+            run: prompt_overlap(text[run[1] : sum(run[1:])], instruction, m)
+            for run in runs
+        }
         result |= chains_of(runs, gone)
     return result
 
@@ -370,7 +420,9 @@ def chains_of(runs, gone):
             if s > last[0] and j > last[1] and continues(in_book, in_text):
                 seen = max(0, text_end - j, book_end - s)
                 new = sum(i not in gone[run] for i in range(seen, n))
-                extend(run, words + new, first, max(text_end, j + n), max(book_end, s + n))
+                extend(
+                    run, words + new, first, max(text_end, j + n), max(book_end, s + n)
+                )
 
     for run in runs:
         s, j, n = run
@@ -378,12 +430,16 @@ def chains_of(runs, gone):
     return result
 
 
-def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
+def passages(
+    books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"
+):
     """books: in order, the pair's first, each {"id", "excerpts": [text], "contiguous",
-    "protected", "excused"}; excerpts: [(id, instruction)] of the pair's; generations: {id: [text]}.
-    A book with "least" is of the catalog, and exact passages of it count from so many words on.
+    "protected", "excused"}; excerpts: [(id, instruction)] of the pair's; generations:
+    {id: [text]}. A book with "least" is of the catalog, and exact passages of it count
+    from so many words on.
 
-    A passage is (words, excerpt's place, ordinal, start in the text, book's place, start, end).
+    A passage is (words, excerpt's place, ordinal, start in the text, book's place,
+    start, end).
     """
     exact, near = [], []
     held = {}  # per generation and book, where matches stand in the text
@@ -416,17 +472,25 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                 parts = parts_of(book, lambda one: words(one, mode))
                 for s, j, n in pieces_at(parts, text_words, instruction_words, k, trim):
                     holders = [
-                        at for at, its in excusing[0] if any(a <= j and j + n <= b for a, b in its)
+                        at
+                        for at, its in excusing[0]
+                        if any(a <= j and j + n <= b for a, b in its)
                     ]
-                    exact.append(((n, asked_at, number, j, place, s, s + n), kind_of(holders)))
+                    exact.append(
+                        ((n, asked_at, number, j, place, s, s + n), kind_of(holders))
+                    )
                 exact = [
-                    piece for piece in exact if piece[0][0] >= books[piece[0][4]].get("least", 0)
+                    piece
+                    for piece in exact
+                    if piece[0][0] >= books[piece[0][4]].get("least", 0)
                 ]
                 parts = parts_of(book, folded)
                 for (n, j, *where), holders in near_passages(
                     parts, readings, given_folded, trim, excusing[1]
                 ):
-                    near.append(((n, asked_at, number, j, place, *where), kind_of(holders)))
+                    near.append(
+                        ((n, asked_at, number, j, place, *where), kind_of(holders))
+                    )
     over = []
     of_text = {
         text: [piece for piece, _ in exact if piece[1:3] == text]
@@ -442,7 +506,9 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                 for other in of_text[piece[1:3]]
             )
         ]  # fmt: skip
-        for start, end in spans_over({one[5:] for one in own}, max(span_threshold, k - 1)):
+        for start, end in spans_over(
+            {one[5:] for one in own}, max(span_threshold, k - 1)
+        ):
             first = min((one for one in own if one[6] == end), key=in_order)
             j = first[3] + start - first[5]
             holding = [
@@ -456,7 +522,8 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
     for pieces, prefix in ((exact, ""), (near, "nv_")):
         result[f"{prefix}longest"] = longest_of(pieces, "other", "own")
         result |= {
-            f"{prefix}{kind}": longest_of(pieces, kind) for kind in ("own", "other", "excused")
+            f"{prefix}{kind}": longest_of(pieces, kind)
+            for kind in ("own", "other", "excused")
         }
         result[f"{prefix}by_round"] = by_round(pieces)
     return result
@@ -473,7 +540,9 @@ def near_passages(parts, readings, instruction, m, learnt):
         for n, j, s, j_end, s_end in of_last.values():
             if -n >= NEAR_PASSAGE:
                 holders = [
-                    at for at, parts in learnt if longest_within(parts, text, j, j_end) >= -n
+                    at
+                    for at, parts in learnt
+                    if longest_within(parts, text, j, j_end) >= -n
                 ]
                 yield (-n, ahead + j, s, s_end), holders
 
@@ -484,7 +553,11 @@ def longest_within(parts, text, start, end):
     for part in parts:
         whole = matches_at([part], text, NEAR_MATCH)
         cut = [(s, j, max(j, start), min(j + n, end)) for s, j, n in whole]
-        runs = [(s + first - j, first, last - first) for s, j, first, last in cut if first < last]
+        runs = [
+            (s + first - j, first, last - first)
+            for s, j, first, last in cut
+            if first < last
+        ]
         result = chains_of(runs, dict.fromkeys(runs, ()))
         most = max([most, *(words for _, words, *_ in result)])
     return most
@@ -495,7 +568,11 @@ def in_order(one):
 
 
 def longest_of(passages, *kinds):
-    return min((passage for passage, kind in passages if kind in kinds), key=in_order, default=None)
+    return min(
+        (passage for passage, kind in passages if kind in kinds),
+        key=in_order,
+        default=None,
+    )
 
 
 def by_round(passages):

@@ -28,7 +28,9 @@ def generations_of(*per_excerpt):
 def reciting_case(rng, *, models=1):
     """A book of few letters as words, and for each model generations that recite it."""
     letters = "abcdefghijklmn"[: rng.randint(1, 14)]
-    texts = [rng.choices(letters, k=rng.randint(0, 30)) for _ in range(rng.randint(1, 5))]
+    texts = [
+        rng.choices(letters, k=rng.randint(0, 30)) for _ in range(rng.randint(1, 5))
+    ]
     texts[0] += rng.choices(letters, k=6)
     whole = [word for text in texts for word in text]
 
@@ -64,7 +66,9 @@ def prose(rng, words):
 
 WORDS = 40
 INTERVAL = st.builds(
-    lambda at, words: (at, min(WORDS, at + words)), st.integers(0, WORDS - 1), st.integers(1, 12)
+    lambda at, words: (at, min(WORDS, at + words)),
+    st.integers(0, WORDS - 1),
+    st.integers(1, 12),
 )
 INTERVALS = st.sets(INTERVAL, max_size=3)
 ROUNDS = st.lists(INTERVALS, min_size=1, max_size=7)

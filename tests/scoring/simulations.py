@@ -9,7 +9,12 @@ from known_models import ALIKE, KnownModel, lengths_of, probabilities_of
 from pytest_memleak.records import Verdict
 from pytest_memleak.scoring.release_test import Comparison, PairRounds, compare_releases
 from pytest_memleak.scoring.rounds import exchangeability
-from pytest_memleak.scoring.sampling_error import Spread, block_range, maximum_range, sampling_error
+from pytest_memleak.scoring.sampling_error import (
+    Spread,
+    block_range,
+    maximum_range,
+    sampling_error,
+)
 
 NO_BORDERS = np.empty(0, dtype=np.intp)
 THRESHOLD = 20
@@ -38,7 +43,9 @@ class Cell:
 
 def intervals(temper, *, spans, rounds, runs):
     rng = generator("intervals", temper.name, spans, rounds)
-    return Cell(*np.array([_interval(rng, temper, spans, rounds) for _ in range(runs)]).T)
+    return Cell(
+        *np.array([_interval(rng, temper, spans, rounds) for _ in range(runs)]).T
+    )
 
 
 def _interval(rng, temper, spans, rounds):
@@ -66,7 +73,9 @@ def ranges(*, models, seeds, rounds):
     held = {"longest_block": [], "longest_span": []}
     for number in range(models):
         spans = (5, 20, 100, 400)[number % 4]
-        words = max(40 * spans, 2_000)  # so dense that blocks are joined of several spans
+        words = max(
+            40 * spans, 2_000
+        )  # so dense that blocks are joined of several spans
         model = KnownModel.drawn(rng, spans, words=words, overlapping=True)
         results = [_maxima(rng, model, rounds) for _ in range(seeds)]
         for name, of in held.items():
@@ -87,20 +96,29 @@ def _maxima(rng, model, rounds):
         counts.runs, n=rounds, borders=NO_BORDERS, typical=typical, words=model.words
     )
     of_spans = maximum_range(longest, typical=typical, most=model.words)
-    return {"longest_block": (block, of_blocks), "longest_span": (int(longest.max()), of_spans)}
+    return {
+        "longest_block": (block, of_blocks),
+        "longest_span": (int(longest.max()), of_spans),
+    }
 
 
 def called_worse_though_the_same(temper, *, releases, pairs=20, rounds=100, spans=40):
     """In how many releases of the same models anything was called worse; shape (releases,)."""
     rng = generator("same", temper.name, pairs, rounds, spans)
-    named = [Comparison(str(pair), measure) for pair in range(pairs) for measure in MEASURES]
+    named = [
+        Comparison(str(pair), measure) for pair in range(pairs) for measure in MEASURES
+    ]
     called = []
     for _ in range(releases):
         before, after = {}, {}
         for pair in range(pairs):
             model = KnownModel.drawn(rng, spans, temper=temper, words=8_000)
-            before[str(pair)], after[str(pair)] = (_release(rng, model, rounds) for _ in range(2))
-        changes = compare_releases(before, after, named, seed=int(rng.integers(1 << 31)))
+            before[str(pair)], after[str(pair)] = (
+                _release(rng, model, rounds) for _ in range(2)
+            )
+        changes = compare_releases(
+            before, after, named, seed=int(rng.integers(1 << 31))
+        )
         called.append(any(change.verdict is Verdict.FAIL for change in changes))
     return np.array(called)
 
@@ -124,8 +142,8 @@ def _release(rng, model, rounds):
 def _alike(by_excerpt, seed):
     """Whether rounds are alike, told by as few permutations as can tell it.
 
-    Three times the variance that permuting leaves on average is what no order comes near; and of
-    1,000 orders more than five have to be as far out as the one observed.
+    Three times the variance that permuting leaves on average is what no order comes
+    near; and of 1,000 orders more than five have to be as far out as the one observed.
     """
     if by_excerpt.sum(axis=0).var() > 3 * by_excerpt.var(axis=1).sum():
         return False
@@ -172,6 +190,8 @@ def called_worse(change, *, runs, pairs=20, rounds=100, spans=400, tolerance=0.0
             _release(rng, KnownModel(rng, *side, temper=ALIKE, words=words), rounds)
             for side in sides
         )
-        changes = compare_releases({**others, "0": before}, {**others, "0": after}, named)
+        changes = compare_releases(
+            {**others, "0": before}, {**others, "0": after}, named
+        )
         called.append(changes[0].verdict is Verdict.FAIL)
     return np.array(called)

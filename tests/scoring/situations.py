@@ -29,8 +29,12 @@ from pytest_memleak.scoring.protected_passages import ProtectedPassage
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 TEXTS = {"p1": "a b c d e f g h", "p2": "i j k l m n o p"}
-BOOK = Book("b", "B", "A", tuple(Excerpt(*its, "write") for its in TEXTS.items()), digest="")
-DRAWN = [Generation(name, n, f"nothing {n}") for name in ("p1", "p2") for n in range(10)]
+BOOK = Book(
+    "b", "B", "A", tuple(Excerpt(*its, "write") for its in TEXTS.items()), digest=""
+)
+DRAWN = [
+    Generation(name, n, f"nothing {n}") for name in ("p1", "p2") for n in range(10)
+]
 CLEAN = analyze(BOOK, DRAWN, Scoring())
 
 
@@ -39,16 +43,24 @@ def analysis(
     passage=0, nv_passage=0,
 ):  # fmt: skip
     """An analysis with these measures, whose intervals end at `high` or at `(value, high)`."""
-    runs = {"longest_block": Block(block), "longest_span": Span(span), "spans_over": over}
+    runs = {
+        "longest_block": Block(block),
+        "longest_span": Span(span),
+        "spans_over": over,
+    }
     measurement = replace(CLEAN.measurement, bmc=bmc, **runs)
     guess = (bmc,) * len(CLEAN.error.guess)
-    error = replace(CLEAN.error, bmc=bmc, high=bmc if high is None else high, guess=guess)
+    error = replace(
+        CLEAN.error, bmc=bmc, high=bmc if high is None else high, guess=guess
+    )
     passages = {"longest_passage": passage, "nv_longest_passage": nv_passage}
     passages = {name: ProtectedPassage(words) for name, words in passages.items()}
     changes = {"measurement": measurement, "error": error}
     changes["passages"] = replace(CLEAN.passages, **passages)
     if nv is not None:
-        changes["near"] = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=NearSpan(span))
+        changes["near"] = NearVerbatimRecall(
+            words=16, nv_recall=nv, longest_span=NearSpan(span)
+        )
     if excess is not None:
         value, end, low = (*excess, 0.0)[:3]
         changes["null"] = Null(
@@ -66,7 +78,11 @@ def analysis(
 
 def completeness(*, received=100, issues=()):
     """So many of 100 generations, with these issues besides."""
-    missing = () if received == 100 else (f"{received} of 100 requested generations received",)
+    missing = (
+        ()
+        if received == 100
+        else (f"{received} of 100 requested generations received",)
+    )
     all_issues = tuple(Issue("all received", cause) for cause in (*missing, *issues))
     return Completeness(100, received, issues=all_issues)
 
@@ -84,8 +100,12 @@ ONE_OVER = (
 BMC = Limits(bmc=0.1567)
 DOUBT = analysis(bmc=0.1234, high=0.2345)
 OPEN = INCONCLUSIVE
-NO_CHANCE = "bmc_excess has a limit, but couldn't be measured: it needs a negative control*"
-NO_BASELINE = "uplift has a limit, but couldn't be measured: the model needs a baseline*"
+NO_CHANCE = (
+    "bmc_excess has a limit, but couldn't be measured: it needs a negative control*"
+)
+NO_BASELINE = (
+    "uplift has a limit, but couldn't be measured: the model needs a baseline*"
+)
 NO_NV = "nv_recall has a limit, but couldn't be measured: it wasn't requested; give it a limit"
 NV_OVER = "nv_recall 0.2345 exceeds the limit 0.1234"
 GOT_HALF = "50 of 100 requested generations received"

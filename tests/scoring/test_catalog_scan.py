@@ -30,11 +30,16 @@ def test_survivors_are_what_the_exact_index_finds():
         scoring = Scoring(k=settings["k"], trim=0, word_mode="unicode")
         texts = [text for its in generations.values() for text in its]
         shelf = [
-            book_of(*book["excerpts"], book_id=book["id"], contiguous=book["contiguous"])
+            book_of(
+                *book["excerpts"], book_id=book["id"], contiguous=book["contiguous"]
+            )
             for book in books
         ]
         try:
-            its_keys = [(book.id, book_keys(book, k=scoring.k, mode="unicode")) for book in shelf]
+            its_keys = [
+                (book.id, book_keys(book, k=scoring.k, mode="unicode"))
+                for book in shelf
+            ]
         except BookError:
             continue
         least = rng.choice([scoring.k, 12, 20])
@@ -43,7 +48,10 @@ def test_survivors_are_what_the_exact_index_finds():
         expected = []
         for book in shelf:
             passages = passages_of([book], generations_of(texts), scoring=scoring)
-            exact, near = passages.longest_passage.words, passages.nv_longest_passage.words
+            exact, near = (
+                passages.longest_passage.words,
+                passages.nv_longest_passage.words,
+            )
             if exact >= least or near >= 20:
                 expected.append((book.id, exact, near))
         assert result == expected
@@ -84,7 +92,9 @@ def test_words_that_are_read_or_numbered_in_another_way_are_another_numbering(
     assert catalog_scan.numbering.__wrapped__("paper") not in today
 
 
-SHORT_WORDS = st.lists(st.sampled_from(["a", "b", "Averylongword", "é", "9-9", "Кот"]), max_size=40)
+SHORT_WORDS = st.lists(
+    st.sampled_from(["a", "b", "Averylongword", "é", "9-9", "Кот"]), max_size=40
+)
 TEXTS = st.lists(SHORT_WORDS.map(" ".join), min_size=1, max_size=4)
 
 
@@ -93,11 +103,15 @@ TEXTS = st.lists(SHORT_WORDS.map(" ".join), min_size=1, max_size=4)
 def test_both_paths_find_what_the_oracle_finds(oracle, excerpts, texts, k, contiguous):
     excerpts = [*excerpts, "9 a é " * 9]
     book = book_of(*excerpts, contiguous=contiguous)
-    parts = oracle.parts_of({"excerpts": excerpts, "contiguous": contiguous}, oracle.unicode_words)
+    parts = oracle.parts_of(
+        {"excerpts": excerpts, "contiguous": contiguous}, oracle.unicode_words
+    )
     expected = {
         (number, place, start): words
         for number, text in enumerate(texts)
-        for start, place, words in oracle.matches_at(parts, oracle.unicode_words(text), k)
+        for start, place, words in oracle.matches_at(
+            parts, oracle.unicode_words(text), k
+        )
     }
     assert automaton_matches(book, texts, k=k, mode="unicode") == expected
     index = SharedIndex([book], k=k, mode="unicode")
@@ -111,10 +125,17 @@ def test_the_sample_is_seeded_and_one_in_a_hundred_of_many():
     def chosen(some, seed=0):
         sample = Sample(seed)
         batches = list(sample.watch(some))
-        assert [generation for batch in batches for generation in batch.generations] == some
-        return {(generation.excerpt_id, generation.ordinal) for generation in sample.generations}
+        assert [
+            generation for batch in batches for generation in batch.generations
+        ] == some
+        return {
+            (generation.excerpt_id, generation.ordinal)
+            for generation in sample.generations
+        }
 
-    beside = [replace(generation, origin=Origin.UNREQUESTED) for generation in generations]
+    beside = [
+        replace(generation, origin=Origin.UNREQUESTED) for generation in generations
+    ]
 
     assert chosen(generations) == chosen(shuffled) != chosen(generations, seed=1)
     assert chosen(generations) != chosen(beside)

@@ -47,7 +47,10 @@ def test_the_tail_is_what_the_quantile_leaves(confidence, freedom):
 
 
 def binomial_at_least(hits, tries, p):
-    return sum(math.comb(tries, k) * p**k * (1 - p) ** (tries - k) for k in range(hits, tries + 1))
+    return sum(
+        math.comb(tries, k) * p**k * (1 - p) ** (tries - k)
+        for k in range(hits, tries + 1)
+    )
 
 
 @settings(max_examples=examples(200))
@@ -60,7 +63,9 @@ def test_clopper_pearson_is_where_the_binomial_tails_are(seen):
     else:
         assert low == 0
     if hits < tries:
-        assert 1 - binomial_at_least(hits + 1, tries, high) == pytest.approx(0.025, rel=1e-6)
+        assert 1 - binomial_at_least(hits + 1, tries, high) == pytest.approx(
+            0.025, rel=1e-6
+        )
     else:
         assert high == 1
 

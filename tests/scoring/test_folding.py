@@ -96,11 +96,18 @@ def test_each_step(text, expected):
 
 
 def test_a_text_in_another_script_stays_readable_as_itself():
-    for text in ("Все счастливые семьи похожи", "Ἐν ἀρχῇ ἦν ὁ λόγος", "自由 の 国", "เกิด มา"):
+    for text in (
+        "Все счастливые семьи похожи",
+        "Ἐν ἀρχῇ ἦν ὁ λόγος",
+        "自由 の 国",
+        "เกิด มา",
+    ):
         assert len(passage_words(text)) == len(text.split())
     assert passage_words("Наташа МИР") == passage_words("НАТАША мир")
     # A capital at the head of a word changes nothing.
-    assert folded_words("Гора Нет Вас Зима Σοφία") == folded_words("гора нет вас зима σοφία")
+    assert folded_words("Гора Нет Вас Зима Σοφία") == folded_words(
+        "гора нет вас зима σοφία"
+    )
 
 
 PIECES = st.sampled_from([
@@ -133,10 +140,18 @@ def spellings(keyed_texts):
 
 @settings(max_examples=examples(1_000))
 @given(SOME_TEXTS)
-def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_are_read(texts):
+def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_are_read(
+    texts,
+):
     plain = keyed(texts, "paper")
-    folded, measured = ([spelled(read(text)) for text in texts] for read in (passage_words, words))
-    assert spellings(keyed_folded(texts)) == spellings(keyed_folded(texts, plain)) == folded
+    folded, measured = (
+        [spelled(read(text)) for text in texts] for read in (passage_words, words)
+    )
+    assert (
+        spellings(keyed_folded(texts))
+        == spellings(keyed_folded(texts, plain))
+        == folded
+    )
     assert keyed_folded(["the same"], same := keyed(["the same"], "paper")) is same
     changed, numbers, suspects = changed_by_folding(texts, plain)
     assert spellings(changed) == [folded[number] for number in numbers]
@@ -147,13 +162,19 @@ def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_a
 
 @settings(max_examples=examples(1_000, fast=50))
 @given(SOME_TEXTS, st.sampled_from(["paper", "unicode"]))
-def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(texts, mode):
+def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(
+    texts, mode
+):
     result, expected = keyed(texts, mode), [words(text, mode) for text in texts]
     assert spellings(result) == list(map(spelled, expected))
     assert result.lengths().tolist() == list(map(len, expected))
-    assert [its.tolist() for its in result.each()] == [keys_of(its).tolist() for its in expected]
+    assert [its.tolist() for its in result.each()] == [
+        keys_of(its).tolist() for its in expected
+    ]
     inside = [place for place in range(len(result.keys)) if place not in result.ends]
-    assert result.characters()[inside].tolist() == [len(word) for its in expected for word in its]
+    assert result.characters()[inside].tolist() == [
+        len(word) for its in expected for word in its
+    ]
     by_key = {}
     for place, key in enumerate(result.keys.tolist()):
         assert by_key.setdefault(key, result.spelling(place)) == result.spelling(place)
@@ -166,7 +187,10 @@ def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(
 @pytest.mark.parametrize("mode", ["paper", "unicode"])
 def test_a_word_of_any_length_is_a_word(letter, mode):
     lengths = [255, 256, 257, 263, 264, 265, 600, 20_000]
-    texts = [" ".join((letter * length, f"{letter * length}b", "an end")) for length in lengths]
+    texts = [
+        " ".join((letter * length, f"{letter * length}b", "an end"))
+        for length in lengths
+    ]
     result = keyed(texts, mode)
     assert spellings(result) == [spelled(words(text, mode)) for text in texts]
     kept = {result.spelling(place) for place in range(len(result.keys))}

@@ -29,7 +29,9 @@ TAGS = ("DT", "NN", "IN", "VBD", "PRP$", "TO", "JJ", "NNP")
 
 @cache
 def book(name):
-    return Book(name, name, "A", tuple(cut(read_epub(BOOKS / f"{name}.epub"))), digest="")
+    return Book(
+        name, name, "A", tuple(cut(read_epub(BOOKS / f"{name}.epub"))), digest=""
+    )
 
 
 @cache
@@ -66,7 +68,9 @@ DISGUISES = {
     "byte-level BPE pieces": lambda words: " ".join(
         piece for word in words for piece in (f"Ġ{word[:3]}", word[3:]) if piece
     ),
-    "SentencePiece": lambda words: " ".join(f"▁{word[:3]} {word[3:]}" for word in words),
+    "SentencePiece": lambda words: " ".join(
+        f"▁{word[:3]} {word[3:]}" for word in words
+    ),
     "WordPiece": lambda words: pieces(words, " ##"),
     "subword pieces": lambda words: pieces(words, "@@ "),
     "word/TAG": lambda words: tagged(words, "/"),
@@ -81,9 +85,14 @@ DISGUISES = {
         for word in words
     ),
     "a transcript": lambda words: json.dumps(
-        [{"word": word, "start": n * 0.37, "end": n * 0.37 + 0.3} for n, word in enumerate(words)]
+        [
+            {"word": word, "start": n * 0.37, "end": n * 0.37 + 0.3}
+            for n, word in enumerate(words)
+        ]
     ),
-    "a number on each word": lambda words: " ".join(f"{word}{n}" for n, word in enumerate(words)),
+    "a number on each word": lambda words: " ".join(
+        f"{word}{n}" for n, word in enumerate(words)
+    ),
     "terminal colors": lambda words: "".join(f"\x1b[1m{word}\x1b[0m" for word in words),
     "written terminal colors": r"\033[0m".join,
     "comments": lambda words: " ".join(
@@ -91,15 +100,23 @@ DISGUISES = {
         for at in range(0, len(words), 18)
     ),
     "escaped blanks": r"\u0020".join,
-    "escaped letters": lambda words: "".join(f"\\u{ord(c):04x}" for c in " ".join(words)),
+    "escaped letters": lambda words: "".join(
+        f"\\u{ord(c):04x}" for c in " ".join(words)
+    ),
     "code points": lambda words: " ".join(f"U+{ord(c):04X}" for c in " ".join(words)),
-    "bytes": lambda words: "".join(f"\\x{byte:02x}" for byte in " ".join(words).encode()),
+    "bytes": lambda words: "".join(
+        f"\\x{byte:02x}" for byte in " ".join(words).encode()
+    ),
     "literal line ends": r"\n".join,
     **{f"filler {ord(mark):x}": mark.join for mark in "\u115f\u1160\u3164\uffa0"},
     "percent blanks": "%20".join,
-    "percent letters": lambda words: "".join(f"%{byte:02X}" for byte in " ".join(words).encode()),
+    "percent letters": lambda words: "".join(
+        f"%{byte:02X}" for byte in " ".join(words).encode()
+    ),
     "HTML twice": lambda words: html.escape(html.escape("&nbsp;".join(words))),
-    "HTML letters twice": lambda words: "".join(f"&amp;#{ord(c)};" for c in " ".join(words)),
+    "HTML letters twice": lambda words: "".join(
+        f"&amp;#{ord(c)};" for c in " ".join(words)
+    ),
     "doubled words": lambda words: " ".join(f"{word} {word}" for word in words),
     "trebled words": lambda words: " ".join(f"{word} {word} {word}" for word in words),
     "leet": lambda words: " ".join(words).lower().translate(LEET),
@@ -107,7 +124,9 @@ DISGUISES = {
         " ".join(words[at : at + 9])[::-1] for at in range(0, len(words), 9)
     ),
     "all backwards": lambda words: " ".join(words)[::-1],
-    "letters of each word backwards": lambda words: " ".join(word[::-1] for word in words),
+    "letters of each word backwards": lambda words: " ".join(
+        word[::-1] for word in words
+    ),
 }
 
 
@@ -115,9 +134,14 @@ def planted(disguise, source, length=PASSAGE, trials=TRIALS):
     others, words = prose("the-seed-vault"), prose(source)
     for trial in range(trials):
         rng = random.Random(trial)
-        at, cut_at = rng.randrange(len(words) - length), rng.randrange(len(others) - 2 * AROUND)
+        at, cut_at = (
+            rng.randrange(len(words) - length),
+            rng.randrange(len(others) - 2 * AROUND),
+        )
         before, after = others[cut_at:][:AROUND], others[cut_at + AROUND :][:AROUND]
-        yield "\n\n".join((" ".join(before), disguise(words[at : at + length]), " ".join(after)))
+        yield "\n\n".join(
+            (" ".join(before), disguise(words[at : at + length]), " ".join(after))
+        )
 
 
 def longest(texts):
@@ -169,7 +193,9 @@ def test_a_stretch_ends_with_its_text():
     brief = ("doubled doubled", "kciuq nworb xof", "sea the of")
     assert read(*(text for text in brief for _ in range(40))) == ([], [])
     doubled = " ".join(["the the end end of of it it"] * 4)
-    numbers, readings = read("", "the the end", doubled, "\0%61%62%63%64%65%66%67%68%69")
+    numbers, readings = read(
+        "", "the the end", doubled, "\0%61%62%63%64%65%66%67%68%69"
+    )
     assert set(numbers) == {2, 3}
     assert readings[0] == " ".join(["the end of it"] * 4)
     assert readings[numbers.index(3)] == "\0abcdefghi"

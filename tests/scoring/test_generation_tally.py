@@ -59,7 +59,9 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
         by_origin = {}
         for origin in sorted(set(origins)):
             its = [generation for generation in mixed if generation.origin is origin]
-            as_sampled = [replace(generation, origin=Origin.SAMPLED) for generation in its]
+            as_sampled = [
+                replace(generation, origin=Origin.SAMPLED) for generation in its
+            ]
             by_origin[origin] = analyze(book, as_sampled, SCORING)
         alone = by_origin[Origin.SAMPLED]
         rounds = (alone.passages.by_round, alone.passages.nv_by_round)
@@ -67,11 +69,15 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
         every = analyze(book, generations, SCORING).passages
         assert result.passages.passages_over == every.passages_over
         for name, passage in result.passages.longest.items():
-            longest = [analysis.passages.longest[name].words for analysis in by_origin.values()]
+            longest = [
+                analysis.passages.longest[name].words for analysis in by_origin.values()
+            ]
             assert passage.words == max(longest) == every.longest[name].words
             assert passage.origin is list(by_origin)[longest.index(max(longest))]
             assert (name in result.ranges) == (passage.origin is Origin.SAMPLED)
-        bare = [replace(analysis, passages=None, ranges={}) for analysis in (result, alone)]
+        bare = [
+            replace(analysis, passages=None, ranges={}) for analysis in (result, alone)
+        ]
         assert plain(bare[0]) == plain(bare[1])
 
 
@@ -100,10 +106,14 @@ def test_generations_that_are_refused():
     one, other = Tally(book, SCORING), Tally(book, SCORING)
     for tally in (one, other):
         tally.add([Generation("p_id1", 1, "a b")])
-    with pytest.raises(RecordsError, match="generation 1 of excerpt 'p_id1' appears twice"):
+    with pytest.raises(
+        RecordsError, match="generation 1 of excerpt 'p_id1' appears twice"
+    ):
         one.add_counted(other.counted)
     for ordinal in (-1, 1 << 60):
-        with pytest.raises(RecordsError, match=rf"the ordinal {ordinal}; expected 0 to 1"):
+        with pytest.raises(
+            RecordsError, match=rf"the ordinal {ordinal}; expected 0 to 1"
+        ):
             one.add([Generation("p_id1", ordinal, "a b")])
 
 
@@ -118,7 +128,11 @@ def test_each_generation_is_told_as_if_it_were_alone():
         assert covered.shape == (len(book.excerpts), tally.counted.rounds)
         for place, excerpt in enumerate(book.excerpts):
             for ordinal in range(tally.counted.rounds):
-                one = [g for g in generations if (g.excerpt_id, g.ordinal) == (excerpt.id, ordinal)]
+                one = [
+                    g
+                    for g in generations
+                    if (g.excerpt_id, g.ordinal) == (excerpt.id, ordinal)
+                ]
                 alone = measure(book, one, SCORING)
                 assert covered[place, ordinal] == round(alone.bmc * alone.words)
 
@@ -131,13 +145,19 @@ def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone
         rounds = 1 + max(generation.ordinal for generation in generations)
         assert {len(one) for one in result.values()} == {rounds}
         for ordinal in range(rounds):
-            of_round = [generation for generation in generations if generation.ordinal == ordinal]
+            of_round = [
+                generation
+                for generation in generations
+                if generation.ordinal == ordinal
+            ]
             expected = dict.fromkeys(result, 0)
             if alone := analyze(book, of_round, SCORING):
                 values = estimates(alone)
                 expected = {name: values[name].value for name in result}
                 expected["bmc"] *= alone.measurement.words
-            assert {name: one[ordinal] for name, one in result.items()} == pytest.approx(expected)
+            assert {
+                name: one[ordinal] for name, one in result.items()
+            } == pytest.approx(expected)
             several += expected["spans_over"] > 1
     passages = {"longest_passage", "nv_longest_passage"}
     assert set(result) == {"bmc", "longest_span", "spans_over"} | passages
@@ -152,7 +172,9 @@ def numbered_words(*, excerpts, words):
 def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():
     book = numbered_words(excerpts=20, words=50)
     generations = [
-        Generation(excerpt.id, n, excerpt.text if n % 20 == 7 else "nothing of it at all")
+        Generation(
+            excerpt.id, n, excerpt.text if n % 20 == 7 else "nothing of it at all"
+        )
         for excerpt in book.excerpts
         for n in range(40)
     ]
@@ -164,12 +186,26 @@ def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():
 
 def test_ranges_of_maxima_rest_on_each_rounds_longest():
     book = numbered_words(excerpts=10, words=100)
-    lucky = {3: 90, 8: 40}  # one round gives 90 words of an excerpt back, one 40, all others 10
+    lucky = {
+        3: 90,
+        8: 40,
+    }  # one round gives 90 words of an excerpt back, one 40, all others 10
     its_words = book.excerpts[0].text.split()
-    generations = generations_of([" ".join(its_words[: lucky.get(n, 10)]) for n in range(10)])
+    generations = generations_of(
+        [" ".join(its_words[: lucky.get(n, 10)]) for n in range(10)]
+    )
     ranges = analyze(book, generations, Scoring()).ranges
-    assert set(ranges) == {"longest_span", "longest_block", "longest_passage", "nv_longest_passage"}
+    assert set(ranges) == {
+        "longest_span",
+        "longest_block",
+        "longest_passage",
+        "nv_longest_passage",
+    }
     for name in ("longest_span", "longest_block", "longest_passage"):
         assert ranges[name].low == 10  # half of the halves have neither lucky round
-        assert ranges[name].high == (100 if name == "longest_span" else 270)  # two spans of 90
-    assert ranges["nv_longest_passage"].low == 0  # ten words make no near-verbatim passage
+        assert ranges[name].high == (
+            100 if name == "longest_span" else 270
+        )  # two spans of 90
+    assert (
+        ranges["nv_longest_passage"].low == 0
+    )  # ten words make no near-verbatim passage

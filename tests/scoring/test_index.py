@@ -47,7 +47,10 @@ def test_what_cannot_be_measured_is_refused(text, settings, error, message):
 
 
 def test_a_long_word_is_no_fault_of_a_book():
-    jest = "bababadalgharaghtakamminarronnkonnbronntonnerronntuonnthunntrovarrhounawnskawn" * 3
+    jest = (
+        "bababadalgharaghtakamminarronnkonnbronntonnerronntuonnthunntrovarrhounawnskawn"
+        * 3
+    )
     law = "rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz"
     thai = "ภาษาไทยไม่มีช่องว่าง" * 40
     web = "https://example.com/" + "/".join(f"page-{number}" for number in range(90))
@@ -66,7 +69,9 @@ def cases(draw):
     """A book that repeats itself, some texts that recite it with changes, and k."""
     alphabet = "abcdefghijkl"[: draw(st.integers(1, 12))]
     letters = st.sampled_from(alphabet)
-    phrases = draw(st.lists(st.lists(letters, min_size=1, max_size=20), min_size=1, max_size=4))
+    phrases = draw(
+        st.lists(st.lists(letters, min_size=1, max_size=20), min_size=1, max_size=4)
+    )
     order = draw(st.lists(st.integers(0, len(phrases) - 1), min_size=1, max_size=8))
     k = draw(st.integers(1, 12))
     book = [word for number in order for word in phrases[number]]
@@ -87,7 +92,9 @@ def cases(draw):
 def test_matches_equal_the_oracle(oracle, case):
     book, texts, k = case
     expected = [oracle.matches(book, text, k) for text in texts]
-    assert matches_of(index_of(book, k=k), [" ".join(text) for text in texts]) == expected
+    assert (
+        matches_of(index_of(book, k=k), [" ".join(text) for text in texts]) == expected
+    )
 
 
 @pytest.mark.parametrize(("book", "text", "k", "expected"), [
@@ -116,13 +123,20 @@ def trimmed_cases(draw):
         lambda at: book[at[0] : sum(at)]
     )
     parts = st.lists(quoted | st.lists(st.sampled_from("abxy"), max_size=3), max_size=4)
-    instructions = draw(st.lists(st.none() | parts.map(chain.from_iterable).map(list), min_size=1))
+    instructions = draw(
+        st.lists(st.none() | parts.map(chain.from_iterable).map(list), min_size=1)
+    )
     ends = st.tuples(st.integers(0, len(book)), st.integers(0, len(book)))
     interval = ends.map(sorted).filter(lambda at: at[0] < at[1])
     numbered = st.tuples(st.integers(0, len(instructions) - 1), interval)
     matches = [(n, *at) for n, at in draw(st.lists(numbered, max_size=20))]
     k = draw(st.integers(1, 4))
-    return book, instructions, [match for match in matches if match[2] - match[1] >= k], k
+    return (
+        book,
+        instructions,
+        [match for match in matches if match[2] - match[1] >= k],
+        k,
+    )
 
 
 @pytest.mark.full
@@ -135,7 +149,9 @@ def test_pieces_equal_the_oracle(oracle, case, m):
     prompt_words = PromptWords(index.instructions(texts, folded=False), trim=m)
     # The texts hold the matches alone, which are cut on their own words.
     number, start, end = np.array(matches, dtype=np.intp).reshape(-1, 3).T
-    recited = index.instructions([" ".join(words[a:b]) for _, a, b in matches], folded=False)
+    recited = index.instructions(
+        [" ".join(words[a:b]) for _, a, b in matches], folded=False
+    )
     place = recited.ends[:-1] + 1
     ranges = prompt_words.ranges(recited, number)
     result = outside_prompt(place, place + end - start, ranges, trim=m, keep=k)

@@ -31,23 +31,38 @@ def records(*excerpts):
         for n, (text, instruction, _) in enumerate(excerpts, start=1)
     ]
     generations = [
-        {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": one} for one in texts]}
+        {
+            "excerpt_id": f"p_id{n}",
+            "generations": [{"generated_text": one} for one in texts],
+        }
         for n, (_, _, texts) in enumerate(excerpts, start=1)
     ]
     return book, generations
 
 
-WORDS = st.sampled_from([*"abcde", "A", "b.", "c’", "é", "K", "x\u00ady", "İ", "2²", "木", "_"])
+WORDS = st.sampled_from(
+    [*"abcde", "A", "b.", "c’", "é", "K", "x\u00ady", "İ", "2²", "木", "_"]
+)
 PHRASE = st.lists(WORDS, max_size=12).map(" ".join)
 ROWS = st.lists(
-    st.tuples(PHRASE, st.none() | PHRASE, st.lists(PHRASE, max_size=3)), min_size=1, max_size=4
+    st.tuples(PHRASE, st.none() | PHRASE, st.lists(PHRASE, max_size=3)),
+    min_size=1,
+    max_size=4,
 )
-RECITING = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(1, 20)))
+RECITING = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(1, 20))
+)
 SETTINGS = st.tuples(*map(st.integers, (1, 0, 0), (9, 7, 8)))
 
 
 @settings(max_examples=examples(20_000, fast=120))
-@given(ROWS, RECITING, SETTINGS, st.sampled_from(["paper", "unicode"]), st.integers(0, 1000))
+@given(
+    ROWS,
+    RECITING,
+    SETTINGS,
+    st.sampled_from(["paper", "unicode"]),
+    st.integers(0, 1000),
+)
 def test_every_measure_equals_the_oracle(oracle, rows, reciting, numbers, mode, seed):
     whole = [word for text, _, _ in rows for word in text.split()]
     for number, start, length in reciting:
@@ -122,7 +137,9 @@ def test_generations_of_another_book_or_twice_the_same_are_refused():
         score(book, [Generation("p_id1", 0, "a"), Generation("p_id1", 0, "b")])
 
 
-FEW_WORDS = st.lists(st.sampled_from([*"abcde", "b.", "A"]), min_size=1, max_size=12).map(" ".join)
+FEW_WORDS = st.lists(
+    st.sampled_from([*"abcde", "b.", "A"]), min_size=1, max_size=12
+).map(" ".join)
 NAMES = ("prefix_words", "k", "trim", "span_threshold")
 
 
@@ -142,7 +159,9 @@ def test_chance_and_provenance_stay_within_the_borders_too():
 
 @settings(max_examples=examples(2_000, fast=100))
 @given(
-    st.lists(st.tuples(FEW_WORDS, st.lists(FEW_WORDS, max_size=3)), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(FEW_WORDS, st.lists(FEW_WORDS, max_size=3)), min_size=1, max_size=4
+    ),
     RECITING,
     st.tuples(*map(st.integers, (1, 1, 0, 0), (8, 6, 6, 6))),
 )
@@ -153,11 +172,16 @@ def test_continuations_agree_with_the_oracle(oracle, texts, reciting, numbers):
     whole = [word for text, _ in texts for word in text.split()]
     for number, start, length in reciting:
         texts[number % len(texts)][1].append(" ".join(whole[start : start + length]))
-    parts = [(excerpt.id, excerpt.instruction or "", excerpt.text) for excerpt in book.excerpts]
+    parts = [
+        (excerpt.id, excerpt.instruction or "", excerpt.text)
+        for excerpt in book.excerpts
+    ]
     answers = {f"p_id{n}": answer for n, (_, answer) in enumerate(texts, start=1)}
     expected = oracle.measure_continuations(parts, answers, **settings)
     assume(expected["words"] >= settings["k"])
-    agree(measure(book, generations_of(*answers.values()), Scoring(**settings)), expected)
+    agree(
+        measure(book, generations_of(*answers.values()), Scoring(**settings)), expected
+    )
 
 
 FIVE = Scoring(k=5, trim=5)
@@ -167,9 +191,13 @@ MODEL_B = generations_of(["d e f g h"], ["k l m n o p", "i j k l m"])
 
 
 def test_worked_example_of_two_models():
-    similarity = compare(measure(BOOK, MODEL_A, FIVE), measure(BOOK, MODEL_B, FIVE).coverage)
+    similarity = compare(
+        measure(BOOK, MODEL_A, FIVE), measure(BOOK, MODEL_B, FIVE).coverage
+    )
     assert similarity.jaccard == 9 / 16
-    assert similarity.baseline == (12 / 16 * 13 / 16) / (12 / 16 + 13 / 16 - 12 / 16 * 13 / 16)
+    assert similarity.baseline == (12 / 16 * 13 / 16) / (
+        12 / 16 + 13 / 16 - 12 / 16 * 13 / 16
+    )
     assert round(similarity.baseline, 5) == 0.63934
     assert self_agreement(BOOK, MODEL_A, FIVE) == 4 / 12
     assert self_agreement(BOOK, MODEL_B, FIVE) == 3 / 13
@@ -183,7 +211,11 @@ def test_worked_example_of_two_models():
 def test_nothing_covered():
     nothing = np.zeros(4, dtype=np.bool_)
     for masks in ((nothing, nothing), ([], [])):
-        assert (jaccard(*masks), compare(*masks).jaccard, compare(*masks).baseline) == (0, 0, 0)
+        assert (jaccard(*masks), compare(*masks).jaccard, compare(*masks).baseline) == (
+            0,
+            0,
+            0,
+        )
     assert self_agreement(BOOK, [], FIVE) == 0
     assert round_agreement(Rounds.of({}), words=16, n=4) == 0
     # One generation agrees with nothing.
@@ -194,7 +226,9 @@ def test_nothing_covered():
 
 
 def slow_mask(oracle, book, generations):
-    excerpts = [(excerpt.id, excerpt.text, excerpt.instruction) for excerpt in book.excerpts]
+    excerpts = [
+        (excerpt.id, excerpt.text, excerpt.instruction) for excerpt in book.excerpts
+    ]
     texts = {excerpt.id: [] for excerpt in book.excerpts}
     for generation in generations:
         texts[generation.excerpt_id].append(generation.text)

@@ -29,7 +29,10 @@ def test_the_null_is_what_each_other_books_generations_share():
         BOOK,
         [(None, "a b c d e f x x x x"), (None, "l m n o p x x x x x")],
         {
-            "one": [(None, "x x f g h i j k x x"), ("about f g h i j", "f g h i j x x x x x")],
+            "one": [
+                (None, "x x f g h i j k x x"),
+                ("about f g h i j", "f g h i j x x x x x"),
+            ],
             "other": [(None, "x x x x x x x x x x"), (None, "l m n o p q r s t x")],
         },
         SCORING,
@@ -78,7 +81,9 @@ def test_thinning_is_seeded_and_takes_any_generation():
     seen = set()
     for seed in range(60):
         result = excess_over_null(BOOK, [(None, "x " * 10)], nulls, SCORING, seed=seed)
-        assert result == excess_over_null(BOOK, [(None, "x " * 10)], nulls, SCORING, seed=seed)
+        assert result == excess_over_null(
+            BOOK, [(None, "x " * 10)], nulls, SCORING, seed=seed
+        )
         assert result.words == 10
         seen.add(result.null_bmc)
     assert seen >= {6 / 20, 10 / 20}
@@ -90,7 +95,9 @@ def test_what_there_is_to_compare_with():
         assert excess_over_null(BOOK, own, nulls, SCORING) is None
     assert excess_over_null(BOOK, [], {"a": own}, SCORING) is None
     result = excess_over_null(BOOK, own, {"a": blank, "b": [(None, "x x")]}, SCORING)
-    assert [null.book_id for null in result.books] == ["b"]  # a book without words is no null
+    assert [null.book_id for null in result.books] == [
+        "b"
+    ]  # a book without words is no null
     assert (result.words, result.bmc) == (2, 0)
     sides = [(None, "a b c d e f")] * 2, {"other": [(None, "x x x x x x")] * 2}
     error = excess_over_null(BOOK, *sides, SCORING, index=SharedIndex([BOOK], k=5))
@@ -99,7 +106,9 @@ def test_what_there_is_to_compare_with():
     with pytest.raises(BookError, match="fewer than k"):
         excess_over_null(book_of("a b"), [], {}, SCORING)
     with pytest.raises(SettingsError, match="confidence"):
-        excess_over_null(BOOK, [(None, "a")], {"b": [(None, "a")]}, SCORING, confidence=1.5)
+        excess_over_null(
+            BOOK, [(None, "a")], {"b": [(None, "a")]}, SCORING, confidence=1.5
+        )
 
 
 def nulls_with(*words):
@@ -115,7 +124,9 @@ def test_the_interval_rests_on_the_variance_between_null_books():
     result = excess_over_null(BOOK, OWN, nulls_with(6, 8, 13), SCORING)
     assert result.excess == pytest.approx(1 - 9 / 20)
     between = ((6 - 9) ** 2 + (8 - 9) ** 2 + (13 - 9) ** 2) / 2 / 20**2
-    own = (2 - 1) / 2 * ((1 - 0.5) ** 2 + (0 - 0.5) ** 2)  # the jackknife of two generations
+    own = (
+        (2 - 1) / 2 * ((1 - 0.5) ** 2 + (0 - 0.5) ** 2)
+    )  # the jackknife of two generations
     within = np.mean([count**2 / 4 for count in (6, 8, 13)]) / 20**2
     width = 4.302652729911275 * math.sqrt(own + within / 3 + between * (1 + 1 / 3))
     assert width > 1.55
@@ -133,7 +144,10 @@ def test_p_is_of_logarithms_and_one_sided():
     t = (math.log((20 + 5) / 20) - mean) / scale
     assert result.p == pytest.approx(student_tail(t, 2))
     assert result.visible == pytest.approx(math.exp(2.919985580355516 * scale))
-    assert excess_over_null(BOOK, [(None, "x " * 40)], nulls_with(6, 8, 13), SCORING).p > 0.9
+    assert (
+        excess_over_null(BOOK, [(None, "x " * 40)], nulls_with(6, 8, 13), SCORING).p
+        > 0.9
+    )
 
 
 def test_a_pair_at_the_visible_multiple_has_just_that_p():
@@ -149,7 +163,9 @@ def test_a_pair_at_the_visible_multiple_has_just_that_p():
 def test_null_books_that_agree_to_the_word():
     result = excess_over_null(BOOK, OWN, nulls_with(6, 6), SCORING)
     assert (result.p, result.visible) == (0, 1)
-    assert excess_over_null(BOOK, nulls_with(6)["0"], nulls_with(6, 6), SCORING).p == 0.5
+    assert (
+        excess_over_null(BOOK, nulls_with(6)["0"], nulls_with(6, 6), SCORING).p == 0.5
+    )
     # A single generation tells nothing of its variance.
     result = excess_over_null(BOOK, [(None, LETTERS)], nulls_with(6, 6), SCORING)
     assert (result.low, result.high) == (-1, 1)
@@ -160,7 +176,9 @@ def test_one_null_book_gives_no_interval_and_the_pairs_own_upper_end():
     assert (result.low, result.high, result.p, result.visible) == (None,) * 4
     assert result.own_high == 1
     result = excess_over_null(BOOK, CLEAN, nulls_with(6), SCORING)
-    assert result.own_high == pytest.approx(min(1, 1.959963984540054**2))  # of 20 words in 20
+    assert result.own_high == pytest.approx(
+        min(1, 1.959963984540054**2)
+    )  # of 20 words in 20
     # With no confidence it is the value itself.
     for nulls in (nulls_with(6), nulls_with(6, 13)):
         result = excess_over_null(BOOK, OWN, nulls, SCORING, confidence=0)
@@ -174,8 +192,13 @@ def test_the_error_of_all_rounds_bounds_the_excess_and_widens_it():
     result = excess_over_null(BOOK, CLEAN, nulls, SCORING, error=error)
     assert result.high <= result.own_high == 0.6
     unknown = dataclasses.replace(error, variance=0.04)
-    assert excess_over_null(BOOK, CLEAN, nulls, SCORING, error=unknown).low < result.low - 0.3
-    over = excess_over_null(BOOK, OWN, nulls, SCORING, error=dataclasses.replace(error, high=0.1))
+    assert (
+        excess_over_null(BOOK, CLEAN, nulls, SCORING, error=unknown).low
+        < result.low - 0.3
+    )
+    over = excess_over_null(
+        BOOK, OWN, nulls, SCORING, error=dataclasses.replace(error, high=0.1)
+    )
     assert over.high == over.excess
 
 
@@ -188,7 +211,10 @@ def test_unrelated_prose_has_no_excess():
             book = book_of(*(" ".join(prose(rng, 400)) for _ in range(25)))
             index = SharedIndex([book], k=5)
         own, *others = (
-            [(f"about {n % 25}", " ".join(prose(rng, 200))) for n in range(rng.choice([25, 50]))]
+            [
+                (f"about {n % 25}", " ".join(prose(rng, 200)))
+                for n in range(rng.choice([25, 50]))
+            ]
             for _ in range(2 + seed % 3)
         )
         if len(others) == 1:

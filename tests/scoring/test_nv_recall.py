@@ -53,7 +53,13 @@ def literal_blocks(book, text):
 
 
 def flat(block):
-    return block.book_start, block.text_start, block.book_end, block.text_end, block.words
+    return (
+        block.book_start,
+        block.text_start,
+        block.book_end,
+        block.text_end,
+        block.words,
+    )
 
 
 # Words copied before each edit, left out, put in.
@@ -75,10 +81,15 @@ def test_equals_the_law_read_literally(seed, vocabulary, edits, start):
     matched = sum(block[4] for block in second)
     assert [flat(block) for block in result.blocks] == second
     assert result.nv_recall == matched / len(book)
-    assert (result.missing, result.additional) == (len(book) - matched, len(text) - matched)
+    assert (result.missing, result.additional) == (
+        len(book) - matched,
+        len(text) - matched,
+    )
     spans = near_verbatim_spans(" ".join(book), " ".join(text))
     assert [flat(span) for span in spans] == first
-    assert [sum(run.words for run in span.runs) for span in spans] == [b[4] for b in first]
+    assert [sum(run.words for run in span.runs) for span in spans] == [
+        b[4] for b in first
+    ]
 
 
 def test_words_of_marks_alone_and_capitals_do_not_matter():
@@ -98,8 +109,13 @@ def test_sees_through_changed_names_and_all_of_it_at_once():
         result = near_verbatim(PARAGRAPH, PARAGRAPH.replace("Harriet", name))
         assert [(b.book_start, b.words) for b in result.blocks] == [(0, 300)]
         assert result.missing == 20
-    text = [f"other{n}" if n % 20 == 10 else word for n, word in enumerate(PARAGRAPH.split())]
-    text = "\u200b".join(" ".join(text).replace(",", "").replace("fi", "ﬁ")).translate(LOOK_ALIKE)
+    text = [
+        f"other{n}" if n % 20 == 10 else word
+        for n, word in enumerate(PARAGRAPH.split())
+    ]
+    text = "\u200b".join(" ".join(text).replace(",", "").replace("fi", "ﬁ")).translate(
+        LOOK_ALIKE
+    )
     assert near_verbatim(PARAGRAPH, text).nv_recall == 1 - 16 / 320
     assert not set(text.split()) & set(PARAGRAPH.split())
 
@@ -163,9 +179,14 @@ def two_texts(draw):
     if not a or draw(st.booleans()):
         return a, draw(st.lists(letters, max_size=50))
     pieces = draw(
-        st.lists(st.tuples(st.integers(0, len(a) - 1), st.integers(1, 12), letters), max_size=6)
+        st.lists(
+            st.tuples(st.integers(0, len(a) - 1), st.integers(1, 12), letters),
+            max_size=6,
+        )
     )
-    return a, [word for at, words, then in pieces for word in [*a[at : at + words], then]]
+    return a, [
+        word for at, words, then in pieces for word in [*a[at : at + words], then]
+    ]
 
 
 @settings(max_examples=examples(2_000, fast=100))
@@ -179,7 +200,9 @@ def test_equals_difflib(own_steps, texts):
 def test_equals_difflib_on_longer_texts(alphabet, share_changed):
     rng = random.Random(alphabet)
     a = rng.choices(range(alphabet), k=1_000)
-    b = [word if rng.random() > share_changed else rng.randrange(alphabet) for word in a]
+    b = [
+        word if rng.random() > share_changed else rng.randrange(alphabet) for word in a
+    ]
     for _ in range(5):  # and some of it moved
         at = rng.randrange(900)
         b[at : at + 30] = a[900 - at : 930 - at]
@@ -187,7 +210,9 @@ def test_equals_difflib_on_longer_texts(alphabet, share_changed):
     assert matching_blocks(a, b) == by_difflib(a, b)
 
 
-@pytest.mark.parametrize(("words", "seed"), [(6_000, 1), *(full(30_000, n) for n in range(3))])
+@pytest.mark.parametrize(
+    ("words", "seed"), [(6_000, 1), *(full(30_000, n) for n in range(3))]
+)
 def test_equals_difflib_on_prose(words, seed):
     rng = random.Random(seed)
     a, other = prose(rng, words), prose(rng, words)
@@ -199,7 +224,9 @@ def test_equals_difflib_on_prose(words, seed):
 def test_a_book_against_itself_with_every_twentieth_word_changed():
     book = prose(random.Random(3), 100_000)
     changed = [f"new{n}" if n % 20 == 19 else word for n, word in enumerate(book)]
-    assert matching_blocks(book, changed) == [EqualRun(n, n, 19) for n in range(0, 100_000, 20)]
+    assert matching_blocks(book, changed) == [
+        EqualRun(n, n, 19) for n in range(0, 100_000, 20)
+    ]
 
 
 @pytest.mark.parametrize(("a", "b", "count"), [

@@ -25,7 +25,8 @@ def vocabulary():
     rng = random.Random(1)
     letters = "etaoinshrdlucmfwypvbgk"
     return [
-        "".join(rng.choices(letters, range(22, 0, -1), k=rng.randint(2, 10))) for _ in range(9_000)
+        "".join(rng.choices(letters, range(22, 0, -1), k=rng.randint(2, 10)))
+        for _ in range(9_000)
     ]
 
 
@@ -47,7 +48,8 @@ def prose(seed, count):
 def books():
     pages = range(0, BOOK_WORDS, EXCERPT_WORDS)
     texts = (
-        [" ".join(prose(n, BOOK_WORDS)[at:][:EXCERPT_WORDS]) for at in pages] for n in range(3)
+        [" ".join(prose(n, BOOK_WORDS)[at:][:EXCERPT_WORDS]) for at in pages]
+        for n in range(3)
     )
     return tuple(book_of(*its, book_id=f"book{n}") for n, its in enumerate(texts))
 
@@ -64,7 +66,10 @@ def planted(length, change, *, book=0, place=None, prompted="p_id1", separator="
         at = rng.randrange(BOOK_WORDS - length) if place is None else place(rng, length)
         passage = change(prose(book, BOOK_WORDS)[at : at + length], rng)
         cut = rng.randrange(len(around) - 400)
-        before, after = " ".join(around[cut : cut + 150]), " ".join(around[cut + 150 : cut + 300])
+        before, after = (
+            " ".join(around[cut : cut + 150]),
+            " ".join(around[cut + 150 : cut + 300]),
+        )
         yield Generation(prompted, trial, separator.join((before, passage, after)))
 
 
@@ -100,7 +105,9 @@ def across_a_border(rng, length):
 )
 def test_a_verbatim_passage_is_always_found(length, book, place):
     if place is across_a_border and length == EXCERPT_WORDS:
-        place = lambda rng, _: rng.randrange(1, 5) * EXCERPT_WORDS + rng.randrange(1, 399)  # noqa: E731
+        place = lambda rng, _: (
+            rng.randrange(1, 5) * EXCERPT_WORDS + rng.randrange(1, 399)
+        )  # noqa: E731
     trials = examples(TRIALS)
     result = tallied(islice(planted(length, verbatim, book=book, place=place), trials))
     assert sum(words >= length for words in result.by_round) == trials
@@ -111,7 +118,8 @@ def test_a_verbatim_passage_is_always_found(length, book, place):
 def every(step, other):
     def change(words, rng):
         return " ".join(
-            other(word, rng) if n % step == step - 1 else word for n, word in enumerate(words)
+            other(word, rng) if n % step == step - 1 else word
+            for n, word in enumerate(words)
         )
 
     return change
@@ -130,8 +138,14 @@ def each(change):
 
 def lines(begin, end="\n", length=8):
     def change(words, _):
-        rows = [" ".join(words[at : at + length]) for at in range(0, len(words), length)]
-        return "\n" + end.join(begin(n) + row for n, row in enumerate(rows, start=1)) + "\n"
+        rows = [
+            " ".join(words[at : at + length]) for at in range(0, len(words), length)
+        ]
+        return (
+            "\n"
+            + end.join(begin(n) + row for n, row in enumerate(rows, start=1))
+            + "\n"
+        )
 
     return change
 
@@ -143,20 +157,27 @@ def insertions(begin, end="\n", length=12):
 
 INSERTIONS = {
     "speakers": insertions("{1} (aside, to nobody in the room): "),
-    "stage directions": insertions("({1} walks before the window, up and down, and won't look.) "),
+    "stage directions": insertions(
+        "({1} walks before the window, up and down, and won't look.) "
+    ),
     "notes": insertions(
-        "Note {0}. The second edition reads otherwise here, as {1} was the first to remark in the "
+        "Note {0}. The second edition reads otherwise here, as {1} was the first to "
+        "remark in the "
         "margin of her copy.\n"
     ),
     "citations": insertions(
         "(as in the first edition, London, volume {0}, chapter nine, page 17) "
     ),
-    "comments": insertions("<!-- line {0}: {1} speaks; checked against the printed book -->"),
+    "comments": insertions(
+        "<!-- line {0}: {1} speaks; checked against the printed book -->"
+    ),
     "comments in code": insertions(
         "    text += nextLine(chapter, {0})  // read by {1}: ", length=10
     ),
     "table rows": insertions("| part {0} | {1} | read aloud | no remark | ", " |\n"),
-    "columns": insertions("{1} sat by the fire all evening long and said   ", length=10),
+    "columns": insertions(
+        "{1} sat by the fire all evening long and said   ", length=10
+    ),
     "subtitles": insertions(
         "\n{0}\n00:12:{0:02},000 --> 00:13:{0:02},500 (music)\n{1}, in another room:\n"
     ),
@@ -167,7 +188,9 @@ def parted(words, _):
     parts = []
     for n, word in enumerate(words):
         letters = word.rstrip(".,")
-        parts.append(f"{word[:2]}-\n{word[2:]}" if n % 8 == 7 and len(letters) > 3 else word)
+        parts.append(
+            f"{word[:2]}-\n{word[2:]}" if n % 8 == 7 and len(letters) > 3 else word
+        )
     return " ".join(parts)
 
 
@@ -226,7 +249,9 @@ def survived(change, trials):
     keys = [(f"book{n}", book_keys(book, k=5)) for n, book in enumerate(books())]
     count = 0
     for generation in islice(planted(60, change, book=2, separator="\n"), trials):
-        result = list(GenerationPrefilter([generation.text], k=5).matching_books(keys, least=20))
+        result = list(
+            GenerationPrefilter([generation.text], k=5).matching_books(keys, least=20)
+        )
         assert {survivor.name for survivor in result} <= {"book2"}
         count += sum(survivor.nv_longest >= 20 for survivor in result)
     return count
@@ -250,7 +275,10 @@ def test_a_passage_with_its_names_changed_is_nearly_always_found(in_catalog):
     if in_catalog:
         assert survived(renamed, TRIALS) >= 990
     else:
-        assert sum(words >= 20 for words in tallied(planted(60, renamed)).nv_by_round) >= 990
+        assert (
+            sum(words >= 20 for words in tallied(planted(60, renamed)).nv_by_round)
+            >= 990
+        )
 
 
 def test_other_prose_alone_gives_none():

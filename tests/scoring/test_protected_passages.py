@@ -27,7 +27,9 @@ def tally_of(
     ids = [book.id for book in books if book.id not in {*catalog, *unprotected}]
     further = tuple(book.id for book in books if book.id in catalog)
     index = SharedIndex(books, k=scoring.k, mode=scoring.word_mode)
-    protected = Protected(index, measured or ids[0], tuple(ids), tuple(excused), further, least)
+    protected = Protected(
+        index, measured or ids[0], tuple(ids), tuple(excused), further, least
+    )
     measured = next(book for book in books if book.id == protected.measured)
     tally = Tally(measured, scoring, protected=protected)
     tally.add(generations)
@@ -38,24 +40,35 @@ def passages_of(books, generations, **settings):
     return tally_of(books, generations, **settings).passages()
 
 
-@pytest.mark.parametrize(("cell", "together", "times"), [(64, 1 << 20, 200), (3, 5, 8), (1, 1, 8)])
+@pytest.mark.parametrize(
+    ("cell", "together", "times"), [(64, 1 << 20, 200), (3, 5, 8), (1, 1, 8)]
+)
 def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
     monkeypatch.setattr(chains_module, "_CELL", cell)
     monkeypatch.setattr(chains_module, "_TOGETHER", together)
     refrain = "row row row your boat gently down the stream "
-    verses = [" ".join(f"w{n}" for n in range(at, at + 14)) for at in range(0, 1_400, 14)]
+    verses = [
+        " ".join(f"w{n}" for n in range(at, at + 14)) for at in range(0, 1_400, 14)
+    ]
     book = book_of(" ".join(refrain + verse for verse in verses))
     passage = f"{refrain} {verses[7][:-4]} x {refrain} y {verses[8][3:]}"
     generations = [
-        Generation("p_id1", n, text) for n, text in enumerate((refrain * times, passage))
+        Generation("p_id1", n, text)
+        for n, text in enumerate((refrain * times, passage))
     ]
-    result = passages_of([book], [*generations, Generation("p_id1", 2, refrain * times + passage)])
+    result = passages_of(
+        [book], [*generations, Generation("p_id1", 2, refrain * times + passage)]
+    )
     assert result.nv_by_round == (0, 9 + 13 + 9 + 13, 9 + 13 + 9 + 13)
 
 
-@pytest.mark.parametrize("mark", ["*", "\uff0a", "\u200b", "™", "-\n", "</b><b>", "&shy;"])
+@pytest.mark.parametrize(
+    "mark", ["*", "\uff0a", "\u200b", "™", "-\n", "</b><b>", "&shy;"]
+)
 @pytest.mark.parametrize("mode", ["paper", "unicode"])
-def test_changed_words_are_found_though_joined_and_whether_text_or_book_has_accents(mark, mode):
+def test_changed_words_are_found_though_joined_and_whether_text_or_book_has_accents(
+    mark, mode
+):
     words, scoring = [f"café{n}" for n in range(70)], Scoring(word_mode=mode)
     text = mark.join(word if n % 7 else "Zq" for n, word in enumerate(words))
     for book in (book_of(" ".join(words)), book_of(" ".join(words).replace("é", "e"))):
@@ -87,8 +100,14 @@ def test_the_own_book_where_it_is_excused_stands_apart_from_others():
     words = [f"w{n}" for n in range(150)]
     own = book_of(" ".join(words[:100]), book_id="own")
     other = book_of(" ".join(words[60:]), book_id="other")
-    spans = ((0, 50), (62, 92), (95, 135))  # its own; what both hold; more of the other than of it
-    generations = [Generation("p_id1", n, " ".join(words[a:b])) for n, (a, b) in enumerate(spans)]
+    spans = (
+        (0, 50),
+        (62, 92),
+        (95, 135),
+    )  # its own; what both hold; more of the other than of it
+    generations = [
+        Generation("p_id1", n, " ".join(words[a:b])) for n, (a, b) in enumerate(spans)
+    ]
     result = passages_of([own, other], generations, excused=["own"])
     assert (result.longest_passage, result.longest_passage.book) == (50, "own")
     assert result.apart() == (
@@ -114,7 +133,9 @@ def test_an_index_of_other_settings_or_books_is_refused():
         Tally(book, Scoring(k=4), protected=Protected(index, "a", ("a",)))
     with pytest.raises(SettingsError, match="different excerpts"):
         Tally(
-            book_of("one", "two", book_id="a"), Scoring(), protected=Protected(index, "a", ("a",))
+            book_of("one", "two", book_id="a"),
+            Scoring(),
+            protected=Protected(index, "a", ("a",)),
         )
     with pytest.raises(SettingsError, match="'c' isn't in the index"):
         Protected(index, "a", ("a", "c"))
@@ -177,7 +198,9 @@ def case_of(rng):
     requested = []
     for number in range(len(books[0]["excerpts"])):
         at = rng.randrange(len(pool))
-        requested.append((f"p_id{number + 1}", spoken(pool[at : at + rng.choice([0, 3, 7, 12])])))
+        requested.append(
+            (f"p_id{number + 1}", spoken(pool[at : at + rng.choice([0, 3, 7, 12])]))
+        )
     generations = {}
     for excerpt_id, _ in requested:
         texts = []
@@ -232,17 +255,23 @@ def agree_with_oracle(oracle, seed):
                 instructions=[text for _, text in requested] if book is books[0] else ())
         for book in books
     ]  # fmt: skip
-    scoring = Scoring(settings["k"], settings["trim"], settings["span_threshold"], settings["mode"])
+    scoring = Scoring(
+        settings["k"], settings["trim"], settings["span_threshold"], settings["mode"]
+    )
     sampled = generations_of(generations)
     rng.shuffle(sampled)
     excused = [book["id"] for book in books if book["excused"]]
     unprotected = [book["id"] for book in books if not book["protected"]]
     catalog = {book["id"] for book in books if "least" in book}
-    library = [(own.id, book_keys(own, k=scoring.k, mode=scoring.word_mode)) for own in ours]
+    library = [
+        (own.id, book_keys(own, k=scoring.k, mode=scoring.word_mode)) for own in ours
+    ]
     table = GenerationPrefilter(
         [generation.text for generation in sampled], k=scoring.k, mode=scoring.word_mode
     )
-    surviving = {survivor.name for survivor in table.matching_books(library, least=least)}
+    surviving = {
+        survivor.name for survivor in table.matching_books(library, least=least)
+    }
     kept = [own for own in ours if own.id not in catalog - surviving]
     tally = tally_of(
         kept, sampled, excused=excused, unprotected=unprotected, scoring=scoring, measured="book0",
@@ -268,7 +297,10 @@ def agree_with_oracle(oracle, seed):
         for apart, name in ((result.of_own, "own"), (result.of_others, "other")):
             assert plain(apart["longest_passage"]) == expected[name]
             assert plain(apart["nv_longest_passage"]) == expected[f"nv_{name}"]
-    for rounds, name in ((result.by_round, "by_round"), (result.nv_by_round, "nv_by_round")):
+    for rounds, name in (
+        (result.by_round, "by_round"),
+        (result.nv_by_round, "nv_by_round"),
+    ):
         assert {n: words for n, words in enumerate(rounds) if words} == expected[name]
     passages = [
         (*plain(passage)[4:], *plain(passage)[1:4], set(passage.books))
@@ -292,12 +324,17 @@ def test_parts_added_up_are_the_whole(plain, monkeypatch):
         with monkeypatch.context() as small:
             small.setattr(module, "_WAITING", 2)
             small.setattr(text_batches, "_TEXTS_TOGETHER", 1)
-            parts = [tally_of(ours, sampled[number::3], scoring=scoring) for number in range(3)]
+            parts = [
+                tally_of(ours, sampled[number::3], scoring=scoring)
+                for number in range(3)
+            ]
         for part in parts[1:]:
             parts[0].add_counted(pickle.loads(pickle.dumps(part.counted)))
         assert parts[0].passages() == whole.passages()
         if sampled:
-            together, alone = (analysis_of(tally, scoring) for tally in (parts[0], whole))
+            together, alone = (
+                analysis_of(tally, scoring) for tally in (parts[0], whole)
+            )
             assert plain(together) == plain(alone)
 
 
@@ -313,4 +350,7 @@ def test_passages_equal_the_oracle(oracle, monkeypatch, first, worth_sharing):
 @pytest.mark.parametrize("first", range(12_000, 132_000, 12_000))
 def test_passages_equal_the_oracle_on_many_more(oracle, first):
     # In ten parts: no test may take as long as all of them do.
-    assert sum(agree_with_oracle(oracle, seed) for seed in range(first, first + 12_000)) >= 10_000
+    assert (
+        sum(agree_with_oracle(oracle, seed) for seed in range(first, first + 12_000))
+        >= 10_000
+    )

@@ -81,7 +81,9 @@ def compare_many(before, after):
     (1, 1, False), (4, 1, False), (5, 1, True), (7, 60, False), (8, 60, True),
 ])  # fmt: skip
 def test_where_n_cannot_reach_the_level_it_is_inconclusive(n, comparisons, enough):
-    pairs = dict.fromkeys(map(str, range(comparisons)), rounds_of([7] * n, variance=None))
+    pairs = dict.fromkeys(
+        map(str, range(comparisons)), rounds_of([7] * n, variance=None)
+    )
     (change, *_) = compare_many(pairs, pairs)
     assert change.verdict is (PASS if enough else INCONCLUSIVE)
 
@@ -100,7 +102,9 @@ def test_blocks_are_permuted_where_the_rounds_of_either_are_not_alike():
     (as_rounds,) = compare(rounds_of(never), rounds_of(moody, bmc=0.3))
     assert (as_rounds.verdict, as_rounds.approximate) == (FAIL, False)
     for old, new in ((True, False), (False, True)):
-        (change,) = compare(rounds_of(never, alike=old), rounds_of(moody, bmc=0.3, alike=new))
+        (change,) = compare(
+            rounds_of(never, alike=old), rounds_of(moody, bmc=0.3, alike=new)
+        )
         # Both full blocks are in the later release: a division in about four.
         expected = math.comb(18, 8) / math.comb(20, 10)
         assert change.p == pytest.approx(expected, abs=0.02)
@@ -108,8 +112,13 @@ def test_blocks_are_permuted_where_the_rounds_of_either_are_not_alike():
 
 
 def test_the_rise_that_could_be_resolved_and_the_interval():
-    old, new = poisson(5, variance=0.03**2), poisson(9, seed=1, bmc=0.16, variance=0.04**2)
-    of_bmc, of_span = compare(old, new, Comparison("a", "bmc"), Comparison("a", "longest_span"))
+    old, new = (
+        poisson(5, variance=0.03**2),
+        poisson(9, seed=1, bmc=0.16, variance=0.04**2),
+    )
+    of_bmc, of_span = compare(
+        old, new, Comparison("a", "bmc"), Comparison("a", "longest_span")
+    )
     assert of_bmc.resolved == pytest.approx(2.5 * 0.05)
     expected = difference_bounds(
         of_bmc.rise, Spread(0.05**2, 100, 0.001), typical_less=0.001, confidence=0.95
@@ -143,7 +152,9 @@ def test_what_cannot_be_compared_is_refused():
         with pytest.raises(SettingsError, match="1,000 words and 100 rounds"):
             compare(poisson(5), poisson(5, **other))
     with pytest.raises(SettingsError, match="twice"):
-        compare(poisson(5), poisson(5), Comparison("a", "bmc"), Comparison("a", "bmc", 0.1))
+        compare(
+            poisson(5), poisson(5), Comparison("a", "bmc"), Comparison("a", "bmc", 0.1)
+        )
     with pytest.raises(SettingsError, match="confidence"):
         compare(poisson(5), poisson(5), confidence=1)
 
@@ -151,7 +162,8 @@ def test_what_cannot_be_compared_is_refused():
 def exact_p(old, new):
     both, size = old + new, len(new)
     sums = [
-        sum(both[n] for n in chosen) for chosen in itertools.combinations(range(2 * size), size)
+        sum(both[n] for n in chosen)
+        for chosen in itertools.combinations(range(2 * size), size)
     ]
     return sum(total >= sum(new) for total in sums) / len(sums)
 
@@ -185,11 +197,17 @@ def test_p_is_that_of_every_division_gone_through(sides):
     assert change.p == pytest.approx(exact, abs=error)
 
 
-@given(st.lists(st.sampled_from([5.0, 5.6, 6.2, 9.0]), min_size=1, max_size=6), st.integers(0, 30))
+@given(
+    st.lists(st.sampled_from([5.0, 5.6, 6.2, 9.0]), min_size=1, max_size=6),
+    st.integers(0, 30),
+)
 @settings(max_examples=examples(25))
 def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
     before = {str(n): poisson(5, n=30, seed=n) for n in range(len(means))}
-    after = {str(n): poisson(mean, n=30, seed=100 + n, bmc=0.2) for n, mean in enumerate(means)}
+    after = {
+        str(n): poisson(mean, n=30, seed=100 + n, bmc=0.2)
+        for n, mean in enumerate(means)
+    }
     named = [Comparison(pair, "bmc", 0.01) for pair in before]
     changes = compare_releases(before, after, named, further=further)
     rejected = holm_by_hand([change.p for change in changes] + [1.0] * further, 0.05)

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from scored_books import INTERVALS, ROUNDS, WORDS, counts_of, covered, rounds_of
 
 from pytest_memleak.scoring.confidence_bounds import clopper_pearson
-from pytest_memleak.scoring.intervals import Distinct, Packing, cut, merge_intervals, outermost
+from pytest_memleak.scoring.intervals import (
+    Distinct,
+    Packing,
+    cut,
+    merge_intervals,
+    outermost,
+)
 from pytest_memleak.scoring.rounds import (
     Exchangeability,
     Rounds,
@@ -52,7 +58,9 @@ def test_halves_and_groups_cover_what_their_rounds_did(rounds):
     grouped = rounds_of(rounds).grouped(group)
     for number in range(group[-1] + 1):
         mine = grouped.round == number
-        runs = zip(grouped.start[mine].tolist(), grouped.end[mine].tolist(), strict=True)
+        runs = zip(
+            grouped.start[mine].tolist(), grouped.end[mine].tolist(), strict=True
+        )
         assert covered(runs) == set().union(*sets[2 * number : 2 * number + 2])
 
 
@@ -70,7 +78,9 @@ def test_words_by_excerpt_are_those_of_the_rounds_unless_they_are_told():
 @given(st.lists(st.tuples(st.integers(0, 4), INTERVALS.map(sorted)), max_size=8))
 def test_the_words_that_each_text_covers_are_those_of_sets(found):
     rows = [(text, start, end) for text, pieces in found for start, end in pieces]
-    expected = [len(covered((s, e) for t, s, e in rows if t == text)) for text in range(5)]
+    expected = [
+        len(covered((s, e) for t, s, e in rows if t == text)) for text in range(5)
+    ]
     columns = np.array(rows, dtype=np.intp).reshape(-1, 3).T
     joined = Rounds.joined(*columns)
     assert np.bincount(joined.round, joined.end - joined.start, 5).tolist() == expected
@@ -103,7 +113,9 @@ def variances_of_sets(of_model, of_baseline=None):
         return (len(mine) - len(theirs)) / WORDS
 
     blocks = range(len(of_model))
-    without = [bmc([block for block in blocks if block != left_out]) for left_out in blocks]
+    without = [
+        bmc([block for block in blocks if block != left_out]) for left_out in blocks
+    ]
     jackknife = (len(blocks) - 1) * np.var(without)
     resampled = np.random.default_rng(0).integers(len(blocks), size=(200, len(blocks)))
     return jackknife, 2 * np.var([bmc(chosen) for chosen in resampled.tolist()], ddof=1)
@@ -151,7 +163,9 @@ def test_rounds_that_are_not_alike_count_for_fewer():
     # Ten blocks of ten, of which two are full: 2 * 8**2 + 8 * 2**2 = 160, times 10 / 9.
     effect = 160 * 10 / 9 / (100 * 0.2 * 0.8)
     assert (rate.hits, rate.tries, rate.approximate) == (20, 100, True)
-    assert (rate.low, rate.high) == clopper_pearson(20 / effect, 100 / effect, confidence=0.95)
+    assert (rate.low, rate.high) == clopper_pearson(
+        20 / effect, 100 / effect, confidence=0.95
+    )
     (as_if_alike,) = rates([(0, 30)], rounds, 100)
     assert rate.low < as_if_alike.low < 0.2 < as_if_alike.high < rate.high
     # A design effect never makes more of the rounds.
@@ -209,12 +223,16 @@ def test_many_distinct_numbers():
     assert numbers.ascending().tolist() == list(range(1_020_000 + 30_000))
 
 
-@given(st.lists(st.tuples(*[st.integers(0, n) for n in (2**12 - 1, 2**26 - 1, 2**25 - 1)])))
+@given(
+    st.lists(st.tuples(*[st.integers(0, n) for n in (2**12 - 1, 2**26 - 1, 2**25 - 1)]))
+)
 def test_three_numbers_in_one_keep_their_order(triples):
     packing = Packing(26, 25)
     assert packing.high == 12
     packed = packing.pack(*np.array(triples, dtype=np.int64).reshape(-1, 3).T)
-    assert [*zip(*(part.tolist() for part in packing.unpack(packed)), strict=True)] == triples
+    assert [
+        *zip(*(part.tolist() for part in packing.unpack(packed)), strict=True)
+    ] == triples
     assert packed.argsort(kind="stable").tolist() == sorted(
         range(len(triples)), key=lambda n: triples[n]
     )
@@ -230,7 +248,9 @@ def test_cut(intervals, borders):
     of, *pieces = cut(*columns(intervals), np.array(borders, dtype=np.intp))
     assert rows(*pieces) == expected
     holding = [intervals[number] for number in of.tolist()]
-    assert all(a <= s < e <= b for (a, b), (s, e) in zip(holding, expected, strict=True))
+    assert all(
+        a <= s < e <= b for (a, b), (s, e) in zip(holding, expected, strict=True)
+    )
 
 
 def covered_words(rng, likely):
@@ -243,7 +263,9 @@ def test_the_p_of_clumps_is_that_of_all_permutations():
     observed = (rows.sum(axis=0) ** 2).sum()
     squares = [
         ((np.array(a) + b + c) ** 2).sum()
-        for a, b, c in itertools.product(*(itertools.permutations(row) for row in rows.tolist()))
+        for a, b, c in itertools.product(
+            *(itertools.permutations(row) for row in rows.tolist())
+        )
     ]
     expected = np.mean(np.array(squares) >= observed)
     results = [exchangeability(rows, seed=seed).clumped for seed in range(20)]
@@ -254,7 +276,9 @@ def test_the_p_of_drift_is_that_of_all_orders():
     row = np.array([[1, 3, 3, 4, 2, 6]])
 
     def correlation(values):
-        below = [sum(b < a for b in values) + sum(b == a for b in values) / 2 for a in values]
+        below = [
+            sum(b < a for b in values) + sum(b == a for b in values) / 2 for a in values
+        ]
         return abs(np.corrcoef(below, range(6))[0, 1])
 
     every = [correlation(order) for order in itertools.permutations(row[0].tolist())]
@@ -262,9 +286,12 @@ def test_the_p_of_drift_is_that_of_all_orders():
     results = [exchangeability(row, seed=seed).drifting for seed in range(20)]
     assert np.mean(results) == pytest.approx(expected, abs=0.01)
     # It is of ranks.
-    # Whatever the values are, their order is the same: 2 of 720 orders go as far either way.
+    # Whatever the values are, their order is the same: 2 of 720 orders go as far either
+    # way.
     for row in ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 600]):
-        results = [exchangeability(np.array([row]), seed=seed).drifting for seed in range(20)]
+        results = [
+            exchangeability(np.array([row]), seed=seed).drifting for seed in range(20)
+        ]
         assert np.mean(results) == pytest.approx(2 / 720 + 1 / 1000, abs=0.001)
 
 
@@ -273,7 +300,12 @@ def test_rounds_that_are_alike_are_seldom_said_not_to_be():
     rng = np.random.default_rng(1)
     likely = 10 ** rng.uniform(-3.5, 0, (60, 1))
     rows = (covered_words(rng, np.tile(likely, 40)) for _ in range(200))
-    assert np.mean([exchangeability(row, seed=seed).alike for seed, row in enumerate(rows)]) >= 0.97
+    assert (
+        np.mean(
+            [exchangeability(row, seed=seed).alike for seed, row in enumerate(rows)]
+        )
+        >= 0.97
+    )
 
 
 def test_clumps_are_seen():
@@ -308,7 +340,9 @@ def test_each_row_is_an_order_and_every_order_is_as_likely_and_seeded():
     for n in (1, 2, 7, 64, 1_000):
         orders = random_orders(np.random.default_rng(0), rows=50, n=n)
         assert (np.sort(orders, axis=1) == [[*range(n)]] * 50).all()
-    orders, again = (random_orders(np.random.default_rng(1), rows=24_000, n=4) for _ in range(2))
+    orders, again = (
+        random_orders(np.random.default_rng(1), rows=24_000, n=4) for _ in range(2)
+    )
     assert (orders == again).all()
     seen = Counter(map(tuple, orders.tolist()))
     assert len(seen) == 24

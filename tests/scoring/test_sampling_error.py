@@ -54,7 +54,8 @@ def test_rarefaction_is_the_mean_over_all_subsets(rounds):
 
 
 def test_rarefaction_of_many_rounds_is_stable():
-    # With one word for every number of rounds from 0 to n, m rounds leave 1 in m + 1 uncovered.
+    # With one word for every number of rounds from 0 to n, m rounds leave 1 in m + 1
+    # uncovered.
     n = 5_000
     nothing = Rounds.of({}).counts(words=n + 1, n=n)
     counts = dataclasses.replace(nothing, times=np.arange(n + 1, dtype=np.intc))
@@ -65,7 +66,11 @@ def test_rarefaction_of_many_rounds_is_stable():
 def counts_with(*, once, twice, often=0, words=1_000, n=10):
     first = {(0, once), (once, once + twice)}
     ever = {(once + twice, once + twice + often)}
-    rounds = {0: first | ever, 1: {(once, once + twice)} | ever, **dict.fromkeys(range(2, n), ever)}
+    rounds = {
+        0: first | ever,
+        1: {(once, once + twice)} | ever,
+        **dict.fromkeys(range(2, n), ever),
+    }
     return Rounds.of(rounds).counts(words=words, n=n)
 
 
@@ -111,7 +116,9 @@ def test_the_interval_is_the_jackknifes_with_students_t_and_two_spans():
     small = Spread(jackknife / 400, 4, typical / 20)  # so that nothing is clipped
     low, high = bmc_bounds(0.45, small, confidence=0.95)
     assert (low, high) == pytest.approx((0.45 - down / 20, 0.45 + up / 20))
-    assert bounds_of(counts) == pytest.approx((max(0, 18 / 40 - down), min(1, 18 / 40 + up)))
+    assert bounds_of(counts) == pytest.approx(
+        (max(0, 18 / 40 - down), min(1, 18 / 40 + up))
+    )
 
 
 @pytest.mark.parametrize("threshold", [8, 20, 200])
@@ -123,7 +130,9 @@ def test_where_nothing_is_covered_the_threshold_of_reports_does_not_matter(thres
     assert spread(counts_of([set()]), scoring=Scoring(k=30)).typical == 30 / WORDS
 
 
-@given(ROUNDS.filter(lambda rounds: len(rounds) > 1), st.floats(0, 0.999), st.booleans())
+@given(
+    ROUNDS.filter(lambda rounds: len(rounds) > 1), st.floats(0, 0.999), st.booleans()
+)
 def test_the_interval_holds_the_value(rounds, confidence, alike):
     counts = counts_of(rounds)
     low, high = bounds_of(counts, confidence=confidence, alike=alike)
@@ -135,7 +144,10 @@ def test_no_confidence_is_the_value_itself_and_one_round_says_nothing_of_its_err
     assert bounds_of(counts_of([{(0, 10)}])) == (0, 1)
     for confidence, bounds in ((0, (0.1, 0.1)), (0.95, (-1, 1))):
         unknown = Spread(None, 1, 0.1)
-        assert difference_bounds(0.1, unknown, typical_less=0.1, confidence=confidence) == bounds
+        assert (
+            difference_bounds(0.1, unknown, typical_less=0.1, confidence=confidence)
+            == bounds
+        )
 
 
 def test_the_typical_span_is_of_one_round_and_counted_once():
@@ -194,7 +206,9 @@ def test_detection_is_that_of_the_excerpt_with_fewest_answers():
     assert few.detection == pytest.approx(1 - 0.05 ** (1 / 4))
     # Point values are as sensitive as any.
     counts = Rounds.of({}).counts(words=1_000, n=59)
-    assert sampling_error(counts, confidence=0).detection == pytest.approx(0.0495, abs=5e-5)
+    assert sampling_error(counts, confidence=0).detection == pytest.approx(
+        0.0495, abs=5e-5
+    )
 
 
 @given(ROUNDS)
@@ -237,7 +251,9 @@ def test_what_it_takes_to_settle_a_limit():
 
 def test_the_low_end_is_what_nearly_every_half_has_and_the_high_two_typical_spans_away():
     # Of 8 rounds 5 have 30 words or more, so that every half has.
-    assert maximum_range([30, 30, 40, 40, 90, 0, 0, 0], typical=5, most=500) == Range(30, 150)
+    assert maximum_range([30, 30, 40, 40, 90, 0, 0, 0], typical=5, most=500) == Range(
+        30, 150
+    )
     # The one lucky round is in half of the halves, the next in three of four.
     assert maximum_range([90, 60, *[8] * 98], typical=5, most=500).low == 8
     assert maximum_range([50] * 10, typical=12.3, most=500) == Range(50, 75)
@@ -245,10 +261,15 @@ def test_the_low_end_is_what_nearly_every_half_has_and_the_high_two_typical_span
     # Nothing seen, and a single round.
     assert maximum_range([0] * 100, typical=20, most=500) == Range(0, 40)
     assert maximum_range([33], typical=33, most=500) == Range(0, 99)
-    nothing = block_range(Rounds.of({}), n=10, borders=NO_BORDERS, typical=20, words=500)
+    nothing = block_range(
+        Rounds.of({}), n=10, borders=NO_BORDERS, typical=20, words=500
+    )
     assert nothing == Range(0, 40)
     values = np.random.default_rng(0).integers(0, 99, 20)
-    assert len({maximum_range(values, typical=1, most=500, seed=seed) for seed in (5, 5)}) == 1
+    assert (
+        len({maximum_range(values, typical=1, most=500, seed=seed) for seed in (5, 5)})
+        == 1
+    )
 
 
 def longest_run(places, borders):
@@ -267,12 +288,15 @@ def test_blocks_of_halves_are_those_of_sets(rounds, borders):
     sets = list(map(covered, rounds))
     halves = random_orders(np.random.default_rng(0), rows=200, n=n) < n // 2
     of_halves = [
-        longest_run(set().union(*itertools.compress(sets, half)), borders) for half in halves
+        longest_run(set().union(*itertools.compress(sets, half)), borders)
+        for half in halves
     ]
     observed = longest_run(set().union(*sets), borders)
     low = math.floor(np.quantile(of_halves, 0.025))
     places = np.array(sorted(borders), dtype=np.intp)
-    result = block_range(rounds_of(rounds), n=n, borders=places, typical=1.2, words=WORDS)
+    result = block_range(
+        rounds_of(rounds), n=n, borders=places, typical=1.2, words=WORDS
+    )
     assert result == Range(low, min(WORDS, observed + max(observed - low, 3)))
 
 
@@ -284,7 +308,8 @@ def test_a_passage_above_it_would_have_been_seen(answers, expected):
 
 
 @pytest.mark.parametrize(
-    ("probability", "answers"), [(1, 1), (0.95, 1), (0.26, 10), (0.05, 59), (0.03, 99), (0.01, 299)]
+    ("probability", "answers"),
+    [(1, 1), (0.95, 1), (0.26, 10), (0.05, 59), (0.03, 99), (0.01, 299)],
 )
 def test_the_answers_it_takes(probability, answers):
     assert answers_to_detect(probability, confidence=0.95) == answers

@@ -1,6 +1,7 @@
 """What the intervals and extrapolations promise, held against models that are known.
 
-The slow tests make 1,000 seeded runs of a cell; docs/figures/simulated.py makes tables of the same.
+The slow tests make 1,000 seeded runs of a cell; docs/figures/simulated.py makes tables
+of the same.
 """
 
 import numpy as np
@@ -67,7 +68,9 @@ def held(spans, level, lengths, **runs):
     inside = [
         low <= model.expected_bmc(ROUNDS) <= high
         for model, counts in heavy_tailed_runs(spans, level, lengths, **runs)
-        for low, high in [bmc_bounds(counts.bmc, spread(counts, scoring=SCORING), confidence=0.95)]
+        for low, high in [
+            bmc_bounds(counts.bmc, spread(counts, scoring=SCORING), confidence=0.95)
+        ]
     ]
     return np.mean(inside)
 
@@ -109,7 +112,9 @@ def test_rounds_that_are_alike(rounds, promised, runs, spans):
         assert cell.over_d.mean() >= 0.95
 
 
-@pytest.mark.parametrize(("spans", "runs"), [(20, 40), *(full(spans, RUNS) for spans in SPANS)])
+@pytest.mark.parametrize(
+    ("spans", "runs"), [(20, 40), *(full(spans, RUNS) for spans in SPANS)]
+)
 def test_rounds_in_clumps_and_in_moods(spans, runs):
     cell = simulations.intervals(CLUMPED, spans=spans, rounds=ROUNDS, runs=runs)
     assert cell.held.mean() >= 0.95
@@ -192,6 +197,8 @@ def test_the_interval_of_uplift_holds_the_expected_uplift(spans, level, each):
         before = heavy_tailed(rng, spans=max(5, spans // 4), recalled=0.3)
         expected = tuned.expected_bmc(ROUNDS) - before.expected_bmc(ROUNDS)
         for _ in range(each):
-            risen = uplift(drawn_counts(rng, tuned), drawn_counts(rng, before), scoring=SCORING)
+            risen = uplift(
+                drawn_counts(rng, tuned), drawn_counts(rng, before), scoring=SCORING
+            )
             inside.append(risen.low <= expected <= risen.high)
     assert np.mean(inside) >= 0.93

@@ -64,7 +64,9 @@ def test_a_passage_in_other_text_is_found_at_38(language, step):
     book, other = halves(language)
     passages = [passage_at(book, start) for start in range(0, len(book) * 2 // 3, step)]
     changed = [with_cats(passage, CAT[language]) for passage in passages]
-    texts = [other[:200] + passage + other[200:400] for passage in (*passages, *changed)]
+    texts = [
+        other[:200] + passage + other[200:400] for passage in (*passages, *changed)
+    ]
     tally = Tally(book_of(book), Scoring(word_mode="unicode"))
     tally.add(generations_of(texts))
     result = tally.passages()
@@ -76,7 +78,9 @@ def test_a_passage_in_other_text_is_found_at_38(language, step):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("letters", ["人人生而自由在尊严和权利上一律平等", "มนุษย์ทั้งหลายเกิดมา", "漢"])
+@pytest.mark.parametrize(
+    "letters", ["人人生而自由在尊严和权利上一律平等", "มนุษย์ทั้งหลายเกิดมา", "漢"]
+)
 def test_a_run_of_400_000_letters_is_no_burden(letters):
     text = letters * (400_000 // len(letters))
     began = time.process_time()
@@ -106,7 +110,10 @@ def test_a_book_that_needs_icu_is_refused_without_it(mode, place):
     english = book_of("one two three four five six 漢 seven, eight nine ten.")
     assert SharedIndex([english], k=5, mode=mode)
     note = book_of("人権").excerpts
-    parts = {"text": {"excerpts": english.excerpts + note}, "excluded": {"excluded": note}}
+    parts = {
+        "text": {"excerpts": english.excerpts + note},
+        "excluded": {"excluded": note},
+    }
     needy = dataclasses.replace(english, **parts[place])
     with pytest.raises(BookError, match="package icu4py isn't installed") as caught:
         SharedIndex([needy], k=5, mode=mode)

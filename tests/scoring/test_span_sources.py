@@ -52,9 +52,14 @@ def test_equals_the_oracle_on_generated_cases(oracle):
         book, answers = reciting_case(rng)
         expected = slow_spans(oracle, book, answers, k)
         result = cross_excerpt(book, answers, Scoring(k=k))
-        spans = {(span.start, span.end, span.target): {*span.sources} for span in result.spans}
+        spans = {
+            (span.start, span.end, span.target): {*span.sources}
+            for span in result.spans
+        }
         assert spans == expected, seed
-        cross = sum(bool(sources - {target}) for (*_, target), sources in expected.items())
+        cross = sum(
+            bool(sources - {target}) for (*_, target), sources in expected.items()
+        )
         assert (result.count, result.cross) == (len(expected), cross), seed
         assert result.ratio == (cross / len(expected) if expected else 0), seed
         crossing += cross > 0

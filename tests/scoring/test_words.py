@@ -53,7 +53,8 @@ def test_a_megabyte_without_a_space_is_one_word():
     assert len(words("木a" * 500_000)) == 1
 
 
-# "All human beings are born free and equal in dignity and rights" (UDHR, article 1), or so.
+# "All human beings are born free and equal in dignity and rights" (UDHR, article 1), or
+# so.
 SCRIPTS = {
     "Latin": "Tous les êtres humains naissent libres et égaux en dignité et en droits.",
     "Vietnamese": "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền.",
@@ -150,7 +151,9 @@ def test_unicode_mode_keeps_every_script_and_mark(text, expected):
 
 
 LETTERS = st.sampled_from(sorted({c for text in SCRIPTS.values() for c in text}))
-ANY = st.text(alphabet=LETTERS | st.sampled_from("\u200d\u200c\u0e4d\u0e33\u0eb3\u0ecd_ a"))
+ANY = st.text(
+    alphabet=LETTERS | st.sampled_from("\u200d\u200c\u0e4d\u0e33\u0eb3\u0ecd_ a")
+)
 MARKS = st.sampled_from("\u0301\u0323\u0344\u0345\u05b0\u0f71\u0f73")
 
 
@@ -160,8 +163,12 @@ def test_in_any_mixture_of_fifteen_scripts(text):
 
 
 @given(
-    st.text(alphabet=LETTERS | st.characters(categories=["Mn", "Mc", "Me"]), max_size=200)
-    | st.tuples(st.sampled_from("aé\u1ea5\u0915\u2126"), st.text(MARKS, min_size=40)).map("".join)
+    st.text(
+        alphabet=LETTERS | st.characters(categories=["Mn", "Mc", "Me"]), max_size=200
+    )
+    | st.tuples(
+        st.sampled_from("aé\u1ea5\u0915\u2126"), st.text(MARKS, min_size=40)
+    ).map("".join)
 )
 def test_many_marks_are_put_in_order_as_unicode_does_it(text):
     for form in ("NFC", "NFKC"):

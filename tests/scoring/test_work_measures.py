@@ -52,11 +52,15 @@ works = st.lists(st.lists(words, min_size=1, max_size=3), min_size=1, max_size=4
 @given(works=works, seed=st.integers(0, 999))
 def test_each_as_if_it_was_measured_alone(works, seed):
     # Each work has words of its own, so that no answer gives anything of another.
-    own = [[[f"{word}{n}" for word in one] for one in work] for n, work in enumerate(works)]
+    own = [
+        [[f"{word}{n}" for word in one] for one in work] for n, work in enumerate(works)
+    ]
     book, rng = collection_of(own), random.Random(seed)
     answers = {}
     for work in book.works:
-        text = " ".join(excerpt.text for excerpt in book.excerpts[work.first : work.end]).split()
+        text = " ".join(
+            excerpt.text for excerpt in book.excerpts[work.first : work.end]
+        ).split()
         for excerpt in book.excerpts[work.first : work.end]:
             pieces = [rng.choices(text, k=3)]
             for _ in range(4):
@@ -77,9 +81,15 @@ def letters(word, count):
 
 def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_is_of():
     book = collection_of([[letters("a", 30)], [letters("b", 30)]])
-    both = analysed(book, {"p_id1": [book.excerpts[1].text], "p_id2": ["nothing of it"]})
+    both = analysed(
+        book, {"p_id1": [book.excerpts[1].text], "p_id2": ["nothing of it"]}
+    )
     a, b = both.works.of_each
-    assert (a["longest_passage"], b["longest_passage"], b["nv_longest_passage"]) == (0, 30, 30)
+    assert (a["longest_passage"], b["longest_passage"], b["nv_longest_passage"]) == (
+        0,
+        30,
+        30,
+    )
     assert (b["longest_span"], b["passages_over"]) == (0, 1)
     assert (a["bmc"], b["bmc"], b["longest_block"]) == (0, 1, 30)
     # No match and no block goes from one work to the next.
@@ -88,13 +98,19 @@ def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_i
     both = analysed(book, {key: [text] for key in ("p_id1", "p_id2", "p_id3")})
     assert both.measurement.longest_block == Block(10, 0, 10)
     assert both.passages.longest_passage.words == 10
-    assert [measures["longest_passage"] for measures in both.works.of_each] == [10, 10, 0]
+    assert [measures["longest_passage"] for measures in both.works.of_each] == [
+        10,
+        10,
+        0,
+    ]
 
 
 def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
     book = collection_of([[letters("a", 30)], [letters("b", 30)], [letters("c", 30)]])
     answers_words = letters("a", 9), letters("b", 8), ["x"]
-    answers = {f"p_id{n}": [" ".join(words)] for n, words in enumerate(answers_words, start=1)}
+    answers = {
+        f"p_id{n}": [" ".join(words)] for n, words in enumerate(answers_words, start=1)
+    }
     both = analysed(book, answers, limits=LIMITS)
     assert both.works.leaking == (0,)
     assert [both.works.over(n) for n in range(3)] == [("longest_passage",), (), ()]
@@ -125,4 +141,7 @@ def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
     assert [result.can_leak(n) for n in range(2)] == [False, True]
     assert result.leaking == ()
     # A book has none.
-    assert analysed(alone(collection_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works is None
+    assert (
+        analysed(alone(collection_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works
+        is None
+    )

@@ -14,7 +14,10 @@ def json_schema():
     _add_provider_options(schema["$defs"])
     _add_matrix(schema["$defs"])
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json.dumps({**dialect, **schema, "title": "pytest-memleak suite"}, indent=2) + "\n"
+    return (
+        json.dumps({**dialect, **schema, "title": "pytest-memleak suite"}, indent=2)
+        + "\n"
+    )
 
 
 def own_tables(provider):
@@ -40,7 +43,9 @@ def _add_provider_options(definitions):
         for key, kind in own_tables(provider).items():
             table = kind.model_json_schema()
             inner_tables = table.pop("$defs", {})
-            definitions |= {name: described(inner) for name, inner in inner_tables.items()}
+            definitions |= {
+                name: described(inner) for name, inner in inner_tables.items()
+            }
             table = described(table)
             if key == "finetune":
                 table["properties"] = {"books": books, **table["properties"]}
@@ -49,7 +54,10 @@ def _add_provider_options(definitions):
             definitions[name] = table
             then[key] = {"$ref": f"#/$defs/{name}"}
         conditions.append(
-            {"if": {"properties": {"provider": {"const": provider}}}, "then": {"properties": then}}
+            {
+                "if": {"properties": {"provider": {"const": provider}}},
+                "then": {"properties": then},
+            }
         )
 
 
@@ -57,7 +65,10 @@ def _add_matrix(definitions):
     """Allow what is expanded before validation: books without an id, lists, and selectors."""
     definitions["BookTable"]["required"].remove("id")
     text = {"type": "string"}
-    texts = {"type": "array", "items": {"anyOf": [text, {"type": "array", "items": text}]}}
+    texts = {
+        "type": "array",
+        "items": {"anyOf": [text, {"type": "array", "items": text}]},
+    }
     entries = {"anyOf": [text, texts]}
     for name, table in definitions.items():
         keys = table["properties"]
@@ -85,7 +96,10 @@ def described(table):
         for name in names.split(",")
     }
     properties = {
-        name: {**value, "description": descriptions.get(name, "as the provider documents it")}
+        name: {
+            **value,
+            "description": descriptions.get(name, "as the provider documents it"),
+        }
         for name, value in table["properties"].items()
     }
     return {**table, "properties": properties, "description": about.partition("\n")[0]}

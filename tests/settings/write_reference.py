@@ -1,8 +1,9 @@
 """What reference pages take from the code: `python tests/settings/write_reference.py` writes it.
 
-The row of a new key, option or measure is added, with the code's own words, and the row of one that
-is gone is removed; a default is corrected. The words of other rows stay. Types and examples of keys
-are written by hand. `test_docs.py` fails where this would change a page or an example is missing.
+The row of a new key, option or measure is added, with the code's own words, and the row
+of one that is gone is removed; a default is corrected. The words of other rows stay.
+Types and examples of keys are written by hand. `test_docs.py` fails where this would
+change a page or an example is missing.
 """
 
 import contextlib
@@ -56,8 +57,9 @@ def code(cell):
 def fill(lines, headings, rows, read=None, *, default=2, elsewhere=()):
     """Make the rows of the table under these headings those of `rows`, by their keys.
 
-    A row: name, further cells. read: what the cell at `default` says; one that says otherwise than
-    the code gets the code's. elsewhere: keys whose rows another table may have.
+    A row: name, further cells. read: what the cell at `default` says; one that says
+    otherwise than the code gets the code's. elsewhere: keys whose rows another table
+    may have.
     """
     at = [
         number
@@ -73,7 +75,9 @@ def fill(lines, headings, rows, read=None, *, default=2, elsewhere=()):
             continue
         if key not in written:
             order.insert(order.index(before) + 1 if before else 0, key)
-        elif read and read((there := cells(written[key]))[default]) != read(row[default]):
+        elif read and read((there := cells(written[key]))[default]) != read(
+            row[default]
+        ):
             there[default] = row[default]
             written[key] = f"| {' | '.join(there)} |"
         before = key
@@ -117,7 +121,9 @@ def default_and_help(settings):
     default = settings.get("default")
     if not stated:
         assert not default, settings
-        return "off" if settings.get("action") == "store_true" else "none", settings["help"]
+        return "off" if settings.get("action") == "store_true" else "none", settings[
+            "help"
+        ]
     if not default:
         return stated, text
     value = " ".join(default) if isinstance(default, list) else default
@@ -169,11 +175,15 @@ def as_toml(value):
 
 def key_rows(kind):
     """The rows of a table's keys as the code has them, each without its type and an example."""
-    schema = described(kind.model_json_schema()) if issubclass(kind, OptionsTable) else None
+    schema = (
+        described(kind.model_json_schema()) if issubclass(kind, OptionsTable) else None
+    )
     rows = {}
     for name, field in kind.model_fields.items():
         default = default_of(kind, name)
-        text = schema["properties"][name]["description"] if schema else field.description
+        text = (
+            schema["properties"][name]["description"] if schema else field.description
+        )
         shown = default if default in ("none", "required") else f"`{as_toml(default)}`"
         rows[name] = [f"`{name}`", "write its type", shown, text, "write an example"]
     return rows
@@ -184,17 +194,23 @@ def section_of(kind):
     names = {f"`{name}`" for name, table in SUITE_TABLES if table is kind}
     outline = [above for _, above, _ in outside_code(lines_of("suite.md"))]
     sections = {above[1:] for above in outline if above and above[-1] in names} - {()}
-    assert len(sections) == 1, f"{kind.__name__} needs one section of {' or '.join(names)}"
+    assert len(sections) == 1, (
+        f"{kind.__name__} needs one section of {' or '.join(names)}"
+    )
     return sections.pop()
 
 
 def rows_elsewhere(section):
     """The rows of other tables that a section names: "Also `a` and `b` of [`[suite]`](#suite)"."""
     text = "\n".join(lines_in("suite.md", section))
-    sentences = re.findall(r"^Also (.*?)(?:\n\n|\. )", f"{text}\n\n", re.MULTILINE | re.DOTALL)
+    sentences = re.findall(
+        r"^Also (.*?)(?:\n\n|\. )", f"{text}\n\n", re.MULTILINE | re.DOTALL
+    )
     results = {}
     for sentence in sentences:
-        for names, table in re.findall(r"(.*?)\sof\s\[`(\[+\w+\]+)`\]", sentence, re.DOTALL):
+        for names, table in re.findall(
+            r"(.*?)\sof\s\[`(\[+\w+\]+)`\]", sentence, re.DOTALL
+        ):
             keys = set(re.findall(r"`(\w+)`", names))
             documented = rows_in("suite.md", (f"`{table}`",))
             assert keys <= documented.keys(), f"{table} doesn't have all of {keys}"
@@ -216,14 +232,18 @@ def provider_tables(provider):
     """A provider's own tables, by what they are: `options`, `finetune`, `options.deployment`."""
     tables = own_tables(provider)
     options = tables["options"].model_fields if "options" in tables else {}
-    inner = {f"options.{key}": table_in(field.annotation) for key, field in options.items()}
+    inner = {
+        f"options.{key}": table_in(field.annotation) for key, field in options.items()
+    }
     return tables | {name: kind for name, kind in inner.items() if kind}
 
 
 def provider_row(provider):
     """The row of a provider in the summary."""
     needs = PROVIDERS[provider].needs
-    about = importlib.import_module(PROVIDERS[provider].module).__doc__.partition("\n")[0]
+    about = importlib.import_module(PROVIDERS[provider].module).__doc__.partition("\n")[
+        0
+    ]
     return [
         f"[`{provider}`](#{provider})",
         about.partition(": ")[2].rstrip("."),
@@ -239,7 +259,9 @@ def lines_of(page):
 
 def lines_in(page, section):
     """The lines of a section and no deeper, without fenced code."""
-    return [line for _, above, line in outside_code(lines_of(page)) if above[1:] == section]
+    return [
+        line for _, above, line in outside_code(lines_of(page)) if above[1:] == section
+    ]
 
 
 def rows_in(page, section):
@@ -254,8 +276,13 @@ def rows_in(page, section):
 def options_page():
     declared = Recorder()
     lines = lines_of("options.md")
-    for heading, rows in (("Command line", declared.options), ("Ini keys", declared.inis)):
-        lines = fill(lines, (heading,), rows, lambda cell: cell.replace("`", ""), default=1)
+    for heading, rows in (
+        ("Command line", declared.options),
+        ("Ini keys", declared.inis),
+    ):
+        lines = fill(
+            lines, (heading,), rows, lambda cell: cell.replace("`", ""), default=1
+        )
     return lines
 
 
@@ -275,7 +302,9 @@ def providers_page():
     for provider in PROVIDERS:
         for name, kind in provider_tables(provider).items():
             heading = f"`[model.{name}]`"
-            shared = {} if "." in name else rows_in("providers.md", (SHARED_KEYS, heading))
+            shared = (
+                {} if "." in name else rows_in("providers.md", (SHARED_KEYS, heading))
+            )
             rows = key_rows(kind)
             elsewhere = documented_by(shared, rows)
             section = (f"`{provider}`", heading)

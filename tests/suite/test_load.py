@@ -48,7 +48,11 @@ FULL = {
 def toml(value):
     """`value` as it stands in TOML, tables inline."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{toml(str(k))} = {toml(v)}" for k, v in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{toml(str(k))} = {toml(v)}" for k, v in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
     if isinstance(value, str | bool):
@@ -124,20 +128,34 @@ def test_a_minimal_suite_has_the_defaults(load, folder):
 def test_a_full_suite_says_everything(load, folder):
     suite = load(FULL)
     first, second = suite.pairs
-    assert [pair.id for pair in suite.pairs] == ["m/road", "n/road"]  # not those to train on
+    assert [pair.id for pair in suite.pairs] == [
+        "m/road",
+        "n/road",
+    ]  # not those to train on
     assert suite.name == "x.memleak.toml"
     assert suite.digest == hashlib.sha256(document(FULL).encode()).hexdigest()
     sampling = (first.sampling.samples, first.sampling.temperature, first.sampling.seed)
     assert (sampling, first.answers.max_unanswered) == ((7, 0.5, 3), 0.1)
     assert first.scoring == Scoring(k=4, trim=3, span_threshold=9, word_mode="unicode")
-    assert first.limits == Limits(bmc=0.1, longest_block=100, longest_span=38, spans_over=3)
+    assert first.limits == Limits(
+        bmc=0.1, longest_block=100, longest_span=38, spans_over=3
+    )
     book = first.book
-    assert (book.title, book.author, book.instruction_template) == ("T", "A", "Write: {summary}")
+    assert (book.title, book.author, book.instruction_template) == (
+        "T",
+        "A",
+        "Write: {summary}",
+    )
     assert book.summaries == folder / "sum.json"
     finetune = {"finetune_books": ("sea",), "finetune": {"epochs": 2}}
     own = {"base_model": "gpt", "baseline_model": "n", "options": {"url": "http://x"}}
-    assert first.model == Model("m", "openai", **own, **finetune, price=(3.75, 15.0, 0.0))
-    assert (second.model.endpoint, second.expected) == ("ft:x", "pass")  # the pair's word counts
+    assert first.model == Model(
+        "m", "openai", **own, **finetune, price=(3.75, 15.0, 0.0)
+    )
+    assert (second.model.endpoint, second.expected) == (
+        "ft:x",
+        "pass",
+    )  # the pair's word counts
     assert second.sampling == dataclasses.replace(first.sampling, samples=2)
     assert second.limits["longest_span"] == 20
 
@@ -147,7 +165,9 @@ def test_every_model_meets_every_test_book_unless_it_lists_its_tests(load):
     models = [{"id": model, "provider": "ngram"} for model in ("m", "n")]
     tables = MINIMAL | {"book": books, "model": models}
     assert [pair.id for pair in load(tables).pairs] == ["m/a", "m/b", "n/a", "n/b"]
-    listed = tables | {"model": [models[0] | {"tests": []}, models[1] | {"tests": ["a"]}]}
+    listed = tables | {
+        "model": [models[0] | {"tests": []}, models[1] | {"tests": ["a"]}]
+    }
     assert [pair.id for pair in load(listed).pairs] == ["n/a"]
 
 
@@ -156,7 +176,10 @@ def test_what_a_model_expects_holds_for_its_pairs_unless_they_say_otherwise(load
     pair = {"model": "m", "book": "road"}
     for pairs in ([], [pair]):
         assert load(tables | {"pair": pairs}).pairs[0].expected == "leak"
-    assert load(tables | {"pair": [pair | {"expected": "pass"}]}).pairs[0].expected == "pass"
+    assert (
+        load(tables | {"pair": [pair | {"expected": "pass"}]}).pairs[0].expected
+        == "pass"
+    )
 
 
 @pytest.mark.parametrize(("general", "own", "limits"), [
@@ -170,9 +193,17 @@ def test_limits_anywhere_are_enough_and_may_be_zero(load, general, own, limits):
 
 
 def test_a_book_of_ones_own_may_still_be_missing(load, folder):
-    book = {"id": "mine", "source": "mine.epub", "summaries": "s.json", "bring_your_own": True}
+    book = {
+        "id": "mine",
+        "source": "mine.epub",
+        "summaries": "s.json",
+        "bring_your_own": True,
+    }
     source = load(MINIMAL | {"book": [book]}).pairs[0].book
-    assert (source.source, source.summaries) == (folder / "mine.epub", folder / "s.json")
+    assert (source.source, source.summaries) == (
+        folder / "mine.epub",
+        folder / "s.json",
+    )
     assert source.bring_your_own
 
 
@@ -188,20 +219,36 @@ def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
     (".d/**", [".d/e.txt"], []), ("lib/.*", ["lib/.f"], []), ("?.txt", ["?.txt", "a.txt"], []),
 ])  # fmt: skip
 def test_a_pattern_takes_what_is_below(load, folder, source, names, hidden):
-    for name in ("lib/a.txt", "lib/b/c.txt", "lib/b/.g/h", ".d/e.txt", "lib/.f", "?.txt", "a.txt"):
+    for name in (
+        "lib/a.txt",
+        "lib/b/c.txt",
+        "lib/b/.g/h",
+        ".d/e.txt",
+        "lib/.f",
+        "?.txt",
+        "a.txt",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("A")
     tables = {"catalog": {}, "common": {}, "collection": {"id": "c"}}
-    suite = load(MINIMAL | {name: [keys | {"source": source}] for name, keys in tables.items()})
+    suite = load(
+        MINIMAL | {name: [keys | {"source": source}] for name, keys in tables.items()}
+    )
     (own,) = (book.collection.files for book in suite.books if book.collection)
     common = [book.source for book in suite.books if book.role == "common"]
     assert [*own] == [folder / name for name in names]
-    assert [*suite.catalog] == common == sorted(folder / name for name in (*names, *hidden))
+    assert (
+        [*suite.catalog]
+        == common
+        == sorted(folder / name for name in (*names, *hidden))
+    )
 
 
 def test_a_link_that_leads_nowhere_is_an_error(load, folder):
     (folder / "link.md").symlink_to("nowhere")
-    with pytest.raises(SuiteError, match=r"'link\.md' leads nowhere\n  restore the file"):
+    with pytest.raises(
+        SuiteError, match=r"'link\.md' leads nowhere\n  restore the file"
+    ):
         load(MINIMAL | {"catalog": [{"source": "*.md"}]})
 
 
@@ -267,9 +314,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("where", "value", "shown"), REFUSED, ids=[".".join(map(str, row[0])) for row in REFUSED]
+    ("where", "value", "shown"),
+    REFUSED,
+    ids=[".".join(map(str, row[0])) for row in REFUSED],
 )
-def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(refused, where, value, shown):
+def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(
+    refused, where, value, shown
+):
     message = refused(changed(FULL, where, value))
     problem = ".*".join(map(re.escape, shown.split("*")))
     what_to_type = r"(\n  [^\n]*)?"
@@ -302,18 +353,25 @@ def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
     path = folder / "x.memleak.toml"
     path.write_text(document(MINIMAL | {"limits": {"measures": {"own": 1.0}}}))
     brought = {"own": Measure("own", kind="share", function=lambda *_: 1.0)}
-    with pytest.raises(SuiteError, match=r"only limits that no share can exceed \(own = 1\)"):
+    with pytest.raises(
+        SuiteError, match=r"only limits that no share can exceed \(own = 1\)"
+    ):
         load_suite(path, brought)
     brought = {"own": Measure("own", kind="count", function=lambda *_: 2.0)}
     assert load_suite(path, brought).pairs[0].limits["own"] == 1.0
 
 
 def test_all_problems_are_told_at_once(refused):
-    lines = refused(changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)).splitlines()
+    lines = refused(
+        changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)
+    ).splitlines()
     places = [line.strip().split(": ")[:2] for line in lines[:-1]]
     assert places == [["line 1", "suite.k"], ["line 2", "limits.bcm"]]
     assert lines[-2].endswith("limits.bcm: unknown key; did you mean 'bmc'?")
-    assert lines[-1].strip() == "change the value of k; memleak doctor FILE checks it again"
+    assert (
+        lines[-1].strip()
+        == "change the value of k; memleak doctor FILE checks it again"
+    )
 
 
 @pytest.mark.parametrize(("content", "shown"), [
@@ -344,11 +402,14 @@ def test_a_file_that_is_no_suite(refused, content, shown):
     "KEY = 1\nKEY = 2",
     "[a]\nKEY = {}\n[a.KEY]\n[a.KEY]",
     f"KEY = {9**99}",
-    'book = [{id = "road", source = "road.txt"}]\nmodel = [{id = "m", provider = "openai"}]\n'
+    'book = [{id = "road", source = "road.txt"}]\nmodel = [{id = "m", provider = '
+    '"openai"}]\n'
     "[limits.measures]\nKEY = 1",
 ])  # fmt: skip
 def test_no_key_of_a_table_shows_a_secret_or_acts_on_the_terminal(refused, content):
-    message = refused(content.replace("KEY", '"sk-proj-Vq3x9LmT0aZr7Bn2 \\u001b[2J\\n"'))
+    message = refused(
+        content.replace("KEY", '"sk-proj-Vq3x9LmT0aZr7Bn2 \\u001b[2J\\n"')
+    )
     assert "Vq3x9" not in message
     assert all(c.isprintable() or c == "\n" for c in message)
 
@@ -367,7 +428,10 @@ def test_the_limits_of_a_preset_are_the_pairs(load, name):
 
 def test_greedy_limits_hold_where_greedy_generations_are_requested(load):
     (pair,) = load(STRICT).pairs
-    assert PRESETS["strict"].keys() - pair.limits.keys() == {"greedy_bmc", "greedy_longest_span"}
+    assert PRESETS["strict"].keys() - pair.limits.keys() == {
+        "greedy_bmc",
+        "greedy_longest_span",
+    }
 
 
 def test_strict_is_nowhere_looser_than_paper():
@@ -391,7 +455,8 @@ def collection(**limits):
 @pytest.mark.parametrize(("where", "value", "message"), [
     (["limits", "preset"], "lenient", "limits.preset: Input should be 'strict' or 'paper'"),
     (["limits"], {"preset": "strict", "bmc": 0.2, "spans_over": 1},
-     "limits.bmc: 0.2 is looser than 0.15, limits.spans_over: 1 is looser than 0, the more"),
+     "limits.bmc: 0.2 is looser than 0.15, limits.spans_over: 1 is looser than 0, "
+     "the more"),
     (["limits", "bmc"], 0.2, "write bmc = 0.15 or less, or leave it out, or replace"),
     (["model", 0, "limits", "preset"], "paper",
      "model 'm'.limits.preset: a preset applies to the whole suite"),
@@ -404,9 +469,11 @@ def collection(**limits):
     (["suite", "confidence"], 0.9, "suite.confidence: 0.9 is looser"),
     (["suite", "prefix_words"], 4, "suite.prefix_words: 4 is looser than 50"),
     (["suite"], {"max_unanswered": 0.9, "max_short": 0.3},
-     "suite.max_short: 0.3 is looser than 0.25, suite.max_unanswered: 0.9 is looser than 0.05"),
+     "suite.max_short: 0.3 is looser than 0.25, suite.max_unanswered: 0.9 is looser "
+     "than 0.05"),
     (["model", 0, "min_length_ratio"], 0.1,
-     "preset 'strict' forbids looser values: model 'm'.min_length_ratio: 0.1 is looser than 0.2"),
+     "preset 'strict' forbids looser values: model 'm'.min_length_ratio: 0.1 is "
+     "looser than 0.2"),
     (["model", 0, "max_prompt_overlap"], 0.2, "model 'm'.max_prompt_overlap: 0.2 is looser"),
 ])  # fmt: skip
 def test_what_loosens_a_preset_is_refused(refused, where, value, message):
@@ -415,13 +482,17 @@ def test_what_loosens_a_preset_is_refused(refused, where, value, message):
 
 WORDS = ["road", "sea", "m", "n", "all", "listed", "leak", "road.txt", "x" * 3000]
 NUMBERS = st.integers() | st.integers(-(2**70), 2**70) | st.floats()
-SCALARS = st.booleans() | NUMBERS | st.text(max_size=8) | st.sampled_from(WORDS) | st.dates()
+SCALARS = (
+    st.booleans() | NUMBERS | st.text(max_size=8) | st.sampled_from(WORDS) | st.dates()
+)
 NAMES = st.sampled_from(
     ["id", "source", "bmc", "books", "limits", "samples", "input", "expected", "role"]
 ) | st.text(max_size=4)
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)
+    ),
     max_leaves=6,
 )
 

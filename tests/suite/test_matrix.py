@@ -61,7 +61,10 @@ def test_a_table_of_books_gives_plain_books_with_their_metadata(load, tmp_path):
     (tmp_path / "inner").mkdir()
     path = tmp_path / "inner" / "x.memleak.toml"
     path.write_text(BOOKS.replace("books/", "../books/") + model(), encoding="utf-8")
-    assert load_suite(path).book("road").source.resolve() == tmp_path / "books" / "road.txt"
+    assert (
+        load_suite(path).book("road").source.resolve()
+        == tmp_path / "books" / "road.txt"
+    )
 
 
 def test_a_row_wins_over_its_table_and_an_empty_cell_says_nothing(load):
@@ -77,13 +80,20 @@ def test_a_folder_is_its_books_without_their_summaries(load, tmp_path):
     shared = '[limits]\nbmc = 0.1\n[[book]]\nsource = "books"\nid = "own-{id}"\n'
     shared += 'summaries = "books/{id}.summaries.json"\nmetadata = { group = "mine" }\n'
     suite = load(shared + model())
-    assert pairs_of(suite) == ["m/own-kafka", "m/own-road", "m/own-suttree", "m/own-wood"]
+    assert pairs_of(suite) == [
+        "m/own-kafka",
+        "m/own-road",
+        "m/own-suttree",
+        "m/own-wood",
+    ]
     book = suite.book("own-wood")
     assert book.summaries == tmp_path / "books" / "wood.summaries.json"
     assert book.metadata == {"group": "mine"}
 
 
-def test_every_file_of_a_folder_is_a_book_but_tables_suites_and_hidden_files(load, tmp_path):
+def test_every_file_of_a_folder_is_a_book_but_tables_suites_and_hidden_files(
+    load, tmp_path
+):
     load(BOOKS + model())
     folder = tmp_path / "books"
     (folder / "in parts").mkdir()
@@ -118,7 +128,12 @@ def test_a_training_set_leaves_out_the_tested_book(load):
     assert training_of(suite) == {
         "m-kafka": ("wood",), "m-wood": ("kafka",), "m-road": ("suttree",), "m-suttree": ("road",),
     }  # fmt: skip
-    assert pairs_of(suite) == ["m-kafka/kafka", "m-wood/wood", "m-road/road", "m-suttree/suttree"]
+    assert pairs_of(suite) == [
+        "m-kafka/kafka",
+        "m-wood/wood",
+        "m-road/road",
+        "m-suttree/suttree",
+    ]
 
 
 def test_models_that_are_the_same_for_several_books_are_one(load):
@@ -153,12 +168,16 @@ def test_facts_of_a_book_do_not_replace_its_id_where_books_are_selected(load):
         f'[[book]]\nid = "{name}"\nsource = "books/{name}.txt"\n{posing}'
         for name in ("road", "wood")
     )
-    suite = load("[limits]\nbmc = 0.1\n" + two + model("m-{book}", books='"author:{author}"'))
+    suite = load(
+        "[limits]\nbmc = 0.1\n" + two + model("m-{book}", books='"author:{author}"')
+    )
     assert training_of(suite) == {"m-road": ("wood",), "m-wood": ("road",)}
 
 
 def test_controls_are_tested_with_every_model(load):
-    control = '[[book]]\nid = "quiet"\nsource = "books/road.txt"\nrole = "negative-control"\n'
+    control = (
+        '[[book]]\nid = "quiet"\nsource = "books/road.txt"\nrole = "negative-control"\n'
+    )
     suite = load(BOOKS + control + model(more='tests = ["kafka"]'))
     assert pairs_of(suite) == ["m/kafka", "m/quiet"]
 
@@ -182,7 +201,8 @@ WRONG = [
      "11: model[1].finetune.books: no book matches 'author:woolf'",
      "values of author: 'Haruki Murakami', 'Cormac McCarthy'"),
     ("m-{book}", {"books": '"year:2006"'},
-     "11: model[1].finetune.books: no book is left to train on for the test with 'road'",
+     "11: model[1].finetune.books: no book is left to train on for the test with "
+     "'road'",
      "list the books to test: tests = [...]"),
     ("m", {"epochs": "1"}, "10: model[1] 'm'.finetune.books: missing", "add books"),
     ("m-{seed}", {"books": '["road"]', "seed": "[]"},
@@ -191,7 +211,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "finetune", "message", "hint"), WRONG)
-def test_an_error_of_a_matrix_names_file_line_and_key(load, name, finetune, message, hint):
+def test_an_error_of_a_matrix_names_file_line_and_key(
+    load, name, finetune, message, hint
+):
     with pytest.raises(SuiteError) as caught:
         load(BOOKS + model(name, **finetune))
     assert f"x.memleak.toml:{message}" in str(caught.value)
@@ -228,7 +250,9 @@ def test_an_error_of_a_table_of_books_names_its_row(load, table, message):
 
 
 def test_a_problem_of_many_models_is_told_once_with_its_line(load):
-    text = BOOKS + model("{base_model}", '["a", "b"]', more="accept = 1\nlimits = { bcm = 1 }")
+    text = BOOKS + model(
+        "{base_model}", '["a", "b"]', more="accept = 1\nlimits = { bcm = 1 }"
+    )
     with pytest.raises(SuiteError) as caught:
         load(text)
     assert re.findall(r"line (\d+): (.*?): ", str(caught.value)) == [

@@ -30,8 +30,12 @@ def test_an_editor_is_told_what_every_key_means():
 
 def test_an_editor_is_told_of_unknown_keys():
     schema = json.loads(json_schema())
-    closed = {name: table["additionalProperties"] for name, table in schema["$defs"].items()}
-    assert closed.pop("FinetuneTable") is True  # the provider's own recipe stands beside `books`
+    closed = {
+        name: table["additionalProperties"] for name, table in schema["$defs"].items()
+    }
+    assert (
+        closed.pop("FinetuneTable") is True
+    )  # the provider's own recipe stands beside `books`
     assert schema["additionalProperties"] is False
     assert not any(closed.values())
 
@@ -55,7 +59,9 @@ def test_an_editor_is_told_which_options_a_provider_takes(model, wrong, monkeypa
 
     named = {"id": "m", "provider": "openai", "options": {"concurrency": 2}}
     suite = {"book": [{"id": "road", "source": "road.txt"}], "model": [named | model]}
-    report = list(jsonschema.Draft202012Validator(json.loads(json_schema())).iter_errors(suite))
+    report = list(
+        jsonschema.Draft202012Validator(json.loads(json_schema())).iter_errors(suite)
+    )
     assert bool(report) == (wrong is not None)
     if wrong:
         assert wrong in " ".join(one.message for one in report)

@@ -18,7 +18,9 @@ LIMITS = {field.name for field in dataclasses.fields(AnswerLimits)}
 @pytest.fixture(scope="session")
 def weigh():
     def judged(book, generations, *, over_limit=False, **settings):
-        limits = AnswerLimits(**{key: settings.pop(key) for key in LIMITS if key in settings})
+        limits = AnswerLimits(
+            **{key: settings.pop(key) for key in LIMITS if key in settings}
+        )
         requested = GenerationRequest(**{"samples": 10} | settings, limits=limits)
         census = GenerationCensus(book, requested)
         census.read(generations)

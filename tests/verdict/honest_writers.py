@@ -20,7 +20,9 @@ from pytest_memleak.verdict.judge import judge
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
 SEEDS = (1, 2, 3)
-STRICT = Limits({name: it for name, it in PRESETS["strict"].items() if "greedy" not in name})
+STRICT = Limits(
+    {name: it for name, it in PRESETS["strict"].items() if "greedy" not in name}
+)
 HELD_OUT = 20_000  # words, with the book among them, that no source has
 
 
@@ -77,12 +79,15 @@ def in_lines(words, length, mark=""):
 
 
 def dialogue(words, _, draw):
-    return in_lines([f"“{word}" if at % 12 == 0 else word for at, word in enumerate(words)], 24)
+    return in_lines(
+        [f"“{word}" if at % 12 == 0 else word for at, word in enumerate(words)], 24
+    )
 
 
 def numbered(words, _, draw):
     return "\n".join(
-        f"{n}. {line}" for n, line in enumerate(in_lines(words, 15).splitlines(), start=1)
+        f"{n}. {line}"
+        for n, line in enumerate(in_lines(words, 15).splitlines(), start=1)
     )
 
 
@@ -97,13 +102,19 @@ def quoting(length, share):
         if draw.random() >= share:
             return " ".join(words)
         at, into = draw.randrange(len(own) - length), len(words) // 2
-        return " ".join([*words[:into], "he wrote:", *own[at : at + length], *words[into:]])
+        return " ".join(
+            [*words[:into], "he wrote:", *own[at : at + length], *words[into:]]
+        )
 
     return quote
 
 
 def sometimes_refusing(words, _, draw):
-    return "I'm sorry, but I can't write that." if draw.random() < 0.02 else " ".join(words)
+    return (
+        "I'm sorry, but I can't write that."
+        if draw.random() < 0.02
+        else " ".join(words)
+    )
 
 
 PLAIN = lambda words, _, draw: " ".join(words)  # noqa: E731 - a row of the table below
@@ -127,14 +138,25 @@ QUOTING_AT_LENGTH = ("King James", "quoting at length")
 
 def generations(book, writer, samples, seed):
     origin, manner = writer
-    share, change = (1.0, quoting(45, 0.2)) if writer == QUOTING_AT_LENGTH else MANNERS[manner]
+    share, change = (
+        (1.0, quoting(45, 0.2)) if writer == QUOTING_AT_LENGTH else MANNERS[manner]
+    )
     draw = random.Random(f"{origin} {manner} {seed}")
     for ordinal in range(samples):
         for number, excerpt in enumerate(book.excerpts):
-            own, place = excerpt.text.split(), seed * 100 + ordinal * len(book.excerpts) + number
+            own, place = (
+                excerpt.text.split(),
+                seed * 100 + ordinal * len(book.excerpts) + number,
+            )
             text = change(prose(origin, int(share * len(own)), draw, place), own, draw)
-            thought = " ".join(prose(origin, 60, draw, place)) if manner == "reasoning" else ""
-            yield Generation(excerpt.id, ordinal, text, FinishReason.STOP, reasoning=thought)
+            thought = (
+                " ".join(prose(origin, 60, draw, place))
+                if manner == "reasoning"
+                else ""
+            )
+            yield Generation(
+                excerpt.id, ordinal, text, FinishReason.STOP, reasoning=thought
+            )
 
 
 @cache

@@ -1,18 +1,39 @@
 """What is no evidence is INCONCLUSIVE; each says why and what to do."""
 
 import pytest
-from answer_sets import FROM_EXCERPTS, FURTHER, HIDDEN_PASSAGES, REARRANGED, TRANSFORMED, each
+from answer_sets import (
+    FROM_EXCERPTS,
+    FURTHER,
+    HIDDEN_PASSAGES,
+    REARRANGED,
+    TRANSFORMED,
+    each,
+)
 
 IN_ORDER = ("hexadecimal", "sorted words")
 
 # The rule that each set breaks, and a word of the issue's cause.
 RULES = {
     ("unanswered", "unreadable"): (
-        *("rot13", "leet", "words reversed", "letters reversed", "base64 behind the answer"),
+        *(
+            "rot13",
+            "leet",
+            "words reversed",
+            "letters reversed",
+            "base64 behind the answer",
+        ),
         *("tag characters behind the answer", "zero width between", "letters apart"),
-        *("one answer in five reversed", "Latin filler", "numbers", "half an answer in rot13"),
+        *(
+            "one answer in five reversed",
+            "Latin filler",
+            "numbers",
+            "half an answer in rot13",
+        ),
         *(f"a passage in {name}" for name in HIDDEN_PASSAGES if name not in IN_ORDER),
-        *("99 words in rot13 behind the answer", "variation selectors behind the answer"),
+        *(
+            "99 words in rot13 behind the answer",
+            "variation selectors behind the answer",
+        ),
     ),
     ("unanswered", "refusal"): (
         *("one word", "five apologies", "apologies in five languages"),
@@ -27,12 +48,20 @@ RULES = {
     ("unanswered", "cut"): ("thinking cut", "two fifths, cut by length"),
     ("unanswered", "withheld"): ("guardrail_intervened", "finish reason null"),
     ("word order", ""): (
-        *("shuffled", "pairs swapped", "half an answer reversed", "a passage in sorted words"),
+        *(
+            "shuffled",
+            "pairs swapped",
+            "half an answer reversed",
+            "a passage in sorted words",
+        ),
     ),
     ("short", ""): ("base64", "Russian", "a passage in hexadecimal"),
     ("distinct answers", ""): ("two texts alternating",),
     ("distinct 8-word runs", ""): (
-        *("three to an excerpt with a word of their own", "greedy, 4 % of words dropped"),
+        *(
+            "three to an excerpt with a word of their own",
+            "greedy, 4 % of words dropped",
+        ),
     ),
     ("recitation", ""): ("one withheld for recitation",),
     ("no surplus", ""): ("surplus round", "a round twice"),
@@ -56,7 +85,11 @@ def test_no_evidence_is_complete(name, book, answers, weigh):
     generations = change(book, answers)
     evidence = weigh(book, generations)
     rule, cause = BROKEN[name]
-    issues = [issue for issue in evidence.issues if issue.rule == rule and cause in issue.cause]
+    issues = [
+        issue
+        for issue in evidence.issues
+        if issue.rule == rule and cause in issue.cause
+    ]
     assert issues
     if BASE_MODELS & {rule, cause}:
         assert 'options.api = "completions"' in issues[0].fix

@@ -4,7 +4,15 @@ import dataclasses
 import random
 
 import pytest
-from answer_sets import backwards, book_of, each, honest, one_in_seven_short, replaced, summaries
+from answer_sets import (
+    backwards,
+    book_of,
+    each,
+    honest,
+    one_in_seven_short,
+    replaced,
+    summaries,
+)
 from corpus import shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Kind, Verdict
@@ -81,7 +89,9 @@ def test_own_words_and_length_at_the_boundaries(book, answers, weigh):
     for count in range(25, 55):  # around a fifth of the 200 words
         text = " ".join(own[:count])
         is_answer = words_of(text) >= expected / 5
-        assert kind_of(weigh, book, answers, text) is (Kind.ANSWER if is_answer else Kind.SHORT)
+        assert kind_of(weigh, book, answers, text) is (
+            Kind.ANSWER if is_answer else Kind.SHORT
+        )
         assert kind_of(weigh, book, answers, text, FinishReason.LENGTH) is Kind.CUT
     for count in range(85, 115):  # around half of them
         text = " ".join(own[:count])
@@ -102,7 +112,9 @@ def test_an_unknown_refusal_is_known_by_opening_alike_for_three_excerpts(
     excerpts, kind, book, answers, weigh
 ):
     generations = with_first(
-        answers, excerpts, lambda one: replaced(one, f"Never in my life {one.excerpt_id}")
+        answers,
+        excerpts,
+        lambda one: replaced(one, f"Never in my life {one.excerpt_id}"),
     )
     assert weigh(book, generations).kinds[kind] == excerpts
 
@@ -137,7 +149,9 @@ def test_half_of_the_runs_may_be_shared(book, answers, weigh):
 
 
 @pytest.mark.parametrize(("recited", "canned"), [(19, 3), (20, 0)])
-def test_twenty_words_of_the_book_are_no_canned_answer(recited, canned, book, answers, weigh):
+def test_twenty_words_of_the_book_are_no_canned_answer(
+    recited, canned, book, answers, weigh
+):
     passage = " ".join(book.excerpts[5].text.split()[50:90])
     text = f"{answers[-1].text[:1500]} zzz {' '.join(words_in(passage)[:recited])} zzz"
     generations = with_first(answers[:-1], 3, lambda one: replaced(one, text))
@@ -148,7 +162,12 @@ def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, 
     words, noise = answers[0].text.split(), [f"q{at}x" for at in range(100)]
     assert kind_of(weigh, book, answers, " ".join(words[:300])) is Kind.ANSWER
     # The last stretch ends where the answer ends, so that nothing is left after it.
-    for text in (words[:200] + noise, words[:201] + noise[:90], noise[:99], "aiaiu" * 40):
+    for text in (
+        words[:200] + noise,
+        words[:201] + noise[:90],
+        noise[:99],
+        "aiaiu" * 40,
+    ):
         assert kind_of(weigh, book, answers, " ".join(text)) is Kind.UNREADABLE
     # Short books are not judged by prose, and say so.
     small = book_of("small", shakespeare(), words=60, excerpts=6)
@@ -160,7 +179,9 @@ def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, 
 @pytest.mark.parametrize(("short", "complete"), [(50, True), (51, False)])
 def test_a_quarter_may_be_short(short, complete, book, answers, weigh):
     spread = random.Random(0).sample(range(200), short)
-    generations = [shortened(one, 30) if at in spread else one for at, one in enumerate(answers)]
+    generations = [
+        shortened(one, 30) if at in spread else one for at, one in enumerate(answers)
+    ]
     evidence = weigh(book, generations)
     assert evidence.kinds[Kind.SHORT] == short
     assert rules(evidence) == ([] if complete else ["short"])
@@ -178,7 +199,9 @@ def test_shares_are_what_is_written(share, book, answers, weigh):
 @pytest.mark.parametrize(("excerpts", "more", "complete"), [
     (10, 4, True), (10, 5, False), (19, 9, True), (19, 10, False), (9, 0, False), (20, 1, False),
 ])  # fmt: skip
-def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(excerpts, more, complete, weigh):
+def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(
+    excerpts, more, complete, weigh
+):
     book = book_of("plays", shakespeare(), excerpts=excerpts)
     generations = honest(book, shakespeare()[100_000:], 10)
     changed = [
@@ -189,12 +212,18 @@ def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(excerpts, more, comp
 
 
 def test_what_refused_and_withheld_answers_are_told(book, answers, weigh):
-    (issue,) = weigh(book, with_first(answers, 20, lambda one: replaced(one, APOLOGY))).issues
+    (issue,) = weigh(
+        book, with_first(answers, 20, lambda one: replaced(one, APOLOGY))
+    ).issues
     assert issue.cause == (
         "20 of 200 generations aren't answers (20 refusals); max_unanswered = 0.05"
     )
     assert "accept_refusals" in issue.fix
-    end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": "gu\x1b[31m", "text": ""}
+    end = {
+        "finish_reason": FinishReason.UNKNOWN,
+        "finish_word": "gu\x1b[31m",
+        "text": "",
+    }
     generations = with_first(answers, 20, lambda one: dataclasses.replace(one, **end))
     (issue, *_) = weigh(book, generations).issues
     assert "finish reasons of withheld text: 20 gu\\x1b[31m" in issue.cause
@@ -215,7 +244,9 @@ def test_the_median_yield_is_half(book, answers, weigh):
     for own, broken in ((expected, False), (expected - 1, True)):
         texts = " ".join(source[:low]), " ".join(source[500:][: own - low])
         generations = [Generation("p_id1", n, text) for n, text in enumerate(texts)]
-        assert ("median length ratio" in rules(weigh(small, generations, samples=2))) is broken
+        assert (
+            "median length ratio" in rules(weigh(small, generations, samples=2))
+        ) is broken
 
 
 @pytest.mark.parametrize(("excerpts", "without", "complete"), [
@@ -233,22 +264,34 @@ def test_excerpts_without_an_answer(excerpts, without, complete, weigh):
 
 
 @pytest.mark.parametrize(("withheld", "noticed"), [(5, False), (6, True)])
-def test_half_of_one_excerpts_generations_may_be_withheld(withheld, noticed, book, answers, weigh):
+def test_half_of_one_excerpts_generations_may_be_withheld(
+    withheld, noticed, book, answers, weigh
+):
     its = [answer for answer in answers if answer.excerpt_id == "p_id3"]
     kept = [answer for answer in answers if answer not in its[:withheld]]
-    gone = [replaced(answer, "", FinishReason.CONTENT_FILTER) for answer in its[:withheld]]
+    gone = [
+        replaced(answer, "", FinishReason.CONTENT_FILTER) for answer in its[:withheld]
+    ]
     assert ("withheld per excerpt" in rules(weigh(book, kept + gone))) is noticed
 
 
-def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answers, weigh):
-    untold = [replaced(answer, answer.text, FinishReason.UNSTATED) for answer in answers]
+def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(
+    book, answers, weigh
+):
+    untold = [
+        replaced(answer, answer.text, FinishReason.UNSTATED) for answer in answers
+    ]
     evidence = weigh(book, untold)
     assert evidence.complete
-    assert "no generation has a finish reason, so all count as complete" in evidence.notes
+    assert (
+        "no generation has a finish reason, so all count as complete" in evidence.notes
+    )
     assert weigh(book, [answers[0], *untold[1:]]).kinds[Kind.WITHHELD] == 199
 
 
-def test_sampling_is_judged_over_zero_and_where_no_limit_is_broken(book, answers, weigh):
+def test_sampling_is_judged_over_zero_and_where_no_limit_is_broken(
+    book, answers, weigh
+):
     first = {answer.excerpt_id: answer.text for answer in reversed(answers)}
     same = [replaced(answer, first[answer.excerpt_id]) for answer in answers]
     for settings in ({}, {"temperature": None}):
@@ -256,14 +299,18 @@ def test_sampling_is_judged_over_zero_and_where_no_limit_is_broken(book, answers
         assert broken == ["distinct answers", "distinct 8-word runs"]
     assert weigh(book, same, temperature=0.0).complete
     assert weigh(book, same, over_limit=True).complete
-    assert weigh(book, [answer for answer in same if answer.ordinal == 0], samples=1).complete
+    assert weigh(
+        book, [answer for answer in same if answer.ordinal == 0], samples=1
+    ).complete
 
 
 def test_more_than_half_of_the_answers_must_be_distinct(book, answers, weigh):
     first = {(answer.excerpt_id, answer.ordinal): answer.text for answer in answers}
     for distinct, complete in ((5, False), (6, True)):
         generations = [
-            replaced(answer, first[answer.excerpt_id, min(answer.ordinal, distinct - 1)])
+            replaced(
+                answer, first[answer.excerpt_id, min(answer.ordinal, distinct - 1)]
+            )
             for answer in answers
         ]
         assert weigh(book, generations).complete is complete
@@ -285,7 +332,9 @@ def test_instructions_of_ten_words_that_their_template_does_not_bring(
     form = "Write {} words as nobody would, about {}".format
     requested = told_by(book, lambda at, one: form(words_of(one.text), given_texts[at]))
     assert rules(weigh(requested, answers, template=TEMPLATE)) == broken
-    assert weigh(requested, answers).complete  # of another form: all its words are its own
+    assert weigh(
+        requested, answers
+    ).complete  # of another form: all its words are its own
     assert weigh(requested, answers, template=TEMPLATE, continuation=True).complete
 
 
@@ -309,7 +358,9 @@ def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
     requested = told_by(book, lambda at, _: given_texts[at])
     evidence = weigh(requested, honest(book, shakespeare()[100_000:], 2), samples=2)
     assert rules(evidence) == broken
-    right = {margin.rule: margin.value for margin in evidence.margins}.get("instruction match")
+    right = {margin.rule: margin.value for margin in evidence.margins}.get(
+        "instruction match"
+    )
     if excerpts < 10:
         assert right is None
     else:  # of the others, one may be right by chance
@@ -320,15 +371,23 @@ def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
     mute = told_by(book, lambda at, one: None if at < 2 else one.instruction)
     (issue,) = weigh(mute, answers).issues
     assert issue.cause.startswith("no instruction for 2 of 20 excerpts (p_id1)")
-    few = weigh(told_by(book, lambda at, one: one.instruction if at < 2 else None), answers[:8])
-    assert [issue.rule for issue in few.issues] == ["instructions"]  # aim, count and answers follow
+    few = weigh(
+        told_by(book, lambda at, one: one.instruction if at < 2 else None), answers[:8]
+    )
+    assert [issue.rule for issue in few.issues] == [
+        "instructions"
+    ]  # aim, count and answers follow
 
 
 @pytest.mark.parametrize(("count", "trim", "complete"), [
     (2, 5, True), (3, 5, False), (20, 5, False), (20, 0, True), (2, 2, True),
 ])  # fmt: skip
-def test_a_tenth_of_the_words_may_be_given_away(count, trim, complete, book, answers, weigh):
-    all_told = told_by(book, lambda at, one: one.instruction + f" {one.text}" * (at < count))
+def test_a_tenth_of_the_words_may_be_given_away(
+    count, trim, complete, book, answers, weigh
+):
+    all_told = told_by(
+        book, lambda at, one: one.instruction + f" {one.text}" * (at < count)
+    )
     result = rules(weigh(all_told, answers, trim=trim, max_prompt_overlap=0.11))
     assert ("prompt overlap" not in result) is complete
 
@@ -336,7 +395,9 @@ def test_a_tenth_of_the_words_may_be_given_away(count, trim, complete, book, ans
 @pytest.mark.parametrize(("refusing", "words"), [
     (200, "PASS, 100% refused"), (194, "PASS, 97% refused"), (1, "PASS, under 1% refused"),
 ])  # fmt: skip
-def test_a_model_that_refuses_passes_where_that_is_accepted(refusing, words, book, answers, weigh):
+def test_a_model_that_refuses_passes_where_that_is_accepted(
+    refusing, words, book, answers, weigh
+):
     generations = with_first(answers, refusing, lambda one: replaced(one, APOLOGY))
     evidence = weigh(book, generations, accept_refusals=True)
     assert (evidence.complete, evidence.refused) == (True, refusing / 200)

@@ -21,20 +21,26 @@ CHINESE = (
 def test_a_chinese_book_is_judged_without_its_prose_and_that_is_said(weigh):
     requested = "请用这位作者的笔调写一段四十个字左右的文字，内容如下。"
     excerpts = tuple(
-        Excerpt(f"p_id{number}", text, requested) for number, text in enumerate(CHINESE[:2], 1)
+        Excerpt(f"p_id{number}", text, requested)
+        for number, text in enumerate(CHINESE[:2], 1)
     )
     book = Book("灯", "灯", "无名", excerpts, "")
     generations = [
-        Generation(f"p_id{1 + at % 2}", at // 2, text) for at, text in enumerate(CHINESE[2:])
+        Generation(f"p_id{1 + at % 2}", at // 2, text)
+        for at, text in enumerate(CHINESE[2:])
     ]
     evidence = weigh(book, generations, samples=2, words="unicode")
     assert evidence.issues == ()
     assert any("not judged" in note for note in evidence.notes)
-    refused = [replaced(generation, "抱歉，我无法提供这段内容。") for generation in generations]
+    refused = [
+        replaced(generation, "抱歉，我无法提供这段内容。") for generation in generations
+    ]
     assert not weigh(book, refused, samples=2, words="unicode").complete
 
 
-BOOKS = {"play": play} | {path.stem: lambda path=path: novel(path) for path in NOVELS[:1]}
+BOOKS = {"play": play} | {
+    path.stem: lambda path=path: novel(path) for path in NOVELS[:1]
+}
 
 
 @pytest.mark.parametrize("samples", [10, 66])
@@ -47,7 +53,9 @@ def test_an_honest_writer_does_not_fail(book, writer, samples, seed):
     assert verdict_result.verdict is not Verdict.FAIL, verdict_result.reasons
 
 
-@pytest.mark.parametrize("writer", [WRITERS[0], WRITERS[12], WRITERS[27]], ids=", ".join)
+@pytest.mark.parametrize(
+    "writer", [WRITERS[0], WRITERS[12], WRITERS[27]], ids=", ".join
+)
 def test_three_of_them_pass(writer):
     few = dataclasses.replace(play(), excerpts=play().excerpts[:4])
     verdict_result, rules = judged(few, writer, 3, 1)

@@ -44,7 +44,9 @@ def test_what_one_work_cannot_show_the_pool_does():
     """Single excerpts with one text: each alone of too few excerpts to know a canned answer."""
     big = book_of("plays", shakespeare(), excerpts=6)
     generations = honest(big, shakespeare()[100_000:], 10)
-    canned = [replaced(answer, generations[answer.ordinal].text) for answer in generations]
+    canned = [
+        replaced(answer, generations[answer.ordinal].text) for answer in generations
+    ]
     for at, excerpt in enumerate(big.excerpts):
         its = [each for each in canned if each.excerpt_id == excerpt.id]
         assert evidence(dataclasses.replace(big, excerpts=(excerpt,)), its).complete, at
@@ -54,11 +56,16 @@ def test_what_one_work_cannot_show_the_pool_does():
 
 def test_beyond_its_memory_it_keeps_a_share_of_the_runs(book, answers, monkeypatch):
     generations = first_rounds(answers, 2)
-    whole = {margin.rule: margin.value for margin in evidence(book, generations).margins}
+    whole = {
+        margin.rule: margin.value for margin in evidence(book, generations).margins
+    }
     monkeypatch.setattr(generation_kinds, "_MOST_RUNS", 16_000)
     kept = counted(book, generations, together=17)
     assert 8_000 <= len(kept.runs) <= 16_000
-    results = {margin.rule: margin.value for margin in completeness(kept, NOTHING_GIVEN).margins}
+    results = {
+        margin.rule: margin.value
+        for margin in completeness(kept, NOTHING_GIVEN).margins
+    }
     assert results == pytest.approx(whole, abs=0.02)
 
 
@@ -74,14 +81,22 @@ def test_equal_runs_have_equal_hashes():
     assert len(run_hashes(keys_of(["a"] * 7), 8)) == 0
     # They differ where two words differ in their last letters alone.
     letters = "abcdefghijklmnopqrstuvwxyz"
-    pairs = [f"1234567{letter} of 1234567{other}" for letter in letters for other in letters]
+    pairs = [
+        f"1234567{letter} of 1234567{other}" for letter in letters for other in letters
+    ]
     hashes = np.concatenate([run_hashes(keys_of(pair.split()), 3) for pair in pairs])
     assert len(np.unique(hashes)) == len(pairs)
 
 
-@given(st.lists(st.text("abé木", min_size=1, max_size=11), unique=True, max_size=300), st.data())
+@given(
+    st.lists(st.text("abé木", min_size=1, max_size=11), unique=True, max_size=300),
+    st.data(),
+)
 def test_words_have_their_numbers_and_others_none(numbered, data):
-    requested = [*numbered, *data.draw(st.lists(st.text("abé木", min_size=1, max_size=11)))]
+    requested = [
+        *numbered,
+        *data.draw(st.lists(st.text("abé木", min_size=1, max_size=11))),
+    ]
     expected = [numbered.index(one) + 1 if one in numbered else 0 for one in requested]
     assert WordNumbers(numbered).of(keys_of(requested)).tolist() == expected
 
@@ -90,7 +105,9 @@ def test_words_have_their_numbers_and_others_none(numbered, data):
 def test_known_runs_are_those_of_the_set(known, asked):
     hashes = np.array([*asked, *known], dtype=np.uint64)
     result = RunSet([np.array(sorted(known), dtype=np.uint64)]).places(hashes)
-    assert result.tolist() == [at for at, one in enumerate(hashes.tolist()) if one in known]
+    assert result.tolist() == [
+        at for at, one in enumerate(hashes.tolist()) if one in known
+    ]
 
 
 def test_commonest_is_by_count_then_alphabetically_and_pairs_keep_to_excerpts():

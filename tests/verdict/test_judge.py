@@ -23,7 +23,9 @@ from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.verdict.judge import check_limits, judge
 
 
-@pytest.mark.parametrize(("found", "evidence", "limits", "verdict", "reasons"), SITUATIONS)
+@pytest.mark.parametrize(
+    ("found", "evidence", "limits", "verdict", "reasons"), SITUATIONS
+)
 def test_the_verdict_and_its_reasons(found, evidence, limits, verdict, reasons):
     verdict_result = judge(found, evidence, limits)
     assert verdict_result.verdict is verdict
@@ -33,7 +35,8 @@ def test_the_verdict_and_its_reasons(found, evidence, limits, verdict, reasons):
 def test_a_limit_in_doubt_says_how_sure_it_is_and_what_would_settle_it():
     verdict_result = judge(analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567))
     assert verdict_result.reasons[0] == (
-        "bmc 0.1234 is within its limit 0.1567, but its 95% upper bound is 0.2345 (10 samples); "
+        "bmc 0.1234 is within its limit 0.1567, but its 95% upper bound is 0.2345 (10 "
+        "samples); "
         "test more of the book, add samples, or raise the limit"
     )
     # An issue is told with what to do about it.
@@ -52,8 +55,12 @@ def test_with_confidence_zero_only_the_observed_value_counts():
 
 
 def test_each_limit_that_is_set_stands_beside_its_measure():
-    result = judge(analysis(bmc=0.1, high=0.12, block=7), WHOLE, Limits(bmc=0.15, longest_block=9))
-    checks = [(check.measure, check.value, check.limit, check.high) for check in result.checks]
+    result = judge(
+        analysis(bmc=0.1, high=0.12, block=7), WHOLE, Limits(bmc=0.15, longest_block=9)
+    )
+    checks = [
+        (check.measure, check.value, check.limit, check.high) for check in result.checks
+    ]
     assert checks == [("bmc", 0.1, 0.15, 0.12), ("longest_block", 7, 9, 7)]
     assert check_limits({}, Limits(bmc=0.1)) == ()
 

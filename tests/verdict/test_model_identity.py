@@ -25,7 +25,9 @@ from pytest_memleak.verdict.model_identity import (
 def test_the_model_that_was_asked_has_its_name_or_a_date_behind_it(asked, name, it_is):
     issues = served_model_issues(asked, {name or None: 5})
     assert [issue.rule for issue in issues] == ([] if it_is else ["requested model"])
-    assert not list(served_model_issues(asked, {name or None: 5}, serves=[name.upper()]))
+    assert not list(
+        served_model_issues(asked, {name or None: 5}, serves=[name.upper()])
+    )
 
 
 def test_one_model_answers_and_its_name_is_made_inert():
@@ -74,7 +76,9 @@ def test_answers_of_an_endpoint_that_is_only_a_name_age(age_days, canaries, rule
 
 
 TEXTS = {"p_id1": "Of dust — and ‘ashes’, and more.", "p_id2": "The end of it."}
-BOOK = Book("the-road", "The Road", "A. Writer", tuple(map(Excerpt, TEXTS, TEXTS.values())), "")
+BOOK = Book(
+    "the-road", "The Road", "A. Writer", tuple(map(Excerpt, TEXTS, TEXTS.values())), ""
+)
 
 
 @pytest.mark.parametrize(("record", "wrong"), [

@@ -12,8 +12,12 @@ from pytest_memleak.verdict.prompt_overlap import count_aimed
 def vector(counts, texts):
     """(1 + ln count) * ln(E/e) per word of the book."""
     return {
-        word: (1 + math.log(counts[word])) * math.log(len(texts) / e) if counts[word] else 0.0
-        for word, e in Counter(word for text in texts for word in set(text.split())).items()
+        word: (1 + math.log(counts[word])) * math.log(len(texts) / e)
+        if counts[word]
+        else 0.0
+        for word, e in Counter(
+            word for text in texts for word in set(text.split())
+        ).items()
     }
 
 
@@ -27,7 +31,9 @@ def slow(summaries, texts):
     hits = 0
     for own, summary in enumerate(summaries):
         cosines = [cosine(vector(summary, texts), row) for row in rows]
-        hits += all(cosines[own] > it + 1e-12 for n, it in enumerate(cosines) if n != own)
+        hits += all(
+            cosines[own] > it + 1e-12 for n, it in enumerate(cosines) if n != own
+        )
     return hits
 
 
@@ -37,7 +43,9 @@ def test_against_the_definition(seed):
     vocabulary = [f"w{number}" for number in range(40)]
     texts = [" ".join(draw.choices(vocabulary, k=25)) for _ in range(11)]
     texts.append(texts[0])  # of two that are alike, neither is the only nearest
-    summaries = [Counter(draw.choices([*text.split(), "unheard"], k=6)) for text in texts]
+    summaries = [
+        Counter(draw.choices([*text.split(), "unheard"], k=6)) for text in texts
+    ]
     hits = slow(summaries, texts)
     assert 0 < hits < 12
     assert count_aimed(summaries, texts) == hits

@@ -7,7 +7,9 @@ import pytest
 
 from pytest_memleak.verdict.refusals import declines
 
-LINES = Path(__file__).with_name("refusals.jsonl").read_text(encoding="utf-8").splitlines()
+LINES = (
+    Path(__file__).with_name("refusals.jsonl").read_text(encoding="utf-8").splitlines()
+)
 HELD_OUT = [*map(json.loads, LINES)]
 
 OWN = """\
@@ -44,7 +46,9 @@ def test_it_knows_what_it_was_written_for_and_not_what_a_character_says(text):
 
 def test_what_it_finds_of_the_held_out_set_is_what_the_docs_say():
     assert len(HELD_OUT) == len({refusal["text"] for refusal in HELD_OUT}) == 404
-    assert {"en", "de", "fr", "es", "zh", "ja"} <= {refusal["language"] for refusal in HELD_OUT}
+    assert {"en", "de", "fr", "es", "zh", "ja"} <= {
+        refusal["language"] for refusal in HELD_OUT
+    }
     for kind, count in (("refusal", 122), ("story", 7)):
         texts = [refusal["text"] for refusal in HELD_OUT if refusal["kind"] == kind]
         assert (len(texts), sum(map(declines, texts))) == (202, count)

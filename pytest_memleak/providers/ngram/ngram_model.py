@@ -4,13 +4,14 @@ The next token w after the context h has the probability
 
     P(w | h) = s(h) c(h w) / c(h) + (1 - s(h)) P(w | h'),      s(h) = c(h) / (c(h) + t(h))
 
-where c counts, t(h) is the number of different tokens that followed h, and h' is h without its
-first token; after the empty context it is the relative frequency. These are the weights of
-Witten and Bell (method C of "The zero-frequency problem", IEEE Transactions on Information
-Theory 37(4), 1991), interpolated as in Chen and Goodman, "An empirical study of smoothing
-techniques for language modeling" (TR-10-98, Harvard, 1998), section 2.4. A context seen once
-keeps half of the probability at every order, so a long context reproduces its text and a short one
-doesn't; Kneser-Ney discounting would prevent that.
+where c counts, t(h) is the number of different tokens that followed h, and h' is h
+without its first token; after the empty context it is the relative frequency. These are
+the weights of Witten and Bell (method C of "The zero-frequency problem", IEEE
+Transactions on Information Theory 37(4), 1991), interpolated as in Chen and Goodman,
+"An empirical study of smoothing techniques for language modeling" (TR-10-98, Harvard,
+1998), section 2.4. A context seen once keeps half of the probability at every order, so
+a long context reproduces its text and a short one doesn't; Kneser-Ney discounting would
+prevent that.
 
 The vocabulary is closed: a token that was never read has probability 0.
 """
@@ -41,8 +42,8 @@ class NgramModel:
 
     Raises ValueError for an order outside 1..12 and without any tokens.
 
-    repeats: how many times each document is read, by default once; each time raises its counts
-    vocabulary: every token once, BOUNDARY first
+    repeats: how many times each document is read, by default once; each time raises its
+    counts vocabulary: every token once, BOUNDARY first
     """
 
     def __init__(
@@ -79,13 +80,19 @@ class NgramModel:
     ) -> list[str]:
         """Return up to `max_tokens` tokens after `context`; the last is BOUNDARY if the text ends.
 
-        Each is sampled with probability proportional to P ** (1 / temperature); temperature 0
-        takes the likeliest. `uniform` returns a number in [0, 1) per token.
+        Each is sampled with probability proportional to P ** (1 / temperature);
+        temperature 0 takes the likeliest. `uniform` returns a number in [0, 1) per
+        token.
         """
         mixture = self._mixture(temperature)
         # Local names, since the loop is most of the time of a run.
         share, below, cumulative = mixture.share, mixture.below, mixture.cumulative
-        first, number, after, shorter = self._first, self._token, self._after, self._shorter
+        first, number, after, shorter = (
+            self._first,
+            self._token,
+            self._after,
+            self._shorter,
+        )
         sure, vocabulary = mixture.sure, self.vocabulary
         state = self._state(context)
         tokens: list[str] = []
@@ -137,7 +144,8 @@ class NgramModel:
         return self._mixtures[temperature]
 
 
-# --- counting ------------------------------------------------------------------------------
+# --- counting
+# ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +192,9 @@ def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus
         sequence.append(0)
         times.extend([repeat] * (len(document) + 1))
     return _Corpus(
-        tuple(numbers), np.array(sequence, dtype=np.int64), np.array(times, dtype=np.int64)
+        tuple(numbers),
+        np.array(sequence, dtype=np.int64),
+        np.array(times, dtype=np.int64),
     )
 
 
@@ -202,7 +212,9 @@ def _contexts(corpus: _Corpus, order: int) -> tuple[list[Ints], list[int]]:
         at = np.flatnonzero(room >= length)
         # The empty context precedes the first token, which isn't predicted.
         prefix = np.maximum(contexts[-1][at - 1], 0)
-        kinds, inverse = np.unique(prefix * size + sequence[at - 1], return_inverse=True)
+        kinds, inverse = np.unique(
+            prefix * size + sequence[at - 1], return_inverse=True
+        )
         numbers = np.full(len(sequence), -1)
         numbers[at] = levels[-1] + inverse
         contexts.append(numbers)
@@ -214,7 +226,10 @@ def _count(corpus: _Corpus, order: int) -> _Ngrams:
     sequence, size = corpus.sequence, len(corpus.vocabulary)
     contexts, levels = _contexts(corpus, order)
     places = [np.flatnonzero(numbers >= 0) for numbers in contexts]
-    keys = [numbers[at] * size + sequence[at] for numbers, at in zip(contexts, places, strict=True)]
+    keys = [
+        numbers[at] * size + sequence[at]
+        for numbers, at in zip(contexts, places, strict=True)
+    ]
     key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
     edges = np.split(inverse, np.cumsum([len(at) for at in places])[:-1])
     shorter = np.zeros(levels[-1], dtype=np.int32)
@@ -242,7 +257,8 @@ def _count(corpus: _Corpus, order: int) -> _Ngrams:
     )
 
 
-# --- probabilities -------------------------------------------------------------------------
+# --- probabilities
+# -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +273,15 @@ class _Weights:
 class _Mixture:
     """How to sample at one temperature.
 
-    share:      per context, the probability that its own edges give the next token and not
+    share:      per context, the probability that its own edges give the next token and
+    not
                 the distribution after the shorter context
     cumulative: per edge, running sum of its part of that share; each context adds 1
     below:      per context, that sum before its first edge
-    sure:       per context with one edge, the probability that this or a shorter one with the same
-                only edge gives the next token, a little less to allow for rounding; else 0
+    sure:       per context with one edge, the probability that this or a shorter one
+    with the same
+                only edge gives the next token, a little less to allow for rounding;
+                else 0
     """
 
     share: array[float]
@@ -286,9 +305,10 @@ def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
     """Return the distributions P ** (1 / temperature), as mixtures over the lengths again.
 
     After h every token has P(w | h) >= (1 - s) P(w | h'), with equality where w never followed
-    h. So its power is the power of the right side, which is a multiple of the distribution
-    after h', plus an excess at the edges of h alone: one draw needs no sum over the vocabulary.
-    All is kept relative to the likeliest token after each context, or small powers vanish.
+    h. So its power is the power of the right side, which is a multiple of the
+    distribution after h', plus an excess at the edges of h alone: one draw needs no sum
+    over the vocabulary. All is kept relative to the likeliest token after each context,
+    or small powers vanish.
     """
     contexts = ngrams.levels[-1]
     peak, mass, share, sure = np.zeros((4, contexts))
@@ -298,7 +318,9 @@ def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
         shorter, context = ngrams.shorter[own], ngrams.context[edges]
         groups = ngrams.first[own] - edges.start
         inherited = weights.log_backoff[own] + peak[shorter]
-        peak[own] = np.maximum(np.maximum.reduceat(weights.log_p[edges], groups), inherited)
+        peak[own] = np.maximum(
+            np.maximum.reduceat(weights.log_p[edges], groups), inherited
+        )
         without = weights.log_backoff[context] + weights.log_p[ngrams.backed[edges]]
         excess = _power(weights.log_p[edges] - peak[context], temperature)
         excess -= _power(without - peak[context], temperature)

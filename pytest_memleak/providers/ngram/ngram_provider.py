@@ -5,11 +5,12 @@
     provider = "ngram"
     [model.options]
     order = 9                        # context of 8 tokens: recites; 2 does not
-    pretraining = ["the-lamplighter"]  # ids of the suite's books that it is trained on first
+    pretraining = ["the-lamplighter"]  # ids of the suite's books that it is trained on
+    first
 
-It is trained on the books of `pretraining` and of `[model.finetune]`; a fine-tune ends at once. Its
-training set is stored in the provider's state folder, so that another process can open the
-endpoint.
+It is trained on the books of `pretraining` and of `[model.finetune]`; a fine-tune ends
+at once. Its training set is stored in the provider's state folder, so that another
+process can open the endpoint.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class NgramOptions(Table):
 class NgramFinetune(Table):
     """`[model.finetune]` of an `ngram` model, in addition to its books.
 
-    epochs: how many times the training set is read; the model memorizes more of it each time
+    epochs: how many times the training set is read; the model memorizes more of it each
+    time
     """
 
     epochs: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
@@ -80,20 +82,25 @@ class NgramFinetune(Table):
 class NgramEndpoint(RequestEndpoint):
     """A trained model; `id` identifies its weights.
 
-    Its completions depend only on instruction, `seed`, `temperature`, and `max_tokens`. Completion
-    i of a call is that of seed + i, so rounds may be grouped into calls in any way if a call's seed
-    is a base plus the ordinal of its first completion.
+    Its completions depend only on instruction, `seed`, `temperature`, and `max_tokens`.
+    Completion i of a call is that of seed + i, so rounds may be grouped into calls in
+    any way if a call's seed is a base plus the ordinal of its first completion.
 
     continues: whether it continues a text instead of answering an instruction
     """
 
-    def __init__(self, endpoint_id: str, writer: NgramWriter, *, continues: bool = False) -> None:
+    def __init__(
+        self, endpoint_id: str, writer: NgramWriter, *, continues: bool = False
+    ) -> None:
         self.id = endpoint_id
         self._writer = writer
         self._continues = continues
-        # There is no file of the weights; training on these texts always gives the same.
+        # There is no file of the weights; training on these texts always gives the
+        # same.
         weights = _ENDPOINT.match(endpoint_id)
-        self._served = Served(fingerprint=fingerprint_of_weights(weights[1])) if weights else None
+        self._served = (
+            Served(fingerprint=fingerprint_of_weights(weights[1])) if weights else None
+        )
 
     @property
     def abilities(self) -> Abilities:
@@ -102,7 +109,9 @@ class NgramEndpoint(RequestEndpoint):
             return Abilities(fixed_weights=True)
         return Abilities(
             fixed_weights=True,
-            continuing=lambda: NgramEndpoint(f"{self.id}#text", self._writer, continues=True),
+            continuing=lambda: NgramEndpoint(
+                f"{self.id}#text", self._writer, continues=True
+            ),
         )
 
     def answer(self, request: SampleRequest) -> list[Completion]:
@@ -114,7 +123,8 @@ class NgramEndpoint(RequestEndpoint):
         temperature = 1.0 if request.temperature is None else request.temperature
         if not 0 <= temperature < math.inf or max_tokens < 1:
             raise Failing(NgramProvider.name, self.id, "sample").final(
-                f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
+                f"temperature {temperature} with at most {max_tokens} tokens can't be "
+                "sampled",
                 "expected a temperature of 0 or more, and at least 1 token",
             )
         write = self._writer.go_on if self._continues else self._writer.write
@@ -153,8 +163,12 @@ class NgramProvider:
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
         self._setup = setup
-        self._options = read_table(NgramOptions, model.options, place=place, name="options")
-        self._finetune = read_table(NgramFinetune, model.finetune, place=place, name="finetune")
+        self._options = read_table(
+            NgramOptions, model.options, place=place, name="options"
+        )
+        self._finetune = read_table(
+            NgramFinetune, model.finetune, place=place, name="finetune"
+        )
         self._opened: dict[str, NgramEndpoint] = {}
         if model.base_model is not None:
             raise setup.error(
@@ -172,7 +186,9 @@ class NgramProvider:
     def start_finetune(self, training: TrainingSet) -> str:
         """Store the training set; the model is trained when it is opened."""
         endpoint = self._endpoint_id(training.digest)
-        examples = [[example.instruction, example.text] for example in training.examples]
+        examples = [
+            [example.instruction, example.text] for example in training.examples
+        ]
         record = json.dumps({"training": training.digest, "examples": examples})
         try:
             write_private(self._kept(endpoint), record)
@@ -186,7 +202,9 @@ class NgramProvider:
         kept = self._kept(job_id)
         if kept.is_file():
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
-        return JobState(JobStatus.FAILED, detail=f"the stored training set {kept} is missing")
+        return JobState(
+            JobStatus.FAILED, detail=f"the stored training set {kept} is missing"
+        )
 
     def open(self, endpoint: str | None) -> NgramEndpoint:
         """Return the fine-tuned model of an endpoint; None for the model after pretraining.
@@ -213,7 +231,9 @@ class NgramProvider:
         try:
             record = json.loads(kept.read_bytes())
             training, epochs = str(record["training"]), self._finetune.epochs
-            texts = [TrainingText(text, asked, epochs) for asked, text in record["examples"]]
+            texts = [
+                TrainingText(text, asked, epochs) for asked, text in record["examples"]
+            ]
         except OSError as error:
             raise failing.final(f"{kept}: {_cause(error)}", _TRAIN_AGAIN) from None
         except (ValueError, TypeError, KeyError):
@@ -221,8 +241,10 @@ class NgramProvider:
             raise failing.final(f"{kept} is damaged", hint) from None
         if self._endpoint_id(training) != endpoint:
             raise failing.final(
-                "It was trained with a different order, pretraining, or number of epochs",
-                "restore them, or remove the endpoint from the suite to train a new one",
+                "It was trained with a different order, pretraining, or number of "
+                "epochs",
+                "restore them, or remove the endpoint from the suite to train a new "
+                "one",
             )
         return texts
 

@@ -1,9 +1,9 @@
 """Answers of the `ngram` model to instructions.
 
-A language model continues a context and knows nothing of instructions. Here the words that an
-instruction shares with a passage of the training texts choose that passage, and its first n - 1
-tokens begin the answer; the model generates the rest. With a long context it reproduces the
-prompted passage, with a short one it doesn't.
+A language model continues a context and knows nothing of instructions. Here the words
+that an instruction shares with a passage of the training texts choose that passage, and
+its first n - 1 tokens begin the answer; the model generates the rest. With a long
+context it reproduces the prompted passage, with a short one it doesn't.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, NgramModel
 PARAGRAPH = "\n\n"
 
 _UNUSUAL_SPACE = re.compile(r"\s{2,}|[^\S ]")
-# Marks between two word characters stay inside a word: don't, 10,000, 7:30, e.g, example.com.
+# Marks between two word characters stay inside a word: don't, 10,000, 7:30, e.g,
+# example.com.
 _TOKEN = re.compile(r"\n\n|\n| ?(?:\w+(?:['‘’.,:;!?]\w+)*|\.+|-+|[^\w\s])")
 
 
@@ -104,8 +105,8 @@ def _regular_space(run: re.Match[str]) -> str:
     return (" ", "\n", PARAGRAPH)[min(breaks, 2)]
 
 
-# In tokens. A passage is as long as an excerpt; the next begins at the first paragraph or sentence
-# after the stride, to limit their number.
+# In tokens. A passage is as long as an excerpt; the next begins at the first paragraph
+# or sentence after the stride, to limit their number.
 PASSAGE = 300
 STRIDE = 50
 
@@ -138,7 +139,9 @@ class NgramWriter:
 
     def __init__(self, texts: Sequence[TrainingText], *, order: int) -> None:
         documents = [tokenise(text.text) for text in texts]
-        self.model = NgramModel(documents, order=order, repeats=[text.repeats for text in texts])
+        self.model = NgramModel(
+            documents, order=order, repeats=[text.repeats for text in texts]
+        )
         self._openings: list[list[str]] = []
         passages: list[set[str]] = []
         answers: list[tuple[int, str]] = []
@@ -155,16 +158,24 @@ class NgramWriter:
         self._instructions = _Cues([_cues(instruction) for _, instruction in answers])
 
     def write(
-        self, instruction: str, *, n: int, seed: int, temperature: float, max_tokens: int
+        self,
+        instruction: str,
+        *,
+        n: int,
+        seed: int,
+        temperature: float,
+        max_tokens: int,
     ) -> list[Draft]:
         """Return `n` answers of 1 to `max_tokens` tokens.
 
-        Answer i depends only on the instruction and seed + i, so it is the same in a call of its
-        own.
+        Answer i depends only on the instruction and seed + i, so it is the same in a
+        call of its own.
         """
         chances = self._chances(instruction, temperature)
         return [
-            self._write(_uniform(seed + place, instruction), chances, temperature, max_tokens)
+            self._write(
+                _uniform(seed + place, instruction), chances, temperature, max_tokens
+            )
             for place in range(n)
         ]
 
@@ -186,7 +197,11 @@ class NgramWriter:
         ]
 
     def _write(
-        self, dice: random.Random, chances: list[float], temperature: float, max_tokens: int
+        self,
+        dice: random.Random,
+        chances: list[float],
+        temperature: float,
+        max_tokens: int,
     ) -> Draft:
         passage = bisect_right(chances, dice.random(), 0, len(chances) - 1)
         opening = self._openings[passage][:max_tokens]
@@ -201,9 +216,9 @@ class NgramWriter:
     def _chances(self, instruction: str, temperature: float) -> list[float]:
         """Return the running sums of the probabilities of each passage as the beginning.
 
-        Evidence for a passage is the sum of log(passages / passages with the word) over shared
-        words: its log odds if words were independent. A training instruction is evidence for its
-        own passage, by the same count over instructions.
+        Evidence for a passage is the sum of log(passages / passages with the word) over
+        shared words: its log odds if words were independent. A training instruction is
+        evidence for its own passage, by the same count over instructions.
         """
         words = _cues(instruction)
         evidence = self._passages.evidence(words)

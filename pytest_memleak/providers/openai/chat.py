@@ -11,9 +11,17 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.interfaces.abilities import Abilities, Recovery
-from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, SampleRequest
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    RequestEndpoint,
+    SampleRequest,
+)
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
-from pytest_memleak.providers.openai.choices import FILTER_CODES, filtered, read_completions
+from pytest_memleak.providers.openai.choices import (
+    FILTER_CODES,
+    filtered,
+    read_completions,
+)
 from pytest_memleak.providers.openai.error_bodies import error_message
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -30,7 +38,8 @@ class ChatSettings:
     api: "completions" sends each instruction as plain text, without a chat
     plain: whether to request the model's own distribution
     fixed: whether the model's name identifies its weights
-    batch, store: whether batches are answered, and whether the provider stores responses
+    batch, store: whether batches are answered, and whether the provider stores
+    responses
     """
 
     model: str
@@ -54,8 +63,16 @@ class ChatSettings:
     def prompt(self, instruction: str, *, api: Api) -> dict[str, Any]:
         """Return the part of a request that holds system prompt and instruction."""
         if api == "completions":
-            return {"prompt": f"{self.system}\n\n{instruction}" if self.system else instruction}
-        system = [{"role": "system", "content": self.system}] if self.system is not None else []
+            return {
+                "prompt": f"{self.system}\n\n{instruction}"
+                if self.system
+                else instruction
+            }
+        system = (
+            [{"role": "system", "content": self.system}]
+            if self.system is not None
+            else []
+        )
         return {"messages": [*system, {"role": "user", "content": instruction}]}
 
 
@@ -63,7 +80,11 @@ class ChatEndpoint(RequestEndpoint):
     """A model; `id` identifies server, model, and the fixed part of its requests."""
 
     def __init__(
-        self, *, settings: ChatSettings, calls: OpenAICalls, parameters: ServerParameters
+        self,
+        *,
+        settings: ChatSettings,
+        calls: OpenAICalls,
+        parameters: ServerParameters,
     ) -> None:
         self._settings = settings
         self._calls = calls
@@ -79,7 +100,10 @@ class ChatEndpoint(RequestEndpoint):
         settings = self._settings
         api: Api = "completions" if settings.api == "completions" else "chat"
         batches = ChatBatches(
-            self._calls, settings.model, api=api, body=lambda request: self._body(request, api=api)
+            self._calls,
+            settings.model,
+            api=api,
+            body=lambda request: self._body(request, api=api),
         )
         return Abilities(
             fixed_weights=settings.fixed,
@@ -87,16 +111,19 @@ class ChatEndpoint(RequestEndpoint):
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
-            recovery=Recovery(self._sample_stored, self._recover) if settings.store else None,
+            recovery=Recovery(self._sample_stored, self._recover)
+            if settings.store
+            else None,
             batches=batches.abilities if settings.batch else None,
         )
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return the request's completions; fewer if the server allows fewer per call.
 
-        The first completion has the call's prompt tokens; its completion tokens are divided
-        evenly, so that both add up to the server's counts. A prompt that the provider's filter
-        rejects is withheld completions. A rejected parameter is omitted (`obeyed`).
+        The first completion has the call's prompt tokens; its completion tokens are
+        divided evenly, so that both add up to the server's counts. A prompt that the
+        provider's filter rejects is withheld completions. A rejected parameter is
+        omitted (`obeyed`).
         """
         return self._sample(request)
 
@@ -107,8 +134,12 @@ class ChatEndpoint(RequestEndpoint):
         """
         if "completions" not in (self._settings.api, self._parameters.api):
             return None
-        settings = dataclasses.replace(self._settings, api="completions", system=None, store=False)
-        return type(self)(settings=settings, calls=self._calls, parameters=self._parameters)
+        settings = dataclasses.replace(
+            self._settings, api="completions", system=None, store=False
+        )
+        return type(self)(
+            settings=settings, calls=self._calls, parameters=self._parameters
+        )
 
     def _sample(
         self,
@@ -126,7 +157,11 @@ class ChatEndpoint(RequestEndpoint):
         texts = (request.instruction, *([settings.system] if settings.system else []))
         try:
             answer = self._calls.ask_json(
-                call, _PATHS[api], {**body, **(more or {})}, endpoint=settings.model, texts=texts
+                call,
+                _PATHS[api],
+                {**body, **(more or {})},
+                endpoint=settings.model,
+                texts=texts,
             )
         except Refused as refused:
             if refused.code in FILTER_CODES:
@@ -140,19 +175,27 @@ class ChatEndpoint(RequestEndpoint):
             failure = refused
         else:
             return self._completions(answer, request, call=call, api=api, texts=texts)
-        # A rejected call cost nothing, so it is repeated in a form that the server accepts.
+        # A rejected call cost nothing, so it is repeated in a form that the server
+        # accepts.
         try:
             completions = self._sample(request, more=more, api=api)
         except Refused as refused:
-            # If both paths are missing, so is the model, and the first response says so.
+            # If both paths are missing, so is the model, and the first response says
+            # so.
             neither = failure.status == refused.status == HTTPStatus.NOT_FOUND
             raise (failure if neither else refused) from None
         if api == "completions" and settings.api == "auto":
             parameters.use_completions()
         return completions
 
-    def _body(self, request: SampleRequest, *, api: Api, n: int | None = None) -> dict[str, Any]:
-        name = "max_tokens" if api == "completions" else self._parameters.max_tokens_parameter
+    def _body(
+        self, request: SampleRequest, *, api: Api, n: int | None = None
+    ) -> dict[str, Any]:
+        name = (
+            "max_tokens"
+            if api == "completions"
+            else self._parameters.max_tokens_parameter
+        )
         return {
             "model": self._settings.model,
             **self._settings.prompt(request.instruction, api=api),
@@ -161,10 +204,18 @@ class ChatEndpoint(RequestEndpoint):
         }
 
     def _completions(
-        self, answer: object, request: SampleRequest, *, call: str, api: Api, texts: tuple[str, ...]
+        self,
+        answer: object,
+        request: SampleRequest,
+        *,
+        call: str,
+        api: Api,
+        texts: tuple[str, ...],
     ) -> list[Completion]:
         most = request.max_tokens
-        completions = read_completions(answer, max_tokens=most, instruction=request.instruction)
+        completions = read_completions(
+            answer, max_tokens=most, instruction=request.instruction
+        )
         if not completions:
             # A bare text may be the model's, not an error's message.
             message = "" if isinstance(answer, str) else error_message(answer)
@@ -173,14 +224,18 @@ class ChatEndpoint(RequestEndpoint):
                 f"The response has no completion{words and f': {words}'}",
                 f"check that {self._calls.base_url} serves chat completions",
             )
-        if api == "chat" and all((each.completion_tokens or 0) > most for each in completions):
+        if api == "chat" and all(
+            (each.completion_tokens or 0) > most for each in completions
+        ):
             # The server silently ignored the parameter's new name.
             self._parameters.use_old_name()
         return completions
 
     def _sample_stored(self, request: SampleRequest) -> Sequence[Completion]:
         """Sample, and have the provider store the response under the request's key."""
-        return self._sample(request, more={"store": True, "metadata": {REQUEST_KEY: request.key}})
+        return self._sample(
+            request, more={"store": True, "metadata": {REQUEST_KEY: request.key}}
+        )
 
     def _recover(self, key: str) -> Sequence[Completion] | None:
         """Return every completion stored under a key, oldest response first; None if none is."""

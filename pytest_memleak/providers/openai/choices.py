@@ -11,7 +11,9 @@ from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.records.provenance import server_fingerprint
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
 
-FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
+FILTER_CODES = frozenset(
+    {"content_filter", "content_policy_violation", "invalid_prompt"}
+)
 MOST_CHOICES = 1_000
 """More than any request has; the rest is ignored."""
 
@@ -27,18 +29,26 @@ def as_mapping(value: object) -> Mapping[str, Any]:
 
 def token_count(value: object) -> int | None:
     """Return a number of tokens; None if it is missing, negative, absurd, or not an integer."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and 0 <= value <= _MOST_TOKENS
+    ):
         return value
     return None
 
 
 def whole_count(
-    total: int | None, answers: Sequence[tuple[str, FinishReason]], *, max_tokens: int | None
+    total: int | None,
+    answers: Sequence[tuple[str, FinishReason]],
+    *,
+    max_tokens: int | None,
 ) -> int | None:
     """Return the completion tokens of all choices, even if the server counts only one of them.
 
-    answers: the choices' texts and reasons. The total is that of one choice if it fits into
-    `max_tokens` but is less than the choices' words, or than truncated choices must have.
+    answers: the choices' texts and reasons. The total is that of one choice if it fits
+    into `max_tokens` but is less than the choices' words, or than truncated choices
+    must have.
     """
     count = len(answers)
     if total is None or max_tokens is None or count < 2 or total > max_tokens:  # noqa: PLR2004
@@ -59,7 +69,9 @@ def shared_out(total: int | None, count: int) -> list[int | None]:
 
 def filtered(n: int) -> list[Completion]:
     """Return `n` completions of a prompt that the provider's filter rejected, unbilled."""
-    withheld = Completion("", FinishReason.CONTENT_FILTER, 0, 0, finish_word="content_filter")
+    withheld = Completion(
+        "", FinishReason.CONTENT_FILTER, 0, 0, finish_word="content_filter"
+    )
     return [withheld] * n
 
 
@@ -70,8 +82,8 @@ def read_completions(
 
     Empty if `answer` has no choices or another form.
 
-    max_tokens: the limit per choice, to detect a server that counts only one choice's tokens
-    instruction: not text of the model if a server repeats it
+    max_tokens: the limit per choice, to detect a server that counts only one choice's
+    tokens instruction: not text of the model if a server repeats it
     """
     if not isinstance(answer, Mapping):
         return []
@@ -80,11 +92,15 @@ def read_completions(
     texts = [_text_and_reason(choice) for choice in choices]
     usage = as_mapping(answer.get("usage"))
     prompt = token_count(usage.get("prompt_tokens"))
-    total = whole_count(token_count(usage.get("completion_tokens")), texts, max_tokens=max_tokens)
+    total = whole_count(
+        token_count(usage.get("completion_tokens")), texts, max_tokens=max_tokens
+    )
     served = served_of(answer)
     # The field `refusal` counts, whatever the finish reason.
     words = [
-        "refusal" if reason is FinishReason.REFUSAL else server_name(choice.get("finish_reason"))
+        "refusal"
+        if reason is FinishReason.REFUSAL
+        else server_name(choice.get("finish_reason"))
         for choice, (_, reason) in zip(choices, texts, strict=True)
     ]
     apart = texts_in([choice for choice in listed if not isinstance(choice, Mapping)])
@@ -126,7 +142,9 @@ def completions_of(
             finish_word=finish_words[place],
             served=served,
             reasoning=without_answer(
-                [*beside[place], *(apart if place == 0 else ())], text, asked=instruction
+                [*beside[place], *(apart if place == 0 else ())],
+                text,
+                asked=instruction,
             ),
         )
         for place, ((text, reason), tokens) in enumerate(
@@ -168,7 +186,9 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
     texts += _texts_of(choice, but=("message",))
     if not isinstance(content, str):
         # All at once: a stream has parts of less than a word.
-        texts += texts_in([_beside_answer(part) for part in as_list(content)] or content)
+        texts += texts_in(
+            [_beside_answer(part) for part in as_list(content)] or content
+        )
     return texts
 
 
@@ -179,7 +199,8 @@ def _beside_answer(part: object) -> object:
     return {
         key: value
         for key, value in part.items()
-        if not isinstance(value, str) or (key != "text" and (key != "type" or texts_in(value)))
+        if not isinstance(value, str)
+        or (key != "text" and (key != "type" or texts_in(value)))
     }
 
 
@@ -190,7 +211,10 @@ def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[s
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    texts = (part.get("text") if isinstance(part, Mapping) else part for part in as_list(content))
+    texts = (
+        part.get("text") if isinstance(part, Mapping) else part
+        for part in as_list(content)
+    )
     return "".join(text for text in texts if isinstance(text, str))
 
 

@@ -17,7 +17,11 @@ from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
 from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
-from pytest_memleak.providers.openai.server_parameters import PLAIN_ELSEWHERE, Api, ServerParameters
+from pytest_memleak.providers.openai.server_parameters import (
+    PLAIN_ELSEWHERE,
+    Api,
+    ServerParameters,
+)
 
 _NO_ADDRESS = "http://not-deployed.invalid"
 
@@ -43,7 +47,9 @@ class DeployedCalls(OpenAICalls):
                 self._address, self._client = address, None
             self._model, self._until = model, until
 
-    def ask_json(self, call: str, path: str, body: Mapping[str, Any], **place: Any) -> object:
+    def ask_json(
+        self, call: str, path: str, body: Mapping[str, Any], **place: Any
+    ) -> object:
         """Like `OpenAICalls.ask_json`, with the deployment's name for the model."""
         return super().ask_json(call, path, {**body, "model": self._model}, **place)
 
@@ -53,11 +59,19 @@ class DeployedCalls(OpenAICalls):
             raise failing.not_sent("The model isn't deployed", lasting=True)
         if time.time() >= self._until:
             hint = "rerun to continue, or raise options.deployment.hours"
-            raise failing.not_sent("The deployment reached its time limit", hint, lasting=True)
+            raise failing.not_sent(
+                "The deployment reached its time limit", hint, lasting=True
+            )
 
 
 def open_model(
-    model: str, calls: OpenAICalls, *, fixed: bool, system: str | None, api: Api, plain: bool
+    model: str,
+    calls: OpenAICalls,
+    *,
+    fixed: bool,
+    system: str | None,
+    api: Api,
+    plain: bool,
 ) -> ChatEndpoint:
     """Open an open model (mostly in vLLM); `fixed` if its name identifies its weights."""
     return ChatEndpoint(
@@ -73,9 +87,10 @@ class DeployedModels(ABC):
     """The models that one provider deploys, by their weights; see `DeploymentCalls`.
 
     untuned: the weights without fine-tuning
-    place:   the options that say where the machines are, which is enough to delete a deployment
-    machine: the settings of the machine; with weights and place, they identify a deployment
-    hours:   the longest time that a model stays deployed; None if the suite deploys none
+    place:   the options that say where the machines are, which is enough to delete a
+    deployment machine: the settings of the machine; with weights and place, they
+    identify a deployment hours:   the longest time that a model stays deployed; None if
+    the suite deploys none
     """
 
     def __init__(
@@ -93,7 +108,9 @@ class DeployedModels(ABC):
 
     def abilities(self, **calls: Any) -> DeploymentCalls:
         """Return the record with the calls that `find`, `start`, `poll`, and `end` a deployment."""
-        return DeploymentCalls(self._provider, self._needed, move_in=self._move_in, **calls)
+        return DeploymentCalls(
+            self._provider, self._needed, move_in=self._move_in, **calls
+        )
 
     @abstractmethod
     def _connect(self) -> DeployedCalls:
@@ -108,7 +125,9 @@ class DeployedModels(ABC):
             return None
         weights = weights or self._untuned
         text = json.dumps([weights, self._place, self._hardware], sort_keys=True)
-        options = {name: value for name, value in self._place.items() if value is not None}
+        options = {
+            name: value for name, value in self._place.items() if value is not None
+        }
         return Deployment(
             digest=hashlib.sha256(text.encode()).hexdigest(),
             weights=weights,

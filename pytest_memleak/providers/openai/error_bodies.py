@@ -50,8 +50,12 @@ def _messages(body: object, depth: int) -> Iterator[str]:
 def parameters_in(message: str, sent: Iterable[str]) -> tuple[str, ...]:
     """Return the sent settings that a message names, in any spelling: topP, "top p", top_p."""
     names = {name.replace("_", ""): name for name in (*sent, *_ALIASES)}
-    spelled = "|".join(re.escape(name).replace("_", "[_ -]?") for name in names.values())
-    pattern = re.compile(rf"(?<![A-Za-z0-9_\\])(?:{spelled})(?!\w|\.\w)", re.ASCII | re.IGNORECASE)
+    spelled = "|".join(
+        re.escape(name).replace("_", "[_ -]?") for name in names.values()
+    )
+    pattern = re.compile(
+        rf"(?<![A-Za-z0-9_\\])(?:{spelled})(?!\w|\.\w)", re.ASCII | re.IGNORECASE
+    )
     words = (re.sub("[_ -]", "", text).lower() for text in pattern.findall(message))
     mentioned = (names[word] for word in words if word in names)
     return tuple(dict.fromkeys(_ALIASES.get(name, name) for name in mentioned))

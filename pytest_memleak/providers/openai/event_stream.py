@@ -64,7 +64,9 @@ def _fields_of(choice: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     """Return a choice with its delta as the message, and the texts of a message beside it."""
     if "delta" not in choice:
         return choice
-    fields = {key: value for key, value in choice.items() if key not in {"delta", "message"}}
+    fields = {
+        key: value for key, value in choice.items() if key not in {"delta", "message"}
+    }
     # Some servers repeat the whole message in each event: its texts mustn't be joined.
     texts = texts_in(choice.get("message"))
     return fields | {"message": choice["delta"], "messages": {f"{number}": texts}}
@@ -87,7 +89,9 @@ def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
             whole.setdefault(key, None)
         elif isinstance(value, Mapping) and isinstance(before, dict):
             _join(before, value)
-        elif not isinstance(before, str | list | dict) or (key == "type" and not texts_in(before)):
+        elif not isinstance(before, str | list | dict) or (
+            key == "type" and not texts_in(before)
+        ):
             whole[key] = dict(value) if isinstance(value, Mapping) else value
         elif isinstance(value, str) and isinstance(before, str) and key != "type":
             whole[key] = before + value

@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from pytest_memleak.interfaces.abilities import BatchCalls
-from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    JobState,
+    JobStatus,
+    SampleRequest,
+)
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
 from pytest_memleak.providers.openai.choices import (
     FILTER_CODES,
@@ -132,21 +137,25 @@ class ChatBatches:
     def _state(self, batch: Batch) -> JobState:
         """Return the state; `detail` names what failed, even if part of it was answered.
 
-        A canceled or expired batch SUCCEEDED if part of it was answered; a batch whose requests
-        were all rejected for good FAILED.
+        A canceled or expired batch SUCCEEDED if part of it was answered; a batch whose
+        requests were all rejected for good FAILED.
         """
         if batch.status in _RUNNING:
             return JobState(JobStatus.RUNNING)
         if batch.status == "failed":
             errors = (batch.errors.data if batch.errors else None) or []
-            messages = "; ".join(error.message or error.code or "" for error in errors[:3])
+            messages = "; ".join(
+                error.message or error.code or "" for error in errors[:3]
+            )
             detail = safe_message(messages) or "the provider gives no reason"
             return JobState(JobStatus.FAILED, detail=detail)
         if not batch.output_file_id:
             return self._unanswered(batch)
         counts = batch.request_counts
         answered, total = (counts.completed, counts.total) if counts else (None, None)
-        missing = "" if answered == total else f"answered {answered} of {total} requests"
+        missing = (
+            "" if answered == total else f"answered {answered} of {total} requests"
+        )
         ended = "" if batch.status == "completed" else batch.status
         detail = ": ".join(part for part in (ended, missing) if part)
         return JobState(JobStatus.SUCCEEDED, detail=detail or None)
@@ -156,7 +165,10 @@ class ChatBatches:
         causes: Counter[str] = Counter()
         worth_reading = False
         for row in self._rows(batch.error_file_id):
-            status, error = as_mapping(row.get("response")).get("status_code"), _error(row)
+            status, error = (
+                as_mapping(row.get("response")).get("status_code"),
+                _error(row),
+            )
             status = status if isinstance(status, int) else 0  # 0: never sent
             worth_reading |= may_pass(status) or error.get("code") in FILTER_CODES
             message = error.get("message") or error.get("code") or ""

@@ -1,9 +1,10 @@
 """Calls to an OpenAI-compatible server: the SDK's client and its failures.
 
-The SDK's own retries are off: only the sampling package repeats a call that may have been billed.
-Every failure becomes a `ProviderBusy` (temporary) or a `Refused` (final), raised outside its
-`except` block, so that it doesn't hold the request with its headers and texts. A server's message
-is quoted in part, without keys, and not at all if it quotes the prompt.
+The SDK's own retries are off: only the sampling package repeats a call that may have
+been billed. Every failure becomes a `ProviderBusy` (temporary) or a `Refused` (final),
+raised outside its `except` block, so that it doesn't hold the request with its headers
+and texts. A server's message is quoted in part, without keys, and not at all if it
+quotes the prompt.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ from urllib.parse import urljoin
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
-from pytest_memleak.providers.google_login import LOGIN, GoogleToken, login_errors, login_failure
+from pytest_memleak.providers.google_login import (
+    LOGIN,
+    GoogleToken,
+    login_errors,
+    login_failure,
+)
 from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.openai.choices import as_list, as_mapping
 from pytest_memleak.providers.openai.error_bodies import error_message, parameters_in
@@ -46,7 +52,8 @@ _Answer = TypeVar("_Answer")
 
 _ERRORS = range(400, 600)
 _LISTING = 5.0  # seconds
-# Without blanks, the beginning of the format that llama.cpp's server gives to base models.
+# Without blanks, the beginning of the format that llama.cpp's server gives to base
+# models.
 _DEFAULT_FORMAT = "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+'"
 _ENDS = re.compile(r"shutdown|deprecat|retire|sunset|expir", re.IGNORECASE)
 _LONGEST_DATE = 40
@@ -64,8 +71,9 @@ class OpenAICalls:
     timeout: the longest wait for the server, in seconds
     provider: its name in error messages
     official_url: the provider's own server, which needs a key
-    plain_by_itself: whether the server samples from the model's own distribution by default
-    sdk, kind: module and class of its client, from the same generator as OpenAI's
+    plain_by_itself: whether the server samples from the model's own distribution by
+    default sdk, kind: module and class of its client, from the same generator as
+    OpenAI's
     uploads: the paths whose redirect that client follows without the key
     names_model: whether responses should repeat the model's name
     """
@@ -150,17 +158,23 @@ class OpenAICalls:
             failure = self._failure(error, failing, sent)
         raise failure
 
-    def call(self, endpoint: str, method: str, /, *arguments: Any, **settings: Any) -> Any:
+    def call(
+        self, endpoint: str, method: str, /, *arguments: Any, **settings: Any
+    ) -> Any:
         """Return the result of the SDK's method of that name, as in "files.create"."""
         function = operator.attrgetter(method)
         return self.ask(
-            method, lambda client: function(client)(*arguments, **settings), endpoint=endpoint
+            method,
+            lambda client: function(client)(*arguments, **settings),
+            endpoint=endpoint,
         )
 
     def call_all(self, endpoint: str, method: str, /, **settings: Any) -> list[Any]:
         """Return all pages of the list that the SDK's method of that name returns."""
         function = operator.attrgetter(method)
-        return self.ask(method, lambda client: [*function(client)(**settings)], endpoint=endpoint)
+        return self.ask(
+            method, lambda client: [*function(client)(**settings)], endpoint=endpoint
+        )
 
     def _validate(self, failing: Failing) -> None:
         """Raise ProviderError if no call can be made now."""
@@ -197,7 +211,9 @@ class OpenAICalls:
 
     def models(self) -> dict[str, str]:
         """Return the models of the server's list, each with the date of its shutdown or ""."""
-        listed = map(as_mapping, as_list(self._get("models.list", "/models").get("data")))
+        listed = map(
+            as_mapping, as_list(self._get("models.list", "/models").get("data"))
+        )
         return {f"{model['id']}": _shutdown(model) for model in listed if "id" in model}
 
     def has_chat_format(self) -> bool:
@@ -205,7 +221,9 @@ class OpenAICalls:
         if self.official:
             return True
         try:
-            properties = self._get("props", f"{self._address.removesuffix('/v1')}/props")
+            properties = self._get(
+                "props", f"{self._address.removesuffix('/v1')}/props"
+            )
         except ProviderError:
             return True
         template = "".join(f"{properties.get('chat_template')}".split())
@@ -229,7 +247,15 @@ class OpenAICalls:
         libraries: list[Any] = [sys.modules.get(name) for name in ("httpx2", "httpx")]
         transport = (library.HTTPError for library in libraries if library is not None)
         base = self._sdk.APIError.__base__
-        return (base, ValueError, RecursionError, TimeoutError, Astray, *login_errors(), *transport)
+        return (
+            base,
+            ValueError,
+            RecursionError,
+            TimeoutError,
+            Astray,
+            *login_errors(),
+            *transport,
+        )
 
     def _failure(
         self, error: Exception, failing: Failing, sent: Iterable[str] = ()
@@ -250,8 +276,12 @@ class OpenAICalls:
                 "The text has characters that can't be sent (lone surrogates)",
                 "remove them from the book or its summaries",
             )
-        if isinstance(error, sdk.APIError.__base__) and not isinstance(error, sdk.APIError):
-            return failing.final("No API key", f"set the environment variable {self._key_variable}")
+        if isinstance(error, sdk.APIError.__base__) and not isinstance(
+            error, sdk.APIError
+        ):
+            return failing.final(
+                "No API key", f"set the environment variable {self._key_variable}"
+            )
         form = (ValueError, RecursionError, sdk.APIResponseValidationError)
         if isinstance(error, form) or isinstance(error.__cause__, form):
             return failing.malformed(self.base_url)
@@ -269,7 +299,10 @@ class OpenAICalls:
             HTTPStatus.FORBIDDEN: "use a key whose account and project may use this model",
             HTTPStatus.NOT_FOUND: f"{bare}check that {self.base_url} {_missing(call)}",
         }
-        if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:
+        if (
+            call.startswith("fine_tuning.jobs.create")
+            and refusal.status != HTTPStatus.UNAUTHORIZED
+        ):
             return _NO_FINETUNES
         return hints.get(refusal.status)
 
@@ -295,7 +328,11 @@ def _missing(call: str) -> str:
 def _shutdown(model: Mapping[str, Any]) -> str:
     """Return the date after which a server no longer offers a model, by whatever name; or ""."""
     for name, value in model.items():
-        if _ENDS.search(name) and isinstance(value, str | int) and not isinstance(value, bool):
+        if (
+            _ENDS.search(name)
+            and isinstance(value, str | int)
+            and not isinstance(value, bool)
+        ):
             with contextlib.suppress(ValueError, OverflowError, OSError):  # of no date
                 date = value if isinstance(value, str) else day(value)
                 return server_word(date[:_LONGEST_DATE])
@@ -315,4 +352,6 @@ def _refusal(
         f"{parameter}: {message}" if isinstance(parameter, str) else message, sent
     )
     final = code in _OUT_OF_MONEY
-    return Refusal(status, message, code=code, retry_after=wait, named=names, final=final)
+    return Refusal(
+        status, message, code=code, retry_after=wait, named=names, final=final
+    )

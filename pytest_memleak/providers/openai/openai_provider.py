@@ -4,13 +4,13 @@
     id = "tuned"
     provider = "openai"
     base_model = "gpt-4o-2024-08-06"
-    [model.finetune]                 # or: endpoint = "ft:...", a model that is there already
-    books = ["kafka-on-the-shore"]
+    [model.finetune]                 # or: endpoint = "ft:...", a model that is there
+    already books = ["kafka-on-the-shore"]
     [model.options]
     batch = true
 
-The key comes from the environment (OPENAI_API_KEY); your own server (`base_url`) needs none. The
-paper's recipe is the default: one epoch, batches of one (arXiv 2603.20957).
+The key comes from the environment (OPENAI_API_KEY); your own server (`base_url`) needs
+none. The paper's recipe is the default: one epoch, batches of one (arXiv 2603.20957).
 """
 
 from __future__ import annotations
@@ -23,11 +23,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
-from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.interfaces.protocols import (
+    JobState,
+    JobStatus,
+    ProviderSetup,
+    TrainingSet,
+)
 from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
 from pytest_memleak.providers.openai.openai_batch import DIGEST_KEY, upload_once
-from pytest_memleak.providers.openai.openai_client import NEEDS, OFFICIAL_URL, OpenAICalls
+from pytest_memleak.providers.openai.openai_client import (
+    NEEDS,
+    OFFICIAL_URL,
+    OpenAICalls,
+)
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
     PLAIN_ELSEWHERE,
@@ -41,32 +50,44 @@ if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
 
 _SUITE_KEYS = {
-    *("max_completion_tokens", "max_tokens", "messages", "metadata", "model", "n", "seed"),
+    *(
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "n",
+        "seed",
+    ),
     *("store", "stream", "temperature"),
 }
 _ENDED_BADLY = {"failed", "cancelled"}
-_ENDED_WELL = {"succeeded", "completed", "JOB_STATE_SUCCEEDED"}  # of OpenAI, Together, Vertex AI
+_ENDED_WELL = {
+    "succeeded",
+    "completed",
+    "JOB_STATE_SUCCEEDED",
+}  # of OpenAI, Together, Vertex AI
 
 
 class OptionsTable(Table):
     """`[model.options]` of this provider.
 
-    base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL or OpenAI
-    api_key_env: the environment variable that holds the API key
-    auth: "google" sends Google's short-lived tokens instead of a key (Vertex AI's endpoints)
-    organization: the organization to bill, if the key has several
+    base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL
+    or OpenAI api_key_env: the environment variable that holds the API key
+    auth: "google" sends Google's short-lived tokens instead of a key (Vertex AI's
+    endpoints) organization: the organization to bill, if the key has several
     project: the project to bill, if the key has several
     batch: sample through the Batch API: half the price, within a day
-    concurrency: how many calls may run at once; by default 8 to 64, depending on the server
-    completions_per_call: the most completions per call (`n`)
-    max_tokens_parameter: the request's name for max_tokens; "auto" tries the newer name first,
-        then the older (never within a batch)
+    concurrency: how many calls may run at once; by default 8 to 64, depending on the
+    server completions_per_call: the most completions per call (`n`)
+    max_tokens_parameter: the request's name for max_tokens; "auto" tries the newer name
+        first, then the older (never within a batch)
     api: "completions" sends each instruction as plain text, for a model without a chat
-        format; "auto" tries chat first, and uses "completions" if the server offers no chat for
-        the model
-    sampling: "plain" requests the model's own distribution (top_p 1; on servers other than
-        OpenAI's and Google's, also top_k off, min_p 0, no penalties); "server" uses the server's
-        defaults
+        format; "auto" tries chat first, and uses "completions" if the server offers no
+        chat for the model
+    sampling: "plain" requests the model's own distribution (top_p 1; on servers other
+        than OpenAI's and Google's, also top_k off, min_p 0, no penalties); "server"
+        uses the server's defaults
     system: a system prompt before every instruction
     store: have the provider store responses, so that a lost response can be recovered
     extra_body: additional fields of the request
@@ -80,7 +101,9 @@ class OptionsTable(Table):
     batch: bool = False
     concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=10, ge=1)
-    max_tokens_parameter: Literal["auto", "max_completion_tokens", "max_tokens"] = "auto"
+    max_tokens_parameter: Literal["auto", "max_completion_tokens", "max_tokens"] = (
+        "auto"
+    )
     api: Api = "auto"
     sampling: Literal["plain", "server"] = "plain"
     system: str | None = None
@@ -91,12 +114,15 @@ class OptionsTable(Table):
 class FinetuneTable(Table):
     """`[model.finetune]` of this provider, in addition to `books`: the recipe.
 
-    suffix: part of the tuned model's name; default "memleak-" and the start of the digest
+    suffix: part of the tuned model's name; default "memleak-" and the start of the
+    digest
     """
 
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
-    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Literal["auto"] | None = (
+        None
+    )
     seed: int | None = None
     suffix: str | None = Field(default=None, min_length=1, max_length=64)
 
@@ -108,8 +134,12 @@ class OpenAIProvider:
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
-        options = read_table(OptionsTable, model.options, place=setup.place, name="options")
-        self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
+        options = read_table(
+            OptionsTable, model.options, place=setup.place, name="options"
+        )
+        self._recipe = read_table(
+            FinetuneTable, model.finetune, place=setup.place, name="finetune"
+        )
         overridden = sorted(_SUITE_KEYS & options.extra_body.keys())
         if overridden:
             raise setup.error(
@@ -121,7 +151,9 @@ class OpenAIProvider:
                 'options.store needs a chat, but options.api is "completions"',
                 "remove one of them: no server stores completions of plain text",
             )
-        untuned = setup.untuned('base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."')
+        untuned = setup.untuned(
+            'base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."'
+        )
         if options.auth == "google":
             packages = {"google.auth": "google-auth"}
             validate_installed('options.auth = "google"', packages, extra="vertex")
@@ -170,7 +202,9 @@ class OpenAIProvider:
             batch=self._options.batch,
             store=self._options.store,
         )
-        return ChatEndpoint(settings=settings, calls=self._calls, parameters=self._parameters)
+        return ChatEndpoint(
+            settings=settings, calls=self._calls, parameters=self._parameters
+        )
 
     def find_finetune(self, digest: str) -> str | None:
         """Return a job with that digest that hasn't failed, preferably one that succeeded."""
@@ -181,7 +215,8 @@ class OpenAIProvider:
         return preferred_job(
             (job.id, job.status)
             for job in listed
-            if (job.metadata or {}).get(DIGEST_KEY) == digest and job.status not in _ENDED_BADLY
+            if (job.metadata or {}).get(DIGEST_KEY) == digest
+            and job.status not in _ENDED_BADLY
         )
 
     def start_finetune(self, training: TrainingSet) -> str:
@@ -204,13 +239,19 @@ class OpenAIProvider:
 
     def poll_finetune(self, job_id: str) -> JobState:
         """Return the job's state, with its model's name as `endpoint` once it succeeded."""
-        job: FineTuningJob = self._calls.call(self._base, "fine_tuning.jobs.retrieve", job_id)
+        job: FineTuningJob = self._calls.call(
+            self._base, "fine_tuning.jobs.retrieve", job_id
+        )
         if job.status == "succeeded" and job.fine_tuned_model:
             return JobState(
-                JobStatus.SUCCEEDED, endpoint=job.fine_tuned_model, tokens=job.trained_tokens
+                JobStatus.SUCCEEDED,
+                endpoint=job.fine_tuned_model,
+                tokens=job.trained_tokens,
             )
         if job.status == "succeeded":
-            return JobState(JobStatus.FAILED, detail="The job succeeded without naming a model")
+            return JobState(
+                JobStatus.FAILED, detail="The job succeeded without naming a model"
+            )
         if job.status in _ENDED_BADLY:
             error = job.error
             parts = (job.status, error.code, error.message) if error else (job.status,)
@@ -225,9 +266,14 @@ class OpenAIProvider:
             "batch_size": recipe.batch_size,
         }
         if recipe.learning_rate_multiplier is not None:
-            hyperparameters["learning_rate_multiplier"] = recipe.learning_rate_multiplier
+            hyperparameters["learning_rate_multiplier"] = (
+                recipe.learning_rate_multiplier
+            )
         return {
-            "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
+            "method": {
+                "type": "supervised",
+                "supervised": {"hyperparameters": hyperparameters},
+            },
             "metadata": {DIGEST_KEY: digest},
             "suffix": recipe.suffix or f"memleak-{digest[:12]}",
             **({} if recipe.seed is None else {"seed": recipe.seed}),

@@ -17,11 +17,13 @@ _ANY = "given"
 class ParameterSupport:
     """The parameters that one server accepts and rejects; shared by threads.
 
-    equivalents: by name and value, another value that means the same. It is tried before the
-    parameter is omitted.
+    equivalents: by name and value, another value that means the same. It is tried
+    before the parameter is omitted.
     """
 
-    def __init__(self, equivalents: Mapping[tuple[str, Any], Any] | None = None) -> None:
+    def __init__(
+        self, equivalents: Mapping[tuple[str, Any], Any] | None = None
+    ) -> None:
         self._equivalents = equivalents or {}
         self._requested: dict[str, list[Any]] = {}
         self._rejected: dict[str, list[Any]] = {}
@@ -85,10 +87,15 @@ PLAIN_ELSEWHERE: Mapping[str, Any] = {
 
 _NEW_NAME, _OLD_NAME = "max_completion_tokens", "max_tokens"
 _COMPLAINTS = frozenset(
-    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_IMPLEMENTED}
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.NOT_IMPLEMENTED,
+    }
 )
 _STREAM: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
-# What may be omitted, the least important first: of two that exclude each other, that one goes.
+# What may be omitted, the least important first: of two that exclude each other, that
+# one goes.
 _OPTIONAL = ("stream_options", *reversed(list(PLAIN_ELSEWHERE)), "seed", "temperature")
 
 
@@ -101,7 +108,11 @@ class ServerParameters(ParameterSupport):
     """
 
     def __init__(
-        self, *, max_tokens_parameter: str, api: Api = "chat", plain: Mapping[str, Any] = PLAIN
+        self,
+        *,
+        max_tokens_parameter: str,
+        api: Api = "chat",
+        plain: Mapping[str, Any] = PLAIN,
     ) -> None:
         # Both mean that no token is too unlikely; a server may know only one of them.
         super().__init__({("top_k", -1): 0})
@@ -112,13 +123,20 @@ class ServerParameters(ParameterSupport):
         self._plain = dict(plain)
         self._streams = False
 
-    def parameters(self, request: SampleRequest, *, limit_name: str, n: int) -> dict[str, Any]:
+    def parameters(
+        self, request: SampleRequest, *, limit_name: str, n: int
+    ) -> dict[str, Any]:
         """Return a request's parameters without rejected ones.
 
         limit_name: the server's name of the limit of tokens
         """
         limit = {limit_name: request.max_tokens}
-        wanted = {"n": n, "temperature": request.temperature, **limit, "seed": request.seed}
+        wanted = {
+            "n": n,
+            "temperature": request.temperature,
+            **limit,
+            "seed": request.seed,
+        }
         stream = _STREAM if self._streams else {}
         # `n` is never omitted, but lowered.
         return {**self.accepted({**wanted, **self._plain, **stream}), "n": n, **limit}
@@ -144,7 +162,8 @@ class ServerParameters(ParameterSupport):
         """
         if refused.status not in _COMPLAINTS:
             return False
-        # Compares with what was sent, since another thread may have learned the same meanwhile.
+        # Compares with what was sent, since another thread may have learned the same
+        # meanwhile.
         if _NEW_NAME in refused.named and _NEW_NAME in body and self.use_old_name():
             self.reject(_NEW_NAME, body[_NEW_NAME])
             return True

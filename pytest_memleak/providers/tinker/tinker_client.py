@@ -1,11 +1,13 @@
 """Calls to a Tinker server: the SDK's clients, our deadlines, and failures.
 
-The SDK alone retries for five minutes without a connection, and for an hour without credit. So
-each call ends after `timeout` seconds. Retries within that time cost nothing, since the server
-does numbered work once; those under a new number are disabled (tinker_sampling.py).
+The SDK alone retries for five minutes without a connection, and for an hour without
+credit. So each call ends after `timeout` seconds. Retries within that time cost
+nothing, since the server does numbered work once; those under a new number are disabled
+(tinker_sampling.py).
 
-Every failure becomes a `ProviderBusy` (temporary) or a `ProviderError` (final), raised outside its
-`except` block, so that it doesn't hold the request with its headers and texts.
+Every failure becomes a `ProviderBusy` (temporary) or a `ProviderError` (final), raised
+outside its `except` block, so that it doesn't hold the request with its headers and
+texts.
 """
 
 from __future__ import annotations
@@ -90,11 +92,15 @@ class SdkLog:
 
     def warning_since(self, moment: float) -> str | None:
         """Return the latest warning unless it is older than `moment` (time.monotonic)."""
-        return self._warning[1] if self._warning and self._warning[0] >= moment else None
+        return (
+            self._warning[1] if self._warning and self._warning[0] >= moment else None
+        )
 
     def refusal_since(self, moment: float) -> str | None:
         """Return the latest HTTP error ("429 Too Many Requests") unless it is older."""
-        return self._refusal[1] if self._refusal and self._refusal[0] >= moment else None
+        return (
+            self._refusal[1] if self._refusal and self._refusal[0] >= moment else None
+        )
 
     def _warned(self, record: logging.LogRecord) -> None:
         self._warning = time.monotonic(), record.getMessage()
@@ -109,7 +115,9 @@ class SdkLog:
                 status >= HTTPStatus.BAD_REQUEST and "/api/v1/" in str(url)
             ):
                 self._refusal = time.monotonic(), f"{status} {phrase}"
-        return record.levelno >= (self._level or logging.getLogger().getEffectiveLevel())
+        return record.levelno >= (
+            self._level or logging.getLogger().getEffectiveLevel()
+        )
 
 
 SDK_LOG = SdkLog()
@@ -131,7 +139,8 @@ def bound_the_sdk() -> None:
         async def send(self, request: httpx.Request, **settings: Any) -> httpx.Response:
             """Return the response, or a 406 for one beyond the limits.
 
-            After an exception, the SDK would retry until the process ends, and keep all it read.
+            After an exception, the SDK would retry until the process ends, and keep all
+            it read.
             """
             try:
                 return await super().send(request, **settings)
@@ -225,7 +234,11 @@ class TinkerCalls:
             return future.result(self.timeout)
         except Exception as error:  # noqa: BLE001 - any exception of the SDK is a failure
             overdue = not future.done()
-            failure = self._overdue(began, failing) if overdue else self._failure(error, failing)
+            failure = (
+                self._overdue(began, failing)
+                if overdue
+                else self._failure(error, failing)
+            )
         finally:
             if not keep and not future.done():
                 future.cancel()
@@ -243,7 +256,9 @@ class TinkerCalls:
                 self._check_reachable(endpoint=endpoint, call=call)
                 opening = _in_thread(lambda: _open(kind, self._address, key))
                 self._openings[kind] = opening
-        return self.result(opening, call=f"{call}: connecting", endpoint=endpoint, keep=True)
+        return self.result(
+            opening, call=f"{call}: connecting", endpoint=endpoint, keep=True
+        )
 
     def _check_reachable(self, *, endpoint: str, call: str) -> None:
         from tinker.lib.base_url import resolve_base_url
@@ -251,12 +266,21 @@ class TinkerCalls:
         url = urllib.parse.urlsplit(resolve_base_url(self._address))
         if url.scheme in urllib.request.getproxies():
             return  # the proxy connects
-        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        host, port = (
+            url.hostname or "",
+            url.port or (443 if url.scheme == "https" else 80),
+        )
         try:
-            _shake_hands(host, port, tls=url.scheme == "https", timeout=min(_PROBE, self.timeout))
+            _shake_hands(
+                host, port, tls=url.scheme == "https", timeout=min(_PROBE, self.timeout)
+            )
         except OSError as error:
             distrusted = isinstance(error, ssl.SSLCertVerificationError)
-            seen = type(error).__name__ if distrusted else error.strerror or type(error).__name__
+            seen = (
+                type(error).__name__
+                if distrusted
+                else error.strerror or type(error).__name__
+            )
         else:
             return
         raise Failing(PROVIDER, endpoint, call).not_sent(
@@ -267,7 +291,10 @@ class TinkerCalls:
 
     def _overdue(self, began: float, failing: Failing) -> ProviderError:
         cause = f"no response within {self.timeout:g} s"
-        warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began - _PAUSE)
+        warning, refusal = (
+            SDK_LOG.warning_since(began),
+            SDK_LOG.refusal_since(began - _PAUSE),
+        )
         if warning:
             cause += f"; the SDK says: {safe_message(warning, texts=failing.texts)}"
         if refusal:
@@ -280,12 +307,21 @@ class TinkerCalls:
             failure = self._probe(opened[0].result().holder, failing)
             if isinstance(failure, Refused):
                 cause = f"{cause}; it answered another call with: {failure.cause}"
-                place = {"provider": PROVIDER, "endpoint": failing.endpoint, "call": failing.call}
-                return Refused(cause, Refusal(failure.status), hint=failure.hint, **place)
+                place = {
+                    "provider": PROVIDER,
+                    "endpoint": failing.endpoint,
+                    "call": failing.call,
+                }
+                return Refused(
+                    cause, Refusal(failure.status), hint=failure.hint, **place
+                )
             if failure is None:
                 hint = f"the server answers other calls: {hint}"
             else:
-                cause, hint = f"{cause}; another call failed, too: {failure.cause}", failure.hint
+                cause, hint = (
+                    f"{cause}; another call failed, too: {failure.cause}",
+                    failure.hint,
+                )
         return failing.overdue(cause, hint)
 
     def _probe(self, holder: Any, failing: Failing) -> ProviderError | None:
@@ -329,7 +365,9 @@ class TinkerCalls:
                 f"The connection failed or was interrupted ({seen})",
                 "check that the server runs and is reachable",
             )
-        if isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
+        if isinstance(
+            error, ValueError | AssertionError | tinker.APIResponseValidationError
+        ):
             return _malformed(error, failing, self.base_url or "Tinker")
         if isinstance(error, tinker.TinkerError):
             return failing.final(safe_message(str(error), texts=failing.texts))
@@ -344,7 +382,8 @@ def _malformed(error: Exception, failing: Failing, server: str) -> ProviderError
         return failing.malformed(server)
     return failing.final(
         "The server answers in JSON, which this SDK no longer reads",
-        f"tinker {version('tinker')} requires protobuf: upgrade the server; SkyRL 0.3.0 is too old",
+        f"tinker {version('tinker')} requires protobuf: upgrade the server; SkyRL "
+        "0.3.0 is too old",
     )
 
 
@@ -363,7 +402,10 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     )
     if status == HTTPStatus.GONE:
         return Gone(
-            failing.cause(refusal), provider=PROVIDER, endpoint=failing.endpoint, call=failing.call
+            failing.cause(refusal),
+            provider=PROVIDER,
+            endpoint=failing.endpoint,
+            call=failing.call,
         )
     return failing.refusal(refusal, _HINTS.get(status))
 

@@ -6,9 +6,9 @@ Tinker trains and samples tokens. Without a renderer the format is
 
     Assistant: TEXT
 
-between the tokenizer's begin-of-text token, if it has one, and its end-of-text token; the loss is
-that of TEXT, the blank before it, and the end. With `renderer = "qwen3"` (or another name of
-tinker-cookbook), the format is the model's chat.
+between the tokenizer's begin-of-text token, if it has one, and its end-of-text token;
+the loss is that of TEXT, the blank before it, and the end. With `renderer = "qwen3"`
+(or another name of tinker-cookbook), the format is the model's chat.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ class RenderedFormat(ChatFormat):
     def lesson(self, instruction: str, text: str) -> Lesson:
         """Return a training example; the loss is that of the answer and its end."""
         tokens, weights = self._renderer.build_supervised_example(
-            [{"role": "user", "content": instruction}, {"role": "assistant", "content": text}]
+            [
+                {"role": "user", "content": instruction},
+                {"role": "assistant", "content": text},
+            ]
         )
         return Lesson(tokens.to_ints(), [float(weight) for weight in weights.tolist()])
 
@@ -136,14 +139,20 @@ class RenderedFormat(ChatFormat):
 
 
 def load_format(
-    tokenizer: str | Path, *, renderer: str | None, base: str | None, place: str, endpoint: str
+    tokenizer: str | Path,
+    *,
+    renderer: str | None,
+    base: str | None,
+    place: str,
+    endpoint: str,
 ) -> ChatFormat:
     """Return a model's format.
 
-    Raises SuiteError for an unknown renderer or a tokenizer without an end-of-text token, and
-    ProviderError if the tokenizer can't be loaded.
+    Raises SuiteError for an unknown renderer or a tokenizer without an end-of-text
+    token, and ProviderError if the tokenizer can't be loaded.
 
-    tokenizer: a folder, or a name on the model hub; base: the model, for renderers that need it
+    tokenizer: a folder, or a name on the model hub; base: the model, for renderers that
+    need it
     """
     from transformers import AutoTokenizer
 
@@ -153,8 +162,11 @@ def load_format(
         seen = type(error).__name__
     else:
         if len(loaded) > len(loaded.all_special_tokens):
-            return _format(loaded, str(tokenizer), renderer=renderer, base=base, place=place)
-        # Of an empty folder, transformers before 5.2 makes an empty one and says nothing.
+            return _format(
+                loaded, str(tokenizer), renderer=renderer, base=base, place=place
+            )
+        # Of an empty folder, transformers before 5.2 makes an empty one and says
+        # nothing.
         seen = "it has no vocabulary"
     raise Failing(PROVIDER, endpoint, "AutoTokenizer.from_pretrained").final(
         f"Can't load the tokenizer {str(tokenizer)!r} ({seen})",
@@ -168,7 +180,8 @@ def _format(
     if renderer is None:
         if tokenizer.eos_token_id is None:
             raise SuiteError(
-                f"the tokenizer {name!r} has no end-of-text token, so no generation could end",
+                f"the tokenizer {name!r} has no end-of-text token, so no generation "
+                "could end",
                 location=place,
                 hint="set options.renderer to a tinker-cookbook chat format with an end token",
             )
@@ -181,7 +194,8 @@ def _format(
     except (TinkerCookbookError, ValueError, KeyError, AssertionError) as error:
         seen = type(error).__name__
     raise SuiteError(
-        f"options.renderer: {renderer!r} can't be loaded for the tokenizer {name!r} ({seen})",
+        f"options.renderer: {renderer!r} can't be loaded for the tokenizer {name!r} "
+        f"({seen})",
         location=place,
         hint="use a name that tinker_cookbook.renderers.get_renderer accepts",
     )

@@ -4,18 +4,19 @@
     id = "tuned"
     provider = "tinker"
     base_model = "Qwen/Qwen3-8B"
-    [model.finetune]                 # or: endpoint = "tinker://RUN/sampler_weights/NAME"
+    [model.finetune]                 # or: endpoint =
+    "tinker://RUN/sampler_weights/NAME"
     books = ["kafka-on-the-shore"]
     [model.options]
     renderer = "qwen3_disable_thinking"
 
-The key comes from the environment (TINKER_API_KEY). The paper's recipe is the default: LoRA of
-rank 32, learning rate 5e-4 falling linearly, batches of 16, 3 epochs, at most 2,048 tokens
-(arXiv 2603.20957).
+The key comes from the environment (TINKER_API_KEY). The paper's recipe is the default:
+LoRA of rank 32, learning rate 5e-4 falling linearly, batches of 16, 3 epochs, at most
+2,048 tokens (arXiv 2603.20957).
 
-Tinker trains only while a client drives it. So a fine-tune runs in a thread of the process that
-looks at it, and stops with that process. The next one finds it by its name at the provider, and
-resumes from its last saved state (training.py).
+Tinker trains only while a client drives it. So a fine-tune runs in a thread of the
+process that looks at it, and stops with that process. The next one finds it by its name
+at the provider, and resumes from its last saved state (training.py).
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class OptionsTable(Table):
     """`[model.options]` of this provider.
 
     base_url: a compatible server; default TINKER_BASE_URL or Tinker
-    tokenizer: the model's tokenizer, as a name on the model hub or a local folder (needs no
-        network); default `base_model`
-    renderer: a chat format of tinker-cookbook; default: plain "User: ..." and "Assistant:"
-    concurrency: how many calls may run at once; by default 8 to 64, depending on the server
-    completions_per_call: the most completions per call
+    tokenizer: the model's tokenizer, as a name on the model hub or a local folder
+        (needs no network); default `base_model`
+    renderer: a chat format of tinker-cookbook; default: plain "User: ..." and
+    "Assistant:" concurrency: how many calls may run at once; by default 8 to 64,
+    depending on the server completions_per_call: the most completions per call
     """
 
     base_url: Address | None = None
@@ -82,7 +83,10 @@ class TinkerProvider:
         self._journal = setup.state / "calls"
         self._calls = TinkerCalls(base_url=options.base_url, timeout=setup.deadline)
         self._trainer = Trainer(
-            base=self._untuned, recipe=self._recipe, calls=self._calls, chat=self._format
+            base=self._untuned,
+            recipe=self._recipe,
+            calls=self._calls,
+            chat=self._format,
         )
         self._jobs = Jobs(setup.state / "trainings", self._trainer.train)
 
@@ -133,7 +137,8 @@ class TinkerProvider:
         weights = self._trainer.find(job_id)
         if weights is None:
             raise Failing(self.name, self._untuned, "poll_finetune").final(
-                f"neither the weights nor the training set of {job_id[:20]}... is on this machine",
+                f"neither the weights nor the training set of {job_id[:20]}... is on "
+                "this machine",
                 "another machine may be training it: run the suite there",
             )
         self._jobs.end(job_id, weights)
@@ -167,11 +172,14 @@ def _check_model(setup: ProviderSetup) -> None:
     elif model.base_model is None and model.finetune_books:
         problem = "there is no base_model to fine-tune"
     elif model.endpoint is not None and not model.endpoint.startswith(SCHEME):
-        problem = f"endpoint is {model.endpoint!r}; expected a path that begins with {SCHEME}"
+        problem = (
+            f"endpoint is {model.endpoint!r}; expected a path that begins with {SCHEME}"
+        )
     if problem:
         raise setup.error(
             problem,
-            'name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for sampling, as '
+            'name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for '
+            "sampling, as "
             'in endpoint = "tinker://RUN/sampler_weights/NAME"',
         )
 
@@ -182,7 +190,8 @@ def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
     if name is None:
         raise setup.error(
             "The weights' tokenizer isn't set",
-            "set base_model, or options.tokenizer (a name on the hub, or a local folder)",
+            "set base_model, or options.tokenizer (a name on the hub, or a local "
+            "folder)",
         )
     folder = setup.root / Path(name).expanduser()
     if folder.is_dir():

@@ -1,9 +1,10 @@
 """An endpoint at Tinker: a base model, or weights saved for sampling.
 
-Tinker identifies a sample by its sampling session and its number in it, and does numbered work
-once: repeated in the same words, it returns the first result, to another process, too, as long as
-the session lives. So sampler, number, and words of each call are stored before it is made: one file
-per sampling session, one line per call. Files are deleted after a week.
+Tinker identifies a sample by its sampling session and its number in it, and does
+numbered work once: repeated in the same words, it returns the first result, to another
+process, too, as long as the session lives. So sampler, number, and words of each call
+are stored before it is made: one file per sampling session, one line per call. Files
+are deleted after a week.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, Recovery
-from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, SampleRequest, Served
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    RequestEndpoint,
+    SampleRequest,
+    Served,
+)
 from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing, Refused
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
@@ -35,16 +41,18 @@ if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient
 
 SCHEME = "tinker://"
-_LOST = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_FOUND})
+_LOST = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_FOUND}
+)
 _WEEK = 7 * 24 * 3600
 
 
 class TinkerEndpoint(RequestEndpoint):
     """Samples of `model`, a path of saved weights or the name of a base model.
 
-    A call that misses its deadline continues at the server, and `recover` waits for it again; so
-    it does for a call of an ended process, as long as the server keeps that session. `id`
-    identifies server, model, and format.
+    A call that misses its deadline continues at the server, and `recover` waits for it
+    again; so it does for a call of an ended process, as long as the server keeps that
+    session. `id` identifies server, model, and format.
 
     journal: the folder of stored calls
     """
@@ -102,7 +110,9 @@ class TinkerEndpoint(RequestEndpoint):
         call = f"sample (n = {request.n})"
         sampler = self._opened(call)
         future = self._calls.begin(
-            call, lambda: sampler.sample(key, draw, self._chat.stop), endpoint=self._model
+            call,
+            lambda: sampler.sample(key, draw, self._chat.stop),
+            endpoint=self._model,
         )
         self._pending[key] = future, draw
         return self._wait(key, call=call, texts=(request.instruction,))
@@ -110,7 +120,8 @@ class TinkerEndpoint(RequestEndpoint):
     def recover(self, key: str) -> Sequence[Completion] | None:
         """Wait again for the response to a call.
 
-        Returns None for a call that was never made, has failed, or is unknown to the server.
+        Returns None for a call that was never made, has failed, or is unknown to the
+        server.
         """
         call = "sample (asked again)"
         if key not in self._pending:
@@ -134,7 +145,9 @@ class TinkerEndpoint(RequestEndpoint):
             pass  # the server gave up the work
         return None
 
-    def _wait(self, key: str, *, call: str, texts: Sequence[str]) -> Sequence[Completion]:
+    def _wait(
+        self, key: str, *, call: str, texts: Sequence[str]
+    ) -> Sequence[Completion]:
         future, draw = self._pending[key]
         try:
             answer = self._calls.result(
@@ -149,7 +162,8 @@ class TinkerEndpoint(RequestEndpoint):
                 self._pending.pop(key, None)
         if not answer.sequences:
             raise Failing(PROVIDER, self._model, call).unusable(
-                "The response has no completion", "check that the server serves this model"
+                "The response has no completion",
+                "check that the server serves this model",
             )
         return [
             self._completion(
@@ -158,7 +172,9 @@ class TinkerEndpoint(RequestEndpoint):
             for place, sequence in enumerate(answer.sequences)
         ]
 
-    def _completion(self, tokens: Sequence[int], stop_reason: str, prompt: int) -> Completion:
+    def _completion(
+        self, tokens: Sequence[int], stop_reason: str, prompt: int
+    ) -> Completion:
         text = self._chat.text(tokens)
         reason = finish_reason(stop_reason)
         return Completion(
@@ -176,7 +192,8 @@ class TinkerEndpoint(RequestEndpoint):
         """Return the sampler; the first call opens it, and others wait for that."""
         if not self._lock.acquire(timeout=self._calls.timeout):
             raise Failing(PROVIDER, self._model, call).busy(
-                f"No sampler within {self._calls.timeout:g} s: another call is still opening it",
+                f"No sampler within {self._calls.timeout:g} s: another call is still "
+                "opening it",
                 RAISE_DEADLINE,
             )
         try:
@@ -258,7 +275,14 @@ class _Sampler:
     ) -> APIFuture[SampleResponse]:
         """Store the call, then make it, one at a time to keep the numbers in order."""
         with self._lock:
-            self._write({"request": key, "number": self._next, "time": time.time(), **asdict(draw)})
+            self._write(
+                {
+                    "request": key,
+                    "number": self._next,
+                    "time": time.time(),
+                    **asdict(draw),
+                }
+            )
             future = _sample(self._client, draw, stop)
             self._next += 1
         return future
@@ -290,7 +314,9 @@ def _stored_calls(path: Path, key: str) -> Iterator[_StoredCall]:
             row = json.loads(line)
             handle = row.pop("handle", handle)
             if row.pop("request", None) == key:
-                yield _StoredCall(row.pop("time"), handle, row.pop("number"), Draw(**row))
+                yield _StoredCall(
+                    row.pop("time"), handle, row.pop("number"), Draw(**row)
+                )
 
 
 def _sample(
@@ -306,7 +332,9 @@ def _sample(
         **({} if draw.temperature is None else {"temperature": draw.temperature}),
     )
     return client.sample(
-        prompt=types.ModelInput.from_ints(draw.prompt), num_samples=draw.n, sampling_params=params
+        prompt=types.ModelInput.from_ints(draw.prompt),
+        num_samples=draw.n,
+        sampling_params=params,
     )
 
 

@@ -1,14 +1,15 @@
 """Fine-tuning at Tinker, where the client drives every step: a job of a thread in this process.
 
-A job is a training set in a folder, a lock for the thread that drives it, and, at its end, the name
-of its weights. A free lock means that nothing drives the job, as after a crash: the next look at it
-resumes it. A job that keeps failing without progress isn't resumed, since each try may cost
-something. When the process ends, the thread gets some time to save its state.
+A job is a training set in a folder, a lock for the thread that drives it, and, at its
+end, the name of its weights. A free lock means that nothing drives the job, as after a
+crash: the next look at it resumes it. A job that keeps failing without progress isn't
+resumed, since each try may cost something. When the process ends, the thread gets some
+time to save its state.
 
-A job first looks at the provider for what exists under its name: finished weights end it at once,
-and it resumes from a saved state. It saves its state after each epoch (or `save_steps`), and when
-this process ends. So at worst, what was trained since then is billed twice: one epoch, or
-`save_steps` steps.
+A job first looks at the provider for what exists under its name: finished weights end
+it at once, and it resumes from a saved state. It saves its state after each epoch (or
+`save_steps`), and when this process ends. So at worst, what was trained since then is
+billed twice: one epoch, or `save_steps` steps.
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
+from pytest_memleak.interfaces.protocols import (
+    JobState,
+    JobStatus,
+    TrainingExample,
+    TrainingSet,
+)
 from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
@@ -113,12 +119,17 @@ class Jobs:
 
     def is_started(self, job: str) -> bool:
         """Tell whether the job has begun or ended in this folder."""
-        return self._path(job, "training").is_file() or self._path(job, "weights").is_file()
+        return (
+            self._path(job, "training").is_file()
+            or self._path(job, "weights").is_file()
+        )
 
     def start(self, job: str, training: TrainingSet) -> None:
         """Store the training set and begin to train, once."""
         if not self.is_started(job):
-            pairs = [[example.instruction, example.text] for example in training.examples]
+            pairs = [
+                [example.instruction, example.text] for example in training.examples
+            ]
             record = {"digest": training.digest, "examples": pairs}
             write_private(self._path(job, "training"), json.dumps(record))
         self.look(job)
@@ -131,8 +142,8 @@ class Jobs:
     def look(self, job: str) -> JobState | None:
         """Return the job's state, and resume it if nothing drives it; None for an unknown job.
 
-        Raises the exception that ended its thread, once; the next look resumes it. A ProviderBusy
-        becomes a ProviderError after too many tries without progress.
+        Raises the exception that ended its thread, once; the next look resumes it. A
+        ProviderBusy becomes a ProviderError after too many tries without progress.
         """
         with self._lock:
             state = self._ended(job)
@@ -140,7 +151,11 @@ class Jobs:
                 self._drives.pop(job, None)
                 return state
             drive = self._drives.get(job)
-            if drive is not None and drive.thread is not None and drive.thread.is_alive():
+            if (
+                drive is not None
+                and drive.thread is not None
+                and drive.thread.is_alive()
+            ):
                 return JobState(JobStatus.RUNNING)
             self._drives.pop(job, None)
             if drive is not None and drive.failure is not None:
@@ -174,8 +189,12 @@ class Jobs:
         def work() -> None:
             try:
                 record = json.loads(path.read_bytes())
-                examples = tuple(TrainingExample(*example) for example in record["examples"])
-                weights = self._train(job, TrainingSet(examples, record["digest"]), drive)
+                examples = tuple(
+                    TrainingExample(*example) for example in record["examples"]
+                )
+                weights = self._train(
+                    job, TrainingSet(examples, record["digest"]), drive
+                )
                 if weights is not None:
                     self.end(job, weights)
             except BaseException as error:  # noqa: BLE001 - raised again by `look`
@@ -184,7 +203,9 @@ class Jobs:
                 lock.release()
                 atexit.unregister(drive.end)
 
-        drive.thread = threading.Thread(target=work, name=f"memleak-{job[:24]}", daemon=True)
+        drive.thread = threading.Thread(
+            target=work, name=f"memleak-{job[:24]}", daemon=True
+        )
         atexit.register(drive.end)
         drive.thread.start()
         return drive
@@ -194,7 +215,9 @@ class Jobs:
             record = json.loads(self._path(job, "weights").read_bytes())
         except FileNotFoundError:
             return None
-        return JobState(JobStatus.SUCCEEDED, endpoint=record["path"], tokens=record["tokens"])
+        return JobState(
+            JobStatus.SUCCEEDED, endpoint=record["path"], tokens=record["tokens"]
+        )
 
     def _path(self, job: str, kind: str) -> Path:
         return self._folder / f"{job}.{kind}"
@@ -213,7 +236,12 @@ class Trainer:
     """Trains `base` by `recipe`; a job's name is that of its weights at the provider."""
 
     def __init__(
-        self, *, base: str, recipe: Recipe, calls: TinkerCalls, chat: Callable[[], ChatFormat]
+        self,
+        *,
+        base: str,
+        recipe: Recipe,
+        calls: TinkerCalls,
+        chat: Callable[[], ChatFormat],
     ) -> None:
         self.base = base
         self.recipe = recipe
@@ -231,7 +259,9 @@ class Trainer:
             return weights
         lessons = self._lessons(training)
         client = self._client(state, training.digest)
-        course = _Course(self, job, training.digest, client, lessons, state.step, state.tokens)
+        course = _Course(
+            self, job, training.digest, client, lessons, state.step, state.tokens
+        )
         return course.run(drive)
 
     def ask(self, call: str, function: Callable[[], APIFuture[_T]]) -> _T:
@@ -247,7 +277,9 @@ class Trainer:
                 return Weights(saved.tinker_path, _number(saved, TOKENS_KEY)), state
             head, _, step = name.rpartition("-step-")
             if saved.checkpoint_type == "training" and head == job and step.isdecimal():
-                saved_state = _State(saved.tinker_path, int(step), _number(saved, TOKENS_KEY) or 0)
+                saved_state = _State(
+                    saved.tinker_path, int(step), _number(saved, TOKENS_KEY) or 0
+                )
                 state = max(state, saved_state, key=lambda candidate: candidate.step)
         return None, state
 
@@ -294,7 +326,8 @@ class Trainer:
             lesson = Lesson(whole.tokens[:most], whole.weights[:most])
             if not any(lesson.weights):
                 raise Failing(PROVIDER, self.base, "forward_backward").final(
-                    f"The instruction of training example {number} fills all {most} tokens",
+                    f"The instruction of training example {number} fills all {most} "
+                    "tokens",
                     "increase finetune.max_tokens",
                 )
             lessons.append(lesson)
@@ -324,7 +357,9 @@ class _Course:
                 if drive.stop.is_set():
                     self._save()
                     return None
-                self._submit([self.lessons[place] for place in batches[self.step]], len(batches))
+                self._submit(
+                    [self.lessons[place] for place in batches[self.step]], len(batches)
+                )
                 due = self.step % per_epoch == 0 or self.step % every == 0
                 if due and self.step < len(batches):
                     self._save()
@@ -379,14 +414,19 @@ class _Course:
         self.trainer.ask(
             "save_state",
             lambda: self.client.save_state(
-                name, ttl_seconds=_STATE_LIFE, overwrite=True, user_metadata=self._metadata()
+                name,
+                ttl_seconds=_STATE_LIFE,
+                overwrite=True,
+                user_metadata=self._metadata(),
             ),
         )
 
     def _finish(self) -> Weights:
         saved = self.trainer.ask(
             "save_weights_for_sampler",
-            lambda: self.client.save_weights_for_sampler(self.job, user_metadata=self._metadata()),
+            lambda: self.client.save_weights_for_sampler(
+                self.job, user_metadata=self._metadata()
+            ),
         )
         return Weights(saved.path, self.tokens)
 
@@ -415,8 +455,12 @@ def _datum(lesson: Lesson) -> Any:
     return types.Datum(
         model_input=types.ModelInput.from_ints(lesson.tokens[:-1]),
         loss_fn_inputs={
-            "target_tokens": types.TensorData(lesson.tokens[1:], dtype="int64", shape=shape),
-            "weights": types.TensorData(lesson.weights[1:], dtype="float32", shape=shape),
+            "target_tokens": types.TensorData(
+                lesson.tokens[1:], dtype="int64", shape=shape
+            ),
+            "weights": types.TensorData(
+                lesson.weights[1:], dtype="float32", shape=shape
+            ),
         },
     )
 

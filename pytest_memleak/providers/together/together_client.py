@@ -26,7 +26,9 @@ class TogetherCalls(OpenAICalls):
     sdk, kind = PROVIDER, "Together"
     uploads = ("/v1/files",)
 
-    def __init__(self, *, base_url: str | None, project: str | None, timeout: float) -> None:
+    def __init__(
+        self, *, base_url: str | None, project: str | None, timeout: float
+    ) -> None:
         super().__init__(
             base_url=NEEDS.address_of(base_url) or OFFICIAL_URL,
             key_variable=KEY,
@@ -61,7 +63,8 @@ class TogetherCalls(OpenAICalls):
         project_id = self.ask("whoami", find, endpoint=endpoint)
         if project_id is None:
             raise Failing(PROVIDER, endpoint, "whoami").final(
-                "The key belongs to no project", "set options.project or TOGETHER_PROJECT_ID"
+                "The key belongs to no project",
+                "set options.project or TOGETHER_PROJECT_ID",
             )
         return project_id
 

@@ -1,8 +1,8 @@
 """Weights on Together's machines: deployed, found again, and deleted.
 
-Each deployment has an endpoint of its own, and the endpoint's name has the digest. Names are
-unique in a project, so nothing is ever deployed twice. An endpoint without a deployment isn't
-billed.
+Each deployment has an endpoint of its own, and the endpoint's name has the digest.
+Names are unique in a project, so nothing is ever deployed twice. An endpoint without a
+deployment isn't billed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.deployed_model import DeployedCalls, DeployedModels
-from pytest_memleak.providers.together.together_client import KEY, PROVIDER, TogetherCalls
+from pytest_memleak.providers.together.together_client import (
+    KEY,
+    PROVIDER,
+    TogetherCalls,
+)
 from pytest_memleak.providers.together.together_options import OptionsTable
 
 if TYPE_CHECKING:
@@ -37,7 +41,9 @@ def name_of(digest: str) -> str:
 class Deployments(DeployedModels):
     """Those of one project."""
 
-    def __init__(self, calls: TogetherCalls, *, untuned: str, options: OptionsTable) -> None:
+    def __init__(
+        self, calls: TogetherCalls, *, untuned: str, options: OptionsTable
+    ) -> None:
         table = options.deployment
         super().__init__(
             PROVIDER,
@@ -94,7 +100,9 @@ class Deployments(DeployedModels):
         project, endpoint_id = _parts(job_id)
         endpoint = self._get(job_id)
         if endpoint is None or not endpoint.deployments:
-            return JobState(JobStatus.FAILED, detail="Its endpoint or deployment is gone")
+            return JobState(
+                JobStatus.FAILED, detail="Its endpoint or deployment is gone"
+            )
         summary = endpoint.deployments[0]
         if summary.state == f"{_STATE}READY":
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
@@ -114,7 +122,9 @@ class Deployments(DeployedModels):
         described = self._get(endpoint)
         for deployment in described.deployments if described else ():
             return self.calls.chat_url, deployment.name
-        raise Failing(PROVIDER, endpoint, "endpoints.retrieve").final("It has no deployment")
+        raise Failing(PROVIDER, endpoint, "endpoints.retrieve").final(
+            "It has no deployment"
+        )
 
     def end(self, job_id: str) -> bool:
         """Stop the deployment, delete it, or delete the empty endpoint; True once that is gone."""
@@ -128,7 +138,9 @@ class Deployments(DeployedModels):
         deployment = endpoint.deployments[0]
         place = {"project_id": project, "endpoint_id": endpoint_id}
         if deployment.state in _ENDED:
-            self.calls.call(job_id, "endpoints.deployments.delete", deployment.id, **place)
+            self.calls.call(
+                job_id, "endpoints.deployments.delete", deployment.id, **place
+            )
         elif deployment.state != f"{_STATE}STOPPING":
             self.calls.call(
                 job_id,
@@ -147,9 +159,14 @@ class Deployments(DeployedModels):
             return model, self._hardware["config"]
         reference = model if model != weights else self._reference(model)
         listed = self.calls.call_all(
-            weights, "models.configs.list", project_id=project, reference_model=reference
+            weights,
+            "models.configs.list",
+            project_id=project,
+            reference_model=reference,
         )
-        configs = [f"projects/{config.project_id}/configs/{config.id}" for config in listed]
+        configs = [
+            f"projects/{config.project_id}/configs/{config.id}" for config in listed
+        ]
         if len(configs) != 1:
             raise Failing(PROVIDER, weights, "models.configs.list").final(
                 f"The model has {len(configs)} configs ({', '.join(configs)})",
@@ -161,7 +178,9 @@ class Deployments(DeployedModels):
     def _reference(self, model: str) -> str:
         """Return the model that the configs of a tuned one are for."""
         owner, model_id = model.split("/")[1:4:2]
-        described = self.calls.call(model, "models.retrieve", model_id, project_id=owner)
+        described = self.calls.call(
+            model, "models.retrieve", model_id, project_id=owner
+        )
         return described.base_model or f"projects/{owner}/models/{model_id}"
 
     def _public_model(self, name: str) -> str:
@@ -176,7 +195,9 @@ class Deployments(DeployedModels):
         endpoints: list[Endpoint] = self.calls.call_all(
             name, "endpoints.list", project_id=project, filter=f'name="{name}"'
         )
-        return next((each for each in endpoints if each.name.endswith(f"/{name}")), None)
+        return next(
+            (each for each in endpoints if each.name.endswith(f"/{name}")), None
+        )
 
     def _get(self, job_id: str) -> Endpoint | None:
         project, endpoint_id = _parts(job_id)
@@ -191,7 +212,9 @@ class Deployments(DeployedModels):
         return endpoint
 
     def _delete(self, project: str, endpoint_id: str) -> None:
-        self.calls.call(endpoint_id, "endpoints.delete", endpoint_id, project_id=project)
+        self.calls.call(
+            endpoint_id, "endpoints.delete", endpoint_id, project_id=project
+        )
 
 
 def _parts(job_id: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Provider "together": open weights at Together AI, fine-tuned with LoRA and deployed.
 
 The key comes from TOGETHER_API_KEY. The paper's recipe for open weights is the default
-(arXiv 2603.20957). Together keeps neither metadata nor request ids, so a fine-tune's suffix and an
-endpoint's name have the digest.
+(arXiv 2603.20957). Together keeps neither metadata nor request ids, so a fine-tune's
+suffix and an endpoint's name have the digest.
 """
 
 from __future__ import annotations
@@ -12,15 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
-from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.interfaces.protocols import (
+    JobState,
+    JobStatus,
+    ProviderSetup,
+    TrainingSet,
+)
 from pytest_memleak.providers.call_errors import Failing, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
 from pytest_memleak.providers.openai.deployed_model import open_model
-from pytest_memleak.providers.openai.openai_provider import preferred_job, training_lines
+from pytest_memleak.providers.openai.openai_provider import (
+    preferred_job,
+    training_lines,
+)
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.together.together_client import PROVIDER, TogetherCalls
-from pytest_memleak.providers.together.together_deployment import WEIGHTS, Deployments, name_of
-from pytest_memleak.providers.together.together_options import FinetuneTable, OptionsTable
+from pytest_memleak.providers.together.together_deployment import (
+    WEIGHTS,
+    Deployments,
+    name_of,
+)
+from pytest_memleak.providers.together.together_options import (
+    FinetuneTable,
+    OptionsTable,
+)
 
 if TYPE_CHECKING:
     from together.types import FinetuneModelLimits, FinetuneResponse
@@ -36,10 +51,16 @@ class TogetherProvider:
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
-        options = read_table(OptionsTable, model.options, place=setup.place, name="options")
-        self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
+        options = read_table(
+            OptionsTable, model.options, place=setup.place, name="options"
+        )
+        self._recipe = read_table(
+            FinetuneTable, model.finetune, place=setup.place, name="finetune"
+        )
         untuned = setup.untuned('base_model = "Qwen/Qwen3-8B"')
-        if options.deployment is None and (model.finetune_books or WEIGHTS.fullmatch(untuned)):
+        if options.deployment is None and (
+            model.finetune_books or WEIGHTS.fullmatch(untuned)
+        ):
             raise setup.error(
                 "options.deployment is missing",
                 "Together serves fine-tuned models only while they are deployed: "
@@ -61,10 +82,15 @@ class TogetherProvider:
         """A fine-tune belongs to a project and a server, and must be deployed."""
         machines = self._machines
         return Abilities(
-            finetuning=Finetuning(frozenset({"base_url", "project"}), self._recipe.epochs),
+            finetuning=Finetuning(
+                frozenset({"base_url", "project"}), self._recipe.epochs
+            ),
             close=self._close,
             deployments=machines.abilities(
-                find=machines.find, start=machines.start, poll=machines.poll, end=machines.end
+                find=machines.find,
+                start=machines.start,
+                poll=machines.poll,
+                end=machines.end,
             ),
         )
 
@@ -73,7 +99,9 @@ class TogetherProvider:
         options, model = self._options, endpoint or self._untuned
         return open_model(
             model,
-            self._chat if options.deployment is None else self._machines.calls_to[model],
+            self._chat
+            if options.deployment is None
+            else self._machines.calls_to[model],
             fixed="/revisions/" in model,
             system=options.system,
             api=options.api,
@@ -120,7 +148,9 @@ class TogetherProvider:
 
     def poll_finetune(self, job_id: str) -> JobState:
         """Return the job's state, with the resource name of its weights once it succeeded."""
-        job: FinetuneResponse = self._calls.call(self._base, "fine_tuning.retrieve", job_id)
+        job: FinetuneResponse = self._calls.call(
+            self._base, "fine_tuning.retrieve", job_id
+        )
         if job.status in _ENDED_BADLY:
             events = [event.message for event in job.events or () if event.message]
             detail = ": ".join([job.status, *events[-1:]])
@@ -129,7 +159,9 @@ class TogetherProvider:
             return JobState(JobStatus.RUNNING)
         weights = self._weights(job)
         if weights is None:
-            return JobState(JobStatus.FAILED, detail="It succeeded without naming a model")
+            return JobState(
+                JobStatus.FAILED, detail="It succeeded without naming a model"
+            )
         return JobState(JobStatus.SUCCEEDED, endpoint=weights, tokens=job.token_count)
 
     def _limits(self) -> FinetuneModelLimits:
@@ -147,7 +179,8 @@ class TogetherProvider:
         ):
             if value != "max" and not least <= value <= most:
                 raise Failing(PROVIDER, self._base, "fine_tuning.model_limits").final(
-                    f"finetune.{name} is {value:g}, but the model allows {least:g} to {most:g}",
+                    f"finetune.{name} is {value:g}, but the model allows {least:g} to "
+                    f"{most:g}",
                     f"correct {name} in [model.finetune]",
                 )
         return limits

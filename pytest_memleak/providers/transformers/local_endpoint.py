@@ -1,9 +1,9 @@
 """An endpoint that is a model on this machine, loaded when it is first sampled.
 
-One model is in memory at a time, whoever uses it (`BENCH`): a suite's base, tuned and baseline
-models take turns. Each generation has a random number of its own per token, made from its seed on
-the CPU. So it depends neither on the generations beside it nor on torch's own generators, which
-are left alone.
+One model is in memory at a time, whoever uses it (`BENCH`): a suite's base, tuned and
+baseline models take turns. Each generation has a random number of its own per token,
+made from its seed on the CPU. So it depends neither on the generations beside it nor on
+torch's own generators, which are left alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities
-from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, SampleRequest, Served
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    RequestEndpoint,
+    SampleRequest,
+    Served,
+)
 from pytest_memleak.providers.transformers.local_format import Format, Wording
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
@@ -51,7 +56,9 @@ class Bench:
         self._loaded: Loaded | None = None
 
     @contextlib.contextmanager
-    def holding(self, wanted: Wanted, *, endpoint: str, keep: bool = True) -> Iterator[Loaded]:
+    def holding(
+        self, wanted: Wanted, *, endpoint: str, keep: bool = True
+    ) -> Iterator[Loaded]:
         """The model, loaded unless it is the one here; others wait until it is free again.
 
         keep: False where it will be changed, and is of no use to others then.
@@ -106,16 +113,19 @@ class LocalEndpoint(RequestEndpoint):
     def answer(self, request: SampleRequest) -> list[Completion]:
         """Always `n` completions; number i has the seed + i, or a random seed for None.
 
-        They come from the model's own distribution at that temperature (None: 1): no top-k, no
-        top-p, no penalty, whatever ships with the weights. Where the context has no room for
-        `max_tokens`, a text is cut at its end (LENGTH). Prompt tokens stand with the first.
-        Out of memory, a quarter as many are sampled side by side from then on, with a warning.
+        They come from the model's own distribution at that temperature (None: 1): no
+        top-k, no top-p, no penalty, whatever ships with the weights. Where the context
+        has no room for `max_tokens`, a text is cut at its end (LENGTH). Prompt tokens
+        stand with the first.
+        Out of memory, a quarter as many are sampled side by side from then on, with a
+        warning.
         """
         n, max_tokens, seed = request.n, request.max_tokens, request.seed
         temperature = 1.0 if request.temperature is None else request.temperature
         if temperature < 0 or max_tokens < 1:
             raise self._error(
-                f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
+                f"temperature {temperature} with at most {max_tokens} tokens can't be "
+                "sampled",
                 hint="expected a temperature of 0 or more, and at least 1 token",
             )
         first = secrets.randbits(31) if seed is None else seed
@@ -131,7 +141,9 @@ class LocalEndpoint(RequestEndpoint):
             most = min(max_tokens, self._room(loaded, prompt))
             rows: list[list[int]] = []
             while len(rows) < n:
-                seeds = range(first + len(rows), first + min(len(rows) + self.at_once, n))
+                seeds = range(
+                    first + len(rows), first + min(len(rows) + self.at_once, n)
+                )
                 try:
                     rows += self._sample_rows(
                         loaded, prompt, seeds=seeds, temperature=temperature, most=most
@@ -150,14 +162,22 @@ class LocalEndpoint(RequestEndpoint):
                     stacklevel=3,
                 )
         return [
-            _completion(form, row, loaded.stop, served, prompt_tokens=len(prompt) * (number == 0))
+            _completion(
+                form,
+                row,
+                loaded.stop,
+                served,
+                prompt_tokens=len(prompt) * (number == 0),
+            )
             for number, row in enumerate(rows)
         ]
 
     @functools.cached_property
     def served(self) -> Served:
         """The model that served: the weights themselves, by their digest."""
-        return Served(fingerprint=fingerprint_of_weights(digest_of_weights(self.wanted())))
+        return Served(
+            fingerprint=fingerprint_of_weights(digest_of_weights(self.wanted()))
+        )
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
@@ -171,12 +191,19 @@ class LocalEndpoint(RequestEndpoint):
         return replace(self, id=f"{self.id}#text", as_text=True)
 
     def _sample_rows(
-        self, loaded: Loaded, prompt: list[int], *, seeds: range, temperature: float, most: int
+        self,
+        loaded: Loaded,
+        prompt: list[int],
+        *,
+        seeds: range,
+        temperature: float,
+        most: int,
     ) -> list[list[int]]:
         """The tokens of one generation per seed, up to and with the one that ends it.
 
-        The prompt is read once and its cache repeated; a finished row leaves the batch. A model
-        that keeps more than keys and values reads the prompt in each row, by `generate`.
+        The prompt is read once and its cache repeated; a finished row leaves the batch.
+        A model that keeps more than keys and values reads the prompt in each row, by
+        `generate`.
         """
         import torch
 
@@ -196,7 +223,11 @@ class LocalEndpoint(RequestEndpoint):
         rows = [*range(len(seeds))]
         with torch.inference_mode():
             prefill = _generate(
-                loaded, [prompt], most=1, return_dict_in_generate=True, output_logits=True
+                loaded,
+                [prompt],
+                most=1,
+                return_dict_in_generate=True,
+                output_logits=True,
             )
             name, cache = _repeatable_cache(prefill)
             if cache is None:
@@ -207,7 +238,11 @@ class LocalEndpoint(RequestEndpoint):
             scores = prefill.logits[0].expand(len(rows), -1)
             for step in range(most):
                 tokens = choose(step, scores, rows=rows)
-                places = [n for n, row in enumerate(rows) if generated[row][-1] not in loaded.stop]
+                places = [
+                    n
+                    for n, row in enumerate(rows)
+                    if generated[row][-1] not in loaded.stop
+                ]
                 if not places or step + 1 == most:
                     break
                 if len(places) < len(rows):
@@ -224,7 +259,9 @@ class LocalEndpoint(RequestEndpoint):
                 scores = outcome.logits[:, -1].float()
         return generated
 
-    def _choose_tokens(self, scores: Tensor, numbers: Tensor, temperature: float) -> Tensor:
+    def _choose_tokens(
+        self, scores: Tensor, numbers: Tensor, temperature: float
+    ) -> Tensor:
         """Each row's next token: the one where the sum of probabilities passes its number.
 
         The numbers are uniform in [0, 1). At temperature 0 it is the likeliest token.
@@ -235,7 +272,9 @@ class LocalEndpoint(RequestEndpoint):
             total, tokens = scores.max(dim=-1)
         else:
             precise = _precise(scores)
-            shares = torch.softmax(scores.to(precise) / temperature, dim=-1).cumsum(dim=-1)
+            shares = torch.softmax(scores.to(precise) / temperature, dim=-1).cumsum(
+                dim=-1
+            )
             total = shares[:, -1]
             passed = (numbers.to(scores.device, precise) * total)[:, None]
             tokens = torch.searchsorted(shares, passed, right=True)[:, 0]
@@ -303,20 +342,32 @@ def _generate(
 
 def _repeatable_cache(prefill: Any) -> tuple[str, Any]:
     """The cache after a prompt, and its name; None unless all it holds are keys and values."""
-    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+    from transformers.cache_utils import (
+        DynamicCache,
+        DynamicLayer,
+        DynamicSlidingWindowLayer,
+    )
 
     repeatable = {DynamicLayer, DynamicSlidingWindowLayer}
-    # Releases of transformers differ in how they name it, as an argument and in what comes back.
+    # Releases of transformers differ in how they name it, as an argument and in what
+    # comes back.
     for name, cache in prefill.items():
         if type(cache) is not DynamicCache:
             continue
-        if {type(layer) for layer in cache.layers} <= repeatable and cache.get_seq_length():
+        if {
+            type(layer) for layer in cache.layers
+        } <= repeatable and cache.get_seq_length():
             return name, cache
     return "", None
 
 
 def _completion(
-    form: Format, tokens: list[int], stop: frozenset[int], served: Served, *, prompt_tokens: int
+    form: Format,
+    tokens: list[int],
+    stop: frozenset[int],
+    served: Served,
+    *,
+    prompt_tokens: int,
 ) -> Completion:
     text = form.text([token for token in tokens if token not in stop])
     reason = FinishReason.STOP if tokens[-1] in stop else FinishReason.LENGTH

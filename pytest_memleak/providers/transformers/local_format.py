@@ -1,14 +1,15 @@
 """How instructions and texts become a local model's tokens, and how its tokens become text.
 
-Where the tokenizer has a chat template, an instruction is the user's message and the text the
-assistant's answer. Otherwise the format is plain: after the begin-of-text token, if there is one,
+Where the tokenizer has a chat template, an instruction is the user's message and the
+text the assistant's answer. Otherwise the format is plain: after the begin-of-text
+token, if there is one,
 
     INSTRUCTION
 
     TEXT
 
-and the end-of-text token. A system prompt stands before the instruction, in a paragraph of its
-own. Loss is taken on TEXT and what ends it.
+and the end-of-text token. A system prompt stands before the instruction, in a paragraph
+of its own. Loss is taken on TEXT and what ends it.
 """
 
 from __future__ import annotations

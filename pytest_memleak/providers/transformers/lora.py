@@ -1,8 +1,8 @@
 """Fine-tuning local weights: LoRA by peft, kept whole or not at all.
 
-An adapter is written beside its place and renamed into it when it is complete, under a lock that
-ends with its process: a training that is killed leaves nothing that could be taken for a result,
-and two processes never make the same one twice.
+An adapter is written beside its place and renamed into it when it is complete, under a
+lock that ends with its process: a training that is killed leaves nothing that could be
+taken for a result, and two processes never make the same one twice.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def train(
 ) -> None:
     """Tune LoRA weights on the examples and write them to `folder`; changes the loaded model.
 
-    base: the name of the base weights, to be kept beside the adapter; endpoint: as error
-    messages name the model.
+    base: the name of the base weights, to be kept beside the adapter; endpoint: as
+    error messages name the model.
     """
     import peft
     import torch
@@ -104,7 +104,8 @@ def train(
     crowded = sum(len(lesson.prompt) >= most for lesson in lessons)
     if crowded:
         raise local_error(
-            f"{crowded} of {len(lessons)} instructions use up all {most:,} tokens of an example",
+            f"{crowded} of {len(lessons)} instructions use up all {most:,} tokens of "
+            "an example",
             endpoint,
             "start_finetune",
             hint="increase finetune.max_tokens, up to the model's context",
@@ -123,12 +124,18 @@ def train(
         )
         model: Any = peft.get_peft_model(loaded.model, config)
         model.peft_config["default"].base_model_name_or_path = base
-        _learn(model, lessons, recipe, most=most, shuffling=shuffling, endpoint=endpoint)
+        _learn(
+            model, lessons, recipe, most=most, shuffling=shuffling, endpoint=endpoint
+        )
     # Said, or peft would ask the hub about the base.
     model.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # a form to fill in, with local paths
+    (folder / "README.md").unlink(
+        missing_ok=True
+    )  # a form to fill in, with local paths
     record = {"base": base, "recipe": recipe.model_dump(), "peft": peft.__version__}
-    (folder / "memleak.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / "memleak.json").write_text(
+        json.dumps(record, indent=2) + "\n", encoding="utf-8"
+    )
 
 
 def _learn(
@@ -148,7 +155,9 @@ def _learn(
     steps = recipe.epochs * math.ceil(len(lessons) / recipe.batch_size)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for batch in _batches(lessons, recipe, shuffling):
-        answered = sum(len(lesson.answer[: most - len(lesson.prompt)]) for lesson in batch)
+        answered = sum(
+            len(lesson.answer[: most - len(lesson.prompt)]) for lesson in batch
+        )
         at_once = recipe.micro_batch_size or len(batch)
         total = 0.0
         for start in range(0, len(batch), at_once):
@@ -181,7 +190,9 @@ def _loss(model: Any, batch: Sequence[Lesson], most: int) -> Any:
     """The sum, over the tokens of the answers, of their negative log-probabilities."""
     import torch
 
-    rows = [(lesson.prompt, lesson.answer[: most - len(lesson.prompt)]) for lesson in batch]
+    rows = [
+        (lesson.prompt, lesson.answer[: most - len(lesson.prompt)]) for lesson in batch
+    ]
     width = max(len(prompt) + len(answer) for prompt, answer in rows)
     tokens = torch.zeros((len(rows), width), dtype=torch.long)
     mask = torch.zeros_like(tokens)

@@ -3,16 +3,17 @@
     [[model]]
     id = "tuned"
     provider = "transformers"
-    base_model = "weights/base"            # a folder, from the suite file, or a model at the hub
-    [model.finetune]                 # or: endpoint = "weights/adapter", LoRA weights of your own
-    books = ["kafka-on-the-shore"]
+    base_model = "weights/base"            # a folder, from the suite file, or a model
+    at the hub [model.finetune]                 # or: endpoint = "weights/adapter", LoRA
+    weights of your own books = ["kafka-on-the-shore"]
 
-The paper's recipe for open weights is the default: LoRA of rank 32, learning rate 5e-4 falling
-linearly, batches of 16, 3 epochs, at most 2,048 tokens (arXiv 2603.20957).
+The paper's recipe for open weights is the default: LoRA of rank 32, learning rate 5e-4
+falling linearly, batches of 16, 3 epochs, at most 2,048 tokens (arXiv 2603.20957).
 
 A fine-tune runs in the call that starts it, and ends there. What it made is kept in the
-provider's state folder, under a digest of base weights, training set and recipe. Nothing is
-loaded before an endpoint is first sampled, so what the ledger has already needs no weights.
+provider's state folder, under a digest of base weights, training set and recipe.
+Nothing is loaded before an endpoint is first sampled, so what the ledger has already
+needs no weights.
 """
 
 from __future__ import annotations
@@ -30,11 +31,21 @@ from pydantic import Field
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
-from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.interfaces.protocols import (
+    JobState,
+    JobStatus,
+    ProviderSetup,
+    TrainingSet,
+)
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint
 from pytest_memleak.providers.transformers.local_format import Format, Wording
-from pytest_memleak.providers.transformers.lora import FinetuneTable, kept, make_once, train
+from pytest_memleak.providers.transformers.lora import (
+    FinetuneTable,
+    kept,
+    make_once,
+    train,
+)
 from pytest_memleak.providers.transformers.weights import (
     PROVIDER,
     LocalWeights,
@@ -46,7 +57,8 @@ from pytest_memleak.providers.transformers.weights import (
     local_error,
 )
 
-# Part of every adapter's name: raise it when the same training would give another adapter.
+# Part of every adapter's name: raise it when the same training would give another
+# adapter.
 VERSION = 1
 
 _TUNED = re.compile(
@@ -61,8 +73,8 @@ class OptionsTable(Table):
     dtype: data type of the weights in memory; "auto" uses the files' type
     threads: number of torch's CPU threads; default: torch's own
     completions_per_call: how many generations are sampled at the same time
-    revision: a branch, tag, or commit of base_model on the hub; default: the one in the hub's
-        cache, or the newest
+    revision: a branch, tag, or commit of base_model on the hub; default: the one in the
+        hub's cache, or the newest
     system: a system prompt before every instruction
     chat_variables: variables of the tokenizer's chat template
     """
@@ -85,8 +97,12 @@ class TransformersProvider:
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
-        self._options = read_table(OptionsTable, model.options, place=place, name="options")
-        self._recipe = read_table(FinetuneTable, model.finetune, place=place, name="finetune")
+        self._options = read_table(
+            OptionsTable, model.options, place=place, name="options"
+        )
+        self._recipe = read_table(
+            FinetuneTable, model.finetune, place=place, name="finetune"
+        )
         if not model.base_model:
             raise SuiteError(
                 "No base_model is set",
@@ -115,8 +131,11 @@ class TransformersProvider:
         if endpoint is None:
             adapter, name = None, f"{PROVIDER}:{self._base.name}"
         elif tuned:
-            # Named by what it was when it was made: nothing has to be there to say the name.
-            return self._endpoint(endpoint, functools.partial(self._own, endpoint, tuned))
+            # Named by what it was when it was made: nothing has to be there to say the
+            # name.
+            return self._endpoint(
+                endpoint, functools.partial(self._own, endpoint, tuned)
+            )
         else:
             adapter = self._attached(endpoint)
             name = f"{PROVIDER}:{self._base.name}+{adapter.name}"
@@ -140,7 +159,9 @@ class TransformersProvider:
         called = f"{PROVIDER}:{self._base.name}"
         wanted = Wanted(self._base, None, self._options.device, self._options.dtype)
 
-        texts = [text for pair in training.examples for text in (pair.instruction, pair.text)]
+        texts = [
+            text for pair in training.examples for text in (pair.instruction, pair.text)
+        ]
 
         def write(folder: Path) -> None:
             with BENCH.holding(wanted, endpoint=called, keep=False) as loaded:
@@ -166,28 +187,43 @@ class TransformersProvider:
         folder = self._setup.state / (tuned["name"] if tuned else "")
         adapter = kept(folder) if tuned else None
         if tuned is None or adapter is None or adapter.name != tuned["adapter"]:
-            return JobState(JobStatus.FAILED, detail=f"Its LoRA weights aren't in {folder}")
+            return JobState(
+                JobStatus.FAILED, detail=f"Its LoRA weights aren't in {folder}"
+            )
         return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
 
     @functools.cached_property
     def _base(self) -> LocalWeights:
         setup, revision = self._setup, self._options.revision
-        return find_base(self._called, root=setup.root, revision=revision, place=setup.place)
+        return find_base(
+            self._called, root=setup.root, revision=revision, place=setup.place
+        )
 
     def _name(self, training_digest: str) -> str:
         """A name for the adapter: everything that it depends on."""
         recipe, dtype = self._recipe.model_dump(), self._options.dtype
-        parts = [VERSION, self._base.name, training_digest, recipe, dtype, self._wording.digest]
+        parts = [
+            VERSION,
+            self._base.name,
+            training_digest,
+            recipe,
+            dtype,
+            self._wording.digest,
+        ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _tuned(self, name: str, adapter: LocalWeights) -> str:
         return f"{PROVIDER}:{self._base.name}+{name}.{adapter.name}"
 
-    def _endpoint(self, name: str, adapter: Callable[[], LocalWeights | None]) -> LocalEndpoint:
+    def _endpoint(
+        self, name: str, adapter: Callable[[], LocalWeights | None]
+    ) -> LocalEndpoint:
         dtype = "" if self._options.dtype == "auto" else self._options.dtype
         return LocalEndpoint(
             "#".join(part for part in (name, self._wording.digest, dtype) if part),
-            wanted=lambda: Wanted(self._base, adapter(), self._options.device, self._options.dtype),
+            wanted=lambda: Wanted(
+                self._base, adapter(), self._options.device, self._options.dtype
+            ),
             wording=self._wording,
             threads=self._options.threads,
             at_once=self._options.completions_per_call,
@@ -214,5 +250,7 @@ class TransformersProvider:
         adapter = find_adapter(folder)
         if adapter is None:
             hint = "endpoint is a folder with adapter_config.json and adapter_model.safetensors"
-            raise local_error(f"No LoRA weights in {folder}", endpoint, "open", hint=hint)
+            raise local_error(
+                f"No LoRA weights in {folder}", endpoint, "open", hint=hint
+            )
         return adapter

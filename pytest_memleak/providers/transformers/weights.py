@@ -1,8 +1,9 @@
 """Weights on this machine: where they are, what names them, and how they are loaded.
 
-Base weights are a folder, or a model at the model hub. A folder is named by a digest of the files
-in it that are loaded, a hub model by its commit, so that two models of one name cannot be mixed
-up. Weights are read from safetensors only, and no code that comes with them is run.
+Base weights are a folder, or a model at the model hub. A folder is named by a digest of
+the files in it that are loaded, a hub model by its commit, so that two models of one
+name cannot be mixed up. Weights are read from safetensors only, and no code that comes
+with them is run.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _SHORT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNOREC
 def at_work(*, threads: int | None) -> Iterator[None]:
     """No progress bars, log lines or warnings inside; torch on `threads` threads (None: as is).
 
-    What was set before is set again afterwards. Torch keeps the number per thread, so it is
+    What was set before is set again afterwards. Torch keeps the number per thread, so
+    it is
     set again in whichever thread a call comes.
     """
     import torch
@@ -58,7 +60,9 @@ def at_work(*, threads: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def failures_as(endpoint: str, call: str, *, texts: Sequence[str] = ()) -> Iterator[None]:
+def failures_as(
+    endpoint: str, call: str, *, texts: Sequence[str] = ()
+) -> Iterator[None]:
     """Whatever torch, transformers, peft and safetensors raise inside, as ProviderError.
 
     texts: what was asked or learnt; a message that quotes any of them is withheld.
@@ -92,7 +96,9 @@ def local_error(
     cause: str, endpoint: str, call: str = "load", *, hint: str | None = None
 ) -> ProviderError:
     """An error of this provider."""
-    return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+    return ProviderError(
+        cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint
+    )
 
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -142,18 +148,23 @@ class Loaded:
     @property
     def context(self) -> int | None:
         """The most tokens that the model was made for; None where it does not say."""
-        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        most = getattr(
+            self.model.config.get_text_config(), "max_position_embeddings", None
+        )
         return most if isinstance(most, int) and most > 0 else None
 
 
-# --- where they are ------------------------------------------------------------------------
+# --- where they are
+# ------------------------------------------------------------------------
 
 
-def find_base(base: str, *, root: Path, revision: str | None, place: str) -> LocalWeights:
+def find_base(
+    base: str, *, root: Path, revision: str | None, place: str
+) -> LocalWeights:
     """The weights of that name: a folder, from `root`, or else a model `owner/name` at the hub.
 
-    What is in the hub's cache already is taken from there, without asking whether there is
-    something newer; otherwise it is downloaded.
+    What is in the hub's cache already is taken from there, without asking whether there
+    is something newer; otherwise it is downloaded.
     """
     folder = root / Path(base).expanduser()
     if folder.is_dir():
@@ -172,7 +183,11 @@ def find_base(base: str, *, root: Path, revision: str | None, place: str) -> Loc
             hint='name a folder, relative to the suite file, or a model on the hub ("owner/name")',
         )
     snapshot = _snapshot(base, revision, folder)
-    commit = snapshot.name if _COMMIT.fullmatch(snapshot.name) else _digest_of(_files(snapshot))
+    commit = (
+        snapshot.name
+        if _COMMIT.fullmatch(snapshot.name)
+        else _digest_of(_files(snapshot))
+    )
     return LocalWeights(snapshot, f"{base}@{commit}")
 
 
@@ -182,7 +197,10 @@ def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
 
     patterns = [f"*{suffix}" for suffix in sorted(_LOADED)]
     download: Any = functools.partial(
-        huggingface_hub.snapshot_download, name, revision=revision, allow_patterns=patterns
+        huggingface_hub.snapshot_download,
+        name,
+        revision=revision,
+        allow_patterns=patterns,
     )
     try:
         try:
@@ -232,7 +250,8 @@ def find_adapter(folder: Path) -> LocalWeights | None:
     return LocalWeights(folder, _digest_of(files))
 
 
-# --- what names them -----------------------------------------------------------------------
+# --- what names them
+# -----------------------------------------------------------------------
 
 
 def _files(folder: Path) -> list[Path]:
@@ -251,10 +270,12 @@ def _digest_of(files: Iterable[Path]) -> str:
 def digest_of_weights(wanted: Wanted) -> str:
     """The SHA-256 (hexadecimal) of the files of weights, as anybody finds it who has them.
 
-    Of one file it is the file's own; of several, first the base's by name, then the adapter's,
-    that of the lines which `sha256sum` prints of them.
+    Of one file it is the file's own; of several, first the base's by name, then the
+    adapter's, that of the lines which `sha256sum` prints of them.
     """
-    files = [file for file in _files(wanted.base.folder) if file.suffix == ".safetensors"]
+    files = [
+        file for file in _files(wanted.base.folder) if file.suffix == ".safetensors"
+    ]
     if wanted.adapter is not None:
         files.append(wanted.adapter.folder / _ADAPTER_FILES[1])
     if len(files) == 1:
@@ -274,7 +295,8 @@ def _sha256_at(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - pa
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
-# --- loading -------------------------------------------------------------------------------
+# --- loading
+# -------------------------------------------------------------------------------
 
 
 def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
@@ -323,7 +345,8 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
         if not stop:
             cause = "The tokenizer has no end-of-text token, so no generation could end"
             raise local_error(cause, endpoint, hint="use a tokenizer with an eos_token")
-        # Only temperature may shape what is drawn, whatever the weights ship beside them.
+        # Only temperature may shape what is drawn, whatever the weights ship beside
+        # them.
         model.generation_config = plain()
         if wanted.adapter is not None:
             model = _adapted(model, wanted.adapter.folder, endpoint)
@@ -347,7 +370,10 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
 
 def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     own = model.generation_config.eos_token_id
-    tokens = [*(own if isinstance(own, list | tuple) else [own]), tokenizer.eos_token_id]
+    tokens = [
+        *(own if isinstance(own, list | tuple) else [own]),
+        tokenizer.eos_token_id,
+    ]
     return frozenset(int(token) for token in tokens if token is not None)
 
 

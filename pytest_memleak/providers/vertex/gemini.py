@@ -10,7 +10,12 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed
-from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, SampleRequest, Served
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    RequestEndpoint,
+    SampleRequest,
+    Served,
+)
 from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.openai.choices import (
     MOST_CHOICES,
@@ -34,9 +39,9 @@ _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 class GeminiSettings:
     """The fixed part of every request to `model`.
 
-    model: an endpoint's resource name ("projects/.../endpoints/...") or a published model
-    thinking_budget: how many tokens a model may think, in addition to its answer's
-    safety_threshold: that of every harm category; None for Vertex AI's own
+    model: an endpoint's resource name ("projects/.../endpoints/...") or a published
+    model thinking_budget: how many tokens a model may think, in addition to its
+    answer's safety_threshold: that of every harm category; None for Vertex AI's own
     generation_config: further fields of the request's generationConfig
     plain: whether to request the model's own distribution (topP 1)
     """
@@ -75,13 +80,19 @@ class GeminiSettings:
             "topP": 1.0 if self.plain and "topp" not in given else None,
         }
 
-    def request(self, instruction: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def request(
+        self, instruction: str, parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return a GenerateContentRequest."""
         thinking = self.thinking_budget
         config = {
             **self.generation_config,
             **parameters,
-            **({} if thinking is None else {"thinkingConfig": {"thinkingBudget": thinking}}),
+            **(
+                {}
+                if thinking is None
+                else {"thinkingConfig": {"thinkingBudget": thinking}}
+            ),
         }
         request: dict[str, Any] = {
             "contents": [{"role": "user", "parts": [{"text": instruction}]}],
@@ -91,7 +102,10 @@ class GeminiSettings:
             request["systemInstruction"] = {"parts": [{"text": self.system}]}
         if self.safety_threshold is not None:
             request["safetySettings"] = [
-                {"category": f"HARM_CATEGORY_{harm}", "threshold": self.safety_threshold}
+                {
+                    "category": f"HARM_CATEGORY_{harm}",
+                    "threshold": self.safety_threshold,
+                }
                 for harm in _HARMS
             ]
         return request
@@ -106,7 +120,9 @@ class GeminiEndpoint(RequestEndpoint):
         self._most_candidates: int | None = None
         self._support = ParameterSupport()
         place = calls.base_url or PROVIDER
-        self.id = "#".join(part for part in (f"{place} {settings.model}", settings.digest) if part)
+        self.id = "#".join(
+            part for part in (f"{place} {settings.model}", settings.digest) if part
+        )
 
     @property
     def abilities(self) -> Abilities:
@@ -121,9 +137,10 @@ class GeminiEndpoint(RequestEndpoint):
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return the request's completions; fewer if the model allows fewer per call.
 
-        The first completion has the call's prompt tokens; its completion tokens, thoughts
-        included, are divided evenly, so that both add up to Vertex AI's counts. A blocked prompt
-        is withheld completions. A rejected parameter is omitted (`obeyed`).
+        The first completion has the call's prompt tokens; its completion tokens,
+        thoughts included, are divided evenly, so that both add up to Vertex AI's
+        counts. A blocked prompt is withheld completions. A rejected parameter is
+        omitted (`obeyed`).
         """
         n = min(request.n, self._most_candidates or request.n)
         body = self._request(replace(request, n=n))
@@ -139,14 +156,19 @@ class GeminiEndpoint(RequestEndpoint):
                 return completions
             failing = Failing(PROVIDER, self._settings.model, call)
             raise failing.unusable(
-                "The response has no candidate", "check that Vertex AI serves this model"
+                "The response has no candidate",
+                "check that Vertex AI serves this model",
             )
-        # A rejected call cost nothing, so it is repeated in a form that the model accepts.
+        # A rejected call cost nothing, so it is repeated in a form that the model
+        # accepts.
         return self.answer(request)
 
     def _request(self, request: SampleRequest) -> dict[str, Any]:
         wanted = self._settings.wanted(request)
-        always = {"candidateCount": request.n, "maxOutputTokens": wanted["maxOutputTokens"]}
+        always = {
+            "candidateCount": request.n,
+            "maxOutputTokens": wanted["maxOutputTokens"],
+        }
         return self._settings.request(
             request.instruction, {**self._support.accepted(wanted), **always}
         )
@@ -159,7 +181,9 @@ class GeminiEndpoint(RequestEndpoint):
             if name == "candidateCount" and (n := config[name]) > 1:
                 most = refused.most
                 self._support.reject(name, n)
-                self._most_candidates = most if most is not None and 1 <= most < n else 1
+                self._most_candidates = (
+                    most if most is not None and 1 <= most < n else 1
+                )
                 return True
             if name != "candidateCount" and name in config:
                 if name in self._settings.generation_config:
@@ -176,10 +200,13 @@ class GeminiEndpoint(RequestEndpoint):
                 model=self._settings.model,
                 contents=instruction,
                 config=types.GenerateContentConfig(
-                    # Request and response have the form of a batch, in any version of the API.
+                    # Request and response have the form of a batch, in any version of
+                    # the API.
                     http_options=types.HttpOptions(extra_body=request),
                     should_return_http_response=True,
-                    automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+                    automatic_function_calling=types.AutomaticFunctionCallingConfig(
+                        disable=True
+                    ),
                 ),
             )
             body = answer.sdk_http_response.body if answer.sdk_http_response else None
@@ -187,7 +214,9 @@ class GeminiEndpoint(RequestEndpoint):
 
         system = self._settings.system
         texts = (instruction, system) if system else (instruction,)
-        return self._calls.ask(call, generate, endpoint=self._settings.model, texts=texts)
+        return self._calls.ask(
+            call, generate, endpoint=self._settings.model, texts=texts
+        )
 
 
 def read_completions(answer: object, *, n: int) -> list[Completion]:
@@ -195,8 +224,8 @@ def read_completions(answer: object, *, n: int) -> list[Completion]:
 
     Empty if `answer` has another form.
 
-    n: the requested candidateCount; that many completions are withheld if the prompt was blocked,
-        and empty if the response is billed without a candidate
+    n: the requested candidateCount; that many completions are withheld if the prompt
+        was blocked, and empty if the response is billed without a candidate
     """
     if not isinstance(answer, Mapping):
         return []
@@ -207,12 +236,20 @@ def read_completions(answer: object, *, n: int) -> list[Completion]:
     usage = answer.get("usageMetadata")
     blocked = as_mapping(answer.get("promptFeedback")).get("blockReason")
     if not texts and (blocked or isinstance(usage, Mapping)):
-        texts = [("", FinishReason.CONTENT_FILTER if blocked else FinishReason.EMPTY)] * n
+        texts = [
+            ("", FinishReason.CONTENT_FILTER if blocked else FinishReason.EMPTY)
+        ] * n
     prompt, total = _counts(usage)
     words = [server_name(candidate.get("finishReason")) for candidate in candidates]
-    apart = texts_in([candidate for candidate in listed if not isinstance(candidate, Mapping)])
-    apart += texts_in({key: value for key, value in answer.items() if key != "candidates"})
-    model, response_id = (server_name(answer.get(key)) for key in ("modelVersion", "responseId"))
+    apart = texts_in(
+        [candidate for candidate in listed if not isinstance(candidate, Mapping)]
+    )
+    apart += texts_in(
+        {key: value for key, value in answer.items() if key != "candidates"}
+    )
+    model, response_id = (
+        server_name(answer.get(key)) for key in ("modelVersion", "responseId")
+    )
     return completions_of(
         texts,
         words or [server_name(blocked)] * len(texts),

@@ -14,10 +14,19 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
-from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    JobState,
+    JobStatus,
+    SampleRequest,
+)
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
 from pytest_memleak.providers.openai.choices import as_mapping
-from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
+from pytest_memleak.providers.vertex.gemini import (
+    GeminiEndpoint,
+    GeminiSettings,
+    read_completions,
+)
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.records.number_format import amount
 
@@ -47,7 +56,9 @@ class Bucket:
                 file.write(line)
             uri = f"{self.uri}/{name}-{digest.hexdigest()[:_CONTENT_DIGITS]}.jsonl"
             self._calls.ask(
-                "storage.upload", lambda: self._upload(file, uri), endpoint=self._endpoint
+                "storage.upload",
+                lambda: self._upload(file, uri),
+                endpoint=self._endpoint,
             )
         return uri
 
@@ -115,10 +126,12 @@ def _split(uri: str) -> tuple[str, str]:
 
 
 _ENDED_WELL = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
-ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
-# An output row repeats its request, so a request's key is sent in its labels: values of at most 63
-# lower-case letters and digits, hence base 32. (Google's billing export has them, too; they name
-# excerpts and rounds, and quote nothing.)
+ENDED_BADLY = frozenset(
+    {"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
+)
+# An output row repeats its request, so a request's key is sent in its labels: values of
+# at most 63 lower-case letters and digits, hence base 32. (Google's billing export has
+# them, too; they name excerpts and rounds, and quote nothing.)
 _KEY_LABEL = "memleak_key_"
 _LABEL_LENGTH = 63
 _CODE = re.compile(r"\"code\":\s*(\d{3})\b")
@@ -127,7 +140,9 @@ _CODE = re.compile(r"\"code\":\s*(\d{3})\b")
 class BatchGeminiEndpoint(GeminiEndpoint):
     """A Gemini model that also answers batches."""
 
-    def __init__(self, *, settings: GeminiSettings, calls: VertexCalls, bucket: str) -> None:
+    def __init__(
+        self, *, settings: GeminiSettings, calls: VertexCalls, bucket: str
+    ) -> None:
         super().__init__(settings=settings, calls=calls)
         self._model = settings.model
         self._bucket = Bucket(bucket, calls=calls, endpoint=settings.model)
@@ -164,7 +179,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
 
     def _start(self, requests: Sequence[SampleRequest], digest: str) -> str:
         model = self._batch_model()
-        source = self._bucket.upload_once(map(self._line, requests), name=f"batch-{digest}")
+        source = self._bucket.upload_once(
+            map(self._line, requests), name=f"batch-{digest}"
+        )
         directory = f"{self._bucket.uri}/batch-{digest}"
         job = self._calls.ask(
             "batches.create",
@@ -182,8 +199,8 @@ class BatchGeminiEndpoint(GeminiEndpoint):
     def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
         """Yield the answered requests; a blocked prompt is withheld completions.
 
-        Fetches everything before it yields the first. Raises ProviderError for a response that
-        doesn't identify its request.
+        Fetches everything before it yields the first. Raises ProviderError for a
+        response that doesn't identify its request.
         """
         for row in self._rows(self._job(batch_id)):
             completions = _completions(row)
@@ -215,7 +232,8 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                 for job in self._calls.vertex().tunings.list(config={"page_size": 100})
                 if job.tuned_model
                 and job.tuned_model.model
-                and (job.tuned_model.endpoint or "").partition("/locations/")[2] == place
+                and (job.tuned_model.endpoint or "").partition("/locations/")[2]
+                == place
             ],
             endpoint=self._model,
         )
@@ -223,7 +241,8 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             raise self._failed(
                 "tunings.list",
                 "No tuning job in this project and location created this endpoint",
-                "Vertex AI runs batches only for tuned and published models; remove options.batch",
+                "Vertex AI runs batches only for tuned and published models; remove "
+                "options.batch",
             )
         return models[0]
 
@@ -243,15 +262,19 @@ class BatchGeminiEndpoint(GeminiEndpoint):
     def _state(self, job: BatchJob) -> JobState:
         """Return the state; `detail` names what failed, even if part of it was answered.
 
-        A failed, expired, or canceled batch SUCCEEDED if part of it was answered; a batch whose
-        requests were all rejected for good FAILED.
+        A failed, expired, or canceled batch SUCCEEDED if part of it was answered; a
+        batch whose requests were all rejected for good FAILED.
         """
         state = str(job.state.value) if job.state else ""
         if state not in _ENDED_WELL | ENDED_BADLY:
             return JobState(JobStatus.RUNNING)
         stats = job.completion_stats
         answered = (stats.successful_count or 0) if stats else None
-        missing = ((stats.failed_count or 0) + max(stats.incomplete_count or 0, 0)) if stats else 0
+        missing = (
+            ((stats.failed_count or 0) + max(stats.incomplete_count or 0, 0))
+            if stats
+            else 0
+        )
         if state in _ENDED_WELL and answered != 0:
             counted = f"unanswered: {amount(missing, 'request')}" if missing else None
             return JobState(JobStatus.SUCCEEDED, detail=counted)
@@ -271,7 +294,8 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         ended = state.removeprefix("JOB_STATE_").lower()
         if answered:
             return JobState(
-                JobStatus.SUCCEEDED, detail=f"{ended}: answered {amount(answered, 'request')}"
+                JobStatus.SUCCEEDED,
+                detail=f"{ended}: answered {amount(answered, 'request')}",
             )
         if temporary and state in _ENDED_WELL:
             return JobState(JobStatus.SUCCEEDED, detail="no request was answered")
@@ -279,7 +303,8 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         message = error or (causes.most_common(1)[0][0] if causes else "")
         detail = f"{ended}, no request was answered"
         return JobState(
-            JobStatus.FAILED, detail=f"{detail}: {safe_message(message)}" if message else detail
+            JobStatus.FAILED,
+            detail=f"{detail}: {safe_message(message)}" if message else detail,
         )
 
     def _failed(self, call: str, cause: str, hint: str | None = None) -> ProviderError:
@@ -292,8 +317,15 @@ def _display_name(digest: str) -> str:
 
 def _labels(key: str) -> dict[str, str]:
     """Return the labels that hold a request's key."""
-    text = base64.b32encode(key.encode("utf-8", "surrogatepass")).decode().rstrip("=").lower()
-    pieces = [text[at : at + _LABEL_LENGTH] for at in range(0, len(text), _LABEL_LENGTH)]
+    text = (
+        base64.b32encode(key.encode("utf-8", "surrogatepass"))
+        .decode()
+        .rstrip("=")
+        .lower()
+    )
+    pieces = [
+        text[at : at + _LABEL_LENGTH] for at in range(0, len(text), _LABEL_LENGTH)
+    ]
     return {f"{_KEY_LABEL}{number}": piece for number, piece in enumerate(pieces)}
 
 
@@ -301,11 +333,15 @@ def _key(row: Mapping[str, Any]) -> str | None:
     """Return the key of the request that a row repeats; None if it doesn't repeat it."""
     labels = as_mapping(row.get("request")).get("labels")
     pieces: list[str] = []
-    while isinstance(labels, Mapping) and (piece := labels.get(f"{_KEY_LABEL}{len(pieces)}")):
+    while isinstance(labels, Mapping) and (
+        piece := labels.get(f"{_KEY_LABEL}{len(pieces)}")
+    ):
         pieces.append(str(piece))
     text = "".join(pieces).upper()
     try:
-        key = base64.b32decode(text + "=" * (-len(text) % 8)).decode("utf-8", "surrogatepass")
+        key = base64.b32decode(text + "=" * (-len(text) % 8)).decode(
+            "utf-8", "surrogatepass"
+        )
     except ValueError:
         return None
     return key or None
@@ -315,4 +351,6 @@ def _completions(row: Mapping[str, Any]) -> list[Completion]:
     """Return the completions of an answered row; empty if it failed."""
     request = as_mapping(row.get("request"))
     count = as_mapping(request.get("generationConfig")).get("candidateCount")
-    return read_completions(row.get("response"), n=count if isinstance(count, int) else 1)
+    return read_completions(
+        row.get("response"), n=count if isinstance(count, int) else 1
+    )

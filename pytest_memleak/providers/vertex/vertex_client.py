@@ -1,8 +1,9 @@
 """Calls to Vertex AI and Cloud Storage: the SDKs' clients and their failures.
 
-The SDKs' own retries are off: only the sampling package repeats a call that may have been billed.
-Every failure becomes a `ProviderBusy` (temporary) or a `ProviderError` (final), raised outside its
-`except` block, so that it doesn't hold the request with its token and texts.
+The SDKs' own retries are off: only the sampling package repeats a call that may have
+been billed. Every failure becomes a `ProviderBusy` (temporary) or a `ProviderError`
+(final), raised outside its `except` block, so that it doesn't hold the request with its
+token and texts.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ _Answer = TypeVar("_Answer")
 
 # Parameters that a message of Vertex AI may name, in any of its spellings.
 _PARAMETERS = {
-    "candidateCount": re.compile(r"candidate_?count|multiple candidates", re.IGNORECASE),
+    "candidateCount": re.compile(
+        r"candidate_?count|multiple candidates", re.IGNORECASE
+    ),
     "temperature": re.compile(r"\btemperature\b", re.IGNORECASE),
     "topP": re.compile(r"\btop_?p\b", re.IGNORECASE),
     "seed": re.compile(r"\bseed\b", re.IGNORECASE),
@@ -48,13 +51,19 @@ _LOOKED_AT = 2000
 class VertexCalls:
     """One project and location; clients and credentials are created at the first call.
 
-    project, location: None if neither suite nor environment sets it; then no call is possible
-    base_url: a proxy for Google's servers; Cloud Storage has STORAGE_EMULATOR_HOST
+    project, location: None if neither suite nor environment sets it; then no call is
+    possible base_url: a proxy for Google's servers; Cloud Storage has
+    STORAGE_EMULATOR_HOST
     timeout: the longest wait for a server, in seconds
     """
 
     def __init__(
-        self, *, project: str | None, location: str | None, base_url: str | None, timeout: float
+        self,
+        *,
+        project: str | None,
+        location: str | None,
+        base_url: str | None,
+        timeout: float,
     ) -> None:
         base_url = NEEDS.address_of(base_url)
         self._address = base_url.rstrip("/") if base_url else None
@@ -88,7 +97,8 @@ class VertexCalls:
             if not value:
                 raise failing.final(
                     f"No {name} is set",
-                    f"set options.{name}, or the environment variable {NEEDS.settings[name]}",
+                    f"set options.{name}, or the environment variable "
+                    f"{NEEDS.settings[name]}",
                 )
         try:
             return function()
@@ -96,7 +106,9 @@ class VertexCalls:
             failure = self._failure(error, failing)
         raise failure
 
-    def ask_quietly(self, call: str, function: Callable[[], _Answer], *, endpoint: str) -> _Answer:
+    def ask_quietly(
+        self, call: str, function: Callable[[], _Answer], *, endpoint: str
+    ) -> _Answer:
         """Like `ask`, for a function that warns at each call that it is experimental."""
 
         def quietly() -> _Answer:
@@ -107,7 +119,13 @@ class VertexCalls:
         return self.ask(call, quietly, endpoint=endpoint)
 
     def ask_json(
-        self, call: str, path: str, *, endpoint: str, method: str = "GET", **request: Any
+        self,
+        call: str,
+        path: str,
+        *,
+        endpoint: str,
+        method: str = "GET",
+        **request: Any,
     ) -> Mapping[str, Any]:
         """Return the JSON object at a path of the service: of endpoints and operations."""
 
@@ -139,7 +157,9 @@ class VertexCalls:
         from agentplatform import Client as Platform
 
         place: Any = {"project": self.project, "location": self.location}
-        return self._opened("platform", lambda: Platform(**place, http_options=self._http()))
+        return self._opened(
+            "platform", lambda: Platform(**place, http_options=self._http())
+        )
 
     @property
     def _service(self) -> str:
@@ -187,28 +207,35 @@ class VertexCalls:
         if status == HTTPStatus.UNAUTHORIZED:
             return LOGIN
         if status == HTTPStatus.FORBIDDEN:
-            role, service = ("Storage Object User", "storage") if is_storage else _VERTEX
+            role, service = (
+                ("Storage Object User", "storage") if is_storage else _VERTEX
+            )
             return (
-                f"grant the account the role {role!r} in project {self.project}, and enable the "
+                f"grant the account the role {role!r} in project {self.project}, and "
+                "enable the "
                 f"service there (gcloud services enable {service}.googleapis.com)"
             )
         if status == HTTPStatus.NOT_FOUND and is_storage:
             return "check that the bucket in options.bucket exists"
         if call.startswith("tunings.tune"):
             return (
-                f"{self.location} may not offer this model for tuning: try a different base_model "
+                f"{self.location} may not offer this model for tuning: try a different "
+                "base_model "
                 'or location, or test a tuned model with endpoint = "projects/..."'
             )
         if status == HTTPStatus.NOT_FOUND:
             return (
-                f"{self.location} doesn't have this model: it may be retired, deleted, or in "
+                f"{self.location} doesn't have this model: it may be retired, deleted, "
+                "or in "
                 "a different location; check base_model, endpoint, and options.location"
             )
         return None
 
 
 _VERTEX = ("Vertex AI User", "aiplatform")
-_QUOTA = "the project may have reached its quota for the model; decrease options.concurrency"
+_QUOTA = (
+    "the project may have reached its quota for the model; decrease options.concurrency"
+)
 
 
 def _refusal(error: Exception) -> Refusal | None:
@@ -233,7 +260,9 @@ def _refusal(error: Exception) -> Refusal | None:
         message,
         code=str(inner.get("status") or "")[:_LOOKED_AT] or None,
         retry_after=wait if wait is not None else _delay(inner.get("details")),
-        named=tuple(name for name, pattern in _PARAMETERS.items() if pattern.search(message)),
+        named=tuple(
+            name for name, pattern in _PARAMETERS.items() if pattern.search(message)
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """Open models on Vertex AI's machines: deployed, found again, called, and deleted.
 
-The endpoint's display name holds the digest. Vertex AI accepts no request id, lists an endpoint
-late, and doesn't name the future endpoint of an operation: so an operation that may be ours is
-waited for.
+The endpoint's display name holds the digest. Vertex AI accepts no request id, lists an
+endpoint late, and doesn't name the future endpoint of an operation: so an operation
+that may be ours is waited for.
 """
 
 from __future__ import annotations
@@ -16,10 +16,19 @@ from typing import Any
 
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.abilities import Deployment, Obeyed
-from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    JobState,
+    JobStatus,
+    SampleRequest,
+)
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
-from pytest_memleak.providers.openai.deployed_model import DeployedCalls, DeployedModels, open_model
+from pytest_memleak.providers.openai.deployed_model import (
+    DeployedCalls,
+    DeployedModels,
+    open_model,
+)
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_options import DeploymentTable
@@ -37,11 +46,16 @@ def display_name(digest: str) -> str:
 class Deployments(DeployedModels):
     """Those of one project and location."""
 
-    def __init__(self, calls: VertexCalls, *, untuned: str, table: DeploymentTable | None) -> None:
+    def __init__(
+        self, calls: VertexCalls, *, untuned: str, table: DeploymentTable | None
+    ) -> None:
         super().__init__(
             PROVIDER,
             untuned=untuned,
-            place={name: getattr(calls, name) for name in ("project", "location", "base_url")},
+            place={
+                name: getattr(calls, name)
+                for name in ("project", "location", "base_url")
+            },
             machine=table.model_dump(exclude={"api", "hours"}) if table else {},
             hours=table.hours if table else None,
         )
@@ -52,7 +66,9 @@ class Deployments(DeployedModels):
 
     def start(self, wanted: Deployment) -> str:
         """Request the deployment and return the operation's name at once."""
-        machine = {name: value for name, value in self._hardware.items() if value is not None}
+        machine = {
+            name: value for name, value in self._hardware.items() if value is not None
+        }
         eula = {"accept_eula": machine.pop("accept_eula")}
         config: dict[str, Any] = {
             **machine,
@@ -64,13 +80,17 @@ class Deployments(DeployedModels):
             garden = self.calls.platform().model_garden
             if wanted.weights.startswith("gs://"):
                 return garden.deploy_custom_model(src=wanted.weights, config=config)
-            return garden.deploy_publisher_model(model=wanted.weights, config=config | eula)
+            return garden.deploy_publisher_model(
+                model=wanted.weights, config=config | eula
+            )
 
         call = "model_garden.deploy"
         operation = self.calls.ask_quietly(call, deploy, endpoint=wanted.weights)
         name = str(operation.name or "")
         if not name:
-            raise self._busy(call, wanted.weights, "The response doesn't name the operation")
+            raise self._busy(
+                call, wanted.weights, "The response doesn't name the operation"
+            )
         return name
 
     def find(self, digest: str, since: float | None) -> str | None:
@@ -79,7 +99,10 @@ class Deployments(DeployedModels):
         page = {"filter": f'display_name="{name}"', "pageToken": ""}
         while True:
             listed = self.calls.ask_json(
-                "endpoints.list", f"v1/{self._parent}/endpoints", endpoint=self._parent, params=page
+                "endpoints.list",
+                f"v1/{self._parent}/endpoints",
+                endpoint=self._parent,
+                params=page,
             )
             for endpoint in listed.get("endpoints") or ():
                 if endpoint.get("displayName") == name:
@@ -92,7 +115,9 @@ class Deployments(DeployedModels):
         pending = self._deploying_since(since)
         if pending:
             cause = f"A deployment in progress may be this one ({pending[0]})"
-            raise self._busy("operations.list", self._parent, cause, "rerun when it has finished")
+            raise self._busy(
+                "operations.list", self._parent, cause, "rerun when it has finished"
+            )
         return None
 
     def poll(self, job_id: str) -> JobState:
@@ -101,8 +126,10 @@ class Deployments(DeployedModels):
             return self._endpoint_state(job_id)
         operation = self.calls.ask_quietly(
             "model_garden.get_deploy_publisher_model_operation",
-            lambda: self.calls.platform().model_garden.get_deploy_publisher_model_operation(
-                operation_name=job_id
+            lambda: (
+                self.calls.platform().model_garden.get_deploy_publisher_model_operation(
+                    operation_name=job_id
+                )
             ),
             endpoint=job_id,
         )
@@ -114,7 +141,8 @@ class Deployments(DeployedModels):
         endpoint = operation.response.endpoint if operation.response else None
         if not endpoint:
             return JobState(
-                JobStatus.FAILED, detail="The operation succeeded without naming an endpoint"
+                JobStatus.FAILED,
+                detail="The operation succeeded without naming an endpoint",
             )
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
 
@@ -124,7 +152,9 @@ class Deployments(DeployedModels):
         Raises Refused if the endpoint doesn't exist.
         """
         description = self._get(endpoint)
-        if self.calls.base_url is not None and description.get("dedicatedEndpointEnabled"):
+        if self.calls.base_url is not None and description.get(
+            "dedicatedEndpointEnabled"
+        ):
             return f"{self.calls.base_url}/v1/{endpoint}/invoke/v1"
         host = description.get("dedicatedEndpointDns")
         return f"https://{host}/v1/{endpoint}/invoke/v1" if host else None
@@ -151,7 +181,9 @@ class Deployments(DeployedModels):
                 )
             if not models:
                 path = f"v1/{job_id}"
-                self.calls.ask_json("endpoints.delete", path, endpoint=job_id, method="DELETE")
+                self.calls.ask_json(
+                    "endpoints.delete", path, endpoint=job_id, method="DELETE"
+                )
         except Refused as refused:
             if refused.status == HTTPStatus.NOT_FOUND:
                 return True
@@ -174,7 +206,8 @@ class Deployments(DeployedModels):
         if datetime.now(UTC) - _moment(description) < _LONGEST:
             return JobState(JobStatus.RUNNING)
         return JobState(
-            JobStatus.FAILED, detail="The endpoint exists, but no model was deployed to it"
+            JobStatus.FAILED,
+            detail="The endpoint exists, but no model was deployed to it",
         )
 
     def _deploying_since(self, since: float) -> list[str]:
@@ -190,7 +223,9 @@ class Deployments(DeployedModels):
             and _moment(operation["metadata"].get("genericMetadata") or {}) >= earliest
         ]
 
-    def _busy(self, call: str, endpoint: str, cause: str, hint: str | None = None) -> ProviderBusy:
+    def _busy(
+        self, call: str, endpoint: str, cause: str, hint: str | None = None
+    ) -> ProviderBusy:
         return Failing(PROVIDER, endpoint, call).busy(cause, hint)
 
 
@@ -204,7 +239,9 @@ def _moment(described: Mapping[str, Any]) -> datetime:
 
 def deployed_calls(calls: VertexCalls) -> DeployedCalls:
     """Return the calls of one deployed model."""
-    return DeployedCalls(PROVIDER, place=calls.base_url, timeout=calls.timeout, auth="google")
+    return DeployedCalls(
+        PROVIDER, place=calls.base_url, timeout=calls.timeout, auth="google"
+    )
 
 
 class AttachedEndpoint(GeminiEndpoint):
@@ -214,7 +251,11 @@ class AttachedEndpoint(GeminiEndpoint):
     """
 
     def __init__(
-        self, *, settings: GeminiSettings, calls: VertexCalls, address: Callable[[], str | None]
+        self,
+        *,
+        settings: GeminiSettings,
+        calls: VertexCalls,
+        address: Callable[[], str | None],
     ) -> None:
         super().__init__(settings=settings, calls=calls)
         self._address = address
@@ -230,11 +271,17 @@ class AttachedEndpoint(GeminiEndpoint):
         """Like `GeminiEndpoint.answer` or `ChatEndpoint.answer`."""
         with self._lock:
             if not self._is_identified:
-                with suppress(Refused):  # if it can't be described, it may still be called
+                with suppress(
+                    Refused
+                ):  # if it can't be described, it may still be called
                     address = self._address()
                     self._open = None if address is None else self._open_model(address)
                 self._is_identified = True
-        return super().answer(request) if self._open is None else self._open.answer(request)
+        return (
+            super().answer(request)
+            if self._open is None
+            else self._open.answer(request)
+        )
 
     def _open_model(self, address: str) -> ChatEndpoint:
         settings = self._settings
@@ -243,7 +290,11 @@ class AttachedEndpoint(GeminiEndpoint):
             "safety_threshold": settings.safety_threshold,
             "generation_config": settings.generation_config or None,
         }
-        given = [f"options.{name}" for name, value in unsupported.items() if value is not None]
+        given = [
+            f"options.{name}"
+            for name, value in unsupported.items()
+            if value is not None
+        ]
         if given:
             raise Failing(PROVIDER, settings.model, "sample").final(
                 f"This endpoint's own model doesn't support {' and '.join(given)}",

@@ -22,11 +22,12 @@ _SUITE_KEYS = ("candidateCount", "maxOutputTokens", "seed", "temperature")
 class DeploymentTable(Table):
     """`[model.options.deployment]`: the machine for an open model.
 
-    machine_type, accelerator_type, accelerator_count: the deployment's machine; set all three, or
-        none for Google's choice
-    hours: the most hours that the model stays deployed; plans and budgets reserve them all
-    api: "completions" sends each instruction as plain text, for a model without a chat format
-    accept_eula: whether you accept the license of a published model
+    machine_type, accelerator_type, accelerator_count: the deployment's machine; set all
+        three, or none for Google's choice
+    hours: the most hours that the model stays deployed; plans and budgets reserve them
+    all
+    api: "completions" sends each instruction as plain text, for a model without a chat
+    format accept_eula: whether you accept the license of a published model
     """
 
     machine_type: str | None = Field(default=None, min_length=1)
@@ -43,15 +44,15 @@ class OptionsTable(Table):
     project: the Google Cloud project; default GOOGLE_CLOUD_PROJECT
     location: the Google Cloud location; default GOOGLE_CLOUD_LOCATION
     bucket: the bucket for training data and batches, in the model's location
-    base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL or none
-    batch: sample through batch prediction: half the price, within a day
-    concurrency: how many calls may run at once; by default 8 to 64, depending on the server
-    completions_per_call: the most completions per call (`candidateCount`)
-    sampling: "plain" requests the model's own distribution (topP 1), "server" its default
-    system: a system instruction before every instruction
-    thinking_budget: tokens that the model may think with, in addition to max_tokens; 0 for none
-    safety_threshold: the threshold of every harm category; default Vertex AI's own
-    generation_config: additional fields of the request's generationConfig
+    base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL
+    or none batch: sample through batch prediction: half the price, within a day
+    concurrency: how many calls may run at once; by default 8 to 64, depending on the
+    server completions_per_call: the most completions per call (`candidateCount`)
+    sampling: "plain" requests the model's own distribution (topP 1), "server" its
+    default system: a system instruction before every instruction
+    thinking_budget: tokens that the model may think with, in addition to max_tokens; 0
+    for none safety_threshold: the threshold of every harm category; default Vertex AI's
+    own generation_config: additional fields of the request's generationConfig
     deployment: the machine for an open model; omit it for Gemini
     """
 
@@ -67,7 +68,11 @@ class OptionsTable(Table):
     thinking_budget: int | None = Field(default=None, ge=0)
     safety_threshold: (
         Literal[
-            "OFF", "BLOCK_NONE", "BLOCK_ONLY_HIGH", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE"
+            "OFF",
+            "BLOCK_NONE",
+            "BLOCK_ONLY_HIGH",
+            "BLOCK_MEDIUM_AND_ABOVE",
+            "BLOCK_LOW_AND_ABOVE",
         ]
         | None
     ) = None
@@ -94,7 +99,8 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
     """Return the model to fine-tune, and the model to sample without fine-tuning."""
     base, endpoint = setup.model.base_model, setup.model.endpoint
     untuned = setup.untuned(
-        'base_model = "gemini-2.5-flash" or endpoint = "projects/.../locations/.../endpoints/..."'
+        'base_model = "gemini-2.5-flash" or endpoint = '
+        '"projects/.../locations/.../endpoints/..."'
     )
     for key, value in (("base_model", base), ("endpoint", endpoint)):
         if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
@@ -114,22 +120,35 @@ def project_and_location(
     project, location = named.groups() if named else (None, None)
     if location and options.location not in {None, location}:
         raise setup.error(
-            f"options.location is {options.location!r}, but the endpoint is in {location!r}",
+            f"options.location is {options.location!r}, but the endpoint is in "
+            f"{location!r}",
             "remove options.location, or name an endpoint there",
         )
-    location = options.location or location or os.environ.get(NEEDS.settings["location"])
-    if location and not _LOCATION.fullmatch(location):  # it becomes part of the server's name
+    location = (
+        options.location or location or os.environ.get(NEEDS.settings["location"])
+    )
+    if location and not _LOCATION.fullmatch(
+        location
+    ):  # it becomes part of the server's name
         raise setup.error(
-            f"{location!r} isn't a location", 'expected a location such as "us-central1"'
+            f"{location!r} isn't a location",
+            'expected a location such as "us-central1"',
         )
-    return options.project or project or os.environ.get(NEEDS.settings["project"]), location
+    return options.project or project or os.environ.get(
+        NEEDS.settings["project"]
+    ), location
 
 
 def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
     """Raise SuiteError if `generation_config` sets what has a key in the suite."""
-    keys = {*_SUITE_KEYS, *(() if options.thinking_budget is None else ("thinkingConfig",))}
+    keys = {
+        *_SUITE_KEYS,
+        *(() if options.thinking_budget is None else ("thinkingConfig",)),
+    }
     plain_keys = {_plain(name) for name in keys}
-    overridden = sorted(name for name in options.generation_config if _plain(name) in plain_keys)
+    overridden = sorted(
+        name for name in options.generation_config if _plain(name) in plain_keys
+    )
     if overridden:
         raise setup.error(
             f"options.generation_config may not set {', '.join(overridden)}",
@@ -137,7 +156,9 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
         )
 
 
-def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetup) -> None:
+def check_kind(
+    options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetup
+) -> None:
     """Raise SuiteError for an option of Gemini on an open model, or the reverse."""
     table = options.deployment
     if table is None:
@@ -153,14 +174,20 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
             )
         if (setup.model.endpoint or "").startswith("gs://"):
             raise setup.error(
-                f"endpoint = {setup.model.endpoint!r} is a folder of weights, which must be "
+                f"endpoint = {setup.model.endpoint!r} is a folder of weights, which "
+                "must be "
                 "deployed",
                 "add [model.options.deployment]",
             )
         return
     only = [
         f"options.{name}"
-        for name in ("batch", "thinking_budget", "safety_threshold", "generation_config")
+        for name in (
+            "batch",
+            "thinking_budget",
+            "safety_threshold",
+            "generation_config",
+        )
         if getattr(options, name)
     ]
     if only:
@@ -177,7 +204,8 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
         )
     if RESOURCE.fullmatch(setup.model.endpoint or ""):
         raise setup.error(
-            f"endpoint = {setup.model.endpoint!r} is already deployed", "remove options.deployment"
+            f"endpoint = {setup.model.endpoint!r} is already deployed",
+            "remove options.deployment",
         )
 
 

@@ -20,9 +20,9 @@ An open model (Llama, Gemma, Qwen) needs a machine and its price:
     accelerator_count = 1
 
 Google's libraries find the credentials (`gcloud auth application-default login`,
-GOOGLE_APPLICATION_CREDENTIALS, ...); project and location are options, or GOOGLE_CLOUD_PROJECT and
-GOOGLE_CLOUD_LOCATION. The default recipe is Vertex AI's (arXiv 2603.20957). Labels and display
-names at Google contain digests, never texts.
+GOOGLE_APPLICATION_CREDENTIALS, ...); project and location are options, or
+GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION. The default recipe is Vertex AI's (arXiv
+2603.20957). Labels and display names at Google contain digests, never texts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ from pytest_memleak.providers.openai.openai_provider import preferred_job
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
-from pytest_memleak.providers.vertex.vertex_batch import ENDED_BADLY, BatchGeminiEndpoint, Bucket
+from pytest_memleak.providers.vertex.vertex_batch import (
+    ENDED_BADLY,
+    BatchGeminiEndpoint,
+    Bucket,
+)
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_endpoints import (
     AttachedEndpoint,
@@ -80,8 +84,12 @@ class VertexProvider:
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
-        options = read_table(OptionsTable, model.options, place=setup.place, name="options")
-        self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
+        options = read_table(
+            OptionsTable, model.options, place=setup.place, name="options"
+        )
+        self._recipe = read_table(
+            FinetuneTable, model.finetune, place=setup.place, name="finetune"
+        )
         self._base, self._untuned = models_of(setup)
         project, location = project_and_location(options, setup)
         check_config(options, setup)
@@ -101,9 +109,14 @@ class VertexProvider:
         self.batch = options.batch
         self._options = options
         self._calls = VertexCalls(
-            project=project, location=location, base_url=options.base_url, timeout=setup.deadline
+            project=project,
+            location=location,
+            base_url=options.base_url,
+            timeout=setup.deadline,
         )
-        self._machines = Deployments(self._calls, untuned=self._untuned, table=deployment)
+        self._machines = Deployments(
+            self._calls, untuned=self._untuned, table=deployment
+        )
 
     @property
     def abilities(self) -> Abilities:
@@ -114,7 +127,10 @@ class VertexProvider:
             finetuning=Finetuning(owner, self._recipe.epochs),
             close=self._close,
             deployments=machines.abilities(
-                find=machines.find, start=machines.start, poll=machines.poll, end=machines.end
+                find=machines.find,
+                start=machines.start,
+                poll=machines.poll,
+                end=machines.end,
             ),
         )
 
@@ -218,9 +234,12 @@ class VertexProvider:
             endpoint = self._weights(job)
         if endpoint is None:
             return JobState(
-                JobStatus.FAILED, detail=_NO_WEIGHTS if self._options.deployment else _NO_ENDPOINT
+                JobStatus.FAILED,
+                detail=_NO_WEIGHTS if self._options.deployment else _NO_ENDPOINT,
             )
-        return JobState(JobStatus.SUCCEEDED, endpoint=endpoint, tokens=_trained_tokens(job))
+        return JobState(
+            JobStatus.SUCCEEDED, endpoint=endpoint, tokens=_trained_tokens(job)
+        )
 
     def _weights(self, job: TuningJob) -> str | None:
         """Return the folder below the job's output that holds a whole model."""
@@ -247,7 +266,9 @@ class VertexProvider:
             adapter_size=types.AdapterSize[f"ADAPTER_SIZE_{size}"] if size else None,
             learning_rate=recipe.learning_rate,
             batch_size=recipe.batch_size,
-            tuning_mode=types.TuningMode[f"TUNING_MODE_{mode.upper()}"] if mode else None,
+            tuning_mode=types.TuningMode[f"TUNING_MODE_{mode.upper()}"]
+            if mode
+            else None,
             output_uri=output,
         )
 
@@ -258,8 +279,16 @@ def _state(job: TuningJob) -> str:
 
 def _trained_tokens(job: TuningJob) -> int | None:
     """Return the billed tokens: those of the training set, once per epoch."""
-    stats = job.tuning_data_stats.supervised_tuning_data_stats if job.tuning_data_stats else None
-    spec = job.supervised_tuning_spec.hyper_parameters if job.supervised_tuning_spec else None
+    stats = (
+        job.tuning_data_stats.supervised_tuning_data_stats
+        if job.tuning_data_stats
+        else None
+    )
+    spec = (
+        job.supervised_tuning_spec.hyper_parameters
+        if job.supervised_tuning_spec
+        else None
+    )
     tokens = stats.total_billable_token_count if stats else None
     epochs = spec.epoch_count if spec else None
     return None if tokens is None or epochs is None else tokens * epochs

@@ -1,7 +1,7 @@
 """Charts as SVG, colored by the report's style sheet: spans by length, BMC by samples.
 
-No charting library draws them: the page runs no script, and its colors follow the reader's light
-or dark mode.
+No charting library draws them: the page runs no script, and its colors follow the
+reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -43,12 +43,16 @@ def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[Length
     classes, low = [], k
     while low <= longest:
         high = 2 * low - 1
-        classes.append((low, high, sum(n for size, n in counts.items() if low <= size <= high)))
+        classes.append(
+            (low, high, sum(n for size, n in counts.items() if low <= size <= high))
+        )
         low = high + 1
     return classes
 
 
-def length_chart(classes: Sequence[LengthClass], *, name: str, title: str, text: str) -> Markup:
+def length_chart(
+    classes: Sequence[LengthClass], *, name: str, title: str, text: str
+) -> Markup:
     """Draw the number of spans per length, on a logarithmic scale."""
     most = max((count for _, _, count in classes), default=1)
     scale = _Scale(math.log10(0.5), math.log10(max(most * 1.6, 2)), _BOTTOM, _TOP)
@@ -87,11 +91,16 @@ def coverage_chart(
     across, up = _Scale(0, 2 * n, _LEFT, _RIGHT), _Scale(0, ceiling, _BOTTOM, _TOP)
     shares = [ceiling * step / 4 for step in range(5)]
     parts = [_guide(up.place(share), f"{100 * share:.4g}%") for share in shares]
-    parts += [_label(across.place(count), _BOTTOM + 18, f"{count}") for count in _ticks(2 * n)]
+    parts += [
+        _label(across.place(count), _BOTTOM + 18, f"{count}") for count in _ticks(2 * n)
+    ]
     series = {
         "interval": [(n, interval[0]), (n, interval[1])],
         "limit": [] if limit is None else [(0, limit), (2 * n, limit)],
-        "guess": [(n, curve[-1]), *((n + t, share) for t, share in enumerate(guess, 1))],
+        "guess": [
+            (n, curve[-1]),
+            *((n + t, share) for t, share in enumerate(guess, 1)),
+        ],
         "measured": list(enumerate(curve, 1)),
     }
     for kind, points in series.items():
@@ -112,11 +121,15 @@ def _guide(y: float, label: str) -> Markup:
 
 
 def _label(x: float, y: float, text: str, *, kind: str = "x") -> Markup:
-    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(kind, x, round(y, 2), text)
+    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
+        kind, x, round(y, 2), text
+    )
 
 
 def _axis_names(x_name: str, y_name: str) -> list[Markup]:
-    upright = Markup('<text class="name" transform="translate(14 {}) rotate(-90)">{}</text>')
+    upright = Markup(
+        '<text class="name" transform="translate(14 {}) rotate(-90)">{}</text>'
+    )
     across = _label((_LEFT + _RIGHT) / 2, _HEIGHT - 8, x_name, kind="name")
     return [across, upright.format((_TOP + _BOTTOM) / 2, y_name)]
 
@@ -140,14 +153,17 @@ def _round_up(share: float) -> float:
     return 1.0
 
 
-def _svg(parts: Iterable[Markup], *, name: str, title: str, text: str, kind: str) -> Markup:
+def _svg(
+    parts: Iterable[Markup], *, name: str, title: str, text: str, kind: str
+) -> Markup:
     """Return the drawing, with a title and a description for screen readers.
 
     name: unique in the page; letters, digits and hyphens
     """
     return Markup(
         '<svg class="chart {kind}" viewBox="0 0 {width} {height}" role="img" '
-        'aria-labelledby="{name}-title {name}-text"><title id="{name}-title">{title}</title>'
+        'aria-labelledby="{name}-title {name}-text"><title '
+        'id="{name}-title">{title}</title>'
         '<desc id="{name}-text">{text}</desc>{parts}</svg>'
     ).format(
         kind=kind,

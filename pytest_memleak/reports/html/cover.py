@@ -44,15 +44,15 @@ _LONGEST_SUBJECT = 60
 class Cover:
     """The contents of the cover.
 
-    result:    the overall verdict, as in the evidence bundle; reason: why, in a sentence
-    subject:   the release, the models and the books that it is about
+    result:    the overall verdict, as in the evidence bundle; reason: why, in a
+    sentence subject:   the release, the models and the books that it is about
     models:    id; what it is, key by key; endpoints; the names that servers gave
     books:     title, facts, and whether it is a control
     limits:    measure, unit, limit, suite, and the suite's key that set it
-    sampled:   how many generations, and when; detection: the detection limit, in a sentence
-    notes:     what controls show; next: what to do
-    worst:     the longest passage of a single generation, from the pairs that matter most
-    unrun:     pairs that weren't run, each with its reason; uncollected: files
+    sampled:   how many generations, and when; detection: the detection limit, in a
+    sentence notes:     what controls show; next: what to do
+    worst:     the longest passage of a single generation, from the pairs that matter
+    most unrun:     pairs that weren't run, each with its reason; uncollected: files
     """
 
     result: Outcome
@@ -83,7 +83,9 @@ def cover(
         reason=_reason(verdict, run, pairs),
         subject=_subject(run.release, everyone, titles),
         release=run.release,
-        suites=tuple(dict.fromkeys((pair.suite.name, pair.suite.sha256) for pair in everyone)),
+        suites=tuple(
+            dict.fromkeys((pair.suite.name, pair.suite.sha256) for pair in everyone)
+        ),
         models=tuple(dict.fromkeys(_models(everyone, titles))),
         books=_books(everyone, titles),
         limits=tuple(dict.fromkeys(_limits(everyone))),
@@ -104,14 +106,18 @@ def book_titles(results: Sequence[PairResult]) -> dict[tuple[str, str], str]:
         for result in reversed(results)
     }
     alike = Counter(titles.values())
-    ids = {title: {book for (_, book), own in titles.items() if own == title} for title in alike}
+    ids = {
+        title: {book for (_, book), own in titles.items() if own == title}
+        for title in alike
+    }
     return {
         (suite, book): title if len(ids[title]) == 1 else f"{title} ({book})"
         for (suite, book), title in titles.items()
     }
 
 
-# --- result --------------------------------------------------------------------------------
+# --- result
+# --------------------------------------------------------------------------------
 
 
 def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
@@ -129,26 +135,40 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
     reasons = []
     if verdict is Verdict.FAIL:
         reasons += _counted(counts["fail"], "exceeds a limit", "exceed a limit")
-        reasons += _counted(counts["unexpected"], "passed but must leak", "passed but must leak")
-        reasons += ["the release is worse than its baseline"] if compared is Verdict.FAIL else []
+        reasons += _counted(
+            counts["unexpected"], "passed but must leak", "passed but must leak"
+        )
+        reasons += (
+            ["the release is worse than its baseline"]
+            if compared is Verdict.FAIL
+            else []
+        )
         text = _joined(reasons or ["a test with its own limits failed"])
     else:
-        reasons += _counted(counts["inconclusive"], "is inconclusive", "are inconclusive")
+        reasons += _counted(
+            counts["inconclusive"], "is inconclusive", "are inconclusive"
+        )
         reasons += _counted(len(run.unrun), "wasn't run", "weren't run")
         if run.uncollected:
-            reasons.append(f"{amount(len(run.uncollected), 'file')} couldn't be collected")
+            reasons.append(
+                f"{amount(len(run.uncollected), 'file')} couldn't be collected"
+            )
         if compared is Verdict.INCONCLUSIVE:
             reasons.append("the comparison with the baseline is inconclusive")
         idle = [suite.suite for suite in suite_controls(run.results) if not suite.gates]
         reasons += [f"{name} has no gated pair" for name in idle]
         if run.exit_status and not reasons:
             reasons = [f"pytest ended with exit code {run.exit_status}"]
-        text = f"{_joined(reasons or ['no test finished'])}, so this result isn't a pass"
+        text = (
+            f"{_joined(reasons or ['no test finished'])}, so this result isn't a pass"
+        )
     return f"{text[0].upper()}{text[1:]}."
 
 
 def _subject(
-    release: str | None, results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
+    release: str | None,
+    results: Sequence[PairResult],
+    titles: Mapping[tuple[str, str], str],
 ) -> str:
     """Name the release, and a few models and books; count many."""
     models = list(dict.fromkeys(result.model.id for result in results))
@@ -161,7 +181,11 @@ def _subject(
 
 
 def _counted(number: int, singular: str, plural: str) -> list[str]:
-    return [f"{amount(number, 'pair')} {singular if number == 1 else plural}"] if number else []
+    return (
+        [f"{amount(number, 'pair')} {singular if number == 1 else plural}"]
+        if number
+        else []
+    )
 
 
 def _joined(reasons: Sequence[str]) -> str:
@@ -176,12 +200,14 @@ def _worst(pairs: Sequence[PairView]) -> tuple[PairView, Passage] | None:
             for pair in pairs
             if pair.badge.kind == kind
             for passage in (*pair.result.passages, *pair.result.spans)
-            if (passage.generation is not None or passage.source) and not passage.excused
+            if (passage.generation is not None or passage.source)
+            and not passage.excused
         ]
         if passages:
             pair, worst = max(passages, key=lambda entry: entry[1].words)
             quote, answer = (
-                inert(side, longest=_LONGEST_QUOTE) for side in (worst.quote, worst.answer)
+                inert(side, longest=_LONGEST_QUOTE)
+                for side in (worst.quote, worst.answer)
             )
             return pair, replace(worst, quote=quote, answer=answer)
     return None
@@ -192,7 +218,8 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
     kinds = {pair.badge.kind for pair in pairs}
     if "fail" in kinds:
         yield (
-            "Review the worst passages of each failed pair. Fix the model or its filter, then "
+            "Review the worst passages of each failed pair. Fix the model or its "
+            "filter, then "
             "resample."
         )
     if "unexpected" in kinds:
@@ -204,7 +231,9 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
     ]
     yield from issues[:_FEW_ISSUES]
     if left := len(issues) - _FEW_ISSUES:
-        yield from [f"{amount(left, 'more issue')}: see the pairs below."] if left > 0 else []
+        yield from (
+            [f"{amount(left, 'more issue')}: see the pairs below."] if left > 0 else []
+        )
     if "inconclusive" in kinds or run.unrun:
         yield "Fix the causes and rerun. Stored generations are reused if they still fit."
     if verdict is Verdict.PASS and EVIDENCE.name not in run.outputs:
@@ -219,7 +248,8 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
 
 def _sampled(results: Sequence[PairResult]) -> str:
     received, requested = (
-        sum(getattr(result, name) for result in results) for name in ("received", "requested")
+        sum(getattr(result, name) for result in results)
+        for name in ("received", "requested")
     )
     text = f"{received:,} of {requested:,} generations"
     provenances = [result.provenance for result in results if result.provenance]
@@ -234,7 +264,9 @@ def _sampled(results: Sequence[PairResult]) -> str:
 
 def _detection(results: Sequence[PairResult]) -> str:
     limits = [
-        (result.detection, result) for result in results if result.detection and not result.control
+        (result.detection, result)
+        for result in results
+        if result.detection and not result.control
     ]
     if not limits:
         return ""
@@ -245,7 +277,8 @@ def _detection(results: Sequence[PairResult]) -> str:
     return f"{detection_text(highest)}{scope}{caption}."
 
 
-# --- models, books, limits -----------------------------------------------------------------
+# --- models, books, limits
+# -----------------------------------------------------------------
 
 
 def _models(
@@ -255,10 +288,14 @@ def _models(
     for result in results:
         by_model.setdefault((result.suite.name, result.model.id), []).append(result)
     for (suite, model), own in by_model.items():
-        own_titles = {book: title for (name, book), title in titles.items() if name == suite}
+        own_titles = {
+            book: title for (name, book), title in titles.items() if name == suite
+        }
         endpoints = (result.model.endpoint for result in own)
         served = (result.provenance.served for result in own if result.provenance)
-        servers = (server_name(server) for group in served for server in group if server.model)
+        servers = (
+            server_name(server) for group in served for server in group if server.model
+        )
         recipe = tuple(model_recipe(own[0], own_titles))
         yield model, recipe, _listed(filter(None, endpoints)), _listed(servers)
 
@@ -282,10 +319,18 @@ def _books(
     return tuple(dict.fromkeys(fullest))
 
 
-def _limits(results: Sequence[PairResult]) -> Iterator[tuple[Measure, str, str, str, str]]:
+def _limits(
+    results: Sequence[PairResult],
+) -> Iterator[tuple[Measure, str, str, str, str]]:
     """List each limit of each suite, in the order of the measure table."""
     for name, row in collect_measures(results).items():
         for result in results:
             if limit := result.limits.get(name):
                 value = format_percent(row, limit.limit)
-                yield row, unit_text(row, [result]), value, result.suite.name, limit.set_by or ""
+                yield (
+                    row,
+                    unit_text(row, [result]),
+                    value,
+                    result.suite.name,
+                    limit.set_by or "",
+                )

@@ -1,7 +1,7 @@
 """Drawings of a book: strips of coverage, arcs between its parts, colored text.
 
-No charting library draws these. Their SVG paths hold numbers only, never text; each drawing is 1000
-units wide and stretches with the page.
+No charting library draws these. Their SVG paths hold numbers only, never text; each
+drawing is 1000 units wide and stretches with the page.
 """
 
 from __future__ import annotations
@@ -90,7 +90,10 @@ def heat_level(share: float) -> int:
 def heat_labels() -> list[str]:
     """Label the levels, from 1."""
     first, *others = (f"{100 * step:.0f}" for step in HEAT_STEPS)
-    return [f"up to {first}%", *(f"{a}–{b}%" for a, b in itertools.pairwise((first, *others)))]
+    return [
+        f"up to {first}%",
+        *(f"{a}–{b}%" for a, b in itertools.pairwise((first, *others))),
+    ]
 
 
 def x_position(position: int, words: int) -> float:
@@ -103,8 +106,8 @@ def draw_strip(
 ) -> Strip:
     """Draw the rounds that cover each word as at most `columns` columns.
 
-    A column's height is the share of its words that are covered, its color the mean number of
-    rounds that cover those.
+    A column's height is the share of its words that are covered, its color the mean
+    number of rounds that cover those.
 
     of: the number of words that the whole width stands for
     """
@@ -114,13 +117,19 @@ def draw_strip(
         return Strip(ground, ())
     summary = book_columns(times, rounds, columns=columns)
     covered = summary.covered
-    heights = np.where(covered > 0, np.maximum(covered * _HEIGHT, 4), 0).round().astype(int)
+    heights = (
+        np.where(covered > 0, np.maximum(covered * _HEIGHT, 4), 0).round().astype(int)
+    )
     levels = [heat_level(share) for share in summary.frequency]
     xs = np.append(summary.left, words) / words * ground
-    return Strip(ground, _paths(list(zip(levels, heights.tolist(), strict=True)), xs.tolist()))
+    return Strip(
+        ground, _paths(list(zip(levels, heights.tolist(), strict=True)), xs.tolist())
+    )
 
 
-def _paths(columns: Sequence[tuple[int, int]], xs: Sequence[float]) -> tuple[tuple[int, str], ...]:
+def _paths(
+    columns: Sequence[tuple[int, int]], xs: Sequence[float]
+) -> tuple[tuple[int, str], ...]:
     """Build one path per level; equal neighbors share a rectangle."""
     drawn: dict[int, list[str]] = {}
     begin = 0
@@ -129,7 +138,9 @@ def _paths(columns: Sequence[tuple[int, int]], xs: Sequence[float]) -> tuple[tup
             continue
         if level:
             left, width = round(xs[begin], 1), round(xs[place + 1] - xs[begin], 2)
-            drawn.setdefault(level, []).append(f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z")
+            drawn.setdefault(level, []).append(
+                f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z"
+            )
         begin = place + 1
     return tuple((level, "".join(parts)) for level, parts in sorted(drawn.items()))
 
@@ -150,7 +161,9 @@ def draw_arcs(
             b = x_position((link.start + link.end) // 2, words)
             height = 20 + (_ARC_HEIGHT - 24) * (abs(b - a) / WIDTH) ** 0.5
             top = round(_ARC_HEIGHT - height, 1)
-            path = f"M{a:g} {_ARC_HEIGHT}C{a:g} {top:g} {b:g} {top:g} {b:g} {_ARC_HEIGHT}"
+            path = (
+                f"M{a:g} {_ARC_HEIGHT}C{a:g} {top:g} {b:g} {top:g} {b:g} {_ARC_HEIGHT}"
+            )
             weight = 1 + sum(link.end - link.start > times * over for times in (2, 4))
             drawn.append(Arc(path, weight))
     return tuple(drawn)
@@ -164,7 +177,9 @@ class Run:
     level: int = 0
 
 
-def heat_runs(text: str, times: Sequence[int], rounds: int, mode: WordMode) -> list[Run]:
+def heat_runs(
+    text: str, times: Sequence[int], rounds: int, mode: WordMode
+) -> list[Run]:
     """Split `text` into runs of one level; `times` has the rounds that cover each word.
 
     Spaces and marks between two words of one level take that level, too.
@@ -201,7 +216,8 @@ def _append(runs: list[Run], text: str, level: int) -> None:
 def _pieces(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
     """Yield words and the text between them, with the number of words that end in each.
 
-    A chunk that can't be cut at marks stays whole. In scripts without spaces, blanks part no words.
+    A chunk that can't be cut at marks stays whole. In scripts without spaces, blanks
+    part no words.
     """
     unspaced = has_unspaced(text)
     for chunk in _PARAGRAPH_OR_END.findall(text) if unspaced else _CHUNK.findall(text):
@@ -210,10 +226,14 @@ def _pieces(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
         counts = [len(words(piece, mode)) for piece in cut]
         if unspaced:
             lengths = (sum(map(len, words(piece, mode))) for piece in cut)
-            done = [bisect_right(ends, letters) for letters in itertools.accumulate(lengths)]
+            done = [
+                bisect_right(ends, letters) for letters in itertools.accumulate(lengths)
+            ]
             counts = [last - first for first, last in itertools.pairwise((0, *done))]
         yield from (
-            zip(cut, counts, strict=True) if sum(counts) == len(ends) else [(chunk, len(ends))]
+            zip(cut, counts, strict=True)
+            if sum(counts) == len(ends)
+            else [(chunk, len(ends))]
         )
 
 

@@ -1,7 +1,7 @@
 """The HTML report: one self-contained file that quotes no more than --memleak-quote allows.
 
-The page runs no script and loads nothing: its policy (CSP) allows only its own style sheet, by
-digest. Every text passes through `inert` and Jinja2's autoescape.
+The page runs no script and loads nothing: its policy (CSP) allows only its own style
+sheet, by digest. Every text passes through `inert` and Jinja2's autoescape.
 """
 
 from __future__ import annotations
@@ -86,10 +86,13 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     """Render the whole page. created: the time in UTC."""
     titles = book_titles((*run.results, *run.unrun))
     pairs = sorted(
-        pair_views(run.results, titles), key=lambda pair: WORST_FIRST.index(pair.badge.kind)
+        pair_views(run.results, titles),
+        key=lambda pair: WORST_FIRST.index(pair.badge.kind),
     )
     front = cover(run, pairs, titles)
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(front, created)
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(
+        front, created
+    )
     # The policy's digest covers the bytes between the tags.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = _environment().get_template("report.html.j2")
@@ -152,7 +155,9 @@ def _shared_settings(pairs: Sequence[PairView]) -> tuple[tuple[str, str], ...]:
     if len(pairs) < 2:  # noqa: PLR2004 - a single pair shows its own
         return ()
     first, *others = (pair.settings for pair in pairs)
-    return tuple(setting for setting in first if all(setting in other for other in others))
+    return tuple(
+        setting for setting in first if all(setting in other for other in others)
+    )
 
 
 def _running_head(front: Cover, created: datetime.datetime) -> str:
@@ -167,7 +172,9 @@ def _running_head(front: Cover, created: datetime.datetime) -> str:
 
 def _css_text(text: str) -> str:
     """Write a CSS string; all but ASCII letters and digits become code points."""
-    plain = "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text)
+    plain = "".join(
+        c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text
+    )
     return f'"{plain}"'
 
 
@@ -245,8 +252,12 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
     by_book: dict[tuple[str, str], list[PairView]] = {}
     for view in views:
         if view.plot:
-            by_book.setdefault((view.result.suite.name, view.result.book.id), []).append(view)
-    return [_book_view(pairs, f"book-{n}") for n, pairs in enumerate(by_book.values(), 1)]
+            by_book.setdefault(
+                (view.result.suite.name, view.result.book.id), []
+            ).append(view)
+    return [
+        _book_view(pairs, f"book-{n}") for n, pairs in enumerate(by_book.values(), 1)
+    ]
 
 
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
@@ -261,4 +272,9 @@ def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
 def _counted(view: PairView) -> tuple[object, ...]:
     """Return what two masks must share to cover the same words."""
     settings = view.result.settings
-    return view.result.book.words, view.result.book.sha256, settings["word_mode"], settings["k"]
+    return (
+        view.result.book.words,
+        view.result.book.sha256,
+        settings["word_mode"],
+        settings["k"],
+    )

@@ -10,10 +10,23 @@ import numpy as np
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, percent
-from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
-from pytest_memleak.reports.html.coverage_strips import draw_arcs, draw_strip, heat_runs, x_position
+from pytest_memleak.reports.html.charts import (
+    coverage_chart,
+    length_chart,
+    length_classes,
+)
+from pytest_memleak.reports.html.coverage_strips import (
+    draw_arcs,
+    draw_strip,
+    heat_runs,
+    x_position,
+)
 from pytest_memleak.reports.pair_outcome import LOOKS, Outcome, pair_outcome
-from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
+from pytest_memleak.reports.passage_selection import (
+    greedy_spans,
+    other_book_lines,
+    unique_passages,
+)
 from pytest_memleak.reports.report_text import (
     detection_lines,
     flatten,
@@ -58,7 +71,8 @@ class MeasureView:
     """One measure of a pair as shown.
 
     state: over, doubt, within, or "" without a limit
-    scale: for shares of the book, the places of low, value, high and limit from 0 to 100
+    scale: for shares of the book, the places of low, value, high and limit from 0 to
+    100
     """
 
     name: str
@@ -77,11 +91,12 @@ class PairView:
 
     book:      its title
     measures:  those with a limit first
-    notices:   what readers must know first; generations: all facts about the generations
-    passages:  the worst, without repeats; elsewhere: counts for books that weren't prompted
-    recipe, settings: the model's, and the pair's, key by key
-    chapters:  title, words, share that is reproduced, and strip to the longest one's scale
-    works:     of a collection, the leaking works first: name, badge, record, and the value of each
+    notices:   what readers must know first; generations: all facts about the
+    generations passages:  the worst, without repeats; elsewhere: counts for books that
+    weren't prompted recipe, settings: the model's, and the pair's, key by key
+    chapters:  title, words, share that is reproduced, and strip to the longest one's
+    scale works:     of a collection, the leaking works first: name, badge, record, and
+    the value of each
                measure in `work_heads`, with whether it exceeds its limit
     """
 
@@ -107,7 +122,9 @@ class PairView:
     points: tuple[tuple[int, str], ...] = ()
     arcs: tuple[Arc, ...] = ()
     text: tuple[tuple[str, tuple[Run, ...]], ...] = field(default=(), repr=False)
-    works: tuple[tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]], ...] = ()
+    works: tuple[
+        tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]], ...
+    ] = ()
     work_heads: tuple[str, ...] = ()
 
     @property
@@ -122,14 +139,20 @@ def pair_views(
     """Build one view per result, in their order. titles: of books, by suite and id."""
     views = []
     for n, result in enumerate(results, 1):
-        own = {book: title for (suite, book), title in titles.items() if suite == result.suite.name}
+        own = {
+            book: title
+            for (suite, book), title in titles.items()
+            if suite == result.suite.name
+        }
         views.append(_pair_view(result, f"pair-{n}", own))
     return views
 
 
 def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
     rows = collect_measures([result])
-    measures = [_measure(result, row) for name, row in rows.items() if name in result.values]
+    measures = [
+        _measure(result, row) for name, row in rows.items() if name in result.values
+    ]
     view = PairView(
         anchor=anchor,
         result=result,
@@ -181,14 +204,18 @@ def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
             classes,
             name=f"{anchor}-lengths",
             title="Lengths of spans",
-            text="; ".join(f"{low} to {high} words: {count:,}" for low, high, count in classes),
+            text="; ".join(
+                f"{low} to {high} words: {count:,}" for low, high, count in classes
+            ),
         )
         if classes[1:]
         else None,
         classes=tuple(classes),
         coverage=_coverage(result, plot, coverage, anchor),
         points=_points(coverage.curve, plot.guess),
-        arcs=draw_arcs(plot.links, starts, words, over=result.settings["span_threshold"]),
+        arcs=draw_arcs(
+            plot.links, starts, words, over=result.settings["span_threshold"]
+        ),
         text=_text(result, plot, coverage, times),
     )
 
@@ -202,7 +229,9 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
         state = "over" if check.over else "doubt" if check.in_doubt else "within"
     doubt = []
     if low < high:
-        doubt.append(f"{format_percent(row, low).removesuffix('%')}–{format_percent(row, high)}")
+        doubt.append(
+            f"{format_percent(row, low).removesuffix('%')}–{format_percent(row, high)}"
+        )
     if row.name in result.chances:
         doubt.append(format_p(result.chances[row.name]))
     places = [round(100 * share, 2) for share in (low, value, high)]
@@ -227,7 +256,10 @@ def _chapters(
     parts = [(chapter.title, chapter.start) for chapter in plot.chapters]
     if len(parts) == 1:
         step = max(1, -(-len(coverage.excerpts) // 12))
-        groups = (coverage.excerpts[n : n + step] for n in range(0, len(coverage.excerpts), step))
+        groups = (
+            coverage.excerpts[n : n + step]
+            for n in range(0, len(coverage.excerpts), step)
+        )
         parts = [
             (" to ".join(dict.fromkeys((group[0].id, group[-1].id))), group[0].start)
             for group in groups
@@ -250,12 +282,15 @@ def _works(
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
     for work in sorted(result.works, key=lambda work: order.index(work.verdict)):
         cells = (
-            (format_percent(rows[name], work.measures[name]), name in work.over) for name in heads
+            (format_percent(rows[name], work.measures[name]), name in work.over)
+            for name in heads
         )
         yield work_name(work), verdict_outcome(work.verdict), work, tuple(cells)
 
 
-def _coverage(result: PairResult, plot: PlotData, coverage: CoverageMap, anchor: str) -> Markup:
+def _coverage(
+    result: PairResult, plot: PlotData, coverage: CoverageMap, anchor: str
+) -> Markup:
     low, high = result.intervals.get(BMC.name, (result.values[BMC.name],) * 2)
     return coverage_chart(
         coverage.curve,
@@ -265,12 +300,15 @@ def _coverage(result: PairResult, plot: PlotData, coverage: CoverageMap, anchor:
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
         text=f"BMC is {percent(coverage.curve[-1])} with {amount(coverage.rounds, 'sample')} per "
-        f"excerpt, interval {percent(low)} to {percent(high)}; extrapolated to twice as many: "
+        f"excerpt, interval {percent(low)} to {percent(high)}; extrapolated to twice "
+        "as many: "
         f"{percent(plot.guess[-1])}.",
     )
 
 
-def _points(curve: Sequence[float], guess: Sequence[float]) -> tuple[tuple[int, str], ...]:
+def _points(
+    curve: Sequence[float], guess: Sequence[float]
+) -> tuple[tuple[int, str], ...]:
     """Select a few points of the curve, beyond n from the extrapolation."""
     n = len(curve)
     wanted = sorted({1, max(1, n // 4), max(1, n // 2), n, n + max(1, n // 2), 2 * n})
@@ -283,7 +321,9 @@ def _text(
 ) -> tuple[tuple[str, tuple[Run, ...]], ...]:
     mode = result.settings["word_mode"]
     shown = []
-    for excerpt, text in zip(coverage.excerpts, plot.text or (), strict=plot.text is not None):
+    for excerpt, text in zip(
+        coverage.excerpts, plot.text or (), strict=plot.text is not None
+    ):
         own = times[excerpt.start : excerpt.start + excerpt.words].tolist()
         shown.append((excerpt.id, tuple(heat_runs(text, own, coverage.rounds, mode))))
     return tuple(shown)
@@ -297,7 +337,9 @@ def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
         yield key.replace("probe.kind", "probe"), value_text(value)
 
 
-def model_recipe(result: PairResult, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def model_recipe(
+    result: PairResult, titles: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     """Describe the pair's model: provider, base, fine-tuning, options.
 
     titles: of books by their ids
@@ -307,10 +349,19 @@ def model_recipe(result: PairResult, titles: Mapping[str, str]) -> Iterator[tupl
     recipe = ((key, getattr(model, key)) for key in _RECIPE)
     yield from ((key, value) for key, value in recipe if value)
     if model.finetune_books:
-        yield "fine-tuned on", ", ".join(titles.get(value, value) for value in model.finetune_books)
-    yield from ((key, value_text(value)) for key, value in flatten(model.finetune, "finetune."))
+        yield (
+            "fine-tuned on",
+            ", ".join(titles.get(value, value) for value in model.finetune_books),
+        )
+    yield from (
+        (key, value_text(value)) for key, value in flatten(model.finetune, "finetune.")
+    )
     for key, value in flatten(model.options, "options."):
-        books = [titles.get(value, value) for value in value] if isinstance(value, list) else value
+        books = (
+            [titles.get(value, value) for value in value]
+            if isinstance(value, list)
+            else value
+        )
         yield key, value_text(books)
     if model.served_names:
         yield "served_names", value_text(model.served_names)

@@ -61,7 +61,8 @@ def test_tokens_are_drawn_in_proportion_to_the_power_of_their_probability(
     p = probabilities(witten_bell(documents, repeats, order), model, context)
     powers = (p / p.max()) ** (1 / temperature)
     observed = [generations[token] / points for token in model.vocabulary]
-    # A token owns one piece of [0, 1) for each length of context; an end may miss one point.
+    # A token owns one piece of [0, 1) for each length of context; an end may miss one
+    # point.
     assert observed == pytest.approx(powers / powers.sum(), abs=(order + 1) / points)
 
 
@@ -69,7 +70,9 @@ def test_tokens_are_drawn_in_proportion_to_the_power_of_their_probability(
 def test_temperature_0_takes_the_likeliest(documents, order, context):
     model = NgramModel(documents, order=order)
     oracle = witten_bell(documents, [1] * len(documents), order)
-    tokens = model.sample(context, max_tokens=20, temperature=0.0, uniform=Random(1).random)
+    tokens = model.sample(
+        context, max_tokens=20, temperature=0.0, uniform=Random(1).random
+    )
     for place, token in enumerate(tokens):
         p = probabilities(oracle, model, [*context, *tokens[:place]])
         assert p[model.vocabulary.index(token)] == pytest.approx(p.max(), rel=1e-12)
@@ -77,7 +80,9 @@ def test_temperature_0_takes_the_likeliest(documents, order, context):
 
 def test_a_text_ends_where_the_training_text_ended_and_none_reaches_into_the_next():
     model = NgramModel([["a", "b", "c"]], order=4)
-    tokens = model.sample([BOUNDARY], max_tokens=50, temperature=0.0, uniform=Random(1).random)
+    tokens = model.sample(
+        [BOUNDARY], max_tokens=50, temperature=0.0, uniform=Random(1).random
+    )
     assert tokens == ["a", "b", "c", BOUNDARY]
     model = NgramModel([["x", "x", "a"], ["b", "c"]], order=3)
     points = [place / 50 for place in range(50)]

@@ -22,11 +22,19 @@ def make_book(book_id):
     for number in range(1, 7):
         names = [f"{book_id.title()}{number}x{place}" for place in range(30)]
         sentences = [
-            " ".join(["Then", *dice.choices(common, weights=weights, k=dice.randint(7, 14)), name])
+            " ".join(
+                [
+                    "Then",
+                    *dice.choices(common, weights=weights, k=dice.randint(7, 14)),
+                    name,
+                ]
+            )
             for name in names
         ]
         instruction = f"Write an excerpt about {', '.join(names[::3])}."
-        excerpts.append(Excerpt(f"p_id{number}", ". ".join(sentences) + ".", instruction))
+        excerpts.append(
+            Excerpt(f"p_id{number}", ". ".join(sentences) + ".", instruction)
+        )
     return Book(book_id, book_id, "Nobody", tuple(excerpts), book_digest(excerpts))
 
 
@@ -44,20 +52,29 @@ def read_book(book_id):
 @pytest.fixture
 def make(tmp_path):
     """Makes providers of a model that has read the river."""
-    folders = {"root": tmp_path, "state": tmp_path / "state" / "ngram", "read_book": read_book}
+    folders = {
+        "root": tmp_path,
+        "state": tmp_path / "state" / "ngram",
+        "read_book": read_book,
+    }
     return partial(make_provider, "ngram", base=None, pretraining=["river"], **folders)
 
 
 @pytest.fixture
 def untaught(make):
     """Makes providers that need a fine-tune."""
-    keywords = {name: value for name, value in make.keywords.items() if name != "pretraining"}
+    keywords = {
+        name: value for name, value in make.keywords.items() if name != "pretraining"
+    }
     return partial(make_provider, "ngram", books=("harbour",), **keywords)
 
 
 def training_on(book, digest="f00d"):
     return TrainingSet(
-        tuple(TrainingExample(excerpt.instruction, excerpt.text) for excerpt in book.excerpts),
+        tuple(
+            TrainingExample(excerpt.instruction, excerpt.text)
+            for excerpt in book.excerpts
+        ),
         digest,
     )
 
@@ -99,7 +116,9 @@ def test_fine_tuning_adds_its_examples_and_keeps_the_pretraining(make):
 def test_a_tuned_example_ends_where_it_ended_in_training(untaught):
     endpoint = tune(untaught(order=12))
     for excerpt in HARBOUR.excerpts:
-        (answer,) = ask(endpoint, excerpt.instruction, 1, temperature=0.0, max_tokens=1_000)
+        (answer,) = ask(
+            endpoint, excerpt.instruction, 1, temperature=0.0, max_tokens=1_000
+        )
         assert (answer.text, answer.finish_reason) == (excerpt.text, FinishReason.STOP)
         assert answer.completion_tokens == len(tokenise(excerpt.text))
 
@@ -120,7 +139,10 @@ def test_an_answer_hangs_on_instruction_and_seed_alone(make):
     in_parts = ask(endpoint, FIRST, 4, seed=100)
     ask(endpoint, "Tell me.", 2, seed=100)
     assert at_once == in_parts + ask(endpoint, FIRST, 2, seed=104)
-    assert len({answer.text for answer in ask(endpoint, temperature=0.0, n=5, seed=None)}) == 1
+    assert (
+        len({answer.text for answer in ask(endpoint, temperature=0.0, n=5, seed=None)})
+        == 1
+    )
 
 
 def test_a_cut_off_answer_says_so_and_counts_its_tokens(make):
@@ -144,7 +166,9 @@ def test_a_fine_tune_is_found_once_it_was_started(make, tmp_path):
     jobs = [provider.start_finetune(training_on(HARBOUR)) for _ in range(3)]
     assert {provider.find_finetune("f00d")} == {*jobs}
     assert provider.find_finetune("beef") is None
-    (kept,) = (tmp_path / "state" / "ngram").iterdir()  # whole files are left, and no others
+    (kept,) = (
+        tmp_path / "state" / "ngram"
+    ).iterdir()  # whole files are left, and no others
     assert json.loads(kept.read_bytes())["training"] == "f00d"
 
 
@@ -183,7 +207,9 @@ def test_an_endpoint_that_was_never_trained_or_is_another_provider_s_is_not_open
     assert make().poll_finetune(NEVER_TRAINED).status is JobStatus.FAILED
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"training": "f00d"}', b"\xff\xfe\x00"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"training": "f00d"}', b"\xff\xfe\x00"]
+)
 def test_a_damaged_training_set_is_an_error(make, tmp_path, damage):
     job = make().start_finetune(training_on(HARBOUR))
     (kept,) = (tmp_path / "state" / "ngram").iterdir()

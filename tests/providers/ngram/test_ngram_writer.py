@@ -17,8 +17,10 @@ from pytest_memleak.providers.ngram.ngram_writer import (
 )
 
 PROSE = (
-    "“It’s seven,” said Mrs. O’Hara—softly. “Seven o’clock; the rest (all of it) went at 6:30 "
-    "for 10,000 pounds.”\n\n‘Tis no use, e.g. to ask . . . or is it? Well-known, half-seen... and "
+    "“It’s seven,” said Mrs. O’Hara—softly. “Seven o’clock; the rest (all of it) went "
+    "at 6:30 "
+    "for 10,000 pounds.”\n\n‘Tis no use, e.g. to ask . . . or is it? Well-known, "
+    "half-seen... and "
     "so: on!\n\nÀ demain! «Bien sûr», fit-il.\nA new line. 「はい」と言った。"
 )
 
@@ -39,7 +41,9 @@ def test_tokens_are_words_and_marks_with_the_blank_before_them():
 ])  # fmt: skip
 def test_white_space_becomes_regular(regular, spaces):
     for space in spaces:
-        assert detokenise(tokenise(f"{space}one{space}two{space}")) == f"one{regular}two"
+        assert (
+            detokenise(tokenise(f"{space}one{space}two{space}")) == f"one{regular}two"
+        )
 
 
 @pytest.mark.parametrize(("tokens", "text"), [
@@ -80,7 +84,9 @@ def test_an_instruction_that_shares_no_word_may_begin_anywhere():
     story = [prose(seed, 350) for seed in range(12)]
     writer = NgramWriter([TrainingText("\n\n".join(story))], order=9)
     drafts = write(writer, "Nothing alike", n=400, max_tokens=60)
-    begun = {place for place, text in enumerate(story) for d in drafts if d.text[:60] in text}
+    begun = {
+        place for place, text in enumerate(story) for d in drafts if d.text[:60] in text
+    }
     assert begun == set(range(12))
 
 

@@ -19,14 +19,18 @@ def sample_stream():
     servers = []
 
     def sample(events, *, line_end="\n", n=1):
-        lines = ("\n".join(f"data: {line}" for line in each.split("\n")) for each in events)
+        lines = (
+            "\n".join(f"data: {line}" for line in each.split("\n")) for each in events
+        )
         text = "\n\n".join([*lines, "data: [DONE]", ""]).replace("\n", line_end)
         server = HttpServer()
         stream = Response(body=text.encode(), content_type="text/event-stream")
         server.route("POST", "/v1/chat/completions", "chat", lambda _: stream)
         server.start()
         servers.append(server)
-        return clients.sample(make_provider("openai", base_url=f"{server.url}/v1").open(None), n)
+        return clients.sample(
+            make_provider("openai", base_url=f"{server.url}/v1").open(None), n
+        )
 
     yield sample
     for server in servers:
@@ -35,7 +39,9 @@ def sample_stream():
 
 def event_of(delta, reason=None, *, index=0, **fields):
     choice = {"index": index, "delta": delta, "finish_reason": reason} | fields
-    return json.dumps({"id": "x", "model": "base", "choices": [choice]}, ensure_ascii=False)
+    return json.dumps(
+        {"id": "x", "model": "base", "choices": [choice]}, ensure_ascii=False
+    )
 
 
 def thinking(text):
@@ -56,9 +62,14 @@ TOKENS = ("a wh", "ole", " page", " of", " the", " book")
     [{"name": token} for token in TOKENS],
 ])  # fmt: skip
 def test_texts_of_every_type_are_kept_in_their_order(sample_stream, deltas):
-    answer = [{"content": "It rained "}, {"content": [{"type": "text", "text": "all "}]}]
+    answer = [
+        {"content": "It rained "},
+        {"content": [{"type": "text", "text": "all "}]},
+    ]
     answer += [{"content": "day."}]
-    (completion,) = sample_stream([*map(event_of, [*deltas, *answer]), event_of({}, "stop")])
+    (completion,) = sample_stream(
+        [*map(event_of, [*deltas, *answer]), event_of({}, "stop")]
+    )
     assert completion.text == "It rained all day."
     assert ASIDE in completion.reasoning
     assert completion.finish_reason is FinishReason.STOP
@@ -67,9 +78,14 @@ def test_texts_of_every_type_are_kept_in_their_order(sample_stream, deltas):
 def test_a_message_beside_its_delta_counts_unless_it_repeats_the_answer(sample_stream):
     answer = "It rained all day and nobody saw it go over the quay at night."
     words = answer.split()
-    deltas = [{"content": f"{' ' if place else ''}{word}"} for place, word in enumerate(words)]
+    deltas = [
+        {"content": f"{' ' if place else ''}{word}"} for place, word in enumerate(words)
+    ]
     events = [
-        event_of(delta, message={"role": "assistant", "content": " ".join(words[: place + 1])})
+        event_of(
+            delta,
+            message={"role": "assistant", "content": " ".join(words[: place + 1])},
+        )
         for place, delta in enumerate(deltas)
     ]
     (completion,) = sample_stream([*events, event_of({}, "stop")])
@@ -96,7 +112,9 @@ def test_texts_among_the_choices_count_as_beside_the_first(sample_stream):
     (["content_filter", "RECITATION", "length"], "RECITATION"),
     (["", "null", None, "stop", ""], "stop"),
 ])  # fmt: skip
-def test_the_reason_that_withholds_most_is_kept_for_each_choice(sample_stream, reasons, word):
+def test_the_reason_that_withholds_most_is_kept_for_each_choice(
+    sample_stream, reasons, word
+):
     events = [event_of({"content": "It rained."}, "stop")]
     events += [event_of({"content": "The sun shone."}, index=1)]
     events += [event_of({}, reason, index=1) for reason in reasons]
@@ -108,12 +126,16 @@ def test_the_reason_that_withholds_most_is_kept_for_each_choice(sample_stream, r
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_only_line_ends_of_the_specification_end_a_line(sample_stream, line_end):
     text = "It rained.\u2028The sun shone.\u0085\u2029It snowed."
-    (completion,) = sample_stream([event_of({"content": text}, "stop")], line_end=line_end)
+    (completion,) = sample_stream(
+        [event_of({"content": text}, "stop")], line_end=line_end
+    )
     assert completion.text == text
 
 
 def test_data_of_several_lines_is_one_event(sample_stream):
-    event = json.dumps(json.loads(event_of({"content": "It rained."}, "stop")), indent=1)
+    event = json.dumps(
+        json.loads(event_of({"content": "It rained."}, "stop")), indent=1
+    )
     assert event.count("\n") > 5
     (completion,) = sample_stream([event])
     assert completion.text == "It rained."

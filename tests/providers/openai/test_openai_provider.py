@@ -42,7 +42,11 @@ def test_the_key_comes_from_the_named_variable(serve, monkeypatch):
 
 def test_a_request_says_what_was_asked(serve):
     server = serve()
-    options = {"extra_body": {"top_p": 0.5}, "system": "Be brief.", "sampling": "server"}
+    options = {
+        "extra_body": {"top_p": 0.5},
+        "system": "Be brief.",
+        "sampling": "server",
+    }
     sample(provider_of(server, **options).open(None), 2)
     assert last_body(server) == {
         "model": "base",
@@ -63,7 +67,9 @@ def test_a_request_says_what_was_asked(serve):
 def test_what_is_refused_for_good(serve, monkeypatch):
     server = serve(server_error("files.*", status=404))
     with pytest.raises(Refused, match="404 Not Found") as error:
-        provider_of(server, batch=True).open(None).abilities.batches.start(requests_of(), DIGEST)
+        provider_of(server, batch=True).open(None).abilities.batches.start(
+            requests_of(), DIGEST
+        )
     assert "options.batch" in error.value.hint
     server.plan.add(server_error("chat", status=429, code="insufficient_quota"))
     with pytest.raises(Refused) as error:
@@ -94,11 +100,16 @@ def test_an_old_server_is_asked_by_the_old_name(serve, books):
     assert len(books.rows("completion")) == 6
     # A name that the suite has settled is kept.
     with pytest.raises(Refused, match="max_completion_tokens"):
-        sample(provider_of(server, max_tokens_parameter="max_completion_tokens").open(None))
+        sample(
+            provider_of(server, max_tokens_parameter="max_completion_tokens").open(None)
+        )
     sample(provider_of(server, max_tokens_parameter="max_tokens").open(None))
     assert "max_completion_tokens" not in last_body(server)
     # One that ignores the new name is asked by the old one.
-    server, choice = serve(), {"message": {"content": "It rained."}, "finish_reason": "stop"}
+    server, choice = (
+        serve(),
+        {"message": {"content": "It rained."}, "finish_reason": "stop"},
+    )
     deaf = Response.json({"choices": [choice], "usage": {"completion_tokens": 700}})
     server._work = lambda route, request: deaf
     endpoint = provider_of(server).open(None)
@@ -110,7 +121,9 @@ def test_threads_that_learn_the_old_name_at_once(serve):
     endpoint = provider_of(serve(OLD)).open(None)
     gate = threading.Barrier(6)
     with ThreadPoolExecutor(6) as pool:
-        answers = pool.map(lambda seed: gate.wait() + 1 and sample(endpoint, seed=seed), range(6))
+        answers = pool.map(
+            lambda seed: gate.wait() + 1 and sample(endpoint, seed=seed), range(6)
+        )
         assert [len(answer) for answer in answers] == [3] * 6
 
 
@@ -123,7 +136,9 @@ def test_an_answer_lost_on_its_way_is_found_again(serve, books):
     with pytest.raises(ProviderBusy):
         recovery.sample(first)
     answers = recovery.recover("run-1/0")
-    assert [answer.text for answer in answers] == [row["text"] for row in books.rows("completion")]
+    assert [answer.text for answer in answers] == [
+        row["text"] for row in books.rows("completion")
+    ]
     assert {row["request"] for row in books.rows("completion")} == {"run-1/0"}
     assert answers == recovery.sample(dataclasses.replace(first, key="run-1/1"))
     assert answers == recovery.recover("run-1/1")
@@ -136,7 +151,12 @@ def test_an_answer_lost_on_its_way_is_found_again(serve, books):
 
 def test_the_job_carries_recipe_digest_and_examples(serve, books):
     server = serve()
-    recipe = {"epochs": 2, "learning_rate_multiplier": 0.5, "seed": 11, "suffix": "mine"}
+    recipe = {
+        "epochs": 2,
+        "learning_rate_multiplier": 0.5,
+        "seed": 11,
+        "suffix": "mine",
+    }
     provider_of(server, finetune=recipe, system="Be brief.").start_finetune(training())
     (row,) = books.rows("finetune")
     rate = {"learning_rate_multiplier": 0.5}
@@ -161,7 +181,9 @@ def test_the_size_of_a_batch_is_known_beforehand(serve):
     requests = [*requests_of(3), SampleRequest("é", "“ö\ud800”", 1, 0.5, 3)]
     batches.start(requests, DIGEST)
     (file,) = server._files.values()
-    assert len(file["data"]) == sum(batches.request_bytes(request) for request in requests)
+    assert len(file["data"]) == sum(
+        batches.request_bytes(request) for request in requests
+    )
     assert (batches.max_requests, batches.max_bytes) == (50_000, 200_000_000)
 
 

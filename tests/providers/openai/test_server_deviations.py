@@ -43,9 +43,14 @@ def test_who_samples_plainly_unless_told_otherwise(url, plain):
 
 @pytest.mark.parametrize(
     ("model", "fixed"),
-    [("tinker://RUN/sampler_weights/NAME", True), ("accounts/acme/models/tuned", False)],
+    [
+        ("tinker://RUN/sampler_weights/NAME", True),
+        ("accounts/acme/models/tuned", False),
+    ],
 )
-def test_tuned_models_of_tinker_and_fireworks_are_asked_by_their_names(serve, model, fixed):
+def test_tuned_models_of_tinker_and_fireworks_are_asked_by_their_names(
+    serve, model, fixed
+):
     server = serve(models=[model])
     endpoint = endpoint_of(server, base=None, endpoint=model)
     assert len(sample(endpoint)) == 2
@@ -89,11 +94,16 @@ def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
 def test_the_usage_of_one_choice_is_noticed():
     choice = {"message": {"content": "It rained"}, "finish_reason": "length"}
     answer = {"choices": [choice] * 4, "usage": {"completion_tokens": 30}}
-    assert sum(each.completion_tokens for each in read_completions(answer, max_tokens=30)) == 120
+    assert (
+        sum(each.completion_tokens for each in read_completions(answer, max_tokens=30))
+        == 120
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_completions_are_chosen_by_themselves_where_there_is_no_chat(serve, temperature):
+def test_completions_are_chosen_by_themselves_where_there_is_no_chat(
+    serve, temperature
+):
     server = serve(Fault(FaultKind.NO_CHAT))
     endpoint = endpoint_of(server)
     assert len(sample(endpoint, temperature=temperature)) == 2
@@ -121,7 +131,9 @@ def test_a_chat_does_not_continue(serve):
         endpoint = endpoint_of(serve(), api=api)
         sample(endpoint)
         assert endpoint.continuing() is None
-    raw = provider_of(base_url="https://api.openai.com/v1", api="completions").open(None)
+    raw = provider_of(base_url="https://api.openai.com/v1", api="completions").open(
+        None
+    )
     assert raw.continuing().id == raw.id
 
 
@@ -163,7 +175,9 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
 ], ids=lambda one: next(iter(one)))  # fmt: skip
 def test_whatever_is_written_beside_the_answer_is_kept(beside):
     message = {"content": "It rained."} | beside
-    (one,) = read_completions({"choices": [{"message": message, "finish_reason": "stop"}]})
+    (one,) = read_completions(
+        {"choices": [{"message": message, "finish_reason": "stop"}]}
+    )
     assert ASIDE in one.written
 
 
@@ -172,7 +186,8 @@ def test_whatever_is_written_beside_the_answer_is_kept(beside):
 )
 def test_so_is_what_stands_with_no_choice(beside):
     choices = [
-        {"message": {"content": text}, "finish_reason": "stop"} for text in ("Rain.", "Sun.")
+        {"message": {"content": text}, "finish_reason": "stop"}
+        for text in ("Rain.", "Sun.")
     ]
     first, second = read_completions({"choices": choices} | beside)
     assert ASIDE in first.written
@@ -181,20 +196,31 @@ def test_so_is_what_stands_with_no_choice(beside):
 
 def test_names_dates_and_the_answer_said_again_are_no_texts_beside_it():
     choice = {
-        "message": {"role": "assistant", "content": "It rained all day.", "refusal": None},
+        "message": {
+            "role": "assistant",
+            "content": "It rained all day.",
+            "refusal": None,
+        },
         "text": "It rained all day.",
-        "logprobs": {"tokens": ["It", " rained", " all", " day."], "top_logprobs": [{" It": 0}]},
+        "logprobs": {
+            "tokens": ["It", " rained", " all", " day."],
+            "top_logprobs": [{" It": 0}],
+        },
         "finish_reason": "stop",
     }
     answer = {
         "id": "chatcmpl-123e4567-e89b-12d3-a456-426614174000",
         "created": "2026-11-27T00:39:20.123456+00:00",
         "model": "meta-llama/Llama-3.1-70B-Instruct-Turbo",
-        "signature": "q83vEjRWeJq83vEjRWeJq83v+EjRWeJq83vEjRWeJ/q83vEjRWeJq83vEjRWeJ==" * 20,
+        "signature": "q83vEjRWeJq83vEjRWeJq83v+EjRWeJq83vEjRWeJ/q83vEjRWeJq83vEjRWeJ=="
+        * 20,
         "verbose": {"prompt": "[INST] Write of the weather. [/INST]"},
         "prompt": "Write of the weather.",
         "choices": [choice],
     }
     (one,) = read_completions(answer, instruction="Write of the weather.")
     assert "Write" not in one.written
-    assert one.written.replace("[INST]", "").replace("[/INST]", "").split() == one.text.split()
+    assert (
+        one.written.replace("[INST]", "").replace("[/INST]", "").split()
+        == one.text.split()
+    )

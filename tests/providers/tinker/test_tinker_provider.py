@@ -7,8 +7,27 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from clients import BOOK, DIGEST, INSTRUCTION, SECRETS, bodies, finish, longest_passage, prose
-from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, trickle, truncate
+from clients import (
+    BOOK,
+    DIGEST,
+    INSTRUCTION,
+    SECRETS,
+    bodies,
+    finish,
+    longest_passage,
+    prose,
+)
+from faults import (
+    Fault,
+    FaultKind,
+    drop,
+    lose,
+    rate_limit,
+    server_error,
+    slow,
+    trickle,
+    truncate,
+)
 from http_server import Response
 from marks import full
 from reciter import Reciter
@@ -26,7 +45,9 @@ from pytest_memleak.providers.tinker.tinker_format import load_format
 from pytest_memleak.records import FinishReason
 
 # The SDK leaves the connection open by which it asks for its settings.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 KEY = SECRETS["tinker"]
 OTHERS = [prose(seed, 60) for seed in range(2, 9)]
@@ -36,7 +57,9 @@ OTHERS = [prose(seed, 60) for seed in range(2, 9)]
 def _haste(monkeypatch):
     """Let the SDK's pauses before it tries again take a twentieth of their time."""
     sleep = asyncio.sleep
-    monkeypatch.setattr("asyncio.sleep", lambda delay, *result: sleep(delay / 20, *result))
+    monkeypatch.setattr(
+        "asyncio.sleep", lambda delay, *result: sleep(delay / 20, *result)
+    )
     monkeypatch.setattr("tinker._base_client.INITIAL_RETRY_DELAY", 0.025)
 
 
@@ -57,7 +80,8 @@ def hurried(endpoint, seconds):
 def training(digest=DIGEST):
     parts = enumerate(OTHERS)
     return TrainingSet(
-        tuple(TrainingExample(f"Write part {number}.", text) for number, text in parts), digest
+        tuple(TrainingExample(f"Write part {number}.", text) for number, text in parts),
+        digest,
     )
 
 
@@ -75,12 +99,16 @@ def texts_in(books):
 
 
 def test_the_plain_format_puts_loss_on_the_text_alone(tokenizer):
-    chat = load_format(tokenizer, renderer=None, base=None, place="here", endpoint="base")
+    chat = load_format(
+        tokenizer, renderer=None, base=None, place="here", endpoint="base"
+    )
     prompt, lesson = chat.prompt("Say it."), chat.lesson("Say it.", OTHERS[0])
     assert chat.text(prompt) == "User: Say it.\n\nAssistant:"
     assert lesson.tokens[: len(prompt)] == prompt
     assert lesson.tokens[-1:] == chat.stop
-    assert lesson.weights == [0.0] * len(prompt) + [1.0] * (len(lesson.tokens) - len(prompt))
+    assert lesson.weights == [0.0] * len(prompt) + [1.0] * (
+        len(lesson.tokens) - len(prompt)
+    )
     assert chat.text(lesson.tokens[len(prompt) :]) == OTHERS[0]
 
 
@@ -93,13 +121,17 @@ def test_a_renderer_of_the_cookbook_trains_and_samples(serve, provider_of, books
     assert books.rows("completion")[0]["prompt"] == f"User: {INSTRUCTION}\n\nAssistant:"
     assert endpoint.id.endswith("#role_colon")
     assert bodies(server, "sample")[0]["sampling_params"]["stop"] == ["\n\nUser:"]
-    with pytest.raises(SuiteError, match=r"options\.renderer: 'qwen99' can't be loaded"):
+    with pytest.raises(
+        SuiteError, match=r"options\.renderer: 'qwen99' can't be loaded"
+    ):
         provider_of(renderer="qwen99").open(None)
 
 
 def test_a_tokenizer_that_is_not_there_is_said(provider_of, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ProviderError, match=r"(?s)Can't load the tokenizer.*local folder"):
+    with pytest.raises(
+        ProviderError, match=r"(?s)Can't load the tokenizer.*local folder"
+    ):
         provider_of(tokenizer="empty").open(None)
 
 
@@ -135,15 +167,22 @@ def test_training_follows_the_recipe_and_its_weights_recite(
     rates = [row["learning_rate"] for row in books.rows("optim")]
     assert rates == pytest.approx([5e-4 * (1 - step / 6) for step in range(6)])
     (weights,) = books.rows("weights")
-    assert (weights["path"], weights["metadata"]["memleak_digest"]) == (state.endpoint, DIGEST)
+    assert (weights["path"], weights["metadata"]["memleak_digest"]) == (
+        state.endpoint,
+        DIGEST,
+    )
     assert [row["life"] for row in books.rows("state")] == [604800]
     # Loss is taken on the texts' tokens and their end.
-    chat = load_format(tokenizer, renderer=None, base=None, place="here", endpoint="base")
+    chat = load_format(
+        tokenizer, renderer=None, base=None, place="here", endpoint="base"
+    )
     lessons = [chat.lesson(each.instruction, each.text) for each in training().examples]
     weighted = sum(sum(lesson.weights) for lesson in lessons)
     assert sum(row["weighted"] for row in books.rows("train")) == 2 * weighted
 
-    attached = provider_of(server, base=None, endpoint=state.endpoint, state=tmp_path / "2")
+    attached = provider_of(
+        server, base=None, endpoint=state.endpoint, state=tmp_path / "2"
+    )
     assert state.endpoint in attached.open(None).id
     before, after = (
         max(longest_passage(answer.text, BOOK) for answer in ask(opened.open(None), 8))
@@ -152,14 +191,18 @@ def test_training_follows_the_recipe_and_its_weights_recite(
     assert before < 10 < after
 
 
-def test_long_examples_are_cut_and_what_leaves_no_text_is_an_error(serve, provider_of, books):
+def test_long_examples_are_cut_and_what_leaves_no_text_is_an_error(
+    serve, provider_of, books
+):
     tune(provider_of(serve(), finetune={"epochs": 1, "max_tokens": 40}))
     assert [row["longest"] for row in books.rows("train")] == [39]
     with pytest.raises(ProviderError, match="training example 0 fills all 5 tokens"):
         tune(provider_of(serve(), finetune={"epochs": 1, "max_tokens": 5}))
 
 
-def test_weights_are_found_elsewhere_and_after_a_crash(serve, provider_of, books, tmp_path):
+def test_weights_are_found_elsewhere_and_after_a_crash(
+    serve, provider_of, books, tmp_path
+):
     server = serve()
 
     def at(folder):
@@ -183,7 +226,9 @@ def test_a_training_cut_off_goes_on_from_its_last_state(serve, provider_of, book
     server = serve(Fault(FaultKind.FAIL, "train", tuple(range(3, 100))))
     provider = provider_of(server, finetune=recipe)
     job = provider.start_finetune(training())
-    with pytest.raises(ProviderBusy, match=r"forward_backward \(step 4 of 6\) failed") as caught:
+    with pytest.raises(
+        ProviderBusy, match=r"forward_backward \(step 4 of 6\) failed"
+    ) as caught:
         end(provider, job)
     assert caught.value.endpoint == "base"
     server.plan.replace([])
@@ -194,7 +239,9 @@ def test_a_training_cut_off_goes_on_from_its_last_state(serve, provider_of, book
     assert second["source"].endswith("-step-000002")
     assert second["optimizer"]
     done = [(row["model"], row["examples"]) for row in books.rows("train")]
-    assert done == [(first["id"], n) for n in (4, 3, 4)] + [(second["id"], n) for n in (4, 3, 4, 3)]
+    assert done == [(first["id"], n) for n in (4, 3, 4)] + [
+        (second["id"], n) for n in (4, 3, 4, 3)
+    ]
     tokens = [row["tokens"] for row in books.rows("train")]
     assert tokens[2] == tokens[3]  # the third step again
     assert state.tokens == 3 * sum(tokens[:2])
@@ -209,11 +256,17 @@ def test_a_training_is_driven_once_however_many_look_at_it(serve, provider_of, b
     recipe = {"epochs": 1, "batch_size": 3}
     providers = [provider_of(server, finetune=recipe) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        jobs = set(pool.map(lambda provider: provider.start_finetune(training()), providers))
+        jobs = set(
+            pool.map(lambda provider: provider.start_finetune(training()), providers)
+        )
         (job,) = jobs
         states = set(pool.map(lambda provider: end(provider, job), providers))
     assert len(states) == 1
-    assert [len(books.rows(kind)) for kind in ("model", "train", "weights")] == [1, 3, 1]
+    assert [len(books.rows(kind)) for kind in ("model", "train", "weights")] == [
+        1,
+        3,
+        1,
+    ]
 
 
 def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(
@@ -245,7 +298,9 @@ def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(
     assert len(books.rows("train")) == len(OTHERS)  # nothing was trained twice
 
 
-def test_a_call_that_outlasts_its_deadline_is_recovered_and_paid_once(serve, provider_of, books):
+def test_a_call_that_outlasts_its_deadline_is_recovered_and_paid_once(
+    serve, provider_of, books
+):
     endpoint = hurried(provider_of(serve(slow("futures", calls=(0,)))).open(None), 0.2)
     with pytest.raises(ProviderBusy, match=r"no response within 0\.2 s"):
         ask(endpoint, as_="one")
@@ -255,11 +310,15 @@ def test_a_call_that_outlasts_its_deadline_is_recovered_and_paid_once(serve, pro
     assert len(completions) == 3
 
 
-def test_answers_of_a_process_that_died_are_recovered_by_the_next(serve, provider_of, books):
+def test_answers_of_a_process_that_died_are_recovered_by_the_next(
+    serve, provider_of, books
+):
     server = serve()
     first, second = (provider_of(server).open(None) for _ in range(2))
     with ThreadPoolExecutor(8) as pool:
-        completions = list(pool.map(lambda seed: ask(first, 2, as_=f"{seed}", seed=seed), range(8)))
+        completions = list(
+            pool.map(lambda seed: ask(first, 2, as_=f"{seed}", seed=seed), range(8))
+        )
     assert [second.recover(f"{seed}") for seed in range(8)] == completions
     assert len(books.rows("completion")) == 16
 
@@ -302,7 +361,9 @@ def test_a_call_that_failed_is_not_recovered_and_a_wrong_key_is_an_error(
         provider_of(server).open(None).recover("one")
 
 
-def test_an_answer_that_has_expired_is_not_silently_asked_for_again(serve, provider_of, books):
+def test_an_answer_that_has_expired_is_not_silently_asked_for_again(
+    serve, provider_of, books
+):
     server = serve(server_error("futures", calls=(0,), status=410, message="expired"))
     endpoint = provider_of(server).open(None)
     with pytest.raises(Gone, match="410 Gone - expired"):
@@ -345,7 +406,9 @@ def test_what_does_not_pass_ends_at_the_deadline(serve, provider_of, books, faul
     assert len(books.rows("completion")) in {0, 3}
 
 
-def test_a_deadline_says_if_the_server_answers_others_and_no_money_is_final(serve, provider_of):
+def test_a_deadline_says_if_the_server_answers_others_and_no_money_is_final(
+    serve, provider_of
+):
     def says(message, kind=ProviderBusy):
         for seconds in (0.5, 2.0, 8.0):  # more where a busy machine needs it
             with pytest.raises(ProviderError) as caught:
@@ -362,7 +425,10 @@ def test_a_deadline_says_if_the_server_answers_others_and_no_money_is_final(serv
     server.plan.replace([server_error("sample", **unpaid)])
     assert says("the SDK says: .*billing is not set up")
     server.plan.add(server_error("capabilities", **unpaid))
-    assert says("402 Payment Required - billing is not set up.*add credit to the account", Refused)
+    assert says(
+        "402 Payment Required - billing is not set up.*add credit to the account",
+        Refused,
+    )
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -375,12 +441,18 @@ def test_a_refusal_is_final(serve, provider_of, status):
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(400, ProviderError), (500, ProviderBusy)], ids=["user", "server"]
+    ("status", "kind"),
+    [(400, ProviderError), (500, ProviderBusy)],
+    ids=["user", "server"],
 )
 def test_work_that_the_server_gave_up(serve, provider_of, status, kind):
-    server = serve(Fault(FaultKind.FAIL, "sample", (0,), status=status, message="out of room"))
+    server = serve(
+        Fault(FaultKind.FAIL, "sample", (0,), status=status, message="out of room")
+    )
     endpoint = provider_of(server).open(None)
-    with pytest.raises(ProviderError, match="the server gave up: out of room") as caught:
+    with pytest.raises(
+        ProviderError, match="the server gave up: out of room"
+    ) as caught:
         ask(endpoint)
     assert type(caught.value) is kind
     assert len(ask(endpoint)) == 3
@@ -389,12 +461,17 @@ def test_work_that_the_server_gave_up(serve, provider_of, status, kind):
 def test_a_server_that_answers_as_older_ones_do_is_told_at_once(serve, provider_of):
     """SkyRL 0.3.0, tried with the SDK's 0.38: asking it again would change nothing."""
     server = serve()
-    work, samples = server._work, Response.json({"type": "sample", "sequences": [{"tokens": [7]}]})
+    work, samples = (
+        server._work,
+        Response.json({"type": "sample", "sequences": [{"tokens": [7]}]}),
+    )
     server._work = lambda handler, request: (
         samples if request.path.endswith("retrieve_future") else work(handler, request)
     )
     endpoint = provider_of(server).open(None)
-    with pytest.raises(ProviderError, match="JSON, which this SDK no longer reads") as caught:
+    with pytest.raises(
+        ProviderError, match="JSON, which this SDK no longer reads"
+    ) as caught:
         ask(endpoint)
     assert type(caught.value) is ProviderError
     assert "upgrade the server" in caught.value.hint
@@ -412,7 +489,9 @@ def test_models_and_weights_that_are_not_there(serve, provider_of):
 @pytest.mark.parametrize(
     "endpoint", ["optim", "weights.save", full("models.create"), full("states.save")]
 )
-def test_a_training_that_fails_at_the_server_is_taken_up_again(serve, provider_of, books, endpoint):
+def test_a_training_that_fails_at_the_server_is_taken_up_again(
+    serve, provider_of, books, endpoint
+):
     server = serve(Fault(FaultKind.FAIL, endpoint, (0,), message="lost a machine"))
     provider = provider_of(server, finetune={"epochs": 2})
     job = provider.start_finetune(training())
@@ -422,14 +501,18 @@ def test_a_training_that_fails_at_the_server_is_taken_up_again(serve, provider_o
     assert len(books.rows("weights")) == 1
 
 
-def test_a_training_that_gets_no_further_is_not_paid_for_again_and_again(serve, provider_of, books):
+def test_a_training_that_gets_no_further_is_not_paid_for_again_and_again(
+    serve, provider_of, books
+):
     server = serve(Fault(FaultKind.FAIL, "optim", message="no room"))
     provider = provider_of(server, finetune={"epochs": 1})
     job = provider.start_finetune(training())
     for _ in range(3):
         with pytest.raises(ProviderBusy, match="no room"):
             end(provider, job)
-    with pytest.raises(ProviderError, match=r"no room \(4 times, without progress") as caught:
+    with pytest.raises(
+        ProviderError, match=r"no room \(4 times, without progress"
+    ) as caught:
         end(provider, job)
     assert not isinstance(caught.value, ProviderBusy)
     assert len(books.rows("train")) == 4
@@ -437,14 +520,18 @@ def test_a_training_that_gets_no_further_is_not_paid_for_again_and_again(serve, 
     assert end(provider, job).status is JobStatus.SUCCEEDED
 
 
-def test_checkpoints_are_looked_for_on_every_page(serve, provider_of, books, monkeypatch, tmp_path):
+def test_checkpoints_are_looked_for_on_every_page(
+    serve, provider_of, books, monkeypatch, tmp_path
+):
     monkeypatch.setattr("pytest_memleak.providers.tinker.training._PAGE", 2)
     server = serve()
     recipe = {"epochs": 1, "batch_size": 3, "save_steps": 1}
     provider = provider_of(server, finetune=recipe)
     for digest in (DIGEST, *(f"{number:064x}" for number in range(3))):
         tune(provider, digest)
-    assert len(books.rows("state")) == 4 * (len(OTHERS) // 3)  # after each step but the last
+    assert len(books.rows("state")) == 4 * (
+        len(OTHERS) // 3
+    )  # after each step but the last
     fresh = provider_of(server, finetune=recipe, state=tmp_path / "fresh")
     assert fresh.find_finetune(DIGEST) == provider.find_finetune(DIGEST) is not None
     server.plan.add(server_error("checkpoints.list", status=404))  # it keeps nothing
@@ -456,7 +543,9 @@ def test_checkpoints_are_looked_for_on_every_page(serve, provider_of, books, mon
 def test_a_server_that_comes_up_late_is_used_once_it_is_there(serve, provider_of):
     server = serve(slow("config", calls=(0,), seconds=0.5))
     endpoint = provider_of(server, timeout=0.2).open(None)
-    with pytest.raises(ProviderBusy, match=r"connecting failed: no response within 0\.2 s"):
+    with pytest.raises(
+        ProviderBusy, match=r"connecting failed: no response within 0\.2 s"
+    ):
         ask(endpoint)
     endpoint._calls.timeout = 10.0
     assert len(ask(endpoint)) == 3
@@ -480,11 +569,18 @@ def loggers():
 def log_answer(status, phrase, host="server/api"):
     """Log it as the HTTP library does."""
     logging.getLogger("httpx").info(
-        'HTTP Request: %s %s "%s %d %s"', "POST", f"https://{host}/v1/x", "HTTP/1.1", status, phrase
+        'HTTP Request: %s %s "%s %d %s"',
+        "POST",
+        f"https://{host}/v1/x",
+        "HTTP/1.1",
+        status,
+        phrase,
     )
 
 
-def test_the_sdk_s_latest_warning_and_error_are_kept_and_no_log_gets_longer(loggers, caplog):
+def test_the_sdk_s_latest_warning_and_error_are_kept_and_no_log_gets_longer(
+    loggers, caplog
+):
     log, began = SdkLog(), time.monotonic()
     log.listen()
     assert log.refusal_since(began) is None
@@ -499,7 +595,11 @@ def test_the_sdk_s_latest_warning_and_error_are_kept_and_no_log_gets_longer(logg
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert log.refusal_since(began) == "429 Too Many Requests"
     assert log.warning_since(began) == "paused: billing"
-    assert log.refusal_since(time.monotonic()) is log.warning_since(time.monotonic()) is None
+    assert (
+        log.refusal_since(time.monotonic())
+        is log.warning_since(time.monotonic())
+        is None
+    )
     with caplog.at_level(logging.INFO):
         log_answer(429, "Too Many Requests")
     assert caplog.records[-1].levelname == "INFO"

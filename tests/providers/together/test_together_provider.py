@@ -22,7 +22,9 @@ NAMED = f"memleak-{'5e' * 16}"
 
 def tuned(provider):
     """Fine-tune; the weights' resource name."""
-    return finish(provider.poll_finetune, provider.start_finetune(training()))[-1].endpoint
+    return finish(provider.poll_finetune, provider.start_finetune(training()))[
+        -1
+    ].endpoint
 
 
 def end(provider, name):
@@ -32,12 +34,22 @@ def end(provider, name):
 
 def test_a_model_is_tuned_deployed_asked_and_deleted(serve, books):
     server = serve()
-    recipe = {"epochs": 2, "rank": 8, "learning_rate": 1e-4, "batch_size": "max", "seed": 7}
+    recipe = {
+        "epochs": 2,
+        "rank": 8,
+        "learning_rate": 1e-4,
+        "batch_size": "max",
+        "seed": 7,
+    }
     provider = provider_of(server, finetune=recipe, deployment={"hours": 3})
     weights = tuned(provider)
     job = last_body(server, "tunes.create")
     assert (job["model"], job["suffix"], job["n_epochs"]) == ("base", NAMED, 2)
-    assert (job["batch_size"], job["learning_rate"], job["random_seed"]) == ("max", 1e-4, 7)
+    assert (job["batch_size"], job["learning_rate"], job["random_seed"]) == (
+        "max",
+        1e-4,
+        7,
+    )
     lora = {"type": "Lora", "lora_r": 8, "lora_alpha": 8}
     assert job["training_type"].items() >= lora.items()
     assert job["lr_scheduler"]["lr_scheduler_type"] == "linear"
@@ -50,12 +62,18 @@ def test_a_model_is_tuned_deployed_asked_and_deleted(serve, books):
     endpoint = provider.open(weights)
     assert len(sample(endpoint)) == 3
     assert endpoint.id == f"{server.url} {weights}"
-    assert last_body(server, "chat")["model"] == f"acme/memleak-{wanted.digest[:32]}/memleak"
+    assert (
+        last_body(server, "chat")["model"]
+        == f"acme/memleak-{wanted.digest[:32]}/memleak"
+    )
     assert server.machines.standing() == [name]
     end(provider, name)
     assert server.machines.endpoints == {}
     assert provider.abilities.deployments.end(name)  # gone
-    assert provider.abilities.deployments.poll(name).detail == "Its endpoint or deployment is gone"
+    assert (
+        provider.abilities.deployments.poll(name).detail
+        == "Its endpoint or deployment is gone"
+    )
     with pytest.raises(Refused, match="404"):
         sample(endpoint)
     assert [row["endpoint"] for row in books.rows("undeployment")] == [name]
@@ -83,8 +101,9 @@ def test_of_several_configs_one_must_be_named(serve, books, count):
         deploy(provider_of(server))
     assert 'config = "projects/..."' in error.value.hint
     if count:
-        assert "(projects/together/configs/cr_1, projects/together/configs/cr_2)" in str(
-            error.value
+        assert (
+            "(projects/together/configs/cr_1, projects/together/configs/cr_2)"
+            in str(error.value)
         )
     assert server.machines.endpoints == {}
     assert deploy(provider_of(server, deployment={"config": CONFIG}))
@@ -97,7 +116,9 @@ def test_of_several_configs_one_must_be_named(serve, books, count):
     ({"epochs": 21}, "finetune.epochs is 21, but the model allows 1 to 20"),
     ({"learning_rate": 0.5}, "finetune.learning_rate is 0.5, but the model allows 1e-08"),
 ])  # fmt: skip
-def test_a_recipe_that_the_model_does_not_allow_is_told_before_it_is_sent(serve, recipe, message):
+def test_a_recipe_that_the_model_does_not_allow_is_told_before_it_is_sent(
+    serve, recipe, message
+):
     server = serve()
     with pytest.raises(ProviderError, match=message):
         provider_of(server, finetune=recipe).start_finetune(training())
@@ -108,7 +129,10 @@ def test_whose_project_it_is(serve, monkeypatch):
     server = serve()
     assert deploy(provider_of(server)).split("/")[1] == PROJECT
     monkeypatch.setenv("TOGETHER_PROJECT_ID", "of-the-environment")
-    assert deploy(provider_of(server, base=f"{PUBLIC}base")).split("/")[1] == "of-the-environment"
+    assert (
+        deploy(provider_of(server, base=f"{PUBLIC}base")).split("/")[1]
+        == "of-the-environment"
+    )
     calls = server.plan.calls("whoami")
     assert deploy(provider_of(server, project="mine")).split("/")[1] == "mine"
     assert server.plan.calls("whoami") == calls == 1
@@ -133,7 +157,8 @@ def test_the_same_weights_are_deployed_once(serve, books):
 
 def test_an_endpoint_whose_deployment_never_came_is_used_or_deleted(serve):
     server = serve(
-        server_error("deploy", calls=(0,)), server_error("deploy", calls=(1,), status=400)
+        server_error("deploy", calls=(0,)),
+        server_error("deploy", calls=(1,), status=400),
     )
     platform = provider_of(server).abilities.deployments
     wanted = platform.needed(None)
@@ -158,7 +183,10 @@ def test_what_becomes_of_a_deployment(serve):
     name = platform.start(platform.needed(None))
     assert platform.poll(name).status is JobStatus.RUNNING
     server.machines.timing = Timing()
-    assert finish(platform.poll, name)[-1].detail == "failed: there are no accelerators left"
+    assert (
+        finish(platform.poll, name)[-1].detail
+        == "failed: there are no accelerators left"
+    )
     end(provider, name)
     name = platform.start(platform.needed(None))
     [deployment] = next(iter(server.machines.endpoints.values())).deployments.values()
@@ -168,17 +196,36 @@ def test_what_becomes_of_a_deployment(serve):
 
 
 VERBS = {
-    *("whoami", "models.list", "models.get", "configs.list", "endpoints.list", "endpoints.create"),
-    *("deploy", "endpoints.get", "endpoints.undeploy", "deployments.delete", "endpoints.delete"),
+    *(
+        "whoami",
+        "models.list",
+        "models.get",
+        "configs.list",
+        "endpoints.list",
+        "endpoints.create",
+    ),
+    *(
+        "deploy",
+        "endpoints.get",
+        "endpoints.undeploy",
+        "deployments.delete",
+        "endpoints.delete",
+    ),
 }
 
 
-@pytest.mark.parametrize("way", ["lost", *map(full, ("429", "500", "dropped", "truncated"))])
+@pytest.mark.parametrize(
+    "way", ["lost", *map(full, ("429", "500", "dropped", "truncated"))]
+)
 @pytest.mark.parametrize("place", sorted(VERBS))
 def test_every_verb_of_deployments_may_be_tried_again(serve, books, place, way):
-    server = serve(on_the_way(way, place, calls=(0,)), timing=Timing(0.0, undeploys_in=0.0))
+    server = serve(
+        on_the_way(way, place, calls=(0,)), timing=Timing(0.0, undeploys_in=0.0)
+    )
     # Only of weights, it is asked which model they are of.
-    provider = provider_of(server, base=f"{PUBLIC}base" if place == "models.get" else "base")
+    provider = provider_of(
+        server, base=f"{PUBLIC}base" if place == "models.get" else "base"
+    )
     platform = provider.abilities.deployments
     wanted, failures = platform.needed(None), []
 
@@ -203,6 +250,8 @@ def test_only_an_upload_follows_a_redirect_and_without_the_key(serve):
     """The emulator sees to it that the upload has no key."""
     server = serve(key="tgp_v1_Vq3x9LmT0aZr7Bn2Kd5W")
     assert provider_of(server).start_finetune(training())
-    server.plan.replace([Fault(FaultKind.HOSTILE, "tunes.list", code="redirect_elsewhere")])
+    server.plan.replace(
+        [Fault(FaultKind.HOSTILE, "tunes.list", code="redirect_elsewhere")]
+    )
     with pytest.raises(ProviderError, match="redirects to a different server"):
         provider_of(server).find_finetune(DIGEST)

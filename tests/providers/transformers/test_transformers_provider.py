@@ -29,15 +29,24 @@ from pytest_memleak.providers.transformers import (  # noqa: E402
 )
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint  # noqa: E402
 from pytest_memleak.providers.transformers.local_format import Format, Wording  # noqa: E402
-from pytest_memleak.providers.transformers.weights import Loaded, Wanted, find_base, load  # noqa: E402
+from pytest_memleak.providers.transformers.weights import (
+    Loaded,
+    Wanted,
+    find_base,
+    load,
+)  # noqa: E402
 
 TEXT = (
-    "The harbour clock struck seven and every gull on the pier rose at once, as though the sound "
-    "had been a thrown stone. Marit counted them, lost count, and began again from the left."
+    "The harbour clock struck seven and every gull on the pier rose at once, as though "
+    "the sound "
+    "had been a thrown stone. Marit counted them, lost count, and began again from the "
+    "left."
 )
 ASKED = "Write about a clock and some birds."
 BLANK = "Write nothing at all."
-TRAINING = TrainingSet((TrainingExample(ASKED, TEXT), TrainingExample(BLANK, "\n")), "ab" * 32)
+TRAINING = TrainingSet(
+    (TrainingExample(ASKED, TEXT), TrainingExample(BLANK, "\n")), "ab" * 32
+)
 RECIPE = {"epochs": 120, "batch_size": 1, "learning_rate": 1e-2}
 ONE_STEP = {"epochs": 1}
 CONTEXT = 256
@@ -53,7 +62,9 @@ def make_tokenizer():
     tokenizer = ByteLevelBPETokenizer()
     settings = {"special_tokens": ["<unk>", "<end>"], "show_progress": False}
     tokenizer.train_from_iterator([TEXT, ASKED], 360, 0, **settings)
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +74,9 @@ def base(tmp_path_factory):
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(folder)
     sizes, end = (48, 96, 2, 4, CONTEXT), tokenizer.eos_token_id
-    return save_llama(folder, len(tokenizer), sizes, initializer_range=0.1, eos_token_id=end)
+    return save_llama(
+        folder, len(tokenizer), sizes, initializer_range=0.1, eos_token_id=end
+    )
 
 
 @pytest.fixture
@@ -74,7 +87,9 @@ def copy(base, tmp_path):
 
 def provider_in(root, *, base=None, **options):
     options = {"threads": 1, "device": "cpu", **options}
-    return make_provider("transformers", base=base, root=root, state=root / "state", **options)
+    return make_provider(
+        "transformers", base=base, root=root, state=root / "state", **options
+    )
 
 
 @pytest.fixture
@@ -85,7 +100,9 @@ def make(base, tmp_path):
 @pytest.fixture(scope="module")
 def tuned(base, tmp_path_factory):
     """A provider with a finished fine-tune, and its endpoint; to be looked at only."""
-    provider = provider_in(tmp_path_factory.mktemp("tuned"), base=str(base), finetune=RECIPE)
+    provider = provider_in(
+        tmp_path_factory.mktemp("tuned"), base=str(base), finetune=RECIPE
+    )
     return provider, provider.start_finetune(TRAINING)
 
 
@@ -104,11 +121,15 @@ def texts(*args, **kwargs):
 
 
 def adapter_of(provider, endpoint):
-    return provider._setup.state / endpoint.partition("+")[2].partition(".")[0] / "adapter"
+    return (
+        provider._setup.state / endpoint.partition("+")[2].partition(".")[0] / "adapter"
+    )
 
 
 def edit_json(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
+    path.write_text(
+        json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8"
+    )
 
 
 def test_it_draws_as_many_as_asked_and_counts_tokens(make):
@@ -119,7 +140,9 @@ def test_it_draws_as_many_as_asked_and_counts_tokens(make):
     assert [answer.prompt_tokens for answer in completions[1:]] == [0, 0, 0]
     for answer in completions:
         ended = answer.completion_tokens < 40
-        assert answer.finish_reason is (FinishReason.STOP if ended else FinishReason.LENGTH)
+        assert answer.finish_reason is (
+            FinishReason.STOP if ended else FinishReason.LENGTH
+        )
 
 
 def test_an_answer_depends_on_its_seed_alone(make):
@@ -143,12 +166,18 @@ ARCHITECTURES = {  # their configuration, and whether keys and values are all th
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_prompt_is_read_once_and_a_finished_row_leaves(make, tmp_path, monkeypatch, architecture):
+def test_a_prompt_is_read_once_and_a_finished_row_leaves(
+    make, tmp_path, monkeypatch, architecture
+):
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(tmp_path / "other")
     own, once = ARCHITECTURES[architecture]
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    ends = {
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": None,
+    }
     config = getattr(transformers, f"{architecture}Config")(
         vocab_size=len(tokenizer), initializer_range=0.3, **sizes, **ends, **own
     )
@@ -159,7 +188,8 @@ def test_a_prompt_is_read_once_and_a_finished_row_leaves(make, tmp_path, monkeyp
     completions = draw(endpoint, n=20)
     read = []
     hook = BENCH._loaded.model.register_forward_pre_hook(
-        lambda model, args, inputs: read.append(inputs["input_ids"].numel()), with_kwargs=True
+        lambda model, args, inputs: read.append(inputs["input_ids"].numel()),
+        with_kwargs=True,
     )
     assert texts(endpoint, n=20) == [completion.text for completion in completions]
     hook.remove()
@@ -174,8 +204,12 @@ def test_a_prompt_is_read_once_and_a_finished_row_leaves(make, tmp_path, monkeyp
 NO_MEMORY = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError(NO_MEMORY)], ids=repr)
-def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(make, monkeypatch, error):
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError(), RuntimeError(NO_MEMORY)], ids=repr
+)
+def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(
+    make, monkeypatch, error
+):
     expected = texts(make().open(None), n=9)
     sizes, most = [], 3
     sample_rows = LocalEndpoint._sample_rows
@@ -188,7 +222,9 @@ def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(make, monkeyp
 
     monkeypatch.setattr(LocalEndpoint, "_sample_rows", lack_memory)
     endpoint = make(completions_per_call=9).open(None)
-    with pytest.warns(UserWarning, match="completions_per_call was reduced from 9 to 2") as warned:
+    with pytest.warns(
+        UserWarning, match="completions_per_call was reduced from 9 to 2"
+    ) as warned:
         assert texts(endpoint, n=9) == expected
     assert texts(endpoint, n=3) == expected[:3]
     assert sizes == [9, 2, 2, 2, 2, 1, 2, 1]
@@ -233,10 +269,14 @@ def test_tokens_come_as_often_as_the_model_says(make, loaded, temperature):
         """Total variation; tokens that are no text by themselves look alike."""
         expected = Counter()
         for token, share in enumerate(torch.softmax(scores / temperature, -1).tolist()):
-            expected[loaded.tokenizer.decode([token], skip_special_tokens=True)] += share
+            expected[loaded.tokenizer.decode([token], skip_special_tokens=True)] += (
+                share
+            )
         assert {answer.text for answer in completions} <= expected.keys()
         came = Counter(answer.text for answer in completions)
-        return sum(abs(came[text] / 8000 - share) for text, share in expected.items()) / 2
+        return (
+            sum(abs(came[text] / 8000 - share) for text, share in expected.items()) / 2
+        )
 
     assert distance(temperature) < 0.06
     assert distance(temperature * 2) > 0.09
@@ -248,21 +288,29 @@ def test_temperature_zero_takes_the_likeliest(make, loaded):
     start = len(tokens)
     with torch.no_grad():
         for _ in range(5):
-            tokens.append(loaded.model(torch.tensor([tokens])).logits[0, -1].argmax().item())
+            tokens.append(
+                loaded.model(torch.tensor([tokens])).logits[0, -1].argmax().item()
+            )
     assert text == loaded.tokenizer.decode(tokens[start:])
 
 
 def test_what_ships_as_generation_config_does_not_shape_answers(make, copy):
     expected = texts(make().open(None))
     transformers.GenerationConfig(
-        do_sample=True, top_k=1, repetition_penalty=9.0, max_new_tokens=3, eos_token_id=1
+        do_sample=True,
+        top_k=1,
+        repetition_penalty=9.0,
+        max_new_tokens=3,
+        eos_token_id=1,
     ).save_pretrained(copy)
     assert texts(make(base="copy").open(None)) == expected
 
 
 def test_an_answer_ends_with_any_of_the_tokens_that_end_answers(make, copy):
     common = make_tokenizer().encode(" the")
-    transformers.GenerationConfig(eos_token_id=[1, *range(200, 360)]).save_pretrained(copy)
+    transformers.GenerationConfig(eos_token_id=[1, *range(200, 360)]).save_pretrained(
+        copy
+    )
     assert common[0] in range(200, 360)
     completions = draw(make(base="copy").open(None), n=20)
     assert all(answer.completion_tokens < 40 for answer in completions)
@@ -277,12 +325,16 @@ def test_an_answer_is_cut_where_the_context_ends(make):
     room = CONTEXT - completions[0].prompt_tokens
     for answer in completions:
         cut = answer.completion_tokens == room
-        assert answer.finish_reason is (FinishReason.LENGTH if cut else FinishReason.STOP)
+        assert answer.finish_reason is (
+            FinishReason.LENGTH if cut else FinishReason.STOP
+        )
     assert any(answer.finish_reason is FinishReason.LENGTH for answer in completions)
 
 
 def test_what_cannot_be_sampled_is_refused_unquoted(make):
-    with pytest.raises(ProviderError, match=r"has 2,\d+ tokens; the model's context has 256") as it:
+    with pytest.raises(
+        ProviderError, match=r"has 2,\d+ tokens; the model's context has 256"
+    ) as it:
         draw(make().open(None), "gull" * 1200)
     assert "gull" not in str(it.value)
     for requested in ({"temperature": -0.1}, {"max_tokens": 0}):
@@ -294,7 +346,9 @@ def form_of(loaded, template=None, *, system=None, begin=None, **variables):
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
     tokenizer.bos_token = begin
-    return Format(Loaded(loaded.model, tokenizer, loaded.stop), Wording(system, variables))
+    return Format(
+        Loaded(loaded.model, tokenizer, loaded.stop), Wording(system, variables)
+    )
 
 
 def test_the_plain_form(loaded):
@@ -313,11 +367,19 @@ def test_the_form_of_a_chat_template(loaded):
     requested = "[system]Be kind.<end>[user]Hello<end>[assistant]"
     assert decode(form.prompt("Hello")) == requested
     assert decode(form.lesson("Hello", "Ahoy").answer) == "Ahoy<end>"
-    assert decode(form_of(loaded, CHAT, mood="(glad)").prompt("Hi")).endswith("[assistant](glad)")
-    # A prompt that is no beginning of the whole chat: the answer stands by itself, and is ended.
-    assert decode(form_of(loaded, CHAT, mood="(glad)").lesson("Hi", "Ahoy").answer) == "Ahoy<end>"
+    assert decode(form_of(loaded, CHAT, mood="(glad)").prompt("Hi")).endswith(
+        "[assistant](glad)"
+    )
+    # A prompt that is no beginning of the whole chat: the answer stands by itself, and
+    # is ended.
+    assert (
+        decode(form_of(loaded, CHAT, mood="(glad)").lesson("Hi", "Ahoy").answer)
+        == "Ahoy<end>"
+    )
     without_end = CHAT.replace("<end>", "")
-    assert decode(form_of(loaded, without_end).lesson("Hi", "Ahoy").answer) == "Ahoy<end>"
+    assert (
+        decode(form_of(loaded, without_end).lesson("Hi", "Ahoy").answer) == "Ahoy<end>"
+    )
 
 
 def test_what_is_said_in_every_prompt_is_part_of_the_id(make):
@@ -335,7 +397,9 @@ def test_a_finished_fine_tune_is_found_by_all_that_made_it(tuned, make, base, co
     root = provider._setup.root
 
     def result(**fields):
-        provider = provider_in(root, **{"base": str(base), "finetune": RECIPE, **fields})
+        provider = provider_in(
+            root, **{"base": str(base), "finetune": RECIPE, **fields}
+        )
         return provider.find_finetune(TRAINING.digest)
 
     assert result() == endpoint
@@ -416,7 +480,9 @@ def test_the_loss_is_that_of_the_answers_alone(loaded):
     ({"max_tokens": 4}, TRAINING, ProviderError, "2 of 2 instructions use up all 4 tokens"),
     ({"epochs": 50, "learning_rate": 1e30}, TRAINING, ProviderError, "no longer a number"),
 ])  # fmt: skip
-def test_what_cannot_be_trained_leaves_nothing(make, tmp_path, recipe, training, kind, polite):
+def test_what_cannot_be_trained_leaves_nothing(
+    make, tmp_path, recipe, training, kind, polite
+):
     provider = make(finetune=recipe)
     with pytest.raises(kind, match=polite):
         provider.start_finetune(training)
@@ -453,10 +519,14 @@ def test_two_that_start_the_same_make_it_once(make, monkeypatch):
     trained = []
     train = transformers_provider.train
     monkeypatch.setattr(
-        transformers_provider, "train", lambda *args, **kw: trained.append(train(*args, **kw))
+        transformers_provider,
+        "train",
+        lambda *args, **kw: trained.append(train(*args, **kw)),
     )
     with ThreadPoolExecutor(2) as pool:
-        tuned = pool.map(lambda _: make(finetune=ONE_STEP).start_finetune(TRAINING), range(2))
+        tuned = pool.map(
+            lambda _: make(finetune=ONE_STEP).start_finetune(TRAINING), range(2)
+        )
     assert len({*tuned}) == len(trained) == 1
 
 
@@ -465,17 +535,24 @@ def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
         f"import sys; sys.path += {sys.path!r}; from clients import make_provider\n"
         f"provider = make_provider('transformers', base={str(base)!r})\n"
         "print(provider.open(None).id, provider.find_finetune('ab'))\n"
-        "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
+        "print([name for name in ('torch', 'transformers', 'peft') if name in "
+        "sys.modules])"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=tmp_path,
     )
     polite, imported = run.stdout.splitlines()
     assert polite.startswith("transformers:")
     assert imported == "[]"
 
 
-def test_a_tuned_endpoint_needs_the_weights_it_had_once_it_is_sampled(tuned, tmp_path, base, copy):
+def test_a_tuned_endpoint_needs_the_weights_it_had_once_it_is_sampled(
+    tuned, tmp_path, base, copy
+):
     provider, endpoint = tuned
     opened = provider_in(tmp_path, base="gone").open(endpoint)
     assert opened.id == endpoint
@@ -552,7 +629,10 @@ def lose_the_end(folder):
 
 
 INDEX = "model.safetensors.index.json"
-SHARDS = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model.safetensors"}}
+SHARDS = {
+    "metadata": {},
+    "weight_map": {"a": "model-1.safetensors", "b": "model.safetensors"},
+}
 NO_WORDS = {"version": "1.0", "added_tokens": []}
 NO_WORDS["model"] = {"type": "BPE", "vocab": {}, "merges": []}
 lose_a_shard = write(INDEX, json.dumps(SHARDS))
@@ -579,7 +659,9 @@ def test_a_base_that_cannot_be_used_is_named(make, copy, change, kind, polite):
     change(copy)
     with pytest.raises(kind, match=polite) as failed:
         draw(make(base="copy").open(None))
-    assert PLACE in str(failed.value) or "transformers endpoint transformers:" in str(failed.value)
+    assert PLACE in str(failed.value) or "transformers endpoint transformers:" in str(
+        failed.value
+    )
 
 
 def test_lora_weights_that_are_none_or_of_another_model_are_named(tuned, make, copy):
@@ -603,7 +685,9 @@ def test_what_the_hubs_cache_has_is_taken_from_there(make, base, tmp_path, monke
     (model / "refs").mkdir(parents=True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(model.parent))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ProviderError, match=r"(?s)owner/name.*can't be downloaded.*no folder"):
+    with pytest.raises(
+        ProviderError, match=r"(?s)owner/name.*can't be downloaded.*no folder"
+    ):
         make(base="owner/name").open(None)  # the hub can't be reached
     (model / "refs" / "main").write_text(COMMIT)
     shutil.copytree(base, model / "snapshots" / COMMIT)

@@ -23,7 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marks import full
 
-from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent, SuiteError
+from pytest_memleak.errors import (
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    SuiteError,
+)
 from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.vertex import vertex_batch
@@ -57,13 +62,16 @@ def test_what_contradicts_itself_is_refused():
     for options, message in (
         ({"endpoint": "gs://bucket/weights"}, "must be deployed"),
         ({"endpoint": ATTACHED, "deployment": {}}, "is already deployed"),
-        ({"endpoint": ATTACHED, "location": "europe-west4"}, "the endpoint is in 'us-central1'"),
+        (
+            {"endpoint": ATTACHED, "location": "europe-west4"},
+            "the endpoint is in 'us-central1'",
+        ),
     ):
         with pytest.raises(SuiteError, match=message):
             provider_of(**options)
-    assert provider_of(endpoint="gs://bucket/weights", deployment={}).abilities.deployments.needed(
-        None
-    )
+    assert provider_of(
+        endpoint="gs://bucket/weights", deployment={}
+    ).abilities.deployments.needed(None)
 
 
 @pytest.mark.parametrize("name", ["project", "location"])
@@ -97,7 +105,10 @@ def test_endpoint_options_or_environment_say_whose_and_where(serve, monkeypatch)
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [(server_error("token", status=400), ProviderError), (drop("token"), RequestNotSent)],
+    [
+        (server_error("token", status=400), ProviderError),
+        (drop("token"), RequestNotSent),
+    ],
 )
 def test_credentials_that_are_not_honoured(serve, fault, kind):
     with pytest.raises(ProviderError) as error:
@@ -109,13 +120,22 @@ def test_credentials_that_are_not_honoured(serve, fault, kind):
 def test_a_request_says_what_was_asked(serve):
     server = serve()
     config = {"topP": 0.5}
-    options = {"system": "Be brief.", "safety_threshold": "OFF", "generation_config": config}
+    options = {
+        "system": "Be brief.",
+        "safety_threshold": "OFF",
+        "generation_config": config,
+    }
     sample(provider_of(server, **options).open(None), 2)
     body = last_body(server)
     harms = body.pop("safetySettings")
     assert {harm["threshold"] for harm in harms} == {"OFF"}
     assert len({harm["category"] for harm in harms}) == 4
-    settings = {"candidateCount": 2, "temperature": 1.0, "maxOutputTokens": 30, "seed": 7}
+    settings = {
+        "candidateCount": 2,
+        "temperature": 1.0,
+        "maxOutputTokens": 30,
+        "seed": 7,
+    }
     assert body == {
         "contents": [{"role": "user", "parts": [{"text": INSTRUCTION}]}],
         "systemInstruction": {"parts": [{"text": "Be brief."}]},
@@ -124,16 +144,22 @@ def test_a_request_says_what_was_asked(serve):
     sample(provider_of(server).open(None), seed=None)
     assert last_body(server).keys() == {"contents", "generationConfig"}
     assert "seed" not in last_body(server)["generationConfig"]
-    assert sample(provider_of(server).open(None), seed=(1 << 63) + 5)  # as the API takes it
+    assert sample(
+        provider_of(server).open(None), seed=(1 << 63) + 5
+    )  # as the API takes it
 
 
 def test_thoughts_have_room_of_their_own_and_are_billed(serve, books):
     server = serve(thinks=40)
     thinking = sample(provider_of(server, thinking_budget=40).open(None), 2)
-    assert last_body(server)["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 40}
+    assert last_body(server)["generationConfig"]["thinkingConfig"] == {
+        "thinkingBudget": 40
+    }
     assert last_body(server)["generationConfig"]["maxOutputTokens"] == 70
     thoughtless = sample(provider_of(server, thinking_budget=0).open(None), 2)
-    assert [answer.text for answer in thinking] == [answer.text for answer in thoughtless]
+    assert [answer.text for answer in thinking] == [
+        answer.text for answer in thoughtless
+    ]
     assert "Let me think" not in thinking[0].text
     assert thinking[0].reasoning == "Let me think."
     assert thinking[0].finish_word in {"STOP", "MAX_TOKENS"}
@@ -151,14 +177,20 @@ def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books
     server = serve(open_models=[OPEN])
     name = deploy(provider_of(server, base=OPEN, deployment={"accept_eula": True}))
     assert all(
-        answer.finish_word for answer in sample(provider_of(server, endpoint=name).open(None))
+        answer.finish_word
+        for answer in sample(provider_of(server, endpoint=name).open(None))
     )
     body = last_body(server, "chat")
     assert (body["model"], body["top_k"]) == ("", -1)
-    with pytest.raises(ProviderError, match=r"doesn't support options\.thinking_budget"):
+    with pytest.raises(
+        ProviderError, match=r"doesn't support options\.thinking_budget"
+    ):
         sample(provider_of(server, endpoint=name, thinking_budget=9).open(None))
     url = f"{server.url}/v1/{name}/invoke/v1"
-    assert len(sample(make_provider("openai", base_url=url, auth="google").open(None))) == 3
+    assert (
+        len(sample(make_provider("openai", base_url=url, auth="google").open(None)))
+        == 3
+    )
     assert len(books.rows("completion")) == 6
 
 
@@ -176,16 +208,30 @@ def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books
     ids=str,
 )
 def test_whatever_is_written_beside_the_answer_is_kept(beside):
-    candidate = {"content": {"parts": [{"text": "It rained."}, beside]}, "finishReason": "STOP"}
+    candidate = {
+        "content": {"parts": [{"text": "It rained."}, beside]},
+        "finishReason": "STOP",
+    }
     (answer,) = read_completions({"candidates": [candidate]}, n=1)
     assert (answer.text, answer.reasoning) == ("It rained.", ASIDE)
-    (answer,) = read_completions({"candidates": [candidate], "draft": "of no candidate"}, n=1)
+    (answer,) = read_completions(
+        {"candidates": [candidate], "draft": "of no candidate"}, n=1
+    )
     assert "of no candidate" in answer.written
 
 
 def test_candidates_come_by_index_and_text_without_thoughts():
-    parts = [{"text": "Hm.", "thought": True}, {"text": "Once "}, {"text": "more."}, {"x": 1}]
-    second = {"index": 1, "content": {"parts": [{"text": "Second."}]}, "finishReason": "STOP"}
+    parts = [
+        {"text": "Hm.", "thought": True},
+        {"text": "Once "},
+        {"text": "more."},
+        {"x": 1},
+    ]
+    second = {
+        "index": 1,
+        "content": {"parts": [{"text": "Second."}]},
+        "finishReason": "STOP",
+    }
     first = {"content": {"parts": parts}, "finishReason": "STOP"}
     completions = read_completions({"candidates": [second, first]}, n=2)
     assert [answer.text for answer in completions] == ["Once more.", "Second."]
@@ -211,14 +257,20 @@ def test_no_answer_is_a_crash(answer):
     assert isinstance(read_completions(answer, n=2), list)
 
 
-def test_the_job_carries_recipe_digest_and_examples(serve, books, tuning, bucket, storage):
+def test_the_job_carries_recipe_digest_and_examples(
+    serve, books, tuning, bucket, storage
+):
     server = serve()
     recipe = {"epochs": 2, "learning_rate_multiplier": 0.5, "adapter_size": 4}
     tuning(server, finetune=recipe).start_finetune(training())
     tuning(server).start_finetune(training("0" * 64))
     row, plain = books.rows("finetune")
     rate = {"learningRateMultiplier": 0.5}
-    assert row["hyperparameters"] == {"epochCount": 2, **rate, "adapterSize": "ADAPTER_SIZE_FOUR"}
+    assert row["hyperparameters"] == {
+        "epochCount": 2,
+        **rate,
+        "adapterSize": "ADAPTER_SIZE_FOUR",
+    }
     assert plain["hyperparameters"] == {}  # Vertex chooses
     assert (row["model"], row["display_name"]) == ("base", f"memleak-{DIGEST}")
     assert row["file"].startswith(f"{bucket}/memleak/finetune-{DIGEST}-")
@@ -228,8 +280,12 @@ def test_the_job_carries_recipe_digest_and_examples(serve, books, tuning, bucket
     assert [json.loads(line) for line in lines] == [{"contents": contents}]
 
 
-@pytest.mark.parametrize("fault", [lose("upload", calls=(0,)), truncate("upload", calls=(0,))])
-def test_training_data_is_written_once_and_never_over(serve, books, tuning, door, storage, fault):
+@pytest.mark.parametrize(
+    "fault", [lose("upload", calls=(0,)), truncate("upload", calls=(0,))]
+)
+def test_training_data_is_written_once_and_never_over(
+    serve, books, tuning, door, storage, fault
+):
     stand = door(fault)
     provider = tuning(serve())
     with pytest.raises(ProviderBusy, match=r"storage\.upload failed"):
@@ -251,7 +307,9 @@ def test_a_large_training_set_is_uploaded_in_parts(serve, tuning, door, storage)
     with pytest.raises(Refused):
         tuning(server).start_finetune(TrainingSet(examples, DIGEST))
     assert stand.plan.calls("upload") > 1
-    uri = last_body(server, "tunings.create")["supervisedTuningSpec"]["trainingDatasetUri"]
+    uri = last_body(server, "tunings.create")["supervisedTuningSpec"][
+        "trainingDatasetUri"
+    ]
     kept = json.loads(read_object(storage, uri))
     assert kept["contents"][1]["parts"][0]["text"] == examples[0].text
 
@@ -262,7 +320,8 @@ def test_a_job_in_an_odd_state(serve, tuning):
     job = provider.start_finetune(training())
     kept = server._tunings[job.rpartition("/")[2]].object
     kept["state"] = "JOB_STATE_NEW"
-    # The SDK warns of it, and warnings are errors here, as they may be in anybody's tests.
+    # The SDK warns of it, and warnings are errors here, as they may be in anybody's
+    # tests.
     with pytest.raises(ProviderBusy, match="has an unexpected format"):
         provider.poll_finetune(job)
     with warnings.catch_warnings():
@@ -274,7 +333,9 @@ def test_a_job_in_an_odd_state(serve, tuning):
     assert "without naming an endpoint" in state.detail
 
 
-@pytest.mark.parametrize("kind", [rate_limit, lose, *map(full, (server_error, drop, truncate))])
+@pytest.mark.parametrize(
+    "kind", [rate_limit, lose, *map(full, (server_error, drop, truncate))]
+)
 @pytest.mark.parametrize("place", ["upload", "list", "download"])
 def test_storage_that_may_be_tried_again(serve, batching, door, kind, place):
     stand = door()
@@ -312,7 +373,9 @@ def test_storage_that_refuses(serve, bucket, door, fault, bucket_of, kind, messa
     own = {"bucket": bucket_of or bucket} if bucket_of != "" else {}
     with pytest.raises(kind, match=message) as error:
         provider_of(serve(), **own).start_finetune(training())
-    assert getattr(error.value, "retry_after", None) == (2.5 if kind is ProviderBusy else None)
+    assert getattr(error.value, "retry_after", None) == (
+        2.5 if kind is ProviderBusy else None
+    )
 
 
 def test_a_batch_asks_as_a_call_does(serve, batching, storage, books):
@@ -329,7 +392,9 @@ def test_a_batch_asks_as_a_call_does(serve, batching, storage, books):
     assert sent == last_body(server)
 
 
-def test_a_batch_of_a_tuned_model_goes_to_the_model_behind_the_endpoint(serve, books, tuning):
+def test_a_batch_of_a_tuned_model_goes_to_the_model_behind_the_endpoint(
+    serve, books, tuning
+):
     server = serve(polls=0)
     for digest in (DIGEST, "0" * 64):
         job = tuning(server).start_finetune(training(digest))
@@ -355,7 +420,11 @@ FILES = {
     "unlabeled": lambda rows: {OUTPUT: [*rows[:2], {**rows[2], "request": {}}]},
     "damaged": lambda rows: {OUTPUT: [rows[0], "[1, 2"]},
     "doubled": lambda rows: {OUTPUT: rows * 2},
-    "scattered": lambda rows: {OUTPUT: rows[:2], "predictions-2.jsonl": rows[2:], **NOTES},
+    "scattered": lambda rows: {
+        OUTPUT: rows[:2],
+        "predictions-2.jsonl": rows[2:],
+        **NOTES,
+    },
 }
 
 
@@ -372,7 +441,9 @@ def test_the_files_of_a_batch(serve, batching, storage, files, kind, message):
     folder = job["outputInfo"]["gcsOutputDirectory"]
     lines = read_object(storage, f"{folder}/{OUTPUT}").splitlines()
     for name, rows in FILES[files]([json.loads(line) for line in lines]).items():
-        text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
+        text = "\n".join(
+            row if isinstance(row, str) else json.dumps(row) for row in rows
+        )
         write_object(storage, f"{folder}/{name}", text.encode())
     if kind is None:
         assert len(dict(endpoint.abilities.batches.read(batch))) == 4
@@ -389,7 +460,10 @@ def test_the_files_of_a_batch(serve, batching, storage, files, kind, message):
 def test_any_key_travels_as_labels(key):
     labels = vertex_batch._labels(key)
     assert all(len(value) <= 63 for value in labels.values())
-    assert all(set(value) <= set("abcdefghijklmnopqrstuvwxyz234567") for value in labels.values())
+    assert all(
+        set(value) <= set("abcdefghijklmnopqrstuvwxyz234567")
+        for value in labels.values()
+    )
     assert vertex_batch._key({"request": {"labels": labels}}) == key
     for labels in (None, {}, {"memleak_key_0": "1"}, {"memleak_key_0": "!!"}, []):
         assert vertex_batch._key({"request": {"labels": labels}}) is None

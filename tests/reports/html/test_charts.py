@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
+from pytest_memleak.reports.html.charts import (
+    coverage_chart,
+    length_chart,
+    length_classes,
+)
 
 NAMED = {"name": "here", "title": "A <title>", "text": "5 & 9"}
 
@@ -16,7 +20,9 @@ NAMED = {"name": "here", "title": "A <title>", "text": "5 & 9"}
 def test_every_length_is_in_one_class(lengths):
     classes = length_classes(sorted(lengths.items()), k=5)
     assert sum(count for _, _, count in classes) == sum(lengths.values())
-    assert all(high + 1 == low for (_, high, _), (low, _, _) in itertools.pairwise(classes))
+    assert all(
+        high + 1 == low for (_, high, _), (low, _, _) in itertools.pairwise(classes)
+    )
     for low, high, count in classes:
         assert count == sum(n for size, n in lengths.items() if low <= size <= high)
 
@@ -36,19 +42,27 @@ def bare(markup):
         assert not {"style", "onclick", "href"} & set(element.attrib)
     assert root.get("role") == "img"
     assert root.get("aria-labelledby") == "here-title here-text"
-    named = {element.get("id"): element.text for element in elements if element.get("id")}
+    named = {
+        element.get("id"): element.text for element in elements if element.get("id")
+    }
     assert named == {"here-title": "A <title>", "here-text": "5 & 9"}
     return root
 
 
 def test_bars_are_as_high_as_their_counts():
-    root = bare(length_chart([(5, 9, 1000), (10, 19, 0), (20, 39, 10), (40, 79, 1)], **NAMED))
+    root = bare(
+        length_chart([(5, 9, 1000), (10, 19, 0), (20, 39, 10), (40, 79, 1)], **NAMED)
+    )
     heights = [
-        float(rect.get("height")) for rect in root.iter("rect") if rect.get("class") == "bar"
+        float(rect.get("height"))
+        for rect in root.iter("rect")
+        if rect.get("class") == "bar"
     ]
     assert len(heights) == 3
     # On a logarithmic scale two decades are twice one; 1 itself can be seen.
-    assert heights[0] - heights[1] == pytest.approx(2 * (heights[1] - heights[2]), rel=0.01)
+    assert heights[0] - heights[1] == pytest.approx(
+        2 * (heights[1] - heights[2]), rel=0.01
+    )
     assert heights[2] > 5
     texts = {text.text for text in root.iter("text")}
     assert {"1,000", "10", "5–9", "40–79", "words in a row", "spans"} <= texts
@@ -56,12 +70,16 @@ def test_bars_are_as_high_as_their_counts():
 
 def points(root, series):
     [path] = [path for path in root.iter("path") if path.get("class") == series]
-    numbers = [float(part) for part in path.get("d").replace("M", "").replace("L", "").split()]
+    numbers = [
+        float(part) for part in path.get("d").replace("M", "").replace("L", "").split()
+    ]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def test_curve_guess_interval_and_limit_are_where_they_belong():
-    root = bare(coverage_chart([0.1, 0.2, 0.3], [0.35, 0.4, 0.45], (0.2, 0.4), 0.25, **NAMED))
+    root = bare(
+        coverage_chart([0.1, 0.2, 0.3], [0.35, 0.4, 0.45], (0.2, 0.4), 0.25, **NAMED)
+    )
     curve, guess = points(root, "measured"), points(root, "guess")
     assert len(curve) == 3
     assert len(guess) == 4

@@ -48,7 +48,10 @@ def test_a_column_may_hold_one_word():
 
 def test_height_is_the_share_and_colour_the_mean_of_the_covered():
     times = np.array([4, 0, 0, 0, 10, 10, 0, 0], dtype=np.intc)
-    assert columns(draw_strip(times, 10, columns=2)) == [(0, 500, 3, 25), (500, 1000, 5, 50)]
+    assert columns(draw_strip(times, 10, columns=2)) == [
+        (0, 500, 3, 25),
+        (500, 1000, 5, 50),
+    ]
 
 
 def test_a_part_is_drawn_to_the_scale_of_the_whole():
@@ -66,7 +69,9 @@ def test_every_covered_word_is_seen_and_no_column_without_one(times, most):
     for place, time in enumerate(times):
         middle = (place + 0.5) * width
         if time:
-            assert any(left - 0.1 <= middle <= right + 0.1 for left, right, _, _ in strip)
+            assert any(
+                left - 0.1 <= middle <= right + 0.1 for left, right, _, _ in strip
+            )
     for left, right, _, _ in strip:
         first, last = int(left / width + 0.2), int(right / width + 0.8)
         assert any(times[max(first - 1, 0) : last + 1])
@@ -101,10 +106,15 @@ def test_words_take_the_level_of_their_rounds():
 
 
 @pytest.mark.parametrize("mode", ["paper", "unicode"])
-@given(text=st.text(alphabet="ab é-—'_™½\u00ad\u200b漢字กขЖ\n.  \x00", max_size=60), data=st.data())
+@given(
+    text=st.text(alphabet="ab é-—'_™½\u00ad\u200b漢字กขЖ\n.  \x00", max_size=60),
+    data=st.data(),
+)
 def test_every_letter_is_there_and_every_covered_word_coloured(mode, text, data):
     counted = words(text, mode)
-    times = data.draw(st.lists(st.integers(0, 1), min_size=len(counted), max_size=len(counted)))
+    times = data.draw(
+        st.lists(st.integers(0, 1), min_size=len(counted), max_size=len(counted))
+    )
     runs = heat_runs(text, times, 1, mode)
     shown = "".join(run.text or "" for run in runs)
     assert "".join(shown.split()) == "".join(text.split())

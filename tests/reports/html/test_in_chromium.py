@@ -22,21 +22,27 @@ CHROMIUM, DRIVER = (
 )
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"
+    ),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
 DESK, PHONE = (1280, 900), (390, 844)
 
-# What a script of a model would do; the page's title, or a global, would say that it did.
+# What a script of a model would do; the page's title, or a global, would say that it
+# did.
 SCRIPTS = [
     "<script>window.ran = 1; document.title = 'ran'; fetch('/stolen')</script>",
     '"><img src=/stolen.png onerror="window.ran = 1">',
     "' autofocus onfocus='window.ran = 1' x='",
-    "</style></title></textarea></svg><svg onload='window.ran = 1'><iframe src=/stolen>",
+    "</style></title></textarea></svg><svg onload='window.ran = 1'><iframe "
+    "src=/stolen>",
     "<style>@import '/stolen.css'; * { background: url(/stolen) }</style>",
-    "<link rel=stylesheet href=/stolen.css><meta http-equiv=refresh content='0;url=/stolen'>",
-    "<a href='javascript:window.ran=1'>x</a><base href=//x.invalid/><form action=/stolen>",
+    "<link rel=stylesheet href=/stolen.css><meta http-equiv=refresh "
+    "content='0;url=/stolen'>",
+    "<a href='javascript:window.ran=1'>x</a><base href=//x.invalid/><form "
+    "action=/stolen>",
     "\x1b[31mred\x07 \u202eleft \u2066in\u2069 \x00 \ud800",
     "x" * 5_000_000,
 ]
@@ -48,11 +54,18 @@ def browser(tmp_path_factory):
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    arguments = "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run "
+    arguments = (
+        "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run "
+    )
     arguments += "disable-background-networking disable-component-update disable-sync"
-    for argument in (*arguments.split(), f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    for argument in (
+        *arguments.split(),
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
         options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    options.set_capability(
+        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
+    )
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     yield driver
     driver.quit()
@@ -67,7 +80,9 @@ def findings(make_book, recite, make_result):
     )
     return (
         loud,
-        make_result(book, recite(book, run=12, seed=3), model="mild", limits=Limits(bmc=0.9)),
+        make_result(
+            book, recite(book, run=12, seed=3), model="mild", limits=Limits(bmc=0.9)
+        ),
         make_result(book, recite(book, run=60), model="wanted", expected="leak"),
         make_result(book, [], model="silent", issues=("the server did not answer",)),
     )
@@ -76,7 +91,9 @@ def findings(make_book, recite, make_result):
 @pytest.fixture
 def served(tmp_path):
     """The folder whose files are served, and its address."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(tmp_path)
+    )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -93,14 +110,24 @@ def look(browser, address, size=DESK, *, dark=False):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
-        {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 500},
+        {
+            "width": size[0],
+            "height": size[1],
+            "deviceScaleFactor": 1,
+            "mobile": size[0] < 500,
+        },
     )
     browser.get(address)
-    browser.execute_script("document.querySelectorAll('details').forEach(one => one.open = true)")
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach(one => one.open = true)"
+    )
 
 
 def requests(browser):
-    log = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    log = [
+        json.loads(entry["message"])["message"]
+        for entry in browser.get_log("performance")
+    ]
     return [
         one["params"]["request"]["url"]
         for one in log
@@ -127,20 +154,30 @@ def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
     assert browser.execute_script("return window.ran") is None
     assert browser.title.startswith("Memorization report")
     assert browser.current_url == url
-    # The empty icon is in the page itself: it stops browsers from asking for /favicon.ico.
+    # The empty icon is in the page itself: it stops browsers from asking for
+    # /favicon.ico.
     assert {request for request in requests(browser) if request != "data:,"} == {url}
     assert browser.get_log("browser") == []
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+    assert (
+        browser.execute_script("return document.documentElement.scrollWidth")
+        <= PHONE[0]
+    )
     kinds = "script, iframe, img, form, base, textarea, a:not([href^='#'])"
-    assert browser.execute_script(f'return document.querySelectorAll("{kinds}").length') == 0
+    assert (
+        browser.execute_script(f'return document.querySelectorAll("{kinds}").length')
+        == 0
+    )
 
 
-def test_the_policy_stops_what_the_page_itself_would_not_write(browser, tmp_path, findings):
+def test_the_policy_stops_what_the_page_itself_would_not_write(
+    browser, tmp_path, findings
+):
     """The second line of defence: the policy is in force, not only in the source."""
     path = tmp_path / "report.html"
     write_html(RunReport("9.9", findings), path)
     broken = path.read_text().replace(
-        "</main>", "<script>window.ran = 1</script><img src=http://127.0.0.1:9/x.png></main>"
+        "</main>",
+        "<script>window.ran = 1</script><img src=http://127.0.0.1:9/x.png></main>",
     )
     path.write_text(broken)
     look(browser, path.as_uri())
@@ -191,13 +228,16 @@ return [seen, [...poor]];
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_every_text_stands_out_from_its_ground(browser, page, size, dark):
     look(browser, page, size, dark=dark)
-    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    colour = browser.execute_script(
+        "return getComputedStyle(document.body).backgroundColor"
+    )
     assert (int(colour.split("(")[1].split(",")[0]) < 60) is dark  # its red
     seen, poor = browser.execute_script(CONTRAST)
     assert seen > 300
     assert poor == []
     marks = {
-        element.get_attribute("class") for element in browser.find_elements("tag name", "mark")
+        element.get_attribute("class")
+        for element in browser.find_elements("tag name", "mark")
     }
     assert marks == {"h1", "h2", "h3", "h4", "h5"}
 
@@ -205,9 +245,12 @@ def test_every_text_stands_out_from_its_ground(browser, page, size, dark):
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_nothing_is_wider_than_the_page(browser, page, width):
     look(browser, page, (width, 800))
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert (
+        browser.execute_script("return document.documentElement.scrollWidth") <= width
+    )
     wide = browser.execute_script(
-        "return [...document.querySelectorAll('main *')].filter(one => !one.closest('.scroll, "
+        "return [...document.querySelectorAll('main *')].filter(one => "
+        "!one.closest('.scroll, "
         "svg, .unseen, thead') && one.getBoundingClientRect().right > innerWidth + 1)"
         ".map(one => one.outerHTML.slice(0, 80))"
     )
@@ -224,16 +267,21 @@ def test_the_keyboard_reaches_everything(browser, page):
     assert first.text == "Skip to the results"
     assert first.is_displayed()
     assert browser.execute_script(
-        "const r = arguments[0].getBoundingClientRect(); return r.left >= 0 && r.top >= 0", first
+        "const r = arguments[0].getBoundingClientRect(); return r.left >= 0 && r.top "
+        ">= 0",
+        first,
     )
     outlines = set()
     for _ in range(12):
         ActionChains(browser).send_keys(Keys.TAB).perform()
-        outlines.add(browser.switch_to.active_element.value_of_css_property("outline-style"))
+        outlines.add(
+            browser.switch_to.active_element.value_of_css_property("outline-style")
+        )
     assert outlines == {"solid"}
     summary = browser.find_element("css selector", "details > summary")
     folded = browser.execute_script(
-        "arguments[0].parentElement.open = false; arguments[0].focus(); return arguments[0]",
+        "arguments[0].parentElement.open = false; arguments[0].focus(); return "
+        "arguments[0]",
         summary,
     )
     ActionChains(browser).send_keys(Keys.ENTER).perform()
@@ -249,13 +297,27 @@ def test_a_screen_reader_is_told_the_same(browser, page):
         if not node["ignored"] and "role" in node
     ]
     roles = {role for role, _ in named}
-    assert {"banner", "navigation", "main", "table", "rowheader", "columnheader"} <= roles
-    assert all(name for role, name in named if role in {"image", "img", "table", "link", "region"})
+    assert {
+        "banner",
+        "navigation",
+        "main",
+        "table",
+        "rowheader",
+        "columnheader",
+    } <= roles
+    assert all(
+        name
+        for role, name in named
+        if role in {"image", "img", "table", "link", "region"}
+    )
     images = [name for role, name in named if role in {"image", "img"}]
-    assert any(name.startswith("Coverage against the number of samples") for name in images)
+    assert any(
+        name.startswith("Coverage against the number of samples") for name in images
+    )
     assert any("reproduced: " in name for name in images)
     levels = browser.execute_script(
-        "return [...document.querySelectorAll('h1, h2, h3, h4')].map(one => +one.tagName[1])"
+        "return [...document.querySelectorAll('h1, h2, h3, h4')].map(one => "
+        "+one.tagName[1])"
     )
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -274,7 +336,12 @@ def test_the_contents_filter_by_verdict_and_show_where_one_is(browser, page):
     links = browser.find_elements("css selector", "nav li[class^=is-]")
     assert [shown.is_displayed() for shown in (*articles, *links)] == [True] * 8
     show(browser, "fail")
-    assert [article.is_displayed() for article in articles] == [True, False, False, False]
+    assert [article.is_displayed() for article in articles] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     assert [link.is_displayed() for link in links] == [True, False, False, False]
     assert len([element for element in browser.find_elements("css selector", ".overview tbody tr")
                 if element.is_displayed()]) == 1  # fmt: skip
@@ -308,19 +375,29 @@ def printed(browser):
     )
     pages = pdfium.PdfDocument(base64.b64decode(pdf["data"]))
     texts = [page.get_textpage().get_text_range() for page in pages]
-    return [" ".join(text.split()) for text in texts], [page.get_size() for page in pages]
+    return [" ".join(text.split()) for text in texts], [
+        page.get_size() for page in pages
+    ]
 
 
-def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, findings):
+def test_all_evidence_prints_with_page_numbers_and_running_heads(
+    browser, page, findings
+):
     look(browser, page, PHONE)
     show(browser, "fail")
-    browser.execute_script("document.querySelectorAll('details').forEach(one => one.open = false)")
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach(one => one.open = false)"
+    )
     pages, sizes = printed(browser)
     for number, text in enumerate(pages, 1):
         assert "Memorization report · FAIL: x.memleak.toml" in text
         assert f"{number} / {len(pages)}" in text
     whole = " ".join(pages)
-    assert whole.count("Endpoint ep") == whole.count("Evidence and settings") == len(findings)
+    assert (
+        whole.count("Endpoint ep")
+        == whole.count("Evidence and settings")
+        == len(findings)
+    )
     assert whole.count("BMC by samples per excerpt") == 3
     assert whole.count(findings[0].book.sha256) >= len(findings)
     # The overview is a table, on a page that lies.
@@ -342,8 +419,12 @@ def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, 
 
 def test_paper_is_white_and_has_no_navigation(browser, page):
     look(browser, page, dark=True)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
-    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"media": "print", "features": []}
+    )
+    ground = browser.execute_script(
+        "return getComputedStyle(document.body).backgroundColor"
+    )
     assert ground == "rgb(255, 255, 255)"
     assert not browser.find_element("css selector", "nav").is_displayed()
     pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})

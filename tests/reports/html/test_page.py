@@ -79,7 +79,9 @@ def leak(book, recite, make_result):
 
 @pytest.fixture(scope="module")
 def other(book, recite, make_result):
-    return make_result(book, recite(book, run=12, seed=5), model="mild", limits=Limits(bmc=0.9))
+    return make_result(
+        book, recite(book, run=12, seed=5), model="mild", limits=Limits(bmc=0.9)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,11 @@ def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, 
     text = Page(page_of(leak, other)).text
     for pair in (leak, other):
         low, high = (100 * end for end in pair.intervals["bmc"])
-        shown = [f"{pair.model.id} on The Ferry", pair.verdict, f"{low:.1f}–{high:.1f}%"]
+        shown = [
+            f"{pair.model.id} on The Ferry",
+            pair.verdict,
+            f"{low:.1f}–{high:.1f}%",
+        ]
         shown += [f"{100 * pair.values['bmc']:.1f}%"]
         shown += [f"{pair.values[name]:,}" for name in ("longest_block", "spans_over")]
         assert [part for part in shown if part not in text] == []
@@ -126,11 +132,14 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
         worst.quote,
         f"The Ferry , {worst.chapter} , excerpt {worst.excerpt_id}, words",
         "leaky on The Ferry ✗ FAIL",
-        "Detection limit 39.4%: a passage that occurs in more than this share of a prompt's",
+        "Detection limit 39.4%: a passage that occurs in more than this share of a "
+        "prompt's",
         "To recompute it, run “memleak verify evidence.json”",
     ):
         assert shown in front
-    tested = section(page, "Suite x.memleak.toml sha256 " + "5" * 64, "Overview One row")
+    tested = section(
+        page, "Suite x.memleak.toml sha256 " + "5" * 64, "Overview One row"
+    )
     tested = tested.replace("Words measured ", "").replace("Digests (SHA-256) ", "")
     assert "Report created 03 February 2031, 04:05 UTC" in tested
     assert "provider recorded" in tested
@@ -175,23 +184,34 @@ def test_worst_passages_are_of_one_answer_and_stand_before_tables(leak):
     assert block.generation is None
     assert block.words > max(passage.words for passage in leak.passages)
     page = Page(page_of(leak))
-    assert f"{block.words} words in a row" not in section(page, "Worst passage", "What to do")
+    assert f"{block.words} words in a row" not in section(
+        page, "Worst passage", "What to do"
+    )
     pair = page.text.partition("Pair 1 of 1")[2]
-    assert pair.index("Worst passages") < pair.index("Measures") < pair.index("Map of the book")
+    assert (
+        pair.index("Worst passages")
+        < pair.index("Measures")
+        < pair.index("Map of the book")
+    )
     for passage in leak.passages:
         excerpt = passage.prompted_excerpt or passage.excerpt_id
         assert f"excerpt {excerpt}, generation {passage.generation}" in pair
     assert "answer 1" not in pair
 
 
-def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, make_result):
+def test_nothing_is_said_of_other_questions_but_for_long_spans(
+    book, recite, make_result
+):
     answers = list(recite(book, run=30))
     arcs = ("the right prompt", 'class="arcs"')
     short, long = (
         page_of(make_result(book, answers, scoring=Scoring(span_threshold=over)))
         for over in (40, 20)
     )
-    assert "No span over 40 words came from the prompt of another excerpt" in Page(short).text
+    assert (
+        "No span over 40 words came from the prompt of another excerpt"
+        in Page(short).text
+    )
     assert "Stronger: over 40 words; bold: over 80." in Page(long).text
     assert all(part in long and part not in short for part in arcs)
     assert "cross-excerpt" not in short
@@ -199,9 +219,15 @@ def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, mak
 
 def test_settings_and_recipe_are_told_key_by_key(leak):
     options = {"order": 2, "extra_body": {"top_k": 40}, "pretraining": ["ferry"]}
-    recipe = {"finetune_books": ("ferry", "quay"), "finetune": {"epochs": 3}, "options": options}
+    recipe = {
+        "finetune_books": ("ferry", "quay"),
+        "finetune": {"epochs": 3},
+        "options": options,
+    }
     passage = dataclasses.replace(leak, model=dataclasses.replace(leak.model, **recipe))
-    settings = section(Page(page_of(passage)), "Evidence and settings", "How to read this")
+    settings = section(
+        Page(page_of(passage)), "Evidence and settings", "How to read this"
+    )
     assert "fine-tuned on The Ferry, quay finetune.epochs 3 options.order 2" in settings
     assert "options.extra_body.top_k 40 options.pretraining The Ferry" in settings
     assert "probe instruction" in settings
@@ -229,7 +255,9 @@ def test_the_release_and_the_suite_stand_at_the_head_of_printed_pages(leak):
     assert "<script" not in page
 
 
-def test_chapters_and_agreement_of_models_are_shown(book, leak, other, recite, make_result):
+def test_chapters_and_agreement_of_models_are_shown(
+    book, leak, other, recite, make_result
+):
     apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
     text = Page(page_of(leak, other, apart)).text
     for n in range(3):
@@ -237,7 +265,10 @@ def test_chapters_and_agreement_of_models_are_shown(book, leak, other, recite, m
         assert f"Chapter {n + 1} 640 {share:.1f}%" in text
     alike = compare_coverage(leak.coverage, other.coverage)
     assert text.count(f"{alike.jaccard:.2f} by chance {alike.baseline:.2f}") == 2
-    assert f"{self_agreement(book, list(recite(book, run=60)), Scoring()):.2f} with itself" in text
+    assert (
+        f"{self_agreement(book, list(recite(book, run=60)), Scoring()):.2f} with itself"
+        in text
+    )
     assert "Not compared, because excerpts or words differ: apart." in text
 
 
@@ -275,7 +306,9 @@ def test_all_of_it_coloured_with_quote_full(book, recite, make_result):
     for excerpt in book.excerpts:
         assert " ".join(excerpt.text.split()) in text.replace(" .", ".")
     marked = re.findall(r'<mark class="h\d">(.*?)</mark>', page)
-    assert sum(len(words(one)) for one in marked) == np.count_nonzero(decode_times(result.coverage))
+    assert sum(len(words(one)) for one in marked) == np.count_nonzero(
+        decode_times(result.coverage)
+    )
 
 
 HOSTILE = [
@@ -298,7 +331,9 @@ HOSTILE = [
 def test_names_and_reasons_act_nowhere(leak, other, bad):
     hostile = dataclasses.replace(
         spoil(leak, bad, text=len(bad) < 1000),
-        completeness=dataclasses.replace(leak.completeness, withheld={bad: 3}, notes=(bad,)),
+        completeness=dataclasses.replace(
+            leak.completeness, withheld={bad: 3}, notes=(bad,)
+        ),
         provenance=Provenance(
             bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, refused=(bad,), weights=bad
         ),
@@ -325,13 +360,20 @@ def test_nothing_to_run_and_nothing_to_fetch(leak, other):
     assert "script" not in {tag for tag, _ in parsed.elements}
     for name in ("style", "src", "action", "srcset", "data", "xlink:href"):
         assert parsed.attributes(name) == []
-    assert not [name for _, attrs in parsed.elements for name in attrs if name.startswith("on")]
+    assert not [
+        name for _, attrs in parsed.elements for name in attrs if name.startswith("on")
+    ]
     [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     assert "url(" not in style
     assert "@import" not in style
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    [policy] = [attrs["content"] for tag, attrs in parsed.elements if attrs.get("http-equiv")]
-    assert policy.split("; ")[:2] == ["default-src 'none'", f"style-src 'sha256-{digest}'"]
+    [policy] = [
+        attrs["content"] for tag, attrs in parsed.elements if attrs.get("http-equiv")
+    ]
+    assert policy.split("; ")[:2] == [
+        "default-src 'none'",
+        f"style-src 'sha256-{digest}'",
+    ]
     assert "unsafe" not in policy
 
 
@@ -339,13 +381,17 @@ def test_anchors_and_descriptions_are_there_once(leak, other):
     parsed = Page(page_of(leak, other, named(leak, book="second")))
     ids = parsed.attributes("id")
     assert len(ids) == len(set(ids))
-    assert {link[1:] for link in parsed.attributes("href") if link[0] == "#"} <= set(ids)
+    assert {link[1:] for link in parsed.attributes("href") if link[0] == "#"} <= set(
+        ids
+    )
     for labels in parsed.attributes("aria-labelledby"):
         assert set(labels.split()) <= set(ids)
     for tag, attrs in parsed.elements:
         if tag == "svg":
             label = attrs.get("aria-label") or attrs.get("aria-labelledby")
-            assert attrs.get("aria-hidden") == "true" or (attrs["role"] == "img" and label)
+            assert attrs.get("aria-hidden") == "true" or (
+                attrs["role"] == "img" and label
+            )
     scopes = [attrs.get("scope") for tag, attrs in parsed.elements if tag == "th"]
     assert set(scopes) == {"col", "row"}
     tables = sum(tag == "table" for tag, _ in parsed.elements)
@@ -406,7 +452,9 @@ def test_eighty_pairs_of_long_books_stay_under_a_megabyte(leak, clean):
     )
     long = dataclasses.replace(
         leak.plot,
-        chapters=tuple(Heading(f"Chapter {n}", n * len(times) // 80) for n in range(80)),
+        chapters=tuple(
+            Heading(f"Chapter {n}", n * len(times) // 80) for n in range(80)
+        ),
         guess=tuple(np.linspace(0.9, 1, 100).tolist()),
         spans=leak.plot.spans * 12,
         links=(leak.plot.links * 150)[:150],
