@@ -26,8 +26,8 @@ import answer_sets as sets
 import honest_writers as writers
 
 from pytest_memleak.books.instructions import beginnings
+from pytest_memleak.formats.paper_format import generations_from_records
 from pytest_memleak.records import Completeness, FinishReason
-from pytest_memleak.records.paper_format import generations_from_records
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import GenerationCensus

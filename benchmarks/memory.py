@@ -156,8 +156,10 @@ def main() -> None:
         [
             f"CPython {platform.python_version()}, {platform.machine()}.",
             "",
-            "| models x books, recorded | after the first pair | each further pair | "
-            "peak |",
+            (
+                "| models x books, recorded | after the first pair | each further pair | "
+                "peak |"
+            ),
             "| --- | --: | --: | --: |",
             *rows,
         ]

@@ -101,8 +101,10 @@ def main() -> None:
         rows.append(_row(f"samples: {count}", cost(lambda few=few: samples(few))))
     table = "\n".join(
         [
-            "| what | M words scored | processor, s | by the clock, s | M words/s | "
-            "memory, MB |",
+            (
+                "| what | M words scored | processor, s | by the clock, s | M words/s | "
+                "memory, MB |"
+            ),
             "| --- | --: | --: | --: | --: | --: |",
             *rows,
         ]

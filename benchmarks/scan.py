@@ -22,10 +22,10 @@ from measure import in_turns
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "library"))
 import log_rows
 
+from pytest_memleak.formats.log_files import RowBlock
+from pytest_memleak.formats.log_formats import RowPaths
 from pytest_memleak.library.library import Library
 from pytest_memleak.library.log_scan import LogScan
-from pytest_memleak.records.log_files import RowBlock
-from pytest_memleak.records.log_formats import RowPaths
 
 ROWS, WORDS, BLOCK, REPEATS = 5_000, 180, 800, 7
 FORMATS = {"OpenAI batch": log_rows.openai_batch, "chat": log_rows.chat}

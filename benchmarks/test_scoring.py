@@ -10,7 +10,8 @@ import floor
 import measure
 import pytest
 
-from pytest_memleak.library import Library, Stream
+from pytest_memleak.guard import Stream
+from pytest_memleak.library import Library
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.multi_book_index import SharedIndex

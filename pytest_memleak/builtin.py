@@ -29,7 +29,7 @@ def memleak_read_book(
 ) -> Manuscript | Book | None:
     """Read a book in any of the formats of docs/books.md."""
     if path.suffix.lower() in {".json", ".jsonl"}:
-        from pytest_memleak.records.paper_format import book_from_records, load_records
+        from pytest_memleak.formats.paper_format import book_from_records, load_records
 
         records = load_records(path)
         first = records[0] if records else None

@@ -5,6 +5,7 @@
     │   └── MissingFile         a file that the suite names and that doesn't exist
     ├── BookError               a book that can't be read, cut, or prompted for
     ├── RecordsError            the paper's JSON, JSONL, or our records: invalid form or ids
+    │   └── UnknownExcerpt      generations of excerpts that the book doesn't have
     ├── SettingsError           an invalid setting of the measures (k = 0), or a budget
     ├── EvidenceError           an evidence bundle or a key that can't be read or written
     ├── LedgerError             the ledger: unreachable, newer than this program, damaged
@@ -47,6 +48,7 @@ __all__ = [
     "RequestNotSent",
     "SettingsError",
     "SuiteError",
+    "UnknownExcerpt",
     "UnusableResponse",
 ]
 
@@ -132,6 +134,30 @@ class BookError(MemleakError):
 
 class RecordsError(MemleakError):
     """Records of excerpts or generations that aren't in the paper's format."""
+
+
+class UnknownExcerpt(RecordsError):
+    """Generations of excerpts that the book doesn't have.
+
+    first, more: the excerpts' ids.
+    """
+
+    default_hint = "score generations against the book whose prompts produced them"
+
+    def __init__(
+        self,
+        first: str,
+        *more: str,
+        book_id: str,
+        place: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        others = f" (and {len(more)} more)" if more else ""
+        super().__init__(
+            f"the book {book_id!r} has no excerpt {first!r}{others}",
+            location=place,
+            hint=hint,
+        )
 
 
 class SettingsError(MemleakError, ValueError):

@@ -63,7 +63,7 @@ def command(*arguments):
 
 def test_the_command_tells_of_itself_without_anything_heavy_nor_do_readers_of_books_begin_so():
     names = (
-        "records.paper_format",
+        "formats.paper_format",
         "builtin",
         "books.build_book",
         "interfaces.extensions",

@@ -41,8 +41,10 @@ def main() -> None:
                 for name in MEASURES:
                     found[name].append(told[name].value)
     lines = [
-        f"| limit | largest of {len(found['bmc'])} pairs | over `strict` | over "
-        "`paper` |",
+        (
+            f"| limit | largest of {len(found['bmc'])} pairs | over `strict` | over "
+            "`paper` |"
+        ),
         "| --- | ---: | ---: | ---: |",
     ]
     for name, values in found.items():

@@ -33,21 +33,21 @@ _HINTS = (
     ("reserved|réservés|vorbehalten",
      r"\ball rights reserved\b|\bdroits réservés\b|\brechte vorbehalten\b"),
     ("published",
-     r"\b(?:first|originally) published\b|\bpublished (?:by|in (?:the "
-     r")?(?:united|great|new))\b"),
+     (r"\b(?:first|originally) published\b|\bpublished (?:by|in (?:the "
+     r")?(?:united|great|new))\b")),
     ("printed|manufactured", r"\b(?:printed|manufactured) (?:and bound )?in\b"),
     ("imprint of|division of|trademark",
      r"\ban imprint of\b|\ba division of\b|\b(?:registered )?trademarks? of\b"),
     ("library", r"\blibrary of congress\b|\bbritish library\b"),
     ("work of fiction", r"\b(?:this is a )?work of fiction\b.{0,80}\bnames, characters\b"),
     ("cover |jacket |book |text ",
-     r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s? "
-     r"(?:©|by|copyright)"),
+     (r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s? "
+     r"(?:©|by|copyright)")),
     ("edition", r"\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:e-?book |\w{1,15} )?edition\b"),
     ("www.|http", r"\bwww\.\w|\bhttps?://"),
     ("street|avenue|road|broadway|plaza|square",
-     r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b(?-i:[A-Z]{1,2}) "
-     r"?\d{1,5}\b"),
+     (r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b(?-i:[A-Z]{1,2}) "
+     r"?\d{1,5}\b")),
     ("permission|retrieval",
      r"\b(?:reproduced|stored|transmitted|photocopying)\b.{0,200}\b(?:permission|retrieval)\b"),
     ("0 |1 |2 |3 |4 |5 |6 |7 |8 |9 ", r"^\W*(?:\d\d? ){4,}\d\d?\W*$"),

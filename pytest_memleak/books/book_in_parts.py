@@ -10,8 +10,8 @@ from pathlib import Path
 from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.plain_text import lines_manuscript, row_fields
 from pytest_memleak.errors import BookError, file_errors
+from pytest_memleak.formats.paper_format import read_records
 from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.records.paper_format import read_records
 
 _DIGITS = re.compile(r"(\d+)")
 

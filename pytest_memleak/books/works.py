@@ -40,6 +40,7 @@ from pytest_memleak.books.plain_text import (
     row_text,
 )
 from pytest_memleak.errors import BookError
+from pytest_memleak.formats.paper_format import book_from_records, read_records
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import (
     Book,
@@ -49,7 +50,6 @@ from pytest_memleak.records import (
     WordMode,
     Work,
 )
-from pytest_memleak.records.paper_format import book_from_records, read_records
 from pytest_memleak.scoring.book_layout import validate_word_breaks
 from pytest_memleak.scoring.words import words
 

@@ -213,7 +213,7 @@ def add_trace(commands: Commands) -> None:
 
 
 def _trace(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.records.paper_format import book_from_records, load_records
+    from pytest_memleak.formats.paper_format import book_from_records, load_records
     from pytest_memleak.scoring.span_sources import cross_book, cross_excerpt
 
     scoring = scoring_of(parsed)
@@ -260,7 +260,7 @@ def _trace(parsed: argparse.Namespace) -> int:
 
 
 def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
-    from pytest_memleak.records.paper_format import (
+    from pytest_memleak.formats.paper_format import (
         book_from_records,
         generations_from_records,
         load_records,

@@ -50,13 +50,13 @@ def add_guard(commands: Commands) -> None:
 
 
 def _guard(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.library.guarded_stream import Stream
+    from pytest_memleak.guard.guarded_stream import Stream
     from pytest_memleak.library.library import Library
 
     try:
         from aiohttp import web
 
-        from pytest_memleak.library.guard_proxy import GuardProxy
+        from pytest_memleak.guard.guard_proxy import GuardProxy
     except ImportError:
         raise SettingsError(
             "the package aiohttp, which runs the proxy, isn't installed",

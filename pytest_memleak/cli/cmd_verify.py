@@ -29,10 +29,14 @@ _VERIFIED, _FAILED, _NOT_RECOMPUTED = 0, 1, 3
 _HEX = 64
 _UNVERIFIABLE = (
     "the author's statements: release name, versions, platform, exit code, comparison",
-    "the author's statements on tests: selection, collection errors, early stops, "
-    "outcomes",
-    "served models and generations: from the ledger, which its author could have "
-    "fabricated",
+    (
+        "the author's statements on tests: selection, collection errors, early stops, "
+        "outcomes"
+    ),
+    (
+        "served models and generations: from the ledger, which its author could have "
+        "fabricated"
+    ),
 )
 
 

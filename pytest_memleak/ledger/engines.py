@@ -192,8 +192,10 @@ _EXPLANATIONS = {
     "no such table": ("The file lacks a table of the ledger", _DAMAGED),
     "unable to open database file": (
         "The file can't be opened",
-        "check that it is a readable file; copy it and its -wal file out of a "
-        "read-only folder",
+        (
+            "check that it is a readable file; copy it and its -wal file out of a "
+            "read-only folder"
+        ),
     ),
     "readonly database": (
         "The file is read-only",
@@ -213,8 +215,10 @@ _EXPLANATIONS = {
     "no space left on device": _FULL,
     "disk i/o error": (
         "The file can't be read or written completely",
-        "check for a full or failing disk, a truncated file, or a file size limit "
-        "(ulimit -f)",
+        (
+            "check for a full or failing disk, a truncated file, or a file size limit "
+            "(ulimit -f)"
+        ),
     ),
     "read-only transaction": (
         "The server is read-only",

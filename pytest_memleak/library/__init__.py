@@ -7,8 +7,6 @@ passages = library.find(["what a model answered"], ["what it was asked"])
 """
 
 from pytest_memleak.library.book_files import read_book
-from pytest_memleak.library.guarded_openai_answer import GuardedAnswer, Stop
-from pytest_memleak.library.guarded_stream import Stream
 from pytest_memleak.library.library import Library, Passage
 
-__all__ = ["GuardedAnswer", "Library", "Passage", "Stop", "Stream", "read_book"]
+__all__ = ["Library", "Passage", "read_book"]

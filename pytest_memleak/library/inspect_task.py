@@ -26,9 +26,9 @@ from inspect_ai.scorer import (
 from inspect_ai.solver import TaskState, generate
 
 from pytest_memleak.books.instructions import beginnings
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.library.book_files import read_book
 from pytest_memleak.library.library import Library
-from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PASSAGE_LIMIT
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_memleak.formats.log_files import read_blocks
+from pytest_memleak.formats.paper_format import texts_of_record
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.parallel.processes import Processes
-from pytest_memleak.records.log_files import read_blocks
-from pytest_memleak.records.paper_format import texts_of_record
-from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.freed_memory import keep_freed_memory
 from pytest_memleak.scoring.words import end_of_words, words
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from pytest_memleak.formats.log_files import RowBlock
+    from pytest_memleak.formats.log_formats import RowPaths
     from pytest_memleak.library.library import Library, Passage
-    from pytest_memleak.records.log_files import RowBlock
-    from pytest_memleak.records.log_formats import RowPaths
 
 _SMALL = 8 << 20  # bytes, which one process reads before others have started
 _LEAST_SUMMARY = 20

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.books.build_book import make_book
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.interfaces.extensions import Extensions
-from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.records.paper_format import (
+from pytest_memleak.formats.paper_format import (
     generations_from_records,
     load_records,
     validate_excerpt_ids,
     with_recorded_instructions,
 )
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.interfaces.protocols import Manuscript
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

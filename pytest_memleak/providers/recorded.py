@@ -7,8 +7,8 @@
     path = "generations/gpt-4o/{book}.json"     # beside the suite file
 
 `{book}` stands for the book's id. The files are of the paper's form
-(`pytest_memleak.records.paper_format`), or logs whose rows have the excerpts' ids
-(`pytest_memleak.records.log_formats`).
+(`pytest_memleak.formats.paper_format`), or logs whose rows have the excerpts' ids
+(`pytest_memleak.formats.log_formats`).
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import Annotated, Any, NoReturn
 from pydantic import AfterValidator
 
 from pytest_memleak.errors import RecordsError, SuiteError
-from pytest_memleak.interfaces.abilities import Abilities, Recording
-from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
-from pytest_memleak.providers.option_tables import Table, read_table
-from pytest_memleak.records import Book, Generation
-from pytest_memleak.records.log_files import load_rows, reader_of
-from pytest_memleak.records.paper_format import (
+from pytest_memleak.formats.log_files import load_rows, reader_of
+from pytest_memleak.formats.paper_format import (
     described_records,
     generations_from_records,
     validate_excerpt_ids,
     with_recorded_instructions,
 )
+from pytest_memleak.interfaces.abilities import Abilities, Recording
+from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
+from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.records import Book, Generation
 from pytest_memleak.records.provenance import RecordedAs
 
 BOOK = "{book}"

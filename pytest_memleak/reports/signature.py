@@ -233,8 +233,10 @@ def check_time_stamp(
     # Bundles record whole seconds, and clocks differ a little.
     if when < created - datetime.timedelta(minutes=1):
         return when, [
-            f"created: the bundle says {evidence.bundle['created']}, which is after "
-            "its time stamp"
+            (
+                f"created: the bundle says {evidence.bundle['created']}, which is after "
+                "its time stamp"
+            )
         ]
     return when, []
 

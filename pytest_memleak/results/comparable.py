@@ -71,8 +71,10 @@ def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None
     theirs, ours = (distribution(pair.model.options, ()) for pair in (before, now))
     if theirs != ours:
         return (
-            f"the baseline was sampled from a different distribution: {theirs}; now "
-            f"{ours}",
+            (
+                f"the baseline was sampled from a different distribution: {theirs}; now "
+                f"{ours}"
+            ),
             _MEASURE_ALIKE,
         )
     return None

@@ -363,8 +363,10 @@ class NoThread(Exception):
 
 NO_THREAD = (
     "Can't start a thread: the limit on processes, threads, or memory is reached",
-    "raise it (ulimit -u, ulimit -v; a container's limits), or lower "
-    "options.concurrency",
+    (
+        "raise it (ulimit -u, ulimit -v; a container's limits), or lower "
+        "options.concurrency"
+    ),
 )
 
 

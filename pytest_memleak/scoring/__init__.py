@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.records import Book, Generation, Measurement, Scoring
-from pytest_memleak.records.paper_format import (
+from pytest_memleak.formats.paper_format import (
     book_from_records,
     generations_from_records,
     with_recorded_instructions,
 )
+from pytest_memleak.records import Book, Generation, Measurement, Scoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -39,14 +39,22 @@ if TYPE_CHECKING:
 _BORDER = np.array([BORDER], dtype=np.uint64)
 # Covers whatever decides words and keys, on each code path of texts.
 _SPECIMENS = (
-    "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of "
-    "**verses** \x07!",
-    "caf\xe9 co\xadop x\xb2 stra\xdfe-\n\xc6on incomprehensibilit\xe9s "
-    "\xb5\xaa\xbb\n00:12\xa0so",
-    "stop\u20141984 &amp; <i id='x'>tag</i><br>co\u0308op \u0130st e\u200be "
-    "a-\nble\n\u2014 7. or",
-    "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 "
-    "\u115f",
+    (
+        "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of "
+        "**verses** \x07!"
+    ),
+    (
+        "caf\xe9 co\xadop x\xb2 stra\xdfe-\n\xc6on incomprehensibilit\xe9s "
+        "\xb5\xaa\xbb\n00:12\xa0so"
+    ),
+    (
+        "stop\u20141984 &amp; <i id='x'>tag</i><br>co\u0308op \u0130st e\u200be "
+        "a-\nble\n\u2014 7. or"
+    ),
+    (
+        "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 "
+        "\u115f"
+    ),
 )
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.errors import BookError, RecordsError, SettingsError
+from pytest_memleak.errors import BookError, RecordsError, SettingsError, UnknownExcerpt
 from pytest_memleak.records import Generation, Origin, Span
-from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.intervals import (
     Distinct,
     Packing,
@@ -417,7 +416,7 @@ class Tally:
 
     def _error_for(self, generation: Generation) -> RecordsError:
         if generation.excerpt_id not in self.layout.order:
-            return missing_excerpt_error(generation.excerpt_id, book_id=self._book.id)
+            return UnknownExcerpt(generation.excerpt_id, book_id=self._book.id)
         place = f"book {self._book.id!r}"
         if generation.ordinal in self.counted.seen.get(generation.excerpt_id, ()):
             return RecordsError(

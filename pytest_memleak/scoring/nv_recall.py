@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.errors import BookError
+from pytest_memleak.errors import BookError, UnknownExcerpt
 from pytest_memleak.records import Origin
-from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.folding import folded_words
 from pytest_memleak.scoring.text_batches import in_batches
 
@@ -161,7 +160,7 @@ class NearVerbatimTally:
         """Match one generation with its prompted excerpt."""
         excerpt_id = generation.excerpt_id
         if excerpt_id not in self._excerpts:
-            raise missing_excerpt_error(excerpt_id, book_id=self._book_id)
+            raise UnknownExcerpt(excerpt_id, book_id=self._book_id)
         excerpt = self._excerpts[excerpt_id]
         for block in _spans(excerpt, folded_words(generation.text)):
             covered = self._covered.setdefault(

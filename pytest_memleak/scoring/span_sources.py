@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.records.paper_format import missing_excerpt_error
+from pytest_memleak.errors import UnknownExcerpt
 from pytest_memleak.scoring.intervals import Distinct, Packing, outermost
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.text_batches import batches_of
@@ -146,7 +146,7 @@ def _place(layout: Layout, excerpt_id: str, book_id: str) -> int:
     try:
         return layout.order[excerpt_id]
     except KeyError:
-        raise missing_excerpt_error(excerpt_id, book_id=book_id) from None
+        raise UnknownExcerpt(excerpt_id, book_id=book_id) from None
 
 
 def _distinct_matches(

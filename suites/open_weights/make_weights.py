@@ -28,8 +28,8 @@ from filelock import FileLock
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from pytest_memleak.formats.paper_format import book_from_records, load_records
 from pytest_memleak.providers.transformers.weights import at_work
-from pytest_memleak.records.paper_format import book_from_records, load_records
 
 HERE = Path(__file__).resolve().parent
 END, PAD, UNKNOWN, USER, ASSISTANT = (

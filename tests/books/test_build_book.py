@@ -11,9 +11,9 @@ from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.builtin import memleak_read_book
 from pytest_memleak.errors import BookError, RecordsError
+from pytest_memleak.formats.paper_format import book_from_records
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import CollectionSource
-from pytest_memleak.records.paper_format import book_from_records
 
 TEXT = "Every word of it was true, and they all knew it well enough. " * 60
 MANUSCRIPT = Manuscript("A Book", "An Author", (Chapter("I", (TEXT,)),), ("a warning",))

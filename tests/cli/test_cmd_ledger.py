@@ -14,13 +14,13 @@ from marks import full
 from scripted import Scripted, Tuner, terms
 
 from pytest_memleak.cli.main import main
+from pytest_memleak.formats.paper_format import generations_from_records, load_records
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import CANARY_TOKENS, build_prompts
 from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
-from pytest_memleak.records.paper_format import generations_from_records, load_records
 from pytest_memleak.sampling.loop import sample_missing
 from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
 

@@ -7,7 +7,7 @@ import threading
 
 from aiohttp import test_utils, web
 
-import pytest_memleak.library.guard_proxy
+import pytest_memleak.guard.guard_proxy
 
 
 class ChatStreams:
@@ -95,7 +95,7 @@ def guarded(library, limit=38):
 
     def guard(upstream):
         proxies.append(
-            pytest_memleak.library.guard_proxy.GuardProxy(
+            pytest_memleak.guard.guard_proxy.GuardProxy(
                 library, f"{upstream}/v1", limit
             )
         )

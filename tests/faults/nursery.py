@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OURS = (
-    *("books.build_book", "plugin.run_pair", "plugin.progress", "records.paper_format"),
+    *("books.build_book", "plugin.run_pair", "plugin.progress", "formats.paper_format"),
     *("reports.terminal_summary", "sampling.remote_jobs", "sampling.loop"),
 )
 # What imports torch comes last, and nothing computes with it before the fork.

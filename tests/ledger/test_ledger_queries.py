@@ -15,6 +15,7 @@ from ledgers import on_both, url_above  # noqa: F401 - a fixture
 from scripted import TRAINING, Batching, Scripted, Tuner, broken, busy, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError
+from pytest_memleak.formats.paper_format import generations_from_records, load_records
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.call_outcomes import Answer, give_up, record
 from pytest_memleak.ledger.call_reservations import claim
@@ -31,7 +32,6 @@ from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_job
 from pytest_memleak.ledger.prompts import Ask, asks, build_prompts
 from pytest_memleak.ledger.tables import chain
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Sampling
-from pytest_memleak.records.paper_format import generations_from_records, load_records
 from pytest_memleak.sampling.loop import sample_missing
 from pytest_memleak.sampling.remote_jobs import ensure_finetune
 

@@ -79,7 +79,7 @@ import random
 from pathlib import Path
 from pytest_memleak import hookimpl
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.records.paper_format import book_from_records, load_records
+from pytest_memleak.formats.paper_format import book_from_records, load_records
 SQUAWK = "a parrot sat in rain on some boat and said nothing to anybody there".split()
 class Parrot:
     name, concurrency, completions_per_call, batch = "parrot", 1, 1, False

@@ -102,8 +102,11 @@ def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
     with safe_log_records(lambda: most):
         logging.getLogger("client").info('HTTP Request: %s %s "%s %d %s"', *arguments)
         logging.getLogger("own").info(
-            passage + " %s %s %s %d %s", *[passage] * 3, 799, passage
-        )  # noqa: G003
+            f"{passage} %s %s %s %d %s",  # noqa: G004
+            *[passage] * 3,
+            799,
+            passage,
+        )
     assert [record.getMessage() for record in caplog.records] == [
         'HTTP Request: POST http://host:9/api/v1/ "HTTP 404 Not Found"',
         'HTTP Request: ? ? "HTTP 799 unknown status"',

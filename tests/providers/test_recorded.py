@@ -7,9 +7,9 @@ from clients import PLACE, make_provider
 from log_rows import openai_batch, openai_failed, vertex_batch
 
 from pytest_memleak.errors import RecordsError, SuiteError
+from pytest_memleak.formats.paper_format import book_from_records
 from pytest_memleak.interfaces.protocols import TrainingSet
 from pytest_memleak.records import FinishReason, Generation
-from pytest_memleak.records.paper_format import book_from_records
 
 
 def make_book(book_id="road"):

@@ -97,6 +97,10 @@ def across_a_border(rng, length):
     return border - rng.randrange(1, length)
 
 
+def near_a_border(rng, _):
+    return rng.randrange(1, 5) * EXCERPT_WORDS + rng.randrange(1, 399)
+
+
 @pytest.mark.parametrize("length", [20, 40, 60, 400])
 @pytest.mark.parametrize(
     ("book", "place"),
@@ -105,9 +109,7 @@ def across_a_border(rng, length):
 )
 def test_a_verbatim_passage_is_always_found(length, book, place):
     if place is across_a_border and length == EXCERPT_WORDS:
-        place = lambda rng, _: (
-            rng.randrange(1, 5) * EXCERPT_WORDS + rng.randrange(1, 399)
-        )  # noqa: E731
+        place = near_a_border
     trials = examples(TRIALS)
     result = tallied(islice(planted(length, verbatim, book=book, place=place), trials))
     assert sum(words >= length for words in result.by_round) == trials

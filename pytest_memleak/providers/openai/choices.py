@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in, without_answer
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.records.provenance import server_fingerprint
-from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
 
 FILTER_CODES = frozenset(
     {"content_filter", "content_policy_violation", "invalid_prompt"}

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.providers.openai.choices import MOST_CHOICES, server_name
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
-from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 
 # Not str.splitlines, which also splits at characters that JSON's strings may have.
 _LINE_END = re.compile(r"\r\n|\n|\r")

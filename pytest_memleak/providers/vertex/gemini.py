@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed
 from pytest_memleak.interfaces.protocols import (
     Completion,
@@ -29,7 +30,6 @@ from pytest_memleak.providers.openai.choices import (
 from pytest_memleak.providers.openai.server_parameters import ParameterSupport
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 
 _SEED_BITS = 0x7FFF_FFFF
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")

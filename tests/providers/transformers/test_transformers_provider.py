@@ -29,12 +29,12 @@ from pytest_memleak.providers.transformers import (  # noqa: E402
 )
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint  # noqa: E402
 from pytest_memleak.providers.transformers.local_format import Format, Wording  # noqa: E402
-from pytest_memleak.providers.transformers.weights import (
+from pytest_memleak.providers.transformers.weights import (  # noqa: E402
     Loaded,
     Wanted,
     find_base,
     load,
-)  # noqa: E402
+)
 
 TEXT = (
     "The harbour clock struck seven and every gull on the pier rose at once, as though "

@@ -15,7 +15,8 @@ from marks import full
 from scored_books import book_of
 from test_further_readings import DISGUISES, book, planted, prose
 
-from pytest_memleak.library import Library, Stream, read_book
+from pytest_memleak.guard import Stream
+from pytest_memleak.library import Library, read_book
 from pytest_memleak.records import Scoring
 
 LIMIT = 38

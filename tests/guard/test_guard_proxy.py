@@ -21,7 +21,7 @@ pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from aiohttp import web
 from chat_streams import ChatStreams, guarded, serving
 
-from pytest_memleak.library.guard_proxy import GuardProxy
+from pytest_memleak.guard.guard_proxy import GuardProxy
 
 ASKED = [{"role": "user", "content": "Tell me of the town."}]
 DONE = b"data: [DONE]"

@@ -18,17 +18,17 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import IO, Any
 
-from pytest_memleak.errors import RecordsError, file_errors
-from pytest_memleak.records.book import Book, Excerpt, book_digest
-from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
-from pytest_memleak.records.log_messages import is_asking
-from pytest_memleak.records.provenance import RecordedAs
-from pytest_memleak.records.reasoning_and_tool_calls import (
+from pytest_memleak.errors import RecordsError, UnknownExcerpt, file_errors
+from pytest_memleak.formats.log_messages import is_asking
+from pytest_memleak.formats.reasoning_and_tool_calls import (
     REASONING_KEYS,
     count_runs,
     texts_in,
     without_answer,
 )
+from pytest_memleak.records.book import Book, Excerpt, book_digest
+from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
+from pytest_memleak.records.provenance import RecordedAs
 
 MAX_JSON_BYTES, _CHUNK = 1 << 30, 1 << 20
 # Reports show ids, so none may be a passage.
@@ -477,26 +477,15 @@ def _kind(value: object) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
-_HINT = "score generations against the book whose prompts produced them"
-
-
 def validate_excerpt_ids(
-    generations: Iterable[Generation], book: Book, *, place: str, hint: str = _HINT
+    generations: Iterable[Generation],
+    book: Book,
+    *,
+    place: str,
+    hint: str | None = None,
 ) -> None:
     """Raise RecordsError for generations of excerpts that the book doesn't have."""
     ids = {excerpt.id for excerpt in book.excerpts}
     unknown = sorted({generation.excerpt_id for generation in generations} - ids)
     if unknown:
-        raise missing_excerpt_error(*unknown, book_id=book.id, place=place, hint=hint)
-
-
-def missing_excerpt_error(
-    first: str, *more: str, book_id: str, place: str | None = None, hint: str = _HINT
-) -> RecordsError:
-    """Build the error for a generation of an unknown excerpt."""
-    others = f" (and {len(more)} more)" if more else ""
-    return RecordsError(
-        f"the book {book_id!r} has no excerpt {first!r}{others}",
-        location=place,
-        hint=hint,
-    )
+        raise UnknownExcerpt(*unknown, book_id=book.id, place=place, hint=hint)

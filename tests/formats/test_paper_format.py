@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from pytest_memleak.books.build_book import paper_records
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.records import Excerpt, FinishReason, Generation
-from pytest_memleak.records import paper_format as paper
-from pytest_memleak.records.book import book_digest
-from pytest_memleak.records.generation import finish_reason
-from pytest_memleak.records.paper_format import (
+from pytest_memleak.formats import paper_format as paper
+from pytest_memleak.formats.paper_format import (
     book_from_records,
     generations_from_records,
     load_records,
     with_recorded_instructions,
 )
+from pytest_memleak.records import Excerpt, FinishReason, Generation
+from pytest_memleak.records.book import book_digest
+from pytest_memleak.records.generation import finish_reason
 
 
 def excerpt(excerpt_id, text="Some text.", **more):

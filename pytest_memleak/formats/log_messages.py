@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from pytest_memleak.records.reasoning_and_tool_calls import (
+from pytest_memleak.formats.reasoning_and_tool_calls import (
     NO_TEXT,
     Place,
     has_few_runs,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from marks import full
 from scored_books import book_of
 
-from pytest_memleak.library import GuardedAnswer, Library
+from pytest_memleak.guard import GuardedAnswer
+from pytest_memleak.library import Library
 
 WORDS = [f"word{n}" for n in range(200)]
 LEAK, HONEST = " ".join(WORDS[:80]), " ".join(["something", "else"] * 40)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, file_errors, install_command
-from pytest_memleak.records.log_formats import is_row, keys_of, record_of
-from pytest_memleak.records.log_messages import value_at
-from pytest_memleak.records.paper_format import (
+from pytest_memleak.formats.log_formats import is_row, keys_of, record_of
+from pytest_memleak.formats.log_messages import value_at
+from pytest_memleak.formats.paper_format import (
     json_value,
     lines_of,
     no_list,

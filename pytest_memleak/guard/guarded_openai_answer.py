@@ -7,8 +7,8 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.library.guarded_stream import Stream
-from pytest_memleak.records.reasoning_and_tool_calls import texts_in
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.guard.guarded_stream import Stream
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 
 if TYPE_CHECKING:

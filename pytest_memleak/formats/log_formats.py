@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.records.log_messages import (
+from pytest_memleak.formats.log_messages import (
     CONTAINERS,
     KEYS_OF_MODEL,
     Path,
@@ -25,8 +25,8 @@ from pytest_memleak.records.log_messages import (
     value_at,
     without_metadata,
 )
-from pytest_memleak.records.paper_format import json_value
-from pytest_memleak.records.reasoning_and_tool_calls import (
+from pytest_memleak.formats.paper_format import json_value
+from pytest_memleak.formats.reasoning_and_tool_calls import (
     Place,
     count_runs,
     has_few_runs,

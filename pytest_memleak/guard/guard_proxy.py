@@ -20,13 +20,13 @@ from aiohttp import (
 from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutError
 from aiohttp.http_exceptions import HttpProcessingError
 
-from pytest_memleak.library.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
+from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pytest_memleak.library.guarded_openai_answer import Stop
+    from pytest_memleak.guard.guarded_openai_answer import Stop
     from pytest_memleak.library.library import Library
 
 _LOG = logging.getLogger(__name__)

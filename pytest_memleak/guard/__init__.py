@@ -1,0 +1,13 @@
+"""What ends a server's answer at a passage of a protected book.
+
+from pytest_memleak.guard import Stream
+from pytest_memleak.library import Library
+
+stream = Stream(Library.of(["novel.epub"]), prompt="what a model was asked")
+sent = stream.feed("the first part of its answer") + stream.end()
+"""
+
+from pytest_memleak.guard.guarded_openai_answer import GuardedAnswer, Stop
+from pytest_memleak.guard.guarded_stream import Stream
+
+__all__ = ["GuardedAnswer", "Stop", "Stream"]
