@@ -4,9 +4,8 @@
     python benchmarks/local_tokens.py --small       # one of 7 million parameters
 
 The weights are random, so that nothing is downloaded; 32 generations of 40 tokens, one
-thread.
-To compare releases, run it from another checkout with `PYTHONPATH` set to each: the
-last column is the same where the texts are.
+thread. To compare releases, run it from another checkout with `PYTHONPATH` set to each:
+the last column is the same where the texts are.
 """
 
 from __future__ import annotations

@@ -80,8 +80,12 @@ class MemleakError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.location}: {self.message}" if self.location else self.message
-        hint = self.hint or self.default_hint
-        return f"{text}\n  {hint}" if hint else text
+        return f"{text}\n  {self.fix}" if self.fix else text
+
+    @property
+    def fix(self) -> str:
+        """What to do next; empty where nobody knows."""
+        return self.hint or self.default_hint or ""
 
     @property
     def line(self) -> str:

@@ -42,7 +42,8 @@ class PreparedBook:
     """A book in the file.
 
     source:  its file, relative to the catalog's folder; sha256: of that file's bytes
-    (hexadecimal) words:   N; digest: of its words' keys
+    (hexadecimal)
+    words:   N; digest: of its words' keys
     exact, folded: first and number of its keys, as measured and folded
     keys_sha256: SHA-256 of the bytes of both
     """

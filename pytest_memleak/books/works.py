@@ -67,7 +67,8 @@ class ReadWork:
     """A work before it is cut, or with its excerpts if its file has them.
 
     id: its file relative to the collection's folder, and after a colon its number in
-    that file matter: words, of any script, that were left out around it
+    that file
+    matter: words, of any script, that were left out around it
     """
 
     id: str

@@ -56,7 +56,8 @@ class BatchCalls:
     """Batches of requests, answered within a day.
 
     find:  returns the id of a batch that carries a digest in its metadata or name, if
-    any start: starts a batch that carries a digest, and returns its id
+    any
+    start: starts a batch that carries a digest, and returns its id
     poll:  returns a batch's state; an expired batch with partial results is SUCCEEDED
     read:  yields the key and completions of each answered request, in any order
     max_requests, max_bytes: the size of a batch; request_bytes counts a request's part
@@ -77,10 +78,12 @@ class Recording:
     """Recorded generations that only need to be read; the endpoint itself samples nothing.
 
     with_instructions: returns the book with the recorded instructions, if the recording
-    has them generations: yields every generation for a book, grouped by excerpt,
-    ordinals from 0 described:   yields what each record states about its excerpt's
-    book, if it states anything close:       frees what was read, at the end of each
-    pair; the next use reads it again
+    has them
+    generations: yields every generation for a book, grouped by excerpt, ordinals from 0
+    described:   yields what each record states about its excerpt's book, if it states
+    anything
+    close:       frees what was read, at the end of each pair; the next use reads it
+    again
     """
 
     with_instructions: Callable[[Book], Book]
@@ -94,9 +97,9 @@ class Finetuning:
     """What is known of a provider's fine-tunes before they start.
 
     weights_options: the options that identify a fine-tune and its location; None for
-    all options epochs:          how often the training set is read, an int if the
-    client knows it; None for
-        `epochs` of the suite's recipe
+    all options
+    epochs:          how often the training set is read, an int if the client knows it;
+        None for `epochs` of the suite's recipe
     start_deadline:  the seconds that `start_finetune` may take, infinity for as long as
         it takes; None for the deadline of any call
     """
@@ -153,7 +156,8 @@ class Abilities:
     count_tokens:  counts the tokens that a text is billed as, without a call; None for
         4/3 of the words
     close:         releases connections, processes, or memory, once at the end of the
-    run deployments:   for weights that may need one before their endpoint can be called
+    run
+    deployments:   for weights that may need one before their endpoint can be called
     models:        returns the names of the server's models, each with the date of its
         shutdown or ""; costs nothing. Empty if the server's list has another form
 
@@ -161,9 +165,9 @@ class Abilities:
     fixed_weights: whether the endpoint's id identifies its weights, by their digest or
         a fine-tune's name; else they may change, and generations age (docs/method.md)
     model_name:    the name in requests, which responses should repeat; None if servers
-    use none obeyed:        returns the parameters requested so far, by the server's own
-    names; one that the
-        server silently ignores counts as accepted
+    use none
+    obeyed:        returns the parameters requested so far, by the server's own names;
+        one that the server silently ignores counts as accepted
     continuing:    returns an endpoint of the same weights, with an id of its own, whose
         `sample` continues a text's beginning without chat; None if the model only
         answers instructions

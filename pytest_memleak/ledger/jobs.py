@@ -46,10 +46,11 @@ class Job:
 
     job_id:         the provider's id for it; None before it has one
     endpoint:       the one that a batch samples, or that another job created; None
-    before that ours_to_start:  whether this process has just taken it, to start it
+    before that
+    ours_to_start:  whether this process has just taken it, to start it
     doubtful_until: the time from which a job that the provider doesn't know doesn't
-    exist stuck:          whether this process began to start it and has given up
-    waiting
+    exist
+    stuck:          whether this process began to start it and has given up waiting
     """
 
     kind: JobKind

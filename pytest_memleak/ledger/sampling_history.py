@@ -70,8 +70,10 @@ class SamplingHistory:
     first, last:    when the first and the last were sampled; None without any
     first_call, last_call: row ids, whose order no clock changes; 0 without any
     calls:          answered calls that returned them; calls_this_run: those of the
-    ledger's run served:         the models that answered, with their number of calls;
-    without response ids refused:        settings that the server rejected in any call
+    ledger's run
+    served:         the models that answered, with their number of calls; without
+    response ids
+    refused:        settings that the server rejected in any call
     """
 
     first: float | None
@@ -161,7 +163,8 @@ def attempts(
     kind:        sample or batch
     run:         the run
     excerpts:    prompts sent; calls: all of them; answered, lost, and failed ones
-    separately generations: those with a place; surplus: those whose place was taken
+    separately
+    generations: those with a place; surplus: those whose place was taken
     removed:     those received that are no longer in the ledger
     first, last: when it began and ended, in seconds since 1970
 

@@ -97,8 +97,8 @@ class SecondOpinion:
     """Exact matching of a sample, and of the generations with the longest span, passage, and block.
 
     counts: of generations and differences, for evidence; None until there is an
-    analysis near_verbatim: the generations with the near-verbatim passages that reports
-    list
+    analysis
+    near_verbatim: the generations with the near-verbatim passages that reports list
     """
 
     def __init__(

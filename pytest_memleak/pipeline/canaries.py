@@ -80,7 +80,8 @@ class Canaries:
         """Tell whether the last round's answers begin as the first's; None without two rounds.
 
         since: the pair's first call: a round before it doesn't show what answered after
-        it until: the end of the time in which the last round counts
+        it
+        until: the end of the time in which the last round counts
         """
         from pytest_memleak.ledger.sampling_history import provenance
 

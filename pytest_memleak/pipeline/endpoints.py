@@ -34,7 +34,8 @@ class Endpoints:
     """The providers and endpoints of one suite, each opened when first used.
 
     books: what they are prompted for and fine-tuned on; resources: what they may use of
-    the run; state: the folder where providers may keep weights
+    the run;
+    state: the folder where providers may keep weights
     """
 
     def __init__(

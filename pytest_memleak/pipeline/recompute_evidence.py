@@ -41,7 +41,8 @@ class Verification:
     """The verification of a bundle, in sentences.
 
     wrong: where the bundle differs; checked: what was verified; unchecked: what
-    couldn't be missing:  files without which nothing was recomputed
+    couldn't be
+    missing:  files without which nothing was recomputed
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
     current:  whether requirements were stated, and the bundle meets them all

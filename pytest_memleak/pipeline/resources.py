@@ -46,7 +46,8 @@ class Resources:
     as_of: when the run was, in seconds since 1970, where an earlier one is recomputed;
         claimed: what its bundle says of who generated a pair's samples
     hosts: that may receive a key, beside the providers' own; None where no call can be
-    made retry: how long to wait for calls and jobs; None for the default
+    made
+    retry: how long to wait for calls and jobs; None for the default
     new_ledger: the name of the ledger that the run created; "" if it created none
     """
 

@@ -70,8 +70,8 @@ class SampledGenerations:
     book: as it was prompted for and is measured; all_there: every generation,
     unrequested ones too, fresh with each call; issues: why some are missing, with their
     purpose; spared: what an early stop didn't sample; source, prompts: endpoint and
-    prompts, or else the recording that was read; until: the time up to which the ledger
-    was read, in seconds since 1970
+    prompts, or else the recording that was read;
+    until: the time up to which the ledger was read, in seconds since 1970
     """
 
     required: RequiredSamples
@@ -154,7 +154,8 @@ class CountedGenerations:
         """Judge what was read (docs/method.md).
 
         beside: what else the pair's model wrote: nothing anywhere may be withheld for
-        recitation; issues, notes: what else is known
+        recitation;
+        issues, notes: what else is known
         """
         sampling_issues = (Issue("sampled", issue) for issue in self.sampled.issues)
         own = self._census.counted()

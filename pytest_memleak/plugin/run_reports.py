@@ -115,7 +115,8 @@ def run_report(
     """Build the report of a run; None if it has no pair.
 
     status: the session's exit status; record: of all pairs and tests, for evidence and
-    HTML; comparison: with an earlier release.
+    HTML;
+    comparison: with an earlier release.
     """
     outputs = report_paths(config)
     if key_file := config.getoption("memleak_signing_key", None):

@@ -79,9 +79,9 @@ class Book:
     that separates them, if any; warnings: what its reader left out; parts: documents of
     its file, if its reader reports them; excluded: text that isn't measured, such as
     notes, in which passages are looked for, one entry per document; contiguous: whether
-    each excerpt continues the one before word for word; works: of a collection, which
-    together span all excerpts. No match crosses from one work to the next, nor between
-    excerpts that aren't contiguous.
+    each excerpt continues the one before word for word;
+    works: of a collection, which together span all excerpts. No match crosses from one
+    work to the next, nor between excerpts that aren't contiguous.
     """
 
     id: str

@@ -151,10 +151,12 @@ class Measure:
     longest run,
               "number" for the runs over span_threshold; None if k doesn't affect it
     lies_in:  where the words of such a run, or of a passage, lie; None if no book is
-    too short folded:   whether it counts folded words
+    too short
+    folded:   whether it counts folded words
     of_works: whether its limit applies to each work of a collection
     rises:    whether more samples can only raise it, so an exceeded limit stays
-    exceeded strict, paper: its limit in these presets, if any
+    exceeded
+    strict, paper: its limit in these presets, if any
     overview: whether overviews show it, with or without a limit
     charted:  whether reports draw its value, interval, and limit
     read:     its value from an Analysis, perhaps with an interval;
@@ -308,8 +310,10 @@ class DetectionSummary:
     """Detection limit of n rounds (docs/method.md).
 
     answers:    fewest generations of any excerpt, without withheld ones; at most 1 at
-    temperature 0 detection:  d: a passage that its own prompt generates at a rate above
-    d appears at least once clumped, drifting: p-values against exchangeable rounds
+    temperature 0
+    detection:  d: a passage that its own prompt generates at a rate above d appears at
+    least once
+    clumped, drifting: p-values against exchangeable rounds
     blocks:     number of blocks that replace rounds that aren't exchangeable, else None
     detection_limit, samples_needed: the d that the suite requires, and the samples that
     reach it,

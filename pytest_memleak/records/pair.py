@@ -17,7 +17,8 @@ class AnswerLimits:
     """Requirements on generations; keys of the suite, and of a model.
 
     min_length_ratio:   generation words / excerpt words below which a generation is
-    short max_short:          the share of generations that may be short
+    short
+    max_short:          the share of generations that may be short
     max_unanswered:     the share that may be neither short nor an answer
     accept_refusals:    whether a refusal counts as an answer
     max_prompt_overlap: the share of the measured words that instructions may contain
@@ -36,7 +37,8 @@ class Sampling:
 
     max_tokens: cap on a generation; None derives it from the excerpt's length
     max_age_days: age at which generations of an endpoint known by name only are
-    resampled stop_on_fail: whether to stop sampling once a limit is exceeded
+    resampled
+    stop_on_fail: whether to stop sampling once a limit is exceeded
     """
 
     samples: int = 100

@@ -83,7 +83,8 @@ class SampledCount:
     """Generations that a verdict rests on.
 
     purpose: own, greedy, canary, unrequested, null or baseline; pair: whose prompts
-    they answer endpoint: its name in the ledger, None for a recording
+    they answer
+    endpoint: its name in the ledger, None for a recording
     requested, received: generations; refused: those that are refusals
     sha256: over excerpts, ordinals, finish reasons and texts
     """
@@ -179,9 +180,10 @@ class PairResult:
     coverage:  the map of covered words
     scan_scope: the suite's books scanned for passages; None if nothing was measured
     catalog:   the catalog's books, words and digest, and the words from which a passage
-    counts control:   whether its book is a negative control, which gates only what is
-    `unexcused` verdict:   with the share of refusals that a pass rests on: "PASS, 97%
-    refused"
+    counts
+    control:   whether its book is a negative control, which gates only what is
+    `unexcused`
+    verdict:   with the share of refusals that a pass rests on: "PASS, 97% refused"
     unexcused: limits exceeded by passages of books that aren't excused, though the
     pair's own is;
               leaked: whether its own book exceeded a limit
@@ -190,7 +192,8 @@ class PairResult:
     The others are of the run (`RUN_ONLY`), and in no bundle:
     spared:    what an early stop didn't sample
     passages:  of any protected book: the longest, the longest near-verbatim one, other
-    long ones spans:     the worst spans of the pair's own book if its verdict is FAIL
+    long ones
+    spans:     the worst spans of the pair's own book if its verdict is FAIL
     changes:   lines against a baseline; compared: the comparison's verdict on it, or ""
     brought:   the rows of extensions' measures among the limits
     """
@@ -335,8 +338,10 @@ class RunReport:
     The others are set only if evidence or an HTML report is requested:
     release: its name; selection: the selected tests; unrun: pairs with tests of which
     none evaluated them; uncollected: suites that couldn't be collected, whose pairs are
-    unknown; ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None
-    if it is empty exit_status: pytest's, at the end
+    unknown;
+    ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
+    empty
+    exit_status: pytest's, at the end
     """
 
     version: str

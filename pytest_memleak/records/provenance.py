@@ -73,9 +73,11 @@ class Provenance:
     requested:   the requested model name, if any
     first, last: times of the first and last generation; None if all are from files
     offline:     whether the run could make no calls, so no canaries were requested
-    again refused:     settings that the server rejects
+    again
+    refused:     settings that the server rejects
     weights:     identity of the weights: "release R", "fixed", or "a name", which can
-    change tried:       earlier attempts; None if nothing was sampled
+    change
+    tried:       earlier attempts; None if nothing was sampled
     """
 
     requested: str | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.generation import Kind
 from pytest_memleak.records.measurement import Measure
 
@@ -77,14 +78,27 @@ class LimitCheck:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A reason why evidence is incomplete. rule: its name; cause; fix."""
+    """A reason why evidence is incomplete.
+
+    rule: its name
+    cause: what is wrong, with the value seen
+    fix: what to do next
+    place: where it is wrong: a file and key, an endpoint, or the samples that lack it
+    """
 
     rule: str
     cause: str
     fix: str = ""
+    place: str = ""
+
+    @classmethod
+    def of_error(cls, rule: str, error: MemleakError) -> Issue:
+        """Return the issue that an error leaves behind."""
+        return cls(rule, error.message, error.fix, error.location or "")
 
     def __str__(self) -> str:
-        return f"{self.cause}; {self.fix}" if self.fix else self.cause
+        cause = f"{self.place}: {self.cause}" if self.place else self.cause
+        return f"{cause.rstrip('.')}; {self.fix}" if self.fix else cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +117,10 @@ class Completeness:
 
     withheld:     withheld generations by the server's own word
     median_length_ratio: of generations, 1 for accepted refusals; None without any
-    others prompt_overlap: share of the measured words that instructions contain; None
-    for trim = 0 unanswered:   IDs of the excerpts without an answer
+    others
+    prompt_overlap: share of the measured words that instructions contain; None for trim
+    = 0
+    unanswered:   IDs of the excerpts without an answer
     issues:       in the order of docs/method.md; empty if it is complete
     margins:      each evaluated rule, its value and threshold
     notes:        what couldn't be evaluated and isn't an issue

@@ -64,7 +64,8 @@ def summary(
 
     verbosity: pytest's: -1 shows only what doesn't pass, 1 or 2 everything
     wrap: break long lines between words, for a reader at a terminal; a log keeps them
-    whole compared: the comparison with an earlier release, shown last
+    whole
+    compared: the comparison with an earlier release, shown last
     """
     console, out = text_console(width=width, color=color)
     detail = verbosity - (len(results) >= MANY)

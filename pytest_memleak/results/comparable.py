@@ -184,8 +184,7 @@ def validate_tolerances(
     """Raise SettingsError for tolerances that no rise could exceed.
 
     These are unknown measures, measures without a value in each round, and rises of a
-    share by 1.
-    brought: measures of extensions, which have no value in each round.
+    share by 1. brought: measures of extensions, which have no value in each round.
     """
     testable = [name for name, row in MEASURES.items() if row.by_round]
     names = [*MEASURES, *brought]

@@ -106,7 +106,8 @@ class EvidenceFile:
     """Content of an evidence file.
 
     bundle:     the bundle as it is written, and `content` without unknown keys of its
-    pairs data:       the file's bytes
+    pairs
+    data:       the file's bytes
     payload:    the signed bytes in its DSSE envelope, None if unsigned
     signatures: of the payload, by any keys
     subject:    of the in-toto Statement that is the payload

@@ -195,7 +195,8 @@ class Expected:
     """What a bundle must contain; empty and None leave it open.
 
     release: its name; models: the names of its models; suites: SHA-256 of its suite
-    files; not_before: the earliest time of the bundle and of its generations
+    files;
+    not_before: the earliest time of the bundle and of its generations
     """
 
     release: str | None = None

@@ -39,8 +39,8 @@ def run_result(
     measured negative control counts only if it leaks another book. A run without pairs
     doesn't pass, nor does a run with a pair that wasn't run, a suite that couldn't be
     collected or gates nothing, or a passing pair whose test failed by limits of its
-    own, nor one that pytest ended otherwise.
-    compared: the verdict of the comparison with an earlier release.
+    own, nor one that pytest ended otherwise. compared: the verdict of the comparison
+    with an earlier release.
     exit_status: pytest's.
     """
     outcomes = {_outcome(pair) for pair in pairs if not _is_spared(pair)}

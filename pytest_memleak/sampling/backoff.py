@@ -35,8 +35,8 @@ class Retry:
     first, most:  the first pause between attempts, doubled each time, and the longest
     unreached:    the sum of the pauses for a server that has never answered
     recovery:     how long the answer to an interrupted call may still appear at the
-    provider deploying:    the same for a deployment, since lists may not show it at
-    once
+    provider
+    deploying:    the same for a deployment, since lists may not show it at once
     poll, poll_most: the first pause between polls of a job or a batch, and the longest
     pause:        waits this many seconds, or until the event is set
     """
@@ -66,7 +66,8 @@ class Retry:
         """Return what `attempt` returns, repeated after ProviderBusy and a pause.
 
         unreached: how many seconds to try a server that has never answered, None if it
-        has waiting: receives the cause and the seconds of each pause before it begins
+        has
+        waiting: receives the cause and the seconds of each pause before it begins
 
         The last ProviderBusy is raised once `tries` or `total` is used up.
         RequestNotSent is retried for at most `unreached` seconds, and not at all if it

@@ -17,8 +17,10 @@ class Plan:
     """The outstanding work for a pair.
 
     calls, generations: outstanding; pending: generations that open calls or batches
-    will bring prompt_tokens, completion_tokens: estimated, and at most: each generation
-    by its own call cost:               US$ at most; None without a price
+    will bring
+    prompt_tokens, completion_tokens: estimated, and at most: each generation by its own
+    call
+    cost:               US$ at most; None without a price
     """
 
     pair: str
@@ -35,8 +37,9 @@ class PlannedStep:
     """One step of a run; costs in US$, None without a price.
 
     what:     the pair, or a part of it: its greedy generations, its null, a book's
-    summaries sampling: None if nothing is sampled through the ledger (recorded
-    generations) training_tokens: of the outstanding fine-tune, 0 without one
+    summaries
+    sampling: None if nothing is sampled through the ledger (recorded generations)
+    training_tokens: of the outstanding fine-tune, 0 without one
     hours:    the most hours of a deployment
     rounds:   the detection limit of a pair's own samples
     """

@@ -60,7 +60,8 @@ def sample_missing(
     """Sample every generation of the pair that the ledger lacks; return the counts afterwards.
 
     endpoint_id: names the weights, and whatever else shapes their generations, in the
-    ledger budget:      US$ that the ledger's run may spend, with all its processes
+    ledger
+    budget:      US$ that the ledger's run may spend, with all its processes
     progress:    called a few times a second, in the calling thread
     wait:        whether to wait for batches
     notice:      shown with the progress

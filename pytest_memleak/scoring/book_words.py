@@ -42,7 +42,8 @@ class BookMatches(NamedTuple):
     text:   number of the text; place: of the first word among all texts' words
     (`Keyed`)
     book:   number of the book; part: its part, which no match leaves; start: in the
-    book's words words:  number of words
+    book's words
+    words:  number of words
     """
 
     text: Positions
@@ -196,8 +197,8 @@ class PlacedWords(NamedTuple):
     """One reading of books' words, in pieces by place in a prefilter table.
 
     first, end: places of each piece; book: its book; part: its part, which no match
-    leaves start: its first word among the book's; overlapping: whether a part may have
-    several
+    leaves
+    start: its first word among the book's; overlapping: whether a part may have several
     """
 
     prefilter: NgramPrefilter

@@ -1,10 +1,9 @@
 """Further readings of texts that don't read as prose: passages disguised by markup or order.
 
 Near-verbatim matching folds and matches each further reading like the text itself
-(docs/method.md).
-Prose has none: a text gets them only for words that folding joins or moves, marks
-beyond prose, words that repeat at once, and a stretch without usual words or of them in
-reverse order.
+(docs/method.md). Prose has none: a text gets them only for words that folding joins or
+moves, marks beyond prose, words that repeat at once, and a stretch without usual words
+or of them in reverse order.
 """
 
 from __future__ import annotations

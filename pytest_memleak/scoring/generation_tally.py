@@ -87,7 +87,8 @@ class TallyResult:
     prompted
                  excerpt, for each generation that has either; shape (m, 4) each
     covered:     round, start, end of what memorized pieces of one generation cover
-    together matches:     excerpt, start, end of matches, untrimmed
+    together
+    matches:     excerpt, start, end of matches, untrimmed
     cut:         those of them with words in the instruction
     rest:        0, start, end of the memorized pieces of these
     own:         end, start, round of runs with the prompted excerpt

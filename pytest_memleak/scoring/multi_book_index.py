@@ -37,7 +37,8 @@ class NearMatches(NamedTuple):
     """Matches of folded words of some of the texts.
 
     texts: their numbers among all; words: theirs; matches: `text` is the place in
-    `texts` ahead: how many words the earlier readings of each have
+    `texts`
+    ahead: how many words the earlier readings of each have
     """
 
     texts: Positions

@@ -34,10 +34,12 @@ class ProtectedPassage(Block):
     near-verbatim
                 passage, among the book's folded words, `passage_words`)
     excerpt_at: id of the excerpt in which it begins; skipped: that excerpt's words
-    before it origin, excerpt_id, generation: origin, prompted excerpt, and ordinal of
-    the generation place:      its first word among the generation's (folded) words,
-    then further readings' books:      ids of all books that contain it, protected and
-    excused, in order
+    before it
+    origin, excerpt_id, generation: origin, prompted excerpt, and ordinal of the
+    generation
+    place:      its first word among the generation's (folded) words, then further
+    readings'
+    books:      ids of all books that contain it, protected and excused, in order
     """
 
     book: str | None = None
@@ -129,8 +131,9 @@ class Protected:
     """The books that a pair's generations are matched with, all of them in `index`.
 
     measured: id of the book with the prompted excerpts; the four measures cover its
-    words books:    ids of the protected books, in the order in which they count: the
-    pair's first, by
+    words
+    books:    ids of the protected books, in the order in which they count: the pair's
+    first, by
               its name `whole` if it has one
     excused:  ids of the books that excuse what they contain: training books, common
     texts, and

@@ -46,8 +46,8 @@ class PairRounds:
     words:     N
     values:    per measure, its value over all rounds
     per_round: per measure, that of each of the n rounds: for `bmc` its covered words;
-    shape (n,) spread:    of BMC (`SamplingError`'s variance, rounds or blocks, and
-    typical span)
+    shape (n,)
+    spread:    of BMC (`SamplingError`'s variance, rounds or blocks, and typical span)
     alike:     whether the rounds are exchangeable
     """
 

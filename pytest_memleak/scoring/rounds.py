@@ -161,8 +161,8 @@ class Rounds:
         """Return the sets of the n rounds that cover words together, and their word counts.
 
         Whether a round is in a set: shape (sets, n); words that exactly its rounds
-        cover: (sets,).
-        Memory: n / 8 bytes per stretch of words between two ends of runs.
+        cover: (sets,). Memory: n / 8 bytes per stretch of words between two ends of
+        runs.
         """
         marks, place = np.unique(
             np.concatenate((self.start, self.end)), return_inverse=True

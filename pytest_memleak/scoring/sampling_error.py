@@ -185,8 +185,8 @@ class SamplingError:
     low, high:  the interval of the expected BMC of n rounds, at `confidence`
     likeness:   the exchangeability of the rounds
     blocks:     if they aren't exchangeable, the number of blocks that replace them;
-    else None detection:  the detection limit per prompt, at `confidence`; at 0.95 if
-    that is 0
+    else None
+    detection:  the detection limit per prompt, at `confidence`; at 0.95 if that is 0
     curve:      mean BMC of m rounds, m = 1..n; exact
     guess:      BMC of n + t rounds, t = 1..n; an extrapolation
     variance:   of BMC, over rounds or over blocks; None for one round

@@ -30,14 +30,18 @@ class Evaluation:
 
     book, measurement, analysis: None without evidence
     job: id of the fine-tune behind the endpoint; spared: what an early stop didn't
-    sample detection: what its rounds can detect; second_opinion: numbers of generations
-    and differences provenance: who generated the samples; as_of: the time up to which
-    the ledger was read sampled: counts of everything that it rests on, the pair's own
-    first
+    sample
+    detection: what its rounds can detect; second_opinion: numbers of generations and
+    differences
+    provenance: who generated the samples; as_of: the time up to which the ledger was
+    read
+    sampled: counts of everything that it rests on, the pair's own first
     protected: the books that hold a passage of it, by their names in the analysis
     scan_scope: the books of the suite that were scanned, None where nothing was
-    measured catalog: summary of the catalog, None without one; unread: books that
-    weren't scanned, and why book_file: SHA-256 of the book's file, None without one
+    measured
+    catalog: summary of the catalog, None without one; unread: books that weren't
+    scanned, and why
+    book_file: SHA-256 of the book's file, None without one
     generations: reads the generations again, from the ledger or their file
     near_verbatim: those with the near-verbatim passages that reports quote
     """

@@ -164,11 +164,12 @@ class CensusResult:
     excerpts: ids of the book's excerpts, in order, by which `readings` number them
     kinds:    per generation, the place of its kind in `Kind`
     runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of
-    each) surplus:  generations that weren't requested
+    each)
+    surplus:  generations that weren't requested
     withheld: those that were withheld, by the server's own word
     recitation: those that were withheld for recitation; if none were requested,
-    unrequested ones unstated: whether no generation said why it ended, so that all were
-    taken as whole
+    unrequested ones
+    unstated: whether no generation said why it ended, so that all were taken as whole
     """
 
     request: GenerationRequest

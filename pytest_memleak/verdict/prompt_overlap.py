@@ -44,11 +44,13 @@ class PromptOverlap:
     """What instructions contain of the book, and what they request.
 
     share:    of the measured words, those in runs that their own instruction has; None
-    for trim = 0 unasked:  ids of the excerpts that have no instruction
+    for trim = 0
+    unasked:  ids of the excerpts that have no instruction
     vague:    ids of those whose instruction has under 10 own words (none under
-    continuation) aimed:    number of instructions uniquely nearest to their own
-    excerpt; None if not judged by_title: whether title and author alone request a
-    collection's works
+    continuation)
+    aimed:    number of instructions uniquely nearest to their own excerpt; None if not
+    judged
+    by_title: whether title and author alone request a collection's works
     """
 
     share: Fraction | None

@@ -48,7 +48,8 @@ class Prose:
     REVERSED
                   where only its reverse is; shape (marks + 1, marks + 1)
     common, pair: the commonest words' share of the words, the commonest pairs' of the
-    pairs single:       the share of words of one character
+    pairs
+    single:       the share of words of one character
     """
 
     words: int

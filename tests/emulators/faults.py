@@ -64,8 +64,10 @@ class Fault:
     """One thing that goes wrong at `endpoint`, which may hold the wildcards of `fnmatch`.
 
     calls: which calls of the endpoint, from 0, those that were struck included; None:
-    every call status, code, message, retry_after: of STATUS; `code` is the provider's
-    word for the error seconds: of SLOW and TRICKLE
+    every call
+    status, code, message, retry_after: of STATUS; `code` is the provider's word for the
+    error
+    seconds: of SLOW and TRICKLE
     asked: strikes only requests in whose path or body these words stand
     share: of EXPIRE and PARTIAL; of EMPTY, FILTER and REFUSE that of a call's
     completions

@@ -83,8 +83,8 @@ class Style:
     """How a server answers.
 
     form, status: of its errors; refuses: settings that it does not take, in the words
-    `wording` camel: whether it names them in camelCase; most: of `n`, in the words
-    `too_many`
+    `wording`
+    camel: whether it names them in camelCase; most: of `n`, in the words `too_many`
     check: anything else that it refuses; change: what it makes of an answer
     chat, completions: whether they are there
     model, suite: keys that a user has to set; words: what an INCONCLUSIVE honest run

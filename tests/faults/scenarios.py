@@ -44,7 +44,8 @@ class Places:
     """What a provider's server calls the places where something may go wrong.
 
     every: patterns of all that a run calls for itself (Google's tokens are its
-    library's matter) paid:  of what costs money
+    library's matter)
+    paid:  of what costs money
     sample, tune, batch: where draws are made online, and jobs begun
     """
 

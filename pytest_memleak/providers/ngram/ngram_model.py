@@ -43,7 +43,8 @@ class NgramModel:
     Raises ValueError for an order outside 1..12 and without any tokens.
 
     repeats: how many times each document is read, by default once; each time raises its
-    counts vocabulary: every token once, BOUNDARY first
+    counts
+    vocabulary: every token once, BOUNDARY first
     """
 
     def __init__(

@@ -83,7 +83,8 @@ def read_completions(
     Empty if `answer` has no choices or another form.
 
     max_tokens: the limit per choice, to detect a server that counts only one choice's
-    tokens instruction: not text of the model if a server repeats it
+    tokens
+    instruction: not text of the model if a server repeats it
     """
     if not isinstance(answer, Mapping):
         return []

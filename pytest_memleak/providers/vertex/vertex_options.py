@@ -27,7 +27,8 @@ class DeploymentTable(Table):
     hours: the most hours that the model stays deployed; plans and budgets reserve them
     all
     api: "completions" sends each instruction as plain text, for a model without a chat
-    format accept_eula: whether you accept the license of a published model
+    format
+    accept_eula: whether you accept the license of a published model
     """
 
     machine_type: str | None = Field(default=None, min_length=1)
@@ -45,14 +46,18 @@ class OptionsTable(Table):
     location: the Google Cloud location; default GOOGLE_CLOUD_LOCATION
     bucket: the bucket for training data and batches, in the model's location
     base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL
-    or none batch: sample through batch prediction: half the price, within a day
+    or none
+    batch: sample through batch prediction: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server completions_per_call: the most completions per call (`candidateCount`)
+    server
+    completions_per_call: the most completions per call (`candidateCount`)
     sampling: "plain" requests the model's own distribution (topP 1), "server" its
-    default system: a system instruction before every instruction
+    default
+    system: a system instruction before every instruction
     thinking_budget: tokens that the model may think with, in addition to max_tokens; 0
-    for none safety_threshold: the threshold of every harm category; default Vertex AI's
-    own generation_config: additional fields of the request's generationConfig
+    for none
+    safety_threshold: the threshold of every harm category; default Vertex AI's own
+    generation_config: additional fields of the request's generationConfig
     deployment: the machine for an open model; omit it for Gemini
     """
 

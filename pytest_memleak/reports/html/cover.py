@@ -45,14 +45,17 @@ class Cover:
     """The contents of the cover.
 
     result:    the overall verdict, as in the evidence bundle; reason: why, in a
-    sentence subject:   the release, the models and the books that it is about
+    sentence
+    subject:   the release, the models and the books that it is about
     models:    id; what it is, key by key; endpoints; the names that servers gave
     books:     title, facts, and whether it is a control
     limits:    measure, unit, limit, suite, and the suite's key that set it
     sampled:   how many generations, and when; detection: the detection limit, in a
-    sentence notes:     what controls show; next: what to do
+    sentence
+    notes:     what controls show; next: what to do
     worst:     the longest passage of a single generation, from the pairs that matter
-    most unrun:     pairs that weren't run, each with its reason; uncollected: files
+    most
+    unrun:     pairs that weren't run, each with its reason; uncollected: files
     """
 
     result: Outcome

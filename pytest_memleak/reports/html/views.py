@@ -92,11 +92,14 @@ class PairView:
     book:      its title
     measures:  those with a limit first
     notices:   what readers must know first; generations: all facts about the
-    generations passages:  the worst, without repeats; elsewhere: counts for books that
-    weren't prompted recipe, settings: the model's, and the pair's, key by key
+    generations
+    passages:  the worst, without repeats; elsewhere: counts for books that weren't
+    prompted
+    recipe, settings: the model's, and the pair's, key by key
     chapters:  title, words, share that is reproduced, and strip to the longest one's
-    scale works:     of a collection, the leaking works first: name, badge, record, and
-    the value of each
+    scale
+    works:     of a collection, the leaking works first: name, badge, record, and the
+    value of each
                measure in `work_heads`, with whether it exceeds its limit
     """
 
