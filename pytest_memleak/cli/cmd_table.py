@@ -64,7 +64,8 @@ def _form_of(output: Path | None) -> str:
 
 
 def _table(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.reports.evidence_table import Evidence, Table
+    from pytest_memleak.reports.evidence_rows import Evidence
+    from pytest_memleak.reports.evidence_table import Table
 
     output = parsed.output
     form = parsed.format or _form_of(output)

@@ -17,7 +17,7 @@ from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records import Completeness
 from pytest_memleak.records.pair_result import RunReport, SuiteFacts
 from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
-from pytest_memleak.reports.evidence_table import Evidence
+from pytest_memleak.reports.evidence_rows import Evidence
 from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.results.evidence_file import seal_bundle, write_evidence_file
 from pytest_memleak.results.result_codec import decode, encode_pair

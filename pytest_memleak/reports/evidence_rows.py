@@ -1,0 +1,320 @@
+"""Evidence bundles as rows: one per pair or part of one, or books x models.
+
+    Evidence(Path("evidence.json")).to_frame()
+
+Numbers come from the bundles unchanged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import statistics
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import EvidenceError, SettingsError, install_command
+from pytest_memleak.records import Verdict
+from pytest_memleak.results.evidence_file import read_unchanged
+from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from pytest_memleak.records.pair_result import PairResult
+
+Row = dict[str, Any]
+
+CROSS_EXCERPT = "cross_excerpt"
+
+
+class Evidence:
+    """The pairs of evidence bundles as rows.
+
+    Raises EvidenceError for files that aren't bundles, and for a bundle named twice.
+
+    rows:     one per pair, in the bundles' order: model, book, counts, verdict, and for
+        each measure `NAME`, `NAME_low`, `NAME_high` and, where it has a limit,
+        `NAME_limit`; for lengths also the expected range of another run,
+        `NAME_range_low` and `NAME_range_high`. Shares are fractions, lengths and counts
+        whole numbers.
+    excerpts: one per excerpt of a pair: first word, words, `covered` words, their share
+        `bmc`, and the length of the longest span from its own prompt
+    spans:    one per span over span_threshold, longest first in each pair
+    curve:    one per pair and number of samples: the expected BMC of so many rounds
+    missing:  what the bundles don't contain, a sentence per pair
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self.pairs: list[tuple[str, PairResult]] = []
+        self.rows: list[Row] = []
+        self.excerpts: list[Row] = []
+        self.spans: list[Row] = []
+        self.curve: list[Row] = []
+        self.missing: list[str] = []
+        path_by_digest: dict[str, Path] = {}
+        for path in paths:
+            evidence = read_unchanged(path)
+            if same := path_by_digest.get(evidence.content.sha256):
+                raise EvidenceError(
+                    f"the same bundle as {same}",
+                    location=str(path),
+                    hint="name each bundle once: its pairs would count twice",
+                )
+            path_by_digest[evidence.content.sha256] = path
+            for pair in evidence.content.pairs:
+                self._add(path.stem, evidence.bundle["created"], pair)
+
+    def _add(self, bundle: str, created: str, pair: PairResult) -> None:
+        self.pairs.append((bundle, pair))
+        self.rows.append(_row(bundle, created, pair))
+        self.excerpts += _excerpts(bundle, pair)
+        self.spans += _spans(bundle, pair)
+        self.curve += _curve(bundle, pair)
+        if pair.coverage is None:
+            self.missing.append(f"{bundle}: {pair.pair}: {_missing_reason(pair)}")
+
+    @property
+    def measures(self) -> list[str]:
+        """List the measures that any pair has, in the order of the measure table."""
+        facts = heads_of(self.rows)
+        return [name for name in (*MEASURES, CROSS_EXCERPT) if name in facts]
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Name each book for print: its title, with its id where two books share it."""
+        titles = {row["book"]: row["title"] or row["book"] for row in self.rows}
+        books_of_title = Counter(titles.values())
+        for book, title in titles.items():
+            if books_of_title[title] > 1:
+                titles[book] = f"{title} ({book})"
+        return titles
+
+    def grid(self, measure: str, by: str = "book", across: str = "model") -> list[Row]:
+        """Arrange a measure as books x models, or by any two facts of the pairs.
+
+        A model with several pairs for a book has a column for each bundle or suite;
+        otherwise a cell is the mean of its pairs. Raises SettingsError for what no pair
+        has.
+        """
+        facts = heads_of(self.rows)
+        _validate_known("measure", measure, self.measures)
+        _validate_known("column", by, facts)
+        _validate_known("column", across, facts)
+        columns = [str(row.get(across)) for row in self.rows]
+        if (by, across) == ("book", "model"):
+            columns = self.columns
+        lines: dict[Any, Row] = {}
+        values: defaultdict[tuple[Any, str], list[float]] = defaultdict(list)
+        for row, column in zip(self.rows, columns, strict=True):
+            key, value = row.get(by), row.get(measure)
+            lines.setdefault(key, {by: key, **dict.fromkeys(columns)})
+            if value is not None:
+                values[key, column].append(value)
+        for (key, column), several in values.items():
+            # The mean of one number could differ from it in type.
+            mean = several[0] if len(several) == 1 else statistics.fmean(several)
+            lines[key][column] = mean
+        return list(lines.values())
+
+    def correlations(self, measure: str = BMC.name, across: str = "model") -> list[Row]:
+        """Correlate a measure of each two models over the books that both have."""
+        grid = self.grid(measure, "book", across)
+        columns = [head for head in heads_of(grid) if head != "book"]
+        rows = []
+        for column, other in itertools.combinations(columns, 2):
+            both = [
+                (row[column], row[other])
+                for row in grid
+                if row[column] is not None and row[other] is not None
+            ]
+            r = None
+            # None for too few books, and for values that are all alike.
+            with contextlib.suppress(statistics.StatisticsError, TypeError):
+                r = statistics.correlation(*zip(*both, strict=True))
+            rows.append(
+                {"model": column, "other_model": other, "books": len(both), "r": r}
+            )
+        return rows
+
+    @property
+    def overlap(self) -> list[Row]:
+        """Compare where each two models reproduce a book with the same excerpts."""
+        from pytest_memleak.results.coverage_map import compare_coverage
+
+        pairs = [pair for _, pair in self.pairs]
+        columns = zip(self.columns, pairs, strict=True)
+        rows = []
+        for (model, pair), (other_model, other) in itertools.combinations(columns, 2):
+            if pair.book.id != other.book.id:
+                continue
+            if pair.coverage is None or other.coverage is None:
+                continue
+            similarity = compare_coverage(pair.coverage, other.coverage)
+            if similarity is not None:
+                names = {"model": model, "other_model": other_model}
+                rows.append(
+                    {"book": pair.book.id, **names, **dataclasses.asdict(similarity)}
+                )
+        return rows
+
+    @property
+    def columns(self) -> list[str]:
+        """Name each row's column in a grid: its model, and what tells its pairs apart.
+
+        That is the bundle, the suite, or both, for models with several pairs of a book.
+        """
+        distinguishing = self._distinguishing_facts()
+        pairs_of_model = Counter((row["book"], row["model"]) for row in self.rows)
+        several = {model for (_, model), pairs in pairs_of_model.items() if pairs > 1}
+        columns = []
+        for row in self.rows:
+            column = str(row["model"])
+            if row["model"] in several:
+                origin = ", ".join(row[fact] for fact in distinguishing)
+                column = f"{column} ({origin})"
+            columns.append(column)
+        return columns
+
+    def _distinguishing_facts(self) -> tuple[str, ...]:
+        """Return the fewest facts that, with the model, tell a book's pairs apart."""
+        for facts in ((), ("bundle",), ("suite",)):
+            keys = ("book", "model", *facts)
+            cells = Counter(tuple(row[key] for key in keys) for row in self.rows)
+            if max(cells.values(), default=1) == 1:
+                return facts
+        return ("bundle", "suite")
+
+    def of(self, kind: str) -> list[Row]:
+        """Return rows of a kind, such as "spans". Raises SettingsError without any."""
+        if kind == "correlations":
+            return self.correlations()
+        attribute = "rows" if kind == "pairs" else kind
+        rows: list[Row] = getattr(self, attribute)
+        if not rows and len(self.missing) == len(self.pairs):
+            reasons = self.missing or ["it has no pairs"]
+            raise SettingsError(f"the evidence contains no {kind}", hint=reasons[0])
+        return rows
+
+    def to_frame(self, kind: str = "pairs") -> pd.DataFrame:
+        """Return a pandas DataFrame. Raises SettingsError without the extra `tables`."""
+        return data_frame(self.of(kind))
+
+
+def heads_of(rows: Iterable[Row]) -> list[str]:
+    """Return the keys of all rows, each once, in the order in which they come."""
+    heads: dict[str, None] = {}
+    for row in rows:
+        heads |= dict.fromkeys(row)
+    return list(heads)
+
+
+def _validate_known(what: str, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise SettingsError(
+            f"no pair has the {what} {name!r}", hint=nearest(name, names)
+        )
+
+
+def _missing_reason(pair: PairResult) -> str:
+    if pair.plain_verdict is Verdict.NOT_RUN:
+        return "it wasn't run"
+    return "nothing was measured"
+
+
+def _row(stem: str, created: str, pair: PairResult) -> Row:
+    model, book = pair.model, pair.book
+    row: Row = {
+        "bundle": stem,
+        "created": created,
+        "suite": pair.suite.name,
+        "model": model.id,
+        "provider": model.provider,
+        "base_model": model.base_model,
+        "endpoint": model.endpoint,
+        "weights_version": model.weights_version,
+        "book": book.id,
+        "title": book.title,
+        "author": book.author,
+        "words": book.words,
+        "excerpts": book.excerpts,
+        "samples": pair.settings.get("samples"),
+        "temperature": pair.settings.get("temperature"),
+        "requested": pair.requested,
+        "received": pair.received,
+        "expected": pair.expected,
+        "verdict": pair.verdict,
+    }
+    ranges = pair.detection.ranges if pair.detection else {}
+    for name in MEASURES:
+        if name in pair.values:
+            measure = pair.measures[name]
+            row[name] = measure["value"]
+            row[f"{name}_low"] = measure["low"]
+            row[f"{name}_high"] = measure["high"]
+        if name in ranges:
+            row[f"{name}_range_low"], row[f"{name}_range_high"] = ranges[name]
+        if name in pair.limits:
+            row[f"{name}_limit"] = pair.limits[name].limit
+    cross = pair.measures.get(CROSS_EXCERPT)
+    if cross:
+        row[CROSS_EXCERPT] = cross["ratio"]
+        row[f"{CROSS_EXCERPT}_spans"] = cross["cross"]
+    return dict(book.metadata) | row
+
+
+def _pair_keys(stem: str, pair: PairResult) -> Row:
+    return {
+        "bundle": stem,
+        "suite": pair.suite.name,
+        "model": pair.model.id,
+        "book": pair.book.id,
+    }
+
+
+def _excerpts(bundle: str, pair: PairResult) -> Iterator[Row]:
+    if pair.coverage is None:
+        return
+    for excerpt in pair.coverage.excerpts:
+        share = excerpt.covered / excerpt.words if excerpt.words else 0.0
+        yield _pair_keys(bundle, pair) | {
+            "excerpt_id": excerpt.id,
+            "start": excerpt.start,
+            "words": excerpt.words,
+            "rounds": pair.coverage.rounds,
+            "covered": excerpt.covered,
+            BMC.name: share,
+            LONGEST_SPAN.name: excerpt.longest_span,
+        }
+
+
+def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
+    if pair.coverage is None:
+        return
+    for span in pair.coverage.spans:
+        own = {"words": span.end - span.start, **dataclasses.asdict(span)}
+        yield _pair_keys(bundle, pair) | own
+
+
+def _curve(bundle: str, pair: PairResult) -> Iterator[Row]:
+    if pair.coverage is None:
+        return
+    for samples, bmc in enumerate(pair.coverage.curve, start=1):
+        yield _pair_keys(bundle, pair) | {"samples": samples, BMC.name: bmc}
+
+
+def data_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return a pandas DataFrame. Raises SettingsError without the extra `tables`."""
+    try:
+        import pandas as pd
+        import pyarrow  # noqa: F401 - what pandas writes Parquet with
+    except ImportError:
+        raise SettingsError(
+            "data frames and Parquet need the packages pandas and pyarrow",
+            hint=f"install them with: {install_command('tables')}",
+        ) from None
+    return pd.DataFrame(list(rows))
