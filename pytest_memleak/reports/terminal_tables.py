@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from pytest_memleak.reports.report_text import (
 from pytest_memleak.results.build_result import collect_measures, overview_measures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
@@ -47,13 +48,13 @@ class _Narrow(IntEnum):
 
 
 def print_pairs(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
-    """Print a row for each pair, or a matrix of models and books where it holds many pairs."""
+    """Print a row for each pair, or books x models where pairs fill such a matrix."""
     if not fills_matrix(results):
         print_rows(console, results, wrap=wrap)
         return
-    by_suite: dict[str, list[PairResult]] = {}
+    by_suite: defaultdict[str, list[PairResult]] = defaultdict(list)
     for result in results:
-        by_suite.setdefault(result.suite.name, []).append(result)
+        by_suite[result.suite.name].append(result)
     for suite, pairs in by_suite.items():
         if len(by_suite) > 1:
             console.print(Text(inert(suite), style="bold"), soft_wrap=True)
@@ -75,118 +76,167 @@ def _print_matrix(console: Console, results: Sequence[PairResult]) -> None:
             table = _matrix(results, models[:count], row)
         print_whole(console, table)
         del models[:count]
-    limits = {result.limit_values.get(row.name) for result in results}
-    (limit,) = limits if len(limits) == 1 else (None,)
+    caption = _matrix_caption(results, row)
+    console.print(Text(caption, style="dim"), soft_wrap=True)
+
+
+def _matrix_caption(results: Sequence[PairResult], row: Measure) -> str:
     caption = f"verdict and {row.name}"
-    caption += "" if limit is None else f" (limit {format_value(row, limit)})"
+    limits = {result.limit_values.get(row.name) for result in results}
+    if len(limits) == 1:
+        (limit,) = limits
+        if limit is not None:
+            caption += f" (limit {format_value(row, limit)})"
     if not all(result.gates for result in results):
         caption += "; *: a control, or expected to leak"
-    console.print(Text(caption, style="dim"), soft_wrap=True)
+    return caption
 
 
 def _matrix(
     results: Sequence[PairResult], models: Sequence[str], row: Measure
 ) -> Table:
-    cells: dict[str, dict[str, Text]] = {}
+    cells: defaultdict[str, defaultdict[str, Text]] = defaultdict(_empty_cells)
     for result in results:
         if result.model.id in models:
-            cell = cells.setdefault(result.book.id, {}).setdefault(
-                result.model.id, Text()
-            )
-            cell.append("\n" if cell else "")
-            cell.append(result.verdict, style=pair_outcome(result).look.color)
-            cell.append("" if result.gates else "*")
-            if row.name in result.values:
-                cell.append(f" {format_value(row, result.values[row.name])}")
+            cell = cells[result.book.id][result.model.id]
+            if cell:
+                cell.append("\n")
+            _append_verdict(cell, result, row)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("book", overflow="fold")
     for model in models:
         table.add_column(Text(model), justify="right", overflow="fold")
     for book, of_models in cells.items():
-        table.add_row(
-            Text(inert(book)), *(of_models.get(model, Text("-")) for model in models)
-        )
+        line = [of_models.get(model, Text("-")) for model in models]
+        table.add_row(Text(inert(book)), *line)
     return table
+
+
+def _empty_cells() -> defaultdict[str, Text]:
+    return defaultdict(Text)
+
+
+def _append_verdict(cell: Text, result: PairResult, row: Measure) -> None:
+    cell.append(result.verdict, style=pair_outcome(result).look.color)
+    if not result.gates:
+        cell.append("*")
+    if row.name in result.values:
+        cell.append(f" {format_value(row, result.values[row.name])}")
 
 
 def print_rows(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
     """Print the pairs' table as narrow as the width requires; wrap: fold rows, too."""
-    for narrow in _Narrow if wrap else tuple(_Narrow)[: _Narrow.EXPECTED]:
-        table = _table(results, narrow)
+    steps = list(_Narrow)
+    if not wrap:
+        steps = steps[: _Narrow.EXPECTED]
+    for narrow in steps:
+        table = _PairTable(results, narrow).build()
         if full_width(console, table) <= console.width:
             break
     print_whole(console, table)
 
 
-def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
-    """Build the table, pairs x measures; limits that differ stand in the cells."""
-    folded = narrow >= _Narrow.ROWS
-    alike = all(result.limit_values == results[0].limit_values for result in results)
-    table = Table(
-        box=None,
-        pad_edge=False,
-        collapse_padding=narrow >= _Narrow.BLANKS,
-        header_style="bold",
-        show_footer=alike,
-    )
-    limits = results[0].limit_values
-    suites = {result.suite.name for result in results}
-    if len(suites) > 1:
-        table.add_column("suite", overflow="fold")
-    table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
-    main = {row.name for row in overview_measures(results)}
-    if narrow < _Narrow.MEASURES:
-        main |= {name for result in results for name in result.limits}
-    rows = [row for row in collect_measures(results).values() if row.name in main]
-    for row in rows:
-        limit = f"≤{format_value(row, limits[row.name])}" if row.name in limits else ""
-        head = row.name.replace("_", "_\n") if narrow >= _Narrow.HEADS else row.name
-        table.add_column(
-            head, footer=Text(limit, style="dim"), justify="right", no_wrap=True
-        )
-    sensitive = any(result.detection for result in results)
-    limit_head = "detection\nlimit" if narrow >= _Narrow.HEADS else "detection limit"
-    counts = ["received", limit_head] if sensitive else ["received"]
-    below = narrow >= _Narrow.COUNTS
-    if not below:
-        for head in ["\n".join(counts)] if folded else counts:
-            table.add_column(head, justify="right", no_wrap=True)
-    table.add_column(
-        "\n".join(["verdict", *counts]) if below else "verdict", no_wrap=True
-    )
-    with_compared = any(result.compared for result in results)
-    if with_compared:
-        table.add_column("compared", no_wrap=True)
-    for result in results:
-        word = result.compared
-        compared = Text(word or "-", style=LOOKS[word.lower()].color if word else "")
-        table.add_row(
-            *([Text(inert(result.suite.name))] if len(suites) > 1 else []),
-            Text(result.pair.replace("/", "/\n", 1) if folded else result.pair),
-            *(_cell(result, row, with_limit=not alike) for row in rows),
-            *_verdict(result, sensitive=sensitive, narrow=narrow),
-            *([compared] if with_compared else []),
-        )
-    return table
+class _PairTable:
+    """The table of pairs x measures at one width; limits that differ stand in cells."""
 
+    def __init__(self, results: Sequence[PairResult], narrow: _Narrow) -> None:
+        self._results = results
+        self._narrow = narrow
+        self._has_several_suites = len({result.suite.name for result in results}) > 1
+        self._has_detection = any(result.detection for result in results)
+        self._has_comparison = any(result.compared for result in results)
+        first_limits = results[0].limit_values
+        self._has_same_limits = all(
+            result.limit_values == first_limits for result in results
+        )
+        self._rows = self._measures()
 
-def _verdict(result: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
-    """Build the cells for generation count, detection limit and verdict."""
-    counts = [f"{result.received:,}/{result.requested:,}" if result.requested else "-"]
-    counts += [detection_text(result)] if sensitive else []
-    outcome = pair_outcome(result)
-    folded = narrow >= _Narrow.ROWS
-    word = (
-        outcome.word.replace(" (", "\n(")
-        if narrow >= _Narrow.EXPECTED
-        else outcome.word
-    )
-    verdict = Text(word, style=outcome.look.color)
-    if narrow >= _Narrow.COUNTS:
-        return [
-            verdict.append("".join(f"\n{count}" for count in counts), style="default")
-        ]
-    return [*map(Text, ["\n".join(counts)] if folded else counts), verdict]
+    def _measures(self) -> list[Measure]:
+        names = {row.name for row in overview_measures(self._results)}
+        if self._narrow < _Narrow.MEASURES:
+            for result in self._results:
+                names |= set(result.limits)
+        measured = collect_measures(self._results).values()
+        return [row for row in measured if row.name in names]
+
+    def build(self) -> Table:
+        """Build the table."""
+        table = Table(
+            box=None,
+            pad_edge=False,
+            collapse_padding=self._narrow >= _Narrow.BLANKS,
+            header_style="bold",
+            show_footer=self._has_same_limits,
+        )
+        self._add_columns(table)
+        for result in self._results:
+            table.add_row(*self._line(result))
+        return table
+
+    def _add_columns(self, table: Table) -> None:
+        if self._has_several_suites:
+            table.add_column("suite", overflow="fold")
+        table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
+        limits = self._results[0].limit_values
+        for row in self._rows:
+            limit = ""
+            if row.name in limits:
+                limit = f"≤{format_value(row, limits[row.name])}"
+            head = row.name
+            if self._narrow >= _Narrow.HEADS:
+                head = head.replace("_", "_\n")
+            footer = Text(limit, style="dim")
+            table.add_column(head, footer=footer, justify="right", no_wrap=True)
+        heads = self._count_heads()
+        if self._narrow >= _Narrow.COUNTS:
+            table.add_column("\n".join(["verdict", *heads]), no_wrap=True)
+        else:
+            if self._narrow >= _Narrow.ROWS:
+                heads = ["\n".join(heads)]
+            for head in heads:
+                table.add_column(head, justify="right", no_wrap=True)
+            table.add_column("verdict", no_wrap=True)
+        if self._has_comparison:
+            table.add_column("compared", no_wrap=True)
+
+    def _count_heads(self) -> list[str]:
+        if not self._has_detection:
+            return ["received"]
+        if self._narrow >= _Narrow.HEADS:
+            return ["received", "detection\nlimit"]
+        return ["received", "detection limit"]
+
+    def _line(self, result: PairResult) -> Iterator[Text]:
+        if self._has_several_suites:
+            yield Text(inert(result.suite.name))
+        pair = result.pair
+        if self._narrow >= _Narrow.ROWS:
+            pair = pair.replace("/", "/\n", 1)
+        yield Text(pair)
+        for row in self._rows:
+            yield _cell(result, row, with_limit=not self._has_same_limits)
+        yield from self._counts_and_verdict(result)
+        if self._has_comparison:
+            yield _compared(result)
+
+    def _counts_and_verdict(self, result: PairResult) -> list[Text]:
+        counts = ["-"]
+        if result.requested:
+            counts = [f"{result.received:,}/{result.requested:,}"]
+        if self._has_detection:
+            counts.append(detection_text(result))
+        outcome = pair_outcome(result)
+        word = outcome.word
+        if self._narrow >= _Narrow.EXPECTED:
+            word = word.replace(" (", "\n(")
+        verdict = Text(word, style=outcome.look.color)
+        if self._narrow >= _Narrow.COUNTS:
+            for count in counts:
+                verdict.append(f"\n{count}", style="default")
+            return [verdict]
+        if self._narrow >= _Narrow.ROWS:
+            counts = ["\n".join(counts)]
+        return [*map(Text, counts), verdict]
 
 
 def _cell(result: PairResult, row: Measure, *, with_limit: bool) -> Text:
@@ -194,3 +244,10 @@ def _cell(result: PairResult, row: Measure, *, with_limit: bool) -> Text:
         return Text("-")
     text, over = measure_cell(result, row, interval=False, limit=with_limit)
     return Text(text.replace(" ", ""), style="red" if over else "")
+
+
+def _compared(result: PairResult) -> Text:
+    word = result.compared
+    if not word:
+        return Text("-")
+    return Text(word, style=LOOKS[word.lower()].color)

@@ -14,7 +14,14 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-LengthClass = tuple[int, int, int]  # from, to (both included), how many
+
+class LengthClass(NamedTuple):
+    """How many spans have a length from `low` to `high`, both included, in words."""
+
+    low: int
+    high: int
+    spans: int
+
 
 _WIDTH, _HEIGHT = 480, 290
 _LEFT, _RIGHT, _TOP, _BOTTOM = 78, 464, 20, 238  # of the plot
@@ -40,12 +47,12 @@ def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[Length
     """Count lengths in classes that double in width from k on, up to the longest."""
     counts = dict(lengths)
     longest = max(counts, default=0)
-    classes, low = [], k
+    classes = []
+    low = k
     while low <= longest:
         high = 2 * low - 1
-        classes.append(
-            (low, high, sum(n for size, n in counts.items() if low <= size <= high))
-        )
+        spans = sum(n for length, n in counts.items() if low <= length <= high)
+        classes.append(LengthClass(low, high, spans))
         low = high + 1
     return classes
 
@@ -54,24 +61,31 @@ def length_chart(
     classes: Sequence[LengthClass], *, name: str, title: str, text: str
 ) -> Markup:
     """Draw the number of spans per length, on a logarithmic scale."""
-    most = max((count for _, _, count in classes), default=1)
+    most = max((each.spans for each in classes), default=1)
     scale = _Scale(math.log10(0.5), math.log10(max(most * 1.6, 2)), _BOTTOM, _TOP)
-    decades = [10**power for power in range(len(str(most))) if 10**power <= most]
-    parts = [_guide(scale.place(math.log10(count)), f"{count:,}") for count in decades]
+    parts = []
+    for power in range(len(str(most))):
+        decade = 10**power
+        parts.append(_guide(scale.place(power), f"{decade:,}"))
     step = (_RIGHT - _LEFT) / max(len(classes), 1)
-    # Narrow columns have room for the lower ends only.
-    few = len(classes) <= _MOST_RANGES
-    for number, (low, high, count) in enumerate(classes):
+    has_room = len(classes) <= _MOST_RANGES
+    for number, (low, high, spans) in enumerate(classes):
         middle = round(_LEFT + (number + 0.5) * step, 2)
-        parts.append(_label(middle, _BOTTOM + 18, f"{low}–{high if few else ''}"))
-        if count:
-            top = scale.place(math.log10(count))
-            bar = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>')
-            size = round(0.8 * step, 2), round(_BOTTOM - top, 2)
-            parts.append(bar.format(round(middle - 0.4 * step, 2), top, *size))
-            parts.append(_label(middle, top - 5, f"{count:,}", kind="name"))
+        # Narrow columns have room for the lower ends only.
+        label = f"{low}–{high}" if has_room else f"{low}–"
+        parts.append(_label(middle, _BOTTOM + 18, label))
+        if spans:
+            top = scale.place(math.log10(spans))
+            parts.append(_bar(middle - 0.4 * step, top, 0.8 * step))
+            parts.append(_label(middle, top - 5, f"{spans:,}", kind="name"))
     parts += _axis_names("words in a row", "spans")
     return _svg(parts, name=name, title=title, text=text, kind="bar")
+
+
+def _bar(left: float, top: float, width: float) -> Markup:
+    bar = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>')
+    height = round(_BOTTOM - top, 2)
+    return bar.format(round(left, 2), top, round(width, 2), height)
 
 
 def coverage_chart(
@@ -84,30 +98,32 @@ def coverage_chart(
     title: str,
     text: str,
 ) -> Markup:
-    """Draw BMC against samples: exact up to n, extrapolated beyond, with its interval at n."""
+    """Draw BMC against samples, with its interval at n.
+
+    The curve is exact up to n, and a guess beyond.
+    """
     n = len(curve)
-    top = max(interval[1], *curve, *guess[-1:], 0.01 if limit is None else limit)
+    least_top = 0.01 if limit is None else limit
+    top = max(interval[1], *curve, *guess[-1:], least_top)
     ceiling = min(1.0, _round_up(top * 1.08))
-    across, up = _Scale(0, 2 * n, _LEFT, _RIGHT), _Scale(0, ceiling, _BOTTOM, _TOP)
-    shares = [ceiling * step / 4 for step in range(5)]
-    parts = [_guide(up.place(share), f"{100 * share:.4g}%") for share in shares]
-    parts += [
-        _label(across.place(count), _BOTTOM + 18, f"{count}") for count in _ticks(2 * n)
-    ]
-    series = {
-        "interval": [(n, interval[0]), (n, interval[1])],
-        "limit": [] if limit is None else [(0, limit), (2 * n, limit)],
-        "guess": [
-            (n, curve[-1]),
-            *((n + t, share) for t, share in enumerate(guess, 1)),
-        ],
-        "measured": list(enumerate(curve, 1)),
-    }
+    across = _Scale(0, 2 * n, _LEFT, _RIGHT)
+    up = _Scale(0, ceiling, _BOTTOM, _TOP)
+    parts = []
+    for step in range(5):
+        share = ceiling * step / 4
+        parts.append(_guide(up.place(share), f"{100 * share:.4g}%"))
+    for count in _ticks(2 * n):
+        parts.append(_label(across.place(count), _BOTTOM + 18, f"{count}"))  # noqa: PERF401 - beside the guides
+    series: dict[str, Iterable[tuple[int, float]]] = {}
+    series["interval"] = [(n, interval[0]), (n, interval[1])]
+    if limit is not None:
+        series["limit"] = [(0, limit), (2 * n, limit)]
+    series["guess"] = enumerate((curve[-1], *guess), n)
+    series["measured"] = enumerate(curve, 1)
+    line = Markup('<path class="{}" d="M{}"/>')
     for kind, points in series.items():
         places = [f"{across.place(count)} {up.place(share)}" for count, share in points]
-        if places:
-            line = Markup('<path class="{}" d="M{}"/>')
-            parts.append(line.format(kind, " L".join(places)))
+        parts.append(line.format(kind, " L".join(places)))
     if n == 1:
         dot = Markup('<circle class="dot" cx="{}" cy="{}" r="4"/>')
         parts.append(dot.format(across.place(1), up.place(curve[0])))
@@ -135,12 +151,14 @@ def _axis_names(x_name: str, y_name: str) -> list[Markup]:
 
 
 def _ticks(most: int) -> list[int]:
-    step = next(
-        size * 10**power
-        for power in range(9)
-        for size in (1, 2, 5)
-        if most / (size * 10**power) <= _MOST_TICKS
-    )
+    """Return numbers up to the most, in steps of 1, 2, or 5 times a power of 10."""
+    step = power = 1
+    while most / step > _MOST_TICKS:
+        for size in (1, 2, 5):
+            step = size * power
+            if most / step <= _MOST_TICKS:
+                break
+        power *= 10
     return list(range(0, most + 1, step))
 
 

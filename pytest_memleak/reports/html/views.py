@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from numpy.typing import NDArray
 
-    from pytest_memleak.records import Measure, WorkVerdict
+    from pytest_memleak.records import LimitCheck, Measure, WorkVerdict
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.plot_records import CoverageMap, PlotData
@@ -87,20 +87,19 @@ class MeasureView:
 
 @dataclass(frozen=True, slots=True)
 class PairView:
-    """A pair's part of the page; plot and all drawings are None where nothing was measured.
+    """A pair's part of the page; without drawings where nothing was measured.
 
-    book:      its title
-    measures:  those with a limit first
-    notices:   what readers must know first; generations: all facts about the
-    generations
-    passages:  the worst, without repeats; elsewhere: counts for books that weren't
-    prompted
+    book:        its title
+    measures:    those with a limit first
+    notices:     what readers must know first
+    generations: all facts about the generations
+    passages:    the worst, without repeats
+    elsewhere:   counts for books that weren't prompted
     recipe, settings: the model's, and the pair's, key by key
-    chapters:  title, words, share that is reproduced, and strip to the longest one's
-    scale
-    works:     of a collection, the leaking works first: name, badge, record, and the
-    value of each
-               measure in `work_heads`, with whether it exceeds its limit
+    chapters:    title, words, share that is reproduced, and strip to the longest one's
+        scale
+    works:       of a collection, the leaking works first: name, badge, record, and the
+        value of each measure in `work_heads`, with whether it exceeds its limit
     """
 
     anchor: str
@@ -141,33 +140,35 @@ def pair_views(
 ) -> list[PairView]:
     """Build one view per result, in their order. titles: of books, by suite and id."""
     views = []
-    for n, result in enumerate(results, 1):
-        own = {
-            book: title
-            for (suite, book), title in titles.items()
-            if suite == result.suite.name
-        }
-        views.append(_pair_view(result, f"pair-{n}", own))
+    for number, result in enumerate(results, 1):
+        own_titles = titles_of_suite(titles, result.suite.name)
+        views.append(_pair_view(result, f"pair-{number}", own_titles))
     return views
 
 
+def titles_of_suite(
+    titles: Mapping[tuple[str, str], str], suite: str
+) -> dict[str, str]:
+    """Return the titles of a suite's books, by their ids."""
+    return {book: title for (name, book), title in titles.items() if name == suite}
+
+
 def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
-    rows = collect_measures([result])
-    measures = [
-        _measure(result, row) for name, row in rows.items() if name in result.values
-    ]
+    measures = []
+    for name, row in collect_measures([result]).items():
+        if name in result.values:
+            measures.append(_measure(result, row))
+    measures.sort(key=lambda measure: not measure.limit)
+    passages = unique_passages((*greedy_spans(result), *result.passages))
     view = PairView(
         anchor=anchor,
         result=result,
         book=titles[result.book.id],
         badge=pair_outcome(result),
-        measures=tuple(sorted(measures, key=lambda measure: not measure.limit)),
+        measures=tuple(measures),
         notices=(*detection_lines(result), *notice_lines(result)),
         generations=tuple(generation_lines(result)),
-        passages=tuple(
-            _titled(passage, titles)
-            for passage in unique_passages((*greedy_spans(result), *result.passages))
-        ),
+        passages=tuple(_titled(passage, titles) for passage in passages),
         elsewhere=tuple(other_book_lines(result, titles)),
         recipe=tuple(model_recipe(result, titles)),
         settings=tuple(setting_texts(result)),
@@ -186,33 +187,17 @@ def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
 
 def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
     result, anchor = view.result, view.anchor
-    times, words = decode_times(coverage), result.book.words or 0
-    block = result.measures[LONGEST_BLOCK.name]
+    times = decode_times(coverage)
+    words = result.book.words or 0
     starts = [excerpt.start for excerpt in coverage.excerpts]
     classes = length_classes(plot.lengths, k=result.settings["k"])
-    of_works = result.works[0].measures if result.works else {}
-    heads = tuple(name for name in collect_measures([result]) if name in of_works)
-    return dataclasses.replace(
+    view = dataclasses.replace(
         view,
         plot=plot,
         map=draw_strip(times, coverage.rounds, columns=_COLUMNS),
         ticks=tuple(x_position(chapter.start, words) for chapter in plot.chapters[1:]),
-        block=(x_position(block["start"], words), x_position(block["end"], words))
-        if block["end"]
-        else None,
-        chapters=() if result.works else tuple(_chapters(plot, coverage, times)),
-        works=tuple(_works(result, heads)),
-        work_heads=heads,
-        lengths=length_chart(
-            classes,
-            name=f"{anchor}-lengths",
-            title="Lengths of spans",
-            text="; ".join(
-                f"{low} to {high} words: {count:,}" for low, high, count in classes
-            ),
-        )
-        if classes[1:]
-        else None,
+        block=_block_ends(result, words),
+        lengths=_lengths(classes, anchor),
         classes=tuple(classes),
         coverage=_coverage(result, plot, coverage, anchor),
         points=_points(coverage.curve, plot.guess),
@@ -221,35 +206,76 @@ def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
         ),
         text=_text(result, plot, coverage, times),
     )
+    if result.works:
+        of_works = result.works[0].measures
+        heads = tuple(name for name in collect_measures([result]) if name in of_works)
+        works = tuple(_works(result, heads))
+        return dataclasses.replace(view, works=works, work_heads=heads)
+    chapters = tuple(_chapters(plot, coverage, times))
+    return dataclasses.replace(view, chapters=chapters)
+
+
+def _block_ends(result: PairResult, words: int) -> tuple[float, float] | None:
+    """Return where the longest block begins and ends in a drawing, if there is one."""
+    block = result.measures[LONGEST_BLOCK.name]
+    if not block["end"]:
+        return None
+    return x_position(block["start"], words), x_position(block["end"], words)
+
+
+def _lengths(classes: Sequence[LengthClass], anchor: str) -> Markup | None:
+    """Draw the spans by length, unless one class holds them all."""
+    if len(classes) <= 1:
+        return None
+    counts = [f"{low} to {high} words: {spans:,}" for low, high, spans in classes]
+    return length_chart(
+        classes,
+        name=f"{anchor}-lengths",
+        title="Lengths of spans",
+        text="; ".join(counts),
+    )
 
 
 def _measure(result: PairResult, row: Measure) -> MeasureView:
-    value, limit = result.values[row.name], result.limit_values.get(row.name)
+    value = result.values[row.name]
     low, high = result.intervals.get(row.name, (value, value))
-    state = ""
-    if limit is not None:
-        check = limit_check(result, row, limit)
-        state = "over" if check.over else "doubt" if check.in_doubt else "within"
     doubt = []
     if low < high:
-        doubt.append(
-            f"{format_percent(row, low).removesuffix('%')}–{format_percent(row, high)}"
-        )
+        low_text = format_percent(row, low).removesuffix("%")
+        doubt.append(f"{low_text}–{format_percent(row, high)}")
     if row.name in result.chances:
         doubt.append(format_p(result.chances[row.name]))
-    places = [round(100 * share, 2) for share in (low, value, high)]
+    limit = result.limit_values.get(row.name)
+    limit_text = state = ""
+    limit_place = None
+    if limit is not None:
+        limit_text = format_percent(row, limit)
+        limit_place = _place(limit)
+        state = _state(limit_check(result, row, limit))
+    scale = None
+    if row.charted:
+        scale = (_place(low), _place(value), _place(high), limit_place)
     return MeasureView(
         name=row.name,
         title=row.title,
         unit=unit_text(row, [result]),
         value=format_percent(row, value),
         interval=", ".join(doubt),
-        limit="" if limit is None else format_percent(row, limit),
+        limit=limit_text,
         state=state,
-        scale=(*places, None if limit is None else round(100 * limit, 2))  # type: ignore[arg-type]
-        if row.charted
-        else None,
+        scale=scale,
     )
+
+
+def _state(check: LimitCheck) -> str:
+    if check.over:
+        return "over"
+    return "doubt" if check.in_doubt else "within"
+
+
+def _place(share: float) -> float:
+    """Return the place of a share on a scale from 0 to 100."""
+    return round(100 * share, 2)
 
 
 def _chapters(
@@ -284,17 +310,18 @@ def _works(
     rows = collect_measures([result])
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
     for work in sorted(result.works, key=lambda work: order.index(work.verdict)):
-        cells = (
-            (format_percent(rows[name], work.measures[name]), name in work.over)
-            for name in heads
-        )
+        cells = []
+        for name in heads:
+            value = format_percent(rows[name], work.measures[name])
+            cells.append((value, name in work.over))
         yield work_name(work), verdict_outcome(work.verdict), work, tuple(cells)
 
 
 def _coverage(
     result: PairResult, plot: PlotData, coverage: CoverageMap, anchor: str
 ) -> Markup:
-    low, high = result.intervals.get(BMC.name, (result.values[BMC.name],) * 2)
+    bmc = result.values[BMC.name]
+    low, high = result.intervals.get(BMC.name, (bmc, bmc))
     return coverage_chart(
         coverage.curve,
         plot.guess,
@@ -302,10 +329,12 @@ def _coverage(
         result.limit_values.get(BMC.name),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
-        text=f"BMC is {percent(coverage.curve[-1])} with {amount(coverage.rounds, 'sample')} per "
-        f"excerpt, interval {percent(low)} to {percent(high)}; extrapolated to twice "
-        "as many: "
-        f"{percent(plot.guess[-1])}.",
+        text=(
+            f"BMC is {percent(coverage.curve[-1])} with "
+            f"{amount(coverage.rounds, 'sample')} per excerpt, interval {percent(low)} "
+            f"to {percent(high)}; extrapolated to twice as many: "
+            f"{percent(plot.guess[-1])}."
+        ),
     )
 
 
@@ -322,11 +351,11 @@ def _points(
 def _text(
     result: PairResult, plot: PlotData, coverage: CoverageMap, times: NDArray[np.intc]
 ) -> tuple[tuple[str, tuple[Run, ...]], ...]:
+    if plot.text is None:
+        return ()
     mode = result.settings["word_mode"]
     shown = []
-    for excerpt, text in zip(
-        coverage.excerpts, plot.text or (), strict=plot.text is not None
-    ):
+    for excerpt, text in zip(coverage.excerpts, plot.text, strict=True):
         own = times[excerpt.start : excerpt.start + excerpt.words].tolist()
         shown.append((excerpt.id, tuple(heat_runs(text, own, coverage.rounds, mode))))
     return tuple(shown)
@@ -349,25 +378,25 @@ def model_recipe(
     """
     model = result.model
     yield "provider", model.provider
-    recipe = ((key, getattr(model, key)) for key in _RECIPE)
-    yield from ((key, value) for key, value in recipe if value)
+    for key in _RECIPE:
+        if text := getattr(model, key):
+            yield key, text
     if model.finetune_books:
-        yield (
-            "fine-tuned on",
-            ", ".join(titles.get(value, value) for value in model.finetune_books),
-        )
-    yield from (
-        (key, value_text(value)) for key, value in flatten(model.finetune, "finetune.")
-    )
+        yield "fine-tuned on", value_text(_with_titles(model.finetune_books, titles))
+    for key, value in flatten(model.finetune, "finetune."):
+        yield key, value_text(value)
     for key, value in flatten(model.options, "options."):
-        books = (
-            [titles.get(value, value) for value in value]
-            if isinstance(value, list)
-            else value
-        )
-        yield key, value_text(books)
+        if isinstance(value, list):
+            yield key, value_text(_with_titles(value, titles))
+        else:
+            yield key, value_text(value)
     if model.served_names:
         yield "served_names", value_text(model.served_names)
+
+
+def _with_titles(values: Iterable[Any], titles: Mapping[str, str]) -> list[Any]:
+    """Replace the ids of books by their titles."""
+    return [titles.get(value, value) for value in values]
 
 
 def value_text(value: object) -> str:

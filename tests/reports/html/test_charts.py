@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.reports.html.charts import (
     coverage_chart,
+    LengthClass,
     length_chart,
     length_classes,
 )
@@ -50,9 +51,8 @@ def bare(markup):
 
 
 def test_bars_are_as_high_as_their_counts():
-    root = bare(
-        length_chart([(5, 9, 1000), (10, 19, 0), (20, 39, 10), (40, 79, 1)], **NAMED)
-    )
+    rows = [(5, 9, 1000), (10, 19, 0), (20, 39, 10), (40, 79, 1)]
+    root = bare(length_chart([LengthClass(*row) for row in rows], **NAMED))
     heights = [
         float(rect.get("height"))
         for rect in root.iter("rect")
