@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.html.views import model_recipe, verdict_outcome
+from pytest_memleak.reports.html.views import (
+    model_recipe,
+    titles_of_suite,
+    verdict_outcome,
+)
 from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.pair_outcome import WORST_FIRST
 from pytest_memleak.reports.report_text import (
@@ -44,18 +48,20 @@ _LONGEST_SUBJECT = 60
 class Cover:
     """The contents of the cover.
 
-    result:    the overall verdict, as in the evidence bundle; reason: why, in a
-    sentence
-    subject:   the release, the models and the books that it is about
-    models:    id; what it is, key by key; endpoints; the names that servers gave
-    books:     title, facts, and whether it is a control
-    limits:    measure, unit, limit, suite, and the suite's key that set it
-    sampled:   how many generations, and when; detection: the detection limit, in a
-    sentence
-    notes:     what controls show; next: what to do
-    worst:     the longest passage of a single generation, from the pairs that matter
-    most
-    unrun:     pairs that weren't run, each with its reason; uncollected: files
+    result:      the overall verdict, as in the evidence bundle
+    reason:      why, in a sentence
+    subject:     the release, the models and the books that it is about
+    models:      id; what it is, key by key; endpoints; the names that servers gave
+    books:       title, facts, and whether it is a control
+    limits:      measure, unit, limit, suite, and the suite's key that set it
+    sampled:     how many generations, and when
+    detection:   the detection limit, in a sentence
+    notes:       what controls show
+    next:        what to do
+    worst:       the longest passage of a single generation, from the pairs that matter
+        most
+    unrun:       pairs that weren't run, each with its reason
+    uncollected: files
     """
 
     result: Outcome
@@ -81,14 +87,14 @@ def cover(
     """Build the cover of a run. titles: of books, by suite and id."""
     everyone = (*run.results, *run.unrun)
     verdict = result_of_run(run, collect_pairs(run))
+    suites = [(pair.suite.name, pair.suite.sha256) for pair in everyone]
+    unrun = [(pair.pair, "; ".join(pair.reasons)) for pair in run.unrun]
     return Cover(
         result=verdict_outcome(verdict),
         reason=_reason(verdict, run, pairs),
         subject=_subject(run.release, everyone, titles),
         release=run.release,
-        suites=tuple(
-            dict.fromkeys((pair.suite.name, pair.suite.sha256) for pair in everyone)
-        ),
+        suites=tuple(dict.fromkeys(suites)),
         models=tuple(dict.fromkeys(_models(everyone, titles))),
         books=_books(everyone, titles),
         limits=tuple(dict.fromkeys(_limits(everyone))),
@@ -97,75 +103,71 @@ def cover(
         notes=tuple(control_lines(run.results)),
         next=tuple(_next(verdict, run, pairs)),
         worst=_worst(pairs),
-        unrun=tuple((pair.pair, "; ".join(pair.reasons)) for pair in run.unrun),
+        unrun=tuple(unrun),
         uncollected=run.uncollected,
     )
 
 
 def book_titles(results: Sequence[PairResult]) -> dict[tuple[str, str], str]:
-    """Name each book, by suite and id: its title, with its id where two books share a title."""
-    titles = {
-        (result.suite.name, result.book.id): result.book.title or result.book.id
-        for result in reversed(results)
-    }
-    alike = Counter(titles.values())
-    ids = {
-        title: {book for (_, book), own in titles.items() if own == title}
-        for title in alike
-    }
-    return {
-        (suite, book): title if len(ids[title]) == 1 else f"{title} ({book})"
-        for (suite, book), title in titles.items()
-    }
+    """Name each book, by suite and id: its title, with its id where books share it."""
+    titles: dict[tuple[str, str], str] = {}
+    ids_by_title: defaultdict[str, set[str]] = defaultdict(set)
+    for result in reversed(results):
+        book = result.book
+        titles[result.suite.name, book.id] = book.title or book.id
+    for (_, book_id), title in titles.items():
+        ids_by_title[title].add(book_id)
+    for (suite, book_id), title in titles.items():
+        if len(ids_by_title[title]) > 1:
+            titles[suite, book_id] = f"{title} ({book_id})"
+    return titles
 
 
-# --- result
-# --------------------------------------------------------------------------------
+# --- result ---
 
 
 def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
     """State why the result is what it is."""
-    counts = Counter(
-        pair.badge.kind
-        for pair in pairs
-        if not pair.result.control or pair.result.unexcused or not pair.result.values
-    )
-    compared = run.compared.verdict if run.compared else None
+    counts = Counter(pair.badge.kind for pair in pairs if _is_counted(pair.result))
     if verdict is Verdict.PASS:
         leaks = amount(counts["expected"], "positive control")
         leaked = f" {leaks} leaked as expected." if counts["expected"] else ""
         return f"All limits hold on complete evidence.{leaked}"
-    reasons = []
     if verdict is Verdict.FAIL:
-        reasons += _counted(counts["fail"], "exceeds a limit", "exceed a limit")
-        reasons += _counted(
-            counts["unexpected"], "passed but must leak", "passed but must leak"
-        )
-        reasons += (
-            ["the release is worse than its baseline"]
-            if compared is Verdict.FAIL
-            else []
-        )
+        reasons = list(_reasons_to_fail(run, counts))
         text = _joined(reasons or ["a test with its own limits failed"])
     else:
-        reasons += _counted(
-            counts["inconclusive"], "is inconclusive", "are inconclusive"
-        )
-        reasons += _counted(len(run.unrun), "wasn't run", "weren't run")
-        if run.uncollected:
-            reasons.append(
-                f"{amount(len(run.uncollected), 'file')} couldn't be collected"
-            )
-        if compared is Verdict.INCONCLUSIVE:
-            reasons.append("the comparison with the baseline is inconclusive")
-        idle = [suite.suite for suite in suite_controls(run.results) if not suite.gates]
-        reasons += [f"{name} has no gated pair" for name in idle]
+        reasons = list(_reasons_to_doubt(run, counts))
         if run.exit_status and not reasons:
             reasons = [f"pytest ended with exit code {run.exit_status}"]
-        text = (
-            f"{_joined(reasons or ['no test finished'])}, so this result isn't a pass"
-        )
+        joined = _joined(reasons or ["no test finished"])
+        text = f"{joined}, so this result isn't a pass"
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _is_counted(result: PairResult) -> bool:
+    """Whether the result rests on the pair; it rests on no control that was measured."""
+    return not result.control or bool(result.unexcused) or not result.values
+
+
+def _reasons_to_fail(run: RunReport, counts: Mapping[str, int]) -> Iterator[str]:
+    yield from _counted(counts["fail"], "exceeds a limit", "exceed a limit")
+    missing_leaks = "passed but must leak"
+    yield from _counted(counts["unexpected"], missing_leaks, missing_leaks)
+    if run.compared and run.compared.verdict is Verdict.FAIL:
+        yield "the release is worse than its baseline"
+
+
+def _reasons_to_doubt(run: RunReport, counts: Mapping[str, int]) -> Iterator[str]:
+    yield from _counted(counts["inconclusive"], "is inconclusive", "are inconclusive")
+    yield from _counted(len(run.unrun), "wasn't run", "weren't run")
+    if run.uncollected:
+        yield f"{amount(len(run.uncollected), 'file')} couldn't be collected"
+    if run.compared and run.compared.verdict is Verdict.INCONCLUSIVE:
+        yield "the comparison with the baseline is inconclusive"
+    for suite in suite_controls(run.results):
+        if not suite.gates:
+            yield f"{suite.suite} has no gated pair"
 
 
 def _subject(
@@ -176,19 +178,24 @@ def _subject(
     """Name the release, and a few models and books; count many."""
     models = list(dict.fromkeys(result.model.id for result in results))
     books = list(dict.fromkeys(titles.values()))
-    parts = [f"Release {release}"] if release else []
+    parts = []
+    if release:
+        parts.append(f"Release {release}")
     for names, noun in ((models, "model"), (books, "book")):
-        listed = ", ".join(inert(name, longest=_LONGEST_SUBJECT) for name in names)
-        parts.append(listed if len(names) <= _FEW_NAMES else amount(len(names), noun))
-    return " · ".join(filter(None, parts))
+        if len(names) > _FEW_NAMES:
+            parts.append(amount(len(names), noun))
+        elif names:
+            short = [inert(name, longest=_LONGEST_SUBJECT) for name in names]
+            parts.append(", ".join(short))
+    return " · ".join(parts)
 
 
-def _counted(number: int, singular: str, plural: str) -> list[str]:
-    return (
-        [f"{amount(number, 'pair')} {singular if number == 1 else plural}"]
-        if number
-        else []
-    )
+def _counted(number: int, singular: str, plural: str) -> Iterator[str]:
+    """Yield how many pairs do something, unless none does."""
+    if number == 1:
+        yield f"1 pair {singular}"
+    elif number:
+        yield f"{amount(number, 'pair')} {plural}"
 
 
 def _joined(reasons: Sequence[str]) -> str:
@@ -198,22 +205,25 @@ def _joined(reasons: Sequence[str]) -> str:
 
 def _worst(pairs: Sequence[PairView]) -> tuple[PairView, Passage] | None:
     for kind in WORST_FIRST:  # first those that stop a release
-        passages = [
-            (pair, passage)
-            for pair in pairs
-            if pair.badge.kind == kind
-            for passage in (*pair.result.passages, *pair.result.spans)
-            if (passage.generation is not None or passage.source)
-            and not passage.excused
-        ]
+        passages = []
+        for pair in pairs:
+            if pair.badge.kind == kind:
+                own = _passages_of_one_generation(pair.result)
+                passages += [(pair, passage) for passage in own]
         if passages:
             pair, worst = max(passages, key=lambda entry: entry[1].words)
-            quote, answer = (
-                inert(side, longest=_LONGEST_QUOTE)
-                for side in (worst.quote, worst.answer)
-            )
+            quote = inert(worst.quote, longest=_LONGEST_QUOTE)
+            answer = inert(worst.answer, longest=_LONGEST_QUOTE)
             return pair, replace(worst, quote=quote, answer=answer)
     return None
+
+
+def _passages_of_one_generation(result: PairResult) -> Iterator[Passage]:
+    """Yield the passages that aren't excused; a block has several generations."""
+    for passage in (*result.passages, *result.spans):
+        has_generation = passage.generation is not None or passage.source
+        if has_generation and not passage.excused:
+            yield passage
 
 
 def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterator[str]:
@@ -222,23 +232,19 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
     if "fail" in kinds:
         yield (
             "Review the worst passages of each failed pair. Fix the model or its "
-            "filter, then "
-            "resample."
+            "filter, then resample."
         )
     if "unexpected" in kinds:
         yield "A positive control didn't leak. Check that model's configuration."
-    issues = [
-        f"{pair.result.model.id} on {pair.book}: {str(issue).rstrip('.')}."
-        for pair in pairs
-        for issue in pair.result.completeness.issues
-    ]
+    issues = list(_issue_sentences(pairs))
     yield from issues[:_FEW_ISSUES]
-    if left := len(issues) - _FEW_ISSUES:
-        yield from (
-            [f"{amount(left, 'more issue')}: see the pairs below."] if left > 0 else []
-        )
+    if len(issues) > _FEW_ISSUES:
+        left = amount(len(issues) - _FEW_ISSUES, "more issue")
+        yield f"{left}: see the pairs below."
     if "inconclusive" in kinds or run.unrun:
-        yield "Fix the causes and rerun. Stored generations are reused if they still fit."
+        yield (
+            "Fix the causes and rerun. Stored generations are reused if they still fit."
+        )
     if verdict is Verdict.PASS and EVIDENCE.name not in run.outputs:
         yield (
             f"To archive this result, rerun with {EVIDENCE.option}=FILE. "
@@ -246,80 +252,91 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
         )
     elif EVIDENCE.name in run.outputs:
         name = run.outputs[EVIDENCE.name].name
-        yield f"Archive this page with {name}. To recompute it, run “memleak verify {name}”."
+        yield (
+            f"Archive this page with {name}. "
+            f"To recompute it, run “memleak verify {name}”."
+        )
+
+
+def _issue_sentences(pairs: Sequence[PairView]) -> Iterator[str]:
+    for pair in pairs:
+        for issue in pair.result.completeness.issues:
+            yield f"{pair.result.model.id} on {pair.book}: {str(issue).rstrip('.')}."
 
 
 def _sampled(results: Sequence[PairResult]) -> str:
-    received, requested = (
-        sum(getattr(result, name) for result in results)
-        for name in ("received", "requested")
-    )
+    received = sum(result.received for result in results)
+    requested = sum(result.requested for result in results)
     text = f"{received:,} of {requested:,} generations"
-    provenances = [result.provenance for result in results if result.provenance]
-    times = [
-        time
-        for provenance in provenances
-        for time in (provenance.first, provenance.last)
-        if time is not None
-    ]
-    return f"{text}, {days_text(min(times), max(times))}" if times else text
+    times = []
+    for result in results:
+        if result.provenance:
+            times += [result.provenance.first, result.provenance.last]
+    known = [time for time in times if time is not None]
+    if not known:
+        return text
+    return f"{text}, {days_text(min(known), max(known))}"
 
 
 def _detection(results: Sequence[PairResult]) -> str:
-    limits = [
-        (result.detection, result)
-        for result in results
-        if result.detection and not result.control
-    ]
+    limits = []
+    for result in results:
+        if result.detection and not result.control:
+            limits.append((result.detection, result))
     if not limits:
         return ""
     summary, highest = max(limits, key=lambda entry: entry[0].detection)
-    differ = len({detection_text(result) for _, result in limits}) > 1
-    scope = f" (the highest, of {highest.pair})" if differ else ""
+    scope = ""
+    if len({detection_text(result) for _, result in limits}) > 1:
+        scope = f" (the highest, of {highest.pair})"
     caption = detection_caption(summary.confidence).removeprefix("detection limit")
     return f"{detection_text(highest)}{scope}{caption}."
 
 
-# --- models, books, limits
-# -----------------------------------------------------------------
+# --- models, books, limits ---
 
 
 def _models(
     results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> Iterator[tuple[str, tuple[tuple[str, str], ...], str, str]]:
-    by_model: dict[tuple[str, str], list[PairResult]] = {}
+    by_model: defaultdict[tuple[str, str], list[PairResult]] = defaultdict(list)
     for result in results:
-        by_model.setdefault((result.suite.name, result.model.id), []).append(result)
+        by_model[result.suite.name, result.model.id].append(result)
     for (suite, model), own in by_model.items():
-        own_titles = {
-            book: title for (name, book), title in titles.items() if name == suite
-        }
-        endpoints = (result.model.endpoint for result in own)
-        served = (result.provenance.served for result in own if result.provenance)
-        servers = (
-            server_name(server) for group in served for server in group if server.model
-        )
-        recipe = tuple(model_recipe(own[0], own_titles))
-        yield model, recipe, _listed(filter(None, endpoints)), _listed(servers)
+        recipe = model_recipe(own[0], titles_of_suite(titles, suite))
+        endpoints = [result.model.endpoint for result in own if result.model.endpoint]
+        yield model, tuple(recipe), _listed(endpoints), _listed(_server_names(own))
+
+
+def _server_names(results: Sequence[PairResult]) -> Iterator[str]:
+    for result in results:
+        if result.provenance:
+            for server in result.provenance.served:
+                if server.model:
+                    yield server_name(server)
 
 
 def _listed(names: Iterable[str]) -> str:
+    """List names, each once."""
     return ", ".join(dict.fromkeys(names))
 
 
 def _books(
     results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> tuple[tuple[str, BookFacts, bool], ...]:
-    books: dict[tuple[str, str], list[tuple[str, BookFacts, bool]]] = {}
+    fullest: dict[tuple[str, str], PairResult] = {}
     for result in results:
         key = (result.suite.name, result.book.id)
-        books.setdefault(key, []).append((titles[key], result.book, result.control))
-    # A pair that wasn't run may lack its book's words and file.
-    fullest = (
-        max(lines, key=lambda line: (line[1].words or 0, line[1].file_sha256 or ""))
-        for lines in books.values()
-    )
-    return tuple(dict.fromkeys(fullest))
+        # A pair that wasn't run may lack its book's words and file.
+        fullest[key] = max(fullest.get(key, result), result, key=_known_of_book)
+    books = []
+    for key, result in fullest.items():
+        books.append((titles[key], result.book, result.control))
+    return tuple(dict.fromkeys(books))
+
+
+def _known_of_book(result: PairResult) -> tuple[int, str]:
+    return result.book.words or 0, result.book.file_sha256 or ""
 
 
 def _limits(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
+_MOST_GROUPS = 12
 _RECIPE = ("base_model", "baseline_model", "weights_version", "job")
 
 
@@ -281,26 +283,33 @@ def _place(share: float) -> float:
 def _chapters(
     plot: PlotData, coverage: CoverageMap, times: NDArray[np.intc]
 ) -> Iterator[tuple[str, int, float, Strip]]:
-    """Draw a strip per chapter, or per group of excerpts where the book has no headings."""
-    parts = [(chapter.title, chapter.start) for chapter in plot.chapters]
-    if len(parts) == 1:
-        step = max(1, -(-len(coverage.excerpts) // 12))
-        groups = (
-            coverage.excerpts[n : n + step]
-            for n in range(0, len(coverage.excerpts), step)
-        )
-        parts = [
-            (" to ".join(dict.fromkeys((group[0].id, group[-1].id))), group[0].start)
-            for group in groups
-        ]
-    ends = [*(start for _, start in parts[1:]), len(times)]
-    longest = max(end - start for (_, start), end in zip(parts, ends, strict=True))
-    columns = max(40, min(_COLUMNS // 2, _CHAPTER_COLUMNS // len(parts)))
-    for (title, start), end in zip(parts, ends, strict=True):
+    """Draw a strip per chapter; of a book without headings, per group of excerpts."""
+    titles = [chapter.title for chapter in plot.chapters]
+    starts = [chapter.start for chapter in plot.chapters]
+    if len(titles) == 1:
+        titles, starts = _excerpt_groups(coverage)
+    ends = [*starts[1:], len(times)]
+    longest = max(np.subtract(ends, starts).tolist())
+    columns = max(40, min(_COLUMNS // 2, _CHAPTER_COLUMNS // len(titles)))
+    for title, start, end in zip(titles, starts, ends, strict=True):
         own = times[start:end]
         covered = float(np.count_nonzero(own)) / max(len(own), 1)
         drawn = draw_strip(own, coverage.rounds, columns=columns, of=longest)
         yield title or "(no heading)", end - start, covered, drawn
+
+
+def _excerpt_groups(coverage: CoverageMap) -> tuple[list[str | None], list[int]]:
+    """Name at most twelve groups of excerpts, and say where each begins."""
+    excerpts = coverage.excerpts
+    size = max(1, math.ceil(len(excerpts) / _MOST_GROUPS))
+    names: list[str | None] = []
+    starts = []
+    for first in range(0, len(excerpts), size):
+        group = excerpts[first : first + size]
+        ends = dict.fromkeys((group[0].id, group[-1].id))
+        names.append(" to ".join(ends))
+        starts.append(group[0].start)
+    return names, starts
 
 
 def _works(
