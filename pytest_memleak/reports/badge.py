@@ -27,7 +27,8 @@ _SVG = """\
 <desc>{counted}; made {created}; evidence sha256 {sha256}</desc>
 <rect width="{width}" height="20" rx="3" fill="{color}"/>
 <path d="M3 0h{left}v20H3a3 3 0 0 1-3-3V3a3 3 0 0 1 3-3z" fill="#444"/>
-<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">
+<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif"
+font-size="11" text-anchor="middle">
 <text x="{label_at}" y="14" textLength="{label_width}">{label}</text>
 <text x="{message_at}" y="14" textLength="{message_width}">{message}</text>
 </g>

@@ -65,13 +65,16 @@ def print_lines(
 def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
     """Print a line; continuation lines are indented by two more columns."""
     indent = len(line.plain) - len(line.plain.lstrip())
-    first, *rest = line.wrap(console, width) if line.cell_len > width else [line]
+    if line.cell_len <= width:
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+        return
+    first = line.wrap(console, width)[0]
     left = line[len(first.plain) :]
+    left = left[len(left.plain) - len(left.plain.lstrip()) :]
     first.rstrip()
     console.print(first, soft_wrap=True)
-    if rest:
-        ahead = " " * (indent + 2)
-        left = left[len(left.plain) - len(left.plain.lstrip()) :]
-        for part in left.wrap(console, width - len(ahead)):
-            part.rstrip()
-            console.print(Text(ahead).append_text(part), soft_wrap=True)
+    ahead = " " * (indent + 2)
+    for part in left.wrap(console, width - len(ahead)):
+        part.rstrip()
+        console.print(Text(ahead).append_text(part), soft_wrap=True)

@@ -201,7 +201,7 @@ class Evidence:
         return rows
 
     def to_frame(self, kind: str = "pairs") -> pd.DataFrame:
-        """Return rows as a DataFrame. Raises SettingsError without the extra `tables`."""
+        """Return rows as a DataFrame. Raises SettingsError without pandas."""
         return data_frame(self.of(kind))
 
 
@@ -308,7 +308,7 @@ def _curve(bundle: str, pair: PairResult) -> Iterator[Row]:
 
 
 def data_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return rows as a DataFrame. Raises SettingsError without the extra `tables`."""
+    """Return rows as a DataFrame. Raises SettingsError without pandas."""
     try:
         import pandas as pd
         import pyarrow  # noqa: F401 - what pandas writes Parquet with

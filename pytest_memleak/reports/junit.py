@@ -163,7 +163,7 @@ def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
 
 
 def add_properties(run: RunReport, junit: Any) -> None:
-    """Add the run's versions, suite digests and controls to `junit`, pytest's writer."""
+    """Add versions, suite digests and controls of the run to pytest's writer."""
     properties = {
         "memleak.version": run.version,
         "memleak.python": platform.python_version(),

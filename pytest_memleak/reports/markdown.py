@@ -47,7 +47,10 @@ _MARK = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def append_summary(run: RunReport, path: Path) -> None:
-    """Append the summary, if there are results, to GitHub's file; MemleakError if that fails."""
+    """Append the summary, if there are results, to GitHub's file.
+
+    Raises MemleakError.
+    """
     if not run.results:
         return
     hint = "GITHUB_STEP_SUMMARY must name a writable file; unset it outside CI"
@@ -136,7 +139,8 @@ def _to_tell(result: PairResult) -> bool:
 
 def _details(result: PairResult) -> Iterator[str]:
     outcome = pair_outcome(result)
-    yield f"<details><summary>{_plain(result.pair, _LONGEST_NAME)}: {outcome.word}</summary>"
+    pair = _plain(result.pair, _LONGEST_NAME)
+    yield f"<details><summary>{pair}: {outcome.word}</summary>"
     yield ""
     reasons = (outcome.note, *result.reasons, *result.changes, result.spared)
     for line in (

@@ -111,5 +111,5 @@ TABLES = tuple(
 
 
 def test_result_path(evidence: Path) -> Path:
-    """Return the file beside signed evidence that holds in-toto's predicate test-result."""
+    """Return the file beside signed evidence that holds in-toto's test result."""
     return evidence.with_suffix(".test-result.json")

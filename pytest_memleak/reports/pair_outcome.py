@@ -60,7 +60,10 @@ def pair_outcome(result: PairResult) -> Outcome:
     """Compare the pair's verdict with what was expected."""
     verdict, word = result.plain_verdict, f"{result.verdict}{expectation(result)}"
     if result.unexcused:
-        note = "Passages of other books count even if this pair is a control or is expected to leak."
+        note = (
+            "Passages of other books count even if this pair is a control or is "
+            "expected to leak."
+        )
         return Outcome(word, "fail", note)
     if result.control:
         note = (

@@ -34,17 +34,14 @@ def reported_passages(result: PairResult) -> tuple[Passage, ...]:
     if result.plain_verdict is not Verdict.FAIL:
         return result.unasked
     likeliest = greedy_spans(result)
-    own = [
-        passage
-        for passage in result.passages
-        if not passage.book and not _is_near_verbatim(passage)
-    ]
-    rest = (
-        span
-        for span in result.spans
-        if span not in likeliest
-        and not any(_is_within(span, passage) for passage in own)
-    )
+    own = []
+    for passage in result.passages:
+        if not passage.book and not _is_near_verbatim(passage):
+            own.append(passage)
+    rest = []
+    for span in result.spans:
+        if span not in likeliest and not _is_within_any(span, own):
+            rest.append(span)
     return (*likeliest, *result.passages, *rest)
 
 
@@ -53,59 +50,72 @@ def greedy_spans(result: PairResult) -> tuple[Passage, ...]:
     return tuple(span for span in result.spans if span.kind == LIKELIEST_SPAN)
 
 
+def _is_within_any(span: Passage, passages: Sequence[Passage]) -> bool:
+    return any(_is_within(span, passage) for passage in passages)
+
+
 def _is_within(span: Passage, passage: Passage) -> bool:
     """Whether the passage contains the span, or is what no other passage has of it."""
     if passage.start <= span.start and span.end <= passage.end:
         return True
-    same = (span.excerpt_id, span.generation) == (
-        passage.excerpt_id,
-        passage.generation,
+    overlaps = span.start < passage.end and passage.start < span.end
+    return (
+        overlaps
+        and span.excerpt_id == passage.excerpt_id
+        and span.generation == passage.generation
+        and passage.prompted_excerpt is None
     )
-    overlap = span.start < passage.end and passage.start < span.end
-    return same and overlap and passage.prompted_excerpt is None
 
 
 def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
-    """Drop near-verbatim passages that are listed word for word, and greedy ones that are spans."""
-    exact = {
-        _identity(passage) for passage in passages if not _is_near_verbatim(passage)
-    }
-    greedy = {
-        (span.start, span.end) for span in passages if span.kind == LIKELIEST_SPAN
-    }
-    return [
-        passage
-        for passage in passages
-        if not (_is_near_verbatim(passage) and _identity(passage) in exact)
-        and not (
-            passage.source
-            and not passage.book
-            and (passage.start, passage.end) in greedy
-        )
-    ]
+    """Drop passages that are listed in another way, too.
+
+    These are near-verbatim ones that are listed word for word, and greedy ones that are
+    spans.
+    """
+    exact = set()
+    greedy_spans = set()
+    for passage in passages:
+        if not _is_near_verbatim(passage):
+            exact.add(_identity(passage))
+        if passage.kind == LIKELIEST_SPAN:
+            greedy_spans.add((passage.start, passage.end))
+    unique = []
+    for passage in passages:
+        if _is_near_verbatim(passage) and _identity(passage) in exact:
+            continue
+        is_greedy = passage.source and not passage.book
+        if is_greedy and (passage.start, passage.end) in greedy_spans:
+            continue
+        unique.append(passage)
+    return unique
 
 
 def other_book_lines(
     result: PairResult, titles: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[str]:
-    """Count the long passages of the books that weren't prompted, those with the most by name.
+    """Count the long passages of the books that weren't prompted.
+
+    Those with the most passages are named.
 
     titles: of books by their ids, where the report has titles
     """
     over = result.measures.get(PASSAGES_OVER.name, {}).get("books", {})
-    counts = [
-        (titles.get(book, book), over[book]) for book in over if book != result.book.id
-    ]
-    named = sorted(counts, key=lambda row: -row[1])
+    named = []
+    for book, passages in over.items():
+        if book != result.book.id:
+            named.append((titles.get(book, book), passages))
+    named.sort(key=lambda row: -row[1])
     if further := named[_NAMED_BOOKS:]:
         total = sum(count for _, count in further)
         named[_NAMED_BOOKS:] = [(amount(len(further), "more book"), total)]
     for title, count in named:
         come = "comes" if count == 1 else "come"
-        passages = (
-            f"{amount(count, 'passage')} over {result.settings['span_threshold']} words"
+        threshold = result.settings["span_threshold"]
+        yield (
+            f"{amount(count, 'passage')} over {threshold} words {come} from {title}, "
+            "which no prompt was about"
         )
-        yield f"{passages} {come} from {title}, which no prompt was about"
 
 
 def _is_near_verbatim(passage: Passage) -> bool:

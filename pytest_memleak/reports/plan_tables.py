@@ -1,4 +1,4 @@
-"""Terminal tables of what a run would do and pay, and of what sample counts can detect."""
+"""Terminal tables: what a run would do and pay, and what sample counts can detect."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
 
 
 def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
-    """State the detection limit of the planned samples, once for all pairs that share it."""
+    """State the detection limit of the planned samples, once where pairs share it."""
     groups: dict[PlannedRounds, list[str]] = {}
     for step in steps:
         if step.rounds:

@@ -1,11 +1,11 @@
-"""Text that every report shares: verdicts, measures, limits, generations, release comparisons.
+"""Text that every report shares: verdicts, measures, limits, generations, releases.
 
 Measures appear under the names that suite files use.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Kind, LimitCheck, Verdict
@@ -46,10 +46,12 @@ def fills_matrix(results: Sequence[PairResult]) -> bool:
 
 
 def format_value(row: Measure, value: float) -> str:
-    """Format a value or a limit of the measure: shares to three places, counts whole."""
+    """Format a value or a limit: a share to three places, a count whole."""
     if row.kind == "share":
         return f"{value:,.3f}"
-    return f"{value:,.0f}" if row.kind == "count" else f"{value:,.4g}"
+    if row.kind == "count":
+        return f"{value:,.0f}"
+    return f"{value:,.4g}"
 
 
 def format_percent(row: Measure, value: float) -> str:
@@ -65,8 +67,9 @@ def format_p(p: float) -> str:
 def measure_cell(
     result: PairResult, row: Measure, *, interval: bool, limit: bool
 ) -> tuple[str, bool]:
-    """Format a table cell: value, interval and limit; and whether it exceeds that limit."""
-    value, limit_value = result.values[row.name], result.limit_values.get(row.name)
+    """Format a table cell: value, interval and limit; and whether it is over that."""
+    value = result.values[row.name]
+    limit_value = result.limit_values.get(row.name)
     over = limit_value is not None and limit_check(result, row, limit_value).over
     text = format_value(row, value)
     if interval and row.name in result.intervals:
@@ -75,9 +78,8 @@ def measure_cell(
     if row.name in result.chances:
         text += f" {format_p(result.chances[row.name])}"
     if limit and limit_value is not None:
-        text += (
-            f" {'>' if value > limit_value else '≤'} {format_value(row, limit_value)}"
-        )
+        relation = ">" if value > limit_value else "≤"
+        text += f" {relation} {format_value(row, limit_value)}"
     return text, over
 
 
@@ -90,16 +92,16 @@ def limit_check(result: PairResult, row: Measure, limit: float) -> LimitCheck:
 
 def unit_text(row: Measure, results: Sequence[PairResult]) -> str:
     """Name the measure's unit with k and T, as letters where pairs differ in them."""
-    values = {name: {result.settings[name] for result in results} for name in _LETTERS}
-    settings = {
-        name: seen.pop() if len(seen) == 1 else _LETTERS[name]
-        for name, seen in values.items()
-    }
+    settings = dict(_LETTERS)
+    for name in _LETTERS:
+        values = {result.settings[name] for result in results}
+        if len(values) == 1:
+            settings[name] = values.pop()
     return row.unit.format(**settings)
 
 
 def rate_text(rate: PassageRate) -> str:
-    """State how many generations of its own prompt have the passage, and the expected share."""
+    """State how many generations of its own prompt have the passage, and its rate."""
     text = f"in {rate.hits:,} of {amount(rate.tries, 'generation')} from its prompt"
     if rate.low == rate.high:
         return text
@@ -117,22 +119,29 @@ def flatten(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, 
 
 
 def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
-    """Count the leaking works; list ten of them and ten without a verdict, or all if `verbose`."""
+    """Count the leaking works; list ten of them, and ten without a verdict.
+
+    verbose: list all
+    """
     works = result.works
     if not works:
         return
     count = Counter(work.verdict for work in works)
     counts = [f"{count[verdict]:,} {verdict}" for verdict in Verdict if count[verdict]]
-    yield f"leaking: {count[Verdict.FAIL]:,} of {amount(len(works), 'work')} ({', '.join(counts)})"
+    leaking = f"{count[Verdict.FAIL]:,} of {amount(len(works), 'work')}"
+    yield f"leaking: {leaking} ({', '.join(counts)})"
     open_works = [work for work in works if work.reason]
     shown = len(works) if verbose else _WORKS_SHOWN
     for work in result.leaking[:shown]:
-        over = (
-            f"{name} {format_value(MEASURES[name], work.measures[name])} > "
-            f"{format_value(MEASURES[name], result.limits[name].limit)}"
-            for name in work.over
-        )
-        yield f"leaks: {work_name(work)}, {amount(work.words, 'word')}: {', '.join(over)}"
+        over = []
+        for name in work.over:
+            row = MEASURES[name]
+            value = format_value(row, work.measures[name])
+            over.append(
+                f"{name} {value} > {format_value(row, result.limits[name].limit)}"
+            )
+        words = amount(work.words, "word")
+        yield f"leaks: {work_name(work)}, {words}: {', '.join(over)}"
     for work in open_works[:shown]:
         yield f"inconclusive: {work_name(work)}: {work.reason}"
     if left := max(len(result.leaking) - shown, 0) + max(len(open_works) - shown, 0):
@@ -148,10 +157,9 @@ def work_name(work: WorkVerdict) -> str:
 def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
     """State how much of a book's file is measured, and what each rule leaves out."""
     measured = [part for part in parts if part.kept]
-    words, headings, notes = (
-        sum(getattr(part, name) for part in parts)
-        for name in ("words", "headings", "notes")
-    )
+    words = sum(part.words for part in parts)
+    headings = sum(part.headings for part in parts)
+    notes = sum(part.notes for part in parts)
     yield (
         f"{amount(words, 'word')} of text in {len(measured):,} of "
         f"{amount(len(parts), 'document')}; excluded from these: "
@@ -159,10 +167,10 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
         f"{sum(part.matter for part in measured):,} of other matter"
     )
     yield from excluded_lines(parts)
-    rules: dict[str, list[BookPart]] = {}
+    rules: defaultdict[str, list[BookPart]] = defaultdict(list)
     for part in parts:
         if not part.kept:
-            rules.setdefault(part.rule, []).append(part)
+            rules[part.rule].append(part)
     for rule, left_out in rules.items():
         total = sum(part.matter for part in left_out)
         documents = amount(len(left_out), "document")
@@ -172,14 +180,15 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
 def excluded_lines(
     parts: Sequence[BookPart], *, by_title_alone: bool = False
 ) -> Iterator[str]:
-    """State how much of a book's file isn't measured; only if a title alone decided, on request."""
-    words, *excluded = (
-        sum(getattr(part, name) for part in parts)
-        for name in ("words", "headings", "notes", "matter")
-    )
+    """State how much of a book's file isn't measured.
+
+    by_title_alone: only if a title alone decided on some of it
+    """
+    words = sum(part.words for part in parts)
+    excluded = sum(part.headings + part.notes + part.matter for part in parts)
     by_title = sum(part.matter for part in parts if part.by_title)
-    if any(excluded) and (by_title or not by_title_alone):
-        share = sum(excluded) / (words + sum(excluded))
+    if excluded and (by_title or not by_title_alone):
+        share = excluded / (words + excluded)
         text = f"{share:.1%} of the file excluded"
         if by_title:
             text += f"; {amount(by_title, 'word')} of that only because of a title"
@@ -193,10 +202,11 @@ def detection_text(result: PairResult) -> str:
 
 def detection_captions(results: Sequence[PairResult]) -> Iterator[str]:
     """Explain the detection limit, once for each confidence in the run."""
-    summaries = (result.detection for result in results)
-    for confidence in dict.fromkeys(
-        summary.confidence for summary in summaries if summary
-    ):
+    confidences: dict[float, None] = {}
+    for result in results:
+        if result.detection:
+            confidences[result.detection.confidence] = None
+    for confidence in confidences:
         yield detection_caption(confidence)
 
 
@@ -204,8 +214,8 @@ def detection_caption(confidence: float) -> str:
     """Explain a column of detection limits."""
     return (
         "detection limit: a passage that occurs in more than this share of a prompt's "
-        "generations "
-        f"appears at least once in the run ({100 * confidence:g}% confidence)"
+        "generations appears at least once in the run "
+        f"({100 * confidence:g}% confidence)"
     )
 
 
@@ -226,10 +236,10 @@ def detection_lines(result: PairResult) -> Iterator[str]:
 def _range_lines(result: PairResult) -> Iterator[str]:
     summary = result.detection
     if summary and summary.ranges:
-        ranges = (
-            f"{name} {low:,}" if low == high else f"{name} {low:,}–{high:,}"
-            for name, (low, high) in summary.ranges.items()
-        )
+        ranges = []
+        for name, (low, high) in summary.ranges.items():
+            ends = dict.fromkeys((f"{low:,}", f"{high:,}"))
+            ranges.append(f"{name} {'–'.join(ends)}")
         samples = amount(summary.rounds, "sample")
         yield f"Expected range in a second run of {samples}: {', '.join(ranges)} words"
 
@@ -241,8 +251,7 @@ def _round_lines(result: PairResult) -> Iterator[str]:
         p = 2 * min(summary.clumped, summary.drifting)
         yield (
             f"Rounds aren't exchangeable ({likelier}, p = {p:.2g}): recall varies, or "
-            "the endpoint "
-            f"changed. Intervals use {amount(summary.blocks, 'block')}."
+            f"the endpoint changed. Intervals use {amount(summary.blocks, 'block')}."
         )
 
 
@@ -251,7 +260,10 @@ def _chance_lines(result: PairResult) -> Iterator[str]:
     if null is None:
         return
     books = amount(len(null["books"]), "null book")
-    text = f"Chance level: {percent(null['null_bmc'])} ({books}); this book {percent(null[BMC.name])}"
+    text = (
+        f"Chance level: {percent(null['null_bmc'])} ({books}); "
+        f"this book {percent(null[BMC.name])}"
+    )
     if null["p"] is None:
         yield f"{text}. An interval and a p-value need two null books."
     else:
@@ -262,28 +274,26 @@ def _chance_lines(result: PairResult) -> Iterator[str]:
 
 
 def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
-    """State what controls show: false positives, whether a leak was seen, whether a suite gates."""
+    """State what controls show: false positives, leaks, suites that gate nothing."""
     suites = suite_controls(results)
     for suite in suites:
         name = f"{suite.suite}: " if len(suites) > 1 else ""
         pairs = [result for result in results if result.suite.name == suite.suite]
-        leaked = any(
-            pair.leaked for pair in pairs
-        )  # its own book, whether expected or not
+        # Its own book, whether expected or not.
+        leaked = any(pair.leaked for pair in pairs)
         if suite.controls:
-            alarms = suite.false_alarms.items()
-            counts = ", ".join(
-                f"{limit} {n.over} of {n.measured}" for limit, n in alarms
-            )
+            counts = []
+            for limit, count in suite.false_alarms.items():
+                counts.append(f"{limit} {count.over} of {count.measured}")
+            rates = ", ".join(counts) or "none was measured"
             controls = amount(suite.controls, "negative control")
-            yield f"{name}False positives on {controls}: {counts or 'none was measured'}"
+            yield f"{name}False positives on {controls}: {rates}"
         if not suite.gates:
             yield f"{name}This suite has no gated pair: all are controls."
         elif not leaked and any(pair.completeness.received for pair in pairs):
             yield (
                 f"{name}No positive control leaked, so this run doesn't show that the "
-                "gate can "
-                'detect a leak. Add a pair with expected = "leak".'
+                'gate can detect a leak. Add a pair with expected = "leak".'
             )
 
 
@@ -316,15 +326,13 @@ def generation_lines(result: PairResult) -> Iterator[str]:
 def reuse_lines(result: PairResult) -> Iterator[str]:
     """Say what shows that a failed pair's stored generations may be another model's."""
     if result.plain_verdict is Verdict.FAIL:
-        yield from (
-            str(issue)
-            for issue in result.completeness.issues
-            if issue.rule in REUSE_RULES
-        )
+        for issue in result.completeness.issues:
+            if issue.rule in REUSE_RULES:
+                yield str(issue)
 
 
 def notice_lines(result: PairResult) -> Iterator[str]:
-    """Describe what readers must know even of a pass: rounds, attempts, refusals, exclusions."""
+    """Describe what readers must know even of a pass: rounds, attempts, exclusions."""
     yield from _round_lines(result)
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts, by_title_alone=True)
@@ -344,15 +352,14 @@ def _attempt(tried: Tried) -> str:
     if tried.resampled:
         details.append(f"resampled {amount(tried.resampled, 'time')} because of age")
     details.append(amount(tried.runs, "run"))
-    details += (
-        [f"{amount(tried.removed, 'generation')} removed"] if tried.removed else []
+    if tried.removed:
+        details.append(f"{amount(tried.removed, 'generation')} removed")
+    if tried.further:
+        details.append(f"{amount(tried.further, 'further generation')} stored")
+    return (
+        f"Attempt {tried.number:,} for book and model, by weights or name "
+        f"({', '.join(details)})"
     )
-    details += (
-        [f"{amount(tried.further, 'further generation')} stored"]
-        if tried.further
-        else []
-    )
-    return f"Attempt {tried.number:,} for book and model, by weights or name ({', '.join(details)})"
 
 
 def server_name(server: ServedBy) -> str:
@@ -364,19 +371,17 @@ def server_name(server: ServedBy) -> str:
 
 def _generation_counts(evidence: Completeness) -> str:
     plurals = {Kind.ANSWER: "answers", Kind.REFUSAL: "refusals"}
-    counts = (
-        f"{count:,} {kind if count == 1 else plurals.get(kind, kind)}"
-        for kind, count in sorted(
-            evidence.kinds.items(), key=lambda pair: pair[0] != Kind.ANSWER
-        )
-        if count
-    )
+    counts = []
+    for kind in sorted(evidence.kinds, key=lambda kind: kind != Kind.ANSWER):
+        count = evidence.kinds[kind]
+        if count > 1:
+            counts.append(f"{count:,} {plurals.get(kind, kind)}")
+        elif count:
+            counts.append(f"1 {kind}")
     text = f"Generations: {', '.join(counts)}"
     if evidence.withheld:
-        words = ", ".join(
-            f"{count:,} {word}" for word, count in evidence.withheld.items()
-        )
-        text += f"; finish reasons of withheld text: {words}"
+        words = [f"{count:,} {word}" for word, count in evidence.withheld.items()]
+        text += f"; finish reasons of withheld text: {', '.join(words)}"
     if evidence.surplus:
         text += f"; {evidence.surplus:,} beyond the requested samples"
     if evidence.median_length_ratio is not None:
@@ -390,8 +395,8 @@ def _sampling_dates(provenance: Provenance) -> str:
     if provenance.first is None or provenance.last is None:
         return "Read from files that give no dates"
     days = days_text(provenance.first, provenance.last)
-    calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')} made in this run"
-    return f"Sampled {days}, {calls}"
+    calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')}"
+    return f"Sampled {days}, {calls} made in this run"
 
 
 def days_text(first: float, last: float) -> str:
@@ -402,14 +407,12 @@ def days_text(first: float, last: float) -> str:
 
 def _server_names(provenance: Provenance) -> str:
     weights = _WEIGHTS.get(provenance.weights, provenance.weights)
-    if provenance.requested is None and not any(
-        server.model for server in provenance.served
-    ):
+    has_names = any(server.model for server in provenance.served)
+    if provenance.requested is None and not has_names:
         return f"Weights: {weights}"
-    parts = [
-        f"{server_name(server)}, {amount(server.calls, 'call')}"
-        for server in provenance.served
-    ]
+    parts = []
+    for server in provenance.served:
+        parts.append(f"{server_name(server)}, {amount(server.calls, 'call')}")
     if provenance.requested is not None:
         parts.append(f"requested {provenance.requested}")
     parts.append(f"weights: {weights}")
@@ -426,15 +429,21 @@ def comparison_sentence(comparison: ReleaseComparison) -> str:
         undecided = comparison.comparisons - sum(
             change.verdict is not Verdict.INCONCLUSIVE for change in comparison.changes
         )
-        text += f", {undecided:,} undecided" if undecided else ""
+        if undecided:
+            text += f", {undecided:,} undecided"
     if comparison.left_out:
         text += f", {amount(len(comparison.left_out), 'baseline pair')} not compared"
-    certainty = (
-        f"probability of any false alarm at most {1 - comparison.confidence:.2g}"
-        if comparison.confidence
-        else "without a significance test: any increase beyond the tolerance fails"
+    if comparison.confidence:
+        error = 1 - comparison.confidence
+        certainty = f"probability of any false alarm at most {error:.2g}"
+    else:
+        certainty = (
+            "without a significance test: any increase beyond the tolerance fails"
+        )
+    return (
+        f"Compared with {comparison.baseline}: {comparison.verdict.value}: {text} "
+        f"({certainty})"
     )
-    return f"Compared with {comparison.baseline}: {comparison.verdict.value}: {text} ({certainty})"
 
 
 def comparison_lines(comparison: ReleaseComparison) -> Iterator[str]:
@@ -449,7 +458,10 @@ def comparison_lines(comparison: ReleaseComparison) -> Iterator[str]:
 
 def change_text(change: Change) -> str:
     """State a measure before and after, its uncertainty, and the verdict."""
-    text = f"{change.measure} {figure(change.before)} -> {figure(change.after)} ({change.rise:+.4g}"
+    text = (
+        f"{change.measure} {figure(change.before)} -> {figure(change.after)} "
+        f"({change.rise:+.4g}"
+    )
     if change.low is not None and change.high is not None:
         text += f", interval {change.low:+.4g} to {change.high:+.4g}"
     text += f"), p = {change.p:.2g}, tolerance {change.tolerance:g}"

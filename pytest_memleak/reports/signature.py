@@ -52,7 +52,7 @@ _CREATE_KEY = "create one: openssl genpkey -algorithm ed25519 -out release.key"
 
 
 def write_evidence(run: RunReport, path: Path) -> None:
-    """Write a run's evidence bundle; if a key is given, signed and with a signed test result.
+    """Write a run's evidence bundle; with a key, signed and with a signed test result.
 
     Raises EvidenceError.
     """
@@ -143,7 +143,10 @@ def _test_result(
 
 
 def read_signing_key(path: Path) -> Any:
-    """Read an Ed25519 private key (PEM). Raises EvidenceError, or MissingExtra without `sign`."""
+    """Read an Ed25519 private key (PEM).
+
+    Raises EvidenceError, and MissingExtra without `sign`.
+    """
     require("securesystemslib", "cryptography")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -232,12 +235,8 @@ def check_time_stamp(
     created = datetime.datetime.fromtimestamp(evidence.content.created, datetime.UTC)
     # Bundles record whole seconds, and clocks differ a little.
     if when < created - datetime.timedelta(minutes=1):
-        return when, [
-            (
-                f"created: the bundle says {evidence.bundle['created']}, which is after "
-                "its time stamp"
-            )
-        ]
+        said = evidence.bundle["created"]
+        return when, [f"created: the bundle says {said}, which is after its time stamp"]
     return when, []
 
 

@@ -1,4 +1,4 @@
-"""Terminal summary: verdicts of all pairs, then what to know of those that don't plainly pass.
+"""Terminal summary: verdicts of all pairs, then what to know of those that don't pass.
 
 How much a pair gets depends on the number of pairs and on -v: a line, six lines, or
 everything.
@@ -7,7 +7,7 @@ everything.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
@@ -41,7 +41,7 @@ from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import PairResult
@@ -64,79 +64,111 @@ def summary(
 
     verbosity: pytest's: -1 shows only what doesn't pass, 1 or 2 everything
     wrap: break long lines between words, for a reader at a terminal; a log keeps them
-    whole
+        whole
     compared: the comparison with an earlier release, shown last
     """
     console, out = text_console(width=width, color=color)
-    detail = verbosity - (len(results) >= MANY)
-    lines: list[Text] = []
+    has_many = len(results) >= MANY
+    detail = verbosity - has_many
     if detail > 0:
         print_rows(console, results, wrap=wrap)
     elif verbosity >= 0:
         print_pairs(console, results, wrap=wrap)
-    if verbosity >= 0:
-        captions = () if detail < 0 else detection_captions(results)
-        lines += [Text(line, style="dim") for line in map(inert, captions)]
-    lines += [Text(inert(line), style="dim") for line in control_lines(results)]
+    lines: list[Text] = []
+    if verbosity >= 0 and detail >= 0:
+        lines += _dim(detection_captions(results))
+    lines += _dim(control_lines(results))
     if detail < 0:
-        lines += [Text(), *_grouped(results)]
-    else:
-        more = "-v" if len(results) < MANY else "-vv"
-        for result in results:
-            lines += _everything(result) if detail else _at_a_glance(result, more)
+        lines.append(Text())
+        lines += _grouped(results)
+    for result in results:
+        if detail > 0:
+            lines += _everything(result)
+        elif detail == 0:
+            lines += _at_a_glance(result, more="-vv" if has_many else "-v")
     if compared:
-        lines += [Text(), Text(inert(comparison_sentence(compared)), style="bold")]
-        lines += [Text(f"  {inert(change)}") for change in comparison_lines(compared)]
+        lines.append(Text())
+        lines.append(Text(inert(comparison_sentence(compared)), style="bold"))
+        lines += _indented(comparison_lines(compared))
     print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
 
 
-# --- one line
-# ------------------------------------------------------------------------------
+def _dim(lines: Iterable[str]) -> Iterator[Text]:
+    for line in lines:
+        yield Text(inert(line), style="dim")
+
+
+def _indented(lines: Iterable[str], style: str = "") -> Iterator[Text]:
+    for line in lines:
+        yield Text(f"  {inert(line)}", style=style)
+
+
+# --- one line ---
 
 
 def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
-    """Yield what doesn't pass, pairs of the same cause together; then notices, each once."""
-    by_cause: dict[tuple[str, str, str], list[PairResult]] = defaultdict(list)
-    by_notice: dict[str, list[str]] = defaultdict(list)
+    """Yield what doesn't pass, by cause; then notices, each once."""
+    by_cause: defaultdict[_Cause, list[PairResult]] = defaultdict(list)
+    by_notice: defaultdict[str, list[str]] = defaultdict(list)
     for result in results:
         outcome = pair_outcome(result)
         if outcome.kind not in ("pass", "expected"):
-            by_cause[outcome.kind, outcome.word, _cause(result, outcome)].append(result)
+            text = _cause_text(result, outcome)
+            by_cause[_Cause(outcome.kind, outcome.word, text)].append(result)
         for notice in _notices(result):
             by_notice[notice].append(result.pair)
-    for (kind, word, cause), group in sorted(
-        by_cause.items(), key=lambda group: WORST_FIRST.index(group[0][0])
-    ):
-        count = amount(len(group), "pair")
-        yield Text.assemble((word, LOOKS[kind].color), f" ({count}): {inert(cause)}")
-        worst = {
-            result.pair: passages[0]
-            for result in group
-            if (passages := _passages(result))
-        }
-        for pair, passage in sorted(worst.items(), key=lambda row: -row[1].words):
-            yield Text(f"  {pair}: {passage_text(passage, inert(passage.place))}")
-        if others := [result.pair for result in group if result.pair not in worst]:
-            yield Text(f"  {', '.join(others)}")
+    for cause in sorted(by_cause, key=lambda cause: WORST_FIRST.index(cause.kind)):
+        yield from _group(cause, by_cause[cause])
     for notice, pairs in by_notice.items():
-        more = f" and {amount(len(pairs) - 1, 'more pair')}" if len(pairs) > 1 else ""
-        yield Text(f"{inert(notice)} ({pairs[0]}{more})", style="dim")
+        where = pairs[0]
+        if len(pairs) > 1:
+            where += f" and {amount(len(pairs) - 1, 'more pair')}"
+        yield Text(f"{inert(notice)} ({where})", style="dim")
 
 
-def _cause(result: PairResult, outcome: Outcome) -> str:
-    if outcome.kind == "fail" and not result.unexcused and (over := _exceeded(result)):
-        return f"exceeds the {'limit' if len(over) == 1 else 'limits'} on {', '.join(over)}"
+class _Cause(NamedTuple):
+    """Why pairs don't pass. kind, word: of their outcome."""
+
+    kind: str
+    word: str
+    text: str
+
+
+def _group(cause: _Cause, results: Sequence[PairResult]) -> Iterator[Text]:
+    """Yield the pairs of one cause, those with the longest passages first."""
+    count = amount(len(results), "pair")
+    verdict = (cause.word, LOOKS[cause.kind].color)
+    yield Text.assemble(verdict, f" ({count}): {inert(cause.text)}")
+    worst: dict[str, Passage] = {}
+    others: list[str] = []
+    for result in results:
+        if passages := _passages(result):
+            worst[result.pair] = passages[0]
+        else:
+            others.append(result.pair)
+    for pair, passage in sorted(worst.items(), key=lambda row: -row[1].words):
+        yield Text(f"  {pair}: {passage_text(passage, inert(passage.place))}")
+    if others:
+        yield Text(f"  {', '.join(others)}")
+
+
+def _cause_text(result: PairResult, outcome: Outcome) -> str:
+    over = _exceeded(result)
+    if outcome.kind == "fail" and over and not result.unexcused:
+        limits = "limit" if len(over) == 1 else "limits"
+        return f"exceeds the {limits} on {', '.join(over)}"
     first, *more = result.reasons or (outcome.note,)
-    return f"{first} (-v shows {amount(len(more), 'more reason')})" if more else first
+    if not more:
+        return first
+    return f"{first} (-v shows {amount(len(more), 'more reason')})"
 
 
-# --- six lines
-# -----------------------------------------------------------------------------
+# --- six lines ---
 
 
 def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
-    """Yield verdict, causes, and the worst passage of a pair; of a pass only its notices.
+    """Yield verdict, causes, and the worst passage of a pair; of a pass its notices.
 
     more: the option that shows everything
     """
@@ -145,21 +177,21 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
     if outcome.kind in ("pass", "expected"):
         if notices:
             yield from _heading(result, outcome)
-            yield from (Text(f"  {inert(notice)}") for notice in notices)
+            yield from _indented(notices)
         return
     yield from _heading(result, outcome)
-    yield from (Text(f"  {inert(line)}") for line in _causes(result, outcome))
+    yield from _indented(_causes(result, outcome))
     passages = _passages(result)
     for passage in passages[:1]:
         yield from _passage_lines(passage)
-    further = [amount(len(passages) - 1, "more passage")] if len(passages) > 1 else []
-    further += [amount(len(notices), "notice")] if notices else []
+    further = []
+    if len(passages) > 1:
+        further.append(amount(len(passages) - 1, "more passage"))
+    if notices:
+        further.append(amount(len(notices), "notice"))
     left = len(result.reasons) - _MOST_REASONS
-    further += (
-        [amount(left, "more reason")]
-        if outcome.kind == "inconclusive" and left > 0
-        else []
-    )
+    if outcome.kind == "inconclusive" and left > 0:
+        further.append(amount(left, "more reason"))
     if further:
         yield Text(f"  {', '.join(further)}: see {more}", style="dim")
 
@@ -187,26 +219,28 @@ def _causes(result: PairResult, outcome: Outcome) -> Iterator[str]:
 def _exceeded(result: PairResult) -> dict[str, str]:
     """Return each exceeded limit with its value: {"bmc": "0.2 > 0.15"}."""
     rows = collect_measures([result])
-    return {
-        name: f"{figure(result.values[name])} > {figure(limit)}"
-        for name, limit in result.limit_values.items()
-        if name in result.values and limit_check(result, rows[name], limit).over
-    }
+    exceeded = {}
+    for name, limit in result.limit_values.items():
+        if name in result.values and limit_check(result, rows[name], limit).over:
+            exceeded[name] = f"{figure(result.values[name])} > {figure(limit)}"
+    return exceeded
 
 
 def _notices(result: PairResult) -> tuple[str, ...]:
     """Return what readers must know even of a pass."""
-    passing = pair_outcome(result).kind == "pass"
-    passages = (
-        passage_text(passage, passage.place) for passage in result.unasked if passing
-    )
-    works = work_lines(result) if passing and result.leaking else ()
-    warnings = (f"warning: {warning}" for warning in result.warnings)
-    return (*works, *notice_lines(result), *result.changes, *passages, *warnings)
+    passes = pair_outcome(result).kind == "pass"
+    notices: list[str] = []
+    if passes and result.leaking:
+        notices += work_lines(result)
+    notices += notice_lines(result)
+    notices += result.changes
+    if passes:
+        notices += [passage_text(each, each.place) for each in result.unasked]
+    notices += [f"warning: {warning}" for warning in result.warnings]
+    return tuple(notices)
 
 
-# --- everything
-# ----------------------------------------------------------------------------
+# --- everything ---
 
 
 def _everything(result: PairResult) -> Iterator[Text]:
@@ -214,37 +248,43 @@ def _everything(result: PairResult) -> Iterator[Text]:
     yield from _heading(result, outcome)
     for passage in unique_passages(reported_passages(result)):
         yield from _passage_lines(passage, with_rate=True)
-    for line in (*result.reasons, *result.changes, *filter(None, [result.spared])):
-        yield Text(f"  {inert(line)}")
-    yield from (Text(f"  {inert(line)}") for line in work_lines(result, verbose=True))
+    yield from _indented(result.reasons)
+    yield from _indented(result.changes)
+    if result.spared:
+        yield from _indented([result.spared])
+    yield from _indented(work_lines(result, verbose=True))
     if ranges := _intervals(result):
         yield Text(f"  {ranges}", style="dim")
-    yield from (
-        Text(f"  {inert(line)}", style="dim") for line in generation_lines(result)
-    )
-    yield from (Text(f"  {inert(line)}") for line in other_book_lines(result))
-    yield from (Text(f"  warning: {inert(warning)}") for warning in result.warnings)
+    yield from _indented(generation_lines(result), style="dim")
+    yield from _indented(other_book_lines(result))
+    yield from _indented(f"warning: {warning}" for warning in result.warnings)
 
 
 def _intervals(result: PairResult) -> str:
     rows = collect_measures([result])
-    ranges = [
-        f"{name} {format_value(rows[name], low)}–{format_value(rows[name], high)}"
-        for name, (low, high) in result.intervals.items()
-        if name in result.limits and name in rows
-    ]
+    ranges = []
+    for name, (low, high) in result.intervals.items():
+        if name in result.limits and name in rows:
+            low_text = format_value(rows[name], low)
+            ranges.append(f"{name} {low_text}–{format_value(rows[name], high)}")
+    if not ranges:
+        return ""
     confidence = f"{100 * result.settings.get('confidence', 0):g}%"
-    return f"{confidence} confidence intervals: {', '.join(ranges)}" if ranges else ""
+    return f"{confidence} confidence intervals: {', '.join(ranges)}"
 
 
 def _passages(result: PairResult) -> list[Passage]:
-    """Return a failed pair's passages, the worst first: near-verbatim if only that is too long."""
+    """Return a failed pair's passages, the worst first.
+
+    Near-verbatim passages come first where only they are too long.
+    """
     if result.plain_verdict is not Verdict.FAIL:
         return []
-    passages, over = unique_passages(reported_passages(result)), _exceeded(result)
-    near_alone = NV_LONGEST_PASSAGE.name in over and LONGEST_PASSAGE.name not in over
-    first = NV_LONGEST_PASSAGE.title if near_alone else None
-    return sorted(passages, key=lambda passage: passage.kind != first)
+    passages = unique_passages(reported_passages(result))
+    over = _exceeded(result)
+    if NV_LONGEST_PASSAGE.name in over and LONGEST_PASSAGE.name not in over:
+        passages.sort(key=lambda passage: passage.kind != NV_LONGEST_PASSAGE.title)
+    return passages
 
 
 def _passage_lines(passage: Passage, *, with_rate: bool = False) -> Iterator[Text]:
@@ -254,7 +294,9 @@ def _passage_lines(passage: Passage, *, with_rate: bool = False) -> Iterator[Tex
     yield Text(where)
     if with_rate and passage.rate:
         yield Text(f"    {rate_text(passage.rate)}", style="dim")
-    sides = {"book: ": passage.quote, "answer: ": passage.answer}
-    for side, quote in sides.items() if passage.answer else [("", passage.quote)]:
+    sides = {"": passage.quote}
+    if passage.answer:
+        sides = {"book: ": passage.quote, "answer: ": passage.answer}
+    for side, quote in sides.items():
         if quote:
             yield Text(f"    {side}“{quote}”", style="italic")

@@ -113,7 +113,7 @@ def coverage_chart(
         share = ceiling * step / 4
         parts.append(_guide(up.place(share), f"{100 * share:.4g}%"))
     for count in _ticks(2 * n):
-        parts.append(_label(across.place(count), _BOTTOM + 18, f"{count}"))  # noqa: PERF401 - beside the guides
+        parts.append(_label(across.place(count), _BOTTOM + 18, f"{count}"))
     series: dict[str, Iterable[tuple[int, float]]] = {}
     series["interval"] = [(n, interval[0]), (n, interval[1])]
     if limit is not None:

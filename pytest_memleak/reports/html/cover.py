@@ -146,7 +146,7 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
 
 
 def _is_counted(result: PairResult) -> bool:
-    """Whether the result rests on the pair; it rests on no control that was measured."""
+    """Whether the result rests on the pair; it rests on no measured control."""
     return not result.control or bool(result.unexcused) or not result.values
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 WIDTH = 1000
 _HEIGHT = 100
+_LEAST_HEIGHT = 4  # of a column with any word that is covered
 _ARC_HEIGHT = 150
 _CHUNK = re.compile(r"\S+|\s+")
 _PARAGRAPH_OR_END = re.compile(r"\n\s*\n|(?:[^\n]|\n(?!\s*\n))+")
@@ -89,11 +90,10 @@ def heat_level(share: float) -> int:
 
 def heat_labels() -> list[str]:
     """Label the levels, from 1."""
-    first, *others = (f"{100 * step:.0f}" for step in HEAT_STEPS)
-    return [
-        f"up to {first}%",
-        *(f"{a}–{b}%" for a, b in itertools.pairwise((first, *others))),
-    ]
+    ends = [f"{100 * step:.0f}" for step in HEAT_STEPS]
+    labels = [f"up to {ends[0]}%"]
+    labels += [f"{low}–{high}%" for low, high in itertools.pairwise(ends)]
+    return labels
 
 
 def x_position(position: int, words: int) -> float:
@@ -116,15 +116,12 @@ def draw_strip(
     if not min(columns, words):
         return Strip(ground, ())
     summary = book_columns(times, rounds, columns=columns)
-    covered = summary.covered
-    heights = (
-        np.where(covered > 0, np.maximum(covered * _HEIGHT, 4), 0).round().astype(int)
-    )
+    heights = np.maximum(summary.covered * _HEIGHT, _LEAST_HEIGHT).round().astype(int)
+    heights[summary.covered == 0] = 0
     levels = [heat_level(share) for share in summary.frequency]
     xs = np.append(summary.left, words) / words * ground
-    return Strip(
-        ground, _paths(list(zip(levels, heights.tolist(), strict=True)), xs.tolist())
-    )
+    looks = list(zip(levels, heights.tolist(), strict=True))
+    return Strip(ground, _paths(looks, xs.tolist()))
 
 
 def _paths(
@@ -153,25 +150,29 @@ def draw_arcs(
     over: the suite's threshold of long spans
     """
     ends = [*starts[1:], words]
-    middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
-    drawn = []
+    middles = []
+    for start, end in zip(starts, ends, strict=True):
+        middles.append(x_position((start + end) // 2, words))
+    arcs = []
     for link in sorted(links, key=lambda link: link.end - link.start):
+        place = x_position((link.start + link.end) // 2, words)
+        length = link.end - link.start
+        weight = 1 + (length > 2 * over) + (length > 4 * over)
         for source in link.sources:
-            a = x_position(int(middles[source]), words)
-            b = x_position((link.start + link.end) // 2, words)
-            height = 20 + (_ARC_HEIGHT - 24) * (abs(b - a) / WIDTH) ** 0.5
-            top = round(_ARC_HEIGHT - height, 1)
-            path = (
-                f"M{a:g} {_ARC_HEIGHT}C{a:g} {top:g} {b:g} {top:g} {b:g} {_ARC_HEIGHT}"
-            )
-            weight = 1 + sum(link.end - link.start > times * over for times in (2, 4))
-            drawn.append(Arc(path, weight))
-    return tuple(drawn)
+            arcs.append(Arc(_arc_path(middles[source], place), weight))
+    return tuple(arcs)
+
+
+def _arc_path(a: float, b: float) -> str:
+    height = 20 + (_ARC_HEIGHT - 24) * (abs(b - a) / WIDTH) ** 0.5
+    top = round(_ARC_HEIGHT - height, 1)
+    bottom = _ARC_HEIGHT
+    return f"M{a:g} {bottom}C{a:g} {top:g} {b:g} {top:g} {b:g} {bottom}"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A stretch of text of one heat level, or the end of a paragraph (`text` is None)."""
+    """A stretch of text of one heat level; the end of a paragraph if `text` is None."""
 
     text: str | None = field(repr=False)
     level: int = 0
@@ -185,22 +186,24 @@ def heat_runs(
     Spaces and marks between two words of one level take that level, too.
     """
     runs: list[Run] = []
-    issue, position = "", 0
+    between = ""
+    position = 0
     for piece, count in _pieces(text, mode):
         if count:
-            share = max(times[position : position + count], default=0) / max(rounds, 1)
-            level = heat_level(share)
+            most = max(times[position : position + count], default=0)
+            level = heat_level(most / max(rounds, 1))
             position += count
-            _append(runs, issue, level if runs and runs[-1].level == level else 0)
+            is_same = bool(runs) and runs[-1].level == level
+            _append(runs, between, level if is_same else 0)
             _append(runs, piece, level)
-            issue = ""
+            between = ""
         elif piece.isspace() and _PARAGRAPH.search(piece):
-            _append(runs, issue, 0)
+            _append(runs, between, 0)
             runs.append(Run(None))
-            issue = ""
+            between = ""
         else:
-            issue += piece
-    _append(runs, issue, 0)
+            between += piece
+    _append(runs, between, 0)
     return runs
 
 
@@ -220,21 +223,32 @@ def _pieces(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
     part no words.
     """
     unspaced = has_unspaced(text)
-    for chunk in _PARAGRAPH_OR_END.findall(text) if unspaced else _CHUNK.findall(text):
-        cut = _at_marks(chunk)
-        ends = [*itertools.accumulate(map(len, words(chunk, mode)))]
-        counts = [len(words(piece, mode)) for piece in cut]
+    parts = _PARAGRAPH_OR_END if unspaced else _CHUNK
+    for chunk in parts.findall(text):
+        pieces = _at_marks(chunk)
         if unspaced:
-            lengths = (sum(map(len, words(piece, mode))) for piece in cut)
-            done = [
-                bisect_right(ends, letters) for letters in itertools.accumulate(lengths)
-            ]
-            counts = [last - first for first, last in itertools.pairwise((0, *done))]
-        yield from (
-            zip(cut, counts, strict=True)
-            if sum(counts) == len(ends)
-            else [(chunk, len(ends))]
-        )
+            counts = _words_ended_by(pieces, words(chunk, mode), mode)
+        else:
+            counts = [len(words(piece, mode)) for piece in pieces]
+        total = len(words(chunk, mode))
+        if sum(counts) == total:
+            yield from zip(pieces, counts, strict=True)
+        else:
+            yield chunk, total
+
+
+def _words_ended_by(
+    pieces: Sequence[str], chunk_words: Sequence[str], mode: WordMode
+) -> list[int]:
+    """Return, for each piece, how many of the chunk's words end in it, by letters."""
+    ends = list(itertools.accumulate(map(len, chunk_words)))
+    counts = []
+    letters = ended = 0
+    for piece in pieces:
+        letters += sum(map(len, words(piece, mode)))
+        ended_before, ended = ended, bisect_right(ends, letters)
+        counts.append(ended - ended_before)
+    return counts
 
 
 def _at_marks(chunk: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""The HTML report: one self-contained file that quotes no more than --memleak-quote allows.
+"""The HTML report: one self-contained file.
 
-The page runs no script and loads nothing: its policy (CSP) allows only its own style
-sheet, by digest. Every text passes through `inert` and Jinja2's autoescape.
+It quotes no more than --memleak-quote allows. The page runs no script and loads
+nothing: its policy (CSP) allows only its own style sheet, by digest. Every text passes
+through `inert` and Jinja2's autoescape.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import datetime
 import functools
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,16 +66,20 @@ _LONGEST_TEXT = 2000
 _PIECES_TOGETHER = 1_000
 _LONGEST_NAME = 120
 _LEADS = {
-    "instruction": "How much of each book the models reproduce word for word, prompted with "
-    "summaries alone.",
-    "continuation": "How much of each book the models reproduce word for word, prompted with the "
-    "beginning of each excerpt.",
+    "instruction": (
+        "How much of each book the models reproduce word for word, prompted with "
+        "summaries alone."
+    ),
+    "continuation": (
+        "How much of each book the models reproduce word for word, prompted with the "
+        "beginning of each excerpt."
+    ),
     "several": "How much of each book the models have memorized.",
 }
 
 
 def write_html(run: RunReport, path: Path) -> None:
-    """Write the report of a run to `path`, with its folder; MemleakError where that fails."""
+    """Write the report of a run to `path`, with its folder. Raises MemleakError."""
     page = render(run, created=datetime.datetime.now(datetime.UTC))
     hint = f"give {HTML.option} a file in a writable folder"
     with file_errors(MemleakError, path, "Can't write the HTML report", hint=hint):
@@ -85,14 +90,11 @@ def write_html(run: RunReport, path: Path) -> None:
 def render(run: RunReport, *, created: datetime.datetime) -> str:
     """Render the whole page. created: the time in UTC."""
     titles = book_titles((*run.results, *run.unrun))
-    pairs = sorted(
-        pair_views(run.results, titles),
-        key=lambda pair: WORST_FIRST.index(pair.badge.kind),
-    )
+    pairs = pair_views(run.results, titles)
+    pairs.sort(key=lambda pair: WORST_FIRST.index(pair.badge.kind))
     front = cover(run, pairs, titles)
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(
-        front, created
-    )
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    style += _running_head(front, created)
     # The policy's digest covers the bytes between the tags.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = _environment().get_template("report.html.j2")
@@ -111,10 +113,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         captions=list(detection_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
         lead=_LEADS["".join(probes) if len(probes) == 1 else "several"],
-        heads={
-            row.name: f"{row.title}, {unit_text(row, run.results)}".strip(", ")
-            for row in _overview(run.results)
-        },
+        heads=_heads(run.results),
         compared=run.compared,
         heat=heat_labels(),
         width=WIDTH,
@@ -124,40 +123,52 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
 
 
 def _overview(results: Sequence[PairResult]) -> list[Measure]:
-    """Select the measures of the overview, the longest near-verbatim passage with them."""
-    rows = overview_measures(results)
-    near = any(NV_LONGEST_PASSAGE.name in result.values for result in results)
-    at = next((n for n, row in enumerate(rows, 1) if row is LONGEST_PASSAGE), 0)
-    return [*rows[:at], NV_LONGEST_PASSAGE, *rows[at:]] if near else [*rows]
+    """Select the overview's measures, with the longest near-verbatim passage."""
+    rows = list(overview_measures(results))
+    if any(NV_LONGEST_PASSAGE.name in result.values for result in results):
+        place = 0
+        if LONGEST_PASSAGE in rows:
+            place = rows.index(LONGEST_PASSAGE) + 1
+        rows.insert(place, NV_LONGEST_PASSAGE)
+    return rows
+
+
+def _heads(results: Sequence[PairResult]) -> dict[str, str]:
+    """Name the overview's measures, with their units."""
+    heads = {}
+    for row in _overview(results):
+        heads[row.name] = f"{row.title}, {unit_text(row, results)}".strip(", ")
+    return heads
 
 
 def _matrix(pairs: Sequence[PairView]) -> tuple[MatrixView, ...]:
     """Arrange the pairs of each suite by books and models."""
     row = overview_measures([pair.result for pair in pairs])[0]
-    by_suite: dict[str, list[PairView]] = {}
+    by_suite: defaultdict[str, list[PairView]] = defaultdict(list)
     for pair in sorted(pairs, key=lambda pair: int(pair.anchor.removeprefix("pair-"))):
-        by_suite.setdefault(pair.result.suite.name, []).append(pair)
-    matrices = []
-    for suite, own in by_suite.items():
-        cells: dict[str, dict[str, list[tuple[PairView, str]]]] = {}
-        for pair in own:
-            value = pair.result.values.get(row.name)
-            text = "" if value is None else format_percent(row, value)
-            of_book = cells.setdefault(pair.book, {})
-            of_book.setdefault(pair.result.model.id, []).append((pair, text))
-        models = tuple(dict.fromkeys(pair.result.model.id for pair in own))
-        matrices.append(MatrixView(suite, row, models, cells))
-    return tuple(matrices)
+        by_suite[pair.result.suite.name].append(pair)
+    return tuple(_suite_matrix(suite, row, own) for suite, own in by_suite.items())
+
+
+def _suite_matrix(suite: str, row: Measure, pairs: Sequence[PairView]) -> MatrixView:
+    cells: dict[str, dict[str, list[tuple[PairView, str]]]] = {}
+    for pair in pairs:
+        value = pair.result.values.get(row.name)
+        text = "" if value is None else format_percent(row, value)
+        of_book = cells.setdefault(pair.book, {})
+        of_book.setdefault(pair.result.model.id, []).append((pair, text))
+    models = dict.fromkeys(pair.result.model.id for pair in pairs)
+    return MatrixView(suite, row, tuple(models), cells)
 
 
 def _shared_settings(pairs: Sequence[PairView]) -> tuple[tuple[str, str], ...]:
     """Select the settings that all of several pairs share, which are shown once."""
     if len(pairs) < 2:  # noqa: PLR2004 - a single pair shows its own
         return ()
-    first, *others = (pair.settings for pair in pairs)
-    return tuple(
-        setting for setting in first if all(setting in other for other in others)
-    )
+    shared = list(pairs[0].settings)
+    for pair in pairs[1:]:
+        shared = [setting for setting in shared if setting in pair.settings]
+    return tuple(shared)
 
 
 def _running_head(front: Cover, created: datetime.datetime) -> str:
@@ -224,7 +235,7 @@ def _finalize(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class MatrixView:
-    """The pairs of a suite, books x models; cells: each pair with the value of the measure."""
+    """The pairs of a suite, books x models. cells: each pair with its measure."""
 
     suite: str
     row: Measure
@@ -249,14 +260,13 @@ class BookView:
 
 def book_views(views: Iterable[PairView]) -> list[BookView]:
     """Build one view per book that was measured with at least one model."""
-    by_book: dict[tuple[str, str], list[PairView]] = {}
+    by_book: defaultdict[tuple[str, str], list[PairView]] = defaultdict(list)
     for view in views:
         if view.plot:
-            by_book.setdefault(
-                (view.result.suite.name, view.result.book.id), []
-            ).append(view)
+            by_book[view.result.suite.name, view.result.book.id].append(view)
     return [
-        _book_view(pairs, f"book-{n}") for n, pairs in enumerate(by_book.values(), 1)
+        _book_view(pairs, f"book-{number}")
+        for number, pairs in enumerate(by_book.values(), 1)
     ]
 
 
