@@ -241,7 +241,7 @@ def _trace(parsed: argparse.Namespace) -> int:
                 "book": path.stem,
                 "spans": len(lengths),
                 "longest": max(lengths, default=0),
-                "over": sum(words > scoring.span_threshold for words in lengths),
+                "over": sum(words > scoring.effective_threshold for words in lengths),
             }
         )
     if parsed.json:

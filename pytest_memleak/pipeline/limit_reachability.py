@@ -71,7 +71,8 @@ def _is_within_reach(
     if row.kind == "share":
         return limit < 1
     counted = row.runs == "number"
-    if max(limit, pair.scoring.span_threshold if counted else 0) <= _ALWAYS_REACHABLE:
+    threshold = pair.scoring.effective_threshold
+    if max(limit, threshold if counted else 0) <= _ALWAYS_REACHABLE:
         return True
     stretches: Iterable[Iterable[int]]
     if row.lies_in == "excerpt":
@@ -83,7 +84,7 @@ def _is_within_reach(
     else:
         return True
     if counted:
-        return _holds_more_than(limit, stretches, each=pair.scoring.span_threshold + 1)
+        return _holds_more_than(limit, stretches, each=threshold + 1)
     return any(length > limit for parts in stretches for length in accumulate(parts))
 
 

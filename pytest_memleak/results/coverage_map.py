@@ -138,8 +138,8 @@ def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData |
     analysis, book = evaluation.analysis, evaluation.book
     if analysis is None or book is None:
         return None
-    over = evaluation.pair.scoring.span_threshold
-    long = [span for span in analysis.cross.spans if span.words > over]
+    threshold = evaluation.pair.scoring.effective_threshold
+    long = [span for span in analysis.cross.spans if span.words > threshold]
     crossing = [span for span in long if span.cross]
     return PlotData(
         chapters=_chapters(book, analysis.measurement),

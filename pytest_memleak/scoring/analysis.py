@@ -155,11 +155,7 @@ def analysis_of(
         lengths=dict(sorted(tally.counted.own_lengths.items())),
         own_spans=SpansByRound(
             longest=tuple(tally.longest_by_round().tolist()),
-            over=tuple(
-                tally.over_by_round(
-                    over=max(scoring.span_threshold, scoring.k - 1)
-                ).tolist()
-            ),
+            over=tuple(tally.over_by_round(over=scoring.effective_threshold).tolist()),
             by_excerpt=tuple(tally.longest_by_excerpt().tolist()),
         ),
         own_runs=tally.own_rounds(),

@@ -114,7 +114,7 @@ class Tally:
 
     layout:  the excerpts of the book among its words
     counted: the counts so far
-    k:       the shortest match that counts, in words
+    scoring: its settings
     """
 
     def __init__(
@@ -144,8 +144,7 @@ class Tally:
         _check_index(book, scoring, protected)
         self.counted = TallyResult()
         self._book = book
-        self.k, self._trim = scoring.k, scoring.trim
-        self._threshold = scoring.span_threshold
+        self.scoring = scoring
         instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
         self._prompt_words = PromptWords(
             self._index.instructions(instructions, folded=False), trim=scoring.trim
@@ -271,7 +270,7 @@ class Tally:
 
     def runs_over(self) -> tuple[Positions, Positions, Positions]:
         """Return start, end and round of the longest own run over T words with each end."""
-        end, start, ordinal = self._own_over(self._threshold)
+        end, start, ordinal = self._own_over(self.scoring.effective_threshold)
         first = np.flatnonzero(np.diff(end, prepend=-1))
         return start[first], end[first], ordinal[first]
 
@@ -353,10 +352,14 @@ class Tally:
             matches = matches.where(matches.book == self._measured)
         place, place_end = matches.place, matches.place + matches.words
         packed = self._packing.pack(matches.text, matches.start, matches.end)
-        cut = in_prompt(place, place_end, prompt_ranges, trim=self._trim)
+        cut = in_prompt(place, place_end, prompt_ranges, trim=self.scoring.trim)
         whole, touched = distinct(packed[~cut]), distinct(packed[cut])
         left = outside_prompt(
-            place[cut], place_end[cut], prompt_ranges, trim=self._trim, keep=self.k
+            place[cut],
+            place_end[cut],
+            prompt_ranges,
+            trim=self.scoring.trim,
+            keep=self.scoring.k,
         )
         text, ahead = matches.text[cut][left.of], (matches.start - place)[cut][left.of]
         rest = self._packing.pack(text, left.start + ahead, left.end + ahead)
@@ -389,7 +392,7 @@ class Tally:
         text, start, end = self._packing.unpack(packed)
         start = np.maximum(start, self._excerpt_start[excerpt[text]])
         end = np.minimum(end, self._excerpt_end[excerpt[text]])
-        return _Matches(text, start, end).where(end - start >= self.k)
+        return _Matches(text, start, end).where(end - start >= self.scoring.k)
 
     def _count_own(self, own: _Matches, rounds: Positions) -> None:
         """Count parts of matches that lie in the prompted excerpt, each with its round."""

@@ -62,7 +62,7 @@ def measurement(
     """
     total = tally.layout.total
     times = (rounds or tally.rounds()).times(words=total)
-    spans = _spans_over(tally, over=max(scoring.span_threshold, scoring.k - 1))
+    spans = _spans_over(tally, over=scoring.effective_threshold)
     reach = longest_over_each(*tally.pieces(), words=total)
     return Measurement(
         words=total,
@@ -202,7 +202,7 @@ class WorkMeasures:
     works:   in their order; words: N of each
     of_each: per work, its measures, by the names of the table
     beyond:  the same for passages of other protected books
-    limits:  the pair's; k, span_threshold: its k and T
+    limits:  the pair's; scoring: its settings
     """
 
     works: tuple[Work, ...]
@@ -210,8 +210,7 @@ class WorkMeasures:
     of_each: tuple[Mapping[str, float], ...] = field(repr=False)
     beyond: Mapping[str, float]
     limits: Mapping[str, float]
-    k: int
-    span_threshold: int
+    scoring: Scoring
 
     def over(self, number: int) -> tuple[str, ...]:
         """Return the measures of a work that exceed their limits."""
@@ -233,9 +232,9 @@ class WorkMeasures:
         A work of fewer than k words cannot: a continuation's prompt may leave so few.
         """
         words = self.words[number]
-        if words < self.k:
+        if words < self.scoring.k:
             return False
-        passages = words // (self.span_threshold + 1)
+        passages = words // (self.scoring.effective_threshold + 1)
         most = {
             name: 1
             if row.kind == "share"
@@ -303,8 +302,7 @@ def measure_works(
         of_each,
         beyond,
         limits,
-        measurement.k,
-        measurement.span_threshold,
+        tally.scoring,
     )
 
 
@@ -324,7 +322,7 @@ def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
     first, behind = np.array(list(tally.layout.bounds.values()), dtype=np.intp).T
     start = np.maximum(start, first[excerpt])
     words = np.minimum(end, behind[excerpt]) - start
-    own = words >= tally.k
+    own = words >= tally.scoring.k
     return start[own], words[own]
 
 

@@ -34,13 +34,13 @@ def alone(book, number):
     return replace(book, excerpts=book.excerpts[work.first : work.end], works=())
 
 
-def analysed(book, answers, **more):
+def analysed(book, answers, *, scoring=SCORING, **more):
     generations = [
         Generation(excerpt.id, n, text)
         for excerpt in book.excerpts
         for n, text in enumerate(answers[excerpt.id])
     ]
-    return analyze(book, generations, SCORING, **more)
+    return analyze(book, generations, scoring, **more)
 
 
 words = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30)
@@ -145,3 +145,12 @@ def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
         analysed(alone(collection_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works
         is None
     )
+
+
+@pytest.mark.parametrize("span_threshold", [0, 3, 6])
+def test_spans_of_fewer_than_k_words_cannot_leak(span_threshold):
+    book = collection_of([[letters("a", 30)]])  # has room for four spans of seven words
+    scoring = Scoring(k=7, span_threshold=span_threshold)
+    limits = {"spans_over": 4}
+    result = analysed(book, {"p_id1": ["x"]}, scoring=scoring, limits=limits)
+    assert not result.works.can_leak(0)
