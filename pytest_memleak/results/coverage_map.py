@@ -24,7 +24,7 @@ from pytest_memleak.records.plot_records import (
     SpanNote,
 )
 from pytest_memleak.results.quotes import own_passage, shown_title
-from pytest_memleak.scoring.measures import Similarity, compare
+from pytest_memleak.scoring.coverage_similarity import Similarity, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

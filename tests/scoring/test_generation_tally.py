@@ -38,8 +38,8 @@ def test_what_is_added_is_left_as_it_is(plain):
         getattr(other.counted, name).ascending().flags.writeable = False
     one.add_counted(other.counted)
     expected = plain(analyze(book, generations, SCORING))
-    assert plain(analysis_of(one, SCORING)) == expected
-    assert plain(analysis_of(one, SCORING)) == expected
+    assert plain(analysis_of(one)) == expected
+    assert plain(analysis_of(one)) == expected
 
 
 @pytest.mark.full
@@ -54,7 +54,7 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
         parts = in_parts(book, mixed)
         for part in parts[1:]:
             parts[0].add_counted(part.counted)
-        result = analysis_of(parts[0], SCORING)
+        result = analysis_of(parts[0])
         assert plain(result) == plain(analyze(book, mixed, SCORING))
         by_origin = {}
         for origin in sorted(set(origins)):

@@ -14,13 +14,13 @@ from pytest_memleak.books.instructions import BARE_PREFIX, beginnings
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
-from pytest_memleak.scoring.measures import (
+from pytest_memleak.scoring.coverage_similarity import (
     compare,
     jaccard,
-    measure,
     round_agreement,
     self_agreement,
 )
+from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.rounds import Rounds
 

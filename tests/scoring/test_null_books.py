@@ -12,9 +12,10 @@ from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.confidence_bounds import student_quantile, student_tail
 from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.null_books import NullBook, excess_over_null, uplift
-from pytest_memleak.scoring.rounds import block_variance
+from pytest_memleak.scoring.null_books import NullBook, excess_over_null
+from pytest_memleak.scoring.round_blocks import block_variance
 from pytest_memleak.scoring.sampling_error import sampling_error
+from pytest_memleak.scoring.uplift import uplift
 
 SCORING = Scoring(k=5, trim=5, span_threshold=20)
 ALPHABET = list("abcdefghijklmnopqrst")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
+from pytest_memleak.scoring.bmc_interval import Spread, difference_bounds
 from pytest_memleak.scoring.release_test import (
     Comparison,
     PairRounds,
     compare_releases,
     least_rounds,
 )
-from pytest_memleak.scoring.sampling_error import Spread, difference_bounds
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 

@@ -12,6 +12,11 @@ from hypothesis import strategies as st
 from scored_books import INTERVALS, ROUNDS, WORDS, counts_of, covered, rounds_of
 
 from pytest_memleak.scoring.confidence_bounds import clopper_pearson
+from pytest_memleak.scoring.exchangeability import (
+    Exchangeability,
+    exchangeability,
+    random_orders,
+)
 from pytest_memleak.scoring.intervals import (
     Distinct,
     Packing,
@@ -19,15 +24,9 @@ from pytest_memleak.scoring.intervals import (
     merge_intervals,
     outermost,
 )
-from pytest_memleak.scoring.rounds import (
-    Exchangeability,
-    Rounds,
-    block_variance,
-    blocks_of,
-    exchangeability,
-    passage_rates,
-    random_orders,
-)
+from pytest_memleak.scoring.passage_rates import passage_rates
+from pytest_memleak.scoring.round_blocks import block_variance, blocks_of
+from pytest_memleak.scoring.rounds import Rounds
 
 
 @given(ROUNDS)

@@ -13,33 +13,32 @@ from scored_books import ROUNDS, WORDS, counts_of, covered, rounds_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
+from pytest_memleak.scoring.bmc_interval import (
+    Spread,
+    bmc_bounds,
+    difference_bounds,
+    spread,
+    typical_span,
+)
 from pytest_memleak.scoring.confidence_bounds import (
     answers_to_detect,
     detection_limit,
     rounds_to_detect,
 )
-from pytest_memleak.scoring.rounds import (
-    Exchangeability,
-    Rounds,
-    block_variance,
-    blocks_of,
-    random_orders,
-)
-from pytest_memleak.scoring.sampling_error import (
+from pytest_memleak.scoring.exchangeability import Exchangeability, random_orders
+from pytest_memleak.scoring.maximum_ranges import (
     Range,
+    block_range,
+    maximum_range,
+)
+from pytest_memleak.scoring.rarefaction import extrapolation, rarefaction
+from pytest_memleak.scoring.round_blocks import block_variance, blocks_of
+from pytest_memleak.scoring.rounds import Rounds
+from pytest_memleak.scoring.sampling_error import (
     SamplingError,
     Settling,
-    Spread,
-    block_range,
-    bmc_bounds,
-    difference_bounds,
-    extrapolation,
-    maximum_range,
-    rarefaction,
     samples_to_settle,
     sampling_error,
-    spread,
-    typical_span,
 )
 
 
@@ -75,21 +74,23 @@ def counts_with(*, once, twice, often=0, words=1_000, n=10):
 
 
 def test_extrapolation_is_chao2():
-    curve = extrapolation(counts_with(once=40, twice=20, often=100))
+    curve = extrapolation(counts_with(once=40, twice=20, often=100)).bmc
     unseen = 9 / 10 * 40**2 / (2 * 20)
     rate = 40 / (10 * unseen + 40)
     expected = [(160 + unseen * (1 - (1 - rate) ** t)) / 1_000 for t in range(1, 11)]
     assert curve.tolist() == pytest.approx(expected, abs=1e-12)
     # Without words covered twice:
-    curve = extrapolation(counts_with(once=10, twice=0))
+    curve = extrapolation(counts_with(once=10, twice=0)).bmc
     unseen = 9 / 10 * 10 * 9 / 2
     expected = (10 + unseen * (1 - (1 - 10 / (10 * unseen + 10)) ** 10)) / 1_000
     assert curve[-1] == pytest.approx(expected, abs=1e-12)
     # It ends with the book.
-    assert extrapolation(counts_with(once=60, twice=1, words=61, often=0))[-1] == 1
-    assert extrapolation(counts_with(once=60, twice=1, words=70))[-1] <= 1
-    assert extrapolation(counts_with(once=0, twice=5, often=5)).tolist() == [0.01] * 10
-    assert extrapolation(counts_with(once=0, twice=0)).tolist() == [0.0] * 10
+    assert extrapolation(counts_with(once=60, twice=1, words=61, often=0)).bmc[-1] == 1
+    assert extrapolation(counts_with(once=60, twice=1, words=70)).bmc[-1] <= 1
+    assert (
+        extrapolation(counts_with(once=0, twice=5, often=5)).bmc.tolist() == [0.01] * 10
+    )
+    assert extrapolation(counts_with(once=0, twice=0)).bmc.tolist() == [0.0] * 10
 
 
 SCORING = Scoring(k=5, span_threshold=20)

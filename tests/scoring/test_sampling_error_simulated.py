@@ -19,14 +19,10 @@ from known_models import (
 from marks import full
 
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.null_books import uplift
-from pytest_memleak.scoring.sampling_error import (
-    bmc_bounds,
-    extrapolation,
-    samples_to_settle,
-    sampling_error,
-    spread,
-)
+from pytest_memleak.scoring.bmc_interval import bmc_bounds, spread
+from pytest_memleak.scoring.rarefaction import extrapolation
+from pytest_memleak.scoring.sampling_error import samples_to_settle, sampling_error
+from pytest_memleak.scoring.uplift import uplift
 
 ROUNDS = 100
 RUNS = 1_000
@@ -165,7 +161,7 @@ def test_extrapolation_to_twice_the_rounds(spans, level):
     errors = []
     for model, counts in heavy_tailed_runs(spans, level, "geometric", each=5):
         gain = model.expected_bmc(2 * ROUNDS) - model.expected_bmc(ROUNDS)
-        errors.append(abs(extrapolation(counts)[-1] - counts.bmc - gain) / gain)
+        errors.append(abs(extrapolation(counts).bmc[-1] - counts.bmc - gain) / gain)
     assert np.median(errors) < 0.5
 
 
