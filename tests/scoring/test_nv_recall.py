@@ -12,12 +12,11 @@ from scored_books import book_of, prose
 
 from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.records import Generation
-from pytest_memleak.scoring import nv_recall as module
+from pytest_memleak.scoring import matching_blocks as module
+from pytest_memleak.scoring.matching_blocks import EqualRun, matching_blocks
 from pytest_memleak.scoring.nv_recall import (
-    EqualRun,
     NearSpan,
     NearVerbatimTally,
-    matching_blocks,
     near_verbatim,
     near_verbatim_spans,
 )
