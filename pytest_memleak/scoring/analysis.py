@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class SpansByRound(NamedTuple):
-    """Spans with the prompted excerpt, of each round as if it were alone; shape (n,) each.
+    """Spans with the prompted excerpt, of each round as if alone; shape (n,) each.
 
     longest:    words of the round's longest span
     over:       number of its distinct spans over T words
@@ -260,9 +260,9 @@ def _exact_estimates(values: Mapping[str, float]) -> dict[str, Estimate]:
 
 
 def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
-    """Return, per measure that releases are compared in, its value for each round alone.
+    """Return each round's values of the measures that releases are compared in.
 
-    By name; shares in whole words (docs/method.md).
+    By name, each round as if alone; shares in whole words (docs/method.md).
     """
     return {
         name: tuple(row.by_round(analysis))

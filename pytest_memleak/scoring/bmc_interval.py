@@ -105,7 +105,7 @@ def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> ShareInterva
 
 
 def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float:
-    """Return the upper end of BMC's interval with nothing covered, of a book of `words`.
+    """Return the upper end of BMC's interval if nothing of `words` is covered.
 
     The same for any number of rounds from two on. Raises SettingsError as `bmc_bounds`
     does.

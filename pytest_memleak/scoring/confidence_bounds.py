@@ -17,6 +17,8 @@ MIN_DETECTION_LIMIT = 1e-6
 _ROUNDING = 1e-9
 _ANSWERED = 0.9
 
+_DETECTION_CONFIDENCE = 0.95
+
 
 def normal_quantile(confidence: float) -> float:
     """Return the two-sided quantile of a normal distribution, in standard deviations.
@@ -75,6 +77,14 @@ def clopper_pearson(hits: float, tries: float, *, confidence: float) -> ShareInt
     return ShareInterval(low, high)
 
 
+def detection_confidence(confidence: float) -> float:
+    """Return the confidence of a detection limit: the suite's, or 0.95 if that is 0.
+
+    At confidence 0 a suite gates on observed values, and every limit would be 0.
+    """
+    return confidence or _DETECTION_CONFIDENCE
+
+
 def detection_limit(answers: int, *, confidence: float) -> float:
     """Return the recall rate per prompt above which a passage appears at least once.
 
@@ -117,9 +127,10 @@ def samples_for(answers: int, *, answered: float = 1.0) -> int:
 
 
 def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> int:
-    """Return the rounds needed; if they aren't `alike`, as many blocks of them are needed.
+    """Return the rounds needed to see a passage of that `probability`.
 
-    Raises as `answers_to_detect` does.
+    If they aren't `alike`, as many blocks of them are needed. Raises as
+    `answers_to_detect` does.
     """
     answers = answers_to_detect(probability, confidence=confidence)
     if alike:

@@ -19,12 +19,11 @@ from pytest_memleak.scoring.measures import measure
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.array_types import Flags
     from pytest_memleak.scoring.rounds import Rounds
 
-    Mask = NDArray[np.bool_] | Coverage | Measurement | Sequence[bool]
+    Mask = Flags | Coverage | Measurement | Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def _halves(
     return first_half, second_half
 
 
-def _mask(mask: Mask) -> NDArray[np.bool_]:
+def _mask(mask: Mask) -> Flags:
     if isinstance(mask, Measurement):
         mask = mask.coverage
     if isinstance(mask, Coverage):
@@ -120,5 +119,5 @@ def _mask(mask: Mask) -> NDArray[np.bool_]:
     return np.asarray(mask, dtype=np.bool_)
 
 
-def _covered_share(mask: NDArray[np.bool_]) -> float:
+def _covered_share(mask: Flags) -> float:
     return np.count_nonzero(mask) / len(mask) if len(mask) else 0.0

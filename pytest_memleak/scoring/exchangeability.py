@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Words = NDArray[np.int64]
-    Numbers = NDArray[np.float64]
+    from pytest_memleak.scoring.array_types import Counts, Floats
 
 _PERMUTATIONS = 999
 _LEVEL = 0.01
@@ -46,7 +43,7 @@ class Exchangeability:
 
 
 def exchangeability(
-    by_excerpt: Words, *, permutations: int = _PERMUTATIONS, seed: int = 0
+    by_excerpt: Counts, *, permutations: int = _PERMUTATIONS, seed: int = 0
 ) -> Exchangeability:
     """Test exchangeability by permuting each excerpt's generations between rounds.
 
@@ -66,7 +63,7 @@ def exchangeability(
     )
 
 
-def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> NDArray[np.int64]:
+def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> Counts:
     """Return independent random orders of 0..n-1; shape (rows, n).
 
     Sorts random numbers that hold the index in their lowest bits: four times as fast as
@@ -81,7 +78,7 @@ def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> NDArray[np.
     return keys.view(np.int64)
 
 
-def _permuted_rounds(by_excerpt: Words, permutations: int, seed: int) -> Words:
+def _permuted_rounds(by_excerpt: Counts, permutations: int, seed: int) -> Counts:
     """Return the words that each round covers, as observed and permuted.
 
     Shape (1 + permutations, n), the observed ones first.
@@ -99,12 +96,12 @@ def _permuted_rounds(by_excerpt: Words, permutations: int, seed: int) -> Words:
     return covered
 
 
-def _parts(covered: Words) -> int:
+def _parts(covered: Counts) -> int:
     """Return the number of parts in which so many numbers are processed."""
     return 1 + covered.size // _NUMBERS_TOGETHER
 
 
-def _pooled(by_excerpt: Words) -> Words:
+def _pooled(by_excerpt: Counts) -> Counts:
     """Sum the rows that cover anything into at most 32 pools."""
     rows = by_excerpt[by_excerpt.any(axis=1)]
     pools = np.zeros((min(len(rows), _POOLS), rows.shape[1]), dtype=np.int64)
@@ -113,12 +110,12 @@ def _pooled(by_excerpt: Words) -> Words:
     return pools
 
 
-def _p(statistics: Words | Numbers) -> float:
+def _p(statistics: Counts | Floats) -> float:
     """Return the share of the statistics that are at least the first, the observed."""
     return float(np.mean(statistics >= statistics[0]))
 
 
-def _correlation_with_order(covered: Words) -> Numbers:
+def _correlation_with_order(covered: Counts) -> Floats:
     """Return Spearman's rank correlation of each row with 0..n-1; 0 for a constant row.
 
     covered: shape (rows, n).
@@ -137,7 +134,7 @@ def _correlation_with_order(covered: Words) -> Numbers:
     return np.asarray(correlation.round(12))  # ties must stay ties
 
 
-def _rounds_and_ranks(covered: Words) -> tuple[Words, Numbers]:
+def _rounds_and_ranks(covered: Counts) -> tuple[Counts, Floats]:
     """Sort each row; return the rounds of its values, and the values' ranks.
 
     Values are sorted with their rounds in the lowest bits. Equals share their mean

@@ -39,9 +39,8 @@ from pytest_memleak.scoring.text_batches import in_batches
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.array_types import Counts
     from pytest_memleak.scoring.book_words import BookMatches
     from pytest_memleak.scoring.intervals import Numbers, Positions
     from pytest_memleak.scoring.prompt_trimming import Ranges
@@ -101,7 +100,7 @@ class LongestRuns(NamedTuple):
 
 
 class OwnRun(NamedTuple):
-    """A run with the prompted excerpt: the words [start, end) in generation `ordinal`."""
+    """An own run: the book's words [start, end), in generation `ordinal`."""
 
     start: int
     end: int
@@ -115,7 +114,7 @@ class OwnRun(NamedTuple):
 
 @dataclass(slots=True)
 class TallyResult:
-    """The counts of some generations; small, so that they travel well between processes.
+    """The counts of some generations; small, to travel well between processes.
 
     Intervals of the book are stored as distinct numbers, led by the round or the
     excerpt.
@@ -140,7 +139,7 @@ class TallyResult:
     own_lengths: Counter[int] = field(default_factory=Counter)
     longest: OwnRun | None = None
     seen: dict[str, set[int]] = field(default_factory=dict)
-    generation_rows: list[NDArray[np.intp]] = field(default_factory=list)
+    generation_rows: list[Positions] = field(default_factory=list)
     covered: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
     cut: Distinct = field(default_factory=Distinct)
@@ -251,7 +250,7 @@ class Tally:
         greatest_of_round = self._packing.greatest_alike(last)
         return int(packed.searchsorted(greatest_of_round, side="right")[0])
 
-    def covered_by_excerpt(self) -> NDArray[np.int64]:
+    def covered_by_excerpt(self) -> Counts:
         """Return the words that each generation covers, by excerpt and round.
 
         Shape (E, n).
@@ -262,26 +261,26 @@ class Tally:
         covered[excerpt, ordinal] = words
         return covered
 
-    def longest_by_round(self) -> NDArray[np.intp]:
+    def longest_by_round(self) -> Positions:
         """Return the words of each round's longest own run; shape (n,)."""
         longest = np.zeros(self.counted.rounds, dtype=np.intp)
         _, ordinal, _, words = self._rows()
         np.maximum.at(longest, ordinal, words)
         return longest
 
-    def longest_by_excerpt(self) -> NDArray[np.intp]:
+    def longest_by_excerpt(self) -> Positions:
         """Return the words of each excerpt's longest own run; shape (E,)."""
         longest = np.zeros(len(self.layout.ids), dtype=np.intp)
         excerpt, _, _, words = self._rows()
         np.maximum.at(longest, excerpt, words)
         return longest
 
-    def _rows(self) -> NDArray[np.intp]:
+    def _rows(self) -> Positions:
         """Return the columns of `TallyResult.generation_rows`; shape (4, m)."""
         no_rows = np.empty((0, 4), dtype=np.intp)
         return np.concatenate([no_rows, *self.counted.generation_rows]).T
 
-    def spans_by_round(self) -> NDArray[np.intp]:
+    def spans_by_round(self) -> Positions:
         """Return the number of distinct spans over T words of each round; shape (n,).
 
         Each round counts alone, as if there were no other.
@@ -342,7 +341,7 @@ class Tally:
         return end[is_longer], start[is_longer], ordinal[is_longer]
 
     def span(self, run: OwnRun | None) -> Span:
-        """Return the run as a record, with the id of its excerpt; None is the empty one."""
+        """Return the run as a record, with its excerpt's id; the empty one for None."""
         if run is None:
             return Span(0)
         excerpt_id = self.layout.excerpt_at(run.start)
@@ -357,7 +356,7 @@ class Tally:
         )
 
     def most_passage_words(self, *, near: bool) -> int:
-        """Return the most words of any passage, folded if `near`; 0 if none is sought."""
+        """Return the most words of a passage, folded if `near`; 0 if none is sought."""
         return self._passages.most_words(near=near) if self._passages else 0
 
     def _note(self, generations: Sequence[Generation]) -> None:
@@ -461,7 +460,7 @@ class Tally:
         return self._packing.pack(excerpt[text], start, end)
 
     def _own_runs(self, pieces: _Pieces, excerpt: Positions) -> _OwnRuns:
-        """Return the parts of matches that lie in the prompted excerpt, from k words."""
+        """Return the parts of matches in the prompted excerpt, from k words."""
         text, match_start, match_end = self._packing.unpack(pieces.untrimmed())
         start = np.maximum(match_start, self._excerpt_start[excerpt[text]])
         end = np.minimum(match_end, self._excerpt_end[excerpt[text]])
@@ -530,7 +529,10 @@ def tally_generations(
     protected: Protected | None = None,
     passages: bool = True,
 ) -> Tally:
-    """Count the generations in this process. Raises what `Tally` and `Tally.add` raise."""
+    """Count the generations in this process.
+
+    Raises what `Tally` and `Tally.add` raise.
+    """
     tally = Tally(book, scoring, protected=protected, passages=passages)
     tally.add(generations)
     return tally

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Positions = NDArray[np.intp]
+    from pytest_memleak.scoring.array_types import Counts
+    from pytest_memleak.scoring.intervals import Positions
 
 
 class EqualRun(NamedTuple):
@@ -215,7 +216,7 @@ class _Aligner:
         words_to_end = np.arange(end - start, 0, -1)
         return np.minimum(self._reach[start:end], words_to_end)
 
-    def _keys(self, place: Positions, length: int) -> NDArray[np.int64]:
+    def _keys(self, place: Positions, length: int) -> Counts:
         """Return numbers that are equal exactly where `length` words from there are.
 
         The first and the last 2^p of them number the run, for the greatest p.
@@ -276,7 +277,7 @@ class _Aligner:
         return length
 
 
-def _ranked(values: NDArray[np.int64]) -> NDArray[np.int32]:
+def _ranked(values: Counts) -> NDArray[np.int32]:
     """Return each value's rank among the distinct ones."""
     _, ranks = np.unique(values, return_inverse=True)
     return ranks.astype(np.int32)

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pytest_memleak.scoring.array_types import Flags
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.rounds import Rounds
 
     # Whether each round is in each set; shape (sets, n).
-    Sets = NDArray[np.bool_]
+    Sets = Flags
     # A set of up to 64 rounds, a bit per round.
     Bits = NDArray[np.uint64]
 
@@ -43,7 +44,7 @@ class Range(NamedTuple):
 def maximum_range(
     values: ArrayLike, *, typical: float, most: int, seed: int = 0
 ) -> Range:
-    """Return the range of a measure that is the largest of the n `values`, one per round.
+    """Return the range of a measure that is the largest of n rounds' `values`.
 
     typical: length of a typical span, in words (`SamplingError.typical` times N)
     most:    an upper bound of the measure

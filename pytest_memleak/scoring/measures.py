@@ -24,9 +24,8 @@ from pytest_memleak.scoring.intervals import cut, distinct_passages, longest_ove
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.array_types import Flags, PerWord
     from pytest_memleak.scoring.generation_tally import Tally
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.rounds import Rounds
@@ -74,9 +73,7 @@ def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
     )
 
 
-def covered_runs(
-    is_covered: NDArray[np.bool_], borders: Positions
-) -> tuple[Positions, Positions]:
+def covered_runs(is_covered: Flags, borders: Positions) -> tuple[Positions, Positions]:
     """Return start and end of each run of covered words, cut at the borders.
 
     is_covered: per word of the book, shape (N,)
@@ -91,7 +88,7 @@ def covered_runs(
     return start, end
 
 
-def _longest_block(is_covered: NDArray[np.bool_], borders: Positions) -> Block:
+def _longest_block(is_covered: Flags, borders: Positions) -> Block:
     """Return the first of the longest runs of covered words, cut at the borders."""
     starts, ends = covered_runs(is_covered, borders)
     if not len(starts):
@@ -115,12 +112,12 @@ def _distinct_spans(tally: Tally) -> tuple[Span, ...]:
     return tuple(tally.span(OwnRun(*row)) for row in rows)
 
 
-def _coverage(tally: Tally, rounds_of_word: NDArray[np.intc]) -> Coverage:
+def _coverage(tally: Tally, rounds_of_word: PerWord) -> Coverage:
     """Return, per word, the longest piece over it and the rounds that cover it."""
     piece_start, piece_end = tally.pieces()
     longest_piece = longest_over_each(piece_start, piece_end, words=tally.layout.total)
     return Coverage(_int_array(longest_piece), _int_array(rounds_of_word))
 
 
-def _int_array(values: NDArray[np.intc]) -> array[int]:
+def _int_array(values: PerWord) -> array[int]:
     return array("i", values.tobytes())

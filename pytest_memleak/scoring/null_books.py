@@ -32,14 +32,12 @@ from pytest_memleak.scoring.round_blocks import jackknife_variance
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.array_types import Floats
     from pytest_memleak.scoring.multi_book_index import SharedIndex
     from pytest_memleak.scoring.null_overlap import Answer, Overlap, ShuffledAnswer
     from pytest_memleak.scoring.sampling_error import SamplingError
 
-    Numbers = NDArray[np.float64]
 
 # Fewer null books have no variance.
 _LEAST_NULLS = 2
@@ -210,7 +208,7 @@ def _known(variances: Iterable[float | None]) -> list[float]:
 
 def _excess_bounds(
     excess: float,
-    nulls: Numbers,
+    nulls: Floats,
     *,
     own: float | None,
     within: float | None,
@@ -240,7 +238,7 @@ class _Chance(NamedTuple):
     visible: float | None
 
 
-def _chance(own: float, nulls: Numbers, confidence: float) -> _Chance:
+def _chance(own: float, nulls: Floats, confidence: float) -> _Chance:
     """Return the probability that the next null book matches the pair.
 
     Student's t of the logarithms, since what moves a null (genre, period) multiplies

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Hashable, Iterable, Sequence
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.intervals import Positions
 
@@ -195,7 +193,7 @@ def groups_by_instruction(answers: list[ShuffledAnswer]) -> bool:
     return len({answer.instruction for answer in answers}) >= _GROUPS
 
 
-def _numbered(keys: Sequence[Hashable]) -> NDArray[np.intp]:
+def _numbered(keys: Sequence[Hashable]) -> Positions:
     """Return a number per key, from 0 in order of first appearance."""
     numbers: dict[Hashable, int] = {}
     for key in keys:

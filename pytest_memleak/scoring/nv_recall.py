@@ -19,9 +19,8 @@ from pytest_memleak.scoring.text_batches import in_batches
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Generation
+    from pytest_memleak.scoring.array_types import Flags
     from pytest_memleak.scoring.text_batches import Batch
 
 
@@ -132,7 +131,7 @@ class NearVerbatimTally:
         self._number = {
             excerpt_id: number for number, excerpt_id in enumerate(self._words)
         }
-        self._covered: dict[str, NDArray[np.bool_]] = {}
+        self._covered: dict[str, Flags] = {}
         self._longest = NearSpan(0)
         self._longest_rank: tuple[int, ...] = (0,)
         if not any(self._words.values()):

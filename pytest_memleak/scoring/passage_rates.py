@@ -1,4 +1,4 @@
-"""Passage rates: how often a passage's own prompt generates all of it (docs/method.md)."""
+"""How often a passage's own prompt generates all of it (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from pytest_memleak.scoring.round_blocks import blocks_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from pytest_memleak.scoring.intervals import Interval
+    from pytest_memleak.scoring.array_types import Flags
+    from pytest_memleak.scoring.intervals import Interval, Positions
     from pytest_memleak.scoring.rounds import Rounds
 
 
@@ -50,9 +49,7 @@ def passage_rates(
     return tuple(rates)
 
 
-def _rounds_with_passage(
-    bounds: NDArray[np.intp], own: Rounds, n: int
-) -> NDArray[np.bool_]:
+def _rounds_with_passage(bounds: Positions, own: Rounds, n: int) -> Flags:
     """Return whether a run of each round contains each passage whole.
 
     bounds: start and end of each passage, shape (passages, 2). Returns shape
@@ -72,7 +69,7 @@ def _rounds_with_passage(
     return np.asarray(is_any_before & (run_end[last_run_before] >= passage_end))
 
 
-def _design_effects(holds_passage: NDArray[np.bool_]) -> list[float]:
+def _design_effects(holds_passage: Flags) -> list[float]:
     """Return by how much the variance over blocks exceeds exchangeable rounds'.
 
     Per passage, at least 1. holds_passage: shape (passages, n).

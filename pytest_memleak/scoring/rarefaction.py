@@ -13,13 +13,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_memleak.scoring.array_types import Floats
     from pytest_memleak.scoring.rounds import RoundCounts
 
 _TWICE = 2
 
 
-def rarefaction(counts: RoundCounts) -> NDArray[np.float64]:
-    """Return the mean BMC of m of the n rounds, over all choices, for m = 1..n; exact."""
+def rarefaction(counts: RoundCounts) -> Floats:
+    """Return the mean BMC of m of the n rounds, over all choices, for m = 1..n."""
     n = counts.rounds
     words_by_times = np.bincount(counts.times, minlength=n + 1)
     # Words that as many rounds cover are as likely to be missed.

@@ -1,4 +1,4 @@
-"""Release tests: is a rise from one release to the next real or noise? (docs/method.md).
+"""Release tests: is a rise between two releases real or noise? (docs/method.md).
 
 Each measure compared for a pair is tested by permuting whole rounds between the
 releases; Holm's procedure limits the chance that noise passes for any rise to 1 -
@@ -26,9 +26,8 @@ from pytest_memleak.scoring.round_blocks import blocks_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from pytest_memleak.scoring.array_types import Counts, Floats
 
-    Numbers = NDArray[np.float64]
 
 _LEAST_PERMUTATIONS = 9_999
 _TOGETHER = 1_000
@@ -54,7 +53,7 @@ class PairRounds:
 
     words: int
     values: Mapping[str, float]
-    per_round: Mapping[str, NDArray[np.int64]] = field(repr=False)
+    per_round: Mapping[str, Counts] = field(repr=False)
     spread: Spread
     alike: bool
 
@@ -144,7 +143,7 @@ def _smallest_level(comparisons: int, confidence: float) -> float:
 
 
 def _can_reach(units: int, level: float) -> bool:
-    """Return whether the smallest p of so many units per release is a tenth of the level."""
+    """Return whether so many units per release allow a p of a tenth of the level."""
     return math.comb(2 * units, units) * level >= _FINER
 
 
@@ -206,7 +205,7 @@ def _validate_unique(compared: Sequence[Comparison]) -> None:
 
 def _units(
     before: PairRounds, after: PairRounds, measure: str
-) -> tuple[Numbers, Numbers]:
+) -> tuple[Floats, Floats]:
     """Return the permuted units of either release: rounds, or means of blocks."""
     old = np.asarray(before.per_round[measure], dtype=np.float64)
     new = np.asarray(after.per_round[measure], dtype=np.float64)
@@ -220,7 +219,7 @@ def _units(
 
 
 def _p_values(
-    units: Sequence[tuple[Numbers, Numbers]], permutations: int, seed: int
+    units: Sequence[tuple[Floats, Floats]], permutations: int, seed: int
 ) -> list[float]:
     """Return the one-sided p of each comparison.
 
@@ -236,7 +235,7 @@ def _p_values(
     return p_values
 
 
-def _permuted(values: Numbers, size: int, permutations: int, seed: int) -> Numbers:
+def _permuted(values: Floats, size: int, permutations: int, seed: int) -> Floats:
     """Return the share of permutations in which the later release's sum is as high.
 
     values: shape (2 * size, columns), the later release's units last. The observed sum

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from pytest_memleak.scoring.array_types import Floats
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.rounds import RoundCounts
 
@@ -24,13 +23,13 @@ _BOOTSTRAPS_TOGETHER = 25  # bounds memory
 
 
 def blocks_of(n: int) -> Positions:
-    """Return the number of each round's block: blocks of about √n rounds, at least two."""
+    """Return each round's block: at least two, of about √n rounds; shape (n,)."""
     rounds_per_block = round(math.sqrt(n))
     blocks = max(n // rounds_per_block, min(n, 2))
     return np.arange(n) * blocks // n
 
 
-def jackknife_variance(lost: NDArray[np.float64]) -> float | None:
+def jackknife_variance(lost: Floats) -> float | None:
     """Return the delete-one jackknife's variance; None for a single round.
 
     lost: per round, what the total is less without it; shape (n,)
@@ -71,12 +70,12 @@ class _BlockCover:
         self._in_set, words = covered_by_block.patterns(n=self._blocks)
         self._share = words / counts.words
 
-    def lost(self) -> NDArray[np.float64]:
+    def lost(self) -> Floats:
         """Return, per block, the share that it alone covers."""
         is_alone = self._in_set.sum(axis=1) == 1
         return np.asarray(self._share[is_alone] @ self._in_set[is_alone])
 
-    def resampled(self, seed: int) -> NDArray[np.float64]:
+    def resampled(self, seed: int) -> Floats:
         """Return BMC of as many blocks, resampled with replacement, 200 times."""
         shape = (_BOOTSTRAPS, self._blocks)
         choices = np.random.default_rng(seed).integers(self._blocks, size=shape)

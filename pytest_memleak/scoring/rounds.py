@@ -17,8 +17,7 @@ from pytest_memleak.scoring.intervals import Interval, coverage, cut, outermost
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from pytest_memleak.scoring.array_types import Counts, Flags, Floats, PerWord
     from pytest_memleak.scoring.intervals import Positions
 
 
@@ -39,11 +38,11 @@ class RoundCounts:
 
     words: int
     rounds: int
-    times: NDArray[np.intc] = field(repr=False)
-    alone: NDArray[np.int64] = field(repr=False)
+    times: PerWord = field(repr=False)
+    alone: Counts = field(repr=False)
     spans: Positions = field(repr=False)
     runs: Rounds = field(repr=False)
-    by_excerpt: NDArray[np.int64] = field(repr=False)
+    by_excerpt: Counts = field(repr=False)
 
     @property
     def bmc(self) -> float:
@@ -51,7 +50,7 @@ class RoundCounts:
         return int(np.count_nonzero(self.times)) / self.words
 
     @property
-    def covered(self) -> NDArray[np.int64]:
+    def covered(self) -> Counts:
         """Return how many words each round covers; shape (n,)."""
         covered = np.bincount(self.runs.round, self.runs.words, self.rounds)
         return covered.astype(np.int64)
@@ -109,7 +108,7 @@ class Rounds:
         """Return the words of each run; shape (runs,)."""
         return self.end - self.start
 
-    def times(self, *, words: int) -> NDArray[np.intc]:
+    def times(self, *, words: int) -> PerWord:
         """Return, per word of a book of `words`, the number of rounds that cover it."""
         return coverage(self.start, self.end, words=words)
 
@@ -119,7 +118,7 @@ class Rounds:
         words: int,
         n: int,
         borders: Iterable[int] = (),
-        by_excerpt: NDArray[np.int64] | None = None,
+        by_excerpt: Counts | None = None,
     ) -> RoundCounts:
         """Count rounds 0..n-1; a round without a run covers nothing.
 
@@ -141,7 +140,7 @@ class Rounds:
             by_excerpt=by_excerpt.astype(np.int64),
         )
 
-    def _words_alone(self, times: NDArray[np.intc], n: int) -> NDArray[np.int64]:
+    def _words_alone(self, times: PerWord, n: int) -> Counts:
         """Return how many words each of the n rounds alone covers."""
         once_before = np.zeros(len(times) + 1, dtype=np.intc)
         np.cumsum(times == 1, out=once_before[1:])
@@ -158,7 +157,7 @@ class Rounds:
         """Merge the rounds of one `group`; group: of each round, ascending."""
         return Rounds.joined(group[self.round], self.start, self.end)
 
-    def patterns(self, *, n: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    def patterns(self, *, n: int) -> tuple[Flags, Floats]:
         """Return the sets of the n rounds that cover words together, and their words.
 
         Whether a round is in a set: shape (sets, n); words that exactly its rounds
@@ -179,10 +178,8 @@ class Rounds:
         np.add.at(words, number_of_set.reshape(-1), np.diff(marks))
         return np.unpackbits(sets, axis=1, count=n).astype(np.bool_), words
 
-    def halves(
-        self, *, words: int, n: int
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return, per word, whether the first and the second half of the rounds cover it.
+    def halves(self, *, words: int, n: int) -> tuple[Flags, Flags]:
+        """Return, per word, whether each half of the rounds covers it.
 
         The first half is the first n / 2 rounds, rounded down.
         """

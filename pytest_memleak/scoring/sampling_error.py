@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.bmc_interval import Spread, bmc_bounds, spread
-from pytest_memleak.scoring.confidence_bounds import detection_limit
+from pytest_memleak.scoring.confidence_bounds import (
+    detection_confidence,
+    detection_limit,
+)
 from pytest_memleak.scoring.exchangeability import exchangeability
 from pytest_memleak.scoring.rarefaction import extrapolation, rarefaction
 
 if TYPE_CHECKING:
     from pytest_memleak.scoring.exchangeability import Exchangeability
     from pytest_memleak.scoring.rounds import RoundCounts
-
-# Confidence of the detection limit at confidence 0, where the limit would be 0.
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,7 @@ def sampling_error(
 
 
 def _detection(answers: int, confidence: float) -> float:
-    """Return the detection limit; at 0.95 if the confidence is 0."""
-    return detection_limit(answers, confidence=confidence or _CONFIDENCE)
+    return detection_limit(answers, confidence=detection_confidence(confidence))
 
 
 class Settling(NamedTuple):

@@ -120,9 +120,10 @@ def cross_excerpt(
 def cross_excerpts(
     layout: Layout, excerpt: Positions, start: Positions, end: Positions
 ) -> CrossExcerpt:
-    """Return the spans among matches [start, end), by their prompted `excerpt` (number).
+    """Return the spans among matches [start, end) of generations for each `excerpt`.
 
-    They are those that no other contains and that lie in one excerpt.
+    They are those that no other contains and that lie in one excerpt. excerpt: number
+    of the prompted one.
     """
     span_start, span_end = outermost(start, end)
     target = layout.ends.searchsorted(span_start, side="right")
@@ -154,8 +155,8 @@ def cross_excerpts(
 def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
     """Return the words of each span of `book` in generations for other books.
 
-    By its start. Prose shares runs of a few words with any book: only long ones matter. Raises
-    BookError for a book that cannot be measured.
+    By its start. Prose shares runs of a few words with any book: only long ones matter.
+    Raises BookError for a book that cannot be measured.
     """
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
     excerpt, start, end = _distinct_matches(index, ((0, text) for text in texts))
