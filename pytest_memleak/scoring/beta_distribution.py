@@ -60,8 +60,9 @@ def _fraction(x: float, a: float, b: float) -> float:
     c = 1.0
     fraction = d
     for m in range(1, _LONGEST_FRACTION):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        a_2m = a + 2 * m
+        even = m * (b - m) * x / ((a_2m - 1) * a_2m)
+        odd = -(a + m) * (a + b + m) * x / (a_2m * (a_2m + 1))
         for term in (even, odd):
             d = 1 / _off_zero(1 + term * d)
             c = _off_zero(1 + term / c)

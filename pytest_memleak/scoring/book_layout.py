@@ -43,9 +43,9 @@ class Layout:
     ends: Positions
 
     @property
-    def starts(self) -> tuple[int, ...]:
-        """Return the position of each excerpt's first word."""
-        return tuple(start for start, _ in self.bounds.values())
+    def starts(self) -> Positions:
+        """Return the position of each excerpt's first word; shape (E,)."""
+        return self.ends - self.lengths
 
     @property
     def lengths(self) -> Positions:

@@ -54,13 +54,9 @@ def exchangeability(
     covered = _permuted_rounds(by_excerpt, permutations, seed)
     # Permutation keeps the sum, so the sum of squares replaces the variance.
     variance = np.einsum("ij,ij->i", covered, covered)
-    correlation = [
-        _correlation_with_order(part)
-        for part in np.array_split(covered, _parts(covered))
-    ]
-    return Exchangeability(
-        clumped=_p(variance), drifting=_p(np.abs(np.concatenate(correlation)))
-    )
+    parts = np.array_split(covered, _parts(covered))
+    correlation = np.concatenate([_correlation_with_order(part) for part in parts])
+    return Exchangeability(clumped=_p(variance), drifting=_p(np.abs(correlation)))
 
 
 def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> Counts:
@@ -104,8 +100,9 @@ def _parts(covered: Counts) -> int:
 def _pooled(by_excerpt: Counts) -> Counts:
     """Sum the rows that cover anything into at most 32 pools."""
     rows = by_excerpt[by_excerpt.any(axis=1)]
-    pools = np.zeros((min(len(rows), _POOLS), rows.shape[1]), dtype=np.int64)
-    pool_of_row = np.arange(len(rows)) % _POOLS
+    excerpts, n = rows.shape
+    pools = np.zeros((min(excerpts, _POOLS), n), dtype=np.int64)
+    pool_of_row = np.arange(excerpts) % _POOLS
     np.add.at(pools, pool_of_row, rows)
     return pools
 
@@ -152,5 +149,6 @@ def _rounds_and_ranks(covered: Counts) -> tuple[Counts, Floats]:
     begin_or_0 = np.where(begins[:, :-1], place, 0)
     end_or_n = np.where(begins[:, 1:], place, n)
     first = np.maximum.accumulate(begin_or_0, axis=1)
-    last = np.minimum.accumulate(end_or_n[:, ::-1], axis=1)[:, ::-1]
+    from_the_right = end_or_n[:, ::-1]
+    last = np.minimum.accumulate(from_the_right, axis=1)[:, ::-1]
     return rounds, (first + last) / 2

@@ -189,8 +189,8 @@ class Tally:
             self._index.instructions(instructions, folded=False), trim=scoring.trim
         )
         self._passages = PassageTally(book, protected, scoring) if passages else None
-        bounds = np.array(list(self.layout.bounds.values()), dtype=np.intp)
-        self._excerpt_start, self._excerpt_end = bounds.T
+        self._excerpt_start = self.layout.starts
+        self._excerpt_end = self.layout.ends
         position_bits = self.layout.total.bit_length()
         self._packing = Packing(position_bits, position_bits)
         self._packing_by_end = Packing(position_bits, self._packing.high)
@@ -490,8 +490,9 @@ class Tally:
         most = int(own.words.max())
         if counted.longest is None or most >= counted.longest.words:
             row = np.flatnonzero(own.words == most)
-            columns = np.stack((own.start[row], own.end[row], rounds[row]), axis=1)
-            self._note_longest(OwnRun(*run) for run in columns.tolist())
+            columns = (own.start[row], own.end[row], rounds[row])
+            rows = np.stack(columns, axis=1).tolist()
+            self._note_longest(OwnRun(*run) for run in rows)
 
     def _note_longest(self, runs: Iterable[OwnRun]) -> None:
         candidates = list(runs)

@@ -70,7 +70,7 @@ def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
     numbers: dict[str, int] = {}
     a_numbers = [numbers.setdefault(word, len(numbers)) for word in a]
     b_numbers = [numbers.setdefault(word, len(numbers)) for word in b]
-    aligner = _Aligner(a_numbers, b_numbers, words=len(numbers))
+    aligner = _Aligner(a_numbers, b_numbers, len(numbers))
     return _adjacent_joined(sorted(aligner.runs()))
 
 
@@ -101,12 +101,14 @@ class _Aligner:
     b's at `_b_offset` and on.
     """
 
-    def __init__(self, a: list[int], b: list[int], *, words: int) -> None:
+    def __init__(self, a: list[int], b: list[int], words: int) -> None:
         """Align `a` and `b`, of `words` different words."""
         self._a = a
         self._b = b
         self._b_offset = len(a) + 1
-        self._text = np.array([*a, words, *b, words + 1], dtype=np.int64)
+        end_of_a = words
+        end_of_b = words + 1
+        self._text = np.array([*a, end_of_a, *b, end_of_b], dtype=np.int64)
         self._ranks = self._all_ranks()
         self._reach = self._all_reaches()
 

@@ -78,7 +78,9 @@ def block_range(
 
 def _halves(n: int, seed: int) -> Sets:
     """Return random halves of n rounds, n / 2 of them, rounded down; shape (200, n)."""
-    return random_orders(np.random.default_rng(seed), rows=_HALVES, n=n) < n // 2
+    rng = np.random.default_rng(seed)
+    order = random_orders(rng, rows=_HALVES, n=n)
+    return order < n // 2
 
 
 def _range(
@@ -131,7 +133,8 @@ def _covering_rounds(rounds: Rounds, first: int, words: int) -> Bits:
 
 def _as_bits(sets: Sets) -> Bits:
     """Return each set of up to 64 rounds as one number; shape (sets,)."""
-    bits: Bits = sets @ (_BIT << np.arange(sets.shape[1], dtype=np.uint64))
+    bit_of_round = _BIT << np.arange(sets.shape[1], dtype=np.uint64)
+    bits: Bits = sets @ bit_of_round
     return bits
 
 

@@ -64,7 +64,8 @@ class CrossExcerpt:
     def spans(self) -> tuple[ExcerptSpan, ...]:
         """Return the spans as records."""
         sources = [self.ids[source] for source in self.sources.tolist()]
-        rows = np.stack((self.start, self.end, self.target, self.behind), axis=1)
+        columns = (self.start, self.end, self.target, self.behind)
+        rows = np.stack(columns, axis=1)
         spans = []
         first_source = 0
         for start, end, target, behind in rows.tolist():

@@ -178,11 +178,11 @@ def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
 
     Shorter ones are the rest of a match at an excerpt's border, and don't count.
     """
+    layout = tally.layout
     excerpt, match_start, match_end = tally.matches()
-    bounds = np.array(list(tally.layout.bounds.values()), dtype=np.intp)
-    excerpt_start, excerpt_end = bounds.T
-    start = np.maximum(match_start, excerpt_start[excerpt])
-    words = np.minimum(match_end, excerpt_end[excerpt]) - start
+    start = np.maximum(match_start, layout.starts[excerpt])
+    end = np.minimum(match_end, layout.ends[excerpt])
+    words = end - start
     is_counted = words >= tally.scoring.k
     return start[is_counted], words[is_counted]
 
