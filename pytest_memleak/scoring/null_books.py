@@ -162,11 +162,11 @@ def _compared(
     if error:
         own_variances.append(error.variance)
         own_high = error.high
-    known = _known(own_variances)
+    known_variances = _without_none(own_variances)
     low, high = _excess_bounds(
         excess,
         null_bmcs,
-        own=max(known) if known else None,
+        own=max(known_variances, default=None),
         within=_mean_variance(nulls.values()),
         confidence=confidence,
     )
@@ -195,14 +195,13 @@ def _compared(
 
 def _mean_variance(nulls: Iterable[Overlap]) -> float | None:
     """Return the mean of the null books' jackknife variances; None if none has one."""
-    variances = [
+    variances = _without_none(
         jackknife_variance(null.counts.alone / null.counts.words) for null in nulls
-    ]
-    known = _known(variances)
-    return fmean(known) if known else None
+    )
+    return fmean(variances) if variances else None
 
 
-def _known(variances: Iterable[float | None]) -> list[float]:
+def _without_none(variances: Iterable[float | None]) -> list[float]:
     return [variance for variance in variances if variance is not None]
 
 
