@@ -22,7 +22,7 @@ from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.confidence_bounds import detection_limit
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.null_books import excess_over_null
-from pytest_memleak.scoring.rounds import blocks_of
+from pytest_memleak.scoring.round_blocks import blocks_of
 
 HERE = Path(__file__).parent
 CONFIDENCE = 0.95

@@ -87,8 +87,9 @@ def _compare(parsed: argparse.Namespace) -> int:
 
 
 def _compare_models(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.scoring.coverage_similarity import compare, self_agreement
     from pytest_memleak.scoring.measure_table import BMC
-    from pytest_memleak.scoring.measures import compare, measure, self_agreement
+    from pytest_memleak.scoring.measures import measure
 
     scoring = scoring_of(parsed)
     measurements, agreements = [], []
@@ -241,7 +242,7 @@ def _trace(parsed: argparse.Namespace) -> int:
                 "book": path.stem,
                 "spans": len(lengths),
                 "longest": max(lengths, default=0),
-                "over": sum(words > scoring.span_threshold for words in lengths),
+                "over": sum(words > scoring.effective_threshold for words in lengths),
             }
         )
     if parsed.json:

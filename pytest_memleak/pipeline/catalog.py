@@ -64,7 +64,7 @@ def min_passage_words(suite: Suite) -> int:
     ]
     words = [
         _QUOTATION,
-        scoring.span_threshold + 1,
+        scoring.effective_threshold + 1,
         *(int(limit) + 1 for limit in limits),
     ]
     return max(scoring.k, min(words))

@@ -30,9 +30,9 @@ from pytest_memleak.sampling.cost_plan import (
     PowerRow,
     RunPlan,
 )
+from pytest_memleak.scoring.bmc_interval import least_upper_end
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
-from pytest_memleak.scoring.sampling_error import least_upper_end
 from pytest_memleak.verdict.prompt_overlap import instruction_issues
 
 if TYPE_CHECKING:

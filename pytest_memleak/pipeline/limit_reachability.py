@@ -15,6 +15,7 @@ from pytest_memleak.records.measurement import DetectionSummary, PlannedRounds
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.confidence_bounds import (
+    detection_confidence,
     detection_limit,
     rounds_to_detect,
     samples_for,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
 
 _ALWAYS_REACHABLE = 100  # words, or passages of up to so many words
-# For detection where the suite judges by observed values (`confidence = 0`).
-_CONFIDENCE = 0.95
 
 
 def validate_limit_reach(
@@ -71,7 +70,8 @@ def _is_within_reach(
     if row.kind == "share":
         return limit < 1
     counted = row.runs == "number"
-    if max(limit, pair.scoring.span_threshold if counted else 0) <= _ALWAYS_REACHABLE:
+    threshold = pair.scoring.effective_threshold
+    if max(limit, threshold if counted else 0) <= _ALWAYS_REACHABLE:
         return True
     stretches: Iterable[Iterable[int]]
     if row.lies_in == "excerpt":
@@ -83,7 +83,7 @@ def _is_within_reach(
     else:
         return True
     if counted:
-        return _holds_more_than(limit, stretches, each=pair.scoring.span_threshold + 1)
+        return _holds_more_than(limit, stretches, each=threshold + 1)
     return any(length > limit for parts in stretches for length in accumulate(parts))
 
 
@@ -120,10 +120,8 @@ def _words_of(text: str, pair: Pair) -> int:
 
 def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     """Return what the pair's samples, or so many of them, can detect."""
-    samples, confidence = (
-        samples or pair.sampling.samples,
-        pair.confidence or _CONFIDENCE,
-    )
+    samples = samples or pair.sampling.samples
+    confidence = detection_confidence(pair.confidence)
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
         needed = samples_for(
@@ -142,7 +140,7 @@ def detection_summary(
     """
     answers = min(answers, 1) if _are_copies(pair) else answers
     error = analysis.error.with_answers(answers)
-    confidence = pair.confidence or _CONFIDENCE
+    confidence = detection_confidence(pair.confidence)
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
         rounds = rounds_to_detect(

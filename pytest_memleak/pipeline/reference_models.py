@@ -24,7 +24,8 @@ from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
 from pytest_memleak.scoring.analysis import Analysis, analyze
 from pytest_memleak.scoring.measure_table import BASELINE, GREEDY, with_needs
-from pytest_memleak.scoring.null_books import excess_over_null, uplift
+from pytest_memleak.scoring.null_books import excess_over_null
+from pytest_memleak.scoring.uplift import uplift
 from pytest_memleak.verdict.model_identity import greedy_sampling_issues
 
 if TYPE_CHECKING:

@@ -128,6 +128,11 @@ class Estimate(NamedTuple):
     high: float
     p: float | None = None
 
+    @classmethod
+    def exact(cls, value: float) -> Estimate:
+        """Return the estimate of a value without an interval."""
+        return cls(value, value, value)
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -204,7 +209,7 @@ class Measure:
         if value is None or isinstance(value, Estimate):
             return value
         number = value.words if isinstance(value, Block) else value
-        return Estimate(number, number, number)
+        return Estimate.exact(number)
 
     def without_functions(self) -> Measure:
         """Return the row without its functions, for display."""

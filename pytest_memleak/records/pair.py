@@ -51,12 +51,24 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """Scoring settings (docs/method.md)."""
+    """Scoring settings (docs/method.md).
+
+    k: shortest match, in words; trim: m; span_threshold: T, in words
+    """
 
     k: int = 5
     trim: int = 5
     span_threshold: int = 20
     word_mode: WordMode = "paper"
+
+    @property
+    def effective_threshold(self) -> int:
+        """The length in words that a span or passage must exceed to count.
+
+        It counts if it has more than T words and at least k (docs/method.md). Compare
+        every length with this; print T.
+        """
+        return max(self.span_threshold, self.k - 1)
 
 
 @dataclass(frozen=True, slots=True)

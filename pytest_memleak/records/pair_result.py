@@ -19,7 +19,7 @@ from pytest_memleak.records.measurement import (
     RoundStats,
 )
 from pytest_memleak.records.number_format import MOMENT
-from pytest_memleak.records.pair import is_gating
+from pytest_memleak.records.pair import Scoring, is_gating
 from pytest_memleak.records.plot_records import CoverageMap, PlotData
 from pytest_memleak.records.provenance import Provenance
 from pytest_memleak.records.verdicts import (
@@ -300,13 +300,19 @@ class PairResult:
         return str(self.settings["probe"]["kind"])
 
     @property
+    def effective_threshold(self) -> int:
+        """The length in words that a span or passage must exceed to count."""
+        k, span_threshold = self.settings["k"], self.settings["span_threshold"]
+        return Scoring(k=k, span_threshold=span_threshold).effective_threshold
+
+    @property
     def unasked(self) -> tuple[Passage, ...]:
         """Long passages that the verdict doesn't show: of other books, or excused."""
-        over = self.settings["span_threshold"]
         return tuple(
             passage
             for passage in self.passages
-            if passage.words > over and (passage.book or passage.excused)
+            if passage.words > self.effective_threshold
+            and (passage.book or passage.excused)
         )
 
     @property

@@ -24,7 +24,7 @@ from pytest_memleak.records.plot_records import (
     SpanNote,
 )
 from pytest_memleak.results.quotes import own_passage, shown_title
-from pytest_memleak.scoring.measures import Similarity, compare
+from pytest_memleak.scoring.coverage_similarity import Similarity, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,8 +138,8 @@ def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData |
     analysis, book = evaluation.analysis, evaluation.book
     if analysis is None or book is None:
         return None
-    over = evaluation.pair.scoring.span_threshold
-    long = [span for span in analysis.cross.spans if span.words > over]
+    threshold = evaluation.pair.scoring.effective_threshold
+    long = [span for span in analysis.cross.spans if span.words > threshold]
     crossing = [span for span in long if span.cross]
     return PlotData(
         chapters=_chapters(book, analysis.measurement),

@@ -160,7 +160,7 @@ def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None
 
     None if they cross two excerpts, which no single prompt requests.
     """
-    from pytest_memleak.scoring.rounds import passage_rates  # with numpy
+    from pytest_memleak.scoring.passage_rates import passage_rates  # with numpy
 
     measured, error = analysis.measurement, analysis.error
     if measured.excerpt_at(start) != measured.excerpt_at(end - 1):

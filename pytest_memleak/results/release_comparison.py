@@ -369,8 +369,8 @@ def comparison_differences(evidence: EvidenceFile, path: Path) -> list[str]:
 def _rounds(pair: PairResult) -> PairRounds:
     import numpy as np
 
+    from pytest_memleak.scoring.bmc_interval import Spread
     from pytest_memleak.scoring.release_test import PairRounds
-    from pytest_memleak.scoring.sampling_error import Spread
 
     rounds = pair.rounds
     assert rounds is not None  # noqa: S101 - `_obstacle`

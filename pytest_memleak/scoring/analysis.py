@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement, Origin
+from pytest_memleak.scoring.coverage_similarity import round_agreement
 from pytest_memleak.scoring.generation_tally import tally_generations
+from pytest_memleak.scoring.maximum_ranges import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import (
     LONGEST_BLOCK,
     LONGEST_PASSAGE,
@@ -17,24 +19,14 @@ from pytest_memleak.scoring.measure_table import (
     NV_LONGEST_PASSAGE,
     OF_PASSAGES,
 )
-from pytest_memleak.scoring.measures import (
-    WorkMeasures,
-    measure_works,
-    measurement,
-    round_agreement,
-)
+from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.null_books import Null
 from pytest_memleak.scoring.nv_recall import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
-from pytest_memleak.scoring.sampling_error import (
-    Range,
-    SamplingError,
-    block_range,
-    maximum_range,
-    sampling_error,
-)
+from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
 from pytest_memleak.scoring.span_sources import CrossExcerpt, cross_excerpts
+from pytest_memleak.scoring.work_measures import WorkMeasures, measure_works
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class SpansByRound(NamedTuple):
-    """Spans with the prompted excerpt, of each round as if it were alone; shape (n,) each.
+    """Spans with the prompted excerpt, of each round as if alone; shape (n,) each.
 
     longest:    words of the round's longest span
     over:       number of its distinct spans over T words
@@ -119,90 +111,103 @@ def analyze(
     processes. Raises as `measure` does.
     """
     near_tally = NearVerbatimTally(book) if near else None
-    watched = near_tally.watch(generations) if near_tally else generations
-    tally = count(
-        book, scoring, watched, **({"protected": protected} if protected else {})
-    )
+    if near_tally:
+        generations = near_tally.watch(generations)
+    if protected:
+        tally = count(book, scoring, generations, protected=protected)
+    else:
+        tally = count(book, scoring, generations)
     if not tally.counted.generations:
         return None
-    analysis = analysis_of(tally, scoring, confidence=confidence)
+    analysis = analysis_of(tally, confidence=confidence)
     if book.works and analysis.passages:
-        measured = analysis.measurement, analysis.passages
-        analysis = replace(
-            analysis, works=measure_works(book, tally, *measured, limits)
+        works = measure_works(
+            book, tally, analysis.measurement, analysis.passages, limits
         )
-    return replace(analysis, near=near_tally.recall()) if near_tally else analysis
+        analysis = replace(analysis, works=works)
+    if near_tally:
+        analysis = replace(analysis, near=near_tally.recall())
+    return analysis
 
 
-def analysis_of(
-    tally: Tally, scoring: Scoring, *, confidence: float = 0.95
-) -> Analysis:
-    """Build the analysis from a tally, with its own settings, of at least one generation."""
-    words, n = tally.layout.total, tally.counted.rounds
+def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
+    """Build the analysis from a tally of at least one generation."""
+    words = tally.layout.total
+    n = tally.counted.rounds
     rounds = tally.rounds()
-    borders = (start for start, _ in tally.layout.bounds.values())
     counts = rounds.counts(
-        words=words, n=n, borders=borders, by_excerpt=tally.covered_by_excerpt()
+        words=words,
+        n=n,
+        borders=tally.layout.starts,
+        by_excerpt=tally.covered_by_excerpt(),
     )
-    error = sampling_error(counts, scoring=scoring, confidence=confidence)
+    error = sampling_error(counts, scoring=tally.scoring, confidence=confidence)
     passages = tally.passages()
+    typical_words = error.typical * words
+    ranges: dict[str, Range] = {}
+    if passages:
+        ranges |= _passage_ranges(tally, passages, typical_words)
+    ranges |= _block_and_span_ranges(tally, rounds, typical_words)
     return Analysis(
-        measurement=measurement(tally, scoring, rounds),
+        measurement=measurement(tally, rounds),
         error=error,
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
         cross=cross_excerpts(tally.layout, *tally.matches()),
         lengths=dict(sorted(tally.counted.own_lengths.items())),
-        own_spans=SpansByRound(
-            longest=tuple(tally.longest_by_round().tolist()),
-            over=tuple(
-                tally.over_by_round(
-                    over=max(scoring.span_threshold, scoring.k - 1)
-                ).tolist()
-            ),
-            by_excerpt=tuple(tally.longest_by_excerpt().tolist()),
-        ),
+        own_spans=_spans_by_round(tally),
         own_runs=tally.own_rounds(),
         passages=passages,
-        ranges=dict(_ranges(tally, rounds, passages, typical=error.typical * words)),
+        ranges=ranges,
     )
 
 
-def _ranges(
-    tally: Tally, rounds: Rounds, passages: ProtectedPassages | None, *, typical: float
+def _spans_by_round(tally: Tally) -> SpansByRound:
+    return SpansByRound(
+        longest=tuple(tally.longest_by_round().tolist()),
+        over=tuple(tally.spans_by_round().tolist()),
+        by_excerpt=tuple(tally.longest_by_excerpt().tolist()),
+    )
+
+
+def _passage_ranges(
+    tally: Tally, passages: ProtectedPassages, typical_words: float
 ) -> Iterator[tuple[str, Range]]:
-    """Yield the ranges of the maxima over the sampled rounds; typical: words of a typical span."""
-    if passages:
-        for name, by_round, most in (
-            (
-                LONGEST_PASSAGE.name,
-                passages.by_round,
-                tally.most_passage_words(near=False),
-            ),
-            (
-                NV_LONGEST_PASSAGE.name,
-                passages.nv_by_round,
-                tally.most_passage_words(near=True),
-            ),
-        ):
-            if passages.longest[name].origin is Origin.SAMPLED:
-                yield name, maximum_range(by_round, typical=typical, most=most)
+    """Yield the ranges of the longest passages that sampled generations have.
+
+    typical_words: of a typical span
+    """
+    for name, by_round, near in (
+        (LONGEST_PASSAGE.name, passages.by_round, False),
+        (NV_LONGEST_PASSAGE.name, passages.nv_by_round, True),
+    ):
+        if passages.longest[name].origin is Origin.SAMPLED:
+            most = tally.most_passage_words(near=near)
+            yield name, maximum_range(by_round, typical=typical_words, most=most)
+
+
+def _block_and_span_ranges(
+    tally: Tally, rounds: Rounds, typical_words: float
+) -> Iterator[tuple[str, Range]]:
+    """Yield the ranges of the longest block and span.
+
+    typical_words: of a typical span
+    """
     layout = tally.layout
-    yield (
-        LONGEST_BLOCK.name,
-        block_range(
-            rounds,
-            n=tally.counted.rounds,
-            borders=layout.borders,
-            typical=typical,
-            words=layout.total,
-        ),
+    range_of_block = block_range(
+        rounds,
+        n=tally.counted.rounds,
+        borders=layout.borders,
+        typical=typical_words,
+        words=layout.total,
     )
-    longest_excerpt = max(end - start for start, end in layout.bounds.values())
-    yield (
-        LONGEST_SPAN.name,
-        maximum_range(tally.longest_by_round(), typical=typical, most=longest_excerpt),
+    yield LONGEST_BLOCK.name, range_of_block
+    range_of_span = maximum_range(
+        tally.longest_by_round(),
+        typical=typical_words,
+        most=int(layout.lengths.max()),
     )
+    yield LONGEST_SPAN.name, range_of_span
 
 
 def estimates(analysis: Analysis) -> dict[str, Estimate]:
@@ -210,20 +215,22 @@ def estimates(analysis: Analysis) -> dict[str, Estimate]:
 
     A value that is not finite is left out: no limit could apply to it.
     """
-    values = {
-        name: estimate
-        for name, row in MEASURES.items()
-        if (estimate := row.estimate(analysis)) is not None
-    }
-    return values | {
-        name: Estimate(value, value, value)
-        for name, value in analysis.further.items()
-        if math.isfinite(value)
-    }
+    values = {}
+    for name, row in MEASURES.items():
+        estimate = row.estimate(analysis)
+        if estimate is not None:
+            values[name] = estimate
+    for name, value in analysis.further.items():
+        if math.isfinite(value):
+            values[name] = Estimate.exact(value)
+    return values
 
 
 def judged_measures(analysis: Analysis) -> dict[str, Estimate]:
-    """Return what the pair's limits apply to: of a collection, most apply to each work instead."""
+    """Return what the pair's limits apply to.
+
+    Of a collection, most limits apply to each work instead.
+    """
     values = estimates(analysis)
     return analysis.works.pair_measures(values) if analysis.works else values
 
@@ -231,32 +238,31 @@ def judged_measures(analysis: Analysis) -> dict[str, Estimate]:
 def split_judged_measures(
     analysis: Analysis,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """Return the judged measures of the pair's own book and, if it is excused, of all others.
+    """Return the judged measures of the pair's own book, and of all others.
 
-    Otherwise the first dict holds all of them, and the second is empty
-    (docs/method.md).
+    They are apart only if the own book is excused; otherwise the first dict holds all
+    of them, and the second is empty (docs/method.md).
     """
     judged = judged_measures(analysis)
-    passages = analysis.passages
-    own, others = (
-        {name: Estimate(value, value, value) for name, value in values.items()}
-        for values in (passages.apart() if passages else ({}, {}))
-    )
-    if not own:
+    if not analysis.passages:
         return judged, {}
-    of_book = {
-        name: estimate for name, estimate in judged.items() if name not in OF_PASSAGES
-    }
-    # Limits apply to a collection's own measures work by work.
-    return of_book | (
-        {} if isinstance(analysis, Analysis) and analysis.works else own
-    ), others
+    of_own_book, of_others = analysis.passages.apart()
+    if not of_own_book:
+        return judged, {}
+    own = {name: row for name, row in judged.items() if name not in OF_PASSAGES}
+    if not analysis.works:  # whose limits apply work by work
+        own |= _exact_estimates(of_own_book)
+    return own, _exact_estimates(of_others)
+
+
+def _exact_estimates(values: Mapping[str, float]) -> dict[str, Estimate]:
+    return {name: Estimate.exact(value) for name, value in values.items()}
 
 
 def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
-    """Return, per measure that releases are compared in, its value for each round alone.
+    """Return each round's values of the measures that releases are compared in.
 
-    By name; shares in whole words (docs/method.md).
+    By name, each round as if alone; shares in whole words (docs/method.md).
     """
     return {
         name: tuple(row.by_round(analysis))

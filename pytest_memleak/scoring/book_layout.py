@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +30,9 @@ class Layout:
     bounds:  per excerpt id, its words [start, end)
     order:   per excerpt id, its number among the excerpts
     borders: positions that no match may cross, ascending: those of works, and those of
-    excerpts
-             with unmeasured text between them
-    ids, ends: ids of the excerpts in order, and the position after the last word of
-    each
+    excerpts with unmeasured text between them
+    ids:     of the excerpts, in order; E of them
+    ends:    position after the last word of each excerpt; shape (E,)
     """
 
     total: int
@@ -42,6 +42,16 @@ class Layout:
     ids: tuple[str, ...]
     ends: Positions
 
+    @property
+    def starts(self) -> Positions:
+        """Return the position of each excerpt's first word; shape (E,)."""
+        return self.ends - self.lengths
+
+    @property
+    def lengths(self) -> Positions:
+        """Return the words of each excerpt; shape (E,)."""
+        return np.diff(self.ends, prepend=0)
+
     def excerpt_at(self, position: int) -> str:
         """Return the id of the excerpt that contains the word at `position`."""
         return self.ids[self.ends.searchsorted(position, side="right")]
@@ -49,26 +59,23 @@ class Layout:
 
 def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
     """Return the layout of a book whose excerpts have these lengths, in words."""
-    bounds, order, start = {}, {}, 0
-    for place, (excerpt, length) in enumerate(zip(book.excerpts, lengths, strict=True)):
-        bounds[excerpt.id] = (start, start + length)
-        order[excerpt.id] = place
-        start += length
-    starts = [first for first, _ in bounds.values()]
+    ids = tuple(excerpt.id for excerpt in book.excerpts)
+    ends = list(accumulate(lengths))
+    starts = [end - length for end, length in zip(ends, lengths, strict=True)]
     return Layout(
-        start,
-        bounds,
-        order,
-        np.array([starts[place] for place in book.breaks], dtype=np.intp),
-        tuple(bounds),
-        np.array([end for _, end in bounds.values()], dtype=np.intp),
+        total=sum(lengths),
+        bounds=dict(zip(ids, zip(starts, ends, strict=True), strict=True)),
+        order={excerpt_id: number for number, excerpt_id in enumerate(ids)},
+        borders=np.array([starts[number] for number in book.breaks], dtype=np.intp),
+        ids=ids,
+        ends=np.array(ends, dtype=np.intp),
     )
 
 
 def validate_measurable(
     book: Book, lengths: Sequence[int], *, k: int, mode: WordMode
 ) -> None:
-    """Raise BookError for a book of fewer than k words, and for one whose words cannot be seen.
+    """Raise BookError for a book of fewer than k words, or with words no mode sees.
 
     Mode `paper` cannot see other scripts; no mode can separate fused words.
 
@@ -76,18 +83,8 @@ def validate_measurable(
     """
     icu_of(book)
     total = sum(lengths)
-    if mode == "paper" and total < _LEAST_KEPT * _most_seen(book, lengths):
-        seen = sum(
-            length if excerpt.text.isascii() else len(words(excerpt.text, "unicode"))
-            for excerpt, length in zip(book.excerpts, lengths, strict=True)
-        )
-        if total < _LEAST_KEPT * seen:
-            raise BookError(
-                f"word mode 'paper' recognizes only {total:,} of its {seen:,} words "
-                f"({total / seen:.0%}), too few to measure",
-                location=f"book {book.id!r}",
-                hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
-            )
+    if mode == "paper":
+        _validate_words_kept(book, lengths)
     validate_word_breaks(
         (excerpt.text for excerpt in book.excerpts),
         mode=mode,
@@ -98,6 +95,27 @@ def validate_measurable(
             f"it has {amount(total, 'word')}, fewer than k = {k}",
             location=f"book {book.id!r}",
             hint="lower k, or check the file",
+        )
+
+
+def _validate_words_kept(book: Book, lengths: Sequence[int]) -> None:
+    """Raise BookError if mode `paper` keeps too few of the words `unicode` keeps.
+
+    lengths: of its excerpts, in words of mode `paper`.
+    """
+    kept = sum(lengths)
+    if kept >= _LEAST_KEPT * _most_seen(book, lengths):
+        return
+    seen = 0
+    for excerpt, length in zip(book.excerpts, lengths, strict=True):
+        is_ascii = excerpt.text.isascii()
+        seen += length if is_ascii else len(words(excerpt.text, "unicode"))
+    if kept < _LEAST_KEPT * seen:
+        raise BookError(
+            f"word mode 'paper' recognizes only {kept:,} of its {seen:,} words "
+            f"({kept / seen:.0%}), too few to measure",
+            location=f"book {book.id!r}",
+            hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
         )
 
 
@@ -118,7 +136,7 @@ def icu_of(book: Book) -> str | None:
 
 
 def _most_seen(book: Book, lengths: Sequence[int]) -> int:
-    """Return an upper bound on the words that mode `unicode` keeps, far faster than counting.
+    """Return an upper bound on the words that mode `unicode` keeps, without counting.
 
     In Latin-1 a word that only that mode keeps has a letter beyond ASCII, as does each
     that it cuts in two.
@@ -126,12 +144,14 @@ def _most_seen(book: Book, lengths: Sequence[int]) -> int:
     most = 0
     for excerpt, length in zip(book.excerpts, lengths, strict=True):
         most += length
-        if not excerpt.text.isascii():
-            latin_1 = in_latin_1(excerpt.text)
-            if latin_1 is None:
-                most += max(0, len(words(excerpt.text, "unicode")) - length)
-            else:
-                most += 2 * len(latin_1.translate(None, _ASCII))
+        if excerpt.text.isascii():
+            continue
+        latin_1 = in_latin_1(excerpt.text)
+        if latin_1 is None:
+            most += max(0, len(words(excerpt.text, "unicode")) - length)
+        else:
+            letters_beyond_ascii = latin_1.translate(None, _ASCII)
+            most += 2 * len(letters_beyond_ascii)
     return most
 
 
@@ -143,31 +163,37 @@ _JEST = 300
 
 
 def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
-    """Raise BookError, naming `place`, if too many of the texts' letters are in fused words."""
+    """Raise BookError, naming `place`, if the texts have too many fused words."""
     texts = list(texts)
-    least = min(_MOST_IN_WORDS_OVER)
-    suspects = [
-        text for text in texts if max(map(len, text.split()), default=0) > least
-    ]
-    lengths = [
-        len(word)
-        for text in suspects
-        for word in words(text, mode)
-        if len(word) > least
-    ]
-    if sum(lengths) <= _JEST:
+    long_word_lengths: list[int] = []
+    for text in texts:
+        long_word_lengths += _long_word_lengths(text, mode)
+    if sum(long_word_lengths) <= _JEST:
         return
-    letters = sum(len(part) for text in texts for part in text.split())
+    letters = sum(map(_letters, texts))
     for longest, most in _MOST_IN_WORDS_OVER.items():
-        fused = sum(length for length in lengths if length > longest)
+        fused = sum(length for length in long_word_lengths if length > longest)
         if fused > max(_JEST, most * letters):
             raise BookError(
                 f"{fused / letters:.0%} of its letters are in words of over {longest} "
                 "letters, which no generation could match",
                 location=place,
-                hint="its words may be separated only by a style sheet, or by nothing, as in "
-                "Javanese: use a different edition",
+                hint="its words may be separated only by a style sheet, or by nothing, "
+                "as in Javanese: use a different edition",
             )
+
+
+def _long_word_lengths(text: str, mode: WordMode) -> list[int]:
+    """Return the lengths of the text's words of over 20 letters."""
+    shortest = min(_MOST_IN_WORDS_OVER) + 1
+    if max(map(len, text.split()), default=0) < shortest:
+        return []  # a word lies between blanks
+    return [len(word) for word in words(text, mode) if len(word) >= shortest]
+
+
+def _letters(text: str) -> int:
+    """Return the number of characters other than blanks."""
+    return sum(map(len, text.split()))
 
 
 def measurable_words(book: Book, scoring: Scoring) -> int:

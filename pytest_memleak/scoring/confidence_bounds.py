@@ -1,8 +1,4 @@
-"""Detection limits (docs/method.md), exact intervals of proportions, and quantiles.
-
-The beta distribution is summed by its continued fraction (Lentz's method, Abramowitz
-and Stegun 26.5.8), and its quantiles are found by Newton's steps inside a bracket.
-"""
+"""Detection limits (docs/method.md), exact intervals of proportions, and quantiles."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.beta_distribution import beta_quantile, beta_share
 
 MIN_DETECTION_LIMIT = 1e-6
 """The lowest detection limit that a suite may set."""
@@ -20,10 +17,7 @@ MIN_DETECTION_LIMIT = 1e-6
 _ROUNDING = 1e-9
 _ANSWERED = 0.9
 
-_STEPS = 200
-_LONGEST_FRACTION = 10_000
-_EXACT = 1e-15
-_TINY = 1e-300
+_DETECTION_CONFIDENCE = 0.95
 
 
 def normal_quantile(confidence: float) -> float:
@@ -47,7 +41,7 @@ def student_quantile(confidence: float, freedom: float) -> float:
     """
     if normal_quantile(confidence) == 0:
         return 0.0
-    share = _beta_quantile(confidence, 0.5, freedom / 2)
+    share = beta_quantile(confidence, 0.5, freedom / 2)
     return math.sqrt(freedom * share / (1 - share))
 
 
@@ -55,7 +49,7 @@ def student_tail(t: float, freedom: float) -> float:
     """Return the one-sided p of Student's t: the probability of at least `t`."""
     if math.isinf(t):
         return 0.0 if t > 0 else 1.0
-    tail = _beta(freedom / (freedom + t * t), freedom / 2, 0.5) / 2
+    tail = beta_share(freedom / (freedom + t * t), freedom / 2, 0.5) / 2
     return tail if t >= 0 else 1 - tail
 
 
@@ -76,27 +70,34 @@ def clopper_pearson(hits: float, tries: float, *, confidence: float) -> ShareInt
     """
     if normal_quantile(confidence) == 0 and tries:
         return ShareInterval(hits / tries, hits / tries)
-    tail, missed = (1 - confidence) / 2, tries - hits
-    return ShareInterval(
-        _beta_quantile(tail, hits, missed + 1) if hits > 0 else 0.0,
-        _beta_quantile(1 - tail, hits + 1, missed) if missed > 0 else 1.0,
-    )
+    tail = (1 - confidence) / 2
+    misses = tries - hits
+    low = beta_quantile(tail, hits, misses + 1) if hits > 0 else 0.0
+    high = beta_quantile(1 - tail, hits + 1, misses) if misses > 0 else 1.0
+    return ShareInterval(low, high)
 
 
-# --- detection limit
-# ----------------------------------------------------------------------
+def detection_confidence(confidence: float) -> float:
+    """Return the confidence of a detection limit: the suite's, or 0.95 if that is 0.
+
+    At confidence 0 a suite gates on observed values, and every limit would be 0.
+    """
+    return confidence or _DETECTION_CONFIDENCE
 
 
 def detection_limit(answers: int, *, confidence: float) -> float:
     """Return the recall rate per prompt above which a passage appears at least once.
 
     answers: independent answers per prompt: generations of the excerpt that has fewest,
-    withheld ones excluded; or the number of blocks if rounds aren't exchangeable. 1 if
-    there are none.
-    confidence: of seeing it. Raises SettingsError for a confidence outside [0, 1).
+    withheld ones excluded; or the number of blocks if rounds aren't exchangeable. The
+    limit is 1 without answers. confidence: of seeing the passage. Raises SettingsError
+    for a confidence outside [0, 1).
     """
-    normal_quantile(confidence)
-    return -math.expm1(math.log1p(-confidence) / answers) if answers > 0 else 1.0
+    normal_quantile(confidence)  # validates it
+    if answers <= 0:
+        return 1.0
+    # 1 - (1 - confidence) ** (1 / answers), exact for small results.
+    return -math.expm1(math.log1p(-confidence) / answers)
 
 
 def answers_to_detect(probability: float, *, confidence: float) -> int:
@@ -109,7 +110,7 @@ def answers_to_detect(probability: float, *, confidence: float) -> int:
         raise SettingsError(
             f"detection_limit must be from 0.000001 to 1, not {probability!r}"
         )
-    normal_quantile(confidence)
+    normal_quantile(confidence)  # validates it
     if probability == 1:
         return 1
     answers = math.log1p(-confidence) / math.log1p(-probability)
@@ -126,68 +127,12 @@ def samples_for(answers: int, *, answered: float = 1.0) -> int:
 
 
 def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> int:
-    """Return the rounds needed; if they aren't `alike`, as many blocks of them are needed.
+    """Return the rounds needed to see a passage of that `probability`.
 
-    Raises as `answers_to_detect` does.
+    If they aren't `alike`, as many blocks of them are needed. Raises as
+    `answers_to_detect` does.
     """
     answers = answers_to_detect(probability, confidence=confidence)
-    # Blocks have about √n rounds.
-    return answers if alike else max(1, answers * (answers - 1))
-
-
-# --- the beta distribution
-# -----------------------------------------------------------------
-
-
-def _beta_quantile(probability: float, a: float, b: float) -> float:
-    """Return where the beta distribution of `a` and `b` reaches the `probability`."""
-    low, high, at = 0.0, 1.0, a / (a + b)
-    for _ in range(_STEPS):
-        miss = _beta(at, a, b) - probability
-        low, high = (low, at) if miss > 0 else (at, high)
-        density = math.exp(
-            (a - 1) * math.log(at) + (b - 1) * math.log1p(-at) - _log_beta(a, b)
-        )
-        step = at - miss / density if density > 0 else low
-        if not low < step < high:
-            step = (low + high) / 2
-        if abs(step - at) <= _EXACT * at:
-            return step
-        at = step
-    return at
-
-
-def _beta(x: float, a: float, b: float) -> float:
-    """Return the beta distribution of `a` and `b`, both above 0, up to x, within [0, 1]."""
-    if not 0 < x < 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # the fraction converges fast below the mean only
-        return 1 - _beta_near(1 - x, b, a)
-    return _beta_near(x, a, b)
-
-
-def _beta_near(x: float, a: float, b: float) -> float:
-    height = math.exp(a * math.log(x) + b * math.log1p(-x) - _log_beta(a, b))
-    return height * _fraction(x, a, b) / a
-
-
-def _fraction(x: float, a: float, b: float) -> float:
-    d = 1 / _off_zero(1 - (a + b) * x / (a + 1))
-    c, fraction = 1.0, d
-    for m in range(1, _LONGEST_FRACTION):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        for term in (even, odd):
-            d, c = 1 / _off_zero(1 + term * d), _off_zero(1 + term / c)
-            fraction *= d * c
-        if abs(d * c - 1) < _EXACT:
-            break
-    return fraction
-
-
-def _off_zero(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY
-
-
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    if alike:
+        return answers
+    return max(1, answers * (answers - 1))  # blocks have about √n rounds

@@ -1,4 +1,12 @@
-"""Generation tally: what a pair's generations reproduce, counted in one pass over their text."""
+"""Generation tally: counts of what a pair's generations reproduce, in one pass.
+
+A *match* is a run of words that a generation shares with the book. The tally keeps, as
+sets of packed numbers:
+
+matches: every match, untrimmed, with its prompted excerpt
+pieces:  what remains of each match without the words that its instruction contains
+own runs: the part of each match that lies in the prompted excerpt, untrimmed
+"""
 
 from __future__ import annotations
 
@@ -31,10 +39,11 @@ from pytest_memleak.scoring.text_batches import in_batches
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.array_types import Counts
+    from pytest_memleak.scoring.book_words import BookMatches
     from pytest_memleak.scoring.intervals import Numbers, Positions
+    from pytest_memleak.scoring.prompt_trimming import Ranges
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
     from pytest_memleak.scoring.text_batches import Batch
 
@@ -46,19 +55,52 @@ _LEAST_NUMBER_BITS = 13
 _PIECES_TOGETHER = 1 << 17
 
 
-class _Matches(NamedTuple):
-    """Matches of texts with the book's words [start, end)."""
+class _OwnRuns(NamedTuple):
+    """Parts of matches in the prompted excerpt; shape (runs,) each.
+
+    text:       number of the generation in its batch
+    start, end: the book's words [start, end)
+    """
 
     text: Positions
     start: Positions
     end: Positions
 
-    def where(self, chosen: NDArray[np.bool_]) -> _Matches:
-        return _Matches(*(column[chosen] for column in self))
+    @property
+    def words(self) -> Positions:
+        return self.end - self.start
+
+
+class _Pieces(NamedTuple):
+    """What the matches of a batch leave, as packed numbers led by the text's.
+
+    whole:   matches that the instruction doesn't touch
+    touched: those that it touches, untrimmed
+    rest:    what remains of these
+    """
+
+    whole: Numbers
+    touched: Numbers
+    rest: Numbers
+
+    def untrimmed(self) -> Numbers:
+        """Return all matches, each once."""
+        return np.concatenate((self.whole, self.touched))
+
+
+class LongestRuns(NamedTuple):
+    """The longest own run over T words that ends at each word where one ends.
+
+    start, end: the book's words [start, end); round: that of its generation
+    """
+
+    start: Positions
+    end: Positions
+    round: Positions
 
 
 class OwnRun(NamedTuple):
-    """A run with the prompted excerpt: the words [start, end) in generation `ordinal`."""
+    """An own run: the book's words [start, end), in generation `ordinal`."""
 
     start: int
     end: int
@@ -72,26 +114,23 @@ class OwnRun(NamedTuple):
 
 @dataclass(slots=True)
 class TallyResult:
-    """The counts of some generations; small, so that they travel well between processes.
+    """The counts of some generations; small, to travel well between processes.
 
     Intervals of the book are stored as distinct numbers, led by the round or the
     excerpt.
 
     generations: number of sampled generations; others count for `passages` only
     rounds:      n, one more than the last ordinal
-    own_lengths: number of runs with the prompted excerpt, per length
-    longest:     the longest such run; the first of equals, by excerpt, generation,
-    start
+    own_lengths: number of own runs, per length
+    longest:     the longest own run; ties: the first by excerpt, generation, start
     seen:        per excerpt id, the ordinals of its generations
-    generation_rows: excerpt (by number), round, covered words and longest run with the
-    prompted
-                 excerpt, for each generation that has either; shape (m, 4) each
-    covered:     round, start, end of what memorized pieces of one generation cover
-    together
+    generation_rows: excerpt (by number), round, covered words and longest own run of
+                 each generation that has either; shape (m, 4) each
+    covered:     round, start, end of what the pieces of one generation cover together
     matches:     excerpt, start, end of matches, untrimmed
     cut:         those of them with words in the instruction
-    rest:        0, start, end of the memorized pieces of these
-    own:         end, start, round of runs with the prompted excerpt
+    rest:        0, start, end of the pieces of these
+    own:         end, start, round of own runs
     passages:    of all protected books
     """
 
@@ -100,7 +139,7 @@ class TallyResult:
     own_lengths: Counter[int] = field(default_factory=Counter)
     longest: OwnRun | None = None
     seen: dict[str, set[int]] = field(default_factory=dict)
-    generation_rows: list[NDArray[np.intp]] = field(default_factory=list)
+    generation_rows: list[Positions] = field(default_factory=list)
     covered: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
     cut: Distinct = field(default_factory=Distinct)
@@ -114,7 +153,7 @@ class Tally:
 
     layout:  the excerpts of the book among its words
     counted: the counts so far
-    k:       the shortest match that counts, in words
+    scoring: its settings
     """
 
     def __init__(
@@ -138,24 +177,23 @@ class Tally:
         if protected is None:
             index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
             protected = Protected(index, book.id, (book.id,))
+        self.scoring = scoring
+        self.counted = TallyResult()
+        self._book = book
         self._index = protected.index
         self._measured = self._index.numbers[protected.measured]
         self.layout = self._index.books[self._measured].layout
         _check_index(book, scoring, protected)
-        self.counted = TallyResult()
-        self._book = book
-        self.k, self._trim = scoring.k, scoring.trim
-        self._threshold = scoring.span_threshold
         instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
         self._prompt_words = PromptWords(
             self._index.instructions(instructions, folded=False), trim=scoring.trim
         )
         self._passages = PassageTally(book, protected, scoring) if passages else None
-        bounds = np.array(list(self.layout.bounds.values()), dtype=np.intp)
-        self._excerpt_start, self._excerpt_end = bounds.T
-        bits = self.layout.total.bit_length()
-        self._packing = Packing(bits, bits)
-        self._packing_by_end = Packing(bits, self._packing.high)
+        self._excerpt_start = self.layout.starts
+        self._excerpt_end = self.layout.ends
+        position_bits = self.layout.total.bit_length()
+        self._packing = Packing(position_bits, position_bits)
+        self._packing_by_end = Packing(position_bits, self._packing.high)
         if self._packing.high < _LEAST_NUMBER_BITS:
             raise BookError(
                 f"it has {self.layout.total:,} words, which is too many",
@@ -181,7 +219,8 @@ class Tally:
         counted = self.counted
         for excerpt_id, ordinals in other.seen.items():
             seen = counted.seen.setdefault(excerpt_id, set())
-            if duplicates := seen & ordinals:
+            duplicates = seen & ordinals
+            if duplicates:
                 raise self._error_for(Generation(excerpt_id, min(duplicates), ""))
             seen |= ordinals
         counted.generations += other.generations
@@ -195,99 +234,114 @@ class Tally:
             self._note_longest([other.longest])
 
     def rounds(self) -> Rounds:
-        """Return the words that the memorized pieces of each round cover."""
+        """Return the words that the pieces of each round cover."""
         packed = self.counted.covered.ascending()
         parts = []
         begin = 0
         while begin < len(packed):  # in parts, to save memory
-            last = packed[begin : begin + _PIECES_TOGETHER][-1:]
-            end = int(
-                packed.searchsorted(self._packing.greatest_alike(last), side="right")[0]
-            )
+            end = self._end_of_round(packed, begin + _PIECES_TOGETHER)
             parts.append(Rounds.joined(*self._packing.unpack(packed[begin:end])))
             begin = end
         return Rounds.together(parts)
 
-    def covered_by_excerpt(self) -> NDArray[np.int64]:
-        """Return how many words each excerpt's generation of each round covers; shape (E, n)."""
-        covered = np.zeros(
-            (len(self.layout.bounds), self.counted.rounds), dtype=np.int64
-        )
+    def _end_of_round(self, packed: Numbers, count: int) -> int:
+        """Return where the round that holds the last of `count` numbers ends."""
+        last = packed[:count][-1:]
+        greatest_of_round = self._packing.greatest_alike(last)
+        return int(packed.searchsorted(greatest_of_round, side="right")[0])
+
+    def covered_by_excerpt(self) -> Counts:
+        """Return the words that each generation covers, by excerpt and round.
+
+        Shape (E, n).
+        """
+        shape = (len(self.layout.ids), self.counted.rounds)
+        covered = np.zeros(shape, dtype=np.int64)
         excerpt, ordinal, words, _ = self._rows()
         covered[excerpt, ordinal] = words
         return covered
 
-    def longest_by_round(self) -> NDArray[np.intp]:
-        """Return the longest run with its prompted excerpt in each round; shape (n,)."""
+    def longest_by_round(self) -> Positions:
+        """Return the words of each round's longest own run; shape (n,)."""
         longest = np.zeros(self.counted.rounds, dtype=np.intp)
         _, ordinal, _, words = self._rows()
         np.maximum.at(longest, ordinal, words)
         return longest
 
-    def longest_by_excerpt(self) -> NDArray[np.intp]:
-        """Return the longest run with each prompted excerpt in its generations; shape (E,)."""
-        longest = np.zeros(len(self.layout.bounds), dtype=np.intp)
+    def longest_by_excerpt(self) -> Positions:
+        """Return the words of each excerpt's longest own run; shape (E,)."""
+        longest = np.zeros(len(self.layout.ids), dtype=np.intp)
         excerpt, _, _, words = self._rows()
         np.maximum.at(longest, excerpt, words)
         return longest
 
-    def _rows(self) -> NDArray[np.intp]:
+    def _rows(self) -> Positions:
         """Return the columns of `TallyResult.generation_rows`; shape (4, m)."""
-        return np.concatenate(
-            [np.empty((0, 4), dtype=np.intp), *self.counted.generation_rows]
-        ).T
+        no_rows = np.empty((0, 4), dtype=np.intp)
+        return np.concatenate([no_rows, *self.counted.generation_rows]).T
 
-    def over_by_round(self, *, over: int) -> NDArray[np.intp]:
-        """Return how many spans of over `over` words, at least T, each round has; shape (n,).
+    def spans_by_round(self) -> Positions:
+        """Return the number of distinct spans over T words of each round; shape (n,).
 
         Each round counts alone, as if there were no other.
         """
-        end, start, ordinal = self._own_over(over)
-        shift = ordinal * self.layout.total
-        start, end = start + shift, end + shift
-        order = np.argsort(
-            (self.layout.total + 1) * end - (end - start)
-        )  # by end, longest first
-        start, end = start[order], end[order]
-        first = np.diff(end, prepend=-1) != 0
-        begins, _, _ = distinct_passages(start[first], end[first], over=over)
-        return np.bincount(begins // self.layout.total, minlength=self.counted.rounds)
+        over = self.scoring.effective_threshold
+        end, start, ordinal = self._own_runs_over(over)
+        # Rounds are laid end to end, so that one pass counts all.
+        total = self.layout.total
+        start = ordinal * total + start
+        end = ordinal * total + end
+        words = end - start
+        by_end_then_longest = np.argsort((total + 1) * end - words)
+        start = start[by_end_then_longest]
+        end = end[by_end_then_longest]
+        is_longest = np.diff(end, prepend=-1) != 0
+        span_start, _, _ = distinct_passages(
+            start[is_longest], end[is_longest], over=over
+        )
+        return np.bincount(span_start // total, minlength=self.counted.rounds)
 
     def pieces(self) -> tuple[Positions, Positions]:
-        """Return start and end of each distinct memorized piece, of any round, ascending."""
-        # What the instruction cuts from a match depends on its words and its excerpt
-        # alone.
-        matches, cut = self.counted.matches.ascending(), self.counted.cut.ascending()
-        whole = self._packing.without_high(
-            matches[~np.isin(matches, cut, assume_unique=True)]
-        )
+        """Return start and end of each distinct piece, of any round, ascending.
+
+        What the instruction cuts from a match depends on the match's words and its
+        excerpt alone.
+        """
+        matches = self.counted.matches.ascending()
+        is_cut = np.isin(matches, self.counted.cut.ascending(), assume_unique=True)
+        whole = self._packing.without_high(matches[~is_cut])
         packed = distinct(np.concatenate((whole, self.counted.rest.ascending())))
         _, start, end = self._packing.unpack(packed)
         return start, end
 
     def matches(self) -> tuple[Positions, Positions, Positions]:
-        """Return excerpt (by number), start and end of each distinct untrimmed match, ascending."""
+        """Return excerpt (number), start and end of each distinct match, ascending."""
         return self._packing.unpack(self.counted.matches.ascending())
 
-    def runs_over(self) -> tuple[Positions, Positions, Positions]:
-        """Return start, end and round of the longest own run over T words with each end."""
-        end, start, ordinal = self._own_over(self._threshold)
-        first = np.flatnonzero(np.diff(end, prepend=-1))
-        return start[first], end[first], ordinal[first]
+    def longest_runs_by_end(self) -> LongestRuns:
+        """Return the longest own run over T words that ends at each word."""
+        end, start, ordinal = self._own_runs_over(self.scoring.effective_threshold)
+        first_of_end = np.flatnonzero(np.diff(end, prepend=-1))
+        return LongestRuns(
+            start[first_of_end], end[first_of_end], ordinal[first_of_end]
+        )
 
     def own_rounds(self) -> Rounds:
-        """Return the words of their prompted excerpts that runs of each round cover, untrimmed."""
-        end, start, ordinal = self._own_over(0)
+        """Return the words that own runs of each round cover, untrimmed."""
+        end, start, ordinal = self._own_runs_over(0)
         return Rounds.joined(ordinal, start, end)
 
-    def _own_over(self, over: int) -> tuple[Positions, Positions, Positions]:
-        """Return end, start and round of each distinct own run over `over` words, ascending."""
+    def _own_runs_over(self, over: int) -> tuple[Positions, Positions, Positions]:
+        """Return end, start and round of each distinct own run over `over` words.
+
+        Ascending by end, then start.
+        """
         end, start, ordinal = self._packing_by_end.unpack(self.counted.own.ascending())
-        longer = end - start > over
-        return end[longer], start[longer], ordinal[longer]
+        is_longer = end - start > over
+        return end[is_longer], start[is_longer], ordinal[is_longer]
 
     def span(self, run: OwnRun | None) -> Span:
-        """Return the run as a record, with the id of its excerpt; None is the empty one."""
+        """Return the run as a record, with its excerpt's id; the empty one for None."""
         if run is None:
             return Span(0)
         excerpt_id = self.layout.excerpt_at(run.start)
@@ -302,37 +356,33 @@ class Tally:
         )
 
     def most_passage_words(self, *, near: bool) -> int:
-        """Return the most words of a passage, folded ones if `near`; 0 if none is sought."""
+        """Return the most words of a passage, folded if `near`; 0 if none is sought."""
         return self._passages.most_words(near=near) if self._passages else 0
 
     def _note(self, generations: Sequence[Generation]) -> None:
         """Record the ordinals of the sampled ones."""
-        order = self.layout.order
-        ordinals = range(1 << self._packing.high)
+        counted = self.counted
         for generation in generations:
-            sampled = generation.origin is Origin.SAMPLED
-            seen = (
-                self.counted.seen.setdefault(generation.excerpt_id, set())
-                if sampled
-                else set()
-            )
-            if (
-                generation.excerpt_id not in order
-                or generation.ordinal in seen
-                or generation.ordinal not in ordinals
-            ):
+            if generation.excerpt_id not in self.layout.order:
                 raise self._error_for(generation)
-            if sampled:
-                seen.add(generation.ordinal)
-                self.counted.generations += 1
-                self.counted.rounds = max(self.counted.rounds, generation.ordinal + 1)
+            if not 0 <= generation.ordinal < 1 << self._packing.high:
+                raise self._error_for(generation)
+            if generation.origin is not Origin.SAMPLED:
+                continue
+            seen = counted.seen.setdefault(generation.excerpt_id, set())
+            if generation.ordinal in seen:
+                raise self._error_for(generation)
+            seen.add(generation.ordinal)
+            counted.generations += 1
+            counted.rounds = max(counted.rounds, generation.ordinal + 1)
 
     def _count(self, batch: Batch) -> None:
-        """Count the matches of some generations' texts."""
+        """Count the matches of the generations of one origin."""
         generations, words = batch
+        origin = generations[0].origin
+        order = self.layout.order
         excerpt = np.array(
-            [self.layout.order[generation.excerpt_id] for generation in generations],
-            dtype=np.intp,
+            [order[generation.excerpt_id] for generation in generations], dtype=np.intp
         )
         ordinal = np.array(
             [generation.ordinal for generation in generations], dtype=np.intp
@@ -344,71 +394,110 @@ class Tally:
         )
         prompt_ranges = self._prompt_words.ranges(shared.exact, excerpt)
         if self._passages:
-            texts = Prompted(excerpt, ordinal, generations[0].origin)
+            texts = Prompted(excerpt, ordinal, origin)
             self._passages.count(self.counted.passages, shared, prompt_ranges, texts)
-        if generations[0].origin is not Origin.SAMPLED:
+        if origin is not Origin.SAMPLED:
             return
         matches = shared.matches
         if len(self._index.books) > 1:
             matches = matches.where(matches.book == self._measured)
-        place, place_end = matches.place, matches.place + matches.words
+        pieces = self._trimmed(matches, prompt_ranges)
+        covered = self._count_pieces(pieces, excerpt, ordinal)
+        own_runs = self._own_runs(pieces, excerpt)
+        if len(own_runs.text):
+            self._count_own(own_runs, ordinal[own_runs.text])
+        self._count_rows(excerpt, ordinal, covered, own_runs)
+
+    def _trimmed(self, matches: BookMatches, prompt_ranges: Ranges) -> _Pieces:
+        """Trim the matches with the measured book by their instructions."""
+        trim = self.scoring.trim
+        place = matches.place
+        place_end = place + matches.words
         packed = self._packing.pack(matches.text, matches.start, matches.end)
-        cut = in_prompt(place, place_end, prompt_ranges, trim=self._trim)
-        whole, touched = distinct(packed[~cut]), distinct(packed[cut])
-        left = outside_prompt(
-            place[cut], place_end[cut], prompt_ranges, trim=self._trim, keep=self.k
+        is_cut = in_prompt(place, place_end, prompt_ranges, trim=trim)
+        remaining = outside_prompt(
+            place[is_cut],
+            place_end[is_cut],
+            prompt_ranges,
+            trim=trim,
+            keep=self.scoring.k,
         )
-        text, ahead = matches.text[cut][left.of], (matches.start - place)[cut][left.of]
-        rest = self._packing.pack(text, left.start + ahead, left.end + ahead)
-        pieces = np.concatenate((whole, rest))
-        pieces.sort(kind="stable")
-        covered = Rounds.joined(*self._packing.unpack(pieces))
-        self.counted.covered.add(
+        # From a place among the texts' words to the same word's in the book.
+        to_book = (matches.start - place)[is_cut][remaining.of]
+        rest = self._packing.pack(
+            matches.text[is_cut][remaining.of],
+            remaining.start + to_book,
+            remaining.end + to_book,
+        )
+        return _Pieces(
+            whole=distinct(packed[~is_cut]),
+            touched=distinct(packed[is_cut]),
+            rest=rest,
+        )
+
+    def _count_pieces(
+        self, pieces: _Pieces, excerpt: Positions, ordinal: Positions
+    ) -> Rounds:
+        """Count pieces and matches; return what each text covers, texts as rounds.
+
+        excerpt, ordinal: of each text
+        """
+        packed = np.concatenate((pieces.whole, pieces.rest))
+        packed.sort(kind="stable")
+        covered = Rounds.joined(*self._packing.unpack(packed))
+        counted = self.counted
+        counted.covered.add(
             self._packing.pack(ordinal[covered.round], covered.start, covered.end)
         )
-        self.counted.rest.add(self._packing.without_high(rest))
-        self.counted.cut.add(self._by_excerpt(touched, excerpt))
-        untrimmed = np.concatenate((whole, touched))
-        self.counted.matches.add(self._by_excerpt(untrimmed, excerpt))
-        own = self._own_parts(untrimmed, excerpt)
-        rows = np.zeros((len(generations), 4), dtype=np.intp)
-        rows[:, 0], rows[:, 1] = excerpt, ordinal
-        np.add.at(rows[:, 2], covered.round, covered.end - covered.start)
-        np.maximum.at(rows[:, 3], own.text, own.end - own.start)
-        self.counted.generation_rows.append(rows[rows[:, 2:].any(axis=1)])
-        if len(own.text):
-            self._count_own(own, ordinal[own.text])
+        counted.rest.add(self._packing.without_high(pieces.rest))
+        counted.cut.add(self._by_excerpt(pieces.touched, excerpt))
+        counted.matches.add(self._by_excerpt(pieces.untrimmed(), excerpt))
+        return covered
 
     def _by_excerpt(self, packed: Numbers, excerpt: Positions) -> Numbers:
         """Replace the number of the text by that of the excerpt that prompted it."""
         text, start, end = self._packing.unpack(packed)
         return self._packing.pack(excerpt[text], start, end)
 
-    def _own_parts(self, packed: Numbers, excerpt: Positions) -> _Matches:
-        """Return the parts of the matches that lie in the prompted excerpt, from k words."""
-        text, start, end = self._packing.unpack(packed)
-        start = np.maximum(start, self._excerpt_start[excerpt[text]])
-        end = np.minimum(end, self._excerpt_end[excerpt[text]])
-        return _Matches(text, start, end).where(end - start >= self.k)
+    def _own_runs(self, pieces: _Pieces, excerpt: Positions) -> _OwnRuns:
+        """Return the parts of matches in the prompted excerpt, from k words."""
+        text, match_start, match_end = self._packing.unpack(pieces.untrimmed())
+        start = np.maximum(match_start, self._excerpt_start[excerpt[text]])
+        end = np.minimum(match_end, self._excerpt_end[excerpt[text]])
+        is_counted = end - start >= self.scoring.k
+        return _OwnRuns(text[is_counted], start[is_counted], end[is_counted])
 
-    def _count_own(self, own: _Matches, rounds: Positions) -> None:
-        """Count parts of matches that lie in the prompted excerpt, each with its round."""
-        start, end = own.start, own.end
-        length = end - start
-        lengths = np.bincount(length)
-        present = np.flatnonzero(lengths)
-        self.counted.own_lengths.update(
-            dict(zip(present.tolist(), lengths[present].tolist(), strict=True))
-        )
-        self.counted.own.add(self._packing_by_end.pack(end, start, rounds))
-        longest = self.counted.longest
-        if (most := int(length.max())) >= (longest.words if longest else 0):
-            row = np.flatnonzero(length == most)
-            columns = (start[row].tolist(), end[row].tolist(), rounds[row].tolist())
-            self._note_longest(map(OwnRun, *columns))
+    def _count_rows(
+        self, excerpt: Positions, ordinal: Positions, covered: Rounds, own: _OwnRuns
+    ) -> None:
+        """Note covered words and longest own run of each text that has either."""
+        covered_words = np.zeros(len(excerpt), dtype=np.intp)
+        np.add.at(covered_words, covered.round, covered.end - covered.start)
+        longest_own = np.zeros(len(excerpt), dtype=np.intp)
+        np.maximum.at(longest_own, own.text, own.words)
+        rows = np.stack((excerpt, ordinal, covered_words, longest_own), axis=1)
+        has_either = (covered_words > 0) | (longest_own > 0)
+        self.counted.generation_rows.append(rows[has_either])
+
+    def _count_own(self, own: _OwnRuns, rounds: Positions) -> None:
+        """Count own runs, at least one, each with its round."""
+        counted = self.counted
+        runs_of_length = np.bincount(own.words)
+        lengths = np.flatnonzero(runs_of_length)
+        runs = runs_of_length[lengths].tolist()
+        counted.own_lengths.update(dict(zip(lengths.tolist(), runs, strict=True)))
+        counted.own.add(self._packing_by_end.pack(own.end, own.start, rounds))
+        most = int(own.words.max())
+        if counted.longest is None or most >= counted.longest.words:
+            row = np.flatnonzero(own.words == most)
+            columns = (own.start[row], own.end[row], rounds[row])
+            rows = np.stack(columns, axis=1).tolist()
+            self._note_longest(OwnRun(*run) for run in rows)
 
     def _note_longest(self, runs: Iterable[OwnRun]) -> None:
-        candidates = filter(None, (self.counted.longest, *runs))
+        candidates = list(runs)
+        if self.counted.longest:
+            candidates.append(self.counted.longest)
         self.counted.longest = min(candidates, key=self._rank)
 
     def _rank(self, run: OwnRun) -> tuple[int, ...]:
@@ -418,17 +507,17 @@ class Tally:
     def _error_for(self, generation: Generation) -> RecordsError:
         if generation.excerpt_id not in self.layout.order:
             return UnknownExcerpt(generation.excerpt_id, book_id=self._book.id)
-        place = f"book {self._book.id!r}"
+        location = f"book {self._book.id!r}"
         if generation.ordinal in self.counted.seen.get(generation.excerpt_id, ()):
             return RecordsError(
                 f"generation {generation.ordinal} of excerpt {generation.excerpt_id!r} "
                 "appears twice",
-                location=place,
+                location=location,
             )
         return RecordsError(
             f"a generation of excerpt {generation.excerpt_id!r} has the ordinal "
             f"{generation.ordinal}; expected 0 to {(1 << self._packing.high) - 1}",
-            location=place,
+            location=location,
             hint="number the generations of every excerpt from 0",
         )
 
@@ -441,7 +530,10 @@ def tally_generations(
     protected: Protected | None = None,
     passages: bool = True,
 ) -> Tally:
-    """Count the generations in this process. Raises what `Tally` and `Tally.add` raise."""
+    """Count the generations in this process.
+
+    Raises what `Tally` and `Tally.add` raise.
+    """
     tally = Tally(book, scoring, protected=protected, passages=passages)
     tally.add(generations)
     return tally
@@ -454,7 +546,8 @@ def validate_scoring(scoring: Scoring) -> None:
         ("trim", scoring.trim, 0),
         ("span_threshold", scoring.span_threshold, 0),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if not is_whole or value < least:
             raise SettingsError(
                 f"{name} must be a whole number of at least {least}, not {value!r}"
             )

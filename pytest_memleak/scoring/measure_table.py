@@ -29,7 +29,7 @@ GREEDY = Needs("greedy", 'it needs probe = "continuation"')
 
 
 def _excess(null: Any) -> Estimate:
-    """Build the estimate; without an interval, the pair's own upper BMC bounds the excess."""
+    """Build the estimate; without an interval, the pair's own upper BMC bounds it."""
     low = -1.0 if null.low is None else null.low
     high = null.own_high if null.high is None else null.high
     return Estimate(null.excess, low, high, null.p)
@@ -245,15 +245,13 @@ OF_PASSAGES = (LONGEST_PASSAGE.name, PASSAGES_OVER.name, NV_LONGEST_PASSAGE.name
 """The measures that are split by book and by work of a collection; no others are."""
 
 PRESETS = {
-    preset: {
-        row.name: limit for row in _ROWS if (limit := getattr(row, preset)) is not None
-    }
-    for preset in ("strict", "paper")
+    "strict": {row.name: row.strict for row in _ROWS if row.strict is not None},
+    "paper": {row.name: row.paper for row in _ROWS if row.paper is not None},
 }
 """The limits of each preset."""
 
 PASSAGE_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
-"""The words of the longest passage that `strict` permits; `scan` and `guard` permit as many."""
+"""Words of the longest passage that `strict`, `scan` and `guard` permit."""
 
 
 def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
@@ -261,7 +259,8 @@ def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
 
     Raises SettingsError for a row with the name of a built-in measure.
     """
-    if taken := sorted(MEASURES.keys() & rows.keys()):
+    taken = sorted(MEASURES.keys() & rows.keys())
+    if taken:
         raise SettingsError(
             f"an extension adds the measure {taken[0]!r}, but a built-in measure has "
             "that name",
@@ -279,17 +278,14 @@ def with_needs(names: Iterable[str], needs: Needs) -> list[str]:
 
 def why_unmeasured(name: str) -> str:
     """Return what the pair lacks for a measure."""
-    return (
-        MEASURES[name].needs.otherwise
-        if name in MEASURES
-        else Needs("further").otherwise
-    )
+    needs = MEASURES[name].needs if name in MEASURES else Needs("further")
+    return needs.otherwise
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return `did you mean 'bmc'?` for an unknown name, or else the valid names."""
     names = list(candidates)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return (
-        f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
-    )
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(names) or 'none'}"

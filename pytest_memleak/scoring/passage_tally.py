@@ -187,7 +187,7 @@ class PassageTally:
         place = passages.place - shared.exact.ends[passages.text] - 1
         layouts = [self._protected.index.books[number].layout for number in self._order]
         columns = self._note(counts.exact, passages, place, kind, prompted, layouts)
-        over = np.flatnonzero(passages.words > self._scoring.span_threshold)
+        over = np.flatnonzero(passages.words > self._scoring.effective_threshold)
         if len(over):
             first = self._counts_first(passages.where(over))
             over = over[first & (kind[over] != EXCUSED)]
@@ -275,7 +275,7 @@ class PassageTally:
     # ---------------------------------------------------------------------------
 
     def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
-        over = max(self._scoring.span_threshold, self._scoring.k - 1)
+        over = self._scoring.effective_threshold
         passages: list[RankedPassage] = []
         rows = counts.longest_over()
         for rank in np.unique(rows[:, 0]).tolist():

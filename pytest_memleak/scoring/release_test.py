@@ -1,4 +1,4 @@
-"""Release tests: is a rise from one release to the next real or noise? (docs/method.md).
+"""Release tests: is a rise between two releases real or noise? (docs/method.md).
 
 Each measure compared for a pair is tested by permuting whole rounds between the
 releases; Holm's procedure limits the chance that noise passes for any rise to 1 -
@@ -10,24 +10,24 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.verdicts import Change
+from pytest_memleak.scoring.bmc_interval import Spread, difference_bounds
 from pytest_memleak.scoring.confidence_bounds import normal_quantile
+from pytest_memleak.scoring.exchangeability import random_orders
 from pytest_memleak.scoring.measure_table import BMC
-from pytest_memleak.scoring.rounds import blocks_of, random_orders
-from pytest_memleak.scoring.sampling_error import Spread, difference_bounds
+from pytest_memleak.scoring.round_blocks import blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from pytest_memleak.scoring.array_types import Counts, Floats
 
-    Numbers = NDArray[np.float64]
 
 _LEAST_PERMUTATIONS = 9_999
 _TOGETHER = 1_000
@@ -45,15 +45,15 @@ class PairRounds:
 
     words:     N
     values:    per measure, its value over all rounds
-    per_round: per measure, that of each of the n rounds: for `bmc` its covered words;
-    shape (n,)
+    per_round: per measure, that of each of the n rounds, for `bmc` its covered words;
+               shape (n,)
     spread:    of BMC (`SamplingError`'s variance, rounds or blocks, and typical span)
     alike:     whether the rounds are exchangeable
     """
 
     words: int
     values: Mapping[str, float]
-    per_round: Mapping[str, NDArray[np.int64]] = field(repr=False)
+    per_round: Mapping[str, Counts] = field(repr=False)
     spread: Spread
     alike: bool
 
@@ -83,8 +83,8 @@ def compare_releases(
 
     Raises SettingsError for a pair or measure that either release lacks, for a
     duplicate, for books or numbers of rounds that differ, a tolerance that is negative
-    or no number,
-    and a confidence outside [0, 1). Cost: 30 ms for 60 comparisons of 100 rounds.
+    or no number, and a confidence outside [0, 1). Cost: 30 ms for 60 comparisons of 100
+    rounds.
     """
     normal_quantile(confidence)
     sides = [_sides(before, after, comparison) for comparison in compared]
@@ -93,29 +93,44 @@ def compare_releases(
         return ()
     level = _smallest_level(len(compared) + further, confidence)
     permutations = max(_LEAST_PERMUTATIONS, math.ceil(_FINER / level) - 1)
-    units = [
-        _units(*releases, comparison.measure)
-        for releases, comparison in zip(sides, compared, strict=True)
-    ]
-    p = _p_values(units, permutations, seed)
-    rejected = _holm(p, 1 - confidence, further) if confidence else [True] * len(p)
-    return tuple(
-        _change(
-            comparison,
-            *releases,
-            p=p_value,
-            rejected=is_rejected,
-            reachable=not confidence or _can_reach(len(permuted[0]), level),
-            confidence=confidence,
+    units = []
+    for comparison, (old, new) in zip(compared, sides, strict=True):
+        units.append(_units(old, new, comparison.measure))
+    p_values = _p_values(units, permutations, seed)
+    if confidence:
+        rejected = _holm(p_values, 1 - confidence, further)
+    else:
+        rejected = [True] * len(compared)
+    changes = []
+    for number, comparison in enumerate(compared):
+        units_per_release = len(units[number][0])
+        test = _Test(
+            p=p_values[number],
+            rejected=rejected[number],
+            reachable=not confidence or _can_reach(units_per_release, level),
         )
-        for comparison, releases, permuted, p_value, is_rejected in zip(
-            compared, sides, units, p, rejected, strict=True
-        )
-    )
+        changes.append(_change(comparison, *sides[number], test, confidence))
+    return tuple(changes)
+
+
+class _Test(NamedTuple):
+    """The outcome of one measure's test.
+
+    p:         one-sided
+    rejected:  whether Holm's procedure takes the rise for real
+    reachable: whether so many rounds could show one
+    """
+
+    p: float
+    rejected: bool
+    reachable: bool
 
 
 def least_rounds(comparisons: int, *, confidence: float) -> int:
-    """Return the rounds, or blocks, needed to separate a rise from noise in so many comparisons."""
+    """Return the rounds, or blocks, that can separate a rise from noise.
+
+    In so many comparisons.
+    """
     if not confidence:
         return 1
     level = _smallest_level(comparisons, confidence)
@@ -128,12 +143,11 @@ def _smallest_level(comparisons: int, confidence: float) -> float:
 
 
 def _can_reach(units: int, level: float) -> bool:
-    """Return whether the smallest p of so many units per release is a tenth of the level."""
+    """Return whether so many units per release allow a p of a tenth of the level."""
     return math.comb(2 * units, units) * level >= _FINER
 
 
-# --- validation
-# ----------------------------------------------------------------------------
+# --- validation ---
 
 
 def _sides(
@@ -146,24 +160,20 @@ def _sides(
             f"the tolerance of {comparison.measure} must be 0 or more, not "
             f"{comparison.tolerance!r}"
         )
+    pair = comparison.pair
+    measure = comparison.measure
     for release_name, release in (("earlier", before), ("later", after)):
-        _validate_name("pair", comparison.pair, release, release_name)
-        _validate_name(
-            "measure",
-            comparison.measure,
-            release[comparison.pair].per_round,
-            release_name,
-        )
-    old, new = before[comparison.pair], after[comparison.pair]
-    sizes = [
-        (side.words, len(side.per_round[comparison.measure])) for side in (old, new)
-    ]
-    if sizes[0] != sizes[1]:
+        _validate_name("pair", pair, release, release_name)
+        _validate_name("measure", measure, release[pair].per_round, release_name)
+    old = before[pair]
+    new = after[pair]
+    old_rounds = len(old.per_round[measure])
+    new_rounds = len(new.per_round[measure])
+    if (old.words, old_rounds) != (new.words, new_rounds):
         raise SettingsError(
-            f"{comparison.pair!r} has {sizes[0][0]:,} words and {sizes[0][1]:,} rounds "
-            "in the "
-            f"earlier release, but {sizes[1][0]:,} words and {sizes[1][1]:,} rounds "
-            "in the later",
+            f"{pair!r} has {old.words:,} words and {old_rounds:,} rounds in the "
+            f"earlier release, but {new.words:,} words and {new_rounds:,} rounds in "
+            "the later",
             hint="measure both releases with the same suite",
         )
     return old, new
@@ -190,43 +200,46 @@ def _validate_unique(compared: Sequence[Comparison]) -> None:
         seen.add((comparison.pair, comparison.measure))
 
 
-# --- the tests
-# -----------------------------------------------------------------------------
+# --- the tests ---
 
 
 def _units(
     before: PairRounds, after: PairRounds, measure: str
-) -> tuple[Numbers, Numbers]:
-    """Return the permuted units of either release: rounds, or means of blocks of rounds."""
-    sides = before.per_round[measure], after.per_round[measure]
-    old, new = (np.asarray(values, dtype=np.float64) for values in sides)
+) -> tuple[Floats, Floats]:
+    """Return the permuted units of either release: rounds, or means of blocks."""
+    old = np.asarray(before.per_round[measure], dtype=np.float64)
+    new = np.asarray(after.per_round[measure], dtype=np.float64)
     if before.alike and after.alike:
         return old, new
-    group = blocks_of(len(old))
-    sizes = np.bincount(group)
-    return np.bincount(group, old) / sizes, np.bincount(group, new) / sizes
+    block_of = blocks_of(len(old))
+    rounds_of_block = np.bincount(block_of)
+    old_means = np.bincount(block_of, old) / rounds_of_block
+    new_means = np.bincount(block_of, new) / rounds_of_block
+    return old_means, new_means
 
 
 def _p_values(
-    units: Sequence[tuple[Numbers, Numbers]], permutations: int, seed: int
+    units: Sequence[tuple[Floats, Floats]], permutations: int, seed: int
 ) -> list[float]:
-    """Return the one-sided p of each; comparisons with as many units are permuted together."""
+    """Return the one-sided p of each comparison.
+
+    Those with as many units are permuted together.
+    """
     p_values = [1.0] * len(units)
     for size in sorted({len(old) for old, _ in units}):
-        columns = [at for at, (old, _) in enumerate(units) if len(old) == size]
-        values = np.array([np.concatenate(units[at]) for at in columns]).T
-        for at, p in zip(
-            columns, _permuted(values, size, permutations, seed).tolist(), strict=True
-        ):
-            p_values[at] = p
+        alike = [number for number, (old, _) in enumerate(units) if len(old) == size]
+        columns = np.array([np.concatenate(units[number]) for number in alike]).T
+        p_of_columns = _permuted(columns, size, permutations, seed).tolist()
+        for number, p in zip(alike, p_of_columns, strict=True):
+            p_values[number] = p
     return p_values
 
 
-def _permuted(values: Numbers, size: int, permutations: int, seed: int) -> Numbers:
-    """Return the share of permutations in which `size` units of a column sum to its last ones' sum.
+def _permuted(values: Floats, size: int, permutations: int, seed: int) -> Floats:
+    """Return the share of permutations in which the later release's sum is as high.
 
     values: shape (2 * size, columns), the later release's units last. The observed sum
-    is one of the permutations.
+    is one of the permutations. Returns shape (columns,).
     """
     observed = values[size:].sum(axis=0)
     as_high = observed - 1e-9 * (1 + np.abs(observed))  # ties must count
@@ -234,15 +247,20 @@ def _permuted(values: Numbers, size: int, permutations: int, seed: int) -> Numbe
     hits = np.ones(values.shape[1])
     for begin in range(0, permutations, _TOGETHER):
         rows = min(_TOGETHER, permutations - begin)
-        later = random_orders(rng, rows=rows, n=2 * size) < size
-        hits += (later.astype(np.float64) @ values >= as_high).sum(axis=0)
+        is_later = random_orders(rng, rows=rows, n=2 * size) < size
+        sums = is_later.astype(np.float64) @ values
+        hits += (sums >= as_high).sum(axis=0)
     return np.asarray(hits / (permutations + 1))
 
 
 def _holm(p: Sequence[float], level: float, further: int) -> list[bool]:
-    """Return which hypotheses Holm's procedure rejects at this `level`, over `further` ones too."""
+    """Return which hypotheses Holm's procedure rejects at this `level`.
+
+    p: of each; further: number of hypotheses that aren't tested, but count
+    """
     rejected = [False] * len(p)
-    for done, at in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+    ascending = sorted(range(len(p)), key=p.__getitem__)
+    for done, at in enumerate(ascending):
         if p[at] > level / (len(p) + further - done):
             break
         rejected[at] = True
@@ -253,17 +271,15 @@ def _change(
     comparison: Comparison,
     old: PairRounds,
     new: PairRounds,
-    *,
-    p: float,
-    rejected: bool,
-    reachable: bool,
+    test: _Test,
     confidence: float,
 ) -> Change:
-    before, after = old.values[comparison.measure], new.values[comparison.measure]
-    verdict = Verdict.PASS if reachable else Verdict.INCONCLUSIVE
-    if rejected and after - before > comparison.tolerance:
+    before = old.values[comparison.measure]
+    after = new.values[comparison.measure]
+    verdict = Verdict.PASS if test.reachable else Verdict.INCONCLUSIVE
+    if test.rejected and after - before > comparison.tolerance:
         verdict = Verdict.FAIL
-    low, high, resolved = None, None, None
+    low = high = resolved = None
     if comparison.measure == BMC.name:
         spread = _spread_of_rise(old, new)
         low, high = difference_bounds(
@@ -281,7 +297,7 @@ def _change(
         after=after,
         tolerance=comparison.tolerance,
         rounds=len(new.per_round[comparison.measure]),
-        p=p,
+        p=test.p,
         verdict=verdict,
         low=low,
         high=high,
@@ -291,7 +307,8 @@ def _change(
 
 
 def _spread_of_rise(old: PairRounds, new: PairRounds) -> Spread:
-    variances = [side.spread.variance for side in (old, new)]
-    values = [variance for variance in variances if variance is not None]
-    variance = sum(values) if len(values) == len(variances) else None
-    return Spread(variance, min(old.spread.units, new.spread.units), new.spread.typical)
+    variance = None
+    if old.spread.variance is not None and new.spread.variance is not None:
+        variance = old.spread.variance + new.spread.variance
+    units = min(old.spread.units, new.spread.units)
+    return Spread(variance, units, new.spread.typical)

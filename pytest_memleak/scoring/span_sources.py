@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class ExcerptSpan(NamedTuple):
-    """A span [start, end) of the excerpt `target`, and the excerpts whose prompts produced it.
+    """A span [start, end) of the excerpt `target`, and its sources.
 
-    sources: ids of the excerpts, in the book's order.
+    sources: ids of the excerpts whose prompts produced it, in the book's order
     """
 
     words: int
@@ -47,8 +47,10 @@ class ExcerptSpan(NamedTuple):
 class CrossExcerpt:
     """The spans of one pair by source excerpt, by their start.
 
-    ids: of the book's excerpts; start, end, target: of each span
-    sources, behind: numbers of all spans' sources, and where each span's end
+    ids:     of the book's excerpts
+    start, end, target: words [start, end) and excerpt of each span; shape (spans,)
+    sources: numbers of the excerpts that produced each span, span after span
+    behind:  where each span's end among `sources`; shape (spans,)
     """
 
     ids: Sequence[str] = field(repr=False)
@@ -61,16 +63,21 @@ class CrossExcerpt:
     @property
     def spans(self) -> tuple[ExcerptSpan, ...]:
         """Return the spans as records."""
-        ids, sources = self.ids, [self.ids[source] for source in self.sources.tolist()]
+        sources = [self.ids[source] for source in self.sources.tolist()]
         columns = (self.start, self.end, self.target, self.behind)
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        spans, begin = [], 0
-        for start, end, target, behind in rows:
-            sources_of_span = tuple(sources[begin:behind])
-            spans.append(
-                ExcerptSpan(end - start, start, end, ids[target], sources_of_span)
+        rows = np.stack(columns, axis=1)
+        spans = []
+        first_source = 0
+        for start, end, target, behind in rows.tolist():
+            span = ExcerptSpan(
+                words=end - start,
+                start=start,
+                end=end,
+                target=self.ids[target],
+                sources=tuple(sources[first_source:behind]),
             )
-            begin = behind
+            spans.append(span)
+            first_source = behind
         return tuple(spans)
 
     @property
@@ -81,9 +88,11 @@ class CrossExcerpt:
     @property
     def cross(self) -> int:
         """Return the number of spans that another excerpt than theirs produced."""
-        of = np.arange(self.count).repeat(np.diff(self.behind, prepend=0))
-        own = np.bincount(of, self.sources == self.target[of], minlength=self.count)
-        return int(np.count_nonzero(own < np.bincount(of, minlength=self.count)))
+        sources_of_span = np.diff(self.behind, prepend=0)
+        span_of_source = np.arange(self.count).repeat(sources_of_span)
+        is_own = self.sources == self.target[span_of_source]
+        own_sources = np.bincount(span_of_source, is_own, minlength=self.count)
+        return int(np.count_nonzero(own_sources < sources_of_span))
 
     @property
     def ratio(self) -> float:
@@ -101,48 +110,63 @@ def cross_excerpt(
     """
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
     layout = index.books[0].layout
-    texts = (
-        (_place(layout, generation.excerpt_id, book.id), generation.text)
+    answers = (
+        (_number(layout, generation.excerpt_id, book.id), generation.text)
         for generation in generations
     )
-    return cross_excerpts(layout, *_distinct_matches(index, texts))
+    excerpt, start, end = _distinct_matches(index, answers)
+    return cross_excerpts(layout, excerpt, start, end)
 
 
 def cross_excerpts(
     layout: Layout, excerpt: Positions, start: Positions, end: Positions
 ) -> CrossExcerpt:
-    """Return the spans among matches [start, end), by the number of the prompted `excerpt`.
+    """Return the spans among matches [start, end) of generations for each `excerpt`.
 
-    They are those that no other contains and that lie in one excerpt.
+    They are those that no other contains and that lie in one excerpt. excerpt: number
+    of the prompted one.
     """
-    first, last = outermost(start, end)
-    target = layout.ends.searchsorted(first, side="right")
-    inside = last <= layout.ends[target]
-    first, last, target = first[inside], last[inside], target[inside]
-    if not len(first):
-        return CrossExcerpt(layout.ids, first, last, target, first, first)
-    nth = np.minimum(first.searchsorted(start), len(first) - 1)  # starts are distinct
-    kept = (first[nth] == start) & (last[nth] == end)
-    nth, source = nth[kept], excerpt[kept]
-    order = np.argsort(nth * len(layout.ids) + source)
-    behind = np.bincount(nth).cumsum()
-    return CrossExcerpt(layout.ids, first, last, target, source[order], behind)
+    span_start, span_end = outermost(start, end)
+    target = layout.ends.searchsorted(span_start, side="right")
+    in_one_excerpt = span_end <= layout.ends[target]
+    span_start = span_start[in_one_excerpt]
+    span_end = span_end[in_one_excerpt]
+    target = target[in_one_excerpt]
+    spans = len(span_start)
+    if not spans:
+        nothing = span_start
+        return CrossExcerpt(layout.ids, nothing, nothing, target, nothing, nothing)
+    # Spans have distinct starts, so a match's start names the only one it can be.
+    span_of_match = np.minimum(span_start.searchsorted(start), spans - 1)
+    starts_alike = span_start[span_of_match] == start
+    is_span = starts_alike & (span_end[span_of_match] == end)
+    span = span_of_match[is_span]
+    source = excerpt[is_span]
+    by_span_then_source = np.argsort(span * len(layout.ids) + source)
+    return CrossExcerpt(
+        layout.ids,
+        span_start,
+        span_end,
+        target,
+        sources=source[by_span_then_source],
+        behind=np.bincount(span).cumsum(),
+    )
 
 
 def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
-    """Return the words of each span of `book` in generations for other books, by its start.
+    """Return the words of each span of `book` in generations for other books.
 
-    Prose shares runs of a few words with any book: only long ones matter. Raises
-    BookError for a book that cannot be measured.
+    By its start. Prose shares runs of a few words with any book: only long ones matter.
+    Raises BookError for a book that cannot be measured.
     """
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
-    matches = _distinct_matches(index, ((0, text) for text in texts))
-    spans = cross_excerpts(index.books[0].layout, *matches)
+    excerpt, start, end = _distinct_matches(index, ((0, text) for text in texts))
+    spans = cross_excerpts(index.books[0].layout, excerpt, start, end)
     lengths: list[int] = (spans.end - spans.start).tolist()
     return lengths
 
 
-def _place(layout: Layout, excerpt_id: str, book_id: str) -> int:
+def _number(layout: Layout, excerpt_id: str, book_id: str) -> int:
     try:
         return layout.order[excerpt_id]
     except KeyError:
@@ -153,8 +177,8 @@ def _distinct_matches(
     index: SharedIndex, answers: Iterable[tuple[int, str]]
 ) -> tuple[Positions, Positions, Positions]:
     """Return source, start and end of the matches of texts from numbered sources."""
-    bits = index.books[0].layout.total.bit_length()
-    packing = Packing(bits, bits)
+    position_bits = index.books[0].layout.total.bit_length()
+    packing = Packing(position_bits, position_bits)
     distinct = Distinct()
     for batch in batches_of(answers, lambda answer: len(answer[1])):
         sources, texts = zip(*batch, strict=True)

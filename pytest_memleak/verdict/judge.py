@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Completeness, Estimate, Limits
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.scoring.measures import WorkMeasures
+    from pytest_memleak.scoring.work_measures import WorkMeasures
 _NO_ANSWER = "it has no answer"
 _NO_LIMIT = "too short to exceed any limit of a work"
 _FIXES = {

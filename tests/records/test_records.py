@@ -22,6 +22,7 @@ from pytest_memleak.records import (
     Generation,
     LimitCheck,
     Measurement,
+    Scoring,
     Span,
 )
 
@@ -135,3 +136,22 @@ def test_every_field_that_may_hold_a_text_is_tried_above():
         ):  # a template, no text
             risky = texts & {field.name for field in dataclasses.fields(kind)}
             assert not risky or kind in tried, f"{name} has {risky}"
+
+
+@pytest.mark.parametrize(
+    ("k", "span_threshold", "shortest_counted"),
+    [
+        (5, 20, 21),
+        (5, 4, 5),
+        (5, 3, 5),
+        (5, 0, 5),
+        (1, 0, 1),
+        (21, 20, 21),
+        (30, 20, 30),
+    ],
+)
+def test_a_counted_span_has_more_than_t_words_and_at_least_k(
+    k, span_threshold, shortest_counted
+):
+    threshold = Scoring(k=k, span_threshold=span_threshold).effective_threshold
+    assert threshold + 1 == shortest_counted

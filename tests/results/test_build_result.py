@@ -12,7 +12,7 @@ from result_fixtures import evaluation_of
 from scored_books import generations_of
 
 from pytest_memleak.records import Book, Excerpt, Limits, Scoring, Span
-from pytest_memleak.records.measurement import PassageRate
+from pytest_memleak.records.measurement import Passage, PassageRate
 from pytest_memleak.records.pair_result import RUN_ONLY, PairResult
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import decode, encode, encode_pair
@@ -204,3 +204,16 @@ def test_what_does_not_fit_the_types_is_not_read(change):
 def test_a_lone_surrogate_travels_as_a_question_mark():
     sent = encode(dataclasses.replace(NOTHING, warnings=("a \ud800 b",)))
     assert decode(PairResult, sent).warnings == ("a ? b",)
+
+
+@pytest.mark.parametrize(("k", "span_threshold"), [(5, 20), (21, 20), (21, 3)])
+def test_a_passage_over_t_words_and_of_at_least_k_is_shown_beside_the_verdict(
+    k, span_threshold
+):
+    passages = tuple(
+        Passage("verbatim", words, 0, words, None, "p_id1", 0, "", book="other")
+        for words in (20, 21)
+    )
+    settings = {"k": k, "span_threshold": span_threshold}
+    result = dataclasses.replace(NOTHING, settings=settings, passages=passages)
+    assert [passage.words for passage in result.unasked] == [21]

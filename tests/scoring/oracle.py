@@ -442,91 +442,136 @@ def passages(
     start, end).
     """
     exact, near = [], []
-    held = {}  # per generation and book, where matches stand in the text
+    matched = {}  # per generation, where each book matches in it
     for asked_at, (excerpt_id, instruction) in enumerate(excerpts):
         for number, text in enumerate(generations.get(excerpt_id, [])):
-            text_words = words(text, mode)
-            instruction_words = words(instruction or "", mode)
-            given_folded = folded(instruction or "")
-            readings = folded_readings(text, mode)
-            excusing = [[], []]  # of each book: where it matches, its parts
-            for place, book in enumerate(books):
-                parts = parts_of(book, lambda one: words(one, mode))
-                held[asked_at, number, place] = [
-                    (j, j + n) for _, j, n in matches_at(parts, text_words, k)
-                ]
-                if book.get("excused"):
-                    excusing[0].append((place, held[asked_at, number, place]))
-                    excusing[1].append((place, parts_of(book, folded)))
-            for place, book in enumerate(books):
-                if not book.get("protected", True):
-                    continue
-                own = place == 0 and book.get("excused")
-
-                def kind_of(holders, own=own):
-                    """The own book excuses others' pieces, and not its own."""
-                    if own and not {*holders} - {0}:
-                        return "own"
-                    return "excused" if holders else "other"
-
-                parts = parts_of(book, lambda one: words(one, mode))
-                for s, j, n in pieces_at(parts, text_words, instruction_words, k, trim):
-                    holders = [
-                        at
-                        for at, its in excusing[0]
-                        if any(a <= j and j + n <= b for a, b in its)
-                    ]
-                    exact.append(
-                        ((n, asked_at, number, j, place, s, s + n), kind_of(holders))
-                    )
-                exact = [
-                    piece
-                    for piece in exact
-                    if piece[0][0] >= books[piece[0][4]].get("least", 0)
-                ]
-                parts = parts_of(book, folded)
-                for (n, j, *where), holders in near_passages(
-                    parts, readings, given_folded, trim, excusing[1]
-                ):
-                    near.append(
-                        ((n, asked_at, number, j, place, *where), kind_of(holders))
-                    )
-    over = []
-    of_text = {
-        text: [piece for piece, _ in exact if piece[1:3] == text]
-        for text in {piece[1:3] for piece, _ in exact}
-    }
-    for place in range(len(books)):
-        own = [
-            piece for piece, kind in exact
-            if piece[4] == place and piece[0] > span_threshold and kind != "excused"
-            and not any(
-                other[4] < place
-                and other[3] <= piece[3] and piece[3] + piece[0] <= other[3] + other[0]
-                for other in of_text[piece[1:3]]
-            )
-        ]  # fmt: skip
-        for start, end in spans_over(
-            {one[5:] for one in own}, max(span_threshold, k - 1)
-        ):
-            first = min((one for one in own if one[6] == end), key=in_order)
-            j = first[3] + start - first[5]
-            holding = [
-                book["id"] for number, book in enumerate(books)
-                if any(
-                    a <= j and j + end - start <= b for a, b in held[first[1], first[2], number]
-                )
-            ]  # fmt: skip
-            over.append((place, start, end, first[1], first[2], j, holding))
-    result = {"over": over}
+            answer = (asked_at, number)
+            prompt = instruction or ""
+            its = matched_places(books, words(text, mode), k, mode)
+            matched[answer] = its
+            for piece, kind in exact_pieces(books, its, text, prompt, k, trim, mode):
+                exact.append((placed(piece, answer), kind))
+            for piece, kind in near_pieces(books, text, prompt, trim, mode):
+                near.append((placed(piece, answer), kind))
+    threshold = max(span_threshold, k - 1)
+    result = {"over": passages_over(books, exact, matched, threshold)}
     for pieces, prefix in ((exact, ""), (near, "nv_")):
         result[f"{prefix}longest"] = longest_of(pieces, "other", "own")
-        result |= {
-            f"{prefix}{kind}": longest_of(pieces, kind)
-            for kind in ("own", "other", "excused")
-        }
+        for kind in ("own", "other", "excused"):
+            result[f"{prefix}{kind}"] = longest_of(pieces, kind)
         result[f"{prefix}by_round"] = by_round(pieces)
     return result
+
+
+def placed(piece, answer):
+    """A passage as `passages` gives it, of (words, start in the text, book's place, ...)."""
+    length, *where = piece
+    return (length, *answer, *where)
+
+
+def matched_places(books, text_words, k, mode):
+    """Per book, where its matches stand in the text, (start, end)."""
+    places = []
+    for book in books:
+        parts = parts_of(book, lambda text: words(text, mode))
+        runs = matches_at(parts, text_words, k)
+        places.append([(j, j + n) for _, j, n in runs])
+    return places
+
+
+def excused_places(books):
+    return [place for place, book in enumerate(books) if book.get("excused")]
+
+
+def protected_places(books):
+    return [place for place, book in enumerate(books) if book.get("protected", True)]
+
+
+def kind_of(books, place, holders):
+    """The own book excuses others' pieces, and not its own.
+
+    holders: places of the excused books that contain the piece
+    """
+    if place == 0 and books[0].get("excused") and set(holders) <= {0}:
+        return "own"
+    return "excused" if holders else "other"
+
+
+def exact_pieces(books, matched, text, prompt, k, trim, mode):
+    """(words, start in the text, book's place, start, end) of verbatim passages; kinds."""
+    text_words, prompt_words = words(text, mode), words(prompt, mode)
+    for place in protected_places(books):
+        least = books[place].get("least", 0)
+        parts = parts_of(books[place], lambda text: words(text, mode))
+        for s, j, n in pieces_at(parts, text_words, prompt_words, k, trim):
+            if n >= least:
+                holders = [
+                    other
+                    for other in excused_places(books)
+                    if is_within(matched[other], j, j + n)
+                ]
+                yield (n, j, place, s, s + n), kind_of(books, place, holders)
+
+
+def near_pieces(books, text, prompt, trim, mode):
+    """(words, start in the text, book's place, start, end) of near passages; kinds."""
+    readings = folded_readings(text, mode)
+    learnt = [
+        (place, parts_of(books[place], folded)) for place in excused_places(books)
+    ]
+    for place in protected_places(books):
+        parts = parts_of(books[place], folded)
+        for (n, j, *where), holders in near_passages(
+            parts, readings, folded(prompt), trim, learnt
+        ):
+            yield (n, j, place, *where), kind_of(books, place, holders)
+
+
+def is_within(places, start, end):
+    return any(a <= start and end <= b for a, b in places)
+
+
+def passages_over(books, exact, matched, threshold):
+    """Distinct passages of over so many words, book by book.
+
+    Each (book's place, start, end, excerpt's place, ordinal, start in the text, ids of
+    the books that contain it).
+    """
+    over = []
+    of_answer = {}
+    for piece, _ in exact:
+        of_answer.setdefault(piece[1:3], []).append(piece)
+    for place in range(len(books)):
+        counted = [
+            piece
+            for piece, kind in exact
+            if piece[4] == place
+            and piece[0] > threshold
+            and kind != "excused"
+            and not is_in_an_earlier_book(piece, of_answer)
+        ]
+        candidates = {(start, end) for *_, start, end in counted}
+        for start, end in spans_over(candidates, threshold):
+            ending_there = [piece for piece in counted if piece[6] == end]
+            first = min(ending_there, key=in_order)
+            _, asked_at, number, first_in_text, _, first_start, _ = first
+            j = first_in_text + start - first_start
+            holding = [
+                book["id"]
+                for book, places in zip(books, matched[asked_at, number], strict=True)
+                if is_within(places, j, j + end - start)
+            ]
+            over.append((place, start, end, asked_at, number, j, holding))
+    return over
+
+
+def is_in_an_earlier_book(piece, of_answer):
+    """Whether a book before the piece's has all of it in the same generation."""
+    n, _, _, j, place, _, _ = piece
+    return any(
+        other[4] < place and is_within([(other[3], other[3] + other[0])], j, j + n)
+        for other in of_answer[piece[1:3]]
+    )
 
 
 def near_passages(parts, readings, instruction, m, learnt):

@@ -7,14 +7,11 @@ import numpy as np
 from known_models import ALIKE, KnownModel, lengths_of, probabilities_of
 
 from pytest_memleak.records import Verdict
+from pytest_memleak.scoring.bmc_interval import Spread
+from pytest_memleak.scoring.exchangeability import exchangeability
+from pytest_memleak.scoring.maximum_ranges import block_range, maximum_range
 from pytest_memleak.scoring.release_test import Comparison, PairRounds, compare_releases
-from pytest_memleak.scoring.rounds import exchangeability
-from pytest_memleak.scoring.sampling_error import (
-    Spread,
-    block_range,
-    maximum_range,
-    sampling_error,
-)
+from pytest_memleak.scoring.sampling_error import sampling_error
 
 NO_BORDERS = np.empty(0, dtype=np.intp)
 THRESHOLD = 20

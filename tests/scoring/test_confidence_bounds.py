@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.confidence_bounds import (
     clopper_pearson,
+    detection_confidence,
     normal_quantile,
     student_quantile,
     student_tail,
@@ -23,12 +24,12 @@ TABLE = {
 
 
 @pytest.mark.parametrize(("confidence", "freedom"), TABLE)
-def test_students_quantiles_are_the_tables(confidence, freedom):
+def test_students_quantiles_equal_the_tables(confidence, freedom):
     expected = TABLE[confidence, freedom]
     assert student_quantile(confidence, freedom) == pytest.approx(expected, abs=5e-4)
 
 
-def test_the_normal_quantile_and_the_ends():
+def test_quantiles_and_tails_hold_at_their_ends():
     assert normal_quantile(0.95) == pytest.approx(1.959963984540054)
     assert student_quantile(0.95, 1e7) == pytest.approx(normal_quantile(0.95), rel=1e-6)
     assert student_tail(0, 3) == pytest.approx(0.5)
@@ -40,7 +41,7 @@ def test_the_normal_quantile_and_the_ends():
 
 @settings(max_examples=examples(200))
 @given(st.floats(0.001, 0.9999), st.floats(1, 2_000))
-def test_the_tail_is_what_the_quantile_leaves(confidence, freedom):
+def test_the_tail_is_the_rest_beyond_the_quantile(confidence, freedom):
     t = student_quantile(confidence, freedom)
     assert 2 * student_tail(t, freedom) == pytest.approx(1 - confidence, rel=1e-7)
     assert student_tail(-t, freedom) == pytest.approx(1 - (1 - confidence) / 2)
@@ -84,10 +85,15 @@ def test_clopper_pearson_is_the_tables(hits, tries):
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1, 95, math.nan])
-def test_a_confidence_out_of_range_is_refused(confidence):
+def test_a_confidence_out_of_range_raises_an_error(confidence):
     with pytest.raises(SettingsError, match="confidence"):
         normal_quantile(confidence)
     with pytest.raises(SettingsError, match="confidence"):
         student_quantile(confidence, 3)
     with pytest.raises(SettingsError, match="confidence"):
         clopper_pearson(1, 2, confidence=confidence)
+
+
+def test_detection_limits_keep_a_confidence_where_values_alone_gate():
+    assert detection_confidence(0.99) == 0.99
+    assert detection_confidence(0) == 0.95

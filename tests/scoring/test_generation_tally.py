@@ -31,42 +31,76 @@ def in_parts(book, generations, parts=3):
     return tallies
 
 
-def test_what_is_added_is_left_as_it_is(plain):
+def test_adding_counts_leaves_the_added_ones_unchanged(plain):
     book, generations = reciting_case(random.Random(9))
     one, other = in_parts(book, generations, parts=2)
     for name in ("covered", "matches", "cut", "rest", "own"):
         getattr(other.counted, name).ascending().flags.writeable = False
     one.add_counted(other.counted)
     expected = plain(analyze(book, generations, SCORING))
-    assert plain(analysis_of(one, SCORING)) == expected
-    assert plain(analysis_of(one, SCORING)) == expected
+    assert plain(analysis_of(one)) == expected
+    assert plain(analysis_of(one)) == expected
+
+
+def of_mixed_origins(rng, generations):
+    """The generations, the first of them sampled, the others of any origin."""
+    others = rng.choices(list(Origin), k=len(generations) - 1)
+    return [
+        replace(generation, origin=origin)
+        for generation, origin in zip(
+            generations, [Origin.SAMPLED, *others], strict=True
+        )
+    ]
+
+
+def analyze_by_origin(book, generations):
+    """An analysis of the generations of each origin, as if they had been sampled."""
+    of_origin = {}
+    for generation in generations:
+        sampled = replace(generation, origin=Origin.SAMPLED)
+        of_origin.setdefault(generation.origin, []).append(sampled)
+    return {
+        origin: analyze(book, of_origin[origin], SCORING)
+        for origin in sorted(of_origin)
+    }
+
+
+def mixed_cases():
+    """A book, generations of mixed origins, and their analysis."""
+    rng = random.Random(5)
+    for book, generations in some_cases(5, examples(200)):
+        mixed = of_mixed_origins(rng, generations)
+        yield book, mixed, analyze(book, mixed, SCORING)
+
+
+@pytest.mark.full
+def test_parts_of_mixed_origins_add_up_to_the_whole(plain):
+    for book, mixed, result in mixed_cases():
+        first, *others = in_parts(book, mixed)
+        for part in others:
+            first.add_counted(part.counted)
+        assert plain(analysis_of(first)) == plain(result)
 
 
 @pytest.mark.full
 def test_only_passages_count_outside_the_sampled_rounds(plain):
-    rng = random.Random(5)
-    for book, generations in some_cases(5, examples(200)):
-        origins = [Origin.SAMPLED, *rng.choices(list(Origin), k=len(generations) - 1)]
-        mixed = [
-            replace(generation, origin=origin)
-            for generation, origin in zip(generations, origins, strict=True)
-        ]
-        parts = in_parts(book, mixed)
-        for part in parts[1:]:
-            parts[0].add_counted(part.counted)
-        result = analysis_of(parts[0], SCORING)
-        assert plain(result) == plain(analyze(book, mixed, SCORING))
-        by_origin = {}
-        for origin in sorted(set(origins)):
-            its = [generation for generation in mixed if generation.origin is origin]
-            as_sampled = [
-                replace(generation, origin=Origin.SAMPLED) for generation in its
-            ]
-            by_origin[origin] = analyze(book, as_sampled, SCORING)
-        alone = by_origin[Origin.SAMPLED]
-        rounds = (alone.passages.by_round, alone.passages.nv_by_round)
+    for book, mixed, result in mixed_cases():
+        sampled = analyze_by_origin(book, mixed)[Origin.SAMPLED]
+        rounds = (sampled.passages.by_round, sampled.passages.nv_by_round)
         assert (result.passages.by_round, result.passages.nv_by_round) == rounds
-        every = analyze(book, generations, SCORING).passages
+        without_passages, expected = (
+            plain(replace(analysis, passages=None, ranges={}))
+            for analysis in (result, sampled)
+        )
+        assert without_passages == expected
+
+
+@pytest.mark.full
+def test_the_longest_passages_are_those_of_any_origin():
+    for book, mixed, result in mixed_cases():
+        by_origin = analyze_by_origin(book, mixed)
+        as_sampled = [replace(each, origin=Origin.SAMPLED) for each in mixed]
+        every = analyze(book, as_sampled, SCORING).passages
         assert result.passages.passages_over == every.passages_over
         for name, passage in result.passages.longest.items():
             longest = [
@@ -75,13 +109,9 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
             assert passage.words == max(longest) == every.longest[name].words
             assert passage.origin is list(by_origin)[longest.index(max(longest))]
             assert (name in result.ranges) == (passage.origin is Origin.SAMPLED)
-        bare = [
-            replace(analysis, passages=None, ranges={}) for analysis in (result, alone)
-        ]
-        assert plain(bare[0]) == plain(bare[1])
 
 
-def test_lengths_of_runs_with_the_own_excerpt(oracle):
+def test_own_runs_are_counted_by_length(oracle):
     rng = random.Random(5)
     for _ in range(examples(200)):
         book, generations = reciting_case(rng)
@@ -101,7 +131,7 @@ def test_lengths_of_runs_with_the_own_excerpt(oracle):
         assert tally.counted.own_lengths == expected
 
 
-def test_generations_that_are_refused():
+def test_invalid_generations_raise_an_error():
     book = book_of("a b c d")
     one, other = Tally(book, SCORING), Tally(book, SCORING)
     for tally in (one, other):
@@ -118,7 +148,7 @@ def test_generations_that_are_refused():
 
 
 @pytest.mark.full
-def test_each_generation_is_told_as_if_it_were_alone():
+def test_covered_words_by_excerpt_are_those_of_each_generation_alone():
     rng = random.Random(6)
     for _ in range(60):
         book, generations = reciting_case(rng)
@@ -138,7 +168,7 @@ def test_each_generation_is_told_as_if_it_were_alone():
 
 
 @pytest.mark.full
-def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone():
+def test_measures_by_round_are_those_of_each_round_alone():
     several = 0
     for book, generations in some_cases(7, 30):
         result = by_round(analyze(book, generations, SCORING))
@@ -169,7 +199,7 @@ def numbered_words(*, excerpts, words):
     return book_of(*(" ".join(f"w{n}" for n in text) for text in texts))
 
 
-def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():
+def test_rounds_that_reproduce_all_or_nothing_are_not_exchangeable():
     book = numbered_words(excerpts=20, words=50)
     generations = [
         Generation(

@@ -14,13 +14,13 @@ from pytest_memleak.books.instructions import BARE_PREFIX, beginnings
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
-from pytest_memleak.scoring.measures import (
+from pytest_memleak.scoring.coverage_similarity import (
     compare,
     jaccard,
-    measure,
     round_agreement,
     self_agreement,
 )
+from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.rounds import Rounds
 
@@ -113,7 +113,7 @@ def test_own_records_and_the_papers_measure_alike():
     assert score(ours, generations) == score(theirs, sampled)
 
 
-def test_what_was_asked_trims_even_if_the_book_says_something_else():
+def test_the_instruction_of_a_generation_trims_before_the_books():
     book, generations = records(("a b c d e f", "nothing of it", ["a b c d e f"]))
     assert score(book, generations).bmc == 1
     generations[0]["instruction"] = "say a b c d e f"
@@ -123,13 +123,13 @@ def test_what_was_asked_trims_even_if_the_book_says_something_else():
 @pytest.mark.parametrize(("name", "value"), [
     ("k", 0), ("k", 1.5), ("k", True), ("trim", -1), ("span_threshold", -1), ("word_mode", "ascii"),
 ])  # fmt: skip
-def test_settings_out_of_range_are_refused(name, value):
+def test_settings_out_of_range_raise_an_error(name, value):
     book, generations = records(("a b c d e f", None, ["a"]))
     with pytest.raises(SettingsError, match=name):
         score(book, generations, **{name: value})
 
 
-def test_generations_of_another_book_or_twice_the_same_are_refused():
+def test_foreign_and_duplicate_generations_raise_an_error():
     book = book_of("a b c d e f")
     with pytest.raises(RecordsError, match="p_id7"):
         score(book, [{"excerpt_id": "p_id7", "generations": [{"generated_text": "a"}]}])
@@ -147,7 +147,7 @@ def beginnings_of(*texts, prefix_words):
     return beginnings(book_of(*texts), prefix_words=prefix_words, template=BARE_PREFIX)
 
 
-def test_chance_and_provenance_stay_within_the_borders_too():
+def test_null_and_source_excerpts_stay_within_the_borders():
     book = beginnings_of("a b c d e f", "g h i j k l", prefix_words=2)
     scoring = Scoring(k=4, trim=0)
     across = ["e f i j", "d e f i j k"]
@@ -190,7 +190,7 @@ MODEL_A = generations_of(["a b c d e f", "c d e f g"], ["i j k l m"])
 MODEL_B = generations_of(["d e f g h"], ["k l m n o p", "i j k l m"])
 
 
-def test_worked_example_of_two_models():
+def test_the_worked_example_of_two_models_holds():
     similarity = compare(
         measure(BOOK, MODEL_A, FIVE), measure(BOOK, MODEL_B, FIVE).coverage
     )
@@ -208,7 +208,7 @@ def test_worked_example_of_two_models():
     assert round_agreement(Rounds.of(b), words=16, n=2) == 3 / 13
 
 
-def test_nothing_covered():
+def test_generations_that_reproduce_nothing_cover_nothing():
     nothing = np.zeros(4, dtype=np.bool_)
     for masks in ((nothing, nothing), ([], [])):
         assert (jaccard(*masks), compare(*masks).jaccard, compare(*masks).baseline) == (
@@ -241,7 +241,7 @@ def slow_jaccard(a, b):
 
 
 @pytest.mark.full
-def test_equals_the_oracle_on_generated_cases(oracle):
+def test_measures_of_generated_cases_equal_the_oracle(oracle):
     for seed in range(examples(3_000)):
         book, a, b = reciting_case(random.Random(seed), models=2)
         masks = [slow_mask(oracle, book, generations) for generations in (a, b)]

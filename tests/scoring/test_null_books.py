@@ -12,9 +12,10 @@ from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.confidence_bounds import student_quantile, student_tail
 from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.null_books import NullBook, excess_over_null, uplift
-from pytest_memleak.scoring.rounds import block_variance
+from pytest_memleak.scoring.null_books import NullBook, excess_over_null
+from pytest_memleak.scoring.round_blocks import block_variance
 from pytest_memleak.scoring.sampling_error import sampling_error
+from pytest_memleak.scoring.uplift import uplift
 
 SCORING = Scoring(k=5, trim=5, span_threshold=20)
 ALPHABET = list("abcdefghijklmnopqrst")
@@ -45,7 +46,7 @@ def test_the_null_is_what_each_other_books_generations_share():
     assert -1 <= result.low <= result.excess <= result.high <= result.own_high <= 1
 
 
-def test_each_generation_is_trimmed_by_its_own_instruction():
+def test_a_generation_is_trimmed_by_its_own_instruction():
     own = [("say a b c d e", "a b c d e f"), ("say a b c d", "a b c d e f")]
     others = [(None, "l m n o p q"), ("l m n o p q", "l m n o p q")]
 
@@ -89,7 +90,7 @@ def test_thinning_is_seeded_and_takes_any_generation():
     assert seen >= {6 / 20, 10 / 20}
 
 
-def test_what_there_is_to_compare_with():
+def test_a_pair_without_words_or_null_books_has_no_null():
     own, blank = [(None, "a b c d e")], [(None, "")]
     for nulls in ({}, {"a": []}, {"a": [(None, " — ")]}):
         assert excess_over_null(BOOK, own, nulls, SCORING) is None
@@ -136,7 +137,7 @@ def test_the_interval_rests_on_the_variance_between_null_books():
     assert at_half.low == pytest.approx(1 - 9 / 20 - width)
 
 
-def test_p_is_of_logarithms_and_one_sided():
+def test_p_is_one_sided_and_rests_on_logarithms():
     result = excess_over_null(BOOK, OWN, nulls_with(6, 8, 13), SCORING)
     logs = [math.log((count + 5) / 20) for count in (6, 8, 13)]
     mean = sum(logs) / 3
@@ -160,7 +161,7 @@ def test_a_pair_at_the_visible_multiple_has_just_that_p():
         assert (p < 0.3) == ((letters + 5) / 20 > visible * mean)
 
 
-def test_null_books_that_agree_to_the_word():
+def test_null_books_that_agree_give_a_certain_p():
     result = excess_over_null(BOOK, OWN, nulls_with(6, 6), SCORING)
     assert (result.p, result.visible) == (0, 1)
     assert (
@@ -249,7 +250,7 @@ def test_uplift_is_the_difference_and_its_paired_jackknife():
 
 
 @pytest.mark.parametrize(("words", "n"), [(101, 2), (100, 3)])
-def test_uplift_of_different_books_or_rounds_is_refused(words, n):
+def test_uplift_of_different_books_or_rounds_raises_an_error(words, n):
     theirs = rounds_of([]).counts(words=words, n=n)
     with pytest.raises(SettingsError, match="100 words and 2 rounds"):
         uplift(rounds_of_100([(0, 20)], []), theirs, scoring=SCORING)

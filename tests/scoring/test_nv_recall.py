@@ -12,12 +12,11 @@ from scored_books import book_of, prose
 
 from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.records import Generation
-from pytest_memleak.scoring import nv_recall as module
+from pytest_memleak.scoring import matching_blocks as module
+from pytest_memleak.scoring.matching_blocks import EqualRun, matching_blocks
 from pytest_memleak.scoring.nv_recall import (
-    EqualRun,
     NearSpan,
     NearVerbatimTally,
-    matching_blocks,
     near_verbatim,
     near_verbatim_spans,
 )
@@ -68,7 +67,7 @@ EDITS = st.lists(st.tuples(*map(st.integers, (0, 0, 0), (40, 12, 12))), max_size
 
 @settings(max_examples=examples(600, fast=30))
 @given(st.integers(0, 50), st.sampled_from([2, 5, 30, 400]), EDITS, st.integers(0, 60))
-def test_equals_the_law_read_literally(seed, vocabulary, edits, start):
+def test_near_verbatim_equals_section_8_read_literally(seed, vocabulary, edits, start):
     book = text_of(700, seed, vocabulary)
     fresh = iter(text_of(400, seed + 1, vocabulary))
     text, at = [], start
@@ -92,7 +91,7 @@ def test_equals_the_law_read_literally(seed, vocabulary, edits, start):
     ]
 
 
-def test_words_of_marks_alone_and_capitals_do_not_matter():
+def test_marks_and_capitals_change_no_recall():
     book = "A, b\u00a0c\u200bd — É " * 30
     result = near_verbatim(book, book.lower())
     assert [len(result.blocks), result.nv_recall, result.missing] == [1, 1.0, 0]
@@ -104,7 +103,7 @@ PARAGRAPH = " ".join(f"{SENTENCE} number{n}" for n in range(20))
 LOOK_ALIKE = str.maketrans("aeocpxySHKT", "аеосрхуЅНΚТ")
 
 
-def test_sees_through_changed_names_and_all_of_it_at_once():
+def test_changed_names_leave_a_long_block():
     for name in ("Lucy", "the Admiral"):
         result = near_verbatim(PARAGRAPH, PARAGRAPH.replace("Harriet", name))
         assert [(b.book_start, b.words) for b in result.blocks] == [(0, 300)]
@@ -120,7 +119,7 @@ def test_sees_through_changed_names_and_all_of_it_at_once():
     assert not set(text.split()) & set(PARAGRAPH.split())
 
 
-def test_an_empty_text_recalls_nothing_and_a_book_without_words_is_refused():
+def test_an_empty_text_recalls_nothing_and_a_book_without_words_raises_an_error():
     assert near_verbatim("a book", " ").nv_recall == 0
     with pytest.raises(BookError, match="no words"):
         near_verbatim(" — ", "text")
@@ -133,7 +132,7 @@ def recall_of(book, *generations):
     return tally.recall()
 
 
-def test_spans_of_samples_against_their_own_excerpts():
+def test_spans_lie_in_the_prompted_excerpt():
     first, second = text_of(100, 1), text_of(60, 2)
     book = book_of(" ".join(first), " ".join(second), "x")
     near = [*first[10:25], "changed", *first[26:41]]
@@ -151,7 +150,7 @@ def test_spans_of_samples_against_their_own_excerpts():
     assert recall.longest_span == NearSpan(30, 10, 41, "p_id1", 3)
 
 
-def test_samples_without_a_span_and_of_another_book():
+def test_a_tally_without_spans_recalls_nothing():
     recall = recall_of(book_of("some words", ""), ("p_id2", 0, "some words"))
     assert (recall.longest_span, recall.nv_recall) == (NearSpan(0), 0)
     with pytest.raises(RecordsError, match="p_id9"):
@@ -191,13 +190,13 @@ def two_texts(draw):
 
 @settings(max_examples=examples(2_000, fast=100))
 @given(two_texts())
-def test_equals_difflib(own_steps, texts):
+def test_matching_blocks_equal_difflibs(own_steps, texts):
     assert matching_blocks(*texts) == by_difflib(*texts)
 
 
 @pytest.mark.parametrize("alphabet", [2, 3, full(10), 200])
 @pytest.mark.parametrize("share_changed", [0.02, 0.3, 1.0])
-def test_equals_difflib_on_longer_texts(alphabet, share_changed):
+def test_matching_blocks_of_longer_texts_equal_difflibs(alphabet, share_changed):
     rng = random.Random(alphabet)
     a = rng.choices(range(alphabet), k=1_000)
     b = [
@@ -213,7 +212,7 @@ def test_equals_difflib_on_longer_texts(alphabet, share_changed):
 @pytest.mark.parametrize(
     ("words", "seed"), [(6_000, 1), *(full(30_000, n) for n in range(3))]
 )
-def test_equals_difflib_on_prose(words, seed):
+def test_matching_blocks_of_prose_equal_difflibs(words, seed):
     rng = random.Random(seed)
     a, other = prose(rng, words), prose(rng, words)
     nearly = [word if rng.random() > 0.05 else rng.choice(other) for word in a]
@@ -221,7 +220,7 @@ def test_equals_difflib_on_prose(words, seed):
         assert matching_blocks(a, b) == by_difflib(a, b)
 
 
-def test_a_book_against_itself_with_every_twentieth_word_changed():
+def test_a_book_with_every_twentieth_word_changed_is_aligned_with_itself():
     book = prose(random.Random(3), 100_000)
     changed = [f"new{n}" if n % 20 == 19 else word for n, word in enumerate(book)]
     assert matching_blocks(book, changed) == [
@@ -235,5 +234,5 @@ def test_a_book_against_itself_with_every_twentieth_word_changed():
     ([str(n % 7) for n in range(70_000)], [str(n % 11) for n in range(70_000)], 6_364),
     ([str(n) for n in range(50_000)], [str(n) for n in reversed(range(50_000))], 1),
 ], ids=["one_word", "one_word_with_breaks", "periods", "reversed"])  # fmt: skip
-def test_repetitive_texts_at_the_size_of_a_book(a, b, count):
+def test_repetitive_texts_of_a_books_size_are_aligned(a, b, count):
     assert len(matching_blocks(a, b)) == count

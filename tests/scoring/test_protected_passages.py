@@ -332,9 +332,7 @@ def test_parts_added_up_are_the_whole(plain, monkeypatch):
             parts[0].add_counted(pickle.loads(pickle.dumps(part.counted)))
         assert parts[0].passages() == whole.passages()
         if sampled:
-            together, alone = (
-                analysis_of(tally, scoring) for tally in (parts[0], whole)
-            )
+            together, alone = (analysis_of(tally) for tally in (parts[0], whole))
             assert plain(together) == plain(alone)
 
 

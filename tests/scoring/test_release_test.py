@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
+from pytest_memleak.scoring.bmc_interval import Spread, difference_bounds
 from pytest_memleak.scoring.release_test import (
     Comparison,
     PairRounds,
     compare_releases,
     least_rounds,
 )
-from pytest_memleak.scoring.sampling_error import Spread, difference_bounds
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -41,7 +41,7 @@ def poisson(mean, n=100, seed=0, **settings):
     return rounds_of(np.random.default_rng(seed).poisson(mean, n).tolist(), **settings)
 
 
-def test_it_is_one_sided_and_a_release_is_never_worse_than_itself():
+def test_a_release_is_never_worse_than_itself():
     (rise,) = compare(poisson(5), poisson(9, seed=1))
     (fall,) = compare(poisson(9, seed=1), poisson(5))
     assert (rise.p, fall.p) == (1 / 10_000, 1)
@@ -50,7 +50,7 @@ def test_it_is_one_sided_and_a_release_is_never_worse_than_itself():
     assert (change.verdict, change.rise) == (PASS, 0)
 
 
-def test_it_is_seeded_and_names_come_back_in_their_order():
+def test_changes_are_seeded_and_keep_their_order():
     named = Comparison("a", "longest_span"), Comparison("a", "bmc")
     first = compare(poisson(5), poisson(6, seed=1), *named, seed=3)
     assert first == compare(poisson(5), poisson(6, seed=1), *named, seed=3)
@@ -80,7 +80,7 @@ def compare_many(before, after):
 @pytest.mark.parametrize(("n", "comparisons", "enough"), [
     (1, 1, False), (4, 1, False), (5, 1, True), (7, 60, False), (8, 60, True),
 ])  # fmt: skip
-def test_where_n_cannot_reach_the_level_it_is_inconclusive(n, comparisons, enough):
+def test_too_few_rounds_for_the_level_are_inconclusive(n, comparisons, enough):
     pairs = dict.fromkeys(
         map(str, range(comparisons)), rounds_of([7] * n, variance=None)
     )
@@ -111,7 +111,7 @@ def test_blocks_are_permuted_where_the_rounds_of_either_are_not_alike():
         assert (change.verdict, change.approximate) == (PASS, True)
 
 
-def test_the_rise_that_could_be_resolved_and_the_interval():
+def test_a_change_of_bmc_has_an_interval_and_the_rise_it_could_resolve():
     old, new = (
         poisson(5, variance=0.03**2),
         poisson(9, seed=1, bmc=0.16, variance=0.04**2),
@@ -139,12 +139,12 @@ def test_the_rise_that_could_be_resolved_and_the_interval():
     (Comparison("a", "bmc", math.nan), "tolerance of bmc"),
     (Comparison("a", "bmc", math.inf), "tolerance of bmc"),
 ])  # fmt: skip
-def test_names_and_tolerances_that_are_not_there(named, message):
+def test_unknown_names_and_bad_tolerances_raise_an_error(named, message):
     with pytest.raises(SettingsError, match=message):
         compare(poisson(5), poisson(5), named)
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_incomparable_releases_raise_an_error():
     with pytest.raises(SettingsError, match="later release has no pair 'a'") as caught:
         compare_releases({"a": poisson(5)}, {"b": poisson(5)}, [Comparison("a", "bmc")])
     assert "b" in caught.value.hint
@@ -202,7 +202,7 @@ def test_p_is_that_of_every_division_gone_through(sides):
     st.integers(0, 30),
 )
 @settings(max_examples=examples(25))
-def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
+def test_holms_rejections_over_all_named_comparisons_fail(means, further):
     before = {str(n): poisson(5, n=30, seed=n) for n in range(len(means))}
     after = {
         str(n): poisson(mean, n=30, seed=100 + n, bmc=0.2)
@@ -217,5 +217,7 @@ def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
 @pytest.mark.parametrize(("comparisons", "confidence", "rounds"), [
     (1, 0.95, 5), (60, 0.95, 8), (2, 0.95, 6), (60, 0, 1),
 ])  # fmt: skip
-def test_the_rounds_that_it_takes(comparisons, confidence, rounds):
+def test_least_rounds_are_the_first_that_reach_the_level(
+    comparisons, confidence, rounds
+):
     assert least_rounds(comparisons, confidence=confidence) == rounds

@@ -13,33 +13,32 @@ from scored_books import ROUNDS, WORDS, counts_of, covered, rounds_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
+from pytest_memleak.scoring.bmc_interval import (
+    Spread,
+    bmc_bounds,
+    difference_bounds,
+    spread,
+    typical_span,
+)
 from pytest_memleak.scoring.confidence_bounds import (
     answers_to_detect,
     detection_limit,
     rounds_to_detect,
 )
-from pytest_memleak.scoring.rounds import (
-    Exchangeability,
-    Rounds,
-    block_variance,
-    blocks_of,
-    random_orders,
-)
-from pytest_memleak.scoring.sampling_error import (
+from pytest_memleak.scoring.exchangeability import Exchangeability, random_orders
+from pytest_memleak.scoring.maximum_ranges import (
     Range,
+    block_range,
+    maximum_range,
+)
+from pytest_memleak.scoring.rarefaction import extrapolation, rarefaction
+from pytest_memleak.scoring.round_blocks import block_variance, blocks_of
+from pytest_memleak.scoring.rounds import Rounds
+from pytest_memleak.scoring.sampling_error import (
     SamplingError,
     Settling,
-    Spread,
-    block_range,
-    bmc_bounds,
-    difference_bounds,
-    extrapolation,
-    maximum_range,
-    rarefaction,
     samples_to_settle,
     sampling_error,
-    spread,
-    typical_span,
 )
 
 
@@ -75,21 +74,23 @@ def counts_with(*, once, twice, often=0, words=1_000, n=10):
 
 
 def test_extrapolation_is_chao2():
-    curve = extrapolation(counts_with(once=40, twice=20, often=100))
+    curve = extrapolation(counts_with(once=40, twice=20, often=100)).bmc
     unseen = 9 / 10 * 40**2 / (2 * 20)
     rate = 40 / (10 * unseen + 40)
     expected = [(160 + unseen * (1 - (1 - rate) ** t)) / 1_000 for t in range(1, 11)]
     assert curve.tolist() == pytest.approx(expected, abs=1e-12)
     # Without words covered twice:
-    curve = extrapolation(counts_with(once=10, twice=0))
+    curve = extrapolation(counts_with(once=10, twice=0)).bmc
     unseen = 9 / 10 * 10 * 9 / 2
     expected = (10 + unseen * (1 - (1 - 10 / (10 * unseen + 10)) ** 10)) / 1_000
     assert curve[-1] == pytest.approx(expected, abs=1e-12)
     # It ends with the book.
-    assert extrapolation(counts_with(once=60, twice=1, words=61, often=0))[-1] == 1
-    assert extrapolation(counts_with(once=60, twice=1, words=70))[-1] <= 1
-    assert extrapolation(counts_with(once=0, twice=5, often=5)).tolist() == [0.01] * 10
-    assert extrapolation(counts_with(once=0, twice=0)).tolist() == [0.0] * 10
+    assert extrapolation(counts_with(once=60, twice=1, words=61, often=0)).bmc[-1] == 1
+    assert extrapolation(counts_with(once=60, twice=1, words=70)).bmc[-1] <= 1
+    assert (
+        extrapolation(counts_with(once=0, twice=5, often=5)).bmc.tolist() == [0.01] * 10
+    )
+    assert extrapolation(counts_with(once=0, twice=0)).bmc.tolist() == [0.0] * 10
 
 
 SCORING = Scoring(k=5, span_threshold=20)
@@ -122,7 +123,7 @@ def test_the_interval_is_the_jackknifes_with_students_t_and_two_spans():
 
 
 @pytest.mark.parametrize("threshold", [8, 20, 200])
-def test_where_nothing_is_covered_the_threshold_of_reports_does_not_matter(threshold):
+def test_the_span_threshold_does_not_change_the_interval_of_no_coverage(threshold):
     scoring = Scoring(k=5, span_threshold=threshold)
     for n in (2, 4, 100):
         error = sampling_error(Rounds.of({}).counts(words=1_000, n=n), scoring=scoring)
@@ -139,7 +140,7 @@ def test_the_interval_holds_the_value(rounds, confidence, alike):
     assert 0 <= low <= counts.bmc <= high <= 1
 
 
-def test_no_confidence_is_the_value_itself_and_one_round_says_nothing_of_its_error():
+def test_confidence_0_gives_the_value_and_one_round_no_bounds():
     assert bounds_of(counts_of([{(0, 10)}, {(0, 10)}]), confidence=0) == (0.25, 0.25)
     assert bounds_of(counts_of([{(0, 10)}])) == (0, 1)
     for confidence, bounds in ((0, (0.1, 0.1)), (0.95, (-1, 1))):
@@ -157,7 +158,7 @@ def test_the_typical_span_is_of_one_round_and_counted_once():
     )
 
 
-def test_a_book_that_is_recited_whole_is_known_to_be():
+def test_a_book_reproduced_whole_has_a_narrow_interval():
     recited = Rounds.of({number: {(0, 1_000)} for number in range(10)})
     counts = recited.counts(words=1_000, n=10, borders=range(0, 1_000, 50))
     assert counts.spans.tolist() == [50] * 20
@@ -175,7 +176,7 @@ def in_moods(*, rounds=100, excerpts=20, likely=0.3, mood=10, seed=0):
     return covered.counts(words=5_000, n=rounds, by_excerpt=by_excerpt)
 
 
-def test_rounds_in_moods_are_said_not_to_be_alike_and_stand_for_few():
+def test_rounds_in_phases_are_replaced_by_blocks():
     error = sampling_error(in_moods())
     assert not error.likeness.alike
     assert error.blocks == 10
@@ -185,7 +186,7 @@ def test_rounds_in_moods_are_said_not_to_be_alike_and_stand_for_few():
     assert error.high >= as_if_alike.high
 
 
-def test_the_variance_is_then_the_largest_of_three():
+def test_the_variance_of_rounds_in_phases_is_the_largest_of_three():
     few_blocks = in_moods()
     over_blocks = block_variance(few_blocks)
     assert over_blocks > spread(few_blocks, scoring=SCORING).variance
@@ -232,7 +233,7 @@ def error_with(**changes):
     return SamplingError(**(steady | changes))
 
 
-def test_what_it_takes_to_settle_a_limit():
+def test_samples_to_settle_follow_the_extrapolation():
     assert samples_to_settle(error_with(), 0.09) == Settling(0, over=True)
     assert samples_to_settle(error_with(), 0.12) == Settling(0, over=False)
     growing = samples_to_settle(error_with(), 0.11)
@@ -301,7 +302,7 @@ def test_blocks_of_halves_are_those_of_sets(rounds, borders):
 
 
 @pytest.mark.parametrize(("answers", "expected"), [(1, 0.95), (59, 0.05), (299, 0.010)])
-def test_a_passage_above_it_would_have_been_seen(answers, expected):
+def test_the_detection_limit_is_the_rate_seen_at_that_confidence(answers, expected):
     d = detection_limit(answers, confidence=0.95)
     assert d == pytest.approx(expected, rel=0.02)
     assert 1 - (1 - d) ** answers == pytest.approx(0.95)
@@ -311,7 +312,7 @@ def test_a_passage_above_it_would_have_been_seen(answers, expected):
     ("probability", "answers"),
     [(1, 1), (0.95, 1), (0.26, 10), (0.05, 59), (0.03, 99), (0.01, 299)],
 )
-def test_the_answers_it_takes(probability, answers):
+def test_answers_to_detect_invert_the_detection_limit(probability, answers):
     assert answers_to_detect(probability, confidence=0.95) == answers
     assert detection_limit(answers, confidence=0.95) <= probability
     if answers > 1:
@@ -327,7 +328,7 @@ def test_as_many_answers_as_a_probability_came_from_detect_it():
     assert detection_limit(10, confidence=0) == 0
 
 
-def test_what_is_out_of_range_is_refused():
+def test_settings_out_of_range_raise_an_error():
     for probability in (0, 5e-324, -0.1, 1.1, math.nan, math.inf):
         with pytest.raises(SettingsError, match="detection_limit"):
             answers_to_detect(probability, confidence=0.95)
@@ -337,7 +338,7 @@ def test_what_is_out_of_range_is_refused():
                 limit(1, confidence=confidence)
 
 
-def test_where_rounds_are_not_alike_blocks_have_to_be_as_many():
+def test_rounds_that_are_not_exchangeable_need_as_many_blocks():
     assert rounds_to_detect(0.05, confidence=0.95, alike=True) == 59
     for probability in (0.9, 0.5, 0.26, 0.1, 0.05):
         rounds = rounds_to_detect(probability, confidence=0.95, alike=False)

@@ -19,14 +19,10 @@ from known_models import (
 from marks import full
 
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.null_books import uplift
-from pytest_memleak.scoring.sampling_error import (
-    bmc_bounds,
-    extrapolation,
-    samples_to_settle,
-    sampling_error,
-    spread,
-)
+from pytest_memleak.scoring.bmc_interval import bmc_bounds, spread
+from pytest_memleak.scoring.rarefaction import extrapolation
+from pytest_memleak.scoring.sampling_error import samples_to_settle, sampling_error
+from pytest_memleak.scoring.uplift import uplift
 
 ROUNDS = 100
 RUNS = 1_000
@@ -104,7 +100,9 @@ def test_the_interval_is_no_wider_than_it_must_be():
     full(5, 0.95, RUNS), full(3, 0.94, RUNS),
 ])  # fmt: skip
 @pytest.mark.parametrize("spans", [5, full(20), full(100), full(400)])
-def test_rounds_that_are_alike(rounds, promised, runs, spans):
+def test_intervals_of_exchangeable_rounds_keep_their_confidence(
+    rounds, promised, runs, spans
+):
     cell = simulations.intervals(ALIKE, spans=spans, rounds=rounds, runs=runs)
     assert cell.held.mean() >= promised
     assert cell.said.mean() <= 0.02
@@ -115,7 +113,7 @@ def test_rounds_that_are_alike(rounds, promised, runs, spans):
 @pytest.mark.parametrize(
     ("spans", "runs"), [(20, 40), *(full(spans, RUNS) for spans in SPANS)]
 )
-def test_rounds_in_clumps_and_in_moods(spans, runs):
+def test_intervals_of_clumped_rounds_keep_their_confidence(spans, runs):
     cell = simulations.intervals(CLUMPED, spans=spans, rounds=ROUNDS, runs=runs)
     assert cell.held.mean() >= 0.95
     if spans >= 20:
@@ -130,7 +128,7 @@ def test_rounds_in_clumps_and_in_moods(spans, runs):
 
 @pytest.mark.full
 @pytest.mark.parametrize("spans", [20, 100])
-def test_rounds_that_recite_all_or_nothing(spans):
+def test_intervals_of_all_or_nothing_rounds_keep_their_confidence(spans):
     for temper in (ALL_OR_NOTHING_2, ALL_OR_NOTHING_10):
         cell = simulations.intervals(temper, spans=spans, rounds=ROUNDS, runs=RUNS)
         assert cell.said[cell.passages > 1].mean() >= 0.99
@@ -148,7 +146,7 @@ def test_ranges_hold_what_other_seeds_give():
 @pytest.mark.parametrize(
     "temper", [ALIKE, CLUMPED, ALL_OR_NOTHING_10], ids=lambda temper: temper.name
 )
-def test_the_same_models_are_seldom_called_worse(temper):
+def test_equal_models_are_seldom_called_worse(temper):
     called = simulations.called_worse_though_the_same(temper, releases=RUNS)
     assert called.mean() <= 0.064  # 5 %, in 1,000 draws
 
@@ -161,16 +159,16 @@ def test_models_that_know_more_are_called_worse():
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("spans", [100, full(400)])
-def test_extrapolation_to_twice_the_rounds(spans, level):
+def test_extrapolation_to_twice_the_rounds_errs_as_documented(spans, level):
     errors = []
     for model, counts in heavy_tailed_runs(spans, level, "geometric", each=5):
         gain = model.expected_bmc(2 * ROUNDS) - model.expected_bmc(ROUNDS)
-        errors.append(abs(extrapolation(counts)[-1] - counts.bmc - gain) / gain)
+        errors.append(abs(extrapolation(counts).bmc[-1] - counts.bmc - gain) / gain)
     assert np.median(errors) < 0.5
 
 
 @pytest.mark.full
-def test_settling_comes_about_as_foretold():
+def test_limits_settle_as_estimated():
     rng = np.random.default_rng(3)
     foretold = []
     for _ in range(150):

@@ -44,7 +44,7 @@ def slow_spans(oracle, book, answers, k):
     }
 
 
-def test_equals_the_oracle_on_generated_cases(oracle):
+def test_sources_of_generated_cases_equal_the_oracle(oracle):
     crossing, cases = 0, examples(2_000, fast=100)
     for seed in range(cases):
         rng = random.Random(seed)

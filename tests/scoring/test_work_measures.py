@@ -34,39 +34,50 @@ def alone(book, number):
     return replace(book, excerpts=book.excerpts[work.first : work.end], works=())
 
 
-def analysed(book, answers, **more):
+def analysed(book, answers, *, scoring=SCORING, **more):
     generations = [
         Generation(excerpt.id, n, text)
         for excerpt in book.excerpts
         for n, text in enumerate(answers[excerpt.id])
     ]
-    return analyze(book, generations, SCORING, **more)
+    return analyze(book, generations, scoring, **more)
 
 
 words = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30)
 works = st.lists(st.lists(words, min_size=1, max_size=3), min_size=1, max_size=4)
 
 
+def pieces_of(work, book, rng):
+    """For each excerpt of the work, two equal answers of pieces of the work."""
+    excerpts = book.excerpts[work.first : work.end]
+    text = " ".join(excerpt.text for excerpt in excerpts).split()
+    answers = {}
+    for excerpt in excerpts:
+        pieces = [rng.choices(text, k=3)]
+        for _ in range(4):
+            start = rng.randrange(len(text))
+            pieces.append([*text[start : start + rng.randrange(20)], "Z"])
+        answers[excerpt.id] = [" ".join(chain(*pieces))] * 2
+    return answers
+
+
+def with_own_words(works):
+    """The works with words of their own, so that no answer gives anything of another."""
+    return [
+        [[f"{word}{number}" for word in excerpt] for excerpt in work]
+        for number, work in enumerate(works)
+    ]
+
+
 @pytest.mark.full
 @settings(max_examples=examples(150))
 @given(works=works, seed=st.integers(0, 999))
-def test_each_as_if_it_was_measured_alone(works, seed):
-    # Each work has words of its own, so that no answer gives anything of another.
-    own = [
-        [[f"{word}{n}" for word in one] for one in work] for n, work in enumerate(works)
-    ]
-    book, rng = collection_of(own), random.Random(seed)
+def test_a_work_is_measured_as_if_alone(works, seed):
+    book = collection_of(with_own_words(works))
+    rng = random.Random(seed)
     answers = {}
     for work in book.works:
-        text = " ".join(
-            excerpt.text for excerpt in book.excerpts[work.first : work.end]
-        ).split()
-        for excerpt in book.excerpts[work.first : work.end]:
-            pieces = [rng.choices(text, k=3)]
-            for _ in range(4):
-                start = rng.randrange(len(text))
-                pieces.append([*text[start : start + rng.randrange(20)], "Z"])
-            answers[excerpt.id] = [" ".join(chain(*pieces))] * 2
+        answers |= pieces_of(work, book, rng)
     measured = analysed(book, answers).works
     for number in range(len(book.works)):
         by_itself = estimates(analysed(alone(book, number), answers))
@@ -79,33 +90,27 @@ def letters(word, count):
     return [f"{word}{n}" for n in range(count)]
 
 
-def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_is_of():
+def test_a_passage_counts_for_its_own_work_whichever_work_was_prompted():
     book = collection_of([[letters("a", 30)], [letters("b", 30)]])
-    both = analysed(
-        book, {"p_id1": [book.excerpts[1].text], "p_id2": ["nothing of it"]}
-    )
-    a, b = both.works.of_each
-    assert (a["longest_passage"], b["longest_passage"], b["nv_longest_passage"]) == (
-        0,
-        30,
-        30,
-    )
+    answers = {"p_id1": [book.excerpts[1].text], "p_id2": ["nothing of it"]}
+    a, b = analysed(book, answers).works.of_each
+    assert (a["longest_passage"], a["bmc"]) == (0, 0)
+    assert (b["longest_passage"], b["nv_longest_passage"]) == (30, 30)
     assert (b["longest_span"], b["passages_over"]) == (0, 1)
-    assert (a["bmc"], b["bmc"], b["longest_block"]) == (0, 1, 30)
-    # No match and no block goes from one work to the next.
+    assert (b["bmc"], b["longest_block"]) == (1, 30)
+
+
+def test_no_match_and_no_block_goes_from_one_work_to_the_next():
     book = collection_of([[letters("a", 10)], [letters("b", 10)], [letters("c", 2)]])
     text = " ".join(excerpt.text for excerpt in book.excerpts)
     both = analysed(book, {key: [text] for key in ("p_id1", "p_id2", "p_id3")})
     assert both.measurement.longest_block == Block(10, 0, 10)
     assert both.passages.longest_passage.words == 10
-    assert [measures["longest_passage"] for measures in both.works.of_each] == [
-        10,
-        10,
-        0,
-    ]
+    longest = [measures["longest_passage"] for measures in both.works.of_each]
+    assert longest == [10, 10, 0]
 
 
-def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
+def test_a_work_over_any_limit_leaks_and_counts_in_the_pairs_share():
     book = collection_of([[letters("a", 30)], [letters("b", 30)], [letters("c", 30)]])
     answers_words = letters("a", 9), letters("b", 8), ["x"]
     answers = {
@@ -127,13 +132,13 @@ def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
     ({"spans_over": 4}, [False, True]),  # 30 words have room for four spans of seven
     ({"bmc": 0.9}, [True, True]), ({"bmc": 1.0}, [False, False]),
 ])  # fmt: skip
-def test_a_work_can_leak_that_would_break_a_limit_if_it_came_whole(limits, can):
+def test_a_work_that_exceeds_a_limit_if_whole_can_leak(limits, can):
     book = collection_of([[letters("a", 30)], [letters("b", 40)]])
     result = analysed(book, {"p_id1": ["x"], "p_id2": ["x"]}, limits=limits).works
     assert [result.can_leak(n) for n in range(2)] == can
 
 
-def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
+def test_a_work_of_fewer_than_k_words_cannot_leak():
     # As a continuation leaves of a work: no match could be in it.
     book = collection_of([[letters("a", 2)], [letters("b", 3)]])
     answers = {"p_id1": [book.excerpts[0].text], "p_id2": ["x"]}
@@ -145,3 +150,12 @@ def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
         analysed(alone(collection_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works
         is None
     )
+
+
+@pytest.mark.parametrize("span_threshold", [0, 3, 6])
+def test_spans_of_fewer_than_k_words_cannot_leak(span_threshold):
+    book = collection_of([[letters("a", 30)]])  # has room for four spans of seven words
+    scoring = Scoring(k=7, span_threshold=span_threshold)
+    limits = {"spans_over": 4}
+    result = analysed(book, {"p_id1": ["x"]}, scoring=scoring, limits=limits)
+    assert not result.works.can_leak(0)

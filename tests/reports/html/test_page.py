@@ -19,7 +19,7 @@ from pytest_memleak.records.plot_records import CoveredExcerpt, Heading
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.reports.html.page import render
 from pytest_memleak.results.coverage_map import compare_coverage, decode_times
-from pytest_memleak.scoring.measures import self_agreement
+from pytest_memleak.scoring.coverage_similarity import self_agreement
 from pytest_memleak.scoring.words import words
 
 MADE = datetime.datetime(2031, 2, 3, 4, 5, tzinfo=datetime.UTC)

@@ -1,0 +1,201 @@
+"""Overlap of generations with one book, at one word count (docs/method.md).
+
+For the chance level: generations in random order, the first of them up to a number of
+words, matched with a book and trimmed by their own instructions.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.scoring.intervals import Distinct, Packing, cut
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.prompt_trimming import PromptWords, outside_prompt
+from pytest_memleak.scoring.rounds import RoundCounts, Rounds
+from pytest_memleak.scoring.text_batches import batches_of
+from pytest_memleak.scoring.words import words
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.intervals import Positions
+
+    # Instruction or None, and generation.
+    Answer = tuple[str | None, str]
+
+# Jackknife groups; more would add no precision.
+_GROUPS = 50
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ShuffledAnswer:
+    """A generation with its random turn, of which the first `words` words count."""
+
+    turn: float
+    number: int
+    instruction: str | None = field(compare=False, repr=False)
+    text: str = field(compare=False, repr=False)
+    words: int = field(compare=False)
+
+
+class Overlap(NamedTuple):
+    """What generations cover of a book, by group, and their longest run of its words.
+
+    longest_span: within one excerpt, in words; 0 if under k
+    """
+
+    counts: RoundCounts
+    longest_span: int
+
+
+class _Texts(NamedTuple):
+    """Facts of each generation; shape (generations,) each.
+
+    group:       its jackknife group
+    instruction: number of its instruction
+    words:       number of its first words that count
+    """
+
+    group: Positions
+    instruction: Positions
+    words: Positions
+
+    def part(self, first: int, behind: int) -> _Texts:
+        return _Texts(*(column[first:behind] for column in self))
+
+
+class OverlapCounter:
+    """A counter of what generations reproduce of one book."""
+
+    def __init__(self, book: Book, scoring: Scoring, index: SharedIndex | None) -> None:
+        """Count by the `index` of the book alone; build it if None."""
+        self._scoring = scoring
+        self._index = index or SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
+        self._layout = self._index.books[0].layout
+
+    def shuffled(
+        self, answers: Iterable[Answer], order: random.Random, *, at_most: float
+    ) -> tuple[list[ShuffledAnswer], int]:
+        """Return generations in random order, and their words.
+
+        Only the first of them, as many as `at_most` words need, are kept meanwhile.
+        """
+        heap: list[tuple[float, ShuffledAnswer]] = []  # last turn on top
+        total = 0
+        for number, (instruction, text) in enumerate(answers):
+            turn = order.random()
+            if total >= at_most and (not heap or turn > -heap[0][0]):
+                continue
+            count = len(words(text, self._scoring.word_mode))
+            if not count:
+                continue
+            answer = ShuffledAnswer(turn, number, instruction, text, count)
+            heapq.heappush(heap, (-turn, answer))
+            total += count
+            while total - heap[0][1].words >= at_most:
+                _, last = heapq.heappop(heap)
+                total -= last.words
+        return sorted(answer for _, answer in heap), total
+
+    def overlap(
+        self, answers: list[ShuffledAnswer], groups: Sequence[Hashable]
+    ) -> Overlap:
+        """Count what the generations cover of the book; groups: of each generation."""
+        texts = _Texts(
+            group=_numbered(groups) % _GROUPS,
+            instruction=_numbered([answer.instruction or "" for answer in answers]),
+            words=np.array([answer.words for answer in answers], dtype=np.intp),
+        )
+        instructions = dict.fromkeys(answer.instruction or "" for answer in answers)
+        prompt_words = PromptWords(
+            self._index.instructions(list(instructions), folded=False),
+            trim=self._scoring.trim,
+        )
+        position_bits = self._layout.total.bit_length()
+        packing = Packing(position_bits, position_bits)
+        pieces = Distinct()
+        longest = first = 0
+        for batch in batches_of(answers, lambda answer: len(answer.text)):
+            behind = first + len(batch)
+            batch_texts = texts.part(first, behind)
+            first = behind
+            group, start, end, longest_of_batch = self._pieces(
+                [answer.text for answer in batch], batch_texts, prompt_words
+            )
+            pieces.add(packing.pack(group, start, end))
+            longest = max(longest, longest_of_batch)
+        rounds = Rounds.joined(*packing.unpack(pieces.ascending()))
+        counts = rounds.counts(
+            words=self._layout.total,
+            n=int(texts.group.max()) + 1,
+            borders=self._layout.starts,
+        )
+        return Overlap(counts, longest if longest >= self._scoring.k else 0)
+
+    def _pieces(
+        self, batch: list[str], texts: _Texts, prompt_words: PromptWords
+    ) -> tuple[Positions, Positions, Positions, int]:
+        """Return group, start and end of pieces, and the longest match's words.
+
+        The longest match is untrimmed, within one excerpt.
+        """
+        shared = self._index.matches(batch, near=False)
+        matches = shared.matches
+        text_start = shared.exact.ends[:-1] + 1  # among the batch's words
+        text_end = text_start + texts.words
+        place_end = np.minimum(matches.place + matches.words, text_end[matches.text])
+        is_counted = place_end - matches.place >= self._scoring.k
+        matches = matches.where(is_counted)
+        place_end = place_end[is_counted]
+        prompt_ranges = prompt_words.ranges(shared.exact, texts.instruction)
+        remaining = outside_prompt(
+            matches.place,
+            place_end,
+            prompt_ranges,
+            trim=self._scoring.trim,
+            keep=self._scoring.k,
+        )
+        # From a place among the batch's words to the same word's in the book.
+        to_book = matches.start - matches.place
+        return (
+            texts.group[matches.text[remaining.of]],
+            remaining.start + to_book[remaining.of],
+            remaining.end + to_book[remaining.of],
+            self._longest_in_an_excerpt(matches.start, place_end + to_book),
+        )
+
+    def _longest_in_an_excerpt(self, start: Positions, end: Positions) -> int:
+        """Return the words of the longest part of these matches in one excerpt."""
+        _, part_start, part_end = cut(start, end, self._layout.ends)
+        return int((part_end - part_start).max(initial=0))
+
+
+def cut_to(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
+    """Return the first `words` words of the generations, in order."""
+    kept = []
+    for answer in answers:
+        if not words:
+            break
+        first_words = replace(answer, words=min(answer.words, words))
+        kept.append(first_words)
+        words -= first_words.words
+    return kept
+
+
+def groups_by_instruction(answers: list[ShuffledAnswer]) -> bool:
+    """Tell whether instructions suffice for jackknife groups."""
+    return len({answer.instruction for answer in answers}) >= _GROUPS
+
+
+def _numbered(keys: Sequence[Hashable]) -> Positions:
+    """Return a number per key, from 0 in order of first appearance."""
+    numbers: dict[Hashable, int] = {}
+    for key in keys:
+        numbers.setdefault(key, len(numbers))
+    return np.array([numbers[key] for key in keys], dtype=np.intp)
