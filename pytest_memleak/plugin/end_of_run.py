@@ -304,6 +304,5 @@ class EndOfRun:
         if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
             terminalreporter.write_line(
                 f"memleak: skipped {skipped} pair{'s' * (skipped > 1)} whose provider "
-                "can charge "
-                "for calls. To run them, add -m copyright."
+                "can charge for calls. To run them, add -m copyright."
             )

@@ -52,8 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "copyright(suite=None): a memorization test. suite: path of a suite file, "
-        "relative to the "
-        "test's folder; the function runs once for each pair of that suite",
+        "relative to the test's folder; the function runs once for each pair of that "
+        "suite",
     )
     if config.getoption("memleak_max_increase") and not config.getoption(
         "memleak_baseline"
@@ -83,9 +83,8 @@ def pytest_collect_file(
     if not any(fnmatch.fnmatch(file_path.name, pattern) for pattern in patterns):
         if named and file_path.suffix == ".epub":
             raise parent.CollectError(
-                f"{file_path.name} is a book; pytest runs suites\n"
-                f"  to test this book, run: memleak try {file_path.name} --model "
-                "openai/NAME"
+                f"{file_path.name} is a book; pytest runs suites\n  to test this book, "
+                f"run: memleak try {file_path.name} --model openai/NAME"
             )
         return None
     from pytest_memleak.plugin.collect_suites import SuiteModule

@@ -160,24 +160,26 @@ _VALUES: dict[str, tuple[str, str | None, Callable[[str], Any] | None]] = {
     "max-increase": ("MEASURE=BY,...", None, parse_tolerances),
 }
 _HELP = {
-    "quote": "show this many words of a passage: a number, 0 for none, or 'full' for all "
-    "(default: %(default)s)",
+    "quote": "show this many words of a passage: a number, 0 for none, or 'full' for "
+    "all (default: %(default)s)",
     "allow-paid": "make paid calls even without -m copyright",
     "host": "allow this host, too, to receive a model's API key; repeatable",
     "ledger": "store generations in this ledger: PATH.db, sqlite:///PATH, or "
     "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db in the rootdir)",
     "dry-run": "show the outstanding calls and their maximum cost, and run nothing",
     "offline": "score the ledger's generations without API calls",
-    "no-wait": "submit fine-tunes and batches without waiting; their pairs are INCONCLUSIVE",
-    "budget": "stop before a call that could push the run's total cost above this many US$ "
-    "(default: no budget)",
-    "jobs": "score in this many processes, 'auto' for one per core (default: %(default)s)",
+    "no-wait": "submit fine-tunes and batches without waiting; their pairs are "
+    "INCONCLUSIVE",
+    "budget": "stop before a call that could push the run's total cost above this many "
+    "US$ (default: no budget)",
+    "jobs": "score in this many processes, 'auto' for one per core (default: "
+    "%(default)s)",
     **_OUTPUTS,
     "signing-key": "sign the evidence bundle with this Ed25519 private key (PEM)",
     "release": "name the release in the evidence bundle and the HTML report",
     "baseline": "show what changed since this evidence bundle of an earlier release",
-    "max-increase": "fail if MEASURE rose by more than BY since the baseline and the rise exceeds "
-    "noise, as in bmc=0.01,longest_span=10",
+    "max-increase": "fail if MEASURE rose by more than BY since the baseline and the "
+    "rise exceeds noise, as in bmc=0.01,longest_span=10",
 }
 
 

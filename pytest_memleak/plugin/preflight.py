@@ -65,8 +65,8 @@ def _validate_overwrite(output: Output, path: Path) -> None:
             beginning = file.read(_PREFIX_BYTES)
         if beginning.strip() and not any(sign in beginning for sign in output.signs):
             raise pytest.UsageError(
-                f"{output.option}: {path} exists and isn't a report; "
-                "name a different file, or delete it"
+                f"{output.option}: {path} exists and isn't a report; name a different "
+                "file, or delete it"
             )
 
 

@@ -131,8 +131,7 @@ class Memorization:
             with recording_failure(self._item):
                 raise PairInconclusive(
                     f"{name} couldn't be measured: {why_unmeasured(name)}. This test "
-                    "is "
-                    f"INCONCLUSIVE; the pair itself is {evaluation.verdict}."
+                    f"is INCONCLUSIVE; the pair itself is {evaluation.verdict}."
                 )
         return value.value if isinstance(value, Estimate) else value
 
@@ -245,10 +244,9 @@ def expect_pairs(session: pytest.Session) -> None:
     # In a worker of xdist, which can't end a run, each pair says so.
     if unpriced and has_budget and not hasattr(config, "workerinput"):
         raise pytest.UsageError(
-            f"--memleak-budget needs a price for {', '.join(unpriced)}; add "
-            "price = { input = ..., output = ... } (US$ per million tokens) to the "
-            "[[model]]; 0 if "
-            "the model is free"
+            f"--memleak-budget needs a price for {', '.join(unpriced)}; add price = "
+            "{ input = ..., output = ... } (US$ per million tokens) to the [[model]]; "
+            "0 if the model is free"
         )
     for path in {suite for suite, _ in pairs}:
         its = [pair for (suite, _), pair in pairs.items() if suite == path]
@@ -357,8 +355,7 @@ def check_limits(item: pytest.Item) -> None:
     if evaluation is None:
         raise PairInconclusive(
             "INCONCLUSIVE: the pair wasn't evaluated, since your fixture "
-            "memleak_evaluation "
-            "overrides this package's; rename that fixture"
+            "memleak_evaluation overrides this package's; rename that fixture"
         )
     if evaluation.verdict_result.unexcused:
         raise UnexcusedPassage(

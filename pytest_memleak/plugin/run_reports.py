@@ -154,10 +154,8 @@ def unearned_line(verdicts: Mapping[str, str]) -> str:
         return ""
     return (
         f"memleak: exit code 1, since {amount(len(failed), 'test')} neither passed nor "
-        "leaked as "
-        f"expected: {failed[0]}{', …' if failed[1:] else ''}. Look for a mark, option, "
-        "fixture, or "
-        "hook that skips tests or hides failures."
+        f"leaked as expected: {failed[0]}{', …' if failed[1:] else ''}. Look for a "
+        "mark, option, fixture, or hook that skips tests or hides failures."
     )
 
 

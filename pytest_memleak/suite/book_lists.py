@@ -96,7 +96,8 @@ def _rows_of_table(source: str, written: WrittenSuite) -> Iterator[tuple[Table, 
                 raise SuiteError(
                     f"has {len(cells)} cells, but the first row has {len(heads)}",
                     location=place,
-                    hint='quote a cell that contains a comma, as in "Le Guin, Ursula K."',
+                    hint='quote a cell that contains a comma, as in "Le Guin, Ursula '
+                    'K."',
                 )
             stripped = (cell.strip() for cell in cells)
             row = {

@@ -177,6 +177,7 @@ def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> P
         raise MissingFile(
             f"{key}: no such file: {shown(source)}",
             location=str(path),
-            hint=f"looked for {plain(str(file))}; paths are relative to the suite file's folder",
+            hint=f"looked for {plain(str(file))}; paths are relative to the suite "
+            "file's folder",
         )
     return file

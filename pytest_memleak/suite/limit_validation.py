@@ -90,8 +90,7 @@ def validate_limits(
             path,
             f"pair {pair} has only limits that no share can exceed "
             f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), "
-            "so it can't "
-            "fail",
+            "so it can't fail",
             "add a limit below 1, or a limit on a length, such as longest_span = 38",
         )
     if suite.k <= _DEFAULTS["k"]:
@@ -103,7 +102,6 @@ def validate_limits(
             raise suite_error(
                 path,
                 f"suite.k: ignores matches under {suite.k} words, but {words:g} words "
-                "exceed "
-                f"{origins.get(name, name)}",
+                f"exceed {origins.get(name, name)}",
                 f"leave k out, or write k = {words:g}",
             )

@@ -297,8 +297,7 @@ def _validate_measures(
             raise suite_error(
                 path,
                 f"{key}.measures.{plain(name)}: no installed extension has this "
-                "measure; "
-                f"{nearest(name, sorted(extension_measures))}",
+                f"measure; {nearest(name, sorted(extension_measures))}",
                 f"{name} is a built-in measure: write {key}.{name}"
                 if name in MEASURES
                 else None,

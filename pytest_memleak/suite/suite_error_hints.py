@@ -23,7 +23,8 @@ NO_FILE = "check the name; memleak init writes a suite"
 _AGAIN = "memleak doctor FILE checks it again"
 _MISSING = {
     "book": 'add [[book]], with id = "..." and source = "book.epub"',
-    "model": 'add [[model]], with id = "...", provider = "openai", and base_model = "NAME"',
+    "model": 'add [[model]], with id = "...", provider = "openai", and base_model = '
+    '"NAME"',
 }
 _MOST_PERCENT = 100
 _DEPTH_OF_MODELS_KEY = 3  # model, its number, the key

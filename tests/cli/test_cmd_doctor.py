@@ -11,7 +11,8 @@ from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
 
-from pytest_memleak.cli import cmd_doctor
+from pytest_memleak.cli import model_checks
+from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.main import main
 
 KEY = "sk-test-0123456789abcdefghij"
@@ -129,10 +130,10 @@ def test_a_host_that_only_the_suite_names_gets_no_key(
     suite, monkeypatch, capsys, here, url, status
 ):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    reachable = cmd_doctor._Check("server", "reachable")
-    monkeypatch.setattr(cmd_doctor, "_check_server", lambda _: reachable)
+    reachable = Check("server", "reachable")
+    monkeypatch.setattr(model_checks, "check_server", lambda _: reachable)
     monkeypatch.setattr(
-        cmd_doctor, "_check_listed", lambda *_: pytest.fail("the key was sent")
+        model_checks, "check_listed", lambda *_: pytest.fail("the key was sent")
     )
     end = f'[model.options]\nbase_url = "{url}"'
     assert main(["doctor", suite('[suite]\nprobe = "continuation"', end)]) == status

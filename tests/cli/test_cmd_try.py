@@ -18,9 +18,9 @@ from screen import run_in_terminal
 
 from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.cli.cmd_try import run_gate
 from pytest_memleak.cli.endpoint_trial import Trial
 from pytest_memleak.cli.main import main
+from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.suite_template import Draft
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.number_format import amount
