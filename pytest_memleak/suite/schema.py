@@ -276,7 +276,7 @@ class CollectionTable(_Table):
 
 
 class CatalogTable(_Table):
-    """`[[catalog]]`: protected works that are never prompted; every generation is scanned."""
+    """`[[catalog]]`: protected works, never prompted; every generation is scanned."""
 
     source: Text = Field(
         description="pattern of books or of `memleak catalog build` files, relative to "
@@ -285,7 +285,7 @@ class CatalogTable(_Table):
 
 
 class CommonTable(_Table):
-    """`[[common]]`: texts that anyone may quote; passages that they contain don't count."""
+    """`[[common]]`: texts that anyone may quote; their passages don't count."""
 
     source: Text = Field(
         description="pattern of texts, relative to this file, such as "
