@@ -1,4 +1,4 @@
-"""Views of books, generations, and completions for tests: records that report reads of text.
+"""Views of books and generations for tests: records that report reads of their text.
 
 PYTEST_DONT_REWRITE
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evaluation import Evaluation
 
 LISTENERS: list[Callable[[], None]] = []
-"""The last one is called for each read, since pytest may run inside a test of pytest."""
+"""The last one hears of each read, since pytest may run inside a test of pytest."""
 
 
 def report_read() -> None:
@@ -42,7 +42,7 @@ def _reporting_attribute(slot: Any) -> property:
 
 
 def _view_kind(kind: Any) -> Any:
-    """Derive a record that reports reads of the fields that its `repr` omits, which hold text."""
+    """Derive a record that reports reads of its texts: the fields that `repr` omits."""
     texts = [field.name for field in dataclasses.fields(kind) if not field.repr]
     attributes = {name: _reporting_attribute(getattr(kind, name)) for name in texts}
     return type(kind.__name__, (kind,), {"__slots__": (), **attributes})
@@ -59,10 +59,8 @@ def _view(kind: Any, record: object) -> Any:
 
 def view_of_book(book: records.Book) -> records.Book:
     """Return the book with views of its excerpts."""
-    excerpts, excluded = (
-        tuple(_view(Excerpt, excerpt) for excerpt in texts)
-        for texts in (book.excerpts, book.excluded)
-    )
+    excerpts = tuple(_view(Excerpt, excerpt) for excerpt in book.excerpts)
+    excluded = tuple(_view(Excerpt, excerpt) for excerpt in book.excluded)
     return dataclasses.replace(book, excerpts=excerpts, excluded=excluded)
 
 
