@@ -149,4 +149,4 @@ def _suite_of_marker(definition: pytest.Function) -> Path | None:
     suite = marker.kwargs.get("suite")
     if suite is None:
         return None
-    return definition.path.parent / suite
+    return Path(definition.path.parent, suite)
