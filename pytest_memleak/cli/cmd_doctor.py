@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,8 +17,8 @@ from pytest_memleak.cli.columns import command_line, next_step, print_table
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import first_of
 from pytest_memleak.cli.shared_options import add_command, default_ledger
-from pytest_memleak.cli.suite_checks import check_suite, check_syntax
-from pytest_memleak.errors import LedgerError, install_command
+from pytest_memleak.cli.suite_checks import check_suite, check_syntax, invalid_suite
+from pytest_memleak.errors import LedgerError, MemleakError, install_command
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
@@ -61,7 +62,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
     else:
         checks = _check_installation(parsed.ledger)
         for path in parsed.suite:
-            suite_checks, power = check_suite(path)
+            suite_checks, power = _examine_suite(path)
             checks += suite_checks
             if power is not None:
                 powers[path] = power
@@ -76,6 +77,19 @@ def _doctor(parsed: argparse.Namespace) -> int:
             _print_power(path, power, {check.fix for check in checks})
         _print_next(checks, parsed.suite)
     return PROBLEMS if any(check.fix for check in checks) else 0
+
+
+def _examine_suite(path: Path) -> tuple[list[Check], Power | None]:
+    """Check what a suite needs; if it is valid, return what it can detect, too."""
+    from pytest_memleak.pipeline.dry_run import suite_power
+    from pytest_memleak.pipeline.run import open_suite
+
+    with contextlib.ExitStack() as stack:
+        try:
+            suite_run = stack.enter_context(open_suite(path, offline=True))
+        except MemleakError as error:
+            return [invalid_suite(path, error)], None
+        return check_suite(path, suite_run), suite_power(suite_run)
 
 
 # --- the installation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.doctor_check import Check
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Suite
-    from pytest_memleak.sampling.cost_plan import Power
 
 
 def check_syntax(path: Path) -> Check:
@@ -27,39 +25,32 @@ def check_syntax(path: Path) -> Check:
     try:
         tables = read_suite_file(path).tables
     except SuiteError as error:
-        return Check(str(path), "invalid suite", _fix_of(error))
+        return invalid_suite(path, error)
     books = len(tables.book) + len(tables.collection)
     counts = f"{amount(len(tables.model), 'model')}, {amount(books, 'book')}"
     return Check(str(path), f"valid keys and values: {counts}")
 
 
-def check_suite(path: Path) -> tuple[list[Check], Power | None]:
-    """Check what a suite needs; if it is valid, return what it can detect, too."""
-    from pytest_memleak.pipeline.dry_run import suite_power
-    from pytest_memleak.pipeline.run import open_suite
-
-    with ExitStack() as stack:
-        try:
-            suite_run = stack.enter_context(open_suite(path, offline=True))
-        except MemleakError as error:
-            return [Check(str(path), "invalid suite", _fix_of(error))], None
-        suite = suite_run.suite
-        counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
-        checks = [Check(str(path), ", ".join(counts))]
-        checks += [_check_book(book, suite, suite_run) for book in suite.books]
-        models = [*suite.models]
-        if suite.summarizer:
-            models.append(suite.summarizer.model)
-        for model in models:
-            checks += check_model(model, suite_run)
-        if not any(check.fix for check in checks):  # a plan needs all books and models
-            checks += _check_plan(suite, suite_run)
-        return checks, suite_power(suite_run)
+def invalid_suite(path: Path, error: MemleakError) -> Check:
+    """Return the check of a suite that can't be read, without the error's location."""
+    fix = f"{error.message}\n  {error.hint}" if error.hint else error.message
+    return Check(str(path), "invalid suite", fix)
 
 
-def _fix_of(error: MemleakError) -> str:
-    """Return the error without its location, which the line begins with."""
-    return f"{error.message}\n  {error.hint}" if error.hint else error.message
+def check_suite(path: Path, suite_run: SuiteRun) -> list[Check]:
+    """Check what an opened suite needs: its books and models, and then its plan."""
+    suite = suite_run.suite
+    counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
+    checks = [Check(str(path), ", ".join(counts))]
+    checks += [_check_book(book, suite, suite_run) for book in suite.books]
+    models = [*suite.models]
+    if suite.summarizer:
+        models.append(suite.summarizer.model)
+    for model in models:
+        checks += check_model(model, suite_run)
+    if not any(check.fix for check in checks):  # a plan needs all books and models
+        checks += _check_plan(suite, suite_run)
+    return checks
 
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:

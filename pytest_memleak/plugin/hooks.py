@@ -172,9 +172,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Show plans instead of running tests with --memleak-dry-run."""
     if not session.config.getoption("memleak_dry_run") or session.testsfailed:
         return None
+    from pytest_memleak.plugin.run_pair import run_of
     from pytest_memleak.plugin.show_dry_run import show_plans
 
-    show_plans(session)
+    show_plans(session, run_of(session.config))
     return True
 
 

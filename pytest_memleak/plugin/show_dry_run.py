@@ -12,7 +12,6 @@ import pytest
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.sample_steps import next_samples, power_row
 from pytest_memleak.plugin.options import pairs_of, terminal_settings
-from pytest_memleak.plugin.run_pair import run_of
 from pytest_memleak.records.number_format import percent_at_most
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.plan_tables import plan_table
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Pair
 
 
-def show_plans(session: pytest.Session) -> None:
+def show_plans(session: pytest.Session, run: Run) -> None:
     """Write the plans of the session's pairs to the terminal."""
     config = session.config
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--memleak-dry-run runs in one process: omit -n")
-    run = run_of(config)
     pairs = tuple(pairs_of(session.items).values())
     plan = plan_run(pairs, lambda pair: run.of_suite(pair.suite))
     writer = config.get_terminal_writer()
