@@ -41,7 +41,7 @@ def suite(file, lamplighter):
     return write
 
 
-def test_what_could_be_used_without_a_suite(memleak, last_line, monkeypatch):
+def test_doctor_without_a_suite_lists_providers(memleak, last_line, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
             "pytest_memleak.providers.provider_registry.ProviderNeeds.missing", ("x",)

@@ -213,7 +213,7 @@ def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
 
 
 @pytest.mark.full
-def test_who_waits_sees_how_far_it_is_and_whole_words(
+def test_the_terminal_shows_progress_and_whole_words(
     program, tmp_path, serve, monkeypatch
 ):
     write = Reciter.answer
@@ -242,7 +242,7 @@ NOT_TRIED = {
 }
 
 
-def test_what_cannot_be_tried_says_what_to_type(here, file, story, capsys):
+def test_try_says_what_to_type_if_it_cannot_run(here, file, story, capsys):
     def refused(arguments):
         assert (
             main(

@@ -200,7 +200,7 @@ def test_wrong_usage_ends_with_the_same_code(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_ctrl_c(files, capsys, monkeypatch):
+def test_ctrl_c_ends_with_exit_code_130(files, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
