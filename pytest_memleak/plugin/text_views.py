@@ -19,7 +19,7 @@ from pytest_memleak import records
 from pytest_memleak.interfaces import protocols
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -54,7 +54,8 @@ Completion = _view_kind(protocols.Completion)
 
 
 def _view(kind: Any, record: object) -> Any:
-    return kind(*(getattr(record, field.name) for field in dataclasses.fields(kind)))
+    values = [getattr(record, field.name) for field in dataclasses.fields(kind)]
+    return kind(*values)
 
 
 def view_of_book(book: records.Book) -> records.Book:
@@ -66,15 +67,22 @@ def view_of_book(book: records.Book) -> records.Book:
 
 def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
     """Return the evaluation with views of its books and generations."""
+
+    def generations() -> Iterator[records.Generation]:
+        for record in evaluation.generations():
+            yield _view(Generation, record)
+
+    book = evaluation.book
+    if book is not None:
+        book = view_of_book(book)
+    protected = {
+        name: view_of_book(other) for name, other in evaluation.protected.items()
+    }
     return dataclasses.replace(
         evaluation,
-        book=evaluation.book and view_of_book(evaluation.book),
-        protected={
-            name: view_of_book(book) for name, book in evaluation.protected.items()
-        },
-        generations=lambda: (
-            _view(Generation, record) for record in evaluation.generations()
-        ),
+        book=book,
+        protected=protected,
+        generations=generations,
         near_verbatim={},
     )
 
@@ -85,7 +93,8 @@ def views_of_completions(
     """Return views of an endpoint's completions; plain strings count as read."""
     if any(isinstance(completion, str) for completion in completions):
         report_read()
-    return [
-        completion if isinstance(completion, str) else _view(Completion, completion)
-        for completion in completions
-    ]
+    views = []
+    for completion in completions:
+        is_plain = isinstance(completion, str)
+        views.append(completion if is_plain else _view(Completion, completion))
+    return views

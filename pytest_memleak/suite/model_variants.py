@@ -125,7 +125,10 @@ class _Matrix:
         """Return the model of these values of the axes for a test with this book."""
         model = dict(self._table)
         recipe = dict(self._recipe)
-        fields = _fields_of(book) | {key: model[key] for key in _AXES if key in model}
+        fields = _fields_of(book)
+        for key in _AXES:
+            if key in model:
+                fields[key] = model[key]
         for key, value in values.items():
             name = key.removeprefix("finetune.")
             fields[name] = value
@@ -213,8 +216,12 @@ def _fields_of(book: Table) -> Table:
     if isinstance(book.get("metadata"), dict):
         fields |= book["metadata"]
     if book:
-        fields |= {"book": book.get("id"), "role": book.get("role", "test")}
-    return fields | {key: book[key] for key in ("title", "author") if key in book}
+        fields["book"] = book.get("id")
+        fields["role"] = book.get("role", "test")
+    for key in ("title", "author"):
+        if key in book:
+            fields[key] = book[key]
+    return fields
 
 
 def _has_list(values: Sequence[object]) -> bool:
