@@ -66,7 +66,6 @@ class RedactedTests:
         config.add_cleanup(lambda: LISTENERS.remove(self.mark))
 
     # --- which tests are marked
-    # ------------------------------------------------------------
 
     def mark(self) -> None:
         """Mark the running test or, after Ctrl-C, the teardown of its fixtures."""
@@ -175,7 +174,6 @@ class RedactedTests:
         self._reading_fixtures.discard(fixturedef)
 
     # --- their reports
-    # ---------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:

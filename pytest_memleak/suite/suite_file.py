@@ -146,7 +146,6 @@ def _first_to_fix(problems: Sequence[ErrorDetails]) -> ErrorDetails:
 
 
 # --- reading
-# -------------------------------------------------------------------------------
 
 
 def _read(path: Path) -> bytes:
@@ -310,7 +309,6 @@ def _step(at: Any, step: int | str) -> Any:
 
 
 # --- across the tables
-# ---------------------------------------------------------------------
 
 
 def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
