@@ -36,7 +36,7 @@ CANNOT = {
     ),
     "memleak doctor base-my-book.memleak.toml": A_SERVER,
     "pytest -m copyright base-my-book.memleak.toml": A_SERVER,
-    "memleak power gatsby.memleak.toml": A_NOVEL,
+    "memleak doctor gatsby.memleak.toml": A_NOVEL,
     "pytest -m copyright gatsby.memleak.toml": A_NOVEL,
     **dict.fromkeys(
         ("python3 -m venv .venv", ".venv/bin/pytest", "source .venv"), AN_INDEX

@@ -420,11 +420,12 @@ def test_a_novel_costs_what_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("gatsby.memleak.toml").write_text(titled("costs.md", "gatsby.memleak.toml"))
     Path("the-great-gatsby.epub").symlink_to(GATSBY)
-    power, plan = (
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    doctor, plan = (
         snippet.text for snippet in snippets("console", pages=[DOCS / "costs.md"])
     )
-    assert cli.main(["power", "gatsby.memleak.toml"]) == 0
-    assert capsys.readouterr().out == power.partition("\n")[2]
+    cli.main(["doctor", "gatsby.memleak.toml"])
+    assert doctor.partition("...\n")[2] in capsys.readouterr().out
     run = subprocess.run(
         [
             sys.executable,

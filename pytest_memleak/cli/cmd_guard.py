@@ -35,11 +35,14 @@ def add_guard(commands: Commands) -> None:
         "GET /guard counts the stops; each is logged, without text.",
         arguments={
             "books BOOK+": "protected books (.epub, .txt, ...), and catalog files",
-            "--upstream URL": "the server's address up to /v1: http://localhost:8000/v1",
+            "--upstream "
+            "URL": "the server's address up to /v1: http://localhost:8000/v1",
             "--common FILE+": "texts that anyone may quote",
-            "--limit N": "the longest passage let through, in words (default: %(default)s)",
+            "--limit "
+            "N": "the longest passage let through, in words (default: %(default)s)",
             "--host HOST": "the address to listen on (default: %(default)s)",
-            "--port N": "the port to listen on (default: %(default)s); 0: any free port",
+            "--port "
+            "N": "the port to listen on (default: %(default)s); 0: any free port",
             **WORD_MODE,
         },
         upstream={"required": True},
@@ -69,17 +72,20 @@ def _guard(parsed: argparse.Namespace) -> int:
     Stream(library, parsed.limit)  # raises SettingsError for the limit
     logging.basicConfig(format="%(asctime)s %(message)s")
     app = GuardProxy(library, parsed.upstream, parsed.limit).app()
+    is_ipv6 = ":" in parsed.host
     try:
-        family = socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
+        family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
         listener = socket.create_server((parsed.host, parsed.port), family=family)
     except OSError as error:
         reason = f"{error.strerror}".partition(" (while")[0]
         raise SettingsError(
             f"can't listen on {parsed.host}:{parsed.port}: {reason}",
-            hint="name another port with --port, or an address of this machine with --host",
+            hint="name another port with --port, or an address of this machine with "
+            "--host",
         ) from None
-    books, words = amount(len(library.sizes), "book"), sum(library.sizes.values())
-    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+    books = amount(len(library.sizes), "book")
+    words = sum(library.sizes.values())
+    host = f"[{parsed.host}]" if is_ipv6 else parsed.host
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
     print(
         f"Guards {books} ({words:,} words) at {address}, in front of {upstream}",
@@ -92,7 +98,7 @@ def _guard(parsed: argparse.Namespace) -> int:
 
 
 def _validated_upstream(parsed: argparse.Namespace) -> str:
-    """Return the upstream to show. Raises SettingsError for a bad address, and for the guard's."""
+    """Return the upstream to show; raise SettingsError for a bad one, or the guard."""
     if parsed.port not in range(1 << 16):
         raise SettingsError(
             f"--port {parsed.port} isn't between 0 and 65535", hint="omit it"

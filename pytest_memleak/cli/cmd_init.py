@@ -1,4 +1,4 @@
-"""`memleak init`: a suite file, a CI job, and a line for .gitignore, from options or prompts."""
+"""`memleak init`: a suite, a CI job, and a line for .gitignore."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ jobs:
           python-version: "3.13"
       # Lock file for {requirement} with hashes; docs/ci.md shows how to write it.
       - run: pip install --require-hashes -r memleak.lock
-      # The ledger, so that a rerun pays for no call twice. Keep this cache as private as the books.
+      # The ledger, so that a rerun pays for no call twice.
+      # Keep this cache as private as the books.
       - uses: actions/cache/restore@v4
         with:
           path: .memleak
@@ -76,7 +77,8 @@ memorization:
   image: python:3.13
   rules:
     - if: $CI_COMMIT_TAG
-  # The ledger, so that a rerun pays for no call twice. Keep this cache as private as the books.
+  # The ledger, so that a rerun pays for no call twice.
+  # Keep this cache as private as the books.
   cache:
     key: memleak
     paths: [.memleak/]
@@ -103,8 +105,8 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     init = commands.add_parser(
         "init",
         help="write a suite file, a CI job, and a line for .gitignore",
-        description="Write a suite for your books and your model, and a CI job that runs it. Asks "
-        "for every option you omit; never overwrites a file.",
+        description="Write a suite for your books and your model, and a CI job that "
+        "runs it. Asks for every option you omit; never overwrites a file.",
     )
     books = {"--book BOOK": "a book (.epub, .txt, ...); repeatable"}
     add_arguments(init, books, book={"type": Path, **REPEATED})
@@ -121,27 +123,8 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _init(parsed: argparse.Namespace) -> int:
     suite: Path = parsed.output
     _validate_new(suite, "name a different suite with -o")
-    books = tuple(map(_book, parsed.book)) or (
-        _option_or_answer(None, "Book (.epub, .txt, ...)", "--book", _book),
-    )
-    prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
-    provider, base_model = _option_or_answer(
-        parsed.model, prompt, "--model", model_named
-    )
-    address = parsed.base_url
-    if address is None and parsed.model is None and provider == "openai":
-        prompt = "Server, as in http://localhost:8000/v1"
-        address = _option_or_answer(
-            None,
-            prompt,
-            "--base-url",
-            lambda url: None if url == _OPENAI else url_of(url),
-            _OPENAI,
-        )
+    draft = _draft(parsed)
     prompt = f"CI job ({', '.join(CI)}, or none)"
-    draft = Draft(
-        books, provider, base_model, RELEASE_SAMPLES, _DETECT, address, parsed.price
-    )
     job = _option_or_answer(
         parsed.ci, prompt, "--ci", lambda name: ci_job(name, suite, draft), "none"
     )
@@ -155,20 +138,39 @@ def _init(parsed: argparse.Namespace) -> int:
         _write(
             *job,
             "runs the suite for each version tag; needs the books and memleak.lock in "
-            "CI "
-            "(docs/ci.md)",
+            "CI (docs/ci.md)",
         )
     _ignore_ledger()
-    print(
-        next_step(
-            command_line("memleak", "doctor", suite), "check what the suite needs"
-        )
-    )
+    doctor = command_line("memleak", "doctor", suite)
+    print(next_step(doctor, "check what the suite needs"))
     return 0
 
 
+def _draft(parsed: argparse.Namespace) -> Draft:
+    """Return the suite's values, from options or answers."""
+    books = tuple(_book(name) for name in parsed.book)
+    if not books:
+        prompt = "Book (.epub, .txt, ...)"
+        books = (_option_or_answer(None, prompt, "--book", _book),)
+    prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
+    provider, base_model = _option_or_answer(
+        parsed.model, prompt, "--model", model_named
+    )
+    address = parsed.base_url
+    if address is None and parsed.model is None and provider == "openai":
+        prompt = "Server, as in http://localhost:8000/v1"
+        address = _option_or_answer(None, prompt, "--base-url", _own_server, _OPENAI)
+    return Draft(
+        books, provider, base_model, RELEASE_SAMPLES, _DETECT, address, parsed.price
+    )
+
+
+def _own_server(url: str) -> str | None:
+    return None if url == _OPENAI else url_of(url)
+
+
 def _has_chats(path: Path, draft: Draft) -> bool:
-    """Tell whether the server of a draft's suite has the model's own format for chats."""
+    """Tell whether the draft's server has the model's own format for chats."""
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
 
@@ -197,7 +199,8 @@ def _option_or_answer(
             return read(default)
         raise SettingsError(
             f"{option} is missing, and standard input isn't a terminal",
-            hint=f"add {option}, as in: memleak init --book BOOK.epub --model openai/NAME",
+            hint=f"add {option}, as in: memleak init --book BOOK.epub --model "
+            "openai/NAME",
         )
     shown = f" [{default}]" if default else ""
     while True:
@@ -237,13 +240,14 @@ def _ignore_ledger() -> None:
     path = Path(".gitignore")
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     if not {_IGNORED, f"/{_IGNORED}", _IGNORED.rstrip("/")} & set(text.split()):
-        newline = "" if not text or text.endswith("\n") else "\n"
-        path.write_text(f"{text}{newline}{_IGNORED}\n", encoding="utf-8")
+        if text and not text.endswith("\n"):
+            text += "\n"
+        path.write_text(f"{text}{_IGNORED}\n", encoding="utf-8")
         print(f"{path}: excludes {_IGNORED}, the ledger of all generations")
 
 
 def ci_job(name: str, suite: Path, draft: Draft) -> tuple[Path, str] | None:
-    """Return the job's file and text, None for `none`; raise SettingsError for another name."""
+    """Return the job's file and text, None for `none`; SettingsError for others."""
     if name == "none":
         return None
     if name not in CI:
@@ -253,27 +257,17 @@ def ci_job(name: str, suite: Path, draft: Draft) -> tuple[Path, str] | None:
     path, text = CI[name]
     built_in = PROVIDERS.get(draft.provider)
     needs = built_in.needs if built_in else ProviderNeeds()
-    command = command_line(
-        *(
-            "pytest",
-            "-m",
-            "copyright",
-            suite.as_posix(),
-            "--memleak-quote",
-            "0",
-            *draft.options,
-        ),
-        *(
-            f"{output.option}=memleak{output.ending}"
-            for output in (JUNIT, HTML, EVIDENCE)
-        ),
-    )
-    variables = [
-        f"          {variable}: ${{{{ secrets.{variable} }}}}\n"
-        for variable in needs.variables
+    reports = [
+        f"{output.option}=memleak{output.ending}" for output in (JUNIT, HTML, EVIDENCE)
     ]
+    gate = ("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0")
+    environment = ""
+    if needs.variables:
+        environment = "        env:\n"
+    for variable in needs.variables:
+        environment += f"          {variable}: ${{{{ secrets.{variable} }}}}\n"
     return path, text.format(
         requirement=needs.requirement,
-        command=command,
-        environment="".join(["        env:\n", *variables]) if variables else "",
+        command=command_line(*gate, *draft.options, *reports),
+        environment=environment,
     )

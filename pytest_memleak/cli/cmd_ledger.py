@@ -26,41 +26,30 @@ _SHOWN_OF_RUN = 12  # characters
 _DIFFERS = 1
 _STILL_DEPLOYED = 1
 _LEDGER = (
-    "PATH.db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME "
-    "(default: the nearest .memleak/ledger.db, in this folder or above)"
+    "PATH.db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME (default: the "
+    "nearest .memleak/ledger.db, in this folder or above)"
 )
 _ENDPOINT = "an endpoint of `ledger list`, or the beginning of its digest"
 
 
 def add_ledger(commands: Commands) -> None:
-    """Add the subcommand `ledger`."""
+    """Register `memleak ledger` and its subcommands."""
     ledger = commands.add_parser(
         "ledger",
         help="list, verify, and export generations; clean up deployments",
-        description="List, verify, and export generations, and delete deployments that earlier "
-        "runs left active.",
+        description="List, verify, and export generations, and delete deployments that "
+        "earlier runs left active.",
     )
     verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-
-    def add(
-        name: str,
-        run: Callable[[argparse.Namespace], int],
-        text: str,
-        arguments: Mapping[str, str],
-        *required: str,
-    ) -> None:
-        arguments = {"--ledger URL": _LEDGER, **arguments}
-        settings = {option: {"required": True} for option in required}
-        texts = text, f"{text.capitalize()}."
-        add_command(verbs, name, run, *texts, arguments=arguments, **settings)
-
-    add(
+    _add_verb(
+        verbs,
         "list",
         _list,
         "list endpoints, fine-tunes, and batches",
         {"--json": "print JSON instead of tables"},
     )
-    add(
+    _add_verb(
+        verbs,
         "history",
         _history,
         "list an endpoint's samples by run and settings",
@@ -71,9 +60,12 @@ def add_ledger(commands: Commands) -> None:
         },
         "endpoint",
     )
-    add("cleanup", _cleanup, "delete deployments that earlier runs left active", {})
-    add("verify", _verify, "verify every row against the ledger's hash chain", {})
-    add(
+    cleanup = "delete deployments that earlier runs left active"
+    _add_verb(verbs, "cleanup", _cleanup, cleanup, {})
+    verify = "verify every row against the ledger's hash chain"
+    _add_verb(verbs, "verify", _verify, verify, {})
+    _add_verb(
+        verbs,
         "export",
         _export,
         "write an endpoint's generations to a file",
@@ -82,22 +74,37 @@ def add_ledger(commands: Commands) -> None:
             "--book ID": "the book, if the endpoint was sampled for several",
             "--temperature T": "the temperature, if there are several",
             "--seed N": "the seed, if there are several",
-            "-o/--output FILE": "the file: .json for the paper's format, .jsonl for one "
-            "generation per line",
+            "-o/--output "
+            "FILE": "the file: .json for the paper's format, .jsonl for one generation "
+            "per line",
         },
-        *("endpoint", "output"),
+        "endpoint",
+        "output",
     )
+
+
+def _add_verb(
+    verbs: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+    arguments: Mapping[str, str],
+    *required: str,
+) -> None:
+    """Register a subcommand; required: its options that can't be omitted."""
+    arguments = {"--ledger URL": _LEDGER, **arguments}
+    settings = {option: {"required": True} for option in required}
+    texts = text, f"{text.capitalize()}."
+    add_command(verbs, name, run, *texts, arguments=arguments, **settings)
 
 
 def _list(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 
     with existing_ledger(parsed) as ledger:
-        endpoints, jobs, batches = (
-            list_endpoints(ledger),
-            list_jobs(ledger),
-            list_batches(ledger),
-        )
+        endpoints = list_endpoints(ledger)
+        jobs = list_jobs(ledger)
+        batches = list_batches(ledger)
         json_text = _as_json(
             ledger.place, endpoints=endpoints, finetunes=jobs, batches=batches
         )
@@ -111,7 +118,8 @@ def _list(parsed: argparse.Namespace) -> int:
         return 0
     filled = [section for section in sections if section[2]]
     for number, (title, columns, rows) in enumerate(filled):
-        print(end="\n" if number else "")
+        if number:
+            print()
         _print(title, columns, rows)
     if not filled:
         print("the ledger is empty")
@@ -119,32 +127,52 @@ def _list(parsed: argparse.Namespace) -> int:
 
 
 def _as_json(place: str, **listed: Sequence[Any]) -> str:
-    rows = {
-        name: [row._asdict() for row in several] for name, several in listed.items()
-    }
+    content: dict[str, Any] = {"ledger": place}
+    for name, rows in listed.items():
+        content[name] = [row._asdict() for row in rows]
     # Non-ASCII is escaped, so that no terminal acts on it and no id changes.
-    return json.dumps({"ledger": place} | rows, indent=2)
+    return json.dumps(content, indent=2)
 
 
 _WORDS = {
-    *("provider", "endpoint", "book", "fine-tune", "batch", "state", "began", "cause"),
-    *("by", "run", "first", "last"),
+    "provider",
+    "endpoint",
+    "book",
+    "fine-tune",
+    "batch",
+    "state",
+    "began",
+    "cause",
+    "by",
+    "run",
+    "first",
+    "last",
 }
+"""Columns of words; the others are numbers."""
 _ENDPOINT_COLUMNS = (
-    *("endpoint", "book", "temp.", "seed", "excerpts", "samples", "withheld"),
-    *("calls", "lost", "open", "in", "out", "US$"),
+    "endpoint",
+    "book",
+    "temp.",
+    "seed",
+    "excerpts",
+    "samples",
+    "withheld",
+    "calls",
+    "lost",
+    "open",
+    "in",
+    "out",
+    "US$",
 )
 _JOB_COLUMNS = (
-    *(
-        "provider",
-        "fine-tune",
-        "state",
-        "endpoint",
-        "examples",
-        "tokens",
-        "began",
-        "cause",
-    ),
+    "provider",
+    "fine-tune",
+    "state",
+    "endpoint",
+    "examples",
+    "tokens",
+    "began",
+    "cause",
 )
 _BATCH_COLUMNS = (
     "provider",
@@ -156,44 +184,64 @@ _BATCH_COLUMNS = (
     "cause",
 )
 _HISTORY_COLUMNS = (
-    *("book", "temp.", "seed", "by", "run", "excerpts", "calls", "lost", "failed"),
-    *("samples", "surplus", "removed", "first", "last", "endpoint"),
+    "book",
+    "temp.",
+    "seed",
+    "by",
+    "run",
+    "excerpts",
+    "calls",
+    "lost",
+    "failed",
+    "samples",
+    "surplus",
+    "removed",
+    "first",
+    "last",
+    "endpoint",
 )
 
 
 def _endpoint_cells(row: Any) -> Sequence[object]:
-    counts = (
+    return (
+        row.endpoint,
+        row.book,
+        f"{row.temperature:g}",
+        str(row.seed),
         row.excerpts,
         row.generations,
         row.withheld,
         row.calls,
         row.lost,
         row.open,
-    )
-    return (
-        *(row.endpoint, row.book, f"{row.temperature:g}", str(row.seed)),
-        *(*counts, row.prompt_tokens, row.completion_tokens),
+        row.prompt_tokens,
+        row.completion_tokens,
         "-" if row.cost is None else f"{row.cost:,.2f}",
     )
 
 
 def _job_cells(row: Any) -> Sequence[object]:
     return (
-        *(
-            row.provider,
-            row.job_id or "-",
-            row.state,
-            row.endpoint or "-",
-            row.examples,
-        ),
-        *("-" if row.tokens is None else row.tokens, _utc(row.began), row.cause),
+        row.provider,
+        row.job_id or "-",
+        row.state,
+        row.endpoint or "-",
+        row.examples,
+        "-" if row.tokens is None else row.tokens,
+        _utc(row.began),
+        row.cause,
     )
 
 
 def _batch_cells(row: Any) -> Sequence[object]:
     return (
-        *(row.provider, row.batch_id or "-", row.endpoint, row.state),
-        *(f"{row.answered:,}/{row.requests:,}", _utc(row.began), row.cause),
+        row.provider,
+        row.batch_id or "-",
+        row.endpoint,
+        row.state,
+        f"{row.answered:,}/{row.requests:,}",
+        _utc(row.began),
+        row.cause,
     )
 
 
@@ -215,13 +263,10 @@ def _history(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.sampling_history import attempts
 
     with existing_ledger(parsed) as ledger:
-        history = attempts(
-            ledger, resolve_endpoint(ledger, parsed.endpoint), parsed.book
-        )
-        json_text, rows = (
-            _as_json(ledger.place, attempts=history),
-            [*map(_history_cells, history)],
-        )
+        endpoint = resolve_endpoint(ledger, parsed.endpoint)
+        history = attempts(ledger, endpoint, parsed.book)
+        json_text = _as_json(ledger.place, attempts=history)
+        rows = [_history_cells(row) for row in history]
     if parsed.json:
         print(json_text)
     else:
@@ -230,12 +275,22 @@ def _history(parsed: argparse.Namespace) -> int:
 
 
 def _history_cells(row: Any) -> Sequence[object]:
-    counts = (row.excerpts, row.calls, row.lost, row.failed)
     return (
-        *(row.book, f"{row.temperature:g}", str(row.seed), row.kind),
+        row.book,
+        f"{row.temperature:g}",
+        str(row.seed),
+        row.kind,
         (row.run or "-")[:_SHOWN_OF_RUN],
-        *(*counts, row.generations, row.surplus, row.removed),
-        *(_utc(row.first), _utc(row.last), row.endpoint),
+        row.excerpts,
+        row.calls,
+        row.lost,
+        row.failed,
+        row.generations,
+        row.surplus,
+        row.removed,
+        _utc(row.first),
+        _utc(row.last),
+        row.endpoint,
     )
 
 
@@ -244,26 +299,27 @@ def _cleanup(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.deployments import debts
 
     with existing_ledger(parsed) as ledger:
-        extensions, states = Extensions(), []
+        extensions = Extensions()
+        states = []
         for deployment in debts(ledger):
-            states.append(_delete(deployment, ledger, extensions))
-            hourly = deployment.an_hour
-            cost = "" if hourly is None else f", US${hourly:,.2f} an hour"
+            state = _delete(deployment, ledger, extensions)
+            states.append(state)
             name = deployment.endpoint or deployment.job_id or deployment.weights
-            print(inert(f"{deployment.provider} {name}{cost}: {states[-1]}"))
+            if deployment.an_hour is not None:
+                name = f"{name}, US${deployment.an_hour:,.2f} an hour"
+            print(inert(f"{deployment.provider} {name}: {state}"))
     if not states:
         print("nothing is deployed")
-    return _STILL_DEPLOYED if {*states} - {"deleted"} else 0
+    return 0 if all(state == "deleted" for state in states) else _STILL_DEPLOYED
 
 
 def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) -> str:
-    """Delete a deployment unless it is in use; return its state, with the reason if it remains."""
+    """Delete a deployment unless it is in use; return its state, and why it remains."""
     from pytest_memleak.ledger.deployments import debts
     from pytest_memleak.pipeline.endpoints import take_down
 
     if deployment.in_use:
         return "in use"
-    reasons: list[str | None] = []
     try:
         state = Path.cwd() / FOLDER
         if take_down(deployment, extensions, ledger=ledger, state=state, retry=None):
@@ -271,11 +327,12 @@ def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) 
     except LedgerError:
         raise
     except MemleakError as error:
-        reasons.append(error.line)
-    reasons += [
-        still.cause for still in debts(ledger) if still.number == deployment.number
-    ]
-    return ": ".join(["still deployed", *filter(None, reasons)][:2])
+        if error.line:
+            return f"still deployed: {error.line}"
+    for debt in debts(ledger):
+        if debt.number == deployment.number and debt.cause:
+            return f"still deployed: {debt.cause}"
+    return "still deployed"
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -288,13 +345,12 @@ def _verify(parsed: argparse.Namespace) -> int:
     for line in check.wrong:
         print_sentence(inert(line), indent=2)
     text = f"{amount(check.entries, 'entry', 'entries')}, {amount(check.calls, 'call')}"
-    outcome = (
-        amount(len(check.wrong), "difference")
-        if check.wrong
-        else "every row is unchanged"
-    )
-    print_sentence(f"{place}: {text}: {outcome}", indent=2)
-    return _DIFFERS if check.wrong else 0
+    if not check.wrong:
+        print_sentence(f"{place}: {text}: every row is unchanged", indent=2)
+        return 0
+    differences = amount(len(check.wrong), "difference")
+    print_sentence(f"{place}: {text}: {differences}", indent=2)
+    return _DIFFERS
 
 
 def _export(parsed: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`memleak prepare`: a book's excerpts. `memleak catalog build`: books as word hashes."""
+"""`memleak prepare`: a book's excerpts in the paper's format."""
 
 from __future__ import annotations
 
@@ -15,33 +15,17 @@ from pytest_memleak.cli.shared_options import (
     add_command,
     validate_output,
 )
-from pytest_memleak.errors import BookError, MemleakError, SettingsError, file_errors
+from pytest_memleak.errors import BookError, SettingsError, file_errors
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.records import Book, BookPart
-    from pytest_memleak.scoring.word_hashes import BookKeys
-
-# What lies beside books in a folder.
-_NO_BOOKS = frozenset(
-    {
-        "readme",
-        "license",
-        "licence",
-        "copying",
-        "copyright",
-        "notice",
-        "changelog",
-        "contributing",
-    }
-    | {"authors", "credits", "todo", "index", "requirements", "robots"}
-)
 
 
 def add_prepare(commands: Commands) -> None:
@@ -52,23 +36,24 @@ def add_prepare(commands: Commands) -> None:
         _prepare,
         "cut a book into excerpts",
         "Cut a book or the works of a collection into excerpts of at most 500 words, "
-        "and write "
-        "them in the paper's format.",
+        "and write them in the paper's format.",
         arguments={
-            "book BOOK.epub": "the book (.epub, .txt, ...), or a collection's file or quoted "
-            "pattern",
-            "--collection": "read many works: the files of a pattern such as 'songs/**', the "
-            "sections of a file, or the rows of a .jsonl",
+            "book BOOK.epub": "the book (.epub, .txt, ...), or a collection's file or "
+            "quoted pattern",
+            "--collection": "read many works: the files of a pattern such as "
+            "'songs/**', the sections of a file, or the rows of a .jsonl",
             "--unit": "for collections: where excerpts may end; line keeps lines whole "
             "(default: sentence)",
             "-o/--output BOOK.json": "the file of excerpts; optional with --explain",
-            "--explain": "list each document of the book, its words, and the rule that includes or "
-            "excludes it",
-            "--include NAME": "read this document in full; * and ? are wildcards; repeatable",
+            "--explain": "list each document of the book, its words, and the rule that "
+            "includes or excludes it",
+            "--include "
+            "NAME": "read this document in full; * and ? are wildcards; repeatable",
             "--exclude NAME": "skip this document; * and ? are wildcards; repeatable",
             "--author AUTHOR": "the author (default: from the book's metadata)",
             "--title TITLE": "the title (default: from the book's metadata)",
-            "--summaries FILE": "a file with a summary of each excerpt, for the instructions",
+            "--summaries "
+            "FILE": "a file with a summary of each excerpt, for the instructions",
             **WORD_MODE,
         },
         unit={"choices": ("sentence", "line")},
@@ -114,7 +99,8 @@ def _book(parsed: argparse.Namespace) -> Book:
         raise BookError(
             "this file already contains excerpts",
             location=str(parsed.book),
-            hint="use it as is: set source = ... in a suite. For works in rows, add --collection",
+            hint="use it as is: set source = ... in a suite. For works in rows, add "
+            "--collection",
         )
     if parsed.explain:
         _print_documents(read.parts)
@@ -161,28 +147,25 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     from pytest_memleak.books.instructions import load_summaries
     from pytest_memleak.scoring.words import words
 
-    summaries = (
-        load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
-    )
+    summaries = None
+    if parsed.summaries:
+        summaries = load_summaries(parsed.summaries, book.excerpts)
     records = paper_records(book, summaries=summaries, mode=parsed.word_mode)
     text = json.dumps(records, ensure_ascii=False, indent=1) + "\n"
     with file_errors(SettingsError, parsed.output, "can't be written"):
         # A lone surrogate becomes \udc80, as JSON writes it.
         write_whole(parsed.output, text, errors="backslashreplace")
     total = sum(int(record["word_count"]) for record in records)
-    works = f"{amount(len(book.works), 'work')}, " if book.works else ""
-    print(
-        f"{works}{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}"
-    )
-    if excluded := sum(
-        len(words(text.text, parsed.word_mode)) for text in book.excluded
-    ):
+    counts = f"{amount(len(records), 'excerpt')}, {total:,} words"
+    if book.works:
+        counts = f"{amount(len(book.works), 'work')}, {counts}"
+    print(f"{counts} -> {parsed.output}")
+    excluded = sum(len(words(text.text, parsed.word_mode)) for text in book.excluded)
+    if excluded:
         print(
             f"memleak prepare: warning: this file omits {amount(excluded, 'word')} of "
-            "excluded "
-            f"text; to have a suite search that text, too, set source to {parsed.book} "
-            "instead of "
-            "this file",
+            "excluded text; to have a suite search that text, too, set source to "
+            f"{parsed.book} instead of this file",
             file=sys.stderr,
         )
     if summaries is None:
@@ -202,91 +185,21 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
     if not parts:
         print("this format has no separate documents")
         return
-    head = ("document", "label", "read", "words", "matter", "notes", "headings", "rule")
-    rows = [
-        (
-            *(part.name, part.label or "-", "text" if part.kept else "excluded"),
-            *(part.words, part.matter, part.notes, part.headings, part.rule),
-        )
-        for part in parts
-    ]
-    print_table(head, rows, right=head[3:7])
+    numbers = ("words", "matter", "notes", "headings")
+    heads = ("document", "label", "read", *numbers, "rule")
+    print_table(heads, [_document_row(part) for part in parts], right=numbers)
     for line in document_lines(parts):
         print(line)
 
 
-def add_catalog(commands: Commands) -> None:
-    """Register `memleak catalog build`."""
-    catalog = commands.add_parser(
-        "catalog",
-        help="prepare a catalog of works to scan generations for, without prompting for them",
-        description="Prepare the protected works that a suite's [[catalog]] names.",
+def _document_row(part: BookPart) -> tuple[object, ...]:
+    return (
+        part.name,
+        part.label or "-",
+        "text" if part.kept else "excluded",
+        part.words,
+        part.matter,
+        part.notes,
+        part.headings,
+        part.rule,
     )
-    add_command(
-        catalog.add_subparsers(dest="action", required=True, metavar="ACTION"),
-        "build",
-        _build_catalog,
-        "write the word hashes of a folder's books to a file",
-        "Write the word hashes of all books in a folder and its subfolders to one "
-        "file, for a "
-        "suite's [[catalog]]. Runs then don't parse these books. The file contains no "
-        "text.",
-        arguments={
-            "folder DIR": "the folder of books",
-            "-o/--output FILE": "the catalog file",
-            **WORD_MODE,
-        },
-        output={"required": True},
-    )
-
-
-def _build_catalog(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.books.catalog_file import is_catalog_file, write_catalog
-
-    folder, output = parsed.folder, parsed.output
-    if not folder.is_dir():
-        raise BookError(
-            "no such folder", location=str(folder), hint="name the folder of the books"
-        )
-    if output.exists() and not is_catalog_file(output):
-        raise BookError(
-            "this file exists and isn't a catalog",
-            location=str(output),
-            hint="name a different file with --output, or delete it",
-        )
-    books = write_catalog(output, _catalog_books(parsed), mode=parsed.word_mode)
-    if not books:
-        output.unlink()
-        raise BookError("this folder contains no measurable book", location=str(folder))
-    words = sum(book.words for book in books)
-    print(f"{amount(len(books), 'book')}, {words:,} words -> {output}")
-    return 0
-
-
-def _catalog_books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
-    """Yield each book with its SHA-256 and keys; warn of each file that is left out."""
-    from pytest_memleak.books.archive import sha256_of
-    from pytest_memleak.books.catalog_file import is_catalog_file
-    from pytest_memleak.library.book_files import BookFiles
-
-    paths = []
-    for path in sorted(parsed.folder.rglob("*")):
-        hidden = any(
-            part.startswith(".") for part in path.relative_to(parsed.folder).parts
-        )
-        if hidden or not path.is_file() or is_catalog_file(path):
-            continue
-        if path.stem.lower() in _NO_BOOKS:
-            _warn_of_skipped(f"{path}: not named like a book; rename it if it is one")
-        else:
-            paths.append(path)
-    files = BookFiles(paths, Scoring(word_mode=parsed.word_mode))
-    for path, (_, keys) in zip(paths, files.books(), strict=True):
-        if isinstance(keys, MemleakError):
-            _warn_of_skipped(keys.line)
-            continue
-        yield path, sha256_of(path) or "", keys
-
-
-def _warn_of_skipped(text: str) -> None:
-    print(f"memleak catalog: warning: skipped: {inert(text)}", file=sys.stderr)

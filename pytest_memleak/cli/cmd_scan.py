@@ -28,6 +28,7 @@ from pytest_memleak.scoring.measure_table import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.library.library import Library
@@ -56,24 +57,29 @@ def add_scan(commands: Commands) -> None:
         _scan,
         "find passages of books in logs and training sets",
         "Find verbatim and near-verbatim passages of protected books in generations or "
-        "training "
-        "rows that exist already. Calls no model, and prints places and counts, no "
-        "text. Exits "
-        "with 1 if a limit is exceeded.",
+        "training rows that exist already. Calls no model, and prints places and "
+        "counts, no text. Exits with 1 if a limit is exceeded.",
         arguments={
-            "books BOOK+": "the protected books (.epub, .txt, ...), or catalog files of `memleak "
-            "catalog build`",
-            "--logs FILE+": "generations: batch output, chats, logs of evaluations, or the paper's "
-            "format; .jsonl, .json, .eval, .csv, or .parquet, optionally compressed "
-            "(.gz, .zst)",
-            "--training FILE+": "training rows in these formats; their prompts are searched, too",
+            "books "
+            "BOOK+": "the protected books (.epub, .txt, ...), or catalog files of "
+            "`memleak catalog build`",
+            "--logs "
+            "FILE+": "generations: batch output, chats, logs of evaluations, or the "
+            "paper's format; .jsonl, .json, .eval, .csv, or .parquet, optionally "
+            "compressed (.gz, .zst)",
+            "--training "
+            "FILE+": "training rows in these formats; their prompts are searched, too",
             "--common FILE+": "texts that anyone may quote",
-            "--text PATH": "where each row's text is, in any format, as in /answer/text",
-            "--prompt PATH": "with --text: the prompt of each row, whose words don't count",
-            "--longest-passage N": "limit of a verbatim passage, in words (default: %(default)s)",
+            "--text "
+            "PATH": "where each row's text is, in any format, as in /answer/text",
+            "--prompt "
+            "PATH": "with --text: the prompt of each row, whose words don't count",
+            "--longest-passage "
+            "N": "limit of a verbatim passage, in words (default: %(default)s)",
             "--nv-longest-passage N": "limit of a near-verbatim passage, in words "
             "(default: %(default)s)",
-            "--max-coverage SHARE": "limit on the share of a book covered by verbatim, or by "
+            "--max-coverage "
+            "SHARE": "limit on the share of a book covered by verbatim, or by "
             "near-verbatim, passages",
             "--max-rows SHARE": "limit on the share of rows with a passage",
             "--jobs N": "the number of processes (default: one per core)",
@@ -98,11 +104,7 @@ def _scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
-    paths = [
-        *{
-            os.path.realpath(path): path for path in (*parsed.logs, *parsed.training)
-        }.values()
-    ]
+    paths = _each_once([*parsed.logs, *parsed.training])
     size = sum(map(size_of, paths))
     library = Library.of(
         parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common
@@ -111,9 +113,13 @@ def _scan(parsed: argparse.Namespace) -> int:
     least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
     near = max(parsed.nv_longest_passage, NEAR_PASSAGE - 1)
     library.validate_limit(min(parsed.longest_passage, near))
-    reader, training = RowPaths(parsed.text, parsed.prompt), bool(parsed.training)
     make = partial(
-        LogScan, library, reader, least=least, training=training, quote=parsed.quote
+        LogScan,
+        library,
+        RowPaths(parsed.text, parsed.prompt),
+        least=least,
+        training=bool(parsed.training),
+        quote=parsed.quote,
     )
     hidden = not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
@@ -134,25 +140,32 @@ def _scan(parsed: argparse.Namespace) -> int:
     return int(bool(report["over"]))
 
 
+def _each_once(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths without those of a file that another one names, too."""
+    return list({os.path.realpath(path): path for path in paths}.values())
+
+
 def _validate(parsed: argparse.Namespace) -> None:
-    if bool(parsed.logs) == bool(parsed.training):
-        hint = (
-            "omit one of them" if parsed.logs else "add --logs FILE or --training FILE"
-        )
-        raise SettingsError(
-            "name either generations (--logs) or training rows", hint=hint
-        )
+    either = "name either generations (--logs) or training rows"
+    if parsed.logs and parsed.training:
+        raise SettingsError(either, hint="omit one of them")
+    if not (parsed.logs or parsed.training):
+        raise SettingsError(either, hint="add --logs FILE or --training FILE")
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
-    for name in ("jobs", _EXACT, _NEAR, *_SHARES):
-        option, number = f"--{name.replace('_', '-')}", vars(parsed)[name]
-        wanted, most = (
-            ("from 0 to 1", 1) if name in _SHARES else ("at least 0", math.inf)
-        )
-        if number is not None and not 0 <= number <= most:
-            raise SettingsError(
-                f"{option} must be {wanted}, not {number}", hint="omit it"
-            )
+    for name in ("jobs", _EXACT, _NEAR):
+        _validate_range(parsed, name, "at least 0", math.inf)
+    for name in _SHARES:
+        _validate_range(parsed, name, "from 0 to 1", 1)
+
+
+def _validate_range(
+    parsed: argparse.Namespace, name: str, wanted: str, most: float
+) -> None:
+    number = vars(parsed)[name]
+    if number is not None and not 0 <= number <= most:
+        option = f"--{name.replace('_', '-')}"
+        raise SettingsError(f"{option} must be {wanted}, not {number}", hint="omit it")
 
 
 def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) -> Row:
@@ -160,20 +173,18 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
     by_book: dict[str, list[Row]] = defaultdict(list)
     for passage in result.passages:
         by_book[passage["book"]].append(passage)
-    books: list[Row] = [
-        {
+    books: list[Row] = []
+    for book, passages in by_book.items():
+        row = {
             "book": book,
             "words": library.sizes[book],
             "rows": _rows(passages),
-            _EXACT: max(
-                (row["words"] for row in passages if not row["near"]), default=0
-            ),
-            _NEAR: max((row["words"] for row in passages if row["near"]), default=0),
+            _EXACT: _longest(passages, near=False),
+            _NEAR: _longest(passages, near=True),
             "coverage": result.coverage(library, book, near=False),
             "nv_coverage": result.coverage(library, book, near=True),
         }
-        for book, passages in by_book.items()
-    ]
+        books.append(row)
     limits = {
         _EXACT: parsed.longest_passage,
         _NEAR: parsed.nv_longest_passage,
@@ -181,19 +192,21 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
         "nv_coverage": parsed.max_coverage,
         "rows": parsed.max_rows,
     }
-    values = {name: max((book[name] for book in books), default=0) for name in limits}
     with_passages = _rows(result.passages)
-    values["rows"] = with_passages / result.counts["rows"]
+    values = {}
+    over = []
+    for name, most in limits.items():
+        values[name] = max((book[name] for book in books), default=0)
+        if name == "rows":
+            values[name] = with_passages / result.counts["rows"]
+        if most is not None and values[name] > most:
+            over.append(name)
     return {
         **result.counts,
         "rows_with_passages": with_passages,
         "values": values,
         "limits": limits,
-        "over": [
-            name
-            for name, most in limits.items()
-            if most is not None and values[name] > most
-        ],
+        "over": over,
         "books": sorted(books, key=itemgetter(_EXACT, _NEAR), reverse=True),
         "passages": result.passages,
     }
@@ -203,8 +216,13 @@ def _rows(passages: Iterable[Row]) -> int:
     return len({(passage["file"], passage["row"]) for passage in passages})
 
 
+def _longest(passages: Iterable[Row], *, near: bool) -> int:
+    lengths = (row["words"] for row in passages if bool(row["near"]) is near)
+    return max(lengths, default=0)
+
+
 def _print(report: Row) -> None:
-    """Print the books, the longest passage of each text and book, and the limits exceeded."""
+    """Print books, the longest passage of each text and book, and exceeded limits."""
     passages = sorted(report["passages"], key=itemgetter("words"), reverse=True)
     longest: dict[tuple[object, ...], Row] = {}
     for row in passages:
@@ -215,26 +233,32 @@ def _print(report: Row) -> None:
         print(
             f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json\n"
         )
-    for name in [name for name in _COUNTS if name in report]:
-        share = report[name] / report["rows"]
-        print(
-            f"{report[name]:,} of {amount(report['rows'], 'row')} {_COUNTS[name]} "
-            f"({share:.1%})"
-        )
+    rows = amount(report["rows"], "row")
+    for name, text in _COUNTS.items():
+        if name in report:
+            share = report[name] / report["rows"]
+            print(f"{report[name]:,} of {rows} {text} ({share:.1%})")
     for name in report["over"]:
-        value, limit = (_shown(report[key][name]) for key in ("values", "limits"))
+        value = _shown(report["values"][name])
+        limit = _shown(report["limits"][name])
         print(f"{name} {value} exceeds the limit {limit}")
     if not report["over"]:
         print("No limit is exceeded.")
 
 
 def _print_rows(rows: Sequence[Row], columns: Iterable[str]) -> None:
-    if rows:
-        heads = {name: _HEADS.get(name, name) for name in columns if name in rows[0]}
-        cells = [[_shown(row[name]) for name in heads] for row in rows]
-        right = [head for name, head in heads.items() if name not in _WORDED]
-        print_table([*heads.values()], cells, right=right)
-        print()
+    if not rows:
+        return
+    shown = [name for name in columns if name in rows[0]]
+    cells = [_cells(row, shown) for row in rows]
+    heads = [_HEADS.get(name, name) for name in shown]
+    right = [_HEADS.get(name, name) for name in shown if name not in _WORDED]
+    print_table(heads, cells, right=right)
+    print()
+
+
+def _cells(row: Row, columns: Iterable[str]) -> list[str]:
+    return [_shown(row[name]) for name in columns]
 
 
 def _shown(value: object) -> str:
@@ -242,4 +266,6 @@ def _shown(value: object) -> str:
         return "near-verbatim" if value else "verbatim"
     if isinstance(value, float):
         return f"{value:.1%}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)

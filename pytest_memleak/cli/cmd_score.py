@@ -1,4 +1,4 @@
-"""`memleak score`: measures of files of generations, computed as the gate computes them."""
+"""`memleak score`: the gate's measures of files of generations."""
 
 from __future__ import annotations
 
@@ -35,16 +35,18 @@ def add_score(commands: Commands) -> None:
         _score,
         "measure generations against their books",
         "Compute the gate's measures of each file of generations for the book named "
-        "before it, and "
-        "scan it for passages of all these books.",
+        "before it, and scan it for passages of all these books.",
         arguments={
             "book BOOK": "the book (.epub, .txt, ...) or its excerpts",
             "generations GENERATIONS.json": "its generations (.json or .jsonl)",
-            "further BOOK GENERATIONS.json": "more books, each followed by its generations",
+            "further BOOK "
+            "GENERATIONS.json": "more books, each followed by its generations",
             **SCORING,
             "--csv": "print CSV instead of a table",
-            "--near-verbatim": "also compute nv_recall and nv_longest_span, which takes far longer",
-            "--spans": "list the spans over --span-threshold words instead of the measures",
+            "--near-verbatim": "also compute nv_recall and nv_longest_span, which "
+            "takes far longer",
+            "--spans": "list the spans over --span-threshold words instead of the "
+            "measures",
         },
         further={"nargs": "*", "default": []},
     )
@@ -65,27 +67,21 @@ def _score(parsed: argparse.Namespace) -> int:
             text = f"{inert(str(scored_file.drawn))}: contains no generations"
             print(f"memleak score: warning: {text}", file=sys.stderr)
     names = _names(scored_file.source for scored_file in scored_files)
-    if parsed.spans:
-        rows = [
-            row for scored_file in scored_files for row in _spans(scored_file, names)
-        ]
-    else:
-        rows = [
-            _measures_row(scored_file, names, scoring) for scored_file in scored_files
-        ]
+    rows: list[Row] = []
+    for scored_file in scored_files:
+        if parsed.spans:
+            rows += _spans(scored_file, names)
+        else:
+            rows.append(_measures_row(scored_file, names, scoring))
     if parsed.json:
         print(json.dumps(rows, indent=2))
     elif parsed.csv:
         from pytest_memleak.reports.evidence_table import write_rows
 
-        write_rows(
-            list(map(_flat, rows)), sys.stdout, heads=_SPAN if parsed.spans else ()
-        )
+        heads = _SPAN if parsed.spans else ()
+        write_rows([_flat(row) for row in rows], sys.stdout, heads=heads)
     elif parsed.spans:
-        lines = [
-            (row["book"], row["words"], _where(row | {"book": None})) for row in rows
-        ]
-        print_table(("book", "words", "where"), lines, right=("words",))
+        _print_spans(rows)
     else:
         _print_measures(rows)
     return 0
@@ -95,19 +91,21 @@ def _in_twos(files: Sequence[Path]) -> list[tuple[Path, Path]]:
     if len(files) % 2:
         raise SettingsError(
             f"{files[-1]} isn't followed by its generations",
-            hint="name each book followed by its generations: "
-            "memleak score A.epub A.json B.epub B.json",
+            hint="name each book followed by its generations: memleak score A.epub "
+            "A.json B.epub B.json",
         )
     return list(zip(files[::2], files[1::2], strict=True))
 
 
 def _names(sources: Iterable[Path]) -> dict[Path, str]:
-    """Name each book by its file's stem, or by its path where two files share a stem."""
+    """Name each book by its file's stem, or its path where two files share a stem."""
     paths = set(sources)
     stems = [path.stem for path in paths]
-    return {
-        path: path.stem if stems.count(path.stem) == 1 else str(path) for path in paths
-    }
+    names = {}
+    for path in paths:
+        is_alone = stems.count(path.stem) == 1
+        names[path] = path.stem if is_alone else str(path)
+    return names
 
 
 def _measures_row(
@@ -118,7 +116,8 @@ def _measures_row(
     from pytest_memleak.scoring.analysis import estimates
     from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, with_needs
 
-    measurement, analysis = scored_file.measurement, scored_file.analysis
+    measurement = scored_file.measurement
+    analysis = scored_file.analysis
     row: Row = {
         "book": names[scored_file.source],
         "generations": str(scored_file.drawn),
@@ -130,12 +129,15 @@ def _measures_row(
     }
     if analysis is None:
         for name in with_needs(MEASURES, GENERATIONS):
-            value = getattr(measurement, name, 0)
-            row[name] = _place(value, names) if isinstance(value, Block) else value
+            row[name] = getattr(measurement, name, 0)
+            if isinstance(row[name], Block):
+                row[name] = _place(row[name], names)
         return row
     for name, estimate in estimates(analysis).items():
         run = MEASURES[name].value(analysis)
-        row[name] = _place(run, names) if isinstance(run, Block) else estimate.value
+        row[name] = estimate.value
+        if isinstance(run, Block):
+            row[name] = _place(run, names)
         if estimate.low < estimate.high:
             row |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         if name in analysis.ranges:
@@ -161,36 +163,39 @@ def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
         yield {key: row[key] for key in _SPAN}
 
 
+def _print_spans(rows: Sequence[Row]) -> None:
+    lines = [(row["book"], row["words"], _where(row | {"book": None})) for row in rows]
+    print_table(("book", "words", "where"), lines, right=("words",))
+
+
 def _print_measures(rows: Sequence[Row]) -> None:
     """Print a row per measure, book by book."""
     books = [row["book"] for row in rows]
     lines: list[tuple[object, ...]] = []
     for row in rows:
-        book = row["book"]
-        title = (
-            f"{book} ({Path(row['generations']).stem})"
-            if books.count(book) > 1
-            else book
-        )
+        title = row["book"]
+        if books.count(title) > 1:
+            title += f" ({Path(row['generations']).stem})"
         for name in row:
             if name not in _HEAD and not name.endswith(("_low", "_high")):
                 lines.append((title, *_cells(row, name, books)))
                 title = ""  # named once
-    named = len(rows) == 1  # by the command line
-    heads = ("book", "measure", "value", "low", "high", "where")
-    print_table(heads[named:], [line[named:] for line in lines], right=heads[2:5])
+    numbers = ("value", "low", "high")
+    heads = ("measure", *numbers, "where")
+    if len(rows) == 1:  # the command line names the book
+        print_table(heads, [line[1:] for line in lines], right=numbers)
+    else:
+        print_table(("book", *heads), lines, right=numbers)
 
 
 def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[object, ...]:
     """Return a measure's name, value, interval, and position."""
-    value = row[name]
-    run = value if isinstance(value, dict) else {"words": value}
-    ends = (
-        row.get(f"{name}_range{end}", row.get(f"{name}{end}"))
-        for end in ("_low", "_high")
-    )
-    book = run.get("book") if len({*books}) > 1 else None
-    return name, run["words"], *ends, _where(run | {"book": book})
+    run = row[name] if isinstance(row[name], dict) else {"words": row[name]}
+    low = row.get(f"{name}_range_low", row.get(f"{name}_low"))
+    high = row.get(f"{name}_range_high", row.get(f"{name}_high"))
+    if len(set(books)) == 1:
+        run = run | {"book": None}
+    return name, run["words"], low, high, _where(run)
 
 
 def _where(run: Row) -> str:
@@ -209,8 +214,7 @@ def _flat(row: Row) -> Row:
     flat: Row = {}
     for name, value in row.items():
         parts = value if isinstance(value, dict) else {"words": value}
-        flat |= {
-            name if key == "words" else f"{name}_{key}": part
-            for key, part in parts.items()
-        }
+        for key, part in parts.items():
+            column = name if key == "words" else f"{name}_{key}"
+            flat[column] = part
     return flat

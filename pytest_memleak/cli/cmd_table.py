@@ -31,12 +31,14 @@ def add_table(commands: Commands) -> None:
         _table,
         "write evidence bundles as a table",
         "Write evidence bundles as a table with a row for each pair, or for what "
-        "--rows names; "
-        "with --measure, a row for each book and a column for each model.",
+        "--rows names; with --measure, a row for each book and a column for each "
+        "model.",
         arguments={
             "evidence EVIDENCE": "bundles (JSON)",
             "--measure NAME": "compare books and models by this measure",
-            "--by KEY": "with --measure: what each row averages, such as author (default: book)",
+            "--by "
+            "KEY": "with --measure: what each row averages, such as author (default: "
+            "book)",
             "--columns KEY": "with --measure: what each column shows (default: model)",
             "--rows": "what each row shows (default: pairs)",
             "--format": "the format (default: by the extension of -o, else text)",

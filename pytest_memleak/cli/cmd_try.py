@@ -1,6 +1,6 @@
-"""`memleak try`: a first verdict on a book and a model. `memleak demo`: the quickstart.
+"""`memleak try`: a first verdict on a book and a model.
 
-`try` writes a suite file. A neutral prompt tests the endpoint first, so that its
+It writes a suite file. A neutral prompt tests the endpoint first, so that its
 parameters, its identity, and the run's duration are known before the user confirms any
 prompt about the book.
 """
@@ -11,16 +11,15 @@ import argparse
 import contextlib
 import math
 import os
-import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial, sample_neutral
-from pytest_memleak.cli.shared_options import add_arguments, add_command, default_ledger
+from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
+from pytest_memleak.cli.shared_options import add_arguments, default_ledger
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
@@ -40,7 +39,24 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
 
 _MINUTES = 5
-_INTERRUPTED = 130
+
+
+class _Probe(NamedTuple):
+    """A first probe of the book, ready to be confirmed.
+
+    draft:   the suite, with the samples that fit into the time
+    plan:    what is still to be sampled
+    stored:  the number of generations that the ledger holds already
+    release: what a release test would sample
+    seconds: the estimated duration
+    """
+
+    draft: Draft
+    trial: Trial
+    plan: Plan
+    stored: int
+    release: Plan
+    seconds: float
 
 
 def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,9 +64,9 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     trial = commands.add_parser(
         "try",
         help="test a model on a book; shows a first verdict in about five minutes",
-        description="Check the endpoint, show the cost, ask for confirmation, run a first probe of "
-        "the book, and write a suite file. Exits with pytest's code: 0 if all limits "
-        "hold.",
+        description="Check the endpoint, show the cost, ask for confirmation, run a "
+        "first probe of the book, and write a suite file. Exits with pytest's code: 0 "
+        "if all limits hold.",
     )
     add_arguments(trial, {"book BOOK": "the book (.epub, .txt, ...)"})
     add_model_options(trial, required=True, price="; without it, only tokens are shown")
@@ -75,44 +91,20 @@ def _try(parsed: argparse.Namespace) -> int:
         base_url=parsed.base_url,
         price=parsed.price,
     )
-    from pytest_memleak.sampling.cost_plan import in_all
-
     if path.exists():
         raise SettingsError(
             "this suite already exists",
             location=str(path),
-            hint="for another model or server, name a different file with -o; to run this suite: "
-            f"{_gate(path, *draft.options)}",
+            hint="for another model or server, name a different file with -o; to run "
+            f"this suite: {_gate(path, *draft.options)}",
         )
     draft = replace(draft, words=_word_mode_for(parsed.book))
     write_whole(path, draft.text(path))
     try:
         print_sentence(f"Testing {base_model} with a neutral prompt ...")
         sys.stdout.flush()
-        trial = _try_endpoint(path, draft)
-        draft = replace(draft, text_only=trial.text_only)
-        single = _make_plan(path, draft)
-        samples = trial.samples_in(_MINUTES * 60, single)
-        release = in_all(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
-        # If one generation in ten is withheld, rounded up.
-        limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
-        deadline = trial.deadline(single, samples)
-        draft = replace(
-            draft, samples=samples, detection_limit=limit, deadline=deadline
-        )
-        plans = full_plans = _make_plan(path, draft)
-        ledger_path = default_ledger()
-        if ledger_path.exists():
-            plans = _make_plan(path, draft, f"sqlite:///{ledger_path}")
-        plan, full_plan = in_all(plans), in_all(full_plans)
-        stored = full_plan.generations - plan.generations
-        _print_plan(trial, plan, draft, release, trial.seconds_of(plans))
-        if stored:
-            print_sentence(
-                f"{os.path.relpath(ledger_path)} holds {amount(stored, 'generation')} "
-                "from an "
-                "earlier run. They will be reused."
-            )
+        probe = _prepare_probe(path, draft)
+        _print_plan(probe)
         confirmed = parsed.yes or _is_confirmed()
     except BaseException:
         path.unlink()  # the suite is not complete
@@ -121,19 +113,44 @@ def _try(parsed: argparse.Namespace) -> int:
         print(f"No prompt about the book was sent. Suite: {path}")
         print(next_step(_gate(path, *draft.options), "run the probe later"))
         return 0
-    return _run(path, draft, _cents(plan))
+    return _run(path, probe.draft, _cents(probe.plan))
+
+
+def _prepare_probe(path: Path, draft: Draft) -> _Probe:
+    """Test the endpoint; write the suite with as many samples as the time allows."""
+    from pytest_memleak.sampling.cost_plan import in_all
+
+    trial = _try_endpoint(path, draft)
+    draft = replace(draft, text_only=trial.text_only)
+    single = _make_plan(path, draft)
+    samples = trial.samples_in(_MINUTES * 60, single)
+    release = in_all(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
+    # If one generation in ten is withheld, rounded up.
+    limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
+    deadline = trial.deadline(single, samples)
+    draft = replace(draft, samples=samples, detection_limit=limit, deadline=deadline)
+    full_plans = plans = _make_plan(path, draft)
+    ledger_path = default_ledger()
+    if ledger_path.exists():
+        plans = _make_plan(path, draft, f"sqlite:///{ledger_path}")
+    plan = in_all(plans)
+    stored = in_all(full_plans).generations - plan.generations
+    return _Probe(draft, trial, plan, stored, release, trial.seconds_of(plans))
 
 
 def _run(path: Path, draft: Draft, cost: float | None) -> int:
-    options = [*draft.options, *([f"--memleak-budget={cost:.2f}"] if cost else [])]
-    status = run_gate(
-        path, *options, folder=Path.cwd(), seconds=_stop_after(draft) * 60
-    )
+    """Run the probe, at most for the time that it may take, and say what to do next."""
+    options = [*draft.options]
+    if cost:
+        options.append(f"--memleak-budget={cost:.2f}")
+    folder = Path.cwd()
+    status = run_gate(path, *options, folder=folder, seconds=_stop_after(draft) * 60)
+    stopped = status is None
+    if stopped:
+        print(f"\nStopped after {_stop_after(draft)} minutes. Results so far:")
+        status = run_gate(path, "--memleak-offline", folder=folder)
     more = "reuse these generations and write an HTML report"
-    if status in {None, _INTERRUPTED}:
-        if status is None:
-            print(f"\nStopped after {_stop_after(draft)} minutes. Results so far:")
-            status = run_gate(path, "--memleak-offline", folder=Path.cwd())
+    if stopped or status == INTERRUPTED:
         left = _make_plan(path, draft, f"sqlite:///{default_ledger()}")
         missing = sum(plan.generations + plan.pending for plan in left)
         print(f"\nNot sampled yet: {amount(missing, 'generation')}.")
@@ -141,8 +158,7 @@ def _run(path: Path, draft: Draft, cost: float | None) -> int:
     print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger())}")
     print_sentence(
         "This first probe can miss passages rarer than the detection limit above. It "
-        "doesn't "
-        "replace a release test: memleak init writes a suite for one."
+        "doesn't replace a release test: memleak init writes a suite for one."
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
     print(next_step(_gate(path, *draft.options, f"{HTML.option}={page}"), more))
@@ -165,7 +181,7 @@ def _gate(path: Path, *options: str) -> str:
 
 
 def _stop_after(draft: Draft) -> int:
-    """Return the minutes that the run may take, enough for the first calls of a slow server."""
+    """Return the run's minutes, enough for the first calls of a slow server."""
     return max(_MINUTES, math.ceil(draft.deadline / 60))
 
 
@@ -181,43 +197,7 @@ def _is_confirmed() -> bool:
     return input("Run the probe? [y/N] ").strip().lower() in {"y", "yes"}
 
 
-def run_gate(
-    suite: str | Path, *options: str, folder: Path, seconds: float | None = None
-) -> int | None:
-    """Run `pytest -m copyright SUITE` in a folder and return pytest's exit code.
-
-    seconds: the time limit. A run over it ends after its calls in flight and returns
-    None.
-    """
-    # Not with -q, which also hides progress.
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--no-header",
-        "-m",
-        "copyright",
-        suite,
-        *options,
-    ]
-    sys.stdout.flush()
-    with subprocess.Popen(command, cwd=folder) as gate:  # noqa: S603 - no shell, our own pytest
-        try:
-            return gate.wait(seconds)
-        except subprocess.TimeoutExpired:
-            gate.terminate()
-            print("\nTime is up. Waiting for the calls in flight ...")
-            status = None
-        except KeyboardInterrupt:  # pytest received it too
-            status = _INTERRUPTED
-        while gate.poll() is None:
-            with contextlib.suppress(KeyboardInterrupt):
-                gate.wait()
-        return status
-
-
 # --- the book
-# ------------------------------------------------------------------------------
 
 
 def _word_mode_for(path: Path) -> str:
@@ -234,17 +214,15 @@ def _word_mode_for(path: Path) -> str:
     read = Extensions().read_book(path)
 
     def print_size(mode: WordMode) -> str:
-        book = (
-            make_book(str(path), read, mode=mode)
-            if isinstance(read, Manuscript)
-            else read
-        )
+        book = read
+        if isinstance(book, Manuscript):
+            book = make_book(str(path), book, mode=mode)
         words = measurable_words(book, Scoring(word_mode=mode))
-        by = f" by {inert(book.author)}" if book.author else ""
+        excerpts = amount(len(book.excerpts), "excerpt")
         title = inert(book.title or path.name)
-        print_sentence(
-            f"{title}{by}: {amount(len(book.excerpts), 'excerpt')}, {words:,} words"
-        )
+        if book.author:
+            title += f" by {inert(book.author)}"
+        print_sentence(f"{title}: {excerpts}, {words:,} words")
         return mode
 
     try:
@@ -254,7 +232,7 @@ def _word_mode_for(path: Path) -> str:
 
 
 def _try_endpoint(path: Path, draft: Draft) -> Trial:
-    """Sample the neutral prompt by the draft's suite; as plain text if chats lack a format."""
+    """Sample the neutral prompt, as plain text if the server has no chats."""
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.dry_run import limits_out_of_reach
     from pytest_memleak.pipeline.run import open_suite
@@ -283,11 +261,10 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
 
 
 # --- the plan
-# ------------------------------------------------------------------------------
 
 
 def _make_plan(path: Path, draft: Draft, ledger: str = "sqlite://") -> list[Plan]:
-    """Write the draft and return each step's plan; the first has the pair's canaries, too."""
+    """Write the draft; return each step's plan, the first with the canaries, too."""
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.pipeline.run import open_suite
 
@@ -300,36 +277,37 @@ def _make_plan(path: Path, draft: Draft, ledger: str = "sqlite://") -> list[Plan
         return [step.sampling for step in plan.steps if step.sampling]
 
 
-def _print_plan(
-    trial: Trial, plan: Plan, draft: Draft, release: Plan, seconds: float
-) -> None:
-    for title, text in trial.lines:
+def _print_plan(probe: _Probe) -> None:
+    draft = probe.draft
+    for title, text in probe.trial.lines:
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()
+    excerpts = amount(probe.trial.excerpts, "excerpt")
     print_sentence(
-        "Probe: the model continues the beginning of "
-        f"{amount(trial.excerpts, 'excerpt')}, "
+        f"Probe: the model continues the beginning of {excerpts}, "
         f"{amount(draft.samples, 'time')} each."
     )
-    limits = [
-        percent_at_most(_detection_limit(n)) for n in (draft.samples, RELEASE_SAMPLES)
-    ]
     more = "" if draft.price else "; add --price IN,OUT to see it in US$"
-    print_sentence(f"Cost: {_cost_text(plan)}{more}.")
+    print_sentence(f"Cost: {_cost_text(probe.plan)}{more}.")
+    shown = percent_at_most(_detection_limit(draft.samples))
+    release = percent_at_most(_detection_limit(RELEASE_SAMPLES))
     print_sentence(
-        f"The probe shows passages in more than {limits[0]} of a prompt's generations; "
-        "rarer ones "
-        f"can go unseen. {RELEASE_SAMPLES} samples (memleak init) would show "
-        f"{limits[1]}, for "
-        f"{_cost_text(release)}."
+        f"The probe shows passages in more than {shown} of a prompt's generations; "
+        f"rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would "
+        f"show {release}, for {_cost_text(probe.release)}."
     )
-    minutes, most = max(1, math.ceil(seconds / 60)), _stop_after(draft)
-    later = (
-        f" This run stops after {most}; rerun the suite to continue."
-        if minutes > most
-        else ""
-    )
-    print_sentence(f"Estimated time: {amount(minutes, 'minute')}.{later}")
+    minutes = max(1, math.ceil(probe.seconds / 60))
+    most = _stop_after(draft)
+    estimate = f"Estimated time: {amount(minutes, 'minute')}."
+    if minutes > most:
+        estimate += f" This run stops after {most}; rerun the suite to continue."
+    print_sentence(estimate)
+    if probe.stored:
+        place = os.path.relpath(default_ledger())
+        print_sentence(
+            f"{place} holds {amount(probe.stored, 'generation')} from an earlier run. "
+            "They will be reused."
+        )
 
 
 def _cost_text(plan: Plan) -> str:
@@ -338,71 +316,3 @@ def _cost_text(plan: Plan) -> str:
     )
     cost = _cents(plan)
     return f"at most {tokens}" if cost is None else f"at most US${cost:,.2f} ({tokens})"
-
-
-# --- memleak demo
-# --------------------------------------------------------------------------
-
-# In the wheel, and in a checkout.
-_PACKAGE = Path(__file__).parents[1]
-_PLACES = (_PACKAGE / "demo", _PACKAGE.parent)
-_SUITE = "suites/quickstart/quickstart.memleak.toml"
-_STORIES = "fixtures/books"
-
-
-def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `memleak demo`."""
-    add_command(
-        commands,
-        "demo",
-        _demo,
-        "run an offline example: one clean model, one that reproduces its books",
-        "Run the quickstart: a story, a clean model, and one that reproduces it. "
-        "It needs no key, no network, and no GPU.",
-        arguments={
-            "folder FOLDER": "the folder for suite, story, and report (default: memleak-demo)"
-        },
-        folder={"nargs": "?", "default": Path("memleak-demo")},
-    )
-
-
-def _demo(parsed: argparse.Namespace) -> int:
-    folder: Path = parsed.folder
-    suite = _copy_quickstart(folder)
-    page = f"{HTML.option}={folder / 'report.html'}"
-    status = run_gate(suite, f"--rootdir={folder}", page, folder=Path.cwd())
-    if status:
-        print(f"\nUnexpected exit code {status}. Was {suite} changed?")
-        print(
-            next_step(
-                command_line("memleak", "demo", "another-folder"),
-                "start with a new copy",
-            )
-        )
-        return status
-    gate = command_line("pytest", "-m", "copyright", folder)
-    print(f"\n`reciter` leaks, as {suite} expects.")
-    print(f'To see the gate fail, delete the line expected = "leak" and run: {gate}')
-    print(next_step("memleak try BOOK.epub --model openai/NAME", "test your own model"))
-    return 0
-
-
-def _copy_quickstart(folder: Path) -> Path:
-    """Copy the suite and its story, keeping files that exist; return the suite's path."""
-    source = next((place for place in _PLACES if (place / _SUITE).is_file()), None)
-    if source is None:
-        raise SettingsError(
-            "this installation lacks the quickstart's files",
-            hint="reinstall pytest-memleak",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    suite, text = (
-        folder / Path(_SUITE).name,
-        (source / _SUITE).read_text(encoding="utf-8"),
-    )
-    if not suite.exists():
-        suite.write_text(text.replace(f"../../{_STORIES}/", ""), encoding="utf-8")
-    for story in (source / _STORIES).iterdir():
-        if story.name in text and not (folder / story.name).exists():
-            shutil.copyfile(story, folder / story.name)
-    return suite

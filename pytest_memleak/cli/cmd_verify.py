@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.recompute_evidence import Verification
     from pytest_memleak.results.evidence_file import EvidenceFile
 
-_VERIFIED, _FAILED, _NOT_RECOMPUTED = 0, 1, 3
+_VERIFIED = 0
+_FAILED = 1
+_NOT_RECOMPUTED = 3
 _HEX = 64
 _UNVERIFIABLE = (
     "the author's statements: release name, versions, platform, exit code, comparison",
@@ -48,38 +50,39 @@ def add_verify(commands: Commands) -> None:
         _verify,
         "verify an evidence bundle against suite, books, and ledger",
         "Check the signature of an evidence bundle, recompute every number from the "
-        "suite, its "
-        "books, and the ledger, and print the levels reached: attested (signed), "
-        "recomputed, "
-        "current (the release that you expect). Exits "
-        "with 0 if everything matches and the result is PASS; with 1 if something "
-        "differs or the "
+        "suite, its books, and the ledger, and print the levels reached: attested "
+        "(signed), recomputed, current (the release that you expect). Exits with 0 if "
+        "everything matches and the result is PASS; with 1 if something differs or the "
         "result isn't PASS; with 2 for invalid input; with 3 if nothing is wrong, but "
-        "not "
-        "everything could be recomputed.",
+        "not everything could be recomputed.",
         arguments={
             "evidence EVIDENCE": "the bundle (JSON)",
             "--ledger URL": "the bundle's ledger",
-            "--suite FILE": "the suite file, if it isn't at the path that the bundle names",
-            "--folder DIR": "a folder from which the suite and its books may be read; no other "
+            "--suite "
+            "FILE": "the suite file, if it isn't at the path that the bundle names",
+            "--folder "
+            "DIR": "a folder from which the suite and its books may be read; no other "
             "file is opened (default: the current folder)",
             "--public-key FILE": "require a signature by this key (PEM)",
-            "--require-signature": "fail if the bundle isn't signed, or its signature isn't "
-            "verified",
+            "--require-signature": "fail if the bundle isn't signed, or its signature "
+            "isn't verified",
             "--timestamp FILE": "verify this RFC 3161 time stamp of the file",
-            "--timestamp-roots FILE": "certificates of the time stamp authorities that you trust "
-            "(PEM)",
+            "--timestamp-roots "
+            "FILE": "certificates of the time stamp authorities that you trust (PEM)",
             "--baseline EVIDENCE": "recompute the comparison with this earlier release",
             "--release NAME": "require this release name",
-            "--model NAME": "require this model (the name that the server reports), and allow only "
-            "models named this way; repeatable",
-            "--suite-sha256 HEX": "require this suite, by the SHA-256 of its file, and allow no "
+            "--model "
+            "NAME": "require this model (the name that the server reports), and allow "
+            "only models named this way; repeatable",
+            "--suite-sha256 "
+            "HEX": "require this suite, by the SHA-256 of its file, and allow no "
             "other; repeatable",
-            "--not-before DATE": "require that the bundle and its generations are from DATE or "
+            "--not-before "
+            "DATE": "require that the bundle and its generations are from DATE or "
             "later",
             f"{BADGE.option} FILE{BADGE.ending}": BADGE.help,
-            "--allow-failures": "exit with 0 if everything matches, whatever the result (for "
-            "archives)",
+            "--allow-failures": "exit with 0 if everything matches, whatever the "
+            "result (for archives)",
         },
         suite=REPEATED,
         folder={"action": "append"},
@@ -106,7 +109,9 @@ def _time(value: str) -> datetime.datetime:
         raise argparse.ArgumentTypeError(
             f"expected a date, as in 2026-11-30, got {value[:80]!r}"
         ) from None
-    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
+    if when.tzinfo is None:
+        return when.replace(tzinfo=datetime.UTC)
+    return when
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -164,11 +169,8 @@ def _check_signature(
     else:
         verification.unchecked.append("Not signed: the author is unverified")
     if parsed.require_signature and not parsed.public_key:
-        verification.wrong.append(
-            "signature: not verified; add --public-key"
-            if is_signed
-            else "signature: missing"
-        )
+        problem = "not verified; add --public-key" if is_signed else "missing"
+        verification.wrong.append(f"signature: {problem}")
 
 
 def _check_time_stamp(
@@ -219,10 +221,9 @@ def _recompute(
     is_there = path is None or path.exists()
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
-    is_missing = evidence.content.ledger is not None and not is_there
-    missing = (
-        [f"the ledger: no file {path}; name it with --ledger URL"] if is_missing else []
-    )
+    missing = []
+    if evidence.content.ledger is not None and not is_there:
+        missing.append(f"the ledger: no file {path}; name it with --ledger URL")
     bar = Bar(
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
     )
@@ -262,14 +263,15 @@ def _print_findings(
     claim = f"{bundle.result} ({verdict_counts(bundle.pairs)})"
     if bundle.release:
         claim += f", release {bundle.release}"
-    word = claim
+    outcome = claim
     if verification.wrong:
-        word = f"VERIFICATION FAILED: the bundle claims {claim}"
+        outcome = f"VERIFICATION FAILED: the bundle claims {claim}"
     elif not verification.complete:
-        signature = "signature valid; " if verification.attested else ""
         amount = "nothing" if verification.missing else "not everything"
-        word = f"{signature}{amount} was recomputed. The bundle claims {claim}"
-    print_sentence(inert(f"{parsed.evidence}: {word}"), indent=2)
+        outcome = f"{amount} was recomputed. The bundle claims {claim}"
+        if verification.attested:
+            outcome = f"signature valid; {outcome}"
+    print_sentence(inert(f"{parsed.evidence}: {outcome}"), indent=2)
     print(f"level: {', '.join(verification.levels) or 'none'}")
     _print_lines("written by other versions", differences(bundle.program, versions()))
     _print_lines("missing", verification.missing)

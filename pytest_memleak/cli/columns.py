@@ -1,4 +1,4 @@
-"""Tables, sentences, and next steps on standard output: wrapped at a terminal's width only."""
+"""Tables, sentences, and next steps on standard output, wrapped only for terminals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from rich.table import Table
@@ -30,6 +30,12 @@ def print_table(
     sys.stdout.write(table_text(heads, rows, right=right, width=output_width()))
 
 
+def print_records(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows that have the same keys, which are the headings."""
+    if rows:
+        print_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
 def print_sentence(text: str, *, indent: int = 0) -> None:
     """Print a sentence, wrapped at the terminal's width with a hanging indent.
 
@@ -42,9 +48,8 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    sys.stdout.write(
-        "".join(f"{line}\n" for line in folded)
-    )  # at once, beside other threads
+    # At once, beside other threads.
+    sys.stdout.write("".join(f"{line}\n" for line in folded))
 
 
 def command_line(*parts: str | Path) -> str:
@@ -54,9 +59,9 @@ def command_line(*parts: str | Path) -> str:
 
 def next_step(command: str, why: str) -> str:
     """Return the last line of a command's output: the next command and its purpose."""
-    shown = "".join(
-        c if c.isprintable() else ascii(c)[1:-1] for c in command
-    )  # of file names
+    shown = ""
+    for character in command:  # a file's name may have control characters
+        shown += character if character.isprintable() else ascii(character)[1:-1]
     return f"Next: {shown}   # {why}"
 
 
@@ -84,7 +89,7 @@ def table_text(
     from rich.console import Console
     from rich.measure import Measurement
 
-    lines = [[inert(_cell(cell)) for cell in row] for row in rows]
+    lines = [_cells(row) for row in rows]
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
     unbounded = console.options.update(max_width=WHOLE)
@@ -99,12 +104,18 @@ def table_text(
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
+def _cells(row: Sequence[object]) -> list[str]:
+    return [inert(_cell(value)) for value in row]
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
 
 
 def _vertical(heads: Sequence[str], line: Sequence[str]) -> Table:
@@ -134,18 +145,15 @@ def _table(
 
     table = Table(box=None, pad_edge=False, header_style="", padding=(0, 2, 0, 0))
     for head in heads:
-        numbers = head in right
-        table.add_column(
-            Text(head.replace("_", "_\n") if narrow else head),
-            justify="right" if numbers else "left",
-            no_wrap=numbers,
-            overflow="fold",
-        )
+        title = Text(head.replace("_", "_\n")) if narrow else Text(head)
+        if head in right:
+            table.add_column(title, justify="right", no_wrap=True, overflow="fold")
+        else:
+            table.add_column(title, overflow="fold")
     for line in lines:
-        table.add_row(
-            *(
-                Text(cell.replace(" ", "\n") if narrow and head in right else cell)
-                for head, cell in zip(heads, line, strict=True)
-            )
-        )
+        cells = []
+        for head, cell in zip(heads, line, strict=True):
+            breaks = narrow and head in right
+            cells.append(Text(cell.replace(" ", "\n")) if breaks else Text(cell))
+        table.add_row(*cells)
     return table

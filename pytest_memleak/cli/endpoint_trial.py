@@ -1,4 +1,4 @@
-"""A first look at an endpoint: whether it chats, what it accepts, who answers, and how fast."""
+"""A first look at an endpoint, for `try`: what it accepts, its name, and how fast."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
 
 _SAMPLES = range(2, 11)  # one sample has no interval, so it can't pass
-BASE_MODEL = "This seems to be a base model without a chat format: prompts are sent as plain text."
+BASE_MODEL = (
+    "This seems to be a base model without a chat format: prompts are sent as plain "
+    "text."
+)
 _NEUTRAL_PROMPT = (
     "Describe a day in late autumn in a small town, in about a hundred words."
 )
@@ -55,7 +58,10 @@ class Trial:
     text_only: bool
 
     def samples_in(self, seconds: float, plans: Sequence[Plan]) -> int:
-        """Return how many generations per excerpt fit into this time; the plans are for one."""
+        """Return how many generations per excerpt fit into this time.
+
+        plans: for one generation per excerpt
+        """
         fitting = [n for n in _SAMPLES if self.seconds_of(plans, n) <= seconds]
         return max(fitting, default=_SAMPLES[0])
 
@@ -64,14 +70,15 @@ class Trial:
 
         samples: how many times as many completions each of its other calls has
         """
-        return sum(
-            seconds
-            * (calls * self.calls + math.ceil(calls / self.at_once) * (1 - self.calls))
-            for calls, seconds in self._phases(plans, samples)
-        )
+        total = 0.0
+        for calls, seconds in self._phases(plans, samples):
+            one_by_one = calls * self.calls
+            overlapping = math.ceil(calls / self.at_once) * (1 - self.calls)
+            total += seconds * (one_by_one + overlapping)
+        return total
 
     def deadline(self, plans: Sequence[Plan], samples: int) -> int:
-        """Return the seconds that a suite must grant a call, 0 if its default is enough."""
+        """Return the seconds that a call must have, 0 if the default is enough."""
         from pytest_memleak.sampling.backoff import Retry
 
         longest = max(seconds for _, seconds in self._phases(plans, samples))
@@ -81,7 +88,7 @@ class Trial:
     def _phases(
         self, plans: Sequence[Plan], samples: int
     ) -> Iterator[tuple[int, float]]:
-        """Yield the number of calls of each phase, and the seconds of one that runs alone."""
+        """Yield the number of each phase's calls, and the seconds of one alone."""
         from pytest_memleak.ledger.prompts import CANARY_TOKENS
         from pytest_memleak.pipeline.canaries import CANARIES
 
@@ -102,7 +109,7 @@ class Trial:
 
 
 def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) -> Trial:
-    """Sample the neutral prompt: alone, twice in one call, and in several calls at once.
+    """Sample the neutral prompt: alone, twice in one call, and in calls at once.
 
     at_once: the suite's number of concurrent calls, if any; excerpts: of the book
     """
@@ -120,10 +127,15 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
         getattr(answers[0], "completion_tokens", None) or len(text.split()) * 4 / 3
     )
     both, twice = sample(tokens, n=2)
-    few = min(at_once, 2 if single >= _SLOW else at_once)
+    few = at_once
+    if single >= _SLOW:
+        few = min(at_once, 2)
     with ThreadPoolExecutor(few) as threads:
         together = max(seconds for _, seconds in threads.map(sample, [tokens] * few))
     parameters = abilities_of(endpoint).obeyed()
+    completions = 1.0  # a server that ignores n gets a call for each
+    if len(both) > 1:
+        completions = _share(twice / single - 1, 1)
     return Trial(
         lines=(
             *_identity_lines(endpoint, answers),
@@ -131,8 +143,7 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
         ),
         token=single / max(1.0, min(generated, tokens)),
         calls=_share(together / single - 1, few - 1),
-        # A server that ignores n gets a call for each.
-        completions=_share(twice / single - 1, 1) if len(both) > 1 else 1.0,
+        completions=completions,
         at_once=at_once,
         excerpts=excerpts,
         text_only="api" in parameters and "chat" in parameters["api"].rejected,
@@ -146,7 +157,7 @@ def _share(delay: float, others: int) -> float:
 def _sample(
     endpoint: Endpoint, tokens: int, n: int = 1
 ) -> tuple[Sequence[Completion | str], float]:
-    """Return answers to the neutral prompt, and their duration in seconds without pauses."""
+    """Return answers to the neutral prompt, and their seconds without pauses."""
     from pytest_memleak.sampling.backoff import Retry
     from pytest_memleak.sampling.call_attempts import Notice
 
@@ -184,27 +195,30 @@ def _identity_lines(
             served.model, served.fingerprint, calls=1, requested=False
         )
         yield "served by", server_name(record)
-        asked = abilities_of(endpoint).model_name
-        for issue in (
-            () if asked is None else served_model_issues(asked, {served.model: 1})
-        ):
-            yield "another name", str(issue)
+        requested = abilities_of(endpoint).model_name
+        if requested is not None:
+            for issue in served_model_issues(requested, {served.model: 1}):
+                yield "another name", str(issue)
     ended = short_name(first.finish_word or "") or first.finish_reason.value
-    counts = (
-        "token counts" if first.completion_tokens is not None else "no token counts"
-    )
+    counts = "token counts"
+    if first.completion_tokens is None:
+        counts = "no token counts"
     yield "reports", f"finish reason ({ended}), {counts}"
 
 
 def _parameter_lines(
     parameters: Mapping[str, Obeyed], came: int
 ) -> Iterator[tuple[str, str]]:
-    """Yield what the server accepts; `came`: the generations of a call that requested two."""
-    ignored = {"candidateCount", "n"} if came == 1 else set()
+    """Yield what the server accepts.
+
+    came: the number of generations of a call that requested two
+    """
     accepted = [name for name, support in parameters.items() if support.accepted]
     rejected = [name for name, support in parameters.items() if not support.accepted]
+    if came == 1:
+        accepted = [name for name in accepted if name not in {"candidateCount", "n"}]
     if parameters:
-        yield "accepts", ", ".join(name for name in accepted if name not in ignored)
+        yield "accepts", ", ".join(accepted)
     if rejected:
         yield "rejects", f"{', '.join(rejected)} (omitted)"
     if came == 1:

@@ -19,16 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
-from pytest_memleak.cli.cmd_compare import add_compare, add_trace
-from pytest_memleak.cli.cmd_doctor import add_doctor, add_power
+from pytest_memleak.cli.cmd_catalog import add_catalog
+from pytest_memleak.cli.cmd_compare import add_compare
+from pytest_memleak.cli.cmd_demo import add_demo
+from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_guard import add_guard
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
-from pytest_memleak.cli.cmd_prepare import add_catalog, add_prepare
+from pytest_memleak.cli.cmd_prepare import add_prepare
 from pytest_memleak.cli.cmd_scan import add_scan
 from pytest_memleak.cli.cmd_score import add_score
 from pytest_memleak.cli.cmd_table import add_table
-from pytest_memleak.cli.cmd_try import add_demo, add_try
+from pytest_memleak.cli.cmd_trace import add_trace
+from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.shared_options import Parser
 from pytest_memleak.errors import MemleakError
@@ -36,6 +39,22 @@ from pytest_memleak.errors import MemleakError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_COMMANDS = (
+    add_demo,
+    add_try,
+    add_init,
+    add_doctor,
+    add_score,
+    add_scan,
+    add_guard,
+    add_prepare,
+    add_catalog,
+    add_ledger,
+    add_verify,
+    add_compare,
+    add_trace,
+    add_table,
+)
 USAGE_ERROR = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # not 0, since the output was lost; a shell reports SIGPIPE so
@@ -50,64 +69,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = int(parsed.run(parsed))
         if sys.stdout is not None:
             sys.stdout.flush()  # at exit, a failure could no longer be reported
-    except MemleakError as error:
-        error.hint = (
-            error.hint or error.default_hint or _default_hint(error, parsed.command)
-        )
-        _print_error(parsed.command, str(error))
     except BrokenPipeError:
         _discard_output()  # the reader is gone
         return BROKEN_PIPE
-    except OSError as error:
-        _discard_output()
-        place = error.filename2 or error.filename or "standard output"
-        full = error.errno == errno.ENOSPC
-        hint = (
-            "free some space, or write to a different disk"
-            if full
-            else _usage(parsed.command)
-        )
-        _print_error(parsed.command, f"{place}: {error.strerror or error}\n  {hint}")
-    except UnicodeEncodeError as error:  # from a file name that is not UTF-8
-        _print_error(
-            parsed.command,
-            f"UTF-8 can't encode {error.object[error.start]!r}\n"
-            "  rename the file whose name isn't UTF-8",
-        )
-    except MemoryError:
-        hint = _usage(parsed.command)
-        _print_error(parsed.command, f"not enough memory for this input\n  {hint}")
-    except (
-        KeyboardInterrupt,
-        EOFError,
-    ):  # Ctrl-C, or Ctrl-D at a question, ends no line
-        print(file=sys.stderr)
+    except (KeyboardInterrupt, EOFError):
+        print(file=sys.stderr)  # Ctrl-C, or Ctrl-D at a question, ends no line
         return INTERRUPTED
-    else:
-        return status
-    return USAGE_ERROR
+    except (MemleakError, OSError, UnicodeEncodeError, MemoryError) as error:
+        if isinstance(error, OSError):
+            _discard_output()
+        _print_error(parsed.command, _error_text(error, parsed.command))
+        return USAGE_ERROR
+    return status
+
+
+def _error_text(error: Exception, command: str) -> str:
+    """Return what an error's screen says: its place, what is wrong, and what to do."""
+    if isinstance(error, MemleakError):
+        hint = error.hint or error.default_hint or _default_hint(error, command)
+        error.hint = hint
+        return str(error)
+    if isinstance(error, OSError):
+        place = error.filename2 or error.filename or "standard output"
+        hint = _usage(command)
+        if error.errno == errno.ENOSPC:
+            hint = "free some space, or write to a different disk"
+        return f"{place}: {error.strerror or error}\n  {hint}"
+    if isinstance(error, UnicodeEncodeError):  # from a file name that is not UTF-8
+        return (
+            f"UTF-8 can't encode {error.object[error.start]!r}\n  rename the file "
+            "whose name isn't UTF-8"
+        )
+    return f"not enough memory for this input\n  {_usage(command)}"
 
 
 def _default_hint(error: MemleakError, command: str) -> str:
     """Return a hint for an error without one: for a missing file, a similar name."""
-    if os.strerror(errno.ENOENT) in error.message and error.location:
-        missing = Path(error.location)
-        with contextlib.suppress(OSError):
-            files = (path for path in missing.parent.iterdir() if path.is_file())
-            names = {
-                path.stem: path
-                for path in files
-                if path.suffix == missing.suffix or path.stem == missing.stem
-            }
-            longer = [name for name in sorted(names) if missing.stem in name]
-            if (
-                nearest := difflib.get_close_matches(missing.stem, names, n=1)
-                or longer[:1]
-            ):
-                return f"did you mean {names[nearest[0]]}?"
-            return f"{missing.parent.resolve()} has no file of a similar name"
+    if os.strerror(errno.ENOENT) not in error.message or not error.location:
+        return _usage(command)
+    missing = Path(error.location)
+    try:
+        siblings = [path for path in missing.parent.iterdir() if path.is_file()]
+    except OSError:
         return f"No such folder: {missing.parent}"
-    return _usage(command)
+    names = {
+        path.stem: path
+        for path in siblings
+        if path.suffix == missing.suffix or path.stem == missing.stem
+    }
+    longer = [name for name in sorted(names) if missing.stem in name]
+    nearest = difflib.get_close_matches(missing.stem, names, n=1) or longer[:1]
+    if nearest:
+        return f"did you mean {names[nearest[0]]}?"
+    return f"{missing.parent.resolve()} has no file of a similar name"
 
 
 def _usage(command: str) -> str:
@@ -116,13 +130,19 @@ def _usage(command: str) -> str:
 
 def _print_error(command: str, text: str) -> None:
     """Write an error to stderr, with control characters of file names escaped."""
-    for number, line in enumerate(text.splitlines()):
-        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-        print(shown if number else f"memleak {command}: {shown}", file=sys.stderr)
+    for line in f"memleak {command}: {text}".splitlines():
+        print(_printable(line), file=sys.stderr)
+
+
+def _printable(line: str) -> str:
+    shown = ""
+    for character in line:
+        shown += character if character.isprintable() else repr(character)[1:-1]
+    return shown
 
 
 def _discard_output() -> None:
-    """Send buffered output to the null device, so that the interpreter exits quietly."""
+    """Send buffered output to the null device, for the interpreter to exit quietly."""
     with contextlib.suppress(OSError, ValueError):  # a replaced stdout may have no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -134,26 +154,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add_command in (
-        *(
-            add_demo,
-            add_try,
-            add_init,
-            add_doctor,
-            add_score,
-            add_scan,
-            add_guard,
-            add_prepare,
-        ),
-        *(
-            add_catalog,
-            add_power,
-            add_ledger,
-            add_verify,
-            add_compare,
-            add_trace,
-            add_table,
-        ),
-    ):
+    for add_command in _COMMANDS:
         add_command(commands)
     return parser

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import difflib
 import sys
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,53 +30,51 @@ class Parser(argparse.ArgumentParser):
         super().error(f"{message}\n  {self._hint(message)}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Reject unknown arguments here, where the command's own options can be suggested."""
-        typed = [*(sys.argv[1:] if args is None else args)]
-        for argument in takewhile(
-            "--".__ne__, typed[:1] if self._subparsers else typed
-        ):
+        """Reject unknown arguments here, where the command's options can be named."""
+        typed = list(sys.argv[1:] if args is None else args)
+        if self._subparsers:
+            typed = typed[:1]  # the rest is the command's
+        for argument in typed:
+            if argument == "--":
+                break
             option = argument.partition("=")[0]
-            options = self._option_string_actions
-            if option.startswith("--") and not any(
-                name.startswith(option) for name in options
-            ):
+            if option.startswith("--") and not self._has_option(option):
                 self.error(f"unrecognized arguments: {option}")
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return parsed, unknown
 
+    def _has_option(self, beginning: str) -> bool:
+        return any(name.startswith(beginning) for name in self._option_string_actions)
+
     def _hint(self, message: str) -> str:
-        typed = message.partition("invalid choice: '")[2].partition("'")[0]
-        choices = (
-            message.partition("(choose from ")[2]
-            .rstrip(")")
-            .replace("'", "")
-            .split(", ")
-        )
-        if unknown := message.partition("unrecognized arguments: ")[2]:
+        """Suggest what is nearest to the wrong choice or option of the message."""
+        options_of_commands = self._options_of_commands()
+        unknown = message.partition("unrecognized arguments: ")[2]
+        if unknown:
             typed = unknown.partition(" ")[0].partition("=")[0]
-            own = [name for action in self._actions for name in action.option_strings]
-            choices = [*own, *self._options_of_commands()]
+            choices = [*self._option_string_actions, *options_of_commands]
+        else:
+            typed = message.partition("invalid choice: '")[2].partition("'")[0]
+            listed = message.partition("(choose from ")[2].rstrip(")")
+            choices = listed.replace("'", "").split(", ")
         near = difflib.get_close_matches(typed, choices, n=1) if typed else []
         if not near:
             return f"run {self.prog} --help for usage"
-        return f"did you mean {self._options_of_commands().get(near[0], near[0])}?"
+        return f"did you mean {options_of_commands.get(near[0], near[0])}?"
 
     def _options_of_commands(self) -> dict[str, str]:
-        """Return the options of commands, each with the command before it."""
-        commands = {
-            name: parser
-            for action in self._actions
-            if isinstance(action.choices, dict)
-            for name, parser in action.choices.items()
-        }
-        return {
-            option: f"{self.prog} {name} {option}"
-            for name, parser in reversed(commands.items())
-            for option in parser._option_string_actions  # noqa: SLF001 - argparse lists them so
-            if option not in self._option_string_actions
-        }
+        """Return the options of commands, each with the first command that has it."""
+        full: dict[str, str] = {}
+        for action in self._actions:
+            if not isinstance(action.choices, dict):
+                continue
+            for name, parser in action.choices.items():
+                for option in parser._option_string_actions:  # noqa: SLF001 - argparse lists them so
+                    if option not in self._option_string_actions:
+                        full.setdefault(option, f"{self.prog} {name} {option}")
+        return full
 
 
 _PATHS = ("FILE", "DIR", "SUITE", "BOOK.json")
@@ -91,12 +88,13 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
 REPEATED: Mapping[str, Any] = {"action": "append", "default": []}
 
 WORD_MODE = {
-    "--word-mode": "what counts as a word: the paper's rule, or a rule that covers all scripts "
-    "(default: paper)"
+    "--word-mode": "what counts as a word: the paper's rule, or a rule that covers all "
+    "scripts (default: paper)"
 }
 SCORING = {
     "--k N": "shortest match in words (default: 5)",
-    "--trim N": "exclude runs of N words that the instruction contains; 0 excludes none "
+    "--trim "
+    "N": "exclude runs of N words that the instruction contains; 0 excludes none "
     "(default: 5)",
     "--span-threshold N": "count spans longer than N words (default: 20)",
     **WORD_MODE,
@@ -124,10 +122,12 @@ def add_arguments(
     arguments: Mapping[str, str],
     **settings: Mapping[str, Any],
 ) -> None:
-    """Add arguments; their help is under their usage: `book BOOK.json`, `-o/--output FILE`.
+    """Add arguments, by their usage: `book BOOK.json`, `-o/--output FILE`.
 
-    One without a metavar is a switch; `FILE+` takes several. settings: what else
-    argparse must know, by name
+    One without a metavar is a switch; `FILE+` takes several.
+
+    arguments: the help of each
+    settings:  what else argparse must know, by name
     """
     for usage, text in arguments.items():
         names, _, metavar = usage.partition(" ")
@@ -135,7 +135,8 @@ def add_arguments(
         name = flags[-1].lstrip("-").replace("-", "_")
         own = settings.get(name) or _SETTINGS.get(name, {})
         if metavar.endswith("+"):
-            metavar, own = metavar.rstrip("+"), {"nargs": "+", "default": [], **own}
+            metavar = metavar.rstrip("+")
+            own = {"nargs": "+", "default": [], **own}
         if metavar:
             kind = _TYPES.get(metavar) if names.startswith("-") else Path
             own = {"metavar": metavar, "type": kind, **own}
@@ -148,22 +149,23 @@ def scoring_of(parsed: argparse.Namespace) -> Scoring:
 
 
 def ledger_url(parsed: argparse.Namespace) -> str:
-    """Return the URL of the ledger that the command line names, or of the default one."""
+    """Return the URL of the ledger that an option names, or of the default one."""
     return parsed.ledger or f"sqlite:///{default_ledger()}"
 
 
 def default_ledger() -> Path:
-    """Return the nearest ledger, in this folder or above, as pytest's rootdir may be above."""
+    """Return the nearest ledger, here or above, where pytest's rootdir may be."""
     here = Path.cwd()
-    ledgers = (folder / FOLDER / "ledger.db" for folder in (here, *here.parents))
-    return next(
-        (path for path in ledgers if path.exists()), here / FOLDER / "ledger.db"
-    )
+    for folder in (here, *here.parents):
+        path = folder / FOLDER / "ledger.db"
+        if path.exists():
+            return path
+    return here / FOLDER / "ledger.db"
 
 
 @contextlib.contextmanager
 def existing_ledger(parsed: argparse.Namespace) -> Iterator[Ledger]:
-    """Open the ledger; raise LedgerError if it doesn't exist, or if what is read is damaged."""
+    """Open the ledger; raise LedgerError if it doesn't exist or is damaged."""
     from pytest_memleak.ledger.ledger import Ledger
 
     try:

@@ -1,4 +1,4 @@
-"""The suite file that `try` and `init` write, and the options it is made from."""
+"""The suite file that `try` and `init` write, and the options that it is made from."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _HEAD = """\
 #     {command}
 """
 _PROBE = """\
-# The model continues the beginning of each excerpt. To prompt it with instructions instead, name a
-# file of summaries in [[book]] (summaries = "...") and remove this line.
+# The model continues the beginning of each excerpt. To prompt it with instructions
+# instead, name a file of summaries in [[book]] (summaries = "..."), and remove this.
 probe = "continuation"
 """
 _LIMITS = """\
@@ -78,12 +78,17 @@ class Draft:
     def hosts(self) -> tuple[str, ...]:
         """The host of the model's own server, which may receive its key."""
         host = host_of(self.base_url or "")
-        return (host,) if host and not is_loopback(host) else ()
+        if not host or is_loopback(host):
+            return ()
+        return (host,)
 
     @property
     def options(self) -> tuple[str, ...]:
         """The options of pytest that permit `hosts`."""
-        return tuple(part for host in self.hosts for part in ("--memleak-host", host))
+        options: list[str] = []
+        for host in self.hosts:
+            options += ["--memleak-host", host]
+        return tuple(options)
 
     def text(self, path: Path) -> str:
         """Return the suite's text, with books relative to the folder of `path`."""
@@ -97,24 +102,37 @@ class Draft:
         return "\n".join([*blocks, self._model()])
 
     def _suite(self) -> str:
-        limit = f"detection_limit = {self.detection_limit:g}  # a lower one needs more samples"
-        text = f"[suite]\nsamples = {self.samples}  # generations per excerpt\n{limit}\n{_PROBE}"
-        text += "" if self.words == "paper" else f'word_mode = "{self.words}"\n'
-        wait = f"\n[sampling]\ndeadline = {self.deadline}  # seconds per call\n"
-        return f"{text}{wait}" if self.deadline else text
+        limit = f"{self.detection_limit:g}  # a lower one needs more samples"
+        lines = [
+            "[suite]",
+            f"samples = {self.samples}  # generations per excerpt",
+            f"detection_limit = {limit}",
+            *_PROBE.splitlines(),
+        ]
+        if self.words != "paper":
+            lines.append(f'word_mode = "{self.words}"')
+        if self.deadline:
+            lines += ["", "[sampling]"]
+            lines.append(f"deadline = {self.deadline}  # seconds per call")
+        return "\n".join(lines) + "\n"
 
     def _model(self) -> str:
-        lines = ["[[model]]", f"id = {_quoted(identifier(self.base))}"]
-        lines += [
+        lines = [
+            "[[model]]",
+            f"id = {_quoted(identifier(self.base))}",
             f"provider = {_quoted(self.provider)}",
             f"base_model = {_quoted(self.base)}",
         ]
         if self.price:
             price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(price.format(*self.price))
-        options = [f"base_url = {_quoted(self.base_url)}"] if self.base_url else []
-        options += ['api = "completions"'] if self.text_only else []
-        lines += ["[model.options]", *options] if options else []
+        options = []
+        if self.base_url:
+            options.append(f"base_url = {_quoted(self.base_url)}")
+        if self.text_only:
+            options.append('api = "completions"')
+        if options:
+            lines += ["[model.options]", *options]
         return "\n".join(lines) + "\n"
 
 
@@ -130,9 +148,8 @@ def _named(books: tuple[Path, ...]) -> dict[str, Path]:
 
 def identifier(text: str) -> str:
     """Make an id for books, models, and files: letters, digits, dots, and dashes."""
-    plain = re.sub(r"[^A-Za-z0-9._]+", "-", text.rstrip("/").rpartition("/")[2]).strip(
-        "-._"
-    )
+    name = text.rstrip("/").rpartition("/")[2]
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-._")
     return plain[:60].lower() or "it"
 
 
@@ -142,14 +159,15 @@ def _quoted(text: str) -> str:
 
 
 def model_named(text: str) -> tuple[str, str]:
-    """Split `openai/gpt-4o` into provider and name. Raises SettingsError, also if there's none."""
+    """Split `openai/gpt-4o` into provider and name; raise SettingsError for others."""
     from pytest_memleak.interfaces.extensions import Extensions
 
     provider, _, name = text.partition("/")
     if not (provider and name):
         raise SettingsError(
             f"expected PROVIDER/NAME, got {text!r}",
-            hint="as in openai/gpt-4o; openai/NAME for your own server, too (--base-url)",
+            hint="as in openai/gpt-4o; openai/NAME for your own server, too "
+            "(--base-url)",
         )
     Extensions().provider(provider, place="--model")
     return provider, name

@@ -21,6 +21,7 @@ from pytest_memleak.pipeline.required_samples import (
     probed_book,
     required_samples,
 )
+from pytest_memleak.pipeline.sample_steps import USUAL_SAMPLES, power_row
 from pytest_memleak.pipeline.sampled_generations import generation_request
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import (
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.required_samples import RequiredSamples
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, BookSource, Pair
-_USUAL = (10, 30, 66, 100, 299)
 # The coverage that so many null books detect, as a multiple of chance (docs/method.md).
 _SEEN = (
     (10, "about twice"),
@@ -214,20 +214,10 @@ def suite_power(suite: SuiteRun) -> Power:
     notes, confidence = _suite_notes(pairs), planned_rounds(pairs[0]).confidence
     rows: list[PowerRow] = []
     obstacles: dict[str, None] = {}
-    for samples in sorted({*_USUAL, *notes}):
+    for samples in sorted({*USUAL_SAMPLES, *notes}):
         planned = plan_run(pairs, lambda _: suite, samples=samples)
         obstacles |= dict.fromkeys(planned.obstacles)
-        costs = [step.cost for step in planned.steps]
-        estimates = [step.sampling for step in planned.steps if step.sampling]
-        row = PowerRow(
-            samples=samples,
-            detection=planned_rounds(pairs[0], samples).detection,
-            calls=sum(sampling.calls for sampling in estimates),
-            generations=sum(sampling.generations for sampling in estimates),
-            cost=None if None in costs else sum(cost for cost in costs if cost),
-            note=notes.get(samples, ""),
-        )
-        rows.append(row)
+        rows.append(power_row(planned, pairs[0], samples, notes.get(samples, "")))
     return Power(
         tuple(rows), confidence, tuple(_of_limits(pairs, suite)), tuple(obstacles)
     )

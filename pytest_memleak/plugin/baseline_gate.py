@@ -1,4 +1,4 @@
-"""--memleak-baseline and --memleak-max-increase: comparison with an earlier release's bundle.
+"""--memleak-baseline, --memleak-max-increase: comparison with an earlier bundle.
 
 Holm's procedure needs the p-values of all pairs, so no pair's own item can decide
 whether the pair is worse. After the last item, one more test case of the run reports
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records.pair_result import PairResult
-    from pytest_memleak.records.verdicts import ReleaseComparison
+    from pytest_memleak.records.verdicts import Change, ReleaseComparison
 
 CASE = "memleak::no_worse_than_baseline"
 """The node id of the comparison's test case."""
@@ -41,7 +41,7 @@ CASE = "memleak::no_worse_than_baseline"
 def validate_baseline(
     config: pytest.Config, items: Iterable[pytest.Item], run: Run
 ) -> None:
-    """Raise UsageError if --memleak-max-increase can't be tested for the selected pairs.
+    """Raise UsageError if --memleak-max-increase can't be tested for these pairs.
 
     A worker of xdist, which must not raise it, evaluates no pair instead.
     """
@@ -61,26 +61,27 @@ def validate_baseline(
 def compare_with_baseline(
     config: pytest.Config, results: tuple[PairResult, ...]
 ) -> tuple[tuple[PairResult, ...], ReleaseComparison | None]:
-    """Return the results with what changed, and the comparison if a tolerance is set."""
+    """Return the results with their changes; with tolerances, the comparison, too."""
     baseline = Baseline(Path(config.getoption("memleak_baseline")))
     pairs = label_pairs(map(localize, results))  # as a bundle has them
     tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
-    comparison = baseline.compare(pairs, tolerances) if tolerances else None
-    all_changes = comparison.changes if comparison else ()
+    comparison = None
+    if tolerances:
+        comparison = baseline.compare(pairs, tolerances)
     compared_results = []
     for name, result in zip(pairs, results, strict=True):
-        tested = [change for change in all_changes if change.pair == name]
+        tested: list[Change] = []
+        compared = ""
+        if comparison:
+            tested = [change for change in comparison.changes if change.pair == name]
+            if verdict := comparison.of(name):
+                compared = verdict.value
         lines = [change_text(change) for change in tested]
-        lines += baseline.change_lines(
-            pairs[name], but={change.measure for change in tested}
-        )
-        verdict = comparison.of(name) if comparison else None
+        tested_measures = {change.measure for change in tested}
+        lines += baseline.change_lines(pairs[name], but=tested_measures)
+        changes = tuple(f"since the baseline: {line}" for line in lines)
         compared_results.append(
-            dataclasses.replace(
-                result,
-                changes=tuple(f"since the baseline: {line}" for line in lines),
-                compared=verdict.value if verdict else "",
-            )
+            dataclasses.replace(result, changes=changes, compared=compared)
         )
     return tuple(compared_results), comparison
 
@@ -88,20 +89,21 @@ def compare_with_baseline(
 def report_comparison(session: pytest.Session, comparison: ReleaseComparison) -> None:
     """Report the comparison to pytest and all plugins as a test case."""
     session.testscollected += 1
-    text = "\n".join((comparison_sentence(comparison), *comparison_lines(comparison)))
     verdict = comparison.verdict
-    when: Any = "setup" if verdict is Verdict.INCONCLUSIVE else "call"
-    success: Any = {"outcome": "passed", "longrepr": None}
-    outcome: Any = (
-        success if verdict is Verdict.PASS else {"outcome": "failed", "longrepr": text}
-    )
-    for phase in dict.fromkeys(("setup", when, "teardown")):
+    phases: dict[Any, str | None] = {"setup": None, "call": None, "teardown": None}
+    text = "\n".join((comparison_sentence(comparison), *comparison_lines(comparison)))
+    if verdict is Verdict.INCONCLUSIVE:
+        phases = {"setup": text, "teardown": None}
+    elif verdict is not Verdict.PASS:
+        phases["call"] = text
+    for phase, failure in phases.items():
         report = pytest.TestReport(
             nodeid=CASE,
             location=("memleak", None, "no_worse_than_baseline"),
             keywords={},
             when=phase,
             user_properties=compared_properties(comparison),
-            **(outcome if phase == when else success),
+            outcome="passed" if failure is None else "failed",
+            longrepr=failure,
         )
         session.config.hook.pytest_runtest_logreport(report=report)

@@ -53,11 +53,11 @@ class LimitExceeded(Outcome):
 
 
 class UnexcusedPassage(Outcome):
-    """FAIL of a control, or of a pair expected to leak, by a passage of another book."""
+    """FAIL of a control, or a pair expected to leak, by another book's passage."""
 
 
 class PairInconclusive(Outcome):
-    """INCONCLUSIVE: the evidence isn't complete. Raised in fixtures, so that it is an error."""
+    """INCONCLUSIVE: incomplete evidence. Raised in fixtures, so that it is an error."""
 
 
 class SuiteModule(pytest.Module):
@@ -88,19 +88,20 @@ class SuiteModule(pytest.Module):
 
 
 def unrun_verdicts(items: Iterable[pytest.Item]) -> dict[str, str]:
-    """Return the verdict that each item with a pair has until it runs; "" if a mark skips it."""
-    pairs = [item for item in items if pair_of(item)]
-    return {
-        item.nodeid: "NOT RUN" if skip_reason(item) is None else "" for item in pairs
-    }
+    """Return the verdict of each pair's item until it runs; "" if a mark skips it."""
+    verdicts = {}
+    for item in items:
+        if pair_of(item):
+            is_skipped = skip_reason(item) is not None
+            verdicts[item.nodeid] = "" if is_skipped else "NOT RUN"
+    return verdicts
 
 
 def skip_reason(item: pytest.Item) -> str | None:
-    """Return the reason of the mark that skips the item, or None, as pytest evaluates them."""
+    """Return the reason of the mark that skips the item, as pytest evaluates it."""
     skipping: Any = item.config.pluginmanager.get_plugin("skipping")
-    with contextlib.suppress(
-        Exception, Failed
-    ):  # of a condition, with which the test fails
+    # The error of a mark's condition, with which the test fails.
+    with contextlib.suppress(Exception, Failed):
         if skip := skipping and skipping.evaluate_skip_marks(item):
             return str(skip.reason)
     return None
@@ -146,4 +147,6 @@ def _suite_of_marker(definition: pytest.Function) -> Path | None:
             '  write @pytest.mark.copyright(suite="release.memleak.toml")'
         )
     suite = marker.kwargs.get("suite")
-    return None if suite is None else definition.path.parent / suite
+    if suite is None:
+        return None
+    return Path(definition.path.parent, suite)

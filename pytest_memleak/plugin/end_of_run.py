@@ -53,11 +53,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_memleak.plugin.collect_suites import unrun_verdicts
 
         end_of_run = config.pluginmanager.get_plugin("memleak-end-of-run")
-        items = (
-            end_of_run.items
-            if end_of_run
-            else config.workeroutput.setdefault(_ITEMS, {})
-        )
+        if end_of_run:
+            items = end_of_run.items
+        else:
+            items = config.workeroutput.setdefault(_ITEMS, {})
         items.update(unrun_verdicts(session.items))
 
 
@@ -73,17 +72,16 @@ class EndOfRun:
         self._config = config
         self._record = record
         self._result_by_pair: dict[tuple[str, str, str | None], dict[str, Any]] = {}
-        self.items: dict[
-            str, str
-        ] = {}  # each item with a pair: its verdict, "" if accepted
+        # Of each item with a pair its verdict, "" if accepted.
+        self.items: dict[str, str] = {}
         self._unearned = ""
         self._report: RunReport | None = None
         self._compared_results: tuple[PairResult, ...] = ()
         self._comparison: ReleaseComparison | None = None
-        self._had_internal_error = self._interrupted = False
-        self._write_error: BaseException | None = (
-            None  # raised while writing a report; shown once
-        )
+        self._had_internal_error = False
+        self._interrupted = False
+        # Raised while writing a report; shown once.
+        self._write_error: BaseException | None = None
         self._session: pytest.Session | None = None
         self._least: int = 0  # exit status that hooks can't lower
         self._written: Mapping[str, Path] = {}
@@ -96,9 +94,8 @@ class EndOfRun:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result off the report, so that no other plugin writes its quotes."""
         result, verdict, accepted = vars(report).pop("memleak", (None, None, False))
-        if (
-            accepted and report.passed and not hasattr(report, "context")
-        ):  # as a subtest's has
+        is_subtest = hasattr(report, "context")
+        if accepted and report.passed and not is_subtest:
             verdict = ""
         if verdict is not None:
             self.items[report.nodeid] = verdict
@@ -114,7 +111,7 @@ class EndOfRun:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """After the last pair, fail if one didn't pass; compare the results with the baseline."""
+        """After the last pair, fail if one didn't pass; compare with the baseline."""
         result = yield
         if (
             self.items
@@ -142,14 +139,13 @@ class EndOfRun:
     def pytest_sessionfinish(
         self, session: pytest.Session, exitstatus: int
     ) -> Generator[None, Any, Any]:
-        """Write the reports, and the run's JUnit properties before JUnit's file is written."""
+        """Write the reports; add the JUnit properties before that file is written."""
         self._session = session
         if self._had_internal_error:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         elif self._interrupted and not exitstatus:
-            exitstatus = session.exitstatus = (
-                pytest.ExitCode.INTERRUPTED
-            )  # `pytest.exit` gave 0
+            # `pytest.exit` gave 0.
+            exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
         self._least = int(exitstatus) if any(self.items.values()) else 0
         with self._correcting():
             if not (self._result_by_pair or self._record):
@@ -187,13 +183,13 @@ class EndOfRun:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_unconfigure(self) -> Generator[None, Any, None]:
-        """Check again how the run ended, since other plugins may change that until now."""
+        """Check again how the run ended, which other plugins may change until now."""
         with self._correcting():
             yield
 
     @contextlib.contextmanager
     def _correcting(self) -> Iterator[None]:
-        """Keep a failed run failed; write the reports again if it ends worse than they say."""
+        """Keep a failed run failed; if it ends worse than reported, report again."""
         status: int = pytest.ExitCode.INTERNAL_ERROR
         try:
             yield
@@ -252,7 +248,7 @@ class EndOfRun:
     def pytest_show_verdicts_once(
         self, terminalreporter: Any
     ) -> Generator[None, Any, None]:
-        """Leave verdicts to the section `memorization`, out of failures and short summary."""
+        """Leave verdicts to the section `memorization`, out of failures and summary."""
         stats = terminalreporter.stats if self._report else {}
         whole = {kind: stats[kind] for kind in ("failed", "error") if kind in stats}
         for kind, reports in whole.items():
@@ -266,44 +262,54 @@ class EndOfRun:
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         """Write the table of pairs and the passages, or a hint if there is no suite."""
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._report is None:
-            if deselected := len(terminalreporter.stats.get("deselected", ())):
-                tests = "1 test" if deselected == 1 else f"{deselected} tests"
-                words = [(name, self._config.getoption(name)) for name in ("-k", "-m")]
-                selection = " ".join(f"{name} {text!r}" for name, text in words if text)
-                shown = selection or "the selection"
-                terminalreporter.write_line(f"memleak: {shown} matches none of {tests}")
-            elif self._config.getoption("markexpr") == "copyright":
-                patterns = " ".join(self._config.getini("memleak_suites"))
-                terminalreporter.write_line(f"memleak: no suite ({patterns}) found")
-                terminalreporter.write_line(
-                    "  memleak init writes one; memleak demo runs one"
-                )
-        elif self._report is not None:
-            from pytest_memleak.plugin.run_pair import deployment_lines
-            from pytest_memleak.plugin.run_reports import evidence_line, next_lines
-            from pytest_memleak.reports.terminal_summary import summary
-
-            terminalreporter.write_sep("=", "memorization")
-            settings = {
-                "verbosity": self._config.get_verbosity(),
-                **terminal_settings(self._config),
-            }
-            if results := self._report.results:
-                text = summary(results, compared=self._report.compared, **settings)
-                terminalreporter.write(text)
-            if EVIDENCE.name in self._report.outputs:
-                terminalreporter.write_line(evidence_line(self._report))
-            for line in (*next_lines(self._report), *deployment_lines(self._config)):
+        if self._report is not None:
+            self._write_report(terminalreporter, self._report)
+        elif exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            for line in self._lines_without_tests(terminalreporter):
                 terminalreporter.write_line(line)
         if self._unearned:
             terminalreporter.write_line(self._unearned)
-        reasons = (
-            str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())
-        )
-        if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
+        if skipped := _count_skipped_pairs(terminalreporter):
+            pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
             terminalreporter.write_line(
-                f"memleak: skipped {skipped} pair{'s' * (skipped > 1)} whose provider "
-                "can charge "
-                "for calls. To run them, add -m copyright."
+                f"memleak: skipped {pairs} whose provider can charge for calls. To "
+                "run them, add -m copyright."
             )
+
+    def _lines_without_tests(self, terminalreporter: Any) -> Iterator[str]:
+        """Yield why no test ran, if options of the run explain it."""
+        if deselected := len(terminalreporter.stats.get("deselected", ())):
+            tests = "1 test" if deselected == 1 else f"{deselected} tests"
+            options = {name: self._config.getoption(name) for name in ("-k", "-m")}
+            selection = " ".join(
+                f"{name} {text!r}" for name, text in options.items() if text
+            )
+            yield f"memleak: {selection or 'the selection'} matches none of {tests}"
+        elif self._config.getoption("markexpr") == "copyright":
+            patterns = " ".join(self._config.getini("memleak_suites"))
+            yield f"memleak: no suite ({patterns}) found"
+            yield "  memleak init writes one; memleak demo runs one"
+
+    def _write_report(self, terminalreporter: Any, report: RunReport) -> None:
+        from pytest_memleak.plugin.run_pair import deployment_lines
+        from pytest_memleak.plugin.run_reports import evidence_line, next_lines
+        from pytest_memleak.reports.terminal_summary import summary
+
+        terminalreporter.write_sep("=", "memorization")
+        if report.results:
+            text = summary(
+                report.results,
+                compared=report.compared,
+                verbosity=self._config.get_verbosity(),
+                **terminal_settings(self._config),
+            )
+            terminalreporter.write(text)
+        if EVIDENCE.name in report.outputs:
+            terminalreporter.write_line(evidence_line(report))
+        for line in (*next_lines(report), *deployment_lines(self._config)):
+            terminalreporter.write_line(line)
+
+
+def _count_skipped_pairs(terminalreporter: Any) -> int:
+    skipped = terminalreporter.stats.get("skipped", ())
+    return sum(HOW_TO_RUN in str(report.longrepr) for report in skipped)

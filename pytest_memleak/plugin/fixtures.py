@@ -52,7 +52,7 @@ def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
 
 @pytest.fixture(scope="session")
 def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endpoint:
-    """Return the model's endpoint, opened (and fine-tuned if necessary) on first use."""
+    """Return the model's endpoint, opened and perhaps fine-tuned on first use."""
     from pytest_memleak.plugin.run_pair import SuiteEndpoint
 
     return SuiteEndpoint(memleak_pair, request.config)
@@ -62,7 +62,7 @@ def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endp
 def memleak_evaluation(
     memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
 ) -> Evaluation:
-    """Return the pair's evaluation: measurement, completeness, verdict; error if INCONCLUSIVE."""
+    """Return the pair's evaluation, with its verdict; error if it is INCONCLUSIVE."""
     from pytest_memleak.plugin.run_pair import (
         evaluate_for,
         recording_failure,
@@ -71,18 +71,15 @@ def memleak_evaluation(
     from pytest_memleak.plugin.text_views import view_of_evaluation
 
     with recording_failure(request.node):
-        return view_of_evaluation(
-            require_conclusive(
-                evaluate_for(request.node, memleak_pair, memleak_endpoint)
-            )
-        )
+        evaluation = evaluate_for(request.node, memleak_pair, memleak_endpoint)
+        return view_of_evaluation(require_conclusive(evaluation))
 
 
 @pytest.fixture
 def memorization(
     memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
 ) -> Memorization:
-    """Return the pair's measures, on complete evidence only; the suite's limits don't count."""
+    """Return the pair's measures, on complete evidence only, whatever the limits."""
     from pytest_memleak.plugin import run_pair
 
     with run_pair.recording_failure(request.node):

@@ -1,4 +1,4 @@
-"""The plugin's hooks: options, collection of suite files, outcomes; `end_of_run` has the rest.
+"""The plugin's hooks: options, collection of suites, outcomes; the rest: `end_of_run`.
 
 PYTEST_DONT_REWRITE
 
@@ -52,8 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "copyright(suite=None): a memorization test. suite: path of a suite file, "
-        "relative to the "
-        "test's folder; the function runs once for each pair of that suite",
+        "relative to the test's folder; the function runs once for each pair of that "
+        "suite",
     )
     if config.getoption("memleak_max_increase") and not config.getoption(
         "memleak_baseline"
@@ -79,13 +79,14 @@ def pytest_collect_file(
 ) -> SuiteModule | None:
     """Collect a suite file as a test module."""
     named = parent.session.isinitpath(file_path)
-    patterns = parent.config.getini("memleak_suites") + ["*.toml"] * named
+    patterns = parent.config.getini("memleak_suites")
+    if named:
+        patterns = [*patterns, "*.toml"]
     if not any(fnmatch.fnmatch(file_path.name, pattern) for pattern in patterns):
         if named and file_path.suffix == ".epub":
             raise parent.CollectError(
-                f"{file_path.name} is a book; pytest runs suites\n"
-                f"  to test this book, run: memleak try {file_path.name} --model "
-                "openai/NAME"
+                f"{file_path.name} is a book; pytest runs suites\n  to test this book, "
+                f"run: memleak try {file_path.name} --model openai/NAME"
             )
         return None
     from pytest_memleak.plugin.collect_suites import SuiteModule
@@ -142,7 +143,7 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Group pairs by file; skip those with paid calls, unless -m or an option selects them."""
+    """Group pairs by file; skip those with paid calls, unless they are selected."""
     if run_key in config.stash:
         from pytest_memleak.plugin.run_pair import (
             group_by_file,
@@ -171,9 +172,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Show plans instead of running tests with --memleak-dry-run."""
     if not session.config.getoption("memleak_dry_run") or session.testsfailed:
         return None
-    from pytest_memleak.plugin.run_pair import show_plans
+    from pytest_memleak.plugin.run_pair import run_of
+    from pytest_memleak.plugin.show_dry_run import show_plans
 
-    show_plans(session)
+    show_plans(session, run_of(session.config))
     return True
 
 
@@ -190,11 +192,12 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, Any]:
     """Attach the pair's result to the report."""
     report = yield
+    error = call.excinfo.value if call.excinfo else None
     if run_key in item.config.stash:
         try:
             from pytest_memleak.plugin.run_reports import attach_result
 
-            attach_result(item, report, call.excinfo.value if call.excinfo else None)
+            attach_result(item, report, error)
         except OSError as failure:
             if failure.errno in _TOO_MANY_OPEN:
                 pytest.exit(_RAISE_LIMIT, returncode=pytest.ExitCode.INTERNAL_ERROR)
@@ -204,7 +207,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """End with a sentence after Ctrl-C at the run's end, or where too many files are open."""
+    """End with a sentence after Ctrl-C at the run's end, or too many open files."""
     try:
         return (yield)
     except KeyboardInterrupt:  # while the run ended, which pytest doesn't expect
@@ -223,7 +226,10 @@ _INTERRUPTED_AT_END = (
     "interrupted; generations that were received are in the ledger; rerun"
 )
 _TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
-_RAISE_LIMIT = "Too many open files: raise the limit (ulimit -n 1024) and rerun. Stored generations are reused"
+_RAISE_LIMIT = (
+    "Too many open files: raise the limit (ulimit -n 1024) and rerun. Stored "
+    "generations are reused"
+)
 
 
 def pytest_assertrepr_compare(

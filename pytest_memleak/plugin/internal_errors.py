@@ -34,7 +34,7 @@ _MEANINGS = {
 
 
 def internal_error_text(error: BaseException, config: pytest.Config) -> str:
-    """Return the error's kind and place, and where its traceback is, which this writes."""
+    """Write the error's traceback; return its kind, place, and the traceback's file."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
     text = f"INCONCLUSIVE: {_error_sentence(error)}, at {place}"
@@ -47,45 +47,45 @@ def internal_error_text(error: BaseException, config: pytest.Config) -> str:
 
 
 def _error_sentence(error: BaseException) -> str:
-    """Return an exception's kind, and its message if that can't quote a book or a model.
+    """Return an exception's kind, and its message if that can't quote a book.
 
     Messages of the system and of known libraries are kept: the first QUOTED_WORDS words
     of their first line.
     """
     kind = type(error).__name__
-    message = next(
-        (
-            meaning
-            for error_kind, meaning in _MEANINGS.items()
-            if isinstance(error, error_kind)
-        ),
-        "",
-    )
+    for error_kind, meaning in _MEANINGS.items():
+        if isinstance(error, error_kind):
+            return f"{kind}: {meaning}"
+    message = ""
+    if _is_safe(error):
+        # A database's own error has no statement and no parameters.
+        text = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        words = masked(text).split()
+        message = " ".join(words[:QUOTED_WORDS])
+        if len(words) > QUOTED_WORDS:
+            message += " …"
+    if not message:
+        return f"{kind} (its message may quote a book)"
+    return f"{kind}: {message}"
+
+
+def _is_safe(error: BaseException) -> bool:
+    """Tell whether an exception's message can't quote a book or a model."""
     library = type(error).__module__.partition(".")[0]
-    is_safe = (
+    return (
         isinstance(error, _SAFE_KINDS)
         or library in _LIBRARIES
         or str(error) == _NO_THREAD
     )
-    if not message and is_safe:
-        # A database's own error has no statement and no parameters.
-        text = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        words = masked(text).split()
-        message = " ".join(words[:QUOTED_WORDS]) + (
-            " …" if len(words) > QUOTED_WORDS else ""
-        )
-    return f"{kind}: {message}" if message else f"{kind} (its message may quote a book)"
 
 
 def _write_traceback(error: BaseException, folder: Path) -> Path | None:
-    """Write the traceback to a file that only its owner may read, since it may quote books.
+    """Write the traceback, which may quote books, to a file for its owner only.
 
     Returns None if the file can't be written.
     """
-    path = (
-        folder
-        / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(error):x}.txt"
-    )
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(error):x}"
+    path = folder / f"error-{name}.txt"
     text = "".join(traceback.format_exception(error))
     try:
         write_private(path, text.encode(errors="replace").decode())

@@ -55,7 +55,9 @@ def parse_quote(value: str) -> str:
 def quoted_words(config: pytest.Config) -> int | None:
     """Return how many words of a passage may be shown; None for all of them."""
     value = config.getoption("memleak_quote")
-    return None if value == "full" else int(value)
+    if value == "full":
+        return None
+    return int(value)
 
 
 def terminal_settings(config: pytest.Config) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def parse_tolerances(value: str) -> dict[str, float]:
 
 
 def nonempty(option: str) -> Callable[[str], str]:
-    """Return a parser that rejects an empty value, which an unset variable would give."""
+    """Return a parser that rejects an empty value, as of an unset variable."""
 
     def parse(value: str) -> str:
         if not value.strip():
@@ -160,24 +162,26 @@ _VALUES: dict[str, tuple[str, str | None, Callable[[str], Any] | None]] = {
     "max-increase": ("MEASURE=BY,...", None, parse_tolerances),
 }
 _HELP = {
-    "quote": "show this many words of a passage: a number, 0 for none, or 'full' for all "
-    "(default: %(default)s)",
+    "quote": "show this many words of a passage: a number, 0 for none, or 'full' for "
+    "all (default: %(default)s)",
     "allow-paid": "make paid calls even without -m copyright",
     "host": "allow this host, too, to receive a model's API key; repeatable",
     "ledger": "store generations in this ledger: PATH.db, sqlite:///PATH, or "
     "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db in the rootdir)",
     "dry-run": "show the outstanding calls and their maximum cost, and run nothing",
     "offline": "score the ledger's generations without API calls",
-    "no-wait": "submit fine-tunes and batches without waiting; their pairs are INCONCLUSIVE",
-    "budget": "stop before a call that could push the run's total cost above this many US$ "
-    "(default: no budget)",
-    "jobs": "score in this many processes, 'auto' for one per core (default: %(default)s)",
+    "no-wait": "submit fine-tunes and batches without waiting; their pairs are "
+    "INCONCLUSIVE",
+    "budget": "stop before a call that could push the run's total cost above this many "
+    "US$ (default: no budget)",
+    "jobs": "score in this many processes, 'auto' for one per core (default: "
+    "%(default)s)",
     **_OUTPUTS,
     "signing-key": "sign the evidence bundle with this Ed25519 private key (PEM)",
     "release": "name the release in the evidence bundle and the HTML report",
     "baseline": "show what changed since this evidence bundle of an earlier release",
-    "max-increase": "fail if MEASURE rose by more than BY since the baseline and the rise exceeds "
-    "noise, as in bmc=0.01,longest_span=10",
+    "max-increase": "fail if MEASURE rose by more than BY since the baseline and the "
+    "rise exceeds noise, as in bmc=0.01,longest_span=10",
 }
 
 
@@ -188,19 +192,17 @@ def reject_misspelt_options(parser: pytest.Parser, arguments: list[str]) -> None
     """Raise UsageError for an unknown option that begins as ours do."""
     if not any(argument.startswith("--memleak") for argument in arguments):
         return
-    names = [
-        name for option in parser.getgroup("memleak").options for name in option.names()
-    ]
+    names: list[str] = []
+    for option in parser.getgroup("memleak").options:
+        names += option.names()
     for argument in parser.parse_known_and_unknown_args(arguments)[1]:
         name = argument.partition("=")[0]
         if name.startswith("--memleak"):
             own = [option.removeprefix(_PREFIX) for option in names]
             near = difflib.get_close_matches(name.removeprefix(_PREFIX), own, n=1)
-            hint = (
-                f"did you mean {_PREFIX}{near[0]}?"
-                if near
-                else "pytest --help lists all"
-            )
+            hint = "pytest --help lists all"
+            if near:
+                hint = f"did you mean {_PREFIX}{near[0]}?"
             raise pytest.UsageError(f"unknown option {name}; {hint}")
 
 
@@ -258,5 +260,7 @@ def pair_of(item: pytest.Item) -> Pair | None:
     from pytest_memleak.records import Pair
 
     callspec = getattr(item, "callspec", None)
-    pair = callspec.params.get("memleak_pair") if callspec else None
+    if callspec is None:
+        return None
+    pair = callspec.params.get("memleak_pair")
     return pair if isinstance(pair, Pair) else None

@@ -24,7 +24,7 @@ _PREFIX_BYTES = 10_000
 
 
 def validate_outputs(config: pytest.Config) -> None:
-    """Raise UsageError for a file that an option names and that can't be read or written."""
+    """Raise UsageError for an option's file that can't be read or written."""
     paths = report_paths(config)
     files = [(output, paths[output.name]) for output in REPORTS if output.name in paths]
     if EVIDENCE.name in paths:
@@ -59,14 +59,17 @@ def validate_outputs(config: pytest.Config) -> None:
 
 
 def _validate_overwrite(output: Output, path: Path) -> None:
-    """Raise UsageError if the file is no report: a forgotten value makes it a suite or a book."""
+    """Raise UsageError for a file that is no report, such as a suite or a book.
+
+    A forgotten value of an option makes it one.
+    """
     with contextlib.suppress(OSError):
         with path.open("rb") as file:
             beginning = file.read(_PREFIX_BYTES)
         if beginning.strip() and not any(sign in beginning for sign in output.signs):
             raise pytest.UsageError(
-                f"{output.option}: {path} exists and isn't a report; "
-                "name a different file, or delete it"
+                f"{output.option}: {path} exists and isn't a report; name a different "
+                "file, or delete it"
             )
 
 

@@ -59,7 +59,7 @@ def display_for(config: pytest.Config) -> Display | None:
 
 
 def ending_notice(config: pytest.Config) -> Callable[[ProgressEvent], None]:
-    """Without a display, return what writes once, to stderr, that an interrupted run waits."""
+    """Return what writes to stderr, once, that an interrupted run waits: no display."""
     notes: list[str] = []
 
     def show(event: ProgressEvent) -> None:
@@ -73,7 +73,7 @@ def ending_notice(config: pytest.Config) -> Callable[[ProgressEvent], None]:
 
 
 class Display:
-    """A thread that shows the last event; its first failure switches it off permanently."""
+    """A thread that shows the last event, until its first failure."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -85,8 +85,11 @@ class Display:
 
     def update(self, event: ProgressEvent) -> None:
         """Show this event from now on."""
-        if (phase := (event.phase, event.about)) != self._phase:
-            self._phase, self._began, self._first = phase, time.monotonic(), event.done
+        phase = (event.phase, event.about)
+        if phase != self._phase:
+            self._phase = phase
+            self._began = time.monotonic()
+            self._first = event.done
         self._event = event
 
     @contextlib.contextmanager
@@ -118,7 +121,7 @@ class Display:
             self._works = False
 
     def _terminal(self) -> tuple[int, int]:
-        """Return a file descriptor outside pytest's capture, and the width of pytest's line."""
+        """Return a file descriptor outside pytest's capture, and its line's width."""
         capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
         writer = self._config.get_terminal_writer()
         with capture.global_and_fixture_disabled():
@@ -136,10 +139,10 @@ class Display:
                     at_edge = column > 0 and column % columns == 0
                     if self._event is None or rows < _FEWEST_ROWS or at_edge:
                         continue
-                    line = self._line(self._event, columns)[: columns - 1], columns
-                    if line != drawn:
-                        drawn = line
-                        _write(terminal, _DOWN + line[0] + _back(column % columns))
+                    line = self._line(self._event, columns)[: columns - 1]
+                    if (line, columns) != drawn:
+                        drawn = line, columns
+                        _write(terminal, _DOWN + line + _back(column % columns))
             finally:
                 with contextlib.suppress(OSError):
                     if drawn:
@@ -153,35 +156,40 @@ class Display:
         return columns or self._config.get_terminal_writer().fullwidth, rows or 24
 
     def _line(self, event: ProgressEvent, columns: int) -> str:
-        """Return note or phase, subject, count, time, cost, and tokens, if known and fitting."""
+        """Return what is known of the event, as much as fits."""
         seconds = time.monotonic() - self._began
         done = event.done - self._first
         took = _clock(seconds)
         if done > 0 and seconds > _ESTIMATE_AFTER:
             took += f", {_clock(seconds / done * (event.of - event.done))} left"
         about = inert(event.about)
-        parts = [
-            f"{inert(event.note)} ({about})"
-            if event.note
-            else f"{event.phase} {about}",
-            *([f"{event.done:,}/{event.of:,}"] if event.of else []),
-            took,
-            *([] if event.cost is None else [f"US${event.cost:,.2f}"]),
-            *([f"{event.tokens:,} tokens"] if event.tokens else []),
-        ]
+        parts = [f"{event.phase} {about}"]
+        if event.note:
+            parts = [f"{inert(event.note)} ({about})"]
+        if event.of:
+            parts.append(f"{event.done:,}/{event.of:,}")
+        parts.append(took)
+        if event.cost is not None:
+            parts.append(f"US${event.cost:,.2f}")
+        if event.tokens:
+            parts.append(f"{event.tokens:,} tokens")
         while len(parts) > 1 and len("  ".join(parts)) >= columns:
             parts.pop()
         return "  ".join(parts)
 
 
 def _back(column: int) -> str:
-    return _UP + (f"\x1b[{column}C" if column else "")
+    if not column:
+        return _UP
+    return f"{_UP}\x1b[{column}C"
 
 
 def _clock(seconds: float) -> str:
     minutes, left = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+    if hours:
+        return f"{hours}:{minutes:02}:{left:02}"
+    return f"{minutes}:{left:02}"
 
 
 def _write(terminal: int, text: str) -> None:

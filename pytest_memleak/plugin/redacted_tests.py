@@ -26,7 +26,7 @@ from pytest_memleak.redaction.text import first_words
 from pytest_memleak.sampling.backoff import CallsDropped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from warnings import WarningMessage
 
 # What redacts their reports; absent with --memleak-quote full.
@@ -66,7 +66,6 @@ class RedactedTests:
         config.add_cleanup(lambda: LISTENERS.remove(self.mark))
 
     # --- which tests are marked
-    # ------------------------------------------------------------
 
     def mark(self) -> None:
         """Mark the running test or, after Ctrl-C, the teardown of its fixtures."""
@@ -79,11 +78,11 @@ class RedactedTests:
         item = self._item
         if item is not None and self._reading_fixtures and not self._marked:
             used = {*getattr(item, "fixturenames", ())}
-            arguments = (
-                getattr(item, "funcargs", None) or {}
-            )  # None once the test has ended
+            # None once the test has ended.
+            arguments = getattr(item, "funcargs", None) or {}
             for request in (self._request, arguments.get("request")):
-                used |= {*request.fixturenames} if request else set()
+                if request:
+                    used.update(request.fixturenames)
             if any(fixture.argname in used for fixture in self._reading_fixtures):
                 self.mark()
         return self._marked
@@ -96,7 +95,7 @@ class RedactedTests:
 
     @contextlib.contextmanager
     def shortening_output(self) -> Iterator[None]:
-        """Drop captured output, and shorten warnings and log records, until the context ends."""
+        """Drop captured output; shorten warnings and log records."""
         self._calls += 1
         before = self._captured()
         try:
@@ -110,26 +109,27 @@ class RedactedTests:
         finally:
             self._calls -= 1
             self._drop_output()
-            if (
-                self._config.getoption("capture") != "tee-sys"
-            ):  # where all would be shown again
+            # With tee-sys, all would be shown again.
+            if self._config.getoption("capture") != "tee-sys":
                 for stream, text in zip((sys.stdout, sys.stderr), before, strict=True):
                     stream.write(text)
-            first = {
-                (warning.filename, warning.lineno): warning
-                for warning in recorded[::-1]
-            }
-            for (file, line), warning in reversed(first.items()):
-                text = self._shortened(str(warning.message))
-                warnings.warn_explicit(
-                    _copy_with_text(warning.category, text), None, file, line
-                )
+            self._warn_shortened(recorded)
+
+    def _warn_shortened(self, recorded: Iterable[WarningMessage]) -> None:
+        """Give the first warning of each line again, with a shortened text."""
+        first: dict[tuple[str, int], WarningMessage] = {}
+        for warning in recorded:
+            first.setdefault((warning.filename, warning.lineno), warning)
+        for (file, line), warning in first.items():
+            text = self._shortened(str(warning.message))
+            copy = _copy_with_text(warning.category, text)
+            warnings.warn_explicit(copy, None, file, line)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
-        """Remember which fixtures read text; redact what they and their finalizers raise."""
+        """Remember which fixtures read text; redact what they and finalizers raise."""
         reads, self._request = self._reads, request
         try:
             return (yield)
@@ -140,10 +140,11 @@ class RedactedTests:
                 raise
             copy = self._redacted(error)
         finally:
-            by_name = "request" in fixturedef.argnames and self.marked
-            by_name &= not str(fixturedef.func.__module__).startswith(
-                "_pytest"
-            )  # these read none
+            is_pytests = str(fixturedef.func.__module__).startswith("_pytest")
+            # pytest's own fixtures read no text.
+            by_name = (
+                "request" in fixturedef.argnames and self.marked and not is_pytests
+            )
             if fixturedef.scope != "function" and (self._reads > reads or by_name):
                 self._reading_fixtures.add(fixturedef)
             finalizers = getattr(fixturedef, "_finalizers", [])
@@ -173,17 +174,14 @@ class RedactedTests:
         self._reading_fixtures.discard(fixturedef)
 
     # --- their reports
-    # ---------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Note the running test; redact errors that end the run."""
-        self._item, self._marked, self._request, self._original_attributes = (
-            item,
-            False,
-            None,
-            {},
-        )
+        self._item = item
+        self._marked = False
+        self._request = None
+        self._original_attributes = {}
         self._properties = [
             (plugin.global_properties, len(plugin.global_properties))
             for plugin in self._config.pluginmanager.get_plugins()
@@ -191,9 +189,8 @@ class RedactedTests:
         ]
         try:
             return (yield)
-        except (
-            BaseException
-        ) as error:  # of another plugin, too, which ends as an internal error
+        # Of another plugin, too, which ends as an internal error.
+        except BaseException as error:
             if not self.marked:
                 raise
             copy = self._redacted(error)
@@ -202,7 +199,8 @@ class RedactedTests:
                 reason = getattr(item.session, name)
                 if self.marked and isinstance(reason, str):
                     setattr(item.session, name, self._shortened(reason))
-            self._item, self._marked = None, False
+            self._item = None
+            self._marked = False
         raise copy
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -223,7 +221,8 @@ class RedactedTests:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Redact report and exception before any other plugin sees them."""
         if self.marked:
-            self._drop_records()  # what `capsys` had, for one, comes after the phase's end
+            # What `capsys` had, for one, comes after the phase's end.
+            self._drop_records()
         report = yield
         if self.marked and call.excinfo is not None:
             raised = call.excinfo.value
@@ -249,19 +248,23 @@ class RedactedTests:
         """Redact what other plugins added or changed, and the names of subtests."""
         if self.marked:
             for name, value in [*vars(report).items()]:
-                before = self._original_attributes.get(name)
-                if isinstance(value, list):
-                    value[:] = [entry for entry in value if entry in (before or ())]
-                elif not value or value == before or name == "outcome":
-                    continue
-                elif name == "longrepr" and isinstance(value, tuple):
-                    report.longrepr = (*value[:-1], self._shortened(str(value[-1])))
-                elif name == "longrepr" or isinstance(value, str):
-                    setattr(report, name, self._shortened(str(value)))
+                self._redact_change(report, name, value)
             subtest: Any = report
             if hasattr(subtest, "context"):
                 subtest.context = type(subtest.context)(msg=_REDACTED, kwargs={})
         return (yield)
+
+    def _redact_change(self, report: pytest.TestReport, name: str, value: Any) -> None:
+        """Redact an attribute of a report if another plugin changed it."""
+        before = self._original_attributes.get(name)
+        if isinstance(value, list):
+            value[:] = [entry for entry in value if entry in (before or ())]
+        elif not value or value == before or name == "outcome":
+            return
+        elif name == "longrepr" and isinstance(value, tuple):
+            report.longrepr = (*value[:-1], self._shortened(str(value[-1])))
+        elif name == "longrepr" or isinstance(value, str):
+            setattr(report, name, self._shortened(str(value)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: WarningMessage) -> None:
@@ -272,7 +275,7 @@ class RedactedTests:
             )
 
     def _drop_records(self) -> None:
-        """Remove the running test's output and properties but ours; shorten its marks' reasons."""
+        """Remove the test's output and others' properties; shorten marks' reasons."""
         item: Any = self._item
         own = [
             entry
@@ -306,26 +309,25 @@ class RedactedTests:
         return first_words(text, self._most) if self._most else _REDACTED
 
     def _redacted(self, error: BaseException) -> BaseException:
-        """Return an exception of the same kind with its location only; ours without its context."""
+        """Return an exception of the same kind that has its location only."""
         if isinstance(error, Outcome):
             error.__cause__ = error.__context__ = None
             error.__notes__ = []
         if isinstance(error, (Outcome, _Redacted)):
             return error
         if isinstance(error, KeyboardInterrupt):
-            lost = f"{error}; " * isinstance(error, CallsDropped)
-            return _with_new_traceback(pytest.Session.Interrupted(lost + _INTERRUPTED))
-        skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
-        text = (
-            self._shortened(str(error))
-            if skips
-            else f"{self._place_of(error)}: {_HINT}"
-        )
+            text = _INTERRUPTED
+            if isinstance(error, CallsDropped):
+                text = f"{error}; {text}"
+            return _with_new_traceback(pytest.Session.Interrupted(text))
+        text = f"{self._place_of(error)}: {_HINT}"
+        if isinstance(error, pytest.skip.Exception | pytest.xfail.Exception):
+            text = self._shortened(str(error))
         copy = _copy_with_text(type(error), text)
-        plain = {
-            name: v for name, v in vars(error).items() if isinstance(v, int | None)
-        }
-        vars(copy).update(plain, msg=text)
+        for name, value in vars(error).items():
+            if isinstance(value, int | None):
+                vars(copy)[name] = value
+        vars(copy)["msg"] = text
         return _with_new_traceback(copy)
 
     def _place_of(self, error: BaseException) -> str:

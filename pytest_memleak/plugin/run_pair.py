@@ -1,4 +1,4 @@
-"""What a pair's test does: skip paid pairs, open the endpoint, evaluate, and check the limits.
+"""What a pair's test does: open the endpoint, evaluate, and check the limits.
 
 PYTEST_DONT_REWRITE
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ from pytest_memleak.plugin.options import (
     pairs_of,
     quoted_words,
     run_key,
-    terminal_settings,
 )
 from pytest_memleak.plugin.progress import display_for, ending_notice
 from pytest_memleak.plugin.redacted_tests import RedactedTests, redaction_key
@@ -76,7 +76,7 @@ class SuiteEndpoint:
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
-        """Sample as `Endpoint.sample` does, without storing the generations in the ledger."""
+        """Sample as `Endpoint.sample` does; store no generation in the ledger."""
         with hiding_tracebacks(self._config):
             opened = self._suite.endpoints.endpoint(self._pair.model)
             self._suite.endpoints.stand_up(self._pair.model)
@@ -118,79 +118,85 @@ class Memorization:
 
         evaluation = self._evaluation
         analysis = evaluation.analysis
-        further = analysis.further if analysis else {}
-        if name in further:
-            return further[name]
+        if analysis and name in analysis.further:
+            return analysis.further[name]
         if name not in MEASURES and evaluation.measurement is not None:
             if not hasattr(evaluation.measurement, name):
                 raise AttributeError(f"no measure {name!r}: {nearest(name, MEASURES)}")
             return getattr(evaluation.measurement, name)
-        row = MEASURES.get(name)
-        value = row.value(analysis) if row else None
+        value = None
+        if name in MEASURES:
+            value = MEASURES[name].value(analysis)
         if value is None:
             with recording_failure(self._item):
                 raise PairInconclusive(
                     f"{name} couldn't be measured: {why_unmeasured(name)}. This test "
-                    "is "
-                    f"INCONCLUSIVE; the pair itself is {evaluation.verdict}."
+                    f"is INCONCLUSIVE; the pair itself is {evaluation.verdict}."
                 )
-        return value.value if isinstance(value, Estimate) else value
+        if isinstance(value, Estimate):
+            return value.value
+        return value
 
 
 def run_of(config: pytest.Config) -> Run:
     """Return this run, created when the first suite is collected."""
     if run_key not in config.stash:
         display = config.stash[display_key] = display_for(config)
-        resources = _resources_of(
-            config, Progress(display.update if display else ending_notice(config))
-        )
+        show = display.update if display else ending_notice(config)
         run = config.stash[run_key] = Run(
             root=config.rootpath,
-            resources=resources,
+            resources=_resources_of(config, Progress(show)),
             plugins=config.pluginmanager.get_plugins(),
         )
         config.add_cleanup(run.close)
-        with contextlib.suppress(ValueError):  # outside the main thread
-            for ending in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-                before = signal.getsignal(ending)
-                if before is not signal.SIG_IGN:  # as with nohup
-                    signal.signal(ending, signal.default_int_handler)
-                    config.add_cleanup(functools.partial(signal.signal, ending, before))  # type: ignore[arg-type]
+        _end_as_by_ctrl_c(config)
         _start_redaction(config)
     started: Run = config.stash[run_key]
     return started
 
 
+def _end_as_by_ctrl_c(config: pytest.Config) -> None:
+    """Let signals that end a process end the run as Ctrl-C does."""
+    with contextlib.suppress(ValueError):  # outside the main thread
+        for ending in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            before = signal.getsignal(ending)
+            if before is not signal.SIG_IGN:  # as with nohup
+                signal.signal(ending, signal.default_int_handler)
+                config.add_cleanup(functools.partial(signal.signal, ending, before))  # type: ignore[arg-type]
+
+
 def _start_redaction(config: pytest.Config) -> None:
     """Redact tests that read text, and log records, until the end of the run."""
     most = quoted_words(config)
-    redaction = None
+    most_of_records: Callable[[], int | None] = _all_words
     if most is not None:
         redaction = config.stash[redaction_key] = RedactedTests(config, most=most)
         config.pluginmanager.register(redaction, "memleak-redaction")
+        most_of_records = redaction.most_words
     stack = contextlib.ExitStack()
     config.add_cleanup(stack.close)
-    stack.enter_context(
-        safe_log_records(redaction.most_words if redaction else lambda: None)
-    )
+    stack.enter_context(safe_log_records(most_of_records))
     stack.enter_context(server_word_limit(most))
+
+
+def _all_words() -> None:
+    """Return that nothing limits the words of a log record."""
 
 
 def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
     worker = getattr(config, "workerinput", {})
+    default_ledger = str(config.rootpath / ".memleak" / "ledger.db")
+    offline = config.getoption("memleak_offline")
+    hosts = None if offline else config.getoption("memleak_host")
     return Resources(
-        config.getoption("memleak_ledger")
-        or str(config.rootpath / ".memleak" / "ledger.db"),
+        config.getoption("memleak_ledger") or default_ledger,
         wait=not config.getoption("memleak_no_wait"),
-        offline=config.getoption("memleak_offline")
-        or config.getoption("memleak_dry_run"),
+        offline=offline or config.getoption("memleak_dry_run"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
         pool=_pool(config.getoption("memleak_jobs")),
         progress=progress,
-        hosts=None
-        if config.getoption("memleak_offline")
-        else config.getoption("memleak_host"),
+        hosts=hosts,
     )
 
 
@@ -203,30 +209,29 @@ def _pool(jobs: int) -> Callable[[], Processes] | None:
 
 
 def skip_paid_pairs(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
-    """Skip pairs with paid calls unless -m names the marker or an option selects them."""
-    asked = any(
-        map(
-            config.getoption,
-            ("memleak_allow_paid", "memleak_dry_run", "memleak_offline"),
-        )
-    )
-    if asked or "copyright" in (config.getoption("markexpr") or ""):
+    """Skip pairs with paid calls unless the marker or an option selects them."""
+    selecting = ("memleak_allow_paid", "memleak_dry_run", "memleak_offline")
+    if any(config.getoption(name) for name in selecting):
+        return
+    if "copyright" in (config.getoption("markexpr") or ""):
         return
     for item in items:
         pair = pair_of(item)
-        provider = pair and run_of(config).paid_provider(pair)
+        if pair is None:
+            continue
+        provider = run_of(config).paid_provider(pair)
         if provider:
             item.add_marker(pytest.mark.skip(reason=f"calls {provider}: {HOW_TO_RUN}"))
 
 
 def group_by_file(items: list[pytest.Item]) -> None:
-    """Order pairs by file, which pytest mixes by number, with a line of progress for each."""
+    """Order pairs by file, each with a line of progress; pytest mixes them."""
     places = [place for place, item in enumerate(items) if pair_of(item)]
-    files = dict.fromkeys(items[place].path for place in places)
-    pairs = [
-        items[place] for file in files for place in places if items[place].path == file
-    ]
-    for place, item in zip(places, pairs, strict=True):
+    by_file: dict[Path, list[pytest.Item]] = {}
+    for place in places:
+        by_file.setdefault(items[place].path, []).append(items[place])
+    grouped = itertools.chain.from_iterable(by_file.values())
+    for place, item in zip(places, list(grouped), strict=True):
         items[place] = item
 
 
@@ -245,40 +250,19 @@ def expect_pairs(session: pytest.Session) -> None:
     # In a worker of xdist, which can't end a run, each pair says so.
     if unpriced and has_budget and not hasattr(config, "workerinput"):
         raise pytest.UsageError(
-            f"--memleak-budget needs a price for {', '.join(unpriced)}; add "
-            "price = { input = ..., output = ... } (US$ per million tokens) to the "
-            "[[model]]; 0 if "
-            "the model is free"
+            f"--memleak-budget needs a price for {', '.join(unpriced)}; add price = "
+            "{ input = ..., output = ... } (US$ per million tokens) to the [[model]]; "
+            "0 if the model is free"
         )
-    for path in {suite for suite, _ in pairs}:
-        its = [pair for (suite, _), pair in pairs.items() if suite == path]
-        run_of(config).of_suite(path).expect(its)
-
-
-def show_plans(session: pytest.Session) -> None:
-    """Write the plans of the session's pairs to the terminal."""
-    from pytest_memleak.pipeline.dry_run import plan_run
-    from pytest_memleak.reports.plan_tables import plan_table
-
-    config = session.config
-    if config.getoption("numprocesses", None):
-        raise pytest.UsageError("--memleak-dry-run runs in one process: omit -n")
-    run = run_of(config)
-    plan = plan_run(
-        pairs_of(session.items).values(), lambda pair: run.of_suite(pair.suite)
-    )
-    writer = config.get_terminal_writer()
-    writer.line()
-    writer.write(plan_table(plan, **terminal_settings(config)))
-    if plan.steps:
-        new = " (doesn't exist yet)" if run.resources.lacks_ledger else ""
-        writer.line(f"Ledger: {inert(run.resources.ledger_name)}{new}")
-    if plan.obstacles:
-        session.testsfailed = len(plan.obstacles)
+    by_suite: dict[Path, list[Pair]] = {}
+    for (suite, _), pair in pairs.items():
+        by_suite.setdefault(suite, []).append(pair)
+    for suite, its_pairs in by_suite.items():
+        run_of(config).of_suite(suite).expect(its_pairs)
 
 
 def deployment_lines(config: pytest.Config) -> Iterator[str]:
-    """Yield the name of a new ledger, and each deployment that is still active and billed."""
+    """Yield the name of a new ledger, and each deployment that is still billed."""
     resources = run_of(config).resources
     if resources.new_ledger:
         yield f"New ledger: {inert(resources.new_ledger)}"
@@ -292,12 +276,12 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
         with ledger.explaining_damage():
             open_deployments = debts(ledger)
         for debt in open_deployments:
-            hourly = "" if debt.an_hour is None else f", US${debt.an_hour:,.2f} an hour"
-            name = debt.endpoint or debt.job_id or "one being created"
-            cause = f" ({stored_message(debt.cause)})" if debt.cause else ""
-            yield inert(
-                f"still deployed: {name}{hourly}{cause}; run memleak ledger cleanup"
-            )
+            text = debt.endpoint or debt.job_id or "one being created"
+            if debt.an_hour is not None:
+                text += f", US${debt.an_hour:,.2f} an hour"
+            if debt.cause:
+                text += f" ({stored_message(debt.cause)})"
+            yield inert(f"still deployed: {text}; run memleak ledger cleanup")
     except LedgerError:
         return  # reported by the pairs
 
@@ -357,8 +341,7 @@ def check_limits(item: pytest.Item) -> None:
     if evaluation is None:
         raise PairInconclusive(
             "INCONCLUSIVE: the pair wasn't evaluated, since your fixture "
-            "memleak_evaluation "
-            "overrides this package's; rename that fixture"
+            "memleak_evaluation overrides this package's; rename that fixture"
         )
     if evaluation.verdict_result.unexcused:
         raise UnexcusedPassage(
@@ -398,14 +381,13 @@ def hiding_tracebacks(config: pytest.Config) -> Iterator[None]:
         # either.
         if interrupt := _interrupt_behind(error):
             raise interrupt from None
-        is_ours = isinstance(error, MemleakError)
-        raise PairInconclusive(
-            str(error) if is_ours else internal_error_text(error, config)
-        ) from None
+        if isinstance(error, MemleakError):
+            raise PairInconclusive(str(error)) from None
+        raise PairInconclusive(internal_error_text(error, config)) from None
 
 
 def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
-    """Return the Ctrl-C that an error came from: SQLAlchemy's commit, for one, hides it."""
+    """Return the Ctrl-C that an error came from; SQLAlchemy's commit hides it."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error
@@ -420,10 +402,9 @@ def load_suite(config: pytest.Config, path: Path) -> Suite:
     try:
         suite_run = run_of(config).of_suite(path)
         suite = suite_run.suite
-        models = [
-            *suite.models,
-            *([suite.summarizer.model] if suite.summarizer else []),
-        ]
+        models = [*suite.models]
+        if suite.summarizer:
+            models.append(suite.summarizer.model)
         for model in models:
             with contextlib.suppress(Inconclusive, MissingExtra):
                 suite_run.endpoints.provider(model)

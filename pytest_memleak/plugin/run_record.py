@@ -59,8 +59,10 @@ def selection_of(config: pytest.Config) -> Selection:
 def _relative(argument: str, here: Path) -> str:
     name, colons, node = argument.partition("::")
     path = here / name
-    inside = path.is_relative_to(here)
-    return f"{path.relative_to(here).as_posix() if inside else path.name}{colons}{node}"
+    shown = path.name
+    if path.is_relative_to(here):
+        shown = path.relative_to(here).as_posix()
+    return f"{shown}{colons}{node}"
 
 
 @dataclass(slots=True)
@@ -77,9 +79,12 @@ class _TestReports:
     def outcome(self) -> str:
         if _CRASHED in self.phases:
             return "crashed"
-        setup, call = self.phases.get("setup"), self.phases.get("call")
+        setup = self.phases.get("setup")
+        call = self.phases.get("call")
+        if setup is None:
+            return "not run"
         if setup != "passed":
-            return {"failed": "error", None: "not run"}.get(setup, setup or "")
+            return "error" if setup == "failed" else setup
         if call is None:
             return "unfinished"
         return "error" if self.phases.get("teardown") == "failed" else call
@@ -118,12 +123,10 @@ class RunRecord:
         from pytest_memleak.results.build_result import build_unrun_result
         from pytest_memleak.results.result_codec import encode
 
-        suites = self._config.stash[run_key].suites
-        return [
-            encode(build_unrun_result(pair, suite))
-            for suite in suites
-            for pair in suite.pairs
-        ]
+        results: list[dict[str, Any]] = []
+        for suite in self._config.stash[run_key].suites:
+            results += [encode(build_unrun_result(pair, suite)) for pair in suite.pairs]
+        return results
 
     def _tests(self, selected: Iterable[pytest.Item]) -> Iterable[dict[str, Any]]:
         items = [(item, "not run") for item in selected]
@@ -151,10 +154,8 @@ class RunRecord:
         hidden = report.failed
         if report.skipped:
             with contextlib.suppress(OSError):
-                hidden = (
-                    b"mark.copyright"
-                    in (self._config.rootpath / report.fspath).read_bytes()
-                )
+                content = (self._config.rootpath / report.fspath).read_bytes()
+                hidden = b"mark.copyright" in content
         if hidden and report.nodeid not in self._broken:
             self._broken.append(report.nodeid)
 
@@ -182,7 +183,7 @@ class RunRecord:
     def settle(
         self, status: int
     ) -> tuple[dict[TestedKey, tuple[PairTest, ...]], tuple[PairResult, ...]]:
-        """Return the tests of each evaluation, and the pairs that weren't run, with reasons.
+        """Return the tests of each evaluation, and pairs that weren't run.
 
         A pair that one test evaluated and another didn't is in both.
         """
@@ -190,18 +191,20 @@ class RunRecord:
             for path in sorted(Path(self._folder.name).glob("*.json")):
                 self._lists.append(json.loads(path.read_text(encoding="utf-8")))
             self._folder.cleanup()
-        broken = (node for listed in self._lists for node in listed["broken"])
-        self._broken = [*dict.fromkeys((*self._broken, *broken))]
-        nodes = {
-            test["node"]: test for listed in self._lists for test in listed["tests"]
-        }
+        broken = dict.fromkeys(self._broken)
+        listed_tests: dict[str, dict[str, Any]] = {}  # by node id
+        pairs: dict[tuple[str, str], dict[str, Any]] = {}  # by suite and id
+        for listed in self._lists:  # each process lists the same
+            broken |= dict.fromkeys(listed["broken"])
+            listed_tests |= {test["node"]: test for test in listed["tests"]}
+            for pair in listed["pairs"]:
+                pairs[pair["suite"]["path"], pair["pair"]] = pair
+        self._broken = [*broken]
         tests: dict[TestedKey, tuple[PairTest, ...]] = {}
-        for test in nodes.values():
+        for test in listed_tests.values():
             endpoint = self._reports.get(test["node"], _TestReports()).endpoint
             key = (test["suite_path"], test["pair"], endpoint)
             tests[key] = (*tests.get(key, ()), self._pair_test(test, status))
-        rows = (row for listed in self._lists for row in listed["pairs"])
-        pairs = {(row["suite"]["path"], row["pair"]): row for row in rows}
         unrun = (_unrun_result(pair, tests) for pair in pairs.values())
         return tests, tuple(result for result in unrun if result is not None)
 
@@ -228,23 +231,26 @@ def tested_key(result: PairResult) -> TestedKey:
 def _unrun_result(
     pair: dict[str, Any], tests: Mapping[TestedKey, tuple[PairTest, ...]]
 ) -> PairResult | None:
-    """Return the result of a pair that not all of its tests evaluated, with reasons, or None."""
+    """Return the result of a pair that not all of its tests evaluated, or None."""
     from pytest_memleak.results.result_codec import decode
 
     key = (pair["suite"]["path"], pair["pair"])
     unevaluated = tests.get((*key, None), ())
     reasons = [test.reason for test in unevaluated if test.reason]
-    if not reasons and any(
-        (suite, name) == key and endpoint is not None for suite, name, endpoint in tests
-    ):
-        return None
     if not reasons:
-        reasons = [
-            "its tests didn't evaluate it"
-            if unevaluated
-            else "none of its tests was selected"
-        ]
+        if _was_evaluated(key, tests):
+            return None
+        reasons = ["none of its tests was selected"]
+        if unevaluated:
+            reasons = ["its tests didn't evaluate it"]
     result = decode(PairResult, pair)
     return dataclasses.replace(
         result, reasons=tuple(dict.fromkeys(reasons)), tests=unevaluated
     )
+
+
+def _was_evaluated(pair: tuple[str, str], tested: Iterable[TestedKey]) -> bool:
+    for suite, name, endpoint in tested:
+        if (suite, name) == pair and endpoint is not None:
+            return True
+    return False

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.verdicts import ReleaseComparison
+    from pytest_memleak.verdict.evaluation import Evaluation
 
 _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 
@@ -59,7 +60,7 @@ _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 def attach_result(
     item: pytest.Item, report: pytest.TestReport, error: BaseException | None
 ) -> None:
-    """Attach to the report: the pair's result, its verdict, and whether the test decides instead.
+    """Attach the pair's result and verdict to the report, and whether the test decides.
 
     error: the phase's; one that is a verdict is marked, since the summary shows it. If
     a test requests its evaluation in its body, the report of its call has the result.
@@ -75,16 +76,15 @@ def attach_result(
     if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
         result = build_result(evaluation, quoted=quoted_words(item.config))
-        verdict = (
-            "" if passes(result) else f"{result.plain_verdict}{expectation(result)}"
-        )
+        stated = f"{result.plain_verdict}{expectation(result)}"
+        verdict = "" if passes(result) else stated
         row = encode(result)
         item.user_properties += case_properties(result, own=own)
     report.memleak = row, verdict, accepted  # type: ignore[attr-defined]
 
 
 def _enforce_failure(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Fail a test that ignored an INCONCLUSIVE: that caught it, skipped, or is marked xfail."""
+    """Fail a test that caught an INCONCLUSIVE, skipped, or is marked xfail."""
     doubt = item.stash.get(failure_key, None)
     if doubt is None:
         return
@@ -92,7 +92,8 @@ def _enforce_failure(item: pytest.Item, report: pytest.TestReport) -> None:
     if not report.failed:
         expected = vars(report).pop("wasxfail", None) is not None
         report.outcome = "failed"
-        report.longrepr = report.longrepr if expected and report.longrepr else doubt
+        if not (expected and report.longrepr):
+            report.longrepr = doubt
 
 
 def add_junit_properties(config: pytest.Config, report: RunReport) -> None:
@@ -114,9 +115,9 @@ def run_report(
 ) -> RunReport | None:
     """Build the report of a run; None if it has no pair.
 
-    status: the session's exit status; record: of all pairs and tests, for evidence and
-    HTML;
-    comparison: with an earlier release.
+    status:     the session's exit status
+    record:     of all pairs and tests, for evidence and HTML
+    comparison: with an earlier release
     """
     outputs = report_paths(config)
     if key_file := config.getoption("memleak_signing_key", None):
@@ -133,12 +134,13 @@ def run_report(
         report.results or unrun or record.broken
     ):
         return None
+    tested_results = [
+        dataclasses.replace(result, tests=tests.get(tested_key(result), ()))
+        for result in results
+    ]
     return dataclasses.replace(
         report,
-        results=tuple(
-            dataclasses.replace(result, tests=tests.get(tested_key(result), ()))
-            for result in results
-        ),
+        results=tuple(tested_results),
         release=config.getoption("memleak_release"),
         selection=selection_of(config),
         unrun=unrun,
@@ -148,16 +150,17 @@ def run_report(
 
 
 def unearned_line(verdicts: Mapping[str, str]) -> str:
-    """Return why a run can't end with exit code 0; "" if all items' verdicts are accepted ("")."""
+    """Return why a run can't end with exit code 0; "" if all verdicts are accepted."""
     failed = [f"{item} ({verdict})" for item, verdict in verdicts.items() if verdict]
     if not failed:
         return ""
+    shown = failed[0]
+    if len(failed) > 1:
+        shown += ", …"
     return (
         f"memleak: exit code 1, since {amount(len(failed), 'test')} neither passed nor "
-        "leaked as "
-        f"expected: {failed[0]}{', …' if failed[1:] else ''}. Look for a mark, option, "
-        "fixture, or "
-        "hook that skips tests or hides failures."
+        f"leaked as expected: {shown}. Look for a mark, option, fixture, or hook that "
+        "skips tests or hides failures."
     )
 
 
@@ -187,46 +190,55 @@ def next_lines(report: RunReport) -> Iterator[str]:
         yield f"HTML report: {page}"
     verdicts = {pair_outcome(result).kind for result in report.results}
     if "inconclusive" in verdicts:
-        yield "Next: fix the causes and rerun. Stored generations are reused if they still fit."
+        yield (
+            "Next: fix the causes and rerun. Stored generations are reused if they "
+            "still fit."
+        )
     elif verdicts & {"fail", "unexpected"} and page is None:
-        yield f"Next: add {HTML.option}=FILE to locate the passages; generations are reused."
+        yield (
+            f"Next: add {HTML.option}=FILE to locate the passages; generations are "
+            "reused."
+        )
 
 
 def explain_comparison(
     run: Run, op: str, left: object, right: object
 ) -> list[str] | None:
-    """Explain `assert memorization.longest_passage <= 38`: value, limit, position in the book."""
+    """Explain `assert memorization.longest_passage <= 38`: value, limit, position."""
     block, bound = (left, right) if isinstance(left, Block) else (right, left)
     if not isinstance(block, Block):
         return None
     limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
-    book = getattr(block, "book", None)  # of a passage
-    kind = (
-        "passage"
-        if book
-        else "longest span"
-        if isinstance(block, Span)
-        else "longest block"
-    )
-    lines = [f"{kind} of {block.words} words {op} {limit}"]
+    lines = [f"{_kind_of(block)} of {block.words} words {op} {limit}"]
     evaluation = run.evaluated_with(block)
-    place = ""
-    if evaluation and book:
-        place = f"{inert(book)}, {getattr(block, 'excerpt_at', '')}"
-    elif (
-        evaluation
-        and evaluation.measurement
-        and evaluation.book
-        and block.start is not None
-    ):
-        excerpt = evaluation.book.excerpts[
-            evaluation.measurement.excerpt_at(block.start)
-        ]
-        chapter = shown_title(excerpt.chapter)
-        place = f"{inert(chapter)}, {excerpt.id}" if chapter else excerpt.id
+    place = _place_of(block, evaluation) if evaluation else ""
     if evaluation and place:
         lines.append(f"{evaluation.pair.id}: {place}, words {block.start}-{block.end}")
     return lines
+
+
+def _book_of(passage: Block) -> str | None:
+    return getattr(passage, "book", None)
+
+
+def _kind_of(block: Block) -> str:
+    if _book_of(block):
+        return "passage"
+    return "longest span" if isinstance(block, Span) else "longest block"
+
+
+def _place_of(block: Block, evaluation: Evaluation) -> str:
+    """Return a passage's book, or a block's chapter, and the excerpt; "" if unknown."""
+    passage_book = _book_of(block)
+    if passage_book:
+        return f"{inert(passage_book)}, {getattr(block, 'excerpt_at', '')}"
+    book = evaluation.book
+    measurement = evaluation.measurement
+    if book is None or measurement is None or block.start is None:
+        return ""
+    excerpt = book.excerpts[measurement.excerpt_at(block.start)]
+    chapter = shown_title(excerpt.chapter)
+    return f"{inert(chapter)}, {excerpt.id}" if chapter else excerpt.id
 
 
 def speed_up_exit(excinfo: pytest.ExceptionInfo[BaseException], *, whole: bool) -> None:

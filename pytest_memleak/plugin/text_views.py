@@ -1,4 +1,4 @@
-"""Views of books, generations, and completions for tests: records that report reads of text.
+"""Views of books and generations for tests: records that report reads of their text.
 
 PYTEST_DONT_REWRITE
 
@@ -19,12 +19,12 @@ from pytest_memleak import records
 from pytest_memleak.interfaces import protocols
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_memleak.verdict.evaluation import Evaluation
 
 LISTENERS: list[Callable[[], None]] = []
-"""The last one is called for each read, since pytest may run inside a test of pytest."""
+"""The last one hears of each read, since pytest may run inside a test of pytest."""
 
 
 def report_read() -> None:
@@ -42,7 +42,7 @@ def _reporting_attribute(slot: Any) -> property:
 
 
 def _view_kind(kind: Any) -> Any:
-    """Derive a record that reports reads of the fields that its `repr` omits, which hold text."""
+    """Derive a record that reports reads of its texts: the fields that `repr` omits."""
     texts = [field.name for field in dataclasses.fields(kind) if not field.repr]
     attributes = {name: _reporting_attribute(getattr(kind, name)) for name in texts}
     return type(kind.__name__, (kind,), {"__slots__": (), **attributes})
@@ -54,29 +54,35 @@ Completion = _view_kind(protocols.Completion)
 
 
 def _view(kind: Any, record: object) -> Any:
-    return kind(*(getattr(record, field.name) for field in dataclasses.fields(kind)))
+    values = [getattr(record, field.name) for field in dataclasses.fields(kind)]
+    return kind(*values)
 
 
 def view_of_book(book: records.Book) -> records.Book:
     """Return the book with views of its excerpts."""
-    excerpts, excluded = (
-        tuple(_view(Excerpt, excerpt) for excerpt in texts)
-        for texts in (book.excerpts, book.excluded)
-    )
+    excerpts = tuple(_view(Excerpt, excerpt) for excerpt in book.excerpts)
+    excluded = tuple(_view(Excerpt, excerpt) for excerpt in book.excluded)
     return dataclasses.replace(book, excerpts=excerpts, excluded=excluded)
 
 
 def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
     """Return the evaluation with views of its books and generations."""
+
+    def generations() -> Iterator[records.Generation]:
+        for record in evaluation.generations():
+            yield _view(Generation, record)
+
+    book = evaluation.book
+    if book is not None:
+        book = view_of_book(book)
+    protected = {
+        name: view_of_book(other) for name, other in evaluation.protected.items()
+    }
     return dataclasses.replace(
         evaluation,
-        book=evaluation.book and view_of_book(evaluation.book),
-        protected={
-            name: view_of_book(book) for name, book in evaluation.protected.items()
-        },
-        generations=lambda: (
-            _view(Generation, record) for record in evaluation.generations()
-        ),
+        book=book,
+        protected=protected,
+        generations=generations,
         near_verbatim={},
     )
 
@@ -87,7 +93,8 @@ def views_of_completions(
     """Return views of an endpoint's completions; plain strings count as read."""
     if any(isinstance(completion, str) for completion in completions):
         report_read()
-    return [
-        completion if isinstance(completion, str) else _view(Completion, completion)
-        for completion in completions
-    ]
+    views = []
+    for completion in completions:
+        is_plain = isinstance(completion, str)
+        views.append(completion if is_plain else _view(Completion, completion))
+    return views

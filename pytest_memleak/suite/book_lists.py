@@ -28,7 +28,7 @@ _UNREADABLE = (OSError, UnicodeDecodeError, csv.Error)
 def expand_book(
     table: Any, index: int, written: WrittenSuite
 ) -> Iterator[tuple[Any, str]]:
-    """Yield a [[book]], or each of the books that it names; and the row of each in a CSV.
+    """Yield a [[book]], or each book that it names; and the row of each in a CSV.
 
     Raises SuiteError with file, and row or key.
     """
@@ -47,25 +47,39 @@ def expand_book(
         problem = f"{shown(source)} contains no book"
         hint = "name a book, a folder of books, or a CSV with a row for each"
         raise written.error("book", index, "source", problem, hint)
-    columns = {column for row, _ in rows for column in row}
+    columns: set[str] = set()
+    for row, _ in rows:
+        columns.update(row)
     for row, place in rows:
-        fields = {"id": fit_for_id(Path(row["source"]).stem)} | row
-        book = {"id": "{id}"} | table
-        for key in ("id", "title", "author", "summaries"):
-            if key in book and (key == "id" or key not in row):
-                at = ("book", index, key)
-                book[key] = written.filled(
-                    book[key], fields, at, place=place, names=columns
-                )
-        metadata = {key: row[key] for key in row if key not in BookTable.model_fields}
-        if metadata and isinstance(table.get("metadata", {}), dict):
-            book["metadata"] = table.get("metadata", {}) | metadata
-        own = {key: row[key] for key in row if key not in metadata and key != "id"}
-        yield book | own, place
+        yield _book_of_row(row, place, table, index, written, columns), place
+
+
+def _book_of_row(
+    row: Table,
+    place: str,
+    table: Table,
+    index: int,
+    written: WrittenSuite,
+    columns: set[str],
+) -> Table:
+    """Return a [[book]] with the cells of a row, and its texts filled in with them."""
+    fields = {"id": fit_for_id(Path(row["source"]).stem)} | row
+    book = {"id": "{id}"} | table
+    for key in ("id", "title", "author", "summaries"):
+        if key in book and (key == "id" or key not in row):
+            at = ("book", index, key)
+            book[key] = written.filled(
+                book[key], fields, at, place=place, names=columns
+            )
+    metadata = {key: row[key] for key in row if key not in BookTable.model_fields}
+    if metadata and isinstance(table.get("metadata", {}), dict):
+        book["metadata"] = table.get("metadata", {}) | metadata
+    own = {key: row[key] for key in row if key not in metadata and key != "id"}
+    return book | own
 
 
 def _books_in(folder: Path) -> list[str] | None:
-    """Return the names of a folder's books; None for what isn't a folder, or can't be read.
+    """Return the names of a folder's books; None for no folder, or an unreadable one.
 
     Whatever isn't known to stand beside books is one, so that no file is silently left
     out: what no reader takes is an error of its test.
@@ -84,7 +98,8 @@ def _books_in(folder: Path) -> list[str] | None:
 
 def _rows_of_table(source: str, written: WrittenSuite) -> Iterator[tuple[Table, str]]:
     """Yield the rows of a CSV file without their empty cells, and where each stands."""
-    file, folder = written.path.parent / source, Path(source).parent
+    file = written.path.parent / source
+    folder = Path(source).parent
     hint = f"save this file, which {written.path.name} names, as CSV in UTF-8"
     with file_errors(SuiteError, file, hint=hint, causes=_UNREADABLE):
         reader = csv.reader(file.read_text("utf-8-sig").splitlines(), strict=True)
@@ -96,7 +111,8 @@ def _rows_of_table(source: str, written: WrittenSuite) -> Iterator[tuple[Table, 
                 raise SuiteError(
                     f"has {len(cells)} cells, but the first row has {len(heads)}",
                     location=place,
-                    hint='quote a cell that contains a comma, as in "Le Guin, Ursula K."',
+                    hint='quote a cell that contains a comma, as in "Le Guin, Ursula '
+                    'K."',
                 )
             stripped = (cell.strip() for cell in cells)
             row = {
@@ -119,14 +135,12 @@ def _rows_of_table(source: str, written: WrittenSuite) -> Iterator[tuple[Table, 
 def _validate_heads(heads: Sequence[str], file: Path) -> None:
     keys = sorted(BookTable.model_fields)
     for head in heads:
-        near = [] if head in keys else near_keys(head, keys, _ALMOST)
-        if near:
-            problem, hint = (
-                "resembles a key of [[book]]",
-                f"write {near[0]}, or another name",
-            )
+        if head not in keys and (near := near_keys(head, keys, _ALMOST)):
+            problem = "resembles a key of [[book]]"
+            hint = f"write {near[0]}, or another name"
         elif head in _TAKEN:
-            problem, hint = "has another meaning in a suite", "write another name"
+            problem = "has another meaning in a suite"
+            hint = "write another name"
         elif not _COLUMN.fullmatch(head) or heads.count(head) > 1:
             problem = "must be a unique name of letters, digits, and _"
             hint = "begin with a row of names, such as id,source,author,year"

@@ -1,4 +1,4 @@
-"""Files of a suite's books, collections, catalog and common texts, from paths and patterns."""
+"""Files of a suite's books, collections, catalog and common texts."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Record = TypeVar("Record")
 def record_of(
     kind: Callable[..., Record], /, *tables: object, **fields: object
 ) -> Record:
-    """Make a record of the tables' keys of the same names; the last table that sets one wins."""
-    keys = {
-        name: value
-        for table in tables
-        for name in signature(kind).parameters
-        if (value := getattr(table, name, None)) is not None
-    }
+    """Make a record of the tables' keys of the same names; the last value wins."""
+    keys: dict[str, object] = {}
+    for table in tables:
+        for name in signature(kind).parameters:
+            value = getattr(table, name, None)
+            if value is not None:
+                keys[name] = value
     return kind(**(keys | fields))
 
 
@@ -60,7 +60,7 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
 def collection_source(
     table: CollectionTable, suite: SuiteTable, path: Path
 ) -> BookSource:
-    """Return the collection of a `[[collection]]` table. Raises SuiteError without files."""
+    """Return the collection of a `[[collection]]`. Raises SuiteError without files."""
     key, source = f"collection {table.id!r}", path.parent / table.source
     files = collection_files(
         path.parent, table.source, f"{key}.source", place=str(path)
@@ -97,15 +97,16 @@ def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
 
 
 def common_sources(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
-    """Yield the texts of `[[common]]`, with their paths from the suite file's folder as ids.
+    """Yield the texts of `[[common]]`, with their paths from the suite's folder as ids.
 
     Raises SuiteError for a pattern without a match.
     """
     for number, table in enumerate(suite_file.common, start=1):
         for file in _named_files(table.source, f"common[{number}].source", path):
             name = Path(os.path.relpath(file, path.parent)).as_posix()
-            # A book's id has no slash.
-            yield BookSource(name if "/" in name else f"./{name}", file, role="common")
+            if "/" not in name:
+                name = f"./{name}"  # a book's id has no slash
+            yield BookSource(name, file, role="common")
 
 
 def _named_files(source: str, key: str, path: Path) -> list[Path]:
@@ -116,7 +117,7 @@ def _named_files(source: str, key: str, path: Path) -> list[Path]:
 
 
 def collection_files(folder: Path, source: str, key: str, *, place: str) -> list[Path]:
-    """Return what `matching_files` does, hidden files only where the pattern names hidden ones."""
+    """Return what `matching_files` does, hidden files only if the pattern has some."""
     files = matching_files(folder, source, key, place=place, hint=_OF_WORKS)
     if files == [folder / source] or _is_hidden(source):
         return files
@@ -130,24 +131,24 @@ def _is_hidden(path: str) -> bool:
 def matching_files(
     folder: Path, source: str, key: str, *, place: str, hint: str
 ) -> list[Path]:
-    """Return the file of that name, and those that match it as a pattern; `**` takes all below.
+    """Return the file of that name, and those that match it as a pattern.
 
-    Raises SuiteError for an invalid pattern, for a folder, and for a link that leads
-    nowhere.
+    `**` matches all files below. Raises SuiteError for an invalid pattern, for a
+    folder, and for a link that leads nowhere.
     """
-    path, failure = (
-        folder / source,
-        f"{key}: {shown(source)} isn't a valid file pattern",
-    )
+    path = folder / source
+    failure = f"{key}: {shown(source)} isn't a valid file pattern"
     with file_errors(SuiteError, place, failure, hint=hint, causes=(Exception,)):
-        named = {path} if path.is_file() else set()
-        if named and set("*?[").isdisjoint(source):
+        is_named = path.is_file()
+        if is_named and set("*?[").isdisjoint(source):
             return [path]
         is_folder = path.is_dir()
         pattern = f"{source}/*" if path.name == "**" else source
         matches = [] if is_folder else [*folder.glob(pattern)]
         links = [match.name for match in matches if not match.exists()]
-        files = sorted(named.union(filter(Path.is_file, matches)))
+        files = {match for match in matches if match.is_file()}
+        if is_named:
+            files.add(path)
     if is_folder:
         raise SuiteError(
             f"{key}: {shown(source)} is a folder", location=place, hint=hint
@@ -157,7 +158,7 @@ def matching_files(
         raise SuiteError(
             f"{key}: {shown(links[0])} leads nowhere", location=place, hint=hint
         )
-    return files
+    return sorted(files)
 
 
 def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path | None:
@@ -177,6 +178,7 @@ def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> P
         raise MissingFile(
             f"{key}: no such file: {shown(source)}",
             location=str(path),
-            hint=f"looked for {plain(str(file))}; paths are relative to the suite file's folder",
+            hint=f"looked for {plain(str(file))}; paths are relative to the suite "
+            "file's folder",
         )
     return file

@@ -1,4 +1,4 @@
-"""Limits that hold what they say: a suite is refused whose settings would take that from them."""
+"""Validation of limits: rejects settings that keep a limit from being exceeded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.suite.schema import SuiteFile
+    from pytest_memleak.suite.schema import ModelTable, SuiteFile
     from pytest_memleak.suite.written_suite import Problem
 
 # A preset requires the defaults, or what is stricter.
@@ -29,40 +29,49 @@ _LOOSER_ABOVE = (
     "max_prompt_overlap",
 )
 _LOOSER_BELOW = ("trim", "confidence", "prefix_words", "min_length_ratio")
-_LOOSEN = "a suite can only tighten a preset; to loosen it, replace it with a limit per measure"
+_LOOSEN = (
+    "a suite can only tighten a preset; to loosen it, replace it with a limit per "
+    "measure"
+)
 
 
 def preset_problems(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield presets outside [limits], and one that the suite loosens."""
-    models = [(f"model {model.id!r}", model) for model in suite_file.model]
-    tables = [(where, model.limits) for where, model in models]
-    tables += [
-        (f"collection {works.id!r}", works.limits) for works in suite_file.collection
-    ]
-    tables += [
-        (f"pair {pair.model}/{pair.book}", pair.limits) for pair in suite_file.pair
-    ]
-    for where, limits in tables:
-        if name := limits.preset:
+    tables = {f"model {model.id!r}": model.limits for model in suite_file.model}
+    for works in suite_file.collection:
+        tables[f"collection {works.id!r}"] = works.limits
+    for pair in suite_file.pair:
+        tables[f"pair {pair.model}/{pair.book}"] = pair.limits
+    for where, limits in tables.items():
+        if limits.preset:
             message = f"{where}.limits.preset: a preset applies to the whole suite"
-            yield ("limits",), message, f'write preset = "{name}" in [limits]'
+            hint = f'write preset = "{limits.preset}" in [limits]'
+            yield ("limits",), message, hint
     preset = suite_file.limits.preset
-    looser = [
-        f"{where}.{key}: {getattr(table, key)} is looser than {_DEFAULTS[key]}"
-        for where, table in (("suite", suite_file.suite), *models)
-        for key in (*_LOOSER_ABOVE, *_LOOSER_BELOW)
-        if preset and _is_looser(key, getattr(table, key, None))
-    ]
+    if not preset:
+        return
+    looser = [*_looser_values("suite", suite_file.suite)]
+    for model in suite_file.model:
+        looser += _looser_values(f"model {model.id!r}", model)
     if looser:
         message = f"preset {preset!r} forbids looser values: {', '.join(looser)}"
         yield ("limits", "preset"), message, _LOOSEN
+
+
+def _looser_values(where: str, table: SuiteTable | ModelTable) -> Iterator[str]:
+    for key in (*_LOOSER_ABOVE, *_LOOSER_BELOW):
+        value = getattr(table, key, None)
+        if _is_looser(key, value):
+            yield f"{where}.{key}: {value} is looser than {_DEFAULTS[key]}"
 
 
 def _is_looser(key: str, value: float | None) -> bool:
     if value is None or (key == "trim" and value == 0):  # not set; nothing is trimmed
         return False
     required: float = _DEFAULTS[key]
-    return value > required if key in _LOOSER_ABOVE else value < required
+    if key in _LOOSER_ABOVE:
+        return value > required
+    return value < required
 
 
 def validate_limits(
@@ -86,24 +95,24 @@ def validate_limits(
     if all(
         limit >= 1 and measures[name].kind == "share" for name, limit in limits.items()
     ):
+        listed = ", ".join(f"{name} = {limit:g}" for name, limit in limits.items())
         raise suite_error(
             path,
-            f"pair {pair} has only limits that no share can exceed "
-            f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), "
-            "so it can't "
-            "fail",
+            f"pair {pair} has only limits that no share can exceed ({listed}), so it "
+            "can't fail",
             "add a limit below 1, or a limit on a length, such as longest_span = 38",
         )
     if suite.k <= _DEFAULTS["k"]:
         return
     for name, limit in limits.items():
         runs = measures[name].runs
+        if not runs:
+            continue
         words = limit + 1 if runs == "longest" else suite.span_threshold + 1
-        if runs and words < suite.k:
+        if words < suite.k:
             raise suite_error(
                 path,
                 f"suite.k: ignores matches under {suite.k} words, but {words:g} words "
-                "exceed "
-                f"{origins.get(name, name)}",
+                f"exceed {origins.get(name, name)}",
                 f"leave k out, or write k = {words:g}",
             )

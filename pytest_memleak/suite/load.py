@@ -43,7 +43,7 @@ from pytest_memleak.suite.suite_file import read_suite_file
 from pytest_memleak.suite.written_suite import plain, suite_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.records import Measure, ProbeKind
@@ -68,14 +68,7 @@ def load_suite(
     table_with(extension_measures)  # Raises for a name that a built-in measure has.
     read = read_suite_file(path)
     suite_file = read.tables
-    books = (
-        *(book_source(table, suite_file.suite, path) for table in suite_file.book),
-        *(
-            collection_source(table, suite_file.suite, path)
-            for table in suite_file.collection
-        ),
-        *{source.id: source for source in common_sources(suite_file, path)}.values(),
-    )
+    books = tuple(_books(suite_file, path))
     models = tuple(_model(table) for table in suite_file.model)
     return Suite(
         path=path,
@@ -92,16 +85,30 @@ def load_suite(
     )
 
 
+def _books(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
+    for book in suite_file.book:
+        yield book_source(book, suite_file.suite, path)
+    for collection in suite_file.collection:
+        yield collection_source(collection, suite_file.suite, path)
+    common = {source.id: source for source in common_sources(suite_file, path)}
+    yield from common.values()
+
+
 def _model(table: ModelTable) -> Model:
-    finetune, price = table.finetune, table.price
+    fields: dict[str, object] = {}
+    if table.finetune:
+        fields["finetune_books"] = tuple(table.finetune.books)
+        fields["finetune"] = dict(table.finetune.model_extra or {})
+    else:
+        fields["finetune"] = {}
+    if table.price:
+        fields["price_per_hour"] = table.price.hour
     return record_of(
         Model,
         table,
-        finetune_books=tuple(finetune.books) if finetune else (),
-        finetune=dict(finetune.model_extra or {}) if finetune else {},
-        price=_price(price),
-        price_per_hour=price.hour if price else None,
+        price=_price(table.price),
         served_names=tuple(table.served_names),
+        **fields,
     )
 
 
@@ -113,7 +120,9 @@ def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
 
 
 def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
-    return (table.input, table.output, table.training) if table else None
+    if table is None:
+        return None
+    return table.input, table.output, table.training
 
 
 class _Source(NamedTuple):
@@ -128,12 +137,12 @@ def _pairs(
     source: _Source, books: Sequence[BookSource], models: Sequence[Model]
 ) -> tuple[Pair, ...]:
     overrides = {(pair.model, pair.book): pair for pair in source.tables.pair}
-    pairs = tuple(
-        _pair(source, model, book, table, overrides.pop((model.id, book.id), None))
-        for model, table in zip(models, source.tables.model, strict=True)
-        for book in books
-        if _are_paired(table, book)
-    )
+    pairs = []
+    for model, table in zip(models, source.tables.model, strict=True):
+        for book in books:
+            if _are_paired(table, book):
+                override = overrides.pop((model.id, book.id), None)
+                pairs.append(_pair(source, model, book, table, override))
     for model_id, book_id in overrides:
         raise suite_error(
             source.path,
@@ -148,11 +157,11 @@ def _pairs(
             "= [...] "
             "of models that have one",
         )
-    return pairs
+    return tuple(pairs)
 
 
 def _are_paired(model: ModelTable, book: BookSource) -> bool:
-    """Whether model and book are a pair; a model with any pair is paired with all controls."""
+    """Tell whether model and book are a pair; any tested model is with each control."""
     if book.role == "negative-control":
         return model.tests != []
     return book.role == "test" and (model.tests is None or book.id in model.tests)
@@ -167,41 +176,17 @@ def _pair(
 ) -> Pair:
     suite_file, path, extension_measures = source
     suite = suite_file.suite
-    collections = [other for other in suite_file.collection if other.id == book.id]
-    tables = [("limits", suite_file.limits)]
-    tables += [
-        (f"collection {book.id!r}.limits", collection.limits)
-        for collection in collections
-    ]
-    tables.append((f"model {model.id!r}.limits", table.limits))
-    if override:
-        tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
     probe = (override and override.probe) or table.probe or suite.probe
-    limits = _preset(suite_file.limits.preset, probe)
-    origins = dict.fromkeys(limits, "limits.preset")
-    if limits and book.collection is not None:
-        limits[LEAKING_WORKS.name] = (
-            0.0  # A preset keeps this default from being loosened.
-        )
-    for key, tighter in tables:
-        _validate_measures(tighter, key, extension_measures, path)
-        if key.startswith("collection ") and not suite_file.limits.preset:
-            # A work's limits replace those of a whole book.
-            replaced = _limits(tighter).keys() - OF_PASSAGES
-            limits = {
-                name: limit for name, limit in limits.items() if name not in replaced
-            }
-        _tighten(limits, tighter, key, path)
-        origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
-        origins |= {
-            measure: f"{key}.measures.{measure}" for measure in tighter.measures
-        }
-    _limit_works(limits, origins, book, source)
+    limits, origins = _limits_of_pair(
+        source, book, _limit_tables(suite_file, book, table, override), probe
+    )
     measures = table_with(extension_measures)
     validate_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
-    expected = override.expected if override and override.expected else table.expected
+    expected = table.expected
+    if override and override.expected:
+        expected = override.expected
     if book.role == "negative-control":
-        expected = "pass"  # A model's "leak" means the books that it may have read.
+        expected = "pass"  # a model's "leak" means the books that it may have read
     temperature = None if suite.temperature == "default" else suite.temperature
     brought = [row for name, row in extension_measures.items() if name in limits]
     return Pair(
@@ -222,15 +207,60 @@ def _pair(
     )
 
 
+def _limit_tables(
+    suite_file: SuiteFile,
+    book: BookSource,
+    table: ModelTable,
+    override: PairTable | None,
+) -> list[tuple[str, LimitsTable]]:
+    """Return the tables of limits that apply to a pair, the general ones first."""
+    tables = [("limits", suite_file.limits)]
+    tables += [
+        (f"collection {book.id!r}.limits", collection.limits)
+        for collection in suite_file.collection
+        if collection.id == book.id
+    ]
+    tables.append((f"model {table.id!r}.limits", table.limits))
+    if override:
+        tables.append((f"pair {table.id}/{book.id}.limits", override.limits))
+    return tables
+
+
+def _limits_of_pair(
+    source: _Source,
+    book: BookSource,
+    tables: Sequence[tuple[str, LimitsTable]],
+    probe: ProbeKind,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return a pair's limits, and the suite key that each comes from."""
+    preset = source.tables.limits.preset
+    limits = _preset(preset, probe)
+    origins = dict.fromkeys(limits, "limits.preset")
+    if limits and book.collection is not None:
+        # A preset keeps this default from being loosened.
+        limits[LEAKING_WORKS.name] = 0.0
+    for key, table in tables:
+        _validate_measures(table, key, source.extension_measures, source.path)
+        if key.startswith("collection ") and not preset:
+            # A work's limits replace those of a whole book.
+            for name in _limits(table).keys() - OF_PASSAGES:
+                limits.pop(name, None)
+        _tighten(limits, table, key, source.path)
+        origins |= {measure: f"{key}.{measure}" for measure in _limits(table)}
+        origins |= {measure: f"{key}.measures.{measure}" for measure in table.measures}
+    _limit_works(limits, origins, book, source)
+    return limits, origins
+
+
 def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
     """Return the preset's limits on measures whose generations the probe requests."""
     if name is None:
         return {}
-    limits = PRESETS[name]
-    unsampled = [] if probe == "continuation" else with_needs(limits, GREEDY)
-    return {
-        measure: limit for measure, limit in limits.items() if measure not in unsampled
-    }
+    limits = dict(PRESETS[name])
+    if probe != "continuation":
+        for measure in with_needs(PRESETS[name], GREEDY):
+            del limits[measure]
+    return limits
 
 
 def _limit_works(
@@ -261,31 +291,22 @@ def _limits(table: LimitsTable) -> dict[str, float]:
 def _tighten(
     limits: dict[str, float], table: LimitsTable, key: str, path: Path
 ) -> None:
-    """Replace limits with the table's tighter ones. Raises SuiteError for a looser one."""
+    """Replace limits with the table's tighter ones; SuiteError for looser ones."""
     tighter = _limits(table)
-    looser = {
-        name: limits[name]
-        for name in tighter
-        if tighter[name] > limits.get(name, math.inf)
-    }
-    if looser:
-        preset = (
-            ", or replace the preset with a limit per measure"
-            if key == "limits"
-            else ""
-        )
-        faults = (
-            f"{key}.{name}: {tighter[name]} is looser than {looser[name]}"
-            for name in looser
-        )
-        highest = " and ".join(
-            f"{name} = {general:g}" for name, general in looser.items()
-        )
-        raise suite_error(
-            path,
-            f"{', '.join(faults)}, the more general limit",
-            f"write {highest} or less, or leave it out{preset}",
-        )
+    faults = []
+    highest = []
+    for name in tighter:
+        if tighter[name] > limits.get(name, math.inf):
+            faults.append(
+                f"{key}.{name}: {tighter[name]} is looser than {limits[name]}"
+            )
+            highest.append(f"{name} = {limits[name]:g}")
+    if faults:
+        hint = f"write {' and '.join(highest)} or less, or leave it out"
+        if key == "limits":
+            hint += ", or replace the preset with a limit per measure"
+        message = f"{', '.join(faults)}, the more general limit"
+        raise suite_error(path, message, hint)
     limits |= tighter
 
 
@@ -294,14 +315,14 @@ def _validate_measures(
 ) -> None:
     for name, limit in table.measures.items():
         if name not in extension_measures:
+            hint = None
+            if name in MEASURES:
+                hint = f"{name} is a built-in measure: write {key}.{name}"
             raise suite_error(
                 path,
                 f"{key}.measures.{plain(name)}: no installed extension has this "
-                "measure; "
-                f"{nearest(name, sorted(extension_measures))}",
-                f"{name} is a built-in measure: write {key}.{name}"
-                if name in MEASURES
-                else None,
+                f"measure; {nearest(name, sorted(extension_measures))}",
+                hint,
             )
         if fault := extension_measures[name].limit_fault(limit):
             raise suite_error(path, f"{key}.measures.{name}: {fault}; got {limit}")

@@ -36,22 +36,19 @@ def expand_model(
         yield table
         return
     matrix = _Matrix(table, index, books, written)
-    names: dict[str, str] = {}
-    for values in itertools.product(*matrix.axes()):
-        variants: dict[str, tuple[Table, list[str]]] = {}
-        for book in matrix.tested_books():
-            model = matrix.model(dict(values), book)
-            content = json.dumps(model, sort_keys=True, default=str)
-            variants.setdefault(content, (model, []))[1].append(book.get("id", ""))
+    content_by_name: dict[str, str] = {}
+    for pairs in itertools.product(*matrix.axes()):
+        values = dict(pairs)
+        variants = matrix.variants(values)
+        differ_by_book = len(variants) > 1
         for content, (model, book_ids) in variants.items():
             name = str(model.get("id"))
-            if names.setdefault(name, content) != content:
-                raise matrix.same_name(
-                    name, ["book"] if len(variants) > 1 else [*dict(values)]
-                )
-            yield model | (
-                {"tests": matrix.tests_of(book_ids)} if len(variants) > 1 else {}
-            )
+            if content_by_name.setdefault(name, content) != content:
+                axes = ["book"] if differ_by_book else [*values]
+                raise matrix.same_name(name, axes)
+            if differ_by_book:
+                model["tests"] = matrix.tests_of(book_ids)
+            yield model
 
 
 class _Matrix:
@@ -64,14 +61,14 @@ class _Matrix:
         self._recipe: Table = recipe if isinstance(recipe, dict) else {}
         self._index = index
         self._written = written
-        named = {
-            place: book
-            for place, book in books.items()
-            if isinstance(book, dict) and isinstance(book.get("id"), str)
-        }
-        self._books = [*named.values()]
-        self._places = {book["id"]: place for place, book in named.items()}
-        self._names = {name for book in self._books for name in _fields_of(book)}
+        self._books: list[Table] = []
+        self._places: dict[str, str] = {}  # of each book, by its id
+        self._names: set[str] = set()  # of what placeholders may name of any book
+        for place, book in books.items():
+            if isinstance(book, dict) and isinstance(book.get("id"), str):
+                self._books.append(book)
+                self._places[book["id"]] = place
+                self._names.update(_fields_of(book))
         self._table = table
         if "tests" in table:
             self._table = table | {"tests": self._ids(table["tests"], "tests")}
@@ -83,9 +80,7 @@ class _Matrix:
         for key, values in keys.items():
             if not isinstance(values, list):
                 continue
-            if key == "finetune.books" and not any(
-                isinstance(value, list) for value in values
-            ):
+            if key == "finetune.books" and not _has_list(values):
                 continue  # a list by itself
             if not values:
                 raise self._error(
@@ -93,47 +88,64 @@ class _Matrix:
                 )
             yield [(key, value) for value in values]
 
-    def tested_books(self) -> list[Table]:
-        """Return the books by which the model may differ; a book without keys for any."""
+    def variants(self, values: Table) -> dict[str, tuple[Table, list[str]]]:
+        """Return the models of these values, by content, with the books of each."""
+        models: dict[str, tuple[Table, list[str]]] = {}
+        for book in self._tested_books():
+            model = self._model(values, book)
+            content = json.dumps(model, sort_keys=True, default=str)
+            _, book_ids = models.setdefault(content, (model, []))
+            book_ids.append(book.get("id", ""))
+        return models
+
+    def _tested_books(self) -> list[Table]:
+        """Return the books by which the model may differ, or a single empty one."""
         texts = [self._table.get(key) for key in _TEMPLATES]
-        varies = re.search(
-            "[{:]", json.dumps([*texts, self._recipe.get("books")], default=str)
-        )
+        texts.append(self._recipe.get("books"))
+        if not re.search("[{:]", json.dumps(texts, default=str)):
+            return [{}]
+        tested = [book for book in self._books if book.get("role") not in _UNTESTED]
         chosen = self._table.get("tests")
-        return [
-            book
-            for book in self._books
-            if varies
-            and book.get("role") not in _UNTESTED
-            and (not isinstance(chosen, list) or book["id"] in chosen)
-        ] or [{}]
+        if isinstance(chosen, list):
+            tested = [book for book in tested if book["id"] in chosen]
+        return tested or [{}]
 
     def tests_of(self, book_ids: list[str]) -> Any:
-        """Return the tests of a variant for these books; for validation, what names no other."""
+        """Return a variant's tests: these books, and entries that name no tested book.
+
+        Validation reports those entries.
+        """
         chosen = self._table.get("tests", [])
         if not isinstance(chosen, list):
             return chosen
-        tested = [book["id"] for book in self.tested_books()]
+        tested = [book["id"] for book in self._tested_books()]
         return book_ids + [entry for entry in chosen if entry not in tested]
 
-    def model(self, values: Table, book: Table) -> Table:
+    def _model(self, values: Table, book: Table) -> Table:
         """Return the model of these values of the axes for a test with this book."""
-        model, recipe = dict(self._table), dict(self._recipe)
-        fields = _fields_of(book) | {key: model[key] for key in _AXES if key in model}
+        model = dict(self._table)
+        recipe = dict(self._recipe)
+        fields = _fields_of(book)
+        for key in _AXES:
+            if key in model:
+                fields[key] = model[key]
         for key, value in values.items():
             name = key.removeprefix("finetune.")
-            (model if key in _AXES else recipe)[name] = fields[name] = value
+            fields[name] = value
+            if key in _AXES:
+                model[name] = value
+            else:
+                recipe[name] = value
         if isinstance(books := fields.get("books"), list):
             fields["books"] = " ".join(str(entry).rpartition(":")[2] for entry in books)
         if "books" in recipe:
             recipe["books"] = self._ids(recipe["books"], "finetune.books", fields)
             model["finetune"] = recipe
-        names = {name: fit_for_id(str(value)) for name, value in fields.items()}
+        id_fields = {name: fit_for_id(str(value)) for name, value in fields.items()}
         for key in _TEMPLATES:
             if key in model:
-                model[key] = self._filled(
-                    key, model[key], fields if key == "endpoint" else names
-                )
+                filling = fields if key == "endpoint" else id_fields
+                model[key] = self._filled(key, model[key], filling)
         return model
 
     def same_name(self, name: str, axes: Sequence[str]) -> SuiteError:
@@ -146,34 +158,23 @@ class _Matrix:
     def _ids(
         self, entries: Any, key: str, fields: Mapping[str, Any] | None = None
     ) -> Any:
-        """Replace selectors such as "author:murakami" by the IDs of the books that they select.
+        """Replace selectors such as "author:murakami" by the ids of books they select.
 
         fields: of the tested book, which no selector selects
         """
-        entries = [entries] if isinstance(entries, str) and ":" in entries else entries
-        if not isinstance(entries, list) or not any(
-            ":" in str(entry) for entry in entries
-        ):
+        if isinstance(entries, str) and ":" in entries:
+            entries = [entries]
+        if not isinstance(entries, list):
+            return entries
+        if not any(":" in str(entry) for entry in entries):
             return entries
         ids: dict[str, None] = {}
         for written in map(str, entries):
             entry = self._filled(key, written, fields or {})
-            name, colon, value = entry.partition(":")
-            if not colon:
+            if ":" in entry:
+                ids |= dict.fromkeys(self._selected(entry, key))
+            else:
                 ids[entry] = None
-                continue
-            valued = {book["id"]: _fields_of(book).get(name) for book in self._books}
-            chosen = [
-                book_id for book_id, text in valued.items() if _has_words(text, value)
-            ]
-            if not chosen:
-                texts = dict.fromkeys(
-                    str(text) for text in valued.values() if text is not None
-                )
-                listed = ", ".join(map(shown, [*texts][:_LISTED])) or "none"
-                hint = f"values of {plain(name)}: {listed}"
-                raise self._error(key, f"no book matches {shown(entry)}", hint)
-            ids |= dict.fromkeys(chosen)
         tested = (fields or {}).get("book", "")
         ids.pop(tested, None)
         if not ids:
@@ -181,6 +182,23 @@ class _Matrix:
             hint = "add a book that matches, or list the books to test: tests = [...]"
             raise self._error(key, problem, hint)
         return [*ids]
+
+    def _selected(self, selector: str, key: str) -> list[str]:
+        """Return the ids of the books that `author:murakami` or the like selects."""
+        name, _, value = selector.partition(":")
+        ids = []
+        texts: dict[str, None] = {}
+        for book in self._books:
+            text = _fields_of(book).get(name)
+            if text is not None:
+                texts[str(text)] = None
+            if _has_words(text, value):
+                ids.append(book["id"])
+        if not ids:
+            listed = ", ".join(map(shown, [*texts][:_LISTED])) or "none"
+            hint = f"values of {plain(name)}: {listed}"
+            raise self._error(key, f"no book matches {shown(selector)}", hint)
+        return ids
 
     def _filled(self, key: str, value: Any, fields: Mapping[str, Any]) -> Any:
         at = ("model", self._index, key)
@@ -194,15 +212,28 @@ class _Matrix:
 
 def _fields_of(book: Table) -> Table:
     """Return what selectors and placeholders may name of a book."""
-    metadata = book.get("metadata", {})
-    fields = dict(metadata) if isinstance(metadata, dict) else {}
-    fields |= {"book": book.get("id"), "role": book.get("role", "test")} if book else {}
-    return fields | {key: book[key] for key in ("title", "author") if key in book}
+    fields: Table = {}
+    if isinstance(book.get("metadata"), dict):
+        fields |= book["metadata"]
+    if book:
+        fields["book"] = book.get("id")
+        fields["role"] = book.get("role", "test")
+    for key in ("title", "author"):
+        if key in book:
+            fields[key] = book[key]
+    return fields
+
+
+def _has_list(values: Sequence[object]) -> bool:
+    return any(isinstance(value, list) for value in values)
 
 
 def _has_words(text: object, wanted: str) -> bool:
-    """Whether a value contains these words in a row, whatever their case."""
-    words, wanted_words = (
-        " ".join(re.findall(r"\w+", str(value).casefold())) for value in (text, wanted)
-    )
-    return text is not None and f" {wanted_words} " in f" {words} "
+    """Tell whether a value contains these words in a row, whatever their case."""
+    return text is not None and _words(wanted) in _words(str(text))
+
+
+def _words(text: str) -> str:
+    """Return a text's words, each between blanks."""
+    words = re.findall(r"\w+", text.casefold())
+    return f" {' '.join(words)} "

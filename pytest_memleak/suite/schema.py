@@ -37,7 +37,8 @@ class LimitsTable(_Table):
 
     preset: Literal["strict", "paper"] | None = Field(
         None,
-        description="a named set of limits, only in [limits]; other keys may tighten it",
+        description="a named set of limits, only in [limits]; other keys may tighten "
+        "it",
     )
     measures: dict[str, FiniteFloat] = Field(
         default_factory=dict,
@@ -94,24 +95,24 @@ class AnswerKeys(_Table):
 
     min_length_ratio: Share | None = Field(
         None,
-        description="length ratio (generation words / excerpt words) below which a generation is "
-        "short; default 0.2",
+        description="length ratio (generation words / excerpt words) below which a "
+        "generation is short; default 0.2",
     )
     max_short: Share | None = Field(
         None, description="maximum share of short generations; default 0.25"
     )
     max_unanswered: Share | None = Field(
         None,
-        description="maximum share of generations that aren't answers: withheld, empty, refused, "
-        "...; default 0.05",
+        description="maximum share of generations that aren't answers: withheld, "
+        "empty, refused, ...; default 0.05",
     )
     accept_refusals: bool | None = Field(
         None, description="whether refusals count as answers; default false"
     )
     max_prompt_overlap: Share | None = Field(
         None,
-        description="maximum share of measured words that their own instruction contains; "
-        "default 0.1",
+        description="maximum share of measured words that their own instruction "
+        "contains; default 0.1",
     )
 
 
@@ -128,14 +129,16 @@ class SuiteTable(AnswerKeys):
     )
     trim: Count = Field(
         5,
-        description="length m of the instruction's m-grams to trim from matches; 0: don't trim",
+        description="length m of the instruction's m-grams to trim from matches; 0: "
+        "don't trim",
     )
     span_threshold: Count = Field(
         20, description="length threshold T of spans_over, in words"
     )
     word_mode: Literal["paper", "unicode"] = Field(
         "paper",
-        description="what counts as a word: the paper's rule, or a rule that covers all scripts",
+        description="what counts as a word: the paper's rule, or a rule that covers "
+        "all scripts",
     )
     max_tokens: Positive | None = Field(
         None,
@@ -143,12 +146,13 @@ class SuiteTable(AnswerKeys):
     )
     max_age_days: Annotated[FiniteFloat, Field(gt=0)] = Field(
         7.0,
-        description="days after which generations expire if the endpoint's weights are identified "
-        "by name only",
+        description="days after which generations expire if the endpoint's weights are "
+        "identified by name only",
     )
     preregistered: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
         None,
-        description="SHA-256 of the preregistered suite; once changed, no pair can pass",
+        description="SHA-256 of the preregistered suite; once changed, no pair can "
+        "pass",
     )
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95,
@@ -157,8 +161,8 @@ class SuiteTable(AnswerKeys):
     detection_limit: Annotated[float, Field(ge=MIN_DETECTION_LIMIT, le=1)] | None = (
         Field(
             None,
-            description="highest acceptable detection limit (recall rate per prompt); a pair with too "
-            "few samples for it can't pass",
+            description="highest acceptable detection limit (recall rate per prompt); "
+            "a pair with too few samples for it can't pass",
         )
     )
     instruction_template: Text | None = Field(
@@ -174,7 +178,8 @@ class SuiteTable(AnswerKeys):
     )
     continuation_template: Text | None = Field(
         None,
-        description='prompt template with {prefix}, {words}, for probe = "continuation"',
+        description="prompt template with {prefix}, {words}, for probe = "
+        '"continuation"',
     )
 
 
@@ -188,8 +193,8 @@ class SamplingTable(_Table):
         600.0,
         gt=0,
         le=1_000_000,
-        description="seconds that one call to a provider may take; after a timeout, half as many "
-        "generations are requested",
+        description="seconds that one call to a provider may take; after a timeout, "
+        "half as many generations are requested",
     )
 
 
@@ -198,8 +203,8 @@ class BookTable(_Table):
 
     id: Id = Field(description="the book's name in node ids and in this file")
     source: Text = Field(
-        description="the book's path, relative to this file: .epub, .txt, the paper's .json, ...; "
-        "or a folder or a table (.csv) of books"
+        description="the book's path, relative to this file: .epub, .txt, the paper's "
+        ".json, ...; or a folder or a table (.csv) of books"
     )
     title: Text | None = Field(
         None, description="title; default: from the book's metadata"
@@ -209,12 +214,13 @@ class BookTable(_Table):
     )
     metadata: dict[str, str | int | float] = Field(
         default_factory=dict,
-        description="further facts, such as year or group, for selectors, reports, and tables",
+        description="further facts, such as year or group, for selectors, reports, and "
+        "tables",
     )
     role: Literal["test", "train", "negative-control"] = Field(
         "test",
-        description="train: only for fine-tuning; negative-control: a book in no training set, "
-        "measured but not gated",
+        description="train: only for fine-tuning; negative-control: a book in no "
+        "training set, measured but not gated",
     )
     summaries: Text | None = Field(
         None, description="path of a file with one summary per excerpt"
@@ -229,8 +235,8 @@ class BookTable(_Table):
     )
     bring_your_own: bool = Field(
         False,
-        description="you supply the file; while it is missing, its pairs are INCONCLUSIVE and the "
-        "suite stays valid",
+        description="you supply the file; while it is missing, its pairs are "
+        "INCONCLUSIVE and the suite stays valid",
     )
 
 
@@ -239,8 +245,9 @@ class CollectionTable(_Table):
 
     id: Id = Field(description="the collection's name in node ids and in this file")
     source: Text = Field(
-        description="pattern of files, relative to this file, one work each, such as songs/**; or "
-        "one file of many works: under headings, or in rows of .jsonl or .json"
+        description="pattern of files, relative to this file, one work each, such as "
+        "songs/**; or one file of many works: under headings, or in rows of .jsonl or "
+        ".json"
     )
     title: Text | None = Field(
         None, description="title of the collection; default: its id"
@@ -263,26 +270,26 @@ class CollectionTable(_Table):
     )
     bring_your_own: bool = Field(
         False,
-        description="you supply the files; while they are missing, their pairs are INCONCLUSIVE "
-        "and the suite stays valid",
+        description="you supply the files; while they are missing, their pairs are "
+        "INCONCLUSIVE and the suite stays valid",
     )
 
 
 class CatalogTable(_Table):
-    """`[[catalog]]`: protected works that are never prompted; every generation is scanned."""
+    """`[[catalog]]`: protected works, never prompted; every generation is scanned."""
 
     source: Text = Field(
-        description="pattern of books or of `memleak catalog build` files, relative to this file, "
-        "such as books/**/*.epub"
+        description="pattern of books or of `memleak catalog build` files, relative to "
+        "this file, such as books/**/*.epub"
     )
 
 
 class CommonTable(_Table):
-    """`[[common]]`: texts that anyone may quote; passages that they contain don't count."""
+    """`[[common]]`: texts that anyone may quote; their passages don't count."""
 
     source: Text = Field(
-        description="pattern of texts, relative to this file, such as common/psalm-23.txt or "
-        "common/*"
+        description="pattern of texts, relative to this file, such as "
+        "common/psalm-23.txt or common/*"
     )
 
 
@@ -315,7 +322,8 @@ class ModelTable(AnswerKeys):
     price: PriceTable | None = Field(None, description="for cost estimates and budgets")
     weights_version: Text | None = Field(
         None,
-        description="version of the weights behind the name; a new version is resampled",
+        description="version of the weights behind the name; a new version is "
+        "resampled",
     )
     served_names: list[Text] = Field(
         default_factory=list,
@@ -379,8 +387,8 @@ class SuiteFile(_Table):
     )
     catalog: list[CatalogTable] = Field(
         default_factory=list,
-        description="protected works that generations are scanned for, though no prompt is about "
-        "them",
+        description="protected works that generations are scanned for, though no "
+        "prompt is about them",
     )
     common: list[CommonTable] = Field(
         default_factory=list,

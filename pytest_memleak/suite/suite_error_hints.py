@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.suite.schema import LimitsTable, SuiteFile
+from pytest_memleak.suite.written_suite import fit_for_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ NO_FILE = "check the name; memleak init writes a suite"
 _AGAIN = "memleak doctor FILE checks it again"
 _MISSING = {
     "book": 'add [[book]], with id = "..." and source = "book.epub"',
-    "model": 'add [[model]], with id = "...", provider = "openai", and base_model = "NAME"',
+    "model": 'add [[model]], with id = "...", provider = "openai", and base_model = '
+    '"NAME"',
 }
 _MOST_PERCENT = 100
 _DEPTH_OF_MODELS_KEY = 3  # model, its number, the key
@@ -40,7 +42,10 @@ _LONGEST = 200  # characters of a hint
 def syntax_hint(message: str) -> str:
     """Return the hint for a TOML parser's message."""
     if "escape" in message.lower() or "hex" in message.lower():
-        return 'a backslash begins an escape in TOML; write paths with /: "C:/books/it.epub"'
+        return (
+            "a backslash begins an escape in TOML; write paths with /: "
+            '"C:/books/it.epub"'
+        )
     if "overwrite" in message or "twice" in message:
         return "remove one of the two: a key or table can occur only once"
     if "Expected ']" in message:
@@ -53,7 +58,9 @@ def syntax_hint(message: str) -> str:
 def problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str:
     """Return the hint for a problem that pydantic reports at `location`."""
     text = _problem_hint(problem, location)
-    shown_text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    shown_text = ""
+    for character in text:
+        shown_text += character if character.isprintable() else repr(character)[1:-1]
     return masked(shown_text, limit=_LONGEST)
 
 
@@ -80,9 +87,8 @@ def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str
     if kind == "missing":
         return _MISSING.get(name, f"add {name} = ...")
     if kind == "literal_error" and isinstance(seen, str):
-        near = difflib.get_close_matches(
-            seen, re.findall("'([^']+)'", problem["msg"]), n=1
-        )
+        expected = re.findall("'([^']+)'", problem["msg"])
+        near = difflib.get_close_matches(seen, expected, n=1)
         return f'did you mean "{near[0]}"?' if near else _change_value(name)
     return _bracket_hint(name, kind, seen, location) or _value_hint(name, kind, seen)
 
@@ -105,10 +111,11 @@ def _value_hint(name: str, kind: str, seen: Any) -> str:
             tomllib.loads(f"it = {seen}")
             return f"write {name} = {seen} without quotes; {_AGAIN}"
     if name == "id" and kind == "string_pattern_mismatch":
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", seen).strip("-._")
-        return f"write {name} = {json.dumps(plain)}" if plain else _change_value(name)
-    number = not isinstance(seen, bool) and isinstance(seen, int | float)
-    if kind == "less_than_equal" and number and 1 < seen <= _MOST_PERCENT:
+        if plain := fit_for_id(seen):
+            return f"write {name} = {json.dumps(plain)}"
+        return _change_value(name)
+    is_number = not isinstance(seen, bool) and isinstance(seen, int | float)
+    if kind == "less_than_equal" and is_number and 1 < seen <= _MOST_PERCENT:
         return f"for {seen:g}%, write {name} = {seen / 100:g}"
     return _change_value(name)
 
@@ -122,41 +129,43 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     if is_option(location):
         return f"{name} is a key of [model.options]; move it there"
     own = known_keys(location)
-    plain = re.sub(
-        r"(@\d+|_over_\d+)$", lambda match: "_over" * ("_" in match[0]), _spelt(name)
-    )
+    plain = _without_number(_spelt(name))
     called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
-    called |= (
-        _ALSO.get(str(location[0]), {}) if len(location) == _DEPTH_OF_MODELS_KEY else {}
-    )
+    if len(location) == _DEPTH_OF_MODELS_KEY:
+        called |= _ALSO.get(str(location[0]), {})
     near = [called[plain]] if plain in called else near_keys(plain, own)
     if near:
         return f"write {near[0]} instead of {name}"
     tables = dict(_tables())
-    if table := next((table for table in tables if table.strip("[]") == plain), ""):
-        return f"write {table}, a table of its own"
-    homes = [
-        (it, key)
-        for it, keys in tables.items()
-        for key in near_keys(plain, keys, _ALMOST)
-    ]
+    for table in tables:
+        if table.strip("[]") == plain:
+            return f"write {table}, a table of its own"
+    homes: list[tuple[str, str]] = []  # tables with a key of almost this name
+    for table, keys in tables.items():
+        homes += [(key, table) for key in near_keys(plain, keys, _ALMOST)]
+    exact = [home for home in homes if home[0] == plain]
     if homes:
-        table, key = min(homes, key=lambda home: home[1] != plain)
+        key, table = (exact or homes)[0]
         return f"{key} is a key of {table}; move it there"
     return f"remove or correct it; {_AGAIN}"
 
 
+def _without_number(name: str) -> str:
+    """Shorten a column's title: bmc@5 to bmc, spans_over_20 to spans_over."""
+    if re.search(r"_over_\d+$", name):
+        return name.rstrip("0123456789").removesuffix("_")
+    return re.sub(r"@\d+$", "", name)
+
+
 def nearest_keys(location: Sequence[int | str], hint: str) -> str:
-    """Return what an unknown key may be meant for, to follow the message, unless the hint does."""
+    """Return what an unknown key may be meant for, unless the hint says it."""
     if is_option(location):
         return ""
     keys = known_keys(location)
     if near := near_keys(str(location[-1]), keys):
-        return (
-            ""
-            if hint.startswith(f"write {near[0]} ")
-            else f"; did you mean {near[0]!r}?"
-        )
+        if hint.startswith(f"write {near[0]} "):
+            return ""
+        return f"; did you mean {near[0]!r}?"
     return f"; known keys: {', '.join(keys)}" if keys else ""
 
 
@@ -173,11 +182,14 @@ def _spelt(name: str) -> str:
 
 def known_keys(location: Sequence[int | str]) -> list[str]:
     """Return the keys of the table in which `location` lies."""
-    kind: type[BaseModel] | None = SuiteFile
+    kind: type[BaseModel] = SuiteFile
     for step in location[:-1]:
-        if isinstance(step, str) and kind is not None:
-            kind = table_of(kind, step)
-    return sorted(kind.model_fields) if kind else []
+        if isinstance(step, str):
+            inner = table_of(kind, step)
+            if inner is None:
+                return []
+            kind = inner
+    return sorted(kind.model_fields)
 
 
 def _tables() -> Iterator[tuple[str, list[str]]]:
@@ -185,17 +197,17 @@ def _tables() -> Iterator[tuple[str, list[str]]]:
     for name, field in SuiteFile.model_fields.items():
         kind = table_of(SuiteFile, name)
         if kind is not None:
-            shown = f"[[{name}]]" if "list" in str(field.annotation) else f"[{name}]"
-            yield shown, [*kind.model_fields]
+            is_list = "list" in str(field.annotation)
+            title = f"[[{name}]]" if is_list else f"[{name}]"
+            yield title, [*kind.model_fields]
 
 
 def table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
     """Return the class of the table, or list of tables, in the field `name`."""
     field = kind.model_fields.get(name)
-    parts = (
-        [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-    )
-    tables = (
-        part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)
-    )
-    return next(tables, None)
+    if field is None:
+        return None
+    for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None

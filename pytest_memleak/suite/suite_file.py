@@ -1,4 +1,4 @@
-"""Suite files: reading, and validating by schema and across tables, without book or extension."""
+"""Suite files: reading, and validating by schema and across tables; opens no book."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from pytest_memleak.suite.schema import BookTable, CollectionTable
+    from pytest_memleak.suite.schema import ModelTable, PairTable
     from pytest_memleak.suite.written_suite import Location, Problem
 
 _DEEPEST = 50
@@ -59,7 +59,7 @@ class ReadSuite(NamedTuple):
 
 
 def read_suite_file(path: Path) -> ReadSuite:
-    """Read and validate the suite file at `path`. Raises SuiteError with file, key and value."""
+    """Read and validate a suite file. Raises SuiteError with file, key and value."""
     content = _read(path)
     tables = _parse(content, path)
     written = WrittenSuite(tables, content.decode("utf-8-sig"), path)
@@ -73,7 +73,10 @@ def read_suite_file(path: Path) -> ReadSuite:
 
 
 class Expanded(NamedTuple):
-    """Plain tables; and of each book and model the written table's index, and its row in a CSV."""
+    """A table for each book and each model, and where each of them is written.
+
+    origins: by kind, the written table's index and the row of a CSV
+    """
 
     tables: dict[str, Any]
     origins: Mapping[str, Sequence[tuple[int, str]]]
@@ -97,27 +100,22 @@ def expand(written: WrittenSuite) -> Expanded:
     Leaves what has another form than [[book]] and [[model]] for validation to report.
     Raises SuiteError with file, line, and key.
     """
-    books = [
-        (row, (index, place))
-        for index, table in enumerate(written.list_of("book"))
-        for row, place in expand_book(table, index, written)
-    ]
-    named = {
-        row or written.place(("book", index)): book for book, (index, row) in books
-    }
+    tables: dict[str, list[Any]] = {"book": [], "model": []}
+    origins: dict[str, list[tuple[int, str]]] = {"book": [], "model": []}
+    works: dict[str, Any] = {}  # tables of books and collections, by their places
+    for index, table in enumerate(written.list_of("book")):
+        for book, row in expand_book(table, index, written):
+            tables["book"].append(book)
+            origins["book"].append((index, row))
+            works[row or written.place(("book", index))] = book
     for index, collection in enumerate(written.list_of("collection")):
-        named[written.place(("collection", index))] = collection
-    models = [
-        (model, (index, ""))
-        for index, table in enumerate(written.list_of("model"))
-        for model in expand_model(table, index, named, written)
-    ]
-    lists = {"book": books, "model": models}
-    tables = {
-        kind: [table for table, _ in rows] for kind, rows in lists.items() if rows
-    }
-    origins = {kind: [origin for _, origin in rows] for kind, rows in lists.items()}
-    return Expanded(written.tables | tables, origins, written)
+        works[written.place(("collection", index))] = collection
+    for index, table in enumerate(written.list_of("model")):
+        for model in expand_model(table, index, works, written):
+            tables["model"].append(model)
+            origins["model"].append((index, ""))
+    filled = {kind: rows for kind, rows in tables.items() if rows}
+    return Expanded(written.tables | filled, origins, written)
 
 
 def _checked(expanded: Expanded) -> SuiteFile:
@@ -125,17 +123,7 @@ def _checked(expanded: Expanded) -> SuiteFile:
         suite_file = SuiteFile.model_validate(expanded.tables)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-        # A key or table that is misspelt is missing, too: the misspelling says more.
-        first = next(
-            (
-                problem
-                for problem in problems
-                if problem["type"] == "extra_forbidden"
-                and problems[0]["type"] in ("missing", "list_type")
-                and problem["loc"][:-1] == problems[0]["loc"][:-1]
-            ),
-            problems[0],
-        )
+        first = _first_to_fix(problems)
         hint = problem_hint(dict(first), _within(first["loc"], expanded.tables))
         raise _explain(problems, expanded, hint) from None
     for location, message, fix in _problems_across(suite_file):
@@ -143,8 +131,21 @@ def _checked(expanded: Expanded) -> SuiteFile:
     return suite_file
 
 
+def _first_to_fix(problems: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Return the problem that gets the hint: the first, or a misspelling beside it.
+
+    A key or table that is misspelt is missing, too: the misspelling says more.
+    """
+    first = problems[0]
+    if first["type"] in ("missing", "list_type"):
+        for problem in problems:
+            is_sibling = problem["loc"][:-1] == first["loc"][:-1]
+            if is_sibling and problem["type"] == "extra_forbidden":
+                return problem
+    return first
+
+
 # --- reading
-# -------------------------------------------------------------------------------
 
 
 def _read(path: Path) -> bytes:
@@ -158,7 +159,8 @@ def _read(path: Path) -> bytes:
             )
         return path.read_bytes()
     except OSError as error:
-        near = near_keys(path.name, [file.name for file in path.parent.glob("*.toml")])
+        names = [file.name for file in path.parent.glob("*.toml")]
+        near = near_keys(path.name, names)
         hint = f"did you mean {near[0]}?" if near else NO_FILE
         raise suite_error(
             path, f"can't be read: {error.strerror or error}", hint
@@ -167,9 +169,8 @@ def _read(path: Path) -> bytes:
 
 def _parse(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(
-            content.decode("utf-8-sig")
-        )  # Some editors add a byte order mark.
+        text = content.decode("utf-8-sig")  # some editors add a byte order mark
+        return tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise suite_error(
             path,
@@ -187,7 +188,7 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _validate_bounds(written: WrittenSuite) -> None:
-    """Raise SuiteError for nesting and numbers that TOML allows and later code can't handle."""
+    """Raise SuiteError for nesting and numbers that TOML allows, but not later code."""
     todo: list[tuple[Location, Any]] = [((), written.tables)]
     while todo:
         location, value = todo.pop()
@@ -212,14 +213,10 @@ def _content_digest(tables: dict[str, Any]) -> str:
 
     `preregistered` is left out. Books count by their paths, not by their texts.
     """
-    suite = {
-        key: value
-        for key, value in tables.get("suite", {}).items()
-        if key != "preregistered"
-    }
-    content = {
-        key: value for key, value in (tables | {"suite": suite}).items() if value != {}
-    }
+    suite = dict(tables.get("suite", {}))
+    suite.pop("preregistered", None)
+    content = tables | {"suite": suite}
+    content = {key: value for key, value in content.items() if value != {}}
     content_json = json.dumps(
         content, sort_keys=True, separators=(",", ":"), default=str
     )
@@ -229,14 +226,35 @@ def _content_digest(tables: dict[str, Any]) -> str:
 def _explain(
     problems: Iterable[ErrorDetails], expanded: Expanded, hint: str
 ) -> SuiteError:
-    """Return the error that lists every problem on its own line: place, key, problem, value."""
-    lines: dict[tuple[str, str], str] = {}
-    seen = set()
+    """Return the error that lists every problem on its own line."""
     written = expanded.written
+    messages = _messages(problems, expanded, hint)
+    path = str(written.path)
+    listed = [(place, f"{key}: {text}") for (key, place), text in messages.items()]
+    has_books = written.tables.get("book") or written.tables.get("collection")
+    if not has_books and "book" not in (key for key, _ in messages):
+        listed.append((path, _NO_BOOK))
+    if len(listed) == 1:
+        return SuiteError(listed[0][1], location=listed[0][0], hint=hint)
+    lines = [""]
+    for place, text in listed:
+        if place == path:
+            lines.append(text)
+        else:
+            lines.append(f"{place.replace(f'{path}:', 'line ')}: {text}")
+    return SuiteError("\n  ".join(lines), location=path, hint=hint)
+
+
+def _messages(
+    problems: Iterable[ErrorDetails], expanded: Expanded, hint: str
+) -> dict[tuple[str, str], str]:
+    """Return what is wrong, by key and place; once for all models of a table."""
+    messages: dict[tuple[str, str], str] = {}
+    seen = set()
     for problem in problems:
         location, place = expanded.as_written(_within(problem["loc"], expanded.tables))
-        key = _key(location, written.tables)
-        if (key, place, problem["msg"]) in seen:  # of another model of the same table
+        key = _key(location, expanded.written.tables)
+        if (key, place, problem["msg"]) in seen:
             continue
         seen.add((key, place, problem["msg"]))
         if problem["type"] == "extra_forbidden":
@@ -245,27 +263,14 @@ def _explain(
             message = "missing"
         else:
             message = problem_words(problem)
-            other = _SHOULD_BE + message.removeprefix(_SHOULD_BE) + " or "
-            before = lines.get((key, place), _SHOULD_BE).partition(_SHOULD_BE)[2]
-            message = (
-                other + before
-                if before
-                else f"{message}; got {shown(problem['input'])}"
-            )
-        lines[key, place] = message
-    path = str(written.path)
-    listed = [(place, f"{key}: {message}") for (key, place), message in lines.items()]
-    has_books = written.tables.get("book") or written.tables.get("collection")
-    if not has_books and "book" not in (key for key, _ in lines):
-        listed.append((path, _NO_BOOK))
-    if len(listed) == 1:
-        return SuiteError(listed[0][1], location=listed[0][0], hint=hint)
-    texts = [""]
-    for place, text in listed:
-        texts.append(
-            text if place == path else f"{place.replace(f'{path}:', 'line ')}: {text}"
-        )
-    return SuiteError("\n  ".join(texts), location=path, hint=hint)
+            before = messages.get((key, place), "").partition(_SHOULD_BE)[2]
+            if before:  # another type that the value may have
+                wanted = message.removeprefix(_SHOULD_BE)
+                message = f"{_SHOULD_BE}{wanted} or {before}"
+            else:
+                message += f"; got {shown(problem['input'])}"
+        messages[key, place] = message
+    return messages
 
 
 def _within(
@@ -281,16 +286,16 @@ def _within(
 
 
 def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
-    """Format a location as `book[1] 'the-road'.source`, counting from 1, with the id if any."""
+    """Format a location as `book[1] 'the-road'.source`, counting from 1."""
     key = ""
     at: Any = tables
     for step in location:
         at = _step(at, step)
         if isinstance(step, int):
+            key += f"[{step + 1}]"
             table_id = at.get("id") if isinstance(at, dict) else None
-            key += f"[{step + 1}]" + (
-                f" {shown(table_id)}" if isinstance(table_id, str) else ""
-            )
+            if isinstance(table_id, str):
+                key += f" {shown(table_id)}"
         else:
             key += f".{plain(step)}" if key else plain(step)
     return key
@@ -304,56 +309,62 @@ def _step(at: Any, step: int | str) -> Any:
 
 
 # --- across the tables
-# ---------------------------------------------------------------------
 
 
 def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield what is wrong between tables, until the first is raised."""
-    tables: Iterable[BookTable | CollectionTable] = (
-        *suite_file.book,
-        *suite_file.collection,
-    )
-    roles = {table.id: table.role for table in tables}
-    models = [model.id for model in suite_file.model]
+    roles: dict[str, str] = {table.id: table.role for table in suite_file.book}
+    roles |= {table.id: table.role for table in suite_file.collection}
     if not roles:
-        yield (
-            ("book",),
-            _NO_BOOK,
-            problem_hint({"type": "missing", "input": None}, ("book",)),
-        )
+        hint = problem_hint({"type": "missing", "input": None}, ("book",))
+        yield ("book",), _NO_BOOK, hint
     yield from _duplicates(suite_file)
+    models = [model.id for model in suite_file.model]
     for index, model in enumerate(suite_file.model):
-        tuned = model.finetune.books if model.finetune else ()
-        baseline = [model.baseline_model] if model.baseline_model else []
-        what = f"model {model.id!r}"
-        for key, names, ids in (
-            ("baseline_model", baseline, models),
-            ("finetune.books", tuned, roles),
-            ("tests", model.tests or (), roles),
-        ):
-            at: Location = ("model", index, *key.split("."))
-            where = f"{what}.{key}"
-            yield from _unknown_ids(at, where, names, ids)
-            if model.id in names and ids is models:
-                yield at, f"{where}: a model can't be its own baseline", None
-            for name in names if ids is roles else ():
-                yield from _misused(
-                    at, where, name, roles[name], trained=key != "tests"
-                )
-        if tuned and model.endpoint:
-            message = f"{what} has both finetune and endpoint ({model.endpoint!r})"
-            hint = "remove one: an existing endpoint isn't fine-tuned"
-            yield ("model", index, "finetune"), message, hint
+        yield from _model_problems(index, model, models, roles)
     for index, pair in enumerate(suite_file.pair):
-        at, where = ("pair", index), f"pair[{index + 1}]"
-        yield from _unknown_ids((*at, "model"), f"{where}.model", [pair.model], models)
-        yield from _unknown_ids((*at, "book"), f"{where}.book", [pair.book], roles)
-        yield from _misused((*at, "book"), f"{where}.book", pair.book, roles[pair.book])
-        if pair.expected == "leak" and roles[pair.book] == "negative-control":
-            what = f"{pair.book!r} has the role 'negative-control', so it can't leak"
-            yield (*at, "expected"), f"{where}.expected: {what}", _CONTROLS
+        yield from _pair_problems(index, pair, models, roles)
     yield from _template_problems(suite_file.suite.continuation_template)
     yield from preset_problems(suite_file)
+
+
+def _model_problems(
+    index: int, model: ModelTable, models: Sequence[str], roles: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Yield wrong names in a model; roles: of books and collections, by id."""
+    at: Location = ("model", index)
+    what = f"model {model.id!r}"
+    if model.baseline_model:
+        key = (*at, "baseline_model")
+        where = f"{what}.baseline_model"
+        yield from _unknown_ids(key, where, [model.baseline_model], models)
+        if model.baseline_model == model.id:
+            yield key, f"{where}: a model can't be its own baseline", None
+    tuned = model.finetune.books if model.finetune else ()
+    key, where = (*at, "finetune", "books"), f"{what}.finetune.books"
+    yield from _unknown_ids(key, where, tuned, roles)
+    for name in tuned:
+        yield from _misused(key, where, name, roles[name], trained=True)
+    key, where = (*at, "tests"), f"{what}.tests"
+    yield from _unknown_ids(key, where, model.tests or (), roles)
+    for name in model.tests or ():
+        yield from _misused(key, where, name, roles[name])
+    if tuned and model.endpoint:
+        message = f"{what} has both finetune and endpoint ({model.endpoint!r})"
+        hint = "remove one: an existing endpoint isn't fine-tuned"
+        yield (*at, "finetune"), message, hint
+
+
+def _pair_problems(
+    index: int, pair: PairTable, models: Sequence[str], roles: Mapping[str, str]
+) -> Iterator[Problem]:
+    at, where = ("pair", index), f"pair[{index + 1}]"
+    yield from _unknown_ids((*at, "model"), f"{where}.model", [pair.model], models)
+    yield from _unknown_ids((*at, "book"), f"{where}.book", [pair.book], roles)
+    yield from _misused((*at, "book"), f"{where}.book", pair.book, roles[pair.book])
+    if pair.expected == "leak" and roles[pair.book] == "negative-control":
+        what = f"{pair.book!r} has the role 'negative-control', so it can't leak"
+        yield (*at, "expected"), f"{where}.expected: {what}", _CONTROLS
 
 
 def _template_problems(template: str | None) -> Iterator[Problem]:
@@ -366,18 +377,20 @@ def _template_problems(template: str | None) -> Iterator[Problem]:
 
 
 def _duplicates(suite_file: SuiteFile) -> Iterator[Problem]:
-    tables = [
-        (kind, index, table.id)
-        for kind in ("book", "collection", "model")
-        for index, table in enumerate(getattr(suite_file, kind))
-    ]
-    pairs = enumerate(suite_file.pair)
-    tables += [("pair", index, f"{pair.model}/{pair.book}") for index, pair in pairs]
+    """Yield ids that occur twice; books and collections share theirs."""
+    names: list[tuple[str, Location, str]] = []
+    for index, book in enumerate(suite_file.book):
+        names.append(("book", ("book", index), book.id))
+    for index, collection in enumerate(suite_file.collection):
+        names.append(("book", ("collection", index), collection.id))
+    for index, model in enumerate(suite_file.model):
+        names.append(("model", ("model", index), model.id))
+    for index, pair in enumerate(suite_file.pair):
+        names.append(("pair", ("pair", index), f"{pair.model}/{pair.book}"))
     seen = set()
-    for kind, index, name in tables:
-        what = "book" if kind == "collection" else kind
+    for what, location, name in names:
         if (what, name) in seen:
-            yield (kind, index, "id"), f"{what}: duplicate id {name!r}", None
+            yield (*location, "id"), f"{what}: duplicate id {name!r}", None
         seen.add((what, name))
 
 
@@ -393,7 +406,9 @@ def _unknown_ids(
 def _misused(
     at: Location, where: str, name: str, role: str, *, trained: bool = False
 ) -> Iterator[Problem]:
-    """Yield a control that a model is trained on, and a training book that it is tested with."""
-    if role == ("negative-control" if trained else "train"):
-        hint = _CONTROLS if trained else 'name a book with role = "test"'
-        yield at, f"{where}: {name!r} has the role {role!r}", hint
+    """Yield a control in a training set, or a training book in tests."""
+    message = f"{where}: {name!r} has the role {role!r}"
+    if trained and role == "negative-control":
+        yield at, message, _CONTROLS
+    elif not trained and role == "train":
+        yield at, message, 'name a book with role = "test"'

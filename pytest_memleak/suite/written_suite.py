@@ -33,7 +33,9 @@ class WrittenSuite(NamedTuple):
     def place(self, location: Sequence[int | str]) -> str:
         """Return file and line of a key such as `("model", 0, "finetune", "books")`."""
         line = _line_of(self.text, location)
-        return str(self.path) if line is None else f"{self.path}:{line}"
+        if line is None:
+            return str(self.path)
+        return f"{self.path}:{line}"
 
     def error(
         self, kind: str, index: int, key: str, problem: str, hint: str
@@ -58,7 +60,7 @@ class WrittenSuite(NamedTuple):
         place: str = "",
         names: Collection[str] = (),
     ) -> Any:
-        """Replace the placeholders of a text. Raises SuiteError for one without a value.
+        """Replace a text's placeholders. Raises SuiteError for one without a value.
 
         place, names: of the book that the fields are of, and what other books have
         """
@@ -71,9 +73,11 @@ class WrittenSuite(NamedTuple):
                 return str(fields[name])
             kind, index, key = location
             if name in names:
-                problem = f"{name}: missing, but {kind}[{index + 1}].{key} = {shown(value)} needs it"
+                needed_by = f"{kind}[{index + 1}].{key} = {shown(value)}"
                 raise SuiteError(
-                    problem, location=place, hint=f"add the {name} of this book"
+                    f"{name}: missing, but {needed_by} needs it",
+                    location=place,
+                    hint=f"add the {name} of this book",
                 )
             problem = f"{shown(value)} has the unknown placeholder {shown(match[0])}"
             hint = f"known names: {', '.join(sorted(fields)) or 'none'}"
@@ -89,7 +93,9 @@ def suite_error(path: Path, message: str, hint: str | None = None) -> SuiteError
 
 def plain(name: str) -> str:
     """Return a key with its control characters escaped and credentials masked."""
-    return masked(clipped(name if name.isprintable() else repr(name)))
+    if not name.isprintable():
+        name = repr(name)
+    return masked(clipped(name))
 
 
 def shown(value: object) -> str:
@@ -99,9 +105,9 @@ def shown(value: object) -> str:
 
 def clipped(text: str) -> str:
     """Clip a long text and append its length."""
-    return (
-        text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
-    )
+    if len(text) <= _SHOWN:
+        return text
+    return f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def fit_for_id(text: str) -> str:
@@ -110,22 +116,26 @@ def fit_for_id(text: str) -> str:
 
 
 def _line_of(text: str, location: Sequence[int | str]) -> int | None:
-    """Return the line of a key, counting from 1, or that of the table that should have it."""
+    """Return the line of a key, from 1, or of the table that should have it."""
     index = next((step for step in location[1:2] if isinstance(step, int)), None)
     names = [step for step in location if isinstance(step, str)]
     heading: list[str] = []
-    tables, depth, line = -1, 0, None
+    table_index = -1  # of the last [[table]] of the location's kind
+    longest = 0
+    line = None
     for number, content in enumerate(text.splitlines(), start=1):
         if match := _HEADING.fullmatch(content):
             path = heading = _parts(match[1])
-            tables += heading == names[:1] and content.lstrip().startswith("[[")
+            if heading == names[:1] and content.lstrip().startswith("[["):
+                table_index += 1
         elif match := _KEY.match(content):
             path = [*heading, *_parts(match[1])]
         else:
             continue
-        is_there = index is None or tables in {index, -1}
-        if is_there and depth < len(path) and path == names[: len(path)]:
-            depth, line = len(path), number
+        in_table = index is None or table_index in {index, -1}
+        if in_table and len(path) > longest and path == names[: len(path)]:
+            longest = len(path)
+            line = number
     return line
 
 

@@ -166,3 +166,36 @@ def record(excerpt, other, at):
             for generation in generations
         ],
     }
+
+
+WORKED_EXAMPLE = (("p_id1", "a b c d e f g h"), ("p_id2", "i j k l m n o p"))
+
+
+@pytest.fixture
+def generations_file(file, here):
+    """Writes generations for the worked example's book.json, by excerpt."""
+    file(
+        "book.json",
+        [{"excerpt_id": name, "excerpt_text": text} for name, text in WORKED_EXAMPLE],
+    )
+
+    def write(name, **texts_by_excerpt):
+        records = []
+        for excerpt, texts in texts_by_excerpt.items():
+            generations = [{"generated_text": text} for text in texts]
+            records.append({"excerpt_id": excerpt, "generations": generations})
+        file(name, records)
+
+    return write
+
+
+@pytest.fixture
+def printed(capsys):
+    """Runs a command that succeeds; returns its output, parsed if it is JSON."""
+
+    def run(command):
+        assert main(command.split()) == 0
+        out = capsys.readouterr().out
+        return json.loads(out) if "--json" in command else out
+
+    return run

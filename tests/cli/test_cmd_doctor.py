@@ -1,6 +1,5 @@
-"""`memleak doctor` and `memleak power`: what is there, what needs a fix, and what could be seen."""
+"""`memleak doctor`: what is there, and what needs a fix."""
 
-import json
 import re
 import socket
 from pathlib import Path
@@ -11,7 +10,8 @@ from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
 
-from pytest_memleak.cli import cmd_doctor
+from pytest_memleak.cli import model_checks
+from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.main import main
 
 KEY = "sk-test-0123456789abcdefghij"
@@ -41,7 +41,7 @@ def suite(file, lamplighter):
     return write
 
 
-def test_what_could_be_used_without_a_suite(memleak, last_line, monkeypatch):
+def test_doctor_without_a_suite_lists_providers(memleak, last_line, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
             "pytest_memleak.providers.provider_registry.ProviderNeeds.missing", ("x",)
@@ -129,10 +129,10 @@ def test_a_host_that_only_the_suite_names_gets_no_key(
     suite, monkeypatch, capsys, here, url, status
 ):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    reachable = cmd_doctor._Check("server", "reachable")
-    monkeypatch.setattr(cmd_doctor, "_check_server", lambda _: reachable)
+    reachable = Check("server", "reachable")
+    monkeypatch.setattr(model_checks, "check_server", lambda _: reachable)
     monkeypatch.setattr(
-        cmd_doctor, "_check_listed", lambda *_: pytest.fail("the key was sent")
+        model_checks, "check_listed", lambda *_: pytest.fail("the key was sent")
     )
     end = f'[model.options]\nbase_url = "{url}"'
     assert main(["doctor", suite('[suite]\nprobe = "continuation"', end)]) == status
@@ -219,100 +219,3 @@ def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
     done = memleak(*arguments, good.name, bad.name)
     assert done.returncode == 1
     assert "write samples instead of sampels" in done.stdout
-
-
-STORIES = Path(__file__).parents[2] / "fixtures" / "books"
-BOOK = f"""
-[[book]]
-id = "ID"
-source = "{STORIES}/ID.epub"
-summaries = "{STORIES}/ID.summaries.json"
-"""
-LAMPLIGHTER = BOOK.replace("ID", "the-lamplighter")
-CONTROL = BOOK.replace("ID", "the-seed-vault") + 'role = "negative-control"\n'
-POWER_SUITE = f"""
-[suite]
-samples = 20
-detection_limit = 0.1
-[limits]
-bmc = 0.15
-bmc_excess = 0.05
-{LAMPLIGHTER}
-[[model]]
-id = "babbler"
-provider = "ngram"
-price = {{ input = 2.0, output = 8.0 }}
-[model.options]
-order = 2
-pretraining = ["the-lamplighter"]
-"""
-
-
-@pytest.fixture
-def power(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*options, suite=POWER_SUITE):
-        Path("x.memleak.toml").write_text(suite, encoding="utf-8")
-        status = main(["power", "x.memleak.toml", *options])
-        return status, capsys.readouterr().out
-
-    return run
-
-
-def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
-    status, out = power()
-    assert status == 0
-    rows = {int(line.split()[0]): line.split() for line in out.splitlines()[2:9]}
-    assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
-    assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
-    assert " ".join(rows[20][5:]) == "(this suite's samples)"
-    assert " ".join(rows[33][5:]) == "(detection_limit 0.1 at 10% withheld)"
-    assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
-    costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
-    assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "x.memleak.toml"
-    }  # no ledger was made
-    unpriced = POWER_SUITE.replace("price = { input = 2.0, output = 8.0 }\n", "")
-    _, out = power(
-        suite=unpriced.replace("detection_limit = 0.1", "detection_limit = 0.05")
-    )
-    assert "US$: set [model.price] for every model\n" in out
-    assert max(map(len, out.splitlines())) <= 80
-    gone = POWER_SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
-        'id = "the-lamplighter"', 'id = "the-lamplighter"\nbring_your_own = true'
-    )
-    status, out = power(suite=gone)
-    assert status == 1
-    assert "Can't estimate: babbler/the-lamplighter: " in out
-    assert power(suite="[suite]\nsampels = 3\n")[0] == 2
-
-
-@pytest.mark.full
-def test_power_says_which_limits_can_pass(power):
-    _, out = power()
-    assert (
-        "bmc limit 0.15 can pass: with no recall, the upper bound of bmc is 0.0062\n"
-        in out
-    )
-    assert (
-        "bmc_excess: no interval and no p-value from 0 null books; add negative "
-        "controls" in out
-    )
-    _, out = power(suite=POWER_SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
-    assert (
-        "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with"
-        in out
-    )
-    assert "is 0.0062; test more of the book, or raise the limit" in " ".join(
-        out.split()
-    )
-    assert out.count("can't pass") == 1  # not of a control, which gates nothing
-    assert "from 1 null book; add negative controls" in out
-    assert max(map(len, out.splitlines())) <= 80
-    # Controls and null books are paid for.
-    _, alone = power("--json")
-    _, both = power("--json", suite=POWER_SUITE + CONTROL)
-    draws = [json.loads(text)["rows"][0]["generations"] for text in (alone, both)]
-    assert draws == [310 + 5, 2 * (310 + 5)]

@@ -28,7 +28,7 @@ def guard(book, *more):
     (("--common", "gone.txt"), "No such file"),
     (("--host", "192.0.2.9"), "can't listen on 192.0.2.9:0: "),
 ])  # fmt: skip
-def test_what_cannot_be_guarded_is_an_error(refused, lamplighter, more, message):
+def test_guard_rejects_bad_options(refused, lamplighter, more, message):
     pytest.importorskip("aiohttp", reason="the extra guard is not installed")
     said = refused(*guard(lamplighter, *more))
     assert message.lower() in said.lower()

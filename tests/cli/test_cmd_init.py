@@ -85,7 +85,7 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
      ("no such file", "expected PROVIDER/NAME", "unknown provider 'opnai'",
       "expected a URL with http://", "'githab'"), {"base_url": "http://localhost:8000/v1"}),
 ])  # fmt: skip
-def test_what_no_option_says_is_asked_until_it_is_right(
+def test_init_asks_for_omitted_options_until_answers_are_right(
     program, tmp_path, lamplighter, answers, message, options
 ):
     typed = "".join(f"{answer}\n" for answer in answers).replace(
@@ -108,7 +108,7 @@ NOT_WRITTEN = {
 }
 
 
-def test_what_cannot_be_written_says_what_to_type(refused, here, file):
+def test_init_says_what_to_type_if_it_can_write_no_suite(refused, here, file):
     file("it.txt", "Every word of it was true.")
     for arguments, message in NOT_WRITTEN.items():
         assert message in refused("init", *arguments.split()), arguments

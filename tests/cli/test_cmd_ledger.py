@@ -177,7 +177,9 @@ def test_a_ledger_that_is_not_there_is_an_error_and_is_not_made(
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
-def test_what_is_exported_is_read_as_the_papers_records(memleak, url, tmp_path, name):
+def test_exported_generations_are_read_as_the_papers_records(
+    memleak, url, tmp_path, name
+):
     fill(url)
     file = tmp_path / name
     exported = memleak("export", url, "--endpoint", ENDPOINT, "-o", file)
@@ -386,5 +388,5 @@ def bits(seed):
 
 @pytest.mark.parametrize("damage", [cells, bits])
 @pytest.mark.parametrize("seed", [*range(3), *(full(n) for n in range(3, 150))])
-def test_whatever_is_damaged_there_is_no_traceback(check, damage, seed):
+def test_a_damaged_ledger_gives_no_traceback(check, damage, seed):
     assert len([*check(damage(seed))]) == 6

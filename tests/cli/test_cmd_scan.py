@@ -106,7 +106,7 @@ def test_a_passage_in_a_file_that_the_tool_itself_wrote_is_found_in_its_row(scan
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.__name__)
 @pytest.mark.parametrize("kind", ["--logs", "--training"])
-def test_each_format_is_known_by_its_rows(scan, form, kind):
+def test_formats_are_known_by_their_rows(scan, form, kind):
     rows = [form(n, text) for n, text in enumerate(PLANTED, start=1)]
     code, report, _ = scan(rows, "--json", kind=kind)
     assert (code, report["rows"], report["rows_with_passages"]) == (1, 6, 1)
@@ -162,7 +162,7 @@ def test_a_prompt_s_own_words_are_no_passage_and_each_turn_is_a_text(scan):
     assert scan([{"a": PASSAGE}], "--text", "/a")[0] == 1  # a text in pieces
 
 
-def test_only_an_earlier_prompt_s_words_are_no_passage_wherever_the_answer_stands(scan):
+def test_words_of_an_earlier_prompt_are_no_passage_wherever_the_answer_stands(scan):
     rows = [*log_rows.texts_beside_an_answer(" ".join(PASSAGE)).values()]
     code, report, _ = scan(rows, "--json")
     assert code == 1
@@ -176,7 +176,7 @@ def test_only_an_earlier_prompt_s_words_are_no_passage_wherever_the_answer_stand
     assert scan([{"response": response, "request": request}])[0] == 0
 
 
-def test_how_much_of_a_book_a_training_set_has(scan):
+def test_scan_measures_how_much_of_a_book_a_training_set_has(scan):
     chosen = random.Random(7).sample(range(175), 30)
     rows = [chat(0, text) for text in HARMLESS]
     for nth, number in enumerate(chosen):
@@ -208,7 +208,7 @@ def test_how_much_of_a_book_a_training_set_has(scan):
     (["--nv-longest-passage", "60", "--max-coverage", "0.001"],
      ["nv_coverage 0.3% exceeds the limit 0.1%"]),
 ])  # fmt: skip
-def test_limits(scan, options, over):
+def test_limits_decide_the_exit_code(scan, options, over):
     code, out, _ = scan([paper(n, text) for n, text in enumerate(PLANTED)], *options)
     assert code == bool(over)
     lines = [line for line in out.splitlines() if "exceed" in line]

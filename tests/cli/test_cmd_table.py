@@ -331,7 +331,7 @@ def test_a_map_that_is_none_is_refused():
             dataclasses.replace(held, **change)
 
 
-def test_what_was_not_measured_is_said_and_no_text_appears(
+def test_a_table_names_what_was_not_measured_and_has_no_text(
     gate, table, capsys, tmp_path
 ):
     content = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import time
 import tomllib
 from contextlib import ExitStack
@@ -18,9 +17,9 @@ from screen import run_in_terminal
 
 from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.cli.cmd_try import run_gate
 from pytest_memleak.cli.endpoint_trial import Trial
 from pytest_memleak.cli.main import main
+from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.suite_template import Draft
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.number_format import amount
@@ -214,7 +213,7 @@ def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
 
 
 @pytest.mark.full
-def test_who_waits_sees_how_far_it_is_and_whole_words(
+def test_the_terminal_shows_progress_and_whole_words(
     program, tmp_path, serve, monkeypatch
 ):
     write = Reciter.answer
@@ -243,7 +242,7 @@ NOT_TRIED = {
 }
 
 
-def test_what_cannot_be_tried_says_what_to_type(here, file, story, capsys):
+def test_try_says_what_to_type_if_it_cannot_run(here, file, story, capsys):
     def refused(arguments):
         assert (
             main(
@@ -270,44 +269,3 @@ def test_a_run_that_takes_too_long_is_stopped(tmp_path, file):
     test = "@pytest.mark.copyright\ndef test_it(): time.sleep(60)\n"
     file("test_slow.py", f"import pytest, time\n{test}")
     assert run_gate("test_slow.py", folder=tmp_path, seconds=2) is None
-
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.full
-def test_the_demo_runs_and_leaves_its_files(memleak, tmp_path):
-    done = memleak("demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdicts = [
-        line.split()[-1] for line in done.stdout.splitlines() if "310/310" in line
-    ]
-    assert verdicts == ["PASS", "(expected)"]
-    assert (tmp_path / "memleak-demo" / "report.html").stat().st_size > 10_000
-    assert "Next: memleak try BOOK.epub --model openai/NAME" in done.stdout
-    suite = tmp_path / "memleak-demo" / "quickstart.memleak.toml"
-    # A suite that was changed is the reader's own: it is neither written over nor
-    # passed over.
-    suite.write_text(suite.read_text().replace('expected = "leak"\n', ""))
-    again = memleak("demo")
-    assert again.returncode == 1
-    assert "memleak-demo/quickstart.memleak.toml changed?" in again.stdout
-    assert again.stdout.splitlines()[-1].startswith("Next: memleak demo another-folder")
-
-
-def test_the_wheel_takes_what_the_demo_needs():
-    tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    included = tables["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert all((ROOT / source).is_file() for source in included)
-    assert all(
-        target == f"pytest_memleak/demo/{source}" for source, target in included.items()
-    )
-    (suite,) = [path for path in included if path.endswith(".toml")]
-    named = {
-        path
-        for book in tomllib.loads((ROOT / suite).read_text(encoding="utf-8"))["book"]
-        for path in (book["source"], book["summaries"])
-    }
-    assert {os.path.normpath(Path(suite).parent / path) for path in named} <= set(
-        included
-    )

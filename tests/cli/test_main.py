@@ -200,7 +200,7 @@ def test_wrong_usage_ends_with_the_same_code(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_ctrl_c(files, capsys, monkeypatch):
+def test_ctrl_c_ends_with_exit_code_130(files, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -324,11 +324,27 @@ def odd(tmp_path):
         file.truncate(1 << 30)
 
 
+ODD_SUITES = {
+    "circle.memleak.toml": "can't be read: Too many levels of symbolic links",
+    "circle/x.memleak.toml": "can't be read: Too many levels of symbolic links",
+    "pipe.memleak.toml": "not a regular file",
+    "vast.memleak.toml": "has 1,073,741,824 bytes",
+}
+
+
+@pytest.mark.parametrize("name", ODD_SUITES)
+def test_doctor_says_what_is_wrong_with_an_odd_suite_and_what_to_type(
+    memleak, odd, name
+):
+    done = memleak("doctor", name)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    first, hint, *_ = done.stdout.partition(f"\n{name}: ")[2].splitlines()
+    assert ODD_SUITES[name] in first
+    assert hint.startswith("  ")
+
+
 ODD = {
-    "power circle.memleak.toml": "can't be read: Too many levels of symbolic links",
-    "power circle/x.memleak.toml": "can't be read: Too many levels of symbolic links",
-    "power pipe.memleak.toml": "not a regular file",
-    "power vast.memleak.toml": "has 1,073,741,824 bytes",
     "ledger list --ledger circle.db": "No ledger exists here",
     "ledger verify --ledger circle/x.db": "No ledger exists here",
     "prepare story.txt -o o.json --summaries pipe.json": "is a device or a pipe",

@@ -171,7 +171,7 @@ def test_every_model_meets_every_test_book_unless_it_lists_its_tests(load):
     assert [pair.id for pair in load(listed).pairs] == ["n/a"]
 
 
-def test_what_a_model_expects_holds_for_its_pairs_unless_they_say_otherwise(load):
+def test_a_models_expected_result_holds_for_its_pairs_unless_they_override_it(load):
     tables = changed(MINIMAL, ["model", 0, "expected"], "leak")
     pair = {"model": "m", "book": "road"}
     for pairs in ([], [pair]):
@@ -476,7 +476,7 @@ def collection(**limits):
      "looser than 0.2"),
     (["model", 0, "max_prompt_overlap"], 0.2, "model 'm'.max_prompt_overlap: 0.2 is looser"),
 ])  # fmt: skip
-def test_what_loosens_a_preset_is_refused(refused, where, value, message):
+def test_settings_that_loosen_a_preset_are_rejected(refused, where, value, message):
     assert message in refused(changed(STRICT, where, value))
 
 

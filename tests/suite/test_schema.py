@@ -11,7 +11,7 @@ SHIPPED = files("pytest_memleak.suite") / "memleak-suite.schema.json"
 ANEW = "python tests/settings/write_reference.py"
 
 
-def test_it_is_up_to_date():
+def test_the_json_schema_is_up_to_date():
     shipped = json.loads(SHIPPED.read_text(encoding="utf-8"))
     assert shipped == json.loads(json_schema()), f"write it anew: {ANEW}"
 

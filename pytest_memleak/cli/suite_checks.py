@@ -1,0 +1,91 @@
+"""What `memleak doctor` checks of a suite: its file, books, models, and plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.cli.doctor_check import Check
+from pytest_memleak.cli.model_checks import check_model
+from pytest_memleak.errors import MemleakError, SuiteError
+from pytest_memleak.records.book import PROMPT_FIXES
+from pytest_memleak.records.number_format import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import BookSource, Suite
+
+
+def check_syntax(path: Path) -> Check:
+    """Check a suite file's syntax, keys, and values; read no book."""
+    from pytest_memleak.suite.suite_file import read_suite_file
+
+    try:
+        tables = read_suite_file(path).tables
+    except SuiteError as error:
+        return invalid_suite(path, error)
+    books = len(tables.book) + len(tables.collection)
+    counts = f"{amount(len(tables.model), 'model')}, {amount(books, 'book')}"
+    return Check(str(path), f"valid keys and values: {counts}")
+
+
+def invalid_suite(path: Path, error: MemleakError) -> Check:
+    """Return the check of a suite that can't be read, without the error's location."""
+    fix = f"{error.message}\n  {error.hint}" if error.hint else error.message
+    return Check(str(path), "invalid suite", fix)
+
+
+def check_suite(path: Path, suite_run: SuiteRun) -> list[Check]:
+    """Check what an opened suite needs: its books and models, and then its plan."""
+    suite = suite_run.suite
+    counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
+    checks = [Check(str(path), ", ".join(counts))]
+    checks += [_check_book(book, suite, suite_run) for book in suite.books]
+    models = [*suite.models]
+    if suite.summarizer:
+        models.append(suite.summarizer.model)
+    for model in models:
+        checks += check_model(model, suite_run)
+    if not any(check.fix for check in checks):  # a plan needs all books and models
+        checks += _check_plan(suite, suite_run)
+    return checks
+
+
+def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
+    from pytest_memleak.pipeline.dry_run import limits_out_of_reach, plan_run
+
+    plan = plan_run(suite.pairs, lambda _: suite_run)
+    for obstacle in (*plan.obstacles, *limits_out_of_reach(suite.pairs, suite_run)):
+        yield Check("plan", "can't pass", obstacle)
+    for step in plan.steps:
+        rounds = step.rounds
+        if rounds and rounds.needed is not None and rounds.needed > rounds.samples:
+            yield Check(
+                f"pair {step.what}",
+                f"samples = {rounds.samples} is too few for detection_limit = "
+                f"{rounds.detection_limit:g}",
+                f"set samples = {rounds.needed}, or a higher detection_limit",
+            )
+
+
+def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> Check:
+    from pytest_memleak.scoring.book_layout import measurable_words
+
+    subject = f"book {source.id}"
+    try:
+        book = suite_run.books.cut(source)
+        words = measurable_words(book, suite.pairs[0].scoring)
+    except MemleakError as error:
+        return Check(subject, "unusable", str(error))
+    state = f"{amount(len(book.excerpts), 'excerpt')}, {words:,} words"
+    unprompted = sum(not excerpt.instruction for excerpt in book.excerpts)
+    prompted = any(
+        pair.probe.kind == "instruction" and pair.book.id == source.id
+        for pair in suite.pairs
+    )
+    if unprompted and prompted and suite.summarizer is None:
+        state += f", {unprompted:,} without an instruction"
+        return Check(subject, state, PROMPT_FIXES)
+    return Check(subject, state)
