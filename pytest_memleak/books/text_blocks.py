@@ -12,6 +12,9 @@ from urllib.parse import unquote
 # A longer first block isn't a title.
 LONGEST_FIRST_LINE = 15
 
+# A document with a larger share of its characters in links is a list, such as contents.
+MOSTLY_LINKS = 0.5
+
 _FEWEST_OF_PROSE = 15
 _ENDS_SENTENCE = tuple(".!…”’\"'»)")  # not of a question, as in a discussion guide
 

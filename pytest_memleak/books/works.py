@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
-from pytest_memleak.books.document_selection import without_notices
 from pytest_memleak.books.excerpts import (
     LONGEST_EXCERPT,
     SHORTEST_EXCERPT,
@@ -31,6 +30,7 @@ from pytest_memleak.books.excerpts import (
     cut,
 )
 from pytest_memleak.books.instructions import load_summaries
+from pytest_memleak.books.notice_blocks import without_notices
 from pytest_memleak.books.plain_text import (
     ROW,
     plain_paragraphs,

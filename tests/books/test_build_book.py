@@ -5,7 +5,7 @@ import pytest
 
 from pytest_memleak.books.build_book import make_book, paper_records, with_summaries
 from pytest_memleak.books.chapters import build_chapters, require_words
-from pytest_memleak.books.formats import read_manuscript
+from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.instructions import load_summaries, write_summaries
 from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.books.works import make_collection, read_works

@@ -8,7 +8,7 @@ from epub_texts import contents, prose
 from pytest_memleak.books.boilerplate import find_notices
 from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.books.formats import read_manuscript
+from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.records import CollectionSource
 
