@@ -1,4 +1,4 @@
-"""Collections: reading works from files, and cutting them into one book; verse is cut at lines.
+"""Collections: works read from files and cut into one book; verse is cut at lines.
 
 Each file that a pattern matches is a work. A single named file contains many works, one
 under each heading. JSONL and JSON files contain records: `{"title", "author", "text"}`,
@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +25,8 @@ from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
 from pytest_memleak.books.excerpts import (
     LONGEST_EXCERPT,
-    SHORTEST_EXCERPT,
     Row,
-    cheapest_cuts,
+    cheapest_excerpts,
     cut,
 )
 from pytest_memleak.books.instructions import load_summaries
@@ -82,7 +82,7 @@ class ReadWork:
 
 
 def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
-    """Yield the works of the collection, in order; `read` reads files unless lines are kept.
+    """Yield the works of the collection; `read` reads files unless lines are kept.
 
     Raises BookError or RecordsError, naming file and record, for an invalid work, and
     for a single file with only one work.
@@ -132,17 +132,18 @@ def _works_under_headings(
         raise BookError(
             "has no headings that separate its works",
             location=str(path),
-            hint="mark each title as a heading (# in Markdown), or use a pattern such as songs/** "
-            "with one file per work, or rows of JSONL",
+            hint="mark each title as a heading (# in Markdown), or use a pattern such "
+            "as songs/** with one file per work, or rows of JSONL",
         )
     for number, chapter in enumerate(manuscript.chapters, start=1):
+        is_first = number == 1
         yield ReadWork(
             f"{name}:{number}",
             chapter.title or f"{name}:{number}",
             manuscript.author,
             (chapter,),
-            warnings=manuscript.warnings if number == 1 else (),
-            excluded=manuscript.excluded if number == 1 else (),
+            warnings=manuscript.warnings if is_first else (),
+            excluded=manuscript.excluded if is_first else (),
         )
 
 
@@ -180,9 +181,9 @@ def _works_from_paper_records(
     """Yield the works of the paper's records, already cut, in the order of the file."""
 
     def work_of(row: object) -> tuple[str | None, str | None]:
-        return row_text(row, "book_name", str(path)), row_text(
-            row, "author_name", str(path)
-        )
+        title = row_text(row, "book_name", str(path))
+        author = row_text(row, "author_name", str(path))
+        return title, author
 
     grouped = groupby(records, key=work_of)
     for number, ((title, author), rows) in enumerate(grouped, start=1):
@@ -198,7 +199,6 @@ def _works_from_paper_records(
 
 _VARIOUS = "various"
 _MOST_WORKS = 20_000
-_KEPT = "it is a work"
 
 
 def make_collection(
@@ -213,7 +213,7 @@ def make_collection(
     template: str | None = None,
     mode: WordMode = "paper",
 ) -> Book:
-    """Cut works into excerpts and write their instructions, each with its own title and author.
+    """Cut works into excerpts, and write instructions with each work's title and author.
 
     `author` applies to works without one; `in_lines`: never split a line, as in verse;
     other parameters are as in `make_book`. An excerpt's chapter is its work's title.
@@ -222,106 +222,148 @@ def make_collection(
     that word mode `paper` can't count, and as `make_book` does.
     """
     place = f"collection {book_id!r}"
+    collected = _Collected()
     budget = Budget(place)
-    kept: list[Work] = []
-    excerpts: list[Excerpt] = []
-    parts: list[BookPart] = []
-    warnings: list[str] = []
-    excluded: list[Chapter] = []
     for work in works:
-        work_excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
-        budget.spend(
-            sum(len(excerpt.text) for excerpt in work_excerpts), "characters of text"
-        )
-        warnings += work.warnings
-        excluded += work.excluded
-        counted, total = _words(work_excerpts, mode), _words(work_excerpts, "unicode")
-        if mode == "paper" and total - counted >= k and 10 * counted < 9 * total:
-            raise BookError(
-                f"word mode 'paper' recognizes only {counted:,} of the {total:,} words "
-                "of "
-                f"work {work.id!r}",
-                location=place,
-                hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
-            )
-        validate_word_breaks(
-            (excerpt.text for excerpt in work_excerpts),
-            mode=mode,
-            place=f"{place}, work {work.id!r}",
-        )
-        parts.append(
-            _book_part(
-                work,
-                total,
-                None if counted >= k else f"it has fewer than k = {k} words",
-            )
-        )
-        if counted >= k:
-            first = len(excerpts)
-            excerpts += (
-                replace(excerpt, id=f"p_id{number}", chapter=work.title)
-                for number, excerpt in enumerate(work_excerpts, start=first + 1)
-            )
-            kept.append(
-                Work(work.id, work.title, work.author or author, first, len(excerpts))
-            )
-        if len(parts) > _MOST_WORKS:
+        excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
+        characters = sum(len(excerpt.text) for excerpt in excerpts)
+        budget.spend(characters, "characters of text")
+        count = _count_words(work, excerpts, k=k, mode=mode, place=place)
+        if count.in_mode >= k:
+            collected.add(work, excerpts, count.total, author=work.author or author)
+        else:
+            collected.leave_out(work, count.total, f"it has fewer than k = {k} words")
+        if len(collected.parts) > _MOST_WORKS:
             raise BookError(
                 f"has more than {_MOST_WORKS:,} works",
                 location=place,
                 hint="split it into several collections",
             )
-    if not kept:
+    if not collected.works:
         raise BookError(
             f"has no work of k = {k} words or more",
             location=place,
             hint="lower k, or check the pattern",
         )
-    if left := [part.label or part.name for part in parts if not part.kept]:
-        warnings.append(
-            f"left out works too short for a match of k = {k} words: {', '.join(left)}"
-        )
-    excluded_texts, unsearched = excluded_excerpts(excluded, mode)
+    excluded, unsearched = excluded_excerpts(collected.excluded, mode)
     book = Book(
         id=book_id,
         title=title or book_id,
         author=author or _VARIOUS,
-        excerpts=tuple(excerpts),
+        excerpts=tuple(collected.excerpts),
         digest="",
-        warnings=(*warnings, *unsearched),
-        parts=tuple(parts),
-        works=tuple(kept),
-        excluded=excluded_texts,
+        warnings=(*collected.warnings, *_warnings_of_short(collected, k), *unsearched),
+        parts=tuple(collected.parts),
+        works=tuple(collected.works),
+        excluded=excluded,
     )
-    stored = load_summaries(summaries, excerpts) if summaries else None
+    stored = load_summaries(summaries, book.excerpts) if summaries else None
     return with_summaries(book, stored, template=template, mode=mode, place=place)
 
 
-def _cut(work: ReadWork, mode: WordMode, *, in_lines: bool) -> tuple[Excerpt, ...]:
-    paragraphs = [
-        paragraph for chapter in work.chapters for paragraph in chapter.paragraphs
-    ]
-    if in_lines:
-        return tuple(Excerpt("", text) for text in cut_verse(paragraphs, mode=mode))
-    if not any(words(paragraph, mode) for paragraph in paragraphs):
-        return (Excerpt("", "\n\n".join(paragraphs)),)
-    return cut(Manuscript(None, None, work.chapters), mode=mode, place=work.id)
+@dataclass(slots=True)
+class _Collected:
+    """What a collection has of the works so far."""
+
+    works: list[Work] = field(default_factory=list)
+    excerpts: list[Excerpt] = field(default_factory=list)
+    parts: list[BookPart] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    excluded: list[Chapter] = field(default_factory=list)
+
+    def add(
+        self,
+        work: ReadWork,
+        excerpts: Iterable[Excerpt],
+        word_count: int,
+        *,
+        author: str | None,
+    ) -> None:
+        """Add a work whose excerpts have so many words of any script."""
+        first = len(self.excerpts)
+        for number, excerpt in enumerate(excerpts, start=first + 1):
+            self.excerpts.append(
+                replace(excerpt, id=f"p_id{number}", chapter=work.title)
+            )
+        end = len(self.excerpts)
+        self.works.append(Work(work.id, work.title, author, first, end))
+        self.parts.append(
+            BookPart(
+                name=work.id,
+                label=work.title,
+                kept=True,
+                rule="it is a work",
+                words=word_count,
+                matter=work.matter,
+            )
+        )
+        self._note(work)
+
+    def leave_out(self, work: ReadWork, word_count: int, rule: str) -> None:
+        """Record that a rule leaves a work out."""
+        self.parts.append(
+            BookPart(
+                name=work.id,
+                label=work.title,
+                kept=False,
+                rule=rule,
+                words=0,
+                matter=work.matter + word_count,
+            )
+        )
+        self._note(work)
+
+    def _note(self, work: ReadWork) -> None:
+        self.warnings += work.warnings
+        self.excluded += work.excluded
+
+
+class _WordCount(NamedTuple):
+    """Words of a work in the collection's word mode, and of any script."""
+
+    in_mode: int
+    total: int
+
+
+def _count_words(
+    work: ReadWork, excerpts: Sequence[Excerpt], *, k: int, mode: WordMode, place: str
+) -> _WordCount:
+    """Count a work's words. Raises BookError if the mode can't separate or count them."""
+    count = _WordCount(_words(excerpts, mode), _words(excerpts, "unicode"))
+    missed = count.total - count.in_mode
+    if mode == "paper" and missed >= k and 10 * count.in_mode < 9 * count.total:
+        raise BookError(
+            f"word mode 'paper' recognizes only {count.in_mode:,} of the "
+            f"{count.total:,} words of work {work.id!r}",
+            location=place,
+            hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
+        )
+    texts = [excerpt.text for excerpt in excerpts]
+    validate_word_breaks(texts, mode=mode, place=f"{place}, work {work.id!r}")
+    return count
 
 
 def _words(excerpts: Sequence[Excerpt], mode: WordMode) -> int:
     return sum(len(words(excerpt.text, mode)) for excerpt in excerpts)
 
 
-def _book_part(work: ReadWork, count: int, left_out: str | None) -> BookPart:
-    kept = left_out is None
-    return BookPart(
-        name=work.id,
-        label=work.title,
-        kept=kept,
-        rule=left_out or _KEPT,
-        words=count if kept else 0,
-        matter=work.matter + (0 if kept else count),
-    )
+def _warnings_of_short(collected: _Collected, k: int) -> list[str]:
+    short = [part.label or part.name for part in collected.parts if not part.kept]
+    if not short:
+        return []
+    names = ", ".join(short)
+    return [f"left out works too short for a match of k = {k} words: {names}"]
+
+
+def _cut(work: ReadWork, mode: WordMode, *, in_lines: bool) -> tuple[Excerpt, ...]:
+    paragraphs: list[str] = []
+    for chapter in work.chapters:
+        paragraphs += chapter.paragraphs
+    if in_lines:
+        return tuple(Excerpt("", text) for text in cut_verse(paragraphs, mode=mode))
+    if not any(words(paragraph, mode) for paragraph in paragraphs):
+        return (Excerpt("", "\n\n".join(paragraphs)),)
+    return cut(Manuscript(None, None, work.chapters), mode=mode, place=work.id)
 
 
 # --- verse
@@ -338,17 +380,15 @@ class _Line(NamedTuple):
 
 
 def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
-    """Cut verse into excerpts of 300 to 500 words at the ends of stanzas or, failing that, lines.
+    """Cut verse into excerpts of 300 to 500 words at ends of stanzas, or else of lines.
 
     A shorter poem stays whole, and lines are never split. `mode` defines words.
     """
-    lines = [
-        _Line(number, line, len(words(line, mode)), line is lines_of_stanza[-1])
-        for number, lines_of_stanza in enumerate(
-            stanza.split("\n") for stanza in stanzas
-        )
-        for line in lines_of_stanza
-    ]
+    lines: list[_Line] = []
+    for number, stanza in enumerate(stanzas):
+        *others, last = stanza.split("\n")
+        lines += (_Line(number, line, len(words(line, mode)), False) for line in others)
+        lines.append(_Line(number, last, len(words(last, mode)), True))
     if sum(line.words for line in lines) <= LONGEST_EXCERPT:
         return [_verse_text(lines)]
     row = Row(
@@ -357,17 +397,16 @@ def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
         chapters=[0] * len(lines),
         long_chapters=frozenset(),
     )
-    parts = None
-    for allow_short in (False, True):
-        parts = parts or cheapest_cuts(
-            row,
-            shortest=SHORTEST_EXCERPT,
-            longest=LONGEST_EXCERPT,
-            allow_short=allow_short,
-        )
+    parts = cheapest_excerpts(row, allow_short=False)
+    if not parts:
+        parts = cheapest_excerpts(row, allow_short=True)
     return [_verse_text(lines[first:end]) for first, end in parts or ()]
 
 
 def _verse_text(lines: Sequence[_Line]) -> str:
-    stanzas = groupby(lines, key=lambda line: line.stanza)
-    return "\n\n".join("\n".join(line.text for line in group) for _, group in stanzas)
+    stanzas = groupby(lines, key=attrgetter("stanza"))
+    return "\n\n".join(_stanza_text(group) for _, group in stanzas)
+
+
+def _stanza_text(lines: Iterable[_Line]) -> str:
+    return "\n".join(line.text for line in lines)
