@@ -1,4 +1,4 @@
-"""Reading of a book's file by its suffix; HTML, Word, and pandoc's formats, and zips of one text.
+"""Kinds of book files by suffix; readers of HTML, Word, pandoc's formats, and zips.
 
 A PDF contains positioned characters, neither paragraphs nor words. Paragraphs are
 reconstructed from the lines of pages; running heads, page numbers and hyphens at line
@@ -90,7 +90,7 @@ def read_manuscript(
 
 
 def _read_zip(path: Path) -> Manuscript:
-    """Read the only page, or else the only text, in a zip such as Project Gutenberg's."""
+    """Read the only page, or else text, in a zip such as Project Gutenberg's."""
     with open_archive(path) as archive:
         for suffixes, read in ((_PAGES, page_manuscript), ((".txt",), text_manuscript)):
             names = [name for name in archive.names if name.lower().endswith(suffixes)]
@@ -166,8 +166,8 @@ def read_docx(path: Path) -> Manuscript:
                     raise BookError(
                         f"{name!r} has a document type declaration",
                         location=str(path),
-                        hint="the file is hostile: no Word document has one; use a different "
-                        "edition",
+                        hint="the file is hostile: no Word document has one; use a "
+                        "different edition",
                     )
     budget = Budget(str(path))
     [html] = parse_in_subprocess(

@@ -243,7 +243,7 @@ def _is_title_in(letters: str, entries: Sequence[Entry]) -> bool:
 
 
 def _end_of_title(blocks: Sequence[TextBlock], start: int, title: str) -> int:
-    """Return the end of the paragraphs that only repeat the title, which has these letters."""
+    """Return the end of the paragraphs that only repeat a title of these letters."""
     end = start
     for block in blocks[start : start + _MOST_TITLE_PARAGRAPHS]:
         letters = letters_and_digits(block.text)
@@ -280,7 +280,7 @@ _UNLISTED = "heading that the table of contents doesn't list"
 
 
 def _is_unnamed(document: Sequence[_MarkedBlock], position: int) -> bool:
-    """Whether a heading within a document isn't in the contents, nor below another one."""
+    """Whether a heading isn't in the contents, nor below another one."""
     block, named = document[position]
     if named or block.matter or not block.level or not position:
         return False
@@ -290,7 +290,7 @@ def _is_unnamed(document: Sequence[_MarkedBlock], position: int) -> bool:
 def _chapters_of_blocks(
     documents: Sequence[Sequence[_MarkedBlock]],
 ) -> list[list[int]]:
-    """Return the number of each block's chapter, in each document; 0 is before the first."""
+    """Return the number of each block's chapter; 0 is before the first."""
     last = 0
     chapters: list[list[int]] = []
     for document in documents:

@@ -147,7 +147,7 @@ def _ignored(source: str) -> str:
 
 
 def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> _Labels:
-    """Return the title of each document: its first in the contents, or its first heading."""
+    """Return each document's title: its first in the contents, or its first heading."""
     listed: dict[str, str] = {}
     for entry in entries:
         listed.setdefault(entry.document, entry.title)
@@ -186,7 +186,7 @@ def _declared_matter(
     entries: Sequence[Entry],
     author: str | None,
 ) -> _DeclaredMatter:
-    """Exclude documents by their role in the package, by landmarks, and by their markup."""
+    """Exclude documents by their role in the package, landmarks, and their markup."""
     rules = _by_package(leaves)
     linear = _without(leaves, rules)
     terms = _landmark_terms(landmarks)
@@ -293,7 +293,7 @@ def _outside_main_text(names: Sequence[str], landmarks: Sequence[Entry]) -> set[
 
 
 def _declares_text(leaf: Leaf, terms: set[str]) -> bool:
-    """Whether a document's own declaration, which takes precedence, is that it is text."""
+    """Whether a document declares that it is text, which takes precedence."""
     if leaf.markup.declares_body or "text" in terms:
         return True
     is_prose = (
@@ -303,7 +303,7 @@ def _declares_text(leaf: Leaf, terms: set[str]) -> bool:
 
 
 def _by_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
-    """Exclude documents whose `epub:type` or `role` labels all their blocks as matter."""
+    """Exclude documents whose `epub:type` or `role` labels all blocks as matter."""
     rules: _Rules = {}
     for leaf in leaves:
         blocks = leaf.markup.everything
@@ -317,7 +317,7 @@ def _by_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
 
 
 def _repeated(leaves: Sequence[Leaf], included: Collection[str]) -> dict[str, str]:
-    """Map each document whose paragraphs all stand in earlier ones to the first of these."""
+    """Map each document that only repeats earlier ones to the first of these."""
     seen: dict[str, str] = {}
     repeated: dict[str, str] = {}
     for leaf in leaves:
@@ -338,7 +338,7 @@ def _repeated(leaves: Sequence[Leaf], included: Collection[str]) -> dict[str, st
 def _chosen_by_user(
     names: Sequence[str], include: Sequence[str], exclude: Sequence[str], place: str
 ) -> tuple[set[str], set[str]]:
-    """Return the documents that `include` and `exclude` match, by full name or file name."""
+    """Return the documents that `include` and `exclude` match."""
     included = _matches("include", include, names, place)
     excluded = _matches("exclude", exclude, names, place)
     both = sorted(included & excluded)

@@ -1,4 +1,4 @@
-"""A manuscript from a book's documents: its chapters, and a record of what was left out.
+"""A manuscript from a book's documents: chapters, and a record of what is left out.
 
 `document_rules` decides which documents are text, `notice_blocks` which blocks of them
 are notices, and `chapters` where chapters begin.
@@ -103,7 +103,7 @@ def manuscript_from_document(
     warnings: Sequence[str],
     place: str,
 ) -> Manuscript:
-    """Return the manuscript of a single document. Raises BookError as `compose` does."""
+    """Return the manuscript of one document. Raises BookError as `compose` does."""
     return compose(
         [Leaf(name, markup)],
         (),
@@ -120,7 +120,7 @@ def manuscript_from_document(
 
 
 def _marked_blocks(selection: Selection) -> dict[str, _Blocks]:
-    """Return the blocks of each text, with titles, and with notices and license as matter."""
+    """Return the blocks of each text, with titles, notices and license marked."""
     documents: list[Document] = []
     for leaf in selection.texts:
         if leaf.name in selection.included or leaf.name in selection.prefaces:

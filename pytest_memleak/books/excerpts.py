@@ -47,7 +47,7 @@ class Row:
 def cheapest_cuts(
     row: Row, *, shortest: int, longest: int, allow_short: bool
 ) -> list[tuple[int, int]] | None:
-    """Return the cheapest parts as intervals [first, end) of units, or None if impossible.
+    """Return the cheapest parts as intervals [first, end) of units, if possible.
 
     A part has `shortest` to `longest` words; with `allow_short` it may have fewer, at a
     price that makes it the last resort. A unit of more than `longest` words is its own
@@ -220,7 +220,7 @@ def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
 
 
 def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
-    """Group fragments: small ones with the next, those without words with a neighbor."""
+    """Group small fragments with the next, those without words with a neighbor."""
     fragments = list(fragments)
     sizes: Counter[int] = Counter()
     for fragment in fragments:
@@ -239,7 +239,7 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
 
 
 def _joins(fragment: _Fragment, unit: _Unit, sizes: Mapping[int, int]) -> bool:
-    """Whether a fragment joins the unit before it; `sizes` are the words of chapters."""
+    """Whether a fragment joins the unit before it; `sizes`: words of chapters."""
     if not fragment.words or not unit.words:
         return True
     if not _belong_together(unit, fragment):
@@ -258,7 +258,7 @@ def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
 
 
 def _leads_on(fragment: _Fragment) -> bool:
-    """Whether a short paragraph introduces the next: a speaker, a heading, `he said:`."""
+    """Whether a short paragraph introduces the next: a speaker, a heading."""
     text = fragment.text[fragment.start : fragment.end].rstrip()
     if text[-1:] in {":", "："} or (text.isupper() and _IN_CAPITALS.search(text)):
         return True
@@ -282,7 +282,7 @@ def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
 def _runs(
     units: Sequence[_Unit], long_chapters: frozenset[int]
 ) -> Iterator[list[_Unit]]:
-    """Yield the units between borders of two long chapters, which no excerpt crosses."""
+    """Yield runs of units between two long chapters, which no excerpt crosses."""
     run: list[_Unit] = []
     for unit in units:
         if run and unit.chapter != run[-1].chapter:

@@ -1,4 +1,4 @@
-"""Front and back matter of an EPUB, by its own declarations, the contents, and first lines.
+"""Front and back matter of an EPUB, by declarations, contents, and first lines.
 
 A document's own declaration takes precedence, then landmarks, then its title in the
 table of contents or its first line. Titles such as "Acknowledgments" or "Excerpt from
@@ -87,7 +87,7 @@ def outer_matter(
     title: str | None,
     author: str | None,
 ) -> OuterMatter:
-    """Map documents at both ends of the book that aren't text to the rule that excludes them.
+    """Map documents at both ends of the book that aren't text to their rules.
 
     `listed` has the kind of matter of each document in the contents, None for a
     chapter; `out` are the documents already excluded.
@@ -113,7 +113,7 @@ _PREVIEW = Exclusion("it follows other matter, like a preview")
 def _outer_documents(
     inwards: Sequence[Leaf], kinds: Mapping[str, Exclusion], out: Collection[str]
 ) -> list[Leaf]:
-    """Return the documents that aren't text, from one end of the book up to its text."""
+    """Return the documents from one end of the book up to its text."""
     outer: list[Leaf] = []
     for leaf in inwards:
         declares_body = leaf.markup.declares_body
@@ -171,7 +171,7 @@ _BEFORE_CHAPTERS = Exclusion(
 def _kinds(
     leaves: Sequence[Leaf], listed: Mapping[str, str | None], title: str | None
 ) -> dict[str, Exclusion]:
-    """Return the rule that would exclude each document if it were at an end of the book."""
+    """Return the rule that excludes each document at an end of the book."""
     chapters = [leaf.name for leaf in leaves if listed.get(leaf.name, "") is None]
     has_chapters = len(chapters) >= _FEWEST_ENTRIES
     is_before = bool(chapters)
@@ -192,7 +192,7 @@ def _kinds(
 
 
 def _by_title(leaf: Leaf, listed: Mapping[str, str | None]) -> Exclusion | None:
-    """Return the rule for a document's title, in the contents or else in its first line."""
+    """Return the rule for a document's title in the contents, or its first line."""
     if leaf.name in listed:
         kind = listed[leaf.name]
         reason = "the table of contents lists it as"
@@ -217,7 +217,7 @@ def _is_often(count: int, leaf: Leaf) -> bool:
 
 
 def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
-    """Yield the documents that name the book's author often, if most of the book doesn't."""
+    """Yield documents that name the author often, if most of the book doesn't."""
     families = _family_names(author or "")
     if not families:
         return
@@ -252,9 +252,10 @@ def _family_names(author: str) -> list[str]:
 def _previews(
     leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion], listed: Collection[str]
 ) -> Iterator[str]:
-    """Yield documents behind back matter that begin with a first chapter or a title by the author.
+    """Yield documents behind back matter that begin another book by the author.
 
-    So do any behind a sample or guide, if the contents list matter there, but not them.
+    They begin with a first chapter, or with one of the titles listed as "also by". So
+    do any behind a sample or guide, if the contents list matter there, but not them.
     """
     also_by = _titles_also_by(leaves, kinds)
     total = sum(leaf.letters for leaf in leaves)

@@ -145,7 +145,7 @@ CONTINUE_INSTRUCTION = (
 
 
 def validate_continuation(template: str, *, place: str | None = None) -> None:
-    """Raise BookError, naming `place`, for a template without `{prefix}` or with another name."""
+    """Raise BookError, naming `place`, for other names than `{prefix}`, or none."""
     if "prefix" not in check_template(
         template, placeholders=("prefix", "words"), place=place
     ):
@@ -164,7 +164,7 @@ def beginnings(
     template: str = CONTINUE_INSTRUCTION,
     mode: WordMode = "paper",
 ) -> Book:
-    """Move the first words of each excerpt into its prompt, and return the remaining book.
+    """Move the first words of each excerpt into its prompt, and return the rest.
 
     The prompt is `template` with the excerpt's first `prefix_words` words, at most half
     of it, as `{prefix}`, and the number of the words that remain as `{words}`. An
@@ -239,7 +239,7 @@ def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
 def write_summaries(
     path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[str, str]
 ) -> None:
-    """Write a summary per excerpt with the excerpt's digest, atomically. Raises BookError."""
+    """Write a summary and a digest per excerpt, atomically. Raises BookError."""
     entries = {}
     for excerpt in excerpts:
         if not summaries.get(excerpt.id, "").strip():

@@ -1,4 +1,4 @@
-"""Copyright notices and Project Gutenberg's license, marked among the blocks of a text."""
+"""Copyright notices and Project Gutenberg's license, marked among blocks of text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def with_notices_marked(markup: Markup) -> _Blocks:
 
 
 def with_notices_split(blocks: Sequence[TextBlock]) -> _Blocks:
-    """Split each block that is marked as a notice, so that only the notice is matter."""
+    """Split blocks that are marked as notices, so that only the notice is matter."""
     pieces: list[TextBlock] = []
     for block in blocks:
         if block.matter == NOTICE:
@@ -62,7 +62,7 @@ def _split_notice(text: str, *, prose: bool = True) -> list[TextBlock]:
 def without_notices(
     paragraphs: Sequence[str], *, lines: bool
 ) -> tuple[tuple[str, ...], int]:
-    """Remove copyright notices from loose paragraphs; return the rest and the words removed.
+    """Remove copyright notices from loose paragraphs, and count the words removed.
 
     lines: the paragraphs are verse; in prose a notice may be a single sentence. Words
     of any script count.
@@ -82,7 +82,7 @@ def without_notices(
 
 
 def with_license_marked(documents: Sequence[_Blocks]) -> list[_Blocks]:
-    """Mark Project Gutenberg's license around the text of a book's documents, in order."""
+    """Mark Project Gutenberg's license around the text of a book's documents."""
     texts: list[str] = []
     for blocks in documents:
         texts += (block.text for block in blocks if not block.matter)

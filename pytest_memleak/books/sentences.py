@@ -67,7 +67,7 @@ class Piece:
 
 
 def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
-    """Cut a paragraph into sentences, and those of more than `longest` words into parts.
+    """Cut a paragraph into sentences, and those over `longest` words into parts.
 
     The pieces are contiguous, and their words are the paragraph's words.
     """
@@ -134,7 +134,7 @@ def _may_go_on(text: str, match: re.Match[str], abbreviations: frozenset[str]) -
 
 
 def _is_short_form(text: str, dot: int, abbreviations: frozenset[str]) -> bool:
-    """Whether a dot is that of an abbreviation, an initial, a number, or an ellipsis."""
+    """Whether a dot belongs to an abbreviation, initial, number, or ellipsis."""
     if text.endswith(".", 0, dot):
         return True
     [word, *_] = _LAST_WORD.findall(text, max(0, dot - _LONGEST_WORD), dot)
@@ -212,7 +212,7 @@ def _parts_words(text: str, position: int, mode: WordMode) -> bool:
 
 
 def _borders_around(target: int, text: str, start: int, end: int) -> Iterator[int]:
-    """Yield likely word borders: blanks before the target, then others, the nearest first."""
+    """Yield likely word borders: blanks before the target, then others, by distance."""
     middle = (start + target) // 2
     blanks = [blank.end() for blank in _BLANK.finditer(text, middle, target)]
     yield from reversed(blanks)

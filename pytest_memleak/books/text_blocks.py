@@ -34,7 +34,7 @@ class TextBlock:
 
 @dataclass(frozen=True)
 class Markup:
-    """A document's blocks in order; whether it declares itself text; notes on unreadable parts.
+    """A document's blocks, and what else its markup tells; notes on unreadable parts.
 
     `everything` includes front and back matter. `places` maps each requested id to the
     first block at or after it; `linked` is the share of characters in links, `links`
@@ -115,7 +115,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the table of contents, or a landmark, which has terms: target, title, depth.
+    """An entry of the table of contents, or a landmark, which has terms.
 
     `place` is the target's id within the document, `""` for the document itself.
     """

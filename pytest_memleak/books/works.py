@@ -213,7 +213,7 @@ def make_collection(
     template: str | None = None,
     mode: WordMode = "paper",
 ) -> Book:
-    """Cut works into excerpts, and write instructions with each work's title and author.
+    """Cut works into excerpts, whose instructions name the work's title and author.
 
     `author` applies to works without one; `in_lines`: never split a line, as in verse;
     other parameters are as in `make_book`. An excerpt's chapter is its work's title.
@@ -328,7 +328,7 @@ class _WordCount(NamedTuple):
 def _count_words(
     work: ReadWork, excerpts: Sequence[Excerpt], *, k: int, mode: WordMode, place: str
 ) -> _WordCount:
-    """Count a work's words. Raises BookError if the mode can't separate or count them."""
+    """Count a work's words. Raises BookError if the mode can't count them."""
     count = _WordCount(_words(excerpts, mode), _words(excerpts, "unicode"))
     missed = count.total - count.in_mode
     if mode == "paper" and missed >= k and 10 * count.in_mode < 9 * count.total:
