@@ -53,7 +53,10 @@ _LISTED = 5
 
 
 def read_manuscript(
-    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    path: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Manuscript | None:
     """Read the manuscript in a file of a known format; return None for any other.
 
@@ -127,7 +130,12 @@ def read_html(path: Path) -> Manuscript:
     return page_manuscript(data, name=path.name, place=str(path))
 
 
-def page_manuscript(data: bytes, *, name: str, place: str) -> Manuscript:
+def page_manuscript(
+    data: bytes,
+    *,
+    name: str,
+    place: str,
+) -> Manuscript:
     """Read HTML from the bytes of the file `name`."""
     head = read_source(data[:_HEAD]).text
     title, author = _TITLE.search(head), _AUTHOR.search(head)
@@ -196,7 +204,11 @@ def read_with_pandoc(path: Path) -> Manuscript:
     return replace(manuscript, title=None) if manuscript.title == "-" else manuscript
 
 
-def _require_package(name: str, extra: str, place: str) -> None:
+def _require_package(
+    name: str,
+    extra: str,
+    place: str,
+) -> None:
     if find_spec(name) is None:
         raise BookError(
             f"needs the package {name!r}, which isn't installed",

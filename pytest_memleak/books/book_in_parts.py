@@ -62,11 +62,20 @@ def read_rows(path: Path) -> Manuscript:
     return _join(path, (_row(path, number, row) for number, row in rows))
 
 
-def _row(path: Path, number: int, row: object) -> tuple[str, Manuscript]:
+def _row(
+    path: Path,
+    number: int,
+    row: object,
+) -> tuple[str, Manuscript]:
     place = f"{path}, record {number}"
     text, title, author = row_fields(row, place)
     name = f"{path.name}:{number}"
-    manuscript = lines_manuscript(text, name=name, warnings=(), place=place)
+    manuscript = lines_manuscript(
+        text,
+        name=name,
+        warnings=(),
+        place=place,
+    )
     return name, replace(manuscript, title=title, author=author)
 
 

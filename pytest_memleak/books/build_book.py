@@ -151,7 +151,10 @@ def with_summaries(
 
 
 def paper_records(
-    book: Book, *, summaries: Mapping[str, str] | None = None, mode: WordMode = "paper"
+    book: Book,
+    *,
+    summaries: Mapping[str, str] | None = None,
+    mode: WordMode = "paper",
 ) -> list[dict[str, str | int]]:
     """Return the book in the paper's format: one record per excerpt, in order.
 

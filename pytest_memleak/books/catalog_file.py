@@ -73,7 +73,10 @@ def is_catalog_file(path: Path) -> bool:
 
 
 def write_catalog(
-    path: Path, books: Iterable[tuple[Path, str, BookKeys]], *, mode: WordMode
+    path: Path,
+    books: Iterable[tuple[Path, str, BookKeys]],
+    *,
+    mode: WordMode,
 ) -> list[PreparedBook]:
     """Write the books, each with its file and its SHA-256, and return their entries.
 
@@ -193,11 +196,19 @@ class CatalogFile:
 
 
 @functools.lru_cache(maxsize=8)
-def _keys(path: Path, size: int, _changed: int) -> Keys:
+def _keys(
+    path: Path,
+    size: int,
+    _changed: int,
+) -> Keys:
     """Map the file as numbers, its table included; a changed file misses the cache."""
     count = (size - len(_SIGN)) // _KEY_BYTES
     mapped: Keys = np.memmap(
-        path, dtype="<u8", mode="r", offset=len(_SIGN), shape=(count,)
+        path,
+        dtype="<u8",
+        mode="r",
+        offset=len(_SIGN),
+        shape=(count,),
     )
     return mapped.view(np.ndarray)
 

@@ -83,7 +83,12 @@ def _title(headings: Sequence[TextBlock], book: str | None) -> str | None:
     return ": ".join(parts[-_MOST_TITLE_PARTS:])[:_LONGEST_TITLE] or None
 
 
-def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None:
+def require_words(
+    chapters: Sequence[Chapter],
+    *,
+    place: str,
+    hint: str,
+) -> None:
     """Raise BookError if no chapter has a letter or a digit."""
     paragraphs = (paragraph for chapter in chapters for paragraph in chapter.paragraphs)
     if not any(map(_LETTER_OR_DIGIT.search, paragraphs)):
@@ -96,7 +101,11 @@ def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None
 _MOST_ENTRIES = 20_000
 
 
-def navigation_entries(data: bytes, document: str, kind: str) -> list[Entry]:
+def navigation_entries(
+    data: bytes,
+    document: str,
+    kind: str,
+) -> list[Entry]:
     """Read the entries of each `<nav>` of that kind, "toc" or "landmarks"."""
     return _entries(_navigation_links(parse_xml(data), kind), document)
 
@@ -214,7 +223,9 @@ def _titled(document: Document, entries: Sequence[Entry]) -> list[_MarkedBlock]:
 
 
 def _title_headings(
-    blocks: Sequence[TextBlock], index: int, entries: Sequence[Entry]
+    blocks: Sequence[TextBlock],
+    index: int,
+    entries: Sequence[Entry],
 ) -> tuple[list[TextBlock], int]:
     """Return the headings for these entries, and the index of the block after them."""
     end = index
@@ -242,7 +253,11 @@ def _is_title_in(letters: str, entries: Sequence[Entry]) -> bool:
     return "".join(titles) in letters or any(title in letters for title in titles)
 
 
-def _end_of_title(blocks: Sequence[TextBlock], start: int, title: str) -> int:
+def _end_of_title(
+    blocks: Sequence[TextBlock],
+    start: int,
+    title: str,
+) -> int:
     """Return the end of the paragraphs that only repeat a title of these letters."""
     end = start
     for block in blocks[start : start + _MOST_TITLE_PARAGRAPHS]:

@@ -89,7 +89,11 @@ def select_documents(
 
     if len(leaves) > 1:
         outer = outer_matter(
-            leaves, _listed_kinds(entries), out=rules, title=title, author=author
+            leaves,
+            _listed_kinds(entries),
+            out=rules,
+            title=title,
+            author=author,
         )
         if _exclude_most(outer.rules, _without_roles(leaves)):
             warnings.append(_ignored("contents"))
@@ -233,7 +237,11 @@ def _authors_prefaces(
     return prefaces
 
 
-def _is_preface(leaf: Leaf, terms: set[str], label: str | None) -> bool:
+def _is_preface(
+    leaf: Leaf,
+    terms: set[str],
+    label: str | None,
+) -> bool:
     kinds = {block.matter for block in leaf.markup.everything if block.matter}
     if len(kinds) > 1:
         # A document with several kinds of front matter is not a preface.
@@ -336,7 +344,10 @@ def _repeated(leaves: Sequence[Leaf], included: Collection[str]) -> dict[str, st
 
 
 def _chosen_by_user(
-    names: Sequence[str], include: Sequence[str], exclude: Sequence[str], place: str
+    names: Sequence[str],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    place: str,
 ) -> tuple[set[str], set[str]]:
     """Return the documents that `include` and `exclude` match."""
     included = _matches("include", include, names, place)
@@ -352,7 +363,10 @@ def _chosen_by_user(
 
 
 def _matches(
-    key: str, patterns: Iterable[str], names: Sequence[str], place: str
+    key: str,
+    patterns: Iterable[str],
+    names: Sequence[str],
+    place: str,
 ) -> set[str]:
     chosen: set[str] = set()
     for pattern in patterns:

@@ -67,7 +67,10 @@ def _with_notes(
 
 
 def divide(
-    leaves: Sequence[Leaf], links: Sequence[Entry], *, out: Collection[str]
+    leaves: Sequence[Leaf],
+    links: Sequence[Entry],
+    *,
+    out: Collection[str],
 ) -> tuple[list[Leaf], list[Entry]]:
     """Divide documents that aren't `out` at titles of matter, and where text resumes.
 
@@ -138,7 +141,11 @@ def _sections(leaf: Leaf, starts: Sequence[int]) -> Iterator[Leaf]:
         if number:
             # What is known of the whole document counts once.
             markup = replace(
-                markup, declares_body=False, linked=0.0, links=0, note_texts=()
+                markup,
+                declares_body=False,
+                linked=0.0,
+                links=0,
+                note_texts=(),
             )
         yield Leaf(_section_name(leaf, number), markup, leaf.role)
 
@@ -147,7 +154,11 @@ def _section_at(block: int, starts: Sequence[int]) -> int:
     return bisect_right(starts, block) - 1
 
 
-def _moved(link: Entry, leaf: Leaf, starts: Sequence[int]) -> Entry:
+def _moved(
+    link: Entry,
+    leaf: Leaf,
+    starts: Sequence[int],
+) -> Entry:
     block = leaf.markup.places.get(link.place, 0)
     section = _section_name(leaf, _section_at(block, starts))
     return replace(link, document=section)

@@ -77,7 +77,10 @@ def compose(
         place=place,
     )
     reject_unreadable(
-        selection.texts, language=language, excused=selection.included, place=place
+        selection.texts,
+        language=language,
+        excused=selection.included,
+        place=place,
     )
     blocks = _marked_blocks(selection)
     text_blocks = [_without_matter(document) for document in blocks.values()]
@@ -167,7 +170,10 @@ def _book_parts(
 
 
 def _text_part(
-    leaf: Leaf, label: str | None, blocks: Sequence[TextBlock], reason: Exclusion
+    leaf: Leaf,
+    label: str | None,
+    blocks: Sequence[TextBlock],
+    reason: Exclusion,
 ) -> BookPart:
     text = _without_matter(blocks)
     return BookPart(
@@ -183,7 +189,11 @@ def _text_part(
     )
 
 
-def _excluded_part(leaf: Leaf, label: str | None, exclusion: Exclusion) -> BookPart:
+def _excluded_part(
+    leaf: Leaf,
+    label: str | None,
+    exclusion: Exclusion,
+) -> BookPart:
     return BookPart(
         name=leaf.name,
         label=label,
@@ -231,7 +241,9 @@ def _is_searched(leaf: Leaf, exclusion: Exclusion) -> bool:
 
 
 def _left_out(
-    leaf: Leaf, selection: Selection, blocks: Mapping[str, _Blocks]
+    leaf: Leaf,
+    selection: Selection,
+    blocks: Mapping[str, _Blocks],
 ) -> Sequence[TextBlock]:
     if leaf.name in blocks:
         return _only_matter(blocks[leaf.name])

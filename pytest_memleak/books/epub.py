@@ -38,7 +38,10 @@ _LONGEST_SHEET = 1 << 20
 
 
 def read_epub(
-    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    path: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Manuscript:
     """Read the text of an EPUB: the documents of its spine, in order.
 
@@ -98,7 +101,11 @@ def _metadata(book: EpubBook, name: str) -> Iterator[str]:
     return (value for value, _ in book.get_metadata("DC", name))
 
 
-def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[Leaf]:
+def _leaves(
+    book: EpubBook,
+    archive: Archive,
+    entries: Sequence[Entry],
+) -> list[Leaf]:
     """Read the documents of the spine."""
     budget = Budget(archive.place)
     styles = class_styles(_style_sheets(archive))
@@ -136,7 +143,12 @@ def _read_document(
 ) -> Markup:
     data = archive.read(name)
     try:
-        return read_markup(data, budget=budget, styles=styles, places=places)
+        return read_markup(
+            data,
+            budget=budget,
+            styles=styles,
+            places=places,
+        )
     except BookError as error:
         raise BookError(
             f"{name!r} {error.message}", location=archive.place, hint=error.hint

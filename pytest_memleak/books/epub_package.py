@@ -153,7 +153,11 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
 # --------------------------------------------------------------------
 
 
-def _read_manifest(root: _Element, archive: Archive, folder: str) -> dict[str, _Item]:
+def _read_manifest(
+    root: _Element,
+    archive: Archive,
+    folder: str,
+) -> dict[str, _Item]:
     items: dict[str, _Item] = {}
     # Anywhere in the file: searching each of many nested manifests would take too long.
     for element in elements(root, "item"):
@@ -172,7 +176,11 @@ def _read_manifest(root: _Element, archive: Archive, folder: str) -> dict[str, _
     return items
 
 
-def _resolve(href: str, archive: Archive, folder: str) -> str | None:
+def _resolve(
+    href: str,
+    archive: Archive,
+    folder: str,
+) -> str | None:
     """Return the archive's name of a manifest item's address, if it is there."""
     # A name may contain "#" or "%", so try the literal address first.
     path = href.partition("#")[0]
@@ -192,7 +200,11 @@ def _joined(path: str, folder: str) -> str:
     return posixpath.normpath(posixpath.join(folder, path))
 
 
-def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
+def _archive_path(
+    path: str,
+    archive: Archive,
+    folder: str = "",
+) -> str:
     """Return a path from the archive's root. Raises BookError if it leads outside."""
     joined = _joined(path, folder)
     if joined == ".." or joined.startswith("../"):
@@ -201,7 +213,10 @@ def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
 
 
 def _read_spine(
-    root: _Element, items: dict[str, _Item], archive: Archive, notes: _Notes
+    root: _Element,
+    items: dict[str, _Item],
+    archive: Archive,
+    notes: _Notes,
 ) -> list[tuple[_Item, str]]:
     """Return the documents to read, in order, each with its `linear`."""
     spines = elements(root, "spine")
@@ -260,7 +275,10 @@ def _document(idref: str, items: dict[str, _Item]) -> _Item | None:
 
 
 def _write_package(
-    root: _Element, items: dict[str, _Item], spine: list[tuple[_Item, str]], folder: str
+    root: _Element,
+    items: dict[str, _Item],
+    spine: list[tuple[_Item, str]],
+    folder: str,
 ) -> bytes:
     from lxml import etree
 

@@ -45,7 +45,11 @@ class Row:
 
 
 def cheapest_cuts(
-    row: Row, *, shortest: int, longest: int, allow_short: bool
+    row: Row,
+    *,
+    shortest: int,
+    longest: int,
+    allow_short: bool,
 ) -> list[tuple[int, int]] | None:
     """Return the cheapest parts as intervals [first, end) of units, if possible.
 
@@ -130,7 +134,10 @@ _EXCERPTS_AROUND = 2
 
 
 def cut(
-    manuscript: Manuscript, *, mode: WordMode = "paper", place: str | None = None
+    manuscript: Manuscript,
+    *,
+    mode: WordMode = "paper",
+    place: str | None = None,
 ) -> tuple[Excerpt, ...]:
     """Cut a manuscript into excerpts, `p_id1` onwards, in order; `mode` defines words.
 
@@ -155,7 +162,11 @@ def cut(
     for number, fragments in enumerate(parts, start=1):
         chapter = manuscript.chapters[_main_chapter(fragments)]
         excerpts.append(
-            Excerpt(id=f"p_id{number}", text=_text(fragments), chapter=chapter.title)
+            Excerpt(
+                id=f"p_id{number}",
+                text=_text(fragments),
+                chapter=chapter.title,
+            )
         )
     return tuple(excerpts)
 
@@ -238,7 +249,11 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
     return units
 
 
-def _joins(fragment: _Fragment, unit: _Unit, sizes: Mapping[int, int]) -> bool:
+def _joins(
+    fragment: _Fragment,
+    unit: _Unit,
+    sizes: Mapping[int, int],
+) -> bool:
     """Whether a fragment joins the unit before it; `sizes`: words of chapters."""
     if not fragment.words or not unit.words:
         return True
@@ -295,7 +310,9 @@ def _runs(
 
 
 def _cut_run(
-    run: list[_Unit], long_chapters: frozenset[int], mode: WordMode
+    run: list[_Unit],
+    long_chapters: frozenset[int],
+    mode: WordMode,
 ) -> list[list[_Fragment]]:
     parts = _cheapest(run, long_chapters, allow_short=False)
     if parts is None:
@@ -313,7 +330,10 @@ def _fragments(units: Iterable[_Unit]) -> list[_Fragment]:
 
 
 def _cheapest(
-    run: Sequence[_Unit], long_chapters: frozenset[int], *, allow_short: bool
+    run: Sequence[_Unit],
+    long_chapters: frozenset[int],
+    *,
+    allow_short: bool,
 ) -> list[tuple[int, int]] | None:
     row = Row(
         words=[unit.words for unit in run],
@@ -327,12 +347,17 @@ def _cheapest(
 def cheapest_excerpts(row: Row, *, allow_short: bool) -> list[tuple[int, int]] | None:
     """Cut a row into excerpts of 300 to 500 words (`cheapest_cuts`)."""
     return cheapest_cuts(
-        row, shortest=SHORTEST_EXCERPT, longest=LONGEST_EXCERPT, allow_short=allow_short
+        row,
+        shortest=SHORTEST_EXCERPT,
+        longest=LONGEST_EXCERPT,
+        allow_short=allow_short,
     )
 
 
 def _with_sentences_around_short_parts(
-    run: Sequence[_Unit], parts: Sequence[tuple[int, int]], mode: WordMode
+    run: Sequence[_Unit],
+    parts: Sequence[tuple[int, int]],
+    mode: WordMode,
 ) -> list[_Unit]:
     """Replace paragraphs by sentences near every part that is too short."""
     finer: set[int] = set()

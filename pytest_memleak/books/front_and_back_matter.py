@@ -111,7 +111,9 @@ _PREVIEW = Exclusion("it follows other matter, like a preview")
 
 
 def _outer_documents(
-    inwards: Sequence[Leaf], kinds: Mapping[str, Exclusion], out: Collection[str]
+    inwards: Sequence[Leaf],
+    kinds: Mapping[str, Exclusion],
+    out: Collection[str],
 ) -> list[Leaf]:
     """Return the documents from one end of the book up to its text."""
     outer: list[Leaf] = []
@@ -169,7 +171,9 @@ _BEFORE_CHAPTERS = Exclusion(
 
 
 def _kinds(
-    leaves: Sequence[Leaf], listed: Mapping[str, str | None], title: str | None
+    leaves: Sequence[Leaf],
+    listed: Mapping[str, str | None],
+    title: str | None,
 ) -> dict[str, Exclusion]:
     """Return the rule that excludes each document at an end of the book."""
     chapters = [leaf.name for leaf in leaves if listed.get(leaf.name, "") is None]
@@ -250,7 +254,9 @@ def _family_names(author: str) -> list[str]:
 
 
 def _previews(
-    leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion], listed: Collection[str]
+    leaves: Sequence[Leaf],
+    kinds: Mapping[str, Exclusion],
+    listed: Collection[str],
 ) -> Iterator[str]:
     """Yield documents behind back matter that begin another book by the author.
 
@@ -324,7 +330,11 @@ def _is_title_page(leaf: Leaf, title: str | None) -> bool:
 # -----------------------------------------------------------------------------
 
 
-def is_authors_preface(author: str | None, leaf: Leaf, label: str | None) -> bool:
+def is_authors_preface(
+    author: str | None,
+    leaf: Leaf,
+    label: str | None,
+) -> bool:
     """Whether a preface is the author's own, by its title or its signature."""
     folded = (label or "").casefold()
     if "author’s" in folded or "author's" in folded or "by the author" in folded:

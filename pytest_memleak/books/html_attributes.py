@@ -182,8 +182,8 @@ _ALWAYS_BODY = word_set("bodymatter prologue epilogue")
 _AROUND = word_set(
     "frontmatter backmatter rearmatter cover titlepage halftitlepage title-page "
     "copyright-page seriespage imprint imprimatur toc toc-brief landmarks loa loi lot "
-    "lov index glossary bibliography colophon credit credits other-credits contributors "
-    "keywords errata revision-history"
+    "lov index glossary bibliography colophon credit credits other-credits "
+    "contributors keywords errata revision-history"
 )
 
 # Publishers' text.

@@ -60,8 +60,8 @@ _NO_PROSE = word_set(
 # Dropped, but looked for; a `case` of EPUB 3 stands beside a default.
 _GONE = word_set(
     "annotation annotation-xml annoref audio button canvas case datalist iframe map "
-    "meter nav note noteref noscript object option pagenum progress select svg template "
-    "textarea track video"
+    "meter nav note noteref noscript object option pagenum progress select svg "
+    "template textarea track video"
 )
 _DROPPED = _NO_PROSE | _GONE
 _OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
@@ -125,7 +125,10 @@ class _Walker:
     """
 
     def __init__(
-        self, budget: Budget, styles: ClassStyles, places: frozenset[str]
+        self,
+        budget: Budget,
+        styles: ClassStyles,
+        places: frozenset[str],
     ) -> None:
         self.blocks: list[TextBlock] = []
         self.characters = 0

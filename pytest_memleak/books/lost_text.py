@@ -102,7 +102,12 @@ def _texts(root: _Element) -> Iterator[tuple[int, str]]:
                 yield number, _letters(element.tail or "")
 
 
-def reject_lost_text(texts: list[tuple[int, str]], html: str, *, parser: str) -> None:
+def reject_lost_text(
+    texts: list[tuple[int, str]],
+    html: str,
+    *,
+    parser: str,
+) -> None:
     """Raise BookError if the HTML lacks a letter of the texts."""
     output = _letters(unescape(_TAG.sub("", html.partition("<body>")[2] or html)))
     letters: Counter[str] = Counter()

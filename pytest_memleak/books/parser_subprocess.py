@@ -41,7 +41,11 @@ _DEADLINE = 30 * _MOST_SECONDS
 
 
 def parse_in_subprocess(
-    name: Format, data: bytes, *, budget: Budget, of: Amount
+    name: Format,
+    data: bytes,
+    *,
+    budget: Budget,
+    of: Amount,
 ) -> list[str]:
     """Parse the bytes of a file in a subprocess and return its texts.
 
@@ -64,7 +68,12 @@ def parse_in_subprocess(
     return [json.loads(line) for line in lines]
 
 
-def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
+def _lines(
+    name: str,
+    data: bytes,
+    place: str,
+    most: int,
+) -> list[str]:
     command = [sys.executable, "-P", "-m", __name__, name, str(most)]
     # The subprocess must import the same packages.
     paths = os.pathsep.join(map(os.path.abspath, sys.path))

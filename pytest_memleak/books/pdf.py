@@ -54,7 +54,10 @@ class _Paragraph:
 
 
 def read_pdf(
-    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    path: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Manuscript:
     """Read a PDF with pypdfium2; the outline's entries are documents (`read_epub`).
 
@@ -308,7 +311,11 @@ def _is_other_type(line: _Line, before: _Line) -> bool:
 
 
 def _begins_anew(
-    line: _Line, before: _Line, is_indented: bool, width_before: float, width: float
+    line: _Line,
+    before: _Line,
+    is_indented: bool,
+    width_before: float,
+    width: float,
 ) -> bool:
     """Whether an indented line, or one behind a short line, begins a paragraph."""
     ends_sentence = before.text.endswith(_ENDS_SENTENCE)
@@ -338,7 +345,9 @@ def _vocabulary(pages: Sequence[Sequence[_Line]]) -> Counter[str]:
 
 
 def _join_initials(
-    page: Sequence[_Line], body_size: float, vocabulary: Counter[str]
+    page: Sequence[_Line],
+    body_size: float,
+    vocabulary: Counter[str],
 ) -> list[_Line]:
     """Join each large initial with the line that it begins."""
     lines: list[_Line] = []
@@ -356,7 +365,11 @@ def _join_initials(
     return lines
 
 
-def _is_word_of_its_own(initial: _Line, line: _Line, vocabulary: Counter[str]) -> bool:
+def _is_word_of_its_own(
+    initial: _Line,
+    line: _Line,
+    vocabulary: Counter[str],
+) -> bool:
     """Whether a large initial isn't the beginning of the line's first word."""
     letter = initial.text.lower()
     rest = line.text.split(" ", 1)[0].lower()
@@ -387,7 +400,11 @@ def _join_lines(lines: Sequence[_Line], vocabulary: Counter[str]) -> tuple[str, 
     return " ".join(legible(without_controls("".join(pieces))).split()), hyphens
 
 
-def _keeps_hyphen(left: str, right: str, vocabulary: Counter[str]) -> bool:
+def _keeps_hyphen(
+    left: str,
+    right: str,
+    vocabulary: Counter[str],
+) -> bool:
     """Whether the hyphen is the word's own, by how the book spells it elsewhere."""
     joined = vocabulary[f"{left}{right}"]
     apart = vocabulary[f"{left}-{right}"]
@@ -468,13 +485,21 @@ def _listed(
     return sorted(listed)
 
 
-def _entry(document: str, first: int, listed: _Listed) -> Entry:
+def _entry(
+    document: str,
+    first: int,
+    listed: _Listed,
+) -> Entry:
     place = "" if listed.paragraph == first else str(listed.paragraph)
     depth = min(listed.depth + 1, _DEEPEST)
     return Entry(document, place, listed.title, depth)
 
 
-def _notes_of(layout: _Layout, first: int, end: int) -> tuple[str, ...]:
+def _notes_of(
+    layout: _Layout,
+    first: int,
+    end: int,
+) -> tuple[str, ...]:
     """Return the notes of the pages on which these paragraphs begin."""
     paragraphs = layout.paragraphs
     first_page = paragraphs[first].page if first else 0
@@ -493,7 +518,10 @@ def _is_large(paragraph: _Paragraph, body_size: float) -> bool:
 
 
 def _entry_paragraph(
-    paragraphs: Sequence[_Paragraph], title: str, page: int | None, top: float | None
+    paragraphs: Sequence[_Paragraph],
+    title: str,
+    page: int | None,
+    top: float | None,
 ) -> int | None:
     """Return the paragraph that an entry leads to: its title, or the next one."""
     if page is None:

@@ -57,12 +57,19 @@ def read_text(path: Path, *, lines: bool = False) -> Manuscript:
     file, over 64 MiB, a file that isn't text, or no words.
     """
     return text_manuscript(
-        read_bytes(path), name=path.name, place=str(path), lines=lines
+        read_bytes(path),
+        name=path.name,
+        place=str(path),
+        lines=lines,
     )
 
 
 def text_manuscript(
-    data: bytes, *, name: str, place: str, lines: bool = False
+    data: bytes,
+    *,
+    name: str,
+    place: str,
+    lines: bool = False,
 ) -> Manuscript:
     """Read text from the bytes of `name`. Raises BookError as `read_text` does."""
     reject_other_formats(data, place=place)
@@ -78,11 +85,22 @@ def text_manuscript(
             hint="check that it is a .txt file",
         )
     notes = (note,) if note else ()
-    return lines_manuscript(text, name=name, warnings=notes, place=place, lines=lines)
+    return lines_manuscript(
+        text,
+        name=name,
+        warnings=notes,
+        place=place,
+        lines=lines,
+    )
 
 
 def lines_manuscript(
-    text: str, *, name: str, warnings: Sequence[str], place: str, lines: bool = False
+    text: str,
+    *,
+    name: str,
+    warnings: Sequence[str],
+    place: str,
+    lines: bool = False,
 ) -> Manuscript:
     """Return the manuscript of text from any format; `lines`: keep its lines."""
     budget = Budget(place)
@@ -135,7 +153,11 @@ def read_lyrics(path: Path) -> Manuscript:
     lyrics = "\n".join(words for _, words in sung)
     notes = (note,) if note else ()
     manuscript = lines_manuscript(
-        lyrics, name=path.name, warnings=notes, place=place, lines=True
+        lyrics,
+        name=path.name,
+        warnings=notes,
+        place=place,
+        lines=True,
     )
     return replace(manuscript, title=fields.get("ti"), author=fields.get("ar"))
 
@@ -379,7 +401,11 @@ def row_fields(row: object, place: str) -> tuple[str, str | None, str | None]:
     return text, title, author
 
 
-def row_text(row: object, key: str, place: str) -> str | None:
+def row_text(
+    row: object,
+    key: str,
+    place: str,
+) -> str | None:
     """Return a row's string of that key, if any. Raises BookError for other values."""
     if not isinstance(row, Mapping):
         raise BookError("isn't an object", location=place, hint=ROW)

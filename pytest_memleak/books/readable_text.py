@@ -111,7 +111,11 @@ def _letters(leaves: Sequence[Leaf]) -> int:
     return sum(leaf.letters for leaf in leaves)
 
 
-def _reject_fragments(name: str, words: Sequence[str], place: str) -> None:
+def _reject_fragments(
+    name: str,
+    words: Sequence[str],
+    place: str,
+) -> None:
     letters = sum(map(len, words))
     if (
         letters >= _FEWEST_LETTERS

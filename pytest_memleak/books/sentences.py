@@ -66,7 +66,12 @@ class Piece:
     ends_sentence: bool = True
 
 
-def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
+def cut_paragraph(
+    text: str,
+    *,
+    mode: WordMode,
+    longest: int,
+) -> list[Piece]:
     """Cut a paragraph into sentences, and those over `longest` words into parts.
 
     The pieces are contiguous, and their words are the paragraph's words.
@@ -114,7 +119,11 @@ def _sure_ends(text: str) -> Iterator[int]:
             yield mark.end()
 
 
-def _may_go_on(text: str, match: re.Match[str], abbreviations: frozenset[str]) -> bool:
+def _may_go_on(
+    text: str,
+    match: re.Match[str],
+    abbreviations: frozenset[str],
+) -> bool:
     """Whether the sentence may go on behind a mark outside quotations."""
     mark = match[1] or match[4]
     closing = match[2] or match[5] or ""
@@ -133,7 +142,11 @@ def _may_go_on(text: str, match: re.Match[str], abbreviations: frozenset[str]) -
     return mark != "." or not following.isupper()
 
 
-def _is_short_form(text: str, dot: int, abbreviations: frozenset[str]) -> bool:
+def _is_short_form(
+    text: str,
+    dot: int,
+    abbreviations: frozenset[str],
+) -> bool:
     """Whether a dot belongs to an abbreviation, initial, number, or ellipsis."""
     if text.endswith(".", 0, dot):
         return True
@@ -168,7 +181,11 @@ def _abbreviations() -> frozenset[str]:
 
 
 def _cut_at_marks(
-    text: str, start: int, end: int, mode: WordMode, longest: int
+    text: str,
+    start: int,
+    end: int,
+    mode: WordMode,
+    longest: int,
 ) -> Iterator[Piece]:
     """Yield the parts of a long sentence between marks; cut those that are too long."""
     ends = (mark.end() for mark in _marks(text) if start < mark.end() < end)
@@ -180,7 +197,12 @@ def _cut_at_marks(
             yield Piece(first, last, count, ends_sentence=last == end)
 
 
-def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[Piece]:
+def _cut_sentence(
+    text: str,
+    start: int,
+    end: int,
+    mode: WordMode,
+) -> Iterator[Piece]:
     """Yield parts of at most about fifty words, cut between two words."""
     count = len(words(text[start:end], mode))
     step = max(1, (end - start) * _WORDS_BETWEEN_CUTS // max(count, 1))
@@ -204,14 +226,23 @@ def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[P
     yield Piece(start, end, count)
 
 
-def _parts_words(text: str, position: int, mode: WordMode) -> bool:
+def _parts_words(
+    text: str,
+    position: int,
+    mode: WordMode,
+) -> bool:
     """Whether a cut at the position changes no word around it."""
     start, end = max(0, position - _AROUND), position + _AROUND
     both = words(text[start:position], mode) + words(text[position:end], mode)
     return both == words(text[start:end], mode)
 
 
-def _borders_around(target: int, text: str, start: int, end: int) -> Iterator[int]:
+def _borders_around(
+    target: int,
+    text: str,
+    start: int,
+    end: int,
+) -> Iterator[int]:
     """Yield likely word borders: blanks before the target, then others, by distance."""
     middle = (start + target) // 2
     blanks = [blank.end() for blank in _BLANK.finditer(text, middle, target)]

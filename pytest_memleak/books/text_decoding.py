@@ -350,7 +350,10 @@ def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
         _check_nesting(text)
         target = new_target()
         html = etree.HTMLParser(
-            target=target, encoding="utf-8", huge_tree=True, no_network=True
+            target=target,
+            encoding="utf-8",
+            huge_tree=True,
+            no_network=True,
         )
         etree.fromstring(data, html)
     return target

@@ -108,7 +108,12 @@ def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
             )
 
 
-def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
+def _manuscript(
+    path: Path,
+    read: Reader,
+    *,
+    lines: bool,
+) -> Manuscript:
     result: Manuscript | Book
     if lines and path.suffix.lower() == ".txt":
         result = read_text(path, lines=True)
@@ -126,7 +131,9 @@ def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
 
 
 def _works_under_headings(
-    manuscript: Manuscript, path: Path, name: str
+    manuscript: Manuscript,
+    path: Path,
+    name: str,
 ) -> Iterator[ReadWork]:
     if len(manuscript.chapters) < 2:  # noqa: PLR2004 - one is no collection
         raise BookError(
@@ -151,7 +158,12 @@ def _works_under_headings(
 # -------------------------------------------------------------------------------
 
 
-def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
+def _works_from_records(
+    path: Path,
+    name: str,
+    *,
+    lines: bool,
+) -> Iterator[ReadWork]:
     records = read_records(path, most_bytes=_MOST_JSON)
     first = next(records, None)
     if first is None:
@@ -176,7 +188,9 @@ def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadW
 
 
 def _works_from_paper_records(
-    records: Iterable[object], path: Path, name: str
+    records: Iterable[object],
+    path: Path,
+    name: str,
 ) -> Iterator[ReadWork]:
     """Yield the works of the paper's records, already cut, in the order of the file."""
 
@@ -223,16 +237,8 @@ def make_collection(
     """
     place = f"collection {book_id!r}"
     collected = _Collected()
-    budget = Budget(place)
-    for work in works:
-        excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
-        characters = sum(len(excerpt.text) for excerpt in excerpts)
-        budget.spend(characters, "characters of text")
-        count = _count_words(work, excerpts, k=k, mode=mode, place=place)
-        if count.in_mode >= k:
-            collected.add(work, excerpts, count.total, author=work.author or author)
-        else:
-            collected.leave_out(work, count.total, f"it has fewer than k = {k} words")
+    for work in _counted(works, mode=mode, in_lines=in_lines, k=k, place=place):
+        collected.add(work, k=k, author=author)
         if len(collected.parts) > _MOST_WORKS:
             raise BookError(
                 f"has more than {_MOST_WORKS:,} works",
@@ -258,7 +264,59 @@ def make_collection(
         excluded=excluded,
     )
     stored = load_summaries(summaries, book.excerpts) if summaries else None
-    return with_summaries(book, stored, template=template, mode=mode, place=place)
+    return with_summaries(
+        book,
+        stored,
+        template=template,
+        mode=mode,
+        place=place,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedWork:
+    """A work, its excerpts, and its words in the collection's mode and in all."""
+
+    work: ReadWork
+    excerpts: Sequence[Excerpt]
+    words_in_mode: int
+    all_words: int
+
+
+def _counted(
+    works: Iterable[ReadWork],
+    *,
+    mode: WordMode,
+    in_lines: bool,
+    k: int,
+    place: str,
+) -> Iterator[_CountedWork]:
+    """Cut works into excerpts and count their words.
+
+    Raises BookError for a work whose words the mode can't separate or count.
+    """
+    budget = Budget(place)
+    for work in works:
+        excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
+        characters = sum(len(excerpt.text) for excerpt in excerpts)
+        budget.spend(characters, "characters of text")
+        in_mode = _count_words(excerpts, mode)
+        total = _count_words(excerpts, "unicode")
+        if mode == "paper" and total - in_mode >= k and 10 * in_mode < 9 * total:
+            raise BookError(
+                f"word mode 'paper' recognizes only {in_mode:,} of the {total:,} words "
+                f"of work {work.id!r}",
+                location=place,
+                hint='set word_mode = "unicode" (--word-mode unicode on the command '
+                "line)",
+            )
+        texts = [excerpt.text for excerpt in excerpts]
+        validate_word_breaks(texts, mode=mode, place=f"{place}, work {work.id!r}")
+        yield _CountedWork(work, excerpts, in_mode, total)
+
+
+def _count_words(excerpts: Iterable[Excerpt], mode: WordMode) -> int:
+    return sum(len(words(excerpt.text, mode)) for excerpt in excerpts)
 
 
 @dataclass(slots=True)
@@ -271,80 +329,44 @@ class _Collected:
     warnings: list[str] = field(default_factory=list)
     excluded: list[Chapter] = field(default_factory=list)
 
-    def add(
+    def add(self, counted: _CountedWork, *, k: int, author: str | None) -> None:
+        """Add a work; leave out the text of one with fewer than k words."""
+        work = counted.work
+        self.warnings += work.warnings
+        self.excluded += work.excluded
+        is_work = counted.words_in_mode >= k
+        if is_work:
+            self._add_excerpts(work, counted.excerpts, author)
+        part = BookPart(
+            name=work.id,
+            label=work.title,
+            kept=is_work,
+            rule="it is a work",
+            words=counted.all_words,
+            matter=work.matter,
+        )
+        if not is_work:
+            part = replace(
+                part,
+                rule=f"it has fewer than k = {k} words",
+                words=0,
+                matter=work.matter + counted.all_words,
+            )
+        self.parts.append(part)
+
+    def _add_excerpts(
         self,
         work: ReadWork,
         excerpts: Iterable[Excerpt],
-        word_count: int,
-        *,
         author: str | None,
     ) -> None:
-        """Add a work whose excerpts have so many words of any script."""
         first = len(self.excerpts)
         for number, excerpt in enumerate(excerpts, start=first + 1):
-            self.excerpts.append(
-                replace(excerpt, id=f"p_id{number}", chapter=work.title)
-            )
+            numbered = replace(excerpt, id=f"p_id{number}", chapter=work.title)
+            self.excerpts.append(numbered)
         end = len(self.excerpts)
-        self.works.append(Work(work.id, work.title, author, first, end))
-        self.parts.append(
-            BookPart(
-                name=work.id,
-                label=work.title,
-                kept=True,
-                rule="it is a work",
-                words=word_count,
-                matter=work.matter,
-            )
-        )
-        self._note(work)
-
-    def leave_out(self, work: ReadWork, word_count: int, rule: str) -> None:
-        """Record that a rule leaves a work out."""
-        self.parts.append(
-            BookPart(
-                name=work.id,
-                label=work.title,
-                kept=False,
-                rule=rule,
-                words=0,
-                matter=work.matter + word_count,
-            )
-        )
-        self._note(work)
-
-    def _note(self, work: ReadWork) -> None:
-        self.warnings += work.warnings
-        self.excluded += work.excluded
-
-
-class _WordCount(NamedTuple):
-    """Words of a work in the collection's word mode, and of any script."""
-
-    in_mode: int
-    total: int
-
-
-def _count_words(
-    work: ReadWork, excerpts: Sequence[Excerpt], *, k: int, mode: WordMode, place: str
-) -> _WordCount:
-    """Count a work's words. Raises BookError if the mode can't count them."""
-    count = _WordCount(_words(excerpts, mode), _words(excerpts, "unicode"))
-    missed = count.total - count.in_mode
-    if mode == "paper" and missed >= k and 10 * count.in_mode < 9 * count.total:
-        raise BookError(
-            f"word mode 'paper' recognizes only {count.in_mode:,} of the "
-            f"{count.total:,} words of work {work.id!r}",
-            location=place,
-            hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
-        )
-    texts = [excerpt.text for excerpt in excerpts]
-    validate_word_breaks(texts, mode=mode, place=f"{place}, work {work.id!r}")
-    return count
-
-
-def _words(excerpts: Sequence[Excerpt], mode: WordMode) -> int:
-    return sum(len(words(excerpt.text, mode)) for excerpt in excerpts)
+        named = work.author or author
+        self.works.append(Work(work.id, work.title, named, first, end))
 
 
 def _warnings_of_short(collected: _Collected, k: int) -> list[str]:
@@ -355,7 +377,12 @@ def _warnings_of_short(collected: _Collected, k: int) -> list[str]:
     return [f"left out works too short for a match of k = {k} words: {names}"]
 
 
-def _cut(work: ReadWork, mode: WordMode, *, in_lines: bool) -> tuple[Excerpt, ...]:
+def _cut(
+    work: ReadWork,
+    mode: WordMode,
+    *,
+    in_lines: bool,
+) -> tuple[Excerpt, ...]:
     paragraphs: list[str] = []
     for chapter in work.chapters:
         paragraphs += chapter.paragraphs
