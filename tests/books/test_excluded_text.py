@@ -6,9 +6,9 @@ import pytest
 from epub_texts import contents, prose
 
 from pytest_memleak.books.boilerplate import find_notices
+from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.records import CollectionSource
 
@@ -114,7 +114,7 @@ NOTICE = "<p>Copyright © 2019 by Jane Doe. ISBN 978-1-2345-6789-0.</p>"
     ],
     ids=range(10),
 )
-def test_what_others_wrote_is_not(searched, documents, settings):
+def test_text_by_others_is_not_searched(searched, documents, settings):
     assert searched(CHAPTERS | documents, **settings) == {}
 
 
@@ -200,7 +200,7 @@ def test_notes_that_are_linked_or_numbered_are_no_prose(new_epub, mark):
     assert log in manuscript.excluded[0].paragraphs[9]
 
 
-def test_what_the_contents_list_is_read_although_it_is_not_linear(new_epub):
+def test_documents_in_the_contents_are_read_although_they_are_not_linear(new_epub):
     settings = {"spine": [*CHAPTERS, '<itemref idref="x.xhtml" linear="no"/>']}
     documents = CHAPTERS | {"x.xhtml": prose("letter")}
     for names, kept in ((documents, True), (CHAPTERS, False)):

@@ -238,12 +238,12 @@ def test_pdf(read):
     assert found[0].endswith("He slept.")
     assert manuscript.warnings[0].endswith(
         "removed running heads and page numbers (10), line-end hyphens (5), and lines "
-        "of "
-        "footnotes (0)"
+        "of footnotes (0)"
     )
 
 
-def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
+def novel_pdf():
+    """Make a PDF of two chapters, with an outline, notes, initials and hyphens."""
     pytest.importorskip("pypdfium2")
     pages = [
         [
@@ -281,17 +281,18 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
         [(12, 72, 720, "Copyright 2020 by Ann Author. All rights reserved.")],
     ]
     outline = [("One", 0, 720), ("Two", 2, 740), ("Copyright", 3, 740)]
-    data = pdf(pages, outline)
-    manuscript = read("book.pdf", data)
+    return pdf(pages, outline)
+
+
+def test_a_pdfs_initials_join_and_its_line_end_hyphens_go(read):
+    manuscript = read("book.pdf", novel_pdf())
     assert told(manuscript) == [
         (
             "One",
             (
                 "I was at 8:35 in the woods, where no fish was seen and no "
-                "lighthouse-keeper, and "
-                "after me there came the well-known doctor of the lighthouse, who had "
-                "come to stay "
-                "for the summer.",
+                "lighthouse-keeper, and after me there came the well-known doctor of "
+                "the lighthouse, who had come to stay for the summer.",
                 "He stayed.",
                 "The well-known keeper of it went on.",
                 "The summer was over.",
@@ -299,11 +300,20 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
         ),
         ("Two", ("It is all over now.", "Not a note.")),
     ]
+
+
+def test_notes_at_the_foot_of_a_pdfs_pages_are_kept_apart(read):
+    manuscript = read("book.pdf", novel_pdf())
     notes = (
         "1 So he told me, at least, when we had met in",
         "the street. 2 It was a short one.",
     )
     assert [one.paragraphs for one in manuscript.excluded] == [notes]
+
+
+def test_a_pdfs_outline_divides_it_into_documents(read, tmp_path):
+    data = novel_pdf()
+    manuscript = read("book.pdf", data)
     assert [(one.name, one.kept) for one in manuscript.parts] == [
         ("page 1", True),
         ("page 3", True),
@@ -367,7 +377,7 @@ def test_formats_that_are_refused_name_the_tool(refuse, name, kind, tool):
         ),
     ],
 )
-def test_no_file_under_a_texts_name_is_measured_as_one(
+def test_files_of_another_format_under_a_texts_name_are_rejected(
     refuse, suffix, data, match, hint
 ):
     refuse(f"book.{suffix}", data, match, hint)
@@ -444,7 +454,7 @@ def test_formats_through_pandoc(read, suffix, content):
        r"leaves out the text in \\own on line 5", rf"\newcommand{{\own}}[{count}]{{#1}}")
       for arguments, count in (("[a]{[these~words]}", 1), ("{吾輩}{わがはい}", 2))),
 ])  # fmt: skip
-def test_what_pandoc_leaves_out_is_an_error(refuse, name, content, match, hint):
+def test_text_that_pandoc_leaves_out_is_an_error(refuse, name, content, match, hint):
     pytest.importorskip("pypandoc")
     refuse(name, content, match, hint)
 
@@ -488,36 +498,63 @@ def test_lyrics(read):
     ]
 
 
-def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
-    row = {"author": "Ann Author", "text": "The first text.\n\nMore."}
-    rows = [row | {"title": "One"}, row | {"title": "Two", "text": "The end."}]
+ROW = {"author": "Ann Author", "text": "The first text.\n\nMore."}
+
+
+def test_rows_of_a_book_are_its_chapters(read):
+    rows = [ROW | {"title": "One"}, ROW | {"title": "Two", "text": "The end."}]
     manuscript = read("book.jsonl", rows)
     assert (manuscript.title, manuscript.author) == (None, "Ann Author")
     assert told(manuscript) == CHAPTERS
     assert [part.name for part in manuscript.parts] == ["book.jsonl:1", "book.jsonl:2"]
+
+
+def test_a_single_row_is_a_book_of_its_title(read):
     whole = read(
         "book.jsonl", [{"title": "A Book", "text": "CHAPTER I\n\nOne.\n\nTwo."}]
     )
     assert (whole.title, told(whole)) == ("A Book", [("CHAPTER I", ("One.", "Two."))])
-    refuse(
-        "book.jsonl", [row, {"title": "Two"}], "record 2: text is missing", "a row is"
-    )
-    refuse(
-        "book.jsonl", [row, {"text": "a<br>b"}], "record 2: is HTML", "remove the tags"
-    )
-    folder = tmp_path / "book"
-    folder.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("row", "match", "hint"),
+    [
+        ({"title": "Two"}, "record 2: text is missing", "a row is"),
+        ({"text": "a<br>b"}, "record 2: is HTML", "remove the tags"),
+    ],
+)
+def test_a_row_without_plain_text_is_rejected(refuse, row, match, hint):
+    refuse("book.jsonl", [ROW, row], match, hint)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "book"
+    path.mkdir()
+    return path
+
+
+def test_an_empty_folder_is_rejected(folder):
     with pytest.raises(BookError, match="is empty"):
         Extensions().read_book(folder)
+
+
+def test_files_of_a_folder_are_chapters_in_the_order_of_their_numbers(folder):
     (folder / "10 Two.txt").write_text("The end.")
     (folder / "9.html").write_text(PAGE.partition("<h2>Two")[0])
     (folder / ".hidden").write_text("words")
     manuscript = Extensions().read_book(folder)
     assert told(manuscript) == [CHAPTERS[0], ("10 Two", ("The end.",))]
+
+
+def test_a_folder_with_a_file_that_is_no_chapter_is_rejected(folder):
     (folder / "cover.png").write_bytes(b"image")
     with pytest.raises(BookError, match=r"cover\.png: isn't a chapter") as caught:
         Extensions().read_book(folder)
     assert "nothing else" in caught.value.hint
+
+
+def test_a_folder_of_books_is_rejected(folder):
     (folder / "a novel.epub").write_bytes(b"PK")
     with pytest.raises(
         BookError, match=r"a novel\.epub: is a book of its own, not a chapter"
@@ -526,7 +563,9 @@ def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["book.txt", "book.json"])
-def test_only_a_book_of_several_documents_has_some_to_include(read, tmp_path, name):
+def test_include_and_exclude_are_errors_for_a_book_of_one_document(
+    read, tmp_path, name
+):
     rows = [{"excerpt_id": "p_id1", "excerpt_text": "text"}]
     assert read("book.xyz", "words") is None  # left to other readers
     (tmp_path / name).write_text(

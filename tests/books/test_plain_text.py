@@ -143,7 +143,7 @@ OTHERS = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"
     ([START, "one", END, "of Project Gutenberg", LONG, LONG], ["", "one", "", "", LONG, LONG]),
     ([START, "one", END, "of Project Gutenberg", LONG], ["", "one", "", "", ""]),
 ])  # fmt: skip
-def test_what_stands_around_the_text_goes(paragraphs, kept):
+def test_text_around_the_markers_goes(paragraphs, kept):
     assert without_license(paragraphs) == kept
 
 
@@ -156,7 +156,7 @@ def test_what_stands_around_the_text_goes(paragraphs, kept):
     (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
     (b"<!-- made by hand -->\n<html>words</html>", "is HTML, not plain text", ".html"),
 ])  # fmt: skip
-def test_what_is_no_text_is_refused(read, tmp_path, data, match, hint):
+def test_files_that_are_no_text_are_rejected(read, tmp_path, data, match, hint):
     with pytest.raises(BookError, match=match) as caught:
         read(data)
     assert caught.value.location == str(tmp_path / "book.txt")
@@ -210,7 +210,7 @@ def test_declared_encodings_are_honoured(declaration, encoding, text, notes):
 @pytest.mark.parametrize(
     "name", ["no-such-code", "rot13", "hex", "utf-7", "unicode_escape"]
 )
-def test_what_is_no_encoding_of_text_is_not_used(name):
+def test_a_declared_encoding_that_is_not_of_text_is_ignored(name):
     text, note = decode(b"\\u0041 +AEE-", declared=name)
     assert text == "\\u0041 +AEE-"
     assert note == f"the declared encoding {name!r} doesn't apply; read as UTF-8"
