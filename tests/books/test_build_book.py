@@ -133,7 +133,7 @@ def h(text, level=2):
         ([[h(f"line {n}") for n in range(9)]], [(None, tuple(f"line {n}" for n in range(9)))]),
     ],
 )  # fmt: skip
-def test_assemble(documents, expected):
+def test_headings_open_chapters_and_become_their_titles(documents, expected):
     chapters = build_chapters(documents, title="A Book")
     assert [(one.title, one.paragraphs) for one in chapters] == expected
 

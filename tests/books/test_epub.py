@@ -60,7 +60,7 @@ OPF = 'xmlns:opf="http://www.idpf.org/2007/opf"'
     ("<dc-metadata><dc:Title>Old</dc:Title><dc:Creator>Older</dc:Creator></dc-metadata>",
      "Old", "Older"),
 ])  # fmt: skip
-def test_metadata(new_epub, metadata, title, author):
+def test_title_and_authors_come_from_the_metadata(new_epub, metadata, title, author):
     manuscript = read_epub(new_epub(metadata=metadata).write())
     assert (manuscript.title, manuscript.author) == (title, author)
 
@@ -209,7 +209,7 @@ def damage(path, change):
     path.write_bytes(change(path.read_bytes()))
 
 
-def test_reads_members_under_the_names_that_documents_use(path):
+def test_members_are_found_under_the_names_that_documents_use(path):
     with zipfile.ZipFile(path, "w") as made:
         made.writestr("OEBPS\\Text\\One.xhtml", b"one")
         made.writestr("./two.xhtml", b"two")

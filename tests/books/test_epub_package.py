@@ -123,7 +123,7 @@ def test_many_documents_of_many_encodings(text_of, new_epub):
     ("100%.xhtml", "OEBPS/100%.xhtml"),
     ("a%231.xhtml", "OEBPS/a#1.xhtml"),
 ])  # fmt: skip
-def test_addresses(text_of, href, member):
+def test_addresses_in_the_manifest_lead_to_members(text_of, href, member):
     files = {member: page("<p>found</p>")}
     assert text_of({}, manifest=item("a", href), files=files, spine=["a"]) == ["found"]
 
@@ -136,7 +136,7 @@ def test_addresses(text_of, href, member):
     ('<?xml version="1.0"?>', '<?xml version="1.0"?><!DOCTYPE package [<!ENTITY a "b">]>'),
     ("<spine>", '<spine toc="no-such-ncx">'),
 ])  # fmt: skip
-def test_packages_that_are_not_quite_right(new_epub, text_of, old, new):
+def test_packages_with_wrong_namespaces_are_read(new_epub, text_of, old, new):
     assert text_of(package=new_epub().package.replace(old, new)) == ["Some words."]
 
 
@@ -179,7 +179,7 @@ SPINLESS = f"<package><manifest>{item('a', 'one.xhtml')}</manifest><spin/></pack
     ({"manifest": item("a", "..\\..\\evil.xhtml")}, "points outside the zip"),
     ({"files": {"META-INF/encryption.xml": b"\0\1"}}, "'META-INF/encryption.xml' isn't XML"),
 ])  # fmt: skip
-def test_packages_that_cannot_be_read(refused, settings, match):
+def test_packages_that_cannot_be_read_are_rejected(refused, settings, match):
     refused(match, **settings)
 
 
@@ -227,5 +227,5 @@ def test_fonts_may_be_encrypted(text_of, files):
     ({"META-INF/rights.xml": "<rights/>"}, "DRM: it contains META-INF/rights.xml"),
     ({"META-INF/sinf.xml": "<rights/>"}, "DRM: it contains META-INF/sinf.xml"),
 ])  # fmt: skip
-def test_anything_else_is_drm(refused, files, match):
+def test_encryption_of_anything_but_fonts_is_drm(refused, files, match):
     refused(match, files=files, hint="use a copy without DRM")

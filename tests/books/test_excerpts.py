@@ -110,7 +110,7 @@ def test_a_long_paragraph_is_cut_at_sentence_ends(text, ends):
         ([[10, 20], [30]], [60]),  # a book of under 300 words is one excerpt
     ],
 )
-def test_chapters_and_paragraphs_of_so_many_words(chapters, expected):
+def test_chapters_are_cut_into_excerpts_of_300_to_500_words(chapters, expected):
     counts = sizes(
         cut(manuscript(*([paragraph(n) for n in chapter] for chapter in chapters)))
     )
@@ -213,7 +213,7 @@ def test_a_sentence_ends_at_the_marks_of_its_language(sentences):
     assert parts(" ".join(sentences), mode="unicode") == sentences
 
 
-def test_sentences_without_spaces():
+def test_sentences_end_without_spaces_in_some_scripts():
     sentences = [
         "雨が降った。",
         "「本当？」と言った。",
@@ -337,12 +337,8 @@ def test_cheapest_cuts_cost_the_least_of_all_ways(drawn, allow_short):
         if is_long
     )
     sizes = {"shortest": 4, "longest": 8, "allow_short": allow_short}
-    given_row = Row(
-        words=[one for one, _, _ in units],
-        prices=[one for _, one, _ in units],
-        chapters=[one for _, _, one in units],
-        long_chapters=long_chapters,
-    )
+    words_of, prices_of, chapters_of = zip(*units, strict=True)
+    given_row = Row(words_of, prices_of, chapters_of, long_chapters)
     found = cheapest_cuts(given_row, **sizes)
     prices = [
         price_of(way, units, long_chapters, **sizes) for way in all_ways(len(units))

@@ -135,7 +135,7 @@ def test_prose_beside_contents_dedications_and_years_is_looked_for(new_epub):
     assert find_notices([f"He read copyright 1964 {'and on ' * 50}"]) == [False]
 
 
-def test_nor_is_a_preview_behind_other_matter_or_what_the_user_excludes(new_epub):
+def test_previews_and_documents_that_the_user_excludes_are_not_searched(new_epub):
     after = {"y.xhtml": "<h1>About the Author</h1><p>She lives by the sea.</p>"}
     after["z.xhtml"] = f"<h1>An Excerpt from The Sea</h1>{prose('other')}"
     manuscript = read_epub(new_epub(CHAPTERS | after).write(), exclude=["Lamp.xhtml"])
@@ -235,7 +235,7 @@ def test_a_notice_takes_no_prose_with_it(paragraphs, notices):
     assert find_notices(paragraphs) == [bool(one) for one in notices]
 
 
-def test_books_and_collections_carry_it(new_epub, tmp_path):
+def test_books_and_collections_carry_excluded_text(new_epub, tmp_path):
     path = new_epub(CHAPTERS | {"x.xhtml": f"<h1>Notes</h1>{SMALL}"}).write()
     book = make_book("b", read_epub(path))
     [excluded] = book.excluded

@@ -60,7 +60,7 @@ W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
 @pytest.mark.parametrize("suffix", ["html", "htm", "xhtml", "HTML"])
-def test_html(read, suffix):
+def test_an_html_page_is_read_with_title_author_and_chapters(read, suffix):
     manuscript = read(f"book.{suffix}", PAGE)
     assert (manuscript.title, manuscript.author) == ("A Book & More", "Ann Author")
     assert told(manuscript) == CHAPTERS
@@ -68,7 +68,7 @@ def test_html(read, suffix):
     assert (part.name, part.words, part.headings) == (f"book.{suffix}", 6, 2)
 
 
-def test_markdown_and_jsonl(read, refuse):
+def test_markdown_is_read_with_its_header_and_headings(read):
     text = (
         "---\ntitle: A Book\nauthor: 'Ann Author'\n---\n# One\n\nThe "
         "*first*\ntext.\n\nMore.\n\n"
@@ -78,11 +78,20 @@ def test_markdown_and_jsonl(read, refuse):
     assert (manuscript.title, manuscript.author) == ("A Book", "Ann Author")
     assert told(manuscript) == CHAPTERS
     assert len(cut(read("book.md", "# One\n\n" + "All the words of it. " * 100))) == 1
+
+
+def test_markdown_over_eight_million_characters_is_rejected(refuse):
     refuse("book.md", "word " * 1_600_001, "has 8,000,005 characters", "pandoc")
+
+
+def test_paper_records_are_a_book_in_the_order_of_their_ids(read):
     rows = [{"excerpt_id": f"p_id{n}", "excerpt_text": f"text {n}"} for n in (2, 1)]
     book = read("book.jsonl", rows)
     assert isinstance(book, Book)
     assert [one.text for one in book.excerpts] == ["text 1", "text 2"]
+
+
+def test_rows_that_are_not_json_are_rejected(refuse):
     refuse("book.jsonl", "{", "line 1: not JSON")
 
 
@@ -93,7 +102,7 @@ def test_markdown_and_jsonl(read, refuse):
         ({"1-h/1-h.htm": PAGE, "1-h/images/a.png": "x", "1.txt": "other"}, CHAPTERS),
     ],
 )
-def test_a_zip_of_project_gutenbergs(read, refuse, members, expected):
+def test_the_only_text_in_a_zip_is_read(read, refuse, members, expected):
     assert told(read("book.zip", members)) == expected
     two = {"a.txt": "words", "b.txt": "words"}
     refuse("book.zip", two, "contains 2 text files; expected one", "'a.txt', 'b.txt'")
@@ -124,7 +133,7 @@ def word():
     return make
 
 
-def test_word(read, word):
+def test_a_word_document_is_read_with_its_headings(read, word):
     note = '<w:r><w:footnoteReference w:id="1"/></w:r>'
     body = (
         paragraph(run("One"), style="Heading1")
@@ -173,7 +182,7 @@ def test_text_of_word_elements_is_read_or_its_loss_is_an_error(read, refuse, wor
         ("<w:document", "mammoth can't read this Word document", "save it again"),
     ],
 )
-def test_word_documents_that_are_none(refuse, word, document, match, hint):
+def test_invalid_word_documents_are_rejected(refuse, word, document, match, hint):
     refuse("book.docx", word(document), match, hint)
 
 
@@ -219,7 +228,7 @@ def pdf(pages, outline=()):
     return f"%PDF-1.4\n{body}trailer<</Size {len(objects) + 1}/Root 1 0 R>>\n%%EOF\n".encode()
 
 
-def test_pdf(read):
+def test_a_pdf_is_read_without_running_heads_and_page_numbers(read):
     pytest.importorskip("pypdfium2")
     lines = (
         "A BOOK {0}\nThe {1} of this page went down to the sea in the morn-\n"
@@ -334,7 +343,7 @@ def test_a_pdfs_outline_divides_it_into_documents(read, tmp_path):
     # pytest puts a test's name into the environment, and whole files do not fit there.
     ids=["no words", "no PDF", "too long"],
 )
-def test_pdfs_that_are_refused(refuse, data, match, hint):
+def test_unreadable_pdfs_are_rejected(refuse, data, match, hint):
     pytest.importorskip("pypdfium2")
     refuse("book.pdf", data, match, hint)
 
@@ -387,7 +396,9 @@ def test_files_of_another_format_under_a_texts_name_are_rejected(
     ("suffix", "package"),
     [("pdf", "pypdfium2"), ("docx", "mammoth"), ("odt", "pypandoc")],
 )
-def test_without_the_extra(refuse, monkeypatch, suffix, package):
+def test_a_format_without_its_package_names_the_extra(
+    refuse, monkeypatch, suffix, package
+):
     monkeypatch.setitem(sys.modules, package, None)
     refuse(f"book.{suffix}", b"%PDF", f"needs the package '{package}'", "pip install")
 
@@ -432,7 +443,7 @@ ODT = {
 @pytest.mark.parametrize(
     ("suffix", "content"), [("fb2", FB2), ("tex", TEX), ("rtf", RTF), ("odt", ODT)]
 )
-def test_formats_through_pandoc(read, suffix, content):
+def test_formats_of_pandoc_are_read_like_html(read, suffix, content):
     pytest.importorskip("pypandoc")
     manuscript = read(f"book.{suffix}", content)
     named = (None, None) if suffix == "odt" else ("A Book & More", "Ann Author")
@@ -485,7 +496,7 @@ def test_an_abstract_is_text(read):
     assert told(manuscript) == [(None, ("Of a boy.",)), *CHAPTERS]
 
 
-def test_lyrics(read):
+def test_timed_lyrics_are_read_in_the_order_of_singing(read):
     lyrics = (
         "[ti: A Song ]\n[ar:Ann Author]\n[offset:+20]\n[00:01.50]The <00:01.60>first "
         "line\n"

@@ -133,7 +133,7 @@ def test_elements_that_only_look_like_apparatus_stay(kept):
     ("<h2></h2><p>a</p>", A, False),
     (f"<h2>{'word ' * 31}</h2>", {("word " * 31).strip(): 0}, False),
 ])  # fmt: skip
-def test_matter_and_headings(body, expected, declares):
+def test_declared_matter_and_headings_are_told_from_text(body, expected, declares):
     markup = read_markup(page(body).encode())
     assert {block.text: block.level for block in markup.blocks} == expected
     assert markup.declares_body is declares
@@ -149,7 +149,7 @@ def test_matter_and_headings(body, expected, declares):
     ("@media x { .line { display: block } }", ["onetwo"]),
     ("/* .line { display: block }", ["onetwo"]),
 ])  # fmt: skip
-def test_classes_that_style_sheets_display_as_blocks(rule, expected):
+def test_classes_that_style_sheets_display_as_blocks_separate_text(rule, expected):
     body = '<p><span class="line">one</span><span class="line">two</span></p>'
     document = f"<html><head><style>{rule}</style></head><body>{body}</body></html>"
     assert [block.text for block in read_markup(document.encode()).blocks] == expected
@@ -170,7 +170,7 @@ def test_markup_that_is_not_well_formed_is_read_as_browsers_read_it(body):
     *((tag, depth) for tag in ("div", "i") for depth in (300, 3_000)),
     *(full(tag, 100_000) for tag in ("div", "i")),
 ])  # fmt: skip
-def test_deep_nesting_and_a_huge_text(tag, depth):
+def test_deeply_nested_and_huge_documents_are_read(tag, depth):
     text = "word " * 30 * depth
     document = f"<html><body>{f'<{tag}>' * depth}{text}{f'</{tag}>' * depth} more</body></html>"
     assert (

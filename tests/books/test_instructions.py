@@ -85,7 +85,7 @@ def test_the_papers_form_and_templates_of_ones_own():
         ({"summaries": {"p_id1": "x"}}, "'p_id2' has no summary", ""),
     ],
 )
-def test_templates_that_cannot_be_filled(settings, message, hint):
+def test_templates_that_cannot_be_filled_are_rejected(settings, message, hint):
     with pytest.raises(BookError) as caught:
         instructions(**settings)
     assert message in caught.value.message

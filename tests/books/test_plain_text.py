@@ -37,7 +37,7 @@ def read(tmp_path):
     ],
     ids=range(9),
 )
-def test_paragraphs(read, text, expected):
+def test_lines_of_a_text_become_paragraphs(read, text, expected):
     assert [
         one for chapter in read(text).chapters for one in chapter.paragraphs
     ] == expected
@@ -76,11 +76,11 @@ CHAPTERS = "CHAPTER I\n\none\n\nCHAPTER II\n\ntwo"
     (f"CHAPTER I\n\nCHAPTER II\n\n{CHAPTERS}", {"CHAPTER I": 1, "CHAPTER II": 1}),
     (f"BOOK ONE\n\n{CHAPTERS}", {"BOOK ONE: CHAPTER I": 1, "BOOK ONE: CHAPTER II": 1}),
 ])  # fmt: skip
-def test_headings(read, text, chapters):
+def test_lines_that_are_clearly_headings_open_chapters(read, text, chapters):
     assert {one.title: len(one.paragraphs) for one in read(text).chapters} == chapters
 
 
-def test_project_gutenberg(read):
+def test_a_text_of_project_gutenberg_is_read_without_its_license(read):
     manuscript = read(
         "The Project Gutenberg eBook of A Book\n\nTitle: A Book\n\nAuthor: An "
         "Author\n\n"

@@ -181,7 +181,7 @@ def test_contents_replace_wrong_headings(new_epub):
     assert not any("DRINK" in text for text in texts(manuscript))
 
 
-def test_a_book_by_sphinx(new_epub):
+def test_a_book_by_sphinx_is_read_without_its_index(new_epub):
     link = '<a class="headerlink" href="#x" title="Link to this heading">¶</a>'
     documents = {
         "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 5)}"
@@ -217,7 +217,7 @@ def test_a_book_by_sphinx(new_epub):
         "They walked down the avenue to the square, and along the road.",
     ],
 )
-def test_a_novel_may_speak_of_these_things(text):
+def test_prose_that_mentions_copyright_is_no_notice(text):
     assert find_notices(["The sea.", text, "The sea."]) == [False] * 3
 
 
@@ -243,7 +243,7 @@ def test_every_match_of_a_notice_pattern_has_one_of_its_keys(first, pattern, dat
         ("The Contents of the Chest", None), ("An Index of Sorrows", None), ("Chapter 1", None),
     ],
 )  # fmt: skip
-def test_titles_of_matter(title, kind):
+def test_titles_of_matter_have_a_kind(title, kind):
     assert kind_of_title(title) == kind
 
 

@@ -125,7 +125,7 @@ def test_a_book_that_cannot_be_matched_is_rejected_with_the_place(
     assert re.search("use (?:another|a different) edition", caught.value.hint)
 
 
-def test_a_document_may_be_read_as_it_is(read):
+def test_an_unreadable_document_is_read_if_it_is_included(read):
     assert len(read(novel(spaced), include=["c*"]).chapters) == 3
 
 
