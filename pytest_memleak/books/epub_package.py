@@ -346,8 +346,8 @@ _Refinements = dict[tuple[str | None, str], set[str | None]]
 
 def _filled(root: _Element, name: str) -> list[_Element]:
     """Return the first elements of that name, without empty ones."""
-    found = islice(elements(root, name), _MOST_CREATORS)
-    return [element for element in found if _text(element)]
+    first = islice(elements(root, name), _MOST_CREATORS)
+    return [element for element in first if _text(element)]
 
 
 def _is_main(title: _Element, refined: _Refinements) -> bool:
