@@ -29,7 +29,7 @@ from pages import write_measured
 
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
-from pytest_memleak.books.formats import read_manuscript
+from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.scoring.words import words
 

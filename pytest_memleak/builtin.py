@@ -39,7 +39,7 @@ def memleak_read_book(
             or "excerpt_text" in first
         ):
             return book_from_records(records, place=str(path))
-    from pytest_memleak.books.formats import read_manuscript
+    from pytest_memleak.books.book_file_types import read_manuscript
 
     return read_manuscript(path, include=include, exclude=exclude)
 

@@ -1,4 +1,4 @@
-"""Zip archives such as EPUBs, rejected before decompression if they look hostile; plain files.
+"""Zip archives such as EPUBs, rejected if they look hostile, and plain files.
 
 `Budget` caps the size of a book, checked before each step of reading it.
 """
@@ -75,8 +75,8 @@ class Archive:
                 f"{name!r} has {info.file_size:,} bytes decompressed; the maximum is "
                 f"{limit:,}",
                 location=self.place,
-                hint="the file is damaged or hostile: no document in a real book is this large;"
-                " use a different edition",
+                hint="the file is damaged or hostile: no document in a real book is "
+                "this large; use a different edition",
             )
         try:
             with self._zip.open(info) as member:
@@ -150,8 +150,8 @@ class _Guarded:
                 f"the zip's directory has {size:,} bytes; the maximum is "
                 f"{self.limit:,}",
                 location=self._place,
-                hint="the file is damaged or hostile: a book has far fewer files; use a different"
-                " edition",
+                hint="the file is damaged or hostile: a book has far fewer files; use "
+                "a different edition",
             )
         return self._stream.read(size)
 
@@ -207,7 +207,10 @@ def _cause(error: Exception) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file's bytes. Raises BookError for a missing or empty file, and for over 64 MiB."""
+    """Read a file's bytes.
+
+    Raises BookError for a missing or empty file, and for over 64 MiB.
+    """
     place = str(path)
     with file_errors(BookError, place):
         _require_file(path)
@@ -216,8 +219,8 @@ def read_bytes(path: Path) -> bytes:
             raise BookError(
                 f"has {size:,} bytes; the maximum is {MAX_DOCUMENT_BYTES:,}",
                 location=place,
-                hint="a book is far smaller; if this is a collection, split it into one file per"
-                " book",
+                hint="a book is far smaller; if this is a collection, split it into "
+                "one file per book",
             )
         return path.read_bytes()
 
@@ -283,8 +286,8 @@ class Budget:
             raise BookError(
                 f"exceeds the maximum of {_MOST[what]:,} {what} per book",
                 location=self.place,
-                hint="if this is a collection, split it into one file per book (the longest novels"
-                " have ten million characters)",
+                hint="if this is a collection, split it into one file per book (the "
+                "longest novels have ten million characters)",
             )
 
     def spend(self, amount: int, what: Amount) -> None:

@@ -1,4 +1,4 @@
-"""Publishers' text around a book: copyright notices, titles of matter, Project Gutenberg's license.
+"""Publishers' text around a book: notices, titles of matter, Gutenberg's license.
 
 Copyright notices are recognized anywhere: every model knows them, and no author wrote
 them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain, compress, islice
 
 # A notice has at most so many words.
 _LONGEST = 250
@@ -24,43 +25,58 @@ _SURE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SURE_WORDS = (
-    "isbn", "publication", "no part of this", "©", "copyright",
-    "reserved", "réservés", "vorbehalten", "reservados", "riservati",
-)  # fmt: skip
+    "isbn",
+    "publication",
+    "no part of this",
+    "©",
+    "copyright",
+    "reserved",
+    "réservés",
+    "vorbehalten",
+    "reservados",
+    "riservati",
+)
 # Two matches suffice, or one next to a sure paragraph. Each pattern needs one of the
 # case-folded words before it; most paragraphs have none, which is fast to check.
-_HINTS = (
-    ("reserved|réservés|vorbehalten",
-     r"\ball rights reserved\b|\bdroits réservés\b|\brechte vorbehalten\b"),
-    ("published",
-     (r"\b(?:first|originally) published\b|\bpublished (?:by|in (?:the "
-     r")?(?:united|great|new))\b")),
-    ("printed|manufactured", r"\b(?:printed|manufactured) (?:and bound )?in\b"),
-    ("imprint of|division of|trademark",
-     r"\ban imprint of\b|\ba division of\b|\b(?:registered )?trademarks? of\b"),
-    ("library", r"\blibrary of congress\b|\bbritish library\b"),
-    ("work of fiction", r"\b(?:this is a )?work of fiction\b.{0,80}\bnames, characters\b"),
-    ("cover |jacket |book |text ",
-     (r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s? "
-     r"(?:©|by|copyright)")),
-    ("edition", r"\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:e-?book |\w{1,15} )?edition\b"),
-    ("www.|http", r"\bwww\.\w|\bhttps?://"),
-    ("street|avenue|road|broadway|plaza|square",
-     (r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b(?-i:[A-Z]{1,2}) "
-     r"?\d{1,5}\b")),
-    ("permission|retrieval",
-     r"\b(?:reproduced|stored|transmitted|photocopying)\b.{0,200}\b(?:permission|retrieval)\b"),
-    ("0 |1 |2 |3 |4 |5 |6 |7 |8 |9 ", r"^\W*(?:\d\d? ){4,}\d\d?\W*$"),
-)  # fmt: skip
+_HINTS = {
+    "reserved|réservés|vorbehalten": (
+        r"\ball rights reserved\b|\bdroits réservés\b|\brechte vorbehalten\b"
+    ),
+    "published": (
+        r"\b(?:first|originally) published\b"
+        r"|\bpublished (?:by|in (?:the )?(?:united|great|new))\b"
+    ),
+    "printed|manufactured": r"\b(?:printed|manufactured) (?:and bound )?in\b",
+    "imprint of|division of|trademark": (
+        r"\ban imprint of\b|\ba division of\b|\b(?:registered )?trademarks? of\b"
+    ),
+    "library": r"\blibrary of congress\b|\bbritish library\b",
+    "work of fiction": (
+        r"\b(?:this is a )?work of fiction\b.{0,80}\bnames, characters\b"
+    ),
+    "cover |jacket |book |text ": (
+        r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s? (?:©"
+        r"|by|copyright)"
+    ),
+    "edition": (
+        r"\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:e-?book |\w{1,15} )?edition\b"
+    ),
+    "www.|http": r"\bwww\.\w|\bhttps?://",
+    "street|avenue|road|broadway|plaza|square": (
+        r"\b(?:street|avenue|road|broadway|plaza"
+        r"|square)\b[^\n]{0,60}\b(?-i:[A-Z]{1,2}) ?\d{1,5}\b"
+    ),
+    "permission|retrieval": (
+        r"\b(?:reproduced|stored|transmitted|photocopying)\b.{0,200}\b(?:permission"
+        r"|retrieval)\b"
+    ),
+    "0 |1 |2 |3 |4 |5 |6 |7 |8 |9 ": r"^\W*(?:\d\d? ){4,}\d\d?\W*$",
+}
 _HINT_PATTERNS = tuple(
     (tuple(keys.split("|")), re.compile(pattern, re.IGNORECASE | re.DOTALL))
-    for keys, pattern in _HINTS
+    for keys, pattern in _HINTS.items()
 )
-_KEYS = tuple(
-    dict.fromkeys(
-        key for keys, _ in ((_SURE_WORDS, _SURE), *_HINT_PATTERNS) for key in keys
-    )
-)
+_KEYS = tuple(dict.fromkeys(chain(_SURE_WORDS, *(keys for keys, _ in _HINT_PATTERNS))))
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBORS = 3
 _FEWEST_OF_PROSE = 40
@@ -69,24 +85,25 @@ _MOST_WITHIN = 2
 
 
 def find_notices(paragraphs: Sequence[str]) -> list[bool]:
-    """Return for each paragraph whether it belongs to a copyright page, which prose ends."""
+    """Return for each paragraph whether it is part of a copyright page."""
     whole = "\n".join(paragraphs).casefold()
     keys = tuple(filter(whole.__contains__, _KEYS))
     scores = [_score(paragraph, keys) for paragraph in paragraphs]
     is_matter = [score >= _ENOUGH for score in scores]
-    for indices in (range(len(is_matter)), range(len(is_matter) - 1, -1, -1)):
+    forwards = range(len(paragraphs))
+    for indices in (forwards, reversed(forwards)):
         last = None
         for index in indices:
             if is_matter[index]:
                 last = index
             elif last is None:
                 continue
-            elif (
-                not scores[index] and len(paragraphs[index].split()) >= _FEWEST_OF_PROSE
-            ):
+            elif scores[index]:
+                if abs(index - last) <= _NEIGHBORS:
+                    is_matter[index] = True
+                    last = index
+            elif len(paragraphs[index].split()) >= _FEWEST_OF_PROSE:
                 last = None
-            elif scores[index] and abs(index - last) <= _NEIGHBORS:
-                is_matter[index], last = True, index
     return is_matter
 
 
@@ -97,11 +114,10 @@ def notices_in_paragraph(pieces: Sequence[str]) -> list[bool]:
     """
     notices = find_notices(pieces)
     counts = [len(piece.split()) for piece in pieces]
-    notice_words = sum(
-        count for count, is_notice in zip(counts, notices, strict=True) if is_notice
-    )
-    alone = 0 < sum(notices) <= _MOST_WITHIN and 2 * notice_words < sum(counts)
-    return notices if alone else [True] * len(pieces)
+    notice_words = sum(compress(counts, notices))
+    if 0 < sum(notices) <= _MOST_WITHIN and 2 * notice_words < sum(counts):
+        return notices
+    return [True] * len(pieces)
 
 
 def _score(text: str, keys: Sequence[str]) -> int:
@@ -132,49 +148,74 @@ def _contains_any(text: str, keys: Iterable[str]) -> bool:
 
 _TITLES = {
     "cover": r"(?:front |back )?cover(?: page| image)?|couverture|umschlag",
-    "title page": r"(?:half[ -]?)?title(?: ?page)?|frontispiece|titel(?:seite|blatt)"
-    r"|page de titre|portada",
-    "copyright": r"(?:un)?copyright(?: page| notice| information)?|imprint|colophon|legal notice"
-    r"|impressum|mentions légales|créditos",
-    "contents": r"(?:table of )?contents|list of (?:illustrations|figures|tables|maps)"
-    r"|inhalt(?:sverzeichnis)?|table des matières|sommaire|índice",
+    "title page": (
+        r"(?:half[ -]?)?title(?: ?page)?|frontispiece|titel(?:seite|blatt)"
+        r"|page de titre|portada"
+    ),
+    "copyright": (
+        r"(?:un)?copyright(?: page| notice| information)?|imprint|colophon"
+        r"|legal notice|impressum|mentions légales|créditos"
+    ),
+    "contents": (
+        r"(?:table of )?contents|list of (?:illustrations|figures|tables|maps)"
+        r"|inhalt(?:sverzeichnis)?|table des matières|sommaire|índice"
+    ),
     "dedication": r"dedication|widmung|dédicace|dedicatoria",
     "epigraph": r"epigraphs?",
-    "also by": r"(?:also|other (?:books|titles|works)|(?:more )?books|novels|works|titles) by\b.*"
-    r"|by the same author|also (?:available|from)\b.*|also in (?:the|this) series"
-    r"|weitere (?:bücher|titel) von\b.*|du même auteur|de la même autrice"
-    r"|del mismo autor|otros (?:libros|títulos) de\b.*",
-    "praise": r"(?:advance |critical )?praise(?: for\b.*)?|(?:critical )?acclaim(?: for\b.*)?"
-    r"|reviews",
-    "about the author": r"(?:about|meet) the (?:authors?|translators?|editors?|publisher"
-    r"|illustrators?|type(?:face)?|book)|(?:a )?note (?:on|about) the (?:author|type)"
-    r"|author bio(?:graphy)?|über (?:den autor|die autorin|das buch)"
-    r"|à propos de l.aut(?:eur|rice)|sobre (?:el autor|la autora)",
-    "acknowledgements": r"(?:author.s |copyright |permissions )?acknowledge?ments?"
-    r"|danksagung(?:en)?|remerciements|agradecimientos",
-    "editor's note": r"(?:a )?notes? on the (?:text|translation)|(?:translator|editor).s note"
-    r"|chronology|(?:suggestions for )?further reading|zu dieser ausgabe|zeittafel"
-    r"|note (?:sur le texte|du traducteur)|chronologie|nota del "
-    r"(?:editor|traductor)|cronología",
-    "reading group guide": r"(?:a )?(?:reading|reader(?:s|.s|s.)?|book club|discussion)(?: group)?"
-    r" (?:guide|questions|kit)\b.*|questions (?:and topics )?for discussion"
-    r"|topics for discussion|(?:topics|discussion) questions.*"
-    r"|author q ?& ?a|(?:a conversation|an interview|q ?& ?a) with the author"
-    r"|fragen (?:für|zur) .*|diskussionsfragen|guide de lecture|questions pour .*"
-    r"|guía de lectura|preguntas para .*",
-    "excerpt": r"(?:read )?(?:an? )?(?:exclusive |bonus )?(?:excerpt|extract|preview"
-    r"|sneak (?:peek|preview)|teaser)(?: (?:from|of)\b.*)?|(?:also )?read on for\b.*"
-    r"|coming soon\b.*|keep reading\b.*|leseprobe.*|weiterlesen|lesen sie weiter.*"
-    r"|(?:lisez un |en )?extrait(?: (?:de|du)\b.*)?|(?:continuez|poursuivez) "
-    r"(?:la|votre) lecture"
-    r"|sig[au]e? leyendo\b.*|(?:un )?(?:adelanto|extracto|avance)(?: de\b.*)?",
-    "notes": r"(?:foot|end|source )?notes|(?:selected )?bibliography|(?:general |subject )?index"
-    r"|glossary|(?:photo|picture|illustration|image)? ?credits|(?:text "
-    r")?permissions|errata"
-    r"|anmerkungen|fußnoten|literatur(?:verzeichnis)?|glossar|notas|bibliograf[íi]a|glos(?:ario|saire)"
-    r"|bibliographie",
-    "advertisement": r"newsletters?(?: sign-?up)?|sign up\b.*|back ads?|advertisements?"
-    r"|what.s next.*|discover (?:more|your next)\b.*",
+    "also by": (
+        r"(?:also|other (?:books|titles|works)|(?:more )?books|novels|works"
+        r"|titles) by\b.*|by the same author|also (?:available|from)\b.*"
+        r"|also in (?:the|this) series|weitere (?:bücher|titel) von\b.*|du même auteur"
+        r"|de la même autrice|del mismo autor|otros (?:libros|títulos) de\b.*"
+    ),
+    "praise": (
+        r"(?:advance |critical )?praise(?: for\b.*)?"
+        r"|(?:critical )?acclaim(?: for\b.*)?|reviews"
+    ),
+    "about the author": (
+        r"(?:about|meet) the (?:authors?|translators?|editors?|publisher|illustrators?"
+        r"|type(?:face)?|book)|(?:a )?note (?:on|about) the (?:author|type)"
+        r"|author bio(?:graphy)?|über (?:den autor|die autorin|das buch)"
+        r"|à propos de l.aut(?:eur|rice)|sobre (?:el autor|la autora)"
+    ),
+    "acknowledgements": (
+        r"(?:author.s |copyright |permissions )?acknowledge?ments?|danksagung(?:en)?"
+        r"|remerciements|agradecimientos"
+    ),
+    "editor's note": (
+        r"(?:a )?notes? on the (?:text|translation)|(?:translator|editor).s note"
+        r"|chronology|(?:suggestions for )?further reading|zu dieser ausgabe|zeittafel"
+        r"|note (?:sur le texte|du traducteur)|chronologie"
+        r"|nota del (?:editor|traductor)|cronología"
+    ),
+    "reading group guide": (
+        r"(?:a )?(?:reading|reader(?:s|.s|s.)?|book club"
+        r"|discussion)(?: group)? (?:guide|questions|kit)\b.*"
+        r"|questions (?:and topics )?for discussion|topics for discussion"
+        r"|(?:topics|discussion) questions.*|author q ?& ?a"
+        r"|(?:a conversation|an interview|q ?& ?a) with the author"
+        r"|fragen (?:für|zur) .*|diskussionsfragen|guide de lecture|questions pour .*"
+        r"|guía de lectura|preguntas para .*"
+    ),
+    "excerpt": (
+        r"(?:read )?(?:an? )?(?:exclusive |bonus )?(?:excerpt|extract|preview"
+        r"|sneak (?:peek|preview)|teaser)(?: (?:from|of)\b.*)?"
+        r"|(?:also )?read on for\b.*|coming soon\b.*|keep reading\b.*|leseprobe.*"
+        r"|weiterlesen|lesen sie weiter.*|(?:lisez un |en )?extrait(?: (?:de|du)\b.*)?"
+        r"|(?:continuez|poursuivez) (?:la|votre) lecture|sig[au]e? leyendo\b.*"
+        r"|(?:un )?(?:adelanto|extracto|avance)(?: de\b.*)?"
+    ),
+    "notes": (
+        r"(?:foot|end|source )?notes|(?:selected )?bibliography"
+        r"|(?:general |subject )?index|glossary"
+        r"|(?:photo|picture|illustration|image)? ?credits|(?:text )?permissions|errata"
+        r"|anmerkungen|fußnoten|literatur(?:verzeichnis)?|glossar|notas"
+        r"|bibliograf[íi]a|glos(?:ario|saire)|bibliographie"
+    ),
+    "advertisement": (
+        r"newsletters?(?: sign-?up)?|sign up\b.*|back ads?|advertisements?"
+        r"|what.s next.*|discover (?:more|your next)\b.*"
+    ),
 }
 _TITLE_PATTERNS = {
     kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _TITLES.items()
@@ -187,10 +228,10 @@ def kind_of_title(title: str) -> str | None:
     text = " ".join(title.split()).strip(" .:*—–-")
     if len(text) > _LONGEST_TITLE:
         return None
-    return next(
-        (kind for kind, pattern in _TITLE_PATTERNS.items() if pattern.fullmatch(text)),
-        None,
-    )
+    for kind, pattern in _TITLE_PATTERNS.items():
+        if pattern.fullmatch(text):
+            return kind
+    return None
 
 
 # --- Project Gutenberg
@@ -224,7 +265,7 @@ _FIELD = re.compile(
 
 
 def without_license(paragraphs: Sequence[str]) -> list[str]:
-    """Empty the paragraphs outside Project Gutenberg's markers, and transcribers' credits.
+    """Empty paragraphs outside Project Gutenberg's markers, and transcribers' credits.
 
     The number of paragraphs stays the same.
     """
@@ -232,13 +273,16 @@ def without_license(paragraphs: Sequence[str]) -> list[str]:
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for index, text in enumerate(paragraphs):
-        if any(token in text for token in _TOKENS):
-            if (after := _end_of_start(text)) is not None:
-                starts[index] = after
-            if (before := _start_of_end(text)) is not None:
-                ends[index] = before
-    begin, first_end = min(starts, default=0), min(ends, default=0)
-    if not starts and first_end <= len(kept) // 2:
+        if not _names_license(text):
+            continue
+        after = _end_of_start(text)
+        if after is not None:
+            starts[index] = after
+        before = _start_of_end(text)
+        if before is not None:
+            ends[index] = before
+    begin = min(starts, default=0)
+    if not starts and min(ends, default=0) <= len(kept) // 2:
         ends = {}  # Without a start marker, an early end marker is not credible.
     # A file may have several books.
     next_starts, next_ends = iter(starts), iter(ends)
@@ -256,16 +300,17 @@ def without_license(paragraphs: Sequence[str]) -> list[str]:
 
 
 def _with_text_behind(kept: list[str], paragraphs: Sequence[str]) -> list[str]:
-    """Keep much text behind the license, which ends with the last paragraph that names it."""
-    named = [
-        i
-        for i, text in enumerate(paragraphs)
-        if any(token in text for token in _TOKENS)
-    ]
-    behind = paragraphs[named[-1] + 1 :]
+    """Keep text of some length behind the last paragraph that names the license."""
+    named = [index for index, text in enumerate(paragraphs) if _names_license(text)]
+    start = named[-1] + 1
+    behind = paragraphs[start:]
     if sum(len(text.split()) for text in behind) > _MOST_BEHIND:
-        kept[named[-1] + 1 :] = behind
+        kept[start:] = behind
     return kept
+
+
+def _names_license(text: str) -> bool:
+    return any(token in text for token in _TOKENS)
 
 
 def _end_of_start(text: str) -> int | None:
@@ -303,8 +348,8 @@ def _before(text: str, end: int) -> str:
 
 
 def _drop_credits(kept: list[str], start: int) -> None:
-    filled = [i for i in range(start, len(kept)) if kept[i].strip()][:_MOST_CREDITS]
-    for index in filled:
+    filled = (index for index in range(start, len(kept)) if kept[index].strip())
+    for index in islice(filled, _MOST_CREDITS):
         if not _CREDIT.match(kept[index]):
             return
         kept[index] = ""
@@ -312,16 +357,15 @@ def _drop_credits(kept: list[str], start: int) -> None:
 
 def header_field(paragraphs: Sequence[str], name: str) -> str | None:
     """Return the `Title` or `Author` of the header before the start marker, if any."""
-    start = next(
-        (
-            i
-            for i, paragraph in enumerate(paragraphs)
-            if _end_of_start(paragraph) is not None
-        ),
-        0,
-    )
-    for paragraph in paragraphs[:start]:
+    for paragraph in _header(paragraphs):
         for field, value in _FIELD.findall(paragraph):
             if field == name:
                 return " ".join(value.split())
     return None
+
+
+def _header(paragraphs: Sequence[str]) -> Sequence[str]:
+    for index, paragraph in enumerate(paragraphs):
+        if _end_of_start(paragraph) is not None:
+            return paragraphs[:index]
+    return ()

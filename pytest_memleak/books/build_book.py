@@ -78,10 +78,8 @@ def excluded_excerpts(
         else:
             warnings.append(
                 f"{total:,} words ({document.title}) aren't searched, because word "
-                "mode 'paper' "
-                'can\'t count them; set word_mode = "unicode" (--word-mode unicode on '
-                "the command "
-                "line)"
+                "mode 'paper' can't count them; "
+                'set word_mode = "unicode" (--word-mode unicode on the command line)'
             )
     return tuple(excerpts), tuple(warnings)
 
@@ -96,11 +94,17 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
     icu = icu_of(book)
     if icu is None:
         return book
-    book_words = [
-        word for excerpt in book.excerpts for word in words(excerpt.text, mode)
-    ]
-    letters = round(PASSAGE_LIMIT * sum(map(len, book_words)) / max(len(book_words), 1))
-    notice = f"ICU {icu} splits it into words; {PASSAGE_LIMIT} words are about {letters} characters"
+    letters = 0
+    count = 0
+    for excerpt in book.excerpts:
+        excerpt_words = words(excerpt.text, mode)
+        letters += sum(map(len, excerpt_words))
+        count += len(excerpt_words)
+    length = round(PASSAGE_LIMIT * letters / max(count, 1))
+    notice = (
+        f"ICU {icu} splits it into words; {PASSAGE_LIMIT} words are about {length} "
+        "characters"
+    )
     return dataclasses.replace(book, icu=icu, warnings=(*book.warnings, notice))
 
 
@@ -114,13 +118,15 @@ def with_summaries(
     mode: WordMode = "paper",
     place: str | None = None,
 ) -> Book:
-    """Add an instruction to each excerpt without one, with title and author of its work or book.
+    """Add an instruction to each excerpt without one, with its work's title and author.
 
-    `summaries` are by the excerpts' ids; `author` and `title` override the book's.
+    Outside a collection they are the book's, which `title` and `author` override;
+    `summaries` are by the excerpts' ids.
     Raises BookError as `make_book` does, naming `place` or the book.
     """
     place = place or f"book {book.id!r}"
-    author, title = author or book.author, title or book.title
+    author = author or book.author
+    title = title or book.title
     excerpts: list[Excerpt] = []
     for work in book.works or (Work("", title, author, 0, len(book.excerpts)),):
         work_excerpts = book.excerpts[work.first : work.end]
@@ -145,7 +151,10 @@ def with_summaries(
 
 
 def paper_records(
-    book: Book, *, summaries: Mapping[str, str] | None = None, mode: WordMode = "paper"
+    book: Book,
+    *,
+    summaries: Mapping[str, str] | None = None,
+    mode: WordMode = "paper",
 ) -> list[dict[str, str | int]]:
     """Return the book in the paper's format: one record per excerpt, in order.
 

@@ -1,6 +1,6 @@
 """Catalog files: books prepared for scanning as word keys, without their text.
 
-    sign (24 bytes) | keys of all books, 8 bytes each | table (JSON) | its length (8 bytes)
+    sign (24 bytes) | keys of all books, 8 bytes each | table (JSON) | its length
 
 All numbers are little-endian. The table has the numbering of words, which must match
 this version's, and per book the position and SHA-256 of its keys, and the path and
@@ -73,9 +73,12 @@ def is_catalog_file(path: Path) -> bool:
 
 
 def write_catalog(
-    path: Path, books: Iterable[tuple[Path, str, BookKeys]], *, mode: WordMode
+    path: Path,
+    books: Iterable[tuple[Path, str, BookKeys]],
+    *,
+    mode: WordMode,
 ) -> list[PreparedBook]:
-    """Write the books, each with its file and that file's SHA-256, and return their entries.
+    """Write the books, each with its file and its SHA-256, and return their entries.
 
     The write is atomic, and only the owner can read the file.
     """
@@ -86,14 +89,14 @@ def write_catalog(
             os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
         ) as file:
             file.write(_SIGN)
-            written, icu = 0, None
+            written = 0
+            icu = None
             for source, sha256, book in books:
-                digest, icu = hashlib.sha256(), icu or book.icu
-                parts = (
-                    [book.exact]
-                    if book.folded is book.exact
-                    else [book.exact, book.folded]
-                )
+                digest = hashlib.sha256()
+                icu = icu or book.icu
+                parts = [book.exact]
+                if book.folded is not book.exact:
+                    parts.append(book.folded)
                 places = []
                 for keys in parts:
                     data = keys.astype("<u8").tobytes()
@@ -126,7 +129,10 @@ def write_catalog(
 
 
 class CatalogFile:
-    """A file of `write_catalog`; raises BookError if it is damaged or of another version."""
+    """A file of `write_catalog`.
+
+    Raises BookError if it is damaged or of another version.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -140,9 +146,8 @@ class CatalogFile:
             ) from None
         if file_numbering != numbering(self.mode) or icu not in (None, installed_icu()):
             raise BookError(
-                "built by a version of memleak or ICU that reads words differently, so "
-                "some "
-                "passages would be missed",
+                "built by a version of memleak or ICU that reads words differently, "
+                "so some passages would be missed",
                 location=str(path),
                 hint=_AGAIN,
             )
@@ -154,18 +159,15 @@ class CatalogFile:
     def keys(
         self, named: Iterable[tuple[str, PreparedBook]]
     ) -> Iterator[tuple[str, BookKeys]]:
-        """Yield the keys of some of its books, by names. Raises BookError for damaged ones."""
+        """Yield the keys of some books, by names. Raises BookError for damaged ones."""
         at = self.path.stat()
         keys = _keys(self.path, at.st_size, at.st_mtime_ns)
         for name, book in named:
             exact = keys[book.exact[0] : sum(book.exact)]
-            folded = (
-                exact
-                if book.folded == book.exact
-                else keys[book.folded[0] : sum(book.folded)]
-            )
+            folded = exact
             digest = hashlib.sha256(exact.data)
-            if folded is not exact:
+            if book.folded != book.exact:
+                folded = keys[book.folded[0] : sum(book.folded)]
                 digest.update(folded.data)
             if digest.hexdigest() != book.keys_sha256:
                 raise BookError(
@@ -185,21 +187,28 @@ class CatalogFile:
             table = json.loads(file.read(length))
         keys = (end - length - len(_SIGN)) // _KEY_BYTES
         books = tuple(_book(row) for row in table["books"])
-        if table["words"] not in ("paper", "unicode") or any(
-            first + count > keys
-            for book in books
-            for first, count in (book.exact, book.folded)
-        ):
+        if table["words"] not in ("paper", "unicode"):
             raise ValueError("its table doesn't match")
+        for book in books:
+            if max(sum(book.exact), sum(book.folded)) > keys:
+                raise ValueError("its table doesn't match")
         return table["words"], books, table.get("numbering", ""), table.get("icu")
 
 
 @functools.lru_cache(maxsize=8)
-def _keys(path: Path, size: int, _changed: int) -> Keys:
+def _keys(
+    path: Path,
+    size: int,
+    _changed: int,
+) -> Keys:
     """Map the file as numbers, its table included; a changed file misses the cache."""
     count = (size - len(_SIGN)) // _KEY_BYTES
     mapped: Keys = np.memmap(
-        path, dtype="<u8", mode="r", offset=len(_SIGN), shape=(count,)
+        path,
+        dtype="<u8",
+        mode="r",
+        offset=len(_SIGN),
+        shape=(count,),
     )
     return mapped.view(np.ndarray)
 

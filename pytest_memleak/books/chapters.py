@@ -11,6 +11,7 @@ failing that, in its NCX.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
@@ -42,7 +43,7 @@ _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 def build_chapters(
     documents: Iterable[Sequence[TextBlock]], *, title: str | None
 ) -> Iterator[Chapter]:
-    """Yield the chapters of a book called `title` from its documents' blocks in reading order."""
+    """Yield the chapters of a book called `title` from its documents' blocks."""
     headings: list[TextBlock] = []
     paragraphs: list[str] = []
     for document in documents:
@@ -76,15 +77,18 @@ def _without_heading_runs(document: Sequence[TextBlock]) -> Iterator[TextBlock]:
 def _title(headings: Sequence[TextBlock], book: str | None) -> str | None:
     texts = [heading.text.replace("\n", " ") for heading in headings]
     # The book's own title doesn't distinguish its chapters.
-    parts = [
-        text
-        for text in texts
-        if letters_and_digits(text) != letters_and_digits(book or "")
-    ] or texts
+    book_letters = letters_and_digits(book or "")
+    own = [text for text in texts if letters_and_digits(text) != book_letters]
+    parts = own or texts
     return ": ".join(parts[-_MOST_TITLE_PARTS:])[:_LONGEST_TITLE] or None
 
 
-def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None:
+def require_words(
+    chapters: Sequence[Chapter],
+    *,
+    place: str,
+    hint: str,
+) -> None:
     """Raise BookError if no chapter has a letter or a digit."""
     paragraphs = (paragraph for chapter in chapters for paragraph in chapter.paragraphs)
     if not any(map(_LETTER_OR_DIGIT.search, paragraphs)):
@@ -97,8 +101,12 @@ def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None
 _MOST_ENTRIES = 20_000
 
 
-def navigation_entries(data: bytes, document: str, kind: str) -> list[Entry]:
-    """Read the entries of each `<nav>` of that kind, "toc" or "landmarks", in `document`."""
+def navigation_entries(
+    data: bytes,
+    document: str,
+    kind: str,
+) -> list[Entry]:
+    """Read the entries of each `<nav>` of that kind, "toc" or "landmarks"."""
     return _entries(_navigation_links(parse_xml(data), kind), document)
 
 
@@ -113,25 +121,33 @@ _Link = tuple[str, str, int, str]
 
 def _navigation_links(root: _Element | None, kind: str) -> Iterator[_Link]:
     for nav in elements(root, "nav"):
-        if kind in terms(_epub_type(nav), nav.get("role")):
-            for link in elements(nav, "a"):
-                depth = sum(1 for _ in link.iterancestors("{*}ol", "{*}ul"))
+        if kind not in terms(_epub_type(nav), nav.get("role")):
+            continue
+        for link in elements(nav, "a"):
+            address = link.get("href")
+            if address is not None:
                 title = "".join(map(str, link.itertext()))
-                if (address := link.get("href")) is not None:
-                    yield address, title, depth, _epub_type(link)
+                depth = sum(1 for _ in link.iterancestors("{*}ol", "{*}ul"))
+                yield address, title, depth, _epub_type(link)
 
 
 def _epub_type(element: _Element) -> str:
-    return next((element.get(key) for key in EPUB_TYPE if element.get(key)), None) or ""
+    for key in EPUB_TYPE:
+        kinds = element.get(key)
+        if kinds:
+            return kinds
+    return ""
 
 
 def _ncx_links(root: _Element | None) -> Iterator[_Link]:
     for point in elements(root, "navPoint"):
-        content, label = point.find("{*}content"), point.find("{*}navLabel")
-        if content is not None:
-            title = "" if label is None else "".join(map(str, label.itertext()))
-            depth = 1 + sum(1 for _ in point.iterancestors("{*}navPoint"))
-            yield content.get("src") or "", title, depth, ""
+        content = point.find("{*}content")
+        label = point.find("{*}navLabel")
+        if content is None:
+            continue
+        title = "" if label is None else "".join(map(str, label.itertext()))
+        depth = 1 + sum(1 for _ in point.iterancestors("{*}navPoint"))
+        yield content.get("src") or "", title, depth, ""
 
 
 def _entries(links: Iterable[_Link], document: str) -> list[Entry]:
@@ -147,8 +163,8 @@ def _entries(links: Iterable[_Link], document: str) -> list[Entry]:
 # --- titles of the table of contents
 # ------------------------------------------------------
 
-# With so many chapters, none of more than this share of the letters, the table is
-# complete.
+# With so many chapters, none of more than this share of the letters, the table of
+# contents is complete.
 _FEWEST_CHAPTERS = 3
 _LARGEST_SHARE = 1 / 3
 
@@ -184,94 +200,131 @@ def with_titles(
     return _without_unnamed(titled)
 
 
-def _titled(
-    document: Document, entries: Sequence[Entry]
-) -> list[tuple[TextBlock, bool]]:
-    """Return the blocks, each with whether it is a heading in the table of contents."""
+# A block, and whether it is a heading in the table of contents.
+_MarkedBlock = tuple[TextBlock, bool]
+
+
+def _titled(document: Document, entries: Sequence[Entry]) -> list[_MarkedBlock]:
     at: dict[int, list[Entry]] = {}
     for entry in entries:
         index = document.places.get(entry.place) if entry.place else 0
         if index is not None:
             at.setdefault(index, []).append(entry)
-    marked: list[tuple[TextBlock, bool]] = []
+    blocks = document.blocks
+    marked: list[_MarkedBlock] = []
     position = 0
     for index in sorted(at):
-        marked += [(block, False) for block in document.blocks[position:index]]
-        named, position = _title_headings(
-            document.blocks, max(index, position), at[index]
-        )
-        marked += [(block, True) for block in named]
-    return marked + [(block, False) for block in document.blocks[position:]]
+        marked += ((block, False) for block in blocks[position:index])
+        start = max(index, position)
+        headings, position = _title_headings(blocks, start, at[index])
+        marked += ((block, True) for block in headings)
+    marked += ((block, False) for block in blocks[position:])
+    return marked
 
 
 def _title_headings(
-    blocks: Sequence[TextBlock], index: int, entries: Sequence[Entry]
+    blocks: Sequence[TextBlock],
+    index: int,
+    entries: Sequence[Entry],
 ) -> tuple[list[TextBlock], int]:
     """Return the headings for these entries, and the index of the block after them."""
     end = index
     while end < len(blocks) and blocks[end].level and not blocks[end].matter:
         end += 1
     existing = list(blocks[index:end])
-    title = letters_and_digits("".join(entry.title for entry in entries))
     seen = letters_and_digits("".join(block.text for block in existing))
-    if seen and (
-        title in seen
-        or any(letters_and_digits(entry.title) in seen for entry in entries)
-    ):
+    if seen and _is_title_in(seen, entries):
         return existing, end
     if index < len(blocks) and blocks[index].matter:
         return [], index
     level = existing[0].level if existing else 0
-    headings = [
-        TextBlock(entry.title, min(level + number or entry.depth, _DEEPEST))
-        for number, entry in enumerate(entries)
-    ]
+    headings: list[TextBlock] = []
+    for number, entry in enumerate(entries):
+        own_level = level + number or entry.depth
+        headings.append(TextBlock(entry.title, min(own_level, _DEEPEST)))
     last = letters_and_digits(entries[-1].title)
     rest = last.replace(seen, "", 1) if seen else last
-    for _ in range(_MOST_TITLE_PARAGRAPHS):
-        if end >= len(blocks) or blocks[end].matter:
+    return headings, _end_of_title(blocks, end, rest)
+
+
+def _is_title_in(letters: str, entries: Sequence[Entry]) -> bool:
+    """Whether headings with these letters have the titles, or one of them."""
+    titles = [letters_and_digits(entry.title) for entry in entries]
+    return "".join(titles) in letters or any(title in letters for title in titles)
+
+
+def _end_of_title(
+    blocks: Sequence[TextBlock],
+    start: int,
+    title: str,
+) -> int:
+    """Return the end of the paragraphs that only repeat a title of these letters."""
+    end = start
+    for block in blocks[start : start + _MOST_TITLE_PARAGRAPHS]:
+        letters = letters_and_digits(block.text)
+        is_long = len(block.text.split()) > _LONGEST_TITLE_PARAGRAPH
+        if block.matter or is_long or not letters or letters not in title:
             break
-        text = letters_and_digits(blocks[end].text)
-        if (
-            not text
-            or text not in rest
-            or len(blocks[end].text.split()) > _LONGEST_TITLE_PARAGRAPH
-        ):
-            break
-        rest = rest.replace(text, "", 1)
+        title = title.replace(letters, "", 1)
         end += 1
-    return headings, end
+    return end
 
 
 def _without_unnamed(
-    documents: Sequence[Sequence[tuple[TextBlock, bool]]],
+    documents: Sequence[Sequence[_MarkedBlock]],
 ) -> list[tuple[TextBlock, ...]]:
-    sizes, chapter = [0], 0
+    """Mark headings that open no chapter as matter, if the contents are fine enough."""
+    chapters = _chapters_of_blocks(documents)
+    sizes = _chapter_sizes(documents, chapters)
+    largest = _LARGEST_SHARE * sizes.total()
+    # 0 is before the first chapter.
+    is_fine = len(sizes.keys() - {0}) >= _FEWEST_CHAPTERS
+    result: list[tuple[TextBlock, ...]] = []
+    for document, numbers in zip(documents, chapters, strict=True):
+        is_listed = any(named for _, named in document)
+        blocks = [block for block, _ in document]
+        for position, number in enumerate(numbers):
+            is_small = sizes[number] <= largest
+            if is_fine and is_listed and is_small and _is_unnamed(document, position):
+                blocks[position] = replace(blocks[position], matter=_UNLISTED)
+        result.append(tuple(blocks))
+    return result
+
+
+_UNLISTED = "heading that the table of contents doesn't list"
+
+
+def _is_unnamed(document: Sequence[_MarkedBlock], position: int) -> bool:
+    """Whether a heading isn't in the contents, nor below another one."""
+    block, named = document[position]
+    if named or block.matter or not block.level or not position:
+        return False
+    return not document[position - 1][0].level
+
+
+def _chapters_of_blocks(
+    documents: Sequence[Sequence[_MarkedBlock]],
+) -> list[list[int]]:
+    """Return the number of each block's chapter; 0 is before the first."""
+    last = 0
     chapters: list[list[int]] = []
     for document in documents:
-        chapters.append([])
+        numbers: list[int] = []
         for position, (block, named) in enumerate(document):
             if named or (block.level and position == 0):
-                sizes.append(0)
-                chapter = len(sizes) - 1
-            sizes[chapter] += 0 if block.level or block.matter else len(block.text)
-            chapters[-1].append(chapter)
-    largest = _LARGEST_SHARE * sum(sizes)
-    fine = sum(size > 0 for size in sizes[1:]) >= _FEWEST_CHAPTERS
-    return [
-        tuple(
-            replace(block, matter="heading that the table of contents doesn't list")
-            if fine
-            and block.level
-            and not (named or block.matter)
-            and position
-            and not document[position - 1][0].level
-            and any(is_named for _, is_named in document)
-            and sizes[chapter] <= largest
-            else block
-            for position, ((block, named), chapter) in enumerate(
-                zip(document, of_document, strict=True)
-            )
-        )
-        for document, of_document in zip(documents, chapters, strict=True)
-    ]
+                last += 1
+            numbers.append(last)
+        chapters.append(numbers)
+    return chapters
+
+
+def _chapter_sizes(
+    documents: Sequence[Sequence[_MarkedBlock]], chapters: Sequence[Sequence[int]]
+) -> Counter[int]:
+    """Return the number of characters of text in each chapter that has any."""
+    sizes: Counter[int] = Counter()
+    for document, numbers in zip(documents, chapters, strict=True):
+        for (block, _), number in zip(document, numbers, strict=True):
+            if not block.level and not block.matter:
+                sizes[number] += len(block.text)
+    return sizes

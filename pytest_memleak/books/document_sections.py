@@ -1,4 +1,4 @@
-"""Documents divided into sections where matter begins or ends, and notes found by their links."""
+"""Documents divided into sections at matter, and notes found by their links."""
 
 from __future__ import annotations
 
@@ -8,47 +8,71 @@ from dataclasses import replace
 from itertools import pairwise
 
 from pytest_memleak.books.boilerplate import kind_of_title
-from pytest_memleak.books.text_blocks import Entry, Leaf, locate
+from pytest_memleak.books.text_blocks import Entry, Leaf, TextBlock, locate
 
 _NOTES = "notes"
 _DEEPEST = 6
 _SECTION = " § "
 
+# A document's name, and an id in it.
+_Place = tuple[str, str]
+
 
 def with_linked_notes(leaves: Sequence[Leaf]) -> list[Leaf]:
     """Mark blocks that the text refers to and that link back to it as notes."""
-    targets = {
-        locate(address, leaf.name)
-        for leaf in leaves
-        for address in leaf.markup.references
-    }
+    targets = _referred_places(leaves)
     marked: list[Leaf] = []
     for leaf in leaves:
-        blocks = leaf.markup.everything
-        notes = {
-            number
-            for number, places in leaf.markup.back_linked.items()
-            if any((leaf.name, place) in targets for place in places)
-        }
-        if notes and all(
-            block.level or block.matter or number in notes
-            for number, block in enumerate(blocks)
-        ):
-            notes = set(range(len(blocks)))
-        everything = tuple(
-            replace(block, matter=_NOTES)
-            if number in notes and not block.matter
-            else block
-            for number, block in enumerate(blocks)
-        )
-        marked.append(replace(leaf, markup=replace(leaf.markup, everything=everything)))
+        notes = _linked_notes(leaf, targets)
+        blocks = _with_notes(leaf.markup.everything, notes)
+        marked.append(replace(leaf, markup=replace(leaf.markup, everything=blocks)))
     return marked
 
 
+def _referred_places(leaves: Sequence[Leaf]) -> set[_Place]:
+    """Return the places to which note references in the text lead."""
+    places: set[_Place] = set()
+    for leaf in leaves:
+        places.update(locate(address, leaf.name) for address in leaf.markup.references)
+    return places
+
+
+def _linked_notes(leaf: Leaf, targets: Collection[_Place]) -> set[int]:
+    """Return the numbers of a document's blocks that are notes."""
+    notes: set[int] = set()
+    for number, places in leaf.markup.back_linked.items():
+        if any((leaf.name, place) in targets for place in places):
+            notes.add(number)
+    if notes and _are_all(notes, leaf.markup.everything):
+        notes.update(range(len(leaf.markup.everything)))
+    return notes
+
+
+def _are_all(notes: Collection[int], blocks: Sequence[TextBlock]) -> bool:
+    """Whether nothing but notes, titles and matter is in these blocks."""
+    for number, block in enumerate(blocks):
+        if number not in notes and not block.level and not block.matter:
+            return False
+    return True
+
+
+def _with_notes(
+    blocks: Sequence[TextBlock], notes: Collection[int]
+) -> tuple[TextBlock, ...]:
+    marked = list(blocks)
+    for number in notes:
+        if not marked[number].matter:
+            marked[number] = replace(marked[number], matter=_NOTES)
+    return tuple(marked)
+
+
 def divide(
-    leaves: Sequence[Leaf], links: Sequence[Entry], *, out: Collection[str]
+    leaves: Sequence[Leaf],
+    links: Sequence[Entry],
+    *,
+    out: Collection[str],
 ) -> tuple[list[Leaf], list[Entry]]:
-    """Divide documents that aren't `out` at titles of matter, and where text begins again.
+    """Divide documents that aren't `out` at titles of matter, and where text resumes.
 
     A section is a document of its own, called "chapter.xhtml § 2". Returns the links to
     sections.
@@ -65,53 +89,79 @@ def divide(
         else:
             divided[leaf.name] = leaf, starts
             sections += _sections(leaf, starts)
-    moved = [
-        _moved(link, *divided[link.document]) if link.document in divided else link
-        for link in links
-    ]
+    moved: list[Entry] = []
+    for link in links:
+        if link.document in divided:
+            leaf, starts = divided[link.document]
+            moved.append(_moved(link, leaf, starts))
+        else:
+            moved.append(link)
     return sections, moved
 
 
 def _starts(leaf: Leaf, links: Sequence[Entry]) -> Iterator[int]:
     """Yield the numbers of the blocks at which a section after the first begins."""
     blocks = leaf.markup.everything
-    titles = {
-        n: (block.text, block.level) for n, block in enumerate(blocks) if block.level
-    }
-    for link in links:
-        if (number := leaf.markup.places.get(link.place)) is not None:
-            titles.setdefault(number, (link.title, _DEEPEST))
-    within = 0  # the level of the title of the matter
-    for number, (title, level) in sorted(titles.items()):
+    level_of_matter = 0
+    for number, (title, level) in sorted(_titles(leaf, links).items()):
         if number < len(blocks) and blocks[number].matter:
             continue
-        is_matter = kind_of_title(title) is not None
-        if is_matter or within >= level:
-            within = level if is_matter else 0
-            if number:
-                yield number
+        if kind_of_title(title) is not None:
+            level_of_matter = level
+        elif level_of_matter >= level:
+            level_of_matter = 0
+        else:
+            continue
+        if number:
+            yield number
+
+
+def _titles(leaf: Leaf, links: Sequence[Entry]) -> dict[int, tuple[str, int]]:
+    """Return titles and their levels, of headings or else links, by number of block."""
+    titles: dict[int, tuple[str, int]] = {}
+    for number, block in enumerate(leaf.markup.everything):
+        if block.level:
+            titles[number] = (block.text, block.level)
+    for link in links:
+        linked = leaf.markup.places.get(link.place)
+        if linked is not None:
+            titles.setdefault(linked, (link.title, _DEEPEST))
+    return titles
 
 
 def _sections(leaf: Leaf, starts: Sequence[int]) -> Iterator[Leaf]:
     blocks = leaf.markup.everything
     places: list[dict[str, int]] = [{} for _ in starts]
     for place, at in leaf.markup.places.items():
-        number = bisect_right(starts, at) - 1
+        number = _section_at(at, starts)
         places[number][place] = at - starts[number]
     for number, (start, end) in enumerate(pairwise([*starts, len(blocks)])):
-        markup = replace(
-            leaf.markup, everything=blocks[start:end], places=places[number]
-        )
+        section = blocks[start:end]
+        markup = replace(leaf.markup, everything=section, places=places[number])
         if number:
+            # What is known of the whole document counts once.
             markup = replace(
-                markup, declares_body=False, linked=0.0, links=0, note_texts=()
+                markup,
+                declares_body=False,
+                linked=0.0,
+                links=0,
+                note_texts=(),
             )
         yield Leaf(_section_name(leaf, number), markup, leaf.role)
 
 
-def _moved(link: Entry, leaf: Leaf, starts: Sequence[int]) -> Entry:
-    number = bisect_right(starts, leaf.markup.places.get(link.place, 0)) - 1
-    return replace(link, document=_section_name(leaf, number))
+def _section_at(block: int, starts: Sequence[int]) -> int:
+    return bisect_right(starts, block) - 1
+
+
+def _moved(
+    link: Entry,
+    leaf: Leaf,
+    starts: Sequence[int],
+) -> Entry:
+    block = leaf.markup.places.get(link.place, 0)
+    section = _section_name(leaf, _section_at(block, starts))
+    return replace(link, document=section)
 
 
 def _section_name(leaf: Leaf, number: int) -> str:

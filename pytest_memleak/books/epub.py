@@ -18,7 +18,12 @@ from pytest_memleak.books.epub_package import (
     parse_member,
     tidy_package,
 )
-from pytest_memleak.books.html_attributes import ClassStyles, class_styles, terms
+from pytest_memleak.books.html_attributes import (
+    ClassStyles,
+    class_styles,
+    terms,
+    word_set,
+)
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, locate
 from pytest_memleak.books.text_decoding import decode, elements
@@ -33,7 +38,10 @@ _LONGEST_SHEET = 1 << 20
 
 
 def read_epub(
-    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    path: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Manuscript:
     """Read the text of an EPUB: the documents of its spine, in order.
 
@@ -60,45 +68,44 @@ def read_epub(
         navigation = [
             item.file_name for item in book.get_items() if NAVIGATION in item.properties
         ]
-        contents, landmarks = (
-            [
-                entry
-                for name in navigation
-                for entry in navigation_entries(archive.read(name), name, kind)
-            ]
-            for kind in ("toc", "landmarks")
-        )
+        contents: list[Entry] = []
+        landmarks: list[Entry] = []
+        for name in navigation:
+            document = archive.read(name)
+            contents += navigation_entries(document, name, "toc")
+            landmarks += navigation_entries(document, name, "landmarks")
         if not contents and package.ncx:
             contents = ncx_entries(archive.read(package.ncx), package.ncx)
         leaves = _leaves(book, archive, contents)
-    title = next((value for value, _ in book.get_metadata("DC", "title")), None)
-    authors = dict.fromkeys(value for value, _ in book.get_metadata("DC", "creator"))
+    reading_warnings = list(package.warnings)
+    for leaf in leaves:
+        reading_warnings += (f"{leaf.name!r}: {note}" for note in leaf.markup.notes)
+    authors = dict.fromkeys(_metadata(book, "creator"))
     return compose(
         leaves,
         landmarks or _guide_landmarks(book.guide),
         contents,
-        title=title,
+        title=next(_metadata(book, "title"), None),
         author=" and ".join(authors) or None,
-        language=next(
-            (value for value, _ in book.get_metadata("DC", "language")), None
-        ),
+        language=next(_metadata(book, "language"), None),
         include=include,
         exclude=exclude,
-        warnings=(
-            *package.warnings,
-            *(
-                f"{leaf.name!r}: {note}"
-                for leaf in leaves
-                for note in leaf.markup.notes
-            ),
-        ),
+        warnings=reading_warnings,
         place=str(path),
-        hint="if its pages are images, run OCR; if all its text is declared front matter, set"
-        " include to the documents to read",
+        hint="if its pages are images, run OCR; if all its text is declared front "
+        "matter, set include to the documents to read",
     )
 
 
-def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[Leaf]:
+def _metadata(book: EpubBook, name: str) -> Iterator[str]:
+    return (value for value, _ in book.get_metadata("DC", name))
+
+
+def _leaves(
+    book: EpubBook,
+    archive: Archive,
+    entries: Sequence[Entry],
+) -> list[Leaf]:
     """Read the documents of the spine."""
     budget = Budget(archive.place)
     styles = class_styles(_style_sheets(archive))
@@ -121,9 +128,8 @@ def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[
 
 def _style_sheets(archive: Archive) -> Iterator[str]:
     """Yield the book's style sheets; skip unreadable ones, which aren't essential."""
-    for name in [member for member in archive.names if member.lower().endswith(".css")][
-        :_MOST_SHEETS
-    ]:
+    sheets = [name for name in archive.names if name.lower().endswith(".css")]
+    for name in sheets[:_MOST_SHEETS]:
         with suppress(BookError):
             yield decode(archive.read(name, limit=_LONGEST_SHEET))[0]
 
@@ -137,7 +143,12 @@ def _read_document(
 ) -> Markup:
     data = archive.read(name)
     try:
-        return read_markup(data, budget=budget, styles=styles, places=places)
+        return read_markup(
+            data,
+            budget=budget,
+            styles=styles,
+            places=places,
+        )
     except BookError as error:
         raise BookError(
             f"{name!r} {error.message}", location=archive.place, hint=error.hint
@@ -168,18 +179,16 @@ _GUIDE_TYPES = {"notes": "endnotes", "other.endnotes": "endnotes"}
 
 
 def _guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Entry]:
-    """Return the references of a package's guide, whose addresses start at the archive's root."""
-    return [
-        Entry(
-            *locate(reference.get("href") or "", ""),
-            "",
-            1,
-            terms(_GUIDE_TYPES.get(kind, kind)),
-        )
-        for reference in guide
-        if (kind := (reference.get("type") or "").strip().lower())
-        not in {"", "bodymatter"}
-    ]
+    """Return the references of a package's guide, with addresses from the root."""
+    entries: list[Entry] = []
+    for reference in guide:
+        kind = (reference.get("type") or "").strip().lower()
+        if kind in {"", "bodymatter"}:
+            continue
+        document, place = locate(reference.get("href") or "", "")
+        kinds = terms(_GUIDE_TYPES.get(kind, kind))
+        entries.append(Entry(document, place, "", 1, kinds))
+    return entries
 
 
 # DRM (OCF 3.3, section 4.2.6).
@@ -191,37 +200,18 @@ _FONT_OBFUSCATION = {
     "http://www.idpf.org/2008/embedding",
     "http://ns.adobe.com/pdf/enc#RC",
 }
-_FONT_SUFFIXES = (
-    ".ttf",
-    ".otf",
-    ".ttc",
-    ".woff",
-    ".woff2",
-    ".eot",
-    ".pfb",
-    ".pfa",
-    ".dfont",
+_FONT_SUFFIXES = tuple(word_set(".ttf .otf .ttc .woff .woff2 .eot .pfb .pfa .dfont"))
+_BOOK_SUFFIXES = tuple(
+    word_set(
+        ".xhtml .html .htm .xht .xml .opf .ncx .css .svg .jpg .jpeg .png .gif .webp"
+        " .js .smil"
+    )
 )
-_BOOK_SUFFIXES = (
-    ".xhtml", ".html", ".htm", ".xht", ".xml", ".opf", ".ncx", ".css", ".svg", ".jpg", ".jpeg",
-    ".png", ".gif", ".webp", ".js", ".smil",
-)  # fmt: skip
-_MEDIA_SUFFIXES = (
-    ".mp3",
-    ".mp4",
-    ".m4a",
-    ".m4v",
-    ".mov",
-    ".ogg",
-    ".oga",
-    ".ogv",
-    ".opus",
-    ".webm",
-)
+_MEDIA_SUFFIXES = tuple(word_set(".mp3 .mp4 .m4a .m4v .mov .ogg .oga .ogv .opus .webm"))
 
 
 def reject_drm(archive: Archive) -> None:
-    """Raise BookError for DRM files and for encrypted parts, except fonts, audio and video."""
+    """Raise BookError for DRM files and encrypted parts, except fonts and media."""
     for rights, maker in _RIGHTS.items():
         if archive.find(rights) is not None:
             raise _under_drm(

@@ -28,7 +28,7 @@ _MAX_BYTES = 16 << 20
 
 
 def parse_member(archive: Archive, name: str) -> _Element:
-    """Parse a small XML file leniently and return its root. Raises BookError if that fails."""
+    """Parse a small XML file leniently; return its root, or raise BookError."""
     root = parse_xml(archive.read(name, limit=_MAX_BYTES))
     if root is None:
         raise _no_epub(archive, f"{name!r} isn't XML")
@@ -56,8 +56,8 @@ _DOCUMENT_SUFFIXES = (".xhtml", ".html", ".htm", ".xht")
 _NCX_TYPE = "application/x-dtbncx+xml"
 _TIDY_NAME = "package.opf"
 _TIDY_CONTAINER = f"""<?xml version="1.0"?>
-<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>
-<rootfile full-path="{_TIDY_NAME}" media-type="{_PACKAGE_TYPE}"/>
+<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container">
+<rootfiles><rootfile full-path="{_TIDY_NAME}" media-type="{_PACKAGE_TYPE}"/>
 </rootfiles></container>""".encode()
 _SHOWN = 3
 
@@ -86,7 +86,7 @@ class TidyPackage:
 
 @dataclass(slots=True)
 class _Item:
-    """A manifest item; `name`: a document's or contents' member of the archive, if it is there."""
+    """A manifest item; `name`: the archive's member of a document or contents."""
 
     id: str
     href: str
@@ -97,9 +97,8 @@ class _Item:
 
     @property
     def is_document(self) -> bool:
-        return self.media_type in _DOCUMENT_TYPES or self.href.lower().split("#")[
-            0
-        ].endswith(_DOCUMENT_SUFFIXES)
+        path = self.href.lower().partition("#")[0]
+        return self.media_type in _DOCUMENT_TYPES or path.endswith(_DOCUMENT_SUFFIXES)
 
 
 def tidy_package(archive: Archive) -> TidyPackage:
@@ -136,37 +135,29 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
         )
         return packages[0]
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
-    typed = [
-        rootfile
-        for rootfile in rootfiles
-        if rootfile.get("media-type") == _PACKAGE_TYPE
-    ]
-    path = next(
-        (rootfile.get("full-path") or "" for rootfile in typed or rootfiles), ""
+    rootfiles.sort(key=lambda rootfile: rootfile.get("media-type") != _PACKAGE_TYPE)
+    path = rootfiles[0].get("full-path") if rootfiles else None
+    if not path:
+        raise _no_epub(archive, f"{_CONTAINER} names no package file (OPF)")
+    for address in (path, unquote(path)):
+        name = archive.find(_archive_path(address, archive))
+        if name:
+            return name
+    raise _no_epub(
+        archive,
+        f"the package file (OPF) {path!r} that {_CONTAINER} names isn't in the zip",
     )
-    addresses = (path, unquote(path)) if path else ()
-    name = next(
-        filter(
-            None,
-            (archive.find(_archive_path(address, archive)) for address in addresses),
-        ),
-        None,
-    )
-    if name is None:
-        missing = (
-            f"the package file (OPF) {path!r} that {_CONTAINER} names isn't in the zip"
-        )
-        raise _no_epub(
-            archive, missing if path else f"{_CONTAINER} names no package file (OPF)"
-        )
-    return name
 
 
 # --- manifest and spine
 # --------------------------------------------------------------------
 
 
-def _read_manifest(root: _Element, archive: Archive, folder: str) -> dict[str, _Item]:
+def _read_manifest(
+    root: _Element,
+    archive: Archive,
+    folder: str,
+) -> dict[str, _Item]:
     items: dict[str, _Item] = {}
     # Anywhere in the file: searching each of many nested manifests would take too long.
     for element in elements(root, "item"):
@@ -185,26 +176,35 @@ def _read_manifest(root: _Element, archive: Archive, folder: str) -> dict[str, _
     return items
 
 
-def _resolve(href: str, archive: Archive, folder: str) -> str | None:
-    """Return the archive's name of a manifest item's address; None if it isn't there."""
+def _resolve(
+    href: str,
+    archive: Archive,
+    folder: str,
+) -> str | None:
+    """Return the archive's name of a manifest item's address, if it is there."""
     # A name may contain "#" or "%", so try the literal address first.
     path = href.partition("#")[0]
-    addresses = (
-        _archive_path(a, archive, folder)
-        for a in (href, unquote(href), path, unquote(path))
-        if a
-    )
-    return next(filter(None, map(archive.find, addresses)), None)
+    for address in (href, unquote(href), path, unquote(path)):
+        if not address:
+            continue
+        name = archive.find(_archive_path(address, archive, folder))
+        if name:
+            return name
+    return None
 
 
 def _joined(path: str, folder: str) -> str:
     path = path.replace("\\", "/")
-    return posixpath.normpath(
-        posixpath.join(folder, path) if path[:1] != "/" else path[1:]
-    )
+    if path.startswith("/"):
+        return posixpath.normpath(path[1:])
+    return posixpath.normpath(posixpath.join(folder, path))
 
 
-def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
+def _archive_path(
+    path: str,
+    archive: Archive,
+    folder: str = "",
+) -> str:
     """Return a path from the archive's root. Raises BookError if it leads outside."""
     joined = _joined(path, folder)
     if joined == ".." or joined.startswith("../"):
@@ -213,14 +213,15 @@ def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
 
 
 def _read_spine(
-    root: _Element, items: dict[str, _Item], archive: Archive, notes: _Notes
+    root: _Element,
+    items: dict[str, _Item],
+    archive: Archive,
+    notes: _Notes,
 ) -> list[tuple[_Item, str]]:
     """Return the documents to read, in order, each with its `linear`."""
     spines = elements(root, "spine")
-    references = (
-        list(elements(root, "itemref")) if next(spines, None) is not None else []
-    )
-    if not references:
+    references = list(elements(root, "itemref"))
+    if next(spines, None) is None or not references:
         raise BookError(
             "the package has no spine, so the reading order is unknown",
             location=archive.place,
@@ -239,10 +240,8 @@ def _read_spine(
                 item.name
             )
         elif item.name:
-            spine[item.name] = (
-                item,
-                (reference.get("linear") or "yes").strip().lower(),
-            )
+            linear = (reference.get("linear") or "yes").strip().lower()
+            spine[item.name] = (item, linear)
         else:
             missing.append(repr(item.href[:80]))
     if missing:
@@ -262,7 +261,7 @@ def _read_spine(
 
 
 def _document(idref: str, items: dict[str, _Item]) -> _Item | None:
-    """Return the spine's item, or the first XHTML document in its chain of fallbacks."""
+    """Return the spine's item, or the first XHTML document among its fallbacks."""
     item = items.get(idref)
     for _ in range(_MOST_FALLBACKS):
         if item is None or item.is_document:
@@ -276,7 +275,10 @@ def _document(idref: str, items: dict[str, _Item]) -> _Item | None:
 
 
 def _write_package(
-    root: _Element, items: dict[str, _Item], spine: list[tuple[_Item, str]], folder: str
+    root: _Element,
+    items: dict[str, _Item],
+    spine: list[tuple[_Item, str]],
+    folder: str,
 ) -> bytes:
     from lxml import etree
 
@@ -317,34 +319,15 @@ def _is_navigation(item: _Item) -> bool:
 
 
 def _metadata(root: _Element) -> _Element:
-    """Return language, titles and creators, main ones first, without creators in other roles."""
+    """Return language, titles (main ones first), and creators who are authors."""
     from lxml import etree
 
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
     refined = _refinements(root)
-    titles, creators = (
-        [
-            element
-            for element in islice(elements(root, name), _MOST_CREATORS)
-            if _text(element)
-        ]
-        for name in ("title", "creator")
-    )
-    titles.sort(
-        key=lambda element: (
-            refined.get((element.get("id"), "title-type"), {"main"}) != {"main"}
-        )
-    )
-    roles = [
-        {creator.get(f"{{{_OPF}}}role") or creator.get("role")} - {None}
-        or refined.get((creator.get("id"), "role"), set())
-        for creator in creators
-    ]
-    authors = [
-        creator
-        for creator, role in zip(creators, roles, strict=True)
-        if not role or "aut" in role
-    ]
+    titles = _filled(root, "title")
+    titles.sort(key=lambda title: not _is_main(title, refined))
+    creators = _filled(root, "creator")
+    authors = [creator for creator in creators if _is_author(creator, refined)]
     languages = islice(elements(root, "language"), 1)
     chosen_by_name = (
         ("title", titles),
@@ -357,11 +340,35 @@ def _metadata(root: _Element) -> _Element:
     return metadata
 
 
-def _refinements(root: _Element) -> dict[tuple[str | None, str], set[str | None]]:
-    """Return the values of `<meta refines="#id" property="p">` elements by (id, p)."""
-    refined: dict[tuple[str | None, str], set[str | None]] = {}
+# Values of `<meta refines="#id" property="p">` elements, by (id, p).
+_Refinements = dict[tuple[str | None, str], set[str | None]]
+
+
+def _filled(root: _Element, name: str) -> list[_Element]:
+    """Return the first elements of that name, without empty ones."""
+    first = islice(elements(root, name), _MOST_CREATORS)
+    return [element for element in first if _text(element)]
+
+
+def _is_main(title: _Element, refined: _Refinements) -> bool:
+    types = refined.get((title.get("id"), "title-type"), {"main"})
+    return types == {"main"}
+
+
+def _is_author(creator: _Element, refined: _Refinements) -> bool:
+    """Whether a creator has the role of an author, or none."""
+    role = creator.get(f"{{{_OPF}}}role") or creator.get("role")
+    if role is not None:
+        return role == "aut"
+    roles = refined.get((creator.get("id"), "role"))
+    return not roles or "aut" in roles
+
+
+def _refinements(root: _Element) -> _Refinements:
+    refined: _Refinements = {}
     for meta in elements(root, "meta"):
-        target, name = meta.get("refines"), meta.get("property")
+        target = meta.get("refines")
+        name = meta.get("property")
         if target and name:
             refined.setdefault((target.lstrip("#"), name), set()).add(_text(meta))
     return refined
@@ -373,10 +380,11 @@ def _text(element: _Element) -> str:
 
 
 def _warnings(notes: _Notes) -> tuple[str, ...]:
-    # repr escapes control characters, which a terminal would obey.
-    return tuple(
-        f"{kind} ({len(examples):,}): "
-        + ", ".join(repr(example[:80]) for example in examples[:_SHOWN])
-        + (", ..." if len(examples) > _SHOWN else "")
-        for kind, examples in notes.items()
-    )
+    warnings: list[str] = []
+    for kind, examples in notes.items():
+        # repr escapes control characters, which a terminal would obey.
+        shown = [repr(example[:80]) for example in examples[:_SHOWN]]
+        if len(examples) > _SHOWN:
+            shown.append("...")
+        warnings.append(f"{kind} ({len(examples):,}): {', '.join(shown)}")
+    return tuple(warnings)

@@ -1,4 +1,4 @@
-"""Excerpts of 300 to 500 words from a manuscript, and the partition that minimizes their cost.
+"""Excerpts of 300 to 500 words from a manuscript, cut where it costs least.
 
 Cuts fall at paragraph ends or, where these can't give the size, at sentence ends. The
 cheapest partition has no excerpt over 500 words; none under 300 if possible (a chapter
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 
 from pytest_memleak.books.sentences import cut_paragraph
 from pytest_memleak.errors import BookError
@@ -44,9 +45,13 @@ class Row:
 
 
 def cheapest_cuts(
-    row: Row, *, shortest: int, longest: int, allow_short: bool
+    row: Row,
+    *,
+    shortest: int,
+    longest: int,
+    allow_short: bool,
 ) -> list[tuple[int, int]] | None:
-    """Return the cheapest parts as intervals [first, end) of units, or None if impossible.
+    """Return the cheapest parts as intervals [first, end) of units, if possible.
 
     A part has `shortest` to `longest` words; with `allow_short` it may have fewer, at a
     price that makes it the last resort. A unit of more than `longest` words is its own
@@ -59,8 +64,10 @@ def cheapest_cuts(
     first_of = [0] * (count + 1)
     for end in range(1, count + 1):
         price_of_cut = row.prices[end - 1] if end < count else 0.0
-        last_chapter = chapter_behind = row.chapters[end - 1]
-        size, long_chapters = 0, int(last_chapter in row.long_chapters)
+        last_chapter = row.chapters[end - 1]
+        chapter_behind = last_chapter
+        long_chapters = int(last_chapter in row.long_chapters)
+        size = 0
         for first in range(end - 1, -1, -1):
             size += row.words[first]
             chapter = row.chapters[first]
@@ -74,19 +81,25 @@ def cheapest_cuts(
             price = best[first] + price_of_cut + size_prices[min(size, longest)]
             price += _PRICE_OF_CHAPTER_BORDER * (last_chapter - chapter)
             if price <= best[end]:
-                best[end], first_of[end] = price, first
-    return None if best[count] == unreachable else _follow(first_of, count)
+                best[end] = price
+                first_of[end] = first
+    if best[count] == unreachable:
+        return None
+    return _follow(first_of, count)
 
 
 @lru_cache(maxsize=8)
 def _size_prices(shortest: int, longest: int) -> Sequence[float]:
-    target, reach = (shortest + longest) / 2, (longest - shortest) / 2
-    return tuple(
-        _PRICE_OF_SHORT + _PRICE_OF_MISSING_WORD * (shortest - size)
-        if size < shortest
-        else _PRICE_OF_SIZE * ((size - target) / reach) ** 2
-        for size in range(longest + 1)
-    )
+    target = (shortest + longest) / 2
+    reach = (longest - shortest) / 2
+    prices: list[float] = []
+    for size in range(longest + 1):
+        if size < shortest:
+            missing = shortest - size
+            prices.append(_PRICE_OF_SHORT + _PRICE_OF_MISSING_WORD * missing)
+        else:
+            prices.append(_PRICE_OF_SIZE * ((size - target) / reach) ** 2)
+    return tuple(prices)
 
 
 def _follow(first_of: Sequence[int], count: int) -> list[tuple[int, int]]:
@@ -121,7 +134,10 @@ _EXCERPTS_AROUND = 2
 
 
 def cut(
-    manuscript: Manuscript, *, mode: WordMode = "paper", place: str | None = None
+    manuscript: Manuscript,
+    *,
+    mode: WordMode = "paper",
+    place: str | None = None,
 ) -> tuple[Excerpt, ...]:
     """Cut a manuscript into excerpts, `p_id1` onwards, in order; `mode` defines words.
 
@@ -132,27 +148,27 @@ def cut(
     """
     units = _units(_paragraphs(manuscript.chapters, mode))
     if not any(unit.words for unit in units):
+        hint = "check that it is the right book"
+        if mode == "paper":
+            hint = 'a book in a non-Latin script needs word_mode = "unicode"'
         raise BookError(
-            f"contains no words in word mode {mode!r}",
-            location=place,
-            hint='a book in a non-Latin script needs word_mode = "unicode"'
-            if mode == "paper"
-            else "check that it is the right book",
+            f"contains no words in word mode {mode!r}", location=place, hint=hint
         )
     long_chapters = _long_chapters(units)
-    excerpts = [
-        fragments
-        for run in _runs(units, long_chapters)
-        for fragments in _cut_run(run, long_chapters, mode)
-    ]
-    return tuple(
-        Excerpt(
-            id=f"p_id{number}",
-            text=_text(fragments),
-            chapter=manuscript.chapters[_main_chapter(fragments)].title,
+    parts: list[list[_Fragment]] = []
+    for run in _runs(units, long_chapters):
+        parts += _cut_run(run, long_chapters, mode)
+    excerpts: list[Excerpt] = []
+    for number, fragments in enumerate(parts, start=1):
+        chapter = manuscript.chapters[_main_chapter(fragments)]
+        excerpts.append(
+            Excerpt(
+                id=f"p_id{number}",
+                text=_text(fragments),
+                chapter=chapter.title,
+            )
         )
-        for number, fragments in enumerate(excerpts, start=1)
-    )
+    return tuple(excerpts)
 
 
 # --- fragments and units
@@ -188,9 +204,8 @@ def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragme
     """Yield each paragraph, or its sentences if it is longer than an excerpt."""
     for chapter, chapter_text in enumerate(chapters):
         for paragraph, text in enumerate(chapter_text.paragraphs):
-            whole = _Fragment(
-                chapter, paragraph, text, 0, len(text), len(words(text, mode))
-            )
+            count = len(words(text, mode))
+            whole = _Fragment(chapter, paragraph, text, 0, len(text), count)
             if whole.words > LONGEST_EXCERPT:
                 yield from _sentences(whole, mode)
             else:
@@ -199,9 +214,11 @@ def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragme
 
 def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
     for piece in cut_paragraph(whole.text, mode=mode, longest=LONGEST_EXCERPT):
-        price = (
-            _PRICE_OF_CUT_AT_SENTENCE if piece.ends_sentence else _PRICE_OF_CUT_AT_WORD
-        )
+        price = _PRICE_OF_CUT_AT_WORD
+        if piece.end == whole.end:
+            price = 0.0
+        elif piece.ends_sentence:
+            price = _PRICE_OF_CUT_AT_SENTENCE
         yield _Fragment(
             whole.chapter,
             whole.paragraph,
@@ -209,40 +226,43 @@ def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
             piece.start,
             piece.end,
             piece.words,
-            price=price if piece.end < whole.end else 0.0,
+            price=price,
         )
 
 
 def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
-    """Group fragments: small ones with the next, those without words with a neighbor."""
+    """Group small fragments with the next, those without words with a neighbor."""
     fragments = list(fragments)
     sizes: Counter[int] = Counter()
     for fragment in fragments:
         sizes[fragment.chapter] += fragment.words
     units: list[_Unit] = []
     for fragment in fragments:
-        last = units[-1] if units else None
-        if (
-            last
-            and (
-                not fragment.words or not last.words or _belong_together(last, fragment)
-            )
-            and (
-                fragment.chapter == last.chapter
-                or not fragment.words
-                or not last.words
-                # Chapters of a few words each, as in a dictionary, would be too many
-                # units.
-                or max(sizes[fragment.chapter], sizes[last.chapter]) < _SMALL
-            )
-        ):
-            if not last.words:
-                last.chapter = fragment.chapter
-            last.fragments.append(fragment)
-            last.words += fragment.words
-        else:
+        if not units or not _joins(fragment, units[-1], sizes):
             units.append(_Unit([fragment], fragment.words, fragment.chapter))
+            continue
+        last = units[-1]
+        if not last.words:
+            last.chapter = fragment.chapter
+        last.fragments.append(fragment)
+        last.words += fragment.words
     return units
+
+
+def _joins(
+    fragment: _Fragment,
+    unit: _Unit,
+    sizes: Mapping[int, int],
+) -> bool:
+    """Whether a fragment joins the unit before it; `sizes`: words of chapters."""
+    if not fragment.words or not unit.words:
+        return True
+    if not _belong_together(unit, fragment):
+        return False
+    if fragment.chapter == unit.chapter:
+        return True
+    # Chapters of a few words each, as in a dictionary, would be too many units.
+    return max(sizes[fragment.chapter], sizes[unit.chapter]) < _SMALL
 
 
 def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
@@ -253,7 +273,7 @@ def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
 
 
 def _leads_on(fragment: _Fragment) -> bool:
-    """Whether a short paragraph introduces the next: a speaker, a heading, `he said:`."""
+    """Whether a short paragraph introduces the next: a speaker, a heading."""
     text = fragment.text[fragment.start : fragment.end].rstrip()
     if text[-1:] in {":", "："} or (text.isupper() and _IN_CAPITALS.search(text)):
         return True
@@ -277,36 +297,43 @@ def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
 def _runs(
     units: Sequence[_Unit], long_chapters: frozenset[int]
 ) -> Iterator[list[_Unit]]:
-    """Yield the units between borders that no excerpt crosses: those of two long chapters."""
+    """Yield runs of units between two long chapters, which no excerpt crosses."""
     run: list[_Unit] = []
     for unit in units:
-        if (
-            run
-            and unit.chapter != run[-1].chapter
-            and {unit.chapter, run[-1].chapter} <= long_chapters
-        ):
-            yield run
-            run = []
+        if run and unit.chapter != run[-1].chapter:
+            around = {unit.chapter, run[-1].chapter}
+            if around <= long_chapters:
+                yield run
+                run = []
         run.append(unit)
     yield run
 
 
 def _cut_run(
-    run: list[_Unit], long_chapters: frozenset[int], mode: WordMode
+    run: list[_Unit],
+    long_chapters: frozenset[int],
+    mode: WordMode,
 ) -> list[list[_Fragment]]:
     parts = _cheapest(run, long_chapters, allow_short=False)
     if parts is None:
         rough = _cheapest(run, long_chapters, allow_short=True) or []
         run = _with_sentences_around_short_parts(run, rough, mode)
         parts = _cheapest(run, long_chapters, allow_short=True) or []
-    return [
-        [fragment for unit in run[first:end] for fragment in unit.fragments]
-        for first, end in parts
-    ]
+    return [_fragments(run[first:end]) for first, end in parts]
+
+
+def _fragments(units: Iterable[_Unit]) -> list[_Fragment]:
+    fragments: list[_Fragment] = []
+    for unit in units:
+        fragments += unit.fragments
+    return fragments
 
 
 def _cheapest(
-    run: Sequence[_Unit], long_chapters: frozenset[int], *, allow_short: bool
+    run: Sequence[_Unit],
+    long_chapters: frozenset[int],
+    *,
+    allow_short: bool,
 ) -> list[tuple[int, int]] | None:
     row = Row(
         words=[unit.words for unit in run],
@@ -314,34 +341,45 @@ def _cheapest(
         chapters=[unit.chapter for unit in run],
         long_chapters=long_chapters,
     )
+    return cheapest_excerpts(row, allow_short=allow_short)
+
+
+def cheapest_excerpts(row: Row, *, allow_short: bool) -> list[tuple[int, int]] | None:
+    """Cut a row into excerpts of 300 to 500 words (`cheapest_cuts`)."""
     return cheapest_cuts(
-        row, shortest=SHORTEST_EXCERPT, longest=LONGEST_EXCERPT, allow_short=allow_short
+        row,
+        shortest=SHORTEST_EXCERPT,
+        longest=LONGEST_EXCERPT,
+        allow_short=allow_short,
     )
 
 
 def _with_sentences_around_short_parts(
-    run: Sequence[_Unit], parts: Sequence[tuple[int, int]], mode: WordMode
+    run: Sequence[_Unit],
+    parts: Sequence[tuple[int, int]],
+    mode: WordMode,
 ) -> list[_Unit]:
     """Replace paragraphs by sentences near every part that is too short."""
     finer: set[int] = set()
     for index, (first, end) in enumerate(parts):
         if sum(unit.words for unit in run[first:end]) < SHORTEST_EXCERPT:
-            around = parts[
-                max(index - _EXCERPTS_AROUND, 0) : index + _EXCERPTS_AROUND + 1
-            ]
+            start = max(index - _EXCERPTS_AROUND, 0)
+            around = parts[start : index + _EXCERPTS_AROUND + 1]
             finer.update(range(around[0][0], around[-1][1]))
-    return _units(
-        piece
-        for index, unit in enumerate(run)
-        for fragment in unit.fragments
-        for piece in (
-            _sentences(fragment, mode)
-            if index in finer
-            and fragment.words > _WORTH_CUTTING
-            and fragment.end - fragment.start == len(fragment.text)
-            else (fragment,)
-        )
-    )
+    fragments: list[_Fragment] = []
+    for index, unit in enumerate(run):
+        for fragment in unit.fragments:
+            if index in finer and _is_worth_cutting(fragment):
+                fragments += _sentences(fragment, mode)
+            else:
+                fragments.append(fragment)
+    return _units(fragments)
+
+
+def _is_worth_cutting(fragment: _Fragment) -> bool:
+    """Whether a fragment is a whole paragraph of more than a few words."""
+    is_whole = fragment.end - fragment.start == len(fragment.text)
+    return is_whole and fragment.words > _WORTH_CUTTING
 
 
 # --- text
@@ -349,12 +387,11 @@ def _with_sentences_around_short_parts(
 
 
 def _text(fragments: Iterable[_Fragment]) -> str:
-    paragraphs = []
-    for _, group in groupby(
-        fragments, key=lambda fragment: (fragment.chapter, fragment.paragraph)
-    ):
-        parts = list(group)
-        paragraphs.append(parts[0].text[parts[0].start : parts[-1].end].strip())
+    paragraphs: list[str] = []
+    for _, group in groupby(fragments, key=attrgetter("chapter", "paragraph")):
+        first, *others = group
+        end = others[-1].end if others else first.end
+        paragraphs.append(first.text[first.start : end].strip())
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 

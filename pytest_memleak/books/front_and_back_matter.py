@@ -1,4 +1,4 @@
-"""Front and back matter of an EPUB, by its own declarations, the contents, and first lines.
+"""Front and back matter of an EPUB, by declarations, contents, and first lines.
 
 A document's own declaration takes precedence, then landmarks, then its title in the
 table of contents or its first line. Titles such as "Acknowledgments" or "Excerpt from
@@ -67,6 +67,18 @@ class Exclusion:
     kind: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class OuterMatter:
+    """Documents at both ends of a book, by name.
+
+    rules:    that exclude those that aren't text
+    warnings: of prose that stays despite its title
+    """
+
+    rules: dict[str, Exclusion]
+    warnings: dict[str, str]
+
+
 def outer_matter(
     leaves: Sequence[Leaf],
     listed: Mapping[str, str | None],
@@ -74,97 +86,132 @@ def outer_matter(
     out: Collection[str],
     title: str | None,
     author: str | None,
-) -> tuple[dict[str, Exclusion], dict[str, str]]:
-    """Map documents at both ends of the book that aren't text to the rule that excludes them.
+) -> OuterMatter:
+    """Map documents at both ends of the book that aren't text to their rules.
 
     `listed` has the kind of matter of each document in the contents, None for a
-    chapter; `out` are the documents already excluded. Returns warnings, too: of prose
-    that stays despite its title.
+    chapter; `out` are the documents already excluded.
     """
     kinds = _kinds(leaves, listed, title)
     for name in _naming_author(leaves, author):
-        kinds[name] = Exclusion(
-            "it names the author throughout, as text by others does"
+        kinds[name] = _NAMES_AUTHOR
+    left = [leaf for leaf in leaves if leaf.name not in out]
+    for name in _previews(left, kinds, listed):
+        kinds[name] = _PREVIEW
+    result = OuterMatter({}, {})
+    front = _outer_documents(leaves, kinds, out)
+    _exclude_outer(front, kinds, out, result, is_back=False)
+    back = _outer_documents(leaves[::-1], kinds, out)
+    _exclude_outer(back, kinds, out, result, is_back=True)
+    return result
+
+
+_NAMES_AUTHOR = Exclusion("it names the author throughout, as text by others does")
+_PREVIEW = Exclusion("it follows other matter, like a preview")
+
+
+def _outer_documents(
+    inwards: Sequence[Leaf],
+    kinds: Mapping[str, Exclusion],
+    out: Collection[str],
+) -> list[Leaf]:
+    """Return the documents from one end of the book up to its text."""
+    outer: list[Leaf] = []
+    for leaf in inwards:
+        declares_body = leaf.markup.declares_body
+        if leaf.name in out or (leaf.name in kinds and not declares_body):
+            outer.append(leaf)
+        elif declares_body or leaf.small_words > _LARGE:
+            break
+    return outer
+
+
+def _exclude_outer(
+    outer: Sequence[Leaf],
+    kinds: Mapping[str, Exclusion],
+    out: Collection[str],
+    result: OuterMatter,
+    *,
+    is_back: bool,
+) -> None:
+    """Add the rules and warnings of documents from one end of the book."""
+    # Matter between a document and the text is a second sign that it is matter.
+    has_second_sign = False
+    for leaf in reversed(outer):
+        exclusion = kinds.get(leaf.name)
+        if leaf.name in out or exclusion is None:
+            has_second_sign = True
+            continue
+        by_title = exclusion.by_title and not has_second_sign
+        if by_title and leaf.prose_words > _MOST_PROSE:
+            result.warnings[leaf.name] = _read_despite_title(leaf, exclusion)
+            continue
+        # A preview of another book is at the back.
+        is_preview = not exclusion.searched and has_second_sign and is_back
+        result.rules[leaf.name] = Exclusion(
+            exclusion.rule, by_title=by_title, searched=not is_preview
         )
-    for name in _previews(
-        [leaf for leaf in leaves if leaf.name not in out], kinds, listed
-    ):
-        kinds[name] = Exclusion("it follows other matter, like a preview")
-    rules: dict[str, Exclusion] = {}
-    warnings: dict[str, str] = {}
-    for row in (leaves, leaves[::-1]):
-        outer: list[Leaf] = []
-        for leaf in row:
-            if leaf.name in out or (
-                leaf.name in kinds and not leaf.markup.declares_body
-            ):
-                outer.append(leaf)
-            elif leaf.small_words > _LARGE or leaf.markup.declares_body:
-                break
-        # Matter between a document and the text is a second sign that it is matter.
-        has_second_sign = False
-        for leaf in reversed(outer):
-            exclusion = kinds.get(leaf.name)
-            if leaf.name in out or exclusion is None:
-                has_second_sign = True
-            elif (
-                exclusion.by_title
-                and leaf.prose_words > _MOST_PROSE
-                and not has_second_sign
-            ):
-                warnings[leaf.name] = (
-                    f"read {leaf.name!r} as text, although {exclusion.rule}: it has "
-                    f"{leaf.prose_words:,} words of prose; if it isn't the book's "
-                    "text, exclude it"
-                )
-            else:
-                rules[leaf.name] = Exclusion(
-                    exclusion.rule,
-                    by_title=exclusion.by_title and not has_second_sign,
-                    # A preview of another book is at the back.
-                    searched=exclusion.searched or not has_second_sign or row is leaves,
-                )
-                has_second_sign = True
-    return rules, warnings
+        has_second_sign = True
+
+
+def _read_despite_title(leaf: Leaf, exclusion: Exclusion) -> str:
+    return (
+        f"read {leaf.name!r} as text, although {exclusion.rule}: it has "
+        f"{leaf.prose_words:,} words of prose; if it isn't the book's text, exclude it"
+    )
+
+
+# --- kinds of matter
+# -----------------------------------------------------------------------------
+
+_TITLE_PAGE = Exclusion("it contains little more than the book's title")
+_BEFORE_CHAPTERS = Exclusion(
+    "it comes before the first chapter and isn't in the table of contents"
+)
 
 
 def _kinds(
-    leaves: Sequence[Leaf], listed: Mapping[str, str | None], title: str | None
+    leaves: Sequence[Leaf],
+    listed: Mapping[str, str | None],
+    title: str | None,
 ) -> dict[str, Exclusion]:
-    chapters = {leaf.name for leaf in leaves if listed.get(leaf.name, "") is None}
-    first = next(
-        (number for number, leaf in enumerate(leaves) if leaf.name in chapters), 0
-    )
+    """Return the rule that excludes each document at an end of the book."""
+    chapters = [leaf.name for leaf in leaves if listed.get(leaf.name, "") is None]
+    has_chapters = len(chapters) >= _FEWEST_ENTRIES
+    is_before = bool(chapters)
     kinds: dict[str, Exclusion] = {}
-    for number, leaf in enumerate(leaves):
-        if leaf.name in listed:
-            kind, reason = listed[leaf.name], "the table of contents lists it as"
-        else:
-            kind, reason = (
-                kind_of_title(leaf.first_line or ""),
-                "its first line marks it as",
-            )
-        if kind:
-            thanks = kind == "acknowledgements" and _is_often(leaf.count(_THANKS), leaf)
-            kinds[leaf.name] = Exclusion(
-                f"{reason} {kind!r}",
-                by_title=not thanks,
-                searched=kind != "excerpt",
-                kind=kind,
-            )
+    for leaf in leaves:
+        is_before = is_before and leaf.name != chapters[0]
+        is_small = leaf.name not in listed and leaf.small_words <= _SMALL
+        by_title = _by_title(leaf, listed)
+        if by_title:
+            kinds[leaf.name] = by_title
         elif _is_notice(leaf):
             kinds[leaf.name] = Exclusion("most of it is a copyright notice")
-        elif leaf.name not in listed and leaf.small_words <= _SMALL:
-            if _is_title_page(leaf, title):
-                kinds[leaf.name] = Exclusion(
-                    "it contains little more than the book's title"
-                )
-            elif number < first and len(chapters) >= _FEWEST_ENTRIES:
-                kinds[leaf.name] = Exclusion(
-                    "it comes before the first chapter and isn't in the table of "
-                    "contents"
-                )
+        elif is_small and _is_title_page(leaf, title):
+            kinds[leaf.name] = _TITLE_PAGE
+        elif is_small and is_before and has_chapters:
+            kinds[leaf.name] = _BEFORE_CHAPTERS
     return kinds
+
+
+def _by_title(leaf: Leaf, listed: Mapping[str, str | None]) -> Exclusion | None:
+    """Return the rule for a document's title in the contents, or its first line."""
+    if leaf.name in listed:
+        kind = listed[leaf.name]
+        reason = "the table of contents lists it as"
+    else:
+        kind = kind_of_title(leaf.first_line or "")
+        reason = "its first line marks it as"
+    if not kind:
+        return None
+    has_thanks = kind == "acknowledgements" and _is_often(leaf.count(_THANKS), leaf)
+    return Exclusion(
+        f"{reason} {kind!r}",
+        by_title=not has_thanks,
+        searched=kind != "excerpt",
+        kind=kind,
+    )
 
 
 def _is_often(count: int, leaf: Leaf) -> bool:
@@ -174,123 +221,140 @@ def _is_often(count: int, leaf: Leaf) -> bool:
 
 
 def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
-    """Yield the documents that name the book's author often, if most of the book doesn't."""
-    names = (
-        name.partition(",")[0].split()[-1:] for name in (author or "").split(" and ")
-    )
-    families = [
-        re.escape(last)
-        for name in names
-        for last in name
-        if len(last) >= _SHORTEST_NAME
-    ]
+    """Yield documents that name the author often, if most of the book doesn't."""
+    families = _family_names(author or "")
     if not families:
         return
-    pattern = re.compile(rf"(?:{'|'.join(families)})\b")
+    alternatives = "|".join(map(re.escape, families))
+    pattern = re.compile(rf"(?:{alternatives})\b")
     counts = {leaf.name: leaf.count(pattern) for leaf in leaves}
-    sizes = {
-        leaf.name: leaf.small_words
-        for leaf in leaves
-        if _is_often(counts[leaf.name], leaf)
-    }
+    sizes: dict[str, int] = {}  # of documents that name the author often
+    for leaf in leaves:
+        if _is_often(counts[leaf.name], leaf):
+            sizes[leaf.name] = leaf.small_words
     if not sizes:
         return
-    size = sum(leaf.small_words for leaf in leaves) - sum(sizes.values())
-    count = sum(counts.values()) - sum(counts[name] for name in sizes)
-    for name, own_size in sizes.items():
-        often = counts[name] * size >= _TIMES_THE_REST * count * own_size
-        if often and size > sum(sizes.values()):
+    rest_size = sum(leaf.small_words for leaf in leaves) - sum(sizes.values())
+    rest_count = sum(counts.values()) - sum(counts[name] for name in sizes)
+    if rest_size <= sum(sizes.values()):
+        return
+    for name, size in sizes.items():
+        if counts[name] * rest_size >= _TIMES_THE_REST * rest_count * size:
             yield name
 
 
-def _previews(
-    leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion], listed: Collection[str]
-) -> Iterator[str]:
-    """Yield documents behind back matter that begin with a first chapter or a title by the author.
+def _family_names(author: str) -> list[str]:
+    """Return the last names of the authors, as in "Ann Lee and Poe, Edgar"."""
+    families: list[str] = []
+    for name in author.split(" and "):
+        parts = name.partition(",")[0].split()
+        if parts and len(parts[-1]) >= _SHORTEST_NAME:
+            families.append(parts[-1])
+    return families
 
-    So do any behind a sample or guide, if the contents list matter there, but not them.
+
+def _previews(
+    leaves: Sequence[Leaf],
+    kinds: Mapping[str, Exclusion],
+    listed: Collection[str],
+) -> Iterator[str]:
+    """Yield documents behind back matter that begin another book by the author.
+
+    They begin with a first chapter, or with one of the titles listed as "also by". So
+    do any behind a sample or guide, if the contents list matter there, but not them.
     """
-    also_by = "".join(
-        letters_and_digits(block.text)
-        for leaf in leaves
-        if leaf.name in kinds and kinds[leaf.name].kind == "also by"
-        for block in leaf.markup.blocks
-    )
+    also_by = _titles_also_by(leaves, kinds)
     total = sum(leaf.letters for leaf in leaves)
-    before, behind, is_listed = 0, "", False  # letters, the kind of the matter
+    letters_before = 0
+    behind = ""  # the kind of the last matter
+    is_listed = False  # whether the contents list that matter
     for is_text, group in groupby(leaves, key=lambda leaf: leaf.name not in kinds):
         run = list(group)
-        size = sum(leaf.letters for leaf in run)
+        letters = sum(leaf.letters for leaf in run)
+        run_is_listed = any(leaf.name in listed for leaf in run)
         if not is_text:
-            run_kinds = [
-                kinds[leaf.name].kind for leaf in run if before > _BEHIND * total
-            ]
-            behind = next((kind for kind in run_kinds[::-1] if kind in _BACK), "")
-            is_listed = any(leaf.name in listed for leaf in run)
-        elif behind and (
-            (
-                size <= _LARGEST_PREVIEW * total
-                and any(_begins_another(leaf, also_by) for leaf in run[:2])
-            )
-            or (
-                is_listed
-                and behind in _RUN_ON
-                and all(leaf.name not in listed for leaf in run)
-            )
-        ):
-            yield from (leaf.name for leaf in run)
-        before += size
+            is_at_back = letters_before > _BEHIND * total
+            behind = _last_back_matter(run, kinds) if is_at_back else ""
+            is_listed = run_is_listed
+        elif behind:
+            is_small = letters <= _LARGEST_PREVIEW * total
+            runs_on = is_listed and behind in _RUN_ON and not run_is_listed
+            if runs_on or (is_small and _begins_another(run, also_by)):
+                yield from (leaf.name for leaf in run)
+        letters_before += letters
 
 
-def _begins_another(leaf: Leaf, also_by: str) -> bool:
-    line = leaf.first_line or ""
-    title = letters_and_digits(line)
-    return opens_book(line) or (
-        len(title) >= _SHORTEST_LISTED_TITLE and title in also_by
-    )
+def _titles_also_by(leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion]) -> str:
+    """Return letters and digits of the author's other titles."""
+    titles: list[str] = []
+    for leaf in leaves:
+        if leaf.name in kinds and kinds[leaf.name].kind == "also by":
+            titles += (letters_and_digits(block.text) for block in leaf.markup.blocks)
+    return "".join(titles)
+
+
+def _last_back_matter(run: Sequence[Leaf], kinds: Mapping[str, Exclusion]) -> str:
+    for leaf in reversed(run):
+        if kinds[leaf.name].kind in _BACK:
+            return kinds[leaf.name].kind
+    return ""
+
+
+def _begins_another(run: Sequence[Leaf], also_by: str) -> bool:
+    """Whether one of the first two documents begins another book."""
+    for leaf in run[:2]:
+        line = leaf.first_line or ""
+        title = letters_and_digits(line)
+        is_listed = len(title) >= _SHORTEST_LISTED_TITLE and title in also_by
+        if is_listed or opens_book(line):
+            return True
+    return False
 
 
 def _is_notice(leaf: Leaf) -> bool:
     if leaf.letters > _LARGEST_NOTICE:
         return False
     texts = [block.text for block in leaf.markup.blocks]
-    notices = sum(
-        len(text)
-        for text, is_notice in zip(texts, find_notices(texts), strict=True)
-        if is_notice
-    )
-    return notices * 2 > sum(map(len, texts))
+    marked = zip(texts, find_notices(texts), strict=True)
+    notices = sum(len(text) for text, is_notice in marked if is_notice)
+    return notices * 2 > leaf.letters
 
 
 def _is_title_page(leaf: Leaf, title: str | None) -> bool:
     letters = letters_and_digits(title or "")
-    return bool(letters) and letters in letters_and_digits(
-        " ".join(b.text for b in leaf.markup.blocks)
-    )
+    text = " ".join(block.text for block in leaf.markup.blocks)
+    return bool(letters) and letters in letters_and_digits(text)
 
 
-def is_authors_preface(author: str | None, leaf: Leaf, label: str | None) -> bool:
+# --- prefaces
+# -----------------------------------------------------------------------------
+
+
+def is_authors_preface(
+    author: str | None,
+    leaf: Leaf,
+    label: str | None,
+) -> bool:
     """Whether a preface is the author's own, by its title or its signature."""
     folded = (label or "").casefold()
     if "author’s" in folded or "author's" in folded or "by the author" in folded:
         return True
-    parts = [part for part in (author or "").replace(".", " ").split() if part]
-    if not parts:
+    names = (author or "").replace(".", " ").split()
+    if not names:
         return False
-    initials = "".join(part[0] for part in parts).casefold()
-    last = [block.text for block in leaf.markup.everything[-_SIGNATURE_BLOCKS:]]
-    return any(
-        len(text.split()) <= LONGEST_FIRST_LINE
-        and (
-            letters_and_digits(text) == "theauthor"
-            or _are_initials(letters_and_digits(text), initials)
-            or (
-                letters_and_digits(parts[-1]) in letters_and_digits(text)
-                and text.split()[0][:1].isupper()
-            )
-        )
-        for text in last
-    )
+    last = leaf.markup.everything[-_SIGNATURE_BLOCKS:]
+    return any(_is_signature(block.text, names) for block in last)
+
+
+def _is_signature(text: str, names: Sequence[str]) -> bool:
+    """Whether a line is the author's name, initials, or "The Author"."""
+    if len(text.split()) > LONGEST_FIRST_LINE:
+        return False
+    letters = letters_and_digits(text)
+    initials = "".join(name[0] for name in names).casefold()
+    if letters == "theauthor" or _are_initials(letters, initials):
+        return True
+    return letters_and_digits(names[-1]) in letters and text.lstrip()[:1].isupper()
 
 
 def _are_initials(text: str, initials: str) -> bool:

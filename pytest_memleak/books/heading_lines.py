@@ -1,24 +1,32 @@
-"""Lines that are headings by their wording: "CHAPTER IV", "Part the First", "Prologue"."""
+"""Lines that are headings by their wording, such as "CHAPTER IV" or "Prologue"."""
 
 from __future__ import annotations
 
 import re
 
 _NUMBERS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen"
-    " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy "
-    "eighty ninety"
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    " fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty"
+    " seventy eighty ninety"
     " first second third fourth fifth sixth seventh eighth ninth tenth last"
 )
 _NUMBER = rf"(?:\d{{1,3}}|[IVXLC]{{1,8}}|(?:(?i:{_NUMBERS.replace(' ', '|')})-?)+)"
-_KINDS = {
-    1: "volume book part",
-    2: "act canto chapter letter section stave kapitel chapitre capítulo",
-    3: "scene",
+_LEVELS = {
+    "volume": 1,
+    "book": 1,
+    "part": 1,
+    "act": 2,
+    "canto": 2,
+    "chapter": 2,
+    "letter": 2,
+    "section": 2,
+    "stave": 2,
+    "kapitel": 2,
+    "chapitre": 2,
+    "capítulo": 2,
+    "scene": 3,
 }
-_LEVELS = {kind: level for level, kinds in _KINDS.items() for kind in kinds.split()}
-_KIND = "|".join(form for kind in _LEVELS for form in (kind.upper(), kind.capitalize()))
+_KIND = "|".join(f"{kind.upper()}|{kind.capitalize()}" for kind in _LEVELS)
 
 # "CHAPTER IV", "Chapter 1: The Storm", "Part the First", "BOOK TWO" over a line of its
 # own; but not "Part one of the plan was simple."
@@ -30,8 +38,8 @@ _NUMBERED = re.compile(
 _NAMED = re.compile(r"(?:PROLOGUE|Prologue|EPILOGUE|Epilogue|INTERLUDE|Interlude)\.?")
 _NUMBER_ONE = r"(?:1|I|(?i:one|first|eins|un|uno))"
 _FIRST = re.compile(
-    rf"(?:{_KIND})[ "
-    rf"\t]+{_NUMBER_ONE}(?![\w'’]).*|{_NUMBER_ONE}\.?|(?i:prolog(?:ue)?|prólogo)\.?"
+    rf"(?:{_KIND})[ \t]+{_NUMBER_ONE}(?![\w'’]).*"
+    rf"|{_NUMBER_ONE}\.?|(?i:prolog(?:ue)?|prólogo)\.?"
 )
 _LONGEST_HEADING = 200
 _MOST_HEADING_LINES = 3
@@ -43,14 +51,16 @@ def heading_level(paragraph: str) -> int:
     if len(paragraph) > _LONGEST_HEADING:
         return 0
     text = "\n".join(line.strip() for line in paragraph.strip().split("\n"))
-    if (
-        text.count("\n") >= _MOST_HEADING_LINES
-        or len(text.split()) > _MOST_HEADING_WORDS
-    ):
+    if text.count("\n") >= _MOST_HEADING_LINES:
         return 0
-    if match := _NUMBERED.fullmatch(text):
-        return _LEVELS[match[1].lower()]
-    return _LEVELS["chapter"] if _NAMED.fullmatch(text) else 0
+    if len(text.split()) > _MOST_HEADING_WORDS:
+        return 0
+    numbered = _NUMBERED.fullmatch(text)
+    if numbered:
+        return _LEVELS[numbered[1].lower()]
+    if _NAMED.fullmatch(text):
+        return _LEVELS["chapter"]
+    return 0
 
 
 def opens_book(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""Attributes of HTML elements: block display, page numbers, note references, `epub:type`, `role`.
+"""What attributes of HTML elements say: blocks, page numbers, notes, kinds of matter.
 
 A class counts as a block, such as a line of verse, only if a rule outside `@media` ends
 in it and neither floats nor positions it: a drop cap is displayed as a block but
@@ -30,7 +30,7 @@ _MOVED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ClassStyles:
-    """Classes that style sheets display as blocks, and elements that they hide, as in "p.note"."""
+    """Classes that style sheets display as blocks, and hidden ones, as in "p.note"."""
 
     blocks: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
@@ -39,11 +39,13 @@ class ClassStyles:
 def class_styles(
     sheets: Iterable[str], before: ClassStyles | None = None
 ) -> ClassStyles:
-    """Return the classes that the style sheets, after those of `before`, show in such ways."""
-    blocks = set(before.blocks) if before else set()
+    """Return the classes that style sheets after those of `before` show so."""
+    before = before or ClassStyles()
+    blocks = set(before.blocks)
     hidden: dict[str, set[str]] = {}  # selectors by class
-    for name in before.hidden if before else ():
-        hidden.setdefault(name.rpartition(".")[2], set()).add(name)
+    for name in before.hidden:
+        kind = name.rpartition(".")[2]
+        hidden.setdefault(kind, set()).add(name)
     for sheet in sheets:
         rules = _AT_RULE.sub("", _COMMENT.sub("", sheet[:_MOST_CHARACTERS]))
         for selectors, declarations in _RULE.findall(rules):
@@ -53,30 +55,37 @@ def class_styles(
             hides = HIDDEN.search(declarations)
             for selector in selectors.split(","):
                 name = selector.strip()[-_LONGEST_SELECTOR:]
-                if as_block and (match := _LAST_CLASS.search(name)):
-                    blocks.add(match[1].lower())
-                if not (match := _ONLY_CLASS.fullmatch(name)):
+                last_class = _LAST_CLASS.search(name)
+                if as_block and last_class:
+                    blocks.add(last_class[1].lower())
+                only_class = _ONLY_CLASS.fullmatch(name)
+                if only_class is None:
                     continue
+                kind = only_class[1].lower()
                 if hides:
-                    hidden.setdefault(match[1].lower(), set()).add(name.lower())
+                    hidden.setdefault(kind, set()).add(name.lower())
                 else:
-                    hidden.pop(match[1].lower(), None)
+                    hidden.pop(kind, None)
     return ClassStyles(frozenset(blocks), frozenset().union(*hidden.values()))
 
 
 # --- page numbers and note references
 # -----------------------------------------------------
 
-_PAGE_NUMBER_CLASSES = {
-    "page", "pageno", "page-no", "page_no", "pagenum", "page-num", "pagenumber", "page-number",
-    "page_number", "pagebreak", "page-break", "pgno", "pgnum", "pb", "folio",
-    "x-ebookmaker-pageno",
-}  # fmt: skip
-_NOTE_REFERENCE_CLASSES = {
-    "noteref", "note-ref", "note_ref", "fnref", "fn-ref", "footnote-ref", "footnoteref",
-    "footnote_ref", "endnote-ref", "endnoteref", "fnanchor", "fn-anchor", "note-anchor",
-    "footnote-reference",
-}  # fmt: skip
+
+def word_set(listed: str) -> frozenset[str]:
+    """Return the set of the words in a text."""
+    return frozenset(listed.split())
+
+
+_PAGE_NUMBER_CLASSES = word_set(
+    "page pageno page-no page_no pagenum page-num pagenumber page-number page_number "
+    "pagebreak page-break pgno pgnum pb folio x-ebookmaker-pageno"
+)
+_NOTE_REFERENCE_CLASSES = word_set(
+    "noteref note-ref note_ref fnref fn-ref footnote-ref footnoteref footnote_ref "
+    "endnote-ref endnoteref fnanchor fn-anchor note-anchor footnote-reference"
+)
 
 # These patterns read text without spaces, at most this long, so that matching stays
 # fast.
@@ -97,16 +106,16 @@ _NOTE_ID = re.compile(
 
 
 def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool] | None:
-    """Return a test for whether a link within a book leads to a note; None for other links.
+    """Return a test for whether a link leads to a note; None for links out of the book.
 
     The test takes the link's text, without spaces, and whether it is raised.
     """
     _, hash_mark, place = (attributes.get("href") or "").rpartition("#")
     if not hash_mark:
         return None
-    named = not _NOTE_REFERENCE_CLASSES.isdisjoint(_class_names(attributes)) or bool(
-        len(place) <= LONGEST_MARK and _NOTE_ID.fullmatch(place)
-    )
+    has_class = not _NOTE_REFERENCE_CLASSES.isdisjoint(_class_names(attributes))
+    has_id = len(place) <= LONGEST_MARK and _NOTE_ID.fullmatch(place) is not None
+    named = has_class or has_id
 
     def is_reference(text: str, raised: bool) -> bool:
         bracketed = text[:1] in {"[", "(", "{"} and text[-1:] in {"]", ")", "}"}
@@ -116,21 +125,33 @@ def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool]
 
 
 def is_back_link(text: str, *, at_start: bool) -> bool:
-    """Whether a link with this text at the start of a block, or elsewhere, leads from its note."""
-    return text[:1] in _BACK or (
-        at_start and bool(_NOTE_MARK.fullmatch(text.rstrip(".:")))
-    )
+    """Whether a link with this text leads back from a note."""
+    if text[:1] in _BACK:
+        return True
+    return at_start and _NOTE_MARK.fullmatch(text.rstrip(".:")) is not None
 
 
 def page_number(attributes: Mapping[str, str]) -> Callable[[str], bool] | None:
-    """Return a test for whether an element's text, without spaces, is a page number, or None."""
+    """Return a test for whether text without spaces is a page number, or None."""
     if not _PAGE_NUMBER_CLASSES.isdisjoint(_class_names(attributes)):
-        return lambda text: bool(
-            _PAGE_NUMBER.fullmatch("".join(filter(str.isalnum, text)))
-        )
+        return _is_page_number
     name = attributes.get("id") or attributes.get("name") or ""
-    page = _PAGE_ID.fullmatch(name) if len(name) <= LONGEST_MARK else None
-    return (lambda text: text.strip("[](){}.") == page[1]) if page else None
+    if len(name) > LONGEST_MARK:
+        return None
+    match = _PAGE_ID.fullmatch(name)
+    if match is None:
+        return None
+    page = match[1]
+
+    def is_this_page(text: str) -> bool:
+        return text.strip("[](){}.") == page
+
+    return is_this_page
+
+
+def _is_page_number(text: str) -> bool:
+    letters = "".join(filter(str.isalnum, text))
+    return _PAGE_NUMBER.fullmatch(letters) is not None
 
 
 def _class_names(attributes: Mapping[str, str]) -> list[str]:
@@ -145,17 +166,10 @@ def _class_names(attributes: Mapping[str, str]) -> list[str]:
 # the text are not, unless they are declared as text.
 EPUB_TYPE = ("{http://www.idpf.org/2007/ops}type", "epub:type")
 
-
-def word_set(listed: str) -> frozenset[str]:
-    """Return the set of the words in a text."""
-    return frozenset(listed.split())
-
-
 # Dropped anywhere.
 APPARATUS = word_set(
     "noteref annoref backlink pagebreak footnote footnotes endnote endnotes rearnote "
-    "rearnotes note"
-    " page-list pagelist"
+    "rearnotes note page-list pagelist"
 )
 
 # Text.
@@ -167,11 +181,9 @@ _ALWAYS_BODY = word_set("bodymatter prologue epilogue")
 # Matter anywhere.
 _AROUND = word_set(
     "frontmatter backmatter rearmatter cover titlepage halftitlepage title-page "
-    "copyright-page"
-    " seriespage imprint imprimatur toc toc-brief landmarks loa loi lot lov index "
-    "glossary"
-    " bibliography colophon credit credits other-credits contributors keywords errata"
-    " revision-history"
+    "copyright-page seriespage imprint imprimatur toc toc-brief landmarks loa loi lot "
+    "lov index glossary bibliography colophon credit credits other-credits "
+    "contributors keywords errata revision-history"
 )
 
 # Publishers' text.
@@ -186,13 +198,9 @@ _AROUND_UNLESS_IN_BODY = word_set(
 
 
 def terms(*values: str | None) -> frozenset[str]:
-    """Return the terms in values of `epub:type` and `role`, lower-cased, without `doc-`."""
-    return frozenset(
-        term.removeprefix("doc-")
-        for value in values
-        if value
-        for term in value.lower().split()
-    )
+    """Return the terms of `epub:type` and `role`, in lower case, without `doc-`."""
+    listed = " ".join(filter(None, values)).lower().split()
+    return frozenset(term.removeprefix("doc-") for term in listed)
 
 
 def is_matter(declared: frozenset[str], *, within: bool | None) -> bool | None:
@@ -213,7 +221,7 @@ def is_matter(declared: frozenset[str], *, within: bool | None) -> bool | None:
 
 
 def kind_of_matter(declared: frozenset[str], within: str = "") -> str:
-    """Return the most specific term for a part of matter; `within` is the enclosing part's."""
+    """Return the most specific term for a part of matter within another, if any."""
     particular = sorted(declared & (_AROUND | _AROUND_UNLESS_IN_BODY) - _GENERAL)
     general = [within] if within else sorted(declared & _GENERAL)
     return next(iter([*particular, *general]), "matter")

@@ -47,10 +47,9 @@ from pytest_memleak.books.text_decoding import (
 
 _BLOCKS = word_set(
     "address article aside blockquote body caption center dd details dialog dir div dl "
-    "dt fieldset"
-    " figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li "
-    "main menu ol"
-    " p pre search section summary table tbody td tfoot th thead tr ul"
+    "dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html "
+    "legend li main menu ol p pre search section summary table tbody td tfoot th "
+    "thead tr ul"
 )
 # By level; a group may contain one.
 _HEADINGS = {f"h{level}": level for level in range(1, 7)} | {"hgroup": 7}
@@ -61,9 +60,8 @@ _NO_PROSE = word_set(
 # Dropped, but looked for; a `case` of EPUB 3 stands beside a default.
 _GONE = word_set(
     "annotation annotation-xml annoref audio button canvas case datalist iframe map "
-    "meter nav note"
-    " noteref noscript object option pagenum progress select svg template textarea "
-    "track video"
+    "meter nav note noteref noscript object option pagenum progress select svg "
+    "template textarea track video"
 )
 _DROPPED = _NO_PROSE | _GONE
 _OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
@@ -72,6 +70,8 @@ _NO_STYLES = ClassStyles()
 
 # Project Gutenberg's license; Sphinx's links to headings.
 _NO_TEXT = word_set("pg-boilerplate pgheader pgfooter pg-header pg-footer headerlink")
+
+_LEVEL_OF_BOLD_TITLE = 2
 
 # A longer heading is a paragraph in a heading's markup.
 _LONGEST_HEADING = 30
@@ -125,7 +125,10 @@ class _Walker:
     """
 
     def __init__(
-        self, budget: Budget, styles: ClassStyles, places: frozenset[str]
+        self,
+        budget: Budget,
+        styles: ClassStyles,
+        places: frozenset[str],
     ) -> None:
         self.blocks: list[TextBlock] = []
         self.characters = 0
@@ -150,15 +153,13 @@ class _Walker:
         self._is_blank = True  # so far
         self._flushes = 0
         self._gone = 0  # depth within a dropped element
-        self._note: list[str] | None = (
-            None  # text of what is being dropped, if it is searched
-        )
+        # Text of what is being dropped, if it is searched.
+        self._note: list[str] | None = None
         self._is_shown = False  # as a note, or where nothing better can be
         self._is_navigation = False
         self._silent = 0  # depth of code or a link in navigation within it
-        self._open: Counter[str] = (
-            Counter()
-        )  # links, superscripts, labels, preformatted text
+        # Links, superscripts, labels, preformatted text.
+        self._open: Counter[str] = Counter()
         self._matter: bool | None = None
         self._kind = ""  # of the matter
         self._heading: list[str] | None = None
@@ -200,35 +201,51 @@ class _Walker:
     def end(self, tag: str) -> None:  # noqa: ARG002 - the parser names it; the stack knows it
         if self._gone:
             self._gone -= 1
-            self._silent = self._silent if self._gone >= self._silent else 0
-            if not self._gone and self._note and (text := _clean("".join(self._note))):
-                self.note_texts.append(text)
-                self._budget.allow(len(self.note_texts), "paragraphs")
-            self._note = self._note if self._gone else None
+            if self._gone < self._silent:
+                self._silent = 0
+            if not self._gone:
+                self._end_note()
             if self._style is not None:
                 self._styles = class_styles(["".join(self._style)], self._styles)
                 self._style = None
         elif leave := self._leave.pop():
             leave()
 
+    def _end_note(self) -> None:
+        text = _clean("".join(self._note or ()))
+        self._note = None
+        if text:
+            self.note_texts.append(text)
+            self._budget.allow(len(self.note_texts), "paragraphs")
+
     def data(self, text: str) -> None:
         if self._gone:
-            if self._style is not None:
-                self._style.append(text)
-            elif self._note is not None and not self._silent:
-                self.characters += len(text)
-                self.unseen += 0 if self._is_shown or text.isspace() else len(text)
-                self._budget.allow(self.characters, "characters of text")
-                self._note.append(text)
+            self._data_within_gone(text)
             return
-        self.characters += len(text)
-        self.linked += len(text) if self._open["link"] else 0
-        self._budget.allow(self.characters, "characters of text")
-        self._length += len(text)
+        length = len(text)
         is_blank = text.isspace()
-        self._is_blank = self._is_blank and is_blank
-        self._bold += len(text) if self._open["bold"] or is_blank else 0
-        self._parts.append(text.replace("\n", _BREAK) if self._open["pre"] else text)
+        self.characters += length
+        self._budget.allow(self.characters, "characters of text")
+        self._length += length
+        if self._open["link"]:
+            self.linked += length
+        if is_blank or self._open["bold"]:
+            self._bold += length
+        if not is_blank:
+            self._is_blank = False
+        if self._open["pre"]:
+            text = text.replace("\n", _BREAK)
+        self._parts.append(text)
+
+    def _data_within_gone(self, text: str) -> None:
+        if self._style is not None:
+            self._style.append(text)
+        elif self._note is not None and not self._silent:
+            self.characters += len(text)
+            self._budget.allow(self.characters, "characters of text")
+            if not self._is_shown and not text.isspace():
+                self.unseen += len(text)
+            self._note.append(text)
 
     def close(self) -> None:
         pass
@@ -240,7 +257,7 @@ class _Walker:
     # --- elements ---
 
     def _is_dropped(self, name: str, attributes: Mapping[str, str]) -> bool:
-        """Whether an element isn't text; if its words are looked for, begin to collect them."""
+        """Whether an element isn't text; begin to collect words that are looked for."""
         declared = _declared(attributes)
         is_note = not APPARATUS.isdisjoint(declared)
         self._is_navigation = name == "nav"
@@ -262,29 +279,29 @@ class _Walker:
         return self._note is not None
 
     def _is_hidden(self, name: str, attributes: Mapping[str, str]) -> bool:
+        if "hidden" in attributes:
+            return True
+        # Beneath an aria-label, letters are hidden from screen readers only.
+        if attributes.get("aria-hidden") == "true" and not self._open["label"]:
+            return True
         style = attributes.get("style")
-        classes = (
-            (attributes.get("class") or "").lower().split()
-            if self._styles.hidden
-            else ()
-        )
-        return (
-            "hidden" in attributes
-            # Beneath an aria-label, letters are hidden from screen readers only.
-            or (attributes.get("aria-hidden") == "true" and not self._open["label"])
-            or bool(style and HIDDEN.search(style))
-            or any(
-                not self._styles.hidden.isdisjoint((f".{kind}", f"{name}.{kind}"))
-                for kind in classes
-            )
-        )
+        if style and HIDDEN.search(style):
+            return True
+        if not self._styles.hidden:
+            return False
+        for kind in (attributes.get("class") or "").lower().split():
+            if not self._styles.hidden.isdisjoint((f".{kind}", f"{name}.{kind}")):
+                return True
+        return False
 
     def _is_displayed_as_block(self, attributes: Mapping[str, str]) -> bool:
         style = attributes.get("style")
         if style and AS_BLOCK.search(style):
             return True
-        classes = (attributes.get("class") or "").lower() if self._styles.blocks else ""
-        return bool(classes) and not self._styles.blocks.isdisjoint(classes.split())
+        classes = attributes.get("class")
+        if not classes or not self._styles.blocks:
+            return False
+        return not self._styles.blocks.isdisjoint(classes.lower().split())
 
     def _enter_block(
         self, name: str, attributes: Mapping[str, str]
@@ -354,10 +371,9 @@ class _Walker:
             return None
         elif name == "a" and "href" in attributes:
             return self._enter_link(attributes)
-        elif (
-            name == "img" and len(letter := (attributes.get("alt") or "").strip()) == 1
-        ):
+        elif name == "img" and len(_alternative(attributes)) == 1:
             # The image is a drop cap.
+            letter = _alternative(attributes)
             self.data(letter if letter.isalpha() else "")
         elif marks := page_number(attributes):
             return self._watch(lambda text, _: marks(text))
@@ -428,16 +444,18 @@ class _Walker:
         self._is_blank = True
         self._flushes += 1
         self._budget.allow(raw.count(_BREAK), "lines")
-        for piece in _BLANK_LINE.split(raw) if self._open["pre"] else (raw,):
-            if text := _clean(piece):
-                if self._heading is not None:
-                    self._heading.append(text)
-                elif is_bold and (
-                    level := heading_level(text) or (2 if kind_of_title(text) else 0)
-                ):
-                    self._add(text.replace("\n", ": "), level)
-                else:
-                    self._add(text)
+        pieces = _BLANK_LINE.split(raw) if self._open["pre"] else [raw]
+        for piece in pieces:
+            text = _clean(piece)
+            if not text:
+                continue
+            level = _level_of_bold(text) if is_bold else 0
+            if self._heading is not None:
+                self._heading.append(text)
+            elif level:
+                self._add(text.replace("\n", ": "), level)
+            else:
+                self._add(text)
 
     def _add(self, text: str, level: int = 0) -> None:
         if self._is_back_linked:
@@ -446,6 +464,19 @@ class _Walker:
         self._ids.clear()
         self.blocks.append(TextBlock(text, level, self._kind))
         self._budget.allow(len(self.blocks), "paragraphs")
+
+
+def _alternative(attributes: Mapping[str, str]) -> str:
+    """Return the text that stands for an image."""
+    return (attributes.get("alt") or "").strip()
+
+
+def _level_of_bold(text: str) -> int:
+    """Return the level of bold text as a heading, else 0."""
+    level = heading_level(text)
+    if not level and kind_of_title(text):
+        return _LEVEL_OF_BOLD_TITLE
+    return level
 
 
 def _declared(attributes: Mapping[str, str]) -> frozenset[str]:

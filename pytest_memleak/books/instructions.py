@@ -117,7 +117,11 @@ def instruct(
     )
 
 
-def _summary(excerpt: Excerpt, summaries: Mapping[str, str], place: str | None) -> str:
+def _summary(
+    excerpt: Excerpt,
+    summaries: Mapping[str, str],
+    place: str | None,
+) -> str:
     if excerpt.id not in summaries:
         raise BookError(
             f"the excerpt {excerpt.id!r} has no summary",
@@ -145,7 +149,7 @@ CONTINUE_INSTRUCTION = (
 
 
 def validate_continuation(template: str, *, place: str | None = None) -> None:
-    """Raise BookError, naming `place`, for a template without `{prefix}` or with another name."""
+    """Raise BookError, naming `place`, for other names than `{prefix}`, or none."""
     if "prefix" not in check_template(
         template, placeholders=("prefix", "words"), place=place
     ):
@@ -164,7 +168,7 @@ def beginnings(
     template: str = CONTINUE_INSTRUCTION,
     mode: WordMode = "paper",
 ) -> Book:
-    """Move the first words of each excerpt into its prompt, and return the remaining book.
+    """Move the first words of each excerpt into its prompt, and return the rest.
 
     The prompt is `template` with the excerpt's first `prefix_words` words, at most half
     of it, as `{prefix}`, and the number of the words that remain as `{words}`. An
@@ -174,12 +178,18 @@ def beginnings(
         _with_prefix(excerpt, prefix_words, template, mode) for excerpt in book.excerpts
     )
     return dataclasses.replace(
-        book, excerpts=excerpts, digest=book_digest(excerpts), contiguous=False
+        book,
+        excerpts=excerpts,
+        digest=book_digest(excerpts),
+        contiguous=False,
     )
 
 
 def _with_prefix(
-    excerpt: Excerpt, prefix_words: int, template: str, mode: WordMode
+    excerpt: Excerpt,
+    prefix_words: int,
+    template: str,
+    mode: WordMode,
 ) -> Excerpt:
     split = partial(words, mode=mode)
     count = min(prefix_words, len(split(excerpt.text)) // 2)
@@ -190,7 +200,10 @@ def _with_prefix(
         return dataclasses.replace(excerpt, instruction=None)
     instruction = template.format(prefix=prefix, words=remaining)
     return dataclasses.replace(
-        excerpt, text=rest, instruction=instruction, prefix_words=count
+        excerpt,
+        text=rest,
+        instruction=instruction,
+        prefix_words=count,
     )
 
 
@@ -237,9 +250,11 @@ def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
 
 
 def write_summaries(
-    path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[str, str]
+    path: Path,
+    excerpts: Iterable[Excerpt],
+    summaries: Mapping[str, str],
 ) -> None:
-    """Write a summary per excerpt with the excerpt's digest, atomically. Raises BookError."""
+    """Write a summary and a digest per excerpt, atomically. Raises BookError."""
     entries = {}
     for excerpt in excerpts:
         if not summaries.get(excerpt.id, "").strip():
@@ -291,7 +306,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _checked_summary(
-    entry: object, excerpt_id: str, by_id: Mapping[str, Excerpt], place: str
+    entry: object,
+    excerpt_id: str,
+    by_id: Mapping[str, Excerpt],
+    place: str,
 ) -> str:
     if excerpt_id not in by_id:
         raise BookError(

@@ -1,4 +1,4 @@
-"""Text that parsers would leave out: they are made to enter more of it, and lost text is an error.
+"""Text that parsers would leave out: they enter more of it, and losses are errors.
 
 data, texts = enter_elements(data)
 reject_lost_text(texts, html, parser="mammoth")
@@ -33,9 +33,15 @@ _ENTERED = [
 _SVG = "{urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0}"
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _NO_TEXT = (
-    "{*}rt", "{*}ruby-text", "{*}moveFrom", "{*}tracked-changes", "{*}table-of-content",
-    f"{_OFFICE}annotation", f"{_SVG}title", f"{_SVG}desc",
-)  # fmt: skip
+    "{*}rt",
+    "{*}ruby-text",
+    "{*}moveFrom",
+    "{*}tracked-changes",
+    "{*}table-of-content",
+    f"{_OFFICE}annotation",
+    f"{_SVG}title",
+    f"{_SVG}desc",
+)
 _PARTS = re.compile(r"content\.xml|word/(?:document|footnotes|endnotes)\.xml")
 _BODIES = ("{*}body", "{*}footnotes", "{*}endnotes")
 _PARAGRAPHS = {"p", "h", "v"}
@@ -46,7 +52,7 @@ _FEWEST_OF_PLACE = 8
 
 
 def enter_elements(data: bytes) -> tuple[bytes, list[tuple[int, str]]]:
-    """Return XML or a zip of it whose parser skips no text, and its texts' paragraph and letters.
+    """Return XML, or a zip of it, whose parser skips no text, and its texts.
 
     XML that isn't well-formed is left to the parser.
     """
@@ -96,25 +102,32 @@ def _texts(root: _Element) -> Iterator[tuple[int, str]]:
                 yield number, _letters(element.tail or "")
 
 
-def reject_lost_text(texts: list[tuple[int, str]], html: str, *, parser: str) -> None:
+def reject_lost_text(
+    texts: list[tuple[int, str]],
+    html: str,
+    *,
+    parser: str,
+) -> None:
     """Raise BookError if the HTML lacks a letter of the texts."""
     output = _letters(unescape(_TAG.sub("", html.partition("<body>")[2] or html)))
-    letters = Counter(letter for _, text in texts for letter in text)
+    letters: Counter[str] = Counter()
+    for _, text in texts:
+        letters.update(text)
     lost = (letters - Counter(output)).total()
     if lost:
-        place = next(
-            (
-                f", as in paragraph {number} of its XML"
-                for number, text in texts
-                if len(text) >= _FEWEST_OF_PLACE and text not in output
-            ),
-            "",
-        )
+        place = _first_lost(texts, output)
         raise BookError(
             f"{parser} leaves out {amount(lost, 'letter')} of this file's text{place}",
-            hint="move text out of text boxes, shapes, tables, and unused notes, or convert it to "
-            "EPUB",
+            hint="move text out of text boxes, shapes, tables, and unused notes, or "
+            "convert it to EPUB",
         )
+
+
+def _first_lost(texts: list[tuple[int, str]], output: str) -> str:
+    for number, text in texts:
+        if len(text) >= _FEWEST_OF_PLACE and text not in output:
+            return f", as in paragraph {number} of its XML"
+    return ""
 
 
 def _letters(text: str) -> str:
@@ -143,14 +156,20 @@ _RTF_NO_TEXT = re.compile(
 
 def reject_skipped_groups(data: bytes) -> None:
     """Raise BookError if an RTF file has prose in a group that pandoc skips."""
-    depth, outer, name, letters = 0, 0, b"", 0
+    depth = 0
+    outer = 0  # depth of the skipped group
+    name = b""
+    letters = 0
     for token in _RTF_TOKEN.finditer(data):
         if token[2]:
             depth += 1 if token[2] == b"{" else -1
-            outer = outer if depth >= outer else 0
+            if depth < outer:
+                outer = 0
         elif not outer:
             if token[1] and token[1] not in _RTF_READ:
-                outer, name, letters = depth, token[1], 0
+                outer = depth
+                name = token[1]
+                letters = 0
         elif not token[0].startswith(b"\\") or token[3]:
             letters += 1 if token[3] else sum(map(len, _RTF_WORD.findall(token[0])))
             if letters >= _FEWEST_LETTERS and not _RTF_NO_TEXT.fullmatch(name):
@@ -186,11 +205,12 @@ _LAYOUT = re.compile(
 
 
 def reject_skipped_commands(data: bytes, log: str) -> None:
-    """Raise BookError if pandoc's log names a part that it left out, or a command with text."""
+    """Raise BookError if pandoc's log names an omitted part or command with text."""
     if lost := _NOT_READ.search(log):
         raise BookError(
             f"pandoc leaves out a part of this file: {lost[1]}",
-            hint="join all parts in one file, as latexpand does for LaTeX, or convert it to EPUB",
+            hint="join all parts in one file, as latexpand does for LaTeX, or convert "
+            "it to EPUB",
         )
     start = data[: data.find(b"\\begin{document}")].count(b"\n")
     for name, argument, line in _SKIPPED.findall(log):
@@ -199,5 +219,6 @@ def reject_skipped_commands(data: bytes, log: str) -> None:
             count = argument.count("}{") + 1
             raise BookError(
                 f"pandoc leaves out the text in \\{name} on line {line}",
-                hint=f"define it in this file, as \\newcommand{{\\{name}}}[{count}]{{#1}}",
+                hint="define it in this file, as "
+                f"\\newcommand{{\\{name}}}[{count}]{{#1}}",
             )

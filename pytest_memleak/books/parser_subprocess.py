@@ -41,7 +41,11 @@ _DEADLINE = 30 * _MOST_SECONDS
 
 
 def parse_in_subprocess(
-    name: Format, data: bytes, *, budget: Budget, of: Amount
+    name: Format,
+    data: bytes,
+    *,
+    budget: Budget,
+    of: Amount,
 ) -> list[str]:
     """Parse the bytes of a file in a subprocess and return its texts.
 
@@ -51,7 +55,8 @@ def parse_in_subprocess(
     for more than the budget has left, for over 20 s of processor time or 480 MiB, and
     for a crash.
     """
-    place, most = str(budget.place), budget.left(of)
+    place = str(budget.place)
+    most = budget.left(of)
     lines = _lines(name, data, place, most)
     last = json.loads(lines.pop()) if lines else {}
     if not isinstance(last, dict) or not last:
@@ -63,7 +68,12 @@ def parse_in_subprocess(
     return [json.loads(line) for line in lines]
 
 
-def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
+def _lines(
+    name: str,
+    data: bytes,
+    place: str,
+    most: int,
+) -> list[str]:
     command = [sys.executable, "-P", "-m", __name__, name, str(most)]
     # The subprocess must import the same packages.
     paths = os.pathsep.join(map(os.path.abspath, sys.path))
@@ -87,7 +97,8 @@ def _cap_error(place: str) -> BookError:
     return BookError(
         f"can't be read within {_MOST_SECONDS} s of CPU time and {_MOST_MEBIBYTES} MiB",
         location=place,
-        hint="the file is damaged or hostile: use a different edition, an EPUB or plain text",
+        hint="the file is damaged or hostile: use a different edition, an EPUB or "
+        "plain text",
     )
 
 
@@ -101,8 +112,9 @@ def _set_limits() -> None:
             (resource.RLIMIT_AS, _MOST_MEBIBYTES << 20),
         ):
             hard = resource.getrlimit(what)[1]
-            least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(what, (least, least))
+            if hard != resource.RLIM_INFINITY:
+                most = min(most, hard)  # noqa: PLW2901
+            resource.setrlimit(what, (most, most))
 
 
 # What a bookmark's view is: a point, or a page as wide as the window from some height
@@ -117,7 +129,7 @@ _SMALLEST, _FARTHEST = 0.1, 1e6  # points; a hostile page may have any
 
 
 def _pdf(data: bytes) -> Iterator[str]:
-    """Yield the outline as JSON, and the lines of each page, none for an unreadable page."""
+    """Yield the outline as JSON, and the lines of each page, if it is readable."""
     import pypdfium2
 
     try:
@@ -147,7 +159,7 @@ def _pdf(data: bytes) -> Iterator[str]:
 
 
 def _bookmark(entry: Any) -> tuple[int, str, int | None, float | None]:
-    """Return the entry's depth, title, page, and height on the page, as far as it has them."""
+    """Return an entry's depth, title, page, and height on the page, if any."""
     target = entry.get_dest()
     if target is None:
         return entry.level, entry.get_title(), None, None
@@ -158,7 +170,7 @@ def _bookmark(entry: Any) -> tuple[int, str, int | None, float | None]:
 
 
 def _pdf_lines(page: Any) -> Iterator[str]:
-    """Yield the page's lines: size of the type, left, right and lower edge, and the text.
+    """Yield the page's lines: size of type, left, right and lower edge, and text.
 
     Without raised numbers and marks that follow a letter or a punctuation mark: they
     refer to notes. A hyphen that divides a word ends its line.
@@ -176,11 +188,12 @@ def _pdf_lines(page: Any) -> Iterator[str]:
         boxes: list[tuple[float, float, float, float]] = []
         for at in (first, (first + end) // 2, end - 1):
             pdfium.FPDFText_GetLooseCharBox(page, at, loose)
-            boxes.append(
-                (loose.top - loose.bottom, loose.left, loose.right, loose.bottom)
-            )
-        size, base = sorted(boxes)[1][0], sorted(box[3] for box in boxes)[1]
-        pieces, start = [], first
+            height = loose.top - loose.bottom
+            boxes.append((height, loose.left, loose.right, loose.bottom))
+        size = sorted(boxes)[1][0]
+        base = sorted(box[3] for box in boxes)[1]
+        pieces: list[str] = []
+        start = first
         for mark in _NOTE_MARK.finditer(text, first, end):
             pdfium.FPDFText_GetCharBox(page, mark.start(), left, right, bottom, top)
             pdfium.FPDFText_GetCharOrigin(page, mark.start() - 1, left, baseline)
@@ -189,10 +202,12 @@ def _pdf_lines(page: Any) -> Iterator[str]:
                 start = mark.end()
         pieces.append(text[start:end])
         place = (max(_SMALLEST, size), boxes[0][1], boxes[2][2], base)
-        numbers = " ".join(
-            f"{min(max(-_FARTHEST, number), _FARTHEST):.1f}" for number in place
-        )
+        numbers = " ".join(f"{_bounded(number):.1f}" for number in place)
         yield f"{numbers} {''.join(pieces).strip()}"
+
+
+def _bounded(number: float) -> float:
+    return min(max(-_FARTHEST, number), _FARTHEST)
 
 
 def _docx(data: bytes) -> Iterator[str]:
@@ -232,7 +247,9 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
     if name == "rtf":
         data = _RTF_DRAWING.sub(b"", _RTF_CHARACTER.sub(rb"\1 ", data))
         reject_skipped_groups(data)
-    data, texts = enter_elements(data) if name in {"fb2", "odt"} else (data, [])
+    texts: list[tuple[int, str]] = []
+    if name in {"fb2", "odt"}:
+        data, texts = enter_elements(data)
     command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--verbose"]
     done = subprocess.run(  # noqa: S603 - the extra's own program
         [*command, f"--from={name}", "--to=html5", "--wrap=none"],
@@ -245,9 +262,9 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
         raise MemoryError
     if done.returncode:
         where = _PLACE_IN_FILE.search(log)
+        place = f" ({where[0]})" if where else ""
         raise BookError(
-            f"pandoc can't read this file as {name}"
-            + (f" ({where[0]})" if where else ""),
+            f"pandoc can't read this file as {name}{place}",
             hint="save it again, or as .docx or .txt",
         )
     reject_skipped_commands(data, log)
@@ -255,17 +272,16 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
     reject_lost_text(texts, html, parser="pandoc")
     head, _, rest = html.partition('<header id="title-block-header">')
     header, _, body = rest.partition("</header>")
+    abstract = header.partition('<div class="abstract">')[2]
     # The abstract of other formats is a publisher's annotation.
-    abstract = header.partition('<div class="abstract">')[2] if name == "latex" else ""
-    yield (
-        f"{head}<div>{abstract.partition('</div>')[2]}{body}"
-        if abstract
-        else f"{head}{body}"
-    )
+    if abstract and name == "latex":
+        yield f"{head}<div>{abstract.partition('</div>')[2]}{body}"
+    else:
+        yield f"{head}{body}"
 
 
 def render_markdown(text: str, *, lines: bool) -> str:
-    """Render Markdown as HTML; `lines`: keep every line, not only explicit line breaks."""
+    """Render Markdown as HTML; `lines`: keep all lines, not only explicit breaks."""
     from markdown_it import MarkdownIt
 
     return str(MarkdownIt("commonmark", {"breaks": lines}).render(text))

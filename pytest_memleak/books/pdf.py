@@ -12,7 +12,7 @@ import json
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise, takewhile
 from pathlib import Path
@@ -54,9 +54,12 @@ class _Paragraph:
 
 
 def read_pdf(
-    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    path: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Manuscript:
-    """Read a PDF file with pypdfium2; the outline's entries are documents (`read_epub`).
+    """Read a PDF with pypdfium2; the outline's entries are documents (`read_epub`).
 
     Raises BookError, naming the file and the reason, for an invalid or locked PDF, more
     than 3,000 pages, more text than the budget, too much time or memory, or no words,
@@ -67,17 +70,57 @@ def read_pdf(
     outline, *texts = parse_in_subprocess(
         "pdf", read_bytes(path), budget=budget, of="characters of text"
     )
-    pages = [[_line(row) for row in text.split("\n") if row] for text in texts]
+    pages = [_lines(text) for text in texts]
     if not any(pages):
         raise BookError(
             "contains no words",
             location=place,
-            hint="its pages are images: run OCR first (ocrmypdf), or use a different edition",
+            hint="its pages are images: run OCR first (ocrmypdf), or use a different "
+            "edition",
         )
-    letters: Counter[float] = Counter()
-    for line in chain.from_iterable(pages):
-        letters[line.size] += len(line.text)
-    body_size = letters.most_common(1)[0][0]
+    layout = _layout(pages)
+    characters = sum(len(paragraph.text) for paragraph in layout.paragraphs)
+    budget.spend(characters, "characters of text")
+    budget.spend(len(layout.paragraphs), "paragraphs")
+    leaves, entries = _documents(layout, json.loads(outline))
+    warning = (
+        "read from a PDF, so paragraphs are guessed from the lines; removed running "
+        f"heads and page numbers ({layout.heads:,}), line-end hyphens "
+        f"({layout.hyphens:,}), and lines of footnotes ({layout.note_lines:,})"
+    )
+    front = [paragraph.text for paragraph in layout.paragraphs]
+    return compose(
+        leaves,
+        (),
+        entries,
+        title=header_field(front, "Title"),
+        author=header_field(front, "Author"),
+        include=include,
+        exclude=exclude,
+        warnings=[warning],
+        place=place,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The text of all pages: paragraphs, and each page's notes.
+
+    heads:      running heads and page numbers that were removed
+    hyphens:    line-end hyphens that were removed
+    note_lines: lines of the notes
+    """
+
+    body_size: float
+    paragraphs: list[_Paragraph]
+    notes: list[str]
+    heads: int
+    hyphens: int
+    note_lines: int
+
+
+def _layout(pages: Sequence[list[_Line]]) -> _Layout:
+    body_size = _body_size(pages)
     kept, heads = _remove_heads(pages, body_size)
     bodies, notes_of_pages = _split_notes(kept, body_size)
     vocabulary = _vocabulary(bodies)
@@ -87,32 +130,27 @@ def read_pdf(
     for paragraph in paragraphs:
         paragraph.text, count = _join_lines(paragraph.lines, vocabulary)
         hyphens += count
-    paragraphs = [paragraph for paragraph in paragraphs if paragraph.text]
-    budget.spend(
-        sum(len(paragraph.text) for paragraph in paragraphs), "characters of text"
+    return _Layout(
+        body_size=body_size,
+        paragraphs=[paragraph for paragraph in paragraphs if paragraph.text],
+        notes=[_join_lines(lines, vocabulary)[0] for lines in notes_of_pages],
+        heads=heads,
+        hyphens=hyphens,
+        note_lines=sum(map(len, notes_of_pages)),
     )
-    budget.spend(len(paragraphs), "paragraphs")
-    notes = [_join_lines(lines, vocabulary)[0] for lines in notes_of_pages]
-    leaves, entries = _documents(paragraphs, notes, json.loads(outline), body_size)
-    warning = (
-        "read from a PDF, so paragraphs are guessed from the lines;"
-        f" removed running heads and page numbers ({heads:,}), line-end hyphens "
-        f"({hyphens:,}),"
-        f" and lines of footnotes ({sum(map(len, notes_of_pages)):,})"
-    )
-    front = [paragraph.text for paragraph in paragraphs]
-    title, author = header_field(front, "Title"), header_field(front, "Author")
-    return compose(
-        leaves,
-        (),
-        entries,
-        title=title,
-        author=author,
-        include=include,
-        exclude=exclude,
-        warnings=[warning],
-        place=place,
-    )
+
+
+def _body_size(pages: Iterable[Iterable[_Line]]) -> float:
+    """Return the size of type that most letters have."""
+    letters: Counter[float] = Counter()
+    for line in chain.from_iterable(pages):
+        letters[line.size] += len(line.text)
+    [(size, _)] = letters.most_common(1)
+    return size
+
+
+def _lines(page: str) -> list[_Line]:
+    return [_line(row) for row in page.split("\n") if row]
 
 
 def _line(row: str) -> _Line:
@@ -139,28 +177,19 @@ def _remove_heads(
 ) -> tuple[list[list[_Line]], int]:
     """Remove running heads and page numbers from the pages, and count them."""
     large = _OTHER_SIZE * body_size  # as of chapters' numbers
-    edges = [[*{*page[:_EDGE_LINES], *page[-_EDGE_LINES:]}] for page in pages]
-    seen = Counter(key for lines in edges for key in {_key(line) for line in lines})
-    at_height = Counter(round(line.bottom) for lines in edges for line in lines)
-    heads = Counter(
-        round(line.bottom)
-        for lines in edges
-        for line in lines
-        if seen[_key(line)] >= _FEWEST_PAGES or _PAGE_NUMBER.fullmatch(line.text)
-    )
+    edges = [{*page[:_EDGE_LINES], *page[-_EDGE_LINES:]} for page in pages]
+    pages_with: Counter[str] = Counter()
+    for lines in edges:
+        pages_with.update({_key(line) for line in lines})
+    heights = _heights_of_heads([*chain.from_iterable(edges)], pages_with)
     enough = max(_FEWEST_PAGES, _SHARE_OF_PAGES * len(pages))
-    heights = {
-        height
-        for height, count in heads.items()
-        if count >= _FEWEST_PAGES and count >= _SHARE_OF_HEIGHT * at_height[height]
-    }
 
     def is_head(line: _Line) -> bool:
-        return line.size < large and (
-            round(line.bottom) in heights
-            or seen[_key(line)] >= enough
-            or _PAGE_NUMBER.fullmatch(line.text) is not None
-        )
+        if line.size >= large:
+            return False
+        if round(line.bottom) in heights or pages_with[_key(line)] >= enough:
+            return True
+        return _PAGE_NUMBER.fullmatch(line.text) is not None
 
     kept: list[list[_Line]] = []
     for page in pages:
@@ -169,6 +198,23 @@ def _remove_heads(
         below = len([*takewhile(is_head, page[: -_EDGE_LINES - 1 : -1])])
         kept.append(page[above : max(above, len(page) - below)])
     return kept, sum(map(len, pages)) - sum(map(len, kept))
+
+
+def _heights_of_heads(edges: Iterable[_Line], pages_with: Counter[str]) -> set[int]:
+    """Return the heights at which most lines of pages' edges are running heads."""
+    lines: Counter[int] = Counter()
+    heads: Counter[int] = Counter()
+    for line in edges:
+        height = round(line.bottom)
+        lines[height] += 1
+        is_repeated = pages_with[_key(line)] >= _FEWEST_PAGES
+        if is_repeated or _PAGE_NUMBER.fullmatch(line.text):
+            heads[height] += 1
+    heights: set[int] = set()
+    for height, count in heads.items():
+        if count >= max(_FEWEST_PAGES, _SHARE_OF_HEIGHT * lines[height]):
+            heights.add(height)
+    return heights
 
 
 def _key(line: _Line) -> str:
@@ -208,9 +254,8 @@ def _split_notes(
 # -----------------------------------------------------------------------------
 
 _WORD = re.compile(r"[^\W_]+(?:[-’'][^\W_]+)*")
-_HYPHENS = (
-    "-\u2010\u00ad\x02\ufffe"  # the last two by pdfium, for those that divide words
-)
+# The last two are pdfium's, for those that divide words.
+_HYPHENS = "-\u2010\u00ad\x02\ufffe"
 _ENDS_SENTENCE = tuple(".!?…:—”’\"'»)")
 _SHORT_LINE, _FULL_LINE = 0.8, 0.95
 _INDENT = 0.5  # of the type's size
@@ -219,45 +264,66 @@ _OTHER_SIZE, _INITIAL_SIZE = 1.15, 1.8
 
 
 def _paragraphs(pages: Sequence[Sequence[_Line]], body_size: float) -> list[_Paragraph]:
-    gaps = [
-        round(above.bottom - below.bottom)
-        for page in pages
-        for above, below in pairwise(page)
-    ]
-    leading = Counter(gaps).most_common(1)[0][0] if gaps else body_size
-    wide = sorted(line.right - line.left for page in pages for line in page)
-    width = wide[len(wide) * 9 // 10] if wide else 0
+    leading = _leading(pages, body_size)
+    width = _text_width(pages)
     paragraphs: list[_Paragraph] = []
     before: _Line | None = None
     margin_before = 0.0
     for number, page in enumerate(pages):
         margin = _margin(page)
         for at, line in enumerate(page):
-            indent = line.left - margin
-            opens = (
-                before is None
-                or not 1 / _OTHER_SIZE < line.size / before.size < _OTHER_SIZE
-                or (at and not 0 <= before.bottom - line.bottom <= _GAP * leading)
-                or (
-                    indent > _INDENT * line.size
-                    and (
-                        before.right - margin_before < _FULL_LINE * width
-                        or before.text.endswith(_ENDS_SENTENCE)
-                    )
+            opens = before is None or _is_other_type(line, before)
+            if before and not opens:
+                gap = before.bottom - line.bottom
+                is_apart = at > 0 and not 0 <= gap <= _GAP * leading
+                is_indented = line.left - margin > _INDENT * line.size
+                width_before = before.right - margin_before
+                opens = is_apart or _begins_anew(
+                    line, before, is_indented, width_before, width
                 )
-                or (
-                    before.right - margin_before < _SHORT_LINE * width
-                    and (
-                        before.text.endswith(_ENDS_SENTENCE)
-                        or not line.text[:1].islower()
-                    )
-                )
-            )
             if opens:
                 paragraphs.append(_Paragraph(number, line.bottom))
             paragraphs[-1].lines.append(line)
-            before, margin_before = line, margin
+            before = line
+            margin_before = margin
     return paragraphs
+
+
+def _leading(pages: Sequence[Sequence[_Line]], body_size: float) -> float:
+    """Return the usual distance of lines."""
+    gaps: Counter[float] = Counter()
+    for page in pages:
+        gaps.update(
+            round(above.bottom - below.bottom) for above, below in pairwise(page)
+        )
+    return gaps.most_common(1)[0][0] if gaps else body_size
+
+
+def _text_width(pages: Sequence[Sequence[_Line]]) -> float:
+    """Return the width that nine of ten lines don't exceed."""
+    widths = sorted(line.right - line.left for line in chain.from_iterable(pages))
+    return widths[len(widths) * 9 // 10] if widths else 0
+
+
+def _is_other_type(line: _Line, before: _Line) -> bool:
+    """Whether a line's type is clearly larger or smaller than before."""
+    return not 1 / _OTHER_SIZE < line.size / before.size < _OTHER_SIZE
+
+
+def _begins_anew(
+    line: _Line,
+    before: _Line,
+    is_indented: bool,
+    width_before: float,
+    width: float,
+) -> bool:
+    """Whether an indented line, or one behind a short line, begins a paragraph."""
+    ends_sentence = before.text.endswith(_ENDS_SENTENCE)
+    if is_indented and (ends_sentence or width_before < _FULL_LINE * width):
+        return True
+    if width_before >= _SHORT_LINE * width:
+        return False
+    return ends_sentence or not line.text[:1].islower()
 
 
 def _margin(page: Sequence[_Line]) -> float:
@@ -279,7 +345,9 @@ def _vocabulary(pages: Sequence[Sequence[_Line]]) -> Counter[str]:
 
 
 def _join_initials(
-    page: Sequence[_Line], body_size: float, vocabulary: Counter[str]
+    page: Sequence[_Line],
+    body_size: float,
+    vocabulary: Counter[str],
 ) -> list[_Line]:
     """Join each large initial with the line that it begins."""
     lines: list[_Line] = []
@@ -291,13 +359,21 @@ def _join_initials(
         ):
             lines.append(line)
             continue
-        letter, rest = initial.text, line.text.split(" ", 1)[0].lower()
-        is_word = vocabulary[letter.lower()] and (
-            vocabulary[rest] > vocabulary[f"{letter.lower()}{rest}"]
-        )
-        text = f"{letter} {line.text}" if is_word else f"{letter}{line.text}"
+        blank = " " if _is_word_of_its_own(initial, line, vocabulary) else ""
+        text = f"{initial.text}{blank}{line.text}"
         lines[-1] = line._replace(left=initial.left, text=text)
     return lines
+
+
+def _is_word_of_its_own(
+    initial: _Line,
+    line: _Line,
+    vocabulary: Counter[str],
+) -> bool:
+    """Whether a large initial isn't the beginning of the line's first word."""
+    letter = initial.text.lower()
+    rest = line.text.split(" ", 1)[0].lower()
+    return vocabulary[letter] > 0 and vocabulary[rest] > vocabulary[f"{letter}{rest}"]
 
 
 def _divided_word(text: str) -> str | None:
@@ -324,9 +400,14 @@ def _join_lines(lines: Sequence[_Line], vocabulary: Counter[str]) -> tuple[str, 
     return " ".join(legible(without_controls("".join(pieces))).split()), hyphens
 
 
-def _keeps_hyphen(left: str, right: str, vocabulary: Counter[str]) -> bool:
-    """Whether the hyphen is the word's own, by how the book spells it and its parts elsewhere."""
-    joined, apart = vocabulary[f"{left}{right}"], vocabulary[f"{left}-{right}"]
+def _keeps_hyphen(
+    left: str,
+    right: str,
+    vocabulary: Counter[str],
+) -> bool:
+    """Whether the hyphen is the word's own, by how the book spells it elsewhere."""
+    joined = vocabulary[f"{left}{right}"]
+    apart = vocabulary[f"{left}-{right}"]
     if joined or apart:
         return apart > joined
     return not left.isalpha() or (vocabulary[left] > 0 and vocabulary[right] > 0)
@@ -341,63 +422,91 @@ _HEADING_WORDS = 15
 _MOST_ON_PAGE = 500
 
 
+class _Listed(NamedTuple):
+    """An entry of the outline: the paragraph that it leads to, its depth, its title."""
+
+    paragraph: int
+    depth: int
+    title: str
+
+
+# Depth, title, page, height on the page.
+_Bookmark = tuple[int, str, int | None, float | None]
+
+
 def _documents(
-    paragraphs: Sequence[_Paragraph],
-    notes: Sequence[str],
-    outline: Sequence[tuple[int, str, int | None, float | None]],
-    body_size: float,
+    layout: _Layout, outline: Sequence[_Bookmark]
 ) -> tuple[list[Leaf], list[Entry]]:
-    """Divide the book at the outline's first level, and return the entries of all levels."""
-    blocks = [
-        TextBlock(
-            paragraph.text, level or _LEVEL_OF_LARGE * _is_large(paragraph, body_size)
-        )
-        for paragraph, level in zip(
-            paragraphs,
-            heading_levels([paragraph.text for paragraph in paragraphs]),
-            strict=True,
-        )
-    ]
-    listed = sorted(
-        (index, depth, " ".join(legible(without_controls(title)).split()))
-        for depth, title, page, top in outline
-        if (index := _entry_paragraph(paragraphs, title, page, top)) is not None
-    )
-    cuts = sorted(
-        {0, len(paragraphs), *(index for index, depth, _ in listed if not depth)}
-    )
+    """Divide the book at the outline's first level; return entries of all levels."""
+    paragraphs = layout.paragraphs
+    blocks = _blocks(paragraphs, layout.body_size)
+    listed = _listed(paragraphs, outline)
+    cuts = {0, len(paragraphs)}
+    cuts.update(entry.paragraph for entry in listed if not entry.depth)
     leaves: list[Leaf] = []
     entries: list[Entry] = []
-    for first, end in pairwise(cuts):
-        own = [
-            (index, depth, title)
-            for index, depth, title in listed
-            if first <= index < end
-        ]
+    for first, end in pairwise(sorted(cuts)):
         name = f"page {paragraphs[first].page + 1}"
         if leaves and leaves[-1].name.startswith(name):
             name += f", paragraph {first + 1}"
-        entries += (
-            Entry(
-                name,
-                str(index) if index > first else "",
-                title,
-                min(depth + 1, _DEEPEST),
-            )
-            for index, depth, title in own
-            if title
-        )
-        pages = range(
-            paragraphs[first].page if first else 0,
-            paragraphs[end].page if end < len(paragraphs) else len(notes),
-        )
+        own = [entry for entry in listed if first <= entry.paragraph < end]
+        entries += (_entry(name, first, entry) for entry in own if entry.title)
+        indices = [entry.paragraph for entry in own]
         markup = Markup(
             tuple(blocks[first:end]),
-            places={str(index): index - first for index, *_ in own},
-            note_texts=tuple(notes[page] for page in pages if notes[page]),
+            places={str(index): index - first for index in indices},
+            note_texts=_notes_of(layout, first, end),
         )
         leaves.append(Leaf(name, markup))
     return leaves, entries
+
+
+def _blocks(paragraphs: Sequence[_Paragraph], body_size: float) -> list[TextBlock]:
+    """Return each paragraph as text or, by its wording or its type, as a heading."""
+    levels = heading_levels([paragraph.text for paragraph in paragraphs])
+    blocks: list[TextBlock] = []
+    for paragraph, level in zip(paragraphs, levels, strict=True):
+        if not level and _is_large(paragraph, body_size):
+            blocks.append(TextBlock(paragraph.text, _LEVEL_OF_LARGE))
+        else:
+            blocks.append(TextBlock(paragraph.text, level))
+    return blocks
+
+
+def _listed(
+    paragraphs: Sequence[_Paragraph], outline: Sequence[_Bookmark]
+) -> list[_Listed]:
+    listed: list[_Listed] = []
+    for depth, title, page, top in outline:
+        index = _entry_paragraph(paragraphs, title, page, top)
+        if index is not None:
+            text = " ".join(legible(without_controls(title)).split())
+            listed.append(_Listed(index, depth, text))
+    return sorted(listed)
+
+
+def _entry(
+    document: str,
+    first: int,
+    listed: _Listed,
+) -> Entry:
+    place = "" if listed.paragraph == first else str(listed.paragraph)
+    depth = min(listed.depth + 1, _DEEPEST)
+    return Entry(document, place, listed.title, depth)
+
+
+def _notes_of(
+    layout: _Layout,
+    first: int,
+    end: int,
+) -> tuple[str, ...]:
+    """Return the notes of the pages on which these paragraphs begin."""
+    paragraphs = layout.paragraphs
+    first_page = paragraphs[first].page if first else 0
+    end_page = len(layout.notes)
+    if end < len(paragraphs):
+        end_page = paragraphs[end].page
+    return tuple(note for note in layout.notes[first_page:end_page] if note)
 
 
 def _is_large(paragraph: _Paragraph, body_size: float) -> bool:
@@ -409,9 +518,12 @@ def _is_large(paragraph: _Paragraph, body_size: float) -> bool:
 
 
 def _entry_paragraph(
-    paragraphs: Sequence[_Paragraph], title: str, page: int | None, top: float | None
+    paragraphs: Sequence[_Paragraph],
+    title: str,
+    page: int | None,
+    top: float | None,
 ) -> int | None:
-    """Return the paragraph that an entry leads to: its title on that page, or the next one."""
+    """Return the paragraph that an entry leads to: its title, or the next one."""
     if page is None:
         return None
     first = bisect_left(paragraphs, page, key=lambda paragraph: paragraph.page)
@@ -419,16 +531,12 @@ def _entry_paragraph(
     following = None
     for index in range(first, min(first + _MOST_ON_PAGE, len(paragraphs))):
         paragraph = paragraphs[index]
-        if (
-            paragraph.page == page
-            and letters
-            and letters_and_digits(paragraph.text) == letters
-        ):
+        is_behind = paragraph.page > page
+        own_letters = letters_and_digits(paragraph.text)
+        if letters and own_letters == letters and not is_behind:
             return index
-        if following is None and (
-            top is None or paragraph.page > page or paragraph.top <= top
-        ):
+        if following is None and (top is None or is_behind or paragraph.top <= top):
             following = index
-        if paragraph.page > page:
+        if is_behind:
             break
     return following

@@ -1,4 +1,4 @@
-"""Plain text and Markdown files; files of another format under a text's name are rejected.
+"""Plain text and Markdown; files of another format under a text's name are errors.
 
 Blank lines separate paragraphs; a paragraph opens a chapter only if it is clearly a
 heading.
@@ -7,8 +7,10 @@ heading.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 from pytest_memleak.books.archive import Budget, read_bytes
@@ -55,14 +57,21 @@ def read_text(path: Path, *, lines: bool = False) -> Manuscript:
     file, over 64 MiB, a file that isn't text, or no words.
     """
     return text_manuscript(
-        read_bytes(path), name=path.name, place=str(path), lines=lines
+        read_bytes(path),
+        name=path.name,
+        place=str(path),
+        lines=lines,
     )
 
 
 def text_manuscript(
-    data: bytes, *, name: str, place: str, lines: bool = False
+    data: bytes,
+    *,
+    name: str,
+    place: str,
+    lines: bool = False,
 ) -> Manuscript:
-    """Read text from the bytes of the file `name`. Raises BookError as `read_text` does."""
+    """Read text from the bytes of `name`. Raises BookError as `read_text` does."""
     reject_other_formats(data, place=place)
     text, note = decode(data)
     if _PAGE.match(text[:_PREAMBLE]):
@@ -76,27 +85,39 @@ def text_manuscript(
             hint="check that it is a .txt file",
         )
     notes = (note,) if note else ()
-    return lines_manuscript(text, name=name, warnings=notes, place=place, lines=lines)
+    return lines_manuscript(
+        text,
+        name=name,
+        warnings=notes,
+        place=place,
+        lines=lines,
+    )
 
 
 def lines_manuscript(
-    text: str, *, name: str, warnings: Sequence[str], place: str, lines: bool = False
+    text: str,
+    *,
+    name: str,
+    warnings: Sequence[str],
+    place: str,
+    lines: bool = False,
 ) -> Manuscript:
-    """Return the manuscript of lines of text from a file of any format; `lines`: keep them."""
+    """Return the manuscript of text from any format; `lines`: keep its lines."""
     budget = Budget(place)
     budget.spend(len(text), "characters of text")
     text = _with_line_feeds(text)
     budget.spend(text.count("\n"), "lines")
     paragraphs = _paragraphs(legible(without_controls(text)).strip("\n"), lines=lines)
-    title, author = (
-        header_field(paragraphs, "Title"),
-        header_field(paragraphs, "Author"),
-    )
     kept = [paragraph for paragraph in without_license(paragraphs) if paragraph.strip()]
     budget.spend(len(kept), "paragraphs")
     markup = Markup(tuple(_blocks(kept, lines=lines)))
     return manuscript_from_document(
-        name, markup, title=title, author=author, warnings=warnings, place=place
+        name,
+        markup,
+        title=header_field(paragraphs, "Title"),
+        author=header_field(paragraphs, "Author"),
+        warnings=warnings,
+        place=place,
     )
 
 
@@ -111,28 +132,45 @@ _TAG = re.compile(r"\[[a-z#]{1,9}:[^\]\n]*\]", re.IGNORECASE)
 
 
 def read_lyrics(path: Path) -> Manuscript:
-    """Read the lines of an LRC file as they are sung: one with several times comes as often."""
+    """Read the lines of an LRC file as they are sung, one as often as it has times."""
     place = str(path)
     text, note = decode(read_bytes(path))
     fields = {
         key.lower(): one_line(value) for key, value in _LYRICS_FIELD.findall(text)
     }
-    sung: list[tuple[tuple[int, int, str], str]] = []
+    sung: list[tuple[_Moment, str]] = []
     latest = (0, 0, "")
     for line in _with_line_feeds(text).strip().split("\n"):
         if _TAG.fullmatch(line.strip()):
             continue
         match = _TIMED_LINE.fullmatch(line.strip())
-        times, words = (match[1], match[2]) if match else ("", line)
-        moments = [(int(a), int(b), c) for a, b, c in _TIME.findall(times)] or [latest]
+        moments = _moments(match[1]) if match else []
+        moments = moments or [latest]
         latest = moments[-1]
-        sung += ((moment, _TIME_OF_WORD.sub("", words).strip()) for moment in moments)
-    lyrics = "\n".join(words for _, words in sorted(sung, key=lambda timed: timed[0]))
+        words = _TIME_OF_WORD.sub("", match[2] if match else line).strip()
+        sung += ((moment, words) for moment in moments)
+    sung.sort(key=itemgetter(0))
+    lyrics = "\n".join(words for _, words in sung)
     notes = (note,) if note else ()
     manuscript = lines_manuscript(
-        lyrics, name=path.name, warnings=notes, place=place, lines=True
+        lyrics,
+        name=path.name,
+        warnings=notes,
+        place=place,
+        lines=True,
     )
     return replace(manuscript, title=fields.get("ti"), author=fields.get("ar"))
+
+
+# Minute, second, digits of its fraction.
+_Moment = tuple[int, int, str]
+
+
+def _moments(times: str) -> list[_Moment]:
+    moments: list[_Moment] = []
+    for minute, second, fraction in _TIME.findall(times):
+        moments.append((int(minute), int(second), fraction))
+    return moments
 
 
 # --- paragraphs
@@ -142,15 +180,9 @@ def read_lyrics(path: Path) -> Manuscript:
 def plain_paragraphs(text: str, *, lines: bool = False) -> tuple[str, ...]:
     """Split a text without headings or license into paragraphs; `lines`: keep lines."""
     text = legible(without_controls(_with_line_feeds(text)))
-    paragraphs = (
-        paragraph
-        for paragraph in _paragraphs(text.strip("\n"), lines=lines)
-        if paragraph.strip()
-    )
-    return tuple(
-        _in_lines(paragraph) if lines else _unwrapped(paragraph)
-        for paragraph in paragraphs
-    )
+    join = _in_lines if lines else _unwrapped
+    paragraphs = _paragraphs(text.strip("\n"), lines=lines)
+    return tuple(join(paragraph) for paragraph in paragraphs if paragraph.strip())
 
 
 def _with_line_feeds(text: str) -> str:
@@ -167,8 +199,10 @@ def _paragraphs(text: str, *, lines: bool) -> list[str]:
     paragraphs: list[str] = []
     for paragraph in _BLANK_LINE.split(text):
         # In unwrapped text each line is a paragraph, and blank lines separate groups.
-        long = not wrapped and len(paragraph.split()) > _LONGEST_PARAGRAPH
-        paragraphs += paragraph.split("\n") if long else [paragraph]
+        if not wrapped and len(paragraph.split()) > _LONGEST_PARAGRAPH:
+            paragraphs += paragraph.split("\n")
+        else:
+            paragraphs.append(paragraph)
     return paragraphs
 
 
@@ -196,13 +230,11 @@ def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[TextBlock]:
     for index, paragraph in enumerate(paragraphs):
         level = levels[index]
         following = levels[index + 1] if index + 1 < len(levels) else 0
-        if level and following and following <= level:
-            # A table of contents: this heading has no text.
-            continue
-        if level:
-            yield TextBlock(_in_lines(paragraph).replace("\n", ": "), level)
-        else:
+        if not level:
             yield TextBlock(_in_lines(paragraph) if lines else _unwrapped(paragraph))
+        elif not following or following > level:
+            yield TextBlock(_in_lines(paragraph).replace("\n", ": "), level)
+        # Else a table of contents: this heading has no text.
 
 
 def heading_levels(paragraphs: Sequence[str]) -> list[int]:
@@ -213,9 +245,9 @@ def heading_levels(paragraphs: Sequence[str]) -> list[int]:
     return levels
 
 
-def _numerals_in_sequence(paragraphs: Sequence[str]) -> list[int]:
-    """Return the paragraphs that are only a Roman numeral, in a series that begins with I."""
-    indices: list[int] = []
+def _numerals_in_sequence(paragraphs: Sequence[str]) -> Iterable[int]:
+    """Return the paragraphs that are Roman numerals in a series from I."""
+    all_series: list[list[int]] = []
     series: list[int] = []
     for index, paragraph in enumerate(paragraphs):
         match = _LONE_NUMERAL.fullmatch(paragraph.strip())
@@ -223,19 +255,24 @@ def _numerals_in_sequence(paragraphs: Sequence[str]) -> list[int]:
             continue
         number = _roman(match[1])
         if number == 1:
-            indices += series if len(series) > 1 else []
             series = [index]
+            all_series.append(series)
         elif series and number == len(series) + 1:
             series.append(index)
-    return indices + (series if len(series) > 1 else [])
+    return chain.from_iterable(series for series in all_series if len(series) > 1)
 
 
 def _roman(numeral: str) -> int:
-    values = [_ROMAN[letter] for letter in numeral]
-    return sum(
-        -value if value < max(values[index + 1 :], default=0) else value
-        for index, value in enumerate(values)
-    )
+    total = 0
+    largest_behind = 0
+    for letter in reversed(numeral):
+        value = _ROMAN[letter]
+        if value < largest_behind:
+            total -= value
+        else:
+            total += value
+            largest_behind = value
+    return total
 
 
 # --- Markdown
@@ -269,8 +306,8 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
             f"has {len(text):,} characters; the maximum for Markdown is "
             f"{_LONGEST_MARKDOWN:,}",
             location=place,
-            hint="if this is a collection, split it into one file per book, or convert it to EPUB"
-            " with pandoc",
+            hint="if this is a collection, split it into one file per book, or convert "
+            "it to EPUB with pandoc",
         )
     text = without_controls(text.replace("\r\n", "\n"))
     header = _FRONT_MATTER.match(text)
@@ -347,22 +384,29 @@ def _reject_markup(text: str, *, place: str) -> None:
 # --- rows of JSON
 # --------------------------------------------------------------------------
 
-ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author are optional'
+ROW = (
+    'a row is {"title": "...", "author": "...", "text": "..."}; '
+    "title and author are optional"
+)
 
 
 def row_fields(row: object, place: str) -> tuple[str, str | None, str | None]:
-    """Return text, title, and author of a row of JSON. Raises BookError for any other row."""
-    text, title, author = (
-        row_text(row, key, place) for key in ("text", "title", "author")
-    )
+    """Return text, title, and author of a row. Raises BookError for any other row."""
+    text = row_text(row, "text", place)
+    title = row_text(row, "title", place)
+    author = row_text(row, "author", place)
     if text is None:
         raise BookError("text is missing", location=place, hint=ROW)
     _reject_markup(text, place=place)
     return text, title, author
 
 
-def row_text(row: object, key: str, place: str) -> str | None:
-    """Return a row's string of that key, if any. Raises BookError if it is something else."""
+def row_text(
+    row: object,
+    key: str,
+    place: str,
+) -> str | None:
+    """Return a row's string of that key, if any. Raises BookError for other values."""
     if not isinstance(row, Mapping):
         raise BookError("isn't an object", location=place, hint=ROW)
     value = row.get(key)

@@ -1,4 +1,4 @@
-"""Books whose text can't be matched: glued or split words, other letters, text in drawings."""
+"""Books whose text can't be matched: glued or split words, other letters, drawings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _COMMONEST = {
         "nl": "de en van ik te dat die in een hij het niet",
     }.items()
 }
-_HINT = "use a different edition, or name the document in exclude (to skip it) or include (to keep it)"
+_HINT = (
+    "use a different edition, or name the document in exclude (to skip it) or include "
+    "(to keep it)"
+)
 
 
 def reject_unreadable(
@@ -44,7 +47,7 @@ def reject_unreadable(
     excused: Collection[str],
     place: str,
 ) -> None:
-    """Raise BookError, naming `place`, for a book of these documents that can't be matched.
+    """Raise BookError, naming `place`, for documents that can't be matched.
 
     `excused` are documents to read as they are.
     """
@@ -57,18 +60,13 @@ def reject_unreadable(
         sample = blocks[:: 1 + len(blocks) // _SAMPLE]
         words = _WORD.findall(" ".join(block.text for block in sample).lower())
         _reject_fragments(leaf.name, words, place)
-        if own and len(words) >= _FEWEST_WORDS and _is_foreign(words, own):
-            # Declared languages are often wrong.
-            foreign += (
-                [leaf]
-                if all(_is_foreign(words, common) for common in _COMMONEST.values())
-                else []
-            )
+        # Declared languages are often wrong, so a common word of any language counts.
+        if own and len(words) >= _FEWEST_WORDS and _is_foreign_to_all(words):
+            foreign.append(leaf)
     if foreign and 2 * _letters(foreign) > _letters(leaves):
         raise BookError(
             f"{foreign[0].name!r} has hardly any common words, though its language is "
-            f"{language!r}:"
-            " its fonts may show other letters than its text has",
+            f"{language!r}: its fonts may show other letters than its text has",
             location=place,
             hint=_HINT,
         )
@@ -84,31 +82,40 @@ def reject_unreadable(
 
 
 def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
-    texts = {leaf.name: [block.text for block in leaf.markup.blocks] for leaf in leaves}
+    blocks = chain.from_iterable(leaf.markup.blocks for leaf in leaves)
     try:
         validate_word_breaks(
-            chain.from_iterable(texts.values()), mode="paper", place=place
+            (block.text for block in blocks), mode="paper", place=place
         )
     except BookError as error:
-        longest = {
-            name: max(map(len, " ".join(texts[name]).split()), default=0)
-            for name in texts
-        }
-        worst = max(longest, key=longest.__getitem__)
+        worst = max(leaves, key=_longest_word)
         raise BookError(
-            f"{worst!r}: {error.message}", location=place, hint=error.hint
+            f"{worst.name!r}: {error.message}", location=place, hint=error.hint
         ) from None
+
+
+def _longest_word(leaf: Leaf) -> int:
+    text = " ".join(block.text for block in leaf.markup.blocks)
+    return max(map(len, text.split()), default=0)
 
 
 def _is_foreign(words: Sequence[str], common: frozenset[str]) -> bool:
     return sum(map(common.__contains__, words)) < _FEWEST_COMMON * len(words)
 
 
+def _is_foreign_to_all(words: Sequence[str]) -> bool:
+    return all(_is_foreign(words, common) for common in _COMMONEST.values())
+
+
 def _letters(leaves: Sequence[Leaf]) -> int:
     return sum(leaf.letters for leaf in leaves)
 
 
-def _reject_fragments(name: str, words: Sequence[str], place: str) -> None:
+def _reject_fragments(
+    name: str,
+    words: Sequence[str],
+    place: str,
+) -> None:
     letters = sum(map(len, words))
     if (
         letters >= _FEWEST_LETTERS
@@ -116,9 +123,8 @@ def _reject_fragments(name: str, words: Sequence[str], place: str) -> None:
         and sum(map(str.isascii, words)) >= _MOST_ASCII * len(words)
     ):
         raise BookError(
-            f"{name!r} has words of {letters / len(words):.1f} letters on average: it "
-            "has spaces "
-            "between letters",
+            f"{name!r} has words of {letters / len(words):.1f} letters on average: "
+            "it has spaces between letters",
             location=place,
             hint=_HINT,
         )

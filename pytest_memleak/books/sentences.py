@@ -31,8 +31,9 @@ _OPENS = re.compile(r"\s*[\"'‘“„«»「『—–-]")
 
 # No sentence ends between these; a longer speech has sentences of its own.
 _ENCLOSED = re.compile(
-    r'“[^“”]{,400}”|„[^„“”]{,400}[“”]|«[^«»]{,400}»|»[^«»]{,400}«|"[^"]{,400}"|「[^「」]{,400}」'
-    r"|『[^『』]{,400}』|（[^（）]{,400}）|\([^()]{,400}\)|\[[^][]{,400}\]|‘(?:[^‘’]|’(?=\w)){,400}’"
+    r"“[^“”]{,400}”|„[^„“”]{,400}[“”]|«[^«»]{,400}»|»[^«»]{,400}«"
+    r'|"[^"]{,400}"|「[^「」]{,400}」|『[^『』]{,400}』|（[^（）]{,400}）'
+    r"|\([^()]{,400}\)|\[[^][]{,400}\]|‘(?:[^‘’]|’(?=\w)){,400}’"
 )
 _LAST_WORDS = re.compile(r"[^.!?…;:—–\"“”„«»(]*\Z")
 _FEW_WORDS = 2
@@ -45,7 +46,8 @@ _WITHOUT_DOT = re.compile(r"[^\W\d_]+(?![.\w])")
 # well.
 _WORDS_BETWEEN_CUTS = 50
 _WORD_BORDER = re.compile(
-    r"(?<=\w)(?=\W)|(?<=\W)(?=\w)|(?<=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff])"
+    r"(?<=\w)(?=\W)|(?<=\W)(?=\w)"
+    r"|(?<=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff])"
 )
 _BLANK = re.compile(r"\s+")
 _AROUND = 60
@@ -64,8 +66,13 @@ class Piece:
     ends_sentence: bool = True
 
 
-def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
-    """Cut a paragraph into sentences, and those of more than `longest` words into parts.
+def cut_paragraph(
+    text: str,
+    *,
+    mode: WordMode,
+    longest: int,
+) -> list[Piece]:
+    """Cut a paragraph into sentences, and those over `longest` words into parts.
 
     The pieces are contiguous, and their words are the paragraph's words.
     """
@@ -103,9 +110,8 @@ def _sure_ends(text: str) -> Iterator[int]:
     """Yield the positions at which sentences end."""
     enclosed = [match.span() for match in _ENCLOSED.finditer(text)]
     # A word also seen without a dot isn't an abbreviation.
-    abbreviations = _abbreviations() - {
-        word.lower() for word in _WITHOUT_DOT.findall(text)
-    }
+    without_dot = map(str.lower, _WITHOUT_DOT.findall(text))
+    abbreviations = _abbreviations().difference(without_dot)
     for mark in _marks(text):
         before = bisect_left(enclosed, (mark.end(),)) - 1
         within = before >= 0 and mark.end() < enclosed[before][1]
@@ -113,36 +119,48 @@ def _sure_ends(text: str) -> Iterator[int]:
             yield mark.end()
 
 
-def _may_go_on(text: str, match: re.Match[str], abbreviations: frozenset[str]) -> bool:
+def _may_go_on(
+    text: str,
+    match: re.Match[str],
+    abbreviations: frozenset[str],
+) -> bool:
     """Whether the sentence may go on behind a mark outside quotations."""
-    mark, closing, following = (
-        match[1] or match[4],
-        match[2] or match[5] or "",
-        match[3] or "",
-    )
-    last_words = _LAST_WORDS.findall(
-        text, max(0, match.start() - _AROUND), match.start()
-    )[0].split()
+    mark = match[1] or match[4]
+    closing = match[2] or match[5] or ""
+    following = match[3] or ""
+    if mark == "…":
+        return True
     if mark == ".":
-        word = _LAST_WORD.findall(
-            text, max(0, match.start() - _LONGEST_WORD), match.start()
-        )[0]
-        goes_on = (
-            sum(map(str.isalnum, word)) == 1
-            or word.lower() in abbreviations
-            or _NUMBER.fullmatch(word)
-            or following.isdigit()
-            or text.endswith(".", 0, match.start())
-        )
-    else:
+        if following.isdigit() or _is_short_form(text, match.start(), abbreviations):
+            return True
+    elif mark in "!?" and _words_before(text, match.start()) <= _FEW_WORDS:
         # Ah! Dufour, you are a bore.
-        goes_on = mark == "…" or (mark in "!?" and len(last_words) <= _FEW_WORDS)
+        return True
     # A quotation may be part of a sentence: “No!” Harker cried.
-    trusted = mark == "." and following.isupper()
-    quoted = (
-        _QUOTE.search(closing) and not trusted and not _OPENS.match(text, match.end())
-    )
-    return bool(goes_on or quoted)
+    if not _QUOTE.search(closing) or _OPENS.match(text, match.end()):
+        return False
+    return mark != "." or not following.isupper()
+
+
+def _is_short_form(
+    text: str,
+    dot: int,
+    abbreviations: frozenset[str],
+) -> bool:
+    """Whether a dot belongs to an abbreviation, initial, number, or ellipsis."""
+    if text.endswith(".", 0, dot):
+        return True
+    [word, *_] = _LAST_WORD.findall(text, max(0, dot - _LONGEST_WORD), dot)
+    if word.lower() in abbreviations or _NUMBER.fullmatch(word):
+        return True
+    is_initial: bool = sum(map(str.isalnum, word)) == 1
+    return is_initial
+
+
+def _words_before(text: str, mark: int) -> int:
+    """Return the number of words since the mark before."""
+    [last_words, *_] = _LAST_WORDS.findall(text, max(0, mark - _AROUND), mark)
+    return len(last_words.split())
 
 
 @cache
@@ -152,8 +170,10 @@ def _abbreviations() -> frozenset[str]:
         # Python 3.12 and newer warn about escapes in its source.
         warnings.simplefilter("ignore")
         from pysbd.languages import LANGUAGE_CODES
-    of_each = (kind.Abbreviation.ABBREVIATIONS for kind in LANGUAGE_CODES.values())
-    return frozenset(word.lower() for language in of_each for word in language)
+    abbreviations: set[str] = set()
+    for language in LANGUAGE_CODES.values():
+        abbreviations.update(map(str.lower, language.Abbreviation.ABBREVIATIONS))
+    return frozenset(abbreviations)
 
 
 # --- words
@@ -161,9 +181,13 @@ def _abbreviations() -> frozenset[str]:
 
 
 def _cut_at_marks(
-    text: str, start: int, end: int, mode: WordMode, longest: int
+    text: str,
+    start: int,
+    end: int,
+    mode: WordMode,
+    longest: int,
 ) -> Iterator[Piece]:
-    """Yield the parts of a long sentence between marks, of which those too long are cut, too."""
+    """Yield the parts of a long sentence between marks; cut those that are too long."""
     ends = (mark.end() for mark in _marks(text) if start < mark.end() < end)
     for first, last in pairwise((start, *ends, end)):
         count = len(words(text[first:last], mode))
@@ -173,8 +197,13 @@ def _cut_at_marks(
             yield Piece(first, last, count, ends_sentence=last == end)
 
 
-def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[Piece]:
-    """Yield parts of at most about fifty words, each but the last ending between two words."""
+def _cut_sentence(
+    text: str,
+    start: int,
+    end: int,
+    mode: WordMode,
+) -> Iterator[Piece]:
+    """Yield parts of at most about fifty words, cut between two words."""
     count = len(words(text[start:end], mode))
     step = max(1, (end - start) * _WORDS_BETWEEN_CUTS // max(count, 1))
     while True:
@@ -183,14 +212,12 @@ def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[P
         if target == end and count <= _WORDS_BETWEEN_CUTS:
             break
         while count > _WORDS_BETWEEN_CUTS and target > start + 1:
-            target = start + max(
-                1, (target - start) * _WORDS_BETWEEN_CUTS // (count + 1)
-            )
+            shorter = (target - start) * _WORDS_BETWEEN_CUTS // (count + 1)
+            target = start + max(1, shorter)
             count = len(words(text[start:target], mode))
         borders = _borders_around(target, text, start, end)
-        cut = next(
-            (border for border in borders if _parts_words(text, border, mode)), None
-        )
+        cuts = (border for border in borders if _parts_words(text, border, mode))
+        cut = next(cuts, None)
         if cut is None:
             count = len(words(text[start:end], mode))
             break
@@ -199,26 +226,37 @@ def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[P
     yield Piece(start, end, count)
 
 
-def _parts_words(text: str, position: int, mode: WordMode) -> bool:
+def _parts_words(
+    text: str,
+    position: int,
+    mode: WordMode,
+) -> bool:
     """Whether a cut at the position changes no word around it."""
     start, end = max(0, position - _AROUND), position + _AROUND
     both = words(text[start:position], mode) + words(text[position:end], mode)
     return both == words(text[start:end], mode)
 
 
-def _borders_around(target: int, text: str, start: int, end: int) -> Iterator[int]:
-    """Yield likely word borders: blanks before the target, then others, the nearest first."""
+def _borders_around(
+    target: int,
+    text: str,
+    start: int,
+    end: int,
+) -> Iterator[int]:
+    """Yield likely word borders: blanks before the target, then others, by distance."""
     middle = (start + target) // 2
-    yield from reversed(
-        [blank.end() for blank in _BLANK.finditer(text, middle, target)]
-    )
+    blanks = [blank.end() for blank in _BLANK.finditer(text, middle, target)]
+    yield from reversed(blanks)
+
+    def distance(border: int) -> tuple[bool, int]:
+        return border > target, abs(border - target)
+
     reach = _AROUND
     while True:
-        first, last = max(start + 1, target - reach), min(end - 1, target + reach)
+        first = max(start + 1, target - reach)
+        last = min(end - 1, target + reach)
         borders = [match.start() for match in _WORD_BORDER.finditer(text, first, last)]
-        yield from sorted(
-            borders, key=lambda border: (border > target, abs(border - target))
-        )
+        yield from sorted(borders, key=distance)
         if borders or (first, last) == (start + 1, end - 1):
             return
         reach *= 2

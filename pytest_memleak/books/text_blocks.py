@@ -12,6 +12,9 @@ from urllib.parse import unquote
 # A longer first block isn't a title.
 LONGEST_FIRST_LINE = 15
 
+# A document with a larger share of its characters in links is a list, such as contents.
+MOSTLY_LINKS = 0.5
+
 _FEWEST_OF_PROSE = 15
 _ENDS_SENTENCE = tuple(".!…”’\"'»)")  # not of a question, as in a discussion guide
 
@@ -31,7 +34,7 @@ class TextBlock:
 
 @dataclass(frozen=True)
 class Markup:
-    """A document's blocks in order; whether it declares itself text; notes on unreadable parts.
+    """A document's blocks, and what else its markup tells; notes on unreadable parts.
 
     `everything` includes front and back matter. `places` maps each requested id to the
     first block at or after it; `linked` is the share of characters in links, `links`
@@ -112,7 +115,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the table of contents, or a landmark, which has terms: target, title, depth.
+    """An entry of the table of contents, or a landmark, which has terms.
 
     `place` is the target's id within the document, `""` for the document itself.
     """

@@ -1,4 +1,4 @@
-"""Text from bytes, safe to parse: encodings, entities, document types, and parser events.
+"""Text from bytes, safe to parse: encodings, entities, document types, events.
 
 Real files declare wrong encodings or none, and use HTML's named entities without a DTD.
 Parsers get Unicode without a document type, so that there is nothing to expand or
@@ -76,13 +76,11 @@ class Source:
 
 
 def read_source(data: bytes) -> Source:
-    """Decode a markup document and remove everything that a parser might expand or fetch."""
-    match = _DECLARED_IN_XML.search(data[:4096]) or _DECLARED_IN_META.search(
-        data[:4096]
-    )
-    text, note = decode(
-        data, declared=match[1].decode("ascii", "replace") if match else None
-    )
+    """Decode a markup document without what a parser might expand or fetch."""
+    head = data[:4096]
+    match = _DECLARED_IN_XML.search(head) or _DECLARED_IN_META.search(head)
+    declared = match[1].decode("ascii", "replace") if match else None
+    text, note = decode(data, declared=declared)
     notes = [note] if note else []
     if is_noise(text):
         return Source("", ("isn't text: it has many control characters",))
@@ -94,8 +92,8 @@ def read_source(data: bytes) -> Source:
     if dropped:
         notes.append(
             f"omitted {amount(dropped, 'reference')} to entities that the document "
-            "declares"
-            " (only short entities without tags or nested references are expanded)"
+            "declares (only short entities without tags or nested references are "
+            "expanded)"
         )
     return Source(text, tuple(notes))
 
@@ -120,10 +118,9 @@ def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None
     if codec := _text_encoding(declared):
         return _decode_as(data, codec)
     text, note = _decode_as(data, "utf-8")
-    return (
-        text,
-        note or f"the declared encoding {declared[:40]!r} doesn't apply; read as UTF-8",
-    )
+    if note is None:
+        note = f"the declared encoding {declared[:40]!r} doesn't apply; read as UTF-8"
+    return text, note
 
 
 def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
@@ -156,7 +153,7 @@ def _text_encoding(name: str) -> str | None:
 
 
 def _wide_encoding(data: bytes) -> str | None:
-    """Detect UTF-16 without a byte order mark by the zeros of its spaces and Latin letters."""
+    """Detect UTF-16 without a byte order mark by the zeros of its Latin letters."""
     head = data[:1024]
     first, second = head[0::2].count(0), head[1::2].count(0)
     if (first and second) or (first + second) * _ZEROS_IN_WIDE_TEXT <= len(head):
@@ -169,7 +166,7 @@ def _wide_encoding(data: bytes) -> str | None:
 
 
 def _without_doctype(text: str) -> tuple[str, dict[str, str | None]]:
-    """Remove the document type, and return the entities that it declares, None if not short."""
+    """Remove the document type; return its entities, None for one that isn't short."""
     prolog = _PROLOG.match(text)
     start = prolog.end() if prolog else 0
     if text[start : start + 9].upper() != "<!DOCTYPE":
@@ -199,13 +196,12 @@ def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str,
         if decoded is None:
             dropped += 1
             return ""
-        return "".join(
-            f"&#{ord(char)};" if char in "&<>\"'" else char for char in decoded
-        )
+        return _MARKUP_CHARACTER.sub(lambda char: f"&#{ord(char[0])};", decoded)
 
     return _NAMED_ENTITY.sub(character, text), dropped
 
 
+_MARKUP_CHARACTER = re.compile("[&<>\"']")
 _VERTICAL_SPACE = re.compile("[\x0b\x0c\x1c-\x1f]")
 # Characters that XML doesn't allow, and lone surrogates.
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\ufffe\uffff\ud800-\udfff]")
@@ -236,11 +232,10 @@ def is_binary(text: str) -> bool:
 
 
 def is_noise(text: str) -> bool:
-    """Whether the controls at its beginning are as many as in random or encrypted bytes."""
+    """Whether its beginning has as many controls as random or encrypted bytes."""
     head = text[:10_000]
-    return len(head) >= _ENOUGH_TO_TELL and len(_CONTROLS.findall(head)) * 30 > len(
-        head
-    )
+    controls = len(_CONTROLS.findall(head))
+    return len(head) >= _ENOUGH_TO_TELL and controls * 30 > len(head)
 
 
 def without_controls(text: str) -> str:
@@ -302,12 +297,11 @@ def parse_xml(data: bytes) -> _Element | None:
 
 
 def elements(root: _Element | None, name: str) -> Iterator[_Element]:
-    """Iterate over descendants with that local name in any namespace, as real files vary."""
-    return (
-        iter(())
-        if root is None
-        else root.iter(f"{{*}}{name}", f"{{*}}{name.capitalize()}")
-    )
+    """Iterate over descendants with that local name in any namespace."""
+    if root is None:
+        return iter(())
+    # As real files vary.
+    return root.iter(f"{{*}}{name}", f"{{*}}{name.capitalize()}")
 
 
 # --- parser events
@@ -318,9 +312,9 @@ def elements(root: _Element | None, name: str) -> Iterator[_Element]:
 _MOST_STEPS = 8_000_000_000
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)")
 _NEVER_CLOSED = {
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
-    "track", "wbr",
-}  # fmt: skip
+    *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta"),
+    *("param", "source", "track", "wbr"),
+}
 
 
 @lru_cache(maxsize=1_000)
@@ -330,7 +324,7 @@ def local_name(tag: str) -> str:
 
 
 def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
-    """Parse a document, as XML or else as HTML, and return a new target with its events.
+    """Parse a document, as XML or else HTML, and return a new target with its events.
 
     `text` comes from `read_source`, so it has no entity to expand or file to fetch.
     Raises BookError for nesting that would take a parser minutes.
@@ -356,7 +350,10 @@ def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
         _check_nesting(text)
         target = new_target()
         html = etree.HTMLParser(
-            target=target, encoding="utf-8", huge_tree=True, no_network=True
+            target=target,
+            encoding="utf-8",
+            huge_tree=True,
+            no_network=True,
         )
         etree.fromstring(data, html)
     return target

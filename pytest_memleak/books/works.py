@@ -1,4 +1,4 @@
-"""Collections: reading works from files, and cutting them into one book; verse is cut at lines.
+"""Collections: works read from files and cut into one book; verse is cut at lines.
 
 Each file that a pattern matches is a work. A single named file contains many works, one
 under each heading. JSONL and JSON files contain records: `{"title", "author", "text"}`,
@@ -17,20 +17,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
-from pytest_memleak.books.document_selection import without_notices
 from pytest_memleak.books.excerpts import (
     LONGEST_EXCERPT,
-    SHORTEST_EXCERPT,
     Row,
-    cheapest_cuts,
+    cheapest_excerpts,
     cut,
 )
 from pytest_memleak.books.instructions import load_summaries
+from pytest_memleak.books.notice_blocks import without_notices
 from pytest_memleak.books.plain_text import (
     ROW,
     plain_paragraphs,
@@ -82,7 +82,7 @@ class ReadWork:
 
 
 def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
-    """Yield the works of the collection, in order; `read` reads files unless lines are kept.
+    """Yield the works of the collection; `read` reads files unless lines are kept.
 
     Raises BookError or RecordsError, naming file and record, for an invalid work, and
     for a single file with only one work.
@@ -108,7 +108,12 @@ def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
             )
 
 
-def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
+def _manuscript(
+    path: Path,
+    read: Reader,
+    *,
+    lines: bool,
+) -> Manuscript:
     result: Manuscript | Book
     if lines and path.suffix.lower() == ".txt":
         result = read_text(path, lines=True)
@@ -126,23 +131,26 @@ def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
 
 
 def _works_under_headings(
-    manuscript: Manuscript, path: Path, name: str
+    manuscript: Manuscript,
+    path: Path,
+    name: str,
 ) -> Iterator[ReadWork]:
     if len(manuscript.chapters) < 2:  # noqa: PLR2004 - one is no collection
         raise BookError(
             "has no headings that separate its works",
             location=str(path),
-            hint="mark each title as a heading (# in Markdown), or use a pattern such as songs/** "
-            "with one file per work, or rows of JSONL",
+            hint="mark each title as a heading (# in Markdown), or use a pattern such "
+            "as songs/** with one file per work, or rows of JSONL",
         )
     for number, chapter in enumerate(manuscript.chapters, start=1):
+        is_first = number == 1
         yield ReadWork(
             f"{name}:{number}",
             chapter.title or f"{name}:{number}",
             manuscript.author,
             (chapter,),
-            warnings=manuscript.warnings if number == 1 else (),
-            excluded=manuscript.excluded if number == 1 else (),
+            warnings=manuscript.warnings if is_first else (),
+            excluded=manuscript.excluded if is_first else (),
         )
 
 
@@ -150,7 +158,12 @@ def _works_under_headings(
 # -------------------------------------------------------------------------------
 
 
-def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
+def _works_from_records(
+    path: Path,
+    name: str,
+    *,
+    lines: bool,
+) -> Iterator[ReadWork]:
     records = read_records(path, most_bytes=_MOST_JSON)
     first = next(records, None)
     if first is None:
@@ -175,14 +188,16 @@ def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadW
 
 
 def _works_from_paper_records(
-    records: Iterable[object], path: Path, name: str
+    records: Iterable[object],
+    path: Path,
+    name: str,
 ) -> Iterator[ReadWork]:
     """Yield the works of the paper's records, already cut, in the order of the file."""
 
     def work_of(row: object) -> tuple[str | None, str | None]:
-        return row_text(row, "book_name", str(path)), row_text(
-            row, "author_name", str(path)
-        )
+        title = row_text(row, "book_name", str(path))
+        author = row_text(row, "author_name", str(path))
+        return title, author
 
     grouped = groupby(records, key=work_of)
     for number, ((title, author), rows) in enumerate(grouped, start=1):
@@ -198,7 +213,6 @@ def _works_from_paper_records(
 
 _VARIOUS = "various"
 _MOST_WORKS = 20_000
-_KEPT = "it is a work"
 
 
 def make_collection(
@@ -213,7 +227,7 @@ def make_collection(
     template: str | None = None,
     mode: WordMode = "paper",
 ) -> Book:
-    """Cut works into excerpts and write their instructions, each with its own title and author.
+    """Cut works into excerpts, whose instructions name the work's title and author.
 
     `author` applies to works without one; `in_lines`: never split a line, as in verse;
     other parameters are as in `make_book`. An excerpt's chapter is its work's title.
@@ -222,106 +236,161 @@ def make_collection(
     that word mode `paper` can't count, and as `make_book` does.
     """
     place = f"collection {book_id!r}"
-    budget = Budget(place)
-    kept: list[Work] = []
-    excerpts: list[Excerpt] = []
-    parts: list[BookPart] = []
-    warnings: list[str] = []
-    excluded: list[Chapter] = []
-    for work in works:
-        work_excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
-        budget.spend(
-            sum(len(excerpt.text) for excerpt in work_excerpts), "characters of text"
-        )
-        warnings += work.warnings
-        excluded += work.excluded
-        counted, total = _words(work_excerpts, mode), _words(work_excerpts, "unicode")
-        if mode == "paper" and total - counted >= k and 10 * counted < 9 * total:
-            raise BookError(
-                f"word mode 'paper' recognizes only {counted:,} of the {total:,} words "
-                "of "
-                f"work {work.id!r}",
-                location=place,
-                hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
-            )
-        validate_word_breaks(
-            (excerpt.text for excerpt in work_excerpts),
-            mode=mode,
-            place=f"{place}, work {work.id!r}",
-        )
-        parts.append(
-            _book_part(
-                work,
-                total,
-                None if counted >= k else f"it has fewer than k = {k} words",
-            )
-        )
-        if counted >= k:
-            first = len(excerpts)
-            excerpts += (
-                replace(excerpt, id=f"p_id{number}", chapter=work.title)
-                for number, excerpt in enumerate(work_excerpts, start=first + 1)
-            )
-            kept.append(
-                Work(work.id, work.title, work.author or author, first, len(excerpts))
-            )
-        if len(parts) > _MOST_WORKS:
+    collected = _Collected()
+    for work in _counted(works, mode=mode, in_lines=in_lines, k=k, place=place):
+        collected.add(work, k=k, author=author)
+        if len(collected.parts) > _MOST_WORKS:
             raise BookError(
                 f"has more than {_MOST_WORKS:,} works",
                 location=place,
                 hint="split it into several collections",
             )
-    if not kept:
+    if not collected.works:
         raise BookError(
             f"has no work of k = {k} words or more",
             location=place,
             hint="lower k, or check the pattern",
         )
-    if left := [part.label or part.name for part in parts if not part.kept]:
-        warnings.append(
-            f"left out works too short for a match of k = {k} words: {', '.join(left)}"
-        )
-    excluded_texts, unsearched = excluded_excerpts(excluded, mode)
+    excluded, unsearched = excluded_excerpts(collected.excluded, mode)
     book = Book(
         id=book_id,
         title=title or book_id,
         author=author or _VARIOUS,
-        excerpts=tuple(excerpts),
+        excerpts=tuple(collected.excerpts),
         digest="",
-        warnings=(*warnings, *unsearched),
-        parts=tuple(parts),
-        works=tuple(kept),
-        excluded=excluded_texts,
+        warnings=(*collected.warnings, *_warnings_of_short(collected, k), *unsearched),
+        parts=tuple(collected.parts),
+        works=tuple(collected.works),
+        excluded=excluded,
     )
-    stored = load_summaries(summaries, excerpts) if summaries else None
-    return with_summaries(book, stored, template=template, mode=mode, place=place)
+    stored = load_summaries(summaries, book.excerpts) if summaries else None
+    return with_summaries(
+        book,
+        stored,
+        template=template,
+        mode=mode,
+        place=place,
+    )
 
 
-def _cut(work: ReadWork, mode: WordMode, *, in_lines: bool) -> tuple[Excerpt, ...]:
-    paragraphs = [
-        paragraph for chapter in work.chapters for paragraph in chapter.paragraphs
-    ]
+@dataclass(frozen=True, slots=True)
+class _CountedWork:
+    """A work, its excerpts, and its words in the collection's mode and in all."""
+
+    work: ReadWork
+    excerpts: Sequence[Excerpt]
+    words_in_mode: int
+    all_words: int
+
+
+def _counted(
+    works: Iterable[ReadWork],
+    *,
+    mode: WordMode,
+    in_lines: bool,
+    k: int,
+    place: str,
+) -> Iterator[_CountedWork]:
+    """Cut works into excerpts and count their words.
+
+    Raises BookError for a work whose words the mode can't separate or count.
+    """
+    budget = Budget(place)
+    for work in works:
+        excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
+        characters = sum(len(excerpt.text) for excerpt in excerpts)
+        budget.spend(characters, "characters of text")
+        in_mode = _count_words(excerpts, mode)
+        total = _count_words(excerpts, "unicode")
+        if mode == "paper" and total - in_mode >= k and 10 * in_mode < 9 * total:
+            raise BookError(
+                f"word mode 'paper' recognizes only {in_mode:,} of the {total:,} words "
+                f"of work {work.id!r}",
+                location=place,
+                hint='set word_mode = "unicode" (--word-mode unicode on the command '
+                "line)",
+            )
+        texts = [excerpt.text for excerpt in excerpts]
+        validate_word_breaks(texts, mode=mode, place=f"{place}, work {work.id!r}")
+        yield _CountedWork(work, excerpts, in_mode, total)
+
+
+def _count_words(excerpts: Iterable[Excerpt], mode: WordMode) -> int:
+    return sum(len(words(excerpt.text, mode)) for excerpt in excerpts)
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What a collection has of the works so far."""
+
+    works: list[Work] = field(default_factory=list)
+    excerpts: list[Excerpt] = field(default_factory=list)
+    parts: list[BookPart] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    excluded: list[Chapter] = field(default_factory=list)
+
+    def add(self, counted: _CountedWork, *, k: int, author: str | None) -> None:
+        """Add a work; leave out the text of one with fewer than k words."""
+        work = counted.work
+        self.warnings += work.warnings
+        self.excluded += work.excluded
+        is_work = counted.words_in_mode >= k
+        if is_work:
+            self._add_excerpts(work, counted.excerpts, author)
+        part = BookPart(
+            name=work.id,
+            label=work.title,
+            kept=is_work,
+            rule="it is a work",
+            words=counted.all_words,
+            matter=work.matter,
+        )
+        if not is_work:
+            part = replace(
+                part,
+                rule=f"it has fewer than k = {k} words",
+                words=0,
+                matter=work.matter + counted.all_words,
+            )
+        self.parts.append(part)
+
+    def _add_excerpts(
+        self,
+        work: ReadWork,
+        excerpts: Iterable[Excerpt],
+        author: str | None,
+    ) -> None:
+        first = len(self.excerpts)
+        for number, excerpt in enumerate(excerpts, start=first + 1):
+            numbered = replace(excerpt, id=f"p_id{number}", chapter=work.title)
+            self.excerpts.append(numbered)
+        end = len(self.excerpts)
+        named = work.author or author
+        self.works.append(Work(work.id, work.title, named, first, end))
+
+
+def _warnings_of_short(collected: _Collected, k: int) -> list[str]:
+    short = [part.label or part.name for part in collected.parts if not part.kept]
+    if not short:
+        return []
+    names = ", ".join(short)
+    return [f"left out works too short for a match of k = {k} words: {names}"]
+
+
+def _cut(
+    work: ReadWork,
+    mode: WordMode,
+    *,
+    in_lines: bool,
+) -> tuple[Excerpt, ...]:
+    paragraphs: list[str] = []
+    for chapter in work.chapters:
+        paragraphs += chapter.paragraphs
     if in_lines:
         return tuple(Excerpt("", text) for text in cut_verse(paragraphs, mode=mode))
     if not any(words(paragraph, mode) for paragraph in paragraphs):
         return (Excerpt("", "\n\n".join(paragraphs)),)
     return cut(Manuscript(None, None, work.chapters), mode=mode, place=work.id)
-
-
-def _words(excerpts: Sequence[Excerpt], mode: WordMode) -> int:
-    return sum(len(words(excerpt.text, mode)) for excerpt in excerpts)
-
-
-def _book_part(work: ReadWork, count: int, left_out: str | None) -> BookPart:
-    kept = left_out is None
-    return BookPart(
-        name=work.id,
-        label=work.title,
-        kept=kept,
-        rule=left_out or _KEPT,
-        words=count if kept else 0,
-        matter=work.matter + (0 if kept else count),
-    )
 
 
 # --- verse
@@ -338,17 +407,15 @@ class _Line(NamedTuple):
 
 
 def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
-    """Cut verse into excerpts of 300 to 500 words at the ends of stanzas or, failing that, lines.
+    """Cut verse into excerpts of 300 to 500 words at ends of stanzas, or else of lines.
 
     A shorter poem stays whole, and lines are never split. `mode` defines words.
     """
-    lines = [
-        _Line(number, line, len(words(line, mode)), line is lines_of_stanza[-1])
-        for number, lines_of_stanza in enumerate(
-            stanza.split("\n") for stanza in stanzas
-        )
-        for line in lines_of_stanza
-    ]
+    lines: list[_Line] = []
+    for number, stanza in enumerate(stanzas):
+        *others, last = stanza.split("\n")
+        lines += (_Line(number, line, len(words(line, mode)), False) for line in others)
+        lines.append(_Line(number, last, len(words(last, mode)), True))
     if sum(line.words for line in lines) <= LONGEST_EXCERPT:
         return [_verse_text(lines)]
     row = Row(
@@ -357,17 +424,16 @@ def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
         chapters=[0] * len(lines),
         long_chapters=frozenset(),
     )
-    parts = None
-    for allow_short in (False, True):
-        parts = parts or cheapest_cuts(
-            row,
-            shortest=SHORTEST_EXCERPT,
-            longest=LONGEST_EXCERPT,
-            allow_short=allow_short,
-        )
+    parts = cheapest_excerpts(row, allow_short=False)
+    if not parts:
+        parts = cheapest_excerpts(row, allow_short=True)
     return [_verse_text(lines[first:end]) for first, end in parts or ()]
 
 
 def _verse_text(lines: Sequence[_Line]) -> str:
-    stanzas = groupby(lines, key=lambda line: line.stanza)
-    return "\n\n".join("\n".join(line.text for line in group) for _, group in stanzas)
+    stanzas = groupby(lines, key=attrgetter("stanza"))
+    return "\n\n".join(_stanza_text(group) for _, group in stanzas)
+
+
+def _stanza_text(lines: Iterable[_Line]) -> str:
+    return "\n".join(line.text for line in lines)

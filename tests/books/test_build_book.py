@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.build_book import make_book, paper_records, with_summaries
 from pytest_memleak.books.chapters import build_chapters, require_words
-from pytest_memleak.books.formats import read_manuscript
 from pytest_memleak.books.instructions import load_summaries, write_summaries
 from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.books.works import make_collection, read_works
@@ -29,7 +29,7 @@ def summaries(tmp_path):
     return path
 
 
-def test_a_book_and_what_nothing_says_of_it(summaries):
+def test_a_book_takes_title_author_and_warnings_from_its_manuscript(summaries):
     book = make_book("a-book", MANUSCRIPT, summaries=summaries)
     assert (book.id, book.title, book.author) == ("a-book", "A Book", "An Author")
     assert book.warnings == ("a warning",)
@@ -38,28 +38,47 @@ def test_a_book_and_what_nothing_says_of_it(summaries):
         "voice of An Author\n\nContent: What p_id2 says."
     )
     assert (book.excerpts[0].chapter, len(book.digest)) == ("I", 64)
-    # The suite's title, author and template come first.
-    settings = {"title": "Other", "author": "Else", "summaries": summaries}
+
+
+def test_the_suites_title_author_and_template_come_first(summaries):
     other = make_book(
-        "x", MANUSCRIPT, template="{title} by {author}: {summary}", **settings
+        "x",
+        MANUSCRIPT,
+        title="Other",
+        author="Else",
+        summaries=summaries,
+        template="{title} by {author}: {summary}",
     )
     assert (other.title, other.author) == ("Other", "Else")
     assert other.excerpts[0].instruction == "Other by Else: What p_id1 says."
-    # Without summaries there are no instructions, unless the template needs none.
+
+
+def test_a_book_without_summaries_has_instructions_only_if_the_template_needs_none():
     bare = make_book("x", MANUSCRIPT)
     assert {one.instruction for one in bare.excerpts} == {None}
     record = paper_records(bare)[0]
     assert (record["instruction"], record["detail"]) == ("", "")
     go_on = make_book("x", MANUSCRIPT, template="Go on with {title}.")
     assert go_on.excerpts[0].instruction == "Go on with A Book."
+
+
+def test_the_digest_depends_on_instructions(summaries):
+    book = make_book("a-book", MANUSCRIPT, summaries=summaries)
+    bare = make_book("x", MANUSCRIPT)
     emulated = make_book("x", MANUSCRIPT, summaries=summaries, author="Else")
     assert len({made.digest for made in (book, bare, emulated)}) == 3
+
+
+def test_a_book_without_an_author_cannot_fill_the_template(summaries):
     nameless = Manuscript(None, None, MANUSCRIPT.chapters)
     book = make_book("x", nameless)
     assert (book.title, book.author) == ("", "")
     needs = "book 'x': the instruction template needs the book's author"
     with pytest.raises(BookError, match=needs):
         make_book("x", nameless, summaries=summaries)
+
+
+def test_summaries_of_a_changed_excerpt_are_rejected(summaries):
     other = Manuscript(
         "A Book", "An Author", (Chapter("I", (TEXT.replace("true", "false"),)),)
     )
@@ -67,7 +86,7 @@ def test_a_book_and_what_nothing_says_of_it(summaries):
         make_book("x", other, summaries=summaries)
 
 
-def test_the_papers_records(summaries, tmp_path):
+def test_paper_records_hold_the_book(summaries, tmp_path):
     book = make_book("A Book", MANUSCRIPT, summaries=summaries)
     records = paper_records(book, summaries=load_summaries(summaries, book.excerpts))
     keys = "excerpt_id excerpt_text instruction author_name book_name word_count detail"
@@ -114,7 +133,7 @@ def h(text, level=2):
         ([[h(f"line {n}") for n in range(9)]], [(None, tuple(f"line {n}" for n in range(9)))]),
     ],
 )  # fmt: skip
-def test_assemble(documents, expected):
+def test_headings_open_chapters_and_become_their_titles(documents, expected):
     chapters = build_chapters(documents, title="A Book")
     assert [(one.title, one.paragraphs) for one in chapters] == expected
 
@@ -172,11 +191,14 @@ def refuse(collect):
     return check
 
 
-def test_which_works_there_are(collect):
+def test_each_file_of_a_pattern_is_a_work(collect):
     two = f"# First\n\n{poem('one')}\n\n# Second\n\n{poem('more')}"
     book = collect({"b/two.txt": poem("two"), "a/one.md": two})
     assert told(book) == [("b/two.txt", "two", 0, 1), ("a/one.md", "one", 1, 2)]
     assert "more3x5" in book.excerpts[1].text
+
+
+def test_headings_of_a_single_file_separate_its_works(collect):
     book = collect(
         {
             "songs.md": f"# The Kite\n\n{poem('kite')}\n\n# The Kettle\n\n{poem('kettle')}"
@@ -187,6 +209,9 @@ def test_which_works_there_are(collect):
         ("songs.md:2", "The Kettle", 1, 2),
     ]
     assert [one.chapter for one in book.excerpts] == ["The Kite", "The Kettle"]
+
+
+def test_rows_are_works_with_their_own_title_and_author(collect):
     rows = [
         {"title": "Kite", "author": "Ann", "text": poem("kite")},
         {"text": poem("kettle")},
@@ -234,11 +259,11 @@ HINDI = "नदी के किनारे एक नाव बँधी थ�
     ],
     ids=range(10),
 )
-def test_what_is_no_collection_is_refused_by_the_works_name(refuse, files, said, hint):
+def test_an_invalid_work_is_rejected_by_its_name(refuse, files, said, hint):
     refuse(files, said, hint)
 
 
-def test_what_prepare_writes_is_the_same_collection_again(collect):
+def test_prepared_records_are_the_same_collection_again(collect):
     long = "\n\n".join(poem(f"long{n}", lines=20) for n in range(8))
     first = collect({"a.txt": long, "b.txt": poem("kite")}, author="Ann")
     assert [one.end - one.first for one in first.works] == [2, 1]
@@ -257,7 +282,7 @@ def test_what_prepare_writes_is_the_same_collection_again(collect):
     assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
 
 
-def test_no_excerpt_is_of_two_works_and_lines_are_kept(collect):
+def test_excerpts_stay_within_a_work_and_keep_its_lines(collect):
     book = collect({f"{n:03}.txt": poem(f"w{n}", lines=2) for n in range(60)})
     assert len(book.excerpts) == len(book.works) == 60
     assert book.breaks == tuple(range(1, 60))
@@ -300,7 +325,7 @@ def test_notices_are_left_out_of_works_and_told(collect, name, unit, between):
     assert parts == [(True, 24, 8), (True, 24, 0)]
 
 
-def test_what_is_left_out_of_works(collect):
+def test_works_that_are_too_short_are_left_out_with_a_warning(collect):
     book = collect(
         {"a.txt": poem("a"), "tiny.txt": "Only four words here", "c.txt": poem("c")}
     )
@@ -376,6 +401,6 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_no_collection_is_comes_to_an_end(refuse, name):
+def test_hostile_collections_are_rejected(refuse, name):
     file, text, said = HOSTILE[name]
     refuse({file: text}, said, unit="line")

@@ -60,7 +60,7 @@ OPF = 'xmlns:opf="http://www.idpf.org/2007/opf"'
     ("<dc-metadata><dc:Title>Old</dc:Title><dc:Creator>Older</dc:Creator></dc-metadata>",
      "Old", "Older"),
 ])  # fmt: skip
-def test_metadata(new_epub, metadata, title, author):
+def test_title_and_authors_come_from_the_metadata(new_epub, metadata, title, author):
     manuscript = read_epub(new_epub(metadata=metadata).write())
     assert (manuscript.title, manuscript.author) == (title, author)
 
@@ -147,7 +147,7 @@ def test_the_guide_of_epub_2_and_landmarks_that_are_not_believed(text_of, new_ep
     ("<div hidden=''>secret</div>", ""),
     ('<div epub:type="frontmatter"><p>all of it</p></div>', "front matter"),
 ])  # fmt: skip
-def test_no_words(refused, body, hint):
+def test_a_book_without_words_is_rejected(refused, body, hint):
     assert "secret" not in refused("contains no words", {"a.xhtml": body}, hint=hint)
 
 
@@ -209,7 +209,7 @@ def damage(path, change):
     path.write_bytes(change(path.read_bytes()))
 
 
-def test_reads_members_under_the_names_that_documents_use(path):
+def test_members_are_found_under_the_names_that_documents_use(path):
     with zipfile.ZipFile(path, "w") as made:
         made.writestr("OEBPS\\Text\\One.xhtml", b"one")
         made.writestr("./two.xhtml", b"two")
@@ -241,7 +241,7 @@ def test_reads_members_under_the_names_that_documents_use(path):
         for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
     ),
 ])  # fmt: skip
-def test_what_is_no_zip_is_refused(path, refuse, make, match):
+def test_a_file_that_is_no_safe_zip_is_rejected(path, refuse, make, match):
     make(path)
     refuse(match)
 
@@ -251,7 +251,7 @@ def test_what_is_no_zip_is_refused(path, refuse, make, match):
     ("method", 97, "uses compression method 97"),
     ("size", MAX_DOCUMENT_BYTES + 1, f"'{PAGE}' has 67,108,865 bytes decompressed"),
 ])  # fmt: skip
-def test_what_a_member_declares_is_refused_unread(
+def test_a_member_is_rejected_unread_by_its_header(
     new_epub, refuse, patch_member, field, value, match
 ):
     patch_member(new_epub().write(), PAGE, field, value)

@@ -11,9 +11,7 @@ def item(name, href, kind=XHTML, fallback=None):
     return f'<item id="{name}" href="{href}" media-type="{kind}"{more}/>'
 
 
-def test_of_several_rootfiles_the_first_is_read_and_only_the_spine_counts(
-    new_epub, text_of
-):
+def test_only_documents_of_the_spine_are_read(new_epub):
     manifest = [
         item("gone", "gone.xhtml"),
         item("image", "gone.png", "image/png"),
@@ -35,6 +33,9 @@ def test_of_several_rootfiles_the_first_is_read_and_only_the_spine_counts(
         "left out spine items that aren't XHTML (1): 'remote'",
         "left out spine items that aren't in the manifest (1): 'unknown'",
     )
+
+
+def test_the_first_rootfile_of_an_epub_is_read(new_epub, text_of):
     pdf = f'<rootfile full-path="x.pdf" media-type="{PDF}"/>'
     files = rootfiles("OEBPS/content.opf", "OEBPS/other.opf", first=pdf) | {
         "OEBPS/other.opf": new_epub().package.replace("one.xhtml", "other.xhtml"),
@@ -44,6 +45,9 @@ def test_of_several_rootfiles_the_first_is_read_and_only_the_spine_counts(
     moved = new_epub().package.replace('href="', 'href="../OEBPS/')
     files = rootfiles("my%20book/a.opf") | {"my book/a.opf": moved}
     assert text_of(files=files) == ["Some words."]
+
+
+def test_an_epub_without_a_container_is_read_with_a_warning(new_epub):
     manuscript = read_epub(new_epub(leave_out={"META-INF/container.xml"}).write())
     assert manuscript.chapters[0].paragraphs == ("Some words.",)
     assert "META-INF/container.xml is missing" in manuscript.warnings[0]
@@ -96,7 +100,7 @@ def rootfiles(*paths, first=""):
     ],
     ids=("fallbacks", "a malformed navigation document", "many items"),
 )
-def test_what_stands_beside_the_documents_does_no_harm(text_of, settings):
+def test_files_beside_the_documents_change_no_text(text_of, settings):
     assert text_of(**settings) == ["Some words."]
 
 
@@ -119,7 +123,7 @@ def test_many_documents_of_many_encodings(text_of, new_epub):
     ("100%.xhtml", "OEBPS/100%.xhtml"),
     ("a%231.xhtml", "OEBPS/a#1.xhtml"),
 ])  # fmt: skip
-def test_addresses(text_of, href, member):
+def test_addresses_in_the_manifest_lead_to_members(text_of, href, member):
     files = {member: page("<p>found</p>")}
     assert text_of({}, manifest=item("a", href), files=files, spine=["a"]) == ["found"]
 
@@ -132,7 +136,7 @@ def test_addresses(text_of, href, member):
     ('<?xml version="1.0"?>', '<?xml version="1.0"?><!DOCTYPE package [<!ENTITY a "b">]>'),
     ("<spine>", '<spine toc="no-such-ncx">'),
 ])  # fmt: skip
-def test_packages_that_are_not_quite_right(new_epub, text_of, old, new):
+def test_packages_with_wrong_namespaces_are_read(new_epub, text_of, old, new):
     assert text_of(package=new_epub().package.replace(old, new)) == ["Some words."]
 
 
@@ -175,7 +179,7 @@ SPINLESS = f"<package><manifest>{item('a', 'one.xhtml')}</manifest><spin/></pack
     ({"manifest": item("a", "..\\..\\evil.xhtml")}, "points outside the zip"),
     ({"files": {"META-INF/encryption.xml": b"\0\1"}}, "'META-INF/encryption.xml' isn't XML"),
 ])  # fmt: skip
-def test_packages_that_cannot_be_read(refused, settings, match):
+def test_packages_that_cannot_be_read_are_rejected(refused, settings, match):
     refused(match, **settings)
 
 
@@ -223,5 +227,5 @@ def test_fonts_may_be_encrypted(text_of, files):
     ({"META-INF/rights.xml": "<rights/>"}, "DRM: it contains META-INF/rights.xml"),
     ({"META-INF/sinf.xml": "<rights/>"}, "DRM: it contains META-INF/sinf.xml"),
 ])  # fmt: skip
-def test_anything_else_is_drm(refused, files, match):
+def test_encryption_of_anything_but_fonts_is_drm(refused, files, match):
     refused(match, files=files, hint="use a copy without DRM")

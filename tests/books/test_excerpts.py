@@ -1,4 +1,4 @@
-from itertools import combinations, pairwise
+from itertools import combinations, count, pairwise
 
 import pytest
 from examples import examples
@@ -110,7 +110,7 @@ def test_a_long_paragraph_is_cut_at_sentence_ends(text, ends):
         ([[10, 20], [30]], [60]),  # a book of under 300 words is one excerpt
     ],
 )
-def test_chapters_and_paragraphs_of_so_many_words(chapters, expected):
+def test_chapters_are_cut_into_excerpts_of_300_to_500_words(chapters, expected):
     counts = sizes(
         cut(manuscript(*([paragraph(n) for n in chapter] for chapter in chapters)))
     )
@@ -132,29 +132,35 @@ COUNTS = st.one_of(st.integers(0, 120), st.integers(0, 900), st.just(250))
 CHAPTERS = st.lists(st.lists(COUNTS, max_size=8), min_size=1, max_size=5)
 
 
-@settings(max_examples=examples(60))
-@given(CHAPTERS, st.integers(1, 60), st.randoms(use_true_random=False))
-def test_the_rules_hold_whatever_the_book(lengths, sentence, rng):
-    number = 0
+def random_book(lengths, sentence, rng):
+    """Make chapters of paragraphs of so many words, in sentences of `sentence` words."""
+    numbers = count(1)
 
-    def text(count):
-        nonlocal number
+    def text(size):
         tokens = []
-        for position in range(count):
-            number += 1
-            token = f"w{number}"
+        for position in range(size):
+            token = f"w{next(numbers)}"
             tokens.append(token.capitalize() if position % sentence == 0 else token)
             if position % sentence == sentence - 1:
                 tokens[-1] += rng.choice([".", "!”", "?", "…"])
         return " ".join(tokens) or "* * *"
 
-    book = manuscript(*[[text(count) for count in one] for one in lengths])
-    chapter_of = {
-        word: index
-        for index, chapter in enumerate(book.chapters)
-        for one in chapter.paragraphs
-        for word in words(one)
-    }
+    return manuscript(*[[text(size) for size in sizes] for sizes in lengths])
+
+
+def chapters_of_words(book):
+    chapter_of = {}
+    for index, chapter in enumerate(book.chapters):
+        for paragraph in chapter.paragraphs:
+            chapter_of |= dict.fromkeys(words(paragraph), index)
+    return chapter_of
+
+
+@settings(max_examples=examples(60))
+@given(CHAPTERS, st.integers(1, 60), st.randoms(use_true_random=False))
+def test_excerpts_of_random_books_keep_order_size_and_chapters(lengths, sentence, rng):
+    book = random_book(lengths, sentence, rng)
+    chapter_of = chapters_of_words(book)
     long = {index for index, one in enumerate(lengths) if sum(one) >= 300}
     if not chapter_of:
         return
@@ -170,7 +176,7 @@ def test_the_rules_hold_whatever_the_book(lengths, sentence, rng):
 
 
 @pytest.mark.parametrize("lead", ["HAMLET.", "The Second Part", "He said:", "1"])
-def test_no_excerpt_ends_on_a_bare_speaker_or_is_a_scrap(lead):
+def test_excerpts_neither_end_on_a_bare_speaker_nor_are_scraps(lead):
     speeches = [one for _ in range(40) for one in (lead, paragraph(95))]
     excerpts = cut(manuscript(speeches))
     assert fit(excerpts)
@@ -207,7 +213,7 @@ def test_a_sentence_ends_at_the_marks_of_its_language(sentences):
     assert parts(" ".join(sentences), mode="unicode") == sentences
 
 
-def test_sentences_without_spaces():
+def test_sentences_end_without_spaces_in_some_scripts():
     sentences = [
         "雨が降った。",
         "「本当？」と言った。",
@@ -220,7 +226,7 @@ def test_sentences_without_spaces():
     assert parts(text, longest=0) == [text]
 
 
-def test_no_sentence_is_cut_to_avoid_a_short_excerpt():
+def test_sentences_stay_whole_beside_a_short_excerpt():
     sentences = [
         " ".join(f"s{number}w{n}" for n in range(280)).capitalize() + "."
         for number in range(4)
@@ -274,7 +280,7 @@ PROSE = st.lists(st.sampled_from([*TOKENS, "\n"]), max_size=60)
 
 
 @given(PROSE, st.sampled_from([" ", "", "\n"]), st.sampled_from(["paper", "unicode"]))
-def test_no_character_and_no_word_is_lost(tokens, separator, mode):
+def test_cut_paragraphs_keep_every_character_and_word(tokens, separator, mode):
     text = separator.join(tokens)
     pieces = cut_paragraph(text, mode=mode, longest=5)
     assert "".join(text[piece.start : piece.end] for piece in pieces) == text
@@ -312,8 +318,15 @@ def price_of(found, units, long_chapters, *, shortest, longest, allow_short):
     return total
 
 
+def all_ways(units):
+    """Yield all ways to cut a row of so many units."""
+    for cuts in range(units):
+        for inner in combinations(range(1, units), cuts):
+            yield list(pairwise([0, *inner, units]))
+
+
 @given(UNITS, st.booleans())
-def test_no_other_way_is_cheaper(drawn, allow_short):
+def test_cheapest_cuts_cost_the_least_of_all_ways(drawn, allow_short):
     chapter, units = 0, []
     for size, price, step, _ in drawn:
         chapter += step
@@ -324,19 +337,12 @@ def test_no_other_way_is_cheaper(drawn, allow_short):
         if is_long
     )
     sizes = {"shortest": 4, "longest": 8, "allow_short": allow_short}
-    given_row = Row(
-        words=[one for one, _, _ in units],
-        prices=[one for _, one, _ in units],
-        chapters=[one for _, _, one in units],
-        long_chapters=long_chapters,
-    )
+    words_of, prices_of, chapters_of = zip(*units, strict=True)
+    given_row = Row(words_of, prices_of, chapters_of, long_chapters)
     found = cheapest_cuts(given_row, **sizes)
-    every = (
-        list(pairwise([0, *inner, len(units)]))
-        for count in range(len(units))
-        for inner in combinations(range(1, len(units)), count)
-    )
-    prices = [price_of(way, units, long_chapters, **sizes) for way in every]
+    prices = [
+        price_of(way, units, long_chapters, **sizes) for way in all_ways(len(units))
+    ]
     cheapest = min((one for one in prices if one is not None), default=None)
     if cheapest is None:
         assert found is None

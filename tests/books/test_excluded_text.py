@@ -6,9 +6,9 @@ import pytest
 from epub_texts import contents, prose
 
 from pytest_memleak.books.boilerplate import find_notices
+from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.books.formats import read_manuscript
 from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.records import CollectionSource
 
@@ -114,7 +114,7 @@ NOTICE = "<p>Copyright © 2019 by Jane Doe. ISBN 978-1-2345-6789-0.</p>"
     ],
     ids=range(10),
 )
-def test_what_others_wrote_is_not(searched, documents, settings):
+def test_text_by_others_is_not_searched(searched, documents, settings):
     assert searched(CHAPTERS | documents, **settings) == {}
 
 
@@ -135,7 +135,7 @@ def test_prose_beside_contents_dedications_and_years_is_looked_for(new_epub):
     assert find_notices([f"He read copyright 1964 {'and on ' * 50}"]) == [False]
 
 
-def test_nor_is_a_preview_behind_other_matter_or_what_the_user_excludes(new_epub):
+def test_previews_and_documents_that_the_user_excludes_are_not_searched(new_epub):
     after = {"y.xhtml": "<h1>About the Author</h1><p>She lives by the sea.</p>"}
     after["z.xhtml"] = f"<h1>An Excerpt from The Sea</h1>{prose('other')}"
     manuscript = read_epub(new_epub(CHAPTERS | after).write(), exclude=["Lamp.xhtml"])
@@ -200,7 +200,7 @@ def test_notes_that_are_linked_or_numbered_are_no_prose(new_epub, mark):
     assert log in manuscript.excluded[0].paragraphs[9]
 
 
-def test_what_the_contents_list_is_read_although_it_is_not_linear(new_epub):
+def test_documents_in_the_contents_are_read_although_they_are_not_linear(new_epub):
     settings = {"spine": [*CHAPTERS, '<itemref idref="x.xhtml" linear="no"/>']}
     documents = CHAPTERS | {"x.xhtml": prose("letter")}
     for names, kept in ((documents, True), (CHAPTERS, False)):
@@ -235,7 +235,7 @@ def test_a_notice_takes_no_prose_with_it(paragraphs, notices):
     assert find_notices(paragraphs) == [bool(one) for one in notices]
 
 
-def test_books_and_collections_carry_it(new_epub, tmp_path):
+def test_books_and_collections_carry_excluded_text(new_epub, tmp_path):
     path = new_epub(CHAPTERS | {"x.xhtml": f"<h1>Notes</h1>{SMALL}"}).write()
     book = make_book("b", read_epub(path))
     [excluded] = book.excluded

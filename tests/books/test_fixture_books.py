@@ -42,7 +42,7 @@ def test_the_epub_is_what_its_sources_give_and_is_read_as_it_should_be(book_id):
 
 
 @pytest.mark.parametrize("path", NOVELS, ids=lambda path: path.stem)
-def test_it_is_read_whole_and_the_excerpts_hold_every_word_once(path):
+def test_novels_are_read_whole_and_excerpts_hold_every_word_once(path):
     manuscript = read_epub(path)
     assert manuscript.title
     assert manuscript.author

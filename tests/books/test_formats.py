@@ -60,7 +60,7 @@ W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
 @pytest.mark.parametrize("suffix", ["html", "htm", "xhtml", "HTML"])
-def test_html(read, suffix):
+def test_an_html_page_is_read_with_title_author_and_chapters(read, suffix):
     manuscript = read(f"book.{suffix}", PAGE)
     assert (manuscript.title, manuscript.author) == ("A Book & More", "Ann Author")
     assert told(manuscript) == CHAPTERS
@@ -68,7 +68,7 @@ def test_html(read, suffix):
     assert (part.name, part.words, part.headings) == (f"book.{suffix}", 6, 2)
 
 
-def test_markdown_and_jsonl(read, refuse):
+def test_markdown_is_read_with_its_header_and_headings(read):
     text = (
         "---\ntitle: A Book\nauthor: 'Ann Author'\n---\n# One\n\nThe "
         "*first*\ntext.\n\nMore.\n\n"
@@ -78,11 +78,20 @@ def test_markdown_and_jsonl(read, refuse):
     assert (manuscript.title, manuscript.author) == ("A Book", "Ann Author")
     assert told(manuscript) == CHAPTERS
     assert len(cut(read("book.md", "# One\n\n" + "All the words of it. " * 100))) == 1
+
+
+def test_markdown_over_eight_million_characters_is_rejected(refuse):
     refuse("book.md", "word " * 1_600_001, "has 8,000,005 characters", "pandoc")
+
+
+def test_paper_records_are_a_book_in_the_order_of_their_ids(read):
     rows = [{"excerpt_id": f"p_id{n}", "excerpt_text": f"text {n}"} for n in (2, 1)]
     book = read("book.jsonl", rows)
     assert isinstance(book, Book)
     assert [one.text for one in book.excerpts] == ["text 1", "text 2"]
+
+
+def test_rows_that_are_not_json_are_rejected(refuse):
     refuse("book.jsonl", "{", "line 1: not JSON")
 
 
@@ -93,7 +102,7 @@ def test_markdown_and_jsonl(read, refuse):
         ({"1-h/1-h.htm": PAGE, "1-h/images/a.png": "x", "1.txt": "other"}, CHAPTERS),
     ],
 )
-def test_a_zip_of_project_gutenbergs(read, refuse, members, expected):
+def test_the_only_text_in_a_zip_is_read(read, refuse, members, expected):
     assert told(read("book.zip", members)) == expected
     two = {"a.txt": "words", "b.txt": "words"}
     refuse("book.zip", two, "contains 2 text files; expected one", "'a.txt', 'b.txt'")
@@ -124,7 +133,7 @@ def word():
     return make
 
 
-def test_word(read, word):
+def test_a_word_document_is_read_with_its_headings(read, word):
     note = '<w:r><w:footnoteReference w:id="1"/></w:r>'
     body = (
         paragraph(run("One"), style="Heading1")
@@ -173,7 +182,7 @@ def test_text_of_word_elements_is_read_or_its_loss_is_an_error(read, refuse, wor
         ("<w:document", "mammoth can't read this Word document", "save it again"),
     ],
 )
-def test_word_documents_that_are_none(refuse, word, document, match, hint):
+def test_invalid_word_documents_are_rejected(refuse, word, document, match, hint):
     refuse("book.docx", word(document), match, hint)
 
 
@@ -219,7 +228,7 @@ def pdf(pages, outline=()):
     return f"%PDF-1.4\n{body}trailer<</Size {len(objects) + 1}/Root 1 0 R>>\n%%EOF\n".encode()
 
 
-def test_pdf(read):
+def test_a_pdf_is_read_without_running_heads_and_page_numbers(read):
     pytest.importorskip("pypdfium2")
     lines = (
         "A BOOK {0}\nThe {1} of this page went down to the sea in the morn-\n"
@@ -238,12 +247,12 @@ def test_pdf(read):
     assert found[0].endswith("He slept.")
     assert manuscript.warnings[0].endswith(
         "removed running heads and page numbers (10), line-end hyphens (5), and lines "
-        "of "
-        "footnotes (0)"
+        "of footnotes (0)"
     )
 
 
-def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
+def novel_pdf():
+    """Make a PDF of two chapters, with an outline, notes, initials and hyphens."""
     pytest.importorskip("pypdfium2")
     pages = [
         [
@@ -281,17 +290,18 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
         [(12, 72, 720, "Copyright 2020 by Ann Author. All rights reserved.")],
     ]
     outline = [("One", 0, 720), ("Two", 2, 740), ("Copyright", 3, 740)]
-    data = pdf(pages, outline)
-    manuscript = read("book.pdf", data)
+    return pdf(pages, outline)
+
+
+def test_a_pdfs_initials_join_and_its_line_end_hyphens_go(read):
+    manuscript = read("book.pdf", novel_pdf())
     assert told(manuscript) == [
         (
             "One",
             (
                 "I was at 8:35 in the woods, where no fish was seen and no "
-                "lighthouse-keeper, and "
-                "after me there came the well-known doctor of the lighthouse, who had "
-                "come to stay "
-                "for the summer.",
+                "lighthouse-keeper, and after me there came the well-known doctor of "
+                "the lighthouse, who had come to stay for the summer.",
                 "He stayed.",
                 "The well-known keeper of it went on.",
                 "The summer was over.",
@@ -299,11 +309,20 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
         ),
         ("Two", ("It is all over now.", "Not a note.")),
     ]
+
+
+def test_notes_at_the_foot_of_a_pdfs_pages_are_kept_apart(read):
+    manuscript = read("book.pdf", novel_pdf())
     notes = (
         "1 So he told me, at least, when we had met in",
         "the street. 2 It was a short one.",
     )
     assert [one.paragraphs for one in manuscript.excluded] == [notes]
+
+
+def test_a_pdfs_outline_divides_it_into_documents(read, tmp_path):
+    data = novel_pdf()
+    manuscript = read("book.pdf", data)
     assert [(one.name, one.kept) for one in manuscript.parts] == [
         ("page 1", True),
         ("page 3", True),
@@ -324,7 +343,7 @@ def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
     # pytest puts a test's name into the environment, and whole files do not fit there.
     ids=["no words", "no PDF", "too long"],
 )
-def test_pdfs_that_are_refused(refuse, data, match, hint):
+def test_unreadable_pdfs_are_rejected(refuse, data, match, hint):
     pytest.importorskip("pypdfium2")
     refuse("book.pdf", data, match, hint)
 
@@ -367,7 +386,7 @@ def test_formats_that_are_refused_name_the_tool(refuse, name, kind, tool):
         ),
     ],
 )
-def test_no_file_under_a_texts_name_is_measured_as_one(
+def test_files_of_another_format_under_a_texts_name_are_rejected(
     refuse, suffix, data, match, hint
 ):
     refuse(f"book.{suffix}", data, match, hint)
@@ -377,7 +396,9 @@ def test_no_file_under_a_texts_name_is_measured_as_one(
     ("suffix", "package"),
     [("pdf", "pypdfium2"), ("docx", "mammoth"), ("odt", "pypandoc")],
 )
-def test_without_the_extra(refuse, monkeypatch, suffix, package):
+def test_a_format_without_its_package_names_the_extra(
+    refuse, monkeypatch, suffix, package
+):
     monkeypatch.setitem(sys.modules, package, None)
     refuse(f"book.{suffix}", b"%PDF", f"needs the package '{package}'", "pip install")
 
@@ -422,7 +443,7 @@ ODT = {
 @pytest.mark.parametrize(
     ("suffix", "content"), [("fb2", FB2), ("tex", TEX), ("rtf", RTF), ("odt", ODT)]
 )
-def test_formats_through_pandoc(read, suffix, content):
+def test_formats_of_pandoc_are_read_like_html(read, suffix, content):
     pytest.importorskip("pypandoc")
     manuscript = read(f"book.{suffix}", content)
     named = (None, None) if suffix == "odt" else ("A Book & More", "Ann Author")
@@ -444,7 +465,7 @@ def test_formats_through_pandoc(read, suffix, content):
        r"leaves out the text in \\own on line 5", rf"\newcommand{{\own}}[{count}]{{#1}}")
       for arguments, count in (("[a]{[these~words]}", 1), ("{吾輩}{わがはい}", 2))),
 ])  # fmt: skip
-def test_what_pandoc_leaves_out_is_an_error(refuse, name, content, match, hint):
+def test_text_that_pandoc_leaves_out_is_an_error(refuse, name, content, match, hint):
     pytest.importorskip("pypandoc")
     refuse(name, content, match, hint)
 
@@ -475,7 +496,7 @@ def test_an_abstract_is_text(read):
     assert told(manuscript) == [(None, ("Of a boy.",)), *CHAPTERS]
 
 
-def test_lyrics(read):
+def test_timed_lyrics_are_read_in_the_order_of_singing(read):
     lyrics = (
         "[ti: A Song ]\n[ar:Ann Author]\n[offset:+20]\n[00:01.50]The <00:01.60>first "
         "line\n"
@@ -488,36 +509,63 @@ def test_lyrics(read):
     ]
 
 
-def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
-    row = {"author": "Ann Author", "text": "The first text.\n\nMore."}
-    rows = [row | {"title": "One"}, row | {"title": "Two", "text": "The end."}]
+ROW = {"author": "Ann Author", "text": "The first text.\n\nMore."}
+
+
+def test_rows_of_a_book_are_its_chapters(read):
+    rows = [ROW | {"title": "One"}, ROW | {"title": "Two", "text": "The end."}]
     manuscript = read("book.jsonl", rows)
     assert (manuscript.title, manuscript.author) == (None, "Ann Author")
     assert told(manuscript) == CHAPTERS
     assert [part.name for part in manuscript.parts] == ["book.jsonl:1", "book.jsonl:2"]
+
+
+def test_a_single_row_is_a_book_of_its_title(read):
     whole = read(
         "book.jsonl", [{"title": "A Book", "text": "CHAPTER I\n\nOne.\n\nTwo."}]
     )
     assert (whole.title, told(whole)) == ("A Book", [("CHAPTER I", ("One.", "Two."))])
-    refuse(
-        "book.jsonl", [row, {"title": "Two"}], "record 2: text is missing", "a row is"
-    )
-    refuse(
-        "book.jsonl", [row, {"text": "a<br>b"}], "record 2: is HTML", "remove the tags"
-    )
-    folder = tmp_path / "book"
-    folder.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("row", "match", "hint"),
+    [
+        ({"title": "Two"}, "record 2: text is missing", "a row is"),
+        ({"text": "a<br>b"}, "record 2: is HTML", "remove the tags"),
+    ],
+)
+def test_a_row_without_plain_text_is_rejected(refuse, row, match, hint):
+    refuse("book.jsonl", [ROW, row], match, hint)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "book"
+    path.mkdir()
+    return path
+
+
+def test_an_empty_folder_is_rejected(folder):
     with pytest.raises(BookError, match="is empty"):
         Extensions().read_book(folder)
+
+
+def test_files_of_a_folder_are_chapters_in_the_order_of_their_numbers(folder):
     (folder / "10 Two.txt").write_text("The end.")
     (folder / "9.html").write_text(PAGE.partition("<h2>Two")[0])
     (folder / ".hidden").write_text("words")
     manuscript = Extensions().read_book(folder)
     assert told(manuscript) == [CHAPTERS[0], ("10 Two", ("The end.",))]
+
+
+def test_a_folder_with_a_file_that_is_no_chapter_is_rejected(folder):
     (folder / "cover.png").write_bytes(b"image")
     with pytest.raises(BookError, match=r"cover\.png: isn't a chapter") as caught:
         Extensions().read_book(folder)
     assert "nothing else" in caught.value.hint
+
+
+def test_a_folder_of_books_is_rejected(folder):
     (folder / "a novel.epub").write_bytes(b"PK")
     with pytest.raises(
         BookError, match=r"a novel\.epub: is a book of its own, not a chapter"
@@ -526,7 +574,9 @@ def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["book.txt", "book.json"])
-def test_only_a_book_of_several_documents_has_some_to_include(read, tmp_path, name):
+def test_include_and_exclude_are_errors_for_a_book_of_one_document(
+    read, tmp_path, name
+):
     rows = [{"excerpt_id": "p_id1", "excerpt_text": "text"}]
     assert read("book.xyz", "words") is None  # left to other readers
     (tmp_path / name).write_text(

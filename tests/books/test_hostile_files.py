@@ -241,19 +241,19 @@ def accept(path, said=None):
 
 
 @pytest.mark.parametrize("name", _marked(BODIES | DOCUMENTS))
-def test_hostile_documents(new_epub, name):
+def test_hostile_documents_are_read_or_rejected_within_bounds(new_epub, name):
     accept(new_epub({"one.xhtml": (BODIES | DOCUMENTS)[name]}).write())
 
 
 @pytest.mark.parametrize("name", _marked(TEXTS))
-def test_hostile_files(tmp_path, name):
+def test_hostile_texts_are_read_or_rejected_within_bounds(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(TEXTS[name])
     accept(path)
 
 
 @pytest.mark.parametrize("name", _marked(PDFS))
-def test_hostile_pdfs(tmp_path, name):
+def test_hostile_pdfs_are_read_or_rejected_within_bounds(tmp_path, name):
     pytest.importorskip("pypdfium2")
     path = tmp_path / "book.pdf"
     path.write_bytes(PDFS[name]())
@@ -262,7 +262,7 @@ def test_hostile_pdfs(tmp_path, name):
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", _marked(WORD_BODIES))
-def test_hostile_word_documents(tmp_path, name):
+def test_hostile_word_documents_are_read_or_rejected_within_bounds(tmp_path, name):
     pytest.importorskip("mammoth")
     path = tmp_path / "book.docx"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
@@ -321,7 +321,7 @@ def test_documents_of_nothing_and_a_table_of_many_members(new_epub, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.parametrize("letters", ["word ", "слово ", "a🦀 ", "木", "a. "])
-def test_a_text_of_64_mebibytes(tmp_path, letters):
+def test_a_text_of_64_mebibytes_is_read_or_rejected_within_bounds(tmp_path, letters):
     path = tmp_path / "book.txt"
     data = letters.encode()
     path.write_bytes(data * (64 * MEBI // len(data)))

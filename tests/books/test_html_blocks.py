@@ -81,7 +81,7 @@ def test_inline_elements_join_and_blocks_separate(body, expected):
     "<select><option>secret</option></select>",
     *(f"<{tag}>secret</{tag}>" for tag in ("template", "noscript", "audio", "object")),
 ])  # fmt: skip
-def test_what_no_reader_reads_goes_and_what_is_around_it_joins(gone):
+def test_elements_that_no_reader_sees_go_and_their_neighbors_join(gone):
     assert texts(f"<p>un{gone}believable</p>") == ["unbelievable"]
 
 
@@ -110,7 +110,7 @@ def test_blocks_that_are_not_the_text_go(gone):
     '<span class="pagenum">not a page</span>',
     '<div class="pagebreak"><p>after a break</p></div>',
 ])  # fmt: skip
-def test_what_only_looks_like_it_stays(kept):
+def test_elements_that_only_look_like_apparatus_stay(kept):
     assert "".join(texts(f"<div>{kept}</div>"))
 
 
@@ -133,7 +133,7 @@ def test_what_only_looks_like_it_stays(kept):
     ("<h2></h2><p>a</p>", A, False),
     (f"<h2>{'word ' * 31}</h2>", {("word " * 31).strip(): 0}, False),
 ])  # fmt: skip
-def test_matter_and_headings(body, expected, declares):
+def test_declared_matter_and_headings_are_told_from_text(body, expected, declares):
     markup = read_markup(page(body).encode())
     assert {block.text: block.level for block in markup.blocks} == expected
     assert markup.declares_body is declares
@@ -149,7 +149,7 @@ def test_matter_and_headings(body, expected, declares):
     ("@media x { .line { display: block } }", ["onetwo"]),
     ("/* .line { display: block }", ["onetwo"]),
 ])  # fmt: skip
-def test_classes_that_style_sheets_display_as_blocks(rule, expected):
+def test_classes_that_style_sheets_display_as_blocks_separate_text(rule, expected):
     body = '<p><span class="line">one</span><span class="line">two</span></p>'
     document = f"<html><head><style>{rule}</style></head><body>{body}</body></html>"
     assert [block.text for block in read_markup(document.encode()).blocks] == expected
@@ -160,7 +160,7 @@ def test_classes_that_style_sheets_display_as_blocks(rule, expected):
     "<p>one</p><p>two & three<br>four</body>",
     '<p>one</p><p epub:type="x">two & three<br/>four</p></body></html>',
 ])  # fmt: skip
-def test_what_is_not_well_formed_is_read_as_browsers_read_it(body):
+def test_markup_that_is_not_well_formed_is_read_as_browsers_read_it(body):
     blocks = read_markup(f"<html><body>{body}".encode()).blocks
     assert [block.text for block in blocks] == ["one", "two & three\nfour"]
     assert "three" not in repr(blocks)
@@ -170,7 +170,7 @@ def test_what_is_not_well_formed_is_read_as_browsers_read_it(body):
     *((tag, depth) for tag in ("div", "i") for depth in (300, 3_000)),
     *(full(tag, 100_000) for tag in ("div", "i")),
 ])  # fmt: skip
-def test_deep_nesting_and_a_huge_text(tag, depth):
+def test_deeply_nested_and_huge_documents_are_read(tag, depth):
     text = "word " * 30 * depth
     document = f"<html><body>{f'<{tag}>' * depth}{text}{f'</{tag}>' * depth} more</body></html>"
     assert (
@@ -206,6 +206,6 @@ SOUP = st.text(st.sampled_from("<>/&;\"'= \n!-[]?#xpdivbsupah1"), max_size=120)
 
 
 @given(st.binary(max_size=300), SOUP)
-def test_no_bytes_and_no_tag_soup_raise(data, soup):
+def test_bytes_and_tag_soup_raise_no_error(data, soup):
     read_markup(data)
     read_markup(soup.encode())

@@ -85,7 +85,7 @@ def test_the_papers_form_and_templates_of_ones_own():
         ({"summaries": {"p_id1": "x"}}, "'p_id2' has no summary", ""),
     ],
 )
-def test_templates_that_cannot_be_filled(settings, message, hint):
+def test_templates_that_cannot_be_filled_are_rejected(settings, message, hint):
     with pytest.raises(BookError) as caught:
         instructions(**settings)
     assert message in caught.value.message
@@ -135,7 +135,7 @@ def but(entry, **changes):
         (None, "can't be read: No such file"),
     ],
 )
-def test_what_does_not_fit_is_refused(path, data, match):
+def test_summaries_that_do_not_fit_are_rejected(path, data, match):
     if data is not None:
         path.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
     with pytest.raises(BookError, match=match) as caught:
@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_refused(path, data, match):
     assert caught.value.location == str(path)
 
 
-def test_what_is_written_can_be_loaded_and_nothing_else_is_written(path):
+def test_written_summaries_can_be_loaded_and_invalid_ones_are_not_written(path):
     with pytest.raises(BookError, match="'p_id2' has no summary"):
         write_summaries(path, EXCERPTS, {"p_id1": "Rain."})
     assert not path.exists()
@@ -204,7 +204,7 @@ MIXED = st.text(
     st.integers(1, 12),
     st.sampled_from(["paper", "unicode"]),
 )
-def test_no_word_is_lost_or_cut(text, prefix_words, mode):
+def test_beginnings_and_excerpts_keep_every_word(text, prefix_words, mode):
     settings = {"prefix_words": prefix_words, "template": BARE_PREFIX, "mode": mode}
     (parted,) = beginnings(book(text), **settings).excerpts
     if parted.instruction is None:

@@ -37,7 +37,7 @@ def read(tmp_path):
     ],
     ids=range(9),
 )
-def test_paragraphs(read, text, expected):
+def test_lines_of_a_text_become_paragraphs(read, text, expected):
     assert [
         one for chapter in read(text).chapters for one in chapter.paragraphs
     ] == expected
@@ -76,11 +76,11 @@ CHAPTERS = "CHAPTER I\n\none\n\nCHAPTER II\n\ntwo"
     (f"CHAPTER I\n\nCHAPTER II\n\n{CHAPTERS}", {"CHAPTER I": 1, "CHAPTER II": 1}),
     (f"BOOK ONE\n\n{CHAPTERS}", {"BOOK ONE: CHAPTER I": 1, "BOOK ONE: CHAPTER II": 1}),
 ])  # fmt: skip
-def test_headings(read, text, chapters):
+def test_lines_that_are_clearly_headings_open_chapters(read, text, chapters):
     assert {one.title: len(one.paragraphs) for one in read(text).chapters} == chapters
 
 
-def test_project_gutenberg(read):
+def test_a_text_of_project_gutenberg_is_read_without_its_license(read):
     manuscript = read(
         "The Project Gutenberg eBook of A Book\n\nTitle: A Book\n\nAuthor: An "
         "Author\n\n"
@@ -143,7 +143,7 @@ OTHERS = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"
     ([START, "one", END, "of Project Gutenberg", LONG, LONG], ["", "one", "", "", LONG, LONG]),
     ([START, "one", END, "of Project Gutenberg", LONG], ["", "one", "", "", ""]),
 ])  # fmt: skip
-def test_what_stands_around_the_text_goes(paragraphs, kept):
+def test_text_around_the_markers_goes(paragraphs, kept):
     assert without_license(paragraphs) == kept
 
 
@@ -156,7 +156,7 @@ def test_what_stands_around_the_text_goes(paragraphs, kept):
     (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
     (b"<!-- made by hand -->\n<html>words</html>", "is HTML, not plain text", ".html"),
 ])  # fmt: skip
-def test_what_is_no_text_is_refused(read, tmp_path, data, match, hint):
+def test_files_that_are_no_text_are_rejected(read, tmp_path, data, match, hint):
     with pytest.raises(BookError, match=match) as caught:
         read(data)
     assert caught.value.location == str(tmp_path / "book.txt")
@@ -210,7 +210,7 @@ def test_declared_encodings_are_honoured(declaration, encoding, text, notes):
 @pytest.mark.parametrize(
     "name", ["no-such-code", "rot13", "hex", "utf-7", "unicode_escape"]
 )
-def test_what_is_no_encoding_of_text_is_not_used(name):
+def test_a_declared_encoding_that_is_not_of_text_is_ignored(name):
     text, note = decode(b"\\u0041 +AEE-", declared=name)
     assert text == "\\u0041 +AEE-"
     assert note == f"the declared encoding {name!r} doesn't apply; read as UTF-8"

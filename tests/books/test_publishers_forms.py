@@ -82,7 +82,7 @@ def trade(new_epub):
     return make
 
 
-def test_a_trade_epub_2_its_account_and_its_excerpts(trade):
+def test_a_trade_epub_2_is_read_without_its_matter(trade):
     manuscript = read_epub(trade())
     assert titles(manuscript) == ["1. The Storm", "2. The Calm", "Chapter 3"]
     assert all(
@@ -97,7 +97,10 @@ def test_a_trade_epub_2_its_account_and_its_excerpts(trade):
         == "the table of contents lists it as 'reading group guide'"
     )
     assert "before the first chapter" in left_out["ded.xhtml"]
-    # The account holds every document and every word, and no text.
+
+
+def test_parts_of_a_trade_epub_count_every_word_and_quote_none(trade):
+    manuscript = read_epub(trade())
     assert [one.name for one in manuscript.parts][:2] == [
         "OEBPS/cover.xhtml",
         "OEBPS/also.xhtml",
@@ -112,7 +115,10 @@ def test_a_trade_epub_2_its_account_and_its_excerpts(trade):
         words(html.unescape(NOTICE.replace("p>", "")), "unicode")
     )
     assert "sea road" not in repr(manuscript)
-    # Excerpts stay within chapters.
+
+
+def test_excerpts_of_a_trade_epub_stay_within_chapters(trade):
+    manuscript = read_epub(trade())
     excerpts = cut(manuscript)
     assert [one.chapter for one in excerpts] == titles(manuscript)
     for name, one in zip(("first", "second", "third"), excerpts, strict=True):
@@ -142,7 +148,7 @@ def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(
     assert rules(read_epub(made.write())) == {}
 
 
-def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
+def test_contents_name_files_without_headings(new_epub):
     documents = {"part-1.xhtml": "<section epub:type='part'><h2>I</h2></section>"}
     names = ("Telemachus", "Nestor", "Proteus")
     for name in names:
@@ -155,6 +161,9 @@ def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
     manuscript = read_epub(new_epub(documents, nav=table).write())
     assert titles(manuscript) == ["I: Telemachus", "Nestor", "Proteus"]
     assert all("sea road" in text for text in texts(manuscript))
+
+
+def test_contents_replace_wrong_headings(new_epub):
     documents = {
         f"{n}.xhtml": f"<h1>{wrong}</h1>{prose(f'hare{n}', 5)}"
         f"<h3>DRINK ME</h3>{prose(f'cat{n}', 2)}"
@@ -172,7 +181,7 @@ def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
     assert not any("DRINK" in text for text in texts(manuscript))
 
 
-def test_a_book_by_sphinx(new_epub):
+def test_a_book_by_sphinx_is_read_without_its_index(new_epub):
     link = '<a class="headerlink" href="#x" title="Link to this heading">¶</a>'
     documents = {
         "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 5)}"
@@ -208,14 +217,14 @@ def test_a_book_by_sphinx(new_epub):
         "They walked down the avenue to the square, and along the road.",
     ],
 )
-def test_a_novel_may_speak_of_these_things(text):
+def test_prose_that_mentions_copyright_is_no_notice(text):
     assert find_notices(["The sea.", text, "The sea."]) == [False] * 3
 
 
 @pytest.mark.parametrize(("first", "pattern"), [(_SURE_WORDS, _SURE), *_HINT_PATTERNS])
 @settings(max_examples=examples(100, fast=10))
 @given(data=st.data())
-def test_what_is_looked_for_first_is_in_whatever_the_patterns_fit(first, pattern, data):
+def test_every_match_of_a_notice_pattern_has_one_of_its_keys(first, pattern, data):
     text = data.draw(st.from_regex(pattern, alphabet=st.characters(max_codepoint=0xFF)))
     assert any(word in text.casefold() for word in first)
 
@@ -234,23 +243,28 @@ def test_what_is_looked_for_first_is_in_whatever_the_patterns_fit(first, pattern
         ("The Contents of the Chest", None), ("An Index of Sorrows", None), ("Chapter 1", None),
     ],
 )  # fmt: skip
-def test_titles_of_matter(title, kind):
+def test_titles_of_matter_have_a_kind(title, kind):
     assert kind_of_title(title) == kind
 
 
-def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_epub):
+def test_titles_of_matter_in_the_midst_of_a_book_are_chapters(new_epub):
     chapters = ["One", "Acknowledgements", "Contents", "Four"]
     documents = {
         f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n), 6)}" for n, t in enumerate(chapters)
     }
     assert titles(read_epub(new_epub(documents).write())) == chapters
-    # Nor are contents believed that name most of a book matter.
+
+
+def test_contents_that_call_most_of_a_book_matter_are_ignored(new_epub):
     made = new_epub(
         {"a.xhtml": f"<h2>Index</h2>{prose('first', 6)}", "b.xhtml": "<p>end</p>"}
     )
     manuscript = read_epub(made.write())
     assert len(texts(manuscript)) > 1
     assert "ignored the" in manuscript.warnings[0]
+
+
+def test_notices_at_the_back_of_a_chapter_go(new_epub):
     documents = {
         "1.xhtml": f"<h2>One</h2>{prose('first', 6)}",
         "2.xhtml": f"<h2>Two</h2>{prose('second', 6)}{NOTICE}",
@@ -265,6 +279,9 @@ def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_ep
         second.matter
         == sum(len(words(text, "unicode")) for text in NOTICE.split("<p>")) - 7
     )
+
+
+def test_a_footnote_within_a_paragraph_counts_as_notes(new_epub):
     made = new_epub(
         {"1.xhtml": "<p>Text<aside epub:type='footnote'><p>of a note</p></aside></p>"}
     )
@@ -289,7 +306,7 @@ def test_prefaces_by_the_author_stay(text_of, title, end, stays):
     assert ("I wrote this." in text_of(documents, metadata=metadata)) == stays
 
 
-def test_what_is_declared_matter_can_be_included(new_epub):
+def test_declared_matter_can_be_included(new_epub):
     foreword = "<section epub:type='foreword'><p>before</p></section>"
     path = new_epub({"a.xhtml": foreword, "b.xhtml": "<p>x</p>"}).write()
     assert texts(read_epub(path, include=["a.xhtml"])) == ["before", "x"]

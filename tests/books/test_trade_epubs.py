@@ -125,7 +125,7 @@ def test_a_book_that_cannot_be_matched_is_rejected_with_the_place(
     assert re.search("use (?:another|a different) edition", caught.value.hint)
 
 
-def test_a_document_may_be_read_as_it_is(read):
+def test_an_unreadable_document_is_read_if_it_is_included(read):
     assert len(read(novel(spaced), include=["c*"]).chapters) == 3
 
 
@@ -134,7 +134,7 @@ def test_a_document_may_be_read_as_it_is(read):
     [{"copy-of-c2": f"<h2>Chapter 2</h2>{p(CHAPTERS[1])}"}, {"all": p(TRUTH)}],
     ids=("a chapter", "the whole book"),
 )
-def test_what_is_there_twice_counts_once(read, more):
+def test_repeated_text_counts_once(read, more):
     manuscript = read(novel(**more))
     assert texts_of(manuscript) == TRUTH
     assert "once: it is also in 'OEBPS/c" in manuscript.warnings[0]

@@ -1,4 +1,4 @@
-"""Reading of a book's file by its suffix; HTML, Word, and pandoc's formats, and zips of one text.
+"""Kinds of book files by suffix; readers of HTML, Word, pandoc's formats, and zips.
 
 A PDF contains positioned characters, neither paragraphs nor words. Paragraphs are
 reconstructed from the lines of pages; running heads, page numbers and hyphens at line
@@ -53,7 +53,10 @@ _LISTED = 5
 
 
 def read_manuscript(
-    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    path: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Manuscript | None:
     """Read the manuscript in a file of a known format; return None for any other.
 
@@ -90,7 +93,7 @@ def read_manuscript(
 
 
 def _read_zip(path: Path) -> Manuscript:
-    """Read the only page, or else the only text, in a zip such as Project Gutenberg's."""
+    """Read the only page, or else text, in a zip such as Project Gutenberg's."""
     with open_archive(path) as archive:
         for suffixes, read in ((_PAGES, page_manuscript), ((".txt",), text_manuscript)):
             names = [name for name in archive.names if name.lower().endswith(suffixes)]
@@ -127,7 +130,12 @@ def read_html(path: Path) -> Manuscript:
     return page_manuscript(data, name=path.name, place=str(path))
 
 
-def page_manuscript(data: bytes, *, name: str, place: str) -> Manuscript:
+def page_manuscript(
+    data: bytes,
+    *,
+    name: str,
+    place: str,
+) -> Manuscript:
     """Read HTML from the bytes of the file `name`."""
     head = read_source(data[:_HEAD]).text
     title, author = _TITLE.search(head), _AUTHOR.search(head)
@@ -166,8 +174,8 @@ def read_docx(path: Path) -> Manuscript:
                     raise BookError(
                         f"{name!r} has a document type declaration",
                         location=str(path),
-                        hint="the file is hostile: no Word document has one; use a different "
-                        "edition",
+                        hint="the file is hostile: no Word document has one; use a "
+                        "different edition",
                     )
     budget = Budget(str(path))
     [html] = parse_in_subprocess(
@@ -196,7 +204,11 @@ def read_with_pandoc(path: Path) -> Manuscript:
     return replace(manuscript, title=None) if manuscript.title == "-" else manuscript
 
 
-def _require_package(name: str, extra: str, place: str) -> None:
+def _require_package(
+    name: str,
+    extra: str,
+    place: str,
+) -> None:
     if find_spec(name) is None:
         raise BookError(
             f"needs the package {name!r}, which isn't installed",
