@@ -29,7 +29,7 @@ from pytest_memleak.ledger.call_outcomes import (
     run_spending,
 )
 from pytest_memleak.ledger.call_reservations import (
-    budget_exceeded,
+    budget_error,
     call_row,
     first_free,
     insert_calls,
@@ -236,8 +236,9 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
         estimates = [context.terms.estimate(ask) for ask in free]
         total = sum(estimate or 0 for estimate in estimates)
         spent = run_spending(connection, {run})[run]
-        if context.limit is not None and spent + total > context.limit:
-            raise budget_exceeded(spent, total, context.limit)
+        error = budget_error(spent, total, context.limit)
+        if error is not None:
+            raise error
         digest = _new_digest(connection, endpoint_id, free)
         shared = {"provider": context.terms.sampler.name, "lease": lease, "run": run}
         shared |= {"began": time.time()}

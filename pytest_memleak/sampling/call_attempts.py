@@ -24,7 +24,6 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import (
-    NOT_SENT,
     Answer,
     Call,
     give_up,
@@ -35,6 +34,7 @@ from pytest_memleak.ledger.call_outcomes import (
     resume,
 )
 from pytest_memleak.ledger.call_reservations import CallTerms, Intent, claim
+from pytest_memleak.ledger.call_states import NOT_SENT
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked

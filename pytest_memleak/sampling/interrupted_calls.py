@@ -11,15 +11,15 @@ from pytest_memleak.ledger.call_outcomes import (
     HAS_CLAIMS,
     Answer,
     Call,
-    CallState,
     end_open_calls,
     give_up,
     leave_open,
     open_calls,
     record,
 )
+from pytest_memleak.ledger.call_states import CallState
 from pytest_memleak.ledger.hash_chain import changed
-from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.call_attempts import SamplingContext, recovered_answer
 
@@ -63,7 +63,7 @@ def _take_over_calls(
 ) -> list[Call]:
     """Take over the open calls that no running process holds, or end them as lost."""
     lease = ledger.lease
-    living = sa.select(leases.c.id).where(leases.c.ended.is_(None))
+    living = sa.select(leases.c.id).where(IS_LIVING)
     orphaned = sa.and_(
         calls.c.kind == "sample",
         sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living)),

@@ -20,12 +20,12 @@ from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.hash_chain import head
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.tables import (
-    _OF_TEXTS,
+from pytest_memleak.ledger.stored_text import (
+    _TEXT_DICTIONARY,
     ChainEntry,
     decompress_texts,
-    metadata,
 )
+from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.ledger.verify_chain import check_ledger
 
 SEED = 14
@@ -158,7 +158,7 @@ def test_it_says_what_was_done(faults, statement, shown):
 def test_texts_may_be_compressed_anew(copy):
     """As another version of zlib does: what was written is the text."""
     for row in rows_of(copy, "call_texts"):
-        stream = zlib.compressobj(0, zdict=_OF_TEXTS)
+        stream = zlib.compressobj(0, zdict=_TEXT_DICTIONARY)
         texts = decompress_texts([(0, row["data"])])
         data = stream.compress(json.dumps(texts).encode()) + stream.flush()
         values = {"new": data, "call": row["call"]}

@@ -23,13 +23,12 @@ from pytest_memleak.ledger.generation_files import export_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import (
     generations,
-    keep_summary,
     missing,
-    stored_summaries,
     tally,
 )
 from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 from pytest_memleak.ledger.prompts import Ask, asks, build_prompts
+from pytest_memleak.ledger.stored_summaries import keep_summary, stored_summaries
 from pytest_memleak.ledger.tables import chain
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Sampling
 from pytest_memleak.sampling.loop import sample_missing
