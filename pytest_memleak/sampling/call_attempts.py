@@ -39,12 +39,8 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.backoff import LOOK_AGAIN, Pace, Retry
-from pytest_memleak.sampling.call_deadline import (
-    BadAnswer,
-    CheckedEndpoint,
-    NoAnswer,
-    in_doubt,
-)
+from pytest_memleak.sampling.call_deadline import NoAnswer, in_doubt
+from pytest_memleak.sampling.checked_endpoint import BadAnswer, CheckedEndpoint
 
 _TOO_MANY = "429"
 

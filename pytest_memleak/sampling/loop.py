@@ -34,7 +34,8 @@ from pytest_memleak.sampling.call_attempts import (
     SamplingContext,
     Stopped,
 )
-from pytest_memleak.sampling.call_deadline import NO_THREAD, CheckedEndpoint
+from pytest_memleak.sampling.call_deadline import NO_THREAD
+from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
 from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.backoff import Pace, Retry
 from pytest_memleak.sampling.batch import claim_batch
 from pytest_memleak.sampling.call_attempts import SamplingContext
-from pytest_memleak.sampling.call_deadline import CheckedEndpoint
+from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
 
 
 def fill(ledger, ask):
