@@ -58,6 +58,15 @@ class TimedCalls:
     deadline: float
     reached: bool = False
 
+    @property
+    def location(self) -> str:
+        """The endpoint, for messages."""
+        return f"{self.provider} endpoint {self.endpoint}"
+
+    def patience(self, unreached: float) -> float | None:
+        """Return how many seconds to try the server; None if it has answered."""
+        return None if self.reached else unreached
+
     def failing(self, call: str) -> Failing:
         """Return what creates the errors of a call."""
         return Failing(self.provider, self.endpoint, call)
@@ -99,7 +108,7 @@ class TimedCalls:
 
     @property
     def _expected_errors(self) -> type[MemleakError]:
-        """What a call may raise; of the user's own endpoint, only a provider's error."""
+        """What a call may raise: of the user's own endpoint, a provider's errors."""
         return ProviderError if self.provider == OWN_PROVIDER else MemleakError
 
     def _complete(self, error: MemleakError) -> None:
@@ -181,8 +190,7 @@ def within(
 ) -> T:
     """Return what `call` returns; raise what it raises, or Overdue after `seconds`.
 
-    `late` is called with the value or the exception if the call ends after Overdue was
-    raised.
+    If the call ends after that, `late` gets its value or exception.
     """
     future: Future[T] = Future()
     try:
@@ -207,7 +215,7 @@ def within(
 
 
 class _Runner(threading.Thread):
-    """A thread that runs one call after another: starting a thread for each is slower."""
+    """A thread that runs one call after another, since starting a thread is slow."""
 
     def __init__(self) -> None:
         super().__init__(name="memleak-call", daemon=True)

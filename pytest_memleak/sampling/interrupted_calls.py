@@ -1,4 +1,4 @@
-"""Calls that killed processes left open: recovered from the provider, or lost and billed."""
+"""Calls that killed processes left open: recovered, or counted as lost and billed."""
 
 from __future__ import annotations
 
@@ -70,12 +70,11 @@ def _take_over_calls(
     )
 
     def work(connection: Connection) -> list[Call]:
-        waiting = connection.execute(
-            sa.select(calls.c.id).where(
-                HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned
-            )
-        ).scalars()
-        end_open_calls(connection, list(waiting), billed=False, cause=_LOST)
+        unsent = sa.select(calls.c.id).where(
+            HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned
+        )
+        waiting = connection.scalars(unsent).all()
+        end_open_calls(connection, waiting, billed=False, cause=_LOST)
         left = [
             call for call in open_calls(connection, orphaned) if call.question in asked
         ]
@@ -83,12 +82,10 @@ def _take_over_calls(
         if not recoverable:
             end_open_calls(connection, numbers, billed=True, cause=_LOST)
             return []
-        connection.execute(
-            calls.update().where(calls.c.id.in_(numbers)).values(lease=lease)
-        )
-        changed(
-            connection, calls, ({"id": number, "lease": lease} for number in numbers)
-        )
+        update = calls.update().where(calls.c.id.in_(numbers))
+        connection.execute(update.values(lease=lease))
+        taken = [{"id": number, "lease": lease} for number in numbers]
+        changed(connection, calls, taken)
         return left
 
     return ledger.write(work)
