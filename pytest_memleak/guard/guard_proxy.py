@@ -195,7 +195,7 @@ def _forwarded_headers(request: web.Request) -> dict[str, str]:
 
 
 def _kept_headers(upstream: ClientResponse) -> dict[str, str]:
-    """Return the headers of an answer that the client gets, unless they are too long."""
+    """Yield a stream's chunks; if it was cut or can't be read, at last the failure."""
     kept = {}
     for name in _KEPT_HEADERS:
         value = upstream.headers.get(name, "")

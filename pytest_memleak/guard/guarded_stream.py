@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.library.library import Library, Passage
 
-# Per word of the limit: a passage with inserted words, or a JSON object each, has fewer.
+# Per word of the limit: passages with words inserted, or in JSON objects, have fewer.
 _CHARACTERS = 80
 _LONGEST_WORD = 256
 # The most last words that may belong to a passage without showing it.
@@ -56,7 +56,8 @@ class Stream:
         if limit < NEAR_PASSAGE:
             raise SettingsError(
                 f"the limit must be at least {NEAR_PASSAGE} words, not {limit}",
-                hint="use a higher limit: ordinary prose shares shorter runs with books",
+                hint="use a higher limit: "
+                "ordinary prose shares shorter runs with books",
             )
         library.validate_limit(limit)
         self.passage: Passage | None = None
@@ -118,9 +119,10 @@ class Stream:
         return starts[-1]
 
     def _may_match(self, longest: int) -> int:
-        """Return the most words of a passage in the matched text; longest: of those that show.
+        """Return the most words of a passage in the matched text.
 
-        Others show once there are enough signs of a disguise.
+        longest: of the passages that show; others show once there are enough signs of a
+                 disguise
         """
         text = self._text[: self._matched]
         longest = max(longest, NEAR_PASSAGE - 1)
@@ -159,7 +161,7 @@ class Stream:
 
 
 def _words_since_a_usual_one(text: str) -> int:
-    """Count the trailing words that may be reversed, which shows only in a long stretch."""
+    """Count the trailing words that may be reversed: a long stretch shows that."""
     words = _WORD.findall(text[-_LONGEST_WORD * 2 :].lower())
     for count, word in enumerate(reversed(words)):
         if word in _USUAL:

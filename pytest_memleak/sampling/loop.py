@@ -404,7 +404,7 @@ class Workers:
         return call
 
     def _take_up_the_rest(self, answer: Answer, left: tuple[int, ...]) -> None:
-        """Queue what is missing; `left`: ordinals that a call after a timeout omitted."""
+        """Queue what is missing; `left` is what a call after a timeout omitted."""
         question = self._context.asked[answer.call.question]
         ordinals = answer.call.ordinals
         came = len(answer.completions)

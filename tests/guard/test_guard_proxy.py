@@ -13,9 +13,9 @@ import httpx
 import openai
 import pytest
 from examples import examples
+from guarded_texts import deltas, every_7th, library, longest
 from marks import full
 from test_further_readings import DISGUISES, planted, prose
-from test_guarded_stream import deltas, every_7th, library, longest
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from aiohttp import web

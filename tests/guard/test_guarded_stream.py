@@ -3,12 +3,12 @@
 import os
 import random
 import sys
-from functools import cache
 from itertools import islice
 from pathlib import Path
 
 import pytest
 from examples import examples
+from guarded_texts import deltas, every_7th, library, longest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marks import full
@@ -24,31 +24,9 @@ FOLDER = os.environ.get("MEMLEAK_BOOKS")
 NOVELS = sorted(Path(FOLDER).glob("*.epub")) if FOLDER else []
 
 
-@cache
-def library():
-    return Library.of([book("the-lamplighter")])
-
-
-def deltas(text, rng, most=8):
-    at = 0
-    while at < len(text):
-        size = rng.randint(1, most)
-        yield text[at : at + size]
-        at += size
-
-
 def sent_by(stream, pieces):
     """What leaves, piece by piece, up to the stream's end or its stop."""
     return "".join([*map(stream.feed, pieces), stream.end()])
-
-
-def longest(text, prompt="", *, protected=None):
-    passages = (protected or library()).find([text], [prompt])
-    return max((passage.words for passage in passages), default=0)
-
-
-def every_7th(words):
-    return " ".join("otherwise" if n % 7 == 6 else word for n, word in enumerate(words))
 
 
 def in_symbols(first):
