@@ -58,7 +58,7 @@ class BookFiles:
         self._extensions = extensions or Extensions()
 
     def validate(self) -> None:
-        """Raise BookError for a damaged catalog, SettingsError for a wrong word mode."""
+        """Raise BookError for a damaged catalog, SettingsError for a wrong mode."""
         mode = self._scoring.word_mode
         for path in self._paths:
             if not is_catalog_file(path):
@@ -109,7 +109,7 @@ class BookFiles:
 
     @functools.cached_property
     def _sources(self) -> dict[str, tuple[Path, str | None]]:
-        """Read the book of that name; BookError if its file isn't the prepared one."""
+        """Each book's file by the book's name, and its SHA-256 if it was prepared."""
         sources: dict[str, tuple[Path, str | None]] = {}
         for path in self._paths:
             if is_catalog_file(path):

@@ -176,7 +176,7 @@ class Library:
     def _passages(
         self, shared: TextMatches, least: int, prompts: Sequence[str] = ()
     ) -> Iterator[tuple[TextPassages, bool]]:
-        """Yield the passages of each kind, by place in the texts, and if they're near."""
+        """Yield the passages of each kind, by place in the texts, and if near."""
         trim = self.scoring.trim
         long = shared.matches.where(shared.matches.words >= least)
         ranges = NO_RANGES

@@ -52,7 +52,7 @@ class ScanResult:
     passages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def coverage(self, library: Library, book: str, *, near: bool) -> float:
-        """Return the share of a book's words in passages of a kind, folded if `near`."""
+        """Return the share of a book's words in such passages, folded if `near`."""
         indexed = library.index.books[library.index.numbers[book]]
         layout = indexed.folded if near else indexed.layout
         covered = np.zeros(layout.total, dtype=np.bool_)
