@@ -203,7 +203,7 @@ def one_question(text=None, instruction=None, **sampling):
     return asked_of(dataclasses.replace(excerpt, **changes), **sampling).questions[0]
 
 
-def test_what_is_asked_shapes_the_key_and_its_seeds():
+def test_a_prompts_settings_shape_its_key_and_seeds():
     key = one_question().key
     other = (
         {"temperature": 0.5},
@@ -304,7 +304,7 @@ def test_out_in_the_papers_form(filled, prompts, tmp_path, suffix):
     assert [one.finish_word for one in result[:3]] == ["stop", "length", "recitation"]
 
 
-def test_what_cannot_be_exported(ledger, ask, tmp_path):
+def test_an_ambiguous_or_missing_selection_is_not_exported(ledger, ask, tmp_path):
     first = ask(excerpts=1, samples=1)
     sample_missing(ledger, Scripted(), endpoint_id="e", prompts=first, terms=terms())
     (tmp_path / "file").write_text("")
