@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from corpus import answers
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import Answer, Call, record_each
+from pytest_memleak.ledger.call_outcomes import Answer, record_each
 from pytest_memleak.ledger.call_reservations import (
     Terms,
     call_row,
@@ -144,15 +144,13 @@ def write_answers(
     calls = insert_calls(connection, rows, [ask.ordinals for ask in some])
     brought = [
         Answer(
-            Call(
-                number, row["question"], row["request_id"], row["began"], ask.ordinals
-            ),
-            writer.sample("", n=len(ask.ordinals)),
+            call,
+            writer.sample("", n=len(call.ordinals)),
             60,
-            600 * len(ask.ordinals),
+            600 * len(call.ordinals),
             4_920_000,
         )
-        for ask, row, number in zip(some, rows, calls, strict=True)
+        for call in calls
     ]
     record_each(connection, brought)
 

@@ -1,4 +1,4 @@
-"""What ends a server's answer at a passage of a protected book.
+"""A guard that ends a model's answer at a passage of a protected book.
 
 from pytest_memleak.guard import Stream
 from pytest_memleak.library import Library

@@ -1,4 +1,4 @@
-"""A proxy in front of a server with OpenAI's API; it ends answers at protected passages."""
+"""A proxy for a server with OpenAI's API; it ends answers at protected passages."""
 
 from __future__ import annotations
 
@@ -32,26 +32,23 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _FORWARDS = ("POST /v1/chat/completions", "POST /v1/completions", "GET /v1/models")
-_LARGEST, _LARGEST_CHUNK = 1 << 26, 1 << 20  # bytes
+_LARGEST = 1 << 26  # bytes
+_LARGEST_CHUNK = 1 << 20  # bytes
 _TIMES = ClientTimeout(total=None, sock_connect=30, sock_read=600)
 # What describes one connection or the bytes sent over it.
 _OWN_HEADERS = {
-    *(
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "expect",
-        "host",
-    ),
-    *(
-        "keep-alive",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ),
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 }
 _KEPT_HEADERS = ("retry-after", "x-request-id")
 _TYPE = "memleak_guard"
@@ -59,27 +56,25 @@ _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, Recursion
 
 
 class GuardProxy:
-    """The proxy in front of `upstream`, a server's address up to `/v1`; `app` is its application.
+    """The proxy in front of `upstream`, a server's address up to `/v1`.
 
-    counts: requests, choices that it ended (stops), stops by book, and errors of the
-    server
+    counts: requests, ended choices (stops), stops by book, and errors of the server
     """
 
     def __init__(self, library: Library, upstream: str, limit: int) -> None:
         self.counts: Counter[str] = Counter(requests=0, stops=0, upstream_errors=0)
-        self._library, self._upstream, self._limit = (
-            library,
-            upstream.rstrip("/"),
-            limit,
-        )
+        self._library = library
+        self._upstream = upstream.rstrip("/")
+        self._limit = limit
 
     def app(self) -> web.Application:
-        """Return the application that serves the guarded paths, the models, and the counts."""
+        """Return the application: the guarded paths, the models, and the counts."""
         logging.getLogger("aiohttp.server").addFilter(_kind_alone)
         app = web.Application(client_max_size=_LARGEST, middlewares=[_with_json_errors])
         app.cleanup_ctx.append(self._connected)
         app.router.add_get("/guard", self._show_counts)
-        for method, _, path in (each.partition(" ") for each in _FORWARDS):
+        for route in _FORWARDS:
+            method, path = route.split(" ")
             app.router.add_route(method, path, self._answer)
         return app
 
@@ -101,15 +96,12 @@ class GuardProxy:
         except (ValueError, RecursionError):
             return _error(400, "the request isn't a JSON object")
         answer = GuardedAnswer(self._library, asked, self._limit)
-        headers = {
-            k: v for k, v in request.headers.items() if k.lower() not in _OWN_HEADERS
-        }
         try:
             async with self._session.request(
                 request.method,
                 self._upstream + request.path.removeprefix("/v1"),
                 data=data,
-                headers=headers,
+                headers=_forwarded_headers(request),
                 allow_redirects=request.method == "GET",
             ) as upstream:
                 if upstream.ok and upstream.content_type == "text/event-stream":
@@ -125,12 +117,8 @@ class GuardProxy:
         if not upstream.ok:
             self._fail(message)
         self._note(answer.stops)
-        kept = {
-            name: value
-            for name in _KEPT_HEADERS
-            if 0 < len(value := upstream.headers.get(name, "")) <= LONGEST_NAME
-        }
-        return web.json_response(guarded, status=upstream.status, headers=kept)
+        headers = _kept_headers(upstream)
+        return web.json_response(guarded, status=upstream.status, headers=headers)
 
     async def _stream(
         self, request: web.Request, answer: GuardedAnswer, upstream: ClientResponse
@@ -153,7 +141,8 @@ class GuardProxy:
                 self._fail(chunk)
                 await send(*answer.end(), {"error": {"message": chunk, "type": _TYPE}})
                 return response
-            if failed := chunk.get("error"):
+            failed = chunk.get("error")
+            if failed:
                 self._fail("the upstream's stream has an error")
             await send(*answer.read(chunk))
             if failed:
@@ -168,19 +157,25 @@ class GuardProxy:
         """Log and count stops: places, no text."""
         for choice, field, passage in stops:
             self.counts.update(("stops", f"stops in {passage.book}"))
+            kind = "near-verbatim" if passage.near else "verbatim"
             _LOG.warning(
-                "stopped choice %d (%s) at %s, words %s-%s: %d words, %s", choice, field,
-                passage.book, f"{passage.start:,}", f"{passage.end:,}", passage.words,
-                "near-verbatim" if passage.near else "verbatim",
-            )  # fmt: skip
+                "stopped choice %d (%s) at %s, words %s-%s: %d words, %s",
+                choice,
+                field,
+                passage.book,
+                f"{passage.start:,}",
+                f"{passage.end:,}",
+                passage.words,
+                kind,
+            )
 
     def _cause(self, error: BaseException) -> str:
         """Return what failed, without a text of the server's."""
         if isinstance(error, ClientConnectorError | ConnectionTimeoutError):
+            cause = getattr(error, "strerror", None) or error
             return (
                 f"the upstream {without_credentials(self._upstream)} can't be reached "
-                f"({getattr(error, 'strerror', None) or error}); start it or change "
-                "--upstream"
+                f"({cause}); start it or change --upstream"
             )
         return f"the server failed: {type(error).__name__}"
 
@@ -191,8 +186,26 @@ class GuardProxy:
         return _error(status, message)
 
 
+def _forwarded_headers(request: web.Request) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in request.headers.items()
+        if name.lower() not in _OWN_HEADERS
+    }
+
+
+def _kept_headers(upstream: ClientResponse) -> dict[str, str]:
+    """Yield a stream's chunks; if it was cut or can't be read, at last the failure."""
+    kept = {}
+    for name in _KEPT_HEADERS:
+        value = upstream.headers.get(name, "")
+        if 0 < len(value) <= LONGEST_NAME:
+            kept[name] = value
+    return kept
+
+
 async def _chunks(upstream: ClientResponse) -> AsyncIterator[dict[str, Any] | str]:
-    """Yield the chunks of a stream; at last, if it was cut or can't be read, what happened."""
+    """Yield the chunks of a stream; at last, if it fails, what happened."""
     try:
         async for data in _events(upstream):
             if data == b"[DONE]":
@@ -207,7 +220,8 @@ async def _chunks(upstream: ClientResponse) -> AsyncIterator[dict[str, Any] | st
 
 async def _events(upstream: ClientResponse) -> AsyncIterator[bytes]:
     """Yield the data of each server-sent event."""
-    mark, data = codecs.BOM_UTF8, bytearray()
+    mark = codecs.BOM_UTF8
+    data = bytearray()
     async for line in upstream.content:
         name, _, value = line.removeprefix(mark).rstrip(b"\r\n").partition(b":")
         mark = b""
@@ -222,7 +236,7 @@ async def _events(upstream: ClientResponse) -> AsyncIterator[bytes]:
 
 
 async def _body(upstream: ClientResponse) -> dict[str, Any]:
-    """Return the JSON object of an answer; an empty one if it has none, or one that is too long."""
+    """Return the JSON object of an answer; empty if it has none, or is too long."""
     body = bytearray()
     async for part in upstream.content.iter_chunked(_LARGEST_CHUNK):
         body += part
@@ -251,22 +265,21 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
         response: web.StreamResponse = await handler(request)
     except web.HTTPException as error:
         message = (
-            f"{error.reason}: {request.method} {request.path}; memleak guard forwards "
+            f"{error.reason}: {request.method} {request.path}; "
+            f"memleak guard forwards {', '.join(_FORWARDS)}"
         )
         headers = {
             name: value for name, value in error.headers.items() if name == "Allow"
         }
-        return _error(error.status, message + ", ".join(_FORWARDS), **headers)
+        return _error(error.status, message, **headers)
     except web.RequestPayloadError:
         return _error(400, "the request's body isn't what its headers say")
     return response
 
 
 def _kind_alone(record: logging.LogRecord) -> bool:
-    """Keep the kind of an error that is logged; the rest has texts and keys of requests."""
+    """Keep only the kind of a logged error: the rest has requests' texts and keys."""
     if record.exc_info and record.exc_info[0]:
-        record.msg, record.exc_info = (
-            f"{record.msg}: {record.exc_info[0].__name__}",
-            None,
-        )
+        record.msg = f"{record.msg}: {record.exc_info[0].__name__}"
+        record.exc_info = None
     return True

@@ -1,4 +1,4 @@
-"""A server's answer to one request of OpenAI's API, limited to what the guard has read."""
+"""A server's answer to a request of OpenAI's API, limited to what the guard read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_memleak.guard.guarded_stream import Stream
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_memleak.library.library import Library, Passage
 
@@ -24,37 +24,54 @@ FILTERED = "content_filter"
 
 # Strings of the server's own, which no model writes.
 _NAMES = {
-    *(
-        "code",
-        "finish_reason",
-        "id",
-        "model",
-        "object",
-        "param",
-        "role",
-        "service_tier",
-    ),
-    *("system_fingerprint", "type"),
-}
-_REPLACED = {
+    "code",
     "finish_reason",
+    "id",
+    "model",
+    "object",
+    "param",
+    "role",
+    "service_tier",
+    "system_fingerprint",
     "type",
-}  # of a choice, by a client; other strings it joins
+}
+# Names of a choice that a client replaces by later ones; it joins other strings.
+_REPLACED = {"finish_reason", "type"}
 LONGEST_NAME = 128
 _UNFINISHED = (None, "", "null")
 _ALL: Path = ()  # the field of all texts
 _FILES = {"file", "image_url", "input_audio"}
 _FORWARDED = _NAMES | {
-    "arguments", "cached_tokens", "choices", "completion_tokens", "completion_tokens_details",
-    "content", "created", "delta", "error", "function", "function_call", "index", "message",
-    "name", "prompt_tokens", "prompt_tokens_details", "reasoning", "reasoning_content",
-    "reasoning_tokens", "refusal", "text", "tool_calls", "total_tokens", "usage",
-}  # fmt: skip
+    "arguments",
+    "cached_tokens",
+    "choices",
+    "completion_tokens",
+    "completion_tokens_details",
+    "content",
+    "created",
+    "delta",
+    "error",
+    "function",
+    "function_call",
+    "index",
+    "message",
+    "name",
+    "prompt_tokens",
+    "prompt_tokens_details",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_tokens",
+    "refusal",
+    "text",
+    "tool_calls",
+    "total_tokens",
+    "usage",
+}
 _OF_BODY = _FORWARDED | {"data"}  # a list of models
 
 
 class Stop(NamedTuple):
-    """A choice that the guard ended: its number, the field of its text, and the passage."""
+    """A choice that the guard ended, the field of its text, and the passage in it."""
 
     choice: int
     field: str
@@ -62,7 +79,7 @@ class Stop(NamedTuple):
 
 
 class GuardedAnswer:
-    """The answer to one request, whole or in chunks, with all text of each choice guarded.
+    """The answer to one request, whole or in chunks, with each choice guarded.
 
     As in docs/scan-and-guard.md: read chunks until it has `ended`, then its `end()`.
     Only the keys of a fixed list are forwarded. Of their values, numbers and short
@@ -85,9 +102,8 @@ class GuardedAnswer:
         self._over: set[int] = set()
         self._whole = False
         self._head: dict[str, Any] = {}
-        self._objects: dict[
-            Path, dict[str, Any]
-        ] = {}  # of a body, by the places of their texts
+        # The objects of a body, by the places of their texts.
+        self._objects: dict[Path, dict[str, Any]] = {}
         self._held: list[dict[str, Any]] = []
 
     @property
@@ -102,13 +118,27 @@ class GuardedAnswer:
 
         whole: the body is an answer, not a chunk
         """
-        self._objects, self._held, self._whole, choices = {}, [], whole, []
-        self._head = self._guarded(
-            {key: body[key] for key in body if key in _NAMES}, ()
-        )
-        beside = self._guarded({key: body[key] for key in body if key != "choices"}, ())
+        self._objects = {}
+        self._held = []
+        self._whole = whole
+        names = {key: body[key] for key in body if key in _NAMES}
+        others = {key: body[key] for key in body if key != "choices"}
+        self._head = self._guarded(names, ())
+        sent = self._guarded(others, ())
         self._send(self._texts_of(None).end())
-        for nth, choice in enumerate(_dicts(body.get("choices"))):
+        choices = self._read_choices(_dicts(body.get("choices")), whole=whole)
+        if body.get("choices") and not choices and not whole:
+            return []  # of choices that have ended
+        if "choices" in body:
+            sent["choices"] = choices
+        return [*self._held, sent]
+
+    def _read_choices(
+        self, choices: Sequence[dict[str, Any]], *, whole: bool
+    ) -> list[dict[str, Any]]:
+        """Return what may be sent of the choices that haven't ended."""
+        sent = []
+        for nth, choice in enumerate(choices):
             number = _number(choice.get("index"), nth)
             if number in self._over and not whole:
                 continue
@@ -120,51 +150,54 @@ class GuardedAnswer:
             if texts.passage:
                 guarded["finish_reason"] = FILTERED
                 self._over.add(number)
-            choices.append(guarded)
-        if body.get("choices") and not choices and not whole:
-            return []  # of choices that have ended
-        return [
-            *self._held,
-            beside | ({"choices": choices} if "choices" in body else {}),
-        ]
+            sent.append(guarded)
+        return sent
 
     def end(self) -> list[dict[str, Any]]:
         """Return the text held back of choices that the server didn't end."""
-        self._objects, self._held = {}, []
+        self._objects = {}
+        self._held = []
         for texts in self._texts.values():
             self._send(texts.end())
         return self._held
 
     def _guarded(self, part: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        """Return what may be sent of an object; texts join it when they may be sent, too."""
+        """Return what may be sent of an object; texts join it later, when they may."""
+        forwarded = _FORWARDED if path else _OF_BODY
         guarded: dict[str, Any] = {}
-        for key in filter((_FORWARDED if path else _OF_BODY).__contains__, part):
-            value, place = part[key], (*path, key)
+        for key, value in part.items():
+            if key not in forwarded:
+                continue
+            place = (*path, key)
             if isinstance(value, dict):
                 guarded[key] = self._guarded(value, place)
             elif isinstance(value, list):
-                guarded[key] = [
-                    self._guarded(each, (*place, _number(each.get("index"), nth)))
-                    for nth, each in enumerate(_dicts(value))
-                ]
+                guarded[key] = self._guarded_list(value, place)
             elif key == "index" and path and isinstance(path[-1], int):
                 guarded[key] = path[-1]
             elif not isinstance(value, str):
                 guarded[key] = value
-            elif key in _NAMES and len(value) > LONGEST_NAME and place[0] != "error":
+            elif _is_name(place) and len(value) > LONGEST_NAME:
                 guarded[key] = ""
-            elif (
-                key in (_REPLACED if place[0] == "choices" else _NAMES)
-                and place[0] != "error"
-            ):
+            elif _is_forwarded_unread(place):
                 guarded[key] = value
             else:
                 guarded[key] = ""
                 self._objects[place] = guarded
-                number = int(place[1]) if place[0] == "choices" else None
-                whole = self._whole or number is None
-                self._send(self._texts_of(number).read(place, value, whole=whole))
+                self._read_text(place, value)
         return guarded
+
+    def _guarded_list(self, values: list[Any], place: Path) -> list[dict[str, Any]]:
+        guarded = []
+        for nth, value in enumerate(_dicts(values)):
+            number = _number(value.get("index"), nth)
+            guarded.append(self._guarded(value, (*place, number)))
+        return guarded
+
+    def _read_text(self, place: Path, text: str) -> None:
+        number = int(place[1]) if place[0] == "choices" else None
+        whole = self._whole or number is None
+        self._send(self._texts_of(number).read(place, text, whole=whole))
 
     def _texts_of(self, number: int | None) -> _Texts:
         """Return the texts of a choice; None: of no choice.
@@ -172,12 +205,14 @@ class GuardedAnswer:
         Those of a choice that wasn't requested are further fields of the nearest one
         that was.
         """
-        choice = None if number is None else min(max(number, 0), self._choices - 1)
+        choice = None
+        prompt = ""
+        if number is not None:
+            choice = min(max(number, 0), self._choices - 1)
+            prompt = self._prompts[choice // self._each]
         if choice not in self._texts:
-            prompt = "" if choice is None else self._prompts[choice // self._each]
-            self._texts[choice] = _Texts(
-                partial(self._stream, prompt=prompt), self.stops
-            )
+            make = partial(self._stream, prompt=prompt)
+            self._texts[choice] = _Texts(make, self.stops)
         return self._texts[choice]
 
     def _send(self, pieces: Pieces) -> None:
@@ -190,7 +225,7 @@ class GuardedAnswer:
 
 
 class _Texts:
-    """The texts of a choice: a stream for each place, one for each field, and one for all.
+    """The texts of a choice: a stream a place, one a field, and one for all.
 
     A name is in its place's stream only. A character leaves once all its streams
     release it, so what leaves is in order.
@@ -200,7 +235,8 @@ class _Texts:
 
     def __init__(self, make: Callable[[], Stream], stops: list[Stop]) -> None:
         self.passage: Passage | None = None
-        self._make, self._stops = make, stops
+        self._make = make
+        self._stops = stops
         self._streams: dict[Path, Stream] = {}
         self._first: dict[Path, Path] = {}  # place of a field, and of all
         self._may_leave: Counter[Path] = Counter()  # characters, by stream
@@ -219,19 +255,20 @@ class _Texts:
             if whole and _ALL in self._streams:
                 self._add(_ALL, self._streams[_ALL].end())
             self._waiting.append((place, text))
-            for each in self._streams_of(place):
-                self._add(each, self._streams[each].feed(text))
+            for stream_place in self._streams_of(place):
+                released = self._streams[stream_place].feed(text)
+                self._add(stream_place, released)
         return self._leaving()
 
     def end(self, number: int | None = None) -> Pieces:
         """End the texts of a choice, or all; yield what may leave now."""
-        for each, stream in self._streams.items():
-            if each == _ALL or number in (None, *each[1:2]):
-                self._add(each, stream.end())
+        for place, stream in self._streams.items():
+            if place == _ALL or number is None or number in place[1:2]:
+                self._add(place, stream.end())
         return self._leaving()
 
     def _start(self, place: Path) -> None:
-        """Start a place's stream, and its field's and that of all once they have a second place."""
+        """Start a place's stream, and wider ones once they have a second place."""
         for wider in _streams_with(place)[1:]:
             first = self._first.setdefault(wider, place)
             if first != place and wider not in self._streams:
@@ -240,22 +277,23 @@ class _Texts:
         self._streams[place] = self._make()
 
     def _streams_of(self, place: Path) -> list[Path]:
-        return [each for each in _streams_with(place) if each in self._streams]
+        return [wider for wider in _streams_with(place) if wider in self._streams]
 
     def _add(self, stream: Path, text: str) -> None:
         self._may_leave[stream] += len(text)
         passage = self._streams[stream].passage
         if passage and not self.passage:
             self.passage = passage
-            numbers = (part for part in self._last if isinstance(part, int))
-            names = ".".join(part for part in self._last if isinstance(part, str))
-            self._stops.append(Stop(next(numbers, 0), names, passage))
+            numbers = [part for part in self._last if isinstance(part, int)]
+            names = [part for part in self._last if isinstance(part, str)]
+            choice = numbers[0] if numbers else 0
+            self._stops.append(Stop(choice, ".".join(names), passage))
 
     def _leaving(self) -> Pieces:
         while self._waiting:
             place, text = self._waiting[0]
             streams = self._streams_of(place)
-            size = min(len(text), *(self._may_leave[each] for each in streams))
+            size = min(len(text), *(self._may_leave[stream] for stream in streams))
             yield place, text[:size]
             self._may_leave.subtract(dict.fromkeys(streams, size))
             if size < len(text):
@@ -264,20 +302,31 @@ class _Texts:
             self._waiting.pop(0)
 
 
+def _is_name(place: Path) -> bool:
+    """Tell whether a string is a server's own name; an error's may be any text."""
+    return place[-1] in _NAMES and place[0] != "error"
+
+
+def _is_forwarded_unread(place: Path) -> bool:
+    """Tell whether a name is forwarded as it is; a choice's may be part of a text."""
+    if place[0] == "choices":
+        return place[-1] in _REPLACED
+    return _is_name(place)
+
+
 def _streams_with(place: Path) -> list[Path]:
-    """Return a place's streams: its own, its field's (whatever its later indexes), and all's."""
-    field = (*place[:2], "*", *(name for name in place[2:] if isinstance(name, str)))
-    return (
-        [place] if place[-1] in _NAMES and place[0] != "error" else [place, field, _ALL]
-    )
+    """Return a place's streams: its own, its field's at any index, and all's."""
+    if _is_name(place):
+        return [place]
+    names = [part for part in place[2:] if isinstance(part, str)]
+    field = (*place[:2], "*", *names)
+    return [place, field, _ALL]
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
-    return (
-        [part for part in value if isinstance(part, dict)]
-        if isinstance(value, list)
-        else []
-    )
+    if not isinstance(value, list):
+        return []
+    return [part for part in value if isinstance(part, dict)]
 
 
 def _number(value: Any, default: int) -> int:
@@ -303,11 +352,11 @@ def _prompts(request: Mapping[str, Any]) -> list[str]:
     prompts = request.get("prompt")
     if not isinstance(prompts, list) or not prompts or isinstance(prompts[0], int):
         prompts = [prompts]
-    texts = (
-        texts_in(
-            {**request, "prompt": prompt},
-            kept=lambda at, its: its if _FILES.isdisjoint(at) else [],
-        )
+    return [
+        "\n".join(texts_in({**request, "prompt": prompt}, kept=_without_files))
         for prompt in prompts
-    )
-    return list(map("\n".join, texts))
+    ]
+
+
+def _without_files(place: Any, texts: Any) -> Any:
+    return texts if _FILES.isdisjoint(place) else []

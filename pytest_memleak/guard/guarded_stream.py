@@ -1,9 +1,10 @@
-"""A generation that leaves as it is written, until it reproduces too much of a protected book."""
+"""A generation that is sent as it is written, up to too long a passage of a book."""
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
     from pytest_memleak.library.library import Library, Passage
 
-# Per word of the limit: a passage with words inserted, or a JSON object per word, takes
-# fewer.
+# Per word of the limit: passages with words inserted, or in JSON objects, have fewer.
 _CHARACTERS = 80
 _LONGEST_WORD = 256
-_UNMATCHED, _UNMATCHED_BACKWARD = NEAR_MATCH - 1, 12  # words, of a line for these
+# The most last words that may belong to a passage without showing it.
+_UNMATCHED = NEAR_MATCH - 1
+_UNMATCHED_BACKWARD = 12
 _USUAL = frozenset(USUAL.split())
 _WORD = re.compile(r"[^\W_]+")
 # A letter may be a word in scripts without spaces, and a space in byte-level tokens;
@@ -54,12 +56,17 @@ class Stream:
         if limit < NEAR_PASSAGE:
             raise SettingsError(
                 f"the limit must be at least {NEAR_PASSAGE} words, not {limit}",
-                hint="use a higher limit: ordinary prose shares shorter runs with books",
+                hint="use a higher limit: "
+                "ordinary prose shares shorter runs with books",
             )
         library.validate_limit(limit)
         self.passage: Passage | None = None
-        self._library, self._limit, self._prompt = library, limit, prompt
-        self._text, self._sent, self._matched = "", 0, 0
+        self._library = library
+        self._limit = limit
+        self._prompt = prompt
+        self._text = ""
+        self._sent = 0  # characters
+        self._matched = 0  # characters
         self._allowed = limit  # words that may leave unread
 
     def feed(self, delta: str) -> str:
@@ -67,9 +74,10 @@ class Stream:
         return self._release(delta, ended=False)
 
     def end(self) -> str:
-        """Return the rest that may be sent; what follows is another text of the generation."""
+        """Return the rest that may be sent; what follows is another text."""
         rest = self._release("", ended=True)
-        self._text, self._sent = f"{self._text} ", self._sent + 1
+        self._text += " "
+        self._sent += 1
         return rest
 
     def _release(self, delta: str, *, ended: bool) -> str:
@@ -78,17 +86,11 @@ class Stream:
         self._text += delta
         starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
         if len(starts) > self._allowed:
-            whole = len(self._text) if ended else self._end_of_whole_words(starts)
-            if whole > self._matched:
-                passages = self._passages(whole)
-                longest = max((passage.words for passage in passages), default=0)
-                if longest > self._limit:
-                    return self._stop(starts, whole)
-                self._matched = whole
-                complete = sum(start < whole for start in starts)
-                self._allowed = max(
-                    complete + self._limit - self._may_match(longest), 0
-                )
+            whole = len(self._text)
+            if not ended:
+                whole = self._end_of_whole_words(starts)
+            if whole > self._matched and not self._allow_more(starts, whole):
+                return self._stop(starts, whole)
         sent = self._sent
         self._sent = len(self._text)
         if len(starts) > self._allowed and not ended:
@@ -98,23 +100,36 @@ class Stream:
         self._forget()
         return released
 
+    def _allow_more(self, starts: Sequence[int], whole: int) -> bool:
+        """Match the text up to `whole`; tell whether no passage exceeds the limit."""
+        longest = self._longest_passage(whole)
+        if longest > self._limit:
+            return False
+        self._matched = whole
+        complete = bisect_left(starts, whole)
+        self._allowed = max(complete + self._limit - self._may_match(longest), 0)
+        return True
+
     def _end_of_whole_words(self, starts: Sequence[int]) -> int:
         """Return the place up to which the next text changes no word."""
         last = self._text[-1]
-        if (last.isascii() and not last.isalnum()) or len(self._text) - starts[
-            -1
-        ] > _LONGEST_WORD:
+        has_ended = last.isascii() and not last.isalnum()
+        if has_ended or len(self._text) - starts[-1] > _LONGEST_WORD:
             return len(self._text)
         return starts[-1]
 
     def _may_match(self, longest: int) -> int:
-        """Return the most words of a passage in the matched text; longest: of those that show.
+        """Return the most words of a passage in the matched text.
 
-        Others show once there are enough signs of a disguise.
+        longest: of the passages that show; others show once there are enough signs of a
+                 disguise
         """
         text = self._text[: self._matched]
-        odd, backward = len(odd_marks([text])[0]), _words_since_a_usual_one(text)
-        longest = max(longest, NEAR_PASSAGE - 1) + (odd // 2 if odd < ODD else 0)
+        longest = max(longest, NEAR_PASSAGE - 1)
+        odd = len(odd_marks([text])[0])
+        if odd < ODD:
+            longest += odd // 2
+        backward = _words_since_a_usual_one(text)
         if backward < STRANGE:
             return max(longest, backward) + _UNMATCHED
         return longest + _UNMATCHED_BACKWARD
@@ -122,17 +137,15 @@ class Stream:
     def _passages(self, end: int) -> list[Passage]:
         return self._library.find([self._text[:end]], [self._prompt])
 
+    def _longest_passage(self, end: int) -> int:
+        return max((passage.words for passage in self._passages(end)), default=0)
+
     def _stop(self, starts: Sequence[int], whole: int) -> str:
         """End the generation before the first word that exceeds the limit."""
-        ends = [*(start for start in starts[1:] if start < whole), whole]
-
-        def longest(nth: int) -> int:
-            return max(
-                (passage.words for passage in self._passages(ends[nth])), default=0
-            )
-
-        nth = bisect_right(range(len(ends)), self._limit, key=longest)
-        self.passage = max(self._passages(ends[nth]), key=lambda passage: passage.words)
+        ends = [start for start in starts[1:] if start < whole]
+        ends.append(whole)
+        nth = bisect_right(ends, self._limit, key=self._longest_passage)
+        self.passage = max(self._passages(ends[nth]), key=attrgetter("words"))
         nth -= self.passage.words - self._limit - 1
         return self._text[self._sent : starts[max(nth, 0)]]
 
@@ -148,8 +161,9 @@ class Stream:
 
 
 def _words_since_a_usual_one(text: str) -> int:
-    """Count the trailing words that may be reversed, which shows only in a long stretch."""
+    """Count the trailing words that may be reversed: a long stretch shows that."""
     words = _WORD.findall(text[-_LONGEST_WORD * 2 :].lower())
-    return next(
-        (n for n, word in enumerate(reversed(words)) if word in _USUAL), len(words)
-    )
+    for count, word in enumerate(reversed(words)):
+        if word in _USUAL:
+            return count
+    return len(words)

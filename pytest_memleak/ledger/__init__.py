@@ -1,4 +1,4 @@
-"""The ledger: stores every paid call before it is sent, and its result as soon as it arrives.
+"""The ledger: every paid call, stored before it is sent, and its result on arrival.
 
 A ledger given by a path is recognized here, without SQLAlchemy and its slow import.
 """

@@ -1,58 +1,43 @@
-"""Outcomes of paid calls: answered, failed, lost, or postponed; and the spending of a run.
+"""Outcomes of paid calls (answered, failed, lost, postponed), and a run's spending.
 
     asked ──> answered      completions stored in the same transaction
       │  └──> failed        rejected: not billed, its ordinals are free again
-      │  └──> lost          outcome unknown: counts as billed, its ordinals are free again
+      │  └──> lost          unknown: counts as billed, its ordinals are free again
       └─────> waiting       not billed, to be sent again after a pause
 
 call_reservations.py creates calls; sampling/interrupted_calls.py settles those that a
 killed process left `asked`. An answer that arrives after its call was given up is still
-recorded. If another call has filled its ordinal by then, it gets an ordinal below 0: it
-was paid.
+recorded. If another call has filled its ordinal by then, it is surplus: it was paid.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import operator
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.generation_texts import insert_generations
+from pytest_memleak.ledger.call_states import (
+    IS_ANSWERED,
+    IS_OPEN,
+    NOT_SENT,
+    CallState,
+    spent_without_answer,
+)
+from pytest_memleak.ledger.generation_ordinals import IS_SURPLUS
+from pytest_memleak.ledger.generation_texts import Brought, insert_generations
 from pytest_memleak.ledger.hash_chain import Row, add_row, changed, update_row
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import (
-    calls,
-    claims,
-    generations,
-    in_parts,
-    questions,
-    runs,
-)
-
-
-class CallState(StrEnum):
-    """The state of a call."""
-
-    ASKED = "asked"
-    WAITING = "waiting"
-    ANSWERED = "answered"
-    FAILED = "failed"
-    LOST = "lost"
-
-
-# The cause of a call that was given up without having reached the server.
-NOT_SENT = "it never reached the server"
-
-OPEN = (CallState.ASKED, CallState.WAITING)
+from pytest_memleak.ledger.statements import in_parts
+from pytest_memleak.ledger.tables import calls, claims, generations, questions, runs
 
 # Every open call reserves ordinals; few calls are open.
 HAS_CLAIMS = calls.c.id.in_(sa.select(claims.c.call))
@@ -85,13 +70,15 @@ def open_calls(
         .where(HAS_CLAIMS, calls.c.state == CallState.ASKED, *conditions)
         .order_by(calls.c.id, claims.c.ordinal)
     ).all()
-    by_call = (
-        list(several) for _, several in itertools.groupby(rows, key=lambda row: row.id)
-    )
-    return [
-        Call(*several[0][:4], tuple(row.ordinal for row in several))
-        for several in by_call
-    ]
+    open_calls = []
+    for _, group in itertools.groupby(rows, key=operator.attrgetter("id")):
+        call_rows = list(group)
+        first = call_rows[0]
+        ordinals = tuple(row.ordinal for row in call_rows)
+        open_calls.append(
+            Call(first.id, first.question, first.request_id, first.began, ordinals)
+        )
+    return open_calls
 
 
 def prompt_ids_by_key(
@@ -116,21 +103,20 @@ def prompt_ids_by_key(
 def outcomes_in_run(
     connection: Connection, run: str, endpoint_id: str
 ) -> tuple[bool, bool]:
-    """Tell whether a call of the run to an endpoint was answered, and whether one was NOT_SENT."""
+    """Tell whether a call of the run to an endpoint was answered, and one NOT_SENT."""
+
+    def some_call(*conditions: sa.ColumnElement[bool]) -> bool:
+        query = calls_of_run.where(*conditions)
+        return connection.execute(query).first() is not None
+
     calls_of_run = (
         sa.select(calls.c.id)
         .join(questions, questions.c.id == calls.c.question)
         .where(questions.c.endpoint == endpoint_id, calls.c.run == run)
         .limit(1)
     )
-    answered = calls_of_run.where(calls.c.state == CallState.ANSWERED)
-    in_vain = calls_of_run.where(
-        calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT
-    )
-    results = [
-        connection.execute(query).first() is not None for query in (answered, in_vain)
-    ]
-    return results[0], results[1]
+    never_sent = sa.and_(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
+    return some_call(IS_ANSWERED), some_call(never_sent)
 
 
 def run_spending(connection: Connection, run_ids: set[str]) -> Counter[str]:
@@ -142,7 +128,7 @@ def run_spending(connection: Connection, run_ids: set[str]) -> Counter[str]:
 
 
 def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) -> None:
-    """Add amounts (billionths of a US$, possibly negative) to the spending of their runs."""
+    """Add amounts to the spending of their runs: billionths of a US$, also negative."""
     by_run: Counter[str] = Counter()
     for run, amount in sums:
         if run is not None and amount:
@@ -150,9 +136,8 @@ def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) 
     for run, amount in by_run.items():
         added = connection.execute(_ADD, {"run": run, "amount": amount})
         if added.rowcount == 0:
-            add_row(
-                connection, runs, {"id": run, "spent": amount, "began": time.time()}
-            )
+            new_run = {"id": run, "spent": amount, "began": time.time()}
+            add_row(connection, runs, new_run)
 
 
 # Building a statement takes longer than running it.
@@ -167,16 +152,17 @@ _ADD = (
 
 
 _OUTCOME = (
-    *(
-        "state",
-        "came",
-        "recovered",
-        "prompt_tokens",
-        "completion_tokens",
-        "cost",
-        "ended",
-    ),
-    *("model", "fingerprint", "response_id", "refused"),
+    "state",
+    "came",
+    "recovered",
+    "prompt_tokens",
+    "completion_tokens",
+    "cost",
+    "ended",
+    "model",
+    "fingerprint",
+    "response_id",
+    "refused",
 )
 
 
@@ -193,7 +179,7 @@ class Answer:
 
 
 def record(ledger: Ledger, answer: Answer) -> bool:
-    """Store an answer whatever its call's state; return False if it was stored before."""
+    """Store an answer, whatever its call's state; tell whether it wasn't yet stored."""
     return ledger.write_each(record_each, answer)
 
 
@@ -201,51 +187,44 @@ def record_each(
     connection: Connection, answers: Sequence[Answer]
 ) -> list[bool | Exception]:
     """Store several answers; the work of `Ledger.write_each`."""
-    rows_before = {
-        row.id: row
-        for row in connection.execute(
-            _BEFORE, {"calls": [answer.call.id for answer in answers]}
-        )
-    }
+    numbers = [answer.call.id for answer in answers]
+    rows = connection.execute(_BEFORE, {"calls": numbers})
+    rows_before = {row.id: row for row in rows}
     new = [
         answer
         for answer in answers
         if rows_before[answer.call.id].state != CallState.ANSWERED
     ]
     if new:
-        connection.execute(_FREE, {"calls": [answer.call.id for answer in new]})
-        placed = {
-            answer.call.id: ordinals for answer, ordinals in _placed(connection, new)
-        }
-        images = insert_generations(
-            connection,
-            [
-                (
-                    answer.call.question,
-                    answer.call.id,
-                    placed[answer.call.id],
-                    answer.completions,
-                )
-                for answer in new
-            ],
-        )
-        outcomes = [_outcome(answer) for answer in new]
-        connection.execute(
-            _ANSWERED,
-            [{f"new_{name}": value for name, value in row.items()} for row in outcomes],
-        )
-        ended = {"claims": None}
-        changed(
-            connection,
-            calls,
-            (row | ended | images.get(row["id"], {}) for row in outcomes),
-        )
-        costs = [(rows_before[answer.call.id], answer.cost or 0) for answer in new]
-        add_to_runs(
-            connection, ((row.run, cost - _reserved(row)) for row, cost in costs)
-        )
-    kept = {id(answer) for answer in new}
-    return [id(answer) in kept for answer in answers]
+        _record_new(connection, new, rows_before)
+    stored_now = {id(answer) for answer in new}
+    return [id(answer) in stored_now for answer in answers]
+
+
+def _record_new(
+    connection: Connection, answers: Sequence[Answer], rows_before: Mapping[int, Any]
+) -> None:
+    """Store answers to calls without one: generations, outcomes, and spending."""
+    connection.execute(_FREE, {"calls": [answer.call.id for answer in answers]})
+    brought = [
+        Brought(answer.call.question, answer.call.id, ordinals, answer.completions)
+        for answer, ordinals in _placed(connection, answers)
+    ]
+    images = insert_generations(connection, brought)
+    outcomes = [_outcome(answer) for answer in answers]
+    parameters = []
+    chained = []
+    for outcome in outcomes:
+        parameters.append({f"new_{name}": value for name, value in outcome.items()})
+        chained.append(outcome | {"claims": None} | images.get(outcome["id"], {}))
+    connection.execute(_ANSWERED, parameters)
+    changed(connection, calls, chained)
+    sums = []
+    for answer in answers:
+        before = rows_before[answer.call.id]
+        reserved = spent_without_answer(before.state, before.estimate) or 0
+        sums.append((before.run, (answer.cost or 0) - reserved))
+    add_to_runs(connection, sums)
 
 
 _BEFORE = sa.select(calls.c.id, calls.c.state, calls.c.estimate, calls.c.run).where(
@@ -255,7 +234,7 @@ _FREE = claims.delete().where(claims.c.call.in_(sa.bindparam("calls", expanding=
 _STORED = sa.select(generations.c.question, generations.c.ordinal).where(
     generations.c.question.in_(sa.bindparam("questions", expanding=True)),
     sa.or_(
-        generations.c.ordinal < 0,
+        IS_SURPLUS,
         generations.c.ordinal.between(sa.bindparam("least"), sa.bindparam("most")),
     ),
 )
@@ -267,20 +246,20 @@ _ANSWERED = (
 
 
 def _outcome(answer: Answer) -> dict[str, Any]:
+    """Return what an answer changes in its call's row."""
     served = [
         completion.served
         for completion in answer.completions
         if completion.served is not None
     ]
-    fields = {
-        "model": _all_of(identity.model for identity in served),
-        "fingerprint": _all_of(identity.fingerprint for identity in served),
-        "response_id": _all_of(identity.response_id for identity in served),
-    }
-    refused = dict.fromkeys(name for identity in served for name in identity.refused)
+    refused: list[str] = []
+    for identity in served:
+        refused += [name for name in identity.refused if name not in refused]
     return {
-        **fields,
-        "refused": json.dumps(list(refused)) if served else None,
+        "model": _distinct(identity.model for identity in served),
+        "fingerprint": _distinct(identity.fingerprint for identity in served),
+        "response_id": _distinct(identity.response_id for identity in served),
+        "refused": json.dumps(refused) if served else None,
         "id": answer.call.id,
         "state": CallState.ANSWERED,
         "came": len(answer.completions),
@@ -292,25 +271,17 @@ def _outcome(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _all_of(values: Iterable[str | None]) -> str | None:
-    """Join the distinct values that a call's completions report: differing servers must show."""
-    return (
-        ", ".join(dict.fromkeys(value for value in values if value is not None)) or None
-    )
+def _distinct(values: Iterable[str | None]) -> str | None:
+    """Join the distinct values of a call's completions: differing servers must show."""
+    known = dict.fromkeys(value for value in values if value is not None)
+    return ", ".join(known) or None
 
 
 def _placed(
     connection: Connection, answers: Sequence[Answer]
 ) -> Iterator[tuple[Answer, list[int]]]:
-    """Yield the completions' ordinals: the call's own while they are free, then below 0."""
-    taken: dict[int, set[int]] = defaultdict(set)
-    question_ids = list({answer.call.question for answer in answers})
-    ordinals = [ordinal for answer in answers for ordinal in answer.call.ordinals] or [
-        0
-    ]
-    bounds = {"questions": question_ids, "least": min(ordinals), "most": max(ordinals)}
-    for question, ordinal in connection.execute(_STORED, bounds):
-        taken[question].add(ordinal)
+    """Yield each answer with its completions' ordinals: the call's own, or surplus."""
+    taken = _stored_ordinals(connection, answers)
     for answer in answers:
         occupied = taken[answer.call.question]
         free = iter(
@@ -326,8 +297,27 @@ def _placed(
         yield answer, ordinals
 
 
+def _stored_ordinals(
+    connection: Connection, answers: Sequence[Answer]
+) -> dict[int, set[int]]:
+    """Return the ordinals of stored generations that could collide, by prompt."""
+    question_ids = {answer.call.question for answer in answers}
+    ordinals: set[int] = set()
+    for answer in answers:
+        ordinals.update(answer.call.ordinals)
+    bounds = {
+        "questions": list(question_ids),
+        "least": min(ordinals, default=0),
+        "most": max(ordinals, default=0),
+    }
+    taken: dict[int, set[int]] = defaultdict(set)
+    for question, ordinal in connection.execute(_STORED, bounds):
+        taken[question].add(ordinal)
+    return taken
+
+
 def give_up(ledger: Ledger, call: Call, *, billed: bool, cause: str | None) -> None:
-    """End an open call without an answer: `lost` if it may have been billed, else `failed`.
+    """End an open call without an answer: `lost` if maybe billed, else `failed`.
 
     `cause` must be masked.
     """
@@ -342,61 +332,46 @@ def end_open_calls(
     connection: Connection, numbers: Sequence[int], *, billed: bool, cause: str | None
 ) -> None:
     """End the calls that are still open, and free their ordinals."""
+    ended: Row = {
+        "state": CallState.LOST if billed else CallState.FAILED,
+        "cause": cause,
+        "ended": time.time(),
+    }
     for some in in_parts(numbers):
         still_open = connection.execute(
             sa.select(calls.c.id, calls.c.estimate, calls.c.run).where(
-                calls.c.id.in_(some), calls.c.state.in_(OPEN)
+                calls.c.id.in_(some), IS_OPEN
             )
         ).all()
         ids = [row.id for row in still_open]
         connection.execute(claims.delete().where(claims.c.call.in_(ids)))
-        ended: Row = {
-            "state": CallState.LOST if billed else CallState.FAILED,
-            "cause": cause,
-            "ended": time.time(),
-        }
-        connection.execute(
-            calls.update()
-            .where(calls.c.id.in_(ids))
-            .values(ended | {"cost": calls.c.estimate if billed else 0})
-        )
-        changed(
-            connection,
-            calls,
-            (
-                {"id": row.id, "claims": None, "cost": row.estimate if billed else 0}
-                | ended
-                for row in still_open
-            ),
-        )
+        spent = calls.c.estimate if billed else 0
+        update = calls.update().where(calls.c.id.in_(ids))
+        connection.execute(update.values(**ended, cost=spent))
+        chained = []
+        for row in still_open:
+            cost = row.estimate if billed else 0
+            chained.append({"id": row.id, "claims": None, "cost": cost, **ended})
+        changed(connection, calls, chained)
         if not billed:
-            add_to_runs(
-                connection, ((row.run, -(row.estimate or 0)) for row in still_open)
-            )
+            freed = [(row.run, -(row.estimate or 0)) for row in still_open]
+            add_to_runs(connection, freed)
 
 
 def postpone(ledger: Ledger, call: Call) -> None:
     """Record that a call was rejected unbilled and will be sent again."""
-    _change(
-        ledger,
-        call,
-        CallState.ASKED,
-        {"state": CallState.WAITING, "began": time.time()},
-    )
+    waiting = {"state": CallState.WAITING, "began": time.time()}
+    _change(ledger, call, CallState.ASKED, waiting)
 
 
 def resume(ledger: Ledger, call: Call) -> None:
     """Record that a postponed call is about to be sent again."""
-    _change(
-        ledger,
-        call,
-        CallState.WAITING,
-        {"state": CallState.ASKED, "began": time.time()},
-    )
+    asked = {"state": CallState.ASKED, "began": time.time()}
+    _change(ledger, call, CallState.WAITING, asked)
 
 
 def leave_open(ledger: Ledger, call: Call) -> None:
-    """Release a call with an unknown outcome to the next process that samples its prompt."""
+    """Leave a call with an unknown outcome to the next process that needs it."""
     _change(ledger, call, CallState.ASKED, {"lease": None})
 
 
@@ -406,8 +381,3 @@ def _change(ledger: Ledger, call: Call, before: CallState, values: Row) -> None:
             connection, calls, call.id, values, calls.c.state == before
         )
     )
-
-
-def _reserved(row: Any) -> int:
-    """Return the part of a call's cost that counts as spent: nothing if it failed."""
-    return 0 if row.state == CallState.FAILED else row.estimate or 0

@@ -27,13 +27,13 @@ from pytest_memleak.interfaces.protocols import OWN_PROVIDER, Completion
 from pytest_memleak.ledger.call_outcomes import (
     Answer,
     Call,
-    CallState,
     add_to_runs,
     open_calls,
     prompt_ids_by_key,
     record_each,
     run_spending,
 )
+from pytest_memleak.ledger.call_states import CallState
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import (
@@ -42,14 +42,8 @@ from pytest_memleak.ledger.prompts import (
     PromptSpec,
     row_of_prompt,
 )
-from pytest_memleak.ledger.tables import (
-    calls,
-    claims,
-    generations,
-    in_parts,
-    insert_where_new,
-    questions,
-)
+from pytest_memleak.ledger.statements import in_parts, insert_where_new
+from pytest_memleak.ledger.tables import calls, claims, generations, questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +69,16 @@ def prompt_ids(
     ledger: Ledger, endpoint_id: str, prompt_specs: Iterable[PromptSpec]
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of an endpoint's prompts by key; new prompts are added."""
-    prompt_specs = tuple(prompt_specs)
-    rows = [
-        {"endpoint": endpoint_id, **row_of_prompt(question)}
-        for question in prompt_specs
-    ]
+    keys = set()
+    rows = []
+    for prompt in prompt_specs:
+        keys.add(prompt.key)
+        rows.append({"endpoint": endpoint_id, **row_of_prompt(prompt)})
 
     def work(connection: Connection) -> dict[tuple[str, str], int]:
         if rows:
             new = insert_where_new(connection, questions).returning(questions)
             changed(connection, questions, connection.execute(new, rows).mappings())
-        keys = {question.key for question in prompt_specs}
         return prompt_ids_by_key(connection, endpoint_id, keys)
 
     return ledger.write(work)
@@ -115,62 +108,54 @@ def _record_and_claim(
 def _claim_each(
     connection: Connection, intents: Sequence[Intent]
 ) -> list[Call | Exception | None]:
-    taken = taken_ordinals(
-        connection,
-        [
-            (intent.numbers[ask.question.key], ask)
-            for intent in intents
-            for ask in intent.candidates
-        ],
-    )
-    claimed = _claimed_before(connection, intents)
-    spent = run_spending(
-        connection, {intent.run for intent in intents if intent.limit is not None}
-    )
-    results: list[Call | Exception | None] = []
-    rows: list[dict[str, Any]] = []
-    places: list[tuple[int, tuple[int, ...]]] = []
+    results: dict[str, Call | Exception | None] = {}
+    results |= _claimed_before(connection, intents)
+    pending = [intent for intent in intents if intent.request_id not in results]
+    results |= _reserve_each(connection, pending)
+    return [results[intent.request_id] for intent in intents]
+
+
+def _reserve_each(
+    connection: Connection, intents: Sequence[Intent]
+) -> dict[str, Call | Exception | None]:
+    """Reserve a call for each intent, in order; return each result by request id."""
+    asks: list[tuple[int, Ask]] = []
     for intent in intents:
-        chosen = (
-            None
-            if intent.request_id in claimed
-            else first_free(intent.candidates, intent.numbers, taken)
-        )
-        if chosen is None:
-            results.append(claimed.get(intent.request_id))
+        asks += [(intent.numbers[ask.question.key], ask) for ask in intent.candidates]
+    taken = taken_ordinals(connection, asks)
+    limited = {intent.run for intent in intents if intent.limit is not None}
+    spent = run_spending(connection, limited)
+    results: dict[str, Call | Exception | None] = {}
+    rows: list[dict[str, Any]] = []
+    ordinals: list[tuple[int, ...]] = []
+    for intent in intents:
+        ask = first_free(intent.candidates, intent.numbers, taken)
+        if ask is None:
+            results[intent.request_id] = None
             continue
-        estimate = intent.estimate(chosen)
-        if (
-            intent.limit is not None
-            and spent[intent.run] + (estimate or 0) > intent.limit
-        ):
-            results.append(
-                budget_exceeded(spent[intent.run], estimate or 0, intent.limit)
-            )
+        estimate = intent.estimate(ask)
+        error = budget_error(spent[intent.run], estimate or 0, intent.limit)
+        if error is not None:
+            results[intent.request_id] = error
             continue
         spent[intent.run] += estimate or 0
-        question = intent.numbers[chosen.question.key]
-        taken.update((question, ordinal) for ordinal in chosen.ordinals)
-        places.append((len(results), chosen.ordinals))
-        results.append(None)
-        rows.append(
-            call_row(
-                chosen,
-                question,
-                kind="sample",
-                provider=intent.provider,
-                request_id=intent.request_id,
-                lease=intent.lease,
-                estimate=estimate,
-                run=intent.run,
-            )
+        question = intent.numbers[ask.question.key]
+        taken.update((question, ordinal) for ordinal in ask.ordinals)
+        row = call_row(
+            ask,
+            question,
+            kind="sample",
+            provider=intent.provider,
+            request_id=intent.request_id,
+            lease=intent.lease,
+            estimate=estimate,
+            run=intent.run,
         )
+        rows.append(row)
+        ordinals.append(ask.ordinals)
     if rows:
-        numbers = insert_calls(connection, rows, [ordinals for _, ordinals in places])
-        for (at, ordinals), row, number in zip(places, rows, numbers, strict=True):
-            results[at] = Call(
-                number, row["question"], row["request_id"], row["began"], ordinals
-            )
+        for call in insert_calls(connection, rows, ordinals):
+            results[call.request_id] = call
         add_to_runs(connection, ((row["run"], row["estimate"] or 0) for row in rows))
     return results
 
@@ -193,26 +178,24 @@ def insert_calls(
     connection: Connection,
     rows: Sequence[dict[str, Any]],
     ordinals: Sequence[tuple[int, ...]],
-) -> list[int]:
-    """Add calls and their reserved ordinals; return the calls' row ids."""
-    numbers = list(connection.execute(_INSERT, rows).scalars())
-    changed(
-        connection,
-        calls,
-        (
-            {"id": number, "claims": call_ordinals, **row}
-            for row, number, call_ordinals in zip(rows, numbers, ordinals, strict=True)
-        ),
-    )
-    connection.execute(
-        claims.insert(),
-        [
-            {"question": row["question"], "ordinal": ordinal, "call": number}
-            for row, number, call_ordinals in zip(rows, numbers, ordinals, strict=True)
-            for ordinal in call_ordinals
-        ],
-    )
-    return numbers
+) -> list[Call]:
+    """Add calls, given by their rows and the ordinals that each reserves."""
+    numbers = connection.execute(_INSERT, rows).scalars()
+    new_calls = []
+    chained = []
+    claim_rows = []
+    for number, row, call_ordinals in zip(numbers, rows, ordinals, strict=True):
+        question = row["question"]
+        new_calls.append(
+            Call(number, question, row["request_id"], row["began"], call_ordinals)
+        )
+        chained.append({"id": number, "claims": call_ordinals, **row})
+        for ordinal in call_ordinals:
+            reserved = {"question": question, "ordinal": ordinal, "call": number}
+            claim_rows.append(reserved)
+    changed(connection, calls, chained)
+    connection.execute(claims.insert(), claim_rows)
+    return new_calls
 
 
 _INSERT = calls.insert().returning(calls.c.id, sort_by_parameter_order=True)
@@ -223,7 +206,7 @@ def first_free(
     numbers: Mapping[tuple[str, str], int],
     taken: Collection[tuple[int, int]],
 ) -> Ask | None:
-    """Return the first ask with free ordinals, reduced to those; None if all are taken."""
+    """Return the first ask with free ordinals, reduced to those; None without one."""
     for ask in candidates:
         question = numbers[ask.question.key]
         free = tuple(
@@ -238,44 +221,50 @@ def taken_ordinals(
     connection: Connection, asks: Sequence[tuple[int, Ask]]
 ) -> set[tuple[int, int]]:
     """Return the (prompt row, ordinal) pairs of these asks that are taken."""
-    ordinals = [ordinal for _, ask in asks for ordinal in ask.ordinals]
-    return {
-        (question, ordinal)
-        for some in in_parts(list({question for question, _ in asks}))
-        for question, ordinal in connection.execute(
-            _TAKEN, {"questions": some, "least": min(ordinals), "most": max(ordinals)}
-        )
-    }
+    prompt_numbers: set[int] = set()
+    ordinals: set[int] = set()
+    for question, ask in asks:
+        prompt_numbers.add(question)
+        ordinals.update(ask.ordinals)
+    taken: set[tuple[int, int]] = set()
+    for some in in_parts(list(prompt_numbers)):
+        bounds = {"questions": some, "least": min(ordinals), "most": max(ordinals)}
+        for question, ordinal in connection.execute(_TAKEN, bounds):
+            taken.add((question, ordinal))
+    return taken
 
 
-_TAKEN = sa.union_all(
-    *(
-        sa.select(table.c.question, table.c.ordinal).where(
-            table.c.question.in_(sa.bindparam("questions", expanding=True)),
-            table.c.ordinal.between(sa.bindparam("least"), sa.bindparam("most")),
-        )
-        for table in (claims, generations)
+def _ordinals_between(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(table.c.question, table.c.ordinal).where(
+        table.c.question.in_(sa.bindparam("questions", expanding=True)),
+        table.c.ordinal.between(sa.bindparam("least"), sa.bindparam("most")),
     )
-)
+
+
+_TAKEN = sa.union_all(_ordinals_between(claims), _ordinals_between(generations))
 
 
 def _claimed_before(
     connection: Connection, intents: Sequence[Intent]
 ) -> dict[str, Call]:
     """Return calls recorded before the connection broke, by request id."""
-    if connection.dialect.name == "sqlite":  # it has no connection that can break
-        return {}
+    if connection.dialect.name == "sqlite":
+        return {}  # it has no connection that can break
     requests = [intent.request_id for intent in intents]
     earlier = open_calls(connection, calls.c.request_id.in_(requests))
     return {call.request_id: call for call in earlier}
 
 
-def budget_exceeded(spent: int, estimate: int, limit: int) -> BudgetExceeded:
-    """Build the error for a call that may exceed the budget; amounts in billionths of a US$."""
+def budget_error(spent: int, estimate: int, limit: int | None) -> BudgetExceeded | None:
+    """Build the error of what may exceed the budget; None for what can't.
+
+    Amounts are billionths of a US$.
+    """
+    if limit is None or spent + estimate <= limit:
+        return None
     return BudgetExceeded(
         f"Budget: US${spent / 1e9:.4f} of US${limit / 1e9:.2f} is spent or reserved; "
-        "the next call"
-        f" may cost US${estimate / 1e9:.4f}",
+        f"the next call may cost US${estimate / 1e9:.4f}",
         hint="raise the budget and rerun; stored generations are reused",
     )
 
@@ -301,9 +290,10 @@ class OwnEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class CallTerms:
-    """An endpoint's call settings and its price (US$ per million tokens: input, output).
+    """An endpoint's call settings and its price.
 
-    free: whether its provider costs nothing
+    price: US$ per million tokens, of the prompt and of completions; None if unknown
+    free:  whether its provider costs nothing
     """
 
     sampler: Sampler
@@ -312,27 +302,25 @@ class CallTerms:
 
     def prompt_tokens(self, question: PromptSpec) -> int:
         """Count a prompt's tokens: by the provider, else as 4/3 of its words."""
-        if (count_tokens := abilities_of(self.sampler).count_tokens) is not None:
+        count_tokens = abilities_of(self.sampler).count_tokens
+        if count_tokens is not None:
             return count_tokens(question.instruction)
         return math.ceil(question.prompt_words * TOKENS_PER_WORD)
 
     def estimate(self, ask: Ask) -> int | None:
         """Return a call's highest cost, in billionths of a US$."""
-        return self.cost(
-            self.prompt_tokens(ask.question),
-            len(ask.ordinals) * ask.question.max_tokens,
-        )
+        most_completion_tokens = len(ask.ordinals) * ask.question.max_tokens
+        return self.cost(self.prompt_tokens(ask.question), most_completion_tokens)
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
         """Return the price in billionths of a US$, rounded up; None without a price."""
         if self.price is None:
             return None
         input_price, output_price = self.price
+        prompt_cost = prompt_tokens * input_price * 1000
+        completion_cost = completion_tokens * output_price * 1000
         # A price such as 0.1 has no exact binary form.
-        exact = (
-            prompt_tokens * input_price * 1000 + completion_tokens * output_price * 1000
-        )
-        return math.ceil(round(exact, 3))
+        return math.ceil(round(prompt_cost + completion_cost, 3))
 
     def billed(
         self, question: PromptSpec, completions: Sequence[Completion]
@@ -348,21 +336,28 @@ class CallTerms:
             for completion in completions
             if completion.prompt_tokens is not None
         ]
-        counts = [completion.completion_tokens for completion in completions]
-        reported = [tokens for tokens in counts if tokens is not None]
         prompt_tokens = sum(prompt_counts) if prompt_counts else None
-        completion_tokens = sum(reported) if len(reported) == len(counts) else None
-        cost = self.cost(
-            self.prompt_tokens(question) if prompt_tokens is None else prompt_tokens,
-            sum(question.max_tokens if tokens is None else tokens for tokens in counts),
-        )
+        completion_tokens: int | None = 0
+        billed_tokens = 0
+        for completion in completions:
+            count = completion.completion_tokens
+            if count is None:
+                completion_tokens = None
+                billed_tokens += question.max_tokens
+                continue
+            billed_tokens += count
+            if completion_tokens is not None:
+                completion_tokens += count
+        billed_prompt = prompt_tokens
+        if billed_prompt is None:
+            billed_prompt = self.prompt_tokens(question)
+        cost = self.cost(billed_prompt, billed_tokens)
         return prompt_tokens, completion_tokens, cost
 
 
 _NO_PRICE = (
     "add price = { input = ..., output = ... } (US$ per million tokens) to the "
-    "[[model]]; 0 if the"
-    " model is free"
+    "[[model]]; 0 if the model is free"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,18 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.engine.default import DefaultDialect
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.tables import Text, call_texts, decompress_texts, metadata
+from pytest_memleak.ledger.stored_text import Text, decompress_texts
+from pytest_memleak.ledger.tables import call_texts, metadata
 
 # Errors of code that reads a value of the wrong kind.
 OF_VALUES = (
-    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
-    *(RecursionError, MemoryError),
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
 )
 _LATEST = 253_402_300_799  # the end of the year 9999, in seconds since 1970
 _DIALECT = DefaultDialect()  # these types don't depend on it
@@ -33,22 +40,36 @@ def damage_error(damage: str, *, place: str) -> LedgerError:
 def damaged_cell(connection: Connection) -> str | None:
     """Name the first cell whose value is of the wrong kind; None if all are right."""
     for table in metadata.sorted_tables:
-        keys = [_raw(key) for key in table.primary_key.columns]
         for column in table.columns:
-            for *numbers, value in connection.execute(sa.select(*keys, _raw(column))):
-                if fault := _fault(column, value):
-                    named = ", ".join(
-                        f"{key.name} {str(number)[:_SHOWN]}"
-                        for key, number in zip(
-                            table.primary_key.columns, numbers, strict=True
-                        )
-                    )
-                    row = f" ({named})" if named else ""
-                    return f"{column.name} of {table.name}{row} {fault}"
+            damage = _damage_in_column(connection, table, column)
+            if damage is not None:
+                return damage
+    return _damage_in_texts(connection)
+
+
+def _damage_in_column(
+    connection: Connection, table: sa.Table, column: sa.Column[Any]
+) -> str | None:
+    keys = list(table.primary_key.columns)
+    query = sa.select(*map(_raw, keys), _raw(column))
+    for *numbers, value in connection.execute(query):
+        fault = _fault(column, value)
+        if fault is None:
+            continue
+        named = ", ".join(
+            f"{key.name} {str(number)[:_SHOWN]}"
+            for key, number in zip(keys, numbers, strict=True)
+        )
+        row = f" ({named})" if named else ""
+        return f"{column.name} of {table.name}{row} {fault}"
+    return None
+
+
+def _damage_in_texts(connection: Connection) -> str | None:
     parts = connection.execute(
         sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part)
     )
-    for call, rows in itertools.groupby(parts, key=lambda row: row.call):
+    for call, rows in itertools.groupby(parts, key=operator.attrgetter("call")):
         try:
             decompress_texts((part, data) for _, part, data in rows)
         except OF_VALUES:
@@ -72,6 +93,26 @@ def _fault(column: sa.Column[Any], value: object) -> str | None:
     return None
 
 
+def _text_fault(kind: sa.types.TypeDecorator[Any], value: Any) -> str | None:
+    try:
+        kind.process_result_value(value, _DIALECT)
+    except OF_VALUES:
+        return "isn't UTF-8" if isinstance(kind, Text) else "isn't compressed text"
+    return None
+
+
+def _is_binary(value: object) -> bool:
+    return isinstance(value, bytes | memoryview)
+
+
+def _is_truth_value(value: object) -> bool:
+    return value in (0, 1)
+
+
+def _is_whole_number(value: object) -> bool:
+    return type(value) is int
+
+
 def _is_number(value: object) -> bool:
     # Times, hours, and temperatures; -1 is the server's own temperature.
     return (
@@ -81,24 +122,16 @@ def _is_number(value: object) -> bool:
     )
 
 
-def _text_fault(kind: sa.types.TypeDecorator[Any], value: Any) -> str | None:
-    try:
-        kind.process_result_value(value, _DIALECT)
-    except OF_VALUES:
-        return "isn't UTF-8" if isinstance(kind, Text) else "isn't compressed text"
-    return None
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
-_KINDS: tuple[
-    tuple[type[sa.types.TypeEngine[Any]], Callable[[Any], bool], str], ...
-] = (
-    (
-        sa.LargeBinary,
-        lambda value: isinstance(value, bytes | memoryview),
-        "isn't binary",
-    ),
-    (sa.Boolean, lambda value: value in (0, 1), "is neither true nor false"),
-    (sa.Integer, lambda value: type(value) is int, "isn't a whole number"),
+_Kind = tuple[type[sa.types.TypeEngine[Any]], Callable[[Any], bool], str]
+
+_KINDS: tuple[_Kind, ...] = (
+    (sa.LargeBinary, _is_binary, "isn't binary"),
+    (sa.Boolean, _is_truth_value, "is neither true nor false"),
+    (sa.Integer, _is_whole_number, "isn't a whole number"),
     (sa.Float, _is_number, "isn't a number, or out of range"),
-    (sa.String, lambda value: isinstance(value, str), "isn't text"),
+    (sa.String, _is_text, "isn't text"),
 )

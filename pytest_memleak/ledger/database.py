@@ -63,7 +63,8 @@ class _Ticket:
     result: Any = None
 
     def settle(self, result: object) -> None:
-        self.result, self.done = result, True
+        self.result = result
+        self.done = True
 
 
 class Database:
@@ -111,8 +112,7 @@ class Database:
             self._closed = True
             self.engine.dispose()
 
-    # --- reading and writing
-    # ---------------------------------------------------------------
+    # --- reading and writing ----------------------------------------------------------
 
     def read(self, work: Work[T]) -> T:
         """Return the result of `work`, which must not return a cursor."""
@@ -189,9 +189,9 @@ class Database:
     def _commit(self, batch: list[_Ticket]) -> None:
         try:
             results = self._retry_while_away(
-                lambda: self._write(lambda c: _done(c, batch))
+                lambda: self._write(lambda connection: _done(connection, batch))
             )
-        except Exception as error:  # noqa: BLE001 - raised again, to those whose items it concerns
+        except Exception as error:  # noqa: BLE001 - raised again in the items' threads
             if len(batch) > 1 and not isinstance(error, OperationalError):
                 for ticket in batch:  # one of them caused it
                     self._commit([ticket])
@@ -227,7 +227,7 @@ class Database:
             return work(connection)
 
     def _retry_while_away(self, attempt: Callable[[], T]) -> T:
-        """Retry while the server is away, up to RECONNECT_FOR seconds, and then no more."""
+        """Retry while the server is away, for RECONNECT_FOR seconds in all."""
         until = self._away_until or time.monotonic() + RECONNECT_FOR
         while True:
             try:
@@ -258,10 +258,12 @@ class Database:
                 check = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         finally:
             fresh.dispose()
-        if version is None or check != "ok":
+        if version is None:
+            check = "it is empty"
+        if check != "ok":
+            damage = f"{check}".replace("\n", " ")
             raise LedgerError(
-                "The file is damaged: "
-                + ("it is empty" if version is None else f"{check}".replace("\n", " ")),
+                f"The file is damaged: {damage}",
                 location=self.place,
                 hint="restore a copy, or start a new ledger",
             )
@@ -273,7 +275,7 @@ class Database:
 
     @contextmanager
     def explaining_damage(self) -> Iterator[None]:
-        """Raise LedgerError for whatever code raises that only reads rows of the ledger."""
+        """Raise LedgerError for what code raises that only reads rows of the ledger."""
         try:
             yield
         except (MemleakError, UnicodeEncodeError):  # the latter is a file name's
@@ -286,18 +288,16 @@ class Database:
                 explanation = damage_error(damage, place=self.place)
             raise explanation from None
 
-    # --- opening
-    # ---------------------------------------------------------------------------
+    # --- opening ----------------------------------------------------------------------
 
     def _open(self, *, create: bool) -> None:
         version = self._read(
             lambda connection: _version_of(connection, place=self.place)
         )
         if version is None and not create:
-            message = (
-                "The file contains no ledger" if self.path else "No ledger exists here"
-            )
-            raise LedgerError(message, location=self.place)
+            if self.path:
+                raise LedgerError("The file contains no ledger", location=self.place)
+            raise LedgerError("No ledger exists here", location=self.place)
         if self.path:
             self._to_wal()
         if version != SCHEMA_VERSION:
@@ -330,8 +330,8 @@ class Database:
             raise LedgerError(
                 "The ledger file was deleted, moved, or replaced during the run",
                 location=self.place,
-                hint="generations received after that weren't stored there: put the file back, or "
-                "rerun",
+                hint="generations received after that weren't stored there: "
+                "put the file back, or rerun",
             )
 
     @contextmanager
@@ -367,18 +367,15 @@ def _done(
     connection: Connection, batch: Sequence[_Ticket]
 ) -> list[tuple[_Ticket, Any]]:
     """Return each ticket with its result; works of one kind run together."""
-    kinds: dict[object, list[_Ticket]] = {}
+    by_work: dict[object, list[_Ticket]] = {}
     for ticket in batch:
-        kinds.setdefault(ticket.work, []).append(ticket)
-    return [
-        pair
-        for tickets in kinds.values()
-        for pair in zip(
-            tickets,
-            tickets[0].work(connection, [ticket.item for ticket in tickets]),
-            strict=True,
-        )
-    ]
+        by_work.setdefault(ticket.work, []).append(ticket)
+    done: list[tuple[_Ticket, Any]] = []
+    for tickets in by_work.values():
+        items = [ticket.item for ticket in tickets]
+        results = tickets[0].work(connection, items)
+        done += zip(tickets, results, strict=True)
+    return done
 
 
 def _prepare(connection: Connection, *, place: str) -> None:

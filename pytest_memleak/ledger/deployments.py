@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,20 +18,38 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.ledger.call_outcomes import add_to_runs, run_spending
-from pytest_memleak.ledger.call_reservations import budget_exceeded
+from pytest_memleak.ledger.call_reservations import budget_error
 from pytest_memleak.ledger.hash_chain import add_row, update_row
-from pytest_memleak.ledger.jobs import Job, JobKind, JobRow, held_job, rows_with_leases
-from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import deployments, insert_where_new, leases, tenants
+from pytest_memleak.ledger.jobs import (
+    Job,
+    JobKind,
+    JobRow,
+    has_living_holder,
+    held_job,
+    rows_with_leases,
+)
+from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
+from pytest_memleak.ledger.statements import insert_where_new
+from pytest_memleak.ledger.tables import deployments, leases, tenants
 
 _HOUR = 3600.0
+
+# It is requested, and nothing shows that it was deleted.
+IS_ACTIVE = deployments.c.undeployed.is_(None)
+
+# What a deployment counts as spent: all its hours, until it is deleted.
+SPENT_ON_HOURS = sa.case(
+    (IS_ACTIVE, deployments.c.estimate),
+    else_=deployments.c.cost,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenDeployment:
     """A deployment that may still be active.
 
-    options: what deletes it; began: when it was requested, in seconds since 1970
+    options: what deletes it
+    began:   when it was requested, in seconds since 1970
     in_use:  whether a running process uses or deletes it
     an_hour: US$, None without a price
     """
@@ -50,8 +69,13 @@ class OpenDeployment:
 
 
 def hourly_cost(hours: float, price: float | None) -> int | None:
-    """Return the price of these hours in billionths of a US$, rounded up; None without a price."""
-    return None if price is None else math.ceil(round(hours * price * 1e9, 3))
+    """Return the cost of these hours, in billionths of a US$, rounded up.
+
+    price: US$ an hour; the cost is None without one
+    """
+    if price is None:
+        return None
+    return math.ceil(round(hours * price * 1e9, 3))
 
 
 def claim_deployment(
@@ -70,35 +94,18 @@ def claim_deployment(
 
     price: US$ an hour. limit: the run's budget, in billionths of a US$.
     """
-    lease, run, kind = ledger.lease, ledger.run, JobKind.DEPLOYMENT
+    lease = ledger.lease
+    run = ledger.run
     estimate = hourly_cost(deployment.hours, price)
-    same_deployment = (
-        deployments.c.provider == provider,
-        deployments.c.digest == deployment.digest,
-    )
 
     def work(connection: Connection) -> Job:
-        rows = (
-            rows_with_leases(kind)
-            .where(*same_deployment)
-            .order_by(deployments.c.id.desc())
-        )
-        row = connection.execute(rows.where(deployments.c.undeployed.is_(None))).first()
-        if row is None:
-            failed = rows.where(
-                deployments.c.run == run, deployments.c.state == JobRow.FAILED
-            )
-            row = connection.execute(failed).first()
+        row = _current_row(connection, provider, deployment.digest, run)
         if row is not None:
-            job = held_job(connection, kind, row, lease=lease, recovery=recovery)
-            if row.undeployed is None and row.state in {JobRow.FAILED, JobRow.LEAVING}:
-                return replace(job, state=JobRow.LEAVING)
-            if row.undeployed is None:
-                _move_in(connection, row.id, lease)
-            return job
+            return _use(connection, row, lease=lease, recovery=recovery)
         spent = run_spending(connection, {run})[run]
-        if limit is not None and spent + (estimate or 0) > limit:
-            raise budget_exceeded(spent, estimate or 0, limit)
+        error = budget_error(spent, estimate or 0, limit)
+        if error is not None:
+            raise error
         ledger.require_room()
         new = {
             "provider": provider,
@@ -112,20 +119,59 @@ def claim_deployment(
             "run": run,
             "estimate": estimate,
         }
-        number = add_row(connection, deployments, new)
-        add_to_runs(connection, [(run, estimate or 0)])
-        _move_in(connection, number, lease)
-        return Job(kind, number, deployment.digest, JobRow.STARTING, ours_to_start=True)
+        return _reserve(connection, new)
 
     return ledger.write(work)
+
+
+def _current_row(
+    connection: Connection, provider: str, digest: str, run: str
+) -> Any | None:
+    """Return the newest active deployment, else the newest that failed in this run."""
+    newest = (
+        rows_with_leases(JobKind.DEPLOYMENT)
+        .where(*_same_deployment(provider, digest))
+        .order_by(deployments.c.id.desc())
+    )
+    active = connection.execute(newest.where(IS_ACTIVE)).first()
+    if active is not None:
+        return active
+    failed = newest.where(
+        deployments.c.run == run, deployments.c.state == JobRow.FAILED
+    )
+    return connection.execute(failed).first()
+
+
+def _use(connection: Connection, row: Any, *, lease: int, recovery: float) -> Job:
+    """Return an existing deployment as a job; record its user if it can be used."""
+    kind = JobKind.DEPLOYMENT
+    job = held_job(connection, kind, row, lease=lease, recovery=recovery)
+    if row.undeployed is not None:
+        return job
+    if row.state in {JobRow.FAILED, JobRow.LEAVING}:
+        return replace(job, state=JobRow.LEAVING)
+    _move_in(connection, row.id, lease)
+    return job
+
+
+def _reserve(connection: Connection, new: Mapping[str, Any]) -> Job:
+    """Add the row of a new deployment, its cost, and its first user."""
+    number = add_row(connection, deployments, new)
+    add_to_runs(connection, [(new["run"], new["estimate"] or 0)])
+    _move_in(connection, number, new["lease"])
+    return Job(
+        JobKind.DEPLOYMENT,
+        number,
+        new["digest"],
+        JobRow.STARTING,
+        ours_to_start=True,
+    )
 
 
 def deployed(ledger: Ledger, provider: str, digest: str) -> bool:
     """Tell whether such a deployment is reserved and may still be active."""
     query = sa.select(deployments.c.id).where(
-        deployments.c.provider == provider,
-        deployments.c.digest == digest,
-        deployments.c.undeployed.is_(None),
+        *_same_deployment(provider, digest), IS_ACTIVE
     )
     return bool(ledger.rows(query))
 
@@ -140,7 +186,7 @@ def until(ledger: Ledger, job: Job) -> float:
 
 
 def leave_deployment(ledger: Ledger, job: Job) -> bool:
-    """Stop using it; tell whether no other process uses it, so that this one deletes it."""
+    """Stop using it; tell whether no other process does: then this one deletes it."""
     lease = ledger.lease
 
     def work(connection: Connection) -> bool:
@@ -149,60 +195,61 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
                 tenants.c.deployment == job.number, tenants.c.lease == lease
             )
         )
-        return not _asked_by_others(connection, job.number, lease)
+        return not _used_by_others(connection, job.number, lease)
 
     return ledger.write(work)
 
 
 def debts(ledger: Ledger) -> list[OpenDeployment]:
     """List every deployment that may still be active, oldest first."""
+    active = (
+        rows_with_leases(JobKind.DEPLOYMENT).where(IS_ACTIVE).order_by(deployments.c.id)
+    )
 
     def work(connection: Connection) -> list[OpenDeployment]:
-        rows = connection.execute(
-            rows_with_leases(JobKind.DEPLOYMENT)
-            .where(deployments.c.undeployed.is_(None))
-            .order_by(deployments.c.id)
-        ).all()
-        return [
-            OpenDeployment(
-                row.id,
-                row.provider,
-                row.digest,
-                row.weights,
-                json.loads(row.options),
-                row.state,
-                row.job_id,
-                row.endpoint,
-                row.cause,
-                row.began,
-                _held(row) or _asked_by_others(connection, row.id, None),
-                None if row.estimate is None else row.estimate / row.hours / 1e9,
-            )
-            for row in rows
-        ]
+        rows = connection.execute(active).all()
+        return [_open_deployment(connection, row) for row in rows]
 
     if ledger.read(work):  # usually there are none, and nothing is written
         ledger.expire_leases()
     return ledger.read(work)
 
 
+def _open_deployment(connection: Connection, row: Any) -> OpenDeployment:
+    an_hour = None
+    if row.estimate is not None:
+        an_hour = row.estimate / row.hours / 1e9
+    return OpenDeployment(
+        number=row.id,
+        provider=row.provider,
+        digest=row.digest,
+        weights=row.weights,
+        options=json.loads(row.options),
+        state=row.state,
+        job_id=row.job_id,
+        endpoint=row.endpoint,
+        cause=row.cause,
+        began=row.began,
+        in_use=_held(row) or _used_by_others(connection, row.id, None),
+        an_hour=an_hour,
+    )
+
+
 def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
-    """Take over a deployment to delete it; None while others use, start, or delete it."""
+    """Take over a deployment to delete it; None while others use or change it."""
     lease = ledger.lease
+    still_active = rows_with_leases(JobKind.DEPLOYMENT).where(
+        deployments.c.id == debt.number, IS_ACTIVE
+    )
 
     def work(connection: Connection) -> Job | None:
-        row = connection.execute(
-            rows_with_leases(JobKind.DEPLOYMENT).where(
-                deployments.c.id == debt.number, deployments.c.undeployed.is_(None)
-            )
-        ).first()
-        if row is None or _asked_by_others(connection, row.id, lease):
+        row = connection.execute(still_active).first()
+        if row is None or _used_by_others(connection, row.id, lease):
             return None
         if _held(row) and row.lease != lease:
             return None
-        update_row(
-            connection, deployments, row.id, {"state": JobRow.LEAVING, "lease": lease}
-        )
+        leaving = {"state": JobRow.LEAVING, "lease": lease}
+        update_row(connection, deployments, row.id, leaving)
         return Job(
             JobKind.DEPLOYMENT,
             row.id,
@@ -218,8 +265,11 @@ def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
 def release_deployment(ledger: Ledger, job: Job, *, state: str, cause: str) -> None:
     """Release a deployment that can't be deleted now; `cause` must be masked."""
     values = {"state": state, "lease": None, "cause": cause}
-    active = deployments.c.undeployed.is_(None)
-    ledger.write(lambda c: update_row(c, deployments, job.number, values, active))
+    ledger.write(
+        lambda connection: update_row(
+            connection, deployments, job.number, values, IS_ACTIVE
+        )
+    )
 
 
 def settle_deployment(
@@ -227,16 +277,15 @@ def settle_deployment(
 ) -> None:
     """Record that nothing of it is left; its real cost replaces the reserved one.
 
-    stood: whether it may have existed at all. failed: why it was never usable; must be
-    masked.
+    stood:  whether it may have existed at all
+    failed: why it was never usable, masked
     """
+    still_active = sa.select(deployments).where(
+        deployments.c.id == job.number, IS_ACTIVE
+    )
 
     def work(connection: Connection) -> None:
-        row = connection.execute(
-            sa.select(deployments).where(
-                deployments.c.id == job.number, deployments.c.undeployed.is_(None)
-            )
-        ).one_or_none()
+        row = connection.execute(still_active).one_or_none()
         if row is None:
             return
         now = time.time()
@@ -259,17 +308,22 @@ def _move_in(connection: Connection, number: int, lease: int) -> None:
     connection.execute(insert_where_new(connection, tenants), row)
 
 
+def _same_deployment(provider: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return deployments.c.provider == provider, deployments.c.digest == digest
+
+
 def _held(row: Any) -> bool:
     """Tell whether a running process starts or deletes it; an active one isn't held."""
-    living = row.lease is not None and row.lease_ended is None
-    return living and row.state in {JobRow.STARTING, JobRow.LEAVING}
+    if row.state not in {JobRow.STARTING, JobRow.LEAVING}:
+        return False
+    return has_living_holder(row)
 
 
-def _asked_by_others(connection: Connection, number: int, lease: int | None) -> bool:
+def _used_by_others(connection: Connection, number: int, lease: int | None) -> bool:
     living = (
         sa.select(tenants.c.lease)
         .join(leases, leases.c.id == tenants.c.lease)
-        .where(tenants.c.deployment == number, leases.c.ended.is_(None))
+        .where(tenants.c.deployment == number, IS_LIVING)
     )
     if lease is not None:
         living = living.where(tenants.c.lease != lease)

@@ -36,13 +36,15 @@ _PG_SETTINGS = {
 }
 
 
-# --- URLs
-# ----------------------------------------------------------------------------------
+# --- URLs -----------------------------------------------------------------------------
 
 
 def parse_url(url: str) -> URL:
     """Parse a ledger's URL into SQLAlchemy's form; LedgerError for any other kind."""
-    expected = "expected a path that ends in .db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE"
+    expected = (
+        "expected a path that ends in .db, sqlite:///PATH, "
+        "or postgresql+psycopg://USER@HOST/DATABASE"
+    )
     if is_path(url):
         return URL.create("sqlite", database=url)
     try:
@@ -64,11 +66,9 @@ def parse_url(url: str) -> URL:
 
 def file_of(url: URL) -> Path | None:
     """Return an SQLite database's file; None for one in memory or on a server."""
-    if (
-        url.get_backend_name() != "sqlite"
-        or not url.database
-        or url.database == ":memory:"
-    ):
+    if url.get_backend_name() != "sqlite":
+        return None
+    if not url.database or url.database == ":memory:":
         return None
     return real_path(url.database)
 
@@ -89,59 +89,63 @@ def shown(url: URL) -> str:
     ).render_as_string()
 
 
-# --- engines
-# -------------------------------------------------------------------------------
+# --- engines --------------------------------------------------------------------------
 
 
 def engine_for(url: URL) -> Engine:
     """Create the engine; it connects on first use."""
-    engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+    if url.get_backend_name() == "sqlite":
+        engine = _sqlite(file_of(url))
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+    else:
+        engine = _postgresql(url)
     _forget_in_forks(engine)
     return engine
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(path: Path | None) -> Engine:
     # Writers begin their own transactions, with BEGIN IMMEDIATE.
     arguments = {
         "isolation_level": None,
         "timeout": LOCK_WAIT,
         "check_same_thread": False,
     }
-    path = file_of(url)
     if path is None:
-        engine = sa.create_engine(
+        return sa.create_engine(
             "sqlite://", poolclass=StaticPool, connect_args=arguments
         )
-    else:
-        file = URL.create("sqlite", database=str(path))
-        beside = [path.with_name(f"{path.name}-{name}") for name in ("wal", "journal")]
-        is_whole = not any(other.exists() and other.stat().st_size for other in beside)
-        if is_whole and not os.access(path.parent, os.W_OK):
-            # Even to read, SQLite writes beside a file that may change.
-            query = {"uri": "true", "immutable": "1"}
-            file = URL.create(
-                "sqlite", database=f"file:{quote(os.fsencode(path))}", query=query
-            )
-        engine = sa.create_engine(file, connect_args=arguments, max_overflow=50)
+    url = URL.create("sqlite", database=str(path))
+    if _is_whole(path) and not os.access(path.parent, os.W_OK):
+        # Even to read, SQLite writes beside a file that may change.
+        database = f"file:{quote(os.fsencode(path))}"
+        query = {"uri": "true", "immutable": "1"}
+        url = URL.create("sqlite", database=database, query=query)
+    return sa.create_engine(url, connect_args=arguments, max_overflow=50)
 
-    @sa.event.listens_for(engine, "connect")
-    def _(connection: Any, _: object) -> None:
-        connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")  # of a new file
-        connection.execute("PRAGMA foreign_keys=ON")
-        # A commit survives a power cut.
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(
-            "PRAGMA temp_store=MEMORY"
-        )  # or a full TMPDIR looks like a full ledger
 
-    return engine
+def _is_whole(path: Path) -> bool:
+    """Tell whether no part of an SQLite database is in a journal beside its file."""
+    for suffix in ("wal", "journal"):
+        journal = path.with_name(f"{path.name}-{suffix}")
+        if journal.exists() and journal.stat().st_size:
+            return False
+    return True
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")  # of a new file
+    connection.execute("PRAGMA foreign_keys=ON")
+    # A commit survives a power cut.
+    connection.execute("PRAGMA synchronous=FULL")
+    # Else a full TMPDIR looks like a full ledger.
+    connection.execute("PRAGMA temp_store=MEMORY")
 
 
 def _postgresql(url: URL) -> Engine:
-    own = [str(url.query["options"])] if "options" in url.query else []
-    options = " ".join(
-        [*own, *(f"-c {name}={value}" for name, value in _PG_SETTINGS.items())]
-    )
+    settings = [f"-c {name}={value}" for name, value in _PG_SETTINGS.items()]
+    if "options" in url.query:
+        settings.insert(0, str(url.query["options"]))
+    options = " ".join(settings)
     try:
         return sa.create_engine(
             url,
@@ -168,8 +172,7 @@ def _forget_in_forks(engine: Engine) -> None:
         if alive is not None:
             alive.dispose(close=False)
         for session in sessions:
-            # An open copy would hide the parent's end from the server, which kept its
-            # locks.
+            # An open copy would hide the parent's end, and the server kept its locks.
             with suppress(Exception):
                 os.close(session.fileno())
 
@@ -177,8 +180,7 @@ def _forget_in_forks(engine: Engine) -> None:
         os.register_at_fork(after_in_child=forget)
 
 
-# --- failures
-# ------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------
 
 _DAMAGED = "restore a copy, or start a new ledger"
 _FULL = ("The disk is full", "free space and rerun; stored generations are reused")
@@ -193,8 +195,8 @@ _EXPLANATIONS = {
     "unable to open database file": (
         "The file can't be opened",
         (
-            "check that it is a readable file; copy it and its -wal file out of a "
-            "read-only folder"
+            "check that it is a readable file; "
+            "copy it and its -wal file out of a read-only folder"
         ),
     ),
     "readonly database": (
@@ -216,8 +218,8 @@ _EXPLANATIONS = {
     "disk i/o error": (
         "The file can't be read or written completely",
         (
-            "check for a full or failing disk, a truncated file, or a file size limit "
-            "(ulimit -f)"
+            "check for a full or failing disk, a truncated file, "
+            "or a file size limit (ulimit -f)"
         ),
     ),
     "read-only transaction": (
@@ -269,7 +271,7 @@ def is_away(error: DBAPIError) -> bool:
 
 
 def explain_error(error: Exception, url: URL) -> Exception:
-    """Return the LedgerError that explains a database's error; other errors unchanged."""
+    """Return the LedgerError that explains a database's error; others unchanged."""
     if isinstance(error, OSError):
         return LedgerError(
             f"Unusable: {error.strerror or error}",
@@ -287,5 +289,6 @@ def explain_error(error: Exception, url: URL) -> Exception:
     return LedgerError(
         f"The database failed: {masked(cause)}",
         location=shown(url),
-        hint="rerun; if it fails again, restore a copy of the ledger, or start a new one",
+        hint="rerun; if it fails again, restore a copy of the ledger, "
+        "or start a new one",
     )

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import sqlalchemy as sa
 
 from pytest_memleak.errors import LedgerError, file_errors
+from pytest_memleak.ledger.generation_ordinals import IS_PLACED
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import rows_with_texts
 from pytest_memleak.ledger.prompts import CANARY_TOKENS
@@ -31,12 +32,12 @@ def export_generations(
     temperature: float | None = None,
     seed: int | None = None,
 ) -> int:
-    """Write an endpoint's generations for one book to `.json` or `.jsonl`; return their number.
+    """Write an endpoint's generations for one book to `.json` or `.jsonl`; count them.
 
     Omit any argument that isn't needed to select one book with one setting. Raises
     LedgerError if none or several match, and if the file can't be written.
     """
-    prompts = _asked(ledger, endpoint_id, book_id, temperature, seed)
+    prompts = _selected_prompts(ledger, endpoint_id, book_id, temperature, seed)
     write = _write_lines if path.suffix.lower() == ".jsonl" else _write_list
     with file_errors(LedgerError, path, "can't be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ def export_generations(
     return count
 
 
-def _asked(
+def _selected_prompts(
     ledger: Ledger,
     endpoint_id: str,
     book_id: str | None,
@@ -53,57 +54,73 @@ def _asked(
     seed: int | None,
 ) -> list[Any]:
     """Return the selected prompts' rows, in the order of their excerpts."""
-    conditions = [questions.c.endpoint == endpoint_id]
-    for column, value in (
+    with_generations = sa.select(generations.c.question).where(IS_PLACED)
+    query = sa.select(questions).where(
+        questions.c.endpoint == endpoint_id, questions.c.id.in_(with_generations)
+    )
+    wanted = (
         (questions.c.book, book_id),
         (questions.c.temperature, temperature),
         (questions.c.seed, seed),
-    ):
-        if value is not None:
-            conditions.append(column == value)
-    with_generations = sa.select(generations.c.question).where(
-        generations.c.ordinal >= 0
     )
-    conditions.append(questions.c.id.in_(with_generations))
-    rows = ledger.rows(sa.select(questions).where(*conditions))
-    kinds = sorted({(row.book, row.temperature, row.seed) for row in rows})
+    for column, value in wanted:
+        if value is not None:
+            query = query.where(column == value)
+    rows = ledger.rows(query)
     if not rows:
+        of_book = f" for book {book_id!r}" if book_id else ""
         raise LedgerError(
-            f"No generations of endpoint {endpoint_id!r}"
-            + (f" for book {book_id!r}" if book_id else ""),
+            f"No generations of endpoint {endpoint_id!r}{of_book}",
             location=ledger.place,
             hint="see `memleak ledger list`",
         )
-    if len(kinds) > 1:
-        listed = "; ".join(
-            f"book {b!r}, temperature {t:g}, seed {s}" for b, t, s in kinds
-        )
-        raise LedgerError(
-            f"Several sets of generations of endpoint {endpoint_id!r}: {listed}",
-            location=ledger.place,
-            hint="choose one by book, temperature, and seed",
-        )
-    if kinds[0][1:] == (
-        0,
-        0,
-    ):  # among them are canaries, with the instructions of some excerpts
-        canaries = {row.id: row for row in rows if row.max_tokens == CANARY_TOKENS}
-        own = {row.instruction_digest for row in rows if row.id not in canaries}
-        rows = [
-            row
-            for row in rows
-            if row.id not in canaries or row.instruction_digest not in own
-        ]
+    _validate_one_setting(rows, ledger, endpoint_id)
+    rows = _without_canaries(rows)
+    _validate_one_prompt_each(rows, ledger)
+    return sorted(rows, key=lambda row: (_number(row.excerpt), row.excerpt))
+
+
+def _validate_one_setting(
+    rows: Sequence[Any], ledger: Ledger, endpoint_id: str
+) -> None:
+    """Raise LedgerError for prompts of several books, temperatures, or seeds."""
+    settings = {(row.book, row.temperature, row.seed) for row in rows}
+    if len(settings) == 1:
+        return
+    listed = "; ".join(
+        f"book {book!r}, temperature {temperature:g}, seed {seed}"
+        for book, temperature, seed in sorted(settings)
+    )
+    raise LedgerError(
+        f"Several sets of generations of endpoint {endpoint_id!r}: {listed}",
+        location=ledger.place,
+        hint="choose one by book, temperature, and seed",
+    )
+
+
+def _without_canaries(rows: Sequence[Any]) -> Sequence[Any]:
+    """Leave out canaries, which repeat the instructions of some excerpts."""
+    if (rows[0].temperature, rows[0].seed) != (0, 0):
+        return rows
+    own = {row.instruction_digest for row in rows if row.max_tokens != CANARY_TOKENS}
+    return [
+        row
+        for row in rows
+        if row.max_tokens != CANARY_TOKENS or row.instruction_digest not in own
+    ]
+
+
+def _validate_one_prompt_each(rows: Sequence[Any], ledger: Ledger) -> None:
+    """Raise LedgerError if an excerpt has several prompts."""
     excerpt, most = Counter(row.excerpt for row in rows).most_common(1)[0]
     if most > 1:
         raise LedgerError(
-            f"Excerpt {excerpt!r} has {most} different prompts, since its book was "
-            "split or"
-            " summarized again, or max_tokens changed; a file can hold only one",
+            f"Excerpt {excerpt!r} has {most} different prompts, "
+            "since its book was split or summarized again, or max_tokens changed; "
+            "a file can hold only one",
             location=ledger.place,
             hint="sample under a new endpoint id, then export that",
         )
-    return sorted(rows, key=lambda row: (_number(row.excerpt), row.excerpt))
 
 
 def _number(excerpt_id: str) -> int:
@@ -112,15 +129,11 @@ def _number(excerpt_id: str) -> int:
 
 
 def _records(ledger: Ledger, prompts: Iterable[Any]) -> _Records:
-    """Yield each prompt with its generations; only one prompt's are in memory at a time."""
-    columns = generations.c
-    for question in prompts:
-        statement = (
-            sa.select(generations)
-            .where(columns.question == question.id, columns.ordinal >= 0)
-            .order_by(columns.ordinal)
-        )
-        yield question, rows_with_texts(ledger, statement)
+    """Yield each prompt with its generations: one prompt's are in memory at a time."""
+    placed = sa.select(generations).where(IS_PLACED).order_by(generations.c.ordinal)
+    for prompt in prompts:
+        own = placed.where(generations.c.question == prompt.id)
+        yield prompt, rows_with_texts(ledger, own)
 
 
 def _write_list(file: TextIO, records: _Records) -> int:
@@ -128,9 +141,8 @@ def _write_list(file: TextIO, records: _Records) -> int:
     file.write("[")
     for place, (question, rows) in enumerate(records):
         file.write(",\n" if place else "\n")
-        record = _prompt(question) | {
-            "generations": [_generation(*row) for row in rows]
-        }
+        generations = [_generation(*row) for row in rows]
+        record = _prompt(question) | {"generations": generations}
         json.dump(record, file, indent=1)
         count += len(rows)
     file.write("\n]\n")
@@ -155,15 +167,13 @@ def _prompt(question: Any) -> dict[str, Any]:
 
 
 def _generation(row: Any, text: str, reasoning: str) -> dict[str, Any]:
-    details = {
+    fields = {
+        "ordinal": row.ordinal,
+        "generated_text": text,
+        "finish_reason": row.finish_reason,
         "prompt_tokens": row.prompt_tokens,
         "completion_tokens": row.completion_tokens,
         "finish_word": row.finish_word,
         "reasoning": reasoning or None,
     }
-    return {
-        "ordinal": row.ordinal,
-        "generated_text": text,
-        "finish_reason": row.finish_reason,
-        **{name: value for name, value in details.items() if value is not None},
-    }
+    return {name: value for name, value in fields.items() if value is not None}

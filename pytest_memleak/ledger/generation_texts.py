@@ -6,63 +6,67 @@ The chain has the SHA-256 of each text, so the texts may be compressed again.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.hash_chain import Row, image
-from pytest_memleak.ledger.tables import (
-    call_texts,
-    compress_texts,
-    decompress_texts,
-    generations,
-    in_parts,
-)
+from pytest_memleak.ledger.statements import in_parts
+from pytest_memleak.ledger.stored_text import compress_texts, decompress_texts
+from pytest_memleak.ledger.tables import call_texts, generations
+
+
+class Brought(NamedTuple):
+    """What a call brought: completions, and the ordinals that they got."""
+
+    question: int
+    call: int
+    ordinals: Sequence[int]
+    completions: Sequence[Completion]
 
 
 def insert_generations(
-    connection: Connection,
-    brought: Iterable[tuple[int, int, Sequence[int], Sequence[Completion]]],
+    connection: Connection, results: Iterable[Brought]
 ) -> dict[int, Row]:
-    """Store what calls brought: their prompt, id, ordinals, and generations.
-
-    Returns what the chain has of it, by call.
-    """
+    """Store what calls brought; return what the chain has of it, by call."""
     rows: list[Row] = []
-    texts: list[Row] = []
+    text_rows: list[Row] = []
     images: dict[int, Row] = {}
-    for question, call, ordinals, sources in brought:
-        if not sources:
+    for brought in results:
+        if not brought.completions:
             continue
-        call_rows = [
-            {
-                "question": question,
-                "ordinal": ordinal,
-                "call": call,
-                "place": place,
-                "finish_reason": source.finish_reason,
-                "finish_word": source.finish_word,
-                "prompt_tokens": source.prompt_tokens,
-                "completion_tokens": source.completion_tokens,
-            }
-            for place, (ordinal, source) in enumerate(
-                zip(ordinals, sources, strict=True)
-            )
-        ]
-        pairs = [(source.text, source.reasoning) for source in sources]
+        call_rows = _generation_rows(brought)
+        texts = [(source.text, source.reasoning) for source in brought.completions]
         rows += call_rows
-        texts += [
-            {"call": call, "part": part, "data": data}
-            for part, data in enumerate(compress_texts(pairs))
-        ]
-        images[call] = {"generations": generation_images(call_rows, pairs)}
+        for part, data in enumerate(compress_texts(texts)):
+            text_rows.append({"call": brought.call, "part": part, "data": data})
+        images[brought.call] = {"generations": generation_images(call_rows, texts)}
     if rows:
         connection.execute(_INSERT, rows)
-        connection.execute(_INSERT_TEXTS, texts)
+        connection.execute(_INSERT_TEXTS, text_rows)
     return images
+
+
+def _generation_rows(brought: Brought) -> list[Row]:
+    rows = []
+    placed = zip(brought.ordinals, brought.completions, strict=True)
+    for place, (ordinal, source) in enumerate(placed):
+        row = {
+            "question": brought.question,
+            "ordinal": ordinal,
+            "call": brought.call,
+            "place": place,
+            "finish_reason": source.finish_reason,
+            "finish_word": source.finish_word,
+            "prompt_tokens": source.prompt_tokens,
+            "completion_tokens": source.completion_tokens,
+        }
+        rows.append(row)
+    return rows
 
 
 def generation_images(
@@ -92,10 +96,9 @@ def texts_of_calls(
     connection: Connection, call_ids: Iterable[int]
 ) -> dict[int, list[tuple[str, str]]]:
     """Return the texts and reasoning that calls brought, by call."""
-    return {
-        call: decompress_texts((part, data) for _, part, data in rows)
-        for some in in_parts(list(set(call_ids)))
-        for call, rows in itertools.groupby(
-            connection.execute(_TEXTS, {"calls": some}), key=lambda row: row.call
-        )
-    }
+    texts: dict[int, list[tuple[str, str]]] = {}
+    for some in in_parts(list(set(call_ids))):
+        parts = connection.execute(_TEXTS, {"calls": some})
+        for call, rows in itertools.groupby(parts, key=operator.attrgetter("call")):
+            texts[call] = decompress_texts((part, data) for _, part, data in rows)
+    return texts

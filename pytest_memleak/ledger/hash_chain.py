@@ -1,4 +1,4 @@
-"""The ledger's hash chain: what each transaction wrote, each entry linked to the one before.
+"""The ledger's hash chain: what each transaction wrote, in linked entries.
 
 An entry is canonical JSON: the time, and each row's table, key, and new values. Texts
 of books and models are stored as SHA-256, so the chain holds none. A call lists the
@@ -71,10 +71,10 @@ def forget(connection: Connection) -> None:
 def changed(
     connection: Connection, table: sa.Table, rows: Iterable[Mapping[Any, Any]]
 ) -> None:
-    """Record values that were written: each row's primary key, and its columns' new values.
+    """Record what was written: each row's primary key, and its columns' new values.
 
-    A call's row may have `claims`, the ordinals it reserves, and `generations`, their
-    images.
+    A call's row may have `claims`, the ordinals that it reserves, and `generations`,
+    their images.
     """
     changes: dict[tuple[str, Any], Row] = connection.info[_PENDING]
     for row in rows:
@@ -115,7 +115,8 @@ def append(connection: Connection) -> None:
     for start in range(0, len(written), _ROWS_PER_ENTRY):
         rows = written[start : start + _ROWS_PER_ENTRY]
         entry = json.dumps({"at": at, "rows": rows}, sort_keys=True)
-        number, link = number + 1, chain_link(link, entry)
+        number += 1
+        link = chain_link(link, entry)
         entries.append({"number": number, "entry": entry, "link": link})
     connection.execute(_INSERT, entries)
     forget(connection)
@@ -128,26 +129,28 @@ def head(connection: Connection) -> Head | None:
 
 
 def chain_link(before: str, entry: str) -> str:
-    """Return the link (SHA-256, hexadecimal) of an entry after the link `before` ("" at first)."""
-    return hashlib.sha256(
-        f"{before}{entry}".encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    """Return the link (SHA-256, hexadecimal) of an entry; `before` is "" at first."""
+    return text_digest(f"{before}{entry}")
 
 
 def image(table: sa.Table, row: Mapping[Any, Any]) -> Row:
-    """Return a row without nulls, its texts as SHA-256: a new column changes no old entry."""
-    return {
-        name: value for name, value in _written(table, row).items() if value is not None
-    }
+    """Return a row as entries have it, without nulls: a new column changes no image."""
+    written = _written(table, row)
+    return {name: value for name, value in written.items() if value is not None}
 
 
 def _written(table: sa.Table, row: Mapping[Any, Any]) -> Row:
+    """Return what an entry has of a row: its texts as SHA-256."""
     left_out = _LEFT_OUT.get(table.name, set())
-    return {
-        name: text_digest(value) if name in _DIGESTED and value is not None else value
-        for name, value in row.items()
-        if name not in left_out
-    }
+    written: Row = {}
+    for name, value in row.items():
+        if name in left_out:
+            continue
+        if name in _DIGESTED and value is not None:
+            written[name] = text_digest(value)
+        else:
+            written[name] = value
+    return written
 
 
 def row_key(table: sa.Table, row: Mapping[Any, Any]) -> Any:

@@ -2,8 +2,7 @@
 
 A row is written before its job starts, and held by the process that starts it. Any
 process may take over a job whose start was interrupted. What is special about batches
-and
-deployments is in sampling/batch.py and deployments.py.
+and deployments is in sampling/batch.py and deployments.py.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.call_outcomes import OPEN, end_open_calls
+from pytest_memleak.ledger.call_outcomes import end_open_calls
+from pytest_memleak.ledger.call_states import IS_OPEN
 from pytest_memleak.ledger.hash_chain import add_row, update_row
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leases
@@ -45,11 +45,9 @@ class Job:
     """A row of `jobs`, `batches` or `deployments`.
 
     job_id:         the provider's id for it; None before it has one
-    endpoint:       the one that a batch samples, or that another job created; None
-    before that
+    endpoint:       the one that a batch samples, or that another job has created
     ours_to_start:  whether this process has just taken it, to start it
-    doubtful_until: the time from which a job that the provider doesn't know doesn't
-    exist
+    doubtful_until: from then on, a job that the provider doesn't know doesn't exist
     stuck:          whether this process began to start it and has given up waiting
     """
 
@@ -74,23 +72,28 @@ OPEN_JOB = (JobRow.STARTING, JobRow.RUNNING)
 
 
 def rows_with_leases(kind: JobKind) -> sa.Select[Any]:
-    """Select the rows of a kind, each with the end of the lease that holds it (`lease_ended`)."""
+    """Select the rows of a kind, each with the end of its lease (`lease_ended`)."""
     table = _TABLES[kind]
     return sa.select(table, leases.c.ended.label("lease_ended")).join(
         leases, leases.c.id == table.c.lease, isouter=True
     )
 
 
+def has_living_holder(row: Any) -> bool:
+    """Tell whether a running process holds a row of `rows_with_leases`."""
+    return row.lease is not None and row.lease_ended is None
+
+
 def held_job(
     connection: Connection, kind: JobKind, row: Any, *, lease: int, recovery: float
 ) -> Job:
-    """Return a row of `rows_with_leases` as a job; take it for `lease` if its start was cut off.
+    """Return a row of `rows_with_leases` as a job.
 
-    Its request may be on its way to the provider until `recovery` seconds after its
-    start.
+    A job whose start was interrupted is taken for `lease`. Its request may be on its
+    way to the provider until `recovery` seconds after its start.
     """
     starting = row.state == JobRow.STARTING
-    ours = starting and (row.lease is None or row.lease_ended is not None)
+    ours = starting and not has_living_holder(row)
     if ours:
         update_row(connection, _TABLES[kind], row.id, {"lease": lease})
     return replace(
@@ -129,9 +132,7 @@ def end_job(
     def work(connection: Connection) -> None:
         if job.kind is JobKind.BATCH:
             unanswered = connection.execute(
-                sa.select(calls.c.id).where(
-                    calls.c.batch == job.number, calls.c.state.in_(OPEN)
-                )
+                sa.select(calls.c.id).where(calls.c.batch == job.number, IS_OPEN)
             ).scalars()
             end_open_calls(connection, list(unanswered), billed=False, cause=cause)
         kept = cause if state is JobRow.FAILED else None
@@ -154,38 +155,47 @@ def claim_finetune(
 
     Another run may restart one that failed.
     """
-    lease, run, kind = ledger.lease, ledger.run, JobKind.FINETUNE
-    fresh = {"state": JobRow.STARTING, "lease": lease, "run": run}
+    lease = ledger.lease
+    kind = JobKind.FINETUNE
+    query = rows_with_leases(kind).where(*_same_finetune(provider, digest))
+    taken = {"state": JobRow.STARTING, "lease": lease, "run": ledger.run}
+
+    def new_job(connection: Connection) -> Job:
+        row = {"provider": provider, "digest": digest, "examples": examples}
+        began = {"began": time.time()}
+        number = add_row(connection, jobs, row | taken | began)
+        return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
 
     def work(connection: Connection) -> Job:
-        row = connection.execute(
-            rows_with_leases(kind).where(
-                jobs.c.provider == provider, jobs.c.digest == digest
-            )
-        ).one_or_none()
-        again = row is not None and row.state == JobRow.FAILED and row.run != run
-        if not free and (row is None or again):
+        row = connection.execute(query).one_or_none()
+        failed_before = (
+            row is not None and row.state == JobRow.FAILED and row.run != ledger.run
+        )
+        if not free and (row is None or failed_before):
             ledger.require_room()
         if row is None:
-            new = {"provider": provider, "digest": digest, "examples": examples} | fresh
-            number = add_row(connection, jobs, new | {"began": time.time()})
-            return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
+            return new_job(connection)
         job = held_job(connection, kind, row, lease=lease, recovery=recovery)
-        if not again and not job.ours_to_start:
+        if not failed_before and not job.ours_to_start:
             return job
         cleared = {"job_id": None, "cause": None, "ended": None}
-        update_row(connection, jobs, row.id, fresh | cleared)
-        taken = Job(kind, row.id, digest, JobRow.STARTING, ours_to_start=True)
-        return replace(taken, doubtful_until=job.doubtful_until)
+        update_row(connection, jobs, row.id, taken | cleared)
+        return Job(
+            kind,
+            row.id,
+            digest,
+            JobRow.STARTING,
+            ours_to_start=True,
+            doubtful_until=job.doubtful_until,
+        )
 
     return ledger.write(work)
 
 
 def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None:
     """Return the endpoint of a fine-tune that has succeeded, from the ledger alone."""
-    same_job = jobs.c.provider == provider, jobs.c.digest == digest
     query = sa.select(jobs.c.endpoint).where(
-        *same_job, jobs.c.state == JobRow.SUCCEEDED
+        *_same_finetune(provider, digest), jobs.c.state == JobRow.SUCCEEDED
     )
     return next((row.endpoint for row in ledger.rows(query)), None)
 
@@ -193,8 +203,10 @@ def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None
 def begun(ledger: Ledger, provider: str, digest: str) -> bool:
     """Tell whether the ledger has a fine-tune of that digest that hasn't failed."""
     query = sa.select(jobs.c.id).where(
-        jobs.c.provider == provider,
-        jobs.c.digest == digest,
-        jobs.c.state != JobRow.FAILED,
+        *_same_finetune(provider, digest), jobs.c.state != JobRow.FAILED
     )
     return bool(ledger.rows(query))
+
+
+def _same_finetune(provider: str, digest: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return jobs.c.provider == provider, jobs.c.digest == digest

@@ -31,9 +31,10 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pytest_memleak.errors import LedgerError, file_errors
+from pytest_memleak.ledger.call_states import call_end
 from pytest_memleak.ledger.database import Database
 from pytest_memleak.ledger.hash_chain import add_row, changed
-from pytest_memleak.ledger.tables import calls, leases
+from pytest_memleak.ledger.tables import leases
 
 _ROOM = 32 << 20  # bytes: two journals of SQLite, or more than what is in flight
 
@@ -41,12 +42,11 @@ _ROOM = 32 << 20  # bytes: two journals of SQLite, or more than what is in fligh
 class Ledger(Database):
     """An open ledger.
 
-    url:    `sqlite:///PATH` (its folder is created), `sqlite://` for a run that stores
-    nothing, or
-            `postgresql+psycopg://USER@HOST/DATABASE`
+    url:    `sqlite:///PATH` (its folder is created),
+            `sqlite://` for a run that stores nothing,
+            or `postgresql+psycopg://USER@HOST/DATABASE`
     create: whether to create a missing ledger
-    run:    the run's name in the ledger; processes that share a budget use the same
-    name
+    run:    the run's name in the ledger, the same for processes that share a budget
 
     Raises LedgerError for an invalid URL, an unreachable server, a locked or damaged
     file, and another version than this program's.
@@ -68,7 +68,10 @@ class Ledger(Database):
         self.close()
 
     def close(self) -> None:
-        """Release everything this process holds. Other processes may take over unfinished calls."""
+        """Release everything that this process holds.
+
+        Other processes may take over unfinished calls.
+        """
         if self._lease is not None and os.getpid() == self._pid:
             lease = self._lease
             with suppress(LedgerError):
@@ -78,14 +81,12 @@ class Ledger(Database):
 
     @property
     def newest_end(self) -> float:
-        """When the last call ended, in seconds since 1970, by the clock of its machine."""
-        ended = sa.func.coalesce(calls.c.ended, calls.c.began)
+        """When the last call ended (since 1970), by the clock of its machine."""
         with self.explaining_damage():
-            ((newest,),) = self.rows(sa.select(sa.func.max(ended)))
+            ((newest,),) = self.rows(sa.select(sa.func.max(call_end)))
             return float(newest or 0)
 
-    # --- leases
-    # ----------------------------------------------------------------------------
+    # --- leases -----------------------------------------------------------------------
 
     @property
     def lease(self) -> int:
@@ -102,13 +103,15 @@ class Ledger(Database):
             return self._lease
 
     def require_room(self) -> None:
-        """Raise LedgerError if the disk may not hold the responses to further paid calls."""
+        """Raise LedgerError if the disk may not hold further paid responses."""
         self._check_open()
-        room = shutil.disk_usage(self.path.parent) if self.path else None
-        if room and room.free < _ROOM and room.total:  # some file systems don't say
+        if not self.path:
+            return
+        room = shutil.disk_usage(self.path.parent)
+        if room.free < _ROOM and room.total:  # some file systems don't say
             raise LedgerError(
-                f"The disk has less than {_ROOM >> 20} MiB free, so no more paid "
-                "calls are made",
+                f"The disk has less than {_ROOM >> 20} MiB free, "
+                "so no more paid calls are made",
                 location=self.place,
                 hint="free space and rerun; stored generations are reused",
             )
@@ -136,20 +139,23 @@ class Ledger(Database):
         """End the leases of dead processes: others may take over what they held."""
 
         def work(connection: Connection) -> list[str]:
-            living = connection.execute(
-                sa.select(leases.c.id, leases.c.lock).where(leases.c.ended.is_(None))
-            ).all()
-            over = [
-                (lease, lock)
-                for lease, lock in living
-                if self._locks.free(connection, lock)
-            ]
-            if over:
-                _end(connection, [lease for lease, _ in over])
-            return [lock for _, lock in over]
+            living = sa.select(leases.c.id, leases.c.lock).where(IS_LIVING)
+            dead = []
+            free_locks = []
+            for lease, lock in connection.execute(living).all():
+                if self._locks.free(connection, lock):
+                    dead.append(lease)
+                    free_locks.append(lock)
+            if dead:
+                _end(connection, dead)
+            return free_locks
 
         for lock in self.write(work):
             self._locks.forget(lock)
+
+
+# Its process is running, or its end wasn't noticed yet.
+IS_LIVING = leases.c.ended.is_(None)
 
 
 def _end(connection: Connection, numbers: Sequence[int]) -> None:
@@ -159,7 +165,10 @@ def _end(connection: Connection, numbers: Sequence[int]) -> None:
 
 
 class _Locks:
-    """Locks that die with their process; these are of a ledger in memory, which no other sees."""
+    """Locks that die with their process.
+
+    These are those of a ledger in memory, which no other process sees.
+    """
 
     def hold(self, name: str) -> None: ...
 
@@ -177,7 +186,9 @@ class _Locks:
 def _locks_for(database: Database) -> _Locks:
     if database.path is not None:
         return _LockFiles(database.path.with_name(f"{database.path.name}-leases"))
-    return _Locks() if database.in_memory else _AdvisoryLocks(database.engine)
+    if database.in_memory:
+        return _Locks()
+    return _AdvisoryLocks(database.engine)
 
 
 class _LockFiles(_Locks):
@@ -186,7 +197,8 @@ class _LockFiles(_Locks):
         self._lock: FileLock | None = None
 
     def hold(self, name: str) -> None:
-        failure, causes = "Can't create a lock file", (OSError, Timeout)
+        failure = "Can't create a lock file"
+        causes = (OSError, Timeout)
         with file_errors(LedgerError, self._folder, failure, causes=causes):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._lock = FileLock(
@@ -229,14 +241,12 @@ class _AdvisoryLocks(_Locks):
         self._session = session
 
     def held(self) -> bool:
+        if self._session is None:
+            return False
         try:
-            return self._session is not None and self._session.scalar(sa.select(1)) == 1
+            return self._session.scalar(sa.select(1)) == 1
         except SQLAlchemyError:
-            with suppress(SQLAlchemyError):
-                if self._session is not None:
-                    self._session.invalidate()
-                    self._session.close()
-            self._session = None
+            self.leave()
             return False
 
     def leave(self) -> None:
@@ -249,9 +259,8 @@ class _AdvisoryLocks(_Locks):
 
     def free(self, connection: Connection, name: str) -> bool:
         # Held until the transaction ends, so that no other process ends the same lease.
-        return bool(
-            connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(name))))
-        )
+        lock = sa.func.pg_try_advisory_xact_lock(_key(name))
+        return bool(connection.scalar(sa.select(lock)))
 
 
 def _key(name: str) -> int:

@@ -1,10 +1,11 @@
-"""A pair's generations in the ledger, their counts and costs, and summaries of excerpts.
+"""A pair's generations in the ledger, those that are missing, and their costs.
 
 Only some prompts' generations are in memory at a time.
 """
 
 from __future__ import annotations
 
+import operator
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,34 +16,40 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.call_outcomes import CallState, prompt_ids_by_key
-from pytest_memleak.ledger.generation_texts import texts_of_calls
-from pytest_memleak.ledger.hash_chain import changed, text_digest
-from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
-from pytest_memleak.ledger.tables import (
-    calls,
-    claims,
-    in_parts,
-    insert_where_new,
-    leases,
+from pytest_memleak.ledger.call_outcomes import prompt_ids_by_key
+from pytest_memleak.ledger.call_states import (
+    BILLED,
+    TOKEN_AND_COST_SUMS,
+    CallState,
+    call_end,
 )
+from pytest_memleak.ledger.generation_ordinals import (
+    IS_SURPLUS,
+    is_beyond,
+    is_requested,
+)
+from pytest_memleak.ledger.generation_texts import texts_of_calls
+from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
+from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
+from pytest_memleak.ledger.statements import count_where, in_parts
+from pytest_memleak.ledger.tables import calls, claims, leases
 from pytest_memleak.ledger.tables import generations as generations_
-from pytest_memleak.ledger.tables import summaries as summaries_
 from pytest_memleak.records import FinishReason, Generation
+
+_AT_ONCE = 500  # generations in memory
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerCounts:
     """The counts of a pair's generations and calls.
 
-    asked, got: generations that the suite requests, and those that are stored, withheld
-    ones
-                included; withheld: counts by finish reason
-    calls, lost, recovered: calls made; those with an unknown outcome, counted as
-    billed; those
-                whose interrupted answer was recovered from the provider
-    cost:       US$, lost calls at their highest cost; None without a price
+    asked:     generations that the suite requests
+    got:       those that are stored, including withheld ones
+    withheld:  counts by finish reason
+    calls:     calls made, including lost ones
+    lost:      calls with an unknown outcome, counted as billed
+    recovered: calls whose interrupted answer was recovered from the provider
+    cost:      US$, lost calls at their highest cost; None without a price
     """
 
     asked: int
@@ -61,10 +68,9 @@ class Missing:
     """A pair's missing generations, by prompt in order.
 
     free:       ordinals that no open call is sampling
-    elsewhere:  the number of ordinals that open calls are sampling; holder: the process
-    that has
-                done so for the longest
+    elsewhere:  the number of ordinals that open calls are sampling
     in_batches: the number of ordinals in batches whose results weren't read yet
+    holder:     the process that has sampled some for the longest
     """
 
     free: dict[PromptSpec, list[int]]
@@ -81,35 +87,31 @@ class Missing:
 def generations(
     ledger: Ledger, endpoint_id: str, prompts: PairPrompts
 ) -> Iterator[Generation]:
-    """Yield the pair's stored generations, by excerpt in book order, then by ordinal."""
+    """Yield the pair's stored generations, in the book's order, then by ordinal."""
     numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
-    columns = generations_.c
-    query = (
+    requested = (
         sa.select(generations_)
-        .where(columns.ordinal >= 0, columns.ordinal < prompts.samples)
-        .order_by(columns.ordinal)
+        .where(is_requested(prompts.samples))
+        .order_by(generations_.c.ordinal)
     )
-    sent = [question for question in prompts.questions if question.key in numbers]
+    sent = [prompt for prompt in prompts.questions if prompt.key in numbers]
     at_once = max(1, _AT_ONCE // max(1, prompts.samples))
-    for some in (
-        sent[start : start + at_once] for start in range(0, len(sent), at_once)
-    ):
-        of_some = query.where(
-            columns.question.in_([numbers[question.key] for question in some])
-        )
+    for start in range(0, len(sent), at_once):
+        some = sent[start : start + at_once]
+        some_numbers = [numbers[prompt.key] for prompt in some]
+        query = requested.where(generations_.c.question.in_(some_numbers))
         with ledger.explaining_damage():
             by_prompt: dict[int, list[tuple[Any, str, str]]] = defaultdict(list)
-            for row, *texts in rows_with_texts(ledger, of_some):
-                by_prompt[row.question].append((row, *texts))
-            generations = [
-                _generation(question.excerpt_id, row.ordinal, row, *texts)
-                for question in some
-                for row, *texts in by_prompt[numbers[question.key]]
-            ]
+            for stored in rows_with_texts(ledger, query):
+                by_prompt[stored[0].question].append(stored)
+            generations = []
+            for prompt, number in zip(some, some_numbers, strict=True):
+                for row, *texts in by_prompt[number]:
+                    generation = _generation(
+                        prompt.excerpt_id, row.ordinal, row, *texts
+                    )
+                    generations.append(generation)
         yield from generations
-
-
-_AT_ONCE = 500  # generations
 
 
 def _generation(
@@ -139,10 +141,7 @@ def rows_with_texts(
     def work(connection: Connection) -> Sequence[tuple[Any, str, str]]:
         rows = connection.execute(query).all()
         texts = texts_of_calls(connection, (row.call for row in rows))
-        stored: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
-        for some in in_parts(list({row.question for row in rows})):
-            for call, place, came in connection.execute(_PLACES, {"questions": some}):
-                stored[call].append((place, came))
+        stored = _stored_places(connection, {row.question for row in rows})
         for call in {row.call for row in rows}:
             came = len(texts.get(call, ()))
             if sorted(stored[call]) != [(place, came) for place in range(came)]:
@@ -157,6 +156,17 @@ def rows_with_texts(
     return ledger.read(work)
 
 
+def _stored_places(
+    connection: Connection, question_ids: set[int]
+) -> dict[int, list[tuple[int, int | None]]]:
+    """Return each call's stored places, each with the number of texts that came."""
+    places: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
+    for some in in_parts(list(question_ids)):
+        for call, place, came in connection.execute(_PLACES, {"questions": some}):
+            places[call].append((place, came))
+    return places
+
+
 _PLACES = (
     sa.select(generations_.c.call, generations_.c.place, calls.c.came)
     .join(calls, calls.c.id == generations_.c.call)
@@ -167,53 +177,52 @@ _PLACES = (
 def tally(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> LedgerCounts:
     """Count the pair's generations and calls, and add up their cost."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
+    by_reason = (
+        sa.select(generations_.c.finish_reason, sa.func.count())
+        .where(is_requested(prompts.samples))
+        .group_by(generations_.c.finish_reason)
+    )
 
     def work(connection: Connection) -> LedgerCounts:
         reasons: Counter[str] = Counter()
         states: Counter[str] = Counter()
         sums: Counter[str] = Counter()
-        priced = False
         for some in in_parts(numbers):
-            column = generations_.c
-            for reason, count in connection.execute(
-                sa.select(column.finish_reason, sa.func.count())
-                .where(column.question.in_(some))
-                .where(column.ordinal >= 0, column.ordinal < prompts.samples)
-                .group_by(column.finish_reason)
-            ):
+            found = connection.execute(
+                by_reason.where(generations_.c.question.in_(some))
+            )
+            for reason, count in found:
                 reasons[reason] += count
             for row in connection.execute(_SUMS.where(calls.c.question.in_(some))):
                 states[row.state] += row.calls
-                priced = priced or row.priced > 0
-                for name in ("recovered", "prompt_tokens", "completion_tokens", "cost"):
+                for name in _SUMMED:
                     sums[name] += int(getattr(row, name) or 0)
+        withheld = {
+            reason: reasons[reason]
+            for reason in FinishReason
+            if reason.withheld and reasons[reason]
+        }
         return LedgerCounts(
             asked=prompts.asked,
             got=reasons.total(),
-            withheld={
-                reason: reasons[reason]
-                for reason in FinishReason
-                if reason.withheld and reasons[reason]
-            },
-            calls=states[CallState.ANSWERED] + states[CallState.LOST],
+            withheld=withheld,
+            calls=sum(states[state] for state in BILLED),
             lost=states[CallState.LOST],
             recovered=sums["recovered"],
             prompt_tokens=sums["prompt_tokens"],
             completion_tokens=sums["completion_tokens"],
-            cost=sums["cost"] / 1e9 if priced else None,
+            cost=sums["cost"] / 1e9 if sums["priced"] else None,
         )
 
     return ledger.read(work)
 
 
+_SUMMED = ("recovered", "prompt_tokens", "completion_tokens", "cost", "priced")
 _SUMS = sa.select(
     calls.c.state,
     sa.func.count().label("calls"),
-    sa.func.sum(sa.case((calls.c.recovered, 1), else_=0)).label("recovered"),
-    sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
-    sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
-    sa.func.sum(calls.c.cost).label("cost"),
-    sa.func.count(calls.c.estimate).label("priced"),
+    count_where(calls.c.recovered).label("recovered"),
+    *TOKEN_AND_COST_SUMS,
 ).group_by(calls.c.state)
 
 
@@ -223,52 +232,65 @@ def missing(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Missing:
     samples = prompts.samples
 
     def work(connection: Connection) -> tuple[dict[int, set[int]], list[Any]]:
-        present: dict[int, set[int]] = defaultdict(set)
+        occupied: dict[int, set[int]] = defaultdict(set)
         held: list[Any] = []
         for some in in_parts(list(numbers.values())):
-            column = generations_.c
-            for number, ordinal in connection.execute(
-                sa.select(column.question, column.ordinal)
-                .where(column.question.in_(some))
-                .where(column.ordinal >= 0, column.ordinal < samples)
-            ):
-                present[number].add(ordinal)
-            rows = connection.execute(
-                _HELD.where(claims.c.question.in_(some), claims.c.ordinal < samples)
+            stored = _STORED.where(
+                generations_.c.question.in_(some), is_requested(samples)
             )
-            held += [row for row in rows if row.ordinal not in present[row.question]]
-        return present, held
+            for number, ordinal in connection.execute(stored):
+                occupied[number].add(ordinal)
+            reserved = _HELD.where(
+                claims.c.question.in_(some), claims.c.ordinal < samples
+            )
+            held += [
+                row
+                for row in connection.execute(reserved)
+                if row.ordinal not in occupied[row.question]
+            ]
+        return occupied, held
 
     with ledger.explaining_damage():
-        present, held = ledger.read(work)
+        occupied, held = ledger.read(work)
         for row in held:
-            present[row.question].add(row.ordinal)
+            occupied[row.question].add(row.ordinal)
         free = {}
-        for question in prompts.questions:
-            occupied = present.get(numbers.get(question.key, 0), ())
-            absent = [ordinal for ordinal in range(samples) if ordinal not in occupied]
+        for prompt in prompts.questions:
+            taken = occupied.get(numbers.get(prompt.key, 0), ())
+            absent = [ordinal for ordinal in range(samples) if ordinal not in taken]
             if absent:
-                free[question] = absent
+                free[prompt] = absent
         elsewhere = [row for row in held if row.batch is None]
-        holder = ""
-        if first := min(elsewhere, key=lambda row: row.began, default=None):
-            since = time.strftime("%H:%M:%S", time.localtime(first.began))
-            holder = f"process {first.pid} on {first.host} (since {since})"
-        return Missing(free, len(elsewhere), len(held) - len(elsewhere), holder)
+        in_batches = len(held) - len(elsewhere)
+        return Missing(free, len(elsewhere), in_batches, _longest_holder(elsewhere))
 
 
+def _longest_holder(held: Sequence[Any]) -> str:
+    """Name the process that has held some ordinals for the longest; "" without any."""
+    if not held:
+        return ""
+    row = min(held, key=operator.attrgetter("began"))
+    since = time.strftime("%H:%M:%S", time.localtime(row.began))
+    return f"process {row.pid} on {row.host} (since {since})"
+
+
+_STORED = sa.select(generations_.c.question, generations_.c.ordinal)
 # Reserved ordinals of calls that will be finished: a batch's, and a running process's.
 _HELD = (
     sa.select(
-        *(claims.c.question, claims.c.ordinal),
-        *(calls.c.batch, calls.c.began, leases.c.host, leases.c.pid),
+        claims.c.question,
+        claims.c.ordinal,
+        calls.c.batch,
+        calls.c.began,
+        leases.c.host,
+        leases.c.pid,
     )
     .join(calls, calls.c.id == claims.c.call)
     .join(leases, leases.c.id == calls.c.lease, isouter=True)
     .where(
         sa.or_(
             calls.c.batch.is_not(None),
-            sa.and_(leases.c.id.is_not(None), leases.c.ended.is_(None)),
+            sa.and_(leases.c.id.is_not(None), IS_LIVING),
         )
     )
 )
@@ -287,7 +309,7 @@ def stored_prompt_ids(
 def surplus(
     ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
 ) -> Iterator[Generation]:
-    """Yield what was received by `until` (seconds since 1970) beyond the requested samples.
+    """Yield what was received beyond the requested samples, by `until` (since 1970).
 
     By excerpt, those that once had a place first; ordinals start again at 0.
     docs/method.md reports a surplus: races between processes and late answers cause
@@ -302,92 +324,47 @@ def surplus(
 def unrequested(
     ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
 ) -> Iterator[Generation]:
-    """Yield what servers sent by `until` beyond what a call requested; ordinals start at `samples`.
+    """Yield what servers sent beyond what a call requested, by `until` (since 1970).
 
-    An answer recovered from the provider may include that of a second attempt, which is
-    no fault.
+    Ordinals start at `samples`. An answer recovered from the provider may include that
+    of a second attempt, which is no fault.
     """
     extra: Counter[int] = Counter()
     counts: Counter[str] = Counter()
     for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, prompts, until):
-        if (
-            row.ordinal < 0
-            and not row.recovered
-            and extra[row.call] < (row.came or 0) - row.asked
-        ):
-            extra[row.call] += 1
-            ordinal = prompts.samples + counts[excerpt_id]
-            yield _generation(excerpt_id, ordinal, row, *texts)
-            counts[excerpt_id] += 1
+        has_place = row.ordinal >= 0
+        is_accounted_for = extra[row.call] >= (row.came or 0) - row.asked
+        if has_place or row.recovered or is_accounted_for:
+            continue
+        extra[row.call] += 1
+        ordinal = prompts.samples + counts[excerpt_id]
+        yield _generation(excerpt_id, ordinal, row, *texts)
+        counts[excerpt_id] += 1
 
 
 def _surplus_rows(
     ledger: Ledger, endpoint_id: str, prompts: PairPrompts, until: float
 ) -> Iterator[tuple[str, Any, str, str]]:
     """Yield the excerpt of each surplus row, the row, its text, and its reasoning."""
-    numbers_by_key = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
     excerpts = {
-        number: prompt.excerpt_id
+        numbers[prompt.key]: prompt.excerpt_id
         for prompt in prompts.questions
-        if (number := numbers_by_key.get(prompt.key)) is not None
+        if prompt.key in numbers
     }
+    beyond = _WITH_CALLS.where(is_beyond(prompts.samples), call_end <= until)
     for some in in_parts(list(excerpts)):
-        query = _BESIDE.where(
-            generations_.c.question.in_(some),
-            sa.or_(
-                generations_.c.ordinal < 0, generations_.c.ordinal >= prompts.samples
-            ),
-            sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
-        )
+        query = beyond.where(generations_.c.question.in_(some))
         for row, text, reasoning in rows_with_texts(ledger, query):
             yield excerpts[row.question], row, text, reasoning
 
 
-_BESIDE = (
+_WITH_CALLS = (
     sa.select(generations_, calls.c.asked, calls.c.came, calls.c.recovered)
     .join(calls, calls.c.id == generations_.c.call)
     .order_by(
         generations_.c.question,
-        generations_.c.ordinal < 0,
+        IS_SURPLUS,
         sa.func.abs(generations_.c.ordinal),
     )
 )
-
-
-def stored_summaries(
-    ledger: Ledger, summarizer: str, texts: Iterable[str]
-) -> dict[str, str]:
-    """Return this summarizer's stored summaries, by the text they summarize.
-
-    `summarizer` identifies model, prompt, and settings: whatever changes a summary.
-    """
-    by_digest = {text_digest(text): text for text in texts}
-    own = sa.select(summaries_.c.text_digest, summaries_.c.text).where(
-        summaries_.c.summarizer == text_digest(summarizer)
-    )
-
-    def work(connection: Connection) -> dict[str, str]:
-        return {
-            by_digest[row.text_digest]: row.text
-            for some in in_parts(list(by_digest))
-            for row in connection.execute(own.where(summaries_.c.text_digest.in_(some)))
-        }
-
-    return ledger.read(work)
-
-
-def keep_summary(ledger: Ledger, summarizer: str, text: str, summary: str) -> None:
-    """Store a summary unless one is stored already, so that none is paid for twice."""
-    row = {
-        "text_digest": text_digest(text),
-        "summarizer": text_digest(summarizer),
-        "text": summary,
-        "made": time.time(),
-    }
-
-    def work(connection: Connection) -> None:
-        added = connection.execute(insert_where_new(connection, summaries_).values(row))
-        if added.rowcount:
-            changed(connection, summaries_, [row])
-
-    ledger.write(work)

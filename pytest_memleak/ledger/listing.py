@@ -1,4 +1,7 @@
-"""What a ledger holds: endpoints and their generations, jobs, batches. Times are since 1970."""
+"""Listings of a ledger: endpoints with their generations, fine-tunes, and batches.
+
+Times are in seconds since 1970.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.call_outcomes import OPEN, CallState
+from pytest_memleak.ledger.call_states import (
+    IS_ANSWERED,
+    IS_BILLED,
+    IS_LOST,
+    IS_OPEN,
+    TOKEN_AND_COST_SUMS,
+)
+from pytest_memleak.ledger.generation_ordinals import IS_PLACED, IS_SURPLUS
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.statements import count_where
 from pytest_memleak.ledger.tables import (
+    SETTING,
     batches,
     calls,
-    count_where,
     generations,
     jobs,
     questions,
@@ -28,10 +39,12 @@ _LEAST_DIGITS = 4
 def list_endpoints(ledger: Ledger) -> Sequence[Any]:
     """List the sums of each endpoint, book, temperature, and seed, in that order.
 
-    excerpts: prompts sent; generations: completions stored, including withheld ones;
-    surplus: those without a place; calls: paid ones, including lost ones; open: calls
-    without an outcome; cost: US$, lost calls at their highest cost, None without a
-    price.
+    excerpts:    prompts sent
+    generations: completions stored, including withheld ones
+    surplus:     those without a place
+    calls:       paid ones, including lost ones
+    open:        calls without an outcome
+    cost:        US$, lost calls at their highest cost; None without a price
     """
     return ledger.rows(_ENDPOINTS)
 
@@ -43,9 +56,8 @@ def resolve_endpoint(ledger: Ledger, name: str) -> str:
     if several endpoints match.
     """
     start = name.removesuffix("…").removesuffix("...")
-    ids = [
-        row.endpoint for row in ledger.rows(sa.select(questions.c.endpoint).distinct())
-    ]
+    rows = ledger.rows(sa.select(questions.c.endpoint).distinct())
+    ids = [row.endpoint for row in rows]
     if name in ids:
         return name
     matches = [endpoint_id for endpoint_id in ids if _begins(endpoint_id, start)]
@@ -62,10 +74,10 @@ def _begins(endpoint: str, begin: str) -> bool:
     digest = _DIGEST.search(endpoint)
     if digest is None:
         return False
-    whole = digest[0].startswith(begin) and len(begin) >= _LEAST_DIGITS
-    return whole or (
-        endpoint.startswith(begin) and len(begin) >= digest.start() + _LEAST_DIGITS
-    )
+    if digest[0].startswith(begin):
+        return len(begin) >= _LEAST_DIGITS
+    digits = len(begin) - digest.start()
+    return endpoint.startswith(begin) and digits >= _LEAST_DIGITS
 
 
 def list_jobs(ledger: Ledger) -> Sequence[Any]:
@@ -74,24 +86,34 @@ def list_jobs(ledger: Ledger) -> Sequence[Any]:
 
 
 def list_batches(ledger: Ledger) -> Sequence[Any]:
-    """List every batch, oldest first, with the number of its requests and those answered."""
+    """List every batch, oldest first, with the numbers of requests and of answers."""
     return ledger.rows(_BATCHES)
 
 
 _JOBS = sa.select(
-    *(jobs.c[name] for name in ("provider", "digest", "job_id", "state", "endpoint")),
-    *(jobs.c[name] for name in ("examples", "tokens", "cause", "began", "ended")),
+    jobs.c.provider,
+    jobs.c.digest,
+    jobs.c.job_id,
+    jobs.c.state,
+    jobs.c.endpoint,
+    jobs.c.examples,
+    jobs.c.tokens,
+    jobs.c.cause,
+    jobs.c.began,
+    jobs.c.ended,
 ).order_by(jobs.c.id)
 _REQUESTS = sa.select(sa.func.count()).where(calls.c.batch == batches.c.id)
 _BATCHES = sa.select(
-    *(batches.c[name] for name in ("provider", "endpoint", "digest")),
+    batches.c.provider,
+    batches.c.endpoint,
+    batches.c.digest,
     batches.c.job_id.label("batch_id"),
     batches.c.state,
     _REQUESTS.scalar_subquery().label("requests"),
-    _REQUESTS.where(calls.c.state == CallState.ANSWERED)
-    .scalar_subquery()
-    .label("answered"),
-    *(batches.c[name] for name in ("cause", "began", "ended")),
+    _REQUESTS.where(IS_ANSWERED).scalar_subquery().label("answered"),
+    batches.c.cause,
+    batches.c.began,
+    batches.c.ended,
 ).order_by(batches.c.id)
 
 
@@ -99,20 +121,18 @@ def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
 
 
-_PAID = calls.c.state.in_([CallState.ANSWERED, CallState.LOST])
-_WITHHELD = generations.c.finish_reason.in_(
-    [
-        reason
-        for reason in FinishReason
-        if reason.withheld and reason is not FinishReason.EMPTY
-    ]
-)
+_WITHHELD_REASONS = [
+    reason
+    for reason in FinishReason
+    if reason.withheld and reason is not FinishReason.EMPTY
+]
+_IS_WITHHELD = generations.c.finish_reason.in_(_WITHHELD_REASONS)
 _GENERATIONS = (
     sa.select(
         generations.c.question,
-        count_where(generations.c.ordinal >= 0).label("generations"),
-        count_where(sa.and_(generations.c.ordinal >= 0, _WITHHELD)).label("withheld"),
-        count_where(generations.c.ordinal < 0).label("surplus"),
+        count_where(IS_PLACED).label("generations"),
+        count_where(sa.and_(IS_PLACED, _IS_WITHHELD)).label("withheld"),
+        count_where(IS_SURPLUS).label("surplus"),
     )
     .group_by(generations.c.question)
     .subquery()
@@ -120,39 +140,34 @@ _GENERATIONS = (
 _CALLS = (
     sa.select(
         calls.c.question,
-        count_where(_PAID).label("calls"),
-        count_where(calls.c.state == CallState.LOST).label("lost"),
-        count_where(calls.c.state.in_(OPEN)).label("open"),
-        sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
-        sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
-        sa.func.sum(calls.c.cost).label("cost"),
-        sa.func.count(calls.c.estimate).label("priced"),
+        count_where(IS_BILLED).label("calls"),
+        count_where(IS_LOST).label("lost"),
+        count_where(IS_OPEN).label("open"),
+        *TOKEN_AND_COST_SUMS,
     )
     .group_by(calls.c.question)
     .subquery()
 )
-_GROUP = (
-    questions.c.endpoint,
-    questions.c.book,
-    questions.c.temperature,
-    questions.c.seed,
+_COST = sa.case(
+    (_sum(_CALLS.c.priced) > 0, sa.cast(_sum(_CALLS.c.cost), sa.Float) / 1e9)
 )
-_SUMS = {column.name: _sum(column) for column in (*_GENERATIONS.c, *_CALLS.c)}
-_COST = sa.case((_SUMS["priced"] > 0, sa.cast(_SUMS["cost"], sa.Float) / 1e9))
 _ENDPOINTS = (
     sa.select(
-        *_GROUP,
+        *SETTING,
         sa.func.count().label("excerpts"),
-        *(
-            total.label(name)
-            for name, total in _SUMS.items()
-            if name not in {"question", "cost", "priced"}
-        ),
+        _sum(_GENERATIONS.c.generations).label("generations"),
+        _sum(_GENERATIONS.c.withheld).label("withheld"),
+        _sum(_GENERATIONS.c.surplus).label("surplus"),
+        _sum(_CALLS.c.calls).label("calls"),
+        _sum(_CALLS.c.lost).label("lost"),
+        _sum(_CALLS.c.open).label("open"),
+        _sum(_CALLS.c.prompt_tokens).label("prompt_tokens"),
+        _sum(_CALLS.c.completion_tokens).label("completion_tokens"),
         _COST.label("cost"),
     )
     .select_from(questions)
     .outerjoin(_GENERATIONS, _GENERATIONS.c.question == questions.c.id)
     .outerjoin(_CALLS, _CALLS.c.question == questions.c.id)
-    .group_by(*_GROUP)
-    .order_by(*_GROUP)
+    .group_by(*SETTING)
+    .order_by(*SETTING)
 )

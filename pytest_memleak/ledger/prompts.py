@@ -1,4 +1,4 @@
-"""The prompts of a pair: every instruction of its book, `samples` times, with ledger keys.
+"""The prompts of a pair: each instruction of its book, with its keys in the ledger.
 
 A PromptSpec is one excerpt's instruction with everything that shapes its generations:
 temperature, seed, and maximum tokens. The ledger keys it by endpoint and two digests
@@ -52,13 +52,15 @@ class PromptSpec:
     def keyed(self) -> bool:
         """Whether the digests match the prompt, for some repeat of it in its book."""
         settings = _settings_digest(self.temperature, self.max_tokens, self.seed)
-        return self.settings_digest == settings and any(
+        if self.settings_digest != settings:
+            return False
+        return any(
             self.instruction_digest == digest_of(self.instruction, repeat)
             for repeat in range(_MOST_REPEATS)
         )
 
     def seed_from(self, first: int) -> int:
-        """Return the seed (31 bits) of the call whose first completion has the ordinal `first`."""
+        """Return the seed (31 bits) of the call that begins at the ordinal `first`."""
         digest = digest_of(self.seed, self.instruction_digest, first)
         return int(digest[:8], 16) & 0x7FFF_FFFF
 
@@ -67,10 +69,10 @@ class PromptSpec:
         return SampleRequest(
             request_id,
             self.instruction,
-            len(ordinals),
-            self.temperature,
-            self.max_tokens,
-            self.seed_from(ordinals[0]),
+            n=len(ordinals),
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            seed=self.seed_from(ordinals[0]),
         )
 
 
@@ -100,7 +102,7 @@ class Ask:
 def build_prompts(
     pair: str, book: Book, sampling: Sampling, *, words: Callable[[str], int]
 ) -> PairPrompts:
-    """Build the prompts for `book`, for any endpoint; excerpts without an instruction are skipped.
+    """Build the prompts for `book`, one for each excerpt with an instruction.
 
     `words` counts what tokens are estimated by. A generation may have int(words * 4/3)
     + 50 tokens.
@@ -133,12 +135,15 @@ def build_prompts(
 
 
 # Each column of the ledger that holds a field as it is.
-_COLUMNS = {"book": "book_id", "excerpt": "excerpt_id"} | {
-    name: name
-    for name in (
-        *("book_words", "instruction", "instruction_digest", "settings_digest"),
-        *("max_tokens", "seed"),
-    )
+_COLUMNS = {
+    "book": "book_id",
+    "excerpt": "excerpt_id",
+    "book_words": "book_words",
+    "instruction": "instruction",
+    "instruction_digest": "instruction_digest",
+    "settings_digest": "settings_digest",
+    "max_tokens": "max_tokens",
+    "seed": "seed",
 }
 
 
@@ -150,17 +155,17 @@ def row_of_prompt(prompt: PromptSpec) -> dict[str, Any]:
 
 def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
     """Build the prompt from a row of the ledger."""
+    same_fields = {name: row[column] for column, name in _COLUMNS.items()}
     return PromptSpec(
         temperature=None if row["temperature"] < 0 else row["temperature"],
         prompt_words=len(row["instruction"].split()),
-        **{name: row[column] for column, name in _COLUMNS.items()},
+        **same_fields,
     )
 
 
 def _settings_digest(temperature: float | None, max_tokens: int, seed: int) -> str:
-    return digest_of(
-        "default" if temperature is None else float(temperature), max_tokens, seed
-    )
+    named = "default" if temperature is None else float(temperature)
+    return digest_of(named, max_tokens, seed)
 
 
 def stored_temperature(temperature: float | None) -> float:
@@ -174,19 +179,19 @@ def most_tokens(words: int) -> int:
 
 
 def asks(missing: Mapping[PromptSpec, Sequence[int]], per_call: int) -> Iterator[Ask]:
-    """Yield the calls that sample the missing ordinals, round by round across the prompts.
+    """Yield the calls that sample the missing ordinals, round by round.
 
     A round is one ordinal of each prompt, or `per_call` of them if one call returns
     several, so that an interrupted run leaves complete rounds.
     """
-    chunks = [
-        [
-            Ask(question, tuple(sorted(ordinals)[start : start + per_call]))
-            for start in range(0, len(ordinals), per_call)
-        ]
-        for question, ordinals in missing.items()
-    ]
-    for round_ in itertools.zip_longest(*chunks):
+    asks_by_prompt = []
+    for prompt, unordered in missing.items():
+        ordinals = sorted(unordered)
+        starts = range(0, len(ordinals), per_call)
+        asks_by_prompt.append(
+            [Ask(prompt, tuple(ordinals[start : start + per_call])) for start in starts]
+        )
+    for round_ in itertools.zip_longest(*asks_by_prompt):
         yield from (ask for ask in round_ if ask is not None)
 
 

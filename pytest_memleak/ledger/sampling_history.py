@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,17 +17,17 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.interfaces.protocols import Served
-from pytest_memleak.ledger.call_outcomes import CallState
+from pytest_memleak.ledger.call_states import IS_LOST, CallState, call_end
+from pytest_memleak.ledger.generation_ordinals import (
+    IS_PLACED,
+    IS_SURPLUS,
+    is_requested,
+)
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
-from pytest_memleak.ledger.prompts import PairPrompts, stored_temperature
-from pytest_memleak.ledger.tables import (
-    calls,
-    count_where,
-    generations,
-    in_parts,
-    questions,
-)
+from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec, stored_temperature
+from pytest_memleak.ledger.statements import count_where, in_parts
+from pytest_memleak.ledger.tables import SETTING, calls, generations, questions
 from pytest_memleak.records.provenance import Tried, weights_digest
 
 Setting = tuple[str, str, float, int]
@@ -38,7 +38,7 @@ _SERIES = "; series "
 
 
 def with_weights_version(endpoint_id: str, release: str) -> str:
-    """Return the ledger's name of an endpoint with this weights version; unchanged without one.
+    """Return the ledger's name of an endpoint with this weights version, if any.
 
     Raises SettingsError if the id already contains a version.
     """
@@ -47,17 +47,21 @@ def with_weights_version(endpoint_id: str, release: str) -> str:
             f"The endpoint id {endpoint_id!r} contains {_RELEASE!r}",
             hint=f"rename the endpoint without {_RELEASE!r}",
         )
-    return f"{endpoint_id}{_RELEASE}{release}" if release else endpoint_id
+    if not release:
+        return endpoint_id
+    return f"{endpoint_id}{_RELEASE}{release}"
 
 
 def next_series(endpoint_id: str) -> str:
-    """Return the ledger's name of the next series, once those of `endpoint_id` are too old."""
+    """Return the ledger's name of the series that follows `endpoint_id`."""
     name, series, number = endpoint_id.rpartition(_SERIES)
-    return f"{name}{_SERIES}{int(number) + 1}" if series else f"{endpoint_id}{_SERIES}2"
+    if not series:
+        return f"{endpoint_id}{_SERIES}2"
+    return f"{name}{_SERIES}{int(number) + 1}"
 
 
 def _model_place(endpoint_id: str) -> str:
-    """Return the model's name and its server, without settings, weights version, and series."""
+    """Return the model's name and server, without settings, version, and series."""
     for suffix in ("#", _RELEASE, _SERIES):
         endpoint_id = endpoint_id.partition(suffix)[0]
     return endpoint_id
@@ -67,13 +71,13 @@ def _model_place(endpoint_id: str) -> str:
 class SamplingHistory:
     """The source of a pair's generations. Times are seconds since 1970.
 
-    first, last:    when the first and the last were sampled; None without any
+    first, last:           when the first and the last were sampled; None without any
     first_call, last_call: row ids, whose order no clock changes; 0 without any
-    calls:          answered calls that returned them; calls_this_run: those of the
-    ledger's run
-    served:         the models that answered, with their number of calls; without
-    response ids
-    refused:        settings that the server rejected in any call
+    calls_this_run:        answered calls of the ledger's run that returned some
+    calls:                 answered calls of any run that returned some
+    served:                the models that answered, each with its number of calls,
+                           without response ids
+    refused:               settings that the server rejected in any call
     """
 
     first: float | None
@@ -91,26 +95,24 @@ def provenance(
 ) -> SamplingHistory:
     """Summarize where the pair's generations (ordinals below `samples`) come from."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
-    own_calls = _SAMPLING_CALLS.where(generations.c.ordinal < prompts.samples)
+    own_calls = _SAMPLING_CALLS.where(is_requested(prompts.samples))
 
     def work(connection: Connection) -> list[Any]:
-        return [
-            row
-            for some in in_parts(numbers)
-            for row in connection.execute(
-                own_calls.where(generations.c.question.in_(some))
-            )
-        ]
+        rows: list[Any] = []
+        for some in in_parts(numbers):
+            query = own_calls.where(generations.c.question.in_(some))
+            rows += connection.execute(query)
+        return rows
 
     sampled = ledger.read(work)
     times = [row.ended or row.began for row in sampled]
-    numbers = [row.id for row in sampled]
+    call_numbers = [row.id for row in sampled]
     served = Counter(Served(row.model, row.fingerprint) for row in sampled)
     return SamplingHistory(
         first=min(times, default=None),
         last=max(times, default=None),
-        first_call=min(numbers, default=0),
-        last_call=max(numbers, default=0),
+        first_call=min(call_numbers, default=0),
+        last_call=max(call_numbers, default=0),
         calls_this_run=sum(row.run == ledger.run for row in sampled),
         calls=len(sampled),
         served=tuple(served.most_common()),
@@ -119,10 +121,11 @@ def provenance(
 
 
 def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
+    names: set[str] = set()
     try:
-        return tuple(
-            sorted({name for listed in lists if listed for name in json.loads(listed)})
-        )
+        for listed in lists:
+            names.update(json.loads(listed or "[]"))
+        return tuple(sorted(names))
     except (ValueError, TypeError):
         raise LedgerError(
             "The ledger is damaged: a call's rejected settings aren't a list of names",
@@ -133,11 +136,15 @@ def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
 
 _SAMPLING_CALLS = (
     sa.select(
-        *(calls.c[name] for name in ("id", "run", "began", "ended")),
-        *(calls.c[name] for name in ("model", "fingerprint", "refused")),
+        calls.c.id,
+        calls.c.run,
+        calls.c.began,
+        calls.c.ended,
+        calls.c.model,
+        calls.c.fingerprint,
+        calls.c.refused,
     )
     .join(calls, calls.c.id == generations.c.call)
-    .where(generations.c.ordinal >= 0)
     .group_by(calls.c.id)
 )
 
@@ -145,12 +152,14 @@ _SAMPLING_CALLS = (
 def lost_calls(
     ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
 ) -> int:
-    """Count the pair's unanswered calls that ended by then (since 1970) and may be billed."""
+    """Count the pair's lost calls that ended by then (since 1970): maybe billed."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
-    lost = sa.select(sa.func.count()).where(calls.c.state == CallState.LOST)
-    by_then = lost.where(calls.c.ended <= until)
-    queries = [by_then.where(calls.c.question.in_(some)) for some in in_parts(numbers)]
-    return sum(row[0] for query in queries for row in ledger.rows(query))
+    lost = sa.select(sa.func.count()).where(IS_LOST, calls.c.ended <= until)
+    count = 0
+    for some in in_parts(numbers):
+        ((part,),) = ledger.rows(lost.where(calls.c.question.in_(some)))
+        count += part
+    return count
 
 
 def attempts(
@@ -162,9 +171,11 @@ def attempts(
 
     kind:        sample or batch
     run:         the run
-    excerpts:    prompts sent; calls: all of them; answered, lost, and failed ones
-    separately
-    generations: those with a place; surplus: those whose place was taken
+    excerpts:    prompts sent
+    calls:       all of them
+    answered, lost, failed: calls with that outcome
+    generations: those with a place
+    surplus:     those whose place was taken
     removed:     those received that are no longer in the ledger
     first, last: when it began and ended, in seconds since 1970
 
@@ -177,9 +188,9 @@ def attempts(
         book = questions.c.book_words.in_(same)
     history = _attempts(ledger, endpoint_id, book, until=math.inf)
     if not history:
+        of_book = f" for book {book_id!r}" if book_id else ""
         raise LedgerError(
-            f"No samples from endpoint {endpoint_id!r}"
-            + (f" for book {book_id!r}" if book_id else ""),
+            f"No samples from endpoint {endpoint_id!r}{of_book}",
             location=ledger.place,
             hint="see `memleak ledger list`",
         )
@@ -190,14 +201,15 @@ def called_between(
     ledger: Ledger, endpoint_id: str, book_words: str, after: float, until: float
 ) -> bool:
     """Tell whether a call for a book ended after `after`, up to `until`."""
-    ended = sa.func.coalesce(calls.c.ended, calls.c.began)
     query = (
         sa.select(calls.c.id)
         .join(questions, questions.c.id == calls.c.question)
         .where(
-            questions.c.endpoint == endpoint_id, questions.c.book_words == book_words
+            questions.c.endpoint == endpoint_id,
+            questions.c.book_words == book_words,
+            call_end > after,
+            call_end <= until,
         )
-        .where(ended > after, ended <= until)
         .limit(1)
     )
     return bool(ledger.rows(query))
@@ -206,44 +218,30 @@ def called_between(
 def tried(
     ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
 ) -> Tried | None:
-    """Number the attempt of the pair's generations, among those begun by `until` (since 1970).
+    """Number the attempt of the pair's generations, among those begun by `until`.
 
     Attempts count by model and by the book's words. Returns None if nothing was
-    sampled.
+    sampled. `until` is in seconds since 1970.
     """
     if not prompts.questions:
         return None
-    first_prompt = prompts.questions[0]
-    temperature = stored_temperature(first_prompt.temperature)
     ids = _ids_in_ledger(ledger, endpoint_id, prompts)
+    attempts = _comparable_attempts(ledger, endpoint_id, prompts.questions[0], until)
     began: dict[Setting, float] = {}
-    attempts = [
-        attempt
-        for attempt in _attempts(
-            ledger,
-            endpoint_id,
-            questions.c.book_words == first_prompt.book_words,
-            until=until,
-        )
-        if attempt.first <= until and (attempt.temperature != 0 or temperature == 0)
-    ]
     for attempt in attempts:
-        key = _setting(attempt)
-        began[key] = min(attempt.first, began.get(key, attempt.first))
-    own_settings = {
-        (endpoint_id, book_id, temperature, first_prompt.seed) for book_id in ids
-    } & began.keys()
-    if not own_settings:
+        setting = _setting(attempt)
+        began[setting] = min(attempt.first, began.get(setting, attempt.first))
+    own = _own_settings(endpoint_id, prompts.questions[0], ids) & began.keys()
+    if not own:
         return None
-    last = max(began[key] for key in own_settings)
-    earlier = {key for key, first in began.items() if first < last} - own_settings
-    counted = [
-        attempt for attempt in attempts if _setting(attempt) in earlier | own_settings
-    ]
+    own_began = max(began[setting] for setting in own)
+    earlier = {setting for setting, first in began.items() if first < own_began} - own
+    counted = [attempt for attempt in attempts if _setting(attempt) in earlier | own]
+    own_series = _series(endpoint_id)
     series = {
         attempt.endpoint
         for attempt in counted
-        if _series(attempt.endpoint) == _series(endpoint_id)
+        if _series(attempt.endpoint) == own_series
     }
     return Tried(
         number=len(earlier) + 1,
@@ -256,13 +254,33 @@ def tried(
     )
 
 
+def _comparable_attempts(
+    ledger: Ledger, endpoint_id: str, prompt: PromptSpec, until: float
+) -> list[Any]:
+    """List the attempts for the prompt's book, greedy ones only for a greedy prompt."""
+    same_words = questions.c.book_words == prompt.book_words
+    greedy = stored_temperature(prompt.temperature) == 0
+    return [
+        attempt
+        for attempt in _attempts(ledger, endpoint_id, same_words, until=until)
+        if attempt.first <= until and (greedy or attempt.temperature != 0)
+    ]
+
+
+def _own_settings(
+    endpoint_id: str, prompt: PromptSpec, book_ids: Iterable[str]
+) -> set[Setting]:
+    temperature = stored_temperature(prompt.temperature)
+    return {(endpoint_id, book_id, temperature, prompt.seed) for book_id in book_ids}
+
+
 def _series(endpoint_id: str) -> str:
     """Return the name that all series of an endpoint share."""
     return endpoint_id.partition(_SERIES)[0]
 
 
 def _ids_in_ledger(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> set[str]:
-    """Return the book's ids in the ledger: if it is renamed, its prompts aren't sent again."""
+    """Return the book's ids in the ledger: a renamed book has several."""
     columns = (
         questions.c.instruction_digest,
         questions.c.settings_digest,
@@ -287,22 +305,24 @@ def _further(
         questions.c.book.in_(ids),
         questions.c.temperature == stored_temperature(first_prompt.temperature),
         questions.c.seed == first_prompt.seed,
-        sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
+        call_end <= until,
     )
-    is_judged = generations.c.ordinal.between(0, prompts.samples - 1)
+    requested = is_requested(prompts.samples)
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
 
     def work(connection: Connection) -> int:
-        total = beside = 0
+        def count(*conditions: sa.ColumnElement[bool]) -> int:
+            found: int = connection.execute(stored.where(*conditions)).scalar_one()
+            return found
+
+        of_prompts = beyond = 0
         for some in in_parts(numbers):
             own = questions.c.id.in_(some)
-            total += connection.execute(stored.where(own)).scalar_one()
-            beside += connection.execute(
-                stored.where(own, sa.not_(is_judged))
-            ).scalar_one()
-        if first_prompt.temperature != 0:
-            beside += connection.execute(stored).scalar_one() - total
-        return beside
+            of_prompts += count(own)
+            beyond += count(own, sa.not_(requested))
+        if first_prompt.temperature == 0:
+            return beyond
+        return beyond + count() - of_prompts
 
     return ledger.read(work)
 
@@ -322,27 +342,47 @@ def _setting(attempt: Any) -> Setting:
 def _attempts(
     ledger: Ledger, endpoint_id: str, book: sa.ColumnElement[bool], *, until: float
 ) -> Sequence[Any]:
-    """List the attempts of an endpoint's model for a book, whatever the endpoints are called."""
-    served = ledger.rows(_ANSWERED_BY.where(book))
-    weights: defaultdict[str, set[str]] = defaultdict(set)
-    names: defaultdict[str, set[str]] = defaultdict(set)
-    for endpoint, model, fingerprint, ended in served:
-        names[endpoint].add(_model_place(endpoint))
-        if ended <= until:
-            weights[endpoint] |= {weights_digest(fingerprint) or ""} - {""}
-            names[endpoint] |= {model or ""} - {""}
-    own_identity = weights[endpoint_id], names[endpoint_id]
+    """List the attempts of an endpoint's model for a book, under any endpoint id."""
+    identities = _identities(ledger, book, until=until)
+    own = identities[endpoint_id]
     same_model = [
         endpoint
-        for endpoint in list(names)
-        if (
-            weights[endpoint] & own_identity[0]
-            if own_identity[0] and weights[endpoint]
-            else names[endpoint] & own_identity[1]
-        )
+        for endpoint, identity in identities.items()
+        if identity.is_same_model(own)
     ]
     query = _ATTEMPTS.where(questions.c.endpoint.in_(same_model), book)
     return ledger.rows(query)
+
+
+@dataclass(slots=True)
+class _Identity:
+    """What tells that endpoints have the same model: digests of weights, else names."""
+
+    weights: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+
+    def is_same_model(self, other: _Identity) -> bool:
+        if self.weights and other.weights:
+            return not self.weights.isdisjoint(other.weights)
+        return not self.names.isdisjoint(other.names)
+
+
+def _identities(
+    ledger: Ledger, book: sa.ColumnElement[bool], *, until: float
+) -> Mapping[str, _Identity]:
+    """Return the identity of each endpoint that a book's prompts were sent to."""
+    identities: defaultdict[str, _Identity] = defaultdict(_Identity)
+    for row in ledger.rows(_ANSWERED_BY.where(book)):
+        identity = identities[row.endpoint]
+        identity.names.add(_model_place(row.endpoint))
+        if row.first_end > until:
+            continue
+        if row.model:
+            identity.names.add(row.model)
+        weights = weights_digest(row.fingerprint)
+        if weights:
+            identity.weights.add(weights)
+    return identities
 
 
 _ANSWERED_BY = (
@@ -350,7 +390,7 @@ _ANSWERED_BY = (
         questions.c.endpoint,
         calls.c.model,
         calls.c.fingerprint,
-        sa.func.min(sa.func.coalesce(calls.c.ended, calls.c.began)),
+        sa.func.min(call_end).label("first_end"),
     )
     .select_from(calls)
     .join(questions, questions.c.id == calls.c.question)
@@ -361,8 +401,8 @@ _ANSWERED_BY = (
 _RECEIVED = (
     sa.select(
         generations.c.call,
-        count_where(generations.c.ordinal >= 0).label("placed"),
-        count_where(generations.c.ordinal < 0).label("surplus"),
+        count_where(IS_PLACED).label("placed"),
+        count_where(IS_SURPLUS).label("surplus"),
     )
     .group_by(generations.c.call)
     .subquery()
@@ -370,33 +410,34 @@ _RECEIVED = (
 _PLACED = sa.func.coalesce(_RECEIVED.c.placed, 0)
 _SURPLUS = sa.func.coalesce(_RECEIVED.c.surplus, 0)
 _REMOVED = sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS
-_COUNTS = {"generations": _PLACED, "surplus": _SURPLUS, "removed": _REMOVED}
-_SETTING = (
-    questions.c.endpoint,
-    questions.c.book,
-    questions.c.temperature,
-    questions.c.seed,
-)
-_BY = (*_SETTING, calls.c.kind, calls.c.run)
+
+
+def _calls_in(state: CallState) -> sa.ColumnElement[int]:
+    return count_where(calls.c.state == state).label(state)
+
+
+def _total(counts: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.sum(counts), sa.Integer)
+
+
+_ATTEMPT = (*SETTING, calls.c.kind, calls.c.run)
 _ATTEMPTS = (
     sa.select(
-        *_BY,
+        *_ATTEMPT,
         sa.func.count(calls.c.question.distinct()).label("excerpts"),
         sa.func.count().label("calls"),
-        *(
-            count_where(calls.c.state == state).label(state)
-            for state in (CallState.ANSWERED, CallState.LOST, CallState.FAILED)
-        ),
-        *(
-            sa.cast(sa.func.sum(count), sa.Integer).label(name)
-            for name, count in _COUNTS.items()
-        ),
+        _calls_in(CallState.ANSWERED),
+        _calls_in(CallState.LOST),
+        _calls_in(CallState.FAILED),
+        _total(_PLACED).label("generations"),
+        _total(_SURPLUS).label("surplus"),
+        _total(_REMOVED).label("removed"),
         sa.func.min(calls.c.began).label("first"),
-        sa.func.max(sa.func.coalesce(calls.c.ended, calls.c.began)).label("last"),
+        sa.func.max(call_end).label("last"),
     )
     .select_from(calls)
     .join(questions, questions.c.id == calls.c.question)
     .outerjoin(_RECEIVED, _RECEIVED.c.call == calls.c.id)
-    .group_by(*_BY)
-    .order_by(sa.func.min(calls.c.began), *_BY)
+    .group_by(*_ATTEMPT)
+    .order_by(sa.func.min(calls.c.began), *_ATTEMPT)
 )

@@ -2,182 +2,41 @@
 
     questions       prompts: one row per endpoint, instruction, settings
     calls           one row per paid call: the intent before, the outcome after
-    claims          ordinals that an open call is sampling; inserting the row reserves
-    one generations     completions by prompt and ordinal; surplus ones are below 0:
-    paid for, stored,
-                    never scored
-    call_texts      what each call brought: its completions' texts and reasoning,
-    compressed as one jobs            fine-tunes, by provider and digest of the training
-    set
+    claims          ordinals that open calls are sampling: inserting a row reserves one
+    generations     completions by prompt and ordinal (generation_ordinals.py)
+    call_texts      what each call brought: its texts and reasoning, compressed as one
+    jobs            fine-tunes, by provider and digest of the training set
     batches         batches, by digest of their requests
-    deployments     models on machines paid by the hour, active until `undeployed` is
-    set tenants         the processes that use a deployment; the last one deletes it
+    deployments     models on machines paid by the hour, active until `undeployed`
+    tenants         the processes that use a deployment; the last one deletes it
     summaries       summaries of excerpts, by digest of the text and of the summarizer
     leases          the processes that hold calls, jobs, and batches
     runs            each run's spending, its open calls at their highest cost
-    chain           what each transaction wrote, linked to the entry before
-    (hash_chain.py) ledger_version  one row: the version of these tables (database.py)
+    chain           what each transaction wrote, in linked entries (hash_chain.py)
+    ledger_version  one row: the version of these tables (database.py)
 
 Foreign values (texts, ids, causes) are stored as UTF-8 bytes, so that NUL and lone
 surrogates survive in every database; generated texts and the chain's entries are
-compressed. Times are seconds since 1970, costs billionths of a US$.
+compressed (stored_text.py). Times are seconds since 1970, costs billionths of a US$.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine import Connection
+
+from pytest_memleak.ledger.stored_text import ChainEntry, Text
 
 metadata = sa.MetaData()
-
-
-class Text(sa.types.TypeDecorator[str]):
-    """Any Python string, stored as UTF-8 bytes that may contain lone surrogates."""
-
-    impl = sa.LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> bytes | None:
-        """Return the stored bytes."""
-        return None if value is None else value.encode("utf-8", "surrogatepass")
-
-    def process_result_value(
-        self, value: bytes | None, _dialect: Dialect
-    ) -> str | None:
-        """Return the stored string."""
-        if value is None:
-            return None
-        if not isinstance(value, bytes | memoryview):
-            raise TypeError("not text")
-        return bytes(value).decode("utf-8", "surrogatepass")
-
-
-class ChainEntry(sa.types.TypeDecorator[str]):
-    """An entry of the chain, stored compressed."""
-
-    impl = sa.LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> bytes | None:
-        """Return the stored bytes."""
-        return None if value is None else _compress(value, _OF_ENTRIES, zlib.Z_FILTERED)
-
-    def process_result_value(
-        self, value: bytes | None, _dialect: Dialect
-    ) -> str | None:
-        """Return the stored entry."""
-        return None if value is None else _decompress(value, _OF_ENTRIES)
-
-
-def compress_texts(texts: Sequence[tuple[str, str]]) -> list[bytes]:
-    """Return the parts in which a call's generations, as text and reasoning, are stored."""
-    data = _compress(json.dumps(texts, ensure_ascii=False), _OF_TEXTS)
-    return [data[start : start + _PART] for start in range(0, len(data), _PART)]
-
-
-def decompress_texts(parts: Iterable[tuple[int, bytes]]) -> list[tuple[str, str]]:
-    """Invert `compress_texts`, from numbered parts; TypeError or ValueError if it can't."""
-    data = []
-    for number, (part, piece) in enumerate(parts):
-        if part != number:
-            raise ValueError("a part is missing")
-        data.append(piece)
-    texts = json.loads(_decompress(b"".join(data), _OF_TEXTS))
-    if not all(type(text) is type(reasoning) is str for text, reasoning in texts):
-        raise TypeError("not a text")
-    return [(text, reasoning) for text, reasoning in texts]
-
-
-def _compress(
-    text: str, dictionary: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY
-) -> bytes:
-    """Return a text's zlib stream; `dictionary` is what such texts have in common."""
-    stream = zlib.compressobj(strategy=strategy, zdict=dictionary)
-    return stream.compress(text.encode("utf-8", "surrogatepass")) + stream.flush()
-
-
-def _decompress(value: object, dictionary: bytes) -> str:
-    """Return the text of one whole zlib stream; TypeError or ValueError for anything else."""
-    if not isinstance(value, bytes | memoryview):
-        raise TypeError("not compressed")
-    stream = zlib.decompressobj(zdict=dictionary)
-    try:
-        text = stream.decompress(value)
-    except zlib.error:
-        raise ValueError("not compressed") from None
-    if not stream.eof or stream.unused_data:
-        raise ValueError("not one whole stream")
-    return text.decode("utf-8", "surrogatepass")
-
-
-# Larger rows would leave much of a page empty, and PostgreSQL would store them
-# elsewhere.
-_PART = 1_960
-
-
-# What English texts have in common, the most frequent last.
-_OF_TEXTS = (
-    b"something nothing everything morning evening together another against between "
-    b"through "
-    b"without because before after himself herself themselves thought looked turned "
-    b"seemed father "
-    b"mother brother sister children people little great world house night heart hands "
-    b"eyes face "
-    b"voice young woman never always again still where there their these those which "
-    b"while would "
-    b"could should might shall every other under about being having going coming. It "
-    b"was not until "
-    b"At the end of the In the middle of the and in the of the to the on the for the "
-    b"from the with "
-    b"the by the at the that the into the over the was a had been have been it is "
-    b"there was there "
-    b"were they were he had she had he said she said I have I am you are you have do "
-    b"not did not "
-    b"could not would not as if and then and yet but the when the. The . He . She . It "
-    b". They . "
-    b"And . But . I , and , but , the , with a , who , which ing the tion that the "
-    b"ment ness less "
-    b'ful ly ed the er est , he said. "I "You "What "Why said the of his of her in his '
-    b"in her to "
-    b'be it was he was she was as the as a like a in a of a to a for a with the [["", '
-    b'""]]'
-)
-
-# What the chain's entries have in common, the most frequent last.
-_OF_ENTRIES = (
-    b'"cause": "fingerprint": "finish_word": "STOP" "length" "reasoning": "run": '
-    b'"imported"'
-    b'[["calls", {"cause": null, "claims": null, "cost": 0, "ended": , "state": '
-    b'"failed"}]'
-    b'"refused": "[]", "response_id": "chatcmpl-", "model": "kind": "batch", "batch": '
-    b'{"at": 17, "rows": [["calls", {"claims": null, "came": 1, "completion_tokens": , '
-    b'"cost": , '
-    b'"ended": 17, "fingerprint": null, "generations": [{"completion_tokens": , '
-    b'"finish_reason": '
-    b'"stop", "ordinal": 0, "prompt_tokens": , "text": "0123456789abcdef"}], "id": , '
-    b'"model": null,'
-    b' "prompt_tokens": , "recovered": false, "refused": null, "response_id": null, '
-    b'"state": "answered"}], ["calls", {"asked": 1, "began": 17, "claims": [0], '
-    b'"estimate": '
-    b'"first": 0, "id": , "kind": "sample", "lease": 1, "max_tokens": , "provider": '
-    b'"openai", '
-    b'"question": , "request_id": "fedcba9876543210", "run": "", "seed": , "state": '
-    b'"asked"}]]}'
-)
-
 
 # SQLite assigns row ids only in a column of exactly this type.
 RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 Digest = sa.String(64)
 State = sa.String(16)
-_BY_KEY: Any = {
-    "sqlite_with_rowid": False
-}  # else SQLite stores a key of several columns twice
+# Else SQLite stores a key of several columns twice.
+_BY_KEY: Any = {"sqlite_with_rowid": False}
 
 
 ledger_version = sa.Table(
@@ -223,6 +82,14 @@ questions = sa.Table(
     sa.UniqueConstraint("endpoint", "instruction_digest", "settings_digest"),
 )
 
+# What a pair's prompts have in common, and another attempt may change.
+SETTING = (
+    questions.c.endpoint,
+    questions.c.book,
+    questions.c.temperature,
+    questions.c.seed,
+)
+
 
 def _jobs(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
     """Return a table of jobs at a provider."""
@@ -232,9 +99,7 @@ def _jobs(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
         sa.Column("id", RowId, primary_key=True),
         sa.Column("provider", Text, nullable=False),
         sa.Column("job_id", Text),
-        sa.Column(
-            "state", State, nullable=False
-        ),  # starting, running, succeeded, failed
+        sa.Column("state", State, nullable=False),  # a JobRow
         sa.Column("cause", Text),
         sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
         sa.Column("began", sa.Float, nullable=False),
@@ -288,7 +153,7 @@ calls = sa.Table(
     sa.Column("kind", State, nullable=False),  # sample, batch
     sa.Column("provider", Text, nullable=False),
     sa.Column("request_id", sa.String(128), nullable=False),
-    sa.Column("state", State, nullable=False),  # asked, waiting, answered, failed, lost
+    sa.Column("state", State, nullable=False),  # a CallState
     sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
     sa.Column("first", sa.Integer, nullable=False),
     sa.Column("asked", sa.Integer, nullable=False),
@@ -312,8 +177,7 @@ calls = sa.Table(
 )
 
 
-# An index with PostgreSQL's own options would load its dialect, which takes a tenth of
-# a second.
+# An index with PostgreSQL's own options would load its dialect, which takes 0.1 s.
 @sa.event.listens_for(calls, "after_create")
 def _create_index_by_batch(
     _table: sa.Table, connection: Connection, **_options: object
@@ -371,31 +235,3 @@ chain = sa.Table(
     sa.Column("entry", ChainEntry, nullable=False),
     sa.Column("link", Digest, nullable=False),
 )
-
-
-def insert_where_new(connection: Connection, table: sa.Table) -> Any:
-    """Build an INSERT that skips a row whose key is taken (ON CONFLICT DO NOTHING)."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
-        return sqlite.insert(table).on_conflict_do_nothing()
-    from sqlalchemy.dialects import postgresql
-
-    return postgresql.insert(table).on_conflict_do_nothing()
-
-
-# Databases limit the parameters of one statement.
-QUESTIONS_AT_ONCE = 400
-
-_T = TypeVar("_T")
-
-
-def in_parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Yield values in parts that one statement may name."""
-    for start in range(0, len(values), QUESTIONS_AT_ONCE):
-        yield values[start : start + QUESTIONS_AT_ONCE]
-
-
-def count_where(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    """Count the rows of a group that match."""
-    return sa.func.sum(sa.case((condition, 1), else_=0))

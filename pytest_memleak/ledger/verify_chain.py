@@ -17,8 +17,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger import CLOCK_SKEW
-from pytest_memleak.ledger.call_outcomes import OPEN, CallState
+from pytest_memleak.ledger.call_states import (
+    OPEN,
+    SPENT,
+    CallState,
+    spent_without_answer,
+)
 from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
+from pytest_memleak.ledger.deployments import SPENT_ON_HOURS
 from pytest_memleak.ledger.generation_texts import generation_images, texts_of_calls
 from pytest_memleak.ledger.hash_chain import (
     CHAINED,
@@ -30,14 +36,13 @@ from pytest_memleak.ledger.hash_chain import (
 )
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import prompt_from_row
+from pytest_memleak.ledger.statements import QUESTIONS_AT_ONCE, in_parts
 from pytest_memleak.ledger.tables import (
-    QUESTIONS_AT_ONCE,
     calls,
     chain,
     claims,
     deployments,
     generations,
-    in_parts,
     ledger_version,
     questions,
     runs,
@@ -47,6 +52,7 @@ from pytest_memleak.records.number_format import amount, moment
 
 _PROMPTS_AT_ONCE = 20  # their generations are in memory at a time
 _SHOWN = 60  # characters of a value
+_SHOWN_OF_KEY = 12
 _LATEST = 86_400  # seconds from the end of a call until its entry
 _WRITTEN_ONCE = {questions.name, summaries.name}
 _TABLES = {table.name: table for table in CHAINED}
@@ -57,14 +63,13 @@ _ONE_OF = {"jobs": "fine-tune", "batches": "batch", "summaries": "summary"}
 class Checked:
     """The result of a verification.
 
-    wrong:   a sentence for each fault
-    entries: the number of the chain's entries
-    calls:   the number of calls
+    wrong:     a sentence for each fault
+    entries:   the number of the chain's entries
+    calls:     the number of calls
     endpoints: those that its chain names
-    at:      when the bundle's head was written, in seconds since 1970
-    late:    by endpoint, the end times of calls that ended by `until`, but were written
-    after
-             the bundle's head
+    at:        when the bundle's head was written, in seconds since 1970
+    late:      by endpoint, the end times of calls that ended by `until`,
+               but were written after the bundle's head
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -88,10 +93,9 @@ def check_ledger(
         try:
             return check.done(bundle_head, until)
         except OF_VALUES as error:
-            damage = (
-                damaged_cell(connection)
-                or f"a value can't be read ({type(error).__name__})"
-            )
+            damage = damaged_cell(connection)
+            if damage is None:
+                damage = f"a value can't be read ({type(error).__name__})"
             fault = f"The ledger is damaged: {damage}; the rest wasn't verified"
             check.checked.wrong.append(fault)
             return check.checked
@@ -100,44 +104,39 @@ def check_ledger(
 
 
 class _Check:
-    """A pass over the chain, then over every table; rows left in the chain after that are gone."""
+    """A pass over the chain, then over every table.
+
+    A row that the chain has and no table is gone.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.checked = Checked()
-        self._entries: dict[tuple[str, Any], list[int]] = defaultdict(
-            list
-        )  # of each row
+        # The entries that wrote each row, by its table and key.
+        self._entries: dict[tuple[str, Any], list[int]] = defaultdict(list)
 
     def done(self, bundle_head: Head | None, until: float) -> Checked:
         wrong = self.checked.wrong
         self._read_chain(bundle_head, until)
         for table in CHAINED:
             if table is not calls:
-                for rows in self._stream(sa.select(table)).partitions():
-                    chained = self._chained(table, [image(table, row) for row in rows])
-                    if table is questions:
-                        numbers = {row["id"] for row in chained}
-                        wrong += [
-                            f"prompt {row['id']}: its digests don't match its text and "
-                            "settings"
-                            for row in rows
-                            if row["id"] in numbers and not prompt_from_row(row).keyed
-                        ]
+                self._check_table(table)
         for rows in self._stream(_ASKED).partitions(_PROMPTS_AT_ONCE):
             self._check_calls([row["question"] for row in rows])
         wrong += [f"{_named(table, key)} is gone" for table, key in self._entries]
-        wrong += [
-            f"run {row.id}: its spending is {row.spent}, but its calls cost {row.cost} "
-            "(billionths"
-            " of a US dollar)"
-            for row in self._connection.execute(_SPENT_AND_COST)
-            if row.spent != row.cost
-        ]
+        for row in self._connection.execute(_SPENT_AND_COST):
+            if row.spent != row.cost:
+                wrong.append(
+                    f"run {row.id}: its spending is {row.spent}, but its calls cost "
+                    f"{row.cost} (billionths of a US dollar)"
+                )
         return self.checked
 
     def _read_chain(self, bundle_head: Head | None, until: float) -> None:
-        checked, link, number, newest = self.checked, "", 0, 0.0
+        checked = self.checked
+        link = ""
+        number = 0
+        newest = 0.0
         rows = self._stream(sa.select(chain).order_by(chain.c.number))
         for number, row in enumerate(rows, 1):
             if row["number"] != number:
@@ -163,8 +162,8 @@ class _Check:
         checked.entries = number
         if bundle_head and number < bundle_head.entries:
             checked.wrong.append(
-                f"The chain ends at entry {number:,}, but the bundle counts"
-                f" {bundle_head.entries:,}: it is another, an older copy, or was "
+                f"The chain ends at entry {number:,}, but the bundle counts "
+                f"{bundle_head.entries:,}: it is another, an older copy, or was "
                 "truncated"
             )
 
@@ -175,46 +174,66 @@ class _Check:
         written: Mapping[tuple[str, Any], Row],
         until: float | None,
     ) -> None:
-        """Note what an entry wrote; until: the end of the bundle's run if it is after its head."""
-        for key, values in written.items():
-            self._entries[key].append(number)
+        """Note what an entry wrote.
+
+        until: the end of the bundle's run, of an entry after the bundle's head
+        """
+        for (table_name, key), values in written.items():
+            self._entries[table_name, key].append(number)
             self.checked.endpoints.add(values.get("endpoint"))
-            if key[0] == calls.name:
-                self.checked.wrong += _time_faults(_named(*key), values, at)
-                if until is not None and "generations" in values:
-                    ended = sa.and_(calls.c.id == key[1], calls.c.ended <= until)
-                    for endpoint, at_end in self._connection.execute(
-                        _ENDPOINT.where(ended)
-                    ):
-                        self.checked.late[endpoint].append(at_end)
+            if table_name != calls.name:
+                continue
+            self.checked.wrong += _time_faults(_named(table_name, key), values, at)
+            if until is not None and "generations" in values:
+                self._note_late_call(key, until)
+
+    def _note_late_call(self, number: int, until: float) -> None:
+        query = _ENDPOINT.where(calls.c.id == number, calls.c.ended <= until)
+        for endpoint, ended in self._connection.execute(query):
+            self.checked.late[endpoint].append(ended)
+
+    def _check_table(self, table: sa.Table) -> None:
+        for rows in self._stream(sa.select(table)).partitions():
+            chained = self._chained(table, [image(table, row) for row in rows])
+            if table is questions:
+                self._check_digests(rows, {row["id"] for row in chained})
+
+    def _check_digests(self, rows: Iterable[Any], numbers: set[int]) -> None:
+        """Check the digests of the prompts with these numbers."""
+        self.checked.wrong += [
+            f"prompt {row['id']}: its digests don't match its text and settings"
+            for row in rows
+            if row["id"] in numbers and not prompt_from_row(row).keyed
+        ]
 
     def _check_calls(self, numbers: Sequence[int]) -> None:
-        answers: dict[tuple[int, int], list[Any]] = defaultdict(list)
-        claimed: dict[tuple[int, int], list[int]] = defaultdict(list)
+        """Check the calls of some prompts, with their claims and generations."""
         prompts = {
             row["id"]: row for row in self._rows(questions, questions.c.id.in_(numbers))
         }
+        answers: dict[tuple[int, int], list[Any]] = defaultdict(list)
         for row in self._rows(generations, generations.c.question.in_(numbers)):
             answers[row["question"], row["call"]].append(row)
         texts = texts_of_calls(self._connection, (call for _, call in answers))
+        claimed: dict[tuple[int, int], list[int]] = defaultdict(list)
         for row in self._rows(claims, claims.c.question.in_(numbers)):
             claimed[row["question"], row["call"]].append(row["ordinal"])
-        images = [
-            image(calls, row)
-            | {
-                "claims": sorted(claimed.pop(key, ())) or None,
-                "generations": generation_images(
-                    answers.pop(key, ()), texts.get(row["id"], ())
+        images = []
+        for row in self._rows(calls, calls.c.question.in_(numbers)):
+            key = row["question"], row["id"]
+            call_image = image(calls, row)
+            call_image["claims"] = sorted(claimed.pop(key, ())) or None
+            call_generations = generation_images(
+                answers.pop(key, ()), texts.get(row["id"], ())
+            )
+            call_image["generations"] = call_generations or None
+            images.append(call_image)
+        for row in self._chained(calls, images):
+            fault = _call_fault(row, prompts.get(row["question"]))
+            if fault is not None:
+                self.checked.wrong.append(
+                    f"call {row['id']} is {row['state']}, but {fault}"
                 )
-                or None,
-            }
-            for row in self._rows(calls, calls.c.question.in_(numbers))
-            for key in [(row["question"], row["id"])]
-        ]
-        for call_row in self._chained(calls, images):
-            if fault := _call_fault(call_row, prompts.get(call_row["question"])):
-                named = f"call {call_row['id']} is {call_row['state']}"
-                self.checked.wrong.append(f"{named}, but {fault}")
         self.checked.wrong += [
             f"Call {call} has or reserves generations of prompt {question}, which it "
             "didn't send"
@@ -225,22 +244,10 @@ class _Check:
     def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         """Compare rows with their last entries; return those that have one."""
         keys = [(table.name, row_key(table, row)) for row in rows]
-        numbers = sorted(
-            {number for key in keys for number in self._entries.pop(key, ())}
-        )
-        written: dict[tuple[str, Any], Row] = {}
-        for some in in_parts(numbers):
-            for entry in self._rows(chain, chain.c.number.in_(some)):
-                for key, values in _entry(entry["entry"])[1].items():
-                    before = written.setdefault(key, {})
-                    if before.get("generations") or (
-                        before and key[0] in _WRITTEN_ONCE
-                    ):
-                        number = f"entry {entry['number']:,}"
-                        self.checked.wrong.append(
-                            f"{_named(*key)} had ended, but {number} changed it"
-                        )
-                    before.update(values)
+        numbers: set[int] = set()
+        for key in keys:
+            numbers.update(self._entries.pop(key, ()))
+        written = self._last_written(sorted(numbers))
         matched = []
         for key, row in zip(keys, rows, strict=True):
             if key in written:
@@ -252,8 +259,23 @@ class _Check:
                 )
         return matched
 
-    # --- reading
-    # -----------------------------------------------------------------------------
+    def _last_written(self, numbers: Sequence[int]) -> dict[tuple[str, Any], Row]:
+        """Return the last values in these entries; note rows that had ended before."""
+        written: dict[tuple[str, Any], Row] = {}
+        for some in in_parts(numbers):
+            for entry in self._rows(chain, chain.c.number.in_(some)):
+                _, rows = _entry(entry["entry"])
+                for key, values in rows.items():
+                    before = written.setdefault(key, {})
+                    if _has_ended(key[0], before):
+                        self.checked.wrong.append(
+                            f"{_named(*key)} had ended, "
+                            f"but entry {entry['number']:,} changed it"
+                        )
+                    before.update(values)
+        return written
+
+    # --- reading ----------------------------------------------------------------------
 
     def _stream(
         self, statement: sa.Select[Any] | sa.CompoundSelect[Any]
@@ -274,12 +296,14 @@ _ENDPOINT = sa.select(questions.c.endpoint, calls.c.ended).join_from(
 )
 # A removed prompt may have left its calls behind.
 _ASKED = sa.union(
-    *(sa.select(table.c.question) for table in (calls, generations, claims))
+    sa.select(calls.c.question),
+    sa.select(generations.c.question),
+    sa.select(claims.c.question),
 ).order_by("question")
 
 
 def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
-    """Return an entry's time and what it wrote, by table and key; nothing if it is invalid."""
+    """Return an entry's time and what it wrote, by table and key; empty if invalid."""
     try:
         entry = json.loads(text)
         written = {
@@ -291,12 +315,22 @@ def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
         return 0.0, {}
 
 
+def _has_ended(table_name: str, written: Row) -> bool:
+    """Tell whether what is written of a row is never changed again."""
+    if written.get("generations"):
+        return True
+    return bool(written) and table_name in _WRITTEN_ONCE
+
+
 def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:
     """Yield a fault for each time of a row that differs from its entry's."""
     for column in ("began", "ended"):
         time = written.get(column)
         if isinstance(time, int | float) and not -CLOCK_SKEW <= at - time <= _LATEST:
-            yield f"{name}: {column} is {moment(time)}, but it was written on {moment(at)}"
+            yield (
+                f"{name}: {column} is {moment(time)}, "
+                f"but it was written on {moment(at)}"
+            )
 
 
 def _differences(
@@ -314,75 +348,73 @@ def _what_differs(column: str, written: Any, now: Any) -> str:
         return f"{column} is {_shown(now)}, but was written as {_shown(written)}"
     before = {answer["ordinal"]: answer for answer in written or ()}
     after = {answer["ordinal"]: answer for answer in now or ()}
-    changes = [
-        f"generation {ordinal} is gone"
-        if ordinal not in after
-        else f"generation {ordinal} was added"
-        if ordinal not in before
-        else "; ".join(
-            _differences(f"generation {ordinal}", before[ordinal], after[ordinal])
-        )
-        for ordinal in sorted(before | after)
-        if before.get(ordinal) != after.get(ordinal)
-    ]
+    changes: list[str] = []
+    for ordinal in sorted(before | after):
+        name = f"generation {ordinal}"
+        if ordinal not in after:
+            changes.append(f"{name} is gone")
+        elif ordinal not in before:
+            changes.append(f"{name} was added")
+        else:
+            changes += _differences(name, before[ordinal], after[ordinal])
     return "; ".join(changes)
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else json.dumps(value)[:_SHOWN]
+    if value is None:
+        return "nothing"
+    return json.dumps(value)[:_SHOWN]
 
 
 def _named(table: str, key: Any) -> str:
     if table == ledger_version.name:
         return "the ledger's version"
     kind = _ONE_OF.get(table, table.removesuffix("s"))
-    return f"{kind} {str(key[0] if isinstance(key, tuple) else key)[:12]}"
+    number = key[0] if isinstance(key, tuple) else key
+    return f"{kind} {str(number)[:_SHOWN_OF_KEY]}"
 
 
 def _call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
-    """Explain why a call, as its chain entry has it, is inconsistent; None if it isn't."""
+    """Explain why a call, as its chain entry has it, is inconsistent; else None."""
     if question is None:
         return f"prompt {row['question']} doesn't exist"
     if row.get("seed") != prompt_from_row(question).seed_from(row["first"]):
         return f"its seed {row.get('seed')} doesn't match its prompt"
-    answer_count, claim_count = (
-        len(row.get("generations") or ()),
-        len(row.get("claims") or ()),
-    )
-    came = "came" in row
+    stored = len(row.get("generations") or ())
+    reserved = len(row.get("claims") or ())
     if row["state"] in OPEN:
-        wrong = claim_count != row["asked"] or answer_count or came or "ended" in row
-        reserved = f"{claim_count} of {amount(row['asked'], 'generation')}"
-        text = f"it reserves {reserved} and has {answer_count}"
-        return text if wrong else None
-    if claim_count:
-        return f"it still reserves {amount(claim_count, 'generation')}"
+        has_outcome = stored or "came" in row or "ended" in row
+        if reserved == row["asked"] and not has_outcome:
+            return None
+        requested = amount(row["asked"], "generation")
+        return f"it reserves {reserved} of {requested} and has {stored}"
+    if reserved:
+        return f"it still reserves {amount(reserved, 'generation')}"
+    return _outcome_fault(row, stored)
+
+
+def _outcome_fault(row: Mapping[Any, Any], stored: int) -> str | None:
+    """Explain why an ended call doesn't match its stored generations; else None."""
     if row["state"] == CallState.ANSWERED:
-        wrong = row.get("came") != answer_count
-        text = f"it has {amount(answer_count, 'generation')}, not {row.get('came')}"
-        return text if wrong else None
-    cost = 0 if row["state"] == CallState.FAILED else row.get("estimate")
-    wrong = answer_count or came or row.get("cost") != cost
-    had = amount(answer_count, "generation")
-    text = f"it has {had} (not 0) and cost {row.get('cost')} (not {cost})"
-    return text if wrong else None
+        came = row.get("came")
+        if came == stored:
+            return None
+        return f"it has {amount(stored, 'generation')}, not {came}"
+    cost = spent_without_answer(row["state"], row.get("estimate"))
+    if not stored and "came" not in row and row.get("cost") == cost:
+        return None
+    return (
+        f"it has {amount(stored, 'generation')} (not 0) "
+        f"and cost {row.get('cost')} (not {cost})"
+    )
 
 
-_COST = sa.case(
-    (calls.c.state == CallState.ANSWERED, calls.c.cost),
-    (calls.c.state == CallState.FAILED, 0),
-    else_=calls.c.estimate,
-)
-_STOOD = sa.case(
-    (deployments.c.undeployed.is_(None), deployments.c.estimate),
-    else_=deployments.c.cost,
-)
-_BY_CALLS, _BY_HOURS = (
-    sa.select(sa.func.coalesce(sa.func.sum(amount), 0))
-    .where(table.c.run == runs.c.id)
-    .scalar_subquery()
-    for table, amount in ((calls, _COST), (deployments, _STOOD))
-)
+def _sum_of_run(table: sa.Table, spent: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
+    total = sa.func.coalesce(sa.func.sum(spent), 0)
+    return sa.select(total).where(table.c.run == runs.c.id).scalar_subquery()
+
+
+_COST = _sum_of_run(calls, SPENT) + _sum_of_run(deployments, SPENT_ON_HOURS)
 _SPENT_AND_COST = sa.select(
-    runs.c.id, runs.c.spent, sa.cast(_BY_CALLS + _BY_HOURS, sa.BigInteger).label("cost")
+    runs.c.id, runs.c.spent, sa.cast(_COST, sa.BigInteger).label("cost")
 ).order_by(runs.c.id)

@@ -1,4 +1,4 @@
-"""Protected books, and their passages in any texts: the gate's index for other programs.
+"""Protected books and their passages in any texts: the gate's index for programs.
 
 from pytest_memleak.library import Library
 

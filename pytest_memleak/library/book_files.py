@@ -30,10 +30,11 @@ def read_book(
 
     Raises BookError or RecordsError.
     """
-    read = (extensions or Extensions()).read_book(path)
-    if isinstance(read, Manuscript):
-        read = make_book(path.name, read, mode=(scoring or Scoring()).word_mode)
-    return dataclasses.replace(read, excerpts=read.excerpts + read.excluded)
+    book = (extensions or Extensions()).read_book(path)
+    if isinstance(book, Manuscript):
+        mode = (scoring or Scoring()).word_mode
+        book = make_book(path.name, book, mode=mode)
+    return dataclasses.replace(book, excerpts=book.excerpts + book.excluded)
 
 
 class BookFiles:
@@ -51,23 +52,29 @@ class BookFiles:
         extensions: Extensions | None = None,
         root: Path | None = None,
     ) -> None:
-        self._paths, self._scoring, self._root = tuple(paths), scoring, root
+        self._paths = tuple(paths)
+        self._scoring = scoring
+        self._root = root
         self._extensions = extensions or Extensions()
 
     def validate(self) -> None:
-        """Raise BookError for a damaged catalog file, SettingsError for another word mode's."""
+        """Raise BookError for a damaged catalog, SettingsError for a wrong mode."""
         mode = self._scoring.word_mode
         for path in self._paths:
-            if is_catalog_file(path) and (made_for := CatalogFile(path).mode) != mode:
+            if not is_catalog_file(path):
+                continue
+            made_for = CatalogFile(path).mode
+            if made_for != mode:
                 raise SettingsError(
                     f"the catalog {path.name} was made for word_mode = {made_for!r}, "
                     f"not {mode!r}",
                     location=str(path),
-                    hint=f"rebuild it: memleak catalog build DIR -o {path.name} --word-mode {mode}",
+                    hint=f"rebuild it: memleak catalog build DIR -o {path.name} "
+                    f"--word-mode {mode}",
                 )
 
     def books(self) -> Iterator[tuple[str, BookKeys | MemleakError]]:
-        """Yield each book's name and keys; in place of keys, the error of an unmeasurable book.
+        """Yield each book's name and keys, or the error of an unmeasurable book.
 
         Raises BookError for a damaged catalog file.
         """
@@ -88,13 +95,12 @@ class BookFiles:
             yield self._name(path), keys
 
     def read(self, name: str) -> Book:
-        """Read the book of that name. Raises BookError if its file isn't what was prepared."""
+        """Read the book of that name; BookError if its file isn't what was prepared."""
         path, sha256 = self._sources[name]
         if sha256 is not None and sha256_of(path) != sha256:
             raise BookError(
                 "a generation shares a long run of words with this book, but the "
-                "book's file is "
-                "missing or has changed since the catalog was built",
+                "book's file is missing or has changed since the catalog was built",
                 location=name,
                 hint="restore it, or rebuild: memleak catalog build DIR -o FILE",
             )
@@ -103,7 +109,7 @@ class BookFiles:
 
     @functools.cached_property
     def _sources(self) -> dict[str, tuple[Path, str | None]]:
-        """Each book's file by the book's name, and its SHA-256 where it was prepared."""
+        """Each book's file by the book's name, and its SHA-256 if it was prepared."""
         sources: dict[str, tuple[Path, str | None]] = {}
         for path in self._paths:
             if is_catalog_file(path):

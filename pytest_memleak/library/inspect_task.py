@@ -1,4 +1,4 @@
-"""inspect_ai: a task that asks for a book's excerpts, and a scorer of passages in answers.
+"""inspect_ai: a task that asks for a book's excerpts, and a scorer of passages.
 
     inspect eval pytest_memleak/recall -T book=novel.epub --model openai/gpt-5
 
@@ -41,17 +41,17 @@ _PREFIX_WORDS = 50
 def recall(
     book: str, protected: str | Sequence[str] = (), limit: int = PASSAGE_LIMIT
 ) -> Task:
-    """Ask for each excerpt of a book, and score passages of it and of the `protected` books."""
-    excerpts = read_book(Path(book))
-    if not all(excerpt.instruction for excerpt in excerpts.excerpts):
-        excerpts = beginnings(excerpts, prefix_words=_PREFIX_WORDS)
+    """Ask for each excerpt of a book; score passages of it and of `protected` books."""
+    asked = read_book(Path(book))
+    if not all(excerpt.instruction for excerpt in asked.excerpts):
+        asked = beginnings(asked, prefix_words=_PREFIX_WORDS)
     samples = [
-        Sample(id=each.id, input=each.instruction or "") for each in excerpts.excerpts
+        Sample(id=excerpt.id, input=excerpt.instruction or "")
+        for excerpt in asked.excerpts
     ]
     others = [protected] if isinstance(protected, str) else protected
-    return Task(
-        dataset=samples, solver=generate(), scorer=passages([book, *others], limit)
-    )
+    scorer = passages([book, *others], limit)
+    return Task(dataset=samples, solver=generate(), scorer=scorer)
 
 
 @metric
@@ -66,7 +66,7 @@ def longest() -> Metric:
 
 @scorer(metrics={LONGEST_PASSAGE.name: [longest(), mean()], "over_limit": [mean()]})
 def passages(books: str | Sequence[str], limit: int = PASSAGE_LIMIT) -> Scorer:
-    """Score the words of the longest passage of all that a model wrote, and if it's over `limit`.
+    """Score the words of a model's longest passage, and whether it's over `limit`.
 
     The metadata names the passages' places. Words that the sample's input contains
     don't count.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,7 +58,8 @@ class Passage(NamedTuple):
 class Library:
     """Protected books to find in texts.
 
-    index: what the gate matches generations with; sizes: words of each book, by name
+    index: what the gate matches generations with
+    sizes: words of each book, by name
     """
 
     def __init__(
@@ -86,21 +87,21 @@ class Library:
     ) -> Library:
         """Index books, files of books, and catalog files of `memleak catalog build`.
 
-        common: texts that may be quoted; a match that one contains in as many words
-        isn't a passage
+        common: texts that may be quoted: what one contains in as many words is no
+                passage
 
         Raises BookError for what can't be read or measured, and SettingsError for no
         book, for two of one name, and for a catalog of another word mode.
         """
-        scoring, books = scoring or Scoring(), list(books)
+        scoring = scoring or Scoring()
+        books = list(books)
         if not books:
             raise SettingsError(
                 "a library needs at least one book", hint="name a file of a book"
             )
-        quotable = list(_keys_of([*common], scoring))
-        return cls(
-            [*_keys_of(books, scoring), *quotable], scoring, common=len(quotable)
-        )
+        quotable = list(_keys_of(list(common), scoring))
+        protected = list(_keys_of(books, scoring))
+        return cls(protected + quotable, scoring, common=len(quotable))
 
     def validate_limit(self, limit: int) -> None:
         """Raise SettingsError for a limit that passages of a book can't exceed."""
@@ -123,8 +124,7 @@ class Library:
         """Return the passages in the texts, by text and place.
 
         prompts: of each text; runs of words that its prompt contains don't count
-        least:   words from which a verbatim passage counts; near-verbatim ones have at
-        least 20
+        least:   the fewest words of a verbatim passage (near-verbatim: 20)
         """
         if prompts and len(prompts) != len(texts):
             raise SettingsError(
@@ -143,40 +143,40 @@ class Library:
     ) -> list[Passage]:
         shared = self.index.matches(texts)
         kinds = list(self._passages(shared, least))
-        with_passage = {
-            text for passages, *_ in kinds for text in passages.text.tolist()
-        }
+        with_passage: set[int] = set()
+        for passages, _ in kinds:
+            with_passage.update(passages.text.tolist())
         if with_passage and any(prompts):
             # Prompts only shorten passages, and most texts have none.
-            asked = [prompts[n] if n in with_passage else "" for n in range(len(texts))]
+            asked = [
+                prompt if text in with_passage else ""
+                for text, prompt in enumerate(prompts)
+            ]
             kinds = list(self._passages(shared, least, asked))
-        records = [
-            Passage(
-                first + text,
-                self.index.books[book].id,
-                words,
-                near,
-                start,
-                end,
-                *places,
-            )
-            for passages, near in kinds
-            for text, book, *places, start, end, words in zip(
-                *(column.tolist() for column in passages), strict=True
-            )
-        ]
+        verbatim: list[Passage] = []
+        near_verbatim: list[Passage] = []
+        for passages, near in kinds:
+            records = near_verbatim if near else verbatim
+            records += self._records(passages, first, near=near)
         return sorted(
-            (
-                *(passage for passage in records if not passage.near),
-                *_distinct_near(records),
-            ),
-            key=lambda passage: (passage.text, passage.place, passage.near),
+            [*verbatim, *_distinct_near(near_verbatim)],
+            key=attrgetter("text", "place", "near"),
         )
+
+    def _records(
+        self, passages: TextPassages, first: int, *, near: bool
+    ) -> Iterator[Passage]:
+        """Yield passages as records; `first` is the batch's first text."""
+        columns = [column.tolist() for column in passages]
+        for row in zip(*columns, strict=True):
+            text, book, place, place_end, start, end, words = row
+            name = self.index.books[book].id
+            yield Passage(first + text, name, words, near, start, end, place, place_end)
 
     def _passages(
         self, shared: TextMatches, least: int, prompts: Sequence[str] = ()
     ) -> Iterator[tuple[TextPassages, bool]]:
-        """Yield the passages of each kind by their places in the texts, and whether near."""
+        """Yield the passages of each kind, by place in the texts, and if near."""
         trim = self.scoring.trim
         long = shared.matches.where(shared.matches.words >= least)
         ranges = NO_RANGES
@@ -194,14 +194,11 @@ class Library:
                 words = self.index.instructions(prompts, folded=True)
                 ranges = PromptWords(words, trim=trim).ranges(near.words, near.texts)
             chains = find_chains(near.matches, ranges, trim=trim)
-            chains = chains.where(
-                ~nearly_contained_in(near.matches, chains, self._excusing)
-            )
+            excused = nearly_contained_in(near.matches, chains, self._excusing)
+            chains = chains.where(~excused)
             before = near.words.ends[chains.text] + 1 - near.ahead[chains.text]
-            yield (
-                _from_text(chains._replace(text=near.texts[chains.text]), before),
-                True,
-            )
+            in_texts = chains._replace(text=near.texts[chains.text])
+            yield _from_text(in_texts, before), True
 
 
 def _keys_of(
@@ -221,21 +218,24 @@ def _keys_of(
 
 
 def _distinct_near(passages: Iterable[Passage]) -> Iterator[Passage]:
-    """Yield the longest near passages of each text and book; no two share words in either."""
+    """Yield the longest passages of each text and book; no two share words."""
     taken: dict[tuple[int, str], list[Passage]] = defaultdict(list)
-    near = (passage for passage in passages if passage.near)
-    for passage in sorted(
-        near,
-        key=lambda passage: (-passage.words, passage.place, passage.start, passage.end),
-    ):
+    for passage in sorted(passages, key=_longest_first):
         longer = taken[passage.text, passage.book]
-        if all(
-            (passage.place >= other.place_end or passage.place_end <= other.place)
-            and (passage.start >= other.end or passage.end <= other.start)
-            for other in longer
-        ):
+        if not any(_share_words(passage, other) for other in longer):
             longer.append(passage)
             yield passage
+
+
+def _longest_first(passage: Passage) -> tuple[int, ...]:
+    return -passage.words, passage.place, passage.start, passage.end
+
+
+def _share_words(passage: Passage, other: Passage) -> bool:
+    """Tell whether two passages share words in the text or in the book."""
+    in_text = passage.place < other.place_end and other.place < passage.place_end
+    in_book = passage.start < other.end and other.start < passage.end
+    return in_text or in_book
 
 
 def _from_text(passages: TextPassages, before: Positions) -> TextPassages:

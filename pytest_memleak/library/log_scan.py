@@ -1,4 +1,4 @@
-"""A scan of logs and training sets for passages of a library's books, in all processes at once."""
+"""A scan of logs and training sets for passages of a library's books."""
 
 from __future__ import annotations
 
@@ -42,23 +42,20 @@ _STYLE = re.compile(
 class ScanResult:
     """The result of a scan of some rows.
 
-    counts:   `rows`, `texts`, and `style_rows`: those whose prompt asks for an author's
-    style and
-              has a summary
-    passages: the fields of each (`Passage`), its file, row (from 1), and text in the
-    row (from 0),
-              and, if it was asked for, its quote
+    counts:   `rows`, `texts`, and `style_rows`, whose prompt asks for an author's
+              style and has a summary
+    passages: the fields of each (`Passage`), its file, row (from 1), text in the row
+              (from 0), and, if it was asked for, its quote
     """
 
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     passages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def coverage(self, library: Library, book: str, *, near: bool) -> float:
-        """Return the share of a book's words, folded if `near`, in its passages of that kind."""
-        layouts = library.index.books[library.index.numbers[book]]
-        covered = np.zeros(
-            (layouts.folded if near else layouts.layout).total, dtype=np.bool_
-        )
+        """Return the share of a book's words in such passages, folded if `near`."""
+        indexed = library.index.books[library.index.numbers[book]]
+        layout = indexed.folded if near else indexed.layout
+        covered = np.zeros(layout.total, dtype=np.bool_)
         for passage in self.passages:
             if (passage["book"], passage["near"]) == (book, near):
                 covered[passage["start"] : passage["end"]] = True
@@ -81,8 +78,11 @@ class LogScan:
         training: bool,
         quote: bool,
     ) -> None:
-        self._library, self._reader = library, reader
-        self._least, self._training, self._quote = least, training, quote
+        self._library = library
+        self._reader = reader
+        self._least = least
+        self._training = training
+        self._quote = quote
         self.counted = ScanResult()
         keep_freed_memory()
 
@@ -106,12 +106,9 @@ class LogScan:
             texts += row_texts
             places += [(number, nth) for nth in range(len(row_texts))]
             counts["rows"] += 1
-            if not any(
-                answer.get("failed") for answer in answers
-            ):  # with an error's text
-                counts["texts"] += sum(
-                    any(map(str.isalnum, text)) for text in row_texts
-                )
+            if not any(answer.get("failed") for answer in answers):
+                # An answer that failed has the text of an error.
+                counts["texts"] += sum(map(_has_words, row_texts))
         for passage in self._library.find(texts, prompts, least=self._least):
             number, nth = places[passage.text]
             place = {"file": str(block.path), "row": number, "text": nth}
@@ -124,10 +121,13 @@ class LogScan:
         """Quote a passage; "" if only a further reading of the text has it."""
         exact = partial(words, mode=self._library.scoring.word_mode)
         split = passage_words if passage.near else exact
-        start, end = (
-            end_of_words(at, text, split) for at in (passage.place, passage.place_end)
-        )
+        start = end_of_words(passage.place, text, split)
+        end = end_of_words(passage.place_end, text, split)
         return " ".join(text[start:end].split())
+
+
+def _has_words(text: str) -> bool:
+    return any(map(str.isalnum, text))
 
 
 def scan_logs(

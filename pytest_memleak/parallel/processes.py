@@ -47,7 +47,7 @@ def blocks(generations: Iterable[Generation | Batch]) -> Iterator[Block]:
 
 
 class Counter(Protocol):
-    """What counts blocks in one process; it and its counts are sent between processes."""
+    """What counts blocks in a process; it and its counts are sent between these."""
 
     counted: Any
 
@@ -111,7 +111,8 @@ class Processes:
             raise Inconclusive(
                 "a scoring process ended early",
                 location=place,
-                hint="it may have run out of memory: use fewer processes (--jobs, --memleak-jobs)",
+                hint="it may have run out of memory: "
+                "use fewer processes (--jobs, --memleak-jobs)",
             ) from None
         for result in results:
             if isinstance(result, MemleakError):
@@ -156,7 +157,7 @@ def _put(
 def _feed(
     connection: Connection, make: Callable[[], Counter], waiting: queue.Queue[Any]
 ) -> Any:
-    """Send blocks to one process as it takes them, and return what it counted or raised."""
+    """Send blocks to a process as it takes them; return what it counted or raised."""
     connection.send(make)
     while (block := waiting.get()) is not None and not connection.poll():
         connection.send(block)

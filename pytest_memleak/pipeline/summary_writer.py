@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.ledger.ledger_queries import keep_summary, stored_summaries
 from pytest_memleak.ledger.prompts import (
     TOKENS_PER_WORD,
     PairPrompts,
     build_prompts,
     most_tokens,
 )
+from pytest_memleak.ledger.stored_summaries import keep_summary, stored_summaries
 from pytest_memleak.pipeline.ledger_endpoint import through_ledger
 from pytest_memleak.records import (
     Book,

@@ -1,1 +1,1 @@
-"""Sampling: the loop that samples through the ledger, remote jobs, retries and the budget."""
+"""Sampling through the ledger: the run loop, remote jobs, retries, and costs."""

@@ -19,7 +19,7 @@ from pytest_memleak.errors import ProviderBusy, RequestNotSent, UnusableResponse
 
 T = TypeVar("T")
 
-LOOK_AGAIN = 1.0
+_LOOK_AGAIN = 1.0
 
 
 class CallsDropped(KeyboardInterrupt):
@@ -34,8 +34,7 @@ class Retry:
     tries, total: the number of attempts at a busy provider, and the sum of the pauses
     first, most:  the first pause between attempts, doubled each time, and the longest
     unreached:    the sum of the pauses for a server that has never answered
-    recovery:     how long the answer to an interrupted call may still appear at the
-    provider
+    recovery:     how long the answer to an interrupted call may still appear
     deploying:    the same for a deployment, since lists may not show it at once
     poll, poll_most: the first pause between polls of a job or a batch, and the longest
     pause:        waits this many seconds, or until the event is set
@@ -59,24 +58,24 @@ class Retry:
         stop: threading.Event | None = None,
         *,
         unreached: Callable[[], float | None] = lambda: None,
-        waiting: Callable[[ProviderBusy, float], object] = lambda _error, _seconds: (
-            None
-        ),
+        waiting: Callable[[ProviderBusy, float], object] | None = None,
     ) -> T:
         """Return what `attempt` returns, repeated after ProviderBusy and a pause.
 
-        unreached: how many seconds to try a server that has never answered, None if it
-        has
-        waiting: receives the cause and the seconds of each pause before it begins
+        unreached: how many seconds to try a server; None if it has answered before
+        waiting:   receives the cause and the seconds of each pause before it begins
 
         The last ProviderBusy is raised once `tries` or `total` is used up.
         RequestNotSent is retried for at most `unreached` seconds, and not at all if it
         is `lasting`. A response that can't be used may be billed, so the second one is
         final.
         """
-        pausing, began = stop or threading.Event(), time.monotonic()
-        tries = unusable = 0
-        idle, backoff = 0.0, self.first
+        pausing = stop or threading.Event()
+        began = time.monotonic()
+        tries = 0
+        unusable = 0
+        idle = 0.0
+        backoff = self.first
         while True:
             try:
                 return attempt()
@@ -86,15 +85,23 @@ class Retry:
             unusable += isinstance(failure, UnusableResponse)
             pause = min(backoff + random.uniform(0, self.first), self.most)  # noqa: S311 - no secret
             pause = max(pause, failure.retry_after or 0.0)
-            idle, backoff = idle + pause, min(2 * backoff, self.most)
+            idle += pause
+            backoff = min(2 * backoff, self.most)
             if unusable > 1 or tries >= self.tries or idle > self.total:
                 raise failure
             if isinstance(failure, RequestNotSent):
-                passed, most = max(idle, time.monotonic() - began + pause), unreached()
+                passed = max(idle, time.monotonic() - began + pause)
+                most = unreached()
                 if failure.lasting or (most is not None and passed > most):
                     raise failure
-            waiting(failure, pause)
+            if waiting is not None:
+                waiting(failure, pause)
             self.pause(pausing, pause)
+
+    def look_again(self, until: float) -> None:
+        """Pause before searching a provider again, at most until then (since 1970)."""
+        left = max(0.0, until - time.time())
+        self.pause(threading.Event(), min(_LOOK_AGAIN, left))
 
 
 FIRST = 8
@@ -120,9 +127,8 @@ class Pace:
         self._clock = clock
         self._lock = threading.Lock()
         self._doubling = True
-        self._slower: tuple[int, float] | None = (
-            None  # calls at once, and answers a second
-        )
+        # Calls at once, and answers a second.
+        self._slower: tuple[int, float] | None = None
         self._answers = 0
         self._since = clock()
         self._excused = 0  # calls in flight when it last halved

@@ -1,6 +1,6 @@
-"""Batches at a provider: many requests at once, answered within a day, each paid for once.
+"""Batches at a provider: many requests at once, answered within a day.
 
-A request without an answer is sent again in the next batch.
+A request is paid for once. One without an answer is sent again in the next batch.
 
 In the ledger, a batch has one call for every request in it. They hold their ordinals
 until the batch ends, even if the process dies. Its digest covers its requests, its
@@ -29,7 +29,7 @@ from pytest_memleak.ledger.call_outcomes import (
     run_spending,
 )
 from pytest_memleak.ledger.call_reservations import (
-    budget_exceeded,
+    budget_error,
     call_row,
     first_free,
     insert_calls,
@@ -90,17 +90,21 @@ class Batches:
             if not left:
                 return
             if not self.wait or any(batch.stuck for batch in left):
-                named = ", ".join(batch.job_id or "not started yet" for batch in left)
-                raise JobPending(
-                    f"{len(left)} batches are unfinished: {named}"
-                    if len(left) > 1
-                    else f"The batch is unfinished: {named}",
-                    location=f"{context.terms.sampler.name} endpoint {context.endpoint.id}",
-                    hint="rerun later to continue",
-                )
+                raise self._unfinished(left)
             self.progress(
                 ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)")
             )
+
+    def _unfinished(self, left: Sequence[Job]) -> JobPending:
+        named = ", ".join(batch.job_id or "not started yet" for batch in left)
+        message = f"The batch is unfinished: {named}"
+        if len(left) > 1:
+            message = f"{len(left)} batches are unfinished: {named}"
+        return JobPending(
+            message,
+            location=self.context.endpoint.calls.location,
+            hint="rerun later to continue",
+        )
 
     def submit(self, asks: Iterable[Ask]) -> None:
         """Request all asks, in as few batches as hold them."""
@@ -112,23 +116,21 @@ class Batches:
     def _chunks(self, asks: Iterable[Ask]) -> Iterator[list[Ask]]:
         chunk: list[Ask] = []
         size = 0
+        key = request_key("0" * 64, 0)  # as long as any request's
         for ask in asks:
-            request_size = self.remote.request_bytes(
-                ask.question.request(
-                    request_key("0" * 64, 0), ask.ordinals
-                )  # of its final length
-            )
+            request = ask.question.request(key, ask.ordinals)
+            request_size = self.remote.request_bytes(request)
             too_large = size + request_size > self.remote.max_bytes
             if chunk and (len(chunk) >= self.remote.max_requests or too_large):
                 yield chunk
-                chunk, size = [], 0
+                chunk = []
+                size = 0
             chunk.append(ask)
             size += request_size
         if chunk:
             yield chunk
 
-    # --- one batch
-    # -------------------------------------------------------------------------
+    # --- one batch --------------------------------------------------------------------
 
     def _advance(self, batch: Job) -> bool:
         """Advance a batch by one step; return whether it has ended."""
@@ -136,11 +138,9 @@ class Batches:
             batch = self._started(batch)
         if batch.job_id is None:
             return False
-        batch_id, ledger, timed = (
-            batch.job_id,
-            self.context.ledger,
-            self.context.endpoint.calls,
-        )
+        batch_id = batch.job_id
+        ledger = self.context.ledger
+        timed = self.context.endpoint.calls
         state = poll_state(self._verbs(batch), batch_id)
         if state.status is JobStatus.RUNNING:
             return False
@@ -183,13 +183,8 @@ class Batches:
                 if call is None:
                     continue
                 came = self.context.endpoint.completions(completions, "read_batch")
-                answers.append(
-                    Answer(
-                        call,
-                        came,
-                        *self.context.terms.billed(prompts[call.question], came),
-                    )
-                )
+                billed = self.context.terms.billed(prompts[call.question], came)
+                answers.append(Answer(call, came, *billed))
                 if len(answers) == _RECORDED_AT_ONCE:
                     answers = self._recorded(answers)
         finally:
@@ -218,33 +213,37 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
     Returns None if none is free. Raises BudgetExceeded if the run's budget is too
     small.
     """
-    lease, run = context.ledger.lease, context.ledger.run
-    numbers, endpoint_id = context.numbers, context.endpoint.id
+    lease = context.ledger.lease
+    run = context.ledger.run
+    numbers = context.numbers
+    endpoint_id = context.endpoint.id
 
     def work(connection: Connection) -> Job | None:
-        taken = taken_ordinals(
-            connection, [(numbers[ask.question.key], ask) for ask in asks]
-        )
-        free = [
-            ask
-            for candidate in asks
-            if (ask := first_free([candidate], numbers, taken)) is not None
-        ]
+        numbered = [(numbers[ask.question.key], ask) for ask in asks]
+        taken = taken_ordinals(connection, numbered)
+        candidates = [first_free([ask], numbers, taken) for ask in asks]
+        free = [ask for ask in candidates if ask is not None]
         if not free:
             return None
         context.ledger.require_room()
         estimates = [context.terms.estimate(ask) for ask in free]
         total = sum(estimate or 0 for estimate in estimates)
         spent = run_spending(connection, {run})[run]
-        if context.limit is not None and spent + total > context.limit:
-            raise budget_exceeded(spent, total, context.limit)
+        error = budget_error(spent, total, context.limit)
+        if error is not None:
+            raise error
         digest = _new_digest(connection, endpoint_id, free)
-        shared = {"provider": context.terms.sampler.name, "lease": lease, "run": run}
-        shared |= {"began": time.time()}
+        shared = {
+            "provider": context.terms.sampler.name,
+            "lease": lease,
+            "run": run,
+            "began": time.time(),
+        }
         state = {"endpoint": endpoint_id, "digest": digest, "state": JobRow.STARTING}
         number = add_row(connection, batches, shared | state)
-        rows = [
-            call_row(
+        rows = []
+        for place, (ask, estimate) in enumerate(zip(free, estimates, strict=True)):
+            row = call_row(
                 ask,
                 numbers[ask.question.key],
                 kind="batch",
@@ -253,8 +252,7 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
                 estimate=estimate,
                 **shared,
             )
-            for place, (ask, estimate) in enumerate(zip(free, estimates, strict=True))
-        ]
+            rows.append(row)
         insert_calls(connection, rows, [ask.ordinals for ask in free])
         add_to_runs(connection, [(run, total)])
         return Job(
@@ -285,26 +283,24 @@ def _open_batches(context: SamplingContext) -> list[Job]:
 
     Takes over batches whose start was interrupted.
     """
-    lease, recovery = context.ledger.lease, context.retry.recovery
+    lease = context.ledger.lease
+    recovery = context.retry.recovery
+    unfinished = (
+        rows_with_leases(JobKind.BATCH)
+        .where(batches.c.endpoint == context.endpoint.id, batches.c.state.in_(OPEN_JOB))
+        .order_by(batches.c.id)
+    )
+
+    def has_own_prompts(connection: Connection, batch: int) -> bool:
+        prompts = sa.select(calls.c.question).where(calls.c.batch == batch).distinct()
+        return not context.asked.keys().isdisjoint(connection.scalars(prompts))
 
     def work(connection: Connection) -> list[Job]:
-        rows = connection.execute(
-            rows_with_leases(JobKind.BATCH)
-            .where(
-                batches.c.endpoint == context.endpoint.id, batches.c.state.in_(OPEN_JOB)
-            )
-            .order_by(batches.c.id)
-        ).all()
+        rows = connection.execute(unfinished).all()
         return [
             held_job(connection, JobKind.BATCH, row, lease=lease, recovery=recovery)
             for row in rows
-            if not context.asked.keys().isdisjoint(
-                connection.execute(
-                    sa.select(calls.c.question)
-                    .where(calls.c.batch == row.id)
-                    .distinct()
-                ).scalars()
-            )
+            if has_own_prompts(connection, row.id)
         ]
 
     return context.ledger.write(work)

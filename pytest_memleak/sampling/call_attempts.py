@@ -24,7 +24,6 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import (
-    NOT_SENT,
     Answer,
     Call,
     give_up,
@@ -35,16 +34,13 @@ from pytest_memleak.ledger.call_outcomes import (
     resume,
 )
 from pytest_memleak.ledger.call_reservations import CallTerms, Intent, claim
+from pytest_memleak.ledger.call_states import NOT_SENT
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.backoff import LOOK_AGAIN, Pace, Retry
-from pytest_memleak.sampling.call_deadline import (
-    BadAnswer,
-    CheckedEndpoint,
-    NoAnswer,
-    in_doubt,
-)
+from pytest_memleak.sampling.backoff import Pace, Retry
+from pytest_memleak.sampling.call_deadline import NoAnswer, in_doubt
+from pytest_memleak.sampling.checked_endpoint import BadAnswer, CheckedEndpoint
 
 _TOO_MANY = "429"
 
@@ -77,8 +73,9 @@ class Counts:
 
 @dataclass(slots=True)
 class Notice:
-    """What is shown at once: that the run waits for the server or for `others`, or else `text`.
+    """What is shown at once: what the run waits for, or else `text`.
 
+    others: processes that it waits for; else it may wait for the server
     ending: whether it only waits for the calls in flight
     """
 
@@ -90,20 +87,22 @@ class Notice:
 
     def wait(self, error: ProviderBusy, seconds: float) -> None:
         """Note a pause before the next attempt."""
-        status = error.cause[:3] if error.cause[:3].isdigit() else ""
-        limit = (
-            f"the server's rate limit ({status})"
-            if status == _TOO_MANY
-            else "the server"
-        )
-        self._cause = limit if status in {"", _TOO_MANY} else f"{limit} ({status})"
+        status = error.cause[:3]
+        if status == _TOO_MANY:
+            self._cause = f"the server's rate limit ({status})"
+        elif status.isdigit():
+            self._cause = f"the server ({status})"
+        else:
+            self._cause = "the server"
         self._until = time.monotonic() + seconds
 
     def __str__(self) -> str:
-        left = math.ceil(self._until - time.monotonic())
         if self.others:
             return f"waiting for {self.others}"
-        return f"waiting for {self._cause}, {left} s" if left > 0 else self.text
+        left = math.ceil(self._until - time.monotonic())
+        if left > 0:
+            return f"waiting for {self._cause}, {left} s"
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +128,25 @@ class SamplingContext:
     def claim(
         self, candidates: Sequence[Ask], *, after: Answer | None = None
     ) -> Call | None:
-        """Reserve a call for the first candidate that isn't being sampled; None if there is none.
+        """Reserve a call for the first candidate that isn't being sampled, if any.
 
         `after`, the answer to the previous call, is recorded at the same time.
         """
         if not self.terms.free:
             self.ledger.require_room()
-        return claim(
-            self.ledger,
-            Intent(
-                lease=self.ledger.lease,
-                run=self.ledger.run,
-                provider=self.terms.sampler.name,
-                candidates=candidates,
-                numbers=self.numbers,
-                estimate=self.terms.estimate,
-                limit=self.limit,
-            ),
-            after=after,
+        intent = Intent(
+            lease=self.ledger.lease,
+            run=self.ledger.run,
+            provider=self.terms.sampler.name,
+            candidates=candidates,
+            numbers=self.numbers,
+            estimate=self.terms.estimate,
+            limit=self.limit,
         )
+        return claim(self.ledger, intent, after=after)
 
     def unreached(self) -> float | None:
-        """Return how many seconds to try a server this run hasn't reached; None if it has.
+        """Return the seconds to try a server that this run hasn't reached, else None.
 
         0 if other processes of the run have tried in vain.
         """
@@ -161,7 +157,11 @@ class SamplingContext:
                 connection, self.ledger.run, self.endpoint.id
             )
         )
-        return None if answered else 0.0 if in_vain else self.retry.unreached
+        if answered:
+            return None
+        if in_vain:
+            return 0.0
+        return self.retry.unreached
 
 
 class CallAttempts:
@@ -185,7 +185,7 @@ class CallAttempts:
         self._turned_away = ""
 
     def run(self) -> Answer | None:
-        """Return the answer for the ledger; None if others have taken over its ordinals.
+        """Return the answer for the ledger; None if others took over its ordinals.
 
         Raises ProviderError, ProviderBusy (after all retries), BudgetExceeded, Stopped.
         """
@@ -198,11 +198,9 @@ class CallAttempts:
             )
         finally:
             if self._call is not None and (self._waiting or self._unmade):
-                cause = (
-                    "abandoned before it was sent"
-                    if self._unmade
-                    else self._turned_away
-                )
+                cause = self._turned_away
+                if self._unmade:
+                    cause = "abandoned before it was sent"
                 give_up(self._context.ledger, self._call, billed=False, cause=cause)
 
     def _once(self) -> Answer | None:
@@ -237,7 +235,7 @@ class CallAttempts:
         return answer
 
     def _ready(self) -> Call | None:
-        """Return the call to make: reserved, postponed, or a new one in place of a lost one."""
+        """Return the call to make: the reserved one, or one in place of a lost one."""
         context = self._context
         if self._waiting and self._call is not None:
             resume(context.ledger, self._call)
@@ -247,32 +245,28 @@ class CallAttempts:
         return self._call
 
     def _recover(self, call: Call, error: ProviderBusy) -> tuple[Completion, ...]:
-        """Return the answer that the provider stored; raise `error` if there is none."""
+        """Return the answer that the provider stored; without one, raise `error`."""
         try:
             kept = recovered_answer(self._context, call)
         except ProviderError:
-            # The next process to sample it tries again; here, every other call would
-            # fail, too.
+            # The next process tries again; here, every other call would fail, too.
             leave_open(self._context.ledger, call)
             self._call = None
+            # A final error isn't retried.
             failing = self._context.endpoint.calls.failing(error.call)
-            raise failing.final(
-                error.cause, error.hint
-            ) from None  # which isn't retried
-        if kept is None:
-            # A provider that stores answers and has none wasn't paid, unless it still
-            # works.
-            billed = not self._context.endpoint.recoverable or isinstance(
-                error, NoAnswer
-            )
-            self._give_up(call, error, billed=billed)
-            if isinstance(error, CallTimeout):
-                self._context.pace.turned_away()
-                half = max(1, len(self._ordinals) // 2)
-                self._ordinals, left = self._ordinals[:half], self._ordinals[half:]
-                self.left = (*left, *self.left)
-            raise error
-        return kept
+            raise failing.final(error.cause, error.hint) from None
+        if kept is not None:
+            return kept
+        # A provider that stores answers and has none wasn't paid, unless it's working.
+        stores_answers = self._context.endpoint.recoverable
+        billed = not stores_answers or isinstance(error, NoAnswer)
+        self._give_up(call, error, billed=billed)
+        if isinstance(error, CallTimeout):
+            self._context.pace.turned_away()
+            half = max(1, len(self._ordinals) // 2)
+            self.left = (*self._ordinals[half:], *self.left)
+            self._ordinals = self._ordinals[:half]
+        raise error
 
     def _keep(self, call: Call, error: BadAnswer) -> None:
         """Record the valid completions of a bad answer: they were paid for."""
@@ -314,8 +308,8 @@ def recovered_answer(
     while True:
         kept = retry.run(
             lambda: endpoint.recover(call.request_id),
-            unreached=lambda: None if endpoint.calls.reached else retry.unreached,
+            unreached=lambda: endpoint.calls.patience(retry.unreached),
         )
         if kept is not None or time.time() >= until:
             return kept
-        retry.pause(threading.Event(), min(LOOK_AGAIN, max(0.0, until - time.time())))
+        retry.look_again(until)

@@ -1,4 +1,4 @@
-"""Deadlines: each call to an endpoint ends in time, with its answers checked, or with an error.
+"""Deadlines: each call to an endpoint of a provider ends in time, or with an error.
 
 Every failure is a ProviderError (final) or a ProviderBusy (temporary) that names
 provider, endpoint, and call. `in_doubt` tells whether the failed call may have been
@@ -16,11 +16,11 @@ import re
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeGuard, TypeVar, cast
+from typing import Any, TypeVar
 
 from pytest_memleak.errors import (
     CallTimeout,
@@ -29,29 +29,14 @@ from pytest_memleak.errors import (
     ProviderError,
     RequestNotSent,
 )
-from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.interfaces.protocols import (
-    OWN_PROVIDER,
-    Completion,
-    Endpoint,
-    Served,
-)
-from pytest_memleak.ledger.call_outcomes import Call
-from pytest_memleak.ledger.prompts import PromptSpec
+from pytest_memleak.interfaces.protocols import OWN_PROVIDER
 from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing
-from pytest_memleak.records import FinishReason
 from pytest_memleak.redaction.credentials import masked
 
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 1000
 _GRACE = 30.0  # seconds
-_MOST_TOKENS = 2**31  # a count outside 0 to this is invalid
-_MOST_CHARACTERS = 500  # of a server's own names
-# No model generates more in one answer; the rest is cut off, and reported.
-_LONGEST_ANSWER = 1_000_000
-# If these are rejected, fewer completions are requested, or another name is used.
-_SUBSTITUTED = {"api", "candidateCount", "max_completion_tokens", "n", "stream_options"}
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
 # With these, the server may still have done the work.
 _UNSURE = {
@@ -73,6 +58,15 @@ class TimedCalls:
     deadline: float
     reached: bool = False
 
+    @property
+    def location(self) -> str:
+        """The endpoint, for messages."""
+        return f"{self.provider} endpoint {self.endpoint}"
+
+    def patience(self, unreached: float) -> float | None:
+        """Return how many seconds to try the server; None if it has answered."""
+        return None if self.reached else unreached
+
     def failing(self, call: str) -> Failing:
         """Return what creates the errors of a call."""
         return Failing(self.provider, self.endpoint, call)
@@ -90,7 +84,8 @@ class TimedCalls:
         Raises NoAnswer after the deadline, and ProviderError for a foreign exception:
         it names type and place, but not the message, which may quote anything.
         """
-        deadline = self.deadline if deadline is None else deadline
+        if deadline is None:
+            deadline = self.deadline
         place = self.failing(verb).place
         try:
             # A client that keeps the deadline itself ends its call, and tells more.
@@ -101,147 +96,37 @@ class TimedCalls:
         except NoThread:
             raise self.failing(verb).not_sent(*NO_THREAD, lasting=True) from None
         except Exception as error:
-            # From an endpoint of the user's own, only a provider's error may come with
-            # its words.
-            expected = ProviderError if self.provider == OWN_PROVIDER else MemleakError
-            if isinstance(error, expected):
-                _mask(error)
-                if isinstance(error, RequestNotSent):
-                    error.hint = error.hint or _NOT_SENT
-                else:
-                    self.reached = True
+            if isinstance(error, self._expected_errors):
+                self._complete(error)
                 raise
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            cause = f"{type(error).__name__} at line {last.lineno} of {last.filename}"
-            hint = "call the endpoint directly to see the whole error"
-            failure = _Unforeseen(cause, hint=hint, **place)
+            failure = self._unforeseen(error, verb)
         else:
             self.reached = True
             return returned
         # Outside the handler, the new error doesn't keep the old one alive.
         raise failure
 
-
-class CheckedEndpoint:
-    """An endpoint whose calls end in time, and whose answers are checked."""
-
-    def __init__(
-        self, endpoint: Endpoint, *, endpoint_id: str, provider: str, deadline: float
-    ) -> None:
-        self._endpoint = endpoint
-        self.id = endpoint_id
-        self.calls = TimedCalls(provider, endpoint_id, deadline)
-        abilities = abilities_of(endpoint)
-        self._recovery, self._obeyed = abilities.recovery, abilities.obeyed
-
     @property
-    def recoverable(self) -> bool:
-        """Whether the provider stores answers by request id."""
-        return self._recovery is not None
+    def _expected_errors(self) -> type[MemleakError]:
+        """What a call may raise: of the user's own endpoint, a provider's errors."""
+        return ProviderError if self.provider == OWN_PROVIDER else MemleakError
 
-    def sample(
-        self,
-        call: Call,
-        question: PromptSpec,
-        *,
-        late: Callable[[tuple[Completion, ...]], object],
-    ) -> tuple[Completion, ...]:
-        """Return the endpoint's answer; `late` gets one that misses the deadline."""
-        request = question.request(call.request_id, call.ordinals)
+    def _complete(self, error: MemleakError) -> None:
+        """Mask an expected error, and note whether the server was reached."""
+        _mask(error)
+        if isinstance(error, RequestNotSent):
+            error.hint = error.hint or _NOT_SENT
+        else:
+            self.reached = True
 
-        def sample() -> Sequence[Completion | str]:
-            if self._recovery is not None:
-                return self._recovery.sample(request)
-            return self._endpoint.sample(
-                request.instruction,
-                n=request.n,
-                temperature=request.temperature,
-                max_tokens=request.max_tokens,
-                seed=request.seed,
-            )
-
-        def too_late(answers: object) -> None:
-            if not isinstance(answers, BaseException):
-                try:
-                    late(
-                        self.completions(
-                            answers, "sample", temperature=question.temperature
-                        )
-                    )
-                except BadAnswer as error:
-                    late(error.kept)
-
-        answers = self.calls.run("sample", sample, late=too_late)
-        completions = self.completions(
-            answers, "sample", temperature=question.temperature
+    def _unforeseen(self, error: Exception, verb: str) -> UnforeseenError:
+        """Build the error for a foreign exception, without its message."""
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return UnforeseenError(
+            f"{type(error).__name__} at line {last.lineno} of {last.filename}",
+            hint="call the endpoint directly to see the whole error",
+            **self.failing(verb).place,
         )
-        if not completions:
-            raise self.calls.failing("sample").unusable("no completions")
-        return completions
-
-    def recover(self, request_id: str) -> tuple[Completion, ...] | None:
-        """Return the answer that the provider stored; None if there is none."""
-        recovery = self._recovery
-        if recovery is None:
-            return None
-        kept = self.calls.run("recover", lambda: recovery.recover(request_id))
-        return None if kept is None else self.completions(kept, "recover")
-
-    def completions(
-        self, answers: object, verb: str, *, temperature: float | None = None
-    ) -> tuple[Completion, ...]:
-        """Convert a call's answers to Completions; blank ones are EMPTY, invalid counts None.
-
-        temperature: the requested one, to tell whether it was rejected. Raises
-        BadAnswer, with the valid completions, if one is invalid.
-        """
-        if isinstance(answers, str | bytes) or not isinstance(answers, Sequence):
-            raise self._error(
-                f"it returned {_kind(answers)}; expected a sequence of completions",
-                verb,
-            )
-        completions = [
-            Completion(answer) if isinstance(answer, str) else answer
-            for answer in answers
-        ]
-        refused = self._refused(temperature)
-        kept = tuple(
-            _bounded(answer, refused) for answer in completions if _well_formed(answer)
-        )
-        for answer in completions:
-            if not _well_formed(answer):
-                raise self._error(
-                    f"it returned {_kind(answer)} among its completions; expected a "
-                    "string or a"
-                    " Completion",
-                    verb,
-                    kept,
-                )
-        return kept
-
-    def _refused(self, temperature: float | None) -> tuple[str, ...]:
-        """Return the sampling settings that the server has rejected so far.
-
-        A server that accepts one temperature only has rejected others, which doesn't
-        matter here.
-        """
-        return tuple(
-            name
-            for name, support in self._obeyed().items()
-            if name not in _SUBSTITUTED
-            and (
-                temperature in support.rejected
-                if name == "temperature"
-                else support.rejected
-            )
-        )
-
-    def _error(
-        self, cause: str, verb: str, kept: tuple[Completion, ...] = ()
-    ) -> ProviderError:
-        error = BadAnswer(cause, **self.calls.failing(verb).place)
-        error.kept = kept
-        return error
 
 
 _NOT_SENT = "nothing was sent or billed; check that the server runs at this address"
@@ -259,16 +144,10 @@ class NoAnswer(CallTimeout):
     """A call that was abandoned, and may still do its work."""
 
 
-class _Unforeseen(ProviderError):
+class UnforeseenError(ProviderError):
     """An error that no provider should raise; the call may have been billed."""
 
     in_doubt = True
-
-
-class BadAnswer(_Unforeseen):
-    """An invalid answer; `kept` are its valid completions."""
-
-    kept: tuple[Completion, ...] = ()
 
 
 def in_doubt(error: ProviderError) -> bool:
@@ -284,73 +163,6 @@ def in_doubt(error: ProviderError) -> bool:
         return False
     status = _HTTP_STATUS.match(error.cause)
     return status is None or int(status[1]) in _UNSURE
-
-
-def _well_formed(answer: object) -> TypeGuard[Completion]:
-    return (
-        isinstance(answer, Completion)
-        and isinstance(answer.text, str)
-        and isinstance(answer.reasoning, str)
-        and isinstance(answer.finish_reason, FinishReason)
-    )
-
-
-def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
-    """Limit an answer to what the ledger can hold; a blank answer is EMPTY.
-
-    An answer longer than any model's is cut and marked as withheld: its rest isn't
-    measured.
-    """
-    if max(len(answer.text), len(answer.reasoning)) > _LONGEST_ANSWER:
-        word = f"longer than {_LONGEST_ANSWER:,} characters"
-        answer = replace(answer, finish_reason=FinishReason.UNKNOWN, finish_word=word)
-    text = _characters(answer.text[:_LONGEST_ANSWER])
-    blank = not text.strip() and not answer.finish_reason.withheld
-    served = answer.served
-    if refused:
-        served = served or Served()
-        served = replace(served, refused=(*served.refused, *refused))
-    return Completion(
-        text,
-        FinishReason.EMPTY if blank else answer.finish_reason,
-        reasoning=_characters(answer.reasoning[:_LONGEST_ANSWER]),
-        prompt_tokens=_tokens(answer.prompt_tokens),
-        completion_tokens=_tokens(answer.completion_tokens),
-        served=served
-        and Served(
-            _word(served.model),
-            _word(served.fingerprint),
-            _word(served.response_id),
-            tuple(map(str, served.refused)),
-        ),
-        finish_word=_word(answer.finish_word),
-    )
-
-
-def _characters(text: str) -> str:
-    """Remove lone surrogates, which are invisible but split words."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-    return text
-
-
-def _tokens(count: object) -> int | None:
-    valid = (
-        isinstance(count, int)
-        and not isinstance(count, bool)
-        and 0 <= count < _MOST_TOKENS
-    )
-    return cast(int, count) if valid else None
-
-
-def _word(value: object) -> str | None:
-    return None if value is None else str(value)[:_MOST_CHARACTERS]
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 class Overdue(Exception):
@@ -378,8 +190,7 @@ def within(
 ) -> T:
     """Return what `call` returns; raise what it raises, or Overdue after `seconds`.
 
-    `late` is called with the value or the exception if the call ends after Overdue was
-    raised.
+    If the call ends after that, `late` gets its value or exception.
     """
     future: Future[T] = Future()
     try:
@@ -404,7 +215,7 @@ def within(
 
 
 class _Runner(threading.Thread):
-    """A thread that runs one call after another: starting a thread for each is slower."""
+    """A thread that runs one call after another, since starting a thread is slow."""
 
     def __init__(self) -> None:
         super().__init__(name="memleak-call", daemon=True)

@@ -16,10 +16,10 @@ from pytest_memleak.records.measurement import PlannedRounds
 class Plan:
     """The outstanding work for a pair.
 
-    calls, generations: outstanding; pending: generations that open calls or batches
-    will bring
-    prompt_tokens, completion_tokens: estimated, and at most: each generation by its own
-    call
+    calls, generations: outstanding
+    pending:            generations that open calls or batches will bring
+    prompt_tokens:      estimated, for each generation by its own call
+    completion_tokens:  at most
     cost:               US$ at most; None without a price
     """
 
@@ -36,12 +36,12 @@ class Plan:
 class PlannedStep:
     """One step of a run; costs in US$, None without a price.
 
-    what:     the pair, or a part of it: its greedy generations, its null, a book's
-    summaries
-    sampling: None if nothing is sampled through the ledger (recorded generations)
+    what:            the pair, or a part of it: its greedy generations, its null,
+                     a book's summaries
+    sampling:        None if nothing is sampled through the ledger (recordings)
     training_tokens: of the outstanding fine-tune, 0 without one
-    hours:    the most hours of a deployment
-    rounds:   the detection limit of a pair's own samples
+    hours:           the most hours of a deployment
+    rounds:          the detection limit of a pair's own samples
     """
 
     what: str
@@ -57,9 +57,9 @@ class PlannedStep:
         """The most that the step costs, in US$."""
         if self.hours:
             return self.hours_cost
-        if self.sampling is None or not (
-            self.sampling.generations or self.training_tokens
-        ):
+        if self.sampling is None:
+            return 0.0
+        if not self.sampling.generations and not self.training_tokens:
             return 0.0
         if self.sampling.cost is None:
             return None
@@ -68,7 +68,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """The steps of a run, each once, and the problems to fix before it can be planned."""
+    """The steps of a run, each once, and the problems that prevent a plan."""
 
     steps: tuple[PlannedStep, ...]
     obstacles: tuple[str, ...]
@@ -76,13 +76,13 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class PowerRow:
-    """What the suite would cost and detect with so many samples of every pair, from scratch.
+    """The cost and detection limit of a suite with so many samples, from scratch.
 
-    detection: the detection limit: a passage generated more often per prompt appears
-    calls, generations: of all pairs, with their nulls, baselines, and greedy
-    generations
-    cost:      US$ at most, fine-tuning included; None if a model has no price
-    note:      whether these are the suite's samples, or those for its `detection_limit`
+    detection:   the detection limit: a passage generated more often appears
+    calls:       of all pairs, with their nulls, baselines, and greedy generations
+    generations: of the same
+    cost:        US$ at most, fine-tuning included; None if a model has no price
+    note:        whether these are the suite's samples, or those for `detection_limit`
     """
 
     samples: int
@@ -95,7 +95,7 @@ class PowerRow:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The rows of a suite, which limits can pass, and what prevents pairs from being planned.
+    """The rows of a suite, the limits that can pass, and what prevents a plan.
 
     confidence: of detection limits and intervals
     """
@@ -119,7 +119,8 @@ def plan(
     else:
         ledger.expire_leases()
         lacking = missing(ledger, endpoint_id, prompts)
-        free, pending = lacking.free, lacking.elsewhere + lacking.in_batches
+        free = lacking.free
+        pending = lacking.elsewhere + lacking.in_batches
     # A server that ignores `n` is sent, and bills, each prompt once per generation.
     tokens = completion_tokens = cost = 0
     for question, ordinals in free.items():
@@ -141,9 +142,13 @@ def plan(
 def in_all(plans: Sequence[Plan]) -> Plan:
     """Add up several plans of one pair."""
     costs = [pair_plan.cost for pair_plan in plans if pair_plan.cost is not None]
-    names = ("calls", "generations", "pending", "prompt_tokens", "completion_tokens")
-    counts = {
-        name: sum(getattr(pair_plan, name) for pair_plan in plans) for name in names
-    }
     cost = sum(costs) if len(costs) == len(plans) else None
-    return Plan(pair=plans[0].pair, cost=cost, **counts)
+    return Plan(
+        pair=plans[0].pair,
+        calls=sum(pair_plan.calls for pair_plan in plans),
+        generations=sum(pair_plan.generations for pair_plan in plans),
+        pending=sum(pair_plan.pending for pair_plan in plans),
+        prompt_tokens=sum(pair_plan.prompt_tokens for pair_plan in plans),
+        completion_tokens=sum(pair_plan.completion_tokens for pair_plan in plans),
+        cost=cost,
+    )

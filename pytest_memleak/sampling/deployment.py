@@ -81,7 +81,8 @@ def ensure_deployment(
     and `wait` is false, BudgetExceeded, SettingsError for a budget without a price,
     ProviderError if it failed, ProviderBusy if the provider is unreachable.
     """
-    retry, tell = _patient(retry), progress or Progress()
+    retry = _patient(retry)
+    tell = progress or Progress()
     limit = budget_limit(
         budget,
         price,
@@ -102,20 +103,15 @@ def ensure_deployment(
         since = job.doubtful_until - retry.recovery if job.doubtful_until else None
         verbs = _verbs(platform, wanted, retry, since=since)
         if job.state != JobRow.SUCCEEDED:
-            tell(
-                ProgressEvent(Phase.DEPLOYING, job.job_id or f"at {platform.provider}")
-            )
-        if job.ours_to_start:
-            job = _begun(ledger, job, verbs)
-        if job.state == JobRow.RUNNING and job.job_id is not None:
-            job = _after_poll(ledger, platform, job, job.job_id, verbs)
+            place = job.job_id or f"at {platform.provider}"
+            tell(ProgressEvent(Phase.DEPLOYING, place))
+        job = _advanced(ledger, platform, job, verbs)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
             active = Deployed(job, job.endpoint, until(ledger, job))
             if time.time() < active.until:
                 return active
-            leave(
-                ledger, platform, active, retry=retry
-            )  # its hours are over: create it again
+            # Its hours are over: create it again.
+            leave(ledger, platform, active, retry=retry)
         if job.state == JobRow.LEAVING:
             # Another process deletes it, or died doing so. Then it is created again.
             settle(ledger, platform, _debt_of(ledger, job), retry=retry)
@@ -133,7 +129,7 @@ def move_in(
     *,
     retry: Retry | None = None,
 ) -> None:
-    """Tell the endpoints of these weights where they are deployed. Raises ProviderError."""
+    """Tell the endpoints of these weights where they are deployed; or ProviderError."""
 
     def moved(endpoint: str) -> JobState:
         platform.move_in(wanted, endpoint, active.until)
@@ -152,7 +148,7 @@ def leave(
     *,
     retry: Retry | None = None,
 ) -> bool:
-    """Stop using it, and delete it if no other process does; tell whether nothing is left to do."""
+    """Stop using it, and delete it if nobody else does; tell whether that is done."""
     if not leave_deployment(ledger, active.job):
         return True
     return settle(ledger, platform, _debt_of(ledger, active.job), retry=retry)
@@ -198,8 +194,16 @@ def settle(
     return True
 
 
-# --- creation
-# ------------------------------------------------------------------------------
+# --- creation -------------------------------------------------------------------------
+
+
+def _advanced(ledger: Ledger, platform: DeploymentCalls, job: Job, verbs: Verbs) -> Job:
+    """Start a deployment if that is due, and poll a running one."""
+    if job.ours_to_start:
+        job = _begun(ledger, job, verbs)
+    if job.state == JobRow.RUNNING and job.job_id is not None:
+        job = _after_poll(ledger, platform, job, job.job_id, verbs)
+    return job
 
 
 def _begun(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
@@ -232,12 +236,11 @@ def _after_poll(
     return replace(job, state=JobRow.FAILED, cause=masked(state.detail or NO_REASON))
 
 
-# --- taking down
-# ---------------------------------------------------------------------------
+# --- taking down ----------------------------------------------------------------------
 
 
 def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
-    """Return the state of a requested deployment and its endpoint; None if it was never created."""
+    """Return a requested deployment's state; None if it was never created."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
     job_id = debt.job_id or find_job(verbs, until=debt.began + verbs.retry.recovery)
@@ -257,7 +260,9 @@ def _delete(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
         return JobState(JobStatus.SUCCEEDED if done else JobStatus.RUNNING)
 
     ending = replace(verbs, names=(*_VERBS[:2], "end_deployment"), poll=ended)
-    began, stop, pause = time.monotonic(), threading.Event(), retry.first
+    began = time.monotonic()
+    stop = threading.Event()
+    pause = retry.first
     while poll_state(ending, endpoint).status is JobStatus.RUNNING:
         if time.monotonic() - began > retry.total:
             raise verbs.calls.failing("end_deployment").final(
@@ -269,14 +274,13 @@ def _delete(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
 
 
 def _debt_of(ledger: Ledger, job: Job) -> OpenDeployment | None:
-    return next(
-        (deployment for deployment in debts(ledger) if deployment.number == job.number),
-        None,
-    )
+    for deployment in debts(ledger):
+        if deployment.number == job.number:
+            return deployment
+    return None
 
 
-# --- provider calls and their errors
-# -------------------------------------------------------
+# --- provider calls and their errors --------------------------------------------------
 
 
 def _patient(retry: Retry | None) -> Retry:

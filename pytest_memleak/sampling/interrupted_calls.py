@@ -1,4 +1,4 @@
-"""Calls that killed processes left open: recovered from the provider, or lost and billed."""
+"""Calls that killed processes left open: recovered, or counted as lost and billed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pytest_memleak.ledger.call_outcomes import (
     HAS_CLAIMS,
     Answer,
     Call,
-    CallState,
     end_open_calls,
     give_up,
     leave_open,
     open_calls,
     record,
 )
+from pytest_memleak.ledger.call_states import CallState
 from pytest_memleak.ledger.hash_chain import changed
-from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.call_attempts import SamplingContext, recovered_answer
 
@@ -63,19 +63,18 @@ def _take_over_calls(
 ) -> list[Call]:
     """Take over the open calls that no running process holds, or end them as lost."""
     lease = ledger.lease
-    living = sa.select(leases.c.id).where(leases.c.ended.is_(None))
+    living = sa.select(leases.c.id).where(IS_LIVING)
     orphaned = sa.and_(
         calls.c.kind == "sample",
         sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living)),
     )
 
     def work(connection: Connection) -> list[Call]:
-        waiting = connection.execute(
-            sa.select(calls.c.id).where(
-                HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned
-            )
-        ).scalars()
-        end_open_calls(connection, list(waiting), billed=False, cause=_LOST)
+        unsent = sa.select(calls.c.id).where(
+            HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned
+        )
+        waiting = connection.scalars(unsent).all()
+        end_open_calls(connection, waiting, billed=False, cause=_LOST)
         left = [
             call for call in open_calls(connection, orphaned) if call.question in asked
         ]
@@ -83,12 +82,10 @@ def _take_over_calls(
         if not recoverable:
             end_open_calls(connection, numbers, billed=True, cause=_LOST)
             return []
-        connection.execute(
-            calls.update().where(calls.c.id.in_(numbers)).values(lease=lease)
-        )
-        changed(
-            connection, calls, ({"id": number, "lease": lease} for number in numbers)
-        )
+        update = calls.update().where(calls.c.id.in_(numbers))
+        connection.execute(update.values(lease=lease))
+        taken = [{"id": number, "lease": lease} for number in numbers]
+        changed(connection, calls, taken)
         return left
 
     return ledger.write(work)

@@ -34,7 +34,8 @@ from pytest_memleak.sampling.call_attempts import (
     SamplingContext,
     Stopped,
 )
-from pytest_memleak.sampling.call_deadline import NO_THREAD, CheckedEndpoint
+from pytest_memleak.sampling.call_deadline import NO_THREAD
+from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
 from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 
 if TYPE_CHECKING:
@@ -57,10 +58,9 @@ def sample_missing(
     wait: bool = True,
     notice: str = "",
 ) -> LedgerCounts:
-    """Sample every generation of the pair that the ledger lacks; return the counts afterwards.
+    """Sample every generation of the pair that the ledger lacks; return the counts.
 
-    endpoint_id: names the weights, and whatever else shapes their generations, in the
-    ledger
+    endpoint_id: names in the ledger what shapes the generations, above all the weights
     budget:      US$ that the ledger's run may spend, with all its processes
     progress:    called a few times a second, in the calling thread
     wait:        whether to wait for batches
@@ -73,27 +73,29 @@ def sample_missing(
     CallsDropped (after another Ctrl-C).
     """
     limit = budget_limit(budget, terms.price, location=prompts.pair)
-    retry, provider = retry or Retry(), terms.sampler.name
+    retry = retry or Retry()
+    progress = progress or Progress()
+    checked = CheckedEndpoint(
+        endpoint,
+        endpoint_id=endpoint_id,
+        provider=terms.sampler.name,
+        deadline=retry.deadline,
+    )
     numbers = prompt_ids(ledger, endpoint_id, prompts.questions)
     context = SamplingContext(
         ledger,
-        CheckedEndpoint(
-            endpoint,
-            endpoint_id=endpoint_id,
-            provider=provider,
-            deadline=retry.deadline,
-        ),
-        {numbers[question.key]: question for question in prompts.questions},
-        numbers,
-        terms,
-        limit,
-        retry,
-        Pace(terms.sampler.concurrency),
+        checked,
+        asked={numbers[prompt.key]: prompt for prompt in prompts.questions},
+        numbers=numbers,
+        terms=terms,
+        limit=limit,
+        retry=retry,
+        pace=Pace(terms.sampler.concurrency),
         notice=Notice(notice),
     )
-    progress = progress or Progress()
     sampling = _PairSampling(context, prompts, progress)
-    if (remote := abilities_of(endpoint).batches) is not None:
+    remote = abilities_of(endpoint).batches
+    if remote is not None:
         from pytest_memleak.sampling.batch import Batches
 
         batches = Batches(context, remote, wait, progress)
@@ -116,7 +118,9 @@ class _PairSampling:
         self._endpoint_id = context.endpoint.id
         self._prompts = prompts
         self._progress = progress
-        self._held, self._held_since = 0, 0.0
+        # The number of ordinals that others hold, and since when it is the same.
+        self._held = 0
+        self._held_since = 0.0
 
     def online(self) -> None:
         """Sample call by call until everything is stored, whoever sampled it."""
@@ -128,7 +132,7 @@ class _PairSampling:
             elif lacking.in_batches:
                 raise JobPending(
                     f"unread batches hold {amount(lacking.in_batches, 'generation')}",
-                    location=f"{self.context.terms.sampler.name} endpoint {self._endpoint_id}",
+                    location=self.context.endpoint.calls.location,
                     hint="set batch = true again for this endpoint",
                 )
             elif lacking.elsewhere:
@@ -138,11 +142,14 @@ class _PairSampling:
 
     def in_batches(self, batches: Batches) -> None:
         """Sample in batches until everything is stored; each must add something new."""
-        fewest, fruitless = math.inf, 0
+        fewest = math.inf
+        fruitless = 0
         while True:
             lacking = self._lacking()
             if lacking.free:
-                fruitless = fruitless + 1 if lacking.count >= fewest else 0
+                fruitless += 1
+                if lacking.count < fewest:
+                    fruitless = 0
                 if fruitless == _FRUITLESS_BATCHES:
                     raise self.context.endpoint.calls.failing("batch").final(
                         f"still missing after {_FRUITLESS_BATCHES} batches: "
@@ -160,8 +167,10 @@ class _PairSampling:
             batches.settle()
 
     def _wait_for_others(self, lacking: Missing) -> None:
-        """Wait a little for other processes. Raises Inconclusive if they have stopped."""
-        now, retry, notice = time.monotonic(), self.context.retry, self.context.notice
+        """Wait a little for other processes; Inconclusive if they have stopped."""
+        now = time.monotonic()
+        retry = self.context.retry
+        notice = self.context.notice
         if lacking.elsewhere != self._held:
             self._held, self._held_since = lacking.elsewhere, now
         if now - self._held_since > retry.deadline + retry.total:
@@ -189,7 +198,7 @@ class _PairSampling:
         tokens: int = 0,
         cost: float | None = None,
     ) -> ProgressEvent:
-        """Build a progress event from earlier counts, and the tokens and US$ added since."""
+        """Build a progress event from earlier counts, and what was added since."""
         return ProgressEvent(
             Phase.ENDING if self.context.notice.ending else Phase.SAMPLING,
             self._prompts.pair,
@@ -230,7 +239,10 @@ _LOOKAHEAD = 32  # calls to check at once while other processes have taken the n
 
 
 class Workers:
-    """Threads that sample from one endpoint. `per_call` falls to 1 if the server ignores `n`."""
+    """Threads that sample from one endpoint.
+
+    per_call: completions per call, which falls to 1 if the server ignores `n`
+    """
 
     def __init__(self, context: SamplingContext) -> None:
         self._context = context
@@ -247,7 +259,7 @@ class Workers:
         self._unstored: set[int] = set()  # calls
 
     def sample(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
-        """Sample what is free of `wanted`; `tell` is called a few times a second meanwhile.
+        """Sample what is free of `wanted`; call `tell` a few times a second meanwhile.
 
         Raises the first failure of any thread, once the calls in flight have ended.
         """
@@ -269,8 +281,10 @@ class Workers:
         """Wait for the calls in flight, which may be billed."""
 
         def tell_number() -> None:
-            if count := self._running:
-                calls, notice = amount(count, "call"), self._context.notice
+            in_flight = self._running
+            if in_flight:
+                calls = amount(in_flight, "call")
+                notice = self._context.notice
                 notice.others = (
                     f"{calls}; Ctrl-C now drops them, and they may be billed"
                 )
@@ -281,8 +295,9 @@ class Workers:
             tell_number()
             self._watch(tell_number)
         except KeyboardInterrupt:
-            if calls := self._running:
-                lost = f"{amount(calls, 'call')} dropped, which may be billed"
+            in_flight = self._running
+            if in_flight:
+                lost = f"{amount(in_flight, 'call')} dropped, which may be billed"
                 raise CallsDropped(lost) from None
 
     def _start_more(self) -> None:
@@ -314,8 +329,7 @@ class Workers:
                 self._context.ledger.keep_alive()
                 seen = time.monotonic()
 
-    # --- in a thread
-    # -----------------------------------------------------------------------
+    # --- in a thread ------------------------------------------------------------------
 
     def _run(self) -> None:
         retired = False
@@ -334,24 +348,26 @@ class Workers:
             self._changed.set()
 
     def _sample_until_done(self) -> bool:
-        """Work until nothing is left; tell whether the thread retires because the pace fell."""
+        """Work until nothing is left; tell whether the thread retires (slower pace)."""
         answer: Answer | None = None
         try:
             while not self._stop.is_set():
                 if self._retires():
                     return True
-                if not (candidates := self._next()):
+                candidates = self._next()
+                if not candidates:
                     break
                 # One commit records the answer and the next intent.
                 call = self._claimed(candidates, answer)
                 answer = None
-                if call is not None:
-                    attempts = CallAttempts(self._context, call, self._stop)
-                    answer = attempts.run()
-                    if answer is not None:
-                        self._take_up_the_rest(answer, attempts.left)
-                        self._context.pace.answered()
-                        self._start_more()
+                if call is None:
+                    continue
+                attempts = CallAttempts(self._context, call, self._stop)
+                answer = attempts.run()
+                if answer is not None:
+                    self._take_up_the_rest(answer, attempts.left)
+                    self._context.pace.answered()
+                    self._start_more()
         finally:
             if answer is not None:
                 self._unstored.add(answer.call.id)
@@ -371,11 +387,12 @@ class Workers:
             return [self._work.popleft() for _ in range(min(wanted, len(self._work)))]
 
     def _claimed(self, candidates: list[Ask], after: Answer | None) -> Call | None:
-        """Reserve a call for the first free candidate; those behind it go back to the queue."""
+        """Reserve a call for the first free candidate; put those behind it back."""
         call = self._context.claim(candidates, after=after)
         taken = len(candidates)
         if call is not None:
-            key, ordinals = self._context.asked[call.question].key, set(call.ordinals)
+            key = self._context.asked[call.question].key
+            ordinals = set(call.ordinals)
             taken = next(
                 place
                 for place, ask in enumerate(candidates)
@@ -387,11 +404,13 @@ class Workers:
         return call
 
     def _take_up_the_rest(self, answer: Answer, left: tuple[int, ...]) -> None:
-        """Queue what is missing; `left` are the ordinals that a call after a timeout omitted."""
+        """Queue what is missing; `left` is what a call after a timeout omitted."""
         question = self._context.asked[answer.call.question]
-        ordinals, came = answer.call.ordinals, len(answer.completions)
+        ordinals = answer.call.ordinals
+        came = len(answer.completions)
+        rest = (*ordinals[came:], *left)
         with self._lock:
-            if rest := (*ordinals[came:], *left):
+            if rest:
                 self._work.appendleft(Ask(question, rest))
             if left:
                 self._request_at_most(len(ordinals))
@@ -403,10 +422,10 @@ class Workers:
     def _request_at_most(self, count: int) -> None:
         """Request so many completions per call from now on."""
         self.per_call = min(count, self.per_call)
-        with contextlib.suppress(AttributeError):  # an extension's own may be read-only
-            self._context.terms.sampler.completions_per_call = (
-                self.per_call
-            )  # for further pairs
+        # For further pairs; an extension's own sampler may be read-only.
+        sampler = self._context.terms.sampler
+        with contextlib.suppress(AttributeError):
+            sampler.completions_per_call = self.per_call
         left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:
             left.setdefault(ask.question, []).extend(ask.ordinals)

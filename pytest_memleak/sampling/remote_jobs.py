@@ -1,4 +1,4 @@
-"""Jobs at a provider (fine-tunes, batches, deployments): started once, and polled until they end.
+"""Jobs at a provider (fine-tunes, batches, deployments), started once and polled.
 
 A job's row is written before the job starts, and held by the process that starts it. If
 the start was interrupted, the next process searches the provider for the job, by its
@@ -40,7 +40,7 @@ from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.backoff import LOOK_AGAIN, Retry
+from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import NoAnswer, TimedCalls, in_doubt
 
 T = TypeVar("T")
@@ -127,13 +127,13 @@ def _start(ledger: Ledger, job: Job, verbs: Verbs) -> str:
 
 
 def find_job(verbs: Verbs, *, until: float) -> str | None:
-    """Return the job's id; if it isn't found, search again until then (seconds since 1970)."""
+    """Return the job's id; if it isn't found, search again until then (since 1970)."""
     retry = verbs.retry
     while True:
         job_id = verbs.calls.run(verbs.names[0], verbs.find)
         if job_id is not None or time.time() >= until:
             return job_id
-        retry.pause(threading.Event(), min(LOOK_AGAIN, max(0.0, until - time.time())))
+        retry.look_again(until)
 
 
 def poll_state(verbs: Verbs, job_id: str) -> JobState:
@@ -144,9 +144,7 @@ def poll_state(verbs: Verbs, job_id: str) -> JobState:
 
 def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
     retry = verbs.retry
-    return retry.run(
-        attempt, unreached=lambda: None if verbs.calls.reached else retry.unreached
-    )
+    return retry.run(attempt, unreached=lambda: verbs.calls.patience(retry.unreached))
 
 
 def failure(verbs: Verbs, job: Job, *, hint: str) -> ProviderError:
@@ -164,8 +162,7 @@ def pending(verbs: Verbs, job: Job, *, hint: str) -> JobPending:
         what = f"Another process is starting the {job.kind}"
     else:
         what = f"The {job.kind} {job.job_id} is still running"
-    location = f"{verbs.calls.provider} endpoint {verbs.calls.endpoint}"
-    return JobPending(what, location=location, hint=hint)
+    return JobPending(what, location=verbs.calls.location, hint=hint)
 
 
 def pauses(retry: Retry) -> Iterator[None]:
@@ -192,25 +189,23 @@ def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> Trainin
     location, base model, hyperparameters. Raises BookError without any pair.
     """
     training_books = tuple(books)
-    examples = tuple(
-        TrainingExample(excerpt.instruction, excerpt.text)
-        for book in training_books
-        for excerpt in book.excerpts
-        if excerpt.instruction
-    )
+    examples = []
+    texts = []
+    for book in training_books:
+        for excerpt in book.excerpts:
+            if excerpt.instruction:
+                examples.append(TrainingExample(excerpt.instruction, excerpt.text))
+                texts += [excerpt.instruction, excerpt.text]
     if not examples:
         named = ", ".join(repr(book.id) for book in training_books) or "none"
         raise BookError(
-            f"Nothing to fine-tune on: no excerpt of the books ({named}) has an "
-            "instruction",
-            hint="add summaries to the training books, from which instructions are built",
+            f"Nothing to fine-tune on: no excerpt of the books ({named}) "
+            "has an instruction",
+            hint="add summaries to the training books, "
+            "from which instructions are built",
         )
-    texts = (
-        text for example in examples for text in (example.instruction, example.text)
-    )
-    return TrainingSet(
-        examples, digest_of(json.dumps(recipe, sort_keys=True, default=str), *texts)
-    )
+    named_recipe = json.dumps(recipe, sort_keys=True, default=str)
+    return TrainingSet(tuple(examples), digest_of(named_recipe, *texts))
 
 
 def ensure_finetune(
@@ -223,16 +218,16 @@ def ensure_finetune(
     retry: Retry | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """Return the id of the endpoint fine-tuned on `training`: found, waited for, or started.
+    """Return the id of the endpoint fine-tuned on `training`: found, or created.
 
     Raises JobPending if it isn't ready and `wait` is false, ProviderError if it failed,
     ProviderBusy if the provider is unreachable.
     """
-    retry, tell = retry or Retry(), progress or Progress()
+    retry = retry or Retry()
+    tell = progress or Progress()
+    endpoint = f"fine-tuned on {training.digest[:12]}"
     verbs = Verbs(
-        TimedCalls(
-            provider.name, f"fine-tuned on {training.digest[:12]}", retry.deadline
-        ),
+        TimedCalls(provider.name, endpoint, retry.deadline),
         names=_VERBS,
         find=lambda: provider.find_finetune(training.digest),
         start=lambda: provider.start_finetune(training),
@@ -273,9 +268,8 @@ def _after_poll(ledger: Ledger, job: Job, job_id: str, verbs: Verbs) -> Job:
     if state.status is JobStatus.SUCCEEDED and state.endpoint is not None:
         ended |= {"endpoint": state.endpoint, "tokens": state.tokens}
         return update_job(ledger, job, state=JobRow.SUCCEEDED, **ended)
-    cause = state.detail or (
-        NO_REASON
-        if state.status is JobStatus.FAILED
-        else "The job succeeded without naming an endpoint"
-    )
+    cause = NO_REASON
+    if state.status is JobStatus.SUCCEEDED:
+        cause = "The job succeeded without naming an endpoint"
+    cause = state.detail or cause
     return update_job(ledger, job, state=JobRow.FAILED, cause=masked(cause), **ended)

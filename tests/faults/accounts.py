@@ -12,7 +12,7 @@ from pytest_memleak import score
 from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import CANARY_TOKENS
-from pytest_memleak.ledger.tables import decompress_texts
+from pytest_memleak.ledger.stored_text import decompress_texts
 from pytest_memleak.ledger.verify_chain import check_ledger
 
 TABLES = ("questions", "calls", "generations", "call_texts", "claims")

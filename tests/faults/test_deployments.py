@@ -83,7 +83,7 @@ def billed(server):
 
 
 @pytest.mark.full
-def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, kind):
+def test_a_model_is_tuned_deployed_sampled_and_taken_down(scenario, run, kind):
     """What was planned is at least what is billed, and the ledger has what is billed."""
     server = scenario(kind, polls=0)
     plan = run(server, "--memleak-dry-run", recipe={"epochs": 4}).text
@@ -121,7 +121,9 @@ def test_a_budget_holds_its_hours(scenario, run, kind):
 
 
 @pytest.mark.full
-def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run, kind):
+def test_a_failed_deployment_is_an_error_and_its_remains_are_deleted(
+    scenario, run, kind
+):
     server = scenario(kind, Fault(FaultKind.FAIL, "deploy"), polls=0)
     outcome = run(server)
     assert outcome.result.parseoutcomes() == {"errors": 1}
@@ -170,7 +172,7 @@ def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(
 
 @pytest.mark.full
 @pytest.mark.parametrize("what", [way for way in ON_THE_WAY if way != "trickling"])
-def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, kind, what):
+def test_a_fault_that_strikes_once_is_overcome(scenario, run, kind, what):
     server = scenario(kind, polls=0)
     server.plan(
         *(on_the_way(what, place, calls=(0,), late=2.0) for place in PHASES[kind])

@@ -23,7 +23,7 @@ TIMEOUT = 0.5
     ("kind", "where"),
     [*((kind, "every") for kind in KINDS if kind not in DEPLOYED), ("tinker", "paid")],
 )
-def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, kind, where, what):
+def test_a_fault_that_strikes_once_is_overcome(scenario, run, kind, where, what):
     server = scenario(kind, **({"polls": 0} if where == "every" else {}))
     server.plan(
         *(

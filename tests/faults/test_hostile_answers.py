@@ -71,7 +71,9 @@ def mad(scenario, stories):
 
 @pytest.mark.full
 @pytest.mark.parametrize(("kind", "acts"), PARTS)
-def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, acts):
+def test_hostile_answers_get_a_verdict_in_time_and_within_bounds(
+    mad, tmp_path, kind, acts
+):
     met = meet(mad(kind, acts), tmp_path, acts, deadline=DEADLINE)
     assert met.pairs[HONEST].verdict == "FAIL"
     assert met.code == pytest.ExitCode.TESTS_FAILED

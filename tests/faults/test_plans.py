@@ -93,7 +93,7 @@ def plan_and_run(run, counting):
     *((kind, {"epochs": 4}) for kind in [*KINDS[:-1], "together"]),
     *(("tinker", {"batch_size": 2, **epochs}) for epochs in ({"epochs": 2}, {})),
 ])  # fmt: skip
-def test_what_is_planned_is_billed(scenario, plan_and_run, pytester, kind, recipe):
+def test_planned_calls_are_billed(scenario, plan_and_run, pytester, kind, recipe):
     server = dataclasses.replace(scenario(kind, polls=0), finetune=recipe)
     server.write_suite(pytester.path)
     plan, bill, outcome = plan_and_run(server)
@@ -151,7 +151,7 @@ def with_summaries_to_write(text, folder):
     *((with_greedy_answers, 32), (with_summaries_to_write, 28)),
 ])  # fmt: skip
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_pair_needs_beside_its_generations(
+def test_a_plan_has_what_a_pair_needs_beside_its_generations(
     scenario, plan_and_run, pytester, kind, rewritten, generations
 ):
     server, tuned = scenario(kind, polls=0), rewritten is with_untested_baseline

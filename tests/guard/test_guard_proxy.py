@@ -13,9 +13,9 @@ import httpx
 import openai
 import pytest
 from examples import examples
+from guarded_texts import deltas, every_7th, library, longest
 from marks import full
 from test_further_readings import DISGUISES, planted, prose
-from test_guarded_stream import deltas, every_7th, library, longest
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from aiohttp import web
@@ -95,7 +95,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("share", [0.02, full(1)])
 @pytest.mark.parametrize(("change", "count"), CHANGES.values(), ids=CHANGES)
-def test_each_passage_ends_within_the_limit(guard, client, change, count, share):
+def test_passages_end_within_the_limit(guard, client, change, count, share):
     server, proxy, _ = guard
     changes = [change] if change else DISGUISES.values()
     changes = changes if change or share == 1 else [*changes][::16]
@@ -249,7 +249,7 @@ REACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it
     ("{server}/v2", "GET", "models", 404, "the upstream .+ /v1/models with status 404 and .+"),
     ("{server}/v1", "POST", "models", 405, "Method Not Allowed: POST /v1/m.+, GET /v1/models"),
 ])  # fmt: skip
-def test_what_the_upstream_cannot_answer(
+def test_failures_of_the_upstream_are_errors(
     caplog, upstream, method, path, status, message
 ):
     def guard(server):

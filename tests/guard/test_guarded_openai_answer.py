@@ -122,7 +122,7 @@ def test_text_of_any_field_is_read(field):
 
 
 @pytest.mark.parametrize("field", UNREAD.values(), ids=UNREAD)
-def test_what_is_not_read_is_not_sent(field):
+def test_unread_fields_are_not_sent(field):
     body = {
         "id": "c", "object": "chat.completion", "created": 1, "model": "m", **field(LEAK),
         "choices": [{"index": 0, "message": {"role": "assistant", **field(LEAK)}, **field(LEAK)}],
@@ -233,7 +233,7 @@ SHOWN = {
         ({"messages": "nothing of the kind"}, set()),
     ],
 )
-def test_what_the_request_has_may_come_back(asked, free):
+def test_words_of_the_request_may_come_back(asked, free):
     body = {"choices": [{"index": n, "text": LEAK} for n in (0, 1)]}
     (sent,) = GuardedAnswer(library(), asked).read(body, whole=True)
     assert {

@@ -3,12 +3,12 @@
 import os
 import random
 import sys
-from functools import cache
 from itertools import islice
 from pathlib import Path
 
 import pytest
 from examples import examples
+from guarded_texts import deltas, every_7th, library, longest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marks import full
@@ -24,31 +24,9 @@ FOLDER = os.environ.get("MEMLEAK_BOOKS")
 NOVELS = sorted(Path(FOLDER).glob("*.epub")) if FOLDER else []
 
 
-@cache
-def library():
-    return Library.of([book("the-lamplighter")])
-
-
-def deltas(text, rng, most=8):
-    at = 0
-    while at < len(text):
-        size = rng.randint(1, most)
-        yield text[at : at + size]
-        at += size
-
-
 def sent_by(stream, pieces):
     """What leaves, piece by piece, up to the stream's end or its stop."""
     return "".join([*map(stream.feed, pieces), stream.end()])
-
-
-def longest(text, prompt="", *, protected=None):
-    passages = (protected or library()).find([text], [prompt])
-    return max((passage.words for passage in passages), default=0)
-
-
-def every_7th(words):
-    return " ".join("otherwise" if n % 7 == 6 else word for n, word in enumerate(words))
 
 
 def in_symbols(first):
@@ -66,7 +44,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("most", [30, full(1), full(8), full(1_000)])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_it_stops_within_the_limit(change, most):
+def test_a_stream_stops_within_the_limit(change, most):
     rng = random.Random(most)
     for text in islice(
         planted(change, "the-lamplighter", length=100), 1 if most == 30 else 8
@@ -111,7 +89,7 @@ PIECES = st.one_of(
     st.lists(PIECES, max_size=12), st.lists(PIECES, max_size=2), st.integers(0, 1 << 16),
     st.sampled_from([20, 38]),
 )  # fmt: skip
-def test_it_ends_what_the_gate_would_report_and_nothing_else(
+def test_a_stream_ends_what_the_gate_would_report_and_nothing_else(
     pieces, asked, seed, limit
 ):
     protected = Library.of([book_of(" ".join(WORDS[:150]), " ".join(WORDS[150:]))])
@@ -155,7 +133,7 @@ def test_a_thousand_honest_answers_of_real_prose_leave_whole():
         assert stream.passage is None
 
 
-def test_what_the_prompt_or_a_common_text_has_is_no_passage():
+def test_words_of_the_prompt_or_a_common_text_are_no_passage():
     words = prose("the-lamplighter")
     text, quoted = " ".join(words[300:500]), " ".join(words[280:460])
     assert sent_by(Stream(library(), prompt=f"Go on: {text}"), [text]) == text

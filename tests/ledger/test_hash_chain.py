@@ -20,12 +20,12 @@ from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.hash_chain import head
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.tables import (
-    _OF_TEXTS,
+from pytest_memleak.ledger.stored_text import (
+    _TEXT_DICTIONARY,
     ChainEntry,
     decompress_texts,
-    metadata,
 )
+from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.ledger.verify_chain import check_ledger
 
 SEED = 14
@@ -151,14 +151,14 @@ def test_a_row_that_is_taken_out_is_found(faults, whole, table):
     ("DELETE FROM summaries", f"summary {hashlib.sha256(b'a text').hexdigest()[:12]} is gone"),
     ("UPDATE runs SET spent = 1", "run this-run: its spending is 1, but its calls"),
 ])  # fmt: skip
-def test_it_says_what_was_done(faults, statement, shown):
+def test_the_chain_says_what_was_done(faults, statement, shown):
     assert [line for line in faults((statement,)) if line.startswith(shown)]
 
 
 def test_texts_may_be_compressed_anew(copy):
     """As another version of zlib does: what was written is the text."""
     for row in rows_of(copy, "call_texts"):
-        stream = zlib.compressobj(0, zdict=_OF_TEXTS)
+        stream = zlib.compressobj(0, zdict=_TEXT_DICTIONARY)
         texts = decompress_texts([(0, row["data"])])
         data = stream.compress(json.dumps(texts).encode()) + stream.flush()
         values = {"new": data, "call": row["call"]}
@@ -217,7 +217,7 @@ def test_a_chain_that_was_made_anew_differs_from_the_bundles_head(copy):
     ]
 
 
-def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
+def test_impossible_rows_are_faults_whatever_the_chain_says(copy):
     """A call's answers taken away, and its entry made anew without them."""
 
     def without_the_first(text):
@@ -306,7 +306,7 @@ def test_a_call_has_the_time_of_its_entry(copy, column, seconds):
 @pytest.mark.parametrize(
     ("table", "column", "new"), [("calls", "cost", 1), ("questions", "seed", 5)]
 )
-def test_what_ended_is_not_changed_by_a_later_entry(copy, table, column, new):
+def test_a_later_entry_cannot_change_an_ended_row(copy, table, column, new):
     """The newest entry agrees with the table, and all links are right."""
     last = rows_of(copy, "chain")[-1]
     row = next(

@@ -44,7 +44,7 @@ def execute(url, *statements):
     engine.dispose()
 
 
-def test_what_is_written_stays_and_a_closed_ledger_is_closed(url):
+def test_writes_stay_and_a_closed_ledger_is_closed(url):
     with Ledger(url) as ledger:
         if url.startswith("sqlite"):
             assert ledger.place == url.removeprefix("sqlite:///")

@@ -23,13 +23,12 @@ from pytest_memleak.ledger.generation_files import export_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import (
     generations,
-    keep_summary,
     missing,
-    stored_summaries,
     tally,
 )
 from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 from pytest_memleak.ledger.prompts import Ask, asks, build_prompts
+from pytest_memleak.ledger.stored_summaries import keep_summary, stored_summaries
 from pytest_memleak.ledger.tables import chain
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Sampling
 from pytest_memleak.sampling.loop import sample_missing
@@ -204,7 +203,7 @@ def one_question(text=None, instruction=None, **sampling):
     return asked_of(dataclasses.replace(excerpt, **changes), **sampling).questions[0]
 
 
-def test_what_is_asked_shapes_the_key_and_its_seeds():
+def test_a_prompts_settings_shape_its_key_and_seeds():
     key = one_question().key
     other = (
         {"temperature": 0.5},
@@ -305,7 +304,7 @@ def test_out_in_the_papers_form(filled, prompts, tmp_path, suffix):
     assert [one.finish_word for one in result[:3]] == ["stop", "length", "recitation"]
 
 
-def test_what_cannot_be_exported(ledger, ask, tmp_path):
+def test_an_ambiguous_or_missing_selection_is_not_exported(ledger, ask, tmp_path):
     first = ask(excerpts=1, samples=1)
     sample_missing(ledger, Scripted(), endpoint_id="e", prompts=first, terms=terms())
     (tmp_path / "file").write_text("")

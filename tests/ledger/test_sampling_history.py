@@ -76,7 +76,7 @@ def tried(ledger):
 
 
 @on_both
-def test_who_answered_and_when(ledger, ask, sample, provenance):
+def test_the_history_names_the_models_and_times(ledger, ask, sample, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
     assert provenance(few) == history.SamplingHistory(None, None, 0, 0, 0, 0, (), ())
     sample(few, by("gpt-a", refused=("temperature",)), run="first")
@@ -150,7 +150,7 @@ def test_every_draw_is_an_attempt(ledger, ask, sample):
     assert all(one.first <= one.last for one in result)
 
 
-def test_what_was_removed_and_drawn_again_shows(ledger, ask, sample, tried):
+def test_removed_generations_that_were_sampled_again_show(ledger, ask, sample, tried):
     prompts = ask(excerpts=1, samples=3)
     sample(prompts)
     second = sa.delete(table).where(table.c.ordinal == 1)
@@ -256,7 +256,7 @@ def beside(ledger):
     return read
 
 
-def test_what_was_asked_for_at_any_time_was_requested(ask, sample, beside):
+def test_generations_requested_at_any_time_count_as_requested(ask, sample, beside):
     sample(ask(excerpts=2, samples=5), per_call=2)
     for samples in (5, 6):
         assert beside(ask(excerpts=2, samples=samples)) == [[], []]
@@ -289,7 +289,7 @@ def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(
     assert beside(ask(excerpts=2, samples=1), "another")[0] == []
 
 
-def test_what_came_later_is_not_seen(ask, sample, beside):
+def test_later_calls_are_not_counted(ask, sample, beside):
     prompts = ask(excerpts=1, samples=2)
     sample(prompts, one_more, per_call=2)
     then = time.time()

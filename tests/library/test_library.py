@@ -135,7 +135,7 @@ def test_a_file_of_a_book_is_read_whole(tmp_path):
         )
 
 
-def test_what_is_no_library_is_an_error(tmp_path):
+def test_an_impossible_library_is_an_error(tmp_path):
     book = book_of(" ".join(WORDS))
     text, keys = tmp_path / "novel.txt", tmp_path / "books.keys"
     text.write_text(" ".join(WORDS), encoding="utf-8")

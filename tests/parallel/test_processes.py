@@ -34,7 +34,7 @@ def test_nothing_to_count(three, case):
     assert analyze(case[0], [], SCORING, count=three.tally_generations) is None
 
 
-def test_what_comes_twice_or_cannot_be_read_is_told_and_the_next_is_counted(
+def test_repeated_and_unreadable_blocks_are_errors_and_the_next_is_counted(
     three, case, plain
 ):
     book, generations = case

@@ -8,7 +8,7 @@ import pytest
 from ledger_file import ledger_file
 from marks import full
 
-from pytest_memleak.ledger.tables import compress_texts, decompress_texts
+from pytest_memleak.ledger.stored_text import compress_texts, decompress_texts
 from pytest_memleak.results.evidence_file import seal_bundle
 
 WIDE = ("longest_span = 30", "bmc = 0.2\nlongest_span = 30\nnv_longest_span = 60")

@@ -14,13 +14,13 @@ from pytest_memleak.ledger.call_reservations import (
 )
 from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
-from pytest_memleak.ledger.ledger_queries import keep_summary
 from pytest_memleak.ledger.prompts import Ask
+from pytest_memleak.ledger.stored_summaries import keep_summary
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.backoff import Pace, Retry
 from pytest_memleak.sampling.batch import claim_batch
 from pytest_memleak.sampling.call_attempts import SamplingContext
-from pytest_memleak.sampling.call_deadline import CheckedEndpoint
+from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
 
 
 def fill(ledger, ask):

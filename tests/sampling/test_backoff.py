@@ -54,7 +54,7 @@ def test_tries_are_counted_and_pauses_added_up():
     assert isinstance(ended, ProviderBusy)
 
 
-def test_what_works_or_will_not_pass_is_not_tried_again():
+def test_success_and_final_errors_are_not_retried():
     assert tried(Retry(), None) == (1, [], "done")
     count, pauses, ended = tried(Retry(), broken(), None)
     assert (count, pauses) == (1, [])
@@ -99,7 +99,7 @@ class Server:
         return seen
 
 
-def test_it_doubles_for_as_long_as_that_is_faster():
+def test_a_pace_doubles_while_that_is_faster():
     server = Server(at_once=1000)
     seen = server.answer(Pace(None, clock=lambda: server.now), 1000)
     assert list(dict.fromkeys(seen)) == [FIRST, 16, 32, MOST]
@@ -108,14 +108,14 @@ def test_it_doubles_for_as_long_as_that_is_faster():
 @pytest.mark.parametrize(
     ("at_once", "found"), [(1, 8), (8, 8), (16, 16), (18, 16), (32, 32)]
 )
-def test_it_goes_back_where_it_is_not(at_once, found):
+def test_a_pace_steps_back_if_doubling_is_not_faster(at_once, found):
     server = Server(at_once)
     seen = server.answer(Pace(None, clock=lambda: server.now), 1000)
     assert seen[-1] == found
     assert max(seen) <= 2 * found
 
 
-def test_it_is_halved_once_for_all_that_were_on_their_way_and_then_grows_by_one():
+def test_a_pace_halves_once_for_all_calls_in_flight_and_then_grows_by_one():
     server = Server(at_once=16)
     pace = Pace(None, clock=lambda: server.now)
     assert server.answer(pace, 1000)[-1] == 16  # it has settled
@@ -133,7 +133,7 @@ def test_it_is_halved_once_for_all_that_were_on_their_way_and_then_grows_by_one(
             assert server.answer(pace, 16)[-1] == 9
 
 
-def test_what_the_suite_says_holds_whatever_the_server_does():
+def test_a_suites_pace_holds_whatever_the_server_does():
     server = Server(at_once=1000)
     pace = Pace(3, clock=lambda: server.now)
     assert set(server.answer(pace, 100)) == {3}

@@ -59,7 +59,7 @@ def test_everything_in_one_batch(ledger, ask, hasty):
     assert open_claims(ledger) == 0
 
 
-def test_it_need_not_be_waited_for(ledger, url, ask, hasty):
+def test_a_batch_need_not_be_waited_for(ledger, url, ask, hasty):
     endpoint, prompts = Batching(), ask()
     with pytest.raises(JobPending, match="The batch is unfinished: batch-0"):
         batched(ledger, endpoint, prompts, hasty, wait=False)
@@ -87,7 +87,7 @@ def test_batches_hold_so_many_requests_and_bytes(ledger, ask, hasty):
     assert len(key) == len(request_key("0" * 64, 0))
 
 
-def test_what_failed_is_asked_again(ledger, ask, hasty):
+def test_failed_requests_are_sent_again(ledger, ask, hasty):
     endpoint = Batching(fails=lambda batch, place: place % 2 == 0 and batch < 2)
     prompts = ask(excerpts=2, samples=6)
     assert batched(ledger, endpoint, prompts, hasty).got == 12
@@ -196,7 +196,7 @@ def test_a_batch_has_to_be_within_the_budget(ledger, ask, hasty):
     assert counts.prompt_tokens == 20
 
 
-def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
+def test_ordinals_in_a_batch_are_not_sampled_online(ledger, ask, hasty):
     endpoint, prompts = Batching(), ask()
     with pytest.raises(JobPending):
         batched(ledger, endpoint, prompts, hasty, wait=False)

@@ -49,7 +49,7 @@ def test_the_good_ones_of_a_bad_answer_are_kept(ledger, ask, bad, place):
     assert priced(ledger, Scripted(), prompts).got == 2
 
 
-def test_what_a_server_says_of_itself_is_cut(ledger, ask):
+def test_a_servers_own_names_are_cut(ledger, ask):
     prompts = ask(excerpts=1, samples=1)
     served = Served("m" * 10_000, "\x00\ud800", 42, ("temperature",))
     completion = Completion("text", served=served, finish_word="w" * 10_000)

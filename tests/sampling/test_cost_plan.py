@@ -102,7 +102,7 @@ def test_costs_are_rounded_up_to_billionths(prompts, completions, price):
     assert by.cost(prompts, completions) == -(-exact // 10)
 
 
-def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
+def test_a_budget_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
     """Calls cost 20 millionths of a US$ and may cost (4 + 55) millionths."""
     prompts = ask(excerpts=1, samples=50)
     endpoint = Scripted(

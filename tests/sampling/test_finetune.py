@@ -27,7 +27,7 @@ def row(ledger):
     return ledger.read(lambda c: c.execute(sa.select(jobs)).one())
 
 
-def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
+def test_a_finetune_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     tuner = Tuner()
     told = []
     endpoint = tuned(ledger, tuner, hasty, progress=Progress(told.append))
@@ -42,7 +42,7 @@ def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     assert tuned(ledger, tuner, hasty) == endpoint
 
 
-def test_it_need_not_be_waited_for(ledger, url, hasty):
+def test_a_finetune_need_not_be_waited_for(ledger, url, hasty):
     tuner = Tuner(looks=1)
     with pytest.raises(JobPending, match="fine-tune job-0 is still running"):
         tuned(ledger, tuner, hasty, wait=False)
@@ -67,7 +67,7 @@ def test_a_start_that_was_cut_off_is_found(ledger, url, hasty):
     assert tuner.started == []
 
 
-def test_one_that_may_be_on_its_way_is_looked_for_again(ledger):
+def test_a_job_that_may_be_on_its_way_is_searched_again(ledger):
     """The connection broke, and the provider lists the job a little later."""
     tuner = Tuner(looks=0)
     tuner.failures["start"] = [busy("the connection was cut off")]
@@ -84,7 +84,7 @@ def test_one_that_may_be_on_its_way_is_looked_for_again(ledger):
 
 
 @pytest.mark.parametrize("verb", ["find", "start", "poll"])
-def test_one_that_stays_busy_and_one_that_is_asked_again(ledger, hasty, verb):
+def test_a_busy_provider_is_given_up_or_called_again(ledger, hasty, verb):
     tuner = Tuner()
     tuner.failures[verb] = [busy()] * hasty.tries
     with pytest.raises(ProviderBusy):

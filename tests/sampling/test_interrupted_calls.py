@@ -42,7 +42,7 @@ def test_without_an_answer_it_is_lost_or_known_to_have_failed(
     assert states(ledger) == {"answered": 3, ended: 1}
 
 
-def test_it_is_found_where_answers_are_kept_also_by_a_busy_server(
+def test_a_stored_answer_is_recovered_also_from_a_busy_server(
     cut_off, ledger, prompts, hasty
 ):
     endpoint = Keeping()
@@ -68,7 +68,7 @@ def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, prompts):
 
 
 @pytest.mark.parametrize("failure", [busy(), broken()])
-def test_it_stays_in_doubt_where_the_provider_cannot_be_asked(
+def test_a_call_stays_in_doubt_while_the_provider_is_unreachable(
     cut_off, ledger, prompts, hasty, failure
 ):
     endpoint = Keeping()
@@ -102,7 +102,7 @@ def test_a_broken_line_leaves_a_call_to_be_found(ledger, prompts, hasty):
     assert texts(ledger, prompts)[0] == "found"
 
 
-def test_what_others_ask_is_left_to_them_and_what_was_turned_away_not_in_doubt(
+def test_others_calls_are_left_to_them_and_rejected_calls_are_not_in_doubt(
     cut_off, ledger, url, ask, hasty
 ):
     assert (

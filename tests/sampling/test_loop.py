@@ -298,7 +298,7 @@ def test_a_broken_connection_may_have_been_billed_and_is_looked_after(
     (Keeping(busy("the connection was cut off"), answers), 1),  # what a keeper never answered
     (Scripted(busy("the connection was refused", in_doubt=False), answers), 0),
 ])  # fmt: skip
-def test_what_was_not_billed(drawing, ask, memory, endpoint, failed):
+def test_unbilled_calls_are_not_lost(drawing, ask, memory, endpoint, failed):
     counts = drawing(endpoint, ask(excerpts=1, samples=1))
     assert (counts.got, counts.lost) == (1, 0)
     assert states(memory) == Counter(failed=failed, answered=1)

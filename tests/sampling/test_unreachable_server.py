@@ -60,7 +60,9 @@ def nothing_is_booked(ledger):
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_it_is_told_after_a_few_quick_tries(ledger, ask, retry, paused, concurrency):
+def test_an_unreachable_server_is_an_error_after_a_few_quick_tries(
+    ledger, ask, retry, paused, concurrency
+):
     endpoint = Keeping(refused())
     with pytest.raises(RequestNotSent, match="connection refused") as caught:
         priced(ledger, endpoint, ask(), retry, concurrency=concurrency)
@@ -111,7 +113,7 @@ def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
     back.join()
 
 
-def test_one_that_answered_another_pair_or_refused_is_waited_for_too(
+def test_a_server_that_answered_another_pair_or_refused_is_waited_for(
     ledger, url, ask, retry
 ):
     priced(ledger, Scripted(), ask(excerpts=1, samples=1, seed=1), retry)

@@ -1,0 +1,56 @@
+"""The states of a paid call, and what each means: open, billed, ended, spent."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from pytest_memleak.ledger.tables import calls
+
+
+class CallState(StrEnum):
+    """The state of a call."""
+
+    ASKED = "asked"
+    WAITING = "waiting"
+    ANSWERED = "answered"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+# The cause of a call that was given up without having reached the server.
+NOT_SENT = "it never reached the server"
+
+OPEN = (CallState.ASKED, CallState.WAITING)
+# A lost call may have been billed, and counts as billed.
+BILLED = (CallState.ANSWERED, CallState.LOST)
+
+IS_OPEN = calls.c.state.in_(OPEN)
+IS_BILLED = calls.c.state.in_(BILLED)
+IS_ANSWERED = calls.c.state == CallState.ANSWERED
+IS_LOST = calls.c.state == CallState.LOST
+
+# When a call ended; an open one: when it began.
+call_end = sa.func.coalesce(calls.c.ended, calls.c.began)
+
+# What a call counts as spent.
+SPENT = sa.case(
+    (IS_ANSWERED, calls.c.cost),
+    (calls.c.state == CallState.FAILED, 0),
+    else_=calls.c.estimate,
+)
+
+
+def spent_without_answer(state: str, estimate: int | None) -> int | None:
+    """Return what a call in this state counts as spent; of an answered one, before."""
+    return 0 if state == CallState.FAILED else estimate
+
+
+# The sums of several calls, which have a cost only if a call was priced.
+TOKEN_AND_COST_SUMS = (
+    sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
+    sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
+    sa.func.sum(calls.c.cost).label("cost"),
+    sa.func.count(calls.c.estimate).label("priced"),
+)

@@ -1,0 +1,36 @@
+"""Parts of the ledger's SQL statements that any of its tables may need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+# Databases limit the parameters of one statement.
+QUESTIONS_AT_ONCE = 400
+
+_T = TypeVar("_T")
+
+
+def in_parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield values in parts that one statement may name."""
+    for start in range(0, len(values), QUESTIONS_AT_ONCE):
+        yield values[start : start + QUESTIONS_AT_ONCE]
+
+
+def count_where(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    """Count the rows of a group that match."""
+    return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+def insert_where_new(connection: Connection, table: sa.Table) -> Any:
+    """Build an INSERT that skips a row whose key is taken (ON CONFLICT DO NOTHING)."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table).on_conflict_do_nothing()

@@ -1,0 +1,54 @@
+"""Summaries of excerpts in the ledger, so that none is paid for twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pytest_memleak.ledger.hash_chain import changed, text_digest
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.statements import in_parts, insert_where_new
+from pytest_memleak.ledger.tables import summaries
+
+
+def stored_summaries(
+    ledger: Ledger, summarizer: str, texts: Iterable[str]
+) -> dict[str, str]:
+    """Return this summarizer's stored summaries, by the text they summarize.
+
+    `summarizer` identifies model, prompt, and settings: whatever changes a summary.
+    """
+    by_digest = {text_digest(text): text for text in texts}
+    own = sa.select(summaries.c.text_digest, summaries.c.text).where(
+        summaries.c.summarizer == text_digest(summarizer)
+    )
+
+    def work(connection: Connection) -> dict[str, str]:
+        stored = {}
+        for some in in_parts(list(by_digest)):
+            query = own.where(summaries.c.text_digest.in_(some))
+            for digest, summary in connection.execute(query):
+                stored[by_digest[digest]] = summary
+        return stored
+
+    return ledger.read(work)
+
+
+def keep_summary(ledger: Ledger, summarizer: str, text: str, summary: str) -> None:
+    """Store a summary unless one is stored already."""
+    row = {
+        "text_digest": text_digest(text),
+        "summarizer": text_digest(summarizer),
+        "text": summary,
+        "made": time.time(),
+    }
+
+    def work(connection: Connection) -> None:
+        insert = insert_where_new(connection, summaries).values(row)
+        if connection.execute(insert).rowcount:
+            changed(connection, summaries, [row])
+
+    ledger.write(work)

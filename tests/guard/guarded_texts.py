@@ -1,0 +1,33 @@
+"""Texts in pieces, and the passages of a library in them."""
+
+from functools import cache
+
+from test_further_readings import book
+
+from pytest_memleak.library import Library
+
+
+@cache
+def library():
+    """Return the library of one novel."""
+    return Library.of([book("the-lamplighter")])
+
+
+def deltas(text, rng, most=8):
+    """Yield a text in pieces of 1 to `most` characters."""
+    at = 0
+    while at < len(text):
+        size = rng.randint(1, most)
+        yield text[at : at + size]
+        at += size
+
+
+def longest(text, prompt="", *, protected=None):
+    """Return the words of the longest passage in a text; 0 without any."""
+    passages = (protected or library()).find([text], [prompt])
+    return max((passage.words for passage in passages), default=0)
+
+
+def every_7th(words):
+    """Join words, every seventh of them replaced."""
+    return " ".join("otherwise" if n % 7 == 6 else word for n, word in enumerate(words))
