@@ -260,7 +260,8 @@ _MOST_BEHIND = 400
 # Characters before a marker in which to look for its stars.
 _LONGEST_GAP = 200
 _FIELD = re.compile(
-    r"^[^\S\n]*(Title|Author):[ \t]*(\S[^\n]*(?:\n[ \t]+\S[^\n]*)*)", re.MULTILINE
+    r"^[^\S\n]*(Title|Author):[ \t]*(\S[^\n]*(?:\n[ \t]+\S[^\n]*)*)",
+    re.MULTILINE,
 )
 
 

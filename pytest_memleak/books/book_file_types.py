@@ -179,7 +179,10 @@ def read_docx(path: Path) -> Manuscript:
                     )
     budget = Budget(str(path))
     [html] = parse_in_subprocess(
-        "docx", read_bytes(path), budget=budget, of="bytes of markup"
+        "docx",
+        read_bytes(path),
+        budget=budget,
+        of="bytes of markup",
     )
     for kind in ("footnote", "endnote"):
         html = html.replace(f'<li id="{kind}-', f'<li role="doc-{kind}" id="{kind}-')
@@ -196,7 +199,10 @@ def read_with_pandoc(path: Path) -> Manuscript:
     _require_package("pypandoc", "pandoc", place)
     kind = _PANDOC[path.suffix.lower()]
     [html] = parse_in_subprocess(
-        kind, read_bytes(path), budget=Budget(place), of="bytes of markup"
+        kind,
+        read_bytes(path),
+        budget=Budget(place),
+        of="bytes of markup",
     )
     manuscript = page_manuscript(html.encode("utf-8"), name=path.name, place=place)
     # Without a title, pandoc gives the file's name, which is that of its standard

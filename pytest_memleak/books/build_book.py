@@ -62,7 +62,8 @@ def make_book(
 
 
 def excluded_excerpts(
-    documents: Iterable[Chapter], mode: WordMode
+    documents: Iterable[Chapter],
+    mode: WordMode,
 ) -> tuple[tuple[Excerpt, ...], tuple[str, ...]]:
     """Return the excluded text of each document, in which passages are looked for.
 
@@ -79,7 +80,7 @@ def excluded_excerpts(
             warnings.append(
                 f"{total:,} words ({document.title}) aren't searched, because word "
                 "mode 'paper' can't count them; "
-                'set word_mode = "unicode" (--word-mode unicode on the command line)'
+                'set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
     return tuple(excerpts), tuple(warnings)
 
@@ -146,7 +147,9 @@ def with_summaries(
         by_id = {excerpt.id: excerpt for excerpt in written}
         excerpts += (by_id.get(excerpt.id, excerpt) for excerpt in work_excerpts)
     return dataclasses.replace(
-        book, excerpts=tuple(excerpts), digest=book_digest(excerpts)
+        book,
+        excerpts=tuple(excerpts),
+        digest=book_digest(excerpts),
     )
 
 

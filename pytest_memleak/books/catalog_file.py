@@ -86,7 +86,8 @@ def write_catalog(
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(
-            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            "wb",
         ) as file:
             file.write(_SIGN)
             written = 0
@@ -157,7 +158,8 @@ class CatalogFile:
         return Path(os.path.normpath(self.path.parent / book.source))
 
     def keys(
-        self, named: Iterable[tuple[str, PreparedBook]]
+        self,
+        named: Iterable[tuple[str, PreparedBook]],
     ) -> Iterator[tuple[str, BookKeys]]:
         """Yield the keys of some books, by names. Raises BookError for damaged ones."""
         at = self.path.stat()

@@ -41,7 +41,9 @@ _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
 def build_chapters(
-    documents: Iterable[Sequence[TextBlock]], *, title: str | None
+    documents: Iterable[Sequence[TextBlock]],
+    *,
+    title: str | None,
 ) -> Iterator[Chapter]:
     """Yield the chapters of a book called `title` from its documents' blocks."""
     headings: list[TextBlock] = []
@@ -183,7 +185,8 @@ class Document:
 
 
 def with_titles(
-    documents: Sequence[Document], entries: Sequence[Entry]
+    documents: Sequence[Document],
+    entries: Sequence[Entry],
 ) -> list[tuple[TextBlock, ...]]:
     """Insert the titles of `entries` into the documents' blocks.
 
@@ -319,7 +322,8 @@ def _chapters_of_blocks(
 
 
 def _chapter_sizes(
-    documents: Sequence[Sequence[_MarkedBlock]], chapters: Sequence[Sequence[int]]
+    documents: Sequence[Sequence[_MarkedBlock]],
+    chapters: Sequence[Sequence[int]],
 ) -> Counter[int]:
     """Return the number of characters of text in each chapter that has any."""
     sizes: Counter[int] = Counter()

@@ -57,7 +57,8 @@ def _are_all(notes: Collection[int], blocks: Sequence[TextBlock]) -> bool:
 
 
 def _with_notes(
-    blocks: Sequence[TextBlock], notes: Collection[int]
+    blocks: Sequence[TextBlock],
+    notes: Collection[int],
 ) -> tuple[TextBlock, ...]:
     marked = list(blocks)
     for number in notes:

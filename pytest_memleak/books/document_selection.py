@@ -154,7 +154,8 @@ def _only_matter(blocks: Sequence[TextBlock]) -> list[TextBlock]:
 
 
 def _book_parts(
-    selection: Selection, blocks: Mapping[str, _Blocks]
+    selection: Selection,
+    blocks: Mapping[str, _Blocks],
 ) -> tuple[BookPart, ...]:
     parts: list[BookPart] = []
     for leaf in selection.leaves:
@@ -221,7 +222,8 @@ def _note_words(leaf: Leaf) -> int:
 
 
 def _excluded_documents(
-    selection: Selection, blocks: Mapping[str, _Blocks]
+    selection: Selection,
+    blocks: Mapping[str, _Blocks],
 ) -> tuple[Chapter, ...]:
     excluded: list[Chapter] = []
     for leaf in selection.leaves:

@@ -151,7 +151,9 @@ def _read_document(
         )
     except BookError as error:
         raise BookError(
-            f"{name!r} {error.message}", location=archive.place, hint=error.hint
+            f"{name!r} {error.message}",
+            location=archive.place,
+            hint=error.hint,
         ) from None
 
 
@@ -204,8 +206,8 @@ _FONT_SUFFIXES = tuple(word_set(".ttf .otf .ttc .woff .woff2 .eot .pfb .pfa .dfo
 _BOOK_SUFFIXES = tuple(
     word_set(
         ".xhtml .html .htm .xht .xml .opf .ncx .css .svg .jpg .jpeg .png .gif .webp"
-        " .js .smil"
-    )
+        " .js .smil",
+    ),
 )
 _MEDIA_SUFFIXES = tuple(word_set(".mp3 .mp4 .m4a .m4v .mov .ogg .oga .ogv .opus .webm"))
 
@@ -215,22 +217,26 @@ def reject_drm(archive: Archive) -> None:
     for rights, maker in _RIGHTS.items():
         if archive.find(rights) is not None:
             raise _under_drm(
-                archive, f"it contains {rights}, a DRM file written by {maker}"
+                archive,
+                f"it contains {rights}, a DRM file written by {maker}",
             )
     name = archive.find(_ENCRYPTION)
     if name is None:
         return
     for data in elements(parse_member(archive, name), "EncryptedData"):
         target = next(
-            (cipher.get("URI") for cipher in elements(data, "CipherReference")), None
+            (cipher.get("URI") for cipher in elements(data, "CipherReference")),
+            None,
         )
         # Its own method precedes its key's.
         method = next(
-            (form.get("Algorithm") for form in elements(data, "EncryptionMethod")), ""
+            (form.get("Algorithm") for form in elements(data, "EncryptionMethod")),
+            "",
         )
         if not _is_unread(unquote(target or ""), method):
             raise _under_drm(
-                archive, f"{_ENCRYPTION} lists {target or 'a part'!r} as encrypted"
+                archive,
+                f"{_ENCRYPTION} lists {target or 'a part'!r} as encrypted",
             )
 
 

@@ -115,7 +115,8 @@ def tidy_package(archive: Archive) -> TidyPackage:
     package = _write_package(root, items, spine, posixpath.dirname(name))
     files = {_CONTAINER: _TIDY_CONTAINER, _TIDY_NAME: package}
     ncx = next(
-        (item.name for item in items.values() if item.media_type == _NCX_TYPE), None
+        (item.name for item in items.values() if item.media_type == _NCX_TYPE),
+        None,
     )
     return TidyPackage(files, ncx, _warnings(notes))
 
@@ -131,7 +132,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
         if not packages:
             raise _no_epub(archive, "the zip contains no package file (OPF)")
         notes[f"{_CONTAINER} is missing; used the first package file instead"].append(
-            packages[0]
+            packages[0],
         )
         return packages[0]
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
@@ -237,7 +238,7 @@ def _read_spine(
             notes[f"left out spine items that {kind}"].append(idref)
         elif item.name and item.name in spine:
             notes["documents listed twice in the spine were read only once"].append(
-                item.name
+                item.name,
             )
         elif item.name:
             linear = (reference.get("linear") or "yes").strip().lower()
@@ -299,12 +300,14 @@ def _write_package(
         etree.SubElement(manifest, f"{{{_OPF}}}item", attributes)
     for item, linear in spine:
         etree.SubElement(
-            new_spine, f"{{{_OPF}}}itemref", {"idref": item.id, "linear": linear}
+            new_spine,
+            f"{{{_OPF}}}itemref",
+            {"idref": item.id, "linear": linear},
         )
     guide = etree.SubElement(package, f"{{{_OPF}}}guide")
     for reference in elements(root, "reference"):
         href = posixpath.normpath(
-            posixpath.join(folder, unquote(reference.get("href") or ""))
+            posixpath.join(folder, unquote(reference.get("href") or "")),
         )
         etree.SubElement(
             guide,

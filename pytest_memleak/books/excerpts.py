@@ -152,7 +152,9 @@ def cut(
         if mode == "paper":
             hint = 'a book in a non-Latin script needs word_mode = "unicode"'
         raise BookError(
-            f"contains no words in word mode {mode!r}", location=place, hint=hint
+            f"contains no words in word mode {mode!r}",
+            location=place,
+            hint=hint,
         )
     long_chapters = _long_chapters(units)
     parts: list[list[_Fragment]] = []
@@ -166,7 +168,7 @@ def cut(
                 id=f"p_id{number}",
                 text=_text(fragments),
                 chapter=chapter.title,
-            )
+            ),
         )
     return tuple(excerpts)
 
@@ -295,7 +297,8 @@ def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
 
 
 def _runs(
-    units: Sequence[_Unit], long_chapters: frozenset[int]
+    units: Sequence[_Unit],
+    long_chapters: frozenset[int],
 ) -> Iterator[list[_Unit]]:
     """Yield runs of units between two long chapters, which no excerpt crosses."""
     run: list[_Unit] = []

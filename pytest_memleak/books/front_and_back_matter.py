@@ -33,7 +33,8 @@ _MOST_PROSE = 400
 _LARGEST_NOTICE = 10_000  # characters
 
 _THANKS = re.compile(
-    r"\b(?:thank|grateful|dank|remerci|merci\b|graci|agrade)", re.IGNORECASE
+    r"\b(?:thank|grateful|dank|remerci|merci\b|graci|agrade)",
+    re.IGNORECASE,
 )
 _NAMED_AT_LEAST = 5
 _PER_THOUSAND = 2
@@ -149,7 +150,9 @@ def _exclude_outer(
         # A preview of another book is at the back.
         is_preview = not exclusion.searched and has_second_sign and is_back
         result.rules[leaf.name] = Exclusion(
-            exclusion.rule, by_title=by_title, searched=not is_preview
+            exclusion.rule,
+            by_title=by_title,
+            searched=not is_preview,
         )
         has_second_sign = True
 
@@ -166,7 +169,7 @@ def _read_despite_title(leaf: Leaf, exclusion: Exclusion) -> str:
 
 _TITLE_PAGE = Exclusion("it contains little more than the book's title")
 _BEFORE_CHAPTERS = Exclusion(
-    "it comes before the first chapter and isn't in the table of contents"
+    "it comes before the first chapter and isn't in the table of contents",
 )
 
 

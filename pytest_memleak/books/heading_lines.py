@@ -39,7 +39,7 @@ _NAMED = re.compile(r"(?:PROLOGUE|Prologue|EPILOGUE|Epilogue|INTERLUDE|Interlude
 _NUMBER_ONE = r"(?:1|I|(?i:one|first|eins|un|uno))"
 _FIRST = re.compile(
     rf"(?:{_KIND})[ \t]+{_NUMBER_ONE}(?![\w'’]).*"
-    rf"|{_NUMBER_ONE}\.?|(?i:prolog(?:ue)?|prólogo)\.?"
+    rf"|{_NUMBER_ONE}\.?|(?i:prolog(?:ue)?|prólogo)\.?",
 )
 _LONGEST_HEADING = 200
 _MOST_HEADING_LINES = 3

@@ -16,7 +16,7 @@ _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _AT_RULE = re.compile(r"@[^@{};]*+(?:;|\{[^@{}]*+(?:\{[^{}]*+\}[^@{}]*+)*+\}?)")
 _RULE = re.compile(r"(?<![^{}])([^{}]*+)\{([^{}]*+)\}")
 _LAST_CLASS = re.compile(
-    r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z"
+    r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z",
 )
 _ONLY_CLASS = re.compile(r"\w{0,20}\.([\w-]{1,100})")
 _LONGEST_SELECTOR = 200
@@ -24,7 +24,8 @@ AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECAS
 HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _DISPLAYED = re.compile(r"display\s*:|visibility\s*:", re.IGNORECASE)
 _MOVED = re.compile(
-    r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixed)", re.IGNORECASE
+    r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixed)",
+    re.IGNORECASE,
 )
 
 
@@ -37,7 +38,8 @@ class ClassStyles:
 
 
 def class_styles(
-    sheets: Iterable[str], before: ClassStyles | None = None
+    sheets: Iterable[str],
+    before: ClassStyles | None = None,
 ) -> ClassStyles:
     """Return the classes that style sheets after those of `before` show so."""
     before = before or ClassStyles()
@@ -80,28 +82,31 @@ def word_set(listed: str) -> frozenset[str]:
 
 _PAGE_NUMBER_CLASSES = word_set(
     "page pageno page-no page_no pagenum page-num pagenumber page-number page_number "
-    "pagebreak page-break pgno pgnum pb folio x-ebookmaker-pageno"
+    "pagebreak page-break pgno pgnum pb folio x-ebookmaker-pageno",
 )
 _NOTE_REFERENCE_CLASSES = word_set(
     "noteref note-ref note_ref fnref fn-ref footnote-ref footnoteref footnote_ref "
-    "endnote-ref endnoteref fnanchor fn-anchor note-anchor footnote-reference"
+    "endnote-ref endnoteref fnanchor fn-anchor note-anchor footnote-reference",
 )
 
 # These patterns read text without spaces, at most this long, so that matching stays
 # fast.
 LONGEST_MARK = 60
 _PAGE_NUMBER = re.compile(
-    r"(?:pp?g?|page|seite)?(?:\d{1,5}|[ivxlcdm]{1,9})?", re.IGNORECASE
+    r"(?:pp?g?|page|seite)?(?:\d{1,5}|[ivxlcdm]{1,9})?",
+    re.IGNORECASE,
 )
 _NOTE_MARK = re.compile(
-    r"[\[({]?(?:(?i:(?:foot|end)?note)?\d{1,4}|[A-Za-z]{1,2}|[^\w\s]{1,4})[\])}]?"
+    r"[\[({]?(?:(?i:(?:foot|end)?note)?\d{1,4}|[A-Za-z]{1,2}|[^\w\s]{1,4})[\])}]?",
 )
 _BACK = tuple("↩↑←⤴⏎^")
 _PAGE_ID = re.compile(
-    r"(?:page|pg|p|pagenum|page-?break)[-_.]?0*(\d{1,5})", re.IGNORECASE
+    r"(?:page|pg|p|pagenum|page-?break)[-_.]?0*(\d{1,5})",
+    re.IGNORECASE,
 )
 _NOTE_ID = re.compile(
-    r"_?(?:(?:foot|end)?note|f?note|e?fn|ftn|edn)(?:ref)?[-_.:]?\d{1,5}", re.IGNORECASE
+    r"_?(?:(?:foot|end)?note|f?note|e?fn|ftn|edn)(?:ref)?[-_.:]?\d{1,5}",
+    re.IGNORECASE,
 )
 
 
@@ -169,7 +174,7 @@ EPUB_TYPE = ("{http://www.idpf.org/2007/ops}type", "epub:type")
 # Dropped anywhere.
 APPARATUS = word_set(
     "noteref annoref backlink pagebreak footnote footnotes endnote endnotes rearnote "
-    "rearnotes note page-list pagelist"
+    "rearnotes note page-list pagelist",
 )
 
 # Text.
@@ -183,7 +188,7 @@ _AROUND = word_set(
     "frontmatter backmatter rearmatter cover titlepage halftitlepage title-page "
     "copyright-page seriespage imprint imprimatur toc toc-brief landmarks loa loi lot "
     "lov index glossary bibliography colophon credit credits other-credits "
-    "contributors keywords errata revision-history"
+    "contributors keywords errata revision-history",
 )
 
 # Publishers' text.
@@ -193,7 +198,7 @@ _GENERAL = frozenset({"frontmatter", "backmatter", "rearmatter"})
 
 # Matter, except within declared text.
 _AROUND_UNLESS_IN_BODY = word_set(
-    "acknowledgments acknowledgements dedication foreword preface afterword appendix"
+    "acknowledgments acknowledgements dedication foreword preface afterword appendix",
 )
 
 

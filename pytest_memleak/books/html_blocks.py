@@ -49,19 +49,19 @@ _BLOCKS = word_set(
     "address article aside blockquote body caption center dd details dialog dir div dl "
     "dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html "
     "legend li main menu ol p pre search section summary table tbody td tfoot th "
-    "thead tr ul"
+    "thead tr ul",
 )
 # By level; a group may contain one.
 _HEADINGS = {f"h{level}": level for level in range(1, 7)} | {"hgroup": 7}
 # Dropped, and not looked for, in what is looked for either: titles, code, glosses.
 _NO_PROSE = word_set(
-    "base desc embed head input link meta metadata param rp rt rtc script style title"
+    "base desc embed head input link meta metadata param rp rt rtc script style title",
 )
 # Dropped, but looked for; a `case` of EPUB 3 stands beside a default.
 _GONE = word_set(
     "annotation annotation-xml annoref audio button canvas case datalist iframe map "
     "meter nav note noteref noscript object option pagenum progress select svg "
-    "template textarea track video"
+    "template textarea track video",
 )
 _DROPPED = _NO_PROSE | _GONE
 _OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
@@ -304,7 +304,9 @@ class _Walker:
         return not self._styles.blocks.isdisjoint(classes.lower().split())
 
     def _enter_block(
-        self, name: str, attributes: Mapping[str, str]
+        self,
+        name: str,
+        attributes: Mapping[str, str],
     ) -> Callable[[], None]:
         self._flush()
         declared = _declared(attributes)
@@ -360,7 +362,9 @@ class _Walker:
         return leave
 
     def _enter_inline(
-        self, name: str, attributes: Mapping[str, str]
+        self,
+        name: str,
+        attributes: Mapping[str, str],
     ) -> Callable[[], None] | None:
         if name == "br":
             self.data(_BREAK)
@@ -396,7 +400,9 @@ class _Walker:
         return leave
 
     def _note_link(
-        self, address: str, refers: Callable[[str, bool], bool]
+        self,
+        address: str,
+        refers: Callable[[str, bool], bool],
     ) -> Callable[[str, bool], bool]:
         at_start = self._is_blank
 

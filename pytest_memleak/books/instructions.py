@@ -151,7 +151,9 @@ CONTINUE_INSTRUCTION = (
 def validate_continuation(template: str, *, place: str | None = None) -> None:
     """Raise BookError, naming `place`, for other names than `{prefix}`, or none."""
     if "prefix" not in check_template(
-        template, placeholders=("prefix", "words"), place=place
+        template,
+        placeholders=("prefix", "words"),
+        place=place,
     ):
         raise BookError(
             "the continuation template has no {prefix}, so prompts would lack the "
@@ -279,7 +281,9 @@ def _read_summaries(path: Path) -> dict[str, Any]:
         value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError:
         raise BookError(
-            "isn't UTF-8", location=place, hint="save the file as UTF-8"
+            "isn't UTF-8",
+            location=place,
+            hint="save the file as UTF-8",
         ) from None
     except json.JSONDecodeError as error:
         raise BookError(
@@ -289,7 +293,9 @@ def _read_summaries(path: Path) -> dict[str, Any]:
         ) from None
     except (RecursionError, ValueError) as error:
         raise BookError(
-            f"is invalid JSON: {error}", location=place, hint=_FORM
+            f"is invalid JSON: {error}",
+            location=place,
+            hint=_FORM,
         ) from None
     if not isinstance(value, dict):
         raise BookError("isn't a JSON object", location=place, hint=_FORM)
@@ -320,12 +326,16 @@ def _checked_summary(
         )
     if not isinstance(entry, Mapping):
         raise BookError(
-            f"the entry of {excerpt_id!r} isn't an object", location=place, hint=_FORM
+            f"the entry of {excerpt_id!r} isn't an object",
+            location=place,
+            hint=_FORM,
         )
     summary, digest = entry.get("summary"), entry.get("excerpt_sha256")
     if not isinstance(summary, str) or not summary.strip():
         raise BookError(
-            f"the entry of {excerpt_id!r} has no summary", location=place, hint=_FORM
+            f"the entry of {excerpt_id!r} has no summary",
+            location=place,
+            hint=_FORM,
         )
     if not isinstance(digest, str):
         raise BookError(

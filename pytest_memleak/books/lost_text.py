@@ -86,7 +86,7 @@ def _enter(part: bytes) -> tuple[bytes, list[tuple[int, str]]]:
             etree.strip_elements(fallback.getparent(), "{*}Choice")
     etree.strip_tags(root, *_ENTERED)
     return etree.tostring(root, encoding="utf-8", xml_declaration=True), list(
-        _texts(root)
+        _texts(root),
     )
 
 
@@ -150,7 +150,7 @@ _RTF_READ = (b"\\*\\shppict", b"\\*\\shpinst", b"\\*\\nesttableprops")
 # Groups that have words, but none of the text.
 _RTF_NO_TEXT = re.compile(
     rb"\\\*\s*\\(?:annotation|at[nr]\w*|a?ftnsepc?|fldinst|formfield|generator|latentstyles|list\w*"
-    rb"|revtbl|template|userprops|[cdt]?s|xmlnstbl|protusertbl|[fl]chars|m?htmltag|picprop)"
+    rb"|revtbl|template|userprops|[cdt]?s|xmlnstbl|protusertbl|[fl]chars|m?htmltag|picprop)",
 )
 
 
@@ -185,14 +185,14 @@ def reject_skipped_groups(data: bytes) -> None:
 # ------------------------------------------------
 
 _NOT_READ = re.compile(
-    r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)"
+    r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)",
 )
 _SKIPPED = re.compile(
-    r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)"
+    r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)",
 )
 # What an argument has beside text: commands, options, and lengths.
 _IN_ARGUMENT = re.compile(
-    r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|(?<![\d.])\d[\d.]*+\s?[a-z]{2}\b"
+    r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|(?<![\d.])\d[\d.]*+\s?[a-z]{2}\b",
 )
 # Commands whose arguments are not the book's text.
 _LAYOUT = re.compile(
@@ -200,7 +200,7 @@ _LAYOUT = re.compile(
     "|(?:this)?pagestyle|pagenumbering|mark(?:both|right)|(?:chapter|section)mark|fancy(?:head|foot)"
     "|addcontentsline|(?:set|addto|new|step|refstep)counter|counterwithin|(?:set|addto)length"
     "|settowidth|addtocontents|(?:page|define)?color|font(?:encoding|family|series|shape)|usefont"
-    "|selectlanguage"
+    "|selectlanguage",
 )
 
 

@@ -60,7 +60,9 @@ def _split_notice(text: str, *, prose: bool = True) -> list[TextBlock]:
 
 
 def without_notices(
-    paragraphs: Sequence[str], *, lines: bool
+    paragraphs: Sequence[str],
+    *,
+    lines: bool,
 ) -> tuple[tuple[str, ...], int]:
     """Remove copyright notices from loose paragraphs, and count the words removed.
 

@@ -138,7 +138,8 @@ def _pdf(data: bytes) -> Iterator[str]:
         if "password" in str(error).lower():
             raise BookError("is password-protected", hint="unlock it first") from None
         raise BookError(
-            "isn't a readable PDF", hint="download the file again"
+            "isn't a readable PDF",
+            hint="download the file again",
         ) from None
     if len(document) > _MAX_PAGES:
         raise BookError(

@@ -68,7 +68,10 @@ def read_pdf(
     place = str(path)
     budget = Budget(place)
     outline, *texts = parse_in_subprocess(
-        "pdf", read_bytes(path), budget=budget, of="characters of text"
+        "pdf",
+        read_bytes(path),
+        budget=budget,
+        of="characters of text",
     )
     pages = [_lines(text) for text in texts]
     if not any(pages):
@@ -173,7 +176,8 @@ _LONGEST_EDGE = 120
 
 
 def _remove_heads(
-    pages: Sequence[list[_Line]], body_size: float
+    pages: Sequence[list[_Line]],
+    body_size: float,
 ) -> tuple[list[list[_Line]], int]:
     """Remove running heads and page numbers from the pages, and count them."""
     large = _OTHER_SIZE * body_size  # as of chapters' numbers
@@ -229,7 +233,8 @@ _NOTE = re.compile(r"\W{0,2}(?:\d{1,4}|[*†‡§‖¶]{1,4}|[a-z]\))")
 
 
 def _split_notes(
-    pages: Sequence[list[_Line]], body_size: float
+    pages: Sequence[list[_Line]],
+    body_size: float,
 ) -> tuple[list[list[_Line]], list[list[_Line]]]:
     """Split the notes, in smaller type beneath the text, from each page.
 
@@ -279,7 +284,11 @@ def _paragraphs(pages: Sequence[Sequence[_Line]], body_size: float) -> list[_Par
                 is_indented = line.left - margin > _INDENT * line.size
                 width_before = before.right - margin_before
                 opens = is_apart or _begins_anew(
-                    line, before, is_indented, width_before, width
+                    line,
+                    before,
+                    is_indented,
+                    width_before,
+                    width,
                 )
             if opens:
                 paragraphs.append(_Paragraph(number, line.bottom))
@@ -435,7 +444,8 @@ _Bookmark = tuple[int, str, int | None, float | None]
 
 
 def _documents(
-    layout: _Layout, outline: Sequence[_Bookmark]
+    layout: _Layout,
+    outline: Sequence[_Bookmark],
 ) -> tuple[list[Leaf], list[Entry]]:
     """Divide the book at the outline's first level; return entries of all levels."""
     paragraphs = layout.paragraphs
@@ -474,7 +484,8 @@ def _blocks(paragraphs: Sequence[_Paragraph], body_size: float) -> list[TextBloc
 
 
 def _listed(
-    paragraphs: Sequence[_Paragraph], outline: Sequence[_Bookmark]
+    paragraphs: Sequence[_Paragraph],
+    outline: Sequence[_Bookmark],
 ) -> list[_Listed]:
     listed: list[_Listed] = []
     for depth, title, page, top in outline:

@@ -76,7 +76,9 @@ def text_manuscript(
     text, note = decode(data)
     if _PAGE.match(text[:_PREAMBLE]):
         raise BookError(
-            "is HTML, not plain text", location=place, hint="rename the file to .html"
+            "is HTML, not plain text",
+            location=place,
+            hint="rename the file to .html",
         )
     if is_binary(text):
         raise BookError(
@@ -279,10 +281,11 @@ def _roman(numeral: str) -> int:
 # -----------------------------------------------------------------------------
 
 _FRONT_MATTER = re.compile(
-    r"---[ \t]*\n((?:[^\n]*\n){0,100}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)"
+    r"---[ \t]*\n((?:[^\n]*\n){0,100}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)",
 )
 _FIELD = re.compile(
-    r"^(title|author):[ \t]*[\"']?([^\n\"']{1,300})", re.MULTILINE | re.IGNORECASE
+    r"^(title|author):[ \t]*[\"']?([^\n\"']{1,300})",
+    re.MULTILINE | re.IGNORECASE,
 )
 # markdown-it takes up to 15 seconds and 500 MB for a million characters that are all
 # marks.

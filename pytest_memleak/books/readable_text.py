@@ -85,12 +85,16 @@ def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
     blocks = chain.from_iterable(leaf.markup.blocks for leaf in leaves)
     try:
         validate_word_breaks(
-            (block.text for block in blocks), mode="paper", place=place
+            (block.text for block in blocks),
+            mode="paper",
+            place=place,
         )
     except BookError as error:
         worst = max(leaves, key=_longest_word)
         raise BookError(
-            f"{worst.name!r}: {error.message}", location=place, hint=error.hint
+            f"{worst.name!r}: {error.message}",
+            location=place,
+            hint=error.hint,
         ) from None
 
 

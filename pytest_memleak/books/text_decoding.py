@@ -42,10 +42,11 @@ _ASCII = rb"\u0041 +AEE-"
 
 _XML_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
 _DECLARED_IN_XML = re.compile(
-    rb"""^\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']"""
+    rb"""^\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""",
 )
 _DECLARED_IN_META = re.compile(
-    rb"""<meta\b[^>]*?\bcharset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
+    rb"""<meta\b[^>]*?\bcharset\s*=\s*["']?\s*([\w.:-]+)""",
+    re.IGNORECASE,
 )
 
 # A comment or a quotation that never ends ends the match, so that no later one is
@@ -58,7 +59,7 @@ _DOCTYPE = re.compile(
 )
 # A short value without tags or other references stands for a character or two.
 _DECLARED_ENTITY = re.compile(
-    r"""<!ENTITY\s+([\w.:-]+)(?:\s+(["'])((?:[^<&%"']|&\#x?[0-9A-Fa-f]{1,7};){0,10})\2)?"""
+    r"""<!ENTITY\s+([\w.:-]+)(?:\s+(["'])((?:[^<&%"']|&\#x?[0-9A-Fa-f]{1,7};){0,10})\2)?""",
 )
 _NAMED_ENTITY = re.compile(r"&([A-Za-z_][\w.:-]*);")
 _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
@@ -93,7 +94,7 @@ def read_source(data: bytes) -> Source:
         notes.append(
             f"omitted {amount(dropped, 'reference')} to entities that the document "
             "declares (only short entities without tags or nested references are "
-            "expanded)"
+            "expanded)",
         )
     return Source(text, tuple(notes))
 

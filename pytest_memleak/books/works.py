@@ -176,7 +176,8 @@ def _works_from_records(
         place = f"{path}, record {number}"
         text, title, author = row_fields(row, place)
         paragraphs, matter = without_notices(
-            plain_paragraphs(text, lines=lines), lines=lines
+            plain_paragraphs(text, lines=lines),
+            lines=lines,
         )
         yield ReadWork(
             f"{name}:{number}",

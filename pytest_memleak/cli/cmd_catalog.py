@@ -35,7 +35,7 @@ _NO_BOOKS = frozenset(
         "requirements",
         "robots",
         "todo",
-    )
+    ),
 )
 """Names of files that lie beside books in a folder."""
 
@@ -71,7 +71,9 @@ def _build_catalog(parsed: argparse.Namespace) -> int:
     folder, output = parsed.folder, parsed.output
     if not folder.is_dir():
         raise BookError(
-            "no such folder", location=str(folder), hint="name the folder of the books"
+            "no such folder",
+            location=str(folder),
+            hint="name the folder of the books",
         )
     if output.exists() and not is_catalog_file(output):
         raise BookError(

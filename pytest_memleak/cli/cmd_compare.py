@@ -72,7 +72,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     for option, value in bundle_options.items():
         if value:
             raise SettingsError(
-                f"{option} needs evidence bundles; {parsed.book} isn't one"
+                f"{option} needs evidence bundles; {parsed.book} isn't one",
             )
     return _compare_models(parsed)
 
@@ -103,7 +103,7 @@ def _compare_models(parsed: argparse.Namespace) -> int:
                 "model": path.stem,
                 BMC.name: measurement.bmc,
                 "self_agreement": self_agreement(book, generations, scoring),
-            }
+            },
         )
     pairs = []
     for (name, first), (other_name, second) in itertools.combinations(measured, 2):
@@ -149,7 +149,9 @@ def _compare_bundles(parsed: argparse.Namespace) -> int:
 
 
 def _print_changes(
-    baseline: Baseline, later: Mapping[str, PairResult], as_json: bool
+    baseline: Baseline,
+    later: Mapping[str, PairResult],
+    as_json: bool,
 ) -> int:
     changes = {name: baseline.change_lines(pair) for name, pair in later.items()}
     if as_json:

@@ -35,7 +35,7 @@ def add_demo(commands: Commands) -> None:
         "needs no key, no network, and no GPU.",
         arguments={
             "folder FOLDER": "the folder for suite, story, and report (default: "
-            "memleak-demo)"
+            "memleak-demo)",
         },
         folder={"nargs": "?", "default": Path("memleak-demo")},
     )

@@ -67,7 +67,9 @@ def _guard(parsed: argparse.Namespace) -> int:
         ) from None
     upstream = _validated_upstream(parsed)
     library = Library.of(
-        parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common
+        parsed.books,
+        Scoring(word_mode=parsed.word_mode),
+        common=parsed.common,
     )
     Stream(library, parsed.limit)  # raises SettingsError for the limit
     logging.basicConfig(format="%(asctime)s %(message)s")
@@ -92,7 +94,11 @@ def _guard(parsed: argparse.Namespace) -> int:
         flush=True,
     )
     web.run_app(
-        app, sock=listener, handler_cancellation=True, print=None, access_log=None
+        app,
+        sock=listener,
+        handler_cancellation=True,
+        print=None,
+        access_log=None,
     )
     return 0
 
@@ -101,7 +107,8 @@ def _validated_upstream(parsed: argparse.Namespace) -> str:
     """Return the upstream to show; raise SettingsError for a bad one, or the guard."""
     if parsed.port not in range(1 << 16):
         raise SettingsError(
-            f"--port {parsed.port} isn't between 0 and 65535", hint="omit it"
+            f"--port {parsed.port} isn't between 0 and 65535",
+            hint="omit it",
         )
     upstream = without_credentials(parsed.upstream)
     hint = "name the server up to /v1, as in --upstream http://localhost:8000/v1"
@@ -112,13 +119,15 @@ def _validated_upstream(parsed: argparse.Namespace) -> str:
         port = None
     if not (port and url.hostname):
         raise SettingsError(
-            f"--upstream {upstream} isn't a server's address", hint=hint
+            f"--upstream {upstream} isn't a server's address",
+            hint=hint,
         )
     hosts = {url.hostname, parsed.host}
     if port == parsed.port and (len(hosts) == 1 or hosts <= _THIS_MACHINE):
         hint += ", or another port with --port"
         raise SettingsError(
-            f"--upstream {upstream} is the address of the guard itself", hint=hint
+            f"--upstream {upstream} is the address of the guard itself",
+            hint=hint,
         )
     if not url.path.rstrip("/").endswith("/v1"):
         print(f"On most servers, --upstream ends in /v1, unlike {upstream}", flush=True)

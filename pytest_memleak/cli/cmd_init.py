@@ -112,7 +112,9 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_arguments(init, books, book={"type": Path, **REPEATED})
     add_model_options(init, required=False, price=", for cost estimates and budgets")
     init.add_argument(
-        "--ci", choices=(*CI, "none"), help="the CI service to write a job for"
+        "--ci",
+        choices=(*CI, "none"),
+        help="the CI service to write a job for",
     )
     output = {"-o/--output SUITE": "the suite file (default: release.memleak.toml)"}
     default = Path("release.memleak.toml")
@@ -126,7 +128,11 @@ def _init(parsed: argparse.Namespace) -> int:
     draft = _draft(parsed)
     prompt = f"CI job ({', '.join(CI)}, or none)"
     job = _option_or_answer(
-        parsed.ci, prompt, "--ci", lambda name: ci_job(name, suite, draft), "none"
+        parsed.ci,
+        prompt,
+        "--ci",
+        lambda name: ci_job(name, suite, draft),
+        "none",
     )
     if job:
         _validate_new(job[0], "omit the job with --ci none")
@@ -154,14 +160,23 @@ def _draft(parsed: argparse.Namespace) -> Draft:
         books = (_option_or_answer(None, prompt, "--book", _book),)
     prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
     provider, base_model = _option_or_answer(
-        parsed.model, prompt, "--model", model_named
+        parsed.model,
+        prompt,
+        "--model",
+        model_named,
     )
     address = parsed.base_url
     if address is None and parsed.model is None and provider == "openai":
         prompt = "Server, as in http://localhost:8000/v1"
         address = _option_or_answer(None, prompt, "--base-url", _own_server, _OPENAI)
     return Draft(
-        books, provider, base_model, RELEASE_SAMPLES, _DETECT, address, parsed.price
+        books,
+        provider,
+        base_model,
+        RELEASE_SAMPLES,
+        _DETECT,
+        address,
+        parsed.price,
     )
 
 
@@ -252,7 +267,8 @@ def ci_job(name: str, suite: Path, draft: Draft) -> tuple[Path, str] | None:
         return None
     if name not in CI:
         raise SettingsError(
-            f"--ci: unknown service {name!r}", hint=f"write {', '.join(CI)}, or none"
+            f"--ci: unknown service {name!r}",
+            hint=f"write {', '.join(CI)}, or none",
         )
     path, text = CI[name]
     built_in = PROVIDERS.get(draft.provider)

@@ -106,7 +106,10 @@ def _list(parsed: argparse.Namespace) -> int:
         jobs = list_jobs(ledger)
         batches = list_batches(ledger)
         json_text = _as_json(
-            ledger.place, endpoints=endpoints, finetunes=jobs, batches=batches
+            ledger.place,
+            endpoints=endpoints,
+            finetunes=jobs,
+            batches=batches,
         )
         sections = (
             ("Endpoints", _ENDPOINT_COLUMNS, list(map(_endpoint_cells, endpoints))),
@@ -252,7 +255,9 @@ def _utc(seconds: float) -> str:
 
 
 def _print(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
 ) -> None:
     print(f"{title}:")
     print_table(columns, rows, right=[name for name in columns if name not in _WORDS])

@@ -90,10 +90,13 @@ def _book(parsed: argparse.Namespace) -> Book:
 
     if parsed.unit:
         raise SettingsError(
-            "--unit needs --collection", hint="add --collection, or omit --unit"
+            "--unit needs --collection",
+            hint="add --collection, or omit --unit",
         )
     read = Extensions().read_book(
-        parsed.book, include=parsed.include, exclude=parsed.exclude
+        parsed.book,
+        include=parsed.include,
+        exclude=parsed.exclude,
     )
     if not isinstance(read, Manuscript):
         raise BookError(
@@ -123,7 +126,9 @@ def _works(parsed: argparse.Namespace) -> Book:
         hint = "quote the pattern, as in 'songs/**'"
         raise BookError("no file matches", location=pattern, hint=hint)
     source = CollectionSource(
-        tuple(files), files == [parsed.book], parsed.unit or "sentence"
+        tuple(files),
+        files == [parsed.book],
+        parsed.unit or "sentence",
     )
     book = make_collection(
         pattern,

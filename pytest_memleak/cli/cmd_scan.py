@@ -107,7 +107,9 @@ def _scan(parsed: argparse.Namespace) -> int:
     paths = _each_once([*parsed.logs, *parsed.training])
     size = sum(map(size_of, paths))
     library = Library.of(
-        parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common
+        parsed.books,
+        Scoring(word_mode=parsed.word_mode),
+        common=parsed.common,
     )
     # Passages that exceed no limit are listed from the length of near-verbatim ones.
     least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
@@ -160,7 +162,10 @@ def _validate(parsed: argparse.Namespace) -> None:
 
 
 def _validate_range(
-    parsed: argparse.Namespace, name: str, wanted: str, most: float
+    parsed: argparse.Namespace,
+    name: str,
+    wanted: str,
+    most: float,
 ) -> None:
     number = vars(parsed)[name]
     if number is not None and not 0 <= number <= most:
@@ -231,7 +236,7 @@ def _print(report: Row) -> None:
     _print_rows([*longest.values()][:_LISTED], _OF_PASSAGES)
     if len(longest) > _LISTED:
         print(
-            f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json\n"
+            f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json\n",
         )
     rows = amount(report["rows"], "row")
     for name, text in _COUNTS.items():

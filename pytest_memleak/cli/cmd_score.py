@@ -57,7 +57,8 @@ def _score(parsed: argparse.Namespace) -> int:
 
     if parsed.csv and parsed.json:
         raise SettingsError(
-            "--csv and --json can't be combined", hint="omit one of them"
+            "--csv and --json can't be combined",
+            hint="omit one of them",
         )
     files = _in_twos([parsed.book, parsed.generations, *parsed.further])
     scoring = scoring_of(parsed)
@@ -109,7 +110,9 @@ def _names(sources: Iterable[Path]) -> dict[Path, str]:
 
 
 def _measures_row(
-    scored_file: ScoredFile, names: dict[Path, str], scoring: Scoring
+    scored_file: ScoredFile,
+    names: dict[Path, str],
+    scoring: Scoring,
 ) -> Row:
     """Return a book's measures as plain values, lengths with their positions."""
     from pytest_memleak.records import Block

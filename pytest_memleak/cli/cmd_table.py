@@ -73,7 +73,8 @@ def _table(parsed: argparse.Namespace) -> int:
     form = parsed.format or _form_of(output)
     if form == "parquet" and output is None:
         raise SettingsError(
-            "Parquet needs a file", hint="name it with -o TABLE.parquet"
+            "Parquet needs a file",
+            hint="name it with -o TABLE.parquet",
         )
     grid = (parsed.by, parsed.columns) != ("book", "model")
     if (parsed.measure or grid) and parsed.rows not in {"pairs", "correlations"}:
@@ -83,7 +84,8 @@ def _table(parsed: argparse.Namespace) -> int:
         )
     if grid and not parsed.measure and parsed.rows == "pairs":
         raise SettingsError(
-            "--by and --columns need a measure", hint="add --measure bmc"
+            "--by and --columns need a measure",
+            hint="add --measure bmc",
         )
     if output is not None:
         validate_output(output, parsed.evidence)

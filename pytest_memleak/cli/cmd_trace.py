@@ -60,14 +60,17 @@ def _trace(parsed: argparse.Namespace) -> int:
         return 0
     print(
         f"{amount(within.count, 'span')}, {within.cross:,} of them cross-excerpt "
-        f"({within.ratio:.3f})"
+        f"({within.ratio:.3f})",
     )
     print_records(others)
     return 0
 
 
 def _spans_of_other(
-    path: Path, book: Book, generations: Sequence[Generation], scoring: Scoring
+    path: Path,
+    book: Book,
+    generations: Sequence[Generation],
+    scoring: Scoring,
 ) -> dict[str, Any]:
     """Count the spans of another book in the generations; of the same book, none."""
     from pytest_memleak.formats.paper_format import book_from_records, load_records

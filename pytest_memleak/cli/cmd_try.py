@@ -158,7 +158,7 @@ def _run(path: Path, draft: Draft, cost: float | None) -> int:
     print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger())}")
     print_sentence(
         "This first probe can miss passages rarer than the detection limit above. It "
-        "doesn't replace a release test: memleak init writes a suite for one."
+        "doesn't replace a release test: memleak init writes a suite for one.",
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
     print(next_step(_gate(path, *draft.options, f"{HTML.option}={page}"), more))
@@ -188,7 +188,8 @@ def _stop_after(draft: Draft) -> int:
 def _is_confirmed() -> bool:
     if not sys.stdin.isatty():
         raise SettingsError(
-            "can't ask for confirmation without a terminal", hint="add --yes"
+            "can't ask for confirmation without a terminal",
+            hint="add --yes",
         )
     with contextlib.suppress(ImportError):  # on Windows
         import termios
@@ -209,7 +210,9 @@ def _word_mode_for(path: Path) -> str:
 
     if path.is_dir():  # which a suite takes for a folder of books
         raise SettingsError(
-            "is a folder", location=str(path), hint="name the file of one book"
+            "is a folder",
+            location=str(path),
+            hint="name the file of one book",
         )
     read = Extensions().read_book(path)
 
@@ -285,7 +288,7 @@ def _print_plan(probe: _Probe) -> None:
     excerpts = amount(probe.trial.excerpts, "excerpt")
     print_sentence(
         f"Probe: the model continues the beginning of {excerpts}, "
-        f"{amount(draft.samples, 'time')} each."
+        f"{amount(draft.samples, 'time')} each.",
     )
     more = "" if draft.price else "; add --price IN,OUT to see it in US$"
     print_sentence(f"Cost: {_cost_text(probe.plan)}{more}.")
@@ -294,7 +297,7 @@ def _print_plan(probe: _Probe) -> None:
     print_sentence(
         f"The probe shows passages in more than {shown} of a prompt's generations; "
         f"rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would "
-        f"show {release}, for {_cost_text(probe.release)}."
+        f"show {release}, for {_cost_text(probe.release)}.",
     )
     minutes = max(1, math.ceil(probe.seconds / 60))
     most = _stop_after(draft)
@@ -306,7 +309,7 @@ def _print_plan(probe: _Probe) -> None:
         place = os.path.relpath(default_ledger())
         print_sentence(
             f"{place} holds {amount(probe.stored, 'generation')} from an earlier run. "
-            "They will be reused."
+            "They will be reused.",
         )
 
 

@@ -97,7 +97,7 @@ def add_verify(commands: Commands) -> None:
 def _sha256(value: str) -> str:
     if len(value) != _HEX or not set(value.lower()) <= set("0123456789abcdef"):
         raise argparse.ArgumentTypeError(
-            f"expected 64 hexadecimal digits, got {value[:80]!r}"
+            f"expected 64 hexadecimal digits, got {value[:80]!r}",
         )
     return value.lower()
 
@@ -107,7 +107,7 @@ def _time(value: str) -> datetime.datetime:
         when = datetime.datetime.fromisoformat(value)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected a date, as in 2026-11-30, got {value[:80]!r}"
+            f"expected a date, as in 2026-11-30, got {value[:80]!r}",
         ) from None
     if when.tzinfo is None:
         return when.replace(tzinfo=datetime.UTC)
@@ -128,7 +128,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     _check_time_stamp(evidence, parsed, verification)
     if evidence.content.created > time.time() + CLOCK_SKEW:
         verification.wrong.append(
-            f"created: {evidence.bundle['created']} is in the future"
+            f"created: {evidence.bundle['created']} is in the future",
         )
     expected = Expected(
         parsed.release,
@@ -142,7 +142,7 @@ def _verify(parsed: argparse.Namespace) -> int:
         verification.current = not unmet
     if verification.wrong:
         verification.unchecked.append(
-            "numbers: not recomputed, because of the errors above"
+            "numbers: not recomputed, because of the errors above",
         )
         return _print_findings(parsed, evidence, verification)
     _recompute(evidence, parsed, verification)
@@ -151,7 +151,9 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _check_signature(
-    evidence: EvidenceFile, parsed: argparse.Namespace, verification: Verification
+    evidence: EvidenceFile,
+    parsed: argparse.Namespace,
+    verification: Verification,
 ) -> None:
     from pytest_memleak.results.run_evidence import subjects
 
@@ -174,13 +176,15 @@ def _check_signature(
 
 
 def _check_time_stamp(
-    evidence: EvidenceFile, parsed: argparse.Namespace, verification: Verification
+    evidence: EvidenceFile,
+    parsed: argparse.Namespace,
+    verification: Verification,
 ) -> None:
     if bool(parsed.timestamp) is not bool(parsed.timestamp_roots):
         raise EvidenceError("--timestamp and --timestamp-roots must be used together")
     if not parsed.timestamp:
         verification.unchecked.append(
-            "creation time: the author's statement, without a time stamp"
+            "creation time: the author's statement, without a time stamp",
         )
         return
     from pytest_memleak.reports.signature import check_time_stamp
@@ -191,7 +195,9 @@ def _check_time_stamp(
 
 
 def _check_comparison(
-    evidence: EvidenceFile, parsed: argparse.Namespace, verification: Verification
+    evidence: EvidenceFile,
+    parsed: argparse.Namespace,
+    verification: Verification,
 ) -> None:
     if parsed.baseline:
         from pytest_memleak.results.release_comparison import comparison_differences
@@ -201,12 +207,14 @@ def _check_comparison(
     elif evidence.content.compared:
         verification.complete = False
         verification.unchecked.append(
-            "comparison with an earlier release: add --baseline"
+            "comparison with an earlier release: add --baseline",
         )
 
 
 def _recompute(
-    evidence: EvidenceFile, parsed: argparse.Namespace, verification: Verification
+    evidence: EvidenceFile,
+    parsed: argparse.Namespace,
+    verification: Verification,
 ) -> None:
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -225,7 +233,9 @@ def _recompute(
     if evidence.content.ledger is not None and not is_there:
         missing.append(f"the ledger: no file {path}; name it with --ledger URL")
     bar = Bar(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
     )
     task = bar.add_task("reading the ledger", total=None)
     # The end of the second in which the bundle was made.
@@ -235,7 +245,7 @@ def _recompute(
         as_of=evidence.content.created + 1,
         hosts=None,
         progress=Progress(
-            lambda it: bar.update(task, description=f"{it.phase} {it.about}")
+            lambda it: bar.update(task, description=f"{it.phase} {it.about}"),
         ),
     )
     with bar, contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
@@ -253,7 +263,9 @@ def _recompute(
 
 
 def _print_findings(
-    parsed: argparse.Namespace, evidence: EvidenceFile, verification: Verification
+    parsed: argparse.Namespace,
+    evidence: EvidenceFile,
+    verification: Verification,
 ) -> int:
     from pytest_memleak.results.evidence_file import differences
     from pytest_memleak.results.run_evidence import versions
@@ -284,7 +296,7 @@ def _print_findings(
         print(f"badge: {parsed.badge}")
     elif parsed.badge:
         print(
-            f"no badge: the bundle isn't fully verified; {parsed.badge} wasn't written"
+            f"no badge: the bundle isn't fully verified; {parsed.badge} wasn't written",
         )
     if not verified:
         return _FAILED if verification.wrong else _NOT_RECOMPUTED

@@ -86,7 +86,9 @@ class Trial:
         return enough if enough > Retry().deadline else 0
 
     def _phases(
-        self, plans: Sequence[Plan], samples: int
+        self,
+        plans: Sequence[Plan],
+        samples: int,
     ) -> Iterator[tuple[int, float]]:
         """Yield the number of each phase's calls, and the seconds of one alone."""
         from pytest_memleak.ledger.prompts import CANARY_TOKENS
@@ -155,7 +157,9 @@ def _share(delay: float, others: int) -> float:
 
 
 def _sample(
-    endpoint: Endpoint, tokens: int, n: int = 1
+    endpoint: Endpoint,
+    tokens: int,
+    n: int = 1,
 ) -> tuple[Sequence[Completion | str], float]:
     """Return answers to the neutral prompt, and their seconds without pauses."""
     from pytest_memleak.sampling.backoff import Retry
@@ -164,7 +168,11 @@ def _sample(
     def attempt() -> tuple[Sequence[Completion | str], float]:
         before = time.monotonic()
         answers = endpoint.sample(
-            _NEUTRAL_PROMPT, n=n, temperature=1.0, max_tokens=tokens, seed=0
+            _NEUTRAL_PROMPT,
+            n=n,
+            temperature=1.0,
+            max_tokens=tokens,
+            seed=0,
         )
         return answers, time.monotonic() - before
 
@@ -178,7 +186,8 @@ def _sample(
 
 
 def _identity_lines(
-    endpoint: Endpoint, answers: Sequence[Completion | str]
+    endpoint: Endpoint,
+    answers: Sequence[Completion | str],
 ) -> Iterator[tuple[str, str]]:
     from pytest_memleak.interfaces.abilities import id_of
     from pytest_memleak.interfaces.protocols import Completion
@@ -192,7 +201,10 @@ def _identity_lines(
         return
     if served := first.served:
         record = served_record(
-            served.model, served.fingerprint, calls=1, requested=False
+            served.model,
+            served.fingerprint,
+            calls=1,
+            requested=False,
         )
         yield "served by", server_name(record)
         requested = abilities_of(endpoint).model_name
@@ -207,7 +219,8 @@ def _identity_lines(
 
 
 def _parameter_lines(
-    parameters: Mapping[str, Obeyed], came: int
+    parameters: Mapping[str, Obeyed],
+    came: int,
 ) -> Iterator[tuple[str, str]]:
     """Yield what the server accepts.
 

@@ -20,7 +20,9 @@ def load_generations(book_path: Path, path: Path) -> tuple[Book, list[Generation
     )
 
     book = book_from_records(
-        load_records(book_path), book_id=book_path.stem, place=str(book_path)
+        load_records(book_path),
+        book_id=book_path.stem,
+        place=str(book_path),
     )
     records = load_records(path)
     generations = generations_from_records(records, place=str(path))

@@ -14,7 +14,10 @@ INTERRUPTED = 130
 
 
 def run_gate(
-    suite: str | Path, *options: str, folder: Path, seconds: float | None = None
+    suite: str | Path,
+    *options: str,
+    folder: Path,
+    seconds: float | None = None,
 ) -> int | None:
     """Run `pytest -m copyright SUITE` in a folder and return pytest's exit code.
 

@@ -89,7 +89,7 @@ REPEATED: Mapping[str, Any] = {"action": "append", "default": []}
 
 WORD_MODE = {
     "--word-mode": "what counts as a word: the paper's rule, or a rule that covers all "
-    "scripts (default: paper)"
+    "scripts (default: paper)",
 }
 SCORING = {
     "--k N": "shortest match in words (default: 5)",

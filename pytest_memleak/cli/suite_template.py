@@ -34,7 +34,10 @@ preset = "strict"  # limits that you add can only be tighter
 
 
 def add_model_options(
-    parser: argparse.ArgumentParser, *, required: bool, price: str
+    parser: argparse.ArgumentParser,
+    *,
+    required: bool,
+    price: str,
 ) -> None:
     """Add --model, --base-url, and --price, which is for this."""
     arguments = {
@@ -97,7 +100,7 @@ class Draft:
         for name, book in _named(self.books).items():
             source = Path(os.path.relpath(book, path.parent)).as_posix()
             blocks.append(
-                f"[[book]]\nid = {_quoted(name)}\nsource = {_quoted(source)}\n"
+                f"[[book]]\nid = {_quoted(name)}\nsource = {_quoted(source)}\n",
             )
         return "\n".join([*blocks, self._model()])
 
@@ -181,7 +184,7 @@ def price_of(text: str) -> tuple[float, float]:
         prices = []
     if len(prices) != 2 or not all(0 <= price < float("inf") for price in prices):  # noqa: PLR2004
         raise argparse.ArgumentTypeError(
-            f"expected US$ per million tokens as IN,OUT, as in 3.75,15; got {text!r}"
+            f"expected US$ per million tokens as IN,OUT, as in 3.75,15; got {text!r}",
         )
     return prices[0], prices[1]
 
@@ -191,7 +194,7 @@ def suite_path(text: str) -> Path:
     if not text.endswith(SUITE_ENDS):
         raise argparse.ArgumentTypeError(
             f"expected a name that ends in {SUITE_ENDS}, so that pytest collects it; "
-            f"got {text[:80]!r}"
+            f"got {text[:80]!r}",
         )
     return Path(text)
 
@@ -201,6 +204,6 @@ def url_of(text: str) -> str:
     if not re.match(r"https?://[^\s/]", text) or not host_of(text):
         # not shown: a password may be in it
         raise argparse.ArgumentTypeError(
-            "expected a URL with http:// or https://, as in http://localhost:8000/v1"
+            "expected a URL with http:// or https://, as in http://localhost:8000/v1",
         )
     return text

@@ -81,7 +81,9 @@ class GuardProxy:
     async def _connected(self, _: web.Application) -> AsyncIterator[None]:
         cookies = DummyCookieJar()  # clients share no session of the server's
         async with ClientSession(
-            timeout=_TIMES, read_bufsize=_LARGEST_CHUNK, cookie_jar=cookies
+            timeout=_TIMES,
+            read_bufsize=_LARGEST_CHUNK,
+            cookie_jar=cookies,
         ) as self._session:
             yield
 
@@ -121,7 +123,10 @@ class GuardProxy:
         return web.json_response(guarded, status=upstream.status, headers=headers)
 
     async def _stream(
-        self, request: web.Request, answer: GuardedAnswer, upstream: ClientResponse
+        self,
+        request: web.Request,
+        answer: GuardedAnswer,
+        upstream: ClientResponse,
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)

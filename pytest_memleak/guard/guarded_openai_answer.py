@@ -90,7 +90,10 @@ class GuardedAnswer:
     """
 
     def __init__(
-        self, library: Library, request: Mapping[str, Any], limit: int = PASSAGE_LIMIT
+        self,
+        library: Library,
+        request: Mapping[str, Any],
+        limit: int = PASSAGE_LIMIT,
     ) -> None:
         """Start the answer to a request for chat completions or completions."""
         self.stops: list[Stop] = []
@@ -112,7 +115,10 @@ class GuardedAnswer:
         return all(number in self._over for number in range(self._choices))
 
     def read(
-        self, body: Mapping[str, Any], *, whole: bool = False
+        self,
+        body: Mapping[str, Any],
+        *,
+        whole: bool = False,
     ) -> list[dict[str, Any]]:
         """Return what may be sent of a chunk: itself, after text that was held back.
 
@@ -134,7 +140,10 @@ class GuardedAnswer:
         return [*self._held, sent]
 
     def _read_choices(
-        self, choices: Sequence[dict[str, Any]], *, whole: bool
+        self,
+        choices: Sequence[dict[str, Any]],
+        *,
+        whole: bool,
     ) -> list[dict[str, Any]]:
         """Return what may be sent of the choices that haven't ended."""
         sent = []

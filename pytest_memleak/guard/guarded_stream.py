@@ -29,7 +29,7 @@ _WORD = re.compile(r"[^\W_]+")
 # A letter may be a word in scripts without spaces, and a space in byte-level tokens;
 # folding makes words of symbols.
 _WORD_START = re.compile(
-    r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u20a0-\U0010ffff]"
+    r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u20a0-\U0010ffff]",
 )
 
 
@@ -46,7 +46,11 @@ class Stream:
     """
 
     def __init__(
-        self, library: Library, limit: int = PASSAGE_LIMIT, *, prompt: str = ""
+        self,
+        library: Library,
+        limit: int = PASSAGE_LIMIT,
+        *,
+        prompt: str = "",
     ) -> None:
         """Start a generation; words that `prompt` contains don't count.
 

@@ -55,7 +55,8 @@ class Call:
 
 
 def open_calls(
-    connection: Connection, *conditions: sa.ColumnElement[bool]
+    connection: Connection,
+    *conditions: sa.ColumnElement[bool],
 ) -> list[Call]:
     """List the calls that wait for an answer, among those that match `conditions`."""
     rows = connection.execute(
@@ -68,7 +69,7 @@ def open_calls(
         )
         .join(claims, claims.c.call == calls.c.id)
         .where(HAS_CLAIMS, calls.c.state == CallState.ASKED, *conditions)
-        .order_by(calls.c.id, claims.c.ordinal)
+        .order_by(calls.c.id, claims.c.ordinal),
     ).all()
     open_calls = []
     for _, group in itertools.groupby(rows, key=operator.attrgetter("id")):
@@ -76,13 +77,15 @@ def open_calls(
         first = call_rows[0]
         ordinals = tuple(row.ordinal for row in call_rows)
         open_calls.append(
-            Call(first.id, first.question, first.request_id, first.began, ordinals)
+            Call(first.id, first.question, first.request_id, first.began, ordinals),
         )
     return open_calls
 
 
 def prompt_ids_by_key(
-    connection: Connection, endpoint_id: str, keys: Collection[tuple[str, str]]
+    connection: Connection,
+    endpoint_id: str,
+    keys: Collection[tuple[str, str]],
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of those prompts that were sent to the endpoint."""
     columns = (
@@ -91,7 +94,7 @@ def prompt_ids_by_key(
         questions.c.id,
     )
     rows = connection.execute(
-        sa.select(*columns).where(questions.c.endpoint == endpoint_id)
+        sa.select(*columns).where(questions.c.endpoint == endpoint_id),
     )
     return {
         (instruction, settings): number
@@ -101,7 +104,9 @@ def prompt_ids_by_key(
 
 
 def outcomes_in_run(
-    connection: Connection, run: str, endpoint_id: str
+    connection: Connection,
+    run: str,
+    endpoint_id: str,
 ) -> tuple[bool, bool]:
     """Tell whether a call of the run to an endpoint was answered, and one NOT_SENT."""
 
@@ -142,7 +147,7 @@ def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) 
 
 # Building a statement takes longer than running it.
 _SPENT = sa.select(runs.c.id, runs.c.spent).where(
-    runs.c.id.in_(sa.bindparam("wanted", expanding=True))
+    runs.c.id.in_(sa.bindparam("wanted", expanding=True)),
 )
 _ADD = (
     runs.update()
@@ -184,7 +189,8 @@ def record(ledger: Ledger, answer: Answer) -> bool:
 
 
 def record_each(
-    connection: Connection, answers: Sequence[Answer]
+    connection: Connection,
+    answers: Sequence[Answer],
 ) -> list[bool | Exception]:
     """Store several answers; the work of `Ledger.write_each`."""
     numbers = [answer.call.id for answer in answers]
@@ -202,7 +208,9 @@ def record_each(
 
 
 def _record_new(
-    connection: Connection, answers: Sequence[Answer], rows_before: Mapping[int, Any]
+    connection: Connection,
+    answers: Sequence[Answer],
+    rows_before: Mapping[int, Any],
 ) -> None:
     """Store answers to calls without one: generations, outcomes, and spending."""
     connection.execute(_FREE, {"calls": [answer.call.id for answer in answers]})
@@ -228,7 +236,7 @@ def _record_new(
 
 
 _BEFORE = sa.select(calls.c.id, calls.c.state, calls.c.estimate, calls.c.run).where(
-    calls.c.id.in_(sa.bindparam("calls", expanding=True))
+    calls.c.id.in_(sa.bindparam("calls", expanding=True)),
 )
 _FREE = claims.delete().where(claims.c.call.in_(sa.bindparam("calls", expanding=True)))
 _STORED = sa.select(generations.c.question, generations.c.ordinal).where(
@@ -278,14 +286,15 @@ def _distinct(values: Iterable[str | None]) -> str | None:
 
 
 def _placed(
-    connection: Connection, answers: Sequence[Answer]
+    connection: Connection,
+    answers: Sequence[Answer],
 ) -> Iterator[tuple[Answer, list[int]]]:
     """Yield each answer with its completions' ordinals: the call's own, or surplus."""
     taken = _stored_ordinals(connection, answers)
     for answer in answers:
         occupied = taken[answer.call.question]
         free = iter(
-            [ordinal for ordinal in answer.call.ordinals if ordinal not in occupied]
+            [ordinal for ordinal in answer.call.ordinals if ordinal not in occupied],
         )
         ordinals = []
         for _ in answer.completions:
@@ -298,7 +307,8 @@ def _placed(
 
 
 def _stored_ordinals(
-    connection: Connection, answers: Sequence[Answer]
+    connection: Connection,
+    answers: Sequence[Answer],
 ) -> dict[int, set[int]]:
     """Return the ordinals of stored generations that could collide, by prompt."""
     question_ids = {answer.call.question for answer in answers}
@@ -323,13 +333,20 @@ def give_up(ledger: Ledger, call: Call, *, billed: bool, cause: str | None) -> N
     """
     ledger.write(
         lambda connection: end_open_calls(
-            connection, [call.id], billed=billed, cause=cause
-        )
+            connection,
+            [call.id],
+            billed=billed,
+            cause=cause,
+        ),
     )
 
 
 def end_open_calls(
-    connection: Connection, numbers: Sequence[int], *, billed: bool, cause: str | None
+    connection: Connection,
+    numbers: Sequence[int],
+    *,
+    billed: bool,
+    cause: str | None,
 ) -> None:
     """End the calls that are still open, and free their ordinals."""
     ended: Row = {
@@ -340,8 +357,9 @@ def end_open_calls(
     for some in in_parts(numbers):
         still_open = connection.execute(
             sa.select(calls.c.id, calls.c.estimate, calls.c.run).where(
-                calls.c.id.in_(some), IS_OPEN
-            )
+                calls.c.id.in_(some),
+                IS_OPEN,
+            ),
         ).all()
         ids = [row.id for row in still_open]
         connection.execute(claims.delete().where(claims.c.call.in_(ids)))
@@ -378,6 +396,10 @@ def leave_open(ledger: Ledger, call: Call) -> None:
 def _change(ledger: Ledger, call: Call, before: CallState, values: Row) -> None:
     ledger.write(
         lambda connection: update_row(
-            connection, calls, call.id, values, calls.c.state == before
-        )
+            connection,
+            calls,
+            call.id,
+            values,
+            calls.c.state == before,
+        ),
     )

@@ -66,7 +66,9 @@ class Intent:
 
 
 def prompt_ids(
-    ledger: Ledger, endpoint_id: str, prompt_specs: Iterable[PromptSpec]
+    ledger: Ledger,
+    endpoint_id: str,
+    prompt_specs: Iterable[PromptSpec],
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of an endpoint's prompts by key; new prompts are added."""
     keys = set()
@@ -85,7 +87,10 @@ def prompt_ids(
 
 
 def claim(
-    ledger: Ledger, intent: Intent, *, after: Answer | None = None
+    ledger: Ledger,
+    intent: Intent,
+    *,
+    after: Answer | None = None,
 ) -> Call | None:
     """Record that a call is about to be made, and reserve its ordinals.
 
@@ -97,7 +102,8 @@ def claim(
 
 
 def _record_and_claim(
-    connection: Connection, items: Sequence[tuple[Answer | None, Intent]]
+    connection: Connection,
+    items: Sequence[tuple[Answer | None, Intent]],
 ) -> list[Call | Exception | None]:
     answers = [answer for answer, _ in items if answer is not None]
     if answers:
@@ -106,7 +112,8 @@ def _record_and_claim(
 
 
 def _claim_each(
-    connection: Connection, intents: Sequence[Intent]
+    connection: Connection,
+    intents: Sequence[Intent],
 ) -> list[Call | Exception | None]:
     results: dict[str, Call | Exception | None] = {}
     results |= _claimed_before(connection, intents)
@@ -116,7 +123,8 @@ def _claim_each(
 
 
 def _reserve_each(
-    connection: Connection, intents: Sequence[Intent]
+    connection: Connection,
+    intents: Sequence[Intent],
 ) -> dict[str, Call | Exception | None]:
     """Reserve a call for each intent, in order; return each result by request id."""
     asks: list[tuple[int, Ask]] = []
@@ -187,7 +195,7 @@ def insert_calls(
     for number, row, call_ordinals in zip(numbers, rows, ordinals, strict=True):
         question = row["question"]
         new_calls.append(
-            Call(number, question, row["request_id"], row["began"], call_ordinals)
+            Call(number, question, row["request_id"], row["began"], call_ordinals),
         )
         chained.append({"id": number, "claims": call_ordinals, **row})
         for ordinal in call_ordinals:
@@ -218,7 +226,8 @@ def first_free(
 
 
 def taken_ordinals(
-    connection: Connection, asks: Sequence[tuple[int, Ask]]
+    connection: Connection,
+    asks: Sequence[tuple[int, Ask]],
 ) -> set[tuple[int, int]]:
     """Return the (prompt row, ordinal) pairs of these asks that are taken."""
     prompt_numbers: set[int] = set()
@@ -245,7 +254,8 @@ _TAKEN = sa.union_all(_ordinals_between(claims), _ordinals_between(generations))
 
 
 def _claimed_before(
-    connection: Connection, intents: Sequence[Intent]
+    connection: Connection,
+    intents: Sequence[Intent],
 ) -> dict[str, Call]:
     """Return calls recorded before the connection broke, by request id."""
     if connection.dialect.name == "sqlite":
@@ -323,7 +333,9 @@ class CallTerms:
         return math.ceil(round(prompt_cost + completion_cost, 3))
 
     def billed(
-        self, question: PromptSpec, completions: Sequence[Completion]
+        self,
+        question: PromptSpec,
+        completions: Sequence[Completion],
     ) -> tuple[int | None, int | None, int | None]:
         """Return prompt tokens, completion tokens, and cost of an answered call.
 

@@ -48,7 +48,9 @@ def damaged_cell(connection: Connection) -> str | None:
 
 
 def _damage_in_column(
-    connection: Connection, table: sa.Table, column: sa.Column[Any]
+    connection: Connection,
+    table: sa.Table,
+    column: sa.Column[Any],
 ) -> str | None:
     keys = list(table.primary_key.columns)
     query = sa.select(*map(_raw, keys), _raw(column))
@@ -67,7 +69,7 @@ def _damage_in_column(
 
 def _damage_in_texts(connection: Connection) -> str | None:
     parts = connection.execute(
-        sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part)
+        sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part),
     )
     for call, rows in itertools.groupby(parts, key=operator.attrgetter("call")):
         try:

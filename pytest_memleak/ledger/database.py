@@ -131,7 +131,7 @@ class Database:
                 connection.exec_driver_sql("BEGIN")
             else:
                 connection.exec_driver_sql(
-                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
                 )
             try:
                 return work(connection)
@@ -189,7 +189,7 @@ class Database:
     def _commit(self, batch: list[_Ticket]) -> None:
         try:
             results = self._retry_while_away(
-                lambda: self._write(lambda connection: _done(connection, batch))
+                lambda: self._write(lambda connection: _done(connection, batch)),
             )
         except Exception as error:  # noqa: BLE001 - raised again in the items' threads
             if len(batch) > 1 and not isinstance(error, OperationalError):
@@ -292,7 +292,7 @@ class Database:
 
     def _open(self, *, create: bool) -> None:
         version = self._read(
-            lambda connection: _version_of(connection, place=self.place)
+            lambda connection: _version_of(connection, place=self.place),
         )
         if version is None and not create:
             if self.path:
@@ -364,7 +364,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _done(
-    connection: Connection, batch: Sequence[_Ticket]
+    connection: Connection,
+    batch: Sequence[_Ticket],
 ) -> list[tuple[_Ticket, Any]]:
     """Return each ticket with its result; works of one kind run together."""
     by_work: dict[object, list[_Ticket]] = {}

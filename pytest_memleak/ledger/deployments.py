@@ -125,7 +125,10 @@ def claim_deployment(
 
 
 def _current_row(
-    connection: Connection, provider: str, digest: str, run: str
+    connection: Connection,
+    provider: str,
+    digest: str,
+    run: str,
 ) -> Any | None:
     """Return the newest active deployment, else the newest that failed in this run."""
     newest = (
@@ -137,7 +140,8 @@ def _current_row(
     if active is not None:
         return active
     failed = newest.where(
-        deployments.c.run == run, deployments.c.state == JobRow.FAILED
+        deployments.c.run == run,
+        deployments.c.state == JobRow.FAILED,
     )
     return connection.execute(failed).first()
 
@@ -171,7 +175,8 @@ def _reserve(connection: Connection, new: Mapping[str, Any]) -> Job:
 def deployed(ledger: Ledger, provider: str, digest: str) -> bool:
     """Tell whether such a deployment is reserved and may still be active."""
     query = sa.select(deployments.c.id).where(
-        *_same_deployment(provider, digest), IS_ACTIVE
+        *_same_deployment(provider, digest),
+        IS_ACTIVE,
     )
     return bool(ledger.rows(query))
 
@@ -179,7 +184,7 @@ def deployed(ledger: Ledger, provider: str, digest: str) -> bool:
 def until(ledger: Ledger, job: Job) -> float:
     """Return when its hours end, in seconds since 1970."""
     query = sa.select(deployments.c.began, deployments.c.hours).where(
-        deployments.c.id == job.number
+        deployments.c.id == job.number,
     )
     (row,) = ledger.rows(query)
     return float(row.began + row.hours * _HOUR)
@@ -192,8 +197,9 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
     def work(connection: Connection) -> bool:
         connection.execute(
             tenants.delete().where(
-                tenants.c.deployment == job.number, tenants.c.lease == lease
-            )
+                tenants.c.deployment == job.number,
+                tenants.c.lease == lease,
+            ),
         )
         return not _used_by_others(connection, job.number, lease)
 
@@ -239,7 +245,8 @@ def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
     """Take over a deployment to delete it; None while others use or change it."""
     lease = ledger.lease
     still_active = rows_with_leases(JobKind.DEPLOYMENT).where(
-        deployments.c.id == debt.number, IS_ACTIVE
+        deployments.c.id == debt.number,
+        IS_ACTIVE,
     )
 
     def work(connection: Connection) -> Job | None:
@@ -267,13 +274,21 @@ def release_deployment(ledger: Ledger, job: Job, *, state: str, cause: str) -> N
     values = {"state": state, "lease": None, "cause": cause}
     ledger.write(
         lambda connection: update_row(
-            connection, deployments, job.number, values, IS_ACTIVE
-        )
+            connection,
+            deployments,
+            job.number,
+            values,
+            IS_ACTIVE,
+        ),
     )
 
 
 def settle_deployment(
-    ledger: Ledger, job: Job, *, stood: bool, failed: str | None = None
+    ledger: Ledger,
+    job: Job,
+    *,
+    stood: bool,
+    failed: str | None = None,
 ) -> None:
     """Record that nothing of it is left; its real cost replaces the reserved one.
 
@@ -281,7 +296,8 @@ def settle_deployment(
     failed: why it was never usable, masked
     """
     still_active = sa.select(deployments).where(
-        deployments.c.id == job.number, IS_ACTIVE
+        deployments.c.id == job.number,
+        IS_ACTIVE,
     )
 
     def work(connection: Connection) -> None:

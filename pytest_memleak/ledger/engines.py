@@ -112,7 +112,9 @@ def _sqlite(path: Path | None) -> Engine:
     }
     if path is None:
         return sa.create_engine(
-            "sqlite://", poolclass=StaticPool, connect_args=arguments
+            "sqlite://",
+            poolclass=StaticPool,
+            connect_args=arguments,
         )
     url = URL.create("sqlite", database=str(path))
     if _is_whole(path) and not os.access(path.parent, os.W_OK):

@@ -56,7 +56,8 @@ def _selected_prompts(
     """Return the selected prompts' rows, in the order of their excerpts."""
     with_generations = sa.select(generations.c.question).where(IS_PLACED)
     query = sa.select(questions).where(
-        questions.c.endpoint == endpoint_id, questions.c.id.in_(with_generations)
+        questions.c.endpoint == endpoint_id,
+        questions.c.id.in_(with_generations),
     )
     wanted = (
         (questions.c.book, book_id),
@@ -81,7 +82,9 @@ def _selected_prompts(
 
 
 def _validate_one_setting(
-    rows: Sequence[Any], ledger: Ledger, endpoint_id: str
+    rows: Sequence[Any],
+    ledger: Ledger,
+    endpoint_id: str,
 ) -> None:
     """Raise LedgerError for prompts of several books, temperatures, or seeds."""
     settings = {(row.book, row.temperature, row.seed) for row in rows}

@@ -30,7 +30,8 @@ class Brought(NamedTuple):
 
 
 def insert_generations(
-    connection: Connection, results: Iterable[Brought]
+    connection: Connection,
+    results: Iterable[Brought],
 ) -> dict[int, Row]:
     """Store what calls brought; return what the chain has of it, by call."""
     rows: list[Row] = []
@@ -70,7 +71,8 @@ def _generation_rows(brought: Brought) -> list[Row]:
 
 
 def generation_images(
-    rows: Iterable[Mapping[Any, Any]], texts: Sequence[tuple[str, str]]
+    rows: Iterable[Mapping[Any, Any]],
+    texts: Sequence[tuple[str, str]],
 ) -> list[Row]:
     """Return a call's generations as the chain has them, by ordinal."""
     images = []
@@ -93,7 +95,8 @@ _TEXTS = (
 
 
 def texts_of_calls(
-    connection: Connection, call_ids: Iterable[int]
+    connection: Connection,
+    call_ids: Iterable[int],
 ) -> dict[int, list[tuple[str, str]]]:
     """Return the texts and reasoning that calls brought, by call."""
     texts: dict[int, list[tuple[str, str]]] = {}

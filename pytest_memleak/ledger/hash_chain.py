@@ -69,7 +69,9 @@ def forget(connection: Connection) -> None:
 
 
 def changed(
-    connection: Connection, table: sa.Table, rows: Iterable[Mapping[Any, Any]]
+    connection: Connection,
+    table: sa.Table,
+    rows: Iterable[Mapping[Any, Any]],
 ) -> None:
     """Record what was written: each row's primary key, and its columns' new values.
 

@@ -75,7 +75,9 @@ def rows_with_leases(kind: JobKind) -> sa.Select[Any]:
     """Select the rows of a kind, each with the end of its lease (`lease_ended`)."""
     table = _TABLES[kind]
     return sa.select(table, leases.c.ended.label("lease_ended")).join(
-        leases, leases.c.id == table.c.lease, isouter=True
+        leases,
+        leases.c.id == table.c.lease,
+        isouter=True,
     )
 
 
@@ -85,7 +87,12 @@ def has_living_holder(row: Any) -> bool:
 
 
 def held_job(
-    connection: Connection, kind: JobKind, row: Any, *, lease: int, recovery: float
+    connection: Connection,
+    kind: JobKind,
+    row: Any,
+    *,
+    lease: int,
+    recovery: float,
 ) -> Job:
     """Return a row of `rows_with_leases` as a job.
 
@@ -121,7 +128,12 @@ def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
 
 
 def end_job(
-    ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: Any
+    ledger: Ledger,
+    job: Job,
+    state: JobRow,
+    *,
+    cause: str,
+    **values: Any,
 ) -> None:
     """End a job; a batch's calls without an answer have failed for that cause.
 
@@ -132,7 +144,7 @@ def end_job(
     def work(connection: Connection) -> None:
         if job.kind is JobKind.BATCH:
             unanswered = connection.execute(
-                sa.select(calls.c.id).where(calls.c.batch == job.number, IS_OPEN)
+                sa.select(calls.c.id).where(calls.c.batch == job.number, IS_OPEN),
             ).scalars()
             end_open_calls(connection, list(unanswered), billed=False, cause=cause)
         kept = cause if state is JobRow.FAILED else None
@@ -195,7 +207,8 @@ def claim_finetune(
 def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None:
     """Return the endpoint of a fine-tune that has succeeded, from the ledger alone."""
     query = sa.select(jobs.c.endpoint).where(
-        *_same_finetune(provider, digest), jobs.c.state == JobRow.SUCCEEDED
+        *_same_finetune(provider, digest),
+        jobs.c.state == JobRow.SUCCEEDED,
     )
     return next((row.endpoint for row in ledger.rows(query)), None)
 
@@ -203,7 +216,8 @@ def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None
 def begun(ledger: Ledger, provider: str, digest: str) -> bool:
     """Tell whether the ledger has a fine-tune of that digest that hasn't failed."""
     query = sa.select(jobs.c.id).where(
-        *_same_finetune(provider, digest), jobs.c.state != JobRow.FAILED
+        *_same_finetune(provider, digest),
+        jobs.c.state != JobRow.FAILED,
     )
     return bool(ledger.rows(query))
 

@@ -53,7 +53,11 @@ class Ledger(Database):
     """
 
     def __init__(
-        self, url: str, *, create: bool = True, run: str | None = None
+        self,
+        url: str,
+        *,
+        create: bool = True,
+        run: str | None = None,
     ) -> None:
         self.run = run or uuid.uuid4().hex
         self._lease: int | None = None
@@ -202,7 +206,10 @@ class _LockFiles(_Locks):
         with file_errors(LedgerError, self._folder, failure, causes=causes):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._lock = FileLock(
-                self._file(name), timeout=0, mode=0o600, thread_local=False
+                self._file(name),
+                timeout=0,
+                mode=0o600,
+                thread_local=False,
             )
             self._lock.acquire()
 

@@ -85,7 +85,9 @@ class Missing:
 
 
 def generations(
-    ledger: Ledger, endpoint_id: str, prompts: PairPrompts
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
 ) -> Iterator[Generation]:
     """Yield the pair's stored generations, in the book's order, then by ordinal."""
     numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
@@ -108,14 +110,21 @@ def generations(
             for prompt, number in zip(some, some_numbers, strict=True):
                 for row, *texts in by_prompt[number]:
                     generation = _generation(
-                        prompt.excerpt_id, row.ordinal, row, *texts
+                        prompt.excerpt_id,
+                        row.ordinal,
+                        row,
+                        *texts,
                     )
                     generations.append(generation)
         yield from generations
 
 
 def _generation(
-    excerpt_id: str, ordinal: int, row: Any, text: str, reasoning: str
+    excerpt_id: str,
+    ordinal: int,
+    row: Any,
+    text: str,
+    reasoning: str,
 ) -> Generation:
     return Generation(
         excerpt_id,
@@ -130,7 +139,8 @@ def _generation(
 
 
 def rows_with_texts(
-    ledger: Ledger, query: sa.Select[Any]
+    ledger: Ledger,
+    query: sa.Select[Any],
 ) -> Sequence[tuple[Any, str, str]]:
     """Return the rows of a query for generations, each with its text and reasoning.
 
@@ -157,7 +167,8 @@ def rows_with_texts(
 
 
 def _stored_places(
-    connection: Connection, question_ids: set[int]
+    connection: Connection,
+    question_ids: set[int],
 ) -> dict[int, list[tuple[int, int | None]]]:
     """Return each call's stored places, each with the number of texts that came."""
     places: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
@@ -189,7 +200,7 @@ def tally(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> LedgerCount
         sums: Counter[str] = Counter()
         for some in in_parts(numbers):
             found = connection.execute(
-                by_reason.where(generations_.c.question.in_(some))
+                by_reason.where(generations_.c.question.in_(some)),
             )
             for reason, count in found:
                 reasons[reason] += count
@@ -236,12 +247,14 @@ def missing(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Missing:
         held: list[Any] = []
         for some in in_parts(list(numbers.values())):
             stored = _STORED.where(
-                generations_.c.question.in_(some), is_requested(samples)
+                generations_.c.question.in_(some),
+                is_requested(samples),
             )
             for number, ordinal in connection.execute(stored):
                 occupied[number].add(ordinal)
             reserved = _HELD.where(
-                claims.c.question.in_(some), claims.c.ordinal < samples
+                claims.c.question.in_(some),
+                claims.c.ordinal < samples,
             )
             held += [
                 row
@@ -291,23 +304,29 @@ _HELD = (
         sa.or_(
             calls.c.batch.is_not(None),
             sa.and_(leases.c.id.is_not(None), IS_LIVING),
-        )
+        ),
     )
 )
 
 
 def stored_prompt_ids(
-    ledger: Ledger, endpoint_id: str, prompt_specs: Iterable[PromptSpec]
+    ledger: Ledger,
+    endpoint_id: str,
+    prompt_specs: Iterable[PromptSpec],
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of those prompts that were sent to the endpoint, by key."""
     keys = {question.key for question in prompt_specs}
     return ledger.read(
-        lambda connection: prompt_ids_by_key(connection, endpoint_id, keys)
+        lambda connection: prompt_ids_by_key(connection, endpoint_id, keys),
     )
 
 
 def surplus(
-    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+    *,
+    until: float,
 ) -> Iterator[Generation]:
     """Yield what was received beyond the requested samples, by `until` (since 1970).
 
@@ -322,7 +341,11 @@ def surplus(
 
 
 def unrequested(
-    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+    *,
+    until: float,
 ) -> Iterator[Generation]:
     """Yield what servers sent beyond what a call requested, by `until` (since 1970).
 
@@ -343,7 +366,10 @@ def unrequested(
 
 
 def _surplus_rows(
-    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, until: float
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+    until: float,
 ) -> Iterator[tuple[str, Any, str, str]]:
     """Yield the excerpt of each surplus row, the row, its text, and its reasoning."""
     numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)

@@ -149,7 +149,7 @@ _CALLS = (
     .subquery()
 )
 _COST = sa.case(
-    (_sum(_CALLS.c.priced) > 0, sa.cast(_sum(_CALLS.c.cost), sa.Float) / 1e9)
+    (_sum(_CALLS.c.priced) > 0, sa.cast(_sum(_CALLS.c.cost), sa.Float) / 1e9),
 )
 _ENDPOINTS = (
     sa.select(

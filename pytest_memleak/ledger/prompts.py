@@ -100,7 +100,11 @@ class Ask:
 
 
 def build_prompts(
-    pair: str, book: Book, sampling: Sampling, *, words: Callable[[str], int]
+    pair: str,
+    book: Book,
+    sampling: Sampling,
+    *,
+    words: Callable[[str], int],
 ) -> PairPrompts:
     """Build the prompts for `book`, one for each excerpt with an instruction.
 
@@ -123,13 +127,15 @@ def build_prompts(
                 instruction=excerpt.instruction,
                 instruction_digest=digest_of(excerpt.instruction, repeat),
                 settings_digest=_settings_digest(
-                    sampling.temperature, max_tokens, sampling.seed
+                    sampling.temperature,
+                    max_tokens,
+                    sampling.seed,
                 ),
                 temperature=sampling.temperature,
                 max_tokens=max_tokens,
                 seed=sampling.seed,
                 prompt_words=words(excerpt.instruction),
-            )
+            ),
         )
     return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(questions))
 
@@ -189,7 +195,10 @@ def asks(missing: Mapping[PromptSpec, Sequence[int]], per_call: int) -> Iterator
         ordinals = sorted(unordered)
         starts = range(0, len(ordinals), per_call)
         asks_by_prompt.append(
-            [Ask(prompt, tuple(ordinals[start : start + per_call])) for start in starts]
+            [
+                Ask(prompt, tuple(ordinals[start : start + per_call]))
+                for start in starts
+            ],
         )
     for round_ in itertools.zip_longest(*asks_by_prompt):
         yield from (ask for ask in round_ if ask is not None)

@@ -91,7 +91,9 @@ class SamplingHistory:
 
 
 def provenance(
-    ledger: Ledger, endpoint_id: str, prompts: PairPrompts
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
 ) -> SamplingHistory:
     """Summarize where the pair's generations (ordinals below `samples`) come from."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
@@ -150,7 +152,11 @@ _SAMPLING_CALLS = (
 
 
 def lost_calls(
-    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+    *,
+    until: float,
 ) -> int:
     """Count the pair's lost calls that ended by then (since 1970): maybe billed."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
@@ -163,7 +169,9 @@ def lost_calls(
 
 
 def attempts(
-    ledger: Ledger, endpoint_id: str, book_id: str | None = None
+    ledger: Ledger,
+    endpoint_id: str,
+    book_id: str | None = None,
 ) -> Sequence[Any]:
     """List every attempt of an endpoint's model for a book (None: any), oldest first.
 
@@ -198,7 +206,11 @@ def attempts(
 
 
 def called_between(
-    ledger: Ledger, endpoint_id: str, book_words: str, after: float, until: float
+    ledger: Ledger,
+    endpoint_id: str,
+    book_words: str,
+    after: float,
+    until: float,
 ) -> bool:
     """Tell whether a call for a book ended after `after`, up to `until`."""
     query = (
@@ -216,7 +228,11 @@ def called_between(
 
 
 def tried(
-    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+    *,
+    until: float,
 ) -> Tried | None:
     """Number the attempt of the pair's generations, among those begun by `until`.
 
@@ -255,7 +271,10 @@ def tried(
 
 
 def _comparable_attempts(
-    ledger: Ledger, endpoint_id: str, prompt: PromptSpec, until: float
+    ledger: Ledger,
+    endpoint_id: str,
+    prompt: PromptSpec,
+    until: float,
 ) -> list[Any]:
     """List the attempts for the prompt's book, greedy ones only for a greedy prompt."""
     same_words = questions.c.book_words == prompt.book_words
@@ -268,7 +287,9 @@ def _comparable_attempts(
 
 
 def _own_settings(
-    endpoint_id: str, prompt: PromptSpec, book_ids: Iterable[str]
+    endpoint_id: str,
+    prompt: PromptSpec,
+    book_ids: Iterable[str],
 ) -> set[Setting]:
     temperature = stored_temperature(prompt.temperature)
     return {(endpoint_id, book_id, temperature, prompt.seed) for book_id in book_ids}
@@ -292,7 +313,11 @@ def _ids_in_ledger(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> se
 
 
 def _further(
-    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, until: float, ids: set[str]
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+    until: float,
+    ids: set[str],
 ) -> int:
     """Count the generations for the book at this setting beyond the requested ones.
 
@@ -340,7 +365,11 @@ def _setting(attempt: Any) -> Setting:
 
 
 def _attempts(
-    ledger: Ledger, endpoint_id: str, book: sa.ColumnElement[bool], *, until: float
+    ledger: Ledger,
+    endpoint_id: str,
+    book: sa.ColumnElement[bool],
+    *,
+    until: float,
 ) -> Sequence[Any]:
     """List the attempts of an endpoint's model for a book, under any endpoint id."""
     identities = _identities(ledger, book, until=until)
@@ -368,7 +397,10 @@ class _Identity:
 
 
 def _identities(
-    ledger: Ledger, book: sa.ColumnElement[bool], *, until: float
+    ledger: Ledger,
+    book: sa.ColumnElement[bool],
+    *,
+    until: float,
 ) -> Mapping[str, _Identity]:
     """Return the identity of each endpoint that a book's prompts were sent to."""
     identities: defaultdict[str, _Identity] = defaultdict(_Identity)

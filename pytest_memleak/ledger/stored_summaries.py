@@ -15,7 +15,9 @@ from pytest_memleak.ledger.tables import summaries
 
 
 def stored_summaries(
-    ledger: Ledger, summarizer: str, texts: Iterable[str]
+    ledger: Ledger,
+    summarizer: str,
+    texts: Iterable[str],
 ) -> dict[str, str]:
     """Return this summarizer's stored summaries, by the text they summarize.
 
@@ -23,7 +25,7 @@ def stored_summaries(
     """
     by_digest = {text_digest(text): text for text in texts}
     own = sa.select(summaries.c.text_digest, summaries.c.text).where(
-        summaries.c.summarizer == text_digest(summarizer)
+        summaries.c.summarizer == text_digest(summarizer),
     )
 
     def work(connection: Connection) -> dict[str, str]:

@@ -26,7 +26,9 @@ class Text(sa.types.TypeDecorator[str]):
         return value.encode("utf-8", "surrogatepass")
 
     def process_result_value(
-        self, value: bytes | None, _dialect: Dialect
+        self,
+        value: bytes | None,
+        _dialect: Dialect,
     ) -> str | None:
         """Return the stored string."""
         if value is None:
@@ -49,7 +51,9 @@ class ChainEntry(sa.types.TypeDecorator[str]):
         return _compress(value, _ENTRY_DICTIONARY, zlib.Z_FILTERED)
 
     def process_result_value(
-        self, value: bytes | None, _dialect: Dialect
+        self,
+        value: bytes | None,
+        _dialect: Dialect,
     ) -> str | None:
         """Return the stored entry."""
         if value is None:
@@ -81,7 +85,9 @@ def decompress_texts(parts: Iterable[tuple[int, bytes]]) -> list[tuple[str, str]
 
 
 def _compress(
-    text: str, dictionary: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY
+    text: str,
+    dictionary: bytes,
+    strategy: int = zlib.Z_DEFAULT_STRATEGY,
 ) -> bytes:
     """Return a text's zlib stream; `dictionary` is what such texts have in common."""
     stream = zlib.compressobj(strategy=strategy, zdict=dictionary)

@@ -180,7 +180,9 @@ calls = sa.Table(
 # An index with PostgreSQL's own options would load its dialect, which takes 0.1 s.
 @sa.event.listens_for(calls, "after_create")
 def _create_index_by_batch(
-    _table: sa.Table, connection: Connection, **_options: object
+    _table: sa.Table,
+    connection: Connection,
+    **_options: object,
 ) -> None:
     index = "CREATE INDEX calls_by_batch ON calls (batch) WHERE batch IS NOT NULL"
     connection.exec_driver_sql(index)
@@ -213,7 +215,11 @@ call_texts = sa.Table(
     "call_texts",
     metadata,
     sa.Column(
-        "call", RowId, sa.ForeignKey("calls.id"), primary_key=True, autoincrement=False
+        "call",
+        RowId,
+        sa.ForeignKey("calls.id"),
+        primary_key=True,
+        autoincrement=False,
     ),
     sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("data", sa.LargeBinary, nullable=False),

@@ -81,7 +81,10 @@ class Checked:
 
 
 def check_ledger(
-    ledger: Ledger, *, bundle_head: Head | None = None, until: float = 0.0
+    ledger: Ledger,
+    *,
+    bundle_head: Head | None = None,
+    until: float = 0.0,
 ) -> Checked:
     """Compare every row with the chain, and the chain with the head in a bundle.
 
@@ -128,7 +131,7 @@ class _Check:
             if row.spent != row.cost:
                 wrong.append(
                     f"run {row.id}: its spending is {row.spent}, but its calls cost "
-                    f"{row.cost} (billionths of a US dollar)"
+                    f"{row.cost} (billionths of a US dollar)",
                 )
         return self.checked
 
@@ -148,7 +151,7 @@ class _Check:
             at, written = _entry(row["entry"])
             if at < newest - CLOCK_SKEW:
                 checked.wrong.append(
-                    f"Entry {number:,} of the chain is older than one before it"
+                    f"Entry {number:,} of the chain is older than one before it",
                 )
             newest = max(newest, at)
             is_later = bundle_head is not None and number > bundle_head.entries
@@ -157,14 +160,14 @@ class _Check:
                 checked.at = at
                 if link != bundle_head.link:
                     checked.wrong.append(
-                        f"The chain differs from the bundle's at entry {number:,}"
+                        f"The chain differs from the bundle's at entry {number:,}",
                     )
         checked.entries = number
         if bundle_head and number < bundle_head.entries:
             checked.wrong.append(
                 f"The chain ends at entry {number:,}, but the bundle counts "
                 f"{bundle_head.entries:,}: it is another, an older copy, or was "
-                "truncated"
+                "truncated",
             )
 
     def _note_rows(
@@ -224,7 +227,8 @@ class _Check:
             call_image = image(calls, row)
             call_image["claims"] = sorted(claimed.pop(key, ())) or None
             call_generations = generation_images(
-                answers.pop(key, ()), texts.get(row["id"], ())
+                answers.pop(key, ()),
+                texts.get(row["id"], ()),
             )
             call_image["generations"] = call_generations or None
             images.append(call_image)
@@ -232,7 +236,7 @@ class _Check:
             fault = _call_fault(row, prompts.get(row["question"]))
             if fault is not None:
                 self.checked.wrong.append(
-                    f"call {row['id']} is {row['state']}, but {fault}"
+                    f"call {row['id']} is {row['state']}, but {fault}",
                 )
         self.checked.wrong += [
             f"Call {call} has or reserves generations of prompt {question}, which it "
@@ -255,7 +259,7 @@ class _Check:
                 matched.append(row)
             else:
                 self.checked.wrong.append(
-                    f"{_named(*key)} was added by another program"
+                    f"{_named(*key)} was added by another program",
                 )
         return matched
 
@@ -270,7 +274,7 @@ class _Check:
                     if _has_ended(key[0], before):
                         self.checked.wrong.append(
                             f"{_named(*key)} had ended, "
-                            f"but entry {entry['number']:,} changed it"
+                            f"but entry {entry['number']:,} changed it",
                         )
                     before.update(values)
         return written
@@ -278,13 +282,16 @@ class _Check:
     # --- reading ----------------------------------------------------------------------
 
     def _stream(
-        self, statement: sa.Select[Any] | sa.CompoundSelect[Any]
+        self,
+        statement: sa.Select[Any] | sa.CompoundSelect[Any],
     ) -> sa.MappingResult:
         options = {"yield_per": QUESTIONS_AT_ONCE}
         return self._connection.execute(statement, execution_options=options).mappings()
 
     def _rows(
-        self, table: sa.Table, condition: sa.ColumnElement[bool]
+        self,
+        table: sa.Table,
+        condition: sa.ColumnElement[bool],
     ) -> Iterable[Any]:
         keys = table.primary_key.columns
         statement = sa.select(table).where(condition).order_by(*keys)
@@ -292,7 +299,9 @@ class _Check:
 
 
 _ENDPOINT = sa.select(questions.c.endpoint, calls.c.ended).join_from(
-    calls, questions, calls.c.question == questions.c.id
+    calls,
+    questions,
+    calls.c.question == questions.c.id,
 )
 # A removed prompt may have left its calls behind.
 _ASKED = sa.union(
@@ -334,7 +343,9 @@ def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:
 
 
 def _differences(
-    name: str, before: Mapping[Any, Any], after: Mapping[Any, Any]
+    name: str,
+    before: Mapping[Any, Any],
+    after: Mapping[Any, Any],
 ) -> list[str]:
     return [
         f"{name}: {_what_differs(column, before.get(column), after.get(column))}"
@@ -416,5 +427,7 @@ def _sum_of_run(table: sa.Table, spent: sa.ColumnElement[int]) -> sa.ScalarSelec
 
 _COST = _sum_of_run(calls, SPENT) + _sum_of_run(deployments, SPENT_ON_HOURS)
 _SPENT_AND_COST = sa.select(
-    runs.c.id, runs.c.spent, sa.cast(_COST, sa.BigInteger).label("cost")
+    runs.c.id,
+    runs.c.spent,
+    sa.cast(_COST, sa.BigInteger).label("cost"),
 ).order_by(runs.c.id)

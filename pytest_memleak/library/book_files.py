@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def read_book(
-    path: Path, scoring: Scoring | None = None, *, extensions: Extensions | None = None
+    path: Path,
+    scoring: Scoring | None = None,
+    *,
+    extensions: Extensions | None = None,
 ) -> Book:
     """Read and cut the book in a file, its excluded text last.
 

@@ -39,7 +39,9 @@ _PREFIX_WORDS = 50
 
 @task
 def recall(
-    book: str, protected: str | Sequence[str] = (), limit: int = PASSAGE_LIMIT
+    book: str,
+    protected: str | Sequence[str] = (),
+    limit: int = PASSAGE_LIMIT,
 ) -> Task:
     """Ask for each excerpt of a book; score passages of it and of `protected` books."""
     asked = read_book(Path(book))

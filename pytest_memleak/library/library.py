@@ -97,7 +97,8 @@ class Library:
         books = list(books)
         if not books:
             raise SettingsError(
-                "a library needs at least one book", hint="name a file of a book"
+                "a library needs at least one book",
+                hint="name a file of a book",
             )
         quotable = list(_keys_of(list(common), scoring))
         protected = list(_keys_of(books, scoring))
@@ -128,7 +129,7 @@ class Library:
         """
         if prompts and len(prompts) != len(texts):
             raise SettingsError(
-                f"{len(prompts)} prompts were given for {len(texts)} texts"
+                f"{len(prompts)} prompts were given for {len(texts)} texts",
             )
         least = max(least, self.scoring.k)
         passages: list[Passage] = []
@@ -139,7 +140,11 @@ class Library:
         return passages
 
     def _in_batch(
-        self, texts: Sequence[str], prompts: Sequence[str], first: int, least: int
+        self,
+        texts: Sequence[str],
+        prompts: Sequence[str],
+        first: int,
+        least: int,
     ) -> list[Passage]:
         shared = self.index.matches(texts)
         kinds = list(self._passages(shared, least))
@@ -164,7 +169,11 @@ class Library:
         )
 
     def _records(
-        self, passages: TextPassages, first: int, *, near: bool
+        self,
+        passages: TextPassages,
+        first: int,
+        *,
+        near: bool,
     ) -> Iterator[Passage]:
         """Yield passages as records; `first` is the batch's first text."""
         columns = [column.tolist() for column in passages]
@@ -174,7 +183,10 @@ class Library:
             yield Passage(first + text, name, words, near, start, end, place, place_end)
 
     def _passages(
-        self, shared: TextMatches, least: int, prompts: Sequence[str] = ()
+        self,
+        shared: TextMatches,
+        least: int,
+        prompts: Sequence[str] = (),
     ) -> Iterator[tuple[TextPassages, bool]]:
         """Yield the passages of each kind, by place in the texts, and if near."""
         trim = self.scoring.trim
@@ -183,7 +195,8 @@ class Library:
         if prompts:
             words = self.index.instructions(prompts, folded=False)
             ranges = PromptWords(words, trim=trim).ranges(
-                shared.exact, np.arange(len(prompts))
+                shared.exact,
+                np.arange(len(prompts)),
             )
         exact = verbatim_passages(long, ranges, trim=trim, keep=least)
         if self._excusing.any():
@@ -202,7 +215,8 @@ class Library:
 
 
 def _keys_of(
-    books: Sequence[Book | Path | str], scoring: Scoring
+    books: Sequence[Book | Path | str],
+    scoring: Scoring,
 ) -> Iterator[tuple[str, BookKeys]]:
     """Yield each book's name and keys."""
     for book in books:
@@ -241,5 +255,6 @@ def _share_words(passage: Passage, other: Passage) -> bool:
 def _from_text(passages: TextPassages, before: Positions) -> TextPassages:
     """Return the passages with their places counted from the beginning of the text."""
     return passages._replace(
-        place=passages.place - before, place_end=passages.place_end - before
+        place=passages.place - before,
+        place_end=passages.place_end - before,
     )

@@ -34,7 +34,7 @@ _NAME = r"[A-Z][\w.'’-]{1,40}"
 _STYLE = re.compile(
     rf"\b(?:[Ss]tyle|[Vv]oice|[Mm]anner|[Tt]one|[Pp]rose)\s+(?:and\s+\w+\s+)?of\s+{_NAME}"
     rf"|\b{_NAME}['’]s?\s+(?:\w+\s+)?(?:style|voice|manner|tone|prose)\b"
-    rf"|\b[Ww]rit(?:e|ing|ten)\s+(?:\w+\s+){{0,3}}(?:like|as)\s+{_NAME}"
+    rf"|\b[Ww]rit(?:e|ing|ten)\s+(?:\w+\s+){{0,3}}(?:like|as)\s+{_NAME}",
 )
 
 

@@ -82,7 +82,11 @@ class Processes:
         return tally
 
     def count(
-        self, make: Callable[[], Counter], blocks: Iterable[Any], *, place: str
+        self,
+        make: Callable[[], Counter],
+        blocks: Iterable[Any],
+        *,
+        place: str,
     ) -> list[Any]:
         """Count the blocks in all processes, and return what each counted.
 
@@ -155,7 +159,9 @@ def _put(
 
 
 def _feed(
-    connection: Connection, make: Callable[[], Counter], waiting: queue.Queue[Any]
+    connection: Connection,
+    make: Callable[[], Counter],
+    waiting: queue.Queue[Any],
 ) -> Any:
     """Send blocks to a process as it takes them; return what it counted or raised."""
     connection.send(make)

@@ -39,7 +39,9 @@ CASE = "memleak::no_worse_than_baseline"
 
 
 def validate_baseline(
-    config: pytest.Config, items: Iterable[pytest.Item], run: Run
+    config: pytest.Config,
+    items: Iterable[pytest.Item],
+    run: Run,
 ) -> None:
     """Raise UsageError if --memleak-max-increase can't be tested for these pairs.
 
@@ -59,7 +61,8 @@ def validate_baseline(
 
 
 def compare_with_baseline(
-    config: pytest.Config, results: tuple[PairResult, ...]
+    config: pytest.Config,
+    results: tuple[PairResult, ...],
 ) -> tuple[tuple[PairResult, ...], ReleaseComparison | None]:
     """Return the results with their changes; with tolerances, the comparison, too."""
     baseline = Baseline(Path(config.getoption("memleak_baseline")))
@@ -81,7 +84,7 @@ def compare_with_baseline(
         lines += baseline.change_lines(pairs[name], but=tested_measures)
         changes = tuple(f"since the baseline: {line}" for line in lines)
         compared_results.append(
-            dataclasses.replace(result, changes=changes, compared=compared)
+            dataclasses.replace(result, changes=changes, compared=compared),
         )
     return tuple(compared_results), comparison
 

@@ -108,7 +108,8 @@ def skip_reason(item: pytest.Item) -> str | None:
 
 
 def parametrize_pairs(
-    metafunc: pytest.Metafunc, load: Callable[[pytest.Config, Path], Suite]
+    metafunc: pytest.Metafunc,
+    load: Callable[[pytest.Config, Path], Suite],
 ) -> None:
     """Make one item per pair, for a suite file's test or a test marked with a suite."""
     module = metafunc.definition.getparent(SuiteModule)
@@ -144,7 +145,7 @@ def _suite_of_marker(definition: pytest.Function) -> Path | None:
         raise pytest.Collector.CollectError(
             f"{definition.name}: @pytest.mark.copyright takes suite=..., got "
             f"{(*marker.args, *marker.kwargs)}\n"
-            '  write @pytest.mark.copyright(suite="release.memleak.toml")'
+            '  write @pytest.mark.copyright(suite="release.memleak.toml")',
         )
     suite = marker.kwargs.get("suite")
     if suite is None:

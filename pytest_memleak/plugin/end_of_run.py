@@ -129,7 +129,8 @@ class EndOfRun:
             )
 
             self._compared_results, self._comparison = compare_with_baseline(
-                self._config, self._results_list()
+                self._config,
+                self._results_list(),
             )
             if self._comparison:
                 report_comparison(session, self._comparison)
@@ -137,7 +138,9 @@ class EndOfRun:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(
-        self, session: pytest.Session, exitstatus: int
+        self,
+        session: pytest.Session,
+        exitstatus: int,
     ) -> Generator[None, Any, Any]:
         """Write the reports; add the JUnit properties before that file is written."""
         self._session = session
@@ -195,7 +198,8 @@ class EndOfRun:
             yield
             if self._session:
                 status = self._session.exitstatus = max(
-                    self._session.exitstatus, self._least
+                    self._session.exitstatus,
+                    self._least,
                 )
         except KeyboardInterrupt:
             status = self._least = pytest.ExitCode.INTERRUPTED
@@ -215,7 +219,7 @@ class EndOfRun:
         try:  # evidence first: it must not say PASS
             for output in sorted(REPORTS, key=lambda output: output is not EVIDENCE):
                 output.write_if_requested(
-                    dataclasses.replace(self._report, outputs=self._written)
+                    dataclasses.replace(self._report, outputs=self._written),
                 )
         except MemleakError as error:
             # No bundle is better than one that claims too much.
@@ -235,7 +239,8 @@ class EndOfRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(
-        self, excinfo: pytest.ExceptionInfo[BaseException]
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
     ) -> None:
         """After Ctrl-C, write no evidence, and exit without delay."""
         self._interrupted = True
@@ -246,7 +251,8 @@ class EndOfRun:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
     def pytest_show_verdicts_once(
-        self, terminalreporter: Any
+        self,
+        terminalreporter: Any,
     ) -> Generator[None, Any, None]:
         """Leave verdicts to the section `memorization`, out of failures and summary."""
         stats = terminalreporter.stats if self._report else {}
@@ -273,7 +279,7 @@ class EndOfRun:
             pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
             terminalreporter.write_line(
                 f"memleak: skipped {pairs} whose provider can charge for calls. To "
-                "run them, add -m copyright."
+                "run them, add -m copyright.",
             )
 
     def _lines_without_tests(self, terminalreporter: Any) -> Iterator[str]:

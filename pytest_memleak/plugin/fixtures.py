@@ -46,7 +46,7 @@ def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
     run = request.config.stash[run_key]
     with hiding_tracebacks(request.config):
         return view_of_book(
-            run.of_suite(memleak_pair.suite).books.book_of(memleak_pair)
+            run.of_suite(memleak_pair.suite).books.book_of(memleak_pair),
         )
 
 
@@ -60,7 +60,9 @@ def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endp
 
 @pytest.fixture
 def memleak_evaluation(
-    memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
+    memleak_pair: Pair,
+    memleak_endpoint: Any,
+    request: pytest.FixtureRequest,
 ) -> Evaluation:
     """Return the pair's evaluation, with its verdict; error if it is INCONCLUSIVE."""
     from pytest_memleak.plugin.run_pair import (
@@ -77,7 +79,9 @@ def memleak_evaluation(
 
 @pytest.fixture
 def memorization(
-    memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
+    memleak_pair: Pair,
+    memleak_endpoint: Any,
+    request: pytest.FixtureRequest,
 ) -> Memorization:
     """Return the pair's measures, on complete evidence only, whatever the limits."""
     from pytest_memleak.plugin import run_pair
@@ -85,5 +89,6 @@ def memorization(
     with run_pair.recording_failure(request.node):
         evaluation = run_pair.evaluate_for(request.node, memleak_pair, memleak_endpoint)
         return run_pair.Memorization(
-            run_pair.require_complete(evaluation), request.node
+            run_pair.require_complete(evaluation),
+            request.node,
         )

@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "suite",
     )
     if config.getoption("memleak_max_increase") and not config.getoption(
-        "memleak_baseline"
+        "memleak_baseline",
     ):
         raise pytest.UsageError("--memleak-max-increase needs --memleak-baseline")
     validate_measures(config)
@@ -65,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--memleak-signing-key needs {EVIDENCE.option}")
     if config.getoption("memleak_release") and not reports:
         raise pytest.UsageError(
-            f"--memleak-release needs {EVIDENCE.option} or {HTML.option}"
+            f"--memleak-release needs {EVIDENCE.option} or {HTML.option}",
         )
     is_worker = hasattr(config, "workerinput")
     if not is_worker and (reports or any(map(config.getoption, _FILE_OPTIONS))):
@@ -75,7 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(
-    file_path: Path, parent: pytest.Collector
+    file_path: Path,
+    parent: pytest.Collector,
 ) -> SuiteModule | None:
     """Collect a suite file as a test module."""
     named = parent.session.isinitpath(file_path)
@@ -86,7 +87,7 @@ def pytest_collect_file(
         if named and file_path.suffix == ".epub":
             raise parent.CollectError(
                 f"{file_path.name} is a book; pytest runs suites\n  to test this book, "
-                f"run: memleak try {file_path.name} --model openai/NAME"
+                f"run: memleak try {file_path.name} --model openai/NAME",
             )
         return None
     from pytest_memleak.plugin.collect_suites import SuiteModule
@@ -141,7 +142,8 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
+    config: pytest.Config,
+    items: list[pytest.Item],
 ) -> None:
     """Group pairs by file; skip those with paid calls, unless they are selected."""
     if run_key in config.stash:
@@ -188,7 +190,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
+    item: pytest.Item,
+    call: pytest.CallInfo[None],
 ) -> Generator[None, Any, Any]:
     """Attach the pair's result to the report."""
     report = yield
@@ -233,7 +236,10 @@ _RAISE_LIMIT = (
 
 
 def pytest_assertrepr_compare(
-    config: pytest.Config, op: str, left: object, right: object
+    config: pytest.Config,
+    op: str,
+    left: object,
+    right: object,
 ) -> list[str] | None:
     """Explain an exceeded limit."""
     if run_key not in config.stash:

@@ -41,7 +41,7 @@ def usage_errors(option: str) -> Iterator[None]:
 
 def _expected(what: str, option: str, value: str) -> pytest.UsageError:
     return pytest.UsageError(
-        f"{option}: expected {what}, got {value[:_LONGEST_NAME]!r}"
+        f"{option}: expected {what}, got {value[:_LONGEST_NAME]!r}",
     )
 
 
@@ -128,7 +128,7 @@ def nonempty(option: str) -> Callable[[str], str]:
         if not value.strip():
             raise pytest.UsageError(
                 f"{option}: expected a value, got {value!r}; check for an unset "
-                "variable"
+                "variable",
             )
         return value
 

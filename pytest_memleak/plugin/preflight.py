@@ -37,7 +37,7 @@ def validate_outputs(config: pytest.Config) -> None:
             output.option for output in REPORTS if output.name in paths
         )
         raise pytest.UsageError(
-            f"{options} name the same file; name a different file for each"
+            f"{options} name the same file; name a different file for each",
         )
     try:
         if value := config.getoption("memleak_baseline"):
@@ -69,7 +69,7 @@ def _validate_overwrite(output: Output, path: Path) -> None:
         if beginning.strip() and not any(sign in beginning for sign in output.signs):
             raise pytest.UsageError(
                 f"{output.option}: {path} exists and isn't a report; name a different "
-                "file, or delete it"
+                "file, or delete it",
             )
 
 
@@ -90,5 +90,5 @@ def _validate_writable(option: str, path: Path) -> None:
             pass
     except OSError as error:
         raise pytest.UsageError(
-            f"{option}: {path} can't be written: {error.strerror or error}"
+            f"{option}: {path} can't be written: {error.strerror or error}",
         ) from None

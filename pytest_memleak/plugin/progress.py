@@ -102,7 +102,9 @@ class Display:
             with self._guarded():
                 place = self._terminal()
                 thread = threading.Thread(
-                    target=self._draw, args=(*place, stop), daemon=True
+                    target=self._draw,
+                    args=(*place, stop),
+                    daemon=True,
                 )
                 thread.start()
         try:

@@ -127,7 +127,9 @@ class RedactedTests:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_fixture_setup(
-        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+        self,
+        fixturedef: pytest.FixtureDef[Any],
+        request: pytest.FixtureRequest,
     ) -> Generator[None, Any, Any]:
         """Remember which fixtures read text; redact what they and finalizers raise."""
         reads, self._request = self._reads, request
@@ -155,7 +157,9 @@ class RedactedTests:
         raise copy  # outside the handler, so that no frame refers to the original
 
     def _finish(
-        self, fixture: pytest.FixtureDef[Any], finalizer: Callable[[], object]
+        self,
+        fixture: pytest.FixtureDef[Any],
+        finalizer: Callable[[], object],
     ) -> None:
         if fixture in self._reading_fixtures:
             self.mark()
@@ -217,7 +221,8 @@ class RedactedTests:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(
-        self, call: pytest.CallInfo[Any]
+        self,
+        call: pytest.CallInfo[Any],
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Redact report and exception before any other plugin sees them."""
         if self.marked:
@@ -243,7 +248,8 @@ class RedactedTests:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(
-        self, report: pytest.TestReport
+        self,
+        report: pytest.TestReport,
     ) -> Generator[None, Any, Any]:
         """Redact what other plugins added or changed, and the names of subtests."""
         if self.marked:
@@ -271,7 +277,8 @@ class RedactedTests:
         """Redact a warning's message."""
         if self.marked:
             warning_message.message = _copy_with_text(
-                warning_message.category, _REDACTED
+                warning_message.category,
+                _REDACTED,
             )
 
     def _drop_records(self) -> None:
@@ -293,7 +300,8 @@ class RedactedTests:
                 if isinstance(reason, str):
                     short = {**mark.kwargs, "reason": self._shortened(reason)}
                     node.own_markers[place] = getattr(pytest.mark, mark.name)(
-                        *mark.args, **short
+                        *mark.args,
+                        **short,
                     ).mark
 
     def _captured(self) -> tuple[str, str]:

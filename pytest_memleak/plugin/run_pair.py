@@ -83,7 +83,7 @@ class SuiteEndpoint:
         if abilities_of(opened).recording is not None:
             raise PairInconclusive(
                 f"{self._pair.model.id} is a recording: it can't generate new samples; "
-                "use a model that can be sampled"
+                "use a model that can be sampled",
             )
         with hiding_tracebacks(self._config):
             completions = opened.sample(
@@ -131,7 +131,7 @@ class Memorization:
             with recording_failure(self._item):
                 raise PairInconclusive(
                     f"{name} couldn't be measured: {why_unmeasured(name)}. This test "
-                    f"is INCONCLUSIVE; the pair itself is {evaluation.verdict}."
+                    f"is INCONCLUSIVE; the pair itself is {evaluation.verdict}.",
                 )
         if isinstance(value, Estimate):
             return value.value
@@ -252,7 +252,7 @@ def expect_pairs(session: pytest.Session) -> None:
         raise pytest.UsageError(
             f"--memleak-budget needs a price for {', '.join(unpriced)}; add price = "
             "{ input = ..., output = ... } (US$ per million tokens) to the [[model]]; "
-            "0 if the model is free"
+            "0 if the model is free",
         )
     by_suite: dict[Path, list[Pair]] = {}
     for (suite, _), pair in pairs.items():
@@ -292,7 +292,7 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     if pair_of(item) not in (None, pair):
         raise PairInconclusive(
             "INCONCLUSIVE: the pair wasn't evaluated, since your fixture memleak_pair "
-            "overrides this package's; rename that fixture"
+            "overrides this package's; rename that fixture",
         )
     if config.getoption("setuponly", default=False):
         raise PairInconclusive("INCONCLUSIVE: --setup-only evaluates no pair; omit it")
@@ -318,7 +318,8 @@ def require_conclusive(evaluation: Evaluation) -> Evaluation:
         return evaluation  # a control's own limits gate nothing
     if verdict_result.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(
-            _inconclusive_text(verdict_result.reasons), summarized=True
+            _inconclusive_text(verdict_result.reasons),
+            summarized=True,
         )
     return evaluation
 
@@ -341,17 +342,19 @@ def check_limits(item: pytest.Item) -> None:
     if evaluation is None:
         raise PairInconclusive(
             "INCONCLUSIVE: the pair wasn't evaluated, since your fixture "
-            "memleak_evaluation overrides this package's; rename that fixture"
+            "memleak_evaluation overrides this package's; rename that fixture",
         )
     if evaluation.verdict_result.unexcused:
         raise UnexcusedPassage(
-            "; ".join(evaluation.verdict_result.unexcused), summarized=True
+            "; ".join(evaluation.verdict_result.unexcused),
+            summarized=True,
         )
     if evaluation.pair.control:
         return
     if evaluation.verdict is Verdict.FAIL:
         raise LimitExceeded(
-            "; ".join(evaluation.verdict_result.reasons), summarized=True
+            "; ".join(evaluation.verdict_result.reasons),
+            summarized=True,
         )
 
 

@@ -114,7 +114,8 @@ class RunRecord:
             self._lists.append(listed)
         else:
             write_whole(
-                Path(worker[_FOLDER]) / f"{worker['workerid']}.json", json.dumps(listed)
+                Path(worker[_FOLDER]) / f"{worker['workerid']}.json",
+                json.dumps(listed),
             )
 
     def _pairs(self) -> list[dict[str, Any]]:
@@ -181,7 +182,8 @@ class RunRecord:
         return tuple(self._broken)
 
     def settle(
-        self, status: int
+        self,
+        status: int,
     ) -> tuple[dict[TestedKey, tuple[PairTest, ...]], tuple[PairResult, ...]]:
         """Return the tests of each evaluation, and pairs that weren't run.
 
@@ -229,7 +231,8 @@ def tested_key(result: PairResult) -> TestedKey:
 
 
 def _unrun_result(
-    pair: dict[str, Any], tests: Mapping[TestedKey, tuple[PairTest, ...]]
+    pair: dict[str, Any],
+    tests: Mapping[TestedKey, tuple[PairTest, ...]],
 ) -> PairResult | None:
     """Return the result of a pair that not all of its tests evaluated, or None."""
     from pytest_memleak.results.result_codec import decode
@@ -245,7 +248,9 @@ def _unrun_result(
             reasons = ["its tests didn't evaluate it"]
     result = decode(PairResult, pair)
     return dataclasses.replace(
-        result, reasons=tuple(dict.fromkeys(reasons)), tests=unevaluated
+        result,
+        reasons=tuple(dict.fromkeys(reasons)),
+        tests=unevaluated,
     )
 
 

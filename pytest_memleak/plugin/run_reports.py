@@ -58,7 +58,9 @@ _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 
 
 def attach_result(
-    item: pytest.Item, report: pytest.TestReport, error: BaseException | None
+    item: pytest.Item,
+    report: pytest.TestReport,
+    error: BaseException | None,
 ) -> None:
     """Attach the pair's result and verdict to the report, and whether the test decides.
 
@@ -125,7 +127,11 @@ def run_report(
     if step_summary := os.environ.get(STEP_SUMMARY.option):
         outputs[STEP_SUMMARY.name] = Path(step_summary)
     report = RunReport(
-        __version__, results, outputs, comparison, exit_status=int(status)
+        __version__,
+        results,
+        outputs,
+        comparison,
+        exit_status=int(status),
     )
     if record is None:
         return report
@@ -202,7 +208,10 @@ def next_lines(report: RunReport) -> Iterator[str]:
 
 
 def explain_comparison(
-    run: Run, op: str, left: object, right: object
+    run: Run,
+    op: str,
+    left: object,
+    right: object,
 ) -> list[str] | None:
     """Explain `assert memorization.longest_passage <= 38`: value, limit, position."""
     block, bound = (left, right) if isinstance(left, Block) else (right, left)

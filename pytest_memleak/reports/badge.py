@@ -41,7 +41,8 @@ def write_badge(bundle: Bundle, path: Path) -> None:
     gates = all(suite.gates for suite in bundle.suites) or bundle.result is Verdict.FAIL
     message = bundle.result.value if gates else f"{bundle.result}, controls only"
     message = inert(
-        message + (f" {bundle.release}" if bundle.release else ""), longest=_LONGEST
+        message + (f" {bundle.release}" if bundle.release else ""),
+        longest=_LONGEST,
     )
     label_width, message_width = (
         round(len(text) * _CHARACTER) for text in (_LABEL, message)

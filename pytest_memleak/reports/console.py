@@ -37,7 +37,9 @@ def text_console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
 def full_width(console: Console, table: Table) -> int:
     """Return the number of columns that the table takes unfolded."""
     return Measurement.get(
-        console, console.options.update(max_width=_WIDEST), table
+        console,
+        console.options.update(max_width=_WIDEST),
+        table,
     ).maximum
 
 
@@ -52,7 +54,11 @@ def print_whole(console: Console, table: Table) -> None:
 
 
 def print_lines(
-    console: Console, lines: Iterable[Text], *, width: int, wrap: bool
+    console: Console,
+    lines: Iterable[Text],
+    *,
+    width: int,
+    wrap: bool,
 ) -> None:
     """Print lines of any length; wrap: fold them at `width`."""
     for line in lines:

@@ -137,7 +137,7 @@ class Evidence:
             with contextlib.suppress(statistics.StatisticsError, TypeError):
                 r = statistics.correlation(*zip(*both, strict=True))
             rows.append(
-                {"model": column, "other_model": other, "books": len(both), "r": r}
+                {"model": column, "other_model": other, "books": len(both), "r": r},
             )
         return rows
 
@@ -158,7 +158,7 @@ class Evidence:
             if similarity is not None:
                 names = {"model": model, "other_model": other_model}
                 rows.append(
-                    {"book": pair.book.id, **names, **dataclasses.asdict(similarity)}
+                    {"book": pair.book.id, **names, **dataclasses.asdict(similarity)},
                 )
         return rows
 
@@ -216,7 +216,8 @@ def heads_of(rows: Iterable[Row]) -> list[str]:
 def _validate_known(what: str, name: str, names: Sequence[str]) -> None:
     if name not in names:
         raise SettingsError(
-            f"no pair has the {what} {name!r}", hint=nearest(name, names)
+            f"no pair has the {what} {name!r}",
+            hint=nearest(name, names),
         )
 
 

@@ -74,7 +74,9 @@ class Table:
         heads = self._printed_heads(rows)
         lines = [_line(row, heads) for row in rows]
         return Printed(
-            heads, lines, [head for head in heads if _is_numeric(rows, head)]
+            heads,
+            lines,
+            [head for head in heads if _is_numeric(rows, head)],
         )
 
     def _with_titles(self) -> Iterator[Row]:

@@ -80,7 +80,8 @@ def summary(run: RunReport) -> str:
         lines += ["", f"… and {amount(left, 'more pair')}."] if left > 0 else []
     # Pairs with reasons first, since the page has room for so many only.
     noticed = sorted(
-        filter(_to_tell, run.results), key=lambda result: not result.reasons
+        filter(_to_tell, run.results),
+        key=lambda result: not result.reasons,
     )
     for result in noticed[:_MOST_DETAILS]:
         lines += ["", *_details(result)]
@@ -133,7 +134,7 @@ def _to_tell(result: PairResult) -> bool:
         notices
         or result.leaking
         or pair_outcome(result).note
-        or any(notice_lines(result))
+        or any(notice_lines(result)),
     )
 
 

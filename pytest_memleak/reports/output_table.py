@@ -74,17 +74,20 @@ EVIDENCE = Output(
         # Signed evidence begins with its payload: a Statement whose predicate is a
         # bundle ...
         base64.b64encode(
-            b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"com'
+            b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"com',
         ),
         # ... or, beside it, a test result.
         base64.b64encode(
-            b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"con'
+            b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"con',
         ),
     ),
 )
 STEP_SUMMARY = Output("step_summary", "GITHUB_STEP_SUMMARY", "markdown:append_summary")
 JUNIT = Output(
-    "junit", "--junitxml", "junit:add_properties", ending=".xml"
+    "junit",
+    "--junitxml",
+    "junit:add_properties",
+    ending=".xml",
 )  # of pytest
 BADGE = Output(
     "badge",

@@ -92,7 +92,8 @@ def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def other_book_lines(
-    result: PairResult, titles: Mapping[str, str] = MappingProxyType({})
+    result: PairResult,
+    titles: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[str]:
     """Count the long passages of the books that weren't prompted.
 

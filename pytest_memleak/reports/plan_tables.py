@@ -33,7 +33,10 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
     console, out = text_console(width=width, color=color)
     for close, folded in ((False, False), (True, False), (True, wrap)):
         table = Table(
-            box=None, pad_edge=False, collapse_padding=close, header_style="bold"
+            box=None,
+            pad_edge=False,
+            collapse_padding=close,
+            header_style="bold",
         )
         table.add_column("pair", overflow="fold")
         for title in ("calls", "generations", "pending", "in", "out", "train", "US$"):
@@ -56,7 +59,7 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
         if unpriced:
             line = f"Cost unknown: no price for {', '.join(unpriced)}."
             lines.append(
-                Text(inert(f"{line} Add [model.price] with input and output."))
+                Text(inert(f"{line} Add [model.price] with input and output.")),
             )
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [

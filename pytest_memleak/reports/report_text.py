@@ -65,7 +65,11 @@ def format_p(p: float) -> str:
 
 
 def measure_cell(
-    result: PairResult, row: Measure, *, interval: bool, limit: bool
+    result: PairResult,
+    row: Measure,
+    *,
+    interval: bool,
+    limit: bool,
 ) -> tuple[str, bool]:
     """Format a table cell: value, interval and limit; and whether it is over that."""
     value = result.values[row.name]
@@ -138,7 +142,7 @@ def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
             row = MEASURES[name]
             value = format_value(row, work.measures[name])
             over.append(
-                f"{name} {value} > {format_value(row, result.limits[name].limit)}"
+                f"{name} {value} > {format_value(row, result.limits[name].limit)}",
             )
         words = amount(work.words, "word")
         yield f"leaks: {work_name(work)}, {words}: {', '.join(over)}"
@@ -178,7 +182,9 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
 
 
 def excluded_lines(
-    parts: Sequence[BookPart], *, by_title_alone: bool = False
+    parts: Sequence[BookPart],
+    *,
+    by_title_alone: bool = False,
 ) -> Iterator[str]:
     """State how much of a book's file isn't measured.
 

@@ -66,7 +66,7 @@ def write_evidence(run: RunReport, path: Path) -> None:
     else:
         write_evidence_file(bundle, path)
         test_result_path(path).unlink(
-            missing_ok=True
+            missing_ok=True,
         )  # of an earlier run, which was signed
 
 
@@ -107,7 +107,9 @@ def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
 
 
 def _statement(
-    pairs: Sequence[PairResult], predicate_type: str, predicate: dict[str, Any]
+    pairs: Sequence[PairResult],
+    predicate_type: str,
+    predicate: dict[str, Any],
 ) -> dict[str, Any]:
     """Build a Statement as JSON, since protobuf would change the bundle's numbers."""
     return {
@@ -119,7 +121,9 @@ def _statement(
 
 
 def _test_result(
-    pairs: Sequence[PairResult], result: Verdict, path: Path
+    pairs: Sequence[PairResult],
+    result: Verdict,
+    path: Path,
 ) -> dict[str, Any]:
     """Summarize a run as in-toto's test-result, version 0.1: what is no PASS failed.
 
@@ -198,7 +202,9 @@ _LONG_FORM = 0x80  # from here, a length byte is the number of bytes of the leng
 
 
 def check_time_stamp(
-    evidence: EvidenceFile, stamp_file: Path, roots_file: Path
+    evidence: EvidenceFile,
+    stamp_file: Path,
+    roots_file: Path,
 ) -> tuple[datetime.datetime, list[str]]:
     """Return when an authority stamped the file, and what is wrong with the stamp.
 
@@ -215,7 +221,7 @@ def check_time_stamp(
 
     try:
         stamp = decode_timestamp_response(
-            _sort_certificates(read_regular(stamp_file, most=_MOST))
+            _sort_certificates(read_regular(stamp_file, most=_MOST)),
         )
         when = stamp.tst_info.gen_time
     except (ValueError, LookupError):

@@ -93,7 +93,9 @@ def _matrix_caption(results: Sequence[PairResult], row: Measure) -> str:
 
 
 def _matrix(
-    results: Sequence[PairResult], models: Sequence[str], row: Measure
+    results: Sequence[PairResult],
+    models: Sequence[str],
+    row: Measure,
 ) -> Table:
     cells: defaultdict[str, defaultdict[str, Text]] = defaultdict(_empty_cells)
     for result in results:

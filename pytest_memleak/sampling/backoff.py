@@ -120,7 +120,10 @@ class Pace:
     """
 
     def __init__(
-        self, fixed: int | None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        fixed: int | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.at_once = FIRST if fixed is None else max(1, fixed)
         self._fixed = self._settled = fixed is not None

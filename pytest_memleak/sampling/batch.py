@@ -92,7 +92,7 @@ class Batches:
             if not self.wait or any(batch.stuck for batch in left):
                 raise self._unfinished(left)
             self.progress(
-                ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)")
+                ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)"),
             )
 
     def _unfinished(self, left: Sequence[Job]) -> JobPending:
@@ -150,7 +150,7 @@ class Batches:
             failing = timed.failing(f"batch {batch_id}")
             raise failing.final(cause, "rerun to send its requests again")
         self.context.retry.run(
-            lambda: timed.run("read_batch", lambda: self._read(batch, batch_id))
+            lambda: timed.run("read_batch", lambda: self._read(batch, batch_id)),
         )
         end_job(ledger, batch, JobRow.SUCCEEDED, cause="no response in its batch")
         return True
@@ -164,7 +164,8 @@ class Batches:
             names=_VERBS,
             find=lambda: self.remote.find(batch.digest),
             start=lambda: self.remote.start(
-                _requests(self.context.ledger, batch), batch.digest
+                _requests(self.context.ledger, batch),
+                batch.digest,
             ),
             poll=self.remote.poll,
             retry=self.context.retry,
@@ -194,7 +195,7 @@ class Batches:
         """Record the answers; return an empty list for the next ones."""
         if answers:
             self.context.ledger.write(
-                lambda connection: record_each(connection, answers)
+                lambda connection: record_each(connection, answers),
             )
         return []
 

@@ -126,7 +126,10 @@ class SamplingContext:
     notice: Notice = field(default_factory=Notice)
 
     def claim(
-        self, candidates: Sequence[Ask], *, after: Answer | None = None
+        self,
+        candidates: Sequence[Ask],
+        *,
+        after: Answer | None = None,
     ) -> Call | None:
         """Reserve a call for the first candidate that isn't being sampled, if any.
 
@@ -154,8 +157,10 @@ class SamplingContext:
             return None
         answered, in_vain = self.ledger.read(
             lambda connection: outcomes_in_run(
-                connection, self.ledger.run, self.endpoint.id
-            )
+                connection,
+                self.ledger.run,
+                self.endpoint.id,
+            ),
         )
         if answered:
             return None
@@ -171,7 +176,10 @@ class CallAttempts:
     """
 
     def __init__(
-        self, context: SamplingContext, call: Call, stop: threading.Event
+        self,
+        context: SamplingContext,
+        call: Call,
+        stop: threading.Event,
     ) -> None:
         self._context = context
         self._question = context.asked[call.question]
@@ -212,7 +220,9 @@ class CallAttempts:
         kept = None
         try:
             came = self._context.endpoint.sample(
-                call, self._question, late=functools.partial(self._come_late, call)
+                call,
+                self._question,
+                late=functools.partial(self._come_late, call),
             )
         except ProviderBusy as error:
             if not in_doubt(error):
@@ -287,14 +297,19 @@ class CallAttempts:
             record(self._context.ledger, self._answer(call, came, recovered=False))
 
     def _answer(
-        self, call: Call, came: Sequence[Completion], *, recovered: bool
+        self,
+        call: Call,
+        came: Sequence[Completion],
+        *,
+        recovered: bool,
     ) -> Answer:
         billed = self._context.terms.billed(self._question, came)
         return Answer(call, came, *billed, recovered=recovered)
 
 
 def recovered_answer(
-    context: SamplingContext, call: Call
+    context: SamplingContext,
+    call: Call,
 ) -> tuple[Completion, ...] | None:
     """Return the answer that the provider stored; None if it has none.
 

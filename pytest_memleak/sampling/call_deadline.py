@@ -209,7 +209,7 @@ def within(
             return future.result()
     if late is not None:
         future.add_done_callback(
-            lambda ended: late(ended.exception() or ended.result())
+            lambda ended: late(ended.exception() or ended.result()),
         )
     raise Overdue
 

@@ -32,7 +32,12 @@ class CheckedEndpoint:
     """An endpoint whose calls end in time, and whose answers are checked."""
 
     def __init__(
-        self, endpoint: Endpoint, *, endpoint_id: str, provider: str, deadline: float
+        self,
+        endpoint: Endpoint,
+        *,
+        endpoint_id: str,
+        provider: str,
+        deadline: float,
     ) -> None:
         self._endpoint = endpoint
         self.id = endpoint_id
@@ -94,7 +99,11 @@ class CheckedEndpoint:
         return None if kept is None else self.completions(kept, "recover")
 
     def completions(
-        self, answers: object, verb: str, *, temperature: float | None = None
+        self,
+        answers: object,
+        verb: str,
+        *,
+        temperature: float | None = None,
     ) -> tuple[Completion, ...]:
         """Convert a call's answers to Completions.
 
@@ -143,7 +152,10 @@ class CheckedEndpoint:
         return tuple(refused)
 
     def _error(
-        self, cause: str, verb: str, kept: tuple[Completion, ...] = ()
+        self,
+        cause: str,
+        verb: str,
+        kept: tuple[Completion, ...] = (),
     ) -> ProviderError:
         error = BadAnswer(cause, **self.calls.failing(verb).place)
         error.kept = kept

@@ -107,7 +107,10 @@ class Power:
 
 
 def plan(
-    ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: CallTerms
+    ledger: Ledger,
+    endpoint_id: str | None,
+    prompts: PairPrompts,
+    terms: CallTerms,
 ) -> Plan:
     """Plan the calls that `sample_missing` would make now, without making any.
 

@@ -179,7 +179,10 @@ def settle(
         stood = _requested_state(verbs, debt)
         if stood is not None and stood.status is JobStatus.RUNNING:
             release_deployment(
-                ledger, job, state=state, cause="the deployment is still being created"
+                ledger,
+                job,
+                state=state,
+                cause="the deployment is still being created",
             )
             return False
         if stood is not None and stood.endpoint is not None:
@@ -217,7 +220,11 @@ def _begun(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
 
 
 def _after_poll(
-    ledger: Ledger, platform: DeploymentCalls, job: Job, job_id: str, verbs: Verbs
+    ledger: Ledger,
+    platform: DeploymentCalls,
+    job: Job,
+    job_id: str,
+    verbs: Verbs,
 ) -> Job:
     state = poll_state(verbs, job_id)
     if state.status is JobStatus.RUNNING:
@@ -267,7 +274,7 @@ def _delete(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
         if time.monotonic() - began > retry.total:
             raise verbs.calls.failing("end_deployment").final(
                 f"The deployment is still active {retry.total:g} s after the deletion "
-                "request"
+                "request",
             )
         retry.pause(stop, pause)
         pause = min(2 * pause, retry.poll)
@@ -290,7 +297,11 @@ def _patient(retry: Retry | None) -> Retry:
 
 
 def _verbs(
-    platform: DeploymentCalls, wanted: Deployment, retry: Retry, *, since: float | None
+    platform: DeploymentCalls,
+    wanted: Deployment,
+    retry: Retry,
+    *,
+    since: float | None,
 ) -> Verbs:
     asked = [since]  # when a request without an answer may have been sent
 

@@ -41,7 +41,9 @@ def settle_interrupted_calls(context: SamplingContext) -> None:
     ledger = context.ledger
     ledger.expire_leases()
     left = _take_over_calls(
-        ledger, context.asked, recoverable=context.endpoint.recoverable
+        ledger,
+        context.asked,
+        recoverable=context.endpoint.recoverable,
     )
     try:
         while left:
@@ -59,7 +61,10 @@ def settle_interrupted_calls(context: SamplingContext) -> None:
 
 
 def _take_over_calls(
-    ledger: Ledger, asked: Collection[int], *, recoverable: bool
+    ledger: Ledger,
+    asked: Collection[int],
+    *,
+    recoverable: bool,
 ) -> list[Call]:
     """Take over the open calls that no running process holds, or end them as lost."""
     lease = ledger.lease
@@ -71,7 +76,9 @@ def _take_over_calls(
 
     def work(connection: Connection) -> list[Call]:
         unsent = sa.select(calls.c.id).where(
-            HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned
+            HAS_CLAIMS,
+            calls.c.state == CallState.WAITING,
+            orphaned,
         )
         waiting = connection.scalars(unsent).all()
         end_open_calls(connection, waiting, billed=False, cause=_LOST)

@@ -111,7 +111,10 @@ class _PairSampling:
     """The sampling of one pair."""
 
     def __init__(
-        self, context: SamplingContext, prompts: PairPrompts, progress: Progress
+        self,
+        context: SamplingContext,
+        prompts: PairPrompts,
+        progress: Progress,
     ) -> None:
         self.context = context
         self._ledger = context.ledger
@@ -222,7 +225,7 @@ class _PairSampling:
                     done=before.got + counts.done,
                     tokens=counts.tokens,
                     cost=cost,
-                )
+                ),
             )
 
         workers.sample(asks(lacking.free, workers.per_call), tell=tell)
@@ -309,13 +312,15 @@ class Workers:
                 return
             for _ in range(more):
                 thread = threading.Thread(
-                    target=self._run, name="memleak-worker", daemon=True
+                    target=self._run,
+                    name="memleak-worker",
+                    daemon=True,
                 )
                 try:
                     thread.start()
                 except RuntimeError:
                     raise self._context.endpoint.calls.failing("sample").final(
-                        *NO_THREAD
+                        *NO_THREAD,
                     ) from None
                 self._running += 1  # the thread needs the lock, held here, to end
 

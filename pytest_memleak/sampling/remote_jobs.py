@@ -118,7 +118,10 @@ def _start(ledger: Ledger, job: Job, verbs: Verbs) -> str:
     update_job(ledger, job, began=time.time())
     try:
         return verbs.calls.run(
-            verbs.names[1], verbs.start, deadline=verbs.start_deadline, late=late
+            verbs.names[1],
+            verbs.start,
+            deadline=verbs.start_deadline,
+            late=late,
         )
     except NoAnswer as error:
         hint = "rerun later: the run first searches the provider for this job"

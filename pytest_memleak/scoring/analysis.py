@@ -122,7 +122,11 @@ def analyze(
     analysis = analysis_of(tally, confidence=confidence)
     if book.works and analysis.passages:
         works = measure_works(
-            book, tally, analysis.measurement, analysis.passages, limits
+            book,
+            tally,
+            analysis.measurement,
+            analysis.passages,
+            limits,
         )
         analysis = replace(analysis, works=works)
     if near_tally:
@@ -171,7 +175,9 @@ def _spans_by_round(tally: Tally) -> SpansByRound:
 
 
 def _passage_ranges(
-    tally: Tally, passages: ProtectedPassages, typical_words: float
+    tally: Tally,
+    passages: ProtectedPassages,
+    typical_words: float,
 ) -> Iterator[tuple[str, Range]]:
     """Yield the ranges of the longest passages that sampled generations have.
 
@@ -187,7 +193,9 @@ def _passage_ranges(
 
 
 def _block_and_span_ranges(
-    tally: Tally, rounds: Rounds, typical_words: float
+    tally: Tally,
+    rounds: Rounds,
+    typical_words: float,
 ) -> Iterator[tuple[str, Range]]:
     """Yield the ranges of the longest block and span.
 

@@ -115,7 +115,11 @@ def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float
 
 
 def difference_bounds(
-    difference: float, spread: Spread, *, typical_less: float, confidence: float
+    difference: float,
+    spread: Spread,
+    *,
+    typical_less: float,
+    confidence: float,
 ) -> ShareInterval:
     """Return the interval of one BMC minus another, in [-1, 1], as `bmc_bounds` does.
 

@@ -73,7 +73,11 @@ def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
 
 
 def validate_measurable(
-    book: Book, lengths: Sequence[int], *, k: int, mode: WordMode
+    book: Book,
+    lengths: Sequence[int],
+    *,
+    k: int,
+    mode: WordMode,
 ) -> None:
     """Raise BookError for a book of fewer than k words, or with words no mode sees.
 

@@ -27,7 +27,7 @@ def normal_quantile(confidence: float) -> float:
     """
     if not 0 <= confidence < 1:
         raise SettingsError(
-            f"confidence must be at least 0 and less than 1, not {confidence!r}"
+            f"confidence must be at least 0 and less than 1, not {confidence!r}",
         )
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
@@ -108,7 +108,7 @@ def answers_to_detect(probability: float, *, confidence: float) -> int:
     """
     if not MIN_DETECTION_LIMIT <= probability <= 1:
         raise SettingsError(
-            f"detection_limit must be from 0.000001 to 1, not {probability!r}"
+            f"detection_limit must be from 0.000001 to 1, not {probability!r}",
         )
     normal_quantile(confidence)  # validates it
     if probability == 1:

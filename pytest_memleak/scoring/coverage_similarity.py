@@ -72,7 +72,9 @@ def jaccard(a: Mask, b: Mask) -> float:
 
 
 def self_agreement(
-    book: Book, generations: Iterable[Generation], scoring: Scoring
+    book: Book,
+    generations: Iterable[Generation],
+    scoring: Scoring,
 ) -> float:
     """Return the Jaccard index of the masks of both halves of the generations.
 

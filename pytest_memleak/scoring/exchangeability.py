@@ -43,7 +43,10 @@ class Exchangeability:
 
 
 def exchangeability(
-    by_excerpt: Counts, *, permutations: int = _PERMUTATIONS, seed: int = 0
+    by_excerpt: Counts,
+    *,
+    permutations: int = _PERMUTATIONS,
+    seed: int = 0,
 ) -> Exchangeability:
     """Test exchangeability by permuting each excerpt's generations between rounds.
 

@@ -186,7 +186,8 @@ class Tally:
         _check_index(book, scoring, protected)
         instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
         self._prompt_words = PromptWords(
-            self._index.instructions(instructions, folded=False), trim=scoring.trim
+            self._index.instructions(instructions, folded=False),
+            trim=scoring.trim,
         )
         self._passages = PassageTally(book, protected, scoring) if passages else None
         self._excerpt_start = self.layout.starts
@@ -297,7 +298,9 @@ class Tally:
         end = end[by_end_then_longest]
         is_longest = np.diff(end, prepend=-1) != 0
         span_start, _, _ = distinct_passages(
-            start[is_longest], end[is_longest], over=over
+            start[is_longest],
+            end[is_longest],
+            over=over,
         )
         return np.bincount(span_start // total, minlength=self.counted.rounds)
 
@@ -323,7 +326,9 @@ class Tally:
         end, start, ordinal = self._own_runs_over(self.scoring.effective_threshold)
         first_of_end = np.flatnonzero(np.diff(end, prepend=-1))
         return LongestRuns(
-            start[first_of_end], end[first_of_end], ordinal[first_of_end]
+            start[first_of_end],
+            end[first_of_end],
+            ordinal[first_of_end],
         )
 
     def own_rounds(self) -> Rounds:
@@ -352,7 +357,8 @@ class Tally:
         if self._passages is None:
             return None
         return self._passages.passages(
-            self.counted.passages, rounds=self.counted.rounds
+            self.counted.passages,
+            rounds=self.counted.rounds,
         )
 
     def most_passage_words(self, *, near: bool) -> int:
@@ -382,10 +388,12 @@ class Tally:
         origin = generations[0].origin
         order = self.layout.order
         excerpt = np.array(
-            [order[generation.excerpt_id] for generation in generations], dtype=np.intp
+            [order[generation.excerpt_id] for generation in generations],
+            dtype=np.intp,
         )
         ordinal = np.array(
-            [generation.ordinal for generation in generations], dtype=np.intp
+            [generation.ordinal for generation in generations],
+            dtype=np.intp,
         )
         shared = self._index.matches(
             [generation.text for generation in generations],
@@ -436,7 +444,10 @@ class Tally:
         )
 
     def _count_pieces(
-        self, pieces: _Pieces, excerpt: Positions, ordinal: Positions
+        self,
+        pieces: _Pieces,
+        excerpt: Positions,
+        ordinal: Positions,
     ) -> Rounds:
         """Count pieces and matches; return what each text covers, texts as rounds.
 
@@ -447,7 +458,7 @@ class Tally:
         covered = Rounds.joined(*self._packing.unpack(packed))
         counted = self.counted
         counted.covered.add(
-            self._packing.pack(ordinal[covered.round], covered.start, covered.end)
+            self._packing.pack(ordinal[covered.round], covered.start, covered.end),
         )
         counted.rest.add(self._packing.without_high(pieces.rest))
         counted.cut.add(self._by_excerpt(pieces.touched, excerpt))
@@ -468,7 +479,11 @@ class Tally:
         return _OwnRuns(text[is_counted], start[is_counted], end[is_counted])
 
     def _count_rows(
-        self, excerpt: Positions, ordinal: Positions, covered: Rounds, own: _OwnRuns
+        self,
+        excerpt: Positions,
+        ordinal: Positions,
+        covered: Rounds,
+        own: _OwnRuns,
     ) -> None:
         """Note covered words and longest own run of each text that has either."""
         covered_words = np.zeros(len(excerpt), dtype=np.intp)
@@ -549,11 +564,11 @@ def validate_scoring(scoring: Scoring) -> None:
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         if not is_whole or value < least:
             raise SettingsError(
-                f"{name} must be a whole number of at least {least}, not {value!r}"
+                f"{name} must be a whole number of at least {least}, not {value!r}",
             )
     if scoring.word_mode not in ("paper", "unicode"):
         raise SettingsError(
-            f"word_mode must be 'paper' or 'unicode', not {scoring.word_mode!r}"
+            f"word_mode must be 'paper' or 'unicode', not {scoring.word_mode!r}",
         )
 
 

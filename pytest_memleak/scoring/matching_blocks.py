@@ -162,7 +162,10 @@ class _Aligner:
         return runs, remaining
 
     def _candidates(
-        self, length: int, in_a: Positions, in_b: Positions
+        self,
+        length: int,
+        in_a: Positions,
+        in_b: Positions,
     ) -> tuple[list[int], list[tuple[int, int, int]]]:
         """Return which runs of `length` words at these places are common.
 

@@ -42,7 +42,11 @@ class Range(NamedTuple):
 
 
 def maximum_range(
-    values: ArrayLike, *, typical: float, most: int, seed: int = 0
+    values: ArrayLike,
+    *,
+    typical: float,
+    most: int,
+    seed: int = 0,
 ) -> Range:
     """Return the range of a measure that is the largest of n rounds' `values`.
 
@@ -84,7 +88,10 @@ def _halves(n: int, seed: int) -> Sets:
 
 
 def _range(
-    of_halves: NDArray[np.integer], observed: int, typical: float, most: int
+    of_halves: NDArray[np.integer],
+    observed: int,
+    typical: float,
+    most: int,
 ) -> Range:
     low = math.floor(np.quantile(of_halves, _LOW))
     two_spans = math.ceil(2 * typical)
@@ -93,7 +100,10 @@ def _range(
 
 
 def _longest_blocks(
-    rounds: Rounds, sets: Sets, borders: Positions, words: int
+    rounds: Rounds,
+    sets: Sets,
+    borders: Positions,
+    words: int,
 ) -> list[int]:
     """Return the longest block that the rounds of each set cover, in words."""
     marks = _marks(rounds, borders, words)
@@ -139,7 +149,9 @@ def _as_bits(sets: Sets) -> Bits:
 
 
 def _longest_block(
-    marks: Positions, parts: Sequence[tuple[Bits, Bits]], number: int
+    marks: Positions,
+    parts: Sequence[tuple[Bits, Bits]],
+    number: int,
 ) -> int:
     """Return the longest block of one set, in words.
 

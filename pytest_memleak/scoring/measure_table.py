@@ -22,7 +22,8 @@ PASSAGES = Needs("passages")
 NEAR = Needs("near")
 CHANCE = Needs("null", "it needs a negative control or a second test book in the suite")
 BASELINE = Needs(
-    "uplift", "the model needs a baseline_model, sampled in the same rounds"
+    "uplift",
+    "the model needs a baseline_model, sampled in the same rounds",
 )
 WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
@@ -94,7 +95,9 @@ BMC = Measure(
     charted=True,
     needs=GENERATIONS,
     read=lambda result: Estimate(
-        result.measurement.bmc, result.error.low, result.error.high
+        result.measurement.bmc,
+        result.error.low,
+        result.error.high,
     ),
     by_round=lambda result: result.counts.covered.tolist(),
 )

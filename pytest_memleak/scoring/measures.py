@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 
 def measure(
-    book: Book, generations: Iterable[Generation], scoring: Scoring
+    book: Book,
+    generations: Iterable[Generation],
+    scoring: Scoring,
 ) -> Measurement:
     """Measure how much of `book` its `generations` reproduce.
 

@@ -128,12 +128,19 @@ def excess_over_null(
         for book_id, shuffled in null_answers.items()
     }
     return _compared(
-        own_overlap, null_overlaps, words, scoring, error=error, confidence=confidence
+        own_overlap,
+        null_overlaps,
+        words,
+        scoring,
+        error=error,
+        confidence=confidence,
     )
 
 
 def _null_overlap(
-    counter: OverlapCounter, answers: list[ShuffledAnswer], words: int
+    counter: OverlapCounter,
+    answers: list[ShuffledAnswer],
+    words: int,
 ) -> Overlap:
     """Count a null book's first words, by instruction if these are many enough."""
     first = cut_to(answers, words)

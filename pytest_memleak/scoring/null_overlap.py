@@ -80,7 +80,11 @@ class OverlapCounter:
         self._layout = self._index.books[0].layout
 
     def shuffled(
-        self, answers: Iterable[Answer], order: random.Random, *, at_most: float
+        self,
+        answers: Iterable[Answer],
+        order: random.Random,
+        *,
+        at_most: float,
     ) -> tuple[list[ShuffledAnswer], int]:
         """Return generations in random order, and their words.
 
@@ -104,7 +108,9 @@ class OverlapCounter:
         return sorted(answer for _, answer in heap), total
 
     def overlap(
-        self, answers: list[ShuffledAnswer], groups: Sequence[Hashable]
+        self,
+        answers: list[ShuffledAnswer],
+        groups: Sequence[Hashable],
     ) -> Overlap:
         """Count what the generations cover of the book; groups: of each generation."""
         texts = _Texts(
@@ -126,7 +132,9 @@ class OverlapCounter:
             batch_texts = texts.part(first, behind)
             first = behind
             group, start, end, longest_of_batch = self._pieces(
-                [answer.text for answer in batch], batch_texts, prompt_words
+                [answer.text for answer in batch],
+                batch_texts,
+                prompt_words,
             )
             pieces.add(packing.pack(group, start, end))
             longest = max(longest, longest_of_batch)
@@ -139,7 +147,10 @@ class OverlapCounter:
         return Overlap(counts, longest if longest >= self._scoring.k else 0)
 
     def _pieces(
-        self, batch: list[str], texts: _Texts, prompt_words: PromptWords
+        self,
+        batch: list[str],
+        texts: _Texts,
+        prompt_words: PromptWords,
     ) -> tuple[Positions, Positions, Positions, int]:
         """Return group, start and end of pieces, and the longest match's words.
 

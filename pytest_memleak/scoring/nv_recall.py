@@ -200,7 +200,11 @@ def _second_pass(blocks: Iterable[list[EqualRun]]) -> list[list[EqualRun]]:
 
 
 def _joined(
-    blocks: Iterable[list[EqualRun]], *, gap: int, shift: int, keep: int
+    blocks: Iterable[list[EqualRun]],
+    *,
+    gap: int,
+    shift: int,
+    keep: int,
 ) -> list[list[EqualRun]]:
     """Join neighbors if both gaps are at most `gap` and differ by at most `shift`.
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def passage_rates(
-    passages: Sequence[Interval], own: Rounds, *, n: int, alike: bool, confidence: float
+    passages: Sequence[Interval],
+    own: Rounds,
+    *,
+    n: int,
+    alike: bool,
+    confidence: float,
 ) -> tuple[PassageRate, ...]:
     """Return the recall rate of passages [start, end) of one excerpt, with intervals.
 
@@ -81,7 +86,10 @@ def _design_effects(holds_passage: Flags) -> list[float]:
     share = holds_passage.mean(axis=1)
     first_of_block = np.flatnonzero(np.diff(block_of, prepend=-1))
     hits_of_block = np.add.reduceat(
-        holds_passage, first_of_block, axis=1, dtype=np.intp
+        holds_passage,
+        first_of_block,
+        axis=1,
+        dtype=np.intp,
     )
     expected_hits = share[:, None] * rounds_of_block
     squares = ((hits_of_block - expected_hits) ** 2).sum(axis=1)

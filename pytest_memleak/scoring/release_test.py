@@ -158,7 +158,7 @@ def _sides(
     if not 0 <= comparison.tolerance < math.inf:
         raise SettingsError(
             f"the tolerance of {comparison.measure} must be 0 or more, not "
-            f"{comparison.tolerance!r}"
+            f"{comparison.tolerance!r}",
         )
     pair = comparison.pair
     measure = comparison.measure
@@ -180,7 +180,10 @@ def _sides(
 
 
 def _validate_name(
-    what: str, name: str, candidates: Iterable[str], release_name: str
+    what: str,
+    name: str,
+    candidates: Iterable[str],
+    release_name: str,
 ) -> None:
     names = sorted(candidates)
     if name not in names:
@@ -195,7 +198,7 @@ def _validate_unique(compared: Sequence[Comparison]) -> None:
     for comparison in compared:
         if (comparison.pair, comparison.measure) in seen:
             raise SettingsError(
-                f"{comparison.measure} of {comparison.pair!r} is compared twice"
+                f"{comparison.measure} of {comparison.pair!r} is compared twice",
             )
         seen.add((comparison.pair, comparison.measure))
 
@@ -204,7 +207,9 @@ def _validate_unique(compared: Sequence[Comparison]) -> None:
 
 
 def _units(
-    before: PairRounds, after: PairRounds, measure: str
+    before: PairRounds,
+    after: PairRounds,
+    measure: str,
 ) -> tuple[Floats, Floats]:
     """Return the permuted units of either release: rounds, or means of blocks."""
     old = np.asarray(before.per_round[measure], dtype=np.float64)
@@ -219,7 +224,9 @@ def _units(
 
 
 def _p_values(
-    units: Sequence[tuple[Floats, Floats]], permutations: int, seed: int
+    units: Sequence[tuple[Floats, Floats]],
+    permutations: int,
+    seed: int,
 ) -> list[float]:
     """Return the one-sided p of each comparison.
 

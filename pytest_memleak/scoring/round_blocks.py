@@ -39,7 +39,10 @@ def jackknife_variance(lost: Floats) -> float | None:
 
 
 def block_variance(
-    counts: RoundCounts, *, baseline: RoundCounts | None = None, seed: int = 0
+    counts: RoundCounts,
+    *,
+    baseline: RoundCounts | None = None,
+    seed: int = 0,
 ) -> float:
     """Return the larger of the jackknife over blocks and twice the bootstrap over them.
 

@@ -72,7 +72,10 @@ def sampling_error(
     """
     likeness = exchangeability(counts.by_excerpt, seed=seed)
     of_bmc = spread(
-        counts, scoring=scoring or Scoring(), alike=likeness.alike, seed=seed
+        counts,
+        scoring=scoring or Scoring(),
+        alike=likeness.alike,
+        seed=seed,
     )
     interval = bmc_bounds(counts.bmc, of_bmc, confidence=confidence)
     blocks = None if likeness.alike else of_bmc.units
@@ -134,7 +137,10 @@ def samples_to_settle(error: SamplingError, limit: float) -> Settling | None:
 
 
 def _upper_end(
-    error: SamplingError, samples: int, bmc: float, discovery: float
+    error: SamplingError,
+    samples: int,
+    bmc: float,
+    discovery: float,
 ) -> float | None:
     """Return the expected upper end of BMC's interval after so many further rounds.
 

@@ -101,7 +101,9 @@ class CrossExcerpt:
 
 
 def cross_excerpt(
-    book: Book, generations: Iterable[Generation], scoring: Scoring
+    book: Book,
+    generations: Iterable[Generation],
+    scoring: Scoring,
 ) -> CrossExcerpt:
     """Return the spans of `book` in its generations, by prompted excerpt.
 
@@ -119,7 +121,10 @@ def cross_excerpt(
 
 
 def cross_excerpts(
-    layout: Layout, excerpt: Positions, start: Positions, end: Positions
+    layout: Layout,
+    excerpt: Positions,
+    start: Positions,
+    end: Positions,
 ) -> CrossExcerpt:
     """Return the spans among matches [start, end) of generations for each `excerpt`.
 
@@ -174,7 +179,8 @@ def _number(layout: Layout, excerpt_id: str, book_id: str) -> int:
 
 
 def _distinct_matches(
-    index: SharedIndex, answers: Iterable[tuple[int, str]]
+    index: SharedIndex,
+    answers: Iterable[tuple[int, str]],
 ) -> tuple[Positions, Positions, Positions]:
     """Return source, start and end of the matches of texts from numbered sources."""
     position_bits = index.books[0].layout.total.bit_length()

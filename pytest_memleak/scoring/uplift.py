@@ -41,7 +41,11 @@ def uplift(
         )
     difference = counts.bmc - baseline.bmc
     of_difference = spread(
-        counts, baseline=baseline, scoring=scoring, alike=alike, seed=seed
+        counts,
+        baseline=baseline,
+        scoring=scoring,
+        alike=alike,
+        seed=seed,
     )
     low, high = difference_bounds(
         difference,

@@ -136,7 +136,10 @@ def measure_works(
 
 
 def _coverage_columns(
-    tally: Tally, measurement: Measurement, work_end: Positions, words: Positions
+    tally: Tally,
+    measurement: Measurement,
+    work_end: Positions,
+    words: Positions,
 ) -> dict[str, NDArray[np.generic]]:
     """Return BMC and longest block per work; work_end, words: of each work."""
     rounds_of_word = np.frombuffer(measurement.coverage.rounds, dtype=np.intc)
@@ -151,7 +154,9 @@ def _coverage_columns(
 
 
 def _span_columns(
-    tally: Tally, measurement: Measurement, work_end: Positions
+    tally: Tally,
+    measurement: Measurement,
+    work_end: Positions,
 ) -> dict[str, NDArray[np.generic]]:
     """Return longest span and number of spans over T per work."""
     run_start, run_words = _own_runs(tally)
@@ -164,7 +169,9 @@ def _span_columns(
 
 
 def _longest_by_work(
-    start: Positions, words: Positions, work_end: Positions
+    start: Positions,
+    words: Positions,
+    work_end: Positions,
 ) -> Positions:
     """Return the longest of the runs that lie in each work."""
     longest = np.zeros(len(work_end), dtype=np.intp)
@@ -188,7 +195,8 @@ def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
 
 
 def _passage_measures(
-    book: Book, passages: ProtectedPassages
+    book: Book,
+    passages: ProtectedPassages,
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Return the passages' measures per work, and those of books outside it."""
     of_each: list[dict[str, float]] = [

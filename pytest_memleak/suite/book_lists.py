@@ -26,7 +26,9 @@ _UNREADABLE = (OSError, UnicodeDecodeError, csv.Error)
 
 
 def expand_book(
-    table: Any, index: int, written: WrittenSuite
+    table: Any,
+    index: int,
+    written: WrittenSuite,
 ) -> Iterator[tuple[Any, str]]:
     """Yield a [[book]], or each book that it names; and the row of each in a CSV.
 
@@ -69,7 +71,11 @@ def _book_of_row(
         if key in book and (key == "id" or key not in row):
             at = ("book", index, key)
             book[key] = written.filled(
-                book[key], fields, at, place=place, names=columns
+                book[key],
+                fields,
+                at,
+                place=place,
+                names=columns,
             )
     metadata = {key: row[key] for key in row if key not in BookTable.model_fields}
     if metadata and isinstance(table.get("metadata", {}), dict):
@@ -122,7 +128,9 @@ def _rows_of_table(source: str, written: WrittenSuite) -> Iterator[tuple[Table, 
                 continue
             if "source" not in row:
                 raise SuiteError(
-                    "source: missing", location=place, hint="name the book's file"
+                    "source: missing",
+                    location=place,
+                    hint="name the book's file",
                 )
             paths = {
                 key: str(folder / row[key])

@@ -29,7 +29,10 @@ Record = TypeVar("Record")
 
 
 def record_of(
-    kind: Callable[..., Record], /, *tables: object, **fields: object
+    kind: Callable[..., Record],
+    /,
+    *tables: object,
+    **fields: object,
 ) -> Record:
     """Make a record of the tables' keys of the same names; the last value wins."""
     keys: dict[str, object] = {}
@@ -49,7 +52,10 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
         suite,
         table,
         source=_existing_path(
-            table.source, f"{key}.source", path, table.bring_your_own
+            table.source,
+            f"{key}.source",
+            path,
+            table.bring_your_own,
         ),
         summaries=_summaries(table, key, path),
         include=tuple(table.include),
@@ -58,16 +64,23 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
 
 
 def collection_source(
-    table: CollectionTable, suite: SuiteTable, path: Path
+    table: CollectionTable,
+    suite: SuiteTable,
+    path: Path,
 ) -> BookSource:
     """Return the collection of a `[[collection]]`. Raises SuiteError without files."""
     key, source = f"collection {table.id!r}", path.parent / table.source
     files = collection_files(
-        path.parent, table.source, f"{key}.source", place=str(path)
+        path.parent,
+        table.source,
+        f"{key}.source",
+        place=str(path),
     )
     if not files and not table.bring_your_own:
         raise suite_error(
-            path, f"{key}.source: no file matches {shown(table.source)}", _OF_WORKS
+            path,
+            f"{key}.source: no file matches {shown(table.source)}",
+            _OF_WORKS,
         )
     return record_of(
         BookSource,
@@ -129,7 +142,12 @@ def _is_hidden(path: str) -> bool:
 
 
 def matching_files(
-    folder: Path, source: str, key: str, *, place: str, hint: str
+    folder: Path,
+    source: str,
+    key: str,
+    *,
+    place: str,
+    hint: str,
 ) -> list[Path]:
     """Return the file of that name, and those that match it as a pattern.
 
@@ -151,12 +169,16 @@ def matching_files(
             files.add(path)
     if is_folder:
         raise SuiteError(
-            f"{key}: {shown(source)} is a folder", location=place, hint=hint
+            f"{key}: {shown(source)} is a folder",
+            location=place,
+            hint=hint,
         )
     if links:
         hint = "restore the file that it names, or remove the link"
         raise SuiteError(
-            f"{key}: {shown(links[0])} leads nowhere", location=place, hint=hint
+            f"{key}: {shown(links[0])} leads nowhere",
+            location=place,
+            hint=hint,
         )
     return sorted(files)
 
@@ -165,7 +187,10 @@ def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path
     if not table.summaries:
         return None
     return _existing_path(
-        table.summaries, f"{key}.summaries", path, table.bring_your_own
+        table.summaries,
+        f"{key}.summaries",
+        path,
+        table.bring_your_own,
     )
 
 

@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 
 
 def load_suite(
-    path: Path, extension_measures: Mapping[str, Measure] = MappingProxyType({})
+    path: Path,
+    extension_measures: Mapping[str, Measure] = MappingProxyType({}),
 ) -> Suite:
     """Load the suite file at `path`; `extension_measures` are by name.
 
@@ -134,7 +135,9 @@ class _Source(NamedTuple):
 
 
 def _pairs(
-    source: _Source, books: Sequence[BookSource], models: Sequence[Model]
+    source: _Source,
+    books: Sequence[BookSource],
+    models: Sequence[Model],
 ) -> tuple[Pair, ...]:
     overrides = {(pair.model, pair.book): pair for pair in source.tables.pair}
     pairs = []
@@ -178,7 +181,10 @@ def _pair(
     suite = suite_file.suite
     probe = (override and override.probe) or table.probe or suite.probe
     limits, origins = _limits_of_pair(
-        source, book, _limit_tables(suite_file, book, table, override), probe
+        source,
+        book,
+        _limit_tables(suite_file, book, table, override),
+        probe,
     )
     measures = table_with(extension_measures)
     validate_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
@@ -194,7 +200,11 @@ def _pair(
         model=model,
         book=book,
         sampling=record_of(
-            Sampling, suite, suite_file.sampling, override, temperature=temperature
+            Sampling,
+            suite,
+            suite_file.sampling,
+            override,
+            temperature=temperature,
         ),
         scoring=record_of(Scoring, suite),
         limits=Limits(limits, brought=brought),
@@ -264,7 +274,10 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
 
 
 def _limit_works(
-    limits: dict[str, float], origins: dict[str, str], book: BookSource, source: _Source
+    limits: dict[str, float],
+    origins: dict[str, str],
+    book: BookSource,
+    source: _Source,
 ) -> None:
     """Limit a collection's leaking works to none by default; a book has no works."""
     if book.collection is None:
@@ -283,13 +296,17 @@ def _limit_works(
 def _limits(table: LimitsTable) -> dict[str, float]:
     """Return a table's limits by the measures' names."""
     own: dict[str, float] = table.model_dump(
-        exclude_none=True, exclude={"measures", "preset"}
+        exclude_none=True,
+        exclude={"measures", "preset"},
     )
     return own | table.measures
 
 
 def _tighten(
-    limits: dict[str, float], table: LimitsTable, key: str, path: Path
+    limits: dict[str, float],
+    table: LimitsTable,
+    key: str,
+    path: Path,
 ) -> None:
     """Replace limits with the table's tighter ones; SuiteError for looser ones."""
     tighter = _limits(table)
@@ -298,7 +315,7 @@ def _tighten(
     for name in tighter:
         if tighter[name] > limits.get(name, math.inf):
             faults.append(
-                f"{key}.{name}: {tighter[name]} is looser than {limits[name]}"
+                f"{key}.{name}: {tighter[name]} is looser than {limits[name]}",
             )
             highest.append(f"{name} = {limits[name]:g}")
     if faults:
@@ -311,7 +328,10 @@ def _tighten(
 
 
 def _validate_measures(
-    table: LimitsTable, key: str, extension_measures: Mapping[str, Measure], path: Path
+    table: LimitsTable,
+    key: str,
+    extension_measures: Mapping[str, Measure],
+    path: Path,
 ) -> None:
     for name, limit in table.measures.items():
         if name not in extension_measures:

@@ -25,7 +25,10 @@ _LISTED = 8
 
 
 def expand_model(
-    table: Any, index: int, books: Mapping[str, Any], written: WrittenSuite
+    table: Any,
+    index: int,
+    books: Mapping[str, Any],
+    written: WrittenSuite,
 ) -> Iterator[Any]:
     """Yield a plain [[model]], or each that a matrix names.
 
@@ -55,7 +58,11 @@ class _Matrix:
     """A [[model]] as written, and the books that it may name."""
 
     def __init__(
-        self, table: Table, index: int, books: Mapping[str, Any], written: WrittenSuite
+        self,
+        table: Table,
+        index: int,
+        books: Mapping[str, Any],
+        written: WrittenSuite,
     ) -> None:
         recipe = table.get("finetune")
         self._recipe: Table = recipe if isinstance(recipe, dict) else {}
@@ -84,7 +91,9 @@ class _Matrix:
                 continue  # a list by itself
             if not values:
                 raise self._error(
-                    key, "the list is empty", "name a value, or remove the key"
+                    key,
+                    "the list is empty",
+                    "name a value, or remove the key",
                 )
             yield [(key, value) for value in values]
 
@@ -156,7 +165,10 @@ class _Matrix:
         return self._error("id", problem, f"add {' and '.join(missing)} to the id")
 
     def _ids(
-        self, entries: Any, key: str, fields: Mapping[str, Any] | None = None
+        self,
+        entries: Any,
+        key: str,
+        fields: Mapping[str, Any] | None = None,
     ) -> Any:
         """Replace selectors such as "author:murakami" by the ids of books they select.
 

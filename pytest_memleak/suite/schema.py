@@ -25,7 +25,10 @@ Expected = Literal["pass", "leak"]
 
 class _Table(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, strict=True
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        strict=True,
     )
 
 
@@ -65,7 +68,8 @@ class PriceTable(_Table):
     output: Price = Field(description="US$ per million completion tokens")
     training: Price = Field(0, description="US$ per million trained tokens")
     hour: Price | None = Field(
-        None, description="US$ per hour that a model is deployed"
+        None,
+        description="US$ per hour that a model is deployed",
     )
 
 
@@ -73,20 +77,24 @@ class SummarizerTable(_Table):
     """`[suite.summarizer]`: the chat model that writes missing summaries."""
 
     provider: Text = Field(
-        description="openai, or another installed provider that can sample"
+        description="openai, or another installed provider that can sample",
     )
     base_model: Text | None = Field(
-        None, description="the provider's name for the model"
+        None,
+        description="the provider's name for the model",
     )
     endpoint: Text | None = Field(
-        None, description="an existing endpoint instead of base_model"
+        None,
+        description="an existing endpoint instead of base_model",
     )
     temperature: Annotated[float, Field(ge=0, le=10)] = Field(
-        1.0, description="temperature of the summaries; a change rewrites them"
+        1.0,
+        description="temperature of the summaries; a change rewrites them",
     )
     price: PriceTable | None = Field(None, description="for cost estimates and budgets")
     options: dict[str, Any] = Field(
-        default_factory=dict, description="the provider's own options, validated by it"
+        default_factory=dict,
+        description="the provider's own options, validated by it",
     )
 
 
@@ -99,7 +107,8 @@ class AnswerKeys(_Table):
         "generation is short; default 0.2",
     )
     max_short: Share | None = Field(
-        None, description="maximum share of short generations; default 0.25"
+        None,
+        description="maximum share of short generations; default 0.25",
     )
     max_unanswered: Share | None = Field(
         None,
@@ -107,7 +116,8 @@ class AnswerKeys(_Table):
         "empty, refused, ...; default 0.05",
     )
     accept_refusals: bool | None = Field(
-        None, description="whether refusals count as answers; default false"
+        None,
+        description="whether refusals count as answers; default false",
     )
     max_prompt_overlap: Share | None = Field(
         None,
@@ -121,11 +131,13 @@ class SuiteTable(AnswerKeys):
 
     samples: Positive = Field(100, description="generations per excerpt")
     temperature: Annotated[float, Field(ge=0, le=10)] | Literal["default"] = Field(
-        1.0, description='sampling temperature; "default" omits it from requests'
+        1.0,
+        description='sampling temperature; "default" omits it from requests',
     )
     seed: Count = Field(0, description="sampling seed, for providers that accept one")
     k: Annotated[Positive, Field(le=20)] = Field(
-        5, description="minimum match length, in words"
+        5,
+        description="minimum match length, in words",
     )
     trim: Count = Field(
         5,
@@ -133,7 +145,8 @@ class SuiteTable(AnswerKeys):
         "don't trim",
     )
     span_threshold: Count = Field(
-        20, description="length threshold T of spans_over, in words"
+        20,
+        description="length threshold T of spans_over, in words",
     )
     word_mode: Literal["paper", "unicode"] = Field(
         "paper",
@@ -170,11 +183,13 @@ class SuiteTable(AnswerKeys):
         description="instruction template with {words}, {author}, {title}, {summary}",
     )
     summarizer: SummarizerTable | None = Field(
-        None, description="chat model that writes missing summaries"
+        None,
+        description="chat model that writes missing summaries",
     )
     probe: ProbeKind = Field("instruction", description="kind of prompt")
     prefix_words: Positive = Field(
-        50, description='words of the excerpt in the prompt, for probe = "continuation"'
+        50,
+        description='words of the excerpt in the prompt, for probe = "continuation"',
     )
     continuation_template: Text | None = Field(
         None,
@@ -187,7 +202,8 @@ class SamplingTable(_Table):
     """`[sampling]`: when to stop sampling, and how long to wait for each call."""
 
     stop_on_fail: bool = Field(
-        False, description="stop sampling once a limit is exceeded"
+        False,
+        description="stop sampling once a limit is exceeded",
     )
     deadline: float = Field(
         600.0,
@@ -204,13 +220,15 @@ class BookTable(_Table):
     id: Id = Field(description="the book's name in node ids and in this file")
     source: Text = Field(
         description="the book's path, relative to this file: .epub, .txt, the paper's "
-        ".json, ...; or a folder or a table (.csv) of books"
+        ".json, ...; or a folder or a table (.csv) of books",
     )
     title: Text | None = Field(
-        None, description="title; default: from the book's metadata"
+        None,
+        description="title; default: from the book's metadata",
     )
     author: Text | None = Field(
-        None, description="author; default: from the book's metadata"
+        None,
+        description="author; default: from the book's metadata",
     )
     metadata: dict[str, str | int | float] = Field(
         default_factory=dict,
@@ -223,7 +241,8 @@ class BookTable(_Table):
         "training set, measured but not gated",
     )
     summaries: Text | None = Field(
-        None, description="path of a file with one summary per excerpt"
+        None,
+        description="path of a file with one summary per excerpt",
     )
     include: list[Text] = Field(
         default_factory=list,
@@ -247,26 +266,31 @@ class CollectionTable(_Table):
     source: Text = Field(
         description="pattern of files, relative to this file, one work each, such as "
         "songs/**; or one file of many works: under headings, or in rows of .jsonl or "
-        ".json"
+        ".json",
     )
     title: Text | None = Field(
-        None, description="title of the collection; default: its id"
+        None,
+        description="title of the collection; default: its id",
     )
     author: Text | None = Field(
-        None, description="default author, for works that name none"
+        None,
+        description="default author, for works that name none",
     )
     role: Literal["test", "train"] = Field(
-        "test", description="train: only for fine-tuning"
+        "test",
+        description="train: only for fine-tuning",
     )
     limits: LimitsTable = Field(
-        LimitsTable(), description="limits of each work, instead of the suite's"
+        LimitsTable(),
+        description="limits of each work, instead of the suite's",
     )
     unit: Literal["sentence", "line"] = Field(
         "sentence",
         description="smallest unit when cutting excerpts; line: keep every line",
     )
     summaries: Text | None = Field(
-        None, description="path of a file with one summary per excerpt"
+        None,
+        description="path of a file with one summary per excerpt",
     )
     bring_your_own: bool = Field(
         False,
@@ -280,7 +304,7 @@ class CatalogTable(_Table):
 
     source: Text = Field(
         description="pattern of books or of `memleak catalog build` files, relative to "
-        "this file, such as books/**/*.epub"
+        "this file, such as books/**/*.epub",
     )
 
 
@@ -289,7 +313,7 @@ class CommonTable(_Table):
 
     source: Text = Field(
         description="pattern of texts, relative to this file, such as "
-        "common/psalm-23.txt or common/*"
+        "common/psalm-23.txt or common/*",
     )
 
 
@@ -299,7 +323,8 @@ class FinetuneTable(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     books: list[Id] = Field(
-        min_length=1, description="ids of the books to fine-tune on"
+        min_length=1,
+        description="ids of the books to fine-tune on",
     )
 
 
@@ -308,16 +333,19 @@ class ModelTable(AnswerKeys):
 
     id: Id = Field(description="the model's name in node ids and in this file")
     provider: Text = Field(
-        description="openai, ngram, recorded, or another installed provider"
+        description="openai, ngram, recorded, or another installed provider",
     )
     base_model: Text | None = Field(
-        None, description="the provider's name for the (base) model"
+        None,
+        description="the provider's name for the (base) model",
     )
     endpoint: Text | None = Field(
-        None, description="an existing endpoint, without fine-tuning"
+        None,
+        description="an existing endpoint, without fine-tuning",
     )
     baseline_model: Id | None = Field(
-        None, description="id of the baseline model, for uplift"
+        None,
+        description="id of the baseline model, for uplift",
     )
     price: PriceTable | None = Field(None, description="for cost estimates and budgets")
     weights_version: Text | None = Field(
@@ -330,23 +358,28 @@ class ModelTable(AnswerKeys):
         description="names under which the server may report this model",
     )
     tests: list[Id] | None = Field(
-        None, description="ids of the books that it is tested with; default: all"
+        None,
+        description="ids of the books that it is tested with; default: all",
     )
     expected: Expected = Field(
         "pass",
         description="leak: a positive control; all its pairs must fail their limits",
     )
     probe: ProbeKind | None = Field(
-        None, description="probe for this model instead of the suite's"
+        None,
+        description="probe for this model instead of the suite's",
     )
     limits: LimitsTable = Field(
-        LimitsTable(), description="tighter limits for this model"
+        LimitsTable(),
+        description="tighter limits for this model",
     )
     finetune: FinetuneTable | None = Field(
-        None, description="training books and settings"
+        None,
+        description="training books and settings",
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="the provider's own options, validated by it"
+        default_factory=dict,
+        description="the provider's own options, validated by it",
     )
 
 
@@ -356,16 +389,20 @@ class PairTable(_Table):
     model: Id = Field(description="the model's id")
     book: Id = Field(description="id of a test book or collection")
     samples: Positive | None = Field(
-        None, description="generations per excerpt, for this pair"
+        None,
+        description="generations per excerpt, for this pair",
     )
     expected: Expected | None = Field(
-        None, description="leak: a positive control; this pair must fail its limits"
+        None,
+        description="leak: a positive control; this pair must fail its limits",
     )
     probe: ProbeKind | None = Field(
-        None, description="probe for this pair instead of the suite's"
+        None,
+        description="probe for this pair instead of the suite's",
     )
     limits: LimitsTable = Field(
-        LimitsTable(), description="tighter limits for this pair"
+        LimitsTable(),
+        description="tighter limits for this pair",
     )
 
 
@@ -374,16 +411,19 @@ class SuiteFile(_Table):
 
     suite: SuiteTable = Field(SuiteTable(), description="sampling and measuring")
     sampling: SamplingTable = Field(
-        SamplingTable(), description="when to stop sampling"
+        SamplingTable(),
+        description="when to stop sampling",
     )
     limits: LimitsTable = Field(LimitsTable(), description="limits of every pair")
     book: list[BookTable] = Field(default_factory=list, description="the books")
     collection: list[CollectionTable] = Field(
-        default_factory=list, description="the collections of works"
+        default_factory=list,
+        description="the collections of works",
     )
     model: list[ModelTable] = Field(min_length=1, description="the models")
     pair: list[PairTable] = Field(
-        default_factory=list, description="settings for single pairs"
+        default_factory=list,
+        description="settings for single pairs",
     )
     catalog: list[CatalogTable] = Field(
         default_factory=list,

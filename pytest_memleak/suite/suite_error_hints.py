@@ -69,7 +69,7 @@ def is_option(location: Sequence[int | str]) -> bool:
     if tuple(location[:1]) != ("model",) or len(location) != _DEPTH_OF_MODELS_KEY:
         return False
     schema = json.loads(
-        files("pytest_memleak.suite").joinpath(_SCHEMA).read_text("utf-8")
+        files("pytest_memleak.suite").joinpath(_SCHEMA).read_text("utf-8"),
     )
     tables = (
         definition
@@ -94,7 +94,10 @@ def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str
 
 
 def _bracket_hint(
-    name: str, kind: str, seen: object, location: Sequence[int | str]
+    name: str,
+    kind: str,
+    seen: object,
+    location: Sequence[int | str],
 ) -> str:
     if kind == "list_type" and isinstance(seen, dict):
         return f"write [[{name}]] instead of [{name}]: it can occur several times"
@@ -170,7 +173,9 @@ def nearest_keys(location: Sequence[int | str], hint: str) -> str:
 
 
 def near_keys(
-    name: str, keys: Sequence[str], similarity: float = _MISSPELT
+    name: str,
+    keys: Sequence[str],
+    similarity: float = _MISSPELT,
 ) -> list[str]:
     """Return the key that was probably meant, if any."""
     return difflib.get_close_matches(name, keys, n=1, cutoff=similarity)

@@ -83,7 +83,8 @@ class Expanded(NamedTuple):
     written: WrittenSuite
 
     def as_written(
-        self, location: Sequence[int | str]
+        self,
+        location: Sequence[int | str],
     ) -> tuple[Sequence[int | str], str]:
         """Return a location in the written tables; and its place: file and line."""
         origins = self.origins.get(str(location[0]), ())
@@ -155,7 +156,9 @@ def _read(path: Path) -> bytes:
         size = path.stat().st_size
         if size > _MOST_BYTES:
             raise suite_error(
-                path, f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}", NO_FILE
+                path,
+                f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}",
+                NO_FILE,
             )
         return path.read_bytes()
     except OSError as error:
@@ -163,7 +166,9 @@ def _read(path: Path) -> bytes:
         near = near_keys(path.name, names)
         hint = f"did you mean {near[0]}?" if near else NO_FILE
         raise suite_error(
-            path, f"can't be read: {error.strerror or error}", hint
+            path,
+            f"can't be read: {error.strerror or error}",
+            hint,
         ) from None
 
 
@@ -179,7 +184,9 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise suite_error(
-            path, f"not TOML: {masked(str(error))}", syntax_hint(str(error))
+            path,
+            f"not TOML: {masked(str(error))}",
+            syntax_hint(str(error)),
         ) from None
     except RecursionError:
         raise suite_error(path, "invalid TOML: nested too deeply") from None
@@ -218,13 +225,18 @@ def _content_digest(tables: dict[str, Any]) -> str:
     content = tables | {"suite": suite}
     content = {key: value for key, value in content.items() if value != {}}
     content_json = json.dumps(
-        content, sort_keys=True, separators=(",", ":"), default=str
+        content,
+        sort_keys=True,
+        separators=(",", ":"),
+        default=str,
     )
     return hashlib.sha256(content_json.encode()).hexdigest()
 
 
 def _explain(
-    problems: Iterable[ErrorDetails], expanded: Expanded, hint: str
+    problems: Iterable[ErrorDetails],
+    expanded: Expanded,
+    hint: str,
 ) -> SuiteError:
     """Return the error that lists every problem on its own line."""
     written = expanded.written
@@ -246,7 +258,9 @@ def _explain(
 
 
 def _messages(
-    problems: Iterable[ErrorDetails], expanded: Expanded, hint: str
+    problems: Iterable[ErrorDetails],
+    expanded: Expanded,
+    hint: str,
 ) -> dict[tuple[str, str], str]:
     """Return what is wrong, by key and place; once for all models of a table."""
     messages: dict[tuple[str, str], str] = {}
@@ -274,7 +288,8 @@ def _messages(
 
 
 def _within(
-    location: Sequence[int | str], tables: dict[str, Any]
+    location: Sequence[int | str],
+    tables: dict[str, Any],
 ) -> Sequence[int | str]:
     """Cut a problem's location where it names an alternative of a type, not a key."""
     at: Any = tables
@@ -329,7 +344,10 @@ def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
 
 
 def _model_problems(
-    index: int, model: ModelTable, models: Sequence[str], roles: Mapping[str, str]
+    index: int,
+    model: ModelTable,
+    models: Sequence[str],
+    roles: Mapping[str, str],
 ) -> Iterator[Problem]:
     """Yield wrong names in a model; roles: of books and collections, by id."""
     at: Location = ("model", index)
@@ -356,7 +374,10 @@ def _model_problems(
 
 
 def _pair_problems(
-    index: int, pair: PairTable, models: Sequence[str], roles: Mapping[str, str]
+    index: int,
+    pair: PairTable,
+    models: Sequence[str],
+    roles: Mapping[str, str],
 ) -> Iterator[Problem]:
     at, where = ("pair", index), f"pair[{index + 1}]"
     yield from _unknown_ids((*at, "model"), f"{where}.model", [pair.model], models)
@@ -395,7 +416,10 @@ def _duplicates(suite_file: SuiteFile) -> Iterator[Problem]:
 
 
 def _unknown_ids(
-    at: Location, where: str, names: Iterable[str], ids: Iterable[str]
+    at: Location,
+    where: str,
+    names: Iterable[str],
+    ids: Iterable[str],
 ) -> Iterator[Problem]:
     for name in names:
         if name not in ids:
@@ -404,7 +428,12 @@ def _unknown_ids(
 
 
 def _misused(
-    at: Location, where: str, name: str, role: str, *, trained: bool = False
+    at: Location,
+    where: str,
+    name: str,
+    role: str,
+    *,
+    trained: bool = False,
 ) -> Iterator[Problem]:
     """Yield a control in a training set, or a training book in tests."""
     message = f"{where}: {name!r} has the role {role!r}"

@@ -38,12 +38,19 @@ class WrittenSuite(NamedTuple):
         return f"{self.path}:{line}"
 
     def error(
-        self, kind: str, index: int, key: str, problem: str, hint: str
+        self,
+        kind: str,
+        index: int,
+        key: str,
+        problem: str,
+        hint: str,
     ) -> SuiteError:
         """Return an error with file, line, and key."""
         place = self.place((kind, index, *key.split(".")))
         return SuiteError(
-            f"{kind}[{index + 1}].{key}: {problem}", location=place, hint=hint
+            f"{kind}[{index + 1}].{key}: {problem}",
+            location=place,
+            hint=hint,
         )
 
     def list_of(self, kind: str) -> list[Any]:

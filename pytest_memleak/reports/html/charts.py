@@ -58,7 +58,11 @@ def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[Length
 
 
 def length_chart(
-    classes: Sequence[LengthClass], *, name: str, title: str, text: str
+    classes: Sequence[LengthClass],
+    *,
+    name: str,
+    title: str,
+    text: str,
 ) -> Markup:
     """Draw the number of spans per length, on a logarithmic scale."""
     most = max((each.spans for each in classes), default=1)
@@ -138,13 +142,16 @@ def _guide(y: float, label: str) -> Markup:
 
 def _label(x: float, y: float, text: str, *, kind: str = "x") -> Markup:
     return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
-        kind, x, round(y, 2), text
+        kind,
+        x,
+        round(y, 2),
+        text,
     )
 
 
 def _axis_names(x_name: str, y_name: str) -> list[Markup]:
     upright = Markup(
-        '<text class="name" transform="translate(14 {}) rotate(-90)">{}</text>'
+        '<text class="name" transform="translate(14 {}) rotate(-90)">{}</text>',
     )
     across = _label((_LEFT + _RIGHT) / 2, _HEIGHT - 8, x_name, kind="name")
     return [across, upright.format((_TOP + _BOTTOM) / 2, y_name)]
@@ -172,7 +179,12 @@ def _round_up(share: float) -> float:
 
 
 def _svg(
-    parts: Iterable[Markup], *, name: str, title: str, text: str, kind: str
+    parts: Iterable[Markup],
+    *,
+    name: str,
+    title: str,
+    text: str,
+    kind: str,
 ) -> Markup:
     """Return the drawing, with a title and a description for screen readers.
 
@@ -182,7 +194,7 @@ def _svg(
         '<svg class="chart {kind}" viewBox="0 0 {width} {height}" role="img" '
         'aria-labelledby="{name}-title {name}-text"><title '
         'id="{name}-title">{title}</title>'
-        '<desc id="{name}-text">{text}</desc>{parts}</svg>'
+        '<desc id="{name}-text">{text}</desc>{parts}</svg>',
     ).format(
         kind=kind,
         width=_WIDTH,

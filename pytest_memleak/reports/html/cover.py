@@ -82,7 +82,9 @@ class Cover:
 
 
 def cover(
-    run: RunReport, pairs: Sequence[PairView], titles: Mapping[tuple[str, str], str]
+    run: RunReport,
+    pairs: Sequence[PairView],
+    titles: Mapping[tuple[str, str], str],
 ) -> Cover:
     """Build the cover of a run. titles: of books, by suite and id."""
     everyone = (*run.results, *run.unrun)
@@ -297,7 +299,8 @@ def _detection(results: Sequence[PairResult]) -> str:
 
 
 def _models(
-    results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
+    results: Sequence[PairResult],
+    titles: Mapping[tuple[str, str], str],
 ) -> Iterator[tuple[str, tuple[tuple[str, str], ...], str, str]]:
     by_model: defaultdict[tuple[str, str], list[PairResult]] = defaultdict(list)
     for result in results:
@@ -322,7 +325,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _books(
-    results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
+    results: Sequence[PairResult],
+    titles: Mapping[tuple[str, str], str],
 ) -> tuple[tuple[str, BookFacts, bool], ...]:
     fullest: dict[tuple[str, str], PairResult] = {}
     for result in results:

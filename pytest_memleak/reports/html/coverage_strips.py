@@ -102,7 +102,11 @@ def x_position(position: int, words: int) -> float:
 
 
 def draw_strip(
-    times: NDArray[np.intc], rounds: int, *, columns: int, of: int | None = None
+    times: NDArray[np.intc],
+    rounds: int,
+    *,
+    columns: int,
+    of: int | None = None,
 ) -> Strip:
     """Draw the rounds that cover each word as at most `columns` columns.
 
@@ -125,7 +129,8 @@ def draw_strip(
 
 
 def _paths(
-    columns: Sequence[tuple[int, int]], xs: Sequence[float]
+    columns: Sequence[tuple[int, int]],
+    xs: Sequence[float],
 ) -> tuple[tuple[int, str], ...]:
     """Build one path per level; equal neighbors share a rectangle."""
     drawn: dict[int, list[str]] = {}
@@ -136,14 +141,18 @@ def _paths(
         if level:
             left, width = round(xs[begin], 1), round(xs[place + 1] - xs[begin], 2)
             drawn.setdefault(level, []).append(
-                f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z"
+                f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z",
             )
         begin = place + 1
     return tuple((level, "".join(parts)) for level, parts in sorted(drawn.items()))
 
 
 def draw_arcs(
-    links: Iterable[Link], starts: Sequence[int], words: int, *, over: int
+    links: Iterable[Link],
+    starts: Sequence[int],
+    words: int,
+    *,
+    over: int,
 ) -> tuple[Arc, ...]:
     """Draw an arc from the middle of each source excerpt to the middle of the span.
 
@@ -179,7 +188,10 @@ class Run:
 
 
 def heat_runs(
-    text: str, times: Sequence[int], rounds: int, mode: WordMode
+    text: str,
+    times: Sequence[int],
+    rounds: int,
+    mode: WordMode,
 ) -> list[Run]:
     """Split `text` into runs of one level; `times` has the rounds that cover each word.
 
@@ -238,7 +250,9 @@ def _pieces(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
 
 
 def _words_ended_by(
-    pieces: Sequence[str], chunk_words: Sequence[str], mode: WordMode
+    pieces: Sequence[str],
+    chunk_words: Sequence[str],
+    mode: WordMode,
 ) -> list[int]:
     """Return, for each piece, how many of the chunk's words end in it, by letters."""
     ends = list(itertools.accumulate(map(len, chunk_words)))

@@ -221,7 +221,11 @@ def _environment() -> Environment:
         rate_text=rate_text,
     )
     environment.filters.update(
-        percent=percent, count="{:,}".format, safe_text=safe_text, name=_name, key=_key
+        percent=percent,
+        count="{:,}".format,
+        safe_text=safe_text,
+        name=_name,
+        key=_key,
     )
     return environment
 

@@ -127,7 +127,8 @@ class PairView:
     arcs: tuple[Arc, ...] = ()
     text: tuple[tuple[str, tuple[Run, ...]], ...] = field(default=(), repr=False)
     works: tuple[
-        tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]], ...
+        tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]],
+        ...,
     ] = ()
     work_heads: tuple[str, ...] = ()
 
@@ -138,7 +139,8 @@ class PairView:
 
 
 def pair_views(
-    results: Iterable[PairResult], titles: Mapping[tuple[str, str], str]
+    results: Iterable[PairResult],
+    titles: Mapping[tuple[str, str], str],
 ) -> list[PairView]:
     """Build one view per result, in their order. titles: of books, by suite and id."""
     views = []
@@ -149,7 +151,8 @@ def pair_views(
 
 
 def titles_of_suite(
-    titles: Mapping[tuple[str, str], str], suite: str
+    titles: Mapping[tuple[str, str], str],
+    suite: str,
 ) -> dict[str, str]:
     """Return the titles of a suite's books, by their ids."""
     return {book: title for (name, book), title in titles.items() if name == suite}
@@ -204,7 +207,10 @@ def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
         coverage=_coverage(result, plot, coverage, anchor),
         points=_points(coverage.curve, plot.guess),
         arcs=draw_arcs(
-            plot.links, starts, words, over=result.settings["span_threshold"]
+            plot.links,
+            starts,
+            words,
+            over=result.settings["span_threshold"],
         ),
         text=_text(result, plot, coverage, times),
     )
@@ -281,7 +287,9 @@ def _place(share: float) -> float:
 
 
 def _chapters(
-    plot: PlotData, coverage: CoverageMap, times: NDArray[np.intc]
+    plot: PlotData,
+    coverage: CoverageMap,
+    times: NDArray[np.intc],
 ) -> Iterator[tuple[str, int, float, Strip]]:
     """Draw a strip per chapter; of a book without headings, per group of excerpts."""
     titles = [chapter.title for chapter in plot.chapters]
@@ -313,7 +321,8 @@ def _excerpt_groups(coverage: CoverageMap) -> tuple[list[str | None], list[int]]
 
 
 def _works(
-    result: PairResult, heads: Iterable[str]
+    result: PairResult,
+    heads: Iterable[str],
 ) -> Iterator[tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]]]:
     """List the works: leaking first, then inconclusive, then passed."""
     rows = collect_measures([result])
@@ -327,7 +336,10 @@ def _works(
 
 
 def _coverage(
-    result: PairResult, plot: PlotData, coverage: CoverageMap, anchor: str
+    result: PairResult,
+    plot: PlotData,
+    coverage: CoverageMap,
+    anchor: str,
 ) -> Markup:
     bmc = result.values[BMC.name]
     low, high = result.intervals.get(BMC.name, (bmc, bmc))
@@ -348,7 +360,8 @@ def _coverage(
 
 
 def _points(
-    curve: Sequence[float], guess: Sequence[float]
+    curve: Sequence[float],
+    guess: Sequence[float],
 ) -> tuple[tuple[int, str], ...]:
     """Select a few points of the curve, beyond n from the extrapolation."""
     n = len(curve)
@@ -358,7 +371,10 @@ def _points(
 
 
 def _text(
-    result: PairResult, plot: PlotData, coverage: CoverageMap, times: NDArray[np.intc]
+    result: PairResult,
+    plot: PlotData,
+    coverage: CoverageMap,
+    times: NDArray[np.intc],
 ) -> tuple[tuple[str, tuple[Run, ...]], ...]:
     if plot.text is None:
         return ()
@@ -379,7 +395,8 @@ def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
 
 
 def model_recipe(
-    result: PairResult, titles: Mapping[str, str]
+    result: PairResult,
+    titles: Mapping[str, str],
 ) -> Iterator[tuple[str, str]]:
     """Describe the pair's model: provider, base, fine-tuning, options.
 
