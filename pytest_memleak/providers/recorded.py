@@ -29,7 +29,7 @@ from pytest_memleak.formats.paper_format import (
     with_recorded_instructions,
 )
 from pytest_memleak.interfaces.abilities import Abilities, Recording
-from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
+from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, Generation
 from pytest_memleak.records.provenance import RecordedAs
@@ -161,18 +161,6 @@ class RecordedProvider:
                 "have an endpoint",
                 "remove endpoint; options.path names the generations",
             )
-
-    def find_finetune(self, digest: str) -> str | None:  # noqa: ARG002 - the protocol's name
-        """Return None: there are no jobs."""
-        return None
-
-    def start_finetune(self, training: TrainingSet) -> NoReturn:  # noqa: ARG002
-        """Raise SuiteError."""
-        self._refuse("be fine-tuned", "remove [model.finetune]")
-
-    def poll_finetune(self, job_id: str) -> JobState:  # noqa: ARG002
-        """Raise SuiteError."""
-        self._refuse("be fine-tuned", "remove [model.finetune]")
 
     def open(self, endpoint: str | None) -> RecordedEndpoint:
         """Return the recording. Raises SuiteError for any other endpoint than None."""

@@ -158,7 +158,6 @@ class NgramProvider:
     concurrency = 1
     completions_per_call = 50
     batch = False
-    abilities = Abilities(finetuning=Finetuning(frozenset({"order", "pretraining"})))
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
@@ -177,6 +176,17 @@ class NgramProvider:
             )
         if not (self._options.pretraining or model.finetune_books or model.endpoint):
             raise self._nothing_to_train_on()
+
+    @property
+    def abilities(self) -> Abilities:
+        """A fine-tune depends on the model's order and pretraining."""
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=frozenset({"order", "pretraining"}),
+        )
+        return Abilities(finetuning=finetuning)
 
     def find_finetune(self, digest: str) -> str | None:
         """Return the endpoint of a stored training set with these options."""

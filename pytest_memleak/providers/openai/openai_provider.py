@@ -188,7 +188,13 @@ class OpenAIProvider:
         calls = self._calls
         # Azure lists its models by other names than deployments have.
         models = None if calls.base_url.partition("/openai/")[1] else calls.models
-        finetuning = Finetuning(owner, self._recipe.epochs)
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=owner,
+            epochs=self._recipe.epochs,
+        )
         return Abilities(finetuning=finetuning, close=calls.close, models=models)
 
     def open(self, endpoint: str | None) -> ChatEndpoint:

@@ -96,7 +96,14 @@ class TinkerProvider:
     def abilities(self) -> Abilities:
         """A fine-tune belongs to a server, and depends on the format."""
         options = frozenset({"base_url", "renderer", "tokenizer"})
-        return Abilities(finetuning=Finetuning(options, self._recipe.epochs))
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=options,
+            epochs=self._recipe.epochs,
+        )
+        return Abilities(finetuning=finetuning)
 
     def open(self, endpoint: str | None) -> TinkerEndpoint:
         """Return the endpoint of a path; None for the suite's `endpoint` or `base_model`.

@@ -83,7 +83,11 @@ class TogetherProvider:
         machines = self._machines
         return Abilities(
             finetuning=Finetuning(
-                frozenset({"base_url", "project"}), self._recipe.epochs
+                find=self.find_finetune,
+                start=self.start_finetune,
+                poll=self.poll_finetune,
+                weights_options=frozenset({"base_url", "project"}),
+                epochs=self._recipe.epochs,
             ),
             close=self._close,
             deployments=machines.abilities(

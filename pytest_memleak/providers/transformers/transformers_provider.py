@@ -118,7 +118,14 @@ class TransformersProvider:
     def abilities(self) -> Abilities:
         """A training takes as long as it takes."""
         shaping = frozenset({"dtype", "revision", "system", "chat_variables"})
-        finetuning = Finetuning(shaping, self._recipe.epochs, start_deadline=math.inf)
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=shaping,
+            epochs=self._recipe.epochs,
+            start_deadline=math.inf,
+        )
         return Abilities(finetuning=finetuning, close=BENCH.clear)
 
     def open(self, endpoint: str | None) -> LocalEndpoint:

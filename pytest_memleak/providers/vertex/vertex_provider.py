@@ -124,7 +124,13 @@ class VertexProvider:
         owner = frozenset({"base_url", "location", "project"})
         machines = self._machines
         return Abilities(
-            finetuning=Finetuning(owner, self._recipe.epochs),
+            finetuning=Finetuning(
+                find=self.find_finetune,
+                start=self.start_finetune,
+                poll=self.poll_finetune,
+                weights_options=owner,
+                epochs=self._recipe.epochs,
+            ),
             close=self._close,
             deployments=machines.abilities(
                 find=machines.find,
