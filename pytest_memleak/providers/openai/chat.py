@@ -17,15 +17,12 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
-from pytest_memleak.providers.openai.choices import (
-    FILTER_CODES,
-    filtered,
-    read_completions,
-)
-from pytest_memleak.providers.openai.error_bodies import error_message
+from pytest_memleak.providers.error_bodies import error_message
+from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
+from pytest_memleak.providers.response_fields import FILTER_CODES, filtered
 
 REQUEST_KEY = "memleak_request"
 _PATHS = {"chat": "chat/completions", "completions": "completions"}

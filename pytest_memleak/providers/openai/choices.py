@@ -5,37 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_memleak.formats.reasoning_and_tool_calls import texts_in, without_answer
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.interfaces.protocols import Completion, Served
-from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
-from pytest_memleak.records.provenance import server_fingerprint
-
-FILTER_CODES = frozenset(
-    {"content_filter", "content_policy_violation", "invalid_prompt"}
+from pytest_memleak.providers.response_fields import (
+    MOST_CHOICES,
+    answer_reason,
+    as_list,
+    as_mapping,
+    completions_of,
+    server_name,
+    token_count,
 )
-MOST_CHOICES = 1_000
-"""More than any request has; the rest is ignored."""
-
-# More than any request has; a higher count is invalid.
-_MOST_TOKENS = 100_000_000
-_LONGEST_NAME = 200
-
-
-def as_mapping(value: object) -> Mapping[str, Any]:
-    """Return a JSON object; empty for any other value."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def token_count(value: object) -> int | None:
-    """Return a number of tokens; None if it is missing, negative, absurd, or not an integer."""
-    if (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and 0 <= value <= _MOST_TOKENS
-    ):
-        return value
-    return None
+from pytest_memleak.records import FinishReason
+from pytest_memleak.records.provenance import server_fingerprint
 
 
 def whole_count(
@@ -58,21 +40,6 @@ def whole_count(
         for text, reason in answers
     )
     return total * count if total < floor else total
-
-
-def shared_out(total: int | None, count: int) -> list[int | None]:
-    """Divide `total` tokens among `count` completions, as evenly as integers allow."""
-    if total is None:
-        return [None] * count
-    return [(total + count - 1 - place) // count for place in range(count)]
-
-
-def filtered(n: int) -> list[Completion]:
-    """Return `n` completions of a prompt that the provider's filter rejected, unbilled."""
-    withheld = Completion(
-        "", FinishReason.CONTENT_FILTER, 0, 0, finish_word="content_filter"
-    )
-    return [withheld] * n
 
 
 def read_completions(
@@ -118,42 +85,6 @@ def read_completions(
     )
 
 
-def completions_of(
-    texts: Sequence[tuple[str, FinishReason]],
-    finish_words: Sequence[str | None],
-    beside: Sequence[list[str]],
-    *,
-    apart: list[str],
-    prompt: int | None,
-    total: int | None,
-    served: Served,
-    instruction: str = "",
-) -> list[Completion]:
-    """Return the completions of one call; the first has the prompt's tokens.
-
-    beside: per completion, the texts beside its answer
-    apart: texts that may belong to any completion; they count with the first
-    """
-    return [
-        Completion(
-            text,
-            reason,
-            prompt_tokens=None if prompt is None else prompt * (place == 0),
-            completion_tokens=tokens,
-            finish_word=finish_words[place],
-            served=served,
-            reasoning=without_answer(
-                [*beside[place], *(apart if place == 0 else ())],
-                text,
-                asked=instruction,
-            ),
-        )
-        for place, ((text, reason), tokens) in enumerate(
-            zip(texts, shared_out(total, len(texts)), strict=True)
-        )
-    ]
-
-
 def served_of(answer: Mapping[str, Any]) -> Served:
     """Return the model that served a response, as the response states it."""
     model, fingerprint, response_id = (
@@ -169,12 +100,6 @@ def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
     if refusal:
         return text or refusal, FinishReason.REFUSAL
     return text, answer_reason(choice.get("finish_reason"), text)
-
-
-def answer_reason(finish_word: object, text: str) -> FinishReason:
-    """Return the reason that a server's finish word means; EMPTY for a blank answer."""
-    reason = finish_reason(server_name(finish_word))
-    return reason if reason.withheld or text.strip() else FinishReason.EMPTY
 
 
 def _beside(choice: Mapping[str, Any]) -> list[str]:
@@ -217,17 +142,3 @@ def _text(content: object) -> str:
         for part in as_list(content)
     )
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def server_name(value: object) -> str | None:
-    """Return a server's name for something, in one short line; its type if it isn't a text."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        return f"({type(value).__name__})"
-    return " ".join(value[:_LONGEST_NAME].split())
-
-
-def as_list(value: object) -> list[Any]:
-    """Return a JSON list; empty for any other value."""
-    return value if isinstance(value, list) else []

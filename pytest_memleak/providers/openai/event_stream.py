@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
-from pytest_memleak.providers.openai.choices import MOST_CHOICES, server_name
+from pytest_memleak.providers.response_fields import MOST_CHOICES, server_name
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
 

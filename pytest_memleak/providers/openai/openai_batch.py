@@ -17,14 +17,10 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
-from pytest_memleak.providers.openai.choices import (
-    FILTER_CODES,
-    as_mapping,
-    filtered,
-    read_completions,
-)
+from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api
+from pytest_memleak.providers.response_fields import FILTER_CODES, as_mapping, filtered
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:

@@ -25,6 +25,12 @@ from urllib.parse import urljoin
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
+from pytest_memleak.providers.error_bodies import (
+    error_code,
+    error_fields,
+    error_message,
+    parameters_in,
+)
 from pytest_memleak.providers.google_login import (
     LOGIN,
     GoogleToken,
@@ -32,10 +38,9 @@ from pytest_memleak.providers.google_login import (
     login_failure,
 )
 from pytest_memleak.providers.http_caps import Bounds
-from pytest_memleak.providers.openai.choices import as_list, as_mapping
-from pytest_memleak.providers.openai.error_bodies import error_message, parameters_in
 from pytest_memleak.providers.openai.event_stream import read_body
 from pytest_memleak.providers.provider_registry import PROVIDERS, host_of
+from pytest_memleak.providers.response_fields import as_list, as_mapping
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.redaction.text import server_word
@@ -343,14 +348,10 @@ def _refusal(
     status: int, body: object, *, sent: Iterable[str], wait: float | None = None
 ) -> Refusal:
     """Read an error response; `sent` are the settings that it may name."""
-    fields = as_mapping(body)
-    error = as_mapping(fields.get("error")) or fields
-    message, parameter = error_message(body), error.get("param")
-    code = error.get("code") or error.get("type")
-    code = code if isinstance(code, str) else None
-    names = parameters_in(
-        f"{parameter}: {message}" if isinstance(parameter, str) else message, sent
-    )
+    message, code = error_message(body), error_code(body)
+    parameter = error_fields(body).get("param")
+    naming = f"{parameter}: {message}" if isinstance(parameter, str) else message
+    names = parameters_in(naming, sent)
     final = code in _OUT_OF_MONEY
     return Refusal(
         status, message, code=code, retry_after=wait, named=names, final=final

@@ -18,7 +18,8 @@ from pytest_memleak.interfaces.protocols import (
     Served,
 )
 from pytest_memleak.providers.call_errors import Failing, Refused
-from pytest_memleak.providers.openai.choices import (
+from pytest_memleak.providers.openai.server_parameters import ParameterSupport
+from pytest_memleak.providers.response_fields import (
     MOST_CHOICES,
     answer_reason,
     as_list,
@@ -27,7 +28,6 @@ from pytest_memleak.providers.openai.choices import (
     server_name,
     token_count,
 )
-from pytest_memleak.providers.openai.server_parameters import ParameterSupport
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.records import FinishReason
 

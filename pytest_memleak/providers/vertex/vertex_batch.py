@@ -21,7 +21,7 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
-from pytest_memleak.providers.openai.choices import as_mapping
+from pytest_memleak.providers.response_fields import as_mapping
 from pytest_memleak.providers.vertex.gemini import (
     GeminiEndpoint,
     GeminiSettings,

@@ -21,8 +21,8 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
 from pytest_memleak.providers.http_caps import Bounds
-from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.provider_registry import PROVIDERS
+from pytest_memleak.providers.response_fields import as_mapping
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pytest_memleak.providers.response_fields import as_mapping
 
 _LONGEST = 2000
 _DEEPEST, _MOST_ENTRIES = 6, 20
@@ -29,6 +32,19 @@ def error_message(body: object) -> str:
     if isinstance(body, str) and body.lstrip().startswith("<"):
         body = " ".join(_TITLE.findall(body[:_LONGEST]))
     return "; ".join(dict.fromkeys(_messages(body, _DEEPEST)))[:_LONGEST]
+
+
+def error_fields(body: object) -> Mapping[str, Any]:
+    """Return the object that describes an error: `error`, or else the whole body."""
+    fields = as_mapping(body)
+    return as_mapping(fields.get("error")) or fields
+
+
+def error_code(body: object) -> str | None:
+    """Return the server's name of an error, if it has one."""
+    error = error_fields(body)
+    code = error.get("code") or error.get("type")
+    return code if isinstance(code, str) else None
 
 
 def _messages(body: object, depth: int) -> Iterator[str]:
