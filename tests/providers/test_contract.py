@@ -23,6 +23,7 @@ from clients import (
     DIGEST,
     INSTRUCTION,
     PLACE,
+    PLUGINS,
     SECRETS,
     deploy,
     finish,
@@ -73,9 +74,14 @@ pytestmark = pytest.mark.filterwarnings(
 # By provider, what its emulator calls the path that samples, and the one that
 # fine-tunes, where fine-tunes and batches are jobs of the server.
 CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample", "together": "chat"}
+CHAT |= dict.fromkeys(PLUGINS, "chat")
 TUNE = {"openai": "jobs.create", "vertex": "tunings.create", "together": "tunes.create"}
 EVERY = pytest.mark.parametrize("name", CHAT)
 HOSTED = pytest.mark.parametrize("name", TUNE)
+# One request of the client is one of the server.
+PLAIN_HTTP = (*TUNE, *PLUGINS)
+OVER_HTTP = pytest.mark.parametrize("name", PLAIN_HTTP)
+TUNING = tuple(name for name in CHAT if name not in PLUGINS)
 WITH_BATCHES = ("openai", "vertex")
 BATCHED = pytest.mark.parametrize("name", WITH_BATCHES)
 THOUGHTFUL = {"generation_config": {"thinkingConfig": {}}}
@@ -95,7 +101,7 @@ def batching(tuning):
         ("openai", {"base_url": f"http://{host}/v1"}, "base_url: expected an address")
         for host in ("h:99999", "a..b", "lo\tcal", "a" * 64)
     ),
-    *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),
+    *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in TUNING),
     *((name, {"base": None}, "Neither base_model nor endpoint") for name in CHAT),
     *((name, {"api_key": SECRETS[name]}, "looks like a secret") for name in CHAT),
     ("openai", {"extra_body": {"n": 5, "top_p": 0.9}}, "options.extra_body may not set n"),
@@ -215,7 +221,8 @@ OPENED = [
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
      "fixed_weights continuing"),
 ]  # fmt: skip
-assert {name for name, *_ in OPENED} == PROVIDERS.keys()
+OPENED += [(name, MOST, None, "model_name") for name in PLUGINS]
+assert {name for name, *_ in OPENED} == {*PROVIDERS, *PLUGINS}
 
 
 @pytest.mark.parametrize(("name", "options", "endpoint", "abilities"), OPENED)
@@ -241,14 +248,23 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
     assert (abilities_of(provider).deployments is not None) == (
         name in {"vertex", "together"}
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [row[:2] for row in OPENED if row[0] in PROVIDERS]
+)
+def test_what_shapes_a_fine_tune_are_options(name, options, provider_of, monkeypatch):
+    if name == "transformers":
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     tables = {
         inspect.getdoc(kind).partition("]")[0]: kind.model_fields.keys()
         for kind in vars(importlib.import_module(PROVIDERS[name].module)).values()
         if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table
     }
-    shaping = abilities_of(provider).finetuning.weights_options
-    assert (shaping is not None) == ("`[model.finetune" in tables)
-    assert (shaping or set()) <= tables.get("`[model.options", set())
+    finetuning = abilities_of(provider_of(**options)).finetuning
+    assert (finetuning is not None) == ("`[model.finetune" in tables)
+    if finetuning is not None:
+        assert finetuning.weights_options <= tables.get("`[model.options", set())
 
 
 @pytest.mark.parametrize(("name", "endpoint", "options"), [
@@ -278,20 +294,14 @@ def test_the_id_names_server_model_and_what_is_always_said(
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("openai", "OPENAI_API_KEY"),
     ("vertex", "gcloud auth application-default login"),
-    ("tinker", "TINKER_API_KEY"),
-    ("together", "TOGETHER_API_KEY"),
+    *((name, f"{name.upper()}_API_KEY") for name in CHAT if name != "vertex"),
 ])  # fmt: skip
 def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, message):
     server = serve()
-    for variable in (
-        "GOOGLE_APPLICATION_CREDENTIALS",
-        "TINKER_API_KEY",
-        "TOGETHER_API_KEY",
-    ):
+    for variable in ("GOOGLE_APPLICATION_CREDENTIALS", f"{name.upper()}_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
-    own = name in {"openai", "together"}  # one of one's own needs none
+    own = name not in {"vertex", "tinker"}  # one of one's own needs none
     provider = provider_of(None if own else server)
     with pytest.raises(ProviderError, match=r"No (API key|credentials)") as error:
         sample(provider.open(None))
@@ -411,7 +421,7 @@ def test_the_plain_distribution_is_asked_for_unless_suites_differ(
     assert plain_id != servers_id
 
 
-@HOSTED
+@OVER_HTTP
 def test_who_answered_is_kept(serve, provider_of):
     (answer,) = sample(provider_of(serve(Fault(FaultKind.REROUTE))).open(None), 1)
     assert answer.served.model == "another-model-2"
@@ -427,7 +437,7 @@ def test_who_answered_is_kept(serve, provider_of):
     *((fault("*", calls=(0,)), "was interrupted (RemoteProtocolError)", 3)
       for fault in (lose, truncate)),
 ], ids=str)  # fmt: skip
-@HOSTED
+@OVER_HTTP
 def test_a_call_that_may_be_tried_again(
     name, serve, provider_of, books, fault, cause, billed
 ):
@@ -450,7 +460,7 @@ def test_a_call_that_may_be_tried_again(
     assert len(sample(endpoint)) == 3
 
 
-@HOSTED
+@OVER_HTTP
 def test_the_time_to_wait_may_be_a_date_or_stand_among_the_details(
     name, serve, provider_of
 ):
@@ -481,7 +491,11 @@ def test_a_date_that_is_none_is_no_time_to_wait(date):
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"), [("openai", slow), ("openai", trickle), ("vertex", slow)]
+    ("name", "fault"),
+    [
+        ("vertex", slow),
+        *((name, way) for name in ("openai", *PLUGINS) for way in (slow, trickle)),
+    ],
 )
 def test_a_call_that_takes_too_long_is_not_made_again(name, serve, provider_of, fault):
     server = serve(fault(CHAT[name], calls=(1,), seconds=10))
@@ -527,10 +541,10 @@ def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
     provider = provider_of(
         base_url=f"{scheme}://{address}", timeout=300.0, hosts=[address]
     )
-    for verb in (
-        lambda: sample(provider.open(None)),
-        lambda: provider.find_finetune(DIGEST),
-    ):
+    verbs = [lambda: sample(provider.open(None))]
+    if (finetuning := abilities_of(provider).finetuning) is not None:
+        verbs.append(lambda: finetuning.find(DIGEST))
+    for verb in verbs:
         with pytest.raises(RequestNotSent, match="Nothing was sent or billed") as error:
             verb()
         assert error.value.in_doubt is False
@@ -553,7 +567,7 @@ def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
     Response.json({"error": {"message": "upstream is busy"}}),
     Response.json("Welcome, said the model, and wrote no choices."),
 ])  # fmt: skip
-@HOSTED
+@OVER_HTTP
 def test_an_answer_that_is_none(serve, provider_of, answer):
     server = serve()
     endpoint = provider_of(server).open(None)
@@ -565,7 +579,8 @@ def test_an_answer_that_is_none(serve, provider_of, answer):
 
 
 @pytest.mark.parametrize(("name", "hint"), [
-    *((name, "has this model (base_model, or endpoint)") for name in ("openai", "together")),
+    *((name, "has this model (base_model, or endpoint)")
+      for name in ("openai", "together", *PLUGINS)),
     *(("vertex", "retired"), ("tinker", "")),
 ])  # fmt: skip
 def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
@@ -611,7 +626,7 @@ def test_a_server_that_allows_fewer_completions_in_a_call(
 
 WITHHELD = [
     *((name, FaultKind.EMPTY, FinishReason.EMPTY) for name in CHAT),
-    *((name, FaultKind.FILTER, FinishReason.CONTENT_FILTER) for name in TUNE),
+    *((name, FaultKind.FILTER, FinishReason.CONTENT_FILTER) for name in PLAIN_HTTP),
     ("openai", FaultKind.REFUSE, FinishReason.REFUSAL),
     ("vertex", FaultKind.RECITATION, FinishReason.RECITATION),
 ]
@@ -635,7 +650,7 @@ def test_withheld_completions_are_kept_and_named(
     assert sum(each.completion_tokens for each in completions) == billed
 
 
-@HOSTED
+@OVER_HTTP
 def test_a_prompt_that_a_filter_rejects_is_that_many_withheld_completions(
     name, serve, provider_of, books
 ):
