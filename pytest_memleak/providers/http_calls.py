@@ -1,4 +1,4 @@
-"""Calls to a server that answers JSON with JSON; its HTTP client is created at the first.
+"""Calls to a server that answers JSON with JSON.
 
 Like every client of this package, it doesn't retry: only the sampling package repeats a
 call that may have been billed. A failure is raised outside its `except` block, so that

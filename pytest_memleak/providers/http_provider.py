@@ -1,4 +1,4 @@
-"""A provider for an HTTP API: its author writes the request's JSON, and reads the response's.
+"""The class of a provider for an HTTP API, of which only the JSON is the author's.
 
     class StoryProvider(HttpProvider):
         name = "storyserver"
@@ -72,10 +72,8 @@ class HttpOptions(Table):
     """`[model.options]` of a provider for an HTTP API; a subclass adds its own.
 
     base_url: another server with this API; default the provider's own
-    api_key_env: the environment variable that holds the API key; default the
-    provider's
-    concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+    api_key_env: the environment variable of the API key; default the provider's
+    concurrency: how many calls may run at once; by default 8 to 64
     completions_per_call: the most completions per call; default the provider's
     """
 
@@ -154,7 +152,7 @@ class HttpProvider(ABC):
         return {"authorization": f"Bearer {key}"}
 
     def refusal(self, status: int, body: Any) -> Refusal:
-        """Read an error: its status, and its body (JSON, or else text).
+        """Read the body of an error: JSON, or else text.
 
         By default, the message is looked for under common names.
         """

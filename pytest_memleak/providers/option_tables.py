@@ -74,7 +74,7 @@ def read_table(
     """Return `values` as a table; SuiteError for a wrong key or value.
 
     place: the suite file and the model's entry; name: the table's name below it
-    ("options")
+        ("options")
     """
     refuse_secrets(values, place=place, name=name)
     try:

@@ -84,7 +84,7 @@ class ProviderNeeds:
         """Raise SuiteError if a key would be sent to a host that the suite file alone names.
 
         hosts: those named outside the file, beside the provider's own and `address`. A
-        loopback address may receive any key; http elsewhere, none.
+            loopback address may receive any key; http elsewhere, none.
         """
         variables = [str(options.get("api_key_env", key)) for key in self.keys]
         address = self.address_of(options.get("base_url")) or (

@@ -51,7 +51,7 @@ class RecordedOptions(Table):
     """`[model.options]` of a `recorded` model.
 
     path: the file of generations, relative to the suite file; `{book}` stands for the
-    book's id
+        book's id
     """
 
     path: Annotated[str, AfterValidator(_path_of_records)]

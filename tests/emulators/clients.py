@@ -41,12 +41,19 @@ SECRETS = {
     "openai": "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W", "vertex": "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4",
     "tinker": "tml-Vq3x9LmT0aZr7Bn2Kd5W", "together": "tgp_v1_Vq3x9LmT0aZr7Bn2Kd5W",
 }  # fmt: skip
-PLUGINS = sorted(
-    path.name.removesuffix("_plugin.py")
-    for path in Path(__file__).parent.glob("*_plugin.py")
+_FOLDER = Path(__file__).parent
+
+
+def _named(suffix):
+    return {path.name.removesuffix(suffix) for path in _FOLDER.glob(f"*{suffix}")}
+
+
+_PLUGINS = _named("_plugin.py")
+HTTP_APIS = sorted(
+    (_PLUGINS | PROVIDERS.keys()) & _named("_server.py") - SECRETS.keys()
 )
-"""Providers of third parties: NAME_plugin.py registers one, NAME_server.py emulates it."""
-SECRETS |= {name: f"key-{name}-Vq3x9LmT0aZr7Bn2Kd5W" for name in PLUGINS}
+"""Classes of HttpProvider, built in or of a plugin (NAME_plugin.py), with NAME_server.py."""
+SECRETS |= {name: f"key-{name}-Vq3x9LmT0aZr7Bn2Kd5W" for name in HTTP_APIS}
 
 
 def prose(seed, words=500):
@@ -155,7 +162,7 @@ def _factory(name):
     """A provider by its name, as the hooks of plugins have it."""
     if name in PROVIDERS:
         return PROVIDERS[name]
-    plugins = [importlib.import_module(f"{plugin}_plugin") for plugin in PLUGINS]
+    plugins = [importlib.import_module(f"{plugin}_plugin") for plugin in _PLUGINS]
     return Extensions(plugins).provider(name, place=PLACE)
 
 

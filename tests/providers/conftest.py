@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
-from clients import BOOK, OTHER, PLUGINS, SECRETS, forget_clients, make_provider, prose
+from clients import BOOK, OTHER, HTTP_APIS, SECRETS, forget_clients, make_provider, prose
 from clients import garbage as _garbage  # noqa: F401 - a fixture
 from clients import no_retries as _no_retries  # noqa: F401 - a fixture
 from clients import one_certificate as _one_certificate  # noqa: F401 - a fixture
@@ -34,7 +34,7 @@ def _environment(monkeypatch, tmp_path):
     place |= {"NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(tmp_path / "gcloud")}
     keys = {
         f"{name.upper()}_API_KEY": SECRETS[name]
-        for name in ("tinker", "together", *PLUGINS)
+        for name in ("tinker", "together", *HTTP_APIS)
     }
     for name, value in {**place, **keys}.items():
         monkeypatch.setenv(name, value)

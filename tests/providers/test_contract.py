@@ -23,7 +23,7 @@ from clients import (
     DIGEST,
     INSTRUCTION,
     PLACE,
-    PLUGINS,
+    HTTP_APIS,
     SECRETS,
     deploy,
     finish,
@@ -74,14 +74,14 @@ pytestmark = pytest.mark.filterwarnings(
 # By provider, what its emulator calls the path that samples, and the one that
 # fine-tunes, where fine-tunes and batches are jobs of the server.
 CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample", "together": "chat"}
-CHAT |= dict.fromkeys(PLUGINS, "chat")
+CHAT |= dict.fromkeys(HTTP_APIS, "chat")
 TUNE = {"openai": "jobs.create", "vertex": "tunings.create", "together": "tunes.create"}
 EVERY = pytest.mark.parametrize("name", CHAT)
 HOSTED = pytest.mark.parametrize("name", TUNE)
 # One request of the client is one of the server.
-PLAIN_HTTP = (*TUNE, *PLUGINS)
+PLAIN_HTTP = (*TUNE, *HTTP_APIS)
 OVER_HTTP = pytest.mark.parametrize("name", PLAIN_HTTP)
-TUNING = tuple(name for name in CHAT if name not in PLUGINS)
+TUNING = tuple(name for name in CHAT if name not in HTTP_APIS)
 WITH_BATCHES = ("openai", "vertex")
 BATCHED = pytest.mark.parametrize("name", WITH_BATCHES)
 THOUGHTFUL = {"generation_config": {"thinkingConfig": {}}}
@@ -221,8 +221,8 @@ OPENED = [
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
      "fixed_weights continuing"),
 ]  # fmt: skip
-OPENED += [(name, MOST, None, "model_name") for name in PLUGINS]
-assert {name for name, *_ in OPENED} == {*PROVIDERS, *PLUGINS}
+OPENED += [(name, MOST, None, "model_name") for name in HTTP_APIS]
+assert {name for name, *_ in OPENED} == {*PROVIDERS, *HTTP_APIS}
 
 
 @pytest.mark.parametrize(("name", "options", "endpoint", "abilities"), OPENED)
@@ -494,7 +494,7 @@ def test_a_date_that_is_none_is_no_time_to_wait(date):
     ("name", "fault"),
     [
         ("vertex", slow),
-        *((name, way) for name in ("openai", *PLUGINS) for way in (slow, trickle)),
+        *((name, way) for name in ("openai", *HTTP_APIS) for way in (slow, trickle)),
     ],
 )
 def test_a_call_that_takes_too_long_is_not_made_again(name, serve, provider_of, fault):
@@ -580,7 +580,7 @@ def test_an_answer_that_is_none(serve, provider_of, answer):
 
 @pytest.mark.parametrize(("name", "hint"), [
     *((name, "has this model (base_model, or endpoint)")
-      for name in ("openai", "together", *PLUGINS)),
+      for name in ("openai", "together", *HTTP_APIS)),
     *(("vertex", "retired"), ("tinker", "")),
 ])  # fmt: skip
 def test_a_model_that_does_not_exist(name, serve, provider_of, hint):

@@ -1,7 +1,7 @@
 """Answers without end, endless errors, redirects: real sockets on loopback, each client."""
 
 import pytest
-from clients import PLUGINS, sample
+from clients import HTTP_APIS, sample
 from faults import Fault, FaultKind
 from marks import full
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample"}
-CHAT |= dict.fromkeys(PLUGINS, "chat")
+CHAT |= dict.fromkeys(HTTP_APIS, "chat")
 EVERY = pytest.mark.parametrize("name", CHAT)
 
 
@@ -42,13 +42,13 @@ def failure_of(name, serve, provider_of):
     [
         *(
             (name, "endless_body", "has an unexpected format")
-            for name in ("openai", "vertex", *PLUGINS)
+            for name in ("openai", "vertex", *HTTP_APIS)
         ),
         ("tinker", "endless_body", "The response was longer than 16000000 bytes"),
         # Nothing packed is unpacked.
         *(
             (name, "gzip_bomb", "has an unexpected format")
-            for name in ("openai", *PLUGINS)
+            for name in ("openai", *HTTP_APIS)
         ),
     ],
 )
@@ -78,7 +78,7 @@ REDIRECTS = [
 
 @pytest.mark.parametrize(("name", "act", "message"), [
     *((name, *REDIRECTS[0]) for name in CHAT),
-    *((name, *redirect) for name in ("openai", *PLUGINS) for redirect in REDIRECTS[1:]),
+    *((name, *redirect) for name in ("openai", *HTTP_APIS) for redirect in REDIRECTS[1:]),
     *(full(name, *redirect) for name in ("vertex", "tinker") for redirect in REDIRECTS[1:]),
 ])  # fmt: skip
 def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, message):
@@ -107,12 +107,12 @@ def test_a_redirect_in_a_circle_is_final_and_not_billed(name, serve, provider_of
     assert not in_doubt(error.value)
 
 
-@pytest.mark.parametrize("name", ["openai", "vertex", *PLUGINS])
+@pytest.mark.parametrize("name", ["openai", "vertex", *HTTP_APIS])
 def test_an_error_has_as_much_time_as_an_answer(failure_of):
     assert "no response within 0.2 s" in failure_of("slow_error", timeout=0.2).cause
 
 
-@pytest.mark.parametrize("name", ["vertex", *PLUGINS])
+@pytest.mark.parametrize("name", ["vertex", *HTTP_APIS])
 def test_a_body_that_is_no_error_of_googles_is_not_quoted(failure_of, books):
     failure = str(failure_of("status_206"))
     assert not any(row["text"][:20] in failure for row in books.rows("completion"))

@@ -43,7 +43,7 @@ class NgramModel:
     Raises ValueError for an order outside 1..12 and without any tokens.
 
     repeats: how many times each document is read, by default once; each time raises its
-    counts
+        counts
     vocabulary: every token once, BOUNDARY first
     """
 
@@ -275,14 +275,12 @@ class _Mixture:
     """How to sample at one temperature.
 
     share:      per context, the probability that its own edges give the next token and
-    not
-                the distribution after the shorter context
+        not the distribution after the shorter context
     cumulative: per edge, running sum of its part of that share; each context adds 1
     below:      per context, that sum before its first edge
     sure:       per context with one edge, the probability that this or a shorter one
-    with the same
-                only edge gives the next token, a little less to allow for rounding;
-                else 0
+        with the same only edge gives the next token, a little less to allow for
+        rounding; else 0
     """
 
     share: array[float]

@@ -60,8 +60,8 @@ _ENDPOINT = re.compile(r"ngram:([0-9a-f]{64})")
 class NgramOptions(Table):
     """`[model.options]` of an `ngram` model.
 
-    order: length of the n-grams: the next token depends on the preceding
-        (order - 1) tokens
+    order: length of the n-grams: the next token depends on the preceding (order - 1)
+        tokens
     pretraining: ids of the suite's books to train on before fine-tuning
     """
 
@@ -73,7 +73,7 @@ class NgramFinetune(Table):
     """`[model.finetune]` of an `ngram` model, in addition to its books.
 
     epochs: how many times the training set is read; the model memorizes more of it each
-    time
+        time
     """
 
     epochs: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1

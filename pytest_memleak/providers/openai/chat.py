@@ -36,7 +36,7 @@ class ChatSettings:
     plain: whether to request the model's own distribution
     fixed: whether the model's name identifies its weights
     batch, store: whether batches are answered, and whether the provider stores
-    responses
+        responses
     """
 
     model: str

@@ -29,8 +29,8 @@ def whole_count(
     """Return the completion tokens of all choices, even if the server counts only one of them.
 
     answers: the choices' texts and reasons. The total is that of one choice if it fits
-    into `max_tokens` but is less than the choices' words, or than truncated choices
-    must have.
+        into `max_tokens` but is less than the choices' words, or than truncated choices
+        must have.
     """
     count = len(answers)
     if total is None or max_tokens is None or count < 2 or total > max_tokens:  # noqa: PLR2004
@@ -50,7 +50,7 @@ def read_completions(
     Empty if `answer` has no choices or another form.
 
     max_tokens: the limit per choice, to detect a server that counts only one choice's
-    tokens
+        tokens
     instruction: not text of the model if a server repeats it
     """
     if not isinstance(answer, Mapping):

@@ -88,11 +88,11 @@ class DeployedModels(ABC):
 
     untuned: the weights without fine-tuning
     place:   the options that say where the machines are, which is enough to delete a
-    deployment
+        deployment
     machine: the settings of the machine; with weights and place, they identify a
-    deployment
+        deployment
     hours:   the longest time that a model stays deployed; None if the suite deploys
-    none
+        none
     """
 
     def __init__(

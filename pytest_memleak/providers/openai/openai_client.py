@@ -77,7 +77,7 @@ class OpenAICalls:
     provider: its name in error messages
     official_url: the provider's own server, which needs a key
     plain_by_itself: whether the server samples from the model's own distribution by
-    default
+        default
     sdk, kind: module and class of its client, from the same generator as OpenAI's
     uploads: the paths whose redirect that client follows without the key
     names_model: whether responses should repeat the model's name

@@ -73,15 +73,15 @@ class OptionsTable(Table):
     """`[model.options]` of this provider.
 
     base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL
-    or OpenAI
+        or OpenAI
     api_key_env: the environment variable that holds the API key
     auth: "google" sends Google's short-lived tokens instead of a key (Vertex AI's
-    endpoints)
+        endpoints)
     organization: the organization to bill, if the key has several
     project: the project to bill, if the key has several
     batch: sample through the Batch API: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+        server
     completions_per_call: the most completions per call (`n`)
     max_tokens_parameter: the request's name for max_tokens; "auto" tries the newer name
         first, then the older (never within a batch)
@@ -118,7 +118,7 @@ class FinetuneTable(Table):
     """`[model.finetune]` of this provider, in addition to `books`: the recipe.
 
     suffix: part of the tuned model's name; default "memleak-" and the start of the
-    digest
+        digest
     """
 
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 1

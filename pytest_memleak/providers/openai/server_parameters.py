@@ -18,7 +18,7 @@ class ParameterSupport:
     """The parameters that one server accepts and rejects; shared by threads.
 
     equivalents: by name and value, another value that means the same. It is tried
-    before the parameter is omitted.
+        before the parameter is omitted.
     """
 
     def __init__(

@@ -152,7 +152,7 @@ def load_format(
     token, and ProviderError if the tokenizer can't be loaded.
 
     tokenizer: a folder, or a name on the model hub; base: the model, for renderers that
-    need it
+        need it
     """
     from transformers import AutoTokenizer
 

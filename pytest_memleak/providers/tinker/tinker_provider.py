@@ -46,9 +46,9 @@ class OptionsTable(Table):
     tokenizer: the model's tokenizer, as a name on the model hub or a local folder
         (needs no network); default `base_model`
     renderer: a chat format of tinker-cookbook; default: plain "User: ..." and
-    "Assistant:"
+        "Assistant:"
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+        server
     completions_per_call: the most completions per call
     """
 

@@ -28,16 +28,16 @@ class OptionsTable(Table):
     """`[model.options]` of this provider.
 
     project: the id of the project that pays; default TOGETHER_PROJECT_ID or the key's
-    project
+        project
     base_url: a compatible server; default TOGETHER_BASE_URL or Together
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+        server
     completions_per_call: the most completions per call (`n`)
     api: "completions" sends each instruction as plain text, for a model without a chat
         format; "auto" tries chat first, and uses "completions" if the server offers no
         chat for the model
     sampling: "plain" requests the model's own distribution; "server" uses the server's
-    defaults
+        defaults
     system: a system prompt before every instruction
     deployment: the machine for a fine-tuned or other dedicated model
     """

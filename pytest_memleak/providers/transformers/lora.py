@@ -94,7 +94,7 @@ def train(
     """Tune LoRA weights on the examples and write them to `folder`; changes the loaded model.
 
     base: the name of the base weights, to be kept beside the adapter; endpoint: as
-    error messages name the model.
+        error messages name the model.
     """
     import peft
     import torch

@@ -40,7 +40,7 @@ class GeminiSettings:
     """The fixed part of every request to `model`.
 
     model: an endpoint's resource name ("projects/.../endpoints/...") or a published
-    model
+        model
     thinking_budget: how many tokens a model may think, in addition to its answer's
     safety_threshold: that of every harm category; None for Vertex AI's own
     generation_config: further fields of the request's generationConfig

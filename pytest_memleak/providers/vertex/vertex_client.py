@@ -52,7 +52,7 @@ class VertexCalls:
     """One project and location; clients and credentials are created at the first call.
 
     project, location: None if neither suite nor environment sets it; then no call is
-    possible
+        possible
     base_url: a proxy for Google's servers; Cloud Storage has STORAGE_EMULATOR_HOST
     timeout: the longest wait for a server, in seconds
     """

@@ -25,9 +25,9 @@ class DeploymentTable(Table):
     machine_type, accelerator_type, accelerator_count: the deployment's machine; set all
         three, or none for Google's choice
     hours: the most hours that the model stays deployed; plans and budgets reserve them
-    all
+        all
     api: "completions" sends each instruction as plain text, for a model without a chat
-    format
+        format
     accept_eula: whether you accept the license of a published model
     """
 
@@ -46,16 +46,16 @@ class OptionsTable(Table):
     location: the Google Cloud location; default GOOGLE_CLOUD_LOCATION
     bucket: the bucket for training data and batches, in the model's location
     base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL
-    or none
+        or none
     batch: sample through batch prediction: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+        server
     completions_per_call: the most completions per call (`candidateCount`)
     sampling: "plain" requests the model's own distribution (topP 1), "server" its
-    default
+        default
     system: a system instruction before every instruction
     thinking_budget: tokens that the model may think with, in addition to max_tokens; 0
-    for none
+        for none
     safety_threshold: the threshold of every harm category; default Vertex AI's own
     generation_config: additional fields of the request's generationConfig
     deployment: the machine for an open model; omit it for Gemini
