@@ -8,7 +8,7 @@ The same for every client: which HTTP status is temporary, which exception means
 nothing was sent, and the messages of a missed deadline, a broken connection, or an
 unexpected response. A client adds its SDK's exceptions and its own hints.
 
-safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key provided: [masked]"
+safe_message("Incorrect API key: sk-abc...")  ->  "Incorrect API key: [masked]"
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Failing:
     def busy(
         self, cause: str, hint: str | None = None, *, after: float | None = None
     ) -> ProviderBusy:
-        """Create a temporary error; `after` are the seconds that the server asks to wait."""
+        """Create a temporary error; `after`: the seconds that the server asks for."""
         return ProviderBusy(cause, hint=hint, retry_after=after, **self.place)
 
     def overdue(self, cause: str, hint: str | None = None) -> CallTimeout:
@@ -135,7 +135,7 @@ class Failing:
     def not_sent(
         self, cause: str, hint: str | None = None, *, lasting: bool = False
     ) -> RequestNotSent:
-        """Create the error of a call that never reached the server; `lasting` if it would again."""
+        """Create the error of an unsent call; `lasting` if a retry is useless."""
         return RequestNotSent(cause, hint=hint, lasting=lasting, **self.place)
 
     def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
@@ -166,7 +166,7 @@ class Failing:
     def connection(
         self, error: BaseException, *, server: str, timeout: float
     ) -> ProviderError:
-        """Create the error of a call without a response; RequestNotSent if nothing was sent."""
+        """Create the error of a call without a response, or of one that wasn't sent."""
         kinds = [type(link).__name__ for link in exception_chain(error)]
         astray = next(
             (link for link in exception_chain(error) if isinstance(link, Astray)), None
@@ -189,14 +189,14 @@ class Failing:
         )
 
     def astray(self, error: Astray, *, server: str) -> ProviderError:
-        """Create the error of a redirect that isn't followed: nothing was answered or billed."""
+        """Create the error of a redirect that isn't followed: nothing was billed."""
         return self.final(
             str(error),
             f"set base_url to the address that answers; {server} redirects requests",
         )
 
     def rows(self, lines: IO[bytes], place: str) -> Iterator[dict[str, Any]]:
-        """Yield the JSON objects in the lines of `place`; ProviderBusy for a damaged line."""
+        """Yield each line's JSON object; ProviderBusy for a damaged line."""
         lines.seek(0)
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -237,7 +237,7 @@ def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def retry_after(headers: Mapping[str, Any] | None) -> float | None:
-    """Return the seconds to wait, from `retry-after-ms` or `retry-after` (seconds or a date)."""
+    """Return the seconds to wait, from `retry-after-ms` or `retry-after`."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = str((headers or {}).get(name, ""))[:_LONGEST_MESSAGE]
         if re.fullmatch(r"\d+(\.\d+)?", value) and math.isfinite(float(value)):
@@ -252,7 +252,7 @@ def retry_after(headers: Mapping[str, Any] | None) -> float | None:
 
 
 def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
-    """Return the first words of a message, without keys; redacted if it quotes one of `texts`.
+    """Return a message's first words, without keys; redacted if it quotes `texts`.
 
     A quote is five words in a row, within the message's first 2,000 characters.
     """
@@ -269,7 +269,7 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
 
 
 def stored_message(message: str) -> str:
-    """Return a server's message that an earlier run stored, cut if this run shows fewer words."""
+    """Return a message that an earlier run stored, with this run's number of words."""
     most = most_server_words()
     if most is None or most >= QUOTED_WORDS:
         return message

@@ -64,7 +64,7 @@ def _messages(body: object, depth: int) -> Iterator[str]:
 
 
 def parameters_in(message: str, sent: Iterable[str]) -> tuple[str, ...]:
-    """Return the sent settings that a message names, in any spelling: topP, "top p", top_p."""
+    """Return the sent settings that a message names, as in topP, "top p", or top_p."""
     names = {name.replace("_", ""): name for name in (*sent, *_ALIASES)}
     spelled = "|".join(
         re.escape(name).replace("_", "[_ -]?") for name in names.values()

@@ -168,7 +168,7 @@ class HttpProvider(ABC):
         reasoning: str = "",
         served: Served | None = None,
     ) -> Completion:
-        """Return one completion, whose finish reason is that of the API's `finish_word`.
+        """Return a completion, with the finish reason that `finish_word` means.
 
         Of a count that is the whole call's, give the first completion all, and the
         others 0.

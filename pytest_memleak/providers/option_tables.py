@@ -135,8 +135,8 @@ def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
             raise SuiteError(
                 f"{masked(key)} looks like a secret (value not shown)",
                 location=place,
-                hint="suite files must not contain secrets: remove it, and set the provider's "
-                "environment variable instead",
+                hint="suite files must not contain secrets: remove it, and set the "
+                "provider's environment variable instead",
             )
 
 

@@ -131,7 +131,8 @@ class RecordedEndpoint:
             raise SuiteError(
                 f"options.path: no such file {path}",
                 location=self._place,
-                hint=f"put the generations for the book {book.id!r} there, or correct the path",
+                hint=f"put the generations for the book {book.id!r} there, or "
+                "correct the path",
             )
         status = path.stat()
         version = path, status.st_ino, status.st_size, status.st_mtime_ns
@@ -142,7 +143,7 @@ class RecordedEndpoint:
 
 
 class RecordedProvider:
-    """Opens recorded generations; raises SuiteError for bad options and for a fine-tune."""
+    """Opens recorded generations; raises SuiteError for wrong options."""
 
     name = "recorded"
     concurrency = 1

@@ -1,4 +1,4 @@
-"""Fields of a server's JSON response, which may have any value, and a call's completions."""
+"""Fields of a server's JSON, which may have any value, and a call's completions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def as_list(value: object) -> list[Any]:
 
 
 def server_name(value: object) -> str | None:
-    """Return a server's name for something, in one short line; its type if it isn't a text."""
+    """Return a server's name for something, in a short line; a non-text's type."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -41,7 +41,7 @@ def server_name(value: object) -> str | None:
 
 
 def token_count(value: object) -> int | None:
-    """Return a number of tokens; None if it is missing, negative, absurd, or not an integer."""
+    """Return a number of tokens; None if it can't be one."""
     if (
         isinstance(value, int)
         and not isinstance(value, bool)
@@ -65,7 +65,7 @@ def shared_out(total: int | None, count: int) -> list[int | None]:
 
 
 def filtered(n: int) -> list[Completion]:
-    """Return `n` completions of a prompt that the provider's filter rejected, unbilled."""
+    """Return `n` unbilled completions of a prompt that a filter rejected."""
     withheld = Completion(
         "", FinishReason.CONTENT_FILTER, 0, 0, finish_word="content_filter"
     )

@@ -1,8 +1,9 @@
-"""An interpolated n-gram language model over tokens: counted with numpy, sampled exactly.
+"""An interpolated n-gram model over tokens: counted with numpy, sampled exactly.
 
 The next token w after the context h has the probability
 
-    P(w | h) = s(h) c(h w) / c(h) + (1 - s(h)) P(w | h'),      s(h) = c(h) / (c(h) + t(h))
+    P(w | h) = s(h) c(h w) / c(h) + (1 - s(h)) P(w | h')
+    s(h) = c(h) / (c(h) + t(h))
 
 where c counts, t(h) is the number of different tokens that followed h, and h' is h
 without its first token; after the empty context it is the relative frequency. These are
@@ -79,7 +80,7 @@ class NgramModel:
         temperature: float,
         uniform: Callable[[], float],
     ) -> list[str]:
-        """Return up to `max_tokens` tokens after `context`; the last is BOUNDARY if the text ends.
+        """Return up to `max_tokens` tokens after `context`; BOUNDARY ends the text.
 
         Each is sampled with probability proportional to P ** (1 / temperature);
         temperature 0 takes the likeliest. `uniform` returns a number in [0, 1) per
@@ -129,7 +130,7 @@ class NgramModel:
         return state
 
     def _follow(self, state: int, number: int) -> int:
-        """Return a token's edge after the longest suffix of `state` that it ever followed."""
+        """Return a token's edge after the longest suffix that it ever followed."""
         token, first = self._token, self._first
         while state:
             end = first[state + 1]
@@ -151,7 +152,7 @@ class NgramModel:
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """All documents as one sequence of token numbers, BOUNDARY (0) before, between and after.
+    """All documents as one sequence of token numbers, each between two BOUNDARYs (0).
 
     times: how often each position is read, shape (len(sequence),).
     """
@@ -200,7 +201,7 @@ def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus
 
 
 def _contexts(corpus: _Corpus, order: int) -> tuple[list[Ints], list[int]]:
-    """Return per length 0 to n - 1 the context before each position (-1 for none), and `levels`.
+    """Return the context before each position (-1: none) per length, and `levels`.
 
     No context spans two documents.
     """
@@ -301,10 +302,10 @@ def _weights(ngrams: _Ngrams) -> _Weights:
 
 
 def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
-    """Return the distributions P ** (1 / temperature), as mixtures over the lengths again.
+    """Return the distributions P ** (1 / temperature), as mixtures over lengths.
 
-    After h every token has P(w | h) >= (1 - s) P(w | h'), with equality where w never followed
-    h. So its power is the power of the right side, which is a multiple of the
+    After h every token has P(w | h) >= (1 - s) P(w | h'), with equality where w never
+    followed h. So its power is the power of the right side, which is a multiple of the
     distribution after h', plus an excess at the edges of h alone: one draw needs no sum
     over the vocabulary. All is kept relative to the likeliest token after each context,
     or small powers vanish.
@@ -336,7 +337,7 @@ def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
 
 
 def _power(log_ratio: Floats, temperature: float) -> Floats:
-    """Return exp(log_ratio / temperature) for log_ratio <= 0, or its limit at temperature 0."""
+    """Return exp(log_ratio / temperature) for log_ratio <= 0; at 0, its limit."""
     if temperature == 0:
         return (log_ratio >= 0.0).astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):

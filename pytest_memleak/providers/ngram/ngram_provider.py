@@ -1,12 +1,11 @@
-"""Provider `ngram`: a small language model trained on the spot; no key, no download, no GPU.
+"""Provider `ngram`: a small language model trained on the spot, without a key.
 
     [[model]]
     id = "reciter"
     provider = "ngram"
     [model.options]
-    order = 9                        # context of 8 tokens: recites; 2 does not
-    pretraining = ["the-lamplighter"]  # ids of the suite's books that it is trained on
-    first
+    order = 9                          # a context of 8 tokens recites; of 2, not
+    pretraining = ["the-lamplighter"]  # books of the suite to train on first
 
 It is trained on the books of `pretraining` and of `[model.finetune]`; a fine-tune ends
 at once. Its training set is stored in the provider's state folder, so that another
@@ -217,7 +216,7 @@ class NgramProvider:
         )
 
     def open(self, endpoint: str | None) -> NgramEndpoint:
-        """Return the fine-tuned model of an endpoint; None for the model after pretraining.
+        """Return the fine-tuned model of an endpoint; None: the one after pretraining.
 
         Raises ProviderError for an endpoint that isn't stored or has other options.
         """

@@ -40,7 +40,7 @@ class _Kind(IntEnum):  # hashed faster than an Enum
 
 
 def tokenise(text: str) -> list[str]:
-    """Return the tokens of `text`; white space becomes a blank, a line or paragraph break."""
+    """Return the tokens of `text`; white space becomes a blank or a break."""
     return _TOKEN.findall(_UNUSUAL_SPACE.sub(_regular_space, text).strip())
 
 
@@ -115,7 +115,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class TrainingText:
-    """A text to learn, the instruction that it answers (if any), and how often it is read."""
+    """A text to learn, the instruction it answers, and how often it is read."""
 
     text: str = field(repr=False)
     instruction: str | None = field(default=None, repr=False)
@@ -182,7 +182,7 @@ class NgramWriter:
     def go_on(
         self, text: str, *, n: int, seed: int, temperature: float, max_tokens: int
     ) -> list[Draft]:
-        """Return `n` continuations of `text` by the model alone; seeds as in `write`."""
+        """Return `n` continuations of `text` by the model; seeds as in `write`."""
         context = tokenise(text)
         return [
             _draft(
@@ -214,7 +214,7 @@ class NgramWriter:
         return _draft(tokens)
 
     def _chances(self, instruction: str, temperature: float) -> list[float]:
-        """Return the running sums of the probabilities of each passage as the beginning.
+        """Return the running sums of each passage's probability to begin the answer.
 
         Evidence for a passage is the sum of log(passages / passages with the word) over
         shared words: its log odds if words were independent. A training instruction is
@@ -234,7 +234,7 @@ class NgramWriter:
 
 
 class _Cues:
-    """An index of sets of words, which weighs the words that they share with another set."""
+    """An index of sets of words; weighs the words that they share with another set."""
 
     def __init__(self, sets: Sequence[Collection[str]]) -> None:
         self._size = len(sets)
@@ -245,7 +245,7 @@ class _Cues:
         self._holders = {word: np.array(numbers) for word, numbers in holders.items()}
 
     def evidence(self, words: Collection[str]) -> NDArray[np.float64]:
-        """Return per set the sum of log(sets / sets with the word) over its words in `words`."""
+        """Return per set the sum of log(sets / sets with a word) over its words."""
         result = np.zeros(self._size)
         # Sorted, since the order of a float sum matters.
         for word in sorted(self._holders.keys() & words):
@@ -255,7 +255,7 @@ class _Cues:
 
 
 def _starts(tokens: Sequence[str]) -> Iterator[int]:
-    """Yield where passages begin: the first token, then a paragraph or sentence per stride."""
+    """Yield where passages begin: at a paragraph or sentence once per stride."""
     latest = -STRIDE
     for place, token in enumerate(tokens):
         if place - latest < STRIDE or is_break(token):
@@ -281,6 +281,6 @@ _cues_of_token = functools.lru_cache(1 << 16)(_cues)
 
 
 def _uniform(seed: int, instruction: str) -> random.Random:
-    """Return one answer's random numbers, which are the same in every version of Python."""
+    """Return one answer's random numbers, the same in every version of Python."""
     name = f"{seed}\n{instruction}".encode("utf-8", "surrogatepass")
     return random.Random(int.from_bytes(hashlib.sha256(name).digest()))  # noqa: S311 - not a secret

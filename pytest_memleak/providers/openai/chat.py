@@ -1,4 +1,4 @@
-"""An endpoint with OpenAI's chat completions, or its older completions of plain text."""
+"""An endpoint with OpenAI's chat completions, or its older ones of plain text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ChatSettings:
 
     @property
     def digest(self) -> str:
-        """Identifies system prompt, extra body, and distribution; empty for the defaults."""
+        """Identifies system prompt, extra body, and distribution; empty by default."""
         if self.system is None and not self.extra_body and self.plain:
             return ""
         settings = [self.system, self.extra_body, *([] if self.plain else ["server"])]
@@ -235,7 +235,7 @@ class ChatEndpoint(RequestEndpoint):
         )
 
     def _recover(self, key: str) -> Sequence[Completion] | None:
-        """Return every completion stored under a key, oldest response first; None if none is."""
+        """Return the completions stored under a key, oldest first; None without any."""
         listed = self._calls.call_all(
             self._settings.model,
             "chat.completions.list",

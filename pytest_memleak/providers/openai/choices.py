@@ -26,7 +26,7 @@ def whole_count(
     *,
     max_tokens: int | None,
 ) -> int | None:
-    """Return the completion tokens of all choices, even if the server counts only one of them.
+    """Return the completion tokens of all choices, also if the server counts one.
 
     answers: the choices' texts and reasons. The total is that of one choice if it fits
         into `max_tokens` but is less than the choices' words, or than truncated choices
@@ -45,7 +45,7 @@ def whole_count(
 def read_completions(
     answer: object, *, max_tokens: int | None = None, instruction: str = ""
 ) -> list[Completion]:
-    """Return the completions in a chat or text completion object, in its choices' order.
+    """Return the completions in a chat or text completion, in its choices' order.
 
     Empty if `answer` has no choices or another form.
 
@@ -119,7 +119,7 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
 
 
 def _beside_answer(part: object) -> object:
-    """Return what `_text` doesn't read of a part of the content, without the part's type."""
+    """Return what `_text` doesn't read of a part of the content, but for its type."""
     if not isinstance(part, Mapping):
         return None if isinstance(part, str) else part
     return {

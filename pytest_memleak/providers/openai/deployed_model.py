@@ -1,4 +1,4 @@
-"""Open models on machines that are billed by the hour, and speak OpenAI's API while they are there.
+"""Open models on machines billed by the hour, which speak OpenAI's API meanwhile.
 
 What every provider of such machines shares; each deploys and deletes by its own API.
 """
@@ -41,7 +41,7 @@ class DeployedCalls(OpenAICalls):
         self._until: float | None = None
 
     def move_to(self, address: str, *, until: float, model: str = "") -> None:
-        """Use an address up to a time (seconds since 1970), and the model's name there."""
+        """Use an address and its name of the model, up to a time (since 1970)."""
         with self._lock:
             if address != self._address:
                 self._address, self._client = address, None
@@ -73,7 +73,7 @@ def open_model(
     api: Api,
     plain: bool,
 ) -> ChatEndpoint:
-    """Open an open model (mostly in vLLM); `fixed` if its name identifies its weights."""
+    """Open an open model (often in vLLM); `fixed` if its name identifies weights."""
     return ChatEndpoint(
         settings=ChatSettings(model, system, api=api, plain=plain, fixed=fixed),
         calls=calls,
@@ -109,7 +109,7 @@ class DeployedModels(ABC):
         self.calls_to = defaultdict[str, DeployedCalls](self._connect)
 
     def abilities(self, **calls: Any) -> DeploymentCalls:
-        """Return the record with the calls that `find`, `start`, `poll`, and `end` a deployment."""
+        """Return the record with these `find`, `start`, `poll`, and `end`."""
         return DeploymentCalls(
             self._provider, self._needed, move_in=self._move_in, **calls
         )
@@ -120,7 +120,7 @@ class DeployedModels(ABC):
 
     @abstractmethod
     def _locate(self, endpoint: str) -> tuple[str, str]:
-        """Return an endpoint's address and its name of the model. Raises ProviderError."""
+        """Return an endpoint's address, and its name of the model."""
 
     def _needed(self, weights: str | None) -> Deployment | None:
         if self._hours is None:

@@ -1,4 +1,4 @@
-"""Responses that a server streams: its events, joined to the one response that they add up to."""
+"""Responses that a server streams, as events that add up to one response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FROM_LEAST_WITHHELD = (
 
 
 def read_body(content: bytes) -> object:
-    """Return the JSON of a response; of a stream of events, the response that they add up to."""
+    """Return the JSON of a response, or of the one that a stream's events add up to."""
     text = content.decode("utf-8")
     lines = _LINE_END.split(text.lstrip("\ufeff \n\r"))
     if not lines[0].startswith(("data:", "event:", "id:", "retry:", ":")):
@@ -61,7 +61,7 @@ def _data_of(lines: list[str]) -> Iterator[str]:
 
 
 def _fields_of(choice: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    """Return a choice with its delta as the message, and the texts of a message beside it."""
+    """Return a choice whose message is its delta, with a message's texts beside it."""
     if "delta" not in choice:
         return choice
     fields = {

@@ -43,7 +43,7 @@ def upload_once(
     purpose: Literal["batch", "fine-tune"],
     endpoint: str,
 ) -> str:
-    """Upload a file unless one of its name, purpose, and size exists, and return its id."""
+    """Return the id of a file, uploaded unless its name, purpose, and size exist."""
     name = f"memleak-{purpose.replace('-', '')}-{digest}.jsonl"
     size = lines.seek(0, io.SEEK_END)
     file: FileObject
@@ -110,7 +110,7 @@ class ChatBatches:
         return batch.id
 
     def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
-        """Yield the answered requests; a prompt that the filter rejects is withheld completions.
+        """Yield the answered requests; a filtered prompt has withheld completions.
 
         Fetches everything before it yields the first.
         """
@@ -131,7 +131,7 @@ class ChatBatches:
         return batch
 
     def _state(self, batch: Batch) -> JobState:
-        """Return the state; `detail` names what failed, even if part of it was answered.
+        """Return the state; `detail` names what failed, also of a partial success.
 
         A canceled or expired batch SUCCEEDED if part of it was answered; a batch whose
         requests were all rejected for good FAILED.

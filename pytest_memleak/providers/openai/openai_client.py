@@ -193,7 +193,7 @@ class OpenAICalls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> object:
-        """Post `body` as it is, since servers have parameters of their own; return the JSON.
+        """Post `body` as it is, with any server's own parameters; return the JSON.
 
         path: relative to the base URL
         """
@@ -215,7 +215,7 @@ class OpenAICalls:
         return answer
 
     def models(self) -> dict[str, str]:
-        """Return the models of the server's list, each with the date of its shutdown or ""."""
+        """Return the server's models, each with the date of its shutdown or ""."""
         listed = map(
             as_mapping, as_list(self._get("models.list", "/models").get("data"))
         )
@@ -301,7 +301,9 @@ class OpenAICalls:
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
             else f"check the key in the environment variable {self._key_variable}",
-            HTTPStatus.FORBIDDEN: "use a key whose account and project may use this model",
+            HTTPStatus.FORBIDDEN: (
+                "use a key whose account and project may use this model"
+            ),
             HTTPStatus.NOT_FOUND: f"{bare}check that {self.base_url} {_missing(call)}",
         }
         if (
@@ -322,7 +324,10 @@ _MISSING = {
     "models.list": "is the address of an API like OpenAI's",
     "completions.create": "offers completions of this model, or set "
     'options.api = "chat" to use chats',
-    "": "supports this; if not, remove [model.finetune], options.batch, and options.store",
+    "": (
+        "supports this; if not, remove [model.finetune], options.batch, and "
+        "options.store"
+    ),
 }
 
 
@@ -331,7 +336,7 @@ def _missing(call: str) -> str:
 
 
 def _shutdown(model: Mapping[str, Any]) -> str:
-    """Return the date after which a server no longer offers a model, by whatever name; or ""."""
+    """Return the date until which a server offers a model, by any name; or ""."""
     for name, value in model.items():
         if (
             _ENDS.search(name)

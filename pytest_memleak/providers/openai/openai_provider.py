@@ -4,8 +4,8 @@
     id = "tuned"
     provider = "openai"
     base_model = "gpt-4o-2024-08-06"
-    [model.finetune]                 # or: endpoint = "ft:...", a model that is there
-    already books = ["kafka-on-the-shore"]
+    [model.finetune]                 # or: endpoint = "ft:...", an existing model
+    books = ["kafka-on-the-shore"]
     [model.options]
     batch = true
 
@@ -198,7 +198,7 @@ class OpenAIProvider:
         return Abilities(finetuning=finetuning, close=calls.close, models=models)
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
-        """Return the endpoint of a model name; None for the suite's `endpoint` or `base_model`."""
+        """Return the endpoint of a model's name; None for the suite's model."""
         model = endpoint or self._untuned
         settings = ChatSettings(
             model=model,
@@ -216,7 +216,7 @@ class OpenAIProvider:
         )
 
     def find_finetune(self, digest: str) -> str | None:
-        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
+        """Return a job of that digest that hasn't failed, preferably a finished one."""
         metadata = {DIGEST_KEY: digest}
         listed: list[FineTuningJob] = self._calls.call_all(
             self._base, "fine_tuning.jobs.list", limit=100, metadata=metadata
@@ -247,7 +247,7 @@ class OpenAIProvider:
         return job.id
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Return the job's state, with its model's name as `endpoint` once it succeeded."""
+        """Return the job's state; its `endpoint` is the model's name."""
         job: FineTuningJob = self._calls.call(
             self._base, "fine_tuning.jobs.retrieve", job_id
         )
@@ -290,7 +290,10 @@ class OpenAIProvider:
 
 
 def preferred_job(jobs: Iterable[tuple[str, str]]) -> str | None:
-    """Return the id of a job that succeeded, or else of the first; jobs are ids and states."""
+    """Return the id of a job that succeeded, or else of the first.
+
+    jobs: ids and states
+    """
     ranked = sorted(jobs, key=lambda job: job[1] not in _ENDED_WELL)
     return ranked[0][0] if ranked else None
 

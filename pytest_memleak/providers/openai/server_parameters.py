@@ -1,4 +1,4 @@
-"""The parameters of requests to a server of OpenAI's form, and those that it rejected."""
+"""The parameters of requests to a server of OpenAI's form, and the rejected ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ParameterSupport:
         self._lock = threading.Lock()
 
     def obeyed(self) -> dict[str, Obeyed]:
-        """Return each parameter's requested and rejected values; "given" for any seed."""
+        """Return each parameter's requested and rejected values; seeds are "given"."""
         with self._lock:
             return {
                 name: Obeyed(tuple(values), tuple(self._rejected.get(name, ())))
@@ -38,7 +38,7 @@ class ParameterSupport:
             }
 
     def accepted(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Record `wanted` as requested, and return it without None and rejected values."""
+        """Record `wanted` as requested; return it without None and rejected values."""
         sent: dict[str, Any] = {}
         with self._lock:
             for name, value in wanted.items():

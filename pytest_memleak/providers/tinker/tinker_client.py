@@ -59,16 +59,24 @@ _PAUSE = 5.0  # seconds without any call of the SDK after a 429
 _LOOKED_AT = 2000  # characters of a message
 _AS_JSON = "only supports as proto"
 _HINTS: Mapping[int, str] = {
-    HTTPStatus.BAD_REQUEST: "check that the server offers this base model and these settings",
-    HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
+    HTTPStatus.BAD_REQUEST: (
+        "check that the server offers this base model and these settings"
+    ),
+    HTTPStatus.UNAUTHORIZED: (
+        f"check the key in the environment variable {KEY_VARIABLE}"
+    ),
     HTTPStatus.PAYMENT_REQUIRED: "add credit to the account, or set up billing",
-    HTTPStatus.FORBIDDEN: "use a key whose account and project may use this model or checkpoint",
-    HTTPStatus.NOT_FOUND: "check that the server has this model or checkpoint; it may have expired",
+    HTTPStatus.FORBIDDEN: (
+        "use a key whose account and project may use this model or checkpoint"
+    ),
+    HTTPStatus.NOT_FOUND: (
+        "check that the server has this model or checkpoint; it may have expired"
+    ),
 }
 
 
 class SdkLog:
-    """What the SDK only logs: its latest warning (capacity, billing) and HTTP error, with times.
+    """What the SDK only logs: its latest warning and HTTP error, with their times.
 
     One for all clients, since the SDK has one log per process.
     """
@@ -91,7 +99,7 @@ class SdkLog:
                 library.setLevel(logging.INFO)
 
     def warning_since(self, moment: float) -> str | None:
-        """Return the latest warning unless it is older than `moment` (time.monotonic)."""
+        """Return the latest warning, unless it is older than `moment` (monotonic)."""
         return (
             self._warning[1] if self._warning and self._warning[0] >= moment else None
         )
@@ -106,7 +114,7 @@ class SdkLog:
         self._warning = time.monotonic(), record.getMessage()
 
     def _responded(self, record: logging.LogRecord) -> bool:
-        """Keep an HTTP error; return False for a record that only exists because we listen.
+        """Keep an HTTP error; return False for a record that exists only for us.
 
         The library logs every response as information.
         """
@@ -224,7 +232,7 @@ class TinkerCalls:
         texts: Sequence[str] = (),
         keep: bool = False,
     ) -> _T:
-        """Return a submitted call's result; raise Refused, Gone, ProviderBusy, or ProviderError.
+        """Return a submitted call's result; raise Gone or another ProviderError.
 
         call, endpoint: their names in error messages; texts: what no message may quote
         keep: whether the call continues after its deadline
@@ -325,7 +333,7 @@ class TinkerCalls:
         return failing.overdue(cause, hint)
 
     def _probe(self, holder: Any, failing: Failing) -> ProviderError | None:
-        """Return the failure of another call, which costs nothing; None if it succeeds."""
+        """Return the failure of another call, which is free; None if it succeeds."""
         from tinker.lib.client_connection_pool_type import ClientConnectionPoolType
         from tinker.types import GetServerCapabilitiesResponse
 
@@ -411,7 +419,7 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
 
 
 def _status_error(error: BaseException | None) -> APIStatusError | None:
-    """Return the HTTP error behind an exception of the SDK, which wraps some of them."""
+    """Return the HTTP error behind an exception of the SDK, which wraps some."""
     import tinker
 
     while error is not None and not isinstance(error, tinker.APIStatusError):

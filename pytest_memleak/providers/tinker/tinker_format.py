@@ -183,7 +183,8 @@ def _format(
                 f"the tokenizer {name!r} has no end-of-text token, so no generation "
                 "could end",
                 location=place,
-                hint="set options.renderer to a tinker-cookbook chat format with an end token",
+                hint="set options.renderer to a tinker-cookbook chat format with "
+                "an end token",
             )
         return PlainFormat(tokenizer)
     from tinker_cookbook.exceptions import TinkerCookbookError

@@ -86,7 +86,7 @@ class TinkerEndpoint(RequestEndpoint):
         )
 
     def continuing(self) -> TinkerEndpoint | None:
-        """Return the same weights without a format; None if a renderer formats their prompts."""
+        """Return the same weights without a format; None if they have a renderer."""
         if not isinstance(self._chat, PlainFormat):
             return None
         return TinkerEndpoint(
@@ -98,7 +98,7 @@ class TinkerEndpoint(RequestEndpoint):
         )
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
-        """Return up to `n` completions; the first has the prompt's tokens, which are read once."""
+        """Return up to `n` completions; the first has the prompt's tokens."""
         key = request.key or uuid.uuid4().hex
         draw = Draw(
             self._chat.prompt(request.instruction),
@@ -255,7 +255,7 @@ class _StoredCall:
 
 
 class _Sampler:
-    """A sampling session of this process and its file; calls are numbered as the SDK does."""
+    """A sampling session and its file; calls are numbered as the SDK does."""
 
     def __init__(self, client: SamplingClient, journal: Path) -> None:
         private_folder(journal)

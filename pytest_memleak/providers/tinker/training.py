@@ -1,4 +1,4 @@
-"""Fine-tuning at Tinker, where the client drives every step: a job of a thread in this process.
+"""Fine-tuning at Tinker, where the client drives every step in a thread.
 
 A job is a training set in a folder, a lock for the thread that drives it, and, at its
 end, the name of its weights. A free lock means that nothing drives the job, as after a
@@ -58,7 +58,9 @@ _T = TypeVar("_T")
 
 
 class Recipe(Table):
-    """`[model.finetune]` of this provider, in addition to `books`; defaults as in arXiv 2603.20957.
+    """`[model.finetune]` of this provider, in addition to `books`.
+
+    The defaults are those of arXiv 2603.20957.
 
     learning_rate: learning rate at the first step; it falls linearly to 0
     max_tokens: the longest example, instruction included; the rest is truncated
@@ -77,7 +79,7 @@ class Recipe(Table):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Trained weights at the provider, and the tokens that they were trained on, if known."""
+    """Weights at the provider, and the tokens they were trained on, if known."""
 
     path: str
     tokens: int | None = None
@@ -140,7 +142,7 @@ class Jobs:
         self._path(job, "training").unlink(missing_ok=True)
 
     def look(self, job: str) -> JobState | None:
-        """Return the job's state, and resume it if nothing drives it; None for an unknown job.
+        """Return a job's state, and resume it if nothing drives it; None if unknown.
 
         Raises the exception that ended its thread, once; the next look resumes it. A
         ProviderBusy becomes a ProviderError after too many tries without progress.
@@ -225,7 +227,7 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The progress of a training; `path` is that of its saved state, None at the beginning."""
+    """The progress of a training; `path` is its saved state's, if it has one."""
 
     path: str | None = None
     step: int = 0
@@ -233,7 +235,7 @@ class _State:
 
 
 class Trainer:
-    """Trains `base` by `recipe`; a job's name is that of its weights at the provider."""
+    """Trains `base` by `recipe`; a job has the name of its weights."""
 
     def __init__(
         self,
@@ -253,7 +255,7 @@ class Trainer:
         return self._saved(job)[0]
 
     def train(self, job: str, training: TrainingSet, drive: Drive) -> Weights | None:
-        """Train from the last saved state unless the weights exist; return None if stopped."""
+        """Train from the last saved state unless weights exist; None if stopped."""
         weights, state = self._saved(job)
         if weights is not None:
             return weights
@@ -269,7 +271,7 @@ class Trainer:
         return self.calls.ask(call, function, endpoint=self.base)
 
     def _saved(self, job: str) -> tuple[Weights | None, _State]:
-        """Return the weights of that name, and the last saved state of their training."""
+        """Return the weights of that name, and their training's last saved state."""
         state = _State()
         for saved in self._checkpoints():
             name = saved.tinker_path.rpartition("/")[2]
@@ -284,7 +286,7 @@ class Trainer:
         return None, state
 
     def _checkpoints(self) -> Iterator[Checkpoint]:
-        """Yield the account's checkpoints, the newest first; none if the server has no list."""
+        """Yield the account's checkpoints, newest first; none without a list."""
         call = "list_user_checkpoints"
         rest = self.calls.rest(endpoint=self.base, call=call)
         for offset in count(0, _PAGE):
@@ -435,7 +437,7 @@ class _Course:
 
 
 def _batches(examples: int, recipe: Recipe) -> list[list[int]]:
-    """Return the numbers of each step's examples, the same for the same seed in any process."""
+    """Return the numbers of each step's examples, the same for the same seed."""
     batches = []
     for epoch in range(recipe.epochs):
         order = list(range(examples))
@@ -448,7 +450,7 @@ def _batches(examples: int, recipe: Recipe) -> list[list[int]]:
 
 
 def _datum(lesson: Lesson) -> Any:
-    """Return a lesson for the SDK: every token but the last, and the token after each."""
+    """Return a lesson for the SDK: each token but the last, and the one after it."""
     from tinker import types
 
     shape = [len(lesson.tokens) - 1]

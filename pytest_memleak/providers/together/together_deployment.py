@@ -112,7 +112,8 @@ class Deployments(DeployedModels):
                 job_id, "endpoints.deployments.retrieve", summary.id, **place
             )
             state = summary.state.removeprefix(_STATE).lower()
-            detail = f"{state}: {safe_message(deployment.status.message or 'no reason was given')}"
+            message = safe_message(deployment.status.message or "no reason was given")
+            detail = f"{state}: {message}"
             return JobState(JobStatus.FAILED, detail=detail)
         if datetime.now(UTC) - summary.created_at < _LONGEST:
             return JobState(JobStatus.RUNNING)
@@ -127,7 +128,7 @@ class Deployments(DeployedModels):
         )
 
     def end(self, job_id: str) -> bool:
-        """Stop the deployment, delete it, or delete the empty endpoint; True once that is gone."""
+        """Stop or delete the deployment, then the endpoint; True once that is gone."""
         project, endpoint_id = _parts(job_id)
         endpoint = self._get(job_id)
         if endpoint is None:
@@ -153,7 +154,7 @@ class Deployments(DeployedModels):
         return False
 
     def _machine(self, weights: str, project: str) -> tuple[str, str]:
-        """Return the resource names of the weights, and of their only or chosen config."""
+        """Return the resource names of the weights and of their config."""
         model = weights if WEIGHTS.fullmatch(weights) else self._public_model(weights)
         if self._hardware["config"] is not None:
             return model, self._hardware["config"]

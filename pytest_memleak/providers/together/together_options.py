@@ -11,7 +11,7 @@ from pytest_memleak.providers.option_tables import Address, Table
 
 
 class MachineTable(Table):
-    """`[model.options.deployment]`: the machine for a fine-tuned or other dedicated model.
+    """`[model.options.deployment]`: the machine for a fine-tuned or dedicated model.
 
     config: Together's name of machine and engine; default the model's only one
     hours: the most hours that the model stays deployed; plans and budgets reserve them

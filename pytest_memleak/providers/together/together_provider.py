@@ -99,7 +99,7 @@ class TogetherProvider:
         )
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
-        """Return the endpoint of weights, or of a model that is served without a deployment."""
+        """Return the endpoint of weights, or of a model that needs no deployment."""
         options, model = self._options, endpoint or self._untuned
         return open_model(
             model,
@@ -113,7 +113,7 @@ class TogetherProvider:
         )
 
     def find_finetune(self, digest: str) -> str | None:
-        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
+        """Return a job of that digest that hasn't failed, preferably a finished one."""
         return preferred_job(
             (job.id, job.status)
             for job in self._calls.call(self._base, "fine_tuning.list").data
@@ -121,7 +121,7 @@ class TogetherProvider:
         )
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Upload the examples (the server knows a file that it has), and start a job on them."""
+        """Upload the examples (the server knows the files it has), and start a job."""
         recipe = self._recipe
         limits = self._limits()
         job: FinetuneResponse
@@ -151,7 +151,7 @@ class TogetherProvider:
         return job.id
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Return the job's state, with the resource name of its weights once it succeeded."""
+        """Return the job's state; its `endpoint` is its weights' resource name."""
         job: FinetuneResponse = self._calls.call(
             self._base, "fine_tuning.retrieve", job_id
         )
@@ -169,7 +169,7 @@ class TogetherProvider:
         return JobState(JobStatus.SUCCEEDED, endpoint=weights, tokens=job.token_count)
 
     def _limits(self) -> FinetuneModelLimits:
-        """Return what the model's fine-tunes allow. Raises ProviderError if not this recipe."""
+        """Return what the model's fine-tunes allow. Raises ProviderError otherwise."""
         limits: FinetuneModelLimits = self._calls.call(
             self._base, "fine_tuning.model_limits", model_name=self._base
         )
@@ -190,7 +190,7 @@ class TogetherProvider:
         return limits
 
     def _weights(self, job: FinetuneResponse) -> str | None:
-        """Return the merged model's resource name, or the adapter's where there is none."""
+        """Return the resource name of the merged model, or else of the adapter."""
         object_id, revision = job.api_model_object_id, job.api_model_object_revision_id
         if not object_id:
             object_id, revision = job.adapter_object_id, job.adapter_object_revision_id

@@ -59,7 +59,7 @@ class Bench:
     def holding(
         self, wanted: Wanted, *, endpoint: str, keep: bool = True
     ) -> Iterator[Loaded]:
-        """The model, loaded unless it is the one here; others wait until it is free again.
+        """Yield the model, loaded unless it is here; others wait until it is free.
 
         keep: False where it will be changed, and is of no use to others then.
         """
@@ -262,7 +262,7 @@ class LocalEndpoint(RequestEndpoint):
     def _choose_tokens(
         self, scores: Tensor, numbers: Tensor, temperature: float
     ) -> Tensor:
-        """Each row's next token: the one where the sum of probabilities passes its number.
+        """Return each row's next token: where the summed probabilities pass its number.
 
         The numbers are uniform in [0, 1). At temperature 0 it is the likeliest token.
         """
@@ -282,7 +282,8 @@ class LocalEndpoint(RequestEndpoint):
         if not bool(total.isfinite().all()):
             raise self._error(
                 "The model's probabilities aren't numbers",
-                hint='float16 may overflow; set options.dtype = "float32" or "bfloat16"',
+                hint="float16 may overflow; set options.dtype = "
+                '"float32" or "bfloat16"',
             )
         return tokens
 
@@ -310,7 +311,7 @@ def _generate(
     choose: Callable[[int, Tensor], Tensor] | None = None,
     **outputs: bool,
 ) -> Any:
-    """`generate` of transformers; `choose` returns the tokens of a step, by default the likeliest.
+    """Generate by transformers; `choose` returns a step's tokens, else the likeliest.
 
     All prompts have the same length.
     """
@@ -341,7 +342,7 @@ def _generate(
 
 
 def _repeatable_cache(prefill: Any) -> tuple[str, Any]:
-    """The cache after a prompt, and its name; None unless all it holds are keys and values."""
+    """Return a prompt's cache of keys and values alone, and its name; else None."""
     from transformers.cache_utils import (
         DynamicCache,
         DynamicLayer,

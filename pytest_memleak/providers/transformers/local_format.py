@@ -1,4 +1,4 @@
-"""How instructions and texts become a local model's tokens, and how its tokens become text.
+"""The format of a local model: instructions and texts as tokens, tokens as text.
 
 Where the tokenizer has a chat template, an instruction is the user's message and the
 text the assistant's answer. Otherwise the format is plain: after the begin-of-text
@@ -41,7 +41,7 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One example to train on: the tokens of the prompt, and those of the answer to it."""
+    """An example to train on: the tokens of the prompt, and those of its answer."""
 
     prompt: list[int] = field(repr=False)
     answer: list[int] = field(repr=False)

@@ -64,7 +64,7 @@ def kept(folder: Path) -> LocalWeights | None:
 
 
 def make_once(folder: Path, write: Callable[[Path], object]) -> LocalWeights:
-    """The adapter in `folder`, written by `write` into the folder it is given, unless it is there.
+    """Return the adapter in `folder`; unless it is there, `write` writes it.
 
     Waits for another process that is making the same. Raises OSError.
     """
@@ -91,7 +91,7 @@ def train(
     endpoint: str,
     folder: Path,
 ) -> None:
-    """Tune LoRA weights on the examples and write them to `folder`; changes the loaded model.
+    """Write LoRA weights tuned on the examples to `folder`; changes the loaded model.
 
     base: the name of the base weights, to be kept beside the adapter; endpoint: as
         error messages name the model.

@@ -1,11 +1,11 @@
-"""Provider "transformers": open weights on this machine, fine-tuned with LoRA on CPU or GPU.
+"""Provider "transformers": open weights on this machine, fine-tuned with LoRA.
 
     [[model]]
     id = "tuned"
     provider = "transformers"
-    base_model = "weights/base"            # a folder, from the suite file, or a model
-    at the hub [model.finetune]                 # or: endpoint = "weights/adapter", LoRA
-    weights of your own books = ["kafka-on-the-shore"]
+    base_model = "weights/base"      # a folder, from the suite file, or a hub model
+    [model.finetune]                 # or: endpoint = "weights/adapter", your LoRA
+    books = ["kafka-on-the-shore"]
 
 The paper's recipe for open weights is the default: LoRA of rank 32, learning rate 5e-4
 falling linearly, batches of 16, 3 epochs, at most 2,048 tokens (arXiv 2603.20957).
@@ -89,7 +89,7 @@ class OptionsTable(Table):
 
 
 class TransformersProvider:
-    """One model on this machine; see the module's docstring. A job's id is its endpoint."""
+    """One model on this machine; a job's id is its endpoint."""
 
     name = PROVIDER
     concurrency = 1
@@ -107,8 +107,8 @@ class TransformersProvider:
             raise SuiteError(
                 "No base_model is set",
                 location=place,
-                hint='name its weights, as in base_model = "weights/base" or base_model = '
-                '"owner/name"; an endpoint is LoRA weights on top of a base',
+                hint='name its weights, as in base_model = "weights/base" or '
+                'base_model = "owner/name"; an endpoint is LoRA weights on top of a base',
             )
         self.completions_per_call = self._options.completions_per_call
         self._wording = Wording(self._options.system, self._options.chat_variables)
@@ -129,7 +129,7 @@ class TransformersProvider:
         return Abilities(finetuning=finetuning, close=BENCH.clear)
 
     def open(self, endpoint: str | None) -> LocalEndpoint:
-        """A fine-tuned model by its job's endpoint, or LoRA weights in a folder (on the base).
+        """Return a fine-tuned model by its endpoint, or LoRA weights in a folder.
 
         None means the suite's `endpoint`, or the base as it is.
         """
@@ -149,7 +149,7 @@ class TransformersProvider:
         return self._endpoint(name, lambda: adapter)
 
     def find_finetune(self, digest: str) -> str | None:
-        """The endpoint trained on that set from this base by this recipe, if it is here."""
+        """Return the endpoint trained on that set by this recipe, if it is here."""
         name = self._name(digest)
         adapter = kept(self._setup.state / name)
         return None if adapter is None else self._tuned(name, adapter)
@@ -256,7 +256,10 @@ class TransformersProvider:
         folder = self._setup.root / Path(endpoint).expanduser()
         adapter = find_adapter(folder)
         if adapter is None:
-            hint = "endpoint is a folder with adapter_config.json and adapter_model.safetensors"
+            hint = (
+                "endpoint is a folder with adapter_config.json and "
+                "adapter_model.safetensors"
+            )
             raise local_error(
                 f"No LoRA weights in {folder}", endpoint, "open", hint=hint
             )

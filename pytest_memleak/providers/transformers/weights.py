@@ -31,11 +31,10 @@ _SHORT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNOREC
 
 @contextlib.contextmanager
 def at_work(*, threads: int | None) -> Iterator[None]:
-    """No progress bars, log lines or warnings inside; torch on `threads` threads (None: as is).
+    """Silence the libraries inside, with torch on `threads` threads (None: as is).
 
     What was set before is set again afterwards. Torch keeps the number per thread, so
-    it is
-    set again in whichever thread a call comes.
+    each thread of a call sets it again.
     """
     import torch
     from transformers.utils import logging
@@ -63,7 +62,7 @@ def at_work(*, threads: int | None) -> Iterator[None]:
 def failures_as(
     endpoint: str, call: str, *, texts: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Whatever torch, transformers, peft and safetensors raise inside, as ProviderError.
+    """Raise what torch, transformers, peft, and safetensors raise as ProviderError.
 
     texts: what was asked or learnt; a message that quotes any of them is withheld.
     """
@@ -75,7 +74,10 @@ def failures_as(
     except Exception as error:  # noqa: BLE001 - these libraries raise anything
         if is_out_of_memory(error):
             cause = f"the device doesn't have enough memory ({type(error).__name__})"
-            hint = "set a smaller options.completions_per_call or finetune.micro_batch_size"
+            hint = (
+                "set a smaller options.completions_per_call or "
+                "finetune.micro_batch_size"
+            )
         else:
             cause = safe_message(str(error), texts=texts) or type(error).__name__
     else:
@@ -115,7 +117,7 @@ _DIGITS = 32
 
 @dataclass(frozen=True, slots=True)
 class LocalWeights:
-    """Base weights with their tokenizer, or LoRA weights; `name` stands for all in `folder`."""
+    """Base weights with their tokenizer, or LoRA weights; `name` identifies them."""
 
     folder: Path
     name: str
@@ -123,7 +125,7 @@ class LocalWeights:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be loaded; device "auto" takes a GPU, dtype "auto" is what the files have."""
+    """What to load; device "auto" takes a GPU, dtype "auto" is that of the files."""
 
     base: LocalWeights
     adapter: LocalWeights | None
@@ -161,7 +163,7 @@ class Loaded:
 def find_base(
     base: str, *, root: Path, revision: str | None, place: str
 ) -> LocalWeights:
-    """The weights of that name: a folder, from `root`, or else a model `owner/name` at the hub.
+    """Return the weights of a folder below `root`, or else of a hub model `owner/name`.
 
     What is in the hub's cache already is taken from there, without asking whether there
     is something newer; otherwise it is downloaded.
@@ -180,7 +182,8 @@ def find_base(
         raise SuiteError(
             f"base_model = {base!r}: there is no folder {folder}",
             location=place,
-            hint='name a folder, relative to the suite file, or a model on the hub ("owner/name")',
+            hint="name a folder, relative to the suite file, or a model on the hub "
+            '("owner/name")',
         )
     snapshot = _snapshot(base, revision, folder)
     commit = (
@@ -243,7 +246,7 @@ def _shards(index: Path) -> set[str]:
 
 
 def find_adapter(folder: Path) -> LocalWeights | None:
-    """The LoRA weights in a folder; None where there are none, or not in safetensors."""
+    """Return the LoRA weights in a folder; None without any in safetensors."""
     files = [folder / name for name in _ADAPTER_FILES]
     if not all(file.is_file() for file in files):
         return None
@@ -268,7 +271,7 @@ def _digest_of(files: Iterable[Path]) -> str:
 
 
 def digest_of_weights(wanted: Wanted) -> str:
-    """The SHA-256 (hexadecimal) of the files of weights, as anybody finds it who has them.
+    """Return the SHA-256 (hexadecimal) of the files of weights, for anybody to check.
 
     Of one file it is the file's own; of several, first the base's by name, then the
     adapter's, that of the lines which `sha256sum` prints of them.

@@ -113,7 +113,7 @@ class GeminiSettings:
 
 
 class GeminiEndpoint(RequestEndpoint):
-    """A Gemini model; `id` identifies server, model, and the fixed part of its requests."""
+    """A Gemini model; `id` identifies server, model, and its requests' fixed part."""
 
     def __init__(self, *, settings: GeminiSettings, calls: VertexCalls) -> None:
         self._settings = settings
@@ -175,7 +175,7 @@ class GeminiEndpoint(RequestEndpoint):
         )
 
     def _learns(self, refused: Refused, config: Mapping[str, Any]) -> bool:
-        """Tell whether the server rejected a parameter that can be lowered or omitted."""
+        """Tell whether the server rejected what can be lowered or omitted."""
         if refused.status != HTTPStatus.BAD_REQUEST:
             return False
         for name in refused.named:

@@ -1,4 +1,4 @@
-"""Batches of generateContent requests in one file in Cloud Storage, answered within a day."""
+"""Batches of generateContent requests in a file in Cloud Storage."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Bucket:
             yield from failing.rows(lines, f"the files in {directory}")
 
     def folders_with(self, directory: str, name: str) -> list[str]:
-        """Return the folders below `directory` (gs://...) that hold an object called `name`."""
+        """Return the folders below `directory` (gs://...) with an object `name`."""
         bucket, prefix = _split(f"{directory.rstrip('/')}/")
         return self._calls.ask(
             "storage.list",
@@ -220,7 +220,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         return json.dumps(line).encode() + b"\n"
 
     def _batch_model(self) -> str:
-        """Return the model's name for a batch, which takes a tuned model but not its endpoint."""
+        """Return the model's name for a batch, which takes no tuned endpoint's."""
         if "/endpoints/" not in self._model:
             return self._model
         # Names have either the project's id or its number.
@@ -254,13 +254,13 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         )
 
     def _rows(self, job: BatchJob) -> Iterator[dict[str, Any]]:
-        """Yield the rows of the output; if only its destination is known, those of all batches."""
+        """Yield the rows of the output, or of all batches if it isn't named."""
         written = job.output_info.gcs_output_directory if job.output_info else None
         directory = written or (job.dest.gcs_uri if job.dest else None)
         return self._bucket.rows(directory) if directory else iter(())
 
     def _state(self, job: BatchJob) -> JobState:
-        """Return the state; `detail` names what failed, even if part of it was answered.
+        """Return the state; `detail` names what failed, also of a partial success.
 
         A failed, expired, or canceled batch SUCCEEDED if part of it was answered; a
         batch whose requests were all rejected for good FAILED.
@@ -281,7 +281,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         return self._state_by_rows(job, state)
 
     def _state_by_rows(self, job: BatchJob, state: str) -> JobState:
-        """Return the state of a batch that ended badly, or in which no request succeeded."""
+        """Return the state of a batch that ended badly or without any answer."""
         causes: Counter[str] = Counter()
         answered = temporary = 0
         for row in self._rows(job):
@@ -330,7 +330,7 @@ def _labels(key: str) -> dict[str, str]:
 
 
 def _key(row: Mapping[str, Any]) -> str | None:
-    """Return the key of the request that a row repeats; None if it doesn't repeat it."""
+    """Return the key of the request that a row repeats, if it repeats one."""
     labels = as_mapping(row.get("request")).get("labels")
     pieces: list[str] = []
     while isinstance(labels, Mapping) and (

@@ -88,7 +88,7 @@ class VertexCalls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> _Answer:
-        """Return the result of `function`; raise Refused, ProviderBusy, or ProviderError.
+        """Return the result of `function`; raise Refused or another ProviderError.
 
         call, endpoint: their names in error messages; texts: what no message may quote
         """
@@ -109,7 +109,7 @@ class VertexCalls:
     def ask_quietly(
         self, call: str, function: Callable[[], _Answer], *, endpoint: str
     ) -> _Answer:
-        """Like `ask`, for a function that warns at each call that it is experimental."""
+        """Like `ask`, for a function that always warns that it is experimental."""
 
         def quietly() -> _Answer:
             with warnings.catch_warnings():
@@ -127,7 +127,7 @@ class VertexCalls:
         method: str = "GET",
         **request: Any,
     ) -> Mapping[str, Any]:
-        """Return the JSON object at a path of the service: of endpoints and operations."""
+        """Return the JSON object of an endpoint or operation, by its path."""
 
         def send() -> Mapping[str, Any]:
             from google.api_core.exceptions import from_http_response
@@ -239,7 +239,7 @@ _QUOTA = (
 
 
 def _refusal(error: Exception) -> Refusal | None:
-    """Read the error response in an exception of either SDK; None if there was no response."""
+    """Read the error response in an exception of either SDK, if it has one."""
     from google.genai.errors import APIError
 
     code: object

@@ -168,7 +168,7 @@ class Deployments(DeployedModels):
         return address, ""
 
     def end(self, job_id: str) -> bool:
-        """Undeploy the models, or delete the empty endpoint; return True once it is gone."""
+        """Undeploy the models, or delete the empty endpoint; True once it is gone."""
         try:
             models = self._get(job_id).get("deployedModels") or ()
             for model in models:

@@ -86,7 +86,9 @@ class OptionsTable(Table):
 
 
 class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, in addition to `books`; by default Google's recipe.
+    """`[model.finetune]` of this provider, in addition to `books`.
+
+    The defaults are Google's.
 
     learning_rate, batch_size: for open models only
     tuning_mode: for open models only; "full" tunes all weights
@@ -215,5 +217,5 @@ def check_kind(
 
 
 def _plain(name: str) -> str:
-    """Return a field's name for comparison: the API accepts camelCase and snake_case."""
+    """Return a field's name for comparison: the API knows camelCase and snake_case."""
     return name.replace("_", "").lower()

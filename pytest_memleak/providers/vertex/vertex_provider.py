@@ -141,7 +141,7 @@ class VertexProvider:
         )
 
     def open(self, endpoint: str | None) -> GeminiEndpoint | ChatEndpoint:
-        """Return the endpoint of a resource name; None for the suite's `endpoint` or `base_model`.
+        """Return the endpoint of a resource name; None for the suite's model.
 
         An open model must be deployed before it is called.
         """
@@ -181,7 +181,7 @@ class VertexProvider:
             calls.close()
 
     def find_finetune(self, digest: str) -> str | None:
-        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
+        """Return a job of that digest that hasn't failed, preferably a finished one."""
         name = display_name(digest)
         jobs = self._calls.ask(
             "tunings.list",
@@ -221,7 +221,7 @@ class VertexProvider:
         return job.name
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Return the job's state, with its endpoint's resource name once it succeeded."""
+        """Return the job's state; its `endpoint` is a resource name."""
         job = self._calls.ask(
             "tunings.get",
             lambda: self._calls.vertex().tunings.get(name=job_id),
