@@ -108,7 +108,8 @@ class TransformersProvider:
                 "No base_model is set",
                 location=place,
                 hint='name its weights, as in base_model = "weights/base" or '
-                'base_model = "owner/name"; an endpoint is LoRA weights on top of a base',
+                'base_model = "owner/name"; '
+                "an endpoint is LoRA weights on top of a base",
             )
         self.completions_per_call = self._options.completions_per_call
         self._wording = Wording(self._options.system, self._options.chat_variables)

@@ -22,7 +22,7 @@ from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
 from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.provider_registry import PROVIDERS
-from pytest_memleak.providers.response_fields import as_mapping
+from pytest_memleak.providers.response_fields import as_list, as_mapping
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
@@ -65,9 +65,12 @@ class VertexCalls:
         base_url: str | None,
         timeout: float,
     ) -> None:
-        base_url = NEEDS.address_of(base_url)
-        self._address = base_url.rstrip("/") if base_url else None
-        self.base_url = without_credentials(self._address) if self._address else None
+        self._address: str | None = None
+        self.base_url: str | None = None
+        address = NEEDS.address_of(base_url)
+        if address:
+            self._address = address.rstrip("/")
+            self.base_url = without_credentials(self._address)
         self.timeout = timeout
         self.project = project
         self.location = location
@@ -192,8 +195,9 @@ class VertexCalls:
         server = self.base_url or "Google Cloud"
         refusal = _refusal(error)
         if refusal is not None:
-            many = refusal.status == HTTPStatus.TOO_MANY_REQUESTS
-            hint = _QUOTA if many else self._hint(refusal.status, call=failing.call)
+            hint = self._hint(refusal.status, call=failing.call)
+            if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
+                hint = _QUOTA
             return failing.refusal(refusal, hint)
         failed_login = login_failure(error, failing)
         if failed_login is not None:
@@ -207,32 +211,31 @@ class VertexCalls:
         if status == HTTPStatus.UNAUTHORIZED:
             return LOGIN
         if status == HTTPStatus.FORBIDDEN:
-            role, service = (
-                ("Storage Object User", "storage") if is_storage else _VERTEX
-            )
+            role, service = "Vertex AI User", "aiplatform"
+            if is_storage:
+                role, service = "Storage Object User", "storage"
             return (
                 f"grant the account the role {role!r} in project {self.project}, and "
-                "enable the "
-                f"service there (gcloud services enable {service}.googleapis.com)"
+                "enable the service there "
+                f"(gcloud services enable {service}.googleapis.com)"
             )
         if status == HTTPStatus.NOT_FOUND and is_storage:
             return "check that the bucket in options.bucket exists"
         if call.startswith("tunings.tune"):
             return (
                 f"{self.location} may not offer this model for tuning: try a different "
-                "base_model "
-                'or location, or test a tuned model with endpoint = "projects/..."'
+                "base_model or location, or test a tuned model with endpoint = "
+                '"projects/..."'
             )
         if status == HTTPStatus.NOT_FOUND:
             return (
                 f"{self.location} doesn't have this model: it may be retired, deleted, "
-                "or in "
-                "a different location; check base_model, endpoint, and options.location"
+                "or in a different location; check base_model, endpoint, and "
+                "options.location"
             )
         return None
 
 
-_VERTEX = ("Vertex AI User", "aiplatform")
 _QUOTA = (
     "the project may have reached its quota for the model; decrease options.concurrency"
 )
@@ -251,18 +254,22 @@ def _refusal(error: Exception) -> Refusal | None:
         body = _json(getattr(getattr(error, "response", None), "text", ""))
     else:
         return None
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    if isinstance(code, int):
+        status = code
     # Only Google's form is read, since any other body may quote a generation.
     inner = as_mapping(as_mapping(body).get("error"))
     message = str(inner.get("message") or "")[:_LOOKED_AT]
     wait = retry_after(getattr(getattr(error, "response", None), "headers", None))
+    if wait is None:
+        wait = _delay(inner.get("details"))
+    named = [name for name, pattern in _PARAMETERS.items() if pattern.search(message)]
     return Refusal(
-        int(code) if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR,
+        int(status),
         message,
         code=str(inner.get("status") or "")[:_LOOKED_AT] or None,
-        retry_after=wait if wait is not None else _delay(inner.get("details")),
-        named=tuple(
-            name for name, pattern in _PARAMETERS.items() if pattern.search(message)
-        ),
+        retry_after=wait,
+        named=tuple(named),
     )
 
 
@@ -281,7 +288,7 @@ def _json(text: str) -> object:
 
 def _delay(details: object) -> float | None:
     """Return the seconds to wait, from the body's google.rpc.RetryInfo."""
-    for detail in details if isinstance(details, list) else ():
+    for detail in as_list(details):
         delay = str(as_mapping(detail).get("retryDelay", ""))[:_LOOKED_AT]
         if re.fullmatch(r"\d+(\.\d+)?s", delay):
             return float(delay[:-1])
@@ -310,4 +317,6 @@ def _failures() -> tuple[type[Exception], ...]:
 def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:
     """Return the exception of that name; nothing if its module isn't loaded."""
     kind = getattr(sys.modules.get(module), name, None)
-    return () if kind is None else (kind,)
+    if kind is None:
+        return ()
+    return (kind,)

@@ -49,15 +49,18 @@ class Deployments(DeployedModels):
     def __init__(
         self, calls: VertexCalls, *, untuned: str, table: DeploymentTable | None
     ) -> None:
+        machine: dict[str, Any] = {}
+        hours = None
+        if table is not None:
+            machine = table.model_dump(exclude={"api", "hours"})
+            hours = table.hours
+        place = {
+            "project": calls.project,
+            "location": calls.location,
+            "base_url": calls.base_url,
+        }
         super().__init__(
-            PROVIDER,
-            untuned=untuned,
-            place={
-                name: getattr(calls, name)
-                for name in ("project", "location", "base_url")
-            },
-            machine=table.model_dump(exclude={"api", "hours"}) if table else {},
-            hours=table.hours if table else None,
+            PROVIDER, untuned=untuned, place=place, machine=machine, hours=hours
         )
         self.calls = calls
 
@@ -138,13 +141,13 @@ class Deployments(DeployedModels):
         if operation.error:
             message = str(dict(operation.error).get("message") or "no reason was given")
             return JobState(JobStatus.FAILED, detail=f"failed: {safe_message(message)}")
-        endpoint = operation.response.endpoint if operation.response else None
-        if not endpoint:
-            return JobState(
-                JobStatus.FAILED,
-                detail="The operation succeeded without naming an endpoint",
-            )
-        return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
+        if operation.response and operation.response.endpoint:
+            endpoint = operation.response.endpoint
+            return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
+        return JobState(
+            JobStatus.FAILED,
+            detail="The operation succeeded without naming an endpoint",
+        )
 
     def address(self, endpoint: str) -> str | None:
         """Return the address of an endpoint's open model; None for a Gemini model.
@@ -152,12 +155,13 @@ class Deployments(DeployedModels):
         Raises Refused if the endpoint doesn't exist.
         """
         description = self._get(endpoint)
-        if self.calls.base_url is not None and description.get(
-            "dedicatedEndpointEnabled"
-        ):
+        is_dedicated = bool(description.get("dedicatedEndpointEnabled"))
+        if is_dedicated and self.calls.base_url is not None:
             return f"{self.calls.base_url}/v1/{endpoint}/invoke/v1"
         host = description.get("dedicatedEndpointDns")
-        return f"https://{host}/v1/{endpoint}/invoke/v1" if host else None
+        if not host:
+            return None
+        return f"https://{host}/v1/{endpoint}/invoke/v1"
 
     def _locate(self, endpoint: str) -> tuple[str, str]:
         address = self.address(endpoint)
@@ -265,23 +269,23 @@ class AttachedEndpoint(GeminiEndpoint):
 
     def obeyed(self) -> Mapping[str, Obeyed]:
         """Return the requested parameters and those that the server rejected."""
-        return super().obeyed() if self._open is None else self._open.abilities.obeyed()
+        if self._open is not None:
+            return self._open.abilities.obeyed()
+        return super().obeyed()
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Like `GeminiEndpoint.answer` or `ChatEndpoint.answer`."""
         with self._lock:
             if not self._is_identified:
-                with suppress(
-                    Refused
-                ):  # if it can't be described, it may still be called
+                # An endpoint that can't be described may still be called.
+                with suppress(Refused):
                     address = self._address()
-                    self._open = None if address is None else self._open_model(address)
+                    if address is not None:
+                        self._open = self._open_model(address)
                 self._is_identified = True
-        return (
-            super().answer(request)
-            if self._open is None
-            else self._open.answer(request)
-        )
+        if self._open is not None:
+            return self._open.answer(request)
+        return super().answer(request)
 
     def _open_model(self, address: str) -> ChatEndpoint:
         settings = self._settings

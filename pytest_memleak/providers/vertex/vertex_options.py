@@ -124,38 +124,34 @@ def project_and_location(
 ) -> tuple[str | None, str | None]:
     """Return those of the options, the endpoint, or the environment."""
     named = RESOURCE.fullmatch(setup.model.endpoint or "")
-    project, location = named.groups() if named else (None, None)
+    project = location = None
+    if named is not None:
+        project, location = named.groups()
     if location and options.location not in {None, location}:
         raise setup.error(
             f"options.location is {options.location!r}, but the endpoint is in "
             f"{location!r}",
             "remove options.location, or name an endpoint there",
         )
-    location = (
-        options.location or location or os.environ.get(NEEDS.settings["location"])
-    )
-    if location and not _LOCATION.fullmatch(
-        location
-    ):  # it becomes part of the server's name
+    variables = NEEDS.settings
+    location = options.location or location or os.environ.get(variables["location"])
+    # It becomes part of the server's name.
+    if location and not _LOCATION.fullmatch(location):
         raise setup.error(
             f"{location!r} isn't a location",
             'expected a location such as "us-central1"',
         )
-    return options.project or project or os.environ.get(
-        NEEDS.settings["project"]
-    ), location
+    project = options.project or project or os.environ.get(variables["project"])
+    return project, location
 
 
 def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
     """Raise SuiteError if `generation_config` sets what has a key in the suite."""
-    keys = {
-        *_SUITE_KEYS,
-        *(() if options.thinking_budget is None else ("thinkingConfig",)),
-    }
-    plain_keys = {_plain(name) for name in keys}
-    overridden = sorted(
-        name for name in options.generation_config if _plain(name) in plain_keys
-    )
+    keys = {_plain(name) for name in _SUITE_KEYS}
+    if options.thinking_budget is not None:
+        keys.add(_plain("thinkingConfig"))
+    config = options.generation_config
+    overridden = sorted(name for name in config if _plain(name) in keys)
     if overridden:
         raise setup.error(
             f"options.generation_config may not set {', '.join(overridden)}",
@@ -182,8 +178,7 @@ def check_kind(
         if (setup.model.endpoint or "").startswith("gs://"):
             raise setup.error(
                 f"endpoint = {setup.model.endpoint!r} is a folder of weights, which "
-                "must be "
-                "deployed",
+                "must be deployed",
                 "add [model.options.deployment]",
             )
         return

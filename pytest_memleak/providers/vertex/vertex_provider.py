@@ -51,6 +51,7 @@ from pytest_memleak.providers.vertex.vertex_batch import (
     ENDED_BADLY,
     BatchGeminiEndpoint,
     Bucket,
+    state_of,
 )
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_endpoints import (
@@ -187,7 +188,7 @@ class VertexProvider:
             "tunings.list",
             # All of them, since the API doesn't document its filter.
             lambda: [
-                (job.name, _state(job))
+                (job.name, state_of(job))
                 for job in self._calls.vertex().tunings.list(config={"page_size": 100})
                 if job.tuned_model_display_name == name and job.name
             ],
@@ -227,22 +228,20 @@ class VertexProvider:
             lambda: self._calls.vertex().tunings.get(name=job_id),
             endpoint=self._base,
         )
-        state = _state(job)
+        state = state_of(job)
         if state in ENDED_BADLY:
-            message = str(job.error.message or "") if job.error else ""
-            ended = state.removeprefix("JOB_STATE_").lower()
-            detail = f"{ended}: {safe_message(message)}" if message else ended
+            detail = state.removeprefix("JOB_STATE_").lower()
+            if job.error is not None and job.error.message:
+                detail = f"{detail}: {safe_message(job.error.message)}"
             return JobState(JobStatus.FAILED, detail=detail)
         if state != "JOB_STATE_SUCCEEDED":
             return JobState(JobStatus.RUNNING)
-        endpoint = job.tuned_model.endpoint if job.tuned_model else None
         if self._options.deployment is not None:
-            endpoint = self._weights(job)
+            endpoint, lacking = self._weights(job), _NO_WEIGHTS
+        else:
+            endpoint, lacking = _tuned_endpoint(job), _NO_ENDPOINT
         if endpoint is None:
-            return JobState(
-                JobStatus.FAILED,
-                detail=_NO_WEIGHTS if self._options.deployment else _NO_ENDPOINT,
-            )
+            return JobState(JobStatus.FAILED, detail=lacking)
         return JobState(
             JobStatus.SUCCEEDED, endpoint=endpoint, tokens=_trained_tokens(job)
         )
@@ -260,44 +259,43 @@ class VertexProvider:
         from google.genai import types
 
         recipe = self._recipe
-        size = _ADAPTERS.get(recipe.adapter_size or 0)
-        mode = recipe.tuning_mode
-        output = None  # of an open model's weights
+        size = mode = output = None
+        if recipe.adapter_size is not None:
+            size = types.AdapterSize[f"ADAPTER_SIZE_{_ADAPTERS[recipe.adapter_size]}"]
+        if recipe.tuning_mode is not None:
+            mode = types.TuningMode[f"TUNING_MODE_{recipe.tuning_mode.upper()}"]
+        # An open model's weights go there.
         if self._options.deployment is not None and self._options.bucket is not None:
             output = f"{self._options.bucket.rstrip('/')}/memleak/tuned-{digest}"
         return types.CreateTuningJobConfig(
             tuned_model_display_name=display_name(digest),
             epoch_count=recipe.epochs,
             learning_rate_multiplier=recipe.learning_rate_multiplier,
-            adapter_size=types.AdapterSize[f"ADAPTER_SIZE_{size}"] if size else None,
+            adapter_size=size,
             learning_rate=recipe.learning_rate,
             batch_size=recipe.batch_size,
-            tuning_mode=types.TuningMode[f"TUNING_MODE_{mode.upper()}"]
-            if mode
-            else None,
+            tuning_mode=mode,
             output_uri=output,
         )
 
 
-def _state(job: TuningJob) -> str:
-    return str(job.state.value) if job.state else ""
+def _tuned_endpoint(job: TuningJob) -> str | None:
+    if job.tuned_model is None:
+        return None
+    return job.tuned_model.endpoint
 
 
 def _trained_tokens(job: TuningJob) -> int | None:
     """Return the billed tokens: those of the training set, once per epoch."""
-    stats = (
-        job.tuning_data_stats.supervised_tuning_data_stats
-        if job.tuning_data_stats
-        else None
-    )
-    spec = (
-        job.supervised_tuning_spec.hyper_parameters
-        if job.supervised_tuning_spec
-        else None
-    )
-    tokens = stats.total_billable_token_count if stats else None
-    epochs = spec.epoch_count if spec else None
-    return None if tokens is None or epochs is None else tokens * epochs
+    tokens = epochs = None
+    stats, spec = job.tuning_data_stats, job.supervised_tuning_spec
+    if stats is not None and stats.supervised_tuning_data_stats is not None:
+        tokens = stats.supervised_tuning_data_stats.total_billable_token_count
+    if spec is not None and spec.hyper_parameters is not None:
+        epochs = spec.hyper_parameters.epoch_count
+    if tokens is None or epochs is None:
+        return None
+    return tokens * epochs
 
 
 def _training_lines(examples: Iterable[TrainingExample]) -> Iterator[bytes]:
