@@ -220,14 +220,14 @@ class NgramProvider:
 
         Raises ProviderError for an endpoint that isn't stored or has other options.
         """
-        examples = [] if endpoint is None else self._learned(endpoint)
-        endpoint = endpoint or self._endpoint_id(None)
+        examples: list[TrainingText] = []
+        if endpoint is None:
+            endpoint = self._endpoint_id(None)
+        else:
+            examples = self._learned(endpoint)
         if endpoint not in self._opened:
-            books = [
-                TrainingText(PARAGRAPH.join(excerpt.text for excerpt in book.excerpts))
-                for book in self._pretraining
-            ]
-            texts = [*books, *examples]
+            texts = [_text_of(book) for book in self._pretraining]
+            texts += examples
             if not any(text.text.strip() for text in texts):
                 raise self._nothing_to_train_on()
             writer = NgramWriter(texts, order=self._options.order)
@@ -263,9 +263,11 @@ class NgramProvider:
 
     def _endpoint_id(self, training: str | None) -> str:
         """Return a name for the weights, by everything that they depend on."""
-        tuned = [] if training is None else [training, self._finetune.epochs]
         books = [book.digest for book in self._pretraining]
-        name = json.dumps([VERSION, self._options.order, books, *tuned])
+        parts: list[object] = [VERSION, self._options.order, books]
+        if training is not None:
+            parts += [training, self._finetune.epochs]
+        name = json.dumps(parts)
         return f"ngram:{hashlib.sha256(name.encode()).hexdigest()}"
 
     def _kept(self, endpoint: str) -> Path:
@@ -284,6 +286,11 @@ class NgramProvider:
 
 
 _TRAIN_AGAIN = "train again: name its books in [model.finetune], and remove endpoint."
+
+
+def _text_of(book: Book) -> TrainingText:
+    excerpts = [excerpt.text for excerpt in book.excerpts]
+    return TrainingText(PARAGRAPH.join(excerpts))
 
 
 def _cause(error: OSError) -> str:

@@ -254,7 +254,7 @@ def _refusal(error: Exception) -> Refusal | None:
         body = _json(getattr(getattr(error, "response", None), "text", ""))
     else:
         return None
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
     if isinstance(code, int):
         status = code
     # Only Google's form is read, since any other body may quote a generation.
@@ -265,7 +265,7 @@ def _refusal(error: Exception) -> Refusal | None:
         wait = _delay(inner.get("details"))
     named = [name for name, pattern in _PARAMETERS.items() if pattern.search(message)]
     return Refusal(
-        int(status),
+        status,
         message,
         code=str(inner.get("status") or "")[:_LOOKED_AT] or None,
         retry_after=wait,
