@@ -54,7 +54,9 @@ def token_count(value: object) -> int | None:
 def answer_reason(finish_word: object, text: str) -> FinishReason:
     """Return the reason that a server's finish word means; EMPTY for a blank answer."""
     reason = finish_reason(server_name(finish_word))
-    return reason if reason.withheld or text.strip() else FinishReason.EMPTY
+    if not reason.withheld and not text.strip():
+        return FinishReason.EMPTY
+    return reason
 
 
 def shared_out(total: int | None, count: int) -> list[int | None]:
@@ -88,21 +90,23 @@ def completions_of(
     beside: per completion, the texts beside its answer
     apart: texts that may belong to any completion; they count with the first
     """
-    return [
-        Completion(
+    completions = []
+    counts = shared_out(total, len(texts))
+    for place, (text, reason) in enumerate(texts):
+        others = [*beside[place]]
+        prompt_tokens = prompt
+        if place == 0:
+            others += apart
+        elif prompt is not None:
+            prompt_tokens = 0
+        completion = Completion(
             text,
             reason,
-            prompt_tokens=None if prompt is None else prompt * (place == 0),
-            completion_tokens=tokens,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=counts[place],
             finish_word=finish_words[place],
             served=served,
-            reasoning=without_answer(
-                [*beside[place], *(apart if place == 0 else ())],
-                text,
-                asked=instruction,
-            ),
+            reasoning=without_answer(others, text, asked=instruction),
         )
-        for place, ((text, reason), tokens) in enumerate(
-            zip(texts, shared_out(total, len(texts)), strict=True)
-        )
-    ]
+        completions.append(completion)
+    return completions

@@ -202,9 +202,7 @@ def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus
     sequence = [0]
     times = [0]
     for document, repeat in zip(documents, repeats, strict=True):
-        for token in document:
-            number = numbers.setdefault(token, len(numbers))
-            sequence.append(number)
+        sequence += [numbers.setdefault(token, len(numbers)) for token in document]
         sequence.append(0)
         times.extend([repeat] * (len(document) + 1))
     return _Corpus(

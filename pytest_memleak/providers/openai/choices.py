@@ -35,11 +35,15 @@ def whole_count(
     count = len(answers)
     if total is None or max_tokens is None or count < 2 or total > max_tokens:  # noqa: PLR2004
         return total
-    floor = sum(
-        max_tokens if reason is FinishReason.LENGTH else len(text.split())
-        for text, reason in answers
-    )
-    return total * count if total < floor else total
+    floor = 0
+    for text, reason in answers:
+        if reason is FinishReason.LENGTH:
+            floor += max_tokens
+        else:
+            floor += len(text.split())
+    if total < floor:
+        return total * count
+    return total
 
 
 def read_completions(
@@ -65,13 +69,14 @@ def read_completions(
     )
     served = served_of(answer)
     # The field `refusal` counts, whatever the finish reason.
-    words = [
-        "refusal"
-        if reason is FinishReason.REFUSAL
-        else server_name(choice.get("finish_reason"))
-        for choice, (_, reason) in zip(choices, texts, strict=True)
-    ]
-    apart = texts_in([choice for choice in listed if not isinstance(choice, Mapping)])
+    words = []
+    for choice, (_, reason) in zip(choices, texts, strict=True):
+        word = server_name(choice.get("finish_reason"))
+        if reason is FinishReason.REFUSAL:
+            word = "refusal"
+        words.append(word)
+    strays = [choice for choice in listed if not isinstance(choice, Mapping)]
+    apart = texts_in(strays)
     apart += _texts_of(answer, but=("choices",))
     return completions_of(
         texts,
@@ -87,10 +92,12 @@ def read_completions(
 
 def served_of(answer: Mapping[str, Any]) -> Served:
     """Return the model that served a response, as the response states it."""
-    model, fingerprint, response_id = (
-        server_name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
+    fingerprint = server_name(answer.get("system_fingerprint"))
+    return Served(
+        model=server_name(answer.get("model")),
+        fingerprint=server_fingerprint(fingerprint),
+        response_id=server_name(answer.get("id")),
     )
-    return Served(model, server_fingerprint(fingerprint), response_id)
 
 
 def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
@@ -120,14 +127,17 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
 
 def _beside_answer(part: object) -> object:
     """Return what `_text` doesn't read of a part of the content, but for its type."""
+    if isinstance(part, str):
+        return None
     if not isinstance(part, Mapping):
-        return None if isinstance(part, str) else part
-    return {
-        key: value
-        for key, value in part.items()
-        if not isinstance(value, str)
-        or (key != "text" and (key != "type" or texts_in(value)))
-    }
+        return part
+    fields = dict(part)
+    if isinstance(part.get("text"), str):
+        del fields["text"]
+    kind = part.get("type")
+    if isinstance(kind, str) and not texts_in(kind):
+        del fields["type"]
+    return fields
 
 
 def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
@@ -137,8 +147,11 @@ def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[s
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    texts = (
-        part.get("text") if isinstance(part, Mapping) else part
-        for part in as_list(content)
-    )
-    return "".join(text for text in texts if isinstance(text, str))
+    texts = []
+    for part in as_list(content):
+        text = part
+        if isinstance(part, Mapping):
+            text = part.get("text")
+        if isinstance(text, str):
+            texts.append(text)
+    return "".join(texts)
