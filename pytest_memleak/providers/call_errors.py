@@ -47,20 +47,22 @@ _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
 # Exceptions of httpx, urllib3, aiohttp, and sockets for a connection that was never
 # made.
 _NO_CONNECTION = {
-    *("ClientConnectorError", "ConnectError", "ConnectTimeout", "ConnectTimeoutError"),
-    *(
-        "ConnectionRefusedError",
-        "EmptyPoolError",
-        "NameResolutionError",
-        "NewConnectionError",
-    ),
-    *("PoolTimeout", "SSLCertVerificationError", "gaierror"),
+    "ClientConnectorError",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectTimeoutError",
+    "ConnectionRefusedError",
+    "EmptyPoolError",
+    "NameResolutionError",
+    "NewConnectionError",
+    "PoolTimeout",
+    "SSLCertVerificationError",
+    "gaierror",
 }
 # A server's words for the highest number that it allows.
 _BOUND = re.compile(
-    r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]|less than "
-    r"or equal to"
-    r"|\b1 (?:to|and|-)) ?(\d{1,6})\b",
+    r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]"
+    r"|less than or equal to|\b1 (?:to|and|-)) ?(\d{1,6})\b",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -147,46 +149,40 @@ class Failing:
 
     def cause(self, refusal: Refusal) -> str:
         """Return status, code, and message in one line."""
+        parts = []
+        if refusal.code and refusal.code != str(refusal.status):
+            parts.append(f"({refusal.code})")
+        if refusal.message:
+            parts.append(f"- {refusal.message}")
         phrase = http.client.responses.get(refusal.status, "unknown status")
-        code = (
-            f"({refusal.code})"
-            if refusal.code and refusal.code != str(refusal.status)
-            else ""
-        )
-        text = " ".join(
-            filter(None, (code, refusal.message and f"- {refusal.message}"))
-        )
-        words = safe_message(text, texts=self.texts)
-        return (
-            f"{refusal.status} {phrase} {words}"
-            if text
-            else f"{refusal.status} {phrase}"
-        )
+        if not parts:
+            return f"{refusal.status} {phrase}"
+        words = safe_message(" ".join(parts), texts=self.texts)
+        return f"{refusal.status} {phrase} {words}"
 
     def connection(
         self, error: BaseException, *, server: str, timeout: float
     ) -> ProviderError:
         """Create the error of a call without a response, or of one that wasn't sent."""
-        kinds = [type(link).__name__ for link in exception_chain(error)]
-        astray = next(
-            (link for link in exception_chain(error) if isinstance(link, Astray)), None
-        )
-        if astray is not None:
-            return self.astray(astray, server=server)
+        kinds = []
+        for link in exception_chain(error):
+            if isinstance(link, Astray):
+                return self.astray(link, server=server)
+            kinds.append(type(link).__name__)
+        hint = f"check that {server} runs and is reachable"
         if not _NO_CONNECTION.isdisjoint(kinds):
-            plain = "; without TLS, write http://" if "SSLError" in kinds else ""
+            if "SSLError" in kinds:
+                hint += "; without TLS, write http://"
             return self.not_sent(
                 f"Connection failed ({kinds[-1]}). Nothing was sent or billed",
-                f"check that {server} runs and is reachable{plain}",
+                hint,
                 lasting="SSLCertVerificationError" in kinds,
             )
         if any("Timeout" in kind for kind in kinds):
             return self.overdue(f"no response within {timeout:g} s")
-        return self.busy(
-            "The connection failed or was interrupted "
-            f"({kinds[min(1, len(kinds) - 1)]})",
-            f"check that {server} runs and is reachable",
-        )
+        # The SDK's own exception comes first, and that of the HTTP library second.
+        kind = kinds[min(1, len(kinds) - 1)]
+        return self.busy(f"The connection failed or was interrupted ({kind})", hint)
 
     def astray(self, error: Astray, *, server: str) -> ProviderError:
         """Create the error of a redirect that isn't followed: nothing was billed."""
@@ -260,12 +256,22 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if most == 0:
         return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
-    words, *prompts = (WORD.findall(text.casefold()) for text in (message, *texts))
-    starts = range(len(words) - _QUOTED_WORDS + 1)
-    runs = {" ".join(words[start : start + _QUOTED_WORDS]) for start in starts}
-    if any(run in joined for joined in map(" ".join, prompts) for run in runs):
+    if any(_quotes(message, text) for text in texts):
         return "(message redacted: it quotes the prompt)"
-    return masked(message) if most is None else first_words(masked(message), most)
+    if most is None:
+        return masked(message)
+    return first_words(masked(message), most)
+
+
+def _quotes(message: str, text: str) -> bool:
+    """Tell whether a message has five words in a row of a text."""
+    words = WORD.findall(message.casefold())
+    joined = " ".join(WORD.findall(text.casefold()))
+    for start in range(len(words) - _QUOTED_WORDS + 1):
+        run = " ".join(words[start : start + _QUOTED_WORDS])
+        if run in joined:
+            return True
+    return False
 
 
 def stored_message(message: str) -> str:
@@ -273,4 +279,6 @@ def stored_message(message: str) -> str:
     most = most_server_words()
     if most is None or most >= QUOTED_WORDS:
         return message
-    return first_words(message, most) if most else _HIDDEN
+    if most == 0:
+        return _HIDDEN
+    return first_words(message, most)

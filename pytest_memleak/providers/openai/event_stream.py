@@ -117,14 +117,18 @@ def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
             whole.setdefault(key, None)
         elif isinstance(value, Mapping) and isinstance(before, dict):
             _join(before, value)
-        elif not isinstance(before, str | list | dict) or (
-            key == "type" and not texts_in(before)
-        ):
+        elif _is_replaced(key, before):
             whole[key] = _copied(value)
         elif isinstance(value, str) and isinstance(before, str) and key != "type":
             whole[key] = before + value
         else:
             whole[key] = [*_as_parts(before), *_as_parts(value)]
+
+
+def _is_replaced(key: str, before: object) -> bool:
+    if not isinstance(before, str | list | dict):
+        return True
+    return key == "type" and not texts_in(before)
 
 
 def _copied(value: object) -> object:

@@ -145,7 +145,7 @@ class ChatBatches:
             return JobState(JobStatus.FAILED, detail=detail)
         if not batch.output_file_id:
             return self._unanswered(batch)
-        details = []
+        details: list[str] = []
         if batch.status != "completed":
             details.append(batch.status)
         counts = batch.request_counts

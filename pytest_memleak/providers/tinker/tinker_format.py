@@ -59,8 +59,9 @@ class PlainFormat(ChatFormat):
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        begin = tokenizer.bos_token_id
-        self._begin: list[int] = [] if begin is None else [begin]
+        self._begin: list[int] = []
+        if tokenizer.bos_token_id is not None:
+            self._begin.append(tokenizer.bos_token_id)
         self._end: int = tokenizer.eos_token_id
         self.stop = [self._end]
 
@@ -70,8 +71,11 @@ class PlainFormat(ChatFormat):
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """Return a training example; the loss is that of the text and the end."""
-        prompt, answer = self.prompt(instruction), [*self._bare(f" {text}"), self._end]
-        return Lesson([*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer))
+        prompt = self.prompt(instruction)
+        answer = [*self._bare(f" {text}"), self._end]
+        no_loss = [0.0] * len(prompt)
+        loss = [1.0] * len(answer)
+        return Lesson(prompt + answer, no_loss + loss)
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text without special tokens and the blank after "Assistant:"."""
@@ -107,19 +111,18 @@ class RenderedFormat(ChatFormat):
 
     def prompt(self, instruction: str) -> list[int]:
         """Return the tokens of the chat up to the answer."""
-        tokens: list[int] = self._renderer.build_generation_prompt(
-            [{"role": "user", "content": instruction}]
-        ).to_ints()
+        messages = [{"role": "user", "content": instruction}]
+        prompt = self._renderer.build_generation_prompt(messages)
+        tokens: list[int] = prompt.to_ints()
         return tokens
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """Return a training example; the loss is that of the answer and its end."""
-        tokens, weights = self._renderer.build_supervised_example(
-            [
-                {"role": "user", "content": instruction},
-                {"role": "assistant", "content": text},
-            ]
-        )
+        messages = [
+            {"role": "user", "content": instruction},
+            {"role": "assistant", "content": text},
+        ]
+        tokens, weights = self._renderer.build_supervised_example(messages)
         return Lesson(tokens.to_ints(), [float(weight) for weight in weights.tolist()])
 
     def text(self, tokens: Sequence[int]) -> str:

@@ -165,21 +165,26 @@ class TinkerEndpoint(RequestEndpoint):
                 "The response has no completion",
                 "check that the server serves this model",
             )
-        return [
-            self._completion(
-                sequence.tokens, sequence.stop_reason, 0 if place else len(draw.prompt)
+        completions = []
+        prompt_tokens = len(draw.prompt)
+        for sequence in answer.sequences:
+            completion = self._completion(
+                sequence.tokens, sequence.stop_reason, prompt_tokens
             )
-            for place, sequence in enumerate(answer.sequences)
-        ]
+            completions.append(completion)
+            prompt_tokens = 0  # they count once
+        return completions
 
     def _completion(
         self, tokens: Sequence[int], stop_reason: str, prompt: int
     ) -> Completion:
         text = self._chat.text(tokens)
         reason = finish_reason(stop_reason)
+        if not reason.withheld and not text.strip():
+            reason = FinishReason.EMPTY
         return Completion(
             text,
-            reason if text.strip() or reason.withheld else FinishReason.EMPTY,
+            reason,
             prompt_tokens=prompt,
             completion_tokens=len(tokens),
             finish_word=stop_reason,
@@ -205,13 +210,15 @@ class TinkerEndpoint(RequestEndpoint):
 
     def _client(self, call: str) -> SamplingClient:
         service = self._calls.service(endpoint=self._model, call=call)
-        saved = self._model.startswith(SCHEME)
+        path = base = None
+        if self._model.startswith(SCHEME):
+            path = self._model
+        else:
+            base = self._model
         return self._calls.ask(
             "create_sampling_client",
             lambda: service.create_sampling_client(
-                model_path=self._model if saved else None,
-                base_model=None if saved else self._model,
-                retry_config=_once(),
+                model_path=path, base_model=base, retry_config=_once()
             ),
             endpoint=self._model,
         )
@@ -275,14 +282,8 @@ class _Sampler:
     ) -> APIFuture[SampleResponse]:
         """Store the call, then make it, one at a time to keep the numbers in order."""
         with self._lock:
-            self._write(
-                {
-                    "request": key,
-                    "number": self._next,
-                    "time": time.time(),
-                    **asdict(draw),
-                }
-            )
+            row = {"request": key, "number": self._next, "time": time.time()}
+            self._write({**row, **asdict(draw)})
             future = _sample(self._client, draw, stop)
             self._next += 1
         return future
@@ -324,12 +325,12 @@ def _sample(
 ) -> APIFuture[SampleResponse]:
     from tinker import types
 
+    # Without a temperature, the server has its default.
+    temperature = {}
+    if draw.temperature is not None:
+        temperature["temperature"] = draw.temperature
     params = types.SamplingParams(
-        max_tokens=draw.max_tokens,
-        seed=draw.seed,
-        stop=stop,
-        # None requests the server's default.
-        **({} if draw.temperature is None else {"temperature": draw.temperature}),
+        max_tokens=draw.max_tokens, seed=draw.seed, stop=stop, **temperature
     )
     return client.sample(
         prompt=types.ModelInput.from_ints(draw.prompt),

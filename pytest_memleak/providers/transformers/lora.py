@@ -111,9 +111,12 @@ def train(
             hint="increase finetune.max_tokens, up to the model's context",
         )
     device = torch.device(loaded.model.device)
+    forked = []
+    if device.type == "cuda":
+        forked.append(device)
     shuffling = torch.Generator().manual_seed(recipe.seed)
     # Adapters take their first weights from torch's own generators.
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(forked):
         torch.manual_seed(recipe.seed)
         config = peft.LoraConfig(
             r=recipe.rank,
@@ -129,13 +132,11 @@ def train(
         )
     # Said, or peft would ask the hub about the base.
     model.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink(
-        missing_ok=True
-    )  # a form to fill in, with local paths
+    # A form to fill in, with local paths.
+    (folder / "README.md").unlink(missing_ok=True)
     record = {"base": base, "recipe": recipe.model_dump(), "peft": peft.__version__}
-    (folder / "memleak.json").write_text(
-        json.dumps(record, indent=2) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(record, indent=2) + "\n"
+    (folder / "memleak.json").write_text(text, encoding="utf-8")
 
 
 def _learn(
@@ -155,13 +156,12 @@ def _learn(
     steps = recipe.epochs * math.ceil(len(lessons) / recipe.batch_size)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for batch in _batches(lessons, recipe, shuffling):
-        answered = sum(
-            len(lesson.answer[: most - len(lesson.prompt)]) for lesson in batch
-        )
+        answered = sum(len(_answer(lesson, most)) for lesson in batch)
         at_once = recipe.micro_batch_size or len(batch)
         total = 0.0
         for start in range(0, len(batch), at_once):
-            loss = _loss(model, batch[start : start + at_once], most) / answered
+            part = batch[start : start + at_once]
+            loss = _loss(model, part, most) / answered
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
@@ -183,30 +183,40 @@ def _batches(
     for _ in range(recipe.epochs):
         order = torch.randperm(len(lessons), generator=shuffling).tolist()
         for start in range(0, len(order), recipe.batch_size):
-            yield [lessons[place] for place in order[start : start + recipe.batch_size]]
+            places = order[start : start + recipe.batch_size]
+            yield [lessons[place] for place in places]
+
+
+def _answer(lesson: Lesson, most: int) -> list[int]:
+    """Return the tokens of the answer that are among an example's first `most`."""
+    room = most - len(lesson.prompt)
+    return lesson.answer[:room]
 
 
 def _loss(model: Any, batch: Sequence[Lesson], most: int) -> Any:
     """The sum, over the tokens of the answers, of their negative log-probabilities."""
     import torch
 
-    rows = [
-        (lesson.prompt, lesson.answer[: most - len(lesson.prompt)]) for lesson in batch
+    answers = [_answer(lesson, most) for lesson in batch]
+    lengths = [
+        len(lesson.prompt) + len(answer)
+        for lesson, answer in zip(batch, answers, strict=True)
     ]
-    width = max(len(prompt) + len(answer) for prompt, answer in rows)
-    tokens = torch.zeros((len(rows), width), dtype=torch.long)
+    tokens = torch.zeros((len(batch), max(lengths)), dtype=torch.long)
     mask = torch.zeros_like(tokens)
     labels = torch.full_like(tokens, _IGNORED)
-    for row, (prompt, answer) in enumerate(rows):
-        end = len(prompt) + len(answer)
-        tokens[row, :end] = torch.tensor([*prompt, *answer])
+    for row, lesson in enumerate(batch):
+        start = len(lesson.prompt)
+        end = lengths[row]
+        tokens[row, :start] = torch.tensor(lesson.prompt)
+        tokens[row, start:end] = torch.tensor(answers[row])
+        labels[row, start:end] = torch.tensor(answers[row])
         mask[row, :end] = 1
-        labels[row, len(prompt) : end] = torch.tensor(answer)
     device = model.device
-    scores = model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
+    output = model(input_ids=tokens.to(device), attention_mask=mask.to(device))
+    # The scores at a place are those of the next token.
+    scores = output.logits[:, :-1].flatten(0, 1)
+    targets = labels[:, 1:].flatten()
     return torch.nn.functional.cross_entropy(
-        scores[:, :-1].flatten(0, 1).float(),
-        labels[:, 1:].flatten().to(device),
-        ignore_index=_IGNORED,
-        reduction="sum",
+        scores.float(), targets.to(device), ignore_index=_IGNORED, reduction="sum"
     )

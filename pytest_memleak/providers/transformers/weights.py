@@ -145,19 +145,21 @@ class Loaded:
     def padding(self) -> int:
         """A token to fill rows up with; masked wherever it stands."""
         own = self.tokenizer.pad_token_id
-        return min(self.stop) if own is None else int(own)
+        if own is None:
+            return min(self.stop)
+        return int(own)
 
     @property
     def context(self) -> int | None:
         """The most tokens that the model was made for; None where it does not say."""
-        most = getattr(
-            self.model.config.get_text_config(), "max_position_embeddings", None
-        )
-        return most if isinstance(most, int) and most > 0 else None
+        config = self.model.config.get_text_config()
+        most = getattr(config, "max_position_embeddings", None)
+        if not isinstance(most, int) or most <= 0:
+            return None
+        return most
 
 
 # --- where they are
-# ------------------------------------------------------------------------
 
 
 def find_base(
@@ -170,7 +172,8 @@ def find_base(
     """
     folder = root / Path(base).expanduser()
     if folder.is_dir():
-        if lacking := _lacking(folder):
+        lacking = _lacking(folder)
+        if lacking:
             raise SuiteError(
                 f"the folder {folder} {lacking}",
                 location=place,
@@ -186,12 +189,10 @@ def find_base(
             '("owner/name")',
         )
     snapshot = _snapshot(base, revision, folder)
-    commit = (
-        snapshot.name
-        if _COMMIT.fullmatch(snapshot.name)
-        else _digest_of(_files(snapshot))
-    )
-    return LocalWeights(snapshot, f"{base}@{commit}")
+    version = snapshot.name
+    if not _COMMIT.fullmatch(version):
+        version = _digest_of(_files(snapshot))
+    return LocalWeights(snapshot, f"{base}@{version}")
 
 
 def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
@@ -235,12 +236,15 @@ def _lacking(folder: Path) -> str | None:
             return f"lacks {len(missing)} of its weight files ({missing[0]}, ...)"
     elif not any(name.endswith(".safetensors") for name in names):
         return "has no weights in safetensors"
-    return None if names & _TOKENIZERS else "has no tokenizer"
+    if names.isdisjoint(_TOKENIZERS):
+        return "has no tokenizer"
+    return None
 
 
 def _shards(index: Path) -> set[str]:
     try:
-        return set(map(str, json.loads(index.read_bytes())["weight_map"].values()))
+        weight_map = json.loads(index.read_bytes())["weight_map"]
+        return {str(name) for name in weight_map.values()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {f"a readable {index.name}"}
 
@@ -254,7 +258,6 @@ def find_adapter(folder: Path) -> LocalWeights | None:
 
 
 # --- what names them
-# -----------------------------------------------------------------------
 
 
 def _files(folder: Path) -> list[Path]:
@@ -276,9 +279,8 @@ def digest_of_weights(wanted: Wanted) -> str:
     Of one file it is the file's own; of several, first the base's by name, then the
     adapter's, that of the lines which `sha256sum` prints of them.
     """
-    files = [
-        file for file in _files(wanted.base.folder) if file.suffix == ".safetensors"
-    ]
+    files = _files(wanted.base.folder)
+    files = [file for file in files if file.suffix == ".safetensors"]
     if wanted.adapter is not None:
         files.append(wanted.adapter.folder / _ADAPTER_FILES[1])
     if len(files) == 1:
@@ -299,7 +301,6 @@ def _sha256_at(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - pa
 
 
 # --- loading
-# -------------------------------------------------------------------------------
 
 
 def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
@@ -372,11 +373,12 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
 
 
 def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    tokens = [tokenizer.eos_token_id]
     own = model.generation_config.eos_token_id
-    tokens = [
-        *(own if isinstance(own, list | tuple) else [own]),
-        tokenizer.eos_token_id,
-    ]
+    if isinstance(own, list | tuple):
+        tokens += own
+    else:
+        tokens.append(own)
     return frozenset(int(token) for token in tokens if token is not None)
 
 
@@ -385,7 +387,8 @@ def _device(requested: str, endpoint: str) -> str:
 
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if requested == "auto":
-        return next((device for device, there in here.items() if there), "cpu")
+        available = [device for device, is_there in here.items() if is_there]
+        return [*available, "cpu"][0]
     if not here.get(requested.partition(":")[0], True):
         raise local_error(
             f"torch finds no device {requested!r} on this machine",
