@@ -48,7 +48,8 @@ def upload_once(
     size = lines.seek(0, io.SEEK_END)
     file: FileObject
     for file in calls.call_all(endpoint, "files.list", purpose=purpose, limit=1000):
-        if file.filename == name and file.bytes == size and file.status != "error":
+        is_same = file.filename == name and file.bytes == size
+        if is_same and file.status != "error":
             return file.id
     lines.seek(0)
     content = (name, lines, "application/jsonl")
@@ -88,8 +89,11 @@ class ChatBatches:
     def _find(self, digest: str) -> str | None:
         batch: Batch
         for batch in self._calls.call_all(self._model, "batches.list", limit=100):
-            has_digest = (batch.metadata or {}).get(DIGEST_KEY) == digest
-            if has_digest and self._state(batch).status is not JobStatus.FAILED:
+            metadata = batch.metadata or {}
+            if metadata.get(DIGEST_KEY) != digest:
+                continue
+            state = self._state(batch)
+            if state.status is not JobStatus.FAILED:
                 return batch.id
         return None
 
@@ -124,8 +128,14 @@ class ChatBatches:
         yield from withheld
 
     def _line(self, request: SampleRequest) -> bytes:
-        line = {"custom_id": request.key, "method": "POST", "url": self._url}
-        return json.dumps({**line, "body": self._body(request)}).encode() + b"\n"
+        line = {
+            "custom_id": request.key,
+            "method": "POST",
+            "url": self._url,
+            "body": self._body(request),
+        }
+        text = json.dumps(line)
+        return text.encode() + b"\n"
 
     def _batch(self, batch_id: str) -> Batch:
         batch: Batch = self._calls.call(self._model, "batches.retrieve", batch_id)

@@ -137,8 +137,10 @@ class Jobs:
 
     def end(self, job: str, weights: Weights) -> None:
         """Record that the job has ended with these weights."""
-        write_private(self._path(job, "weights"), json.dumps(asdict(weights)))
-        self._path(job, "training").unlink(missing_ok=True)
+        record = json.dumps(asdict(weights))
+        write_private(self._path(job, "weights"), record)
+        training = self._path(job, "training")
+        training.unlink(missing_ok=True)
 
     def look(self, job: str) -> JobState | None:
         """Return a job's state, and resume it if nothing drives it; None if unknown.
@@ -331,7 +333,9 @@ class Trainer:
         lessons = []
         for number, example in enumerate(training.examples):
             whole = chat.lesson(example.instruction, example.text)
-            lesson = Lesson(whole.tokens[:most], whole.weights[:most])
+            tokens = whole.tokens[:most]
+            weights = whole.weights[:most]
+            lesson = Lesson(tokens, weights)
             if not any(lesson.weights):
                 raise Failing(PROVIDER, self.base, "forward_backward").final(
                     f"The instruction of training example {number} fills all {most} "
@@ -388,23 +392,24 @@ class _Course:
         from tinker import types
 
         call = f"step {self.step + 1} of {steps}"
-        rate = self.trainer.recipe.learning_rate * (1 - self.step / steps)
+        rest = 1 - self.step / steps
+        rate = self.trainer.recipe.learning_rate * rest
+        adam = types.AdamParams(learning_rate=rate)
         data = [_datum(lesson) for lesson in lessons]
-        calls, base = self.trainer.calls, self.trainer.base
-        futures: list[Future[Any]] = [
-            calls.begin(
-                f"forward_backward ({call})",
-                lambda: self.client.forward_backward(data, "cross_entropy"),
-                endpoint=base,
-            ),
-            calls.begin(
-                f"optim_step ({call})",
-                lambda: self.client.optim_step(types.AdamParams(learning_rate=rate)),
-                endpoint=base,
-            ),
-        ]
+        calls = self.trainer.calls
+        base = self.trainer.base
+        gradients = calls.begin(
+            f"forward_backward ({call})",
+            lambda: self.client.forward_backward(data, "cross_entropy"),
+            endpoint=base,
+        )
+        update = calls.begin(
+            f"optim_step ({call})",
+            lambda: self.client.optim_step(adam),
+            endpoint=base,
+        )
         before = self.pending
-        self.pending = call, futures
+        self.pending = call, [gradients, update]
         self.step += 1
         self.tokens += sum(len(lesson.tokens) - 1 for lesson in lessons)
         self._wait_for(before)

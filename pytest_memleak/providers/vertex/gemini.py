@@ -68,7 +68,8 @@ class GeminiSettings:
         if not self.plain:
             settings.append("server")
         text = json.dumps(settings, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode())
+        return digest.hexdigest()[:12]
 
     def wanted(self, request: SampleRequest) -> dict[str, Any]:
         """Return a request's parameters by the API's names; None is omitted."""
@@ -118,15 +119,17 @@ class GeminiEndpoint(RequestEndpoint):
         self._most_candidates: int | None = None
         self._support = ParameterSupport()
         place = calls.base_url or PROVIDER
-        self.id = "#".join(
-            part for part in (f"{place} {settings.model}", settings.digest) if part
-        )
+        self.id = f"{place} {settings.model}"
+        if settings.digest:
+            self.id += f"#{settings.digest}"
 
     @property
     def abilities(self) -> Abilities:
         """Responses don't repeat the name of a tuned model's endpoint."""
-        model = self._settings.model
-        return Abilities(model_name=None if "/" in model else model, obeyed=self.obeyed)
+        name = None
+        if "/" not in self._settings.model:
+            name = self._settings.model
+        return Abilities(model_name=name, obeyed=self.obeyed)
 
     def obeyed(self) -> Mapping[str, Obeyed]:
         """Return the requested parameters and those that the server rejected."""
@@ -240,6 +243,10 @@ def read_completions(answer: object, *, n: int) -> list[Completion]:
         texts = [("", FinishReason.EMPTY)] * n
     prompt, total = _counts(usage)
     words = [server_name(candidate.get("finishReason")) for candidate in candidates]
+    beside = [_beside(candidate) for candidate in candidates]
+    if not candidates:
+        words = [server_name(blocked)] * len(texts)
+        beside = [[]] * len(texts)
     strays = [candidate for candidate in listed if not isinstance(candidate, Mapping)]
     others = {key: value for key, value in answer.items() if key != "candidates"}
     served = Served(
@@ -248,8 +255,8 @@ def read_completions(answer: object, *, n: int) -> list[Completion]:
     )
     return completions_of(
         texts,
-        words or [server_name(blocked)] * len(texts),
-        [_beside(candidate) for candidate in candidates] or [[]] * len(texts),
+        words,
+        beside,
         apart=texts_in(strays) + texts_in(others),
         prompt=prompt,
         total=total,
@@ -288,22 +295,23 @@ def _without_text(part: object) -> object:
 
 def _parts(candidate: Mapping[str, Any], *, thought: bool) -> str:
     """Return the text of the answer's parts, or of the model's visible thoughts."""
-    parts = as_list(as_mapping(candidate.get("content")).get("parts"))
-    return "".join(
-        str(part.get("text") or "")
-        for part in parts
-        if isinstance(part, Mapping) and bool(part.get("thought")) is thought
-    )
+    content = as_mapping(candidate.get("content"))
+    texts = []
+    for part in as_list(content.get("parts")):
+        if not isinstance(part, Mapping):
+            continue
+        if bool(part.get("thought")) is thought:
+            texts.append(str(part.get("text") or ""))
+    return "".join(texts)
 
 
 def _counts(usage: object) -> tuple[int | None, int | None]:
     """Return prompt and completion tokens; the usage omits a count of 0."""
     if not isinstance(usage, Mapping):
         return None, None
-    prompt, answer, thoughts = (
-        token_count(usage.get(name, 0))
-        for name in ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-    )
+    prompt = token_count(usage.get("promptTokenCount", 0))
+    answer = token_count(usage.get("candidatesTokenCount", 0))
+    thoughts = token_count(usage.get("thoughtsTokenCount", 0))
     if answer is None or thoughts is None:
         return prompt, None
     return prompt, answer + thoughts

@@ -218,8 +218,10 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             yield key, completions
 
     def _line(self, request: SampleRequest) -> bytes:
-        line = {"request": {**self._request(request), "labels": _labels(request.key)}}
-        return json.dumps(line).encode() + b"\n"
+        body = self._request(request)
+        body["labels"] = _labels(request.key)
+        text = json.dumps({"request": body})
+        return text.encode() + b"\n"
 
     def _batch_model(self) -> str:
         """Return the model's name for a batch, which takes no tuned endpoint's."""
@@ -279,7 +281,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         if state in _ENDED_WELL and stats is None:
             return JobState(JobStatus.SUCCEEDED)
         if state in _ENDED_WELL and stats is not None and stats.successful_count:
-            missing = (stats.failed_count or 0) + max(stats.incomplete_count or 0, 0)
+            failed = stats.failed_count or 0
+            incomplete = stats.incomplete_count or 0
+            missing = failed + max(incomplete, 0)
             if not missing:
                 return JobState(JobStatus.SUCCEEDED)
             detail = f"unanswered: {amount(missing, 'request')}"
@@ -296,7 +300,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                 continue
             status = str(row.get("status") or "")
             causes[status] += 1
-            temporary += any(may_pass(int(code)) for code in _CODE.findall(status))
+            codes = [int(code) for code in _CODE.findall(status)]
+            if any(may_pass(code) for code in codes):
+                temporary += 1
         ended = state.removeprefix("JOB_STATE_").lower()
         if answered:
             return JobState(
@@ -337,7 +343,8 @@ def _display_name(digest: str) -> str:
 
 def _labels(key: str) -> dict[str, str]:
     """Return the labels that hold a request's key."""
-    encoded = base64.b32encode(key.encode("utf-8", "surrogatepass")).decode()
+    data = key.encode("utf-8", "surrogatepass")
+    encoded = base64.b32encode(data).decode()
     text = encoded.rstrip("=").lower()
     starts = range(0, len(text), _LABEL_LENGTH)
     pieces = [text[start : start + _LABEL_LENGTH] for start in starts]
@@ -346,7 +353,8 @@ def _labels(key: str) -> dict[str, str]:
 
 def _key(row: Mapping[str, Any]) -> str | None:
     """Return the key of the request that a row repeats, if it repeats one."""
-    labels = as_mapping(as_mapping(row.get("request")).get("labels"))
+    request = as_mapping(row.get("request"))
+    labels = as_mapping(request.get("labels"))
     text = ""
     for number in count():
         piece = labels.get(f"{_KEY_LABEL}{number}")
@@ -364,7 +372,8 @@ def _key(row: Mapping[str, Any]) -> str | None:
 def _completions(row: Mapping[str, Any]) -> list[Completion]:
     """Return the completions of an answered row; empty if it failed."""
     request = as_mapping(row.get("request"))
-    candidates = as_mapping(request.get("generationConfig")).get("candidateCount")
+    config = as_mapping(request.get("generationConfig"))
+    candidates = config.get("candidateCount")
     if not isinstance(candidates, int):
         candidates = 1
     return read_completions(row.get("response"), n=candidates)
