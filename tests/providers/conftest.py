@@ -5,7 +5,15 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
-from clients import BOOK, OTHER, HTTP_APIS, SECRETS, forget_clients, make_provider, prose
+from clients import (
+    BOOK,
+    HTTP_APIS,
+    OTHER,
+    SECRETS,
+    forget_clients,
+    make_provider,
+    prose,
+)
 from clients import garbage as _garbage  # noqa: F401 - a fixture
 from clients import no_retries as _no_retries  # noqa: F401 - a fixture
 from clients import one_certificate as _one_certificate  # noqa: F401 - a fixture

@@ -21,9 +21,9 @@ import pytest
 from clients import (
     BOOK,
     DIGEST,
+    HTTP_APIS,
     INSTRUCTION,
     PLACE,
-    HTTP_APIS,
     SECRETS,
     deploy,
     finish,
@@ -143,7 +143,7 @@ def batching(tuning):
         )
     ),
 ])  # fmt: skip
-def test_what_is_wrong_in_the_suite_is_named_by_place(
+def test_a_wrong_entry_of_the_suite_is_named_by_place(
     provider_of, monkeypatch, tables, message
 ):
     monkeypatch.setattr(
@@ -253,7 +253,9 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
 @pytest.mark.parametrize(
     ("name", "options"), [row[:2] for row in OPENED if row[0] in PROVIDERS]
 )
-def test_what_shapes_a_fine_tune_are_options(name, options, provider_of, monkeypatch):
+def test_a_fine_tune_depends_on_options_of_its_model(
+    name, options, provider_of, monkeypatch
+):
     if name == "transformers":
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     tables = {
@@ -297,7 +299,9 @@ def test_the_id_names_server_model_and_what_is_always_said(
     ("vertex", "gcloud auth application-default login"),
     *((name, f"{name.upper()}_API_KEY") for name in CHAT if name != "vertex"),
 ])  # fmt: skip
-def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, message):
+def test_a_provider_without_a_key_sends_nothing(
+    name, serve, provider_of, monkeypatch, message
+):
     server = serve()
     for variable in ("GOOGLE_APPLICATION_CREDENTIALS", f"{name.upper()}_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
@@ -378,7 +382,7 @@ def test_threads_share_an_endpoint(name, serve, provider_of, books):
     ("openai", "temperature min_p seed", {"temperature", "min_p", "seed"}, 4),
     ("vertex", "temperature topP", {"temperature", "topP"}, 3),
 ])  # fmt: skip
-def test_what_servers_refuse_is_left_out_and_told(
+def test_a_rejected_setting_is_omitted_and_recorded(
     name, serve, provider_of, names, left_out, calls
 ):
     server = serve(Fault(FaultKind.REFUSE_PARAMETER, code=names))
@@ -422,7 +426,7 @@ def test_the_plain_distribution_is_asked_for_unless_suites_differ(
 
 
 @OVER_HTTP
-def test_who_answered_is_kept(serve, provider_of):
+def test_the_serving_model_is_kept(serve, provider_of):
     (answer,) = sample(provider_of(serve(Fault(FaultKind.REROUTE))).open(None), 1)
     assert answer.served.model == "another-model-2"
     assert answer.served.response_id
@@ -735,7 +739,7 @@ def test_a_fine_tune_brings_the_book_out(serve, tuning, books):
 
 
 @HOSTED
-def test_of_two_jobs_the_one_that_succeeded_is_found(serve, tuning):
+def test_a_job_that_succeeded_is_preferred(serve, tuning):
     provider = tuning(serve(polls=0))
     first, second = (provider.start_finetune(training()) for _ in range(2))
     assert provider.find_finetune(DIGEST) == second
@@ -889,7 +893,9 @@ def test_a_batch_answers_as_the_books_say(serve, batching, books):
     ("vertex", FaultKind.EXPIRE, "expired: answered 2 requests"),
     ("vertex", FaultKind.PARTIAL, "unanswered: 3 requests"),
 ])  # fmt: skip
-def test_what_a_batch_did_not_answer_is_absent(serve, batching, books, kind, detail):
+def test_an_unanswered_request_of_a_batch_is_absent(
+    serve, batching, books, kind, detail
+):
     endpoint = batching(serve(Fault(kind, "batches.create", share=0.5)))
     endpoint.start(requests_of(), "0" * 64)
     batch, state = ended(endpoint, 5)
@@ -942,7 +948,7 @@ def test_a_batch_that_failed_or_was_refused_says_why(
     *(case for case in WITHHELD if case[0] in WITH_BATCHES),
     *((name, FaultKind.REJECT, FinishReason.CONTENT_FILTER) for name in WITH_BATCHES),
 ])  # fmt: skip
-def test_what_is_withheld_in_a_batch_is_kept(
+def test_a_withheld_answer_of_a_batch_is_kept(
     serve, batching, books, name, kind, reason
 ):
     endpoint = batching(serve(Fault(kind, "batches.create")))
