@@ -206,7 +206,7 @@ def abilities_of(owner: object) -> Abilities:
 
 
 def finetuning_of(provider: Provider, *, place: str | None = None) -> Finetuning:
-    """Return the fine-tuning that a provider declares. Raises SuiteError if it has none."""
+    """Return the fine-tuning that a provider declares; SuiteError if it has none."""
     finetuning = abilities_of(provider).finetuning
     if finetuning is None:
         raise SuiteError(

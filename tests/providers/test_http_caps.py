@@ -1,8 +1,9 @@
 """Answers without end, endless errors, redirects: real sockets on loopback, each client."""
 
 import pytest
-from clients import HTTP_APIS, sample
+from clients import HTTP_APIS, INSTRUCTION, sample
 from faults import Fault, FaultKind
+from hostile import ACTS
 from marks import full
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
@@ -116,3 +117,27 @@ def test_an_error_has_as_much_time_as_an_answer(failure_of):
 def test_a_body_that_is_no_error_of_googles_is_not_quoted(failure_of, books):
     failure = str(failure_of("status_206"))
     assert not any(row["text"][:20] in failure for row in books.rows("completion"))
+
+
+# What drips before a body ends by the deadline of sampling, as for every client.
+DRIPPING = {"slow_headers", "slow_1xx", "endless_1xx"}
+
+
+@pytest.mark.parametrize("act", sorted(ACTS.keys() - DRIPPING))
+@pytest.mark.parametrize("name", HTTP_APIS)
+def test_a_hostile_answer_is_completions_or_a_provider_error(
+    name, serve, provider_of, act
+):
+    server = serve()
+    endpoint = provider_of(server, timeout=0.5).open(None)
+    server.plan.replace([Fault(FaultKind.HOSTILE, CHAT[name], code=act)])
+    completions, failure = [], None
+    try:
+        completions = sample(endpoint)
+    except ProviderError as error:
+        failure = error
+    assert completions or failure is not None
+    if failure is not None:
+        assert len(str(failure)) < 1000
+        assert INSTRUCTION[:30] not in str(failure)
+        assert failure.__context__ is None
