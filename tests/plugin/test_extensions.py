@@ -172,7 +172,10 @@ def test_an_http_api_of_ones_own_has_a_verdict_retries_and_a_ledger(gate, story_
 
 def test_an_http_api_of_ones_own_keeps_the_budget(gate, story_server):
     options = ("-m", "copyright", "--memleak-budget=0.0001")
-    gate(*options, lines=["*Budget: US$* is spent or reserved; the next call may cost US$*"])
+    gate(
+        *options,
+        lines=["*Budget: US$* is spent or reserved; the next call may cost US$*"],
+    )
     assert story_server.books.rows() == []
 
 
