@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.hookspecs import hookimpl
+    from pytest_memleak.providers.http_provider import HttpProvider
     from pytest_memleak.records import (
         Block,
         Book,
@@ -32,6 +33,7 @@ __all__ = [
     "Book",
     "Excerpt",
     "Generation",
+    "HttpProvider",
     "Measure",
     "Measurement",
     "Span",
@@ -44,6 +46,7 @@ __all__ = [
 
 # Loaded on first use, since pytest imports this package at every start.
 _HOMES = {
+    "HttpProvider": "providers.http_provider",
     "hookimpl": "interfaces.hookspecs",
     "judge": "verdict.judge",
     "near_verbatim": "scoring.nv_recall",

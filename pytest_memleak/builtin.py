@@ -25,7 +25,9 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:
 
 @hookimpl(trylast=True)
 def memleak_read_book(
-    path: Path, include: Sequence[str], exclude: Sequence[str]
+    path: Path,
+    include: Sequence[str],
+    exclude: Sequence[str],
 ) -> Manuscript | Book | None:
     """Read a book in any of the formats of docs/books.md."""
     if path.suffix.lower() in {".json", ".jsonl"}:

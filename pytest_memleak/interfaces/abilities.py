@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.protocols import (
     Completion,
     Endpoint,
     JobState,
+    Provider,
     SampleRequest,
+    TrainingSet,
 )
 from pytest_memleak.records import Book, Generation
 from pytest_memleak.records.provenance import RecordedAs
@@ -94,16 +97,22 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Finetuning:
-    """What is known of a provider's fine-tunes before they start.
+    """Fine-tunes, each of which ends in an endpoint.
 
+    find:  returns the id of a job that carries a digest in its metadata or name, if any
+    start: starts a fine-tune that carries `training.digest`, and returns the job's id
+    poll:  returns a job's state, with its `endpoint` once it succeeded
     weights_options: the options that identify a fine-tune and its location; None for
-    all options
+        all options
     epochs:          how often the training set is read, an int if the client knows it;
         None for `epochs` of the suite's recipe
     start_deadline:  the seconds that `start_finetune` may take, infinity for as long as
         it takes; None for the deadline of any call
     """
 
+    find: Callable[[str], str | None]
+    start: Callable[[TrainingSet], str]
+    poll: Callable[[str], JobState]
     weights_options: frozenset[str] | None = None
     epochs: int | str | None = None
     start_deadline: float | None = None
@@ -153,6 +162,7 @@ class Abilities:
     """The abilities of a provider and of an endpoint; by default, there are none.
 
     Of a provider:
+    finetuning:    None if it can't fine-tune
     count_tokens:  counts the tokens that a text is billed as, without a call; None for
         4/3 of the words
     close:         releases connections, processes, or memory, once at the end of the
@@ -174,7 +184,7 @@ class Abilities:
     chats:         tells whether chats have the model's own format; costs nothing
     """
 
-    finetuning: Finetuning = Finetuning()
+    finetuning: Finetuning | None = None
     count_tokens: Callable[[str], int] | None = None
     close: Callable[[], object] = lambda: None
     deployments: DeploymentCalls | None = None
@@ -193,6 +203,19 @@ def abilities_of(owner: object) -> Abilities:
     """Return the record that a provider or an endpoint declares; the defaults without one."""
     abilities: Abilities = getattr(owner, "abilities", Abilities())
     return abilities
+
+
+def finetuning_of(provider: Provider, *, place: str | None = None) -> Finetuning:
+    """Return the fine-tuning that a provider declares; SuiteError if it has none."""
+    finetuning = abilities_of(provider).finetuning
+    if finetuning is None:
+        raise SuiteError(
+            f"The provider {provider.name!r} can't fine-tune",
+            location=place,
+            hint="remove [model.finetune], and name a model that exists: base_model or "
+            "endpoint",
+        )
+    return finetuning
 
 
 def id_of(endpoint: object) -> str | None:

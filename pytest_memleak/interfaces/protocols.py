@@ -1,6 +1,6 @@
 """Protocols of providers and endpoints, and the records they exchange.
 
-A provider fine-tunes, waits, and samples. It never decides whether to spend money: the
+A provider samples, and may fine-tune. It never decides whether to spend money: the
 sampling package records the intent in the ledger first and then calls one method once.
 So every method is one exchange with the provider, and may raise `ProviderError` (final)
 or `ProviderBusy` (worth another try).
@@ -205,7 +205,7 @@ OWN_PROVIDER = "own"
 
 
 class Provider(Protocol):
-    """A service that fine-tunes and samples one model of a suite.
+    """A service that samples one model of a suite.
 
     concurrency: how many calls of `Endpoint.sample` may run at once; None to adapt:
         from 8 on, more while that is faster, fewer while the server is overloaded.
@@ -213,25 +213,14 @@ class Provider(Protocol):
     fewer.
     batch: whether the suite requests batches.
 
-    What else it can do is its `abilities` (interfaces/abilities.py).
+    What else it can do, such as fine-tuning, is its `abilities`
+    (interfaces/abilities.py).
     """
 
     name: str
     concurrency: int | None
     completions_per_call: int
     batch: bool
-
-    def find_finetune(self, digest: str) -> str | None:
-        """Return the id of a job that carries `digest` in its metadata or name, if any."""
-        ...
-
-    def start_finetune(self, training: TrainingSet) -> str:
-        """Start a fine-tune that carries `training.digest`, and return the job's id."""
-        ...
-
-    def poll_finetune(self, job_id: str) -> JobState:
-        """Return the job's state, with its `endpoint` once it succeeded."""
-        ...
 
     def open(self, endpoint: str | None) -> Endpoint:
         """Return the endpoint of that id; None means the model without fine-tuning."""

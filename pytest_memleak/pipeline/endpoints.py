@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive, JobPending, MemleakError, SuiteError
-from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.interfaces.abilities import abilities_of, finetuning_of
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.provider_registry import host_of
 from pytest_memleak.records import Model
@@ -81,7 +81,10 @@ class Endpoints:
                 hosts=self.resources.hosts,
                 deadline=self._suite.deadline,
             )
-            self._providers[model.id] = factory(setup)
+            provider = factory(setup)
+            if model.finetune_books:
+                finetuning_of(provider, place=place)
+            self._providers[model.id] = provider
         return self._providers[model.id]
 
     def is_free(self, model: Model) -> bool:
@@ -162,7 +165,7 @@ class Endpoints:
 
         provider = self.provider(model)
         books = self.books.training_books(model, foreseen=foreseen)
-        shaping = abilities_of(provider).finetuning.weights_options
+        shaping = finetuning_of(provider).weights_options
         by_all = _training_set(books, model, model.options)
         if shaping is None or model.options.keys() <= shaping:
             return by_all
@@ -195,7 +198,7 @@ class Endpoints:
         summary that isn't written yet counts as long as it may become.
         """
         abilities = abilities_of(self.provider(model))
-        epochs = abilities.finetuning.epochs
+        epochs = finetuning_of(self.provider(model)).epochs
         epochs = model.finetune.get("epochs") if epochs is None else epochs
         texts = [
             text

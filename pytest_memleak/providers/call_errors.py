@@ -8,7 +8,7 @@ The same for every client: which HTTP status is temporary, which exception means
 nothing was sent, and the messages of a missed deadline, a broken connection, or an
 unexpected response. A client adds its SDK's exceptions and its own hints.
 
-safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key provided: [masked]"
+safe_message("Incorrect API key: sk-abc...")  ->  "Incorrect API key: [masked]"
 """
 
 from __future__ import annotations
@@ -47,20 +47,22 @@ _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
 # Exceptions of httpx, urllib3, aiohttp, and sockets for a connection that was never
 # made.
 _NO_CONNECTION = {
-    *("ClientConnectorError", "ConnectError", "ConnectTimeout", "ConnectTimeoutError"),
-    *(
-        "ConnectionRefusedError",
-        "EmptyPoolError",
-        "NameResolutionError",
-        "NewConnectionError",
-    ),
-    *("PoolTimeout", "SSLCertVerificationError", "gaierror"),
+    "ClientConnectorError",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectTimeoutError",
+    "ConnectionRefusedError",
+    "EmptyPoolError",
+    "NameResolutionError",
+    "NewConnectionError",
+    "PoolTimeout",
+    "SSLCertVerificationError",
+    "gaierror",
 }
 # A server's words for the highest number that it allows.
 _BOUND = re.compile(
-    r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]|less than "
-    r"or equal to"
-    r"|\b1 (?:to|and|-)) ?(\d{1,6})\b",
+    r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]"
+    r"|less than or equal to|\b1 (?:to|and|-)) ?(\d{1,6})\b",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -117,15 +119,22 @@ class Failing:
         return ProviderError(cause, hint=hint, **self.place)
 
     def busy(
-        self, cause: str, hint: str | None = None, *, after: float | None = None
+        self,
+        cause: str,
+        hint: str | None = None,
+        *,
+        after: float | None = None,
     ) -> ProviderBusy:
-        """Create a temporary error; `after` are the seconds that the server asks to wait."""
+        """Create a temporary error; `after`: the seconds that the server asks for."""
         return ProviderBusy(cause, hint=hint, retry_after=after, **self.place)
 
     def overdue(self, cause: str, hint: str | None = None) -> CallTimeout:
         """Create the error of a call that missed its deadline."""
         return CallTimeout(
-            cause, hint=hint or RAISE_DEADLINE, in_doubt=True, **self.place
+            cause,
+            hint=hint or RAISE_DEADLINE,
+            in_doubt=True,
+            **self.place,
         )
 
     def unusable(self, cause: str, hint: str | None = None) -> UnusableResponse:
@@ -133,9 +142,13 @@ class Failing:
         return UnusableResponse(cause, hint=hint, in_doubt=True, **self.place)
 
     def not_sent(
-        self, cause: str, hint: str | None = None, *, lasting: bool = False
+        self,
+        cause: str,
+        hint: str | None = None,
+        *,
+        lasting: bool = False,
     ) -> RequestNotSent:
-        """Create the error of a call that never reached the server; `lasting` if it would again."""
+        """Create the error of an unsent call; `lasting` if a retry is useless."""
         return RequestNotSent(cause, hint=hint, lasting=lasting, **self.place)
 
     def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
@@ -147,56 +160,54 @@ class Failing:
 
     def cause(self, refusal: Refusal) -> str:
         """Return status, code, and message in one line."""
+        parts = []
+        if refusal.code and refusal.code != str(refusal.status):
+            parts.append(f"({refusal.code})")
+        if refusal.message:
+            parts.append(f"- {refusal.message}")
         phrase = http.client.responses.get(refusal.status, "unknown status")
-        code = (
-            f"({refusal.code})"
-            if refusal.code and refusal.code != str(refusal.status)
-            else ""
-        )
-        text = " ".join(
-            filter(None, (code, refusal.message and f"- {refusal.message}"))
-        )
-        words = safe_message(text, texts=self.texts)
-        return (
-            f"{refusal.status} {phrase} {words}"
-            if text
-            else f"{refusal.status} {phrase}"
-        )
+        if not parts:
+            return f"{refusal.status} {phrase}"
+        words = safe_message(" ".join(parts), texts=self.texts)
+        return f"{refusal.status} {phrase} {words}"
 
     def connection(
-        self, error: BaseException, *, server: str, timeout: float
+        self,
+        error: BaseException,
+        *,
+        server: str,
+        timeout: float,
     ) -> ProviderError:
-        """Create the error of a call without a response; RequestNotSent if nothing was sent."""
-        kinds = [type(link).__name__ for link in exception_chain(error)]
-        astray = next(
-            (link for link in exception_chain(error) if isinstance(link, Astray)), None
-        )
-        if astray is not None:
-            return self.astray(astray, server=server)
+        """Create the error of a call without a response, or of one that wasn't sent."""
+        kinds = []
+        for link in exception_chain(error):
+            if isinstance(link, Astray):
+                return self.astray(link, server=server)
+            kinds.append(type(link).__name__)
+        hint = f"check that {server} runs and is reachable"
         if not _NO_CONNECTION.isdisjoint(kinds):
-            plain = "; without TLS, write http://" if "SSLError" in kinds else ""
+            if "SSLError" in kinds:
+                hint += "; without TLS, write http://"
             return self.not_sent(
                 f"Connection failed ({kinds[-1]}). Nothing was sent or billed",
-                f"check that {server} runs and is reachable{plain}",
+                hint,
                 lasting="SSLCertVerificationError" in kinds,
             )
         if any("Timeout" in kind for kind in kinds):
             return self.overdue(f"no response within {timeout:g} s")
-        return self.busy(
-            "The connection failed or was interrupted "
-            f"({kinds[min(1, len(kinds) - 1)]})",
-            f"check that {server} runs and is reachable",
-        )
+        # The SDK's own exception comes first, and that of the HTTP library second.
+        kind = kinds[min(1, len(kinds) - 1)]
+        return self.busy(f"The connection failed or was interrupted ({kind})", hint)
 
     def astray(self, error: Astray, *, server: str) -> ProviderError:
-        """Create the error of a redirect that isn't followed: nothing was answered or billed."""
+        """Create the error of a redirect that isn't followed: nothing was billed."""
         return self.final(
             str(error),
             f"set base_url to the address that answers; {server} redirects requests",
         )
 
     def rows(self, lines: IO[bytes], place: str) -> Iterator[dict[str, Any]]:
-        """Yield the JSON objects in the lines of `place`; ProviderBusy for a damaged line."""
+        """Yield each line's JSON object; ProviderBusy for a damaged line."""
         lines.seek(0)
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -237,7 +248,7 @@ def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def retry_after(headers: Mapping[str, Any] | None) -> float | None:
-    """Return the seconds to wait, from `retry-after-ms` or `retry-after` (seconds or a date)."""
+    """Return the seconds to wait, from `retry-after-ms` or `retry-after`."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = str((headers or {}).get(name, ""))[:_LONGEST_MESSAGE]
         if re.fullmatch(r"\d+(\.\d+)?", value) and math.isfinite(float(value)):
@@ -252,7 +263,7 @@ def retry_after(headers: Mapping[str, Any] | None) -> float | None:
 
 
 def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
-    """Return the first words of a message, without keys; redacted if it quotes one of `texts`.
+    """Return a message's first words, without keys; redacted if it quotes `texts`.
 
     A quote is five words in a row, within the message's first 2,000 characters.
     """
@@ -260,17 +271,29 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if most == 0:
         return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
-    words, *prompts = (WORD.findall(text.casefold()) for text in (message, *texts))
-    starts = range(len(words) - _QUOTED_WORDS + 1)
-    runs = {" ".join(words[start : start + _QUOTED_WORDS]) for start in starts}
-    if any(run in joined for joined in map(" ".join, prompts) for run in runs):
+    if any(_quotes(message, text) for text in texts):
         return "(message redacted: it quotes the prompt)"
-    return masked(message) if most is None else first_words(masked(message), most)
+    if most is None:
+        return masked(message)
+    return first_words(masked(message), most)
+
+
+def _quotes(message: str, text: str) -> bool:
+    """Tell whether a message has five words in a row of a text."""
+    words = WORD.findall(message.casefold())
+    joined = " ".join(WORD.findall(text.casefold()))
+    for start in range(len(words) - _QUOTED_WORDS + 1):
+        run = " ".join(words[start : start + _QUOTED_WORDS])
+        if run in joined:
+            return True
+    return False
 
 
 def stored_message(message: str) -> str:
-    """Return a server's message that an earlier run stored, cut if this run shows fewer words."""
+    """Return a message that an earlier run stored, with this run's number of words."""
     most = most_server_words()
     if most is None or most >= QUOTED_WORDS:
         return message
-    return first_words(message, most) if most else _HIDDEN
+    if most == 0:
+        return _HIDDEN
+    return first_words(message, most)

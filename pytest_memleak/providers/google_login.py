@@ -25,7 +25,7 @@ _ERRORS = "google.auth.exceptions"
 
 
 class GoogleToken:
-    """Returns access tokens, the same one until it expires; raises google-auth's exceptions."""
+    """Returns an access token until it expires; raises google-auth's exceptions."""
 
     def __init__(self) -> None:
         self._credentials: Any = None

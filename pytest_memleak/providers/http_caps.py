@@ -74,36 +74,48 @@ class Bounds:
 
     def _answered(self, response: Any) -> None:
         request = response.request
-        if response.has_redirect_location and not request.url.path.endswith(
-            self.uploads
-        ):
-            if request.extensions.get(_SENT, 1) > _MOST_REDIRECTS:
-                raise Astray("the server redirects in a circle")
-            try:
-                there = request.url.join(response.headers["location"])
-            except Exception:  # noqa: BLE001 - each version of the library has its own errors
-                raise Astray("the server redirects to an invalid address") from None
-            if (there.scheme, there.host, there.port) != (
-                request.url.scheme,
-                request.url.host,
-                request.url.port,
-            ):
-                place = server_word(
-                    f"{there.scheme}:" + (there.host and f"//{there.netloc.decode()}")
-                )
-                raise Astray(f"the server redirects to a different server ({place})")
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
+        is_upload = request.url.path.endswith(self.uploads)
+        if response.has_redirect_location and not is_upload:
+            _check_redirect(request, response.headers["location"])
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
             raise Endless("compressed, which the request doesn't allow")
-        until = request.extensions.get(_BEGAN, time.monotonic()) + self.timeout
-        if response.is_error:
-            allowed = _Allowed(_LONGEST_ERROR, until, cut_off=True)
-        elif request.url.path.endswith("/content"):
-            allowed = _Allowed(_LONGEST_FILE, None)
-        else:
-            allowed = _Allowed(_LONGEST_ANSWER, until)
         stream = response.stream
         kind: Any = type(stream)
-        response.stream = _bounded(kind)(stream, allowed)
+        response.stream = _bounded(kind)(stream, self._allowed(response))
+
+    def _allowed(self, response: Any) -> _Allowed:
+        """Return how much of a body may be read."""
+        request = response.request
+        began = request.extensions.get(_BEGAN, time.monotonic())
+        until = began + self.timeout
+        if response.is_error:
+            return _Allowed(_LONGEST_ERROR, until, cut_off=True)
+        if request.url.path.endswith("/content"):
+            return _Allowed(_LONGEST_FILE, None)
+        return _Allowed(_LONGEST_ANSWER, until)
+
+
+def _check_redirect(request: Any, location: str) -> None:
+    """Raise Astray for a redirect that isn't followed."""
+    if request.extensions.get(_SENT, 1) > _MOST_REDIRECTS:
+        raise Astray("the server redirects in a circle")
+    here = request.url
+    try:
+        there = here.join(location)
+    except Exception:  # noqa: BLE001 - each version of the library has its own errors
+        raise Astray("the server redirects to an invalid address") from None
+    is_here = (
+        there.scheme == here.scheme
+        and there.host == here.host
+        and there.port == here.port
+    )
+    if not is_here:
+        address = f"{there.scheme}:"
+        if there.host:
+            address += f"//{there.netloc.decode()}"
+        place = server_word(address)
+        raise Astray(f"the server redirects to a different server ({place})")
 
 
 @dataclass(slots=True)

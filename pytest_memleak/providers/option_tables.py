@@ -42,10 +42,10 @@ _SECRET_VALUE = re.compile(
     r"[A-Za-z0-9_-]{16,}"
     r"|\bBearer\s+\S{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
-    r"|://[^/\s:@]+:[^/\s@]+@"
+    r"|://[^/\s:@]+:[^/\s@]+@",
 )
 _RANDOM = re.compile(
-    r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=(?:\D*\d){4})[A-Za-z0-9_+=-]{32,}"
+    r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=(?:\D*\d){4})[A-Za-z0-9_+=-]{32,}",
 )
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -69,12 +69,16 @@ TableT = TypeVar("TableT", bound=Table)
 
 
 def read_table(
-    kind: type[TableT], values: Mapping[str, Any], *, place: str, name: str
+    kind: type[TableT],
+    values: Mapping[str, Any],
+    *,
+    place: str,
+    name: str,
 ) -> TableT:
     """Return `values` as a table; SuiteError for a wrong key or value.
 
     place: the suite file and the model's entry; name: the table's name below it
-    ("options")
+        ("options")
     """
     refuse_secrets(values, place=place, name=name)
     try:
@@ -135,8 +139,8 @@ def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
             raise SuiteError(
                 f"{masked(key)} looks like a secret (value not shown)",
                 location=place,
-                hint="suite files must not contain secrets: remove it, and set the provider's "
-                "environment variable instead",
+                hint="suite files must not contain secrets: remove it, and set the "
+                "provider's environment variable instead",
             )
 
 

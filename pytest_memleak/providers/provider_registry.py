@@ -75,16 +75,20 @@ class ProviderNeeds:
         return *self.keys, *self.settings.values()
 
     def address_of(self, base_url: str | None) -> str | None:
-        """Return the server of the suite or the environment; None for the provider's own."""
+        """Return the server that a variable or the suite names, if any."""
         return base_url or os.environ.get(self.address) or None
 
     def validate_host(
-        self, options: Mapping[str, Any], hosts: frozenset[str], *, place: str
+        self,
+        options: Mapping[str, Any],
+        hosts: frozenset[str],
+        *,
+        place: str,
     ) -> None:
-        """Raise SuiteError if a key would be sent to a host that the suite file alone names.
+        """Raise SuiteError if a key would go to a host that only the suite file names.
 
         hosts: those named outside the file, beside the provider's own and `address`. A
-        loopback address may receive any key; http elsewhere, none.
+            loopback address may receive any key; http elsewhere, none.
         """
         variables = [str(options.get("api_key_env", key)) for key in self.keys]
         address = self.address_of(options.get("base_url")) or (
@@ -113,7 +117,8 @@ class ProviderNeeds:
             raise SuiteError(
                 f"{key} would go to {host} unencrypted",
                 location=place,
-                hint=f"write https:// in base_url, or unset {key} if the server needs none",
+                hint="write https:// in base_url, or "
+                f"unset {key} if the server needs none",
             )
         if host not in {*hosts, own, host_of(os.environ.get(self.address, ""))}:
             raise SuiteError(
@@ -123,7 +128,7 @@ class ProviderNeeds:
             )
 
     def variables_of(self, options: Mapping[str, Any]) -> list[str]:
-        """Return the variables for a model with these options; your own server needs none.
+        """Return the variables of a model with these options; your server needs none.
 
         A variable that the suite names is needed there, too.
         """
@@ -151,12 +156,15 @@ class BuiltIn:
     def __call__(self, setup: ProviderSetup) -> Provider:
         """Create the provider of one model."""
         factory: ProviderFactory = getattr(
-            importlib.import_module(self.module), self.name
+            importlib.import_module(self.module),
+            self.name,
         )
         provider = factory(setup)
         if setup.hosts is not None:
             self.needs.validate_host(
-                setup.model.options, setup.hosts, place=setup.place
+                setup.model.options,
+                setup.hosts,
+                place=setup.place,
             )
         validate_installed(provider.name, self.needs.packages, extra=self.needs.extra)
         return provider
@@ -168,41 +176,64 @@ PROVIDERS = {
     "ngram": BuiltIn(f"{_HERE}.ngram.ngram_provider", "NgramProvider", free=True),
     "recorded": BuiltIn(f"{_HERE}.recorded", "RecordedProvider", free=True),
     "openai": BuiltIn(
-        f"{_HERE}.openai.openai_provider", "OpenAIProvider",
+        f"{_HERE}.openai.openai_provider",
+        "OpenAIProvider",
         ProviderNeeds(
-            "openai", {"openai": "openai"}, keys=("OPENAI_API_KEY",), address="OPENAI_BASE_URL",
+            "openai",
+            {"openai": "openai"},
+            keys=("OPENAI_API_KEY",),
+            address="OPENAI_BASE_URL",
             host="api.openai.com",
         ),
     ),
     "vertex": BuiltIn(
-        f"{_HERE}.vertex.vertex_provider", "VertexProvider",
+        f"{_HERE}.vertex.vertex_provider",
+        "VertexProvider",
         ProviderNeeds(
             "vertex",
-            {"google.genai": "google-genai", "google.cloud.storage": "google-cloud-storage"},
-            settings={"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CLOUD_LOCATION"},
-            address="GOOGLE_VERTEX_BASE_URL", host="googleapis.com",
+            {
+                "google.genai": "google-genai",
+                "google.cloud.storage": "google-cloud-storage",
+            },
+            settings={
+                "project": "GOOGLE_CLOUD_PROJECT",
+                "location": "GOOGLE_CLOUD_LOCATION",
+            },
+            address="GOOGLE_VERTEX_BASE_URL",
+            host="googleapis.com",
         ),
     ),
     "tinker": BuiltIn(
-        f"{_HERE}.tinker.tinker_provider", "TinkerProvider",
+        f"{_HERE}.tinker.tinker_provider",
+        "TinkerProvider",
         ProviderNeeds(
-            "tinker", {"tinker": "tinker", "transformers": "transformers"},
-            keys=("TINKER_API_KEY",), address="TINKER_BASE_URL",
+            "tinker",
+            {"tinker": "tinker", "transformers": "transformers"},
+            keys=("TINKER_API_KEY",),
+            address="TINKER_BASE_URL",
             host="tinker.thinkingmachines.dev",
         ),
     ),
     "together": BuiltIn(
-        f"{_HERE}.together.together_provider", "TogetherProvider",
+        f"{_HERE}.together.together_provider",
+        "TogetherProvider",
         ProviderNeeds(
-            "together", {"together": "together", "openai": "openai"}, keys=("TOGETHER_API_KEY",),
-            address="TOGETHER_BASE_URL", host="api.together.ai",
+            "together",
+            {"together": "together", "openai": "openai"},
+            keys=("TOGETHER_API_KEY",),
+            address="TOGETHER_BASE_URL",
+            host="api.together.ai",
         ),
     ),
     "transformers": BuiltIn(
-        f"{_HERE}.transformers.transformers_provider", "TransformersProvider",
-        ProviderNeeds("local", {"torch": "torch", "transformers": "transformers", "peft": "peft"}),
+        f"{_HERE}.transformers.transformers_provider",
+        "TransformersProvider",
+        ProviderNeeds(
+            "local",
+            {"torch": "torch", "transformers": "transformers", "peft": "peft"},
+        ),
     ),
-}  # fmt: skip
+}
 
 
 def host_of(url: str) -> str:
@@ -224,7 +255,10 @@ def is_loopback(host: str) -> bool:
 
 
 def validate_installed(
-    provider: str, packages: Mapping[str, str], *, extra: str
+    provider: str,
+    packages: Mapping[str, str],
+    *,
+    extra: str,
 ) -> None:
     """Raise MissingExtra for the first of these modules that isn't installed."""
     for module, package in packages.items():

@@ -29,7 +29,7 @@ from pytest_memleak.formats.paper_format import (
     with_recorded_instructions,
 )
 from pytest_memleak.interfaces.abilities import Abilities, Recording
-from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
+from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, Generation
 from pytest_memleak.records.provenance import RecordedAs
@@ -51,7 +51,7 @@ class RecordedOptions(Table):
     """`[model.options]` of a `recorded` model.
 
     path: the file of generations, relative to the suite file; `{book}` stands for the
-    book's id
+        book's id
     """
 
     path: Annotated[str, AfterValidator(_path_of_records)]
@@ -83,7 +83,10 @@ class RecordedEndpoint:
     def abilities(self) -> Abilities:
         """A recording, and nothing else."""
         recording = Recording(
-            self.with_instructions, self.generations, self.described, self.close
+            self.with_instructions,
+            self.generations,
+            self.described,
+            self.close,
         )
         return Abilities(recording=recording)
 
@@ -131,7 +134,8 @@ class RecordedEndpoint:
             raise SuiteError(
                 f"options.path: no such file {path}",
                 location=self._place,
-                hint=f"put the generations for the book {book.id!r} there, or correct the path",
+                hint=f"put the generations for the book {book.id!r} there, or "
+                "correct the path",
             )
         status = path.stat()
         version = path, status.st_ino, status.st_size, status.st_mtime_ns
@@ -142,7 +146,7 @@ class RecordedEndpoint:
 
 
 class RecordedProvider:
-    """Opens recorded generations; raises SuiteError for bad options and for a fine-tune."""
+    """Opens recorded generations; raises SuiteError for wrong options."""
 
     name = "recorded"
     concurrency = 1
@@ -152,7 +156,10 @@ class RecordedProvider:
     def __init__(self, setup: ProviderSetup) -> None:
         self._setup = setup
         self._options = read_table(
-            RecordedOptions, setup.model.options, place=setup.place, name="options"
+            RecordedOptions,
+            setup.model.options,
+            place=setup.place,
+            name="options",
         )
         if setup.model.finetune_books or setup.model.finetune:
             self._refuse("be fine-tuned", "remove [model.finetune]")
@@ -162,18 +169,6 @@ class RecordedProvider:
                 "remove endpoint; options.path names the generations",
             )
 
-    def find_finetune(self, digest: str) -> str | None:  # noqa: ARG002 - the protocol's name
-        """Return None: there are no jobs."""
-        return None
-
-    def start_finetune(self, training: TrainingSet) -> NoReturn:  # noqa: ARG002
-        """Raise SuiteError."""
-        self._refuse("be fine-tuned", "remove [model.finetune]")
-
-    def poll_finetune(self, job_id: str) -> JobState:  # noqa: ARG002
-        """Raise SuiteError."""
-        self._refuse("be fine-tuned", "remove [model.finetune]")
-
     def open(self, endpoint: str | None) -> RecordedEndpoint:
         """Return the recording. Raises SuiteError for any other endpoint than None."""
         if endpoint is not None:
@@ -182,10 +177,14 @@ class RecordedProvider:
                 "remove endpoint; options.path names the generations",
             )
         return RecordedEndpoint(
-            self._options.path, root=self._setup.root, place=self._setup.place
+            self._options.path,
+            root=self._setup.root,
+            place=self._setup.place,
         )
 
     def _refuse(self, what: str, hint: str) -> NoReturn:
         raise SuiteError(
-            f"Recorded generations can't {what}", location=self._setup.place, hint=hint
+            f"Recorded generations can't {what}",
+            location=self._setup.place,
+            hint=hint,
         )

@@ -25,7 +25,7 @@ from pytest_memleak.errors import (
     ProviderError,
     RequestNotSent,
 )
-from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.interfaces.abilities import finetuning_of
 from pytest_memleak.interfaces.protocols import (
     JobState,
     JobStatus,
@@ -228,15 +228,16 @@ def ensure_finetune(
     """
     retry = retry or Retry()
     tell = progress or Progress()
+    finetuning = finetuning_of(provider)
     endpoint = f"fine-tuned on {training.digest[:12]}"
     verbs = Verbs(
         TimedCalls(provider.name, endpoint, retry.deadline),
         names=_VERBS,
-        find=lambda: provider.find_finetune(training.digest),
-        start=lambda: provider.start_finetune(training),
-        poll=provider.poll_finetune,
+        find=lambda: finetuning.find(training.digest),
+        start=lambda: finetuning.start(training),
+        poll=finetuning.poll,
         retry=retry,
-        start_deadline=abilities_of(provider).finetuning.start_deadline,
+        start_deadline=finetuning.start_deadline,
     )
     for _ in pauses(retry):
         ledger.expire_leases()

@@ -1,7 +1,9 @@
 """Providers that call an emulator, and what their tests ask for and train on."""
 
 import asyncio
+import functools
 import gc
+import importlib
 import os
 import random
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import certifi
 import pytest
 
+from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import (
     JobStatus,
     ProviderSetup,
@@ -38,6 +41,19 @@ SECRETS = {
     "openai": "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W", "vertex": "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4",
     "tinker": "tml-Vq3x9LmT0aZr7Bn2Kd5W", "together": "tgp_v1_Vq3x9LmT0aZr7Bn2Kd5W",
 }  # fmt: skip
+_FOLDER = Path(__file__).parent
+
+
+def _named(suffix):
+    return {path.name.removesuffix(suffix) for path in _FOLDER.glob(f"*{suffix}")}
+
+
+_PLUGINS = _named("_plugin.py")
+HTTP_APIS = sorted(
+    (_PLUGINS | PROVIDERS.keys()) & _named("_server.py") - SECRETS.keys()
+)
+"""Classes of HttpProvider, built in or of a plugin (NAME_plugin.py), with NAME_server.py."""
+SECRETS |= {name: f"key-{name}-Vq3x9LmT0aZr7Bn2Kd5W" for name in HTTP_APIS}
 
 
 def prose(seed, words=500):
@@ -138,7 +154,16 @@ def make_provider(
     setup = ProviderSetup(
         model, PLACE, root, state, read_book, frozenset(hosts), timeout
     )
-    return PROVIDERS[name](setup)
+    return _factory(name)(setup)
+
+
+@functools.cache
+def _factory(name):
+    """A provider by its name, as the hooks of plugins have it."""
+    if name in PROVIDERS:
+        return PROVIDERS[name]
+    plugins = [importlib.import_module(f"{plugin}_plugin") for plugin in _PLUGINS]
+    return Extensions(plugins).provider(name, place=PLACE)
 
 
 def sample(endpoint, n=3, instruction=INSTRUCTION, **changes):

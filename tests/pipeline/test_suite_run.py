@@ -86,7 +86,13 @@ class FakeProvider:
 
     @property
     def abilities(self):
-        return Abilities(finetuning=Finetuning(self.weights_options), close=self.close)
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=self.weights_options,
+        )
+        return Abilities(finetuning=finetuning, close=self.close)
 
     def find_finetune(self, digest):
         return None

@@ -3,7 +3,16 @@
 from pathlib import Path
 
 import pytest
+from faults import rate_limit
+from http_server import Books
 from marks import full
+from reciter import Reciter
+from storyserver_plugin import SOURCE
+from storyserver_server import StoryServer
+from suite_files import write_suite
+
+from pytest_memleak.pipeline.resources import Resources
+from pytest_memleak.sampling.backoff import Retry
 
 MEASURE = """
     from pytest_memleak import hookimpl
@@ -119,3 +128,76 @@ def test_a_reader_a_provider_and_a_sink_of_ones_own(pytester, gate, suite, worke
         "clean/ferry PASS",
         "leaky/ferry FAIL",
     ]
+
+
+STORY_SUITE = """
+[suite]
+samples = 4
+[limits]
+longest_span = 10
+[[book]]
+id = "held-out"
+source = "held-out.json"
+[[model]]
+id = "stories"
+provider = "storyserver"
+base_model = "base"
+price = { input = 2.0, output = 8.0 }
+[model.options]
+base_url = "URL"
+"""
+
+
+@pytest.fixture
+def story_server(stories, tmp_path_factory, monkeypatch, pytester):
+    """A server of the API of docs/extending.md, whose model recites; its class is installed."""
+    monkeypatch.setenv("STORYSERVER_API_KEY", "open-sesame-for-ever")
+    monkeypatch.setattr(Resources, "retry", Retry(first=0.01))
+    pytester.makeconftest(SOURCE)
+    corpus = [record["excerpt_text"] for record in stories["held-out"]]
+    books = Books(tmp_path_factory.mktemp("server") / "books.jsonl")
+    settings = {"books": books, "key": "open-sesame-for-ever"}
+    with StoryServer(reciter=Reciter(corpus, base_order=9), **settings) as running:
+        write_suite(stories, STORY_SUITE, ("URL", running.base_url))
+        yield running
+
+
+def test_an_http_api_of_ones_own_has_a_verdict_retries_and_a_ledger(gate, story_server):
+    story_server.plan.add(rate_limit("chat", calls=(0,)))
+    gate("-m", "copyright", failed=1, lines=["*longest_span *> 10*"])
+    gate("-m", "copyright", failed=1)
+    rows = story_server.books.rows("completion")
+    assert len([row for row in rows if row["temperature"] == 1.0]) == 16
+
+
+def test_an_http_api_of_ones_own_keeps_the_budget(gate, story_server):
+    options = ("-m", "copyright", "--memleak-budget=0.0001")
+    gate(
+        *options,
+        lines=["*Budget: US$* is spent or reserved; the next call may cost US$*"],
+    )
+    assert story_server.books.rows() == []
+
+
+def test_an_http_api_of_ones_own_is_planned_without_a_call(gate, story_server):
+    result = gate("--memleak-dry-run")
+    assert "US$" in result.stdout.str()
+    assert story_server.plan.counts() == {}
+
+
+def test_a_model_that_its_provider_cannot_fine_tune_is_an_error(
+    gate, stories, story_server
+):
+    tuned = (
+        "[model.options]",
+        '[model.finetune]\nbooks = ["held-out"]\n[model.options]',
+    )
+    write_suite(stories, STORY_SUITE, ("URL", story_server.base_url), tuned)
+    gate(
+        "--memleak-allow-paid",
+        lines=[
+            "*The provider 'storyserver' can't fine-tune*",
+            "*remove ?model.finetune?*",
+        ],
+    )
+    assert story_server.plan.counts() == {}

@@ -5,7 +5,15 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
-from clients import BOOK, OTHER, SECRETS, forget_clients, make_provider, prose
+from clients import (
+    BOOK,
+    HTTP_APIS,
+    OTHER,
+    SECRETS,
+    forget_clients,
+    make_provider,
+    prose,
+)
 from clients import garbage as _garbage  # noqa: F401 - a fixture
 from clients import no_retries as _no_retries  # noqa: F401 - a fixture
 from clients import one_certificate as _one_certificate  # noqa: F401 - a fixture
@@ -32,7 +40,10 @@ def _environment(monkeypatch, tmp_path):
         "GOOGLE_CLOUD_LOCATION": "us-central1",
     }
     place |= {"NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(tmp_path / "gcloud")}
-    keys = {f"{name.upper()}_API_KEY": SECRETS[name] for name in ("tinker", "together")}
+    keys = {
+        f"{name.upper()}_API_KEY": SECRETS[name]
+        for name in ("tinker", "together", *HTTP_APIS)
+    }
     for name, value in {**place, **keys}.items():
         monkeypatch.setenv(name, value)
 

@@ -16,14 +16,14 @@ def test_no_key_is_left_in_it(monkeypatch, key):
     assert shown == "no: [masked] is not good; sent was Bearer [masked], twice"
 
 
-def test_it_is_short_since_it_could_be_of_a_book():
+def test_a_message_is_short_since_it_could_be_of_a_book():
     of_a_book = " ".join(f"word{place}" for place in range(1000))
     assert 200 < len(safe_message(of_a_book)) <= 300
     with server_word_limit(12):
         assert safe_message(of_a_book) == " ".join(of_a_book.split()[:12]) + " …"
 
 
-def test_it_does_not_quote_what_was_asked():
+def test_a_message_that_quotes_the_prompt_is_redacted():
     withheld = "(message redacted: it quotes the prompt)"
     assert (
         safe_message("refused: the night  on which\nthe lamp", texts=(ASKED,))
@@ -42,7 +42,7 @@ def test_it_does_not_quote_what_was_asked():
     assert safe_message(few, texts=(ASKED,)) == few
 
 
-def test_it_can_be_left_out_as_a_whole():
+def test_a_message_can_be_left_out_as_a_whole():
     with server_word_limit(0):
         assert (
             safe_message("the lamp is out") == "(message redacted: --memleak-quote 0)"

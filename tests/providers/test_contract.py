@@ -21,6 +21,7 @@ import pytest
 from clients import (
     BOOK,
     DIGEST,
+    HTTP_APIS,
     INSTRUCTION,
     PLACE,
     SECRETS,
@@ -73,9 +74,14 @@ pytestmark = pytest.mark.filterwarnings(
 # By provider, what its emulator calls the path that samples, and the one that
 # fine-tunes, where fine-tunes and batches are jobs of the server.
 CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample", "together": "chat"}
+CHAT |= dict.fromkeys(HTTP_APIS, "chat")
 TUNE = {"openai": "jobs.create", "vertex": "tunings.create", "together": "tunes.create"}
 EVERY = pytest.mark.parametrize("name", CHAT)
 HOSTED = pytest.mark.parametrize("name", TUNE)
+# One request of the client is one of the server.
+PLAIN_HTTP = (*TUNE, *HTTP_APIS)
+OVER_HTTP = pytest.mark.parametrize("name", PLAIN_HTTP)
+TUNING = tuple(name for name in CHAT if name not in HTTP_APIS)
 WITH_BATCHES = ("openai", "vertex")
 BATCHED = pytest.mark.parametrize("name", WITH_BATCHES)
 THOUGHTFUL = {"generation_config": {"thinkingConfig": {}}}
@@ -95,7 +101,7 @@ def batching(tuning):
         ("openai", {"base_url": f"http://{host}/v1"}, "base_url: expected an address")
         for host in ("h:99999", "a..b", "lo\tcal", "a" * 64)
     ),
-    *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),
+    *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in TUNING),
     *((name, {"base": None}, "Neither base_model nor endpoint") for name in CHAT),
     *((name, {"api_key": SECRETS[name]}, "looks like a secret") for name in CHAT),
     ("openai", {"extra_body": {"n": 5, "top_p": 0.9}}, "options.extra_body may not set n"),
@@ -137,7 +143,7 @@ def batching(tuning):
         )
     ),
 ])  # fmt: skip
-def test_what_is_wrong_in_the_suite_is_named_by_place(
+def test_a_wrong_entry_of_the_suite_is_named_by_place(
     provider_of, monkeypatch, tables, message
 ):
     monkeypatch.setattr(
@@ -215,7 +221,8 @@ OPENED = [
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
      "fixed_weights continuing"),
 ]  # fmt: skip
-assert {name for name, *_ in OPENED} == PROVIDERS.keys()
+OPENED += [(name, MOST, None, "model_name") for name in HTTP_APIS]
+assert {name for name, *_ in OPENED} == {*PROVIDERS, *HTTP_APIS}
 
 
 @pytest.mark.parametrize(("name", "options", "endpoint", "abilities"), OPENED)
@@ -241,14 +248,25 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
     assert (abilities_of(provider).deployments is not None) == (
         name in {"vertex", "together"}
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [row[:2] for row in OPENED if row[0] in PROVIDERS]
+)
+def test_a_fine_tune_depends_on_options_of_its_model(
+    name, options, provider_of, monkeypatch
+):
+    if name == "transformers":
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     tables = {
         inspect.getdoc(kind).partition("]")[0]: kind.model_fields.keys()
         for kind in vars(importlib.import_module(PROVIDERS[name].module)).values()
         if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table
     }
-    shaping = abilities_of(provider).finetuning.weights_options
-    assert (shaping is not None) == ("`[model.finetune" in tables)
-    assert (shaping or set()) <= tables.get("`[model.options", set())
+    finetuning = abilities_of(provider_of(**options)).finetuning
+    assert (finetuning is not None) == ("`[model.finetune" in tables)
+    if finetuning is not None:
+        assert finetuning.weights_options <= tables.get("`[model.options", set())
 
 
 @pytest.mark.parametrize(("name", "endpoint", "options"), [
@@ -278,20 +296,16 @@ def test_the_id_names_server_model_and_what_is_always_said(
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("openai", "OPENAI_API_KEY"),
     ("vertex", "gcloud auth application-default login"),
-    ("tinker", "TINKER_API_KEY"),
-    ("together", "TOGETHER_API_KEY"),
+    *((name, f"{name.upper()}_API_KEY") for name in CHAT if name != "vertex"),
 ])  # fmt: skip
-def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, message):
+def test_a_provider_without_a_key_sends_nothing(
+    name, serve, provider_of, monkeypatch, message
+):
     server = serve()
-    for variable in (
-        "GOOGLE_APPLICATION_CREDENTIALS",
-        "TINKER_API_KEY",
-        "TOGETHER_API_KEY",
-    ):
+    for variable in ("GOOGLE_APPLICATION_CREDENTIALS", f"{name.upper()}_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
-    own = name in {"openai", "together"}  # one of one's own needs none
+    own = name not in {"vertex", "tinker"}  # one of one's own needs none
     provider = provider_of(None if own else server)
     with pytest.raises(ProviderError, match=r"No (API key|credentials)") as error:
         sample(provider.open(None))
@@ -368,7 +382,7 @@ def test_threads_share_an_endpoint(name, serve, provider_of, books):
     ("openai", "temperature min_p seed", {"temperature", "min_p", "seed"}, 4),
     ("vertex", "temperature topP", {"temperature", "topP"}, 3),
 ])  # fmt: skip
-def test_what_servers_refuse_is_left_out_and_told(
+def test_a_rejected_setting_is_omitted_and_recorded(
     name, serve, provider_of, names, left_out, calls
 ):
     server = serve(Fault(FaultKind.REFUSE_PARAMETER, code=names))
@@ -411,8 +425,8 @@ def test_the_plain_distribution_is_asked_for_unless_suites_differ(
     assert plain_id != servers_id
 
 
-@HOSTED
-def test_who_answered_is_kept(serve, provider_of):
+@OVER_HTTP
+def test_the_serving_model_is_kept(serve, provider_of):
     (answer,) = sample(provider_of(serve(Fault(FaultKind.REROUTE))).open(None), 1)
     assert answer.served.model == "another-model-2"
     assert answer.served.response_id
@@ -427,7 +441,7 @@ def test_who_answered_is_kept(serve, provider_of):
     *((fault("*", calls=(0,)), "was interrupted (RemoteProtocolError)", 3)
       for fault in (lose, truncate)),
 ], ids=str)  # fmt: skip
-@HOSTED
+@OVER_HTTP
 def test_a_call_that_may_be_tried_again(
     name, serve, provider_of, books, fault, cause, billed
 ):
@@ -450,7 +464,7 @@ def test_a_call_that_may_be_tried_again(
     assert len(sample(endpoint)) == 3
 
 
-@HOSTED
+@OVER_HTTP
 def test_the_time_to_wait_may_be_a_date_or_stand_among_the_details(
     name, serve, provider_of
 ):
@@ -481,7 +495,11 @@ def test_a_date_that_is_none_is_no_time_to_wait(date):
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"), [("openai", slow), ("openai", trickle), ("vertex", slow)]
+    ("name", "fault"),
+    [
+        ("vertex", slow),
+        *((name, way) for name in ("openai", *HTTP_APIS) for way in (slow, trickle)),
+    ],
 )
 def test_a_call_that_takes_too_long_is_not_made_again(name, serve, provider_of, fault):
     server = serve(fault(CHAT[name], calls=(1,), seconds=10))
@@ -527,10 +545,10 @@ def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
     provider = provider_of(
         base_url=f"{scheme}://{address}", timeout=300.0, hosts=[address]
     )
-    for verb in (
-        lambda: sample(provider.open(None)),
-        lambda: provider.find_finetune(DIGEST),
-    ):
+    verbs = [lambda: sample(provider.open(None))]
+    if (finetuning := abilities_of(provider).finetuning) is not None:
+        verbs.append(lambda: finetuning.find(DIGEST))
+    for verb in verbs:
         with pytest.raises(RequestNotSent, match="Nothing was sent or billed") as error:
             verb()
         assert error.value.in_doubt is False
@@ -553,7 +571,7 @@ def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
     Response.json({"error": {"message": "upstream is busy"}}),
     Response.json("Welcome, said the model, and wrote no choices."),
 ])  # fmt: skip
-@HOSTED
+@OVER_HTTP
 def test_an_answer_that_is_none(serve, provider_of, answer):
     server = serve()
     endpoint = provider_of(server).open(None)
@@ -565,7 +583,8 @@ def test_an_answer_that_is_none(serve, provider_of, answer):
 
 
 @pytest.mark.parametrize(("name", "hint"), [
-    *((name, "has this model (base_model, or endpoint)") for name in ("openai", "together")),
+    *((name, "has this model (base_model, or endpoint)")
+      for name in ("openai", "together", *HTTP_APIS)),
     *(("vertex", "retired"), ("tinker", "")),
 ])  # fmt: skip
 def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
@@ -611,7 +630,7 @@ def test_a_server_that_allows_fewer_completions_in_a_call(
 
 WITHHELD = [
     *((name, FaultKind.EMPTY, FinishReason.EMPTY) for name in CHAT),
-    *((name, FaultKind.FILTER, FinishReason.CONTENT_FILTER) for name in TUNE),
+    *((name, FaultKind.FILTER, FinishReason.CONTENT_FILTER) for name in PLAIN_HTTP),
     ("openai", FaultKind.REFUSE, FinishReason.REFUSAL),
     ("vertex", FaultKind.RECITATION, FinishReason.RECITATION),
 ]
@@ -635,7 +654,7 @@ def test_withheld_completions_are_kept_and_named(
     assert sum(each.completion_tokens for each in completions) == billed
 
 
-@HOSTED
+@OVER_HTTP
 def test_a_prompt_that_a_filter_rejects_is_that_many_withheld_completions(
     name, serve, provider_of, books
 ):
@@ -720,7 +739,7 @@ def test_a_fine_tune_brings_the_book_out(serve, tuning, books):
 
 
 @HOSTED
-def test_of_two_jobs_the_one_that_succeeded_is_found(serve, tuning):
+def test_a_job_that_succeeded_is_preferred(serve, tuning):
     provider = tuning(serve(polls=0))
     first, second = (provider.start_finetune(training()) for _ in range(2))
     assert provider.find_finetune(DIGEST) == second
@@ -874,7 +893,9 @@ def test_a_batch_answers_as_the_books_say(serve, batching, books):
     ("vertex", FaultKind.EXPIRE, "expired: answered 2 requests"),
     ("vertex", FaultKind.PARTIAL, "unanswered: 3 requests"),
 ])  # fmt: skip
-def test_what_a_batch_did_not_answer_is_absent(serve, batching, books, kind, detail):
+def test_an_unanswered_request_of_a_batch_is_absent(
+    serve, batching, books, kind, detail
+):
     endpoint = batching(serve(Fault(kind, "batches.create", share=0.5)))
     endpoint.start(requests_of(), "0" * 64)
     batch, state = ended(endpoint, 5)
@@ -927,7 +948,7 @@ def test_a_batch_that_failed_or_was_refused_says_why(
     *(case for case in WITHHELD if case[0] in WITH_BATCHES),
     *((name, FaultKind.REJECT, FinishReason.CONTENT_FILTER) for name in WITH_BATCHES),
 ])  # fmt: skip
-def test_what_is_withheld_in_a_batch_is_kept(
+def test_a_withheld_answer_of_a_batch_is_kept(
     serve, batching, books, name, kind, reason
 ):
     endpoint = batching(serve(Fault(kind, "batches.create")))

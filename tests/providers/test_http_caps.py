@@ -1,8 +1,9 @@
 """Answers without end, endless errors, redirects: real sockets on loopback, each client."""
 
 import pytest
-from clients import sample
+from clients import HTTP_APIS, INSTRUCTION, sample
 from faults import Fault, FaultKind
+from hostile import ACTS
 from marks import full
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample"}
+CHAT |= dict.fromkeys(HTTP_APIS, "chat")
 EVERY = pytest.mark.parametrize("name", CHAT)
 
 
@@ -41,14 +43,14 @@ def failure_of(name, serve, provider_of):
     [
         *(
             (name, "endless_body", "has an unexpected format")
-            for name in ("openai", "vertex")
+            for name in ("openai", "vertex", *HTTP_APIS)
         ),
         ("tinker", "endless_body", "The response was longer than 16000000 bytes"),
-        (
-            "openai",
-            "gzip_bomb",
-            "has an unexpected format",
-        ),  # nothing packed is unpacked
+        # Nothing packed is unpacked.
+        *(
+            (name, "gzip_bomb", "has an unexpected format")
+            for name in ("openai", *HTTP_APIS)
+        ),
     ],
 )
 def test_an_answer_that_never_ends_is_read_up_to_a_bound(failure_of, act, message):
@@ -77,7 +79,7 @@ REDIRECTS = [
 
 @pytest.mark.parametrize(("name", "act", "message"), [
     *((name, *REDIRECTS[0]) for name in CHAT),
-    *(("openai", *redirect) for redirect in REDIRECTS[1:]),
+    *((name, *redirect) for name in ("openai", *HTTP_APIS) for redirect in REDIRECTS[1:]),
     *(full(name, *redirect) for name in ("vertex", "tinker") for redirect in REDIRECTS[1:]),
 ])  # fmt: skip
 def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, message):
@@ -106,12 +108,36 @@ def test_a_redirect_in_a_circle_is_final_and_not_billed(name, serve, provider_of
     assert not in_doubt(error.value)
 
 
-@pytest.mark.parametrize("name", ["openai", "vertex"])
+@pytest.mark.parametrize("name", ["openai", "vertex", *HTTP_APIS])
 def test_an_error_has_as_much_time_as_an_answer(failure_of):
     assert "no response within 0.2 s" in failure_of("slow_error", timeout=0.2).cause
 
 
-@pytest.mark.parametrize("name", ["vertex"])
+@pytest.mark.parametrize("name", ["vertex", *HTTP_APIS])
 def test_a_body_that_is_no_error_of_googles_is_not_quoted(failure_of, books):
     failure = str(failure_of("status_206"))
     assert not any(row["text"][:20] in failure for row in books.rows("completion"))
+
+
+# What drips before a body ends by the deadline of sampling, as for every client.
+DRIPPING = {"slow_headers", "slow_1xx", "endless_1xx"}
+
+
+@pytest.mark.parametrize("act", sorted(ACTS.keys() - DRIPPING))
+@pytest.mark.parametrize("name", HTTP_APIS)
+def test_a_hostile_answer_is_completions_or_a_provider_error(
+    name, serve, provider_of, act
+):
+    server = serve()
+    endpoint = provider_of(server, timeout=0.5).open(None)
+    server.plan.replace([Fault(FaultKind.HOSTILE, CHAT[name], code=act)])
+    completions, failure = [], None
+    try:
+        completions = sample(endpoint)
+    except ProviderError as error:
+        failure = error
+    assert completions or failure is not None
+    if failure is not None:
+        assert len(str(failure)) < 1000
+        assert INSTRUCTION[:30] not in str(failure)
+        assert failure.__context__ is None

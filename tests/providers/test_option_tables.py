@@ -31,7 +31,7 @@ def read(values):
     ({"name": 3}, "options.name: Input should be a valid string; got 3"),
     ({"more": "y" * 200}, "... (202 characters)"),
 ])  # fmt: skip
-def test_what_is_wrong_is_named(values, message):
+def test_a_wrong_value_is_named(values, message):
     with pytest.raises(SuiteError) as error:
         read(values)
     assert message in str(error.value)
@@ -81,5 +81,5 @@ def test_a_secret_is_refused_anywhere_and_not_shown(key, value, depth):
     ("system", "You are a sky-blue-sea-green-and-ever-so-patient copyist of the 1890s."),
     ("url", "http://127.0.0.1:8000/v1"),
 ])  # fmt: skip
-def test_what_only_looks_a_little_like_one_is_allowed(key, value):
+def test_a_value_that_hardly_looks_like_a_secret_is_allowed(key, value):
     assert read({"more": {key: value}}).more == {key: value}

@@ -8,7 +8,7 @@ from log_rows import openai_batch, openai_failed, vertex_batch
 
 from pytest_memleak.errors import RecordsError, SuiteError
 from pytest_memleak.formats.paper_format import book_from_records
-from pytest_memleak.interfaces.protocols import TrainingSet
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.records import FinishReason, Generation
 
 
@@ -192,15 +192,13 @@ def test_another_form_is_an_error_that_names_the_line(make, tmp_path, content, m
     assert "secret" not in str(error.value)
 
 
-def test_nothing_can_be_sampled_or_tuned_and_there_are_no_jobs(make):
+def test_recorded_generations_can_neither_be_sampled_nor_fine_tuned(make):
     endpoint = make().open(None)
     assert endpoint.abilities.recording
     with pytest.raises(SuiteError, match="can't be resampled"):
         endpoint.sample("Write.", n=1, temperature=None, max_tokens=9, seed=None)
-    assert make().find_finetune("f00d") is None
+    assert abilities_of(make()).finetuning is None
     for attempt in (
-        lambda: make().start_finetune(TrainingSet((), "f00d")),
-        lambda: make().poll_finetune("job"),
         lambda: make().open("ft:x"),
         lambda: make(endpoint="ft:x"),
     ):

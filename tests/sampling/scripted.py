@@ -237,7 +237,13 @@ class Tuner:
 
     @property
     def abilities(self):
-        return Abilities(finetuning=Finetuning(start_deadline=self.start_deadline))
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            start_deadline=self.start_deadline,
+        )
+        return Abilities(finetuning=finetuning)
 
     def find_finetune(self, digest):
         fail(self.failures["find"])

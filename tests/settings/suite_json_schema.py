@@ -22,8 +22,12 @@ def json_schema():
 
 def own_tables(provider):
     """A provider's tables by what they are: `options`, `finetune`."""
+    module = importlib.import_module(PROVIDERS[provider].module)
+    options = getattr(getattr(module, PROVIDERS[provider].name), "options_table", None)
+    if options is not None:  # a class of HttpProvider
+        return {"options": options}
     tables = {}
-    for kind in vars(importlib.import_module(PROVIDERS[provider].module)).values():
+    for kind in vars(module).values():
         if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table:
             name = re.match(r"`\[model\.(options|finetune)\]`", kind.__doc__)[1]
             assert name not in tables

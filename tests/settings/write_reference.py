@@ -300,6 +300,8 @@ def providers_page():
     summary = {provider: provider_row(provider) for provider in PROVIDERS}
     lines = fill(lines, (), summary)
     for provider in PROVIDERS:
+        if f"## `{provider}`" not in lines:
+            lines += new_section(provider)
         for name, kind in provider_tables(provider).items():
             heading = f"`[model.{name}]`"
             shared = (
@@ -309,6 +311,16 @@ def providers_page():
             elsewhere = documented_by(shared, rows)
             section = (f"`{provider}`", heading)
             lines = fill(lines, section, rows, read_default, elsewhere=elsewhere)
+    return lines
+
+
+def new_section(provider):
+    """The beginning of a section on a provider: the tables that it has."""
+    lines = ["", f"## `{provider}`"]
+    columns = ("key", "type", "default", "what it is", "example")
+    for name in provider_tables(provider):
+        lines += ["", f"### `[model.{name}]`", "", f"| {' | '.join(columns)} |"]
+        lines += [f"| {' | '.join('---' for _ in columns)} |"]
     return lines
 
 

@@ -1,8 +1,9 @@
-"""An interpolated n-gram language model over tokens: counted with numpy, sampled exactly.
+"""An interpolated n-gram model over tokens: counted with numpy, sampled exactly.
 
 The next token w after the context h has the probability
 
-    P(w | h) = s(h) c(h w) / c(h) + (1 - s(h)) P(w | h'),      s(h) = c(h) / (c(h) + t(h))
+    P(w | h) = s(h) c(h w) / c(h) + (1 - s(h)) P(w | h')
+    s(h) = c(h) / (c(h) + t(h))
 
 where c counts, t(h) is the number of different tokens that followed h, and h' is h
 without its first token; after the empty context it is the relative frequency. These are
@@ -43,7 +44,7 @@ class NgramModel:
     Raises ValueError for an order outside 1..12 and without any tokens.
 
     repeats: how many times each document is read, by default once; each time raises its
-    counts
+        counts
     vocabulary: every token once, BOUNDARY first
     """
 
@@ -79,7 +80,7 @@ class NgramModel:
         temperature: float,
         uniform: Callable[[], float],
     ) -> list[str]:
-        """Return up to `max_tokens` tokens after `context`; the last is BOUNDARY if the text ends.
+        """Return up to `max_tokens` tokens after `context`; BOUNDARY ends the text.
 
         Each is sampled with probability proportional to P ** (1 / temperature);
         temperature 0 takes the likeliest. `uniform` returns a number in [0, 1) per
@@ -87,27 +88,32 @@ class NgramModel:
         """
         mixture = self._mixture(temperature)
         # Local names, since the loop is most of the time of a run.
-        share, below, cumulative = mixture.share, mixture.below, mixture.cumulative
-        first, number, after, shorter = (
-            self._first,
-            self._token,
-            self._after,
-            self._shorter,
-        )
-        sure, vocabulary = mixture.sure, self.vocabulary
+        share = mixture.share
+        below = mixture.below
+        cumulative = mixture.cumulative
+        sure = mixture.sure
+        first = self._first
+        number = self._token
+        after = self._after
+        shorter = self._shorter
+        vocabulary = self.vocabulary
         state = self._state(context)
         tokens: list[str] = []
         for _ in range(max_tokens):
             # The inverse of the distribution after `state`, at `point` in [0, 1).
-            point = uniform() if temperature else 0.0
+            point = 0.0
+            if temperature:
+                point = uniform()
             if point < sure[state]:
                 edge = first[state]
             else:
                 chosen = state
                 while chosen and point >= share[chosen]:
-                    point = (point - share[chosen]) / (1.0 - share[chosen])
+                    own = share[chosen]
+                    point = (point - own) / (1.0 - own)
                     chosen = shorter[chosen]
-                edge, last = first[chosen], first[chosen + 1] - 1
+                edge = first[chosen]
+                last = first[chosen + 1] - 1
                 if edge != last:
                     value = below[chosen] + point / share[chosen]
                     edge = bisect_right(cumulative, value, edge, last)
@@ -123,17 +129,24 @@ class NgramModel:
     def _state(self, context: Sequence[str]) -> int:
         """Return the longest suffix of `context` that was read; 0 is the empty one."""
         state = 0
-        for token in context[max(0, len(context) - self.order + 1) :]:
+        start = max(0, len(context) - self.order + 1)
+        for token in context[start:]:
             number = self._number.get(token)
-            state = 0 if number is None else self._after[self._follow(state, number)]
+            if number is None:
+                state = 0
+            else:
+                edge = self._follow(state, number)
+                state = self._after[edge]
         return state
 
     def _follow(self, state: int, number: int) -> int:
-        """Return a token's edge after the longest suffix of `state` that it ever followed."""
-        token, first = self._token, self._first
+        """Return a token's edge after the longest suffix that it ever followed."""
+        token = self._token
+        first = self._first
         while state:
+            start = first[state]
             end = first[state + 1]
-            edge = bisect_left(token, number, first[state], end)
+            edge = bisect_left(token, number, start, end)
             if edge < end and token[edge] == number:
                 return edge
             state = self._shorter[state]
@@ -146,12 +159,11 @@ class NgramModel:
 
 
 # --- counting
-# ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """All documents as one sequence of token numbers, BOUNDARY (0) before, between and after.
+    """All documents as one sequence of token numbers, each between two BOUNDARYs (0).
 
     times: how often each position is read, shape (len(sequence),).
     """
@@ -187,79 +199,92 @@ class _Ngrams:
 
 def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus:
     numbers = {BOUNDARY: 0}
-    sequence, times = [0], [0]
+    sequence = [0]
+    times = [0]
     for document, repeat in zip(documents, repeats, strict=True):
-        sequence.extend(numbers.setdefault(token, len(numbers)) for token in document)
+        sequence += [numbers.setdefault(token, len(numbers)) for token in document]
         sequence.append(0)
         times.extend([repeat] * (len(document) + 1))
     return _Corpus(
-        tuple(numbers),
-        np.array(sequence, dtype=np.int64),
-        np.array(times, dtype=np.int64),
+        vocabulary=tuple(numbers),
+        sequence=np.array(sequence, dtype=np.int64),
+        times=np.array(times, dtype=np.int64),
     )
 
 
 def _contexts(corpus: _Corpus, order: int) -> tuple[list[Ints], list[int]]:
-    """Return per length 0 to n - 1 the context before each position (-1 for none), and `levels`.
+    """Return the context before each position (-1: none) per length, and `levels`.
 
     No context spans two documents.
     """
-    sequence, size = corpus.sequence, len(corpus.vocabulary)
+    sequence = corpus.sequence
+    size = len(corpus.vocabulary)
     place = np.arange(len(sequence), dtype=np.int64)
-    starts = np.maximum.accumulate(np.where(sequence == 0, place, 0))
-    room = place - np.concatenate([[0], starts[:-1]])
-    contexts, levels = [np.where(place > 0, 0, -1)], [0, 1]
+    latest_boundary = np.maximum.accumulate(np.where(sequence == 0, place, 0))
+    boundary_before = np.concatenate([[0], latest_boundary[:-1]])
+    room = place - boundary_before
+    contexts = [np.where(place > 0, 0, -1)]
+    levels = [0, 1]
     for length in range(1, order):
         at = np.flatnonzero(room >= length)
+        token_before = sequence[at - 1]
         # The empty context precedes the first token, which isn't predicted.
         prefix = np.maximum(contexts[-1][at - 1], 0)
-        kinds, inverse = np.unique(
-            prefix * size + sequence[at - 1], return_inverse=True
-        )
+        key_at = prefix * size + token_before
+        keys, context_at = np.unique(key_at, return_inverse=True)
         numbers = np.full(len(sequence), -1)
-        numbers[at] = levels[-1] + inverse
+        numbers[at] = levels[-1] + context_at
         contexts.append(numbers)
-        levels.append(levels[-1] + len(kinds))
+        levels.append(levels[-1] + len(keys))
     return contexts, levels
 
 
 def _count(corpus: _Corpus, order: int) -> _Ngrams:
-    sequence, size = corpus.sequence, len(corpus.vocabulary)
+    sequence = corpus.sequence
+    size = len(corpus.vocabulary)
     contexts, levels = _contexts(corpus, order)
     places = [np.flatnonzero(numbers >= 0) for numbers in contexts]
     keys = [
         numbers[at] * size + sequence[at]
         for numbers, at in zip(contexts, places, strict=True)
     ]
-    key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
-    edges = np.split(inverse, np.cumsum([len(at) for at in places])[:-1])
+    key, edge_of = np.unique(np.concatenate(keys), return_inverse=True)
+    ends = np.cumsum([len(at) for at in places])
+    edges = np.split(edge_of, ends[:-1])
     shorter = np.zeros(levels[-1], dtype=np.int32)
-    backed, after = np.zeros((2, len(key)), dtype=np.int32)
-    new_text = contexts[min(1, order - 1)][1]
+    backed = np.zeros(len(key), dtype=np.int32)
+    after = np.zeros(len(key), dtype=np.int32)
+    longest = order - 1
+    new_text = contexts[min(1, longest)][1]
     edge_at = np.zeros_like(sequence)
     for length, at in enumerate(places):
+        edge = edges[length]
         if length:
-            shorter[contexts[length][at]] = contexts[length - 1][at]
-            backed[edges[length]] = edge_at[at]
-        edge_at[at] = edges[length]
-        ends = sequence[at] == 0
-        following = contexts[min(length + 1, order - 1)][np.where(ends, 0, at + 1)]
-        after[edges[length]] = np.where(ends, new_text, following)
+            context = contexts[length][at]
+            shorter[context] = contexts[length - 1][at]
+            backed[edge] = edge_at[at]
+        edge_at[at] = edge
+        is_end = sequence[at] == 0
+        next_place = np.where(is_end, 0, at + 1)
+        following = contexts[min(length + 1, longest)][next_place]
+        after[edge] = np.where(is_end, new_text, following)
     times = np.concatenate([corpus.times[at] for at in places])
+    count = np.bincount(edge_of, weights=times)
+    first_key = np.arange(levels[-1] + 1) * size
+    first = np.searchsorted(key, first_key)
     return _Ngrams(
-        tuple(levels),
-        shorter,
-        np.searchsorted(key, np.arange(levels[-1] + 1) * size).astype(np.int32),
-        (key // size).astype(np.int32),
-        (key % size).astype(np.int32),
-        np.bincount(inverse, weights=times).astype(np.int64),
-        backed,
-        after,
+        levels=tuple(levels),
+        shorter=shorter,
+        first=first.astype(np.int32),
+        context=(key // size).astype(np.int32),
+        token=(key % size).astype(np.int32),
+        count=count.astype(np.int64),
+        backed=backed,
+        after=after,
     )
 
 
 # --- probabilities
-# -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,14 +300,12 @@ class _Mixture:
     """How to sample at one temperature.
 
     share:      per context, the probability that its own edges give the next token and
-    not
-                the distribution after the shorter context
+        not the distribution after the shorter context
     cumulative: per edge, running sum of its part of that share; each context adds 1
     below:      per context, that sum before its first edge
     sure:       per context with one edge, the probability that this or a shorter one
-    with the same
-                only edge gives the next token, a little less to allow for rounding;
-                else 0
+        with the same only edge gives the next token, a little less to allow for
+        rounding; else 0
     """
 
     share: array[float]
@@ -293,62 +316,103 @@ class _Mixture:
 
 def _weights(ngrams: _Ngrams) -> _Weights:
     seen = np.add.reduceat(ngrams.count, ngrams.first[:-1])
-    share = seen / (seen + np.diff(ngrams.first))
+    kinds = np.diff(ngrams.first)
+    share = seen / (seen + kinds)
     share[0] = 1.0
-    p = share[ngrams.context] * ngrams.count / seen[ngrams.context]
-    for _, edges in _by_length(ngrams)[1:]:
-        p[edges] += (1.0 - share[ngrams.context[edges]]) * p[ngrams.backed[edges]]
+    backoff = 1.0 - share
+    context = ngrams.context
+    p = share[context] * ngrams.count / seen[context]
+    for level in _levels(ngrams)[1:]:
+        edges = level.edges
+        shorter_p = p[ngrams.backed[edges]]
+        p[edges] += backoff[context[edges]] * shorter_p
     with np.errstate(divide="ignore"):
-        return _Weights(np.log(p), np.log(1.0 - share))
+        log_p = np.log(p)
+        log_backoff = np.log(backoff)
+    return _Weights(log_p, log_backoff)
 
 
 def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
-    """Return the distributions P ** (1 / temperature), as mixtures over the lengths again.
+    """Return the distributions P ** (1 / temperature), as mixtures over lengths.
 
-    After h every token has P(w | h) >= (1 - s) P(w | h'), with equality where w never followed
-    h. So its power is the power of the right side, which is a multiple of the
+    After h every token has P(w | h) >= (1 - s) P(w | h'), with equality where w never
+    followed h. So its power is the power of the right side, which is a multiple of the
     distribution after h', plus an excess at the edges of h alone: one draw needs no sum
     over the vocabulary. All is kept relative to the likeliest token after each context,
     or small powers vanish.
     """
+    # Per context.
     contexts = ngrams.levels[-1]
-    peak, mass, share, sure = np.zeros((4, contexts))
+    peak = np.zeros(contexts)
+    mass = np.zeros(contexts)
+    share = np.zeros(contexts)
+    sure = np.zeros(contexts)
+    has_one_edge = np.diff(ngrams.first) == 1
+    # Per edge.
     part = np.zeros(len(ngrams.token))
-    single = np.diff(ngrams.first) == 1
-    for own, edges in _by_length(ngrams):
-        shorter, context = ngrams.shorter[own], ngrams.context[edges]
-        groups = ngrams.first[own] - edges.start
+    for level in _levels(ngrams):
+        own = level.contexts
+        edges = level.edges
+        shorter = ngrams.shorter[own]
+        context = ngrams.context[edges]
+        log_p = weights.log_p[edges]
+        first_edge = ngrams.first[own] - edges.start
         inherited = weights.log_backoff[own] + peak[shorter]
-        peak[own] = np.maximum(
-            np.maximum.reduceat(weights.log_p[edges], groups), inherited
-        )
-        without = weights.log_backoff[context] + weights.log_p[ngrams.backed[edges]]
-        excess = _power(weights.log_p[edges] - peak[context], temperature)
-        excess -= _power(without - peak[context], temperature)
+        likeliest = np.maximum.reduceat(log_p, first_edge)
+        peak[own] = np.maximum(likeliest, inherited)
+        backed_log_p = weights.log_p[ngrams.backed[edges]]
+        without = weights.log_backoff[context] + backed_log_p
+        edge_peak = peak[context]
+        excess = _power(log_p - edge_peak, temperature)
+        excess -= _power(without - edge_peak, temperature)
         np.maximum(excess, 0.0, out=excess)
-        added = np.add.reduceat(excess, groups)
-        mass[own] = added + _power(inherited - peak[own], temperature) * mass[shorter]
+        added = np.add.reduceat(excess, first_edge)
+        inherited_mass = _power(inherited - peak[own], temperature) * mass[shorter]
+        mass[own] = added + inherited_mass
         share[own] = added / mass[own]
-        part[edges] = excess / np.where(added > 0.0, added, 1.0)[context - own.start]
-        sure[own] = single[own] * (share[own] + (1.0 - share[own]) * sure[shorter])
+        divisor = np.where(added > 0.0, added, 1.0)
+        part[edges] = excess / divisor[context - own.start]
+        sure_if_shorter = (1.0 - share[own]) * sure[shorter]
+        sure[own] = has_one_edge[own] * (share[own] + sure_if_shorter)
     cumulative = np.cumsum(part)
-    below = np.concatenate([[0.0], cumulative])[ngrams.first[:-1]]
-    columns = share, cumulative, below, sure * (1.0 - 1e-9)
-    return _Mixture(*(array("d", values.tobytes()) for values in columns))
+    sums = np.concatenate([[0.0], cumulative])
+    below = sums[ngrams.first[:-1]]
+    return _Mixture(
+        share=_doubles(share),
+        cumulative=_doubles(cumulative),
+        below=_doubles(below),
+        sure=_doubles(sure * (1.0 - 1e-9)),
+    )
+
+
+def _doubles(values: Floats) -> array[float]:
+    """Return an array whose single elements are faster than those of numpy."""
+    return array("d", values.tobytes())
 
 
 def _power(log_ratio: Floats, temperature: float) -> Floats:
-    """Return exp(log_ratio / temperature) for log_ratio <= 0, or its limit at temperature 0."""
+    """Return exp(log_ratio / temperature) for log_ratio <= 0; at 0, its limit."""
     if temperature == 0:
         return (log_ratio >= 0.0).astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
         return np.exp(log_ratio / temperature)
 
 
-def _by_length(ngrams: _Ngrams) -> list[tuple[slice, slice]]:
-    """Return the contexts of each length, and their edges."""
-    return [
-        (slice(start, end), slice(int(ngrams.first[start]), int(ngrams.first[end])))
-        for start, end in pairwise(ngrams.levels)
-        if start < end
-    ]
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """The contexts of one length, and their edges."""
+
+    contexts: slice
+    edges: slice
+
+
+def _levels(ngrams: _Ngrams) -> list[_Level]:
+    """Return the lengths that have contexts, from the empty one on."""
+    levels = []
+    for start, end in pairwise(ngrams.levels):
+        if start < end:
+            first_edge = int(ngrams.first[start])
+            end_edge = int(ngrams.first[end])
+            level = _Level(slice(start, end), slice(first_edge, end_edge))
+            levels.append(level)
+    return levels

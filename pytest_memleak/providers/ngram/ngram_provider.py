@@ -1,12 +1,11 @@
-"""Provider `ngram`: a small language model trained on the spot; no key, no download, no GPU.
+"""Provider `ngram`: a small language model trained on the spot, without a key.
 
     [[model]]
     id = "reciter"
     provider = "ngram"
     [model.options]
-    order = 9                        # context of 8 tokens: recites; 2 does not
-    pretraining = ["the-lamplighter"]  # ids of the suite's books that it is trained on
-    first
+    order = 9                          # a context of 8 tokens recites; of 2, not
+    pretraining = ["the-lamplighter"]  # books of the suite to train on first
 
 It is trained on the books of `pretraining` and of `[model.finetune]`; a fine-tune ends
 at once. Its training set is stored in the provider's state folder, so that another
@@ -60,8 +59,8 @@ _ENDPOINT = re.compile(r"ngram:([0-9a-f]{64})")
 class NgramOptions(Table):
     """`[model.options]` of an `ngram` model.
 
-    order: length of the n-grams: the next token depends on the preceding
-        (order - 1) tokens
+    order: length of the n-grams: the next token depends on the preceding (order - 1)
+        tokens
     pretraining: ids of the suite's books to train on before fine-tuning
     """
 
@@ -73,7 +72,7 @@ class NgramFinetune(Table):
     """`[model.finetune]` of an `ngram` model, in addition to its books.
 
     epochs: how many times the training set is read; the model memorizes more of it each
-    time
+        time
     """
 
     epochs: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
@@ -90,7 +89,11 @@ class NgramEndpoint(RequestEndpoint):
     """
 
     def __init__(
-        self, endpoint_id: str, writer: NgramWriter, *, continues: bool = False
+        self,
+        endpoint_id: str,
+        writer: NgramWriter,
+        *,
+        continues: bool = False,
     ) -> None:
         self.id = endpoint_id
         self._writer = writer
@@ -110,7 +113,9 @@ class NgramEndpoint(RequestEndpoint):
         return Abilities(
             fixed_weights=True,
             continuing=lambda: NgramEndpoint(
-                f"{self.id}#text", self._writer, continues=True
+                f"{self.id}#text",
+                self._writer,
+                continues=True,
             ),
         )
 
@@ -158,16 +163,21 @@ class NgramProvider:
     concurrency = 1
     completions_per_call = 50
     batch = False
-    abilities = Abilities(finetuning=Finetuning(frozenset({"order", "pretraining"})))
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
         self._setup = setup
         self._options = read_table(
-            NgramOptions, model.options, place=place, name="options"
+            NgramOptions,
+            model.options,
+            place=place,
+            name="options",
         )
         self._finetune = read_table(
-            NgramFinetune, model.finetune, place=place, name="finetune"
+            NgramFinetune,
+            model.finetune,
+            place=place,
+            name="finetune",
         )
         self._opened: dict[str, NgramEndpoint] = {}
         if model.base_model is not None:
@@ -177,6 +187,17 @@ class NgramProvider:
             )
         if not (self._options.pretraining or model.finetune_books or model.endpoint):
             raise self._nothing_to_train_on()
+
+    @property
+    def abilities(self) -> Abilities:
+        """A fine-tune depends on the model's order and pretraining."""
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=frozenset({"order", "pretraining"}),
+        )
+        return Abilities(finetuning=finetuning)
 
     def find_finetune(self, digest: str) -> str | None:
         """Return the endpoint of a stored training set with these options."""
@@ -203,22 +224,23 @@ class NgramProvider:
         if kept.is_file():
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
         return JobState(
-            JobStatus.FAILED, detail=f"the stored training set {kept} is missing"
+            JobStatus.FAILED,
+            detail=f"the stored training set {kept} is missing",
         )
 
     def open(self, endpoint: str | None) -> NgramEndpoint:
-        """Return the fine-tuned model of an endpoint; None for the model after pretraining.
+        """Return the fine-tuned model of an endpoint; None: the one after pretraining.
 
         Raises ProviderError for an endpoint that isn't stored or has other options.
         """
-        examples = [] if endpoint is None else self._learned(endpoint)
-        endpoint = endpoint or self._endpoint_id(None)
+        examples: list[TrainingText] = []
+        if endpoint is None:
+            endpoint = self._endpoint_id(None)
+        else:
+            examples = self._learned(endpoint)
         if endpoint not in self._opened:
-            books = [
-                TrainingText(PARAGRAPH.join(excerpt.text for excerpt in book.excerpts))
-                for book in self._pretraining
-            ]
-            texts = [*books, *examples]
+            texts = [_text_of(book) for book in self._pretraining]
+            texts += examples
             if not any(text.text.strip() for text in texts):
                 raise self._nothing_to_train_on()
             writer = NgramWriter(texts, order=self._options.order)
@@ -254,16 +276,19 @@ class NgramProvider:
 
     def _endpoint_id(self, training: str | None) -> str:
         """Return a name for the weights, by everything that they depend on."""
-        tuned = [] if training is None else [training, self._finetune.epochs]
         books = [book.digest for book in self._pretraining]
-        name = json.dumps([VERSION, self._options.order, books, *tuned])
+        parts: list[object] = [VERSION, self._options.order, books]
+        if training is not None:
+            parts += [training, self._finetune.epochs]
+        name = json.dumps(parts)
         return f"ngram:{hashlib.sha256(name.encode()).hexdigest()}"
 
     def _kept(self, endpoint: str) -> Path:
         match = _ENDPOINT.fullmatch(endpoint)
         if match is None:
             raise Failing(self.name, endpoint, "open").final(
-                "Not the id of an ngram endpoint", "expected ngram:<64 digits>"
+                "Not the id of an ngram endpoint",
+                "expected ngram:<64 digits>",
             )
         return self._setup.state / f"{match[1]}.json"
 
@@ -275,6 +300,11 @@ class NgramProvider:
 
 
 _TRAIN_AGAIN = "train again: name its books in [model.finetune], and remove endpoint."
+
+
+def _text_of(book: Book) -> TrainingText:
+    excerpts = [excerpt.text for excerpt in book.excerpts]
+    return TrainingText(PARAGRAPH.join(excerpts))
 
 
 def _cause(error: OSError) -> str:

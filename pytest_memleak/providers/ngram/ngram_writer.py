@@ -40,8 +40,9 @@ class _Kind(IntEnum):  # hashed faster than an Enum
 
 
 def tokenise(text: str) -> list[str]:
-    """Return the tokens of `text`; white space becomes a blank, a line or paragraph break."""
-    return _TOKEN.findall(_UNUSUAL_SPACE.sub(_regular_space, text).strip())
+    """Return the tokens of `text`; white space becomes a blank or a break."""
+    regular = _UNUSUAL_SPACE.sub(_regular_space, text)
+    return _TOKEN.findall(regular.strip())
 
 
 def detokenise(tokens: Iterable[str]) -> str:
@@ -76,11 +77,9 @@ def is_break(token: str) -> bool:
 
 def opens_sentence(before: str, token: str) -> bool:
     """Tell whether a sentence can begin with `token` after the token `before`."""
-    return (
-        before[-1] in ".!?”"
-        and token[0] == " "
-        and (_kind(token) is _Kind.OPENING or token[1].isupper())
-    )
+    if before[-1] not in ".!?”" or token[0] != " ":
+        return False
+    return _kind(token) is _Kind.OPENING or token[1].isupper()
 
 
 _NO_BLANK_AFTER = {_Kind.BREAK, _Kind.OPENING}
@@ -97,12 +96,18 @@ def _kind(token: str) -> _Kind:
         return _Kind.WORD
     if mark in "“‘([{«„":
         return _Kind.OPENING
-    return _Kind.STOP if mark in ".,;:!?”" else _Kind.OTHER
+    if mark in ".,;:!?”":
+        return _Kind.STOP
+    return _Kind.OTHER
 
 
 def _regular_space(run: re.Match[str]) -> str:
     breaks = len(f"x{run.group()}x".splitlines()) - 1
-    return (" ", "\n", PARAGRAPH)[min(breaks, 2)]
+    if breaks == 0:
+        return " "
+    if breaks == 1:
+        return "\n"
+    return PARAGRAPH
 
 
 # In tokens. A passage is as long as an excerpt; the next begins at the first paragraph
@@ -115,7 +120,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class TrainingText:
-    """A text to learn, the instruction that it answers (if any), and how often it is read."""
+    """A text to learn, the instruction it answers, and how often it is read."""
 
     text: str = field(repr=False)
     instruction: str | None = field(default=None, repr=False)
@@ -139,23 +144,27 @@ class NgramWriter:
 
     def __init__(self, texts: Sequence[TrainingText], *, order: int) -> None:
         documents = [tokenise(text.text) for text in texts]
-        self.model = NgramModel(
-            documents, order=order, repeats=[text.repeats for text in texts]
-        )
+        repeats = [text.repeats for text in texts]
+        self.model = NgramModel(documents, order=order, repeats=repeats)
         self._openings: list[list[str]] = []
+        # At least one token, so that no answer is empty.
+        opening_length = max(1, order - 1)
         passages: list[set[str]] = []
-        answers: list[tuple[int, str]] = []
+        instructions: list[set[str]] = []
+        answers: list[int] = []  # the passages that answer the instructions
         for text, tokens in zip(texts, documents, strict=True):
             if tokens and text.instruction is not None:
-                answers.append((len(passages), text.instruction))
-            cues = [*map(_cues_of_token, tokens)]
+                answers.append(len(passages))
+                instructions.append(_cues(text.instruction))
+            cues = [_cues_of_token(token) for token in tokens]
             for start in _starts(tokens):
-                # At least one token, so that no answer is empty.
-                self._openings.append(tokens[start : start + max(1, order - 1)])
-                passages.append(set().union(*cues[start : start + PASSAGE]))
+                opening = tokens[start : start + opening_length]
+                self._openings.append(opening)
+                passage = cues[start : start + PASSAGE]
+                passages.append(set().union(*passage))
         self._passages = _Cues(passages)
-        self._answers = np.array([passage for passage, _ in answers], dtype=np.int64)
-        self._instructions = _Cues([_cues(instruction) for _, instruction in answers])
+        self._answers = np.array(answers, dtype=np.int64)
+        self._instructions = _Cues(instructions)
 
     def write(
         self,
@@ -172,29 +181,34 @@ class NgramWriter:
         call of its own.
         """
         chances = self._chances(instruction, temperature)
-        return [
-            self._write(
-                _uniform(seed + place, instruction), chances, temperature, max_tokens
-            )
-            for place in range(n)
-        ]
+        drafts = []
+        for place in range(n):
+            dice = _uniform(seed + place, instruction)
+            draft = self._write(dice, chances, temperature, max_tokens)
+            drafts.append(draft)
+        return drafts
 
     def go_on(
-        self, text: str, *, n: int, seed: int, temperature: float, max_tokens: int
+        self,
+        text: str,
+        *,
+        n: int,
+        seed: int,
+        temperature: float,
+        max_tokens: int,
     ) -> list[Draft]:
-        """Return `n` continuations of `text` by the model alone; seeds as in `write`."""
+        """Return `n` continuations of `text` by the model; seeds as in `write`."""
         context = tokenise(text)
-        return [
-            _draft(
-                self.model.sample(
-                    context,
-                    max_tokens=max_tokens,
-                    temperature=temperature,
-                    uniform=_uniform(seed + place, text).random,
-                )
+        drafts = []
+        for place in range(n):
+            tokens = self.model.sample(
+                context,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                uniform=_uniform(seed + place, text).random,
             )
-            for place in range(n)
-        ]
+            drafts.append(_draft(tokens))
+        return drafts
 
     def _write(
         self,
@@ -214,7 +228,7 @@ class NgramWriter:
         return _draft(tokens)
 
     def _chances(self, instruction: str, temperature: float) -> list[float]:
-        """Return the running sums of the probabilities of each passage as the beginning.
+        """Return the running sums of each passage's probability to begin the answer.
 
         Evidence for a passage is the sum of log(passages / passages with the word) over
         shared words: its log odds if words were independent. A training instruction is
@@ -225,16 +239,18 @@ class NgramWriter:
         evidence[self._answers] += self._instructions.evidence(words)
         ahead = evidence - evidence.max()
         if temperature == 0:
-            weights = (np.arange(len(ahead)) == ahead.argmax()).astype(np.float64)
+            weights = np.zeros(len(ahead))
+            weights[ahead.argmax()] = 1.0
         else:
             with np.errstate(over="ignore", under="ignore"):
                 weights = np.exp(ahead / temperature)
-        sums: list[float] = (np.cumsum(weights) / weights.sum()).tolist()
+        shares = np.cumsum(weights) / weights.sum()
+        sums: list[float] = shares.tolist()
         return sums
 
 
 class _Cues:
-    """An index of sets of words, which weighs the words that they share with another set."""
+    """An index of sets of words; weighs the words that they share with another set."""
 
     def __init__(self, sets: Sequence[Collection[str]]) -> None:
         self._size = len(sets)
@@ -245,7 +261,7 @@ class _Cues:
         self._holders = {word: np.array(numbers) for word, numbers in holders.items()}
 
     def evidence(self, words: Collection[str]) -> NDArray[np.float64]:
-        """Return per set the sum of log(sets / sets with the word) over its words in `words`."""
+        """Return per set the sum of log(sets / sets with a word) over its words."""
         result = np.zeros(self._size)
         # Sorted, since the order of a float sum matters.
         for word in sorted(self._holders.keys() & words):
@@ -255,12 +271,12 @@ class _Cues:
 
 
 def _starts(tokens: Sequence[str]) -> Iterator[int]:
-    """Yield where passages begin: the first token, then a paragraph or sentence per stride."""
+    """Yield where passages begin: at a paragraph or sentence once per stride."""
     latest = -STRIDE
     for place, token in enumerate(tokens):
         if place - latest < STRIDE or is_break(token):
             continue
-        before = tokens[place - 1] if place else BOUNDARY
+        before = tokens[place - 1]
         if place == 0 or is_break(before) or opens_sentence(before, token):
             latest = place
             yield place
@@ -281,6 +297,6 @@ _cues_of_token = functools.lru_cache(1 << 16)(_cues)
 
 
 def _uniform(seed: int, instruction: str) -> random.Random:
-    """Return one answer's random numbers, which are the same in every version of Python."""
+    """Return one answer's random numbers, the same in every version of Python."""
     name = f"{seed}\n{instruction}".encode("utf-8", "surrogatepass")
     return random.Random(int.from_bytes(hashlib.sha256(name).digest()))  # noqa: S311 - not a secret

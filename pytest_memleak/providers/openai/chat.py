@@ -1,4 +1,4 @@
-"""An endpoint with OpenAI's chat completions, or its older completions of plain text."""
+"""An endpoint with OpenAI's chat completions, or its older ones of plain text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
-from pytest_memleak.providers.openai.choices import (
-    FILTER_CODES,
-    filtered,
-    read_completions,
-)
-from pytest_memleak.providers.openai.error_bodies import error_message
+from pytest_memleak.providers.error_bodies import error_message
+from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
+from pytest_memleak.providers.response_fields import FILTER_CODES, filtered
 
 REQUEST_KEY = "memleak_request"
 _PATHS = {"chat": "chat/completions", "completions": "completions"}
@@ -39,7 +36,7 @@ class ChatSettings:
     plain: whether to request the model's own distribution
     fixed: whether the model's name identifies its weights
     batch, store: whether batches are answered, and whether the provider stores
-    responses
+        responses
     """
 
     model: str
@@ -53,7 +50,7 @@ class ChatSettings:
 
     @property
     def digest(self) -> str:
-        """Identifies system prompt, extra body, and distribution; empty for the defaults."""
+        """Identifies system prompt, extra body, and distribution; empty by default."""
         if self.system is None and not self.extra_body and self.plain:
             return ""
         settings = [self.system, self.extra_body, *([] if self.plain else ["server"])]
@@ -66,7 +63,7 @@ class ChatSettings:
             return {
                 "prompt": f"{self.system}\n\n{instruction}"
                 if self.system
-                else instruction
+                else instruction,
             }
         system = (
             [{"role": "system", "content": self.system}]
@@ -135,10 +132,15 @@ class ChatEndpoint(RequestEndpoint):
         if "completions" not in (self._settings.api, self._parameters.api):
             return None
         settings = dataclasses.replace(
-            self._settings, api="completions", system=None, store=False
+            self._settings,
+            api="completions",
+            system=None,
+            store=False,
         )
         return type(self)(
-            settings=settings, calls=self._calls, parameters=self._parameters
+            settings=settings,
+            calls=self._calls,
+            parameters=self._parameters,
         )
 
     def _sample(
@@ -189,7 +191,11 @@ class ChatEndpoint(RequestEndpoint):
         return completions
 
     def _body(
-        self, request: SampleRequest, *, api: Api, n: int | None = None
+        self,
+        request: SampleRequest,
+        *,
+        api: Api,
+        n: int | None = None,
     ) -> dict[str, Any]:
         name = (
             "max_tokens"
@@ -214,7 +220,9 @@ class ChatEndpoint(RequestEndpoint):
     ) -> list[Completion]:
         most = request.max_tokens
         completions = read_completions(
-            answer, max_tokens=most, instruction=request.instruction
+            answer,
+            max_tokens=most,
+            instruction=request.instruction,
         )
         if not completions:
             # A bare text may be the model's, not an error's message.
@@ -234,11 +242,12 @@ class ChatEndpoint(RequestEndpoint):
     def _sample_stored(self, request: SampleRequest) -> Sequence[Completion]:
         """Sample, and have the provider store the response under the request's key."""
         return self._sample(
-            request, more={"store": True, "metadata": {REQUEST_KEY: request.key}}
+            request,
+            more={"store": True, "metadata": {REQUEST_KEY: request.key}},
         )
 
     def _recover(self, key: str) -> Sequence[Completion] | None:
-        """Return every completion stored under a key, oldest response first; None if none is."""
+        """Return the completions stored under a key, oldest first; None without any."""
         listed = self._calls.call_all(
             self._settings.model,
             "chat.completions.list",

@@ -5,37 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_memleak.formats.reasoning_and_tool_calls import texts_in, without_answer
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.interfaces.protocols import Completion, Served
-from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
-from pytest_memleak.records.provenance import server_fingerprint
-
-FILTER_CODES = frozenset(
-    {"content_filter", "content_policy_violation", "invalid_prompt"}
+from pytest_memleak.providers.response_fields import (
+    MOST_CHOICES,
+    answer_reason,
+    as_list,
+    as_mapping,
+    completions_of,
+    server_name,
+    token_count,
 )
-MOST_CHOICES = 1_000
-"""More than any request has; the rest is ignored."""
-
-# More than any request has; a higher count is invalid.
-_MOST_TOKENS = 100_000_000
-_LONGEST_NAME = 200
-
-
-def as_mapping(value: object) -> Mapping[str, Any]:
-    """Return a JSON object; empty for any other value."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def token_count(value: object) -> int | None:
-    """Return a number of tokens; None if it is missing, negative, absurd, or not an integer."""
-    if (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and 0 <= value <= _MOST_TOKENS
-    ):
-        return value
-    return None
+from pytest_memleak.records import FinishReason
+from pytest_memleak.records.provenance import server_fingerprint
 
 
 def whole_count(
@@ -44,46 +26,38 @@ def whole_count(
     *,
     max_tokens: int | None,
 ) -> int | None:
-    """Return the completion tokens of all choices, even if the server counts only one of them.
+    """Return the completion tokens of all choices, also if the server counts one.
 
     answers: the choices' texts and reasons. The total is that of one choice if it fits
-    into `max_tokens` but is less than the choices' words, or than truncated choices
-    must have.
+        into `max_tokens` but is less than the choices' words, or than truncated choices
+        must have.
     """
     count = len(answers)
     if total is None or max_tokens is None or count < 2 or total > max_tokens:  # noqa: PLR2004
         return total
-    floor = sum(
-        max_tokens if reason is FinishReason.LENGTH else len(text.split())
-        for text, reason in answers
-    )
-    return total * count if total < floor else total
-
-
-def shared_out(total: int | None, count: int) -> list[int | None]:
-    """Divide `total` tokens among `count` completions, as evenly as integers allow."""
-    if total is None:
-        return [None] * count
-    return [(total + count - 1 - place) // count for place in range(count)]
-
-
-def filtered(n: int) -> list[Completion]:
-    """Return `n` completions of a prompt that the provider's filter rejected, unbilled."""
-    withheld = Completion(
-        "", FinishReason.CONTENT_FILTER, 0, 0, finish_word="content_filter"
-    )
-    return [withheld] * n
+    floor = 0
+    for text, reason in answers:
+        if reason is FinishReason.LENGTH:
+            floor += max_tokens
+        else:
+            floor += len(text.split())
+    if total < floor:
+        return total * count
+    return total
 
 
 def read_completions(
-    answer: object, *, max_tokens: int | None = None, instruction: str = ""
+    answer: object,
+    *,
+    max_tokens: int | None = None,
+    instruction: str = "",
 ) -> list[Completion]:
-    """Return the completions in a chat or text completion object, in its choices' order.
+    """Return the completions in a chat or text completion, in its choices' order.
 
     Empty if `answer` has no choices or another form.
 
     max_tokens: the limit per choice, to detect a server that counts only one choice's
-    tokens
+        tokens
     instruction: not text of the model if a server repeats it
     """
     if not isinstance(answer, Mapping):
@@ -94,17 +68,20 @@ def read_completions(
     usage = as_mapping(answer.get("usage"))
     prompt = token_count(usage.get("prompt_tokens"))
     total = whole_count(
-        token_count(usage.get("completion_tokens")), texts, max_tokens=max_tokens
+        token_count(usage.get("completion_tokens")),
+        texts,
+        max_tokens=max_tokens,
     )
     served = served_of(answer)
     # The field `refusal` counts, whatever the finish reason.
-    words = [
-        "refusal"
-        if reason is FinishReason.REFUSAL
-        else server_name(choice.get("finish_reason"))
-        for choice, (_, reason) in zip(choices, texts, strict=True)
-    ]
-    apart = texts_in([choice for choice in listed if not isinstance(choice, Mapping)])
+    words = []
+    for choice, (_, reason) in zip(choices, texts, strict=True):
+        word = server_name(choice.get("finish_reason"))
+        if reason is FinishReason.REFUSAL:
+            word = "refusal"
+        words.append(word)
+    strays = [choice for choice in listed if not isinstance(choice, Mapping)]
+    apart = texts_in(strays)
     apart += _texts_of(answer, but=("choices",))
     return completions_of(
         texts,
@@ -118,48 +95,14 @@ def read_completions(
     )
 
 
-def completions_of(
-    texts: Sequence[tuple[str, FinishReason]],
-    finish_words: Sequence[str | None],
-    beside: Sequence[list[str]],
-    *,
-    apart: list[str],
-    prompt: int | None,
-    total: int | None,
-    served: Served,
-    instruction: str = "",
-) -> list[Completion]:
-    """Return the completions of one call; the first has the prompt's tokens.
-
-    beside: per completion, the texts beside its answer
-    apart: texts that may belong to any completion; they count with the first
-    """
-    return [
-        Completion(
-            text,
-            reason,
-            prompt_tokens=None if prompt is None else prompt * (place == 0),
-            completion_tokens=tokens,
-            finish_word=finish_words[place],
-            served=served,
-            reasoning=without_answer(
-                [*beside[place], *(apart if place == 0 else ())],
-                text,
-                asked=instruction,
-            ),
-        )
-        for place, ((text, reason), tokens) in enumerate(
-            zip(texts, shared_out(total, len(texts)), strict=True)
-        )
-    ]
-
-
 def served_of(answer: Mapping[str, Any]) -> Served:
     """Return the model that served a response, as the response states it."""
-    model, fingerprint, response_id = (
-        server_name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
+    fingerprint = server_name(answer.get("system_fingerprint"))
+    return Served(
+        model=server_name(answer.get("model")),
+        fingerprint=server_fingerprint(fingerprint),
+        response_id=server_name(answer.get("id")),
     )
-    return Served(model, server_fingerprint(fingerprint), response_id)
 
 
 def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
@@ -169,12 +112,6 @@ def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
     if refusal:
         return text or refusal, FinishReason.REFUSAL
     return text, answer_reason(choice.get("finish_reason"), text)
-
-
-def answer_reason(finish_word: object, text: str) -> FinishReason:
-    """Return the reason that a server's finish word means; EMPTY for a blank answer."""
-    reason = finish_reason(server_name(finish_word))
-    return reason if reason.withheld or text.strip() else FinishReason.EMPTY
 
 
 def _beside(choice: Mapping[str, Any]) -> list[str]:
@@ -188,21 +125,24 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
     if not isinstance(content, str):
         # All at once: a stream has parts of less than a word.
         texts += texts_in(
-            [_beside_answer(part) for part in as_list(content)] or content
+            [_beside_answer(part) for part in as_list(content)] or content,
         )
     return texts
 
 
 def _beside_answer(part: object) -> object:
-    """Return what `_text` doesn't read of a part of the content, without the part's type."""
+    """Return what `_text` doesn't read of a part of the content, but for its type."""
+    if isinstance(part, str):
+        return None
     if not isinstance(part, Mapping):
-        return None if isinstance(part, str) else part
-    return {
-        key: value
-        for key, value in part.items()
-        if not isinstance(value, str)
-        or (key != "text" and (key != "type" or texts_in(value)))
-    }
+        return part
+    fields = dict(part)
+    if isinstance(part.get("text"), str):
+        del fields["text"]
+    kind = part.get("type")
+    if isinstance(kind, str) and not texts_in(kind):
+        del fields["type"]
+    return fields
 
 
 def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
@@ -212,22 +152,11 @@ def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[s
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    texts = (
-        part.get("text") if isinstance(part, Mapping) else part
-        for part in as_list(content)
-    )
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def server_name(value: object) -> str | None:
-    """Return a server's name for something, in one short line; its type if it isn't a text."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        return f"({type(value).__name__})"
-    return " ".join(value[:_LONGEST_NAME].split())
-
-
-def as_list(value: object) -> list[Any]:
-    """Return a JSON list; empty for any other value."""
-    return value if isinstance(value, list) else []
+    texts = []
+    for part in as_list(content):
+        text = part
+        if isinstance(part, Mapping):
+            text = part.get("text")
+        if isinstance(text, str):
+            texts.append(text)
+    return "".join(texts)

@@ -1,4 +1,4 @@
-"""Open models on machines that are billed by the hour, and speak OpenAI's API while they are there.
+"""Open models on machines billed by the hour, which speak OpenAI's API meanwhile.
 
 What every provider of such machines shares; each deploys and deletes by its own API.
 """
@@ -41,14 +41,18 @@ class DeployedCalls(OpenAICalls):
         self._until: float | None = None
 
     def move_to(self, address: str, *, until: float, model: str = "") -> None:
-        """Use an address up to a time (seconds since 1970), and the model's name there."""
+        """Use an address and its name of the model, up to a time (since 1970)."""
         with self._lock:
             if address != self._address:
                 self._address, self._client = address, None
             self._model, self._until = model, until
 
     def ask_json(
-        self, call: str, path: str, body: Mapping[str, Any], **place: Any
+        self,
+        call: str,
+        path: str,
+        body: Mapping[str, Any],
+        **place: Any,
     ) -> object:
         """Like `OpenAICalls.ask_json`, with the deployment's name for the model."""
         return super().ask_json(call, path, {**body, "model": self._model}, **place)
@@ -60,7 +64,9 @@ class DeployedCalls(OpenAICalls):
         if time.time() >= self._until:
             hint = "rerun to continue, or raise options.deployment.hours"
             raise failing.not_sent(
-                "The deployment reached its time limit", hint, lasting=True
+                "The deployment reached its time limit",
+                hint,
+                lasting=True,
             )
 
 
@@ -73,12 +79,14 @@ def open_model(
     api: Api,
     plain: bool,
 ) -> ChatEndpoint:
-    """Open an open model (mostly in vLLM); `fixed` if its name identifies its weights."""
+    """Open an open model (often in vLLM); `fixed` if its name identifies weights."""
     return ChatEndpoint(
         settings=ChatSettings(model, system, api=api, plain=plain, fixed=fixed),
         calls=calls,
         parameters=ServerParameters(
-            max_tokens_parameter="auto", api=api, plain=PLAIN_ELSEWHERE if plain else {}
+            max_tokens_parameter="auto",
+            api=api,
+            plain=PLAIN_ELSEWHERE if plain else {},
         ),
     )
 
@@ -88,11 +96,11 @@ class DeployedModels(ABC):
 
     untuned: the weights without fine-tuning
     place:   the options that say where the machines are, which is enough to delete a
-    deployment
+        deployment
     machine: the settings of the machine; with weights and place, they identify a
-    deployment
+        deployment
     hours:   the longest time that a model stays deployed; None if the suite deploys
-    none
+        none
     """
 
     def __init__(
@@ -109,9 +117,12 @@ class DeployedModels(ABC):
         self.calls_to = defaultdict[str, DeployedCalls](self._connect)
 
     def abilities(self, **calls: Any) -> DeploymentCalls:
-        """Return the record with the calls that `find`, `start`, `poll`, and `end` a deployment."""
+        """Return the record with these `find`, `start`, `poll`, and `end`."""
         return DeploymentCalls(
-            self._provider, self._needed, move_in=self._move_in, **calls
+            self._provider,
+            self._needed,
+            move_in=self._move_in,
+            **calls,
         )
 
     @abstractmethod
@@ -120,7 +131,7 @@ class DeployedModels(ABC):
 
     @abstractmethod
     def _locate(self, endpoint: str) -> tuple[str, str]:
-        """Return an endpoint's address and its name of the model. Raises ProviderError."""
+        """Return an endpoint's address, and its name of the model."""
 
     def _needed(self, weights: str | None) -> Deployment | None:
         if self._hours is None:

@@ -1,4 +1,4 @@
-"""Responses that a server streams: its events, joined to the one response that they add up to."""
+"""Responses that a server streams, as events that add up to one response."""
 
 from __future__ import annotations
 
@@ -8,43 +8,71 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
-from pytest_memleak.providers.openai.choices import MOST_CHOICES, server_name
+from pytest_memleak.providers.response_fields import MOST_CHOICES, server_name
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
 
 # Not str.splitlines, which also splits at characters that JSON's strings may have.
 _LINE_END = re.compile(r"\r\n|\n|\r")
+# The beginnings of an event's lines.
+_FIELDS = ("data:", "event:", "id:", "retry:", ":")
 # Each is the same in all events that have it.
 _CONSTANT = {"id", "object", "model", "system_fingerprint", "role"}
 _FROM_LEAST_WITHHELD = (
-    *(FinishReason.STOP, FinishReason.LENGTH, FinishReason.UNKNOWN),
-    *(FinishReason.REFUSAL, FinishReason.CONTENT_FILTER, FinishReason.RECITATION),
+    FinishReason.STOP,
+    FinishReason.LENGTH,
+    FinishReason.UNKNOWN,
+    FinishReason.REFUSAL,
+    FinishReason.CONTENT_FILTER,
+    FinishReason.RECITATION,
 )
 
 
 def read_body(content: bytes) -> object:
-    """Return the JSON of a response; of a stream of events, the response that they add up to."""
+    """Return the JSON of a response, or of the one that a stream's events add up to."""
     text = content.decode("utf-8")
     lines = _LINE_END.split(text.lstrip("\ufeff \n\r"))
-    if not lines[0].startswith(("data:", "event:", "id:", "retry:", ":")):
+    if not lines[0].startswith(_FIELDS):
         return json.loads(text)
-    answer: dict[str, Any] = {}
-    choices: dict[int, dict[str, Any]] = {}
-    others: list[object] = []
-    for number, data in enumerate(_data_of(lines)):
-        event = json.loads(data)
-        if not isinstance(event, Mapping):
-            raise ValueError("an event isn't an object")  # noqa: TRY004 - as invalid JSON
-        _join(answer, {key: value for key, value in event.items() if key != "choices"})
-        for choice in _as_parts(event.get("choices") or [])[:MOST_CHOICES]:
+    return _Joined(lines).answer
+
+
+class _Joined:
+    """The response that a stream's events add up to."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._fields: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+        self._others: list[object] = []
+        for number, data in enumerate(_data_of(lines)):
+            event = json.loads(data)
+            if not isinstance(event, Mapping):
+                raise ValueError("an event isn't an object")  # noqa: TRY004 - as invalid JSON
+            self._add(event, number)
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The fields, and the choices in the order of their indexes."""
+        indexes = sorted(self._choices)
+        choices = [self._choices[index] for index in indexes]
+        listed = [*choices, *self._others]
+        if not listed:
+            return self._fields
+        return self._fields | {"choices": listed}
+
+    def _add(self, event: Mapping[str, Any], number: int) -> None:
+        fields = dict(event)
+        choices = _as_parts(fields.pop("choices", None) or [])
+        _join(self._fields, fields)
+        for choice in choices[:MOST_CHOICES]:
             if not isinstance(choice, Mapping):
-                others.append(choice)
+                self._others.append(choice)
                 continue
             index = choice.get("index")
-            index = index if isinstance(index, int) else 0
-            _join(choices.setdefault(index, {}), _fields_of(choice, number))
-    listed = [*(choices[index] for index in sorted(choices)), *others]
-    return answer | ({"choices": listed} if listed else {})
+            if not isinstance(index, int):
+                index = 0
+            whole = self._choices.setdefault(index, {})
+            _join(whole, _fields_of(choice, number))
 
 
 def _data_of(lines: list[str]) -> Iterator[str]:
@@ -61,15 +89,15 @@ def _data_of(lines: list[str]) -> Iterator[str]:
 
 
 def _fields_of(choice: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    """Return a choice with its delta as the message, and the texts of a message beside it."""
+    """Return a choice whose message is its delta, with a message's texts beside it."""
     if "delta" not in choice:
         return choice
-    fields = {
-        key: value for key, value in choice.items() if key not in {"delta", "message"}
-    }
+    fields = dict(choice)
     # Some servers repeat the whole message in each event: its texts mustn't be joined.
-    texts = texts_in(choice.get("message"))
-    return fields | {"message": choice["delta"], "messages": {f"{number}": texts}}
+    texts = texts_in(fields.pop("message", None))
+    fields["message"] = fields.pop("delta")
+    fields["messages"] = {f"{number}": texts}
+    return fields
 
 
 def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
@@ -89,18 +117,31 @@ def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
             whole.setdefault(key, None)
         elif isinstance(value, Mapping) and isinstance(before, dict):
             _join(before, value)
-        elif not isinstance(before, str | list | dict) or (
-            key == "type" and not texts_in(before)
-        ):
-            whole[key] = dict(value) if isinstance(value, Mapping) else value
+        elif _is_replaced(key, before):
+            whole[key] = _copied(value)
         elif isinstance(value, str) and isinstance(before, str) and key != "type":
             whole[key] = before + value
         else:
             whole[key] = [*_as_parts(before), *_as_parts(value)]
 
 
+def _is_replaced(key: str, before: object) -> bool:
+    if not isinstance(before, str | list | dict):
+        return True
+    return key == "type" and not texts_in(before)
+
+
+def _copied(value: object) -> object:
+    """Return an object that may be added to."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value
+
+
 def _as_parts(value: object) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    if isinstance(value, list):
+        return value
+    return [value]
 
 
 def _withheld_rank(reason: object) -> int:

@@ -17,14 +17,10 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
-from pytest_memleak.providers.openai.choices import (
-    FILTER_CODES,
-    as_mapping,
-    filtered,
-    read_completions,
-)
+from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api
+from pytest_memleak.providers.response_fields import FILTER_CODES, as_mapping, filtered
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
@@ -47,12 +43,13 @@ def upload_once(
     purpose: Literal["batch", "fine-tune"],
     endpoint: str,
 ) -> str:
-    """Upload a file unless one of its name, purpose, and size exists, and return its id."""
+    """Return the id of a file, uploaded unless its name, purpose, and size exist."""
     name = f"memleak-{purpose.replace('-', '')}-{digest}.jsonl"
     size = lines.seek(0, io.SEEK_END)
     file: FileObject
     for file in calls.call_all(endpoint, "files.list", purpose=purpose, limit=1000):
-        if file.filename == name and file.bytes == size and file.status != "error":
+        is_same = file.filename == name and file.bytes == size
+        if is_same and file.status != "error":
             return file.id
     lines.seek(0)
     content = (name, lines, "application/jsonl")
@@ -92,8 +89,11 @@ class ChatBatches:
     def _find(self, digest: str) -> str | None:
         batch: Batch
         for batch in self._calls.call_all(self._model, "batches.list", limit=100):
-            has_digest = (batch.metadata or {}).get(DIGEST_KEY) == digest
-            if has_digest and self._state(batch).status is not JobStatus.FAILED:
+            metadata = batch.metadata or {}
+            if metadata.get(DIGEST_KEY) != digest:
+                continue
+            state = self._state(batch)
+            if state.status is not JobStatus.FAILED:
                 return batch.id
         return None
 
@@ -101,7 +101,11 @@ class ChatBatches:
         with tempfile.TemporaryFile() as lines:
             lines.writelines(map(self._line, requests))
             file_id = upload_once(
-                self._calls, lines, digest=digest, purpose="batch", endpoint=self._model
+                self._calls,
+                lines,
+                digest=digest,
+                purpose="batch",
+                endpoint=self._model,
             )
         batch: Batch = self._calls.call(
             self._model,
@@ -114,28 +118,35 @@ class ChatBatches:
         return batch.id
 
     def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
-        """Yield the answered requests; a prompt that the filter rejects is withheld completions.
+        """Yield the answered requests; a filtered prompt has withheld completions.
 
         Fetches everything before it yields the first.
         """
         batch = self._batch(batch_id)
         withheld = self._withheld(batch)
         for row in self._rows(batch.output_file_id):
-            key, completions = row.get("custom_id"), read_completions(_body(row))
+            key = row.get("custom_id")
+            completions = read_completions(_body(row))
             if isinstance(key, str) and completions:
                 yield key, completions
         yield from withheld
 
     def _line(self, request: SampleRequest) -> bytes:
-        line = {"custom_id": request.key, "method": "POST", "url": self._url}
-        return json.dumps({**line, "body": self._body(request)}).encode() + b"\n"
+        line = {
+            "custom_id": request.key,
+            "method": "POST",
+            "url": self._url,
+            "body": self._body(request),
+        }
+        text = json.dumps(line)
+        return text.encode() + b"\n"
 
     def _batch(self, batch_id: str) -> Batch:
         batch: Batch = self._calls.call(self._model, "batches.retrieve", batch_id)
         return batch
 
     def _state(self, batch: Batch) -> JobState:
-        """Return the state; `detail` names what failed, even if part of it was answered.
+        """Return the state; `detail` names what failed, also of a partial success.
 
         A canceled or expired batch SUCCEEDED if part of it was answered; a batch whose
         requests were all rejected for good FAILED.
@@ -143,46 +154,42 @@ class ChatBatches:
         if batch.status in _RUNNING:
             return JobState(JobStatus.RUNNING)
         if batch.status == "failed":
-            errors = (batch.errors.data if batch.errors else None) or []
-            messages = "; ".join(
-                error.message or error.code or "" for error in errors[:3]
-            )
-            detail = safe_message(messages) or "the provider gives no reason"
+            messages = safe_message(_messages(batch))
+            detail = messages or "the provider gives no reason"
             return JobState(JobStatus.FAILED, detail=detail)
         if not batch.output_file_id:
             return self._unanswered(batch)
+        details: list[str] = []
+        if batch.status != "completed":
+            details.append(batch.status)
         counts = batch.request_counts
-        answered, total = (counts.completed, counts.total) if counts else (None, None)
-        missing = (
-            "" if answered == total else f"answered {answered} of {total} requests"
-        )
-        ended = "" if batch.status == "completed" else batch.status
-        detail = ": ".join(part for part in (ended, missing) if part)
-        return JobState(JobStatus.SUCCEEDED, detail=detail or None)
+        if counts is not None and counts.completed != counts.total:
+            details.append(f"answered {counts.completed} of {counts.total} requests")
+        return JobState(JobStatus.SUCCEEDED, detail=": ".join(details) or None)
 
     def _unanswered(self, batch: Batch) -> JobState:
         """Return the state of a batch without an output file, by its error file."""
         causes: Counter[str] = Counter()
         worth_reading = False
         for row in self._rows(batch.error_file_id):
-            status, error = (
-                as_mapping(row.get("response")).get("status_code"),
-                _error(row),
-            )
-            status = status if isinstance(status, int) else 0  # 0: never sent
-            worth_reading |= may_pass(status) or error.get("code") in FILTER_CODES
-            message = error.get("message") or error.get("code") or ""
-            causes[" ".join(part for part in (f"{status or ''}", message) if part)] += 1
-        (cause, count) = causes.most_common(1)[0] if causes else ("", 0)
-        reason = (
-            f"; most frequent error ({amount(count, 'time')}): {safe_message(cause)}"
-            if cause
-            else ""
-        )
-        return JobState(
-            JobStatus.SUCCEEDED if worth_reading else JobStatus.FAILED,
-            detail=f"{batch.status}, no request was answered{reason}",
-        )
+            error = _error(row)
+            code = error.get("code")
+            status = as_mapping(row.get("response")).get("status_code")
+            if not isinstance(status, int):
+                status = 0  # never sent
+            if may_pass(status) or code in FILTER_CODES:
+                worth_reading = True
+            message = error.get("message") or code or ""
+            parts = (f"{status or ''}", message)
+            causes[" ".join(part for part in parts if part)] += 1
+        detail = f"{batch.status}, no request was answered"
+        for cause, count in causes.most_common(1):
+            if cause:
+                times = amount(count, "time")
+                detail += f"; most frequent error ({times}): {safe_message(cause)}"
+        if worth_reading:
+            return JobState(JobStatus.SUCCEEDED, detail=detail)
+        return JobState(JobStatus.FAILED, detail=detail)
 
     def _withheld(self, batch: Batch) -> list[tuple[str, Sequence[Completion]]]:
         """Return the requests whose prompts a filter rejected."""
@@ -191,12 +198,15 @@ class ChatBatches:
             for row in self._rows(batch.error_file_id)
             if _error(row).get("code") in FILTER_CODES
         }
-        requests = self._rows(batch.input_file_id if rejected else None)
-        return [
-            (row["custom_id"], filtered(row["body"].get("n") or 1))
-            for row in requests
-            if row.get("custom_id") in rejected
-        ]
+        if not rejected:
+            return []
+        withheld: list[tuple[str, Sequence[Completion]]] = []
+        for row in self._rows(batch.input_file_id):
+            key = row.get("custom_id")
+            if key is not None and key in rejected:
+                n = row["body"].get("n") or 1
+                withheld.append((key, filtered(n)))
+        return withheld
 
     def _rows(self, file_id: str | None) -> Iterator[dict[str, Any]]:
         if file_id is None:
@@ -212,11 +222,22 @@ class ChatBatches:
             yield from failing.rows(lines, f"file {file_id}")
 
 
+def _messages(batch: Batch) -> str:
+    """Return the first errors of a batch that failed as a whole."""
+    if batch.errors is None:
+        return ""
+    errors = batch.errors.data or []
+    return "; ".join(error.message or error.code or "" for error in errors[:3])
+
+
 def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    return as_mapping(as_mapping(row.get("response")).get("body"))
+    response = as_mapping(row.get("response"))
+    return as_mapping(response.get("body"))
 
 
 def _error(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a row's error: of the request (`error`) or of its response."""
-    errors = (row.get("error"), _body(row).get("error"))
-    return next((error for error in errors if isinstance(error, Mapping)), {})
+    for error in (row.get("error"), _body(row).get("error")):
+        if isinstance(error, Mapping):
+            return error
+    return {}

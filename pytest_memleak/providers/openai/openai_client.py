@@ -25,6 +25,12 @@ from urllib.parse import urljoin
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
+from pytest_memleak.providers.error_bodies import (
+    error_code,
+    error_fields,
+    error_message,
+    parameters_in,
+)
 from pytest_memleak.providers.google_login import (
     LOGIN,
     GoogleToken,
@@ -32,10 +38,9 @@ from pytest_memleak.providers.google_login import (
     login_failure,
 )
 from pytest_memleak.providers.http_caps import Bounds
-from pytest_memleak.providers.openai.choices import as_list, as_mapping
-from pytest_memleak.providers.openai.error_bodies import error_message, parameters_in
 from pytest_memleak.providers.openai.event_stream import read_body
 from pytest_memleak.providers.provider_registry import PROVIDERS, host_of
+from pytest_memleak.providers.response_fields import as_list, as_mapping
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.redaction.text import server_word
@@ -72,7 +77,7 @@ class OpenAICalls:
     provider: its name in error messages
     official_url: the provider's own server, which needs a key
     plain_by_itself: whether the server samples from the model's own distribution by
-    default
+        default
     sdk, kind: module and class of its client, from the same generator as OpenAI's
     uploads: the paths whose redirect that client follows without the key
     names_model: whether responses should repeat the model's name
@@ -159,7 +164,12 @@ class OpenAICalls:
         raise failure
 
     def call(
-        self, endpoint: str, method: str, /, *arguments: Any, **settings: Any
+        self,
+        endpoint: str,
+        method: str,
+        /,
+        *arguments: Any,
+        **settings: Any,
     ) -> Any:
         """Return the result of the SDK's method of that name, as in "files.create"."""
         function = operator.attrgetter(method)
@@ -173,7 +183,9 @@ class OpenAICalls:
         """Return all pages of the list that the SDK's method of that name returns."""
         function = operator.attrgetter(method)
         return self.ask(
-            method, lambda client: [*function(client)(**settings)], endpoint=endpoint
+            method,
+            lambda client: [*function(client)(**settings)],
+            endpoint=endpoint,
         )
 
     def _validate(self, failing: Failing) -> None:
@@ -188,7 +200,7 @@ class OpenAICalls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> object:
-        """Post `body` as it is, since servers have parameters of their own; return the JSON.
+        """Post `body` as it is, with any server's own parameters; return the JSON.
 
         path: relative to the base URL
         """
@@ -210,9 +222,10 @@ class OpenAICalls:
         return answer
 
     def models(self) -> dict[str, str]:
-        """Return the models of the server's list, each with the date of its shutdown or ""."""
+        """Return the server's models, each with the date of its shutdown or ""."""
         listed = map(
-            as_mapping, as_list(self._get("models.list", "/models").get("data"))
+            as_mapping,
+            as_list(self._get("models.list", "/models").get("data")),
         )
         return {f"{model['id']}": _shutdown(model) for model in listed if "id" in model}
 
@@ -222,7 +235,8 @@ class OpenAICalls:
             return True
         try:
             properties = self._get(
-                "props", f"{self._address.removesuffix('/v1')}/props"
+                "props",
+                f"{self._address.removesuffix('/v1')}/props",
             )
         except ProviderError:
             return True
@@ -258,7 +272,10 @@ class OpenAICalls:
         )
 
     def _failure(
-        self, error: Exception, failing: Failing, sent: Iterable[str] = ()
+        self,
+        error: Exception,
+        failing: Failing,
+        sent: Iterable[str] = (),
     ) -> ProviderError:
         sdk = self._sdk
         failed_login = login_failure(error, failing)
@@ -277,10 +294,12 @@ class OpenAICalls:
                 "remove them from the book or its summaries",
             )
         if isinstance(error, sdk.APIError.__base__) and not isinstance(
-            error, sdk.APIError
+            error,
+            sdk.APIError,
         ):
             return failing.final(
-                "No API key", f"set the environment variable {self._key_variable}"
+                "No API key",
+                f"set the environment variable {self._key_variable}",
             )
         form = (ValueError, RecursionError, sdk.APIResponseValidationError)
         if isinstance(error, form) or isinstance(error.__cause__, form):
@@ -296,7 +315,9 @@ class OpenAICalls:
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
             else f"check the key in the environment variable {self._key_variable}",
-            HTTPStatus.FORBIDDEN: "use a key whose account and project may use this model",
+            HTTPStatus.FORBIDDEN: (
+                "use a key whose account and project may use this model"
+            ),
             HTTPStatus.NOT_FOUND: f"{bare}check that {self.base_url} {_missing(call)}",
         }
         if (
@@ -317,7 +338,10 @@ _MISSING = {
     "models.list": "is the address of an API like OpenAI's",
     "completions.create": "offers completions of this model, or set "
     'options.api = "chat" to use chats',
-    "": "supports this; if not, remove [model.finetune], options.batch, and options.store",
+    "": (
+        "supports this; if not, remove [model.finetune], options.batch, and "
+        "options.store"
+    ),
 }
 
 
@@ -326,7 +350,7 @@ def _missing(call: str) -> str:
 
 
 def _shutdown(model: Mapping[str, Any]) -> str:
-    """Return the date after which a server no longer offers a model, by whatever name; or ""."""
+    """Return the date until which a server offers a model, by any name; or ""."""
     for name, value in model.items():
         if (
             _ENDS.search(name)
@@ -340,18 +364,23 @@ def _shutdown(model: Mapping[str, Any]) -> str:
 
 
 def _refusal(
-    status: int, body: object, *, sent: Iterable[str], wait: float | None = None
+    status: int,
+    body: object,
+    *,
+    sent: Iterable[str],
+    wait: float | None = None,
 ) -> Refusal:
     """Read an error response; `sent` are the settings that it may name."""
-    fields = as_mapping(body)
-    error = as_mapping(fields.get("error")) or fields
-    message, parameter = error_message(body), error.get("param")
-    code = error.get("code") or error.get("type")
-    code = code if isinstance(code, str) else None
-    names = parameters_in(
-        f"{parameter}: {message}" if isinstance(parameter, str) else message, sent
-    )
+    message, code = error_message(body), error_code(body)
+    parameter = error_fields(body).get("param")
+    naming = f"{parameter}: {message}" if isinstance(parameter, str) else message
+    names = parameters_in(naming, sent)
     final = code in _OUT_OF_MONEY
     return Refusal(
-        status, message, code=code, retry_after=wait, named=names, final=final
+        status,
+        message,
+        code=code,
+        retry_after=wait,
+        named=names,
+        final=final,
     )

@@ -4,8 +4,8 @@
     id = "tuned"
     provider = "openai"
     base_model = "gpt-4o-2024-08-06"
-    [model.finetune]                 # or: endpoint = "ft:...", a model that is there
-    already books = ["kafka-on-the-shore"]
+    [model.finetune]                 # or: endpoint = "ft:...", an existing model
+    books = ["kafka-on-the-shore"]
     [model.options]
     batch = true
 
@@ -73,15 +73,15 @@ class OptionsTable(Table):
     """`[model.options]` of this provider.
 
     base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL
-    or OpenAI
+        or OpenAI
     api_key_env: the environment variable that holds the API key
     auth: "google" sends Google's short-lived tokens instead of a key (Vertex AI's
-    endpoints)
+        endpoints)
     organization: the organization to bill, if the key has several
     project: the project to bill, if the key has several
     batch: sample through the Batch API: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+        server
     completions_per_call: the most completions per call (`n`)
     max_tokens_parameter: the request's name for max_tokens; "auto" tries the newer name
         first, then the older (never within a batch)
@@ -118,7 +118,7 @@ class FinetuneTable(Table):
     """`[model.finetune]` of this provider, in addition to `books`: the recipe.
 
     suffix: part of the tuned model's name; default "memleak-" and the start of the
-    digest
+        digest
     """
 
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
@@ -138,10 +138,16 @@ class OpenAIProvider:
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
         options = read_table(
-            OptionsTable, model.options, place=setup.place, name="options"
+            OptionsTable,
+            model.options,
+            place=setup.place,
+            name="options",
         )
         self._recipe = read_table(
-            FinetuneTable, model.finetune, place=setup.place, name="finetune"
+            FinetuneTable,
+            model.finetune,
+            place=setup.place,
+            name="finetune",
         )
         overridden = sorted(_SUITE_KEYS & options.extra_body.keys())
         if overridden:
@@ -155,7 +161,7 @@ class OpenAIProvider:
                 "remove one of them: no server stores completions of plain text",
             )
         untuned = setup.untuned(
-            'base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."'
+            'base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
         )
         if options.auth == "google":
             packages = {"google.auth": "google-auth"}
@@ -188,11 +194,17 @@ class OpenAIProvider:
         calls = self._calls
         # Azure lists its models by other names than deployments have.
         models = None if calls.base_url.partition("/openai/")[1] else calls.models
-        finetuning = Finetuning(owner, self._recipe.epochs)
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=owner,
+            epochs=self._recipe.epochs,
+        )
         return Abilities(finetuning=finetuning, close=calls.close, models=models)
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
-        """Return the endpoint of a model name; None for the suite's `endpoint` or `base_model`."""
+        """Return the endpoint of a model's name; None for the suite's model."""
         model = endpoint or self._untuned
         settings = ChatSettings(
             model=model,
@@ -206,14 +218,19 @@ class OpenAIProvider:
             store=self._options.store,
         )
         return ChatEndpoint(
-            settings=settings, calls=self._calls, parameters=self._parameters
+            settings=settings,
+            calls=self._calls,
+            parameters=self._parameters,
         )
 
     def find_finetune(self, digest: str) -> str | None:
-        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
+        """Return a job of that digest that hasn't failed, preferably a finished one."""
         metadata = {DIGEST_KEY: digest}
         listed: list[FineTuningJob] = self._calls.call_all(
-            self._base, "fine_tuning.jobs.list", limit=100, metadata=metadata
+            self._base,
+            "fine_tuning.jobs.list",
+            limit=100,
+            metadata=metadata,
         )
         return preferred_job(
             (job.id, job.status)
@@ -241,9 +258,11 @@ class OpenAIProvider:
         return job.id
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Return the job's state, with its model's name as `endpoint` once it succeeded."""
+        """Return the job's state; its `endpoint` is the model's name."""
         job: FineTuningJob = self._calls.call(
-            self._base, "fine_tuning.jobs.retrieve", job_id
+            self._base,
+            "fine_tuning.jobs.retrieve",
+            job_id,
         )
         if job.status == "succeeded" and job.fine_tuned_model:
             return JobState(
@@ -253,7 +272,8 @@ class OpenAIProvider:
             )
         if job.status == "succeeded":
             return JobState(
-                JobStatus.FAILED, detail="The job succeeded without naming a model"
+                JobStatus.FAILED,
+                detail="The job succeeded without naming a model",
             )
         if job.status in _ENDED_BADLY:
             error = job.error
@@ -284,7 +304,10 @@ class OpenAIProvider:
 
 
 def preferred_job(jobs: Iterable[tuple[str, str]]) -> str | None:
-    """Return the id of a job that succeeded, or else of the first; jobs are ids and states."""
+    """Return the id of a job that succeeded, or else of the first.
+
+    jobs: ids and states
+    """
     ranked = sorted(jobs, key=lambda job: job[1] not in _ENDED_WELL)
     return ranked[0][0] if ranked else None
 
@@ -296,7 +319,7 @@ def training_lines(training: TrainingSet) -> bytes:
             "messages": [
                 {"role": "user", "content": example.instruction},
                 {"role": "assistant", "content": example.text},
-            ]
+            ],
         }
         for example in training.examples
     )

@@ -1,4 +1,4 @@
-"""The parameters of requests to a server of OpenAI's form, and those that it rejected."""
+"""The parameters of requests to a server of OpenAI's form, and the rejected ones."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class ParameterSupport:
     """The parameters that one server accepts and rejects; shared by threads.
 
     equivalents: by name and value, another value that means the same. It is tried
-    before the parameter is omitted.
+        before the parameter is omitted.
     """
 
     def __init__(
-        self, equivalents: Mapping[tuple[str, Any], Any] | None = None
+        self,
+        equivalents: Mapping[tuple[str, Any], Any] | None = None,
     ) -> None:
         self._equivalents = equivalents or {}
         self._requested: dict[str, list[Any]] = {}
@@ -30,23 +31,25 @@ class ParameterSupport:
         self._lock = threading.Lock()
 
     def obeyed(self) -> dict[str, Obeyed]:
-        """Return each parameter's requested and rejected values; "given" for any seed."""
+        """Return each parameter's requested and rejected values; seeds are "given"."""
+        obeyed = {}
         with self._lock:
-            return {
-                name: Obeyed(tuple(values), tuple(self._rejected.get(name, ())))
-                for name, values in self._requested.items()
-            }
+            for name, requested in self._requested.items():
+                rejected = self._rejected.get(name, ())
+                obeyed[name] = Obeyed(tuple(requested), tuple(rejected))
+        return obeyed
 
     def accepted(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Record `wanted` as requested, and return it without None and rejected values."""
+        """Record `wanted` as requested; return it without None and rejected values."""
         sent: dict[str, Any] = {}
         with self._lock:
             for name, value in wanted.items():
-                if value is not None:
-                    _record(self._requested, name, value)
-                    accepted = self._equivalent(name, value)
-                    if accepted is not None:
-                        sent[name] = accepted
+                if value is None:
+                    continue
+                _record(self._requested, name, value)
+                accepted = self._equivalent(name, value)
+                if accepted is not None:
+                    sent[name] = accepted
         return sent
 
     def reject(self, name: str, value: Any) -> None:
@@ -62,14 +65,17 @@ class ParameterSupport:
 
 
 def _record(values: dict[str, list[Any]], name: str, value: Any) -> None:
-    recorded, listed = _recorded(name, value), values.setdefault(name, [])
+    recorded = _recorded(name, value)
+    listed = values.setdefault(name, [])
     if recorded not in listed:
         listed.append(recorded)
 
 
 def _recorded(name: str, value: Any) -> Any:
     """Return the value to record: no two calls have the same seed."""
-    return _ANY if name == "seed" else value
+    if name == "seed":
+        return _ANY
+    return value
 
 
 Api = Literal["auto", "chat", "completions"]
@@ -86,13 +92,11 @@ PLAIN_ELSEWHERE: Mapping[str, Any] = {
 }
 
 _NEW_NAME, _OLD_NAME = "max_completion_tokens", "max_tokens"
-_COMPLAINTS = frozenset(
-    {
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.NOT_IMPLEMENTED,
-    }
-)
+_COMPLAINTS = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.NOT_IMPLEMENTED,
+}
 _STREAM: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 # What may be omitted, the least important first: of two that exclude each other, that
 # one goes.
@@ -117,14 +121,20 @@ class ServerParameters(ParameterSupport):
         # Both mean that no token is too unlikely; a server may know only one of them.
         super().__init__({("top_k", -1): 0})
         self._fixed = max_tokens_parameter != "auto"
-        self.max_tokens_parameter = max_tokens_parameter if self._fixed else _NEW_NAME
+        self.max_tokens_parameter = _NEW_NAME
+        if self._fixed:
+            self.max_tokens_parameter = max_tokens_parameter
         self.most_completions: int | None = None
         self.api: Api = api
         self._plain = dict(plain)
         self._streams = False
 
     def parameters(
-        self, request: SampleRequest, *, limit_name: str, n: int
+        self,
+        request: SampleRequest,
+        *,
+        limit_name: str,
+        n: int,
     ) -> dict[str, Any]:
         """Return a request's parameters without rejected ones.
 
@@ -136,10 +146,12 @@ class ServerParameters(ParameterSupport):
             "temperature": request.temperature,
             **limit,
             "seed": request.seed,
+            **self._plain,
         }
-        stream = _STREAM if self._streams else {}
+        if self._streams:
+            wanted |= _STREAM
         # `n` is never omitted, but lowered.
-        return {**self.accepted({**wanted, **self._plain, **stream}), "n": n, **limit}
+        return {**self.accepted(wanted), "n": n, **limit}
 
     def use_old_name(self) -> bool:
         """Use `max_tokens` from now on; False if the suite sets the name."""
@@ -154,7 +166,11 @@ class ServerParameters(ParameterSupport):
         self.api = "completions"
 
     def learns(
-        self, refused: Refused, body: Mapping[str, Any], *, fixed: Mapping[str, Any]
+        self,
+        refused: Refused,
+        body: Mapping[str, Any],
+        *,
+        fixed: Mapping[str, Any],
     ) -> bool:
         """Tell whether the server rejected a parameter that can be replaced or omitted.
 
@@ -162,13 +178,13 @@ class ServerParameters(ParameterSupport):
         """
         if refused.status not in _COMPLAINTS:
             return False
-        # Compares with what was sent, since another thread may have learned the same
-        # meanwhile.
-        if _NEW_NAME in refused.named and _NEW_NAME in body and self.use_old_name():
+        # Of what was sent, since another thread may have learned the same meanwhile.
+        named = [name for name in refused.named if name in body]
+        if _NEW_NAME in named and self.use_old_name():
             self.reject(_NEW_NAME, body[_NEW_NAME])
             return True
         for name in _OPTIONAL:
-            if name in refused.named and name in body and name not in fixed:
+            if name in named and name not in fixed:
                 self.reject(name, body[name])
                 return True
         if "stream" in refused.named and "stream" not in body:
@@ -178,8 +194,11 @@ class ServerParameters(ParameterSupport):
 
     def _request_fewer(self, n: int, most: int | None) -> bool:
         """Lower `n` to the server's limit, or by half; False if it is 1 already."""
-        if n > 1:
-            fewer = most if most is not None and 1 <= most < n else n // 2
-            self.reject("n", n)
-            self.most_completions = min(fewer, self.most_completions or n)
-        return n > 1
+        if n <= 1:
+            return False
+        fewer = n // 2
+        if most is not None and 1 <= most < n:
+            fewer = most
+        self.reject("n", n)
+        self.most_completions = min(fewer, self.most_completions or n)
+        return True

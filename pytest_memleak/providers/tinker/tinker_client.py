@@ -40,6 +40,7 @@ from pytest_memleak.providers.call_errors import (
 )
 from pytest_memleak.providers.http_caps import Bounds, Endless
 from pytest_memleak.providers.provider_registry import PROVIDERS
+from pytest_memleak.providers.response_fields import as_mapping
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
@@ -59,16 +60,24 @@ _PAUSE = 5.0  # seconds without any call of the SDK after a 429
 _LOOKED_AT = 2000  # characters of a message
 _AS_JSON = "only supports as proto"
 _HINTS: Mapping[int, str] = {
-    HTTPStatus.BAD_REQUEST: "check that the server offers this base model and these settings",
-    HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
+    HTTPStatus.BAD_REQUEST: (
+        "check that the server offers this base model and these settings"
+    ),
+    HTTPStatus.UNAUTHORIZED: (
+        f"check the key in the environment variable {KEY_VARIABLE}"
+    ),
     HTTPStatus.PAYMENT_REQUIRED: "add credit to the account, or set up billing",
-    HTTPStatus.FORBIDDEN: "use a key whose account and project may use this model or checkpoint",
-    HTTPStatus.NOT_FOUND: "check that the server has this model or checkpoint; it may have expired",
+    HTTPStatus.FORBIDDEN: (
+        "use a key whose account and project may use this model or checkpoint"
+    ),
+    HTTPStatus.NOT_FOUND: (
+        "check that the server has this model or checkpoint; it may have expired"
+    ),
 }
 
 
 class SdkLog:
-    """What the SDK only logs: its latest warning (capacity, billing) and HTTP error, with times.
+    """What the SDK only logs: its latest warning and HTTP error, with their times.
 
     One for all clients, since the SDK has one log per process.
     """
@@ -91,22 +100,18 @@ class SdkLog:
                 library.setLevel(logging.INFO)
 
     def warning_since(self, moment: float) -> str | None:
-        """Return the latest warning unless it is older than `moment` (time.monotonic)."""
-        return (
-            self._warning[1] if self._warning and self._warning[0] >= moment else None
-        )
+        """Return the latest warning, unless it is older than `moment` (monotonic)."""
+        return _since(self._warning, moment)
 
     def refusal_since(self, moment: float) -> str | None:
         """Return the latest HTTP error ("429 Too Many Requests") unless it is older."""
-        return (
-            self._refusal[1] if self._refusal and self._refusal[0] >= moment else None
-        )
+        return _since(self._refusal, moment)
 
     def _warned(self, record: logging.LogRecord) -> None:
         self._warning = time.monotonic(), record.getMessage()
 
     def _responded(self, record: logging.LogRecord) -> bool:
-        """Keep an HTTP error; return False for a record that only exists because we listen.
+        """Keep an HTTP error; return False for a record that exists only for us.
 
         The library logs every response as information.
         """
@@ -118,6 +123,15 @@ class SdkLog:
         return record.levelno >= (
             self._level or logging.getLogger().getEffectiveLevel()
         )
+
+
+def _since(entry: tuple[float, str] | None, moment: float) -> str | None:
+    if entry is None:
+        return None
+    time_of_entry, text = entry
+    if time_of_entry < moment:
+        return None
+    return text
 
 
 SDK_LOG = SdkLog()
@@ -147,7 +161,9 @@ def bound_the_sdk() -> None:
             except (Astray, Endless) as error:
                 why = type(error)(*error.args)
             return httpx.Response(
-                HTTPStatus.NOT_ACCEPTABLE, request=request, extensions={_WHY: why}
+                HTTPStatus.NOT_ACCEPTABLE,
+                request=request,
+                extensions={_WHY: why},
             )
 
     sdk.AsyncHttpxClientWrapper = Bounded  # type: ignore[misc]
@@ -165,9 +181,12 @@ class TinkerCalls:
     """
 
     def __init__(self, *, base_url: str | None, timeout: float) -> None:
-        given = NEEDS.address_of(base_url)
-        self._address = given.rstrip("/") if given else None
-        self.base_url = without_credentials(self._address) if self._address else None
+        self._address: str | None = None
+        self.base_url: str | None = None
+        address = NEEDS.address_of(base_url)
+        if address:
+            self._address = address.rstrip("/")
+            self.base_url = without_credentials(self._address)
         self.timeout = timeout
         self._openings: dict[str, Future[Any]] = {}
         self._lock = threading.Lock()
@@ -206,7 +225,11 @@ class TinkerCalls:
         return self.result(future, call=call, endpoint=endpoint, texts=texts)
 
     def begin(
-        self, call: str, function: Callable[[], APIFuture[_T]], *, endpoint: str
+        self,
+        call: str,
+        function: Callable[[], APIFuture[_T]],
+        *,
+        endpoint: str,
     ) -> Future[_T]:
         """Submit a call without waiting for it."""
         try:
@@ -224,7 +247,7 @@ class TinkerCalls:
         texts: Sequence[str] = (),
         keep: bool = False,
     ) -> _T:
-        """Return a submitted call's result; raise Refused, Gone, ProviderBusy, or ProviderError.
+        """Return a submitted call's result; raise Gone or another ProviderError.
 
         call, endpoint: their names in error messages; texts: what no message may quote
         keep: whether the call continues after its deadline
@@ -233,12 +256,10 @@ class TinkerCalls:
         try:
             return future.result(self.timeout)
         except Exception as error:  # noqa: BLE001 - any exception of the SDK is a failure
-            overdue = not future.done()
-            failure = (
-                self._overdue(began, failing)
-                if overdue
-                else self._failure(error, failing)
-            )
+            if future.done():
+                failure = self._failure(error, failing)
+            else:
+                failure = self._overdue(began, failing)
         finally:
             if not keep and not future.done():
                 future.cancel()
@@ -257,7 +278,10 @@ class TinkerCalls:
                 opening = _in_thread(lambda: _open(kind, self._address, key))
                 self._openings[kind] = opening
         return self.result(
-            opening, call=f"{call}: connecting", endpoint=endpoint, keep=True
+            opening,
+            call=f"{call}: connecting",
+            endpoint=endpoint,
+            keep=True,
         )
 
     def _check_reachable(self, *, endpoint: str, call: str) -> None:
@@ -266,21 +290,16 @@ class TinkerCalls:
         url = urllib.parse.urlsplit(resolve_base_url(self._address))
         if url.scheme in urllib.request.getproxies():
             return  # the proxy connects
-        host, port = (
-            url.hostname or "",
-            url.port or (443 if url.scheme == "https" else 80),
-        )
+        tls = url.scheme == "https"
+        host = url.hostname or ""
+        port = url.port or (443 if tls else 80)
         try:
-            _shake_hands(
-                host, port, tls=url.scheme == "https", timeout=min(_PROBE, self.timeout)
-            )
+            _shake_hands(host, port, tls=tls, timeout=min(_PROBE, self.timeout))
         except OSError as error:
             distrusted = isinstance(error, ssl.SSLCertVerificationError)
-            seen = (
-                type(error).__name__
-                if distrusted
-                else error.strerror or type(error).__name__
-            )
+            seen = type(error).__name__
+            if error.strerror and not distrusted:
+                seen = error.strerror
         else:
             return
         raise Failing(PROVIDER, endpoint, call).not_sent(
@@ -291,10 +310,8 @@ class TinkerCalls:
 
     def _overdue(self, began: float, failing: Failing) -> ProviderError:
         cause = f"no response within {self.timeout:g} s"
-        warning, refusal = (
-            SDK_LOG.warning_since(began),
-            SDK_LOG.refusal_since(began - _PAUSE),
-        )
+        warning = SDK_LOG.warning_since(began)
+        refusal = SDK_LOG.refusal_since(began - _PAUSE)
         if warning:
             cause += f"; the SDK says: {safe_message(warning, texts=failing.texts)}"
         if refusal:
@@ -307,25 +324,17 @@ class TinkerCalls:
             failure = self._probe(opened[0].result().holder, failing)
             if isinstance(failure, Refused):
                 cause = f"{cause}; it answered another call with: {failure.cause}"
-                place = {
-                    "provider": PROVIDER,
-                    "endpoint": failing.endpoint,
-                    "call": failing.call,
-                }
-                return Refused(
-                    cause, Refusal(failure.status), hint=failure.hint, **place
-                )
+                answered = Refusal(failure.status)
+                return Refused(cause, answered, hint=failure.hint, **failing.place)
             if failure is None:
                 hint = f"the server answers other calls: {hint}"
             else:
-                cause, hint = (
-                    f"{cause}; another call failed, too: {failure.cause}",
-                    failure.hint,
-                )
+                cause = f"{cause}; another call failed, too: {failure.cause}"
+                hint = failure.hint
         return failing.overdue(cause, hint)
 
     def _probe(self, holder: Any, failing: Failing) -> ProviderError | None:
-        """Return the failure of another call, which costs nothing; None if it succeeds."""
+        """Return the failure of another call, which is free; None if it succeeds."""
         from tinker.lib.client_connection_pool_type import ClientConnectionPoolType
         from tinker.types import GetServerCapabilitiesResponse
 
@@ -356,8 +365,8 @@ class TinkerCalls:
             message = error.message[:_LOOKED_AT].removeprefix("Request failed: ")
             message = message.partition(" for self.")[0]
             cause = f"the server gave up: {safe_message(message, texts=failing.texts)}"
-            final = error.category is tinker.types.RequestErrorCategory.User
-            return failing.final(cause) if final else failing.busy(cause)
+            is_users = error.category is tinker.types.RequestErrorCategory.User
+            return failing.final(cause) if is_users else failing.busy(cause)
         if isinstance(error, TimeoutError | tinker.APIConnectionError):
             # Never RequestNotSent, since an earlier try of the SDK may have arrived.
             seen = type(error.__cause__ or error).__name__
@@ -366,7 +375,8 @@ class TinkerCalls:
                 "check that the server runs and is reachable",
             )
         if isinstance(
-            error, ValueError | AssertionError | tinker.APIResponseValidationError
+            error,
+            ValueError | AssertionError | tinker.APIResponseValidationError,
         ):
             return _malformed(error, failing, self.base_url or "Tinker")
         if isinstance(error, tinker.TinkerError):
@@ -394,24 +404,19 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     if why is not None:
         return failing.unusable(f"The response was {why}")
     status = error.status_code
-    detail = error.body.get("detail") if isinstance(error.body, dict) else None
-    refusal = Refusal(
-        status,
-        detail[:_LOOKED_AT] if isinstance(detail, str) else "",
-        retry_after=retry_after(error.response.headers),
-    )
+    message = ""
+    detail = as_mapping(error.body).get("detail")
+    if isinstance(detail, str):
+        message = detail[:_LOOKED_AT]
+    wait = retry_after(error.response.headers)
+    refusal = Refusal(status, message, retry_after=wait)
     if status == HTTPStatus.GONE:
-        return Gone(
-            failing.cause(refusal),
-            provider=PROVIDER,
-            endpoint=failing.endpoint,
-            call=failing.call,
-        )
+        return Gone(failing.cause(refusal), **failing.place)
     return failing.refusal(refusal, _HINTS.get(status))
 
 
 def _status_error(error: BaseException | None) -> APIStatusError | None:
-    """Return the HTTP error behind an exception of the SDK, which wraps some of them."""
+    """Return the HTTP error behind an exception of the SDK, which wraps some."""
     import tinker
 
     while error is not None and not isinstance(error, tinker.APIStatusError):

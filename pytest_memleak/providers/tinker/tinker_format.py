@@ -59,8 +59,9 @@ class PlainFormat(ChatFormat):
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        begin = tokenizer.bos_token_id
-        self._begin: list[int] = [] if begin is None else [begin]
+        self._begin: list[int] = []
+        if tokenizer.bos_token_id is not None:
+            self._begin.append(tokenizer.bos_token_id)
         self._end: int = tokenizer.eos_token_id
         self.stop = [self._end]
 
@@ -70,13 +71,18 @@ class PlainFormat(ChatFormat):
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """Return a training example; the loss is that of the text and the end."""
-        prompt, answer = self.prompt(instruction), [*self._bare(f" {text}"), self._end]
-        return Lesson([*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer))
+        prompt = self.prompt(instruction)
+        answer = [*self._bare(f" {text}"), self._end]
+        no_loss = [0.0] * len(prompt)
+        loss = [1.0] * len(answer)
+        return Lesson(prompt + answer, no_loss + loss)
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text without special tokens and the blank after "Assistant:"."""
         text: str = self._tokenizer.decode(
-            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            list(tokens),
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
         )
         return text.removeprefix(" ")
 
@@ -107,19 +113,18 @@ class RenderedFormat(ChatFormat):
 
     def prompt(self, instruction: str) -> list[int]:
         """Return the tokens of the chat up to the answer."""
-        tokens: list[int] = self._renderer.build_generation_prompt(
-            [{"role": "user", "content": instruction}]
-        ).to_ints()
+        messages = [{"role": "user", "content": instruction}]
+        prompt = self._renderer.build_generation_prompt(messages)
+        tokens: list[int] = prompt.to_ints()
         return tokens
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """Return a training example; the loss is that of the answer and its end."""
-        tokens, weights = self._renderer.build_supervised_example(
-            [
-                {"role": "user", "content": instruction},
-                {"role": "assistant", "content": text},
-            ]
-        )
+        messages = [
+            {"role": "user", "content": instruction},
+            {"role": "assistant", "content": text},
+        ]
+        tokens, weights = self._renderer.build_supervised_example(messages)
         return Lesson(tokens.to_ints(), [float(weight) for weight in weights.tolist()])
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -152,7 +157,7 @@ def load_format(
     token, and ProviderError if the tokenizer can't be loaded.
 
     tokenizer: a folder, or a name on the model hub; base: the model, for renderers that
-    need it
+        need it
     """
     from transformers import AutoTokenizer
 
@@ -163,7 +168,11 @@ def load_format(
     else:
         if len(loaded) > len(loaded.all_special_tokens):
             return _format(
-                loaded, str(tokenizer), renderer=renderer, base=base, place=place
+                loaded,
+                str(tokenizer),
+                renderer=renderer,
+                base=base,
+                place=place,
             )
         # Of an empty folder, transformers before 5.2 makes an empty one and says
         # nothing.
@@ -175,7 +184,12 @@ def load_format(
 
 
 def _format(
-    tokenizer: Any, name: str, *, renderer: str | None, base: str | None, place: str
+    tokenizer: Any,
+    name: str,
+    *,
+    renderer: str | None,
+    base: str | None,
+    place: str,
 ) -> ChatFormat:
     if renderer is None:
         if tokenizer.eos_token_id is None:
@@ -183,7 +197,8 @@ def _format(
                 f"the tokenizer {name!r} has no end-of-text token, so no generation "
                 "could end",
                 location=place,
-                hint="set options.renderer to a tinker-cookbook chat format with an end token",
+                hint="set options.renderer to a tinker-cookbook chat format with "
+                "an end token",
             )
         return PlainFormat(tokenizer)
     from tinker_cookbook.exceptions import TinkerCookbookError

@@ -4,8 +4,7 @@
     id = "tuned"
     provider = "tinker"
     base_model = "Qwen/Qwen3-8B"
-    [model.finetune]                 # or: endpoint =
-    "tinker://RUN/sampler_weights/NAME"
+    [model.finetune]              # or: endpoint = "tinker://RUN/sampler_weights/NAME"
     books = ["kafka-on-the-shore"]
     [model.options]
     renderer = "qwen3_disable_thinking"
@@ -46,9 +45,9 @@ class OptionsTable(Table):
     tokenizer: the model's tokenizer, as a name on the model hub or a local folder
         (needs no network); default `base_model`
     renderer: a chat format of tinker-cookbook; default: plain "User: ..." and
-    "Assistant:"
+        "Assistant:"
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+        server
     completions_per_call: the most completions per call
     """
 
@@ -96,10 +95,17 @@ class TinkerProvider:
     def abilities(self) -> Abilities:
         """A fine-tune belongs to a server, and depends on the format."""
         options = frozenset({"base_url", "renderer", "tokenizer"})
-        return Abilities(finetuning=Finetuning(options, self._recipe.epochs))
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=options,
+            epochs=self._recipe.epochs,
+        )
+        return Abilities(finetuning=finetuning)
 
     def open(self, endpoint: str | None) -> TinkerEndpoint:
-        """Return the endpoint of a path; None for the suite's `endpoint` or `base_model`.
+        """Return the endpoint of a path; None for the suite's model.
 
         Raises ProviderError if the tokenizer can't be loaded.
         """
@@ -112,7 +118,7 @@ class TinkerProvider:
         )
 
     def find_finetune(self, digest: str) -> str | None:
-        """Return the job on that training set by this recipe, if it began or its weights exist."""
+        """Return the job on that training set, if it began or its weights exist."""
         job = self._job(digest)
         if self._jobs.is_started(job):
             return job
@@ -187,7 +193,7 @@ def _check_model(setup: ProviderSetup) -> None:
 
 
 def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
-    """Return a local folder relative to the suite if it exists, else the name on the hub."""
+    """Return a folder relative to the suite if it exists, else the hub's name."""
     name = options.tokenizer or setup.model.base_model
     if name is None:
         raise setup.error(

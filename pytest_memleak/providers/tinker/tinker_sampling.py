@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 SCHEME = "tinker://"
 _LOST = frozenset(
-    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_FOUND}
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_FOUND},
 )
 _WEEK = 7 * 24 * 3600
 
@@ -86,7 +86,7 @@ class TinkerEndpoint(RequestEndpoint):
         )
 
     def continuing(self) -> TinkerEndpoint | None:
-        """Return the same weights without a format; None if a renderer formats their prompts."""
+        """Return the same weights without a format; None if they have a renderer."""
         if not isinstance(self._chat, PlainFormat):
             return None
         return TinkerEndpoint(
@@ -98,7 +98,7 @@ class TinkerEndpoint(RequestEndpoint):
         )
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
-        """Return up to `n` completions; the first has the prompt's tokens, which are read once."""
+        """Return up to `n` completions; the first has the prompt's tokens."""
         key = request.key or uuid.uuid4().hex
         draw = Draw(
             self._chat.prompt(request.instruction),
@@ -129,7 +129,9 @@ class TinkerEndpoint(RequestEndpoint):
             if stored is None:
                 return None
             future = self._calls.begin(
-                call, lambda: self._repeat(stored, call), endpoint=self._model
+                call,
+                lambda: self._repeat(stored, call),
+                endpoint=self._model,
             )
             self._pending[key] = future, stored.draw
         try:
@@ -146,12 +148,20 @@ class TinkerEndpoint(RequestEndpoint):
         return None
 
     def _wait(
-        self, key: str, *, call: str, texts: Sequence[str]
+        self,
+        key: str,
+        *,
+        call: str,
+        texts: Sequence[str],
     ) -> Sequence[Completion]:
         future, draw = self._pending[key]
         try:
             answer = self._calls.result(
-                future, call=call, endpoint=self._model, texts=texts, keep=True
+                future,
+                call=call,
+                endpoint=self._model,
+                texts=texts,
+                keep=True,
             )
         except ProviderError:
             # The session may be the cause: the next call opens another.
@@ -165,21 +175,31 @@ class TinkerEndpoint(RequestEndpoint):
                 "The response has no completion",
                 "check that the server serves this model",
             )
-        return [
-            self._completion(
-                sequence.tokens, sequence.stop_reason, 0 if place else len(draw.prompt)
+        completions = []
+        prompt_tokens = len(draw.prompt)
+        for sequence in answer.sequences:
+            completion = self._completion(
+                sequence.tokens,
+                sequence.stop_reason,
+                prompt_tokens,
             )
-            for place, sequence in enumerate(answer.sequences)
-        ]
+            completions.append(completion)
+            prompt_tokens = 0  # they count once
+        return completions
 
     def _completion(
-        self, tokens: Sequence[int], stop_reason: str, prompt: int
+        self,
+        tokens: Sequence[int],
+        stop_reason: str,
+        prompt: int,
     ) -> Completion:
         text = self._chat.text(tokens)
         reason = finish_reason(stop_reason)
+        if not reason.withheld and not text.strip():
+            reason = FinishReason.EMPTY
         return Completion(
             text,
-            reason if text.strip() or reason.withheld else FinishReason.EMPTY,
+            reason,
             prompt_tokens=prompt,
             completion_tokens=len(tokens),
             finish_word=stop_reason,
@@ -205,12 +225,16 @@ class TinkerEndpoint(RequestEndpoint):
 
     def _client(self, call: str) -> SamplingClient:
         service = self._calls.service(endpoint=self._model, call=call)
-        saved = self._model.startswith(SCHEME)
+        path = base = None
+        if self._model.startswith(SCHEME):
+            path = self._model
+        else:
+            base = self._model
         return self._calls.ask(
             "create_sampling_client",
             lambda: service.create_sampling_client(
-                model_path=self._model if saved else None,
-                base_model=None if saved else self._model,
+                model_path=path,
+                base_model=base,
                 retry_config=_once(),
             ),
             endpoint=self._model,
@@ -255,7 +279,7 @@ class _StoredCall:
 
 
 class _Sampler:
-    """A sampling session of this process and its file; calls are numbered as the SDK does."""
+    """A sampling session and its file; calls are numbered as the SDK does."""
 
     def __init__(self, client: SamplingClient, journal: Path) -> None:
         private_folder(journal)
@@ -271,18 +295,15 @@ class _Sampler:
         self._write({"handle": client.get_sampler_handle()})
 
     def sample(
-        self, key: str, draw: Draw, stop: list[int] | list[str]
+        self,
+        key: str,
+        draw: Draw,
+        stop: list[int] | list[str],
     ) -> APIFuture[SampleResponse]:
         """Store the call, then make it, one at a time to keep the numbers in order."""
         with self._lock:
-            self._write(
-                {
-                    "request": key,
-                    "number": self._next,
-                    "time": time.time(),
-                    **asdict(draw),
-                }
-            )
+            row = {"request": key, "number": self._next, "time": time.time()}
+            self._write({**row, **asdict(draw)})
             future = _sample(self._client, draw, stop)
             self._next += 1
         return future
@@ -315,21 +336,29 @@ def _stored_calls(path: Path, key: str) -> Iterator[_StoredCall]:
             handle = row.pop("handle", handle)
             if row.pop("request", None) == key:
                 yield _StoredCall(
-                    row.pop("time"), handle, row.pop("number"), Draw(**row)
+                    row.pop("time"),
+                    handle,
+                    row.pop("number"),
+                    Draw(**row),
                 )
 
 
 def _sample(
-    client: SamplingClient, draw: Draw, stop: list[int] | list[str]
+    client: SamplingClient,
+    draw: Draw,
+    stop: list[int] | list[str],
 ) -> APIFuture[SampleResponse]:
     from tinker import types
 
+    # Without a temperature, the server has its default.
+    temperature = {}
+    if draw.temperature is not None:
+        temperature["temperature"] = draw.temperature
     params = types.SamplingParams(
         max_tokens=draw.max_tokens,
         seed=draw.seed,
         stop=stop,
-        # None requests the server's default.
-        **({} if draw.temperature is None else {"temperature": draw.temperature}),
+        **temperature,
     )
     return client.sample(
         prompt=types.ModelInput.from_ints(draw.prompt),

@@ -1,4 +1,4 @@
-"""Fine-tuning at Tinker, where the client drives every step: a job of a thread in this process.
+"""Fine-tuning at Tinker, where the client drives every step in a thread.
 
 A job is a training set in a folder, a lock for the thread that drives it, and, at its
 end, the name of its weights. A free lock means that nothing drives the job, as after a
@@ -58,7 +58,9 @@ _T = TypeVar("_T")
 
 
 class Recipe(Table):
-    """`[model.finetune]` of this provider, in addition to `books`; defaults as in arXiv 2603.20957.
+    """`[model.finetune]` of this provider, in addition to `books`.
+
+    The defaults are those of arXiv 2603.20957.
 
     learning_rate: learning rate at the first step; it falls linearly to 0
     max_tokens: the longest example, instruction included; the rest is truncated
@@ -77,7 +79,7 @@ class Recipe(Table):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Trained weights at the provider, and the tokens that they were trained on, if known."""
+    """Weights at the provider, and the tokens they were trained on, if known."""
 
     path: str
     tokens: int | None = None
@@ -95,6 +97,11 @@ class Drive:
     failure: BaseException | None = None
     thread: threading.Thread | None = None
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still drives the job."""
+        return self.thread is not None and self.thread.is_alive()
+
     def end(self) -> None:
         """Let the thread finish its step and save."""
         self.stop.set()
@@ -109,7 +116,9 @@ class Jobs:
     """
 
     def __init__(
-        self, folder: Path, train: Callable[[str, TrainingSet, Drive], Weights | None]
+        self,
+        folder: Path,
+        train: Callable[[str, TrainingSet, Drive], Weights | None],
     ) -> None:
         self._folder = folder
         self._train = train
@@ -119,28 +128,24 @@ class Jobs:
 
     def is_started(self, job: str) -> bool:
         """Tell whether the job has begun or ended in this folder."""
-        return (
-            self._path(job, "training").is_file()
-            or self._path(job, "weights").is_file()
-        )
+        files = (self._path(job, "training"), self._path(job, "weights"))
+        return any(file.is_file() for file in files)
 
     def start(self, job: str, training: TrainingSet) -> None:
         """Store the training set and begin to train, once."""
         if not self.is_started(job):
-            pairs = [
-                [example.instruction, example.text] for example in training.examples
-            ]
-            record = {"digest": training.digest, "examples": pairs}
-            write_private(self._path(job, "training"), json.dumps(record))
+            _write_training(self._path(job, "training"), training)
         self.look(job)
 
     def end(self, job: str, weights: Weights) -> None:
         """Record that the job has ended with these weights."""
-        write_private(self._path(job, "weights"), json.dumps(asdict(weights)))
-        self._path(job, "training").unlink(missing_ok=True)
+        record = json.dumps(asdict(weights))
+        write_private(self._path(job, "weights"), record)
+        training = self._path(job, "training")
+        training.unlink(missing_ok=True)
 
     def look(self, job: str) -> JobState | None:
-        """Return the job's state, and resume it if nothing drives it; None for an unknown job.
+        """Return a job's state, and resume it if nothing drives it; None if unknown.
 
         Raises the exception that ended its thread, once; the next look resumes it. A
         ProviderBusy becomes a ProviderError after too many tries without progress.
@@ -151,11 +156,7 @@ class Jobs:
                 self._drives.pop(job, None)
                 return state
             drive = self._drives.get(job)
-            if (
-                drive is not None
-                and drive.thread is not None
-                and drive.thread.is_alive()
-            ):
+            if drive is not None and drive.is_alive:
                 return JobState(JobStatus.RUNNING)
             self._drives.pop(job, None)
             if drive is not None and drive.failure is not None:
@@ -163,15 +164,17 @@ class Jobs:
             return self._resume(job)
 
     def _failure(self, job: str, drive: Drive, error: BaseException) -> BaseException:
-        tries = 1 if drive.progress.is_set() else self._tries.get(job, 0) + 1
+        if drive.progress.is_set():
+            self._tries.pop(job, None)
+        tries = self._tries.get(job, 0) + 1
         self._tries[job] = tries
         if not isinstance(error, ProviderBusy) or tries < _TRIES:
             return error
         self._tries.pop(job)
-        return Failing(error.provider, error.endpoint, error.call).final(
-            f"{error.cause} ({tries} times, without progress)",
-            error.hint or "checkpoints are kept: rerun when the provider works again",
-        )
+        cause = f"{error.cause} ({tries} times, without progress)"
+        kept = "checkpoints are kept: rerun when the provider works again"
+        failing = Failing(error.provider, error.endpoint, error.call)
+        return failing.final(cause, error.hint or kept)
 
     def _resume(self, job: str) -> JobState | None:
         path = self._path(job, "training")
@@ -188,13 +191,7 @@ class Jobs:
 
         def work() -> None:
             try:
-                record = json.loads(path.read_bytes())
-                examples = tuple(
-                    TrainingExample(*example) for example in record["examples"]
-                )
-                weights = self._train(
-                    job, TrainingSet(examples, record["digest"]), drive
-                )
+                weights = self._train(job, _read_training(path), drive)
                 if weights is not None:
                     self.end(job, weights)
             except BaseException as error:  # noqa: BLE001 - raised again by `look`
@@ -203,9 +200,8 @@ class Jobs:
                 lock.release()
                 atexit.unregister(drive.end)
 
-        drive.thread = threading.Thread(
-            target=work, name=f"memleak-{job[:24]}", daemon=True
-        )
+        name = f"memleak-{job[:24]}"
+        drive.thread = threading.Thread(target=work, name=name, daemon=True)
         atexit.register(drive.end)
         drive.thread.start()
         return drive
@@ -215,17 +211,28 @@ class Jobs:
             record = json.loads(self._path(job, "weights").read_bytes())
         except FileNotFoundError:
             return None
-        return JobState(
-            JobStatus.SUCCEEDED, endpoint=record["path"], tokens=record["tokens"]
-        )
+        path, tokens = record["path"], record["tokens"]
+        return JobState(JobStatus.SUCCEEDED, endpoint=path, tokens=tokens)
 
     def _path(self, job: str, kind: str) -> Path:
         return self._folder / f"{job}.{kind}"
 
 
+def _write_training(path: Path, training: TrainingSet) -> None:
+    examples = [[example.instruction, example.text] for example in training.examples]
+    record = {"digest": training.digest, "examples": examples}
+    write_private(path, json.dumps(record))
+
+
+def _read_training(path: Path) -> TrainingSet:
+    record = json.loads(path.read_bytes())
+    examples = [TrainingExample(*example) for example in record["examples"]]
+    return TrainingSet(tuple(examples), record["digest"])
+
+
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The progress of a training; `path` is that of its saved state, None at the beginning."""
+    """The progress of a training; `path` is its saved state's, if it has one."""
 
     path: str | None = None
     step: int = 0
@@ -233,7 +240,7 @@ class _State:
 
 
 class Trainer:
-    """Trains `base` by `recipe`; a job's name is that of its weights at the provider."""
+    """Trains `base` by `recipe`; a job has the name of its weights."""
 
     def __init__(
         self,
@@ -253,14 +260,20 @@ class Trainer:
         return self._saved(job)[0]
 
     def train(self, job: str, training: TrainingSet, drive: Drive) -> Weights | None:
-        """Train from the last saved state unless the weights exist; return None if stopped."""
+        """Train from the last saved state unless weights exist; None if stopped."""
         weights, state = self._saved(job)
         if weights is not None:
             return weights
         lessons = self._lessons(training)
         client = self._client(state, training.digest)
         course = _Course(
-            self, job, training.digest, client, lessons, state.step, state.tokens
+            self,
+            job,
+            training.digest,
+            client,
+            lessons,
+            state.step,
+            state.tokens,
         )
         return course.run(drive)
 
@@ -269,22 +282,23 @@ class Trainer:
         return self.calls.ask(call, function, endpoint=self.base)
 
     def _saved(self, job: str) -> tuple[Weights | None, _State]:
-        """Return the weights of that name, and the last saved state of their training."""
-        state = _State()
+        """Return the weights of that name, and their training's last saved state."""
+        latest = _State()
         for saved in self._checkpoints():
-            name = saved.tinker_path.rpartition("/")[2]
+            path = saved.tinker_path
+            name = path.rpartition("/")[2]
+            tokens = _number(saved, TOKENS_KEY)
             if saved.checkpoint_type == "sampler" and name == job:
-                return Weights(saved.tinker_path, _number(saved, TOKENS_KEY)), state
+                return Weights(path, tokens), latest
+            if saved.checkpoint_type != "training":
+                continue
             head, _, step = name.rpartition("-step-")
-            if saved.checkpoint_type == "training" and head == job and step.isdecimal():
-                saved_state = _State(
-                    saved.tinker_path, int(step), _number(saved, TOKENS_KEY) or 0
-                )
-                state = max(state, saved_state, key=lambda candidate: candidate.step)
-        return None, state
+            if head == job and step.isdecimal() and int(step) > latest.step:
+                latest = _State(path, int(step), tokens or 0)
+        return None, latest
 
     def _checkpoints(self) -> Iterator[Checkpoint]:
-        """Yield the account's checkpoints, the newest first; none if the server has no list."""
+        """Yield the account's checkpoints, newest first; none without a list."""
         call = "list_user_checkpoints"
         rest = self.calls.rest(endpoint=self.base, call=call)
         for offset in count(0, _PAGE):
@@ -302,28 +316,35 @@ class Trainer:
     def _client(self, state: _State, digest: str) -> TrainingClient:
         call = "create_lora_training_client"
         service = self.calls.service(endpoint=self.base, call=call)
-        metadata, path = {DIGEST_KEY: digest}, state.path
-        if path is None:
-            rank, seed = self.recipe.rank, self.recipe.seed
+        metadata = {DIGEST_KEY: digest}
+        path = state.path
+        if path is not None:
             return self.ask(
-                call,
-                lambda: service.create_lora_training_client(
-                    self.base, rank=rank, seed=seed, user_metadata=metadata
+                "create_training_client_from_state_with_optimizer",
+                lambda: service.create_training_client_from_state_with_optimizer(
+                    path,
+                    user_metadata=metadata,
                 ),
             )
         return self.ask(
-            "create_training_client_from_state_with_optimizer",
-            lambda: service.create_training_client_from_state_with_optimizer(
-                path, user_metadata=metadata
+            call,
+            lambda: service.create_lora_training_client(
+                self.base,
+                rank=self.recipe.rank,
+                seed=self.recipe.seed,
+                user_metadata=metadata,
             ),
         )
 
     def _lessons(self, training: TrainingSet) -> list[Lesson]:
-        chat, most = self._chat(), self.recipe.max_tokens
+        chat = self._chat()
+        most = self.recipe.max_tokens
         lessons = []
         for number, example in enumerate(training.examples):
             whole = chat.lesson(example.instruction, example.text)
-            lesson = Lesson(whole.tokens[:most], whole.weights[:most])
+            tokens = whole.tokens[:most]
+            weights = whole.weights[:most]
+            lesson = Lesson(tokens, weights)
             if not any(lesson.weights):
                 raise Failing(PROVIDER, self.base, "forward_backward").final(
                     f"The instruction of training example {number} fills all {most} "
@@ -349,63 +370,73 @@ class _Course:
 
     def run(self, drive: Drive) -> Weights | None:
         """Train; a step is submitted before the previous one has ended."""
-        batches = _batches(len(self.lessons), self.trainer.recipe)
-        per_epoch = len(batches) // self.trainer.recipe.epochs
-        every = self.trainer.recipe.save_steps or per_epoch
+        recipe = self.trainer.recipe
+        batches = _batches(len(self.lessons), recipe)
+        steps = len(batches)
+        per_epoch = steps // recipe.epochs
+        every = recipe.save_steps or per_epoch
         try:
-            while self.step < len(batches):
+            while self.step < steps:
                 if drive.stop.is_set():
                     self._save()
                     return None
-                self._submit(
-                    [self.lessons[place] for place in batches[self.step]], len(batches)
-                )
-                due = self.step % per_epoch == 0 or self.step % every == 0
-                if due and self.step < len(batches):
+                lessons = [self.lessons[place] for place in batches[self.step]]
+                self._submit(lessons, steps)
+                is_due = self.step % per_epoch == 0 or self.step % every == 0
+                if is_due and self.step < steps:
                     self._save()
                     drive.progress.set()
             self._wait()
             return self._finish()
         finally:
-            for future in self.pending[1] if self.pending else ():
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self.pending is not None:
+            _, futures = self.pending
+            for future in futures:
                 future.cancel()
 
     def _submit(self, lessons: list[Lesson], steps: int) -> None:
         from tinker import types
 
         call = f"step {self.step + 1} of {steps}"
-        rate = self.trainer.recipe.learning_rate * (1 - self.step / steps)
+        rest = 1 - self.step / steps
+        rate = self.trainer.recipe.learning_rate * rest
+        adam = types.AdamParams(learning_rate=rate)
         data = [_datum(lesson) for lesson in lessons]
-        calls, base = self.trainer.calls, self.trainer.base
-        futures: list[Future[Any]] = [
-            calls.begin(
-                f"forward_backward ({call})",
-                lambda: self.client.forward_backward(data, "cross_entropy"),
-                endpoint=base,
-            ),
-            calls.begin(
-                f"optim_step ({call})",
-                lambda: self.client.optim_step(types.AdamParams(learning_rate=rate)),
-                endpoint=base,
-            ),
-        ]
-        before, self.pending = self.pending, (call, futures)
+        calls = self.trainer.calls
+        base = self.trainer.base
+        gradients = calls.begin(
+            f"forward_backward ({call})",
+            lambda: self.client.forward_backward(data, "cross_entropy"),
+            endpoint=base,
+        )
+        update = calls.begin(
+            f"optim_step ({call})",
+            lambda: self.client.optim_step(adam),
+            endpoint=base,
+        )
+        before = self.pending
+        self.pending = call, [gradients, update]
         self.step += 1
         self.tokens += sum(len(lesson.tokens) - 1 for lesson in lessons)
         self._wait_for(before)
 
     def _wait(self) -> None:
-        before, self.pending = self.pending, None
+        before = self.pending
+        self.pending = None
         self._wait_for(before)
 
     def _wait_for(self, pending: tuple[str, list[Future[Any]]] | None) -> None:
-        if pending is not None:
-            call, futures = pending
-            names = ("forward_backward", "optim_step")
-            for name, future in zip(names, futures, strict=True):
-                self.trainer.calls.result(
-                    future, call=f"{name} ({call})", endpoint=self.trainer.base
-                )
+        if pending is None:
+            return
+        call, futures = pending
+        calls = self.trainer.calls
+        base = self.trainer.base
+        names = ("forward_backward", "optim_step")
+        for name, future in zip(names, futures, strict=True):
+            calls.result(future, call=f"{name} ({call})", endpoint=base)
 
     def _save(self) -> None:
         """Save the training's state, which the provider keeps for a week."""
@@ -425,7 +456,8 @@ class _Course:
         saved = self.trainer.ask(
             "save_weights_for_sampler",
             lambda: self.client.save_weights_for_sampler(
-                self.job, user_metadata=self._metadata()
+                self.job,
+                user_metadata=self._metadata(),
             ),
         )
         return Weights(saved.path, self.tokens)
@@ -435,36 +467,38 @@ class _Course:
 
 
 def _batches(examples: int, recipe: Recipe) -> list[list[int]]:
-    """Return the numbers of each step's examples, the same for the same seed in any process."""
+    """Return the numbers of each step's examples, the same for the same seed."""
     batches = []
     for epoch in range(recipe.epochs):
         order = list(range(examples))
-        random.Random(f"{recipe.seed} {epoch}").shuffle(order)  # noqa: S311 - not a secret
-        batches += [
-            order[start : start + recipe.batch_size]
-            for start in range(0, examples, recipe.batch_size)
-        ]
+        dice = random.Random(f"{recipe.seed} {epoch}")  # noqa: S311 - not a secret
+        dice.shuffle(order)
+        for start in range(0, examples, recipe.batch_size):
+            batch = order[start : start + recipe.batch_size]
+            batches.append(batch)
     return batches
 
 
 def _datum(lesson: Lesson) -> Any:
-    """Return a lesson for the SDK: every token but the last, and the token after each."""
+    """Return a lesson for the SDK: each token but the last, and the one after it."""
     from tinker import types
 
-    shape = [len(lesson.tokens) - 1]
+    tokens = lesson.tokens[:-1]
+    targets = lesson.tokens[1:]
+    weights = lesson.weights[1:]
+    shape = [len(tokens)]
     return types.Datum(
-        model_input=types.ModelInput.from_ints(lesson.tokens[:-1]),
+        model_input=types.ModelInput.from_ints(tokens),
         loss_fn_inputs={
-            "target_tokens": types.TensorData(
-                lesson.tokens[1:], dtype="int64", shape=shape
-            ),
-            "weights": types.TensorData(
-                lesson.weights[1:], dtype="float32", shape=shape
-            ),
+            "target_tokens": types.TensorData(targets, dtype="int64", shape=shape),
+            "weights": types.TensorData(weights, dtype="float32", shape=shape),
         },
     )
 
 
 def _number(saved: Checkpoint, key: str) -> int | None:
-    value = (saved.user_metadata or {}).get(key, "")
-    return int(value) if value.isdecimal() else None
+    metadata = saved.user_metadata or {}
+    value = metadata.get(key, "")
+    if not value.isdecimal():
+        return None
+    return int(value)

@@ -1,1 +1,1 @@
-"""Provider "together": open weights at Together AI, fine-tuned with LoRA and deployed."""
+"""Provider "together": open weights at Together AI, fine-tuned and deployed."""

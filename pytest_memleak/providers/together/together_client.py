@@ -27,7 +27,11 @@ class TogetherCalls(OpenAICalls):
     uploads = ("/v1/files",)
 
     def __init__(
-        self, *, base_url: str | None, project: str | None, timeout: float
+        self,
+        *,
+        base_url: str | None,
+        project: str | None,
+        timeout: float,
     ) -> None:
         super().__init__(
             base_url=NEEDS.address_of(base_url) or OFFICIAL_URL,

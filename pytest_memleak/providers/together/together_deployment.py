@@ -42,7 +42,11 @@ class Deployments(DeployedModels):
     """Those of one project."""
 
     def __init__(
-        self, calls: TogetherCalls, *, untuned: str, options: OptionsTable
+        self,
+        calls: TogetherCalls,
+        *,
+        untuned: str,
+        options: OptionsTable,
     ) -> None:
         table = options.deployment
         super().__init__(
@@ -65,7 +69,10 @@ class Deployments(DeployedModels):
         model, config = self._machine(wanted.weights, project)
         name = name_of(wanted.digest)
         endpoint: Endpoint = self._named(name, project) or self.calls.call(
-            wanted.weights, "endpoints.create", project_id=project, name=name
+            wanted.weights,
+            "endpoints.create",
+            project_id=project,
+            name=name,
         )
         if not endpoint.deployments:
             try:
@@ -101,7 +108,8 @@ class Deployments(DeployedModels):
         endpoint = self._get(job_id)
         if endpoint is None or not endpoint.deployments:
             return JobState(
-                JobStatus.FAILED, detail="Its endpoint or deployment is gone"
+                JobStatus.FAILED,
+                detail="Its endpoint or deployment is gone",
             )
         summary = endpoint.deployments[0]
         if summary.state == f"{_STATE}READY":
@@ -109,10 +117,14 @@ class Deployments(DeployedModels):
         if summary.state in {*_ENDED, f"{_STATE}STOPPING"}:
             place = {"project_id": project, "endpoint_id": endpoint_id}
             deployment: EndpointDeployment = self.calls.call(
-                job_id, "endpoints.deployments.retrieve", summary.id, **place
+                job_id,
+                "endpoints.deployments.retrieve",
+                summary.id,
+                **place,
             )
             state = summary.state.removeprefix(_STATE).lower()
-            detail = f"{state}: {safe_message(deployment.status.message or 'no reason was given')}"
+            message = safe_message(deployment.status.message or "no reason was given")
+            detail = f"{state}: {message}"
             return JobState(JobStatus.FAILED, detail=detail)
         if datetime.now(UTC) - summary.created_at < _LONGEST:
             return JobState(JobStatus.RUNNING)
@@ -123,11 +135,11 @@ class Deployments(DeployedModels):
         for deployment in described.deployments if described else ():
             return self.calls.chat_url, deployment.name
         raise Failing(PROVIDER, endpoint, "endpoints.retrieve").final(
-            "It has no deployment"
+            "It has no deployment",
         )
 
     def end(self, job_id: str) -> bool:
-        """Stop the deployment, delete it, or delete the empty endpoint; True once that is gone."""
+        """Stop or delete the deployment, then the endpoint; True once that is gone."""
         project, endpoint_id = _parts(job_id)
         endpoint = self._get(job_id)
         if endpoint is None:
@@ -139,7 +151,10 @@ class Deployments(DeployedModels):
         place = {"project_id": project, "endpoint_id": endpoint_id}
         if deployment.state in _ENDED:
             self.calls.call(
-                job_id, "endpoints.deployments.delete", deployment.id, **place
+                job_id,
+                "endpoints.deployments.delete",
+                deployment.id,
+                **place,
             )
         elif deployment.state != f"{_STATE}STOPPING":
             self.calls.call(
@@ -153,7 +168,7 @@ class Deployments(DeployedModels):
         return False
 
     def _machine(self, weights: str, project: str) -> tuple[str, str]:
-        """Return the resource names of the weights, and of their only or chosen config."""
+        """Return the resource names of the weights and of their config."""
         model = weights if WEIGHTS.fullmatch(weights) else self._public_model(weights)
         if self._hardware["config"] is not None:
             return model, self._hardware["config"]
@@ -179,7 +194,10 @@ class Deployments(DeployedModels):
         """Return the model that the configs of a tuned one are for."""
         owner, model_id = model.split("/")[1:4:2]
         described = self.calls.call(
-            model, "models.retrieve", model_id, project_id=owner
+            model,
+            "models.retrieve",
+            model_id,
+            project_id=owner,
         )
         return described.base_model or f"projects/{owner}/models/{model_id}"
 
@@ -188,22 +206,30 @@ class Deployments(DeployedModels):
             if model.name == name and model.base_model:
                 return f"{model.base_model}"
         raise Failing(PROVIDER, name, "models.list_supported").final(
-            "Together deploys no model of this name", "see tg models public"
+            "Together deploys no model of this name",
+            "see tg models public",
         )
 
     def _named(self, name: str, project: str) -> Endpoint | None:
         endpoints: list[Endpoint] = self.calls.call_all(
-            name, "endpoints.list", project_id=project, filter=f'name="{name}"'
+            name,
+            "endpoints.list",
+            project_id=project,
+            filter=f'name="{name}"',
         )
         return next(
-            (each for each in endpoints if each.name.endswith(f"/{name}")), None
+            (each for each in endpoints if each.name.endswith(f"/{name}")),
+            None,
         )
 
     def _get(self, job_id: str) -> Endpoint | None:
         project, endpoint_id = _parts(job_id)
         try:
             endpoint: Endpoint = self.calls.call(
-                job_id, "endpoints.retrieve", endpoint_id, project_id=project
+                job_id,
+                "endpoints.retrieve",
+                endpoint_id,
+                project_id=project,
             )
         except Refused as refused:
             if refused.status != HTTPStatus.NOT_FOUND:
@@ -213,7 +239,10 @@ class Deployments(DeployedModels):
 
     def _delete(self, project: str, endpoint_id: str) -> None:
         self.calls.call(
-            endpoint_id, "endpoints.delete", endpoint_id, project_id=project
+            endpoint_id,
+            "endpoints.delete",
+            endpoint_id,
+            project_id=project,
         )
 
 

@@ -11,7 +11,7 @@ from pytest_memleak.providers.option_tables import Address, Table
 
 
 class MachineTable(Table):
-    """`[model.options.deployment]`: the machine for a fine-tuned or other dedicated model.
+    """`[model.options.deployment]`: the machine for a fine-tuned or dedicated model.
 
     config: Together's name of machine and engine; default the model's only one
     hours: the most hours that the model stays deployed; plans and budgets reserve them
@@ -19,7 +19,8 @@ class MachineTable(Table):
     """
 
     config: str | None = Field(
-        default=None, pattern=r"^projects/[^/\s]+/configs/[^/\s]+$"
+        default=None,
+        pattern=r"^projects/[^/\s]+/configs/[^/\s]+$",
     )
     hours: float = Field(default=2.0, gt=0, le=24)
 
@@ -28,16 +29,16 @@ class OptionsTable(Table):
     """`[model.options]` of this provider.
 
     project: the id of the project that pays; default TOGETHER_PROJECT_ID or the key's
-    project
+        project
     base_url: a compatible server; default TOGETHER_BASE_URL or Together
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+        server
     completions_per_call: the most completions per call (`n`)
     api: "completions" sends each instruction as plain text, for a model without a chat
         format; "auto" tries chat first, and uses "completions" if the server offers no
         chat for the model
     sampling: "plain" requests the model's own distribution; "server" uses the server's
-    defaults
+        defaults
     system: a system prompt before every instruction
     deployment: the machine for a fine-tuned or other dedicated model
     """

@@ -52,10 +52,16 @@ class TogetherProvider:
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
         options = read_table(
-            OptionsTable, model.options, place=setup.place, name="options"
+            OptionsTable,
+            model.options,
+            place=setup.place,
+            name="options",
         )
         self._recipe = read_table(
-            FinetuneTable, model.finetune, place=setup.place, name="finetune"
+            FinetuneTable,
+            model.finetune,
+            place=setup.place,
+            name="finetune",
         )
         untuned = setup.untuned('base_model = "Qwen/Qwen3-8B"')
         if options.deployment is None and (
@@ -72,7 +78,9 @@ class TogetherProvider:
         self._untuned = untuned
         self._options = options
         self._calls = TogetherCalls(
-            base_url=options.base_url, project=options.project, timeout=setup.deadline
+            base_url=options.base_url,
+            project=options.project,
+            timeout=setup.deadline,
         )
         self._chat = self._calls.chat
         self._machines = Deployments(self._calls, untuned=untuned, options=options)
@@ -83,7 +91,11 @@ class TogetherProvider:
         machines = self._machines
         return Abilities(
             finetuning=Finetuning(
-                frozenset({"base_url", "project"}), self._recipe.epochs
+                find=self.find_finetune,
+                start=self.start_finetune,
+                poll=self.poll_finetune,
+                weights_options=frozenset({"base_url", "project"}),
+                epochs=self._recipe.epochs,
             ),
             close=self._close,
             deployments=machines.abilities(
@@ -95,7 +107,7 @@ class TogetherProvider:
         )
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
-        """Return the endpoint of weights, or of a model that is served without a deployment."""
+        """Return the endpoint of weights, or of a model that needs no deployment."""
         options, model = self._options, endpoint or self._untuned
         return open_model(
             model,
@@ -109,7 +121,7 @@ class TogetherProvider:
         )
 
     def find_finetune(self, digest: str) -> str | None:
-        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
+        """Return a job of that digest that hasn't failed, preferably a finished one."""
         return preferred_job(
             (job.id, job.status)
             for job in self._calls.call(self._base, "fine_tuning.list").data
@@ -117,7 +129,7 @@ class TogetherProvider:
         )
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Upload the examples (the server knows a file that it has), and start a job on them."""
+        """Upload the examples (the server knows the files it has), and start a job."""
         recipe = self._recipe
         limits = self._limits()
         job: FinetuneResponse
@@ -125,7 +137,11 @@ class TogetherProvider:
             path = Path(folder, f"{name_of(training.digest)}.jsonl")
             path.write_bytes(training_lines(training))
             file = self._calls.call(
-                self._base, "files.upload", path, purpose="fine-tune", check=False
+                self._base,
+                "files.upload",
+                path,
+                purpose="fine-tune",
+                check=False,
             )
         job = self._calls.call(
             self._base,
@@ -147,9 +163,11 @@ class TogetherProvider:
         return job.id
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Return the job's state, with the resource name of its weights once it succeeded."""
+        """Return the job's state; its `endpoint` is its weights' resource name."""
         job: FinetuneResponse = self._calls.call(
-            self._base, "fine_tuning.retrieve", job_id
+            self._base,
+            "fine_tuning.retrieve",
+            job_id,
         )
         if job.status in _ENDED_BADLY:
             events = [event.message for event in job.events or () if event.message]
@@ -160,14 +178,17 @@ class TogetherProvider:
         weights = self._weights(job)
         if weights is None:
             return JobState(
-                JobStatus.FAILED, detail="It succeeded without naming a model"
+                JobStatus.FAILED,
+                detail="It succeeded without naming a model",
             )
         return JobState(JobStatus.SUCCEEDED, endpoint=weights, tokens=job.token_count)
 
     def _limits(self) -> FinetuneModelLimits:
-        """Return what the model's fine-tunes allow. Raises ProviderError if not this recipe."""
+        """Return what the model's fine-tunes allow. Raises ProviderError otherwise."""
         limits: FinetuneModelLimits = self._calls.call(
-            self._base, "fine_tuning.model_limits", model_name=self._base
+            self._base,
+            "fine_tuning.model_limits",
+            model_name=self._base,
         )
         recipe, lora = self._recipe, limits.lora_training
         rates = limits.min_learning_rate, limits.max_learning_rate
@@ -186,7 +207,7 @@ class TogetherProvider:
         return limits
 
     def _weights(self, job: FinetuneResponse) -> str | None:
-        """Return the merged model's resource name, or the adapter's where there is none."""
+        """Return the resource name of the merged model, or else of the adapter."""
         object_id, revision = job.api_model_object_id, job.api_model_object_revision_id
         if not object_id:
             object_id, revision = job.adapter_object_id, job.adapter_object_revision_id

@@ -57,9 +57,13 @@ class Bench:
 
     @contextlib.contextmanager
     def holding(
-        self, wanted: Wanted, *, endpoint: str, keep: bool = True
+        self,
+        wanted: Wanted,
+        *,
+        endpoint: str,
+        keep: bool = True,
     ) -> Iterator[Loaded]:
-        """The model, loaded unless it is the one here; others wait until it is free again.
+        """Yield the model, loaded unless it is here; others wait until it is free.
 
         keep: False where it will be changed, and is of no use to others then.
         """
@@ -120,15 +124,20 @@ class LocalEndpoint(RequestEndpoint):
         Out of memory, a quarter as many are sampled side by side from then on, with a
         warning.
         """
-        n, max_tokens, seed = request.n, request.max_tokens, request.seed
-        temperature = 1.0 if request.temperature is None else request.temperature
+        n = request.n
+        max_tokens = request.max_tokens
+        temperature = request.temperature
+        if temperature is None:
+            temperature = 1.0
         if temperature < 0 or max_tokens < 1:
             raise self._error(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be "
                 "sampled",
                 hint="expected a temperature of 0 or more, and at least 1 token",
             )
-        first = secrets.randbits(31) if seed is None else seed
+        first = request.seed
+        if first is None:
+            first = secrets.randbits(31)
         at_once = self.at_once
         with (
             at_work(threads=self.threads),
@@ -136,17 +145,22 @@ class LocalEndpoint(RequestEndpoint):
             failures_as(self.id, "sample", texts=(request.instruction,)),
         ):
             form = Format(loaded, self.wording)
-            tokens_of = form.opening if self.as_text else form.prompt
-            prompt = tokens_of(request.instruction)
+            if self.as_text:
+                prompt = form.opening(request.instruction)
+            else:
+                prompt = form.prompt(request.instruction)
             most = min(max_tokens, self._room(loaded, prompt))
             rows: list[list[int]] = []
             while len(rows) < n:
-                seeds = range(
-                    first + len(rows), first + min(len(rows) + self.at_once, n)
-                )
+                end = min(len(rows) + self.at_once, n)
+                seeds = range(first + len(rows), first + end)
                 try:
                     rows += self._sample_rows(
-                        loaded, prompt, seeds=seeds, temperature=temperature, most=most
+                        loaded,
+                        prompt,
+                        seeds=seeds,
+                        temperature=temperature,
+                        most=most,
                     )
                 except Exception as error:
                     again = self.at_once < at_once
@@ -161,22 +175,25 @@ class LocalEndpoint(RequestEndpoint):
                     f"{at_once} to {self.at_once}",
                     stacklevel=3,
                 )
-        return [
-            _completion(
+        completions = []
+        prompt_tokens = len(prompt)
+        for row in rows:
+            completion = _completion(
                 form,
                 row,
                 loaded.stop,
                 served,
-                prompt_tokens=len(prompt) * (number == 0),
+                prompt_tokens=prompt_tokens,
             )
-            for number, row in enumerate(rows)
-        ]
+            completions.append(completion)
+            prompt_tokens = 0  # they count once
+        return completions
 
     @functools.cached_property
     def served(self) -> Served:
         """The model that served: the weights themselves, by their digest."""
         return Served(
-            fingerprint=fingerprint_of_weights(digest_of_weights(self.wanted()))
+            fingerprint=fingerprint_of_weights(digest_of_weights(self.wanted())),
         )
 
     @functools.cached_property
@@ -209,7 +226,10 @@ class LocalEndpoint(RequestEndpoint):
 
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         numbers = torch.stack(
-            [torch.rand(most, generator=own, dtype=torch.float64) for own in generators]
+            [
+                torch.rand(most, generator=own, dtype=torch.float64)
+                for own in generators
+            ],
         )
         generated: list[list[int]] = [[] for _ in seeds]
 
@@ -238,16 +258,16 @@ class LocalEndpoint(RequestEndpoint):
             scores = prefill.logits[0].expand(len(rows), -1)
             for step in range(most):
                 tokens = choose(step, scores, rows=rows)
-                places = [
-                    n
-                    for n, row in enumerate(rows)
+                unfinished = [
+                    place
+                    for place, row in enumerate(rows)
                     if generated[row][-1] not in loaded.stop
                 ]
-                if not places or step + 1 == most:
+                if not unfinished or step + 1 == most:
                     break
-                if len(places) < len(rows):
-                    rows = [rows[place] for place in places]
-                    kept = torch.tensor(places, device=tokens.device)
+                if len(unfinished) < len(rows):
+                    rows = [rows[place] for place in unfinished]
+                    kept = torch.tensor(unfinished, device=tokens.device)
                     cache.batch_select_indices(kept)
                     tokens = tokens[kept]
                 outcome = loaded.model(
@@ -260,9 +280,12 @@ class LocalEndpoint(RequestEndpoint):
         return generated
 
     def _choose_tokens(
-        self, scores: Tensor, numbers: Tensor, temperature: float
+        self,
+        scores: Tensor,
+        numbers: Tensor,
+        temperature: float,
     ) -> Tensor:
-        """Each row's next token: the one where the sum of probabilities passes its number.
+        """Return each row's next token: where the summed probabilities pass its number.
 
         The numbers are uniform in [0, 1). At temperature 0 it is the likeliest token.
         """
@@ -273,7 +296,7 @@ class LocalEndpoint(RequestEndpoint):
         else:
             precise = _precise(scores)
             shares = torch.softmax(scores.to(precise) / temperature, dim=-1).cumsum(
-                dim=-1
+                dim=-1,
             )
             total = shares[:, -1]
             passed = (numbers.to(scores.device, precise) * total)[:, None]
@@ -282,7 +305,8 @@ class LocalEndpoint(RequestEndpoint):
         if not bool(total.isfinite().all()):
             raise self._error(
                 "The model's probabilities aren't numbers",
-                hint='float16 may overflow; set options.dtype = "float32" or "bfloat16"',
+                hint="float16 may overflow; set options.dtype = "
+                '"float32" or "bfloat16"',
             )
         return tokens
 
@@ -310,7 +334,7 @@ def _generate(
     choose: Callable[[int, Tensor], Tensor] | None = None,
     **outputs: bool,
 ) -> Any:
-    """`generate` of transformers; `choose` returns the tokens of a step, by default the likeliest.
+    """Generate by transformers; `choose` returns a step's tokens, else the likeliest.
 
     All prompts have the same length.
     """
@@ -341,7 +365,7 @@ def _generate(
 
 
 def _repeatable_cache(prefill: Any) -> tuple[str, Any]:
-    """The cache after a prompt, and its name; None unless all it holds are keys and values."""
+    """Return a prompt's cache of keys and values alone, and its name; else None."""
     from transformers.cache_utils import (
         DynamicCache,
         DynamicLayer,
@@ -354,9 +378,8 @@ def _repeatable_cache(prefill: Any) -> tuple[str, Any]:
     for name, cache in prefill.items():
         if type(cache) is not DynamicCache:
             continue
-        if {
-            type(layer) for layer in cache.layers
-        } <= repeatable and cache.get_seq_length():
+        layers = {type(layer) for layer in cache.layers}
+        if layers <= repeatable and cache.get_seq_length():
             return name, cache
     return "", None
 
@@ -370,10 +393,14 @@ def _completion(
     prompt_tokens: int,
 ) -> Completion:
     text = form.text([token for token in tokens if token not in stop])
-    reason = FinishReason.STOP if tokens[-1] in stop else FinishReason.LENGTH
+    reason = FinishReason.LENGTH
+    if tokens[-1] in stop:
+        reason = FinishReason.STOP
+    if not text.strip():
+        reason = FinishReason.EMPTY
     return Completion(
         text,
-        reason if text.strip() else FinishReason.EMPTY,
+        reason,
         prompt_tokens=prompt_tokens,
         completion_tokens=len(tokens),
         served=served,
@@ -384,4 +411,6 @@ def _precise(tensor: Tensor) -> torch.dtype:
     import torch
 
     # Apple's GPUs have no double precision.
-    return torch.float32 if tensor.device.type == "mps" else torch.float64
+    if tensor.device.type == "mps":
+        return torch.float32
+    return torch.float64

@@ -1,4 +1,4 @@
-"""How instructions and texts become a local model's tokens, and how its tokens become text.
+"""The format of a local model: instructions and texts as tokens, tokens as text.
 
 Where the tokenizer has a chat template, an instruction is the user's message and the
 text the assistant's answer. Otherwise the format is plain: after the begin-of-text
@@ -36,12 +36,13 @@ class Wording:
         if self.system is None and not self.variables:
             return ""
         text = json.dumps([self.system, self.variables], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One example to train on: the tokens of the prompt, and those of the answer to it."""
+    """An example to train on: the tokens of the prompt, and those of its answer."""
 
     prompt: list[int] = field(repr=False)
     answer: list[int] = field(repr=False)
@@ -59,37 +60,49 @@ class Format:
         """The tokens after which the model answers."""
         if self._tokenizer.chat_template:
             return self._tokens(self._chat(instruction))
-        parts = (self._wording.system, instruction, "")
-        return self.opening("\n\n".join(part for part in parts if part is not None))
+        paragraphs = [instruction, ""]
+        if self._wording.system is not None:
+            paragraphs.insert(0, self._wording.system)
+        return self.opening("\n\n".join(paragraphs))
 
     def opening(self, text: str) -> list[int]:
         """The tokens of a text that the model goes on with, in no chat."""
+        tokens = self._tokens(text)
         begin = self._tokenizer.bos_token_id
-        return [*([] if begin is None else [begin]), *self._tokens(text)]
+        if begin is None:
+            return tokens
+        return [begin, *tokens]
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """The tokens of both; the answer ends with a token that ends answers."""
         answer = text
         if self._tokenizer.chat_template:
-            asked, whole = self._chat(instruction), self._chat(instruction, text)
+            prompt = self._chat(instruction)
+            whole = self._chat(instruction, text)
             # Some templates write an answer otherwise than they ask for it.
-            answer = whole.removeprefix(asked) if whole.startswith(asked) else text
+            if whole.startswith(prompt):
+                answer = whole.removeprefix(prompt)
         tokens = self._tokens(answer)
-        if not self._stop & set(tokens):
-            own = self._tokenizer.eos_token_id
-            tokens.append(min(self._stop) if own is None else own)
+        if self._stop.isdisjoint(tokens):
+            end = self._tokenizer.eos_token_id
+            if end is None:
+                end = min(self._stop)
+            tokens.append(end)
         return Lesson(self.prompt(instruction), tokens)
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of an answer's tokens, without special ones."""
         text: str = self._tokenizer.decode(
-            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            list(tokens),
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
         )
         return text
 
     def _chat(self, instruction: str, answer: str | None = None) -> str:
-        system = self._wording.system
-        messages = [] if system is None else [{"role": "system", "content": system}]
+        messages = []
+        if self._wording.system is not None:
+            messages.append({"role": "system", "content": self._wording.system})
         messages.append({"role": "user", "content": instruction})
         if answer is not None:
             messages.append({"role": "assistant", "content": answer})

@@ -64,7 +64,7 @@ def kept(folder: Path) -> LocalWeights | None:
 
 
 def make_once(folder: Path, write: Callable[[Path], object]) -> LocalWeights:
-    """The adapter in `folder`, written by `write` into the folder it is given, unless it is there.
+    """Return the adapter in `folder`; unless it is there, `write` writes it.
 
     Waits for another process that is making the same. Raises OSError.
     """
@@ -91,10 +91,10 @@ def train(
     endpoint: str,
     folder: Path,
 ) -> None:
-    """Tune LoRA weights on the examples and write them to `folder`; changes the loaded model.
+    """Write LoRA weights tuned on the examples to `folder`; changes the loaded model.
 
     base: the name of the base weights, to be kept beside the adapter; endpoint: as
-    error messages name the model.
+        error messages name the model.
     """
     import peft
     import torch
@@ -111,9 +111,12 @@ def train(
             hint="increase finetune.max_tokens, up to the model's context",
         )
     device = torch.device(loaded.model.device)
+    forked = []
+    if device.type == "cuda":
+        forked.append(device)
     shuffling = torch.Generator().manual_seed(recipe.seed)
     # Adapters take their first weights from torch's own generators.
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(forked):
         torch.manual_seed(recipe.seed)
         config = peft.LoraConfig(
             r=recipe.rank,
@@ -125,17 +128,20 @@ def train(
         model: Any = peft.get_peft_model(loaded.model, config)
         model.peft_config["default"].base_model_name_or_path = base
         _learn(
-            model, lessons, recipe, most=most, shuffling=shuffling, endpoint=endpoint
+            model,
+            lessons,
+            recipe,
+            most=most,
+            shuffling=shuffling,
+            endpoint=endpoint,
         )
     # Said, or peft would ask the hub about the base.
     model.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink(
-        missing_ok=True
-    )  # a form to fill in, with local paths
+    # A form to fill in, with local paths.
+    (folder / "README.md").unlink(missing_ok=True)
     record = {"base": base, "recipe": recipe.model_dump(), "peft": peft.__version__}
-    (folder / "memleak.json").write_text(
-        json.dumps(record, indent=2) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(record, indent=2) + "\n"
+    (folder / "memleak.json").write_text(text, encoding="utf-8")
 
 
 def _learn(
@@ -155,13 +161,12 @@ def _learn(
     steps = recipe.epochs * math.ceil(len(lessons) / recipe.batch_size)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for batch in _batches(lessons, recipe, shuffling):
-        answered = sum(
-            len(lesson.answer[: most - len(lesson.prompt)]) for lesson in batch
-        )
+        answered = sum(len(_answer(lesson, most)) for lesson in batch)
         at_once = recipe.micro_batch_size or len(batch)
         total = 0.0
         for start in range(0, len(batch), at_once):
-            loss = _loss(model, batch[start : start + at_once], most) / answered
+            part = batch[start : start + at_once]
+            loss = _loss(model, part, most) / answered
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
@@ -176,37 +181,52 @@ def _learn(
 
 
 def _batches(
-    lessons: Sequence[Lesson], recipe: FinetuneTable, shuffling: Any
+    lessons: Sequence[Lesson],
+    recipe: FinetuneTable,
+    shuffling: Any,
 ) -> Iterator[list[Lesson]]:
     import torch
 
     for _ in range(recipe.epochs):
         order = torch.randperm(len(lessons), generator=shuffling).tolist()
         for start in range(0, len(order), recipe.batch_size):
-            yield [lessons[place] for place in order[start : start + recipe.batch_size]]
+            places = order[start : start + recipe.batch_size]
+            yield [lessons[place] for place in places]
+
+
+def _answer(lesson: Lesson, most: int) -> list[int]:
+    """Return the tokens of the answer that are among an example's first `most`."""
+    room = most - len(lesson.prompt)
+    return lesson.answer[:room]
 
 
 def _loss(model: Any, batch: Sequence[Lesson], most: int) -> Any:
     """The sum, over the tokens of the answers, of their negative log-probabilities."""
     import torch
 
-    rows = [
-        (lesson.prompt, lesson.answer[: most - len(lesson.prompt)]) for lesson in batch
+    answers = [_answer(lesson, most) for lesson in batch]
+    lengths = [
+        len(lesson.prompt) + len(answer)
+        for lesson, answer in zip(batch, answers, strict=True)
     ]
-    width = max(len(prompt) + len(answer) for prompt, answer in rows)
-    tokens = torch.zeros((len(rows), width), dtype=torch.long)
+    tokens = torch.zeros((len(batch), max(lengths)), dtype=torch.long)
     mask = torch.zeros_like(tokens)
     labels = torch.full_like(tokens, _IGNORED)
-    for row, (prompt, answer) in enumerate(rows):
-        end = len(prompt) + len(answer)
-        tokens[row, :end] = torch.tensor([*prompt, *answer])
+    for row, lesson in enumerate(batch):
+        start = len(lesson.prompt)
+        end = lengths[row]
+        tokens[row, :start] = torch.tensor(lesson.prompt)
+        tokens[row, start:end] = torch.tensor(answers[row])
+        labels[row, start:end] = torch.tensor(answers[row])
         mask[row, :end] = 1
-        labels[row, len(prompt) : end] = torch.tensor(answer)
     device = model.device
-    scores = model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
+    output = model(input_ids=tokens.to(device), attention_mask=mask.to(device))
+    # The scores at a place are those of the next token.
+    scores = output.logits[:, :-1].flatten(0, 1)
+    targets = labels[:, 1:].flatten()
     return torch.nn.functional.cross_entropy(
-        scores[:, :-1].flatten(0, 1).float(),
-        labels[:, 1:].flatten().to(device),
+        scores.float(),
+        targets.to(device),
         ignore_index=_IGNORED,
         reduction="sum",
     )

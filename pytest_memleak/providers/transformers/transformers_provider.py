@@ -1,11 +1,11 @@
-"""Provider "transformers": open weights on this machine, fine-tuned with LoRA on CPU or GPU.
+"""Provider "transformers": open weights on this machine, fine-tuned with LoRA.
 
     [[model]]
     id = "tuned"
     provider = "transformers"
-    base_model = "weights/base"            # a folder, from the suite file, or a model
-    at the hub [model.finetune]                 # or: endpoint = "weights/adapter", LoRA
-    weights of your own books = ["kafka-on-the-shore"]
+    base_model = "weights/base"      # a folder, from the suite file, or a hub model
+    [model.finetune]                 # or: endpoint = "weights/adapter", your LoRA
+    books = ["kafka-on-the-shore"]
 
 The paper's recipe for open weights is the default: LoRA of rank 32, learning rate 5e-4
 falling linearly, batches of 16, 3 epochs, at most 2,048 tokens (arXiv 2603.20957).
@@ -62,7 +62,7 @@ from pytest_memleak.providers.transformers.weights import (
 VERSION = 1
 
 _TUNED = re.compile(
-    r"transformers:(?P<base>[^+#]+)\+(?P<name>[0-9a-f]{64})\.(?P<adapter>[0-9a-f]{32})"
+    r"transformers:(?P<base>[^+#]+)\+(?P<name>[0-9a-f]{64})\.(?P<adapter>[0-9a-f]{32})",
 )
 
 
@@ -89,7 +89,7 @@ class OptionsTable(Table):
 
 
 class TransformersProvider:
-    """One model on this machine; see the module's docstring. A job's id is its endpoint."""
+    """One model on this machine; a job's id is its endpoint."""
 
     name = PROVIDER
     concurrency = 1
@@ -98,17 +98,24 @@ class TransformersProvider:
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
         self._options = read_table(
-            OptionsTable, model.options, place=place, name="options"
+            OptionsTable,
+            model.options,
+            place=place,
+            name="options",
         )
         self._recipe = read_table(
-            FinetuneTable, model.finetune, place=place, name="finetune"
+            FinetuneTable,
+            model.finetune,
+            place=place,
+            name="finetune",
         )
         if not model.base_model:
             raise SuiteError(
                 "No base_model is set",
                 location=place,
-                hint='name its weights, as in base_model = "weights/base" or base_model = '
-                '"owner/name"; an endpoint is LoRA weights on top of a base',
+                hint='name its weights, as in base_model = "weights/base" or '
+                'base_model = "owner/name"; '
+                "an endpoint is LoRA weights on top of a base",
             )
         self.completions_per_call = self._options.completions_per_call
         self._wording = Wording(self._options.system, self._options.chat_variables)
@@ -118,11 +125,18 @@ class TransformersProvider:
     def abilities(self) -> Abilities:
         """A training takes as long as it takes."""
         shaping = frozenset({"dtype", "revision", "system", "chat_variables"})
-        finetuning = Finetuning(shaping, self._recipe.epochs, start_deadline=math.inf)
+        finetuning = Finetuning(
+            find=self.find_finetune,
+            start=self.start_finetune,
+            poll=self.poll_finetune,
+            weights_options=shaping,
+            epochs=self._recipe.epochs,
+            start_deadline=math.inf,
+        )
         return Abilities(finetuning=finetuning, close=BENCH.clear)
 
     def open(self, endpoint: str | None) -> LocalEndpoint:
-        """A fine-tuned model by its job's endpoint, or LoRA weights in a folder (on the base).
+        """Return a fine-tuned model by its endpoint, or LoRA weights in a folder.
 
         None means the suite's `endpoint`, or the base as it is.
         """
@@ -134,7 +148,8 @@ class TransformersProvider:
             # Named by what it was when it was made: nothing has to be there to say the
             # name.
             return self._endpoint(
-                endpoint, functools.partial(self._own, endpoint, tuned)
+                endpoint,
+                functools.partial(self._own, endpoint, tuned),
             )
         else:
             adapter = self._attached(endpoint)
@@ -142,7 +157,7 @@ class TransformersProvider:
         return self._endpoint(name, lambda: adapter)
 
     def find_finetune(self, digest: str) -> str | None:
-        """The endpoint trained on that set from this base by this recipe, if it is here."""
+        """Return the endpoint trained on that set by this recipe, if it is here."""
         name = self._name(digest)
         adapter = kept(self._setup.state / name)
         return None if adapter is None else self._tuned(name, adapter)
@@ -188,7 +203,8 @@ class TransformersProvider:
         adapter = kept(folder) if tuned else None
         if tuned is None or adapter is None or adapter.name != tuned["adapter"]:
             return JobState(
-                JobStatus.FAILED, detail=f"Its LoRA weights aren't in {folder}"
+                JobStatus.FAILED,
+                detail=f"Its LoRA weights aren't in {folder}",
             )
         return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
 
@@ -196,7 +212,10 @@ class TransformersProvider:
     def _base(self) -> LocalWeights:
         setup, revision = self._setup, self._options.revision
         return find_base(
-            self._called, root=setup.root, revision=revision, place=setup.place
+            self._called,
+            root=setup.root,
+            revision=revision,
+            place=setup.place,
         )
 
     def _name(self, training_digest: str) -> str:
@@ -216,13 +235,18 @@ class TransformersProvider:
         return f"{PROVIDER}:{self._base.name}+{name}.{adapter.name}"
 
     def _endpoint(
-        self, name: str, adapter: Callable[[], LocalWeights | None]
+        self,
+        name: str,
+        adapter: Callable[[], LocalWeights | None],
     ) -> LocalEndpoint:
         dtype = "" if self._options.dtype == "auto" else self._options.dtype
         return LocalEndpoint(
             "#".join(part for part in (name, self._wording.digest, dtype) if part),
             wanted=lambda: Wanted(
-                self._base, adapter(), self._options.device, self._options.dtype
+                self._base,
+                adapter(),
+                self._options.device,
+                self._options.dtype,
             ),
             wording=self._wording,
             threads=self._options.threads,
@@ -249,8 +273,14 @@ class TransformersProvider:
         folder = self._setup.root / Path(endpoint).expanduser()
         adapter = find_adapter(folder)
         if adapter is None:
-            hint = "endpoint is a folder with adapter_config.json and adapter_model.safetensors"
+            hint = (
+                "endpoint is a folder with adapter_config.json and "
+                "adapter_model.safetensors"
+            )
             raise local_error(
-                f"No LoRA weights in {folder}", endpoint, "open", hint=hint
+                f"No LoRA weights in {folder}",
+                endpoint,
+                "open",
+                hint=hint,
             )
         return adapter

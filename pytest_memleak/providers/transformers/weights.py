@@ -31,11 +31,10 @@ _SHORT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNOREC
 
 @contextlib.contextmanager
 def at_work(*, threads: int | None) -> Iterator[None]:
-    """No progress bars, log lines or warnings inside; torch on `threads` threads (None: as is).
+    """Silence the libraries inside, with torch on `threads` threads (None: as is).
 
     What was set before is set again afterwards. Torch keeps the number per thread, so
-    it is
-    set again in whichever thread a call comes.
+    each thread of a call sets it again.
     """
     import torch
     from transformers.utils import logging
@@ -61,9 +60,12 @@ def at_work(*, threads: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def failures_as(
-    endpoint: str, call: str, *, texts: Sequence[str] = ()
+    endpoint: str,
+    call: str,
+    *,
+    texts: Sequence[str] = (),
 ) -> Iterator[None]:
-    """Whatever torch, transformers, peft and safetensors raise inside, as ProviderError.
+    """Raise what torch, transformers, peft, and safetensors raise as ProviderError.
 
     texts: what was asked or learnt; a message that quotes any of them is withheld.
     """
@@ -75,7 +77,10 @@ def failures_as(
     except Exception as error:  # noqa: BLE001 - these libraries raise anything
         if is_out_of_memory(error):
             cause = f"the device doesn't have enough memory ({type(error).__name__})"
-            hint = "set a smaller options.completions_per_call or finetune.micro_batch_size"
+            hint = (
+                "set a smaller options.completions_per_call or "
+                "finetune.micro_batch_size"
+            )
         else:
             cause = safe_message(str(error), texts=texts) or type(error).__name__
     else:
@@ -93,11 +98,19 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def local_error(
-    cause: str, endpoint: str, call: str = "load", *, hint: str | None = None
+    cause: str,
+    endpoint: str,
+    call: str = "load",
+    *,
+    hint: str | None = None,
 ) -> ProviderError:
     """An error of this provider."""
     return ProviderError(
-        cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint
+        cause,
+        provider=PROVIDER,
+        endpoint=endpoint,
+        call=call,
+        hint=hint,
     )
 
 
@@ -115,7 +128,7 @@ _DIGITS = 32
 
 @dataclass(frozen=True, slots=True)
 class LocalWeights:
-    """Base weights with their tokenizer, or LoRA weights; `name` stands for all in `folder`."""
+    """Base weights with their tokenizer, or LoRA weights; `name` identifies them."""
 
     folder: Path
     name: str
@@ -123,7 +136,7 @@ class LocalWeights:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be loaded; device "auto" takes a GPU, dtype "auto" is what the files have."""
+    """What to load; device "auto" takes a GPU, dtype "auto" is that of the files."""
 
     base: LocalWeights
     adapter: LocalWeights | None
@@ -143,32 +156,39 @@ class Loaded:
     def padding(self) -> int:
         """A token to fill rows up with; masked wherever it stands."""
         own = self.tokenizer.pad_token_id
-        return min(self.stop) if own is None else int(own)
+        if own is None:
+            return min(self.stop)
+        return int(own)
 
     @property
     def context(self) -> int | None:
         """The most tokens that the model was made for; None where it does not say."""
-        most = getattr(
-            self.model.config.get_text_config(), "max_position_embeddings", None
-        )
-        return most if isinstance(most, int) and most > 0 else None
+        config = self.model.config.get_text_config()
+        most = getattr(config, "max_position_embeddings", None)
+        if not isinstance(most, int) or most <= 0:
+            return None
+        return most
 
 
 # --- where they are
-# ------------------------------------------------------------------------
 
 
 def find_base(
-    base: str, *, root: Path, revision: str | None, place: str
+    base: str,
+    *,
+    root: Path,
+    revision: str | None,
+    place: str,
 ) -> LocalWeights:
-    """The weights of that name: a folder, from `root`, or else a model `owner/name` at the hub.
+    """Return the weights of a folder below `root`, or else of a hub model `owner/name`.
 
     What is in the hub's cache already is taken from there, without asking whether there
     is something newer; otherwise it is downloaded.
     """
     folder = root / Path(base).expanduser()
     if folder.is_dir():
-        if lacking := _lacking(folder):
+        lacking = _lacking(folder)
+        if lacking:
             raise SuiteError(
                 f"the folder {folder} {lacking}",
                 location=place,
@@ -180,15 +200,14 @@ def find_base(
         raise SuiteError(
             f"base_model = {base!r}: there is no folder {folder}",
             location=place,
-            hint='name a folder, relative to the suite file, or a model on the hub ("owner/name")',
+            hint="name a folder, relative to the suite file, or a model on the hub "
+            '("owner/name")',
         )
     snapshot = _snapshot(base, revision, folder)
-    commit = (
-        snapshot.name
-        if _COMMIT.fullmatch(snapshot.name)
-        else _digest_of(_files(snapshot))
-    )
-    return LocalWeights(snapshot, f"{base}@{commit}")
+    version = snapshot.name
+    if not _COMMIT.fullmatch(version):
+        version = _digest_of(_files(snapshot))
+    return LocalWeights(snapshot, f"{base}@{version}")
 
 
 def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
@@ -232,18 +251,21 @@ def _lacking(folder: Path) -> str | None:
             return f"lacks {len(missing)} of its weight files ({missing[0]}, ...)"
     elif not any(name.endswith(".safetensors") for name in names):
         return "has no weights in safetensors"
-    return None if names & _TOKENIZERS else "has no tokenizer"
+    if names.isdisjoint(_TOKENIZERS):
+        return "has no tokenizer"
+    return None
 
 
 def _shards(index: Path) -> set[str]:
     try:
-        return set(map(str, json.loads(index.read_bytes())["weight_map"].values()))
+        weight_map = json.loads(index.read_bytes())["weight_map"]
+        return {str(name) for name in weight_map.values()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {f"a readable {index.name}"}
 
 
 def find_adapter(folder: Path) -> LocalWeights | None:
-    """The LoRA weights in a folder; None where there are none, or not in safetensors."""
+    """Return the LoRA weights in a folder; None without any in safetensors."""
     files = [folder / name for name in _ADAPTER_FILES]
     if not all(file.is_file() for file in files):
         return None
@@ -251,7 +273,6 @@ def find_adapter(folder: Path) -> LocalWeights | None:
 
 
 # --- what names them
-# -----------------------------------------------------------------------
 
 
 def _files(folder: Path) -> list[Path]:
@@ -268,14 +289,13 @@ def _digest_of(files: Iterable[Path]) -> str:
 
 
 def digest_of_weights(wanted: Wanted) -> str:
-    """The SHA-256 (hexadecimal) of the files of weights, as anybody finds it who has them.
+    """Return the SHA-256 (hexadecimal) of the files of weights, for anybody to check.
 
     Of one file it is the file's own; of several, first the base's by name, then the
     adapter's, that of the lines which `sha256sum` prints of them.
     """
-    files = [
-        file for file in _files(wanted.base.folder) if file.suffix == ".safetensors"
-    ]
+    files = _files(wanted.base.folder)
+    files = [file for file in files if file.suffix == ".safetensors"]
     if wanted.adapter is not None:
         files.append(wanted.adapter.folder / _ADAPTER_FILES[1])
     if len(files) == 1:
@@ -296,7 +316,6 @@ def _sha256_at(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - pa
 
 
 # --- loading
-# -------------------------------------------------------------------------------
 
 
 def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
@@ -305,7 +324,9 @@ def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
 
     with failures_as(endpoint, "load"):
         tokenizer: Any = AutoTokenizer.from_pretrained(
-            str(base.folder), local_files_only=True, trust_remote_code=False
+            str(base.folder),
+            local_files_only=True,
+            trust_remote_code=False,
         )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         # Of files that hold none, transformers makes an empty one and says nothing.
@@ -369,11 +390,12 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
 
 
 def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    tokens = [tokenizer.eos_token_id]
     own = model.generation_config.eos_token_id
-    tokens = [
-        *(own if isinstance(own, list | tuple) else [own]),
-        tokenizer.eos_token_id,
-    ]
+    if isinstance(own, list | tuple):
+        tokens += own
+    else:
+        tokens.append(own)
     return frozenset(int(token) for token in tokens if token is not None)
 
 
@@ -382,7 +404,8 @@ def _device(requested: str, endpoint: str) -> str:
 
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if requested == "auto":
-        return next((device for device, there in here.items() if there), "cpu")
+        available = [device for device, is_there in here.items() if is_there]
+        return [*available, "cpu"][0]
     if not here.get(requested.partition(":")[0], True):
         raise local_error(
             f"torch finds no device {requested!r} on this machine",

@@ -18,7 +18,8 @@ from pytest_memleak.interfaces.protocols import (
     Served,
 )
 from pytest_memleak.providers.call_errors import Failing, Refused
-from pytest_memleak.providers.openai.choices import (
+from pytest_memleak.providers.openai.server_parameters import ParameterSupport
+from pytest_memleak.providers.response_fields import (
     MOST_CHOICES,
     answer_reason,
     as_list,
@@ -27,7 +28,6 @@ from pytest_memleak.providers.openai.choices import (
     server_name,
     token_count,
 )
-from pytest_memleak.providers.openai.server_parameters import ParameterSupport
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.records import FinishReason
 
@@ -40,7 +40,7 @@ class GeminiSettings:
     """The fixed part of every request to `model`.
 
     model: an endpoint's resource name ("projects/.../endpoints/...") or a published
-    model
+        model
     thinking_budget: how many tokens a model may think, in addition to its answer's
     safety_threshold: that of every harm category; None for Vertex AI's own
     generation_config: further fields of the request's generationConfig
@@ -65,36 +65,36 @@ class GeminiSettings:
         ]
         if self.plain and not any(value is not None for value in settings):
             return ""
-        settings += [] if self.plain else ["server"]
+        if not self.plain:
+            settings.append("server")
         text = json.dumps(settings, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode())
+        return digest.hexdigest()[:12]
 
     def wanted(self, request: SampleRequest) -> dict[str, Any]:
-        """Return a request's parameters by the API's names; None for those to omit."""
+        """Return a request's parameters by the API's names; None is omitted."""
         given = {name.replace("_", "").lower() for name in self.generation_config}
-        return {
+        wanted: dict[str, Any] = {
             "candidateCount": request.n,
             "temperature": request.temperature,
             # Thoughts count toward the limit, and would leave no room for the answer.
             "maxOutputTokens": request.max_tokens + (self.thinking_budget or 0),
-            "seed": None if request.seed is None else request.seed & _SEED_BITS,
-            "topP": 1.0 if self.plain and "topp" not in given else None,
         }
+        if request.seed is not None:
+            wanted["seed"] = request.seed & _SEED_BITS
+        if self.plain and "topp" not in given:
+            wanted["topP"] = 1.0
+        return wanted
 
     def request(
-        self, instruction: str, parameters: Mapping[str, Any]
+        self,
+        instruction: str,
+        parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return a GenerateContentRequest."""
-        thinking = self.thinking_budget
-        config = {
-            **self.generation_config,
-            **parameters,
-            **(
-                {}
-                if thinking is None
-                else {"thinkingConfig": {"thinkingBudget": thinking}}
-            ),
-        }
+        config = {**self.generation_config, **parameters}
+        if self.thinking_budget is not None:
+            config["thinkingConfig"] = {"thinkingBudget": self.thinking_budget}
         request: dict[str, Any] = {
             "contents": [{"role": "user", "parts": [{"text": instruction}]}],
             "generationConfig": config,
@@ -113,7 +113,7 @@ class GeminiSettings:
 
 
 class GeminiEndpoint(RequestEndpoint):
-    """A Gemini model; `id` identifies server, model, and the fixed part of its requests."""
+    """A Gemini model; `id` identifies server, model, and its requests' fixed part."""
 
     def __init__(self, *, settings: GeminiSettings, calls: VertexCalls) -> None:
         self._settings = settings
@@ -121,15 +121,17 @@ class GeminiEndpoint(RequestEndpoint):
         self._most_candidates: int | None = None
         self._support = ParameterSupport()
         place = calls.base_url or PROVIDER
-        self.id = "#".join(
-            part for part in (f"{place} {settings.model}", settings.digest) if part
-        )
+        self.id = f"{place} {settings.model}"
+        if settings.digest:
+            self.id += f"#{settings.digest}"
 
     @property
     def abilities(self) -> Abilities:
         """Responses don't repeat the name of a tuned model's endpoint."""
-        model = self._settings.model
-        return Abilities(model_name=None if "/" in model else model, obeyed=self.obeyed)
+        name = None
+        if "/" not in self._settings.model:
+            name = self._settings.model
+        return Abilities(model_name=name, obeyed=self.obeyed)
 
     def obeyed(self) -> Mapping[str, Obeyed]:
         """Return the requested parameters and those that the server rejected."""
@@ -171,20 +173,20 @@ class GeminiEndpoint(RequestEndpoint):
             "maxOutputTokens": wanted["maxOutputTokens"],
         }
         return self._settings.request(
-            request.instruction, {**self._support.accepted(wanted), **always}
+            request.instruction,
+            {**self._support.accepted(wanted), **always},
         )
 
     def _learns(self, refused: Refused, config: Mapping[str, Any]) -> bool:
-        """Tell whether the server rejected a parameter that can be lowered or omitted."""
+        """Tell whether the server rejected what can be lowered or omitted."""
         if refused.status != HTTPStatus.BAD_REQUEST:
             return False
         for name in refused.named:
             if name == "candidateCount" and (n := config[name]) > 1:
-                most = refused.most
                 self._support.reject(name, n)
-                self._most_candidates = (
-                    most if most is not None and 1 <= most < n else 1
-                )
+                self._most_candidates = 1
+                if refused.most is not None and 1 <= refused.most < n:
+                    self._most_candidates = refused.most
                 return True
             if name != "candidateCount" and name in config:
                 if name in self._settings.generation_config:
@@ -206,17 +208,22 @@ class GeminiEndpoint(RequestEndpoint):
                     http_options=types.HttpOptions(extra_body=request),
                     should_return_http_response=True,
                     automatic_function_calling=types.AutomaticFunctionCallingConfig(
-                        disable=True
+                        disable=True,
                     ),
                 ),
             )
-            body = answer.sdk_http_response.body if answer.sdk_http_response else None
-            return json.loads(body or "null")
+            if answer.sdk_http_response is None:
+                return None
+            return json.loads(answer.sdk_http_response.body or "null")
 
-        system = self._settings.system
-        texts = (instruction, system) if system else (instruction,)
+        texts = [instruction]
+        if self._settings.system:
+            texts.append(self._settings.system)
         return self._calls.ask(
-            call, generate, endpoint=self._settings.model, texts=texts
+            call,
+            generate,
+            endpoint=self._settings.model,
+            texts=texts,
         )
 
 
@@ -236,36 +243,39 @@ def read_completions(answer: object, *, n: int) -> list[Completion]:
     texts = [_text_and_reason(candidate) for candidate in candidates]
     usage = answer.get("usageMetadata")
     blocked = as_mapping(answer.get("promptFeedback")).get("blockReason")
-    if not texts and (blocked or isinstance(usage, Mapping)):
-        texts = [
-            ("", FinishReason.CONTENT_FILTER if blocked else FinishReason.EMPTY)
-        ] * n
+    if not texts and blocked:
+        texts = [("", FinishReason.CONTENT_FILTER)] * n
+    elif not texts and isinstance(usage, Mapping):
+        texts = [("", FinishReason.EMPTY)] * n
     prompt, total = _counts(usage)
     words = [server_name(candidate.get("finishReason")) for candidate in candidates]
-    apart = texts_in(
-        [candidate for candidate in listed if not isinstance(candidate, Mapping)]
-    )
-    apart += texts_in(
-        {key: value for key, value in answer.items() if key != "candidates"}
-    )
-    model, response_id = (
-        server_name(answer.get(key)) for key in ("modelVersion", "responseId")
+    beside = [_beside(candidate) for candidate in candidates]
+    if not candidates:
+        words = [server_name(blocked)] * len(texts)
+        beside = [[]] * len(texts)
+    strays = [candidate for candidate in listed if not isinstance(candidate, Mapping)]
+    others = {key: value for key, value in answer.items() if key != "candidates"}
+    served = Served(
+        model=server_name(answer.get("modelVersion")),
+        response_id=server_name(answer.get("responseId")),
     )
     return completions_of(
         texts,
-        words or [server_name(blocked)] * len(texts),
-        [_beside(candidate) for candidate in candidates] or [[]] * len(texts),
-        apart=apart,
+        words,
+        beside,
+        apart=texts_in(strays) + texts_in(others),
         prompt=prompt,
         total=total,
-        served=Served(model=model, response_id=response_id),
+        served=served,
     )
 
 
 def _index(candidate: Mapping[str, Any]) -> int:
     """Return a candidate's index; the API omits 0."""
     index = candidate.get("index")
-    return index if isinstance(index, int) else 0
+    if not isinstance(index, int):
+        return 0
+    return index
 
 
 def _text_and_reason(candidate: Mapping[str, Any]) -> tuple[str, FinishReason]:
@@ -275,33 +285,39 @@ def _text_and_reason(candidate: Mapping[str, Any]) -> tuple[str, FinishReason]:
 
 def _beside(candidate: Mapping[str, Any]) -> list[str]:
     """Return thoughts, function calls, and all other text beside the answer."""
+    rest = dict(candidate)
     content = as_mapping(candidate.get("content"))
-    parts = [
-        {key: value for key, value in part.items() if key != "text"}
-        if isinstance(part, Mapping)
-        else part
-        for part in as_list(content.get("parts"))
-    ]
-    rest = {"content": {**content, "parts": parts}} if content else {}
-    return [_parts(candidate, thought=True), *texts_in({**candidate, **rest})]
+    if content:
+        parts = [_without_text(part) for part in as_list(content.get("parts"))]
+        rest["content"] = {**content, "parts": parts}
+    return [_parts(candidate, thought=True), *texts_in(rest)]
+
+
+def _without_text(part: object) -> object:
+    if not isinstance(part, Mapping):
+        return part
+    return {key: value for key, value in part.items() if key != "text"}
 
 
 def _parts(candidate: Mapping[str, Any], *, thought: bool) -> str:
     """Return the text of the answer's parts, or of the model's visible thoughts."""
-    parts = as_list(as_mapping(candidate.get("content")).get("parts"))
-    return "".join(
-        str(part.get("text") or "")
-        for part in parts
-        if isinstance(part, Mapping) and bool(part.get("thought")) is thought
-    )
+    content = as_mapping(candidate.get("content"))
+    texts = []
+    for part in as_list(content.get("parts")):
+        if not isinstance(part, Mapping):
+            continue
+        if bool(part.get("thought")) is thought:
+            texts.append(str(part.get("text") or ""))
+    return "".join(texts)
 
 
 def _counts(usage: object) -> tuple[int | None, int | None]:
     """Return prompt and completion tokens; the usage omits a count of 0."""
     if not isinstance(usage, Mapping):
         return None, None
-    prompt, answer, thoughts = (
-        token_count(usage.get(name, 0))
-        for name in ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-    )
-    return prompt, None if answer is None or thoughts is None else answer + thoughts
+    prompt = token_count(usage.get("promptTokenCount", 0))
+    answer = token_count(usage.get("candidatesTokenCount", 0))
+    thoughts = token_count(usage.get("thoughtsTokenCount", 0))
+    if answer is None or thoughts is None:
+        return prompt, None
+    return prompt, answer + thoughts

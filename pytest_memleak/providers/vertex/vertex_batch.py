@@ -1,4 +1,4 @@
-"""Batches of generateContent requests in one file in Cloud Storage, answered within a day."""
+"""Batches of generateContent requests in a file in Cloud Storage."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import IO, TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
@@ -21,7 +22,7 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
-from pytest_memleak.providers.openai.choices import as_mapping
+from pytest_memleak.providers.response_fields import as_mapping
 from pytest_memleak.providers.vertex.gemini import (
     GeminiEndpoint,
     GeminiSettings,
@@ -31,7 +32,7 @@ from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
-    from google.genai.types import BatchJob
+    from google.genai.types import BatchJob, TuningJob
 
 _CONTENT_DIGITS = 16
 
@@ -77,7 +78,7 @@ class Bucket:
             yield from failing.rows(lines, f"the files in {directory}")
 
     def folders_with(self, directory: str, name: str) -> list[str]:
-        """Return the folders below `directory` (gs://...) that hold an object called `name`."""
+        """Return the folders below `directory` (gs://...) with an object `name`."""
         bucket, prefix = _split(f"{directory.rstrip('/')}/")
         return self._calls.ask(
             "storage.list",
@@ -115,7 +116,10 @@ class Bucket:
 
     def _blobs(self, bucket: str, prefix: str) -> Iterable[Any]:
         blobs: Iterable[Any] = self._calls.storage().list_blobs(
-            bucket, prefix=prefix, timeout=self._calls.timeout, retry=None
+            bucket,
+            prefix=prefix,
+            timeout=self._calls.timeout,
+            retry=None,
         )
         return blobs
 
@@ -127,7 +131,7 @@ def _split(uri: str) -> tuple[str, str]:
 
 _ENDED_WELL = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
 ENDED_BADLY = frozenset(
-    {"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
+    {"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"},
 )
 # An output row repeats its request, so a request's key is sent in its labels: values of
 # at most 63 lower-case letters and digits, hence base 32. (Google's billing export has
@@ -141,7 +145,11 @@ class BatchGeminiEndpoint(GeminiEndpoint):
     """A Gemini model that also answers batches."""
 
     def __init__(
-        self, *, settings: GeminiSettings, calls: VertexCalls, bucket: str
+        self,
+        *,
+        settings: GeminiSettings,
+        calls: VertexCalls,
+        bucket: str,
     ) -> None:
         super().__init__(settings=settings, calls=calls)
         self._model = settings.model
@@ -163,24 +171,26 @@ class BatchGeminiEndpoint(GeminiEndpoint):
 
     def _find(self, digest: str) -> str | None:
         name = _display_name(digest)
-        jobs = self._calls.ask(
-            "batches.list",
-            lambda: [
-                job
-                for job in self._calls.vertex().batches.list(
-                    config={"page_size": 100, "filter": f'display_name="{name}"'}
-                )
-                if job.display_name == name
-            ],
-            endpoint=self._model,
-        )
-        alive = (job for job in jobs if self._state(job).status is not JobStatus.FAILED)
-        return next((job.name for job in alive if job.name), None)
+
+        def batches() -> list[BatchJob]:
+            return [
+                *self._calls.vertex().batches.list(
+                    config={"page_size": 100, "filter": f'display_name="{name}"'},
+                ),
+            ]
+
+        for job in self._calls.ask("batches.list", batches, endpoint=self._model):
+            if job.display_name != name or not job.name:
+                continue
+            if self._state(job).status is not JobStatus.FAILED:
+                return job.name
+        return None
 
     def _start(self, requests: Sequence[SampleRequest], digest: str) -> str:
         model = self._batch_model()
         source = self._bucket.upload_once(
-            map(self._line, requests), name=f"batch-{digest}"
+            map(self._line, requests),
+            name=f"batch-{digest}",
         )
         directory = f"{self._bucket.uri}/batch-{digest}"
         job = self._calls.ask(
@@ -216,27 +226,29 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             yield key, completions
 
     def _line(self, request: SampleRequest) -> bytes:
-        line = {"request": {**self._request(request), "labels": _labels(request.key)}}
-        return json.dumps(line).encode() + b"\n"
+        body = self._request(request)
+        body["labels"] = _labels(request.key)
+        text = json.dumps({"request": body})
+        return text.encode() + b"\n"
 
     def _batch_model(self) -> str:
-        """Return the model's name for a batch, which takes a tuned model but not its endpoint."""
+        """Return the model's name for a batch, which takes no tuned endpoint's."""
         if "/endpoints/" not in self._model:
             return self._model
         # Names have either the project's id or its number.
         place = self._model.partition("/locations/")[2]
-        models = self._calls.ask(
-            "tunings.list",
-            lambda: [
-                job.tuned_model.model
-                for job in self._calls.vertex().tunings.list(config={"page_size": 100})
-                if job.tuned_model
-                and job.tuned_model.model
-                and (job.tuned_model.endpoint or "").partition("/locations/")[2]
-                == place
-            ],
-            endpoint=self._model,
-        )
+
+        def tuned_models() -> list[str]:
+            models = []
+            for job in self._calls.vertex().tunings.list(config={"page_size": 100}):
+                tuned = job.tuned_model
+                if tuned is None or not tuned.model:
+                    continue
+                if (tuned.endpoint or "").partition("/locations/")[2] == place:
+                    models.append(tuned.model)
+            return models
+
+        models = self._calls.ask("tunings.list", tuned_models, endpoint=self._model)
         if not models:
             raise self._failed(
                 "tunings.list",
@@ -254,34 +266,40 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         )
 
     def _rows(self, job: BatchJob) -> Iterator[dict[str, Any]]:
-        """Yield the rows of the output; if only its destination is known, those of all batches."""
-        written = job.output_info.gcs_output_directory if job.output_info else None
-        directory = written or (job.dest.gcs_uri if job.dest else None)
-        return self._bucket.rows(directory) if directory else iter(())
+        """Yield the rows of the output, or of all batches if it isn't named."""
+        directory = None
+        if job.output_info is not None:
+            directory = job.output_info.gcs_output_directory
+        if not directory and job.dest is not None:
+            directory = job.dest.gcs_uri
+        if not directory:
+            return iter(())
+        return self._bucket.rows(directory)
 
     def _state(self, job: BatchJob) -> JobState:
-        """Return the state; `detail` names what failed, even if part of it was answered.
+        """Return the state; `detail` names what failed, also of a partial success.
 
         A failed, expired, or canceled batch SUCCEEDED if part of it was answered; a
         batch whose requests were all rejected for good FAILED.
         """
-        state = str(job.state.value) if job.state else ""
+        state = state_of(job)
         if state not in _ENDED_WELL | ENDED_BADLY:
             return JobState(JobStatus.RUNNING)
         stats = job.completion_stats
-        answered = (stats.successful_count or 0) if stats else None
-        missing = (
-            ((stats.failed_count or 0) + max(stats.incomplete_count or 0, 0))
-            if stats
-            else 0
-        )
-        if state in _ENDED_WELL and answered != 0:
-            counted = f"unanswered: {amount(missing, 'request')}" if missing else None
-            return JobState(JobStatus.SUCCEEDED, detail=counted)
+        if state in _ENDED_WELL and stats is None:
+            return JobState(JobStatus.SUCCEEDED)
+        if state in _ENDED_WELL and stats is not None and stats.successful_count:
+            failed = stats.failed_count or 0
+            incomplete = stats.incomplete_count or 0
+            missing = failed + max(incomplete, 0)
+            if not missing:
+                return JobState(JobStatus.SUCCEEDED)
+            detail = f"unanswered: {amount(missing, 'request')}"
+            return JobState(JobStatus.SUCCEEDED, detail=detail)
         return self._state_by_rows(job, state)
 
     def _state_by_rows(self, job: BatchJob, state: str) -> JobState:
-        """Return the state of a batch that ended badly, or in which no request succeeded."""
+        """Return the state of a batch that ended badly or without any answer."""
         causes: Counter[str] = Counter()
         answered = temporary = 0
         for row in self._rows(job):
@@ -290,7 +308,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                 continue
             status = str(row.get("status") or "")
             causes[status] += 1
-            temporary += any(may_pass(int(code)) for code in _CODE.findall(status))
+            codes = [int(code) for code in _CODE.findall(status)]
+            if any(may_pass(code) for code in codes):
+                temporary += 1
         ended = state.removeprefix("JOB_STATE_").lower()
         if answered:
             return JobState(
@@ -299,16 +319,30 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             )
         if temporary and state in _ENDED_WELL:
             return JobState(JobStatus.SUCCEEDED, detail="no request was answered")
-        error = job.error.message if job.error else None
-        message = error or (causes.most_common(1)[0][0] if causes else "")
         detail = f"{ended}, no request was answered"
-        return JobState(
-            JobStatus.FAILED,
-            detail=f"{detail}: {safe_message(message)}" if message else detail,
-        )
+        message = _cause(job, causes)
+        if message:
+            detail = f"{detail}: {safe_message(message)}"
+        return JobState(JobStatus.FAILED, detail=detail)
 
     def _failed(self, call: str, cause: str, hint: str | None = None) -> ProviderError:
         return Failing(PROVIDER, self._model, call).final(cause, hint)
+
+
+def state_of(job: BatchJob | TuningJob) -> str:
+    """Return the name of a job's state; "" if it has none."""
+    if job.state is None:
+        return ""
+    return str(job.state.value)
+
+
+def _cause(job: BatchJob, causes: Counter[str]) -> str:
+    """Return why a batch failed: its own error, or else its rows' most frequent one."""
+    if job.error is not None and job.error.message:
+        return job.error.message
+    for cause, _ in causes.most_common(1):
+        return cause
+    return ""
 
 
 def _display_name(digest: str) -> str:
@@ -317,31 +351,27 @@ def _display_name(digest: str) -> str:
 
 def _labels(key: str) -> dict[str, str]:
     """Return the labels that hold a request's key."""
-    text = (
-        base64.b32encode(key.encode("utf-8", "surrogatepass"))
-        .decode()
-        .rstrip("=")
-        .lower()
-    )
-    pieces = [
-        text[at : at + _LABEL_LENGTH] for at in range(0, len(text), _LABEL_LENGTH)
-    ]
+    data = key.encode("utf-8", "surrogatepass")
+    encoded = base64.b32encode(data).decode()
+    text = encoded.rstrip("=").lower()
+    starts = range(0, len(text), _LABEL_LENGTH)
+    pieces = [text[start : start + _LABEL_LENGTH] for start in starts]
     return {f"{_KEY_LABEL}{number}": piece for number, piece in enumerate(pieces)}
 
 
 def _key(row: Mapping[str, Any]) -> str | None:
-    """Return the key of the request that a row repeats; None if it doesn't repeat it."""
-    labels = as_mapping(row.get("request")).get("labels")
-    pieces: list[str] = []
-    while isinstance(labels, Mapping) and (
-        piece := labels.get(f"{_KEY_LABEL}{len(pieces)}")
-    ):
-        pieces.append(str(piece))
-    text = "".join(pieces).upper()
+    """Return the key of the request that a row repeats, if it repeats one."""
+    request = as_mapping(row.get("request"))
+    labels = as_mapping(request.get("labels"))
+    text = ""
+    for number in count():
+        piece = labels.get(f"{_KEY_LABEL}{number}")
+        if not piece:
+            break
+        text += str(piece).upper()
+    padding = "=" * (-len(text) % 8)
     try:
-        key = base64.b32decode(text + "=" * (-len(text) % 8)).decode(
-            "utf-8", "surrogatepass"
-        )
+        key = base64.b32decode(text + padding).decode("utf-8", "surrogatepass")
     except ValueError:
         return None
     return key or None
@@ -350,7 +380,8 @@ def _key(row: Mapping[str, Any]) -> str | None:
 def _completions(row: Mapping[str, Any]) -> list[Completion]:
     """Return the completions of an answered row; empty if it failed."""
     request = as_mapping(row.get("request"))
-    count = as_mapping(request.get("generationConfig")).get("candidateCount")
-    return read_completions(
-        row.get("response"), n=count if isinstance(count, int) else 1
-    )
+    config = as_mapping(request.get("generationConfig"))
+    candidates = config.get("candidateCount")
+    if not isinstance(candidates, int):
+        candidates = 1
+    return read_completions(row.get("response"), n=candidates)

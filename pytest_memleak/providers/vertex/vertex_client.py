@@ -21,8 +21,8 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
 from pytest_memleak.providers.http_caps import Bounds
-from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.provider_registry import PROVIDERS
+from pytest_memleak.providers.response_fields import as_list, as_mapping
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ _Answer = TypeVar("_Answer")
 # Parameters that a message of Vertex AI may name, in any of its spellings.
 _PARAMETERS = {
     "candidateCount": re.compile(
-        r"candidate_?count|multiple candidates", re.IGNORECASE
+        r"candidate_?count|multiple candidates",
+        re.IGNORECASE,
     ),
     "temperature": re.compile(r"\btemperature\b", re.IGNORECASE),
     "topP": re.compile(r"\btop_?p\b", re.IGNORECASE),
@@ -52,7 +53,7 @@ class VertexCalls:
     """One project and location; clients and credentials are created at the first call.
 
     project, location: None if neither suite nor environment sets it; then no call is
-    possible
+        possible
     base_url: a proxy for Google's servers; Cloud Storage has STORAGE_EMULATOR_HOST
     timeout: the longest wait for a server, in seconds
     """
@@ -65,9 +66,12 @@ class VertexCalls:
         base_url: str | None,
         timeout: float,
     ) -> None:
-        base_url = NEEDS.address_of(base_url)
-        self._address = base_url.rstrip("/") if base_url else None
-        self.base_url = without_credentials(self._address) if self._address else None
+        self._address: str | None = None
+        self.base_url: str | None = None
+        address = NEEDS.address_of(base_url)
+        if address:
+            self._address = address.rstrip("/")
+            self.base_url = without_credentials(self._address)
         self.timeout = timeout
         self.project = project
         self.location = location
@@ -88,7 +92,7 @@ class VertexCalls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> _Answer:
-        """Return the result of `function`; raise Refused, ProviderBusy, or ProviderError.
+        """Return the result of `function`; raise Refused or another ProviderError.
 
         call, endpoint: their names in error messages; texts: what no message may quote
         """
@@ -107,9 +111,13 @@ class VertexCalls:
         raise failure
 
     def ask_quietly(
-        self, call: str, function: Callable[[], _Answer], *, endpoint: str
+        self,
+        call: str,
+        function: Callable[[], _Answer],
+        *,
+        endpoint: str,
     ) -> _Answer:
-        """Like `ask`, for a function that warns at each call that it is experimental."""
+        """Like `ask`, for a function that always warns that it is experimental."""
 
         def quietly() -> _Answer:
             with warnings.catch_warnings():
@@ -127,7 +135,7 @@ class VertexCalls:
         method: str = "GET",
         **request: Any,
     ) -> Mapping[str, Any]:
-        """Return the JSON object at a path of the service: of endpoints and operations."""
+        """Return the JSON object of an endpoint or operation, by its path."""
 
         def send() -> Mapping[str, Any]:
             from google.api_core.exceptions import from_http_response
@@ -149,7 +157,8 @@ class VertexCalls:
 
         place: Any = {"project": self.project, "location": self.location}
         return self._opened(
-            "vertex", lambda: Client(vertexai=True, **place, http_options=self._http())
+            "vertex",
+            lambda: Client(vertexai=True, **place, http_options=self._http()),
         )
 
     def platform(self) -> Platform:
@@ -158,7 +167,8 @@ class VertexCalls:
 
         place: Any = {"project": self.project, "location": self.location}
         return self._opened(
-            "platform", lambda: Platform(**place, http_options=self._http())
+            "platform",
+            lambda: Platform(**place, http_options=self._http()),
         )
 
     @property
@@ -192,8 +202,9 @@ class VertexCalls:
         server = self.base_url or "Google Cloud"
         refusal = _refusal(error)
         if refusal is not None:
-            many = refusal.status == HTTPStatus.TOO_MANY_REQUESTS
-            hint = _QUOTA if many else self._hint(refusal.status, call=failing.call)
+            hint = self._hint(refusal.status, call=failing.call)
+            if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
+                hint = _QUOTA
             return failing.refusal(refusal, hint)
         failed_login = login_failure(error, failing)
         if failed_login is not None:
@@ -207,39 +218,38 @@ class VertexCalls:
         if status == HTTPStatus.UNAUTHORIZED:
             return LOGIN
         if status == HTTPStatus.FORBIDDEN:
-            role, service = (
-                ("Storage Object User", "storage") if is_storage else _VERTEX
-            )
+            role, service = "Vertex AI User", "aiplatform"
+            if is_storage:
+                role, service = "Storage Object User", "storage"
             return (
                 f"grant the account the role {role!r} in project {self.project}, and "
-                "enable the "
-                f"service there (gcloud services enable {service}.googleapis.com)"
+                "enable the service there "
+                f"(gcloud services enable {service}.googleapis.com)"
             )
         if status == HTTPStatus.NOT_FOUND and is_storage:
             return "check that the bucket in options.bucket exists"
         if call.startswith("tunings.tune"):
             return (
                 f"{self.location} may not offer this model for tuning: try a different "
-                "base_model "
-                'or location, or test a tuned model with endpoint = "projects/..."'
+                "base_model or location, or test a tuned model with endpoint = "
+                '"projects/..."'
             )
         if status == HTTPStatus.NOT_FOUND:
             return (
                 f"{self.location} doesn't have this model: it may be retired, deleted, "
-                "or in "
-                "a different location; check base_model, endpoint, and options.location"
+                "or in a different location; check base_model, endpoint, and "
+                "options.location"
             )
         return None
 
 
-_VERTEX = ("Vertex AI User", "aiplatform")
 _QUOTA = (
     "the project may have reached its quota for the model; decrease options.concurrency"
 )
 
 
 def _refusal(error: Exception) -> Refusal | None:
-    """Read the error response in an exception of either SDK; None if there was no response."""
+    """Read the error response in an exception of either SDK, if it has one."""
     from google.genai.errors import APIError
 
     code: object
@@ -251,18 +261,22 @@ def _refusal(error: Exception) -> Refusal | None:
         body = _json(getattr(getattr(error, "response", None), "text", ""))
     else:
         return None
+    status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+    if isinstance(code, int):
+        status = code
     # Only Google's form is read, since any other body may quote a generation.
     inner = as_mapping(as_mapping(body).get("error"))
     message = str(inner.get("message") or "")[:_LOOKED_AT]
     wait = retry_after(getattr(getattr(error, "response", None), "headers", None))
+    if wait is None:
+        wait = _delay(inner.get("details"))
+    named = [name for name, pattern in _PARAMETERS.items() if pattern.search(message)]
     return Refusal(
-        int(code) if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR,
+        status,
         message,
         code=str(inner.get("status") or "")[:_LOOKED_AT] or None,
-        retry_after=wait if wait is not None else _delay(inner.get("details")),
-        named=tuple(
-            name for name, pattern in _PARAMETERS.items() if pattern.search(message)
-        ),
+        retry_after=wait,
+        named=tuple(named),
     )
 
 
@@ -281,7 +295,7 @@ def _json(text: str) -> object:
 
 def _delay(details: object) -> float | None:
     """Return the seconds to wait, from the body's google.rpc.RetryInfo."""
-    for detail in details if isinstance(details, list) else ():
+    for detail in as_list(details):
         delay = str(as_mapping(detail).get("retryDelay", ""))[:_LOOKED_AT]
         if re.fullmatch(r"\d+(\.\d+)?s", delay):
             return float(delay[:-1])
@@ -310,4 +324,6 @@ def _failures() -> tuple[type[Exception], ...]:
 def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:
     """Return the exception of that name; nothing if its module isn't loaded."""
     kind = getattr(sys.modules.get(module), name, None)
-    return () if kind is None else (kind,)
+    if kind is None:
+        return ()
+    return (kind,)

@@ -47,17 +47,28 @@ class Deployments(DeployedModels):
     """Those of one project and location."""
 
     def __init__(
-        self, calls: VertexCalls, *, untuned: str, table: DeploymentTable | None
+        self,
+        calls: VertexCalls,
+        *,
+        untuned: str,
+        table: DeploymentTable | None,
     ) -> None:
+        machine: dict[str, Any] = {}
+        hours = None
+        if table is not None:
+            machine = table.model_dump(exclude={"api", "hours"})
+            hours = table.hours
+        place = {
+            "project": calls.project,
+            "location": calls.location,
+            "base_url": calls.base_url,
+        }
         super().__init__(
             PROVIDER,
             untuned=untuned,
-            place={
-                name: getattr(calls, name)
-                for name in ("project", "location", "base_url")
-            },
-            machine=table.model_dump(exclude={"api", "hours"}) if table else {},
-            hours=table.hours if table else None,
+            place=place,
+            machine=machine,
+            hours=hours,
         )
         self.calls = calls
 
@@ -81,7 +92,8 @@ class Deployments(DeployedModels):
             if wanted.weights.startswith("gs://"):
                 return garden.deploy_custom_model(src=wanted.weights, config=config)
             return garden.deploy_publisher_model(
-                model=wanted.weights, config=config | eula
+                model=wanted.weights,
+                config=config | eula,
             )
 
         call = "model_garden.deploy"
@@ -89,7 +101,9 @@ class Deployments(DeployedModels):
         name = str(operation.name or "")
         if not name:
             raise self._busy(
-                call, wanted.weights, "The response doesn't name the operation"
+                call,
+                wanted.weights,
+                "The response doesn't name the operation",
             )
         return name
 
@@ -116,7 +130,10 @@ class Deployments(DeployedModels):
         if pending:
             cause = f"A deployment in progress may be this one ({pending[0]})"
             raise self._busy(
-                "operations.list", self._parent, cause, "rerun when it has finished"
+                "operations.list",
+                self._parent,
+                cause,
+                "rerun when it has finished",
             )
         return None
 
@@ -128,7 +145,7 @@ class Deployments(DeployedModels):
             "model_garden.get_deploy_publisher_model_operation",
             lambda: (
                 self.calls.platform().model_garden.get_deploy_publisher_model_operation(
-                    operation_name=job_id
+                    operation_name=job_id,
                 )
             ),
             endpoint=job_id,
@@ -138,13 +155,13 @@ class Deployments(DeployedModels):
         if operation.error:
             message = str(dict(operation.error).get("message") or "no reason was given")
             return JobState(JobStatus.FAILED, detail=f"failed: {safe_message(message)}")
-        endpoint = operation.response.endpoint if operation.response else None
-        if not endpoint:
-            return JobState(
-                JobStatus.FAILED,
-                detail="The operation succeeded without naming an endpoint",
-            )
-        return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
+        if operation.response and operation.response.endpoint:
+            endpoint = operation.response.endpoint
+            return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
+        return JobState(
+            JobStatus.FAILED,
+            detail="The operation succeeded without naming an endpoint",
+        )
 
     def address(self, endpoint: str) -> str | None:
         """Return the address of an endpoint's open model; None for a Gemini model.
@@ -152,23 +169,25 @@ class Deployments(DeployedModels):
         Raises Refused if the endpoint doesn't exist.
         """
         description = self._get(endpoint)
-        if self.calls.base_url is not None and description.get(
-            "dedicatedEndpointEnabled"
-        ):
+        is_dedicated = bool(description.get("dedicatedEndpointEnabled"))
+        if is_dedicated and self.calls.base_url is not None:
             return f"{self.calls.base_url}/v1/{endpoint}/invoke/v1"
         host = description.get("dedicatedEndpointDns")
-        return f"https://{host}/v1/{endpoint}/invoke/v1" if host else None
+        if not host:
+            return None
+        return f"https://{host}/v1/{endpoint}/invoke/v1"
 
     def _locate(self, endpoint: str) -> tuple[str, str]:
         address = self.address(endpoint)
         if address is None:
             raise Failing(PROVIDER, endpoint, "endpoints.get").final(
-                "The endpoint has no address", "rerun to deploy the model again"
+                "The endpoint has no address",
+                "rerun to deploy the model again",
             )
         return address, ""
 
     def end(self, job_id: str) -> bool:
-        """Undeploy the models, or delete the empty endpoint; return True once it is gone."""
+        """Undeploy the models, or delete the empty endpoint; True once it is gone."""
         try:
             models = self._get(job_id).get("deployedModels") or ()
             for model in models:
@@ -182,7 +201,10 @@ class Deployments(DeployedModels):
             if not models:
                 path = f"v1/{job_id}"
                 self.calls.ask_json(
-                    "endpoints.delete", path, endpoint=job_id, method="DELETE"
+                    "endpoints.delete",
+                    path,
+                    endpoint=job_id,
+                    method="DELETE",
                 )
         except Refused as refused:
             if refused.status == HTTPStatus.NOT_FOUND:
@@ -224,7 +246,11 @@ class Deployments(DeployedModels):
         ]
 
     def _busy(
-        self, call: str, endpoint: str, cause: str, hint: str | None = None
+        self,
+        call: str,
+        endpoint: str,
+        cause: str,
+        hint: str | None = None,
     ) -> ProviderBusy:
         return Failing(PROVIDER, endpoint, call).busy(cause, hint)
 
@@ -240,7 +266,10 @@ def _moment(described: Mapping[str, Any]) -> datetime:
 def deployed_calls(calls: VertexCalls) -> DeployedCalls:
     """Return the calls of one deployed model."""
     return DeployedCalls(
-        PROVIDER, place=calls.base_url, timeout=calls.timeout, auth="google"
+        PROVIDER,
+        place=calls.base_url,
+        timeout=calls.timeout,
+        auth="google",
     )
 
 
@@ -265,23 +294,23 @@ class AttachedEndpoint(GeminiEndpoint):
 
     def obeyed(self) -> Mapping[str, Obeyed]:
         """Return the requested parameters and those that the server rejected."""
-        return super().obeyed() if self._open is None else self._open.abilities.obeyed()
+        if self._open is not None:
+            return self._open.abilities.obeyed()
+        return super().obeyed()
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Like `GeminiEndpoint.answer` or `ChatEndpoint.answer`."""
         with self._lock:
             if not self._is_identified:
-                with suppress(
-                    Refused
-                ):  # if it can't be described, it may still be called
+                # An endpoint that can't be described may still be called.
+                with suppress(Refused):
                     address = self._address()
-                    self._open = None if address is None else self._open_model(address)
+                    if address is not None:
+                        self._open = self._open_model(address)
                 self._is_identified = True
-        return (
-            super().answer(request)
-            if self._open is None
-            else self._open.answer(request)
-        )
+        if self._open is not None:
+            return self._open.answer(request)
+        return super().answer(request)
 
     def _open_model(self, address: str) -> ChatEndpoint:
         settings = self._settings

@@ -25,9 +25,9 @@ class DeploymentTable(Table):
     machine_type, accelerator_type, accelerator_count: the deployment's machine; set all
         three, or none for Google's choice
     hours: the most hours that the model stays deployed; plans and budgets reserve them
-    all
+        all
     api: "completions" sends each instruction as plain text, for a model without a chat
-    format
+        format
     accept_eula: whether you accept the license of a published model
     """
 
@@ -46,16 +46,16 @@ class OptionsTable(Table):
     location: the Google Cloud location; default GOOGLE_CLOUD_LOCATION
     bucket: the bucket for training data and batches, in the model's location
     base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL
-    or none
+        or none
     batch: sample through batch prediction: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the
-    server
+        server
     completions_per_call: the most completions per call (`candidateCount`)
     sampling: "plain" requests the model's own distribution (topP 1), "server" its
-    default
+        default
     system: a system instruction before every instruction
     thinking_budget: tokens that the model may think with, in addition to max_tokens; 0
-    for none
+        for none
     safety_threshold: the threshold of every harm category; default Vertex AI's own
     generation_config: additional fields of the request's generationConfig
     deployment: the machine for an open model; omit it for Gemini
@@ -86,7 +86,9 @@ class OptionsTable(Table):
 
 
 class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, in addition to `books`; by default Google's recipe.
+    """`[model.finetune]` of this provider, in addition to `books`.
+
+    The defaults are Google's.
 
     learning_rate, batch_size: for open models only
     tuning_mode: for open models only; "full" tunes all weights
@@ -105,7 +107,7 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
     base, endpoint = setup.model.base_model, setup.model.endpoint
     untuned = setup.untuned(
         'base_model = "gemini-2.5-flash" or endpoint = '
-        '"projects/.../locations/.../endpoints/..."'
+        '"projects/.../locations/.../endpoints/..."',
     )
     for key, value in (("base_model", base), ("endpoint", endpoint)):
         if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
@@ -118,42 +120,39 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
 
 
 def project_and_location(
-    options: OptionsTable, setup: ProviderSetup
+    options: OptionsTable,
+    setup: ProviderSetup,
 ) -> tuple[str | None, str | None]:
     """Return those of the options, the endpoint, or the environment."""
     named = RESOURCE.fullmatch(setup.model.endpoint or "")
-    project, location = named.groups() if named else (None, None)
+    project = location = None
+    if named is not None:
+        project, location = named.groups()
     if location and options.location not in {None, location}:
         raise setup.error(
             f"options.location is {options.location!r}, but the endpoint is in "
             f"{location!r}",
             "remove options.location, or name an endpoint there",
         )
-    location = (
-        options.location or location or os.environ.get(NEEDS.settings["location"])
-    )
-    if location and not _LOCATION.fullmatch(
-        location
-    ):  # it becomes part of the server's name
+    variables = NEEDS.settings
+    location = options.location or location or os.environ.get(variables["location"])
+    # It becomes part of the server's name.
+    if location and not _LOCATION.fullmatch(location):
         raise setup.error(
             f"{location!r} isn't a location",
             'expected a location such as "us-central1"',
         )
-    return options.project or project or os.environ.get(
-        NEEDS.settings["project"]
-    ), location
+    project = options.project or project or os.environ.get(variables["project"])
+    return project, location
 
 
 def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
     """Raise SuiteError if `generation_config` sets what has a key in the suite."""
-    keys = {
-        *_SUITE_KEYS,
-        *(() if options.thinking_budget is None else ("thinkingConfig",)),
-    }
-    plain_keys = {_plain(name) for name in keys}
-    overridden = sorted(
-        name for name in options.generation_config if _plain(name) in plain_keys
-    )
+    keys = {_plain(name) for name in _SUITE_KEYS}
+    if options.thinking_budget is not None:
+        keys.add(_plain("thinkingConfig"))
+    config = options.generation_config
+    overridden = sorted(name for name in config if _plain(name) in keys)
     if overridden:
         raise setup.error(
             f"options.generation_config may not set {', '.join(overridden)}",
@@ -162,7 +161,9 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
 
 
 def check_kind(
-    options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetup
+    options: OptionsTable,
+    recipe: FinetuneTable,
+    setup: ProviderSetup,
 ) -> None:
     """Raise SuiteError for an option of Gemini on an open model, or the reverse."""
     table = options.deployment
@@ -180,8 +181,7 @@ def check_kind(
         if (setup.model.endpoint or "").startswith("gs://"):
             raise setup.error(
                 f"endpoint = {setup.model.endpoint!r} is a folder of weights, which "
-                "must be "
-                "deployed",
+                "must be deployed",
                 "add [model.options.deployment]",
             )
         return
@@ -215,5 +215,5 @@ def check_kind(
 
 
 def _plain(name: str) -> str:
-    """Return a field's name for comparison: the API accepts camelCase and snake_case."""
+    """Return a field's name for comparison: the API knows camelCase and snake_case."""
     return name.replace("_", "").lower()

@@ -51,6 +51,7 @@ from pytest_memleak.providers.vertex.vertex_batch import (
     ENDED_BADLY,
     BatchGeminiEndpoint,
     Bucket,
+    state_of,
 )
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_endpoints import (
@@ -85,10 +86,16 @@ class VertexProvider:
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
         options = read_table(
-            OptionsTable, model.options, place=setup.place, name="options"
+            OptionsTable,
+            model.options,
+            place=setup.place,
+            name="options",
         )
         self._recipe = read_table(
-            FinetuneTable, model.finetune, place=setup.place, name="finetune"
+            FinetuneTable,
+            model.finetune,
+            place=setup.place,
+            name="finetune",
         )
         self._base, self._untuned = models_of(setup)
         project, location = project_and_location(options, setup)
@@ -115,7 +122,9 @@ class VertexProvider:
             timeout=setup.deadline,
         )
         self._machines = Deployments(
-            self._calls, untuned=self._untuned, table=deployment
+            self._calls,
+            untuned=self._untuned,
+            table=deployment,
         )
 
     @property
@@ -124,7 +133,13 @@ class VertexProvider:
         owner = frozenset({"base_url", "location", "project"})
         machines = self._machines
         return Abilities(
-            finetuning=Finetuning(owner, self._recipe.epochs),
+            finetuning=Finetuning(
+                find=self.find_finetune,
+                start=self.start_finetune,
+                poll=self.poll_finetune,
+                weights_options=owner,
+                epochs=self._recipe.epochs,
+            ),
             close=self._close,
             deployments=machines.abilities(
                 find=machines.find,
@@ -135,7 +150,7 @@ class VertexProvider:
         )
 
     def open(self, endpoint: str | None) -> GeminiEndpoint | ChatEndpoint:
-        """Return the endpoint of a resource name; None for the suite's `endpoint` or `base_model`.
+        """Return the endpoint of a resource name; None for the suite's model.
 
         An open model must be deployed before it is called.
         """
@@ -159,7 +174,9 @@ class VertexProvider:
         )
         if self._options.batch and self._options.bucket:
             return BatchGeminiEndpoint(
-                settings=settings, calls=self._calls, bucket=self._options.bucket
+                settings=settings,
+                calls=self._calls,
+                bucket=self._options.bucket,
             )
         if RESOURCE.fullmatch(settings.model):
             return AttachedEndpoint(
@@ -175,13 +192,13 @@ class VertexProvider:
             calls.close()
 
     def find_finetune(self, digest: str) -> str | None:
-        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
+        """Return a job of that digest that hasn't failed, preferably a finished one."""
         name = display_name(digest)
         jobs = self._calls.ask(
             "tunings.list",
             # All of them, since the API doesn't document its filter.
             lambda: [
-                (job.name, _state(job))
+                (job.name, state_of(job))
                 for job in self._calls.vertex().tunings.list(config={"page_size": 100})
                 if job.tuned_model_display_name == name and job.name
             ],
@@ -196,7 +213,8 @@ class VertexProvider:
             raise failing.final("options.bucket isn't set")
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
         uri = bucket.upload_once(
-            _training_lines(training.examples), name=f"finetune-{training.digest}"
+            _training_lines(training.examples),
+            name=f"finetune-{training.digest}",
         )
 
         job: TuningJob = self._calls.ask_quietly(
@@ -210,35 +228,35 @@ class VertexProvider:
         )
         if not job.name:
             raise Failing(PROVIDER, self._base, "tunings.tune").final(
-                "The response doesn't name the job"
+                "The response doesn't name the job",
             )
         return job.name
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Return the job's state, with its endpoint's resource name once it succeeded."""
+        """Return the job's state; its `endpoint` is a resource name."""
         job = self._calls.ask(
             "tunings.get",
             lambda: self._calls.vertex().tunings.get(name=job_id),
             endpoint=self._base,
         )
-        state = _state(job)
+        state = state_of(job)
         if state in ENDED_BADLY:
-            message = str(job.error.message or "") if job.error else ""
-            ended = state.removeprefix("JOB_STATE_").lower()
-            detail = f"{ended}: {safe_message(message)}" if message else ended
+            detail = state.removeprefix("JOB_STATE_").lower()
+            if job.error is not None and job.error.message:
+                detail = f"{detail}: {safe_message(job.error.message)}"
             return JobState(JobStatus.FAILED, detail=detail)
         if state != "JOB_STATE_SUCCEEDED":
             return JobState(JobStatus.RUNNING)
-        endpoint = job.tuned_model.endpoint if job.tuned_model else None
         if self._options.deployment is not None:
-            endpoint = self._weights(job)
+            endpoint, lacking = self._weights(job), _NO_WEIGHTS
+        else:
+            endpoint, lacking = _tuned_endpoint(job), _NO_ENDPOINT
         if endpoint is None:
-            return JobState(
-                JobStatus.FAILED,
-                detail=_NO_WEIGHTS if self._options.deployment else _NO_ENDPOINT,
-            )
+            return JobState(JobStatus.FAILED, detail=lacking)
         return JobState(
-            JobStatus.SUCCEEDED, endpoint=endpoint, tokens=_trained_tokens(job)
+            JobStatus.SUCCEEDED,
+            endpoint=endpoint,
+            tokens=_trained_tokens(job),
         )
 
     def _weights(self, job: TuningJob) -> str | None:
@@ -254,44 +272,43 @@ class VertexProvider:
         from google.genai import types
 
         recipe = self._recipe
-        size = _ADAPTERS.get(recipe.adapter_size or 0)
-        mode = recipe.tuning_mode
-        output = None  # of an open model's weights
+        size = mode = output = None
+        if recipe.adapter_size is not None:
+            size = types.AdapterSize[f"ADAPTER_SIZE_{_ADAPTERS[recipe.adapter_size]}"]
+        if recipe.tuning_mode is not None:
+            mode = types.TuningMode[f"TUNING_MODE_{recipe.tuning_mode.upper()}"]
+        # An open model's weights go there.
         if self._options.deployment is not None and self._options.bucket is not None:
             output = f"{self._options.bucket.rstrip('/')}/memleak/tuned-{digest}"
         return types.CreateTuningJobConfig(
             tuned_model_display_name=display_name(digest),
             epoch_count=recipe.epochs,
             learning_rate_multiplier=recipe.learning_rate_multiplier,
-            adapter_size=types.AdapterSize[f"ADAPTER_SIZE_{size}"] if size else None,
+            adapter_size=size,
             learning_rate=recipe.learning_rate,
             batch_size=recipe.batch_size,
-            tuning_mode=types.TuningMode[f"TUNING_MODE_{mode.upper()}"]
-            if mode
-            else None,
+            tuning_mode=mode,
             output_uri=output,
         )
 
 
-def _state(job: TuningJob) -> str:
-    return str(job.state.value) if job.state else ""
+def _tuned_endpoint(job: TuningJob) -> str | None:
+    if job.tuned_model is None:
+        return None
+    return job.tuned_model.endpoint
 
 
 def _trained_tokens(job: TuningJob) -> int | None:
     """Return the billed tokens: those of the training set, once per epoch."""
-    stats = (
-        job.tuning_data_stats.supervised_tuning_data_stats
-        if job.tuning_data_stats
-        else None
-    )
-    spec = (
-        job.supervised_tuning_spec.hyper_parameters
-        if job.supervised_tuning_spec
-        else None
-    )
-    tokens = stats.total_billable_token_count if stats else None
-    epochs = spec.epoch_count if spec else None
-    return None if tokens is None or epochs is None else tokens * epochs
+    tokens = epochs = None
+    stats, spec = job.tuning_data_stats, job.supervised_tuning_spec
+    if stats is not None and stats.supervised_tuning_data_stats is not None:
+        tokens = stats.supervised_tuning_data_stats.total_billable_token_count
+    if spec is not None and spec.hyper_parameters is not None:
+        epochs = spec.hyper_parameters.epoch_count
+    if tokens is None or epochs is None:
+        return None
+    return tokens * epochs
 
 
 def _training_lines(examples: Iterable[TrainingExample]) -> Iterator[bytes]:
@@ -300,6 +317,6 @@ def _training_lines(examples: Iterable[TrainingExample]) -> Iterator[bytes]:
             "contents": [
                 {"role": "user", "parts": [{"text": example.instruction}]},
                 {"role": "model", "parts": [{"text": example.text}]},
-            ]
+            ],
         }
         yield json.dumps(line).encode() + b"\n"

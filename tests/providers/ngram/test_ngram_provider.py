@@ -155,7 +155,7 @@ def test_a_cut_off_answer_says_so_and_counts_its_tokens(make):
 @pytest.mark.parametrize(
     "wrong", [{"temperature": -0.1}, {"temperature": float("nan")}, {"max_tokens": 0}]
 )
-def test_what_cannot_be_sampled_is_an_error(make, wrong):
+def test_an_impossible_request_is_an_error(make, wrong):
     with pytest.raises(ProviderError, match="expected a temperature of 0 or more"):
         ask(make().open(None), **wrong)
 
@@ -224,7 +224,7 @@ def test_a_state_folder_that_cannot_be_written_is_an_error(make, tmp_path):
         make().start_finetune(training_on(HARBOUR))
 
 
-def test_nothing_to_train_on_is_an_error_once_it_is_known(make, untaught):
+def test_a_model_without_training_text_is_an_error(make, untaught):
     blank = TrainingSet((TrainingExample("Write.", " \n"),), "f00d")
     for endpoint in (None, untaught().start_finetune(blank)):
         with pytest.raises(SuiteError, match="needs training text"):

@@ -64,22 +64,30 @@ def test_a_request_says_what_was_asked(serve):
     assert "seed" not in last_body(server)
 
 
-def test_what_is_refused_for_good(serve, monkeypatch):
+def test_a_server_without_batches_is_told_with_the_option(serve):
     server = serve(server_error("files.*", status=404))
+    batches = provider_of(server, batch=True).open(None).abilities.batches
     with pytest.raises(Refused, match="404 Not Found") as error:
-        provider_of(server, batch=True).open(None).abilities.batches.start(
-            requests_of(), DIGEST
-        )
+        batches.start(requests_of(), DIGEST)
     assert "options.batch" in error.value.hint
-    server.plan.add(server_error("chat", status=429, code="insufficient_quota"))
+
+
+def test_an_account_without_credit_is_refused_for_good(serve):
+    server = serve(server_error("chat", status=429, code="insufficient_quota"))
     with pytest.raises(Refused) as error:
         sample(provider_of(server).open(None))
     assert "add credit" in error.value.hint
+
+
+def test_a_lone_surrogate_cannot_be_sent(serve):
     with pytest.raises(ProviderError, match="can't be sent"):
-        sample(provider_of(server).open(None), instruction="\ud800")
+        sample(provider_of(serve()).open(None), instruction="\ud800")
+
+
+def test_an_error_that_repeats_the_request_is_not_quoted(serve, monkeypatch):
+    server = serve()
     echo = Response.json({"detail": [{"msg": "no", "input": INSTRUCTION}]}, status=422)
     monkeypatch.setattr(server, "_work", lambda route, request: echo)
-    server.plan.replace([])
     with pytest.raises(Refused, match="422") as error:
         sample(provider_of(server).open(None))
     assert INSTRUCTION[:30] not in str(error.value)

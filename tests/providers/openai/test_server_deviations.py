@@ -36,7 +36,7 @@ def sample(endpoint, n=2, **changes):
     ("https://api.together.xyz/v1", False),
     ("https://api.openai.com.example.org/v1", False),
 ])  # fmt: skip
-def test_who_samples_plainly_unless_told_otherwise(url, plain):
+def test_official_servers_sample_plainly_by_themselves(url, plain):
     calls = OpenAICalls(base_url=url, key_variable="OPENAI_API_KEY", timeout=5)
     assert calls.plain_by_itself is plain
 

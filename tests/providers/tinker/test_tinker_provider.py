@@ -269,7 +269,7 @@ def test_a_training_is_driven_once_however_many_look_at_it(serve, provider_of, b
     ]
 
 
-def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(
+def test_a_training_saves_its_progress_when_the_process_ends(
     serve, provider_of, books, monkeypatch
 ):
     at_the_end = []
@@ -381,7 +381,7 @@ def test_an_answer_that_has_expired_is_not_silently_asked_for_again(
     *map(full, (kind("futures", calls=(0,)) for kind in (server_error, drop, truncate))),
     trickle("futures", calls=(0,), seconds=0.2),
 ], ids=lambda fault: f"{fault.endpoint}-{fault.kind}")  # fmt: skip
-def test_what_passes_is_sat_out_and_paid_once(serve, provider_of, books, fault):
+def test_a_passing_failure_is_sat_out_and_paid_once(serve, provider_of, books, fault):
     server = serve(fault)
     completions = ask(provider_of(server).open(None))
     assert server.plan.calls(fault.endpoint) >= 1
@@ -396,7 +396,7 @@ def test_what_passes_is_sat_out_and_paid_once(serve, provider_of, books, fault):
     *(truncate("futures"), trickle("sample", seconds=2.0), slow("futures", seconds=2.0)),
     full(slow("sample", seconds=2.0)),
 ], ids=lambda fault: f"{fault.endpoint}-{fault.kind}-{fault.status}")  # fmt: skip
-def test_what_does_not_pass_ends_at_the_deadline(serve, provider_of, books, fault):
+def test_a_lasting_failure_ends_at_the_deadline(serve, provider_of, books, fault):
     server = serve(fault)
     endpoint = provider_of(server, timeout=0.2).open(None)
     with pytest.raises(ProviderBusy, match=r"no response within 0\.2 s") as caught:

@@ -95,7 +95,7 @@ def test_a_base_model_is_deployed_by_its_name(serve, books):
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_of_several_configs_one_must_be_named(serve, books, count):
+def test_one_of_several_configs_must_be_named(serve, books, count):
     server = serve(configs=count)
     with pytest.raises(ProviderError, match=f"The model has {count} configs") as error:
         deploy(provider_of(server))
@@ -175,7 +175,7 @@ def test_an_endpoint_whose_deployment_never_came_is_used_or_deleted(serve):
     assert platform.start(wanted)
 
 
-def test_what_becomes_of_a_deployment(serve):
+def test_a_deployment_is_running_until_it_fails_or_takes_too_long(serve):
     slow = Timing(deploys_in=4 * 3600)
     server = serve(Fault(FaultKind.FAIL, "deploy", calls=(0,)), timing=slow)
     provider = provider_of(server)
@@ -183,10 +183,8 @@ def test_what_becomes_of_a_deployment(serve):
     name = platform.start(platform.needed(None))
     assert platform.poll(name).status is JobStatus.RUNNING
     server.machines.timing = Timing()
-    assert (
-        finish(platform.poll, name)[-1].detail
-        == "failed: there are no accelerators left"
-    )
+    state = finish(platform.poll, name)[-1]
+    assert state.detail == "failed: there are no accelerators left"
     end(provider, name)
     name = platform.start(platform.needed(None))
     [deployment] = next(iter(server.machines.endpoints.values())).deployments.values()

@@ -132,7 +132,7 @@ def edit_json(path, **changes):
     )
 
 
-def test_it_draws_as_many_as_asked_and_counts_tokens(make):
+def test_an_endpoint_samples_as_many_as_requested_and_counts_tokens(make):
     endpoint = make(completions_per_call=3).open(None)
     completions = draw(endpoint, n=4)
     assert len({answer.text for answer in completions}) == 4
@@ -207,9 +207,7 @@ NO_MEMORY = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError(), RuntimeError(NO_MEMORY)], ids=repr
 )
-def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(
-    make, monkeypatch, error
-):
+def test_an_endpoint_out_of_memory_samples_fewer_side_by_side(make, monkeypatch, error):
     expected = texts(make().open(None), n=9)
     sizes, most = [], 3
     sample_rows = LocalEndpoint._sample_rows
@@ -294,7 +292,7 @@ def test_temperature_zero_takes_the_likeliest(make, loaded):
     assert text == loaded.tokenizer.decode(tokens[start:])
 
 
-def test_what_ships_as_generation_config_does_not_shape_answers(make, copy):
+def test_a_shipped_generation_config_does_not_shape_answers(make, copy):
     expected = texts(make().open(None))
     transformers.GenerationConfig(
         do_sample=True,
@@ -331,7 +329,7 @@ def test_an_answer_is_cut_where_the_context_ends(make):
     assert any(answer.finish_reason is FinishReason.LENGTH for answer in completions)
 
 
-def test_what_cannot_be_sampled_is_refused_unquoted(make):
+def test_an_impossible_request_is_rejected_unquoted(make):
     with pytest.raises(
         ProviderError, match=r"has 2,\d+ tokens; the model's context has 256"
     ) as it:
@@ -382,7 +380,7 @@ def test_the_form_of_a_chat_template(loaded):
     )
 
 
-def test_what_is_said_in_every_prompt_is_part_of_the_id(make):
+def test_the_id_has_a_digest_of_every_prompts_wording(make):
     plain = make().open(None).id
     polite = make(system="Be kind.").open(None).id
     assert polite.startswith(f"{plain}#")
@@ -480,7 +478,7 @@ def test_the_loss_is_that_of_the_answers_alone(loaded):
     ({"max_tokens": 4}, TRAINING, ProviderError, "2 of 2 instructions use up all 4 tokens"),
     ({"epochs": 50, "learning_rate": 1e30}, TRAINING, ProviderError, "no longer a number"),
 ])  # fmt: skip
-def test_what_cannot_be_trained_leaves_nothing(
+def test_a_failed_training_leaves_nothing(
     make, tmp_path, recipe, training, kind, polite
 ):
     provider = make(finetune=recipe)
@@ -530,7 +528,7 @@ def test_two_that_start_the_same_make_it_once(make, monkeypatch):
     assert len({*tuned}) == len(trained) == 1
 
 
-def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
+def test_weights_are_loaded_only_once_an_endpoint_is_sampled(base, tmp_path):
     program = (
         f"import sys; sys.path += {sys.path!r}; from clients import make_provider\n"
         f"provider = make_provider('transformers', base={str(base)!r})\n"
@@ -678,7 +676,9 @@ def test_lora_weights_that_are_none_or_of_another_model_are_named(tuned, make, c
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def test_what_the_hubs_cache_has_is_taken_from_there(make, base, tmp_path, monkeypatch):
+def test_a_model_in_the_hubs_cache_is_taken_from_there(
+    make, base, tmp_path, monkeypatch
+):
     import huggingface_hub.constants
 
     model = tmp_path / "hub" / "models--owner--name"

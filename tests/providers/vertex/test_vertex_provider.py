@@ -58,7 +58,7 @@ def run_batch(endpoint):
     return batch, finish(batches.poll, batch)[-1]
 
 
-def test_what_contradicts_itself_is_refused():
+def test_contradicting_options_are_rejected():
     for options, message in (
         ({"endpoint": "gs://bucket/weights"}, "must be deployed"),
         ({"endpoint": ATTACHED, "deployment": {}}, "is already deployed"),
@@ -75,7 +75,7 @@ def test_what_contradicts_itself_is_refused():
 
 
 @pytest.mark.parametrize("name", ["project", "location"])
-def test_without_a_place_option_and_variable_are_named(monkeypatch, name):
+def test_a_missing_place_is_named_with_option_and_variable(monkeypatch, name):
     monkeypatch.delenv(f"GOOGLE_CLOUD_{name.upper()}")
     with pytest.raises(ProviderError, match=f"No {name} is set") as error:
         sample(provider_of().open(None))

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pytest_memleak.providers.response_fields import as_mapping
 
 _LONGEST = 2000
 _DEEPEST, _MOST_ENTRIES = 6, 20
@@ -31,6 +34,21 @@ def error_message(body: object) -> str:
     return "; ".join(dict.fromkeys(_messages(body, _DEEPEST)))[:_LONGEST]
 
 
+def error_fields(body: object) -> Mapping[str, Any]:
+    """Return the object that describes an error: `error`, or else the whole body."""
+    fields = as_mapping(body)
+    return as_mapping(fields.get("error")) or fields
+
+
+def error_code(body: object) -> str | None:
+    """Return the server's name of an error, if it has one."""
+    error = error_fields(body)
+    code = error.get("code") or error.get("type")
+    if not isinstance(code, str):
+        return None
+    return code
+
+
 def _messages(body: object, depth: int) -> Iterator[str]:
     if isinstance(body, str) and body.strip():
         yield body.strip()[:_LONGEST]
@@ -40,22 +58,31 @@ def _messages(body: object, depth: int) -> Iterator[str]:
         for entry in body[:_MOST_ENTRIES]:
             yield from _messages(entry, depth - 1)
     elif isinstance(body, Mapping):
+        field = ""
         where = body.get("loc")
-        field = f"{where[-1]}: " if isinstance(where, list) and where else ""
-        for key, value in list(body.items())[:_MOST_ENTRIES]:
-            if _MESSAGE_KEYS.fullmatch(f"{key}"[:_LONGEST]):
-                yield from (f"{field}{text}" for text in _messages(value, depth - 1))
+        if isinstance(where, list) and where:
+            field = f"{where[-1]}: "
+        entries = [*body.items()]
+        for key, value in entries[:_MOST_ENTRIES]:
+            if not _MESSAGE_KEYS.fullmatch(f"{key}"[:_LONGEST]):
+                continue
+            for text in _messages(value, depth - 1):
+                yield f"{field}{text}"
 
 
 def parameters_in(message: str, sent: Iterable[str]) -> tuple[str, ...]:
-    """Return the sent settings that a message names, in any spelling: topP, "top p", top_p."""
+    """Return the sent settings that a message names, as in topP, "top p", or top_p."""
     names = {name.replace("_", ""): name for name in (*sent, *_ALIASES)}
-    spelled = "|".join(
-        re.escape(name).replace("_", "[_ -]?") for name in names.values()
-    )
+    spellings = [re.escape(name).replace("_", "[_ -]?") for name in names.values()]
+    spelled = "|".join(spellings)
     pattern = re.compile(
-        rf"(?<![A-Za-z0-9_\\])(?:{spelled})(?!\w|\.\w)", re.ASCII | re.IGNORECASE
+        rf"(?<![A-Za-z0-9_\\])(?:{spelled})(?!\w|\.\w)",
+        re.ASCII | re.IGNORECASE,
     )
-    words = (re.sub("[_ -]", "", text).lower() for text in pattern.findall(message))
-    mentioned = (names[word] for word in words if word in names)
-    return tuple(dict.fromkeys(_ALIASES.get(name, name) for name in mentioned))
+    mentioned: dict[str, None] = {}
+    for spelling in pattern.findall(message):
+        word = re.sub("[_ -]", "", spelling).lower()
+        if word in names:
+            name = names[word]
+            mentioned[_ALIASES.get(name, name)] = None
+    return tuple(mentioned)
