@@ -128,10 +128,10 @@ def record_of(row: object, where: str | None = None) -> Record | None:
 
 
 def _has_error(row: Record) -> bool:
-    paths = _ERRORS
-    if not row.get("response", True):
-        paths = (*paths, ("status",))  # Vertex has an error beside an empty response
-    return any(value_at(row, path) for path in paths)
+    if any(value_at(row, path) for path in _ERRORS):
+        return True
+    # Vertex has an error beside an empty response.
+    return not row.get("response", True) and bool(row.get("status"))
 
 
 def _generations(reading: RowReading, unread: list[str]) -> list[Record]:

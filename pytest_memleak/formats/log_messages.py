@@ -139,7 +139,7 @@ def _choice_in(part: Record, key: str, choice: Choice) -> Choice:
 
 
 def _is_unfinished_chunk(part: Record, choice: Choice) -> bool:
-    """Return whether it is a chunk of a stream, and nothing says that this has ended."""
+    """Return whether it is a chunk of a stream, without a sign of the end."""
     is_delta = isinstance(part.get("delta"), dict) and not part.get("message")
     return is_delta and not any(choice.end.values())
 
