@@ -27,9 +27,9 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds, host_of
-from pytest_memleak.records.book import PROMPT_FIXES
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert, server_word
+from pytest_memleak.verdict.evidence_requirements import PROMPT_FIXES
 from pytest_memleak.verdict.model_identity import is_requested
 
 if TYPE_CHECKING:

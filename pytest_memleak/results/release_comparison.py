@@ -18,7 +18,7 @@ from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.records.pair_result import ScanScope
-from pytest_memleak.records.verdicts import ReleaseComparison, comparison_verdict
+from pytest_memleak.records.verdicts import ReleaseComparison, worst_verdict
 from pytest_memleak.results.build_result import build_unrun_result
 from pytest_memleak.results.comparable import (
     INCOMPLETE,
