@@ -272,7 +272,7 @@ class GenerationCensus:
         return self._counted
 
     def _joined_runs(self) -> Keys:
-        """Concatenate the parts' runs, and free each: memory may not hold them twice."""
+        """Concatenate the parts' runs; free each, as memory may not hold two."""
         parts = [runs for _, runs in self._parts]
         self._parts.clear()
         joined = np.empty(sum(map(len, parts)), dtype=np.uint64)
@@ -286,7 +286,7 @@ class GenerationCensus:
         return joined
 
     def _withheld_words(self, *, unstated: bool) -> dict[str, int]:
-        """Count withheld generations by the server's own word; "others" from the 21st."""
+        """Count withheld generations by the server's word; "others" from the 21st."""
         counts: Counter[str] = Counter()
         for (reason, own_word), count in self._withheld.items():
             word = _shown_word(reason, own_word)
