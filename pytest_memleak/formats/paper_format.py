@@ -534,4 +534,4 @@ def validate_excerpt_ids(
     ids = {excerpt.id for excerpt in book.excerpts}
     unknown = sorted({generation.excerpt_id for generation in generations} - ids)
     if unknown:
-        raise UnknownExcerpt(*unknown, book_id=book.id, place=place, hint=hint)
+        raise UnknownExcerpt(*unknown, book_id=book.id, location=place, hint=hint)

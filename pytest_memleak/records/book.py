@@ -92,7 +92,7 @@ class Book:
 
     @property
     def breaks(self) -> tuple[int, ...]:
-        """Indices of the excerpts that no match enters from the one before, ascending."""
+        """Indices of excerpts that no match enters from the one before, ascending."""
         if not self.contiguous:
             return tuple(range(1, len(self.excerpts)))
         return tuple(work.first for work in self.works[1:])

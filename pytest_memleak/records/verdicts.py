@@ -71,7 +71,7 @@ class LimitCheck:
 
     @property
     def over(self) -> bool:
-        """Whether it is exceeded: by the interval, if more samples can lower the value."""
+        """Whether it is exceeded: by all of the interval, if the value can fall."""
         lowest = self.value if self.rises else self.low
         return lowest > self.limit
 
@@ -125,7 +125,7 @@ def _without_empty_place(issue: Issue, write: Callable[[Issue], Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """A rule's value and threshold; `bound`: the required relation "<=", ">=" or ">"."""
+    """A rule's value, threshold, and the required relation: "<=", ">=" or ">"."""
 
     rule: str
     value: int | float

@@ -47,7 +47,7 @@ class LedgerEnd:
 
 @dataclass(frozen=True, slots=True)
 class FalsePositives:
-    """How many negative controls exceed a limit by their own books, of those measured."""
+    """How many of the measured negative controls exceed a limit by their own books."""
 
     over: int
     measured: int

@@ -385,7 +385,7 @@ def label_pairs(pairs: Iterable[PairResult]) -> dict[str, PairResult]:
 
 
 def comparison_differences(evidence: EvidenceFile, path: Path) -> list[str]:
-    """Recompute a bundle's comparison with an earlier release, and list the differences.
+    """Recompute a bundle's comparison with an earlier release; list the differences.
 
     Raises EvidenceError if it has none.
     """
