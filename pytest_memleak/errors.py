@@ -1,23 +1,23 @@
 """Every exception of the project.
 
-    MemleakError                what is wrong, where, and the fix
-    ├── SuiteError              the suite file: unknown key, invalid value, missing book
-    │   └── MissingFile         a file that the suite names and that doesn't exist
-    ├── BookError               a book that can't be read, cut, or prompted for
-    ├── RecordsError            the paper's JSON, JSONL, or our records: invalid form or ids
-    │   └── UnknownExcerpt      generations of excerpts that the book doesn't have
-    ├── SettingsError           an invalid setting of the measures (k = 0), or a budget
-    ├── EvidenceError           an evidence bundle or a key that can't be read or written
-    ├── LedgerError             the ledger: unreachable, newer than this program, damaged
-    ├── MissingExtra            a provider's SDK isn't installed
-    └── Inconclusive            evidence can't be completed now; never a pass
-        ├── JobPending          a fine-tune, batch, or deployment is running at the provider
-        ├── BudgetExceeded      the next call may cost more than the rest of the budget
-        └── ProviderError       a call to a model failed permanently
-            └── ProviderBusy    a retry may succeed (429, 5xx, connection, deadline)
-                ├── CallTimeout     no response within the suite's deadline
-                ├── UnusableResponse  a response that came and can't be used: repeated once
-                └── RequestNotSent  the request never reached the server: not billed
+    MemleakError            what is wrong, where, and the fix
+    ├── SuiteError          the suite file: unknown key, invalid value, missing book
+    │   └── MissingFile     a file that the suite names and that doesn't exist
+    ├── BookError           a book that can't be read, cut, or prompted for
+    ├── RecordsError        the paper's JSON, JSONL, or our records: invalid form or ids
+    │   └── UnknownExcerpt  generations of excerpts that the book doesn't have
+    ├── SettingsError       an invalid setting of the measures (k = 0), or a budget
+    ├── EvidenceError       an evidence bundle or a key: unreadable or unwritable
+    ├── LedgerError         the ledger: unreachable, of a newer program, damaged
+    ├── MissingExtra        a provider's SDK isn't installed
+    └── Inconclusive        evidence can't be completed now; never a pass
+        ├── JobPending      a job or deployment is running at the provider
+        ├── BudgetExceeded  the next call may cost more than the rest of the budget
+        └── ProviderError   a call to a model failed permanently
+            └── ProviderBusy  a retry may succeed (429, 5xx, connection, deadline)
+                ├── CallTimeout       no response within the suite's deadline
+                ├── UnusableResponse  a response that can't be used: repeated once
+                └── RequestNotSent    never reached the server: not billed
 
 A message states what was expected, what was found, and where; `hint` states the fix.
 No message contains text of a book or a model.
@@ -71,11 +71,9 @@ class MemleakError(Exception):
         super().__init__(self.message)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Escape control characters of whatever is shown: keys, paths, and names can have them."""
+        """Escape control characters: keys, paths, and names can have them."""
         if isinstance(value, str):
-            value = "".join(
-                c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in value
-            )
+            value = "".join(map(_escaped, value))
         super().__setattr__(name, value)
 
     def __str__(self) -> str:
@@ -100,6 +98,11 @@ class MemleakError(Exception):
         return (_rebuild, (type(self), self.__dict__))
 
 
+def _escaped(character: str) -> str:
+    is_shown = character.isprintable() or character == "\n"
+    return character if is_shown else ascii(character)[1:-1]
+
+
 def _rebuild(kind: type[MemleakError], state: dict[str, object]) -> MemleakError:
     error = kind.__new__(kind)
     error.__dict__.update(state)
@@ -116,7 +119,7 @@ def file_errors(
     hint: str | None = None,
     causes: tuple[type[Exception], ...] = (OSError,),
 ) -> Iterator[None]:
-    """Raise an error of that kind, which says what the system says, for any of the causes."""
+    """Raise an error of that kind, with the system's words, for any of the causes."""
     try:
         yield
     except causes as error:
@@ -153,13 +156,13 @@ class UnknownExcerpt(RecordsError):
         first: str,
         *more: str,
         book_id: str,
-        place: str | None = None,
+        location: str | None = None,
         hint: str | None = None,
     ) -> None:
         others = f" (and {len(more)} more)" if more else ""
         super().__init__(
             f"the book {book_id!r} has no excerpt {first!r}{others}",
-            location=place,
+            location=location,
             hint=hint,
         )
 
@@ -187,15 +190,16 @@ class MissingExtra(MemleakError):
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs the packages of an extra, with their lower bounds.
+    """Return the command that installs an extra's packages, with their lower bounds.
 
     It works however this package was installed, also if no index has it.
     """
     from importlib import metadata
 
-    named = re.compile(rf"""(.+?) *; *extra *== *["']{extra}["']""")
-    matches = map(named.fullmatch, metadata.requires("pytest-memleak") or ())
-    return shlex.join(["pip", "install", *(match[1] for match in matches if match)])
+    of_extra = re.compile(rf"""(.+?) *; *extra *== *["']{extra}["']""")
+    matches = map(of_extra.fullmatch, metadata.requires("pytest-memleak") or ())
+    packages = [match[1] for match in matches if match]
+    return shlex.join(["pip", "install", *packages])
 
 
 class Inconclusive(MemleakError):
@@ -269,14 +273,15 @@ class CallTimeout(ProviderBusy):
 
 
 class UnusableResponse(ProviderBusy):
-    """A response that came whole and can't be used; it may be billed, so it's repeated once."""
+    """A response that can't be used; it may be billed, so it's repeated only once."""
 
 
 class RequestNotSent(ProviderBusy):
-    """A call that never reached the server: connection refused, unknown host, full pool.
+    """A call that never reached the server: refused connection, unknown host.
 
-    It is never billed and never in doubt. lasting: whether a retry is useless, as with
-    an invalid certificate.
+    It is never billed and never in doubt.
+
+    lasting: whether a retry is useless, as with an invalid certificate
     """
 
     def __init__(self, cause: str, *, lasting: bool = False, **place: Any) -> None:

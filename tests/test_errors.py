@@ -12,6 +12,7 @@ from pytest_memleak.errors import (
     MissingExtra,
     ProviderBusy,
     ProviderError,
+    UnknownExcerpt,
 )
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
@@ -26,6 +27,8 @@ def make(kind):
     if issubclass(kind, ProviderError):
         extra = {"retry_after": 2.5, "in_doubt": True} if kind is ProviderBusy else {}
         return kind("503 overloaded", **NAMED, hint=HINT, **extra)
+    if kind is UnknownExcerpt:
+        return kind("p_id1", book_id="book", location=PLACE, hint=HINT)
     return kind("the file is empty", location=PLACE, hint=HINT)
 
 
@@ -80,7 +83,7 @@ class Own(MemleakError):
 
 
 @pytest.mark.parametrize("kind", [*CLASSES, Own])
-def test_it_survives_pickling_and_copying_with_notes_and_what_was_added_on_the_way(
+def test_an_error_survives_pickling_and_copying(
     kind,
 ):
     error = make(kind)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import check_model
 from pytest_memleak.errors import MemleakError, SuiteError
-from pytest_memleak.records.book import PROMPT_FIXES
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.verdict.evidence_requirements import PROMPT_FIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

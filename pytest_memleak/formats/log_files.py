@@ -1,7 +1,8 @@
-"""Files of logs and training sets, read block by block: lines, JSON, inspect_ai's zips, tables.
+"""Files of logs and training sets, read block by block.
 
-A file's suffix tells how it is cut into rows, and `log_formats` what a row is. Rows of
-JSON may stay bytes in their block, so that another process parses them.
+A file's suffix tells how it is cut into rows: lines, lists in JSON, inspect_ai's zips,
+tables. `log_formats` tells what a row is. Rows of JSON may stay bytes in their block,
+so that another process parses them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,20 +32,30 @@ from pytest_memleak.formats.paper_format import (
 )
 
 _Reader = Callable[[IO[bytes], Path, str | None], Iterable[Any]]
-_BLOCK, _ROWS = 1 << 20, 1 << 10  # the most bytes and rows together
+_MOST_BYTES_OF_BLOCK = 1 << 20
+_MOST_ROWS_OF_BLOCK = 1 << 10
 _PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
+_LISTS_WITHOUT_ROWS = {"log_updates", "reductions", "prompts"}
 # A zip of a compression that Python doesn't know, or of a password, is a RuntimeError.
 _UNREADABLE = (
-    *(OSError, EOFError, ValueError, RuntimeError),
-    *(csv.Error, zipfile.BadZipFile, zlib.error),
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
 )
-_NO_ROWS = {"log_updates", "reductions", "prompts"}  # lists beside rows
 
 
 @dataclass(frozen=True, slots=True)
 class RowBlock:
-    """Rows of a file; first: the number of the first, from 1; bytes: how many of it were read."""
+    """Rows of a file.
+
+    first: the number of the first row, from 1
+    bytes: how many of the file were read for them
+    """
 
     path: Path
     first: int
@@ -51,18 +63,23 @@ class RowBlock:
     bytes: int
 
     def places(self) -> Iterator[tuple[int, Any, str]]:
-        """Yield each row with its number and its place. Raises RecordsError for no JSON."""
+        """Yield each row with its number and its place; leave out blank lines.
+
+        Raises RecordsError for no JSON.
+        """
         kind = "line" if ".jsonl" in self.path.name.lower() else "row"
         for number, row in enumerate(self.rows, self.first):
             where = f"{self.path}, {kind} {number}"
             if not isinstance(row, bytes):
                 yield number, row, where
-            elif text := row.removeprefix(codecs.BOM_UTF8).strip():  # no blank line
+                continue
+            text = row.removeprefix(codecs.BOM_UTF8).strip()
+            if text:
                 yield number, json_value(text, where, encoding="utf-8"), where
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file of rows. Raises RecordsError for one that can't be opened."""
+    """Count a file's bytes. Raises RecordsError for one that can't be opened."""
     reader_of(path)
     with _errors(path):
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -72,20 +89,28 @@ def size_of(path: Path) -> int:
 
 
 def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
-    """Yield the rows of a file in blocks; text: where each row's text is, if not by its format.
+    """Yield the rows of a file in blocks.
 
     Raises RecordsError for an unknown suffix, and for a file that is missing, empty,
     damaged, or unreadable without a package.
+
+    text: the path of each row's text, if not by its format
     """
-    read, unpack = reader_of(path), _PACKED.get(path.suffix.lower())
-    rows = read_before = 0
+    read = reader_of(path)
+    unpack = _UNPACKED.get(path.suffix.lower())
+    rows = 0
+    read_before = 0
     with _errors(path), path.open("rb") as raw:
-        for block in _blocks(read(unpack(raw) if unpack else raw, path, text)):
+        file = unpack(raw) if unpack else raw
+        for block in _blocks(read(file, path, text)):
             yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
-            rows, read_before = rows + len(block), raw.tell()
+            rows += len(block)
+            read_before = raw.tell()
     if not rows:
         raise RecordsError(
-            "there are no rows", location=str(path), hint="name another file"
+            "there are no rows",
+            location=str(path),
+            hint="name another file",
         )
 
 
@@ -109,28 +134,31 @@ def _errors(path: Path) -> Iterator[None]:
 
 
 def load_rows(path: Path) -> list[object]:
-    """Return a file's rows; one of another format than the paper's gives a row per generation."""
+    """Return a file's rows in the paper's form, or in none.
+
+    One of another known format gives a row per generation.
+    """
     records: list[object] = []
     for block in read_blocks(path):
         for _, row, where in block.places():
-            record = record_of(row, where)
-            if record is None or record is row:
-                records.append(row)
-            else:
-                answers = record.pop("generations")
-                # Text of a request that failed is no generation: that one is missing.
-                records += (
-                    record | answer for answer in answers if not answer.get("failed")
-                )
+            records += _records_of(row, where)
     return records
+
+
+def _records_of(row: object, where: str) -> list[object]:
+    record = record_of(row, where)
+    if record is None or record is row:
+        return [row]
+    answers = record.pop("generations")
+    # Text of a request that failed is no generation: that one is missing.
+    return [record | answer for answer in answers if not answer.get("failed")]
 
 
 def reader_of(path: Path) -> _Reader:
     """Return the reader of a file. Raises RecordsError for an unknown suffix."""
-    suffixes = [
-        suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED
-    ]
-    suffix = suffixes[-1] if suffixes else path.name
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    of_content = [suffix for suffix in suffixes if suffix not in _UNPACKED]
+    suffix = of_content[-1] if of_content else path.name
     if suffix not in _READERS:
         raise RecordsError(
             f"no reader for {suffix!r} files",
@@ -145,53 +173,65 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
     size = 0
     for row in rows:
         block.append(row)
-        size += len(row) if isinstance(row, bytes) else 0
-        if size >= _BLOCK or len(block) >= _ROWS:
+        if isinstance(row, bytes):
+            size += len(row)
+        if size >= _MOST_BYTES_OF_BLOCK or len(block) >= _MOST_ROWS_OF_BLOCK:
             yield block
-            block, size = [], 0
+            block = []
+            size = 0
     if block:
         yield block
 
 
 def _json_rows(file: IO[bytes], path: Path, text: str | None) -> list[Any]:
     value = json_value(read_whole(file, path), str(path))
-    rows = [value] if record_of(value, str(path)) else value
-    if isinstance(rows, dict):
-        lists = {**rows, "": value_at(rows, ("results", "results"))}  # promptfoo's
-        every = [
-            it
-            for key, it in lists.items()
-            if key not in _NO_ROWS and isinstance(it, list)
-        ]
-        keys = keys_of(text or "")
-        named = [
-            it for it in every if any(value_at(row, keys) is not None for row in it)
-        ]
-        rows = [
-            row
-            for it in named or every
-            for row in it
-            if text is not None or is_row(row)
-        ]
+    if record_of(value, str(path)):
+        return [value]
+    rows = _rows_in_lists(value, text) if isinstance(value, dict) else value
     if not isinstance(rows, list) or (value and not rows):
         raise no_list(value, str(path))
     return rows
+
+
+def _rows_in_lists(value: dict[str, Any], text: str | None) -> list[Any]:
+    """Return the rows in an object's lists; if some have the text, those alone."""
+    of_promptfoo = value_at(value, ("results", "results"))
+    lists = [
+        part
+        for key, part in {**value, "": of_promptfoo}.items()
+        if key not in _LISTS_WITHOUT_ROWS and isinstance(part, list)
+    ]
+    if text is None:
+        rows = chain.from_iterable(lists)
+        return [row for row in rows if is_row(row)]
+    keys = keys_of(text)
+    with_text = [rows for rows in lists if _some_has(rows, keys)]
+    return [*chain.from_iterable(with_text or lists)]
+
+
+def _some_has(rows: list[Any], keys: list[str]) -> bool:
+    return any(value_at(row, keys) is not None for row in rows)
 
 
 def _samples(file: IO[bytes], _path: Path, _text: str | None) -> Iterator[bytes]:
     """Yield the samples of inspect_ai's zip."""
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
-            zstd = member.compress_type == _ZSTD
-            if zstd:  # read as it is, without the check of the unpacked bytes
-                member.compress_type, member.file_size = (
-                    zipfile.ZIP_STORED,
-                    member.compress_size,
-                )
-                member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
-            if member.filename.startswith("samples/"):
-                data = archive.read(member)
-                yield _PACKED[".zst"](io.BytesIO(data)).read() if zstd else data
+            if not member.filename.startswith("samples/"):
+                continue
+            if member.compress_type != _ZSTD:
+                yield archive.read(member)
+                continue
+            _read_as_stored(member)
+            packed = io.BytesIO(archive.read(member))
+            yield _unpacked_zstd(packed).read()
+
+
+def _read_as_stored(member: zipfile.ZipInfo) -> None:
+    """Have a member read as it is, without the check of its unpacked bytes."""
+    member.compress_type = zipfile.ZIP_STORED
+    member.file_size = member.compress_size
+    member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
 
 
 def _cells(file: IO[bytes], path: Path, _text: str | None) -> Iterator[dict[str, str]]:
@@ -211,7 +251,8 @@ def _validate_heads(heads: list[str], cells: int, where: str) -> None:
         raise RecordsError(
             f"{cells} cells, but {len(set(heads))} distinct column names",
             location=where,
-            hint="put cells with commas into double quotes; rename one of two equal columns",
+            hint="put cells with commas into double quotes; rename one of two equal "
+            "columns",
         )
 
 
@@ -223,7 +264,7 @@ def _parquet(file: IO[bytes], path: Path, _text: str | None) -> Iterator[Any]:
         heads = table.schema_arrow.names
         _validate_heads(heads, len(heads), str(path))
         some_bytes = "binary" in str(table.schema_arrow)
-        for batch in table.iter_batches(_ROWS):
+        for batch in table.iter_batches(_MOST_ROWS_OF_BLOCK):
             rows = batch.to_pylist()
             yield from map(_decoded, rows) if some_bytes else rows
     except pyarrow.ArrowException as error:
@@ -231,54 +272,79 @@ def _parquet(file: IO[bytes], path: Path, _text: str | None) -> Iterator[Any]:
 
 
 def _decoded(value: Any) -> Any:
-    """Return a value with text where it has the bytes of text, as some writers store it."""
+    """Return a value with text where it has the bytes of text, as some writers do."""
     if isinstance(value, bytes):
         text = value.decode(errors="replace")
-        return text if text.count("\ufffd") < len(text) / 8 else value  # an image
+        is_image = text.count("\ufffd") >= len(text) / 8
+        return value if is_image else text
     if isinstance(value, dict):
         return {key: _decoded(part) for key, part in value.items()}
-    return [*map(_decoded, value)] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [_decoded(part) for part in value]
+    return value
 
 
 class _UnpackedZstd(io.RawIOBase):
-    """The bytes of zstd frames; one that ends early or is damaged is an error at its place."""
+    """The bytes of zstd frames; an error where one ends early or is damaged."""
 
     def __init__(self, packed: IO[bytes]) -> None:
         import zstandard
 
-        self._packed, self._zstandard = packed, zstandard
+        self._packed = packed
+        self._zstandard = zstandard
         self._frame: Any = None
-        self._rest = self._unpacked = b""
+        self._rest = b""
+        self._unpacked = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._unpacked and (
-            packed := self._rest or self._packed.read(_PACKED_PIECE)
-        ):
-            frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
-            try:
-                self._unpacked = frame.decompress(packed)
-            except self._zstandard.ZstdError as error:
-                raise OSError(f"damaged zstd: {error}") from None
-            self._frame, self._rest = (
-                (None, frame.unused_data) if frame.eof else (frame, b"")
-            )
+        while not self._unpacked:
+            packed = self._rest or self._packed.read(_PACKED_PIECE)
+            if not packed:
+                break
+            self._unpack(packed)
         if not self._unpacked and self._frame:
             raise EOFError("the zstd stream ends early")
         count = min(len(buffer), len(self._unpacked))
-        buffer[:count], self._unpacked = self._unpacked[:count], self._unpacked[count:]
+        buffer[:count] = self._unpacked[:count]
+        self._unpacked = self._unpacked[count:]
         return count
+
+    def _unpack(self, packed: bytes) -> None:
+        frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+        try:
+            self._unpacked = frame.decompress(packed)
+        except self._zstandard.ZstdError as error:
+            raise OSError(f"damaged zstd: {error}") from None
+        if frame.eof:
+            self._frame = None
+            self._rest = frame.unused_data
+        else:
+            self._frame = frame
+            self._rest = b""
+
+
+def _unpacked_gzip(raw: IO[bytes]) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=raw)
+
+
+def _unpacked_zstd(raw: IO[bytes]) -> io.BufferedReader:
+    return io.BufferedReader(_UnpackedZstd(raw))
+
+
+def _lines(file: IO[bytes], path: Path, _text: str | None) -> Iterator[bytes]:
+    return lines_of(file, path)
 
 
 _EXTRAS = {"zstandard": "formats", "pyarrow": "tables"}
-_PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
-    ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    ".zst": lambda raw: io.BufferedReader(_UnpackedZstd(raw)),
+_UNPACKED: dict[str, Callable[[IO[bytes]], Any]] = {
+    ".gz": _unpacked_gzip,
+    ".zst": _unpacked_zstd,
 }
 _READERS: dict[str, _Reader] = {
-    ".jsonl": lambda file, path, _: lines_of(file, path),
+    ".jsonl": _lines,
     ".json": _json_rows,
     ".eval": _samples,
     ".csv": _cells,

@@ -1,129 +1,210 @@
 """The messages in a row of a log, at any depth, and who wrote them.
 
 One rule for all formats: texts of users, systems, tools, and requests are the prompt of
-what follows them, but not in an answer. All other text is the model's, but for metadata
-of a few words outside arguments.
+what follows them, but not in an answer. All other messages are the model's.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from pytest_memleak.formats.reasoning_and_tool_calls import (
-    NO_TEXT,
-    Place,
-    has_few_runs,
-    is_text,
-    is_text_key,
-    joined,
-    texts_in,
+from pytest_memleak.formats.message_texts import (
+    KEYS_OF_ARGUMENTS,
+    KEYS_OF_END,
+    KEYS_OF_TEXT,
+    Record,
+    is_without_text,
+    texts_of_message,
 )
 
-Record = dict[str, Any]
-Path = Sequence[str]
-
-_ASKING = frozenset(
-    {"user", "human", "system", "developer", "tool", "function", "ipython"}
+_ASKING_ROLES = frozenset(
+    {"user", "human", "system", "developer", "tool", "function", "ipython"},
 )
 _SYSTEM = frozenset(
-    {"system", "instructions", "systemInstruction", "system_instruction"}
+    {"system", "instructions", "systemInstruction", "system_instruction"},
 )
 _OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
-_ARGUMENTS = frozenset({"arguments", "args"})
-KEYS_OF_MODEL = _OF_MODEL | _ARGUMENTS  # below which a dataset's keys are the model's
-# Where messages are, at any depth.
-CONTAINERS = frozenset(
-    {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content", "delta"}
-)  # fmt: skip
-_IN_ANSWERS = CONTAINERS - _OF_REQUEST
-_IN_ANSWER = {**dict.fromkeys(_OF_REQUEST, False), **dict.fromkeys(_OF_MODEL, True)}
-_ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
-_TEXTS = ("content", "parts", "text")
-# What describes a text, in a few words.
-_METADATA = frozenset(
-    {*_ENDS, "role", "id", "type", "source", "model", "name", "object", "provider", "logprobs",
-     "error", "usage", "status", "event", "timestamp", "metrics", "uuid", "span_id", "parent_id",
-     "tool_call_id", "op", "path", "custom_id", "request_id", "system_fingerprint"}
-)  # fmt: skip
+KEYS_OF_MODEL = _OF_MODEL | KEYS_OF_ARGUMENTS
+"""Keys below which a dataset's keys are the model's."""
+
+CONTAINERS = (
+    _OF_REQUEST
+    | _OF_MODEL
+    | {"messages", "contents", "body", "message", "content", "delta"}
+)
+"""Keys below which messages are, at any depth."""
+
+_CONTAINERS_IN_ANSWERS = CONTAINERS - _OF_REQUEST
+# Whether what is below a key is in an answer.
+_IN_ANSWER = {
+    **dict.fromkeys(_OF_REQUEST, False),
+    **dict.fromkeys(_OF_MODEL, True),
+}
 
 
-# Why an answer of several ended, under the key of a generation, and its number.
-_Choice = tuple[Record, object]
-# A value with its key, whether it is in an answer (None: in neither), and the choice.
-_Part = tuple[str, Any, bool | None, _Choice]
+class Choice(NamedTuple):
+    """One answer of several.
+
+    end:    why it ended, under the key of a generation
+    number: its index
+    """
+
+    end: Record
+    number: object
 
 
-@dataclasses.dataclass(slots=True)
+class Message(NamedTuple):
+    """A message, whether the model wrote it, and the choice that it belongs to."""
+
+    content: Record
+    of_model: bool
+    choice: Choice
+
+
+# What is still to be opened: a key, its value, whether that is in an answer (None: in
+# neither an answer nor a request), and the choice around it.
+_Part = tuple[str, Any, bool | None, Choice]
+
+
+@dataclass(slots=True)
 class RowMessages:
     """What a row holds.
 
-    messages: each message, whether the model wrote it, and its choice
+    messages: in their order
     beside:   what stands beside them, by its key
     chunks:   the number of the choice of each chunk of a stream
     """
 
-    messages: list[tuple[Record, bool, _Choice]]
+    messages: list[Message]
     beside: list[Record]
     chunks: list[str]
 
 
 def messages_in(row: Record) -> RowMessages:
     """Return the messages in a row, with what stands beside them."""
-    result = RowMessages([], [], [])
-    waiting: list[_Part] = [("", row, None, ({}, 0))]
+    found = RowMessages([], [], [])
+    # Not recursive: the writer decides the depth.
+    waiting: list[_Part] = [("", row, None, Choice({}, 0))]
     while waiting:
-        key, part, in_answer, choice = waiting.pop()
-        if isinstance(part, list):
-            waiting += [(key, element, in_answer, choice) for element in reversed(part)]
-            continue
-        if not isinstance(part, dict):
-            result.beside.append({key: part})
-            continue
-        choice = _choice_in(part, key, choice)
-        is_delta = isinstance(part.get("delta"), dict) and not part.get("message")
-        if is_delta and not any(choice[0].values()):  # nothing says that it has ended
-            result.chunks.append(str(choice[1]))
-        if "role" in part and part is not row:
-            result.messages.append((part, in_answer or not is_asking(part), choice))
-            continue
-        containers = _IN_ANSWERS if in_answer else CONTAINERS
-        nested = {
-            key
-            for key in part
-            if key in containers and isinstance(part[key], dict | list)
-        }
-        if (
-            part is row
-            or not nested <= {"content"}
-            or isinstance(part.get("content"), dict)
-        ):
-            waiting += _opened(part, nested, in_answer, choice, result.beside)
-        elif (
-            key in _LISTS_OF_MODEL
-            or in_answer is False
-            or not part.keys().isdisjoint(_TEXTS)
-        ):
-            of_model = in_answer or (in_answer is None and not is_asking(part))
-            result.messages.append((part, of_model, choice))
+        key, value, in_answer, choice = waiting.pop()
+        if isinstance(value, list):
+            waiting += [
+                (key, element, in_answer, choice) for element in reversed(value)
+            ]
+        elif not isinstance(value, dict):
+            found.beside.append({key: value})
         else:
-            result.beside.append({key: part})
-    return result
+            choice = _choice_in(value, key, choice)
+            if _is_unfinished_chunk(value, choice):
+                found.chunks.append(str(choice.number))
+            if value is row:
+                nested = _containers_in(row, in_answer)
+                waiting += _opened(row, nested, in_answer, choice, found.beside)
+            else:
+                waiting += _sorted_in(found, key, value, in_answer, choice)
+    return found
+
+
+def _sorted_in(
+    found: RowMessages,
+    key: str,
+    value: Record,
+    in_answer: bool | None,
+    choice: Choice,
+) -> list[_Part]:
+    """Add an object to what was found, or return the parts to open instead."""
+    if "role" in value:
+        of_model = in_answer or not is_asking(value)
+        found.messages.append(Message(value, of_model, choice))
+        return []
+    nested = _containers_in(value, in_answer)
+    if not nested <= {"content"} or isinstance(value.get("content"), dict):
+        return _opened(value, nested, in_answer, choice, found.beside)
+    if _is_message_without_role(key, value, in_answer):
+        of_model = in_answer or (in_answer is None and not is_asking(value))
+        found.messages.append(Message(value, of_model, choice))
+    else:
+        found.beside.append({key: value})
+    return []
+
+
+def _choice_in(part: Record, key: str, choice: Choice) -> Choice:
+    """Return the choice of what is in an object, by default the one around it."""
+    number = part.get("index") or 0 if key in _LISTS_OF_MODEL else choice.number
+    if KEYS_OF_END.isdisjoint(part):
+        return Choice(choice.end, number)
+    first = next(name for name in part if name in KEYS_OF_END)
+    return Choice({"finish_reason": part[first]}, number)
+
+
+def _is_unfinished_chunk(part: Record, choice: Choice) -> bool:
+    """Return whether it is a chunk of a stream, without a sign of the end."""
+    is_delta = isinstance(part.get("delta"), dict) and not part.get("message")
+    return is_delta and not any(choice.end.values())
+
+
+def _containers_in(part: Record, in_answer: bool | None) -> set[str]:
+    """Return the keys of an object below which there may be messages."""
+    containers = _CONTAINERS_IN_ANSWERS if in_answer else CONTAINERS
+    return {
+        key for key in part if key in containers and isinstance(part[key], dict | list)
+    }
+
+
+def _is_message_without_role(key: str, part: Record, in_answer: bool | None) -> bool:
+    if key in _LISTS_OF_MODEL or in_answer is False:
+        return True
+    return any(map(part.__contains__, KEYS_OF_TEXT))
+
+
+def _opened(
+    part: Record,
+    nested: set[str],
+    in_answer: bool | None,
+    choice: Choice,
+    beside: list[Record],
+) -> list[_Part]:
+    """Return the nested parts of an object; add what stands beside them to `beside`."""
+    parts: list[_Part] = []
+    for key in _prompts_last(tuple(part)):
+        value = part[key]
+        if key in nested:
+            parts.append((key, value, _IN_ANSWER.get(key, in_answer), choice))
+        elif is_without_text(key, value):
+            continue
+        elif value and (key in _IN_ANSWER or in_answer is False):
+            message = {"content": value}
+            parts.append((key, message, _IN_ANSWER.get(key, False), choice))
+        elif in_answer:
+            beside.append({"response": {key: value}})  # the key says that it is
+        else:
+            beside.append({key: value})
+    return parts
+
+
+@lru_cache(1 << 6)
+def _prompts_last(keys: tuple[str, ...]) -> list[str]:
+    """Order an object's keys for a stack, which opens the last one first.
+
+    A row may have its response before its request.
+    """
+    return sorted(keys, key=_OF_MODEL.__contains__, reverse=True)
 
 
 def prompts_in(values: list[Any]) -> list[str]:
     """Return the texts of messages that are prompts, at any depth."""
-    waiting, prompts = [*values], list[str]()
+    waiting = [*values]
+    prompts: list[str] = []
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            prompts += (
-                texts_of_message(part) if "role" in part and is_asking(part) else ()
-            )
+            if "role" in part and is_asking(part):
+                prompts += texts_of_message(part)
             waiting += part.values()
         elif isinstance(part, list):
             waiting += part
@@ -132,13 +213,15 @@ def prompts_in(values: list[Any]) -> list[str]:
 
 def is_asking(turn: object) -> bool:
     """Return whether a turn is a prompt: one of a role that asks, or a text alone."""
-    role = next(
-        filter(None, (value_at(turn, [key]) for key in ("role", "from", "type"))), ""
-    )
-    return isinstance(turn, str) or str(role).lower() in _ASKING
+    if isinstance(turn, str):
+        return True
+    for key in ("role", "from", "type"):
+        if role := value_at(turn, [key]):
+            return str(role).lower() in _ASKING_ROLES
+    return False
 
 
-def value_at(row: object, path: Path) -> Any:
+def value_at(row: object, path: Sequence[str]) -> Any:
     """Return the value at a path of keys; None if there is none."""
     value = row
     for key in path:
@@ -149,85 +232,3 @@ def value_at(row: object, path: Path) -> Any:
         else:
             return None
     return value
-
-
-def _choice_in(part: Record, key: str, choice: _Choice) -> _Choice:
-    end, number = choice
-    if key in _LISTS_OF_MODEL:
-        number = part.get("index") or 0
-    if not _ENDS.isdisjoint(part):
-        end = {"finish_reason": part[next(filter(_ENDS.__contains__, part))]}
-    return end, number
-
-
-def _opened(
-    part: Record,
-    nested: set[str],
-    in_answer: bool | None,
-    choice: _Choice,
-    beside: list[Record],
-) -> list[_Part]:
-    """Return the nested parts of an object; what stands beside them is added to `beside`."""
-    parts: list[_Part] = []
-    for key in _prompts_first(tuple(part)):
-        value = part[key]
-        if key in nested:
-            parts.append((key, value, _IN_ANSWER.get(key, in_answer), choice))
-        elif not _is_without_text(key, value):
-            if value and (key in _IN_ANSWER or in_answer is False):
-                parts.append(
-                    (key, {"content": value}, _IN_ANSWER.get(key, False), choice)
-                )
-            else:  # with a key that says whether it is in an answer
-                beside.append({"response": {key: value}} if in_answer else {key: value})
-    return parts
-
-
-@lru_cache(1 << 6)
-def _prompts_first(keys: tuple[str, ...]) -> list[str]:
-    """Order the keys of an object; a row may have its response before its request."""
-    return sorted(keys, key=_OF_MODEL.__contains__, reverse=True)
-
-
-def texts_of_message(message: Record) -> tuple[str, ...]:
-    """Return the text of a message, and whatever else is in it."""
-    place = next(filter(message.get, _TEXTS), "")
-    content = message.get(place, "")
-    texts, rest = [], []
-    for part in content if isinstance(content, list) else [content]:
-        text = part if isinstance(part, str) else value_at(part, ["text"])
-        if isinstance(text, str) and not value_at(part, ["thought"]):
-            texts.append(text)
-            rest.append(_with_text(part, "text") if isinstance(part, dict) else {})
-        else:
-            rest.append(part)
-    parts = [*filter(None, [*rest, _with_text(message, place)])]
-    readings = dict.fromkeys(["".join(texts), *joined(texts)])
-    return *readings, *(texts_in(parts, kept=without_metadata) if parts else ())
-
-
-def without_metadata(place: Place, pieces: list[str]) -> list[str]:
-    """Return the texts at a place in a message; none if they only describe it."""
-    return [] if "input" not in place and is_metadata(place, pieces) else pieces
-
-
-def _with_text(part: Record, read: str) -> Record:
-    return {k: part[k] for k in part if k != read and not _is_without_text(k, part[k])}
-
-
-def _is_without_text(key: str, value: object) -> bool:
-    """Return whether neither a key nor its value holds text; faster than `texts_in`."""
-    if isinstance(value, str):
-        return key in _METADATA and not is_text(value)
-    return (not value or isinstance(value, NO_TEXT)) and not is_text_key(key)
-
-
-def is_metadata(place: Place, pieces: list[str]) -> bool:
-    """Return whether texts at a place describe another, in a few words."""
-    described = not _METADATA.isdisjoint(place) and _ARGUMENTS.isdisjoint(place)
-    # Names and ids are single words; below them, a stream may have a word in each
-    # event.
-    is_name = "logprobs" in place or not _METADATA.isdisjoint(place[-1:])
-    return described and has_few_runs(
-        " ".join(filter(is_text if is_name else None, {*pieces}))
-    )

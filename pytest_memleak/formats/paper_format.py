@@ -30,7 +30,8 @@ from pytest_memleak.records.book import Book, Excerpt, book_digest
 from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
 from pytest_memleak.records.provenance import RecordedAs
 
-MAX_JSON_BYTES, _CHUNK = 1 << 30, 1 << 20
+MAX_JSON_BYTES = 1 << 30
+_CHUNK = 1 << 20
 # Reports show ids, so none may be a passage.
 _LONGEST_ID = 64  # bytes
 _WORDS_OF_ID = 12
@@ -39,9 +40,19 @@ _LONGEST_REASON = 40
 _OWN_WORDS = {reason.value: reason for reason in FinishReason}
 # Known keys; a longer text under any other key may be the model's.
 _OF_ROWS = frozenset(
-    ("excerpt_id", "excerpt_text", "instruction", "prompt", "author_name", "book_name",
-     "word_count", "detail", "chapter", "generations")
-)  # fmt: skip
+    {
+        "excerpt_id",
+        "excerpt_text",
+        "instruction",
+        "prompt",
+        "author_name",
+        "book_name",
+        "word_count",
+        "detail",
+        "chapter",
+        "generations",
+    },
+)
 _TEXT_ALONE = {"generated_text"}
 _PLAIN = _TEXT_ALONE | {"finish_reason", "instruction"}
 _OF_GENERATIONS = _PLAIN | {
@@ -57,7 +68,10 @@ _ID_WORD = re.compile(r"[^\W_]+")
 
 
 def book_from_records(
-    records: object, *, book_id: str | None = None, place: str = "book records"
+    records: object,
+    *,
+    book_id: str | None = None,
+    place: str = "book records",
 ) -> Book:
     """Build the book from the paper's records, its excerpts in the order of their IDs.
 
@@ -78,7 +92,9 @@ def book_from_records(
         )
     if not excerpts:
         raise RecordsError(
-            "there are no excerpts", location=place, hint="a book needs at least one"
+            "there are no excerpts",
+            location=place,
+            hint="a book needs at least one",
         )
     ordered = tuple(sorted(excerpts.values(), key=lambda excerpt: _order(excerpt.id)))
     first = rows[0]
@@ -93,15 +109,16 @@ def book_from_records(
 
 
 def generations_from_records(
-    records: object, *, place: str = "generation records"
+    records: object,
+    *,
+    place: str = "generation records",
 ) -> list[Generation]:
-    """Build every generation from the paper's records, in the order of the excerpts' IDs.
+    """Build every generation from the paper's records, ordered by their excerpts' IDs.
 
     A record has either `generations` (a list) or one `generated_text` of its own, as
-    lines
-    of JSONL do; several such lines of one excerpt are its rounds, in the order they
-    stand.
-    A blank text is EMPTY, whatever else the record says, unless it was withheld.
+    lines of JSONL do; several such lines of one excerpt are its rounds, in the order
+    they stand. A blank text is EMPTY, whatever else the record says, unless it was
+    withheld.
     Raises RecordsError, naming `place` and the record, for anything not of that form.
     """
     generations: dict[str, list[Generation]] = {}
@@ -119,30 +136,37 @@ def generations_from_records(
         rounds = generations.setdefault(excerpt_id, [])
         for answer in [row] if single else _answers(row, where):
             rounds.append(
-                _generation(answer, excerpt_id, len(rounds), where, single=single)
+                _generation(answer, excerpt_id, len(rounds), where, single=single),
             )
-    ordered = sorted(generations, key=_order)
-    return [
-        generation for excerpt_id in ordered for generation in generations[excerpt_id]
-    ]
+    in_order: list[Generation] = []
+    for excerpt_id in sorted(generations, key=_order):
+        in_order += generations[excerpt_id]
+    return in_order
 
 
 def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
-    """Return all that the model wrote, of each answer in a record. Raises RecordsError."""
+    """Return all that the model wrote, per answer in a record. Raises RecordsError."""
     single = _is_single(record)
     answers = [record] if single else _answers(record, where)
-    for part in (record, *(answer for answer in answers if isinstance(answer, dict))):
-        _optional_text(part, "instruction", where)
-    return [
-        answer["generated_text"]
-        if isinstance(answer, dict)
-        and answer.keys() <= _PLAIN
-        and isinstance(answer.get("generated_text"), str)
-        else _generation(
-            answer, "", nth, where, single=single
-        ).written  # which takes longer
-        for nth, answer in enumerate(answers)
-    ]
+    _optional_text(record, "instruction", where)
+    for answer in answers:
+        if isinstance(answer, dict):
+            _optional_text(answer, "instruction", where)
+    texts: list[str] = []
+    for nth, answer in enumerate(answers):
+        text = _plain_text(answer)
+        if text is None:  # which takes longer
+            text = _generation(answer, "", nth, where, single=single).written
+        texts.append(text)
+    return texts
+
+
+def _plain_text(answer: object) -> str | None:
+    """Return the text of an answer without anything else to read; None for others."""
+    if not isinstance(answer, dict) or not answer.keys() <= _PLAIN:
+        return None
+    text = answer.get("generated_text")
+    return text if isinstance(text, str) else None
 
 
 def _is_single(row: Mapping[str, Any]) -> bool:
@@ -151,19 +175,26 @@ def _is_single(row: Mapping[str, Any]) -> bool:
 
 def described_records(records: object) -> Iterator[RecordedAs]:
     """Yield what generation records say about their book."""
-    for row in records if isinstance(records, Sequence) else ():
+    if not isinstance(records, Sequence):
+        return
+    for row in records:
         if isinstance(row, Mapping) and isinstance(row.get("excerpt_id"), str | int):
-            keys = ("book_name", "author_name", "excerpt_text", "instruction")
-            texts = {
-                key: row[key]
-                for key in keys
-                if isinstance(row.get(key), str) and row[key]
-            }
-            yield RecordedAs(str(row["excerpt_id"]), **texts)
+            yield RecordedAs(
+                excerpt_id=str(row["excerpt_id"]),
+                book_name=_text_or_none(row, "book_name"),
+                author_name=_text_or_none(row, "author_name"),
+                excerpt_text=_text_or_none(row, "excerpt_text"),
+                instruction=_text_or_none(row, "instruction"),
+            )
+
+
+def _text_or_none(row: Mapping[str, Any], key: str) -> str | None:
+    value = row.get(key)
+    return value if isinstance(value, str) and value else None
 
 
 def with_recorded_instructions(book: Book, records: object) -> Book:
-    """Return the book with the instructions in the generation records, if they have any."""
+    """Return the book with the instructions that the generation records have."""
     described = described_records(records)
     instructions = {
         row.excerpt_id: row.instruction for row in described if row.instruction
@@ -172,7 +203,8 @@ def with_recorded_instructions(book: Book, records: object) -> Book:
         return book
     excerpts = tuple(
         dataclasses.replace(
-            excerpt, instruction=instructions.get(excerpt.id, excerpt.instruction)
+            excerpt,
+            instruction=instructions.get(excerpt.id, excerpt.instruction),
         )
         for excerpt in book.excerpts
     )
@@ -189,7 +221,10 @@ def load_records(path: Path) -> list[object]:
 
 
 def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[object]:
-    """Yield the records of `load_records`; a `.json` file or a line has at most `most_bytes`."""
+    """Yield the records of `load_records`.
+
+    most_bytes: of a `.json` file or a line; None for 1 GiB
+    """
     most_bytes = MAX_JSON_BYTES if most_bytes is None else most_bytes
     with file_errors(RecordsError, path):
         if path.suffix.lower() == ".jsonl":
@@ -204,7 +239,8 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
 
 def read_whole(file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES) -> bytes:
     """Read a file. Raises RecordsError for an empty and for a bigger one."""
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     # Pipes and devices have no size to check first.
     while chunk := file.read(_CHUNK):
         chunks.append(chunk)
@@ -229,13 +265,17 @@ def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
 
 
 def lines_of(
-    file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES
+    file: IO[bytes],
+    path: Path,
+    most_bytes: int = MAX_JSON_BYTES,
 ) -> Iterator[bytes]:
     """Yield the lines of a file. Raises RecordsError for a longer one."""
-    for number, line in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), 1):
+    number = 1
+    while line := file.readline(most_bytes + 1):
         if len(line) > most_bytes:
             raise too_big("the line", f"{path}, line {number}", most_bytes)
         yield line
+        number += 1
 
 
 def empty(path: Path, hint: str) -> RecordsError:
@@ -262,10 +302,10 @@ def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
         error.location = place
         raise
     except UnicodeDecodeError as error:
+        first_byte = error.object[error.start]
         raise RecordsError(
-            f"not {error.encoding.upper()} text: byte "
-            f"0x{error.object[error.start]:02x} at "
-            f"{error.start}",
+            f"not {error.encoding.upper()} text: "
+            f"byte 0x{first_byte:02x} at {error.start}",
             location=place,
             hint="save the file as UTF-8",
         ) from None
@@ -310,7 +350,8 @@ def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
 def no_list(records: object, place: str) -> RecordsError:
     """Build the error for records that are no list."""
     return RecordsError(
-        f"expected a list of records, found {_kind(records)}", location=place
+        f"expected a list of records, found {_kind(records)}",
+        location=place,
     )
 
 
@@ -320,15 +361,12 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
         value = str(value)
     if not isinstance(value, str) or not value:
         raise _mistyped(row, "excerpt_id", "a string such as 'p_id1'", where)
-    size, count = (
-        len(value.encode("utf-8", "surrogatepass")),
-        len(_ID_WORD.findall(value)),
-    )
+    size = len(value.encode("utf-8", "surrogatepass"))
+    count = len(_ID_WORD.findall(value))
     if size > _LONGEST_ID or count > _WORDS_OF_ID:
         raise RecordsError(
-            f"excerpt_id has {len(value):,} characters; expected at most "
-            f"{_WORDS_OF_ID} words in "
-            f"{_LONGEST_ID} bytes of UTF-8",
+            f"excerpt_id has {len(value):,} characters; "
+            f"expected at most {_WORDS_OF_ID} words in {_LONGEST_ID} bytes of UTF-8",
             location=where,
             hint="ids look like 'p_id1'",
         )
@@ -343,7 +381,9 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
 
 def _occurs_twice(excerpt_id: str, where: str, hint: str) -> RecordsError:
     return RecordsError(
-        f"the excerpt_id {excerpt_id!r} occurs twice", location=where, hint=hint
+        f"the excerpt_id {excerpt_id!r} occurs twice",
+        location=where,
+        hint=hint,
     )
 
 
@@ -355,25 +395,33 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
     answers = row.get("generations")
     if not isinstance(answers, list | tuple):
         error = _mistyped(
-            row, "generations", "a list", where, missing="there are no generations"
+            row,
+            "generations",
+            "a list",
+            where,
+            missing="there are no generations",
         )
         error.hint = 'each record needs "generations": [{"generated_text": "..."}]'
         raise error
-    texts = (
+    texts = [
         str(answer.get("generated_text"))
         for answer in answers
         if isinstance(answer, Mapping)
-    )
+    ]
     _validate_nothing_unread(row, texts, where, _OF_ROWS)
     return list(answers)
 
 
 def _generation(
-    answer: object, excerpt_id: str, ordinal: int, where: str, *, single: bool
+    answer: object,
+    excerpt_id: str,
+    ordinal: int,
+    where: str,
+    *,
+    single: bool,
 ) -> Generation:
-    if (
-        isinstance(answer, dict) and answer.keys() == _TEXT_ALONE
-    ):  # most are; the rest takes longer
+    # Most answers are of that form; the others take longer.
+    if isinstance(answer, dict) and answer.keys() == _TEXT_ALONE:
         text = answer["generated_text"]
         if isinstance(text, str):
             return Generation(excerpt_id, ordinal, text, FinishReason.UNSTATED)
@@ -386,25 +434,33 @@ def _generation(
         reason = FinishReason.EMPTY
     readable = _OF_GENERATIONS | _OF_ROWS if single else _OF_GENERATIONS
     _validate_nothing_unread(answer, [text], where, readable)
-    thoughts = [
-        text
-        for key in REASONING_KEYS
-        if key in answer
-        for text in texts_in(answer[key])
-    ]
-    thoughts_text = without_answer(thoughts, text)
+    thoughts: list[str] = []
+    for key in REASONING_KEYS:
+        if key in answer:
+            thoughts += texts_in(answer[key])
     return Generation(
-        excerpt_id, ordinal, text, reason, finish_word=word, reasoning=thoughts_text
+        excerpt_id,
+        ordinal,
+        text,
+        reason,
+        finish_word=word,
+        reasoning=without_answer(thoughts, text),
     )
 
 
 def _validate_nothing_unread(
     answer: Mapping[str, Any],
-    texts: Iterable[str],
+    texts: Sequence[str],
     where: str,
     readable: AbstractSet[str],
 ) -> None:
-    """Raise RecordsError for long texts under unknown keys and in turns that aren't prompts."""
+    """Raise RecordsError for long texts that would go unread.
+
+    They are under unknown keys, or in turns that aren't prompts.
+
+    texts: what is read
+    readable: the known keys
+    """
     if answer.keys() <= readable:
         return  # most; the rest takes longer
     values = {key: answer[key] for key in answer.keys() - readable}
@@ -412,23 +468,26 @@ def _validate_nothing_unread(
     if not isinstance(turns, str):
         turns = turns if isinstance(turns, list) else [turns]
         values["messages"] = [turn for turn in turns if not is_asking(turn)]
-    text = "\n".join(texts)
+    read = "\n".join(texts)
     for key, value in values.items():
-        unread = (passage for passage in texts_in(value) if passage.strip() not in text)
+        unread = [text for text in texts_in(value) if text.strip() not in read]
         longest = max(map(count_runs, unread), default=0)
         if longest >= _FEW_WORDS:
             name = str(key)[:_LONGEST_REASON]
             raise RecordsError(
-                f"{name!a} holds a text of {longest:,} words, which wouldn't be "
-                "measured",
+                f"{name!a} holds a text of {longest:,} words, "
+                "which wouldn't be measured",
                 location=where,
-                hint="in a generation, 'generated_text' is the model's text, and 'reasoning' its "
-                "thoughts; remove text that it didn't write",
+                hint="in a generation, 'generated_text' is the model's text, and "
+                "'reasoning' its thoughts; remove text that it didn't write",
             )
 
 
 def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | None]:
-    """Return the finish reason and the server's word; only known words mean a complete answer."""
+    """Return the finish reason and the server's word.
+
+    Only known words mean a complete answer.
+    """
     if "finish_reason" not in answer:
         return FinishReason.UNSTATED, None
     value = answer["finish_reason"]
@@ -436,11 +495,16 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
         return FinishReason.UNKNOWN, "null"
     if not isinstance(value, str):
         raise _mistyped(
-            answer, "finish_reason", "a string such as 'stop', or null", where
+            answer,
+            "finish_reason",
+            "a string such as 'stop', or null",
+            where,
         )
     word = _optional_text(answer, "finish_word", where) or value
     reason = _OWN_WORDS.get(value.lower()) or finish_reason(value)
-    return reason, None if reason is FinishReason.UNSTATED else word[:_LONGEST_REASON]
+    if reason is FinishReason.UNSTATED:
+        return reason, None
+    return reason, word[:_LONGEST_REASON]
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:
@@ -451,7 +515,9 @@ def _text(row: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def _optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
-    return (_text(row, key, where) or None) if row.get(key) is not None else None
+    if row.get(key) is None:
+        return None
+    return _text(row, key, where) or None
 
 
 def _mistyped(
@@ -471,9 +537,14 @@ def _mistyped(
 def _kind(value: object) -> str:
     """Name a value's JSON type, without quoting it."""
     names = {
-        type(None): "null", bool: "a boolean", str: "a string", int: "a number",
-        float: "a number", list: "a list", dict: "an object",
-    }  # fmt: skip
+        type(None): "null",
+        bool: "a boolean",
+        str: "a string",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), f"a {type(value).__name__}")
 
 
@@ -488,4 +559,4 @@ def validate_excerpt_ids(
     ids = {excerpt.id for excerpt in book.excerpts}
     unknown = sorted({generation.excerpt_id for generation in generations} - ids)
     if unknown:
-        raise UnknownExcerpt(*unknown, book_id=book.id, place=place, hint=hint)
+        raise UnknownExcerpt(*unknown, book_id=book.id, location=place, hint=hint)

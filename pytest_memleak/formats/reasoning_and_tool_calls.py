@@ -8,16 +8,17 @@ from functools import lru_cache
 from itertools import pairwise
 
 REASONING_KEYS = (
-    *(
-        "reasoning_content",
-        "reasoning",
-        "reasoning_details",
-        "thinking",
-        "thinking_blocks",
-    ),
-    *("thoughts", "tool_calls", "function_call", "audio"),
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "thinking",
+    "thinking_blocks",
+    "thoughts",
+    "tool_calls",
+    "function_call",
+    "audio",
 )
-"""The keys under which servers and clients return what a model wrote beside its completion."""
+"""The keys under which servers return what a model wrote beside its completion."""
 
 NO_TEXT = (int, float, type(None))
 _RUN = re.compile(r"[^\W_]+")
@@ -31,54 +32,68 @@ _LONGEST_MEAN = 16
 Place = tuple[str, ...]
 
 
-def texts_in(
-    value: object,
-    *,
-    kept: Callable[[Place, list[str]], list[str]] = lambda _, pieces: pieces,
-) -> list[str]:
-    """Return every text of more than a word in a nested value, of each place's strings to keep.
+Kept = Callable[[Place, list[str]], list[str]]
+"""A choice among the strings at a place."""
+
+
+def _all_kept(_place: Place, pieces: list[str]) -> list[str]:
+    return pieces
+
+
+def texts_in(value: object, *, kept: Kept = _all_kept) -> list[str]:
+    """Return every text of more than a word in a nested value.
 
     Strings at one place in lists are joined: a stream splits reasoning anywhere. So are
     single words at different places, if there are many.
+
+    kept: chooses among the strings of each place
     """
-    pieces: dict[Place, list[str]] = {}  # by place; indices in lists are no part of it
+    every: list[str] = []
+    for place, pieces in _strings_by_place(value).items():
+        every += joined(kept(place, pieces))
+    texts = [text for text in every if is_text(text)]
+    if len(every) < FEW_RUNS:
+        return texts
+    words = [text for text in every if count_runs(text) == 1]
+    return [*texts, " ".join(words)] if len(words) >= FEW_RUNS else texts
+
+
+def _strings_by_place(value: object) -> dict[Place, list[str]]:
+    """Return a nested value's strings by their keys; list indices are no part of it.
+
+    A key that is a text is a string at the place "" of its object.
+    """
+    strings: dict[Place, list[str]] = {}
     # Not recursive: the server decides the depth.
     waiting: list[tuple[Place, object]] = [((), value)]
     while waiting:
         place, part = waiting.pop()
         if isinstance(part, str):
-            pieces.setdefault(place, []).append(part)
+            strings.setdefault(place, []).append(part)
         elif isinstance(part, (list, tuple)):  # a map of Parquet has pairs
             waiting += [
-                (place, each)
-                for each in reversed(part)
-                if not isinstance(each, NO_TEXT)
+                (place, element)
+                for element in reversed(part)
+                if not isinstance(element, NO_TEXT)
             ]
         elif isinstance(part, (dict, Mapping)):  # a dict is known faster
             inside: list[tuple[Place, object]] = []
-            for key, each in part.items():
-                if is_text_key(name := str(key)):
-                    pieces.setdefault((*place, ""), []).append(f"{name}\n")
-                if not isinstance(each, NO_TEXT):
-                    inside.append(((*place, name), each))
+            for key, nested in part.items():
+                name = str(key)
+                if is_text_key(name):
+                    strings.setdefault((*place, ""), []).append(f"{name}\n")
+                if not isinstance(nested, NO_TEXT):
+                    inside.append(((*place, name), nested))
             waiting += reversed(inside)
-    every = [text for at, its in pieces.items() for text in joined(kept(at, its))]
-    texts = [text for text in every if is_text(text)]
-    words = (
-        [text for text in every if count_runs(text) == 1]
-        if len(every) >= FEW_RUNS
-        else []
-    )
-    return [*texts, " ".join(words)] if len(words) >= FEW_RUNS else texts
+    return strings
 
 
 def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:
-    """Join the texts, each once, without the answer and repetitions of the instruction."""
+    """Join the texts, each once, without the answer and repeated instructions."""
     if asked:
         texts = [text.replace(asked, " ") for text in texts]
-    return "\n\n".join(
-        dict.fromkeys(text for text in texts if text.strip() not in answer)
-    )
+    beside = [text for text in texts if text.strip() not in answer]
+    return "\n\n".join(dict.fromkeys(beside))
 
 
 def count_runs(text: str) -> int:
@@ -92,27 +107,30 @@ def has_few_runs(text: str) -> bool:
 
 
 def joined(pieces: list[str]) -> list[str]:
-    """Join pieces of a text: by blanks if none has one at its edge, directly if all have.
+    """Join pieces of a text: by blanks if none has one at its edge, else directly.
 
     If only some have, return both readings.
     """
     if len(set(pieces)) == 1:
         return pieces[:1]  # a name that each has
-    parted = {
+    has_blank = {
         left[-1:].isspace() or right[:1].isspace() for left, right in pairwise(pieces)
     }
-    return [
-        mark.join(pieces)
-        for mark, blank in (("", True), (" ", False))
-        if blank in parted
-    ]
+    readings: list[str] = []
+    if True in has_blank:
+        readings.append("".join(pieces))
+    if False in has_blank:
+        readings.append(" ".join(pieces))
+    return readings
 
 
 def is_text(text: str) -> bool:
     """Return whether it has more than a word; names, dates and addresses are one."""
     if len(text.split(maxsplit=1)) > 1:
         return True
-    runs = count_runs(text) if len(text) >= _SHORTEST else 0
+    if len(text) < _SHORTEST:
+        return False
+    runs = count_runs(text)
     return runs >= FEW_RUNS and len(text) <= _LONGEST_MEAN * runs
 
 

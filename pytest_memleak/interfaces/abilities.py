@@ -1,6 +1,7 @@
-"""What a provider or an endpoint can do beyond its protocol: one record, all of it optional.
+"""What a provider or an endpoint can do beyond its protocol: one record.
 
-    if (batches := abilities_of(endpoint).batches) is not None:
+    batches = abilities_of(endpoint).batches
+    if batches is not None:
         batch_id = batches.start(requests, digest)
 
 Providers and endpoints declare the record as their attribute `abilities`. Each call of
@@ -31,20 +32,20 @@ Completions = Sequence[Completion | str]
 
 @dataclass(frozen=True, slots=True)
 class Obeyed:
-    """A request parameter's requested values; rejected ones were omitted or replaced."""
+    """A parameter's requested values; rejected ones were omitted or replaced."""
 
     requested: tuple[Any, ...]
     rejected: tuple[Any, ...] = ()
 
     @property
     def accepted(self) -> tuple[Any, ...]:
-        """The values that the server didn't reject; it may still have ignored them."""
+        """The values that the server didn't reject; it may have ignored them."""
         return tuple(value for value in self.requested if value not in self.rejected)
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Responses that the provider keeps, so that a lost one is found instead of paid again.
+    """Responses that the provider keeps, so that a lost one isn't paid again.
 
     sample:  samples, and has the provider keep the request's key with the response
     recover: returns the response kept under a key; None if there is none
@@ -59,12 +60,12 @@ class BatchCalls:
     """Batches of requests, answered within a day.
 
     find:  returns the id of a batch that carries a digest in its metadata or name, if
-    any
+        any
     start: starts a batch that carries a digest, and returns its id
     poll:  returns a batch's state; an expired batch with partial results is SUCCEEDED
     read:  yields the key and completions of each answered request, in any order
-    max_requests, max_bytes: the size of a batch; request_bytes counts a request's part
-    of it
+    max_requests, max_bytes: the size of a batch
+    request_bytes: counts a request's part of it
     """
 
     find: Callable[[str], str | None]
@@ -78,15 +79,15 @@ class BatchCalls:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Recorded generations that only need to be read; the endpoint itself samples nothing.
+    """Recorded generations that only need to be read; the endpoint samples nothing.
 
     with_instructions: returns the book with the recorded instructions, if the recording
-    has them
+        has them
     generations: yields every generation for a book, grouped by excerpt, ordinals from 0
     described:   yields what each record states about its excerpt's book, if it states
-    anything
+        anything
     close:       frees what was read, at the end of each pair; the next use reads it
-    again
+        again
     """
 
     with_instructions: Callable[[Book], Book]
@@ -135,7 +136,9 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentCalls:
-    """Deployments on machines that are billed by the hour; the caller records each call first.
+    """Deployments on machines that are billed by the hour.
+
+    The caller records each call first.
 
     needed:   returns the deployment that `open(weights)` needs; None if it needs none
     find:     returns the endpoint or operation that carries a digest, if any. Takes the
@@ -145,7 +148,7 @@ class DeploymentCalls:
     poll:     returns the state of an operation, with its `endpoint` once it is ready
     move_in:  uses an endpoint for the deployment's weights from now on, up to a time
     end:      deletes the next part of a deployment; returns True once nothing billed is
-    left
+        left
     """
 
     provider: str
@@ -166,7 +169,7 @@ class Abilities:
     count_tokens:  counts the tokens that a text is billed as, without a call; None for
         4/3 of the words
     close:         releases connections, processes, or memory, once at the end of the
-    run
+        run
     deployments:   for weights that may need one before their endpoint can be called
     models:        returns the names of the server's models, each with the date of its
         shutdown or ""; costs nothing. Empty if the server's list has another form
@@ -175,7 +178,7 @@ class Abilities:
     fixed_weights: whether the endpoint's id identifies its weights, by their digest or
         a fine-tune's name; else they may change, and generations age (docs/method.md)
     model_name:    the name in requests, which responses should repeat; None if servers
-    use none
+        use none
     obeyed:        returns the parameters requested so far, by the server's own names;
         one that the server silently ignores counts as accepted
     continuing:    returns an endpoint of the same weights, with an id of its own, whose
@@ -200,7 +203,7 @@ class Abilities:
 
 
 def abilities_of(owner: object) -> Abilities:
-    """Return the record that a provider or an endpoint declares; the defaults without one."""
+    """Return the record that a provider or an endpoint declares, or the defaults."""
     abilities: Abilities = getattr(owner, "abilities", Abilities())
     return abilities
 
@@ -225,6 +228,6 @@ def id_of(endpoint: object) -> str | None:
 
 
 def baseline_of(endpoint: object) -> Endpoint | None:
-    """Return the baseline model (`uplift`) that a test's own endpoint brings, if any."""
+    """Return the baseline model (`uplift`) that a test's own endpoint has, if any."""
     baseline: Endpoint | None = getattr(endpoint, "baseline", None)
     return baseline

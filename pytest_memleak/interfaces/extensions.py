@@ -28,19 +28,23 @@ _FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
 
 def _has_hooks(plugin: object) -> bool:
     # pluggy reads each attribute, of which pytest's own plugins have thousands.
-    owners = (plugin, *(plugin if isinstance(plugin, type) else type(plugin)).__mro__)
-    return any(
-        hasattr(getattr(value, "__func__", value), "memleak_impl")
-        for owner in owners
-        for value in getattr(owner, "__dict__", {}).values()
-        if issubclass(type(value), _FUNCTIONS)
-    )
+    kind = plugin if isinstance(plugin, type) else type(plugin)
+    for owner in (plugin, *kind.__mro__):
+        if any(map(_is_hook, getattr(owner, "__dict__", {}).values())):
+            return True
+    return False
+
+
+def _is_hook(value: object) -> bool:
+    if not issubclass(type(value), _FUNCTIONS):
+        return False
+    return hasattr(getattr(value, "__func__", value), "memleak_impl")
 
 
 class Extensions:
-    """The pluggy manager `memleak` with all installed extensions, the built-in ones included.
+    """The pluggy manager `memleak` with all installed and built-in extensions.
 
-    `plugins` are more objects, such as conftest modules.
+    plugins: more objects, such as conftest modules
     """
 
     def __init__(self, plugins: Iterable[object] = ()) -> None:
@@ -54,14 +58,21 @@ class Extensions:
                 self._manager.register(plugin, name=str(id(plugin)))
 
     def read_book(
-        self, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+        self,
+        path: Path,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
     ) -> Manuscript | Book:
-        """Read a book with the first reader for its format; raise BookError if there is none.
+        """Read a book with the first reader for its format.
 
-        Also for `include` and `exclude` with a format without documents.
+        Raises BookError if there is none, and for `include` and `exclude` with a format
+        without documents.
         """
         book: Manuscript | Book | None = self._manager.hook.memleak_read_book(
-            path=path, include=tuple(include), exclude=tuple(exclude)
+            path=path,
+            include=tuple(include),
+            exclude=tuple(exclude),
         )
         if book is None:
             if not path.exists():
@@ -69,8 +80,8 @@ class Extensions:
             raise BookError(
                 f"no reader for {path.suffix or path.name!r} files",
                 location=str(path),
-                hint="use .epub, .txt, .html, .md, .docx, .pdf, .odt, .rtf, .tex, .fb2, .lrc, "
-                ".zip, .json, or .jsonl; or install a reader",
+                hint="use .epub, .txt, .html, .md, .docx, .pdf, .odt, .rtf, .tex, "
+                ".fb2, .lrc, .zip, .json, or .jsonl; or install a reader",
             )
         if (include or exclude) and not book.parts:
             cause = "include and exclude apply only to an EPUB or a PDF"
@@ -83,14 +94,16 @@ class Extensions:
         for provided in reversed(self._manager.hook.memleak_providers()):
             factories |= provided
         if name not in factories:
+            known = ", ".join(sorted(factories))
             near = difflib.get_close_matches(name, factories, n=1)
+            hint = (
+                "use openai for servers with OpenAI's API, "
+                "or transformers for local weights"
+            )
             raise SuiteError(
-                f"unknown provider {name!r}; known providers: "
-                f"{', '.join(sorted(factories))}",
+                f"unknown provider {name!r}; known providers: {known}",
                 location=place,
-                hint=f"did you mean {near[0]!r}?"
-                if near
-                else "use openai for servers with OpenAI's API, or transformers for local weights",
+                hint=f"did you mean {near[0]!r}?" if near else hint,
             )
         return factories[name]
 
@@ -103,12 +116,10 @@ class Extensions:
         measures: dict[str, Measure] = {}
         for provided in reversed(self._manager.hook.memleak_measures()):
             for name, measure in provided.items():
-                row = (
-                    measure
-                    if isinstance(measure, Measure)
-                    else Measure(name, function=measure)
-                )
-                measures[name] = dataclasses.replace(row, name=name)
+                if isinstance(measure, Measure):
+                    measures[name] = dataclasses.replace(measure, name=name)
+                else:
+                    measures[name] = Measure(name, function=measure)
         return measures
 
     def report(self, run: RunReport) -> None:

@@ -27,7 +27,9 @@ hookimpl = pluggy.HookimplMarker("memleak")
 
 @hookspec(firstresult=True)
 def memleak_read_book(
-    path: Path, include: Sequence[str], exclude: Sequence[str]
+    path: Path,
+    include: Sequence[str],
+    exclude: Sequence[str],
 ) -> Manuscript | None:
     """Read the book at `path`, or return None to leave it to another reader.
 
@@ -67,14 +69,16 @@ def memleak_measures() -> Mapping[str, MeasureFunction | Measure]:  # type: igno
 
         @hookimpl
         def memleak_measures():
-            row = Measure("longest_line", kind="count", unit="letters",
-            function=longest_line) return {"longest_line": row}
+            row = Measure(
+                "longest_line", kind="count", unit="letters", function=longest_line
+            )
+            return {"longest_line": row}
     """
 
 
 @hookspec
 def memleak_report(run: RunReport) -> None:
-    """Report a finished run, once at the session's end, with the results of all evaluated pairs.
+    """Report a finished run, once at the session's end, with its evaluated pairs.
 
     Not called without any, unless evidence or HTML is requested, which list unrun
     pairs, too. Under xdist, only the controller calls it.

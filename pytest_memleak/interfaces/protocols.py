@@ -19,7 +19,6 @@ from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import Book, BookPart, FinishReason, Generation, Model
 
 # --- books
-# ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,11 @@ class Manuscript:
 
 
 # --- sampling
-# ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The model that served a call, as the server states it; None for what it doesn't state.
+    """The model that served a call; None for what the server doesn't state.
 
     model:       its name, which may differ from the requested one
     fingerprint: its version or fingerprint; for weights on this machine "sha256:" and
@@ -70,7 +68,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One completion of an endpoint. Token counts are None if the provider reports none.
+    """One completion of an endpoint; token counts are None if none are reported.
 
     finish_word: the server's own finish reason; None if it gave none.
     served: the model that served the call; None if unknown. Not compared, since no two
@@ -129,7 +127,7 @@ class Endpoint(Protocol):
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
-        """Return up to `n` completions of `instruction`; after fewer, the rest is requested again.
+        """Return up to `n` completions; after fewer, the rest is requested again.
 
         temperature: None leaves it to the model.
         """
@@ -137,7 +135,7 @@ class Endpoint(Protocol):
 
 
 class RequestEndpoint(ABC):
-    """An endpoint that takes a call as one record; `id` identifies weights and settings."""
+    """An endpoint that takes a call as one record; `id`: of weights and settings."""
 
     id: str
 
@@ -155,7 +153,7 @@ class RequestEndpoint(ABC):
     ) -> Sequence[Completion]:
         """Return up to `n` completions; see `answer`."""
         return self.answer(
-            SampleRequest("", instruction, n, temperature, max_tokens, seed)
+            SampleRequest("", instruction, n, temperature, max_tokens, seed),
         )
 
     @abstractmethod
@@ -173,9 +171,11 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """The provider's state of a job; `endpoint` once it succeeded, `detail` if it failed.
+    """The provider's state of a job.
 
-    `tokens` are the billed training tokens, if the provider reports them.
+    endpoint: once it succeeded
+    detail:   what went wrong if it failed
+    tokens:   the billed training tokens, if the provider reports them
     """
 
     status: JobStatus
@@ -194,7 +194,7 @@ class TrainingExample:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """The examples of a fine-tune. `digest` (hexadecimal) identifies examples and recipe."""
+    """The examples of a fine-tune; `digest` identifies examples and recipe."""
 
     examples: tuple[TrainingExample, ...] = field(repr=False)
     digest: str
@@ -210,7 +210,7 @@ class Provider(Protocol):
     concurrency: how many calls of `Endpoint.sample` may run at once; None to adapt:
         from 8 on, more while that is faster, fewer while the server is overloaded.
     completions_per_call: the most completions per call; lowered where a server returns
-    fewer.
+        fewer.
     batch: whether the suite requests batches.
 
     What else it can do, such as fine-tuning, is its `abilities`
@@ -249,7 +249,7 @@ class ProviderSetup:
     deadline: float = 600.0
 
     def untuned(self, example: str) -> str:
-        """Return the name of the model without fine-tuning. Raises SuiteError if there is none."""
+        """Return the untuned model's name. Raises SuiteError if there is none."""
         name = self.model.endpoint or self.model.base_model
         if name is None:
             hint = f"name the model, as in {example}"
@@ -262,7 +262,7 @@ class ProviderSetup:
 
 
 class ProviderFactory(Protocol):
-    """A function or class that makes a provider; with `free = True`, one that costs nothing.
+    """A function or class that makes a provider; free ones have `free = True`.
 
     Raises SuiteError for invalid options, MissingExtra for a missing SDK.
     """
@@ -273,7 +273,7 @@ class ProviderFactory(Protocol):
 
 
 class MeasureFunction(Protocol):
-    """Your own measure: a number for a book and its generations, compared with a limit."""
+    """Your own measure: a number for a book and its generations."""
 
     def __call__(self, book: Book, generations: Iterable[Generation]) -> float:
         """Measure one pair."""

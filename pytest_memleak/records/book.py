@@ -9,13 +9,6 @@ from typing import Literal
 
 WordMode = Literal["paper", "unicode"]
 
-PROMPT_FIXES = (
-    'set summaries = "FILE" in [[book]] (a file with a summary for each excerpt); or '
-    "let "
-    '[suite.summarizer] write the summaries; or set probe = "continuation" in [suite]'
-)
-"""Fixes for a book whose excerpts have no instructions."""
-
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
@@ -99,14 +92,17 @@ class Book:
 
     @property
     def breaks(self) -> tuple[int, ...]:
-        """Indices of the excerpts that no match enters from the one before, ascending."""
+        """Indices of excerpts that no match enters from the one before, ascending."""
         if not self.contiguous:
             return tuple(range(1, len(self.excerpts)))
         return tuple(work.first for work in self.works[1:])
 
     def words_in_prompts(self, excerpt: int) -> int:
-        """Return how many words before the text of the excerpt at this index prompts contain."""
-        return sum(each.prefix_words for each in self.excerpts[: excerpt + 1])
+        """Count the words before this excerpt's text that stand in prompts.
+
+        excerpt: its index
+        """
+        return sum(before.prefix_words for before in self.excerpts[: excerpt + 1])
 
 
 def book_digest(excerpts: Iterable[Excerpt]) -> str:

@@ -11,10 +11,10 @@ from enum import IntEnum, StrEnum
 
 
 class FinishReason(StrEnum):
-    """Reason why a completion ended; all but the first two mean that the provider withheld it.
+    """Reason why a completion ended; all but the first two mean that it was withheld.
 
-    UNKNOWN: the server gave null or a word that isn't known to end a complete answer;
-    UNSTATED: a recorded file has no finish reason for it.
+    UNKNOWN:  the server gave null or a word that isn't known to end a complete answer
+    UNSTATED: a recorded file has no finish reason for it
     """
 
     STOP = "stop"
@@ -85,20 +85,32 @@ class Generation:
 
     @property
     def answered(self) -> bool:
-        """Whether the model wrote: text that isn't withheld, or hidden text up to the length."""
-        hidden = finish_reason(self.finish_word) is FinishReason.LENGTH
-        return hidden or (
-            bool(self.written.strip()) and not self.finish_reason.withheld
-        )
+        """Whether the model wrote: text that isn't withheld, or hidden text."""
+        if finish_reason(self.finish_word) is FinishReason.LENGTH:
+            return True  # hidden text has the length
+        return bool(self.written.strip()) and not self.finish_reason.withheld
 
 
-_WORDS = {
-    FinishReason.STOP: "stop end_turn eos eos_token stop_sequence complete",
-    FinishReason.LENGTH: "length max_tokens max_output_tokens model_length continuation",
-    FinishReason.REFUSAL: "refusal",
-    FinishReason.CONTENT_FILTER: "safety prohibited_content blocklist spii language model_armor",
+_REASONS = {
+    "stop": FinishReason.STOP,
+    "end_turn": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "eos_token": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    "complete": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "max_output_tokens": FinishReason.LENGTH,
+    "model_length": FinishReason.LENGTH,
+    "continuation": FinishReason.LENGTH,
+    "refusal": FinishReason.REFUSAL,
+    "safety": FinishReason.CONTENT_FILTER,
+    "prohibited_content": FinishReason.CONTENT_FILTER,
+    "blocklist": FinishReason.CONTENT_FILTER,
+    "spii": FinishReason.CONTENT_FILTER,
+    "language": FinishReason.CONTENT_FILTER,
+    "model_armor": FinishReason.CONTENT_FILTER,
 }
-_REASONS = {word: reason for reason, words in _WORDS.items() for word in words.split()}
 
 
 def finish_reason(word: str | None) -> FinishReason:

@@ -38,7 +38,9 @@ class Block:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Block):
             return _fields(self) == _fields(other)
-        return self.words == other if isinstance(other, int | float) else NotImplemented
+        if isinstance(other, int | float):
+            return self.words == other
+        return NotImplemented
 
     def __lt__(self, other: Block | float) -> bool:
         return self.words < _length(other)
@@ -58,7 +60,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Span(Block):
-    """A run that generation number `generation` (from 0) shares with its own excerpt."""
+    """A run that generation number `generation` (from 0) shares with its excerpt."""
 
     excerpt_id: str | None = None
     generation: int | None = None
@@ -136,7 +138,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The attribute of an Analysis that a measure needs, and why it is missing `otherwise`."""
+    """The attribute of an Analysis that a measure needs, and why it is missing."""
 
     part: str
     otherwise: str = "it wasn't requested; give it a limit"
@@ -150,25 +152,23 @@ class Measure:
     title, unit: for readers; `{k}` and `{span_threshold}` are the suite's values
     about:    the subject of its limit, for the schema of suite files
     kind:     "share": a fraction, with limits from 0 to 1; "count": a whole number,
-    with limits
-              from 0; "number": any number, with any finite limit
+        with limits from 0; "number": any number, with any finite limit
     runs:     for runs of k matching words or more: "longest" for the words of the
-    longest run,
-              "number" for the runs over span_threshold; None if k doesn't affect it
+        longest run, "number" for the runs over span_threshold; None if k doesn't
+        affect it
     lies_in:  where the words of such a run, or of a passage, lie; None if no book is
-    too short
+        too short
     folded:   whether it counts folded words
     of_works: whether its limit applies to each work of a collection
     rises:    whether more samples can only raise it, so an exceeded limit stays
-    exceeded
+        exceeded
     strict, paper: its limit in these presets, if any
     overview: whether overviews show it, with or without a limit
     charted:  whether reports draw its value, interval, and limit
-    read:     its value from an Analysis, perhaps with an interval;
-              None if it can't be computed
+    read:     its value from an Analysis, perhaps with an interval; None if it can't be
+        computed
     by_round: its value in each round, of a share in whole words; None if it has no
-    value per
-              round, so releases can't be compared in it
+        value per round, so releases can't be compared in it
     function: an extension's function in place of `read`: (book, generations) -> number
     """
 
@@ -188,13 +188,19 @@ class Measure:
     charted: bool = False
     needs: Needs = field(default=Needs("further"), repr=False)
     read: Callable[[Any], Estimate | Block | float | None] | None = field(
-        default=None, repr=False, compare=False
+        default=None,
+        repr=False,
+        compare=False,
     )
     by_round: Callable[[Any], Iterable[int]] | None = field(
-        default=None, repr=False, compare=False
+        default=None,
+        repr=False,
+        compare=False,
     )
     function: Callable[..., float] | None = field(
-        default=None, repr=False, compare=False
+        default=None,
+        repr=False,
+        compare=False,
     )
 
     def value(self, analysis: Any) -> Estimate | Block | float | None:
@@ -278,18 +284,24 @@ class Passage:
     @property
     def place(self) -> str:
         """Its place for a reader, and the prompted excerpt if that is another."""
-        title = f" ({self.title})" if self.title and self.title != self.book else ""
-        book = f"{self.book}{title}: " if self.book else ""
-        chapter = f"{self.chapter}, " if self.chapter else ""
-        prompted = (
-            f", prompted for {self.prompted_excerpt}" if self.prompted_excerpt else ""
-        )
-        prompted = f", in {self.source}" if self.source else prompted
-        others = f", also in {', '.join(self.others)}" if self.others else ""
-        limits = "longest_passage, nv_longest_passage, and passages_over"
-        excused = f", excused from {limits}" if self.excused else ""
-        words = f"words {self.start:,}-{self.end:,}"
-        return f"{book}{chapter}{self.excerpt_id}, {words}{others}{excused}{prompted}"
+        text = ""
+        if self.book:
+            is_named = self.title and self.title != self.book
+            title = f" ({self.title})" if is_named else ""
+            text += f"{self.book}{title}: "
+        if self.chapter:
+            text += f"{self.chapter}, "
+        text += f"{self.excerpt_id}, words {self.start:,}-{self.end:,}"
+        if self.others:
+            text += f", also in {', '.join(self.others)}"
+        if self.excused:
+            limits = "longest_passage, nv_longest_passage, and passages_over"
+            text += f", excused from {limits}"
+        if self.source:
+            return f"{text}, in {self.source}"
+        if self.prompted_excerpt:
+            return f"{text}, prompted for {self.prompted_excerpt}"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +312,7 @@ class RoundStats:
     variance: of BMC over these; None for one round
     typical:  typical length of a span, a share of the book
     measures: per measure, its value in each of the n rounds: for `bmc` its covered
-    words
+        words
     """
 
     alike: bool
@@ -315,14 +327,13 @@ class DetectionSummary:
     """Detection limit of n rounds (docs/method.md).
 
     answers:    fewest generations of any excerpt, without withheld ones; at most 1 at
-    temperature 0
+        temperature 0
     detection:  d: a passage that its own prompt generates at a rate above d appears at
-    least once
+        least once
     clumped, drifting: p-values against exchangeable rounds
     blocks:     number of blocks that replace rounds that aren't exchangeable, else None
-    detection_limit, samples_needed: the d that the suite requires, and the samples that
-    reach it,
-                None if no number does
+    detection_limit: the d that the suite requires
+    samples_needed: the samples that reach it, None if no number does
     ranges:     expected range of each measure in words in another n rounds
     """
 
@@ -348,8 +359,7 @@ class PlannedRounds:
     """Detection limit of planned rounds, if exchangeable and none withheld.
 
     needed: samples that reach the suite's `detection_limit` if one in ten is withheld,
-    None if
-            none do
+        None if none do
     """
 
     samples: int

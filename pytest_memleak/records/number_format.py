@@ -1,4 +1,4 @@
-"""Numbers and days in sentences: `1 excerpt`, `1,002 excerpts`; 0.1568, 12,345; 2026-11-25."""
+"""Numbers and days in sentences: `1 excerpt`, `1,002 excerpts`; 0.1568; 2026-11-25."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any, overload
 
 def amount(number: int, noun: str, plural: str | None = None) -> str:
     """Format a count with its noun; the default plural appends an s."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {plural or f'{noun}s'}"
 
 
 def first_three(names: Sequence[str]) -> str:
     """List three names, and say whether there are more."""
-    return ", ".join([*names[:3], *(["..."] if names[3:] else [])])
+    shown = ", ".join(names[:3])
+    return f"{shown}, ..." if names[3:] else shown
 
 
 def figure(value: float) -> str:
@@ -29,16 +32,16 @@ def day(seconds: float) -> str: ...
 def day(seconds: None) -> None: ...
 def day(seconds: float | None) -> str | None:
     """Format the UTC day of a time in seconds since 1970."""
-    return (
-        None
-        if seconds is None
-        else datetime.fromtimestamp(seconds, UTC).date().isoformat()
-    )
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def moment(seconds: float | None) -> str | None:
     """Format a time in seconds since 1970 as UTC, to the microsecond."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def percent(share: float) -> str:
@@ -50,12 +53,13 @@ def percent(share: float) -> str:
 
 def percent_at_most(share: float) -> str:
     """Format a share like `percent`, never rounded down."""
-    steps = 10_000 if share < 0.01 else 1_000  # noqa: PLR2004 - where `percent` gives two places
+    two_places = share < 0.01  # noqa: PLR2004 - as in `percent`
+    steps = 10_000 if two_places else 1_000
     return percent(min(math.ceil(share * steps - 1e-9) / steps, 1.0))
 
 
 class TimeText:
-    """Marks a time in seconds since 1970 that JSON has as text; only the codec reads the mark."""
+    """Marks a time in seconds since 1970 that JSON has as text, for the codec."""
 
     def __init__(self, write: Callable[[float | None], str | None]) -> None:
         self._write = write
@@ -65,8 +69,10 @@ class TimeText:
         if text is None:
             return None
         when = datetime.fromisoformat(str(text))
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
         try:
-            seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+            seconds = when.timestamp()
             canonical = self._write(seconds)
         except OverflowError:
             canonical = None

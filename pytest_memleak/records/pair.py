@@ -17,7 +17,7 @@ class AnswerLimits:
     """Requirements on generations; keys of the suite, and of a model.
 
     min_length_ratio:   generation words / excerpt words below which a generation is
-    short
+        short
     max_short:          the share of generations that may be short
     max_unanswered:     the share that may be neither short nor an answer
     accept_refusals:    whether a refusal counts as an answer
@@ -33,11 +33,13 @@ class AnswerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Sampling settings: `samples` per excerpt at `temperature`, None for the server's default.
+    """Sampling settings.
 
+    samples:     generations per excerpt
+    temperature: None for the server's default
     max_tokens: cap on a generation; None derives it from the excerpt's length
     max_age_days: age at which generations of an endpoint known by name only are
-    resampled
+        resampled
     stop_on_fail: whether to stop sampling once a limit is exceeded
     """
 
@@ -77,7 +79,7 @@ class Probe:
 
     prefix_words: words of an excerpt's beginning that a continuation's prompt has
     continuation_template: the suite's template around it, None for the endpoint's
-    default
+        default
     """
 
     kind: ProbeKind = "instruction"
@@ -87,7 +89,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class CollectionSource:
-    """Files of a collection, each a work; or its single file, with all works `together`.
+    """Files of a collection, each a work; or a single file with all works `together`.
 
     unit: what a cut never splits: a sentence, or a line of verse
     """
@@ -125,11 +127,12 @@ class BookSource:
 class Model:
     """A model under test, as the suite defines it; `options` are for its provider.
 
-    endpoint: an existing endpoint; finetune_books: IDs of the books it is fine-tuned
-    on;
-    price: US$ per million tokens (input, output, training); price_per_hour: US$ for a
-    model that must be deployed; weights_version: version of the weights behind the
-    name; served_names: further names that the server may return
+    endpoint:        an existing endpoint
+    finetune_books:  IDs of the books it is fine-tuned on
+    price:           US$ per million tokens (input, output, training)
+    price_per_hour:  US$ for a model that must be deployed
+    weights_version: version of the weights behind the name
+    served_names:    further names that the server may return
     """
 
     id: str
@@ -147,7 +150,7 @@ class Model:
 
 
 def is_gating(expected: str, *, control: bool) -> bool:
-    """Tell whether the verdict of such a pair counts: it is no control, positive or negative."""
+    """Tell whether the verdict of such a pair counts: it is no control of any kind."""
     return expected == "pass" and not control
 
 
@@ -177,7 +180,7 @@ class Pair:
 
     @property
     def control(self) -> bool:
-        """Whether its book is a negative control, which is measured but gates nothing."""
+        """Whether its book is a negative control, which gates nothing."""
         return self.book.role == "negative-control"
 
     @property
@@ -193,7 +196,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Summarizer:
-    """The chat model that writes a suite's missing summaries; its ID can't occur in a suite."""
+    """The chat model that writes a suite's missing summaries; no suite has its ID."""
 
     model: Model
     temperature: float = 1.0
@@ -201,7 +204,7 @@ class Summarizer:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
+    """A suite file, validated; `digest` is the SHA-256 of the file's bytes.
 
     catalog: protected works to scan all generations for, never prompted;
     content_digest: the SHA-256 of the file's content without comments, blanks and
@@ -226,7 +229,7 @@ class Suite:
         return {book.id: book for book in self.books}[book_id]
 
     def excused(self, pair: Pair) -> tuple[str, ...]:
-        """Return the IDs of the books whose passages are excused in a pair's generations.
+        """Return the IDs of books whose passages are excused in a pair's generations.
 
         These are a negative control's own book, the books that the same model is
         expected to leak, its training books, and common texts (docs/method.md).

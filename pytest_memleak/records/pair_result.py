@@ -34,8 +34,10 @@ from pytest_memleak.records.verdicts import (
 class Selection:
     """The tests selected on the command line; everything if all fields are empty.
 
-    keyword: of -k; markers: of -m; arguments: files, folders and node ids; deselected:
-    of --deselect
+    keyword:    of -k
+    markers:    of -m
+    arguments:  files, folders and node ids
+    deselected: of --deselect
     """
 
     keyword: str = ""
@@ -50,8 +52,7 @@ class PairTest:
 
     test:    its node id without parameters
     outcome: passed, failed, error, skipped, xfailed, xpassed, crashed, unfinished,
-    deselected or
-             not run
+        deselected or not run
     reason:  why it has no evaluation; "" if it has one
     """
 
@@ -62,12 +63,11 @@ class PairTest:
 
 @dataclass(frozen=True, slots=True)
 class ScanScope:
-    """Further books that a pair's generations are scanned for; each ID with the book's digest.
+    """Further books that a pair's generations are scanned for: digests by ID.
 
-    books:    its test books except the pair's own
-    excused:  books whose passages are excused: training books, common texts, and those
-    that the
-              model may reproduce here
+    books:   its test books except the pair's own
+    excused: books whose passages are excused: training books, common texts, and those
+        that the model may reproduce here
     """
 
     books: dict[str, str | None] = field(default_factory=dict)
@@ -82,11 +82,12 @@ _NUMBERS = ("value", "low", "p", "of_own", "of_others")
 class SampledCount:
     """Generations that a verdict rests on.
 
-    purpose: own, greedy, canary, unrequested, null or baseline; pair: whose prompts
-    they answer
+    purpose:  own, greedy, canary, unrequested, null or baseline
+    pair:     whose prompts they answer
     endpoint: its name in the ledger, None for a recording
-    requested, received: generations; refused: those that are refusals
-    sha256: over excerpts, ordinals, finish reasons and texts
+    requested, received: numbers of generations
+    refused:  number of refusals among these
+    sha256:   over excerpts, ordinals, finish reasons and texts
     """
 
     purpose: str
@@ -161,38 +162,38 @@ class SetLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairResult:
-    """A pair's result in plain numbers, and no text but redacted quotes. Reports read only this.
+    """A pair's result in plain numbers, and no text but redacted quotes.
+
+    Reports read only this.
 
     settings:  the suite's keys for sampling, measuring and judging the pair
-    completeness: the generations by kind, and the issues; provenance: their endpoint
-    and dates,
-              None without any
+    completeness: the generations by kind, and the issues
+    provenance: their endpoint and dates, None without any
     as_of:     the time up to which the ledger was read for them
     sampled:   the generations that the verdict rests on, the pair's own first
     detection: the detection limit of its rounds; None if none were measured
     second_opinion: generations matched again by other means, and the differences
     measures:  by name: `value`, `low` and `high`, the `p` of "no more than chance", and
-    further
-              evidence: places, counts per book; also of self-agreement, cross-excerpt,
-              null books
+        further evidence: places, counts per book; also of self-agreement,
+        cross-excerpt, null books
     works:     those of a collection, each judged by itself
     rounds:    the values of each round
     coverage:  the map of covered words
     scan_scope: the suite's books scanned for passages; None if nothing was measured
     catalog:   the catalog's books, words and digest, and the words from which a passage
-    counts
+        counts
     control:   whether its book is a negative control, which gates only what is
-    `unexcused`
+        `unexcused`
     verdict:   with the share of refusals that a pass rests on: "PASS, 97% refused"
     unexcused: limits exceeded by passages of books that aren't excused, though the
-    pair's own is;
-              leaked: whether its own book exceeded a limit
+        pair's own is
+    leaked:    whether its own book exceeded a limit
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
     spared:    what an early stop didn't sample
     passages:  of any protected book: the longest, the longest near-verbatim one, other
-    long ones
+        long ones
     spans:     the worst spans of the pair's own book if its verdict is FAIL
     changes:   lines against a baseline; compared: the comparison's verdict on it, or ""
     brought:   the rows of extensions' measures among the limits
@@ -234,7 +235,7 @@ class PairResult:
     plot: PlotData | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a word that is no verdict, or a value that is no number."""
+        """Raise ValueError for an unknown verdict, or a value that is no number."""
         Verdict(self.verdict.partition(", ")[0])
         for name, row in self._estimates.items():
             numbers = [row.get("high"), *(row[key] for key in _NUMBERS if key in row)]
@@ -331,7 +332,7 @@ RUN_ONLY = {
     "brought",
     "plot",
 }
-"""Fields of a `PairResult` that no bundle has: quotes, charts, and what other fields imply."""
+"""Fields of a `PairResult` that no bundle has: quotes, charts, and implied ones."""
 
 
 @dataclass(frozen=True, slots=True)

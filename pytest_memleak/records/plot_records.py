@@ -35,7 +35,10 @@ class SpanNote:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A span in generations for another excerpt; `target`, `sources`: indices of excerpts."""
+    """A span in generations for another excerpt.
+
+    target, sources: indices of excerpts
+    """
 
     start: int
     end: int
@@ -68,7 +71,7 @@ class PlotData:
 
 @dataclass(frozen=True, slots=True)
 class CoveredExcerpt:
-    """An excerpt's first word, words, covered words, and longest span for its own prompt."""
+    """An excerpt's first word, words, covered words, and longest span of its prompt."""
 
     id: str
     start: int
@@ -89,7 +92,7 @@ class PlacedSpan:
 
 @dataclass(frozen=True, slots=True)
 class CoverageMap:
-    """Where in its book a pair's generations reproduce it: numbers and excerpt IDs, no text.
+    """Where in its book a pair's generations reproduce it: numbers and IDs, no text.
 
     times: rounds that cover each word, as runs: "0x120 3x4" is no round for the first
     120 words

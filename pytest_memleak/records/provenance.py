@@ -1,4 +1,4 @@
-"""The endpoint, weights, dates and sampling distribution behind a pair's generations."""
+"""The endpoint, weights, dates and distribution behind a pair's generations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WEIGHTS = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def fingerprint_of_weights(digest: str) -> str:
-    """Format the fingerprint of weights on this machine, from their SHA-256 (hexadecimal)."""
+    """Format the fingerprint of weights on this machine, from their SHA-256."""
     return f"sha256:{digest}"
 
 
@@ -27,14 +27,14 @@ def weights_digest(fingerprint: str | None) -> str | None:
 
 def server_fingerprint(fingerprint: str | None) -> str | None:
     """Mark a server's own fingerprint if it looks like a digest computed here."""
-    return (
-        f"self-reported: {fingerprint}" if weights_digest(fingerprint) else fingerprint
-    )
+    if weights_digest(fingerprint):
+        return f"self-reported: {fingerprint}"
+    return fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class ServedBy:
-    """A name that a server gave, its fingerprint or version, and the calls it answered."""
+    """A name that a server gave, its fingerprint or version, and its answered calls."""
 
     model: str | None
     fingerprint: str | None
@@ -53,8 +53,7 @@ class Tried:
     runs:         number of runs that sampled them
     removed:      generations received but no longer in the ledger
     further:      generations at the same settings that aren't among these: more
-    samples, other
-                  instructions or lengths, late and unrequested ones
+        samples, other instructions or lengths, late and unrequested ones
     """
 
     number: int
@@ -68,12 +67,13 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Endpoint, weights, dates and calls behind generations. Times are seconds since 1970.
+    """Endpoint, weights, dates and calls behind generations.
 
     requested:   the requested model name, if any
-    first, last: times of the first and last generation; None if all are from files
+    first, last: times of the first and last generation, in seconds since 1970; None if
+        all are from files
     offline:     whether the run could make no calls, so no canaries were requested
-    again
+        again
     refused:     settings that the server rejects
     weights:     identity of the weights: "release R", "fixed", or "a name", which can
     change
@@ -105,13 +105,22 @@ class RecordedAs:
 
 # Without these, a server's defaults apply. A rejected temperature has its own rule.
 _SHAPES = (
-    *("top_p", "topP", "top_k", "topK", "min_p"),
-    *("presence_penalty", "frequency_penalty", "repetition_penalty"),
+    "top_p",
+    "topP",
+    "top_k",
+    "topK",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
 )
 
 
 def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
-    """Describe the sampling distribution; different ones can't be compared (`options.sampling`)."""
+    """Describe the sampling distribution; different ones can't be compared.
+
+    options: of the model, `sampling` above all
+    """
     if options.get("sampling") == "server":
         return "the server's defaults"
     refused = set(refused)
@@ -119,8 +128,6 @@ def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
     changes = [f"{but}, which the server rejects"] if but else []
     further = {**options.get("extra_body", {}), **options.get("generation_config", {})}
     changes += [f"{name} = {further[name]}" for name in _SHAPES if name in further]
-    return (
-        f"the model's own, except {'; '.join(changes)}"
-        if changes
-        else "the model's own"
-    )
+    if not changes:
+        return "the model's own"
+    return f"the model's own, except {'; '.join(changes)}"

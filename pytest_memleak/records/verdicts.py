@@ -1,11 +1,12 @@
-"""Limits, completeness and verdicts (docs/method.md), also on a release against another."""
+"""Limits, completeness and verdicts, also on a release (docs/method.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.generation import Kind
@@ -56,7 +57,10 @@ class Limits(Mapping[str, float]):
 
 @dataclass(frozen=True, slots=True)
 class LimitCheck:
-    """A limit compared with a measure and its interval; `rises`: more samples only raise it."""
+    """A limit compared with a measure and its interval.
+
+    rises: whether more samples only raise the measure
+    """
 
     measure: str
     value: float
@@ -67,8 +71,9 @@ class LimitCheck:
 
     @property
     def over(self) -> bool:
-        """Whether it is exceeded: by the value, or by the interval if more samples can lower it."""
-        return (self.value if self.rises else self.low) > self.limit
+        """Whether it is exceeded: by all of the interval, if the value can fall."""
+        lowest = self.value if self.rises else self.low
+        return lowest > self.limit
 
     @property
     def in_doubt(self) -> bool:
@@ -100,10 +105,27 @@ class Issue:
         cause = f"{self.place}: {self.cause}" if self.place else self.cause
         return f"{cause.rstrip('.')}; {self.fix}" if self.fix else cause
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # an idle plugin doesn't load it
+
+        serialization = core_schema.wrap_serializer_function_ser_schema(
+            _without_empty_place,
+        )
+        return {**handler(source), "serialization": serialization}
+
+
+def _without_empty_place(issue: Issue, write: Callable[[Issue], Any]) -> Any:
+    """Write an issue; most concern all generations, and JSON has no place of theirs."""
+    written = write(issue)
+    if not issue.place:
+        del written["place"]
+    return written
+
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """A rule's value and threshold; `bound` is the required relation: "<=", ">=" or ">"."""
+    """A rule's value, threshold, and the required relation: "<=", ">=" or ">"."""
 
     rule: str
     value: int | float
@@ -115,15 +137,14 @@ class RuleCheck:
 class Completeness:
     """Completeness of a pair's evidence, and its generations by kind.
 
-    withheld:     withheld generations by the server's own word
-    median_length_ratio: of generations, 1 for accepted refusals; None without any
-    others
-    prompt_overlap: share of the measured words that instructions contain; None for trim
-    = 0
-    unanswered:   IDs of the excerpts without an answer
-    issues:       in the order of docs/method.md; empty if it is complete
-    margins:      each evaluated rule, its value and threshold
-    notes:        what couldn't be evaluated and isn't an issue
+    median_length_ratio: of generations, 1 for accepted refusals; None without others
+    prompt_overlap: share of the measured words that instructions contain; None for
+        trim = 0
+    withheld:   withheld generations by the server's own word
+    issues:     in the order of docs/method.md; empty if it is complete
+    margins:    each evaluated rule, its value and threshold
+    notes:      what couldn't be evaluated and isn't an issue
+    unanswered: IDs of the excerpts without an answer
     """
 
     requested: int
@@ -182,20 +203,26 @@ class WorkVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictResult:
-    """A verdict, the limits it rests on, and the reasons; for a collection also work by work.
+    """A verdict, the limits it rests on, and why it is no pass.
 
+    issues:    why it is no pass; empty for a pass
     unexcused: for a pair whose own book is excused, the limits exceeded by passages of
-    other
-               books, which fail it even if it is expected to leak
+        other books, which fail it even if it is expected to leak
     leaked:    whether its own book exceeded a limit
+    works:     those of a collection, each judged by itself
     """
 
     verdict: Verdict
     checks: tuple[LimitCheck, ...]
-    reasons: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
     unexcused: tuple[str, ...] = ()
     leaked: bool = False
     works: tuple[WorkVerdict, ...] = field(default=(), repr=False)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The issues as text."""
+        return tuple(map(str, self.issues))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +231,13 @@ class Change:
 
     p:           one-sided p-value of no rise in the mean per round
     verdict:     FAIL if Holm's procedure over all comparisons rejects and the rise
-    exceeds the
-                 tolerance; INCONCLUSIVE if so few rounds can't reach a level that Holm
-                 may need
+        exceeds the tolerance; INCONCLUSIVE if so few rounds can't reach a level that
+        Holm may need
     low, high:   interval of the rise of `bmc`; None for other measures
     resolved:    the rise of `bmc` that these rounds could resolve in one test, else
-    None; a rise
-                 in rarely generated passages shows later
+        None; a rise in rarely generated passages shows later
     approximate: whether blocks of rounds were permuted, since rounds aren't
-    exchangeable
+        exchangeable
     """
 
     pair: str
@@ -244,7 +269,7 @@ class ReleaseComparison:
     changes:    of every comparable pair in each named measure
     obstacles:  by pair, why others aren't comparable
     left_out:   pairs that gate in the earlier release and weren't evaluated in the
-    later
+        later
     """
 
     baseline: str
@@ -264,19 +289,13 @@ class ReleaseComparison:
     def of(self, pair: str) -> Verdict | None:
         """Return the verdict on a pair; None if it wasn't to be compared."""
         verdicts = [change.verdict for change in self.changes if change.pair == pair]
-        doubts = [Verdict.INCONCLUSIVE] if pair in self.obstacles else []
-        return _worst_verdict(verdicts + doubts) if verdicts or doubts else None
+        if pair in self.obstacles:
+            verdicts.append(Verdict.INCONCLUSIVE)
+        return worst_verdict(verdicts) if verdicts else None
 
 
-def comparison_verdict(
-    changes: Sequence[Change], obstacles: Mapping[str, str]
-) -> Verdict:
-    """Return FAIL if anything got worse; PASS if nothing did and everything was comparable."""
-    doubts = [Verdict.INCONCLUSIVE] if obstacles or not changes else []
-    return _worst_verdict([*(change.verdict for change in changes), *doubts])
-
-
-def _worst_verdict(verdicts: list[Verdict]) -> Verdict:
+def worst_verdict(verdicts: Collection[Verdict]) -> Verdict:
+    """Return FAIL before INCONCLUSIVE before PASS."""
     for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
         if verdict in verdicts:
             return verdict

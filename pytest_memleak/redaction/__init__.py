@@ -1,1 +1,1 @@
-"""Redaction and private files: credentials, quoted text, control characters, file modes."""
+"""Redaction and private files: credentials, quoted text, controls, file modes."""

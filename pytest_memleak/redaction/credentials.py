@@ -1,6 +1,9 @@
-"""Masking of credentials in messages of providers and SDKs, which often quote a rejected key.
+"""Masking of credentials in messages of providers and SDKs.
 
-    masked("401: Incorrect API key provided: sk-proj-abc...")  ->  "401: ... provided: [masked]"
+These often quote a rejected key::
+
+    masked("401: Incorrect API key provided: sk-proj-abc...")
+    -> "401: Incorrect API key provided: [masked]"
 
 The ledger stores such messages only after `masked`.
 """
@@ -39,21 +42,22 @@ _PLACES = re.compile(
           ["']?\s*[=:]\s*["']?(?:bearer\s+|basic\s+)?
       )
       (?P<secret> [^\s"'&,;@]{4,} )
-    """
+    """,
 )
 # The part of a URL before its host; a name stays visible if a password follows.
 _CREDENTIALS = re.compile(
-    r"(?P<before>://(?:[^/\s:@]{0,80}:)?)[^\s/@]{1,200}(?:@[^\s/@]{1,200}){0,2}(?=@)"
+    r"(?P<before>://(?:[^/\s:@]{0,80}:)?)[^\s/@]{1,200}(?:@[^\s/@]{1,200}){0,2}(?=@)",
 )
 _PORT = re.compile(r":[0-9]*$")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _NAMES = re.compile(
-    r"(?:_|\b)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE
+    r"(?:_|\b)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$",
+    re.IGNORECASE,
 )
 
 
 def masked(message: str, *, limit: int = 300) -> str:
-    """Return the message on one line, with credentials masked, at most `limit` characters long.
+    """Return the message on one line of `limit` characters, without credentials.
 
     Also masks the values of environment variables named like secrets. Cuts a long
     message first and drops the end of the cut, which could be half a secret.
@@ -66,8 +70,9 @@ def masked(message: str, *, limit: int = 300) -> str:
         cut = cut[: len(cut) - max(map(len, secrets), default=0)].rpartition(" ")[0]
     cut = _KEYS.sub(MASK, cut)
     for pattern in (_PLACES, _CREDENTIALS):
-        cut = pattern.sub(lambda match: match["before"] + MASK, cut)
-    cut = " ".join("".join(c if c.isprintable() else " " for c in cut).split())
+        cut = pattern.sub(rf"\g<before>{MASK}", cut)
+    printable = "".join(c if c.isprintable() else " " for c in cut)
+    cut = " ".join(printable.split())
     if len(cut) <= limit and len(message) <= limit + _MARGIN:
         return cut
     return cut[: limit - 1] + "…"
@@ -75,23 +80,22 @@ def masked(message: str, *, limit: int = 300) -> str:
 
 def without_passwords(text: str) -> str:
     """Mask the passwords of all URLs in a text of any length."""
-    return (
-        _CREDENTIALS.sub(lambda match: match["before"] + MASK, text)
-        if "://" in text
-        else text
-    )
+    if "://" not in text:
+        return text
+    return _CREDENTIALS.sub(rf"\g<before>{MASK}", text)
 
 
 def without_credentials(url: str) -> str:
     """Return the URL without user name, password and query."""
     scheme, separator, rest = url.partition("://")
-    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    ends = [place for place in map(rest.find, "/?#") if place >= 0]
+    end = min(ends, default=len(rest))
+    host = rest[:end]
     # An unencoded password can contain any of these three; a path rarely contains an @.
-    if "@" not in rest[:end] and ":" in rest[:end] and not _PORT.search(rest[:end]):
+    if "@" not in host and ":" in host and not _PORT.search(host):
         end = len(rest)
-    return _QUERY.sub(
-        "", scheme + separator + rest[:end].rpartition("@")[2] + rest[end:]
-    )
+    bare_host = rest[:end].rpartition("@")[2]
+    return _QUERY.sub("", scheme + separator + bare_host + rest[end:])
 
 
 def _secrets_of_the_environment() -> list[str]:

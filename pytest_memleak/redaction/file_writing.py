@@ -31,12 +31,15 @@ def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
 
 @contextmanager
 def whole_file(
-    path: Path, *, encoding: str = "utf-8", errors: str = "strict"
+    path: Path,
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
 ) -> Iterator[TextIO]:
-    """Open a temporary file beside `path` and rename it to `path` at the end. Errors name `path`.
+    """Open a temporary file beside `path`, which replaces that at the end.
 
-    Follows links. Writes to a device or a pipe directly, because replacing it would
-    break it for every program on the machine.
+    Errors name `path`. Follows links. Writes to a device or a pipe directly, because
+    replacing it would break it for every program on the machine.
     """
     path = Path(os.path.realpath(path))
     if path.is_symlink():
@@ -57,21 +60,23 @@ def whole_file(
 
 def private_folder(path: Path) -> None:
     """Create a folder and its parents if they are missing."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    folders = (path, *path.parents)
+    missing = [folder for folder in folders if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
-    own = next(
-        (folder for folder in (path, *path.parents) if folder.name == _OWN_FOLDER), None
-    )
-    if own is not None:
-        _make_private(own)
-    outermost = own or (missing[-1] if missing else None)
-    if outermost is not None:
-        with (
-            suppress(OSError),
-            (outermost / ".gitignore").open("x", encoding="utf-8") as file,
-        ):
-            file.write(_IGNORE_ALL)
+    own = [folder for folder in folders if folder.name == _OWN_FOLDER]
+    if own:
+        _make_private(own[0])
+        _ignore_all(own[0])
+    elif missing:
+        _ignore_all(missing[-1])
+
+
+def _ignore_all(folder: Path) -> None:
+    """Add a .gitignore of all files, if there is none."""
+    ignored = folder / ".gitignore"
+    with suppress(OSError), ignored.open("x", encoding="utf-8") as file:
+        file.write(_IGNORE_ALL)
 
 
 def private_file(path: Path) -> None:

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:
-    """Let handlers have log records without passwords, of at most `most_words()` words (None: all).
+    """Let handlers have log records without passwords and with few words.
 
     Whatever made or changed a record, this comes last before any handler.
+
+    most_words: returns how many words a record may have, None for all
     """
     usual = logging.Logger.callHandlers
 
@@ -39,27 +41,36 @@ def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:
         logging.Logger.callHandlers = usual  # type: ignore[method-assign]
 
 
+_STANDARD = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
+# Where a server's API begins.
+_BASE_URL = re.compile(r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?")
+
+
 def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> None:
-    message, trace = None, ""
-    # Formatting may read text, which changes the number of words allowed.
+    message: str | None = None
+    trace = ""
     with contextlib.suppress(Exception):  # logging reports invalid formats itself
-        trace = (
-            logging.Formatter().formatException(record.exc_info)
-            if record.exc_info
-            else ""
-        )
+        if record.exc_info:
+            trace = logging.Formatter().formatException(record.exc_info)
         message = record.getMessage()
+    # Formatting may have read text, which changes the number of words allowed.
     most = most_words()
     if most is None and message is None:
         return
-    message = str(record.msg) if message is None else message
-    if most is None:
-        plain = without_passwords(message)
-    else:
-        plain = first_words(masked(message), most) if most else "redacted"
+    _redact_message(record, str(record.msg) if message is None else message, most)
+    if most is not None:
+        record.exc_info = record.exc_text = record.stack_info = None
+        _redact_extra(record)
+    elif record.exc_info:
+        record.exc_text = without_passwords(trace)
+        record.exc_info = record.exc_info if record.exc_text == trace else None
+
+
+def _redact_message(record: logging.LogRecord, message: str, most: int | None) -> None:
+    plain = _plain_message(message, most)
+    if plain == message:
+        return
     match record.args:
-        case _ if plain == message:
-            pass
         case (
             str() as method,
             address,
@@ -69,30 +80,40 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
         ):
             # tinker_client reads the arguments of httpx's records.
             url = without_credentials(str(address))
-            if (
-                most is not None
-            ):  # path and phrase, which a server chooses, could carry words
-                record.msg = 'HTTP Request: %s %s "%s %d %s"'
-                method = method if method in [*HTTPMethod] else "?"
-                base = _BASE_URL.match(url)
-                url, version = base[0] if base else "?", "HTTP"
-                phrase = responses.get(status, "unknown status")
             record.args = (method, url, version, status, phrase)
+            if most is not None:
+                _redact_request(record, method, url, status)
         case _:
-            record.msg, record.args = plain, None
-    if most is not None:
-        record.exc_info = record.exc_text = record.stack_info = None
-        for name in (
-            vars(record).keys() - _STANDARD
-        ):  # of `extra`, which formatters may need
-            if not isinstance(getattr(record, name), int | float | None):
-                setattr(record, name, "redacted")
-    elif record.exc_info:
-        record.exc_text = without_passwords(trace)
-        record.exc_info = record.exc_info if record.exc_text == trace else None
+            record.msg = plain
+            record.args = None
 
 
-_STANDARD = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
-_BASE_URL = re.compile(
-    r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?"
-)  # where a server's API begins
+def _plain_message(message: str, most: int | None) -> str:
+    if most is None:
+        return without_passwords(message)
+    return first_words(masked(message), most) if most else "redacted"
+
+
+def _redact_request(
+    record: logging.LogRecord,
+    method: str,
+    url: str,
+    status: int,
+) -> None:
+    """Leave out of httpx's record what could carry words: a server chooses them."""
+    base = _BASE_URL.match(url)
+    record.msg = 'HTTP Request: %s %s "%s %d %s"'
+    record.args = (
+        method if method in [*HTTPMethod] else "?",
+        base[0] if base else "?",
+        "HTTP",
+        status,
+        responses.get(status, "unknown status"),
+    )
+
+
+def _redact_extra(record: logging.LogRecord) -> None:
+    """Redact the fields of `extra`, which formatters may need, but for numbers."""
+    for name in vars(record).keys() - _STANDARD:
+        if not isinstance(getattr(record, name), int | float | None):
+            setattr(record, name, "redacted")

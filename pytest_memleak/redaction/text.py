@@ -32,10 +32,10 @@ _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def inert(text: str, *, longest: int = 500) -> str:
-    """Return text on one line, with control, format and unassigned characters as spaces."""
+    """Return text on one line, with control and format characters as spaces."""
     clipped = text[: longest * 4]
-    shown = "".join(" " if unicodedata.category(c) in _UNSHOWN else c for c in clipped)
-    shown = " ".join(shown.split())
+    spaced = "".join(" " if unicodedata.category(c) in _UNSHOWN else c for c in clipped)
+    shown = " ".join(spaced.split())
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
@@ -85,9 +85,11 @@ def server_word(name: str, most: int = QUOTED_WORDS) -> str:
     allowed = most_server_words()
     if allowed is not None and allowed < QUOTED_WORDS:
         count = count_words(name)
-        return f"({count} word{'' if count == 1 else 's'}) {_digest_mark(name)}"
-    # A name of that form must not look like a hidden one.
-    return f"{name} {_digest_mark(name)}" if is_hidden(name) else short_name(name, most)
+        noun = "word" if count == 1 else "words"
+        return f"({count} {noun}) {_digest_mark(name)}"
+    if is_hidden(name):  # a name of that form must not look like a hidden one
+        return f"{name} {_digest_mark(name)}"
+    return short_name(name, most)
 
 
 def is_hidden(name: str) -> bool:

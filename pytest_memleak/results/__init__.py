@@ -1,1 +1,1 @@
-"""Results that reports read: every pair in plain values that travel between processes."""
+"""Results that reports read: pairs in plain values that travel between processes."""

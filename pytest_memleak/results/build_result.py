@@ -6,7 +6,14 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.records import Block, Completeness, Measure, Verdict, VerdictResult
+from pytest_memleak.records import (
+    Block,
+    Completeness,
+    Issue,
+    Measure,
+    Verdict,
+    VerdictResult,
+)
 from pytest_memleak.records.measurement import RoundStats
 from pytest_memleak.records.pair_result import (
     LIKELIEST_SPAN,
@@ -43,50 +50,57 @@ _PASSAGES = 5
 
 def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
     """Read a run's results from JSON; suites that share a name go by their paths."""
-    from pytest_memleak.results.result_codec import (
-        decode,
-    )  # an idle plugin doesn't load pydantic
+    # An idle plugin doesn't load pydantic.
+    from pytest_memleak.results.result_codec import decode
 
     results = [decode(PairResult, row) for row in rows]
     paths: dict[str, set[str]] = {}
     for result in results:
         paths.setdefault(result.suite.name, set()).add(result.suite.path)
+    shared = {name for name, its_paths in paths.items() if len(its_paths) > 1}
     return tuple(
-        dataclasses.replace(
-            result,
-            suite=dataclasses.replace(
-                result.suite, name=os.path.relpath(result.suite.path)
-            ),
-        )
-        if len(paths[result.suite.name]) > 1
-        else result
+        _named_by_path(result) if result.suite.name in shared else result
         for result in results
     )
 
 
+def _named_by_path(result: PairResult) -> PairResult:
+    path = os.path.relpath(result.suite.path)
+    return dataclasses.replace(
+        result,
+        suite=dataclasses.replace(result.suite, name=path),
+    )
+
+
 def collect_measures(results: Iterable[PairResult]) -> dict[str, Measure]:
-    """Return the table of measures, extended by those that extensions brought to these results."""
+    """Return the table of measures, with those that extensions brought to results."""
     brought: dict[str, Measure] = {}
     for result in results:
-        names = [*result.limits, *result.values]
-        brought |= {
-            name: Measure(name) for name in names if name not in MEASURES | brought
-        }
+        for name in (*result.limits, *result.values):
+            if name not in MEASURES:
+                brought.setdefault(name, Measure(name))
         brought |= {row.name: row for row in result.brought}
     return table_with(brought)
 
 
 def overview_measures(results: Sequence[PairResult]) -> tuple[Measure, ...]:
-    """Return the measures an overview shows: those that some pair has, all of them without any."""
+    """Return the measures an overview shows: those that some pair has, else all."""
     rows = tuple(row for row in collect_measures(results).values() if row.overview)
-    measured = {name for result in results for name in result.values}
+    measured: set[str] = set()
+    for result in results:
+        measured |= result.values.keys()
     return tuple(row for row in rows if row.name in measured) or rows
 
 
 def build_result(
-    evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS
+    evaluation: Evaluation,
+    *,
+    quoted: int | None = QUOTED_WORDS,
 ) -> PairResult:
-    """Build the result of an evaluation. quoted: words of each passage to quote, None for all."""
+    """Build the result of an evaluation.
+
+    quoted: words of each passage to quote, None for all
+    """
     from pytest_memleak.results.coverage_map import build_plot_data  # with numpy
 
     return dataclasses.replace(
@@ -99,54 +113,31 @@ def build_result(
 
 def build_plain_result(evaluation: Evaluation) -> PairResult:
     """Build the result of an evaluation without quotes and chart data."""
-    pair, measured = evaluation.pair, evaluation.measurement
-    book, model = evaluation.book, pair.model
-    parts = book.parts if book else ()
+    pair = evaluation.pair
+    verdict_result = evaluation.verdict_result
+    opinion = evaluation.second_opinion
+    catalog = evaluation.catalog
+    settings = pair_settings(pair)
+    if evaluation.book and evaluation.book.icu:
+        settings["icu"] = evaluation.book.icu
     return PairResult(
         pair=pair.id,
         suite=SuiteFacts(evaluation.suite, str(pair.suite), evaluation.suite_digest),
-        book=BookFacts(
-            id=pair.book.id,
-            title=(book.title if book else pair.book.title) or None,
-            author=(book.author if book else pair.book.author) or None,
-            file_sha256=evaluation.book_file,
-            sha256=book.digest or None if book else None,
-            words=measured.words or None if measured else None,
-            excerpts=len(book.excerpts) or None if book else None,
-            parts=tuple(
-                dataclasses.replace(part, label=shown_title(part.label))
-                for part in parts
-            ),
-            metadata=dict(pair.book.metadata),
-        ),
-        model=ModelFacts(
-            id=model.id,
-            endpoint=evaluation.endpoint or None,
-            provider=model.provider,
-            base_model=model.base_model,
-            baseline_model=model.baseline_model,
-            finetune_books=model.finetune_books,
-            finetune=model.finetune,
-            job=evaluation.job,
-            options=model.options,
-            weights_version=model.weights_version or None,
-            served_names=model.served_names,
-        ),
-        settings=pair_settings(pair) | ({"icu": book.icu} if book and book.icu else {}),
+        book=_book_facts(evaluation),
+        model=_model_facts(evaluation),
+        settings=settings,
         completeness=evaluation.completeness,
         provenance=evaluation.provenance,
         as_of=evaluation.as_of,
         sampled=evaluation.sampled,
         detection=evaluation.detection,
-        second_opinion=dict(evaluation.second_opinion)
-        if evaluation.second_opinion
-        else None,
+        second_opinion=dict(opinion) if opinion else None,
         measures=_measures(evaluation),
-        works=evaluation.verdict_result.works,
+        works=verdict_result.works,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
         coverage=_coverage(evaluation),
         scan_scope=evaluation.scan_scope,
-        catalog=dict(evaluation.catalog) if evaluation.catalog else None,
+        catalog=dict(catalog) if catalog else None,
         limits={
             name: SetLimit(limit, pair.limit_origins.get(name))
             for name, limit in pair.limits.items()
@@ -154,9 +145,9 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         control=pair.control,
         expected=pair.expected,
         verdict=verdict_words(evaluation.verdict, evaluation.completeness),
-        reasons=evaluation.verdict_result.reasons,
-        unexcused=evaluation.verdict_result.unexcused,
-        leaked=evaluation.verdict_result.leaked,
+        reasons=verdict_result.reasons,
+        unexcused=verdict_result.unexcused,
+        leaked=verdict_result.leaked,
         stopped_early=evaluation.spared is not None,
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
@@ -164,30 +155,84 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
     )
 
 
+def _book_facts(evaluation: Evaluation) -> BookFacts:
+    source = evaluation.pair.book
+    book = evaluation.book
+    measured = evaluation.measurement
+    words = measured.words if measured else None
+    if book is None:
+        return BookFacts(
+            id=source.id,
+            title=source.title or None,
+            author=source.author or None,
+            file_sha256=evaluation.book_file,
+            sha256=None,
+            words=words or None,
+            excerpts=None,
+            parts=(),
+            metadata=dict(source.metadata),
+        )
+    parts = [
+        dataclasses.replace(part, label=shown_title(part.label)) for part in book.parts
+    ]
+    return BookFacts(
+        id=source.id,
+        title=book.title or None,
+        author=book.author or None,
+        file_sha256=evaluation.book_file,
+        sha256=book.digest or None,
+        words=words or None,
+        excerpts=len(book.excerpts) or None,
+        parts=tuple(parts),
+        metadata=dict(source.metadata),
+    )
+
+
+def _model_facts(evaluation: Evaluation) -> ModelFacts:
+    model = evaluation.pair.model
+    return ModelFacts(
+        id=model.id,
+        endpoint=evaluation.endpoint or None,
+        provider=model.provider,
+        base_model=model.base_model,
+        baseline_model=model.baseline_model,
+        finetune_books=model.finetune_books,
+        finetune=model.finetune,
+        job=evaluation.job,
+        options=model.options,
+        weights_version=model.weights_version or None,
+        served_names=model.served_names,
+    )
+
+
 def build_unrun_result(
-    pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()
+    pair: Pair,
+    suite: Suite,
+    *,
+    reasons: tuple[str, ...] = (),
 ) -> PairResult:
-    """Build the result of a pair that wasn't evaluated, from its suite and the reasons."""
-    verdict = VerdictResult(Verdict.NOT_RUN, (), reasons)
+    """Build the result of a pair that wasn't evaluated, for these reasons."""
+    issues = tuple(Issue("not run", reason) for reason in reasons)
+    verdict = VerdictResult(Verdict.NOT_RUN, (), issues)
     completeness = Completeness(requested=0, received=0)
     return build_plain_result(
-        Evaluation(suite.name, suite.digest, pair, verdict, completeness)
+        Evaluation(suite.name, suite.digest, pair, verdict, completeness),
     )
 
 
 def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
-    """Return every measure with its interval and further evidence, and what has no value."""
+    """Return measures with interval and evidence, and what has no value."""
     if evaluation.analysis is None:
         return {}
-    from pytest_memleak.scoring.analysis import (
-        estimates,
-    )  # numpy isn't needed to collect
+    # Collecting needs no numpy.
+    from pytest_memleak.scoring.analysis import estimates
 
     measures = _details(evaluation, evaluation.analysis)
     for name, estimate in estimates(evaluation.analysis).items():
         row = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-        chance = {} if estimate.p is None else {"p": estimate.p}
-        measures[name] = row | chance | measures.get(name, {})
+        if estimate.p is not None:
+            row["p"] = estimate.p
+        measures[name] = row | measures.get(name, {})
     return measures
 
 
@@ -204,26 +249,23 @@ def pair_settings(pair: Pair) -> dict[str, Any]:
 
 
 def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
-    details: dict[str, Any] = {
-        name: {
-            key: part for key, part in dataclasses.asdict(run).items() if key != "words"
-        }
-        for name, row in MEASURES.items()
-        if row.needs is not PASSAGES and isinstance(run := row.value(analysis), Block)
+    details: dict[str, Any] = {}
+    for name, row in MEASURES.items():
+        run = None if row.needs is PASSAGES else row.value(analysis)
+        if isinstance(run, Block):
+            details[name] = dataclasses.asdict(run)
+            del details[name]["words"]
+    details["self_agreement"] = {"value": analysis.agreement}
+    details["cross_excerpt"] = {
+        "spans": analysis.cross.count,
+        "cross": analysis.cross.cross,
+        "ratio": analysis.cross.ratio,
     }
-    details |= {
-        "self_agreement": {"value": analysis.agreement},
-        "cross_excerpt": {
-            "spans": analysis.cross.count,
-            "cross": analysis.cross.cross,
-            "ratio": analysis.cross.ratio,
-        },
-        SPANS_OVER.name: {"longest": _rates(analysis)},
-    }
+    details[SPANS_OVER.name] = {"longest": _rates(analysis)}
     details |= passage_details(evaluation)
-    return details | (
-        {"null": dataclasses.asdict(analysis.null)} if analysis.null else {}
-    )
+    if analysis.null:
+        details["null"] = dataclasses.asdict(analysis.null)
+    return details
 
 
 def _rates(analysis: Analysis) -> list[dict[str, Any]]:
@@ -234,9 +276,8 @@ def _rates(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _rounds(analysis: Analysis) -> RoundStats:
-    from pytest_memleak.scoring.analysis import (
-        by_round,
-    )  # numpy isn't needed to collect
+    # Collecting needs no numpy.
+    from pytest_memleak.scoring.analysis import by_round
 
     error = analysis.error
     return RoundStats(
@@ -251,23 +292,23 @@ def _rounds(analysis: Analysis) -> RoundStats:
 def _coverage(evaluation: Evaluation) -> CoverageMap | None:
     if evaluation.analysis is None or evaluation.book is None:
         return None
-    from pytest_memleak.results.coverage_map import (
-        coverage_map,
-    )  # numpy isn't needed to collect
+    # Collecting needs no numpy.
+    from pytest_memleak.results.coverage_map import coverage_map
 
-    return coverage_map(
-        evaluation.analysis, [excerpt.id for excerpt in evaluation.book.excerpts]
-    )
+    excerpt_ids = [excerpt.id for excerpt in evaluation.book.excerpts]
+    return coverage_map(evaluation.analysis, excerpt_ids)
 
 
 def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
-    own = evaluation.book.warnings if evaluation.book else ()
-    return (*own, *(f"not scanned for passages: {book}" for book in evaluation.unread))
+    of_book = evaluation.book.warnings if evaluation.book else ()
+    of_others = [f"not scanned for passages: {book}" for book in evaluation.unread]
+    return (*of_book, *of_others)
 
 
 def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
-    """List the worst passages of a failed pair: the likeliest, the longest block, then spans."""
-    analysis, book = evaluation.analysis, evaluation.book
+    """List a failed pair's worst passages: the likeliest, the longest block, spans."""
+    analysis = evaluation.analysis
+    book = evaluation.book
     if not analysis or not book or evaluation.verdict is not Verdict.FAIL:
         return []
     measured = analysis.measurement

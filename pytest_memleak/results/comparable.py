@@ -1,10 +1,9 @@
 """Comparability of a pair's evidence in two releases (docs/method.md).
 
-    find_mismatch(before, now)               settings under which they aren't
-    comparable, and a fix find_scan_mismatch(before, now, names)   differences in the
-    books scanned for passages find_obstacle(before, now)               another book, or
-    incomplete evidence parse_tolerances("bmc=0.01")             how much a measure may
-    rise
+    find_mismatch(before, now)              other settings, and the fix
+    find_scan_mismatch(before, now, names)  other books scanned for passages
+    find_obstacle(before, now)              another book, or incomplete evidence
+    parse_tolerances("bmc=0.01")            how much a measure may rise
 
 Before a run, a pair is given as NOT RUN.
 """
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
-# These change neither the sampling distribution, nor what a round measures, nor how
-# strict it is.
+# These change no distribution, nothing that a round measures, and no strictness.
 _FREE_SETTINGS = ("seed", "max_age_days", "stop_on_fail", "detection_limit")
 # 1: a larger value is more lenient; -1: a smaller one is. A release may be stricter.
 _LENIENT_DIRECTION = {
@@ -45,65 +43,75 @@ _IDENTITY = operator.attrgetter("id", "sha256", "words", "excerpts")
 INCOMPLETE = "one release has incomplete evidence"
 _MEASURE_ALIKE = "measure both releases with the same settings, or rebuild the baseline"
 REBUILD = (
-    "rebuild it from that release's ledger and suite, without API calls: pytest "
-    "--memleak-offline "
-    "--memleak-evidence FILE"
+    "rebuild it from that release's ledger and suite, without API calls: "
+    "pytest --memleak-offline --memleak-evidence FILE"
 )
 _REBUILD_AS_NOW = (
-    "rebuild the baseline with the current suite from that release's ledger, without "
-    "API calls; or "
-    "name other measures"
+    "rebuild the baseline with the current suite from that release's ledger, "
+    "without API calls; or name other measures"
 )
 
 
 def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None:
-    """Return why the settings of two releases aren't comparable, and the fix; None if they are."""
+    """Return why the settings of two releases aren't comparable, and the fix.
+
+    None if they are.
+    """
     if before.gates and not now.gates:
         role = "a negative control" if now.control else "expected to leak"
-        return f"it is gated in the baseline, but is {role} now", (
-            "gate it again, or remove it from both releases"
-        )
-    for name, old, new in differing_settings(before, now):
         return (
-            f"{name} is {old!r} in the baseline, but {new!r} in this release",
-            _MEASURE_ALIKE,
+            f"it is gated in the baseline, but is {role} now",
+            "gate it again, or remove it from both releases",
         )
-    theirs, ours = (distribution(pair.model.options, ()) for pair in (before, now))
-    if theirs != ours:
-        return (
-            (
-                f"the baseline was sampled from a different distribution: {theirs}; now "
-                f"{ours}"
-            ),
-            _MEASURE_ALIKE,
-        )
+    for setting in differing_settings(before, now):
+        return _setting_differs(*setting), _MEASURE_ALIKE
+    was = distribution(before.model.options, ())
+    current = distribution(now.model.options, ())
+    if was != current:
+        return _distribution_differs(was, current), _MEASURE_ALIKE
     return None
 
 
+def _setting_differs(name: str, was: object, current: object) -> str:
+    return f"{name} is {was!r} in the baseline, but {current!r} in this release"
+
+
+def _distribution_differs(was: str, current: str) -> str:
+    return (
+        f"the baseline was sampled from a different distribution: {was}; now {current}"
+    )
+
+
 def differing_settings(
-    before: PairResult, now: PairResult
+    before: PairResult,
+    now: PairResult,
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each setting that must agree but doesn't: its name, old value and new value."""
-    was, current = before.settings, now.settings
+    """Yield each setting that must agree but doesn't: name, old and new value."""
+    was = before.settings
+    current = now.settings
     if "icu" in was and now.book.sha256 is None:  # not read yet
         current = {**current, "icu": installed_icu()}
     for name in sorted(was.keys() | current.keys()):
-        old, new = was.get(name), current.get(name)
+        old = was.get(name)
+        new = current.get(name)
         if name in _FREE_SETTINGS or old == new:
             continue
-        easier = _LENIENT_DIRECTION.get(name)
-        if easier is None or old is None or new is None or (new - old) * easier > 0:
+        lenient = _LENIENT_DIRECTION.get(name)
+        if lenient is None or old is None or new is None or (new - old) * lenient > 0:
             yield name, old, new
     for name in _SILENCING_OPTIONS:
-        old, new = (pair.model.options.get(name) for pair in (before, now))
+        old = before.model.options.get(name)
+        new = now.model.options.get(name)
         if old != new:
             yield f"options.{name}", old, new
 
 
 def find_scan_mismatch(
-    before: PairResult, now: PairResult, measures: Iterable[str]
+    before: PairResult,
+    now: PairResult,
+    measures: Iterable[str],
 ) -> tuple[str, str] | None:
-    """Return how the scanned books differ, and the fix, if a measure of passages is named.
+    """Return how the scanned books differ, and the fix, for a measure of passages.
 
     Of a pair that wasn't run, only the IDs of the books are known.
     """
@@ -111,29 +119,33 @@ def find_scan_mismatch(
         return None
     if before.scan_scope is None:
         return "the bundle doesn't say which books were scanned for passages", REBUILD
-    scope = now.scan_scope or ScanScope()
-    for was, is_now, problem in (
-        (before.scan_scope.books, scope.books, "the books scanned for passages differ"),
-        (before.scan_scope.excused, scope.excused, "the excused books differ"),
-    ):
-        both = was.keys() & is_now.keys()
-        differ = {
-            "added": is_now.keys() - was.keys(),
-            "removed": was.keys() - is_now.keys(),
-            "changed": {
-                book_id
-                for book_id in both
-                if is_now[book_id] not in (None, was[book_id])
-            },
-        }
-        if any(differ.values()):
-            changes = (
-                f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids
-            )
-            return f"{problem}: {'; '.join(changes)}", _REBUILD_AS_NOW
+    was = before.scan_scope
+    current = now.scan_scope or ScanScope()
+    if changes := _book_changes(was.books, current.books):
+        return f"the books scanned for passages differ: {changes}", _REBUILD_AS_NOW
+    if changes := _book_changes(was.excused, current.excused):
+        return f"the excused books differ: {changes}", _REBUILD_AS_NOW
     if now.plain_verdict is not Verdict.NOT_RUN and before.catalog != now.catalog:
         return "the catalog differs", _REBUILD_AS_NOW
     return None
+
+
+def _book_changes(
+    was: Mapping[str, str | None],
+    current: Mapping[str, str | None],
+) -> str:
+    """List the books that were added, removed, or changed; "" for none.
+
+    A book without a digest isn't known to be changed.
+    """
+    in_both = was.keys() & current.keys()
+    changes = {
+        "added": current.keys() - was.keys(),
+        "removed": was.keys() - current.keys(),
+        "changed": {book for book in in_both if current[book] not in (None, was[book])},
+    }
+    texts = [f"{how} {', '.join(sorted(ids))}" for how, ids in changes.items() if ids]
+    return "; ".join(texts)
 
 
 def find_obstacle(before: PairResult, now: PairResult) -> str:
@@ -142,10 +154,11 @@ def find_obstacle(before: PairResult, now: PairResult) -> str:
         return "the baseline used a different book or different instructions"
     for name, old, new in differing_settings(before, now):
         if name not in _LENIENT_DIRECTION:
-            return f"{name} is {old!r} in the baseline, but {new!r} in this release"
-    theirs, ours = _pair_distribution(before), _pair_distribution(now)
-    if theirs != ours:
-        return f"the baseline was sampled from a different distribution: {theirs}; now {ours}"
+            return _setting_differs(name, old, new)
+    was = _pair_distribution(before)
+    current = _pair_distribution(now)
+    if was != current:
+        return _distribution_differs(was, current)
     for pair in (before, now):
         if pair.completeness.issues or not pair.measures:
             return INCOMPLETE
@@ -153,9 +166,8 @@ def find_obstacle(before: PairResult, now: PairResult) -> str:
 
 
 def _pair_distribution(pair: PairResult) -> str:
-    return distribution(
-        pair.model.options, pair.provenance.refused if pair.provenance else ()
-    )
+    refused = pair.provenance.refused if pair.provenance else ()
+    return distribution(pair.model.options, refused)
 
 
 def parse_tolerances(value: str) -> dict[str, float]:
@@ -170,7 +182,7 @@ def parse_tolerances(value: str) -> dict[str, float]:
         name = measure.strip()
         if not (name and 0 <= number < math.inf):
             raise SettingsError(
-                f"expected MEASURE=NUMBER,... with numbers of 0 or more, got {part!r}"
+                f"expected MEASURE=NUMBER,... with numbers of 0 or more, got {part!r}",
             )
         if name in tolerances:
             raise SettingsError(f"{name} occurs twice")
@@ -179,7 +191,8 @@ def parse_tolerances(value: str) -> dict[str, float]:
 
 
 def validate_tolerances(
-    tolerances: Mapping[str, float], brought: Iterable[str] = ()
+    tolerances: Mapping[str, float],
+    brought: Iterable[str] = (),
 ) -> None:
     """Raise SettingsError for tolerances that no rise could exceed.
 
@@ -194,8 +207,7 @@ def validate_tolerances(
         if name not in testable:
             raise SettingsError(
                 f"{name} has no per-round values, so a rise can't be tested against "
-                "noise; "
-                f"use {', '.join(testable)}"
+                f"noise; use {', '.join(testable)}",
             )
         if by >= 1 and MEASURES[name].kind == "share":
             raise SettingsError(

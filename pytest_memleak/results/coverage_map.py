@@ -1,4 +1,4 @@
-"""Where in its book a pair's generations reproduce it, for the evidence and for the charts.
+"""Where in its book a pair's generations reproduce it, for evidence and charts.
 
 The evidence's map (`CoverageMap`) has numbers and excerpt IDs, no text.
 `build_plot_data` adds what the charts need. Positions are words of the book, intervals
@@ -8,7 +8,6 @@ half-open.
 from __future__ import annotations
 
 import bisect
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,69 +42,71 @@ _MOST_WORDS = 100_000_000
 
 def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> CoverageMap:
     """Build a pair's map of covered words; excerpts: IDs, in order."""
-    measured, times = analysis.measurement, analysis.counts.times
+    measured = analysis.measurement
+    times = analysis.counts.times
     borders = [*measured.excerpt_starts, measured.words]
-    seen = np.concatenate(([0], np.cumsum(times > 0)))
-    covered = np.diff(seen[borders]).tolist()
+    covered_until = np.concatenate(([0], np.cumsum(times > 0)))
+    rows = zip(
+        excerpts,
+        measured.excerpt_starts,
+        np.diff(borders).tolist(),
+        np.diff(covered_until[borders]).tolist(),
+        analysis.own_spans.by_excerpt,
+        strict=True,
+    )
     return CoverageMap(
         rounds=analysis.counts.rounds,
         times=" ".join(f"{count}x{length}" for count, length in run_lengths(times)),
-        excerpts=tuple(
-            CoveredExcerpt(name, start, end - start, words, longest)
-            for name, (start, end), words, longest in zip(
-                excerpts,
-                pairwise(borders),
-                covered,
-                analysis.own_spans.by_excerpt,
-                strict=True,
-            )
-        ),
-        spans=tuple(
-            PlacedSpan(
-                span.start or 0,
-                span.end or 0,
-                span.excerpt_id or "",
-                span.generation or 0,
-            )
-            for span in measured.spans
-        ),
+        excerpts=tuple(CoveredExcerpt(*row) for row in rows),
+        spans=tuple(_placed(span) for span in measured.spans),
         curve=_rounded(analysis.error.curve),
+    )
+
+
+def _placed(span: Span) -> PlacedSpan:
+    return PlacedSpan(
+        start=span.start or 0,
+        end=span.end or 0,
+        excerpt_id=span.excerpt_id or "",
+        generation=span.generation or 0,
     )
 
 
 def run_lengths(times: NDArray[np.intc]) -> Iterator[tuple[int, int]]:
     """Yield runs of equal numbers as (number, length)."""
-    edges = np.flatnonzero(np.diff(times)) + 1
-    starts = np.concatenate(([0], edges))
+    changes = np.flatnonzero(np.diff(times)) + 1
+    starts = np.concatenate(([0], changes))
     lengths = np.diff(np.concatenate((starts, [len(times)])))
     return zip(times[starts].tolist(), lengths.tolist(), strict=True)
 
 
 def compare_coverage(a: CoverageMap, b: CoverageMap) -> Similarity | None:
-    """Compare which words two models reproduce; None unless their excerpts are the same."""
-    places = [
-        [(part.id, part.start, part.words) for part in each.excerpts] for each in (a, b)
-    ]
-    if places[0] != places[1]:
+    """Compare which words two models reproduce; None unless of the same excerpts."""
+    if _places(a) != _places(b):
         return None
     return compare(decode_times(a) > 0, decode_times(b) > 0)
 
 
+def _places(coverage: CoverageMap) -> list[tuple[str, int, int]]:
+    return [(excerpt.id, excerpt.start, excerpt.words) for excerpt in coverage.excerpts]
+
+
 def compare_models(
-    maps: Sequence[CoverageMap], agreements: Sequence[float | None]
+    maps: Sequence[CoverageMap],
+    agreements: Sequence[float | None],
 ) -> ModelMatrix:
     """Compare which words each two models reproduce of the same excerpts.
 
     agreements: each model's with itself, which stand on the diagonal
     """
     masks = [decode_times(coverage) > 0 for coverage in maps]
-    return tuple(
-        tuple(
-            agreement if row == column else compare(masks[row], masks[column])
-            for column in range(len(masks))
-        )
-        for row, agreement in enumerate(agreements)
-    )
+    matrix: list[tuple[Similarity | float | None, ...]] = []
+    for nth, agreement in enumerate(agreements):
+        row: list[Similarity | float | None]
+        row = [compare(masks[nth], mask) for mask in masks]
+        row[nth] = agreement
+        matrix.append(tuple(row))
+    return tuple(matrix)
 
 
 def decode_times(coverage: CoverageMap) -> NDArray[np.intc]:
@@ -114,13 +115,14 @@ def decode_times(coverage: CoverageMap) -> NDArray[np.intc]:
     Raises EvidenceError if its runs don't add up to its excerpts' words.
     """
     words = sum(excerpt.words for excerpt in coverage.excerpts)
-    runs = [run.partition("x")[::2] for run in coverage.times.split()]
-    counts, lengths = ([int(run[side]) for run in runs] for side in (0, 1))
-    if (
-        sum(lengths) != words
-        or words > _MOST_WORDS
-        or max(counts, default=0) > coverage.rounds
-    ):
+    counts: list[int] = []
+    lengths: list[int] = []
+    for run in coverage.times.split():
+        count, _, length = run.partition("x")
+        counts.append(int(count))
+        lengths.append(int(length))
+    fits = sum(lengths) == words and max(counts, default=0) <= coverage.rounds
+    if not fits or words > _MOST_WORDS:
         raise EvidenceError("coverage.times doesn't match the words of its excerpts")
     return np.repeat(np.array(counts, dtype=np.intc), lengths)
 
@@ -135,12 +137,16 @@ def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData |
 
     Only None includes the book's text.
     """
-    analysis, book = evaluation.analysis, evaluation.book
+    analysis = evaluation.analysis
+    book = evaluation.book
     if analysis is None or book is None:
         return None
     threshold = evaluation.pair.scoring.effective_threshold
     long = [span for span in analysis.cross.spans if span.words > threshold]
     crossing = [span for span in long if span.cross]
+    text = None
+    if quoted is None:
+        text = tuple(excerpt.text for excerpt in book.excerpts)
     return PlotData(
         chapters=_chapters(book, analysis.measurement),
         guess=_rounded(analysis.error.guess),
@@ -149,9 +155,7 @@ def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData |
         links=_links(crossing, book),
         long_count=len(long),
         long_cross=len(crossing),
-        text=tuple(excerpt.text for excerpt in book.excerpts)
-        if quoted is None
-        else None,
+        text=text,
     )
 
 
@@ -170,7 +174,9 @@ def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
 
 
 def _worst_spans(
-    analysis: Analysis, book: Book, quoted: int | None
+    analysis: Analysis,
+    book: Book,
+    quoted: int | None,
 ) -> tuple[SpanNote, ...]:
     measured = analysis.measurement
     spans = measured.spans[:_SPANS] or (measured.longest_span,)
@@ -184,12 +190,20 @@ def _worst_spans(
 
 
 def _containing(
-    span: Span, cross_spans: Sequence[ExcerptSpan], starts: Sequence[int]
+    span: Span,
+    cross_spans: Sequence[ExcerptSpan],
+    starts: Sequence[int],
 ) -> ExcerptSpan | None:
-    """Return the span of any generation that contains this one; None if it crosses excerpts."""
-    start, end = span.start or 0, span.end or 0
-    place = bisect.bisect_right(starts, start) - 1
-    return cross_spans[place] if place >= 0 and cross_spans[place].end >= end else None
+    """Return the span of any generation that contains this one.
+
+    None if it crosses excerpts.
+
+    starts: of `cross_spans`
+    """
+    place = bisect.bisect_right(starts, span.start or 0) - 1
+    if place < 0 or cross_spans[place].end < (span.end or 0):
+        return None
+    return cross_spans[place]
 
 
 def _span_note(
@@ -205,15 +219,12 @@ def _span_note(
 
 
 def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
+    """Return the longest spans in generations for other excerpts, as links to these."""
     order = {excerpt.id: place for place, excerpt in enumerate(book.excerpts)}
-    return tuple(
-        Link(
-            span.start,
-            span.end,
-            order[span.target],
-            tuple(order[source] for source in span.sources if source != span.target)[
-                :_SOURCES
-            ],
-        )
-        for span in sorted(crossing, key=lambda span: -span.words)[:_LINKS]
-    )
+    longest_first = sorted(crossing, key=lambda span: -span.words)
+    links: list[Link] = []
+    for span in longest_first[:_LINKS]:
+        others = [source for source in span.sources if source != span.target]
+        sources = tuple(order[source] for source in others[:_SOURCES])
+        links.append(Link(span.start, span.end, order[span.target], sources))
+    return tuple(links)

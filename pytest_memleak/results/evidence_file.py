@@ -47,7 +47,7 @@ class LedgerEnd:
 
 @dataclass(frozen=True, slots=True)
 class FalsePositives:
-    """How many negative controls exceed a limit by their own books, of those measured."""
+    """How many of the measured negative controls exceed a limit by their own books."""
 
     over: int
     measured: int
@@ -105,8 +105,8 @@ class Bundle:
 class EvidenceFile:
     """Content of an evidence file.
 
-    bundle:     the bundle as it is written, and `content` without unknown keys of its
-    pairs
+    bundle:     the bundle as it is written
+    content:    the bundle without unknown keys of its pairs
     data:       the file's bytes
     payload:    the signed bytes in its DSSE envelope, None if unsigned
     signatures: of the payload, by any keys
@@ -128,9 +128,8 @@ def seal_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
 
 def canonical_json(value: object) -> bytes:
     """Encode a value as canonical JSON: sorted keys, no blanks, ASCII."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False
-    ).encode()
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode()
 
 
 def digest_errors(bundle: dict[str, Any]) -> list[str]:
@@ -139,18 +138,16 @@ def digest_errors(bundle: dict[str, Any]) -> list[str]:
     if bundle["sha256"] == digest:
         return []
     return [
-        f"sha256: the bundle says {bundle['sha256']}, but its content gives {digest}"
+        f"sha256: the bundle says {bundle['sha256']}, but its content gives {digest}",
     ]
 
 
 def _digest(bundle: dict[str, Any]) -> str:
-    return hashlib.sha256(
-        canonical_json({key: value for key, value in bundle.items() if key != "sha256"})
-    ).hexdigest()
+    content = {key: value for key, value in bundle.items() if key != "sha256"}
+    return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 # --- files
-# ---------------------------------------------------------------------------------
 
 
 def write_evidence_file(content: dict[str, Any], path: Path) -> None:
@@ -187,9 +184,10 @@ def read_evidence(path: Path) -> EvidenceFile:
 
 
 def read_unchanged(path: Path) -> EvidenceFile:
-    """Read evidence as `read_evidence`; EvidenceError if it was changed after it was created."""
+    """Read evidence; EvidenceError, also if it was changed after it was created."""
     evidence = read_evidence(path)
-    if wrong := digest_errors(evidence.bundle):
+    wrong = digest_errors(evidence.bundle)
+    if wrong:
         raise EvidenceError(
             wrong[0],
             location=str(path),
@@ -200,7 +198,10 @@ def read_unchanged(path: Path) -> EvidenceFile:
 
 
 def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
-    """Read a regular file; EvidenceError for a device, a pipe, or more than `most` bytes."""
+    """Read a regular file. Raises EvidenceError for others, and for too many bytes.
+
+    most: the most bytes
+    """
     with file_errors(EvidenceError, path, causes=(OSError, ValueError)):
         # Opening a pipe without a writer would block.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -225,7 +226,8 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
         raise _no_bundle("it isn't UTF-8 text", path) from None
     except json.JSONDecodeError as error:
         raise _no_bundle(
-            f"it isn't JSON (line {error.lineno}, column {error.colno})", path
+            f"it isn't JSON (line {error.lineno}, column {error.colno})",
+            path,
         ) from None
     except (ValueError, RecursionError) as error:
         raise _no_bundle(str(error), path) from None
@@ -251,25 +253,33 @@ def _read_envelope(envelope: dict[str, Any], data: bytes, path: Path) -> Evidenc
         )
         payload_type = envelope["payloadType"]
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise EvidenceError(
-            f"not a DSSE envelope: {error}", location=str(path)
-        ) from None
+        message = f"not a DSSE envelope: {error}"
+        raise EvidenceError(message, location=str(path)) from None
     statement = _parsed(payload, path)
-    if (
-        not _is_canonical(payload, statement)
-        or payload_type != PAYLOAD_TYPE
-        or {*statement} != {"_type", "subject", "predicateType", "predicate"}
-        or statement["_type"] != STATEMENT_TYPE
-        or statement["predicateType"] != PREDICATE_TYPE
-        or not isinstance(statement["predicate"], dict)
-    ):
+    is_canonical = payload_type == PAYLOAD_TYPE and _is_canonical(payload, statement)
+    if not is_canonical or not _is_statement(statement):
         raise EvidenceError(
             f"not an envelope around an in-toto Statement of {PREDICATE_TYPE}",
             location=str(path),
         )
     bundle = statement["predicate"]
     return EvidenceFile(
-        bundle, _content(bundle, path), data, payload, signatures, statement["subject"]
+        bundle,
+        _content(bundle, path),
+        data,
+        payload,
+        signatures,
+        statement["subject"],
+    )
+
+
+def _is_statement(value: dict[str, Any]) -> bool:
+    """Tell whether it is an in-toto Statement about a bundle."""
+    return (
+        value.keys() == {"_type", "subject", "predicateType", "predicate"}
+        and value["_type"] == STATEMENT_TYPE
+        and value["predicateType"] == PREDICATE_TYPE
+        and isinstance(value["predicate"], dict)
     )
 
 
@@ -291,11 +301,13 @@ def _content(bundle: dict[str, Any], path: Path) -> Bundle:
     try:
         return decode(Bundle, bundle)
     except ValidationError as error:
-        first = error.errors(
-            include_url=False, include_context=False, include_input=False
-        )[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise _no_bundle(reason, path) from None
+        first, *_ = error.errors(
+            include_url=False,
+            include_context=False,
+            include_input=False,
+        )
+        place = ".".join(map(str, first["loc"]))
+        raise _no_bundle(f"{place}: {first['msg']}", path) from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -312,52 +324,52 @@ def _whole_number(text: str) -> int:
 
 
 # --- what differs
-# --------------------------------------------------------------------------
 
 
 def differences(claimed: object, computed: object, key: str = "") -> list[str]:
     """List where two JSON values differ: key, value in the bundle, value computed."""
+    lines: list[str] = []
     if isinstance(claimed, dict) and isinstance(computed, dict):
-        keys = sorted(claimed.keys() | computed.keys())
-        return [
-            line
-            for name in keys
-            for line in differences(
-                claimed.get(name, _MISSING),
-                computed.get(name, _MISSING),
-                f"{key}.{name}".lstrip("."),
-            )
-        ]
+        for name in sorted(claimed.keys() | computed.keys()):
+            own = claimed.get(name, _MISSING)
+            other = computed.get(name, _MISSING)
+            lines += differences(own, other, f"{key}.{name}".lstrip("."))
+        return lines
     if (
         isinstance(claimed, list)
         and isinstance(computed, list)
         and len(claimed) == len(computed)
     ):
-        pairs = enumerate(zip(claimed, computed, strict=True))
-        return [line for n, pair in pairs for line in differences(*pair, f"{key}[{n}]")]
+        for nth, (own, other) in enumerate(zip(claimed, computed, strict=True)):
+            lines += differences(own, other, f"{key}[{nth}]")
+        return lines
     if type(claimed) is type(computed) and claimed == computed:
         return []
     return [f"{key}: the bundle says {_shown(claimed)}; recomputed: {_shown(computed)}"]
 
 
 def pair_differences(claimed: object, computed: object) -> list[str]:
-    """List where two pairs differ; where their sources do, these, the verdict, and a count."""
+    """List where two pairs differ.
+
+    Where their sources differ, these, the verdict, and the number of others.
+    """
     lines = differences(claimed, computed)
 
-    def of(*keys: str) -> list[str]:
+    def beginning(*keys: str) -> list[str]:
         return [line for line in lines if line.startswith(keys)]
 
-    causes = of("suite.")
+    causes = beginning("suite.")
     if causes:
-        causes += of("model.", "settings.", "limits.")
-    causes += of("book.file", "book.sha256")
-    causes = causes or of("sampled")
-    named = [*causes, *of("verdict:")] if causes else lines
-    if others := len(lines) - len(named):
-        return [
-            *named,
-            f"{amount(others, 'more difference')}, which may follow from these",
-        ]
+        causes += beginning("model.", "settings.", "limits.")
+    causes += beginning("book.file", "book.sha256")
+    causes = causes or beginning("sampled")
+    if not causes:
+        return lines
+    named = [*causes, *beginning("verdict:")]
+    others = len(lines) - len(named)
+    if others:
+        more = amount(others, "more difference")
+        named.append(f"{more}, which may follow from these")
     return named
 
 

@@ -18,7 +18,7 @@ from pytest_memleak.scoring.measure_table import (
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records import WordMode
     from pytest_memleak.records.measurement import PassageRate
@@ -32,24 +32,19 @@ _FURTHER = 5
 
 
 def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage, ...]:
-    """List the longest passage, the longest near-verbatim one, five more, and those excused.
+    """List the longest passages, five more, and those excused.
 
-    quoted: words of each, None for all.
+    quoted: words of each, None for all
     """
     if evaluation.analysis is None or evaluation.analysis.passages is None:
         return ()
     passages = evaluation.analysis.passages
-    return tuple(
-        _passage(
-            kind,
-            passage,
-            evaluation,
-            quoted,
-            excused=passage in (passages.excused, passages.nv_excused),
-        )
-        for kind, passage in _passages_to_list(passages)
-        if passage.start is not None
-    )
+    listed: list[Passage] = []
+    for kind, passage in _passages_to_list(passages):
+        if passage.start is not None:
+            excused = passage in (passages.excused, passages.nv_excused)
+            listed.append(_passage(kind, passage, evaluation, quoted, excused=excused))
+    return tuple(listed)
 
 
 def passage_details(evaluation: Evaluation) -> dict[str, Any]:
@@ -76,35 +71,42 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
 def _passages_to_list(
     passages: ProtectedPassages,
 ) -> Iterator[tuple[str, ProtectedPassage]]:
-    yield from (
-        (MEASURES[name].title, passage) for name, passage in passages.longest.items()
-    )
-    longest_first = sorted(passages.passages, key=lambda passage: -passage.words)
-    of_each_book = {passage.book: passage for passage in reversed(longest_first)}
-    first = [
-        passage for passage in longest_first if of_each_book[passage.book] is passage
-    ]
-    further = [
-        passage
-        for passage in longest_first
-        if of_each_book[passage.book] is not passage
-    ]
-    listed = [passages.longest_passage]
+    """Yield each passage to list with its kind."""
+    for name, passage in passages.longest.items():
+        yield MEASURES[name].title, passage
     near = passages.of_others.get(NV_LONGEST_PASSAGE.name)
     if near not in (None, passages.nv_longest_passage):
         yield "near-verbatim passage", near
-    for passage in (*first, *further):
+    listed = [passages.longest_passage]
+    for passage in _longest_of_each_book_first(passages.passages):
         if not any(_within(passage, other) for other in listed):
             listed.append(passage)
-    yield from (("passage", passage) for passage in listed[1:][:_FURTHER])
+    for passage in listed[1:][:_FURTHER]:
+        yield "passage", passage
     yield "passage", passages.excused
     yield "near-verbatim passage", passages.nv_excused
 
 
+def _longest_of_each_book_first(
+    passages: Iterable[ProtectedPassage],
+) -> list[ProtectedPassage]:
+    """Order passages: the longest of each book, then the others, each by length."""
+    longest: dict[str | None, ProtectedPassage] = {}
+    others: list[ProtectedPassage] = []
+    for passage in sorted(passages, key=lambda passage: -passage.words):
+        if passage.book in longest:
+            others.append(passage)
+        else:
+            longest[passage.book] = passage
+    return [*longest.values(), *others]
+
+
 def _within(passage: ProtectedPassage, other: ProtectedPassage) -> bool:
-    stretches = passage.start, passage.end, other.start, other.end
-    start, end, around_start, around_end = (each or 0 for each in stretches)
-    return passage.book == other.book and around_start <= start and end <= around_end
+    """Tell whether a passage lies in another's words of the same book."""
+    if passage.book != other.book:
+        return False
+    starts_within = (other.start or 0) <= (passage.start or 0)
+    return starts_within and (passage.end or 0) <= (other.end or 0)
 
 
 def _passage(
@@ -116,7 +118,8 @@ def _passage(
     excused: bool,
 ) -> Passage:
     book = _book(passage.book, evaluation)
-    start, end = passage.start or 0, passage.end or 0
+    start = passage.start or 0
+    end = passage.end or 0
     near = "near-verbatim" in kind
     mode = evaluation.pair.scoring.word_mode
     of_other = book.id != evaluation.pair.book.id
@@ -155,11 +158,8 @@ def _passage(
 
 
 def _number_of_excerpt(passage: ProtectedPassage, book: Book) -> int:
-    return next(
-        nth
-        for nth, excerpt in enumerate(book.excerpts)
-        if excerpt.id == passage.excerpt_at
-    )
+    excerpt_ids = [excerpt.id for excerpt in book.excerpts]
+    return excerpt_ids.index(passage.excerpt_at or "")
 
 
 def _readings(text: str, mode: WordMode) -> list[str]:
@@ -181,21 +181,23 @@ def _source(passage: ProtectedPassage) -> str:
 
 
 def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | None:
-    """Return how often the passage's own prompt generated it; None if that contains some of it."""
-    analysis, book = evaluation.analysis, evaluation.book
-    sampled = passage.origin is Origin.SAMPLED
-    if (
-        not (analysis and book and sampled)
-        or passage.start is None
-        or passage.end is None
-    ):
+    """Return how often its own prompt generated a passage.
+
+    None if the prompt contains some of it.
+    """
+    analysis = evaluation.analysis
+    book = evaluation.book
+    if not analysis or not book or passage.origin is not Origin.SAMPLED:
+        return None
+    if passage.start is None or passage.end is None:
         return None
     measured = analysis.measurement
     at = _number_of_excerpt(passage, book)
     in_prompts = book.words_in_prompts(at)
-    start, end = passage.start - in_prompts, passage.end - in_prompts
-    ends = (*measured.excerpt_starts[1:], measured.words)
-    if start < measured.excerpt_starts[at] or end > ends[at]:
+    start = passage.start - in_prompts
+    end = passage.end - in_prompts
+    borders = (*measured.excerpt_starts, measured.words)
+    if start < borders[at] or end > borders[at + 1]:
         return None
     return passage_rate(analysis, start, end)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from difflib import SequenceMatcher
 from functools import partial
@@ -32,12 +31,18 @@ REST = " … (+"  # before the number of words left out
 
 
 def own_passage(
-    kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None
+    kind: str,
+    run: Block,
+    analysis: Analysis,
+    book: Book,
+    quoted: int | None,
 ) -> Passage:
-    """Build the passage of a run of the pair's own book, with its place in the whole book."""
+    """Build the passage of a run of the pair's own book, placed in the whole book."""
     measured = analysis.measurement
-    start, end = run.start or 0, run.end or 0
-    first, last = measured.excerpt_at(start), measured.excerpt_at(end - 1)
+    start = run.start or 0
+    end = run.end or 0
+    first = measured.excerpt_at(start)
+    last = measured.excerpt_at(end - 1)
     excerpt = book.excerpts[first]
     return Passage(
         kind=kind,
@@ -58,9 +63,16 @@ def shown_title(title: str | None) -> str | None:
 
 
 def quote(
-    book: Book, run: Block, measured: Measurement, *, most: int | None = QUOTED_WORDS
+    book: Book,
+    run: Block,
+    measured: Measurement,
+    *,
+    most: int | None = QUOTED_WORDS,
 ) -> str:
-    """Quote a run as printed, at most `most` words of it (0: none; None: all); count the rest."""
+    """Quote a run as printed, and count the words left out.
+
+    most: words to quote, 0 for none and None for all
+    """
     if most == 0 or run.start is None or run.end is None:
         return ""
     place = measured.excerpt_at(run.start)
@@ -79,48 +91,91 @@ def quote_passage(
     place: int,
     answers: list[str],
 ) -> tuple[str, str]:
-    """Quote a passage of any book as `quote` does, and its generation beside it if words differ.
+    """Quote a passage of any book, and its generation beside it if words differ.
 
-    Both begin shortly before the first change. skipped: words of the excerpts before
-    the passage; answers: the readings of the generation, if any; place: the passage's
-    first word in them
+    Both begin shortly before the first change.
+
+    skipped: words of the excerpts before the passage
+    most:    words to quote, 0 for none and None for all
+    place:   the passage's first word in `answers`
+    answers: the readings of the generation, if any
     """
     if most == 0:
         return "", ""
-    answer, *further = answers or [""]
-    while further and place >= (length := len(split(answer))):
-        place -= length
-        answer, *further = further
+    answer, place = _reading_at(answers, place, split)
     answered = split(answer)[place:]
-    texts = (split(excerpt.text) for excerpt in excerpts if answered)
-    printed = list(islice(chain.from_iterable(texts), skipped, skipped + size))
-    differ = enumerate(map(operator.ne, printed, answered))
-    change = next((nth for nth, differs in differ if differs), 0)
-    before = 0 if most is None else max(0, min(change - most // 2, size - most))
+    printed: list[str] = []
+    if answered:
+        printed = _words_of(excerpts, split, skipped, size)
+    before = 0
+    if most is not None:
+        change = _first_change(printed, answered)
+        before = max(0, min(change - most // 2, size - most))
     head = "… " if before else ""
     quoted = head + _quoted(excerpts, split, skipped + before, size, most)
     if most is None:
-        blocks = SequenceMatcher(
-            None, printed, answered, autojunk=False
-        ).get_matching_blocks()
-        answered = answered[
-            : max((block.b + block.size for block in blocks[:-1]), default=0)
-        ]
+        answered = _until_last_match(printed, answered)
     count = len(answered) if most is None else most
     beside = _printed([answer], split, place + before, count)
-    if not answered or words(beside, "unicode") == words(
-        quoted.partition(REST)[0], "unicode"
-    ):
+    own_words = quoted.partition(REST)[0]
+    if not answered or words(beside, "unicode") == words(own_words, "unicode"):
         return quoted, ""
-    return quoted, head + beside + (" …" if len(answered) > before + count else "")
+    tail = " …" if len(answered) > before + count else ""
+    return quoted, head + beside + tail
+
+
+def _reading_at(answers: list[str], place: int, split: Split) -> tuple[str, int]:
+    """Return the reading with the word at this place of all, and its place there."""
+    if not answers:
+        return "", place
+    for answer in answers[:-1]:
+        length = len(split(answer))
+        if place < length:
+            return answer, place
+        place -= length
+    return answers[-1], place
+
+
+def _words_of(
+    excerpts: Sequence[Excerpt],
+    split: Split,
+    skipped: int,
+    size: int,
+) -> list[str]:
+    """Return `size` words of the excerpts, after the skipped ones."""
+    all_words = chain.from_iterable(split(excerpt.text) for excerpt in excerpts)
+    return list(islice(all_words, skipped, skipped + size))
+
+
+def _first_change(printed: list[str], answered: list[str]) -> int:
+    """Return the place of the first word that differs; 0 if none does."""
+    for nth, (own, other) in enumerate(zip(printed, answered, strict=False)):
+        if own != other:
+            return nth
+    return 0
+
+
+def _until_last_match(printed: list[str], answered: list[str]) -> list[str]:
+    """Return an answer's words up to the last that the printed ones have."""
+    matcher = SequenceMatcher(None, printed, answered, autojunk=False)
+    *blocks, _end = matcher.get_matching_blocks()
+    if not blocks:
+        return []
+    return answered[: max(block.b + block.size for block in blocks)]
 
 
 def _quoted(
-    excerpts: Sequence[Excerpt], split: Split, start: int, size: int, most: int | None
+    excerpts: Sequence[Excerpt],
+    split: Split,
+    start: int,
+    size: int,
+    most: int | None,
 ) -> str:
     count = size if most is None else min(size, most)
     text = _printed((excerpt.text for excerpt in excerpts), split, start, count)
-    return text + (f"{REST}{amount(size - count, 'word')})" if size > count else "")
+    if size == count:
+        return text
+    return f"{text}{REST}{amount(size - count, 'word')})"
 
 
 def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> str:
@@ -129,24 +184,9 @@ def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> st
     missing = count
     for text in texts:
         counted = split(text)
-        if taken := counted[skipped : skipped + missing]:
-            start, end = (
-                end_of_words(place, text, split)
-                for place in (skipped, skipped + len(taken))
-            )
-            rest = text[end:]
-            end += len(rest) - len(rest.lstrip(_CLOSING))
-            printed = (
-                _BEFORE_WORD.sub("", text[start:end]).replace(_SOFT_HYPHEN, "").split()
-            )
-            # Words that aren't counted, such as those of other scripts, aren't quoted
-            # on top.
-            few = [
-                piece for piece in printed if split(piece) or not _LETTER.search(piece)
-            ]
-            sizes = (len(words(" ".join(shown), "unicode")) for shown in (printed, few))
-            fit = [0 < size <= len(taken) for size in sizes]
-            pieces += printed if fit[0] else few if fit[1] else taken
+        taken = counted[skipped : skipped + missing]
+        if taken:
+            pieces += _printed_pieces(text, split, skipped, taken)
         missing -= len(taken)
         skipped = max(skipped - len(counted), 0)
         if not missing:
@@ -155,8 +195,33 @@ def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> st
     return " ".join(filter(None, shown))  # of a control character nothing is left
 
 
+def _printed_pieces(
+    text: str,
+    split: Split,
+    skipped: int,
+    taken: list[str],
+) -> list[str]:
+    """Return some words of a text as printed, if those are no more than counted."""
+    start = end_of_words(skipped, text, split)
+    end = end_of_words(skipped + len(taken), text, split)
+    rest = text[end:]
+    end += len(rest) - len(rest.lstrip(_CLOSING))
+    whole = _BEFORE_WORD.sub("", text[start:end]).replace(_SOFT_HYPHEN, "")
+    printed = whole.split()
+    if _has_at_most(printed, len(taken)):
+        return printed
+    # Words that aren't counted, such as those of other scripts, aren't quoted on top.
+    counted = [piece for piece in printed if split(piece) or not _LETTER.search(piece)]
+    return counted if _has_at_most(counted, len(taken)) else taken
+
+
+def _has_at_most(pieces: list[str], count: int) -> bool:
+    """Tell whether the pieces have a word in mode unicode, and no more than `count`."""
+    return 0 < len(words(" ".join(pieces), "unicode")) <= count
+
+
 def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None:
-    """Return how often their prompt generated all words [start, end) of the pair's book.
+    """Return how often their prompt generated all words [start, end) of the book.
 
     None if they cross two excerpts, which no single prompt requests.
     """

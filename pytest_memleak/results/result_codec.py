@@ -2,8 +2,7 @@
 
     encode(result)              plain lists and dicts, as another process gets them
     encode_pair(result)         a pair of the evidence bundle
-    decode(PairResult, data)    the record again; ValueError for what doesn't fit its
-    types
+    decode(PairResult, data)    the record again; ValueError for other types
 
 Keys are the names of a record's fields, in their order. Unknown keys of a pair are
 ignored.
@@ -28,12 +27,18 @@ _Record = TypeVar("_Record")
 
 
 def encode(record: object, *, omit: Any = None) -> dict[str, Any]:
-    """Return a record's plain lists and dicts. Raises ValueError for values of other types.
+    """Return a record's plain lists and dicts.
+
+    Raises ValueError for values of other types.
 
     omit: keys to leave out, as pydantic's `exclude`
     """
-    plain: dict[str, Any] = _adapter(type(record)).dump_python(
-        record, mode="json", exclude=omit, warnings="error"
+    adapter = _adapter(type(record))
+    plain: dict[str, Any] = adapter.dump_python(
+        record,
+        mode="json",
+        exclude=omit,
+        warnings="error",
     )
     return plain
 
@@ -44,17 +49,21 @@ def encode_pair(result: PairResult) -> dict[str, Any]:
 
 
 def localize(result: PairResult) -> PairResult:
-    """Name the suite as a bundle does: by a path from here, which names no folder of the author."""
-    here, path = Path.cwd(), Path(result.suite.path)
-    from_here = (
-        path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
-    )
+    """Name the suite as a bundle does: by a path from here.
+
+    That names no folder of the author.
+    """
+    here = Path.cwd()
+    path = Path(result.suite.path)
+    from_here = path.name
+    if path.is_relative_to(here):
+        from_here = path.relative_to(here).as_posix()
     suite = dataclasses.replace(result.suite, name=path.name, path=from_here)
     return dataclasses.replace(result, suite=suite)
 
 
 def decode(kind: type[_Record], data: object) -> _Record:
-    """Read a record from its plain lists and dicts, also after a round trip through JSON."""
+    """Read a record from its plain lists and dicts, also if they went through JSON."""
     # A lone surrogate, which JSON text can't have, becomes a question mark.
     text = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
     record: _Record = _adapter(kind).validate_json(text, strict=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import operator
 import platform
 import time
 from dataclasses import dataclass
@@ -43,38 +42,57 @@ if TYPE_CHECKING:
 
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
-_LIMITATIONS = """
-A PASS means that the sampled generations stay within the limits. It doesn't prove that the model \
-hasn't memorized the book.
-Only verbatim and near-verbatim recall is measured. Paraphrases, translations, passages with at \
-least every fifth word changed, and words with spaced-out letters aren't measured.
-Intervals describe the coverage expected from this number of rounds, not the result of a second \
-run. They don't apply to other instructions, temperatures, or prompts.
-A passage that the model generates less often than `detection.detection` per prompt may be \
-missing from these samples.
-Limits on long spans, blocks, and passages apply to the observed values. `detection.ranges` gives \
-the range expected from a second run.
-Any two texts in the same language share short runs of words, so bmc alone doesn't separate recall \
-from common phrases; bmc_excess does.
-Generations that the provider withheld weren't measured. They are counted by reason.
-The generations come from the ledger of whoever made this bundle. Only the model's provider can \
-rule out that they were invented.
-"""
-LIMITATIONS = tuple(_LIMITATIONS.strip().splitlines())
+LIMITATIONS = (
+    (
+        "A PASS means that the sampled generations stay within the limits. It doesn't "
+        "prove that the model hasn't memorized the book."
+    ),
+    (
+        "Only verbatim and near-verbatim recall is measured. Paraphrases, translations,"
+        " passages with at least every fifth word changed, and words with spaced-out "
+        "letters aren't measured."
+    ),
+    (
+        "Intervals describe the coverage expected from this number of rounds, not the "
+        "result of a second run. They don't apply to other instructions, temperatures, "
+        "or prompts."
+    ),
+    (
+        "A passage that the model generates less often than `detection.detection` per "
+        "prompt may be missing from these samples."
+    ),
+    (
+        "Limits on long spans, blocks, and passages apply to the observed values. "
+        "`detection.ranges` gives the range expected from a second run."
+    ),
+    (
+        "Any two texts in the same language share short runs of words, so bmc alone "
+        "doesn't separate recall from common phrases; bmc_excess does."
+    ),
+    (
+        "Generations that the provider withheld weren't measured. They are counted by "
+        "reason."
+    ),
+    (
+        "The generations come from the ledger of whoever made this bundle. Only the "
+        "model's provider can rule out that they were invented."
+    ),
+)
 """What a reader must not conclude, a sentence each."""
 
 
 def run_evidence(run: RunReport) -> dict[str, Any]:
-    """Build the bundle of a run, with its digest: every pair of every suite, evaluated or not."""
+    """Build the bundle of a run, with its digest, of all pairs, evaluated or not."""
     pairs = collect_pairs(run)
+    # A ledger's times may be ahead of this machine's.
+    latest = max([time.time(), *(pair.as_of or 0.0 for pair in pairs)])
     bundle = Bundle(
         schema=SCHEMA,
         result=result_of_run(run, pairs),
         release=run.release,
         program=versions(),
         platform={"python": platform.python_version(), "system": platform.platform()},
-        # A ledger's times may be ahead of this machine's.
-        created=float(int(max([time.time(), *(pair.as_of or 0.0 for pair in pairs)]))),
+        created=float(int(latest)),
         selection=run.selection,
         uncollected=run.uncollected,
         exit_status=run.exit_status,
@@ -88,17 +106,19 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of this program and its numerical libraries; None if not installed."""
+    """Return the versions of this program and its libraries; None if not installed."""
     return {name: _version(name) for name in _PROGRAMS}
 
 
 def collect_pairs(run: RunReport) -> tuple[PairResult, ...]:
     """Return every pair of the run as a bundle has it, in order."""
     pairs = map(localize, (*run.results, *run.unrun))
-    name = operator.attrgetter("suite.name", "suite.path", "pair")
-    return tuple(
-        sorted(pairs, key=lambda pair: (*name(pair), pair.model.endpoint or ""))
-    )
+    return tuple(sorted(pairs, key=_order))
+
+
+def _order(pair: PairResult) -> tuple[str, ...]:
+    suite = pair.suite
+    return (suite.name, suite.path, pair.pair, pair.model.endpoint or "")
 
 
 def _version(name: str) -> str | None:
@@ -109,13 +129,17 @@ def _version(name: str) -> str | None:
 
 
 # --- controls
-# ------------------------------------------------------------------------------
 
 
 def suite_controls(
-    pairs: Iterable[PairResult], *, by: str = "name"
+    pairs: Iterable[PairResult],
+    *,
+    by: str = "name",
 ) -> tuple[SuiteControls, ...]:
-    """Summarize the controls of each suite, in order; by its name, or its path as in a bundle."""
+    """Summarize the controls of each suite, in order.
+
+    by: "name", or "path" as in a bundle
+    """
     suites: dict[str, list[PairResult]] = {}
     for pair in pairs:
         suites.setdefault(getattr(pair.suite, by), []).append(pair)
@@ -147,7 +171,6 @@ def _summarize_suite(suite: str, pairs: Sequence[PairResult]) -> SuiteControls:
 
 
 # --- subjects and expectations
-# -------------------------------------------------------------
 
 
 def subjects(pairs: Iterable[PairResult]) -> list[dict[str, Any]]:
@@ -157,11 +180,9 @@ def subjects(pairs: Iterable[PairResult]) -> list[dict[str, Any]]:
     all generations; else `modelNames`, the SHA-256 of the canonical JSON of provider,
     server, endpoint and the names that the server gave: no artifact's.
     """
-    models = {(pair.model.id, *_digest(pair)): None for pair in pairs if pair.gates}
+    models = {(pair.model.id, *_digest(pair)) for pair in pairs if pair.gates}
     if not models:
-        models[
-            "no model", "modelNames", hashlib.sha256(canonical_json(None)).hexdigest()
-        ] = None
+        models.add(("no model", "modelNames", _sha256(None)))
     return [
         {"name": name, "digest": {kind: digest}}
         for name, kind, digest in sorted(models)
@@ -169,33 +190,42 @@ def subjects(pairs: Iterable[PairResult]) -> list[dict[str, Any]]:
 
 
 def model_names(pair: PairResult) -> set[str]:
-    """Return the names of a pair's model: the server's, the one requested, or the suite's."""
-    model, provenance = pair.model, pair.provenance or Provenance()
+    """Return a model's names: the server's, the requested one, or the suite's."""
+    model = pair.model
+    provenance = pair.provenance or Provenance()
     served = {server.model for server in provenance.served if server.model}
     name = provenance.requested or model.endpoint or model.base_model or model.id
     return served or {name}
 
 
 def _digest(pair: PairResult) -> tuple[str, str]:
-    model, served = pair.model, (pair.provenance or Provenance()).served
-    is_local = len(served) == 1 and not served[0].model
-    if is_local and (weights := weights_digest(served[0].fingerprint)):
-        return "sha256", weights
+    model = pair.model
+    served = pair.provenance.served if pair.provenance else ()
+    if len(served) == 1 and not served[0].model:
+        weights = weights_digest(served[0].fingerprint)
+        if weights:
+            return "sha256", weights
     identity = {
         "provider": model.provider,
         "server": model.options.get("base_url"),
         "endpoint": model.endpoint,
         "served": sorted(model_names(pair)),
     }
-    return "modelNames", hashlib.sha256(canonical_json(identity)).hexdigest()
+    return "modelNames", _sha256(identity)
+
+
+def _sha256(value: object) -> str:
+    """Return the SHA-256 of a value's canonical JSON (hexadecimal)."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What a bundle must contain; empty and None leave it open.
 
-    release: its name; models: the names of its models; suites: SHA-256 of its suite
-    files;
+    release:    its name
+    models:     the names of its models
+    suites:     SHA-256 of its suite files
     not_before: the earliest time of the bundle and of its generations
     """
 
@@ -208,19 +238,24 @@ class Expected:
 def unmet_expectations(expected: Expected, bundle: Bundle) -> Iterator[str]:
     """Yield a sentence for each expectation that a bundle doesn't meet."""
     if expected.release not in (None, bundle.release):
-        yield f"release: expected {expected.release!r}, but the bundle says {bundle.release!r}"
+        release = bundle.release
+        yield f"release: expected {expected.release!r}, but the bundle says {release!r}"
     if expected.suites:
         digests = {pair.suite.sha256 for pair in bundle.pairs}
         yield from _set_differences("suite", expected.suites, digests)
     if expected.models:
-        names = {name for pair in bundle.pairs for name in model_names(pair)}
+        names: set[str] = set()
+        for pair in bundle.pairs:
+            names |= model_names(pair)
         yield from _set_differences("model", expected.models, names)
     if expected.not_before is not None:
         yield from _too_early(expected.not_before, bundle)
 
 
 def _set_differences(
-    what: str, expected: frozenset[str], present: set[str]
+    what: str,
+    expected: frozenset[str],
+    present: set[str],
 ) -> Iterator[str]:
     for name in sorted(present - expected):
         yield f"{what}: the bundle has {name!r}, which wasn't expected"
@@ -230,14 +265,20 @@ def _set_differences(
 
 def _too_early(not_before: datetime.datetime, bundle: Bundle) -> Iterator[str]:
     if bundle.created < not_before.timestamp():
-        created, earliest = moment(bundle.created), not_before.isoformat()
-        yield f"created: the bundle was created on {created}, before {earliest}"
+        created = moment(bundle.created)
+        limit = not_before.isoformat()
+        yield f"created: the bundle was created on {created}, before {limit}"
     earliest = not_before.date().isoformat()
     for pair in bundle.pairs:
         if pair.plain_verdict is Verdict.NOT_RUN:
             continue
         first = day(pair.provenance.first) if pair.provenance else None
         if first is None:
-            yield f"{pair.pair}: the bundle doesn't say when its generations were sampled"
+            yield (
+                f"{pair.pair}: the bundle doesn't say when its generations were sampled"
+            )
         elif first < earliest:
-            yield f"{pair.pair}: its first generation dates from {first}, before {earliest}"
+            yield (
+                f"{pair.pair}: its first generation dates from {first}, "
+                f"before {earliest}"
+            )

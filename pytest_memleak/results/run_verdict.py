@@ -39,12 +39,14 @@ def run_result(
     measured negative control counts only if it leaks another book. A run without pairs
     doesn't pass, nor does a run with a pair that wasn't run, a suite that couldn't be
     collected or gates nothing, or a passing pair whose test failed by limits of its
-    own, nor one that pytest ended otherwise. compared: the verdict of the comparison
-    with an earlier release.
-    exit_status: pytest's.
+    own, nor one that pytest ended otherwise.
+
+    compared: the verdict of the comparison with an earlier release
+    exit_status: pytest's
     """
     outcomes = {_outcome(pair) for pair in pairs if not _is_spared(pair)}
-    outcomes |= set(filter(None, [compared]))
+    if compared is not None:
+        outcomes.add(compared)
     if Verdict.FAIL in outcomes:
         return Verdict.FAIL
     suites = {pair.suite.path for pair in pairs}
@@ -56,14 +58,16 @@ def run_result(
 
 def verdict_counts(pairs: Sequence[PairResult]) -> str:
     """Count the pairs of each verdict: "3 PASS, 1 FAIL (expected)"."""
-    counts = Counter(
-        f"{pair.plain_verdict}{expectation(pair) or ' (with refusals)' * (',' in pair.verdict)}"
-        for pair in pairs
-    )
-    return (
-        ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items()))
-        or "no pair"
-    )
+    counts = Counter(_verdict_label(pair) for pair in pairs)
+    texts = [f"{count:,} {label}" for label, count in sorted(counts.items())]
+    return ", ".join(texts) or "no pair"
+
+
+def _verdict_label(pair: PairResult) -> str:
+    beside = expectation(pair)
+    if not beside and "," in pair.verdict:
+        beside = " (with refusals)"
+    return f"{pair.plain_verdict}{beside}"
 
 
 def expectation(pair: PairResult) -> str:
@@ -72,8 +76,11 @@ def expectation(pair: PairResult) -> str:
         return ""
     if pair.control:
         return " (control)"
-    words = {Verdict.FAIL: " (expected)", Verdict.PASS: " (a leak was expected)"}
-    return words.get(pair.plain_verdict, "") if pair.expected == "leak" else ""
+    if pair.expected == "leak" and pair.plain_verdict is Verdict.FAIL:
+        return " (expected)"
+    if pair.expected == "leak" and pair.plain_verdict is Verdict.PASS:
+        return " (a leak was expected)"
+    return ""
 
 
 def passes(pair: PairResult) -> bool:
@@ -82,7 +89,7 @@ def passes(pair: PairResult) -> bool:
 
 
 def _is_spared(pair: PairResult) -> bool:
-    """Tell whether a pair is a control whose generations were searched and hold no other book."""
+    """Tell whether a pair is a measured control without a passage of another book."""
     measured = pair.measures and pair.plain_verdict is not Verdict.NOT_RUN
     return bool(pair.control and measured and not pair.unexcused)
 
@@ -90,15 +97,12 @@ def _is_spared(pair: PairResult) -> bool:
 def _outcome(pair: PairResult) -> Verdict:
     if pair.unexcused:
         return Verdict.FAIL
-    verdict, leak = pair.plain_verdict, pair.expected == "leak"
+    if pair.plain_verdict not in {Verdict.PASS, Verdict.FAIL}:
+        return Verdict.INCONCLUSIVE
+    expected = Verdict.FAIL if pair.expected == "leak" else Verdict.PASS
     outcomes = {test.outcome for test in pair.tests}
-    if verdict in {Verdict.PASS, Verdict.FAIL} and (
-        leak is (verdict is Verdict.PASS) or outcomes & _FAILED
-    ):
+    if pair.plain_verdict is not expected or outcomes & _FAILED:
         return Verdict.FAIL
-    if (
-        verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN}
-        or outcomes & _ENDED_OTHERWISE
-    ):
+    if outcomes & _ENDED_OTHERWISE:
         return Verdict.INCONCLUSIVE
     return Verdict.PASS

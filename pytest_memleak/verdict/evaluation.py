@@ -69,7 +69,8 @@ class Evaluation:
     book_file: str | None = None
     generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)
     near_verbatim: Mapping[tuple[Origin, str, int], Generation] = field(
-        default_factory=dict, repr=False
+        default_factory=dict,
+        repr=False,
     )
 
     @property

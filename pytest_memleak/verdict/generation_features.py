@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 RUN = 8
-"""Words per run. Runs tell own words from an instruction's, and one answer from another."""
+"""Words per run.
+
+Runs tell own words from an instruction's, and one answer from another.
+"""
 
 ENDED, LENGTH, UNSTATED, WITHHELD = range(4)
 _HOW_IT_ENDED = {
@@ -46,14 +49,14 @@ _HOW_IT_ENDED = {
     FinishReason.UNSTATED: UNSTATED,
 }
 
-_STRETCH = 100
-_RECITED = 20
-_OPENING = 4
+_STRETCH = 100  # words of a generation that are compared with the book's prose
+_RECITED = 20  # words of the book in a row that are no accident
+_OPENING = 4  # words by which refusals are alike
 _FEWEST_PAIRS = 10  # F + R under which a stretch's order is not judged
 _LONGEST_WORD = 40
 
 _SPACE, _NEW_LINE = b" \n"
-_LETTERS = bytes(range(256)).lower()
+_LOWER_CASE = bytes(range(256)).lower()
 _NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalpha())
 _OTHERS = 0xE7037ED1A0B428DB  # odd, and otherwise arbitrary
 _NO_KEYS = np.empty(0, dtype=np.uint64)
@@ -63,17 +66,21 @@ _NO_KEYS = np.empty(0, dtype=np.uint64)
 class GenerationFeatures:
     """Generations, one entry each in the order in which they were read.
 
-    excerpt:    number of the excerpt; expected: its words, e
+    excerpt:    number of the excerpt
+    expected:   the excerpt's words, e
     ended:      ENDED, LENGTH, UNSTATED, or WITHHELD
-    words, own: its words in the suite's mode, and those not from its instruction
-    blank, few: no word, and under 80 words in mode unicode
-    listed:     whether it has a listed refusal; opening: hash of its first four words
+    words:      its words in the suite's mode
+    own:        those of them that aren't from its instruction
+    blank:      whether it has no word in mode unicode
+    few:        whether it has under 80 of these
+    listed:     whether it has a listed refusal
+    opening:    hash of its first four words
     key:        hash of its letters and marks
-    common, forward, reversed: its words among the book's commonest; its word pairs
-    among those,
-                and those whose reverse is
-    unreadable: a stretch of it isn't the book's prose, or much of it isn't in words
-    recites:    it contains 20 words of the book in a row
+    common:     its words among the book's commonest
+    forward:    its word pairs among the book's commonest
+    reversed:   its word pairs whose reverse is among these
+    unreadable: whether a stretch of it isn't the book's prose, or much isn't in words
+    recites:    whether it contains 20 words of the book in a row
     runs:       number of its 8-word runs that are kept
     """
 
@@ -100,61 +107,108 @@ class GenerationFeatures:
     @classmethod
     def together(cls, parts: Sequence[GenerationFeatures]) -> GenerationFeatures:
         """Concatenate the parts."""
-        columns = (
-            np.concatenate([getattr(part, column.name) for part in parts])
-            for column in fields(cls)
-        )
-        return cls(*columns)
+        columns = {}
+        for column in fields(cls):
+            values = [getattr(part, column.name) for part in parts]
+            columns[column.name] = np.concatenate(values)
+        return cls(**columns)
 
 
 def runs_by_excerpt(
-    readings: GenerationFeatures, runs: Keys, chosen: Flags
+    readings: GenerationFeatures,
+    runs: Keys,
+    chosen: Flags,
 ) -> Iterator[tuple[Positions, Keys]]:
     """Yield, per excerpt, the numbers of its chosen generations and all their runs.
 
     runs: the generations' 8-word runs, `readings.runs` of each.
     """
     ends = readings.runs.cumsum()
-    begin = ends - readings.runs
-    at = np.flatnonzero(chosen)
-    at = at[np.argsort(readings.excerpt[at], kind="stable")]
-    for numbers in np.split(at, np.flatnonzero(np.diff(readings.excerpt[at])) + 1):
-        if not len(numbers):
-            return
-        if numbers[-1] - numbers[0] == len(numbers) - 1:  # most are contiguous
-            yield numbers, runs[begin[numbers[0]] : ends[numbers[-1]]]
+    starts = ends - readings.runs
+    for numbers in _numbers_by_excerpt(readings.excerpt, chosen):
+        is_contiguous = numbers[-1] - numbers[0] == len(numbers) - 1
+        if is_contiguous:  # most are
+            yield numbers, runs[starts[numbers[0]] : ends[numbers[-1]]]
         else:
-            each = map(slice, begin[numbers].tolist(), ends[numbers].tolist())
-            yield numbers, np.concatenate([runs[part] for part in each])
+            slices = map(slice, starts[numbers].tolist(), ends[numbers].tolist())
+            yield numbers, np.concatenate([runs[part] for part in slices])
+
+
+def _numbers_by_excerpt(excerpt: Numbers, chosen: Flags) -> list[Positions]:
+    """Return the numbers of the chosen generations of each excerpt that has any."""
+    numbers = np.flatnonzero(chosen)
+    if not len(numbers):
+        return []
+    numbers = numbers[np.argsort(excerpt[numbers], kind="stable")]
+    first_of_next = np.flatnonzero(np.diff(excerpt[numbers])) + 1
+    return np.split(numbers, first_of_next)
+
+
+class _TextShape(NamedTuple):
+    """What a text's words in mode unicode tell, as `GenerationFeatures` has it."""
+
+    blank: bool
+    few: bool
+    listed: bool
+    opening: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Runs:
+    """The 8-word runs of some generations.
+
+    hashes:     of all runs, generation by generation
+    place:      of each run's first word among the words of all
+    generation: of each run, its generation's number
+    counts:     number of runs of each generation
+    """
+
+    hashes: Keys
+    place: Positions
+    generation: Positions
+    counts: Numbers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ProseSums:
+    """Sums of what is common in the book over stretches of some generations' words.
+
+    common:   of the commonest words
+    forward:  of the commonest word pairs, by their first word
+    backward: of word pairs whose reverse is among the commonest
+    """
+
+    common: _Sums
+    forward: _Sums
+    backward: _Sums
 
 
 class FeatureReader:
     """A reader of generations for one book, compared with its prose."""
 
     def __init__(self, book: Book, mode: WordMode, prose: Prose) -> None:
-        self._mode, self._prose = mode, prose
+        self._mode = mode
+        self._prose = prose
         self._marked = WordNumbers(prose.marks)
         texts = [excerpt.text for excerpt in book.excerpts]
-        each: list[Keys] = []
-        inside = 0
+        excerpt_keys: list[Keys] = []
+        self._characters_in_words = 0
         for batch in batches_of(texts, len):
             batch_words = keyed(batch, mode)
-            each += batch_words.each()
-            inside += int(_inside(batch_words).sum())
-        self._lengths = np.array([*map(len, each)], dtype=np.int64)
-        self._shown = inside, int(_count_marks(texts).sum())
-        starts = (0, *book.breaks, len(texts))
-        parts = [np.concatenate([_NO_KEYS, *each[a:b]]) for a, b in pairwise(starts)]
-        self._recitable = RunSet(run_hashes(part_keys, _RECITED) for part_keys in parts)
-        self._book_runs = RunSet(run_hashes(part_keys, RUN) for part_keys in parts)
-        instructions = keyed(
-            [excerpt.instruction or "" for excerpt in book.excerpts], mode
-        )
-        instruction_runs = [run_hashes(keys, RUN) for keys in instructions.each()]
+            excerpt_keys += batch_words.each()
+            self._characters_in_words += int(_characters_in_words(batch_words).sum())
+        self._characters = int(_count_characters(texts).sum())
+        self._lengths = np.array([*map(len, excerpt_keys)], dtype=np.int64)
+        part_keys = _keys_between_breaks(excerpt_keys, book.breaks)
+        self._recitable = RunSet(run_hashes(keys, _RECITED) for keys in part_keys)
+        self._book_runs = RunSet(run_hashes(keys, RUN) for keys in part_keys)
+        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        instruction_keys = keyed(instructions, mode).each()
+        instruction_runs = [run_hashes(keys, RUN) for keys in instruction_keys]
         self._instruction_runs = RunSet(instruction_runs)
-        self._runs_by_excerpt = RunSet(
-            _of_excerpt(runs, np.full(len(runs), at))
-            for at, runs in enumerate(instruction_runs)
+        self._runs_of_excerpts = RunSet(
+            _mixed_with_excerpt(runs, np.full(len(runs), number))
+            for number, runs in enumerate(instruction_runs)
         )
 
     def read(
@@ -168,124 +222,132 @@ class FeatureReader:
         excerpts: by number; keyed_texts: the words of their texts
         """
         texts = [generation.text for generation in generations]
-        starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
+        starts = keyed_texts.ends[:-1] + 1
+        counts = keyed_texts.lengths()
+        pairs = np.maximum(counts - 1, 0)
         excerpt = np.array(excerpts, dtype=np.int64)
-        run_counts = np.maximum(counts - RUN + 1, 0)
-        at, of = count_up(starts, run_counts), np.arange(len(texts)).repeat(run_counts)
-        runs = run_hashes(keyed_texts.keys, RUN)[at]
-        common, forward, backward = sums = self._sums(keyed_texts.keys)
+        runs = _runs_of(keyed_texts)
+        sums = self._prose_sums(keyed_texts.keys)
         latin_1 = [*map(in_latin_1, texts)]
         shapes = [*map(self._shape, texts, latin_1, counts.tolist())]
-        blank, few, listed, opening = ([shape[n] for shape in shapes] for n in range(4))
-        readings = GenerationFeatures(
+        unreadable = self._has_unreadable_stretch(keyed_texts, sums)
+        unreadable |= self._is_unwritten(keyed_texts, texts)
+        features = GenerationFeatures(
             excerpt=excerpt,
             expected=self._lengths[excerpt],
             ended=np.array([*map(_how_it_ended, generations)], dtype=np.int64),
             words=counts,
-            own=counts - self._given(runs, at, of, excerpt),
-            blank=np.array(blank, dtype=np.bool_),
-            few=np.array(few, dtype=np.bool_),
-            listed=np.array(listed, dtype=np.bool_),
-            opening=np.array(opening, dtype=np.uint64),
+            own=counts - self._words_from_instruction(runs, excerpt),
+            blank=np.array([shape.blank for shape in shapes], dtype=np.bool_),
+            few=np.array([shape.few for shape in shapes], dtype=np.bool_),
+            listed=np.array([shape.listed for shape in shapes], dtype=np.bool_),
+            opening=np.array([shape.opening for shape in shapes], dtype=np.uint64),
             key=np.array([*map(_key, texts, latin_1)], dtype=np.uint64),
-            common=common(starts, counts),
-            forward=forward(starts, np.maximum(counts - 1, 0)),
-            reversed=backward(starts, np.maximum(counts - 1, 0)),
-            unreadable=self._unreadable(keyed_texts, sums)
-            | self._unwritten(keyed_texts, texts),
-            recites=self._recites(keyed_texts, runs, of),
-            runs=run_counts,
+            common=sums.common(starts, counts),
+            forward=sums.forward(starts, pairs),
+            reversed=sums.backward(starts, pairs),
+            unreadable=unreadable,
+            recites=self._recites(keyed_texts, runs),
+            runs=runs.counts,
         )
-        return readings, runs
+        return features, runs.hashes
 
-    def _shape(
-        self, text: str, latin_1: bytes | None, its_words: int
-    ) -> tuple[bool, bool, bool, int]:
-        """Tell whether a text is blank, has few words, and refuses; hash its opening."""
-        if its_words >= MOST_WORDS and (self._mode == "unicode" or _is_plain(latin_1)):
-            return False, False, False, 0
-        seen = words(text, "unicode")
-        if not seen or len(seen) >= MOST_WORDS:
-            return not seen, not seen, False, 0
-        opening = " ".join(seen[:_OPENING]).encode("utf-8", "surrogatepass")
-        return False, True, declines(text), digest64(opening)
+    def _shape(self, text: str, latin_1: bytes | None, word_count: int) -> _TextShape:
+        """Tell whether a text is blank, has few words, and refuses; hash its opening.
 
-    def _given(
-        self, runs: Keys, at: Positions, of: Positions, excerpt: Numbers
-    ) -> Numbers:
-        """Count each generation's words in runs of 8 or more that its own instruction has.
-
-        at: the place of each run's first word; of: the number of its generation.
+        word_count: in the suite's mode
         """
-        hits = self._instruction_runs.places(runs)
-        hits = hits[
-            self._runs_by_excerpt.places(_of_excerpt(runs[hits], excerpt[of[hits]]))
-        ]
-        generation, begin = of[hits], at[hits]
-        width = np.full(len(hits), RUN)
-        if len(hits):
-            same = generation[1:] == generation[:-1]
-            width[:-1][same] = np.minimum(RUN, np.diff(begin)[same])
-        return np.bincount(generation, width, minlength=len(excerpt)).astype(np.int64)
+        counts_suffice = self._mode == "unicode" or _is_plain(latin_1)
+        if word_count >= MOST_WORDS and counts_suffice:
+            return _TextShape(blank=False, few=False, listed=False, opening=0)
+        seen = words(text, "unicode")
+        if not seen:
+            return _TextShape(blank=True, few=True, listed=False, opening=0)
+        if len(seen) >= MOST_WORDS:
+            return _TextShape(blank=False, few=False, listed=False, opening=0)
+        opening = " ".join(seen[:_OPENING]).encode("utf-8", "surrogatepass")
+        return _TextShape(
+            blank=False,
+            few=True,
+            listed=declines(text),
+            opening=digest64(opening),
+        )
 
-    def _sums(self, keys: Keys) -> tuple[_Sums, _Sums, _Sums]:
-        """Return sums of the commonest words, and of word pairs in and out of order."""
+    def _words_from_instruction(self, runs: _Runs, excerpt: Numbers) -> Numbers:
+        """Count each generation's words in runs that its own instruction has.
+
+        excerpt: of each generation
+        """
+        hits = self._instruction_runs.places(runs.hashes)
+        excerpt_of_hit = excerpt[runs.generation[hits]]
+        mixed = _mixed_with_excerpt(runs.hashes[hits], excerpt_of_hit)
+        hits = hits[self._runs_of_excerpts.places(mixed)]
+        generation = runs.generation[hits]
+        new_words = np.full(len(hits), RUN)
+        if len(hits):
+            # Where two runs overlap, the earlier one has only the words between starts.
+            distance = np.diff(runs.place[hits])
+            same = generation[1:] == generation[:-1]
+            new_words[:-1][same] = np.minimum(RUN, distance[same])
+        counts = np.bincount(generation, new_words, minlength=len(excerpt))
+        return counts.astype(np.int64)
+
+    def _prose_sums(self, keys: Keys) -> _ProseSums:
         marks = self._marked.of(keys)
         pairs = marks[:-1] * len(self._prose.order) + marks[1:]
         order = self._prose.order.ravel()[pairs]
-        return (
-            _Sums((marks > 0) & (marks <= self._prose.commonest)),
-            _Sums(order == FORWARD),
-            _Sums(order == REVERSED),
+        return _ProseSums(
+            common=_Sums((marks > 0) & (marks <= self._prose.commonest)),
+            forward=_Sums(order == FORWARD),
+            backward=_Sums(order == REVERSED),
         )
 
-    def _unreadable(
-        self, keyed_texts: Keyed, sums: tuple[_Sums, _Sums, _Sums]
-    ) -> Flags:
+    def _has_unreadable_stretch(self, keyed_texts: Keyed, sums: _ProseSums) -> Flags:
         """Tell which generations have a stretch that isn't the book's prose."""
-        starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
-        none = np.zeros(len(counts), dtype=np.bool_)
+        starts = keyed_texts.ends[:-1] + 1
+        counts = keyed_texts.lengths()
+        unreadable = np.zeros(len(counts), dtype=np.bool_)
         if not self._prose.judges:
-            return none
-        stretches = -(-counts // _STRETCH)
-        of = np.arange(len(counts)).repeat(stretches)
-        # The last stretch ends with the generation, so that its end counts.
-        within = _STRETCH * count_up(np.zeros(len(counts), dtype=np.intp), stretches)
-        begin = starts[of] + np.minimum(within, np.maximum(counts - _STRETCH, 0)[of])
-        size = np.minimum(counts[of], _STRETCH)
-        common, forward, backward = sums
-        share = self._prose.common
-        # Shares under 0.2 of the book's and under 0.4, in whole numbers.
-        few_common = (
-            5 * common(begin, size) * share.denominator < share.numerator * size
+            return unreadable
+        generation, begin = _stretches(starts, counts)
+        size = np.minimum(counts[generation], _STRETCH)
+        common = self._prose.common
+        # Shares under 0.2 of the book's, in whole numbers.
+        words = sums.common(begin, size)
+        few_common = 5 * words * common.denominator < common.numerator * size
+        disordered = _disordered(
+            sums.forward(begin, size - 1),
+            sums.backward(begin, size - 1),
         )
-        disordered = _disordered(forward(begin, size - 1), backward(begin, size - 1))
-        lone = 2 * _Sums(keyed_texts.characters() == 1)(begin, size) > size
-        none[of[few_common | disordered | lone]] = True
+        letters = _Sums(keyed_texts.characters() == 1)
+        mostly_letters = 2 * letters(begin, size) > size
+        unreadable[generation[few_common | disordered | mostly_letters]] = True
         # Stretches have too few pairs where book and generation are of different times.
         pairs = np.maximum(counts - 1, 0)
-        return none | _disordered(forward(starts, pairs), backward(starts, pairs))
+        return unreadable | _disordered(
+            sums.forward(starts, pairs),
+            sums.backward(starts, pairs),
+        )
 
-    def _unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
-        """Tell which generations have under two thirds of the book's share of characters in words.
+    def _is_unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
+        """Tell which generations have too few of their characters in words.
 
-        Blanks don't count. What isn't a word, or is one of over 40 letters, may be a
-        cipher.
+        That is a share under two thirds of the book's. Blanks don't count. What isn't a
+        word, or is one of over 40 letters, may be a cipher.
         """
         if not self._prose.judges:
             return np.zeros(len(texts), dtype=np.bool_)
-        inside, marks = self._shown
-        own = _Sums(_inside(keyed_texts))(
-            keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
-        )
-        unwritten: Flags = 3 * own * marks < 2 * inside * _count_marks(texts)
+        starts = keyed_texts.ends[:-1] + 1
+        in_words = _Sums(_characters_in_words(keyed_texts))
+        own = in_words(starts, keyed_texts.lengths())
+        expected = self._characters_in_words * _count_characters(texts)
+        unwritten: Flags = 3 * own * self._characters < 2 * expected
         return unwritten
 
-    def _recites(self, keyed_texts: Keyed, runs: Keys, of: Positions) -> Flags:
+    def _recites(self, keyed_texts: Keyed, runs: _Runs) -> Flags:
         """Tell which generations contain 20 words of the book in a row."""
-        hits = np.bincount(
-            of[self._book_runs.places(runs)], minlength=keyed_texts.texts
-        )
+        generation_of_hit = runs.generation[self._book_runs.places(runs.hashes)]
+        hits = np.bincount(generation_of_hit, minlength=keyed_texts.texts)
         recites = np.zeros(keyed_texts.texts, dtype=np.bool_)
         for number in np.flatnonzero(hits > _RECITED - RUN).tolist():
             long_runs = run_hashes(keyed_texts.of(number), _RECITED)
@@ -293,7 +355,43 @@ class FeatureReader:
         return recites
 
 
+def _keys_between_breaks(
+    excerpt_keys: Sequence[Keys],
+    breaks: Sequence[int],
+) -> list[Keys]:
+    """Return the words of each part of the book that runs may cross."""
+    bounds = (0, *breaks, len(excerpt_keys))
+    return [
+        np.concatenate([_NO_KEYS, *excerpt_keys[first:end]])
+        for first, end in pairwise(bounds)
+    ]
+
+
+def _runs_of(keyed_texts: Keyed) -> _Runs:
+    counts = np.maximum(keyed_texts.lengths() - RUN + 1, 0)
+    place = count_up(keyed_texts.ends[:-1] + 1, counts)
+    return _Runs(
+        hashes=run_hashes(keyed_texts.keys, RUN)[place],
+        place=place,
+        generation=np.arange(keyed_texts.texts).repeat(counts),
+        counts=counts,
+    )
+
+
+def _stretches(starts: Positions, counts: Numbers) -> tuple[Positions, Positions]:
+    """Return each stretch's generation, and the place of its first word.
+
+    The last stretch ends with its generation, so that the generation's end counts.
+    """
+    stretches = -(-counts // _STRETCH)
+    generation = np.arange(len(counts)).repeat(stretches)
+    nth = count_up(np.zeros(len(counts), dtype=np.intp), stretches)
+    last = np.maximum(counts - _STRETCH, 0)[generation]
+    return generation, starts[generation] + np.minimum(_STRETCH * nth, last)
+
+
 def _disordered(forward: Numbers, backward: Numbers) -> Flags:
+    """Tell where under 0.4 of the pairs are in the book's order."""
     pairs = forward + backward
     disordered: Flags = (pairs >= _FEWEST_PAIRS) & (10 * forward < 4 * pairs)
     return disordered
@@ -312,20 +410,22 @@ class _Sums:
         return sums
 
 
-def _inside(keyed_texts: Keyed) -> Positions:
-    """Count each word's characters; none for words of over 40 and for the ends of texts."""
+def _characters_in_words(keyed_texts: Keyed) -> Positions:
+    """Count each word's characters, without words of over 40 and ends of texts."""
     length = keyed_texts.characters()
     length[length > _LONGEST_WORD] = 0
     length[keyed_texts.ends] = 0
     return length
 
 
-def _count_marks(texts: Sequence[str]) -> Numbers:
+def _count_characters(texts: Sequence[str]) -> Numbers:
     """Count each text's characters other than blanks."""
     lengths = np.array([*map(len, texts)], dtype=np.int64)
-    letters = np.frombuffer("".join(texts).encode("latin-1", "replace"), dtype=np.uint8)
-    blanks = np.flatnonzero((letters == _SPACE) | (letters == _NEW_LINE))
-    return lengths - np.diff(blanks.searchsorted(lengths.cumsum()), prepend=0)
+    one_byte_each = "".join(texts).encode("latin-1", "replace")
+    characters = np.frombuffer(one_byte_each, dtype=np.uint8)
+    is_blank = (characters == _SPACE) | (characters == _NEW_LINE)
+    blanks_until_end = np.flatnonzero(is_blank).searchsorted(lengths.cumsum())
+    return lengths - np.diff(blanks_until_end, prepend=0)
 
 
 def _how_it_ended(generation: Generation) -> int:
@@ -334,11 +434,10 @@ def _how_it_ended(generation: Generation) -> int:
     return _HOW_IT_ENDED.get(generation.finish_reason, WITHHELD)
 
 
-def _of_excerpt(runs: Keys, number: Numbers) -> Keys:
+def _mixed_with_excerpt(runs: Keys, excerpt: Numbers) -> Keys:
     """Mix the excerpt's number into the hashes, so that excerpts share none."""
-    mixed: Keys = runs ^ (
-        (number.astype(np.uint64) + np.uint64(1)) * np.uint64(_OTHERS)
-    )
+    factor = excerpt.astype(np.uint64) + np.uint64(1)
+    mixed: Keys = runs ^ (factor * np.uint64(_OTHERS))
     return mixed
 
 
@@ -350,9 +449,9 @@ def _is_plain(latin_1: bytes | None) -> bool:
 def _key(text: str, latin_1: bytes | None) -> int:
     """Hash the text's letters and marks, after NFKC and case folding."""
     if latin_1 is not None and latin_1.isascii():
-        return digest64(latin_1.translate(_LETTERS, _NO_LETTERS))
+        return digest64(latin_1.translate(_LOWER_CASE, _NO_LETTERS))
     text = unicodedata.normalize("NFKC", text).casefold()
-    for mark in set(text):
-        if unicodedata.category(mark)[0] not in "LM":
-            text = text.replace(mark, "")
+    for character in set(text):
+        if unicodedata.category(character)[0] not in "LM":
+            text = text.replace(character, "")
     return digest64(text.encode("utf-8", "surrogatepass"))

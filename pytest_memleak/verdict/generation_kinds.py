@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.generation_features import Flags, Numbers
     from pytest_memleak.verdict.shingles import Keys
 
+    KindNumbers = NDArray[np.int8]
+
 
 KINDS = tuple(Kind)
 
@@ -68,7 +70,7 @@ def kinds_of(
     request: GenerationRequest,
     *,
     excerpts: int,
-) -> tuple[NDArray[np.int8], bool]:
+) -> tuple[KindNumbers, bool]:
     """Return each generation's place in KINDS, and whether none has a finish reason.
 
     runs: the generations' 8-word runs, `readings.runs` of each. excerpts: the book's.
@@ -76,23 +78,17 @@ def kinds_of(
     unstated = len(readings) > 0 and bool((readings.ended == UNSTATED).all())
     whole = (readings.ended == ENDED) | (readings.ended == LENGTH) | unstated
     least = exact(request.limits.min_length_ratio)
-    own_is_short = (
-        readings.own * least.denominator < readings.expected * least.numerator
-    )
-    words_are_enough = (
-        readings.words * least.denominator >= readings.expected * least.numerator
-    )
-    usable = whole & ~readings.blank
-    refuses = readings.few & (
-        readings.listed | _open_alike(readings, usable & readings.few)
-    )
-    cut = (readings.ended == LENGTH) & (2 * readings.own < readings.expected)
+    least_words = readings.expected * least.numerator
+    own_is_short = readings.own * least.denominator < least_words
+    words_are_enough = readings.words * least.denominator >= least_words
+    few_words = whole & ~readings.blank & readings.few
+    # By the first that applies.
     rules = {
         Kind.WITHHELD: ~whole,
         Kind.EMPTY: readings.blank,
-        Kind.REFUSAL: refuses,
+        Kind.REFUSAL: readings.few & readings.listed | _open_alike(readings, few_words),
         Kind.ECHO: words_are_enough & own_is_short,
-        Kind.CUT: cut,
+        Kind.CUT: (readings.ended == LENGTH) & (2 * readings.own < readings.expected),
         Kind.SHORT: own_is_short,
     }
     long_enough = ~np.logical_or.reduce(list(rules.values()))
@@ -106,54 +102,77 @@ def kinds_of(
 
 def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
     """Tell which chosen generations open like chosen ones of three or more excerpts."""
-    at = np.flatnonzero(chosen)
-    pairs = np.unique(
-        np.stack([readings.opening[at], readings.excerpt[at].astype(np.uint64)]), axis=1
-    )
-    openings, excerpts = np.unique(pairs[0], return_counts=True)
+    numbers = np.flatnonzero(chosen)
+    opening = readings.opening[numbers]
+    excerpt = readings.excerpt[numbers].astype(np.uint64)
+    # Each column is an opening and an excerpt with it.
+    pairs = np.unique(np.stack([opening, excerpt]), axis=1)
+    openings, excerpts_of_opening = np.unique(pairs[0], return_counts=True)
+    shared_openings = openings[excerpts_of_opening >= _SHARED]
     alike = np.zeros(len(readings), dtype=np.bool_)
-    alike[at] = np.isin(readings.opening[at], openings[excerpts >= _SHARED])
+    alike[numbers] = np.isin(opening, shared_openings)
     return alike
 
 
 def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
-    """Tell which chosen generations are mostly runs shared by those of three or more excerpts."""
-    # Few runs share a slot with runs of so many excerpts; they are seldom half of a
-    # generation.
-    excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
+    """Tell which chosen generations are mostly runs that three or more excerpts have.
+
+    runs: the generations' 8-word runs, `readings.runs` of each
+    """
+    suspects = _suspected_canned(readings, runs, chosen)
+    if not suspects.any():
+        return suspects
+    suspected_runs = RunSet(
+        excerpt_runs for _, excerpt_runs in runs_by_excerpt(readings, runs, suspects)
+    )
+    shared = _shared_runs(
+        excerpt_runs[suspected_runs.places(excerpt_runs)]
+        for _, excerpt_runs in runs_by_excerpt(readings, runs, chosen)
+    )
+    verified = np.zeros(len(readings), dtype=np.bool_)
+    for numbers, excerpt_runs in runs_by_excerpt(readings, runs, suspects):
+        hits = shared.among(excerpt_runs)
+        verified[numbers] = _mostly(hits, readings.runs[numbers])
+    return verified
+
+
+def _suspected_canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
+    """Tell which generations may be canned, by slots instead of runs.
+
+    Few runs share a slot with runs of so many excerpts; they are seldom half of a
+    generation. Those that recite the book aren't canned.
+    """
+    excerpts_of_slot = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
     for _, excerpt_runs in runs_by_excerpt(readings, runs, chosen):
-        its_slots = slots(excerpt_runs, _SLOT_BITS)
-        seen = excerpts[its_slots]
-        excerpts[its_slots] = seen + (seen < _SHARED)
-    same = np.zeros(len(readings), dtype=np.bool_)
-    for numbers, excerpt_runs in runs_by_excerpt(
-        readings, runs, chosen & ~readings.recites
-    ):
-        hits = excerpts[slots(excerpt_runs, _SLOT_BITS)] == _SHARED
-        same[numbers] = _mostly(hits, readings.runs[numbers])
-    if same.any():
-        suspected = RunSet(
-            suspects for _, suspects in runs_by_excerpt(readings, runs, same)
-        )
-        every = (part for _, part in runs_by_excerpt(readings, runs, chosen))
-        shared = _shared(part[suspected.places(part)] for part in every)
-        for numbers, excerpt_runs in runs_by_excerpt(readings, runs, same.copy()):
-            same[numbers] = _mostly(shared.among(excerpt_runs), readings.runs[numbers])
-    return same
+        run_slots = slots(excerpt_runs, _SLOT_BITS)
+        seen = excerpts_of_slot[run_slots]
+        excerpts_of_slot[run_slots] = seen + (seen < _SHARED)
+    suspects = np.zeros(len(readings), dtype=np.bool_)
+    candidates = chosen & ~readings.recites
+    for numbers, excerpt_runs in runs_by_excerpt(readings, runs, candidates):
+        hits = excerpts_of_slot[slots(excerpt_runs, _SLOT_BITS)] == _SHARED
+        suspects[numbers] = _mostly(hits, readings.runs[numbers])
+    return suspects
 
 
-def _shared(parts: Iterable[Keys]) -> RunSet:
+def _shared_runs(parts: Iterable[Keys]) -> RunSet:
     """Return the runs that three or more parts have."""
     every = np.concatenate([distinct(part) for part in parts])
     every.sort()
-    return RunSet([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
+    third = every[_SHARED - 1 :]
+    first = every[: 1 - _SHARED]
+    return RunSet([third[third == first]])
 
 
 def _mostly(hits: Flags, runs: Numbers) -> Flags:
-    """Tell which generations, with so many runs each, have hits in over half of them."""
-    until = np.concatenate(([0], hits.cumsum()))
+    """Tell which generations have hits in over half of their runs.
+
+    runs: number of each generation's runs
+    """
+    hits_until = np.concatenate(([0], hits.cumsum()))
     ends = runs.cumsum()
-    mostly: Flags = 2 * (until[ends] - until[ends - runs]) > runs
+    own_hits = hits_until[ends] - hits_until[ends - runs]
+    mostly: Flags = 2 * own_hits > runs
     return mostly
 
 
@@ -164,11 +183,11 @@ class CensusResult:
     excerpts: ids of the book's excerpts, in order, by which `readings` number them
     kinds:    per generation, the place of its kind in `Kind`
     runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of
-    each)
+        each)
     surplus:  generations that weren't requested
     withheld: those that were withheld, by the server's own word
     recitation: those that were withheld for recitation; if none were requested,
-    unrequested ones
+        unrequested ones
     unstated: whether no generation said why it ended, so that all were taken as whole
     """
 
@@ -176,7 +195,7 @@ class CensusResult:
     excerpts: tuple[str, ...]
     prose: Prose
     readings: GenerationFeatures
-    kinds: NDArray[np.int8]
+    kinds: KindNumbers
     runs: Keys = field(repr=False)
     surplus: int
     withheld: Mapping[str, int]
@@ -210,13 +229,15 @@ class GenerationCensus:
         return reader
 
     def read(
-        self, generations: Sequence[Generation]
+        self,
+        generations: Sequence[Generation],
     ) -> tuple[Sequence[Generation], Keyed]:
-        """Count the generations; return the requested ones, and the words of their texts."""
+        """Count the generations; return the requested ones, and their texts' words."""
         self._counted = None
         requested = [*filter(self._is_requested, generations)]
         words = keyed(
-            [generation.text for generation in requested], self._request.words
+            [generation.text for generation in requested],
+            self._request.words,
         )
         numbers = [self._number[generation.excerpt_id] for generation in requested]
         self._keep(*self._reader.read(requested, numbers, words))
@@ -229,14 +250,17 @@ class GenerationCensus:
         if not self._parts:
             self.read([])
         readings = GenerationFeatures.together(
-            [readings for readings, _ in self._parts]
+            [readings for readings, _ in self._parts],
         )
         runs = self._joined_runs()
         self._parts = [(readings, runs)]
         vars(self).pop("_reader", None)  # frees its tables
         return_freed_memory()
         kinds, unstated = kinds_of(
-            readings, runs, self._request, excerpts=len(self._number)
+            readings,
+            runs,
+            self._request,
+            excerpts=len(self._number),
         )
         self._counted = CensusResult(
             request=self._request,
@@ -253,7 +277,7 @@ class GenerationCensus:
         return self._counted
 
     def _joined_runs(self) -> Keys:
-        """Concatenate the parts' runs, and free each part: there may be as many as memory holds."""
+        """Concatenate the parts' runs; free each, as memory may not hold two."""
         parts = [runs for _, runs in self._parts]
         self._parts.clear()
         joined = np.empty(sum(map(len, parts)), dtype=np.uint64)
@@ -267,40 +291,37 @@ class GenerationCensus:
         return joined
 
     def _withheld_words(self, *, unstated: bool) -> dict[str, int]:
-        """Count the servers' own words for withheld generations; "others" from the 21st on."""
+        """Count withheld generations by the server's word; "others" from the 21st."""
         counts: Counter[str] = Counter()
         for (reason, own_word), count in self._withheld.items():
-            none = "null" if reason is FinishReason.UNKNOWN else reason.value
-            word = own_word or none
-            mapped = word == none or finish_reason(word) is not FinishReason.UNKNOWN
-            if not mapped or count_words(word) > _WORDS_OF_TABLE:
-                word = server_word(word, _WORDS_SHOWN)
-            many = word not in counts and len(counts) >= _MOST_SERVER_WORDS
-            counts["others" if many else word] += count
+            word = _shown_word(reason, own_word)
+            if word not in counts and len(counts) >= _MOST_SERVER_WORDS:
+                word = "others"
+            counts[word] += count
         if unstated:
             del counts[FinishReason.UNSTATED.value]
         return dict(counts)
 
     def _is_requested(self, generation: Generation) -> bool:
         """Tell whether it was requested, and count it."""
-        round_of = (generation.excerpt_id, generation.ordinal)
+        place = (generation.excerpt_id, generation.ordinal)
         reason = generation.finish_reason
+        is_recitation = reason is FinishReason.RECITATION
         if (
             generation.excerpt_id not in self._number
             or generation.ordinal < 0
             or not self._request.counts(generation.ordinal)
-            or round_of in self._seen
+            or place in self._seen
         ):
             self._surplus += 1
             if not self._request.samples:
-                self._recitation += reason is FinishReason.RECITATION
+                self._recitation += is_recitation
             return False
-        self._seen.add(round_of)
-        if reason.withheld and (
-            reason is not FinishReason.EMPTY or generation.text.strip()
-        ):
+        self._seen.add(place)
+        is_empty = reason is FinishReason.EMPTY and not generation.text.strip()
+        if reason.withheld and not is_empty:
             self._withheld[reason, generation.finish_word] += 1
-            self._recitation += reason is FinishReason.RECITATION
+            self._recitation += is_recitation
         return True
 
     def _keep(self, readings: GenerationFeatures, runs: Keys) -> None:
@@ -315,11 +336,23 @@ class GenerationCensus:
             self._kept = sum(len(runs) for _, runs in self._parts)
 
 
+def _shown_word(reason: FinishReason, own_word: str | None) -> str:
+    """Return a server's word for a withheld generation, shortened if it isn't known."""
+    none = "null" if reason is FinishReason.UNKNOWN else reason.value
+    word = own_word or none
+    is_mapped = word == none or finish_reason(word) is not FinishReason.UNKNOWN
+    if is_mapped and count_words(word) <= _WORDS_OF_TABLE:
+        return word
+    return server_word(word, _WORDS_SHOWN)
+
+
 def _sampled(
-    readings: GenerationFeatures, runs: Keys, below: int
+    readings: GenerationFeatures,
+    runs: Keys,
+    below: int,
 ) -> tuple[GenerationFeatures, Keys]:
-    """Keep only runs with hashes under `below`, which selects the same runs everywhere."""
+    """Keep only runs with hashes under `below`: the same runs in all generations."""
     kept = runs < np.uint64(below)
-    of = np.arange(len(readings)).repeat(readings.runs)
-    counts = np.bincount(of[kept], minlength=len(readings)).astype(np.int64)
-    return replace(readings, runs=counts), runs[kept]
+    generation = np.arange(len(readings)).repeat(readings.runs)
+    counts = np.bincount(generation[kept], minlength=len(readings))
+    return replace(readings, runs=counts.astype(np.int64)), runs[kept]

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.records import LimitCheck, Verdict, VerdictResult, WorkVerdict
+from pytest_memleak.records import (
+    Issue,
+    LimitCheck,
+    Verdict,
+    VerdictResult,
+    WorkVerdict,
+)
 from pytest_memleak.records.number_format import amount, figure, first_three
 from pytest_memleak.scoring.analysis import judged_measures, split_judged_measures
 from pytest_memleak.scoring.measure_table import (
@@ -21,7 +27,7 @@ from pytest_memleak.scoring.measure_table import (
 from pytest_memleak.scoring.sampling_error import samples_to_settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_memleak.records import Book, Completeness, Estimate, Limits
     from pytest_memleak.scoring.analysis import Analysis
@@ -40,138 +46,193 @@ def judge(
     limits: Limits,
     book: Book | None = None,
 ) -> VerdictResult:
-    """Return PASS, FAIL, or INCONCLUSIVE with reasons, for each work of a collection (`book`), too.
+    """Return PASS, FAIL, or INCONCLUSIVE with reasons, for each work of `book`, too.
 
     A measure that never falls as samples are added is FAIL if its observed value
     exceeds its limit, even on incomplete evidence. One that can fall (a row without
     `rises`) is FAIL only on complete evidence, if the lower end of its interval exceeds
     the limit. No value counts where the second opinion differs. PASS needs complete
     evidence, and every limit to hold at the interval's upper end.
+
+    book: a collection
     """
-    missing = tuple(map(str, completeness.issues))
-    measured_values = judged_measures(analysis) if analysis else {}
-    checks = check_limits(measured_values, limits)
-    works_measured = analysis.works if analysis else None
-    works = (
-        work_verdicts(works_measured, book, completeness)
-        if works_measured and book
-        else ()
+    if analysis is None:
+        return _judge_checks((), (*completeness.issues,), ())
+    works: tuple[WorkVerdict, ...] = ()
+    if analysis.works and book:
+        works = work_verdicts(analysis.works, book, completeness)
+    estimates = judged_measures(analysis)
+    checks = check_limits(estimates, limits)
+    if not any(issue.rule == "second opinion" for issue in completeness.issues):
+        failure = _failure(analysis, completeness, limits, checks, works)
+        if failure is not None:
+            return failure
+    issues = (
+        *completeness.issues,
+        *_unmeasured(analysis, estimates, limits),
+        *undecided_works(works, limits.get(LEAKING_WORKS.name, 0.0)),
+        *(_doubt(check, analysis) for check in checks if check.in_doubt),
     )
-    own, others = (
-        tuple(
-            check
-            for check in check_limits(part, limits)
-            if check.over and (check.rises or not missing)
-        )
-        for part in (split_judged_measures(analysis) if analysis else ({}, {}))
-    )
-    doubted = any(issue.rule == "second opinion" for issue in completeness.issues)
-    if (own or others) and not doubted:
-        unexcused = tuple(_unexcused(check, analysis) for check in others)
-        reasons = (*unexcused, *(_over_its_limit(check, works) for check in own))
-        return VerdictResult(Verdict.FAIL, checks, reasons, unexcused, bool(own), works)
-    if analysis:
-        of_works = works_measured.limits_of_works if works_measured else frozenset()
-        named = [name for name in limits if name not in of_works]
-        missing += _unmeasured(analysis, measured_values, named)
-    missing += undecided_reasons(works, limits.get(LEAKING_WORKS.name, 0.0))
-    if analysis:
-        missing += tuple(
-            _in_doubt(check, analysis) for check in checks if check.in_doubt
-        )
-    if not checks and not missing:
-        missing = ("no limit was evaluated",)
-    if missing:
-        return VerdictResult(Verdict.INCONCLUSIVE, checks, missing, works=works)
-    return VerdictResult(Verdict.PASS, checks, works=works)
+    return _judge_checks(checks, issues, works)
+
+
+def _judge_checks(
+    checks: tuple[LimitCheck, ...],
+    issues: tuple[Issue, ...],
+    works: tuple[WorkVerdict, ...],
+) -> VerdictResult:
+    """Return PASS, or INCONCLUSIVE for any issue, if no limit is exceeded."""
+    if not checks and not issues:
+        issues = (Issue("limits", "no limit was evaluated"),)
+    verdict = Verdict.INCONCLUSIVE if issues else Verdict.PASS
+    return VerdictResult(verdict, checks, issues, works=works)
+
+
+def _failure(
+    analysis: Analysis,
+    completeness: Completeness,
+    limits: Limits,
+    checks: tuple[LimitCheck, ...],
+    works: tuple[WorkVerdict, ...],
+) -> VerdictResult | None:
+    """Return FAIL if a limit is exceeded, by the pair's own book or by others."""
+    of_own, of_others = split_judged_measures(analysis)
+    own = _exceeded(of_own, limits, complete=completeness.complete)
+    others = _exceeded(of_others, limits, complete=completeness.complete)
+    if not own and not others:
+        return None
+    unexcused = tuple(_unexcused(check, analysis) for check in others)
+    causes = [*unexcused, *(_over_its_limit(check, works) for check in own)]
+    issues = tuple(Issue("limit exceeded", cause) for cause in causes)
+    return VerdictResult(Verdict.FAIL, checks, issues, unexcused, bool(own), works)
+
+
+def _exceeded(
+    estimates: Mapping[str, Estimate],
+    limits: Limits,
+    *,
+    complete: bool,
+) -> list[LimitCheck]:
+    """Return the exceeded limits that decide, also on incomplete evidence."""
+    return [
+        check
+        for check in check_limits(estimates, limits)
+        if check.over and (check.rises or complete)
+    ]
 
 
 def check_limits(
-    estimates: Mapping[str, Estimate], limits: Limits
+    estimates: Mapping[str, Estimate],
+    limits: Limits,
 ) -> tuple[LimitCheck, ...]:
-    """Return each limit beside its measure, where that was measured, in the table's order.
+    """Return each limit beside its measure, if it was measured, in the table's order.
 
     An extension's measure comes last, and rises only if its row says so.
     """
     rows = {**MEASURES, **limits.brought}
     order = [name for name in MEASURES if name in limits]
     order += [name for name in limits if name not in MEASURES]
-    return tuple(
-        LimitCheck(
-            measure=name,
-            value=estimates[name].value,
-            limit=limits[name],
-            low=estimates[name].low,
-            high=estimates[name].high,
-            rises=name in rows and rows[name].rises,
+    checks: list[LimitCheck] = []
+    for name in order:
+        if name not in estimates:
+            continue
+        estimate = estimates[name]
+        checks.append(
+            LimitCheck(
+                measure=name,
+                value=estimate.value,
+                limit=limits[name],
+                low=estimate.low,
+                high=estimate.high,
+                rises=name in rows and rows[name].rises,
+            ),
         )
-        for name in order
-        if name in estimates
-    )
+    return tuple(checks)
 
 
 def _unmeasured(
-    analysis: Analysis, estimates: Mapping[str, Estimate], limits: Iterable[str]
-) -> tuple[str, ...]:
-    further = analysis.further
-    return tuple(
-        f"{name} has a limit, but couldn't be measured: "
-        + (f"it is {further[name]}" if name in further else why_unmeasured(name))
-        for name in limits
-        if name not in estimates
-    )
+    analysis: Analysis,
+    estimates: Mapping[str, Estimate],
+    limits: Iterable[str],
+) -> Iterator[Issue]:
+    """Yield an issue for each limit of the pair whose measure has no value."""
+    works = analysis.works
+    of_works = works.limits_of_works if works else frozenset()
+    for name in limits:
+        if name in estimates or name in of_works:
+            continue
+        why = why_unmeasured(name)
+        if name in analysis.further:
+            why = f"it is {analysis.further[name]}"
+        cause = f"{name} has a limit, but couldn't be measured: {why}"
+        yield Issue("limit not measured", cause)
 
 
-def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
+def _doubt(check: LimitCheck, analysis: Analysis) -> Issue:
     """Return why a limit is in doubt, and what would settle it."""
     error = analysis.error
     null = analysis.null if with_needs([check.measure], CHANCE) else None
-    by = (
-        amount(len(null.books), "null book") if null else amount(error.rounds, "sample")
-    )
-    exceeds = check.value > check.limit
-    relation = "exceeds" if exceeds else "is within"
-    side, end = ("lower", check.low) if exceeds else ("upper", check.high)
-    text = (
+    units = amount(error.rounds, "sample")
+    if null:
+        units = amount(len(null.books), "null book")
+    if check.value > check.limit:
+        relation, side, bound = "exceeds", "lower", check.low
+    else:
+        relation, side, bound = "is within", "upper", check.high
+    cause = (
         f"{check.measure} {figure(check.value)} {relation} its limit "
-        f"{figure(check.limit)}, but "
-        f"its {100 * error.confidence:g}% {side} bound is {figure(end)} ({by})"
+        f"{figure(check.limit)}, but its {100 * error.confidence:g}% {side} bound is "
+        f"{figure(bound)} ({units})"
     )
-    settling = (
-        samples_to_settle(error, check.limit) if check.measure == BMC.name else None
+    return Issue(
+        "limit in doubt",
+        cause,
+        _settling(check, analysis, by_null=bool(null)),
     )
-    if settling is None:
-        more = "add negative controls" if null else "test more of the book, add samples"
-        return f"{text}; {more}, or raise the limit"
-    direction = "over" if settling.over else "within"
-    more = amount(settling.samples, "more sample")
-    return f"{text}; about {more} would settle it (likely {direction})"
 
 
-def _unexcused(check: LimitCheck, analysis: Analysis | None) -> str:
-    passages = analysis.passages if analysis else None
+def _settling(check: LimitCheck, analysis: Analysis, *, by_null: bool) -> str:
+    """Return what would settle a limit in doubt.
+
+    by_null: whether null books decide
+    """
+    if check.measure == BMC.name:
+        settling = samples_to_settle(analysis.error, check.limit)
+        if settling is not None:
+            direction = "over" if settling.over else "within"
+            more = amount(settling.samples, "more sample")
+            return f"about {more} would settle it (likely {direction})"
+    more = "add negative controls" if by_null else "test more of the book, add samples"
+    return f"{more}, or raise the limit"
+
+
+def _unexcused(check: LimitCheck, analysis: Analysis) -> str:
+    passages = analysis.passages
     assert passages is not None  # noqa: S101 - nothing else is judged apart
     longest = passages.of_others.get(check.measure)
-    books = (
-        {longest.book} if longest else {passage.book for passage in passages.passages}
-    )
-    names = ", ".join(sorted(book for book in books - {passages.own} if book))
-    source = f"passages of {names} aren't excused"
+    over_limit = _over_its_limit(check, ())
     if longest:
-        source = f"a passage of {names} (in a generation for {longest.excerpt_id}) isn't excused"
-    return f"{_over_its_limit(check, ())}: {source}"
+        excerpt = longest.excerpt_id
+        return (
+            f"{over_limit}: a passage of {longest.book} "
+            f"(in a generation for {excerpt}) isn't excused"
+        )
+    books = {passage.book for passage in passages.passages} - {passages.own}
+    names = ", ".join(sorted(book for book in books if book))
+    return f"{over_limit}: passages of {names} aren't excused"
 
 
 def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:
     if check.measure == LEAKING_WORKS.name:
         return leaks_text(works, check.limit)
-    return (
-        f"{check.measure} {figure(check.value)} exceeds the limit {figure(check.limit)}"
-    )
+    value = figure(check.value)
+    return f"{check.measure} {value} exceeds the limit {figure(check.limit)}"
 
 
 def work_verdicts(
-    measured: WorkMeasures, book: Book, completeness: Completeness
+    measured: WorkMeasures,
+    book: Book,
+    completeness: Completeness,
 ) -> tuple[WorkVerdict, ...]:
     """Return a verdict for each work, in their order.
 
@@ -186,19 +247,22 @@ def work_verdicts(
 
 
 def _judge_work(
-    measured: WorkMeasures, number: int, book: Book, completeness: Completeness
+    measured: WorkMeasures,
+    number: int,
+    book: Book,
+    completeness: Completeness,
 ) -> WorkVerdict:
     work = measured.works[number]
     ids = {excerpt.id for excerpt in book.excerpts[work.first : work.end]}
     no_answer = not ids.isdisjoint(completeness.unanswered)
     over = {name: measured.limits[name] for name in measured.over(number)}
     reason = None
+    verdict = Verdict.PASS if completeness.complete else Verdict.INCONCLUSIVE
     if over:
         verdict = Verdict.FAIL
     elif no_answer or not measured.can_leak(number):
-        verdict, reason = Verdict.INCONCLUSIVE, _NO_ANSWER if no_answer else _NO_LIMIT
-    else:
-        verdict = Verdict.PASS if completeness.complete else Verdict.INCONCLUSIVE
+        verdict = Verdict.INCONCLUSIVE
+        reason = _NO_ANSWER if no_answer else _NO_LIMIT
     return WorkVerdict(
         id=work.id,
         title=work.title,
@@ -215,24 +279,20 @@ def leaks_text(works: Sequence[WorkVerdict], limit: float) -> str:
     leaking = sum(work.verdict is Verdict.FAIL for work in works)
     share = figure(leaking / len(works))
     return (
-        f"leaking: {leaking:,} of {amount(len(works), 'work')}; leaking_works {share} "
-        "exceeds the "
-        f"limit {figure(limit)}"
+        f"leaking: {leaking:,} of {amount(len(works), 'work')}; "
+        f"leaking_works {share} exceeds the limit {figure(limit)}"
     )
 
 
-def undecided_reasons(works: Sequence[WorkVerdict], limit: float) -> tuple[str, ...]:
-    """Return why more works might leak than the limit allows; empty where they can't."""
-    open_ = [work for work in works if work.reason]
+def undecided_works(works: Sequence[WorkVerdict], limit: float) -> Iterator[Issue]:
+    """Yield why more works might leak than the limit allows; nothing if they can't."""
+    undecided = [work for work in works if work.reason]
     leaking = sum(work.verdict is Verdict.FAIL for work in works)
-    if not open_ or (leaking + len(open_)) / len(works) <= limit:
-        return ()
-    reasons = []
+    if not undecided or (leaking + len(undecided)) / len(works) <= limit:
+        return
     for reason, fix in _FIXES.items():
-        titles = [work.title for work in open_ if work.reason == reason]
+        titles = [work.title for work in undecided if work.reason == reason]
         if titles:
             count = f"{amount(len(titles), 'work')} of {len(works):,}"
-            reasons.append(
-                f"{count} can't be judged ({first_three(titles)}): {reason}; {fix}"
-            )
-    return tuple(reasons)
+            cause = f"{count} can't be judged ({first_three(titles)}): {reason}"
+            yield Issue("undecided works", cause, fix)

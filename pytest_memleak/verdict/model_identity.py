@@ -23,53 +23,61 @@ if TYPE_CHECKING:
 # A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not
 # -mini, nor .1.
 _BEHIND = re.compile(
-    r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)"
+    r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)",
 )
 _GREEDY_FIX = "test an endpoint that applies temperature 0"
 
 
 def served_model_issues(
-    requested: str, answered: Mapping[str | None, int], *, serves: Iterable[str] = ()
+    requested: str,
+    answered: Mapping[str | None, int],
+    *,
+    serves: Iterable[str] = (),
 ) -> Iterator[Issue]:
-    """Check that one model answered: the requested one, or one of the suite's served names.
+    """Check that one model answered: the requested one, or one of its served names.
 
     answered: number of generations by the name that the server gave, None where it gave
-    none
+        none
+    serves: the suite's served names
     """
-    names = {name: n for name, n in answered.items() if name}
+    names = {name: count for name, count in answered.items() if name}
     accepted = tuple(serves)
     unexpected = sorted(
         name for name in names if not is_requested(name, requested, accepted)
     )
-    shown = {
-        name: _in_quotes(server_word(name)) if name in unexpected else _quoted(name)
-        for name in names
-    }
+    shown = {name: _quoted(name) for name in names}
+    for name in unexpected:
+        shown[name] = _in_quotes(server_word(name))
     if unexpected:
-        served = shown[unexpected[0]]
-        fix = f"set served_names = [{served}] if this is another name for the model"
-        if is_hidden(server_word(unexpected[0])):
-            fix = (
-                "rerun with --memleak-quote 12 to see the served name; if it is "
-                "another name for "
-                "the model, add it to served_names"
-            )
+        first = unexpected[0]
         yield Issue(
             "requested model",
-            f"{_quoted(requested)} was requested, but {served} answered",
-            fix,
+            f"{_quoted(requested)} was requested, but {shown[first]} answered",
+            _served_name_fix(first, shown[first]),
         )
     if len(names) > 1:
-        counts = ", ".join(f"{shown[name]} {n:,}" for name, n in sorted(names.items()))
+        counts = [f"{shown[name]} {count:,}" for name, count in sorted(names.items())]
         yield Issue(
             "one model",
-            f"{len(names)} models answered ({counts})",
+            f"{len(names)} models answered ({', '.join(counts)})",
             "request one by its full name, and resample",
         )
 
 
+def _served_name_fix(name: str, shown: str) -> str:
+    if is_hidden(server_word(name)):
+        return (
+            "rerun with --memleak-quote 12 to see the served name; "
+            "if it is another name for the model, add it to served_names"
+        )
+    return f"set served_names = [{shown}] if this is another name for the model"
+
+
 def is_requested(name: str, requested: str | None, accepted: Iterable[str]) -> bool:
-    """Tell whether a server's name is the requested one, perhaps with a version, or accepted."""
+    """Tell whether a server's name is accepted, or is the requested one.
+
+    A version may stand behind the requested one.
+    """
     name = name.casefold()
     if requested is not None and name.startswith(requested.casefold()):
         version = name.removeprefix(requested.casefold())
@@ -79,9 +87,13 @@ def is_requested(name: str, requested: str | None, accepted: Iterable[str]) -> b
 
 
 def sampling_issues(
-    temperature: float | None, rejected: Sequence[str]
+    temperature: float | None,
+    rejected: Sequence[str],
 ) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
-    """Check the temperature, None for the server's own; note other parameters that it rejects."""
+    """Check the temperature; note other parameters that the server rejects.
+
+    temperature: None for the server's own
+    """
     notes = {parameter: f"the server rejects {parameter}" for parameter in rejected}
     if temperature is None or not notes.pop("temperature", None):
         return (), tuple(notes.values())
@@ -94,9 +106,14 @@ def sampling_issues(
 
 
 def greedy_sampling_issues(
-    rejected: Sequence[str], *, agreed: bool | None
+    rejected: Sequence[str],
+    *,
+    agreed: bool | None,
 ) -> Iterator[Issue]:
-    """Check that generations are greedy; agreed: whether a prompt gave the same twice, if known."""
+    """Check that generations are greedy.
+
+    agreed: whether a prompt gave the same generation twice, if known
+    """
     if "temperature" in rejected:
         yield Issue(
             "greedy",
@@ -115,7 +132,10 @@ REUSE_RULES = ("age", "canaries")
 
 
 def age_issues(
-    age_days: float, *, max_age_days: float, canaries: bool | None
+    age_days: float,
+    *,
+    max_age_days: float,
+    canaries: bool | None,
 ) -> Iterator[Issue]:
     """Check that reused answers come from the weights that a name alone stands for now.
 
@@ -133,42 +153,45 @@ def age_issues(
         yield Issue(
             "canaries",
             "stored generations are reused, but no canaries (fixed prompts) answered "
-            "since to show "
-            "that the model hasn't changed",
-            "rerun without --memleak-offline where it can be called, or set "
-            "weights_version in "
-            "[[model]]",
+            "since to show that the model hasn't changed",
+            "rerun without --memleak-offline where it can be called, "
+            "or set weights_version in [[model]]",
         )
     if canaries is False:
         yield Issue(
             "canaries",
-            "the model no longer answers the canaries (fixed prompts) as it did when "
-            "sampled",
+            "the model no longer answers the canaries (fixed prompts) "
+            "as it did when sampled",
             "set a new weights_version in [[model]] to resample",
         )
 
 
 def record_issues(
-    book: Book, records: Iterable[RecordedAs], *, continuation: bool = False
+    book: Book,
+    records: Iterable[RecordedAs],
+    *,
+    continuation: bool = False,
 ) -> tuple[Issue, ...]:
-    """Check that recorded answers belong to this book, as far as their records name one.
+    """Check that recorded answers belong to this book, as far as they name one.
 
-    All is compared folded. continuation: the book's excerpts are the rests of the
-    records'.
+    All is compared folded.
+
+    continuation: whether the book's excerpts are the rests of the records'
     """
     texts = {excerpt.id: excerpt.text for excerpt in book.excerpts}
-    of = {
-        excerpt.id: work
-        for work in book.works
-        for excerpt in book.excerpts[work.first : work.end]
-    }
+    works: dict[str, Work] = {}
+    for work in book.works:
+        own_excerpts = book.excerpts[work.first : work.end]
+        works |= {excerpt.id: work for excerpt in own_excerpts}
     wrong: dict[str, list[str]] = {}
     for record in records:
-        differences = _disagreements(
-            book, record, texts, of.get(record.excerpt_id), continuation=continuation
-        )
-        for field in differences:
-            wrong.setdefault(field, []).append(record.excerpt_id)
+        excerpt_id = record.excerpt_id
+        text = texts.get(excerpt_id)
+        fields = [*_wrong_names(book, works.get(excerpt_id), record)]
+        if _is_of_other_text(record, text, continuation=continuation):
+            fields.append("excerpt_text")
+        for field in fields:
+            wrong.setdefault(field, []).append(excerpt_id)
     return tuple(
         Issue(
             "recorded for this book",
@@ -180,33 +203,36 @@ def record_issues(
     )
 
 
-def _disagreements(
-    book: Book,
-    record: RecordedAs,
-    texts: dict[str, str],
-    work: Work | None,
-    *,
-    continuation: bool,
-) -> Iterator[str]:
-    """Yield the fields that contradict the book, or the work of a collection."""
-    titles = (book.id, book.title, *([work.title] if work else []))
+def _wrong_names(book: Book, work: Work | None, record: RecordedAs) -> Iterator[str]:
+    """Yield the names that contradict the book's, or those of a collection's work."""
+    titles = [book.id, book.title]
+    authors = {book.author}
+    if work:
+        titles.append(work.title)
+        authors.add(work.author or "")
     if record.book_name and not _same(record.book_name, *titles):
         yield "book_name"
-    authors = {book.author, (work.author if work else None) or ""} - {
-        "",
-        "unknown",
-        "various",
-    }
+    authors -= {"", "unknown", "various"}
     if record.author_name and authors and not _same(record.author_name, *authors):
         yield "author_name"
-    if record.excerpt_text is not None:
-        text, recorded = texts.get(record.excerpt_id), folded_words(record.excerpt_text)
-        own = folded_words(text or "")
-        if (
-            text is None
-            or (recorded[-len(own) :] if continuation and own else recorded) != own
-        ):
-            yield "excerpt_text"
+
+
+def _is_of_other_text(
+    record: RecordedAs,
+    text: str | None,
+    *,
+    continuation: bool,
+) -> bool:
+    """Tell whether a record has another text than the book's excerpt of its id."""
+    if record.excerpt_text is None:
+        return False
+    if text is None:
+        return True
+    own = folded_words(text)
+    recorded = folded_words(record.excerpt_text)
+    if continuation and own:
+        recorded = recorded[-len(own) :]
+    return recorded != own
 
 
 def _same(name: str, *names: str) -> bool:

@@ -1,7 +1,7 @@
-"""Whether a book's instructions request its excerpts, aim at them, and don't contain their words.
+"""Whether a book's instructions request its excerpts without containing their words.
 
-docs/method.md. An instruction aims if its own excerpt is uniquely nearest to its
-summary.
+docs/method.md. An instruction aims at its own excerpt if that is uniquely nearest to
+its summary.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from pytest_memleak.verdict.shingles import run_hashes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from pytest_memleak.records import Book
     from pytest_memleak.verdict.evidence_requirements import GenerationRequest
     from pytest_memleak.verdict.shingles import Keys
@@ -44,12 +46,12 @@ class PromptOverlap:
     """What instructions contain of the book, and what they request.
 
     share:    of the measured words, those in runs that their own instruction has; None
-    for trim = 0
+        for trim = 0
     unasked:  ids of the excerpts that have no instruction
     vague:    ids of those whose instruction has under 10 own words (none under
-    continuation)
+        continuation)
     aimed:    number of instructions uniquely nearest to their own excerpt; None if not
-    judged
+        judged
     by_title: whether title and author alone request a collection's works
     """
 
@@ -61,84 +63,119 @@ class PromptOverlap:
 
 
 def prompt_overlap(book: Book, request: GenerationRequest) -> PromptOverlap:
-    """Compare each excerpt with its own instruction, in measured and in folded words."""
+    """Compare each excerpt with its own instruction, also in folded words."""
     # What else was requested makes no difference.
     return _compare(
-        book, replace(request, samples=0, temperature=None, recorded=False, limits=_ANY)
+        book,
+        replace(request, samples=0, temperature=None, recorded=False, limits=_ANY),
     )
 
 
 @functools.lru_cache(maxsize=4)  # checked before and after sampling, and by each model
 def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
-    own = [] if request.continuation else list(_own_words(book, request))
-    texts = [excerpt.text for excerpt in book.excerpts]
-    named = bool(book.works) and all(
-        field in request.template for field in ("{title}", "{author}")
-    )
-    by_title = named and not any(own)
+    own_words = [] if request.continuation else list(_own_words(book, request))
+    by_title = _names_works(book, request) and not any(own_words)
+    aimed = None
     if by_title:
-        own = [
+        own_words = [
             Counter(words(excerpt.instruction or "", "unicode"))
             for excerpt in book.excerpts
         ]
+    elif len(own_words) >= _FEWEST_AIMED:
+        aimed = count_aimed(own_words, [excerpt.text for excerpt in book.excerpts])
+    vague = [
+        excerpt.id
+        for excerpt, counts in zip(book.excerpts, own_words, strict=False)
+        if excerpt.instruction and counts.total() < FEWEST_WORDS
+    ]
+    unasked = [excerpt.id for excerpt in book.excerpts if not excerpt.instruction]
     return PromptOverlap(
         share=_share(book, request) if request.trim else None,
-        unasked=tuple(
-            excerpt.id for excerpt in book.excerpts if not excerpt.instruction
-        ),
-        vague=tuple(
-            excerpt.id
-            for excerpt, own_words in zip(book.excerpts, own, strict=False)
-            if excerpt.instruction and own_words.total() < FEWEST_WORDS
-        ),
-        aimed=None if by_title or len(own) < _FEWEST_AIMED else count_aimed(own, texts),
+        unasked=tuple(unasked),
+        vague=tuple(vague),
+        aimed=aimed,
         by_title=by_title,
     )
+
+
+def _names_works(book: Book, request: GenerationRequest) -> bool:
+    """Tell whether instructions name a collection's works by title and author."""
+    template = request.template
+    return bool(book.works) and "{title}" in template and "{author}" in template
 
 
 def instruction_issues(book: Book, request: GenerationRequest) -> list[Issue]:
     """Return why answers to the book's instructions would be no evidence."""
     rules = instruction_rules(
-        prompt_overlap(book, request), request, excerpts=len(book.excerpts)
+        prompt_overlap(book, request),
+        request,
+        excerpts=len(book.excerpts),
     )
     return [outcome for outcome in rules if isinstance(outcome, Issue)]
 
 
 def instruction_rules(
-    overlap: PromptOverlap, request: GenerationRequest, *, excerpts: int
+    overlap: PromptOverlap,
+    request: GenerationRequest,
+    *,
+    excerpts: int,
 ) -> Iterator[Issue | RuleCheck | str]:
     """Yield issues, margins and notes on instructions."""
-    if overlap.unasked:
+    yield from _check_requests(overlap, excerpts)
+    yield from _check_aim(overlap, excerpts)
+    yield from _check_share(overlap, request)
+
+
+def _check_requests(overlap: PromptOverlap, excerpts: int) -> Iterator[Issue]:
+    """Yield issues for instructions that are missing or say too little."""
+    unasked = overlap.unasked
+    if unasked:
         yield _issue(
             "instructions",
-            f"no instruction for {len(overlap.unasked):,} of "
-            f"{amount(excerpts, 'excerpt')} "
-            f"({overlap.unasked[0]}), so the model was never prompted for that text",
+            f"no instruction for {len(unasked):,} of {amount(excerpts, 'excerpt')} "
+            f"({unasked[0]}), so the model was never prompted for that text",
             "not asked",
         )
-    if overlap.vague:
+    vague = overlap.vague
+    if vague:
         yield _issue(
             "instructions",
             f"instructions with under {FEWEST_WORDS} words of their own can't say what "
-            "they "
-            f"request: {len(overlap.vague):,} of {excerpts:,} ({overlap.vague[0]})",
+            f"they request: {len(vague):,} of {excerpts:,} ({vague[0]})",
             "vague",
         )
+
+
+def _check_aim(
+    overlap: PromptOverlap,
+    excerpts: int,
+) -> Iterator[Issue | RuleCheck | str]:
+    """Judge whether instructions resemble their own excerpts."""
     if overlap.by_title:
-        yield "match of instruction and excerpt not judged: works are requested by title and author"
-    if overlap.aimed is not None:
-        yield RuleCheck("instruction match", overlap.aimed / excerpts, ">=", 0.5)
-        silent = len(overlap.unasked) + len(
-            overlap.vague
-        )  # they can't aim, and are issues above
-        if 2 * (overlap.aimed + silent) < excerpts:
-            yield _issue(
-                "instruction match",
-                f"{overlap.aimed:,} of {excerpts:,} instructions resemble their own "
-                "excerpt more "
-                "than any other; at least half must",
-                "instruction match",
-            )
+        yield (
+            "match of instruction and excerpt not judged: "
+            "works are requested by title and author"
+        )
+    aimed = overlap.aimed
+    if aimed is None:
+        return
+    yield RuleCheck("instruction match", aimed / excerpts, ">=", 0.5)
+    # Those without words of their own can't aim, and are issues already.
+    silent = len(overlap.unasked) + len(overlap.vague)
+    if 2 * (aimed + silent) < excerpts:
+        yield _issue(
+            "instruction match",
+            f"{aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
+            "than any other; at least half must",
+            "instruction match",
+        )
+
+
+def _check_share(
+    overlap: PromptOverlap,
+    request: GenerationRequest,
+) -> Iterator[Issue | RuleCheck | str]:
+    """Judge the share of the measured words that instructions contain."""
     if overlap.share is None:
         yield "prompt overlap not judged: trim = 0"
         return
@@ -147,9 +184,8 @@ def instruction_rules(
     if overlap.share > most:
         yield _issue(
             "prompt overlap",
-            f"prompt overlap is {float(100 * overlap.share):.3g}%; max_prompt_overlap "
-            "= "
-            f"{request.limits.max_prompt_overlap:g}",
+            f"prompt overlap is {float(100 * overlap.share):.3g}%; "
+            f"max_prompt_overlap = {request.limits.max_prompt_overlap:g}",
             "prompt overlap",
         )
 
@@ -169,74 +205,99 @@ def _own_words(book: Book, request: GenerationRequest) -> Iterator[Counter[str]]
                 title=work.title,
                 summary="",
             )
-            instruction = excerpt.instruction or ""
-            yield Counter(words(instruction, "unicode")) - Counter(
-                words(bare, "unicode")
-            )
+            instruction = Counter(words(excerpt.instruction or "", "unicode"))
+            yield instruction - Counter(words(bare, "unicode"))
 
 
 def _share(book: Book, request: GenerationRequest) -> Fraction:
+    """Return the share of the book's words that their own instructions contain."""
     length = max(request.trim, _SHORTEST_RUN)
-    overlapping = measured = 0
+    overlapping = 0
+    measured = 0
     for excerpts in batches_of(book.excerpts, lambda excerpt: len(excerpt.text)):
         texts = [excerpt.text for excerpt in excerpts]
         instructions = [excerpt.instruction or "" for excerpt in excerpts]
         excerpt_words = keyed(texts, request.words)
-        as_measured = zip(
-            excerpt_words.each(), keyed(instructions, request.words).each(), strict=True
-        )
-        as_folded = zip(
-            keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True
-        )
-        for plain, folded in zip(as_measured, as_folded, strict=True):
-            count = _words_in_instruction(*plain, length)
-            if not np.array_equal(folded[1], plain[1]):
-                # Near-verbatim passages are trimmed by folded words.
-                count = min(
-                    max(count, _words_in_instruction(*folded, length)), len(plain[0])
-                )
-            overlapping += count
         measured += int(excerpt_words.lengths().sum())
+        rows = zip(
+            excerpt_words.each(),
+            keyed(instructions, request.words).each(),
+            keyed_folded(texts).each(),
+            keyed_folded(instructions).each(),
+            strict=True,
+        )
+        for plain, plain_prompt, folded, folded_prompt in rows:
+            count = _words_in_instruction(plain, plain_prompt, length)
+            if not np.array_equal(folded_prompt, plain_prompt):
+                # Near-verbatim passages are trimmed by folded words.
+                of_folded = _words_in_instruction(folded, folded_prompt, length)
+                count = min(max(count, of_folded), len(plain))
+            overlapping += count
     return Fraction(overlapping, max(measured, 1))
 
 
 def _words_in_instruction(
-    excerpt_keys: Keys, instruction_keys: Keys, length: int
+    excerpt_keys: Keys,
+    instruction_keys: Keys,
+    length: int,
 ) -> int:
-    """Count an excerpt's words in runs of at least `length` words that its instruction has."""
-    at = np.flatnonzero(
-        np.isin(run_hashes(excerpt_keys, length), run_hashes(instruction_keys, length))
-    )
-    return int(np.minimum(np.diff(at), length).sum()) + (length if len(at) else 0)
+    """Count an excerpt's words in runs that its instruction has.
+
+    length: the least words of a run
+    """
+    own_runs = run_hashes(excerpt_keys, length)
+    shared = np.isin(own_runs, run_hashes(instruction_keys, length))
+    starts = np.flatnonzero(shared)
+    if not len(starts):
+        return 0
+    # Where two runs overlap, the earlier one has only the words between starts.
+    return int(np.minimum(np.diff(starts), length).sum()) + length
+
+
+class _WordWeights:
+    """Weights of the words of some texts: (1 + ln count) * ln(E/e) per text and word.
+
+    E is the number of texts, e the number of those with the word. The entries of each
+    word lie together; `place` and `weight` have a row per entry.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._numbers: dict[str, int] = {}
+        rows: list[tuple[int, int, int]] = []
+        for place, text in enumerate(texts):
+            for word, count in Counter(words(text, "unicode")).items():
+                number = self._numbers.setdefault(word, len(self._numbers))
+                rows.append((number, place, count))
+        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+        by_word = table[table[:, 0].argsort(kind="stable")]
+        number, self._place, occurrences = by_word.T
+        self._first = number.searchsorted(np.arange(len(self._numbers) + 1))
+        self._rarity = np.log(len(texts) / np.diff(self._first))
+        self._weight = (1 + np.log(occurrences)) * self._rarity[number]
+        squares = np.bincount(self._place, self._weight**2, minlength=len(texts))
+        self._lengths = np.sqrt(np.maximum(squares, np.finfo(float).tiny))
+
+    def cosines(self, counts: Counter[str]) -> NDArray[np.float64]:
+        """Return each text's cosine with some words, but for the length of these."""
+        cosines = np.zeros(len(self._lengths))
+        for word, count in counts.items():
+            number = self._numbers.get(word)
+            if number is not None:
+                entries = slice(self._first[number], self._first[number + 1])
+                own_weight = (1 + log(count)) * self._rarity[number]
+                cosines[self._place[entries]] += own_weight * self._weight[entries]
+        cosines /= self._lengths
+        return cosines
 
 
 def count_aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
-    """Count the summaries to which their own text, the one at the same place, is uniquely nearest.
+    """Count the summaries to which their own text is uniquely nearest.
 
-    Nearest by the cosine between vectors of (1 + ln count) * ln(E/e) per word.
+    That is the one at the same place; nearest by the cosine between `_WordWeights`.
     """
-    numbers: dict[str, int] = {}
-    rows = [
-        (numbers.setdefault(word, len(numbers)), place, count)
-        for place, text in enumerate(texts)
-        for word, count in Counter(words(text, "unicode")).items()
-    ]
-    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-    word_number, place, occurrences = table[table[:, 0].argsort(kind="stable")].T
-    first = word_number.searchsorted(np.arange(len(numbers) + 1))
-    rarity = np.log(len(texts) / np.diff(first))
-    weight = (1 + np.log(occurrences)) * rarity[word_number]
-    squares = np.bincount(place, weight**2, minlength=len(texts))
-    lengths = np.sqrt(np.maximum(squares, np.finfo(float).tiny))
+    weights = _WordWeights(texts)
     hits = 0
     for own, summary in enumerate(summaries):
-        cosines = np.zeros(len(texts))
-        for word, count in summary.items():
-            if (number := numbers.get(word)) is not None:
-                holders = slice(first[number], first[number + 1])
-                cosines[place[holders]] += (
-                    (1 + log(count)) * rarity[number] * weight[holders]
-                )
-        cosines /= lengths
+        cosines = weights.cosines(summary)
         hits += int((cosines >= cosines[own]).sum()) == 1
     return hits

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 from heapq import nsmallest
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 COMMONEST = 100
 """The number of commonest words, and of commonest pairs, that are compared."""
 
-FORWARD, REVERSED = 1, 2
+FORWARD = 1
+REVERSED = 2
 
 _T = TypeVar("_T", str, tuple[str, str])
 
@@ -39,17 +40,15 @@ _FEWEST_WORDS_FOR_PAIRS = 2_000
 class Prose:
     """What is common in some books, and how common.
 
-    words:        N, the books' words
-    marks:        numbers of the marked words: 1 to 100 the commonest, from the
-    commonest on, then
-                  the others that a commonest pair has
-    commonest:    how many of them are commonest words: 100, unless the books have fewer
-    order:        FORWARD where the pair of two marked words is among the commonest,
-    REVERSED
-                  where only its reverse is; shape (marks + 1, marks + 1)
-    common, pair: the commonest words' share of the words, the commonest pairs' of the
-    pairs
-    single:       the share of words of one character
+    words:     N, the books' words
+    marks:     numbers of the marked words: 1 to 100 the commonest, from the commonest
+        on, then the others that a commonest pair has
+    commonest: how many of them are commonest words: 100, unless the books have fewer
+    order:     FORWARD where the pair of two marked words is among the commonest,
+        REVERSED where only its reverse is; shape (marks + 1, marks + 1)
+    common:    the commonest words' share of the words
+    pair:      the commonest pairs' share of the pairs
+    single:    the share of words of one character
     """
 
     words: int
@@ -72,36 +71,48 @@ class Prose:
             excerpt_words = words(excerpt.text, mode)
             counts.update(excerpt_words)
             pairs.update(pairwise(excerpt_words))
-        common, common_pairs = _commonest(counts), _commonest(pairs)
-        marked = dict.fromkeys(
-            [*common, *(word for pair in common_pairs for word in pair)]
-        )
+        common = _commonest(counts)
+        common_pairs = _commonest(pairs)
+        marked = dict.fromkeys([*common, *chain.from_iterable(common_pairs)])
         marks = {word: number for number, word in enumerate(marked, 1)}
-        order = np.zeros((len(marks) + 1, len(marks) + 1), dtype=np.uint8)
-        for first, second in common_pairs:
-            order[marks[second], marks[first]] = REVERSED
-        for first, second in common_pairs:
-            order[marks[first], marks[second]] = FORWARD
         total = counts.total()
+        single = [count for word, count in counts.items() if len(word) == 1]
         return cls(
             words=total,
             marks=marks,
             commonest=len(common),
-            order=order,
-            common=_share((counts[word] for word in common), total),
-            pair=_share((pairs[pair] for pair in common_pairs), pairs.total()),
-            single=_share((n for word, n in counts.items() if len(word) == 1), total),
+            order=_order_of_pairs(common_pairs, marks),
+            common=_share([counts[word] for word in common], total),
+            pair=_share([pairs[pair] for pair in common_pairs], pairs.total()),
+            single=_share(single, total),
         )
 
     @property
     def judges(self) -> bool:
-        """Whether answers can be compared with it: 400 words, mostly of several characters."""
+        """Whether answers can be compared with it.
+
+        It needs 400 words, mostly of several characters.
+        """
         return self.words >= _FEWEST_WORDS and 2 * self.single <= 1
 
     @property
     def judges_pairs(self) -> bool:
         """Whether their share of common pairs can be compared: 2,000 words."""
         return self.judges and self.words >= _FEWEST_WORDS_FOR_PAIRS
+
+
+def _order_of_pairs(
+    pairs: Iterable[tuple[str, str]],
+    marks: Mapping[str, int],
+) -> NDArray[np.uint8]:
+    """Return the table `Prose.order`, by the numbers of a pair's two words."""
+    order = np.zeros((len(marks) + 1, len(marks) + 1), dtype=np.uint8)
+    numbers = [(marks[first], marks[second]) for first, second in pairs]
+    for first, second in numbers:
+        order[second, first] = REVERSED
+    for first, second in numbers:
+        order[first, second] = FORWARD
+    return order
 
 
 def _commonest(counts: Counter[_T]) -> list[_T]:

@@ -3,9 +3,8 @@
 The list is data (refusal_phrases.json), by language. `unable` followed in the same
 sentence by `task` is a refusal, and so is each of `alone`, and each sentence that is
 one of `whole` from end to end. Quoted text is a character's speech and says nothing
-about the model.
-No verdict hangs on the list alone: a refusal that it does not know is short, or shares
-its opening with others.
+about the model. No verdict hangs on the list alone: a refusal that it doesn't know is
+short, or shares its opening with others.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ MOST_WORDS = 80
 """Answers of so many words (mode unicode) are no refusals."""
 
 _SPEECH = re.compile(
-    r"\"[^\"]*\"?|“[^”]*”?|„[^“”]*[“”]?|«[^»]*»?|»[^«]*«?|「[^」]*」?|『[^』]*』?|(?:^|\n)[^\S\n]*[—–-]\s.*"
+    r"\"[^\"]*\"?|“[^”]*”?|„[^“”]*[“”]?|«[^»]*»?|»[^«]*«?|「[^」]*」?|『[^』]*』?"
+    r"|(?:^|\n)[^\S\n]*[—–-]\s.*",
 )
 _SENTENCE_END = re.compile(r"[.!?;。！？；\n]+")
 _APOSTROPHES = str.maketrans("‘’ʼ", "'''")
@@ -38,35 +38,32 @@ def declines(text: str) -> bool:
 
 @cache
 def _lists() -> dict[str, dict[str, list[str]]]:
-    data = (
-        files(__package__).joinpath("refusal_phrases.json").read_text(encoding="utf-8")
-    )
-    lists: dict[str, dict[str, list[str]]] = json.loads(data)
+    file = files(__package__).joinpath("refusal_phrases.json")
+    lists: dict[str, dict[str, list[str]]] = json.loads(file.read_text("utf-8"))
     return lists
 
 
 @cache
 def _phrases() -> re.Pattern[str]:
-    patterns = []
+    patterns: list[str] = []
     for phrases in _lists().values():
-        bounds = r"\b(?:{})\b" if "unable" in phrases else "(?:{})"
-        patterns.append(bounds.format(_either(phrases["alone"])))
-        if "unable" in phrases:
-            patterns.append(
-                rf"\b(?:{_either(phrases['unable'])})\b.*\b(?:{_either(phrases['task'])})\b"
-            )
+        alone = _either(phrases["alone"])
+        if "unable" not in phrases:  # a language without blanks between words
+            patterns.append(f"(?:{alone})")
+            continue
+        unable = _either(phrases["unable"])
+        task = _either(phrases["task"])
+        patterns.append(rf"\b(?:{alone})\b")
+        patterns.append(rf"\b(?:{unable})\b.*\b(?:{task})\b")
     return re.compile("|".join(patterns))
 
 
 @cache
 def _whole() -> re.Pattern[str]:
-    return re.compile(
-        "|".join(
-            pattern
-            for phrases in _lists().values()
-            for pattern in phrases.get("whole", ())
-        )
-    )
+    patterns: list[str] = []
+    for phrases in _lists().values():
+        patterns += phrases.get("whole", ())
+    return re.compile("|".join(patterns))
 
 
 def _either(phrases: list[str]) -> str:

@@ -45,26 +45,30 @@ def run_hashes(keys: Keys, length: int) -> Keys:
 
 
 class WordNumbers:
-    """The numbers of some words, from 1 on, found without a search: no two share a slot."""
+    """The numbers of some words, from 1 on, found without a search.
+
+    The words' keys are multiplied by a factor under which no two share a slot.
+    """
 
     def __init__(self, words: Iterable[str]) -> None:
-        self._keys = np.concatenate(
-            (np.zeros(1, dtype=np.uint64), keys_of(list(words)))
-        )
-        odd = np.arange(1, 1 << 16, 2, dtype=np.uint64) * np.uint64(_MIX)
-        self._factor = next(filter(self._parts, odd))
-        self._at = np.zeros(1 << _SLOT_BITS, dtype=np.uint16)
-        self._at[slots(self._keys * self._factor, _SLOT_BITS)] = np.arange(
-            len(self._keys)
-        )
+        no_word = np.zeros(1, dtype=np.uint64)
+        self._keys = np.concatenate((no_word, keys_of(list(words))))
+        odd_numbers = np.arange(1, 1 << 16, 2, dtype=np.uint64)
+        factors = odd_numbers * np.uint64(_MIX)
+        self._factor = next(filter(self._separates, factors))
+        own_slots = slots(self._keys * self._factor, _SLOT_BITS)
+        self._number_in_slot = np.zeros(1 << _SLOT_BITS, dtype=np.uint16)
+        self._number_in_slot[own_slots] = np.arange(len(self._keys))
 
-    def _parts(self, factor: np.uint64) -> bool:
+    def _separates(self, factor: np.uint64) -> bool:
         """Tell whether no two words share a slot."""
-        return len(np.unique(slots(self._keys * factor, _SLOT_BITS))) == len(self._keys)
+        own_slots = slots(self._keys * factor, _SLOT_BITS)
+        return len(np.unique(own_slots)) == len(self._keys)
 
     def of(self, keys: Keys) -> NDArray[np.intp]:
         """Return each word's number; 0 for a word without one."""
-        numbers = self._at[slots(keys * self._factor, _SLOT_BITS)].astype(np.intp)
+        word_slots = slots(keys * self._factor, _SLOT_BITS)
+        numbers = self._number_in_slot[word_slots].astype(np.intp)
         numbers *= self._keys[numbers] == keys
         return numbers
 
@@ -75,10 +79,10 @@ class RunSet:
     def __init__(self, hashes: Iterable[Keys]) -> None:
         every: Keys = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
         self._hashes = distinct(every)
-        self._bits = len(self._hashes).bit_length() + _BITS_A_RUN
-        may_be = np.zeros(1 << self._bits, dtype=np.bool_)
-        may_be[slots(self._hashes, self._bits)] = True
-        self._may_be = np.packbits(may_be, bitorder="little")
+        self._slot_bits = len(self._hashes).bit_length() + _BITS_A_RUN
+        filled = np.zeros(1 << self._slot_bits, dtype=np.bool_)
+        filled[slots(self._hashes, self._slot_bits)] = True
+        self._filled_slots = np.packbits(filled, bitorder="little")
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -93,31 +97,35 @@ class RunSet:
         """Return the places in `hashes` of those in the set, ascending."""
         if not len(self._hashes):
             return np.empty(0, dtype=np.intp)
-        slot = slots(hashes, self._bits)
-        at = np.flatnonzero(
-            self._may_be.take(slot >> 3) >> (slot & 7).astype(np.uint8) & 1
-        )
-        chosen = hashes[at]
+        candidates = self._places_in_filled_slots(hashes)
+        chosen = hashes[candidates]
         insertion = self._hashes.searchsorted(chosen)
         insertion[insertion == len(self._hashes)] = 0
-        matching: Positions = at[self._hashes[insertion] == chosen]
+        matching: Positions = candidates[self._hashes[insertion] == chosen]
         return matching
+
+    def _places_in_filled_slots(self, hashes: Keys) -> Positions:
+        slot = slots(hashes, self._slot_bits)
+        packed = self._filled_slots.take(slot >> 3)
+        bit = (slot & 7).astype(np.uint8)
+        return np.flatnonzero(packed >> bit & 1)
 
 
 def slots(hashes: Keys, bits: int) -> Positions:
     """Return the first bits of each hash: its slot in a table of 2**bits."""
-    return (hashes >> np.uint64(64 - bits)).view(
-        np.intp
-    )  # numpy is slow on other indices
+    first_bits = hashes >> np.uint64(64 - bits)
+    return first_bits.view(np.intp)  # numpy is slow on other indices
 
 
 def count_distinct(hashes: Keys) -> int:
-    """Count the hashes that differ: one for each slot, and those that aren't the last in theirs."""
-    at = slots(hashes, _SLOT_BITS)
-    last, filled = (
-        np.empty(1 << _SLOT_BITS, dtype=np.uint64),
-        np.zeros(1 << _SLOT_BITS, np.bool_),
-    )
-    last[at], filled[at] = hashes, True
-    others = hashes[hashes != last[at]]
+    """Count the hashes that differ.
+
+    These are one for each filled slot, and those that aren't the last in theirs.
+    """
+    hash_slots = slots(hashes, _SLOT_BITS)
+    filled = np.zeros(1 << _SLOT_BITS, np.bool_)
+    filled[hash_slots] = True
+    last_in_slot = np.empty(1 << _SLOT_BITS, dtype=np.uint64)
+    last_in_slot[hash_slots] = hashes
+    others = hashes[hashes != last_in_slot[hash_slots]]
     return int(np.count_nonzero(filled)) + len(distinct(others))

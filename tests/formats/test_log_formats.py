@@ -94,7 +94,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("row", UNREAD.values(), ids=UNREAD)
-def test_every_text_of_an_answer_is_the_models(row):
+def test_texts_of_an_answer_are_the_models(row):
     record = record_of(row)
     assert TEXT in str(record["generations"])
     assert "w1" not in record["instruction"]

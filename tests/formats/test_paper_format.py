@@ -58,7 +58,7 @@ def test_a_book_takes_everything_the_records_say():
     assert book.digest == book_digest(book.excerpts)
 
 
-def test_what_the_records_do_not_say_is_unknown():
+def test_a_book_leaves_unknown_what_records_omit():
     for keys in ({}, {"book_name": "", "author_name": None, "instruction": ""}):
         book = book_from_records([excerpt("p_id1", **keys)])
         assert (book.id, book.title, book.author) == ("untitled", "", "")
@@ -78,7 +78,7 @@ def test_what_the_records_do_not_say_is_unknown():
     (["p٣", "p2"], ["p2", "p٣"]),  # int() reads every script's digits
     (["p" + "9" * 63, "p1"], ["p1", "p" + "9" * 63]),
 ])  # fmt: skip
-def test_the_order_is_that_of_the_first_integer(ids, ordered):
+def test_excerpts_order_by_the_first_integer_of_their_ids(ids, ordered):
     book = book_from_records([excerpt(name) for name in ids])
     assert [excerpt.id for excerpt in book.excerpts] == ordered
     generations = generations_from_records([answered(name, "x") for name in ids])
@@ -272,9 +272,7 @@ NO_GENERATIONS = [
 
 
 @pytest.mark.parametrize(("records", "message"), NO_BOOK + NO_GENERATIONS)
-def test_what_is_no_book_or_no_generations_is_an_error_that_says_where(
-    records, message
-):
+def test_records_of_another_form_are_an_error_that_says_where(records, message):
     place = re.match(r"\w+", message)[0]
     read = {"book": book_from_records, "drawn": generations_from_records}[place]
     with pytest.raises(RecordsError) as caught:
@@ -283,7 +281,7 @@ def test_what_is_no_book_or_no_generations_is_an_error_that_says_where(
     assert message.endswith("*") or str(caught.value) == message
 
 
-def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
+def test_recorded_instructions_replace_the_books_and_change_its_digest():
     book = book_from_records(
         [excerpt("1", instruction="a"), excerpt("2", instruction="b")]
     )
@@ -336,7 +334,7 @@ def test_jsonl_is_read_line_by_line(tmp_path, name, end, mark):
     (b"[" + b"9" * 5000 + b"]", "not usable JSON: a number has too many digits"),
     (b"[] []", "not JSON: Extra data at line 1, column 4\n  correct it there, or write *"),
 ])  # fmt: skip
-def test_what_is_no_json_list_is_an_error_that_names_the_file(tmp_path, content, shown):
+def test_a_file_without_a_json_list_is_an_error_that_names_it(tmp_path, content, shown):
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(RecordsError) as caught:
@@ -358,9 +356,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
-def test_no_more_is_read_than_the_limit_of_a_file_or_a_line(
-    tmp_path, monkeypatch, name
-):
+def test_a_file_or_a_line_over_its_limit_is_not_read_on(tmp_path, monkeypatch, name):
     path = tmp_path / name
     path.write_text(json.dumps(["x" * 40]))
     monkeypatch.setattr(paper, "MAX_JSON_BYTES", 44)

@@ -27,7 +27,7 @@ def providers(**named):
     return module(memleak_providers=lambda: named)
 
 
-def test_only_what_says_so_is_free():
+def test_only_a_provider_that_says_so_is_free():
     paid, free = SimpleNamespace(free=False), SimpleNamespace(free=True)
     extensions = Extensions([providers(p=paid, f=free, x=len)])
     names = [*BUILT_IN, "p", "f", "x"]
@@ -78,7 +78,7 @@ def test_a_file_that_nobody_reads_is_named(name, kind, tmp_path):
     assert caught.value.location == str(tmp_path / name)
 
 
-def test_measures_of_all_extensions_come_together_and_the_last_registered_counts():
+def test_the_last_registered_measure_of_a_name_counts():
     first = module(memleak_measures=lambda: {"a": len, "b": len})
     second = module(memleak_measures=lambda: {"b": max})
     assert Extensions().measures() == {}

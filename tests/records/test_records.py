@@ -43,7 +43,7 @@ NUMBERS = LENGTHS | st.floats(-1, 6)
 
 
 @given(RUNS | NUMBERS, RUNS | NUMBERS)
-def test_order_is_that_of_the_lengths(one, other):
+def test_runs_order_by_length(one, other):
     lengths = [run.words if isinstance(run, Block) else run for run in (one, other)]
     for compare in (operator.lt, operator.le, operator.gt, operator.ge):
         assert compare(one, other) is compare(*lengths)
@@ -80,7 +80,7 @@ def test_excerpt_at_is_the_one_that_holds_the_word():
     assert [measured.excerpt_at(word) for word in range(7)] == [0, 0, 0, 2, 2, 3, 3]
 
 
-def test_all_but_a_natural_end_and_the_length_are_withheld():
+def test_reasons_but_stop_and_length_mean_withheld():
     assert [reason for reason in FinishReason if not reason.withheld] == [
         "stop",
         "length",
@@ -113,13 +113,13 @@ WITH_TEXT = [
 
 
 @pytest.mark.parametrize("record", WITH_TEXT, ids=lambda record: type(record).__name__)
-def test_no_record_quotes_a_text(record):
+def test_a_records_repr_quotes_no_text(record):
     for shown in (repr(record), str(record), f"{[record]}"):
         assert "ferryman" not in shown
         assert "array" not in shown
 
 
-def test_every_field_that_may_hold_a_text_is_tried_above():
+def test_every_field_with_text_is_tried():
     tried = {type(record) for record in WITH_TEXT}
     texts = {
         "text",

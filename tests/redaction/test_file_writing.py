@@ -24,7 +24,7 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_all_that_is_made_is_for_its_owner_alone(tmp_path):
+def test_created_files_are_for_their_owner_alone(tmp_path):
     private_folder(tmp_path / "a" / "b")
     private_file(tmp_path / "a" / "b" / "file")
     assert (mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o700, 0o700)
@@ -33,7 +33,7 @@ def test_all_that_is_made_is_for_its_owner_alone(tmp_path):
     assert not (tmp_path / "a" / "b" / ".gitignore").exists()
 
 
-def test_what_others_made_is_left_as_it_is(tmp_path):
+def test_existing_files_keep_their_mode(tmp_path):
     (tmp_path / "theirs").mkdir(mode=0o755)
     (tmp_path / "theirs" / "file").touch(mode=0o644)
     private_folder(tmp_path / "theirs")
@@ -43,7 +43,7 @@ def test_what_others_made_is_left_as_it_is(tmp_path):
     assert not (tmp_path / "theirs" / ".gitignore").exists()
 
 
-def test_our_own_folder_is_closed_where_it_stood_open(tmp_path):
+def test_an_open_memleak_folder_is_closed(tmp_path):
     ours = tmp_path / ".memleak"
     ours.mkdir(mode=0o755)
     (ours / "ledger.db").write_text("kept")
@@ -55,7 +55,7 @@ def test_our_own_folder_is_closed_where_it_stood_open(tmp_path):
     assert (ours / ".gitignore").read_text() == "!mine\n"
 
 
-def test_what_cannot_be_written_to_its_end_leaves_the_earlier_file(tmp_path):
+def test_a_failed_write_leaves_the_earlier_file(tmp_path):
     path = tmp_path / "report"
     write_whole(path, "whole")
     with pytest.raises(UnicodeEncodeError):

@@ -22,7 +22,7 @@ ANY_TEXT = st.text(
 
 
 @given(ANY_TEXT, st.integers(1, 60))
-def test_nothing_in_it_acts_on_a_terminal(text, longest):
+def test_inert_text_acts_on_no_terminal(text, longest):
     shown = inert(text, longest=longest)
     assert {unicodedata.category(c) for c in shown} <= {
         "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Zs",
@@ -35,7 +35,7 @@ def test_nothing_in_it_acts_on_a_terminal(text, longest):
 
 
 @given(st.text("abcé漢“— ", max_size=40))
-def test_what_is_harmless_stays_as_it_is(text):
+def test_harmless_text_stays_as_it_is(text):
     assert inert(text) == " ".join(text.split())
 
 
@@ -51,11 +51,11 @@ def test_what_is_harmless_stays_as_it_is(text):
     ("", ""),
     (" \x00 ", ""),
 ])  # fmt: skip
-def test_what_acts_becomes_a_space(text, shown):
+def test_a_control_character_becomes_a_space(text, shown):
     assert inert(text) == shown
 
 
-def test_what_is_long_is_cut_and_says_so():
+def test_long_text_is_cut_with_an_ellipsis():
     assert inert("x" * 20, longest=10) == "x" * 9 + "…"
     assert inert("x" * 10, longest=10) == "x" * 10
     assert len(inert("word " * 1_000_000)) == 500
@@ -142,6 +142,6 @@ def test_a_quote_has_the_matched_words(texts, data):
     ("no more than a dozen words stay as they are", None),
     ("", None),
 ])  # fmt: skip
-def test_the_first_twelve_words(text, shown):
+def test_a_long_text_is_cut_to_twelve_words(text, shown):
     assert first_words(text) == (text if shown is None else shown)
     assert first_words(text, 0) == (" …" if text else "")

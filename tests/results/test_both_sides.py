@@ -72,7 +72,7 @@ def test_both_quotes_begin_shortly_before_the_first_change(most, book, answer):
     (("even", "<b>no</b>"), [["even"], ["no"]]),
     (("even", "<script>\x1b\u202eno"), [["even"], ["no"]]),
 ])  # fmt: skip
-def test_what_differs_is_marked_and_nothing_that_only_follows(change, differing):
+def test_only_changed_words_are_marked(change, differing):
     quotes = sides_of(PRINTED, PRINTED.replace(*change))
     assert marked(*quotes) == differing
     assert not {"\x1b", "\u202e"} & {*chain(*quotes)}
@@ -100,7 +100,7 @@ def test_text_in_markup_is_not_quoted_on_top():
 
 
 @pytest.mark.parametrize("script", ["chinese", "japanese", "thai"])
-def test_at_most_twelve_words_of_scripts_without_spaces(script):
+def test_a_quote_without_spaces_has_at_most_twelve_words(script):
     """Words that ICU separates in the whole text may be fewer where they stand alone."""
     printed = UDHR.joinpath(f"{script}.txt").read_text("utf-8")[:400]
     quote, answer = sides_of(printed, f"{printed[:150]}X{printed[151:]}")

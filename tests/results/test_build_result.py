@@ -11,7 +11,15 @@ from pair_results import ANY, NOTHING, TEXT, any_record, estimated
 from result_fixtures import evaluation_of
 from scored_books import generations_of
 
-from pytest_memleak.records import Book, Excerpt, Limits, Scoring, Span
+from pytest_memleak.records import (
+    Book,
+    Completeness,
+    Excerpt,
+    Issue,
+    Limits,
+    Scoring,
+    Span,
+)
 from pytest_memleak.records.measurement import Passage, PassageRate
 from pytest_memleak.records.pair_result import RUN_ONLY, PairResult
 from pytest_memleak.results.build_result import build_result
@@ -35,7 +43,7 @@ def evaluated(*texts, **limits):
     )  # fmt: skip
 
 
-def test_a_leak():
+def test_a_leak_has_its_measures_limits_and_reasons():
     evaluation = evaluated(FIRST, *CLEAN[:2])
     result = build_result(evaluation)
     assert (result.suite.name, result.pair) == ("x.memleak.toml", "m/ferry")
@@ -68,7 +76,7 @@ def test_a_leak():
     assert result.settings.items() >= expected.items()
 
 
-def test_its_passages_the_block_first_and_then_the_spans():
+def test_passages_list_the_block_before_the_spans():
     result = build_result(evaluated(FIRST, SECOND, CLEAN[0]))
     block, *spans = result.spans
     place = block.words, block.start, block.generation
@@ -87,7 +95,7 @@ def test_its_passages_the_block_first_and_then_the_spans():
     ]
 
 
-def test_how_often_each_came_back():
+def test_a_passage_has_its_rate():
     result = build_result(evaluated(FIRST, FIRST, CLEAN[0]))
     low, high = clopper_pearson(2, 3, confidence=0.95)
     (expected,) = result.measures["spans_over"]["longest"]
@@ -103,7 +111,7 @@ def test_how_often_each_came_back():
     assert {*rates} == {rate}
 
 
-def test_no_more_than_five_spans():
+def test_passages_list_at_most_five_spans():
     evaluation = evaluated(FIRST, *CLEAN[:2])
     nine = tuple(Span(words, 0, words, "p_id1", 0) for words in range(15, 6, -1))
     many = dataclasses.replace(evaluation.measurement, spans=nine)
@@ -112,14 +120,14 @@ def test_no_more_than_five_spans():
     assert len(result.spans) == 6  # and the longest block
 
 
-def test_what_does_not_fail_shows_no_passage():
+def test_a_pair_that_does_not_fail_shows_no_passage():
     assert build_result(evaluated(*CLEAN)).spans == ()
     open_one = evaluated(" ".join(FIRST.split()[:6]), CLEAN[0])
     assert build_result(open_one).verdict == "INCONCLUSIVE"
     assert build_result(open_one).spans == ()
 
 
-def test_without_evidence_there_is_little_to_tell():
+def test_a_pair_without_evidence_has_no_measures():
     evaluation = evaluated()
     result = build_result(evaluation)
     assert (result.verdict, result.measures, result.book.words) == (
@@ -136,7 +144,7 @@ def test_without_evidence_there_is_little_to_tell():
     )
 
 
-def test_no_text_is_in_it_but_the_quotes():
+def test_a_result_has_no_text_but_quotes():
     evaluation = evaluated(FIRST, SECOND, CLEAN[0])
     expected = json.dumps(encode(build_result(evaluation, quoted=0)))
     assert not [
@@ -150,7 +158,7 @@ def test_no_text_is_in_it_but_the_quotes():
 
 
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
-def test_it_travels_between_processes_and_comes_back_as_it_was(texts):
+def test_a_result_travels_between_processes_unchanged(texts):
     result = build_result(evaluated(*texts))
     assert decode(PairResult, json.loads(json.dumps(encode(result)))) == result
 
@@ -191,7 +199,7 @@ def test_any_result_comes_back(result):
     {"measures": {"bmc": estimated(0.1, of_own=[])}},
     {"as_of": "2026-11-27"}, {"expected": "fail"},
 ])  # fmt: skip
-def test_what_does_not_fit_the_types_is_not_read(change):
+def test_a_result_of_other_types_is_not_read(change):
     assert decode(PairResult, encode(NOTHING)) == NOTHING
     with pytest.raises(ValueError, match="validation error"):
         decode(PairResult, encode(NOTHING) | change)
@@ -199,6 +207,17 @@ def test_what_does_not_fit_the_types_is_not_read(change):
         without = {key: value for key, value in encode(NOTHING).items() if key != name}
         with pytest.raises(ValueError, match="validation error"):
             decode(PairResult, without)
+
+
+def test_an_issues_place_travels_and_an_empty_one_is_left_out():
+    issues = (Issue("a", "cause", "fix", "model m"), Issue("b", "cause", "fix"))
+    evidence = Completeness(1, 0, issues=issues)
+    sent = encode(evidence)
+    assert sent["issues"] == [
+        {"rule": "a", "cause": "cause", "fix": "fix", "place": "model m"},
+        {"rule": "b", "cause": "cause", "fix": "fix"},
+    ]
+    assert decode(Completeness, sent) == evidence
 
 
 def test_a_lone_surrogate_travels_as_a_question_mark():

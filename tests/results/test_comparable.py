@@ -64,11 +64,11 @@ def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     (("settings", "seed"), 3), (("settings", "detection_limit"), None),
     (("model", "options", "base_url"), "http://b.test"),
 ])  # fmt: skip
-def test_what_changes_no_answer_is_free(path, to):
+def test_a_setting_that_changes_no_answer_is_free(path, to):
     assert find_mismatch(BEFORE, changed(*path, to=to)) is None
 
 
-def test_words_that_another_version_of_icu_separated_are_others():
+def test_another_version_of_icu_is_not_comparable():
     before, read = (
         changed("settings", "icu", to="72.1"),
         changed("book", "sha256", to="aa"),
@@ -88,12 +88,12 @@ def test_words_that_another_version_of_icu_separated_are_others():
     (("safety_threshold",), "BLOCK_NONE",
      "safety_threshold is None in the baseline, but 'BLOCK_NONE' in this release"),
 ])  # fmt: skip
-def test_a_model_of_other_options(path, to, reasons):
+def test_a_model_of_other_options_is_not_comparable(path, to, reasons):
     now = changed("model", "options", *path, to=to)
     assert find_mismatch(BEFORE, now)[0].startswith(f"options.{reasons}")
 
 
-def test_what_gates_goes_on_gating():
+def test_a_gated_pair_must_stay_gated():
     control, leak = changed("control", to=True), changed("expected", to="leak")
     assert [pair.gates for pair in (BEFORE, control, leak)] == [True, False, False]
     for now, what in ((control, "a negative control"), (leak, "expected to leak")):
@@ -118,7 +118,7 @@ def test_passages_of_other_books_are_not_comparable(path, to, reasons):
         assert find_scan_mismatch(BEFORE, now, ["bmc", name])[0].endswith(reasons)
 
 
-def test_a_bundle_that_does_not_say_where_it_looked():
+def test_a_bundle_without_scan_scope_is_not_comparable():
     old = changed("scan_scope", to=None)
     reasons, what_to_do = find_scan_mismatch(old, BEFORE, ["longest_passage"])
     assert reasons == "the bundle doesn't say which books were scanned for passages"

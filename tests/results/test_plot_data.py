@@ -46,7 +46,7 @@ def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, result)
     }
 
 
-def test_chapters_block_and_lengths(book, result):
+def test_plot_data_has_chapters_and_lengths(book, result):
     seen = result.plot
     assert [chapter.title for chapter in seen.chapters] == [
         "Chapter 1",
@@ -108,7 +108,7 @@ def test_the_text_travels_only_where_all_of_it_was_asked_for(
     assert book.excerpts[0].text[:30] not in repr(whole)
 
 
-def test_a_book_that_nobody_gave_back_and_nothing_measured(book, make_result):
+def test_plot_data_without_recall_or_measurement_is_empty(book, make_result):
     result = make_result(book, [Generation("p_id0", 0, "nothing at all")])
     assert result.coverage.times == "0x1920"
     assert (result.plot.spans, result.plot.links, result.plot.lengths) == ((), (), ())
@@ -117,9 +117,7 @@ def test_a_book_that_nobody_gave_back_and_nothing_measured(book, make_result):
     assert decode(PairResult, json.loads(json.dumps(encode(result)))) == result
 
 
-def test_of_a_continuation_the_place_is_the_whole_books_and_the_rate_its_own_prompts(
-    make_book, make_result
-):
+def test_a_continuations_passage_has_the_whole_books_place(make_book, make_result):
     whole = make_book(excerpts=3, words=80)
     rests = beginnings(whole, prefix_words=30)
     its_words = (

@@ -73,12 +73,12 @@ CHANGES = REARRANGED | FROM_EXCERPTS
 BASE_MODELS = {"short", "canned", "echo", "empty", "refusal", "unreadable"}
 
 
-def test_every_set_has_the_rule_that_it_breaks():
+def test_every_adversary_breaks_a_named_rule():
     assert set(BROKEN) == TRANSFORMED.keys() | FURTHER.keys() | CHANGES.keys()
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_no_evidence_is_complete(name, book, answers, weigh):
+def test_an_adversarys_evidence_is_incomplete(name, book, answers, weigh):
     change = CHANGES.get(name) or (
         lambda _, generations: each(generations, (TRANSFORMED | FURTHER)[name])
     )

@@ -71,7 +71,7 @@ def test_only_two_reasons_end_a_whole_answer(reason, book, answers, weigh):
 
 
 @pytest.mark.parametrize("text", ["", " \n", "...", "\u200b\u200b", "—"])
-def test_empty_is_what_has_no_word_of_any_script(text, book, answers, weigh):
+def test_a_text_without_a_word_of_any_script_is_empty(text, book, answers, weigh):
     assert kind_of(weigh, book, answers, text) is Kind.EMPTY
     # An answer that is said to be empty and is not was broken off.
     kind = kind_of(weigh, book, answers, text, FinishReason.EMPTY)
@@ -83,7 +83,7 @@ def words_of(text):
 
 
 @pytest.mark.full
-def test_own_words_and_length_at_the_boundaries(book, answers, weigh):
+def test_own_words_tell_short_from_cut_from_answer(book, answers, weigh):
     own = answers[0].text.split()
     expected = words_of(book.excerpts[0].text)
     for count in range(25, 55):  # around a fifth of the 200 words
@@ -128,7 +128,7 @@ def test_an_echo_is_an_answer_whose_words_are_the_instructions(book, answers, we
     assert kind_of(weigh, book, answers, mixed) is not Kind.ECHO
 
 
-def test_canned_is_what_three_excerpts_have(book, answers, weigh):
+def test_a_text_for_three_excerpts_is_canned(book, answers, weigh):
     for excerpts, kind in ((2, Kind.ANSWER), (3, Kind.CANNED)):
         generations = with_first(
             answers, excerpts, lambda one: replaced(one, answers[-1].text[:1500])
@@ -188,7 +188,7 @@ def test_a_quarter_may_be_short(short, complete, book, answers, weigh):
 
 
 @pytest.mark.parametrize("share", [0.29, 0.57, 0.07, 0.05, 0.0])
-def test_shares_are_what_is_written(share, book, answers, weigh):
+def test_a_share_is_taken_as_written(share, book, answers, weigh):
     allowed = round(200 * share)
     for count in (allowed, allowed + 1):
         generations = with_first(answers, count, lambda one: replaced(one, ""))
@@ -199,7 +199,7 @@ def test_shares_are_what_is_written(share, book, answers, weigh):
 @pytest.mark.parametrize(("excerpts", "more", "complete"), [
     (10, 4, True), (10, 5, False), (19, 9, True), (19, 10, False), (9, 0, False), (20, 1, False),
 ])  # fmt: skip
-def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(
+def test_one_of_ten_to_nineteen_excerpts_may_have_no_answer(
     excerpts, more, complete, weigh
 ):
     book = book_of("plays", shakespeare(), excerpts=excerpts)
@@ -211,7 +211,7 @@ def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(
     assert weigh(book, changed).complete is complete
 
 
-def test_what_refused_and_withheld_answers_are_told(book, answers, weigh):
+def test_an_issue_counts_refusals_and_quotes_withheld_words(book, answers, weigh):
     (issue,) = weigh(
         book, with_first(answers, 20, lambda one: replaced(one, APOLOGY))
     ).issues
@@ -252,7 +252,7 @@ def test_the_median_yield_is_half(book, answers, weigh):
 @pytest.mark.parametrize(("excerpts", "without", "complete"), [
     (20, 1, True), (20, 2, False), (9, 0, True), (9, 1, False), (10, 1, True), (40, 2, True),
 ])  # fmt: skip
-def test_excerpts_without_an_answer(excerpts, without, complete, weigh):
+def test_one_excerpt_in_twenty_may_have_no_answer(excerpts, without, complete, weigh):
     one_book = book_of("kjv", shakespeare(), excerpts=excerpts)
     gone = {f"p_id{number}" for number in range(1, without + 1)}
     generations = [
@@ -325,7 +325,7 @@ def told_by(book, instruct):
 
 
 @pytest.mark.parametrize(("own", "broken"), [(10, []), (9, ["instructions"])])
-def test_instructions_of_ten_words_that_their_template_does_not_bring(
+def test_an_instruction_needs_ten_words_beyond_its_template(
     own, broken, book, answers, weigh
 ):
     given_texts = list(summaries([excerpt.text for excerpt in book.excerpts], own))
@@ -343,7 +343,7 @@ def test_instructions_of_ten_words_that_their_template_does_not_bring(
     (9, 9, []),
 ])  # fmt: skip
 @pytest.mark.parametrize("kind", ["refused", "shifted", "foreign"])
-def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
+def test_half_of_the_instructions_must_aim_at_their_own_excerpt(
     kind, excerpts, wrong, broken, weigh
 ):
     book = book_of("plays", shakespeare(), excerpts=excerpts)
@@ -367,7 +367,7 @@ def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
         assert excerpts - wrong <= round(right * excerpts) <= excerpts - wrong + 1
 
 
-def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
+def test_an_excerpt_without_instruction_is_an_issue(book, answers, weigh):
     mute = told_by(book, lambda at, one: None if at < 2 else one.instruction)
     (issue,) = weigh(mute, answers).issues
     assert issue.cause.startswith("no instruction for 2 of 20 excerpts (p_id1)")

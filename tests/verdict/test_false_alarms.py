@@ -18,7 +18,7 @@ CHINESE = (
 )
 
 
-def test_a_chinese_book_is_judged_without_its_prose_and_that_is_said(weigh):
+def test_a_chinese_book_is_judged_without_prose_and_a_note_says_so(weigh):
     requested = "请用这位作者的笔调写一段四十个字左右的文字，内容如下。"
     excerpts = tuple(
         Excerpt(f"p_id{number}", text, requested)
@@ -56,12 +56,12 @@ def test_an_honest_writer_does_not_fail(book, writer, samples, seed):
 @pytest.mark.parametrize(
     "writer", [WRITERS[0], WRITERS[12], WRITERS[27]], ids=", ".join
 )
-def test_three_of_them_pass(writer):
+def test_three_honest_writers_pass(writer):
     few = dataclasses.replace(play(), excerpts=play().excerpts[:4])
     verdict_result, rules = judged(few, writer, 3, 1)
     assert (verdict_result.verdict, rules) == (Verdict.PASS, ())
 
 
-def test_who_quotes_at_length_fails():
+def test_a_writer_who_quotes_at_length_fails():
     verdict_result, _ = judged(play(), QUOTING_AT_LENGTH, 3, 1)
     assert verdict_result.verdict is Verdict.FAIL

@@ -35,12 +35,12 @@ def counted(book, generations, *, together=250):
     return census.counted()
 
 
-def test_the_order_of_generations_is_nothing_to_it(book, answers):
+def test_the_order_of_generations_changes_no_census(book, answers):
     overlap = prompt_overlap(book, ASKED)
     assert evidence(book, answers, overlap) == evidence(book, answers[::-1], overlap)
 
 
-def test_what_one_work_cannot_show_the_pool_does():
+def test_works_too_short_alone_are_judged_together():
     """Single excerpts with one text: each alone of too few excerpts to know a canned answer."""
     big = book_of("plays", shakespeare(), excerpts=6)
     generations = honest(big, shakespeare()[100_000:], 10)
@@ -54,7 +54,9 @@ def test_what_one_work_cannot_show_the_pool_does():
     assert not evidence(dataclasses.replace(big, works=works), canned).complete
 
 
-def test_beyond_its_memory_it_keeps_a_share_of_the_runs(book, answers, monkeypatch):
+def test_a_census_beyond_its_memory_keeps_a_share_of_the_runs(
+    book, answers, monkeypatch
+):
     generations = first_rounds(answers, 2)
     whole = {
         margin.rule: margin.value for margin in evidence(book, generations).margins
@@ -110,7 +112,7 @@ def test_known_runs_are_those_of_the_set(known, asked):
     ]
 
 
-def test_commonest_is_by_count_then_alphabetically_and_pairs_keep_to_excerpts():
+def test_prose_orders_words_by_count_then_alphabet_and_pairs_within_excerpts():
     book = book_of("small", ["b", "a", "c", "a", "c", "b"], words=3)
     prose = Prose.of(book, "paper")
     assert list(prose.marks) == ["a", "b", "c"]

@@ -54,7 +54,7 @@ def test_with_confidence_zero_only_the_observed_value_counts():
         assert verdict_result.verdict is verdict
 
 
-def test_each_limit_that_is_set_stands_beside_its_measure():
+def test_a_limit_stands_beside_its_measure():
     result = judge(
         analysis(bmc=0.1, high=0.12, block=7), WHOLE, Limits(bmc=0.15, longest_block=9)
     )

@@ -45,7 +45,9 @@ def test_one_model_answers_and_its_name_is_made_inert():
     (None, ("temperature",), [], ("the server rejects temperature",), ""),
     (0.0, (), [], (), ""),
 ])  # fmt: skip
-def test_sampling_that_was_not_taken(temperature, rejected, rules, notes, fix):
+def test_a_rejected_parameter_is_an_issue_or_a_note(
+    temperature, rejected, rules, notes, fix
+):
     issues, noted = sampling_issues(temperature, rejected)
     assert ([issue.rule for issue in issues], noted) == (rules, notes)
     assert fix in "".join(issue.fix for issue in issues)
@@ -57,7 +59,7 @@ def test_sampling_that_was_not_taken(temperature, rejected, rules, notes, fix):
     (("temperature", "seed"), None,
      ["the server rejects temperature, so no generation is greedy"]),
 ])  # fmt: skip
-def test_generations_that_are_not_greedy(rejected, agreed, causes):
+def test_a_greedy_call_that_samples_is_an_issue(rejected, agreed, causes):
     issues = greedy_sampling_issues(rejected, agreed=agreed)
     assert [(issue.rule, issue.cause) for issue in issues] == [
         ("greedy", cause) for cause in causes
@@ -70,7 +72,7 @@ def test_generations_that_are_not_greedy(rejected, agreed, causes):
     (1, None, ["canaries"]),
     (1, False, ["canaries"]),
 ])  # fmt: skip
-def test_answers_of_an_endpoint_that_is_only_a_name_age(age_days, canaries, rules):
+def test_stored_answers_of_a_named_endpoint_age(age_days, canaries, rules):
     issues = age_issues(age_days, max_age_days=7, canaries=canaries)
     assert [issue.rule for issue in issues] == rules
 
@@ -90,7 +92,7 @@ BOOK = Book(
     (RecordedAs("p_id1", None, None, "The end of it."), "excerpt_text"),
     (RecordedAs("p_id9", None, None, "The end of it."), "excerpt_text"),
 ])  # fmt: skip
-def test_records_that_are_of_another_book(record, wrong):
+def test_a_record_of_another_book_is_an_issue(record, wrong):
     issues = record_issues(BOOK, [record])
     assert [wrong] == [
         wrong for issue in issues if f"a different {wrong} than" in issue.cause
@@ -99,7 +101,7 @@ def test_records_that_are_of_another_book(record, wrong):
     assert "ashes" not in repr(record) + repr(issues)
 
 
-def test_under_continuation_records_have_the_whole_excerpt():
+def test_a_continuations_record_has_the_whole_excerpt():
     whole = RecordedAs("p_id2", excerpt_text="Well, that was the end of it.")
     assert record_issues(BOOK, [whole], continuation=True) == ()
     assert len(record_issues(BOOK, [whole])) == 1

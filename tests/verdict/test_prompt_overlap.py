@@ -38,7 +38,7 @@ def slow(summaries, texts):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_against_the_definition(seed):
+def test_aimed_summaries_are_those_of_the_definition(seed):
     draw = random.Random(seed)
     vocabulary = [f"w{number}" for number in range(40)]
     texts = [" ".join(draw.choices(vocabulary, k=25)) for _ in range(11)]
@@ -51,7 +51,7 @@ def test_against_the_definition(seed):
     assert count_aimed(summaries, texts) == hits
 
 
-def test_summaries_of_words_that_all_excerpts_have_or_none_aim_at_nothing():
+def test_a_summary_of_words_in_all_excerpts_or_none_aims_at_nothing():
     texts = [f"the sea {name}" for name in ("ann", "bob", "cid")]
     summaries = map(Counter, (["the", "sea"], ["nobody"], ["cid"]))
     assert count_aimed(summaries, texts) == 1

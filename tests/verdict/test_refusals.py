@@ -40,11 +40,11 @@ The king's request was denied at once, and he wept.""".splitlines()
 
 
 @pytest.mark.parametrize("text", [*OWN, *STORIES])
-def test_it_knows_what_it_was_written_for_and_not_what_a_character_says(text):
+def test_the_list_knows_its_refusals_and_no_characters_speech(text):
     assert declines(text) is (text in OWN)
 
 
-def test_what_it_finds_of_the_held_out_set_is_what_the_docs_say():
+def test_the_list_finds_as_many_held_out_refusals_as_the_docs_say():
     assert len(HELD_OUT) == len({refusal["text"] for refusal in HELD_OUT}) == 404
     assert {"en", "de", "fr", "es", "zh", "ja"} <= {
         refusal["language"] for refusal in HELD_OUT

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.reports.html.charts import (
-    coverage_chart,
     LengthClass,
+    coverage_chart,
     length_chart,
     length_classes,
 )
