@@ -261,7 +261,7 @@ def _cut_at_taken(
 def longest_over_each(
     start: Positions, end: Positions, *, words: int
 ) -> NDArray[np.intc]:
-    """Return, per word of a book of `words`, the words of the longest interval on it."""
+    """Return, per word of a book of `words`, how long the longest interval on it is."""
     start, end = outermost(start, end)  # so that both ascend
     marks = np.unique(np.concatenate((start, end)))
     # From one mark to the next, the same intervals contain each word: a range of them.

@@ -9,9 +9,12 @@ from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Generation, Scoring
-from pytest_memleak.scoring import book_words, text_batches
-from pytest_memleak.scoring import find_passages as chains_module
-from pytest_memleak.scoring import protected_passages as module
+from pytest_memleak.scoring import (
+    book_words,
+    near_verbatim_chains,
+    protected_passages,
+    text_batches,
+)
 from pytest_memleak.scoring.analysis import analysis_of
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
@@ -44,8 +47,8 @@ def passages_of(books, generations, **settings):
     ("cell", "together", "times"), [(64, 1 << 20, 200), (3, 5, 8), (1, 1, 8)]
 )
 def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
-    monkeypatch.setattr(chains_module, "_CELL", cell)
-    monkeypatch.setattr(chains_module, "_TOGETHER", together)
+    monkeypatch.setattr(near_verbatim_chains, "_CELL", cell)
+    monkeypatch.setattr(near_verbatim_chains, "_TOGETHER", together)
     refrain = "row row row your boat gently down the stream "
     verses = [
         " ".join(f"w{n}" for n in range(at, at + 14)) for at in range(0, 1_400, 14)
@@ -322,7 +325,7 @@ def test_parts_added_up_are_the_whole(plain, monkeypatch):
         scoring = Scoring(1, settings["trim"], settings["span_threshold"], "unicode")
         whole = tally_of(ours, sampled, scoring=scoring)
         with monkeypatch.context() as small:
-            small.setattr(module, "_WAITING", 2)
+            small.setattr(protected_passages, "_WAITING", 2)
             small.setattr(text_batches, "_TEXTS_TOGETHER", 1)
             parts = [
                 tally_of(ours, sampled[number::3], scoring=scoring)
