@@ -41,7 +41,7 @@ USUAL = (
 # Words of _BEFORE often precede words of _BEHIND, and seldom follow them.
 _BEFORE = (
     "of in to and that with for at on from by as but when what if or than all upon "
-    "into like through over after before "
+    "into like through over after before about "
     "und auf mit von zu aus et dans sur pour que con por per op"
 )
 _BEHIND = (

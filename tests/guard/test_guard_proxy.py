@@ -12,9 +12,9 @@ from itertools import islice
 import httpx
 import openai
 import pytest
+from disguised_texts import DISGUISES, planted, prose
 from examples import examples
 from marks import full
-from test_further_readings import DISGUISES, planted, prose
 from test_guarded_stream import deltas, every_7th, library, longest
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")

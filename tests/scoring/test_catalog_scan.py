@@ -9,8 +9,8 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protected_book_cases import case_of, passages_of
 from scored_books import book_of, generations_of
-from test_protected_passages import case_of, passages_of
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Origin, Scoring
