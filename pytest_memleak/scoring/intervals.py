@@ -255,7 +255,8 @@ def _cut_at_taken(
     place = np.searchsorted(taken_starts, end)
     start = np.maximum(start, np.array([0, *taken_ends])[place])
     suffixes = np.stack((start - end, start, end, number), axis=1)
-    return suffixes[end - start > over]
+    enough: Positions = suffixes[end - start > over]
+    return enough
 
 
 def longest_over_each(

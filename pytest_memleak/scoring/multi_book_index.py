@@ -333,7 +333,7 @@ class SharedIndex:
         """Return the keys of the books' long words, ascending, and the words so."""
         keys = np.array(sorted(self._long), dtype=np.uint64)
         spellings = [self._long[key] for key in keys.tolist()]
-        lengths = [len(spelling) for spelling in spellings]
+        lengths = np.array([len(spelling) for spelling in spellings])
         ends = np.cumsum(lengths)
         starts = ends - lengths
         words = Keyed(

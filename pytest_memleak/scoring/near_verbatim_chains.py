@@ -112,11 +112,11 @@ class Edges(NamedTuple):
 
 
 class _Looks(NamedTuple):
-    """Ranges of sorted matches that may follow a match: `count` from `begin` on."""
+    """Ranges of sorted matches that may follow a match: `size` from `begin` on."""
 
     match: Positions
     begin: Positions
-    count: Positions
+    size: Positions
 
 
 def edges_between(matches: ChainMatches, group: Positions) -> Edges:
@@ -136,15 +136,15 @@ def edges_between(matches: ChainMatches, group: Positions) -> Edges:
     order = np.argsort(key, kind="stable")
     looks = _looks(matches, key[order], order, cell, further_cells)
     parts = [Edges(nothing, nothing)]
-    looked = np.cumsum(looks.count)
+    looked = np.cumsum(looks.size)
     at = 0
     while at < len(looked):
-        done = looked[at] - looks.count[at]
+        done = looked[at] - looks.size[at]
         within = int(looked.searchsorted(done + _TOGETHER, side="right"))
         to = max(at + 1, within)
-        count = looks.count[at:to]
-        first = looks.match[at:to].repeat(count)
-        then = order[count_up(looks.begin[at:to], count)]
+        size = looks.size[at:to]
+        first = looks.match[at:to].repeat(size)
+        then = order[count_up(looks.begin[at:to], size)]
         pairs = Edges(first, then)
         parts.append(pairs.where(_follows(matches, pairs)))
         at = to
@@ -193,9 +193,9 @@ def _looks(
     from_key = np.concatenate((key[with_next], further_key))
     begin = key.searchsorted(from_key, side="right")
     end = key.searchsorted(from_key + reach[match], side="right")
-    count = end - begin
-    some = np.flatnonzero(count)
-    return _Looks(match[some], begin[some], count[some])
+    size = end - begin
+    some = np.flatnonzero(size)
+    return _Looks(match[some], begin[some], size[some])
 
 
 def _follows(matches: ChainMatches, pairs: Edges) -> NDArray[np.bool_]:
@@ -209,7 +209,7 @@ def _follows(matches: ChainMatches, pairs: Edges) -> NDArray[np.bool_]:
     words = matches.words[first]
     gap_in_book = np.maximum(start_ahead - words, 0)
     gap_in_text = np.maximum(place_ahead - words, 0)
-    follows = gap_in_text <= LONGEST_GAP
+    follows: NDArray[np.bool_] = gap_in_text <= LONGEST_GAP
     follows &= abs(gap_in_book - gap_in_text) <= _SHIFT
     follows |= (gap_in_text <= _INSERTED) & (gap_in_book <= _SKIPPED)
     follows &= place_ahead > 0
@@ -274,7 +274,7 @@ def _tangled(matches: ChainMatches, edges: Edges) -> NDArray[np.bool_]:
     size = len(matches.place)
     begin = np.stack((matches.place, matches.start), axis=1)  # in text and book
     end = begin + matches.words[:, None]
-    ends_within = (end[then] < end[first]).any(axis=1)
+    ends_within: NDArray[np.bool_] = np.any(end[then] < end[first], axis=1)
     overlaps = (begin[then] < end[first]).any(axis=1)
     is_last = np.bincount(first, minlength=size) == 0
     has_cut = matches.cut[first] | matches.cut[then]
@@ -282,8 +282,8 @@ def _tangled(matches: ChainMatches, edges: Edges) -> NDArray[np.bool_]:
     tangled[then[ends_within & ~is_last[then]]] = True
     tangled[then[overlaps & has_cut]] = True
     furthest = _furthest_ends(end, edges, ends_within)
-    overlaps = (begin[then] < furthest[first]).any(axis=1)
-    return _spread(tangled, edges.where(overlaps))
+    overlapping = np.flatnonzero((begin[then] < furthest[first]).any(axis=1))
+    return _spread(tangled, edges.where(overlapping))
 
 
 def _furthest_ends(

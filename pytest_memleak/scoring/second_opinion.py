@@ -105,10 +105,10 @@ def _block_holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int
     block = measured.longest_block
     at = block.start or 0
     block_end = block.end or 0
-    every_span = ()
-    if at < block_end:
-        every_span = analysis.cross.spans
     names: set[tuple[Origin, str, int]] = set()
+    if at >= block_end:
+        return names
+    every_span = analysis.cross.spans
     while at < block_end:
         is_around = (runs.start <= at) & (runs.end > at)
         longest = int(np.where(is_around, runs.end, 0).argmax())
