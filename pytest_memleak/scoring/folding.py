@@ -259,7 +259,7 @@ def folded(text: str) -> str:
 
 
 def with_gaps(text: str) -> str:
-    """Return the text with gaps where folding joins words; what moves stays in place."""
+    """Return the text with gaps where folding joins words; what it moves stays put."""
     text = without_references(text).replace("&", " ")
     text = _TAG.sub(_with_gap, text).replace("<", " ")
     odd = text.encode("utf-8", "surrogatepass").translate(None, _PRINTED)
