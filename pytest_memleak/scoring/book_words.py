@@ -1,4 +1,4 @@
-"""Words of books in prefilter tables, as measured and as folded, and texts' matches with them.
+"""Words of books in prefilter tables, as measured and as folded, and their matches.
 
 Folded words are stored only around those that folding changes: the rest stands among
 the measured.
@@ -32,17 +32,20 @@ NEAR_MATCH = 5
 
 _PLACE_BITS = 32
 _BORDER = np.array([BORDER], dtype=np.uint64)
-_WORTH_SHARING = 32  # words
-_COMPARED_TOGETHER, _CHANGED_TOGETHER = 1 << 12, 1 << 7
+# Words.
+_WORTH_SHARING = 32
+_COMPARED_TOGETHER = 1 << 12
+_CHANGED_TOGETHER = 1 << 7
 
 
 class BookMatches(NamedTuple):
     """Matches of several texts with several books, one entry each.
 
-    text:   number of the text; place: of the first word among all texts' words
-    (`Keyed`)
-    book:   number of the book; part: its part, which no match leaves; start: in the
-    book's words
+    text:   number of the text
+    place:  of the first word among all texts' words (`Keyed`)
+    book:   number of the book
+    part:   its part, which no match leaves
+    start:  in the book's words
     words:  number of words
     """
 
@@ -84,8 +87,29 @@ class _Table:
         return NgramPrefilter(keys, n)
 
 
+class _Piece(NamedTuple):
+    """Words of a book in a prefilter table, without borders.
+
+    place: of the first in the table; start: of the first among the book's words
+    """
+
+    place: int
+    words: int
+    book: int
+    part: int
+    start: int
+
+
+class _Shared(NamedTuple):
+    """A stretch that two readings of a text share: its begin in each, and its words."""
+
+    first: int
+    near_first: int
+    words: int
+
+
 class BookWords:
-    """Words of books as measured and as folded, in one table where that serves for both.
+    """Words of books as measured and as folded, in one table where one serves for both.
 
     The folded words then are the measured ones, and stretches around those that folding
     changes.
@@ -94,49 +118,60 @@ class BookWords:
     def __init__(self, k: int) -> None:
         self._k = k
         self._table = _Table()
-        self._near_table = self._table if k == NEAR_MATCH else _Table()
-        # First place, words, book, part, and first word of each piece of a reading.
-        self._exact: list[tuple[int, ...]] = []
-        self._folded: list[tuple[int, ...]] = []
+        self._near_table = self._table
+        if k != NEAR_MATCH:
+            self._near_table = _Table()
+        self._exact: list[_Piece] = []
+        self._folded: list[_Piece] = []
         self._parts = 0
 
     def add(
-        self, book: int, keys: Keys, near_keys: Keys,
-        starts: Sequence[int] = (0,), near_starts: Sequence[int] = (0,),
-    ) -> None:  # fmt: skip
-        """Add a book's words, in parts that begin at `starts`; `near_keys` may be `keys`."""
+        self,
+        book: int,
+        keys: Keys,
+        near_keys: Keys,
+        starts: Sequence[int] = (0,),
+        near_starts: Sequence[int] = (0,),
+    ) -> None:
+        """Add a book's words, in parts that begin at `starts`.
+
+        near_keys: its folded words; may be `keys`
+        """
         parts = pairwise([*starts, len(keys)])
         near_parts = pairwise([*near_starts, len(near_keys)])
-        for (first, last), (near_first, near_last) in zip(
-            parts, near_parts, strict=True
-        ):
-            place = self._table.add(keys[first:last])
-            self._exact.append((place, last - first, book, self._parts, first))
-            words, near_words = keys[first:last], near_keys[near_first:near_last]
-            shared = []
+        for (first, end), (near_first, near_end) in zip(parts, near_parts, strict=True):
+            words = near_words = keys[first:end]
+            if near_keys is not keys:
+                near_words = near_keys[near_first:near_end]
+            place = self._table.add(words)
+            self._exact.append(
+                _Piece(
+                    place=place,
+                    words=end - first,
+                    book=book,
+                    part=self._parts,
+                    start=first,
+                ),
+            )
+            shared: list[_Shared] = []
             if self._near_table is self._table:
-                alike = near_keys is keys
-                shared = (
-                    [(0, 0, len(words))]
-                    if alike
-                    else _common_stretches(words, near_words)
-                )
+                shared = _common_stretches(words, near_words)
             self._add_folded(book, near_words, near_first, place, shared)
 
     def add_folded(self, book: int, keys: Keys) -> None:
         """Add words of a book that only near-verbatim passages count."""
-        self._add_folded(book, keys, 0, 0, [])
+        self._add_folded(book, keys, start=0, place=0, shared=[])
 
     def placed(self) -> tuple[PlacedWords, PlacedWords]:
-        """Place the words as measured and as folded; one object if folding changes none."""
+        """Place the words as measured and as folded; one object if both are alike."""
         prefilter = self._table.prefilter(self._k)
         exact = PlacedWords.of(prefilter, self._exact)
         if self._near_table is not self._table:
-            return exact, PlacedWords.of(
-                self._near_table.prefilter(NEAR_MATCH), self._folded
-            )
-        alike = self._folded == self._exact
-        return exact, exact if alike else PlacedWords.of(prefilter, self._folded)
+            near_prefilter = self._near_table.prefilter(NEAR_MATCH)
+            return exact, PlacedWords.of(near_prefilter, self._folded)
+        if self._folded == self._exact:
+            return exact, exact
+        return exact, PlacedWords.of(prefilter, self._folded)
 
     def _add_folded(
         self,
@@ -144,61 +179,82 @@ class BookWords:
         keys: Keys,
         start: int,
         place: int,
-        shared: list[tuple[int, int, int]],
+        shared: list[_Shared],
     ) -> None:
-        """Add a part; shared: first words among those at `place` and among `keys`, and words."""
+        """Add a part's folded words, of which some stand in the table already.
+
+        start: of the first among the book's; shared: with the words at `place`
+        """
+
+        def note(place: int, words: int, first: int) -> None:
+            piece = _Piece(
+                place=place,
+                words=words,
+                book=book,
+                part=self._parts,
+                start=start + first,
+            )
+            self._folded.append(piece)
+
         at = 0
-        for first, near_first, words in [*shared, (0, len(keys), 0)]:
-            if at < near_first or 0 < at < len(
-                keys
-            ):  # folding may have only left words out
+        behind_all = _Shared(0, len(keys), 0)
+        for stretch in [*shared, behind_all]:
+            # Between two stretches, even if folding has only left words out there.
+            is_seam = 0 < at < len(keys)
+            if at < stretch.near_first or is_seam:
                 begin = max(at - NEAR_MATCH + 1, 0)
-                stretch = keys[begin : near_first + NEAR_MATCH - 1]
-                of_stretch = self._near_table.add(stretch)
-                self._folded.append(
-                    (of_stretch, len(stretch), book, self._parts, start + begin)
-                )
-            if words:
-                self._folded.append(
-                    (place + first, words, book, self._parts, start + near_first)
-                )
-            at = near_first + words
+                changed = keys[begin : stretch.near_first + NEAR_MATCH - 1]
+                note(self._near_table.add(changed), len(changed), begin)
+            if stretch.words:
+                note(place + stretch.first, stretch.words, stretch.near_first)
+            at = stretch.near_first + stretch.words
         self._parts += 1
 
 
-def _common_stretches(keys: Keys, others: Keys) -> list[tuple[int, int, int]]:
-    """Return long stretches that two readings of a text share: where each begins, and words."""
-    stretches: list[tuple[int, int, int]] = []
-    first = other_first = at = other_at = 0
-    while at < len(keys) and other_at < len(others):
-        ahead = min(len(keys) - at, len(others) - other_at, _COMPARED_TOGETHER)
-        alike = keys[at : at + ahead] == others[other_at : other_at + ahead]
-        same = ahead if alike.all() else int(alike.argmin())
-        at, other_at = at + same, other_at + same
+def _common_stretches(keys: Keys, near_keys: Keys) -> list[_Shared]:
+    """Return the long stretches that two readings share; all of a text if it is one."""
+    if keys is near_keys:
+        return [_Shared(0, 0, len(keys))]
+    stretches: list[_Shared] = []
+    first = at = 0
+    near_first = near_at = 0
+    while at < len(keys) and near_at < len(near_keys):
+        ahead = min(len(keys) - at, len(near_keys) - near_at, _COMPARED_TOGETHER)
+        is_same = keys[at : at + ahead] == near_keys[near_at : near_at + ahead]
+        same = ahead
+        if not is_same.all():
+            same = int(is_same.argmin())
+        at += same
+        near_at += same
         if same == ahead:
             continue
-        stretches.append((first, other_first, at - first))
-        grams, other_grams = (
-            gram_hashes(some[begin : begin + _CHANGED_TOGETHER], _WORTH_SHARING)
-            for some, begin in ((keys, at), (others, other_at))
-        )
-        again = np.argwhere(grams[:, None] == other_grams)
-        skip = (
-            again[again.sum(axis=1).argmin()]
-            if len(again)
-            else (_CHANGED_TOGETHER,) * 2
-        )
-        at, other_at = first, other_first = at + int(skip[0]), other_at + int(skip[1])
-    stretches.append((first, other_first, at - first))
-    return [stretch for stretch in stretches if stretch[2] >= _WORTH_SHARING]
+        stretches.append(_Shared(first, near_first, at - first))
+        skip, near_skip = _words_changed(keys[at:], near_keys[near_at:])
+        first = at = at + skip
+        near_first = near_at = near_at + near_skip
+    stretches.append(_Shared(first, near_first, at - first))
+    return [stretch for stretch in stretches if stretch.words >= _WORTH_SHARING]
+
+
+def _words_changed(keys: Keys, near_keys: Keys) -> tuple[int, int]:
+    """Return how many words of each to skip until they are alike again."""
+    grams = gram_hashes(keys[:_CHANGED_TOGETHER], _WORTH_SHARING)
+    near_grams = gram_hashes(near_keys[:_CHANGED_TOGETHER], _WORTH_SHARING)
+    alike_at = np.argwhere(grams[:, None] == near_grams)
+    if not len(alike_at):
+        return _CHANGED_TOGETHER, _CHANGED_TOGETHER
+    skip, near_skip = alike_at[alike_at.sum(axis=1).argmin()]
+    return int(skip), int(near_skip)
 
 
 class PlacedWords(NamedTuple):
     """One reading of books' words, in pieces by place in a prefilter table.
 
-    first, end: places of each piece; book: its book; part: its part, which no match
-    leaves
-    start: its first word among the book's; overlapping: whether a part may have several
+    first, end: places of each piece
+    book:  its book
+    part:  its part, which no match leaves
+    start: its first word among the book's
+    overlapping: whether a part may have several
     """
 
     prefilter: NgramPrefilter
@@ -210,39 +266,52 @@ class PlacedWords(NamedTuple):
     overlapping: bool
 
     @classmethod
-    def of(
-        cls, prefilter: NgramPrefilter, pieces: list[tuple[int, ...]]
-    ) -> PlacedWords:
-        """Sort the pieces: first place, words, book, part, and first word of each."""
-        first, words, book, part, start = (
-            np.array(sorted(pieces), dtype=np.intp).reshape(-1, 5).T
+    def of(cls, prefilter: NgramPrefilter, pieces: Sequence[_Piece]) -> PlacedWords:
+        """Sort the pieces by place."""
+        rows = np.array(sorted(pieces), dtype=np.intp).reshape(-1, 5)
+        first, words, book, part, start = rows.T
+        return cls(
+            prefilter,
+            first=first,
+            end=first + words,
+            book=book,
+            part=part,
+            start=start,
+            overlapping=len(np.unique(part)) < len(part),
         )
-        overlapping = len(np.unique(part)) < len(part)
-        return cls(prefilter, first, first + words, book, part, start, overlapping)
+
+    @property
+    def pieces_nbytes(self) -> int:
+        """Return the bytes of memory that its pieces take."""
+        columns = (self.first, self.end, self.book, self.part, self.start)
+        return sum(column.nbytes for column in columns)
 
     @staticmethod
     def nbytes_of(*readings: PlacedWords) -> int:
-        """Return the bytes of memory that readings take, of which several may share a table."""
-        tables = {
-            id(reading.prefilter): reading.prefilter.nbytes for reading in readings
-        }
-        pieces = (reading.first.nbytes * len(reading[1:-1]) for reading in readings)
-        return sum((*tables.values(), *pieces))
+        """Return the bytes of memory that readings take; several may share a table."""
+        tables = {id(reading.prefilter): reading.prefilter for reading in readings}
+        of_tables = sum(table.nbytes for table in tables.values())
+        of_pieces = sum(reading.pieces_nbytes for reading in readings)
+        return of_tables + of_pieces
 
     def located(self, runs: Runs) -> tuple[Runs, Positions]:
         """Return the runs cut at the pieces' ends, and the piece of each."""
         end = runs.book + runs.words
-        nth = self.end.searchsorted(runs.book, side="right")
-        count = self.first.searchsorted(end) - nth
-        alone = (count == 1).all()
-        if alone and ((self.first[nth] <= runs.book) & (end <= self.end[nth])).all():
-            return runs, nth  # nothing to cut, as nearly always
-        of, piece = np.arange(len(nth)).repeat(count), count_up(nth, count)
+        first_piece = self.end.searchsorted(runs.book, side="right")
+        pieces = self.first.searchsorted(end) - first_piece
+        if (pieces == 1).all():
+            begins_inside = self.first[first_piece] <= runs.book
+            ends_inside = end <= self.end[first_piece]
+            if (begins_inside & ends_inside).all():
+                return runs, first_piece  # nothing to cut, as nearly always
+        of = np.arange(len(first_piece)).repeat(pieces)
+        piece = count_up(first_piece, pieces)
         first = np.maximum(runs.book[of], self.first[piece])
         words = np.minimum(end[of], self.end[piece]) - first
-        located = Runs(runs.text[of] + first - runs.book[of], first, words)
-        long = words >= self.prefilter.n
-        return located.where(long), piece[long]
+        skipped = first - runs.book[of]
+        located = Runs(text=runs.text[of] + skipped, book=first, words=words)
+        is_long = words >= self.prefilter.n
+        return located.where(is_long), piece[is_long]
 
     def matches(self, words: Keyed, runs: Runs) -> BookMatches:
         """Return the runs of texts' words as matches with the books.
@@ -252,31 +321,35 @@ class PlacedWords(NamedTuple):
         runs, piece = self.located(runs)
         text = words.text_of(runs.text)
         order = np.argsort((text << _PLACE_BITS) | runs.book, kind="stable")
-        runs, piece = runs.where(order), piece[order]
-        start = self.start[piece] + runs.book - self.first[piece]
+        runs = runs.where(order)
+        piece = piece[order]
+        skipped = runs.book - self.first[piece]
         matches = BookMatches(
-            text[order],
-            runs.text,
-            self.book[piece],
-            self.part[piece],
-            start,
-            runs.words,
+            text=text[order],
+            place=runs.text,
+            book=self.book[piece],
+            part=self.part[piece],
+            start=self.start[piece] + skipped,
+            words=runs.words,
         )
-        return _joined(matches) if self.overlapping else matches
+        if self.overlapping:
+            return _joined(matches)
+        return matches
 
 
 def _joined(matches: BookMatches) -> BookMatches:
     """Join matches that overlap in the same words of a text and of a book."""
     ahead = matches.place - matches.start
     order = np.lexsort((matches.place, ahead, matches.part))
-    matches, ahead = matches.where(order), ahead[order]
+    matches = matches.where(order)
+    ahead = ahead[order]
     end = matches.place + matches.words
-    goes_on = (
-        (matches.part[1:] == matches.part[:-1])
-        & (ahead[1:] == ahead[:-1])
-        & (matches.place[1:] <= end[:-1])
-    )
-    begins = np.flatnonzero(np.append(True, ~goes_on)[: len(end)])
-    ends = np.append(begins[1:], len(end))[: len(begins)] - 1
+    is_new = matches.part[1:] != matches.part[:-1]
+    is_new |= ahead[1:] != ahead[:-1]
+    is_new |= matches.place[1:] > end[:-1]
+    if not len(end):
+        return matches
+    begins = np.flatnonzero(np.append(True, is_new))
+    last = np.append(begins[1:], len(end)) - 1
     joined = matches.where(begins)
-    return joined._replace(words=end[ends] - joined.place)
+    return joined._replace(words=end[last] - joined.place)

@@ -1,4 +1,4 @@
-"""Catalog scan: a library of any size, matched with all generations at once (docs/method.md).
+"""Catalog scan: a library of any size, matched with all generations at once.
 
 The generations form the prefilter table, and the library's books stream past it as word
 keys, which can be stored and reread without parsing. The few books that match go to the
@@ -52,14 +52,17 @@ _SPECIMENS = (
         "a-\nble\n\u2014 7. or"
     ),
     (
-        "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 "
-        "\u115f"
+        "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 "
+        "\U000e0061 \u115f"
     ),
 )
 
 
 def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
-    """Compute the keys of a book. Raises BookError if k and `mode` cannot measure it."""
+    """Compute the keys of a book.
+
+    Raises BookError if k and `mode` cannot measure it.
+    """
     texts = [excerpt.text for excerpt in book.excerpts]
     plain = keyed(texts, mode)
     lengths = plain.lengths().tolist()
@@ -76,7 +79,7 @@ def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
 
 @functools.cache
 def numbering(mode: WordMode) -> str:
-    """Return a digest of the words that texts have and their keys; it changes with either.
+    """Return a digest of the words that texts have, and of their keys.
 
     Hashes specimens and all look-alikes that every Python knows, so no version is
     maintained.
@@ -92,9 +95,9 @@ def _digest(keys: Keys) -> str:
 
 
 def _bordered(words: Keyed, borders: Positions) -> Keys:
-    inside = np.ones(len(words.keys), dtype=np.bool_)
-    inside[words.ends] = False
-    keys = np.insert(words.keys[inside], borders, _BORDER[0])
+    is_word = np.ones(len(words.keys), dtype=np.bool_)
+    is_word[words.ends] = False
+    keys = np.insert(words.keys[is_word], borders, _BORDER[0])
     return scrambled(np.concatenate((_BORDER, keys, _BORDER)))
 
 
@@ -114,14 +117,23 @@ class GenerationPrefilter:
     """A prefilter table of all generations of a run, matched with a library's books."""
 
     def __init__(
-        self, texts: Iterable[str], *, k: int, mode: WordMode = "paper"
+        self,
+        texts: Iterable[str],
+        *,
+        k: int,
+        mode: WordMode = "paper",
     ) -> None:
-        """Build the table from the generations of all pairs; `texts` is read once, and not kept."""
-        words, number = BookWords(k), count()
+        """Build the table from the generations of all pairs.
+
+        `texts` is read once, and not kept.
+        """
+        words = BookWords(k)
+        number = count()
         for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
             changed, numbers, suspects = changed_by_folding(batch, plain)
-            readings = keyed_folded(further_readings(batch, plain, suspects)[1])
+            _, further_texts = further_readings(batch, plain, suspects)
+            readings = keyed_folded(further_texts)
             for reading in (plain, changed, readings):
                 scrambled(reading.keys)
             for keys in plain.each():
@@ -139,30 +151,34 @@ class GenerationPrefilter:
         return PlacedWords.nbytes_of(self._exact, self._folded)
 
     def matching_books(self, books: Books, *, least: int) -> Iterator[CatalogMatch]:
-        """Yield the books that share `least` words in a row, or a chain of 20, with a generation.
+        """Yield the books that share `least` words in a row, or a chain of 20.
 
-        books: with their names; each is read once, in order.
+        Each with one generation. books: with their names; each is read once, in order.
         """
         for name, book in books:
             runs = _runs(book.exact, self._exact.prefilter)
-            longest = int(self._exact.located(runs)[0].words.max(initial=0))
+            located, _ = self._exact.located(runs)
+            longest = int(located.words.max(initial=0))
             one_table = self._folded.prefilter is self._exact.prefilter
             if book.folded is not book.exact or not one_table:
                 runs = _runs(book.folded, self._folded.prefilter)
-            runs, piece = self._folded.located(runs)
-            matches = BookMatches(
-                text=self._folded.book[piece],
-                place=runs.book,
-                book=np.zeros_like(piece),
-                part=np.flatnonzero(book.folded == BORDER).searchsorted(runs.text),
-                start=runs.text,
-                words=runs.words,
-            )
-            nv_longest = int(
-                find_chains(matches, NO_RANGES, trim=0).words.max(initial=0)
-            )
+            chains = find_chains(self._matches(book, runs), NO_RANGES, trim=0)
+            nv_longest = int(chains.words.max(initial=0))
             if longest >= least or nv_longest:
                 yield CatalogMatch(name, longest, nv_longest)
+
+    def _matches(self, book: BookKeys, runs: Runs) -> BookMatches:
+        """Return the runs of folded words as matches of a book with generations."""
+        runs, piece = self._folded.located(runs)
+        borders = np.flatnonzero(book.folded == BORDER)
+        return BookMatches(
+            text=self._folded.book[piece],
+            place=runs.book,
+            book=np.zeros_like(piece),
+            part=borders.searchsorted(runs.text),
+            start=runs.text,
+            words=runs.words,
+        )
 
 
 def _runs(book: Keys, prefilter: NgramPrefilter) -> Runs:

@@ -1,4 +1,4 @@
-"""Words of near-verbatim matching, folded: text that only looks different becomes equal.
+"""Words of near-verbatim matching, folded: text that looks alike becomes equal.
 
 Two foldings: `passage_words` for passages (docs/method.md) and `folded_words` for
 near-verbatim recall. Neither touches the four measures, whose words are
@@ -18,53 +18,123 @@ from pytest_memleak.scoring.words import (
 
 # Letters that look like Latin ones, as data (Unicode confusables, UTS 39).
 LIGATURES = {
-    "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ꜳ": "aa", "Ꜳ": "AA", "ꝏ": "oo", "Ꝏ": "OO",
-}  # fmt: skip
+    "æ": "ae",
+    "Æ": "AE",
+    "œ": "oe",
+    "Œ": "OE",
+    "ꜳ": "aa",
+    "Ꜳ": "AA",
+    "ꝏ": "oo",
+    "Ꝏ": "OO",
+}
 
 # Other forms of Latin letters (small capitals, IPA), folded in any word.
 LATIN_FORMS = {
-    "a": "ɑᴀ", "b": "ʙ", "c": "ᴄ", "d": "ᴅ", "e": "ᴇ", "f": "ꜰ", "g": "ɡɢ", "h": "ʜ", "i": "ıɩɪ",
-    "j": "ȷᴊ", "k": "ᴋ", "l": "ʟ", "m": "ᴍ", "n": "ɴ", "o": "ᴏᴑ", "p": "ᴘ", "r": "ʀ", "s": "ꜱ",
-    "t": "ᴛ", "u": "ᴜʋ", "v": "ᴠ", "w": "ᴡɯ", "y": "ʏɣ", "z": "ᴢ",
-}  # fmt: skip
+    "a": "ɑᴀ",
+    "b": "ʙ",
+    "c": "ᴄ",
+    "d": "ᴅ",
+    "e": "ᴇ",
+    "f": "ꜰ",
+    "g": "ɡɢ",
+    "h": "ʜ",
+    "i": "ıɩɪ",
+    "j": "ȷᴊ",
+    "k": "ᴋ",
+    "l": "ʟ",
+    "m": "ᴍ",
+    "n": "ɴ",
+    "o": "ᴏᴑ",
+    "p": "ᴘ",
+    "r": "ʀ",
+    "s": "ꜱ",
+    "t": "ᴛ",
+    "u": "ᴜʋ",
+    "v": "ᴠ",
+    "w": "ᴡɯ",
+    "y": "ʏɣ",
+    "z": "ᴢ",
+}
 
 # Letters of other scripts that look like a Latin letter, and small letters that look
 # like a small capital. Cyrillic, Greek, Armenian, Cherokee.
 # The capitals of four Greek letters (Η, Μ, Ν, Υ) don't look like their small ones.
 LOOK_ALIKES = {
-    "a": "аАαΑᎪ", "b": "вВьЬβΒᏴᏏ", "c": "сСᏟꮯ", "d": "ԁᎠᏧ", "e": "еЕҽεΕᎬ", "f": "Ϝք",
-    "g": "ԌցᏀ", "h": "нНһҺΗհᎻᏂ", "i": "іІιΙᎥꭵ", "j": "јЈϳͿᎫ", "k": "кКκΚᏦ", "l": "ӏӀᏞ",
-    "m": "мМΜϺᎷ", "n": "ηΝոռ", "o": "оОοΟσօՕ", "p": "рРρΡϱᏢ", "q": "ԛԚգզ", "r": "гᏒᎡꮁ",
-    "s": "ѕЅՏᏕᏚꮪ", "t": "тТτΤᎢ", "u": "υμսՍ", "v": "ѵѴνᏙꮩ", "w": "ԝԜѡωաᎳᏔꮃ", "x": "хХχΧ",
-    "y": "уУүҮγΥᎩᎽ", "z": "ζΖᏃꮓ",
-}  # fmt: skip
+    "a": "аАαΑᎪ",
+    "b": "вВьЬβΒᏴᏏ",
+    "c": "сСᏟꮯ",
+    "d": "ԁᎠᏧ",
+    "e": "еЕҽεΕᎬ",
+    "f": "Ϝք",
+    "g": "ԌցᏀ",
+    "h": "нНһҺΗհᎻᏂ",
+    "i": "іІιΙᎥꭵ",
+    "j": "јЈϳͿᎫ",
+    "k": "кКκΚᏦ",
+    "l": "ӏӀᏞ",
+    "m": "мМΜϺᎷ",
+    "n": "ηΝոռ",
+    "o": "оОοΟσօՕ",
+    "p": "рРρΡϱᏢ",
+    "q": "ԛԚգզ",
+    "r": "гᏒᎡꮁ",
+    "s": "ѕЅՏᏕᏚꮪ",
+    "t": "тТτΤᎢ",
+    "u": "υμսՍ",
+    "v": "ѵѴνᏙꮩ",
+    "w": "ԝԜѡωաᎳᏔꮃ",
+    "x": "хХχΧ",
+    "y": "уУүҮγΥᎩᎽ",
+    "z": "ζΖᏃꮓ",
+}
 
 # The same for scripts of few books: Lisu, Coptic, Carian, Deseret, syllabics and
 # others.
 _FURTHER = {
-    "a": "ᗅꓮ𐊠𖽀ⲁ𐌀", "b": "Ƅᑲᖯᗷꓐ𐊂𐊡𐌁", "c": "ϲϹⲤⲥꓚ𐊢𐌂𐐕𐐽𐔜", "d": "ᑯᗞᗪꓒꓓ", "e": "ⴹꓰꬲ𐊆𑢦𑢮ⲉ𐌄ɛ",
-    "f": "ᖴꓝꬵ𐊇𐊥𐔥𑢢𑣂", "g": "ƍᏳꓖ", "h": "ᕼⲎꓧ𐋏", "i": "ꙇ𑣃ᛁⲒⵏꓲ𐊊𐌉𖼨", "j": "ᒍꓙ", "k": "ᛕⲔꓗ𐔘",
-    "l": "ǀᒪⳐꓡ𐐛𐔦𑢣𑢲𖼖", "m": "ᗰᛖⲘꓟ𐊰𐌑", "n": "Ⲛꓠ𐔓", "o": "𐌏ჿⲞⲟⵔꓳ𐊒𐊫𐐄𐐬𐓂𐓪𐔖𑢵𑣈𑣗", "p": "ᑭⲢⲣꓑ𐊕",
-    "q": "ⵕ", "r": "ᖇᴦⲅꓣꭇꭈ𐒴𖼵", "s": "ƽꓢ𐊖𐐠𐑈𑣁𖼺", "t": "Ⲧꓔ𐊗𐊱𐌕𑢼𖼊", "u": "ᑌꓴꞟ𐓎𐓶𑢸𑣘𖽂",
-    "v": "ᐯⴸꓦꛟ𐔝𑢠𑣀𖼈", "w": "ꓪ", "x": "ᕁᕽᚷⲬⵝꓫ𐊐𐊴𐌗𐔧", "y": "ყⲨꓬ𐊲𑢤𑣜𖽃", "z": "ꓜ𑢩𑣄",
-}  # fmt: skip
+    "a": "ᗅꓮ𐊠𖽀ⲁ𐌀",
+    "b": "Ƅᑲᖯᗷꓐ𐊂𐊡𐌁",
+    "c": "ϲϹⲤⲥꓚ𐊢𐌂𐐕𐐽𐔜",
+    "d": "ᑯᗞᗪꓒꓓ",
+    "e": "ⴹꓰꬲ𐊆𑢦𑢮ⲉ𐌄ɛ",
+    "f": "ᖴꓝꬵ𐊇𐊥𐔥𑢢𑣂",
+    "g": "ƍᏳꓖ",
+    "h": "ᕼⲎꓧ𐋏",
+    "i": "ꙇ𑣃ᛁⲒⵏꓲ𐊊𐌉𖼨",
+    "j": "ᒍꓙ",
+    "k": "ᛕⲔꓗ𐔘",
+    "l": "ǀᒪⳐꓡ𐐛𐔦𑢣𑢲𖼖",
+    "m": "ᗰᛖⲘꓟ𐊰𐌑",
+    "n": "Ⲛꓠ𐔓",
+    "o": "𐌏ჿⲞⲟⵔꓳ𐊒𐊫𐐄𐐬𐓂𐓪𐔖𑢵𑣈𑣗",
+    "p": "ᑭⲢⲣꓑ𐊕",
+    "q": "ⵕ",
+    "r": "ᖇᴦⲅꓣꭇꭈ𐒴𖼵",
+    "s": "ƽꓢ𐊖𐐠𐑈𑣁𖼺",
+    "t": "Ⲧꓔ𐊗𐊱𐌕𑢼𖼊",
+    "u": "ᑌꓴꞟ𐓎𐓶𑢸𑣘𖽂",
+    "v": "ᐯⴸꓦꛟ𐔝𑢠𑣀𖼈",
+    "w": "ꓪ",
+    "x": "ᕁᕽᚷⲬⵝꓫ𐊐𐊴𐌗𐔧",
+    "y": "ყⲨꓬ𐊲𑢤𑣜𖽃",
+    "z": "ꓜ𑢩𑣄",
+}
 
 # Characters that Unicode names as Latin letters (hooked, squared) but doesn't
 # decompose.
 _NAMED = re.compile(
-    "(?:LATIN (?:SMALL|CAPITAL) LETTER|NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL "
-    "LETTER"
-    "|REGIONAL INDICATOR SYMBOL LETTER) ([A-Z])(?: WITH .*)?"
+    "(?:LATIN (?:SMALL|CAPITAL) LETTER"
+    "|NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER"
+    "|REGIONAL INDICATOR SYMBOL LETTER) ([A-Z])(?: WITH .*)?",
 )
 _BLOCKS = (
-    *(
-        (0x180, 0x2B0),
-        (0x1D00, 0x1DC0),
-        (0x1EFA, 0x1F00),
-        (0x2C60, 0x2C80),
-        (0xA720, 0xA800),
-    ),
-    *((0xAB30, 0xAB70), (0x1F150, 0x1F18A), (0x1F1E6, 0x1F200)),
+    (0x180, 0x2B0),
+    (0x1D00, 0x1DC0),
+    (0x1EFA, 0x1F00),
+    (0x2C60, 0x2C80),
+    (0xA720, 0xA800),
+    (0xAB30, 0xAB70),
+    (0x1F150, 0x1F18A),
+    (0x1F1E6, 0x1F200),
 )
 
 # Latin letters with a stroke, which no decomposition removes.
@@ -81,13 +151,14 @@ _STRUCK = {
 
 
 def _inverted(forms: dict[str, str]) -> dict[str, str]:
-    return {
-        form: letter for letter, look_alikes in forms.items() for form in look_alikes
-    }
+    letter_of = {}
+    for letter, look_alikes in forms.items():
+        letter_of.update(dict.fromkeys(look_alikes, letter))
+    return letter_of
 
 
 def _latin() -> dict[str, str]:
-    """Map every look-alike to its letter; if one case of a letter looks alike, both are mapped.
+    """Map every look-alike to its letter, in both cases if one looks alike.
 
     Otherwise a word in capitals would not be the same word.
     """
@@ -98,9 +169,11 @@ def _latin() -> dict[str, str]:
         for other in (form.lower(), form.upper()):
             if len(other) == 1 and not other.isascii():
                 letter_of.setdefault(other, letter)
-    for form in (chr(code) for block in _BLOCKS for code in range(*block)):
-        if named := _NAMED.fullmatch(unicodedata.name(form, "")):
-            letter_of.setdefault(form, named[1].lower())
+    for first, behind in _BLOCKS:
+        for form in map(chr, range(first, behind)):
+            named = _NAMED.fullmatch(unicodedata.name(form, ""))
+            if named:
+                letter_of.setdefault(form, named[1].lower())
     return letter_of
 
 
@@ -111,16 +184,33 @@ _WORD = re.compile(r"[^\W_]+")
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 # A quoted attribute may contain the tag's end.
 _TAG = re.compile(
-    r"""</?([A-Za-z][A-Za-z0-9-]*)((?:\s(?:=\s*(?:"[^"<]*"|'[^'<]*')|[^<>])*+|/)?)>"""
+    r"""</?([A-Za-z][A-Za-z0-9-]*)((?:\s(?:=\s*(?:"[^"<]*"|'[^'<]*')|[^<>])*+|/)?)>""",
 )
 _WITHIN_WORDS = frozenset(
-    ("b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
-     "code", "wbr")
-)  # fmt: skip
+    (
+        "a",
+        "b",
+        "big",
+        "code",
+        "em",
+        "font",
+        "i",
+        "mark",
+        "s",
+        "small",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "u",
+        "wbr",
+    ),
+)
 _COMMENT = re.compile("<!--(.*?)-->", re.DOTALL)
 _PARTED = re.compile(r"(?<=[^\W_])[-\u2010][^\S\n]*\n[^\S\n]*(?=[^\W_])")
 _NUMBERS = re.compile(
-    r"^(?:[^\w\n]|_)*\d+(?:(?:[^\w\n]|_)+\d+)*(?![^\W_])", re.MULTILINE
+    r"^(?:[^\w\n]|_)*\d+(?:(?:[^\w\n]|_)+\d+)*(?![^\W_])",
+    re.MULTILINE,
 )
 ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]+")
@@ -137,7 +227,7 @@ _PRINTED = bytes((*range(9, 14), *range(28, 127)))
 _BESIDE = "[^\x00-/:-@[-`{-\x7f\u2010-\u2027]"
 _JOINING_ASTERISK = re.compile(rf"\*(?<={_BESIDE}\*)\**(?={_BESIDE})")
 _JOINING_HYPHEN = re.compile(
-    rf"-(?<={_BESIDE}-)(?=[^!-~\u2010-\u2027]*[\n\r\v\f\x85\u2028\u2029])"
+    rf"-(?<={_BESIDE}-)(?=[^!-~\u2010-\u2027]*[\n\r\v\f\x85\u2028\u2029])",
 )
 
 
@@ -170,21 +260,36 @@ def folded(text: str) -> str:
 
 
 def with_gaps(text: str) -> str:
-    """Return the text with gaps where folding joins words, and what it moves in its place."""
+    """Return the text with gaps where folding joins words; what it moves stays put."""
     text = without_references(text).replace("&", " ")
-    text = _TAG.sub(
-        lambda tag: tag[0] if _without(tag) else f" {tag[2]} ", text
-    ).replace("<", " ")
+    text = _TAG.sub(_with_gap, text).replace("<", " ")
     odd = text.encode("utf-8", "surrogatepass").translate(None, _PRINTED)
-    gaps = {
-        ord(c): " "
-        for c in set(odd.decode("utf-8", "surrogatepass"))
-        if c in _JOINING or (unicodedata.category(c)[0] in "CS" and not c.isspace())
-    }
+    odd_letters = set(odd.decode("utf-8", "surrogatepass"))
+    gaps = {ord(c): " " for c in odd_letters if _leaves_gap(c)}
     if gaps:
-        text = _TAG_CHARACTERS.sub(lambda run: f" {run[0].translate(_SHOWN)} ", text)
+        text = _TAG_CHARACTERS.sub(_shown, text)
         text = text.translate(gaps)
-    return _JOINING_HYPHEN.sub("–", _JOINING_ASTERISK.sub(" ", text))
+    text = _JOINING_ASTERISK.sub(" ", text)
+    return _JOINING_HYPHEN.sub("–", text)
+
+
+def _with_gap(tag: re.Match[str]) -> str:
+    """Return a tag within words as a gap with its attributes; others as they are."""
+    if _without(tag):
+        return tag[0]
+    return f" {tag[2]} "
+
+
+def _shown(run: re.Match[str]) -> str:
+    """Return tag characters as the ASCII that they stand for."""
+    return f" {run[0].translate(_SHOWN)} "
+
+
+def _leaves_gap(c: str) -> bool:
+    """Return whether folding may join words at a character."""
+    if c in _JOINING:
+        return True
+    return unicodedata.category(c)[0] in "CS" and not c.isspace()
 
 
 def _without(tag: re.Match[str]) -> str:
@@ -192,7 +297,7 @@ def _without(tag: re.Match[str]) -> str:
 
 
 def _unmarked(text: str) -> str:
-    """Return compatibility forms as plain ones, without combining marks and invisible characters.
+    """Return compatibility forms as plain ones, without marks or unseen letters.
 
     NFKD comes first: NFKC combines a letter and its mark.
     """
@@ -204,14 +309,15 @@ def _unmarked(text: str) -> str:
         invisible = (ord(c) for c in unseen if unicodedata.category(c)[0] != "M")
         composed = separate_words(composed.translate(dict.fromkeys(invisible)))
         parts = unicodedata.normalize("NFKD", composed)
-    return unicodedata.normalize(
-        "NFC", parts.translate(dict.fromkeys(map(ord, unseen)))
-    )
+    seen = parts.translate(dict.fromkeys(map(ord, unseen)))
+    return unicodedata.normalize("NFC", seen)
 
 
 def _is_unseen(c: str) -> bool:
-    kind = unicodedata.category(c)
-    return kind[0] == "M" or (kind[0] == "C" and not c.isspace()) or c in _BLANK_LETTERS
+    kind = unicodedata.category(c)[0]
+    if kind == "C":
+        return not c.isspace()
+    return kind == "M" or c in _BLANK_LETTERS
 
 
 _EDGED_WORD = re.compile(r"[^\W_](?:\S*[^\W_])?")
@@ -250,11 +356,7 @@ def folded_words(text: str) -> list[str]:
     whose letters all look like Latin ones is read as Latin; words of other scripts stay
     whole.
     """
-    odd = {
-        mark: _plain(mark)
-        for mark in set(text)
-        if not (" " <= mark <= "~" or mark.isspace()) or mark == "`"
-    }
+    odd = {mark: _plain(mark) for mark in set(text) if _is_odd(mark)}
     if len(odd) <= _FEW:
         for mark, plain in odd.items():
             text = text.replace(mark, plain)
@@ -264,10 +366,15 @@ def folded_words(text: str) -> list[str]:
         text = text.replace(mark, " ")
     if text.isascii():
         return _EDGED_WORD.findall(text.lower())
-    return [
-        _folded_word(word)
-        for word in _EDGED_WORD.findall(unicodedata.normalize("NFC", text))
-    ]
+    words = _EDGED_WORD.findall(unicodedata.normalize("NFC", text))
+    return [_folded_word(word) for word in words]
+
+
+def _is_odd(mark: str) -> bool:
+    """Return whether a character may have a plainer form."""
+    if mark.isspace():
+        return False
+    return mark == "`" or not " " <= mark <= "~"
 
 
 def _plain(mark: str) -> str:

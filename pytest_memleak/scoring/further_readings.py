@@ -1,4 +1,4 @@
-"""Further readings of texts that don't read as prose: passages disguised by markup or order.
+"""Further readings of texts that don't read as prose: markup or order disguise them.
 
 Near-verbatim matching folds and matches each further reading like the text itself
 (docs/method.md). Prose has none: a text gets them only for words that folding joins or
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import string
-from itertools import chain
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,35 +25,39 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.word_hashes import Keyed
+    from pytest_memleak.scoring.word_hashes import Keyed, Keys
 
 # English, German, French, Spanish, Italian, Portuguese, Dutch.
 # None reads backwards as another usual word does.
 USUAL = (
     "the and of to in that he it his her with as had for at you but be she they him "
-    "from have "
-    "which all this by were my we der die und das ich sie ist mit sich auf den dem ein "
-    "eine zu "
-    "nicht la les il elle un une que qui dans pour est pas las los por con del che di "
-    "da do uma "
-    "het een van dat zijn"
+    "from have which all this by were my we "
+    "der die und das ich sie ist mit sich auf den dem ein eine zu nicht "
+    "la les il elle un une que qui dans pour est pas "
+    "las los por con del che di da do uma het een van dat zijn"
 )
 """Words of which every stretch of prose has some."""
 
 # Words of _BEFORE often precede words of _BEHIND, and seldom follow them.
 _BEFORE = (
     "of in to and that with for at on from by as but when what if or than all upon "
-    "into like "
-    "through over after before about und auf mit von zu aus et dans sur pour que con "
-    "por per op"
+    "into like through over after before about "
+    "und auf mit von zu aus et dans sur pour que con por per op"
 )
 _BEHIND = (
     "the a an his her my he she it i they you we him me them this their your its our "
-    "one these "
-    "those der die das den dem ein eine er sie es la les un une il elle el los las una "
+    "one these those "
+    "der die das den dem ein eine er sie es la les un une il elle el los las una "
     "het een"
 )
-_SPREAD, _UNSEEN_BITS = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - 16)
+# Kinds of words, a bit each.
+_IS_USUAL = 1
+_COMES_BEFORE = 2
+_COMES_BEHIND = 4
+
+_TABLE_BITS = 16
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_UNSEEN_BITS = np.uint64(64 - _TABLE_BITS)
 _TEXTS_APART = 1 << 32
 STRANGE = 32
 """The least words in a row without a usual one that are read backwards, too."""
@@ -61,7 +65,11 @@ STRANGE = 32
 ODD = 16
 """The least odd characters (`odd_marks`) of a text that is decoded."""
 
-_BACKWARD, _DOUBLED, _LEET_WORDS = 3, 12, 8
+# The least weights of stretches in reverse order and of doubled words, and the least
+# words in leet.
+_BACKWARD = 3
+_DOUBLED = 12
+_LEET_WORDS = 8
 
 # What isn't ASCII is a letter or a mark of some language.
 _ORDINARY = (
@@ -70,7 +78,7 @@ _ORDINARY = (
 )
 _CODES = re.compile(
     r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
-    r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\(?:([nrt])|e|033)"
+    r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\(?:([nrt])|e|033)",
 )
 _UTF_8 = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
 _LAYERS = 3
@@ -86,22 +94,30 @@ _LETTERS = [
 ]
 # Tables and transcripts have numbers beside each word, which are no units.
 _UNIT = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_WINDOW, _WIDE, _DENSE = 24, 96, 4
+# A unit is a key if it occurs so often in so many units.
+_DENSE = 4
+_WINDOW = 24
+_WIDE = 96
 
 
 def further_readings(
-    texts: Sequence[str], words: Keyed, suspects: Container[int]
+    texts: Sequence[str],
+    words: Keyed,
+    suspects: Container[int],
 ) -> tuple[list[int], list[str]]:
     """Return the further readings of some texts, and the number of the text of each.
 
     words: all texts' words as measured; suspects: numbers of those that folding may
     change
     """
-    strange, backward, doubled = _stretches(words)
-    numbers: list[int] = []
-    readings: list[str] = []
+    kinds_of_words = _kinds_of(words)
+    strange = _without_usual_words(kinds_of_words, words.ends)
+    backward = _in_reverse_order(kinds_of_words, words.ends)
+    doubled = _with_doubles(words)
     joined = "\n".join(texts)
     marks = [mark for mark in _BEGINS if mark in joined]
+    numbers: list[int] = []
+    readings: list[str] = []
     for number, (text, odd) in enumerate(zip(texts, odd_marks(texts), strict=True)):
         kinds: list[Iterable[str]] = []
         if number in suspects:
@@ -111,9 +127,9 @@ def further_readings(
         if number in doubled:
             kinds.append(_thinned(text))
         if number in strange:
-            kinds.append(_reversed(text, letters=True))
+            kinds.append(_letters_reversed(text))
         if number in backward:
-            kinds.append(_reversed(text, letters=False))
+            kinds.append(_words_reversed(text))
         if kinds:
             distinct_readings = dict.fromkeys(chain(*kinds))
             distinct_readings.pop(text, None)
@@ -128,44 +144,75 @@ def odd_marks(texts: Sequence[str]) -> list[bytes]:
 
 
 def _table() -> NDArray[np.uint8]:
-    """Return, per hash of a word, whether it is usual (1), in `_BEFORE` (2), in `_BEHIND` (4)."""
-    table = np.zeros(1 << 16, dtype=np.uint8)
-    for bit, words in ((1, USUAL), (2, _BEFORE), (4, _BEHIND)):
-        table[(keys_of(words.split()) * _SPREAD >> _UNSEEN_BITS).view(np.intp)] |= bit
+    """Return the kinds of each word, by its place in the table."""
+    table = np.zeros(1 << _TABLE_BITS, dtype=np.uint8)
+    lists = ((_IS_USUAL, USUAL), (_COMES_BEFORE, _BEFORE), (_COMES_BEHIND, _BEHIND))
+    for kind, words in lists:
+        table[_table_place(keys_of(words.split()))] |= kind
     return table
+
+
+def _table_place(keys: Keys) -> Positions:
+    return (keys * _SPREAD >> _UNSEEN_BITS).view(np.intp)
 
 
 _TABLE = _table()
 
 
-def _stretches(words: Keyed) -> Iterator[set[int]]:
-    """Yield which texts have a stretch without usual words, in reverse order, of doubles."""
-    keys, ends = words.keys, words.ends
-    kinds = _TABLE.take((keys * _SPREAD >> _UNSEEN_BITS).view(np.intp), mode="clip")
-    kinds[ends] = 1
-    usual = np.flatnonzero(kinds & 1 > 0)
-    last = usual[1:][np.diff(usual) > STRANGE]
-    yield {*(ends.searchsorted(last) - 1).tolist()}
-    turned = kinds[:-1] >> 1 & kinds[1:] & 2
-    places = np.flatnonzero((turned | (kinds[:-1] << 1 & kinds[1:] & 4)) > 0)
-    weights = np.where(turned[places], 1, -1)
-    yield _with_stretch(places, weights, ends, each=0, least=_BACKWARD)
-    places = np.flatnonzero(keys[1:] == keys[:-1])
-    yield _with_stretch(places, np.full(len(places), 3), ends, each=-1, least=_DOUBLED)
+def _kinds_of(words: Keyed) -> NDArray[np.uint8]:
+    """Return the kinds of each word; a text's end counts as usual only."""
+    kinds = _TABLE.take(_table_place(words.keys), mode="clip")
+    kinds[words.ends] = _IS_USUAL
+    return kinds
+
+
+def _without_usual_words(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
+    """Return which texts have a stretch without usual words."""
+    usual = np.flatnonzero(kinds & _IS_USUAL > 0)
+    behind_stretch = usual[1:][np.diff(usual) > STRANGE]
+    text = ends.searchsorted(behind_stretch) - 1
+    return {*text.tolist()}
+
+
+def _in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
+    """Return which texts have a stretch of usual words in reverse order."""
+    comes_before = kinds & _COMES_BEFORE > 0
+    comes_behind = kinds & _COMES_BEHIND > 0
+    is_reversed = comes_behind[:-1] & comes_before[1:]
+    is_in_order = comes_before[:-1] & comes_behind[1:]
+    places = np.flatnonzero(is_reversed | is_in_order)
+    weights = np.where(is_reversed[places], 1, -1)
+    return _with_stretch(places, weights, ends, each=0, least=_BACKWARD)
+
+
+def _with_doubles(words: Keyed) -> set[int]:
+    """Return which texts have a stretch of words that repeat at once."""
+    places = np.flatnonzero(words.keys[1:] == words.keys[:-1])
+    weights = np.full(len(places), 3)
+    return _with_stretch(places, weights, words.ends, each=-1, least=_DOUBLED)
 
 
 def _with_stretch(
-    places: Positions, weights: Positions, ends: Positions, *, each: int, least: int
+    places: Positions,
+    weights: Positions,
+    ends: Positions,
+    *,
+    each: int,
+    least: int,
 ) -> set[int]:
-    """Return which texts have a stretch of `least` weight; each word weighs `each`, places more."""
+    """Return which texts have a stretch of at least `least` weight.
+
+    each: the weight of every word; weights: what words at `places` weigh more
+    """
     text = ends.searchsorted(places, side="right") - 1
     after = np.cumsum(weights) + each * places - _TEXTS_APART * text
     lowest = np.minimum.accumulate(after - weights)
-    return {*text[after - lowest >= least].tolist()}
+    is_enough = after - lowest >= least
+    return {*text[is_enough].tolist()}
 
 
 def _decoded(text: str) -> Iterator[str]:
-    """Yield the text without escapes and tokenizers' marks, then without leet, tags, and keys."""
+    """Yield the text without escapes and tokenizers' marks, leet, tags, and keys."""
     for _ in range(_LAYERS):
         text = _CODES.sub(_character, without_references(text))
     text = _GOES_ON.sub("", ANSI.sub(" ", text))
@@ -178,28 +225,37 @@ def _decoded(text: str) -> Iterator[str]:
 
 
 def _character(code: re.Match[str]) -> str:
+    """Return the character of a code; of line ends and tabs a blank."""
     digits = code[1] or code[2] or code[3]
-    return chr(int(digits, 16)) if digits else " " if code[4] else "\x1b"
+    if digits:
+        return chr(int(digits, 16))
+    if code[4]:
+        return " "
+    return "\x1b"
 
 
 def _of_pieces(text: str) -> str:
+    """Return a text without the marks with which words begin in it."""
     if _BEGINS[0] in text:
         text = text.translate(_BYTES)
     text = text.translate(dict.fromkeys(map(ord, _BEGINS[1:]), " "))
-    return _UTF_8.sub(
-        lambda run: run[0].encode("latin-1").decode("utf-8", "ignore"), text
-    )
+    return _UTF_8.sub(_from_utf_8, text)
+
+
+def _from_utf_8(run: re.Match[str]) -> str:
+    return run[0].encode("latin-1").decode("utf-8", "ignore")
 
 
 def _thinned(text: str) -> Iterator[str]:
-    """Yield the text without doubles, then without keys: all units, every second, every third."""
-    units = _UNIT.findall(text)
-    units = [
-        unit for unit, last in zip(units, ["", *units], strict=False) if unit != last
-    ]
+    """Yield the text without doubles, then without keys.
+
+    Each time all units, every second, and every third.
+    """
+    units = [unit for unit, _ in groupby(_UNIT.findall(text))]
     for some in (units, _without_keys(units, _WINDOW)):
         for step in (1, 2, 3):
-            yield from (" ".join(some[first::step]) for first in range(step))
+            for first in range(step):
+                yield " ".join(some[first::step])
     yield " ".join(_without_keys(units, _WIDE))
 
 
@@ -215,12 +271,22 @@ def _without_keys(units: Sequence[str], window: int) -> list[str]:
     return [unit for place, unit in enumerate(units) if place not in keys]
 
 
-def _reversed(text: str, *, letters: bool) -> Iterator[str]:
-    """Yield the text backwards, as a whole and line by line; with `letters`, word by word, too."""
+def _letters_reversed(text: str) -> Iterator[str]:
+    """Yield the text backwards: as a whole, line by line, and word by word."""
+    yield text[::-1]
     lines = text.split("\n")
-    for parts in ([text], lines) if len(lines) > 1 else (lines,):
-        yield "\n".join(
-            part[::-1] if letters else " ".join(part.split()[::-1]) for part in parts
-        )
-    if letters:
-        yield " ".join(word[::-1] for word in text.split())
+    if len(lines) > 1:
+        yield "\n".join(line[::-1] for line in lines)
+    yield " ".join(word[::-1] for word in text.split())
+
+
+def _words_reversed(text: str) -> Iterator[str]:
+    """Yield the words of the text in reverse order, as a whole and line by line."""
+    yield _last_word_first(text)
+    lines = text.split("\n")
+    if len(lines) > 1:
+        yield "\n".join(map(_last_word_first, lines))
+
+
+def _last_word_first(text: str) -> str:
+    return " ".join(reversed(text.split()))

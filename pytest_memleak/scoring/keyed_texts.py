@@ -45,7 +45,8 @@ def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
     """Return the words of `words(text, mode)` of each text."""
     counted = _IN_PAPER_MODE if mode == "paper" else _IN_UNICODE_MODE
     return replace(
-        cut_into_words(_joined(texts, _AS_MEASURED[mode]), counted), mode=mode
+        cut_into_words(_joined(texts, _AS_MEASURED[mode]), counted),
+        mode=mode,
     )
 
 
@@ -62,39 +63,48 @@ def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
 
 
 def changed_by_folding(
-    texts: Sequence[str], plain: Keyed
+    texts: Sequence[str],
+    plain: Keyed,
 ) -> tuple[Keyed, list[int], set[int]]:
-    """Return the folded words of texts that folding changes, their numbers, and all it may change.
+    """Return the folded words of texts that folding changes, and those texts' numbers.
+
+    Last, the numbers of all texts that it may change.
 
     plain: all the texts' words as measured, which serve for the others.
     """
     dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
-    suspects = {*dropped.tolist()}
-    for number, marks in enumerate(
-        marks_beside(_LEFT_ALONE, texts, and_beside=COMMON_MARKS)
-    ):
-        text = texts[number]
-        at_end = b"-\n" in marks and _HYPHEN_AT_END.search(text)
-        if (
-            at_end
-            or "\x00" in text
-            or _MAY_CHANGE.search(marks)
-            or _NUMBER_FIRST.match(text)
-        ):
+    with_dropped = {*dropped.tolist()}
+    suspects = set(with_dropped)
+    odd_marks = marks_beside(_LEFT_ALONE, texts, and_beside=COMMON_MARKS)
+    for number, marks in enumerate(odd_marks):
+        if _may_change(texts[number], marks):
             suspects.add(number)
     if not suspects:
         return _NO_TEXTS, [], suspects
     numbers = sorted(suspects)
-    folded_texts = _joined([texts[n] for n in numbers], _AS_FOLDED).split(b"\x00")[1:-1]
-    plain_texts = plain.joined.split(b"\x00")[1:-1]
-    changed = {
-        number: folded_words
-        for number, folded_words in zip(numbers, folded_texts, strict=True)
-        if folded_words.strip(b" ") != plain_texts[number].strip(b" ")
-        or number in dropped
-    }
-    together = b"".join(b"\x00" + folded_words for folded_words in changed.values())
-    return cut_into_words(together + b"\x00" + BEHIND[2:], None), [*changed], suspects
+    folded_texts = _parts(_joined([texts[n] for n in numbers], _AS_FOLDED))
+    plain_texts = _parts(plain.joined)
+    changed: list[int] = []
+    parts: list[bytes] = []
+    for number, folded_words in zip(numbers, folded_texts, strict=True):
+        same = folded_words.strip(b" ") == plain_texts[number].strip(b" ")
+        if not same or number in with_dropped:
+            changed.append(number)
+            parts.append(b"\x00" + folded_words)
+    together = b"".join(parts) + b"\x00" + BEHIND[2:]
+    return cut_into_words(together, None), changed, suspects
+
+
+def _may_change(text: str, marks: bytes) -> bool:
+    """Return whether folding may change a text; marks: what prose seldom has of it."""
+    if "\x00" in text or _MAY_CHANGE.search(marks) or _NUMBER_FIRST.match(text):
+        return True
+    return b"-\n" in marks and _HYPHEN_AT_END.search(text) is not None
+
+
+def _parts(joined: bytes) -> list[bytes]:
+    """Return the words of each text, as bytes."""
+    return joined.split(b"\x00")[1:-1]
 
 
 # What folding and both modes read alike; then what it may change, of the rest: it
@@ -106,7 +116,6 @@ _HYPHEN_AT_END = re.compile(r"-[ \t]*\n")
 
 
 # --- texts as bytes
-# ------------------------------------------------------------------------
 
 
 class _Reading(NamedTuple):
@@ -123,14 +132,15 @@ class _Reading(NamedTuple):
 
 
 def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
-    """Return all texts' words as bytes; texts are read together, but for those `BEYOND`."""
+    """Return all texts' words as bytes; texts `BEYOND` are read one by one."""
     if not texts:
         return BEFORE + BEHIND[2:]
     if any("\x00" in text for text in texts):
         texts = [text.replace("\x00", BEYOND) for text in texts]
     in_bytes = reading.encoded(_BETWEEN.join(texts))
     read = reading.read(in_bytes)
-    if (beyond := BEYOND.encode()) in in_bytes:
+    beyond = BEYOND.encode()
+    if beyond in in_bytes:
         parts = read.split(b"\x00")
         for number, text in enumerate(in_bytes.split(b"\x00")):
             if beyond in text:
@@ -139,7 +149,8 @@ def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
     return BEFORE + read + BEHIND
 
 
-_MARKUP, _REFERENCE = "<\x1b\x9b", re.compile("&(?=[#A-Za-z])")
+_MARKUP = "<\x1b\x9b"
+_REFERENCE = re.compile("&(?=[#A-Za-z])")
 _MARKED = "pytest_memleak.marked"
 codecs.register_error(_MARKED, lambda error: (BEYOND, error.end))  # type: ignore[attr-defined]
 _LOWER = b"\x00" + LOWER_OR_SPACE[1:]
@@ -158,15 +169,21 @@ def _foldable(text: str) -> bytes:
 
 @cache
 def _folding() -> tuple[bytes, dict[bytes, bytes]]:
-    """Return folding's result per byte of Latin-1, and the results of more than one byte."""
-    table, longer = [b"\x00"], {}
+    """Return folding's result per byte of Latin-1, and the longer results."""
+    table = [b"\x00"]
+    longer = {}
     for code in range(1, 256):
-        mark = chr(code)
-        folded_mark = "".join(c if c.isalnum() else " " for c in folded(f"x{mark}")[1:])
+        folded_mark = _folded_mark(chr(code)).encode("latin-1")
         if len(folded_mark) > 1:
-            longer[mark.encode("latin-1")] = folded_mark.encode("latin-1")
-        table.append((folded_mark if len(folded_mark) == 1 else " ").encode("latin-1"))
+            longer[bytes([code])] = folded_mark
+        table.append(folded_mark if len(folded_mark) == 1 else b" ")
     return b"".join(table), longer
+
+
+def _folded_mark(mark: str) -> str:
+    """Return what folding makes of a character, with spaces for what is no word's."""
+    behind_letter = folded(f"x{mark}")[1:]
+    return "".join(c if c.isalnum() else " " for c in behind_letter)
 
 
 _ALNUM = rb"0-9A-Za-z\xaa\xb2\xb3\xb5\xb9\xba\xc0-\xd6\xd8-\xf6\xf8-\xff"
@@ -178,7 +195,8 @@ _LINE_ENDS = (b"\r\n", b"\r", b"\v", b"\f", b"\x85")
 # Starting at the hyphen, not before it, is far faster.
 _PARTED = re.compile(rb"-(?<=[%b]-)%b*\n%b*(?=[%b])" % (_ALNUM, _BLANK, _BLANK, _ALNUM))
 _NUMBERS = re.compile(
-    rb"\n[^%b\n]*%b+(?:[^%b\n]+%b+)*(?![%b])" % (_ALNUM, _DIGIT, _ALNUM, _DIGIT, _ALNUM)
+    rb"\n[^%b\n]*%b+(?:[^%b\n]+%b+)*(?![%b])"
+    % (_ALNUM, _DIGIT, _ALNUM, _DIGIT, _ALNUM),
 )
 
 
@@ -208,6 +226,7 @@ _AS_MEASURED = {
 _AS_FOLDED = _Reading(_foldable, _folded, passage_words)
 _BYTES = np.arange(256)
 _IN_PAPER_MODE = np.isin(
-    _BYTES, [*b"0123456789abcdefghijklmnopqrstuvwxyz\x00", *BEYOND_LATIN_1]
+    _BYTES,
+    [*b"0123456789abcdefghijklmnopqrstuvwxyz\x00", *BEYOND_LATIN_1],
 )
 _IN_UNICODE_MODE = _IN_PAPER_MODE | (BEYOND_LATIN_1[0] <= _BYTES)

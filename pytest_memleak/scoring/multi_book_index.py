@@ -1,4 +1,4 @@
-"""The index of a run's protected books, built once and used by all pairs (docs/method.md).
+"""The index of a run's protected books, built once and used by all pairs.
 
 It holds each book's words as the measures count them and, where folding changes them,
 also as near-verbatim passages count them; a text that folding leaves alone is read once
@@ -17,6 +17,7 @@ from pytest_memleak.records import Book
 from pytest_memleak.scoring.book_layout import Layout, layout_of, validate_measurable
 from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWords
 from pytest_memleak.scoring.further_readings import further_readings
+from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.ngram_prefilter import BORDER, gram_hashes
 from pytest_memleak.scoring.text_batches import batches_of
@@ -24,6 +25,8 @@ from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed, unscrambled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from pytest_memleak.records import WordMode
     from pytest_memleak.scoring.intervals import Positions
@@ -36,9 +39,10 @@ _BOOK_BITS = 32
 class NearMatches(NamedTuple):
     """Matches of folded words of some of the texts.
 
-    texts: their numbers among all; words: theirs; matches: `text` is the place in
-    `texts`
-    ahead: how many words the earlier readings of each have
+    texts:   their numbers among all
+    words:   their words
+    matches: `text` is the place in `texts`
+    ahead:   how many words the earlier readings of each have
     """
 
     texts: Positions
@@ -54,8 +58,7 @@ class TextMatches:
     exact:   the texts' words
     matches: of at least k words
     near:    of at least five folded words; of texts that folding leaves alone, of the
-    others, of
-             further readings of any, and of the others' words as measured
+             others, of further readings of any, and of the others' words as measured
     """
 
     exact: Keyed
@@ -70,9 +73,13 @@ class IndexedBook(NamedTuple):
     layout: Layout
     folded: Layout
 
+    def layout_of(self, *, near: bool) -> Layout:
+        """Return the layout of its words, folded if `near`."""
+        return self.folded if near else self.layout
+
 
 class SharedIndex:
-    """Protected books, in the order in which a passage that several contain counts for one.
+    """Protected books; a passage that several contain counts for the first.
 
     books: in that order, by number
     """
@@ -93,7 +100,8 @@ class SharedIndex:
         """
         if k < 1:
             raise SettingsError(f"k must be at least 1, not {k}")
-        self.k, self.mode = k, mode
+        self.k = k
+        self.mode = mode
         self.books: list[IndexedBook] = []
         self.numbers: dict[str, int] = {}
         self._long: dict[int, bytes] = {}
@@ -113,7 +121,11 @@ class SharedIndex:
         return PlacedWords.nbytes_of(self._exact, self._folded)
 
     def matches(
-        self, texts: Sequence[str], words: Keyed | None = None, *, near: bool = True
+        self,
+        texts: Sequence[str],
+        words: Keyed | None = None,
+        *,
+        near: bool = True,
     ) -> TextMatches:
         """Match each of the texts with each book; without folded words unless `near`.
 
@@ -126,68 +138,113 @@ class SharedIndex:
         matches = self._exact.matches(exact, runs)
         if not near:
             return TextMatches(exact, matches, ())
-        changed, numbers, suspects = changed_by_folding(texts, exact)
         plain = exact
         if self._folded.prefilter is not self._exact.prefilter:
             plain, runs = self._runs(exact, self._folded.prefilter)
-        near_found = (
-            matches
-            if self._folded is self._exact
-            else self._folded.matches(plain, runs)
-        )
-        is_changed, lengths = np.isin(near_found.text, numbers), plain.lengths()
-        every, unchanged = np.arange(len(texts)), near_found.where(~is_changed)
-        near_matches = [NearMatches(every, plain, unchanged, np.zeros_like(lengths))]
-        if numbers:
-            near_matches.append(self._near(numbers, changed))
-            lengths[numbers] = changed.lengths()
-        again, readings = further_readings(texts, exact, suspects)
-        if again:
-            further = self._near(again, keyed_folded(readings))
-            further_lengths = further.words.lengths()
-            before = np.cumsum(further_lengths) - further_lengths
-            first = further.texts.searchsorted(further.texts)
-            ahead = lengths[further.texts] + before - before[first]
+        plain_matches = matches
+        if self._folded is not self._exact:
+            plain_matches = self._folded.matches(plain, runs)
+        near_matches = self._near_matches(texts, exact, plain, plain_matches)
+        return TextMatches(exact, matches, near_matches)
+
+    def _near_matches(
+        self,
+        texts: Sequence[str],
+        exact: Keyed,
+        plain: Keyed,
+        plain_matches: BookMatches,
+    ) -> tuple[NearMatches, ...]:
+        """Match the texts' folded words, and those of further readings.
+
+        exact: their words as measured
+        plain, plain_matches: the same, as they are compared with folded words of books
+        """
+        changed, changed_texts, suspects = changed_by_folding(texts, exact)
+        is_changed = np.isin(plain_matches.text, changed_texts)
+        every_text = np.arange(len(texts))
+        words_ahead = plain.lengths()
+        near_matches = [
+            NearMatches(
+                texts=every_text,
+                words=plain,
+                matches=plain_matches.where(~is_changed),
+                ahead=np.zeros_like(words_ahead),
+            ),
+        ]
+        if changed_texts:
+            near_matches.append(self._near(changed_texts, changed))
+            words_ahead[changed_texts] = changed.lengths()
+        reading_of, readings = further_readings(texts, exact, suspects)
+        if readings:
+            further = self._near(reading_of, keyed_folded(readings))
+            lengths = further.words.lengths()
+            ahead = words_ahead[further.texts] + _ahead_in_text(further.texts, lengths)
             near_matches.append(further._replace(ahead=ahead))
-            np.add.at(lengths, further.texts, further_lengths)
-        if (
-            numbers
-        ):  # as measured, combining marks part words, and mode `paper` drops scripts
+            np.add.at(words_ahead, further.texts, lengths)
+        if changed_texts:
+            # As measured, combining marks part words, and mode `paper` drops scripts.
             near_matches.append(
-                NearMatches(every, plain, near_found.where(is_changed), lengths)
+                NearMatches(
+                    texts=every_text,
+                    words=plain,
+                    matches=plain_matches.where(is_changed),
+                    ahead=words_ahead,
+                ),
             )
-        return TextMatches(exact, matches, tuple(near_matches))
+        return tuple(near_matches)
 
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
-        """Return words of texts that are compared with those of `matches`, long ones included."""
+        """Return words of texts that are compared with those of `matches`."""
         words = keyed_folded(texts) if folded else keyed(texts, self.mode)
         return self._corrected(words, np.flatnonzero(words.is_long()))
 
     def books_containing(
-        self, passages: Sequence[tuple[int, int, int]]
+        self,
+        passages: Sequence[tuple[int, int, int]],
     ) -> list[list[int]]:
-        """Return, per passage (book, start, end), the numbers of all books that contain it."""
-        placed = self._exact
-        book, start, end = np.array(passages, dtype=np.intp).reshape(-1, 3).T
-        begins = placed.book << _BOOK_BITS | placed.start
-        part = begins.searchsorted(book << _BOOK_BITS | start, side="right") - 1
+        """Return the numbers of all books that contain each passage.
+
+        passages: book, start and end of each
+        """
+        rows = np.array(passages, dtype=np.intp).reshape(-1, 3)
+        book, start, end = rows.T
         lengths = end - start
-        starts = np.cumsum(lengths + 1) - lengths
-        ahead = placed.first[part] + start - placed.start[part] - starts
-        of = np.arange(len(passages)).repeat(lengths)
-        at = np.arange(len(of)) + of + 1  # after a text's end
-        keys = np.zeros(len(of) + len(passages) + 1, dtype=np.uint64)
-        keys[at] = placed.prefilter.keys[at + ahead[of]]
-        runs = placed.prefilter.runs(keys)
-        nth = starts.searchsorted(runs.text, side="right") - 1
-        whole = runs.words == lengths[nth]
-        _, piece = located = placed.located(runs.where(whole))
-        nth = starts.searchsorted(located[0].text, side="right") - 1
+        first_key = np.cumsum(lengths + 1) - lengths  # after the end of the text before
+        texts = self._as_texts(book, start, first_key, lengths)
+        runs = self._exact.prefilter.runs(texts)
+        nth = first_key.searchsorted(runs.text, side="right") - 1
+        is_whole = runs.words == lengths[nth]
+        located, piece = self._exact.located(runs.where(is_whole))
+        nth = first_key.searchsorted(located.text, side="right") - 1
+        holding_book = self._exact.book[piece]
         holders: list[list[int]] = [[] for _ in passages]
-        rows = zip(nth.tolist(), placed.book[piece].tolist(), strict=True)
-        for passage, book in sorted(set(rows)):
-            holders[passage].append(book)
+        pairs = zip(nth.tolist(), holding_book.tolist(), strict=True)
+        for passage, holder in sorted(set(pairs)):
+            holders[passage].append(holder)
         return holders
+
+    def _as_texts(
+        self,
+        book: Positions,
+        start: Positions,
+        first_key: Positions,
+        lengths: Positions,
+    ) -> Keys:
+        """Return the keys of passages like those of texts, with ends around them.
+
+        first_key: place of each passage's first key in the result
+        """
+        placed = self._exact
+        piece_begins = (placed.book << _BOOK_BITS) | placed.start
+        passage_begins = (book << _BOOK_BITS) | start
+        piece = piece_begins.searchsorted(passage_begins, side="right") - 1
+        place = placed.first[piece] + start - placed.start[piece]
+        size = int(lengths.sum()) + len(lengths) + 1
+        keys = np.zeros(size, dtype=np.uint64)
+        keys[count_up(first_key, lengths)] = placed.prefilter.keys[
+            count_up(place, lengths)
+        ]
+        return keys
 
     def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
         """Match folded words of these texts with each book."""
@@ -197,7 +254,6 @@ class SharedIndex:
         return NearMatches(numbers, words, matches, np.zeros_like(numbers))
 
     # --- building
-    # --------------------------------------------------------------------------
 
     def _add(self, book: Book, words: BookWords) -> None:
         lengths: list[int] = []
@@ -208,38 +264,44 @@ class SharedIndex:
             near = keyed_folded(texts, plain)
             lengths += plain.lengths().tolist()
             near_lengths += near.lengths().tolist()
-            keys = self._named(plain)
-            batches.append((keys, keys if near is plain else self._named(near)))
+            keys = near_keys = self._named(plain)
+            if near is not plain:
+                near_keys = self._named(near)
+            batches.append((keys, near_keys))
         validate_measurable(book, lengths, k=self.k, mode=self.mode)
-        layout = layout_of(book, lengths)
-        alike = all(keys is near_keys for keys, near_keys in batches)
-        folded_layout = layout if alike else layout_of(book, near_lengths)
-        keys = np.concatenate([keys for keys, _ in batches])
-        near_keys = (
-            keys if alike else np.concatenate([near_keys for _, near_keys in batches])
-        )
-        self._add_words(
-            IndexedBook(book.id, layout, folded_layout), keys, near_keys, words
-        )
+        layout = folded_layout = layout_of(book, lengths)
+        keys = near_keys = np.concatenate([keys for keys, _ in batches])
+        if any(keys is not near_keys for keys, near_keys in batches):
+            folded_layout = layout_of(book, near_lengths)
+            near_keys = np.concatenate([near_keys for _, near_keys in batches])
+        indexed = IndexedBook(book.id, layout, folded_layout)
+        self._add_words(indexed, keys, near_keys, words)
 
     def _add_keys(self, name: str, book: BookKeys, words: BookWords) -> None:
-        layout, keys = _without_borders(book.exact)
-        alike = book.folded is book.exact
-        near_layout, near_keys = (
-            (layout, keys) if alike else _without_borders(book.folded)
-        )
-        self._add_words(IndexedBook(name, layout, near_layout), keys, near_keys, words)
+        exact = folded = _without_borders(book.exact)
+        if book.folded is not book.exact:
+            folded = _without_borders(book.folded)
+        layout, keys = exact
+        folded_layout, near_keys = folded
+        indexed = IndexedBook(name, layout, folded_layout)
+        self._add_words(indexed, keys, near_keys, words)
 
     def _add_words(
-        self, book: IndexedBook, keys: Keys, near_keys: Keys, words: BookWords
+        self,
+        book: IndexedBook,
+        keys: Keys,
+        near_keys: Keys,
+        words: BookWords,
     ) -> None:
         if book.id in self.numbers:
             hint = "name it once, as protected or as common; give each book its own id"
             raise SettingsError(f"book {book.id!r} appears twice", hint=hint)
-        number = self.numbers[book.id] = len(self.books)
+        number = len(self.books)
+        self.numbers[book.id] = number
         self.books.append(book)
-        borders, near_borders = ([0, *layout.borders.tolist()] for layout in book[1:])
-        words.add(number, keys, near_keys, borders, near_borders)
+        starts = [0, *book.layout.borders.tolist()]
+        near_starts = [0, *book.folded.borders.tolist()]
+        words.add(number, keys, near_keys, starts, near_starts)
 
     def _named(self, words: Keyed) -> Keys:
         """Return the books' keys, without text ends; two long words never share one."""
@@ -258,29 +320,40 @@ class SharedIndex:
         return keys[inside]
 
     # --- matching
-    # --------------------------------------------------------------------------
 
     def _corrected(self, words: Keyed, places: Positions) -> Keyed:
-        """Return the words with keys that equal the books' only if their spelling does."""
+        """Return the words; keys equal the books' only where their spelling does."""
         if not len(places) or not self._long:
             return words
-        book_keys, spelled = self._vocabulary = self._vocabulary or self._spelled()
+        if self._vocabulary is None:
+            self._vocabulary = self._spelled()
+        book_keys, spelled = self._vocabulary
         keys = words.keys[places]
         nth = np.minimum(book_keys.searchsorted(keys), len(book_keys) - 1)
-        of_books = book_keys[nth] == keys
-        places, nth = places[of_books], nth[of_books]
-        for place in places[~words.spelled_alike(places, spelled, nth)].tolist():
-            words.keys[place] = self._renamed.get(words.spelling(place), NO_WORD)
+        is_of_book = book_keys[nth] == keys
+        places = places[is_of_book]
+        is_alike = words.spelled_alike(places, spelled, nth[is_of_book])
+        for place in places[~is_alike].tolist():
+            spelling = words.spelling(place)
+            words.keys[place] = self._renamed.get(spelling, NO_WORD)
         return words
 
     def _spelled(self) -> tuple[Keys, Keyed]:
-        """Return the books' long words: their keys, ascending, and in that order their bytes."""
+        """Return the keys of the books' long words, ascending, and the words so."""
         keys = np.array(sorted(self._long), dtype=np.uint64)
         spellings = [self._long[key] for key in keys.tolist()]
-        ends = np.cumsum([len(spelling) for spelling in spellings])
-        starts = ends - [len(spelling) for spelling in spellings]
-        joined = b"".join(spellings) + bytes(8)
-        return keys, Keyed(keys, starts, ends, joined, starts[:0], starts[:0])
+        lengths = np.array([len(spelling) for spelling in spellings])
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        words = Keyed(
+            keys=keys,
+            start=starts,
+            end=ends,
+            joined=b"".join(spellings) + bytes(8),
+            ends=starts[:0],
+            dropped=starts[:0],
+        )
+        return keys, words
 
     def _runs(self, words: Keyed, prefilter: NgramPrefilter) -> tuple[Keyed, Runs]:
         """Return runs of words, with long words compared by spelling, too."""
@@ -290,14 +363,30 @@ class SharedIndex:
             runs = prefilter.runs(words.keys, gram_hashes(words.keys, prefilter.n))
             if not len(runs.text):
                 return words, runs
-            steps = np.bincount(runs.text, minlength=len(words.keys) + 1)
-            steps -= np.bincount(runs.text + runs.words, minlength=len(steps))
-            matched = np.cumsum(steps[:-1]) > 0
-            places = np.flatnonzero(matched & words.is_long())
-            before = words.keys[places]
-            self._corrected(words, places)
-            if (words.keys[places] == before).all():
+            matched = _is_matched(runs, len(words.keys))
+            long_places = np.flatnonzero(matched & words.is_long())
+            before = words.keys[long_places]
+            self._corrected(words, long_places)
+            if (words.keys[long_places] == before).all():
                 return words, runs
+
+
+def _is_matched(runs: Runs, words: int) -> NDArray[np.bool_]:
+    """Return which of the texts' `words` are part of a run."""
+    begun = np.bincount(runs.text, minlength=words + 1)
+    ended = np.bincount(runs.text + runs.words, minlength=words + 1)
+    begun -= ended
+    return np.cumsum(begun[:-1]) > 0
+
+
+def _ahead_in_text(text: Positions, lengths: Positions) -> Positions:
+    """Return how many words the earlier readings of the same text have.
+
+    text: of each reading, ascending; lengths: their words
+    """
+    before = np.cumsum(lengths) - lengths
+    first = text.searchsorted(text)
+    return before - before[first]
 
 
 def _without_borders(stored: Keys) -> tuple[Layout, Keys]:
@@ -305,4 +394,5 @@ def _without_borders(stored: Keys) -> tuple[Layout, Keys]:
     borders = np.flatnonzero(stored == BORDER)[1:-1]
     keys = unscrambled(stored[stored != BORDER])
     starts = borders - np.arange(1, len(borders) + 1)
-    return Layout(len(keys), {}, {}, starts, (), np.empty(0, dtype=np.intp)), keys
+    no_ends = np.empty(0, dtype=np.intp)
+    return Layout(len(keys), {}, {}, starts, (), no_ends), keys

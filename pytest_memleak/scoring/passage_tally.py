@@ -25,6 +25,7 @@ from pytest_memleak.scoring.protected_passages import (
     PassageCounts,
     ProtectedPassage,
     ProtectedPassages,
+    RankedColumns,
     RankedPassage,
     note_longest,
 )
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.book_layout import Layout
     from pytest_memleak.scoring.find_passages import TextPassages
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.multi_book_index import NearMatches, TextMatches
+    from pytest_memleak.scoring.multi_book_index import (
+        IndexedBook,
+        NearMatches,
+        TextMatches,
+    )
     from pytest_memleak.scoring.prompt_trimming import Ranges
     from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
 
@@ -60,40 +65,57 @@ class PassageTally:
 
     def __init__(self, book: Book, protected: Protected, scoring: Scoring) -> None:
         """Prepare for generations prompted with excerpts of `book`."""
-        self._protected, self._scoring = protected, scoring
+        self._protected = protected
+        self._scoring = scoring
         self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
-        index = protected.index
+        self._by_excerpt = bool(book.works)  # a collection needs passages per work
+        self._index_instructions(book)
+        self._rank_books()
+        self._mark_excused()
+
+    def _index_instructions(self, book: Book) -> None:
+        index = self._protected.index
         instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
         folded = index.instructions(instructions, folded=True)
-        self._near_prompt_words = PromptWords(folded, trim=scoring.trim)
         plain = index.instructions(instructions, folded=False)
+        self._near_prompt_words = PromptWords(folded, trim=self._scoring.trim)
         self._same_instructions = np.array_equal(folded.keys, plain.keys)
+
+    def _rank_books(self) -> None:
+        """Order the books that count: what several contain counts for the first."""
+        protected = self._protected
+        index = protected.index
+        ranked_ids = [*dict.fromkeys((*protected.books, *protected.catalog))]
+        self._order = [index.numbers[book_id] for book_id in ranked_ids]
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
-        order = [*dict.fromkeys((*protected.books, *protected.catalog))]
-        own = protected.whole or protected.measured
-        excused = [index.numbers[book_id] for book_id in protected.excused]
-        numbers = np.arange(len(index.books))
-        self._own = np.isin(numbers, excused) & (numbers == index.numbers[own])
-        self._excusing = np.isin(numbers, excused) & ~self._own
-        self._own_rank = order.index(own) if self._own.any() else -1
-        self._rank[[index.numbers[book_id] for book_id in order]] = np.arange(
-            len(order)
-        )
-        self._order = [index.numbers[book_id] for book_id in order]
+        self._rank[self._order] = np.arange(len(self._order))
         # The index may lack a catalog book that shares few words.
-        catalog = set(protected.catalog) - set(protected.books)
-        self._least = np.array(
-            [protected.least if book_id in catalog else 0 for book_id in order]
-        )
+        only_catalog = set(protected.catalog) - set(protected.books)
+        is_catalog = np.array([book_id in only_catalog for book_id in ranked_ids])
+        self._least = np.where(is_catalog, protected.least, 0)
         # Excused books are named after those that count.
-        self._names = [
-            *zip(self._order, self._least.tolist(), order, strict=True),
-            *((index.numbers[book_id], 0, book_id) for book_id in protected.excused),
-        ]
-        # A collection needs passages per work.
-        self._by_excerpt = bool(book.works)
+        ranked = zip(self._order, self._least.tolist(), ranked_ids, strict=True)
+        excused = (
+            (index.numbers[book_id], 0, book_id) for book_id in protected.excused
+        )
+        self._names = [*ranked, *excused]
         counts = [len(index.books[number].layout.ids) for number in self._order]
         self._first_excerpt = np.cumsum([0, *counts])
+
+    def _mark_excused(self) -> None:
+        """Mark the pair's own book if it is excused, and the books that excuse."""
+        protected = self._protected
+        index = protected.index
+        own = index.numbers[protected.whole or protected.measured]
+        excused = [index.numbers[book_id] for book_id in protected.excused]
+        self._own = np.zeros(len(index.books), dtype=np.bool_)
+        self._own[own] = own in excused
+        self._excusing = np.zeros(len(index.books), dtype=np.bool_)
+        self._excusing[excused] = True
+        self._excusing[own] = False
+        self._own_rank = -1
+        if own in excused:
+            self._own_rank = int(self._rank[own])
 
     def count(
         self,
@@ -102,43 +124,49 @@ class PassageTally:
         prompt_ranges: Ranges,
         prompted: Prompted,
     ) -> None:
-        """Count the passages in texts; prompt_ranges: of m-grams of their own instructions."""
+        """Count the passages in texts.
+
+        prompt_ranges: of m-grams of their own instructions
+        """
         self._count_exact(counts, shared, prompt_ranges, prompted)
         for near in shared.near:
             if not len(near.matches.text):
                 continue
             alike = self._same_instructions and near.words is shared.exact
             near_prompted = prompted.of(near.texts)
-            near_ranges = (
-                prompt_ranges
-                if alike
-                else self._near_prompt_words.ranges(near.words, near_prompted.excerpt)
-            )
+            near_ranges = prompt_ranges
+            if not alike:
+                near_ranges = self._near_prompt_words.ranges(
+                    near.words,
+                    near_prompted.excerpt,
+                )
             self._count_near(counts, near, near_ranges, near_prompted)
 
     def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
         """Return the passages of rounds 0 to rounds - 1."""
-        exact, near = counts.exact, counts.near
-        best = [exact.best.get(kind) for kind in (OTHER, OWN, EXCUSED)]
-        others, own, excused, *distinct = self._describe_exact(
-            [*best, *self._passages(counts)]
-        )
-        nv_others, nv_own, nv_excused = (
-            self._describe_near(near.best.get(kind)) for kind in (OTHER, OWN, EXCUSED)
-        )
-        apart = self._own_rank >= 0
+        exact = counts.exact
+        near = counts.near
+        ranked = [exact.best.get(kind) for kind in (OTHER, OWN, EXCUSED)]
+        ranked += self._passages(counts)
+        others, own, excused, *distinct = self._describe_exact(ranked)
+        nv_others = self._describe_near(near.best.get(OTHER))
+        nv_own = self._describe_near(near.best.get(OWN))
+        nv_excused = self._describe_near(near.best.get(EXCUSED))
+        longest = {OTHER: others, OWN: own}
+        nv_longest = {OTHER: nv_others, OWN: nv_own}
+        of_own: dict[str, ProtectedPassage] = {}
+        of_others: dict[str, ProtectedPassage] = {}
+        if self._own_rank >= 0:
+            of_own = dict(zip(LONGEST_MEASURES, (own, nv_own), strict=True))
+            of_others = dict(zip(LONGEST_MEASURES, (others, nv_others), strict=True))
         return ProtectedPassages(
-            longest_passage=own if exact.first_kind() == OWN else others,
-            nv_longest_passage=nv_own if near.first_kind() == OWN else nv_others,
+            longest_passage=longest[exact.first_kind()],
+            nv_longest_passage=nv_longest[near.first_kind()],
             passages=tuple(distinct),
             excused=excused,
             nv_excused=nv_excused,
-            of_own=dict(zip(LONGEST_MEASURES, (own, nv_own), strict=True))
-            if apart
-            else {},
-            of_others=dict(zip(LONGEST_MEASURES, (others, nv_others), strict=True))
-            if apart
-            else {},
+            of_own=of_own,
+            of_others=of_others,
             by_round=tuple(exact.by_round.get(number, 0) for number in range(rounds)),
             nv_by_round=tuple(near.by_round.get(number, 0) for number in range(rounds)),
             of_excerpts=self._by_ids(exact.of_excerpts),
@@ -151,21 +179,29 @@ class PassageTally:
         by_excerpt = {}
         for number, words in longest.items():
             rank = int(self._first_excerpt.searchsorted(number, side="right")) - 1
-            book = self._protected.index.books[self._order[rank]]
-            by_excerpt[
-                book.id, book.layout.ids[number - int(self._first_excerpt[rank])]
-            ] = words
+            nth_excerpt = number - int(self._first_excerpt[rank])
+            book = self._book(rank)
+            by_excerpt[book.id, book.layout.ids[nth_excerpt]] = words
         return by_excerpt
 
     def most_words(self, *, near: bool) -> int:
-        """Return the words of the longest protected book, folded if `near`: an upper bound."""
-        books = [self._protected.index.books[book] for book in self._order]
-        return max(
-            ((book.folded if near else book.layout).total for book in books), default=0
-        )
+        """Return the words of the longest protected book, folded if `near`.
+
+        No passage has more.
+        """
+        totals = [layout.total for layout in self._layouts(near=near)]
+        return max(totals, default=0)
+
+    def _book(self, rank: int) -> IndexedBook:
+        """Return the book of this rank."""
+        return self._protected.index.books[self._order[rank]]
+
+    def _layouts(self, *, near: bool) -> list[Layout]:
+        """Return the layouts of the books by rank, in folded words if `near`."""
+        books = [self._protected.index.books[number] for number in self._order]
+        return [book.layout_of(near=near) for book in books]
 
     # --- counting
-    # --------------------------------------------------------------------------
 
     def _count_exact(
         self,
@@ -185,14 +221,13 @@ class PassageTally:
             return
         kind = self._kinds(passages, partial(contained_in, matches, passages))
         place = passages.place - shared.exact.ends[passages.text] - 1
-        layouts = [self._protected.index.books[number].layout for number in self._order]
-        columns = self._note(counts.exact, passages, place, kind, prompted, layouts)
+        layouts = self._layouts(near=False)
+        rows = self._note(counts.exact, passages, place, kind, prompted, layouts)
         over = np.flatnonzero(passages.words > self._scoring.effective_threshold)
         if len(over):
-            first = self._counts_first(passages.where(over))
-            over = over[first & (kind[over] != EXCUSED)]
-            *in_text, rank, start, end = (column[over] for column in columns)
-            counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
+            counts_first = self._counts_first(passages.where(over))
+            over = over[counts_first & (kind[over] != EXCUSED)]
+            counts.add_over(rows.where(over).by_end())
 
     def _kinds(
         self,
@@ -209,13 +244,15 @@ class PassageTally:
         return np.select(cases, [EXCUSED, OWN, EXCUSED], OTHER)
 
     def _counts_first(self, passages: TextPassages) -> NDArray[np.bool_]:
-        """Return which passages no earlier book contains within a passage of its own."""
+        """Return which passages lie in no passage of an earlier book."""
         rank = self._rank[passages.book]
-        first = np.ones(len(rank), dtype=np.bool_)
-        for book in np.unique(rank).tolist():
-            own, before = passages.where(rank == book), passages.where(rank < book)
-            first[rank == book] = ~inside(own, before.place, before.place_end)
-        return first
+        counts_first = np.ones(len(rank), dtype=np.bool_)
+        for book_rank in np.unique(rank).tolist():
+            is_own = rank == book_rank
+            own = passages.where(is_own)
+            earlier = passages.where(rank < book_rank)
+            counts_first[is_own] = ~inside(own, earlier.place, earlier.place_end)
+        return counts_first
 
     def _count_near(
         self,
@@ -232,7 +269,7 @@ class PassageTally:
         kind = self._kinds(chains, partial(nearly_contained_in, near, chains))
         text = chains.text
         place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
-        layouts = [self._protected.index.books[number].folded for number in self._order]
+        layouts = self._layouts(near=True)
         self._note(counts.near, chains, place, kind, prompted, layouts)
 
     def _note(
@@ -243,36 +280,48 @@ class PassageTally:
         kind: Positions,
         prompted: Prompted,
         layouts: Sequence[Layout],
-    ) -> tuple[Positions, ...]:
-        """Record the longest passages of each kind, round, and excerpt; return all as ranked.
+    ) -> RankedColumns:
+        """Record the longest passages of each kind, round, and excerpt.
+
+        Returns all as they are ranked.
 
         place: their first words among their text's; layouts: of the books, by rank
         """
-        text, words, start, rank = (
-            passages.text, passages.words, passages.start, self._rank[passages.book]
-        )  # fmt: skip
-        columns = (
-            -words, np.full_like(words, prompted.origin), prompted.excerpt[text],
-            prompted.ordinal[text], place, rank, start, passages.end,
-        )  # fmt: skip
-        longest.note_best(columns, kind)
-        limited = kind != EXCUSED
+        text = passages.text
+        rows = RankedColumns(
+            minus_words=-passages.words,
+            origin=np.full_like(text, prompted.origin),
+            excerpt=prompted.excerpt[text],
+            ordinal=prompted.ordinal[text],
+            place=place,
+            rank=self._rank[passages.book],
+            start=passages.start,
+            end=passages.end,
+        )
+        longest.note_best(rows, kind)
+        is_limited = kind != EXCUSED
+        words = passages.words[is_limited]
         if prompted.origin is Origin.SAMPLED:
-            note_longest(
-                longest.by_round, prompted.ordinal[text[limited]], words[limited]
-            )
+            note_longest(longest.by_round, rows.ordinal[is_limited], words)
         if self._by_excerpt:
-            place = self._first_excerpt[rank]
-            for book in np.unique(rank).tolist():
-                of_book = rank == book
-                place[of_book] += layouts[book].ends.searchsorted(
-                    start[of_book], side="right"
-                )
-            note_longest(longest.of_excerpts, place[limited], words[limited])
-        return columns
+            number = self._excerpt_numbers(rows, layouts)
+            note_longest(longest.of_excerpts, number[is_limited], words)
+        return rows
+
+    def _excerpt_numbers(
+        self,
+        rows: RankedColumns,
+        layouts: Sequence[Layout],
+    ) -> Positions:
+        """Return the number of the excerpt in which each begins, among all books'."""
+        number = self._first_excerpt[rows.rank]
+        for rank in np.unique(rows.rank).tolist():
+            of_book = rows.rank == rank
+            ends = layouts[rank].ends
+            number[of_book] += ends.searchsorted(rows.start[of_book], side="right")
+        return number
 
     # --- records
-    # ---------------------------------------------------------------------------
 
     def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
         over = self._scoring.effective_threshold
@@ -280,32 +329,43 @@ class PassageTally:
         rows = counts.longest_over()
         for rank in np.unique(rows[:, 0]).tolist():
             pieces = rows[rows[:, 0] == rank]
-            start, end, nth = distinct_passages(pieces[:, 7], pieces[:, 1], over=over)
-            origin, excerpt, ordinal, place, first = pieces[nth, 3:].T
-            ranks = np.full_like(nth, rank)
-            columns = (
-                start - end, origin, excerpt, ordinal, place + start - first, ranks, start, end,
-            )  # fmt: skip
-            passages += map(RankedPassage._make, np.stack(columns, axis=1).tolist())
+            end = pieces[:, 1]
+            first = pieces[:, 7]
+            start, end, nth = distinct_passages(first, end, over=over)
+            _, origin, excerpt, ordinal, place = pieces[nth, 2:7].T
+            passages += RankedColumns(
+                minus_words=start - end,
+                origin=origin,
+                excerpt=excerpt,
+                ordinal=ordinal,
+                place=place + start - first[nth],
+                rank=np.full_like(nth, rank),
+                start=start,
+                end=end,
+            ).rows()
         return passages
 
     def _describe_exact(
-        self, keys: Sequence[RankedPassage | None]
+        self,
+        ranked: Sequence[RankedPassage | None],
     ) -> list[ProtectedPassage]:
         index = self._protected.index
-        passages = [(self._order[key.rank], key.start, key.end) for key in keys if key]
-        holding = iter(index.books_containing(passages))
-        return [
-            self._passage(
-                key, near=False, books=self._in_order(next(holding), -key.minus_words)
-            )
-            if key
-            else ProtectedPassage(0)
-            for key in keys
-        ]
+        present = [passage for passage in ranked if passage]
+        holders = index.books_containing(
+            [
+                (self._order[passage.rank], passage.start, passage.end)
+                for passage in present
+            ],
+        )
+        described = {}
+        for passage, holding in zip(present, holders, strict=True):
+            ids = self._in_order(holding, -passage.minus_words)
+            described[passage] = self._passage(passage, near=False, books=ids)
+        none = ProtectedPassage(0)
+        return [described[passage] if passage else none for passage in ranked]
 
     def _in_order(self, holding: Sequence[int], words: int) -> tuple[str, ...]:
-        """Return the ids of the pair's books among these, protected ones first, in order."""
+        """Return the ids of the pair's books among these, protected ones first."""
         ids = [
             name
             for number, least, name in self._names
@@ -313,28 +373,32 @@ class PassageTally:
         ]
         return tuple(dict.fromkeys(ids))
 
-    def _describe_near(self, key: RankedPassage | None) -> ProtectedPassage:
-        if key is None:
+    def _describe_near(self, passage: RankedPassage | None) -> ProtectedPassage:
+        if passage is None:
             return ProtectedPassage(0)
-        book = self._protected.index.books[self._order[key.rank]]
-        return self._passage(key, near=True, books=(book.id,))
+        book = self._book(passage.rank)
+        return self._passage(passage, near=True, books=(book.id,))
 
     def _passage(
-        self, key: RankedPassage, *, near: bool, books: tuple[str, ...]
+        self,
+        passage: RankedPassage,
+        *,
+        near: bool,
+        books: tuple[str, ...],
     ) -> ProtectedPassage:
-        book = self._protected.index.books[self._order[key.rank]]
-        layout = book.folded if near else book.layout
-        excerpt = layout.excerpt_at(key.start)
+        book = self._book(passage.rank)
+        layout = book.layout_of(near=near)
+        excerpt = layout.excerpt_at(passage.start)
         return ProtectedPassage(
-            words=-key.minus_words,
-            start=key.start,
-            end=key.end,
+            words=-passage.minus_words,
+            start=passage.start,
+            end=passage.end,
             book=book.id,
             excerpt_at=excerpt,
-            skipped=key.start - layout.bounds[excerpt][0],
-            excerpt_id=self._excerpt_ids[key.excerpt],
-            generation=key.ordinal,
-            place=key.place,
-            origin=Origin(key.origin),
+            skipped=passage.start - layout.bounds[excerpt][0],
+            excerpt_id=self._excerpt_ids[passage.excerpt],
+            generation=passage.ordinal,
+            place=passage.place,
+            origin=Origin(passage.origin),
             books=books,
         )

@@ -1,4 +1,7 @@
-"""Trimming: matches without the words that their instruction contains (docs/method.md)."""
+"""Trimming: matches without the words that their instruction contains.
+
+Defined in docs/method.md.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.intervals import merge_intervals
+from pytest_memleak.scoring.intervals import count_up, merge_intervals
 from pytest_memleak.scoring.ngram_prefilter import gram_hashes, whole_grams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.word_hashes import Keyed
+    from pytest_memleak.scoring.word_hashes import Keyed, Keys
 
 _FILTER_BITS = 18
 _FILTERED = np.uint64(64 - _FILTER_BITS)
@@ -43,61 +46,74 @@ class Pieces(NamedTuple):
 
 
 def outside_prompt(
-    start: Positions, end: Positions, prompt_ranges: Ranges, *, trim: int, keep: int
+    start: Positions,
+    end: Positions,
+    prompt_ranges: Ranges,
+    *,
+    trim: int,
+    keep: int,
 ) -> Pieces:
-    """Return the rest of [start, end) without the `trim`-grams that begin in the ranges.
+    """Return the rest of [start, end) without `trim`-grams that begin in the ranges.
 
     Each is cut on its own words: an m-gram that reaches beyond it takes nothing from
     it.
     Pieces under `keep` words are dropped.
     """
     whole = np.arange(len(start))
-    cut = in_prompt(start, end, prompt_ranges, trim=trim)
-    if not cut.any():
+    is_cut = in_prompt(start, end, prompt_ranges, trim=trim)
+    if not is_cut.any():
         return Pieces(whole, start, end)
-    untouched = ~cut
-    left = _cut(start[cut], end[cut], prompt_ranges, trim=trim, keep=keep)
+    is_whole = ~is_cut
+    left = _cut(start[is_cut], end[is_cut], prompt_ranges, trim=trim, keep=keep)
     return Pieces(
-        np.concatenate((whole[untouched], whole[cut][left.of])),
-        np.concatenate((start[untouched], left.start)),
-        np.concatenate((end[untouched], left.end)),
+        of=np.concatenate((whole[is_whole], whole[is_cut][left.of])),
+        start=np.concatenate((start[is_whole], left.start)),
+        end=np.concatenate((end[is_whole], left.end)),
     )
 
 
 def in_prompt(
-    start: Positions, end: Positions, prompt_ranges: Ranges, *, trim: int
+    start: Positions,
+    end: Positions,
+    prompt_ranges: Ranges,
+    *,
+    trim: int,
 ) -> NDArray[np.bool_]:
     """Return whether an interval contains an m-gram that begins in the ranges."""
     if not len(prompt_ranges.first):
         return np.zeros(len(start), dtype=np.bool_)
-    long_enough: NDArray[np.bool_] = end - start >= trim
-    before_last = prompt_ranges.counted[np.maximum(end - trim + 1, start)]
-    return long_enough & (before_last > prompt_ranges.counted[start])
+    is_long_enough: NDArray[np.bool_] = end - start >= trim
+    behind_last_gram = np.maximum(end - trim + 1, start)
+    begun_before = prompt_ranges.counted[start]
+    begun = prompt_ranges.counted[behind_last_gram]
+    return is_long_enough & (begun > begun_before)
 
 
 def _cut(
-    start: Positions, end: Positions, prompt_ranges: Ranges, *, trim: int, keep: int
+    start: Positions,
+    end: Positions,
+    prompt_ranges: Ranges,
+    *,
+    trim: int,
+    keep: int,
 ) -> Pieces:
     """Return the pieces before, between and after the ranges in each interval."""
-    firsts, lasts = prompt_ranges.first, prompt_ranges.last
-    begun = firsts.searchsorted(end - trim, side="right")
-    passed = lasts.searchsorted(start, side="right")
+    last_gram = end - trim
+    range_first = prompt_ranges.first
+    range_last = prompt_ranges.last
+    passed = range_last.searchsorted(start, side="right")
+    begun = range_first.searchsorted(last_gram, side="right")
     ranges = begun - passed
     of = np.arange(len(start)).repeat(ranges + 1)
-    nth = np.arange(len(of)) - (ranges + 1).cumsum().repeat(
-        ranges + 1
-    )  # from -ranges - 1
-    after = (
-        begun[of] + nth
-    )  # the range before the piece, and `after + 1` the one behind it
-    is_first, is_last = nth == -1 - ranges[of], nth == -1
-    last_gram = (end - trim)[of]
-    begin = np.minimum(lasts[after] - 1, last_gram) + trim
-    begin[is_first] = start
-    stop = firsts[np.minimum(after + 1, len(firsts) - 1)].copy()
-    stop[is_last] = end
-    enough = stop - begin >= keep
-    return Pieces(of[enough], begin[enough], stop[enough])
+    behind = count_up(passed, ranges + 1)  # the range behind each piece
+    is_first = behind == passed[of]
+    is_last = behind == begun[of]
+    piece_start = np.minimum(range_last[behind - 1] - 1, last_gram[of]) + trim
+    piece_start[is_first] = start
+    piece_end = range_first.take(behind, mode="clip")
+    piece_end[is_last] = end
+    enough = piece_end - piece_start >= keep
+    return Pieces(of[enough], piece_start[enough], piece_end[enough])
 
 
 class PromptWords:
@@ -108,48 +124,77 @@ class PromptWords:
 
         instructions: their words, with the keys that texts have.
         """
-        self._trim, self._keys = trim, instructions.keys
-        places = whole_grams(self._keys, trim) if trim else np.empty(0, dtype=np.intp)
-        hashes = gram_hashes(self._keys, trim)[places] if trim else self._keys[:0]
-        self._salts = gram_hashes(
-            np.arange(1, instructions.texts + 1, dtype=np.uint64), 1
-        )
+        self._trim = trim
+        self._keys = instructions.keys
+        places = np.empty(0, dtype=np.intp)
+        hashes = self._keys[:0]
+        if trim:
+            places = whole_grams(self._keys, trim)
+            hashes = gram_hashes(self._keys, trim)[places]
+        # A number per instruction, since a text's m-grams count in its own only.
+        numbers = np.arange(1, instructions.texts + 1, dtype=np.uint64)
+        self._salts = gram_hashes(numbers, 1)
         hashes = hashes ^ self._salts[instructions.text_of(places)]
         order = np.argsort(hashes, kind="stable")
-        self._hashes, self._places = hashes[order], places[order]
+        self._hashes = hashes[order]
+        self._places = places[order]
         self._may_be = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
-        self._may_be[(hashes >> _FILTERED).view(np.intp)] = True
+        self._may_be[_filter_place(hashes)] = True
 
     def ranges(self, words: Keyed, instruction_of: Positions) -> Ranges:
-        """Return where m-grams of their own instructions begin in texts: ranges, ascending.
+        """Return the ranges where m-grams of their own instructions begin in texts.
 
         instruction_of: per text, the number of its instruction.
         """
         if not len(self._hashes):
             return NO_RANGES
-        keys, lengths = words.keys, words.lengths()
-        salts = np.repeat(self._salts[instruction_of], lengths + 1)
-        hashes = gram_hashes(keys, self._trim)[1:]
+        starts = self._gram_starts(words, instruction_of)
+        if not len(starts):
+            return NO_RANGES
+        begins = np.zeros(len(words.keys) + 1, dtype=np.int32)
+        begins[starts + 1] = 1
+        counted = np.cumsum(begins, dtype=np.int32)
+        first, last = merge_intervals(starts, starts + 1)
+        return Ranges(first, last, counted)
+
+    def _gram_starts(self, words: Keyed, instruction_of: Positions) -> Positions:
+        """Return the places at which m-grams of their own instructions begin."""
+        salts = np.repeat(self._salts[instruction_of], words.lengths() + 1)
+        hashes = gram_hashes(words.keys, self._trim)[1:]
         hashes ^= salts[: len(hashes)]
-        at = np.flatnonzero(self._may_be[(hashes >> _FILTERED).view(np.intp)])
-        hashes = hashes[at]
-        at += 1
+        passing = np.flatnonzero(self._may_be[_filter_place(hashes)])
+        hashes = hashes[passing]
+        at = passing + 1
         nth = self._hashes.searchsorted(hashes)
         hits = [at[:0]]
         while len(at):
-            nth_in = np.minimum(nth, len(self._hashes) - 1)
-            equal = (nth < len(self._hashes)) & (self._hashes[nth_in] == hashes)
-            at, nth, hashes = at[equal], nth[equal], hashes[equal]
-            same = np.ones(len(at), dtype=np.bool_)
-            for word in range(self._trim):
-                same &= keys[at + word] == self._keys[self._places[nth] + word]
-            hits.append(at[same])
-            at, nth, hashes = at[~same], nth[~same] + 1, hashes[~same]
-        starts = np.sort(np.concatenate(hits))
-        if not len(starts):
-            return NO_RANGES
-        counted = np.zeros(len(keys) + 1, dtype=np.int32)
-        counted[starts + 1] = 1
-        return Ranges(
-            *merge_intervals(starts, starts + 1), np.cumsum(counted, dtype=np.int32)
-        )
+            nth_or_last = np.minimum(nth, len(self._hashes) - 1)
+            is_alike = self._hashes[nth_or_last] == hashes
+            is_alike &= nth < len(self._hashes)
+            at = at[is_alike]
+            nth = nth[is_alike]
+            hashes = hashes[is_alike]
+            is_same = self._has_words(words.keys, at, nth)
+            hits.append(at[is_same])
+            at = at[~is_same]
+            nth = nth[~is_same] + 1
+            hashes = hashes[~is_same]
+        return np.sort(np.concatenate(hits))
+
+    def _has_words(
+        self,
+        keys: Keys,
+        at: Positions,
+        nth: Positions,
+    ) -> NDArray[np.bool_]:
+        """Return whether the words from each place on are those of the nth m-gram."""
+        place = self._places[nth]
+        is_same = np.ones(len(at), dtype=np.bool_)
+        for word in range(self._trim):
+            is_same &= keys[at + word] == self._keys[place + word]
+        return is_same
+
+
+def _filter_place(hashes: Keys) -> Positions:
+    """Return each hash's place in the table of those that may be an m-gram's."""
+    return (hashes >> _FILTERED).view(np.intp)

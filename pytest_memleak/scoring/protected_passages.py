@@ -1,4 +1,7 @@
-"""Passages of protected books, and their counts while generations pass (docs/method.md)."""
+"""Passages of protected books, and their counts while generations pass.
+
+Defined in docs/method.md.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from pytest_memleak.scoring.measure_table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,15 +33,15 @@ LONGEST_MEASURES = (LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name)
 class ProtectedPassage(Block):
     """A passage of `book` in one generation; words 0 and None if there is none.
 
-    words:      its matching words; start, end: among the book's words (of a
-    near-verbatim
-                passage, among the book's folded words, `passage_words`)
-    excerpt_at: id of the excerpt in which it begins; skipped: that excerpt's words
-    before it
+    words:      its matching words
+    start, end: among the book's words (of a near-verbatim passage, among the book's
+                folded words, `passage_words`)
+    excerpt_at: id of the excerpt in which it begins
+    skipped:    that excerpt's words before it
     origin, excerpt_id, generation: origin, prompted excerpt, and ordinal of the
-    generation
+                generation
     place:      its first word among the generation's (folded) words, then further
-    readings'
+                readings'
     books:      ids of all books that contain it, protected and excused, in order
     """
 
@@ -57,13 +60,11 @@ class ProtectedPassage(Block):
         return self.origin, self.excerpt_id or "", self.generation or 0
 
     def __eq__(self, other: object) -> bool:
-        """Compare all fields with a passage's; with runs and numbers compare as blocks do."""
-        if isinstance(other, ProtectedPassage):
-            return all(
-                getattr(self, field.name) == getattr(other, field.name)
-                for field in fields(self)
-            )
-        return Block.__eq__(self, other)
+        """Compare all fields with a passage's; with runs and numbers as blocks do."""
+        if not isinstance(other, ProtectedPassage):
+            return Block.__eq__(self, other)
+        names = [field.name for field in fields(self)]
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
     __hash__ = Block.__hash__
 
@@ -73,19 +74,17 @@ class ProtectedPassages:
     """The passages of all protected books in a pair's generations.
 
     longest_passage, nv_longest_passage: exact and near-verbatim; of equals the first by
-    origin,
-                 prompted excerpt, generation, place in it, book and place in the book
+                 origin, prompted excerpt, generation, place in it, book and place in
+                 the book
     passages:    the distinct passages over T, book by book, longest first
     excused, nv_excused: the longest that an excused book contains at least as many
-    words of:
-                 reported, and subject to no limit
+                 words of: reported, and subject to no limit
     by_round, nv_by_round: per round the words of its longest passage
     of_excerpts, nv_of_excerpts: for a collection, the words of the longest passage that
                  begins in each excerpt of each book (id, excerpt's id)
     own:         the name of the pair's book among all these
     of_own, of_others: if the pair's own book is excused, the longest passages of it and
-    of
-                 all other books, by the names of the measures; else empty
+                 of all other books, by the names of the measures; else empty
     """
 
     longest_passage: ProtectedPassage
@@ -97,7 +96,8 @@ class ProtectedPassages:
     nv_by_round: tuple[int, ...] = field(repr=False)
     of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
     nv_of_excerpts: Mapping[tuple[str, str], int] = field(
-        default_factory=dict, repr=False
+        default_factory=dict,
+        repr=False,
     )
     own: str = ""
     of_own: Mapping[str, ProtectedPassage] = field(default_factory=dict)
@@ -114,16 +114,17 @@ class ProtectedPassages:
         return len(self.passages)
 
     def apart(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the measures of the pair's own book and of all others, if its own is excused."""
+        """Return measures of the pair's own book and of others, if it is excused."""
         if not self.of_own:
             return {}, {}
+        own = {name: float(passage.words) for name, passage in self.of_own.items()}
+        others = {
+            name: float(passage.words) for name, passage in self.of_others.items()
+        }
         over = sum(passage.book == self.own for passage in self.passages)
-        own, others = (
-            {name: float(passage.words) for name, passage in longest.items()}
-            for longest in (self.of_own, self.of_others)
-        )
-        name = PASSAGES_OVER.name
-        return own | {name: over}, others | {name: len(self.passages) - over}
+        own[PASSAGES_OVER.name] = over
+        others[PASSAGES_OVER.name] = len(self.passages) - over
+        return own, others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,17 +132,14 @@ class Protected:
     """The books that a pair's generations are matched with, all of them in `index`.
 
     measured: id of the book with the prompted excerpts; the four measures cover its
-    words
+              words
     books:    ids of the protected books, in the order in which they count: the pair's
-    first, by
-              its name `whole` if it has one
+              first, by its name `whole` if it has one
     excused:  ids of the books that excuse what they contain: training books, common
-    texts, and
-              those that the model may reproduce here, perhaps the pair's own
+              texts, and those that the model may reproduce here, perhaps the pair's own
     catalog:  ids of further protected books, which count after the others, and with
-    nothing
-              under `least` words: the index has all that share so many words with a
-              generation
+              nothing under `least` words: the index has all that share so many words
+              with a generation
     whole:    if only parts of the pair's book are measured, the name of the whole
     """
 
@@ -163,15 +161,28 @@ class Protected:
                 )
 
 
-OTHER, OWN, EXCUSED = range(3)
-"""Kinds of pieces: subject to limits; of the pair's own book, excused by itself alone; excused."""
+# Kinds of pieces.
+OTHER = 0
+"""Subject to limits."""
+
+OWN = 1
+"""Of the pair's own book, excused by itself alone."""
+
+EXCUSED = 2
+"""Excused by another book."""
 
 # Pieces over T that wait before all but the best of each place are dropped.
 _WAITING = 1 << 16
 
 
 class RankedPassage(NamedTuple):
-    """A passage as it is ranked: the least is the longest, and the first of equals."""
+    """A passage as it is ranked: the least is the longest, and the first of equals.
+
+    origin, excerpt, ordinal: of its generation
+    place: of its first word in the generation
+    rank: its book's
+    start, end: among the book's words
+    """
 
     minus_words: int
     origin: int
@@ -183,6 +194,33 @@ class RankedPassage(NamedTuple):
     end: int
 
 
+class RankedColumns(NamedTuple):
+    """Passages as they are ranked, one entry each; fields as of `RankedPassage`."""
+
+    minus_words: Positions
+    origin: Positions
+    excerpt: Positions
+    ordinal: Positions
+    place: Positions
+    rank: Positions
+    start: Positions
+    end: Positions
+
+    def where(self, chosen: Positions) -> RankedColumns:
+        """Return the passages of these numbers."""
+        return RankedColumns(*(column[chosen] for column in self))
+
+    def rows(self) -> Iterable[RankedPassage]:
+        """Return the passages one by one."""
+        columns = [column.tolist() for column in self]
+        return map(RankedPassage._make, zip(*columns, strict=True))
+
+    def by_end(self) -> NDArray[np.int64]:
+        """Return rank, end, and the other fields in order; shape (n, 8)."""
+        *in_text, rank, start, end = self
+        return np.stack((rank, end, *in_text, start), axis=1)
+
+
 @dataclass(slots=True)
 class LongestPassages:
     """The longest passages of some generations.
@@ -190,8 +228,7 @@ class LongestPassages:
     best:        of each kind (OTHER, OWN, EXCUSED), as they are ranked
     by_round:    words of the longest that is not EXCUSED, per round
     of_excerpts: for a collection, words of the longest that is not EXCUSED and begins
-    in each
-                 excerpt, by its number among those of all protected books
+                 in each excerpt, by its number among those of all protected books
     """
 
     best: dict[int, RankedPassage] = field(default_factory=dict)
@@ -205,21 +242,20 @@ class LongestPassages:
         _raise_to(self.by_round, other.by_round)
         _raise_to(self.of_excerpts, other.of_excerpts)
 
-    def note_best(self, columns: tuple[Positions, ...], kind: Positions) -> None:
-        """Keep the best of these rows of keys, by the kind of each."""
+    def note_best(self, passages: RankedColumns, kind: Positions) -> None:
+        """Keep the best of the passages, by the kind of each."""
         for number in (OTHER, OWN, EXCUSED):
-            chosen = kind == number
-            if not chosen.any():
+            of_kind = np.flatnonzero(kind == number)
+            if not len(of_kind):
                 continue
-            least = int(columns[0][chosen].min())
-            first = np.flatnonzero(chosen & (columns[0] == least))
-            rows = np.stack([column[first] for column in columns], axis=1).tolist()
-            key = min(RankedPassage(*row) for row in rows)
-            self.best[number] = min(self.best.get(number, key), key)
+            minus_words = passages.minus_words[of_kind]
+            longest = of_kind[minus_words == minus_words.min()]
+            best = min(passages.where(longest).rows())
+            self.best[number] = min(self.best.get(number, best), best)
 
     def first_kind(self) -> int:
-        """Return the kind of the best passage that is not excused; OTHER if there is none."""
-        kinds = (kind for kind in (OTHER, OWN) if kind in self.best)
+        """Return the kind of the best passage that is not excused; OTHER if none is."""
+        kinds = [kind for kind in (OTHER, OWN) if kind in self.best]
         return min(kinds, key=self.best.__getitem__, default=OTHER)
 
 
@@ -228,7 +264,8 @@ def note_longest(longest: dict[int, int], numbers: Positions, words: Positions) 
     most = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.intp)
     np.maximum.at(most, numbers, words)
     present = np.flatnonzero(most)
-    _raise_to(longest, dict(zip(present.tolist(), most[present].tolist(), strict=True)))
+    most_present = most[present].tolist()
+    _raise_to(longest, dict(zip(present.tolist(), most_present, strict=True)))
 
 
 def _raise_to(longest: dict[int, int], other: Mapping[int, int]) -> None:
@@ -238,10 +275,9 @@ def _raise_to(longest: dict[int, int], other: Mapping[int, int]) -> None:
 
 @dataclass(slots=True)
 class PassageCounts:
-    """The counts of some generations; small, so that they travel well between processes.
+    """The counts of some generations; small, to travel well between processes.
 
-    over: of pieces over T: rank, end, and the other fields of RankedPassage in order;
-    shape (n, 8)
+    over: pieces over T, as `RankedColumns.by_end` returns them
     """
 
     exact: LongestPassages = field(default_factory=LongestPassages)
@@ -258,7 +294,8 @@ class PassageCounts:
     def add_over(self, rows: NDArray[np.int64]) -> None:
         """Add pieces over T."""
         self.over.append(rows)
-        if sum(map(len, self.over)) > max(_WAITING, 2 * len(self.over[0])):
+        waiting = sum(map(len, self.over))
+        if waiting > max(_WAITING, 2 * len(self.over[0])):
             self.longest_over()
 
     def longest_over(self) -> NDArray[np.int64]:
@@ -267,7 +304,9 @@ class PassageCounts:
             return np.empty((0, 8), dtype=np.int64)
         rows = np.concatenate(self.over)
         rows = rows[np.lexsort(rows.T[::-1])]
-        first = np.ones(len(rows), dtype=np.bool_)
-        first[1:] = (rows[1:, :2] != rows[:-1, :2]).any(axis=1)
-        self.over = [rows[first]]
-        return self.over[0]
+        rank_and_end = rows[:, :2]
+        is_first = np.ones(len(rows), dtype=np.bool_)
+        is_first[1:] = (rank_and_end[1:] != rank_and_end[:-1]).any(axis=1)
+        longest = rows[is_first]
+        self.over = [longest]
+        return longest

@@ -2,7 +2,7 @@
 
     sample = Sample(seed)
     analysis = analyze(book, sample.watch(generations), ...)
-    differences((book.id, book), index, sample.generations)   -> places where the two disagree
+    differences((book.id, book), index, sample.generations)  # where the two disagree
 
 Both paths share the words (docs/method.md) and nothing else. Here a dictionary numbers
 the words, the automaton holds their k-grams, and the book streams past it, without
@@ -45,73 +45,84 @@ Matches = dict[tuple[int, int, int], int]
 
 
 class Sample:
-    """A seeded sample of the generations passed to `watch`: 1 in 100, and at least 20."""
+    """A seeded sample of the generations that `watch` sees: 1 in 100, at least 20."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._chosen: list[Generation] = []
-        self._further: list[
-            tuple[int, int, Generation]
-        ] = []  # a heap, highest rank first
+        # A heap, highest rank first: minus rank, number, and generation.
+        self._further: list[tuple[int, int, Generation]] = []
 
     def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
         """Pass the generations on and keep the sample."""
         numbers = count()
         for batch in in_batches(generations):
             for generation, number in zip(batch.generations, numbers, strict=False):
-                which = generation.origin, generation.ordinal, generation.excerpt_id
-                data = f"{self._seed} {which}".encode("utf-8", "surrogatepass")
-                rank = int.from_bytes(blake2b(data, digest_size=8).digest())
+                rank = self._rank(generation)
+                row = (-rank, number, generation)
                 if rank % _ONE_IN == 0:
                     self._chosen.append(generation)
                 elif len(self._further) < _LEAST:
-                    heapq.heappush(self._further, (-rank, number, generation))
+                    heapq.heappush(self._further, row)
                 else:
-                    heapq.heappushpop(self._further, (-rank, number, generation))
+                    heapq.heappushpop(self._further, row)
             yield batch
+
+    def _rank(self, generation: Generation) -> int:
+        """Return a number that depends on the seed and on which generation it is."""
+        which = generation.origin, generation.ordinal, generation.excerpt_id
+        data = f"{self._seed} {which}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(data, digest_size=8).digest())
 
     @property
     def generations(self) -> list[Generation]:
         """Return the sample so far."""
         missing = max(0, _LEAST - len(self._chosen))
-        return self._chosen + [
-            row[-1] for row in heapq.nlargest(missing, self._further)
-        ]
+        further = heapq.nlargest(missing, self._further)
+        return self._chosen + [generation for _, _, generation in further]
 
 
 def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
     """Name the generations that contain the longest span, passage, and block."""
     measured = analysis.measurement
-    sampled = Origin.SAMPLED
-    names = {
-        (sampled, measured.longest_span.excerpt_id, measured.longest_span.generation)
-    }
+    span = measured.longest_span
+    names = {(Origin.SAMPLED, span.excerpt_id, span.generation)}
     if analysis.passages:
         passage = analysis.passages.longest_passage
         names.add((passage.origin, passage.excerpt_id, passage.generation))
-    runs, block = analysis.counts.runs, measured.longest_block
-    start, end = block.start or 0, block.end or 0
-    every_span = analysis.cross.spans if start < end else ()
-    while start < end:
-        around = (runs.start <= start) & (runs.end > start)
-        longest = int(np.where(around, runs.end, 0).argmax())
-        ordinal, reached = int(runs.round[longest]), int(runs.end[longest])
-        excerpts = range(
-            measured.excerpt_at(start), measured.excerpt_at(reached - 1) + 1
-        )
-        names |= {(sampled, book.excerpts[excerpt].id, ordinal) for excerpt in excerpts}
-        spans = [
-            span for span in every_span if span.start < reached and span.end > start
-        ]
-        names |= {
-            (sampled, source, ordinal) for span in spans for source in span.sources
-        }
-        start = max(reached, start + 1)
+    names |= _block_holders(analysis, book)
     return {
-        (origin, name, ordinal)
-        for origin, name, ordinal in names
-        if name is not None and ordinal is not None
+        (origin, excerpt_id, ordinal)
+        for origin, excerpt_id, ordinal in names
+        if excerpt_id is not None and ordinal is not None
     }
+
+
+def _block_holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
+    """Name generations that contain the longest block together."""
+    runs = analysis.counts.runs
+    measured = analysis.measurement
+    block = measured.longest_block
+    at = block.start or 0
+    block_end = block.end or 0
+    names: set[tuple[Origin, str, int]] = set()
+    if at >= block_end:
+        return names
+    every_span = analysis.cross.spans
+    while at < block_end:
+        is_around = (runs.start <= at) & (runs.end > at)
+        longest = int(np.where(is_around, runs.end, 0).argmax())
+        ordinal = int(runs.round[longest])
+        reached = int(runs.end[longest])
+        first = measured.excerpt_at(at)
+        last = measured.excerpt_at(reached - 1)
+        for excerpt in book.excerpts[first : last + 1]:
+            names.add((Origin.SAMPLED, excerpt.id, ordinal))
+        for span in every_span:
+            if span.start < reached and span.end > at:
+                names |= {(Origin.SAMPLED, source, ordinal) for source in span.sources}
+        at = max(reached, at + 1)
+    return names
 
 
 def differences(
@@ -127,45 +138,59 @@ def differences(
     measured
     """
     name, book = protected
-    number = index.numbers[name]
-    bounds = index.books[number].layout.bounds
+    bounds = index.books[index.numbers[name]].layout.bounds
     for batch in batches_of(generations, lambda generation: len(generation.text)):
         texts = [generation.text for generation in batch]
+        first = _measured_matches(index, name, texts)
         second = automaton_matches(book, texts, k=index.k, mode=index.mode)
-        matched = index.matches(texts, near=False)
-        own = matched.matches.where(matched.matches.book == number)
-        places = own.place - matched.exact.ends[own.text] - 1
-        keys = zip(own.text.tolist(), places.tolist(), own.start.tolist(), strict=True)
-        first: Matches = dict(zip(keys, own.words.tolist(), strict=True))
-        for text, place, start in sorted(first.keys() | second.keys()):
+        for key in sorted(first.keys() | second.keys()):
+            text, place, start = key
             generation = batch[text]
-            before, after = (
-                matches.get((text, place, start), 0) for matches in (first, second)
-            )
-            sampled = generation.origin is Origin.SAMPLED
-            if sampled and counted is not None and before == after:
+            before = first.get(key, 0)
+            after = second.get(key, 0)
+            is_sampled = generation.origin is Origin.SAMPLED
+            if counted is not None and is_sampled and before == after:
                 least, most = bounds[generation.excerpt_id]
-                inside = max(start, least), min(start + after, most)
-                if inside[1] - inside[0] >= index.k and not _covers(
-                    counted, generation, *inside
-                ):
+                begin = max(start, least)
+                end = min(start + after, most)
+                is_long = end - begin >= index.k
+                if is_long and not _covers(counted, generation, begin, end):
                     before = 0
             if before != after:
                 where = f"at word {place:,}, which is word {start:,} of {book.id}"
-                lengths = f"{before:,} words by the measurement, {after:,} by the second opinion"
+                lengths = (
+                    f"{before:,} words by the measurement, "
+                    f"{after:,} by the second opinion"
+                )
                 yield generation, f"{where}: {lengths}"
 
 
+def _measured_matches(index: SharedIndex, name: str, texts: Sequence[str]) -> Matches:
+    """Match the texts with the book of this name as the measurement does."""
+    matched = index.matches(texts, near=False)
+    own = matched.matches.where(matched.matches.book == index.numbers[name])
+    places = own.place - matched.exact.ends[own.text] - 1
+    keys = zip(own.text.tolist(), places.tolist(), own.start.tolist(), strict=True)
+    return dict(zip(keys, own.words.tolist(), strict=True))
+
+
 def _covers(rounds: Rounds, generation: Generation, start: int, end: int) -> bool:
-    first, last = rounds.round.searchsorted(
-        [generation.ordinal, generation.ordinal + 1]
-    )
-    nth = int(rounds.start[first:last].searchsorted(start, side="right")) - 1
-    return nth >= 0 and int(rounds.end[first + nth]) >= end
+    """Return whether an interval of the generation's round contains the words."""
+    first = int(rounds.round.searchsorted(generation.ordinal))
+    behind = int(rounds.round.searchsorted(generation.ordinal + 1))
+    starts = rounds.start[first:behind]
+    begun = int(starts.searchsorted(start, side="right"))
+    if begun == 0:
+        return False
+    return int(rounds.end[first + begun - 1]) >= end
 
 
 def automaton_matches(
-    book: Book, texts: Sequence[str], *, k: int, mode: WordMode
+    book: Book,
+    texts: Sequence[str],
+    *,
+    k: int,
+    mode: WordMode,
 ) -> Matches:
     """Find all matches of at least `k` words (docs/method.md).
 
@@ -177,7 +202,11 @@ def automaton_matches(
     before = -1  # a part's first word is at place 1
     parts = _parts(book, mode)
     for part, anchors in _anchors(
-        text_words, starts, parts, size=size, step=k - size + 1
+        text_words,
+        starts,
+        parts,
+        size=size,
+        step=k - size + 1,
     ):
         reached: dict[int, int] = {}  # by diagonal
         for place, at in anchors:
@@ -200,7 +229,7 @@ def automaton_matches(
 
 
 def _parts(book: Book, mode: WordMode) -> Iterator[Words]:
-    """Yield the words of each part that no match leaves, with None before and behind."""
+    """Yield the words of each part that no match leaves, between two None."""
     for first, end in pairwise((0, *book.breaks, len(book.excerpts))):
         excerpts = (words(excerpt.text, mode) for excerpt in book.excerpts[first:end])
         yield [None, *chain.from_iterable(excerpts), None]
@@ -214,7 +243,7 @@ def _anchors(
     size: int,
     step: int,
 ) -> Iterator[tuple[Words, Iterator[tuple[int, int]]]]:
-    """Yield each part, and where anchors of the texts occur, in the texts and in the part."""
+    """Yield each part, and the places of anchors in the texts and in it."""
     vocabulary = dict.fromkeys(word for word in text_words if word is not None)
     # Two characters of disjoint alphabets per word: the automaton's nodes have few
     # edges.
@@ -233,18 +262,25 @@ def _anchors(
     automaton.make_automaton()
     for part in parts if anchors else ():
         hits = automaton.iter("".join(map(codes.get, part, repeat(_UNKNOWN))))
-        yield (
-            part,
-            (
-                (place, (last + 1) // 2 - size)
-                for last, places in hits
-                for place in places
-            ),
-        )
+        yield part, _places_of(hits, size)
+
+
+def _places_of(
+    hits: Iterable[tuple[int, list[int]]],
+    size: int,
+) -> Iterator[tuple[int, int]]:
+    """Yield the places of anchors of `size` words in the texts and in the part.
+
+    hits: the last character of each in the coded part, and its places in the texts
+    """
+    for last, places in hits:
+        at = (last + 1) // 2 - size
+        for place in places:
+            yield place, at
 
 
 def _joined(texts: Iterable[list[str]]) -> tuple[Words, list[int]]:
-    """Join texts with None before, between and behind; return the places of their first words."""
+    """Join texts with None around each; return the places of their first words."""
     joined: Words = [None]
     starts = []
     for text in texts:

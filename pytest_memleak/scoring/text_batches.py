@@ -1,4 +1,4 @@
-"""Texts in batches that are fast to read together; generations in them may have their words."""
+"""Texts in batches that are fast to read together, perhaps with their words."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ class Batch(NamedTuple):
 
 
 def in_batches(generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
-    """Yield generations of one origin in batches; those that come in batches stay in them."""
+    """Yield generations of one origin in batches; batches stay as they are."""
     for kind, alike in groupby(generations, _kind):
         if kind is Batch:
             yield from cast("Iterator[Batch]", alike)
         else:
             one_by_one = cast("Iterator[Generation]", alike)
-            yield from map(
-                Batch, batches_of(one_by_one, lambda generation: len(generation.text))
-            )
+            for batch in batches_of(
+                one_by_one,
+                lambda generation: len(generation.text),
+            ):
+                yield Batch(batch)
 
 
 def _kind(part: Generation | Batch) -> object:
@@ -43,7 +45,10 @@ def _kind(part: Generation | Batch) -> object:
 
 
 def batches_of(items: Iterable[T], length_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield items in batches that are fast to match together; length_of: an item's characters."""
+    """Yield items in batches that are fast to match together.
+
+    length_of: an item's characters
+    """
     batch: list[T] = []
     left = _CHARACTERS_TOGETHER
     for item in items:
@@ -51,6 +56,7 @@ def batches_of(items: Iterable[T], length_of: Callable[[T], int]) -> Iterator[li
         left -= length_of(item)
         if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
             yield batch
-            batch, left = [], _CHARACTERS_TOGETHER
+            batch = []
+            left = _CHARACTERS_TOGETHER
     if batch:
         yield batch

@@ -36,8 +36,11 @@ LONG = 0xFF
 BEYOND_LATIN_1 = b"\x7f"
 """The mark before a word in UTF-8."""
 
-BEFORE, BEHIND = b"\x00 ", b" \x00" + b" " * 16
-"""The bytes around all texts."""
+BEFORE = b"\x00 "
+"""The bytes before all texts."""
+
+BEHIND = b" \x00" + b" " * 16
+"""The bytes behind all texts: so many that eight can be read from any word's place."""
 
 _KEY_BYTES = 8
 _LONGEST_USUAL = 256  # bytes; no word of a language is longer
@@ -45,17 +48,22 @@ _MANY = 8
 _LAST_BYTE = np.uint64(56)
 _LONG_MARK = np.uint64(LONG << 56)
 _SPACE = 0x20
-_UTF_8, _CONTINUED = 0xC0, 0x80  # first bits of a byte, and of a continuation
+_FIRST_BITS = 0xC0  # of a byte of UTF-8
+_CONTINUED = 0x80  # the first bits of a continuation
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_KEY_BYTES + 1)], dtype=np.uint64)
-_SCRAMBLE, _SPREAD = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
+_SCRAMBLE = np.uint64(0xD6E8FEB86659FD93)
+_SPREAD = np.uint64(32)
 _UNSCRAMBLE = np.uint64(pow(0xD6E8FEB86659FD93, -1, 1 << 64))
 _SCRAMBLED_TOGETHER = 1 << 20
-_MIX, _FOLD = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_FOLD = np.uint64(32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keyed:
-    """The words of some texts, one after the other, with `TEXT_END` before, between and behind.
+    """The words of some texts, one after the other.
+
+    `TEXT_END` stands before, between and behind the texts.
 
     keys:  shape (n,)
     start, end: where each word's bytes are, shape (n,)
@@ -93,22 +101,26 @@ class Keyed:
     def characters(self) -> Positions:
         """Return how many characters each word has."""
         length = self.end - self.start
-        if BEYOND_LATIN_1 in self.joined:
-            letters = np.frombuffer(self.joined, dtype=np.uint8)
-            beyond = np.flatnonzero(letters[self.start] == BEYOND_LATIN_1[0])
-            # The mark is no character, and only the first byte of each UTF-8 sequence
-            # counts.
-            continued = np.cumsum(letters & _UTF_8 == _CONTINUED, dtype=np.intp)
-            last = self.end[beyond] - 1
-            length[beyond] -= 1 + continued[last] - continued[self.start[beyond]]
+        if BEYOND_LATIN_1 not in self.joined:
+            return length
+        letters = np.frombuffer(self.joined, dtype=np.uint8)
+        beyond = np.flatnonzero(letters[self.start] == BEYOND_LATIN_1[0])
+        first = self.start[beyond]
+        last = self.end[beyond] - 1
+        # Only the first byte of each UTF-8 sequence counts; the mark is no character.
+        is_continued = letters & _FIRST_BITS == _CONTINUED
+        continued = np.cumsum(is_continued, dtype=np.intp)
+        length[beyond] -= continued[last] - continued[first]
+        length[beyond] -= 1
         return length
 
     def text_of(self, place: Positions) -> Positions:
         """Return the number of the text that contains each place."""
         if len(place) * _MANY < len(self.keys):
             return self.ends.searchsorted(place) - 1
-        of_each = np.repeat(np.arange(self.texts, dtype=np.int32), self.lengths() + 1)
-        return of_each[place - 1].astype(np.intp)
+        numbers = np.arange(self.texts, dtype=np.int32)
+        text_of_word = np.repeat(numbers, self.lengths() + 1)  # without the first end
+        return text_of_word[place - 1].astype(np.intp)
 
     def is_long(self) -> NDArray[np.bool_]:
         """Return, per word, whether its key is a hash."""
@@ -116,20 +128,27 @@ class Keyed:
         return long
 
     def spelled_alike(
-        self, place: Positions, other: Keyed, other_place: Positions
+        self,
+        place: Positions,
+        other: Keyed,
+        other_place: Positions,
     ) -> NDArray[np.bool_]:
         """Return whether words have the spelling of others with the same keys."""
-        start, length = self.start[place], self.end[place] - self.start[place]
+        start = self.start[place]
+        length = self.end[place] - start
         other_start = other.start[other_place]
-        alike: NDArray[np.bool_] = length == other.end[other_place] - other_start
+        other_length = other.end[other_place] - other_start
+        alike: NDArray[np.bool_] = length == other_length
+        eight = _eights(self.joined)
+        other_eight = _eights(other.joined)
         at = np.flatnonzero(alike)
-        done, own_bytes, other_bytes = 0, _eights(self.joined), _eights(other.joined)
+        done = 0
         while len(at):
             mask = _MASKS.take(length[at] - done, mode="clip")
-            piece = own_bytes.take(start[at] + done) ^ other_bytes.take(
-                other_start[at] + done
-            )
-            alike[at[piece & mask > 0]] = False
+            own_bytes = eight.take(start[at] + done)
+            other_bytes = other_eight.take(other_start[at] + done)
+            differs = (own_bytes ^ other_bytes) & mask > 0
+            alike[at[differs]] = False
             done += _KEY_BYTES
             at = at[length[at] > done]
         return alike
@@ -146,9 +165,8 @@ def keys_of(some_words: Sequence[str]) -> Keys:
 
 def spelled(some_words: Sequence[str]) -> bytes:
     """Return words as bytes with spaces between them."""
-    joined = " ".join(some_words)
     try:
-        return joined.encode("latin-1")
+        return " ".join(some_words).encode("latin-1")
     except UnicodeEncodeError:
         return b" ".join(map(_spelled_alone, some_words))
 
@@ -161,12 +179,11 @@ def _spelled_alone(word: str) -> bytes:
 
 
 # --- stored keys
-# ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BookKeys:
-    """A book as keys of its words, with `BORDER` first, last and where no match may cross.
+    """A book as keys of its words, with `BORDER` first, last and between parts.
 
     words:  N
     digest: SHA-256 of its words' keys (hexadecimal), independent of its excerpts
@@ -183,7 +200,7 @@ class BookKeys:
 
 
 def scrambled(keys: Keys) -> Keys:
-    """Scramble the keys in place; different keys stay different, and non-words are kept.
+    """Scramble the keys of words in place; different keys stay different.
 
     A word of up to eight bytes is its own key and would be readable.
     """
@@ -206,51 +223,70 @@ def unscrambled(keys: Keys) -> Keys:
 
 
 # --- bytes cut into words
-# ------------------------------------------------------------------
 
 
 def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
     """Return the words between the spaces; with `counted`, those with such a byte."""
     letters = np.frombuffer(joined, dtype=np.uint8)
-    inside = letters != _SPACE
-    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+    start, end = _between_spaces(letters)
+    dropped = start[:0]
+    may_drop = not joined.isascii() or b"_" in joined
+    if counted is not None and may_drop:
+        is_word = _has_counted(letters, start, end, counted)
+        if is_word is not None:
+            dropped = start[~is_word]
+            start = start[is_word]
+            end = end[is_word]
+    keys = _keys(joined, start, end)
+    return Keyed(
+        keys=keys,
+        start=start,
+        end=end,
+        joined=joined,
+        ends=np.flatnonzero(keys == TEXT_END),
+        dropped=dropped,
+    )
+
+
+def _between_spaces(letters: NDArray[np.uint8]) -> tuple[Positions, Positions]:
+    """Return where each part between spaces starts and ends."""
+    is_inside = letters != _SPACE
+    edges = np.flatnonzero(is_inside[1:] != is_inside[:-1]) + 1
     edges = np.concatenate(([0], edges))  # the first byte is the first TEXT_END
     if len(edges) % 2:
         edges = np.concatenate((edges, [len(letters)]))
-    start, end = np.ascontiguousarray(edges[::2]), np.ascontiguousarray(edges[1::2])
-    kept = None
-    if counted is not None and not (joined.isascii() and b"_" not in joined):
-        kept = _counted(letters, start, end, counted)
-    dropped = start[:0]
-    if kept is not None:
-        start, end, dropped = start[kept], end[kept], start[~kept]
-    keys = _keys(joined, start, end)
-    return Keyed(keys, start, end, joined, np.flatnonzero(keys == TEXT_END), dropped)
+    return np.ascontiguousarray(edges[::2]), np.ascontiguousarray(edges[1::2])
 
 
-def _counted(
+def _has_counted(
     letters: NDArray[np.uint8],
     start: Positions,
     end: Positions,
     counted: NDArray[np.bool_],
 ) -> NDArray[np.bool_] | None:
-    """Return which words have a byte that counts; None for all. Nearly all begin with one."""
+    """Return which words have a byte that counts; None for all.
+
+    Nearly all begin with one.
+    """
     open_ = np.flatnonzero(~counted.take(letters.take(start)))
     if not len(open_):
         return None
-    kept = np.ones(len(start), dtype=np.bool_)
+    has_counted = np.ones(len(start), dtype=np.bool_)
     at = start[open_] + 1
     for _ in range(_LONGEST_USUAL):
-        over = at >= end[open_]
-        kept[open_[over]] = False
-        going = ~over
-        going[going] = ~counted[letters[at[going]]]
-        open_, at = open_[going], at[going] + 1
+        is_over = at >= end[open_]
+        has_counted[open_[is_over]] = False
+        open_ = open_[~is_over]
+        at = at[~is_over]
+        goes_on = ~counted[letters[at]]
+        open_ = open_[goes_on]
+        at = at[goes_on] + 1
         if not len(open_):
-            return kept
+            return has_counted
     for word in open_.tolist():
-        kept[word] = counted[letters[start[word] : end[word]]].any()
-    return kept
+        word_letters = letters[start[word] : end[word]]
+        has_counted[word] = counted[word_letters].any()
+    return has_counted
 
 
 def _eights(joined: bytes) -> Keys:
@@ -260,10 +296,13 @@ def _eights(joined: bytes) -> Keys:
 
 
 def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
-    eight, length = _eights(joined), end - start
+    """Return the key of each word: its bytes, or for long words a hash."""
+    eight = _eights(joined)
+    length = end - start
     keys: Keys = eight[start]  # `take` would copy all of `eight`
     keys &= _MASKS.take(length, mode="clip")
-    long = np.flatnonzero((length > _KEY_BYTES) | ((keys >> _LAST_BYTE) == LONG))
+    looks_long = (keys >> _LAST_BYTE) == LONG
+    long = np.flatnonzero((length > _KEY_BYTES) | looks_long)
     if len(long):
         keys[long] = _hashes(joined, eight, start[long], length[long])
     return keys
@@ -272,13 +311,12 @@ def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
 def _hashes(joined: bytes, eight: Keys, start: Positions, length: Positions) -> Keys:
     """Hash words that eight bytes do not identify."""
     hashes = np.zeros(len(start), dtype=np.uint64)
-    unusual = length > _LONGEST_USUAL
-    for word_number in np.flatnonzero(unusual).tolist():
-        word = joined[start[word_number] : start[word_number] + length[word_number]]
-        hashes[word_number] = int.from_bytes(
-            blake2b(word, digest_size=8).digest(), "little"
-        )
-    at = np.flatnonzero(~unusual)
+    is_unusual = length > _LONGEST_USUAL
+    for number in np.flatnonzero(is_unusual).tolist():
+        word = joined[start[number] : start[number] + length[number]]
+        digest = blake2b(word, digest_size=8).digest()
+        hashes[number] = int.from_bytes(digest, "little")
+    at = np.flatnonzero(~is_unusual)
     done = 0
     while len(at):
         piece = eight[start[at] + done]

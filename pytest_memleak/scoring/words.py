@@ -48,9 +48,10 @@ _LOWERS_ALONE = re.compile("[\u0130\u212aΣ]")
 # Letters and marks, but no digits, of scripts written without spaces, by Unicode's
 # Script property, with the two marks (U+3006, U+30FC) that only they use.
 _UNSPACED = (
-    "\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
-    "\U00016fe3\U00020000-\U000323af"  # Han
-    "\u3041-\u3096\u309d-\u309f\U0001b001-\U0001b11f\U0001b132\U0001b150-\U0001b152"  # Hiragana
+    "\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"  # Han
+    "\uf900-\ufaff\U00016fe3\U00020000-\U000323af"  # Han
+    "\u3041-\u3096\u309d-\u309f\U0001b001-\U0001b11f\U0001b132"  # Hiragana
+    "\U0001b150-\U0001b152"  # Hiragana
     "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\U0001aff0-\U0001affe\U0001b000"  # Katakana
     "\U0001b120-\U0001b122\U0001b155\U0001b164-\U0001b167"  # Katakana
     "\u0e01-\u0e3a\u0e40-\u0e4e"  # Thai
@@ -93,16 +94,13 @@ def words(text: str, mode: WordMode = "paper") -> list[str]:
     stand in them; ICU tells the words of Han, Hiragana, Katakana, Thai, Lao, Khmer and
     Burmese apart.
     """
-    # Both modes agree on ASCII.
-    return (
-        _paper_words(text)
-        if mode == "paper" or text.isascii()
-        else _unicode_words(text)
-    )
+    if mode == "paper" or text.isascii():  # both modes agree on ASCII
+        return _paper_words(text)
+    return _unicode_words(text)
 
 
 def count_for_tokens(text: str, mode: WordMode) -> int:
-    """Count words, and letters in scripts without spaces: what tokens are in proportion to."""
+    """Count words, and letters in scripts without spaces: about as many as tokens."""
     text_words = words(text, mode)
     if mode == "paper" or not has_unspaced(text):
         return len(text_words)
@@ -114,13 +112,16 @@ def _paper_words(text: str) -> list[str]:
     if BEYOND.encode() in latin_1:
         return _words_beyond_latin_1(text)
     lower = latin_1.translate(LOWER_OR_SPACE)
-    if b" _" in b" " + (lower if lower.isascii() else lower.translate(_SHAPE)):
+    shape = lower
+    if not lower.isascii():
+        shape = lower.translate(_SHAPE)
+    if b" _" in b" " + shape:
         lower = _NOT_COUNTED.sub(b" ", lower)
     return lower.decode("latin-1").split()
 
 
 def in_latin_1(text: str) -> bytes | None:
-    """Return the text in Latin-1, spaces for quotes, dashes, ellipses; None for others."""
+    """Return the text in Latin-1, as `encoded` does; None if it has other letters."""
     try:
         return encoded(text)
     except UnicodeEncodeError:
@@ -128,7 +129,9 @@ def in_latin_1(text: str) -> bytes | None:
 
 
 def encoded(text: str, errors: str = "strict", *, mark_as: str = " ") -> bytes:
-    """Return the text in Latin-1, `mark_as` for quotes, dashes, ellipses; others as `errors` says.
+    """Return the text in Latin-1, with `mark_as` for quotes, dashes and ellipses.
+
+    errors: how to encode other characters
 
     Raises UnicodeEncodeError.
     """
@@ -139,7 +142,10 @@ def encoded(text: str, errors: str = "strict", *, mark_as: str = " ") -> bytes:
 
 
 def marks_beside(
-    ordinary: bytes, texts: Sequence[str], *, and_beside: str = ""
+    ordinary: bytes,
+    texts: Sequence[str],
+    *,
+    and_beside: str = "",
 ) -> list[bytes]:
     """Return what each text has beside `ordinary` bytes and such characters, in UTF-8.
 
@@ -155,7 +161,7 @@ def marks_beside(
 
 
 def _with_spaces(error: UnicodeError) -> tuple[str, int]:
-    """Encode separators as spaces, and characters among which there is a letter as `BEYOND`."""
+    """Encode characters with a letter among them as `BEYOND`, separators as spaces."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letter = _TOKEN.search(error.object, error.start, error.end)
@@ -202,7 +208,9 @@ def has_unspaced(text: str) -> bool:
 
 
 def separate_words(text: str) -> str:
-    """Separate the words of scripts without spaces by spaces, in a text without format characters.
+    """Separate the words of scripts without spaces by spaces.
+
+    text: without format characters
 
     A word never crosses a blank line. Without ICU, which every book of such a script
     requires (`needs_icu`), each letter is a word.
@@ -220,7 +228,9 @@ def _broken(runs: str) -> str:
     breaker = _word_breaker()
     if breaker is None:
         return re.sub(
-            f"(?<=.)(?=[{_UNSPACED}])(?![{_marks_in(runs)}\u0e33\u0eb3])", " ", runs
+            f"(?<=.)(?=[{_UNSPACED}])(?![{_marks_in(runs)}\u0e33\u0eb3])",
+            " ",
+            runs,
         )
     return " ".join(breaker(runs, "root"))
 
@@ -253,22 +263,24 @@ def installed_icu() -> str | None:
 
 def _marks_in(text: str) -> str:
     return "".join(
-        sorted(c for c in set(text) if unicodedata.category(c).startswith("M"))
+        sorted(c for c in set(text) if unicodedata.category(c).startswith("M")),
     )
 
 
 def _run_pattern(marks: str) -> re.Pattern[str]:
     """Return the pattern of runs of unspaced scripts, with these combining marks."""
-    letter = f"(?![{marks}])[{_UNSPACED}]" if marks else f"[{_UNSPACED}]"
+    letter = f"[{_UNSPACED}]"
+    if marks:
+        letter = f"(?![{marks}]){letter}"
     letters = f"{letter}[{_UNSPACED}{marks}]*+"
     blanks = rf"[^\S{_LINE_ENDS}]*+"
     return re.compile(
-        rf"{letters}(?:{blanks}(?:(?:\r\n|[{_LINE_ENDS}]){blanks})?{letters})*+"
+        rf"{letters}(?:{blanks}(?:(?:\r\n|[{_LINE_ENDS}]){blanks})?{letters})*+",
     )
 
 
 def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
-    """Return `text` in a normal form of Unicode, in time that grows as its length does."""
+    """Return `text` in a normal form of Unicode, in time that grows as it does."""
     if text.isascii():
         return text
     combining = "".join(sorted(c for c in set(text) if unicodedata.combining(c)))
@@ -278,18 +290,24 @@ def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
 
 
 def without_references(text: str) -> str:
-    """Return the text with HTML character references decoded, whatever number they name."""
-    return html.unescape(_DIGITS.sub(r"&#\1", text)) if "&" in text else text
+    """Return the text with HTML character references decoded, of any number."""
+    if "&" not in text:
+        return text
+    return html.unescape(_DIGITS.sub(r"&#\1", text))
 
 
 def _in_order(marks: re.Match[str]) -> str:
-    """Return the marks in the order that normalizing gives them, so that it has nothing to sort."""
+    """Return the marks in their normal order, so that normalizing has none to sort."""
     apart = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
     return "".join(sorted(apart, key=unicodedata.combining))
 
 
 def end_of_words(
-    count: int, text: str, split: Callable[[str], list[str]], *, reach: int | None = 100
+    count: int,
+    text: str,
+    split: Callable[[str], list[str]],
+    *,
+    reach: int | None = 100,
 ) -> int:
     """Return the first place after `count` words at which `text` splits between words.
 

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from test_further_readings import book
+from disguised_texts import book
 
 from pytest_memleak.library import Library
 

@@ -12,10 +12,10 @@ from itertools import islice
 import httpx
 import openai
 import pytest
+from disguised_texts import DISGUISES, planted, prose
 from examples import examples
 from guarded_texts import deltas, every_7th, library, longest
 from marks import full
-from test_further_readings import DISGUISES, planted, prose
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from aiohttp import web

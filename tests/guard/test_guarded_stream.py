@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from disguised_texts import DISGUISES, book, planted, prose
 from examples import examples
 from guarded_texts import deltas, every_7th, library, longest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marks import full
 from scored_books import book_of
-from test_further_readings import DISGUISES, book, planted, prose
 
 from pytest_memleak.guard import Stream
 from pytest_memleak.library import Library, read_book

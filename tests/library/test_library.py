@@ -7,8 +7,8 @@ import pytest
 from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from protected_book_cases import case_of, generations_of, passages_of
 from scored_books import book_of
-from test_protected_passages import case_of, generations_of, passages_of
 
 from pytest_memleak.books.catalog_file import write_catalog
 from pytest_memleak.cli.main import main

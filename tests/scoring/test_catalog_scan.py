@@ -9,8 +9,8 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protected_book_cases import case_of, passages_of
 from scored_books import book_of, generations_of
-from test_protected_passages import case_of, passages_of
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Origin, Scoring
@@ -100,7 +100,7 @@ TEXTS = st.lists(SHORT_WORDS.map(" ".join), min_size=1, max_size=4)
 
 @settings(max_examples=examples(60), deadline=None)
 @given(TEXTS, TEXTS, st.integers(1, 8), st.booleans())
-def test_both_paths_find_what_the_oracle_finds(oracle, excerpts, texts, k, contiguous):
+def test_automaton_and_index_equal_the_oracle(oracle, excerpts, texts, k, contiguous):
     excerpts = [*excerpts, "9 a é " * 9]
     book = book_of(*excerpts, contiguous=contiguous)
     parts = oracle.parts_of(

@@ -43,7 +43,7 @@ from pytest_memleak.scoring.words import words
     ("Ἀθήνα λόγος Λόγος", ["αθηνα", "λογοσ", "λογοσ"]),
     ("か\u3099く がく", ["がく", "がく"]), ("한국어 שלום", ["한국어", "שלום"]), ("木々", ["木々"]),
 ])  # fmt: skip
-def test_looks_alike_reads_alike(text, expected):
+def test_letters_that_look_alike_fold_alike(text, expected):
     assert folded_words(text) == expected
 
 
@@ -63,7 +63,7 @@ def test_every_look_alike_is_one_letter_of_the_script_it_imitates():
 
 
 @given(st.text(max_size=60))
-def test_any_text_folds_and_folding_again_changes_nothing(text):
+def test_folding_again_changes_nothing(text):
     folded = folded_words(text)
     assert all(word and not any(map(str.isspace, word)) for word in folded)
     assert folded_words(" ".join(folded)) == folded
@@ -91,7 +91,7 @@ def test_any_text_folds_and_folding_again_changes_nothing(text):
     ("to<!-- x -->wn ha<wbr>ll <!-- never --> ends <!-- open", "town hall ends open x never"),
     ("", ""), ("\x1b[1mb\x1b[0mo\x9b3mld \x1b]8;;x\x1b\\l\x1b]8;;\x07ink", "bold link"),
 ])  # fmt: skip
-def test_each_step(text, expected):
+def test_passage_words_fold_step_by_step(text, expected):
     assert passage_words(text) == expected.split()
 
 
@@ -123,7 +123,7 @@ SOME_TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=5)
 
 @settings(max_examples=examples(1_000))
 @given(st.lists(PIECES, max_size=14).map("".join))
-def test_equals_the_oracle(oracle, text):
+def test_passage_words_equal_the_oracle(oracle, text):
     assert passage_words(text) == oracle.folded(text)
     text = text.replace("木", "")  # a blank separates no letters of its script
     assert passage_words(with_gaps(text)) == oracle.folded(oracle.apart(text))
@@ -140,7 +140,7 @@ def spellings(keyed_texts):
 
 @settings(max_examples=examples(1_000))
 @given(SOME_TEXTS)
-def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_are_read(
+def test_keyed_folded_texts_equal_passage_words(
     texts,
 ):
     plain = keyed(texts, "paper")
@@ -162,9 +162,7 @@ def test_folded_words_are_those_of_passage_words_also_where_only_changed_texts_a
 
 @settings(max_examples=examples(1_000, fast=50))
 @given(SOME_TEXTS, st.sampled_from(["paper", "unicode"]))
-def test_each_text_has_its_words_their_characters_and_keys_that_tell_them_apart(
-    texts, mode
-):
+def test_keyed_texts_have_their_words_characters_and_distinct_keys(texts, mode):
     result, expected = keyed(texts, mode), [words(text, mode) for text in texts]
     assert spellings(result) == list(map(spelled, expected))
     assert result.lengths().tolist() == list(map(len, expected))

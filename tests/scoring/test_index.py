@@ -41,7 +41,7 @@ HAN = "自由の国 one two three"
     (JAVANESE * 20, {"k": 5, "mode": "unicode"}, BookError, "100% of its letters .* of over 20"),
     (HAN, {"k": 3}, BookError, r"recognizes only 3 of its 6 words \(50%\).*\n.*unicode"),
 ])  # fmt: skip
-def test_what_cannot_be_measured_is_refused(text, settings, error, message):
+def test_a_book_that_cannot_be_measured_raises(text, settings, error, message):
     with pytest.raises(error, match=message):
         SharedIndex([book_of(text)], **settings)
 
@@ -105,7 +105,7 @@ def test_matches_equal_the_oracle(oracle, case):
     ("aaaa", "aaaaaa", 2, {(0, 2), (0, 3), (0, 4), (1, 4), (2, 4)}),
     ("abcab", "ab", 1, {(0, 2), (3, 5)}), ("abcdefgh", "efghabcd", 4, {(4, 8), (0, 4)}),
 ])  # fmt: skip
-def test_matches(book, text, k, expected):
+def test_matches_are_maximal(book, text, k, expected):
     assert matches_of(index_of(book, k=k), [" ".join(text)]) == [expected]
 
 
@@ -142,7 +142,7 @@ def trimmed_cases(draw):
 @pytest.mark.full
 @settings(max_examples=examples(2_000))
 @given(trimmed_cases(), st.integers(0, 6))
-def test_pieces_equal_the_oracle(oracle, case, m):
+def test_trimmed_pieces_equal_the_oracle(oracle, case, m):
     words, instructions, matches, k = case
     index = index_of(words, k=k)
     texts = [" ".join(instruction or ()) for instruction in instructions]

@@ -261,12 +261,12 @@ def survived(change, trials):
 
 @pytest.mark.parametrize("trials", [5, full(TRIALS)])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_so_is_that_of_a_catalog_book(change, trials):
+def test_a_changed_passage_of_a_catalog_book_is_always_found(change, trials):
     assert survived(change, trials) == trials
 
 
 @pytest.mark.parametrize("change", INSERTIONS.values(), ids=INSERTIONS)
-def test_so_is_either_with_words_inserted(change):
+def test_a_passage_with_words_inserted_is_always_found(change):
     result = tallied(islice(planted(60, change, separator="\n"), 25))
     assert sum(words >= 20 for words in result.nv_by_round) == 25
     assert survived(change, 5) == 5
@@ -283,7 +283,7 @@ def test_a_passage_with_its_names_changed_is_nearly_always_found(in_catalog):
         )
 
 
-def test_other_prose_alone_gives_none():
+def test_other_prose_alone_contains_no_passage():
     around = prose("others", 60_000)
     texts = (" ".join(around[at : at + 400]) for at in range(0, 60_000, 400))
     result = tallied(Generation("p_id1", n, text) for n, text in enumerate(texts))

@@ -5,13 +5,17 @@ import random
 
 import pytest
 from examples import examples
+from protected_book_cases import case_of, generations_of, passages_of, tally_of
 from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Generation, Scoring
-from pytest_memleak.scoring import book_words, text_batches
-from pytest_memleak.scoring import find_passages as chains_module
-from pytest_memleak.scoring import protected_passages as module
+from pytest_memleak.scoring import (
+    book_words,
+    near_verbatim_chains,
+    protected_passages,
+    text_batches,
+)
 from pytest_memleak.scoring.analysis import analysis_of
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
@@ -19,33 +23,12 @@ from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 
 
-def tally_of(
-    books, generations, *, excused=(), unprotected=(), scoring=None, measured=None, catalog=(),
-    least=0,
-):  # fmt: skip
-    scoring = scoring or Scoring()
-    ids = [book.id for book in books if book.id not in {*catalog, *unprotected}]
-    further = tuple(book.id for book in books if book.id in catalog)
-    index = SharedIndex(books, k=scoring.k, mode=scoring.word_mode)
-    protected = Protected(
-        index, measured or ids[0], tuple(ids), tuple(excused), further, least
-    )
-    measured = next(book for book in books if book.id == protected.measured)
-    tally = Tally(measured, scoring, protected=protected)
-    tally.add(generations)
-    return tally
-
-
-def passages_of(books, generations, **settings):
-    return tally_of(books, generations, **settings).passages()
-
-
 @pytest.mark.parametrize(
     ("cell", "together", "times"), [(64, 1 << 20, 200), (3, 5, 8), (1, 1, 8)]
 )
 def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
-    monkeypatch.setattr(chains_module, "_CELL", cell)
-    monkeypatch.setattr(chains_module, "_TOGETHER", together)
+    monkeypatch.setattr(near_verbatim_chains, "_CELL", cell)
+    monkeypatch.setattr(near_verbatim_chains, "_TOGETHER", together)
     refrain = "row row row your boat gently down the stream "
     verses = [
         " ".join(f"w{n}" for n in range(at, at + 14)) for at in range(0, 1_400, 14)
@@ -66,9 +49,7 @@ def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
     "mark", ["*", "\uff0a", "\u200b", "™", "-\n", "</b><b>", "&shy;"]
 )
 @pytest.mark.parametrize("mode", ["paper", "unicode"])
-def test_changed_words_are_found_though_joined_and_whether_text_or_book_has_accents(
-    mark, mode
-):
+def test_joined_and_accented_words_are_found(mark, mode):
     words, scoring = [f"café{n}" for n in range(70)], Scoring(word_mode=mode)
     text = mark.join(word if n % 7 else "Zq" for n, word in enumerate(words))
     for book in (book_of(" ".join(words)), book_of(" ".join(words).replace("é", "e"))):
@@ -141,91 +122,6 @@ def test_an_index_of_other_settings_or_books_is_refused():
         Protected(index, "a", ("a", "c"))
     with pytest.raises(SettingsError, match="appears twice"):
         SharedIndex([book, book], k=5)
-
-
-ODD = [
-    "é", "cafe\u0301", "ÿyyyyyyÿ", "averylongwordindeed", "averylongwordindeeD", "İx", "МaрУ",
-    "straße",
-]  # fmt: skip
-MARKUP = [
-    "*", "**", "_", "<b>", "</i>", "<br>", "&nbsp;", "\u200b", "-\n", "\n3. ", "\r\n", "1", "“",
-]  # fmt: skip
-
-
-def edited(rng, words):
-    generations = []
-    for word in words:
-        chance = rng.random()
-        if chance < 0.04:
-            generations.append("changed")
-        elif chance < 0.07:
-            generations += [word, "put", "in"]
-        elif chance >= 0.1:
-            generations.append(word)
-    return generations
-
-
-def case_of(rng):
-    vocabulary = [f"w{n}" for n in range(rng.choice([3, 6, 12, 40, 200]))]
-    vocabulary += rng.sample(ODD, rng.choice([0, 0, 3]))
-    markup = rng.choice([(), (), MARKUP])
-
-    def spoken(words):
-        if not markup:
-            return " ".join(words)
-        ends = [rng.choice(markup) if rng.random() < 0.08 else "" for _ in words]
-        return "".join(
-            word + end + rng.choice(["" if end else " ", " ", " ", ", "])
-            for word, end in zip(words, ends, strict=True)
-        )
-
-    books, pool = [], ["w0"]
-    for number in range(rng.choice([1, 1, 2, 3])):
-        excerpts, excused = [], rng.random() < 0.3
-        for _ in range(rng.randint(1, 3)):
-            words = rng.choices(vocabulary, k=rng.randint(0, 35))
-            if pool and rng.random() < 0.6:
-                at = rng.randrange(len(pool))
-                words[rng.randint(0, len(words)) :] = pool[at : at + rng.randint(5, 30)]
-            pool += words
-            excerpts.append(words)
-        excerpts[0] += rng.choices(vocabulary, k=5)
-        books.append(
-            {"id": f"book{number}", "excerpts": [spoken(excerpt) for excerpt in excerpts],
-             "contiguous": rng.random() < 0.8, "excused": excused,
-             "protected": number == 0 or not excused or rng.random() < 0.5}
-        )  # fmt: skip
-    requested = []
-    for number in range(len(books[0]["excerpts"])):
-        at = rng.randrange(len(pool))
-        requested.append(
-            (f"p_id{number + 1}", spoken(pool[at : at + rng.choice([0, 3, 7, 12])]))
-        )
-    generations = {}
-    for excerpt_id, _ in requested:
-        texts = []
-        for _ in range(rng.randint(0, 2)):
-            words = []
-            for _ in range(rng.randint(0, 3)):
-                at = rng.randrange(len(pool))
-                stretch = pool[at : at + rng.randint(1, 40)]
-                words += edited(rng, stretch) if rng.random() < 0.5 else stretch
-                words += rng.choices(vocabulary, k=rng.choice([0, 1, 4]))
-            texts.append(spoken(words))
-        generations[excerpt_id] = texts
-    settings = {
-        "k": rng.choice([5, 5, 5, 1, 3, 8]), "trim": rng.choice([5, 5, 0, 2, 7]),
-        "span_threshold": rng.choice([0, 4, 8, 20]), "mode": rng.choice(["paper", "unicode"]),
-    }  # fmt: skip
-    return books, requested, generations, settings
-
-
-def generations_of(texts_by_excerpt):
-    return [
-        Generation(excerpt_id, ordinal, text)
-        for excerpt_id, texts in texts_by_excerpt.items()
-        for ordinal, text in enumerate(texts)
-    ]
 
 
 def as_catalog(books, settings, rng):
@@ -322,7 +218,7 @@ def test_parts_added_up_are_the_whole(plain, monkeypatch):
         scoring = Scoring(1, settings["trim"], settings["span_threshold"], "unicode")
         whole = tally_of(ours, sampled, scoring=scoring)
         with monkeypatch.context() as small:
-            small.setattr(module, "_WAITING", 2)
+            small.setattr(protected_passages, "_WAITING", 2)
             small.setattr(text_batches, "_TEXTS_TOGETHER", 1)
             parts = [
                 tally_of(ours, sampled[number::3], scoring=scoring)

@@ -37,12 +37,12 @@ def test_paper_mode_follows_the_law(text, expected):
 
 @given(TEXTS, st.sampled_from(["paper", "unicode"]))
 @settings(max_examples=examples(200))
-def test_each_mode_equals_the_oracle(oracle, text, mode):
+def test_words_equal_the_oracle_in_each_mode(oracle, text, mode):
     assert words(text, mode) == oracle.words(text, mode)
 
 
 @pytest.mark.parametrize("step", [31, full(1)])
-def test_every_single_character_in_both_modes(oracle, step):
+def test_single_characters_equal_the_oracle_in_both_modes(oracle, step):
     for code in range(0, 0x30000, step):
         text = f"a{chr(code)}b {chr(code)}"
         for mode in ("paper", "unicode"):
@@ -117,7 +117,7 @@ def check(text):
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_no_character_that_a_reader_sees_is_split_and_no_mark_lost(script, form):
+def test_words_split_no_grapheme_and_lose_no_mark(script, form):
     check(unicodedata.normalize(form, SCRIPTS[script]))
 
 
@@ -158,7 +158,7 @@ MARKS = st.sampled_from("\u0301\u0323\u0344\u0345\u05b0\u0f71\u0f73")
 
 
 @given(ANY)
-def test_in_any_mixture_of_fifteen_scripts(text):
+def test_mixtures_of_fifteen_scripts_lose_no_letter(text):
     check(text)
 
 
