@@ -225,10 +225,12 @@ def _fix_of(error: MemleakError) -> str:
 
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[_Check]:
-    from pytest_memleak.pipeline.dry_run import limits_out_of_reach, plan_run
+    from pytest_memleak.pipeline.detection_power import limits_out_of_reach
+    from pytest_memleak.pipeline.dry_run import plan_run
 
     plan = plan_run(suite.pairs, lambda _: suite_run)
-    for obstacle in (*plan.obstacles, *limits_out_of_reach(suite.pairs, suite_run)):
+    obstacles = map(str, plan.obstacles)
+    for obstacle in (*obstacles, *limits_out_of_reach(suite.pairs, suite_run)):
         yield _Check("plan", "can't pass", obstacle)
     for step in plan.steps:
         rounds = step.rounds
@@ -382,7 +384,7 @@ def add_power(commands: Commands) -> None:
 
 
 def _power(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.pipeline.dry_run import suite_power
+    from pytest_memleak.pipeline.detection_power import suite_power
     from pytest_memleak.pipeline.run import open_suite
     from pytest_memleak.reports.plan_tables import power_table
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.pipeline.required_samples import Purpose, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.records.pair_result import SecondOpinionCounts
 from pytest_memleak.scoring.analysis import (
     analyze,
     judged_measures,
@@ -105,7 +106,7 @@ class SecondOpinion:
         self, parts: PairSamples, protected: ProtectedBooks, catalog: CatalogMatches
     ) -> None:
         """Take the parts to sample from; catalog: the books that their generations match."""
-        self.counts: dict[str, int] | None = None
+        self.counts: SecondOpinionCounts | None = None
         self.near_verbatim: dict[Name, Generation] = {}
         self._own, *self._beside = parts
         self._protected, self._catalog = protected, catalog
@@ -121,7 +122,7 @@ class SecondOpinion:
             return
         generations = self._chosen(analysis)
         differ = list(self._differences(analysis, generations))
-        self.counts = {"generations": len(generations), "differences": len(differ)}
+        self.counts = SecondOpinionCounts(len(generations), len(differ))
         if differ:
             places = [
                 f"{generation.excerpt_id}, generation {generation.ordinal}, {place}"

@@ -9,8 +9,9 @@ generations against the book and against chance, and judge. Each step has a pack
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.analyze_pair import (
@@ -19,18 +20,17 @@ from pytest_memleak.pipeline.analyze_pair import (
     is_over,
     stop_rule,
 )
+from pytest_memleak.pipeline.counted_generations import CountedGenerations
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
     validate_limit_reach,
 )
+from pytest_memleak.pipeline.provenance_check import identify
 from pytest_memleak.pipeline.reference_models import compare_references
-from pytest_memleak.pipeline.required_samples import all_generations, required_samples
-from pytest_memleak.pipeline.sampled_generations import (
-    CountedGenerations,
-    identify,
-    sample_all,
-)
+from pytest_memleak.pipeline.required_samples import all_generations
+from pytest_memleak.pipeline.sampled_generations import LedgerSamples, sample_all
+from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.scoring.freed_memory import return_freed_memory
@@ -38,8 +38,19 @@ from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.pipeline.catalog import CatalogMatches
+    from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
+    from pytest_memleak.pipeline.reference_models import ReferenceComparison
+    from pytest_memleak.pipeline.sampled_generations import (
+        PairSamples,
+        SampledGenerations,
+    )
+    from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Generation
     from pytest_memleak.scoring.analysis import Analysis
 
 
@@ -53,98 +64,136 @@ def evaluate(
     samples already exceed a limit; it raises nothing.
     """
     try:
-        suite.validate_preregistration()
-        suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
-        book = suite.books.book_of(pair)
-        suite.books.validate_no_shared_text(book, pair)
-        validate_limit_reach(pair, book, suite.suite, suite.protected)
-        return _of_generations(pair, suite, endpoint)
+        _validate(pair, suite)
+        plan = plan_pair(pair, suite.suite, suite.endpoints, endpoint=endpoint)
+        return _of_generations(pair, suite, plan)
     except MemleakError as error:
-        nothing = Completeness(
-            requested=0, received=0, issues=(Issue("sampled", error.line),)
-        )
-        return _judged(pair, suite, None, nothing)
+        return _without_evidence(pair, suite, error)
 
 
-def _of_generations(
-    pair: Pair, suite: SuiteRun, endpoint: Endpoint | None
-) -> Evaluation:
-    required = required_samples(pair, suite.suite, endpoint)
+def _validate(pair: Pair, suite: SuiteRun) -> None:
+    """Raise MemleakError for what would make every sample worthless."""
+    suite.validate_preregistration()
+    suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
+    book = suite.books.book_of(pair)
+    suite.books.validate_no_shared_text(book, pair)
+    validate_limit_reach(pair, book, suite.suite, suite.protected)
+
+
+def _of_generations(pair: Pair, suite: SuiteRun, plan: SamplingPlan) -> Evaluation:
+    stop = stop_rule(pair, suite.protected, suite.resources)
+    samples = sample_all(plan, stop=stop)
+    measured = _measure(pair, suite, samples)
+    references = compare_references(
+        measured.analysis, measured.own, measured.beside, plan
+    )
+    served = identify(measured.own.sampled)
+    return _judge(pair, suite, measured, references, served)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What the pair's model wrote, counted and measured.
+
+    own: the pair's own samples; beside: everything else
+    analysis: without references; None without samples
+    catalog: the catalog's books that it matches
+    issues: where a second, exact matching differs
+    """
+
+    own: CountedGenerations
+    beside: Sequence[CountedGenerations]
+    analysis: Analysis | None
+    catalog: CatalogMatches
+    second_opinion: SecondOpinion
+    issues: Sequence[Issue]
+
+
+def _measure(pair: Pair, suite: SuiteRun, samples: PairSamples) -> _Measured:
+    """Measure the generations against every protected book, and count them meanwhile."""
     protected, resources = suite.protected, suite.resources
-    stop = stop_rule(pair, protected, resources)
-    parts = sample_all(required, suite.endpoints, stop=stop)
-    own, *beside = counted = [CountedGenerations(part) for part in parts]
+    own, *beside = [CountedGenerations(part) for part in samples]
     resources.progress(ProgressEvent(Phase.SCORING, pair.id))
-    catalog = suite.catalog.matches(parts)
-    second_opinion = SecondOpinion(parts, protected, catalog)
+    catalog = suite.catalog.matches(samples)
+    second_opinion = SecondOpinion(samples, protected, catalog)
     texts = second_opinion.watch(chain(own.batches(), all_generations(beside)))
-    analysis = analyze_pair(pair, parts, protected, resources, catalog, texts=texts)
+    analysis = analyze_pair(pair, samples, protected, resources, catalog, texts=texts)
     return_freed_memory()
-    scan_issues = (
-        *second_opinion.issues(analysis),
-        *protected.issues(pair),
-        *catalog.issues,
-    )
+    issues = tuple(second_opinion.issues(analysis))
     return_freed_memory()
-    references = compare_references(analysis, own, beside, required, suite.endpoints)
-    analysis, sampled = references.analysis, (*counted, *references.sampled)
-    samples = [part.sampled for part in sampled]
-    served = identify(own.sampled)
-    detection = (
-        detection_summary(analysis, pair, answers=own.fewest) if analysis else None
-    )
+    return _Measured(own, beside, analysis, catalog, second_opinion, issues)
+
+
+def _judge(
+    pair: Pair,
+    suite: SuiteRun,
+    measured: _Measured,
+    references: ReferenceComparison,
+    served: ProvenanceCheck,
+) -> Evaluation:
+    own, beside, catalog = measured.own, measured.beside, measured.catalog
+    protected, analysis = suite.protected, references.analysis
+    detection = None
+    if analysis is not None:
+        detection = detection_summary(analysis, pair, answers=own.fewest)
     completeness = own.completeness(
         beside=beside,
         over_limit=is_over(analysis, pair),
         issues=(
             *references.issues,
             *served.issues,
-            *scan_issues,
+            *measured.issues,
+            *protected.issues(pair),
+            *catalog.issues,
             *detection_issues(detection),
         ),
         notes=(*served.notes, *references.notes),
     )
-    return _judged(
-        pair,
-        suite,
-        analysis,
-        completeness,
+    counted = (own, *beside, *references.sampled)
+    evaluation = Evaluation(
+        suite=suite.suite.name,
+        suite_digest=suite.suite.digest,
+        pair=pair,
+        verdict_result=judge(analysis, completeness, pair.limits, own.book),
+        completeness=completeness,
         book=own.book,
         endpoint=own.sampled.endpoint_id,
+        job=suite.endpoints.job_of(pair.model),
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
-        spared=own.sampled.spared,
         detection=detection,
-        second_opinion=second_opinion.counts,
-        near_verbatim=second_opinion.near_verbatim,
+        second_opinion=measured.second_opinion.counts,
         provenance=served.provenance,
-        as_of=own.sampled.until,
-        sampled=tuple(part.counted for part in sampled),
-        generations=lambda: chain.from_iterable(part.generations() for part in samples),
+        sampled=tuple(part.counted for part in counted),
         protected=protected.holding(analysis, own.book, catalog.books),
         scan_scope=protected.scan_scope(pair) if analysis else None,
         catalog=catalog.summary,
-        unread=(
-            *catalog.unread,
-            *(f"{name}: {why}" for name, why in protected.unread.items()),
-        ),
+        unread=(*catalog.unread, *protected.unread_books()),
+        book_file=suite.books.file_digest(pair.book),
+        generations=_rereading([part.sampled for part in counted]),
+        near_verbatim=measured.second_opinion.near_verbatim,
     )
+    if isinstance(own.sampled, LedgerSamples):
+        spared, until = own.sampled.spared, own.sampled.until
+        return replace(evaluation, spared=spared, as_of=until)
+    return evaluation
 
 
-def _judged(
-    pair: Pair,
-    suite: SuiteRun,
-    evidence: Analysis | None,
-    completeness: Completeness,
-    **fields: Any,
-) -> Evaluation:
+def _rereading(
+    samples: Iterable[SampledGenerations],
+) -> Callable[[], Iterator[Generation]]:
+    """Return a function that reads all generations again, so that none is kept."""
+    return lambda: chain.from_iterable(part.generations() for part in samples)
+
+
+def _without_evidence(pair: Pair, suite: SuiteRun, error: MemleakError) -> Evaluation:
+    issue = Issue.of_error("sampled", error)
+    completeness = Completeness(requested=0, received=0, issues=(issue,))
     return Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
         pair=pair,
-        verdict_result=judge(evidence, completeness, pair.limits, fields.get("book")),
+        verdict_result=judge(None, completeness, pair.limits, None),
         completeness=completeness,
-        job=suite.endpoints.job_of(pair.model) if fields else None,
         book_file=suite.books.file_digest(pair.book),
-        **fields,
     )

@@ -37,8 +37,7 @@ class SuiteRun:
         self.extensions = extensions
         self.resources = resources
         self._expected: tuple[Pair, ...] = ()
-        # A summarizer's endpoint writes summaries; other endpoints are fine-tuned on
-        # books.
+        # A summarizer's endpoint writes summaries; others are fine-tuned on books.
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
         self.endpoints = Endpoints(
             suite, extensions, self.books, resources, state=state
@@ -86,22 +85,24 @@ class SuiteRun:
         They count up to now, whenever the run was: books that match only later
         generations do no harm.
         """
-        from pytest_memleak.pipeline.required_samples import required_samples
-        from pytest_memleak.pipeline.sampled_generations import sample_all
+        from pytest_memleak.pipeline.sampled_generations import (
+            RecordedSamples,
+            sample_all,
+        )
+        from pytest_memleak.pipeline.sampling_plan import plan_pair
 
-        offline = self.resources.offline
-        recorded = parts[0].recording is not None and self.suite.summarizer is None
         own = parts[0].required.pair
+        is_recorded = isinstance(parts[0], RecordedSamples)
+        calls_nothing = is_recorded and self.suite.summarizer is None
         for pair in self._expected:
-            alike = recorded and pair.model.provider == own.model.provider
-            if pair.id != own.id and (offline or alike):
-                with contextlib.suppress(MemleakError):  # raises again in its turn
-                    yield sample_all(
-                        required_samples(pair, self.suite),
-                        self.endpoints,
-                        until=math.inf,
-                    )
-                self.endpoints.close_recordings(but=own.model)
+            is_alike = calls_nothing and pair.model.provider == own.model.provider
+            is_stored = self.resources.offline or is_alike
+            if pair.id == own.id or not is_stored:
+                continue
+            with contextlib.suppress(MemleakError):  # raises again in its turn
+                plan = plan_pair(pair, self.suite, self.endpoints)
+                yield sample_all(plan, until=math.inf)
+            self.endpoints.close_recordings(but=own.model)
 
     @functools.cached_property
     def _summary_writer(self) -> SummaryWriter:

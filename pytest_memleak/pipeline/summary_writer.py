@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.sampling.cost_plan import Plan
+    from pytest_memleak.sampling.cost_plan import Counted, Plan
 
 # Part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
@@ -113,11 +113,19 @@ class SummaryWriter:
             raise self._missing(book_id, left, faults, len(excerpts))
         return {excerpt.id: kept[excerpt.text] for excerpt in excerpts}
 
-    def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
-        """Plan the calls that `write` would make; None where there are none."""
+    def outstanding(
+        self,
+        book_id: str,
+        excerpts: Sequence[Excerpt],
+        counted: Counted | None = None,
+    ) -> Plan | None:
+        """Plan the first try that `write` would make; None where there is none.
+
+        counted: what is planned already, and not counted again
+        """
         kept = self._kept(excerpts)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
-        planned = self._source.left(self._questions(book_id, left, 1))
+        planned = self._source.left(self._questions(book_id, left, 1), counted)
         return planned if planned.generations or planned.pending else None
 
     def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
@@ -172,9 +180,11 @@ class SummaryWriter:
         try:
             self._source.sample_missing(prompts)
         except Inconclusive as missing:
+            place = f"{missing.location}: " if missing.location else ""
             raise Inconclusive(
-                f"some summaries are missing: {missing.line}",
+                f"some summaries are missing: {place}{missing.message}",
                 location=f"book {book_id!r}",
+                hint=missing.fix,
             ) from None
 
     def _keep(

@@ -138,15 +138,13 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         as_of=evaluation.as_of,
         sampled=evaluation.sampled,
         detection=evaluation.detection,
-        second_opinion=dict(evaluation.second_opinion)
-        if evaluation.second_opinion
-        else None,
+        second_opinion=evaluation.second_opinion,
         measures=_measures(evaluation),
         works=evaluation.verdict_result.works,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
         coverage=_coverage(evaluation),
         scan_scope=evaluation.scan_scope,
-        catalog=dict(evaluation.catalog) if evaluation.catalog else None,
+        catalog=evaluation.catalog,
         limits={
             name: SetLimit(limit, pair.limit_origins.get(name))
             for name, limit in pair.limits.items()

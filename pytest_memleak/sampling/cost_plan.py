@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_memleak.ledger.call_reservations import CallTerms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
-from pytest_memleak.ledger.prompts import PairPrompts, asks
+from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec, asks
+from pytest_memleak.records import Issue
 from pytest_memleak.records.measurement import PlannedRounds
 
 
@@ -71,7 +72,7 @@ class RunPlan:
     """The steps of a run, each once, and the problems to fix before it can be planned."""
 
     steps: tuple[PlannedStep, ...]
-    obstacles: tuple[str, ...]
+    obstacles: tuple[Issue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +107,40 @@ class Power:
     obstacles: tuple[str, ...]
 
 
+class Counted:
+    """The generations that a run's plan has counted, so that none is counted twice."""
+
+    def __init__(self) -> None:
+        self._ordinals: dict[tuple[str, tuple[str, str]], set[int]] = {}
+
+    def new(
+        self, endpoint_id: str, free: Mapping[PromptSpec, Sequence[int]]
+    ) -> dict[PromptSpec, list[int]]:
+        """Count the ordinals of an endpoint's prompts; return those that are new."""
+        new: dict[PromptSpec, list[int]] = {}
+        for prompt, ordinals in free.items():
+            known = self._ordinals.setdefault((endpoint_id, prompt.key), set())
+            if added := [ordinal for ordinal in ordinals if ordinal not in known]:
+                new[prompt] = added
+                known.update(added)
+        return new
+
+
 def plan(
-    ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: CallTerms
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+    terms: CallTerms,
+    counted: Counted | None = None,
 ) -> Plan:
     """Plan the calls that `sample_missing` would make now, without making any.
 
-    `endpoint_id` is None before the endpoint exists (before its fine-tune).
+    endpoint_id: any name that the ledger doesn't have, before the endpoint exists
+    counted: what the run's plan counts already
     """
-    pending = 0
-    if endpoint_id is None:
-        free = {prompt: list(range(prompts.samples)) for prompt in prompts.questions}
-    else:
-        ledger.expire_leases()
-        lacking = missing(ledger, endpoint_id, prompts)
-        free, pending = lacking.free, lacking.elsewhere + lacking.in_batches
+    ledger.expire_leases()
+    lacking = missing(ledger, endpoint_id, prompts)
+    free = lacking.free if counted is None else counted.new(endpoint_id, lacking.free)
     # A server that ignores `n` is sent, and bills, each prompt once per generation.
     tokens = completion_tokens = cost = 0
     for question, ordinals in free.items():
@@ -131,7 +152,7 @@ def plan(
         pair=prompts.pair,
         calls=sum(1 for _ in asks(free, terms.sampler.completions_per_call)),
         generations=sum(map(len, free.values())),
-        pending=pending,
+        pending=lacking.elsewhere + lacking.in_batches,
         prompt_tokens=tokens,
         completion_tokens=completion_tokens,
         cost=None if terms.price is None else cost / 1e9,
@@ -140,10 +161,13 @@ def plan(
 
 def in_all(plans: Sequence[Plan]) -> Plan:
     """Add up several plans of one pair."""
-    costs = [pair_plan.cost for pair_plan in plans if pair_plan.cost is not None]
-    names = ("calls", "generations", "pending", "prompt_tokens", "completion_tokens")
-    counts = {
-        name: sum(getattr(pair_plan, name) for pair_plan in plans) for name in names
-    }
-    cost = sum(costs) if len(costs) == len(plans) else None
-    return Plan(pair=plans[0].pair, cost=cost, **counts)
+    costs = [each.cost for each in plans if each.cost is not None]
+    return Plan(
+        pair=plans[0].pair,
+        calls=sum(each.calls for each in plans),
+        generations=sum(each.generations for each in plans),
+        pending=sum(each.pending for each in plans),
+        prompt_tokens=sum(each.prompt_tokens for each in plans),
+        completion_tokens=sum(each.completion_tokens for each in plans),
+        cost=sum(costs) if len(costs) == len(plans) else None,
+    )

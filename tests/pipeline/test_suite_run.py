@@ -20,9 +20,8 @@ from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.pipeline.sampled_generations import (
-    sample_generations as draw_answers,
-)
+from pytest_memleak.pipeline.sampled_generations import sample_generations
+from pytest_memleak.pipeline.sampling_plan import SamplingPlan, Walk
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.suite.load import load_suite
@@ -157,9 +156,10 @@ def world(tmp_path):
 
 def draw(opened, **own):
     (pair, *_) = opened.suite.pairs
-    generations = draw_answers(
-        RequiredSamples(Purpose.OWN, pair, **own), opened.endpoints
-    )
+    required = RequiredSamples(Purpose.OWN, pair, **own)
+    walk = Walk.READING if opened.resources.offline else Walk.ASKING
+    plan = SamplingPlan((required,), opened.endpoints, walk)
+    generations = sample_generations(required, plan)
     return generations, list(generations.generations())
 
 
@@ -379,7 +379,9 @@ def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_e
     world.refuses = JobPending("it is being deployed", location="fake")
     generations, got = draw(world.suite_run())
     assert (got, generations.endpoint_id) == ([], None)
-    assert generations.issues == ("fake: it is being deployed",)
+    assert [str(issue) for issue in generations.issues] == [
+        "fake: it is being deployed"
+    ]
     world.refuses = SuiteError("there is no such endpoint", location="x")
     with pytest.raises(SuiteError):
         draw(world.suite_run())

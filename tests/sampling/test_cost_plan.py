@@ -37,7 +37,7 @@ def test_a_plan_is_the_most_that_is_billed_also_by_a_server_that_ignores_n(
     sampler = CountingSampler(completions_per_call=per_call, concurrency=3)
     by = CallTerms(sampler, price=(3.75, 15.0))
     prompts = ask(excerpts=3, samples=7)
-    first = plan(memory, None, prompts, by)
+    first = plan(memory, "new", prompts, by)
     assert plan(memory, "e", prompts, by) == first
     assert first.generations == 21
     counts = sample_all(memory, Scripted(reply_once), prompts, hasty, by)
@@ -127,7 +127,7 @@ def test_a_budget_that_suffices_and_what_is_free(memory, ask, hasty):
     )
     prompts = ask(excerpts=2, samples=3)
     by = terms(price=(1.0, 1.0), concurrency=3)
-    worst = plan(memory, None, prompts, by).cost
+    worst = plan(memory, "new", prompts, by).cost
     assert sample_all(memory, Scripted(), prompts, hasty, by, budget=worst).got == 6
     assert spent(memory) <= round(worst * 1e9)
 
@@ -141,7 +141,7 @@ def test_lost_calls_count_at_their_worst_and_those_turned_away_cost_nothing(
         sample_all(memory, Scripted(busy()), prompts, hasty, by, budget=1.0)
     assert spent(memory) == 0
     endpoint = Scripted(busy("the connection was cut off"))
-    call = plan(memory, None, prompts, by).cost
+    call = plan(memory, "new", prompts, by).cost
     with pytest.raises(BudgetExceeded):
         sample_all(memory, endpoint, prompts, hasty, by, budget=2.5 * call)
     assert len(endpoint.calls) == 2
