@@ -74,6 +74,21 @@ class Canaries:
             is_due = True
         return self._prompts(_rounds(answers) + 1) if is_due else None
 
+    def foreseen_after(
+        self, prompts: PairPrompts, before: PairPrompts, *, is_name: bool
+    ) -> PairPrompts | None:
+        """Return the canaries after the pair's prompts, if those `before` are answered.
+
+        Reused generations are older than the first round: it needs a second.
+        """
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        history = provenance(self.ledger, self.endpoint_id, prompts)
+        is_reused = history.calls > history.calls_this_run
+        if before.samples > 1 or not is_name or not is_reused:
+            return None
+        return self._prompts(before.samples + 1)
+
     def answered_rounds(self) -> PairPrompts | None:
         """Return the canaries with the rounds that the ledger holds; None without any."""
         rounds = max(map(len, self._answers()), default=0)

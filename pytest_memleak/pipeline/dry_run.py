@@ -137,7 +137,7 @@ class _RunPlanner:
                 case TrainingStep():
                     training = self._training(step.model, suite)
                 case PromptStep():
-                    plans.append(step.source.left(step.prompts, self._counted))
+                    plans.append(step.left(self._counted))
         sampling = in_all(plans) if plans else None
         rounds = None
         if requirement.is_own:

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.sampling_plan import PromptStep
     from pytest_memleak.sampling.cost_plan import Plan
 
-_FIRST_STAGE = 5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Samples(ABC):
@@ -243,7 +241,7 @@ def _sample_part(part: LedgerPart, enough: Enough | None) -> LedgerSamples:
         if not asks:
             continue
         try:
-            if enough is not None and step.at_most and not is_canary:
+            if enough is not None and step.stops:
                 spared = _sample_in_stages(source, step, lambda: enough(so_far()))
             else:
                 source.sample_missing(step.prompts)
@@ -264,18 +262,16 @@ def _sample_in_stages(
     source: LedgerEndpoint, step: PromptStep, is_enough: Callable[[], bool]
 ) -> str | None:
     """Sample rounds until they are enough; return what that spared, if anything."""
-    requested = step.prompts.samples
-    rounds = _FIRST_STAGE
-    while rounds < requested:
+    for rounds in step.stops:
         source.sample_missing(replace(step.prompts, samples=rounds))
         if is_enough():
-            return _spared(source.left(step.prompts), rounds, requested)
-        rounds *= 2
+            left = source.left(step.prompts)
+            return _spared(left, rounds, requested=step.prompts.samples)
     source.sample_missing(step.prompts)
     return None
 
 
-def _spared(left: Plan, samples: int, requested: int) -> str:
+def _spared(left: Plan, samples: int, *, requested: int) -> str:
     cost = "" if left.cost is None else f" (at most US${left.cost:,.2f})"
     calls = amount(left.calls, "call")
     generations = amount(left.generations, "generation")

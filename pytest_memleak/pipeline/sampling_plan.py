@@ -36,6 +36,7 @@ from pytest_memleak.pipeline.required_samples import (
     required_samples,
 )
 from pytest_memleak.records import Book, BookSource, Issue, Model
+from pytest_memleak.sampling.cost_plan import in_all
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.prompt_overlap import instruction_issues
 
@@ -44,11 +45,14 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.canaries import Canaries
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.sampling.cost_plan import Counted, Plan
 
 # A baseline and null books are sampled once, whatever the age of their samples.
 _IN_SERIES = {Purpose.OWN, Purpose.GREEDY}
+_FIRST_STAGE = 5
 
 
 class Walk(StrEnum):
@@ -82,13 +86,23 @@ class PromptStep:
 
     purpose: of their generations
     prompts: with all their rounds, also those that the ledger holds
+    stops: numbers of rounds after which the run may stop early
     at_most: whether a run may leave some of it out
     """
 
     purpose: Purpose
     source: LedgerEndpoint | FutureEndpoint
     prompts: PairPrompts
+    stops: tuple[int, ...] = ()
     at_most: bool = False
+
+    def left(self, counted: Counted) -> Plan:
+        """Plan what the ledger lacks of it, stage by stage, without what is `counted`."""
+        plans = [
+            self.source.left(replace(self.prompts, samples=rounds), counted)
+            for rounds in (*self.stops, self.prompts.samples)
+        ]
+        return replace(in_all(plans), pending=plans[-1].pending)
 
 
 Step = SummaryStep | TrainingStep | PromptStep
@@ -113,38 +127,36 @@ class LedgerPart:
 
     def steps(self) -> Iterator[PromptStep]:
         """Yield the steps in order; each follows from the answers to those before it."""
-        yield from self._canaries_before()
-        early_stop = self.required.purpose is Purpose.OWN and self._may_stop_early
-        yield PromptStep(
-            self.required.purpose, self.source, self.prompts, at_most=early_stop
-        )
-        yield from self._canaries_after()
+        before = self._canaries_before()
+        if before is not None:
+            yield PromptStep(Purpose.CANARY, self.source, before)
+        yield _rounds(self.required, self.source, self.prompts)
+        after = self._canaries_after(before)
+        if after is not None:
+            yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
+
+    def _canaries_before(self) -> PairPrompts | None:
+        """Return the round that shows which weights answer; when reading, all stored ones."""
+        if self.required.purpose is not Purpose.OWN:
+            return None
+        if self.walk is Walk.READING:
+            return self._canaries.answered_rounds()
+        return self._canaries.to_request(self.prompts, is_name=self._is_name)
+
+    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
+        """Return a further round, if none shows which weights gave the reused samples."""
+        if self.required.purpose is not Purpose.OWN or self.walk is Walk.READING:
+            return None
+        canaries, is_name = self._canaries, self._is_name
+        if self.walk is Walk.ASKING:
+            return canaries.to_request(self.prompts, is_name=is_name, sampled=True)
+        if before is None:
+            return None
+        return canaries.foreseen_after(self.prompts, before, is_name=is_name)
 
     @property
-    def _may_stop_early(self) -> bool:
-        stop_on_fail = self.required.pair.sampling.stop_on_fail
-        return stop_on_fail and not self.source.terms.sampler.batch
-
-    def _canaries_before(self) -> Iterator[PromptStep]:
-        """Yield the round that shows which weights answer; when reading, what is stored."""
-        if self.required.purpose is not Purpose.OWN:
-            return
-        canaries = self.source.canaries(self.required.pair, self.book)
-        if self.walk is Walk.READING:
-            prompts = canaries.answered_rounds()
-        else:
-            prompts = canaries.to_request(self.prompts, is_name=self._is_name)
-        if prompts is not None:
-            yield PromptStep(Purpose.CANARY, self.source, prompts)
-
-    def _canaries_after(self) -> Iterator[PromptStep]:
-        """Yield a further round, if another run sampled the same prompts meanwhile."""
-        if self.required.purpose is not Purpose.OWN or self.walk is Walk.READING:
-            return
-        canaries = self.source.canaries(self.required.pair, self.book)
-        prompts = canaries.to_request(self.prompts, is_name=self._is_name, sampled=True)
-        if prompts is not None:
-            yield PromptStep(Purpose.CANARY, self.source, prompts, at_most=True)
+    def _canaries(self) -> Canaries:
+        return self.source.canaries(self.required.pair, self.book)
 
     @property
     def _is_name(self) -> bool:
@@ -165,7 +177,26 @@ class FuturePart:
         if self.required.purpose is Purpose.OWN:
             first = canary_prompts(self.required.pair, self.book, 1)
             yield PromptStep(Purpose.CANARY, self.source, first)
-        yield PromptStep(self.required.purpose, self.source, self.prompts)
+        yield _rounds(self.required, self.source, self.prompts)
+
+
+def _rounds(
+    required: RequiredSamples,
+    source: LedgerEndpoint | FutureEndpoint,
+    prompts: PairPrompts,
+) -> PromptStep:
+    """Return the step of a requirement's own rounds, which may end with an early stop."""
+    stop_on_fail = required.pair.sampling.stop_on_fail
+    may_stop = stop_on_fail and required.purpose is Purpose.OWN
+    stops: list[int] = []
+    if may_stop and not source.terms.sampler.batch:
+        rounds = _FIRST_STAGE
+        while rounds < prompts.samples:
+            stops.append(rounds)
+            rounds *= 2
+    return PromptStep(
+        required.purpose, source, prompts, tuple(stops), at_most=bool(stops)
+    )
 
 
 @dataclass(frozen=True, slots=True)

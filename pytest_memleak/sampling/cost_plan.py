@@ -108,10 +108,13 @@ class Power:
 
 
 class Counted:
-    """The generations that a run's plan has counted, so that none is counted twice."""
+    """The generations that a run's plan has counted, so that none is counted twice.
+
+    By book and excerpt, too: summaries that aren't written yet make equal prompts.
+    """
 
     def __init__(self) -> None:
-        self._ordinals: dict[tuple[str, tuple[str, str]], set[int]] = {}
+        self._ordinals: dict[tuple[str, ...], set[int]] = {}
 
     def new(
         self, endpoint_id: str, free: Mapping[PromptSpec, Sequence[int]]
@@ -119,7 +122,8 @@ class Counted:
         """Count the ordinals of an endpoint's prompts; return those that are new."""
         new: dict[PromptSpec, list[int]] = {}
         for prompt, ordinals in free.items():
-            known = self._ordinals.setdefault((endpoint_id, prompt.key), set())
+            key = (endpoint_id, prompt.book_id, prompt.excerpt_id, *prompt.key)
+            known = self._ordinals.setdefault(key, set())
             if added := [ordinal for ordinal in ordinals if ordinal not in known]:
                 new[prompt] = added
                 known.update(added)
