@@ -81,9 +81,9 @@ class CountedGenerations:
         issues, notes: what else is known
         """
         own = self._census.counted()
-        recitation = own.recitation + sum(
-            part.withheld_for_recitation for part in beside
-        )
+        recitation = own.recitation
+        for part in beside:
+            recitation += part.withheld_for_recitation
         return completeness(
             replace(own, recitation=recitation),
             prompt_overlap(self.book, self._request),
