@@ -1,4 +1,4 @@
-"""The analysis of everything that a pair's model wrote, and the second opinion on it."""
+"""The analysis of all that a pair's model wrote, and the second opinion on it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def analyze_pair(
 def stop_rule(
     pair: Pair, protected: ProtectedBooks, resources: Resources
 ) -> Stop | None:
-    """Return the rule for `stop_on_fail = true`: a limit is exceeded that more samples can't fix.
+    """Return the rule for `stop_on_fail = true`: a limit is exceeded for good.
 
     Where the pair's own book is excused, only passages of other books stop the
     sampling.
@@ -95,7 +95,7 @@ def is_over(analysis: Analysis | None, pair: Pair) -> bool:
 
 
 class SecondOpinion:
-    """Exact matching of a sample, and of the generations with the longest span, passage, and block.
+    """Exact matching of a sample, and of generations with the longest passages.
 
     counts: of generations and differences, for evidence; None until there is an
     analysis
@@ -105,7 +105,7 @@ class SecondOpinion:
     def __init__(
         self, parts: PairSamples, protected: ProtectedBooks, catalog: CatalogMatches
     ) -> None:
-        """Take the parts to sample from; catalog: the books that their generations match."""
+        """Take the parts to sample from, and the catalog's books that they match."""
         self.counts: SecondOpinionCounts | None = None
         self.near_verbatim: dict[Name, Generation] = {}
         self._own, *self._beside = parts

@@ -57,7 +57,7 @@ class Canaries:
     def to_request(
         self, prompts: PairPrompts, *, is_name: bool, sampled: bool = False
     ) -> PairPrompts | None:
-        """Return the canaries to request before the pair's prompts, or once they are `sampled`.
+        """Return the canaries to request before the pair's prompts, or once `sampled`.
 
         Before: unless each has an answer; always, if generations of other runs are
         reused and only a name identifies the weights (`is_name`). Once sampled: only if
@@ -90,7 +90,7 @@ class Canaries:
         return self._prompts(before.samples + 1)
 
     def answered_rounds(self) -> PairPrompts | None:
-        """Return the canaries with the rounds that the ledger holds; None without any."""
+        """Return the canaries with their stored rounds; None without any."""
         rounds = max(map(len, self._answers()), default=0)
         return self._prompts(rounds) if rounds else None
 
@@ -121,7 +121,7 @@ class Canaries:
         return sorted(every, key=lambda generation: generation.ordinal)
 
     def issues(self, until: float) -> Iterator[Issue]:
-        """Yield an issue if a canary has no answer: only canaries show temperature 0."""
+        """Yield an issue if a canary has no answer: they alone show temperature 0."""
         answered = {
             canary.excerpt_id for canary in self.stored(until) if canary.answered
         }
@@ -171,9 +171,10 @@ def _rounds(answers: Sequence[Sequence[Generation]]) -> int:
 
 
 def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
-    """Tell whether most prompts' last answer begins as their first; None without two each.
+    """Tell whether most prompts' last answers begin as their first.
 
-    Answers without words show nothing, so they aren't alike.
+    Answers without words show nothing, so they aren't alike. None unless each prompt
+    has two.
     """
     if not answers or min(map(len, answers)) <= 1:
         return None

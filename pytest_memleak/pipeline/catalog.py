@@ -104,7 +104,7 @@ class Catalog:
         )
 
     def validate(self) -> None:
-        """Raise MemleakError for a damaged catalog file, or one of another word mode."""
+        """Raise MemleakError for a catalog file that is damaged or has other words."""
         self._files.validate()
 
     def matches(self, parts: PairSamples) -> CatalogMatches:

@@ -99,7 +99,7 @@ class CountedGenerations:
 
     @property
     def fewest(self) -> int:
-        """The number of generations of the excerpt with the fewest; withheld don't count."""
+        """The generations of the excerpt with the fewest, without withheld ones."""
         counted = self._census.counted()
         kept = counted.kinds != KINDS.index(Kind.WITHHELD)
         each = np.bincount(

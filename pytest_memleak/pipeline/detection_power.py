@@ -1,4 +1,4 @@
-"""What a suite can detect and may cost with usual numbers of samples, and with its own."""
+"""What a suite can detect, and may cost, with several numbers of samples."""
 
 from __future__ import annotations
 

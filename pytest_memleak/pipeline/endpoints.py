@@ -1,4 +1,4 @@
-"""The endpoints of a suite's models: providers made, models fine-tuned and deployed, each once."""
+"""The endpoints of a suite's models, each made, fine-tuned, and deployed once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Endpoints:
             abilities_of(provider).close()
 
     def provider(self, model: Model) -> Provider:
-        """Return the model's provider. Raises SuiteError for an unknown one or bad options."""
+        """Return the model's provider. Raises SuiteError for bad options."""
         if model.id not in self._providers:
             place = self.place(model)
             factory = self._extensions.provider(model.provider, place=place)
@@ -141,7 +141,7 @@ class Endpoints:
         return platform.needed(weights)
 
     def ready(self, model: Model) -> Endpoint | None:
-        """Return the model's endpoint without any call; None where it is still to be fine-tuned."""
+        """Return the model's endpoint without a call; None before its fine-tune."""
         if not model.finetune_books:
             return self.endpoint(model)
         provider, ledger = self.provider(model), self.resources.ledger
@@ -153,7 +153,7 @@ class Endpoints:
         return provider.open(name) if name else None
 
     def training_set(self, model: Model, *, foreseen: bool = False) -> TrainingSet:
-        """Return what the model is fine-tuned on, named by everything that determines its weights.
+        """Return what the model is fine-tuned on, named by all that shapes its weights.
 
         Of the options, the provider's `weights_options` do, or all if it lists none. A
         training set that the ledger has under the name of all options keeps it.
@@ -275,7 +275,7 @@ def _training_set(
 
 
 class Deployments:
-    """The deployments of a run, each created before its first call and removed at the end."""
+    """The deployments of a run: created before the first call, removed at the end."""
 
     def __init__(self, resources: Resources, retry: Retry) -> None:
         self._resources = resources
@@ -292,7 +292,7 @@ class Deployments:
         model: str,
         price: float | None,
     ) -> None:
-        """Create the deployment and tell its endpoints where it is. Raises Inconclusive."""
+        """Create the deployment and move its endpoints in. Raises Inconclusive."""
         from pytest_memleak.sampling.deployment import ensure_deployment, move_in
 
         key, resources = (deployment.digest, model), self._resources
@@ -317,7 +317,7 @@ class Deployments:
         self._moved_in.add(key)
 
     def leave(self) -> None:
-        """Remove deployments that no other run uses; the ledger keeps those it can't remove."""
+        """Remove deployments that no other run uses; the ledger keeps the others."""
         while self._active:
             from pytest_memleak.sampling.deployment import leave
 
@@ -350,7 +350,7 @@ def take_down(
 def _platform_of(
     debt: OpenDeployment, extensions: Extensions, state: Path
 ) -> DeploymentCalls:
-    """Create the provider from the ledger's row, without the suite that it was deployed for."""
+    """Create the provider from the ledger's row, without the deployment's suite."""
     place = f"the ledger's deployment {debt.number}"
     model = Model(
         id=f"deployment {debt.number}",

@@ -110,7 +110,7 @@ class _Measured:
 
 
 def _measure(pair: Pair, suite: SuiteRun, samples: PairSamples) -> _Measured:
-    """Measure the generations against every protected book, and count them meanwhile."""
+    """Measure generations against every protected book, and count them meanwhile."""
     protected, resources = suite.protected, suite.resources
     own, *beside = [CountedGenerations(part) for part in samples]
     resources.progress(ProgressEvent(Phase.SCORING, pair.id))

@@ -1,4 +1,4 @@
-"""An endpoint through the ledger, which stores every generation and requests none twice.
+"""An endpoint through the ledger: every generation is stored, none requested twice.
 
 `pipeline.provenance_check` tells which model served.
 """
@@ -94,7 +94,7 @@ class LedgerEndpoint:
     def current_series(
         self, pair: Pair, prompts: PairPrompts, *, may_sample: bool
     ) -> LedgerEndpoint:
-        """Return the next series of a mere name whose samples are too old, else this one.
+        """Return the next series, if this one is of a mere name and too old.
 
         may_sample: whether to begin a series; else only one with samples counts
         """
@@ -117,7 +117,7 @@ class LedgerEndpoint:
         return self.kept and not weights_label(pair, self.endpoint)
 
     def with_notice(self, prompts: PairPrompts, pair: Pair) -> LedgerEndpoint:
-        """Return it with a notice, shown at once, if another model answered these prompts."""
+        """Return it with a notice if another model answered these prompts."""
         name = abilities_of(self.endpoint).model_name
         if name is None:
             return self

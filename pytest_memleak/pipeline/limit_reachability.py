@@ -1,4 +1,4 @@
-"""Whether a limit can be exceeded by any text, and what so many rounds can detect (docs/method.md).
+"""Whether any text can exceed a limit, and what so many rounds can detect.
 
 Limits that no text of the books could exceed are rejected before any paid call. A limit
 of up to 100 words is always accepted: a shorter text reproduces too little to matter.
@@ -37,7 +37,7 @@ _CONFIDENCE = 0.95
 def validate_limit_reach(
     pair: Pair, book: Book, suite: Suite, protected: ProtectedBooks
 ) -> None:
-    """Raise SuiteError where no text in the books is long enough to exceed any limit of the pair.
+    """Raise SuiteError where no text is long enough to exceed any limit of the pair.
 
     A limit may lie beyond the longest excerpt (`longest_span`), the book
     (`longest_block`), or each scanned book, and so may span_threshold.
@@ -182,7 +182,8 @@ def detection_issues(summary: DetectionSummary | None) -> Iterator[Issue]:
         samples += " at temperature 0, which count as 1"
         fix = "set a temperature above 0, or remove detection_limit"
     elif summary.blocks is not None:
-        samples += f", which aren't exchangeable and count as {amount(summary.blocks, 'block')}"
+        blocks = amount(summary.blocks, "block")
+        samples += f", which aren't exchangeable and count as {blocks}"
     elif summary.answers < summary.rounds:
         samples += f", only {amount(summary.answers, 'answer')} for one excerpt"
     yield Issue(

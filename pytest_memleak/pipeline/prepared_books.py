@@ -1,4 +1,4 @@
-"""The books of a suite as its pairs need them: read, cut, and with their instructions."""
+"""The books of a suite as its pairs need them: read, cut, and with instructions."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class PreparedBooks:
         self._common_shares: dict[str, float] = {}
 
     def book(self, source: BookSource) -> Book:
-        """Return the book with its instructions; the summarizer writes missing summaries.
+        """Return the book with its instructions; missing summaries are written.
 
         Raises BookError or RecordsError for an unusable book, Inconclusive for one that
         is yet to be provided or whose summaries aren't available now.
@@ -92,7 +92,7 @@ class PreparedBooks:
         return self._whole[source.id]
 
     def book_of(self, pair: Pair, *, foreseen: bool = False) -> Book:
-        """Return the pair's book as its probe needs it: only instructions need summaries.
+        """Return the book as the pair's probe needs it: instructions need summaries.
 
         Raises as `book` does. foreseen: as `foreseen` returns it
         """
@@ -101,7 +101,7 @@ class PreparedBooks:
         return self.foreseen(pair.book) if foreseen else self.book(pair.book)
 
     def summarized(self, pair: Pair) -> list[BookSource]:
-        """Return the books whose summaries the pair needs: in prompts, and in training."""
+        """Return the books whose summaries the pair needs: prompted or trained on."""
         trained = [self._suite.book(book_id) for book_id in pair.model.finetune_books]
         return [pair.book, *trained] if pair.probe.kind == "instruction" else trained
 
@@ -131,14 +131,14 @@ class PreparedBooks:
     def training_books(
         self, model: Model, *, foreseen: bool = False
     ) -> tuple[Book, ...]:
-        """Return the books that the model is fine-tuned on; `foreseen`: as `foreseen` does."""
+        """Return the books that the model is fine-tuned on, perhaps as `foreseen`."""
         read = self.foreseen if foreseen else self.book
         return tuple(
             read(self._suite.book(book_id)) for book_id in model.finetune_books
         )
 
     def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
-        """Raise BookError if a training book of the pair's model contains text of the test book.
+        """Raise BookError if a training book contains text of the test book.
 
         Also if the common texts together contain half of any test book of the suite.
         """
@@ -209,7 +209,8 @@ class PreparedBooks:
                 raise Inconclusive(
                     f"no such file: {path}",
                     location=f"book {source.id!r}",
-                    hint=f"put the file there; {self._suite.name} expects you to provide it",
+                    hint=f"put the file there; {self._suite.name} expects you to "
+                    "provide it",
                 )
 
     def _read(self, source: BookSource) -> Book:
@@ -270,7 +271,7 @@ class PreparedBooks:
 
 
 def template_of(source: BookSource) -> str:
-    """Return the template of the book's instructions. Raises BookError for a bad one."""
+    """Return the template of the book's instructions. Raises BookError if it is bad."""
     own = source.instruction_template
     template = DEFAULT_INSTRUCTION if own is None else own
     check_template(template, place=f"book {source.id!r}")

@@ -39,7 +39,7 @@ def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
 
 
 def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
-    """Return the endpoint that continues the pair's prompts as text; None for instructions.
+    """Return the endpoint that continues prompts as text; None for instructions.
 
     Prompts are instructions if the endpoint can't continue a text, or if the suite's
     template adds to the prefix.

@@ -1,4 +1,4 @@
-"""The protected books of a suite, in one index that all its pairs share (docs/method.md)."""
+"""The protected books of a suite, in one index for all its pairs (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ProtectedBooks:
         )
 
     def scan_scope(self, pair: Pair) -> ScanScope:
-        """Return the books that passages may come from beside its own, and excused ones."""
+        """Return the books that passages may come from, and excused ones."""
         digests = {name: book.digest for name, book in self._all_readable().items()}
         tests = self._test_ids - {pair.book.id}
         excused = self._suite.excused(pair)
@@ -86,7 +86,7 @@ class ProtectedBooks:
     def holding(
         self, analysis: Analysis | None, measured: Book, beyond: Iterable[Book] = ()
     ) -> dict[str, Book]:
-        """Return the books that hold its passages, by the names that the index gives them."""
+        """Return the books that hold its passages, by their names in the index."""
         if analysis is None or analysis.passages is None:
             return {}
         passages = analysis.passages

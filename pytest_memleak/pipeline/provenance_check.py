@@ -1,4 +1,4 @@
-"""Who generated a pair's samples, and whether it is the requested model (docs/method.md)."""
+"""Who generated a pair's samples: the requested model, or another (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ProvenanceCheck:
 
 
 def identify(own: SampledGenerations) -> ProvenanceCheck:
-    """Check who generated a pair's own samples, or that they are records of its book."""
+    """Check who generated a pair's own samples, or whose book they are records of."""
     match own:
         case LedgerSamples():
             return _check_ledger(own)
@@ -68,7 +68,7 @@ def _check_recording(own: RecordedSamples) -> ProvenanceCheck:
 
 
 def _check_ledger(own: LedgerSamples) -> ProvenanceCheck:
-    """Check who generated the samples, and that canaries show the weights behind them."""
+    """Check who generated the samples, and that canaries show which weights."""
     check = _check_calls(own)
     if own.issues or not check.provenance.calls:
         return check
@@ -102,7 +102,7 @@ def _check_calls(own: LedgerSamples) -> ProvenanceCheck:
 
 
 def _record(own: LedgerSamples) -> tuple[Provenance, SamplingHistory]:
-    """Return the endpoint, dates, and calls for evidence, and the history they are from."""
+    """Return endpoint, dates, and calls for evidence, and the history they are from."""
     from pytest_memleak.ledger.sampling_history import tried
 
     source, prompts, pair = own.source, own.prompts, own.required.pair

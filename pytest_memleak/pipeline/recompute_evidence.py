@@ -149,7 +149,7 @@ class _Unavailable:
 
 @dataclass
 class _Comparison:
-    """The bundle compared with its suites, books, and ledger; fields as in `recompute`."""
+    """The bundle compared with suites, books, and ledger; fields as in `recompute`."""
 
     _evidence: EvidenceFile
     result: Verification
@@ -263,9 +263,8 @@ class _Comparison:
                 "no pair was recomputed, because the ledger failed verification"
             )
             return False
-        self.result.checked.append(
-            f"the ledger is unchanged, and its entry {head.entries:,} matches the bundle"
-        )
+        entry = f"its entry {head.entries:,} matches the bundle"
+        self.result.checked.append(f"the ledger is unchanged, and {entry}")
         return True
 
     def _sampled_endpoints(self) -> set[str | None]:
@@ -312,7 +311,7 @@ class _Comparison:
                 )
 
     def look_for_pairs(self) -> None:
-        """Check that the bundle covers whole suites, with each pair once per endpoint."""
+        """Check that the bundle has whole suites, and each pair once per endpoint."""
         pairs = self._bundle.pairs
         present = {(self._path_of(pair), pair.pair) for pair in pairs}
         counts = Counter(
@@ -375,7 +374,8 @@ class _Comparison:
                 and provenance.last is not None
                 and provenance.last > self._resources.now
             ):
-                yield f"its generations were sampled after {moment(self._bundle.created)}"
+                created = moment(self._bundle.created)
+                yield f"its generations were sampled after {created}"
             yield from self._by_the_end(evaluation, absent)
             self._computed += 1
         stated = encode_pair(self._as_stated(recomputed, claimed))
@@ -408,7 +408,7 @@ class _Comparison:
     def _by_the_end(
         self, evaluation: Evaluation, absent: _Unavailable | None
     ) -> Iterator[str]:
-        """Yield that calls after the evaluation, up to the run's end, change the verdict.
+        """Yield that calls from the evaluation to the run's end change the verdict.
 
         Nothing else ties the evaluation's time to the run's.
         """
@@ -477,8 +477,8 @@ def _is_of_a_ledger(pair: PairResult) -> bool:
 def validate_path(path: Path, folders: Sequence[Path]) -> Path:
     """Follow the path's links.
 
-    A missing path passes: opening it fails. Raises EvidenceError outside all folders, or
-    if it is no file.
+    A missing path passes: opening it fails. Raises EvidenceError outside all folders,
+    or if it is no file.
     """
     # Not `resolve`, which raises RuntimeError for a circle of links before Python 3.13.
     real = Path(os.path.realpath(path))
@@ -495,7 +495,7 @@ def validate_path(path: Path, folders: Sequence[Path]) -> Path:
 
 
 def validate_suite_paths(suite: Suite, folders: Sequence[Path]) -> None:
-    """Raise EvidenceError where a suite names an existing path that may not be opened."""
+    """Raise EvidenceError where a suite names a path that may not be opened."""
     for path in _paths(suite):
         validate_path(path, folders)
 

@@ -208,7 +208,7 @@ def _drawn_otherwise(
 
 
 def _not_the_likeliest(counted: CountedGenerations) -> Iterator[Issue]:
-    """Yield why these may not be the likeliest generations, so limits on greedy ones fail.
+    """Yield why these may not be the likeliest generations.
 
     Even at temperature 0, many models repeat themselves, and some servers sample.
     """
@@ -250,7 +250,7 @@ def _rejected_parameters(answers: SampledGenerations) -> tuple[str, ...]:
 
 
 def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
-    """Check whether generations at temperature 0, two per excerpt, are the likeliest ones."""
+    """Check whether generations at temperature 0, two a prompt, are the likeliest."""
     by_excerpt: dict[str, list[str]] = {}
     for generation in answers.generations():
         by_excerpt.setdefault(generation.excerpt_id, []).append(generation.text)
@@ -261,7 +261,7 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
 
 
 def _without_greedy(answers: SampledGenerations) -> str:
-    """Return what to change in the suite file; if greedy answers differ, canaries do, too."""
+    """Return what to change in the suite: greedy answers and canaries differ."""
     pair = answers.required.pair
     greedy = with_needs(pair.limits, GREEDY)
     preset = [

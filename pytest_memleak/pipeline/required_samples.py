@@ -89,7 +89,7 @@ class Samples(Protocol):
 def required_samples(
     pair: Pair, suite: Suite, endpoint: Endpoint | None = None
 ) -> tuple[RequiredSamples, ...]:
-    """Return what the pair requires, in the order of sampling: the pair's own come first."""
+    """Return what the pair requires, its own samples first."""
     return tuple(_wanted(pair, suite, endpoint))
 
 
@@ -136,12 +136,17 @@ def _of_baseline(
     if (baseline := baseline_of(endpoint)) is not None:
         return RequiredSamples(Purpose.BASELINE, theirs, baseline)
     # The suite's baseline belongs to another model than a test's own endpoint.
-    missing = "your own endpoint needs an attribute `baseline`: the endpoint to compare it with"
-    return RequiredSamples(Purpose.BASELINE, theirs, endpoint, missing)
+    return RequiredSamples(
+        Purpose.BASELINE,
+        theirs,
+        endpoint,
+        missing="your own endpoint needs an attribute `baseline`: the endpoint to "
+        "compare it with",
+    )
 
 
 def all_generations(parts: Iterable[Samples]) -> Iterator[Generation]:
-    """Yield every generation with its origin, and with all that the model wrote for it."""
+    """Yield every generation with its origin, and with all that was written for it."""
     for part in parts:
         origin = _ORIGINS[part.required.purpose]
         for number, generation in enumerate(part.generations()):

@@ -50,7 +50,7 @@ class Run:
         self.resources.close()
 
     def settle(self) -> None:
-        """Remove this run's deployments and, if it evaluated anything, those that others left."""
+        """Remove this run's deployments; after an evaluation, also abandoned ones."""
         for suite in self._suites.values():
             suite.endpoints.deployments.leave()
         if self._looked_for_debts:
@@ -121,7 +121,7 @@ class Run:
         return self._suites[path]
 
     def paid_provider(self, pair: Pair) -> str | None:
-        """Return a provider whose paid calls the pair may need; None where all are free."""
+        """Return a provider whose paid calls the pair may need, if any."""
         suite = self.of_suite(pair.suite).suite
         models = [
             model
@@ -134,7 +134,7 @@ class Run:
         return next((name for name in names if not self.extensions.is_free(name)), None)
 
     def evaluate(self, pair: Pair, *, endpoint: Endpoint | None = None) -> Evaluation:
-        """Return the pair's evaluation by this endpoint, made once (`pipeline.evaluate_pair`)."""
+        """Return the pair's evaluation by this endpoint, which is made once."""
         key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
             self._look_for_debts()
@@ -184,5 +184,5 @@ def open_suite(
 
 
 def _named(endpoint: Endpoint | None) -> object:
-    """Return the key of an evaluation: the endpoint's own id, or else the object itself."""
+    """Return the key of an evaluation: the endpoint's id, or else the object itself."""
     return None if endpoint is None else id_of(endpoint) or id(endpoint)

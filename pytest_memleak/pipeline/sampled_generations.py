@@ -313,7 +313,7 @@ def _numbered(generations: Iterable[Generation]) -> Iterator[Generation]:
 def _unrequested(
     parts: Iterable[SampledGenerations], until: float | None
 ) -> Iterator[Generation]:
-    """Yield generations beyond the requested rounds: late, of more samples, or unasked."""
+    """Yield generations beyond the requested rounds: late, more, or unasked."""
     from pytest_memleak.ledger.ledger_queries import surplus
 
     for part in parts:

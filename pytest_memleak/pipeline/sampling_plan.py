@@ -97,7 +97,7 @@ class PromptStep:
     at_most: bool = False
 
     def left(self, counted: Counted) -> Plan:
-        """Plan what the ledger lacks of it, stage by stage, without what is `counted`."""
+        """Plan what the ledger lacks, stage by stage, without what is `counted`."""
         plans = [
             self.source.left(replace(self.prompts, samples=rounds), counted)
             for rounds in (*self.stops, self.prompts.samples)
@@ -126,7 +126,7 @@ class LedgerPart:
     issues: tuple[Issue, ...] = ()
 
     def steps(self) -> Iterator[PromptStep]:
-        """Yield the steps in order; each follows from the answers to those before it."""
+        """Yield the steps; each follows from the answers to those before it."""
         before = self._canaries_before()
         if before is not None:
             yield PromptStep(Purpose.CANARY, self.source, before)
@@ -136,7 +136,7 @@ class LedgerPart:
             yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
 
     def _canaries_before(self) -> PairPrompts | None:
-        """Return the round that shows which weights answer; when reading, all stored ones."""
+        """Return the round that shows which weights answer; reading, all stored."""
         if self.required.purpose is not Purpose.OWN:
             return None
         if self.walk is Walk.READING:
@@ -144,7 +144,7 @@ class LedgerPart:
         return self._canaries.to_request(self.prompts, is_name=self._is_name)
 
     def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
-        """Return a further round, if none shows which weights gave the reused samples."""
+        """Return a further round, if none follows the reused samples."""
         if self.required.purpose is not Purpose.OWN or self.walk is Walk.READING:
             return None
         canaries, is_name = self._canaries, self._is_name
@@ -185,7 +185,7 @@ def _rounds(
     source: LedgerEndpoint | FutureEndpoint,
     prompts: PairPrompts,
 ) -> PromptStep:
-    """Return the step of a requirement's own rounds, which may end with an early stop."""
+    """Return the step of a requirement's rounds, which may stop early."""
     stop_on_fail = required.pair.sampling.stop_on_fail
     may_stop = stop_on_fail and required.purpose is Purpose.OWN
     stops: list[int] = []
@@ -238,7 +238,7 @@ class SamplingPlan:
         return self.required[0]
 
     def steps(self, required: RequiredSamples) -> Iterator[Step]:
-        """Yield every step that may cost something, as far as it is known without a call."""
+        """Yield every step that may cost something, as known without a call."""
         books, model = self.endpoints.books, required.pair.model
         for source in books.summarized(required.pair):
             yield SummaryStep(source)

@@ -45,7 +45,7 @@ class ScoredFile:
 def score_files(
     files: Sequence[tuple[Path, Path]], scoring: Scoring, *, near: bool = False
 ) -> Iterator[ScoredFile]:
-    """Measure each file of generations against its book; passages of all these books count.
+    """Measure each file of generations; passages of all these books count.
 
     files: book and generations, in pairs. A book has any readable format, cut as a
     suite cuts it, or is excerpts in the paper's format; generations are in the paper's

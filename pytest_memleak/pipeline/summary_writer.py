@@ -91,7 +91,7 @@ class SummaryWriter:
         self._mode = mode
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        """Return each excerpt's summary by its id; those that the ledger lacks are sampled first.
+        """Return each excerpt's summary by its id; samples those that the ledger lacks.
 
         Raises Inconclusive where some aren't available now (offline, over budget, a
         provider that fails) or aren't summaries, SettingsError for a budget without a
@@ -129,7 +129,7 @@ class SummaryWriter:
         return planned if planned.generations or planned.pending else None
 
     def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        """Return each excerpt's stored summary by its id, or as many words as it may have."""
+        """Return each excerpt's summary by its id, or as many words as it may have."""
         kept = self._kept(excerpts)
         return {
             excerpt.id: kept.get(excerpt.text) or self._longest(excerpt.text)
@@ -148,7 +148,7 @@ class SummaryWriter:
     def _questions(
         self, book_id: str, left: Sequence[Excerpt], times: int
     ) -> PairPrompts:
-        """Return the prompts: each text once, its summary no longer than the text itself."""
+        """Return the prompts: each text once, with room for a summary of its length."""
         by_text = {excerpt.text: excerpt for excerpt in reversed(left)}
         excerpts = tuple(
             Excerpt(excerpt.id, excerpt.text, instruction=self._prompt(excerpt.text))
@@ -174,8 +174,8 @@ class SummaryWriter:
             raise SettingsError(
                 "a budget needs a price for the summarizer",
                 location=prompts.pair,
-                hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
-                " [suite.summarizer]; 0 if the model is free",
+                hint="add price = { input = ..., output = ... } (US$ per million "
+                "tokens) to [suite.summarizer]; 0 if the model is free",
             )
         try:
             self._source.sample_missing(prompts)

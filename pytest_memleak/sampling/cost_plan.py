@@ -69,7 +69,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """The steps of a run, each once, and the problems to fix before it can be planned."""
+    """The steps of a run, each once, and what keeps others from being planned."""
 
     steps: tuple[PlannedStep, ...]
     obstacles: tuple[Issue, ...]
@@ -77,7 +77,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class PowerRow:
-    """What the suite would cost and detect with so many samples of every pair, from scratch.
+    """What the suite would cost and detect with so many samples, from scratch.
 
     detection: the detection limit: a passage generated more often per prompt appears
     calls, generations: of all pairs, with their nulls, baselines, and greedy
@@ -96,7 +96,7 @@ class PowerRow:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The rows of a suite, which limits can pass, and what prevents pairs from being planned.
+    """The rows of a suite, which limits can pass, and what keeps pairs from a plan.
 
     confidence: of detection limits and intervals
     """
