@@ -131,25 +131,27 @@ def _judge(
     references: ReferenceComparison,
     served: ProvenanceCheck,
 ) -> Evaluation:
-    own, beside, catalog = measured.own, measured.beside, measured.catalog
-    protected, analysis = suite.protected, references.analysis
+    own, catalog = measured.own, measured.catalog
+    protected = suite.protected
+    analysis = references.analysis
     detection = None
     if analysis is not None:
         detection = detection_summary(analysis, pair, answers=own.fewest)
+    issues = (
+        *references.issues,
+        *served.issues,
+        *measured.issues,
+        *protected.issues(pair),
+        *catalog.issues,
+        *detection_issues(detection),
+    )
     completeness = own.completeness(
-        beside=beside,
+        beside=measured.beside,
         over_limit=is_over(analysis, pair),
-        issues=(
-            *references.issues,
-            *served.issues,
-            *measured.issues,
-            *protected.issues(pair),
-            *catalog.issues,
-            *detection_issues(detection),
-        ),
+        issues=issues,
         notes=(*served.notes, *references.notes),
     )
-    counted = (own, *beside, *references.sampled)
+    counted = (own, *measured.beside, *references.sampled)
     evaluation = Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
@@ -173,10 +175,14 @@ def _judge(
         generations=_rereading([part.sampled for part in counted]),
         near_verbatim=measured.second_opinion.near_verbatim,
     )
-    if isinstance(own.sampled, LedgerSamples):
-        spared, until = own.sampled.spared, own.sampled.until
-        return replace(evaluation, spared=spared, as_of=until)
-    return evaluation
+    return _as_of_ledger(evaluation, own.sampled)
+
+
+def _as_of_ledger(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
+    """Add what only samples from the ledger have: a time, and perhaps an early stop."""
+    if not isinstance(own, LedgerSamples):
+        return evaluation
+    return replace(evaluation, as_of=own.until, spared=own.spared)
 
 
 def _rereading(

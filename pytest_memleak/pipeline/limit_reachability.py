@@ -55,10 +55,8 @@ def validate_limit_reach(
     longest = max(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
     raise SuiteError(
         f"pair {pair.id} can't fail: no text of its book is long enough to exceed a "
-        "limit "
-        f"({limits_text}, span_threshold = {pair.scoring.span_threshold}; the longest "
-        "excerpt has "
-        f"{longest:,} words)",
+        f"limit ({limits_text}, span_threshold = {pair.scoring.span_threshold}; the "
+        f"longest excerpt has {longest:,} words)",
         location=str(suite.path),
         hint="lower a limit below that length, or limit a share, such as bmc = 0.15",
     )

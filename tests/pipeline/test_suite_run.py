@@ -292,7 +292,7 @@ def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(
     )
 
 
-def test_offline_nothing_is_fine_tuned(tuned):
+def test_an_offline_run_fine_tunes_nothing(tuned):
     opened = tuned.suite_run(suite=TUNED, offline=True)
     with pytest.raises(
         Inconclusive, match="the ledger has no finished fine-tune of 'm'"
@@ -387,7 +387,7 @@ def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_e
         draw(world.suite_run())
 
 
-def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
+def test_an_own_endpoint_takes_the_suites_place_and_is_kept_for_one_run(world):
     opened, own = world.suite_run(), FakeEndpoint(says="own")
     generations, first = draw(opened, endpoint=own)
     assert {generation.text.split()[0] for generation in first} == {"own"}
@@ -406,7 +406,7 @@ def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
     assert len(own.asked) == 4
 
 
-def test_two_of_them_do_not_answer_for_each_other_and_one_may_count_as_false(world):
+def test_two_own_endpoints_do_not_answer_for_each_other(world):
     class Empty(FakeEndpoint):
         def __len__(self):
             return 0
