@@ -68,8 +68,10 @@ def _is_within_reach(
     """Tell whether some text is long enough to exceed a limit."""
     if row.kind == "share":
         return limit < 1
+    threshold = pair.scoring.span_threshold
     counted = row.runs == "number"
-    if max(limit, pair.scoring.span_threshold if counted else 0) <= _ALWAYS_REACHABLE:
+    longest = max(limit, threshold) if counted else limit
+    if longest <= _ALWAYS_REACHABLE:
         return True
     stretches: Iterable[Iterable[int]]
     if row.lies_in == "excerpt":
@@ -81,8 +83,13 @@ def _is_within_reach(
     else:
         return True
     if counted:
-        return _holds_more_than(limit, stretches, each=pair.scoring.span_threshold + 1)
-    return any(length > limit for parts in stretches for length in accumulate(parts))
+        return _holds_more_than(limit, stretches, each=threshold + 1)
+    return any(_is_longer(parts, limit) for parts in stretches)
+
+
+def _is_longer(parts: Iterable[int], limit: float) -> bool:
+    """Tell whether some parts together are longer; read no more than that takes."""
+    return any(length > limit for length in accumulate(parts))
 
 
 def _holds_more_than(
@@ -118,16 +125,15 @@ def _words_of(text: str, pair: Pair) -> int:
 
 def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     """Return what the pair's samples, or so many of them, can detect."""
-    samples, confidence = (
-        samples or pair.sampling.samples,
-        pair.confidence or _CONFIDENCE,
-    )
+    samples = samples or pair.sampling.samples
+    confidence = pair.confidence or _CONFIDENCE
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
         needed = samples_for(
             rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True)
         )
-    seen = detection_limit(1 if _are_copies(pair) else samples, confidence=confidence)
+    different = 1 if _are_copies(pair) else samples
+    seen = detection_limit(different, confidence=confidence)
     return PlannedRounds(samples, confidence, seen, pair.detection_limit, needed)
 
 

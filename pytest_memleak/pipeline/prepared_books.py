@@ -82,12 +82,10 @@ class PreparedBooks:
             book, lacking = self.cut(source), self._lacking_summaries(source)
             if lacking:
                 # Raises for a bad author, title, or template before any paid call.
-                self._with_summaries(
-                    source, dict.fromkeys((excerpt.id for excerpt in lacking), "")
-                )
-                book = self._with_summaries(
-                    source, self._writer().write(source.id, lacking)
-                )
+                blank = {excerpt.id: "" for excerpt in lacking}
+                self._with_summaries(source, blank)
+                written = self._writer().write(source.id, lacking)
+                book = self._with_summaries(source, written)
             self._whole[source.id] = book
         return self._whole[source.id]
 

@@ -92,7 +92,8 @@ class Run:
                 for model in suite.suite.models:
                     with contextlib.suppress(MemleakError):
                         deployment = suite.endpoints.deployment_of(model)
-                        needed |= {deployment.digest} if deployment else set()
+                        if deployment is not None:
+                            needed.add(deployment.digest)
             self._pay_debts(needed)
 
     def validate_ledger(self) -> None:
@@ -123,24 +124,22 @@ class Run:
     def paid_provider(self, pair: Pair) -> str | None:
         """Return a provider whose paid calls the pair may need, if any."""
         suite = self.of_suite(pair.suite).suite
-        models = [
-            model
-            for model in suite.models
-            if model.id in {pair.model.id, pair.model.baseline_model}
-        ]
+        called = {pair.model.id, pair.model.baseline_model}
+        models = [model for model in suite.models if model.id in called]
         if suite.summarizer:
             models.append(suite.summarizer.model)
-        names = (model.provider for model in models)
-        return next((name for name in names if not self.extensions.is_free(name)), None)
+        for model in models:
+            if not self.extensions.is_free(model.provider):
+                return model.provider
+        return None
 
     def evaluate(self, pair: Pair, *, endpoint: Endpoint | None = None) -> Evaluation:
         """Return the pair's evaluation by this endpoint, which is made once."""
         key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
             self._look_for_debts()
-            from pytest_memleak.pipeline.evaluate_pair import (
-                evaluate,
-            )  # numpy: not to collect
+            # With numpy, which nobody needs to collect tests.
+            from pytest_memleak.pipeline.evaluate_pair import evaluate
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 
             suite_run = self.of_suite(pair.suite)
@@ -153,17 +152,21 @@ class Run:
     def evaluated_with(self, run: Block) -> Evaluation | None:
         """Return the evaluation that holds this very block, span, or passage."""
         for _, evaluation in self._evaluations.values():
-            measured = evaluation.measurement
-            passages = evaluation.analysis.passages if evaluation.analysis else None
-            if measured and any(
-                run is block
-                for block in (
-                    *(measured.longest_block, measured.longest_span, *measured.spans),
-                    *(passages.longest.values() if passages else ()),
-                )
-            ):
+            if any(run is block for block in _blocks(evaluation)):
                 return evaluation
         return None
+
+
+def _blocks(evaluation: Evaluation) -> Iterator[Block]:
+    """Yield an evaluation's blocks, spans, and longest passages."""
+    measured, analysis = evaluation.measurement, evaluation.analysis
+    if measured is None:
+        return
+    yield measured.longest_block
+    yield measured.longest_span
+    yield from measured.spans
+    if analysis is not None and analysis.passages is not None:
+        yield from analysis.passages.longest.values()
 
 
 @contextlib.contextmanager

@@ -50,14 +50,10 @@ if TYPE_CHECKING:
 # Part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
     "Summarize the passage below in about {words} words of plain prose. Name the "
-    "characters who"
-    " act or speak, keep the grammatical person in which the passage is told, and give "
-    "the events"
-    " in the order in which they happen there. Say everything in words of your own: do "
-    "not quote"
-    " the passage, not even a line of its dialogue. Answer with the summary and "
-    "nothing else."
-    "\n\nPassage:\n\n{passage}"
+    "characters who act or speak, keep the grammatical person in which the passage is "
+    "told, and give the events in the order in which they happen there. Say everything "
+    "in words of your own: do not quote the passage, not even a line of its dialogue. "
+    "Answer with the summary and nothing else.\n\nPassage:\n\n{passage}"
 )
 
 _SHARE = 2  # an excerpt has this many times the words of its summary
@@ -193,10 +189,9 @@ class SummaryWriter:
         """Keep each text's first summary; return why the others have none, by text."""
         texts = {excerpt.id: excerpt.text for excerpt in excerpts}
         summaries = list(self._source.generations(prompts))
+        reasons = self._faults(excerpts, summaries)
         faults = {}
-        for generation, fault in zip(
-            summaries, self._faults(excerpts, summaries), strict=True
-        ):
+        for generation, fault in zip(summaries, reasons, strict=True):
             text = texts[generation.excerpt_id]
             if fault:
                 faults[text] = fault
@@ -228,12 +223,10 @@ class SummaryWriter:
                 yield Kind.REFUSAL
             elif same[at]:
                 yield Kind.CANNED
+            elif len(words(generation.text, "unicode")) < FEWEST_WORDS:
+                yield Kind.SHORT
             else:
-                yield (
-                    Kind.SHORT
-                    if len(words(generation.text, "unicode")) < FEWEST_WORDS
-                    else ""
-                )
+                yield ""
 
     def _missing(
         self,
@@ -248,18 +241,18 @@ class SummaryWriter:
             if excerpt.text in faults
         ]
         if not refused or self._source.resources.offline:
+            number = f"{len(left):,} of {all_:,}"
             return Inconclusive(
-                f"{len(left):,} of {all_:,} summaries of its excerpts aren't written "
-                "yet",
+                f"{number} summaries of its excerpts aren't written yet",
                 location=f"book {book_id!r}",
                 hint="rerun without --memleak-offline: [suite.summarizer] writes them",
             )
-        more = len(refused) - _NAMED
+        names = ", ".join(refused[:_NAMED])
+        if len(refused) > _NAMED:
+            names += f" and {len(refused) - _NAMED:,} more"
         return Inconclusive(
             f"[suite.summarizer] returned no summary for {len(refused):,} of {all_:,} "
-            "excerpts in "
-            f"{_TRIES} tries: {', '.join(refused[:_NAMED])}"
-            + (f" and {more:,} more" if more > 0 else ""),
+            f"excerpts in {_TRIES} tries: {names}",
             location=f"book {book_id!r}",
             hint="set a different model there, or add a file of summaries to the book",
         )
