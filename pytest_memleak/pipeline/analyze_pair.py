@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.sampled_generations import PairSamples, Stop
+    from pytest_memleak.pipeline.samples import PairSamples, Stop
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.text_batches import Batch
 _SHOWN = 3

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, MemleakError
-from pytest_memleak.pipeline.required_samples import all_generations
+from pytest_memleak.pipeline.required_samples import Samples, all_generations
 from pytest_memleak.records import Book, Issue, Limits, Suite
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import CatalogSummary
@@ -21,11 +21,10 @@ from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.library.book_files import BookFiles
-    from pytest_memleak.pipeline.sampled_generations import PairSamples
     from pytest_memleak.scoring.word_hashes import BookKeys
 
 _QUOTATION = 12
@@ -79,7 +78,7 @@ class Catalog:
         suite: Suite,
         extensions: Extensions,
         own_books: Callable[[], Iterable[Book]],
-        stored_samples: Callable[[PairSamples], Iterator[PairSamples]],
+        stored_samples: Callable[[Sequence[Samples]], Iterator[Sequence[Samples]]],
     ) -> None:
         self._suite = suite
         self._scoring = suite.pairs[0].scoring
@@ -107,7 +106,7 @@ class Catalog:
         """Raise MemleakError for a catalog file that is damaged or has other words."""
         self._files.validate()
 
-    def matches(self, parts: PairSamples) -> CatalogMatches:
+    def matches(self, parts: Sequence[Samples]) -> CatalogMatches:
         """Return the books that share long runs with generations of any pair.
 
         A failure becomes an issue where a limit depends on the catalog.
@@ -131,7 +130,7 @@ class Catalog:
             summary=self._summary(),
         )
 
-    def _look_for(self, parts: PairSamples) -> None:
+    def _look_for(self, parts: Sequence[Samples]) -> None:
         of_suite = parts[0].required.endpoint is None
         scanned = {parts[0].required.pair.id}
 
@@ -217,7 +216,7 @@ class Catalog:
         return CatalogMatches(issues=(missing,), unread=self._unread_books())
 
 
-def _texts(parts: PairSamples) -> Iterator[str]:
+def _texts(parts: Sequence[Samples]) -> Iterator[str]:
     return (generation.text for generation in all_generations(parts))
 
 

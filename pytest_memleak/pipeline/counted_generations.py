@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.pipeline.sampled_generations import RecordedSamples, with_reasoning
-from pytest_memleak.pipeline.sampling_plan import generation_request
+from pytest_memleak.pipeline.generation_request import generation_request
+from pytest_memleak.pipeline.samples import RecordedSamples, with_reasoning
 from pytest_memleak.records import Completeness, Generation, Issue, Kind
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.scoring.freed_memory import return_freed_memory
@@ -24,7 +24,7 @@ from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_memleak.pipeline.sampled_generations import SampledGenerations
+    from pytest_memleak.pipeline.samples import SampledGenerations
 
 
 class CountedGenerations:

@@ -9,49 +9,39 @@ generations against the book and against chance, and judge. Each step has a pack
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.analyze_pair import (
-    SecondOpinion,
-    analyze_pair,
-    is_over,
-    stop_rule,
-)
-from pytest_memleak.pipeline.counted_generations import CountedGenerations
+from pytest_memleak.pipeline.analyze_pair import is_over, stop_rule
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
     validate_limit_reach,
 )
+from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.provenance_check import identify
 from pytest_memleak.pipeline.reference_models import compare_references
-from pytest_memleak.pipeline.required_samples import all_generations
-from pytest_memleak.pipeline.sampled_generations import LedgerSamples, sample_all
+from pytest_memleak.pipeline.sampled_generations import sample_all
+from pytest_memleak.pipeline.samples import LedgerSamples
 from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
-from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.pipeline.catalog import CatalogMatches
+    from pytest_memleak.pipeline.measured_pair import MeasuredPair
     from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
     from pytest_memleak.pipeline.reference_models import ReferenceComparison
-    from pytest_memleak.pipeline.sampled_generations import (
-        PairSamples,
-        SampledGenerations,
-    )
+    from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Generation
-    from pytest_memleak.scoring.analysis import Analysis
 
 
 def evaluate(
@@ -83,7 +73,9 @@ def _validate(pair: Pair, suite: SuiteRun) -> None:
 def _of_generations(pair: Pair, suite: SuiteRun, plan: SamplingPlan) -> Evaluation:
     stop = stop_rule(pair, suite.protected, suite.resources)
     samples = sample_all(plan, stop=stop)
-    measured = _measure(pair, suite, samples)
+    measured = measure_pair(
+        pair, samples, suite.protected, suite.catalog, suite.resources
+    )
     references = compare_references(
         measured.analysis, measured.own, measured.beside, plan
     )
@@ -91,43 +83,10 @@ def _of_generations(pair: Pair, suite: SuiteRun, plan: SamplingPlan) -> Evaluati
     return _judge(pair, suite, measured, references, served)
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """What the pair's model wrote, counted and measured.
-
-    own: the pair's own samples; beside: everything else
-    analysis: without references; None without samples
-    catalog: the catalog's books that it matches
-    issues: where a second, exact matching differs
-    """
-
-    own: CountedGenerations
-    beside: Sequence[CountedGenerations]
-    analysis: Analysis | None
-    catalog: CatalogMatches
-    second_opinion: SecondOpinion
-    issues: Sequence[Issue]
-
-
-def _measure(pair: Pair, suite: SuiteRun, samples: PairSamples) -> _Measured:
-    """Measure generations against every protected book, and count them meanwhile."""
-    protected, resources = suite.protected, suite.resources
-    own, *beside = [CountedGenerations(part) for part in samples]
-    resources.progress(ProgressEvent(Phase.SCORING, pair.id))
-    catalog = suite.catalog.matches(samples)
-    second_opinion = SecondOpinion(samples, protected, catalog)
-    texts = second_opinion.watch(chain(own.batches(), all_generations(beside)))
-    analysis = analyze_pair(pair, samples, protected, resources, catalog, texts=texts)
-    return_freed_memory()
-    issues = tuple(second_opinion.issues(analysis))
-    return_freed_memory()
-    return _Measured(own, beside, analysis, catalog, second_opinion, issues)
-
-
 def _judge(
     pair: Pair,
     suite: SuiteRun,
-    measured: _Measured,
+    measured: MeasuredPair,
     references: ReferenceComparison,
     served: ProvenanceCheck,
 ) -> Evaluation:

@@ -11,7 +11,7 @@ from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     weights_label,
 )
-from pytest_memleak.pipeline.sampled_generations import LedgerSamples, RecordedSamples
+from pytest_memleak.pipeline.samples import LedgerSamples, RecordedSamples
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.provenance import Provenance, ServedBy, weights_digest
 from pytest_memleak.redaction.text import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_memleak.ledger.sampling_history import SamplingHistory
-    from pytest_memleak.pipeline.sampled_generations import SampledGenerations
+    from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.records import Issue, Pair
 
 

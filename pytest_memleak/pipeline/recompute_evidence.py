@@ -458,10 +458,11 @@ class _Comparison:
 
 def _only_says_what_is_missing(claimed: Completeness, recomputed: Completeness) -> bool:
     """Tell whether a bundle's issues differ only in why generations are missing."""
-    stated, found = set(claimed.issues), set(recomputed.issues)
-    added = {issue.rule for issue in stated - found}
-    omitted = {issue.rule for issue in found - stated} - {"all received"}
-    missing = {issue.rule for issue in found} & {"sampled", "null"}
+    stated = set(claimed.issues)
+    computed = set(recomputed.issues)
+    added = {issue.rule for issue in stated - computed}
+    omitted = {issue.rule for issue in computed - stated} - {"all received"}
+    missing = {issue.rule for issue in computed} & {"sampled", "null"}
     if recomputed.received < recomputed.requested:
         missing.add("sampled")
     return bool(recomputed.requested and added) and added | omitted <= missing

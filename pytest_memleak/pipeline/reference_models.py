@@ -15,11 +15,8 @@ from pytest_memleak.pipeline.canaries import begin_alike
 from pytest_memleak.pipeline.counted_generations import CountedGenerations
 from pytest_memleak.pipeline.ledger_endpoint import weights_label
 from pytest_memleak.pipeline.required_samples import Purpose
-from pytest_memleak.pipeline.sampled_generations import (
-    LedgerSamples,
-    SampledGenerations,
-    sample_generations,
-)
+from pytest_memleak.pipeline.sampled_generations import sample_generations
+from pytest_memleak.pipeline.samples import LedgerSamples
 from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
@@ -31,6 +28,7 @@ from pytest_memleak.verdict.model_identity import greedy_sampling_issues
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.scoring.generation_tally import Count
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
 from pytest_memleak.pipeline.canaries import canary_prompts
+from pytest_memleak.pipeline.generation_request import instruction_faults
 from pytest_memleak.pipeline.ledger_endpoint import (
     FutureEndpoint,
     LedgerEndpoint,
     through_ledger,
 )
-from pytest_memleak.pipeline.prepared_books import template_of
 from pytest_memleak.pipeline.prompted_book import (
     continuation_endpoint,
     pair_prompts,
@@ -37,8 +37,6 @@ from pytest_memleak.pipeline.required_samples import (
 )
 from pytest_memleak.records import Book, BookSource, Issue, Model
 from pytest_memleak.sampling.cost_plan import in_all
-from pytest_memleak.verdict.evidence_requirements import GenerationRequest
-from pytest_memleak.verdict.prompt_overlap import instruction_issues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -364,27 +362,3 @@ def _recorded_part(
         'set probe = "instruction" for it',
     )
     return MissingPart(required, book, (required.placed(issue),))
-
-
-def instruction_faults(required: RequiredSamples, book: Book) -> list[Issue]:
-    """Return why answers to the book's instructions would be no evidence."""
-    if required.pair.probe.kind != "instruction":
-        return []
-    return instruction_issues(book, generation_request(required))
-
-
-def generation_request(required: RequiredSamples) -> GenerationRequest:
-    """Return how samples are requested, for judging them: a baseline may refuse."""
-    pair = required.pair
-    limits = pair.answers
-    if required.purpose is Purpose.BASELINE:
-        limits = replace(limits, accept_refusals=True)
-    return GenerationRequest(
-        samples=pair.sampling.samples,
-        temperature=pair.sampling.temperature,
-        trim=pair.scoring.trim,
-        words=pair.scoring.word_mode,
-        continuation=pair.probe.kind == "continuation",
-        template=template_of(pair.book),
-        limits=limits,
-    )

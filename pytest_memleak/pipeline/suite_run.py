@@ -12,14 +12,15 @@ from pytest_memleak.pipeline.endpoints import Endpoints
 from pytest_memleak.pipeline.prepared_books import PreparedBooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.pipeline.catalog import Catalog
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
+    from pytest_memleak.pipeline.required_samples import Samples
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.sampled_generations import PairSamples
+    from pytest_memleak.pipeline.samples import PairSamples
     from pytest_memleak.pipeline.summary_writer import SummaryWriter
     from pytest_memleak.records import Pair, Suite
 
@@ -79,16 +80,14 @@ class SuiteRun:
         """Note which pairs the run evaluates, so that shared work is done once."""
         self._expected = tuple(pairs)
 
-    def _at_hand(self, parts: PairSamples) -> Iterator[PairSamples]:
+    def _at_hand(self, parts: Sequence[Samples]) -> Iterator[PairSamples]:
         """Yield the stored samples of the run's other pairs, without any call.
 
         They count up to now, whenever the run was: books that match only later
         generations do no harm.
         """
-        from pytest_memleak.pipeline.sampled_generations import (
-            RecordedSamples,
-            sample_all,
-        )
+        from pytest_memleak.pipeline.sampled_generations import sample_all
+        from pytest_memleak.pipeline.samples import RecordedSamples
         from pytest_memleak.pipeline.sampling_plan import plan_pair
 
         own = parts[0].required.pair

@@ -123,10 +123,10 @@ class Counted:
         new: dict[PromptSpec, list[int]] = {}
         for prompt, ordinals in free.items():
             key = (endpoint_id, prompt.book_id, prompt.excerpt_id, *prompt.key)
-            known = self._ordinals.setdefault(key, set())
-            if added := [ordinal for ordinal in ordinals if ordinal not in known]:
+            planned = self._ordinals.setdefault(key, set())
+            if added := [ordinal for ordinal in ordinals if ordinal not in planned]:
                 new[prompt] = added
-                known.update(added)
+                planned.update(added)
         return new
 
 
