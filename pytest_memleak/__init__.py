@@ -1,4 +1,4 @@
-"""pytest-memleak: a release gate that measures how much of a book a language model reproduces.
+"""A release gate that measures how much of a book a language model reproduces.
 
     from pytest_memleak import score
 

@@ -235,9 +235,8 @@ def _print(report: Row) -> None:
     _print_rows(report["books"], _OF_BOOKS)
     _print_rows([*longest.values()][:_LISTED], _OF_PASSAGES)
     if len(longest) > _LISTED:
-        print(
-            f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json\n",
-        )
+        left = amount(len(longest) - _LISTED, "more text")
+        print(f"{left} with passages: add --json\n")
     rows = amount(report["rows"], "row")
     for name, text in _COUNTS.items():
         if name in report:

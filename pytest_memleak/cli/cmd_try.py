@@ -237,7 +237,7 @@ def _word_mode_for(path: Path) -> str:
 def _try_endpoint(path: Path, draft: Draft) -> Trial:
     """Sample the neutral prompt, as plain text if the server has no chats."""
     from pytest_memleak.interfaces.abilities import abilities_of
-    from pytest_memleak.pipeline.dry_run import limits_out_of_reach
+    from pytest_memleak.pipeline.detection_power import limits_out_of_reach
     from pytest_memleak.pipeline.run import open_suite
 
     with open_suite(path, hosts=draft.hosts) as suite:

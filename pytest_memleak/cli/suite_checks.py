@@ -54,10 +54,12 @@ def check_suite(path: Path, suite_run: SuiteRun) -> list[Check]:
 
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
-    from pytest_memleak.pipeline.dry_run import limits_out_of_reach, plan_run
+    from pytest_memleak.pipeline.detection_power import limits_out_of_reach
+    from pytest_memleak.pipeline.dry_run import plan_run
 
     plan = plan_run(suite.pairs, lambda _: suite_run)
-    for obstacle in (*plan.obstacles, *limits_out_of_reach(suite.pairs, suite_run)):
+    obstacles = map(str, plan.obstacles)
+    for obstacle in (*obstacles, *limits_out_of_reach(suite.pairs, suite_run)):
         yield Check("plan", "can't pass", obstacle)
     for step in plan.steps:
         rounds = step.rounds

@@ -1,1 +1,1 @@
-"""The course of a run: its suites, what each pair needs, and the steps to its verdict."""
+"""The course of a run: its suites, what each pair needs, and how it is judged."""

@@ -1,14 +1,15 @@
-"""The analysis of everything that a pair's model wrote, and the second opinion on it."""
+"""The analysis of all that a pair's model wrote, and the second opinion on it."""
 
 from __future__ import annotations
 
 import dataclasses
-from itertools import chain
 from typing import TYPE_CHECKING
 
+from pytest_memleak.pipeline.catalog import CatalogMatches
 from pytest_memleak.pipeline.required_samples import Purpose, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.records.pair_result import SecondOpinionCounts
 from pytest_memleak.scoring.analysis import (
     analyze,
     judged_measures,
@@ -21,11 +22,11 @@ from pytest_memleak.verdict.judge import check_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
-    from pytest_memleak.pipeline.catalog import CatalogMatches
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.sampled_generations import PairSamples, Stop
+    from pytest_memleak.pipeline.samples import PairSamples, Stop
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.text_batches import Batch
 _SHOWN = 3
@@ -46,7 +47,7 @@ def analyze_pair(
     catalog: the matching books of the catalog; texts: the generations, if reading them
     counts them
     """
-    catalog_books = (catalog.books, catalog.least) if catalog else ((), 0)
+    catalog = catalog or CatalogMatches()
     book = parts[0].book
     analysis = analyze(
         book,
@@ -54,9 +55,7 @@ def analyze_pair(
         pair.scoring,
         confidence=pair.confidence,
         near=bool(with_needs(pair.limits, NEAR)),
-        protected=protected.for_pair(
-            pair, book, catalog_books[0], least=catalog_books[1]
-        ),
+        protected=protected.for_pair(pair, book, catalog.books, least=catalog.least),
         limits=pair.limits,
         count=resources.count,
     )
@@ -68,9 +67,11 @@ def analyze_pair(
 
 
 def stop_rule(
-    pair: Pair, protected: ProtectedBooks, resources: Resources
+    pair: Pair,
+    protected: ProtectedBooks,
+    resources: Resources,
 ) -> Stop | None:
-    """Return the rule for `stop_on_fail = true`: a limit is exceeded that more samples can't fix.
+    """Return the rule for `stop_on_fail = true`: a limit is exceeded for good.
 
     Where the pair's own book is excused, only passages of other books stop the
     sampling.
@@ -94,7 +95,7 @@ def is_over(analysis: Analysis | None, pair: Pair) -> bool:
 
 
 class SecondOpinion:
-    """Exact matching of a sample, and of the generations with the longest span, passage, and block.
+    """Exact matching of a sample, and of generations with the longest passages.
 
     counts: of generations and differences, for evidence; None until there is an
     analysis
@@ -102,10 +103,13 @@ class SecondOpinion:
     """
 
     def __init__(
-        self, parts: PairSamples, protected: ProtectedBooks, catalog: CatalogMatches
+        self,
+        parts: PairSamples,
+        protected: ProtectedBooks,
+        catalog: CatalogMatches,
     ) -> None:
-        """Take the parts to sample from; catalog: the books that their generations match."""
-        self.counts: dict[str, int] | None = None
+        """Take the parts to sample from, and the catalog's books that they match."""
+        self.counts: SecondOpinionCounts | None = None
         self.near_verbatim: dict[Name, Generation] = {}
         self._own, *self._beside = parts
         self._protected, self._catalog = protected, catalog
@@ -121,45 +125,46 @@ class SecondOpinion:
             return
         generations = self._chosen(analysis)
         differ = list(self._differences(analysis, generations))
-        self.counts = {"generations": len(generations), "differences": len(differ)}
-        if differ:
-            places = [
-                f"{generation.excerpt_id}, generation {generation.ordinal}, {place}"
-                for generation, place in differ[:_SHOWN]
-            ]
-            yield Issue(
-                "second opinion",
-                f"the second opinion on {amount(len(generations), 'generation')} "
-                "differs in "
-                f"{amount(len(differ), 'place')}: {'; '.join(places)}",
-                "report a bug in pytest-memleak, and attach the bundle",
-            )
+        self.counts = SecondOpinionCounts(len(generations), len(differ))
+        if not differ:
+            return
+        matched = amount(len(generations), "generation")
+        number = amount(len(differ), "place")
+        shown = [
+            f"{generation.excerpt_id}, generation {generation.ordinal}, {place}"
+            for generation, place in differ[:_SHOWN]
+        ]
+        yield Issue(
+            "second opinion",
+            f"the second opinion on {matched} differs in {number}: {'; '.join(shown)}",
+            "report a bug in pytest-memleak, and attach the bundle",
+        )
 
     def _chosen(self, analysis: Analysis) -> dict[Name, Generation]:
+        """Return the generations to match again; keep the near-verbatim ones."""
         chosen = {
             _name(generation): generation for generation in self._sample.generations
         }
         rematched = chosen.keys() | holders(analysis, self._own.book)
-        near = set()
-        if passages := analysis.passages:
-            listed = (
-                passages.nv_longest_passage,
-                passages.nv_excused,
-                *passages.of_others.values(),
-            )
-            near = {passage.holder for passage in listed if passage.words}
+        near = _near_verbatim_holders(analysis)
         missing = (rematched | near) - chosen.keys()
-        sampled = self._own.of({excerpt_id for _, excerpt_id, _ in missing})
-        for generation in chain(
-            sampled, all_generations(part for part in self._beside if missing)
-        ):
-            if (name := _name(generation)) in missing:
+        for generation in self._read_again(missing):
+            name = _name(generation)
+            if name in missing:
                 chosen[name] = generation
         self.near_verbatim = {name: chosen[name] for name in near & chosen.keys()}
         return {name: chosen[name] for name in chosen if name in rematched}
 
+    def _read_again(self, missing: AbstractSet[Name]) -> Iterator[Generation]:
+        """Yield the generations among which the missing ones are."""
+        yield from self._own.of({excerpt_id for _, excerpt_id, _ in missing})
+        if missing:
+            yield from all_generations(self._beside)
+
     def _differences(
-        self, analysis: Analysis, chosen: dict[Name, Generation]
+        self,
+        analysis: Analysis,
+        chosen: dict[Name, Generation],
     ) -> Iterator[tuple[Generation, str]]:
         book, catalog, protected = self._own.book, self._catalog, self._protected
         pair = self._own.required.pair
@@ -171,6 +176,19 @@ class SecondOpinion:
             holder_book = protected.holding(analysis, book, catalog.books)[passage.book]
             holder = chosen[passage.holder]
             yield from differences((passage.book, holder_book), index, [holder])
+
+
+def _near_verbatim_holders(analysis: Analysis) -> set[Name]:
+    """Return the generations with the near-verbatim passages that reports list."""
+    passages = analysis.passages
+    if passages is None:
+        return set()
+    listed = (
+        passages.nv_longest_passage,
+        passages.nv_excused,
+        *passages.of_others.values(),
+    )
+    return {passage.holder for passage in listed if passage.words}
 
 
 def _name(generation: Generation) -> Name:

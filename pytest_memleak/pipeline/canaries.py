@@ -1,4 +1,4 @@
-"""Canaries: five short prompts at temperature 0 that show whether an endpoint's weights changed.
+"""Canaries: five short prompts at temperature 0 that show whether the weights changed.
 
 Each endpoint gets them before its first generation; an endpoint that is only a name
 gets them before every run that reuses generations (docs/suite.md). A canary without an
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.ledger.prompts import CANARY_TOKENS
-from pytest_memleak.pipeline.required_samples import pair_prompts
+from pytest_memleak.pipeline.prompted_book import pair_prompts
 from pytest_memleak.records import Book, Generation, Issue, Pair
 from pytest_memleak.scoring.words import words
 
@@ -37,7 +37,11 @@ def canary_book(book: Book) -> Book:
 def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
     """Return the instructions of the canary book's excerpts as prompts."""
     sampling = replace(
-        pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=CANARY_TOKENS
+        pair.sampling,
+        samples=rounds,
+        temperature=0.0,
+        seed=0,
+        max_tokens=CANARY_TOKENS,
     )
     return pair_prompts(replace(pair, sampling=sampling), canary_book(book))
 
@@ -55,9 +59,13 @@ class Canaries:
     book: Book
 
     def to_request(
-        self, prompts: PairPrompts, *, is_name: bool, sampled: bool = False
+        self,
+        prompts: PairPrompts,
+        *,
+        is_name: bool,
+        sampled: bool = False,
     ) -> PairPrompts | None:
-        """Return the canaries to request before the pair's `prompts`, or once these are `sampled`.
+        """Return the canaries to request before the pair's prompts, or once `sampled`.
 
         Before: unless each has an answer; always, if generations of other runs are
         reused and only a name identifies the weights (`is_name`). Once sampled: only if
@@ -65,22 +73,43 @@ class Canaries:
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
-        history, answers = (
-            provenance(self.ledger, self.endpoint_id, prompts),
-            self._answers(),
-        )
-        due = is_name and history.calls > history.calls_this_run
+        history = provenance(self.ledger, self.endpoint_id, prompts)
+        answers = self._answers()
+        is_due = is_name and history.calls > history.calls_this_run
         if sampled:
-            due = due and self.same_weights(history.first_call) is None
-        elif not all(any(canary.answered for canary in few) for few in answers):
-            due = True
-        return self._prompts(_rounds(answers) + 1) if due else None
+            is_due = is_due and self.same_weights(history.first_call) is None
+        elif not all(_is_answered(rounds) for rounds in answers):
+            is_due = True
+        return self._prompts(_rounds(answers) + 1) if is_due else None
+
+    def foreseen_after(
+        self,
+        prompts: PairPrompts,
+        before: PairPrompts,
+        *,
+        is_name: bool,
+    ) -> PairPrompts | None:
+        """Return the canaries after the pair's prompts, if those `before` are answered.
+
+        Reused generations are older than the first round: it needs a second.
+        """
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        history = provenance(self.ledger, self.endpoint_id, prompts)
+        is_reused = history.calls > history.calls_this_run
+        if before.samples > 1 or not is_name or not is_reused:
+            return None
+        return self._prompts(before.samples + 1)
+
+    def answered_rounds(self) -> PairPrompts | None:
+        """Return the canaries with their stored rounds; None without any."""
+        rounds = max(map(len, self._answers()), default=0)
+        return self._prompts(rounds) if rounds else None
 
     def same_weights(self, since: int, until: float = math.inf) -> bool | None:
-        """Tell whether the last round's answers begin as the first's; None without two rounds.
+        """Tell whether the last round begins as the first; None without two rounds.
 
-        since: the pair's first call: a round before it doesn't show what answered after
-        it
+        since: the pair's first call; a round before it doesn't show what answered after
         until: the end of the time in which the last round counts
         """
         from pytest_memleak.ledger.sampling_history import provenance
@@ -88,12 +117,12 @@ class Canaries:
         answers = self._answers()
         for rounds in range(_rounds(answers), 0, -1):
             history = provenance(self.ledger, self.endpoint_id, self._prompts(rounds))
-            if history.last is None or history.last <= until:
-                if history.last_call <= since:
-                    return None
-                return begin_alike(
-                    [[canary.text for canary in few[:rounds]] for few in answers]
-                )
+            if history.last is not None and history.last > until:
+                continue
+            if history.last_call <= since:
+                return None
+            texts = [[canary.text for canary in few[:rounds]] for few in answers]
+            return begin_alike(texts)
         return None
 
     def stored(self, until: float) -> list[Generation]:
@@ -104,7 +133,7 @@ class Canaries:
         return sorted(every, key=lambda generation: generation.ordinal)
 
     def issues(self, until: float) -> Iterator[Issue]:
-        """Yield an issue if a canary has no answer: only canaries show temperature 0."""
+        """Yield an issue if a canary has no answer: they alone show temperature 0."""
         answered = {
             canary.excerpt_id for canary in self.stored(until) if canary.answered
         }
@@ -123,7 +152,10 @@ class Canaries:
         rounds = max((canary.ordinal + 1 for canary in self.stored(until)), default=0)
         history = provenance(self.ledger, self.endpoint_id, self._prompts(rounds))
         if "temperature" in history.refused:
-            yield "the server doesn't accept temperature 0: canaries were sampled at its default"
+            yield (
+                "the server doesn't accept temperature 0: canaries were sampled at its "
+                "default"
+            )
 
     def _prompts(self, rounds: int) -> PairPrompts:
         return canary_prompts(self.pair, self.book, rounds)
@@ -141,21 +173,28 @@ class Canaries:
         return list(answers.values())
 
 
+def _is_answered(rounds: Sequence[Generation]) -> bool:
+    return any(canary.answered for canary in rounds)
+
+
 def _rounds(answers: Sequence[Sequence[Generation]]) -> int:
     """Count the rounds in which all canaries answered."""
     return min(map(len, answers), default=0)
 
 
 def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
-    """Tell whether most prompts' last answer begins as their first; None unless each has two.
+    """Tell whether most prompts' last answers begin as their first.
 
-    Answers without words show nothing, so they aren't alike.
+    Answers without words show nothing, so they aren't alike. None unless each prompt
+    has two.
     """
     if not answers or min(map(len, answers)) <= 1:
         return None
-    alike = sum(
-        [] != _beginning(texts[0]) == _beginning(texts[-1]) for texts in answers
-    )
+    alike = 0
+    for texts in answers:
+        first, last = _beginning(texts[0]), _beginning(texts[-1])
+        if first and first == last:
+            alike += 1
     return 2 * alike > len(answers)
 
 

@@ -16,11 +16,12 @@ from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.pipeline.required_samples import Samples, all_generations
 from pytest_memleak.records import Book, Issue, Limits, Suite
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.records.pair_result import CatalogSummary
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.library.book_files import BookFiles
@@ -34,59 +35,59 @@ _CHARACTERS = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class CatalogMatches:
-    """The books of the catalog that a pair's generations match, beside the suite's own books.
+    """The books of the catalog that a pair's generations match.
 
-    books: by the names that reports use
+    books: by the names that reports use, without the suite's own
     least: the least words of a passage of theirs that counts
     issues: what wasn't scanned, where a limit depends on it
-    unread: the books that weren't scanned, with reasons
-    summary: numbers of books and words, and a digest of all
+    unread: why books weren't scanned
     """
 
     books: tuple[Book, ...] = ()
     least: int = 0
     issues: tuple[Issue, ...] = ()
-    unread: tuple[str, ...] = ()
-    summary: Mapping[str, object] | None = None
+    unread: tuple[Issue, ...] = ()
+    summary: CatalogSummary | None = None
 
 
 def min_passage_words(suite: Suite) -> int:
-    """Return the least words of a catalog's passage that counts; no limit depends on shorter ones.
+    """Return the least words of a catalog's passage that counts.
 
-    Runs of 12 words and more that two works share are quotations (docs/method.md).
+    No limit depends on shorter ones. Runs of 12 words and more that two works share are
+    quotations (docs/method.md).
     """
     scoring = suite.pairs[0].scoring
-    limits = [
-        pair.limits[name]
-        for pair in suite.pairs
-        for name in with_needs(pair.limits, PASSAGES)
-        if MEASURES[name].runs == "longest"
-    ]
-    words = [
-        _QUOTATION,
-        scoring.effective_threshold + 1,
-        *(int(limit) + 1 for limit in limits),
-    ]
+    words = [_QUOTATION, scoring.effective_threshold + 1]
+    for pair in suite.pairs:
+        words += [
+            int(pair.limits[name]) + 1
+            for name in with_needs(pair.limits, PASSAGES)
+            if MEASURES[name].runs == "longest"
+        ]
     return max(scoring.k, min(words))
 
 
 class Catalog:
-    """The catalog of one suite; `stored_samples` gives other pairs' stored generations."""
+    """The catalog of one suite.
+
+    stored_samples: yields other pairs' samples that are stored
+    """
 
     def __init__(
         self,
         suite: Suite,
         extensions: Extensions,
         own_books: Callable[[], Iterable[Book]],
-        stored_samples: Callable[..., Iterator[Sequence[Samples]]],
+        stored_samples: Callable[[Sequence[Samples]], Iterator[Sequence[Samples]]],
     ) -> None:
-        self._suite, self._scoring = suite, suite.pairs[0].scoring
+        self._suite = suite
+        self._scoring = suite.pairs[0].scoring
         self._extensions = extensions
         self._own_books = own_books
         self._at_hand = stored_samples
         self._least = min_passage_words(suite)
         self._looked: dict[str, tuple[int, str]] = {}
-        self._unread: dict[str, str] = {}
+        self._unread: dict[str, Issue] = {}
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
 
@@ -94,17 +95,19 @@ class Catalog:
     def _files(self) -> BookFiles:
         from pytest_memleak.library.book_files import BookFiles
 
-        root, extensions = self._suite.path.parent, self._extensions
         return BookFiles(
-            self._suite.catalog, self._scoring, extensions=extensions, root=root
+            self._suite.catalog,
+            self._scoring,
+            extensions=self._extensions,
+            root=self._suite.path.parent,
         )
 
     def validate(self) -> None:
-        """Raise MemleakError for a catalog file that is damaged or of another word mode."""
+        """Raise MemleakError for a catalog file that is damaged or has other words."""
         self._files.validate()
 
     def matches(self, parts: Sequence[Samples]) -> CatalogMatches:
-        """Return the books that share long runs with these generations, or with other pairs'.
+        """Return the books that share long runs with generations of any pair.
 
         A failure becomes an issue where a limit depends on the catalog.
         """
@@ -119,9 +122,12 @@ class Catalog:
             return self._failed(error, limits)
         if not self._looked:
             return self._failed(BookError("none of its books can be read"), limits)
-        books, unread = tuple(self._surviving.values()), self._unread_lines()
         return CatalogMatches(
-            books, self._least, self._issues(limits), unread, self._summary()
+            books=tuple(self._surviving.values()),
+            least=self._least,
+            issues=self._issues(limits),
+            unread=self._unread_books(),
+            summary=self._summary(),
         )
 
     def _look_for(self, parts: Sequence[Samples]) -> None:
@@ -149,7 +155,7 @@ class Catalog:
         """Yield the measurable books, and note these and the others."""
         for name, book in self._files.books():
             if isinstance(book, MemleakError):
-                self._unread[name] = book.line
+                self._unread[name] = Issue.of_error("catalog", book)
             else:
                 self._looked[name] = book.words, book.digest
                 yield name, book
@@ -171,41 +177,43 @@ class Catalog:
             for book in self._own_books()
         )
 
-    def _summary(self) -> dict[str, object]:
+    def _summary(self) -> CatalogSummary:
         digests = "".join(sorted(digest for _, digest in self._looked.values()))
-        return {
-            "books": len(self._looked),
-            "words": sum(words for words, _ in self._looked.values()),
-            "sha256": hashlib.sha256(digests.encode()).hexdigest(),
-            "from_words": self._least,
-        }
+        return CatalogSummary(
+            books=len(self._looked),
+            words=sum(words for words, _ in self._looked.values()),
+            sha256=hashlib.sha256(digests.encode()).hexdigest(),
+            from_words=self._least,
+        )
 
-    def _unread_lines(self) -> tuple[str, ...]:
-        return tuple(f"{name}: {why}" for name, why in sorted(self._unread.items()))
+    def _unread_books(self) -> tuple[Issue, ...]:
+        return tuple(
+            issue.placed_in(name) for name, issue in sorted(self._unread.items())
+        )
 
     def _issues(self, limits: Limits) -> tuple[Issue, ...]:
-        """Return an issue for the books that weren't scanned, where a limit depends on them."""
+        """Return an issue for unscanned books, where a limit depends on them."""
         if not self._unread or not with_needs(limits, PASSAGES):
             return ()
-        name, why = min(self._unread.items())
-        others = (
-            f" (and {amount(len(self._unread) - 1, 'other')})"
-            if len(self._unread) > 1
-            else ""
+        name = min(self._unread)
+        first = self._unread[name]
+        others = ""
+        if len(self._unread) > 1:
+            others = f" (and {amount(len(self._unread) - 1, 'other')})"
+        issue = Issue(
+            "catalog",
+            str(first),
+            "repair each such file, or remove it from the catalog",
+            f"unscanned books in the catalog: {name}{others}",
         )
-        cause = f"unscanned books in the catalog: {name}{others}: {why}"
-        return (
-            Issue(
-                "catalog", cause, "repair each such file, or remove it from the catalog"
-            ),
-        )
+        return (issue,)
 
     def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:
-        cause = f"the catalog: {error.line}"
+        issue = Issue.of_error("catalog", error).placed_in("the catalog")
         if not with_needs(limits, PASSAGES):
-            return CatalogMatches(unread=(cause, *self._unread_lines()))
-        issue = Issue("catalog", f"not scanned: {cause}")
-        return CatalogMatches(issues=(issue,), unread=self._unread_lines())
+            return CatalogMatches(unread=(issue, *self._unread_books()))
+        missing = issue.placed_in("not scanned")
+        return CatalogMatches(issues=(missing,), unread=self._unread_books())
 
 
 def _texts(parts: Sequence[Samples]) -> Iterator[str]:
@@ -221,6 +229,10 @@ def _some_at_a_time(texts: Iterator[str]) -> Iterator[Iterator[str]]:
 def _until_full(first: str, texts: Iterator[str]) -> Iterator[str]:
     yield first
     left = _CHARACTERS - len(first)
-    while left > 0 and (text := next(texts, None)) is not None:
+    if left <= 0:
+        return
+    for text in texts:
         yield text
         left -= len(text)
+        if left <= 0:
+            return

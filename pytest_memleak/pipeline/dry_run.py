@@ -1,55 +1,38 @@
-"""What a run would still request, pay, and detect: from books, suites, and ledger alone."""
+"""What a run would still request and pay: its pairs' sampling plans, walked unasked."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import BookError, MemleakError
-from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.pipeline.canaries import Canaries, canary_prompts
-from pytest_memleak.pipeline.ledger_endpoint import call_terms, through_ledger
+from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.limit_reachability import (
     planned_rounds,
     validate_limit_reach,
 )
-from pytest_memleak.pipeline.required_samples import (
-    Purpose,
-    continuation_endpoint,
-    pair_prompts,
-    probed_book,
-    required_samples,
+from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
+from pytest_memleak.pipeline.sampling_plan import (
+    PromptStep,
+    SamplingPlan,
+    SummaryStep,
+    TrainingStep,
+    plan_pair,
 )
-from pytest_memleak.pipeline.sample_steps import USUAL_SAMPLES, power_row
-from pytest_memleak.pipeline.sampled_generations import generation_request
-from pytest_memleak.records.number_format import amount
+from pytest_memleak.records import Issue
 from pytest_memleak.sampling.cost_plan import (
+    Counted,
     Plan,
     PlannedStep,
-    Power,
-    PowerRow,
     RunPlan,
+    in_all,
 )
-from pytest_memleak.scoring.bmc_interval import least_upper_end
-from pytest_memleak.scoring.book_layout import measurable_words
-from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
-from pytest_memleak.verdict.prompt_overlap import instruction_issues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.pipeline.required_samples import RequiredSamples
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Book, BookSource, Pair
-# The coverage that so many null books detect, as a multiple of chance (docs/method.md).
-_SEEN = (
-    (10, "about twice"),
-    (4, "two to three times"),
-    (3, "about three times"),
-    (2, "about eight times"),
-)
+    from pytest_memleak.records import BookSource, Model, Pair
 
 
 def plan_run(
@@ -63,34 +46,65 @@ def plan_run(
     samples: replaces the suite's. A summary that isn't written yet counts as long as it
     may become.
     """
-    chosen = tuple(pairs)
-    return _Planner({(pair.suite, pair.id) for pair in chosen}, samples).plan(
-        chosen, suite_of
-    )
+    planner = _RunPlanner(samples)
+    chosen = [(pair, suite_of(pair)) for pair in pairs]
+    names = {(pair.suite, pair.id) for pair, _ in chosen}
+    shared: list[_Requirement] = []
+    for pair, suite in chosen:
+        for requirement in planner.requirements(pair, suite):
+            if requirement.is_shared and requirement.name in names:
+                shared.append(requirement)
+            else:
+                planner.add(requirement)
+    # After the pairs themselves, which sample the same, nearly always nothing is left.
+    for requirement in shared:
+        planner.add_shared(requirement)
+    return RunPlan(tuple(planner.steps), tuple(dict.fromkeys(planner.obstacles)))
 
 
-class _Planner:
-    def __init__(self, chosen: set[tuple[object, str]], samples: int | None) -> None:
-        self._chosen = chosen
+@dataclass(frozen=True, slots=True)
+class _Requirement:
+    """Samples that a pair of the run requires."""
+
+    pair: Pair
+    suite: SuiteRun
+    plan: SamplingPlan
+    required: RequiredSamples
+
+    @property
+    def name(self) -> tuple[object, str]:
+        """The suite and the pair whose prompts they answer."""
+        return self.required.pair.suite, self.required.pair.id
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether they are those of another pair."""
+        return self.required.purpose in {Purpose.NULL, Purpose.BASELINE}
+
+    @property
+    def is_own(self) -> bool:
+        return self.required.purpose is Purpose.OWN
+
+
+class _RunPlanner:
+    """Adds up the steps of a run's pairs.
+
+    steps: the rows of the plan
+    obstacles: what can't be planned
+    """
+
+    def __init__(self, samples: int | None) -> None:
+        self.steps: list[PlannedStep] = []
+        self.obstacles: list[Issue] = []
         self._samples = samples
+        self._counted = Counted()
         self._planned: set[tuple[object, ...]] = set()
 
-    def plan(
-        self, pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun]
-    ) -> RunPlan:
-        steps: list[PlannedStep] = []
-        obstacles: list[str] = []
-        for pair in pairs:
-            suite = suite_of(pair)
-            for required in map(self._resized, required_samples(pair, suite.suite)):
-                planned_there = (required.pair.suite, required.pair.id) in self._chosen
-                if required.purpose is Purpose.NULL and planned_there:
-                    continue
-                try:
-                    steps += self._steps(pair, required, suite)
-                except MemleakError as error:
-                    obstacles.append(f"{pair.id}: {required.describe(error.line)}")
-        return RunPlan(tuple(steps), tuple(dict.fromkeys(obstacles)))
+    def requirements(self, pair: Pair, suite: SuiteRun) -> Iterator[_Requirement]:
+        """Yield what the pair requires, by the plan that its run would walk."""
+        plan = plan_pair(pair, suite.suite, suite.endpoints, unasked=True)
+        for required in plan.required:
+            yield _Requirement(pair, suite, plan, self._resized(required))
 
     def _resized(self, required: RequiredSamples) -> RequiredSamples:
         if self._samples is None or required.purpose is Purpose.GREEDY:
@@ -98,209 +112,110 @@ class _Planner:
         sampling = replace(required.pair.sampling, samples=self._samples)
         return replace(required, pair=replace(required.pair, sampling=sampling))
 
-    def _steps(
-        self, pair: Pair, required: RequiredSamples, suite: SuiteRun
-    ) -> Iterator[PlannedStep]:
-        suite.validate_preregistration()
-        model = required.pair.model
-        for source in self._books_of(required.pair, suite):
-            if self._first(pair.suite, "summaries", source.id):
-                lacking = suite.books.outstanding_summaries(source)
-                if lacking is not None:
-                    yield PlannedStep(lacking.pair, lacking)
-        opened = suite.endpoints.ready(model)
-        tokens = cost = None
-        if opened is None and self._first(pair.suite, "training", model.id):
-            tokens = suite.endpoints.training_tokens(model)
-            cost = model.price and tokens * model.price[2] / 1e6
-        sampling = None
-        if abilities_of(opened).recording is None:
-            probed = required.pair
-            if self._first(probed.suite, probed.id, probed.sampling, probed.probe):
-                sampling = _sampling(required, suite, opened)
-        if required.purpose is Purpose.OWN:
-            validate_limit_reach(
-                pair, _book_of(pair, suite), suite.suite, suite.protected
-            )
-        if sampling or tokens or required.purpose is Purpose.OWN:
-            own = required.purpose is Purpose.OWN
-            rounds = planned_rounds(required.pair) if own else None
-            yield PlannedStep(
-                _named(required), sampling, tokens or 0, cost, rounds=rounds
-            )
-        if sampling is not None and sampling.generations:
-            yield from self._deployment(required.pair, suite)
+    def add(self, requirement: _Requirement) -> None:
+        """Add the rows of a requirement, or what keeps it from being planned."""
+        try:
+            self._add_rows(requirement)
+        except MemleakError as error:
+            issue = requirement.required.placed(Issue.of_error("plan", error))
+            self.obstacles.append(issue.placed_in(requirement.pair.id))
 
-    def _deployment(self, pair: Pair, suite: SuiteRun) -> Iterator[PlannedStep]:
-        """Yield the deployment that the model needs, unless it is active."""
-        model = pair.model
+    def add_shared(self, requirement: _Requirement) -> None:
+        """Add what is left of a requirement whose own pair is planned already."""
+        with contextlib.suppress(MemleakError):  # its own pair reports it
+            self._add_rows(requirement)
+
+    def _add_rows(self, requirement: _Requirement) -> None:
+        required, suite = requirement.required, requirement.suite
+        suite.validate_preregistration()
+        training = None
+        plans: list[Plan] = []
+        for step in requirement.plan.steps(required):
+            match step:
+                case SummaryStep():
+                    self._add_summaries(step.book, suite)
+                case TrainingStep():
+                    training = self._training(step.model, suite)
+                case PromptStep():
+                    plans.append(step.left(self._counted))
+        sampling = in_all(plans) if plans else None
+        rounds = None
+        if requirement.is_own:
+            self._validate(requirement)
+            rounds = planned_rounds(required.pair)
+        if self._has_row(requirement, sampling, training):
+            tokens, cost = training or (0, None)
+            name = _row_name(required)
+            self.steps.append(PlannedStep(name, sampling, tokens, cost, rounds=rounds))
+        if sampling is not None and sampling.generations:
+            self._add_deployment(required.pair.model, suite)
+
+    def _validate(self, requirement: _Requirement) -> None:
+        books = requirement.suite.books
+        book = books.book_of(requirement.pair, foreseen=True)
+        validate_limit_reach(
+            requirement.pair,
+            book,
+            requirement.suite.suite,
+            requirement.suite.protected,
+        )
+
+    def _has_row(
+        self,
+        requirement: _Requirement,
+        sampling: Plan | None,
+        training: tuple[int, float | None] | None,
+    ) -> bool:
+        """Tell whether the requirement has a row of its own; each pair has one."""
+        pair = requirement.required.pair
+        is_first = self._is_first(pair.suite, pair.id, pair.sampling, pair.probe)
+        if requirement.is_own or training is not None:
+            return True
+        return sampling is not None and (is_first or sampling.generations > 0)
+
+    def _add_summaries(self, book: BookSource, suite: SuiteRun) -> None:
+        if self._is_first(suite.suite.path, "summaries", book.id):
+            lacking = suite.books.outstanding_summaries(book, self._counted)
+            if lacking is not None:
+                self.steps.append(PlannedStep(lacking.pair, lacking))
+
+    def _training(
+        self,
+        model: Model,
+        suite: SuiteRun,
+    ) -> tuple[int, float | None] | None:
+        """Return the tokens of the model's fine-tune and their cost, once."""
+        if not self._is_first(suite.suite.path, "training", model.id):
+            return None
+        tokens = suite.endpoints.training_tokens(model)
+        cost = None if model.price is None else tokens * model.price[2] / 1e6
+        return tokens, cost
+
+    def _add_deployment(self, model: Model, suite: SuiteRun) -> None:
+        """Add the deployment that the model needs, unless it is active."""
         deployment = suite.endpoints.deployment_of(model, foreseen=True)
-        if deployment is None or not self._first(pair.suite, "deployment", model.id):
+        if deployment is None:
+            return
+        if not self._is_first(suite.suite.path, "deployment", model.id):
             return
         from pytest_memleak.ledger.deployments import deployed
 
-        if not deployed(suite.resources.ledger, model.provider, deployment.digest):
-            price = model.price_per_hour
-            yield PlannedStep(
-                f"{model.id} (deployed for at most {deployment.hours:g} h)",
-                hours=deployment.hours,
-                hours_cost=None if price is None else deployment.hours * price,
-            )
+        if deployed(suite.resources.ledger, model.provider, deployment.digest):
+            return
+        price = model.price_per_hour
+        step = PlannedStep(
+            f"{model.id} (deployed for at most {deployment.hours:g} h)",
+            hours=deployment.hours,
+            hours_cost=None if price is None else deployment.hours * price,
+        )
+        self.steps.append(step)
 
-    def _books_of(self, pair: Pair, suite: SuiteRun) -> list[BookSource]:
-        """Return the books whose summaries the samples need."""
-        trained = [suite.suite.book(book_id) for book_id in pair.model.finetune_books]
-        return [pair.book, *trained] if pair.probe.kind == "instruction" else trained
-
-    def _first(self, *what: object) -> bool:
-        first = what not in self._planned
+    def _is_first(self, *what: object) -> bool:
+        is_first = what not in self._planned
         self._planned.add(what)
-        return first
+        return is_first
 
 
-def _named(required: RequiredSamples) -> str:
+def _row_name(required: RequiredSamples) -> str:
     name = required.pair.id
     return name if required.purpose is Purpose.OWN else f"{name} ({required.purpose})"
-
-
-def _sampling(
-    required: RequiredSamples, suite: SuiteRun, opened: Endpoint | None
-) -> Plan:
-    from pytest_memleak.sampling.cost_plan import in_all, plan
-
-    pair = required.pair
-    book = _book_of(pair, suite)
-    if pair.probe.kind == "instruction":
-        bad = instruction_issues(book, generation_request(required))
-        # Summaries that are still to be written can't be judged yet.
-        if bad and suite.books.outstanding_summaries(pair.book) is None:
-            raise BookError(bad[0].cause, location=f"book {book.id!r}", hint=bad[0].fix)
-    probed = probed_book(pair, book, opened)
-    prompts = pair_prompts(pair, probed)
-    if opened is None:
-        first = canary_prompts(pair, probed, 1)
-        every = (prompts, first) if required.purpose is Purpose.OWN else (prompts,)
-        terms = call_terms(pair.model, suite.endpoints, own=False)
-        return in_all(
-            [plan(suite.resources.ledger, None, prompts, terms) for prompts in every]
-        )
-    source = through_ledger(
-        pair.model,
-        suite.endpoints,
-        continuation_endpoint(pair, opened) or opened,
-        own=False,
-    )
-    if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
-        source = source.current_series(pair, prompts, may_sample=True)
-    if required.purpose is not Purpose.OWN:
-        return source.left(prompts)
-    canaries = Canaries(source.ledger, source.endpoint_id, pair, probed)
-    few = canaries.to_request(prompts, is_name=source.is_name(pair))
-    return in_all([source.left(each) for each in (prompts, few) if each is not None])
-
-
-def _book_of(pair: Pair, suite: SuiteRun) -> Book:
-    if pair.probe.kind == "instruction":
-        return suite.books.foreseen(pair.book)
-    return suite.books.cut(pair.book)
-
-
-def suite_power(suite: SuiteRun) -> Power:
-    """Return what the suite can detect, for usual numbers of samples and for its own.
-
-    Its resources should be offline, with an empty ledger.
-    """
-    pairs = suite.suite.pairs
-    notes, confidence = _suite_notes(pairs), planned_rounds(pairs[0]).confidence
-    rows: list[PowerRow] = []
-    obstacles: dict[str, None] = {}
-    for samples in sorted({*USUAL_SAMPLES, *notes}):
-        planned = plan_run(pairs, lambda _: suite, samples=samples)
-        obstacles |= dict.fromkeys(planned.obstacles)
-        rows.append(power_row(planned, pairs[0], samples, notes.get(samples, "")))
-    return Power(
-        tuple(rows), confidence, tuple(_of_limits(pairs, suite)), tuple(obstacles)
-    )
-
-
-def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
-    """Return the numbers of samples that the suite itself names, and why."""
-    notes: dict[int, list[str]] = {}
-    for pair in pairs:
-        planned = planned_rounds(pair)
-        notes.setdefault(planned.samples, []).append("this suite's samples")
-        if planned.needed is not None:
-            notes.setdefault(planned.needed, []).append(
-                f"detection_limit {planned.detection_limit:g} at 10% withheld"
-            )
-    return {
-        samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()
-    }
-
-
-def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
-    """Yield which limits of gating pairs can pass, whatever is sampled."""
-    gating = [pair for pair in pairs if pair.gates]
-    within = {
-        limit: least
-        for (limit, _), least in _least_bmc(gating, suite)
-        if least <= limit
-    }
-    for limit, least in within.items():
-        yield f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc is {least:.2g}"
-    yield from limits_out_of_reach(pairs, suite)
-    yield from _of_excess(
-        [pair for pair in gating if with_needs(pair.limits, CHANCE)], suite
-    )
-
-
-def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
-    """Yield the limits of gating pairs that a book is too short to pass."""
-    for (limit, book), least in _least_bmc(
-        [pair for pair in pairs if pair.gates], suite
-    ):
-        if least > limit:
-            yield (
-                f"bmc limit {limit:g} can't pass for {book}, which is too short: with "
-                "no recall, "
-                f"the upper bound of bmc is {least:.2g}; test more of the book, or "
-                "raise the limit"
-            )
-
-
-def _least_bmc(
-    pairs: Iterable[Pair], suite: SuiteRun
-) -> list[tuple[tuple[float, str], float]]:
-    """Return the upper bound without recall, by limit of bmc and book; the highest last."""
-    least: dict[tuple[float, str], float] = {}
-    for pair in pairs:
-        if BMC.name in pair.limits and pair.confidence:
-            with contextlib.suppress(MemleakError):  # the plan reports it
-                words = measurable_words(suite.books.cut(pair.book), pair.scoring)
-                least[pair.limits[BMC.name], pair.book.id] = least_upper_end(
-                    words, scoring=pair.scoring, confidence=pair.confidence
-                )
-    return sorted(least.items(), key=lambda entry: entry[1])
-
-
-def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
-    by_nulls: dict[int, list[str]] = {}
-    for pair in pairs:
-        nulls = sum(
-            required.purpose is Purpose.NULL
-            for required in required_samples(pair, suite.suite)
-        )
-        by_nulls.setdefault(nulls, []).append(pair.id)
-    for nulls, names in by_nulls.items():
-        limit = BMC_EXCESS.name + (
-            f" of {', '.join(names)}" if len(by_nulls) > 1 else ""
-        )
-        books = amount(nulls, "null book")
-        if seen := next((many for least, many in _SEEN if nulls >= least), None):
-            yield f"{limit}: {books} can detect coverage of {seen} the chance level"
-        else:
-            yield (
-                f"{limit}: no interval and no p-value from {books}; add negative "
-                "controls until "
-                "the suite has two"
-            )

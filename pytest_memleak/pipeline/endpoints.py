@@ -1,4 +1,4 @@
-"""The endpoints of a suite's models: providers made, models fine-tuned and deployed, each once."""
+"""The endpoints of a suite's models, each made, fine-tuned, and deployed once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Endpoints:
             abilities_of(provider).close()
 
     def provider(self, model: Model) -> Provider:
-        """Return the model's provider. Raises SuiteError for an unknown one or bad options."""
+        """Return the model's provider. Raises SuiteError for bad options."""
         if model.id not in self._providers:
             place = self.place(model)
             factory = self._extensions.provider(model.provider, place=place)
@@ -118,11 +118,17 @@ class Endpoints:
         deployment = self.deployment_of(model)
         if platform is not None and deployment is not None:
             self.deployments.stand_up(
-                platform, deployment, model=model.id, price=model.price_per_hour
+                platform,
+                deployment,
+                model=model.id,
+                price=model.price_per_hour,
             )
 
     def deployment_of(
-        self, model: Model, *, foreseen: bool = False
+        self,
+        model: Model,
+        *,
+        foreseen: bool = False,
     ) -> Deployment | None:
         """Return the deployment that calling the model needs; None if it needs none.
 
@@ -137,26 +143,30 @@ class Endpoints:
 
             digest = self.training_set(model, foreseen=True).digest
             weights = finetuned_endpoint(
-                self.resources.ledger, platform.provider, digest
+                self.resources.ledger,
+                platform.provider,
+                digest,
             )
             if weights is None and not foreseen:
                 return None
         return platform.needed(weights)
 
     def ready(self, model: Model) -> Endpoint | None:
-        """Return the model's endpoint without any call; None where it is still to be fine-tuned."""
+        """Return the model's endpoint without a call; None before its fine-tune."""
         if not model.finetune_books:
             return self.endpoint(model)
         provider, ledger = self.provider(model), self.resources.ledger
         from pytest_memleak.ledger.jobs import finetuned_endpoint
 
         name = finetuned_endpoint(
-            ledger, provider.name, self.training_set(model, foreseen=True).digest
+            ledger,
+            provider.name,
+            self.training_set(model, foreseen=True).digest,
         )
         return provider.open(name) if name else None
 
     def training_set(self, model: Model, *, foreseen: bool = False) -> TrainingSet:
-        """Return what the model is fine-tuned on, named by everything that determines its weights.
+        """Return what the model is fine-tuned on, named by all that shapes its weights.
 
         Of the options, the provider's `weights_options` do, or all if it lists none. A
         training set that the ledger has under the name of all options keeps it.
@@ -246,7 +256,9 @@ class Endpoints:
         )
 
     def _book_by_id(
-        self, place: str, reader: Callable[[BookSource], Book]
+        self,
+        place: str,
+        reader: Callable[[BookSource], Book],
     ) -> Callable[[str], Book]:
         def read(book_id: str) -> Book:
             try:
@@ -262,7 +274,9 @@ class Endpoints:
 
 
 def _training_set(
-    books: tuple[Book, ...], model: Model, options: Mapping[str, object]
+    books: tuple[Book, ...],
+    model: Model,
+    options: Mapping[str, object],
 ) -> TrainingSet:
     from pytest_memleak.sampling.remote_jobs import training_set
 
@@ -278,7 +292,7 @@ def _training_set(
 
 
 class Deployments:
-    """The deployments of a run, each created before its first call and removed at the end."""
+    """The deployments of a run: created before the first call, removed at the end."""
 
     def __init__(self, resources: Resources, retry: Retry) -> None:
         self._resources = resources
@@ -295,7 +309,7 @@ class Deployments:
         model: str,
         price: float | None,
     ) -> None:
-        """Create the deployment and tell its endpoints where it is. Raises Inconclusive."""
+        """Create the deployment and move its endpoints in. Raises Inconclusive."""
         from pytest_memleak.sampling.deployment import ensure_deployment, move_in
 
         key, resources = (deployment.digest, model), self._resources
@@ -320,7 +334,7 @@ class Deployments:
         self._moved_in.add(key)
 
     def leave(self) -> None:
-        """Remove deployments that no other run uses; the ledger keeps those it can't remove."""
+        """Remove deployments that no other run uses; the ledger keeps the others."""
         while self._active:
             from pytest_memleak.sampling.deployment import leave
 
@@ -351,9 +365,11 @@ def take_down(
 
 
 def _platform_of(
-    debt: OpenDeployment, extensions: Extensions, state: Path
+    debt: OpenDeployment,
+    extensions: Extensions,
+    state: Path,
 ) -> DeploymentCalls:
-    """Create the provider from the ledger's row, without the suite that it was deployed for."""
+    """Create the provider from the ledger's row, without the deployment's suite."""
     place = f"the ledger's deployment {debt.number}"
     model = Model(
         id=f"deployment {debt.number}",
@@ -364,7 +380,8 @@ def _platform_of(
 
     def no_book(_: str) -> object:
         raise MemleakError(
-            "a deployment can't read books while it is being deleted", location=place
+            "a deployment can't read books while it is being deleted",
+            location=place,
         )
 
     provider = extensions.provider(debt.provider, place=place)(
@@ -376,7 +393,7 @@ def _platform_of(
             read_book=no_book,  # type: ignore[arg-type]
             # The run that deployed it was permitted to.
             hosts=frozenset({host_of(str(debt.options.get("base_url", "")))}),
-        )
+        ),
     )
     platform = abilities_of(provider).deployments
     if platform is None:

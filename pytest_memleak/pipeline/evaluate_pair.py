@@ -9,42 +9,46 @@ generations against the book and against chance, and judge. Each step has a pack
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.analyze_pair import (
-    SecondOpinion,
-    analyze_pair,
-    is_over,
-    stop_rule,
-)
+from pytest_memleak.pipeline.analyze_pair import is_over, stop_rule
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
     validate_limit_reach,
 )
+from pytest_memleak.pipeline.measured_pair import measure_pair
+from pytest_memleak.pipeline.provenance_check import identify
 from pytest_memleak.pipeline.reference_models import compare_references
-from pytest_memleak.pipeline.required_samples import all_generations, required_samples
-from pytest_memleak.pipeline.sampled_generations import (
-    CountedGenerations,
-    identify,
-    sample_all,
-)
+from pytest_memleak.pipeline.sampled_generations import sample_all
+from pytest_memleak.pipeline.samples import LedgerSamples
+from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
-from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.pipeline.measured_pair import MeasuredPair
+    from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
+    from pytest_memleak.pipeline.reference_models import ReferenceComparison
+    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.records import Generation
 
 
 def evaluate(
-    pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | None = None
+    pair: Pair,
+    suite: SuiteRun,
+    *,
+    endpoint: Endpoint | None = None,
 ) -> Evaluation:
     """Evaluate one model on one book.
 
@@ -53,98 +57,118 @@ def evaluate(
     samples already exceed a limit; it raises nothing.
     """
     try:
-        suite.validate_preregistration()
-        suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
-        book = suite.books.book_of(pair)
-        suite.books.validate_no_shared_text(book, pair)
-        validate_limit_reach(pair, book, suite.suite, suite.protected)
-        return _of_generations(pair, suite, endpoint)
+        _validate(pair, suite)
+        plan = plan_pair(pair, suite.suite, suite.endpoints, endpoint=endpoint)
+        return _of_generations(pair, suite, plan)
     except MemleakError as error:
-        nothing = Completeness(
-            requested=0, received=0, issues=(Issue("sampled", error.line),)
-        )
-        return _judged(pair, suite, None, nothing)
+        return _without_evidence(pair, suite, error)
 
 
-def _of_generations(
-    pair: Pair, suite: SuiteRun, endpoint: Endpoint | None
+def _validate(pair: Pair, suite: SuiteRun) -> None:
+    """Raise MemleakError for what would make every sample worthless."""
+    suite.validate_preregistration()
+    suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
+    book = suite.books.book_of(pair)
+    suite.books.validate_no_shared_text(book, pair)
+    validate_limit_reach(pair, book, suite.suite, suite.protected)
+
+
+def _of_generations(pair: Pair, suite: SuiteRun, plan: SamplingPlan) -> Evaluation:
+    stop = stop_rule(pair, suite.protected, suite.resources)
+    samples = sample_all(plan, stop=stop)
+    measured = measure_pair(
+        pair,
+        samples,
+        suite.protected,
+        suite.catalog,
+        suite.resources,
+    )
+    references = compare_references(
+        measured.analysis,
+        measured.own,
+        measured.beside,
+        plan,
+    )
+    served = identify(measured.own.sampled)
+    return _judge(pair, suite, measured, references, served)
+
+
+def _judge(
+    pair: Pair,
+    suite: SuiteRun,
+    measured: MeasuredPair,
+    references: ReferenceComparison,
+    served: ProvenanceCheck,
 ) -> Evaluation:
-    required = required_samples(pair, suite.suite, endpoint)
-    protected, resources = suite.protected, suite.resources
-    stop = stop_rule(pair, protected, resources)
-    parts = sample_all(required, suite.endpoints, stop=stop)
-    own, *beside = counted = [CountedGenerations(part) for part in parts]
-    resources.progress(ProgressEvent(Phase.SCORING, pair.id))
-    catalog = suite.catalog.matches(parts)
-    second_opinion = SecondOpinion(parts, protected, catalog)
-    texts = second_opinion.watch(chain(own.batches(), all_generations(beside)))
-    analysis = analyze_pair(pair, parts, protected, resources, catalog, texts=texts)
-    return_freed_memory()
-    scan_issues = (
-        *second_opinion.issues(analysis),
+    own, catalog = measured.own, measured.catalog
+    protected = suite.protected
+    analysis = references.analysis
+    detection = None
+    if analysis is not None:
+        detection = detection_summary(analysis, pair, answers=own.fewest)
+    issues = (
+        *references.issues,
+        *served.issues,
+        *measured.issues,
         *protected.issues(pair),
         *catalog.issues,
-    )
-    return_freed_memory()
-    references = compare_references(analysis, own, beside, required, suite.endpoints)
-    analysis, sampled = references.analysis, (*counted, *references.sampled)
-    samples = [part.sampled for part in sampled]
-    served = identify(own.sampled)
-    detection = (
-        detection_summary(analysis, pair, answers=own.fewest) if analysis else None
+        *detection_issues(detection),
     )
     completeness = own.completeness(
-        beside=beside,
+        beside=measured.beside,
         over_limit=is_over(analysis, pair),
-        issues=(
-            *references.issues,
-            *served.issues,
-            *scan_issues,
-            *detection_issues(detection),
-        ),
+        issues=issues,
         notes=(*served.notes, *references.notes),
     )
-    return _judged(
-        pair,
-        suite,
-        analysis,
-        completeness,
+    counted = (own, *measured.beside, *references.sampled)
+    evaluation = Evaluation(
+        suite=suite.suite.name,
+        suite_digest=suite.suite.digest,
+        pair=pair,
+        verdict_result=judge(analysis, completeness, pair.limits, own.book),
+        completeness=completeness,
         book=own.book,
         endpoint=own.sampled.endpoint_id,
+        job=suite.endpoints.job_of(pair.model),
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
-        spared=own.sampled.spared,
         detection=detection,
-        second_opinion=second_opinion.counts,
-        near_verbatim=second_opinion.near_verbatim,
+        second_opinion=measured.second_opinion.counts,
         provenance=served.provenance,
-        as_of=own.sampled.until,
-        sampled=tuple(part.counted for part in sampled),
-        generations=lambda: chain.from_iterable(part.generations() for part in samples),
+        sampled=tuple(part.counted for part in counted),
         protected=protected.holding(analysis, own.book, catalog.books),
         scan_scope=protected.scan_scope(pair) if analysis else None,
         catalog=catalog.summary,
-        unread=(
-            *catalog.unread,
-            *(f"{name}: {why}" for name, why in protected.unread.items()),
-        ),
+        unread=(*catalog.unread, *protected.unread_books()),
+        book_file=suite.books.file_digest(pair.book),
+        generations=_rereading([part.sampled for part in counted]),
+        near_verbatim=measured.second_opinion.near_verbatim,
     )
+    return _as_of_ledger(evaluation, own.sampled)
 
 
-def _judged(
-    pair: Pair,
-    suite: SuiteRun,
-    evidence: Analysis | None,
-    completeness: Completeness,
-    **fields: Any,
-) -> Evaluation:
+def _as_of_ledger(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
+    """Add what only samples from the ledger have: a time, and perhaps an early stop."""
+    if not isinstance(own, LedgerSamples):
+        return evaluation
+    return replace(evaluation, as_of=own.until, spared=own.spared)
+
+
+def _rereading(
+    samples: Iterable[SampledGenerations],
+) -> Callable[[], Iterator[Generation]]:
+    """Return a function that reads all generations again, so that none is kept."""
+    return lambda: chain.from_iterable(part.generations() for part in samples)
+
+
+def _without_evidence(pair: Pair, suite: SuiteRun, error: MemleakError) -> Evaluation:
+    issue = Issue.of_error("sampled", error)
+    completeness = Completeness(requested=0, received=0, issues=(issue,))
     return Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
         pair=pair,
-        verdict_result=judge(evidence, completeness, pair.limits, fields.get("book")),
+        verdict_result=judge(None, completeness, pair.limits, None),
         completeness=completeness,
-        job=suite.endpoints.job_of(pair.model) if fields else None,
         book_file=suite.books.file_digest(pair.book),
-        **fields,
     )

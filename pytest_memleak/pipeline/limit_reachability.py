@@ -1,4 +1,4 @@
-"""Whether a limit can be exceeded by any text, and what so many rounds can detect (docs/method.md).
+"""Whether any text can exceed a limit, and what so many rounds can detect.
 
 Limits that no text of the books could exceed are rejected before any paid call. A limit
 of up to 100 words is always accepted: a shorter text reproduces too little to matter.
@@ -34,9 +34,12 @@ _ALWAYS_REACHABLE = 100  # words, or passages of up to so many words
 
 
 def validate_limit_reach(
-    pair: Pair, book: Book, suite: Suite, protected: ProtectedBooks
+    pair: Pair,
+    book: Book,
+    suite: Suite,
+    protected: ProtectedBooks,
 ) -> None:
-    """Raise SuiteError where no text in the books is long enough to exceed any limit of the pair.
+    """Raise SuiteError where no text is long enough to exceed any limit of the pair.
 
     A limit may lie beyond the longest excerpt (`longest_span`), the book
     (`longest_block`), or each scanned book, and so may span_threshold.
@@ -54,24 +57,27 @@ def validate_limit_reach(
     longest = max(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
     raise SuiteError(
         f"pair {pair.id} can't fail: no text of its book is long enough to exceed a "
-        "limit "
-        f"({limits_text}, span_threshold = {pair.scoring.span_threshold}; the longest "
-        "excerpt has "
-        f"{longest:,} words)",
+        f"limit ({limits_text}, span_threshold = {pair.scoring.span_threshold}; the "
+        f"longest excerpt has {longest:,} words)",
         location=str(suite.path),
         hint="lower a limit below that length, or limit a share, such as bmc = 0.15",
     )
 
 
 def _is_within_reach(
-    row: Measure, limit: float, pair: Pair, book: Book, in_any: ProtectedBooks | None
+    row: Measure,
+    limit: float,
+    pair: Pair,
+    book: Book,
+    in_any: ProtectedBooks | None,
 ) -> bool:
     """Tell whether some text is long enough to exceed a limit."""
     if row.kind == "share":
         return limit < 1
-    counted = row.runs == "number"
     threshold = pair.scoring.effective_threshold
-    if max(limit, threshold if counted else 0) <= _ALWAYS_REACHABLE:
+    counted = row.runs == "number"
+    longest = max(limit, threshold) if counted else limit
+    if longest <= _ALWAYS_REACHABLE:
         return True
     stretches: Iterable[Iterable[int]]
     if row.lies_in == "excerpt":
@@ -84,11 +90,19 @@ def _is_within_reach(
         return True
     if counted:
         return _holds_more_than(limit, stretches, each=threshold + 1)
-    return any(length > limit for parts in stretches for length in accumulate(parts))
+    return any(_is_longer(parts, limit) for parts in stretches)
+
+
+def _is_longer(parts: Iterable[int], limit: float) -> bool:
+    """Tell whether some parts together are longer; read no more than that takes."""
+    return any(length > limit for length in accumulate(parts))
 
 
 def _holds_more_than(
-    limit: float, stretches: Iterable[Iterable[int]], *, each: int
+    limit: float,
+    stretches: Iterable[Iterable[int]],
+    *,
+    each: int,
 ) -> bool:
     """Tell whether the stretches have room for more runs of `each` words."""
     before = 0
@@ -125,14 +139,18 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
         needed = samples_for(
-            rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True)
+            rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True),
         )
-    seen = detection_limit(1 if _are_copies(pair) else samples, confidence=confidence)
+    different = 1 if _are_copies(pair) else samples
+    seen = detection_limit(different, confidence=confidence)
     return PlannedRounds(samples, confidence, seen, pair.detection_limit, needed)
 
 
 def detection_summary(
-    analysis: Analysis, pair: Pair, *, answers: int
+    analysis: Analysis,
+    pair: Pair,
+    *,
+    answers: int,
 ) -> DetectionSummary:
     """Return what the rounds of the analysis can detect.
 
@@ -144,7 +162,9 @@ def detection_summary(
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
         rounds = rounds_to_detect(
-            pair.detection_limit, confidence=confidence, alike=error.likeness.alike
+            pair.detection_limit,
+            confidence=confidence,
+            alike=error.likeness.alike,
         )
         answered = max(min(answers, error.rounds), 1) / error.rounds
         needed = samples_for(rounds, answered=answered)
@@ -180,7 +200,8 @@ def detection_issues(summary: DetectionSummary | None) -> Iterator[Issue]:
         samples += " at temperature 0, which count as 1"
         fix = "set a temperature above 0, or remove detection_limit"
     elif summary.blocks is not None:
-        samples += f", which aren't exchangeable and count as {amount(summary.blocks, 'block')}"
+        blocks = amount(summary.blocks, "block")
+        samples += f", which aren't exchangeable and count as {blocks}"
     elif summary.answers < summary.rounds:
         samples += f", only {amount(summary.answers, 'answer')} for one excerpt"
     yield Issue(

@@ -1,4 +1,4 @@
-"""The books of a suite as its pairs need them: read, cut, and with their instructions."""
+"""The books of a suite as its pairs need them: read, cut, and with instructions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Scoring,
         Suite,
     )
-    from pytest_memleak.sampling.cost_plan import Plan
+    from pytest_memleak.sampling.cost_plan import Counted, Plan
     from pytest_memleak.scoring.book_layout import Layout
 
 # Two books by one author may share a motto; a book and another edition of it share
@@ -45,8 +45,13 @@ class SummarySource(Protocol):
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
         """Return each excerpt's summary by its id."""
 
-    def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
-        """Plan the calls that `write` would make."""
+    def outstanding(
+        self,
+        book_id: str,
+        excerpts: Sequence[Excerpt],
+        counted: Counted | None,
+    ) -> Plan | None:
+        """Plan the calls that `write` would make, without what is `counted` already."""
 
     def foreseen(self, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
         """Return stored summaries, and for others as many words as they may have."""
@@ -59,7 +64,10 @@ class PreparedBooks:
     """
 
     def __init__(
-        self, suite: Suite, extensions: Extensions, writer: Callable[[], SummarySource]
+        self,
+        suite: Suite,
+        extensions: Extensions,
+        writer: Callable[[], SummarySource],
     ) -> None:
         self._suite = suite
         self._extensions = extensions
@@ -71,7 +79,7 @@ class PreparedBooks:
         self._common_shares: dict[str, float] = {}
 
     def book(self, source: BookSource) -> Book:
-        """Return the book with its instructions; the summarizer writes summaries that it lacks.
+        """Return the book with its instructions; missing summaries are written.
 
         Raises BookError or RecordsError for an unusable book, Inconclusive for one that
         is yet to be provided or whose summaries aren't available now.
@@ -80,52 +88,66 @@ class PreparedBooks:
             book, lacking = self.cut(source), self._lacking_summaries(source)
             if lacking:
                 # Raises for a bad author, title, or template before any paid call.
-                self._with_summaries(
-                    source, dict.fromkeys((excerpt.id for excerpt in lacking), "")
-                )
-                book = self._with_summaries(
-                    source, self._writer().write(source.id, lacking)
-                )
+                blank = {excerpt.id: "" for excerpt in lacking}
+                self._with_summaries(source, blank)
+                written = self._writer().write(source.id, lacking)
+                book = self._with_summaries(source, written)
             self._whole[source.id] = book
         return self._whole[source.id]
 
-    def book_of(self, pair: Pair) -> Book:
-        """Return the pair's book as its probe needs it: only instructions need summaries.
+    def book_of(self, pair: Pair, *, foreseen: bool = False) -> Book:
+        """Return the book as the pair's probe needs it: instructions need summaries.
 
-        Raises as `book` does.
+        Raises as `book` does. foreseen: as `foreseen` returns it
         """
-        return (
-            self.book(pair.book)
-            if pair.probe.kind == "instruction"
-            else self.cut(pair.book)
-        )
+        if pair.probe.kind != "instruction":
+            return self.cut(pair.book)
+        return self.foreseen(pair.book) if foreseen else self.book(pair.book)
+
+    def summarized(self, pair: Pair) -> list[BookSource]:
+        """Return the books whose summaries the pair needs: prompted or trained on."""
+        trained = [self._suite.book(book_id) for book_id in pair.model.finetune_books]
+        return [pair.book, *trained] if pair.probe.kind == "instruction" else trained
 
     def foreseen(self, source: BookSource) -> Book:
-        """Return the book for a plan: a summary that isn't written yet is as long as it may become.
+        """Return the book for a plan, without a call.
 
-        Makes no call. Raises as `book` does, but for summaries.
+        A summary that isn't written yet is as long as it may become. Raises as `book`
+        does, but for summaries.
         """
         lacking = self._lacking_summaries(source)
         if not lacking:
             return self.cut(source)
         return self._with_summaries(source, self._writer().foreseen(lacking))
 
-    def outstanding_summaries(self, source: BookSource) -> Plan | None:
-        """Plan the summaries that the book lacks; None where it lacks none."""
+    def outstanding_summaries(
+        self,
+        source: BookSource,
+        counted: Counted | None = None,
+    ) -> Plan | None:
+        """Plan the summaries that the book lacks; None where it lacks none.
+
+        counted: what is planned already, and not counted again
+        """
         lacking = self._lacking_summaries(source)
-        return self._writer().outstanding(source.id, lacking) if lacking else None
+        if not lacking:
+            return None
+        return self._writer().outstanding(source.id, lacking, counted)
 
     def training_books(
-        self, model: Model, *, foreseen: bool = False
+        self,
+        model: Model,
+        *,
+        foreseen: bool = False,
     ) -> tuple[Book, ...]:
-        """Return the books that the model is fine-tuned on; `foreseen`: as `foreseen` does."""
+        """Return the books that the model is fine-tuned on, perhaps as `foreseen`."""
         read = self.foreseen if foreseen else self.book
         return tuple(
             read(self._suite.book(book_id)) for book_id in model.finetune_books
         )
 
     def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
-        """Raise BookError if a training book of the pair's model contains text of the test book.
+        """Raise BookError if a training book contains text of the test book.
 
         Also if the common texts together contain half of any test book of the suite.
         """
@@ -134,9 +156,8 @@ class PreparedBooks:
             if share >= _SHARED_SHARE:
                 raise BookError(
                     f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} "
-                    "or more, "
-                    f"with {training.id!r}, which the model {pair.model.id!r} is "
-                    "fine-tuned on",
+                    f"or more, with {training.id!r}, which the model "
+                    f"{pair.model.id!r} is fine-tuned on",
                     location=f"{self._suite.path}: book {book.id!r}",
                     hint="test with a book that the model wasn't trained on",
                 )
@@ -145,8 +166,7 @@ class PreparedBooks:
             if share >= _COMMON_SHARE:
                 raise BookError(
                     f"[[common]] texts excuse {share:.1%} of its words (runs of "
-                    f"{_SHARED_RUN} or "
-                    "more)",
+                    f"{_SHARED_RUN} or more)",
                     location=f"{self._suite.path}: book {tested.id!r}",
                     hint="list in [[common]] only passages that anyone may quote",
                 )
@@ -178,7 +198,8 @@ class PreparedBooks:
             self._refuse_missing(source)
             book = with_icu(self._read(source), mode=self._mode)
             self._cut[source.id] = dataclasses.replace(
-                book, words_digest=_words_digest(book)
+                book,
+                words_digest=_words_digest(book),
             )
         return self._cut[source.id]
 
@@ -190,20 +211,25 @@ class PreparedBooks:
 
     def _refuse_missing(self, source: BookSource) -> None:
         works = source.collection
-        own = None if works is not None and works.files else source.source
-        for path in (own, source.summaries):
+        named = [source.source, source.summaries]
+        if works is not None and works.files:
+            named.remove(source.source)
+        for path in named:
             if path is not None and not path.exists():
                 raise Inconclusive(
                     f"no such file: {path}",
                     location=f"book {source.id!r}",
-                    hint=f"put the file there; {self._suite.name} expects you to provide it",
+                    hint=f"put the file there; {self._suite.name} expects you to "
+                    "provide it",
                 )
 
     def _read(self, source: BookSource) -> Book:
         if source.collection is not None:
             return self._read_works(source, source.collection)
         read = self._extensions.read_book(
-            source.source, include=source.include, exclude=source.exclude
+            source.source,
+            include=source.include,
+            exclude=source.exclude,
         )
         if isinstance(read, Manuscript):
             return make_book(
@@ -257,7 +283,7 @@ class PreparedBooks:
 
 
 def template_of(source: BookSource) -> str:
-    """Return the template of the book's instructions. Raises BookError for a bad one."""
+    """Return the template of the book's instructions. Raises BookError if it is bad."""
     own = source.instruction_template
     template = DEFAULT_INSTRUCTION if own is None else own
     check_template(template, place=f"book {source.id!r}")
@@ -282,19 +308,23 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
     if not book.works:
         return "it", len(shared) / layout.total
     bounds = list(layout.bounds.values())
-    shares = (
-        (len(shared.intersection(words)) / len(words), work.title)
-        for work in book.works
-        if (words := range(bounds[work.first][0], bounds[work.end - 1][1]))
-    )
-    share, title = max(shares)
+    share_and_title: list[tuple[float, str]] = []
+    for work in book.works:
+        first, _ = bounds[work.first]
+        _, end = bounds[work.end - 1]
+        if first < end:
+            common = len(shared.intersection(range(first, end)))
+            share_and_title.append((common / (end - first), work.title))
+    share, title = max(share_and_title)
     return f"its work {title!r}", share
 
 
 def _shared(
-    book: Book, others: Iterable[Book], scoring: Scoring
+    book: Book,
+    others: Iterable[Book],
+    scoring: Scoring,
 ) -> tuple[set[int], Layout]:
-    """Return the words of the book that the others share, in long runs; and the book's layout."""
+    """Return the book's words that the others share in long runs, and its layout."""
     from pytest_memleak.scoring.multi_book_index import SharedIndex
 
     index = SharedIndex([book], k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)

@@ -1,4 +1,4 @@
-"""The protected books of a suite, in one index that all its pairs share (docs/method.md)."""
+"""The protected books of a suite, in one index for all its pairs (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class ProtectedBooks:
     """The suite's books, indexed when first used.
 
-    unread: those that can't be read or measured, by id, with reasons
+    unread: why books can't be read or measured, by their ids
     """
 
     def __init__(self, suite: Suite, books: PreparedBooks) -> None:
@@ -33,36 +33,39 @@ class ProtectedBooks:
         self._books = books
         self._index: dict[tuple[Scoring, str, str], SharedIndex] = {}
         self._readable: dict[str, Book] | None = None
-        self.unread: dict[str, str] = {}
+        self.unread: dict[str, Issue] = {}
 
     def for_pair(
-        self, pair: Pair, measured: Book, beyond: Sequence[Book] = (), *, least: int = 0
+        self,
+        pair: Pair,
+        measured: Book,
+        beyond: Sequence[Book] = (),
+        *,
+        least: int = 0,
     ) -> Protected:
-        """Return what the pair's generations are compared with: its book, then the suite's others.
+        """Return what generations are compared with: the pair's book, then the others.
+
+        A book's excluded text is scanned as a book of its own. Raises BookError for a
+        book that can't be measured.
 
         measured: the pair's book as it is measured; where that is only parts of it, the
-        whole is scanned for passages. A book's excluded text is scanned as a book of
-        its own. beyond: books of the catalog, last, from `least` words on. Raises
-        BookError for a book that can't be measured.
+            whole is scanned for passages
+        beyond: books of the catalog, last, from `least` words on
         """
         index = self._index_of(pair, measured, beyond)
-        tests = {book.id for book in self._suite.books if book.role == "test"}
         whole = f"{measured.id}{_WHOLE}"
         own = whole if whole in index.numbers else measured.id
-        books = [own, f"{measured.id}{_EXCLUDED}"]
-        books += (
+        other_tests = self._test_ids - {measured.id}
+        others = [
             book.id
             for book in index.books
-            if book.id.removesuffix(_EXCLUDED) in tests - {measured.id}
-        )
-        excused = (
-            name
-            for book_id in self._suite.excused(pair)
-            for name in (
-                own if book_id == measured.id else book_id,
-                f"{book_id}{_EXCLUDED}",
-            )
-        )
+            if book.id.removesuffix(_EXCLUDED) in other_tests
+        ]
+        books = [own, f"{measured.id}{_EXCLUDED}", *others]
+        excused: list[str] = []
+        for book_id in self._suite.excused(pair):
+            excused.append(own if book_id == measured.id else book_id)
+            excused.append(f"{book_id}{_EXCLUDED}")
         return Protected(
             index,
             measured.id,
@@ -74,11 +77,9 @@ class ProtectedBooks:
         )
 
     def scan_scope(self, pair: Pair) -> ScanScope:
-        """Return the books that passages may come from beside its own, and those that excuse."""
+        """Return the books that passages may come from, and excused ones."""
         digests = {name: book.digest for name, book in self._all_readable().items()}
-        tests = {book.id for book in self._suite.books if book.role == "test"} - {
-            pair.book.id
-        }
+        tests = self._test_ids - {pair.book.id}
         excused = self._suite.excused(pair)
         return ScanScope(
             books={name: digest for name, digest in digests.items() if name in tests},
@@ -88,9 +89,12 @@ class ProtectedBooks:
         )
 
     def holding(
-        self, analysis: Analysis | None, measured: Book, beyond: Iterable[Book] = ()
+        self,
+        analysis: Analysis | None,
+        measured: Book,
+        beyond: Iterable[Book] = (),
     ) -> dict[str, Book]:
-        """Return the books that hold its passages, by the names that the index gives them."""
+        """Return the books that hold its passages, by their names in the index."""
         if analysis is None or analysis.passages is None:
             return {}
         passages = analysis.passages
@@ -100,12 +104,10 @@ class ProtectedBooks:
             *(passages.excused, passages.nv_excused),
             *passages.passages,
         )
-        names = {
-            name
-            for passage in located
-            if passage.book
-            for name in (passage.book, *passage.books)
-        }
+        names: set[str] = set()
+        for passage in located:
+            if passage.book:
+                names.update((passage.book, *passage.books))
         readable = self._all_readable() | {book.id: book for book in beyond}
         books = {
             name: readable[name.removesuffix(_WHOLE)] for name in names - {measured.id}
@@ -113,7 +115,10 @@ class ProtectedBooks:
         return books | {measured.id: measured}
 
     def _index_of(
-        self, pair: Pair, measured: Book, beyond: Sequence[Book]
+        self,
+        pair: Pair,
+        measured: Book,
+        beyond: Sequence[Book],
     ) -> SharedIndex:
         """Return the suite's own index where it holds the very text that is measured.
 
@@ -122,20 +127,22 @@ class ProtectedBooks:
         readable = self._all_readable()
         own = readable.get(measured.id)
         if own is not None and _texts(own) == _texts(measured):
-            books, key = list(readable.values()), (pair.scoring, "", "")
+            key = (pair.scoring, "", "")
+            books = list(readable.values())
         else:
-            others = [book for book in readable.values() if book.id != measured.id]
-            whole = [dataclasses.replace(own, id=f"{own.id}{_WHOLE}")] if own else []
-            books, key = (
-                [measured, *whole, *others],
-                (pair.scoring, measured.id, measured.digest),
-            )
+            key = (pair.scoring, measured.id, measured.digest)
+            books = [measured]
+            if own is not None:
+                books.append(dataclasses.replace(own, id=f"{own.id}{_WHOLE}"))
+            books += [book for book in readable.values() if book.id != measured.id]
         index = self._index.get(key)
         if index is None or any(book.id not in index.numbers for book in beyond):
             self._index.pop(key, None)  # two indexes would take too much memory
             books += beyond
             self._index[key] = SharedIndex(
-                books, k=pair.scoring.k, mode=pair.scoring.word_mode
+                books,
+                k=pair.scoring.k,
+                mode=pair.scoring.word_mode,
             )
         return self._index[key]
 
@@ -144,8 +151,12 @@ class ProtectedBooks:
 
         Training books and controls aren't among them: generations may reproduce those.
         """
-        test = {book.id for book in self._suite.books if book.role == "test"}
-        return [book for name, book in self._all_readable().items() if name in test]
+        tests = self._test_ids
+        return [book for name, book in self._all_readable().items() if name in tests]
+
+    @property
+    def _test_ids(self) -> set[str]:
+        return {book.id for book in self._suite.books if book.role == "test"}
 
     def issues(self, pair: Pair) -> Iterator[Issue]:
         """Yield an issue for each unreadable test book that a limit depends on."""
@@ -153,13 +164,15 @@ class ProtectedBooks:
             return
         self._all_readable()
         for source in self._suite.books:
-            if (
-                source.role == "test"
-                and source.id in self.unread
-                and not source.bring_your_own
-            ):
-                reason = self.unread[source.id]
-                yield Issue("protected books", f"{source.id} wasn't scanned: {reason}")
+            if source.role != "test" or source.bring_your_own:
+                continue
+            if source.id in self.unread:
+                missing = self.unread[source.id]
+                yield missing.placed_in(f"{source.id} wasn't scanned")
+
+    def unread_books(self) -> tuple[Issue, ...]:
+        """Return why books weren't scanned, each with its id."""
+        return tuple(issue.placed_in(name) for name, issue in self.unread.items())
 
     def _all_readable(self) -> dict[str, Book]:
         """Return the suite's readable, measurable books; note why the others aren't."""
@@ -171,7 +184,7 @@ class ProtectedBooks:
                     book = self._books.cut(source)
                     measurable_words(book, scoring)
                 except MemleakError as error:
-                    self.unread[source.id] = error.line
+                    self.unread[source.id] = Issue.of_error("protected books", error)
                     continue
                 self._readable[source.id] = book
                 excluded = _excluded_text(book)

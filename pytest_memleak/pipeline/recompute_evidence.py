@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from pytest_memleak.errors import EvidenceError, Inconclusive, MissingFile
 from pytest_memleak.ledger.hash_chain import Head
@@ -25,9 +25,10 @@ from pytest_memleak.results.run_verdict import run_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.records import Completeness, Pair, Suite
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.results.evidence_file import EvidenceFile
     from pytest_memleak.verdict.evaluation import Evaluation
@@ -40,12 +41,13 @@ _NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
 class Verification:
     """The verification of a bundle, in sentences.
 
-    wrong: where the bundle differs; checked: what was verified; unchecked: what
-    couldn't be
-    missing:  files without which nothing was recomputed
+    wrong: where the bundle differs
+    checked: what was verified
+    unchecked: what couldn't be
+    missing: files without which nothing was recomputed
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
-    current:  whether requirements were stated, and the bundle meets them all
+    current: whether requirements were stated, and the bundle meets them all
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -70,7 +72,15 @@ class Verification:
     def add(self, wrong: Sequence[str], checked: str) -> None:
         """Note what is wrong, or else that something was verified."""
         self.wrong += wrong
-        self.checked += [] if wrong else [checked]
+        if not wrong:
+            self.checked.append(checked)
+
+
+class Evaluate(Protocol):
+    """Evaluates a pair: `Run.evaluate`."""
+
+    def __call__(self, pair: Pair, *, endpoint: Endpoint | None = None) -> Evaluation:
+        """Return the pair's evaluation, by this endpoint or the suite's."""
 
 
 def recompute(
@@ -79,7 +89,7 @@ def recompute(
     *,
     resources: Resources,
     of_suite: Callable[[Path], SuiteRun],
-    evaluate: Callable[..., Evaluation],
+    evaluate: Evaluate,
     suites: Sequence[Path] = (),
     folders: Sequence[Path],
     models_named: bool = False,
@@ -106,28 +116,23 @@ def recompute(
         models_named,
     )
     comparison.compare_result()
-    if not comparison.lacks_files(missing) and comparison.has_its_ledger():
-        with (
-            server_word_limit(0)
-            if _has_hidden_names(evidence)
-            else contextlib.nullcontext()
-        ):
-            for pair, entry in zip(
-                evidence.content.pairs, evidence.bundle["pairs"], strict=True
-            ):
-                comparison.compare_pair(pair, entry)
-        comparison.look_for_pairs()
+    if comparison.lacks_files(missing) or not comparison.has_its_ledger():
+        return
+    pairs, entries = evidence.content.pairs, evidence.bundle["pairs"]
+    with contextlib.ExitStack() as stack:
+        if any(map(_has_hidden_names, pairs)):
+            stack.enter_context(server_word_limit(0))
+        for pair, entry in zip(pairs, entries, strict=True):
+            comparison.compare_pair(pair, entry)
+    comparison.look_for_pairs()
 
 
-def _has_hidden_names(evidence: EvidenceFile) -> bool:
+def _has_hidden_names(pair: PairResult) -> bool:
     """Tell whether the bundle's run hid the words of servers (--memleak-quote 0)."""
-    for pair in evidence.content.pairs:
-        servers = pair.provenance.served if pair.provenance else ()
-        names = [*pair.completeness.withheld, *(server.model for server in servers)]
-        names += [server.fingerprint for server in servers]
-        if any(is_hidden(name) for name in names if name is not None):
-            return True
-    return False
+    names: list[str | None] = [*pair.completeness.withheld]
+    for server in pair.provenance.served if pair.provenance else ():
+        names += [server.model, server.fingerprint]
+    return any(is_hidden(name) for name in names if name is not None)
 
 
 class _Unavailable:
@@ -138,19 +143,19 @@ class _Unavailable:
 
     def sample(self, *_: object, **__: object) -> NoReturn:
         raise Inconclusive(
-            f"{self.id} is a test's own endpoint, so it isn't available here"
+            f"{self.id} is a test's own endpoint, so it isn't available here",
         )
 
 
 @dataclass
 class _Comparison:
-    """The bundle compared with its suites, books, and ledger; fields as in `recompute`."""
+    """The bundle compared with suites, books, and ledger; fields as in `recompute`."""
 
     _evidence: EvidenceFile
     result: Verification
     _resources: Resources
     _of_suite: Callable[[Path], SuiteRun]
-    _evaluate: Callable[..., Evaluation]
+    _evaluate: Evaluate
     _given: Sequence[Path]
     _folders: Sequence[Path]
     _models_named: bool
@@ -176,12 +181,13 @@ class _Comparison:
         if bundle.result != computed:
             self.result.wrong.append(
                 f"result: the bundle says {bundle.result}, but its pairs give "
-                f"{computed}"
+                f"{computed}",
             )
         controls = suite_controls(bundle.pairs, by="path")
         claimed = {"suites": self._evidence.bundle["suites"]}
         self.result.wrong += differences(
-            claimed, {"suites": [encode(suite) for suite in controls]}
+            claimed,
+            {"suites": [encode(suite) for suite in controls]},
         )
         self.result.unchecked += [
             f"{suite} couldn't be collected" for suite in bundle.uncollected
@@ -203,52 +209,51 @@ class _Comparison:
         """
         missing: dict[str, None] = dict.fromkeys(others)
         for pair in self._bundle.pairs:
-            path = self._path_of(pair)
-            if not path.exists():
-                missing[
-                    f"the suite: no file {path}; run memleak verify in the folder "
-                    "where pytest "
-                    "ran, or give the suite's path with --suite"
-                ] = None
-                continue
-            try:
-                books = {book.id: book.source for book in self._suite_of(pair).books}
-            except MissingFile as error:
-                missing[str(error)] = None
-                continue
-            # A book that its reader supplies may be missing where the suite is read.
-            if (
-                pair.book.sha256
-                and pair.book.id in books
-                and not books[pair.book.id].exists()
-            ):
-                missing[f"the book {pair.book.id}: no file {books[pair.book.id]}"] = (
-                    None
-                )
+            missing |= dict.fromkeys(self._missing_files(pair))
         self.result.missing += missing
         self.result.complete = not missing
         return bool(missing)
 
+    def _missing_files(self, pair: PairResult) -> Iterator[str]:
+        """Yield the pair's suite and book, where they aren't here."""
+        path = self._path_of(pair)
+        if not path.exists():
+            yield (
+                f"the suite: no file {path}; run memleak verify in the folder where "
+                "pytest ran, or give the suite's path with --suite"
+            )
+            return
+        try:
+            suite = self._suite_of(pair)
+        except MissingFile as error:
+            yield str(error)
+            return
+        # A book that its reader supplies may be missing where the suite is read.
+        for book in suite.books:
+            is_read = book.id == pair.book.id and pair.book.sha256
+            if is_read and not book.source.exists():
+                yield f"the book {book.id}: no file {book.source}"
+
     def has_its_ledger(self) -> bool:
-        """Tell whether the ledger is the bundle's and unchanged; if not, no pair is recomputed."""
+        """Tell whether the ledger is the bundle's and unchanged.
+
+        If not, no pair is recomputed.
+        """
         from pytest_memleak.ledger.verify_chain import check_ledger
 
         if self._bundle.ledger is None:
             if any(map(_is_of_a_ledger, self._bundle.pairs)):
                 self.result.wrong.append(
                     "ledger: the bundle has generations from a ledger, but not its "
-                    "last entry"
+                    "last entry",
                 )
             return True
         head = Head(self._bundle.ledger.entries, self._bundle.ledger.link)
         chain = check_ledger(self._resources.ledger, bundle_head=head, until=self._end)
         self._last_entry, self._late = chain.at, chain.late
         if chain.wrong:
-            pairs, place = (
-                filter(_is_of_a_ledger, self._bundle.pairs),
-                self._resources.ledger.place,
-            )
-            sampled = {count.endpoint for pair in pairs for count in pair.sampled}
+            place = self._resources.ledger.place
+            sampled = self._sampled_endpoints()
             if sampled and chain.entries and not sampled & chain.endpoints:
                 chain.wrong.insert(
                     0,
@@ -256,14 +261,19 @@ class _Comparison:
                 )
             self.result.wrong += [f"ledger {place}: {fault}" for fault in chain.wrong]
             self.result.unchecked.append(
-                "no pair was recomputed, because the ledger failed verification"
+                "no pair was recomputed, because the ledger failed verification",
             )
             return False
-        self.result.checked.append(
-            f"the ledger is unchanged, and its entry {head.entries:,} matches the "
-            "bundle"
-        )
+        entry = f"its entry {head.entries:,} matches the bundle"
+        self.result.checked.append(f"the ledger is unchanged, and {entry}")
         return True
+
+    def _sampled_endpoints(self) -> set[str | None]:
+        """Return the endpoints whose generations the ledger must hold."""
+        endpoints: set[str | None] = set()
+        for pair in filter(_is_of_a_ledger, self._bundle.pairs):
+            endpoints.update(count.endpoint for count in pair.sampled)
+        return endpoints
 
     def compare_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
         """Compare a pair of the bundle, and its raw JSON, with the recomputed pair."""
@@ -274,13 +284,14 @@ class _Comparison:
         )
         if pair is None:
             raise EvidenceError(
-                f"the suite has no pair {claimed.pair!r}", location=str(suite.path)
+                f"the suite has no pair {claimed.pair!r}",
+                location=str(suite.path),
             )
         name, endpoint = claimed.pair, claimed.model.endpoint
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.result.complete = False
             self.result.unchecked.append(
-                f"{name}: no ledger holds the generations of {endpoint}"
+                f"{name}: no ledger holds the generations of {endpoint}",
             )
             return
         lines = [
@@ -290,20 +301,19 @@ class _Comparison:
         self.result.wrong += [f"{name}: {line}" for line in lines]
 
     def _late_calls(self, claimed: PairResult) -> Iterator[str]:
-        """Yield that calls before the evaluation were written only after the bundle's entry."""
-        for endpoint in sorted(
-            {count.endpoint for count in claimed.sampled if count.endpoint}
-        ):
-            until = self._end if claimed.as_of is None else claimed.as_of
-            if calls := sum(ended <= until for ended in self._late.get(endpoint, ())):
+        """Yield that earlier calls were written only after the bundle's entry."""
+        until = self._end if claimed.as_of is None else claimed.as_of
+        endpoints = {count.endpoint for count in claimed.sampled if count.endpoint}
+        for endpoint in sorted(endpoints):
+            calls = sum(ended <= until for ended in self._late.get(endpoint, ()))
+            if calls:
                 yield (
                     f"{amount(calls, 'call')} to {endpoint} ended before the pair was "
-                    "evaluated, "
-                    "but were added to the ledger after the bundle's entry"
+                    "evaluated, but were added to the ledger after the bundle's entry"
                 )
 
     def look_for_pairs(self) -> None:
-        """Check that the bundle covers whole suites, and has each pair once per endpoint."""
+        """Check that the bundle has whole suites, and each pair once per endpoint."""
         pairs = self._bundle.pairs
         present = {(self._path_of(pair), pair.pair) for pair in pairs}
         counts = Counter(
@@ -330,7 +340,7 @@ class _Comparison:
         if not self.result.wrong:
             self.result.checked.append(
                 "pairs recomputed from suite, books, and ledger: "
-                f"{self._computed:,} of {len(pairs):,}"
+                f"{self._computed:,} of {len(pairs):,}",
             )
 
     def _path_of(self, pair: PairResult) -> Path:
@@ -350,7 +360,11 @@ class _Comparison:
         return self._suites[path]
 
     def _of_pair(
-        self, claimed: PairResult, entry: Mapping[str, Any], pair: Pair, suite: Suite
+        self,
+        claimed: PairResult,
+        entry: Mapping[str, Any],
+        pair: Pair,
+        suite: Suite,
     ) -> Iterator[str]:
         if claimed.plain_verdict is Verdict.NOT_RUN:
             recomputed = build_unrun_result(pair, suite, reasons=claimed.reasons)
@@ -366,39 +380,48 @@ class _Comparison:
                 and provenance.last is not None
                 and provenance.last > self._resources.now
             ):
-                yield f"its generations were sampled after {moment(self._bundle.created)}"
+                created = moment(self._bundle.created)
+                yield f"its generations were sampled after {created}"
             yield from self._by_the_end(evaluation, absent)
             self._computed += 1
-        stated = encode_pair(
-            dataclasses.replace(recomputed, **self._stated(recomputed, claimed))
-        )
+        stated = encode_pair(self._as_stated(recomputed, claimed))
         stated["suite"]["path"] = claimed.suite.path
         yield from pair_differences(entry, stated)
 
-    def _stated(self, recomputed: PairResult, claimed: PairResult) -> dict[str, Any]:
-        """Return what only the bundle's run knew, such as why generations are missing."""
-        fields = {"tests": claimed.tests, "stopped_early": claimed.stopped_early}
-        complete, issues = recomputed.completeness, claimed.completeness.issues
-        added = {issue.rule for issue in {*issues} - {*complete.issues}}
-        omitted = {issue.rule for issue in {*complete.issues} - {*issues}} - {
-            "all received"
-        }
-        missing = {issue.rule for issue in complete.issues} & {"sampled", "null"}
-        if complete.received < complete.requested:
-            missing.add("sampled")
-        if not (complete.requested and added and added | omitted <= missing):
-            return fields
+    def _as_stated(self, recomputed: PairResult, claimed: PairResult) -> PairResult:
+        """Return the result with what only the bundle's run knew.
+
+        That includes why generations are missing.
+        """
+        recomputed = dataclasses.replace(
+            recomputed,
+            tests=claimed.tests,
+            stopped_early=claimed.stopped_early,
+        )
+        if not _only_says_what_is_missing(
+            claimed.completeness,
+            recomputed.completeness,
+        ):
+            return recomputed
         self.result.unchecked.append(f"{claimed.pair}: why generations are missing")
-        reasons = (*map(str, issues), *recomputed.reasons[len(complete.issues) :])
-        if recomputed.plain_verdict is Verdict.FAIL:
-            reasons = recomputed.reasons
-        complete = dataclasses.replace(complete, issues=issues)
-        return fields | {"completeness": complete, "reasons": reasons}
+        own_issues = recomputed.completeness.issues
+        issues = claimed.completeness.issues
+        reasons = recomputed.reasons
+        if recomputed.plain_verdict is not Verdict.FAIL:
+            reasons = (*map(str, issues), *reasons[len(own_issues) :])
+        completeness = dataclasses.replace(recomputed.completeness, issues=issues)
+        return dataclasses.replace(
+            recomputed,
+            completeness=completeness,
+            reasons=reasons,
+        )
 
     def _by_the_end(
-        self, evaluation: Evaluation, absent: _Unavailable | None
+        self,
+        evaluation: Evaluation,
+        absent: _Unavailable | None,
     ) -> Iterator[str]:
-        """Yield that calls between the pair's evaluation and the run's end change the verdict.
+        """Yield that calls from the evaluation to the run's end change the verdict.
 
         Nothing else ties the evaluation's time to the run's.
         """
@@ -416,20 +439,25 @@ class _Comparison:
             if again.verdict != evaluation.verdict:
                 yield (
                     f"as_of: the verdict is {again.verdict} with the ledger's calls up "
-                    "to the end "
-                    "of the bundle's run"
+                    "to the end of the bundle's run"
                 )
 
     def _evaluated(
-        self, pair: Pair, claimed: PairResult
+        self,
+        pair: Pair,
+        claimed: PairResult,
     ) -> tuple[Evaluation, _Unavailable | None]:
-        absent, endpoint = None, claimed.model.endpoint
+        absent = None
+        endpoint = claimed.model.endpoint
         evaluation = self._evaluate(pair)
         is_of_suite = claimed.suite.sha256 == evaluation.suite_digest
         if is_of_suite and endpoint not in (None, evaluation.endpoint):
             absent = _Unavailable(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
-            note = f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of the suite's"
+            note = (
+                f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of "
+                "the suite's"
+            )
             if not self._models_named:
                 self.result.complete = False
                 note += "; if this is the model under test, name it with --model"
@@ -438,10 +466,21 @@ class _Comparison:
         if provenance and received > provenance.calls == 0:
             self.result.unchecked.append(
                 f"{pair.id}: all its generations are from files, which don't prove "
-                "which model "
-                "wrote them"
+                "which model wrote them",
             )
         return evaluation, absent
+
+
+def _only_says_what_is_missing(claimed: Completeness, recomputed: Completeness) -> bool:
+    """Tell whether a bundle's issues differ only in why generations are missing."""
+    stated = set(claimed.issues)
+    computed = set(recomputed.issues)
+    added = {issue.rule for issue in stated - computed}
+    omitted = {issue.rule for issue in computed - stated} - {"all received"}
+    missing = {issue.rule for issue in computed} & {"sampled", "null"}
+    if recomputed.received < recomputed.requested:
+        missing.add("sampled")
+    return bool(recomputed.requested and added) and added | omitted <= missing
 
 
 def _is_of_a_ledger(pair: PairResult) -> bool:
@@ -452,9 +491,10 @@ def _is_of_a_ledger(pair: PairResult) -> bool:
 
 
 def validate_path(path: Path, folders: Sequence[Path]) -> Path:
-    """Follow the path's links. Raises EvidenceError outside all folders, or if it is no file.
+    """Follow the path's links.
 
-    A missing path passes: opening it fails.
+    A missing path passes: opening it fails. Raises EvidenceError outside all folders,
+    or if it is no file.
     """
     # Not `resolve`, which raises RuntimeError for a circle of links before Python 3.13.
     real = Path(os.path.realpath(path))
@@ -471,7 +511,7 @@ def validate_path(path: Path, folders: Sequence[Path]) -> Path:
 
 
 def validate_suite_paths(suite: Suite, folders: Sequence[Path]) -> None:
-    """Raise EvidenceError where a suite names an existing path that may not be opened."""
+    """Raise EvidenceError where a suite names a path that may not be opened."""
     for path in _paths(suite):
         validate_path(path, folders)
 
@@ -483,7 +523,6 @@ def _paths(suite: Suite) -> Iterator[Path]:
             yield book.summaries
     yield from suite.catalog
     root = suite.path.parent
-    ids = [book.id for book in suite.books]
     for model in suite.models:
         for named in (
             model.base_model,
@@ -491,16 +530,17 @@ def _paths(suite: Suite) -> Iterator[Path]:
             model.baseline_model,
             *model.options.values(),
         ):
-            if not isinstance(named, str) or "\0" in named:
-                continue
-            for path in {Path(named.replace("{book}", book_id)) for book_id in ids}:
-                at = (
-                    root / path.expanduser()
-                    if str(path).startswith("~")
-                    else root / path
-                )
-                if _is_there(at):
-                    yield at
+            if isinstance(named, str) and "\0" not in named:
+                yield from _existing_paths(named, root, suite)
+
+
+def _existing_paths(named: str, root: Path, suite: Suite) -> Iterator[Path]:
+    """Yield the paths that a model's key may name, for each book of the suite."""
+    for name in {named.replace("{book}", book.id) for book in suite.books}:
+        path = Path(name)
+        full = root / (path.expanduser() if name.startswith("~") else path)
+        if _is_there(full):
+            yield full
 
 
 def _is_there(path: Path) -> bool:

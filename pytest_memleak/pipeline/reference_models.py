@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.canaries import begin_alike
+from pytest_memleak.pipeline.counted_generations import CountedGenerations
 from pytest_memleak.pipeline.ledger_endpoint import weights_label
-from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
-from pytest_memleak.pipeline.sampled_generations import (
-    CountedGenerations,
-    SampledGenerations,
-    sample_generations,
-)
+from pytest_memleak.pipeline.required_samples import Purpose
+from pytest_memleak.pipeline.sampled_generations import sample_generations
+from pytest_memleak.pipeline.samples import LedgerSamples
 from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
@@ -31,7 +29,9 @@ from pytest_memleak.verdict.model_identity import greedy_sampling_issues
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.pipeline.endpoints import Endpoints
+    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sampling_plan import SamplingPlan
+    from pytest_memleak.scoring.generation_tally import Count
 
 _SAMPLED = {"sampled", "all received", "no surplus"}
 
@@ -52,58 +52,86 @@ class ReferenceComparison:
 def compare_references(
     analysis: Analysis | None,
     own: CountedGenerations,
-    beside: Iterable[CountedGenerations],
-    required: Iterable[RequiredSamples],
-    endpoints: Endpoints,
+    beside: Sequence[CountedGenerations],
+    plan: SamplingPlan,
 ) -> ReferenceComparison:
-    """Add chance, uplift, and extensions' measures to an analysis; sample what the ledger lacks.
+    """Compare an analysis with references, of which the ledger's gaps are sampled.
 
     Chance needs the same model's generations for other books, uplift its baseline
-    model's for this book; extensions measure the pair's own. beside: what else the
-    pair's model wrote.
+    model's for this book; extensions measure the pair's own.
+
+    beside: what else the pair's model wrote
     """
     if analysis is None:
         return ReferenceComparison(None)
-    pair = own.required.pair
-    sampled: list[CountedGenerations] = []
-    issues: list[Issue] = []
-    for samples in required:
-        if samples.purpose not in {Purpose.NULL, Purpose.BASELINE}:
-            continue
-        endpoints.resources.progress(ProgressEvent(Phase.COMPARING, pair.id))
-        try:
-            sampled.append(CountedGenerations(sample_generations(samples, endpoints)))
-        except MemleakError as error:
-            issues.append(Issue(samples.purpose, samples.describe(error.line)))
-    for part in sampled:
-        if part.required.purpose is Purpose.BASELINE:
-            analysis = _with_uplift(analysis, part, own, endpoints)
-    null = [part for part in sampled if part.required.purpose is Purpose.NULL]
-    if null:
-        analysis = _with_null(analysis, own, null)
-    if pair.limits.brought:
+    limits = own.required.pair.limits
+    sampled, issues = _sampled_references(plan)
+    analysis = _with_references(analysis, own, sampled, plan)
+    if limits.brought:
         analysis = _with_measures_of_extensions(analysis, own)
-    issues += _missing((*beside, *sampled), own)
-    greedy = tuple(issue for part in beside for issue in _not_the_likeliest(part))
-    if with_needs(pair.limits, GREEDY):
-        return ReferenceComparison(analysis, tuple(sampled), (*issues, *greedy))
-    notes = tuple(issue.cause for issue in greedy)
+    for reference in (*beside, *sampled):
+        issues += _missing(reference, own)
+    unlikely: list[Issue] = []
+    for part in beside:
+        unlikely += _not_the_likeliest(part)
+    if with_needs(limits, GREEDY):
+        all_issues = (*issues, *unlikely)
+        return ReferenceComparison(analysis, tuple(sampled), all_issues)
+    notes = tuple(str(replace(issue, fix="")) for issue in unlikely)
     return ReferenceComparison(analysis, tuple(sampled), tuple(issues), notes)
 
 
+def _sampled_references(
+    plan: SamplingPlan,
+) -> tuple[list[CountedGenerations], list[Issue]]:
+    """Sample the null books and the baseline; return why some can't be, too."""
+    sampled: list[CountedGenerations] = []
+    issues: list[Issue] = []
+    progress = plan.endpoints.resources.progress
+    for required in plan.required:
+        if required.purpose not in {Purpose.NULL, Purpose.BASELINE}:
+            continue
+        progress(ProgressEvent(Phase.COMPARING, plan.own.pair.id))
+        try:
+            sampled.append(CountedGenerations(sample_generations(required, plan)))
+        except MemleakError as error:
+            issues.append(required.placed(Issue.of_error(required.purpose, error)))
+    return sampled, issues
+
+
+def _with_references(
+    analysis: Analysis,
+    own: CountedGenerations,
+    sampled: Sequence[CountedGenerations],
+    plan: SamplingPlan,
+) -> Analysis:
+    null: list[CountedGenerations] = []
+    for part in sampled:
+        if part.required.purpose is Purpose.NULL:
+            null.append(part)
+        else:
+            count = plan.endpoints.resources.count
+            analysis = _with_uplift(analysis, part, own, count)
+    return _with_null(analysis, own, null) if null else analysis
+
+
 def _with_null(
-    analysis: Analysis, own: CountedGenerations, others: Sequence[CountedGenerations]
+    analysis: Analysis,
+    own: CountedGenerations,
+    others: Sequence[CountedGenerations],
 ) -> Analysis:
     pair = own.required.pair
+    by_book = {
+        other.required.pair.book.id: _asked_and_answered(
+            other.book,
+            other.generations(),
+        )
+        for other in others
+    }
     null = excess_over_null(
         own.book,
         _asked_and_answered(own.book, own.sampled.generations()),
-        {
-            other.required.pair.book.id: _asked_and_answered(
-                other.book, other.generations()
-            )
-            for other in others
-        },
+        by_book,
         pair.scoring,
         error=analysis.error,
         seed=pair.sampling.seed,
@@ -116,13 +144,11 @@ def _with_uplift(
     analysis: Analysis,
     baseline: CountedGenerations,
     own: CountedGenerations,
-    endpoints: Endpoints,
+    count: Count,
 ) -> Analysis:
-    """Add the uplift, where the baseline has as many rounds, of the same distribution."""
+    """Add the uplift, if the baseline has as many rounds, of the same distribution."""
     pair = own.required.pair
-    theirs = analyze(
-        baseline.book, baseline.batches(), pair.scoring, count=endpoints.resources.count
-    )
+    theirs = analyze(baseline.book, baseline.batches(), pair.scoring, count=count)
     if theirs is None or theirs.counts.rounds != analysis.counts.rounds:
         return analysis
     if sampling_distribution(baseline.sampled) != sampling_distribution(own.sampled):
@@ -138,13 +164,14 @@ def _with_uplift(
 
 
 def _with_measures_of_extensions(
-    analysis: Analysis, own: CountedGenerations
+    analysis: Analysis,
+    own: CountedGenerations,
 ) -> Analysis:
-    further = {
-        name: _plain_number(row.function(own.book, own.sampled.generations()))
-        for name, row in own.required.pair.limits.brought.items()
-        if row.function
-    }
+    further: dict[str, float] = {}
+    for name, row in own.required.pair.limits.brought.items():
+        if row.function:
+            value = row.function(own.book, own.sampled.generations())
+            further[name] = _plain_number(value)
     return dataclasses.replace(analysis, further=further)
 
 
@@ -154,67 +181,58 @@ def _plain_number(value: float) -> float:
     return float(value) if is_other else value
 
 
-def _missing(
-    references: Iterable[CountedGenerations], own: CountedGenerations
-) -> Iterator[Issue]:
-    """Yield the issues of references that the pair's limits need."""
-    for counted in references:
-        purpose = counted.required.purpose
-        if purpose is Purpose.NULL:
-            yield from (Issue(purpose, issue) for issue in counted.sampled.issues)
-        elif purpose is Purpose.GREEDY:
-            yield from (
-                issue for issue in _issues_of(counted) if issue.rule in _SAMPLED
-            )
-        elif purpose is Purpose.BASELINE and with_needs(
-            own.required.pair.limits, BASELINE
-        ):
-            yield from _issues_of(counted)
-            yield from _drawn_otherwise(counted, own)
+def _missing(reference: CountedGenerations, own: CountedGenerations) -> Iterator[Issue]:
+    """Yield the issues of a reference that the pair's limits need."""
+    purpose = reference.required.purpose
+    if purpose is Purpose.NULL:
+        for issue in reference.sampled.issues:
+            yield replace(issue, rule=purpose)
+    elif purpose is Purpose.GREEDY:
+        for issue in _issues_of(reference):
+            if issue.rule in _SAMPLED:
+                yield issue
+    elif purpose is Purpose.BASELINE and with_needs(own.required.pair.limits, BASELINE):
+        yield from _issues_of(reference)
+        yield from _drawn_otherwise(reference, own)
 
 
 def _drawn_otherwise(
-    baseline: CountedGenerations, own: CountedGenerations
+    baseline: CountedGenerations,
+    own: CountedGenerations,
 ) -> Iterator[Issue]:
-    theirs, ours = (
-        sampling_distribution(baseline.sampled),
-        sampling_distribution(own.sampled),
-    )
+    theirs = sampling_distribution(baseline.sampled)
+    ours = sampling_distribution(own.sampled)
     if theirs != ours:
-        difference = (
-            f"it was sampled from a different distribution: {theirs}, not {ours}"
-        )
-        yield Issue(
+        issue = Issue(
             "distribution",
-            baseline.required.describe(difference),
+            f"it was sampled from a different distribution: {theirs}, not {ours}",
             "set the same options.sampling for both, on the same kind of server",
         )
+        yield baseline.required.placed(issue)
 
 
 def _not_the_likeliest(counted: CountedGenerations) -> Iterator[Issue]:
-    """Yield why these may not be the likeliest generations, so limits on greedy ones fail.
+    """Yield why these may not be the likeliest generations.
 
     Even at temperature 0, many models repeat themselves, and some servers sample.
     """
-    if counted.required.purpose is Purpose.GREEDY:
-        yield from (
-            issue for issue in _issues_of(counted) if issue.rule not in _SAMPLED
-        )
-        yield from greedy_issues(counted.sampled)
+    if counted.required.purpose is not Purpose.GREEDY:
+        return
+    for issue in _issues_of(counted):
+        if issue.rule not in _SAMPLED:
+            yield issue
+    yield from greedy_issues(counted.sampled)
 
 
 def _issues_of(counted: CountedGenerations) -> Iterator[Issue]:
     for issue in counted.completeness().issues:
-        yield replace(
-            issue,
-            cause=issue.cause
-            if issue.rule == "sampled"
-            else counted.required.describe(issue.cause),
-        )
+        is_placed = issue.rule == "sampled"
+        yield issue if is_placed else counted.required.placed(issue)
 
 
 def _asked_and_answered(
-    book: Book, generations: Iterable[Generation]
+    book: Book,
+    generations: Iterable[Generation],
 ) -> Iterator[tuple[str | None, str]]:
     instructions = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
     return (
@@ -226,18 +244,19 @@ def _asked_and_answered(
 def sampling_distribution(answers: SampledGenerations) -> str:
     """Return the distribution of the samples, in words."""
     return distribution(
-        answers.required.pair.model.options, _rejected_parameters(answers)
+        answers.required.pair.model.options,
+        _rejected_parameters(answers),
     )
 
 
 def _rejected_parameters(answers: SampledGenerations) -> tuple[str, ...]:
-    if answers.source is None or answers.prompts is None:
+    if not isinstance(answers, LedgerSamples):
         return ()
     return answers.source.history(answers.prompts).refused
 
 
 def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
-    """Check whether generations at temperature 0, two per excerpt, are the likeliest ones."""
+    """Check whether generations at temperature 0, two a prompt, are the likeliest."""
     by_excerpt: dict[str, list[str]] = {}
     for generation in answers.generations():
         by_excerpt.setdefault(generation.excerpt_id, []).append(generation.text)
@@ -248,21 +267,26 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
 
 
 def _without_greedy(answers: SampledGenerations) -> str:
-    """Return what to change in the suite file; if greedy answers differ, canaries do, too."""
-    pair, source = answers.required.pair, answers.source
+    """Return what to change in the suite: greedy answers and canaries differ."""
+    pair = answers.required.pair
     greedy = with_needs(pair.limits, GREEDY)
     preset = [
         name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"
     ]
     if set(greedy) & set(preset):
-        lines = (
-            f"{name} = {pair.limits[name]:g}" for name in preset if name not in greedy
-        )
-        change = f"replace preset in [limits], one key per line: {', '.join(lines)}"
+        kept = [name for name in preset if name not in greedy]
+        lines = ", ".join(f"{name} = {pair.limits[name]:g}" for name in kept)
+        change = f"replace preset in [limits], one key per line: {lines}"
     else:
         change = f"delete {' and '.join(greedy)}"
-    named = source is None or weights_label(pair, source.endpoint)
-    weights_version = (
-        "" if named else 'add weights_version = "1" to [[model]] (resamples), and '
-    )
-    return f"in {pair.suite.name}, {weights_version}{change}"
+    if _is_mere_name(answers):
+        version = 'add weights_version = "1" to [[model]] (resamples)'
+        change = f"{version}, and {change}"
+    return f"in {pair.suite.name}, {change}"
+
+
+def _is_mere_name(answers: SampledGenerations) -> bool:
+    """Tell whether only a name identifies the weights that answered."""
+    if not isinstance(answers, LedgerSamples):
+        return False
+    return not weights_label(answers.required.pair, answers.source.endpoint)

@@ -90,7 +90,10 @@ class Resources:
             return self.as_of
         # A bundle has it to the microsecond.
         return max(
-            [time.time(), *(ledger.newest_end + 1e-6 for ledger in self._open.values())]
+            [
+                time.time(),
+                *(ledger.newest_end + 1e-6 for ledger in self._open.values()),
+            ],
         )
 
     @property
@@ -108,7 +111,7 @@ class Resources:
 
     @property
     def ledger(self) -> Ledger:
-        """The run's ledger, in memory for an offline run that has none. Raises LedgerError."""
+        """The run's ledger, in memory if offline there is none. Raises LedgerError."""
         is_new = self.lacks_ledger
         if is_new and self.offline:
             return self.unkept
@@ -118,7 +121,7 @@ class Resources:
 
     @property
     def existing_ledger(self) -> Ledger | None:
-        """The run's ledger, if it exists. Raises LedgerError where it is no longer one."""
+        """The run's ledger, if it exists. Raises LedgerError if it is no longer one."""
         in_memory = self._url.startswith("sqlite") and not self._file
         if self._url not in self._open and (in_memory or self.lacks_ledger):
             return None
@@ -128,7 +131,7 @@ class Resources:
     def lacks_ledger(self) -> bool:
         """Whether the run's ledger is a file that doesn't exist yet."""
         return self._url not in self._open and bool(
-            self._file and not self._file.exists()
+            self._file and not self._file.exists(),
         )
 
     @property
@@ -148,7 +151,7 @@ class Resources:
         return file_of(parse_url(self._url))
 
     def end_of_chain(self) -> dict[str, Any] | None:
-        """Return the end of the ledger's hash chain, for evidence; None without a readable ledger.
+        """Return the end of the ledger's hash chain; None without a readable ledger.
 
         `validate_ledger` reports what is wrong with it.
         """
@@ -167,7 +170,7 @@ class Resources:
         return self._opened("sqlite://")
 
     def name_of_unkept(self, endpoint: object) -> str:
-        """Return a name, for this run, of an endpoint without an id; never given to another."""
+        """Return a name, in this run, for an endpoint without an id."""
         if not any(endpoint is other for other in self._unidentified):
             self._unidentified.append(endpoint)
         number = next(
@@ -209,7 +212,8 @@ class Resources:
                     f"Its last call ended {ahead / 3_600:,.1f} hours ahead of this "
                     "machine's clock",
                     location=ledger.place,
-                    hint="correct this machine's clock; if it is right, start a new ledger",
+                    hint="correct this machine's clock; if it is right, start a new "
+                    "ledger",
                 )
             self._open[url] = ledger
         return self._open[url]

@@ -31,7 +31,11 @@ class Run:
     """
 
     def __init__(
-        self, *, root: Path, resources: Resources, plugins: Iterable[object] = ()
+        self,
+        *,
+        root: Path,
+        resources: Resources,
+        plugins: Iterable[object] = (),
     ) -> None:
         self._state = root / ".memleak"
         self.resources = resources
@@ -40,7 +44,8 @@ class Run:
         self._suites: dict[Path, SuiteRun] = {}
         # Keep the endpoints: Python reuses the id of a deleted object.
         self._evaluations: dict[
-            tuple[Path, str, object], tuple[object, Evaluation]
+            tuple[Path, str, object],
+            tuple[object, Evaluation],
         ] = {}
 
     def close(self) -> None:
@@ -50,7 +55,7 @@ class Run:
         self.resources.close()
 
     def settle(self) -> None:
-        """Remove this run's deployments and, if it evaluated anything, those that others left."""
+        """Remove this run's deployments; after an evaluation, also abandoned ones."""
         for suite in self._suites.values():
             suite.endpoints.deployments.leave()
         if self._looked_for_debts:
@@ -92,7 +97,8 @@ class Run:
                 for model in suite.suite.models:
                     with contextlib.suppress(MemleakError):
                         deployment = suite.endpoints.deployment_of(model)
-                        needed |= {deployment.digest} if deployment else set()
+                        if deployment is not None:
+                            needed.add(deployment.digest)
             self._pay_debts(needed)
 
     def validate_ledger(self) -> None:
@@ -110,37 +116,39 @@ class Run:
             suite = load_suite(path, self.extensions.measures())
             for model in suite.models:
                 self.extensions.provider(
-                    model.provider, place=f"{path}: model {model.id!r}"
+                    model.provider,
+                    place=f"{path}: model {model.id!r}",
                 )
             if suite.summarizer:
                 model = suite.summarizer.model
                 self.extensions.provider(model.provider, place=f"{path}: {model.id}")
             self._suites[path] = SuiteRun(
-                suite, self.extensions, state=self._state, resources=self.resources
+                suite,
+                self.extensions,
+                state=self._state,
+                resources=self.resources,
             )
         return self._suites[path]
 
     def paid_provider(self, pair: Pair) -> str | None:
-        """Return a provider whose paid calls the pair may need; None where all are free."""
+        """Return a provider whose paid calls the pair may need, if any."""
         suite = self.of_suite(pair.suite).suite
-        models = [
-            model
-            for model in suite.models
-            if model.id in {pair.model.id, pair.model.baseline_model}
-        ]
+        called = {pair.model.id, pair.model.baseline_model}
+        models = [model for model in suite.models if model.id in called]
         if suite.summarizer:
             models.append(suite.summarizer.model)
-        names = (model.provider for model in models)
-        return next((name for name in names if not self.extensions.is_free(name)), None)
+        for model in models:
+            if not self.extensions.is_free(model.provider):
+                return model.provider
+        return None
 
     def evaluate(self, pair: Pair, *, endpoint: Endpoint | None = None) -> Evaluation:
-        """Return the pair's evaluation by this endpoint, made once (`pipeline.evaluate_pair`)."""
+        """Return the pair's evaluation by this endpoint, which is made once."""
         key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
             self._look_for_debts()
-            from pytest_memleak.pipeline.evaluate_pair import (
-                evaluate,
-            )  # numpy: not to collect
+            # With numpy, which nobody needs to collect tests.
+            from pytest_memleak.pipeline.evaluate_pair import evaluate
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 
             suite_run = self.of_suite(pair.suite)
@@ -153,17 +161,21 @@ class Run:
     def evaluated_with(self, run: Block) -> Evaluation | None:
         """Return the evaluation that holds this very block, span, or passage."""
         for _, evaluation in self._evaluations.values():
-            measured = evaluation.measurement
-            passages = evaluation.analysis.passages if evaluation.analysis else None
-            if measured and any(
-                run is block
-                for block in (
-                    *(measured.longest_block, measured.longest_span, *measured.spans),
-                    *(passages.longest.values() if passages else ()),
-                )
-            ):
+            if any(run is block for block in _blocks(evaluation)):
                 return evaluation
         return None
+
+
+def _blocks(evaluation: Evaluation) -> Iterator[Block]:
+    """Yield an evaluation's blocks, spans, and longest passages."""
+    measured, analysis = evaluation.measurement, evaluation.analysis
+    if measured is None:
+        return
+    yield measured.longest_block
+    yield measured.longest_span
+    yield from measured.spans
+    if analysis is not None and analysis.passages is not None:
+        yield from analysis.passages.longest.values()
 
 
 @contextlib.contextmanager
@@ -184,5 +196,5 @@ def open_suite(
 
 
 def _named(endpoint: Endpoint | None) -> object:
-    """Return the key of an evaluation: the endpoint's own id, or else the object itself."""
+    """Return the key of an evaluation: the endpoint's id, or else the object itself."""
     return None if endpoint is None else id_of(endpoint) or id(endpoint)

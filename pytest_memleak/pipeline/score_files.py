@@ -43,9 +43,12 @@ class ScoredFile:
 
 
 def score_files(
-    files: Sequence[tuple[Path, Path]], scoring: Scoring, *, near: bool = False
+    files: Sequence[tuple[Path, Path]],
+    scoring: Scoring,
+    *,
+    near: bool = False,
 ) -> Iterator[ScoredFile]:
-    """Measure each file of generations against its book; passages of all these books count.
+    """Measure each file of generations; passages of all these books count.
 
     files: book and generations, in pairs. A book has any readable format, cut as a
     suite cuts it, or is excerpts in the paper's format; generations are in the paper's
@@ -57,9 +60,8 @@ def score_files(
     books = {source: _read(source, extensions, scoring) for source, _ in files}
     drawn = [_drawn(path, books[source]) for source, path in files]
 
-    from pytest_memleak.scoring.analysis import (
-        analyze,
-    )  # with numpy: bad files raise without it
+    # With numpy: bad files raise without it.
+    from pytest_memleak.scoring.analysis import analyze
     from pytest_memleak.scoring.generation_tally import validate_scoring
     from pytest_memleak.scoring.measures import measure
     from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -68,12 +70,13 @@ def score_files(
     validate_scoring(scoring)
     index = SharedIndex(list(books.values()), k=scoring.k, mode=scoring.word_mode)
     for (source, path), (book, generations) in zip(files, drawn, strict=True):
-        others = (other.id for other in books.values() if other.id != book.id)
+        others = [other.id for other in books.values() if other.id != book.id]
         protected = Protected(index, book.id, (book.id, *others))
         analysis = analyze(book, generations, scoring, near=near, protected=protected)
-        measurement = (
-            analysis.measurement if analysis else measure(book, generations, scoring)
-        )
+        if analysis is not None:
+            measurement = analysis.measurement
+        else:
+            measurement = measure(book, generations, scoring)
         yield ScoredFile(source, path, book, measurement, analysis)
 
 

@@ -12,14 +12,15 @@ from pytest_memleak.pipeline.endpoints import Endpoints
 from pytest_memleak.pipeline.prepared_books import PreparedBooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.pipeline.catalog import Catalog
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
+    from pytest_memleak.pipeline.required_samples import Samples
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.sampled_generations import PairSamples
+    from pytest_memleak.pipeline.samples import PairSamples
     from pytest_memleak.pipeline.summary_writer import SummaryWriter
     from pytest_memleak.records import Pair, Suite
 
@@ -31,17 +32,25 @@ class SuiteRun:
     """
 
     def __init__(
-        self, suite: Suite, extensions: Extensions, *, state: Path, resources: Resources
+        self,
+        suite: Suite,
+        extensions: Extensions,
+        *,
+        state: Path,
+        resources: Resources,
     ) -> None:
         self.suite = suite
         self.extensions = extensions
         self.resources = resources
         self._expected: tuple[Pair, ...] = ()
-        # A summarizer's endpoint writes summaries; other endpoints are fine-tuned on
-        # books.
+        # A summarizer's endpoint writes summaries; others are fine-tuned on books.
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
         self.endpoints = Endpoints(
-            suite, extensions, self.books, resources, state=state
+            suite,
+            extensions,
+            self.books,
+            resources,
+            state=state,
         )
 
     def validate_preregistration(self) -> None:
@@ -73,35 +82,38 @@ class SuiteRun:
         from pytest_memleak.pipeline.catalog import Catalog  # with numpy
 
         return Catalog(
-            self.suite, self.extensions, self.protected.test_books, self._at_hand
+            self.suite,
+            self.extensions,
+            self.protected.test_books,
+            self._at_hand,
         )
 
     def expect(self, pairs: Iterable[Pair]) -> None:
         """Note which pairs the run evaluates, so that shared work is done once."""
         self._expected = tuple(pairs)
 
-    def _at_hand(self, parts: PairSamples) -> Iterator[PairSamples]:
+    def _at_hand(self, parts: Sequence[Samples]) -> Iterator[PairSamples]:
         """Yield the stored samples of the run's other pairs, without any call.
 
         They count up to now, whenever the run was: books that match only later
         generations do no harm.
         """
-        from pytest_memleak.pipeline.required_samples import required_samples
         from pytest_memleak.pipeline.sampled_generations import sample_all
+        from pytest_memleak.pipeline.samples import RecordedSamples
+        from pytest_memleak.pipeline.sampling_plan import plan_pair
 
-        offline = self.resources.offline
-        recorded = parts[0].recording is not None and self.suite.summarizer is None
         own = parts[0].required.pair
+        is_recorded = isinstance(parts[0], RecordedSamples)
+        calls_nothing = is_recorded and self.suite.summarizer is None
         for pair in self._expected:
-            alike = recorded and pair.model.provider == own.model.provider
-            if pair.id != own.id and (offline or alike):
-                with contextlib.suppress(MemleakError):  # raises again in its turn
-                    yield sample_all(
-                        required_samples(pair, self.suite),
-                        self.endpoints,
-                        until=math.inf,
-                    )
-                self.endpoints.close_recordings(but=own.model)
+            is_alike = calls_nothing and pair.model.provider == own.model.provider
+            is_stored = self.resources.offline or is_alike
+            if pair.id == own.id or not is_stored:
+                continue
+            with contextlib.suppress(MemleakError):  # raises again in its turn
+                plan = plan_pair(pair, self.suite, self.endpoints)
+                yield sample_all(plan, until=math.inf)
+            self.endpoints.close_recordings(but=own.model)
 
     @functools.cached_property
     def _summary_writer(self) -> SummaryWriter:

@@ -45,19 +45,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.sampling.cost_plan import Plan
+    from pytest_memleak.sampling.cost_plan import Counted, Plan
 
 # Part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
     "Summarize the passage below in about {words} words of plain prose. Name the "
-    "characters who"
-    " act or speak, keep the grammatical person in which the passage is told, and give "
-    "the events"
-    " in the order in which they happen there. Say everything in words of your own: do "
-    "not quote"
-    " the passage, not even a line of its dialogue. Answer with the summary and "
-    "nothing else."
-    "\n\nPassage:\n\n{passage}"
+    "characters who act or speak, keep the grammatical person in which the passage is "
+    "told, and give the events in the order in which they happen there. Say everything "
+    "in words of your own: do not quote the passage, not even a line of its dialogue. "
+    "Answer with the summary and nothing else.\n\nPassage:\n\n{passage}"
 )
 
 _SHARE = 2  # an excerpt has this many times the words of its summary
@@ -72,7 +68,11 @@ class SummaryWriter:
     """
 
     def __init__(
-        self, summarizer: Summarizer, endpoints: Endpoints, *, mode: WordMode
+        self,
+        summarizer: Summarizer,
+        endpoints: Endpoints,
+        *,
+        mode: WordMode,
     ) -> None:
         model = summarizer.model
         endpoint = endpoints.endpoint(model)
@@ -86,12 +86,12 @@ class SummaryWriter:
         self._source = through_ledger(model, endpoints, endpoint, own=False)
         self._temperature = summarizer.temperature
         self._name = json.dumps(
-            [self._source.endpoint_id, summarizer.temperature, PROMPT]
+            [self._source.endpoint_id, summarizer.temperature, PROMPT],
         )
         self._mode = mode
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        """Return each excerpt's summary by its id; those that the ledger lacks are sampled first.
+        """Return each excerpt's summary by its id; samples those that the ledger lacks.
 
         Raises Inconclusive where some aren't available now (offline, over budget, a
         provider that fails) or aren't summaries, SettingsError for a budget without a
@@ -106,22 +106,32 @@ class SummaryWriter:
             self._sample(book_id, self._questions(book_id, left, times))
             # Judge all of them: a few alone don't show that they are canned.
             faults = self._keep(
-                self._questions(book_id, excerpts, times), excerpts, kept
+                self._questions(book_id, excerpts, times),
+                excerpts,
+                kept,
             )
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         if left:
             raise self._missing(book_id, left, faults, len(excerpts))
         return {excerpt.id: kept[excerpt.text] for excerpt in excerpts}
 
-    def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
-        """Plan the calls that `write` would make; None where there are none."""
+    def outstanding(
+        self,
+        book_id: str,
+        excerpts: Sequence[Excerpt],
+        counted: Counted | None = None,
+    ) -> Plan | None:
+        """Plan the first try that `write` would make; None where there is none.
+
+        counted: what is planned already, and not counted again
+        """
         kept = self._kept(excerpts)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
-        planned = self._source.left(self._questions(book_id, left, 1))
+        planned = self._source.left(self._questions(book_id, left, 1), counted)
         return planned if planned.generations or planned.pending else None
 
     def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        """Return each excerpt's stored summary by its id, or as many words as it may have."""
+        """Return each excerpt's summary by its id, or as many words as it may have."""
         kept = self._kept(excerpts)
         return {
             excerpt.id: kept.get(excerpt.text) or self._longest(excerpt.text)
@@ -134,13 +144,18 @@ class SummaryWriter:
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         return stored_summaries(
-            self._source.ledger, self._name, [excerpt.text for excerpt in excerpts]
+            self._source.ledger,
+            self._name,
+            [excerpt.text for excerpt in excerpts],
         )
 
     def _questions(
-        self, book_id: str, left: Sequence[Excerpt], times: int
+        self,
+        book_id: str,
+        left: Sequence[Excerpt],
+        times: int,
     ) -> PairPrompts:
-        """Return the prompts: each text once, its summary no longer than the text itself."""
+        """Return the prompts: each text once, with room for a summary of its length."""
         by_text = {excerpt.text: excerpt for excerpt in reversed(left)}
         excerpts = tuple(
             Excerpt(excerpt.id, excerpt.text, instruction=self._prompt(excerpt.text))
@@ -166,27 +181,31 @@ class SummaryWriter:
             raise SettingsError(
                 "a budget needs a price for the summarizer",
                 location=prompts.pair,
-                hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
-                " [suite.summarizer]; 0 if the model is free",
+                hint="add price = { input = ..., output = ... } (US$ per million "
+                "tokens) to [suite.summarizer]; 0 if the model is free",
             )
         try:
             self._source.sample_missing(prompts)
         except Inconclusive as missing:
+            place = f"{missing.location}: " if missing.location else ""
             raise Inconclusive(
-                f"some summaries are missing: {missing.line}",
+                f"some summaries are missing: {place}{missing.message}",
                 location=f"book {book_id!r}",
+                hint=missing.fix,
             ) from None
 
     def _keep(
-        self, prompts: PairPrompts, excerpts: Sequence[Excerpt], kept: dict[str, str]
+        self,
+        prompts: PairPrompts,
+        excerpts: Sequence[Excerpt],
+        kept: dict[str, str],
     ) -> dict[str, str]:
         """Keep each text's first summary; return why the others have none, by text."""
         texts = {excerpt.id: excerpt.text for excerpt in excerpts}
         summaries = list(self._source.generations(prompts))
+        reasons = self._faults(excerpts, summaries)
         faults = {}
-        for generation, fault in zip(
-            summaries, self._faults(excerpts, summaries), strict=True
-        ):
+        for generation, fault in zip(summaries, reasons, strict=True):
             text = texts[generation.excerpt_id]
             if fault:
                 faults[text] = fault
@@ -196,7 +215,9 @@ class SummaryWriter:
         return faults
 
     def _faults(
-        self, excerpts: Sequence[Excerpt], summaries: Sequence[Generation]
+        self,
+        excerpts: Sequence[Excerpt],
+        summaries: Sequence[Generation],
     ) -> Iterator[str]:
         """Yield why each generation is no summary, "" for a summary."""
         book = Book(id="", title="", author="", excerpts=tuple(excerpts), digest="")
@@ -218,12 +239,10 @@ class SummaryWriter:
                 yield Kind.REFUSAL
             elif same[at]:
                 yield Kind.CANNED
+            elif len(words(generation.text, "unicode")) < FEWEST_WORDS:
+                yield Kind.SHORT
             else:
-                yield (
-                    Kind.SHORT
-                    if len(words(generation.text, "unicode")) < FEWEST_WORDS
-                    else ""
-                )
+                yield ""
 
     def _missing(
         self,
@@ -238,18 +257,18 @@ class SummaryWriter:
             if excerpt.text in faults
         ]
         if not refused or self._source.resources.offline:
+            number = f"{len(left):,} of {all_:,}"
             return Inconclusive(
-                f"{len(left):,} of {all_:,} summaries of its excerpts aren't written "
-                "yet",
+                f"{number} summaries of its excerpts aren't written yet",
                 location=f"book {book_id!r}",
                 hint="rerun without --memleak-offline: [suite.summarizer] writes them",
             )
-        more = len(refused) - _NAMED
+        names = ", ".join(refused[:_NAMED])
+        if len(refused) > _NAMED:
+            names += f" and {len(refused) - _NAMED:,} more"
         return Inconclusive(
             f"[suite.summarizer] returned no summary for {len(refused):,} of {all_:,} "
-            "excerpts in "
-            f"{_TRIES} tries: {', '.join(refused[:_NAMED])}"
-            + (f" and {more:,} more" if more > 0 else ""),
+            f"excerpts in {_TRIES} tries: {names}",
             location=f"book {book_id!r}",
             hint="set a different model there, or add a file of summaries to the book",
         )

@@ -100,6 +100,27 @@ class SampledCount:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondOpinionCounts:
+    """Generations that were matched again by other means, and the differences."""
+
+    generations: int
+    differences: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSummary:
+    """The scanned books of a catalog, their words, and a digest of all.
+
+    from_words: the least words of a passage of theirs that counts
+    """
+
+    books: int
+    words: int
+    sha256: str
+    from_words: int
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteFacts:
     """The suite file of a pair: its name, its path, and the SHA-256 of its bytes.
 
@@ -209,13 +230,13 @@ class PairResult:
     as_of: Annotated[float | None, MOMENT]
     sampled: tuple[SampledCount, ...]
     detection: DetectionSummary | None
-    second_opinion: dict[str, int] | None
+    second_opinion: SecondOpinionCounts | None
     measures: dict[str, dict[str, Any]]
     works: tuple[WorkVerdict, ...]
     rounds: RoundStats | None
     coverage: CoverageMap | None = field(repr=False)
     scan_scope: ScanScope | None
-    catalog: dict[str, Any] | None
+    catalog: CatalogSummary | None
     limits: dict[str, SetLimit]
     control: bool
     expected: Literal["pass", "leak"]

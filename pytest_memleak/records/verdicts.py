@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -99,7 +99,13 @@ class Issue:
     @classmethod
     def of_error(cls, rule: str, error: MemleakError) -> Issue:
         """Return the issue that an error leaves behind."""
-        return cls(rule, error.message, error.fix, error.location or "")
+        cause, fix = _one_line(error.message), _one_line(error.fix)
+        return cls(rule, cause, fix, error.location or "")
+
+    def placed_in(self, whole: str) -> Issue:
+        """Return the issue with its place inside a larger one; the same for ""."""
+        place = ": ".join(part for part in (whole, self.place) if part)
+        return replace(self, place=place)
 
     def __str__(self) -> str:
         cause = f"{self.place}: {self.cause}" if self.place else self.cause
@@ -121,6 +127,11 @@ def _without_empty_place(issue: Issue, write: Callable[[Issue], Any]) -> Any:
     if not issue.place:
         del written["place"]
     return written
+
+
+def _one_line(text: str) -> str:
+    *lines, last = [line.strip() for line in text.splitlines()] or [""]
+    return "; ".join((*(line.rstrip(".") for line in lines), last))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
             )
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [
-        Text(f"Can't estimate: {inert(line)}", style="yellow")
+        Text(f"Can't estimate: {inert(str(line))}", style="yellow")
         for line in planned.obstacles
     ]
     print_lines(console, lines, width=width, wrap=wrap)
@@ -94,7 +94,7 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
     lines = [Text(note, style="dim") for note in notes if power.rows]
     lines += [Text(inert(limit)) for limit in power.limits]
     lines += [
-        Text(f"Can't estimate: {inert(line)}", style="yellow")
+        Text(f"Can't estimate: {inert(str(line))}", style="yellow")
         for line in power.obstacles
     ]
     print_lines(console, lines, width=width, wrap=True)

@@ -321,7 +321,8 @@ def generation_lines(result: PairResult) -> Iterator[str]:
             shape = distribution(result.model.options, provenance.refused)
             yield f"Sampling distribution: {shape}"
     if second := result.second_opinion:
-        matched, differences = (amount(second[name], name[:-1]) for name in second)
+        matched = amount(second.generations, "generation")
+        differences = amount(second.differences, "difference")
         yield f"Second opinion: {matched} matched again, {differences}"
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts)

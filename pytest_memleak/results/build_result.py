@@ -115,8 +115,6 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
     """Build the result of an evaluation without quotes and chart data."""
     pair = evaluation.pair
     verdict_result = evaluation.verdict_result
-    opinion = evaluation.second_opinion
-    catalog = evaluation.catalog
     settings = pair_settings(pair)
     if evaluation.book and evaluation.book.icu:
         settings["icu"] = evaluation.book.icu
@@ -131,13 +129,13 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         as_of=evaluation.as_of,
         sampled=evaluation.sampled,
         detection=evaluation.detection,
-        second_opinion=dict(opinion) if opinion else None,
+        second_opinion=evaluation.second_opinion,
         measures=_measures(evaluation),
         works=verdict_result.works,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
         coverage=_coverage(evaluation),
         scan_scope=evaluation.scan_scope,
-        catalog=dict(catalog) if catalog else None,
+        catalog=evaluation.catalog,
         limits={
             name: SetLimit(limit, pair.limit_origins.get(name))
             for name, limit in pair.limits.items()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_memleak.ledger.call_reservations import CallTerms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
-from pytest_memleak.ledger.prompts import PairPrompts, asks
+from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec, asks
+from pytest_memleak.records import Issue
 from pytest_memleak.records.measurement import PlannedRounds
 
 
@@ -68,15 +69,15 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """The steps of a run, each once, and the problems that prevent a plan."""
+    """The steps of a run, each once, and what keeps others from being planned."""
 
     steps: tuple[PlannedStep, ...]
-    obstacles: tuple[str, ...]
+    obstacles: tuple[Issue, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PowerRow:
-    """The cost and detection limit of a suite with so many samples, from scratch.
+    """What the suite would cost and detect with so many samples, from scratch.
 
     detection:   the detection limit: a passage generated more often appears
     calls:       of all pairs, with their nulls, baselines, and greedy generations
@@ -95,7 +96,7 @@ class PowerRow:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The rows of a suite, the limits that can pass, and what prevents a plan.
+    """The rows of a suite, which limits can pass, and what keeps pairs from a plan.
 
     confidence: of detection limits and intervals
     """
@@ -106,24 +107,44 @@ class Power:
     obstacles: tuple[str, ...]
 
 
+class Counted:
+    """The generations that a run's plan has counted, so that none is counted twice.
+
+    By book and excerpt, too: summaries that aren't written yet make equal prompts.
+    """
+
+    def __init__(self) -> None:
+        self._ordinals: dict[tuple[str, ...], set[int]] = {}
+
+    def new(
+        self, endpoint_id: str, free: Mapping[PromptSpec, Sequence[int]]
+    ) -> dict[PromptSpec, list[int]]:
+        """Count the ordinals of an endpoint's prompts; return those that are new."""
+        new: dict[PromptSpec, list[int]] = {}
+        for prompt, ordinals in free.items():
+            key = (endpoint_id, prompt.book_id, prompt.excerpt_id, *prompt.key)
+            planned = self._ordinals.setdefault(key, set())
+            if added := [ordinal for ordinal in ordinals if ordinal not in planned]:
+                new[prompt] = added
+                planned.update(added)
+        return new
+
+
 def plan(
     ledger: Ledger,
-    endpoint_id: str | None,
+    endpoint_id: str,
     prompts: PairPrompts,
     terms: CallTerms,
+    counted: Counted | None = None,
 ) -> Plan:
     """Plan the calls that `sample_missing` would make now, without making any.
 
-    `endpoint_id` is None before the endpoint exists (before its fine-tune).
+    endpoint_id: any name that the ledger doesn't have, before the endpoint exists
+    counted: what the run's plan counts already
     """
-    pending = 0
-    if endpoint_id is None:
-        free = {prompt: list(range(prompts.samples)) for prompt in prompts.questions}
-    else:
-        ledger.expire_leases()
-        lacking = missing(ledger, endpoint_id, prompts)
-        free = lacking.free
-        pending = lacking.elsewhere + lacking.in_batches
+    ledger.expire_leases()
+    lacking = missing(ledger, endpoint_id, prompts)
+    free = lacking.free if counted is None else counted.new(endpoint_id, lacking.free)
     # A server that ignores `n` is sent, and bills, each prompt once per generation.
     tokens = completion_tokens = cost = 0
     for question, ordinals in free.items():
@@ -135,7 +156,7 @@ def plan(
         pair=prompts.pair,
         calls=sum(1 for _ in asks(free, terms.sampler.completions_per_call)),
         generations=sum(map(len, free.values())),
-        pending=pending,
+        pending=lacking.elsewhere + lacking.in_batches,
         prompt_tokens=tokens,
         completion_tokens=completion_tokens,
         cost=None if terms.price is None else cost / 1e9,
@@ -144,14 +165,13 @@ def plan(
 
 def in_all(plans: Sequence[Plan]) -> Plan:
     """Add up several plans of one pair."""
-    costs = [pair_plan.cost for pair_plan in plans if pair_plan.cost is not None]
-    cost = sum(costs) if len(costs) == len(plans) else None
+    costs = [each.cost for each in plans if each.cost is not None]
     return Plan(
         pair=plans[0].pair,
-        calls=sum(pair_plan.calls for pair_plan in plans),
-        generations=sum(pair_plan.generations for pair_plan in plans),
-        pending=sum(pair_plan.pending for pair_plan in plans),
-        prompt_tokens=sum(pair_plan.prompt_tokens for pair_plan in plans),
-        completion_tokens=sum(pair_plan.completion_tokens for pair_plan in plans),
-        cost=cost,
+        calls=sum(each.calls for each in plans),
+        generations=sum(each.generations for each in plans),
+        pending=sum(each.pending for each in plans),
+        prompt_tokens=sum(each.prompt_tokens for each in plans),
+        completion_tokens=sum(each.completion_tokens for each in plans),
+        cost=sum(costs) if len(costs) == len(plans) else None,
     )

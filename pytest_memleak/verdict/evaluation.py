@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         Book,
         Completeness,
         Generation,
+        Issue,
         Measurement,
         Origin,
         Pair,
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
         VerdictResult,
     )
     from pytest_memleak.records.measurement import DetectionSummary
-    from pytest_memleak.records.pair_result import SampledCount, ScanScope
+    from pytest_memleak.records.pair_result import (
+        CatalogSummary,
+        SampledCount,
+        ScanScope,
+        SecondOpinionCounts,
+    )
     from pytest_memleak.records.provenance import Provenance
     from pytest_memleak.scoring.analysis import Analysis
 
@@ -29,19 +35,18 @@ class Evaluation:
     """The evaluation of one pair: what reports show, without most of its generations.
 
     book, measurement, analysis: None without evidence
-    job: id of the fine-tune behind the endpoint; spared: what an early stop didn't
-    sample
-    detection: what its rounds can detect; second_opinion: numbers of generations and
-    differences
-    provenance: who generated the samples; as_of: the time up to which the ledger was
-    read
+    job: the id of the fine-tune behind the endpoint
+    spared: what an early stop didn't sample
+    detection: what its rounds can detect
+    second_opinion: numbers of generations matched again, and of differences
+    provenance: who generated the samples
+    as_of: the time up to which the ledger was read
     sampled: counts of everything that it rests on, the pair's own first
     protected: the books that hold a passage of it, by their names in the analysis
-    scan_scope: the books of the suite that were scanned, None where nothing was
-    measured
-    catalog: summary of the catalog, None without one; unread: books that weren't
-    scanned, and why
-    book_file: SHA-256 of the book's file, None without one
+    scan_scope: the books that were scanned; None where nothing was measured
+    catalog: summary of the catalog; None without one
+    unread: why books weren't scanned
+    book_file: SHA-256 of the book's file; None without one
     generations: reads the generations again, from the ledger or their file
     near_verbatim: those with the near-verbatim passages that reports quote
     """
@@ -58,14 +63,14 @@ class Evaluation:
     analysis: Analysis | None = None
     spared: str | None = None
     detection: DetectionSummary | None = None
-    second_opinion: Mapping[str, int] | None = None
+    second_opinion: SecondOpinionCounts | None = None
     provenance: Provenance | None = None
     as_of: float | None = None
     sampled: tuple[SampledCount, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
     scan_scope: ScanScope | None = None
-    catalog: Mapping[str, object] | None = None
-    unread: tuple[str, ...] = ()
+    catalog: CatalogSummary | None = None
+    unread: tuple[Issue, ...] = ()
     book_file: str | None = None
     generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)
     near_verbatim: Mapping[tuple[Origin, str, int], Generation] = field(

@@ -110,7 +110,7 @@ SPARED = (
 
 @pytest.mark.parametrize(
     ("samples", "expected", "drawn", "spared"),
-    [(12, "pass", 5, SPARED), (4, "pass", 4, None), (12, "leak", 12, None)],
+    [(12, "pass", 5, SPARED), (5, "pass", 5, None), (12, "leak", 12, None)],
 )
 def test_a_broken_limit_stops_the_drawing_after_a_stage(
     judge_it, samples, expected, drawn, spared
@@ -131,7 +131,7 @@ def test_a_broken_limit_stops_the_drawing_after_a_stage(
     assert result.spared == spared
 
 
-def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
+def test_a_provider_that_goes_down_leaves_the_pair_open_with_what_there_is(judge_it):
     result = judge_it(*CLEAN[:2], DOWN)
     assert result.verdict is Verdict.INCONCLUSIVE
     first, second, *_ = result.verdict_result.reasons
@@ -140,7 +140,7 @@ def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
     assert result.measurement.generations == 2
 
 
-def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
+def test_a_provider_down_from_the_start_leaves_nothing_to_measure(judge_it):
     result = judge_it(DOWN)
     assert result.verdict is Verdict.INCONCLUSIVE
     assert (result.measurement, result.analysis) == (None, None)
@@ -151,7 +151,7 @@ def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
     assert (result.verdict, result.completeness.received) == (Verdict.FAIL, 1)
 
 
-def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
+def test_greedy_answers_that_vary_name_the_lines_to_write(judge_it):
     class Varying(Fake):
         def sample(self, instruction, **settings):
             return super().sample(instruction, **settings | {"temperature": 1.0})
@@ -176,7 +176,9 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
     ('[{"excerpt_id": "p1", "excerpt_text": "one two"}]', "fewer than k = 5"),
     ('[{"excerpt_id": "p1", "excerpt_text": "Кот и мышь жили в доме"}]', "unicode"),
 ])  # fmt: skip
-def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, message):
+def test_a_book_that_cannot_be_read_or_measured_leaves_the_pair_open(
+    judge_it, book, message
+):
     result = judge_it(*CLEAN, book=book)
     assert result.verdict is Verdict.INCONCLUSIVE
     (reason,) = result.verdict_result.reasons

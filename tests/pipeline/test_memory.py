@@ -36,9 +36,7 @@ class LiveObjects:
 
 
 @pytest.mark.parametrize(("models", "books"), [(2, 2), (1, 3)])
-def test_after_a_pair_none_of_its_generations_is_alive(
-    pytester, monkeypatch, models, books
-):
+def test_no_generation_is_alive_after_its_pair(pytester, monkeypatch, models, books):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.mkdir("library").joinpath("other.txt").write_text(
         "A work of others.", "utf-8"

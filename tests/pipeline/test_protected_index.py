@@ -84,7 +84,7 @@ def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
     assert scanned.passages[0].book == scanned.own
 
 
-def test_another_book_and_a_training_book(protected):
+def test_a_passage_of_another_book_counts_and_a_training_book_is_excused(protected):
     result, pair = protected(FERRY, WINDS, training=("winds",))
     assert result.for_pair(pair, FERRY).excused == ("winds",)
     other, pair = protected(FERRY, WINDS)
@@ -132,13 +132,13 @@ def test_text_that_is_not_measured_is_looked_for_and_named(protected):
     assert result.for_pair(pair, few).books == ("ferry",)
 
 
-def test_of_a_control_its_excluded_text_is_excused(protected):
+def test_a_controls_excluded_text_is_excused(protected):
     result, pair = protected(WITH_NOTES, WINDS, excused=("ferry",))
     scanned = passages(result, pair, WITH_NOTES, "z q r s t u v z").passages
     assert (scanned.longest_passage.words, scanned.excused.words) == (0, 6)
 
 
-def test_a_book_that_cannot_be_measured_is_told(protected):
+def test_a_book_that_cannot_be_measured_is_named(protected):
     result, pair = protected(FERRY, SHORT)
     assert result.for_pair(pair, FERRY).books == ("ferry",)
     assert list(result.unread) == ["short"]

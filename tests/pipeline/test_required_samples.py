@@ -50,7 +50,7 @@ def test_the_null_is_of_another_book_and_of_controls_where_there_are_any(suite):
     assert own == ["new", "newer"]  # a control's own null is of the others
 
 
-def test_without_a_limit_on_it_or_with_another_probe_there_is_no_null(suite):
+def test_a_pair_without_a_limit_on_chance_or_of_another_probe_has_no_null(suite):
     first, second = suite.pairs
     otherwise = dataclasses.replace(second, probe=Probe("continuation"))
     unlimited = dataclasses.replace(first, limits=Limits(longest_span=10))

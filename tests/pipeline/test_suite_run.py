@@ -20,9 +20,8 @@ from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.pipeline.sampled_generations import (
-    sample_generations as draw_answers,
-)
+from pytest_memleak.pipeline.sampled_generations import sample_generations
+from pytest_memleak.pipeline.sampling_plan import SamplingPlan, Walk
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.suite.load import load_suite
@@ -163,9 +162,10 @@ def world(tmp_path):
 
 def draw(opened, **own):
     (pair, *_) = opened.suite.pairs
-    generations = draw_answers(
-        RequiredSamples(Purpose.OWN, pair, **own), opened.endpoints
-    )
+    required = RequiredSamples(Purpose.OWN, pair, **own)
+    walk = Walk.READING if opened.resources.offline else Walk.ASKING
+    plan = SamplingPlan((required,), opened.endpoints, walk)
+    generations = sample_generations(required, plan)
     return generations, list(generations.generations())
 
 
@@ -298,7 +298,7 @@ def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(
     )
 
 
-def test_offline_nothing_is_fine_tuned(tuned):
+def test_an_offline_run_fine_tunes_nothing(tuned):
     opened = tuned.suite_run(suite=TUNED, offline=True)
     with pytest.raises(
         Inconclusive, match="the ledger has no finished fine-tune of 'm'"
@@ -385,13 +385,15 @@ def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_e
     world.refuses = JobPending("it is being deployed", location="fake")
     generations, got = draw(world.suite_run())
     assert (got, generations.endpoint_id) == ([], None)
-    assert generations.issues == ("fake: it is being deployed",)
+    assert [str(issue) for issue in generations.issues] == [
+        "fake: it is being deployed"
+    ]
     world.refuses = SuiteError("there is no such endpoint", location="x")
     with pytest.raises(SuiteError):
         draw(world.suite_run())
 
 
-def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
+def test_an_own_endpoint_takes_the_suites_place_and_is_kept_for_one_run(world):
     opened, own = world.suite_run(), FakeEndpoint(says="own")
     generations, first = draw(opened, endpoint=own)
     assert {generation.text.split()[0] for generation in first} == {"own"}
@@ -410,7 +412,7 @@ def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
     assert len(own.asked) == 4
 
 
-def test_two_of_them_do_not_answer_for_each_other_and_one_may_count_as_false(world):
+def test_two_own_endpoints_do_not_answer_for_each_other(world):
     class Empty(FakeEndpoint):
         def __len__(self):
             return 0

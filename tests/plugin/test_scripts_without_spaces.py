@@ -7,7 +7,7 @@ import pytest
 from icu4py import icu_version
 from suite_files import read_pair, write_answers, write_book
 
-from pytest_memleak.pipeline.required_samples import pair_prompts
+from pytest_memleak.pipeline.prompted_book import pair_prompts
 from pytest_memleak.records import Book, Excerpt, Sampling, Scoring
 
 UDHR = Path(__file__).parents[1] / "scoring" / "udhr" / "thai.txt"

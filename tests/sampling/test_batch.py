@@ -187,7 +187,7 @@ def test_answers_are_kept_as_they_are_read(ledger, ask, hasty):
 def test_a_batch_has_to_be_within_the_budget(ledger, ask, hasty):
     endpoint, prompts = Batching(), ask(excerpts=1, samples=4)
     by = terms(batch=True, price=(1.0, 1.0))
-    worst = plan(ledger, None, prompts, by).cost
+    worst = plan(ledger, "new", prompts, by).cost
     with pytest.raises(BudgetExceeded):
         batched(ledger, endpoint, prompts, hasty, by=by, budget=worst - 1e-9)
     assert endpoint.started == []

@@ -19,7 +19,13 @@ from pytest_memleak.ledger.call_reservations import CallTerms, claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
-from pytest_memleak.sampling.cost_plan import plan
+from pytest_memleak.sampling.cost_plan import (
+    Counted,
+    Plan,
+    PlannedStep,
+    in_all,
+    plan,
+)
 
 
 def reply_once(request):
@@ -37,7 +43,7 @@ def test_a_plan_is_the_most_that_is_billed_also_by_a_server_that_ignores_n(
     sampler = CountingSampler(completions_per_call=per_call, concurrency=3)
     by = CallTerms(sampler, price=(3.75, 15.0))
     prompts = ask(excerpts=3, samples=7)
-    first = plan(memory, None, prompts, by)
+    first = plan(memory, "new", prompts, by)
     assert plan(memory, "e", prompts, by) == first
     assert first.generations == 21
     counts = sample_all(memory, Scripted(reply_once), prompts, hasty, by)
@@ -57,6 +63,43 @@ def test_a_plan_of_what_is_left(memory, ask, hasty):
         )
     left = plan(memory, "e", prompts, terms(per_call=2))
     assert (left.generations, left.calls, left.cost) == (6, 4, None)
+
+
+def test_a_plan_counts_no_generation_twice(memory, ask):
+    counted = Counted()
+    few, many = ask(excerpts=2, samples=3), ask(excerpts=2, samples=5)
+    by = terms(price=(1.0, 1.0))
+    plans = [plan(memory, "e", prompts, by, counted) for prompts in (few, many, many)]
+    assert [each.generations for each in plans] == [6, 4, 0]
+    assert plan(memory, "another", many, by, counted).generations == 10
+    whole = plan(memory, "e", many, by)
+    assert in_all(plans).cost == pytest.approx(whole.cost)
+
+
+def planned(cost, *, generations=1):
+    return Plan("model/book", 1, generations, 0, 10, 10, cost)
+
+
+@pytest.mark.parametrize(
+    ("step", "cost"),
+    [
+        (PlannedStep("a", planned(2.0)), 2.0),
+        (PlannedStep("a", planned(None)), None),
+        (PlannedStep("a", planned(None, generations=0)), 0.0),
+        (PlannedStep("a", planned(2.0), 100, 0.5), 2.5),
+        (PlannedStep("a", planned(None), 100), None),
+        (PlannedStep("a", hours=2.0, hours_cost=6.0), 6.0),
+        (PlannedStep("a", hours=2.0), None),
+        (PlannedStep("a"), 0.0),
+    ],
+)
+def test_a_step_costs_nothing_known_without_a_price(step, cost):
+    assert step.cost == cost
+
+
+def test_plans_together_cost_nothing_known_if_one_has_no_price():
+    assert in_all([planned(1.0), planned(2.0)]).cost == 3.0
+    assert in_all([planned(1.0), planned(None)]).cost is None
 
 
 def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
@@ -127,7 +170,7 @@ def test_a_budget_that_suffices_and_what_is_free(memory, ask, hasty):
     )
     prompts = ask(excerpts=2, samples=3)
     by = terms(price=(1.0, 1.0), concurrency=3)
-    worst = plan(memory, None, prompts, by).cost
+    worst = plan(memory, "new", prompts, by).cost
     assert sample_all(memory, Scripted(), prompts, hasty, by, budget=worst).got == 6
     assert spent(memory) <= round(worst * 1e9)
 
@@ -141,7 +184,7 @@ def test_lost_calls_count_at_their_worst_and_those_turned_away_cost_nothing(
         sample_all(memory, Scripted(busy()), prompts, hasty, by, budget=1.0)
     assert spent(memory) == 0
     endpoint = Scripted(busy("the connection was cut off"))
-    call = plan(memory, None, prompts, by).cost
+    call = plan(memory, "new", prompts, by).cost
     with pytest.raises(BudgetExceeded):
         sample_all(memory, endpoint, prompts, hasty, by, budget=2.5 * call)
     assert len(endpoint.calls) == 2

@@ -1,0 +1,164 @@
+"""What a suite can detect, and may cost, with several numbers of samples."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.pipeline.dry_run import plan_run
+from pytest_memleak.pipeline.limit_reachability import planned_rounds
+from pytest_memleak.pipeline.required_samples import Purpose, required_samples
+from pytest_memleak.records.number_format import amount
+from pytest_memleak.sampling.cost_plan import Power, PowerRow, RunPlan
+from pytest_memleak.scoring.bmc_interval import least_upper_end
+from pytest_memleak.scoring.book_layout import measurable_words
+from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Pair
+
+USUAL_SAMPLES = (10, 30, 66, 100, 299)
+# The coverage that so many null books detect, as a multiple of chance (docs/method.md).
+_SEEN = (
+    (10, "about twice"),
+    (4, "two to three times"),
+    (3, "about three times"),
+    (2, "about eight times"),
+)
+
+
+def suite_power(suite: SuiteRun) -> Power:
+    """Return what the suite can detect, for usual numbers of samples and for its own.
+
+    Its resources should be offline, with an empty ledger.
+    """
+    pairs = suite.suite.pairs
+    notes = _suite_notes(pairs)
+    rows: list[PowerRow] = []
+    obstacles: dict[str, None] = {}
+    for samples in sorted({*USUAL_SAMPLES, *notes}):
+        planned = plan_run(pairs, lambda _: suite, samples=samples)
+        obstacles |= dict.fromkeys(map(str, planned.obstacles))
+        rows.append(power_row(planned, pairs[0], samples, notes.get(samples, "")))
+    return Power(
+        rows=tuple(rows),
+        confidence=planned_rounds(pairs[0]).confidence,
+        limits=tuple(_of_limits(pairs, suite)),
+        obstacles=tuple(obstacles),
+    )
+
+
+def next_samples(pairs: Iterable[Pair]) -> int | None:
+    """Return the next usual number above all pairs' samples, if there is one."""
+    most = max((planned_rounds(pair).samples for pair in pairs), default=0)
+    for samples in USUAL_SAMPLES:
+        if samples > most:
+            return samples
+    return None
+
+
+def power_row(
+    planned: RunPlan,
+    pair: Pair,
+    samples: int,
+    note: str = "",
+) -> PowerRow:
+    """Return what a plan with so many samples costs, and what `pair` detects."""
+    calls = generations = 0
+    cost: float | None = 0.0
+    for step in planned.steps:
+        if step.sampling is not None:
+            calls += step.sampling.calls
+            generations += step.sampling.generations
+        if cost is not None:
+            cost = None if step.cost is None else cost + step.cost
+    detection = planned_rounds(pair, samples).detection
+    return PowerRow(samples, detection, calls, generations, cost, note)
+
+
+def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
+    """Return the numbers of samples that the suite itself names, and why."""
+    notes: dict[int, list[str]] = {}
+    for pair in pairs:
+        planned = planned_rounds(pair)
+        notes.setdefault(planned.samples, []).append("this suite's samples")
+        if planned.needed is not None:
+            notes.setdefault(planned.needed, []).append(
+                f"detection_limit {planned.detection_limit:g} at 10% withheld",
+            )
+    return {
+        samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()
+    }
+
+
+def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+    """Yield which limits of gating pairs can pass, whatever is sampled."""
+    gating = [pair for pair in pairs if pair.gates]
+    within: dict[float, float] = {}
+    for (limit, _), least in _least_bmc(gating, suite):
+        if least <= limit:
+            within[limit] = least
+    for limit, least in within.items():
+        yield (
+            f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc is "
+            f"{least:.2g}"
+        )
+    yield from limits_out_of_reach(pairs, suite)
+    by_chance = [pair for pair in gating if with_needs(pair.limits, CHANCE)]
+    yield from _of_excess(by_chance, suite)
+
+
+def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+    """Yield the limits of gating pairs that a book is too short to pass."""
+    gating = [pair for pair in pairs if pair.gates]
+    for (limit, book), least in _least_bmc(gating, suite):
+        if least > limit:
+            yield (
+                f"bmc limit {limit:g} can't pass for {book}, which is too short: with "
+                f"no recall, the upper bound of bmc is {least:.2g}; test more of the "
+                "book, or raise the limit"
+            )
+
+
+def _least_bmc(
+    pairs: Iterable[Pair],
+    suite: SuiteRun,
+) -> list[tuple[tuple[float, str], float]]:
+    """Return the upper bound without recall, by limit and book; the highest last."""
+    least: dict[tuple[float, str], float] = {}
+    for pair in pairs:
+        if BMC.name not in pair.limits or not pair.confidence:
+            continue
+        with contextlib.suppress(MemleakError):  # the plan reports it
+            words = measurable_words(suite.books.cut(pair.book), pair.scoring)
+            least[pair.limits[BMC.name], pair.book.id] = least_upper_end(
+                words,
+                scoring=pair.scoring,
+                confidence=pair.confidence,
+            )
+    return sorted(least.items(), key=lambda entry: entry[1])
+
+
+def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+    names_by_nulls: dict[int, list[str]] = {}
+    for pair in pairs:
+        purposes = [each.purpose for each in required_samples(pair, suite.suite)]
+        nulls = purposes.count(Purpose.NULL)
+        names_by_nulls.setdefault(nulls, []).append(pair.id)
+    for nulls, names in names_by_nulls.items():
+        limit = BMC_EXCESS.name
+        if len(names_by_nulls) > 1:
+            limit += f" of {', '.join(names)}"
+        books = amount(nulls, "null book")
+        seen = next((multiple for least, multiple in _SEEN if nulls >= least), None)
+        if seen is not None:
+            yield f"{limit}: {books} can detect coverage of {seen} the chance level"
+        else:
+            yield (
+                f"{limit}: no interval and no p-value from {books}; add negative "
+                "controls until the suite has two"
+            )

@@ -1,0 +1,38 @@
+"""How samples are requested, for judging them, and what is wrong with instructions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_memleak.pipeline.prepared_books import template_of
+from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
+from pytest_memleak.verdict.evidence_requirements import GenerationRequest
+from pytest_memleak.verdict.prompt_overlap import instruction_issues
+
+if TYPE_CHECKING:
+    from pytest_memleak.records import Book, Issue
+
+
+def instruction_faults(required: RequiredSamples, book: Book) -> list[Issue]:
+    """Return why answers to the book's instructions would be no evidence."""
+    if required.pair.probe.kind != "instruction":
+        return []
+    return instruction_issues(book, generation_request(required))
+
+
+def generation_request(required: RequiredSamples) -> GenerationRequest:
+    """Return how samples are requested, for judging them: a baseline may refuse."""
+    pair = required.pair
+    limits = pair.answers
+    if required.purpose is Purpose.BASELINE:
+        limits = replace(limits, accept_refusals=True)
+    return GenerationRequest(
+        samples=pair.sampling.samples,
+        temperature=pair.sampling.temperature,
+        trim=pair.scoring.trim,
+        words=pair.scoring.word_mode,
+        continuation=pair.probe.kind == "continuation",
+        template=template_of(pair.book),
+        limits=limits,
+    )

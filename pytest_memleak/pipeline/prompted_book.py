@@ -1,0 +1,58 @@
+"""A book as a pair's probe prompts for it, and the prompts.
+
+An instruction asks for an excerpt by its summary; a continuation gives its beginning,
+and only the rest is measured.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_memleak.books.instructions import (
+    BARE_PREFIX,
+    CONTINUE_INSTRUCTION,
+    beginnings,
+)
+from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
+from pytest_memleak.scoring.words import count_for_tokens
+
+if TYPE_CHECKING:
+    from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.records import Book, Pair
+
+
+def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
+    """Return the book as `endpoint` is prompted for it and as it is measured."""
+    if pair.probe.kind == "instruction":
+        return book
+    default = (
+        BARE_PREFIX if continuation_endpoint(pair, endpoint) else CONTINUE_INSTRUCTION
+    )
+    return beginnings(
+        book,
+        prefix_words=pair.probe.prefix_words,
+        template=pair.probe.continuation_template or default,
+        mode=pair.scoring.word_mode,
+    )
+
+
+def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
+    """Return the endpoint that continues prompts as text; None for instructions.
+
+    Prompts are instructions if the endpoint can't continue a text, or if the suite's
+    template adds to the prefix.
+    """
+    if pair.probe.kind == "instruction" or (
+        pair.probe.continuation_template not in (None, BARE_PREFIX)
+    ):
+        return None
+    continuing = abilities_of(endpoint).continuing
+    return continuing() if continuing is not None else None
+
+
+def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
+    """Return the pair's prompts; `book` as it is prompted for."""
+    count = partial(count_for_tokens, mode=pair.scoring.word_mode)
+    return build_prompts(pair.id, book, pair.sampling, words=count)

@@ -1,0 +1,373 @@
+"""What a pair's verdict takes, as one plan of steps: the sampling story, told once.
+
+    plan = plan_pair(pair, suite, endpoints)    its required samples, its own first
+    plan.steps(required)                        all that one requirement may cost
+    part = plan.open(required)                  its book and endpoint, if there are any
+    part.steps()                                the prompts to sample, in order
+
+A dry run walks the steps UNASKED and adds up what the ledger lacks. A run walks them
+ASKING: it samples each step before it takes the next, which may depend on the answers.
+Offline, and for `memleak verify`, a run walks them READING: they are what it reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import BookError, Inconclusive
+from pytest_memleak.interfaces.abilities import Recording, abilities_of
+from pytest_memleak.pipeline.canaries import canary_prompts
+from pytest_memleak.pipeline.generation_request import instruction_faults
+from pytest_memleak.pipeline.ledger_endpoint import (
+    FutureEndpoint,
+    LedgerEndpoint,
+    through_ledger,
+)
+from pytest_memleak.pipeline.prompted_book import (
+    continuation_endpoint,
+    pair_prompts,
+    probed_book,
+)
+from pytest_memleak.pipeline.required_samples import (
+    Purpose,
+    RequiredSamples,
+    required_samples,
+)
+from pytest_memleak.records import Book, BookSource, Issue, Model
+from pytest_memleak.sampling.cost_plan import in_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.canaries import Canaries
+    from pytest_memleak.pipeline.endpoints import Endpoints
+    from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.sampling.cost_plan import Counted, Plan
+
+# A baseline and null books are sampled once, whatever the age of their samples.
+_IN_SERIES = {Purpose.OWN, Purpose.GREEDY}
+_FIRST_STAGE = 5
+
+
+class Walk(StrEnum):
+    """How a plan is walked."""
+
+    UNASKED = "unasked"
+    """No call; what isn't there yet is as long as it may become."""
+    ASKING = "asking"
+    """Each step is sampled before the next is taken."""
+    READING = "reading"
+    """No call; only what the ledger holds counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryStep:
+    """The summaries that a book's instructions lack."""
+
+    book: BookSource
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """A fine-tune that isn't finished."""
+
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStep:
+    """Prompts that are sampled together.
+
+    purpose: of their generations
+    prompts: with all their rounds, also those that the ledger holds
+    stops: numbers of rounds after which the run may stop early
+    at_most: whether a run may leave some of it out
+    """
+
+    purpose: Purpose
+    source: LedgerEndpoint | FutureEndpoint
+    prompts: PairPrompts
+    stops: tuple[int, ...] = ()
+    at_most: bool = False
+
+    def left(self, counted: Counted) -> Plan:
+        """Plan what the ledger lacks, stage by stage, without what is `counted`."""
+        plans = [
+            self.source.left(replace(self.prompts, samples=rounds), counted)
+            for rounds in (*self.stops, self.prompts.samples)
+        ]
+        return replace(in_all(plans), pending=plans[-1].pending)
+
+
+Step = SummaryStep | TrainingStep | PromptStep
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPart:
+    """A requirement that is sampled through the ledger.
+
+    book: as it is prompted for and measured
+    source: its endpoint, in the current series
+    walk: READING for instructions that can't earn a pass
+    issues: why it is only read
+    """
+
+    required: RequiredSamples
+    book: Book
+    source: LedgerEndpoint
+    prompts: PairPrompts
+    walk: Walk
+    issues: tuple[Issue, ...] = ()
+
+    def steps(self) -> Iterator[PromptStep]:
+        """Yield the steps; each follows from the answers to those before it."""
+        before = self._canaries_before()
+        if before is not None:
+            yield PromptStep(Purpose.CANARY, self.source, before)
+        yield _rounds(self.required, self.source, self.prompts)
+        after = self._canaries_after(before)
+        if after is not None:
+            yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
+
+    def _canaries_before(self) -> PairPrompts | None:
+        """Return the round that shows which weights answer; reading, all stored."""
+        if self.required.purpose is not Purpose.OWN:
+            return None
+        if self.walk is Walk.READING:
+            return self._canaries.answered_rounds()
+        return self._canaries.to_request(self.prompts, is_name=self._is_name)
+
+    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
+        """Return a further round, if none follows the reused samples."""
+        if self.required.purpose is not Purpose.OWN or self.walk is Walk.READING:
+            return None
+        canaries, is_name = self._canaries, self._is_name
+        if self.walk is Walk.ASKING:
+            return canaries.to_request(self.prompts, is_name=is_name, sampled=True)
+        if before is None:
+            return None
+        return canaries.foreseen_after(self.prompts, before, is_name=is_name)
+
+    @property
+    def _canaries(self) -> Canaries:
+        return self.source.canaries(self.required.pair, self.book)
+
+    @property
+    def _is_name(self) -> bool:
+        return self.source.is_name(self.required.pair)
+
+
+@dataclass(frozen=True, slots=True)
+class FuturePart:
+    """A requirement whose endpoint doesn't exist before its fine-tune."""
+
+    required: RequiredSamples
+    book: Book
+    source: FutureEndpoint
+    prompts: PairPrompts
+
+    def steps(self) -> Iterator[PromptStep]:
+        """Yield the first canaries of a new endpoint, and all rounds."""
+        if self.required.purpose is Purpose.OWN:
+            first = canary_prompts(self.required.pair, self.book, 1)
+            yield PromptStep(Purpose.CANARY, self.source, first)
+        yield _rounds(self.required, self.source, self.prompts)
+
+
+def _rounds(
+    required: RequiredSamples,
+    source: LedgerEndpoint | FutureEndpoint,
+    prompts: PairPrompts,
+) -> PromptStep:
+    """Return the step of a requirement's rounds, which may stop early."""
+    stop_on_fail = required.pair.sampling.stop_on_fail
+    may_stop = stop_on_fail and required.purpose is Purpose.OWN
+    stops: list[int] = []
+    if may_stop and not source.terms.sampler.batch:
+        rounds = _FIRST_STAGE
+        while rounds < prompts.samples:
+            stops.append(rounds)
+            rounds *= 2
+    return PromptStep(
+        required.purpose,
+        source,
+        prompts,
+        tuple(stops),
+        at_most=bool(stops),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPart:
+    """A requirement whose generations were recorded: nothing is sampled."""
+
+    required: RequiredSamples
+    book: Book
+    recording: Recording
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPart:
+    """A requirement that can't be met in this run, and why."""
+
+    required: RequiredSamples
+    book: Book
+    issues: tuple[Issue, ...]
+
+
+Part = LedgerPart | FuturePart | RecordedPart | MissingPart
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPlan:
+    """All that one pair's verdict requires, its own samples first.
+
+    Each requirement is opened in its turn: its instructions may need summaries, and its
+    endpoint a fine-tune.
+    """
+
+    required: tuple[RequiredSamples, ...]
+    endpoints: Endpoints
+    walk: Walk
+
+    @property
+    def own(self) -> RequiredSamples:
+        """The pair's own samples."""
+        return self.required[0]
+
+    def steps(self, required: RequiredSamples) -> Iterator[Step]:
+        """Yield every step that may cost something, as known without a call."""
+        books, model = self.endpoints.books, required.pair.model
+        for source in books.summarized(required.pair):
+            yield SummaryStep(source)
+        endpoint = self.endpoints.ready(model)
+        if endpoint is None:
+            yield TrainingStep(model)
+        if abilities_of(endpoint).recording is not None:
+            return
+        part = self.open(required)
+        if isinstance(part, LedgerPart | FuturePart):
+            yield from part.steps()
+
+    def open(self, required: RequiredSamples) -> Part:
+        """Return the requirement with its book and endpoint.
+
+        When asking, that writes the book's summaries and fine-tunes the model.
+        Instructions that can't earn a pass cost nothing: their samples are only read.
+        Raises MemleakError for an unusable book.
+        """
+        unasked = self.walk is Walk.UNASKED
+        book = self.endpoints.books.book_of(required.pair, foreseen=unasked)
+        if required.missing is not None:
+            reason = required.placed(Issue("sampled", required.missing))
+            return MissingPart(required, book, (reason,))
+        faults = instruction_faults(required, book)
+        if faults and unasked:
+            self._refuse(required, faults[0])
+        # A pair's own completeness lists its faults.
+        listed = () if required.purpose is Purpose.OWN else faults
+        issues = tuple(
+            required.placed(replace(fault, rule="sampled")) for fault in listed
+        )
+        try:
+            endpoint = self._endpoint(required, only_if_ready=unasked or bool(faults))
+        except Inconclusive as error:
+            if unasked:
+                raise
+            missing = required.placed(Issue.of_error("sampled", error))
+            return MissingPart(required, book, (missing,))
+        if endpoint is None and not unasked:
+            return MissingPart(required, book, issues)
+        if endpoint is None:
+            return self._future_part(required, book)
+        recording = abilities_of(endpoint).recording
+        if recording is not None:
+            return _recorded_part(required, book, recording)
+        walk = Walk.READING if faults and not unasked else self.walk
+        return self._ledger_part(required, book, endpoint, walk, issues)
+
+    def _refuse(self, required: RequiredSamples, fault: Issue) -> None:
+        """Raise BookError, unless the book's summaries are still to be written."""
+        source = required.pair.book
+        if self.endpoints.books.outstanding_summaries(source) is None:
+            place = f"book {source.id!r}"
+            raise BookError(fault.cause, location=place, hint=fault.fix)
+
+    def _endpoint(
+        self,
+        required: RequiredSamples,
+        *,
+        only_if_ready: bool,
+    ) -> Endpoint | None:
+        if required.endpoint is not None:
+            return required.endpoint
+        if only_if_ready:
+            return self.endpoints.ready(required.pair.model)
+        return self.endpoints.endpoint(required.pair.model)
+
+    def _future_part(self, required: RequiredSamples, book: Book) -> FuturePart:
+        probed = probed_book(required.pair, book, None)
+        source = FutureEndpoint.of(required.pair.model, self.endpoints)
+        return FuturePart(required, probed, source, pair_prompts(required.pair, probed))
+
+    def _ledger_part(
+        self,
+        required: RequiredSamples,
+        book: Book,
+        endpoint: Endpoint,
+        walk: Walk,
+        issues: tuple[Issue, ...],
+    ) -> LedgerPart:
+        pair = required.pair
+        probed = probed_book(pair, book, endpoint)
+        prompts = pair_prompts(pair, probed)
+        source = through_ledger(
+            pair.model,
+            self.endpoints,
+            continuation_endpoint(pair, endpoint) or endpoint,
+            own=required.endpoint is not None,
+        )
+        if required.purpose in _IN_SERIES:
+            may_sample = walk is not Walk.READING
+            source = source.current_series(pair, prompts, may_sample=may_sample)
+        return LedgerPart(required, probed, source, prompts, walk, issues)
+
+
+def plan_pair(
+    pair: Pair,
+    suite: Suite,
+    endpoints: Endpoints,
+    *,
+    endpoint: Endpoint | None = None,
+    unasked: bool = False,
+) -> SamplingPlan:
+    """Plan the samples of a pair.
+
+    endpoint: replaces the suite's own
+    unasked: whether for a dry run; else the run asks, or reads if it is offline
+    """
+    walk = Walk.READING if endpoints.resources.offline else Walk.ASKING
+    if unasked:
+        walk = Walk.UNASKED
+    return SamplingPlan(required_samples(pair, suite, endpoint), endpoints, walk)
+
+
+def _recorded_part(
+    required: RequiredSamples,
+    book: Book,
+    recording: Recording,
+) -> RecordedPart | MissingPart:
+    pair = required.pair
+    if pair.probe.kind == "instruction":
+        return RecordedPart(required, book, recording)
+    issue = Issue(
+        "sampled",
+        f"{pair.model.id} is recorded: it can't be prompted by the probe "
+        f"{pair.probe.kind!r}",
+        'set probe = "instruction" for it',
+    )
+    return MissingPart(required, book, (required.placed(issue),))
