@@ -95,13 +95,13 @@ def read_row(row: Record, row_format: LogFormat, where: str | None) -> RowReadin
     written = row
     if dataset:
         written = {key: value for key, value in row.items() if key not in dataset}
-    found = messages_in(written)
-    _validate_whole(found.chunks, where)
+    in_row = messages_in(written)
+    _validate_whole(in_row.chunks, where)
     prompts, answers = _read_messages(
-        found.messages,
+        in_row.messages,
         _texts_at(row, row_format.prompt, CONTAINERS),
     )
-    reading = RowReading(answers, prompts, found.beside, dataset)
+    reading = RowReading(answers, prompts, in_row.beside, dataset)
     outside = _texts_at(row, row_format.texts)
     if "completion" in row_format.texts and (whole := joined_neighbors(outside)):
         # Elsewhere each of several texts is an answer.
@@ -150,11 +150,11 @@ def _read_messages(
             turn += 1
             continue
         choice = message.choice
-        known = answers.get(texts)
-        if known is None:
+        facts = answers.get(texts)
+        if facts is None:
             answers[texts] = AnswerFacts(len(prompts), {**choice.end})
         else:
-            known.end |= choice.end
+            facts.end |= choice.end
         written.append(_WrittenMessage(turn, choice.number, texts, message.content))
     if len(written) > 1:
         _join_parts(written, answers)
@@ -192,8 +192,8 @@ def _with_texts_outside(
     in_messages = {**reading.answers}
     answers: dict[Texts, AnswerFacts] = {}
     for text in dict.fromkeys(outside):
-        known = in_messages.pop((text,), None)
-        answers[text,] = AnswerFacts(before, known.end if known else {})
+        facts = in_messages.pop((text,), None)
+        answers[text,] = AnswerFacts(before, facts.end if facts else {})
     return answers | in_messages
 
 

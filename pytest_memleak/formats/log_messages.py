@@ -87,7 +87,7 @@ class RowMessages:
 
 def messages_in(row: Record) -> RowMessages:
     """Return the messages in a row, with what stands beside them."""
-    found = RowMessages([], [], [])
+    in_row = RowMessages([], [], [])
     # Not recursive: the writer decides the depth.
     waiting: list[_Part] = [("", row, None, Choice({}, 0))]
     while waiting:
@@ -97,39 +97,39 @@ def messages_in(row: Record) -> RowMessages:
                 (key, element, in_answer, choice) for element in reversed(value)
             ]
         elif not isinstance(value, dict):
-            found.beside.append({key: value})
+            in_row.beside.append({key: value})
         else:
             choice = _choice_in(value, key, choice)
             if _is_unfinished_chunk(value, choice):
-                found.chunks.append(str(choice.number))
+                in_row.chunks.append(str(choice.number))
             if value is row:
                 nested = _containers_in(row, in_answer)
-                waiting += _opened(row, nested, in_answer, choice, found.beside)
+                waiting += _opened(row, nested, in_answer, choice, in_row.beside)
             else:
-                waiting += _sorted_in(found, key, value, in_answer, choice)
-    return found
+                waiting += _sorted_in(in_row, key, value, in_answer, choice)
+    return in_row
 
 
 def _sorted_in(
-    found: RowMessages,
+    in_row: RowMessages,
     key: str,
     value: Record,
     in_answer: bool | None,
     choice: Choice,
 ) -> list[_Part]:
-    """Add an object to what was found, or return the parts to open instead."""
+    """Add an object to what is in the row, or return the parts to open instead."""
     if "role" in value:
         of_model = in_answer or not is_asking(value)
-        found.messages.append(Message(value, of_model, choice))
+        in_row.messages.append(Message(value, of_model, choice))
         return []
     nested = _containers_in(value, in_answer)
     if not nested <= {"content"} or isinstance(value.get("content"), dict):
-        return _opened(value, nested, in_answer, choice, found.beside)
+        return _opened(value, nested, in_answer, choice, in_row.beside)
     if _is_message_without_role(key, value, in_answer):
         of_model = in_answer or (in_answer is None and not is_asking(value))
-        found.messages.append(Message(value, of_model, choice))
+        in_row.messages.append(Message(value, of_model, choice))
     else:
-        found.beside.append({key: value})
+        in_row.beside.append({key: value})
     return []
 
 

@@ -94,14 +94,14 @@ class Extensions:
         for provided in reversed(self._manager.hook.memleak_providers()):
             factories |= provided
         if name not in factories:
-            known = ", ".join(sorted(factories))
+            names = ", ".join(sorted(factories))
             near = difflib.get_close_matches(name, factories, n=1)
             hint = (
                 "use openai for servers with OpenAI's API, "
                 "or transformers for local weights"
             )
             raise SuiteError(
-                f"unknown provider {name!r}; known providers: {known}",
+                f"unknown provider {name!r}; known providers: {names}",
                 location=place,
                 hint=f"did you mean {near[0]!r}?" if near else hint,
             )

@@ -281,8 +281,8 @@ def _outcome(answer: Answer) -> dict[str, Any]:
 
 def _distinct(values: Iterable[str | None]) -> str | None:
     """Join the distinct values of a call's completions: differing servers must show."""
-    known = dict.fromkeys(value for value in values if value is not None)
-    return ", ".join(known) or None
+    distinct = dict.fromkeys(value for value in values if value is not None)
+    return ", ".join(distinct) or None
 
 
 def _placed(

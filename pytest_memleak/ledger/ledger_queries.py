@@ -199,10 +199,10 @@ def tally(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> LedgerCount
         states: Counter[str] = Counter()
         sums: Counter[str] = Counter()
         for some in in_parts(numbers):
-            found = connection.execute(
+            rows = connection.execute(
                 by_reason.where(generations_.c.question.in_(some)),
             )
-            for reason, count in found:
+            for reason, count in rows:
                 reasons[reason] += count
             for row in connection.execute(_SUMS.where(calls.c.question.in_(some))):
                 states[row.state] += row.calls

@@ -337,8 +337,9 @@ def _further(
 
     def work(connection: Connection) -> int:
         def count(*conditions: sa.ColumnElement[bool]) -> int:
-            found: int = connection.execute(stored.where(*conditions)).scalar_one()
-            return found
+            query = stored.where(*conditions)
+            generations: int = connection.execute(query).scalar_one()
+            return generations
 
         of_prompts = beyond = 0
         for some in in_parts(numbers):

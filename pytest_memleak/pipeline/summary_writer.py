@@ -105,11 +105,8 @@ class SummaryWriter:
                 break
             self._sample(book_id, self._questions(book_id, left, times))
             # Judge all of them: a few alone don't show that they are canned.
-            faults = self._keep(
-                self._questions(book_id, excerpts, times),
-                excerpts,
-                kept,
-            )
+            every_question = self._questions(book_id, excerpts, times)
+            faults = self._keep(every_question, excerpts, kept)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         if left:
             raise self._missing(book_id, left, faults, len(excerpts))

@@ -241,8 +241,9 @@ def check_time_stamp(
     created = datetime.datetime.fromtimestamp(evidence.content.created, datetime.UTC)
     # Bundles record whole seconds, and clocks differ a little.
     if when < created - datetime.timedelta(minutes=1):
-        said = evidence.bundle["created"]
-        return when, [f"created: the bundle says {said}, which is after its time stamp"]
+        stated = evidence.bundle["created"]
+        doubt = f"created: the bundle says {stated}, which is after its time stamp"
+        return when, [doubt]
     return when, []
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
+from pytest_memleak.interfaces.abilities import Abilities, BatchCalls, Finetuning
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import (
@@ -92,13 +92,16 @@ class CountingProvider:
     def open(self, endpoint):
         return CountingEndpoint(self, endpoint or self.model.id)
 
-    def find_finetune(self, digest):
-        return None
+    @property
+    def abilities(self):
+        finetuning = Finetuning(
+            find=lambda digest: None,
+            start=lambda training: f"job-{training.digest}",
+            poll=self._poll,
+        )
+        return Abilities(finetuning=finetuning)
 
-    def start_finetune(self, training):
-        return f"job-{training.digest}"
-
-    def poll_finetune(self, job_id):
+    def _poll(self, job_id):
         return JobState(JobStatus.SUCCEEDED, endpoint=job_id.replace("job", "tuned"))
 
 

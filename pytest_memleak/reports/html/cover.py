@@ -270,14 +270,14 @@ def _sampled(results: Sequence[PairResult]) -> str:
     received = sum(result.received for result in results)
     requested = sum(result.requested for result in results)
     text = f"{received:,} of {requested:,} generations"
-    times = []
+    times: list[float] = []
     for result in results:
         if result.provenance:
-            times += [result.provenance.first, result.provenance.last]
-    known = [time for time in times if time is not None]
-    if not known:
+            ends = (result.provenance.first, result.provenance.last)
+            times += [time for time in ends if time is not None]
+    if not times:
         return text
-    return f"{text}, {days_text(min(known), max(known))}"
+    return f"{text}, {days_text(min(times), max(times))}"
 
 
 def _detection(results: Sequence[PairResult]) -> str:
