@@ -81,7 +81,11 @@ def quoted(text, *sources):
     )
 
 
-TEXTS = [excerpt.text for excerpt in read_book(LAMPLIGHTER).excerpts]
+@pytest.fixture(scope="module")
+def lamplighter_texts():
+    return [excerpt.text for excerpt in read_book(LAMPLIGHTER).excerpts]
+
+
 each_log = pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
 
 
@@ -93,7 +97,9 @@ def options_for(path):
 
 
 @each_log
-def test_a_passage_in_a_file_of_another_tool_is_found_in_its_row(scan, path):
+def test_a_passage_in_a_file_of_another_tool_is_found_in_its_row(
+    scan, path, lamplighter_texts
+):
     code, out, _ = scan(path, *options_for(path), book=LAMPLIGHTER)
     assert code == 1
     lines = out.splitlines()
@@ -103,15 +109,17 @@ def test_a_passage_in_a_file_of_another_tool_is_found_in_its_row(scan, path):
     assert lines[4].split()[-3:] == ["1,228", str(path), "2"]
     assert lines[-2] == "1 of 3 rows with passages (33.3%)"
     assert lines[-1] == "nv_longest_passage 49 exceeds the limit 38"
-    assert not quoted(out, *TEXTS)
+    assert not quoted(out, *lamplighter_texts)
 
 
 @each_log
-def test_the_json_of_a_scan_names_a_passage_s_place_and_no_word(scan, path):
+def test_the_json_of_a_scan_names_a_passage_s_place_and_no_word(
+    scan, path, lamplighter_texts
+):
     _, report, _ = scan(path, *options_for(path), "--json", book=LAMPLIGHTER)
     (passage,) = report["passages"]
     assert (passage["row"], passage["start"], passage["near"]) == (2, 1_228, True)
-    assert not quoted(json.dumps(report), *TEXTS)
+    assert not quoted(json.dumps(report), *lamplighter_texts)
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.__name__)
