@@ -124,6 +124,8 @@ def test_score_prints_no_words_of_generations(gate, score):
     (["b.epub", "g.json", "c.epub"], "c.epub isn't followed by its generations"),
     (["b.epub", "g.json", "--csv", "--json"], "omit one of them"),
 ])  # fmt: skip
-def test_score_says_what_it_lacks(refused, tmp_path, monkeypatch, arguments, expected):
+def test_score_rejects_incomplete_arguments(
+    refused, tmp_path, monkeypatch, arguments, expected
+):
     monkeypatch.chdir(tmp_path)
     assert expected in refused("score", *arguments)
