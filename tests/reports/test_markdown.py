@@ -24,7 +24,7 @@ def markdown_of(*findings):
     return summary(RunReport("9.9", findings))
 
 
-def test_each_book_has_its_excluded_share(leak):
+def test_a_book_s_excluded_share_is_stated_once(leak):
     parts = (
         BookPart("a", "One", kept=True, rule="it is text", words=960),
         BookPart(
@@ -65,7 +65,7 @@ def rows(text):
     return result
 
 
-def test_each_pair_has_a_row_with_reasons_and_places_of_passages(leak):
+def test_a_pair_has_a_row_with_reasons_and_places_of_passages(leak):
     clean = dataclasses.replace(
         leak, model="b", pair="b/ferry", verdict="PASS", reasons=()
     )
@@ -100,7 +100,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
-def test_names_and_reasons_are_nothing_but_text(leak, bad):
+def test_hostile_names_and_reasons_stay_text(leak, bad):
     passages = tuple(
         dataclasses.replace(passage, chapter=bad, excerpt_id=bad)
         for passage in leak.passages
@@ -136,7 +136,7 @@ def test_a_thousand_pairs_fit_on_github_s_page(leak):
     assert "and 800 more pairs" in text
 
 
-def test_it_is_added_to_what_other_steps_wrote(tmp_path, leak):
+def test_the_summary_is_appended_to_those_of_other_steps(tmp_path, leak):
     path = tmp_path / "summary.md"
     path.write_text("before\n")
     append_summary(RunReport("9.9", (leak,)), path)

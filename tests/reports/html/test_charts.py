@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.reports.html.charts import (
-    coverage_chart,
     LengthClass,
+    coverage_chart,
     length_chart,
     length_classes,
 )
@@ -18,7 +18,7 @@ NAMED = {"name": "here", "title": "A <title>", "text": "5 & 9"}
 
 
 @given(st.dictionaries(st.integers(5, 3000), st.integers(1, 50)))
-def test_every_length_is_in_one_class(lengths):
+def test_length_classes_hold_a_length_once(lengths):
     classes = length_classes(sorted(lengths.items()), k=5)
     assert sum(count for _, _, count in classes) == sum(lengths.values())
     assert all(
@@ -76,7 +76,7 @@ def points(root, series):
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def test_curve_guess_interval_and_limit_are_where_they_belong():
+def test_the_coverage_chart_places_curve_guess_interval_and_limit():
     root = bare(
         coverage_chart([0.1, 0.2, 0.3], [0.35, 0.4, 0.45], (0.2, 0.4), 0.25, **NAMED)
     )
@@ -93,5 +93,5 @@ def test_curve_guess_interval_and_limit_are_where_they_belong():
 
 
 @pytest.mark.parametrize("curve", [[0.0], [1.0], [0.0] * 9])
-def test_a_single_sample_and_no_recall_at_all_are_drawn(curve):
+def test_a_coverage_chart_of_one_sample_or_no_recall_is_drawn(curve):
     bare(coverage_chart(curve, curve, (0.0, 1.0), None, **NAMED))
