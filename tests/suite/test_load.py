@@ -125,42 +125,49 @@ def test_a_minimal_suite_has_the_defaults(load, folder):
     assert (pair.book.summaries, pair.book.bring_your_own) == (None, False)
 
 
-def test_a_full_suite_says_everything(load, folder):
+def test_a_suite_has_its_file_s_name_and_digest(load):
     suite = load(FULL)
-    first, second = suite.pairs
-    assert [pair.id for pair in suite.pairs] == [
-        "m/road",
-        "n/road",
-    ]  # not those to train on
     assert suite.name == "x.memleak.toml"
     assert suite.digest == hashlib.sha256(document(FULL).encode()).hexdigest()
+
+
+def test_books_to_train_on_are_in_no_pair(load):
+    assert [pair.id for pair in load(FULL).pairs] == ["m/road", "n/road"]
+
+
+def test_a_pair_has_the_suite_s_settings(load):
+    first, _ = load(FULL).pairs
     sampling = (first.sampling.samples, first.sampling.temperature, first.sampling.seed)
-    assert (sampling, first.answers.max_unanswered) == ((7, 0.5, 3), 0.1)
+    assert sampling == (7, 0.5, 3)
+    assert first.answers.max_unanswered == 0.1
     assert first.scoring == Scoring(k=4, trim=3, span_threshold=9, word_mode="unicode")
-    assert first.limits == Limits(
-        bmc=0.1, longest_block=100, longest_span=38, spans_over=3
-    )
-    book = first.book
-    assert (book.title, book.author, book.instruction_template) == (
-        "T",
-        "A",
-        "Write: {summary}",
-    )
+    limits = {"bmc": 0.1, "longest_block": 100, "longest_span": 38, "spans_over": 3}
+    assert first.limits == Limits(**limits)
+
+
+def test_a_pair_has_its_book_s_facts(load, folder):
+    book = load(FULL).pairs[0].book
+    assert (book.title, book.author) == ("T", "A")
+    assert book.instruction_template == "Write: {summary}"
     assert book.summaries == folder / "sum.json"
+
+
+def test_a_pair_has_its_model_with_recipe_and_price(load):
     finetune = {"finetune_books": ("sea",), "finetune": {"epochs": 2}}
     own = {"base_model": "gpt", "baseline_model": "n", "options": {"url": "http://x"}}
-    assert first.model == Model(
-        "m", "openai", **own, **finetune, price=(3.75, 15.0, 0.0)
-    )
-    assert (second.model.endpoint, second.expected) == (
-        "ft:x",
-        "pass",
-    )  # the pair's word counts
+    model = Model("m", "openai", **own, **finetune, price=(3.75, 15.0, 0.0))
+    assert load(FULL).pairs[0].model == model
+
+
+def test_a_pair_table_overrides_its_model_and_suite(load):
+    first, second = load(FULL).pairs
+    assert second.model.endpoint == "ft:x"
+    assert second.expected == "pass"
     assert second.sampling == dataclasses.replace(first.sampling, samples=2)
     assert second.limits["longest_span"] == 20
 
 
-def test_every_model_meets_every_test_book_unless_it_lists_its_tests(load):
+def test_a_model_is_tested_on_all_test_books_unless_it_lists_some(load):
     books = [{"id": book, "source": "road.txt"} for book in ("a", "b")]
     models = [{"id": model, "provider": "ngram"} for model in ("m", "n")]
     tables = MINIMAL | {"book": books, "model": models}
@@ -171,7 +178,7 @@ def test_every_model_meets_every_test_book_unless_it_lists_its_tests(load):
     assert [pair.id for pair in load(listed).pairs] == ["n/a"]
 
 
-def test_a_models_expected_result_holds_for_its_pairs_unless_they_override_it(load):
+def test_a_model_s_expected_result_holds_for_its_pairs_unless_they_override_it(load):
     tables = changed(MINIMAL, ["model", 0, "expected"], "leak")
     pair = {"model": "m", "book": "road"}
     for pairs in ([], [pair]):
@@ -187,7 +194,9 @@ def test_a_models_expected_result_holds_for_its_pairs_unless_they_override_it(lo
     ({}, {"bmc": 0.5}, {"bmc": 0.5}),
     ({"bmc": 0, "spans_over": 0}, {"bmc": 0.0}, {"bmc": 0.0, "spans_over": 0}),
 ])  # fmt: skip
-def test_limits_anywhere_are_enough_and_may_be_zero(load, general, own, limits):
+def test_limits_of_suite_or_model_are_enough_and_may_be_zero(
+    load, general, own, limits
+):
     tables = changed(MINIMAL, ["limits"], general)
     assert load(changed(tables, ["model", 0, "limits"], own)).pairs[0].limits == limits
 
@@ -252,7 +261,7 @@ def test_a_link_that_leads_nowhere_is_an_error(load, folder):
         load(MINIMAL | {"catalog": [{"source": "*.md"}]})
 
 
-REFUSED = [
+REJECTED = [
     # unknown keys
     (["suit"], {}, "suit: unknown key\n  write suite instead of suit"),
     (["suite", "zzz"], 3, "suite.zzz: unknown key; known keys: *samples*"),
@@ -315,12 +324,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(
     ("where", "value", "shown"),
-    REFUSED,
-    ids=[".".join(map(str, row[0])) for row in REFUSED],
+    REJECTED,
+    ids=[".".join(map(str, row[0])) for row in REJECTED],
 )
-def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(
-    refused, where, value, shown
-):
+def test_an_invalid_suite_is_rejected_with_key_and_value(refused, where, value, shown):
     message = refused(changed(FULL, where, value))
     problem = ".*".join(map(re.escape, shown.split("*")))
     what_to_type = r"(\n  [^\n]*)?"
@@ -345,11 +352,11 @@ USELESS = [
 
 
 @pytest.mark.parametrize(("tables", "message"), USELESS)
-def test_a_suite_that_could_not_fail_is_refused(refused, tables, message):
+def test_a_suite_that_could_not_fail_is_rejected(refused, tables, message):
     assert refused(MINIMAL | tables).startswith(message)
 
 
-def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
+def test_an_extension_s_share_cannot_exceed_a_limit_of_1(folder):
     path = folder / "x.memleak.toml"
     path.write_text(document(MINIMAL | {"limits": {"measures": {"own": 1.0}}}))
     brought = {"own": Measure("own", kind="share", function=lambda *_: 1.0)}
@@ -361,7 +368,7 @@ def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
     assert load_suite(path, brought).pairs[0].limits["own"] == 1.0
 
 
-def test_all_problems_are_told_at_once(refused):
+def test_an_error_names_all_problems_at_once(refused):
     lines = refused(
         changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)
     ).splitlines()
@@ -386,7 +393,7 @@ def test_all_problems_are_told_at_once(refused):
     (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
     (b"", "book: missing"),
 ], ids=lambda value: "" if isinstance(value, bytes) else value)  # fmt: skip
-def test_a_file_that_is_no_suite(refused, content, shown):
+def test_a_file_that_is_no_suite_is_an_error(refused, content, shown):
     message = refused(content)
     assert shown in message
     assert len(message) < 500
@@ -406,7 +413,7 @@ def test_a_file_that_is_no_suite(refused, content, shown):
     '"openai"}]\n'
     "[limits.measures]\nKEY = 1",
 ])  # fmt: skip
-def test_no_key_of_a_table_shows_a_secret_or_acts_on_the_terminal(refused, content):
+def test_a_hostile_key_shows_no_secret_and_no_control_character(refused, content):
     message = refused(
         content.replace("KEY", '"sk-proj-Vq3x9LmT0aZr7Bn2 \\u001b[2J\\n"')
     )
@@ -419,7 +426,7 @@ CONTINUED = MINIMAL | {"suite": {"probe": "continuation"}}
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_limits_of_a_preset_are_the_pairs(load, name):
+def test_a_pair_has_the_limits_of_its_preset(load, name):
     (pair,) = load(CONTINUED | {"limits": {"preset": name}}).pairs
     assert pair.limits == PRESETS[name]
     assert pair.detection_limit is None
@@ -527,7 +534,7 @@ def suites(draw):
     st.binary(max_size=80) | st.text(max_size=80).map(str.encode),
 ], ids=["a changed suite", "any TOML", "any bytes"])  # fmt: skip
 @given(data=st.data())
-def test_anything_at_all_loads_or_is_a_suite_error(load, folder, contents, data):
+def test_arbitrary_content_loads_or_is_a_suite_error(load, folder, contents, data):
     content = data.draw(contents)
     try:
         suite, error = load(content), None

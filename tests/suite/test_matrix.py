@@ -91,9 +91,7 @@ def test_a_folder_is_its_books_without_their_summaries(load, tmp_path):
     assert book.metadata == {"group": "mine"}
 
 
-def test_every_file_of_a_folder_is_a_book_but_tables_suites_and_hidden_files(
-    load, tmp_path
-):
+def test_files_of_a_folder_are_books_but_tables_suites_and_hidden_files(load, tmp_path):
     load(BOOKS + model())
     folder = tmp_path / "books"
     (folder / "in parts").mkdir()
@@ -107,7 +105,7 @@ def test_every_file_of_a_folder_is_a_book_but_tables_suites_and_hidden_files(
     }  # fmt: skip
 
 
-def test_lists_of_base_models_training_sets_and_seeds_are_multiplied(load):
+def test_base_models_training_sets_and_seeds_are_multiplied(load):
     recipe = {"books": '[["road"], ["author:murakami"]]', "seed": "[1, 2]", "epochs": 3}
     name = "{base_model}-{books}-{seed}"
     suite = load(BOOKS + 'role = "train"\n[[book]]\nid = "it"\nsource = "books/road.txt"\n'
@@ -136,7 +134,7 @@ def test_a_training_set_leaves_out_the_tested_book(load):
     ]
 
 
-def test_models_that_are_the_same_for_several_books_are_one(load):
+def test_a_model_of_several_books_is_one_model(load):
     tests = 'tests = "author:mccarthy"'
     suite = load(BOOKS + model("m-{rival}", books='"author:{rival}"', more=tests))
     assert training_of(suite) == {"m-Haruki-Murakami": ("kafka", "wood")}
