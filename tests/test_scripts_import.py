@@ -1,8 +1,10 @@
-"""Scripts that no other test runs, in benchmarks/ and docs/figures/, still import."""
+"""Code that no fast test runs still imports: benchmarks, figures, notebook, examples."""
 
 import ast
 import importlib
 import importlib.util
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -47,19 +49,49 @@ def test_a_script_imports(script, monkeypatch):
     import_or_skip(script)
 
 
-@pytest.mark.parametrize("script", script_cases())
-def test_a_script_imports_only_names_that_the_package_has(script):
-    """Also the script that lacks another package, and imports inside functions."""
+def code_of_notebook(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return re.sub(r"^[%!].*$", "", "\n".join(texts), flags=re.MULTILINE)
+
+
+def code_of_page(path):
+    blocks = re.findall(
+        r"^```python[^\n]*\n(.*?)^```$",
+        path.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    return "\n".join(blocks)
+
+
+def code_of_script(path):
+    return path.read_text(encoding="utf-8")
+
+
+READERS = {".py": code_of_script, ".ipynb": code_of_notebook, ".md": code_of_page}
+SOURCES = [
+    *SCRIPTS,
+    *sorted(path for path in (ROOT / "docs").iterdir() if path.suffix in READERS),
+]
+
+
+def is_of_the_package(module):
+    return module is not None and module.partition(".")[0] == "pytest_memleak"
+
+
+def imports_of_the_package(code):
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and is_of_the_package(node.module):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_code_outside_the_package_imports_names_that_it_has(source):
+    """Also where another package is missing, and imports inside functions."""
     missing = []
-    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or node.module is None:
-            continue
-        if node.module.partition(".")[0] != "pytest_memleak":
-            continue
-        module = importlib.import_module(node.module)
-        for alias in node.names:
-            if not hasattr(module, alias.name):
-                missing.append(f"{node.module}.{alias.name}")
+    for module, name in imports_of_the_package(READERS[source.suffix](source)):
+        if not hasattr(importlib.import_module(module), name):
+            missing.append(f"{module}.{name}")
     assert missing == []
 
 
