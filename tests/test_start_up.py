@@ -8,10 +8,10 @@ import sys
 import pytest
 
 HEAVY = {
-    "ahocorasick", "ebooklib", "google", "jinja2", "lxml", "numpy", "openai", "peft", "psycopg",
-    "pydantic", "pydantic_core", "pysbd", "rich", "sqlalchemy", "tinker", "together",
-    "tinker_cookbook", "torch", "transformers", "vertexai",
-}  # fmt: skip
+    *("ahocorasick", "ebooklib", "google", "jinja2", "lxml", "numpy", "openai", "peft"),
+    *("psycopg", "pydantic", "pydantic_core", "pysbd", "rich", "sqlalchemy", "tinker"),
+    *("tinker_cookbook", "together", "torch", "transformers", "vertexai"),
+}
 OURS = "pytest_memleak"
 TELL = """
 import json, sys
@@ -43,8 +43,12 @@ def heavy(modules):
 def test_heavy_packages_are_found_by_their_names():
     # Otherwise a name spelled wrong would be found nowhere, and nothing would be shown.
     assert heavy(loaded_by("import numpy, pydantic, sqlalchemy, rich, lxml.etree")) >= {
-        "numpy", "pydantic", "sqlalchemy", "rich", "lxml"
-    }  # fmt: skip
+        "numpy",
+        "pydantic",
+        "sqlalchemy",
+        "rich",
+        "lxml",
+    }
 
 
 def test_importing_the_package_imports_only_itself():

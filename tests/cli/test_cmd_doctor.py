@@ -106,11 +106,14 @@ def server(tmp_path):
         yield running
 
 
-@pytest.mark.parametrize(("name", "path", "message"), [
-    ("x", "/v1", "ok model candidate listed by the server; shutdown: 2027-01-14"),
-    ("z", "/v1", "fix model candidate the server doesn't list z"),
-    ("x", "/api", "fix model candidate no list of models"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "path", "message"),
+    [
+        ("x", "/v1", "ok model candidate listed by the server; shutdown: 2027-01-14"),
+        ("z", "/v1", "fix model candidate the server doesn't list z"),
+        ("x", "/api", "fix model candidate no list of models"),
+    ],
+)
 def test_doctor_reads_the_server_s_list_of_models(
     suite, server, capsys, here, name, path, message
 ):
@@ -126,9 +129,13 @@ def test_doctor_reads_the_server_s_list_of_models(
     assert server.books.rows() == []
 
 
-@pytest.mark.parametrize(("url", "status"), [
-    ("https://models.example/v1", 0), ("http://models.example/v1", 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("https://models.example/v1", 0),
+        ("http://models.example/v1", 1),
+    ],
+)
 def test_a_host_that_only_the_suite_names_gets_no_key(
     suite, monkeypatch, capsys, here, url, status
 ):

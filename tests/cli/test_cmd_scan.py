@@ -413,9 +413,14 @@ def test_a_damaged_file_is_an_error_with_its_place(rejected, name, content, mess
     assert f"{name}{message}" in rejected(Path(name))
 
 
-@pytest.mark.parametrize(("cut", "message"), [
-    (slice(-3), "ends early"), (slice(40), "ends early"), (slice(None), "damaged zstd"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        (slice(-3), "ends early"),
+        (slice(40), "ends early"),
+        (slice(None), "damaged zstd"),
+    ],
+)
 def test_a_damaged_zstd_file_is_an_error(rejected, cut, message):
     head, first, second = map(
         zstd, (b"prompt,completion\n", b"a,b\n", HARMLESS[1].encode())

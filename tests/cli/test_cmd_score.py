@@ -120,10 +120,13 @@ def test_score_prints_no_words_of_generations(gate, score):
             assert " ".join(text.split()[:4]) not in shown
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [
-    (["b.epub", "g.json", "c.epub"], "c.epub isn't followed by its generations"),
-    (["b.epub", "g.json", "--csv", "--json"], "omit one of them"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["b.epub", "g.json", "c.epub"], "c.epub isn't followed by its generations"),
+        (["b.epub", "g.json", "--csv", "--json"], "omit one of them"),
+    ],
+)
 def test_score_rejects_incomplete_arguments(
     refused, tmp_path, monkeypatch, arguments, expected
 ):

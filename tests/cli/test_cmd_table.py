@@ -130,9 +130,13 @@ def test_models_of_one_name_are_told_apart_by_suite(bundle, table):
 
 
 STUDY = {
-    ("gpt-a", "road"): 0.2, ("gpt-b", "sea"): 0.4, ("gpt-c", "lake"): 0.9,
-    ("gem", "road"): 0.1, ("gem", "sea"): 0.3, ("gem", "lake"): 0.8,
-}  # fmt: skip
+    ("gpt-a", "road"): 0.2,
+    ("gpt-b", "sea"): 0.4,
+    ("gpt-c", "lake"): 0.9,
+    ("gem", "road"): 0.1,
+    ("gem", "sea"): 0.3,
+    ("gem", "lake"): 0.8,
+}
 AUTHORS = {"road": "McCarthy", "sea": "McCarthy", "lake": "Woolf"}
 
 
@@ -161,16 +165,21 @@ def test_a_measure_by_any_two_facts_is_the_mean_of_their_pairs(study, table):
     ]
     lines = [line.split() for line in table(*arguments).splitlines()]
     assert lines == [
-        ["author", "gpt", "gem"], ["McCarthy", "0.300", "0.200"], ["Woolf", "0.900", "0.800"],
-    ]  # fmt: skip
+        ["author", "gpt", "gem"],
+        ["McCarthy", "0.300", "0.200"],
+        ["Woolf", "0.900", "0.800"],
+    ]
     (row,) = table(
         study, "--measure", "cross_excerpt", "--by", "year", "--format", "json"
     )
     assert row == {"year": 1999} | {model: 0.25 for model, _ in STUDY}
     rows = table(study, "--format", "csv")
-    assert {(row["author"], row["year"], row["cross_excerpt_spans"]) for row in rows} == {
-        ("McCarthy", "1999", "1"), ("Woolf", "1999", "1"),
-    }  # fmt: skip
+    assert {
+        (row["author"], row["year"], row["cross_excerpt_spans"]) for row in rows
+    } == {
+        ("McCarthy", "1999", "1"),
+        ("Woolf", "1999", "1"),
+    }
 
 
 def test_models_are_correlated_over_books(study, table):

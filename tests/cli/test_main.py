@@ -185,13 +185,20 @@ ID = '[{"excerpt_id": "p_id1", '
 SCRIPT = excerpts("Кот и мышь жили в доме", "и были рады")
 
 
-@pytest.mark.parametrize(("place", "content", "message"), [
-    *((place, f'{ID}"text": "the secret', "not JSON: ") for place in ("book", "generations")),
-    ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
-    ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
-    ("generations", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
-    ("generations", b"[]", "there are no records"),
-], ids=lambda value: value[:40] if isinstance(value, str) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    ("place", "content", "message"),
+    [
+        *(
+            (place, f'{ID}"text": "the secret', "not JSON: ")
+            for place in ("book", "generations")
+        ),
+        ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
+        ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
+        ("generations", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
+        ("generations", b"[]", "there are no records"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
 def test_malformed_records_are_one_plain_error(refused, files, place, content, message):
     paths = dict(zip(("book", "generations"), files(**{place: content}), strict=True))
     error = refused("score", *paths.values())

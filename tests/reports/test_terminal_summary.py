@@ -176,22 +176,28 @@ LIMITS = {"longest_passage": 38, "bmc": 0.15, "longest_span": 30}
 FOLDED = {
     "at blank and slash": (
         {**LEAK, "limits": LIMITS, "measures": LEAKED | {"spans_over": 34}},
-        ("reciter/ ", "310/310 FAIL"), ("the-lamplighter ", "(expected)"),
+        ("reciter/ ", "310/310 FAIL"),
+        ("the-lamplighter ", "(expected)"),
     ),
     "not the name where it is short": (
         {**LEAK, "pair": "reciter/lamplight", "measures": LEAKED, "detection": SEEN},
-        ("reciter/lamplight ", "FAIL"), ("", "(expected)"),
+        ("reciter/lamplight ", "FAIL"),
+        ("", "(expected)"),
     ),
     "counts below the verdict where that is still too wide": (
         {
-            "pair": "parrot/frankenstein-or-the-modern", "verdict": "INCONCLUSIVE",
-            "limits": dict.fromkeys((*PASSAGES, "longest_span"), 38), "detection": SEEN,
-            "measures": MEASURES | PASSAGES, "completeness": evidence(1552, 1552),
+            "pair": "parrot/frankenstein-or-the-modern",
+            "verdict": "INCONCLUSIVE",
+            "limits": dict.fromkeys((*PASSAGES, "longest_span"), 38),
+            "detection": SEEN,
+            "measures": MEASURES | PASSAGES,
+            "completeness": evidence(1552, 1552),
         },
-        ("parrot/ ", " INCONCLUSIVE"), ("frankenstein-or-the-modern ", " 1,552/1,552"),
+        ("parrot/ ", " INCONCLUSIVE"),
+        ("frankenstein-or-the-modern ", " 1,552/1,552"),
         ("", "3.0%"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", FOLDED)
@@ -239,14 +245,19 @@ def test_a_plan_fits_eighty_columns(wrap):
 REFUSED = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
 
 
-@pytest.mark.parametrize(("fields", "end"), [
-    ({"verdict": "FAIL", "expected": "leak"}, "FAIL (expected)"),
-    ({"verdict": "PASS", "expected": "leak"}, "PASS (a leak was expected)"),
-    ({"verdict": "INCONCLUSIVE", "expected": "leak"}, "INCONCLUSIVE"),
-    ({"completeness": REFUSED}, "PASS, 97% refused"),
-    ({"completeness": REFUSED, "verdict": "FAIL", "expected": "leak"},
-     "FAIL, 97% refused (expected)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"verdict": "FAIL", "expected": "leak"}, "FAIL (expected)"),
+        ({"verdict": "PASS", "expected": "leak"}, "PASS (a leak was expected)"),
+        ({"verdict": "INCONCLUSIVE", "expected": "leak"}, "INCONCLUSIVE"),
+        ({"completeness": REFUSED}, "PASS, 97% refused"),
+        (
+            {"completeness": REFUSED, "verdict": "FAIL", "expected": "leak"},
+            "FAIL, 97% refused (expected)",
+        ),
+    ],
+)
 def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
     result = result_with(**fields)
     counted = end.replace("PASS, 97% refused", "PASS (with refusals)").replace(
@@ -262,9 +273,15 @@ def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
 @pytest.mark.parametrize(("width", "columns"), [(80, 4), (200, 8)])
 def test_a_measure_with_a_limit_has_a_column_and_columns_are_whole(width, columns):
     limits = {
-        "bmc": 0.15, "longest_block": 50, "longest_span": 38, "spans_over": 0, "bmc_excess": 0.05,
-        "uplift": 0.05, "nv_recall": 0.1, "nv_longest_span": 60,
-    }  # fmt: skip
+        "bmc": 0.15,
+        "longest_block": 50,
+        "longest_span": 38,
+        "spans_over": 0,
+        "bmc_excess": 0.05,
+        "uplift": 0.05,
+        "nv_recall": 0.1,
+        "nv_longest_span": 60,
+    }
     values = dict.fromkeys(limits, 12_345) | {
         name: 0.875 for name in limits if isinstance(limits[name], float)
     }
@@ -281,18 +298,29 @@ def test_a_measure_with_a_limit_has_a_column_and_columns_are_whole(width, column
 
 
 WHO = Provenance(
-    "gpt", (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
-    1.7e9, 1.7e9 + 86_400, calls_this_run=2, calls=6, weights="release R",
-)  # fmt: skip
+    "gpt",
+    (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
+    1.7e9,
+    1.7e9 + 86_400,
+    calls_this_run=2,
+    calls=6,
+    weights="release R",
+)
 AGAIN = dataclasses.replace(
     WHO, tried=Tried(3, seeds=2, runs=3, resampled=1, removed=1)
 )
 KINDS = evidence(kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_length_ratio=0.9)
 MARKUP = "[bold red]x[/] :warning: [link=http://x]y[/link]"  # which is none here
 DETAILS = {
-    "of a pass with its generations nothing": ({"completeness": KINDS, "provenance": WHO}, []),
+    "of a pass with its generations nothing": (
+        {"completeness": KINDS, "provenance": WHO},
+        [],
+    ),
     "of a pass what is out of the ordinary": (
-        {"provenance": AGAIN, "sampled": (SampledCount("baseline", "b", None, 10, 10, 5, "0"),)},
+        {
+            "provenance": AGAIN,
+            "sampled": (SampledCount("baseline", "b", None, 10, 10, 5, "0"),),
+        },
         [
             "PASS m/book",
             "  Attempt 3 for book and model, by weights or name (2 seeds, 1 "
@@ -310,7 +338,12 @@ DETAILS = {
             "verdict": "FAIL",
             "reasons": ("longest_span 16 exceeds the limit 10", "word " * 60, MARKUP),
             "spans": (
-                passage(kind="longest block", words=1234, generation=None, chapter="The Quay"),
+                passage(
+                    kind="longest block",
+                    words=1234,
+                    generation=None,
+                    chapter="The Quay",
+                ),
                 passage(quote="the ferryman counted … (+13 words)"),
             ),
             "spared": "stopped after 5 of 10 rounds",
@@ -328,7 +361,9 @@ DETAILS = {
     ),
     "intervals of what the limits are on": (
         {
-            "verdict": "FAIL", "limits": {"bmc": 0.15}, "measures": MEASURES | {"bmc": 0.5},
+            "verdict": "FAIL",
+            "limits": {"bmc": 0.15},
+            "measures": MEASURES | {"bmc": 0.5},
             "intervals": {"bmc": (0.46, 0.55), "longest_span": (1, 2)},
             "settings": SETTINGS | {"confidence": 0.95},
         },
@@ -345,7 +380,7 @@ DETAILS = {
             "  Sampling distribution: the model's own",
         ],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("fields", "below"), DETAILS.values(), ids=DETAILS)
@@ -388,10 +423,12 @@ def test_a_near_verbatim_passage_over_its_limit_shows_both_sides():
     )
     short = dataclasses.replace(WORST, words=12)
     leak = result_with(
-        verdict="FAIL", reasons=("too long",), passages=(short, near),
+        verdict="FAIL",
+        reasons=("too long",),
+        passages=(short, near),
         measures={"longest_passage": 12, "nv_longest_passage": 104},
         limits={"longest_passage": 38, "nv_longest_passage": 38},
-    )  # fmt: skip
+    )
     assert lines(leak)[-6:] == [
         "FAIL m/book",
         "  nv_longest_passage 104 > 38",
@@ -422,8 +459,13 @@ def test_an_inconclusive_pair_lists_its_causes():
         verdict="INCONCLUSIVE", reasons=("a", "b", "c", "d", "e"), passages=(WORST,)
     )
     assert lines(doubted)[-6:] == [
-        "INCONCLUSIVE m/book", "  a", "  b", "  c", "  d", "  1 more reason: see -v",
-    ]  # fmt: skip
+        "INCONCLUSIVE m/book",
+        "  a",
+        "  b",
+        "  c",
+        "  d",
+        "  1 more reason: see -v",
+    ]
 
 
 def result_of(model, book, **fields):

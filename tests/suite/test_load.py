@@ -22,27 +22,50 @@ MINIMAL = {
 }
 FULL = {
     "suite": {
-        "samples": 7, "temperature": 0.5, "seed": 3, "k": 4, "trim": 3, "span_threshold": 9,
-        "word_mode": "unicode", "max_unanswered": 0.1,
+        "samples": 7,
+        "temperature": 0.5,
+        "seed": 3,
+        "k": 4,
+        "trim": 3,
+        "span_threshold": 9,
+        "word_mode": "unicode",
+        "max_unanswered": 0.1,
         "instruction_template": "Write: {summary}",
     },
     "limits": {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 3},
     "book": [
-        {"id": "road", "source": "road.txt", "title": "T", "author": "A", "summaries": "sum.json"},
+        {
+            "id": "road",
+            "source": "road.txt",
+            "title": "T",
+            "author": "A",
+            "summaries": "sum.json",
+        },
         {"id": "sea", "source": "sea.txt", "role": "train"},
     ],
     "model": [
-        {"id": "m", "provider": "openai", "base_model": "gpt", "baseline_model": "n",
-         "price": {"input": 3.75, "output": 15.0},
-         "finetune": {"books": ["sea"], "epochs": 2},
-         "options": {"url": "http://x"}, "limits": {"bmc": 0.1}},
+        {
+            "id": "m",
+            "provider": "openai",
+            "base_model": "gpt",
+            "baseline_model": "n",
+            "price": {"input": 3.75, "output": 15.0},
+            "finetune": {"books": ["sea"], "epochs": 2},
+            "options": {"url": "http://x"},
+            "limits": {"bmc": 0.1},
+        },
         {"id": "n", "provider": "openai", "endpoint": "ft:x", "expected": "leak"},
     ],
     "pair": [
-        {"model": "n", "book": "road", "samples": 2, "expected": "pass",
-         "limits": {"longest_span": 20}},
+        {
+            "model": "n",
+            "book": "road",
+            "samples": 2,
+            "expected": "pass",
+            "limits": {"longest_span": 20},
+        },
     ],
-}  # fmt: skip
+}
 
 
 def toml(value):
@@ -189,11 +212,14 @@ def test_a_model_s_expected_result_holds_for_its_pairs_unless_they_override_it(l
     )
 
 
-@pytest.mark.parametrize(("general", "own", "limits"), [
-    ({"bmc": 0.5}, {}, {"bmc": 0.5}),
-    ({}, {"bmc": 0.5}, {"bmc": 0.5}),
-    ({"bmc": 0, "spans_over": 0}, {"bmc": 0.0}, {"bmc": 0.0, "spans_over": 0}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("general", "own", "limits"),
+    [
+        ({"bmc": 0.5}, {}, {"bmc": 0.5}),
+        ({}, {"bmc": 0.5}, {"bmc": 0.5}),
+        ({"bmc": 0, "spans_over": 0}, {"bmc": 0.0}, {"bmc": 0.0, "spans_over": 0}),
+    ],
+)
 def test_limits_of_suite_or_model_are_enough_and_may_be_zero(
     load, general, own, limits
 ):
@@ -223,10 +249,15 @@ def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
         assert suite.books[0].source.samefile(folder / "road.txt")
 
 
-@pytest.mark.parametrize(("source", "names", "hidden"), [
-    ("lib/**", ["lib/a.txt", "lib/b/c.txt"], ["lib/.f", "lib/b/.g/h"]),
-    (".d/**", [".d/e.txt"], []), ("lib/.*", ["lib/.f"], []), ("?.txt", ["?.txt", "a.txt"], []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "names", "hidden"),
+    [
+        ("lib/**", ["lib/a.txt", "lib/b/c.txt"], ["lib/.f", "lib/b/.g/h"]),
+        (".d/**", [".d/e.txt"], []),
+        ("lib/.*", ["lib/.f"], []),
+        ("?.txt", ["?.txt", "a.txt"], []),
+    ],
+)
 def test_a_pattern_takes_what_is_below(load, folder, source, names, hidden):
     for name in (
         "lib/a.txt",
@@ -344,11 +375,15 @@ USELESS = [
     ({"limits": {"bmc": 1.0, "nv_recall": 1.0}}, NO_SHARE),
     ({"model": [MINIMAL["model"][0] | {"tests": []}]}, NO_PAIR),
     ({"book": [MINIMAL["book"][0] | {"role": "train"}]}, NO_PAIR),
-    ({"suite": {"k": 20}, "limits": {"longest_passage": 18}},
-     SHORT.format(20, 19, "longest_passage")),
-    ({"suite": {"k": 8, "span_threshold": 6}, "limits": {"spans_over": 0}},
-     SHORT.format(8, 7, "spans_over")),
-]  # fmt: skip
+    (
+        {"suite": {"k": 20}, "limits": {"longest_passage": 18}},
+        SHORT.format(20, 19, "longest_passage"),
+    ),
+    (
+        {"suite": {"k": 8, "span_threshold": 6}, "limits": {"spans_over": 0}},
+        SHORT.format(8, 7, "spans_over"),
+    ),
+]
 
 
 @pytest.mark.parametrize(("tables", "message"), USELESS)
@@ -381,18 +416,28 @@ def test_an_error_names_all_problems_at_once(refused):
     )
 
 
-@pytest.mark.parametrize(("content", "shown"), [
-    (b"[suite", "not TOML: "),
-    (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
-    (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
-    ("[suite]".encode("utf-16"), "if this is one, save it as UTF-8"),
-    (b"a = " + b"[" * 5000 + b"]" * 5000, "invalid TOML: nested too deeply"),
-    (b"[suite]\nsamples = " + b"9" * 5000, "invalid TOML: a number has too many digits"),
-    (b"[suite]\nsamples = 0x" + b"f" * 5000, "suite.samples: the number exceeds 64 bits"),
-    (b"[suite]\n" + b"a." * 3000 + b"a = 1", "suite.a.a.a"),
-    (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
-    (b"", "book: missing"),
-], ids=lambda value: "" if isinstance(value, bytes) else value)  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b"[suite", "not TOML: "),
+        (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
+        (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
+        ("[suite]".encode("utf-16"), "if this is one, save it as UTF-8"),
+        (b"a = " + b"[" * 5000 + b"]" * 5000, "invalid TOML: nested too deeply"),
+        (
+            b"[suite]\nsamples = " + b"9" * 5000,
+            "invalid TOML: a number has too many digits",
+        ),
+        (
+            b"[suite]\nsamples = 0x" + b"f" * 5000,
+            "suite.samples: the number exceeds 64 bits",
+        ),
+        (b"[suite]\n" + b"a." * 3000 + b"a = 1", "suite.a.a.a"),
+        (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
+        (b"", "book: missing"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else value,
+)
 def test_a_file_that_is_no_suite_is_an_error(refused, content, shown):
     message = refused(content)
     assert shown in message
@@ -400,19 +445,22 @@ def test_a_file_that_is_no_suite_is_an_error(refused, content, shown):
     assert all(c.isprintable() or c == "\n" for c in message)
 
 
-@pytest.mark.parametrize("content", [
-    "KEY = 1",
-    "[KEY]",
-    "[suite]\nKEY = 1",
-    "[[model]]\nid = 'm'\nKEY = 1",
-    "[suite]\nsamples = 'x'\n[KEY]\nKEY = 'x'",
-    "KEY = 1\nKEY = 2",
-    "[a]\nKEY = {}\n[a.KEY]\n[a.KEY]",
-    f"KEY = {9**99}",
-    'book = [{id = "road", source = "road.txt"}]\nmodel = [{id = "m", provider = '
-    '"openai"}]\n'
-    "[limits.measures]\nKEY = 1",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        "KEY = 1",
+        "[KEY]",
+        "[suite]\nKEY = 1",
+        "[[model]]\nid = 'm'\nKEY = 1",
+        "[suite]\nsamples = 'x'\n[KEY]\nKEY = 'x'",
+        "KEY = 1\nKEY = 2",
+        "[a]\nKEY = {}\n[a.KEY]\n[a.KEY]",
+        f"KEY = {9**99}",
+        'book = [{id = "road", source = "road.txt"}]\nmodel = [{id = "m", provider = '
+        '"openai"}]\n'
+        "[limits.measures]\nKEY = 1",
+    ],
+)
 def test_a_hostile_key_shows_no_secret_and_no_control_character(refused, content):
     message = refused(
         content.replace("KEY", '"sk-proj-Vq3x9LmT0aZr7Bn2 \\u001b[2J\\n"')
@@ -528,11 +576,15 @@ def suites(draw):
     return tables
 
 
-@pytest.mark.parametrize("contents", [
-    suites(),
-    st.dictionaries(st.sampled_from(list(FULL)) | NAMES, VALUES, max_size=5),
-    st.binary(max_size=80) | st.text(max_size=80).map(str.encode),
-], ids=["a changed suite", "any TOML", "any bytes"])  # fmt: skip
+@pytest.mark.parametrize(
+    "contents",
+    [
+        suites(),
+        st.dictionaries(st.sampled_from(list(FULL)) | NAMES, VALUES, max_size=5),
+        st.binary(max_size=80) | st.text(max_size=80).map(str.encode),
+    ],
+    ids=["a changed suite", "any TOML", "any bytes"],
+)
 @given(data=st.data())
 def test_arbitrary_content_loads_or_is_a_suite_error(load, folder, contents, data):
     content = data.draw(contents)

@@ -30,8 +30,11 @@ def test_length_classes_hold_a_length_once(lengths):
 
 def test_classes_of_lengths_double():
     assert length_classes([(5, 2), (9, 1), (10, 4), (44, 1)], k=5) == [
-        (5, 9, 3), (10, 19, 4), (20, 39, 0), (40, 79, 1)
-    ]  # fmt: skip
+        (5, 9, 3),
+        (10, 19, 4),
+        (20, 39, 0),
+        (40, 79, 1),
+    ]
 
 
 def bare(markup):

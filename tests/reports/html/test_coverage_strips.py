@@ -32,10 +32,13 @@ def columns(strip):
     return sorted(results)
 
 
-@pytest.mark.parametrize(
-    ("share", "level"), [(0, 0), (0.01, 1), (0.1, 1), (0.11, 2), (0.25, 2), (0.5, 3), (0.75, 4),
-                         (0.76, 5), (1, 5)],
-)  # fmt: skip
+LEVELS = (
+    *((0, 0), (0.01, 1), (0.1, 1), (0.11, 2), (0.25, 2)),
+    *((0.5, 3), (0.75, 4), (0.76, 5), (1, 5)),
+)
+
+
+@pytest.mark.parametrize(("share", "level"), LEVELS)
 def test_a_share_of_rounds_has_one_of_five_levels(share, level):
     assert heat_level(share) == level
 
