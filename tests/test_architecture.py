@@ -241,7 +241,7 @@ def test_contributing_lists_the_layers_that_are_checked():
 def paths_named_in(page):
     """What a page links to beside itself, and the files of the project that it names."""
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#:\s]+)\)", text) if page.suffix == ".md" else []
+    links = re.findall(r"\]\(([^)#:\s]+)[)#]", text) if page.suffix == ".md" else []
     for link in links:
         yield link, page.parent / link
     for name in PROJECT_FILE.findall(text):
@@ -266,3 +266,16 @@ def test_a_page_names_only_files_that_exist(page):
         if "NAME" not in name and not path.exists():
             gone.append(name)
     assert gone == []
+
+
+def imports_of(path):
+    return {*imported_names(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))}
+
+
+def test_a_test_file_imports_no_other_test_file():
+    importing = []
+    for path in sorted(ROOT.glob("tests/**/*.py")):
+        for name in sorted(imports_of(path)):
+            if any(part.startswith("test_") for part in name.split(".")[:-1]):
+                importing.append(f"{path.relative_to(ROOT)}: {name}")
+    assert importing == []
