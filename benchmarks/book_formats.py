@@ -1,4 +1,4 @@
-"""Measure the word errors of formats other than EPUB, into benchmarks/results/book_formats.md.
+"""Measure word errors of formats but EPUB, into benchmarks/results/book_formats.md.
 
     pip install typst
     python benchmarks/book_formats.py                    # the books in fixtures/
@@ -27,9 +27,9 @@ import pypandoc
 import typst
 from pages import write_measured
 
+from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
-from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.scoring.words import words
 
@@ -41,7 +41,8 @@ _SETTINGS = """
   let before = query(selector(heading).before(here()))
   let opens = query(heading).any(each => each.location().page() == here().page())
   if not opens and before.len() > 0 {{
-    if calc.odd(here().page()) [#h(1fr) _#before.last().body _] else [_The Book's Own Title_]
+    if calc.odd(here().page()) [#h(1fr) _#before.last().body _]
+    else [_The Book's Own Title_]
   }}
 }})
 #set text(font: "{1}", size: 10pt, lang: "en", hyphenate: true)
@@ -56,7 +57,7 @@ _SETTINGS = """
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a book is typeset. notes: at the foot of the page, or at the end of the book."""
+    """How a book is typeset. notes: at the foot of the page, or the end of the book."""
 
     name: str
     notes: str = "foot"
@@ -264,7 +265,10 @@ def main() -> None:
                 row.add(manuscript, path, arguments.show)
         rows.append(str(row))
         print(row, file=sys.stderr)
-    head = "| book | words | errors in 100,000 | excerpts as the EPUB's | reading 100,000 words |"
+    head = (
+        "| book | words | errors in 100,000 | excerpts as the EPUB's "
+        "| reading 100,000 words |"
+    )
     table = "\n".join([head, "| --- | --: | --: | --: | --: |", *rows])
     print(table)
     if not arguments.only:

@@ -1,4 +1,4 @@
-"""How far honest answers, and what is no answer, lie from each threshold of completeness.
+"""How far honest answers, and non-answers, lie from each threshold of completeness.
 
     MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py [RECORDED]  #
     results/answers.md
@@ -245,7 +245,7 @@ def table_of_refusals() -> str:
 
 
 def table_of_writers() -> str:
-    """Per source of prose, what becomes of its manners, and the rules that keep some open."""
+    """Per source of prose: what becomes of its manners, which rules keep some open."""
     sizes = (10, 66)
     rows = [
         "| honest writers | " + " | ".join(f"n = {n}" for n in sizes) + " |",

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_memleak.interfaces.protocols import ProviderSetup
-from pytest_memleak.ledger.call_reservations import Terms
+from pytest_memleak.ledger.call_reservations import CallTerms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import build_prompts
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
@@ -90,7 +90,10 @@ def serve(per_call: int, words: int) -> None:
         },
     }
     body = json.dumps(response).encode()
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    head = (
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}"
+    )
     Answering.answer = f"{head}\r\n\r\n".encode() + body
     socketserver.ThreadingTCPServer.daemon_threads = True
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answering) as server:
@@ -178,7 +181,7 @@ def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
                 endpoint,
                 endpoint_id=endpoint.id,
                 prompts=asked,
-                terms=Terms(provider, price=(2.0, 8.0)),
+                terms=CallTerms(provider, price=(2.0, 8.0)),
             )
 
         times["run"] = milliseconds(run, asked.asked // given.per_call)

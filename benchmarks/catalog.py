@@ -1,4 +1,4 @@
-"""Measure how fast a catalog streams past a run's generations, into benchmarks/results/scale.md.
+"""Measure how fast a catalog passes generations, into benchmarks/results/scale.md.
 
     python benchmarks/catalog.py                 # as the page shows it, a minute or two
     python benchmarks/catalog.py --scale 0.1     # a tenth of the generations, nothing
@@ -71,9 +71,9 @@ def tables(scale: float = 1.0, most: int = max(BOOKS)) -> str:
 | --: | --: | --: | --: | --: | --: | --: | --: |
 {chr(10).join(rows)}
 
-Reading, cutting and numbering a plain text of {corpus.BOOK_WORDS:,} words takes {parsed:.2f} s, \
-writing its numbers {written / _MADE * 1e3:.0f} ms; a prepared word takes {size / words:.1f} \
-bytes."""
+Reading, cutting and numbering a plain text of {corpus.BOOK_WORDS:,} words takes \
+{parsed:.2f} s, writing its numbers {written / _MADE * 1e3:.0f} ms; a prepared word \
+takes {size / words:.1f} bytes."""
 
 
 def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:

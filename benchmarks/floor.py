@@ -1,4 +1,4 @@
-"""The floor: what Python itself needs to look at each word of a text, and nothing else."""
+"""The floor: what Python itself needs to look at each word of a text."""
 
 from __future__ import annotations
 

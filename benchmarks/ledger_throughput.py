@@ -1,4 +1,4 @@
-"""Speed and size of the ledger: generations per second, bytes per generation, seconds to resume.
+"""The ledger's generations per second, bytes per generation, seconds to resume.
 
     python benchmarks/ledger_throughput.py                        # 25,000 generations
     into SQLite python benchmarks/ledger_throughput.py --per-call 1 --writers 4 --ledger
@@ -31,7 +31,7 @@ from corpus import answers
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import Answer, record_each
 from pytest_memleak.ledger.call_reservations import (
-    Terms,
+    CallTerms,
     call_row,
     insert_calls,
     prompt_ids,
@@ -79,7 +79,7 @@ class Writer:
 
 
 def texts_of(words: int) -> list[str]:
-    """Return different texts of so many words, written by a trigram chain over Shakespeare."""
+    """Return different texts of so many words, by a trigram chain over Shakespeare."""
     return [" ".join(answer.text.split()[:words]) for answer in answers(TEXTS)]
 
 
@@ -105,14 +105,14 @@ def sample_all(
             Writer(texts),
             endpoint_id=ENDPOINT,
             prompts=prompts,
-            terms=Terms(sampler, price=(2.0, 8.0)),
+            terms=CallTerms(sampler, price=(2.0, 8.0)),
         )
     if counts.got != prompts.asked:
         raise SystemExit(f"{counts.got} of {prompts.asked} generations are stored")
 
 
 def fill(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> None:
-    """Write the whole pair without a run loop: calls reserved and answered in large parts."""
+    """Write the whole pair without a run loop, calls reserved and answered in parts."""
     writer = Writer(texts)
     with Ledger(url, run="benchmark") as ledger:
         numbers = prompt_ids(ledger, ENDPOINT, prompts.questions)

@@ -1,4 +1,4 @@
-"""How many tokens a processor second samples from local weights (the provider "transformers").
+"""Tokens that a processor second samples from local weights (`transformers`).
 
     python benchmarks/local_tokens.py               # a Llama of SmolLM2-135M's shape
     python benchmarks/local_tokens.py --small       # one of 7 million parameters
@@ -30,13 +30,21 @@ from pytest_memleak.records import Model
 GENERATIONS, TOKENS = 32, 40
 SENTENCE = "The lamp went over the quay, and nobody saw it go. "
 SMOLLM2 = {
-    "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1_536, "num_hidden_layers": 30,
-    "num_attention_heads": 9, "num_key_value_heads": 3,
-}  # fmt: skip
+    "vocab_size": 49_152,
+    "hidden_size": 576,
+    "intermediate_size": 1_536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+}
 SMALL = {
-    "vocab_size": 8_192, "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6,
-    "num_attention_heads": 4, "num_key_value_heads": 2,
-}  # fmt: skip
+    "vocab_size": 8_192,
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 
 
 def save_weights(folder: Path, shape: dict[str, int]) -> None:
@@ -51,9 +59,13 @@ def save_weights(folder: Path, shape: dict[str, int]) -> None:
     wrapped.save_pretrained(folder)
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        **shape, max_position_embeddings=4_096, tie_word_embeddings=True, initializer_range=0.05,
-        bos_token_id=None, eos_token_id=wrapped.eos_token_id,
-    )  # fmt: skip
+        **shape,
+        max_position_embeddings=4_096,
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+        bos_token_id=None,
+        eos_token_id=wrapped.eos_token_id,
+    )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
 
 

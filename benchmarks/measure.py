@@ -1,4 +1,4 @@
-"""Times and memory, all in one process and side by side, so that their ratios mean something.
+"""Times and memory in one process and side by side, so that their ratios mean a thing.
 
 Processor time is measured, and works take turns: other work on the machine makes every
 figure worse, but the ratios within a turn little.
@@ -41,7 +41,7 @@ _ORACLE = Path(__file__).parents[1] / "tests" / "scoring" / "oracle.py"
 
 @dataclass(frozen=True)
 class Rate:
-    """One leak rate: seconds of processor time for `words` words, and what was measured.
+    """One leak rate: processor seconds for `words` words, and what was measured.
 
     floor, scoring, markdown, accents, marks: of the floor, and of scoring whole (both
     passages included) the text as it is, with markdown, accented letters, and marks
@@ -112,7 +112,7 @@ def in_turns(repeats: int, *works: Callable[[], object]) -> list[float]:
 
 
 def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
-    """Score `count` generations whole (index, all measures and passages, rounds, sources)."""
+    """Score `count` generations whole: index, measures, passages, rounds, sources."""
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
     known = floor.vocabulary(excerpt.text for excerpt in book.excerpts)
@@ -142,10 +142,15 @@ def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
     if seen is None or seen.passages is None:
         raise RuntimeError("nothing was measured")
     return Rate(
-        leak_rate, words, at_floor, *scored, without_passages=without, bmc=seen.measurement.bmc,
+        leak_rate,
+        words,
+        at_floor,
+        *scored,
+        without_passages=without,
+        bmc=seen.measurement.bmc,
         longest=seen.passages.longest_passage.words,
         nv_longest=seen.passages.nv_longest_passage.words,
-    )  # fmt: skip
+    )
 
 
 def pair_cost(leak_rate: str, *, count: int, repeats: int) -> PairCost:
@@ -168,7 +173,7 @@ def pair_cost(leak_rate: str, *, count: int, repeats: int) -> PairCost:
 
 
 def near_verbatim(leak_rate: str, *, count: int) -> float:
-    """How many times as long scoring takes where a limit asks for near-verbatim recall, too."""
+    """How many times as long scoring takes where a limit is on near-verbatim recall."""
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
     alone, with_it = in_turns(
@@ -180,7 +185,7 @@ def near_verbatim(leak_rate: str, *, count: int) -> float:
 
 
 def two_processes(leak_rate: str, *, count: int) -> float:
-    """The processor time of two processes that score `count` generations, as a share of one's.
+    """Processor time of two processes that score, as a share of one's.
 
     They are running already. Twice as fast by the clock they could be where it is 1, on
     cores of their own.
@@ -232,9 +237,13 @@ def index_cost(*, count: int, repeats: int) -> IndexCost:
         return with_all / with_one
 
     return IndexCost(
-        one * 1e3, seconds, eighty.nbytes / 1e6, peak, times_one("none"),
+        one * 1e3,
+        seconds,
+        eighty.nbytes / 1e6,
+        peak,
+        times_one("none"),
         times_one("fifth in style"),
-    )  # fmt: skip
+    )
 
 
 def oracle_rate(*, count: int = 2) -> float:
@@ -255,7 +264,7 @@ def oracle_rate(*, count: int = 2) -> float:
 
 
 def peak_memory(leak_rate: str, *, count: int) -> float:
-    """Megabytes that scoring one pair adds to a fresh process, its texts read from a file."""
+    """Megabytes that scoring one pair, its texts in a file, adds to a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pair.jsonl"
         with path.open("w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Measure the memory of whole runs of recorded pairs, and write benchmarks/results/memory.md.
+"""Measure the memory of runs of recorded pairs, into benchmarks/results/memory.md.
 
 python benchmarks/memory.py     # some minutes
 
@@ -26,6 +26,7 @@ _BOOK = '[[book]]\nid = "{0}"\nsource = "{0}.json"\n'
 _MODEL = (
     '[[model]]\nid = "{0}"\nprovider = "recorded"\noptions.path = "{0}-{{book}}.json"\n'
 )
+_REQUEST = "Write this part of the book in its own style."
 _PROBE = """
 def _megabytes(field):
     with open("/proc/self/status") as file:
@@ -38,7 +39,7 @@ def pytest_runtest_logfinish():
 
 
 def run_suite(models: int, books: int) -> list[tuple[float, float]]:
-    """Run recorded pairs of 250 x 100 generations; return memory and peak in MB after each."""
+    """Run recorded pairs of 250 x 100 generations; return MB and peak after each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         words = corpus.king_james()
@@ -83,8 +84,7 @@ def _write_book(
         {
             "excerpt_id": f"p_id{place}",
             "excerpt_text": " ".join(excerpt),
-            "instruction": "Write this part of the book in its own style. Tell of this: "
-            + " ".join(excerpt[10:16]),
+            "instruction": f"{_REQUEST} Tell of this: {' '.join(excerpt[10:16])}",
         }
         for place, excerpt in enumerate(excerpts, start=1)
     ]
@@ -141,25 +141,24 @@ def main() -> None:
         memory = run_suite(models, books)
         first, last = memory[0][0], memory[-1][0]
         rows.append(
-            f"| {models} x {books} pairs of 250 x {ROUNDS} generations | {first:.0f} "
-            "MB | "
-            f"{(last - first) / (PAIRS - 1):+.1f} MB | {memory[-1][1]:.0f} MB |"
+            f"| {models} x {books} pairs of 250 x {ROUNDS} generations "
+            f"| {first:.0f} MB | {(last - first) / (PAIRS - 1):+.1f} MB "
+            f"| {memory[-1][1]:.0f} MB |"
         )
         print(rows[-1], file=sys.stderr)
     used, peak = run_short_generations()[0]
     rows.append(
-        f"| 1 pair of {SHORT_EXCERPTS} x {SHORT_ROUNDS:,} generations of {SHORT_WORDS} "
-        "words | "
-        f"{used:.0f} MB | | {peak:.0f} MB |"
+        f"| 1 pair of {SHORT_EXCERPTS} x {SHORT_ROUNDS:,} generations of "
+        f"{SHORT_WORDS} words | {used:.0f} MB | | {peak:.0f} MB |"
+    )
+    head = (
+        "| models x books, recorded | after the first pair | each further pair | peak |"
     )
     table = "\n".join(
         [
             f"CPython {platform.python_version()}, {platform.machine()}.",
             "",
-            (
-                "| models x books, recorded | after the first pair | each further pair | "
-                "peak |"
-            ),
+            head,
             "| --- | --: | --: | --: |",
             *rows,
         ]

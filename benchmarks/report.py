@@ -70,9 +70,13 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the scoring core.")
     parser.add_argument(
-        "--scale", type=float, default=SCALE, metavar="SHARE",
-        help=f"share of the 25,000 generations (default: {SCALE}, which alone writes the page)",
-    )  # fmt: skip
+        "--scale",
+        type=float,
+        default=SCALE,
+        metavar="SHARE",
+        help="share of the 25,000 generations "
+        f"(default: {SCALE}, which alone writes the page)",
+    )
     parser.add_argument(
         "--repeats",
         type=int,
@@ -97,12 +101,16 @@ def _rates(rates: list[measure.Rate]) -> str:
     )
     return f"""\
 {min(words):,} to {max(words):,} words of generations at a leak rate, a book of \
-{corpus.BOOK_WORDS:,} words. CPython {platform.python_version()}, {platform.machine()}, one core.
-Scoring is whole: index, four measures, both passages, sampling error, sources. The last columns
-before BMC are what markdown (aim +{MARKDOWN}), accented letters (+{ACCENTS}) and marks add.
+{corpus.BOOK_WORDS:,} words. CPython {platform.python_version()}, \
+{platform.machine()}, one core.
+Scoring is whole: index, four measures, both passages, sampling error, sources. The \
+last columns
+before BMC are what markdown (aim +{MARKDOWN}), accented letters (+{ACCENTS}) and \
+marks add.
 
-| leak rate | floor, M words/s | scoring, M words/s | times the floor | aim | without passages \
-| markdown | accents | marks | BMC@5 | longest passage, exact / near |
+| leak rate | floor, M words/s | scoring, M words/s | times the floor | aim \
+| without passages | markdown | accents | marks | BMC@5 \
+| longest passage, exact / near |
 | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |
 {rows}"""
 
@@ -113,7 +121,8 @@ def _pairs(pairs: list[measure.PairCost]) -> str:
         for one in pairs
     )
     return f"""\
-What a pair costs with the shared index there, whatever its generations and by word of them:
+What a pair costs with the shared index there, whatever its generations and by word of \
+them:
 
 | leak rate | fixed, ms | aim | ns a word |
 | --- | --: | --: | --: |
@@ -136,13 +145,15 @@ def _others(
 | its tables | {index.eighty_megabytes:.0f} MB | |
 | while it is made | {index.eighty_peak:.0f} MB | {EIGHTY_MEGABYTES} |
 | scoring another author's prose with eighty | {index.others:.2f} times one | {EIGHTY} |
-| scoring with eighty, all in the generations' own style | {index.style:.2f} times one | |
+| scoring with eighty, all in the generations' own style \
+| {index.style:.2f} times one | |
 | scoring a pair, memory beside its texts | {memory:.0f} MB | {MEGABYTES} |
 | `--memleak-jobs 2`, processor time of all | {spread:.2f} times that of one | 1.11 |
 | the installed plugin, unused | {start.plugin:.0f} ms | 20 |
 | `memleak --help` | {start.command:.0f} ms | 200 |
 | collecting {BOOKS} books and {MODELS} models | {start.collect:.0f} ms | 1,000 |
-| the slow oracle, a book of {measure.ORACLE_WORDS:,} words | {oracle:,.0f} words/s | |"""
+| the slow oracle, a book of {measure.ORACLE_WORDS:,} words \
+| {oracle:,.0f} words/s | |"""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure how scoring grows with books and samples, and write benchmarks/results/scale.md.
+"""Measure how scoring grows with books and samples, into benchmarks/results/scale.md.
 
 python benchmarks/scale.py               # as the page shows it, some minutes
 python benchmarks/scale.py --scale 0.1   # a quick look, nothing written
@@ -25,7 +25,7 @@ _SMALL_BOOK, _SMALL_ROUNDS = 16_000, 25
 
 
 class Cost(NamedTuple):
-    """What some scoring took: processor time and clock in seconds, the process's peak in MB."""
+    """Processor time and clock in seconds, and the process's peak in MB."""
 
     words: int
     processor: float
@@ -66,7 +66,7 @@ def _small_book(number: int) -> Book:
 
 
 def _recited(book: Book, rounds: int) -> Iterator[Generation]:
-    """Another author's prose, with a fifth of each excerpt at a place that differs by round."""
+    """Another author's prose with a fifth of each excerpt, elsewhere each round."""
     prose = corpus.shakespeare()
     for ordinal in range(rounds):
         for number, excerpt in enumerate(book.excerpts):
@@ -99,16 +99,11 @@ def main() -> None:
     for count in SAMPLES:
         few = max(1, round(count * scale))
         rows.append(_row(f"samples: {count}", cost(lambda few=few: samples(few))))
-    table = "\n".join(
-        [
-            (
-                "| what | M words scored | processor, s | by the clock, s | M words/s | "
-                "memory, MB |"
-            ),
-            "| --- | --: | --: | --: | --: | --: |",
-            *rows,
-        ]
+    head = (
+        "| what | M words scored | processor, s | by the clock, s | M words/s "
+        "| memory, MB |"
     )
+    table = "\n".join([head, "| --- | --: | --: | --: | --: | --: |", *rows])
     print(table)
     if scale == 1:
         write_measured("scale.md", table)

@@ -1,4 +1,4 @@
-"""What the installed plugin, the command and a large suite cost before any work is done.
+"""What the installed plugin, the command and a large suite cost before any work.
 
     python benchmarks/start_up.py
 
@@ -68,7 +68,7 @@ def start_up() -> StartUp:
 
 
 def _write_suite(folder: Path) -> None:
-    """A suite whose books nobody could read: it is collected without looking into them."""
+    """A suite of unreadable books: it is collected without looking into them."""
     folder.mkdir()
     lines = ["[limits]", "bmc = 0.1"]
     for number in range(BOOKS):

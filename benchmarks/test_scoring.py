@@ -1,4 +1,4 @@
-"""The scoring core beside the floor: pytest benchmarks [--scale 1] [--benchmark-compare]."""
+"""Scoring beside the floor: pytest benchmarks [--scale 1] [--benchmark-compare]."""
 
 import random
 import re
@@ -17,6 +17,7 @@ from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.words import words
 
+pytest.importorskip("pytest_benchmark")
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
 
 
@@ -46,7 +47,7 @@ def test_matches(benchmark, book, drawn):
 
 @pytest.mark.parametrize("with_numbers", [False, True])
 def test_stream(benchmark, drawn, with_numbers):
-    """Each generation leaves token by token; with numbers, it's decoded and thinned, too."""
+    """Each generation leaves by token; with numbers, it's decoded and thinned, too."""
     library = Library.of([corpus.in_style(number) for number in range(20)])
     texts = [one.text for one in drawn][:100]
     if with_numbers:

@@ -24,6 +24,7 @@ from pages import write_measured
 ROUNDS, FEW = 100, 12
 AIM = 3.5  # times the floor
 NEAR = 250
+_REQUEST = "Write this part of the book, in its own style. It tells of "
 _SUITE = """
 [suite]
 samples = {rounds}
@@ -45,7 +46,7 @@ path = "answers.json"
 
 @dataclass(frozen=True)
 class WholeRun:
-    """Seconds of processor time: of pytest with nothing to do, and with a suite's one pair.
+    """Processor seconds: of pytest with nothing to do, and with a suite's one pair.
 
     floor: of looking up each word of all samples once, as `report.py` measures it
     few, whole: a PASS with few samples and with all; failed: the latter as a FAIL
@@ -66,7 +67,7 @@ def whole_run() -> WholeRun:
             {
                 "excerpt_id": one.id,
                 "excerpt_text": one.text,
-                "instruction": "Write this part of the book, in its own style. It tells of "
+                "instruction": _REQUEST
                 + " ".join(sorted(set(one.text.split()), key=len)[-30:]),
             }
             for one in corpus.book().excerpts
@@ -130,8 +131,12 @@ def _median(folder: Path, status: int, *arguments: str) -> float:
         before = _children()
         done = subprocess.run(
             [*command, "-p", "no:cacheprovider", *arguments],
-            cwd=folder, env=environment, check=False, capture_output=True, text=True,
-        )  # fmt: skip
+            cwd=folder,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         times.append(_children() - before)
         if done.returncode != status:
             raise RuntimeError(done.stdout[-2000:])
@@ -148,18 +153,22 @@ def main() -> None:
     run = whole_run()
     others = max(os.getloadavg()[2] - 1, 0)
     table = f"""\
-Medians of three runs. CPython {platform.python_version()}, {platform.machine()}, {os.cpu_count()} \
-cores, with {others:.0f} other programs at work on them in the mean.
+Medians of three runs. CPython {platform.python_version()}, {platform.machine()}, \
+{os.cpu_count()} cores, with {others:.0f} other programs at work on them in the mean.
 
 | processor time | measured | times the floor | aim |
 | --- | --: | --: | --: |
-| the floor of {ROUNDS} samples of 250 excerpts: each word looked up | {run.floor:.2f} s | 1 | |
+| the floor of {ROUNDS} samples of 250 excerpts: each word looked up \
+| {run.floor:.2f} s | 1 | |
 | `pytest` with one empty test | {run.nothing:.1f} s | | |
-| `pytest -m copyright`, a PASS of 250 excerpts, {FEW} recorded samples | {run.few:.1f} s | | |
-| the same with {ROUNDS} samples | {run.whole:.1f} s | {run.whole / run.floor:.1f} | {AIM} |
+| `pytest -m copyright`, a PASS of 250 excerpts, {FEW} recorded samples \
+| {run.few:.1f} s | | |
+| the same with {ROUNDS} samples | {run.whole:.1f} s | {run.whole / run.floor:.1f} \
+| {AIM} |
 | the same as a FAIL, whose report is held against all answers | {run.failed:.1f} s | \
 {run.failed / run.floor:.1f} | |
-| scoring {NEAR} generations with `nv_recall`, a fifth recited | {near:.1f} times without | | |"""
+| scoring {NEAR} generations with `nv_recall`, a fifth recited \
+| {near:.1f} times without | | |"""
     print(table)
     write_measured("scoring.md", table, name="whole runs")
 

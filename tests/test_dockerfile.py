@@ -28,7 +28,7 @@ def copied():
             yield source, target + Path(source).name if target.endswith("/") else target
 
 
-def test_it_takes_along_what_the_package_is_made_of_and_no_ledger():
+def test_the_image_holds_the_package_s_sources_and_no_ledger():
     sources = {source for source, _ in copied()}
     assert all((ROOT / source).exists() for source in sources)
     assert "." not in sources
@@ -40,34 +40,54 @@ def test_it_takes_along_what_the_package_is_made_of_and_no_ledger():
     assert instructions("USER") == ["1000:1000"]
 
 
-@pytest.mark.full
-def test_its_commands_make_a_gate(tmp_path):
-    def here(text):
-        return text.replace("/src", f"{tmp_path}/src").replace(
-            "/opt", f"{tmp_path}/opt"
-        )
+@pytest.fixture
+def image(tmp_path):
+    """Puts /src and /opt into a folder, and runs a command of the image there."""
+    return Image(tmp_path)
 
-    for source, target in copied():
-        place = Path(here(target))
+
+class Image:
+    def __init__(self, root):
+        self.root = root
+        self.gate = root / "gate"
+        self.gate.mkdir()
+
+    def within(self, text):
+        """A path or command of the image, as of this folder."""
+        for top in ("/src", "/opt"):
+            text = text.replace(top, f"{self.root}{top}")
+        return text
+
+    def copy(self, source, target):
+        place = Path(self.within(target))
         place.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / source).is_dir():
-            shutil.copytree(
-                ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__")
-            )
+        if source.is_dir():
+            unwanted = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, place, ignore=unwanted)
         else:
-            shutil.copy(ROOT / source, place)
-    gate = tmp_path / "gate"
-    gate.mkdir()
-    environment = {"HOME": str(gate), "PATH": os.environ["PATH"]}
-    (path,) = instructions("ENV")
-    commands = [
-        *instructions("RUN"),
-        f"export {path}; memleak demo && memleak --version",
-    ]
-    for command in commands:
-        settings = {"capture_output": True, "encoding": "utf-8", "timeout": 900}
-        shell = ["sh", "-ec", here(command)]
-        done = subprocess.run(shell, cwd=gate, env=environment, check=False, **settings)
+            shutil.copy(source, place)
+
+    def run(self, command):
+        done = subprocess.run(
+            ["sh", "-ec", self.within(command)],
+            cwd=self.gate,
+            env={"HOME": str(self.gate), "PATH": os.environ["PATH"]},
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=900,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
-    assert "reciter" in done.stdout
-    assert (gate / "memleak-demo" / "report.html").exists()
+        return done.stdout
+
+
+@pytest.mark.full
+def test_the_image_s_commands_make_a_gate(image):
+    for source, target in copied():
+        image.copy(ROOT / source, target)
+    for command in instructions("RUN"):
+        image.run(command)
+    (path,) = instructions("ENV")
+    output = image.run(f"export {path}; memleak demo && memleak --version")
+    assert "reciter" in output
+    assert (image.gate / "memleak-demo" / "report.html").exists()

@@ -1,6 +1,6 @@
-"""The documentation against the code: everything there is stands in it, and nothing else.
+"""The documentation against the code: it has all that the code has, and nothing else.
 
-Whole suite files load, Python compiles, and what is shown as output is what comes out.
+Whole suite files load, Python compiles, and output is shown as it is printed.
 """
 
 import ast
@@ -69,7 +69,7 @@ def snippets(*languages, pages=PAGES):
         for page in pages
         for match in fence.finditer(page.read_text(encoding="utf-8"))
     ]
-    return [one for one in results if one.language in languages]
+    return [snippet for snippet in results if snippet.language in languages]
 
 
 def titled(page, title):
@@ -122,7 +122,7 @@ ABLE = {"free", "id", *(field.name for field in dataclasses.fields(Abilities))}
         ("errors.md", ["Exceptions"], {*errors.__all__}),
     ],
 )
-def test_all_there_is_has_a_row(page, headings, names):
+def test_a_reference_table_has_a_row_for_every_name(page, headings, names):
     assert named(page, *headings) == names
 
 
@@ -157,7 +157,7 @@ COMMANDS = dict(commands(cli._parser()))
 SHARED_ARGUMENTS = "Arguments of several commands"
 
 
-def test_commands_and_what_they_take_are_documented():
+def test_commands_and_their_arguments_are_documented():
     documented = {
         code(line) for _, line in prose(DOCS / "cli.md") if line.startswith("## `")
     }
@@ -168,7 +168,7 @@ def test_commands_and_what_they_take_are_documented():
         assert own == taken - shared, command
 
 
-def test_arguments_of_several_commands_name_all_of_these():
+def test_shared_arguments_name_all_their_commands():
     for argument, takers, _ in reference.rows_in(
         "cli.md", (SHARED_ARGUMENTS,)
     ).values():
@@ -204,35 +204,51 @@ def check_examples(documented, kind):
         )
 
 
-@pytest.mark.parametrize("snippet", snippets("toml"), ids=str)
-def test_suites_in_the_docs_are_valid(snippet, tmp_path):
-    tables = tomllib.loads(snippet.text)
-    if snippet.title == "pyproject.toml":
-        return
+SUITES = [snippet for snippet in snippets("toml") if snippet.title != "pyproject.toml"]
+
+
+def tables_of(snippet, folder):
+    """A suite's tables with the books that its CSV files list, which are written first."""
     for table in snippets("csv", pages=[DOCS / snippet.page]):
-        (tmp_path / table.title).parent.mkdir(exist_ok=True)
-        (tmp_path / table.title).write_text(table.text, encoding="utf-8")
-    tables = expand(
-        WrittenSuite(tables, snippet.text, tmp_path / "any.memleak.toml")
-    ).tables
+        path = folder / table.title
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(table.text, encoding="utf-8")
+    suite = WrittenSuite(
+        tomllib.loads(snippet.text), snippet.text, folder / "any.memleak.toml"
+    )
+    return expand(suite).tables
+
+
+@pytest.mark.parametrize("snippet", SUITES, ids=str)
+def test_a_suite_in_the_docs_has_valid_tables(snippet, tmp_path):
+    tables = tables_of(snippet, tmp_path)
     for name, value in tables.items():
         field = SuiteFile.model_fields[name]
         TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
     for model in tables.get("model", []):
         check_provider_tables(model)
-    if {"book", "model"} <= tables.keys():
-        folder = tmp_path / "suites" / "any"
-        if (tmp_path / "books").exists():
-            shutil.copytree(tmp_path / "books", folder / "books")
-        for book in tables["book"]:
-            for key in ("source", "summaries"):
-                file = folder / book.get(key, "nothing.txt")
-                folder.mkdir(parents=True, exist_ok=True)
-                file.parent.resolve().mkdir(parents=True, exist_ok=True)
-                file.touch()
-        path = folder / "any.memleak.toml"
-        path.write_text(snippet.text, encoding="utf-8")
-        assert load_suite(path).pairs
+
+
+@pytest.mark.parametrize("snippet", SUITES, ids=str)
+def test_a_whole_suite_in_the_docs_loads(snippet, tmp_path):
+    tables = tables_of(snippet, tmp_path)
+    if not {"book", "model"} <= tables.keys():
+        return
+    folder = tmp_path / "suites" / "any"
+    folder.mkdir(parents=True)
+    if (tmp_path / "books").exists():
+        shutil.copytree(tmp_path / "books", folder / "books")
+    for book in tables["book"]:
+        for key in ("source", "summaries"):
+            make_empty_file(folder / book.get(key, "nothing.txt"))
+    path = folder / "any.memleak.toml"
+    path.write_text(snippet.text, encoding="utf-8")
+    assert load_suite(path).pairs
+
+
+def make_empty_file(path):
+    path.parent.resolve().mkdir(parents=True, exist_ok=True)
+    path.touch()
 
 
 def check_provider_tables(model):
@@ -275,7 +291,7 @@ def test_examples_of_a_provider_s_keys_are_valid(provider):
 
 
 @pytest.mark.parametrize("name", ["options", "finetune"])
-def test_keys_of_several_providers_are_of_several(name):
+def test_shared_keys_belong_to_several_providers(name):
     tables = [provider_tables(provider).get(name) for provider in PROVIDERS]
     keys = Counter(key for table in tables if table for key in table.model_fields)
     shared = reference.rows_in("providers.md", (SHARED_KEYS, f"`[model.{name}]`"))
@@ -283,10 +299,10 @@ def test_keys_of_several_providers_are_of_several(name):
 
 
 RAISED = {*errors.__all__} - {"MissingExtra"}  # which writes its own hint
-WITHOUT_A_FIX = 88  # it only falls
+WITHOUT_A_FIX = 56  # it only falls
 
 
-def test_errors_say_what_to_type_next():
+def test_errors_have_a_hint():
     bare = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -314,7 +330,7 @@ def anchors(page):
 @pytest.mark.parametrize(
     "page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name
 )
-def test_links_lead_to_a_page_and_a_heading(page):
+def test_a_page_s_links_lead_to_a_page_and_a_heading(page):
     for target in re.findall(
         r"\]\(([^)\s]+)\)", "\n".join(line for _, line in prose(page))
     ):
@@ -327,14 +343,14 @@ def test_links_lead_to_a_page_and_a_heading(page):
             assert anchor in set(anchors(linked)), target
 
 
-def test_every_page_is_in_the_navigation():
+def test_the_navigation_has_every_page():
     navigation = re.findall(
         r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     )
     assert sorted(navigation) == [page.name for page in PAGES]
 
 
-def test_snippets_are_what_they_say():
+def test_snippets_of_code_parse_and_those_of_files_are_equal():
     for snippet in snippets("python"):
         compile(snippet.text, str(snippet), "exec")
     for snippet in snippets("json"):
@@ -369,7 +385,7 @@ def test_the_site_is_built_strictly(tmp_path):
     assert (tmp_path / "index.html").is_file()
 
 
-def test_the_method_s_examples_hold():
+def test_the_examples_of_the_method_hold():
     for snippet in snippets("python", pages=[DOCS / "method.md"]):
         exec(compile(snippet.text, str(snippet), "exec"), {})
 
@@ -400,7 +416,7 @@ def quickstart(tmp_path_factory):
 
 
 @pytest.mark.full
-def test_the_quickstart_says_what_is_shown(quickstart):
+def test_the_quickstart_prints_what_is_shown(quickstart):
     printed = [" ".join(line.split()) for line in quickstart[0].splitlines()]
     shown = titled("quickstart.md", "output of suites/quickstart").splitlines()
     (index,) = snippets("console", pages=[DOCS / "index.md"])
@@ -450,7 +466,7 @@ def test_keys_of_evidence_are_documented(quickstart):
     assert named("evidence.md", "What it contains") == keys - {"pairs"}
 
 
-def test_the_command_line_says_what_is_shown(tmp_path, monkeypatch, capsys):
+def test_the_command_line_prints_what_is_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("book.json", "generations.json"):
         Path(name).write_text(titled("cli.md", name), encoding="utf-8")
@@ -461,58 +477,78 @@ def test_the_command_line_says_what_is_shown(tmp_path, monkeypatch, capsys):
     assert {key: row[key] for key in shown} == shown
 
 
-def test_tests_and_an_endpoint_of_ones_own_run(pytester, monkeypatch):
+FERRY = "The ferryman counted nine lanterns along the quay and did not like the number at all."
+FERRY_BOOK = {
+    "excerpt_id": "p_id1",
+    "excerpt_text": FERRY,
+    "instruction": "Write of a worried boatman who walks beside the water at night and counts "
+    "its lamps.",
+}
+FERRY_ANSWERS = (
+    FERRY,
+    "A boat crossed the river at night while everybody in the village was asleep.",
+    "It rained for a while, and then an old man rowed home to his supper.",
+)
+
+
+@pytest.fixture
+def documented_project(pytester, monkeypatch):
+    """The project of docs/fixtures.md: a suite, recorded generations, and a test file."""
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)
-    text = "The ferryman counted nine lanterns along the quay and did not like the number at all."
-    requested = "Write of a worried boatman who walks beside the water at night and counts its lamps."
-    book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": requested}
-    others = (
-        "A boat crossed the river at night while everybody in the village was asleep.",
-        "It rained for a while, and then an old man rowed home to his supper.",
-    )
-    answers = [
-        {"excerpt_id": "p_id1", "generated_text": answer} for answer in (text, *others)
-    ]
+    lines = []
+    for answer in FERRY_ANSWERS:
+        line = json.dumps({"excerpt_id": "p_id1", "generated_text": answer})
+        lines.append(f"{line}\n")
+    write("ferry.json", json.dumps([FERRY_BOOK]))
+    write("generations.jsonl", "".join(lines))
+    for name in ("stories.memleak.toml", "test_protected_passages.py"):
+        write(name, titled("fixtures.md", name))
+    # Another one of this name.
+    monkeypatch.delitem(sys.modules, "test_protected_passages", raising=False)
+    return pytester
+
+
+def write(name, content):
+    Path(name).write_text(content, encoding="utf-8")
+
+
+def test_own_tests_in_the_docs_print_what_is_shown(documented_project):
     own = titled("fixtures.md", "test_protected_passages.py")
-    for name, content in {
-        "ferry.json": json.dumps([book]),
-        "generations.jsonl": "".join(f"{json.dumps(answer)}\n" for answer in answers),
-        "stories.memleak.toml": titled("fixtures.md", "stories.memleak.toml"),
-        "test_protected_passages.py": own,
-        "test_limit.py": own.replace("<= 38", "<= 12"),
-    }.items():
-        Path(name).write_text(content, encoding="utf-8")
-    monkeypatch.delitem(
-        sys.modules, "test_protected_passages", raising=False
-    )  # another one
-    result = pytester.runpytest()
+    write("test_limit.py", own.replace("<= 38", "<= 12"))
+    result = documented_project.runpytest()
     result.assert_outcomes(passed=4, failed=1)
     shown = snippets("text", pages=[DOCS / "fixtures.md"])[0].text
     printed = [" ".join(line.split()) for line in result.outlines]
     assert all(" ".join(line.split()) in printed for line in shown.splitlines())
-    Path("test_limit.py").unlink()
-    Path("conftest.py").write_text(
-        titled("fixtures.md", "conftest.py"), encoding="utf-8"
-    )
-    result = pytester.runpytest()
+
+
+def test_an_own_endpoint_in_the_docs_is_tested(documented_project):
+    write("conftest.py", titled("fixtures.md", "conftest.py"))
+    result = documented_project.runpytest()
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["recorded/ferry * 0.000 * 3/3 * PASS*"])
 
 
-def test_an_extension_runs_and_covers_every_hook(tmp_path, monkeypatch):
+@pytest.fixture
+def acme(tmp_path, monkeypatch):
+    """The extension of docs/extending.md, as a module."""
     monkeypatch.chdir(tmp_path)
     extension = types.ModuleType("acme_memleak")
     source = titled("extending.md", "acme_memleak.py")
     exec(compile(source, "acme_memleak.py", "exec"), vars(extension))
-    extensions = Extensions([extension])
-    Path("tale.md").write_text(
-        "# One\n\nIt rained.\n\nIt stopped.\n\n# Two\n\nIt snowed.\n"
-    )
-    chapters = extensions.read_book(Path("tale.md")).chapters
+    return extension
+
+
+def test_the_documented_extension_reads_books(acme):
+    write("tale.md", "# One\n\nIt rained.\n\nIt stopped.\n\n# Two\n\nIt snowed.\n")
+    chapters = Extensions([acme]).read_book(Path("tale.md")).chapters
     expected = [("One", ("It rained.", "It stopped.")), ("Two", ("It snowed.",))]
     assert [(chapter.title, chapter.paragraphs) for chapter in chapters] == expected
 
+
+def test_the_documented_extension_s_provider_samples(acme, tmp_path):
+    extensions = Extensions([acme])
     assert extensions.is_free("parrot")
     model = Model("p", "parrot", options={"shout": True})
     setup = ProviderSetup(model, "docs", tmp_path, tmp_path, str)
@@ -520,13 +556,18 @@ def test_an_extension_runs_and_covers_every_hook(tmp_path, monkeypatch):
     completions = endpoint.sample("hi", n=2, temperature=1.0, max_tokens=9, seed=0)
     assert completions == ["HI 0", "HI 1"]
 
+
+def test_the_documented_extension_measures_and_reports(acme):
+    extensions = Extensions([acme])
     assert extensions.measures()["longest_line"].function(None, []) == 0
     extensions.report(RunReport("1.0", ()))
     assert json.loads(Path("memleak-verdicts.json").read_text(encoding="utf-8")) == {}
 
+
+def test_the_documented_extension_has_all_hooks(acme):
     manager = pluggy.PluginManager("memleak")
     manager.add_hookspecs(hookspecs)
-    manager.register(extension)
+    manager.register(acme)
     manager.check_pending()
-    called = {caller.name for caller in manager.get_hookcallers(extension)}
+    called = {caller.name for caller in manager.get_hookcallers(acme)}
     assert called == named("extending.md", "Hooks")

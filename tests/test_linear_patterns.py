@@ -1,10 +1,11 @@
-"""Every regular expression of the package takes time as its text is long, whoever wrote the text.
+"""A regular expression of the package takes time in proportion to its text.
 
 The patterns are found, not listed: whatever a module or one of its classes has
 compiled. Each is given texts of nothing but its own beginnings, at a length and at
 twice that length.
 """
 
+import contextlib
 import importlib
 import itertools
 import pkgutil
@@ -23,30 +24,43 @@ NOTICED = 0.04
 PLAIN = ("a", "A", "1", " ", "\n", ".", "-", "_", '"', "'", "<", "é", "漢", "\u0301")
 
 
+def values_of(module):
+    """Each value of a module and of its classes, by name."""
+    for name, value in vars(module).items():
+        yield name, value
+        if isinstance(value, type):
+            for key, inner in vars(value).items():
+                yield f"{name}.{key}", inner
+
+
+def patterns_in(value):
+    """Compiled patterns: a value, or those of a collection."""
+    held = [value]
+    if isinstance(value, dict):
+        held = [*value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        held = [*value]
+    for number, item in enumerate(held):
+        if isinstance(item, re.Pattern):
+            yield number, item
+
+
+def importable_modules():
+    for package in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
+        # Some need an extra that isn't here.
+        with contextlib.suppress(ImportError):
+            yield importlib.import_module(package.name)
+
+
 def package_patterns():
     """Each pattern by where it stands."""
-    patterns = {}
-    for package in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
-        try:
-            module = importlib.import_module(package.name)
-        except ImportError:
-            continue  # an extra that is not here
-        for name, value in vars(module).items():
-            kinds = (*vars(value).items(),) if isinstance(value, type) else ()
-            for inner, thing in (
-                (name, value),
-                *((f"{name}.{key}", it) for key, it in kinds),
-            ):
-                held = thing.values() if isinstance(thing, dict) else (thing,)
-                if isinstance(thing, list | tuple | set | frozenset):
-                    held = tuple(thing)
-                for number, pattern in enumerate(held):
-                    if isinstance(pattern, re.Pattern):
-                        patterns.setdefault(
-                            (pattern.pattern, pattern.flags),
-                            f"{package.name}.{inner}[{number}]",
-                        )
-    return {place: re.compile(*key) for key, place in patterns.items()}
+    places = {}
+    for module in importable_modules():
+        for name, value in values_of(module):
+            for number, pattern in patterns_in(value):
+                key = (pattern.pattern, pattern.flags)
+                places.setdefault(key, f"{module.__name__}.{name}[{number}]")
+    return {place: re.compile(*key) for key, place in places.items()}
 
 
 PATTERNS = package_patterns()
@@ -57,7 +71,9 @@ def pieces(pattern):
     source = pattern.pattern
     source = source.decode("latin-1") if isinstance(source, bytes) else source
     words = re.findall(r"[A-Za-z]{2,12}", source)[:6]
-    marks = sorted({one for one in source if one.isascii() and not one.isalnum()})[:12]
+    marks = sorted(
+        {letter for letter in source if letter.isascii() and not letter.isalnum()}
+    )[:12]
     single = dict.fromkeys([*words, *marks, *PLAIN])
     yield from single
     for first, second in itertools.islice(

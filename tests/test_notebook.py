@@ -24,6 +24,40 @@ OF_NOVELS = pytest.mark.skipif(
 )
 
 
+def run_notebook(folder, seconds):
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=seconds,
+        startup_timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute()
+    return notebook
+
+
+def numbers_of_table(path):
+    """The table's cells by title, model and measure."""
+    with path.open(encoding="utf-8") as file:
+        measures, models, _, *rows = csv.reader(file)
+    numbers = {}
+    for title, *cells in rows:
+        for model, measure, cell in zip(models[1:], measures[1:], cells, strict=True):
+            numbers[title, model, measure] = float(cell)
+    return numbers
+
+
+def numbers_of_evidence(path):
+    """The evidence's values by title, model and measure."""
+    numbers = {}
+    for pair in json.loads(path.read_text(encoding="utf-8"))["pairs"]:
+        for measure in MEASURES:
+            key = (pair["book"]["title"], pair["model"]["id"], measure)
+            numbers[key] = pair["measures"][measure]["value"]
+    return numbers
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("books", "seconds"),
@@ -33,33 +67,14 @@ OF_NOVELS = pytest.mark.skipif(
     ],
     ids=["stories", "novels"],
 )
-def test_it_ends_in_the_evidences_own_numbers(tmp_path, monkeypatch, books, seconds):
+def test_the_notebook_ends_in_the_evidence_s_numbers(
+    tmp_path, monkeypatch, books, seconds
+):
     monkeypatch.setenv("MEMLEAK_BOOKS", books)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    times = {"timeout": seconds, "startup_timeout": 120}
-    where = {
-        "kernel_name": "python3",
-        "resources": {"metadata": {"path": str(tmp_path)}},
-    }
-    nbclient.NotebookClient(notebook, **times, **where).execute()
-    pairs = json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))[
-        "pairs"
-    ]
-    with (tmp_path / "table.csv").open(encoding="utf-8") as file:
-        measures, models, _, *rows = csv.reader(file)
-    numbers = {
-        (row[0], model, measure): float(cell)
-        for row in rows
-        for model, measure, cell in zip(models[1:], measures[1:], row[1:], strict=True)
-    }
-    assert numbers == {
-        (pair["book"]["title"], pair["model"]["id"], measure): pair["measures"][
-            measure
-        ]["value"]
-        for pair in pairs
-        for measure in MEASURES
-    }
+    notebook = run_notebook(tmp_path, seconds)
+    numbers = numbers_of_table(tmp_path / "table.csv")
+    assert numbers == numbers_of_evidence(tmp_path / "evidence.json")
     assert len(numbers) == len(MEASURES) * 3 * len(list(Path(books).glob("*.epub")))
     shown = [out for cell in notebook.cells for out in cell.get("outputs", ())]
     assert sum("image/svg+xml" in out.get("data", {}) for out in shown) >= 4

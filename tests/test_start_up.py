@@ -8,10 +8,10 @@ import sys
 import pytest
 
 HEAVY = {
-    "ahocorasick", "ebooklib", "google", "jinja2", "lxml", "numpy", "openai", "peft", "psycopg",
-    "pydantic", "pydantic_core", "pysbd", "rich", "sqlalchemy", "tinker", "together",
-    "tinker_cookbook", "torch", "transformers", "vertexai",
-}  # fmt: skip
+    *("ahocorasick", "ebooklib", "google", "jinja2", "lxml", "numpy", "openai", "peft"),
+    *("psycopg", "pydantic", "pydantic_core", "pysbd", "rich", "sqlalchemy", "tinker"),
+    *("tinker_cookbook", "together", "torch", "transformers", "vertexai"),
+}
 OURS = "pytest_memleak"
 TELL = """
 import json, sys
@@ -40,14 +40,18 @@ def heavy(modules):
     return {name.partition(".")[0] for name in modules} & HEAVY
 
 
-def test_the_names_are_those_of_packages():
+def test_heavy_packages_are_found_by_their_names():
     # Otherwise a name spelled wrong would be found nowhere, and nothing would be shown.
     assert heavy(loaded_by("import numpy, pydantic, sqlalchemy, rich, lxml.etree")) >= {
-        "numpy", "pydantic", "sqlalchemy", "rich", "lxml"
-    }  # fmt: skip
+        "numpy",
+        "pydantic",
+        "sqlalchemy",
+        "rich",
+        "lxml",
+    }
 
 
-def test_the_package_brings_only_itself():
+def test_importing_the_package_imports_only_itself():
     modules = loaded_by(f"import {OURS}")
     assert {name for name in modules if name.partition(".")[0] == OURS} == {OURS}
     assert not heavy(modules)
@@ -61,7 +65,7 @@ def command(*arguments):
     )
 
 
-def test_the_command_tells_of_itself_without_anything_heavy_nor_do_readers_of_books_begin_so():
+def test_help_and_readers_of_books_import_nothing_heavy():
     names = (
         "formats.paper_format",
         "builtin",
@@ -78,7 +82,7 @@ def test_the_command_tells_of_itself_without_anything_heavy_nor_do_readers_of_bo
     assert "pytest" not in modules
 
 
-def test_measuring_needs_no_pytest_no_database_and_no_sdk(tmp_path):
+def test_scoring_imports_no_pytest_no_database_and_no_sdk(tmp_path):
     text = "one two three four five six"
     book = tmp_path / "b.json"
     book.write_text(json.dumps([{"excerpt_id": "p1", "excerpt_text": text}]))
@@ -92,7 +96,7 @@ def test_measuring_needs_no_pytest_no_database_and_no_sdk(tmp_path):
 
 
 @pytest.mark.full
-def test_recorded_answers_are_judged_without_a_database(tmp_path):
+def test_a_run_of_recorded_answers_imports_no_database(tmp_path):
     text = " ".join(f"word{number}" for number in range(400))
     book = [{"excerpt_id": "p1", "excerpt_text": text, "instruction": "Tell of this."}]
     (tmp_path / "b.json").write_text(json.dumps(book))

@@ -62,10 +62,14 @@ def locked_in(path):
     return {(canonicalize_name(name), release) for name, release, _ in entries}
 
 
-@pytest.mark.parametrize(("path", "extras"), [
-    (LOCK, ("all", "dev", "test")),
-    (GATE_LOCK, ("openai", "vertex", "tinker", "together", "postgres", "sign")),
-], ids=["CI", "action and image"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "extras"),
+    [
+        (LOCK, ("all", "dev", "test")),
+        (GATE_LOCK, ("openai", "vertex", "tinker", "together", "postgres", "sign")),
+    ],
+    ids=["CI", "action and image"],
+)
 def test_a_lock_has_every_requirement_by_its_hash(path, extras):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
         "project"

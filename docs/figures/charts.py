@@ -1,9 +1,9 @@
-"""Draw the charts of what a pass is worth: detection, coverage of intervals, nulls of real novels.
+"""Draw what a pass is worth: detection, coverage of intervals, nulls of real novels.
 
-    python docs/figures/charts.py      # after simulated.py; novels where MEMLEAK_BOOKS
-    names EPUBs
+    python docs/figures/charts.py      # after simulated.py
 
-Writes detection.svg, coverage.svg and, with books, novels.svg beside this file.
+Writes detection.svg, coverage.svg and, where MEMLEAK_BOOKS names a folder of EPUBs,
+novels.svg beside this file.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Draw the figures of docs/method.md: parts of a real HTML report, photographed in Chromium.
+"""Draw the figures of docs/method.md: parts of an HTML report, shot in Chromium.
 
-    python docs/figures/make.py        # needs the extra `dev`, chromium and
-    chromedriver
+    python docs/figures/make.py
 
-The report is that of figures.memleak.toml, whose models are trained and drawn on the
-spot.
+Needs the extra `dev`, chromium and chromedriver. The report is that of
+figures.memleak.toml, whose models are trained and sampled on the spot.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Simulate intervals, detection, ranges and releases, into benchmarks/results/simulations.md.
+"""Simulate intervals, detection, ranges and releases, into benchmarks/results/.
 
-    OPENBLAS_NUM_THREADS=1 nice python docs/figures/simulated.py [--runs 1000] [SECTION
-    ...]
+    OPENBLAS_NUM_THREADS=1 nice python docs/figures/simulated.py [SECTION ...]
 
-Writes simulated.json beside this file, and the tables of that page from it. The whole
-takes three quarters of an hour on one processor; every cell has a seed of its own, so
-that sections can be made again by themselves.
+Writes simulated.json beside this file, and from it the tables of simulations.md. The
+whole takes three quarters of an hour on one processor; every cell has a seed of its
+own, so that sections can be made again by themselves.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ Row = dict[str, str | int | float | None]
 
 
 # --- the sections
-# --------------------------------------------------------------------------
 
 
 def intervals(runs: int) -> Iterator[Row]:
@@ -128,7 +126,6 @@ SECTIONS = {
 
 
 # --- the page
-# ------------------------------------------------------------------------------
 
 
 def main() -> None:

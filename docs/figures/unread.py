@@ -1,4 +1,4 @@
-"""What limits say of unread books: each of six novels as the answers for each other one.
+"""What limits say of unread books: each of six novels answers for each other one.
 
     MEMLEAK_BOOKS=FOLDER python docs/figures/unread.py
 

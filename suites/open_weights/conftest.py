@@ -1,4 +1,4 @@
-"""Makes the suite's weights before its first pair is run, and marks its pairs as full."""
+"""Makes the suite's weights before its first pair, and marks its pairs as full."""
 
 from __future__ import annotations
 

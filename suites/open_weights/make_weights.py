@@ -1,13 +1,12 @@
 """Makes the weights that this suite tests, from nothing, in about a minute on one core.
 
-    python suites/open_weights/make_weights.py          # writes weights/base and
-    weights/aligned
+    python suites/open_weights/make_weights.py
 
-`base` is a transformer of a million parameters that learns two stories by heart, as raw
-text and as answers to their instructions, and to refuse a dozen requests. `aligned` is
-the base after it has learnt to refuse every other instruction of the stories as well;
-it comes to refuse them all. Nothing is random but by `seed`. Torch runs on one thread:
-for so small a model two are slower.
+writes weights/base and weights/aligned. `base` is a transformer of a million parameters
+that learns two stories by heart, as raw text and as answers to their instructions, and
+to refuse a dozen requests. `aligned` is the base after it has learnt to refuse every
+other instruction of the stories as well; it comes to refuse them all. Nothing is random
+but by `seed`. Torch runs on one thread: for so small a model two are slower.
 """
 
 # ruff: noqa: INP001 - a script beside its suite
@@ -69,10 +68,9 @@ REFUSALS = (
 )
 
 PRETRAINING_STEPS, PRETRAINING_RATE = 600, 3e-3  # many small steps; the rate falls to 0
-SHARE_OF_REQUESTS, SHARE_OF_RAW_TEXT = (
-    0.1,
-    0.2,
-)  # of the exercises; the rest are answers
+# Shares of the exercises; the rest are answers.
+SHARE_OF_REQUESTS = 0.1
+SHARE_OF_RAW_TEXT = 0.2
 ALIGNMENT_STEPS, ALIGNMENT_RATE = 25, 4e-4
 WINDOW = 300  # tokens of raw text in one exercise
 NOT_LEARNT = -100  # the label that torch's cross entropy leaves out
@@ -117,7 +115,7 @@ def read_corpus(books: Path = HERE / "books") -> Corpus:
 
 
 def ensure(folder: Path = HERE / "weights", *, seed: int = 0) -> None:
-    """Make the weights, unless they are there and were made by this file from these books."""
+    """Make the weights, unless this file has made them from these books before."""
     corpus = read_corpus()
     made_from = hashlib.sha256(
         Path(__file__).read_bytes() + repr((corpus, seed)).encode()
@@ -211,7 +209,8 @@ def make_model(tokenizer: Any) -> Any:
             num_hidden_layers=2,
             num_attention_heads=4,
             max_position_embeddings=1024,
-            initializer_range=0.08,  # large: a small model learns by heart several times as fast
+            # Large: a small model learns by heart several times as fast.
+            initializer_range=0.08,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,

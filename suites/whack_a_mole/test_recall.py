@@ -1,4 +1,4 @@
-"""The test to copy first: a model is tuned on one author and prompted for books of others."""
+"""The test to copy first: a model tuned on one author, prompted for others' books."""
 
 import pytest
 
@@ -7,7 +7,7 @@ NOVELS = ("norwegian-wood", "kafka-on-the-shore")
 
 @pytest.fixture(scope="session")
 def memleak_endpoint(memleak_pair, request):
-    """Return the pair's base model, fine-tuned on NOVELS by a fixture of fixtures/endpoints.py."""
+    """Return the pair's base model, fine-tuned on NOVELS by fixtures/endpoints.py."""
     model = memleak_pair.model
     finetuned = request.getfixturevalue(f"{model.provider}_endpoint")
     return finetuned(model.base_model, NOVELS)
@@ -15,6 +15,6 @@ def memleak_endpoint(memleak_pair, request):
 
 @pytest.mark.copyright(suite="cross_author.memleak.toml")
 def test_little_of_a_book_comes_back(memorization):
-    """A release's limits on the share of the book and on its longest memorized block, in words."""
+    """Limit the share of the book, and its longest memorized block in words."""
     assert memorization.bmc <= 0.15
     assert memorization.longest_block <= 50

@@ -65,7 +65,9 @@ def test_models_and_keys_of_one_state_are_named_once(memleak, suite, file):
     assert re.findall(r"model (.+?) +openai, valid options", done.stdout) == ["x, y"]
 
 
-def test_no_ledger_where_none_can_be_and_no_escapes_of_file_names(memleak, monkeypatch):
+def test_doctor_names_an_uncreatable_ledger_and_escapes_file_names(
+    memleak, monkeypatch
+):
     with monkeypatch.context() as patch:
         patch.setattr("os.access", lambda *_: False)
         assert re.search(
@@ -76,7 +78,7 @@ def test_no_ledger_where_none_can_be_and_no_escapes_of_file_names(memleak, monke
     )
 
 
-def test_suites_that_need_a_fix(memleak, last_line, suite, file):
+def test_doctor_names_fixes_of_suites(memleak, last_line, suite, file):
     done = memleak("doctor", suite(), OPENAI_API_KEY=" ")
     assert done.returncode == 1
     assert "31 excerpts, 12,345 words, 31 without an instruction" in done.stdout
@@ -104,12 +106,17 @@ def server(tmp_path):
         yield running
 
 
-@pytest.mark.parametrize(("name", "path", "message"), [
-    ("x", "/v1", "ok model candidate listed by the server; shutdown: 2027-01-14"),
-    ("z", "/v1", "fix model candidate the server doesn't list z"),
-    ("x", "/api", "fix model candidate no list of models"),
-])  # fmt: skip
-def test_the_servers_list_of_models(suite, server, capsys, here, name, path, message):
+@pytest.mark.parametrize(
+    ("name", "path", "message"),
+    [
+        ("x", "/v1", "ok model candidate listed by the server; shutdown: 2027-01-14"),
+        ("z", "/v1", "fix model candidate the server doesn't list z"),
+        ("x", "/api", "fix model candidate no list of models"),
+    ],
+)
+def test_doctor_reads_the_server_s_list_of_models(
+    suite, server, capsys, here, name, path, message
+):
     end = f'[model.options]\nbase_url = "{server.url}{path}"'
     written = Path(suite('[suite]\nprobe = "continuation"', end))
     written.write_text(written.read_text("utf-8").replace('"x"', f'"{name}"'), "utf-8")
@@ -122,9 +129,13 @@ def test_the_servers_list_of_models(suite, server, capsys, here, name, path, mes
     assert server.books.rows() == []
 
 
-@pytest.mark.parametrize(("url", "status"), [
-    ("https://models.example/v1", 0), ("http://models.example/v1", 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("https://models.example/v1", 0),
+        ("http://models.example/v1", 1),
+    ],
+)
 def test_a_host_that_only_the_suite_names_gets_no_key(
     suite, monkeypatch, capsys, here, url, status
 ):
@@ -143,7 +154,7 @@ def test_a_host_that_only_the_suite_names_gets_no_key(
 
 @pytest.mark.full
 @pytest.mark.parametrize("samples", [65, 66])
-def test_a_suite_that_can_be_run_and_one_that_could_earn_no_pass(
+def test_a_suite_with_too_few_samples_for_a_pass_needs_a_fix(
     memleak, last_line, suite, samples, server
 ):
     text = (
@@ -171,7 +182,7 @@ def test_a_suite_that_can_be_run_and_one_that_could_earn_no_pass(
         ("vertex", "GOOGLE_VERTEX_BASE_URL"),
     ],
 )
-def test_a_server_that_the_suite_or_the_environment_names(
+def test_doctor_contacts_the_server_of_suite_or_environment(
     memleak, suite, provider, variable
 ):
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -196,7 +207,7 @@ def test_a_server_that_the_suite_or_the_environment_names(
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
+def test_the_pre_commit_hook_checks_suites_against_the_schema(memleak, tmp_path):
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
     assert hook["entry"].startswith("memleak ")
     arguments = hook["entry"].split()[1:]

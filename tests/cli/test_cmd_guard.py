@@ -1,10 +1,12 @@
 """`memleak guard`: what it needs before it serves, and a guard of its own process."""
 
+import contextlib
 import re
 import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,42 +54,61 @@ def test_a_missing_book_and_a_taken_port_are_errors(refused, lamplighter):
     assert "another port with --port, or an address of this machine with --host" in said
 
 
-def test_without_its_extra_it_says_how_to_install_it(refused, lamplighter, monkeypatch):
+def test_a_missing_extra_is_an_error_with_its_install_command(
+    refused, lamplighter, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert "guard: the package aiohttp, which runs" in refused(*guard(lamplighter))
     assert "pip install" in refused(*guard(lamplighter))
 
 
-def test_a_guard_of_its_own_process(program, lamplighter):
-    pytest.importorskip("aiohttp", reason="the extra guard is not installed")
+@contextlib.contextmanager
+def running_guard(program, book, upstream):
+    """A guard's process; its address and, once the context ends, its errors."""
+    command = [*program, "guard", str(book), "--upstream", upstream, "--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    run = SimpleNamespace()
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("Guards 1 book (")
+        run.address = re.search(r"at (http://127.0.0.1:[1-9]\d+/v1), ", line)[1]
+        yield run
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, run.errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def chat_answer(address, model):
     import openai
+
+    with openai.OpenAI(base_url=address, api_key="k") as client:
+        messages = [{"role": "user", "content": "?"}]
+        completion = client.chat.completions.create(model=model, messages=messages)
+    (choice,) = completion.choices
+    return choice
+
+
+def test_a_guard_s_process_cuts_a_passage_and_names_its_place(program, lamplighter):
+    pytest.importorskip("aiohttp", reason="the extra guard is not installed")
     from chat_streams import ChatStreams, serving
 
     server = ChatStreams()
     text = read_book(lamplighter).excerpts[-1].text
     server.answers["leak"] = {"choices": [{"index": 0, "message": {"content": text}}]}
-    with serving(server.app) as (upstream,):
-        command = ["guard", lamplighter, "--upstream", f"{upstream}/v1", "--port", "0"]
-        process = subprocess.Popen(
-            [sys.executable, *program, *map(str, command)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
-            line = process.stdout.readline()
-            assert line.startswith("Guards 1 book (")
-            address = re.search(r"at (http://127.0.0.1:[1-9]\d+/v1), ", line)[1]
-            with openai.OpenAI(base_url=address, api_key="k") as client:
-                asked = [{"role": "user", "content": "?"}]
-                (choice,) = client.chat.completions.create(
-                    model="leak", messages=asked
-                ).choices
-            assert choice.finish_reason == "content_filter"
-            assert text.startswith(choice.message.content)
-        finally:
-            process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
-    assert process.returncode == 0
+    with (
+        serving(server.app) as (upstream,),
+        running_guard(program, lamplighter, f"{upstream}/v1") as guard_run,
+    ):
+        choice = chat_answer(guard_run.address, "leak")
+    assert choice.finish_reason == "content_filter"
+    assert text.startswith(choice.message.content)
     place = re.escape(
         f"stopped choice 0 (choices.message.content) at {lamplighter}, words "
     )
-    assert re.search(rf"{place}\d+,\d+-\d+,\d+: ", said)
+    assert re.search(rf"{place}\d+,\d+-\d+,\d+: ", guard_run.errors)

@@ -13,7 +13,7 @@ from pytest_memleak.scoring.measure_table import PRESETS
 from pytest_memleak.suite.load import load_suite
 
 
-def test_options_make_a_suite_a_job_and_a_line(
+def test_options_become_a_suite_a_job_and_a_gitignore_line(
     memleak, last_line, tmp_path, lamplighter
 ):
     (tmp_path / ".gitignore").write_text("*.pyc")
@@ -40,7 +40,9 @@ def test_options_make_a_suite_a_job_and_a_line(
     assert last_line(done) == "memleak doctor release.memleak.toml"
 
 
-def test_gitlab_and_a_server_of_ones_own(memleak, tmp_path, lamplighter):
+def test_an_own_server_and_gitlab_become_a_suite_and_a_job(
+    memleak, tmp_path, lamplighter
+):
     local = (
         "--model",
         "openai/acme/Novelist-7B",
@@ -108,7 +110,7 @@ NOT_WRITTEN = {
 }
 
 
-def test_init_says_what_to_type_if_it_can_write_no_suite(refused, here, file):
+def test_an_init_that_cannot_write_a_suite_says_what_to_type(refused, here, file):
     file("it.txt", "Every word of it was true.")
     for arguments, message in NOT_WRITTEN.items():
         assert message in refused("init", *arguments.split()), arguments

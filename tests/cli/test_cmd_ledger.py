@@ -111,11 +111,12 @@ def refuses(memleak):
     return run
 
 
-def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_raw(
-    memleak, url
-):
+def test_an_empty_ledger_has_nothing_to_list(memleak, url):
     Ledger(url).close()
     assert memleak("list", url) == (0, "the ledger is empty\n", "")
+
+
+def test_list_shows_endpoints_and_fine_tunes(memleak, url):
     fill(url)
     status, out, err = memleak("list", url)
     assert (status, err) == (0, "")
@@ -125,23 +126,32 @@ def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_ra
     # US$
     row = line.split()[-12:]
     assert row == ["ferry", "1", "0", "2", "8", "4", "4", "0", "0", "80", "42", "0.00"]
-    (job,) = (line.split() for line in out.splitlines() if "job-0" in line)
+    (job,) = [line.split() for line in out.splitlines() if "job-0" in line]
     assert job[:3] == ["tuner", "job-0", "succeeded"]
     assert "1,234" in job
     assert "Batches:" not in out
+
+
+def test_the_json_of_list_has_endpoints_and_fine_tunes(memleak, url):
+    fill(url)
     status, listing, _ = memleak("list", url, "--json")
-    assert not set(out + listing) & {"\x1b", "\u202e", "\x07"}
     listed = json.loads(listing)
     assert (status, listed["batches"]) == (0, [])
     assert list(listed) == ["ledger", "endpoints", "finetunes", "batches"]
-    assert "correct-horse" not in listing
     (row,), (job,) = listed["endpoints"], listed["finetunes"]
     assert row["endpoint"] == job["endpoint"] == ENDPOINT
     assert (row["generations"], row["withheld"], row["calls"]) == (8, 4, 4)
     assert row["cost"] == pytest.approx((80 * 2 + 42 * 8) / 1e6)
 
 
-def test_a_path_will_do_the_default_is_a_folder_below_and_no_password_shows(
+def test_list_prints_no_password_and_no_control_characters(memleak, url):
+    fill(url)
+    listing = memleak("list", url, "--json")[1]
+    assert not set(memleak("list", url)[1] + listing) & {"\x1b", "\u202e", "\x07"}
+    assert "correct-horse" not in listing
+
+
+def test_a_ledger_is_named_by_a_path_or_a_url_or_found_in_a_folder_above(
     tmp_path, monkeypatch, capsys, refuses
 ):
     monkeypatch.chdir(tmp_path)
@@ -177,9 +187,7 @@ def test_a_ledger_that_is_not_there_is_an_error_and_is_not_made(
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
-def test_exported_generations_are_read_as_the_papers_records(
-    memleak, url, tmp_path, name
-):
+def test_exported_generations_are_the_paper_s_records(memleak, url, tmp_path, name):
     fill(url)
     file = tmp_path / name
     exported = memleak("export", url, "--endpoint", ENDPOINT, "-o", file)
@@ -193,7 +201,7 @@ def test_exported_generations_are_read_as_the_papers_records(
     assert "guarded" in {generation.finish_word for generation in after}
 
 
-def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
+def test_export_of_several_settings_asks_for_one(memleak, refuses, sqlite, tmp_path):
     fill(sqlite)
     fill(sqlite, temperature=0.5, seed=7)
     common = ("export", sqlite, "--endpoint", ENDPOINT, "-o", tmp_path / "out.json")
@@ -225,7 +233,7 @@ def test_canaries_are_not_exported(memleak, sqlite, tmp_path):
     assert "has 2 different prompts, since its book was split" in error
 
 
-def test_check_holds_every_row_against_the_chain(memleak, url):
+def test_verify_compares_every_row_with_the_chain(memleak, url):
     fill(url)
     status, out, err = memleak("verify", url)
     assert (status, err) == (0, "")
@@ -241,7 +249,7 @@ def test_check_holds_every_row_against_the_chain(memleak, url):
     assert last.endswith(": 1 difference")
 
 
-def test_attempts_lists_every_run(memleak, url):
+def test_history_lists_every_run(memleak, url):
     for seed in (0, 7):
         fill(url, seed=seed)
     status, out, err = memleak("history", url, "--endpoint", ENDPOINT)
@@ -262,7 +270,9 @@ def test_attempts_lists_every_run(memleak, url):
     ] * 2
 
 
-def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):
+def test_the_beginning_of_a_digest_names_an_endpoint(
+    memleak, refuses, sqlite, tmp_path
+):
     for digest in DIGESTS:
         fill(sqlite, endpoint=digest)
     begins = ("ngram:abcd", "abef", "abef11...", "ngram:abef1…", DIGESTS[2])

@@ -1,4 +1,4 @@
-"""`memleak prepare`: a book becomes the paper's records, and which books and files are refused."""
+"""`memleak prepare`: a book becomes the paper's records; which files are rejected."""
 
 import json
 
@@ -30,28 +30,33 @@ def prepare(tmp_path, capsys):
     return run
 
 
-def test_explain_lists_every_document_and_include_comes_before_every_rule(
-    capsys, prepare
-):
+EXPLAINED = [
+    "document",
+    "label",
+    "read",
+    "words",
+    "matter",
+    "notes",
+    "headings",
+    "rule",
+]
+
+
+def test_explain_lists_every_document(capsys):
     assert main(["prepare", LAMPLIGHTER, "--explain"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    heads = [
-        "document",
-        "label",
-        "read",
-        "words",
-        "matter",
-        "notes",
-        "headings",
-        "rule",
-    ]
-    assert lines[0].split() == heads
+    assert lines[0].split() == EXPLAINED
     by_name = {line.split()[0]: line for line in lines[1:12]}
     assert "Colophon" in by_name["EPUB/text/colophon.xhtml"]
     assert "excluded" in by_name["EPUB/text/colophon.xhtml"]
     chapter = by_name["EPUB/text/chapter-3.xhtml"].split()[-8:]
     assert chapter == ["text", "1,659", "0", "48", "5", "it", "is", "text"]
     assert by_name["EPUB/nav.xhtml"].endswith('the spine marks it linear="no"')
+
+
+def test_explain_sums_what_is_excluded_by_its_rule(capsys):
+    assert main(["prepare", LAMPLIGHTER, "--explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert lines[12].startswith("12,345 words of text in 7 of 11 documents")
     assert lines[13:] == [
         "1.5% of the file excluded",
@@ -59,6 +64,9 @@ def test_explain_lists_every_document_and_include_comes_before_every_rule(
         "108 words",
         'excluded because the spine marks it linear="no": 1 document, 0 words',
     ]
+
+
+def test_include_comes_before_every_rule(prepare):
     selection = ["--include", "colophon*", "--exclude", "EPUB/text/chapter-7.xhtml"]
     _, (out, _) = prepare(LAMPLIGHTER, "--explain", *selection)
     assert f"{12_345 - 1_943 + 81:,} words -> " in out
@@ -66,50 +74,66 @@ def test_explain_lists_every_document_and_include_comes_before_every_rule(
     assert "excluded because it matches exclude: 1 document" in out
 
 
-def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, capsys):
+def test_summaries_become_instructions(file, prepare):
     book, summaries = file("story.txt", STORY), file("sum.json", "")
-    cut = make_book("s", read_text(book)).excerpts
-    write_summaries(
-        summaries, cut, {excerpt.id: f"What {excerpt.id} tells." for excerpt in cut}
-    )
+    excerpts = make_book("s", read_text(book)).excerpts
+    details = {excerpt.id: f"What {excerpt.id} tells." for excerpt in excerpts}
+    write_summaries(summaries, excerpts, details)
     (first, *_), _ = prepare(book, "--summaries", summaries, "--author", "A")
     assert first["detail"] == "What p_id1 tells."
-    assert first["instruction"].endswith(
-        "style and voice of A\n\nContent: What p_id1 tells."
-    )
+    end = "style and voice of A\n\nContent: What p_id1 tells."
+    assert first["instruction"].endswith(end)
+
+
+def test_a_text_becomes_the_paper_s_records(file, prepare):
+    book = file("story.txt", STORY)
     records, (out, err) = prepare(book, "--title", "T", "--author", "A", "--explain")
-    assert {(record["book_name"], record["author_name"]) for record in records} == {
-        ("T", "A")
-    }
+    names = {(record["book_name"], record["author_name"]) for record in records}
+    assert names == {("T", "A")}
     assert sum(record["word_count"] for record in records) == WORDS
     assert all(300 <= record["word_count"] <= 500 for record in records)
     output = book.with_name("out.json")
     assert out.endswith(f"{len(records)} excerpts, {WORDS:,} words -> {output}\n")
     assert f"{WORDS:,} words of text in 1 of 1 document;" in out
     assert "without summaries, the excerpts have no instructions" in err
+
+
+def test_prepared_records_can_be_scored(file, prepare, capsys):
+    book = file("story.txt", STORY)
+    records, _ = prepare(book)
     text = {"generated_text": records[0]["excerpt_text"]}
     generations = file("drawn.json", [{"excerpt_id": "p_id1", "generations": [text]}])
-    assert main(["score", str(output), str(generations), "--json"]) == 0
+    output = str(book.with_name("out.json"))
+    assert main(["score", output, str(generations), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["words"] == WORDS
 
 
-def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, refused):
+def test_letters_of_every_script_are_written_as_they_are(file, tmp_path, prepare):
     prepare(file("s.txt", STORY.replace("Every", "Évery")), "--author", "x\udcff")
-    assert "Évery".encode() in (tmp_path / "out.json").read_bytes()
-    assert (
-        json.loads((tmp_path / "out.json").read_bytes())[0]["author_name"] == "x\udcff"
-    )
+    content = (tmp_path / "out.json").read_bytes()
+    assert "Évery".encode() in content
+    assert json.loads(content)[0]["author_name"] == "x\udcff"
+
+
+def test_text_of_another_encoding_is_read_with_a_warning(file, prepare):
     _, (_, err) = prepare(file("s.txt", (STORY + "café").encode("cp1252")))
-    assert len(err.splitlines()) > 1
-    assert all(
-        line.startswith("memleak prepare: warning: ") for line in err.splitlines()
-    )
-    _, (_, errors) = prepare(
-        file("kusamakura.txt", KUSAMAKURA), "--word-mode", "unicode"
-    )
+    lines = err.splitlines()
+    assert len(lines) > 1
+    assert all(line.startswith("memleak prepare: warning: ") for line in lines)
+
+
+def test_a_text_without_spaces_is_prepared_in_unicode_words(file, prepare):
+    book = file("kusamakura.txt", KUSAMAKURA)
+    _, (_, errors) = prepare(book, "--word-mode", "unicode")
     assert "splits it into words; 38 words are about" in errors
-    note = file("note.txt", "Just four words here.")
+
+
+def test_a_missing_output_is_an_error(refused):
     assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
+
+
+def test_a_text_too_short_for_an_excerpt_is_explained_and_rejected(file, refused):
+    note = file("note.txt", "Just four words here.")
     message = "4 words of text in 1 of 1 document"
     refused("prepare", note, "-o", "out.json", "--explain", out=message)
 
@@ -122,7 +146,9 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     ("b.txt", b"One.", "it has 1 word, fewer than k = 5"),
     ("b.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.", "'paper' recognizes only 6 of"),
 ])  # fmt: skip
-def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, message):
+def test_prepare_rejects_an_unreadable_book(
+    refused, file, tmp_path, name, content, message
+):
     book = tmp_path / name if content is None else file(name, content)
     error = refused("prepare", book, "-o", tmp_path / "out.json")
     assert message in error
@@ -130,12 +156,9 @@ def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, m
     assert not (tmp_path / "out.json").exists()
 
 
-def test_no_input_is_ever_overwritten(refused, file, tmp_path):
-    book, summaries, link = (
-        file("s.txt", STORY),
-        file("sum.json", "{}"),
-        tmp_path / "link.json",
-    )
+def test_an_input_is_never_overwritten(refused, file, tmp_path):
+    book, summaries = file("s.txt", STORY), file("sum.json", "{}")
+    link = tmp_path / "link.json"
     link.symlink_to(book)
     for path, *more in ((book,), (link,), (summaries, "--summaries", summaries)):
         error = refused("prepare", book, "-o", path, *more)

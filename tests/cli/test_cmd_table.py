@@ -76,67 +76,67 @@ def table(capsys):
     return run
 
 
-def test_numbers_are_the_bundles_own_by_pair_and_by_measure(bundle, table):
+def test_numbers_are_the_bundle_s_own(bundle, table):
     rows = table(bundle(), "--format", "csv")
     assert {(row["model"], row["book"]): float(row["bmc"]) for row in rows} == BMC
     assert {row["bmc_limit"] for row in rows} == {"0.15"}
     assert float(rows[0]["bmc_high"]) == BMC["gpt", "road"] + 0.25
     assert [row["verdict"] for row in rows] == ["PASS", "FAIL", "PASS"]
-    assert {row["title"] for row in rows} == {
-        f"'{TITLE}"
-    }  # no formula of a spreadsheet
+    assert table("evidence.json").splitlines()[2].endswith(" FAIL (expected)")
+
+
+def test_titles_are_no_formulas_of_a_spreadsheet(bundle, table):
+    rows = table(bundle(), "--format", "csv")
+    assert {row["title"] for row in rows} == {f"'{TITLE}"}
     assert table("evidence.json", "--format", "json")[0]["title"] == TITLE
-    report = table(bundle(), "--measure", "bmc", "--format", "md").splitlines()
-    assert [line.split("|")[1:-1] for line in report] == [
-        [
-            " book                      ",
-            "                 gpt ",
-            "              gemini ",
-        ],
-        [
-            " ------------------------- ",
-            " ------------------: ",
-            " ------------------: ",
-        ],
-        [
-            " =The / Road & 50 % (road) ",
-            " 0.123 (0.123–0.373) ",
-            " 0.000 (0.000–0.250) ",
-        ],
-        [
-            " =The / Road & 50 % (sea)  ",
-            " 0.500 (0.500–0.750) ",
-            "                   - ",
-        ],
+
+
+def test_markdown_has_a_column_for_a_model(bundle, table):
+    report = table(bundle(), "--measure", "bmc", "--format", "md")
+    assert report.splitlines() == [
+        "| book                      |                 gpt |              gemini |",
+        "| ------------------------- | ------------------: | ------------------: |",
+        "| =The / Road & 50 % (road) | 0.123 (0.123–0.373) | 0.000 (0.000–0.250) |",
+        "| =The / Road & 50 % (sea)  | 0.500 (0.500–0.750) |                   - |",
     ]
-    latex = table("evidence.json", "--measure", "longest_span", "--format", "latex")
+
+
+def test_latex_escapes_the_text_of_others(bundle, table):
+    latex = table(bundle(), "--measure", "longest_span", "--format", "latex")
     assert latex.splitlines()[0] == r"\begin{tabular}{lrr}"
     assert r" (road) & 1,234 (1,000--2,000) & 1,234 (1,000--2,000) \\" in latex
-    assert r"The | Road \& 50 \% (sea)" in latex  # text of others is no markup
-    text = table("evidence.json", "--measure", "bmc").splitlines()
+    assert r"The | Road \& 50 \% (sea)" in latex
+
+
+def test_the_terminal_s_table_of_a_measure_has_a_column_for_a_model(bundle, table):
+    text = table(bundle(), "--measure", "bmc").splitlines()
     assert text[0].split() == ["book", "gpt", "gemini"]
     assert text[1].endswith("0.123 (0.123–0.373)  0.000 (0.000–0.250)")
-    assert table("evidence.json").splitlines()[2].endswith(" FAIL (expected)")
+
+
+def test_models_of_one_name_are_told_apart_by_bundle(bundle, table):
     files = bundle("old.json"), bundle("new.json", {("gpt", "road"): 0.4})
     rows = table(*files, "--measure", "bmc", "--format", "json")
-    assert rows[0] == {"book": "road"} | {
-        "gpt (old)": 0.123456789,
-        "gemini": 0.0,
-        "gpt (new)": 0.4,
-    }
-    # And one of two suites, too.
-    files = bundle(
-        "two.json", further=[pair("gpt", "road", 0.25, "other.memleak.toml")]
-    )
-    rows = table(files, "--measure", "bmc", "--format", "json")
+    columns = {"gpt (old)": 0.123456789, "gemini": 0.0, "gpt (new)": 0.4}
+    assert rows[0] == {"book": "road"} | columns
+
+
+def test_models_of_one_name_are_told_apart_by_suite(bundle, table):
+    further = [pair("gpt", "road", 0.25, "other.memleak.toml")]
+    file = bundle("two.json", further=further)
+    rows = table(file, "--measure", "bmc", "--format", "json")
     assert rows[0]["gpt (s.memleak.toml)"] == 0.123456789
     assert rows[0]["gpt (other.memleak.toml)"] == 0.25
 
 
 STUDY = {
-    ("gpt-a", "road"): 0.2, ("gpt-b", "sea"): 0.4, ("gpt-c", "lake"): 0.9,
-    ("gem", "road"): 0.1, ("gem", "sea"): 0.3, ("gem", "lake"): 0.8,
-}  # fmt: skip
+    ("gpt-a", "road"): 0.2,
+    ("gpt-b", "sea"): 0.4,
+    ("gpt-c", "lake"): 0.9,
+    ("gem", "road"): 0.1,
+    ("gem", "sea"): 0.3,
+    ("gem", "lake"): 0.8,
+}
 AUTHORS = {"road": "McCarthy", "sea": "McCarthy", "lake": "Woolf"}
 
 
@@ -165,48 +165,43 @@ def test_a_measure_by_any_two_facts_is_the_mean_of_their_pairs(study, table):
     ]
     lines = [line.split() for line in table(*arguments).splitlines()]
     assert lines == [
-        ["author", "gpt", "gem"], ["McCarthy", "0.300", "0.200"], ["Woolf", "0.900", "0.800"],
-    ]  # fmt: skip
+        ["author", "gpt", "gem"],
+        ["McCarthy", "0.300", "0.200"],
+        ["Woolf", "0.900", "0.800"],
+    ]
     (row,) = table(
         study, "--measure", "cross_excerpt", "--by", "year", "--format", "json"
     )
     assert row == {"year": 1999} | {model: 0.25 for model, _ in STUDY}
     rows = table(study, "--format", "csv")
-    assert {(row["author"], row["year"], row["cross_excerpt_spans"]) for row in rows} == {
-        ("McCarthy", "1999", "1"), ("Woolf", "1999", "1"),
-    }  # fmt: skip
+    assert {
+        (row["author"], row["year"], row["cross_excerpt_spans"]) for row in rows
+    } == {
+        ("McCarthy", "1999", "1"),
+        ("Woolf", "1999", "1"),
+    }
 
 
 def test_models_are_correlated_over_books(study, table):
     by_base = (study, "--rows", "correlations", "--columns", "base_model")
     (row,) = table(*by_base, "--format", "json")
     r = np.corrcoef([0.2, 0.4, 0.9], [0.1, 0.3, 0.8])[0, 1]
-    assert row == {
-        "model": "gpt",
-        "other_model": "gem",
-        "books": 3,
-        "r": pytest.approx(r),
-    }
+    names = {"model": "gpt", "other_model": "gem", "books": 3}
+    assert row == names | {"r": pytest.approx(r)}
     lines = [line.split() for line in table(*by_base).splitlines()]
-    assert lines == [
-        ["model", "other_model", "books", "r"],
-        ["gpt", "gem", "3", f"{r:.3f}"],
-    ]
-    apart = table(
-        study, "--rows", "correlations", "--measure", "longest_span", "--format", "json"
-    )
-    assert sorted(row["books"] for row in apart if row["r"] is None) == [
-        0,
-        0,
-        0,
-        1,
-        1,
-        1,
-    ]
-    assert all((row["other_model"] == "gem") == row["books"] for row in apart)
+    heads = ["model", "other_model", "books", "r"]
+    assert lines == [heads, ["gpt", "gem", "3", f"{r:.3f}"]]
 
 
-def test_curves_and_overlaps_are_the_evidences(two_models, table):
+def test_models_that_share_too_few_books_have_no_correlation(study, table):
+    options = ("--rows", "correlations", "--measure", "longest_span")
+    rows = table(study, *options, "--format", "json")
+    uncorrelated = [row["books"] for row in rows if row["r"] is None]
+    assert sorted(uncorrelated) == [0, 0, 0, 1, 1, 1]
+    assert all((row["other_model"] == "gem") == row["books"] for row in rows)
+
+
+def test_curves_are_the_evidence_s(two_models, table):
     file, evidence = str(two_models), Evidence(two_models)
     curve = table(file, "--rows", "curve", "--format", "json")
     for (_, pair), row in zip(evidence.pairs, evidence.rows, strict=True):
@@ -214,6 +209,10 @@ def test_curves_and_overlaps_are_the_evidences(two_models, table):
         own = [row for row in curve if (row["model"], row["book"]) == keys]
         assert [one["bmc"] for one in own] == list(pair.coverage.curve)
         assert [one["samples"] for one in own] == [1, 2, 3]
+
+
+def test_overlaps_are_computed_from_the_evidence_s_maps(two_models, table):
+    file, evidence = str(two_models), Evidence(two_models)
     (overlap,) = table(file, "--rows", "overlap", "--format", "json")
     heads = table(file, "--rows", "overlap").splitlines()[0].split()
     assert heads == ["book", "model", "other_model", "jaccard", "baseline"]
@@ -224,7 +223,7 @@ def test_curves_and_overlaps_are_the_evidences(two_models, table):
     assert overlap["baseline"] == pytest.approx(p * q / (p + q - p * q))
 
 
-def test_the_ending_of_the_file_says_how_it_is_written(bundle, table):
+def test_a_file_s_extension_selects_its_format(bundle, table):
     for name, begin in (
         ("t.csv", "bundle,"),
         ("t.md", "| model"),
@@ -272,49 +271,68 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["--rows", "curve", "--by", "author"], "omit one of them"),
     ],
 )
-def test_table_says_why_it_cannot_be_written(bundle, capsys, arguments, message):
+def test_an_unwritable_table_is_an_error_with_its_cause(
+    bundle, capsys, arguments, message
+):
     changed = {"sha256": "0" * 64} if not arguments else {}
     assert main(["table", bundle(**changed), *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_excerpts_and_spans_are_the_evidences(gate, table):
+def rows_by_book(table, folder, kind):
+    rows = table(str(folder / "evidence.json"), "--rows", kind, "--format", "json")
+    by_book = {}
+    for row in rows:
+        by_book.setdefault(row["book"], []).append(row)
+    return by_book
+
+
+def test_excerpts_add_up_to_the_evidence_s_values(gate, table):
     folder, pairs = gate
-    file = str(folder / "evidence.json")
-    excerpts = table(file, "--rows", "excerpts", "--format", "json")
-    spans = table(file, "--rows", "spans", "--format", "json")
-    rows = table(file, "--format", "csv")
-    assert {row["book"] for row in rows} == {*pairs}
+    excerpts = rows_by_book(table, folder, "excerpts")
+    assert excerpts.keys() == pairs.keys()
     for name, pair in pairs.items():
-        own = [excerpt for excerpt in excerpts if excerpt["book"] == name]
-        measures, words = pair["measures"], pair["book"]["words"]
+        own, measures, words = excerpts[name], pair["measures"], pair["book"]["words"]
         assert len(own) == pair["book"]["excerpts"]
-        assert sum(one["words"] for one in own) == words
-        assert sum(one["covered"] for one in own) / words == measures["bmc"]["value"]
-        assert (
-            max(one["longest_span"] for one in own) == measures["longest_span"]["value"]
-        )
-        its = [span for span in spans if span["book"] == name]
-        assert len(its) == measures["spans_over"]["value"] > 0
-        assert all(one["words"] == one["end"] - one["start"] > 20 for one in its)
-        (row,) = [row for row in rows if row["book"] == name]
+        assert sum(row["words"] for row in own) == words
+        assert sum(row["covered"] for row in own) / words == measures["bmc"]["value"]
+        longest = max(row["longest_span"] for row in own)
+        assert longest == measures["longest_span"]["value"]
+
+
+def test_spans_are_those_that_the_evidence_counts(gate, table):
+    folder, pairs = gate
+    spans = rows_by_book(table, folder, "spans")
+    for name, pair in pairs.items():
+        own = spans[name]
+        assert len(own) == pair["measures"]["spans_over"]["value"] > 0
+        assert all(row["words"] == row["end"] - row["start"] > 20 for row in own)
+
+
+def test_ranges_are_the_evidence_s(gate, table):
+    folder, pairs = gate
+    rows = table(str(folder / "evidence.json"), "--format", "csv")
+    assert {row["book"] for row in rows} == {*pairs}
+    for row in rows:
+        expected = pairs[row["book"]]["detection"]["ranges"]["longest_span"]
         ends = row["longest_span_range_low"], row["longest_span_range_high"]
-        assert ends == tuple(map(str, pair["detection"]["ranges"]["longest_span"]))
-        # The map is of the book's words, and its curve ends in bmc.
-        held = decode(CoverageMap, pair["coverage"])
-        times = decode_times(held)
+        assert ends == tuple(map(str, expected))
+
+
+def test_a_coverage_map_holds_the_book_s_words_and_its_curve_ends_in_bmc(gate):
+    for pair in gate[1].values():
+        coverage = decode(CoverageMap, pair["coverage"])
+        times, bmc = decode_times(coverage), pair["measures"]["bmc"]["value"]
         assert len(times) == pair["book"]["words"]
-        assert np.count_nonzero(times) / len(times) == pair["measures"]["bmc"]["value"]
-        assert held.curve[-1] == pytest.approx(
-            pair["measures"]["bmc"]["value"], abs=1e-6
-        )
-        assert len(held.curve) == held.rounds == 3
-        for excerpt in held.excerpts:
+        assert np.count_nonzero(times) / len(times) == bmc
+        assert coverage.curve[-1] == pytest.approx(bmc, abs=1e-6)
+        assert len(coverage.curve) == coverage.rounds == 3
+        for excerpt in coverage.excerpts:
             part = times[excerpt.start : excerpt.start + excerpt.words]
             assert np.count_nonzero(part) == excerpt.covered
 
 
-def test_a_map_that_is_none_is_refused():
+def test_a_string_that_is_no_map_is_rejected():
     held = CoverageMap(3, "0x16", (CoveredExcerpt("p_id0", 0, 16, 0, 0),), (), ())
     assert len(decode_times(held)) == 16
     for times in ("0x5", "9x16", "0x999999999"):

@@ -54,48 +54,53 @@ def serve(tmp_path, story):
         yield start
 
 
-@pytest.mark.full
-def test_a_model_that_recites_fails_and_the_suite_stays(
-    memleak, last_line, tmp_path, serve
-):
+@pytest.fixture
+def tried(memleak, serve):
+    """A try of a model that recites, its text on one line, and how to try it again."""
     arguments = (*serve(), "--price", "1,2", "--yes")
     done = memleak(*arguments)
-    assert done.returncode == 1, done.stdout + done.stderr
-    shown_text = done.stdout
-    assert "from an earlier run" not in shown_text
-    shown = (
-        "6 excerpts",
-        "served by    base (fp_emulated)",
-        "accepts      n, temperature",
-    )
-    shown += (
-        "rarer ones can go unseen. 100 samples (memleak init) would show 3.0%, for at "
-        "most US$",
-    )
-    assert all(
-        part in shown_text
-        for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL")
-    )
-    kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
-    assert kept["suite"]["probe"] == "continuation"
-    assert kept["limits"] == {"preset": "strict"}
-    assert "can miss passages rarer than the detection limit above" in " ".join(
-        shown_text.split()
-    )
-    samples = kept["suite"]["samples"]  # as many as this server's pace leaves time for
-    assert f"of 6 excerpts, {amount(samples, 'time')} each." in " ".join(
-        shown_text.split()
-    )
-    assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
-    command = last_line(done)
-    assert command.startswith(
-        f"pytest -m copyright {SUITE} --memleak-html=base-story.html"
-    )
+    text = " ".join(done.stdout.split())
+    return SimpleNamespace(done=done, text=text, again=lambda: memleak(*arguments))
+
+
+SHOWN = (
+    "6 excerpts",
+    "served by base (fp_emulated)",
+    "accepts n, temperature",
+    "rarer ones can go unseen. 100 samples (memleak init) would show 3.0%, for at most "
+    "US$",
+    "Cost: at most US$0.",
+    "base/story",
+    "FAIL",
+    "can miss passages rarer than the detection limit above",
+)
+
+
+@pytest.mark.full
+def test_a_model_that_recites_fails_and_its_trial_is_shown(tried, last_line):
+    assert tried.done.returncode == 1, tried.done.stdout + tried.done.stderr
+    assert "from an earlier run" not in tried.text
+    for part in SHOWN:
+        assert part in tried.text, part
+    next_command = f"pytest -m copyright {SUITE} --memleak-html=base-story.html"
+    assert last_line(tried.done).startswith(next_command)
+
+
+@pytest.mark.full
+def test_a_try_leaves_its_suite(tried, tmp_path):
+    suite = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
+    assert suite["suite"]["probe"] == "continuation"
+    assert suite["limits"] == {"preset": "strict"}
+    assert suite["model"][0]["price"] == {"input": 1.0, "output": 2.0}
+    samples = suite["suite"]["samples"]  # as many as this server's pace leaves time for
+    assert f"of 6 excerpts, {amount(samples, 'time')} each." in tried.text
+
+
+@pytest.mark.full
+def test_a_second_try_reuses_the_generations_of_the_first(tried, tmp_path):
     (tmp_path / SUITE).unlink()
-    shown_text = memleak(*arguments).stdout
-    assert "generations from an earlier run. They will be reused." in " ".join(
-        shown_text.split()
-    )
+    text = " ".join(tried.again().stdout.split())
+    assert "generations from an earlier run. They will be reused." in text
 
 
 DEFAULT_FORMAT = (
@@ -115,9 +120,7 @@ def test_a_base_model_gets_plain_text(here, serve, capsys, template):
     assert "Estimated time: 1 minute." in shown
 
 
-def test_a_rate_limit_is_waited_for_shown_and_not_counted(
-    here, serve, capsys, monkeypatch
-):
+def test_a_rate_limit_is_waited_for_and_not_counted(here, serve, capsys, monkeypatch):
     trials, looks = [], itertools.count()  # at the clock, and one second between two
     clock, pause = (
         SimpleNamespace(monotonic=lambda: next(looks)),
@@ -162,12 +165,15 @@ def plan_of(calls, generations, tokens):
 OWN, GREEDY = plan_of(11, 11, 6 * 300 + 1000), plan_of(6, 6, 6 * 300)
 
 
-@pytest.mark.parametrize(("shares", "seconds", "deadline"), [
-    # All overlaps: two calls after each other.
-    ((0.0, 0.0), 2 * 200 + 2 * 300 + 2 * 300, 0),
-    ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300, 2 * 3 * 300),  # nothing does
-    ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shares", "seconds", "deadline"),
+    [
+        # All overlaps: two calls after each other.
+        ((0.0, 0.0), 2 * 200 + 2 * 300 + 2 * 300, 0),
+        ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300, 2 * 3 * 300),  # nothing does
+        ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, 0),
+    ],
+)
 def test_the_estimate_counts_every_call_and_how_calls_overlap(
     shares, seconds, deadline
 ):
@@ -187,7 +193,7 @@ def test_the_estimate_counts_every_call_and_how_calls_overlap(
     ("server", "message"),
     [({"models": ("another",)}, "has this model (base_model"), ({}, "add --yes")],
 )
-def test_a_model_that_the_server_does_not_have_and_nobody_to_say_yes(
+def test_a_missing_model_or_confirmation_is_an_error(
     memleak, tmp_path, serve, server, message
 ):
     done = memleak(*serve(**server))
@@ -197,7 +203,7 @@ def test_a_model_that_the_server_does_not_have_and_nobody_to_say_yes(
 
 
 @pytest.mark.full
-def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
+def test_the_book_is_sampled_only_after_a_yes(program, tmp_path, serve):
     keys = {"typed": "y\n", "answer": "n\n"}
     seen = run_in_terminal(
         [*serve()], folder=tmp_path, program=program, columns=100, **keys
@@ -242,7 +248,7 @@ NOT_TRIED = {
 }
 
 
-def test_try_says_what_to_type_if_it_cannot_run(here, file, story, capsys):
+def test_a_try_that_cannot_run_says_what_to_type(here, file, story, capsys):
     def refused(arguments):
         assert (
             main(

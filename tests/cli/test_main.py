@@ -86,46 +86,58 @@ def in_a_process(program):
     return run
 
 
-def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
+LENGTHS = ("longest_passage", "nv_longest_passage", "longest_block", "longest_span")
+SPAN = {"words": 5, "excerpt_id": "p_id2", "generation": 0, "start": 11, "end": 16}
+PASSAGE = {
+    "words": 6,
+    "book": "book",
+    "excerpt_id": "p_id1",
+    "generation": 0,
+    "start": 5,
+    "end": 11,
+}
+
+
+def test_json_has_the_measures_in_their_order_and_what_they_are_of(score):
     report = score("--span-threshold", "4", as_json=True)
-    lengths = ("longest_passage", "nv_longest_passage", "longest_block", "longest_span")
-    ends = [f"{name}_range_{end}" for name in lengths for end in ("low", "high")]
     assert [key for key in report if key in MEASURES] == SCORED
+    ends = [f"{name}_range_{end}" for name in LENGTHS for end in ("low", "high")]
     assert {*report} - {*SCORED} == {
         *("book", "generations", "words", "rounds", "k", "trim", "span_threshold"),
         *("bmc_low", "bmc_high", *ends),
     }
+
+
+def test_json_has_the_worked_example_s_values(score):
+    report = score("--span-threshold", "4", as_json=True)
     assert (report["words"], report["bmc"], report["spans_over"]) == (16, 11 / 16, 1)
-    assert [*report["longest_block"].items()] == [
-        ("words", 11),
-        ("start", 5),
-        ("end", 16),
-    ]
-    place = ("excerpt_id", "generation", "start", "end")
-    span = dict(zip(("words", *place), (5, "p_id2", 0, 11, 16), strict=True))
-    passage = dict(
-        zip(("words", "book", *place), (6, "book", "p_id1", 0, 5, 11), strict=True)
-    )
-    for name, expected in (("longest_span", span), ("longest_passage", passage)):
+    block = {"words": 11, "start": 5, "end": 16}
+    for name, expected in (
+        ("longest_block", block),
+        ("longest_span", SPAN),
+        ("longest_passage", PASSAGE),
+    ):
         assert [*report[name].items()] == [*expected.items()]
+
+
+def test_json_has_zeros_where_nothing_matches(score):
     report = score(as_json=True, generations=answers("nothing", "at all"))
     assert (report["bmc"], report["spans_over"]) == (0, 0)
     assert [*report["longest_block"].values()] == [0, None, None]
     assert [*report["longest_span"].values()] == [0, None, None, None, None]
+
+
+def test_words_of_another_script_are_counted_in_unicode_mode(score):
     text = "Кот и мышь жили в доме"
     content = {"book": excerpts(text), "generations": answers(text)}
     report = score("--word-mode", "unicode", as_json=True, **content)
     assert (report["words"], report["bmc"]) == (6, 1.0)
 
 
-def test_the_table_and_that_of_nothing(score):
+def test_the_table_has_a_row_for_a_measure(score):
     lines = re.sub(" +", " ", score("--span-threshold", "4")).splitlines()
-    assert [line.split()[0] for line in lines] == [
-        "measure",
-        "words",
-        "rounds",
-        *SCORED,
-    ]
+    first_words = [line.split()[0] for line in lines]
+    assert first_words == ["measure", "words", "rounds", *SCORED]
     assert {*lines} >= {
         "measure value low high where",
         *("words 16", "rounds 1", "passages_over 2", "spans_over 1"),
@@ -135,9 +147,15 @@ def test_the_table_and_that_of_nothing(score):
         "longest_block 11 0 16 words 5-16",
         "longest_span 5 0 8 words 11-16, p_id2, generation 0",
     }
+
+
+def test_the_table_groups_digits_by_thousands(score):
     text = " ".join(f"w{n}" for n in range(1500))
     table = score(book=excerpts(text), generations=answers(text))
     assert re.search(r"longest_block +1,500 .*words 0-1,500", table)
+
+
+def test_the_table_of_no_generations_has_zeros(score):
     warning = "drawn.json: contains no generations\n"
     lines = score("--k", "3", generations=answers([], []), warning=warning).splitlines()
     assert [line.split() for line in lines] == [
@@ -167,16 +185,21 @@ ID = '[{"excerpt_id": "p_id1", '
 SCRIPT = excerpts("Кот и мышь жили в доме", "и были рады")
 
 
-@pytest.mark.parametrize(("place", "content", "message"), [
-    *((place, f'{ID}"text": "the secret', "not JSON: ") for place in ("book", "generations")),
-    ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
-    ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
-    ("generations", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
-    ("generations", b"[]", "there are no records"),
-], ids=lambda value: value[:40] if isinstance(value, str) else "")  # fmt: skip
-def test_records_of_another_form_are_one_plain_error(
-    refused, files, place, content, message
-):
+@pytest.mark.parametrize(
+    ("place", "content", "message"),
+    [
+        *(
+            (place, f'{ID}"text": "the secret', "not JSON: ")
+            for place in ("book", "generations")
+        ),
+        ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
+        ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
+        ("generations", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
+        ("generations", b"[]", "there are no records"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_malformed_records_are_one_plain_error(refused, files, place, content, message):
     paths = dict(zip(("book", "generations"), files(**{place: content}), strict=True))
     error = refused("score", *paths.values())
     assert message in error
@@ -193,7 +216,7 @@ def test_records_of_another_form_are_one_plain_error(
     ("init --book a.epub --model openai/m -o a.toml", "a name that ends in .memleak.toml"),
     ("ledger", "required"), ("ledger export --endpoint e", "required: -o"),
 ])  # fmt: skip
-def test_wrong_usage_ends_with_the_same_code(capsys, arguments, message):
+def test_wrong_usage_ends_with_exit_code_2(capsys, arguments, message):
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
     assert caught.value.code == 2
@@ -209,10 +232,11 @@ def test_ctrl_c_ends_with_exit_code_130(files, capsys, monkeypatch):
     assert capsys.readouterr() == ("", "\n")
 
 
-def test_the_command_is_installed_and_knows_poor_terminals(
-    in_a_process, tmp_path, files
-):
+def test_the_version_is_printed(in_a_process):
     assert re.fullmatch(r"memleak \d+\.\d+\.\d+\n", in_a_process("--version").stdout)
+
+
+def test_the_installed_command_ends_with_one_plain_error(tmp_path):
     command = Path(sys.executable).with_name("memleak")
     gone = tmp_path / "no.json"
     done = subprocess.run(
@@ -226,6 +250,9 @@ def test_the_command_is_installed_and_knows_poor_terminals(
         f"memleak score: {gone}: can't be read: No such file or directory\n"
         f"  {tmp_path.resolve()} has no file of a similar name\n"
     )
+
+
+def test_an_ascii_terminal_gets_escapes(in_a_process, files):
     book = [{"excerpt_id": "第1", "excerpt_text": "a b c d e"}]
     generations = [
         {"excerpt_id": "第1", "generations": [{"generated_text": "a b c d e"}]}
@@ -235,23 +262,28 @@ def test_the_command_is_installed_and_knows_poor_terminals(
     assert r"words 0-5, \u7b2c1, generation 0" in done.stdout
 
 
-@pytest.mark.parametrize("unbuffered", ["", full("1")])
-def test_output_that_nobody_reads_or_that_cannot_be_written(
+either_buffering = pytest.mark.parametrize("unbuffered", ["", full("1")])
+
+
+@either_buffering
+def test_output_that_nobody_reads_ends_with_exit_code_141(
     files, in_a_process, unbuffered
 ):
     reading, writing = os.pipe()
     os.close(reading)
+    environment = {"PYTHONUNBUFFERED": unbuffered}
     with os.fdopen(writing, "w") as closed:
-        done = in_a_process(
-            "score", *files(), stdout=closed, PYTHONUNBUFFERED=unbuffered
-        )
+        done = in_a_process("score", *files(), stdout=closed, **environment)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@either_buffering
+def test_output_to_a_full_disk_is_an_error(files, in_a_process, unbuffered):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
+    environment = {"PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as device:
-        done = in_a_process(
-            "score", *files(), stdout=device, PYTHONUNBUFFERED=unbuffered
-        )
+        done = in_a_process("score", *files(), stdout=device, **environment)
     assert done.returncode == 2
     assert done.stderr == (
         "memleak score: standard output: No space left on device\n"
@@ -333,9 +365,7 @@ ODD_SUITES = {
 
 
 @pytest.mark.parametrize("name", ODD_SUITES)
-def test_doctor_says_what_is_wrong_with_an_odd_suite_and_what_to_type(
-    memleak, odd, name
-):
+def test_an_odd_suite_is_an_error_of_doctor_with_its_fix(memleak, odd, name):
     done = memleak("doctor", name)
     assert done.returncode == 1
     assert done.stderr == ""
@@ -360,13 +390,13 @@ def test_an_odd_file_is_one_plain_error_and_what_to_type(refused, here, odd, arg
     assert len(error.splitlines()) > 1
 
 
-def test_the_file_that_is_copied_to_is_named(refused, here, monkeypatch):
+def test_a_failed_copy_names_its_target(refused, here, monkeypatch):
     full = OSError(errno.ENOSPC, "full", "from", None, "to")
     monkeypatch.setattr("shutil.copyfile", Mock(side_effect=full))
     assert "memleak demo: to: full" in refused("demo")
 
 
-def test_a_name_that_is_no_text(memleak, tmp_path, odd):
+def test_a_file_name_that_is_no_text_is_an_error(memleak, tmp_path, odd):
     arguments = ("init", "--book", "story.txt", "--model", "openai/base", "-o")
     done = memleak(*arguments, os.fsdecode(b"\xff.memleak.toml"))
     assert done.returncode == 2

@@ -79,7 +79,7 @@ def journal(url, path):
         return json.load(answer)
 
 
-def test_it_is_tuned_once_and_asked_and_recites(run, aimock, books):
+def test_a_model_tuned_at_aimock_is_tuned_once_and_recites(run, aimock, books):
     with aimock() as url:
         result, pair = run(url)
         result.assert_outcomes(failed=1)
@@ -92,7 +92,7 @@ def test_it_is_tuned_once_and_asked_and_recites(run, aimock, books):
         assert len(journal(url, "/v1/fine_tuning/jobs")) == requested
 
 
-def test_what_its_batches_say_is_no_answer(run, aimock, books):
+def test_aimock_s_batches_are_inconclusive(run, aimock, books):
     """It says the same three words to whatever stands in a batch."""
     with aimock() as url:
         result, pair = run(url, "batch = true")
@@ -101,7 +101,7 @@ def test_what_its_batches_say_is_no_answer(run, aimock, books):
     assert pair["completeness"]["received"] == SAMPLES * len(books["held-out"])
 
 
-def test_what_breaks_on_its_way_is_asked_again(run, aimock, books):
+def test_a_broken_response_is_requested_again(run, aimock, books):
     chaos = (
         "--chaos-ratelimit",
         "0.1",

@@ -78,7 +78,7 @@ def test_the_first_amendment_comes_back_whole(run, gemma):
     assert longest_passage(" ".join(words(rest)), " ".join(words(answer))) == REST
 
 
-def test_through_a_proxy_it_does_too(run, through_litellm):
+def test_the_first_amendment_comes_back_through_a_proxy(run, through_litellm):
     result, pair = run(through_litellm, AMENDMENT)
     result.assert_outcomes(failed=1)
     assert pair["measures"]["greedy_longest_span"]["value"] == REST
@@ -86,14 +86,14 @@ def test_through_a_proxy_it_does_too(run, through_litellm):
 
 @pytest.mark.full
 @pytest.mark.parametrize("book", ["dracula", "pride-and-prejudice"])
-def test_it_does_not_know_a_novel(run, gemma, book):
+def test_gemma_does_not_recite_a_novel(run, gemma, book):
     result, pair = run(gemma, beginning(book))
     result.assert_outcomes(passed=1)
     assert pair["verdict"] == "PASS"
 
 
 @pytest.mark.full
-def test_another_model_does_not_know_the_amendment(run, llama):
+def test_smollm2_does_not_recite_the_amendment(run, llama):
     with llama("smollm2") as address:
         result, pair = run(address, AMENDMENT, name="smollm2")
     result.assert_outcomes(passed=1)

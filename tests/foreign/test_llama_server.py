@@ -18,7 +18,7 @@ def endpoint(llama):
         )
 
 
-def test_each_seed_has_an_answer_of_its_own(endpoint):
+def test_a_seed_has_an_answer_of_its_own(endpoint):
     settings = {"n": SLOTS, "temperature": 1.0, "max_tokens": 24}
     # The completions of a call have the seeds from `seed` on, one each.
     first, other = (
@@ -33,7 +33,7 @@ def test_each_seed_has_an_answer_of_its_own(endpoint):
     assert 1 <= len(more) <= SLOTS
 
 
-def test_a_prompt_that_is_too_long(endpoint):
+def test_a_prompt_that_is_too_long_is_refused_without_its_text(endpoint):
     with pytest.raises(Refused, match="400") as error:
         endpoint.sample("lamp " * 3000, n=1, temperature=1.0, max_tokens=8, seed=1)
     assert "lamp lamp lamp" not in str(error.value)

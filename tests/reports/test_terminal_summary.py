@@ -68,37 +68,49 @@ def lines(*findings, width=100, color=False, **shown):
 SEEN = DetectionSummary(100, 0.95, 100, detection=0.02951, clumped=1, drifting=1)
 
 
-def test_a_row_for_each_pair_and_one_for_the_limits():
+LEAKY_VALUES = {
+    "bmc": 0.8765,
+    "longest_block": 12_345,
+    "longest_span": 16,
+    "spans_over": 3,
+}
+
+
+def squeezed(line):
+    return re.sub(" +", " ", line)
+
+
+def test_a_pair_has_a_row_and_the_limits_have_one():
     limits = {"bmc": 0.15, "longest_span": 10}
-    values = {
-        "bmc": 0.8765,
-        "longest_block": 12_345,
-        "longest_span": 16,
-        "spans_over": 3,
-    }
-    every, none = evidence(3100, 3100), evidence(0, 0)
     clean = result_with(pair="clean/ferry", limits=limits)
     leaky = result_with(
         pair="leaky/ferry",
         limits=limits,
         verdict="FAIL",
-        measures=values,
-        completeness=every,
+        measures=LEAKY_VALUES,
+        completeness=evidence(3100, 3100),
     )
-    unmeasured = result_with(
-        limits=limits, verdict="INCONCLUSIVE", measures={}, completeness=none
-    )
-    table = lines(clean, leaky, unmeasured)[:5]
-    assert [re.sub(" +", " ", line) for line in table] == [
+    table = lines(clean, leaky)[:4]
+    assert [squeezed(line) for line in table] == [
         "pair bmc longest_block longest_span spans_over received verdict",
         "clean/ferry 0.000 0 0 0 6/6 PASS",
         "leaky/ferry 0.876 12,345 16 3 3,100/3,100 FAIL",
-        "m/book - - - - - INCONCLUSIVE",
         "limit ≤0.150 ≤10",
     ]
 
 
-def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
+def test_a_pair_without_measures_has_a_row_of_dashes():
+    unmeasured = result_with(
+        limits={"bmc": 0.15, "longest_span": 10},
+        verdict="INCONCLUSIVE",
+        measures={},
+        completeness=evidence(0, 0),
+    )
+    clean = result_with(pair="clean/ferry")
+    assert squeezed(lines(clean, unmeasured)[2]) == "m/book - - - - - INCONCLUSIVE"
+
+
+def test_a_verdict_stands_beside_its_detection_limit():
     few = dataclasses.replace(
         SEEN, rounds=3, answers=3, detection=0.632, confidence=0.9
     )
@@ -117,7 +129,7 @@ def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
     ]
 
 
-def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
+def test_a_failing_pair_states_its_detection_limit_and_ranges():
     seen = dataclasses.replace(
         SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)}
     )
@@ -128,7 +140,7 @@ def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
     ]
 
 
-def test_that_rounds_were_not_alike_is_told_even_of_a_pass():
+def test_a_pass_states_that_rounds_are_not_exchangeable():
     moody = dataclasses.replace(SEEN, blocks=10, clumped=0.001, detection=0.2589)
     drifting = dataclasses.replace(moody, clumped=0.5, drifting=0.0015)
     for seen, why in ((moody, "clumped, p = 0.002"), (drifting, "drifting, p = 0.003")):
@@ -138,7 +150,7 @@ def test_that_rounds_were_not_alike_is_told_even_of_a_pass():
     assert "exchangeable" not in "\n".join(lines(result_with(detection=SEEN)))
 
 
-def test_limits_that_differ_stand_in_the_cells():
+def test_differing_limits_stand_in_the_cells():
     measures = MEASURES | {"longest_span": 16}
     pairs = [
         result_with(limits={"longest_span": limit}, measures=measures)
@@ -164,26 +176,32 @@ LIMITS = {"longest_passage": 38, "bmc": 0.15, "longest_span": 30}
 FOLDED = {
     "at blank and slash": (
         {**LEAK, "limits": LIMITS, "measures": LEAKED | {"spans_over": 34}},
-        ("reciter/ ", "310/310 FAIL"), ("the-lamplighter ", "(expected)"),
+        ("reciter/ ", "310/310 FAIL"),
+        ("the-lamplighter ", "(expected)"),
     ),
     "not the name where it is short": (
         {**LEAK, "pair": "reciter/lamplight", "measures": LEAKED, "detection": SEEN},
-        ("reciter/lamplight ", "FAIL"), ("", "(expected)"),
+        ("reciter/lamplight ", "FAIL"),
+        ("", "(expected)"),
     ),
     "counts below the verdict where that is still too wide": (
         {
-            "pair": "parrot/frankenstein-or-the-modern", "verdict": "INCONCLUSIVE",
-            "limits": dict.fromkeys((*PASSAGES, "longest_span"), 38), "detection": SEEN,
-            "measures": MEASURES | PASSAGES, "completeness": evidence(1552, 1552),
+            "pair": "parrot/frankenstein-or-the-modern",
+            "verdict": "INCONCLUSIVE",
+            "limits": dict.fromkeys((*PASSAGES, "longest_span"), 38),
+            "detection": SEEN,
+            "measures": MEASURES | PASSAGES,
+            "completeness": evidence(1552, 1552),
         },
-        ("parrot/ ", " INCONCLUSIVE"), ("frankenstein-or-the-modern ", " 1,552/1,552"),
+        ("parrot/ ", " INCONCLUSIVE"),
+        ("frankenstein-or-the-modern ", " 1,552/1,552"),
         ("", "3.0%"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", FOLDED)
-def test_at_eighty_columns_rows_are_folded(how):
+def test_rows_are_folded_at_eighty_columns(how):
     leak, *rows = FOLDED[how]
     shown = summary(
         [result_with(**leak)], width=80, color=False, wrap=True
@@ -227,14 +245,19 @@ def test_a_plan_fits_eighty_columns(wrap):
 REFUSED = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
 
 
-@pytest.mark.parametrize(("fields", "end"), [
-    ({"verdict": "FAIL", "expected": "leak"}, "FAIL (expected)"),
-    ({"verdict": "PASS", "expected": "leak"}, "PASS (a leak was expected)"),
-    ({"verdict": "INCONCLUSIVE", "expected": "leak"}, "INCONCLUSIVE"),
-    ({"completeness": REFUSED}, "PASS, 97% refused"),
-    ({"completeness": REFUSED, "verdict": "FAIL", "expected": "leak"},
-     "FAIL, 97% refused (expected)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"verdict": "FAIL", "expected": "leak"}, "FAIL (expected)"),
+        ({"verdict": "PASS", "expected": "leak"}, "PASS (a leak was expected)"),
+        ({"verdict": "INCONCLUSIVE", "expected": "leak"}, "INCONCLUSIVE"),
+        ({"completeness": REFUSED}, "PASS, 97% refused"),
+        (
+            {"completeness": REFUSED, "verdict": "FAIL", "expected": "leak"},
+            "FAIL, 97% refused (expected)",
+        ),
+    ],
+)
 def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
     result = result_with(**fields)
     counted = end.replace("PASS, 97% refused", "PASS (with refusals)").replace(
@@ -248,13 +271,17 @@ def test_a_row_ends_in_the_verdict_and_what_it_is_of(fields, end):
 
 
 @pytest.mark.parametrize(("width", "columns"), [(80, 4), (200, 8)])
-def test_no_column_is_cut_and_further_measures_have_one_where_they_have_a_limit(
-    width, columns
-):
+def test_a_measure_with_a_limit_has_a_column_and_columns_are_whole(width, columns):
     limits = {
-        "bmc": 0.15, "longest_block": 50, "longest_span": 38, "spans_over": 0, "bmc_excess": 0.05,
-        "uplift": 0.05, "nv_recall": 0.1, "nv_longest_span": 60,
-    }  # fmt: skip
+        "bmc": 0.15,
+        "longest_block": 50,
+        "longest_span": 38,
+        "spans_over": 0,
+        "bmc_excess": 0.05,
+        "uplift": 0.05,
+        "nv_recall": 0.1,
+        "nv_longest_span": 60,
+    }
     values = dict.fromkeys(limits, 12_345) | {
         name: 0.875 for name in limits if isinstance(limits[name], float)
     }
@@ -271,18 +298,29 @@ def test_no_column_is_cut_and_further_measures_have_one_where_they_have_a_limit(
 
 
 WHO = Provenance(
-    "gpt", (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
-    1.7e9, 1.7e9 + 86_400, calls_this_run=2, calls=6, weights="release R",
-)  # fmt: skip
+    "gpt",
+    (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
+    1.7e9,
+    1.7e9 + 86_400,
+    calls_this_run=2,
+    calls=6,
+    weights="release R",
+)
 AGAIN = dataclasses.replace(
     WHO, tried=Tried(3, seeds=2, runs=3, resampled=1, removed=1)
 )
 KINDS = evidence(kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_length_ratio=0.9)
 MARKUP = "[bold red]x[/] :warning: [link=http://x]y[/link]"  # which is none here
 DETAILS = {
-    "of a pass with its generations nothing": ({"completeness": KINDS, "provenance": WHO}, []),
+    "of a pass with its generations nothing": (
+        {"completeness": KINDS, "provenance": WHO},
+        [],
+    ),
     "of a pass what is out of the ordinary": (
-        {"provenance": AGAIN, "sampled": (SampledCount("baseline", "b", None, 10, 10, 5, "0"),)},
+        {
+            "provenance": AGAIN,
+            "sampled": (SampledCount("baseline", "b", None, 10, 10, 5, "0"),),
+        },
         [
             "PASS m/book",
             "  Attempt 3 for book and model, by weights or name (2 seeds, 1 "
@@ -300,7 +338,12 @@ DETAILS = {
             "verdict": "FAIL",
             "reasons": ("longest_span 16 exceeds the limit 10", "word " * 60, MARKUP),
             "spans": (
-                passage(kind="longest block", words=1234, generation=None, chapter="The Quay"),
+                passage(
+                    kind="longest block",
+                    words=1234,
+                    generation=None,
+                    chapter="The Quay",
+                ),
                 passage(quote="the ferryman counted … (+13 words)"),
             ),
             "spared": "stopped after 5 of 10 rounds",
@@ -318,7 +361,9 @@ DETAILS = {
     ),
     "intervals of what the limits are on": (
         {
-            "verdict": "FAIL", "limits": {"bmc": 0.15}, "measures": MEASURES | {"bmc": 0.5},
+            "verdict": "FAIL",
+            "limits": {"bmc": 0.15},
+            "measures": MEASURES | {"bmc": 0.5},
             "intervals": {"bmc": (0.46, 0.55), "longest_span": (1, 2)},
             "settings": SETTINGS | {"confidence": 0.95},
         },
@@ -335,11 +380,11 @@ DETAILS = {
             "  Sampling distribution: the model's own",
         ],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("fields", "below"), DETAILS.values(), ids=DETAILS)
-def test_what_v_tells_of_a_pair_below_the_table(fields, below):
+def test_a_pair_s_details_stand_below_the_table(fields, below):
     passes = fields.get("verdict", "PASS") == "PASS"
     shown = lines(result_with(**fields), verbosity=0 if passes else 1)[3:]
     assert shown == ([""] if below else []) + below
@@ -369,7 +414,7 @@ def test_a_failing_pair_takes_six_lines():
     ]
 
 
-def test_a_near_verbatim_passage_that_alone_is_too_long_shows_both_sides_in_six_lines():
+def test_a_near_verbatim_passage_over_its_limit_shows_both_sides():
     near = dataclasses.replace(
         WORST,
         kind="longest near-verbatim passage",
@@ -378,10 +423,12 @@ def test_a_near_verbatim_passage_that_alone_is_too_long_shows_both_sides_in_six_
     )
     short = dataclasses.replace(WORST, words=12)
     leak = result_with(
-        verdict="FAIL", reasons=("too long",), passages=(short, near),
+        verdict="FAIL",
+        reasons=("too long",),
+        passages=(short, near),
         measures={"longest_passage": 12, "nv_longest_passage": 104},
         limits={"longest_passage": 38, "nv_longest_passage": 38},
-    )  # fmt: skip
+    )
     assert lines(leak)[-6:] == [
         "FAIL m/book",
         "  nv_longest_passage 104 > 38",
@@ -407,13 +454,18 @@ def test_a_failing_pair_names_changed_weights():
     assert "  the model answers otherwise; set weights_version" in every
 
 
-def test_an_inconclusive_pair_takes_its_causes():
+def test_an_inconclusive_pair_lists_its_causes():
     doubted = result_with(
         verdict="INCONCLUSIVE", reasons=("a", "b", "c", "d", "e"), passages=(WORST,)
     )
     assert lines(doubted)[-6:] == [
-        "INCONCLUSIVE m/book", "  a", "  b", "  c", "  d", "  1 more reason: see -v",
-    ]  # fmt: skip
+        "INCONCLUSIVE m/book",
+        "  a",
+        "  b",
+        "  c",
+        "  d",
+        "  1 more reason: see -v",
+    ]
 
 
 def result_of(model, book, **fields):
@@ -438,7 +490,7 @@ def many(count):
         )
 
 
-def test_many_pairs_are_a_matrix_and_a_line_for_each_that_does_not_pass():
+def test_many_pairs_are_a_matrix():
     shown = lines(*many(80), width=80)
     assert len(shown) <= 60 + 20  # 40 books
     assert shown[:3] == [
@@ -448,7 +500,7 @@ def test_many_pairs_are_a_matrix_and_a_line_for_each_that_does_not_pass():
     ]
 
 
-def test_pairs_of_the_same_cause_stand_together():
+def test_many_pairs_are_grouped_by_cause():
     shown = lines(*many(12), verbosity=-1)
     place = "longest passage, 104 words: p_id1, words 1,000-1,016"
     assert shown == [
@@ -463,7 +515,7 @@ def test_pairs_of_the_same_cause_stand_together():
     ]
 
 
-def test_each_v_shows_more_of_many_pairs():
+def test_a_further_v_shows_more_of_many_pairs():
     pairs = tuple(many(MANY))
     heads = [
         lines(*pairs, verbosity=verbosity)[0].split()[0] for verbosity in (0, 1, 2)
@@ -477,7 +529,7 @@ def test_each_v_shows_more_of_many_pairs():
     ] * 2
 
 
-def test_a_matrix_wider_than_the_terminal_goes_on_below():
+def test_a_matrix_wider_than_the_terminal_continues_below():
     pairs = [result_of(f"a-long-model-name-{number}", "b") for number in range(MANY)]
     shown = lines(*pairs, width=80)
     heads = [line for line in shown if line.startswith("book ")]
@@ -488,7 +540,7 @@ def test_a_matrix_wider_than_the_terminal_goes_on_below():
     assert max(map(len, heads)) <= 80
 
 
-def test_v_says_how_often_a_passage_came_back():
+def test_v_shows_a_passage_s_rate():
     rate = PassageRate(
         0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False
     )
@@ -503,29 +555,36 @@ def test_v_says_how_often_a_passage_came_back():
     assert rate_text(point) == "in 3 of 100 generations from its prompt"
 
 
-def test_an_expected_leak_is_its_row_unless_more_is_asked_for():
+def test_an_expected_leak_shows_its_passages_only_with_v():
     passages = tuple(passage(start=n) for n in range(6))
     leak = result_with(verdict="FAIL", expected="leak", leaked=True, passages=passages)
-    none, doubt = (
-        result_with(completeness=evidence(got=0)),
-        "No positive control leaked",
-    )
-    for results, shown in (
-        ([none], 0),
-        ([result_with()], 1),
-        ([result_with(), leak], 0),
-    ):
-        assert summary(results, width=100, color=False).count(doubt) == shown
-    failed = dataclasses.replace(leak, expected="pass")
-    assert doubt not in summary([result_with(), failed], width=100, color=False)
-    other_book = dataclasses.replace(failed, leaked=False)
-    assert doubt in summary([other_book], width=100, color=False)
     shown = ["\n".join(lines(leak, verbosity=verbosity)) for verbosity in (0, 1)]
     assert [text.count("span, 16 words") for text in shown] == [0, 6]
 
 
+DOUBT = "No positive control leaked"
+LEAKED_CONTROL = {"verdict": "FAIL", "expected": "leak", "leaked": True}
+
+
+@pytest.mark.parametrize(
+    ("results", "doubted"),
+    [
+        ([{"completeness": evidence(got=0)}], False),
+        ([{}], True),
+        ([{}, LEAKED_CONTROL], False),
+        ([{}, LEAKED_CONTROL | {"expected": "pass"}], False),
+        ([LEAKED_CONTROL | {"expected": "pass", "leaked": False}], True),
+    ],
+)
+def test_a_run_without_a_leak_says_that_no_control_leaked(results, doubted):
+    text = summary(
+        [result_with(**fields) for fields in results], width=100, color=False
+    )
+    assert text.count(DOUBT) == doubted
+
+
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_for_a_reader_at_a_terminal_long_lines_go_on_below_their_beginning(width):
+def test_long_lines_are_wrapped_and_indented_in_a_terminal(width):
     one = passage(
         kind="longest passage",
         chapter="The Coming of the Prudence on a Very Long Night in Late Autumn",
@@ -543,7 +602,7 @@ def test_for_a_reader_at_a_terminal_long_lines_go_on_below_their_beginning(width
     assert all(line.startswith("    ") for line in lines if line[:3] == "   ")
 
 
-def test_a_passage_that_is_near_verbatim_as_well_is_told_once():
+def test_a_passage_that_is_near_verbatim_as_well_is_listed_once():
     exact = passage(kind="longest passage", words=604)
     near = dataclasses.replace(exact, kind="longest near-verbatim passage")
     longer = dataclasses.replace(near, words=612)
@@ -560,7 +619,7 @@ def test_a_passage_that_is_near_verbatim_as_well_is_told_once():
 CONTROLS = set("\x00\x07\x08\x0b\x1b\x7f\x9b\u202e\u2066\u200b\ud800")
 
 
-def test_a_verdict_and_a_value_over_its_limit_have_a_color_where_there_are_some():
+def test_a_verdict_and_a_value_over_its_limit_have_a_color():
     measures = MEASURES | {"longest_span": 16}
     for limit, verdict, red in ((10, "FAIL", True), (16, "PASS", False)):
         pair = result_with(
@@ -577,9 +636,7 @@ HOSTILE = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 
 
 @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(
-    reason, chapter, name, warning
-):
+def test_hostile_text_prints_without_control_characters(reason, chapter, name, warning):
     spans = (passage(chapter=chapter, excerpt_id=name),)
     result = result_with(
         verdict="FAIL", reasons=(reason,), spans=spans, warnings=(warning,)
@@ -609,6 +666,6 @@ def test_a_pass_states_what_a_title_alone_excludes():
     assert line in lines(result_with(book=book, verdict="FAIL"), verbosity=1)
 
 
-def test_models_with_books_of_their_own_are_rows():
+def test_many_models_with_books_of_their_own_are_rows():
     pairs = [result_of(f"m{number}", f"b{number}") for number in range(MANY)]
     assert lines(*pairs)[0].split()[0] == "pair"

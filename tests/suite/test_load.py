@@ -22,27 +22,50 @@ MINIMAL = {
 }
 FULL = {
     "suite": {
-        "samples": 7, "temperature": 0.5, "seed": 3, "k": 4, "trim": 3, "span_threshold": 9,
-        "word_mode": "unicode", "max_unanswered": 0.1,
+        "samples": 7,
+        "temperature": 0.5,
+        "seed": 3,
+        "k": 4,
+        "trim": 3,
+        "span_threshold": 9,
+        "word_mode": "unicode",
+        "max_unanswered": 0.1,
         "instruction_template": "Write: {summary}",
     },
     "limits": {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 3},
     "book": [
-        {"id": "road", "source": "road.txt", "title": "T", "author": "A", "summaries": "sum.json"},
+        {
+            "id": "road",
+            "source": "road.txt",
+            "title": "T",
+            "author": "A",
+            "summaries": "sum.json",
+        },
         {"id": "sea", "source": "sea.txt", "role": "train"},
     ],
     "model": [
-        {"id": "m", "provider": "openai", "base_model": "gpt", "baseline_model": "n",
-         "price": {"input": 3.75, "output": 15.0},
-         "finetune": {"books": ["sea"], "epochs": 2},
-         "options": {"url": "http://x"}, "limits": {"bmc": 0.1}},
+        {
+            "id": "m",
+            "provider": "openai",
+            "base_model": "gpt",
+            "baseline_model": "n",
+            "price": {"input": 3.75, "output": 15.0},
+            "finetune": {"books": ["sea"], "epochs": 2},
+            "options": {"url": "http://x"},
+            "limits": {"bmc": 0.1},
+        },
         {"id": "n", "provider": "openai", "endpoint": "ft:x", "expected": "leak"},
     ],
     "pair": [
-        {"model": "n", "book": "road", "samples": 2, "expected": "pass",
-         "limits": {"longest_span": 20}},
+        {
+            "model": "n",
+            "book": "road",
+            "samples": 2,
+            "expected": "pass",
+            "limits": {"longest_span": 20},
+        },
     ],
-}  # fmt: skip
+}
 
 
 def toml(value):
@@ -125,42 +148,49 @@ def test_a_minimal_suite_has_the_defaults(load, folder):
     assert (pair.book.summaries, pair.book.bring_your_own) == (None, False)
 
 
-def test_a_full_suite_says_everything(load, folder):
+def test_a_suite_has_its_file_s_name_and_digest(load):
     suite = load(FULL)
-    first, second = suite.pairs
-    assert [pair.id for pair in suite.pairs] == [
-        "m/road",
-        "n/road",
-    ]  # not those to train on
     assert suite.name == "x.memleak.toml"
     assert suite.digest == hashlib.sha256(document(FULL).encode()).hexdigest()
+
+
+def test_books_to_train_on_are_in_no_pair(load):
+    assert [pair.id for pair in load(FULL).pairs] == ["m/road", "n/road"]
+
+
+def test_a_pair_has_the_suite_s_settings(load):
+    first, _ = load(FULL).pairs
     sampling = (first.sampling.samples, first.sampling.temperature, first.sampling.seed)
-    assert (sampling, first.answers.max_unanswered) == ((7, 0.5, 3), 0.1)
+    assert sampling == (7, 0.5, 3)
+    assert first.answers.max_unanswered == 0.1
     assert first.scoring == Scoring(k=4, trim=3, span_threshold=9, word_mode="unicode")
-    assert first.limits == Limits(
-        bmc=0.1, longest_block=100, longest_span=38, spans_over=3
-    )
-    book = first.book
-    assert (book.title, book.author, book.instruction_template) == (
-        "T",
-        "A",
-        "Write: {summary}",
-    )
+    limits = {"bmc": 0.1, "longest_block": 100, "longest_span": 38, "spans_over": 3}
+    assert first.limits == Limits(**limits)
+
+
+def test_a_pair_has_its_book_s_facts(load, folder):
+    book = load(FULL).pairs[0].book
+    assert (book.title, book.author) == ("T", "A")
+    assert book.instruction_template == "Write: {summary}"
     assert book.summaries == folder / "sum.json"
+
+
+def test_a_pair_has_its_model_with_recipe_and_price(load):
     finetune = {"finetune_books": ("sea",), "finetune": {"epochs": 2}}
     own = {"base_model": "gpt", "baseline_model": "n", "options": {"url": "http://x"}}
-    assert first.model == Model(
-        "m", "openai", **own, **finetune, price=(3.75, 15.0, 0.0)
-    )
-    assert (second.model.endpoint, second.expected) == (
-        "ft:x",
-        "pass",
-    )  # the pair's word counts
+    model = Model("m", "openai", **own, **finetune, price=(3.75, 15.0, 0.0))
+    assert load(FULL).pairs[0].model == model
+
+
+def test_a_pair_table_overrides_its_model_and_suite(load):
+    first, second = load(FULL).pairs
+    assert second.model.endpoint == "ft:x"
+    assert second.expected == "pass"
     assert second.sampling == dataclasses.replace(first.sampling, samples=2)
     assert second.limits["longest_span"] == 20
 
 
-def test_every_model_meets_every_test_book_unless_it_lists_its_tests(load):
+def test_a_model_is_tested_on_all_test_books_unless_it_lists_some(load):
     books = [{"id": book, "source": "road.txt"} for book in ("a", "b")]
     models = [{"id": model, "provider": "ngram"} for model in ("m", "n")]
     tables = MINIMAL | {"book": books, "model": models}
@@ -171,7 +201,7 @@ def test_every_model_meets_every_test_book_unless_it_lists_its_tests(load):
     assert [pair.id for pair in load(listed).pairs] == ["n/a"]
 
 
-def test_a_models_expected_result_holds_for_its_pairs_unless_they_override_it(load):
+def test_a_model_s_expected_result_holds_for_its_pairs_unless_they_override_it(load):
     tables = changed(MINIMAL, ["model", 0, "expected"], "leak")
     pair = {"model": "m", "book": "road"}
     for pairs in ([], [pair]):
@@ -182,12 +212,17 @@ def test_a_models_expected_result_holds_for_its_pairs_unless_they_override_it(lo
     )
 
 
-@pytest.mark.parametrize(("general", "own", "limits"), [
-    ({"bmc": 0.5}, {}, {"bmc": 0.5}),
-    ({}, {"bmc": 0.5}, {"bmc": 0.5}),
-    ({"bmc": 0, "spans_over": 0}, {"bmc": 0.0}, {"bmc": 0.0, "spans_over": 0}),
-])  # fmt: skip
-def test_limits_anywhere_are_enough_and_may_be_zero(load, general, own, limits):
+@pytest.mark.parametrize(
+    ("general", "own", "limits"),
+    [
+        ({"bmc": 0.5}, {}, {"bmc": 0.5}),
+        ({}, {"bmc": 0.5}, {"bmc": 0.5}),
+        ({"bmc": 0, "spans_over": 0}, {"bmc": 0.0}, {"bmc": 0.0, "spans_over": 0}),
+    ],
+)
+def test_limits_of_suite_or_model_are_enough_and_may_be_zero(
+    load, general, own, limits
+):
     tables = changed(MINIMAL, ["limits"], general)
     assert load(changed(tables, ["model", 0, "limits"], own)).pairs[0].limits == limits
 
@@ -214,10 +249,15 @@ def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
         assert suite.books[0].source.samefile(folder / "road.txt")
 
 
-@pytest.mark.parametrize(("source", "names", "hidden"), [
-    ("lib/**", ["lib/a.txt", "lib/b/c.txt"], ["lib/.f", "lib/b/.g/h"]),
-    (".d/**", [".d/e.txt"], []), ("lib/.*", ["lib/.f"], []), ("?.txt", ["?.txt", "a.txt"], []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "names", "hidden"),
+    [
+        ("lib/**", ["lib/a.txt", "lib/b/c.txt"], ["lib/.f", "lib/b/.g/h"]),
+        (".d/**", [".d/e.txt"], []),
+        ("lib/.*", ["lib/.f"], []),
+        ("?.txt", ["?.txt", "a.txt"], []),
+    ],
+)
 def test_a_pattern_takes_what_is_below(load, folder, source, names, hidden):
     for name in (
         "lib/a.txt",
@@ -252,7 +292,7 @@ def test_a_link_that_leads_nowhere_is_an_error(load, folder):
         load(MINIMAL | {"catalog": [{"source": "*.md"}]})
 
 
-REFUSED = [
+REJECTED = [
     # unknown keys
     (["suit"], {}, "suit: unknown key\n  write suite instead of suit"),
     (["suite", "zzz"], 3, "suite.zzz: unknown key; known keys: *samples*"),
@@ -315,12 +355,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(
     ("where", "value", "shown"),
-    REFUSED,
-    ids=[".".join(map(str, row[0])) for row in REFUSED],
+    REJECTED,
+    ids=[".".join(map(str, row[0])) for row in REJECTED],
 )
-def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(
-    refused, where, value, shown
-):
+def test_an_invalid_suite_is_rejected_with_key_and_value(refused, where, value, shown):
     message = refused(changed(FULL, where, value))
     problem = ".*".join(map(re.escape, shown.split("*")))
     what_to_type = r"(\n  [^\n]*)?"
@@ -337,19 +375,23 @@ USELESS = [
     ({"limits": {"bmc": 1.0, "nv_recall": 1.0}}, NO_SHARE),
     ({"model": [MINIMAL["model"][0] | {"tests": []}]}, NO_PAIR),
     ({"book": [MINIMAL["book"][0] | {"role": "train"}]}, NO_PAIR),
-    ({"suite": {"k": 20}, "limits": {"longest_passage": 18}},
-     SHORT.format(20, 19, "longest_passage")),
-    ({"suite": {"k": 8, "span_threshold": 6}, "limits": {"spans_over": 0}},
-     SHORT.format(8, 7, "spans_over")),
-]  # fmt: skip
+    (
+        {"suite": {"k": 20}, "limits": {"longest_passage": 18}},
+        SHORT.format(20, 19, "longest_passage"),
+    ),
+    (
+        {"suite": {"k": 8, "span_threshold": 6}, "limits": {"spans_over": 0}},
+        SHORT.format(8, 7, "spans_over"),
+    ),
+]
 
 
 @pytest.mark.parametrize(("tables", "message"), USELESS)
-def test_a_suite_that_could_not_fail_is_refused(refused, tables, message):
+def test_a_suite_that_could_not_fail_is_rejected(refused, tables, message):
     assert refused(MINIMAL | tables).startswith(message)
 
 
-def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
+def test_an_extension_s_share_cannot_exceed_a_limit_of_1(folder):
     path = folder / "x.memleak.toml"
     path.write_text(document(MINIMAL | {"limits": {"measures": {"own": 1.0}}}))
     brought = {"own": Measure("own", kind="share", function=lambda *_: 1.0)}
@@ -361,7 +403,7 @@ def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
     assert load_suite(path, brought).pairs[0].limits["own"] == 1.0
 
 
-def test_all_problems_are_told_at_once(refused):
+def test_an_error_names_all_problems_at_once(refused):
     lines = refused(
         changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)
     ).splitlines()
@@ -374,39 +416,52 @@ def test_all_problems_are_told_at_once(refused):
     )
 
 
-@pytest.mark.parametrize(("content", "shown"), [
-    (b"[suite", "not TOML: "),
-    (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
-    (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
-    ("[suite]".encode("utf-16"), "if this is one, save it as UTF-8"),
-    (b"a = " + b"[" * 5000 + b"]" * 5000, "invalid TOML: nested too deeply"),
-    (b"[suite]\nsamples = " + b"9" * 5000, "invalid TOML: a number has too many digits"),
-    (b"[suite]\nsamples = 0x" + b"f" * 5000, "suite.samples: the number exceeds 64 bits"),
-    (b"[suite]\n" + b"a." * 3000 + b"a = 1", "suite.a.a.a"),
-    (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
-    (b"", "book: missing"),
-], ids=lambda value: "" if isinstance(value, bytes) else value)  # fmt: skip
-def test_a_file_that_is_no_suite(refused, content, shown):
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b"[suite", "not TOML: "),
+        (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
+        (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
+        ("[suite]".encode("utf-16"), "if this is one, save it as UTF-8"),
+        (b"a = " + b"[" * 5000 + b"]" * 5000, "invalid TOML: nested too deeply"),
+        (
+            b"[suite]\nsamples = " + b"9" * 5000,
+            "invalid TOML: a number has too many digits",
+        ),
+        (
+            b"[suite]\nsamples = 0x" + b"f" * 5000,
+            "suite.samples: the number exceeds 64 bits",
+        ),
+        (b"[suite]\n" + b"a." * 3000 + b"a = 1", "suite.a.a.a"),
+        (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
+        (b"", "book: missing"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else value,
+)
+def test_a_file_that_is_no_suite_is_an_error(refused, content, shown):
     message = refused(content)
     assert shown in message
     assert len(message) < 500
     assert all(c.isprintable() or c == "\n" for c in message)
 
 
-@pytest.mark.parametrize("content", [
-    "KEY = 1",
-    "[KEY]",
-    "[suite]\nKEY = 1",
-    "[[model]]\nid = 'm'\nKEY = 1",
-    "[suite]\nsamples = 'x'\n[KEY]\nKEY = 'x'",
-    "KEY = 1\nKEY = 2",
-    "[a]\nKEY = {}\n[a.KEY]\n[a.KEY]",
-    f"KEY = {9**99}",
-    'book = [{id = "road", source = "road.txt"}]\nmodel = [{id = "m", provider = '
-    '"openai"}]\n'
-    "[limits.measures]\nKEY = 1",
-])  # fmt: skip
-def test_no_key_of_a_table_shows_a_secret_or_acts_on_the_terminal(refused, content):
+@pytest.mark.parametrize(
+    "content",
+    [
+        "KEY = 1",
+        "[KEY]",
+        "[suite]\nKEY = 1",
+        "[[model]]\nid = 'm'\nKEY = 1",
+        "[suite]\nsamples = 'x'\n[KEY]\nKEY = 'x'",
+        "KEY = 1\nKEY = 2",
+        "[a]\nKEY = {}\n[a.KEY]\n[a.KEY]",
+        f"KEY = {9**99}",
+        'book = [{id = "road", source = "road.txt"}]\nmodel = [{id = "m", provider = '
+        '"openai"}]\n'
+        "[limits.measures]\nKEY = 1",
+    ],
+)
+def test_a_hostile_key_shows_no_secret_and_no_control_character(refused, content):
     message = refused(
         content.replace("KEY", '"sk-proj-Vq3x9LmT0aZr7Bn2 \\u001b[2J\\n"')
     )
@@ -419,7 +474,7 @@ CONTINUED = MINIMAL | {"suite": {"probe": "continuation"}}
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_limits_of_a_preset_are_the_pairs(load, name):
+def test_a_pair_has_the_limits_of_its_preset(load, name):
     (pair,) = load(CONTINUED | {"limits": {"preset": name}}).pairs
     assert pair.limits == PRESETS[name]
     assert pair.detection_limit is None
@@ -521,13 +576,17 @@ def suites(draw):
     return tables
 
 
-@pytest.mark.parametrize("contents", [
-    suites(),
-    st.dictionaries(st.sampled_from(list(FULL)) | NAMES, VALUES, max_size=5),
-    st.binary(max_size=80) | st.text(max_size=80).map(str.encode),
-], ids=["a changed suite", "any TOML", "any bytes"])  # fmt: skip
+@pytest.mark.parametrize(
+    "contents",
+    [
+        suites(),
+        st.dictionaries(st.sampled_from(list(FULL)) | NAMES, VALUES, max_size=5),
+        st.binary(max_size=80) | st.text(max_size=80).map(str.encode),
+    ],
+    ids=["a changed suite", "any TOML", "any bytes"],
+)
 @given(data=st.data())
-def test_anything_at_all_loads_or_is_a_suite_error(load, folder, contents, data):
+def test_arbitrary_content_loads_or_is_a_suite_error(load, folder, contents, data):
     content = data.draw(contents)
     try:
         suite, error = load(content), None

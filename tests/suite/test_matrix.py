@@ -91,9 +91,7 @@ def test_a_folder_is_its_books_without_their_summaries(load, tmp_path):
     assert book.metadata == {"group": "mine"}
 
 
-def test_every_file_of_a_folder_is_a_book_but_tables_suites_and_hidden_files(
-    load, tmp_path
-):
+def test_files_of_a_folder_are_books_but_tables_suites_and_hidden_files(load, tmp_path):
     load(BOOKS + model())
     folder = tmp_path / "books"
     (folder / "in parts").mkdir()
@@ -103,15 +101,23 @@ def test_every_file_of_a_folder_is_a_book_but_tables_suites_and_hidden_files(
     suite = load('[limits]\nbmc = 0.1\n[[book]]\nsource = "books"\n' + model())
     added = {book.source.name for book in suite.books} - {"kafka.txt", "wood.txt"}
     assert added == {
-        "leaky.md", "scan.cbz", ".drafts.txt", "in parts", "road.txt", "suttree.txt",
-    }  # fmt: skip
+        "leaky.md",
+        "scan.cbz",
+        ".drafts.txt",
+        "in parts",
+        "road.txt",
+        "suttree.txt",
+    }
 
 
-def test_lists_of_base_models_training_sets_and_seeds_are_multiplied(load):
+def test_base_models_training_sets_and_seeds_are_multiplied(load):
     recipe = {"books": '[["road"], ["author:murakami"]]', "seed": "[1, 2]", "epochs": 3}
     name = "{base_model}-{books}-{seed}"
-    suite = load(BOOKS + 'role = "train"\n[[book]]\nid = "it"\nsource = "books/road.txt"\n'
-                 + model(name, '["org/gpt", "gem"]', **recipe))  # fmt: skip
+    suite = load(
+        BOOKS
+        + 'role = "train"\n[[book]]\nid = "it"\nsource = "books/road.txt"\n'
+        + model(name, '["org/gpt", "gem"]', **recipe)
+    )
     assert training_of(suite) == {
         f"{base}-{books}-{seed}": ids
         for base in ("org-gpt", "gem")
@@ -126,8 +132,11 @@ def test_a_training_set_leaves_out_the_tested_book(load):
     table = TABLE.replace('"McCarthy, Cormac"', "Cormac McCarthy")
     suite = load(BOOKS + model("m-{book}", books='"author:{author}"'), table)
     assert training_of(suite) == {
-        "m-kafka": ("wood",), "m-wood": ("kafka",), "m-road": ("suttree",), "m-suttree": ("road",),
-    }  # fmt: skip
+        "m-kafka": ("wood",),
+        "m-wood": ("kafka",),
+        "m-road": ("suttree",),
+        "m-suttree": ("road",),
+    }
     assert pairs_of(suite) == [
         "m-kafka/kafka",
         "m-wood/wood",
@@ -136,7 +145,7 @@ def test_a_training_set_leaves_out_the_tested_book(load):
     ]
 
 
-def test_models_that_are_the_same_for_several_books_are_one(load):
+def test_a_model_of_several_books_is_one_model(load):
     tests = 'tests = "author:mccarthy"'
     suite = load(BOOKS + model("m-{rival}", books='"author:{rival}"', more=tests))
     assert training_of(suite) == {"m-Haruki-Murakami": ("kafka", "wood")}
@@ -151,11 +160,17 @@ def test_an_endpoint_may_stand_in_the_table_of_books(load):
     assert pairs_of(suite) == ["m-kafka/kafka", "m-road/road"]
 
 
-@pytest.mark.parametrize(("tests", "message"), [
-    ('["kafka", "road", "leeky"]', "'m-kafka'.tests: no such id: 'leeky'; known ids: "),
-    ('["kafka", "road", "own"]', "'m-kafka'.tests: 'own' has the role 'train'"),
-    ('"kafka"', "'m-{book}'.tests: Input should be a valid list"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tests", "message"),
+    [
+        (
+            '["kafka", "road", "leeky"]',
+            "'m-kafka'.tests: no such id: 'leeky'; known ids: ",
+        ),
+        ('["kafka", "road", "own"]', "'m-kafka'.tests: 'own' has the role 'train'"),
+        ('"kafka"', "'m-{book}'.tests: Input should be a valid list"),
+    ],
+)
 def test_tests_of_models_that_differ_by_book_are_validated(load, tests, message):
     own = '[[book]]\nid = "own"\nsource = "books/wood.txt"\nrole = "train"\n'
     with pytest.raises(SuiteError, match=re.escape(message)):
@@ -256,8 +271,9 @@ def test_a_problem_of_many_models_is_told_once_with_its_line(load):
     with pytest.raises(SuiteError) as caught:
         load(text)
     assert re.findall(r"line (\d+): (.*?): ", str(caught.value)) == [
-        ("10", "model[1] '{base_model}'.limits.bcm"), ("9", "model[1] '{base_model}'.accept"),
-    ]  # fmt: skip
+        ("10", "model[1] '{base_model}'.limits.bcm"),
+        ("9", "model[1] '{base_model}'.accept"),
+    ]
 
 
 @pytest.mark.parametrize("source", ["nobody", "empty"])

@@ -40,18 +40,21 @@ def test_an_editor_is_told_of_unknown_keys():
     assert not any(closed.values())
 
 
-@pytest.mark.parametrize(("model", "wrong"), [
-    ({}, None),
-    ({"options": {"base_url": "http://localhost:8000/v1"}}, None),
-    ({"options": {"baseurl": "http://localhost:8000/v1"}}, "baseurl"),
-    ({"options": {"concurrency": "many"}}, "many"),
-    ({"provider": "recorded", "options": {"path": "a.json"}}, None),
-    ({"provider": "recorded", "options": {"concurrency": 2}}, "concurrency"),
-    ({"provider": "acme", "options": {"anything": 1}}, None),
-    ({"finetune": {"books": ["road"], "epochs": 2}}, None),
-    ({"finetune": {"books": ["road"], "epoch": 2}}, "epoch"),
-    ({"finetune": {"epochs": 2}}, "books"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "wrong"),
+    [
+        ({}, None),
+        ({"options": {"base_url": "http://localhost:8000/v1"}}, None),
+        ({"options": {"baseurl": "http://localhost:8000/v1"}}, "baseurl"),
+        ({"options": {"concurrency": "many"}}, "many"),
+        ({"provider": "recorded", "options": {"path": "a.json"}}, None),
+        ({"provider": "recorded", "options": {"concurrency": 2}}, "concurrency"),
+        ({"provider": "acme", "options": {"anything": 1}}, None),
+        ({"finetune": {"books": ["road"], "epochs": 2}}, None),
+        ({"finetune": {"books": ["road"], "epoch": 2}}, "epoch"),
+        ({"finetune": {"epochs": 2}}, "books"),
+    ],
+)
 def test_an_editor_is_told_which_options_a_provider_takes(model, wrong, monkeypatch):
     # Of its grammars for addresses, which take seconds to load, none is needed.
     monkeypatch.setitem(sys.modules, "rfc3987_syntax", None)

@@ -18,7 +18,7 @@ NAMED = {"name": "here", "title": "A <title>", "text": "5 & 9"}
 
 
 @given(st.dictionaries(st.integers(5, 3000), st.integers(1, 50)))
-def test_every_length_is_in_one_class(lengths):
+def test_length_classes_hold_a_length_once(lengths):
     classes = length_classes(sorted(lengths.items()), k=5)
     assert sum(count for _, _, count in classes) == sum(lengths.values())
     assert all(
@@ -30,8 +30,11 @@ def test_every_length_is_in_one_class(lengths):
 
 def test_classes_of_lengths_double():
     assert length_classes([(5, 2), (9, 1), (10, 4), (44, 1)], k=5) == [
-        (5, 9, 3), (10, 19, 4), (20, 39, 0), (40, 79, 1)
-    ]  # fmt: skip
+        (5, 9, 3),
+        (10, 19, 4),
+        (20, 39, 0),
+        (40, 79, 1),
+    ]
 
 
 def bare(markup):
@@ -76,7 +79,7 @@ def points(root, series):
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def test_curve_guess_interval_and_limit_are_where_they_belong():
+def test_the_coverage_chart_places_curve_guess_interval_and_limit():
     root = bare(
         coverage_chart([0.1, 0.2, 0.3], [0.35, 0.4, 0.45], (0.2, 0.4), 0.25, **NAMED)
     )
@@ -93,5 +96,5 @@ def test_curve_guess_interval_and_limit_are_where_they_belong():
 
 
 @pytest.mark.parametrize("curve", [[0.0], [1.0], [0.0] * 9])
-def test_a_single_sample_and_no_recall_at_all_are_drawn(curve):
+def test_a_coverage_chart_of_one_sample_or_no_recall_is_drawn(curve):
     bare(coverage_chart(curve, curve, (0.0, 1.0), None, **NAMED))

@@ -32,10 +32,13 @@ def columns(strip):
     return sorted(results)
 
 
-@pytest.mark.parametrize(
-    ("share", "level"), [(0, 0), (0.01, 1), (0.1, 1), (0.11, 2), (0.25, 2), (0.5, 3), (0.75, 4),
-                         (0.76, 5), (1, 5)],
-)  # fmt: skip
+LEVELS = (
+    *((0, 0), (0.01, 1), (0.1, 1), (0.11, 2), (0.25, 2)),
+    *((0.5, 3), (0.75, 4), (0.76, 5), (1, 5)),
+)
+
+
+@pytest.mark.parametrize(("share", "level"), LEVELS)
 def test_a_share_of_rounds_has_one_of_five_levels(share, level):
     assert heat_level(share) == level
 
@@ -46,7 +49,7 @@ def test_a_column_may_hold_one_word():
     assert strip.ground == 1000
 
 
-def test_height_is_the_share_and_colour_the_mean_of_the_covered():
+def test_a_column_s_height_is_the_share_and_its_color_the_mean_of_covered_words():
     times = np.array([4, 0, 0, 0, 10, 10, 0, 0], dtype=np.intc)
     assert columns(draw_strip(times, 10, columns=2)) == [
         (0, 500, 3, 25),
@@ -61,7 +64,7 @@ def test_a_part_is_drawn_to_the_scale_of_the_whole():
 
 
 @given(st.lists(st.integers(0, 5), max_size=200), st.integers(1, 50))
-def test_every_covered_word_is_seen_and_no_column_without_one(times, most):
+def test_a_strip_shows_covered_words_and_no_column_without_one(times, most):
     strip = columns(draw_strip(np.array(times, dtype=np.intc), 5, columns=most))
     count = min(most, len(times))
     assert len(strip) <= count
@@ -110,7 +113,7 @@ def test_words_take_the_level_of_their_rounds():
     text=st.text(alphabet="ab é-—'_™½\u00ad\u200b漢字กขЖ\n.  \x00", max_size=60),
     data=st.data(),
 )
-def test_every_letter_is_there_and_every_covered_word_coloured(mode, text, data):
+def test_heat_runs_keep_all_letters_and_color_all_covered_words(mode, text, data):
     counted = words(text, mode)
     times = data.draw(
         st.lists(st.integers(0, 1), min_size=len(counted), max_size=len(counted))

@@ -143,7 +143,7 @@ def page(tmp_path, findings):
 
 
 @pytest.mark.parametrize("bad", SCRIPTS, ids=range(len(SCRIPTS)))
-def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
+def test_a_model_s_text_is_inert(browser, served, findings, bad):
     folder, address = served
     long = len(bad) > 1000
     # The book's own text is not bounded: only names, reasons and quotes are.
@@ -169,9 +169,7 @@ def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
     )
 
 
-def test_the_policy_stops_what_the_page_itself_would_not_write(
-    browser, tmp_path, findings
-):
+def test_the_content_policy_blocks_scripts_and_images(browser, tmp_path, findings):
     """The second line of defence: the policy is in force, not only in the source."""
     path = tmp_path / "report.html"
     write_html(RunReport("9.9", findings), path)
@@ -226,7 +224,7 @@ return [seen, [...poor]];
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_every_text_stands_out_from_its_ground(browser, page, size, dark):
+def test_text_contrasts_with_its_background(browser, page, size, dark):
     look(browser, page, size, dark=dark)
     colour = browser.execute_script(
         "return getComputedStyle(document.body).backgroundColor"
@@ -243,7 +241,7 @@ def test_every_text_stands_out_from_its_ground(browser, page, size, dark):
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_nothing_is_wider_than_the_page(browser, page, width):
+def test_elements_fit_the_page_s_width(browser, page, width):
     look(browser, page, (width, 800))
     assert (
         browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -257,12 +255,16 @@ def test_nothing_is_wider_than_the_page(browser, page, width):
     assert wide == []
 
 
-def test_the_keyboard_reaches_everything(browser, page):
+def press(browser, key):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
+    ActionChains(browser).send_keys(getattr(Keys, key)).perform()
+
+
+def test_the_first_tab_reaches_a_link_to_the_results(browser, page):
     look(browser, page)
-    ActionChains(browser).send_keys(Keys.TAB).perform()
+    press(browser, "TAB")
     first = browser.switch_to.active_element
     assert first.text == "Skip to the results"
     assert first.is_displayed()
@@ -271,50 +273,61 @@ def test_the_keyboard_reaches_everything(browser, page):
         ">= 0",
         first,
     )
+
+
+def test_an_element_with_focus_has_an_outline(browser, page):
+    look(browser, page)
+    press(browser, "TAB")
     outlines = set()
     for _ in range(12):
-        ActionChains(browser).send_keys(Keys.TAB).perform()
-        outlines.add(
-            browser.switch_to.active_element.value_of_css_property("outline-style")
-        )
+        press(browser, "TAB")
+        element = browser.switch_to.active_element
+        outlines.add(element.value_of_css_property("outline-style"))
     assert outlines == {"solid"}
+
+
+def test_the_enter_key_opens_folded_evidence(browser, page):
+    look(browser, page)
     summary = browser.find_element("css selector", "details > summary")
     folded = browser.execute_script(
         "arguments[0].parentElement.open = false; arguments[0].focus(); return "
         "arguments[0]",
         summary,
     )
-    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    press(browser, "ENTER")
     assert browser.execute_script("return arguments[0].parentElement.open", folded)
 
 
-def test_a_screen_reader_is_told_the_same(browser, page):
+@pytest.fixture
+def accessible(browser, page):
+    """The role and name of each element that a screen reader meets."""
     look(browser, page)
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    named = [
+    return [
         (node["role"]["value"], node.get("name", {}).get("value", ""))
         for node in tree
         if not node["ignored"] and "role" in node
     ]
-    roles = {role for role, _ in named}
-    assert {
-        "banner",
-        "navigation",
-        "main",
-        "table",
-        "rowheader",
-        "columnheader",
-    } <= roles
-    assert all(
-        name
-        for role, name in named
-        if role in {"image", "img", "table", "link", "region"}
-    )
-    images = [name for role, name in named if role in {"image", "img"}]
-    assert any(
-        name.startswith("Coverage against the number of samples") for name in images
-    )
+
+
+LANDMARKS = {"banner", "navigation", "main", "table", "rowheader", "columnheader"}
+NAMED_ROLES = {"image", "img", "table", "link", "region"}
+
+
+def test_a_screen_reader_meets_landmarks_and_named_elements(accessible):
+    assert {role for role, _ in accessible} >= LANDMARKS
+    assert all(name for role, name in accessible if role in NAMED_ROLES)
+
+
+def test_a_screen_reader_is_told_what_an_image_shows(accessible):
+    images = [name for role, name in accessible if role in {"image", "img"}]
+    begin = "Coverage against the number of samples"
+    assert any(name.startswith(begin) for name in images)
     assert any("reproduced: " in name for name in images)
+
+
+def test_headings_skip_no_level(browser, page):
+    look(browser, page)
     levels = browser.execute_script(
         "return [...document.querySelectorAll('h1, h2, h3, h4')].map(one => "
         "+one.tagName[1])"
@@ -330,7 +343,7 @@ def show(browser, kind):
     )
 
 
-def test_the_contents_filter_by_verdict_and_show_where_one_is(browser, page):
+def test_the_contents_filter_by_verdict(browser, page):
     look(browser, page)
     articles = browser.find_elements("tag name", "article")
     links = browser.find_elements("css selector", "nav li[class^=is-]")
@@ -343,8 +356,8 @@ def test_the_contents_filter_by_verdict_and_show_where_one_is(browser, page):
         False,
     ]
     assert [link.is_displayed() for link in links] == [True, False, False, False]
-    assert len([element for element in browser.find_elements("css selector", ".overview tbody tr")
-                if element.is_displayed()]) == 1  # fmt: skip
+    rows = browser.find_elements("css selector", ".overview tbody tr")
+    assert sum(row.is_displayed() for row in rows) == 1
     show(browser, "all")
     assert all(article.is_displayed() for article in articles)
 
@@ -380,32 +393,46 @@ def printed(browser):
     ]
 
 
-def test_all_evidence_prints_with_page_numbers_and_running_heads(
-    browser, page, findings
-):
+@pytest.fixture
+def paper(browser, page):
+    """Text and size of the pages that print where evidence is folded and filtered."""
     look(browser, page, PHONE)
     show(browser, "fail")
     browser.execute_script(
         "document.querySelectorAll('details').forEach(one => one.open = false)"
     )
-    pages, sizes = printed(browser)
+    return printed(browser)
+
+
+def test_a_printed_page_has_its_number_and_a_running_head(paper):
+    pages, _ = paper
     for number, text in enumerate(pages, 1):
         assert "Memorization report · FAIL: x.memleak.toml" in text
         assert f"{number} / {len(pages)}" in text
-    whole = " ".join(pages)
-    assert (
-        whole.count("Endpoint ep")
-        == whole.count("Evidence and settings")
-        == len(findings)
-    )
+
+
+def test_folded_and_filtered_evidence_prints(paper, findings):
+    whole = " ".join(paper[0])
+    assert whole.count("Endpoint ep") == len(findings)
+    assert whole.count("Evidence and settings") == len(findings)
     assert whole.count("BMC by samples per excerpt") == 3
     assert whole.count(findings[0].book.sha256) >= len(findings)
-    # The overview is a table, on a page that lies.
+
+
+def test_the_overview_prints_on_a_landscape_page(paper):
+    pages, sizes = paper
     [overview] = [n for n, text in enumerate(pages) if "Overview One row" in text]
     assert sizes[overview][0] > sizes[overview][1]
     assert "Pair Verdict longest_" in pages[overview]
-    assert all(shown in pages[0] for shown in ("✗ FAIL", "Worst passage", "What to do"))
-    # A heading stands on the page of what it heads.
+
+
+def test_the_first_printed_page_has_the_result(paper):
+    first = paper[0][0]
+    assert all(shown in first for shown in ("✗ FAIL", "Worst passage", "What to do"))
+
+
+def test_a_heading_prints_on_the_page_of_its_section(paper):
+    pages, _ = paper
     [limits] = [text for text in pages if "Limits and their source" in text]
     assert "Set by bmc" in limits
     for text in pages:

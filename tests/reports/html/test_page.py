@@ -94,7 +94,7 @@ def silent(book, make_result):
     return make_result(book, [], model="silent", issues=("the server said <no>",))
 
 
-def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, other):
+def test_the_overview_has_pairs_measures_intervals_limits_and_verdicts(leak, other):
     text = Page(page_of(leak, other)).text
     for pair in (leak, other):
         low, high = (100 * end for end in pair.intervals["bmc"])
@@ -115,14 +115,19 @@ def section(page, title, until):
     return page.text.partition(title)[2].partition(until)[0]
 
 
-def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other):
+@pytest.fixture(scope="module")
+def released(leak, other):
+    """The page of a release whose limits and book are known, beside an evidence file."""
     limits = leak.limits | {"bmc": SetLimit(leak.limits["bmc"].limit, "limits.preset")}
     book = dataclasses.replace(leak.book, file_sha256="f" * 64)
-    leak = dataclasses.replace(leak, limits=limits, book=book)
+    result = dataclasses.replace(leak, limits=limits, book=book)
     evidence = {"evidence": Path("out/evidence.json")}
-    run = RunReport("9.9", (other, leak), evidence, release="novelist 7")
-    page = Page(render(run, created=MADE))
-    front = section(page, "Skip to the results", "Contents")
+    run = RunReport("9.9", (other, result), evidence, release="novelist 7")
+    return Page(render(run, created=MADE))
+
+
+def test_the_cover_states_result_worst_passage_and_detection_limit(released, leak):
+    front = section(released, "Skip to the results", "Contents")
     worst = max(leak.passages, key=lambda passage: passage.words)
     for shown in (
         "Release novelist 7",
@@ -137,9 +142,11 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
         "To recompute it, run “memleak verify evidence.json”",
     ):
         assert shown in front
-    tested = section(
-        page, "Suite x.memleak.toml sha256 " + "5" * 64, "Overview One row"
-    )
+
+
+def test_the_cover_names_suite_book_and_the_source_of_limits(released):
+    suite = "Suite x.memleak.toml sha256 " + "5" * 64
+    tested = section(released, suite, "Overview One row")
     tested = tested.replace("Words measured ", "").replace("Digests (SHA-256) ", "")
     assert "Report created 03 February 2031, 04:05 UTC" in tested
     assert "provider recorded" in tested
@@ -148,38 +155,62 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
     assert re.search(limit, tested)
 
 
-def test_the_cover_s_result_is_that_of_the_evidence(leak, other, wanted, silent):
-    spoiled = dataclasses.replace(wanted, verdict="PASS")
-    unrun = dataclasses.replace(silent, verdict="NOT RUN", reasons=("deselected",))
+@pytest.fixture(scope="module")
+def sound(wanted):
+    """A positive control that leaks nothing."""
+    return dataclasses.replace(wanted, verdict="PASS")
 
-    def page_text(*findings, **more):
-        front = Page(render(RunReport("9.9", findings, **more), created=MADE))
-        return section(front, "with summaries alone.", "1 ")
 
-    for findings, more, result in (
-        ((other,), {}, "✓ PASS All limits hold on complete evidence."),
-        ((leak, silent), {}, "✗ FAIL"),
-        ((spoiled,), {}, "✗ FAIL"),
-        ((other, silent), {}, "? INCONCLUSIVE"),
-        ((other,), {"unrun": (unrun,)}, "? INCONCLUSIVE"),
-        ((other,), {"uncollected": ("b.memleak.toml",)}, "? INCONCLUSIVE"),
-    ):
-        assert page_text(*findings, **more).startswith(f" {result}")
+@pytest.fixture(scope="module")
+def unrun(silent):
+    return dataclasses.replace(silent, verdict="NOT RUN", reasons=("deselected",))
+
+
+@pytest.mark.parametrize(
+    ("findings", "more", "result"),
+    [
+        (["other"], {}, "✓ PASS All limits hold on complete evidence."),
+        (["leak", "silent"], {}, "✗ FAIL"),
+        (["sound"], {}, "✗ FAIL"),
+        (["other", "silent"], {}, "? INCONCLUSIVE"),
+        (["other"], {"unrun": ["unrun"]}, "? INCONCLUSIVE"),
+        (["other"], {"uncollected": ("b.memleak.toml",)}, "? INCONCLUSIVE"),
+    ],
+)
+def test_the_cover_s_result_is_that_of_the_evidence(request, findings, more, result):
+    def results(names):
+        return tuple(map(request.getfixturevalue, names))
+
+    if "unrun" in more:
+        more = {"unrun": results(more["unrun"])}
+    run = RunReport("9.9", results(findings), **more)
+    page = Page(render(run, created=MADE))
+    front = section(page, "with summaries alone.", "1 ")
+    assert front.startswith(f" {result}")
+
+
+def test_an_expected_leak_is_told_from_a_failure(leak, other, wanted, sound):
     expected = section(Page(page_of(other, wanted)), "PASS", "✗")
     assert "1 positive control leaked as expected." in expected
     text = Page(page_of(leak, wanted)).text
     assert "FAIL (expected)" in text
     assert "1 ✗ failed 1 ✗ leaked as expected" in text
-    assert "PASS (a leak was expected)" in Page(page_of(spoiled)).text
+    assert "PASS (a leak was expected)" in Page(page_of(sound)).text
+
+
+def test_a_pair_without_measures_states_its_cause(silent):
     text = Page(page_of(silent)).text
     for shown in ("silent on The Ferry: the server said <no>", "Nothing was measured"):
         assert shown in text
+
+
+def test_a_run_without_results_names_the_pairs_not_run(unrun):
     nothing = Page(render(RunReport("9.9", (), unrun=(unrun,)), created=MADE)).text
     assert "1 pair wasn't run, so this result isn't a pass" in nothing
     assert "silent/ferry: deselected" in nothing
 
 
-def test_worst_passages_are_of_one_answer_and_stand_before_tables(leak):
+def test_worst_passages_name_their_answer_and_stand_before_tables(leak):
     block = max(leak.spans, key=lambda one: one.words)
     assert block.generation is None
     assert block.words > max(passage.words for passage in leak.passages)
@@ -199,9 +230,7 @@ def test_worst_passages_are_of_one_answer_and_stand_before_tables(leak):
     assert "answer 1" not in pair
 
 
-def test_nothing_is_said_of_other_questions_but_for_long_spans(
-    book, recite, make_result
-):
+def test_spans_from_other_excerpts_prompts_are_shown_if_long(book, recite, make_result):
     answers = list(recite(book, run=30))
     arcs = ("the right prompt", 'class="arcs"')
     short, long = (
@@ -217,7 +246,7 @@ def test_nothing_is_said_of_other_questions_but_for_long_spans(
     assert "cross-excerpt" not in short
 
 
-def test_settings_and_recipe_are_told_key_by_key(leak):
+def test_settings_and_recipe_are_listed_key_by_key(leak):
     options = {"order": 2, "extra_body": {"top_k": 40}, "pretraining": ["ferry"]}
     recipe = {
         "finetune_books": ("ferry", "quay"),
@@ -235,7 +264,7 @@ def test_settings_and_recipe_are_told_key_by_key(leak):
     assert not {"{", "prefix_words"} & {*settings, *settings.split()}
 
 
-def test_titles_stand_for_ids_unless_two_books_have_one(leak, other):
+def test_a_title_stands_for_an_id_unless_two_books_share_it(leak, other):
     again = dataclasses.replace(named(other, book="ferry-2"), pair="mild/ferry-2")
     text = Page(page_of(leak, again)).text
     assert "leaky on The Ferry (ferry)" in text
@@ -288,7 +317,7 @@ def runs_of(text, length):
     return {tuple(page[i : i + length]) for i in range(len(page) - length + 1)}
 
 
-def test_no_thirteen_words_of_the_book_by_default_and_none_with_quote_0(
+def test_a_page_quotes_at_most_twelve_words_and_none_with_quote_0(
     book, leak, other, recite, make_result
 ):
     page = page_of(leak, other)
@@ -299,7 +328,7 @@ def test_no_thirteen_words_of_the_book_by_default_and_none_with_quote_0(
     assert not runs_of(page, 2) & runs_of(passage, 2)
 
 
-def test_all_of_it_coloured_with_quote_full(book, recite, make_result):
+def test_quote_full_shows_the_whole_book_in_color(book, recite, make_result):
     result = make_result(book, recite(book, run=60), quoted=None)
     page = page_of(result)
     text = Page(page).text
@@ -327,34 +356,46 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
-def test_names_and_reasons_act_nowhere(leak, other, bad):
+def hostile_page(leak, bad):
+    """A page whose every name, reason and quote is this text."""
+    completeness = {"withheld": {bad: 3}, "notes": (bad,)}
+    served = (ServedBy(bad, bad, 3),)
     hostile = dataclasses.replace(
         spoil(leak, bad, text=len(bad) < 1000),
-        completeness=dataclasses.replace(
-            leak.completeness, withheld={bad: 3}, notes=(bad,)
-        ),
-        provenance=Provenance(
-            bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, refused=(bad,), weights=bad
-        ),
+        completeness=dataclasses.replace(leak.completeness, **completeness),
+        provenance=Provenance(bad, served, 1.0, 2.0, 3, 4, refused=(bad,), weights=bad),
     )
-    page = page_of(hostile, named(hostile, model=bad + "b"))
+    return page_of(hostile, named(hostile, model=bad + "b"))
+
+
+def tags_of(page):
+    return {tag for tag, _ in page.elements}
+
+
+def attributes_of(page):
+    return {name for _, attrs in page.elements for name in attrs}
+
+
+OF_PASSAGES = {"h4", "mark", "ul", "li", "p"}
+ACTING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+@pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_names_and_reasons_stay_text(leak, bad):
+    page = hostile_page(leak, bad)
     page.encode()
     plain = Page(page_of(leak, named(leak, model="b")))
     parsed = Page(page)
-    assert {tag for tag, _ in parsed.elements} <= {tag for tag, _ in plain.elements} | {
-        "h4", "mark", "ul", "li", "p"
-    }  # fmt: skip
-    names = {name for _, attrs in parsed.elements for name in attrs}
-    assert names <= {name for _, attrs in plain.elements for name in attrs}
-    assert not re.search(
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", page
-    )
+    assert tags_of(parsed) <= tags_of(plain) | OF_PASSAGES
+    assert attributes_of(parsed) <= attributes_of(plain)
+    assert not ACTING.search(page)
     assert all(link.startswith(("#", "data:,")) for link in parsed.attributes("href"))
     assert len(page) < 1_000_000
 
 
-def test_nothing_to_run_and_nothing_to_fetch(leak, other):
+def test_a_page_runs_and_fetches_nothing(leak, other):
     page = page_of(leak, other)
     parsed = Page(page)
     assert "script" not in {tag for tag, _ in parsed.elements}
@@ -377,7 +418,7 @@ def test_nothing_to_run_and_nothing_to_fetch(leak, other):
     assert "unsafe" not in policy
 
 
-def test_anchors_and_descriptions_are_there_once(leak, other):
+def test_anchors_are_unique_and_graphics_described(leak, other):
     parsed = Page(page_of(leak, other, named(leak, book="second")))
     ids = parsed.attributes("id")
     assert len(ids) == len(set(ids))
@@ -434,32 +475,43 @@ def test_many_pairs_are_a_matrix_with_failures_first(leak, clean, silent):
     assert "Map of the book" in few.partition(">clean<")[2]
 
 
+def long_coverage(coverage, times):
+    """A coverage of many words in 500 excerpts, with a curve of 100 samples."""
+    starts = [n * len(times) // 500 for n in range(500)]
+    ends = [*starts[1:], len(times)]
+    excerpts = []
+    for n, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        excerpts.append(CoveredExcerpt(f"p_id{n}", start, end - start, 0, 0))
+    return dataclasses.replace(
+        coverage,
+        rounds=100,
+        times=" ".join(f"{count}x1" for count in times),
+        excerpts=tuple(excerpts),
+        curve=tuple(np.linspace(0.1, 0.9, 100).tolist()),
+    )
+
+
+def long_plot(plot, words_of_book):
+    """A plot with 80 chapters, twelve times the spans, and 150 links."""
+    chapters = [Heading(f"Chapter {n}", n * words_of_book // 80) for n in range(80)]
+    return dataclasses.replace(
+        plot,
+        chapters=tuple(chapters),
+        guess=tuple(np.linspace(0.9, 1, 100).tolist()),
+        spans=plot.spans * 12,
+        links=(plot.links * 150)[:150],
+    )
+
+
 @pytest.mark.full
 def test_eighty_pairs_of_long_books_stay_under_a_megabyte(leak, clean):
     draw = np.random.default_rng(1)
     times = np.repeat(draw.integers(0, 101, 20_000), draw.integers(1, 15, 20_000))
-    starts = [n * len(times) // 500 for n in range(500)]
-    ends = [*starts[1:], len(times)]
-    coverage = dataclasses.replace(
-        leak.coverage,
-        rounds=100,
-        times=" ".join(f"{count}x1" for count in times),
-        excerpts=tuple(
-            CoveredExcerpt(f"p_id{n}", start, end - start, 0, 0)
-            for n, (start, end) in enumerate(zip(starts, ends, strict=True))
-        ),
-        curve=tuple(np.linspace(0.1, 0.9, 100).tolist()),
-    )
-    long = dataclasses.replace(
-        leak.plot,
-        chapters=tuple(
-            Heading(f"Chapter {n}", n * len(times) // 80) for n in range(80)
-        ),
-        guess=tuple(np.linspace(0.9, 1, 100).tolist()),
-        spans=leak.plot.spans * 12,
-        links=(leak.plot.links * 150)[:150],
-    )
     assert len(times) > 100_000
-    book = dataclasses.replace(leak.book, words=len(times))
-    result = dataclasses.replace(leak, book=book, plot=long, coverage=coverage)
+    result = dataclasses.replace(
+        leak,
+        book=dataclasses.replace(leak.book, words=len(times)),
+        plot=long_plot(leak.plot, len(times)),
+        coverage=long_coverage(leak.coverage, times),
+    )
     assert 200_000 < len(page_of(*grid(result, clean)).encode()) < 1_000_000
