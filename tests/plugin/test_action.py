@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_signed_evidence import make_keys
+from signing_keys import make_keys
 
 from pytest_memleak.cli.main import main
 

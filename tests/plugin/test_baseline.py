@@ -8,11 +8,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from evidence_files import resealed
 from ferry import CLEAN
 from marks import full
 from report_readers import properties
 from suite_files import read_bundle, write_json
-from test_verify import resealed
 
 from pytest_memleak.cli.main import main
 

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from evidence_files import resealed
+from invented_prose import ASKED, END, prose
 from report_readers import properties
 from suite_files import read_bundle, replace_all, write_answers, write_book
-from test_interval_verdicts import ASKED, END, prose
-from test_verify import resealed
 
 from pytest_memleak.cli.main import main
 

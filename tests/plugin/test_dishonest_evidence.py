@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from test_verify import EVIDENCE, resealed
+from evidence_files import EVIDENCE, resealed
 
 
 def older(bundle):

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from earned_suites import REPORTS, XFAILS_ALL, documented, pattern
 from marks import full
 from report_readers import READERS as EVERY_READER
 from report_readers import properties, read_reports
 from suite_files import write_answers, write_book
-from test_earned import REPORTS, documented, pattern
 
 WORDS = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "tu")
 TEXT = " ".join(f"{a}{b}{c}" for a in WORDS for b in WORDS for c in WORDS)
@@ -52,12 +52,6 @@ TESTS = {
 }
 SUITE_VERDICT = "memleak.suite_verdict"
 EVALUATION = "memleak_evaluation"
-XFAILS_ALL = """
-import pytest
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.xfail(reason="flaky"))
-"""
 READERS = {name: read for name, read in EVERY_READER.items() if name != "junit"}
 
 

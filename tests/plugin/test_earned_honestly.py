@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_earned import run_here
+from earned_suites import run_here
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "suites" / "quickstart" / "quickstart.memleak.toml"

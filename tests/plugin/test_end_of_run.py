@@ -1,11 +1,11 @@
 """Evidence says PASS only where pytest ended so, whatever another plugin or a conftest does."""
 
 import pytest
+from earned_suites import XFAILS_ALL
+from evidence_files import EVIDENCE, LEAK, WIDE
 from ferry import CLEAN
 from marks import full
 from suite_files import read_bundle
-from test_earned_by_own_tests import XFAILS_ALL
-from test_verify import EVIDENCE, LEAK, WIDE
 
 ENDS = {
     "exit in a test": """

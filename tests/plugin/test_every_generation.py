@@ -9,12 +9,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from earned_suites import write_book
+from evidence_files import resealed
 from http_server import Books, HttpServer, Response
 from marks import full
 from reciter import Reciter
 from suite_files import evidence, model_table, read_bundle, read_pair
-from test_earned import write_book
-from test_verify import resealed
 from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.cli.main import main

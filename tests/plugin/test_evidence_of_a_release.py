@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from evidence_files import EVIDENCE, LEAK, WIDE
 from ferry import CLEAN
 from marks import full
 from suite_files import read_bundle
-from test_verify import EVIDENCE, LEAK, WIDE
 
 NODE = "test.memleak.toml::test_memorization"
 

@@ -1,38 +1,15 @@
 """Limits inside the sampling error, chance, uplift, near-verbatim recall, early stop."""
 
-import functools
-import itertools
-import random
 from pathlib import Path
 
 import pytest
+from invented_prose import ASKED, END, prose
 from marks import full
 from suite_files import model_table, write_answers, write_book
 
-WORDS = [
-    f"{a}{b}{c}"
-    for a in ("ka", "to", "mi", "ru", "se", "no")
-    for b in ("lan", "pek", "dor", "vis")
-    for c in ("a", "e", "i", "o", "u", "al", "en", "is", "or", "um")
-]
-PARTS = [WORDS[n::3] for n in range(3)]
-COMMON = [*itertools.accumulate(1 / (rank + 10) for rank in range(len(WORDS) // 3))]
-
-
-@functools.cache
-def prose(seed, length=300):
-    """Sentences of three parts of speech, whose words are as common as in any other text."""
-    chosen = random.Random(str(seed))
-    return " ".join(
-        chosen.choices(PARTS[n % 3], cum_weights=COMMON)[0] for n in range(length)
-    )
-
-
 EXCERPTS = {f"p_id{n}": prose(n) for n in range(1, 11)}
 OTHER = {f"p_id{n}": prose(100 + n) for n in range(1, 11)}
-ASKED = "Write the next part of the story, in which everybody goes home, for"
 CANARY = 1  # of each excerpt, where there are five or fewer
-END = "and there it came to its end"  # longer than what near-verbatim spans reach over
 
 SUITE = """
 suite = { samples = 20 }

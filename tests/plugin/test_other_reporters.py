@@ -7,8 +7,8 @@ import re
 import pytest
 from ledger_file import generated_texts
 from marks import full
+from quoted_words import REPORT_FILES, grams
 from suite_files import write_json
-from test_redaction import REPORT_FILES, grams
 
 for plugin in ("pytest_jsonreport", "pytest_reportlog", "pytest_html", "allure_pytest"):
     pytest.importorskip(plugin)

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from evidence_files import resealed
 from faults import lose
 from marks import full
 from report_readers import plain, properties
 from suite_files import read_pair, write_json
-from test_verify import resealed
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.ledger.ledger import Ledger

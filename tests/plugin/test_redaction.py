@@ -3,7 +3,6 @@
 Twelve words of a passage are shown by default; everything that holds more is a copy.
 """
 
-import html
 import json
 import logging
 import re
@@ -11,21 +10,9 @@ import re
 import pytest
 from faults import Fault, FaultKind, FaultPlan, server_error
 from ledger_file import generated_texts
+from quoted_words import MOST, REPORT_FILES, grams
 
 from pytest_memleak.redaction.log_records import safe_log_records
-from pytest_memleak.reports.output_table import REPORTS
-
-MOST = 12
-REPORT_FILES = {output.option: output.name + output.ending for output in REPORTS}
-
-
-def grams(text):
-    """Every 13 consecutive words, however they are set: in markup, JSON or escapes."""
-    text = re.sub(
-        r"\\u[0-9a-f]{4}|\\[nrt]", " ", html.unescape(re.sub(r"<[^>]*>", " ", text))
-    )
-    words = re.findall(r"[a-z0-9]+", text.lower())
-    return zip(*(words[i:] for i in range(MOST + 1)), strict=False)
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import base64
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from test_verify import EVIDENCE, WIDE
+from evidence_files import EVIDENCE, WIDE
+from signing_keys import make_keys, openssl
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import canonical_json, seal_bundle
@@ -46,16 +46,6 @@ keyUsage = critical,keyCertSign
 basicConstraints = CA:FALSE
 extendedKeyUsage = critical,timeStamping
 """
-
-
-def openssl(command):
-    subprocess.run(["openssl", *command.split()], check=True, capture_output=True)
-
-
-def make_keys():
-    for name in ("ours", "theirs"):
-        openssl(f"genpkey -algorithm ed25519 -out {name}.key")
-        openssl(f"pkey -in {name}.key -pubout -out {name}.pub")
 
 
 @pytest.fixture

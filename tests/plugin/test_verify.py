@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import sqlalchemy as sa
+from evidence_files import EVIDENCE, LEAK, WIDE, resealed
 from ferry import CLEAN
 from marks import full
 from screen import run_in_terminal
@@ -15,12 +16,9 @@ from suite_files import own_endpoint
 from pytest_memleak.cli.main import main
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import chain
-from pytest_memleak.results.evidence_file import read_evidence, seal_bundle
+from pytest_memleak.results.evidence_file import read_evidence
 from pytest_memleak.results.run_evidence import model_names
 from pytest_memleak.sampling.backoff import Retry
-
-WIDE = ("longest_span = 10", "longest_block = 30")
-EVIDENCE = "--memleak-evidence=evidence.json"
 
 
 @pytest.fixture
@@ -28,15 +26,6 @@ def passed(suite, bundle_of):
     """Evidence of a release that passed, of recorded generations."""
     suite(WIDE)
     return bundle_of("evidence.json", "--memleak-release=2.1", passed=2)
-
-
-def resealed(path, change):
-    """Change the bundle, and make its digest anew, as who has the program can."""
-    bundle = json.loads(path.read_text(encoding="utf-8"))
-    change(bundle)
-    path.write_text(
-        json.dumps(bundle | seal_bundle(bundle), indent=1) + "\n", encoding="utf-8"
-    )
 
 
 def test_a_pass_that_holds_is_verified(passed, verify):
@@ -68,7 +57,6 @@ def test_at_a_terminal_it_shows_what_it_does_until_it_is_done(passed, pytester):
     assert seen.lines[0] == "evidence.json: PASS (2 PASS), release 2.1"
 
 
-LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
 # What is replaced in the suite, options, outcomes, verify's exit code, and how it
 # begins.
 VERDICTS = {
