@@ -49,7 +49,7 @@ def step(pytester, tmp_path):
 
 
 @pytest.mark.full
-def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp_path):
+def test_the_measure_step_leaves_reports_and_a_summary(step, suite, pytester, tmp_path):
     suite()
     # Options are those of every line.
     options = "-k clean\n--memleak-release 2.1\n"
@@ -69,7 +69,9 @@ def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp
 
 
 @pytest.mark.full
-def test_it_signs_with_the_key_that_it_is_given(step, suite, pytester, monkeypatch):
+def test_the_measure_step_signs_with_the_key_of_its_input(
+    step, suite, pytester, monkeypatch
+):
     suite()
     make_keys()
     monkeypatch.setenv("TMPDIR", str(pytester.mkdir("temporary")))

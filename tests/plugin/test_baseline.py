@@ -52,7 +52,7 @@ def earlier(release, bundle_of):
     bundle_of("before.json", passed=2)
 
 
-def test_it_shows_what_changed_for_each_pair(release, earlier, gate):
+def test_a_baseline_alone_shows_changes_of_every_pair(release, earlier, gate):
     release(recite=1)
     lines = ["PASS clean/ferry", "*since the baseline: longest_span 0 -> 16 (+16)"]
     result = gate("--memleak-baseline=before.json", lines=lines, passed=2)
@@ -78,9 +78,7 @@ SUMMARIZED = (
 @pytest.mark.parametrize(
     "options", [("-q",), (), *map(full, [("-v",), ("-x",), ("-n", "2")])], ids=" ".join
 )
-def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
-    release, earlier, gate, options
-):
+def test_an_increase_over_its_tolerance_fails_the_run(release, earlier, gate, options):
     release(recite=12)
     lines = [
         *SHOWN,
@@ -106,7 +104,7 @@ def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
     ),
     pytest.param(0, "longest_span=0", "Compared with before.json: PASS: *", id="the same"),
 ])  # fmt: skip
-def test_what_is_tolerated_or_noise_passes(
+def test_an_increase_within_its_tolerance_or_noise_passes(
     release, earlier, gate, recite, limits, shown
 ):
     release(recite=recite)
@@ -302,7 +300,7 @@ def test_an_expected_leak_gates_nothing(release, gate):
     )
 
 
-def test_answers_that_cannot_be_judged_leave_it_inconclusive(release, earlier, gate):
+def test_incomplete_evidence_leaves_the_comparison_inconclusive(release, earlier, gate):
     release(recite=12)
     path = Path("clean.json")
     records = json.loads(path.read_text())
@@ -316,7 +314,7 @@ def test_answers_that_cannot_be_judged_leave_it_inconclusive(release, earlier, g
     gate(*SAME, lines=lines, passed=1, errors=2)
 
 
-def test_another_book_leaves_it_inconclusive(release, earlier, gate):
+def test_another_book_leaves_the_comparison_inconclusive(release, earlier, gate):
     release()
     path = Path("ferry.json")
     path.write_text(path.read_text().replace("an odd light", "an odder light"))
@@ -328,7 +326,7 @@ def test_another_book_leaves_it_inconclusive(release, earlier, gate):
     gate(*SAME, lines=lines, passed=2, errors=1)
 
 
-def test_a_run_that_stops_early_says_nothing_of_a_release(release, earlier, gate):
+def test_a_run_that_stops_early_compares_nothing(release, earlier, gate):
     release(("longest_block = 30", "longest_span = 10"), recite=12)
     assert "Compared with" not in gate(*SAME, "-x", failed=1).stdout.str()
 
@@ -356,7 +354,7 @@ def test_a_suite_file_of_another_name_is_named(earlier, gate, capsys):
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_what_cannot_be_compared_is_an_error_before_anything_runs(
+def test_an_incomparable_baseline_is_an_error_before_anything_runs(
     release, earlier, gate, workers
 ):
     release(("samples = 12", "samples = 12\nk = 4"))
@@ -396,7 +394,7 @@ def pier(word):
     write_json("pier.json", [record])
 
 
-def test_passages_are_compared_where_the_same_books_were_looked_for(release, gate):
+def test_passages_are_compared_where_the_same_books_were_scanned(release, gate):
     pier("tide")
     release(('source = "ferry.json"', SECOND))
     gate("-k", "ferry", "--memleak-evidence=before.json", passed=2, deselected=2)
@@ -420,7 +418,7 @@ def test_passages_are_compared_where_the_same_books_were_looked_for(release, gat
     gate(*SAME, "-k", "ferry", passed=3)
 
 
-def test_so_few_rounds_that_they_could_tell_nothing(suite, gate):
+def test_too_few_rounds_are_rejected_with_the_samples_needed(suite, gate):
     suite(WIDE)
     gate("--memleak-evidence=before.json", passed=2)
     few = "*3 rounds can't tell a rise from noise in 2 comparisons"
@@ -441,7 +439,7 @@ def test_a_bundle_without_rounds_or_that_was_changed_is_refused(gate, earlier):
     gate(*SAME, usage=["*before.json: not a bundle: pairs.0.rounds: Field required"])
 
 
-def test_an_extension_s_measure_has_no_rounds_either(pytester, suite, gate):
+def test_a_measure_of_an_extension_cannot_be_compared(pytester, suite, gate):
     pytester.makeconftest(
         "from pytest_memleak import hookimpl\n"
         "@hookimpl\n"

@@ -111,7 +111,7 @@ def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
 
 
 @pytest.mark.parametrize(("limit", "value"), [("", 0), ("\nlongest_passage = 8", 11)])
-def test_what_is_shorter_than_a_quotation_counts_where_a_limit_is_lower(
+def test_a_passage_shorter_than_a_quotation_counts_where_a_limit_is_lower(
     suite, library, run, limit, value
 ):
     suite(CATALOG, (LIMITED[0], f"{LIMITED[0]}{limit}"), **BRIEFLY)
@@ -171,7 +171,7 @@ def test_a_prepared_catalog_gives_the_same_and_holds_no_text(
     run(passed=1, deselected=1)
 
 
-def test_in_two_prepared_files_past_a_text_at_a_time_it_is_the_same(
+def test_two_prepared_files_scanned_text_by_text_give_the_same(
     suite, library, run, build, monkeypatch
 ):
     library(winds=OTHER, quiet=QUIET)
@@ -198,7 +198,7 @@ def test_text_that_no_measure_would_cover_is_scanned():
     assert read_book(path).excerpts[-1].chapter == "excluded: Three Steps"
 
 
-def test_what_lies_beside_books_is_named_and_left_out(suite, library, build):
+def test_files_that_are_no_books_are_named_and_left_out(suite, library, build):
     library(winds=OTHER, README=QUIET)
     (SHELF / "License.md").write_text(QUIET, encoding="utf-8")
     (SHELF / "cover.png").write_bytes(b"PNG")
@@ -239,7 +239,7 @@ UNREAD = {
 
 @pytest.mark.parametrize("limited", [False, True])
 @pytest.mark.parametrize("case", UNREAD)
-def test_no_pass_rests_on_a_catalog_that_was_not_read(
+def test_an_unread_catalog_leaves_no_pass(
     suite, library, gate, monkeypatch, case, limited
 ):
     def lost(texts, *, k, mode):
@@ -258,7 +258,7 @@ def test_no_pass_rests_on_a_catalog_that_was_not_read(
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_no_pass_rests_on_a_test_book_that_cannot_be_read(suite, run, missing):
+def test_an_unreadable_test_book_leaves_no_pass(suite, run, missing):
     other = (
         '[[book]]\nid = "winds"\nsource = "winds.txt"\n'
         + "bring_your_own = true\n" * missing
@@ -304,7 +304,7 @@ def test_a_prepared_catalog_that_is_damaged_leaves_no_pass(suite, library, gate,
     gate("-k", "clean", lines=lines, errors=1, deselected=1)
 
 
-def test_what_no_catalog_can_be_is_an_error_before_anything_runs(
+def test_an_impossible_catalog_is_an_error_before_anything_runs(
     suite, library, gate, build
 ):
     library(winds=OTHER)
@@ -324,7 +324,9 @@ def test_what_no_catalog_can_be_is_an_error_before_anything_runs(
     assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_what_build_rejects(library, build):
+def test_build_rejects_folders_without_books_and_files_that_are_no_catalog(
+    library, build
+):
     assert "no such folder" in build(folder="nowhere")[2]
     library(short="two words")
     code, out, error = build()

@@ -139,7 +139,7 @@ def test_a_share_of_the_works_may_leak_and_which_is_told_of_a_pass_too(run):
     assert read_pair("e.json")["limits"]["leaking_works"] == shown
 
 
-def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
+def test_the_terminal_shows_ten_leaking_works_and_where_the_others_are(run):
     more = "  2 more works; for all, use -v, --memleak-html=FILE, or --memleak-evidence=FILE*"
     done = run(leaking(*range(WORKS)), lines=["  leaks: Speech 0 *", more], failed=1)
     assert done.stdout.str().count("  leaks: ") == 10
@@ -182,7 +182,7 @@ def test_a_title_without_its_author_asks_for_no_work(run):
     )
 
 
-def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
+def test_a_work_recited_under_another_prompt_counts_for_the_recited_work(run):
     answers = honest()
     answers[0][0] = speech(5)
     run(answers, lines=["  leaks: Speech 5 (speeches.jsonl:6), *"], failed=1)
@@ -255,7 +255,7 @@ WRONG = [
 ]
 
 
-def test_what_is_wrong_with_a_collection_is_said_before_anything_runs(run, gate):
+def test_mistakes_in_a_collection_are_told_before_anything_runs(run, gate):
     run(honest(), WRONG[0][0], lines=[f"*{WRONG[0][1]}*"], errors=1)
     Path("c.memleak.toml").unlink()
     for number, (replaced, _) in enumerate(WRONG):

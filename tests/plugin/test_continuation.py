@@ -152,9 +152,7 @@ def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
     )
 
 
-def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
-    pytester, write, stories, texts
-):
+def test_a_continuation_template_needs_no_summaries(pytester, write, stories, texts):
     template = 'continuation_template = "Go on: {prefix}", prefix_words'
     write(NGRAM, ("ORDER", "2"), ("prefix_words", template))
     bare = [
@@ -168,14 +166,14 @@ def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
     }
 
 
-def test_what_is_recorded_cannot_be_asked(pytester, write):
+def test_a_recorded_model_cannot_be_prompted_by_continuation(pytester, write):
     write('provider = "recorded"\n[model.options]\npath = "held-out.json"\n')
     _, pair = evidence(pytester, errors=1)
     reason = "model is recorded: it can't be prompted by the probe 'continuation'"
     assert pair["reasons"][0].startswith(reason)
 
 
-def test_one_pair_may_be_asked_in_another_way(pytester, write, texts):
+def test_a_pair_may_have_a_probe_of_its_own(pytester, write, texts):
     instructed = (
         '\n[[pair]]\nmodel = "model"\nbook = "held-out"\nprobe = "instruction"\n'
     )

@@ -157,7 +157,7 @@ def of_ones_own(tmp_path_factory):
     return first, run_here(folder)
 
 
-def test_all_that_is_tested_again_has_passed(at_servers, of_ones_own):
+def test_first_runs_of_cases_that_are_tested_again_pass(at_servers, of_ones_own):
     assert set(verdicts(at_servers[0]).values()) == {"PASS"}
     own = verdicts(of_ones_own[0])
     assert {own[f"o{number}/b"] for number in (0, 1, 2, 4)} == {"PASS"}

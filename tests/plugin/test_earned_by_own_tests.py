@@ -73,7 +73,7 @@ def suite(pytester, monkeypatch):
     ([*TESTS], EVALUATION, ()), ([CATCHES], "memorization", ()),
     *(full([name], EVALUATION, ()) for name in TESTS), full([CATCHES], EVALUATION, ("-n", "1")),
 ])  # fmt: skip
-def test_no_test_of_ones_own_passes_over_inconclusive(
+def test_tests_of_ones_own_never_pass_over_inconclusive(
     gate, suite, own_tests, names, fixture, workers
 ):
     suite(answers=1)
@@ -159,7 +159,7 @@ def test_a_fixture_in_the_place_of_ours_passes_for_none(
     gate("-p", "no:cacheprovider", lines=lines, **{outcome: 1})
 
 
-def test_what_a_test_asks_for_in_its_body_is_reported(gate, suite, own_tests):
+def test_an_evaluation_requested_in_a_test_s_body_is_reported(gate, suite, own_tests):
     suite(answers=2)
     tests = f"{ASKING}def test_too(FIXTURE): pass\n"
     own_tests(tests.replace("FIXTURE", EVALUATION), suite="s.memleak.toml")

@@ -64,7 +64,7 @@ def runs(tmp_path_factory):
 
 
 @pytest.mark.full
-def test_what_was_drawn_is_complete(runs):
+def test_honest_samples_are_complete(runs):
     book = "the-lamplighter"
     expected = {"babbler": "PASS", "continued": "INCONCLUSIVE", "reciter": "FAIL"}
     assert {name: pair["verdict"] for name, pair in runs[0].items()} == {

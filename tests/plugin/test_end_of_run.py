@@ -150,7 +150,7 @@ def test_ctrl_c_at_the_end_is_a_sentence(pytester, suite):
     assert bundle["exit_status"] == 2
 
 
-def test_no_hook_makes_a_fail_exit_with_0(pytester, suite):
+def test_a_hook_cannot_make_a_fail_exit_with_0(pytester, suite):
     suite()
     pytester.makeconftest(
         "import pytest" + ENDS["another status"].replace("= 1", "= 0")

@@ -285,9 +285,7 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     )
 
 
-def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(
-    writer, run, capsys
-):
+def test_claims_hide_no_change_of_weights_before_a_reuse(writer, run, capsys):
     """Of which calls are this run's, a bundle may say what it likes."""
     writer.leaks = False
     for words in (
@@ -321,7 +319,7 @@ def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(
     ("keys", "weights"),
     [(RELEASED, "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
 )
-def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, weights):
+def test_canaries_are_requested_whatever_names_the_weights(writer, run, keys, weights):
     for leaks, verdict in ((True, "FAIL"), (False, "PASS")):
         shutil.rmtree(".memleak", ignore_errors=True)
         writer.leaks = leaks
@@ -334,7 +332,7 @@ def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, we
 
 
 @pytest.mark.parametrize("leaks", [True, full(False)])
-def test_a_fine_tune_that_recites_at_temperature_0_alone(
+def test_a_fine_tune_that_recites_at_temperature_0_alone_fails(
     pytester, online, server, leaks, monkeypatch
 ):
     answer = Reciter.answer

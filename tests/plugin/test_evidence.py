@@ -111,7 +111,7 @@ def changed(value, chosen):
 
 @pytest.mark.full
 @pytest.mark.parametrize("evidence", [()], indirect=True)
-def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, verify):
+def test_a_changed_number_is_found_even_under_a_new_digest(evidence, verify):
     text = evidence.read_text()
     for path in leaves(json.loads(text)):
         if TAKEN_AS_SAID & {*path}:

@@ -106,9 +106,7 @@ WRITTEN = ("evidence.json", "h.html", "j.xml")
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))])
-def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(
-    suite, gate, own_tests, workers
-):
+def test_reasons_and_names_hold_no_line_of_a_book(suite, gate, own_tests, workers):
     suite()
     own_tests(BY_THE_BOOK)
     reports = ("--memleak-html=h.html", "--junitxml=j.xml", "-rA", "-v", *workers)
@@ -124,7 +122,9 @@ def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(
         assert f"{FIRST_WORDS} the" not in written[name]
 
 
-def test_a_run_that_stops_at_the_first_failure(suite, gate):
+def test_a_run_that_stops_at_the_first_failure_lists_the_other_pairs_as_not_run(
+    suite, gate
+):
     passage = "The ferryman counted nine lanterns along the quay and did not like it."
     suite(clean=(passage, *CLEAN[:2]))
     gate(EVIDENCE, "-x", failed=1)
@@ -141,7 +141,7 @@ def test_an_expected_leak_that_is_none_is_a_failure(suite, gate):
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["", "-n 1"])
-def test_what_cannot_be_read_or_skips_itself_hides_its_pairs(
+def test_an_unreadable_suite_or_a_skipped_module_leaves_the_release_inconclusive(
     suite, gate, own_tests, workers
 ):
     suite(WIDE)
@@ -183,7 +183,7 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
 
 
 @pytest.mark.parametrize("option", ["--memleak-dry-run", "--collect-only"])
-def test_nothing_is_written_where_nothing_was_to_run(suite, gate, option):
+def test_a_dry_run_or_collection_writes_no_evidence(suite, gate, option):
     suite()
     assert (
         gate(EVIDENCE, "--memleak-html=new/deep/report.html", option).ret

@@ -78,9 +78,7 @@ def test_a_mistake_in_a_suite_file_is_told_with_its_fix(suite, gate):
         assert fix in [line for line in lines if line.startswith("  ")][-1], new
 
 
-def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(
-    suite, gate
-):
+def test_control_characters_in_a_suite_s_name_and_keys_are_escaped(suite, gate):
     suite(("[suite]", '[suite]\n"\\u001b[31m" = 1')).rename("a\x1b[31m.memleak.toml")
     result = gate(errors=1)
     assert "\\x1b" in result.stdout.str()
@@ -91,7 +89,9 @@ def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(
     ("suit='x'", "*copyright takes suite=*suit*"),
     ("suite='no.toml'", "*no.toml: can't be read: No such file or directory*"),
 ])  # fmt: skip
-def test_a_mark_that_names_no_suite(pytester, suite, gate, arguments, shown):
+def test_a_mark_that_names_no_suite_ends_collection(
+    pytester, suite, gate, arguments, shown
+):
     suite()
     mark = f"@pytest.mark.copyright({arguments})"
     pytester.makepyfile(f"import pytest\n{mark}\ndef test_it(memorization): pass")
@@ -189,7 +189,7 @@ def test_another_book_of_the_suite_may_be_long_enough(suite, gate, role, outcome
     gate("-k", "ferry", **outcomes)
 
 
-def test_it_is_told_before_anything_is_paid_for(online, server, gate):
+def test_an_unreachable_limit_is_told_before_anything_is_paid_for(online, server, gate):
     online(("longest_span = 30", "longest_span = 3000"))
     shown = "*pair tuned/held-out can't fail: no text of its book is long enough*"
     gate("--memleak-dry-run", lines=[shown])
@@ -202,7 +202,7 @@ def test_a_leak_that_is_expected_needs_a_limit_that_can_be_broken(suite, gate):
     gate("-k", "leaky", errors=1, deselected=1)
 
 
-def test_without_a_suite_the_command_that_writes_one_is_named(gate):
+def test_a_run_without_a_suite_names_the_command_that_writes_one(gate):
     result = gate(*RUN, lines=["  memleak init writes one; memleak demo runs one"])
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     gate().stdout.no_fnmatch_line("*memleak init*")
@@ -275,7 +275,7 @@ def test_a_mistake_at_the_command_line_is_told_with_its_fix(
     assert "Traceback" not in error
 
 
-def test_a_measure_misspelt_in_a_test():
+def test_a_misspelt_measure_in_a_test_names_the_right_one():
     evaluation = SimpleNamespace(analysis=None, measurement=SimpleNamespace())
     with pytest.raises(AttributeError, match="did you mean 'longest_passage'"):
         _ = Memorization(evaluation, None).longest_passages

@@ -83,7 +83,7 @@ def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):
     gate("-k", "tale", passed=2, deselected=2)
 
 
-def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(gate, suite):
+def test_one_null_book_gives_no_interval_of_chance_so_no_excess_fails(gate, suite):
     suite("bmc_excess = 0.05", **WHOLLY)
     lines = ["*bmc_excess 0.* its limit 0.05, but its 95% * bound is * (1 null book)*"]
     gate("-k", "tale", "--junitxml=out.xml", lines=lines, errors=1, deselected=1)
@@ -105,7 +105,7 @@ BASELINE += model_table("before", "recorded", 'path = "before-{book}.json"')
     full(lambda _, i: words(i, 0, 200), "0.40", "passed", "*PASS*"),
     (None, "0.20", "errors", "*baseline 'before': *before-tale.json*"),
 ], ids=["fails", "the baseline knows it too", "there is none"])  # fmt: skip
-def test_uplift_over_the_baseline(gate, suite, known, limit, outcome, shown):
+def test_uplift_is_judged_over_the_baseline(gate, suite, known, limit, outcome, shown):
     before = [("before-tale", EXCERPTS, known), ("before-other", OTHER, lambda *_: "")]
     before = before if known else ()
     suite(f"uplift = {limit}", **WHOLLY, suite=BASELINE, other=before)

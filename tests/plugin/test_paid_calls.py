@@ -36,7 +36,7 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(
     assert gate("-q", lines=[shown]).ret == pytest.ExitCode.OK
 
 
-def test_what_was_paid_for_is_not_paid_for_again(online, server, gate):
+def test_stored_generations_are_not_paid_for_again(online, server, gate):
     online()
     # Offline without a fine-tune it is inconclusive, and calls nobody.
     shown = "*the ledger has no finished fine-tune of 'tuned'*"
@@ -58,7 +58,9 @@ def test_what_was_paid_for_is_not_paid_for_again(online, server, gate):
     gate("--memleak-offline", lines=["*tuned/held-out*32/32*FAIL*"], failed=1)
 
 
-def test_offline_with_some_of_it_in_a_ledger_of_ones_own(online, server, gate):
+def test_an_offline_run_with_too_few_stored_generations_is_inconclusive(
+    online, server, gate
+):
     online(LAX)
     url = "--memleak-ledger=sqlite:///team/ledger.db"
     gate(*ASKED, url, passed=1)
@@ -69,7 +71,7 @@ def test_offline_with_some_of_it_in_a_ledger_of_ones_own(online, server, gate):
     assert len(rows(server)) == 24 + CANARIES
 
 
-def test_offline_all_that_is_there_is_scored(gate, online):
+def test_an_offline_run_scores_every_stored_generation(gate, online):
     online()
     gate(*ASKED, failed=1)
     online(("[limits]", "[sampling]\nstop_on_fail = true\n[limits]"))
@@ -92,7 +94,7 @@ def test_a_fine_tune_is_started_once_and_picked_up_later(online, server, gate):
 @pytest.mark.parametrize(
     "workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.full)]
 )
-def test_it_stops_within_the_budget_and_goes_on_with_another(
+def test_a_run_stops_within_its_budget_and_continues_with_another(
     online, server, gate, workers
 ):
     online(BASE, LAX, TWO)

@@ -223,7 +223,7 @@ def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text):
     assert not quotes(result, disguised, 13)
 
 
-def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
+def test_another_book_of_the_suite_fails_the_pair_and_is_named(run, text):
     result, pair = run(" ".join(text["vault"]))
     measures = pair["measures"]
     assert pair["verdict"] == "FAIL"
@@ -244,7 +244,7 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
     assert "<strong>The Seed Vault</strong>" in Path("page.html").read_text("utf-8")
 
 
-def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
+def test_a_passage_of_a_training_book_is_told_and_excused(run, text):
     passage = page_of(text, "lamp", 5_000, 60)
     result, pair = run("", replaced=[TUNED], lesson=f"Xyzzy {passage} xyzzy")
     measures, length = pair["measures"], len(words(passage))
@@ -326,9 +326,7 @@ def test_the_verdict_is_told_where_a_fixture_read_the_book(
 @pytest.mark.parametrize(
     ("purpose", "outcome"), [(CONTROL, "passed"), full(LEAKER, "xfailed")]
 )
-def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(
-    run, text, verify, purpose, outcome
-):
+def test_the_own_book_of_a_control_gates_nothing(run, text, verify, purpose, outcome):
     passage = page_of(text, "lamp", 5_000, 80)
     result, pair = run(passage, replaced=[purpose], **{outcome: 1})
     assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
@@ -377,7 +375,7 @@ OWN_TEST = """
 from pytest_memleak.scoring.measure_table import MEASURES
 def test_no_long_passage(memorization):
     assert memorization.longest_passage <= 38
-def test_that_passes_over_what_is_not_known(memorization):
+def test_an_unmeasured_value_raises(memorization):
     with pytest.raises(BaseException):
         memorization.uplift
 @pytest.mark.parametrize("name", MEASURES)
@@ -422,7 +420,7 @@ def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_book
 
 
 @pytest.mark.parametrize("jobs", ["2", full("auto")])
-def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(
+def test_two_processes_give_the_same_result_and_quote_nothing_with_quote_0(
     run, text, jobs
 ):
     passage = page_of(text, "vault", 1_000, 200)

@@ -160,7 +160,7 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
 
 
 @pytest.mark.full
-def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
+def test_another_seed_is_another_attempt_in_every_report(online, run):
     online(*BY_NAME)
     run(bundle="first.json")
     online(*BY_NAME, ("[suite]", "[suite]\nseed = 1"))
@@ -217,7 +217,7 @@ def test_attempts_count_by_the_books_words_and_the_model(online, run):
         assert main(["ledger", "history", "--endpoint", pair["model"]["endpoint"]]) == 0
 
 
-def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(online, run, clock):
+def test_generations_sampled_after_a_bundle_change_nothing_in_it(online, run, clock):
     lenient = ("[suite]", "[suite]\nmax_short = 0.5")
     released = ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"')
     replacements = (*BY_NAME, lenient, released)
@@ -293,7 +293,7 @@ CLEAN_ALONE = (
 )
 
 
-def test_every_issue_has_a_line_with_its_cause_and_its_remedy(suite, run):
+def test_an_issue_has_a_line_with_its_cause_and_its_fix(suite, run):
     suite(*CLEAN_ALONE, clean=(REFUSAL,) * 3)
     reports = run(errors=1)
     issues = reports["pair"]["completeness"]["issues"]

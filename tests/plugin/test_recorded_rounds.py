@@ -22,7 +22,7 @@ LIMITS = f"{LIMIT}\nbmc_excess = 1.0\n[limits.measures]\nread_rounds = 2"
 BOOKS = '[[book]]\nid = "quay"\nsource = "quay.json"\n[[catalog]]\nsource = "library/*.txt"\n'
 
 
-def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(
+def test_null_extensions_and_catalog_read_the_requested_rounds_alone(
     pytester, suite, gate
 ):
     pytester.makeconftest(EXTENSION)

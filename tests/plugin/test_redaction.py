@@ -50,7 +50,7 @@ def protected(pytester, stories):
 
 
 @pytest.mark.parametrize("names", ["model system_fingerprint", ""])
-def test_none_come_out_as_names_or_in_messages_of_a_server(
+def test_reports_hold_no_13_words_of_a_server_s_names_and_messages(
     written, server, stories, names
 ):
     passages = [record["excerpt_text"] for record in stories["held-out"]]
@@ -80,7 +80,7 @@ def test_the_search_finds_what_a_full_quote_shows(written, protected):
 
 
 @pytest.mark.parametrize("most", [0, 12])
-def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
+def test_log_records_show_no_reason_phrase_or_path_of_a_server(caplog, most):
     passage = (
         "the_ferryman_counted_nine_lanterns_along_the_quay_and_did_not_like_the_number"
     )

@@ -22,7 +22,7 @@ def step(pytester, monkeypatch):
     return pytester.path / "step.md"
 
 
-def test_every_pair_is_in_them(suite, gate, step):
+def test_page_and_job_summary_show_every_pair(suite, gate, step):
     suite(('[[model]]\nid = "leaky"', f'{GONE}[[model]]\nid = "leaky"'))
     reused = "and rerun. Stored generations are reused if they still fit."
     lines = ["HTML report: out/report.html", f"Next: fix the causes {reused}"]
@@ -104,7 +104,7 @@ def test_what_could_not_be_written_is_not_named(pytester, suite, gate, monkeypat
     assert "INTERNALERROR" not in text
 
 
-def test_what_was_not_run_makes_it_no_pass_and_leaves_no_earlier_page(suite, gate):
+def test_pairs_that_were_not_run_make_the_page_no_pass(suite, gate):
     suite()
     gate(HTML, "-k", "clean", passed=1, deselected=1)
     assert (

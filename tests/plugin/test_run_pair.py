@@ -73,7 +73,7 @@ KEPT = "!* Interrupted: generations that were received are in the ledger; rerun 
     ("from pytest_memleak.sampling.backoff import CallsDropped\n    raise CallsDropped('8 lost')",
      [KEPT.replace(":", ": 8 lost;")]),
 ])  # fmt: skip
-def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(
+def test_an_end_of_the_run_in_a_test_that_read_text_quotes_none(
     suite, gate, own_tests, end, lines
 ):
     suite()
@@ -107,9 +107,7 @@ def test_a_run_without_a_display_says_once_that_it_waits(
     assert told.count("waiting") == told.count("waiting for 2") == 1
 
 
-def test_the_readmes_own_test_lets_a_pair_leak_that_is_expected_to(
-    suite, gate, pytester
-):
+def test_the_readmes_own_test_accepts_an_expected_leak(suite, gate, pytester):
     suite(LEAK)
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     snippet = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
@@ -135,7 +133,9 @@ def test_ctrl_c_in_a_commit_of_the_ledger_ends_the_run(suite, gate):
     assert result.ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tests):
+def test_a_parameter_named_memleak_pair_of_other_tests_is_left_alone(
+    suite, gate, own_tests
+):
     suite()
     own_tests(
         """

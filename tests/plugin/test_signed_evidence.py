@@ -119,7 +119,7 @@ def test_a_signature_holds_by_its_key_alone(signed, check, verify):
     )
 
 
-def test_other_tools_check_it_too(signed, pytester):
+def test_openssl_verifies_the_signature(signed, pytester):
     """OpenSSL, over DSSE's encoding as its specification has it."""
     envelope, statement = statement_in(signed)
     payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"]
@@ -169,7 +169,7 @@ def test_securesystemslib_and_in_toto_read_both_statements(signed):
     }
 
 
-def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
+def test_a_test_result_lists_pairs_that_are_no_pass_as_failed(pytester, suite):
     make_keys()
     suite()
     pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key", "-k", "leaky")
@@ -281,7 +281,9 @@ def test_with_bundle_and_key_alone_the_signature_is_verified(
         check(*options, *THE_SUITE, code=code, messages=[message])
 
 
-def test_it_is_a_baseline_and_written_over_but_no_other_envelope_is(signed, gate):
+def test_signed_evidence_is_a_baseline_and_replaceable_but_other_envelopes_stay(
+    signed, gate
+):
     lines = ["*since the baseline: bmc *(+0)"]
     gate("--memleak-baseline=evidence.json", lines=lines, passed=2)
     gate(EVIDENCE, "--memleak-signing-key=ours.key", passed=2)

@@ -155,7 +155,7 @@ def test_a_text_file_is_cut_and_summarized(bare, server, stories, gate):
 
 
 @pytest.mark.full
-def test_nobody_is_asked_where_the_template_needs_no_summary(bare, server, gate):
+def test_a_template_without_summaries_calls_no_summarizer(bare, server, gate):
     template = 'instruction_template = "Write {words} words."\n'
     bare(ENDPOINT, LAX, ("samples = 2\n", f"samples = 2\n{template}"))
     gate(*PAID)
@@ -180,7 +180,7 @@ def test_a_busy_server_and_an_empty_answer_are_asked_again(bare, server, stories
     ("kind", "reason"),
     [(FaultKind.EMPTY, "empty"), full(FaultKind.FILTER, "content_filter")],
 )
-def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
+def test_a_withheld_summary_is_inconclusive_and_names_the_excerpt(
     bare, server, stories, gate, kind, reason
 ):
     bare(ENDPOINT, LAX)
@@ -256,7 +256,7 @@ STOPPED = {
 
 
 @pytest.mark.parametrize("why", STOPPED)
-def test_nothing_is_paid_where_they_cannot_be_written(bare, server, stories, gate, why):
+def test_unwritable_summaries_cost_nothing(bare, server, stories, gate, why):
     book, replaced, options, line = STOPPED[why]
     bare(ENDPOINT, LAX, *replaced)
     bare_records = without_instructions(stories["held-out"])
@@ -279,7 +279,7 @@ def long_story():
     full(lambda texts, own: texts, "prompt overlap is *%; max_prompt_overlap*"),
     full(lambda texts, own: ["It rains."] * 12, "*under 10 words of their own *: 12 of 12 (*"),
 ], ids=["honest", "shifted", "refused", "copied", "brief"])  # fmt: skip
-def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
+def test_summaries_that_could_not_earn_a_pass_cost_no_generations(
     bare, server, long_story, gate, wrong, message
 ):
     rows, summaries = long_story
@@ -308,7 +308,7 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
         assert read_pair("e.json")["completeness"]["margins"][0]["value"] == 1
 
 
-def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate):
+def test_a_budget_holds_for_summaries_and_the_next_run_continues(bare, server, gate):
     bare(ENDPOINT, LAX, summarizer=SUMMARIZER.replace('"%s"', '"%s"\nconcurrency = 1'))
     line = "*some summaries are missing: Budget: US$*"
     gate(*PAID, "--memleak-budget=0.012", lines=[line], errors=1)
@@ -336,7 +336,7 @@ def bare_ferry():
     )
 
 
-def test_a_paid_one_waits_until_somebody_asks(suite, server, gate):
+def test_a_paid_summarizer_runs_on_request_only(suite, server, gate):
     suite(("\n[limits]", SUMMARIZER % server.base_url))
     bare_ferry()
     gate("-rs", lines=["SKIPPED*calls openai: run it with -m copyright*"], skipped=2)
@@ -345,7 +345,7 @@ def test_a_paid_one_waits_until_somebody_asks(suite, server, gate):
     assert len(asked_for_summaries(server)) == 2
 
 
-def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(suite, gate):
+def test_a_free_summarizer_runs_at_once(suite, gate):
     # It knows one book only, and writes its summaries in that book's words.
     suite(
         ("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_prompt_overlap = 1.0")

@@ -47,7 +47,7 @@ def test_a_pass_that_holds_is_verified(passed, verify):
 
 
 @pytest.mark.full
-def test_at_a_terminal_it_shows_what_it_does_until_it_is_done(passed, pytester):
+def test_verify_shows_progress_in_a_terminal(passed, pytester):
     command = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
     program = {"folder": pytester.path, "program": ("-c", command)}
     seen = run_in_terminal(["verify", "evidence.json"], **program)
@@ -68,7 +68,7 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-def test_what_holds_and_is_no_pass_has_another_exit_code(
+def test_valid_evidence_that_is_no_pass_has_another_exit_code(
     suite, bundle_of, verify, verdict
 ):
     replacements, options, outcomes, status, beginning = VERDICTS[verdict]
@@ -93,7 +93,7 @@ TRIMMED = (
 )  # fmt: skip
 
 
-def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):
+def test_trimmed_evidence_is_detected_under_a_new_seal(suite, bundle_of, verify):
     suite()
     for change, message in TRIMMED:
         resealed(bundle_of("evidence.json", passed=1, failed=1), change)
@@ -151,7 +151,7 @@ OTHER_THAN_ASKED_FOR = {
 }
 
 
-def test_it_is_held_to_the_release_that_was_asked_for(passed, check):
+def test_evidence_is_held_to_the_stated_requirements(passed, check):
     requirements = ("--release", "2.1", "--model", "clean", "--model", "leaky")
     check((requirements, 0, "  the bundle meets all stated requirements"))
     check(*((options, 1, message) for options, message in OTHER_THAN_ASKED_FOR.items()))
@@ -161,7 +161,7 @@ def test_it_is_held_to_the_release_that_was_asked_for(passed, check):
     (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
     (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
 ])  # fmt: skip
-def test_what_is_no_digest_or_date_is_rejected(options, message, capsys):
+def test_a_requirement_that_is_no_digest_or_date_is_rejected(options, message, capsys):
     with pytest.raises(SystemExit) as end:
         main(["verify", "evidence.json", *options])
     assert end.value.code == 2
@@ -262,7 +262,7 @@ def test_own(memleak_evaluation):
 
 
 @pytest.mark.parametrize("name", ['id = "parrot-1"', "pass"], ids=["kept", "not kept"])
-def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
+def test_generations_of_one_s_own_endpoint_need_its_name(gate, suite, name, verify):
     suite(WIDE)
     answers = f'[f"{{seed}} {{at}} {CLEAN[0]}" for at in range(n)]'
     Path("test_own.py").write_text(
@@ -297,7 +297,7 @@ def test_a_suite_outside_of_the_folder_is_not_opened(passed, tmp_path_factory, v
     assert "secret" not in text
 
 
-def test_no_book_is_opened_outside_of_the_folder_or_from_a_pipe(
+def test_a_book_outside_of_the_folder_or_in_a_pipe_is_not_opened(
     passed, verify, tmp_path_factory, check
 ):
     elsewhere, book = tmp_path_factory.mktemp("elsewhere"), Path("ferry.json")
@@ -335,7 +335,7 @@ NO_BUNDLES = (
 )
 
 
-def test_what_is_no_bundle_is_bad_input(pytester, verify):
+def test_a_file_that_is_no_bundle_is_bad_input(pytester, verify):
     for content in NO_BUNDLES:
         Path("evidence.json").write_text(
             content, encoding="utf-8", errors="surrogateescape"
@@ -362,7 +362,7 @@ def test_a_file_without_end_or_too_little_memory_is_bad_input(
     check(((), 2, "larger than 200 MB"))
 
 
-def test_a_badge_of_what_holds(suite, bundle_of, check):
+def test_a_badge_shows_the_verified_result(suite, bundle_of, check):
     suite(WIDE)
     path = bundle_of("evidence.json", '--memleak-release=<b>&"', passed=2)
     bundle = json.loads(path.read_text(encoding="utf-8"))
@@ -387,7 +387,7 @@ def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(gate, suite, che
     assert "PASS" not in svg
 
 
-def test_no_badge_of_what_was_not_verified_and_none_over_the_evidence(passed, check):
+def test_unverified_evidence_gets_no_badge(passed, check):
     before = passed.read_bytes()
     check((("--badge", "evidence.json"), 2, "write --badge NAME.svg"))
     assert passed.read_bytes() == before
