@@ -1,6 +1,5 @@
 """--memleak-baseline and --memleak-max-increase."""
 
-import contextlib
 import json
 import random
 import re
@@ -111,15 +110,16 @@ def test_an_increase_within_its_tolerance_or_noise_passes(
     gate(SAME[0], f"--memleak-max-increase={limits}", lines=[shown], passed=3)
 
 
-def test_all_reports_agree(release, earlier, gate, monkeypatch):
+@pytest.fixture
+def worse(release, earlier, gate, monkeypatch):
+    """Every report of a release that recites more than its baseline."""
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "steps.md")
     release(recite=12)
-    reports = (
-        "--junitxml=out.xml",
-        "--memleak-html=page.html",
-        "--memleak-evidence=after.json",
-    )
-    gate(*SAME, *reports, passed=2, failed=1)
+    reports = ("--junitxml=out.xml", "--memleak-html=page.html")
+    gate(*SAME, *reports, "--memleak-evidence=after.json", passed=2, failed=1)
+
+
+def test_evidence_holds_the_comparison_beside_the_pairs_verdicts(worse):
     bundle = read_bundle("after.json")
     compared = bundle["compared"]
     head = [compared[key] for key in ("verdict", "baseline", "confidence", "sha256")]
@@ -127,164 +127,187 @@ def test_all_reports_agree(release, earlier, gate, monkeypatch):
     changes = [(change["pair"], change["verdict"]) for change in compared["changes"]]
     assert changes == [("clean/ferry", "FAIL"), ("leaky/ferry", "PASS")]
     assert [pair["verdict"] for pair in bundle["pairs"]] == ["PASS", "PASS"]
-    cases = {
-        case.get("name"): case for case in ElementTree.parse("out.xml").iter("testcase")
-    }
+
+
+def test_junit_holds_the_comparison_as_a_case_of_its_own(worse):
+    report = ElementTree.parse("out.xml")
+    cases = {case.get("name"): case for case in report.iter("testcase")}
     assert len(cases) == 3
     closing = cases.pop("no_worse_than_baseline")
-    assert (
-        closing.find("failure")
-        .get("message")
-        .startswith("Compared with before.json: FAIL")
-    )
-    of_closing, name = properties(closing), "memleak.compared.clean/ferry.longest_span"
-    assert (
-        of_closing["memleak.compared.verdict"]
-        == of_closing[f"{name}.verdict"]
-        == "FAIL"
-    )
-    assert float(of_closing[f"{name}.p"]) < 0.001
+    message = closing.find("failure").get("message")
+    assert message.startswith("Compared with before.json: FAIL")
+    shown, name = properties(closing), "memleak.compared.clean/ferry.longest_span"
+    assert shown["memleak.compared.verdict"] == shown[f"{name}.verdict"] == "FAIL"
+    assert float(shown[f"{name}.p"]) < 0.001
     for case in cases.values():
         assert case.find("failure") is None
         assert properties(case)["memleak.verdict"] == "PASS"
+
+
+def test_the_page_has_a_column_of_comparisons(worse):
     page = Path("page.html").read_text()
     assert "Compared with before.json: FAIL: worse in 1 of 2 comparisons" in page
     table = page.partition('role="columnheader">Compared')[2].partition("</table>")[0]
-    assert re.findall(r'<span class="badge (\w+)">', table) == [
-        "pass",
-        "fail",
-        "pass",
-        "pass",
-    ]
+    badges = re.findall(r'<span class="badge (\w+)">', table)
+    assert badges == ["pass", "fail", "pass", "pass"]
+
+
+def test_the_job_summary_has_a_column_of_comparisons(worse):
     lines = Path("steps.md").read_text().splitlines()
-    assert "| pair | verdict | compared | " in next(
-        line for line in lines if "| pair" in line
-    )
+    head = next(line for line in lines if "| pair" in line)
+    assert "| pair | verdict | compared | " in head
     (clean,) = (line for line in lines if line.startswith("| clean"))
     assert clean.split(" | ")[1:3] == ["✅ PASS", "❌ FAIL"]
-    assert any(
-        line.startswith("**Compared with before") and "FAIL" in line for line in lines
-    )
+    statements = [line for line in lines if line.startswith("**Compared with before")]
+    assert any("FAIL" in line for line in statements)
 
 
-def test_who_has_both_bundles_computes_the_comparison_anew(
-    release, earlier, gate, capsys
-):
+VERIFY = ("verify", "after.json", "--ledger=sqlite:///none.db", "--allow-failures")
+COMPARE = ("compare", "before.json", "after.json")
+
+
+@pytest.fixture
+def memleak(capsys):
+    """Runs a command: its exit code, what it prints, and its errors."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        try:
+            code = main([*arguments])
+        except SystemExit as end:
+            code = end.code
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def after(release, earlier, bundle_of):
+    """Evidence of a release that recites more than its baseline."""
     release(recite=12)
-    gate(*SAME, "--memleak-evidence=after.json", passed=2, failed=1)
-    verify = [
-        "verify",
-        "after.json",
-        "--ledger",
-        "sqlite:///none.db",
-        "--allow-failures",
-    ]
-    assert main(verify) == 3
-    text = capsys.readouterr().out
+    return bundle_of("after.json", *SAME, passed=2, failed=1)
+
+
+def test_verify_recomputes_a_comparison_given_its_baseline(after, memleak):
+    code, text, _ = memleak(*VERIFY)
+    assert code == 3
     assert "comparison with an earlier release: add --baseline" in text
     assert "after.json: not everything was recomputed. The bundle claims FAIL" in text
-    assert main([*verify, "--baseline=before.json"]) == 0
-    assert "  comparison with before.json" in capsys.readouterr().out
-    assert main([*verify, "--baseline=after.json"]) == 1
-    assert "compared.sha256: the bundle says" in capsys.readouterr().out
-    # By the same statement `compare` tells of two bundles.
-    compare, most = (
-        ["compare", "before.json", "after.json"],
-        "--max-increase=longest_span",
-    )
-    assert main([*compare, f"{most}=10"]) == 1
-    assert capsys.readouterr().out.splitlines() == [
+    code, text, _ = memleak(*VERIFY, "--baseline=before.json")
+    assert code == 0
+    assert "  comparison with before.json" in text
+
+
+def test_verify_detects_another_baseline_and_a_changed_comparison(after, memleak):
+    code, text, _ = memleak(*VERIFY, "--baseline=after.json")
+    assert code == 1
+    assert "compared.sha256: the bundle says" in text
+    resealed(after, lambda bundle: bundle["compared"]["changes"][0].update(p=0.5))
+    code, text, _ = memleak(*VERIFY, "--baseline=before.json")
+    assert code == 1
+    assert "compared.changes[0].p: the bundle says" in text
+
+
+def test_compare_gives_the_statement_of_the_run(after, memleak):
+    limit = "--max-increase=longest_span=10"
+    code, text, _ = memleak(*COMPARE, limit)
+    assert code == 1
+    assert text.splitlines() == [
         "clean/ferry: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
         "leaky/ferry: longest_span 16 -> 16 (+0), p = 1, tolerance 10: PASS",
-        "Compared with before.json: FAIL: worse in 1 of 2 comparisons (probability of "
-        "any false "
-        "alarm at most 0.05)",
+        "Compared with before.json: FAIL: worse in 1 of 2 comparisons (probability of any "
+        "false alarm at most 0.05)",
     ]
-    assert main([*compare, f"{most}=10", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out) == read_bundle("after.json")["compared"]
-    assert main([*compare, f"{most}=16"]) == 0
-    assert main(["compare", "after.json", "before.json", f"{most}=0"]) == 0
-    capsys.readouterr()
-    assert main(compare) == 0
-    assert (
-        "clean/ferry: longest_span 0 -> 16 (+16)"
-        in capsys.readouterr().out.splitlines()
-    )
-    resealed(
-        Path("after.json"),
-        lambda bundle: bundle["compared"]["changes"][0].update(p=0.5),
-    )
-    assert main([*verify, "--baseline=before.json"]) == 1
-    assert "compared.changes[0].p: the bundle says" in capsys.readouterr().out
+    code, text, _ = memleak(*COMPARE, limit, "--json")
+    assert code == 1
+    assert json.loads(text) == read_bundle("after.json")["compared"]
 
 
-def test_bundles_that_tell_nothing_of_one_another_are_no_pass(
-    release, earlier, gate, capsys
-):
+def test_compare_passes_within_the_tolerance_and_without_one(after, memleak):
+    assert memleak(*COMPARE, "--max-increase=longest_span=16")[0] == 0
+    backward = ("compare", "after.json", "before.json")
+    assert memleak(*backward, "--max-increase=longest_span=0")[0] == 0
+    code, text, _ = memleak(*COMPARE)
+    assert code == 0
+    assert "clean/ferry: longest_span 0 -> 16 (+16)" in text.splitlines()
+
+
+@pytest.fixture
+def unlike(release, earlier, bundle_of):
+    """Evidence of a release with another model and other samples."""
     release(('id = "clean"', 'id = "newer"'), ("samples = 12", "samples = 11"))
-    gate("--memleak-evidence=after.json")
-    compare = ["compare", "before.json", "after.json", "--max-increase"]
-    assert main([*compare, "bmc=0"]) == 1
-    output = capsys.readouterr()
-    assert "INCONCLUSIVE: nothing to compare" in output.out
-    assert (
-        "newer/ferry: INCONCLUSIVE: the baseline has no pair of this name; it has"
-        in output.out
-    )
-    assert (
-        "clean/ferry: INCONCLUSIVE: only the earlier release has results" in output.out
-    )
-    path = Path("after.json")
-    changed = path.read_text().replace(
-        '"uncollected": []', '"uncollected": [\n  "x"\n ]'
-    )
+    return bundle_of("after.json")
+
+
+def test_bundles_without_comparable_pairs_are_no_pass(unlike, memleak):
+    code, text, _ = memleak(*COMPARE, "--max-increase", "bmc=0")
+    assert code == 1
+    assert "INCONCLUSIVE: nothing to compare" in text
+    gone = "INCONCLUSIVE: the baseline has no pair of this name; it has"
+    assert f"newer/ferry: {gone}" in text
+    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in text
+
+
+# Two files, a tolerance, and what is said.
+INCOMPARABLE = [
+    (
+        "before.json",
+        "after.json",
+        "bcm=0",
+        "unknown measure 'bcm'; did you mean 'bmc'?",
+    ),
+    ("before.json", "after.json", "", "expected MEASURE=NUMBER"),
+    ("before.json", "before.json", "bmc=0", "both bundles are the same"),
+    ("ferry.json", "clean.json", "bmc=0", "ferry.json isn't one"),
+    ("before.json", "changed.json", "bmc=0", "it was changed after it was created"),
+]
+
+
+def test_compare_rejects_what_is_no_pair_of_bundles(unlike, memleak):
+    text = unlike.read_text()
+    changed = text.replace('"uncollected": []', '"uncollected": [\n  "x"\n ]')
     Path("changed.json").write_text(changed)
-    for *files, value, message in (
-        (
-            "before.json",
-            "after.json",
-            "bcm=0",
-            "unknown measure 'bcm'; did you mean 'bmc'?",
-        ),
-        ("before.json", "after.json", "", "expected MEASURE=NUMBER"),
-        ("before.json", "before.json", "bmc=0", "both bundles are the same"),
-        ("ferry.json", "clean.json", "bmc=0", "ferry.json isn't one"),
-        ("before.json", "changed.json", "bmc=0", "it was changed after it was created"),
-    ):
-        assert main(["compare", *files, "--max-increase", value]) == 2
-        assert message in capsys.readouterr().err
-    assert main(["compare", "before.json", "after.json", "after.json"]) == 2
+    for *files, tolerance, message in INCOMPARABLE:
+        code, _, error = memleak("compare", *files, "--max-increase", tolerance)
+        assert code == 2
+        assert message in error
+    assert memleak(*COMPARE, "after.json")[0] == 2
 
 
-def test_renamed_models_are_compared_under_their_new_names(
-    pytester, release, earlier, capsys
-):
-    release(
-        ('id = "clean"', 'id = "newer"'), ('id = "leaky"', 'id = "latest"'), recite=12
-    )
-    pytester.runpytest("--memleak-evidence=after.json")
-    compare = ["compare", "before.json", "after.json"]
-    for options in ([], ["--max-increase=longest_span=10"]):
-        capsys.readouterr()
-        assert main([*compare, *options]) == 2
-        error = capsys.readouterr().err
+@pytest.fixture
+def renamed(release, earlier, bundle_of):
+    """Evidence of a release whose models have other names."""
+    newer, latest = ('id = "clean"', 'id = "newer"'), ('id = "leaky"', 'id = "latest"')
+    release(newer, latest, recite=12)
+    return bundle_of("after.json")
+
+
+def test_releases_without_a_common_name_need_the_new_names(renamed, memleak):
+    for options in ((), ("--max-increase=longest_span=10",)):
+        code, _, error = memleak(*COMPARE, *options)
+        assert code == 2
         assert "no pair is in both releases" in error
         assert "--as OLD=NEW" in error
-    renamed = ["--as", "clean=newer", "--as=leaky=latest"]
-    assert main([*compare, *renamed]) == 0
-    assert (
-        "newer/ferry: longest_span 0 -> 16 (+16)"
-        in capsys.readouterr().out.splitlines()
-    )
-    assert main([*compare, *renamed, "--max-increase=longest_span=10"]) == 1
+
+
+def test_renamed_models_are_compared_under_their_new_names(renamed, memleak):
+    names = ("--as", "clean=newer", "--as=leaky=latest")
+    code, text, _ = memleak(*COMPARE, *names)
+    assert code == 0
+    assert "newer/ferry: longest_span 0 -> 16 (+16)" in text.splitlines()
+    assert memleak(*COMPARE, *names, "--max-increase=longest_span=10")[0] == 1
+
+
+def test_wrong_names_of_renamed_models_are_rejected(renamed, memleak):
     for files, name, message in (
-        (compare[1:], "cleen=newer", "the names are clean, leaky, test"),
-        (compare[1:], "clean", "expected OLD=NEW"),
+        (COMPARE[1:], "cleen=newer", "the names are clean, leaky, test"),
+        (COMPARE[1:], "clean", "expected OLD=NEW"),
         (("ferry.json", "clean.json"), "a=b", "--as needs evidence bundles"),
     ):
-        with contextlib.suppress(SystemExit):
-            assert main(["compare", *files, f"--as={name}"]) == 2
-        assert message in capsys.readouterr().err
+        code, _, error = memleak("compare", *files, f"--as={name}")
+        assert code == 2
+        assert message in error
 
 
 def test_an_expected_leak_gates_nothing(release, gate):

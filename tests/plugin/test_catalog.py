@@ -75,38 +75,56 @@ def run(gate):
     return go
 
 
-def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
-    suite, library, run, monkeypatch
+def test_a_recited_book_of_the_catalog_breaks_the_limit_in_evidence(
+    suite, library, run
 ):
-    passes, table = [], catalog.GenerationPrefilter
-
-    def counted(*arguments, **settings):
-        passes.append(1)
-        return table(*arguments, **settings)
-
-    monkeypatch.setattr(catalog, "GenerationPrefilter", counted)
     suite(CATALOG, LIMITED, **RECITES)
     library(winds=OTHER, quiet=QUIET)
-    shown = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
-    pairs = run("clean or leaky", lines=[f"  {shown}*"], failed=2)
-    measures = pairs["clean"]["measures"]
+    pair = run(failed=1, deselected=1)["clean"]
+    measures = pair["measures"]
     passage = measures["longest_passage"]
     assert (passage["value"], passage["book"]) == (25, WINDS)
     assert (passage["start"], passage["end"], passage["excerpt_id"]) == (3, 28, "p_id1")
     assert measures["nv_longest_passage"]["book"] == WINDS
     assert measures["passages_over"]["books"] == {WINDS: 1}
-    summary = pairs["clean"]["catalog"]
+    summary = pair["catalog"]
     assert (summary["books"], summary["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
     assert summary["from_words"] == 12
-    junit, page = (
-        Path(name).read_text("utf-8") for name in ("junit.xml", "report.html")
-    )
+
+
+def test_a_recited_book_of_the_catalog_is_named_and_not_quoted_in_every_report(
+    suite, library, run
+):
+    suite(CATALOG, LIMITED, **RECITES)
+    library(winds=OTHER, quiet=QUIET)
+    shown = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
+    run(lines=[f"  {shown}*"], failed=1, deselected=1)
+    junit = Path("junit.xml").read_text("utf-8")
+    page = Path("report.html").read_text("utf-8")
     assert f'name="memleak.passages_over.{WINDS}" value="1"' in junit
     assert WINDS in page
     assert " ".join(PASSAGE.split()[:13]).lower() not in f"{page} {junit}".lower()
-    # Pairs whose answers are there share one pass; what one recites is no matter of the
-    # other's.
-    assert pairs["leaky"]["measures"]["longest_passage"]["book"] == "ferry"
+
+
+def test_recorded_pairs_share_one_pass_over_the_catalog(
+    suite, library, run, monkeypatch
+):
+    passes, prefilter = [], catalog.GenerationPrefilter
+
+    def counted(*arguments, **settings):
+        passes.append(1)
+        return prefilter(*arguments, **settings)
+
+    monkeypatch.setattr(catalog, "GenerationPrefilter", counted)
+    suite(CATALOG, LIMITED, **RECITES)
+    library(winds=OTHER, quiet=QUIET)
+    pairs = run("clean or leaky", failed=2)
+    # A passage of one pair's is no matter of the other's.
+    books = {
+        name: pair["measures"]["longest_passage"]["book"]
+        for name, pair in pairs.items()
+    }
+    assert books == {"clean": WINDS, "leaky": "ferry"}
     assert len(passes) == 1
 
 
@@ -140,30 +158,36 @@ def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(
     assert read_bundle()["result"] == "FAIL"
 
 
-def test_a_prepared_catalog_gives_the_same_and_holds_no_text(
-    suite, library, run, build
-):
+def test_a_prepared_catalog_is_private_and_holds_no_text(library, build):
+    library(winds=OTHER, quiet=QUIET)
+    size = len(f"{OTHER} {QUIET}".split())
+    assert build() == (0, f"2 books, {size} words -> library.keys\n", "")
+    assert KEYS.stat().st_mode & 0o077 == 0
+    data = KEYS.read_bytes().lower()
+    long_words = [word.lower() for word in OTHER.split() if len(word) > 3]
+    assert not any(word.encode() in data for word in long_words)
+
+
+def test_a_prepared_catalog_gives_the_results_of_its_books(suite, library, run, build):
     library(winds=OTHER, quiet=QUIET)
     suite(CATALOG, LIMITED, **RECITES)
     parsed = run()
-    assert build() == (
-        0,
-        f"2 books, {len(f'{OTHER} {QUIET}'.split())} words -> library.keys\n",
-        "",
-    )
-    assert KEYS.stat().st_mode & 0o077 == 0
-    data = KEYS.read_bytes().lower()
-    assert not any(
-        word.lower().encode() in data for word in OTHER.split() if len(word) > 3
-    )
+    build()
     suite(PREPARED, LIMITED, **RECITES)
     prepared = run(failed=1, deselected=1)
     for name in ("measures", "catalog", "reasons"):
         assert prepared["clean"][name] == parsed["clean"][name]
-    # A text that is gone leaves no pass, unless nobody needs it.
+
+
+def test_a_prepared_catalog_leaves_no_pass_without_a_text_that_is_needed(
+    suite, library, run, build
+):
+    library(winds=OTHER, quiet=QUIET)
+    build()
     library(
         winds="Another text, of other words than it was once prepared from, and as long."
     )
+    suite(PREPARED, LIMITED, **RECITES)
     shown = f"*{WINDS}: a generation shares a long run of words with this book, but the book's file*"
     run(lines=[shown], errors=1, deselected=1)
     (SHELF / "quiet.txt").unlink()
