@@ -86,48 +86,63 @@ AUTHOR, MODEL = 'author = "Will"', "[[model]]"
 SHARE = ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.2")
 
 
-@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
-    named = ["Speech 2 (speeches.jsonl:3)", "Speech 7 (speeches.jsonl:8)"]
+LEAKED = ["Speech 2 (speeches.jsonl:3)", "Speech 7 (speeches.jsonl:8)"]
+
+
+@pytest.fixture(params=[(), full(("-n", "2"))], ids=["", "-n 2"])
+def leaky_run(run, request):
+    """A run of a model that leaks two works."""
+    return run(leaking(2, 7), options=request.param, failed=1)
+
+
+def test_the_terminal_names_leaked_works_and_quotes_twelve_words(leaky_run):
+    over = "longest_passage * > 20, bmc 1.000 > 0.500"
     lines = [
         "FAIL m/speeches",
         "  leaking: 2 of 12 works; leaking_works 0.1667 exceeds the limit 0",
         "  leaking: 2 of 12 works (10 PASS, 2 FAIL)",
-        *(
-            f"  leaks: {work}, * words: longest_passage * > 20, bmc 1.000 > 0.500"
-            for work in named
-        ),
+        *(f"  leaks: {work}, * words: {over}" for work in LEAKED),
     ]
-    done = run(leaking(2, 7), options=workers, lines=lines, failed=1)
-    written = [
-        Path(name).read_text("utf-8")
-        for name in ("j.xml", "step.md", "e.json", "r.html")
-    ]
-    _, step, _, page = written
+    leaky_run.stdout.fnmatch_lines(lines)
+    assert " ".join(speech(2).split()[:13]) not in leaky_run.stdout.str()
+
+
+def test_junit_names_leaked_works(leaky_run):
     shown = properties("j.xml")
     assert (shown["memleak.works"], shown["memleak.works.FAIL"]) == ("12", "2")
-    assert [shown[f"memleak.leaking_work.{n}"] for n in (1, 2)] == named
+    assert [shown[f"memleak.leaking_work.{n}"] for n in (1, 2)] == LEAKED
     assert shown["memleak.leaking_work.2.bmc"] == "1.0"
+
+
+def test_page_and_job_summary_name_leaked_works(leaky_run):
+    step = Path("step.md").read_text("utf-8")
     assert step.replace("&#40;", "(").count("- leaks&#58; Speech") == 2
+    page = Path("r.html").read_text("utf-8")
     assert "Leaking: 2 of 12 works." in page
     works = page[page.index("Works, leaking ones first") :]
-    assert works.index(named[0]) < works.index(named[1]) < works.index("Speech 0")
+    assert works.index(LEAKED[0]) < works.index(LEAKED[1]) < works.index("Speech 0")
+
+
+def test_evidence_holds_a_verdict_on_every_work(leaky_run):
     pair = read_pair("e.json")
     over = [work for work in pair["works"] if work["verdict"] == "FAIL"]
     assert [work["id"] for work in over] == ["speeches.jsonl:3", "speeches.jsonl:8"]
     assert over[0]["over"] == {"longest_passage": 20, "bmc": 0.5}
     assert len(pair["works"]) == WORKS
     assert pair["measures"]["leaking_works"]["value"] == pytest.approx(2 / 12)
-    # Files have no word of a work but its title, the terminal twelve.
-    assert " ".join(speech(2).split()[:13]) not in done.stdout.str()
-    for text in written[:3]:
-        assert speech(2)[:40].lower() not in text.lower()
-    # Its evidence is computed again.
+
+
+def test_files_hold_no_word_of_a_work_but_its_title(leaky_run):
+    for name in ("j.xml", "step.md", "e.json"):
+        assert speech(2)[:40].lower() not in Path(name).read_text("utf-8").lower()
+
+
+def test_evidence_of_a_collection_is_recomputed(leaky_run, capsys):
     verify = ["verify", "e.json", "--ledger", "sqlite://", "--allow-failures"]
     capsys.readouterr()
     assert main(verify) == 0, capsys.readouterr()
-    changed = Path("speeches.jsonl").read_text().replace("Speech 3", "Speech 4")
-    Path("speeches.jsonl").write_text(changed)
+    works = Path("speeches.jsonl")
+    works.write_text(works.read_text().replace("Speech 3", "Speech 4"))
     assert main(verify) == 1
     assert "m/speeches: book.file_sha256: " in capsys.readouterr().out
 

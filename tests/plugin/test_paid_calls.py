@@ -114,35 +114,32 @@ def test_a_budget_without_prices_is_one_error_and_calls_nobody(online, server, g
     assert server.plan.counts() == {}
 
 
-def test_a_plan_counts_calls_and_generations_and_calls_nobody(online, server, gate):
+def test_a_dry_run_counts_calls_and_generations_and_makes_no_call(online, server, gate):
     detection = ("samples = 6", "samples = 6\ndetection_limit = 0.05")
     online(("[model.options]", "[model.options]\ncompletions_per_call = 4"), detection)
     line = (
         "6 samples: detection limit 39.4% (95% confidence). Set samples = 66 to reach *"
     )
     ledger = Path(".memleak/ledger.db").absolute()
-    result = gate(
-        "--memleak-dry-run", lines=[line, f"Ledger: {ledger} (doesn't exist yet)"]
-    )
+    lines = [line, f"Ledger: {ledger} (doesn't exist yet)"]
+    result = gate("--memleak-dry-run", lines=lines)
     result.assert_outcomes()
     assert not ledger.exists()
     assert (server.books.rows(), server.plan.counts()) == ([], {})
-    line = next(line for line in result.stdout.lines if line.startswith("tuned"))
-    assert line.split()[1:4] == [f"{8 + CANARIES}", f"{24 + CANARIES}", "0"]
-    assert all(
-        len(text) <= 80
-        for text in result.stdout.lines
-        if text.startswith(("pair", "tuned"))
-    )
-    # A pair that cannot be planned is said, and fails the run.
+    rows = [row for row in result.stdout.lines if row.startswith(("pair", "tuned"))]
+    tuned = next(row for row in rows if row.startswith("tuned"))
+    assert tuned.split()[1:4] == [f"{8 + CANARIES}", f"{24 + CANARIES}", "0"]
+    assert all(len(row) <= 80 for row in rows)
+
+
+def test_a_dry_run_of_a_pair_that_cannot_be_planned_fails(online, gate):
     online(('source = "held-out.json"', 'source = "gone.json"\nbring_your_own = true'))
-    result = gate(
-        "--memleak-dry-run", lines=["Can't estimate: tuned/held-out: *gone.json*"]
-    )
+    lines = ["Can't estimate: tuned/held-out: *gone.json*"]
+    result = gate("--memleak-dry-run", lines=lines)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.mark.full
-def test_a_plan_runs_in_one_process(online, gate):
+def test_a_dry_run_takes_one_process(online, gate):
     online()
     gate("--memleak-dry-run", "-n", "1", usage=["*omit -n"])
