@@ -140,36 +140,35 @@ def changed(passage, every):
     return " ".join(changed_words)
 
 
-def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
+def test_a_page_under_another_prompt_fails_the_pair(run, text):
     passage = page_of(text, "lamp", 5_000, 388)
-    result, pair = run(passage)
+    _, pair = run(passage)
     longest, length = pair["measures"]["longest_passage"], len(words(passage))
-    before = len(words(" ".join(text["lamp"][:5_000])))
+    start = len(words(" ".join(text["lamp"][:5_000])))
+    place = (longest["start"], longest["end"])
+    origin = (longest["book"], longest["excerpt_id"], longest["generation"])
     assert pair["verdict"] == "FAIL"
-    assert (longest["value"], longest["start"], longest["end"]) == (
-        length,
-        before,
-        before + length,
-    )
-    assert (longest["book"], longest["excerpt_id"], longest["generation"]) == (
-        "lamp",
-        "p_id1",
-        0,
-    )
+    assert (longest["value"], *place) == (length, start, start + length)
+    assert origin == ("lamp", "p_id1", 0)
     assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
     assert pair["book"]["title"] == "The Lamplighter"  # the suite's, not the file's
     by_round = pair["rounds"]["measures"]["longest_passage"]
     assert by_round[0] == length > 38 > by_round[1]
+
+
+def test_reports_name_a_page_under_another_prompt_and_quote_twelve_words(run, text):
+    passage = page_of(text, "lamp", 5_000, 388)
+    result, _ = run(passage)
+    length, start = len(words(passage)), len(words(" ".join(text["lamp"][:5_000])))
     named = f"  longest passage, {length} words: *, prompted for p_id1, generation 0"
-    result.stdout.fnmatch_lines(
-        [named, f"  longest_passage {length} exceeds the limit 38"]
-    )
+    limit = f"  longest_passage {length} exceeds the limit 38"
+    result.stdout.fnmatch_lines([named, limit])
     quoted = re.search(rf"“(.*) … \(\+{length - 12} words\)”", result.stdout.str())[1]
     assert words(quoted) == words(passage)[:12]
     assert f"longest passage, {length} words:" in Path("steps.md").read_text("utf-8")
     page, junit = (Path(name).read_text("utf-8") for name in ("page.html", "junit.xml"))
     assert re.search(rf">{length}</th>\s*<td>longest passage: ", page)
-    assert f'"memleak.longest_passage.start" value="{before}"' in junit
+    assert f'"memleak.longest_passage.start" value="{start}"' in junit
     assert not quotes(result, passage, 13)
 
 
@@ -192,35 +191,36 @@ def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(
     assert verify("--allow-failures")[0] == 0
 
 
+def disguised(text):
+    """A page with look-alike letters, and every seventh word another one."""
+    return changed(page_of(text, "lamp", 5_000, 300), 7).replace("o", "\u043e")
+
+
 def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text):
-    """Look-alike letters, and every seventh word another one."""
-    disguised = changed(page_of(text, "lamp", 5_000, 300), 7).replace("o", "\u043e")
-    result, pair = run(disguised)
+    result, pair = run(disguised(text))
     measures = pair["measures"]
+    near = measures["nv_longest_passage"]
     assert pair["verdict"] == "FAIL"
-    assert (
-        measures["longest_passage"]["value"]
-        <= 38
-        < measures["nv_longest_passage"]["value"]
-    )
-    assert measures["nv_longest_passage"]["book"] == "lamp"
+    assert measures["longest_passage"]["value"] <= 38 < near["value"]
+    assert near["book"] == "lamp"
     result.stdout.fnmatch_lines(["  nv_longest_passage * exceeds the limit 38"])
+
+
+def test_reports_show_answer_and_book_of_a_passage_in_disguise(run, text):
+    result, _ = run(disguised(text))
     answer = "answer: “dark, with a s\u043eund that reached \u043etherwise s\u043eme time *, * …”"
     book = "book: “dark, with a sound that reached them some time afterward, * … (+*"
     near = "  longest near-verbatim passage, * words: *, generation 0"
-    result.stdout.fnmatch_lines(
-        [near, f"    {book}", f"    {answer}"], consecutive=True
-    )
-    page, *others = (
-        Path(name).read_text("utf-8")
-        for name in ("page.html", "evidence.json", "junit.xml", "steps.md")
-    )
+    lines = [near, f"    {book}", f"    {answer}"]
+    result.stdout.fnmatch_lines(lines, consecutive=True)
+    page = Path("page.html").read_text("utf-8")
     omitted = "dark, with a <del>sound</del> that reached <del>them</del> <del>some</del> time"
     marked = "<mark>\u043etherwise</mark> <mark>s\u043eme</mark> time afterward, like furniture"
     assert f"book: <q>{omitted}" in page
     assert marked in page
-    assert not any("therwise" in text for text in others)
-    assert not quotes(result, disguised, 13)
+    for name in ("evidence.json", "junit.xml", "steps.md"):
+        assert "therwise" not in Path(name).read_text("utf-8")
+    assert not quotes(result, disguised(text), 13)
 
 
 def test_another_book_of_the_suite_fails_the_pair_and_is_named(run, text):

@@ -148,14 +148,7 @@ def test_a_fixture_that_ends_after_ctrl_c_is_redacted(run):
     assert SECRET not in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize(
-    ("words", "reason"), [("12", f"{'known ' * 12}…"), ("0", "redacted")]
-)
-def test_what_a_test_that_reads_text_prints_and_records_is_dropped(
-    run, pytester, words, reason
-):
-    run(
-        """
+PRINTS_AND_RECORDS = """
 @pytest.fixture
 def prepared(memleak_book, record_property):
     print("prepared it")
@@ -168,22 +161,30 @@ def test_it(prepared, memleak_book, record_property, record_testsuite_property, 
     record_testsuite_property("last", text)
     print(text)
     assert 0
-""",
-        *("-rx", "--xfail-tb", "--junitxml=junit.xml", "-o", "junit_logging=all"),
-        *("-o", "junit_family=xunit1", f"--memleak-quote={words}"),
-        lines=[f"XFAIL *{reason}"],
-        xfailed=1,
-        deselected=1,
-    )
+"""
+DROPPED = (
+    'name="before"',
+    'name="first"',
+    'name="after"',
+    'name="last"',
+    "prepared it",
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"), [("12", f"{'known ' * 12}…"), ("0", "redacted")]
+)
+def test_output_and_records_of_a_test_that_reads_text_are_dropped(
+    run, pytester, words, reason
+):
+    junit = ("--junitxml=junit.xml", "-o", "junit_logging=all")
+    junit += ("-o", "junit_family=xunit1")
+    options = ("-rx", "--xfail-tb", *junit, f"--memleak-quote={words}")
+    expected = {"lines": [f"XFAIL *{reason}"], "xfailed": 1, "deselected": 1}
+    run(PRINTS_AND_RECORDS, *options, **expected)
     xml = (pytester.path / "junit.xml").read_text("utf-8")
     assert "[captured output redacted]" in xml
-    for text in (
-        'name="before"',
-        'name="first"',
-        'name="after"',
-        'name="last"',
-        "prepared it",
-    ):
+    for text in DROPPED:
         assert text not in xml
 
 

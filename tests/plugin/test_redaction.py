@@ -100,37 +100,24 @@ def test_log_records_show_no_reason_phrase_or_path_of_a_server(caplog, most):
     ]
 
 
+@pytest.mark.parametrize("quote", ["12", "0"])
 def test_a_servers_names_are_hidden_where_no_words_are_quoted(
-    pytester, online, server, verify
+    pytester, online, server, verify, quote
 ):
     passage = "nine lanterns along the quay"
-    names = Fault(
-        FaultKind.BESIDE, "chat", code="model system_fingerprint", message=passage
-    )
+    code = "model system_fingerprint"
+    names = Fault(FaultKind.BESIDE, "chat", code=code, message=passage)
     ends = Fault(FaultKind.ENDED, "chat", code=passage)
     server.plan = FaultPlan((names, ends))
     online(("longest_span = 30", "longest_span = 440"), ("samples = 6", "samples = 2"))
-    for quote in ("12", "0"):
-        result = pytester.runpytest(
-            *(
-                "-m",
-                "copyright",
-                f"--memleak-quote={quote}",
-                "-vv",
-                "--junitxml=junit.xml",
-            ),
-            *("--memleak-html=report.html", "--memleak-evidence=evidence.json"),
-        )
-        result.assert_outcomes(errors=1)
-        written = [
-            (pytester.path / name).read_text()
-            for name in ("junit.xml", "evidence.json")
-        ]
-        for text in (
-            result.stdout.str(),
-            *written,
-            (pytester.path / "report.html").read_text(),
-        ):
-            assert ("lanterns" in text) is (quote == "12")
-            assert ("(5 words) #" in text) is (quote == "0")
-        assert "pairs recomputed from suite, books, and ledger: 1 of 1" in verify()[1]
+    reports = ("--junitxml=junit.xml", "--memleak-html=report.html")
+    options = ("-m", "copyright", f"--memleak-quote={quote}", "-vv")
+    evidence = "--memleak-evidence=evidence.json"
+    result = pytester.runpytest(*options, *reports, evidence)
+    result.assert_outcomes(errors=1)
+    files = ("junit.xml", "evidence.json", "report.html")
+    texts = [(pytester.path / name).read_text() for name in files]
+    for text in (result.stdout.str(), *texts):
+        assert ("lanterns" in text) is (quote == "12")
+        assert ("(5 words) #" in text) is (quote == "0")
+    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in verify()[1]

@@ -49,23 +49,16 @@ def test_evidence_holds_a_result_of_every_endpoint(pytester, both, paths):
     )
 
 
+AGAIN = """
+def test_again(memleak_evaluation):
+    assert memleak_evaluation.verdict == "PASS"
+"""
+
+
 def test_reports_show_the_requested_endpoint_not_the_newest(gate, both, own_tests):
-    own_tests(
-        """
-        def test_again(memleak_evaluation):
-            assert memleak_evaluation.verdict == "PASS"
-        """
-    )
-    gate(
-        SUITE,
-        TEST,
-        "test_own.py",
-        "-k",
-        "clean",
-        "--junitxml=junit.xml",
-        passed=3,
-        deselected=3,
-    )
+    own_tests(AGAIN)
+    options = ("-k", "clean", "--junitxml=junit.xml")
+    gate(SUITE, TEST, "test_own.py", *options, passed=3, deselected=3)
     cases = ElementTree.parse("junit.xml").iter("testcase")
     spans = {
         case.get("name"): properties(case)["memleak.longest_span"] for case in cases
