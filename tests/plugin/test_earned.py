@@ -43,29 +43,32 @@ def test_the_table_names_every_case_and_server():
     assert documented("server").keys() == unearned_servers.SERVED.keys()
 
 
-def test_recorded_answers_end_as_the_table_of_cases_says(pytester, monkeypatch):
-    folder, wrong = pytester.path, {}
+def write_recorded_suite(folder):
+    """Write the recorded answers of every case, and one suite of all."""
     book, generations = unearned.plays()
     write_book(folder, book)
     suite = SUITE.format(samples=unearned.SAMPLES, keys="")
     for name, number in model_ids(unearned.CASES).items():
         case = unearned.CASES[name]
         answers = unearned.records(book, case.generations(book, generations))
-        (folder / f"{number}.json").write_text(
-            json.dumps(case.records(book, answers)), "utf-8"
-        )
+        records = json.dumps(case.records(book, answers))
+        (folder / f"{number}.json").write_text(records, "utf-8")
         suite += model_table(number, "recorded", f'path = "{number}.json"', case.keys)
     (folder / "cases.memleak.toml").write_text(suite, "utf-8")
+
+
+def test_recorded_answers_end_as_the_table_of_cases_says(pytester, monkeypatch):
+    write_recorded_suite(pytester.path)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "step.md")
     monkeypatch.setenv("COLUMNS", "120")
     result = pytester.runpytest("-vv", "-m", "copyright", *REPORTS)
-    reports = read_reports(folder, result.stdout.str())
+    reports, wrong = read_reports(pytester.path, result.stdout.str()), {}
     for name, number in model_ids(unearned.CASES).items():
-        shown = differing(reports, f"{number}/b", *documented("recorded")[name])
+        pair = f"{number}/b"
+        shown = differing(reports, pair, *documented("recorded")[name])
         # Who hands in a file has no server to look at, and nothing to draw.
-        offered = NOTHING_TO_ASK.search(
-            in_evidence(reports["evidence"], f"{number}/b")[1]
-        )
+        _, reasons = in_evidence(reports["evidence"], pair)
+        offered = NOTHING_TO_ASK.search(reasons)
         if shown or offered:
             wrong[name] = shown, offered
     assert not wrong

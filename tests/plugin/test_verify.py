@@ -171,85 +171,96 @@ def test_a_requirement_that_is_no_digest_or_date_is_rejected(options, message, c
 FINETUNE = '[model.finetune]\nbooks = ["training"]\n'
 
 
-@pytest.mark.parametrize(
-    "replaced", [full(()), ((FINETUNE, ""),)], ids=["fine-tune", "base"]
-)
-def test_a_pair_of_a_dead_server_holds(
-    gate, online, server, verify, replaced, monkeypatch
-):
+@pytest.fixture
+def dead_server(gate, online, server, monkeypatch):
+    """Writes evidence of a server that is not there, with some text of the suite replaced."""
     monkeypatch.setattr(
         "pytest_memleak.pipeline.resources.Resources.retry", Retry(unreached=0)
     )
-    online((server.base_url, "http://127.0.0.1:9/v1"), *replaced)
-    gate("-m", "copyright", EVIDENCE, errors=1)
+
+    def write(*replacements):
+        online((server.base_url, "http://127.0.0.1:9/v1"), *replacements)
+        gate("-m", "copyright", EVIDENCE, errors=1)
+
+    return write
+
+
+DEAD = pytest.mark.parametrize(
+    "replaced", [full(()), ((FINETUNE, ""),)], ids=["fine-tune", "base"]
+)
+
+
+@DEAD
+def test_a_pair_of_a_dead_server_holds(dead_server, verify, replaced):
+    dead_server(*replaced)
     code, text = verify()
     assert (code, "wrong:" in text, "from files" in text) == (1, False, False), text
-    assert text.startswith(
-        "evidence.json: INCONCLUSIVE (1 INCONCLUSIVE)\nlevel: recomputed\n"
-    )
-    assert (
-        "  tuned/held-out: why generations are missing\n"
-        in text.partition("not verified:")[2]
-    )
-    changed = {}
+    beginning = "evidence.json: INCONCLUSIVE (1 INCONCLUSIVE)\nlevel: recomputed\n"
+    assert text.startswith(beginning)
+    shown = "  tuned/held-out: why generations are missing\n"
+    assert shown in text.partition("not verified:")[2]
+
+
+@DEAD
+def test_changed_issues_of_a_dead_server_are_detected(dead_server, verify, replaced):
+    dead_server(*replaced)
     for issues in ([], [{"rule": "recitation", "cause": "None.", "fix": ""}]):
-        changed["issues"] = issues
+        changed = {"issues": issues}
         resealed(
             Path("evidence.json"),
-            lambda b: b["pairs"][0]["completeness"].update(changed),
+            lambda b, changed=changed: b["pairs"][0]["completeness"].update(changed),
         )
-        assert (
-            "completeness.issues"
-            in verify("--allow-failures")[1].partition("wrong:")[2]
-        )
+        _, text = verify("--allow-failures")
+        assert "completeness.issues" in text.partition("wrong:")[2]
 
 
-def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(
-    gate, online, verify, check
-):
+@pytest.fixture
+def sampled(gate, online):
+    """The suite of evidence whose generations are in a ledger."""
     suite = online(
         ("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 2")
     )
     gate("-m", "copyright", EVIDENCE)
+    return suite
+
+
+def test_evidence_is_held_to_the_date_of_its_first_generation(sampled, verify, check):
     assert verify("--not-before", "2020-01-01")[0] == 0
-    check(
-        (
-            ("--not-before", "2999-01-01"),
-            1,
-            "tuned/held-out: its first generation dates from",
-        )
-    )
-    # No ledger is begun where there is none.
-    check(
-        (("--ledger", "sqlite:///elsewhere.db"), 3, "missing:\n  the ledger: no file ")
-    )
-    assert not Path("elsewhere.db").exists()
+    later = "tuned/held-out: its first generation dates from"
+    check((("--not-before", "2999-01-01"), 1, later))
+
+
+def test_evidence_needs_its_own_ledger(sampled, check):
+    other = ("--ledger", "sqlite:///elsewhere.db")
+    check((other, 3, "missing:\n  the ledger: no file "))
+    assert not Path("elsewhere.db").exists()  # none is begun where there is none
     Ledger("sqlite:///elsewhere.db").close()
-    check(
-        (
-            ("--ledger", "sqlite:///elsewhere.db"),
-            1,
-            "elsewhere.db: it has none of the bundle's",
-        )
-    )
-    # Nor a ledger that was filled later, though every link is right.
+    check((other, 1, "elsewhere.db: it has none of the bundle's"))
+
+
+def claim_ledger_end(links, entries):
+    """Say that the ledger had so many entries when the bundle was written."""
+    end = {"entries": entries, "link": links[entries - 1]}
+    resealed(Path("evidence.json"), lambda bundle: bundle.update(ledger=end))
+
+
+def test_a_ledger_that_was_filled_later_is_detected(sampled, verify, check):
+    """Though every link is right."""
     with Ledger("sqlite:///.memleak/ledger.db", create=False) as ledger:
         links = ledger.read(
             lambda connection: [*connection.scalars(sa.select(chain.c.link))]
         )
     for entries in (1, len(links) // 2):
-        end = {"entries": entries, "link": links[entries - 1]}
-        resealed(
-            Path("evidence.json"), lambda bundle, end=end: bundle.update(ledger=end)
-        )
+        claim_ledger_end(links, entries)
         check(((), 1, "were added to the ledger after the bundle's entry"))
-    resealed(
-        Path("evidence.json"),
-        lambda bundle: bundle.update(ledger={"entries": len(links), "link": links[-1]}),
-    )
+    claim_ledger_end(links, len(links))
     assert verify()[0] == 0
-    suite.write_text(
-        suite.read_text().replace("[model.fine", 'weights_version = "2"\n[model.fine')
+
+
+def test_generations_of_other_weights_are_no_own_endpoint_s(sampled, verify):
+    text = sampled.read_text()
+    sampled.write_text(
+        text.replace("[model.fine", 'weights_version = "2"\n[model.fine')
     )
     assert "a test's own endpoint" not in verify()[1]
 
