@@ -246,11 +246,11 @@ class Refuser:
 @pytest.fixture
 def refuser(bare, monkeypatch):
     refuser = Refuser()
-    monkeypatch.setattr(
-        Reciter,
-        "answer",
-        lambda *arguments, **settings: refuser.answer(*arguments, **settings),
-    )
+
+    def answer(reciter, *arguments, **settings):
+        return refuser.answer(reciter, *arguments, **settings)
+
+    monkeypatch.setattr(Reciter, "answer", answer)
     bare(ENDPOINT, LAX)
     return refuser
 
