@@ -18,6 +18,8 @@ ACTION = yaml.safe_load(
 )
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"] if "run" in step}
 
+SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
+
 
 @pytest.fixture
 def step(pytester, tmp_path):
@@ -34,16 +36,18 @@ def step(pytester, tmp_path):
         }
         assert "${{" not in STEPS[name]["run"]  # an input is never part of a script
         return subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", STEPS[name]["run"]],
+            [*SHELL, STEPS[name]["run"]],
             cwd=pytester.path,
             env={
-                **os.environ, **environment, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+                **os.environ,
+                **environment,
+                "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
             capture_output=True,
             check=False,
             encoding="utf-8",
-        )  # fmt: skip
+        )
 
     return run
 

@@ -91,18 +91,27 @@ def test_an_increase_over_its_tolerance_fails_the_run(release, earlier, gate, op
         result.stdout.fnmatch_lines_random(SUMMARIZED)
 
 
-@pytest.mark.parametrize(("recite", "limits", "shown"), [
-    pytest.param(12, "longest_span=16", "Compared with before.json: PASS: worse in 0 of 2*",
-                 id="within its tolerance"),
-    pytest.param(
-        1,
-        "bmc=0.1,longest_span=10",
-        "  since the baseline: bmc 0 -> 0.5161 (+0.5161, interval -1 to +1), p = 0.5, "
-        "tolerance 0.1, 12 rounds can detect an increase of 1.2: PASS",
-        id="noise",
-    ),
-    pytest.param(0, "longest_span=0", "Compared with before.json: PASS: *", id="the same"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("recite", "limits", "shown"),
+    [
+        pytest.param(
+            12,
+            "longest_span=16",
+            "Compared with before.json: PASS: worse in 0 of 2*",
+            id="within its tolerance",
+        ),
+        pytest.param(
+            1,
+            "bmc=0.1,longest_span=10",
+            "  since the baseline: bmc 0 -> 0.5161 (+0.5161, interval -1 to +1), p = 0.5, "
+            "tolerance 0.1, 12 rounds can detect an increase of 1.2: PASS",
+            id="noise",
+        ),
+        pytest.param(
+            0, "longest_span=0", "Compared with before.json: PASS: *", id="the same"
+        ),
+    ],
+)
 def test_an_increase_within_its_tolerance_or_noise_passes(
     release, earlier, gate, recite, limits, shown
 ):

@@ -232,9 +232,10 @@ def test_files_that_are_no_books_are_named_and_left_out(suite, library, build):
     assert (code, out) == (0, f"1 book, {len(OTHER.split())} words -> library.keys\n")
     lines = [line.partition(" skipped: library/shelf/")[2] for line in err.splitlines()]
     assert [line.partition(";")[0] for line in lines] == [
-        "License.md: not named like a book", "README.txt: not named like a book",
+        "License.md: not named like a book",
+        "README.txt: not named like a book",
         "cover.png: no reader for '.png' files",
-    ]  # fmt: skip
+    ]
 
 
 UNREAD = {

@@ -69,10 +69,15 @@ def suite(pytester, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize(("names", "fixture", "workers"), [
-    ([*TESTS], EVALUATION, ()), ([CATCHES], "memorization", ()),
-    *(full([name], EVALUATION, ()) for name in TESTS), full([CATCHES], EVALUATION, ("-n", "1")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "fixture", "workers"),
+    [
+        ([*TESTS], EVALUATION, ()),
+        ([CATCHES], "memorization", ()),
+        *(full([name], EVALUATION, ()) for name in TESTS),
+        full([CATCHES], EVALUATION, ("-n", "1")),
+    ],
+)
 def test_tests_of_ones_own_never_pass_over_inconclusive(
     gate, suite, own_tests, names, fixture, workers
 ):

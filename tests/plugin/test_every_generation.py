@@ -376,12 +376,17 @@ def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
     assert pair["completeness"]["received"] == 5 * pair["book"]["excerpts"]
 
 
-@pytest.mark.parametrize(("ended", "text", "verdict"), [
-    full("content_filter", "", "INCONCLUSIVE"), ("recitation", "", "INCONCLUSIVE"),
-    ("stop", "", "INCONCLUSIVE"), full(None, "\u200b", "INCONCLUSIVE"),
-    ("length", "", "PASS"),  # a reasoning model hides what it wrote
-    full("stop", "I'm sorry, I can't.", "PASS"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ended", "text", "verdict"),
+    [
+        full("content_filter", "", "INCONCLUSIVE"),
+        ("recitation", "", "INCONCLUSIVE"),
+        ("stop", "", "INCONCLUSIVE"),
+        full(None, "\u200b", "INCONCLUSIVE"),
+        ("length", "", "PASS"),  # a reasoning model hides what it wrote
+        full("stop", "I'm sorry, I can't.", "PASS"),
+    ],
+)
 def test_canaries_that_show_nothing_are_missing(writer, run, ended, text, verdict):
     writer.withheld["canary"] = (ended, text)
     pair = run("sampled_none", keys=RELEASED)

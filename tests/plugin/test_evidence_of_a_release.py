@@ -61,17 +61,26 @@ NOT_RUN = {
     "-n 2 -k": (("-n", "2", "-k", "clean"), "", 0, "deselected"),
     "--deselect": (("--deselect", f"{NODE}[leaky/ferry]"), "", 0, "deselected"),
     "node id": ((f"{NODE}[clean/ferry]",), "", 0, "none of its tests was selected"),
-    "skipped": ((), OF_LEAKY.format("pytest.skip('counted nine lanterns')"), 1, "skipped"),
+    "skipped": (
+        (),
+        OF_LEAKY.format("pytest.skip('counted nine lanterns')"),
+        1,
+        "skipped",
+    ),
     "by mark": ((), MARKS, 0, "skipped: waits for the new weights"),
-    "error": ((), OF_LEAKY.format("raise ValueError"), 1,
-              "an error occurred before the evaluation"),
+    "error": (
+        (),
+        OF_LEAKY.format("raise ValueError"),
+        1,
+        "an error occurred before the evaluation",
+    ),
     "Ctrl-C": ((), OF_LEAKY.format("raise KeyboardInterrupt"), 2, INTERRUPTED),
     "exit": ((), OF_LEAKY.format("pytest.exit('enough')"), 2, INTERRUPTED),
     "dies": (("-n", "1", "--max-worker-restart=0"), DIES, 1, "its test's process died"),
     "dies, -n 2": (("-n", "2"), DIES, 1, "its test's process died"),
     "in its report": ((), IN_ITS_REPORT, 3, INTERNAL),
     "in its report, -n 1": (("-n", "1"), IN_ITS_REPORT, 3, INTERNAL),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", [full(how) if "-n " in how else how for how in NOT_RUN])

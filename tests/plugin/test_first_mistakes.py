@@ -85,10 +85,13 @@ def test_control_characters_in_a_suite_s_name_and_keys_are_escaped(suite, gate):
     assert "\x1b" not in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize(("arguments", "shown"), [
-    ("suit='x'", "*copyright takes suite=*suit*"),
-    ("suite='no.toml'", "*no.toml: can't be read: No such file or directory*"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ("suit='x'", "*copyright takes suite=*suit*"),
+        ("suite='no.toml'", "*no.toml: can't be read: No such file or directory*"),
+    ],
+)
 def test_a_mark_that_names_no_suite_ends_collection(
     pytester, suite, gate, arguments, shown
 ):
@@ -246,20 +249,25 @@ def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
         assert text in shown
 
 
-@pytest.mark.parametrize(("arguments", "fix"), [
-    (["tyr", "it.epub"], "did you mean try?"), ([], "run memleak --help for usage"),
-    (["--modle", "openai/base"], "did you mean memleak try --model?"),
-    (["prepare", "it.epub"], "add -o BOOK.json, or --explain"),
-    (["prepare", "gone.epub", "-o", "it.json"], "has no file of a similar name"),
-    (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
-    (["prepare", ".", "-o", "it.json"], "lower k, or check the file"),
-    (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
-    (["try", "story.txt", "--modle", "openai/base"], "did you mean --model?"),
-    (["try", "it.epub", "--model", "gpt-4o"], "as in openai/gpt-4o;"),
-    (["verify", "gone.json"], "has no file of a similar name"),
-    (["ledger", "list"], "name the ledger with --ledger"),
-    (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
-], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        (["tyr", "it.epub"], "did you mean try?"),
+        ([], "run memleak --help for usage"),
+        (["--modle", "openai/base"], "did you mean memleak try --model?"),
+        (["prepare", "it.epub"], "add -o BOOK.json, or --explain"),
+        (["prepare", "gone.epub", "-o", "it.json"], "has no file of a similar name"),
+        (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
+        (["prepare", ".", "-o", "it.json"], "lower k, or check the file"),
+        (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
+        (["try", "story.txt", "--modle", "openai/base"], "did you mean --model?"),
+        (["try", "it.epub", "--model", "gpt-4o"], "as in openai/gpt-4o;"),
+        (["verify", "gone.json"], "has no file of a similar name"),
+        (["ledger", "list"], "name the ledger with --ledger"),
+        (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
 def test_a_mistake_at_the_command_line_is_told_with_its_fix(
     capsys, tmp_path, monkeypatch, arguments, fix
 ):

@@ -100,11 +100,15 @@ BASELINE = SUITE.replace('id = "model"', 'id = "model"\nbaseline_model = "before
 BASELINE += model_table("before", "recorded", 'path = "before-{book}.json"')
 
 
-@pytest.mark.parametrize(("known", "limit", "outcome", "shown"), [
-    (lambda *_: "", "0.10", "failed", "*uplift 0.6* > 0.1*"),
-    full(lambda _, i: words(i, 0, 200), "0.40", "passed", "*PASS*"),
-    (None, "0.20", "errors", "*baseline 'before': *before-tale.json*"),
-], ids=["fails", "the baseline knows it too", "there is none"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("known", "limit", "outcome", "shown"),
+    [
+        (lambda *_: "", "0.10", "failed", "*uplift 0.6* > 0.1*"),
+        full(lambda _, i: words(i, 0, 200), "0.40", "passed", "*PASS*"),
+        (None, "0.20", "errors", "*baseline 'before': *before-tale.json*"),
+    ],
+    ids=["fails", "the baseline knows it too", "there is none"],
+)
 def test_uplift_is_judged_over_the_baseline(gate, suite, known, limit, outcome, shown):
     before = [("before-tale", EXCERPTS, known), ("before-other", OTHER, lambda *_: "")]
     before = before if known else ()

@@ -126,11 +126,14 @@ def test_impossible_options_are_rejected_before_the_first_call(
     assert not (pytester.path / ".memleak").exists()
 
 
-@pytest.mark.parametrize(("url", "shown"), [
-    ("sqlite:///folder", "*folder: The file can't be opened*"),
-    ("sqlite:///file/ledger.db", "*ledger.db: Unusable: Not a directory*"),
-    ("postgresql+psycopg://user:hunter22@127.0.0.1:1/none", "*127.0.0.1*"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///folder", "*folder: The file can't be opened*"),
+        ("sqlite:///file/ledger.db", "*ledger.db: Unusable: Not a directory*"),
+        ("postgresql+psycopg://user:hunter22@127.0.0.1:1/none", "*127.0.0.1*"),
+    ],
+)
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
 def test_a_ledger_that_cannot_be_opened_ends_the_run_before_the_first_call(
     online, server, places, gate, workers, url, shown

@@ -50,21 +50,26 @@ def test_numbers_ids_titles_places_and_repr_count_as_no_read(reads, evaluation):
     assert not reads
 
 
-@pytest.mark.parametrize("read", [
-    lambda view: view.book.excerpts[0].text,
-    lambda view: view.book.excerpts[0].instruction,
-    lambda view: view.book.excluded[0].text,
-    lambda view: view.protected["b"].excerpts[0].text,
-    lambda view: [generation.text for generation in view.generations()],
-    lambda view: [generation.reasoning for generation in view.generations()],
-    lambda view: [generation.written for generation in view.generations()],
-    lambda view: view.book == views.view_of_book(BOOK), lambda view: hash(view.book),
-    lambda view: dataclasses.asdict(view.book),
-    lambda view: dataclasses.replace(view.book.excerpts[0], id="p2"),
-    lambda view: copy.copy(view.book.excerpts[0]), lambda view: pickle.dumps(view.book),
-    lambda _: views.views_of_completions([Completion(SECRET)])[0].written,
-    lambda _: views.views_of_completions([SECRET]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda view: view.book.excerpts[0].text,
+        lambda view: view.book.excerpts[0].instruction,
+        lambda view: view.book.excluded[0].text,
+        lambda view: view.protected["b"].excerpts[0].text,
+        lambda view: [generation.text for generation in view.generations()],
+        lambda view: [generation.reasoning for generation in view.generations()],
+        lambda view: [generation.written for generation in view.generations()],
+        lambda view: view.book == views.view_of_book(BOOK),
+        lambda view: hash(view.book),
+        lambda view: dataclasses.asdict(view.book),
+        lambda view: dataclasses.replace(view.book.excerpts[0], id="p2"),
+        lambda view: copy.copy(view.book.excerpts[0]),
+        lambda view: pickle.dumps(view.book),
+        lambda _: views.views_of_completions([Completion(SECRET)])[0].written,
+        lambda _: views.views_of_completions([SECRET]),
+    ],
+)
 def test_access_to_text_counts_as_a_read(reads, evaluation, read):
     read(views.view_of_evaluation(evaluation))
     assert reads

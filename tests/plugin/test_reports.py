@@ -51,10 +51,16 @@ def longest_quote(text):
     return max((n for n in range(2, 17) if " ".join(PASSAGE[:n]) in text), default=0)
 
 
-@pytest.mark.parametrize(("options", "count"), [
-    ((), 12), (("--memleak-quote=3",), 3), (("--memleak-quote=0",), 0),
-    (("--memleak-quote=full",), 16), (("--memleak-quote=99",), 16),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ((), 12),
+        (("--memleak-quote=3",), 3),
+        (("--memleak-quote=0",), 0),
+        (("--memleak-quote=full",), 16),
+        (("--memleak-quote=99",), 16),
+    ],
+)
 def test_quotes_are_as_long_as_memleak_quote_says(suite, gate, step, options, count):
     suite()
     text = gate(HTML, "-k", "leaky", *options).stdout.str()

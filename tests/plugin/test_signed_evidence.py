@@ -272,7 +272,9 @@ def test_signed_evidence_is_recomputed_with_its_files(receive):
     content = Path("../test.memleak.toml").read_bytes()
     announced = hashlib.sha256(content).hexdigest()
     recomputed = "PASS (2 PASS) level: attested, recomputed"
-    not_ours = "VERIFICATION FAILED: the bundle claims PASS (2 PASS) level: none wrong: "
+    not_ours = (
+        "VERIFICATION FAILED: the bundle claims PASS (2 PASS) level: none wrong: "
+    )
     for options, code, message in (
         (OUR_KEY, 0, f"{recomputed} verified: signed by the key"),
         (("--public-key", "../theirs.pub"), 1, not_ours),

@@ -287,15 +287,31 @@ PRICE = "price = { input = 2.0, output = 8.0 }\n"
 NONE = (f'base_model = "base"\n{PRICE}', 'base_model = "none"\n')
 # Of the book and the suite, options, and what is said before anything is paid.
 STOPPED = {
-    "a server that refuses": (*({}, [NONE], PAID),
-        "*'held-out': some summaries are missing: openai endpoint*none*404*"),
-    "no author": (*({"author_name": ""}, [], PAID),
-        "*the instruction template needs the book's author*"),
-    "offline": (*({}, [], ("--memleak-offline",)),
-                "*4 of 4 summaries of its excerpts aren't written yet*"),
-    "a budget without a price": (*({}, [(PRICE, "")], (*PAID, "--memleak-budget=1")),
-        "*a budget needs a price for the summarizer*"),
-}  # fmt: skip
+    "a server that refuses": (
+        {},
+        [NONE],
+        PAID,
+        "*'held-out': some summaries are missing: openai endpoint*none*404*",
+    ),
+    "no author": (
+        {"author_name": ""},
+        [],
+        PAID,
+        "*the instruction template needs the book's author*",
+    ),
+    "offline": (
+        {},
+        [],
+        ("--memleak-offline",),
+        "*4 of 4 summaries of its excerpts aren't written yet*",
+    ),
+    "a budget without a price": (
+        {},
+        [(PRICE, "")],
+        (*PAID, "--memleak-budget=1"),
+        "*a budget needs a price for the summarizer*",
+    ),
+}
 
 
 @pytest.mark.parametrize("why", STOPPED)

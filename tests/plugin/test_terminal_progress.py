@@ -161,11 +161,18 @@ def test_verbose_lines_continue_after_progress(run, slow, columns):
     assert but_for_its_time(seen) == but_for_its_time(plain)
 
 
-@pytest.mark.parametrize(("options", "environment"), [
-    ([], {"TERM": "dumb"}),
-    *((options.split(), {}) for options in ("-q", "-s", "--capture=tee-sys", "-n 1")),
-    (["-o", "log_cli=true"], {}),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        ([], {"TERM": "dumb"}),
+        (["-q"], {}),
+        (["-s"], {}),
+        (["--capture=tee-sys"], {}),
+        (["-n", "1"], {}),
+        (["-o", "log_cli=true"], {}),
+    ],
+    ids=str,
+)
 def test_progress_stays_off_where_lines_cannot_be_erased(
     run, slow, options, environment
 ):

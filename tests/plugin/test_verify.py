@@ -60,11 +60,22 @@ def test_verify_shows_progress_in_a_terminal(passed, pytester):
 # What is replaced in the suite, options, outcomes, verify's exit code, and how it
 # begins.
 VERDICTS = {
-    "FAIL": ((), (), {"passed": 1, "failed": 1}, 1, "FAIL (1 FAIL, 1 PASS)\nlevel: recomputed"),
-    "NOT RUN": (*((WIDE,), ("-k", "clean"), {"passed": 1, "deselected": 1}, 1),
-                "INCONCLUSIVE (1 NOT RUN, 1 PASS)\n"),
+    "FAIL": (
+        (),
+        (),
+        {"passed": 1, "failed": 1},
+        1,
+        "FAIL (1 FAIL, 1 PASS)\nlevel: recomputed",
+    ),
+    "NOT RUN": (
+        (WIDE,),
+        ("-k", "clean"),
+        {"passed": 1, "deselected": 1},
+        1,
+        "INCONCLUSIVE (1 NOT RUN, 1 PASS)\n",
+    ),
     "FAIL (expected)": ((LEAK,), (), {"passed": 1, "xfailed": 1}, 0, "PASS "),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -83,14 +94,20 @@ def test_valid_evidence_that_is_no_pass_has_another_exit_code(
 
 
 TRIMMED = (
-    (lambda bundle: bundle["pairs"].pop(1),
-     "leaky/ferry: the suite test.memleak.toml has this pair"),
+    (
+        lambda bundle: bundle["pairs"].pop(1),
+        "leaky/ferry: the suite test.memleak.toml has this pair",
+    ),
     (lambda bundle: bundle["pairs"].append(bundle["pairs"][0]), "clean/ferry: the "),
-    (lambda bundle: bundle.update(pairs=[]),
-     "result: the bundle says FAIL, but its pairs give INCONCLUSIVE"),
-    (lambda bundle: bundle.update(result="PASS"),
-     "result: the bundle says PASS, but its pairs give FAIL"),
-)  # fmt: skip
+    (
+        lambda bundle: bundle.update(pairs=[]),
+        "result: the bundle says FAIL, but its pairs give INCONCLUSIVE",
+    ),
+    (
+        lambda bundle: bundle.update(result="PASS"),
+        "result: the bundle says PASS, but its pairs give FAIL",
+    ),
+)
 
 
 def test_trimmed_evidence_is_detected_under_a_new_seal(suite, bundle_of, verify):
@@ -157,10 +174,13 @@ def test_evidence_is_held_to_the_stated_requirements(passed, check):
     check(*((options, 1, message) for options, message in OTHER_THAN_ASKED_FOR.items()))
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
-    (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
+        (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
+    ],
+)
 def test_a_requirement_that_is_no_digest_or_date_is_rejected(options, message, capsys):
     with pytest.raises(SystemExit) as end:
         main(["verify", "evidence.json", *options])
