@@ -60,13 +60,15 @@ def test_the_measure_step_leaves_reports_and_a_summary(step, suite, pytester, tm
     done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode == 0, done.stdout + done.stderr
     reports = pytester.path / "memleak-reports"
-    assert {path.name for path in reports.iterdir()} == {
-        "memleak.xml",
-        "memleak.html",
-        "memleak.json",
-    }
+    names = {path.name for path in reports.iterdir()}
+    assert names == {"memleak.xml", "memleak.html", "memleak.json"}
     assert json.loads((reports / "memleak.json").read_text())["release"] == "2.1"
     assert "ferry | ✅ PASS" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.full
+def test_a_wrong_option_fails_the_measure_step(step, suite):
+    suite()
     options = "-k clean\n\n--memleak-signing-key no.key"
     done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
@@ -92,11 +94,15 @@ def test_the_measure_step_signs_with_the_key_of_its_input(
 @pytest.mark.full
 def test_a_leak_fails_the_step_and_an_input_runs_nothing(step, suite, pytester):
     suite()
-    done = step(
-        "Measure", suite="test.memleak.toml", options="-k leaky; touch $(echo owned)"
-    )
+    options = "-k leaky; touch $(echo owned)"
+    done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode != 0
     assert not (pytester.path / "owned").exists()
+
+
+@pytest.mark.full
+def test_a_leak_leaves_its_reports_in_the_named_folder(step, suite, pytester):
+    suite()
     done = step("Measure", suite="test.memleak.toml", folder="there")
     assert done.returncode == 1
     assert (pytester.path / "there" / "memleak.xml").exists()

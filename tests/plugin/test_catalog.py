@@ -329,29 +329,35 @@ def test_a_prepared_catalog_that_is_damaged_leaves_no_pass(suite, library, gate,
     gate("-k", "clean", lines=lines, errors=1, deselected=1)
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("library.keys", "'library.keys' is empty"),
+        ("nowhere/*.epub", "no file matches"),
+    ],
+    ids=["empty", "no file"],
+)
 def test_an_impossible_catalog_is_an_error_before_anything_runs(
-    suite, library, gate, build
+    suite, library, gate, source, message
 ):
     library(winds=OTHER)
     KEYS.write_bytes(b"")
-    sources = [
-        ("library.keys", "'library.keys' is empty"),
-        ("nowhere/*.epub", "no file matches"),
-    ]
-    for source, message in sources:
-        suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", source)))
-        lines = [f"*catalog[[]1].source: *{message}*"]
-        assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
-    KEYS.unlink()
+    suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", source)))
+    lines = [f"*catalog[[]1].source: *{message}*"]
+    assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
+
+
+def test_a_catalog_of_another_word_mode_is_an_error_before_anything_runs(
+    suite, library, gate, build
+):
+    library(winds=OTHER)
     build("--word-mode", "unicode")
     suite(PREPARED)
     lines = ["*library.keys was made for word_mode = 'unicode'*'paper'*"]
     assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_build_rejects_folders_without_books_and_files_that_are_no_catalog(
-    library, build
-):
+def test_build_rejects_a_folder_without_books(library, build):
     assert "no such folder" in build(folder="nowhere")[2]
     library(short="two words")
     code, out, error = build()
@@ -359,6 +365,9 @@ def test_build_rejects_folders_without_books_and_files_that_are_no_catalog(
     assert "skipped: " in error
     assert "this folder contains no measurable book" in error
     assert not KEYS.exists()
+
+
+def test_build_replaces_a_catalog_and_no_other_file(library, build):
     library(winds=OTHER)
     assert "isn't a catalog" in build(output=WINDS)[2]
     assert Path(WINDS).read_text("utf-8") == OTHER

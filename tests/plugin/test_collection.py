@@ -203,18 +203,18 @@ def test_a_work_recited_under_another_prompt_counts_for_the_recited_work(run):
     run(answers, lines=["  leaks: Speech 5 (speeches.jsonl:6), *"], failed=1)
 
 
+PASSAGES = ("longest_passage = 20", "longest_passage = 70")
+
+
 def test_limits_of_works_stand_with_the_collection(run):
-    passages = ("longest_passage = 20", "longest_passage = 70")
-    run(
-        leaking(3),
-        passages,
-        (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 0.999 }}"),
-        failed=1,
-    )
-    # Nothing that a model could do would fail them.
+    strict = (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 0.999 }}")
+    run(leaking(3), PASSAGES, strict, failed=1)
+
+
+def test_works_that_no_limit_can_fail_are_not_judged(run):
     line = "*12 works of 12 can't be judged (Speech 0, Speech 1, Speech 2, ...): too short*"
     loose = (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 1.0 }}")
-    run(honest(), passages, loose, lines=[line], errors=1)
+    run(honest(), PASSAGES, loose, lines=[line], errors=1)
 
 
 def test_a_work_that_was_not_answered_keeps_the_pair_open(run):

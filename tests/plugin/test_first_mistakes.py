@@ -104,25 +104,29 @@ def test_a_mark_that_names_no_suite_ends_collection(
     assert gate(lines=[shown, *fix]).ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_a_file_that_is_no_suite_by_its_name(pytester, suite, gate):
+def test_a_book_among_the_arguments_names_the_command_that_tests_it(
+    pytester, suite, gate
+):
     suite(name="release.toml")
     shutil.copy(STORY, pytester.path / "story.epub")
     fix = "  to test this book, run: memleak try story.epub --model openai/NAME"
     result = gate(*RUN, "story.epub", lines=[fix])
     assert result.ret != 0
     result.stdout.no_fnmatch_line("*Traceback*")
-    # Named on the command line it is one, as pytest runs any Python file that is named.
-    gate(
-        "--collect-only",
-        "-q",
-        "release.toml",
-        lines=["release.toml::test_memorization[[]clean/*"],
-    )
-    # Beside a suite it is a file like any other.
+
+
+def test_a_file_of_another_name_is_a_suite_where_the_command_line_names_it(suite, gate):
+    """As pytest runs any Python file that is named."""
+    suite(name="release.toml")
+    lines = ["release.toml::test_memorization[[]clean/*"]
+    gate("--collect-only", "-q", "release.toml", lines=lines)
+
+
+def test_a_file_of_another_name_beside_a_suite_is_no_suite(suite, gate):
+    suite(name="release.toml")
     suite()
-    result = gate(
-        "--collect-only", "-q", lines=["test.memleak.toml::test_memorization[[]clean/*"]
-    )
+    lines = ["test.memleak.toml::test_memorization[[]clean/*"]
+    result = gate("--collect-only", "-q", lines=lines)
     result.assert_outcomes()
     result.stdout.no_fnmatch_line("*release.toml*")
 

@@ -28,7 +28,11 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(
     gate("-rs", "--memleak-evidence=e.json", lines=[f"*{shown}"], skipped=1)
     assert server.books.rows() == []
     assert read_pair("e.json")["reasons"] == [f"skipped: {shown}"]
-    # A skip without a word, at exit code 0, would look like a pass.
+
+
+def test_a_quiet_run_names_skipped_pairs_that_cost_money(online, gate):
+    """A skip without a word, at exit code 0, would look like a pass."""
+    online()
     shown = (
         "memleak: skipped 1 pair whose provider can charge for calls. To run them, add "
         "-m copyright."
@@ -36,17 +40,25 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(
     assert gate("-q", lines=[shown]).ret == pytest.ExitCode.OK
 
 
-def test_stored_generations_are_not_paid_for_again(online, server, gate):
+def test_an_offline_run_without_a_fine_tune_is_inconclusive(online, server, gate):
     online()
-    # Offline without a fine-tune it is inconclusive, and calls nobody.
     shown = "*the ledger has no finished fine-tune of 'tuned'*"
     gate("--memleak-offline", lines=[shown], errors=1)
     assert server.plan.counts() == {}
-    shown = "*tuned/held-out*24/24*FAIL*"
-    new = f"New ledger: {Path('.memleak/ledger.db').absolute()}"
-    gate("--memleak-allow-paid", lines=[shown, new], failed=1)
+
+
+def test_a_first_paid_run_fine_tunes_once_and_names_its_ledger(online, server, gate):
+    online()
+    ledger = f"New ledger: {Path('.memleak/ledger.db').absolute()}"
+    lines = ["*tuned/held-out*24/24*FAIL*", ledger]
+    gate("--memleak-allow-paid", lines=lines, failed=1)
     assert len(rows(server, "finetune")) == 1
     assert len(rows(server)) == 24 + CANARIES
+
+
+def test_stored_generations_are_not_paid_for_again(online, server, gate):
+    online()
+    gate(*ASKED, failed=1)
     before = server.books.rows()
     gate(*ASKED, failed=1)
     assert server.books.rows() == before

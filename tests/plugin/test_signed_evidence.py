@@ -93,26 +93,32 @@ CHANGES = (
 )
 
 
-def test_a_signature_holds_by_its_key_alone(signed, check, verify):
+def test_a_signature_holds_by_its_key_alone(signed, check):
     check(
         ((*KEY, REQUIRED), 0, "  signed by the key in ours.pub"),
         (THEIRS, 1, "signature: none matches the key in theirs.pub"),
         ((), 0, "Signature not verified: add --public-key"),
         ((REQUIRED,), 1, "signature: not verified; add --public-key"),
     )
-    before = signed.read_bytes()
-    for number, (change, code) in enumerate(CHANGES):
-        envelope, statement = statement_in(signed)
-        change(envelope, statement)
-        put(signed, envelope, statement)
-        assert verify(*KEY)[0] == code, number
-        signed.write_bytes(before)
-    # Subjects are checked without a key, too.
+
+
+@pytest.mark.parametrize(("change", "code"), CHANGES)
+def test_a_changed_envelope_holds_no_more(signed, verify, change, code):
+    envelope, statement = statement_in(signed)
+    change(envelope, statement)
+    put(signed, envelope, statement)
+    assert verify(*KEY)[0] == code
+
+
+def test_a_changed_subject_is_detected_without_a_key(signed, check):
     envelope, statement = statement_in(signed)
     statement["subject"][0]["digest"]["modelNames"] = "0" * 64
     put(signed, envelope, statement)
     check(((), 1, "subject: doesn't match the bundle's pairs"))
-    # A key may not be given for what is unsigned.
+
+
+def test_unsigned_evidence_accepts_no_key(signed, check):
+    _, statement = statement_in(signed)
     dump(signed, statement["predicate"])
     check(
         (KEY, 1, "signature: missing"), ((), 0, "Not signed: the author is unverified")
@@ -185,15 +191,16 @@ def test_a_test_result_lists_pairs_that_are_no_pass_as_failed(pytester, suite):
     ]  # the first: not run
 
 
-def test_a_test_result_replaces_no_other_file_and_none_of_an_earlier_run_stays(
-    signed, gate
-):
-    result_file = signed.with_name("evidence.test-result.json")
-    key = "--memleak-signing-key=ours.key"
+def test_a_test_result_of_an_earlier_run_is_removed(signed, gate):
     gate(EVIDENCE, passed=2)
-    assert not result_file.exists()
+    assert not signed.with_name("evidence.test-result.json").exists()
+
+
+def test_a_test_result_replaces_no_other_file(signed, gate):
+    result_file = signed.with_name("evidence.test-result.json")
     result_file.write_text("my notes", encoding="utf-8")
-    assert gate(EVIDENCE, key).ret == pytest.ExitCode.USAGE_ERROR
+    result = gate(EVIDENCE, "--memleak-signing-key=ours.key")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result_file.read_text(encoding="utf-8") == "my notes"
 
 
@@ -284,11 +291,12 @@ def test_signed_evidence_is_recomputed_with_its_files(receive):
         receive(*options, *THE_SUITE, code=code, messages=[message])
 
 
-def test_signed_evidence_is_a_baseline_and_replaceable_but_other_envelopes_stay(
-    signed, gate
-):
+def test_signed_evidence_is_a_baseline(signed, gate):
     lines = ["*since the baseline: bmc *(+0)"]
     gate("--memleak-baseline=evidence.json", lines=lines, passed=2)
+
+
+def test_signed_evidence_replaces_its_own_kind_alone(signed, gate):
     gate(EVIDENCE, "--memleak-signing-key=ours.key", passed=2)
     envelope, statement = statement_in(signed)
     put(signed, envelope, statement | {"predicate": {"buildType": "another"}})
