@@ -156,7 +156,7 @@ def test_verbose_lines_continue_after_progress(run, slow, columns):
         return [line for line in seen.lines if " 2 passed in " not in line]
 
     plain = run("-v", columns=columns, environment={"TERM": "dumb"})
-    seen = run("-v", "--memleak-ledger", "sqlite:///other.db", columns=columns)
+    seen = run("-v", columns=columns)
     assert bool(seen.progress("sampling")) == (columns != 50)
     assert but_for_its_time(seen) == but_for_its_time(plain)
 
