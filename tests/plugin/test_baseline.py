@@ -1,6 +1,5 @@
 """--memleak-baseline and --memleak-max-increase."""
 
-import contextlib
 import json
 import random
 import re
@@ -8,11 +7,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from evidence_files import resealed
 from ferry import CLEAN
 from marks import full
 from report_readers import properties
 from suite_files import read_bundle, write_json
-from test_verify import resealed
 
 from pytest_memleak.cli.main import main
 
@@ -52,7 +51,7 @@ def earlier(release, bundle_of):
     bundle_of("before.json", passed=2)
 
 
-def test_it_shows_what_changed_for_each_pair(release, earlier, gate):
+def test_a_baseline_alone_shows_changes_of_every_pair(release, earlier, gate):
     release(recite=1)
     lines = ["PASS clean/ferry", "*since the baseline: longest_span 0 -> 16 (+16)"]
     result = gate("--memleak-baseline=before.json", lines=lines, passed=2)
@@ -78,9 +77,7 @@ SUMMARIZED = (
 @pytest.mark.parametrize(
     "options", [("-q",), (), *map(full, [("-v",), ("-x",), ("-n", "2")])], ids=" ".join
 )
-def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
-    release, earlier, gate, options
-):
+def test_an_increase_over_its_tolerance_fails_the_run(release, earlier, gate, options):
     release(recite=12)
     lines = [
         *SHOWN,
@@ -94,34 +91,44 @@ def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
         result.stdout.fnmatch_lines_random(SUMMARIZED)
 
 
-@pytest.mark.parametrize(("recite", "limits", "shown"), [
-    pytest.param(12, "longest_span=16", "Compared with before.json: PASS: worse in 0 of 2*",
-                 id="within its tolerance"),
-    pytest.param(
-        1,
-        "bmc=0.1,longest_span=10",
-        "  since the baseline: bmc 0 -> 0.5161 (+0.5161, interval -1 to +1), p = 0.5, "
-        "tolerance 0.1, 12 rounds can detect an increase of 1.2: PASS",
-        id="noise",
-    ),
-    pytest.param(0, "longest_span=0", "Compared with before.json: PASS: *", id="the same"),
-])  # fmt: skip
-def test_what_is_tolerated_or_noise_passes(
+@pytest.mark.parametrize(
+    ("recite", "limits", "shown"),
+    [
+        pytest.param(
+            12,
+            "longest_span=16",
+            "Compared with before.json: PASS: worse in 0 of 2*",
+            id="within its tolerance",
+        ),
+        pytest.param(
+            1,
+            "bmc=0.1,longest_span=10",
+            "  since the baseline: bmc 0 -> 0.5161 (+0.5161, interval -1 to +1), p = 0.5, "
+            "tolerance 0.1, 12 rounds can detect an increase of 1.2: PASS",
+            id="noise",
+        ),
+        pytest.param(
+            0, "longest_span=0", "Compared with before.json: PASS: *", id="the same"
+        ),
+    ],
+)
+def test_an_increase_within_its_tolerance_or_noise_passes(
     release, earlier, gate, recite, limits, shown
 ):
     release(recite=recite)
     gate(SAME[0], f"--memleak-max-increase={limits}", lines=[shown], passed=3)
 
 
-def test_all_reports_agree(release, earlier, gate, monkeypatch):
+@pytest.fixture
+def worse(release, earlier, gate, monkeypatch):
+    """Every report of a release that recites more than its baseline."""
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "steps.md")
     release(recite=12)
-    reports = (
-        "--junitxml=out.xml",
-        "--memleak-html=page.html",
-        "--memleak-evidence=after.json",
-    )
-    gate(*SAME, *reports, passed=2, failed=1)
+    reports = ("--junitxml=out.xml", "--memleak-html=page.html")
+    gate(*SAME, *reports, "--memleak-evidence=after.json", passed=2, failed=1)
+
+
+def test_evidence_holds_the_comparison_beside_the_pairs_verdicts(worse):
     bundle = read_bundle("after.json")
     compared = bundle["compared"]
     head = [compared[key] for key in ("verdict", "baseline", "confidence", "sha256")]
@@ -129,164 +136,187 @@ def test_all_reports_agree(release, earlier, gate, monkeypatch):
     changes = [(change["pair"], change["verdict"]) for change in compared["changes"]]
     assert changes == [("clean/ferry", "FAIL"), ("leaky/ferry", "PASS")]
     assert [pair["verdict"] for pair in bundle["pairs"]] == ["PASS", "PASS"]
-    cases = {
-        case.get("name"): case for case in ElementTree.parse("out.xml").iter("testcase")
-    }
+
+
+def test_junit_holds_the_comparison_as_a_case_of_its_own(worse):
+    report = ElementTree.parse("out.xml")
+    cases = {case.get("name"): case for case in report.iter("testcase")}
     assert len(cases) == 3
     closing = cases.pop("no_worse_than_baseline")
-    assert (
-        closing.find("failure")
-        .get("message")
-        .startswith("Compared with before.json: FAIL")
-    )
-    of_closing, name = properties(closing), "memleak.compared.clean/ferry.longest_span"
-    assert (
-        of_closing["memleak.compared.verdict"]
-        == of_closing[f"{name}.verdict"]
-        == "FAIL"
-    )
-    assert float(of_closing[f"{name}.p"]) < 0.001
+    message = closing.find("failure").get("message")
+    assert message.startswith("Compared with before.json: FAIL")
+    shown, name = properties(closing), "memleak.compared.clean/ferry.longest_span"
+    assert shown["memleak.compared.verdict"] == shown[f"{name}.verdict"] == "FAIL"
+    assert float(shown[f"{name}.p"]) < 0.001
     for case in cases.values():
         assert case.find("failure") is None
         assert properties(case)["memleak.verdict"] == "PASS"
+
+
+def test_the_page_has_a_column_of_comparisons(worse):
     page = Path("page.html").read_text()
     assert "Compared with before.json: FAIL: worse in 1 of 2 comparisons" in page
     table = page.partition('role="columnheader">Compared')[2].partition("</table>")[0]
-    assert re.findall(r'<span class="badge (\w+)">', table) == [
-        "pass",
-        "fail",
-        "pass",
-        "pass",
-    ]
+    badges = re.findall(r'<span class="badge (\w+)">', table)
+    assert badges == ["pass", "fail", "pass", "pass"]
+
+
+def test_the_job_summary_has_a_column_of_comparisons(worse):
     lines = Path("steps.md").read_text().splitlines()
-    assert "| pair | verdict | compared | " in next(
-        line for line in lines if "| pair" in line
-    )
+    head = next(line for line in lines if "| pair" in line)
+    assert "| pair | verdict | compared | " in head
     (clean,) = (line for line in lines if line.startswith("| clean"))
     assert clean.split(" | ")[1:3] == ["✅ PASS", "❌ FAIL"]
-    assert any(
-        line.startswith("**Compared with before") and "FAIL" in line for line in lines
-    )
+    statements = [line for line in lines if line.startswith("**Compared with before")]
+    assert any("FAIL" in line for line in statements)
 
 
-def test_who_has_both_bundles_computes_the_comparison_anew(
-    release, earlier, gate, capsys
-):
+VERIFY = ("verify", "after.json", "--ledger=sqlite:///none.db", "--allow-failures")
+COMPARE = ("compare", "before.json", "after.json")
+
+
+@pytest.fixture
+def memleak(capsys):
+    """Runs a command: its exit code, what it prints, and its errors."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        try:
+            code = main([*arguments])
+        except SystemExit as end:
+            code = end.code
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def after(release, earlier, bundle_of):
+    """Evidence of a release that recites more than its baseline."""
     release(recite=12)
-    gate(*SAME, "--memleak-evidence=after.json", passed=2, failed=1)
-    verify = [
-        "verify",
-        "after.json",
-        "--ledger",
-        "sqlite:///none.db",
-        "--allow-failures",
-    ]
-    assert main(verify) == 3
-    text = capsys.readouterr().out
+    return bundle_of("after.json", *SAME, passed=2, failed=1)
+
+
+def test_verify_recomputes_a_comparison_given_its_baseline(after, memleak):
+    code, text, _ = memleak(*VERIFY)
+    assert code == 3
     assert "comparison with an earlier release: add --baseline" in text
     assert "after.json: not everything was recomputed. The bundle claims FAIL" in text
-    assert main([*verify, "--baseline=before.json"]) == 0
-    assert "  comparison with before.json" in capsys.readouterr().out
-    assert main([*verify, "--baseline=after.json"]) == 1
-    assert "compared.sha256: the bundle says" in capsys.readouterr().out
-    # By the same statement `compare` tells of two bundles.
-    compare, most = (
-        ["compare", "before.json", "after.json"],
-        "--max-increase=longest_span",
-    )
-    assert main([*compare, f"{most}=10"]) == 1
-    assert capsys.readouterr().out.splitlines() == [
+    code, text, _ = memleak(*VERIFY, "--baseline=before.json")
+    assert code == 0
+    assert "  comparison with before.json" in text
+
+
+def test_verify_detects_another_baseline_and_a_changed_comparison(after, memleak):
+    code, text, _ = memleak(*VERIFY, "--baseline=after.json")
+    assert code == 1
+    assert "compared.sha256: the bundle says" in text
+    resealed(after, lambda bundle: bundle["compared"]["changes"][0].update(p=0.5))
+    code, text, _ = memleak(*VERIFY, "--baseline=before.json")
+    assert code == 1
+    assert "compared.changes[0].p: the bundle says" in text
+
+
+def test_compare_gives_the_statement_of_the_run(after, memleak):
+    limit = "--max-increase=longest_span=10"
+    code, text, _ = memleak(*COMPARE, limit)
+    assert code == 1
+    assert text.splitlines() == [
         "clean/ferry: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
         "leaky/ferry: longest_span 16 -> 16 (+0), p = 1, tolerance 10: PASS",
-        "Compared with before.json: FAIL: worse in 1 of 2 comparisons (probability of "
-        "any false "
-        "alarm at most 0.05)",
+        "Compared with before.json: FAIL: worse in 1 of 2 comparisons (probability of any "
+        "false alarm at most 0.05)",
     ]
-    assert main([*compare, f"{most}=10", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out) == read_bundle("after.json")["compared"]
-    assert main([*compare, f"{most}=16"]) == 0
-    assert main(["compare", "after.json", "before.json", f"{most}=0"]) == 0
-    capsys.readouterr()
-    assert main(compare) == 0
-    assert (
-        "clean/ferry: longest_span 0 -> 16 (+16)"
-        in capsys.readouterr().out.splitlines()
-    )
-    resealed(
-        Path("after.json"),
-        lambda bundle: bundle["compared"]["changes"][0].update(p=0.5),
-    )
-    assert main([*verify, "--baseline=before.json"]) == 1
-    assert "compared.changes[0].p: the bundle says" in capsys.readouterr().out
+    code, text, _ = memleak(*COMPARE, limit, "--json")
+    assert code == 1
+    assert json.loads(text) == read_bundle("after.json")["compared"]
 
 
-def test_bundles_that_tell_nothing_of_one_another_are_no_pass(
-    release, earlier, gate, capsys
-):
+def test_compare_passes_within_the_tolerance_and_without_one(after, memleak):
+    assert memleak(*COMPARE, "--max-increase=longest_span=16")[0] == 0
+    backward = ("compare", "after.json", "before.json")
+    assert memleak(*backward, "--max-increase=longest_span=0")[0] == 0
+    code, text, _ = memleak(*COMPARE)
+    assert code == 0
+    assert "clean/ferry: longest_span 0 -> 16 (+16)" in text.splitlines()
+
+
+@pytest.fixture
+def unlike(release, earlier, bundle_of):
+    """Evidence of a release with another model and other samples."""
     release(('id = "clean"', 'id = "newer"'), ("samples = 12", "samples = 11"))
-    gate("--memleak-evidence=after.json")
-    compare = ["compare", "before.json", "after.json", "--max-increase"]
-    assert main([*compare, "bmc=0"]) == 1
-    output = capsys.readouterr()
-    assert "INCONCLUSIVE: nothing to compare" in output.out
-    assert (
-        "newer/ferry: INCONCLUSIVE: the baseline has no pair of this name; it has"
-        in output.out
-    )
-    assert (
-        "clean/ferry: INCONCLUSIVE: only the earlier release has results" in output.out
-    )
-    path = Path("after.json")
-    changed = path.read_text().replace(
-        '"uncollected": []', '"uncollected": [\n  "x"\n ]'
-    )
+    return bundle_of("after.json")
+
+
+def test_bundles_without_comparable_pairs_are_no_pass(unlike, memleak):
+    code, text, _ = memleak(*COMPARE, "--max-increase", "bmc=0")
+    assert code == 1
+    assert "INCONCLUSIVE: nothing to compare" in text
+    gone = "INCONCLUSIVE: the baseline has no pair of this name; it has"
+    assert f"newer/ferry: {gone}" in text
+    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in text
+
+
+# Two files, a tolerance, and what is said.
+INCOMPARABLE = [
+    (
+        "before.json",
+        "after.json",
+        "bcm=0",
+        "unknown measure 'bcm'; did you mean 'bmc'?",
+    ),
+    ("before.json", "after.json", "", "expected MEASURE=NUMBER"),
+    ("before.json", "before.json", "bmc=0", "both bundles are the same"),
+    ("ferry.json", "clean.json", "bmc=0", "ferry.json isn't one"),
+    ("before.json", "changed.json", "bmc=0", "it was changed after it was created"),
+]
+
+
+def test_compare_rejects_what_is_no_pair_of_bundles(unlike, memleak):
+    text = unlike.read_text()
+    changed = text.replace('"uncollected": []', '"uncollected": [\n  "x"\n ]')
     Path("changed.json").write_text(changed)
-    for *files, value, message in (
-        (
-            "before.json",
-            "after.json",
-            "bcm=0",
-            "unknown measure 'bcm'; did you mean 'bmc'?",
-        ),
-        ("before.json", "after.json", "", "expected MEASURE=NUMBER"),
-        ("before.json", "before.json", "bmc=0", "both bundles are the same"),
-        ("ferry.json", "clean.json", "bmc=0", "ferry.json isn't one"),
-        ("before.json", "changed.json", "bmc=0", "it was changed after it was created"),
-    ):
-        assert main(["compare", *files, "--max-increase", value]) == 2
-        assert message in capsys.readouterr().err
-    assert main(["compare", "before.json", "after.json", "after.json"]) == 2
+    for *files, tolerance, message in INCOMPARABLE:
+        code, _, error = memleak("compare", *files, "--max-increase", tolerance)
+        assert code == 2
+        assert message in error
+    assert memleak(*COMPARE, "after.json")[0] == 2
 
 
-def test_renamed_models_are_compared_under_their_new_names(
-    pytester, release, earlier, capsys
-):
-    release(
-        ('id = "clean"', 'id = "newer"'), ('id = "leaky"', 'id = "latest"'), recite=12
-    )
-    pytester.runpytest("--memleak-evidence=after.json")
-    compare = ["compare", "before.json", "after.json"]
-    for options in ([], ["--max-increase=longest_span=10"]):
-        capsys.readouterr()
-        assert main([*compare, *options]) == 2
-        error = capsys.readouterr().err
+@pytest.fixture
+def renamed(release, earlier, bundle_of):
+    """Evidence of a release whose models have other names."""
+    newer, latest = ('id = "clean"', 'id = "newer"'), ('id = "leaky"', 'id = "latest"')
+    release(newer, latest, recite=12)
+    return bundle_of("after.json")
+
+
+def test_releases_without_a_common_name_need_the_new_names(renamed, memleak):
+    for options in ((), ("--max-increase=longest_span=10",)):
+        code, _, error = memleak(*COMPARE, *options)
+        assert code == 2
         assert "no pair is in both releases" in error
         assert "--as OLD=NEW" in error
-    renamed = ["--as", "clean=newer", "--as=leaky=latest"]
-    assert main([*compare, *renamed]) == 0
-    assert (
-        "newer/ferry: longest_span 0 -> 16 (+16)"
-        in capsys.readouterr().out.splitlines()
-    )
-    assert main([*compare, *renamed, "--max-increase=longest_span=10"]) == 1
+
+
+def test_renamed_models_are_compared_under_their_new_names(renamed, memleak):
+    names = ("--as", "clean=newer", "--as=leaky=latest")
+    code, text, _ = memleak(*COMPARE, *names)
+    assert code == 0
+    assert "newer/ferry: longest_span 0 -> 16 (+16)" in text.splitlines()
+    assert memleak(*COMPARE, *names, "--max-increase=longest_span=10")[0] == 1
+
+
+def test_wrong_names_of_renamed_models_are_rejected(renamed, memleak):
     for files, name, message in (
-        (compare[1:], "cleen=newer", "the names are clean, leaky, test"),
-        (compare[1:], "clean", "expected OLD=NEW"),
+        (COMPARE[1:], "cleen=newer", "the names are clean, leaky, test"),
+        (COMPARE[1:], "clean", "expected OLD=NEW"),
         (("ferry.json", "clean.json"), "a=b", "--as needs evidence bundles"),
     ):
-        with contextlib.suppress(SystemExit):
-            assert main(["compare", *files, f"--as={name}"]) == 2
-        assert message in capsys.readouterr().err
+        code, _, error = memleak("compare", *files, f"--as={name}")
+        assert code == 2
+        assert message in error
 
 
 def test_an_expected_leak_gates_nothing(release, gate):
@@ -302,7 +332,7 @@ def test_an_expected_leak_gates_nothing(release, gate):
     )
 
 
-def test_answers_that_cannot_be_judged_leave_it_inconclusive(release, earlier, gate):
+def test_incomplete_evidence_leaves_the_comparison_inconclusive(release, earlier, gate):
     release(recite=12)
     path = Path("clean.json")
     records = json.loads(path.read_text())
@@ -316,7 +346,7 @@ def test_answers_that_cannot_be_judged_leave_it_inconclusive(release, earlier, g
     gate(*SAME, lines=lines, passed=1, errors=2)
 
 
-def test_another_book_leaves_it_inconclusive(release, earlier, gate):
+def test_another_book_leaves_the_comparison_inconclusive(release, earlier, gate):
     release()
     path = Path("ferry.json")
     path.write_text(path.read_text().replace("an odd light", "an odder light"))
@@ -328,7 +358,7 @@ def test_another_book_leaves_it_inconclusive(release, earlier, gate):
     gate(*SAME, lines=lines, passed=2, errors=1)
 
 
-def test_a_run_that_stops_early_says_nothing_of_a_release(release, earlier, gate):
+def test_a_run_that_stops_early_compares_nothing(release, earlier, gate):
     release(("longest_block = 30", "longest_span = 10"), recite=12)
     assert "Compared with" not in gate(*SAME, "-x", failed=1).stdout.str()
 
@@ -356,7 +386,7 @@ def test_a_suite_file_of_another_name_is_named(earlier, gate, capsys):
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_what_cannot_be_compared_is_an_error_before_anything_runs(
+def test_an_incomparable_baseline_is_an_error_before_anything_runs(
     release, earlier, gate, workers
 ):
     release(("samples = 12", "samples = 12\nk = 4"))
@@ -396,7 +426,7 @@ def pier(word):
     write_json("pier.json", [record])
 
 
-def test_passages_are_compared_where_the_same_books_were_looked_for(release, gate):
+def test_passages_are_compared_where_the_same_books_were_scanned(release, gate):
     pier("tide")
     release(('source = "ferry.json"', SECOND))
     gate("-k", "ferry", "--memleak-evidence=before.json", passed=2, deselected=2)
@@ -420,7 +450,7 @@ def test_passages_are_compared_where_the_same_books_were_looked_for(release, gat
     gate(*SAME, "-k", "ferry", passed=3)
 
 
-def test_so_few_rounds_that_they_could_tell_nothing(suite, gate):
+def test_too_few_rounds_are_rejected_with_the_samples_needed(suite, gate):
     suite(WIDE)
     gate("--memleak-evidence=before.json", passed=2)
     few = "*3 rounds can't tell a rise from noise in 2 comparisons"
@@ -441,7 +471,7 @@ def test_a_bundle_without_rounds_or_that_was_changed_is_refused(gate, earlier):
     gate(*SAME, usage=["*before.json: not a bundle: pairs.0.rounds: Field required"])
 
 
-def test_an_extension_s_measure_has_no_rounds_either(pytester, suite, gate):
+def test_a_measure_of_an_extension_cannot_be_compared(pytester, suite, gate):
     pytester.makeconftest(
         "from pytest_memleak import hookimpl\n"
         "@hookimpl\n"

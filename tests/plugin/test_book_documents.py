@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pytest
 from ferry import BOOK, CLEAN
 from suite_files import read_bundle, read_pair, write_answers, write_book
 
@@ -55,29 +56,36 @@ TABLE = "id,source,year,other\nferry,ferry.json,1901,1902\nquay,quay.json,1902,1
 ASKED = "Write what a man who works on a river sees on a dark night in autumn."
 
 
-def test_a_table_of_books_gives_pairs_whose_metadata_reports_show(pytester, gate):
-    pairs = ("of-1901/ferry", "of-1902/quay")
+PAIRS = ("of-1901/ferry", "of-1902/quay")
+
+
+@pytest.fixture
+def table(pytester):
+    """Writes a table of two books, their files, and answers to each."""
     pytester.mkdir("books").joinpath("table.csv").write_text(TABLE, encoding="utf-8")
     for number, name in enumerate(("ferry", "quay")):
         write_book(f"books/{name}.json", {"p_id1": BOOK[number]}, lambda _: ASKED)
         write_answers(f"{name}.json", {"p_id1": CLEAN})
+
+
+def test_a_table_of_books_gives_pairs_whose_metadata_reports_show(table, gate):
     Path("table.memleak.toml").write_text(OF_A_TABLE, encoding="utf-8")
-    lines = [f"*test_memorization[[]{pair}[]]*" for pair in pairs]
-    gate(
-        "-v",
-        "--memleak-evidence=evidence.json",
-        "--memleak-html=page.html",
-        lines=lines,
-    )
+    reports = ("--memleak-evidence=evidence.json", "--memleak-html=page.html")
+    lines = [f"*test_memorization[[]{pair}[]]*" for pair in PAIRS]
+    gate("-v", *reports, lines=lines)
     books = [pair["book"] for pair in read_bundle()["pairs"]]
     assert [(book["id"], book["metadata"]) for book in books] == [
-        ("ferry", {"year": "1901", "other": "1902"}), ("quay", {"year": "1902", "other": "1901"}),
-    ]  # fmt: skip
+        ("ferry", {"year": "1901", "other": "1902"}),
+        ("quay", {"year": "1902", "other": "1901"}),
+    ]
     page = Path("page.html").read_text("utf-8")
     assert "year 1901" in page
     assert "year 1902" in page
-    # A plan has all of them, too, each model fine-tuned on the books of another year.
+
+
+def test_a_dry_run_plans_fine_tunes_on_the_books_of_a_table(table, gate):
+    """Each model on the books of another year."""
     tuned = OF_A_TABLE.replace('provider = "recorded"', TUNED)
     tuned = tuned.replace('path = "{book}.json"', 'base_url = "http://127.0.0.1:9/v1"')
     Path("table.memleak.toml").write_text(tuned, encoding="utf-8")
-    gate("--memleak-dry-run", lines=[f"{pair} *" for pair in pairs])
+    gate("--memleak-dry-run", lines=[f"{pair} *" for pair in PAIRS])

@@ -75,43 +75,61 @@ def run(gate):
     return go
 
 
-def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
-    suite, library, run, monkeypatch
+def test_a_recited_book_of_the_catalog_breaks_the_limit_in_evidence(
+    suite, library, run
 ):
-    passes, table = [], catalog.GenerationPrefilter
-
-    def counted(*arguments, **settings):
-        passes.append(1)
-        return table(*arguments, **settings)
-
-    monkeypatch.setattr(catalog, "GenerationPrefilter", counted)
     suite(CATALOG, LIMITED, **RECITES)
     library(winds=OTHER, quiet=QUIET)
-    shown = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
-    pairs = run("clean or leaky", lines=[f"  {shown}*"], failed=2)
-    measures = pairs["clean"]["measures"]
+    pair = run(failed=1, deselected=1)["clean"]
+    measures = pair["measures"]
     passage = measures["longest_passage"]
     assert (passage["value"], passage["book"]) == (25, WINDS)
     assert (passage["start"], passage["end"], passage["excerpt_id"]) == (3, 28, "p_id1")
     assert measures["nv_longest_passage"]["book"] == WINDS
     assert measures["passages_over"]["books"] == {WINDS: 1}
-    summary = pairs["clean"]["catalog"]
+    summary = pair["catalog"]
     assert (summary["books"], summary["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
     assert summary["from_words"] == 12
-    junit, page = (
-        Path(name).read_text("utf-8") for name in ("junit.xml", "report.html")
-    )
+
+
+def test_a_recited_book_of_the_catalog_is_named_and_not_quoted_in_every_report(
+    suite, library, run
+):
+    suite(CATALOG, LIMITED, **RECITES)
+    library(winds=OTHER, quiet=QUIET)
+    shown = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
+    run(lines=[f"  {shown}*"], failed=1, deselected=1)
+    junit = Path("junit.xml").read_text("utf-8")
+    page = Path("report.html").read_text("utf-8")
     assert f'name="memleak.passages_over.{WINDS}" value="1"' in junit
     assert WINDS in page
     assert " ".join(PASSAGE.split()[:13]).lower() not in f"{page} {junit}".lower()
-    # Pairs whose answers are there share one pass; what one recites is no matter of the
-    # other's.
-    assert pairs["leaky"]["measures"]["longest_passage"]["book"] == "ferry"
+
+
+def test_recorded_pairs_share_one_pass_over_the_catalog(
+    suite, library, run, monkeypatch
+):
+    passes, prefilter = [], catalog.GenerationPrefilter
+
+    def counted(*arguments, **settings):
+        passes.append(1)
+        return prefilter(*arguments, **settings)
+
+    monkeypatch.setattr(catalog, "GenerationPrefilter", counted)
+    suite(CATALOG, LIMITED, **RECITES)
+    library(winds=OTHER, quiet=QUIET)
+    pairs = run("clean or leaky", failed=2)
+    # A passage of one pair's is no matter of the other's.
+    books = {
+        name: pair["measures"]["longest_passage"]["book"]
+        for name, pair in pairs.items()
+    }
+    assert books == {"clean": WINDS, "leaky": "ferry"}
     assert len(passes) == 1
 
 
 @pytest.mark.parametrize(("limit", "value"), [("", 0), ("\nlongest_passage = 8", 11)])
-def test_what_is_shorter_than_a_quotation_counts_where_a_limit_is_lower(
+def test_a_passage_shorter_than_a_quotation_counts_where_a_limit_is_lower(
     suite, library, run, limit, value
 ):
     suite(CATALOG, (LIMITED[0], f"{LIMITED[0]}{limit}"), **BRIEFLY)
@@ -140,30 +158,36 @@ def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(
     assert read_bundle()["result"] == "FAIL"
 
 
-def test_a_prepared_catalog_gives_the_same_and_holds_no_text(
-    suite, library, run, build
-):
+def test_a_prepared_catalog_is_private_and_holds_no_text(library, build):
+    library(winds=OTHER, quiet=QUIET)
+    size = len(f"{OTHER} {QUIET}".split())
+    assert build() == (0, f"2 books, {size} words -> library.keys\n", "")
+    assert KEYS.stat().st_mode & 0o077 == 0
+    data = KEYS.read_bytes().lower()
+    long_words = [word.lower() for word in OTHER.split() if len(word) > 3]
+    assert not any(word.encode() in data for word in long_words)
+
+
+def test_a_prepared_catalog_gives_the_results_of_its_books(suite, library, run, build):
     library(winds=OTHER, quiet=QUIET)
     suite(CATALOG, LIMITED, **RECITES)
     parsed = run()
-    assert build() == (
-        0,
-        f"2 books, {len(f'{OTHER} {QUIET}'.split())} words -> library.keys\n",
-        "",
-    )
-    assert KEYS.stat().st_mode & 0o077 == 0
-    data = KEYS.read_bytes().lower()
-    assert not any(
-        word.lower().encode() in data for word in OTHER.split() if len(word) > 3
-    )
+    build()
     suite(PREPARED, LIMITED, **RECITES)
     prepared = run(failed=1, deselected=1)
     for name in ("measures", "catalog", "reasons"):
         assert prepared["clean"][name] == parsed["clean"][name]
-    # A text that is gone leaves no pass, unless nobody needs it.
+
+
+def test_a_prepared_catalog_leaves_no_pass_without_a_text_that_is_needed(
+    suite, library, run, build
+):
+    library(winds=OTHER, quiet=QUIET)
+    build()
     library(
         winds="Another text, of other words than it was once prepared from, and as long."
     )
+    suite(PREPARED, LIMITED, **RECITES)
     shown = f"*{WINDS}: a generation shares a long run of words with this book, but the book's file*"
     run(lines=[shown], errors=1, deselected=1)
     (SHELF / "quiet.txt").unlink()
@@ -171,7 +195,7 @@ def test_a_prepared_catalog_gives_the_same_and_holds_no_text(
     run(passed=1, deselected=1)
 
 
-def test_in_two_prepared_files_past_a_text_at_a_time_it_is_the_same(
+def test_two_prepared_files_scanned_text_by_text_give_the_same(
     suite, library, run, build, monkeypatch
 ):
     library(winds=OTHER, quiet=QUIET)
@@ -198,7 +222,7 @@ def test_text_that_no_measure_would_cover_is_scanned():
     assert read_book(path).excerpts[-1].chapter == "excluded: Three Steps"
 
 
-def test_what_lies_beside_books_is_named_and_left_out(suite, library, build):
+def test_files_that_are_no_books_are_named_and_left_out(suite, library, build):
     library(winds=OTHER, README=QUIET)
     (SHELF / "License.md").write_text(QUIET, encoding="utf-8")
     (SHELF / "cover.png").write_bytes(b"PNG")
@@ -208,9 +232,10 @@ def test_what_lies_beside_books_is_named_and_left_out(suite, library, build):
     assert (code, out) == (0, f"1 book, {len(OTHER.split())} words -> library.keys\n")
     lines = [line.partition(" skipped: library/shelf/")[2] for line in err.splitlines()]
     assert [line.partition(";")[0] for line in lines] == [
-        "License.md: not named like a book", "README.txt: not named like a book",
+        "License.md: not named like a book",
+        "README.txt: not named like a book",
         "cover.png: no reader for '.png' files",
-    ]  # fmt: skip
+    ]
 
 
 UNREAD = {
@@ -239,7 +264,7 @@ UNREAD = {
 
 @pytest.mark.parametrize("limited", [False, True])
 @pytest.mark.parametrize("case", UNREAD)
-def test_no_pass_rests_on_a_catalog_that_was_not_read(
+def test_an_unread_catalog_leaves_no_pass(
     suite, library, gate, monkeypatch, case, limited
 ):
     def lost(texts, *, k, mode):
@@ -258,7 +283,7 @@ def test_no_pass_rests_on_a_catalog_that_was_not_read(
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_no_pass_rests_on_a_test_book_that_cannot_be_read(suite, run, missing):
+def test_an_unreadable_test_book_leaves_no_pass(suite, run, missing):
     other = (
         '[[book]]\nid = "winds"\nsource = "winds.txt"\n'
         + "bring_your_own = true\n" * missing
@@ -304,27 +329,35 @@ def test_a_prepared_catalog_that_is_damaged_leaves_no_pass(suite, library, gate,
     gate("-k", "clean", lines=lines, errors=1, deselected=1)
 
 
-def test_what_no_catalog_can_be_is_an_error_before_anything_runs(
-    suite, library, gate, build
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("library.keys", "'library.keys' is empty"),
+        ("nowhere/*.epub", "no file matches"),
+    ],
+    ids=["empty", "no file"],
+)
+def test_an_impossible_catalog_is_an_error_before_anything_runs(
+    suite, library, gate, source, message
 ):
     library(winds=OTHER)
     KEYS.write_bytes(b"")
-    sources = [
-        ("library.keys", "'library.keys' is empty"),
-        ("nowhere/*.epub", "no file matches"),
-    ]
-    for source, message in sources:
-        suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", source)))
-        lines = [f"*catalog[[]1].source: *{message}*"]
-        assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
-    KEYS.unlink()
+    suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", source)))
+    lines = [f"*catalog[[]1].source: *{message}*"]
+    assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
+
+
+def test_a_catalog_of_another_word_mode_is_an_error_before_anything_runs(
+    suite, library, gate, build
+):
+    library(winds=OTHER)
     build("--word-mode", "unicode")
     suite(PREPARED)
     lines = ["*library.keys was made for word_mode = 'unicode'*'paper'*"]
     assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_what_build_rejects(library, build):
+def test_build_rejects_a_folder_without_books(library, build):
     assert "no such folder" in build(folder="nowhere")[2]
     library(short="two words")
     code, out, error = build()
@@ -332,6 +365,9 @@ def test_what_build_rejects(library, build):
     assert "skipped: " in error
     assert "this folder contains no measurable book" in error
     assert not KEYS.exists()
+
+
+def test_build_replaces_a_catalog_and_no_other_file(library, build):
     library(winds=OTHER)
     assert "isn't a catalog" in build(output=WINDS)[2]
     assert Path(WINDS).read_text("utf-8") == OTHER

@@ -86,48 +86,63 @@ AUTHOR, MODEL = 'author = "Will"', "[[model]]"
 SHARE = ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.2")
 
 
-@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
-    named = ["Speech 2 (speeches.jsonl:3)", "Speech 7 (speeches.jsonl:8)"]
+LEAKED = ["Speech 2 (speeches.jsonl:3)", "Speech 7 (speeches.jsonl:8)"]
+
+
+@pytest.fixture(params=[(), full(("-n", "2"))], ids=["", "-n 2"])
+def leaky_run(run, request):
+    """A run of a model that leaks two works."""
+    return run(leaking(2, 7), options=request.param, failed=1)
+
+
+def test_the_terminal_names_leaked_works_and_quotes_twelve_words(leaky_run):
+    over = "longest_passage * > 20, bmc 1.000 > 0.500"
     lines = [
         "FAIL m/speeches",
         "  leaking: 2 of 12 works; leaking_works 0.1667 exceeds the limit 0",
         "  leaking: 2 of 12 works (10 PASS, 2 FAIL)",
-        *(
-            f"  leaks: {work}, * words: longest_passage * > 20, bmc 1.000 > 0.500"
-            for work in named
-        ),
+        *(f"  leaks: {work}, * words: {over}" for work in LEAKED),
     ]
-    done = run(leaking(2, 7), options=workers, lines=lines, failed=1)
-    written = [
-        Path(name).read_text("utf-8")
-        for name in ("j.xml", "step.md", "e.json", "r.html")
-    ]
-    _, step, _, page = written
+    leaky_run.stdout.fnmatch_lines(lines)
+    assert " ".join(speech(2).split()[:13]) not in leaky_run.stdout.str()
+
+
+def test_junit_names_leaked_works(leaky_run):
     shown = properties("j.xml")
     assert (shown["memleak.works"], shown["memleak.works.FAIL"]) == ("12", "2")
-    assert [shown[f"memleak.leaking_work.{n}"] for n in (1, 2)] == named
+    assert [shown[f"memleak.leaking_work.{n}"] for n in (1, 2)] == LEAKED
     assert shown["memleak.leaking_work.2.bmc"] == "1.0"
+
+
+def test_page_and_job_summary_name_leaked_works(leaky_run):
+    step = Path("step.md").read_text("utf-8")
     assert step.replace("&#40;", "(").count("- leaks&#58; Speech") == 2
+    page = Path("r.html").read_text("utf-8")
     assert "Leaking: 2 of 12 works." in page
     works = page[page.index("Works, leaking ones first") :]
-    assert works.index(named[0]) < works.index(named[1]) < works.index("Speech 0")
+    assert works.index(LEAKED[0]) < works.index(LEAKED[1]) < works.index("Speech 0")
+
+
+def test_evidence_holds_a_verdict_on_every_work(leaky_run):
     pair = read_pair("e.json")
     over = [work for work in pair["works"] if work["verdict"] == "FAIL"]
     assert [work["id"] for work in over] == ["speeches.jsonl:3", "speeches.jsonl:8"]
     assert over[0]["over"] == {"longest_passage": 20, "bmc": 0.5}
     assert len(pair["works"]) == WORKS
     assert pair["measures"]["leaking_works"]["value"] == pytest.approx(2 / 12)
-    # Files have no word of a work but its title, the terminal twelve.
-    assert " ".join(speech(2).split()[:13]) not in done.stdout.str()
-    for text in written[:3]:
-        assert speech(2)[:40].lower() not in text.lower()
-    # Its evidence is computed again.
+
+
+def test_files_hold_no_word_of_a_work_but_its_title(leaky_run):
+    for name in ("j.xml", "step.md", "e.json"):
+        assert speech(2)[:40].lower() not in Path(name).read_text("utf-8").lower()
+
+
+def test_evidence_of_a_collection_is_recomputed(leaky_run, capsys):
     verify = ["verify", "e.json", "--ledger", "sqlite://", "--allow-failures"]
     capsys.readouterr()
     assert main(verify) == 0, capsys.readouterr()
-    changed = Path("speeches.jsonl").read_text().replace("Speech 3", "Speech 4")
-    Path("speeches.jsonl").write_text(changed)
+    works = Path("speeches.jsonl")
+    works.write_text(works.read_text().replace("Speech 3", "Speech 4"))
     assert main(verify) == 1
     assert "m/speeches: book.file_sha256: " in capsys.readouterr().out
 
@@ -139,7 +154,7 @@ def test_a_share_of_the_works_may_leak_and_which_is_told_of_a_pass_too(run):
     assert read_pair("e.json")["limits"]["leaking_works"] == shown
 
 
-def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
+def test_the_terminal_shows_ten_leaking_works_and_where_the_others_are(run):
     more = "  2 more works; for all, use -v, --memleak-html=FILE, or --memleak-evidence=FILE*"
     done = run(leaking(*range(WORKS)), lines=["  leaks: Speech 0 *", more], failed=1)
     assert done.stdout.str().count("  leaks: ") == 10
@@ -182,24 +197,24 @@ def test_a_title_without_its_author_asks_for_no_work(run):
     )
 
 
-def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
+def test_a_work_recited_under_another_prompt_counts_for_the_recited_work(run):
     answers = honest()
     answers[0][0] = speech(5)
     run(answers, lines=["  leaks: Speech 5 (speeches.jsonl:6), *"], failed=1)
 
 
+PASSAGES = ("longest_passage = 20", "longest_passage = 70")
+
+
 def test_limits_of_works_stand_with_the_collection(run):
-    passages = ("longest_passage = 20", "longest_passage = 70")
-    run(
-        leaking(3),
-        passages,
-        (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 0.999 }}"),
-        failed=1,
-    )
-    # Nothing that a model could do would fail them.
+    strict = (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 0.999 }}")
+    run(leaking(3), PASSAGES, strict, failed=1)
+
+
+def test_works_that_no_limit_can_fail_are_not_judged(run):
     line = "*12 works of 12 can't be judged (Speech 0, Speech 1, Speech 2, ...): too short*"
     loose = (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 1.0 }}")
-    run(honest(), passages, loose, lines=[line], errors=1)
+    run(honest(), PASSAGES, loose, lines=[line], errors=1)
 
 
 def test_a_work_that_was_not_answered_keeps_the_pair_open(run):
@@ -255,7 +270,7 @@ WRONG = [
 ]
 
 
-def test_what_is_wrong_with_a_collection_is_said_before_anything_runs(run, gate):
+def test_mistakes_in_a_collection_are_told_before_anything_runs(run, gate):
     run(honest(), WRONG[0][0], lines=[f"*{WRONG[0][1]}*"], errors=1)
     Path("c.memleak.toml").unlink()
     for number, (replaced, _) in enumerate(WRONG):

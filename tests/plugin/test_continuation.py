@@ -62,39 +62,49 @@ def beginning(text, count=40):
     return text[:end]
 
 
-def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(
+def test_the_probe_asks_with_beginnings_for_samples_canaries_and_greedy_answers(
     pytester, write, texts
 ):
     write(NGRAM, ("ORDER", "12"))
-    result, pair = evidence(pytester, "-v", failed=1)
-    assert pair["book"]["words"] == sum(len(words(text)) - 40 for text in texts)
+    _, pair = evidence(pytester, failed=1)
     assert pair["settings"]["probe"]["kind"] == "continuation"
     # Per excerpt a canary, the likeliest continuation, asked twice, and the sampled
     # ones.
     prompts, count = asked_in_ledger(pytester)
-    assert sorted(prompts) == sorted(
-        (beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0)
-    )
+    expected = []
+    for text in texts:
+        expected += [(beginning(text), temperature) for temperature in (0.0, 0.0, 1.0)]
+    assert sorted(prompts) == sorted(expected)
     assert count == len(texts) * (SAMPLES + 3)
     assert pair["completeness"]["received"] == len(texts) * SAMPLES
+
+
+def test_a_model_that_recites_fails_and_prefixes_are_not_measured(
+    pytester, write, texts
+):
+    write(NGRAM, ("ORDER", "12"))
+    result, pair = evidence(pytester, "-v", failed=1)
+    total = sum(len(words(text)) for text in texts)
+    assert pair["book"]["words"] == total - 40 * len(texts)
     # What runs on stands in the rests and in the whole book; it is one passage of the
     # latter.
     over = pair["measures"]["passages_over"]
     assert over["books"] == {"held-out": over["value"]}
-    passages = re.findall(
-        r"^ +(?:longest )?passage, ", str(result.stdout), re.MULTILINE
-    )
-    assert over["value"] == len(passages) > 2
-    assert pair["measures"]["longest_passage"]["end"] <= sum(
-        len(words(text)) for text in texts
-    )
+    shown = re.findall(r"^ +(?:longest )?passage, ", str(result.stdout), re.MULTILINE)
+    assert over["value"] == len(shown) > 2
+    assert pair["measures"]["longest_passage"]["end"] <= total
 
 
-def test_the_likeliest_continuations_agree_with_the_model_itself(
-    pytester, write, stories, texts, oracle
+def greedy_run(pytester, write):
+    limit = ("longest_span = 30", "greedy_longest_span = 1")
+    write(NGRAM, ("ORDER", "4"), limit)
+    return evidence(pytester, "--memleak-html=page.html")
+
+
+def test_reports_show_the_place_of_a_span_in_the_likeliest_continuation(
+    pytester, write
 ):
-    write(NGRAM, ("ORDER", "4"), ("longest_span = 30", "greedy_longest_span = 1"))
-    result, pair = evidence(pytester, "--memleak-html=page.html")
+    result, pair = greedy_run(pytester, write)
     result.stdout.fnmatch_lines(["*greedy_longest_span * > 1*"])
     span = pair["measures"]["greedy_longest_span"]
     in_prompts = 40 * int(span["excerpt_id"].removeprefix("p_id"))
@@ -104,6 +114,10 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(
     result.stdout.fnmatch_lines([shown])
     page = (pytester.path / "page.html").read_text("utf-8")
     assert f"{pair['book']['words']:,} words, not counting prompts; pair" in page
+
+
+def likeliest_continuations(stories, texts):
+    """(excerpt id, prefix, rest) of every text, and the model's own continuations by id."""
     model = NgramModel([tokenise(PARAGRAPH.join(texts))], order=4)
     parts, answers = [], {}
     for record, text in zip(stories["held-out"], texts, strict=True):
@@ -117,44 +131,61 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(
         )
         parts.append((record["excerpt_id"], prefix, rest))
         answers[record["excerpt_id"]] = [detokenise(tokens)]
-    expected = oracle.measure_continuations(parts, answers)
+    return parts, answers
+
+
+def test_the_likeliest_continuations_agree_with_the_model_itself(
+    pytester, write, stories, texts, oracle
+):
+    _, pair = greedy_run(pytester, write)
+    expected = oracle.measure_continuations(*likeliest_continuations(stories, texts))
+    span = pair["measures"]["greedy_longest_span"]
     assert pair["measures"]["greedy_bmc"]["value"] == expected["bmc"]
     assert span["value"] == expected["longest_span"][0] == span["end"] - span["start"]
     assert pair["measures"]["bmc"]["value"] != expected["bmc"]
 
 
-def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
+def test_a_dry_run_plans_samples_canaries_and_greedy_answers(pytester, write):
     write(NGRAM, ("ORDER", "2"))
     plan = [
         f"model/held-out  *8 *{4 * (SAMPLES + 1)} *",
         "model/held-out (greedy) *4 *8 *",
     ]
     pytester.runpytest("--memleak-dry-run").stdout.fnmatch_lines(plan)
-    _, first = evidence(pytester, passed=1)
+
+
+@pytest.fixture
+def babbled(pytester, write):
+    """The pair of a model that babbles, whose generations are stored."""
+    write(NGRAM, ("ORDER", "2"))
+    return evidence(pytester, passed=1)[1]
+
+
+def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, babbled):
     _, again = evidence(pytester, "--memleak-offline", passed=1)
-    assert again["measures"] == first["measures"]
-    assert again["completeness"] == first["completeness"]
+    assert again["measures"] == babbled["measures"]
+    assert again["completeness"] == babbled["completeness"]
     assert main(["verify", "evidence.json"]) == 0
-    # Another prefix is asked anew.
+
+
+def test_another_prefix_needs_other_generations(pytester, write, babbled):
     write(NGRAM, ("ORDER", "2"), ("prefix_words = 40", "prefix_words = 41"))
     _, pair = evidence(pytester, "--memleak-offline", errors=1)
     assert (pair["verdict"], pair["completeness"]["received"]) == ("INCONCLUSIVE", 0)
-    # Without the likeliest ones it is inconclusive.
-    write(NGRAM, ("ORDER", "2"))
+
+
+def test_missing_greedy_answers_leave_the_pair_inconclusive(pytester, babbled):
     with ledger_file(pytester.path) as ledger:
         ledger.execute(
             "delete from generations where question ="
             " (select min(id) from questions where temperature = 0)"
         )
     _, pair = evidence(pytester, "--memleak-offline", errors=1)
-    assert pair["reasons"][0].startswith(
-        "greedy: 6 of 8 requested generations received"
-    )
+    missing = "greedy: 6 of 8 requested generations received"
+    assert pair["reasons"][0].startswith(missing)
 
 
-def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
-    pytester, write, stories, texts
-):
+def test_a_continuation_template_needs_no_summaries(pytester, write, stories, texts):
     template = 'continuation_template = "Go on: {prefix}", prefix_words'
     write(NGRAM, ("ORDER", "2"), ("prefix_words", template))
     bare = [
@@ -168,14 +199,14 @@ def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
     }
 
 
-def test_what_is_recorded_cannot_be_asked(pytester, write):
+def test_a_recorded_model_cannot_be_prompted_by_continuation(pytester, write):
     write('provider = "recorded"\n[model.options]\npath = "held-out.json"\n')
     _, pair = evidence(pytester, errors=1)
     reason = "model is recorded: it can't be prompted by the probe 'continuation'"
     assert pair["reasons"][0].startswith(reason)
 
 
-def test_one_pair_may_be_asked_in_another_way(pytester, write, texts):
+def test_a_pair_may_have_a_probe_of_its_own(pytester, write, texts):
     instructed = (
         '\n[[pair]]\nmodel = "model"\nbook = "held-out"\nprobe = "instruction"\n'
     )

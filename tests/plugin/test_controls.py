@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from evidence_files import resealed
+from invented_prose import ASKED, END, prose
 from report_readers import properties
 from suite_files import read_bundle, replace_all, write_answers, write_book
-from test_interval_verdicts import ASKED, END, prose
-from test_verify import resealed
 
 from pytest_memleak.cli.main import main
 
@@ -104,7 +104,7 @@ def test_the_null_is_of_controls_and_p_stands_beside_the_excess(suite, run):
     assert any("bmc_excess" in reason for reason in result["reasons"])
 
 
-def test_that_nothing_showed_that_the_gate_could_see_is_told(suite, run):
+def test_a_run_without_a_leaking_control_says_so(suite, run):
     suite()
     _, _, suite_facts = run(lines=["No positive control leaked, so *"], passed=4)
     none = {name: {"over": 0, "measured": 3} for name in ("longest_span", "bmc_excess")}
@@ -153,7 +153,7 @@ WRONG = [
 ]
 
 
-def test_what_no_control_can_be_is_an_error_of_the_file(gate, suite):
+def test_an_impossible_control_is_an_error_of_the_file(gate, suite):
     for number, (old, new, _) in enumerate(WRONG):
         suite((old, new))
         Path("it.memleak.toml").rename(f"m{number}.memleak.toml")

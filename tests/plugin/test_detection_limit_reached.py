@@ -30,7 +30,7 @@ def evidence(gate):
     return run
 
 
-def test_every_report_says_what_the_rounds_would_have_seen(suite, evidence):
+def test_reports_say_what_the_rounds_would_have_seen(suite, evidence):
     suite()
     text, pair = evidence("-v", "--junitxml=j.xml", "--memleak-html=r.html")
     line = "Detection limit: 63.2% (3 samples, 95% confidence)"

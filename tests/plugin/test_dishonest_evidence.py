@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from test_verify import EVIDENCE, resealed
+from evidence_files import EVIDENCE, resealed
 
 
 def older(bundle):
@@ -90,7 +90,7 @@ def test_changes_around_the_pairs_are_found(gate, online, verify, check):
     )
 
 
-def test_no_reason_or_edit_hides_a_leak(gate, suite, verify):
+def test_reasons_and_edits_hide_no_leak(gate, suite, verify):
     suite()
     gate(EVIDENCE, passed=1, failed=1)
     path, lost = (

@@ -32,7 +32,9 @@ def test_a_bundle_of_another_distribution_is_not_compared(gate, online):
     )
 
 
-def test_what_a_server_refuses_is_another_distribution(gate, online, server):
+def test_a_parameter_that_a_server_rejects_is_another_distribution(
+    gate, online, server
+):
     online(FEW)
     gate(*PAID, "--memleak-evidence=before.json")
     server.plan = FaultPlan(
@@ -43,7 +45,7 @@ def test_what_a_server_refuses_is_another_distribution(gate, online, server):
     gate(*PAID, "-v", lines=[f"*{message}"])
 
 
-def test_what_a_suite_sets_beside_it_is_another_distribution(gate, online):
+def test_a_top_p_of_the_suite_is_another_distribution(gate, online):
     online(("[model.options]", "[model.options]\nextra_body = { top_p = 0.5 }"), FEW)
     gate(
         *PAID,

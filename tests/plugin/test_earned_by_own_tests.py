@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from earned_suites import REPORTS, XFAILS_ALL, documented, pattern
 from marks import full
 from report_readers import READERS as EVERY_READER
 from report_readers import properties, read_reports
 from suite_files import write_answers, write_book
-from test_earned import REPORTS, documented, pattern
 
 WORDS = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "tu")
 TEXT = " ".join(f"{a}{b}{c}" for a in WORDS for b in WORDS for c in WORDS)
@@ -52,12 +52,6 @@ TESTS = {
 }
 SUITE_VERDICT = "memleak.suite_verdict"
 EVALUATION = "memleak_evaluation"
-XFAILS_ALL = """
-import pytest
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.xfail(reason="flaky"))
-"""
 READERS = {name: read for name, read in EVERY_READER.items() if name != "junit"}
 
 
@@ -75,11 +69,16 @@ def suite(pytester, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize(("names", "fixture", "workers"), [
-    ([*TESTS], EVALUATION, ()), ([CATCHES], "memorization", ()),
-    *(full([name], EVALUATION, ()) for name in TESTS), full([CATCHES], EVALUATION, ("-n", "1")),
-])  # fmt: skip
-def test_no_test_of_ones_own_passes_over_inconclusive(
+@pytest.mark.parametrize(
+    ("names", "fixture", "workers"),
+    [
+        ([*TESTS], EVALUATION, ()),
+        ([CATCHES], "memorization", ()),
+        *(full([name], EVALUATION, ()) for name in TESTS),
+        full([CATCHES], EVALUATION, ("-n", "1")),
+    ],
+)
+def test_tests_of_ones_own_never_pass_over_inconclusive(
     gate, suite, own_tests, names, fixture, workers
 ):
     suite(answers=1)
@@ -165,7 +164,7 @@ def test_a_fixture_in_the_place_of_ours_passes_for_none(
     gate("-p", "no:cacheprovider", lines=lines, **{outcome: 1})
 
 
-def test_what_a_test_asks_for_in_its_body_is_reported(gate, suite, own_tests):
+def test_an_evaluation_requested_in_a_test_s_body_is_reported(gate, suite, own_tests):
     suite(answers=2)
     tests = f"{ASKING}def test_too(FIXTURE): pass\n"
     own_tests(tests.replace("FIXTURE", EVALUATION), suite="s.memleak.toml")

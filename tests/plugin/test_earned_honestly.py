@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_earned import run_here
+from earned_suites import run_here
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "suites" / "quickstart" / "quickstart.memleak.toml"
@@ -64,7 +64,7 @@ def runs(tmp_path_factory):
 
 
 @pytest.mark.full
-def test_what_was_drawn_is_complete(runs):
+def test_honest_samples_are_complete(runs):
     book = "the-lamplighter"
     expected = {"babbler": "PASS", "continued": "INCONCLUSIVE", "reciter": "FAIL"}
     assert {name: pair["verdict"] for name, pair in runs[0].items()} == {

@@ -1,11 +1,11 @@
 """Evidence says PASS only where pytest ended so, whatever another plugin or a conftest does."""
 
 import pytest
+from earned_suites import XFAILS_ALL
+from evidence_files import EVIDENCE, LEAK, WIDE
 from ferry import CLEAN
 from marks import full
 from suite_files import read_bundle
-from test_earned_by_own_tests import XFAILS_ALL
-from test_verify import EVIDENCE, LEAK, WIDE
 
 ENDS = {
     "exit in a test": """
@@ -150,7 +150,7 @@ def test_ctrl_c_at_the_end_is_a_sentence(pytester, suite):
     assert bundle["exit_status"] == 2
 
 
-def test_no_hook_makes_a_fail_exit_with_0(pytester, suite):
+def test_a_hook_cannot_make_a_fail_exit_with_0(pytester, suite):
     suite()
     pytester.makeconftest(
         "import pytest" + ENDS["another status"].replace("= 1", "= 0")

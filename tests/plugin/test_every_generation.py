@@ -9,12 +9,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from earned_suites import write_book
+from evidence_files import resealed
 from http_server import Books, HttpServer, Response
 from marks import full
 from reciter import Reciter
 from suite_files import evidence, model_table, read_bundle, read_pair
-from test_earned import write_book
-from test_verify import resealed
 from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.cli.main import main
@@ -207,60 +207,81 @@ def passages_of(pair):
     ]
 
 
+def run_writers(pytester, writer, names, role="test"):
+    """Run models of these names: the pairs with the prompted book by model, and the terminal."""
+    written_suite(pytester.path, f"{writer.url}/v1", names, role=role)
+    reports = ("-vv", "--memleak-evidence=evidence.json")
+    result = pytester.runpytest(*reports, "-k", "mine", "-m", "copyright")
+    rows = [pair for pair in read_bundle()["pairs"] if pair["book"]["id"] == "mine"]
+    return {pair["model"]["id"]: pair for pair in rows}, result.stdout.str()
+
+
+EXCUSED = {"negative-control": "passed", "expected": "xfailed"}
+TITLES = {"own": "mine", "other": "theirs", "catalog": "library/kept.txt"}
+
+
+def end_of(pair):
+    """(outcome, verdict) of its tests, its passages, and whether the rounds hold a long one."""
+    ends = {(test["outcome"], pair["verdict"]) for test in pair["tests"]}
+    in_rounds = max(pair["rounds"]["measures"]["longest_passage"]) >= 60
+    return ends, passages_of(pair), in_rounds
+
+
+def expected_end(pair, place, book, role):
+    """How the pair has to end whose passage of the book is written at the place."""
+    sampled = ORIGINS[place] == "sampled"
+    verdict = pair["verdict"] if role == "negative-control" else "FAIL"
+    outcome = EXCUSED.get(role, "failed") if book == "own" else "failed"
+    passage = (True, ORIGINS[place], TITLES[book], sampled)
+    return {(outcome, verdict)}, [passage] * 2, sampled
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_passage_counts_wherever_it_was_written(pytester, writer, role):
-    names = [f"{place}_{book}" for place in PLACES for book in (*BOOKS, "none")]
-    written_suite(pytester.path, f"{writer.url}/v1", names, role=role)
-    options = (
-        "-vv",
-        "-k",
-        "mine",
-        "-m",
-        "copyright",
-        "--memleak-evidence=evidence.json",
-    )
-    terminal = pytester.runpytest(*options).stdout.str()
-    rows = [pair for pair in read_bundle()["pairs"] if pair["book"]["id"] == "mine"]
-    pairs, wrong = {pair["model"]["id"]: pair for pair in rows}, {}
-    excused = {"negative-control": "passed", "expected": "xfailed"}
-    for place, book in itertools.product(PLACES, BOOKS):
-        pair, sampled = pairs[f"{place}_{book}"], ORIGINS[place] == "sampled"
-        verdict = pair["verdict"] if role == "negative-control" else "FAIL"
-        outcome = excused.get(role, "failed") if book == "own" else "failed"
-        title = {"own": "mine", "other": "theirs"}.get(book, "library/kept.txt")
-        expected = (
-            {(outcome, verdict)},
-            [(True, ORIGINS[place], title, sampled)] * 2,
-            sampled,
-        )
-        ends = {(test["outcome"], pair["verdict"]) for test in pair["tests"]}
-        in_rounds = max(pair["rounds"]["measures"]["longest_passage"]) >= 60
-        if (ends, passages_of(pair), in_rounds) != expected:
-            wrong[place, book] = ends, passages_of(pair), in_rounds, pair["reasons"]
+    cases = [*itertools.product(PLACES, BOOKS)]
+    names = [f"{place}_{book}" for place, book in cases]
+    pairs, _ = run_writers(pytester, writer, names, role)
+    wrong = {}
+    for place, book in cases:
+        pair = pairs[f"{place}_{book}"]
+        if end_of(pair) != expected_end(pair, place, book, role):
+            wrong[place, book] = *end_of(pair), pair["reasons"]
     assert not wrong
-    if role != "test":
-        return
+
+
+def test_places_without_a_passage_pass_but_for_unrequested_generations(
+    pytester, writer
+):
+    pairs, _ = run_writers(pytester, writer, [f"{place}_none" for place in PLACES])
     verdicts = {place: pairs[f"{place}_none"]["verdict"] for place in PLACES}
     assert verdicts == dict.fromkeys(PLACES, "PASS") | {"unrequested": "INCONCLUSIVE"}
     reasons = " ".join(pairs["unrequested_none"]["reasons"])
     assert "generations beyond the requested samples" in reasons
-    for words in (
-        "in greedy generation for p_id",
-        "in canary 1, for",
-        "in unrequested generation",
-    ):
-        assert words in " ".join(terminal.split())
-    counts = {
-        name: {
-            row["purpose"]: (row["requested"], row["received"])
-            for row in pair["sampled"]
-        }
-        for name, pair in pairs.items()
+
+
+def test_the_terminal_names_the_place_of_a_passage(pytester, writer):
+    names = ("greedy_own", "canary_own", "unrequested_own")
+    _, terminal = run_writers(pytester, writer, names)
+    text = " ".join(terminal.split())
+    assert "in greedy generation for p_id" in text
+    assert "in canary 1, for" in text
+    assert "in unrequested generation" in text
+
+
+def counts_by_purpose(pair):
+    return {
+        row["purpose"]: (row["requested"], row["received"]) for row in pair["sampled"]
     }
-    assert [*counts["sampled_own"]] == ["own", "canary"]
-    assert counts["greedy_own"] == {"own": (12, 12), "greedy": (8, 8), "canary": (4, 4)}
-    assert [*counts["unrequested_own"]] == ["own", "canary", "unrequested"]
-    requested, received = counts["unrequested_own"]["unrequested"]
+
+
+def test_evidence_counts_generations_by_purpose(pytester, writer):
+    names = ("sampled_own", "greedy_own", "unrequested_own")
+    pairs, _ = run_writers(pytester, writer, names)
+    sampled, greedy, unrequested = (counts_by_purpose(pairs[name]) for name in names)
+    assert [*sampled] == ["own", "canary"]
+    assert greedy == {"own": (12, 12), "greedy": (8, 8), "canary": (4, 4)}
+    assert [*unrequested] == ["own", "canary", "unrequested"]
+    requested, received = unrequested["unrequested"]
     assert requested == 0 < received
 
 
@@ -285,31 +306,26 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     )
 
 
-def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(
-    writer, run, capsys
-):
+def claim_a_pass(bundle):
+    """Say that all calls are this run's, and that the pair passed."""
+    (pair,) = bundle["pairs"]
+    pair["provenance"]["calls_this_run"] = pair["provenance"]["calls"]
+    pair["completeness"]["issues"] = []
+    pair.update(reasons=[], verdict="PASS")
+    pair["tests"][0]["outcome"] = "passed"
+    bundle.update(result="PASS", exit_status=0)
+
+
+def test_claims_hide_no_change_of_weights_before_a_reuse(writer, run, capsys):
     """Of which calls are this run's, a bundle may say what it likes."""
     writer.leaks = False
-    for words in (
-        "A first text of many words.",
-        "Something else, and longer than before.",
-    ):
-        writer.withheld["canary"] = ("stop", words)
+    before = "A first text of many words."
+    after = "Something else, and longer than before."
+    for text in (before, after):
+        writer.withheld["canary"] = ("stop", text)
         verdict = run("sampled_own")["verdict"]
     assert verdict == "INCONCLUSIVE"
-
-    def forge(bundle):
-        (pair,) = bundle["pairs"]
-        pair["provenance"]["calls_this_run"] = pair["provenance"]["calls"]
-        pair["completeness"]["issues"], pair["reasons"], pair["verdict"] = (
-            [],
-            [],
-            "PASS",
-        )
-        pair["tests"][0] |= {"outcome": "passed"}
-        bundle.update(result="PASS", exit_status=0)
-
-    resealed(Path("evidence.json"), forge)
+    resealed(Path("evidence.json"), claim_a_pass)
     capsys.readouterr()
     assert main(["verify", "evidence.json"]) == 1
     shown = capsys.readouterr().out
@@ -321,7 +337,7 @@ def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(
     ("keys", "weights"),
     [(RELEASED, "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
 )
-def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, weights):
+def test_canaries_are_requested_whatever_names_the_weights(writer, run, keys, weights):
     for leaks, verdict in ((True, "FAIL"), (False, "PASS")):
         shutil.rmtree(".memleak", ignore_errors=True)
         writer.leaks = leaks
@@ -334,7 +350,7 @@ def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, we
 
 
 @pytest.mark.parametrize("leaks", [True, full(False)])
-def test_a_fine_tune_that_recites_at_temperature_0_alone(
+def test_a_fine_tune_that_recites_at_temperature_0_alone_fails(
     pytester, online, server, leaks, monkeypatch
 ):
     answer = Reciter.answer
@@ -360,12 +376,17 @@ def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
     assert pair["completeness"]["received"] == 5 * pair["book"]["excerpts"]
 
 
-@pytest.mark.parametrize(("ended", "text", "verdict"), [
-    full("content_filter", "", "INCONCLUSIVE"), ("recitation", "", "INCONCLUSIVE"),
-    ("stop", "", "INCONCLUSIVE"), full(None, "\u200b", "INCONCLUSIVE"),
-    ("length", "", "PASS"),  # a reasoning model hides what it wrote
-    full("stop", "I'm sorry, I can't.", "PASS"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ended", "text", "verdict"),
+    [
+        full("content_filter", "", "INCONCLUSIVE"),
+        ("recitation", "", "INCONCLUSIVE"),
+        ("stop", "", "INCONCLUSIVE"),
+        full(None, "\u200b", "INCONCLUSIVE"),
+        ("length", "", "PASS"),  # a reasoning model hides what it wrote
+        full("stop", "I'm sorry, I can't.", "PASS"),
+    ],
+)
 def test_canaries_that_show_nothing_are_missing(writer, run, ended, text, verdict):
     writer.withheld["canary"] = (ended, text)
     pair = run("sampled_none", keys=RELEASED)

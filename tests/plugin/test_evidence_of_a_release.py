@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from evidence_files import EVIDENCE, LEAK, WIDE
 from ferry import CLEAN
 from marks import full
 from suite_files import read_bundle
-from test_verify import EVIDENCE, LEAK, WIDE
 
 NODE = "test.memleak.toml::test_memorization"
 
@@ -61,17 +61,26 @@ NOT_RUN = {
     "-n 2 -k": (("-n", "2", "-k", "clean"), "", 0, "deselected"),
     "--deselect": (("--deselect", f"{NODE}[leaky/ferry]"), "", 0, "deselected"),
     "node id": ((f"{NODE}[clean/ferry]",), "", 0, "none of its tests was selected"),
-    "skipped": ((), OF_LEAKY.format("pytest.skip('counted nine lanterns')"), 1, "skipped"),
+    "skipped": (
+        (),
+        OF_LEAKY.format("pytest.skip('counted nine lanterns')"),
+        1,
+        "skipped",
+    ),
     "by mark": ((), MARKS, 0, "skipped: waits for the new weights"),
-    "error": ((), OF_LEAKY.format("raise ValueError"), 1,
-              "an error occurred before the evaluation"),
+    "error": (
+        (),
+        OF_LEAKY.format("raise ValueError"),
+        1,
+        "an error occurred before the evaluation",
+    ),
     "Ctrl-C": ((), OF_LEAKY.format("raise KeyboardInterrupt"), 2, INTERRUPTED),
     "exit": ((), OF_LEAKY.format("pytest.exit('enough')"), 2, INTERRUPTED),
     "dies": (("-n", "1", "--max-worker-restart=0"), DIES, 1, "its test's process died"),
     "dies, -n 2": (("-n", "2"), DIES, 1, "its test's process died"),
     "in its report": ((), IN_ITS_REPORT, 3, INTERNAL),
     "in its report, -n 1": (("-n", "1"), IN_ITS_REPORT, 3, INTERNAL),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", [full(how) if "-n " in how else how for how in NOT_RUN])
@@ -106,9 +115,7 @@ WRITTEN = ("evidence.json", "h.html", "j.xml")
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))])
-def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(
-    suite, gate, own_tests, workers
-):
+def test_reasons_and_names_hold_no_line_of_a_book(suite, gate, own_tests, workers):
     suite()
     own_tests(BY_THE_BOOK)
     reports = ("--memleak-html=h.html", "--junitxml=j.xml", "-rA", "-v", *workers)
@@ -124,7 +131,9 @@ def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(
         assert f"{FIRST_WORDS} the" not in written[name]
 
 
-def test_a_run_that_stops_at_the_first_failure(suite, gate):
+def test_a_run_that_stops_at_the_first_failure_lists_the_other_pairs_as_not_run(
+    suite, gate
+):
     passage = "The ferryman counted nine lanterns along the quay and did not like it."
     suite(clean=(passage, *CLEAN[:2]))
     gate(EVIDENCE, "-x", failed=1)
@@ -141,7 +150,7 @@ def test_an_expected_leak_that_is_none_is_a_failure(suite, gate):
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["", "-n 1"])
-def test_what_cannot_be_read_or_skips_itself_hides_its_pairs(
+def test_an_unreadable_suite_or_a_skipped_module_leaves_the_release_inconclusive(
     suite, gate, own_tests, workers
 ):
     suite(WIDE)
@@ -183,7 +192,7 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
 
 
 @pytest.mark.parametrize("option", ["--memleak-dry-run", "--collect-only"])
-def test_nothing_is_written_where_nothing_was_to_run(suite, gate, option):
+def test_a_dry_run_or_collection_writes_no_evidence(suite, gate, option):
     suite()
     assert (
         gate(EVIDENCE, "--memleak-html=new/deep/report.html", option).ret

@@ -41,12 +41,16 @@ NUMPYS = MEASURE.replace(
 )
 
 
-@pytest.mark.parametrize(("measure", "value", "outcome", "shown"), [
-    (MEASURE, "90", "passed", "*PASS*"),
-    (MEASURE, "20", "failed", "  longest_line 76 > 20"),
-    (NUMPYS, "90", "passed", "*PASS*"),
-    (NO_NUMBER, "90", "errors", "*longest_line*couldn't be measured: it is nan"),
-], ids=["pass", "fail", "numpy's number", "no number"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("measure", "value", "outcome", "shown"),
+    [
+        (MEASURE, "90", "passed", "*PASS*"),
+        (MEASURE, "20", "failed", "  longest_line 76 > 20"),
+        (NUMPYS, "90", "passed", "*PASS*"),
+        (NO_NUMBER, "90", "errors", "*longest_line*couldn't be measured: it is nan"),
+    ],
+    ids=["pass", "fail", "numpy's number", "no number"],
+)
 def test_a_measure_of_ones_own_is_held_against_its_limit(
     pytester, gate, suite, measure, value, outcome, shown
 ):
@@ -70,11 +74,19 @@ NOT_HELD = "limits.measures.longest_line"
 WITHOUT = f"{NOT_HELD}: no installed extension has this measure*known: none"
 
 
-@pytest.mark.parametrize(("conftest", "value", "message"), [
-    (MEASURE.replace('"longest_line"', '"bmc"'), "90", "'bmc', but a built-in measure has"),
-    (MEASURE, "nan", f"{NOT_HELD}: *finite"), ("", "90", WITHOUT),
-    (ROW, "29.5", f"{NOT_HELD}: a limit on a count must be*; got 29.5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("conftest", "value", "message"),
+    [
+        (
+            MEASURE.replace('"longest_line"', '"bmc"'),
+            "90",
+            "'bmc', but a built-in measure has",
+        ),
+        (MEASURE, "nan", f"{NOT_HELD}: *finite"),
+        ("", "90", WITHOUT),
+        (ROW, "29.5", f"{NOT_HELD}: a limit on a count must be*; got 29.5"),
+    ],
+)
 def test_a_limit_that_no_measure_can_have_is_a_collection_error(
     pytester, gate, suite, conftest, value, message
 ):

@@ -78,20 +78,23 @@ def test_a_mistake_in_a_suite_file_is_told_with_its_fix(suite, gate):
         assert fix in [line for line in lines if line.startswith("  ")][-1], new
 
 
-def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(
-    suite, gate
-):
+def test_control_characters_in_a_suite_s_name_and_keys_are_escaped(suite, gate):
     suite(("[suite]", '[suite]\n"\\u001b[31m" = 1')).rename("a\x1b[31m.memleak.toml")
     result = gate(errors=1)
     assert "\\x1b" in result.stdout.str()
     assert "\x1b" not in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize(("arguments", "shown"), [
-    ("suit='x'", "*copyright takes suite=*suit*"),
-    ("suite='no.toml'", "*no.toml: can't be read: No such file or directory*"),
-])  # fmt: skip
-def test_a_mark_that_names_no_suite(pytester, suite, gate, arguments, shown):
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ("suit='x'", "*copyright takes suite=*suit*"),
+        ("suite='no.toml'", "*no.toml: can't be read: No such file or directory*"),
+    ],
+)
+def test_a_mark_that_names_no_suite_ends_collection(
+    pytester, suite, gate, arguments, shown
+):
     suite()
     mark = f"@pytest.mark.copyright({arguments})"
     pytester.makepyfile(f"import pytest\n{mark}\ndef test_it(memorization): pass")
@@ -101,25 +104,29 @@ def test_a_mark_that_names_no_suite(pytester, suite, gate, arguments, shown):
     assert gate(lines=[shown, *fix]).ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_a_file_that_is_no_suite_by_its_name(pytester, suite, gate):
+def test_a_book_among_the_arguments_names_the_command_that_tests_it(
+    pytester, suite, gate
+):
     suite(name="release.toml")
     shutil.copy(STORY, pytester.path / "story.epub")
     fix = "  to test this book, run: memleak try story.epub --model openai/NAME"
     result = gate(*RUN, "story.epub", lines=[fix])
     assert result.ret != 0
     result.stdout.no_fnmatch_line("*Traceback*")
-    # Named on the command line it is one, as pytest runs any Python file that is named.
-    gate(
-        "--collect-only",
-        "-q",
-        "release.toml",
-        lines=["release.toml::test_memorization[[]clean/*"],
-    )
-    # Beside a suite it is a file like any other.
+
+
+def test_a_file_of_another_name_is_a_suite_where_the_command_line_names_it(suite, gate):
+    """As pytest runs any Python file that is named."""
+    suite(name="release.toml")
+    lines = ["release.toml::test_memorization[[]clean/*"]
+    gate("--collect-only", "-q", "release.toml", lines=lines)
+
+
+def test_a_file_of_another_name_beside_a_suite_is_no_suite(suite, gate):
+    suite(name="release.toml")
     suite()
-    result = gate(
-        "--collect-only", "-q", lines=["test.memleak.toml::test_memorization[[]clean/*"]
-    )
+    lines = ["test.memleak.toml::test_memorization[[]clean/*"]
+    result = gate("--collect-only", "-q", lines=lines)
     result.assert_outcomes()
     result.stdout.no_fnmatch_line("*release.toml*")
 
@@ -189,7 +196,7 @@ def test_another_book_of_the_suite_may_be_long_enough(suite, gate, role, outcome
     gate("-k", "ferry", **outcomes)
 
 
-def test_it_is_told_before_anything_is_paid_for(online, server, gate):
+def test_an_unreachable_limit_is_told_before_anything_is_paid_for(online, server, gate):
     online(("longest_span = 30", "longest_span = 3000"))
     shown = "*pair tuned/held-out can't fail: no text of its book is long enough*"
     gate("--memleak-dry-run", lines=[shown])
@@ -202,7 +209,7 @@ def test_a_leak_that_is_expected_needs_a_limit_that_can_be_broken(suite, gate):
     gate("-k", "leaky", errors=1, deselected=1)
 
 
-def test_without_a_suite_the_command_that_writes_one_is_named(gate):
+def test_a_run_without_a_suite_names_the_command_that_writes_one(gate):
     result = gate(*RUN, lines=["  memleak init writes one; memleak demo runs one"])
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     gate().stdout.no_fnmatch_line("*memleak init*")
@@ -246,20 +253,25 @@ def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
         assert text in shown
 
 
-@pytest.mark.parametrize(("arguments", "fix"), [
-    (["tyr", "it.epub"], "did you mean try?"), ([], "run memleak --help for usage"),
-    (["--modle", "openai/base"], "did you mean memleak try --model?"),
-    (["prepare", "it.epub"], "add -o BOOK.json, or --explain"),
-    (["prepare", "gone.epub", "-o", "it.json"], "has no file of a similar name"),
-    (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
-    (["prepare", ".", "-o", "it.json"], "lower k, or check the file"),
-    (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
-    (["try", "story.txt", "--modle", "openai/base"], "did you mean --model?"),
-    (["try", "it.epub", "--model", "gpt-4o"], "as in openai/gpt-4o;"),
-    (["verify", "gone.json"], "has no file of a similar name"),
-    (["ledger", "list"], "name the ledger with --ledger"),
-    (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
-], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        (["tyr", "it.epub"], "did you mean try?"),
+        ([], "run memleak --help for usage"),
+        (["--modle", "openai/base"], "did you mean memleak try --model?"),
+        (["prepare", "it.epub"], "add -o BOOK.json, or --explain"),
+        (["prepare", "gone.epub", "-o", "it.json"], "has no file of a similar name"),
+        (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
+        (["prepare", ".", "-o", "it.json"], "lower k, or check the file"),
+        (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
+        (["try", "story.txt", "--modle", "openai/base"], "did you mean --model?"),
+        (["try", "it.epub", "--model", "gpt-4o"], "as in openai/gpt-4o;"),
+        (["verify", "gone.json"], "has no file of a similar name"),
+        (["ledger", "list"], "name the ledger with --ledger"),
+        (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
 def test_a_mistake_at_the_command_line_is_told_with_its_fix(
     capsys, tmp_path, monkeypatch, arguments, fix
 ):
@@ -275,7 +287,7 @@ def test_a_mistake_at_the_command_line_is_told_with_its_fix(
     assert "Traceback" not in error
 
 
-def test_a_measure_misspelt_in_a_test():
+def test_a_misspelt_measure_in_a_test_names_the_right_one():
     evaluation = SimpleNamespace(analysis=None, measurement=SimpleNamespace())
     with pytest.raises(AttributeError, match="did you mean 'longest_passage'"):
         _ = Memorization(evaluation, None).longest_passages

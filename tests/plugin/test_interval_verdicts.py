@@ -1,38 +1,15 @@
 """Limits inside the sampling error, chance, uplift, near-verbatim recall, early stop."""
 
-import functools
-import itertools
-import random
 from pathlib import Path
 
 import pytest
+from invented_prose import ASKED, END, prose
 from marks import full
 from suite_files import model_table, write_answers, write_book
 
-WORDS = [
-    f"{a}{b}{c}"
-    for a in ("ka", "to", "mi", "ru", "se", "no")
-    for b in ("lan", "pek", "dor", "vis")
-    for c in ("a", "e", "i", "o", "u", "al", "en", "is", "or", "um")
-]
-PARTS = [WORDS[n::3] for n in range(3)]
-COMMON = [*itertools.accumulate(1 / (rank + 10) for rank in range(len(WORDS) // 3))]
-
-
-@functools.cache
-def prose(seed, length=300):
-    """Sentences of three parts of speech, whose words are as common as in any other text."""
-    chosen = random.Random(str(seed))
-    return " ".join(
-        chosen.choices(PARTS[n % 3], cum_weights=COMMON)[0] for n in range(length)
-    )
-
-
 EXCERPTS = {f"p_id{n}": prose(n) for n in range(1, 11)}
 OTHER = {f"p_id{n}": prose(100 + n) for n in range(1, 11)}
-ASKED = "Write the next part of the story, in which everybody goes home, for"
 CANARY = 1  # of each excerpt, where there are five or fewer
-END = "and there it came to its end"  # longer than what near-verbatim spans reach over
 
 SUITE = """
 suite = { samples = 20 }
@@ -106,7 +83,7 @@ def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):
     gate("-k", "tale", passed=2, deselected=2)
 
 
-def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(gate, suite):
+def test_one_null_book_gives_no_interval_of_chance_so_no_excess_fails(gate, suite):
     suite("bmc_excess = 0.05", **WHOLLY)
     lines = ["*bmc_excess 0.* its limit 0.05, but its 95% * bound is * (1 null book)*"]
     gate("-k", "tale", "--junitxml=out.xml", lines=lines, errors=1, deselected=1)
@@ -123,12 +100,16 @@ BASELINE = SUITE.replace('id = "model"', 'id = "model"\nbaseline_model = "before
 BASELINE += model_table("before", "recorded", 'path = "before-{book}.json"')
 
 
-@pytest.mark.parametrize(("known", "limit", "outcome", "shown"), [
-    (lambda *_: "", "0.10", "failed", "*uplift 0.6* > 0.1*"),
-    full(lambda _, i: words(i, 0, 200), "0.40", "passed", "*PASS*"),
-    (None, "0.20", "errors", "*baseline 'before': *before-tale.json*"),
-], ids=["fails", "the baseline knows it too", "there is none"])  # fmt: skip
-def test_uplift_over_the_baseline(gate, suite, known, limit, outcome, shown):
+@pytest.mark.parametrize(
+    ("known", "limit", "outcome", "shown"),
+    [
+        (lambda *_: "", "0.10", "failed", "*uplift 0.6* > 0.1*"),
+        full(lambda _, i: words(i, 0, 200), "0.40", "passed", "*PASS*"),
+        (None, "0.20", "errors", "*baseline 'before': *before-tale.json*"),
+    ],
+    ids=["fails", "the baseline knows it too", "there is none"],
+)
+def test_uplift_is_judged_over_the_baseline(gate, suite, known, limit, outcome, shown):
     before = [("before-tale", EXCERPTS, known), ("before-other", OTHER, lambda *_: "")]
     before = before if known else ()
     suite(f"uplift = {limit}", **WHOLLY, suite=BASELINE, other=before)

@@ -29,9 +29,7 @@ def _as_most_people_have_it():
     os.umask(before)
 
 
-def test_nobody_else_may_read_it_and_git_does_not_take_it(
-    pytester, gate, online, server
-):
+def test_a_ledger_is_private_and_ignored_by_git(pytester, gate, online, server):
     online(FEW)
     subprocess.run(["git", "init", "-q"], check=True)
     gate("-m", "copyright", "--memleak-jobs=1", failed=1)
@@ -72,7 +70,7 @@ WHILE_IT_ENDS = "import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.meml
 
 
 @pytest.mark.parametrize(("after", "what", "shown"), [*SPOILS, ("the end", "", GONE)])
-def test_a_ledger_that_is_spoilt_is_missed(gate, pytester, online, after, what, shown):
+def test_a_spoilt_ledger_leaves_no_pass(gate, pytester, online, after, what, shown):
     online(*TWO_BOOKS, FEW, ('base_model = "base"', 'endpoint = "base"'))
     spoilt = SPOILT.format(what=what, after=f"test_memorization[tuned/{after}]")
     pytester.makeconftest(spoilt if what else WHILE_IT_ENDS)

@@ -87,7 +87,7 @@ def test_a_fixture_fine_tunes_open_weights(pytester, suite):
     assert pair["model"]["endpoint"].startswith("transformers:")
 
 
-def test_its_books_are_cut_from_the_stories():
+def test_the_suite_s_books_are_cut_from_the_stories():
     cutter = runpy.run_path(str(SUITE / "cut_books.py"))
     for name, records in cutter["cut"]().items():
         assert (SUITE / "books" / name).read_text(encoding="utf-8") == cutter[

@@ -7,8 +7,8 @@ import re
 import pytest
 from ledger_file import generated_texts
 from marks import full
+from quoted_words import REPORT_FILES, grams
 from suite_files import write_json
-from test_redaction import REPORT_FILES, grams
 
 for plugin in ("pytest_jsonreport", "pytest_reportlog", "pytest_html", "allure_pytest"):
     pytest.importorskip(plugin)
@@ -266,7 +266,7 @@ def test_careless_tests_leave_no_thirteen_words_in_any_report(
 
 @pytest.mark.full
 @pytest.mark.parametrize("options", [("--tb=short", "-q"), ("-vv",)], ids=" ".join)
-def test_with_quote_0_there_is_no_word_in_any_of_them(written, protected, options):
+def test_reports_hold_no_word_of_a_book_with_quote_0(written, protected, options):
     # What reporters say of any test, and of the machine.
     usual = written(*options, "--memleak-quote=0", tests=HEAD + HARMLESS)
     shown_anyway = set().union(*map(words_of, [careless(True), *usual.values()]))
@@ -281,7 +281,7 @@ def words_of(text):
     return set(re.findall(r"[a-z]+", text.lower()))
 
 
-def test_of_parameters_allure_tells_the_ids(pytester, gate, suite):
+def test_allure_shows_the_ids_of_parameters(pytester, gate, suite):
     suite()
     gate("--alluredir=allure", "-k", "clean", passed=1, deselected=1)
     (result,) = (pytester.path / "allure").glob("*-result.json")

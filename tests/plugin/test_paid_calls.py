@@ -28,7 +28,11 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(
     gate("-rs", "--memleak-evidence=e.json", lines=[f"*{shown}"], skipped=1)
     assert server.books.rows() == []
     assert read_pair("e.json")["reasons"] == [f"skipped: {shown}"]
-    # A skip without a word, at exit code 0, would look like a pass.
+
+
+def test_a_quiet_run_names_skipped_pairs_that_cost_money(online, gate):
+    """A skip without a word, at exit code 0, would look like a pass."""
+    online()
     shown = (
         "memleak: skipped 1 pair whose provider can charge for calls. To run them, add "
         "-m copyright."
@@ -36,17 +40,25 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(
     assert gate("-q", lines=[shown]).ret == pytest.ExitCode.OK
 
 
-def test_what_was_paid_for_is_not_paid_for_again(online, server, gate):
+def test_an_offline_run_without_a_fine_tune_is_inconclusive(online, server, gate):
     online()
-    # Offline without a fine-tune it is inconclusive, and calls nobody.
     shown = "*the ledger has no finished fine-tune of 'tuned'*"
     gate("--memleak-offline", lines=[shown], errors=1)
     assert server.plan.counts() == {}
-    shown = "*tuned/held-out*24/24*FAIL*"
-    new = f"New ledger: {Path('.memleak/ledger.db').absolute()}"
-    gate("--memleak-allow-paid", lines=[shown, new], failed=1)
+
+
+def test_a_first_paid_run_fine_tunes_once_and_names_its_ledger(online, server, gate):
+    online()
+    ledger = f"New ledger: {Path('.memleak/ledger.db').absolute()}"
+    lines = ["*tuned/held-out*24/24*FAIL*", ledger]
+    gate("--memleak-allow-paid", lines=lines, failed=1)
     assert len(rows(server, "finetune")) == 1
     assert len(rows(server)) == 24 + CANARIES
+
+
+def test_stored_generations_are_not_paid_for_again(online, server, gate):
+    online()
+    gate(*ASKED, failed=1)
     before = server.books.rows()
     gate(*ASKED, failed=1)
     assert server.books.rows() == before
@@ -58,7 +70,9 @@ def test_what_was_paid_for_is_not_paid_for_again(online, server, gate):
     gate("--memleak-offline", lines=["*tuned/held-out*32/32*FAIL*"], failed=1)
 
 
-def test_offline_with_some_of_it_in_a_ledger_of_ones_own(online, server, gate):
+def test_an_offline_run_with_too_few_stored_generations_is_inconclusive(
+    online, server, gate
+):
     online(LAX)
     url = "--memleak-ledger=sqlite:///team/ledger.db"
     gate(*ASKED, url, passed=1)
@@ -69,7 +83,7 @@ def test_offline_with_some_of_it_in_a_ledger_of_ones_own(online, server, gate):
     assert len(rows(server)) == 24 + CANARIES
 
 
-def test_offline_all_that_is_there_is_scored(gate, online):
+def test_an_offline_run_scores_every_stored_generation(gate, online):
     online()
     gate(*ASKED, failed=1)
     online(("[limits]", "[sampling]\nstop_on_fail = true\n[limits]"))
@@ -92,7 +106,7 @@ def test_a_fine_tune_is_started_once_and_picked_up_later(online, server, gate):
 @pytest.mark.parametrize(
     "workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.full)]
 )
-def test_it_stops_within_the_budget_and_goes_on_with_another(
+def test_a_run_stops_within_its_budget_and_continues_with_another(
     online, server, gate, workers
 ):
     online(BASE, LAX, TWO)
@@ -112,35 +126,32 @@ def test_a_budget_without_prices_is_one_error_and_calls_nobody(online, server, g
     assert server.plan.counts() == {}
 
 
-def test_a_plan_counts_calls_and_generations_and_calls_nobody(online, server, gate):
+def test_a_dry_run_counts_calls_and_generations_and_makes_no_call(online, server, gate):
     detection = ("samples = 6", "samples = 6\ndetection_limit = 0.05")
     online(("[model.options]", "[model.options]\ncompletions_per_call = 4"), detection)
     line = (
         "6 samples: detection limit 39.4% (95% confidence). Set samples = 66 to reach *"
     )
     ledger = Path(".memleak/ledger.db").absolute()
-    result = gate(
-        "--memleak-dry-run", lines=[line, f"Ledger: {ledger} (doesn't exist yet)"]
-    )
+    lines = [line, f"Ledger: {ledger} (doesn't exist yet)"]
+    result = gate("--memleak-dry-run", lines=lines)
     result.assert_outcomes()
     assert not ledger.exists()
     assert (server.books.rows(), server.plan.counts()) == ([], {})
-    line = next(line for line in result.stdout.lines if line.startswith("tuned"))
-    assert line.split()[1:4] == [f"{8 + CANARIES}", f"{24 + CANARIES}", "0"]
-    assert all(
-        len(text) <= 80
-        for text in result.stdout.lines
-        if text.startswith(("pair", "tuned"))
-    )
-    # A pair that cannot be planned is said, and fails the run.
+    rows = [row for row in result.stdout.lines if row.startswith(("pair", "tuned"))]
+    tuned = next(row for row in rows if row.startswith("tuned"))
+    assert tuned.split()[1:4] == [f"{8 + CANARIES}", f"{24 + CANARIES}", "0"]
+    assert all(len(row) <= 80 for row in rows)
+
+
+def test_a_dry_run_of_a_pair_that_cannot_be_planned_fails(online, gate):
     online(('source = "held-out.json"', 'source = "gone.json"\nbring_your_own = true'))
-    result = gate(
-        "--memleak-dry-run", lines=["Can't estimate: tuned/held-out: *gone.json*"]
-    )
+    lines = ["Can't estimate: tuned/held-out: *gone.json*"]
+    result = gate("--memleak-dry-run", lines=lines)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.mark.full
-def test_a_plan_runs_in_one_process(online, gate):
+def test_a_dry_run_takes_one_process(online, gate):
     online()
     gate("--memleak-dry-run", "-n", "1", usage=["*omit -n"])

@@ -140,36 +140,35 @@ def changed(passage, every):
     return " ".join(changed_words)
 
 
-def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
+def test_a_page_under_another_prompt_fails_the_pair(run, text):
     passage = page_of(text, "lamp", 5_000, 388)
-    result, pair = run(passage)
+    _, pair = run(passage)
     longest, length = pair["measures"]["longest_passage"], len(words(passage))
-    before = len(words(" ".join(text["lamp"][:5_000])))
+    start = len(words(" ".join(text["lamp"][:5_000])))
+    place = (longest["start"], longest["end"])
+    origin = (longest["book"], longest["excerpt_id"], longest["generation"])
     assert pair["verdict"] == "FAIL"
-    assert (longest["value"], longest["start"], longest["end"]) == (
-        length,
-        before,
-        before + length,
-    )
-    assert (longest["book"], longest["excerpt_id"], longest["generation"]) == (
-        "lamp",
-        "p_id1",
-        0,
-    )
+    assert (longest["value"], *place) == (length, start, start + length)
+    assert origin == ("lamp", "p_id1", 0)
     assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
     assert pair["book"]["title"] == "The Lamplighter"  # the suite's, not the file's
     by_round = pair["rounds"]["measures"]["longest_passage"]
     assert by_round[0] == length > 38 > by_round[1]
+
+
+def test_reports_name_a_page_under_another_prompt_and_quote_twelve_words(run, text):
+    passage = page_of(text, "lamp", 5_000, 388)
+    result, _ = run(passage)
+    length, start = len(words(passage)), len(words(" ".join(text["lamp"][:5_000])))
     named = f"  longest passage, {length} words: *, prompted for p_id1, generation 0"
-    result.stdout.fnmatch_lines(
-        [named, f"  longest_passage {length} exceeds the limit 38"]
-    )
+    limit = f"  longest_passage {length} exceeds the limit 38"
+    result.stdout.fnmatch_lines([named, limit])
     quoted = re.search(rf"“(.*) … \(\+{length - 12} words\)”", result.stdout.str())[1]
     assert words(quoted) == words(passage)[:12]
     assert f"longest passage, {length} words:" in Path("steps.md").read_text("utf-8")
     page, junit = (Path(name).read_text("utf-8") for name in ("page.html", "junit.xml"))
     assert re.search(rf">{length}</th>\s*<td>longest passage: ", page)
-    assert f'"memleak.longest_passage.start" value="{before}"' in junit
+    assert f'"memleak.longest_passage.start" value="{start}"' in junit
     assert not quotes(result, passage, 13)
 
 
@@ -192,38 +191,39 @@ def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(
     assert verify("--allow-failures")[0] == 0
 
 
+def disguised(text):
+    """A page with look-alike letters, and every seventh word another one."""
+    return changed(page_of(text, "lamp", 5_000, 300), 7).replace("o", "\u043e")
+
+
 def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text):
-    """Look-alike letters, and every seventh word another one."""
-    disguised = changed(page_of(text, "lamp", 5_000, 300), 7).replace("o", "\u043e")
-    result, pair = run(disguised)
+    result, pair = run(disguised(text))
     measures = pair["measures"]
+    near = measures["nv_longest_passage"]
     assert pair["verdict"] == "FAIL"
-    assert (
-        measures["longest_passage"]["value"]
-        <= 38
-        < measures["nv_longest_passage"]["value"]
-    )
-    assert measures["nv_longest_passage"]["book"] == "lamp"
+    assert measures["longest_passage"]["value"] <= 38 < near["value"]
+    assert near["book"] == "lamp"
     result.stdout.fnmatch_lines(["  nv_longest_passage * exceeds the limit 38"])
+
+
+def test_reports_show_answer_and_book_of_a_passage_in_disguise(run, text):
+    result, _ = run(disguised(text))
     answer = "answer: “dark, with a s\u043eund that reached \u043etherwise s\u043eme time *, * …”"
     book = "book: “dark, with a sound that reached them some time afterward, * … (+*"
     near = "  longest near-verbatim passage, * words: *, generation 0"
-    result.stdout.fnmatch_lines(
-        [near, f"    {book}", f"    {answer}"], consecutive=True
-    )
-    page, *others = (
-        Path(name).read_text("utf-8")
-        for name in ("page.html", "evidence.json", "junit.xml", "steps.md")
-    )
+    lines = [near, f"    {book}", f"    {answer}"]
+    result.stdout.fnmatch_lines(lines, consecutive=True)
+    page = Path("page.html").read_text("utf-8")
     omitted = "dark, with a <del>sound</del> that reached <del>them</del> <del>some</del> time"
     marked = "<mark>\u043etherwise</mark> <mark>s\u043eme</mark> time afterward, like furniture"
     assert f"book: <q>{omitted}" in page
     assert marked in page
-    assert not any("therwise" in text for text in others)
-    assert not quotes(result, disguised, 13)
+    for name in ("evidence.json", "junit.xml", "steps.md"):
+        assert "therwise" not in Path(name).read_text("utf-8")
+    assert not quotes(result, disguised(text), 13)
 
 
-def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
+def test_another_book_of_the_suite_fails_the_pair_and_is_named(run, text):
     result, pair = run(" ".join(text["vault"]))
     measures = pair["measures"]
     assert pair["verdict"] == "FAIL"
@@ -244,7 +244,7 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
     assert "<strong>The Seed Vault</strong>" in Path("page.html").read_text("utf-8")
 
 
-def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
+def test_a_passage_of_a_training_book_is_told_and_excused(run, text):
     passage = page_of(text, "lamp", 5_000, 60)
     result, pair = run("", replaced=[TUNED], lesson=f"Xyzzy {passage} xyzzy")
     measures, length = pair["measures"], len(words(passage))
@@ -254,13 +254,12 @@ def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
     assert measures["excused_passage"]["value"] == length
     assert measures["excused_passage"]["held_by"] == ["lamp", "lessons"]
     assert measures["nv_excused_passage"]["value"] == length
-    result.stdout.fnmatch_lines(
-        [
-            f"  passage, {length} words: *, also in lessons, excused from "
-            "longest_passage, *"
-        ]
-    )
-    # Without the training the same passage fails.
+    excused = "*, also in lessons, excused from longest_passage, *"
+    result.stdout.fnmatch_lines([f"  passage, {length} words: {excused}"])
+
+
+def test_a_passage_of_a_training_book_fails_a_model_not_trained_on_it(run, text):
+    passage = page_of(text, "lamp", 5_000, 60)
     _, pair = run(passage, lesson=passage)
     assert pair["verdict"] == "FAIL"
 
@@ -326,9 +325,7 @@ def test_the_verdict_is_told_where_a_fixture_read_the_book(
 @pytest.mark.parametrize(
     ("purpose", "outcome"), [(CONTROL, "passed"), full(LEAKER, "xfailed")]
 )
-def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(
-    run, text, verify, purpose, outcome
-):
+def test_the_own_book_of_a_control_gates_nothing(run, text, verify, purpose, outcome):
     passage = page_of(text, "lamp", 5_000, 80)
     result, pair = run(passage, replaced=[purpose], **{outcome: 1})
     assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
@@ -377,7 +374,7 @@ OWN_TEST = """
 from pytest_memleak.scoring.measure_table import MEASURES
 def test_no_long_passage(memorization):
     assert memorization.longest_passage <= 38
-def test_that_passes_over_what_is_not_known(memorization):
+def test_an_unmeasured_value_raises(memorization):
     with pytest.raises(BaseException):
         memorization.uplift
 @pytest.mark.parametrize("name", MEASURES)
@@ -422,7 +419,7 @@ def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_book
 
 
 @pytest.mark.parametrize("jobs", ["2", full("auto")])
-def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(
+def test_two_processes_give_the_same_result_and_quote_nothing_with_quote_0(
     run, text, jobs
 ):
     passage = page_of(text, "vault", 1_000, 200)

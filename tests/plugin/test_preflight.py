@@ -113,7 +113,7 @@ ONE = next(iter(WRONG))
     ("options", "workers"),
     [*((options, ()) for options in WRONG), full(ONE, ("-n", "1"))],
 )
-def test_options_that_cannot_hold(
+def test_impossible_options_are_rejected_before_the_first_call(
     pytester, online, server, gate, places, options, workers
 ):
     online()
@@ -126,13 +126,16 @@ def test_options_that_cannot_hold(
     assert not (pytester.path / ".memleak").exists()
 
 
-@pytest.mark.parametrize(("url", "shown"), [
-    ("sqlite:///folder", "*folder: The file can't be opened*"),
-    ("sqlite:///file/ledger.db", "*ledger.db: Unusable: Not a directory*"),
-    ("postgresql+psycopg://user:hunter22@127.0.0.1:1/none", "*127.0.0.1*"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///folder", "*folder: The file can't be opened*"),
+        ("sqlite:///file/ledger.db", "*ledger.db: Unusable: Not a directory*"),
+        ("postgresql+psycopg://user:hunter22@127.0.0.1:1/none", "*127.0.0.1*"),
+    ],
+)
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
-def test_a_ledger_that_cannot_be_opened(
+def test_a_ledger_that_cannot_be_opened_ends_the_run_before_the_first_call(
     online, server, places, gate, workers, url, shown
 ):
     online()
@@ -146,7 +149,7 @@ def test_a_ledger_that_cannot_be_opened(
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
-def test_options_of_a_model_that_is_not_even_asked(pytester, online, server, workers):
+def test_options_of_a_deselected_model_are_checked(pytester, online, server, workers):
     bad = model_table("other", "openai", "n = 3", 'base_model = "base"')
     online(("[[model]]", f"{bad}[[model]]"))
     result = pytester.runpytest("-m", "copyright", "-k", "tuned", *workers)

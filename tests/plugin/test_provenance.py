@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from evidence_files import resealed
 from faults import lose
 from marks import full
 from report_readers import plain, properties
 from suite_files import read_pair, write_json
-from test_verify import resealed
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.ledger.ledger import Ledger
@@ -62,66 +62,82 @@ def verify(bundle="evidence.json", *options):
     return main(["verify", bundle, *options])
 
 
-@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_every_report_says_who_answered_when_and_what(
-    online, server, run, capsys, workers
-):
+@pytest.fixture(params=[(), full(("-n", "2"))], ids=["", "-n 2"])
+def workers(request):
+    return request.param
+
+
+@pytest.fixture
+def answered(online, server, run, workers):
+    """Reports of a run in which one response was lost."""
     online(*BY_NAME, ("samples = 6", "samples = 2"))
     server.plan.replace([lose("chat", calls=(6,))])
     day = today()
     reports = run("-v", *workers, bundle="first.json", passed=1)
-    answerer = reports["pair"]["provenance"]
-    calls = answerer["calls"]
-    assert answerer["calls_this_run"] == calls > 0
-    assert (answerer["requested"], answerer["weights"]) == ("base", "a name")
-    assert [model["model"] for model in answerer["served"]] == ["base"]
-    assert (answerer["first"], answerer["last"]) == (day, today())
-    assert answerer["tried"]["number"] == 1
-    answers = reports["pair"]["completeness"]
-    assert (
-        sum(answers["kinds"].values())
-        == reports["pair"]["completeness"]["received"]
-        == 8
-    )
-    assert answers["median_length_ratio"] >= 0.5
-    rules = {margin["rule"] for margin in answers["margins"]}
+    return reports | {"day": day}
+
+
+def test_evidence_says_who_answered_when_and_what(answered):
+    provenance = answered["pair"]["provenance"]
+    assert provenance["calls_this_run"] == provenance["calls"] > 0
+    assert (provenance["requested"], provenance["weights"]) == ("base", "a name")
+    assert [model["model"] for model in provenance["served"]] == ["base"]
+    assert (provenance["first"], provenance["last"]) == (answered["day"], today())
+    assert provenance["tried"]["number"] == 1
+    completeness = answered["pair"]["completeness"]
+    assert sum(completeness["kinds"].values()) == completeness["received"] == 8
+    assert completeness["median_length_ratio"] >= 0.5
+    rules = {margin["rule"] for margin in completeness["margins"]}
     assert rules >= {"short", "unanswered", "prompt overlap"}
-    for report in ("terminal", "html"):
-        assert f"{day}, {calls} of {calls} calls made in this run" in reports[report], (
-            report
-        )
-        assert (
-            f"base (fp_emulated), {calls} calls; requested base" in reports[report]
-        ), report
-        assert f"{answers['kinds']['answer']} answer" in reports[report], report
-        assert "responses lost, and counted as billed: 1 call" in reports[report], (
-            report
-        )
+
+
+@pytest.mark.parametrize("report", ["terminal", "html"])
+def test_terminal_and_page_say_who_answered_when_and_what(answered, report):
+    text, day = answered[report], answered["day"]
+    calls = answered["pair"]["provenance"]["calls"]
+    kinds = answered["pair"]["completeness"]["kinds"]
+    assert f"{day}, {calls} of {calls} calls made in this run" in text
+    assert f"base (fp_emulated), {calls} calls; requested base" in text
+    assert f"{kinds['answer']} answer" in text
+    assert "responses lost, and counted as billed: 1 call" in text
+
+
+def test_junit_says_who_answered_when_and_what(answered):
+    completeness = answered["pair"]["completeness"]
     expected = {
-        "memleak.drawn_first": day,
-        "memleak.drawn_last": day,
-        "memleak.calls_this_run": str(calls),
+        "memleak.drawn_first": answered["day"],
+        "memleak.drawn_last": answered["day"],
+        "memleak.calls_this_run": str(answered["pair"]["provenance"]["calls"]),
         "memleak.answered_by.1": "base (fp_emulated)",
         "memleak.weights": "a name",
-        "memleak.answers.answer": str(answers["kinds"]["answer"]),
-        "memleak.median_length_ratio": str(answers["median_length_ratio"]),
+        "memleak.answers.answer": str(completeness["kinds"]["answer"]),
+        "memleak.median_length_ratio": str(completeness["median_length_ratio"]),
     }
-    assert expected.items() <= reports["junit"].items()
-    # A second run makes no call; a pass takes no more lines than its own, unless -v
-    # asks for more.
+    assert expected.items() <= answered["junit"].items()
+
+
+def test_a_second_run_makes_no_call_and_takes_fewer_lines(answered, run, workers):
+    calls = answered["pair"]["provenance"]["calls"]
     again = run(*workers, passed=1)
     assert again["pair"]["provenance"]["calls_this_run"] == 0
     assert f", 0 of {calls} calls made in this run" in again["html"]
+    # A pass takes no more lines than its own, unless -v asks for more.
     assert "Sampled " not in again["terminal"]
     assert verify("first.json") == verify() == 0
+
+
+def test_an_offline_run_without_new_canaries_is_inconclusive(answered, run):
     offline = run("--memleak-offline", errors=1, bundle="offline.json")["pair"]
     (issue,) = offline["completeness"]["issues"]
     assert "no canaries (fixed prompts) answered since" in issue["cause"]
     assert verify("offline.json", "--allow-failures") == 0
+
+
+def test_evidence_older_than_its_generations_is_detected(answered, capsys):
     old = "2000-01-01T00:00:00+00:00"
-    resealed(Path("evidence.json"), lambda bundle: bundle.update(created=old))
+    resealed(Path("first.json"), lambda bundle: bundle.update(created=old))
     capsys.readouterr()
-    assert verify() == 1
+    assert verify("first.json") == 1
     assert "its generations were sampled after " in capsys.readouterr().out
 
 
@@ -160,7 +176,7 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
 
 
 @pytest.mark.full
-def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
+def test_another_seed_is_another_attempt_in_every_report(online, run):
     online(*BY_NAME)
     run(bundle="first.json")
     online(*BY_NAME, ("[suite]", "[suite]\nseed = 1"))
@@ -217,7 +233,7 @@ def test_attempts_count_by_the_books_words_and_the_model(online, run):
         assert main(["ledger", "history", "--endpoint", pair["model"]["endpoint"]]) == 0
 
 
-def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(online, run, clock):
+def test_generations_sampled_after_a_bundle_change_nothing_in_it(online, run, clock):
     lenient = ("[suite]", "[suite]\nmax_short = 0.5")
     released = ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"')
     replacements = (*BY_NAME, lenient, released)
@@ -293,7 +309,7 @@ CLEAN_ALONE = (
 )
 
 
-def test_every_issue_has_a_line_with_its_cause_and_its_remedy(suite, run):
+def test_an_issue_has_a_line_with_its_cause_and_its_fix(suite, run):
     suite(*CLEAN_ALONE, clean=(REFUSAL,) * 3)
     reports = run(errors=1)
     issues = reports["pair"]["completeness"]["issues"]

@@ -37,7 +37,7 @@ OTHERS = (
 )
 
 
-def test_whoever_has_other_tests_is_told_nothing_of_pairs(pytester, gate, monkeypatch):
+def test_a_run_of_other_tests_mentions_no_pairs(pytester, gate, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "step.md")
     pytester.makepyfile(OTHERS)
     result = gate("-v", "--memleak-html=report.html", passed=1, skipped=1)
@@ -61,7 +61,7 @@ HEAVY = {"numpy", "sqlalchemy", "rich", "ebooklib", "lxml", "openai", "torch"}
 @pytest.mark.parametrize(
     "options", [("--collect-only",), ("-p", "no:xdist", "test_other.py")]
 )
-def test_what_it_imports_before_it_measures(pytester, suite, options):
+def test_collection_imports_no_heavy_package(pytester, suite, options):
     suite()
     pytester.makepyfile(test_other="def test_it(): pass")
     pytester.makeconftest(TELL)
@@ -91,9 +91,7 @@ def test_after(memorization, memleak_pair):
 """
 
 
-def test_tests_of_ones_own_run_for_every_pair_which_is_evaluated_once(
-    suite, gate, own_tests
-):
+def test_tests_of_ones_own_share_one_evaluation_a_pair(suite, gate, own_tests):
     suite()
     own_tests(OWN)
     lines = ["*longest span of 16 words <= 12", "*leaky/ferry: p_id1, words 0-16*"]
@@ -116,7 +114,7 @@ def test_tests_of_ones_own_run_for_every_pair_which_is_evaluated_once(
     assert "memleak.suite_verdict" not in suites
 
 
-def test_ours_without_a_suite_says_what_is_missing(pytester, gate):
+def test_a_fixture_without_a_suite_says_what_is_missing(pytester, gate):
     pytester.makepyfile("def test_it(memorization): pass")
     gate(lines=["*this test needs a suite:*"], errors=1)
 
@@ -132,7 +130,7 @@ def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals differ")
-def test_nothing_a_model_or_a_book_says_reaches_the_terminal_raw(suite, gate):
+def test_control_characters_of_models_and_books_are_escaped(suite, gate):
     evil = "\x1b[31mred\x07 \u202e desrever \x00 <script>alert(1)</script>"
     passage = (
         "The ferryman counted nine lanterns along the quay and did not \x1b[2J like"

@@ -37,7 +37,7 @@ def evaluation():
     return Evaluation(**empty, book=BOOK, protected={"b": BOOK}, **generations)
 
 
-def test_numbers_ids_titles_places_and_repr_are_free(reads, evaluation):
+def test_numbers_ids_titles_places_and_repr_count_as_no_read(reads, evaluation):
     view = views.view_of_evaluation(evaluation)
     (excerpt,), (generation,) = view.book.excerpts, view.generations()
     (completion,) = views.views_of_completions([Completion(SECRET, reasoning=SECRET)])
@@ -50,22 +50,27 @@ def test_numbers_ids_titles_places_and_repr_are_free(reads, evaluation):
     assert not reads
 
 
-@pytest.mark.parametrize("read", [
-    lambda view: view.book.excerpts[0].text,
-    lambda view: view.book.excerpts[0].instruction,
-    lambda view: view.book.excluded[0].text,
-    lambda view: view.protected["b"].excerpts[0].text,
-    lambda view: [generation.text for generation in view.generations()],
-    lambda view: [generation.reasoning for generation in view.generations()],
-    lambda view: [generation.written for generation in view.generations()],
-    lambda view: view.book == views.view_of_book(BOOK), lambda view: hash(view.book),
-    lambda view: dataclasses.asdict(view.book),
-    lambda view: dataclasses.replace(view.book.excerpts[0], id="p2"),
-    lambda view: copy.copy(view.book.excerpts[0]), lambda view: pickle.dumps(view.book),
-    lambda _: views.views_of_completions([Completion(SECRET)])[0].written,
-    lambda _: views.views_of_completions([SECRET]),
-])  # fmt: skip
-def test_whatever_takes_the_text_reads_it(reads, evaluation, read):
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda view: view.book.excerpts[0].text,
+        lambda view: view.book.excerpts[0].instruction,
+        lambda view: view.book.excluded[0].text,
+        lambda view: view.protected["b"].excerpts[0].text,
+        lambda view: [generation.text for generation in view.generations()],
+        lambda view: [generation.reasoning for generation in view.generations()],
+        lambda view: [generation.written for generation in view.generations()],
+        lambda view: view.book == views.view_of_book(BOOK),
+        lambda view: hash(view.book),
+        lambda view: dataclasses.asdict(view.book),
+        lambda view: dataclasses.replace(view.book.excerpts[0], id="p2"),
+        lambda view: copy.copy(view.book.excerpts[0]),
+        lambda view: pickle.dumps(view.book),
+        lambda _: views.views_of_completions([Completion(SECRET)])[0].written,
+        lambda _: views.views_of_completions([SECRET]),
+    ],
+)
+def test_access_to_text_counts_as_a_read(reads, evaluation, read):
     read(views.view_of_evaluation(evaluation))
     assert reads
 
@@ -131,7 +136,7 @@ def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run):
         assert re.search(rf"{kind}: \S+: redacted, ", section), user
 
 
-def test_what_it_says_when_it_ends_is_redacted_whichever_test_is_the_last(run):
+def test_the_end_of_a_lasting_fixture_is_redacted(run):
     ends = "print(memleak_book); assert memleak_book.excerpts[0].title == 0"
     tests = "def test_first(text): pass\n\ndef test_last(memleak_book): pass\n"
     lines = ["AttributeError: conftest.py:*: redacted, *"]
@@ -140,7 +145,7 @@ def test_what_it_says_when_it_ends_is_redacted_whichever_test_is_the_last(run):
     assert SECRET not in result.stdout.str()
 
 
-def test_what_it_logs_and_raises_once_ctrl_c_has_ended_its_test_is_redacted(run):
+def test_a_fixture_that_ends_after_ctrl_c_is_redacted(run):
     tests = "def test_it(text): raise KeyboardInterrupt\n"
     ends = "__import__('logging').error(text); raise ValueError(text)"
     result = run(tests, "--log-cli-level=0", conftest=LASTING.replace("KIND", ends))
@@ -148,14 +153,7 @@ def test_what_it_logs_and_raises_once_ctrl_c_has_ended_its_test_is_redacted(run)
     assert SECRET not in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize(
-    ("words", "reason"), [("12", f"{'known ' * 12}…"), ("0", "redacted")]
-)
-def test_what_a_test_that_reads_text_prints_and_records_is_dropped(
-    run, pytester, words, reason
-):
-    run(
-        """
+PRINTS_AND_RECORDS = """
 @pytest.fixture
 def prepared(memleak_book, record_property):
     print("prepared it")
@@ -168,22 +166,30 @@ def test_it(prepared, memleak_book, record_property, record_testsuite_property, 
     record_testsuite_property("last", text)
     print(text)
     assert 0
-""",
-        *("-rx", "--xfail-tb", "--junitxml=junit.xml", "-o", "junit_logging=all"),
-        *("-o", "junit_family=xunit1", f"--memleak-quote={words}"),
-        lines=[f"XFAIL *{reason}"],
-        xfailed=1,
-        deselected=1,
-    )
+"""
+DROPPED = (
+    'name="before"',
+    'name="first"',
+    'name="after"',
+    'name="last"',
+    "prepared it",
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"), [("12", f"{'known ' * 12}…"), ("0", "redacted")]
+)
+def test_output_and_records_of_a_test_that_reads_text_are_dropped(
+    run, pytester, words, reason
+):
+    junit = ("--junitxml=junit.xml", "-o", "junit_logging=all")
+    junit += ("-o", "junit_family=xunit1")
+    options = ("-rx", "--xfail-tb", *junit, f"--memleak-quote={words}")
+    expected = {"lines": [f"XFAIL *{reason}"], "xfailed": 1, "deselected": 1}
+    run(PRINTS_AND_RECORDS, *options, **expected)
     xml = (pytester.path / "junit.xml").read_text("utf-8")
     assert "[captured output redacted]" in xml
-    for text in (
-        'name="before"',
-        'name="first"',
-        'name="after"',
-        'name="last"',
-        "prepared it",
-    ):
+    for text in DROPPED:
         assert text not in xml
 
 
@@ -213,7 +219,7 @@ def memleak_endpoint():
     assert 'name="memleak.' in (pytester.path / "junit.xml").read_text("utf-8")
 
 
-def test_what_an_endpoint_of_ones_own_raises_is_named_without_its_words(run):
+def test_an_error_of_ones_own_endpoint_is_named_without_its_words(run):
     fixture = """
 from pytest_memleak.errors import Inconclusive
 class Mine:
@@ -230,9 +236,7 @@ def memleak_endpoint():
     assert "superstition" not in result.stdout.str()
 
 
-def test_what_ends_the_run_in_a_hook_of_ones_own_is_redacted(
-    pytester, suite, own_tests
-):
+def test_an_error_of_ones_own_hook_is_redacted(pytester, suite, own_tests):
     suite()
     pytester.makeconftest("""
 import pytest
@@ -281,7 +285,7 @@ CHATTY = (
 )
 
 
-def test_while_a_provider_is_called_libraries_say_little(run):
+def test_libraries_say_little_during_a_provider_s_call(run):
     lines = [
         "[[]captured output redacted[]]",
         "prepared it",

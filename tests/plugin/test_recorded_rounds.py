@@ -1,5 +1,6 @@
 """Of a recording with more rounds than the suite asks for, nothing reads the others."""
 
+import pytest
 from ferry import BOOK, CLEAN
 from suite_files import read_bundle, write_book
 
@@ -22,29 +23,31 @@ LIMITS = f"{LIMIT}\nbmc_excess = 1.0\n[limits.measures]\nread_rounds = 2"
 BOOKS = '[[book]]\nid = "quay"\nsource = "quay.json"\n[[catalog]]\nsource = "library/*.txt"\n'
 
 
-def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(
-    pytester, suite, gate
-):
+@pytest.fixture
+def pair(pytester, suite, gate):
+    """The pair of a recording whose third round, not requested, recites three books."""
     pytester.makeconftest(EXTENSION)
-    # The third round recites all of them.
     answers = (*CLEAN[:2], f"{BOOK[0]} {QUAY} {WINDS}")
     replaced = (("samples = 3", "samples = 2"), (LIMIT, LIMITS), (MODEL, BOOKS + MODEL))
     suite(*replaced, clean=answers)
     pytester.mkdir("library").joinpath("winds.txt").write_text(WINDS, "utf-8")
     texts = {f"p_id{n}": text for n, text in enumerate((QUAY, CLEAN[2]), 1)}
     write_book("quay.json", texts, "Write about {}: a boat.".format)
-    # A round that nobody asked for is told, and is no pass; of the measures only
-    # passages read it.
     chosen = ("-k", "clean and ferry", "--memleak-evidence=evidence.json")
-    gate(*chosen, errors=1, deselected=3)
-    (pair,) = (pair for pair in read_bundle()["pairs"] if pair["pair"] == "clean/ferry")
+    gate(*chosen, errors=1, deselected=3)  # a round that was not requested is no pass
+    pairs = {pair["pair"]: pair for pair in read_bundle()["pairs"]}
+    return pairs["clean/ferry"]
+
+
+def test_null_and_extensions_read_the_requested_rounds_alone(pair):
     measures = pair["measures"]
     assert measures["read_rounds"]["value"] == 2
     assert (measures["bmc"]["value"], measures["longest_span"]["value"]) == (0, 0)
-    assert (measures["null"]["null_bmc"], measures["null"]["null_longest_span"]) == (
-        0,
-        0,
-    )
+    null = measures["null"]
+    assert (null["null_bmc"], null["null_longest_span"]) == (0, 0)
+
+
+def test_passages_are_found_in_rounds_that_were_not_requested(pair):
     assert pair["catalog"]["books"] == 1
-    passage = measures["longest_passage"]
+    passage = pair["measures"]["longest_passage"]
     assert (passage["value"], passage["origin"]) == (16, "unrequested")

@@ -3,7 +3,6 @@
 Twelve words of a passage are shown by default; everything that holds more is a copy.
 """
 
-import html
 import json
 import logging
 import re
@@ -11,21 +10,9 @@ import re
 import pytest
 from faults import Fault, FaultKind, FaultPlan, server_error
 from ledger_file import generated_texts
+from quoted_words import MOST, REPORT_FILES, grams
 
 from pytest_memleak.redaction.log_records import safe_log_records
-from pytest_memleak.reports.output_table import REPORTS
-
-MOST = 12
-REPORT_FILES = {output.option: output.name + output.ending for output in REPORTS}
-
-
-def grams(text):
-    """Every 13 consecutive words, however they are set: in markup, JSON or escapes."""
-    text = re.sub(
-        r"\\u[0-9a-f]{4}|\\[nrt]", " ", html.unescape(re.sub(r"<[^>]*>", " ", text))
-    )
-    words = re.findall(r"[a-z0-9]+", text.lower())
-    return zip(*(words[i:] for i in range(MOST + 1)), strict=False)
 
 
 @pytest.fixture
@@ -63,7 +50,7 @@ def protected(pytester, stories):
 
 
 @pytest.mark.parametrize("names", ["model system_fingerprint", ""])
-def test_none_come_out_as_names_or_in_messages_of_a_server(
+def test_reports_hold_no_13_words_of_a_server_s_names_and_messages(
     written, server, stories, names
 ):
     passages = [record["excerpt_text"] for record in stories["held-out"]]
@@ -93,7 +80,7 @@ def test_the_search_finds_what_a_full_quote_shows(written, protected):
 
 
 @pytest.mark.parametrize("most", [0, 12])
-def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
+def test_log_records_show_no_reason_phrase_or_path_of_a_server(caplog, most):
     passage = (
         "the_ferryman_counted_nine_lanterns_along_the_quay_and_did_not_like_the_number"
     )
@@ -113,37 +100,24 @@ def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
     ]
 
 
+@pytest.mark.parametrize("quote", ["12", "0"])
 def test_a_servers_names_are_hidden_where_no_words_are_quoted(
-    pytester, online, server, verify
+    pytester, online, server, verify, quote
 ):
     passage = "nine lanterns along the quay"
-    names = Fault(
-        FaultKind.BESIDE, "chat", code="model system_fingerprint", message=passage
-    )
+    code = "model system_fingerprint"
+    names = Fault(FaultKind.BESIDE, "chat", code=code, message=passage)
     ends = Fault(FaultKind.ENDED, "chat", code=passage)
     server.plan = FaultPlan((names, ends))
     online(("longest_span = 30", "longest_span = 440"), ("samples = 6", "samples = 2"))
-    for quote in ("12", "0"):
-        result = pytester.runpytest(
-            *(
-                "-m",
-                "copyright",
-                f"--memleak-quote={quote}",
-                "-vv",
-                "--junitxml=junit.xml",
-            ),
-            *("--memleak-html=report.html", "--memleak-evidence=evidence.json"),
-        )
-        result.assert_outcomes(errors=1)
-        written = [
-            (pytester.path / name).read_text()
-            for name in ("junit.xml", "evidence.json")
-        ]
-        for text in (
-            result.stdout.str(),
-            *written,
-            (pytester.path / "report.html").read_text(),
-        ):
-            assert ("lanterns" in text) is (quote == "12")
-            assert ("(5 words) #" in text) is (quote == "0")
-        assert "pairs recomputed from suite, books, and ledger: 1 of 1" in verify()[1]
+    reports = ("--junitxml=junit.xml", "--memleak-html=report.html")
+    options = ("-m", "copyright", f"--memleak-quote={quote}", "-vv")
+    evidence = "--memleak-evidence=evidence.json"
+    result = pytester.runpytest(*options, *reports, evidence)
+    result.assert_outcomes(errors=1)
+    files = ("junit.xml", "evidence.json", "report.html")
+    texts = [(pytester.path / name).read_text() for name in files]
+    for text in (result.stdout.str(), *texts):
+        assert ("lanterns" in text) is (quote == "12")
+        assert ("(5 words) #" in text) is (quote == "0")
+    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in verify()[1]

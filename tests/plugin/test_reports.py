@@ -22,7 +22,7 @@ def step(pytester, monkeypatch):
     return pytester.path / "step.md"
 
 
-def test_every_pair_is_in_them(suite, gate, step):
+def test_page_and_job_summary_show_every_pair(suite, gate, step):
     suite(('[[model]]\nid = "leaky"', f'{GONE}[[model]]\nid = "leaky"'))
     reused = "and rerun. Stored generations are reused if they still fit."
     lines = ["HTML report: out/report.html", f"Next: fix the causes {reused}"]
@@ -51,10 +51,16 @@ def longest_quote(text):
     return max((n for n in range(2, 17) if " ".join(PASSAGE[:n]) in text), default=0)
 
 
-@pytest.mark.parametrize(("options", "count"), [
-    ((), 12), (("--memleak-quote=3",), 3), (("--memleak-quote=0",), 0),
-    (("--memleak-quote=full",), 16), (("--memleak-quote=99",), 16),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ((), 12),
+        (("--memleak-quote=3",), 3),
+        (("--memleak-quote=0",), 0),
+        (("--memleak-quote=full",), 16),
+        (("--memleak-quote=99",), 16),
+    ],
+)
 def test_quotes_are_as_long_as_memleak_quote_says(suite, gate, step, options, count):
     suite()
     text = gate(HTML, "-k", "leaky", *options).stdout.str()
@@ -72,30 +78,40 @@ def test_quotes_are_as_long_as_memleak_quote_says(suite, gate, step, options, co
     assert "lanterns" not in step.read_text(encoding="utf-8")
 
 
-def test_what_could_not_be_written_is_not_named(pytester, suite, gate, monkeypatch):
-    suite()
-    pytester.makeconftest(
-        """
-        from pathlib import Path
-        def pytest_runtest_logfinish():  # what could be written when it began
-            Path("out").rmdir()
-            Path("out").touch()
-        """
-    )
-    for option, message in (
+# A conftest that takes the folder away which was there when the run began.
+TAKES_FOLDER_AWAY = """
+from pathlib import Path
+def pytest_runtest_logfinish():
+    Path("out").rmdir()
+    Path("out").touch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
         ("--memleak-evidence=out/e.json", "out/e.json: can't be written: File exists"),
         (HTML, "Can't write the HTML report: File exists"),
-    ):
-        Path("out").mkdir()
-        result = gate("-k", "clean", option)
-        assert result.ret == pytest.ExitCode.USAGE_ERROR
-        text = result.stdout.str() + result.stderr.str()
-        assert text.count(message) == 1
-        assert "clean/ferry" in text
-        assert "evidence: PASS" not in text
-        assert "HTML report: " not in text.replace(message, "")
-        Path("out").unlink()
-    pytester.makeconftest("")
+    ],
+    ids=["evidence", "page"],
+)
+def test_a_report_that_cannot_be_written_is_an_error_and_not_announced(
+    pytester, suite, gate, option, message
+):
+    suite()
+    pytester.makeconftest(TAKES_FOLDER_AWAY)
+    Path("out").mkdir()
+    result = gate("-k", "clean", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert text.count(message) == 1
+    assert "clean/ferry" in text
+    assert "evidence: PASS" not in text
+    assert "HTML report: " not in text.replace(message, "")
+
+
+def test_a_job_summary_that_cannot_be_written_is_an_error(suite, gate, monkeypatch):
+    suite()
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "none/step.md")
     result = gate("-k", "clean")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -104,7 +120,7 @@ def test_what_could_not_be_written_is_not_named(pytester, suite, gate, monkeypat
     assert "INTERNALERROR" not in text
 
 
-def test_what_was_not_run_makes_it_no_pass_and_leaves_no_earlier_page(suite, gate):
+def test_pairs_that_were_not_run_make_the_page_no_pass(suite, gate):
     suite()
     gate(HTML, "-k", "clean", passed=1, deselected=1)
     assert (

@@ -64,16 +64,22 @@ def test_pairs_of_one_file_run_one_after_another(suite, gate):
 KEPT = "!* Interrupted: generations that were received are in the ledger; rerun to continue !*"
 
 
-@pytest.mark.parametrize(("end", "lines"), [
-    ("raise KeyboardInterrupt(text)", [KEPT]), ("pytest.exit(text)", ["!* *Exit: *"]),
-    ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", [KEPT]),
-    ("import os, signal; os.kill(os.getpid(), signal.SIGHUP)", [KEPT]),
-    ("request.session.shouldstop = text", ["!* Interrupted: *"]),
-    ("request.session.shouldfail = text", ["!* The ferryman * … !*"]),
-    ("from pytest_memleak.sampling.backoff import CallsDropped\n    raise CallsDropped('8 lost')",
-     [KEPT.replace(":", ": 8 lost;")]),
-])  # fmt: skip
-def test_what_ends_a_run_in_a_test_that_read_text_quotes_none(
+@pytest.mark.parametrize(
+    ("end", "lines"),
+    [
+        ("raise KeyboardInterrupt(text)", [KEPT]),
+        ("pytest.exit(text)", ["!* *Exit: *"]),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", [KEPT]),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGHUP)", [KEPT]),
+        ("request.session.shouldstop = text", ["!* Interrupted: *"]),
+        ("request.session.shouldfail = text", ["!* The ferryman * … !*"]),
+        (
+            "from pytest_memleak.sampling.backoff import CallsDropped\n    raise CallsDropped('8 lost')",
+            [KEPT.replace(":", ": 8 lost;")],
+        ),
+    ],
+)
+def test_an_end_of_the_run_in_a_test_that_read_text_quotes_none(
     suite, gate, own_tests, end, lines
 ):
     suite()
@@ -107,9 +113,7 @@ def test_a_run_without_a_display_says_once_that_it_waits(
     assert told.count("waiting") == told.count("waiting for 2") == 1
 
 
-def test_the_readmes_own_test_lets_a_pair_leak_that_is_expected_to(
-    suite, gate, pytester
-):
+def test_the_readmes_own_test_accepts_an_expected_leak(suite, gate, pytester):
     suite(LEAK)
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     snippet = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
@@ -135,7 +139,9 @@ def test_ctrl_c_in_a_commit_of_the_ledger_ends_the_run(suite, gate):
     assert result.ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tests):
+def test_a_parameter_named_memleak_pair_of_other_tests_is_left_alone(
+    suite, gate, own_tests
+):
     suite()
     own_tests(
         """
@@ -150,25 +156,31 @@ def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tes
 
 CASES = {
     "too few generations": (
-        *((), {"clean": CLEAN[:2]}, CLEAN_ONE, "errors"),
+        (),
+        {"clean": CLEAN[:2]},
+        CLEAN_ONE,
+        "errors",
         "  4 of 6 requested generations received; supply a file*",
     ),
     "a leak fails even on incomplete evidence": (
-        *([("samples = 3", "samples = 50")], {}, LEAKY_ONE, "failed"),
+        [("samples = 3", "samples = 50")],
+        {},
+        LEAKY_ONE,
+        "failed",
         "  longest_span 16 > 10",
     ),
     "more rounds than the suite asks for": (
-        *(
-            [("samples = 3", "samples = 2")],
-            {"leaky": (*CLEAN[:2], BOOK[0])},
-            LEAKY_ONE,
-            "errors",
-        ),
+        [("samples = 3", "samples = 2")],
+        {"leaky": (*CLEAN[:2], BOOK[0])},
+        LEAKY_ONE,
+        "errors",
         "  the file holds 2 generations beyond the requested samples; raise*",
     ),
     "copies see no more than one of them": (
         [(ZERO[0], f"{ZERO[1]}\ndetection_limit = 0.7")],
-        *({"clean": CLEAN[:1] * 3}, CLEAN_ONE, "errors"),
+        {"clean": CLEAN[:1] * 3},
+        CLEAN_ONE,
+        "errors",
         "*detection limit is 95.0*% (3 samples at temperature 0, which count as 1, *",
     ),
     "a leak that was expected": (
@@ -179,14 +191,20 @@ CASES = {
         "*leaky/ferry*FAIL (expected)*",
     ),
     "one that stops leaking": (
-        *([LEAK], {"leaky": CLEAN}, LEAKY_ONE, "failed"),
+        [LEAK],
+        {"leaky": CLEAN},
+        LEAKY_ONE,
+        "failed",
         "*XPASS(strict)*leaky is expected to leak ferry*",
         "leaky/ferry *6/6*PASS (a leak was expected)*",
         "PASS (a leak was expected) leaky/ferry",
         "  This pair must leak, but all limits hold, so its test fails.",
     ),
     "an expected leak without evidence": (
-        *([LEAK], {"leaky": CLEAN[:1]}, LEAKY_ONE, "errors"),
+        [LEAK],
+        {"leaky": CLEAN[:1]},
+        LEAKY_ONE,
+        "errors",
         "INCONCLUSIVE*",
     ),
 }

@@ -69,7 +69,7 @@ def test_a_planted_bug_is_inconclusive(suite, pairs, monkeypatch, bug):
     assert "lanterns" not in json.dumps(leaky["completeness"]["issues"])
 
 
-def test_without_a_bug_evidence_counts_the_comparisons(suite, pairs):
+def test_evidence_counts_the_comparisons_of_two_equal_opinions(suite, pairs):
     suite()
     result = pairs(
         "-v", lines=["*Second opinion: 6 generations matched again, 0 differences"]

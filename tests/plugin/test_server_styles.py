@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 from clients import make_provider
+from earned_suites import SUITE, run_here, write_book
 from server_styles import GONE, STYLES, StyledServer
 from suite_files import model_table
-from test_earned import SUITE, run_here, write_book
 from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.errors import ProviderError

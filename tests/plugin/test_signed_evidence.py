@@ -3,11 +3,11 @@
 import base64
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from test_verify import EVIDENCE, WIDE
+from evidence_files import EVIDENCE, WIDE
+from signing_keys import make_keys, openssl
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import canonical_json, seal_bundle
@@ -46,16 +46,6 @@ keyUsage = critical,keyCertSign
 basicConstraints = CA:FALSE
 extendedKeyUsage = critical,timeStamping
 """
-
-
-def openssl(command):
-    subprocess.run(["openssl", *command.split()], check=True, capture_output=True)
-
-
-def make_keys():
-    for name in ("ours", "theirs"):
-        openssl(f"genpkey -algorithm ed25519 -out {name}.key")
-        openssl(f"pkey -in {name}.key -pubout -out {name}.pub")
 
 
 @pytest.fixture
@@ -103,33 +93,39 @@ CHANGES = (
 )
 
 
-def test_a_signature_holds_by_its_key_alone(signed, check, verify):
+def test_a_signature_holds_by_its_key_alone(signed, check):
     check(
         ((*KEY, REQUIRED), 0, "  signed by the key in ours.pub"),
         (THEIRS, 1, "signature: none matches the key in theirs.pub"),
         ((), 0, "Signature not verified: add --public-key"),
         ((REQUIRED,), 1, "signature: not verified; add --public-key"),
     )
-    before = signed.read_bytes()
-    for number, (change, code) in enumerate(CHANGES):
-        envelope, statement = statement_in(signed)
-        change(envelope, statement)
-        put(signed, envelope, statement)
-        assert verify(*KEY)[0] == code, number
-        signed.write_bytes(before)
-    # Subjects are checked without a key, too.
+
+
+@pytest.mark.parametrize(("change", "code"), CHANGES)
+def test_a_changed_envelope_holds_no_more(signed, verify, change, code):
+    envelope, statement = statement_in(signed)
+    change(envelope, statement)
+    put(signed, envelope, statement)
+    assert verify(*KEY)[0] == code
+
+
+def test_a_changed_subject_is_detected_without_a_key(signed, check):
     envelope, statement = statement_in(signed)
     statement["subject"][0]["digest"]["modelNames"] = "0" * 64
     put(signed, envelope, statement)
     check(((), 1, "subject: doesn't match the bundle's pairs"))
-    # A key may not be given for what is unsigned.
+
+
+def test_unsigned_evidence_accepts_no_key(signed, check):
+    _, statement = statement_in(signed)
     dump(signed, statement["predicate"])
     check(
         (KEY, 1, "signature: missing"), ((), 0, "Not signed: the author is unverified")
     )
 
 
-def test_other_tools_check_it_too(signed, pytester):
+def test_openssl_verifies_the_signature(signed, pytester):
     """OpenSSL, over DSSE's encoding as its specification has it."""
     envelope, statement = statement_in(signed)
     payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"]
@@ -151,21 +147,23 @@ def test_other_tools_check_it_too(signed, pytester):
     assert statement["subject"][0] == {"name": "clean", "digest": digest}
 
 
-def test_securesystemslib_and_in_toto_read_both_statements(signed):
-    """As strangers do: the bundle, and beside it a test result that policy engines know."""
-    from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
+def read_as_strangers(path):
+    """The statement in a file, as securesystemslib and in-toto verify and read it."""
     from in_toto_attestation.v1.statement import Statement
 
-    result_file = signed.with_name("evidence.test-result.json")
     key = SSlibKey.from_crypto(load_pem_public_key(Path("ours.pub").read_bytes()))
-    statements = []
-    for path in (signed, result_file):
-        envelope = Envelope.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        assert envelope.verify([key], 1)
-        proto = json_format.Parse(envelope.payload, statement_pb2.Statement())
-        Statement.copy_from_pb(proto).validate()
-        statements.append(json.loads(envelope.payload))
-    bundle, result = statements
+    envelope = Envelope.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    assert envelope.verify([key], 1)
+    proto = json_format.Parse(envelope.payload, statement_pb2.Statement())
+    Statement.copy_from_pb(proto).validate()
+    return json.loads(envelope.payload)
+
+
+def test_securesystemslib_and_in_toto_read_bundle_and_test_result(signed):
+    from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
+
+    bundle = read_as_strangers(signed)
+    result = read_as_strangers(signed.with_name("evidence.test-result.json"))
     assert result["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
     assert result["subject"] == bundle["subject"]
     predicate = json_format.ParseDict(result["predicate"], test_result_pb2.TestResult())
@@ -175,11 +173,11 @@ def test_securesystemslib_and_in_toto_read_both_statements(signed):
     digests = {entry.name: entry.digest["sha256"] for entry in predicate.configuration}
     files = [Path(name) for name in ("test.memleak.toml", "evidence.json")]
     assert digests == {
-        str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
+        str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
     }
 
 
-def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
+def test_a_test_result_lists_pairs_that_are_no_pass_as_failed(pytester, suite):
     make_keys()
     suite()
     pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key", "-k", "leaky")
@@ -193,15 +191,16 @@ def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
     ]  # the first: not run
 
 
-def test_a_test_result_replaces_no_other_file_and_none_of_an_earlier_run_stays(
-    signed, gate
-):
-    result_file = signed.with_name("evidence.test-result.json")
-    key = "--memleak-signing-key=ours.key"
+def test_a_test_result_of_an_earlier_run_is_removed(signed, gate):
     gate(EVIDENCE, passed=2)
-    assert not result_file.exists()
+    assert not signed.with_name("evidence.test-result.json").exists()
+
+
+def test_a_test_result_replaces_no_other_file(signed, gate):
+    result_file = signed.with_name("evidence.test-result.json")
     result_file.write_text("my notes", encoding="utf-8")
-    assert gate(EVIDENCE, key).ret == pytest.ExitCode.USAGE_ERROR
+    result = gate(EVIDENCE, "--memleak-signing-key=ours.key")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result_file.read_text(encoding="utf-8") == "my notes"
 
 
@@ -246,10 +245,13 @@ OUR_KEY, THE_SUITE = (
 )
 
 
-def test_with_bundle_and_key_alone_the_signature_is_verified(
-    signed, capsys, monkeypatch, pytester
-):
-    """The situations of whoever receives a bundle."""
+@pytest.fixture
+def receive(signed, capsys, monkeypatch, pytester):
+    """Checks what `memleak verify` says in another folder, from which all files are out of reach.
+
+    Without --suite: it has the bundle and the key alone.
+    """
+    monkeypatch.chdir(pytester.mkdir("elsewhere"))
 
     def check(*options, code, messages):
         capsys.readouterr()
@@ -257,43 +259,44 @@ def test_with_bundle_and_key_alone_the_signature_is_verified(
         text = " ".join(capsys.readouterr().out.split())
         assert all(message in text for message in messages), text
 
-    announced = hashlib.sha256(Path("test.memleak.toml").read_bytes()).hexdigest()
-    book = pytester.path / "ferry.json"
-    monkeypatch.chdir(pytester.mkdir("elsewhere"))
-    check(
-        *OUR_KEY, code=3, messages=[ATTESTED, "the suite: no file", "path with --suite"]
-    )
+    return check
+
+
+def test_a_signature_is_verified_with_bundle_and_key_alone(receive):
+    missing = [ATTESTED, "the suite: no file", "path with --suite"]
+    receive(*OUR_KEY, code=3, messages=missing)
     other_release = (*OUR_KEY, REQUIRED, "--release", "other")
-    check(*other_release, code=1, messages=["VERIFICATION FAILED"])
-    book.rename("ferry.json")
-    check(
-        *OUR_KEY, *THE_SUITE, code=3, messages=[ATTESTED, "no such file: 'ferry.json'"]
+    receive(*other_release, code=1, messages=["VERIFICATION FAILED"])
+
+
+def test_a_signature_is_verified_without_the_book(receive):
+    Path("../ferry.json").rename("ferry.json")
+    missing = [ATTESTED, "no such file: 'ferry.json'"]
+    receive(*OUR_KEY, *THE_SUITE, code=3, messages=missing)
+
+
+def test_signed_evidence_is_recomputed_with_its_files(receive):
+    content = Path("../test.memleak.toml").read_bytes()
+    announced = hashlib.sha256(content).hexdigest()
+    recomputed = "PASS (2 PASS) level: attested, recomputed"
+    not_ours = (
+        "VERIFICATION FAILED: the bundle claims PASS (2 PASS) level: none wrong: "
     )
-    Path("ferry.json").rename(book)
     for options, code, message in (
-        (
-            OUR_KEY,
-            0,
-            "PASS (2 PASS) level: attested, recomputed verified: signed by the key",
-        ),
-        (
-            ("--public-key", "../theirs.pub"),
-            1,
-            "VERIFICATION FAILED: the bundle claims PASS (2 PASS) level: none wrong: ",
-        ),
+        (OUR_KEY, 0, f"{recomputed} verified: signed by the key"),
+        (("--public-key", "../theirs.pub"), 1, not_ours),
         ((*OUR_KEY, "--not-before", "2999-01-01"), 1, "before 2999-01-01"),
-        (
-            (*OUR_KEY, "--suite-sha256", announced),
-            0,
-            "PASS (2 PASS) level: attested, recomputed, current ",
-        ),
+        ((*OUR_KEY, "--suite-sha256", announced), 0, f"{recomputed}, current "),
     ):
-        check(*options, *THE_SUITE, code=code, messages=[message])
+        receive(*options, *THE_SUITE, code=code, messages=[message])
 
 
-def test_it_is_a_baseline_and_written_over_but_no_other_envelope_is(signed, gate):
+def test_signed_evidence_is_a_baseline(signed, gate):
     lines = ["*since the baseline: bmc *(+0)"]
     gate("--memleak-baseline=evidence.json", lines=lines, passed=2)
+
+
+def test_signed_evidence_replaces_its_own_kind_alone(signed, gate):
     gate(EVIDENCE, "--memleak-signing-key=ours.key", passed=2)
     envelope, statement = statement_in(signed)
     put(signed, envelope, statement | {"predicate": {"buildType": "another"}})
@@ -301,11 +304,10 @@ def test_it_is_a_baseline_and_written_over_but_no_other_envelope_is(signed, gate
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
-@pytest.fixture
-def clock(pytester, signed):
-    """Time stamps by an authority of one's own, which an intermediate one certified."""
-    (pytester.path / "ts.cnf").write_text(AUTHORITY, encoding="utf-8")
-    (pytester.path / "serial").write_text("01\n", encoding="utf-8")
+def make_authority():
+    """Keys of an authority, of the intermediate one that certified it, and of another."""
+    Path("ts.cnf").write_text(AUTHORITY, encoding="utf-8")
+    Path("serial").write_text("01\n", encoding="utf-8")
     new = "-config ts.cnf -newkey rsa:2048 -nodes"
     for key, name in (("ca", "root"), ("x", "other")):
         files = f"-keyout {key}.key -out {key}.pem"
@@ -319,15 +321,30 @@ def clock(pytester, signed):
         extensions = f"-extfile ts.cnf -extensions {extension}"
         openssl(f"x509 -req -in {key}.csr {by_issuer} -out {key}.pem {extensions}")
 
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A folder with the files of an authority; made once."""
+    folder = tmp_path_factory.mktemp("authority")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_authority()
+    return folder
+
+
+@pytest.fixture
+def clock(signed, authority):
+    """Time stamps by an authority of one's own, which an intermediate one certified."""
+    for path in authority.iterdir():
+        Path(path.name).write_bytes(path.read_bytes())
+
     def stamp(file, chain=("middle", "ca"), *, certified=True):
         concatenate("chain.pem", chain)
         certificates = "-cert" if certified else ""
         openssl(f"ts -query -data {file} -sha256 {certificates} -out it.tsq")
         by_tsa = "-signer tsa.pem -inkey tsa.key -chain chain.pem"
-        openssl(
-            f"ts -reply -config ts.cnf -section clock -queryfile it.tsq {by_tsa} -out "
-            "it.tsr"
-        )
+        reply = "-config ts.cnf -section clock -queryfile it.tsq -out it.tsr"
+        openssl(f"ts -reply {reply} {by_tsa}")
 
     return stamp
 
@@ -346,35 +363,42 @@ CHAINS = (
 )
 
 
-def test_a_time_stamp_says_since_when_evidence_exists(clock, signed, check):
-    timed = ("--timestamp", "it.tsr", "--timestamp-roots", "ca.pem")
-    none = ("--timestamp", "evidence.json")
+STAMP = ("--timestamp", "it.tsr", "--timestamp-roots")
+
+
+def test_a_time_stamp_says_since_when_evidence_exists(clock, check):
     for chain, certified, roots in CHAINS:
         clock("evidence.json", chain, certified=certified)
         concatenate("roots.pem", roots)
         trusted = "-CAfile roots.pem -untrusted roots.pem"
         openssl(f"ts -verify -queryfile it.tsq -in it.tsr {trusted}")
-        check(((*timed[:3], "roots.pem"), 0, "  existed by 20"))
+        check(((*STAMP, "roots.pem"), 0, "  existed by 20"))
+
+
+def test_a_time_stamp_needs_trusted_certificates(clock, check):
     clock("evidence.json")
+    none = ("--timestamp", "evidence.json")
+    untrusted = "time stamp: the trusted certificates don't confirm it"
+    together = "--timestamp and --timestamp-roots must be used together"
+    no_stamp = "not a response of a time stamp authority (RFC 3161)"
     check(
-        (timed, 0, "  existed by 20"),
-        (
-            (*timed[:3], "x.pem"),
-            1,
-            "time stamp: the trusted certificates don't confirm it",
-        ),
-        (none, 2, "--timestamp and --timestamp-roots must be used together"),
-        (
-            *((*none, "--timestamp-roots", "ours.pub"), 2),
-            "not a response of a time stamp authority (RFC 3161)",
-        ),
+        ((*STAMP, "ca.pem"), 0, "  existed by 20"),
+        ((*STAMP, "x.pem"), 1, untrusted),
+        (none, 2, together),
+        ((*none, "--timestamp-roots", "ours.pub"), 2, no_stamp),
     )
+
+
+def test_a_time_stamp_of_another_file_is_wrong(clock, check):
     clock("ts.cnf")
-    check((timed, 1, "time stamp: it was made for a different file"))
-    # Made after its time stamp.
+    message = "time stamp: it was made for a different file"
+    check(((*STAMP, "ca.pem"), 1, message))
+
+
+def test_evidence_created_after_its_time_stamp_is_wrong(clock, signed, check):
     _, statement = statement_in(signed)
     bundle = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
     dump(signed, bundle | seal_bundle(bundle))
     clock("evidence.json")
     after = "created: the bundle says 2999-01-01T00:00:00+00:00, which is after its time stamp"
-    check((timed, 1, after))
+    check(((*STAMP, "ca.pem"), 1, after))

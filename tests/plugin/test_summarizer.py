@@ -63,81 +63,94 @@ def longest(record):
     return int(len(words(record["excerpt_text"])) * 4 / 3) + 50
 
 
-def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(
-    bare, server, stories, gate
-):
+def test_a_dry_run_estimates_the_cost_of_summaries(bare, server, stories, gate):
     bare()
     result = gate("--memleak-dry-run")
     assert server.plan.counts() == {}
-    (line,) = (
-        line for line in result.outlines if line.startswith("summaries of held-out ")
-    )
-    *_, tokens_in, _, _, cost = line.split()
-    usd = (
-        int(tokens_in.replace(",", "")) * 2e-6
-        + sum(map(longest, stories["held-out"])) * 8e-6
-    )
+    rows = [row for row in result.outlines if row.startswith("summaries of held-out ")]
+    (row,) = rows
+    *_, tokens_in, _, _, cost = row.split()
+    tokens_out = sum(map(longest, stories["held-out"]))
+    usd = int(tokens_in.replace(",", "")) * 2e-6 + tokens_out * 8e-6
     assert float(cost) == pytest.approx(usd, abs=0.006)
+
+
+def summaries_of(server, text):
+    """The summaries that were written of an excerpt."""
+    rows = asked_for_summaries(server)
+    return [row["text"].strip() for row in rows if text in row["instruction"]]
+
+
+def test_an_excerpt_is_summarized_once_and_requested_by_its_summary(
+    bare, server, stories, gate
+):
+    bare()
     gate(*PAID, failed=1)
-    written = {
-        row["instruction"]: row["text"].strip() for row in asked_for_summaries(server)
-    }
-    assert len(asked_for_summaries(server)) == len(written) == 8
-    summaries = {
-        record["excerpt_text"]: [
-            text for prompt, text in written.items() if record["excerpt_text"] in prompt
-        ]
-        for story in stories.values()
-        for record in story
-    }
-    assert {len(texts) for texts in summaries.values()} == {1}
-    assert {row["instruction"] for row in asked_for_excerpts(server)} == {
-        f"Write a {len(words(text))} word excerpt about the content below emulating"
-        f" the style and voice of {record['author_name']}\n\nContent: "
-        f"{summaries[text][0]}"
-        for record in stories["held-out"]
-        for text in [record["excerpt_text"]]
-    }
+    prompts = [row["instruction"] for row in asked_for_summaries(server)]
+    assert len(prompts) == len({*prompts}) == 8
+    for story in stories.values():
+        texts = [record["excerpt_text"] for record in story]
+        assert all(len(summaries_of(server, text)) == 1 for text in texts)
+    expected = set()
+    for record in stories["held-out"]:
+        text = record["excerpt_text"]
+        (summary,) = summaries_of(server, text)
+        expected.add(
+            f"Write a {len(words(text))} word excerpt about the content below emulating"
+            f" the style and voice of {record['author_name']}\n\nContent: {summary}"
+        )
+    assert {row["instruction"] for row in asked_for_excerpts(server)} == expected
     server.stop()
     gate("--memleak-offline", failed=1)
 
 
-def test_they_are_written_in_half_the_words_and_paid_for_once(
-    bare, server, stories, gate, capsys
-):
+@pytest.fixture
+def summarized(bare, gate):
+    """The suite, after a run in which its summaries were written."""
     path = bare(ENDPOINT, LAX)
     gate(*PAID, passed=1)
-    prompts = [row["instruction"] for row in asked_for_summaries(server)]
+    return path
+
+
+def replace_in(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_summaries_are_written_in_half_the_words(summarized, server, stories):
+    rows = asked_for_summaries(server)
     for record in stories["held-out"]:
         half = len(words(record["excerpt_text"])) // 2
-        assert any(f"in about {half} words" in prompt for prompt in prompts)
-    assert {row["max_tokens"] for row in asked_for_summaries(server)} == {
-        *map(longest, stories["held-out"])
-    }
-    # They stand apart in the ledger, and are planned no more.
+        assert any(f"in about {half} words" in row["instruction"] for row in rows)
+    most = {*map(longest, stories["held-out"])}
+    assert {row["max_tokens"] for row in rows} == most
+
+
+def test_summaries_stand_apart_in_the_ledger(summarized, capsys):
     capsys.readouterr()
     assert main(["ledger", "list", "--json"]) == 0
-    rows = {
-        row["book"]: row for row in json.loads(capsys.readouterr().out)["endpoints"]
-    }
+    endpoints = json.loads(capsys.readouterr().out)["endpoints"]
+    rows = {row["book"]: row for row in endpoints}
     assert rows["summaries of held-out"]["generations"] == 4
     assert rows["held-out"]["generations"] == 8
     named = rows["summaries of held-out"]["endpoint"]
     assert rows["held-out"]["endpoint"] == f"{named}; release 1"
+
+
+def test_written_summaries_are_not_planned_or_paid_again(summarized, server, gate):
     plan = gate("--memleak-dry-run", lines=["tuned/held-out *0 *0 *"])
     plan.stdout.no_fnmatch_line("summaries of*")
-    text = path.read_text(encoding="utf-8").replace(
-        "samples = 2", "samples = 3\nseed = 3"
-    )
-    path.write_text(text, encoding="utf-8")
+    replace_in(summarized, "samples = 2", "samples = 3\nseed = 3")
     gate(*PAID, passed=1)
     assert len(asked_for_summaries(server)) == 4
     assert len(asked_for_excerpts(server)) == 4 * (2 + 3) + 4  # canaries
-    # Another temperature has them written anew.
-    text = text.replace(
-        "[suite.summarizer]\n", "[suite.summarizer]\ntemperature = 0.5\n"
-    )
-    path.write_text(text, encoding="utf-8")
+
+
+def test_another_temperature_of_the_summarizer_writes_other_summaries(
+    summarized, server, gate
+):
+    table = "[suite.summarizer]\n"
+    replace_in(summarized, table, f"{table}temperature = 0.5\n")
     gate(*PAID, passed=1)
     temperatures = [row["temperature"] for row in asked_for_summaries(server)]
     assert temperatures == [1.0] * 4 + [0.5] * 4
@@ -155,7 +168,7 @@ def test_a_text_file_is_cut_and_summarized(bare, server, stories, gate):
 
 
 @pytest.mark.full
-def test_nobody_is_asked_where_the_template_needs_no_summary(bare, server, gate):
+def test_a_template_without_summaries_calls_no_summarizer(bare, server, gate):
     template = 'instruction_template = "Write {words} words."\n'
     bare(ENDPOINT, LAX, ("samples = 2\n", f"samples = 2\n{template}"))
     gate(*PAID)
@@ -180,7 +193,7 @@ def test_a_busy_server_and_an_empty_answer_are_asked_again(bare, server, stories
     ("kind", "reason"),
     [(FaultKind.EMPTY, "empty"), full(FaultKind.FILTER, "content_filter")],
 )
-def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
+def test_a_withheld_summary_is_inconclusive_and_names_the_excerpt(
     bare, server, stories, gate, kind, reason
 ):
     bare(ENDPOINT, LAX)
@@ -201,42 +214,72 @@ REFUSAL = "I'm sorry, but I can't help with summarizing that passage"
 CANNED = "This service writes nothing about passages of books that somebody else may own today."
 
 
-@pytest.mark.parametrize(
+NO_SUMMARIES = pytest.mark.parametrize(
     ("text", "reason"),
     [full(REFUSAL, "refusal"), (CANNED, "canned"), full("It rains.", "short")],
 )
-def test_what_is_no_summary_is_not_kept(
-    bare, server, gate, monkeypatch, stories, text, reason
-):
-    write, calls, never = Reciter.answer, [], [""]
 
-    def refuse(self, name, instruction, **settings):
-        answers = write(self, name, instruction, **settings)
+
+class Refuser:
+    """A model that answers some calls for summaries with a text that is none.
+
+    text: of these answers
+    never: texts of excerpts that get no summary; the others get none at the first call
+    calls: the instructions of all calls for summaries
+    """
+
+    def __init__(self):
+        self.text, self.never, self.calls = "", [""], []
+        self.write = Reciter.answer
+
+    def answer(self, reciter, name, instruction, **settings):
+        answers = self.write(reciter, name, instruction, **settings)
         if not instruction.startswith("Summarize"):
             return answers
-        calls.append(instruction)
-        refuses = calls.count(instruction) == 1 or any(
-            own in instruction for own in never
-        )
-        return (
-            [replace(answer, text=text) for answer in answers] if refuses else answers
-        )
+        self.calls.append(instruction)
+        first = self.calls.count(instruction) == 1
+        if first or any(text in instruction for text in self.never):
+            return [replace(answer, text=self.text) for answer in answers]
+        return answers
 
-    monkeypatch.setattr(Reciter, "answer", refuse)
+
+@pytest.fixture
+def refuser(bare, monkeypatch):
+    refuser = Refuser()
+
+    def answer(reciter, *arguments, **settings):
+        return refuser.answer(reciter, *arguments, **settings)
+
+    monkeypatch.setattr(Reciter, "answer", answer)
     bare(ENDPOINT, LAX)
+    return refuser
+
+
+@NO_SUMMARIES
+def test_a_text_that_is_no_summary_is_not_kept(refuser, server, gate, text, reason):
+    refuser.text = text
     gate(*PAID, lines=[f"*p_id1 ({reason}), p_id2 ({reason}), *"], errors=1)
-    assert (len(calls), asked_for_excerpts(server)) == (12, [])
-    # Two of four never get one: too few to show among themselves that they are canned.
-    Path(".memleak").rename("refused")
-    never = [record["excerpt_text"] for record in stories["held-out"][2:]]
-    calls.clear()
+    assert (len(refuser.calls), asked_for_excerpts(server)) == (12, [])
+
+
+@NO_SUMMARIES
+def test_excerpts_without_a_summary_are_named_among_others(
+    refuser, server, stories, gate, text, reason
+):
+    """Two of four: too few to show among themselves that they are canned."""
+    refuser.text = text
+    refuser.never = [record["excerpt_text"] for record in stories["held-out"][2:]]
     gate(*PAID, lines=[f"*3 tries: p_id3 ({reason}), p_id4 ({reason}); *"], errors=1)
     assert asked_for_excerpts(server) == []
-    Path(".memleak").rename("two refused")
-    never = []
-    calls.clear()
+
+
+@NO_SUMMARIES
+def test_a_summary_is_requested_again_after_a_text_that_is_none(
+    refuser, server, gate, text, reason
+):
+    refuser.text, refuser.never = text, []
     gate(*PAID, passed=1)
-    assert len(calls) == 8
+    assert len(refuser.calls) == 8
     assert len({row["instruction"] for row in asked_for_excerpts(server)}) == 4
 
 
@@ -244,19 +287,35 @@ PRICE = "price = { input = 2.0, output = 8.0 }\n"
 NONE = (f'base_model = "base"\n{PRICE}', 'base_model = "none"\n')
 # Of the book and the suite, options, and what is said before anything is paid.
 STOPPED = {
-    "a server that refuses": (*({}, [NONE], PAID),
-        "*'held-out': some summaries are missing: openai endpoint*none*404*"),
-    "no author": (*({"author_name": ""}, [], PAID),
-        "*the instruction template needs the book's author*"),
-    "offline": (*({}, [], ("--memleak-offline",)),
-                "*4 of 4 summaries of its excerpts aren't written yet*"),
-    "a budget without a price": (*({}, [(PRICE, "")], (*PAID, "--memleak-budget=1")),
-        "*a budget needs a price for the summarizer*"),
-}  # fmt: skip
+    "a server that refuses": (
+        {},
+        [NONE],
+        PAID,
+        "*'held-out': some summaries are missing: openai endpoint*none*404*",
+    ),
+    "no author": (
+        {"author_name": ""},
+        [],
+        PAID,
+        "*the instruction template needs the book's author*",
+    ),
+    "offline": (
+        {},
+        [],
+        ("--memleak-offline",),
+        "*4 of 4 summaries of its excerpts aren't written yet*",
+    ),
+    "a budget without a price": (
+        {},
+        [(PRICE, "")],
+        (*PAID, "--memleak-budget=1"),
+        "*a budget needs a price for the summarizer*",
+    ),
+}
 
 
 @pytest.mark.parametrize("why", STOPPED)
-def test_nothing_is_paid_where_they_cannot_be_written(bare, server, stories, gate, why):
+def test_unwritable_summaries_cost_nothing(bare, server, stories, gate, why):
     book, replaced, options, line = STOPPED[why]
     bare(ENDPOINT, LAX, *replaced)
     bare_records = without_instructions(stories["held-out"])
@@ -272,43 +331,65 @@ def long_story():
     return read_story("the-lamplighter")[:12], summaries
 
 
-@pytest.mark.parametrize(("wrong", "message"), [
-    (lambda texts, own: own, None),
-    (lambda texts, own: [*own[1:], own[0]], "0 of 12 instructions resemble their own*"),
-    full(lambda texts, own: [REFUSAL] * 12, "? of 12 instructions resemble their own*"),
-    full(lambda texts, own: texts, "prompt overlap is *%; max_prompt_overlap*"),
-    full(lambda texts, own: ["It rains."] * 12, "*under 10 words of their own *: 12 of 12 (*"),
-], ids=["honest", "shifted", "refused", "copied", "brief"])  # fmt: skip
-def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
+def write_instructions(rows, summaries):
+    """Write the book with an instruction of each summary."""
+    head = "Write a 400 word excerpt about the content below\n\nContent: "
+    pairs = zip(rows, summaries, strict=True)
+    write_json(
+        "held-out.json",
+        [row | {"instruction": head + summary} for row, summary in pairs],
+    )
+
+
+def own_summaries(rows, summaries):
+    return [summaries[row["excerpt_id"]]["summary"] for row in rows]
+
+
+MANY_SPANS = ("longest_span = 30", "spans_over = 200")
+
+
+def test_honest_summaries_are_run(bare, server, long_story, gate):
+    rows, summaries = long_story
+    bare(ENDPOINT, MANY_SPANS)
+    write_instructions(rows, own_summaries(rows, summaries))
+    assert gate("--memleak-dry-run").ret == 0
+    gate(*PAID, "--memleak-evidence=e.json")
+    assert len(server.books.rows("completion")) == 24 + 5  # canaries
+    assert read_pair("e.json")["completeness"]["margins"][0]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda texts, own: [*own[1:], own[0]],
+            "0 of 12 instructions resemble their own*",
+        ),
+        full(
+            lambda texts, own: [REFUSAL] * 12,
+            "? of 12 instructions resemble their own*",
+        ),
+        full(lambda texts, own: texts, "prompt overlap is *%; max_prompt_overlap*"),
+        full(
+            lambda texts, own: ["It rains."] * 12,
+            "*under 10 words of their own *: 12 of 12 (*",
+        ),
+    ],
+    ids=["shifted", "refused", "copied", "brief"],
+)
+def test_summaries_that_could_not_earn_a_pass_cost_no_generations(
     bare, server, long_story, gate, wrong, message
 ):
     rows, summaries = long_story
     texts = [row["excerpt_text"] for row in rows]
-    chosen = wrong(texts, [summaries[row["excerpt_id"]]["summary"] for row in rows])
-    bare(ENDPOINT, ("longest_span = 30", "spans_over = 200"))
-    instructions = [
-        row
-        | {
-            "instruction": f"Write a 400 word excerpt about the content below\n\nContent: {summary}"
-        }
-        for row, summary in zip(rows, chosen, strict=True)
-    ]
-    write_json("held-out.json", instructions)
-    plan = gate(
-        "--memleak-dry-run", lines=[f"*tuned/held-out: *{message}"] * bool(message)
-    )
-    result = gate(*PAID, "--memleak-evidence=e.json")
-    if message:
-        result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines([f"*{message}"])
-        assert server.plan.counts() == {}
-    else:
-        assert plan.ret == 0
-        assert len(server.books.rows("completion")) == 24 + 5  # canaries
-        assert read_pair("e.json")["completeness"]["margins"][0]["value"] == 1
+    bare(ENDPOINT, MANY_SPANS)
+    write_instructions(rows, wrong(texts, own_summaries(rows, summaries)))
+    gate("--memleak-dry-run", lines=[f"*tuned/held-out: *{message}"])
+    gate(*PAID, "--memleak-evidence=e.json", lines=[f"*{message}"], errors=1)
+    assert server.plan.counts() == {}
 
 
-def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate):
+def test_a_budget_holds_for_summaries_and_the_next_run_continues(bare, server, gate):
     bare(ENDPOINT, LAX, summarizer=SUMMARIZER.replace('"%s"', '"%s"\nconcurrency = 1'))
     line = "*some summaries are missing: Budget: US$*"
     gate(*PAID, "--memleak-budget=0.012", lines=[line], errors=1)
@@ -336,7 +417,7 @@ def bare_ferry():
     )
 
 
-def test_a_paid_one_waits_until_somebody_asks(suite, server, gate):
+def test_a_paid_summarizer_runs_on_request_only(suite, server, gate):
     suite(("\n[limits]", SUMMARIZER % server.base_url))
     bare_ferry()
     gate("-rs", lines=["SKIPPED*calls openai: run it with -m copyright*"], skipped=2)
@@ -345,7 +426,7 @@ def test_a_paid_one_waits_until_somebody_asks(suite, server, gate):
     assert len(asked_for_summaries(server)) == 2
 
 
-def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(suite, gate):
+def test_a_free_summarizer_runs_at_once(suite, gate):
     # It knows one book only, and writes its summaries in that book's words.
     suite(
         ("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_prompt_overlap = 1.0")

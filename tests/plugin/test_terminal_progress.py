@@ -119,7 +119,7 @@ def test_the_quickstart_leaves_a_clean_screen(run, quickstart, columns, at_botto
 
 @pytest.mark.parametrize("options", [[], ["--color=no"]])
 @pytest.mark.parametrize("at_bottom", [False, True])
-def test_it_stands_below_pytests_line(run, slow, at_bottom, options):
+def test_progress_stands_below_pytests_line(run, slow, at_bottom, options):
     seen = run(*options, at_bottom=at_bottom)
     shown = seen.progress("sampling")
     assert {above for _, above in shown} == {"test.memleak.toml", "test.memleak.toml ."}
@@ -130,7 +130,7 @@ def test_it_stands_below_pytests_line(run, slow, at_bottom, options):
     assert seen.line("test.memleak.toml ").split() == ONE_LINE
 
 
-def test_fine_tunes_and_batches_are_told(run, pytester, online, server):
+def test_progress_tells_of_fine_tunes_and_batches(run, pytester, online, server):
     server._polls = 3
     online(("[model.options]", "[model.options]\nbatch = true"))
     pytester.makeconftest(
@@ -149,24 +149,31 @@ def test_fine_tunes_and_batches_are_told(run, pytester, online, server):
 
 
 @pytest.mark.parametrize("columns", [40, 49, 50, 51, 80])
-def test_verbose_lines_are_gone_on_with(run, slow, columns):
+def test_verbose_lines_continue_after_progress(run, slow, columns):
     """Names of 49 characters and a blank, in narrower terminals and in one that they just fill."""
 
     def but_for_its_time(seen):
         return [line for line in seen.lines if " 2 passed in " not in line]
 
     plain = run("-v", columns=columns, environment={"TERM": "dumb"})
-    seen = run("-v", "--memleak-ledger", "sqlite:///other.db", columns=columns)
+    seen = run("-v", columns=columns)
     assert bool(seen.progress("sampling")) == (columns != 50)
     assert but_for_its_time(seen) == but_for_its_time(plain)
 
 
-@pytest.mark.parametrize(("options", "environment"), [
-    ([], {"TERM": "dumb"}),
-    *((options.split(), {}) for options in ("-q", "-s", "--capture=tee-sys", "-n 1")),
-    (["-o", "log_cli=true"], {}),
-], ids=str)  # fmt: skip
-def test_where_lines_cannot_be_erased_there_is_no_progress(
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        ([], {"TERM": "dumb"}),
+        (["-q"], {}),
+        (["-s"], {}),
+        (["--capture=tee-sys"], {}),
+        (["-n", "1"], {}),
+        (["-o", "log_cli=true"], {}),
+    ],
+    ids=str,
+)
+def test_progress_stays_off_where_lines_cannot_be_erased(
     run, slow, options, environment
 ):
     seen = run(*options, environment=environment)
@@ -187,7 +194,7 @@ def test_a_failing_display_changes_no_verdict(run, pytester, slow, what):
 @pytest.mark.skipif(
     shutil.which("script") is None, reason="no script (util-linux) here"
 )
-def test_a_terminal_that_does_not_know_its_size(pytester, slow):
+def test_a_terminal_without_a_size_shows_progress(pytester, slow):
     done = subprocess.run(
         ["script", "-qec", f"{sys.executable} -m pytest -p no:cacheprovider", "log"],
         cwd=pytester.path,

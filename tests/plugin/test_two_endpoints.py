@@ -34,7 +34,7 @@ def both(suite):
     [(SUITE, TEST), (TEST, SUITE), (TEST,), full((SUITE, TEST, "-n", "2"))],
     ids=" ".join,
 )
-def test_each_has_its_own_result_and_evidence_holds_both(pytester, both, paths):
+def test_evidence_holds_a_result_of_every_endpoint(pytester, both, paths):
     result = pytester.runpytest(
         *paths, "-k", "clean", "--memleak-evidence=evidence.json"
     )
@@ -49,23 +49,16 @@ def test_each_has_its_own_result_and_evidence_holds_both(pytester, both, paths):
     )
 
 
-def test_what_is_reported_is_what_was_asked_for_not_the_newest(gate, both, own_tests):
-    own_tests(
-        """
-        def test_again(memleak_evaluation):
-            assert memleak_evaluation.verdict == "PASS"
-        """
-    )
-    gate(
-        SUITE,
-        TEST,
-        "test_own.py",
-        "-k",
-        "clean",
-        "--junitxml=junit.xml",
-        passed=3,
-        deselected=3,
-    )
+AGAIN = """
+def test_again(memleak_evaluation):
+    assert memleak_evaluation.verdict == "PASS"
+"""
+
+
+def test_reports_show_the_requested_endpoint_not_the_newest(gate, both, own_tests):
+    own_tests(AGAIN)
+    options = ("-k", "clean", "--junitxml=junit.xml")
+    gate(SUITE, TEST, "test_own.py", *options, passed=3, deselected=3)
     cases = ElementTree.parse("junit.xml").iter("testcase")
     spans = {
         case.get("name"): properties(case)["memleak.longest_span"] for case in cases
@@ -77,7 +70,7 @@ def test_what_is_reported_is_what_was_asked_for_not_the_newest(gate, both, own_t
     }
 
 
-def test_what_a_comparison_says_is_of_the_endpoint_that_was_asked(gate, both):
+def test_a_failed_comparison_quotes_the_requested_endpoint(gate, both):
     own = "def test_own(memorization):\n    assert memorization.longest_span <= 5\n"
     Path(TEST).write_text(PARROT + own)
     # Of a test that evaluates with an endpoint of its own, reports say no more without

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import sqlalchemy as sa
+from evidence_files import EVIDENCE, LEAK, WIDE, resealed
 from ferry import CLEAN
 from marks import full
 from screen import run_in_terminal
@@ -15,12 +16,9 @@ from suite_files import own_endpoint
 from pytest_memleak.cli.main import main
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import chain
-from pytest_memleak.results.evidence_file import read_evidence, seal_bundle
+from pytest_memleak.results.evidence_file import read_evidence
 from pytest_memleak.results.run_evidence import model_names
 from pytest_memleak.sampling.backoff import Retry
-
-WIDE = ("longest_span = 10", "longest_block = 30")
-EVIDENCE = "--memleak-evidence=evidence.json"
 
 
 @pytest.fixture
@@ -28,15 +26,6 @@ def passed(suite, bundle_of):
     """Evidence of a release that passed, of recorded generations."""
     suite(WIDE)
     return bundle_of("evidence.json", "--memleak-release=2.1", passed=2)
-
-
-def resealed(path, change):
-    """Change the bundle, and make its digest anew, as who has the program can."""
-    bundle = json.loads(path.read_text(encoding="utf-8"))
-    change(bundle)
-    path.write_text(
-        json.dumps(bundle | seal_bundle(bundle), indent=1) + "\n", encoding="utf-8"
-    )
 
 
 def test_a_pass_that_holds_is_verified(passed, verify):
@@ -58,7 +47,7 @@ def test_a_pass_that_holds_is_verified(passed, verify):
 
 
 @pytest.mark.full
-def test_at_a_terminal_it_shows_what_it_does_until_it_is_done(passed, pytester):
+def test_verify_shows_progress_in_a_terminal(passed, pytester):
     command = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
     program = {"folder": pytester.path, "program": ("-c", command)}
     seen = run_in_terminal(["verify", "evidence.json"], **program)
@@ -68,19 +57,29 @@ def test_at_a_terminal_it_shows_what_it_does_until_it_is_done(passed, pytester):
     assert seen.lines[0] == "evidence.json: PASS (2 PASS), release 2.1"
 
 
-LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
 # What is replaced in the suite, options, outcomes, verify's exit code, and how it
 # begins.
 VERDICTS = {
-    "FAIL": ((), (), {"passed": 1, "failed": 1}, 1, "FAIL (1 FAIL, 1 PASS)\nlevel: recomputed"),
-    "NOT RUN": (*((WIDE,), ("-k", "clean"), {"passed": 1, "deselected": 1}, 1),
-                "INCONCLUSIVE (1 NOT RUN, 1 PASS)\n"),
+    "FAIL": (
+        (),
+        (),
+        {"passed": 1, "failed": 1},
+        1,
+        "FAIL (1 FAIL, 1 PASS)\nlevel: recomputed",
+    ),
+    "NOT RUN": (
+        (WIDE,),
+        ("-k", "clean"),
+        {"passed": 1, "deselected": 1},
+        1,
+        "INCONCLUSIVE (1 NOT RUN, 1 PASS)\n",
+    ),
     "FAIL (expected)": ((LEAK,), (), {"passed": 1, "xfailed": 1}, 0, "PASS "),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-def test_what_holds_and_is_no_pass_has_another_exit_code(
+def test_valid_evidence_that_is_no_pass_has_another_exit_code(
     suite, bundle_of, verify, verdict
 ):
     replacements, options, outcomes, status, beginning = VERDICTS[verdict]
@@ -95,17 +94,23 @@ def test_what_holds_and_is_no_pass_has_another_exit_code(
 
 
 TRIMMED = (
-    (lambda bundle: bundle["pairs"].pop(1),
-     "leaky/ferry: the suite test.memleak.toml has this pair"),
+    (
+        lambda bundle: bundle["pairs"].pop(1),
+        "leaky/ferry: the suite test.memleak.toml has this pair",
+    ),
     (lambda bundle: bundle["pairs"].append(bundle["pairs"][0]), "clean/ferry: the "),
-    (lambda bundle: bundle.update(pairs=[]),
-     "result: the bundle says FAIL, but its pairs give INCONCLUSIVE"),
-    (lambda bundle: bundle.update(result="PASS"),
-     "result: the bundle says PASS, but its pairs give FAIL"),
-)  # fmt: skip
+    (
+        lambda bundle: bundle.update(pairs=[]),
+        "result: the bundle says FAIL, but its pairs give INCONCLUSIVE",
+    ),
+    (
+        lambda bundle: bundle.update(result="PASS"),
+        "result: the bundle says PASS, but its pairs give FAIL",
+    ),
+)
 
 
-def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):
+def test_trimmed_evidence_is_detected_under_a_new_seal(suite, bundle_of, verify):
     suite()
     for change, message in TRIMMED:
         resealed(bundle_of("evidence.json", passed=1, failed=1), change)
@@ -163,17 +168,20 @@ OTHER_THAN_ASKED_FOR = {
 }
 
 
-def test_it_is_held_to_the_release_that_was_asked_for(passed, check):
+def test_evidence_is_held_to_the_stated_requirements(passed, check):
     requirements = ("--release", "2.1", "--model", "clean", "--model", "leaky")
     check((requirements, 0, "  the bundle meets all stated requirements"))
     check(*((options, 1, message) for options, message in OTHER_THAN_ASKED_FOR.items()))
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
-    (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
-])  # fmt: skip
-def test_what_is_no_digest_or_date_is_rejected(options, message, capsys):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
+        (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
+    ],
+)
+def test_a_requirement_that_is_no_digest_or_date_is_rejected(options, message, capsys):
     with pytest.raises(SystemExit) as end:
         main(["verify", "evidence.json", *options])
     assert end.value.code == 2
@@ -183,85 +191,96 @@ def test_what_is_no_digest_or_date_is_rejected(options, message, capsys):
 FINETUNE = '[model.finetune]\nbooks = ["training"]\n'
 
 
-@pytest.mark.parametrize(
-    "replaced", [full(()), ((FINETUNE, ""),)], ids=["fine-tune", "base"]
-)
-def test_a_pair_of_a_dead_server_holds(
-    gate, online, server, verify, replaced, monkeypatch
-):
+@pytest.fixture
+def dead_server(gate, online, server, monkeypatch):
+    """Writes evidence of a server that is not there, with some text of the suite replaced."""
     monkeypatch.setattr(
         "pytest_memleak.pipeline.resources.Resources.retry", Retry(unreached=0)
     )
-    online((server.base_url, "http://127.0.0.1:9/v1"), *replaced)
-    gate("-m", "copyright", EVIDENCE, errors=1)
+
+    def write(*replacements):
+        online((server.base_url, "http://127.0.0.1:9/v1"), *replacements)
+        gate("-m", "copyright", EVIDENCE, errors=1)
+
+    return write
+
+
+DEAD = pytest.mark.parametrize(
+    "replaced", [full(()), ((FINETUNE, ""),)], ids=["fine-tune", "base"]
+)
+
+
+@DEAD
+def test_a_pair_of_a_dead_server_holds(dead_server, verify, replaced):
+    dead_server(*replaced)
     code, text = verify()
     assert (code, "wrong:" in text, "from files" in text) == (1, False, False), text
-    assert text.startswith(
-        "evidence.json: INCONCLUSIVE (1 INCONCLUSIVE)\nlevel: recomputed\n"
-    )
-    assert (
-        "  tuned/held-out: why generations are missing\n"
-        in text.partition("not verified:")[2]
-    )
-    changed = {}
+    beginning = "evidence.json: INCONCLUSIVE (1 INCONCLUSIVE)\nlevel: recomputed\n"
+    assert text.startswith(beginning)
+    shown = "  tuned/held-out: why generations are missing\n"
+    assert shown in text.partition("not verified:")[2]
+
+
+@DEAD
+def test_changed_issues_of_a_dead_server_are_detected(dead_server, verify, replaced):
+    dead_server(*replaced)
     for issues in ([], [{"rule": "recitation", "cause": "None.", "fix": ""}]):
-        changed["issues"] = issues
+        changed = {"issues": issues}
         resealed(
             Path("evidence.json"),
-            lambda b: b["pairs"][0]["completeness"].update(changed),
+            lambda b, changed=changed: b["pairs"][0]["completeness"].update(changed),
         )
-        assert (
-            "completeness.issues"
-            in verify("--allow-failures")[1].partition("wrong:")[2]
-        )
+        _, text = verify("--allow-failures")
+        assert "completeness.issues" in text.partition("wrong:")[2]
 
 
-def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(
-    gate, online, verify, check
-):
+@pytest.fixture
+def sampled(gate, online):
+    """The suite of evidence whose generations are in a ledger."""
     suite = online(
         ("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 2")
     )
     gate("-m", "copyright", EVIDENCE)
+    return suite
+
+
+def test_evidence_is_held_to_the_date_of_its_first_generation(sampled, verify, check):
     assert verify("--not-before", "2020-01-01")[0] == 0
-    check(
-        (
-            ("--not-before", "2999-01-01"),
-            1,
-            "tuned/held-out: its first generation dates from",
-        )
-    )
-    # No ledger is begun where there is none.
-    check(
-        (("--ledger", "sqlite:///elsewhere.db"), 3, "missing:\n  the ledger: no file ")
-    )
-    assert not Path("elsewhere.db").exists()
+    later = "tuned/held-out: its first generation dates from"
+    check((("--not-before", "2999-01-01"), 1, later))
+
+
+def test_evidence_needs_its_own_ledger(sampled, check):
+    other = ("--ledger", "sqlite:///elsewhere.db")
+    check((other, 3, "missing:\n  the ledger: no file "))
+    assert not Path("elsewhere.db").exists()  # none is begun where there is none
     Ledger("sqlite:///elsewhere.db").close()
-    check(
-        (
-            ("--ledger", "sqlite:///elsewhere.db"),
-            1,
-            "elsewhere.db: it has none of the bundle's",
-        )
-    )
-    # Nor a ledger that was filled later, though every link is right.
+    check((other, 1, "elsewhere.db: it has none of the bundle's"))
+
+
+def claim_ledger_end(links, entries):
+    """Say that the ledger had so many entries when the bundle was written."""
+    end = {"entries": entries, "link": links[entries - 1]}
+    resealed(Path("evidence.json"), lambda bundle: bundle.update(ledger=end))
+
+
+def test_a_ledger_that_was_filled_later_is_detected(sampled, verify, check):
+    """Though every link is right."""
     with Ledger("sqlite:///.memleak/ledger.db", create=False) as ledger:
         links = ledger.read(
             lambda connection: [*connection.scalars(sa.select(chain.c.link))]
         )
     for entries in (1, len(links) // 2):
-        end = {"entries": entries, "link": links[entries - 1]}
-        resealed(
-            Path("evidence.json"), lambda bundle, end=end: bundle.update(ledger=end)
-        )
+        claim_ledger_end(links, entries)
         check(((), 1, "were added to the ledger after the bundle's entry"))
-    resealed(
-        Path("evidence.json"),
-        lambda bundle: bundle.update(ledger={"entries": len(links), "link": links[-1]}),
-    )
+    claim_ledger_end(links, len(links))
     assert verify()[0] == 0
-    suite.write_text(
-        suite.read_text().replace("[model.fine", 'weights_version = "2"\n[model.fine')
+
+
+def test_generations_of_other_weights_are_no_own_endpoint_s(sampled, verify):
+    text = sampled.read_text()
+    sampled.write_text(
+        text.replace("[model.fine", 'weights_version = "2"\n[model.fine')
     )
     assert "a test's own endpoint" not in verify()[1]
 
@@ -274,7 +293,7 @@ def test_own(memleak_evaluation):
 
 
 @pytest.mark.parametrize("name", ['id = "parrot-1"', "pass"], ids=["kept", "not kept"])
-def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
+def test_generations_of_one_s_own_endpoint_need_its_name(gate, suite, name, verify):
     suite(WIDE)
     answers = f'[f"{{seed}} {{at}} {CLEAN[0]}" for at in range(n)]'
     Path("test_own.py").write_text(
@@ -309,7 +328,7 @@ def test_a_suite_outside_of_the_folder_is_not_opened(passed, tmp_path_factory, v
     assert "secret" not in text
 
 
-def test_no_book_is_opened_outside_of_the_folder_or_from_a_pipe(
+def test_a_book_outside_of_the_folder_needs_permission(
     passed, verify, tmp_path_factory, check
 ):
     elsewhere, book = tmp_path_factory.mktemp("elsewhere"), Path("ferry.json")
@@ -317,6 +336,10 @@ def test_no_book_is_opened_outside_of_the_folder_or_from_a_pipe(
     book.symlink_to(elsewhere / book)
     check(((), 2, "ferry.json: outside the folders that may be read"))
     assert verify("--folder", ".", "--folder", str(elsewhere))[0] == 0
+
+
+def test_a_book_that_is_a_pipe_is_not_opened(passed, check):
+    book = Path("ferry.json")
     book.unlink()
     os.mkfifo(book)
     check(((), 2, "ferry.json: neither a file nor a folder"))
@@ -347,7 +370,7 @@ NO_BUNDLES = (
 )
 
 
-def test_what_is_no_bundle_is_bad_input(pytester, verify):
+def test_a_file_that_is_no_bundle_is_bad_input(pytester, verify):
     for content in NO_BUNDLES:
         Path("evidence.json").write_text(
             content, encoding="utf-8", errors="surrogateescape"
@@ -360,9 +383,7 @@ def test_what_is_no_bundle_is_bad_input(pytester, verify):
         )
 
 
-def test_a_file_without_end_or_too_little_memory_is_bad_input(
-    passed, verify, monkeypatch, check
-):
+def test_too_little_memory_is_bad_input(passed, verify, monkeypatch):
     def exhaust_memory(*_, **__):
         raise MemoryError
 
@@ -370,11 +391,14 @@ def test_a_file_without_end_or_too_little_memory_is_bad_input(
         patched.setattr(json, "loads", exhaust_memory)
         code, text = verify()
     assert (code, "not enough memory" in text) == (2, True)
+
+
+def test_a_file_of_over_200_mb_is_bad_input(passed, check):
     os.truncate(passed, 300_000_000)
     check(((), 2, "larger than 200 MB"))
 
 
-def test_a_badge_of_what_holds(suite, bundle_of, check):
+def test_a_badge_shows_the_verified_result(suite, bundle_of, check):
     suite(WIDE)
     path = bundle_of("evidence.json", '--memleak-release=<b>&"', passed=2)
     bundle = json.loads(path.read_text(encoding="utf-8"))
@@ -399,18 +423,23 @@ def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(gate, suite, che
     assert "PASS" not in svg
 
 
-def test_no_badge_of_what_was_not_verified_and_none_over_the_evidence(passed, check):
+def test_a_badge_never_replaces_the_evidence(passed, check):
     before = passed.read_bytes()
     check((("--badge", "evidence.json"), 2, "write --badge NAME.svg"))
     assert passed.read_bytes() == before
-    for again in (False, True):
-        passed.write_bytes(before if again else before.replace(b"2.1", b"2.2"))
-        if again:
-            resealed(
-                passed,
-                lambda bundle: bundle["pairs"][0]["measures"]["bmc"].update(
-                    value=0.0001
-                ),
-            )
-        check((("--badge", "badge.svg"), 1, "no badge: "))
-        assert not Path("badge.svg").exists()
+
+
+def claim_other_measure(bundle):
+    bundle["pairs"][0]["measures"]["bmc"].update(value=0.0001)
+
+
+def test_changed_evidence_gets_no_badge(passed, check):
+    passed.write_bytes(passed.read_bytes().replace(b"2.1", b"2.2"))
+    check((("--badge", "badge.svg"), 1, "no badge: "))
+    assert not Path("badge.svg").exists()
+
+
+def test_evidence_that_is_wrong_under_a_new_seal_gets_no_badge(passed, check):
+    resealed(passed, claim_other_measure)
+    check((("--badge", "badge.svg"), 1, "no badge: "))
+    assert not Path("badge.svg").exists()
