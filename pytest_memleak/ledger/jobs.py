@@ -193,7 +193,7 @@ def claim_finetune(
         return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
 
     def failed_in_another_run(row: Any) -> bool:
-        return row.state == JobRow.FAILED and row.run != ledger.run
+        return bool(row.state == JobRow.FAILED and row.run != ledger.run)
 
     def work(connection: Connection) -> Job:
         row = connection.execute(query).one_or_none()
