@@ -118,25 +118,31 @@ def plan(
     """
     pending = 0
     if endpoint_id is None:
-        free = {prompt: list(range(prompts.samples)) for prompt in prompts.questions}
+        all_ordinals = list(range(prompts.samples))
+        free = dict.fromkeys(prompts.questions, all_ordinals)
     else:
         ledger.expire_leases()
         lacking = missing(ledger, endpoint_id, prompts)
         free = lacking.free
         pending = lacking.elsewhere + lacking.in_batches
     # A server that ignores `n` is sent, and bills, each prompt once per generation.
-    tokens = completion_tokens = cost = 0
+    prompt_tokens = 0
+    completion_tokens = 0
+    cost = 0
     for question, ordinals in free.items():
-        prompt = terms.prompt_tokens(question)
-        tokens += len(ordinals) * prompt
-        completion_tokens += len(ordinals) * question.max_tokens
-        cost += len(ordinals) * (terms.cost(prompt, question.max_tokens) or 0)
+        times = len(ordinals)
+        tokens_of_prompt = terms.prompt_tokens(question)
+        highest_cost = terms.cost(tokens_of_prompt, question.max_tokens) or 0
+        prompt_tokens += times * tokens_of_prompt
+        completion_tokens += times * question.max_tokens
+        cost += times * highest_cost
+    planned_asks = list(asks(free, terms.sampler.completions_per_call))
     return Plan(
         pair=prompts.pair,
-        calls=sum(1 for _ in asks(free, terms.sampler.completions_per_call)),
+        calls=len(planned_asks),
         generations=sum(map(len, free.values())),
         pending=pending,
-        prompt_tokens=tokens,
+        prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cost=None if terms.price is None else cost / 1e9,
     )
@@ -145,7 +151,8 @@ def plan(
 def in_all(plans: Sequence[Plan]) -> Plan:
     """Add up several plans of one pair."""
     costs = [pair_plan.cost for pair_plan in plans if pair_plan.cost is not None]
-    cost = sum(costs) if len(costs) == len(plans) else None
+    has_all_costs = len(costs) == len(plans)
+    cost = sum(costs) if has_all_costs else None
     return Plan(
         pair=plans[0].pair,
         calls=sum(pair_plan.calls for pair_plan in plans),
