@@ -342,8 +342,10 @@ def _step(at: Any, step: int | str) -> Any:
 def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield what is wrong between tables, until the first is raised."""
     roles: dict[str, str] = {}
-    for table in (*suite_file.book, *suite_file.collection):
-        roles[table.id] = table.role
+    for book in suite_file.book:
+        roles[book.id] = book.role
+    for collection in suite_file.collection:
+        roles[collection.id] = collection.role
     if not roles:
         hint = problem_hint({"type": "missing", "input": None}, ("book",))
         yield ("book",), _NO_BOOK, hint
