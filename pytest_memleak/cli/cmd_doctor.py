@@ -73,10 +73,12 @@ def _doctor(parsed: argparse.Namespace) -> int:
         print(json.dumps(_as_json(checks, powers), indent=2))
     else:
         _print_checks(checks)
+        fixes = {check.fix for check in checks}
         for path, power in powers.items():
-            _print_power(path, power, {check.fix for check in checks})
+            _print_power(path, power, fixes)
         _print_next(checks, parsed.suite)
-    return PROBLEMS if any(check.fix for check in checks) else 0
+    has_problems = any(check.fix for check in checks)
+    return PROBLEMS if has_problems else 0
 
 
 def _examine_suite(path: Path) -> tuple[list[Check], Power | None]:
@@ -157,12 +159,15 @@ def _merged(checks: Sequence[Check]) -> list[Check]:
     for check in checks:
         kind, _, name = check.subject.rpartition(" ")
         if kind not in {"book", "model"}:
-            kind, name = check.subject, ""
-        names.setdefault((kind, check.state, check.fix), {})[name] = None
-    return [
-        Check(f"{kind} {first_of([*of_kind])}".rstrip(), state, fix)
-        for (kind, state, fix), of_kind in names.items()
-    ]
+            kind = check.subject
+            name = ""
+        same_state = (kind, check.state, check.fix)
+        names.setdefault(same_state, {})[name] = None
+    merged = []
+    for (kind, state, fix), of_kind in names.items():
+        subject = f"{kind} {first_of([*of_kind])}".rstrip()
+        merged.append(Check(subject, state, fix))
+    return merged
 
 
 def _print_checks(checks: Sequence[Check]) -> None:

@@ -201,29 +201,33 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
     values = {}
     over = []
     for name, most in limits.items():
-        values[name] = max((book[name] for book in books), default=0)
         if name == "rows":
-            values[name] = with_passages / result.counts["rows"]
-        if most is not None and values[name] > most:
+            value = with_passages / result.counts["rows"]
+        else:
+            value = max((book[name] for book in books), default=0)
+        values[name] = value
+        if most is not None and value > most:
             over.append(name)
+    longest_first = sorted(books, key=itemgetter(_EXACT, _NEAR), reverse=True)
     return {
         **result.counts,
         "rows_with_passages": with_passages,
         "values": values,
         "limits": limits,
         "over": over,
-        "books": sorted(books, key=itemgetter(_EXACT, _NEAR), reverse=True),
+        "books": longest_first,
         "passages": result.passages,
     }
 
 
 def _rows(passages: Iterable[Row]) -> int:
-    return len({(passage["file"], passage["row"]) for passage in passages})
+    rows = {(passage["file"], passage["row"]) for passage in passages}
+    return len(rows)
 
 
 def _longest(passages: Iterable[Row], *, near: bool) -> int:
-    lengths = (row["words"] for row in passages if bool(row["near"]) is near)
-    return max(lengths, default=0)
+    of_kind = [row for row in passages if bool(row["near"]) is near]
+    return max((row["words"] for row in of_kind), default=0)
 
 
 def _print(report: Row) -> None:
@@ -231,12 +235,14 @@ def _print(report: Row) -> None:
     passages = sorted(report["passages"], key=itemgetter("words"), reverse=True)
     longest: dict[tuple[object, ...], Row] = {}
     for row in passages:
-        longest.setdefault((row["file"], row["row"], row["text"], row["book"]), row)
+        text_and_book = (row["file"], row["row"], row["text"], row["book"])
+        longest.setdefault(text_and_book, row)
+    listed = list(longest.values())[:_LISTED]
     _print_rows(report["books"], _OF_BOOKS)
-    _print_rows([*longest.values()][:_LISTED], _OF_PASSAGES)
-    if len(longest) > _LISTED:
-        left = amount(len(longest) - _LISTED, "more text")
-        print(f"{left} with passages: add --json\n")
+    _print_rows(listed, _OF_PASSAGES)
+    further = len(longest) - _LISTED
+    if further > 0:
+        print(f"{amount(further, 'more text')} with passages: add --json\n")
     rows = amount(report["rows"], "row")
     for name, text in _COUNTS.items():
         if name in report:

@@ -95,7 +95,9 @@ def _in_twos(files: Sequence[Path]) -> list[tuple[Path, Path]]:
             hint="name each book followed by its generations: memleak score A.epub "
             "A.json B.epub B.json",
         )
-    return list(zip(files[::2], files[1::2], strict=True))
+    books = files[::2]
+    generations = files[1::2]
+    return list(zip(books, generations, strict=True))
 
 
 def _names(sources: Iterable[Path]) -> dict[Path, str]:
@@ -104,8 +106,8 @@ def _names(sources: Iterable[Path]) -> dict[Path, str]:
     stems = [path.stem for path in paths]
     names = {}
     for path in paths:
-        is_alone = stems.count(path.stem) == 1
-        names[path] = path.stem if is_alone else str(path)
+        is_shared = stems.count(path.stem) > 1
+        names[path] = str(path) if is_shared else path.stem
     return names
 
 
@@ -132,9 +134,8 @@ def _measures_row(
     }
     if analysis is None:
         for name in with_needs(MEASURES, GENERATIONS):
-            row[name] = getattr(measurement, name, 0)
-            if isinstance(row[name], Block):
-                row[name] = _place(row[name], names)
+            value = getattr(measurement, name, 0)
+            row[name] = _place(value, names) if isinstance(value, Block) else value
         return row
     for name, estimate in estimates(analysis).items():
         run = MEASURES[name].value(analysis)
@@ -143,8 +144,10 @@ def _measures_row(
             row[name] = _place(run, names)
         if estimate.low < estimate.high:
             row |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-        if name in analysis.ranges:
-            row[f"{name}_range_low"], row[f"{name}_range_high"] = analysis.ranges[name]
+        likely = analysis.ranges.get(name)
+        if likely is not None:
+            row[f"{name}_range_low"] = likely.low
+            row[f"{name}_range_high"] = likely.high
     return row
 
 
@@ -161,13 +164,19 @@ def _place(run: Block, names: dict[Path, str]) -> Row:
 
 def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
     for span in scored_file.measurement.spans:
-        row = {"book": names[scored_file.source], "generations": str(scored_file.drawn)}
+        row = {
+            "book": names[scored_file.source],
+            "generations": str(scored_file.drawn),
+        }
         row |= _place(span, names)
         yield {key: row[key] for key in _SPAN}
 
 
 def _print_spans(rows: Sequence[Row]) -> None:
-    lines = [(row["book"], row["words"], _where(row | {"book": None})) for row in rows]
+    lines = []
+    for row in rows:
+        where = _where(row | {"book": None})
+        lines.append((row["book"], row["words"], where))
     print_table(("book", "words", "where"), lines, right=("words",))
 
 
@@ -180,9 +189,11 @@ def _print_measures(rows: Sequence[Row]) -> None:
         if books.count(title) > 1:
             title += f" ({Path(row['generations']).stem})"
         for name in row:
-            if name not in _HEAD and not name.endswith(("_low", "_high")):
-                lines.append((title, *_cells(row, name, books)))
-                title = ""  # named once
+            is_end_of_interval = name.endswith(("_low", "_high"))
+            if name in _HEAD or is_end_of_interval:
+                continue
+            lines.append((title, *_cells(row, name, books)))
+            title = ""  # named once
     numbers = ("value", "low", "high")
     heads = ("measure", *numbers, "where")
     if len(rows) == 1:  # the command line names the book
@@ -193,7 +204,7 @@ def _print_measures(rows: Sequence[Row]) -> None:
 
 def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[object, ...]:
     """Return a measure's name, value, interval, and position."""
-    run = row[name] if isinstance(row[name], dict) else {"words": row[name]}
+    run = _parts(row[name])
     low = row.get(f"{name}_range_low", row.get(f"{name}_low"))
     high = row.get(f"{name}_range_high", row.get(f"{name}_high"))
     if len(set(books)) == 1:
@@ -216,8 +227,12 @@ def _flat(row: Row) -> Row:
     """Flatten positions into columns: longest_span, longest_span_start, ..."""
     flat: Row = {}
     for name, value in row.items():
-        parts = value if isinstance(value, dict) else {"words": value}
-        for key, part in parts.items():
+        for key, part in _parts(value).items():
             column = name if key == "words" else f"{name}_{key}"
             flat[column] = part
     return flat
+
+
+def _parts(value: object) -> Row:
+    """Return a measure as a row of its value and, where it is a run, its position."""
+    return value if isinstance(value, dict) else {"words": value}

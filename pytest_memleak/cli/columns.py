@@ -48,8 +48,8 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    # At once, beside other threads.
-    sys.stdout.write("".join(f"{line}\n" for line in folded))
+    lines = [f"{line}\n" for line in folded]
+    sys.stdout.write("".join(lines))  # at once, beside other threads
 
 
 def command_line(*parts: str | Path) -> str:
@@ -60,8 +60,11 @@ def command_line(*parts: str | Path) -> str:
 def next_step(command: str, why: str) -> str:
     """Return the last line of a command's output: the next command and its purpose."""
     shown = ""
-    for character in command:  # a file's name may have control characters
-        shown += character if character.isprintable() else ascii(character)[1:-1]
+    for character in command:
+        if character.isprintable():
+            shown += character
+        else:  # a file's name may have control characters
+            shown += ascii(character)[1:-1]
     return f"Next: {shown}   # {why}"
 
 
@@ -69,7 +72,9 @@ def output_width() -> int:
     """Return the number of characters that fit on a line of standard output."""
     from rich.console import Console
 
-    return Console(file=sys.stdout).width if sys.stdout.isatty() else WHOLE
+    if not sys.stdout.isatty():
+        return WHOLE
+    return Console(file=sys.stdout).width
 
 
 def table_text(
@@ -91,17 +96,26 @@ def table_text(
 
     lines = [_cells(row) for row in rows]
     out = io.StringIO()
-    console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+    console = Console(
+        file=out,
+        width=width,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
     unbounded = console.options.update(max_width=WHOLE)
     table = _table(heads, lines, right, narrow=False)
-    if Measurement.get(console, unbounded, table).maximum > width:
+    measured = Measurement.get(console, unbounded, table)
+    if measured.maximum > width:
         table = _table(heads, lines, right, narrow=True)
-    if Measurement.get(console, unbounded, table).minimum <= width:
+        measured = Measurement.get(console, unbounded, table)
+    if measured.minimum <= width:
         console.print(table)
     else:
         for line in lines:
             console.print(_vertical(heads, line))
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    printed = out.getvalue().splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in printed)
 
 
 def _cells(row: Sequence[object]) -> list[str]:
@@ -145,15 +159,22 @@ def _table(
 
     table = Table(box=None, pad_edge=False, header_style="", padding=(0, 2, 0, 0))
     for head in heads:
-        title = Text(head.replace("_", "_\n")) if narrow else Text(head)
+        title = head.replace("_", "_\n") if narrow else head
         if head in right:
-            table.add_column(title, justify="right", no_wrap=True, overflow="fold")
+            table.add_column(
+                Text(title),
+                justify="right",
+                no_wrap=True,
+                overflow="fold",
+            )
         else:
-            table.add_column(title, overflow="fold")
+            table.add_column(Text(title), overflow="fold")
     for line in lines:
         cells = []
         for head, cell in zip(heads, line, strict=True):
-            breaks = narrow and head in right
-            cells.append(Text(cell.replace(" ", "\n")) if breaks else Text(cell))
+            text = cell
+            if narrow and head in right:
+                text = cell.replace(" ", "\n")
+            cells.append(Text(text))
         table.add_row(*cells)
     return table

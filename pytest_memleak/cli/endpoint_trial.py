@@ -72,8 +72,9 @@ class Trial:
         """
         total = 0.0
         for calls, seconds in self._phases(plans, samples):
+            turns = math.ceil(calls / self.at_once)
             one_by_one = calls * self.calls
-            overlapping = math.ceil(calls / self.at_once) * (1 - self.calls)
+            overlapping = turns * (1 - self.calls)
             total += seconds * (one_by_one + overlapping)
         return total
 
@@ -81,8 +82,9 @@ class Trial:
         """Return the seconds that a call must have, 0 if the default is enough."""
         from pytest_memleak.sampling.backoff import Retry
 
-        longest = max(seconds for _, seconds in self._phases(plans, samples))
-        enough = math.ceil(2 * longest * (1 + (self.at_once - 1) * self.calls))
+        longest_alone = max(seconds for _, seconds in self._phases(plans, samples))
+        slowdown = 1 + (self.at_once - 1) * self.calls
+        enough = math.ceil(2 * longest_alone * slowdown)
         return enough if enough > Retry().deadline else 0
 
     def _phases(
@@ -97,17 +99,19 @@ class Trial:
         own, *others = plans
         canaries = min(CANARIES, self.excerpts, own.calls)
         yield canaries, self.token * CANARY_TOKENS
+        further_tokens = own.completion_tokens - canaries * CANARY_TOKENS
         left = replace(
             own,
             calls=own.calls - canaries,
             generations=samples * (own.generations - canaries),
-            completion_tokens=samples
-            * (own.completion_tokens - canaries * CANARY_TOKENS),
+            completion_tokens=samples * further_tokens,
         )
         for plan in (left, *others):
-            further = max(0, plan.generations - plan.calls) / max(1, plan.calls)
+            further = max(0, plan.generations - plan.calls)
+            further_per_call = further / max(1, plan.calls)
             tokens = plan.completion_tokens / max(1, plan.generations)
-            yield plan.calls, self.token * tokens * (1 + further * self.completions)
+            slowdown = 1 + further_per_call * self.completions
+            yield plan.calls, self.token * tokens * slowdown
 
 
 def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) -> Trial:
@@ -124,16 +128,13 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
     if single < _SLOW:
         tokens = _NEUTRAL_TOKENS
         answers, single = sample(tokens)
-    text = str(getattr(answers[0], "text", answers[0]))
-    generated = (
-        getattr(answers[0], "completion_tokens", None) or len(text.split()) * 4 / 3
-    )
     both, twice = sample(tokens, n=2)
     few = at_once
     if single >= _SLOW:
         few = min(at_once, 2)
     with ThreadPoolExecutor(few) as threads:
-        together = max(seconds for _, seconds in threads.map(sample, [tokens] * few))
+        results = threads.map(sample, [tokens] * few)
+        together = max(seconds for _, seconds in results)
     parameters = abilities_of(endpoint).obeyed()
     completions = 1.0  # a server that ignores n gets a call for each
     if len(both) > 1:
@@ -143,7 +144,7 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
             *_identity_lines(endpoint, answers),
             *_parameter_lines(parameters, len(both)),
         ),
-        token=single / max(1.0, min(generated, tokens)),
+        token=single / max(1.0, min(_tokens_of(answers[0]), tokens)),
         calls=_share(together / single - 1, few - 1),
         completions=completions,
         at_once=at_once,
@@ -152,8 +153,18 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
     )
 
 
+def _tokens_of(answer: Completion | str) -> float:
+    """Return the tokens of an answer, as the server counts them or as estimated."""
+    counted: int | None = getattr(answer, "completion_tokens", None)
+    if counted:
+        return counted
+    text = str(getattr(answer, "text", answer))
+    return len(text.split()) * 4 / 3
+
+
 def _share(delay: float, others: int) -> float:
-    return min(1.0, max(0.0, delay / max(1, others)))
+    per_other = delay / max(1, others)
+    return min(1.0, max(0.0, per_other))
 
 
 def _sample(
@@ -196,9 +207,10 @@ def _identity_lines(
     from pytest_memleak.verdict.model_identity import served_model_issues
 
     yield "endpoint", id_of(endpoint) or "unnamed"
-    first = next((answer for answer in answers if isinstance(answer, Completion)), None)
-    if first is None:
+    completions = [answer for answer in answers if isinstance(answer, Completion)]
+    if not completions:
         return
+    first = completions[0]
     if served := first.served:
         record = served_record(
             served.model,
@@ -226,8 +238,13 @@ def _parameter_lines(
 
     came: the number of generations of a call that requested two
     """
-    accepted = [name for name, support in parameters.items() if support.accepted]
-    rejected = [name for name, support in parameters.items() if not support.accepted]
+    accepted = []
+    rejected = []
+    for name, support in parameters.items():
+        if support.accepted:
+            accepted.append(name)
+        else:
+            rejected.append(name)
     if came == 1:
         accepted = [name for name in accepted if name not in {"candidateCount", "n"}]
     if parameters:

@@ -112,13 +112,14 @@ def _default_hint(error: MemleakError, command: str) -> str:
         siblings = [path for path in missing.parent.iterdir() if path.is_file()]
     except OSError:
         return f"No such folder: {missing.parent}"
-    names = {
-        path.stem: path
-        for path in siblings
-        if path.suffix == missing.suffix or path.stem == missing.stem
-    }
-    longer = [name for name in sorted(names) if missing.stem in name]
-    nearest = difflib.get_close_matches(missing.stem, names, n=1) or longer[:1]
+    names = {}
+    for path in siblings:
+        if path.suffix == missing.suffix or path.stem == missing.stem:
+            names[path.stem] = path
+    nearest = difflib.get_close_matches(missing.stem, names, n=1)
+    if not nearest:
+        longer = [name for name in sorted(names) if missing.stem in name]
+        nearest = longer[:1]
     if nearest:
         return f"did you mean {names[nearest[0]]}?"
     return f"{missing.parent.resolve()} has no file of a similar name"

@@ -26,22 +26,25 @@ def check_syntax(path: Path) -> Check:
         tables = read_suite_file(path).tables
     except SuiteError as error:
         return invalid_suite(path, error)
-    books = len(tables.book) + len(tables.collection)
-    counts = f"{amount(len(tables.model), 'model')}, {amount(books, 'book')}"
-    return Check(str(path), f"valid keys and values: {counts}")
+    models = amount(len(tables.model), "model")
+    books = amount(len(tables.book) + len(tables.collection), "book")
+    return Check(str(path), f"valid keys and values: {models}, {books}")
 
 
 def invalid_suite(path: Path, error: MemleakError) -> Check:
     """Return the check of a suite that can't be read, without the error's location."""
-    fix = f"{error.message}\n  {error.hint}" if error.hint else error.message
+    fix = error.message
+    if error.hint:
+        fix += f"\n  {error.hint}"
     return Check(str(path), "invalid suite", fix)
 
 
 def check_suite(path: Path, suite_run: SuiteRun) -> list[Check]:
     """Check what an opened suite needs: its books and models, and then its plan."""
     suite = suite_run.suite
-    counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
-    checks = [Check(str(path), ", ".join(counts))]
+    pairs = amount(len(suite.pairs), "pair")
+    books = amount(len(suite.books), "book")
+    checks = [Check(str(path), f"{pairs}, {books}")]
     checks += [_check_book(book, suite, suite_run) for book in suite.books]
     models = [*suite.models]
     if suite.summarizer:
@@ -59,11 +62,14 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
 
     plan = plan_run(suite.pairs, lambda _: suite_run)
     obstacles = map(str, plan.obstacles)
-    for obstacle in (*obstacles, *limits_out_of_reach(suite.pairs, suite_run)):
+    out_of_reach = limits_out_of_reach(suite.pairs, suite_run)
+    for obstacle in (*obstacles, *out_of_reach):
         yield Check("plan", "can't pass", obstacle)
     for step in plan.steps:
         rounds = step.rounds
-        if rounds and rounds.needed is not None and rounds.needed > rounds.samples:
+        if rounds is None or rounds.needed is None:
+            continue
+        if rounds.needed > rounds.samples:
             yield Check(
                 f"pair {step.what}",
                 f"samples = {rounds.samples} is too few for detection_limit = "
@@ -83,11 +89,9 @@ def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> Check:
         return Check(subject, "unusable", str(error))
     state = f"{amount(len(book.excerpts), 'excerpt')}, {words:,} words"
     unprompted = sum(not excerpt.instruction for excerpt in book.excerpts)
-    prompted = any(
-        pair.probe.kind == "instruction" and pair.book.id == source.id
-        for pair in suite.pairs
-    )
-    if unprompted and prompted and suite.summarizer is None:
+    own_pairs = [pair for pair in suite.pairs if pair.book.id == source.id]
+    needs_instructions = any(pair.probe.kind == "instruction" for pair in own_pairs)
+    if unprompted and needs_instructions and suite.summarizer is None:
         state += f", {unprompted:,} without an instruction"
         return Check(subject, state, PROMPT_FIXES)
     return Check(subject, state)

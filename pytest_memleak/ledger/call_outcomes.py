@@ -36,11 +36,12 @@ from pytest_memleak.ledger.generation_ordinals import IS_SURPLUS
 from pytest_memleak.ledger.generation_texts import Brought, insert_generations
 from pytest_memleak.ledger.hash_chain import Row, add_row, changed, update_row
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.statements import in_parts
+from pytest_memleak.ledger.statements import bound_list, in_parts
 from pytest_memleak.ledger.tables import calls, claims, generations, questions, runs
 
 # Every open call reserves ordinals; few calls are open.
-HAS_CLAIMS = calls.c.id.in_(sa.select(claims.c.call))
+_CALLS_WITH_CLAIMS = sa.select(claims.c.call)
+HAS_CLAIMS = calls.c.id.in_(_CALLS_WITH_CLAIMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,18 @@ def open_calls(
         .order_by(calls.c.id, claims.c.ordinal),
     ).all()
     open_calls = []
-    for _, group in itertools.groupby(rows, key=operator.attrgetter("id")):
+    by_call = operator.attrgetter("id")
+    for _, group in itertools.groupby(rows, key=by_call):
         call_rows = list(group)
         first = call_rows[0]
-        ordinals = tuple(row.ordinal for row in call_rows)
-        open_calls.append(
-            Call(first.id, first.question, first.request_id, first.began, ordinals),
+        call = Call(
+            id=first.id,
+            question=first.question,
+            request_id=first.request_id,
+            began=first.began,
+            ordinals=tuple(row.ordinal for row in call_rows),
         )
+        open_calls.append(call)
     return open_calls
 
 
@@ -93,14 +99,13 @@ def prompt_ids_by_key(
         questions.c.settings_digest,
         questions.c.id,
     )
-    rows = connection.execute(
-        sa.select(*columns).where(questions.c.endpoint == endpoint_id),
-    )
-    return {
-        (instruction, settings): number
-        for instruction, settings, number in rows
-        if (instruction, settings) in keys
-    }
+    of_endpoint = sa.select(*columns).where(questions.c.endpoint == endpoint_id)
+    numbers = {}
+    for instruction, settings, number in connection.execute(of_endpoint):
+        key = (instruction, settings)
+        if key in keys:
+            numbers[key] = number
+    return numbers
 
 
 def outcomes_in_run(
@@ -147,7 +152,7 @@ def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) 
 
 # Building a statement takes longer than running it.
 _SPENT = sa.select(runs.c.id, runs.c.spent).where(
-    runs.c.id.in_(sa.bindparam("wanted", expanding=True)),
+    runs.c.id.in_(bound_list("wanted")),
 )
 _ADD = (
     runs.update()
@@ -213,38 +218,45 @@ def _record_new(
     rows_before: Mapping[int, Any],
 ) -> None:
     """Store answers to calls without one: generations, outcomes, and spending."""
-    connection.execute(_FREE, {"calls": [answer.call.id for answer in answers]})
+    numbers = [answer.call.id for answer in answers]
+    connection.execute(_FREE, {"calls": numbers})
     brought = [
         Brought(answer.call.question, answer.call.id, ordinals, answer.completions)
         for answer, ordinals in _placed(connection, answers)
     ]
     images = insert_generations(connection, brought)
-    outcomes = [_outcome(answer) for answer in answers]
     parameters = []
     chained = []
-    for outcome in outcomes:
+    for answer in answers:
+        outcome = _outcome(answer)
         parameters.append({f"new_{name}": value for name, value in outcome.items()})
-        chained.append(outcome | {"claims": None} | images.get(outcome["id"], {}))
+        its_generations = images.get(answer.call.id, {})
+        chained.append(outcome | {"claims": None} | its_generations)
     connection.execute(_ANSWERED, parameters)
     changed(connection, calls, chained)
     sums = []
     for answer in answers:
         before = rows_before[answer.call.id]
         reserved = spent_without_answer(before.state, before.estimate) or 0
-        sums.append((before.run, (answer.cost or 0) - reserved))
+        cost = answer.cost or 0
+        sums.append((before.run, cost - reserved))
     add_to_runs(connection, sums)
 
 
-_BEFORE = sa.select(calls.c.id, calls.c.state, calls.c.estimate, calls.c.run).where(
-    calls.c.id.in_(sa.bindparam("calls", expanding=True)),
+_BEFORE = sa.select(
+    calls.c.id,
+    calls.c.state,
+    calls.c.estimate,
+    calls.c.run,
+).where(calls.c.id.in_(bound_list("calls")))
+_FREE = claims.delete().where(claims.c.call.in_(bound_list("calls")))
+_IS_REQUESTED = generations.c.ordinal.between(
+    sa.bindparam("least"),
+    sa.bindparam("most"),
 )
-_FREE = claims.delete().where(claims.c.call.in_(sa.bindparam("calls", expanding=True)))
 _STORED = sa.select(generations.c.question, generations.c.ordinal).where(
-    generations.c.question.in_(sa.bindparam("questions", expanding=True)),
-    sa.or_(
-        IS_SURPLUS,
-        generations.c.ordinal.between(sa.bindparam("least"), sa.bindparam("most")),
-    ),
+    generations.c.question.in_(bound_list("questions")),
+    sa.or_(IS_SURPLUS, _IS_REQUESTED),
 )
 _ANSWERED = (
     calls.update()
@@ -260,14 +272,14 @@ def _outcome(answer: Answer) -> dict[str, Any]:
         for completion in answer.completions
         if completion.served is not None
     ]
-    refused: list[str] = []
+    refused: dict[str, None] = {}  # in order
     for identity in served:
-        refused += [name for name in identity.refused if name not in refused]
+        refused |= dict.fromkeys(identity.refused)
     return {
         "model": _distinct(identity.model for identity in served),
         "fingerprint": _distinct(identity.fingerprint for identity in served),
         "response_id": _distinct(identity.response_id for identity in served),
-        "refused": json.dumps(refused) if served else None,
+        "refused": json.dumps(list(refused)) if served else None,
         "id": answer.call.id,
         "state": CallState.ANSWERED,
         "came": len(answer.completions),
@@ -292,15 +304,16 @@ def _placed(
     """Yield each answer with its completions' ordinals: the call's own, or surplus."""
     taken = _stored_ordinals(connection, answers)
     for answer in answers:
-        occupied = taken[answer.call.question]
-        free = iter(
-            [ordinal for ordinal in answer.call.ordinals if ordinal not in occupied],
-        )
+        call = answer.call
+        occupied = taken[call.question]
+        free = [ordinal for ordinal in call.ordinals if ordinal not in occupied]
+        free_in_order = iter(free)
         ordinals = []
         for _ in answer.completions:
-            ordinal = next(free, None)
+            ordinal = next(free_in_order, None)
             if ordinal is None:
-                ordinal = min(0, *occupied) - 1
+                least = min(0, *occupied)
+                ordinal = least - 1
             occupied.add(ordinal)
             ordinals.append(ordinal)
         yield answer, ordinals
@@ -354,22 +367,20 @@ def end_open_calls(
         "cause": cause,
         "ended": time.time(),
     }
+    columns = (calls.c.id, calls.c.estimate, calls.c.run)
     for some in in_parts(numbers):
-        still_open = connection.execute(
-            sa.select(calls.c.id, calls.c.estimate, calls.c.run).where(
-                calls.c.id.in_(some),
-                IS_OPEN,
-            ),
-        ).all()
+        open_calls = sa.select(*columns).where(calls.c.id.in_(some), IS_OPEN)
+        still_open = connection.execute(open_calls).all()
         ids = [row.id for row in still_open]
-        connection.execute(claims.delete().where(claims.c.call.in_(ids)))
+        connection.execute(_FREE, {"calls": ids})
         spent = calls.c.estimate if billed else 0
         update = calls.update().where(calls.c.id.in_(ids))
         connection.execute(update.values(**ended, cost=spent))
         chained = []
         for row in still_open:
             cost = row.estimate if billed else 0
-            chained.append({"id": row.id, "claims": None, "cost": cost, **ended})
+            changes = {"id": row.id, "claims": None, "cost": cost}
+            chained.append(changes | ended)
         changed(connection, calls, chained)
         if not billed:
             freed = [(row.run, -(row.estimate or 0)) for row in still_open]

@@ -42,8 +42,13 @@ from pytest_memleak.ledger.prompts import (
     PromptSpec,
     row_of_prompt,
 )
-from pytest_memleak.ledger.statements import in_parts, insert_where_new
+from pytest_memleak.ledger.statements import bound_list, in_parts, insert_where_new
 from pytest_memleak.ledger.tables import calls, claims, generations, questions
+
+# A prompt's digests of instruction and settings.
+_PromptKey = tuple[str, str]
+# The result of an intent: a call, None without a free ordinal, or what stops it.
+_Result = Call | Exception | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Intent:
     run: str
     provider: str
     candidates: Sequence[Ask]
-    numbers: Mapping[tuple[str, str], int]
+    numbers: Mapping[_PromptKey, int]
     estimate: Callable[[Ask], int | None]
     limit: int | None = None
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -69,7 +74,7 @@ def prompt_ids(
     ledger: Ledger,
     endpoint_id: str,
     prompt_specs: Iterable[PromptSpec],
-) -> dict[tuple[str, str], int]:
+) -> dict[_PromptKey, int]:
     """Return the row ids of an endpoint's prompts by key; new prompts are added."""
     keys = set()
     rows = []
@@ -77,10 +82,11 @@ def prompt_ids(
         keys.add(prompt.key)
         rows.append({"endpoint": endpoint_id, **row_of_prompt(prompt)})
 
-    def work(connection: Connection) -> dict[tuple[str, str], int]:
+    def work(connection: Connection) -> dict[_PromptKey, int]:
         if rows:
-            new = insert_where_new(connection, questions).returning(questions)
-            changed(connection, questions, connection.execute(new, rows).mappings())
+            insert = insert_where_new(connection, questions).returning(questions)
+            new_rows = connection.execute(insert, rows).mappings()
+            changed(connection, questions, new_rows)
         return prompt_ids_by_key(connection, endpoint_id, keys)
 
     return ledger.write(work)
@@ -104,18 +110,19 @@ def claim(
 def _record_and_claim(
     connection: Connection,
     items: Sequence[tuple[Answer | None, Intent]],
-) -> list[Call | Exception | None]:
+) -> list[_Result]:
     answers = [answer for answer, _ in items if answer is not None]
     if answers:
         record_each(connection, answers)
-    return _claim_each(connection, [intent for _, intent in items])
+    intents = [intent for _, intent in items]
+    return _claim_each(connection, intents)
 
 
 def _claim_each(
     connection: Connection,
     intents: Sequence[Intent],
-) -> list[Call | Exception | None]:
-    results: dict[str, Call | Exception | None] = {}
+) -> list[_Result]:
+    results: dict[str, _Result] = {}
     results |= _claimed_before(connection, intents)
     pending = [intent for intent in intents if intent.request_id not in results]
     results |= _reserve_each(connection, pending)
@@ -125,32 +132,34 @@ def _claim_each(
 def _reserve_each(
     connection: Connection,
     intents: Sequence[Intent],
-) -> dict[str, Call | Exception | None]:
+) -> dict[str, _Result]:
     """Reserve a call for each intent, in order; return each result by request id."""
     asks: list[tuple[int, Ask]] = []
     for intent in intents:
-        asks += [(intent.numbers[ask.question.key], ask) for ask in intent.candidates]
+        for ask in intent.candidates:
+            question = intent.numbers[ask.question.key]
+            asks.append((question, ask))
     taken = taken_ordinals(connection, asks)
     limited = {intent.run for intent in intents if intent.limit is not None}
     spent = run_spending(connection, limited)
-    results: dict[str, Call | Exception | None] = {}
+    results: dict[str, _Result] = {}
     rows: list[dict[str, Any]] = []
     ordinals: list[tuple[int, ...]] = []
     for intent in intents:
-        ask = first_free(intent.candidates, intent.numbers, taken)
-        if ask is None:
+        free = first_free(intent.candidates, intent.numbers, taken)
+        if free is None:
             results[intent.request_id] = None
             continue
-        estimate = intent.estimate(ask)
+        estimate = intent.estimate(free)
         error = budget_error(spent[intent.run], estimate or 0, intent.limit)
         if error is not None:
             results[intent.request_id] = error
             continue
         spent[intent.run] += estimate or 0
-        question = intent.numbers[ask.question.key]
-        taken.update((question, ordinal) for ordinal in ask.ordinals)
+        question = intent.numbers[free.question.key]
+        taken.update((question, ordinal) for ordinal in free.ordinals)
         row = call_row(
-            ask,
+            free,
             question,
             kind="sample",
             provider=intent.provider,
@@ -160,23 +169,25 @@ def _reserve_each(
             run=intent.run,
         )
         rows.append(row)
-        ordinals.append(ask.ordinals)
+        ordinals.append(free.ordinals)
     if rows:
         for call in insert_calls(connection, rows, ordinals):
             results[call.request_id] = call
-        add_to_runs(connection, ((row["run"], row["estimate"] or 0) for row in rows))
+        reserved = [(row["run"], row["estimate"] or 0) for row in rows]
+        add_to_runs(connection, reserved)
     return results
 
 
 def call_row(ask: Ask, question: int, **values: object) -> dict[str, Any]:
     """Return the row of a call that is about to be made."""
+    first = ask.ordinals[0]
     return {
         "question": question,
         "state": CallState.ASKED,
-        "first": ask.ordinals[0],
+        "first": first,
         "asked": len(ask.ordinals),
         "max_tokens": ask.question.max_tokens,
-        "seed": ask.question.seed_from(ask.ordinals[0]),
+        "seed": ask.question.seed_from(first),
         "began": time.time(),
         **values,
     }
@@ -194,9 +205,14 @@ def insert_calls(
     claim_rows = []
     for number, row, call_ordinals in zip(numbers, rows, ordinals, strict=True):
         question = row["question"]
-        new_calls.append(
-            Call(number, question, row["request_id"], row["began"], call_ordinals),
+        call = Call(
+            number,
+            question,
+            request_id=row["request_id"],
+            began=row["began"],
+            ordinals=call_ordinals,
         )
+        new_calls.append(call)
         chained.append({"id": number, "claims": call_ordinals, **row})
         for ordinal in call_ordinals:
             reserved = {"question": question, "ordinal": ordinal, "call": number}
@@ -211,7 +227,7 @@ _INSERT = calls.insert().returning(calls.c.id, sort_by_parameter_order=True)
 
 def first_free(
     candidates: Sequence[Ask],
-    numbers: Mapping[tuple[str, str], int],
+    numbers: Mapping[_PromptKey, int],
     taken: Collection[tuple[int, int]],
 ) -> Ask | None:
     """Return the first ask with free ordinals, reduced to those; None without one."""
@@ -237,7 +253,11 @@ def taken_ordinals(
         ordinals.update(ask.ordinals)
     taken: set[tuple[int, int]] = set()
     for some in in_parts(list(prompt_numbers)):
-        bounds = {"questions": some, "least": min(ordinals), "most": max(ordinals)}
+        bounds = {
+            "questions": some,
+            "least": min(ordinals),
+            "most": max(ordinals),
+        }
         for question, ordinal in connection.execute(_TAKEN, bounds):
             taken.add((question, ordinal))
     return taken
@@ -245,12 +265,15 @@ def taken_ordinals(
 
 def _ordinals_between(table: sa.Table) -> sa.Select[Any]:
     return sa.select(table.c.question, table.c.ordinal).where(
-        table.c.question.in_(sa.bindparam("questions", expanding=True)),
+        table.c.question.in_(bound_list("questions")),
         table.c.ordinal.between(sa.bindparam("least"), sa.bindparam("most")),
     )
 
 
-_TAKEN = sa.union_all(_ordinals_between(claims), _ordinals_between(generations))
+_TAKEN = sa.union_all(
+    _ordinals_between(claims),
+    _ordinals_between(generations),
+)
 
 
 def _claimed_before(

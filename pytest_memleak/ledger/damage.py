@@ -68,12 +68,12 @@ def _damage_in_column(
 
 
 def _damage_in_texts(connection: Connection) -> str | None:
-    parts = connection.execute(
-        sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part),
-    )
-    for call, rows in itertools.groupby(parts, key=operator.attrgetter("call")):
+    in_order = sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part)
+    rows = connection.execute(in_order)
+    for call, call_rows in itertools.groupby(rows, key=operator.attrgetter("call")):
+        parts = ((part, data) for _, part, data in call_rows)
         try:
-            decompress_texts((part, data) for _, part, data in rows)
+            decompress_texts(parts)
         except OF_VALUES:
             return f"data of call_texts (call {call}) isn't compressed text"
     return None
@@ -116,12 +116,10 @@ def _is_whole_number(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
+    if not isinstance(value, int | float) or not math.isfinite(float(value)):
+        return False
     # Times, hours, and temperatures; -1 is the server's own temperature.
-    return (
-        isinstance(value, int | float)
-        and math.isfinite(float(value))
-        and -1 <= value <= _LATEST
-    )
+    return -1 <= value <= _LATEST
 
 
 def _is_text(value: object) -> bool:

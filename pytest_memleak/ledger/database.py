@@ -181,7 +181,8 @@ class Database:
             self._commit(batch)
         finally:
             # Ctrl-C interrupts one thread; the next turn takes the others' items.
-            left = [ticket for ticket in batch if not ticket.done and ticket is not own]
+            others = [ticket for ticket in batch if ticket is not own]
+            left = [ticket for ticket in others if not ticket.done]
             if left:
                 with self._gate:
                     self._waiting[:0] = left
@@ -206,7 +207,8 @@ class Database:
             if self.engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_PG_TURN)))
+                turn = sa.func.pg_advisory_xact_lock(_PG_TURN)
+                connection.execute(sa.select(turn))
             forget(connection)
             try:
                 result = work(connection)
@@ -351,7 +353,9 @@ class Database:
             damage = self._read(damaged_cell)
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as worse:
             return explain_error(worse, self._url)
-        return damage_error(damage, place=self.place) if damage else error
+        if damage is None:
+            return error
+        return damage_error(damage, place=self.place)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -409,7 +413,8 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
                 hint="give the ledger its own file or database",
             )
         return None
-    versions = connection.execute(sa.select(ledger_version.c.version)).scalars().all()
+    stored = connection.execute(sa.select(ledger_version.c.version))
+    versions = stored.scalars().all()
     if len(versions) != 1:
         raise damage_error(f"it has {len(versions)} versions, expected 1", place=place)
     version: int = versions[0]

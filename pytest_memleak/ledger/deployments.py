@@ -75,7 +75,8 @@ def hourly_cost(hours: float, price: float | None) -> int | None:
     """
     if price is None:
         return None
-    return math.ceil(round(hours * price * 1e9, 3))
+    billionths = hours * price * 1e9
+    return math.ceil(round(billionths, 3))
 
 
 def claim_deployment(
@@ -102,8 +103,8 @@ def claim_deployment(
         row = _current_row(connection, provider, deployment.digest, run)
         if row is not None:
             return _use(connection, row, lease=lease, recovery=recovery)
-        spent = run_spending(connection, {run})[run]
-        error = budget_error(spent, estimate or 0, limit)
+        spent = run_spending(connection, {run})
+        error = budget_error(spent[run], estimate or 0, limit)
         if error is not None:
             raise error
         ledger.require_room()
@@ -161,7 +162,8 @@ def _use(connection: Connection, row: Any, *, lease: int, recovery: float) -> Jo
 def _reserve(connection: Connection, new: Mapping[str, Any]) -> Job:
     """Add the row of a new deployment, its cost, and its first user."""
     number = add_row(connection, deployments, new)
-    add_to_runs(connection, [(new["run"], new["estimate"] or 0)])
+    estimate = new["estimate"] or 0
+    add_to_runs(connection, [(new["run"], estimate)])
     _move_in(connection, number, new["lease"])
     return Job(
         JobKind.DEPLOYMENT,

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.hash_chain import Row, image
-from pytest_memleak.ledger.statements import in_parts
+from pytest_memleak.ledger.statements import bound_list, in_parts
 from pytest_memleak.ledger.stored_text import compress_texts, decompress_texts
 from pytest_memleak.ledger.tables import call_texts, generations
 
@@ -44,8 +44,10 @@ def insert_generations(
         texts = [(source.text, source.reasoning) for source in brought.completions]
         rows += call_rows
         for part, data in enumerate(compress_texts(texts)):
-            text_rows.append({"call": brought.call, "part": part, "data": data})
-        images[brought.call] = {"generations": generation_images(call_rows, texts)}
+            text_row = {"call": brought.call, "part": part, "data": data}
+            text_rows.append(text_row)
+        call_images = generation_images(call_rows, texts)
+        images[brought.call] = {"generations": call_images}
     if rows:
         connection.execute(_INSERT, rows)
         connection.execute(_INSERT_TEXTS, text_rows)
@@ -78,8 +80,9 @@ def generation_images(
     images = []
     for row in sorted(rows, key=lambda row: row["ordinal"]):
         written = dict(row)
-        if 0 <= row["place"] < len(texts):
-            text, reasoning = texts[row["place"]]
+        place = row["place"]
+        if 0 <= place < len(texts):
+            text, reasoning = texts[place]
             written |= {"text": text, "reasoning": reasoning or None}
         images.append(image(generations, written))
     return images
@@ -89,7 +92,7 @@ _INSERT = generations.insert()
 _INSERT_TEXTS = call_texts.insert()
 _TEXTS = (
     sa.select(call_texts)
-    .where(call_texts.c.call.in_(sa.bindparam("calls", expanding=True)))
+    .where(call_texts.c.call.in_(bound_list("calls")))
     .order_by(call_texts.c.call, call_texts.c.part)
 )
 
@@ -100,8 +103,11 @@ def texts_of_calls(
 ) -> dict[int, list[tuple[str, str]]]:
     """Return the texts and reasoning that calls brought, by call."""
     texts: dict[int, list[tuple[str, str]]] = {}
-    for some in in_parts(list(set(call_ids))):
-        parts = connection.execute(_TEXTS, {"calls": some})
-        for call, rows in itertools.groupby(parts, key=operator.attrgetter("call")):
-            texts[call] = decompress_texts((part, data) for _, part, data in rows)
+    distinct_calls = list(set(call_ids))
+    by_call = operator.attrgetter("call")
+    for some in in_parts(distinct_calls):
+        rows = connection.execute(_TEXTS, {"calls": some})
+        for call, call_rows in itertools.groupby(rows, key=by_call):
+            parts = ((part, data) for _, part, data in call_rows)
+            texts[call] = decompress_texts(parts)
     return texts

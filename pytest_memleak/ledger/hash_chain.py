@@ -53,6 +53,8 @@ _DIGESTED = {"instruction", "text", "reasoning"}
 _LEFT_OUT = {runs.name: {"spent"}, generations.name: {"question", "call", "place"}}
 
 Row = dict[str, Any]
+# A table's name, and the key of one of its rows.
+RowName = tuple[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +80,17 @@ def changed(
     A call's row may have `claims`, the ordinals that it reserves, and `generations`,
     their images.
     """
-    changes: dict[tuple[str, Any], Row] = connection.info[_PENDING]
+    changes: dict[RowName, Row] = connection.info[_PENDING]
     for row in rows:
-        key = table.name, row_key(table, row)
-        changes.setdefault(key, {}).update(_written(table, row))
+        name = (table.name, row_key(table, row))
+        values = changes.setdefault(name, {})
+        values.update(_written(table, row))
 
 
 def add_row(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> int:
     """Add a row and its entry in the chain; return its id."""
-    added = connection.execute(table.insert().values(values).returning(table.c.id))
-    number: int = added.scalar_one()
+    insert = table.insert().values(values).returning(table.c.id)
+    number: int = connection.execute(insert).scalar_one()
     changed(connection, table, [{"id": number, **values}])
     return number
 
@@ -100,14 +103,15 @@ def update_row(
     *conditions: sa.ColumnElement[bool],
 ) -> None:
     """Change a row that meets the conditions, with an entry in the chain."""
-    statement = table.update().where(table.c.id == number, *conditions).values(values)
-    if connection.execute(statement).rowcount:
+    is_row = table.c.id == number
+    update = table.update().where(is_row, *conditions)
+    if connection.execute(update.values(values)).rowcount:
         changed(connection, table, [{"id": number, **values}])
 
 
 def append(connection: Connection) -> None:
     """Add an entry of this transaction's changes."""
-    changes: dict[tuple[str, Any], Row] = connection.info[_PENDING]
+    changes: dict[RowName, Row] = connection.info[_PENDING]
     if not changes:
         return
     number, link = connection.execute(_HEAD).first() or (0, "")
@@ -127,7 +131,9 @@ def append(connection: Connection) -> None:
 def head(connection: Connection) -> Head | None:
     """Return the chain's current end; None without entries."""
     row = connection.execute(_HEAD).first()
-    return None if row is None else Head(*row)
+    if row is None:
+        return None
+    return Head(*row)
 
 
 def chain_link(before: str, entry: str) -> str:

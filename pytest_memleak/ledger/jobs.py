@@ -74,16 +74,17 @@ OPEN_JOB = (JobRow.STARTING, JobRow.RUNNING)
 def rows_with_leases(kind: JobKind) -> sa.Select[Any]:
     """Select the rows of a kind, each with the end of its lease (`lease_ended`)."""
     table = _TABLES[kind]
-    return sa.select(table, leases.c.ended.label("lease_ended")).join(
-        leases,
-        leases.c.id == table.c.lease,
-        isouter=True,
-    )
+    lease_ended = leases.c.ended.label("lease_ended")
+    is_its_lease = leases.c.id == table.c.lease
+    return sa.select(table, lease_ended).join(leases, is_its_lease, isouter=True)
 
 
 def has_living_holder(row: Any) -> bool:
     """Tell whether a running process holds a row of `rows_with_leases`."""
-    return row.lease is not None and row.lease_ended is None
+    if row.lease is None:
+        return False
+    ended: float | None = row.lease_ended
+    return ended is None
 
 
 def held_job(
@@ -103,25 +104,37 @@ def held_job(
     ours = starting and not has_living_holder(row)
     if ours:
         update_row(connection, _TABLES[kind], row.id, {"lease": lease})
+    began_here = starting and row.lease == lease
     return replace(
         _job_of(kind, row),
         ours_to_start=ours,
         doubtful_until=row.began + recovery if ours else 0.0,
-        stuck=starting and row.lease == lease and row.cause is not None,
+        stuck=began_here and row.cause is not None,
     )
 
 
 def _job_of(kind: JobKind, row: Any) -> Job:
-    return Job(kind, row.id, row.digest, row.state, row.job_id, row.endpoint, row.cause)
+    return Job(
+        kind,
+        row.id,
+        row.digest,
+        row.state,
+        job_id=row.job_id,
+        endpoint=row.endpoint,
+        cause=row.cause,
+    )
 
 
 def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
     """Change a job that hasn't ended meanwhile; return the job as it is then."""
     table = _TABLES[job.kind]
 
+    own_row = sa.select(table).where(table.c.id == job.number)
+    is_open = table.c.state.in_(OPEN_JOB)
+
     def work(connection: Connection) -> Job:
-        update_row(connection, table, job.number, values, table.c.state.in_(OPEN_JOB))
-        row = connection.execute(sa.select(table).where(table.c.id == job.number)).one()
+        update_row(connection, table, job.number, values, is_open)
+        row = connection.execute(own_row).one()
         return _job_of(job.kind, row)
 
     return ledger.write(work)
@@ -143,13 +156,14 @@ def end_job(
 
     def work(connection: Connection) -> None:
         if job.kind is JobKind.BATCH:
-            unanswered = connection.execute(
-                sa.select(calls.c.id).where(calls.c.batch == job.number, IS_OPEN),
-            ).scalars()
-            end_open_calls(connection, list(unanswered), billed=False, cause=cause)
+            in_batch = calls.c.batch == job.number
+            unanswered = sa.select(calls.c.id).where(in_batch, IS_OPEN)
+            numbers = connection.execute(unanswered).scalars().all()
+            end_open_calls(connection, numbers, billed=False, cause=cause)
         kept = cause if state is JobRow.FAILED else None
         ended = values | {"state": state, "cause": kept, "ended": time.time()}
-        update_row(connection, table, job.number, ended, table.c.state.in_(OPEN_JOB))
+        is_open = table.c.state.in_(OPEN_JOB)
+        update_row(connection, table, job.number, ended, is_open)
 
     ledger.write(work)
 
@@ -178,12 +192,14 @@ def claim_finetune(
         number = add_row(connection, jobs, row | taken | began)
         return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
 
+    def failed_in_another_run(row: Any) -> bool:
+        return bool(row.state == JobRow.FAILED and row.run != ledger.run)
+
     def work(connection: Connection) -> Job:
         row = connection.execute(query).one_or_none()
-        failed_before = (
-            row is not None and row.state == JobRow.FAILED and row.run != ledger.run
-        )
-        if not free and (row is None or failed_before):
+        failed_before = row is not None and failed_in_another_run(row)
+        starts_anew = row is None or failed_before
+        if starts_anew and not free:
             ledger.require_room()
         if row is None:
             return new_job(connection)
@@ -210,7 +226,8 @@ def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None
         *_same_finetune(provider, digest),
         jobs.c.state == JobRow.SUCCEEDED,
     )
-    return next((row.endpoint for row in ledger.rows(query)), None)
+    endpoints = (row.endpoint for row in ledger.rows(query))
+    return next(endpoints, None)
 
 
 def begun(ledger: Ledger, provider: str, digest: str) -> bool:

@@ -76,8 +76,8 @@ class Ledger(Database):
 
         Other processes may take over unfinished calls.
         """
-        if self._lease is not None and os.getpid() == self._pid:
-            lease = self._lease
+        lease = self._lease
+        if lease is not None and os.getpid() == self._pid:
             with suppress(LedgerError):
                 self.write(lambda connection: _end(connection, [lease]))
             self._locks.leave()
@@ -86,8 +86,9 @@ class Ledger(Database):
     @property
     def newest_end(self) -> float:
         """When the last call ended (since 1970), by the clock of its machine."""
+        last_end = sa.select(sa.func.max(call_end))
         with self.explaining_damage():
-            ((newest,),) = self.rows(sa.select(sa.func.max(call_end)))
+            ((newest,),) = self.rows(last_end)
             return float(newest or 0)
 
     # --- leases -----------------------------------------------------------------------
@@ -164,8 +165,10 @@ IS_LIVING = leases.c.ended.is_(None)
 
 def _end(connection: Connection, numbers: Sequence[int]) -> None:
     ended = {"ended": time.time()}
-    connection.execute(leases.update().where(leases.c.id.in_(numbers)).values(ended))
-    changed(connection, leases, ({"id": number, **ended} for number in numbers))
+    update = leases.update().where(leases.c.id.in_(numbers))
+    connection.execute(update.values(ended))
+    rows = [{"id": number, **ended} for number in numbers]
+    changed(connection, leases, rows)
 
 
 class _Locks:
@@ -189,7 +192,8 @@ class _Locks:
 
 def _locks_for(database: Database) -> _Locks:
     if database.path is not None:
-        return _LockFiles(database.path.with_name(f"{database.path.name}-leases"))
+        folder = database.path.with_name(f"{database.path.name}-leases")
+        return _LockFiles(folder)
     if database.in_memory:
         return _Locks()
     return _AdvisoryLocks(database.engine)
@@ -243,8 +247,10 @@ class _AdvisoryLocks(_Locks):
         self._session: Connection | None = None
 
     def hold(self, name: str) -> None:
-        session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        session.execute(sa.select(sa.func.pg_advisory_lock(_key(name))))
+        session = self._engine.connect()
+        session = session.execution_options(isolation_level="AUTOCOMMIT")
+        lock = sa.func.pg_advisory_lock(_key(name))
+        session.execute(sa.select(lock))
         self._session = session
 
     def held(self) -> bool:

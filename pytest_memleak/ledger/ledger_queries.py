@@ -31,7 +31,7 @@ from pytest_memleak.ledger.generation_ordinals import (
 from pytest_memleak.ledger.generation_texts import texts_of_calls
 from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
-from pytest_memleak.ledger.statements import count_where, in_parts
+from pytest_memleak.ledger.statements import bound_list, count_where, in_parts
 from pytest_memleak.ledger.tables import calls, claims, leases
 from pytest_memleak.ledger.tables import generations as generations_
 from pytest_memleak.records import FinishReason, Generation
@@ -154,14 +154,19 @@ def rows_with_texts(
         stored = _stored_places(connection, {row.question for row in rows})
         for call in {row.call for row in rows}:
             came = len(texts.get(call, ()))
-            if sorted(stored[call]) != [(place, came) for place in range(came)]:
+            expected = [(place, came) for place in range(came)]
+            if sorted(stored[call]) != expected:
                 raise LedgerError(
                     f"The ledger is damaged: the generations of call {call} aren't "
                     "those received",
                     location=ledger.place,
                     hint="run memleak ledger verify, and restore a copy",
                 )
-        return [(row, *texts[row.call][row.place]) for row in rows]
+        rows_with_texts = []
+        for row in rows:
+            text, reasoning = texts[row.call][row.place]
+            rows_with_texts.append((row, text, reasoning))
+        return rows_with_texts
 
     return ledger.read(work)
 
@@ -173,7 +178,8 @@ def _stored_places(
     """Return each call's stored places, each with the number of texts that came."""
     places: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
     for some in in_parts(list(question_ids)):
-        for call, place, came in connection.execute(_PLACES, {"questions": some}):
+        rows = connection.execute(_PLACES, {"questions": some})
+        for call, place, came in rows:
             places[call].append((place, came))
     return places
 
@@ -181,13 +187,13 @@ def _stored_places(
 _PLACES = (
     sa.select(generations_.c.call, generations_.c.place, calls.c.came)
     .join(calls, calls.c.id == generations_.c.call)
-    .where(generations_.c.question.in_(sa.bindparam("questions", expanding=True)))
+    .where(generations_.c.question.in_(bound_list("questions")))
 )
 
 
 def tally(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> LedgerCounts:
     """Count the pair's generations and calls, and add up their cost."""
-    numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
+    numbers = stored_prompt_numbers(ledger, endpoint_id, prompts)
     by_reason = (
         sa.select(generations_.c.finish_reason, sa.func.count())
         .where(is_requested(prompts.samples))
@@ -199,12 +205,11 @@ def tally(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> LedgerCount
         states: Counter[str] = Counter()
         sums: Counter[str] = Counter()
         for some in in_parts(numbers):
-            rows = connection.execute(
-                by_reason.where(generations_.c.question.in_(some)),
-            )
-            for reason, count in rows:
+            of_generations = by_reason.where(generations_.c.question.in_(some))
+            for reason, count in connection.execute(of_generations):
                 reasons[reason] += count
-            for row in connection.execute(_SUMS.where(calls.c.question.in_(some))):
+            of_calls = _SUMS.where(calls.c.question.in_(some))
+            for row in connection.execute(of_calls):
                 states[row.state] += row.calls
                 for name in _SUMMED:
                     sums[name] += int(getattr(row, name) or 0)
@@ -256,11 +261,9 @@ def missing(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Missing:
                 claims.c.question.in_(some),
                 claims.c.ordinal < samples,
             )
-            held += [
-                row
-                for row in connection.execute(reserved)
-                if row.ordinal not in occupied[row.question]
-            ]
+            for row in connection.execute(reserved):
+                if row.ordinal not in occupied[row.question]:
+                    held.append(row)
         return occupied, held
 
     with ledger.explaining_damage():
@@ -269,13 +272,18 @@ def missing(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Missing:
             occupied[row.question].add(row.ordinal)
         free = {}
         for prompt in prompts.questions:
-            taken = occupied.get(numbers.get(prompt.key, 0), ())
+            number = numbers.get(prompt.key, 0)
+            taken = occupied.get(number, ())
             absent = [ordinal for ordinal in range(samples) if ordinal not in taken]
             if absent:
                 free[prompt] = absent
         elsewhere = [row for row in held if row.batch is None]
-        in_batches = len(held) - len(elsewhere)
-        return Missing(free, len(elsewhere), in_batches, _longest_holder(elsewhere))
+        return Missing(
+            free,
+            elsewhere=len(elsewhere),
+            in_batches=len(held) - len(elsewhere),
+            holder=_longest_holder(elsewhere),
+        )
 
 
 def _longest_holder(held: Sequence[Any]) -> str:
@@ -321,6 +329,16 @@ def stored_prompt_ids(
     )
 
 
+def stored_prompt_numbers(
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+) -> list[int]:
+    """Return the row ids of the pair's prompts that were sent to the endpoint."""
+    by_key = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    return list(by_key.values())
+
+
 def surplus(
     ledger: Ledger,
     endpoint_id: str,
@@ -356,8 +374,10 @@ def unrequested(
     counts: Counter[str] = Counter()
     for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, prompts, until):
         has_place = row.ordinal >= 0
-        is_accounted_for = extra[row.call] >= (row.came or 0) - row.asked
-        if has_place or row.recovered or is_accounted_for:
+        if has_place or row.recovered:
+            continue
+        beyond_request = (row.came or 0) - row.asked
+        if extra[row.call] >= beyond_request:
             continue
         extra[row.call] += 1
         ordinal = prompts.samples + counts[excerpt_id]

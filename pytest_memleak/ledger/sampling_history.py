@@ -24,7 +24,7 @@ from pytest_memleak.ledger.generation_ordinals import (
     is_requested,
 )
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
+from pytest_memleak.ledger.ledger_queries import stored_prompt_numbers
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec, stored_temperature
 from pytest_memleak.ledger.statements import count_where, in_parts
 from pytest_memleak.ledger.tables import SETTING, calls, generations, questions
@@ -96,7 +96,7 @@ def provenance(
     prompts: PairPrompts,
 ) -> SamplingHistory:
     """Summarize where the pair's generations (ordinals below `samples`) come from."""
-    numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
+    numbers = stored_prompt_numbers(ledger, endpoint_id, prompts)
     own_calls = _SAMPLING_CALLS.where(is_requested(prompts.samples))
 
     def work(connection: Connection) -> list[Any]:
@@ -159,11 +159,12 @@ def lost_calls(
     until: float,
 ) -> int:
     """Count the pair's lost calls that ended by then (since 1970): maybe billed."""
-    numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
+    numbers = stored_prompt_numbers(ledger, endpoint_id, prompts)
     lost = sa.select(sa.func.count()).where(IS_LOST, calls.c.ended <= until)
     count = 0
     for some in in_parts(numbers):
-        ((part,),) = ledger.rows(lost.where(calls.c.question.in_(some)))
+        lost_of_some = lost.where(calls.c.question.in_(some))
+        ((part,),) = ledger.rows(lost_of_some)
         count += part
     return count
 
@@ -192,8 +193,9 @@ def attempts(
     """
     book: sa.ColumnElement[bool] = sa.true()
     if book_id is not None:
-        same = sa.select(questions.c.book_words).where(questions.c.book == book_id)
-        book = questions.c.book_words.in_(same)
+        is_book = questions.c.book == book_id
+        same_words = sa.select(questions.c.book_words).where(is_book)
+        book = questions.c.book_words.in_(same_words)
     history = _attempts(ledger, endpoint_id, book, until=math.inf)
     if not history:
         of_book = f" for book {book_id!r}" if book_id else ""
@@ -241,30 +243,34 @@ def tried(
     """
     if not prompts.questions:
         return None
+    first_prompt = prompts.questions[0]
     ids = _ids_in_ledger(ledger, endpoint_id, prompts)
-    attempts = _comparable_attempts(ledger, endpoint_id, prompts.questions[0], until)
+    attempts = _comparable_attempts(ledger, endpoint_id, first_prompt, until)
     began: dict[Setting, float] = {}
     for attempt in attempts:
         setting = _setting(attempt)
-        began[setting] = min(attempt.first, began.get(setting, attempt.first))
-    own = _own_settings(endpoint_id, prompts.questions[0], ids) & began.keys()
+        began_before = began.get(setting, attempt.first)
+        began[setting] = min(attempt.first, began_before)
+    own = _own_settings(endpoint_id, first_prompt, ids) & began.keys()
     if not own:
         return None
     own_began = max(began[setting] for setting in own)
-    earlier = {setting for setting, first in began.items() if first < own_began} - own
-    counted = [attempt for attempt in attempts if _setting(attempt) in earlier | own]
+    begun_before = {setting for setting in began if began[setting] < own_began}
+    earlier = begun_before - own
+    counted_settings = earlier | own
+    counted = [attempt for attempt in attempts if _setting(attempt) in counted_settings]
     own_series = _series(endpoint_id)
-    series = {
-        attempt.endpoint
-        for attempt in counted
-        if _series(attempt.endpoint) == own_series
-    }
+    endpoints = {attempt.endpoint for attempt in counted}
+    series = [endpoint for endpoint in endpoints if _series(endpoint) == own_series]
+    seeds = {attempt.seed for attempt in counted}
+    temperatures = {attempt.temperature for attempt in counted}
+    runs = {attempt.run for attempt in counted}
     return Tried(
         number=len(earlier) + 1,
-        seeds=len({attempt.seed for attempt in counted}),
-        temperatures=len({attempt.temperature for attempt in counted}),
+        seeds=len(seeds),
+        temperatures=len(temperatures),
         resampled=len(series) - 1,
-        runs=len({attempt.run for attempt in counted}),
+        runs=len(runs),
         removed=sum(attempt.removed for attempt in counted),
         further=_further(ledger, endpoint_id, prompts, until, ids),
     )
@@ -279,11 +285,13 @@ def _comparable_attempts(
     """List the attempts for the prompt's book, greedy ones only for a greedy prompt."""
     same_words = questions.c.book_words == prompt.book_words
     greedy = stored_temperature(prompt.temperature) == 0
-    return [
-        attempt
-        for attempt in _attempts(ledger, endpoint_id, same_words, until=until)
-        if attempt.first <= until and (greedy or attempt.temperature != 0)
-    ]
+    comparable = []
+    for attempt in _attempts(ledger, endpoint_id, same_words, until=until):
+        if attempt.temperature == 0 and not greedy:
+            continue
+        if attempt.first <= until:
+            comparable.append(attempt)
+    return comparable
 
 
 def _own_settings(
@@ -307,9 +315,13 @@ def _ids_in_ledger(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> se
         questions.c.settings_digest,
         questions.c.book,
     )
-    rows = ledger.rows(sa.select(*columns).where(questions.c.endpoint == endpoint_id))
+    of_endpoint = sa.select(*columns).where(questions.c.endpoint == endpoint_id)
     keys = {question.key for question in prompts.questions}
-    return {book_id for *key, book_id in rows if tuple(key) in keys}
+    book_ids = set()
+    for instruction, settings, book_id in ledger.rows(of_endpoint):
+        if (instruction, settings) in keys:
+            book_ids.add(book_id)
+    return book_ids
 
 
 def _further(
@@ -333,7 +345,7 @@ def _further(
         call_end <= until,
     )
     requested = is_requested(prompts.samples)
-    numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
+    numbers = stored_prompt_numbers(ledger, endpoint_id, prompts)
 
     def work(connection: Connection) -> int:
         def count(*conditions: sa.ColumnElement[bool]) -> int:
@@ -341,7 +353,8 @@ def _further(
             generations: int = connection.execute(query).scalar_one()
             return generations
 
-        of_prompts = beyond = 0
+        of_prompts = 0
+        beyond = 0
         for some in in_parts(numbers):
             own = questions.c.id.in_(some)
             of_prompts += count(own)

@@ -17,12 +17,19 @@ _T = TypeVar("_T")
 def in_parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """Yield values in parts that one statement may name."""
     for start in range(0, len(values), QUESTIONS_AT_ONCE):
-        yield values[start : start + QUESTIONS_AT_ONCE]
+        end = start + QUESTIONS_AT_ONCE
+        yield values[start:end]
+
+
+def bound_list(name: str) -> sa.BindParameter[Any]:
+    """Build a parameter of a prepared statement: a list of values for `in_`."""
+    return sa.bindparam(name, expanding=True)
 
 
 def count_where(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     """Count the rows of a group that match."""
-    return sa.func.sum(sa.case((condition, 1), else_=0))
+    one_or_zero = sa.case((condition, 1), else_=0)
+    return sa.func.sum(one_or_zero)
 
 
 def insert_where_new(connection: Connection, table: sa.Table) -> Any:

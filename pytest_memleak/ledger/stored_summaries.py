@@ -24,9 +24,9 @@ def stored_summaries(
     `summarizer` identifies model, prompt, and settings: whatever changes a summary.
     """
     by_digest = {text_digest(text): text for text in texts}
-    own = sa.select(summaries.c.text_digest, summaries.c.text).where(
-        summaries.c.summarizer == text_digest(summarizer),
-    )
+    columns = (summaries.c.text_digest, summaries.c.text)
+    is_own = summaries.c.summarizer == text_digest(summarizer)
+    own = sa.select(*columns).where(is_own)
 
     def work(connection: Connection) -> dict[str, str]:
         stored = {}

@@ -39,6 +39,16 @@ State = sa.String(16)
 _BY_KEY: Any = {"sqlite_with_rowid": False}
 
 
+def _reference(name: str, row_id: str, **options: Any) -> sa.Column[int]:
+    """Return a column that has the id of a row of another table."""
+    return sa.Column(name, RowId, sa.ForeignKey(row_id), **options)
+
+
+def _part_of_key(name: str) -> sa.Column[int]:
+    """Return a column of a primary key that counts something else than rows."""
+    return sa.Column(name, sa.Integer, primary_key=True, autoincrement=False)
+
+
 ledger_version = sa.Table(
     "ledger_version",
     metadata,
@@ -101,7 +111,7 @@ def _jobs(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
         sa.Column("job_id", Text),
         sa.Column("state", State, nullable=False),  # a JobRow
         sa.Column("cause", Text),
-        sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
+        _reference("lease", "leases.id"),
         sa.Column("began", sa.Float, nullable=False),
         sa.Column("ended", sa.Float),
         sa.Column("run", sa.String(64)),
@@ -139,8 +149,8 @@ deployments = _jobs(
 tenants = sa.Table(
     "tenants",
     metadata,
-    sa.Column("deployment", RowId, sa.ForeignKey("deployments.id"), primary_key=True),
-    sa.Column("lease", RowId, sa.ForeignKey("leases.id"), primary_key=True),
+    _reference("deployment", "deployments.id", primary_key=True),
+    _reference("lease", "leases.id", primary_key=True),
     **_BY_KEY,
 )
 
@@ -148,13 +158,13 @@ calls = sa.Table(
     "calls",
     metadata,
     sa.Column("id", RowId, primary_key=True),
-    sa.Column("question", RowId, sa.ForeignKey("questions.id"), nullable=False),
-    sa.Column("batch", RowId, sa.ForeignKey("batches.id")),
+    _reference("question", "questions.id", nullable=False),
+    _reference("batch", "batches.id"),
     sa.Column("kind", State, nullable=False),  # sample, batch
     sa.Column("provider", Text, nullable=False),
     sa.Column("request_id", sa.String(128), nullable=False),
     sa.Column("state", State, nullable=False),  # a CallState
-    sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
+    _reference("lease", "leases.id"),
     sa.Column("first", sa.Integer, nullable=False),
     sa.Column("asked", sa.Integer, nullable=False),
     sa.Column("came", sa.Integer),
@@ -191,9 +201,9 @@ def _create_index_by_batch(
 claims = sa.Table(
     "claims",
     metadata,
-    sa.Column("question", RowId, sa.ForeignKey("questions.id"), primary_key=True),
-    sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("call", RowId, sa.ForeignKey("calls.id"), nullable=False, index=True),
+    _reference("question", "questions.id", primary_key=True),
+    _part_of_key("ordinal"),
+    _reference("call", "calls.id", nullable=False, index=True),
     **_BY_KEY,
 )
 
@@ -202,7 +212,7 @@ generations = sa.Table(
     metadata,
     sa.Column("question", RowId, sa.ForeignKey("questions.id"), primary_key=True),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("call", RowId, sa.ForeignKey("calls.id"), nullable=False),
+    _reference("call", "calls.id", nullable=False),
     sa.Column("place", sa.Integer, nullable=False),  # among the call's texts
     sa.Column("finish_reason", State, nullable=False),
     sa.Column("finish_word", Text),  # the server's own
@@ -214,14 +224,8 @@ generations = sa.Table(
 call_texts = sa.Table(
     "call_texts",
     metadata,
-    sa.Column(
-        "call",
-        RowId,
-        sa.ForeignKey("calls.id"),
-        primary_key=True,
-        autoincrement=False,
-    ),
-    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    _reference("call", "calls.id", primary_key=True, autoincrement=False),
+    _part_of_key("part"),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 

@@ -30,6 +30,7 @@ from pytest_memleak.ledger.hash_chain import (
     CHAINED,
     Head,
     Row,
+    RowName,
     chain_link,
     image,
     row_key,
@@ -106,6 +107,10 @@ def check_ledger(
     return ledger.snapshot(work)
 
 
+# The number of a prompt, and of one of its calls.
+_CallOfPrompt = tuple[int, int]
+
+
 class _Check:
     """A pass over the chain, then over every table.
 
@@ -116,7 +121,7 @@ class _Check:
         self._connection = connection
         self.checked = Checked()
         # The entries that wrote each row, by its table and key.
-        self._entries: dict[tuple[str, Any], list[int]] = defaultdict(list)
+        self._entries: dict[RowName, list[int]] = defaultdict(list)
 
     def done(self, bundle_head: Head | None, until: float) -> Checked:
         wrong = self.checked.wrong
@@ -140,8 +145,8 @@ class _Check:
         link = ""
         number = 0
         newest = 0.0
-        rows = self._stream(sa.select(chain).order_by(chain.c.number))
-        for number, row in enumerate(rows, 1):
+        entries = sa.select(chain).order_by(chain.c.number)
+        for number, row in enumerate(self._stream(entries), 1):
             if row["number"] != number:
                 checked.wrong.append(f"The chain has no entry {number:,}")
                 return
@@ -154,8 +159,9 @@ class _Check:
                     f"Entry {number:,} of the chain is older than one before it",
                 )
             newest = max(newest, at)
-            is_later = bundle_head is not None and number > bundle_head.entries
-            self._note_rows(number, at, written, until if is_later else None)
+            self._note_rows(number, at, written)
+            if bundle_head and number > bundle_head.entries:
+                self._note_late_calls(written, until)
             if bundle_head and number == bundle_head.entries:
                 checked.at = at
                 if link != bundle_head.link:
@@ -174,66 +180,74 @@ class _Check:
         self,
         number: int,
         at: float,
-        written: Mapping[tuple[str, Any], Row],
-        until: float | None,
+        written: Mapping[RowName, Row],
     ) -> None:
-        """Note what an entry wrote.
-
-        until: the end of the bundle's run, of an entry after the bundle's head
-        """
-        for (table_name, key), values in written.items():
-            self._entries[table_name, key].append(number)
+        """Note what an entry wrote."""
+        for name, values in written.items():
+            self._entries[name].append(number)
             self.checked.endpoints.add(values.get("endpoint"))
-            if table_name != calls.name:
-                continue
-            self.checked.wrong += _time_faults(_named(table_name, key), values, at)
-            if until is not None and "generations" in values:
-                self._note_late_call(key, until)
+            if name[0] == calls.name:
+                self.checked.wrong += _time_faults(_named(*name), values, at)
 
-    def _note_late_call(self, number: int, until: float) -> None:
-        query = _ENDPOINT.where(calls.c.id == number, calls.c.ended <= until)
-        for endpoint, ended in self._connection.execute(query):
-            self.checked.late[endpoint].append(ended)
+    def _note_late_calls(self, written: Mapping[RowName, Row], until: float) -> None:
+        """Note the calls that an entry after the bundle's head answered.
+
+        until: the end of the bundle's run
+        """
+        for (table_name, number), values in written.items():
+            if table_name != calls.name or "generations" not in values:
+                continue
+            is_call = calls.c.id == number
+            query = _ENDPOINT.where(is_call, calls.c.ended <= until)
+            for endpoint, ended in self._connection.execute(query):
+                self.checked.late[endpoint].append(ended)
 
     def _check_table(self, table: sa.Table) -> None:
         for rows in self._stream(sa.select(table)).partitions():
-            chained = self._chained(table, [image(table, row) for row in rows])
+            images = [image(table, row) for row in rows]
+            chained = self._chained(table, images)
             if table is questions:
-                self._check_digests(rows, {row["id"] for row in chained})
+                numbers = {row["id"] for row in chained}
+                self._check_digests(rows, numbers)
 
     def _check_digests(self, rows: Iterable[Any], numbers: set[int]) -> None:
         """Check the digests of the prompts with these numbers."""
-        self.checked.wrong += [
-            f"prompt {row['id']}: its digests don't match its text and settings"
-            for row in rows
-            if row["id"] in numbers and not prompt_from_row(row).keyed
-        ]
+        for row in rows:
+            number = row["id"]
+            if number not in numbers or prompt_from_row(row).keyed:
+                continue
+            self.checked.wrong.append(
+                f"prompt {number}: its digests don't match its text and settings",
+            )
 
     def _check_calls(self, numbers: Sequence[int]) -> None:
         """Check the calls of some prompts, with their claims and generations."""
-        prompts = {
-            row["id"]: row for row in self._rows(questions, questions.c.id.in_(numbers))
-        }
-        answers: dict[tuple[int, int], list[Any]] = defaultdict(list)
-        for row in self._rows(generations, generations.c.question.in_(numbers)):
-            answers[row["question"], row["call"]].append(row)
+        prompt_rows = self._rows(questions.c.id, numbers)
+        prompts = {row["id"]: row for row in prompt_rows}
+        answers: dict[_CallOfPrompt, list[Any]] = defaultdict(list)
+        for row in self._rows(generations.c.question, numbers):
+            key = (row["question"], row["call"])
+            answers[key].append(row)
         texts = texts_of_calls(self._connection, (call for _, call in answers))
-        claimed: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for row in self._rows(claims, claims.c.question.in_(numbers)):
-            claimed[row["question"], row["call"]].append(row["ordinal"])
+        claimed: dict[_CallOfPrompt, list[int]] = defaultdict(list)
+        for row in self._rows(claims.c.question, numbers):
+            key = (row["question"], row["call"])
+            claimed[key].append(row["ordinal"])
         images = []
-        for row in self._rows(calls, calls.c.question.in_(numbers)):
-            key = row["question"], row["id"]
-            call_image = image(calls, row)
-            call_image["claims"] = sorted(claimed.pop(key, ())) or None
+        for row in self._rows(calls.c.question, numbers):
+            key = (row["question"], row["id"])
+            call_claims = claimed.pop(key, [])
             call_generations = generation_images(
                 answers.pop(key, ()),
                 texts.get(row["id"], ()),
             )
+            call_image = image(calls, row)
+            call_image["claims"] = sorted(call_claims) or None
             call_image["generations"] = call_generations or None
             images.append(call_image)
         for row in self._chained(calls, images):
-            fault = _call_fault(row, prompts.get(row["question"]))
+            prompt = prompts.get(row["question"])
+            fault = _call_fault(row, prompt)
             if fault is not None:
                 self.checked.wrong.append(
                     f"call {row['id']} is {row['state']}, but {fault}",
@@ -247,27 +261,29 @@ class _Check:
 
     def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         """Compare rows with their last entries; return those that have one."""
-        keys = [(table.name, row_key(table, row)) for row in rows]
+        names = [(table.name, row_key(table, row)) for row in rows]
         numbers: set[int] = set()
-        for key in keys:
-            numbers.update(self._entries.pop(key, ()))
+        for name in names:
+            entries = self._entries.pop(name, ())
+            numbers.update(entries)
         written = self._last_written(sorted(numbers))
         matched = []
-        for key, row in zip(keys, rows, strict=True):
-            if key in written:
-                self.checked.wrong += _differences(_named(*key), written[key], row)
+        for name, row in zip(names, rows, strict=True):
+            shown_name = _named(*name)
+            if name in written:
+                self.checked.wrong += _differences(shown_name, written[name], row)
                 matched.append(row)
             else:
                 self.checked.wrong.append(
-                    f"{_named(*key)} was added by another program",
+                    f"{shown_name} was added by another program",
                 )
         return matched
 
-    def _last_written(self, numbers: Sequence[int]) -> dict[tuple[str, Any], Row]:
+    def _last_written(self, numbers: Sequence[int]) -> dict[RowName, Row]:
         """Return the last values in these entries; note rows that had ended before."""
-        written: dict[tuple[str, Any], Row] = {}
+        written: dict[RowName, Row] = {}
         for some in in_parts(numbers):
-            for entry in self._rows(chain, chain.c.number.in_(some)):
+            for entry in self._rows(chain.c.number, some):
                 _, rows = _entry(entry["entry"])
                 for key, values in rows.items():
                     before = written.setdefault(key, {})
@@ -286,16 +302,16 @@ class _Check:
         statement: sa.Select[Any] | sa.CompoundSelect[Any],
     ) -> sa.MappingResult:
         options = {"yield_per": QUESTIONS_AT_ONCE}
-        return self._connection.execute(statement, execution_options=options).mappings()
+        result = self._connection.execute(statement, execution_options=options)
+        return result.mappings()
 
-    def _rows(
-        self,
-        table: sa.Table,
-        condition: sa.ColumnElement[bool],
-    ) -> Iterable[Any]:
-        keys = table.primary_key.columns
-        statement = sa.select(table).where(condition).order_by(*keys)
-        return self._connection.execute(statement).mappings().all()
+    def _rows(self, column: sa.Column[Any], numbers: Sequence[int]) -> Iterable[Any]:
+        """Return the rows with one of these numbers in the column, by their key."""
+        table = column.table
+        keys = table.primary_key
+        rows = sa.select(table).where(column.in_(numbers))
+        result = self._connection.execute(rows.order_by(*keys))
+        return result.mappings().all()
 
 
 _ENDPOINT = sa.select(questions.c.endpoint, calls.c.ended).join_from(
@@ -311,14 +327,14 @@ _ASKED = sa.union(
 ).order_by("question")
 
 
-def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
+def _entry(text: str) -> tuple[float, dict[RowName, Row]]:
     """Return an entry's time and what it wrote, by table and key; empty if invalid."""
     try:
         entry = json.loads(text)
-        written = {
-            (name, row_key(_TABLES[name], row)): dict(row)
-            for name, row in entry["rows"]
-        }
+        written = {}
+        for table_name, row in entry["rows"]:
+            key = row_key(_TABLES[table_name], row)
+            written[table_name, key] = dict(row)
         return float(entry["at"]), written
     except (ValueError, TypeError, KeyError, RecursionError):
         return 0.0, {}
@@ -335,7 +351,9 @@ def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:
     """Yield a fault for each time of a row that differs from its entry's."""
     for column in ("began", "ended"):
         time = written.get(column)
-        if isinstance(time, int | float) and not -CLOCK_SKEW <= at - time <= _LATEST:
+        if not isinstance(time, int | float):
+            continue
+        if not -CLOCK_SKEW <= at - time <= _LATEST:
             yield (
                 f"{name}: {column} is {moment(time)}, "
                 f"but it was written on {moment(at)}"
@@ -347,18 +365,20 @@ def _differences(
     before: Mapping[Any, Any],
     after: Mapping[Any, Any],
 ) -> list[str]:
-    return [
-        f"{name}: {_what_differs(column, before.get(column), after.get(column))}"
-        for column in sorted({**before, **after})
-        if before.get(column) != after.get(column)
-    ]
+    differences = []
+    for column in sorted({**before, **after}):
+        written = before.get(column)
+        now = after.get(column)
+        if written != now:
+            differences.append(f"{name}: {_what_differs(column, written, now)}")
+    return differences
 
 
 def _what_differs(column: str, written: Any, now: Any) -> str:
     if column != "generations":
         return f"{column} is {_shown(now)}, but was written as {_shown(written)}"
-    before = {answer["ordinal"]: answer for answer in written or ()}
-    after = {answer["ordinal"]: answer for answer in now or ()}
+    before = _by_ordinal(written)
+    after = _by_ordinal(now)
     changes: list[str] = []
     for ordinal in sorted(before | after):
         name = f"generation {ordinal}"
@@ -371,6 +391,11 @@ def _what_differs(column: str, written: Any, now: Any) -> str:
     return "; ".join(changes)
 
 
+def _by_ordinal(images: Any) -> dict[Any, Any]:
+    """Return a call's generations, as the chain has them, by ordinal."""
+    return {row["ordinal"]: row for row in images or ()}
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
@@ -380,7 +405,8 @@ def _shown(value: Any) -> str:
 def _named(table: str, key: Any) -> str:
     if table == ledger_version.name:
         return "the ledger's version"
-    kind = _ONE_OF.get(table, table.removesuffix("s"))
+    singular = table.removesuffix("s")
+    kind = _ONE_OF.get(table, singular)
     number = key[0] if isinstance(key, tuple) else key
     return f"{kind} {str(number)[:_SHOWN_OF_KEY]}"
 
@@ -389,7 +415,8 @@ def _call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
     """Explain why a call, as its chain entry has it, is inconsistent; else None."""
     if question is None:
         return f"prompt {row['question']} doesn't exist"
-    if row.get("seed") != prompt_from_row(question).seed_from(row["first"]):
+    seed = prompt_from_row(question).seed_from(row["first"])
+    if row.get("seed") != seed:
         return f"its seed {row.get('seed')} doesn't match its prompt"
     stored = len(row.get("generations") or ())
     reserved = len(row.get("claims") or ())
@@ -412,7 +439,8 @@ def _outcome_fault(row: Mapping[Any, Any], stored: int) -> str | None:
             return None
         return f"it has {amount(stored, 'generation')}, not {came}"
     cost = spent_without_answer(row["state"], row.get("estimate"))
-    if not stored and "came" not in row and row.get("cost") == cost:
+    has_answer = stored or "came" in row
+    if not has_answer and row.get("cost") == cost:
         return None
     return (
         f"it has {amount(stored, 'generation')} (not 0) "
@@ -422,7 +450,8 @@ def _outcome_fault(row: Mapping[Any, Any], stored: int) -> str | None:
 
 def _sum_of_run(table: sa.Table, spent: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
     total = sa.func.coalesce(sa.func.sum(spent), 0)
-    return sa.select(total).where(table.c.run == runs.c.id).scalar_subquery()
+    of_run = sa.select(total).where(table.c.run == runs.c.id)
+    return of_run.scalar_subquery()
 
 
 _COST = _sum_of_run(calls, SPENT) + _sum_of_run(deployments, SPENT_ON_HOURS)

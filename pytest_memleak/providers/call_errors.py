@@ -72,8 +72,10 @@ class Refused(ProviderError):
 
     def __init__(self, cause: str, refusal: Refusal, **place: Any) -> None:
         super().__init__(cause, **place)
-        self.status, self.code = refusal.status, refusal.code
-        self.named, self.most = refusal.named, refusal.most
+        self.status = refusal.status
+        self.code = refusal.code
+        self.named = refusal.named
+        self.most = refusal.most
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +251,11 @@ def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def retry_after(headers: Mapping[str, Any] | None) -> float | None:
     """Return the seconds to wait, from `retry-after-ms` or `retry-after`."""
+    headers = headers or {}
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = str((headers or {}).get(name, ""))[:_LONGEST_MESSAGE]
-        if re.fullmatch(r"\d+(\.\d+)?", value) and math.isfinite(float(value)):
+        value = str(headers.get(name, ""))[:_LONGEST_MESSAGE]
+        is_number = re.fullmatch(r"\d+(\.\d+)?", value)
+        if is_number and math.isfinite(float(value)):
             return float(value) * unit
     try:
         moment = email.utils.parsedate_to_datetime(value)
@@ -259,7 +263,8 @@ def retry_after(headers: Mapping[str, Any] | None) -> float | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    left = moment - datetime.now(UTC)
+    return max(0.0, left.total_seconds())
 
 
 def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
@@ -281,10 +286,10 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
 def _quotes(message: str, text: str) -> bool:
     """Tell whether a message has five words in a row of a text."""
     words = WORD.findall(message.casefold())
-    joined = " ".join(WORD.findall(text.casefold()))
-    for start in range(len(words) - _QUOTED_WORDS + 1):
-        run = " ".join(words[start : start + _QUOTED_WORDS])
-        if run in joined:
+    words_of_text = " ".join(WORD.findall(text.casefold()))
+    for end in range(_QUOTED_WORDS, len(words) + 1):
+        run = words[end - _QUOTED_WORDS : end]
+        if " ".join(run) in words_of_text:
             return True
     return False
 

@@ -16,7 +16,8 @@ from typing import Any
 from pytest_memleak.providers.response_fields import as_mapping
 
 _LONGEST = 2000
-_DEEPEST, _MOST_ENTRIES = 6, 20
+_DEEPEST = 6
+_MOST_ENTRIES = 20
 # Other keys may repeat the request.
 _MESSAGE_KEYS = re.compile(
     r"\w*message|msg|details?|errors?|\w*description|reason|title|raw|metadata",
@@ -31,7 +32,8 @@ def error_message(body: object) -> str:
     """Return the texts of an error's message; of a web page, its title alone."""
     if isinstance(body, str) and body.lstrip().startswith("<"):
         body = " ".join(_TITLE.findall(body[:_LONGEST]))
-    return "; ".join(dict.fromkeys(_messages(body, _DEEPEST)))[:_LONGEST]
+    messages = dict.fromkeys(_messages(body, _DEEPEST))
+    return "; ".join(messages)[:_LONGEST]
 
 
 def error_fields(body: object) -> Mapping[str, Any]:

@@ -8,7 +8,6 @@ secrets belong in the environment.
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
@@ -91,10 +90,13 @@ def read_table(
         problems[0],
     )
     # pydantic reports each type of a union by itself, below their shared key.
-    alike = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
-    levels = zip(*(problem["loc"] for problem in alike), strict=False)
-    shared = itertools.takewhile(lambda steps: len(set(steps)) == 1, levels)
-    key = ".".join([name, *(masked(str(step)) for step, *_ in shared)])
+    option = first["loc"][:1]
+    alike = [problem for problem in problems if problem["loc"][:1] == option]
+    key = name
+    for steps in zip(*(problem["loc"] for problem in alike), strict=False):
+        if len(set(steps)) > 1:
+            break
+        key += f".{masked(str(steps[0]))}"
     if first["type"] == "extra_forbidden":
         raise SuiteError(
             f"unknown key {key!r}",

@@ -61,7 +61,8 @@ class _File:
     """A file as it was read; version: what a write to it changes."""
 
     def __init__(self, path: Path, version: tuple[object, ...]) -> None:
-        self.path, self.version = path, version
+        self.path = path
+        self.version = version
         self.records: list[Any] = load_rows(path)
 
     @cached_property
@@ -76,7 +77,9 @@ class RecordedEndpoint:
     """The generations in a file for each book; nothing can be sampled from it."""
 
     def __init__(self, path: str, *, root: Path, place: str) -> None:
-        self._path, self._root, self._place = path, root, place
+        self._path = path
+        self._root = root
+        self._place = place
         self._file: _File | None = None
 
     @property

@@ -83,7 +83,8 @@ class Retry:
                 failure = error
             tries += 1
             unusable += isinstance(failure, UnusableResponse)
-            pause = min(backoff + random.uniform(0, self.first), self.most)  # noqa: S311 - no secret
+            jitter = random.uniform(0, self.first)  # noqa: S311 - no secret
+            pause = min(backoff + jitter, self.most)
             pause = max(pause, failure.retry_after or 0.0)
             idle += pause
             backoff = min(2 * backoff, self.most)
@@ -92,7 +93,8 @@ class Retry:
             if isinstance(failure, RequestNotSent):
                 passed = max(idle, time.monotonic() - began + pause)
                 most = unreached()
-                if failure.lasting or (most is not None and passed > most):
+                too_long = most is not None and passed > most
+                if failure.lasting or too_long:
                     raise failure
             if waiting is not None:
                 waiting(failure, pause)
@@ -141,7 +143,8 @@ class Pace:
         with self._lock:
             self._answers += 1
             self._excused = max(0, self._excused - 1)
-            if not self._settled and self._answers >= _JUDGED_BY * self.at_once:
+            enough = _JUDGED_BY * self.at_once
+            if self._answers >= enough and not self._settled:
                 self._judge()
 
     def turned_away(self) -> None:
@@ -153,19 +156,25 @@ class Pace:
                 self._excused -= 1
                 return
             self._excused = self.at_once - 1
-            self._doubling = self._settled = False
-            self._go_on(max(1, self.at_once // 2))
+            self._doubling = False
+            self._settled = False
+            half = self.at_once // 2
+            self._go_on(max(1, half))
 
     def _judge(self) -> None:
-        rate = self._answers / max(self._clock() - self._since, 1e-9)
+        seconds = self._clock() - self._since
+        rate = self._answers / max(seconds, 1e-9)
         if not self._doubling:
             self._go_on(min(self.at_once + 1, MOST))
-        elif self._slower is not None and rate < _WORTH_IT * self._slower[1]:
-            self._settled = True
-            self._go_on(self._slower[0])
-        else:
-            self._slower = (self.at_once, rate)
-            self._go_on(min(2 * self.at_once, MOST))
+            return
+        if self._slower is not None:
+            slower_at_once, slower_rate = self._slower
+            if rate < _WORTH_IT * slower_rate:
+                self._settled = True
+                self._go_on(slower_at_once)
+                return
+        self._slower = (self.at_once, rate)
+        self._go_on(min(2 * self.at_once, MOST))
 
     def _go_on(self, at_once: int) -> None:
         self.at_once = at_once

@@ -84,16 +84,15 @@ class Batches:
         context = self.context
         for _ in pauses(context.retry):
             context.ledger.expire_leases()
-            left = [
-                batch for batch in _open_batches(context) if not self._advance(batch)
-            ]
+            batches = _open_batches(context)
+            left = [batch for batch in batches if not self._advance(batch)]
             if not left:
                 return
-            if not self.wait or any(batch.stuck for batch in left):
+            is_any_stuck = any(batch.stuck for batch in left)
+            if is_any_stuck or not self.wait:
                 raise self._unfinished(left)
-            self.progress(
-                ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)"),
-            )
+            first_id = left[0].job_id or "(being started)"
+            self.progress(ProgressEvent(Phase.WAITING, first_id))
 
     def _unfinished(self, left: Sequence[Job]) -> JobPending:
         named = ", ".join(batch.job_id or "not started yet" for batch in left)
@@ -121,7 +120,8 @@ class Batches:
             request = ask.question.request(key, ask.ordinals)
             request_size = self.remote.request_bytes(request)
             too_large = size + request_size > self.remote.max_bytes
-            if chunk and (len(chunk) >= self.remote.max_requests or too_large):
+            too_many = len(chunk) >= self.remote.max_requests
+            if chunk and (too_many or too_large):
                 yield chunk
                 chunk = []
                 size = 0
@@ -174,7 +174,8 @@ class Batches:
     def _read(self, batch: Job, batch_id: str) -> None:
         """Record the answers; those recorded before stay unchanged."""
         ledger = self.context.ledger
-        unanswered = ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
+        in_batch = calls.c.batch == batch.number
+        unanswered = ledger.read(lambda connection: open_calls(connection, in_batch))
         by_key = {call.request_id: call for call in unanswered}
         prompts = _prompts(ledger, batch)
         answers: list[Answer] = []
@@ -183,8 +184,9 @@ class Batches:
                 call = by_key.pop(key, None)
                 if call is None:
                     continue
+                prompt = prompts[call.question]
                 came = self.context.endpoint.completions(completions, "read_batch")
-                billed = self.context.terms.billed(prompts[call.question], came)
+                billed = self.context.terms.billed(prompt, came)
                 answers.append(Answer(call, came, *billed))
                 if len(answers) == _RECORDED_AT_ONCE:
                     answers = self._recorded(answers)
@@ -229,8 +231,8 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
         context.ledger.require_room()
         estimates = [context.terms.estimate(ask) for ask in free]
         total = sum(estimate or 0 for estimate in estimates)
-        spent = run_spending(connection, {run})[run]
-        error = budget_error(spent, total, context.limit)
+        spent = run_spending(connection, {run})
+        error = budget_error(spent[run], total, context.limit)
         if error is not None:
             raise error
         digest = _new_digest(connection, endpoint_id, free)
@@ -240,21 +242,26 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
             "run": run,
             "began": time.time(),
         }
-        state = {"endpoint": endpoint_id, "digest": digest, "state": JobRow.STARTING}
+        state = {
+            "endpoint": endpoint_id,
+            "digest": digest,
+            "state": JobRow.STARTING,
+        }
         number = add_row(connection, batches, shared | state)
         rows = []
-        for place, (ask, estimate) in enumerate(zip(free, estimates, strict=True)):
+        for place, ask in enumerate(free):
             row = call_row(
                 ask,
                 numbers[ask.question.key],
                 kind="batch",
                 batch=number,
                 request_id=request_key(digest, place),
-                estimate=estimate,
+                estimate=estimates[place],
                 **shared,
             )
             rows.append(row)
-        insert_calls(connection, rows, [ask.ordinals for ask in free])
+        ordinals = [ask.ordinals for ask in free]
+        insert_calls(connection, rows, ordinals)
         add_to_runs(connection, [(run, total)])
         return Job(
             JobKind.BATCH,
@@ -286,23 +293,29 @@ def _open_batches(context: SamplingContext) -> list[Job]:
     """
     lease = context.ledger.lease
     recovery = context.retry.recovery
+    kind = JobKind.BATCH
     unfinished = (
-        rows_with_leases(JobKind.BATCH)
-        .where(batches.c.endpoint == context.endpoint.id, batches.c.state.in_(OPEN_JOB))
+        rows_with_leases(kind)
+        .where(
+            batches.c.endpoint == context.endpoint.id,
+            batches.c.state.in_(OPEN_JOB),
+        )
         .order_by(batches.c.id)
     )
 
     def has_own_prompts(connection: Connection, batch: int) -> bool:
-        prompts = sa.select(calls.c.question).where(calls.c.batch == batch).distinct()
-        return not context.asked.keys().isdisjoint(connection.scalars(prompts))
+        in_batch = calls.c.batch == batch
+        prompts = sa.select(calls.c.question).where(in_batch).distinct()
+        numbers = connection.scalars(prompts)
+        return not context.asked.keys().isdisjoint(numbers)
 
     def work(connection: Connection) -> list[Job]:
-        rows = connection.execute(unfinished).all()
-        return [
-            held_job(connection, JobKind.BATCH, row, lease=lease, recovery=recovery)
-            for row in rows
-            if has_own_prompts(connection, row.id)
-        ]
+        jobs = []
+        for row in connection.execute(unfinished).all():
+            if has_own_prompts(connection, row.id):
+                job = held_job(connection, kind, row, lease=lease, recovery=recovery)
+                jobs.append(job)
+        return jobs
 
     return context.ledger.write(work)
 
@@ -328,5 +341,6 @@ def _requests(ledger: Ledger, batch: Job) -> list[SampleRequest]:
 def _prompts(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:
     """Return the batch's prompts by row id."""
     of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
-    rows = ledger.rows(sa.select(questions).where(questions.c.id.in_(of_batch)))
+    prompts = sa.select(questions).where(questions.c.id.in_(of_batch))
+    rows = ledger.rows(prompts)
     return {row.id: prompt_from_row(row._mapping) for row in rows}  # noqa: SLF001 - its public name

@@ -177,9 +177,13 @@ def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
     An answer longer than any model's is cut and marked as withheld: its rest isn't
     measured.
     """
-    if max(len(answer.text), len(answer.reasoning)) > _LONGEST_ANSWER:
-        word = f"longer than {_LONGEST_ANSWER:,} characters"
-        answer = replace(answer, finish_reason=FinishReason.UNKNOWN, finish_word=word)
+    longest = max(len(answer.text), len(answer.reasoning))
+    if longest > _LONGEST_ANSWER:
+        answer = replace(
+            answer,
+            finish_reason=FinishReason.UNKNOWN,
+            finish_word=f"longer than {_LONGEST_ANSWER:,} characters",
+        )
     text = _characters(answer.text[:_LONGEST_ANSWER])
     blank = not text.strip() and not answer.finish_reason.withheld
     return Completion(

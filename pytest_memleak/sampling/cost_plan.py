@@ -146,18 +146,23 @@ def plan(
     lacking = missing(ledger, endpoint_id, prompts)
     free = lacking.free if counted is None else counted.new(endpoint_id, lacking.free)
     # A server that ignores `n` is sent, and bills, each prompt once per generation.
-    tokens = completion_tokens = cost = 0
+    prompt_tokens = 0
+    completion_tokens = 0
+    cost = 0
     for question, ordinals in free.items():
-        prompt = terms.prompt_tokens(question)
-        tokens += len(ordinals) * prompt
-        completion_tokens += len(ordinals) * question.max_tokens
-        cost += len(ordinals) * (terms.cost(prompt, question.max_tokens) or 0)
+        times = len(ordinals)
+        tokens_of_prompt = terms.prompt_tokens(question)
+        highest_cost = terms.cost(tokens_of_prompt, question.max_tokens) or 0
+        prompt_tokens += times * tokens_of_prompt
+        completion_tokens += times * question.max_tokens
+        cost += times * highest_cost
+    planned_asks = list(asks(free, terms.sampler.completions_per_call))
     return Plan(
         pair=prompts.pair,
-        calls=sum(1 for _ in asks(free, terms.sampler.completions_per_call)),
+        calls=len(planned_asks),
         generations=sum(map(len, free.values())),
         pending=lacking.elsewhere + lacking.in_batches,
-        prompt_tokens=tokens,
+        prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cost=None if terms.price is None else cost / 1e9,
     )

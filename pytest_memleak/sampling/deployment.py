@@ -173,7 +173,8 @@ def settle(
         return False
     retry = _patient(retry)
     wanted = Deployment(debt.digest, debt.weights, debt.options, 0.0)
-    verbs = _verbs(platform, wanted, retry, since=None if debt.job_id else debt.began)
+    since = None if debt.job_id else debt.began
+    verbs = _verbs(platform, wanted, retry, since=since)
     state = debt.state
     try:
         stood = _requested_state(verbs, debt)
@@ -192,7 +193,10 @@ def settle(
         release_deployment(ledger, job, state=state, cause=masked(error.message))
         return False
     failed = stood is None or stood.status is JobStatus.FAILED
-    cause = masked((stood and stood.detail) or _NEVER) if failed else None
+    cause = None
+    if failed:
+        detail = stood.detail if stood else None
+        cause = masked(detail or _NEVER)
     settle_deployment(ledger, job, stood=stood is not None, failed=cause)
     return True
 
@@ -240,7 +244,8 @@ def _after_poll(
     # What a failed start left behind is deleted now, or stays open.
     leave_deployment(ledger, job)
     settle(ledger, platform, _debt_of(ledger, job), retry=verbs.retry)
-    return replace(job, state=JobRow.FAILED, cause=masked(state.detail or NO_REASON))
+    cause = masked(state.detail or NO_REASON)
+    return replace(job, state=JobRow.FAILED, cause=cause)
 
 
 # --- taking down ----------------------------------------------------------------------
@@ -250,12 +255,16 @@ def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
     """Return a requested deployment's state; None if it was never created."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
-    job_id = debt.job_id or find_job(verbs, until=debt.began + verbs.retry.recovery)
+    job_id = debt.job_id
+    if not job_id:
+        doubtful_until = debt.began + verbs.retry.recovery
+        job_id = find_job(verbs, until=doubtful_until)
     if job_id is None:
         return None
     state = poll_state(verbs, job_id)
     if state.status is JobStatus.FAILED:
-        return replace(state, endpoint=find_job(verbs, until=0.0))
+        endpoint = find_job(verbs, until=0.0)
+        return replace(state, endpoint=endpoint)
     return state
 
 

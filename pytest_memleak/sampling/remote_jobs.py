@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from pytest_memleak.errors import (
@@ -111,7 +110,13 @@ def _start(ledger: Ledger, job: Job, verbs: Verbs) -> str:
         # The late answer tells whether there is a job.
         with suppress(LedgerError):
             if isinstance(result, str):
-                update_job(ledger, job, state=JobRow.RUNNING, job_id=result, cause=None)
+                update_job(
+                    ledger,
+                    job,
+                    state=JobRow.RUNNING,
+                    job_id=result,
+                    cause=None,
+                )
             else:
                 update_job(ledger, job, lease=None, cause=None)
 
@@ -141,13 +146,21 @@ def find_job(verbs: Verbs, *, until: float) -> str | None:
 
 def poll_state(verbs: Verbs, job_id: str) -> JobState:
     """Poll the job's state at the provider."""
-    poll = partial(verbs.calls.run, verbs.names[2], lambda: verbs.poll(job_id))
-    return _run_with_retries(verbs, poll)
+    verb = verbs.names[2]
+
+    def attempt() -> JobState:
+        return verbs.calls.run(verb, lambda: verbs.poll(job_id))
+
+    return _run_with_retries(verbs, attempt)
 
 
 def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
     retry = verbs.retry
-    return retry.run(attempt, unreached=lambda: verbs.calls.patience(retry.unreached))
+
+    def patience() -> float | None:
+        return verbs.calls.patience(retry.unreached)
+
+    return retry.run(attempt, unreached=patience)
 
 
 def failure(verbs: Verbs, job: Job, *, hint: str) -> ProviderError:
@@ -197,10 +210,12 @@ def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> Trainin
     for book in training_books:
         for excerpt in book.excerpts:
             if excerpt.instruction:
-                examples.append(TrainingExample(excerpt.instruction, excerpt.text))
+                example = TrainingExample(excerpt.instruction, excerpt.text)
+                examples.append(example)
                 texts += [excerpt.instruction, excerpt.text]
     if not examples:
-        named = ", ".join(repr(book.id) for book in training_books) or "none"
+        names = [repr(book.id) for book in training_books]
+        named = ", ".join(names) or "none"
         raise BookError(
             f"Nothing to fine-tune on: no excerpt of the books ({named}) "
             "has an instruction",
@@ -208,7 +223,8 @@ def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> Trainin
             "from which instructions are built",
         )
     named_recipe = json.dumps(recipe, sort_keys=True, default=str)
-    return TrainingSet(tuple(examples), digest_of(named_recipe, *texts))
+    digest = digest_of(named_recipe, *texts)
+    return TrainingSet(tuple(examples), digest)
 
 
 def ensure_finetune(
@@ -250,7 +266,8 @@ def ensure_finetune(
             free=free,
         )
         if job.state != JobRow.SUCCEEDED:
-            tell(ProgressEvent(Phase.TUNING, job.job_id or f"at {provider.name}"))
+            detail = job.job_id or f"at {provider.name}"
+            tell(ProgressEvent(Phase.TUNING, detail))
         if job.ours_to_start:
             job = started(ledger, job, verbs)
         if job.state == JobRow.RUNNING and job.job_id is not None:
@@ -275,5 +292,5 @@ def _after_poll(ledger: Ledger, job: Job, job_id: str, verbs: Verbs) -> Job:
     cause = NO_REASON
     if state.status is JobStatus.SUCCEEDED:
         cause = "The job succeeded without naming an endpoint"
-    cause = state.detail or cause
-    return update_job(ledger, job, state=JobRow.FAILED, cause=masked(cause), **ended)
+    ended["cause"] = masked(state.detail or cause)
+    return update_job(ledger, job, state=JobRow.FAILED, **ended)

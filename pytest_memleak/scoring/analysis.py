@@ -147,6 +147,7 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
     )
     error = sampling_error(counts, scoring=tally.scoring, confidence=confidence)
     passages = tally.passages()
+    own_lengths = sorted(tally.counted.own_lengths.items())
     typical_words = error.typical * words
     ranges: dict[str, Range] = {}
     if passages:
@@ -158,7 +159,7 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
         cross=cross_excerpts(tally.layout, *tally.matches()),
-        lengths=dict(sorted(tally.counted.own_lengths.items())),
+        lengths=dict(own_lengths),
         own_spans=_spans_by_round(tally),
         own_runs=tally.own_rounds(),
         passages=passages,
@@ -167,10 +168,13 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
 
 
 def _spans_by_round(tally: Tally) -> SpansByRound:
+    longest = tally.longest_by_round()
+    over = tally.spans_by_round()
+    by_excerpt = tally.longest_by_excerpt()
     return SpansByRound(
-        longest=tuple(tally.longest_by_round().tolist()),
-        over=tuple(tally.spans_by_round().tolist()),
-        by_excerpt=tuple(tally.longest_by_excerpt().tolist()),
+        longest=tuple(longest.tolist()),
+        over=tuple(over.tolist()),
+        by_excerpt=tuple(by_excerpt.tolist()),
     )
 
 
@@ -187,9 +191,12 @@ def _passage_ranges(
         (LONGEST_PASSAGE.name, passages.by_round, False),
         (NV_LONGEST_PASSAGE.name, passages.nv_by_round, True),
     ):
-        if passages.longest[name].origin is Origin.SAMPLED:
-            most = tally.most_passage_words(near=near)
-            yield name, maximum_range(by_round, typical=typical_words, most=most)
+        longest = passages.longest[name]
+        if longest.origin is not Origin.SAMPLED:
+            continue
+        most = tally.most_passage_words(near=near)
+        range_of_passage = maximum_range(by_round, typical=typical_words, most=most)
+        yield name, range_of_passage
 
 
 def _block_and_span_ranges(
@@ -240,7 +247,9 @@ def judged_measures(analysis: Analysis) -> dict[str, Estimate]:
     Of a collection, most limits apply to each work instead.
     """
     values = estimates(analysis)
-    return analysis.works.pair_measures(values) if analysis.works else values
+    if not analysis.works:
+        return values
+    return analysis.works.pair_measures(values)
 
 
 def split_judged_measures(
@@ -272,8 +281,11 @@ def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
 
     By name, each round as if alone; shares in whole words (docs/method.md).
     """
-    return {
-        name: tuple(row.by_round(analysis))
-        for name, row in MEASURES.items()
-        if row.by_round and getattr(analysis, row.needs.part) is not None
-    }
+    values = {}
+    for name, row in MEASURES.items():
+        if row.by_round is None:
+            continue
+        part = getattr(analysis, row.needs.part)
+        if part is not None:
+            values[name] = tuple(row.by_round(analysis))
+    return values

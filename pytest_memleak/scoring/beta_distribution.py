@@ -26,7 +26,9 @@ def beta_quantile(probability: float, a: float, b: float) -> float:
         else:
             low = x
         density = _density(x, a, b)
-        step = x - excess / density if density > 0 else low
+        step = low
+        if density > 0:
+            step = x - excess / density
         if not low < step < high:
             step = (low + high) / 2
         if abs(step - x) <= _EXACT * x:
@@ -44,37 +46,47 @@ def beta_share(x: float, a: float, b: float) -> float:
         return 0.0
     if x >= 1:
         return 1.0
-    if x > (a + 1) / (a + b + 2):  # the fraction converges fast below the mean only
+    border = (a + 1) / (a + b + 2)  # the fraction converges fast below it only
+    if x > border:
         return 1 - _share_below_mean(1 - x, b, a)
     return _share_below_mean(x, a, b)
 
 
 def _share_below_mean(x: float, a: float, b: float) -> float:
-    height = math.exp(a * math.log(x) + b * math.log1p(-x) - _log_beta(a, b))
-    return height * _fraction(x, a, b) / a
+    log_height = _log_powers(x, a, b) - _log_beta(a, b)
+    return math.exp(log_height) * _fraction(x, a, b) / a
 
 
 def _fraction(x: float, a: float, b: float) -> float:
     """Return the continued fraction, by Lentz's method."""
-    d = 1 / _off_zero(1 - (a + b) * x / (a + 1))
+    first_term = (a + b) * x / (a + 1)
+    d = 1 / _off_zero(1 - first_term)
     c = 1.0
     fraction = d
     for m in range(1, _LONGEST_FRACTION):
         a_2m = a + 2 * m
-        even = m * (b - m) * x / ((a_2m - 1) * a_2m)
-        odd = -(a + m) * (a + b + m) * x / (a_2m * (a_2m + 1))
+        even = m * (b - m) * x
+        even /= (a_2m - 1) * a_2m
+        odd = -(a + m) * (a + b + m) * x
+        odd /= a_2m * (a_2m + 1)
         for term in (even, odd):
             d = 1 / _off_zero(1 + term * d)
             c = _off_zero(1 + term / c)
-            fraction *= d * c
-        if abs(d * c - 1) < _EXACT:
+            factor = d * c
+            fraction *= factor
+        if abs(factor - 1) < _EXACT:
             break
     return fraction
 
 
 def _density(x: float, a: float, b: float) -> float:
-    log_density = (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - _log_beta(a, b)
+    log_density = _log_powers(x, a - 1, b - 1) - _log_beta(a, b)
     return math.exp(log_density)
+
+
+def _log_powers(x: float, a: float, b: float) -> float:
+    """Return the logarithm of x ** a * (1 - x) ** b."""
+    return a * math.log(x) + b * math.log1p(-x)
 
 
 def _off_zero(value: float) -> float:
@@ -82,4 +94,5 @@ def _off_zero(value: float) -> float:
 
 
 def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    log_product = math.lgamma(a) + math.lgamma(b)
+    return log_product - math.lgamma(a + b)

@@ -58,13 +58,19 @@ def spread(
     bootstrap variance over these. With a `baseline`: of the difference, round by round.
     """
     typical = typical_span(counts, scoring=scoring)
-    lost_words = counts.alone - baseline.alone if baseline else counts.alone
-    variance = jackknife_variance(lost_words / counts.words)
-    if alike or variance is None:
-        return Spread(variance, counts.rounds, typical)
-    blocks = int(blocks_of(counts.rounds)[-1]) + 1
+    lost_words = counts.alone
+    if baseline:
+        lost_words = counts.alone - baseline.alone
+    over_rounds = jackknife_variance(lost_words / counts.words)
+    if alike or over_rounds is None:
+        return Spread(over_rounds, counts.rounds, typical)
+    last_block = int(blocks_of(counts.rounds)[-1])
     over_blocks = block_variance(counts, baseline=baseline, seed=seed)
-    return Spread(max(variance, over_blocks), blocks, typical)
+    return Spread(
+        variance=max(over_rounds, over_blocks),
+        units=last_block + 1,
+        typical=typical,
+    )
 
 
 def typical_span(counts: RoundCounts, *, scoring: Scoring) -> float:
@@ -74,7 +80,8 @@ def typical_span(counts: RoundCounts, *, scoring: Scoring) -> float:
     """
     if not len(counts.spans):
         return _typical_if_none(counts.words, scoring)
-    return math.sqrt(float(np.mean(counts.spans**2))) / counts.words
+    mean_square = float(np.mean(counts.spans**2))
+    return math.sqrt(mean_square) / counts.words
 
 
 def _typical_if_none(words: int, scoring: Scoring) -> float:
@@ -97,11 +104,14 @@ def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> ShareInterva
     if spread.variance is None:
         return ShareInterval(0.0, 1.0)
     of_rounds = _squared_width(spread.variance, spread.units, confidence)
-    down = math.sqrt(of_rounds + 2 * (z * spread.typical) ** 2)
-    wilson = z * z / 2 * spread.typical
-    wilson += math.sqrt(of_rounds + (z * z / 2 * spread.typical) ** 2)
+    of_two_spans = 2 * (z * spread.typical) ** 2
+    down = math.sqrt(of_rounds + of_two_spans)
+    shift = z * z / 2 * spread.typical
+    wilson = shift + math.sqrt(of_rounds + shift**2)
     up = max(down, wilson)  # below a confidence of 0.85 `down` can be greater
-    return ShareInterval(max(bmc - down, 0.0), min(bmc + up, 1.0))
+    low = max(bmc - down, 0.0)
+    high = min(bmc + up, 1.0)
+    return ShareInterval(low, high)
 
 
 def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float:
@@ -110,8 +120,10 @@ def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float
     The same for any number of rounds from two on. Raises SettingsError as `bmc_bounds`
     does.
     """
-    nothing_covered = Spread(0.0, 2, _typical_if_none(words, scoring))
-    return bmc_bounds(0.0, nothing_covered, confidence=confidence).high
+    typical = _typical_if_none(words, scoring)
+    nothing_covered = Spread(variance=0.0, units=2, typical=typical)
+    interval = bmc_bounds(0.0, nothing_covered, confidence=confidence)
+    return interval.high
 
 
 def difference_bounds(
@@ -142,4 +154,5 @@ def difference_bounds(
 
 def _squared_width(variance: float, units: int, confidence: float) -> float:
     """Return t² V: the square of the half-width that rounds alone would give."""
-    return student_quantile(confidence, units - 1) ** 2 * variance
+    t = student_quantile(confidence, units - 1)
+    return t**2 * variance

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,15 +58,25 @@ class Layout:
 
 def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
     """Return the layout of a book whose excerpts have these lengths, in words."""
-    ids = tuple(excerpt.id for excerpt in book.excerpts)
-    ends = list(accumulate(lengths))
-    starts = [end - length for end, length in zip(ends, lengths, strict=True)]
+    starts: list[int] = []
+    ends: list[int] = []
+    bounds: dict[str, tuple[int, int]] = {}
+    order: dict[str, int] = {}
+    start = 0
+    for excerpt, length in zip(book.excerpts, lengths, strict=True):
+        order[excerpt.id] = len(starts)
+        end = start + length
+        starts.append(start)
+        ends.append(end)
+        bounds[excerpt.id] = (start, end)
+        start = end
+    borders = [starts[number] for number in book.breaks]
     return Layout(
         total=sum(lengths),
-        bounds=dict(zip(ids, zip(starts, ends, strict=True), strict=True)),
-        order={excerpt_id: number for number, excerpt_id in enumerate(ids)},
-        borders=np.array([starts[number] for number in book.breaks], dtype=np.intp),
-        ids=ids,
+        bounds=bounds,
+        order=order,
+        borders=np.array(borders, dtype=np.intp),
+        ids=tuple(excerpt.id for excerpt in book.excerpts),
         ends=np.array(ends, dtype=np.intp),
     )
 
@@ -112,8 +121,10 @@ def _validate_words_kept(book: Book, lengths: Sequence[int]) -> None:
         return
     seen = 0
     for excerpt, length in zip(book.excerpts, lengths, strict=True):
-        is_ascii = excerpt.text.isascii()
-        seen += length if is_ascii else len(words(excerpt.text, "unicode"))
+        if excerpt.text.isascii():
+            seen += length
+        else:
+            seen += len(words(excerpt.text, "unicode"))
     if kept < _LEAST_KEPT * seen:
         raise BookError(
             f"word mode 'paper' recognizes only {kept:,} of its {seen:,} words "
@@ -152,7 +163,8 @@ def _most_seen(book: Book, lengths: Sequence[int]) -> int:
             continue
         latin_1 = in_latin_1(excerpt.text)
         if latin_1 is None:
-            most += max(0, len(words(excerpt.text, "unicode")) - length)
+            unicode_words = words(excerpt.text, "unicode")
+            most += max(0, len(unicode_words) - length)
         else:
             letters_beyond_ascii = latin_1.translate(None, _ASCII)
             most += 2 * len(letters_beyond_ascii)
@@ -177,7 +189,8 @@ def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) ->
     letters = sum(map(_letters, texts))
     for longest, most in _MOST_IN_WORDS_OVER.items():
         fused = sum(length for length in long_word_lengths if length > longest)
-        if fused > max(_JEST, most * letters):
+        permitted = max(_JEST, most * letters)
+        if fused > permitted:
             raise BookError(
                 f"{fused / letters:.0%} of its letters are in words of over {longest} "
                 "letters, which no generation could match",
@@ -190,9 +203,11 @@ def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) ->
 def _long_word_lengths(text: str, mode: WordMode) -> list[int]:
     """Return the lengths of the text's words of over 20 letters."""
     shortest = min(_MOST_IN_WORDS_OVER) + 1
-    if max(map(len, text.split()), default=0) < shortest:
+    between_blanks = map(len, text.split())
+    if max(between_blanks, default=0) < shortest:
         return []  # a word lies between blanks
-    return [len(word) for word in words(text, mode) if len(word) >= shortest]
+    lengths = map(len, words(text, mode))
+    return [length for length in lengths if length >= shortest]
 
 
 def _letters(text: str) -> int:
@@ -202,6 +217,7 @@ def _letters(text: str) -> int:
 
 def measurable_words(book: Book, scoring: Scoring) -> int:
     """Return N of the book. Raises BookError for one that cannot be measured."""
-    lengths = [len(words(excerpt.text, scoring.word_mode)) for excerpt in book.excerpts]
-    validate_measurable(book, lengths, k=scoring.k, mode=scoring.word_mode)
+    mode = scoring.word_mode
+    lengths = [len(words(excerpt.text, mode)) for excerpt in book.excerpts]
+    validate_measurable(book, lengths, k=scoring.k, mode=mode)
     return sum(lengths)

@@ -29,7 +29,8 @@ def normal_quantile(confidence: float) -> float:
         raise SettingsError(
             f"confidence must be at least 0 and less than 1, not {confidence!r}",
         )
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+    upper_end = (1 + confidence) / 2
+    return NormalDist().inv_cdf(upper_end)
 
 
 @lru_cache(maxsize=4096)
@@ -42,15 +43,18 @@ def student_quantile(confidence: float, freedom: float) -> float:
     if normal_quantile(confidence) == 0:
         return 0.0
     share = beta_quantile(confidence, 0.5, freedom / 2)
-    return math.sqrt(freedom * share / (1 - share))
+    square = freedom * share / (1 - share)
+    return math.sqrt(square)
 
 
 def student_tail(t: float, freedom: float) -> float:
     """Return the one-sided p of Student's t: the probability of at least `t`."""
     if math.isinf(t):
         return 0.0 if t > 0 else 1.0
-    tail = beta_share(freedom / (freedom + t * t), freedom / 2, 0.5) / 2
-    return tail if t >= 0 else 1 - tail
+    x = freedom / (freedom + t * t)
+    both_tails = beta_share(x, freedom / 2, 0.5)
+    upper_tail = both_tails / 2
+    return upper_tail if t >= 0 else 1 - upper_tail
 
 
 class ShareInterval(NamedTuple):
@@ -69,11 +73,16 @@ def clopper_pearson(hits: float, tries: float, *, confidence: float) -> ShareInt
     SettingsError for a confidence outside [0, 1).
     """
     if normal_quantile(confidence) == 0 and tries:
-        return ShareInterval(hits / tries, hits / tries)
+        observed = hits / tries
+        return ShareInterval(observed, observed)
     tail = (1 - confidence) / 2
     misses = tries - hits
-    low = beta_quantile(tail, hits, misses + 1) if hits > 0 else 0.0
-    high = beta_quantile(1 - tail, hits + 1, misses) if misses > 0 else 1.0
+    low = 0.0
+    high = 1.0
+    if hits > 0:
+        low = beta_quantile(tail, hits, misses + 1)
+    if misses > 0:
+        high = beta_quantile(1 - tail, hits + 1, misses)
     return ShareInterval(low, high)
 
 
@@ -97,7 +106,8 @@ def detection_limit(answers: int, *, confidence: float) -> float:
     if answers <= 0:
         return 1.0
     # 1 - (1 - confidence) ** (1 / answers), exact for small results.
-    return -math.expm1(math.log1p(-confidence) / answers)
+    log_unseen_once = math.log1p(-confidence) / answers
+    return -math.expm1(log_unseen_once)
 
 
 def answers_to_detect(probability: float, *, confidence: float) -> int:
@@ -113,8 +123,10 @@ def answers_to_detect(probability: float, *, confidence: float) -> int:
     normal_quantile(confidence)  # validates it
     if probability == 1:
         return 1
-    answers = math.log1p(-confidence) / math.log1p(-probability)
-    return max(1, math.ceil(answers - _ROUNDING))
+    log_unseen = math.log1p(-confidence)
+    log_unseen_once = math.log1p(-probability)
+    answers = math.ceil(log_unseen / log_unseen_once - _ROUNDING)
+    return max(1, answers)
 
 
 def samples_for(answers: int, *, answered: float = 1.0) -> int:
@@ -123,7 +135,8 @@ def samples_for(answers: int, *, answered: float = 1.0) -> int:
     answered: observed share of samples that were not withheld. Plans expect at most
     nine in ten (docs/method.md).
     """
-    return math.ceil(answers / min(answered, _ANSWERED) - _ROUNDING)
+    expected_share = min(answered, _ANSWERED)
+    return math.ceil(answers / expected_share - _ROUNDING)
 
 
 def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> int:
@@ -135,4 +148,5 @@ def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> i
     answers = answers_to_detect(probability, confidence=confidence)
     if alike:
         return answers
-    return max(1, answers * (answers - 1))  # blocks have about √n rounds
+    rounds = answers * (answers - 1)  # blocks have about √n rounds
+    return max(1, rounds)

@@ -100,7 +100,8 @@ def _halves(
 ) -> tuple[list[Generation], list[Generation]]:
     ordered = sorted(generations, key=lambda generation: generation.ordinal)
     counts = Counter(generation.excerpt_id for generation in ordered)
-    half = max(counts.values(), default=0) // 2
+    most = max(counts.values(), default=0)
+    half = most // 2
     first_half: list[Generation] = []
     second_half: list[Generation] = []
     taken: Counter[str] = Counter()
@@ -117,9 +118,12 @@ def _mask(mask: Mask) -> Flags:
     if isinstance(mask, Measurement):
         mask = mask.coverage
     if isinstance(mask, Coverage):
-        return np.frombuffer(mask.reach, dtype=np.intc) > 0
+        reach = np.frombuffer(mask.reach, dtype=np.intc)
+        return reach > 0
     return np.asarray(mask, dtype=np.bool_)
 
 
 def _covered_share(mask: Flags) -> float:
-    return np.count_nonzero(mask) / len(mask) if len(mask) else 0.0
+    if not len(mask):
+        return 0.0
+    return np.count_nonzero(mask) / len(mask)

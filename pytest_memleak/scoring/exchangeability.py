@@ -39,7 +39,8 @@ class Exchangeability:
     @property
     def alike(self) -> bool:
         """Return whether neither test rejects, at 1% over both."""
-        return 2 * min(self.clumped, self.drifting) > _LEVEL
+        smaller = min(self.clumped, self.drifting)
+        return 2 * smaller > _LEVEL
 
 
 def exchangeability(
@@ -58,8 +59,9 @@ def exchangeability(
     # Permutation keeps the sum, so the sum of squares replaces the variance.
     variance = np.einsum("ij,ij->i", covered, covered)
     parts = np.array_split(covered, _parts(covered))
-    correlation = np.concatenate([_correlation_with_order(part) for part in parts])
-    return Exchangeability(clumped=_p(variance), drifting=_p(np.abs(correlation)))
+    correlations = [_correlation_with_order(part) for part in parts]
+    strength = np.abs(np.concatenate(correlations))
+    return Exchangeability(clumped=_p(variance), drifting=_p(strength))
 
 
 def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> Counts:
@@ -69,9 +71,10 @@ def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> Counts:
     sorting indices by random numbers.
     """
     index_bits = np.uint64((1 << n.bit_length()) - 1)
+    indices = np.arange(n, dtype=np.uint64)
     keys = rng.integers(1 << 64, size=(rows, n), dtype=np.uint64)
     keys &= ~index_bits
-    keys |= np.arange(n, dtype=np.uint64)
+    keys |= indices
     keys.sort(axis=1)
     keys &= index_bits
     return keys.view(np.int64)
@@ -104,7 +107,8 @@ def _pooled(by_excerpt: Counts) -> Counts:
     """Sum the rows that cover anything into at most 32 pools."""
     rows = by_excerpt[by_excerpt.any(axis=1)]
     excerpts, n = rows.shape
-    pools = np.zeros((min(excerpts, _POOLS), n), dtype=np.int64)
+    shape = (min(excerpts, _POOLS), n)
+    pools = np.zeros(shape, dtype=np.int64)
     pool_of_row = np.arange(excerpts) % _POOLS
     np.add.at(pools, pool_of_row, rows)
     return pools
@@ -112,7 +116,8 @@ def _pooled(by_excerpt: Counts) -> Counts:
 
 def _p(statistics: Counts | Floats) -> float:
     """Return the share of the statistics that are at least the first, the observed."""
-    return float(np.mean(statistics >= statistics[0]))
+    is_as_high = statistics >= statistics[0]
+    return float(np.mean(is_as_high))
 
 
 def _correlation_with_order(covered: Counts) -> Floats:
@@ -128,7 +133,8 @@ def _correlation_with_order(covered: Counts) -> Floats:
     rank_squares = (ranks**2).sum(axis=1)
     round_squares = (rounds_from_mean**2).sum()
     scale = np.sqrt(rank_squares * round_squares)
-    product = (ranks * (rounds - mean)).sum(axis=1)
+    products = ranks * (rounds - mean)
+    product = products.sum(axis=1)
     correlation = np.zeros(len(covered))
     np.divide(product, scale, out=correlation, where=scale > 0)
     return np.asarray(correlation.round(12))  # ties must stay ties
@@ -143,15 +149,19 @@ def _rounds_and_ranks(covered: Counts) -> tuple[Counts, Floats]:
     rows, n = covered.shape
     place = np.arange(n)
     round_bits = n.bit_length()
-    ascending = np.sort((covered << round_bits) | place)
+    ascending = (covered << round_bits) | place
+    ascending.sort()
     rounds = ascending & ((1 << round_bits) - 1)
     values = ascending >> round_bits
     # Whether a run of equals begins at each place, and behind the last.
-    begins = np.ones((rows, n + 1), dtype=np.bool_)
-    begins[:, 1:-1] = np.diff(values) > 0
-    begin_or_0 = np.where(begins[:, :-1], place, 0)
-    end_or_n = np.where(begins[:, 1:], place, n)
+    is_border = np.ones((rows, n + 1), dtype=np.bool_)
+    is_border[:, 1:-1] = np.diff(values) > 0
+    begins = is_border[:, :-1]
+    ends = is_border[:, 1:]
+    begin_or_0 = np.where(begins, place, 0)
+    end_or_n = np.where(ends, place, n)
     first = np.maximum.accumulate(begin_or_0, axis=1)
     from_the_right = end_or_n[:, ::-1]
-    last = np.minimum.accumulate(from_the_right, axis=1)[:, ::-1]
+    last_from_the_right = np.minimum.accumulate(from_the_right, axis=1)
+    last = last_from_the_right[:, ::-1]
     return rounds, (first + last) / 2

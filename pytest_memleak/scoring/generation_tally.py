@@ -88,6 +88,15 @@ class _Pieces(NamedTuple):
         return np.concatenate((self.whole, self.touched))
 
 
+class _Rows(NamedTuple):
+    """The columns of `TallyResult.generation_rows`; shape (m,) each."""
+
+    excerpt: Positions
+    round: Positions
+    covered: Positions
+    longest: Positions
+
+
 class LongestRuns(NamedTuple):
     """The longest own run over T words that ends at each word where one ends.
 
@@ -180,16 +189,19 @@ class Tally:
         self.scoring = scoring
         self.counted = TallyResult()
         self._book = book
-        self._index = protected.index
-        self._measured = self._index.numbers[protected.measured]
-        self.layout = self._index.books[self._measured].layout
+        index = protected.index
+        self._index = index
+        self._measured = index.numbers[protected.measured]
+        self.layout = index.books[self._measured].layout
         _check_index(book, scoring, protected)
         instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
         self._prompt_words = PromptWords(
-            self._index.instructions(instructions, folded=False),
+            index.instructions(instructions, folded=False),
             trim=scoring.trim,
         )
-        self._passages = PassageTally(book, protected, scoring) if passages else None
+        self._passages = None
+        if passages:
+            self._passages = PassageTally(book, protected, scoring)
         self._excerpt_start = self.layout.starts
         self._excerpt_end = self.layout.ends
         position_bits = self.layout.total.bit_length()
@@ -222,14 +234,18 @@ class Tally:
             seen = counted.seen.setdefault(excerpt_id, set())
             duplicates = seen & ordinals
             if duplicates:
-                raise self._error_for(Generation(excerpt_id, min(duplicates), ""))
+                duplicate = Generation(excerpt_id, min(duplicates), "")
+                raise self._error_for(duplicate)
             seen |= ordinals
         counted.generations += other.generations
         counted.rounds = max(counted.rounds, other.rounds)
         counted.own_lengths.update(other.own_lengths)
         counted.generation_rows += other.generation_rows
-        for name in ("covered", "matches", "cut", "rest", "own"):
-            getattr(counted, name).update(getattr(other, name))
+        counted.covered.update(other.covered)
+        counted.matches.update(other.matches)
+        counted.cut.update(other.cut)
+        counted.rest.update(other.rest)
+        counted.own.update(other.own)
         counted.passages.add(other.passages)
         if other.longest:
             self._note_longest([other.longest])
@@ -241,7 +257,8 @@ class Tally:
         begin = 0
         while begin < len(packed):  # in parts, to save memory
             end = self._end_of_round(packed, begin + _PIECES_TOGETHER)
-            parts.append(Rounds.joined(*self._packing.unpack(packed[begin:end])))
+            columns = self._packing.unpack(packed[begin:end])
+            parts.append(Rounds.joined(*columns))
             begin = end
         return Rounds.together(parts)
 
@@ -249,7 +266,8 @@ class Tally:
         """Return where the round that holds the last of `count` numbers ends."""
         last = packed[:count][-1:]
         greatest_of_round = self._packing.greatest_alike(last)
-        return int(packed.searchsorted(greatest_of_round, side="right")[0])
+        behind = packed.searchsorted(greatest_of_round, side="right")
+        return int(behind[0])
 
     def covered_by_excerpt(self) -> Counts:
         """Return the words that each generation covers, by excerpt and round.
@@ -258,28 +276,29 @@ class Tally:
         """
         shape = (len(self.layout.ids), self.counted.rounds)
         covered = np.zeros(shape, dtype=np.int64)
-        excerpt, ordinal, words, _ = self._rows()
-        covered[excerpt, ordinal] = words
+        rows = self._rows()
+        covered[rows.excerpt, rows.round] = rows.covered
         return covered
 
     def longest_by_round(self) -> Positions:
         """Return the words of each round's longest own run; shape (n,)."""
         longest = np.zeros(self.counted.rounds, dtype=np.intp)
-        _, ordinal, _, words = self._rows()
-        np.maximum.at(longest, ordinal, words)
+        rows = self._rows()
+        np.maximum.at(longest, rows.round, rows.longest)
         return longest
 
     def longest_by_excerpt(self) -> Positions:
         """Return the words of each excerpt's longest own run; shape (E,)."""
-        longest = np.zeros(len(self.layout.ids), dtype=np.intp)
-        excerpt, _, _, words = self._rows()
-        np.maximum.at(longest, excerpt, words)
+        excerpts = len(self.layout.ids)
+        longest = np.zeros(excerpts, dtype=np.intp)
+        rows = self._rows()
+        np.maximum.at(longest, rows.excerpt, rows.longest)
         return longest
 
-    def _rows(self) -> Positions:
-        """Return the columns of `TallyResult.generation_rows`; shape (4, m)."""
+    def _rows(self) -> _Rows:
         no_rows = np.empty((0, 4), dtype=np.intp)
-        return np.concatenate([no_rows, *self.counted.generation_rows]).T
+        rows = np.concatenate([no_rows, *self.counted.generation_rows])
+        return _Rows(*rows.T)
 
     def spans_by_round(self) -> Positions:
         """Return the number of distinct spans over T words of each round; shape (n,).
@@ -290,8 +309,9 @@ class Tally:
         end, start, ordinal = self._own_runs_over(over)
         # Rounds are laid end to end, so that one pass counts all.
         total = self.layout.total
-        start = ordinal * total + start
-        end = ordinal * total + end
+        offset = ordinal * total
+        start = offset + start
+        end = offset + end
         words = end - start
         by_end_then_longest = np.argsort((total + 1) * end - words)
         start = start[by_end_then_longest]
@@ -302,7 +322,8 @@ class Tally:
             end[is_longest],
             over=over,
         )
-        return np.bincount(span_start // total, minlength=self.counted.rounds)
+        round_of_span = span_start // total
+        return np.bincount(round_of_span, minlength=self.counted.rounds)
 
     def pieces(self) -> tuple[Positions, Positions]:
         """Return start and end of each distinct piece, of any round, ascending.
@@ -311,24 +332,28 @@ class Tally:
         excerpt alone.
         """
         matches = self.counted.matches.ascending()
-        is_cut = np.isin(matches, self.counted.cut.ascending(), assume_unique=True)
+        cut = self.counted.cut.ascending()
+        rest = self.counted.rest.ascending()
+        is_cut = np.isin(matches, cut, assume_unique=True)
         whole = self._packing.without_high(matches[~is_cut])
-        packed = distinct(np.concatenate((whole, self.counted.rest.ascending())))
-        _, start, end = self._packing.unpack(packed)
+        pieces = np.concatenate((whole, rest))
+        _, start, end = self._packing.unpack(distinct(pieces))
         return start, end
 
     def matches(self) -> tuple[Positions, Positions, Positions]:
         """Return excerpt (number), start and end of each distinct match, ascending."""
-        return self._packing.unpack(self.counted.matches.ascending())
+        packed = self.counted.matches.ascending()
+        return self._packing.unpack(packed)
 
     def longest_runs_by_end(self) -> LongestRuns:
         """Return the longest own run over T words that ends at each word."""
-        end, start, ordinal = self._own_runs_over(self.scoring.effective_threshold)
-        first_of_end = np.flatnonzero(np.diff(end, prepend=-1))
+        over = self.scoring.effective_threshold
+        end, start, ordinal = self._own_runs_over(over)
+        is_first_of_end = np.diff(end, prepend=-1) != 0
         return LongestRuns(
-            start[first_of_end],
-            end[first_of_end],
-            ordinal[first_of_end],
+            start[is_first_of_end],
+            end[is_first_of_end],
+            ordinal[is_first_of_end],
         )
 
     def own_rounds(self) -> Rounds:
@@ -341,7 +366,8 @@ class Tally:
 
         Ascending by end, then start.
         """
-        end, start, ordinal = self._packing_by_end.unpack(self.counted.own.ascending())
+        packed = self.counted.own.ascending()
+        end, start, ordinal = self._packing_by_end.unpack(packed)
         is_longer = end - start > over
         return end[is_longer], start[is_longer], ordinal[is_longer]
 
@@ -349,8 +375,13 @@ class Tally:
         """Return the run as a record, with its excerpt's id; the empty one for None."""
         if run is None:
             return Span(0)
-        excerpt_id = self.layout.excerpt_at(run.start)
-        return Span(run.words, run.start, run.end, excerpt_id, run.ordinal)
+        return Span(
+            run.words,
+            run.start,
+            run.end,
+            excerpt_id=self.layout.excerpt_at(run.start),
+            generation=run.ordinal,
+        )
 
     def passages(self) -> ProtectedPassages | None:
         """Return the passages of all protected books; None if they weren't sought."""
@@ -363,7 +394,9 @@ class Tally:
 
     def most_passage_words(self, *, near: bool) -> int:
         """Return the most words of a passage, folded if `near`; 0 if none is sought."""
-        return self._passages.most_words(near=near) if self._passages else 0
+        if self._passages is None:
+            return 0
+        return self._passages.most_words(near=near)
 
     def _note(self, generations: Sequence[Generation]) -> None:
         """Record the ordinals of the sampled ones."""
@@ -371,7 +404,7 @@ class Tally:
         for generation in generations:
             if generation.excerpt_id not in self.layout.order:
                 raise self._error_for(generation)
-            if not 0 <= generation.ordinal < 1 << self._packing.high:
+            if not 0 <= generation.ordinal <= self._greatest_ordinal:
                 raise self._error_for(generation)
             if generation.origin is not Origin.SAMPLED:
                 continue
@@ -402,8 +435,12 @@ class Tally:
         )
         prompt_ranges = self._prompt_words.ranges(shared.exact, excerpt)
         if self._passages:
-            texts = Prompted(excerpt, ordinal, origin)
-            self._passages.count(self.counted.passages, shared, prompt_ranges, texts)
+            self._passages.count(
+                self.counted.passages,
+                shared,
+                prompt_ranges,
+                Prompted(excerpt, ordinal, origin),
+            )
         if origin is not Origin.SAMPLED:
             return
         matches = shared.matches
@@ -431,11 +468,12 @@ class Tally:
             keep=self.scoring.k,
         )
         # From a place among the texts' words to the same word's in the book.
-        to_book = (matches.start - place)[is_cut][remaining.of]
+        to_book = matches.start - place
+        offset = to_book[is_cut][remaining.of]
         rest = self._packing.pack(
             matches.text[is_cut][remaining.of],
-            remaining.start + to_book,
-            remaining.end + to_book,
+            remaining.start + offset,
+            remaining.end + offset,
         )
         return _Pieces(
             whole=distinct(packed[~is_cut]),
@@ -456,13 +494,19 @@ class Tally:
         packed = np.concatenate((pieces.whole, pieces.rest))
         packed.sort(kind="stable")
         covered = Rounds.joined(*self._packing.unpack(packed))
-        counted = self.counted
-        counted.covered.add(
-            self._packing.pack(ordinal[covered.round], covered.start, covered.end),
+        covered_by_round = self._packing.pack(
+            ordinal[covered.round],
+            covered.start,
+            covered.end,
         )
-        counted.rest.add(self._packing.without_high(pieces.rest))
-        counted.cut.add(self._by_excerpt(pieces.touched, excerpt))
-        counted.matches.add(self._by_excerpt(pieces.untrimmed(), excerpt))
+        rest = self._packing.without_high(pieces.rest)
+        cut = self._by_excerpt(pieces.touched, excerpt)
+        matches = self._by_excerpt(pieces.untrimmed(), excerpt)
+        counted = self.counted
+        counted.covered.add(covered_by_round)
+        counted.rest.add(rest)
+        counted.cut.add(cut)
+        counted.matches.add(matches)
         return covered
 
     def _by_excerpt(self, packed: Numbers, excerpt: Positions) -> Numbers:
@@ -473,10 +517,15 @@ class Tally:
     def _own_runs(self, pieces: _Pieces, excerpt: Positions) -> _OwnRuns:
         """Return the parts of matches in the prompted excerpt, from k words."""
         text, match_start, match_end = self._packing.unpack(pieces.untrimmed())
-        start = np.maximum(match_start, self._excerpt_start[excerpt[text]])
-        end = np.minimum(match_end, self._excerpt_end[excerpt[text]])
+        prompted = excerpt[text]
+        start = np.maximum(match_start, self._excerpt_start[prompted])
+        end = np.minimum(match_end, self._excerpt_end[prompted])
         is_counted = end - start >= self.scoring.k
-        return _OwnRuns(text[is_counted], start[is_counted], end[is_counted])
+        return _OwnRuns(
+            text[is_counted],
+            start[is_counted],
+            end[is_counted],
+        )
 
     def _count_rows(
         self,
@@ -486,34 +535,39 @@ class Tally:
         own: _OwnRuns,
     ) -> None:
         """Note covered words and longest own run of each text that has either."""
-        covered_words = np.zeros(len(excerpt), dtype=np.intp)
-        np.add.at(covered_words, covered.round, covered.end - covered.start)
-        longest_own = np.zeros(len(excerpt), dtype=np.intp)
+        texts = len(excerpt)
+        covered_words = np.zeros(texts, dtype=np.intp)
+        np.add.at(covered_words, covered.round, covered.words)
+        longest_own = np.zeros(texts, dtype=np.intp)
         np.maximum.at(longest_own, own.text, own.words)
-        rows = np.stack((excerpt, ordinal, covered_words, longest_own), axis=1)
+        columns = _Rows(excerpt, ordinal, covered_words, longest_own)
+        rows = np.stack(columns, axis=1)
         has_either = (covered_words > 0) | (longest_own > 0)
         self.counted.generation_rows.append(rows[has_either])
 
     def _count_own(self, own: _OwnRuns, rounds: Positions) -> None:
         """Count own runs, at least one, each with its round."""
         counted = self.counted
-        runs_of_length = np.bincount(own.words)
-        lengths = np.flatnonzero(runs_of_length)
-        runs = runs_of_length[lengths].tolist()
-        counted.own_lengths.update(dict(zip(lengths.tolist(), runs, strict=True)))
-        counted.own.add(self._packing_by_end.pack(own.end, own.start, rounds))
+        counted.own_lengths.update(own.words.tolist())
+        packed = self._packing_by_end.pack(own.end, own.start, rounds)
+        counted.own.add(packed)
         most = int(own.words.max())
-        if counted.longest is None or most >= counted.longest.words:
-            row = np.flatnonzero(own.words == most)
-            columns = (own.start[row], own.end[row], rounds[row])
-            rows = np.stack(columns, axis=1).tolist()
-            self._note_longest(OwnRun(*run) for run in rows)
+        if counted.longest and counted.longest.words > most:
+            return
+        is_longest = own.words == most
+        columns = (own.start, own.end, rounds)
+        rows = np.stack(columns, axis=1)[is_longest]
+        self._note_longest(OwnRun(*row) for row in rows.tolist())
 
     def _note_longest(self, runs: Iterable[OwnRun]) -> None:
         candidates = list(runs)
         if self.counted.longest:
             candidates.append(self.counted.longest)
         self.counted.longest = min(candidates, key=self._rank)
+
+    @property
+    def _greatest_ordinal(self) -> int:
+        return (1 << self._packing.high) - 1
 
     def _rank(self, run: OwnRun) -> tuple[int, ...]:
         excerpt = bisect_right(self.layout.ends, run.start)
@@ -523,7 +577,8 @@ class Tally:
         if generation.excerpt_id not in self.layout.order:
             return UnknownExcerpt(generation.excerpt_id, book_id=self._book.id)
         location = f"book {self._book.id!r}"
-        if generation.ordinal in self.counted.seen.get(generation.excerpt_id, ()):
+        seen = self.counted.seen.get(generation.excerpt_id, ())
+        if generation.ordinal in seen:
             return RecordsError(
                 f"generation {generation.ordinal} of excerpt {generation.excerpt_id!r} "
                 "appears twice",
@@ -531,7 +586,7 @@ class Tally:
             )
         return RecordsError(
             f"a generation of excerpt {generation.excerpt_id!r} has the ordinal "
-            f"{generation.ordinal}; expected 0 to {(1 << self._packing.high) - 1}",
+            f"{generation.ordinal}; expected 0 to {self._greatest_ordinal}",
             location=location,
             hint="number the generations of every excerpt from 0",
         )
@@ -562,7 +617,7 @@ def validate_scoring(scoring: Scoring) -> None:
         ("span_threshold", scoring.span_threshold, 0),
     ):
         is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if not is_whole or value < least:
+        if not (is_whole and value >= least):
             raise SettingsError(
                 f"{name} must be a whole number of at least {least}, not {value!r}",
             )
@@ -581,8 +636,10 @@ def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
             f"{scoring.word_mode!r}",
             location=f"book {book.id!r}",
         )
-    layout = index.books[index.numbers[protected.measured]].layout
-    if list(layout.bounds) != [excerpt.id for excerpt in book.excerpts]:
+    measured = index.numbers[protected.measured]
+    layout = index.books[measured].layout
+    excerpt_ids = tuple(excerpt.id for excerpt in book.excerpts)
+    if layout.ids != excerpt_ids:
         raise SettingsError(
             f"book {protected.measured!r} in the index has different excerpts",
             hint="build the index from the measured book",

@@ -36,6 +36,16 @@ class EqualRun(NamedTuple):
     j: int
     words: int
 
+    @property
+    def i_end(self) -> int:
+        """Return the position behind it in the first text."""
+        return self.i + self.words
+
+    @property
+    def j_end(self) -> int:
+        """Return the position behind it in the second text."""
+        return self.j + self.words
+
 
 # Up to this many pairs of words difflib is faster than numpy.
 _SMALL = 40_000
@@ -56,7 +66,9 @@ class _Interval(NamedTuple):
     @property
     def pairs(self) -> int:
         """Return the number of pairs of words."""
-        return (self.a_end - self.a_start) * (self.b_end - self.b_start)
+        words_of_a = self.a_end - self.a_start
+        words_of_b = self.b_end - self.b_start
+        return words_of_a * words_of_b
 
 
 def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
@@ -76,7 +88,8 @@ def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
 
 def _by_difflib(a: Sequence[object], b: Sequence[object]) -> list[EqualRun]:
     matcher = SequenceMatcher(None, a, b, autojunk=False)
-    return [EqualRun(*block) for block in matcher.get_matching_blocks()[:-1]]
+    blocks = matcher.get_matching_blocks()
+    return [EqualRun(*block) for block in blocks[:-1]]
 
 
 def _adjacent_joined(runs: list[EqualRun]) -> list[EqualRun]:
@@ -84,14 +97,15 @@ def _adjacent_joined(runs: list[EqualRun]) -> list[EqualRun]:
     for run in runs:
         if joined and _is_adjacent(joined[-1], run):
             last = joined[-1]
-            joined[-1] = EqualRun(last.i, last.j, last.words + run.words)
+            words = last.words + run.words
+            joined[-1] = EqualRun(last.i, last.j, words)
         else:
             joined.append(run)
     return joined
 
 
 def _is_adjacent(last: EqualRun, run: EqualRun) -> bool:
-    return last.i + last.words == run.i and last.j + last.words == run.j
+    return last.i_end == run.i and last.j_end == run.j
 
 
 class _Aligner:
@@ -114,8 +128,14 @@ class _Aligner:
 
     def runs(self) -> Iterator[EqualRun]:
         """Yield the blocks, in no order, adjacent ones separate."""
-        longest = int(self._reach.max())
-        intervals = [_Interval(0, len(self._a), 0, len(self._b), longest)]
+        whole = _Interval(
+            a_start=0,
+            a_end=len(self._a),
+            b_start=0,
+            b_end=len(self._b),
+            most=int(self._reach.max()),
+        )
+        intervals = [whole]
         while intervals:
             interval = intervals.pop()
             if interval.pairs <= _SMALL:
@@ -196,11 +216,14 @@ class _Aligner:
         """
         a_start = interval.a_start
         b_start = interval.b_start + self._b_offset
+        b_end = interval.b_end + self._b_offset
         a_room = self._room(a_start, interval.a_end)
-        b_room = self._room(b_start, interval.b_end + self._b_offset)
-        in_a = in_b = np.empty(0, dtype=np.intp)
+        b_room = self._room(b_start, b_end)
+        in_a = np.empty(0, dtype=np.intp)
+        in_b = in_a
         low = 0
-        high = min(interval.most, int(a_room.max()), int(b_room.max()))
+        most_room = min(int(a_room.max()), int(b_room.max()))
+        high = min(interval.most, most_room)
         length = high
         while low < high:
             a_places = np.flatnonzero(a_room >= length) + a_start
@@ -218,8 +241,9 @@ class _Aligner:
 
     def _room(self, start: int, end: int) -> Positions:
         """Return, per place, a bound on the runs from there within [start, end)."""
+        reach = self._reach[start:end]
         words_to_end = np.arange(end - start, 0, -1)
-        return np.minimum(self._reach[start:end], words_to_end)
+        return np.minimum(reach, words_to_end)
 
     def _keys(self, place: Positions, length: int) -> Counts:
         """Return numbers that are equal exactly where `length` words from there are.
@@ -227,9 +251,10 @@ class _Aligner:
         The first and the last 2^p of them number the run, for the greatest p.
         """
         power = length.bit_length() - 1
+        to_last = length - (1 << power)
         ranks = self._ranks[power]
         first = ranks[place].astype(np.int64)
-        last = ranks[place + (length - (1 << power))]
+        last = ranks[place + to_last]
         return first * len(self._text) + last
 
     def _all_ranks(self) -> list[NDArray[np.int32]]:
@@ -241,9 +266,13 @@ class _Aligner:
         step = 1
         while True:
             newest = ranks[-1]
-            if not _any_common(newest[: self._b_offset], newest[self._b_offset :]):
+            ranks_of_a = newest[: self._b_offset]
+            ranks_of_b = newest[self._b_offset :]
+            if not _any_common(ranks_of_a, ranks_of_b):
                 return ranks
-            pairs = newest.astype(np.int64) * (len(self._text) + 1)
+            # Of the words from each place, and of those `step` later; 0 for none.
+            pairs = newest.astype(np.int64)
+            pairs *= len(self._text) + 1
             pairs[:-step] += newest[step:] + 1
             ranks.append(_ranked(pairs))
             step *= 2
@@ -263,21 +292,26 @@ class _Aligner:
             row_or_none = np.where(in_text, -1, row)
             before = np.maximum.accumulate(row_or_none)
             row_or_size = np.where(in_text, size, row)
-            after = np.minimum.accumulate(row_or_size[::-1])[::-1]
+            from_the_end = row_or_size[::-1]
+            after = np.minimum.accumulate(from_the_end)[::-1]
             for nearest in (before, after):
                 has_nearest = (nearest >= 0) & (nearest < size)
                 rows = np.flatnonzero(in_text & has_nearest)
                 places = place_of_row[rows]
-                shared = self._shared(places, place_of_row[nearest[rows]])
+                nearest_places = place_of_row[nearest[rows]]
+                shared = self._shared(places, nearest_places)
                 reach[places] = np.maximum(reach[places], shared)
         return reach
 
     def _shared(self, x: Positions, y: Positions) -> Positions:
         """Return how many words from each place of x on equal those from y on."""
         length = np.zeros(len(x), dtype=np.intp)
-        for power in range(len(self._ranks) - 1, -1, -1):
+        powers = range(len(self._ranks))
+        for power in reversed(powers):
             ranks = self._ranks[power]
-            is_equal = ranks[x + length] == ranks[y + length]
+            x_rank = ranks[x + length]
+            y_rank = ranks[y + length]
+            is_equal = x_rank == y_rank
             length += is_equal.astype(np.intp) << power
         return length
 
@@ -289,4 +323,5 @@ def _ranked(values: Counts) -> NDArray[np.int32]:
 
 
 def _any_common(x: NDArray[np.integer], y: NDArray[np.integer]) -> bool:
-    return bool(np.isin(x, y).any())
+    is_common = np.isin(x, y)
+    return bool(is_common.any())

@@ -55,8 +55,9 @@ def maximum_range(
     """
     per_round = np.asarray(values)
     observed = int(per_round.max(initial=0))
-    halves = _halves(len(per_round), seed)
-    of_halves = np.where(halves, per_round, 0).max(axis=1, initial=0)
+    in_half = _halves(len(per_round), seed)
+    values_in_half = np.where(in_half, per_round, 0)
+    of_halves = values_in_half.max(axis=1, initial=0)
     return _range(of_halves, observed, typical, most)
 
 
@@ -75,7 +76,8 @@ def block_range(
     words: N. Cost: 80 ms where 100 rounds cover 20,000 runs.
     """
     all_rounds = np.ones((1, n), dtype=np.bool_)
-    sets = np.concatenate((all_rounds, _halves(n, seed)))
+    halves = _halves(n, seed)
+    sets = np.concatenate((all_rounds, halves))
     observed, *of_halves = _longest_blocks(rounds, sets, borders, words)
     return _range(np.array(of_halves), observed, typical, words)
 
@@ -107,12 +109,15 @@ def _longest_blocks(
 ) -> list[int]:
     """Return the longest block that the rounds of each set cover, in words."""
     marks = _marks(rounds, borders, words)
-    at_border = np.diff(marks, append=words + 1) == 0
+    words_to_next = np.diff(marks, append=words + 1)
+    at_border = words_to_next == 0
     parts = []
-    for first in range(0, sets.shape[1], _BITS):
+    n = sets.shape[1]
+    for first in range(0, n, _BITS):
         covering = _covering_rounds(rounds, first, words)[marks]
         covering[at_border] = 0
-        parts.append((covering, _as_bits(sets[:, first : first + _BITS])))
+        in_sets = _as_bits(sets[:, first : first + _BITS])
+        parts.append(_SixtyFourRounds(covering, in_sets))
     return [_longest_block(marks, parts, number) for number in range(len(sets))]
 
 
@@ -125,7 +130,9 @@ def _marks(rounds: Rounds, borders: Positions, words: int) -> Positions:
     is_mark[rounds.start] = True
     is_mark[rounds.end] = True
     is_mark[borders] = True
-    return np.sort(np.concatenate((np.flatnonzero(is_mark), borders)))
+    marks = np.concatenate((np.flatnonzero(is_mark), borders))
+    marks.sort()
+    return marks
 
 
 def _covering_rounds(rounds: Rounds, first: int, words: int) -> Bits:
@@ -133,34 +140,48 @@ def _covering_rounds(rounds: Rounds, first: int, words: int) -> Bits:
 
     No round covers a word twice, so the sum of bits is the set. Shape (N + 1,).
     """
-    run = slice(*rounds.round.searchsorted([first, first + _BITS]))
-    bit_of_run = _BIT << (rounds.round[run] - first).astype(np.uint64)
+    first_run, behind = rounds.round.searchsorted([first, first + _BITS])
+    runs = slice(first_run, behind)
+    place_of_run = rounds.round[runs] - first
+    bit_of_run = _BIT << place_of_run.astype(np.uint64)
     steps = np.zeros(words + 1, dtype=np.uint64)
-    np.add.at(steps, rounds.start[run], bit_of_run)
-    np.subtract.at(steps, rounds.end[run], bit_of_run)
+    np.add.at(steps, rounds.start[runs], bit_of_run)
+    np.subtract.at(steps, rounds.end[runs], bit_of_run)
     return np.cumsum(steps, out=steps)
 
 
 def _as_bits(sets: Sets) -> Bits:
     """Return each set of up to 64 rounds as one number; shape (sets,)."""
-    bit_of_round = _BIT << np.arange(sets.shape[1], dtype=np.uint64)
+    place_of_round = np.arange(sets.shape[1], dtype=np.uint64)
+    bit_of_round = _BIT << place_of_round
     bits: Bits = sets @ bit_of_round
     return bits
 
 
+class _SixtyFourRounds(NamedTuple):
+    """The sets of up to 64 rounds, as bits.
+
+    covering: those that cover the stretch from each mark to the next; shape (marks,)
+    in_sets:  those in each set of rounds; shape (sets,)
+    """
+
+    covering: Bits
+    in_sets: Bits
+
+
 def _longest_block(
     marks: Positions,
-    parts: Sequence[tuple[Bits, Bits]],
+    parts: Sequence[_SixtyFourRounds],
     number: int,
 ) -> int:
-    """Return the longest block of one set, in words.
-
-    parts: per 64 rounds, those that cover the stretch from each mark to the next, and
-    those of each set
-    """
+    """Return the longest block of one set, in words."""
     is_covered = np.zeros(len(marks) + 1, dtype=np.bool_)
-    for covering, sets in parts:
-        is_covered[1:] |= (covering & sets[number]) > 0
-    edges = np.flatnonzero(is_covered[1:] != is_covered[:-1])
-    lengths = marks[edges[1::2]] - marks[edges[::2]]
+    for part in parts:
+        of_set = part.covering & part.in_sets[number]
+        is_covered[1:] |= of_set > 0
+    is_edge = is_covered[1:] != is_covered[:-1]
+    edges = marks[is_edge]
+    block_start = edges[::2]
+    block_end = edges[1::2]
+    lengths = block_end - block_start
     return int(lengths.max(initial=0))

@@ -31,8 +31,12 @@ GREEDY = Needs("greedy", 'it needs probe = "continuation"')
 
 def _excess(null: Any) -> Estimate:
     """Build the estimate; without an interval, the pair's own upper BMC bounds it."""
-    low = -1.0 if null.low is None else null.low
-    high = null.own_high if null.high is None else null.high
+    low = null.low
+    if low is None:
+        low = -1.0
+    high = null.high
+    if high is None:
+        high = null.own_high
     return Estimate(null.excess, low, high, null.p)
 
 
@@ -274,9 +278,8 @@ def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
 
 def with_needs(names: Iterable[str], needs: Needs) -> list[str]:
     """Return which of the measures need this part of an Analysis."""
-    return [
-        name for name in names if name in MEASURES and MEASURES[name].needs is needs
-    ]
+    built_in = [name for name in names if name in MEASURES]
+    return [name for name in built_in if MEASURES[name].needs is needs]
 
 
 def why_unmeasured(name: str) -> str:

@@ -58,6 +58,7 @@ def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
     rounds_of_word = rounds.times(words=layout.total)
     is_covered = rounds_of_word > 0
     spans = _distinct_spans(tally)
+    covered_words = int(np.count_nonzero(is_covered))
     return Measurement(
         words=layout.total,
         k=scoring.k,
@@ -65,7 +66,7 @@ def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
         span_threshold=scoring.span_threshold,
         word_mode=scoring.word_mode,
         generations=tally.counted.generations,
-        bmc=int(np.count_nonzero(is_covered)) / layout.total,
+        bmc=covered_words / layout.total,
         longest_block=_longest_block(is_covered, layout.borders),
         longest_span=tally.span(tally.counted.longest),
         spans_over=len(spans),
@@ -83,7 +84,8 @@ def covered_runs(is_covered: Flags, borders: Positions) -> tuple[Positions, Posi
     """
     outside = np.zeros(1, dtype=np.bool_)
     is_inside = np.concatenate((outside, is_covered, outside))
-    edges = np.flatnonzero(is_inside[1:] != is_inside[:-1])
+    is_edge = is_inside[1:] != is_inside[:-1]
+    edges = np.flatnonzero(is_edge)
     run_start = edges[::2]
     run_end = edges[1::2]
     _, start, end = cut(run_start, run_end, borders)
@@ -107,17 +109,20 @@ def _distinct_spans(tally: Tally) -> tuple[Span, ...]:
     Of the runs that end at the same word only the longest matters: the others are its
     suffixes.
     """
-    run_start, run_end, run_round = tally.longest_runs_by_end()
+    runs = tally.longest_runs_by_end()
     threshold = tally.scoring.effective_threshold
-    start, end, run = distinct_passages(run_start, run_end, over=threshold)
-    rows = np.stack((start, end, run_round[run]), axis=1).tolist()
-    return tuple(tally.span(OwnRun(*row)) for row in rows)
+    start, end, run = distinct_passages(runs.start, runs.end, over=threshold)
+    ordinal = runs.round[run]
+    rows = np.stack((start, end, ordinal), axis=1)
+    spans = [tally.span(OwnRun(*row)) for row in rows.tolist()]
+    return tuple(spans)
 
 
 def _coverage(tally: Tally, rounds_of_word: PerWord) -> Coverage:
     """Return, per word, the longest piece over it and the rounds that cover it."""
     piece_start, piece_end = tally.pieces()
-    longest_piece = longest_over_each(piece_start, piece_end, words=tally.layout.total)
+    words = tally.layout.total
+    longest_piece = longest_over_each(piece_start, piece_end, words=words)
     return Coverage(_int_array(longest_piece), _int_array(rounds_of_word))
 
 

@@ -122,11 +122,10 @@ def excess_over_null(
     if not (own_answers and null_answers):
         return None
     own_cut = cut_to(own_answers, words)
-    own_overlap = counter.overlap(own_cut, [answer.number for answer in own_cut])
-    null_overlaps = {
-        book_id: _null_overlap(counter, shuffled, words)
-        for book_id, shuffled in null_answers.items()
-    }
+    own_overlap = _overlap_by_generation(counter, own_cut)
+    null_overlaps = {}
+    for book_id, shuffled in null_answers.items():
+        null_overlaps[book_id] = _null_overlap(counter, shuffled, words)
     return _compared(
         own_overlap,
         null_overlaps,
@@ -144,9 +143,18 @@ def _null_overlap(
 ) -> Overlap:
     """Count a null book's first words, by instruction if these are many enough."""
     first = cut_to(answers, words)
-    if groups_by_instruction(answers):
-        return counter.overlap(first, [answer.instruction for answer in first])
-    return counter.overlap(first, [answer.number for answer in first])
+    if not groups_by_instruction(answers):
+        return _overlap_by_generation(counter, first)
+    instructions = [answer.instruction for answer in first]
+    return counter.overlap(first, instructions)
+
+
+def _overlap_by_generation(
+    counter: OverlapCounter,
+    answers: list[ShuffledAnswer],
+) -> Overlap:
+    numbers = [answer.number for answer in answers]
+    return counter.overlap(answers, numbers)
 
 
 def _compared(
@@ -160,12 +168,17 @@ def _compared(
 ) -> Null:
     """Compare the overlap of a pair's generations with the null books'."""
     bmc = own.counts.bmc
-    null_bmcs = np.array([null.counts.bmc for null in nulls.values()])
+    null_books = [
+        NullBook(book_id, null.counts.bmc, null.longest_span)
+        for book_id, null in nulls.items()
+    ]
+    null_bmcs = np.array([null.bmc for null in null_books])
     null_bmc = float(null_bmcs.mean())
     excess = bmc - null_bmc
     of_own = spread(own.counts, scoring=scoring)
     own_variances = [of_own.variance]
-    own_high = bmc_bounds(bmc, of_own, confidence=confidence).high
+    own_bounds = bmc_bounds(bmc, of_own, confidence=confidence)
+    own_high = own_bounds.high
     if error:
         own_variances.append(error.variance)
         own_high = error.high
@@ -184,12 +197,9 @@ def _compared(
     return Null(
         words=words,
         bmc=bmc,
-        books=tuple(
-            NullBook(book_id, null.counts.bmc, null.longest_span)
-            for book_id, null in nulls.items()
-        ),
+        books=tuple(null_books),
         null_bmc=null_bmc,
-        null_longest_span=max(null.longest_span for null in nulls.values()),
+        null_longest_span=max(null.longest_span for null in null_books),
         excess=excess,
         low=low,
         high=high,
@@ -202,10 +212,12 @@ def _compared(
 
 def _mean_variance(nulls: Iterable[Overlap]) -> float | None:
     """Return the mean of the null books' jackknife variances; None if none has one."""
-    variances = _without_none(
-        jackknife_variance(null.counts.alone / null.counts.words) for null in nulls
-    )
-    return fmean(variances) if variances else None
+    variances = []
+    for null in nulls:
+        lost = null.counts.alone / null.counts.words
+        variances.append(jackknife_variance(lost))
+    known_variances = _without_none(variances)
+    return fmean(known_variances) if known_variances else None
 
 
 def _without_none(variances: Iterable[float | None]) -> list[float]:
@@ -232,9 +244,12 @@ def _excess_bounds(
         return None, None
     if own is None or within is None:
         return -1.0, 1.0
+    t = student_quantile(confidence, b - 1)
     between = float(nulls.var(ddof=1)) * (1 + 1 / b)
-    width = student_quantile(confidence, b - 1) * math.sqrt(own + within / b + between)
-    return max(excess - width, -1.0), min(excess + width, 1.0)
+    width = t * math.sqrt(own + within / b + between)
+    low = max(excess - width, -1.0)
+    high = min(excess + width, 1.0)
+    return low, high
 
 
 class _Chance(NamedTuple):
@@ -255,14 +270,19 @@ def _chance(own: float, nulls: Floats, confidence: float) -> _Chance:
         return _Chance(None, None)
     logarithms = np.log(nulls)
     rise = math.log(own) - float(logarithms.mean())
-    scale = float(logarithms.std(ddof=1)) * math.sqrt(1 + 1 / b)
-    one_sided = student_quantile(max(2 * confidence - 1, 0.0), b - 1)
-    p = student_tail(_standardized(rise, scale), b - 1)
-    return _Chance(p, math.exp(one_sided * scale))
+    deviation = float(logarithms.std(ddof=1))
+    scale = deviation * math.sqrt(1 + 1 / b)
+    freedom = b - 1
+    p = student_tail(_standardized(rise, scale), freedom)
+    two_sided = max(2 * confidence - 1, 0.0)
+    t = student_quantile(two_sided, freedom)
+    return _Chance(p, visible=math.exp(t * scale))
 
 
 def _standardized(rise: float, scale: float) -> float:
     """Return rise / scale; infinite, or 0, where nulls don't differ."""
     if scale:
         return rise / scale
-    return math.copysign(math.inf, rise) if rise else 0.0
+    if rise:
+        return math.copysign(math.inf, rise)
+    return 0.0

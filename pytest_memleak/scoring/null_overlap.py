@@ -70,14 +70,30 @@ class _Texts(NamedTuple):
         return _Texts(*(column[first:behind] for column in self))
 
 
+class _Pieces(NamedTuple):
+    """What the generations of a batch cover of the book.
+
+    group:      of each piece's generation, shape (pieces,)
+    start, end: the book's words [start, end) of each piece
+    longest:    words of the longest match, untrimmed, within one excerpt
+    """
+
+    group: Positions
+    start: Positions
+    end: Positions
+    longest: int
+
+
 class OverlapCounter:
     """A counter of what generations reproduce of one book."""
 
     def __init__(self, book: Book, scoring: Scoring, index: SharedIndex | None) -> None:
         """Count by the `index` of the book alone; build it if None."""
+        if index is None:
+            index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
         self._scoring = scoring
-        self._index = index or SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
-        self._layout = self._index.books[0].layout
+        self._index = index
+        self._layout = index.books[0].layout
 
     def shuffled(
         self,
@@ -96,7 +112,8 @@ class OverlapCounter:
             turn = order.random()
             if total >= at_most and (not heap or turn > -heap[0][0]):
                 continue
-            count = len(words(text, self._scoring.word_mode))
+            text_words = words(text, self._scoring.word_mode)
+            count = len(text_words)
             if not count:
                 continue
             answer = ShuffledAnswer(turn, number, instruction, text, count)
@@ -113,55 +130,61 @@ class OverlapCounter:
         groups: Sequence[Hashable],
     ) -> Overlap:
         """Count what the generations cover of the book; groups: of each generation."""
+        instructions = [answer.instruction or "" for answer in answers]
+        words_of_text = [answer.words for answer in answers]
         texts = _Texts(
             group=_numbered(groups) % _GROUPS,
-            instruction=_numbered([answer.instruction or "" for answer in answers]),
-            words=np.array([answer.words for answer in answers], dtype=np.intp),
+            instruction=_numbered(instructions),
+            words=np.array(words_of_text, dtype=np.intp),
         )
-        instructions = dict.fromkeys(answer.instruction or "" for answer in answers)
+        distinct_instructions = list(dict.fromkeys(instructions))
         prompt_words = PromptWords(
-            self._index.instructions(list(instructions), folded=False),
+            self._index.instructions(distinct_instructions, folded=False),
             trim=self._scoring.trim,
         )
         position_bits = self._layout.total.bit_length()
         packing = Packing(position_bits, position_bits)
         pieces = Distinct()
-        longest = first = 0
+        longest = 0
+        first = 0
         for batch in batches_of(answers, lambda answer: len(answer.text)):
             behind = first + len(batch)
             batch_texts = texts.part(first, behind)
             first = behind
-            group, start, end, longest_of_batch = self._pieces(
+            of_batch = self._pieces(
                 [answer.text for answer in batch],
                 batch_texts,
                 prompt_words,
             )
-            pieces.add(packing.pack(group, start, end))
-            longest = max(longest, longest_of_batch)
-        rounds = Rounds.joined(*packing.unpack(pieces.ascending()))
+            packed = packing.pack(of_batch.group, of_batch.start, of_batch.end)
+            pieces.add(packed)
+            longest = max(longest, of_batch.longest)
+        group, start, end = packing.unpack(pieces.ascending())
+        rounds = Rounds.joined(group, start, end)
+        last_group = int(texts.group.max())
         counts = rounds.counts(
             words=self._layout.total,
-            n=int(texts.group.max()) + 1,
+            n=last_group + 1,
             borders=self._layout.starts,
         )
-        return Overlap(counts, longest if longest >= self._scoring.k else 0)
+        if longest < self._scoring.k:
+            longest = 0
+        return Overlap(counts, longest)
 
     def _pieces(
         self,
         batch: list[str],
         texts: _Texts,
         prompt_words: PromptWords,
-    ) -> tuple[Positions, Positions, Positions, int]:
-        """Return group, start and end of pieces, and the longest match's words.
-
-        The longest match is untrimmed, within one excerpt.
-        """
+    ) -> _Pieces:
         shared = self._index.matches(batch, near=False)
         matches = shared.matches
         text_start = shared.exact.ends[:-1] + 1  # among the batch's words
         text_end = text_start + texts.words
-        place_end = np.minimum(matches.place + matches.words, text_end[matches.text])
-        is_counted = place_end - matches.place >= self._scoring.k
+        match_end = matches.place + matches.words
+        place_end = np.minimum(match_end, text_end[matches.text])
+        words_that_count = place_end - matches.place
+        is_counted = words_that_count >= self._scoring.k
         matches = matches.where(is_counted)
         place_end = place_end[is_counted]
         prompt_ranges = prompt_words.ranges(shared.exact, texts.instruction)
@@ -174,17 +197,21 @@ class OverlapCounter:
         )
         # From a place among the batch's words to the same word's in the book.
         to_book = matches.start - matches.place
-        return (
-            texts.group[matches.text[remaining.of]],
-            remaining.start + to_book[remaining.of],
-            remaining.end + to_book[remaining.of],
-            self._longest_in_an_excerpt(matches.start, place_end + to_book),
+        text = matches.text[remaining.of]
+        offset = to_book[remaining.of]
+        match_end_in_book = place_end + to_book
+        return _Pieces(
+            group=texts.group[text],
+            start=remaining.start + offset,
+            end=remaining.end + offset,
+            longest=self._longest_in_an_excerpt(matches.start, match_end_in_book),
         )
 
     def _longest_in_an_excerpt(self, start: Positions, end: Positions) -> int:
         """Return the words of the longest part of these matches in one excerpt."""
         _, part_start, part_end = cut(start, end, self._layout.ends)
-        return int((part_end - part_start).max(initial=0))
+        words_of_part = part_end - part_start
+        return int(words_of_part.max(initial=0))
 
 
 def cut_to(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
@@ -193,15 +220,16 @@ def cut_to(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
     for answer in answers:
         if not words:
             break
-        first_words = replace(answer, words=min(answer.words, words))
-        kept.append(first_words)
-        words -= first_words.words
+        taken = min(answer.words, words)
+        kept.append(replace(answer, words=taken))
+        words -= taken
     return kept
 
 
 def groups_by_instruction(answers: list[ShuffledAnswer]) -> bool:
     """Tell whether instructions suffice for jackknife groups."""
-    return len({answer.instruction for answer in answers}) >= _GROUPS
+    instructions = {answer.instruction for answer in answers}
+    return len(instructions) >= _GROUPS
 
 
 def _numbered(keys: Sequence[Hashable]) -> Positions:
@@ -209,4 +237,5 @@ def _numbered(keys: Sequence[Hashable]) -> Positions:
     numbers: dict[Hashable, int] = {}
     for key in keys:
         numbers.setdefault(key, len(numbers))
-    return np.array([numbers[key] for key in keys], dtype=np.intp)
+    number_of_each = [numbers[key] for key in keys]
+    return np.array(number_of_each, dtype=np.intp)

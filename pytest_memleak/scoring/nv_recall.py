@@ -125,13 +125,12 @@ class NearVerbatimTally:
         """Match generations with the excerpts of `book`."""
         self._book_id = book.id
         # Per excerpt id: its folded words, its number, and which words are matched.
-        self._words = {
-            excerpt.id: folded_words(excerpt.text) for excerpt in book.excerpts
-        }
-        self._number = {
-            excerpt_id: number for number, excerpt_id in enumerate(self._words)
-        }
+        self._words: dict[str, list[str]] = {}
+        self._number: dict[str, int] = {}
         self._covered: dict[str, Flags] = {}
+        for number, excerpt in enumerate(book.excerpts):
+            self._words[excerpt.id] = folded_words(excerpt.text)
+            self._number[excerpt.id] = number
         self._longest = NearSpan(0)
         self._longest_rank: tuple[int, ...] = (0,)
         if not any(self._words.values()):
@@ -143,17 +142,19 @@ class NearVerbatimTally:
         if excerpt_id not in self._words:
             raise UnknownExcerpt(excerpt_id, book_id=self._book_id)
         excerpt_words = self._words[excerpt_id]
-        for block in _spans(excerpt_words, folded_words(generation.text)):
+        generation_words = folded_words(generation.text)
+        for block in _spans(excerpt_words, generation_words):
             self._note_covered(excerpt_id, block)
             self._note_longest(generation, block)
 
     def _note_covered(self, excerpt_id: str, block: NearBlock) -> None:
         covered = self._covered.get(excerpt_id)
         if covered is None:
-            covered = np.zeros(len(self._words[excerpt_id]), dtype=np.bool_)
+            words = len(self._words[excerpt_id])
+            covered = np.zeros(words, dtype=np.bool_)
             self._covered[excerpt_id] = covered
         for run in block.runs:
-            covered[run.i : run.i + run.words] = True
+            covered[run.i : run.i_end] = True
 
     def _note_longest(self, generation: Generation, block: NearBlock) -> None:
         rank = (
@@ -183,37 +184,51 @@ class NearVerbatimTally:
     def recall(self) -> NearVerbatimRecall:
         """Return the recall of all generations so far."""
         total = sum(map(len, self._words.values()))
-        covered = sum(int(np.count_nonzero(mask)) for mask in self._covered.values())
-        return NearVerbatimRecall(total, covered / total, self._longest)
+        covered = 0
+        for mask in self._covered.values():
+            covered += int(np.count_nonzero(mask))
+        return NearVerbatimRecall(
+            words=total,
+            nv_recall=covered / total,
+            longest_span=self._longest,
+        )
 
 
 def _spans(excerpt: list[str], generation: list[str]) -> list[NearBlock]:
-    return list(map(_block, _first_pass(matching_blocks(excerpt, generation))))
+    raw = matching_blocks(excerpt, generation)
+    joined = _first_pass(raw)
+    return list(map(_block, joined))
 
 
-def _first_pass(runs: Iterable[EqualRun]) -> list[list[EqualRun]]:
-    return _joined([[run] for run in runs], gap=2, shift=1, keep=20)
+# Equal runs that are close enough to form one block, in order.
+_Runs = list[EqualRun]
 
 
-def _second_pass(blocks: Iterable[list[EqualRun]]) -> list[list[EqualRun]]:
+def _first_pass(runs: Iterable[EqualRun]) -> list[_Runs]:
+    blocks = ([run] for run in runs)
+    return _joined(blocks, gap=2, shift=1, keep=20)
+
+
+def _second_pass(blocks: Iterable[_Runs]) -> list[_Runs]:
     return _joined(blocks, gap=10, shift=3, keep=100)
 
 
 def _joined(
-    blocks: Iterable[list[EqualRun]],
+    blocks: Iterable[_Runs],
     *,
     gap: int,
     shift: int,
     keep: int,
-) -> list[list[EqualRun]]:
+) -> list[_Runs]:
     """Join neighbors if both gaps are at most `gap` and differ by at most `shift`.
 
     Then drop the blocks with fewer than `keep` matching words.
     """
-    joined: list[list[EqualRun]] = []
+    joined: list[_Runs] = []
     for block in blocks:
-        if joined and _is_near(joined[-1][-1], block[0], gap=gap, shift=shift):
-            joined[-1].extend(block)
+        previous = joined[-1] if joined else None
+        if previous and _is_near(previous[-1], block[0], gap=gap, shift=shift):
+            previous.extend(block)
         else:
             joined.append(list(block))
     return [block for block in joined if _matched(block) >= keep]
@@ -221,23 +236,25 @@ def _joined(
 
 def _is_near(last: EqualRun, following: EqualRun, *, gap: int, shift: int) -> bool:
     """Tell whether a run follows another closely enough to be joined to it."""
-    in_book = following.i - last.i - last.words
-    in_text = following.j - last.j - last.words
-    return max(in_book, in_text) <= gap and abs(in_book - in_text) <= shift
+    book_gap = following.i - last.i_end
+    text_gap = following.j - last.j_end
+    if max(book_gap, text_gap) > gap:
+        return False
+    return abs(book_gap - text_gap) <= shift
 
 
 def _matched(runs: Iterable[EqualRun]) -> int:
     return sum(run.words for run in runs)
 
 
-def _block(runs: list[EqualRun]) -> NearBlock:
+def _block(runs: _Runs) -> NearBlock:
     first = runs[0]
     last = runs[-1]
     return NearBlock(
         book_start=first.i,
-        book_end=last.i + last.words,
+        book_end=last.i_end,
         text_start=first.j,
-        text_end=last.j + last.words,
+        text_end=last.j_end,
         words=_matched(runs),
         runs=tuple(runs),
     )

@@ -37,10 +37,17 @@ def passage_rates(
     bounds = np.array(passages, dtype=np.intp)
     holds_passage = _rounds_with_passage(bounds, own, n)
     hits = holds_passage.sum(axis=1).tolist()
-    effects = [1.0] * len(passages) if alike else _design_effects(holds_passage)
+    effects = [1.0] * len(passages)
+    if not alike:
+        effects = _design_effects(holds_passage)
     rates = []
-    for (start, end), count, effect in zip(passages, hits, effects, strict=True):
-        interval = clopper_pearson(count / effect, n / effect, confidence=confidence)
+    for passage, count, effect in zip(passages, hits, effects, strict=True):
+        start, end = passage
+        interval = clopper_pearson(
+            hits=count / effect,
+            tries=n / effect,
+            confidence=confidence,
+        )
         rate = PassageRate(
             start,
             end,
@@ -63,7 +70,8 @@ def _rounds_with_passage(bounds: Positions, own: Rounds, n: int) -> Flags:
     if not len(own.start):
         return np.zeros((len(bounds), n), dtype=np.bool_)
     # Rounds are laid end to end, so that one search serves all.
-    length = int(max(own.end.max(), bounds.max())) + 1
+    last = max(own.end.max(), bounds.max())
+    length = int(last) + 1
     run_start = own.round * length + own.start
     run_end = own.round * length + own.end
     offset = np.arange(n) * length
@@ -71,7 +79,8 @@ def _rounds_with_passage(bounds: Positions, own: Rounds, n: int) -> Flags:
     passage_end = offset + bounds[:, 1:]
     last_run_before = run_start.searchsorted(passage_start, side="right") - 1
     is_any_before = last_run_before >= 0
-    return np.asarray(is_any_before & (run_end[last_run_before] >= passage_end))
+    reaches_end = run_end[last_run_before] >= passage_end
+    return np.asarray(is_any_before & reaches_end)
 
 
 def _design_effects(holds_passage: Flags) -> list[float]:
@@ -84,7 +93,8 @@ def _design_effects(holds_passage: Flags) -> list[float]:
     rounds_of_block = np.bincount(block_of)
     blocks = len(rounds_of_block)
     share = holds_passage.mean(axis=1)
-    first_of_block = np.flatnonzero(np.diff(block_of, prepend=-1))
+    is_first_of_block = np.diff(block_of, prepend=-1) > 0
+    first_of_block = np.flatnonzero(is_first_of_block)
     hits_of_block = np.add.reduceat(
         holds_passage,
         first_of_block,
@@ -92,8 +102,10 @@ def _design_effects(holds_passage: Flags) -> list[float]:
         dtype=np.intp,
     )
     expected_hits = share[:, None] * rounds_of_block
-    squares = ((hits_of_block - expected_hits) ** 2).sum(axis=1)
-    over_blocks = squares * blocks / max(blocks - 1, 1)
+    deviations = hits_of_block - expected_hits
+    squares = (deviations**2).sum(axis=1)
+    freedom = max(blocks - 1, 1)
+    over_blocks = squares * blocks / freedom
     if_alike = n * share * (1 - share)
     effect = np.ones(len(share))
     np.divide(over_blocks, if_alike, out=effect, where=if_alike > 0)

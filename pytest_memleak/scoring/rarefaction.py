@@ -29,8 +29,9 @@ def rarefaction(counts: RoundCounts) -> Floats:
     curve = np.empty(n)
     missed = np.ones(len(times))  # probability that none of m rounds covers them
     for m in range(n):
-        rounds_without = np.maximum(n - times - m, 0)
-        missed = missed * (rounds_without / (n - m))
+        rounds_left = n - m
+        rounds_without = np.maximum(rounds_left - times, 0)
+        missed *= rounds_without / rounds_left
         curve[m] = share @ (1 - missed)
     return curve
 
@@ -49,23 +50,41 @@ class Extrapolation(NamedTuple):
 
 def extrapolation(counts: RoundCounts) -> Extrapolation:
     """Estimate the BMC of n + t rounds, and the rate of new words, for t = 1..n."""
-    unseen, left_by_a_round = _unseen(counts)
-    discovery = left_by_a_round ** np.arange(1, counts.rounds + 1)
-    bmc = np.minimum(counts.bmc + unseen * (1 - discovery), 1.0)
+    unseen = _unseen(counts)
+    further_rounds = np.arange(1, counts.rounds + 1)
+    discovery = unseen.left_by_a_round**further_rounds
+    discovered = unseen.share * (1 - discovery)
+    bmc = np.minimum(counts.bmc + discovered, 1.0)
     return Extrapolation(bmc, discovery)
 
 
-def _unseen(counts: RoundCounts) -> tuple[float, float]:
-    """Return the share of words that only more rounds would cover.
+class _Unseen(NamedTuple):
+    """The words that only more rounds would cover, as estimated.
 
-    And the share of these that each round leaves.
+    share:           of the book
+    left_by_a_round: the share of them that each round leaves
     """
+
+    share: float
+    left_by_a_round: float
+
+
+def _unseen(counts: RoundCounts) -> _Unseen:
+    """Estimate the words that no round has covered yet (Chao2)."""
     n = counts.rounds
+    covered = int(np.count_nonzero(counts.times))
     once = int(np.count_nonzero(counts.times == 1))
     twice = int(np.count_nonzero(counts.times == _TWICE))
-    estimate = once * once / (2 * twice) if twice else once * (once - 1) / 2
-    uncovered = counts.words - int(np.count_nonzero(counts.times))
-    unseen = min((n - 1) / n * estimate, uncovered)
+    estimate = (n - 1) / n * _unseen_words(once, twice)
+    unseen = min(estimate, counts.words - covered)
     if unseen <= 0:
-        return 0.0, 1.0
-    return unseen / counts.words, 1 - once / (n * unseen + once)
+        return _Unseen(0.0, 1.0)
+    found_by_a_round = once / (n * unseen + once)
+    return _Unseen(unseen / counts.words, 1 - found_by_a_round)
+
+
+def _unseen_words(once: int, twice: int) -> float:
+    """Estimate the unseen words by those that one round covers, and that two do."""
+    if twice:
+        return once * once / (2 * twice)
+    return once * (once - 1) / 2

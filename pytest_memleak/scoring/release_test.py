@@ -7,7 +7,6 @@ confidence over all.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -92,25 +91,40 @@ def compare_releases(
     if not compared:
         return ()
     level = _smallest_level(len(compared) + further, confidence)
-    permutations = max(_LEAST_PERMUTATIONS, math.ceil(_FINER / level) - 1)
+    for_finer_p = math.ceil(_FINER / level) - 1
+    permutations = max(_LEAST_PERMUTATIONS, for_finer_p)
     units = []
-    for comparison, (old, new) in zip(compared, sides, strict=True):
-        units.append(_units(old, new, comparison.measure))
+    for comparison, side in zip(compared, sides, strict=True):
+        units.append(_units(side.old, side.new, comparison.measure))
     p_values = _p_values(units, permutations, seed)
+    rejected = [True] * len(compared)
     if confidence:
         rejected = _holm(p_values, 1 - confidence, further)
-    else:
-        rejected = [True] * len(compared)
     changes = []
     for number, comparison in enumerate(compared):
-        units_per_release = len(units[number][0])
+        units_per_release = len(units[number].old)
         test = _Test(
             p=p_values[number],
             rejected=rejected[number],
             reachable=not confidence or _can_reach(units_per_release, level),
         )
-        changes.append(_change(comparison, *sides[number], test, confidence))
+        change = _change(comparison, sides[number], test, confidence)
+        changes.append(change)
     return tuple(changes)
+
+
+class _Sides(NamedTuple):
+    """A pair's numbers in the earlier and in the later release."""
+
+    old: PairRounds
+    new: PairRounds
+
+
+class _Units(NamedTuple):
+    """What is permuted of each release: a measure of rounds, or its means of blocks."""
+
+    old: Floats
+    new: Floats
 
 
 class _Test(NamedTuple):
@@ -134,7 +148,10 @@ def least_rounds(comparisons: int, *, confidence: float) -> int:
     if not confidence:
         return 1
     level = _smallest_level(comparisons, confidence)
-    return next(units for units in itertools.count(1) if _can_reach(units, level))
+    units = 1
+    while not _can_reach(units, level):
+        units += 1
+    return units
 
 
 def _smallest_level(comparisons: int, confidence: float) -> float:
@@ -144,7 +161,8 @@ def _smallest_level(comparisons: int, confidence: float) -> float:
 
 def _can_reach(units: int, level: float) -> bool:
     """Return whether so many units per release allow a p of a tenth of the level."""
-    return math.comb(2 * units, units) * level >= _FINER
+    divisions = math.comb(2 * units, units)
+    return divisions * level >= _FINER
 
 
 # --- validation ---
@@ -154,7 +172,7 @@ def _sides(
     before: Mapping[str, PairRounds],
     after: Mapping[str, PairRounds],
     comparison: Comparison,
-) -> tuple[PairRounds, PairRounds]:
+) -> _Sides:
     if not 0 <= comparison.tolerance < math.inf:
         raise SettingsError(
             f"the tolerance of {comparison.measure} must be 0 or more, not "
@@ -164,7 +182,8 @@ def _sides(
     measure = comparison.measure
     for release_name, release in (("earlier", before), ("later", after)):
         _validate_name("pair", pair, release, release_name)
-        _validate_name("measure", measure, release[pair].per_round, release_name)
+        measures = release[pair].per_round
+        _validate_name("measure", measure, measures, release_name)
     old = before[pair]
     new = after[pair]
     old_rounds = len(old.per_round[measure])
@@ -176,7 +195,7 @@ def _sides(
             "the later",
             hint="measure both releases with the same suite",
         )
-    return old, new
+    return _Sides(old, new)
 
 
 def _validate_name(
@@ -196,35 +215,31 @@ def _validate_name(
 def _validate_unique(compared: Sequence[Comparison]) -> None:
     seen: set[tuple[str, str]] = set()
     for comparison in compared:
-        if (comparison.pair, comparison.measure) in seen:
+        key = (comparison.pair, comparison.measure)
+        if key in seen:
             raise SettingsError(
                 f"{comparison.measure} of {comparison.pair!r} is compared twice",
             )
-        seen.add((comparison.pair, comparison.measure))
+        seen.add(key)
 
 
 # --- the tests ---
 
 
-def _units(
-    before: PairRounds,
-    after: PairRounds,
-    measure: str,
-) -> tuple[Floats, Floats]:
-    """Return the permuted units of either release: rounds, or means of blocks."""
+def _units(before: PairRounds, after: PairRounds, measure: str) -> _Units:
     old = np.asarray(before.per_round[measure], dtype=np.float64)
     new = np.asarray(after.per_round[measure], dtype=np.float64)
     if before.alike and after.alike:
-        return old, new
+        return _Units(old, new)
     block_of = blocks_of(len(old))
     rounds_of_block = np.bincount(block_of)
     old_means = np.bincount(block_of, old) / rounds_of_block
     new_means = np.bincount(block_of, new) / rounds_of_block
-    return old_means, new_means
+    return _Units(old_means, new_means)
 
 
 def _p_values(
-    units: Sequence[tuple[Floats, Floats]],
+    units: Sequence[_Units],
     permutations: int,
     seed: int,
 ) -> list[float]:
@@ -232,12 +247,16 @@ def _p_values(
 
     Those with as many units are permuted together.
     """
+    numbers_by_size: dict[int, list[int]] = {}
+    for number, of_measure in enumerate(units):
+        size = len(of_measure.old)
+        numbers_by_size.setdefault(size, []).append(number)
     p_values = [1.0] * len(units)
-    for size in sorted({len(old) for old, _ in units}):
-        alike = [number for number, (old, _) in enumerate(units) if len(old) == size]
-        columns = np.array([np.concatenate(units[number]) for number in alike]).T
-        p_of_columns = _permuted(columns, size, permutations, seed).tolist()
-        for number, p in zip(alike, p_of_columns, strict=True):
+    for size, numbers in numbers_by_size.items():
+        rows = [np.concatenate(units[number]) for number in numbers]
+        columns = np.array(rows).T
+        p_of_columns = _permuted(columns, size, permutations, seed)
+        for number, p in zip(numbers, p_of_columns.tolist(), strict=True):
             p_values[number] = p
     return p_values
 
@@ -249,14 +268,17 @@ def _permuted(values: Floats, size: int, permutations: int, seed: int) -> Floats
     is one of the permutations. Returns shape (columns,).
     """
     observed = values[size:].sum(axis=0)
-    as_high = observed - 1e-9 * (1 + np.abs(observed))  # ties must count
+    rounding = 1e-9 * (1 + np.abs(observed))
+    as_high = observed - rounding  # ties must count
     rng = np.random.default_rng(seed)
     hits = np.ones(values.shape[1])
     for begin in range(0, permutations, _TOGETHER):
         rows = min(_TOGETHER, permutations - begin)
-        is_later = random_orders(rng, rows=rows, n=2 * size) < size
+        order = random_orders(rng, rows=rows, n=2 * size)
+        is_later = order < size
         sums = is_later.astype(np.float64) @ values
-        hits += (sums >= as_high).sum(axis=0)
+        is_hit = sums >= as_high
+        hits += is_hit.sum(axis=0)
     return np.asarray(hits / (permutations + 1))
 
 
@@ -276,17 +298,19 @@ def _holm(p: Sequence[float], level: float, further: int) -> list[bool]:
 
 def _change(
     comparison: Comparison,
-    old: PairRounds,
-    new: PairRounds,
+    sides: _Sides,
     test: _Test,
     confidence: float,
 ) -> Change:
+    old, new = sides
     before = old.values[comparison.measure]
     after = new.values[comparison.measure]
     verdict = Verdict.PASS if test.reachable else Verdict.INCONCLUSIVE
     if test.rejected and after - before > comparison.tolerance:
         verdict = Verdict.FAIL
-    low = high = resolved = None
+    low = None
+    high = None
+    resolved = None
     if comparison.measure == BMC.name:
         spread = _spread_of_rise(old, new)
         low, high = difference_bounds(
@@ -314,8 +338,10 @@ def _change(
 
 
 def _spread_of_rise(old: PairRounds, new: PairRounds) -> Spread:
+    old_variance = old.spread.variance
+    new_variance = new.spread.variance
     variance = None
-    if old.spread.variance is not None and new.spread.variance is not None:
-        variance = old.spread.variance + new.spread.variance
+    if old_variance is not None and new_variance is not None:
+        variance = old_variance + new_variance
     units = min(old.spread.units, new.spread.units)
     return Spread(variance, units, new.spread.typical)

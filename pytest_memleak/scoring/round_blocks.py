@@ -25,7 +25,8 @@ _BOOTSTRAPS_TOGETHER = 25  # bounds memory
 def blocks_of(n: int) -> Positions:
     """Return each round's block: at least two, of about √n rounds; shape (n,)."""
     rounds_per_block = round(math.sqrt(n))
-    blocks = max(n // rounds_per_block, min(n, 2))
+    least_blocks = min(n, 2)
+    blocks = max(n // rounds_per_block, least_blocks)
     return np.arange(n) * blocks // n
 
 
@@ -35,7 +36,9 @@ def jackknife_variance(lost: Floats) -> float | None:
     lost: per round, what the total is less without it; shape (n,)
     """
     n = len(lost)
-    return float((n - 1) * np.var(lost)) if n > 1 else None
+    if n == 1:
+        return None
+    return float((n - 1) * np.var(lost))
 
 
 def block_variance(
@@ -67,7 +70,8 @@ class _BlockCover:
 
     def __init__(self, counts: RoundCounts, block_of: Positions) -> None:
         """Find the sets; block_of: the block of each round."""
-        self._blocks = int(block_of[-1]) + 1
+        last_block = int(block_of[-1])
+        self._blocks = last_block + 1
         covered_by_block = counts.runs.grouped(block_of)
         # Whether a block is in a set, shape (sets, blocks); words of each, (sets,).
         self._in_set, words = covered_by_block.patterns(n=self._blocks)
@@ -75,13 +79,16 @@ class _BlockCover:
 
     def lost(self) -> Floats:
         """Return, per block, the share that it alone covers."""
-        is_alone = self._in_set.sum(axis=1) == 1
-        return np.asarray(self._share[is_alone] @ self._in_set[is_alone])
+        blocks_in_set = self._in_set.sum(axis=1)
+        is_alone = blocks_in_set == 1
+        lost = self._share[is_alone] @ self._in_set[is_alone]
+        return np.asarray(lost)
 
     def resampled(self, seed: int) -> Floats:
         """Return BMC of as many blocks, resampled with replacement, 200 times."""
         shape = (_BOOTSTRAPS, self._blocks)
-        choices = np.random.default_rng(seed).integers(self._blocks, size=shape)
+        rng = np.random.default_rng(seed)
+        choices = rng.integers(self._blocks, size=shape)
         is_chosen = np.zeros(shape, dtype=np.float32)
         np.put_along_axis(is_chosen, choices, 1, axis=1)
         in_set = self._in_set.astype(np.float32)

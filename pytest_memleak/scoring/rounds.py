@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.intervals import Interval, coverage, cut, outermost
+from pytest_memleak.scoring.intervals import coverage, cut, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from pytest_memleak.scoring.array_types import Counts, Flags, Floats, PerWord
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.intervals import Interval, Positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,13 +49,13 @@ class RoundCounts:
     @property
     def bmc(self) -> float:
         """Return the share of the words that some round covers."""
-        return int(np.count_nonzero(self.times)) / self.words
+        covered_words = int(np.count_nonzero(self.times))
+        return covered_words / self.words
 
     @property
     def covered(self) -> Counts:
         """Return how many words each round covers; shape (n,)."""
-        covered = np.bincount(self.runs.round, self.runs.words, self.rounds)
-        return covered.astype(np.int64)
+        return self.runs.words_by_round(self.rounds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,43 +72,62 @@ class Rounds:
     @classmethod
     def of(cls, rounds: Mapping[int, Iterable[Interval]]) -> Rounds:
         """Build from the rounds' intervals, by ordinal; they may overlap."""
-        rows = []
+        round_of_interval: list[int] = []
+        bounds: list[Interval] = []
         for number, intervals in rounds.items():
-            rows += [(number, start, end) for start, end in intervals]
-        round_, start, end = np.array(rows, dtype=np.intp).reshape(-1, 3).T
-        return cls.joined(round_, start, end)
+            for interval in intervals:
+                round_of_interval.append(number)
+                bounds.append(interval)
+        round_ = np.array(round_of_interval, dtype=np.intp)
+        rows = np.array(bounds, dtype=np.intp).reshape(-1, 2)
+        return cls.joined(round_, rows[:, 0], rows[:, 1])
 
     @classmethod
     def joined(cls, round_: Positions, start: Positions, end: Positions) -> Rounds:
         """Build from intervals in any order, which may overlap."""
         # Rounds are laid end to end, so that no interval of one touches another's.
         length = int(end.max(initial=0)) + 1
-        start = round_ * length + start
-        end = round_ * length + end
+        offset = round_ * length
+        start = offset + start
+        end = offset + end
         by_start = np.argsort(start, kind="stable")  # mostly sorted already
         start = start[by_start]
         reached = np.maximum.accumulate(end[by_start])
         is_first = np.ones(len(start), dtype=np.bool_)
         is_first[1:] = start[1:] > reached[:-1]
-        is_last = np.append(is_first[1:], is_first[:1])  # the last run ends with all
+        # The last run ends with all.
+        is_last = np.append(is_first[1:], is_first[:1])
         round_of_run = round_[by_start][is_first]
-        offset = round_of_run * length
-        return cls(round_of_run, start[is_first] - offset, reached[is_last] - offset)
+        offset_of_run = round_of_run * length
+        run_start = start[is_first] - offset_of_run
+        run_end = reached[is_last] - offset_of_run
+        return cls(round_of_run, run_start, run_end)
 
     @classmethod
     def together(cls, parts: Sequence[Rounds]) -> Rounds:
         """Concatenate different rounds, in order."""
-        nothing = np.empty(0, dtype=np.intp)
+        if not parts:
+            nothing = np.empty(0, dtype=np.intp)
+            return cls(nothing, nothing, nothing)
         return cls(
-            np.concatenate([nothing, *(part.round for part in parts)]),
-            np.concatenate([nothing, *(part.start for part in parts)]),
-            np.concatenate([nothing, *(part.end for part in parts)]),
+            round=np.concatenate([part.round for part in parts]),
+            start=np.concatenate([part.start for part in parts]),
+            end=np.concatenate([part.end for part in parts]),
         )
 
     @property
     def words(self) -> Positions:
         """Return the words of each run; shape (runs,)."""
         return self.end - self.start
+
+    def words_by_round(self, n: int) -> Counts:
+        """Return how many words each of rounds 0..n-1 covers; shape (n,)."""
+        return self._summed_by_round(self.words, n)
+
+    def _summed_by_round(self, of_run: NDArray[np.integer], n: int) -> Counts:
+        """Sum a number of each run by rounds 0..n-1; shape (n,)."""
+        sums = np.bincount(self.round, of_run, n)
+        return sums.astype(np.int64)
 
     def times(self, *, words: int) -> PerWord:
         """Return, per word of a book of `words`, the number of rounds that cover it."""
@@ -129,23 +150,25 @@ class Rounds:
         """
         times = self.times(words=words)
         if by_excerpt is None:
-            by_excerpt = np.bincount(self.round, self.words, n).reshape(1, n)
+            by_excerpt = self.words_by_round(n).reshape(1, n)
+        excerpt_borders = np.array(list(borders), dtype=np.intp)
         return RoundCounts(
             words=words,
             rounds=n,
             times=times,
             alone=self._words_alone(times, n),
-            spans=self._span_lengths(np.array(list(borders), dtype=np.intp)),
+            spans=self._span_lengths(excerpt_borders),
             runs=self,
             by_excerpt=by_excerpt.astype(np.int64),
         )
 
     def _words_alone(self, times: PerWord, n: int) -> Counts:
         """Return how many words each of the n rounds alone covers."""
+        is_once = times == 1
         once_before = np.zeros(len(times) + 1, dtype=np.intc)
-        np.cumsum(times == 1, out=once_before[1:])
+        np.cumsum(is_once, out=once_before[1:])
         once_in_run = once_before[self.end] - once_before[self.start]
-        return np.bincount(self.round, once_in_run, n).astype(np.int64)
+        return self._summed_by_round(once_in_run, n)
 
     def _span_lengths(self, borders: Positions) -> Positions:
         """Return the lengths of the outermost runs, cut at the borders."""
@@ -155,7 +178,8 @@ class Rounds:
 
     def grouped(self, group: Positions) -> Rounds:
         """Merge the rounds of one `group`; group: of each round, ascending."""
-        return Rounds.joined(group[self.round], self.start, self.end)
+        group_of_run = group[self.round]
+        return Rounds.joined(group_of_run, self.start, self.end)
 
     def patterns(self, *, n: int) -> tuple[Flags, Floats]:
         """Return the sets of the n rounds that cover words together, and their words.
@@ -167,23 +191,33 @@ class Rounds:
         ends_of_runs = np.concatenate((self.start, self.end))
         marks, mark_of = np.unique(ends_of_runs, return_inverse=True)
         start_mark, end_mark = np.split(mark_of, 2)
-        steps = np.zeros((n, max(len(marks), 1)), dtype=np.int8)
+        columns = max(len(marks), 1)
+        steps = np.zeros((n, columns), dtype=np.int8)
         np.add.at(steps, (self.round, start_mark), 1)
         np.add.at(steps, (self.round, end_mark), -1)
         # Column i: whether each round covers the stretch from mark i to the next.
-        is_covered = steps.cumsum(axis=1, dtype=np.int8)[:, :-1] > 0
+        is_covered_from_mark = steps.cumsum(axis=1, dtype=np.int8) > 0
+        is_covered = is_covered_from_mark[:, :-1]
         set_of_stretch = np.packbits(is_covered, axis=0).T
         sets, number_of_set = np.unique(set_of_stretch, axis=0, return_inverse=True)
+        words_of_stretch = np.diff(marks)
         words = np.zeros(len(sets))
-        np.add.at(words, number_of_set.reshape(-1), np.diff(marks))
-        return np.unpackbits(sets, axis=1, count=n).astype(np.bool_), words
+        np.add.at(words, number_of_set.reshape(-1), words_of_stretch)
+        in_set = np.unpackbits(sets, axis=1, count=n)
+        return in_set.astype(np.bool_), words
 
     def halves(self, *, words: int, n: int) -> tuple[Flags, Flags]:
         """Return, per word, whether each half of the rounds covers it.
 
         The first half is the first n / 2 rounds, rounded down.
         """
-        border = self.round.searchsorted(n // 2)
-        first = coverage(self.start[:border], self.end[:border], words=words)
-        second = coverage(self.start[border:], self.end[border:], words=words)
-        return first > 0, second > 0
+        border = int(self.round.searchsorted(n // 2))
+        first_half = self._runs(slice(None, border))
+        second_half = self._runs(slice(border, None))
+        first_times = first_half.times(words=words)
+        second_times = second_half.times(words=words)
+        return first_times > 0, second_times > 0
+
+    def _runs(self, rows: slice) -> Rounds:
+        """Return these runs alone."""
+        return Rounds(self.round[rows], self.start[rows], self.end[rows])

@@ -54,7 +54,8 @@ class SamplingError:
     def with_answers(self, answers: int) -> SamplingError:
         """Recompute the detection limit for the answers of the excerpt with fewest."""
         independent = min(self.blocks or answers, answers)
-        return replace(self, detection=_detection(independent, self.confidence))
+        detection = _detection(independent, self.confidence)
+        return replace(self, detection=detection)
 
 
 def sampling_error(
@@ -79,6 +80,7 @@ def sampling_error(
     )
     interval = bmc_bounds(counts.bmc, of_bmc, confidence=confidence)
     blocks = None if likeness.alike else of_bmc.units
+    curve = rarefaction(counts)
     further = extrapolation(counts)
     return SamplingError(
         bmc=counts.bmc,
@@ -89,7 +91,7 @@ def sampling_error(
         likeness=likeness,
         blocks=blocks,
         detection=_detection(blocks or counts.rounds, confidence),
-        curve=tuple(rarefaction(counts).tolist()),
+        curve=tuple(curve.tolist()),
         guess=tuple(further.bmc.tolist()),
         variance=of_bmc.variance,
         typical=of_bmc.typical,
@@ -98,7 +100,8 @@ def sampling_error(
 
 
 def _detection(answers: int, confidence: float) -> float:
-    return detection_limit(answers, confidence=detection_confidence(confidence))
+    of_detection = detection_confidence(confidence)
+    return detection_limit(answers, confidence=of_detection)
 
 
 class Settling(NamedTuple):
@@ -128,7 +131,8 @@ def samples_to_settle(error: SamplingError, limit: float) -> Settling | None:
     course = zip(error.guess, error.discovery, strict=True)
     for samples, (bmc, discovery) in enumerate(course, start=1):
         gain = bmc - error.bmc
-        if bmc - math.sqrt(gain * error.typical) > limit:
+        standard_deviation = math.sqrt(gain * error.typical)
+        if bmc - standard_deviation > limit:
             return Settling(samples, over=True)
         high = _upper_end(error, samples, bmc, discovery)
         if high is not None and high <= limit:
@@ -150,5 +154,7 @@ def _upper_end(
         return None
     rounds = error.rounds + samples
     variance = error.variance * discovery * rounds / error.rounds
-    expected = Spread(variance, error.blocks or rounds, error.typical)
-    return bmc_bounds(bmc, expected, confidence=error.confidence).high
+    units = error.blocks or rounds
+    expected = Spread(variance, units, error.typical)
+    interval = bmc_bounds(bmc, expected, confidence=error.confidence)
+    return interval.high

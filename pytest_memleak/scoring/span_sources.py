@@ -63,18 +63,19 @@ class CrossExcerpt:
     @property
     def spans(self) -> tuple[ExcerptSpan, ...]:
         """Return the spans as records."""
-        sources = [self.ids[source] for source in self.sources.tolist()]
+        source_ids = [self.ids[number] for number in self.sources.tolist()]
         columns = (self.start, self.end, self.target, self.behind)
         rows = np.stack(columns, axis=1)
         spans = []
         first_source = 0
-        for start, end, target, behind in rows.tolist():
+        for row in rows.tolist():
+            start, end, target, behind = row
             span = ExcerptSpan(
                 words=end - start,
                 start=start,
                 end=end,
                 target=self.ids[target],
-                sources=tuple(sources[first_source:behind]),
+                sources=tuple(source_ids[first_source:behind]),
             )
             spans.append(span)
             first_source = behind
@@ -88,8 +89,9 @@ class CrossExcerpt:
     @property
     def cross(self) -> int:
         """Return the number of spans that another excerpt than theirs produced."""
+        span = np.arange(self.count)
         sources_of_span = np.diff(self.behind, prepend=0)
-        span_of_source = np.arange(self.count).repeat(sources_of_span)
+        span_of_source = span.repeat(sources_of_span)
         is_own = self.sources == self.target[span_of_source]
         own_sources = np.bincount(span_of_source, is_own, minlength=self.count)
         return int(np.count_nonzero(own_sources < sources_of_span))
@@ -97,7 +99,9 @@ class CrossExcerpt:
     @property
     def ratio(self) -> float:
         """Return cross-excerpt spans / spans; 0 if there are none."""
-        return self.cross / self.count if self.count else 0.0
+        if not self.count:
+            return 0.0
+        return self.cross / self.count
 
 
 def cross_excerpt(
@@ -140,21 +144,32 @@ def cross_excerpts(
     spans = len(span_start)
     if not spans:
         nothing = span_start
-        return CrossExcerpt(layout.ids, nothing, nothing, target, nothing, nothing)
+        return CrossExcerpt(
+            layout.ids,
+            start=nothing,
+            end=nothing,
+            target=target,
+            sources=nothing,
+            behind=nothing,
+        )
     # Spans have distinct starts, so a match's start names the only one it can be.
-    span_of_match = np.minimum(span_start.searchsorted(start), spans - 1)
+    first_not_before = span_start.searchsorted(start)
+    span_of_match = np.minimum(first_not_before, spans - 1)
     starts_alike = span_start[span_of_match] == start
-    is_span = starts_alike & (span_end[span_of_match] == end)
+    ends_alike = span_end[span_of_match] == end
+    is_span = starts_alike & ends_alike
     span = span_of_match[is_span]
     source = excerpt[is_span]
-    by_span_then_source = np.argsort(span * len(layout.ids) + source)
+    excerpts = len(layout.ids)
+    by_span_then_source = np.argsort(span * excerpts + source)
+    sources_of_span = np.bincount(span)
     return CrossExcerpt(
         layout.ids,
         span_start,
         span_end,
         target,
         sources=source[by_span_then_source],
-        behind=np.bincount(span).cumsum(),
+        behind=sources_of_span.cumsum(),
     )
 
 
@@ -165,9 +180,12 @@ def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
     Raises BookError for a book that cannot be measured.
     """
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
-    excerpt, start, end = _distinct_matches(index, ((0, text) for text in texts))
-    spans = cross_excerpts(index.books[0].layout, excerpt, start, end)
-    lengths: list[int] = (spans.end - spans.start).tolist()
+    layout = index.books[0].layout
+    answers = ((0, text) for text in texts)
+    excerpt, start, end = _distinct_matches(index, answers)
+    spans = cross_excerpts(layout, excerpt, start, end)
+    words = spans.end - spans.start
+    lengths: list[int] = words.tolist()
     return lengths
 
 
@@ -183,12 +201,16 @@ def _distinct_matches(
     answers: Iterable[tuple[int, str]],
 ) -> tuple[Positions, Positions, Positions]:
     """Return source, start and end of the matches of texts from numbered sources."""
-    position_bits = index.books[0].layout.total.bit_length()
+    layout = index.books[0].layout
+    position_bits = layout.total.bit_length()
     packing = Packing(position_bits, position_bits)
     distinct = Distinct()
     for batch in batches_of(answers, lambda answer: len(answer[1])):
         sources, texts = zip(*batch, strict=True)
-        matches = index.matches(texts, near=False).matches
-        source = np.array(sources, dtype=np.intp)[matches.text]
-        distinct.add(packing.pack(source, matches.start, matches.end))
+        shared = index.matches(texts, near=False)
+        matches = shared.matches
+        source_of_text = np.array(sources, dtype=np.intp)
+        source = source_of_text[matches.text]
+        packed = packing.pack(source, matches.start, matches.end)
+        distinct.add(packed)
     return packing.unpack(distinct.ascending())

@@ -57,7 +57,8 @@ class WorkMeasures:
     @property
     def leaking(self) -> tuple[int, ...]:
         """Return the numbers of the works that exceed a limit."""
-        return tuple(number for number in range(len(self.works)) if self.over(number))
+        numbers = range(len(self.works))
+        return tuple(number for number in numbers if self.over(number))
 
     def can_leak(self, number: int) -> bool:
         """Return whether the work would exceed a limit if it was reproduced whole.
@@ -67,24 +68,26 @@ class WorkMeasures:
         words = self.words[number]
         if words < self.scoring.k:
             return False
-        of_whole_work = {
-            name: self._highest_value(row, words) for name, row in _OF_EACH_WORK.items()
-        }
+        of_whole_work = {}
+        for name, row in _OF_EACH_WORK.items():
+            of_whole_work[name] = self._highest_value(row, words)
         return bool(self._over_limits(of_whole_work))
 
     def _over_limits(self, measures: Mapping[str, float]) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name in _OF_EACH_WORK
-            if name in self.limits and measures[name] > self.limits[name]
-        )
+        over = []
+        for name in _OF_EACH_WORK:
+            limit = self.limits.get(name)
+            if limit is not None and measures[name] > limit:
+                over.append(name)
+        return tuple(over)
 
     def _highest_value(self, row: Measure, words: int) -> int:
         """Return the most that a measure of a work of so many words can be."""
         if row.kind == "share":
             return 1
         if row.runs == "number":
-            return words // (self.scoring.effective_threshold + 1)
+            shortest = self.scoring.effective_threshold + 1
+            return words // shortest
         return words
 
     def pair_measures(self, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
@@ -93,11 +96,11 @@ class WorkMeasures:
         These are the share of leaking works, the coverage of all their words, and
         passages of other books. All other limits apply to each work.
         """
-        measures = {
-            name: estimate
-            for name, estimate in estimates.items()
-            if name not in _OF_EACH_WORK or _OF_EACH_WORK[name].kind == "share"
-        }
+        measures = {}
+        for name, estimate in estimates.items():
+            row = _OF_EACH_WORK.get(name)
+            if row is None or row.kind == "share":
+                measures[name] = estimate
         for name, value in self.beyond.items():
             measures[name] = Estimate.exact(value)
         return measures
@@ -160,11 +163,13 @@ def _span_columns(
 ) -> dict[str, NDArray[np.generic]]:
     """Return longest span and number of spans over T per work."""
     run_start, run_words = _own_runs(tally)
-    span_start = np.array([span.start for span in measurement.spans], dtype=np.intp)
+    starts = [span.start for span in measurement.spans]
+    span_start = np.array(starts, dtype=np.intp)
     work_of_span = work_end.searchsorted(span_start, side="right")
+    works = len(work_end)
     return {
         LONGEST_SPAN.name: _longest_by_work(run_start, run_words, work_end),
-        SPANS_OVER.name: np.bincount(work_of_span, minlength=len(work_end)),
+        SPANS_OVER.name: np.bincount(work_of_span, minlength=works),
     }
 
 
@@ -187,8 +192,10 @@ def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
     """
     layout = tally.layout
     excerpt, match_start, match_end = tally.matches()
-    start = np.maximum(match_start, layout.starts[excerpt])
-    end = np.minimum(match_end, layout.ends[excerpt])
+    excerpt_start = layout.starts[excerpt]
+    excerpt_end = layout.ends[excerpt]
+    start = np.maximum(match_start, excerpt_start)
+    end = np.minimum(match_end, excerpt_end)
     words = end - start
     is_counted = words >= tally.scoring.k
     return start[is_counted], words[is_counted]
@@ -225,6 +232,7 @@ def _work_by_excerpt(book: Book) -> dict[str, int]:
     """Return the number of the work that contains each excerpt, by excerpt id."""
     work_of = {}
     for number, work in enumerate(book.works):
-        for excerpt in book.excerpts[work.first : work.end]:
+        excerpts = book.excerpts[work.first : work.end]
+        for excerpt in excerpts:
             work_of[excerpt.id] = number
     return work_of

@@ -72,19 +72,22 @@ class _Matrix:
         self._places: dict[str, str] = {}  # of each book, by its id
         self._names: set[str] = set()  # of what placeholders may name of any book
         for place, book in books.items():
-            if isinstance(book, dict) and isinstance(book.get("id"), str):
+            book_id = book.get("id") if isinstance(book, dict) else None
+            if isinstance(book_id, str):
                 self._books.append(book)
-                self._places[book["id"]] = place
+                self._places[book_id] = place
                 self._names.update(_fields_of(book))
         self._table = table
         if "tests" in table:
-            self._table = table | {"tests": self._ids(table["tests"], "tests")}
+            tested_ids = self._ids(table["tests"], "tests")
+            self._table = table | {"tests": tested_ids}
 
     def axes(self) -> Iterator[list[tuple[str, Any]]]:
         """Yield each key with a list of values, paired with each of them."""
-        keys = {key: self._table.get(key) for key in _AXES}
-        keys |= {f"finetune.{key}": value for key, value in self._recipe.items()}
-        for key, values in keys.items():
+        values_by_key = {key: self._table.get(key) for key in _AXES}
+        for key, value in self._recipe.items():
+            values_by_key[f"finetune.{key}"] = value
+        for key, values in values_by_key.items():
             if not isinstance(values, list):
                 continue
             if key == "finetune.books" and not _has_list(values):
@@ -111,7 +114,8 @@ class _Matrix:
         """Return the books by which the model may differ, or a single empty one."""
         texts = [self._table.get(key) for key in _TEMPLATES]
         texts.append(self._recipe.get("books"))
-        if not re.search("[{:]", json.dumps(texts, default=str)):
+        has_placeholder = re.search("[{:]", json.dumps(texts, default=str))
+        if not has_placeholder:
             return [{}]
         tested = [book for book in self._books if book.get("role") not in _UNTESTED]
         chosen = self._table.get("tests")
@@ -128,7 +132,8 @@ class _Matrix:
         if not isinstance(chosen, list):
             return chosen
         tested = [book["id"] for book in self._tested_books()]
-        return book_ids + [entry for entry in chosen if entry not in tested]
+        others = [entry for entry in chosen if entry not in tested]
+        return book_ids + others
 
     def _model(self, values: Table, book: Table) -> Table:
         """Return the model of these values of the axes for a test with this book."""
@@ -145,16 +150,19 @@ class _Matrix:
                 model[name] = value
             else:
                 recipe[name] = value
-        if isinstance(books := fields.get("books"), list):
-            fields["books"] = " ".join(str(entry).rpartition(":")[2] for entry in books)
+        books = fields.get("books")
+        if isinstance(books, list):
+            names = [str(entry).rpartition(":")[2] for entry in books]
+            fields["books"] = " ".join(names)
         if "books" in recipe:
             recipe["books"] = self._ids(recipe["books"], "finetune.books", fields)
             model["finetune"] = recipe
         id_fields = {name: fit_for_id(str(value)) for name, value in fields.items()}
         for key in _TEMPLATES:
-            if key in model:
-                filling = fields if key == "endpoint" else id_fields
-                model[key] = self._filled(key, model[key], filling)
+            if key not in model:
+                continue
+            filling = fields if key == "endpoint" else id_fields
+            model[key] = self._filled(key, model[key], filling)
         return model
 
     def same_name(self, name: str, axes: Sequence[str]) -> SuiteError:
@@ -162,7 +170,8 @@ class _Matrix:
         placeholders = (f"{{{axis.removeprefix('finetune.')}}}" for axis in axes)
         missing = [text for text in placeholders if text not in self._table["id"]]
         problem = f"several models have the id {shown(name)}"
-        return self._error("id", problem, f"add {' and '.join(missing)} to the id")
+        hint = f"add {' and '.join(missing)} to the id"
+        return self._error("id", problem, hint)
 
     def _ids(
         self,
@@ -174,6 +183,7 @@ class _Matrix:
 
         fields: of the tested book, which no selector selects
         """
+        fields = fields or {}
         if isinstance(entries, str) and ":" in entries:
             entries = [entries]
         if not isinstance(entries, list):
@@ -182,12 +192,12 @@ class _Matrix:
             return entries
         ids: dict[str, None] = {}
         for written in map(str, entries):
-            entry = self._filled(key, written, fields or {})
+            entry = self._filled(key, written, fields)
+            selected = [entry]
             if ":" in entry:
-                ids |= dict.fromkeys(self._selected(entry, key))
-            else:
-                ids[entry] = None
-        tested = (fields or {}).get("book", "")
+                selected = self._selected(entry, key)
+            ids |= dict.fromkeys(selected)
+        tested = fields.get("book", "")
         ids.pop(tested, None)
         if not ids:
             problem = f"no book is left to train on for the test with {shown(tested)}"
@@ -202,12 +212,14 @@ class _Matrix:
         texts: dict[str, None] = {}
         for book in self._books:
             text = _fields_of(book).get(name)
-            if text is not None:
-                texts[str(text)] = None
+            if text is None:
+                continue
+            texts[str(text)] = None
             if _has_words(text, value):
                 ids.append(book["id"])
         if not ids:
-            listed = ", ".join(map(shown, [*texts][:_LISTED])) or "none"
+            examples = [shown(text) for text in texts]
+            listed = ", ".join(examples[:_LISTED]) or "none"
             hint = f"values of {plain(name)}: {listed}"
             raise self._error(key, f"no book matches {shown(selector)}", hint)
         return ids
@@ -242,7 +254,7 @@ def _has_list(values: Sequence[object]) -> bool:
 
 def _has_words(text: object, wanted: str) -> bool:
     """Tell whether a value contains these words in a row, whatever their case."""
-    return text is not None and _words(wanted) in _words(str(text))
+    return _words(wanted) in _words(str(text))
 
 
 def _words(text: str) -> str:

@@ -60,28 +60,31 @@ def problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str:
     text = _problem_hint(problem, location)
     shown_text = ""
     for character in text:
-        shown_text += character if character.isprintable() else repr(character)[1:-1]
+        if character.isprintable():
+            shown_text += character
+        else:
+            shown_text += repr(character)[1:-1]
     return masked(shown_text, limit=_LONGEST)
 
 
 def is_option(location: Sequence[int | str]) -> bool:
     """Whether an unknown key of a model is a provider's option."""
-    if tuple(location[:1]) != ("model",) or len(location) != _DEPTH_OF_MODELS_KEY:
+    if len(location) != _DEPTH_OF_MODELS_KEY or location[0] != "model":
         return False
-    schema = json.loads(
-        files("pytest_memleak.suite").joinpath(_SCHEMA).read_text("utf-8"),
-    )
-    tables = (
-        definition
-        for name, definition in schema["$defs"].items()
-        if name.endswith("Options")
-    )
-    return any(location[-1] in table["properties"] for table in tables)
+    schema_file = files("pytest_memleak.suite").joinpath(_SCHEMA)
+    schema = json.loads(schema_file.read_text("utf-8"))
+    key = location[-1]
+    for name, definition in schema["$defs"].items():
+        if name.endswith("Options") and key in definition["properties"]:
+            return True
+    return False
 
 
 def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str:
-    name = next((step for step in reversed(location) if isinstance(step, str)), "")
-    kind, seen = problem["type"], problem["input"]
+    names = [step for step in location if isinstance(step, str)]
+    name = names[-1] if names else ""
+    kind = problem["type"]
+    seen = problem["input"]
     if kind == "extra_forbidden":
         return _unknown_key_hint(str(location[-1]), location)
     if kind == "missing":
@@ -146,9 +149,10 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     homes: list[tuple[str, str]] = []  # tables with a key of almost this name
     for table, keys in tables.items():
         homes += [(key, table) for key in near_keys(plain, keys, _ALMOST)]
-    exact = [home for home in homes if home[0] == plain]
-    if homes:
-        key, table = (exact or homes)[0]
+    exact = [(key, table) for key, table in homes if key == plain]
+    candidates = exact or homes
+    if candidates:
+        key, table = candidates[0]
         return f"{key} is a key of {table}; move it there"
     return f"remove or correct it; {_AGAIN}"
 

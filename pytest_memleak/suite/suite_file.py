@@ -68,8 +68,11 @@ def read_suite_file(path: Path) -> ReadSuite:
     expanded = expand(written)
     books = {"book": expanded.tables.get("book")}  # with what tables of books say
     refuse_secrets(books, place=str(path), name="suite file")
-    digest = hashlib.sha256(content).hexdigest()
-    return ReadSuite(_checked(expanded), digest, _content_digest(expanded.tables))
+    return ReadSuite(
+        tables=_checked(expanded),
+        digest=hashlib.sha256(content).hexdigest(),
+        content_digest=_content_digest(expanded.tables),
+    )
 
 
 class Expanded(NamedTuple):
@@ -125,10 +128,12 @@ def _checked(expanded: Expanded) -> SuiteFile:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
         first = _first_to_fix(problems)
-        hint = problem_hint(dict(first), _within(first["loc"], expanded.tables))
+        location = _within(first["loc"], expanded.tables)
+        hint = problem_hint(dict(first), location)
         raise _explain(problems, expanded, hint) from None
     for location, message, fix in _problems_across(suite_file):
-        raise SuiteError(message, location=expanded.as_written(location)[1], hint=fix)
+        _, place = expanded.as_written(location)
+        raise SuiteError(message, location=place, hint=fix)
     return suite_file
 
 
@@ -138,11 +143,13 @@ def _first_to_fix(problems: Sequence[ErrorDetails]) -> ErrorDetails:
     A key or table that is misspelt is missing, too: the misspelling says more.
     """
     first = problems[0]
-    if first["type"] in ("missing", "list_type"):
-        for problem in problems:
-            is_sibling = problem["loc"][:-1] == first["loc"][:-1]
-            if is_sibling and problem["type"] == "extra_forbidden":
-                return problem
+    if first["type"] not in ("missing", "list_type"):
+        return first
+    table = first["loc"][:-1]
+    for problem in problems:
+        is_sibling = problem["loc"][:-1] == table
+        if is_sibling and problem["type"] == "extra_forbidden":
+            return problem
     return first
 
 
@@ -151,7 +158,8 @@ def _first_to_fix(problems: Sequence[ErrorDetails]) -> ErrorDetails:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
+        is_regular = path.is_file() or path.is_dir()
+        if path.exists() and not is_regular:
             raise suite_error(path, "not a regular file", NO_FILE)
         size = path.stat().st_size
         if size > _MOST_BYTES:
@@ -244,10 +252,12 @@ def _explain(
     path = str(written.path)
     listed = [(place, f"{key}: {text}") for (key, place), text in messages.items()]
     has_books = written.tables.get("book") or written.tables.get("collection")
-    if not has_books and "book" not in (key for key, _ in messages):
+    keys = [key for key, _ in messages]
+    if not has_books and "book" not in keys:
         listed.append((path, _NO_BOOK))
     if len(listed) == 1:
-        return SuiteError(listed[0][1], location=listed[0][0], hint=hint)
+        ((place, text),) = listed
+        return SuiteError(text, location=place, hint=hint)
     lines = [""]
     for place, text in listed:
         if place == path:
@@ -266,18 +276,21 @@ def _messages(
     messages: dict[tuple[str, str], str] = {}
     seen = set()
     for problem in problems:
-        location, place = expanded.as_written(_within(problem["loc"], expanded.tables))
+        in_tables = _within(problem["loc"], expanded.tables)
+        location, place = expanded.as_written(in_tables)
         key = _key(location, expanded.written.tables)
-        if (key, place, problem["msg"]) in seen:
+        fault = (key, place, problem["msg"])
+        if fault in seen:
             continue
-        seen.add((key, place, problem["msg"]))
+        seen.add(fault)
         if problem["type"] == "extra_forbidden":
             message = f"unknown key{nearest_keys(location, hint)}"
         elif problem["type"] == "missing":
             message = "missing"
         else:
             message = problem_words(problem)
-            before = messages.get((key, place), "").partition(_SHOULD_BE)[2]
+            message_before = messages.get((key, place), "")
+            _, _, before = message_before.partition(_SHOULD_BE)
             if before:  # another type that the value may have
                 wanted = message.removeprefix(_SHOULD_BE)
                 message = f"{_SHOULD_BE}{wanted} or {before}"
@@ -328,8 +341,11 @@ def _step(at: Any, step: int | str) -> Any:
 
 def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield what is wrong between tables, until the first is raised."""
-    roles: dict[str, str] = {table.id: table.role for table in suite_file.book}
-    roles |= {table.id: table.role for table in suite_file.collection}
+    roles: dict[str, str] = {}
+    for book in suite_file.book:
+        roles[book.id] = book.role
+    for collection in suite_file.collection:
+        roles[collection.id] = collection.role
     if not roles:
         hint = problem_hint({"type": "missing", "input": None}, ("book",))
         yield ("book",), _NO_BOOK, hint
@@ -359,13 +375,16 @@ def _model_problems(
         if model.baseline_model == model.id:
             yield key, f"{where}: a model can't be its own baseline", None
     tuned = model.finetune.books if model.finetune else ()
-    key, where = (*at, "finetune", "books"), f"{what}.finetune.books"
+    key = (*at, "finetune", "books")
+    where = f"{what}.finetune.books"
     yield from _unknown_ids(key, where, tuned, roles)
     for name in tuned:
         yield from _misused(key, where, name, roles[name], trained=True)
-    key, where = (*at, "tests"), f"{what}.tests"
-    yield from _unknown_ids(key, where, model.tests or (), roles)
-    for name in model.tests or ():
+    tests = model.tests or ()
+    key = (*at, "tests")
+    where = f"{what}.tests"
+    yield from _unknown_ids(key, where, tests, roles)
+    for name in tests:
         yield from _misused(key, where, name, roles[name])
     if tuned and model.endpoint:
         message = f"{what} has both finetune and endpoint ({model.endpoint!r})"
@@ -379,11 +398,15 @@ def _pair_problems(
     models: Sequence[str],
     roles: Mapping[str, str],
 ) -> Iterator[Problem]:
-    at, where = ("pair", index), f"pair[{index + 1}]"
-    yield from _unknown_ids((*at, "model"), f"{where}.model", [pair.model], models)
-    yield from _unknown_ids((*at, "book"), f"{where}.book", [pair.book], roles)
-    yield from _misused((*at, "book"), f"{where}.book", pair.book, roles[pair.book])
-    if pair.expected == "leak" and roles[pair.book] == "negative-control":
+    at = ("pair", index)
+    where = f"pair[{index + 1}]"
+    model_key = (*at, "model")
+    yield from _unknown_ids(model_key, f"{where}.model", [pair.model], models)
+    book_key = (*at, "book")
+    yield from _unknown_ids(book_key, f"{where}.book", [pair.book], roles)
+    role = roles[pair.book]
+    yield from _misused(book_key, f"{where}.book", pair.book, role)
+    if pair.expected == "leak" and role == "negative-control":
         what = f"{pair.book!r} has the role 'negative-control', so it can't leak"
         yield (*at, "expected"), f"{where}.expected: {what}", _CONTROLS
 
@@ -410,9 +433,10 @@ def _duplicates(suite_file: SuiteFile) -> Iterator[Problem]:
         names.append(("pair", ("pair", index), f"{pair.model}/{pair.book}"))
     seen = set()
     for what, location, name in names:
-        if (what, name) in seen:
+        named = (what, name)
+        if named in seen:
             yield (*location, "id"), f"{what}: duplicate id {name!r}", None
-        seen.add((what, name))
+        seen.add(named)
 
 
 def _unknown_ids(

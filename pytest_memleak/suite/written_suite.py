@@ -124,7 +124,9 @@ def fit_for_id(text: str) -> str:
 
 def _line_of(text: str, location: Sequence[int | str]) -> int | None:
     """Return the line of a key, from 1, or of the table that should have it."""
-    index = next((step for step in location[1:2] if isinstance(step, int)), None)
+    index = None
+    if len(location) > 1 and isinstance(location[1], int):
+        index = location[1]
     names = [step for step in location if isinstance(step, str)]
     heading: list[str] = []
     table_index = -1  # of the last [[table]] of the location's kind
@@ -132,15 +134,18 @@ def _line_of(text: str, location: Sequence[int | str]) -> int | None:
     line = None
     for number, content in enumerate(text.splitlines(), start=1):
         if match := _HEADING.fullmatch(content):
-            path = heading = _parts(match[1])
-            if heading == names[:1] and content.lstrip().startswith("[["):
+            heading = _parts(match[1])
+            path = heading
+            is_of_list = content.lstrip().startswith("[[")
+            if is_of_list and heading == names[:1]:
                 table_index += 1
         elif match := _KEY.match(content):
             path = [*heading, *_parts(match[1])]
         else:
             continue
         in_table = index is None or table_index in {index, -1}
-        if in_table and len(path) > longest and path == names[: len(path)]:
+        leads_there = path == names[: len(path)]
+        if in_table and leads_there and len(path) > longest:
             longest = len(path)
             line = number
     return line

@@ -112,8 +112,11 @@ class DeployedModels(ABC):
         machine: Mapping[str, Any],
         hours: float | None,
     ) -> None:
-        self._provider, self._untuned = provider, untuned
-        self._place, self._hardware, self._hours = place, machine, hours
+        self._provider = provider
+        self._untuned = untuned
+        self._place = place
+        self._hardware = machine
+        self._hours = hours
         self.calls_to = defaultdict[str, DeployedCalls](self._connect)
 
     def abilities(self, **calls: Any) -> DeploymentCalls:

@@ -252,7 +252,8 @@ class TinkerCalls:
         call, endpoint: their names in error messages; texts: what no message may quote
         keep: whether the call continues after its deadline
         """
-        began, failing = time.monotonic(), Failing(PROVIDER, endpoint, call, texts)
+        began = time.monotonic()
+        failing = Failing(PROVIDER, endpoint, call, texts)
         try:
             return future.result(self.timeout)
         except Exception as error:  # noqa: BLE001 - any exception of the SDK is a failure
@@ -273,7 +274,8 @@ class TinkerCalls:
         key = self.key(endpoint=endpoint, call=call)
         with self._lock:
             opening = self._openings.get(kind)
-            if opening is None or (opening.done() and opening.exception()):
+            has_failed = opening and opening.done() and opening.exception()
+            if opening is None or has_failed:
                 self._check_reachable(endpoint=endpoint, call=call)
                 opening = _in_thread(lambda: _open(kind, self._address, key))
                 self._openings[kind] = opening

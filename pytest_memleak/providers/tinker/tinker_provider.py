@@ -156,7 +156,8 @@ class TinkerProvider:
         """Return a name for the weights, by everything that they depend on."""
         recipe = self._recipe.model_dump(exclude={"save_steps"})
         parts = [digest, self._base, recipe, self._options.renderer]
-        name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        text = json.dumps(parts, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()
         return f"memleak-{name}"
 
     def _format(self) -> ChatFormat:

@@ -270,9 +270,10 @@ class LocalEndpoint(RequestEndpoint):
                     kept = torch.tensor(unfinished, device=tokens.device)
                     cache.batch_select_indices(kept)
                     tokens = tokens[kept]
+                tokens_so_far = len(prompt) + step + 1
                 outcome = loaded.model(
                     input_ids=tokens[:, None],
-                    attention_mask=tokens.new_ones((len(rows), len(prompt) + step + 1)),
+                    attention_mask=tokens.new_ones((len(rows), tokens_so_far)),
                     use_cache=True,
                     **{name: cache},
                 )
@@ -295,13 +296,13 @@ class LocalEndpoint(RequestEndpoint):
             total, tokens = scores.max(dim=-1)
         else:
             precise = _precise(scores)
-            shares = torch.softmax(scores.to(precise) / temperature, dim=-1).cumsum(
-                dim=-1,
-            )
+            logits = scores.to(precise) / temperature
+            shares = torch.softmax(logits, dim=-1).cumsum(dim=-1)
             total = shares[:, -1]
-            passed = (numbers.to(scores.device, precise) * total)[:, None]
-            tokens = torch.searchsorted(shares, passed, right=True)[:, 0]
-            tokens = tokens.clamp(max=scores.shape[-1] - 1)
+            passed = numbers.to(scores.device, precise) * total
+            tokens = torch.searchsorted(shares, passed[:, None], right=True)[:, 0]
+            last_token = scores.shape[-1] - 1
+            tokens = tokens.clamp(max=last_token)
         if not bool(total.isfinite().all()):
             raise self._error(
                 "The model's probabilities aren't numbers",

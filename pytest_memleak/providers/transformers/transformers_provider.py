@@ -220,16 +220,16 @@ class TransformersProvider:
 
     def _name(self, training_digest: str) -> str:
         """A name for the adapter: everything that it depends on."""
-        recipe, dtype = self._recipe.model_dump(), self._options.dtype
         parts = [
             VERSION,
             self._base.name,
             training_digest,
-            recipe,
-            dtype,
+            self._recipe.model_dump(),
+            self._options.dtype,
             self._wording.digest,
         ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _tuned(self, name: str, adapter: LocalWeights) -> str:
         return f"{PROVIDER}:{self._base.name}+{name}.{adapter.name}"
@@ -240,8 +240,9 @@ class TransformersProvider:
         adapter: Callable[[], LocalWeights | None],
     ) -> LocalEndpoint:
         dtype = "" if self._options.dtype == "auto" else self._options.dtype
+        parts = (name, self._wording.digest, dtype)
         return LocalEndpoint(
-            "#".join(part for part in (name, self._wording.digest, dtype) if part),
+            "#".join(part for part in parts if part),
             wanted=lambda: Wanted(
                 self._base,
                 adapter(),

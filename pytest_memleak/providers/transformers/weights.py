@@ -276,11 +276,9 @@ def find_adapter(folder: Path) -> LocalWeights | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix in _LOADED and file.is_file() and not file.name.startswith(".")
-    )
+    files = [file for file in folder.iterdir() if file.suffix in _LOADED]
+    visible = [file for file in files if not file.name.startswith(".")]
+    return sorted(file for file in visible if file.is_file())
 
 
 def _digest_of(files: Iterable[Path]) -> str:
@@ -402,11 +400,15 @@ def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 def _device(requested: str, endpoint: str) -> str:
     import torch
 
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    here = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if requested == "auto":
         available = [device for device, is_there in here.items() if is_there]
-        return [*available, "cpu"][0]
-    if not here.get(requested.partition(":")[0], True):
+        return available[0] if available else "cpu"
+    kind = requested.partition(":")[0]
+    if not here.get(kind, True):
         raise local_error(
             f"torch finds no device {requested!r} on this machine",
             endpoint,

@@ -267,7 +267,8 @@ def _refusal(error: Exception) -> Refusal | None:
     # Only Google's form is read, since any other body may quote a generation.
     inner = as_mapping(as_mapping(body).get("error"))
     message = str(inner.get("message") or "")[:_LOOKED_AT]
-    wait = retry_after(getattr(getattr(error, "response", None), "headers", None))
+    response = getattr(error, "response", None)
+    wait = retry_after(getattr(response, "headers", None))
     if wait is None:
         wait = _delay(inner.get("details"))
     named = [name for name, pattern in _PARAMETERS.items() if pattern.search(message)]

@@ -237,13 +237,16 @@ class Deployments(DeployedModels):
         url = f"v1beta1/{self._parent}/operations"
         listed = self.calls.ask_json("operations.list", url, endpoint=self._parent)
         earliest = datetime.fromtimestamp(since, UTC) - _SKEW
-        return [
-            str(operation.get("name"))
-            for operation in listed.get("operations") or ()
-            if not operation.get("done")
-            and _DEPLOYS in str((operation.get("metadata") or {}).get("@type"))
-            and _moment(operation["metadata"].get("genericMetadata") or {}) >= earliest
-        ]
+        names = []
+        for operation in listed.get("operations") or ():
+            metadata = operation.get("metadata") or {}
+            deploys = _DEPLOYS in str(metadata.get("@type"))
+            if operation.get("done") or not deploys:
+                continue
+            began = _moment(metadata.get("genericMetadata") or {})
+            if began >= earliest:
+                names.append(str(operation.get("name")))
+        return names
 
     def _busy(
         self,

@@ -110,7 +110,9 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
         '"projects/.../locations/.../endpoints/..."',
     )
     for key, value in (("base_model", base), ("endpoint", endpoint)):
-        if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
+        if value is None:
+            continue
+        if ".." in value or not _MODEL.fullmatch(value):
             raise setup.error(
                 f"{key} = {value!r} isn't a model name",
                 'expected "gemini-...", "publishers/.../models/...", or '
@@ -200,8 +202,9 @@ def check_kind(
             f"{' and '.join(only)}: not supported by a deployed model",
             "remove these options, or remove options.deployment if the model is Gemini",
         )
-    machines = (table.machine_type, table.accelerator_type, table.accelerator_count)
-    if len({setting is None for setting in machines}) > 1:
+    machine = (table.machine_type, table.accelerator_type, table.accelerator_count)
+    missing = machine.count(None)
+    if 0 < missing < len(machine):
         raise setup.error(
             "options.deployment has only some of machine_type, accelerator_type, and "
             "accelerator_count",

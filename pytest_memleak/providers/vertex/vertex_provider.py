@@ -194,16 +194,17 @@ class VertexProvider:
     def find_finetune(self, digest: str) -> str | None:
         """Return a job of that digest that hasn't failed, preferably a finished one."""
         name = display_name(digest)
-        jobs = self._calls.ask(
-            "tunings.list",
+
+        def jobs_of_digest() -> list[tuple[str, str]]:
             # All of them, since the API doesn't document its filter.
-            lambda: [
+            all_jobs = self._calls.vertex().tunings.list(config={"page_size": 100})
+            return [
                 (job.name, state_of(job))
-                for job in self._calls.vertex().tunings.list(config={"page_size": 100})
+                for job in all_jobs
                 if job.tuned_model_display_name == name and job.name
-            ],
-            endpoint=self._base,
-        )
+            ]
+
+        jobs = self._calls.ask("tunings.list", jobs_of_digest, endpoint=self._base)
         return preferred_job(job for job in jobs if job[1] not in ENDED_BADLY)
 
     def start_finetune(self, training: TrainingSet) -> str:
