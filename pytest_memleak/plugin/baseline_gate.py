@@ -19,7 +19,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.options import baseline_error_key, pairs_of
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
-from pytest_memleak.reports.report_text import (
+from pytest_memleak.reports.release_text import (
     change_text,
     comparison_lines,
     comparison_sentence,

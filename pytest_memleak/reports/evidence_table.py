@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_rows import data_frame, heads_of
-from pytest_memleak.reports.report_text import format_value
+from pytest_memleak.reports.measure_text import format_value
 from pytest_memleak.results.run_verdict import expectation
 from pytest_memleak.scoring.measure_table import BMC, MEASURES
 

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.report_text import (
-    excluded_lines,
-    flatten,
-    server_name,
-    work_name,
-)
+from pytest_memleak.reports.book_text import excluded_lines, work_name
+from pytest_memleak.reports.generation_text import server_name
+from pytest_memleak.reports.setting_keys import flatten
 from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 

@@ -14,7 +14,19 @@ from rich.text import Text
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.book_text import work_lines
 from pytest_memleak.reports.console import print_lines, text_console
+from pytest_memleak.reports.detection_and_chance import (
+    control_lines,
+    detection_captions,
+)
+from pytest_memleak.reports.generation_text import (
+    generation_lines,
+    notice_lines,
+    reuse_lines,
+)
+from pytest_memleak.reports.measure_text import format_value, limit_check, rate_text
+from pytest_memleak.reports.pair_matrix import MANY
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
@@ -22,20 +34,7 @@ from pytest_memleak.reports.passage_selection import (
     reported_passages,
     unique_passages,
 )
-from pytest_memleak.reports.report_text import (
-    MANY,
-    comparison_lines,
-    comparison_sentence,
-    control_lines,
-    detection_captions,
-    format_value,
-    generation_lines,
-    limit_check,
-    notice_lines,
-    rate_text,
-    reuse_lines,
-    work_lines,
-)
+from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.terminal_tables import print_pairs, print_rows
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE

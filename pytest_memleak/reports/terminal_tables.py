@@ -11,13 +11,10 @@ from rich.text import Text
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import full_width, print_whole
+from pytest_memleak.reports.detection_and_chance import detection_text
+from pytest_memleak.reports.measure_text import format_value, measure_cell
+from pytest_memleak.reports.pair_matrix import fills_matrix
 from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
-from pytest_memleak.reports.report_text import (
-    detection_text,
-    fills_matrix,
-    format_value,
-    measure_cell,
-)
 from pytest_memleak.results.build_result import collect_measures, overview_measures
 
 if TYPE_CHECKING:

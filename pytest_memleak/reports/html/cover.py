@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.detection_and_chance import (
+    control_lines,
+    detection_caption,
+    detection_text,
+)
+from pytest_memleak.reports.generation_text import days_text, server_name
 from pytest_memleak.reports.html.views import (
     model_recipe,
     titles_of_suite,
     verdict_outcome,
 )
+from pytest_memleak.reports.measure_text import format_percent, unit_text
 from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.pair_outcome import WORST_FIRST
-from pytest_memleak.reports.report_text import (
-    control_lines,
-    days_text,
-    detection_caption,
-    detection_text,
-    format_percent,
-    server_name,
-    unit_text,
-)
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.run_evidence import collect_pairs, suite_controls
 from pytest_memleak.results.run_verdict import result_of_run

@@ -24,24 +24,20 @@ from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.book_text import document_lines
+from pytest_memleak.reports.detection_and_chance import (
+    detection_captions,
+    detection_text,
+)
 from pytest_memleak.reports.html.changed_words import compare_sides
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
 from pytest_memleak.reports.html.views import pair_views
+from pytest_memleak.reports.measure_text import format_percent, rate_text, unit_text
 from pytest_memleak.reports.output_table import HTML
+from pytest_memleak.reports.pair_matrix import MANY, fills_matrix
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
-from pytest_memleak.reports.report_text import (
-    MANY,
-    comparison_lines,
-    comparison_sentence,
-    detection_captions,
-    detection_text,
-    document_lines,
-    fills_matrix,
-    format_percent,
-    rate_text,
-    unit_text,
-)
+from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.results.build_result import overview_measures
 from pytest_memleak.results.coverage_map import compare_models
 from pytest_memleak.scoring.measure_table import (

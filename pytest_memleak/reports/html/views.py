@@ -11,6 +11,9 @@ import numpy as np
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, percent
+from pytest_memleak.reports.book_text import work_name
+from pytest_memleak.reports.detection_and_chance import detection_lines
+from pytest_memleak.reports.generation_text import generation_lines, notice_lines
 from pytest_memleak.reports.html.charts import (
     coverage_chart,
     length_chart,
@@ -22,23 +25,19 @@ from pytest_memleak.reports.html.coverage_strips import (
     heat_runs,
     x_position,
 )
+from pytest_memleak.reports.measure_text import (
+    format_p,
+    format_percent,
+    limit_check,
+    unit_text,
+)
 from pytest_memleak.reports.pair_outcome import LOOKS, Outcome, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     greedy_spans,
     other_book_lines,
     unique_passages,
 )
-from pytest_memleak.reports.report_text import (
-    detection_lines,
-    flatten,
-    format_p,
-    format_percent,
-    generation_lines,
-    limit_check,
-    notice_lines,
-    unit_text,
-    work_name,
-)
+from pytest_memleak.reports.setting_keys import flatten
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK

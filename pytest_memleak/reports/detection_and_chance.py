@@ -1,0 +1,117 @@
+"""What a run can show, as text: detection limit, expected range, chance, controls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records.number_format import amount, percent, percent_at_most
+from pytest_memleak.reports.measure_text import format_p
+from pytest_memleak.results.run_evidence import suite_controls
+from pytest_memleak.scoring.measure_table import BMC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.records.pair_result import PairResult
+
+
+def detection_text(result: PairResult) -> str:
+    """Format the pair's detection limit; "-" where it has none."""
+    return percent_at_most(result.detection.detection) if result.detection else "-"
+
+
+def detection_captions(results: Sequence[PairResult]) -> Iterator[str]:
+    """Explain the detection limit, once for each confidence in the run."""
+    confidences: dict[float, None] = {}
+    for result in results:
+        if result.detection:
+            confidences[result.detection.confidence] = None
+    for confidence in confidences:
+        yield detection_caption(confidence)
+
+
+def detection_caption(confidence: float) -> str:
+    """Explain a column of detection limits."""
+    return (
+        "detection limit: a passage that occurs in more than this share of a prompt's "
+        "generations appears at least once in the run "
+        f"({100 * confidence:g}% confidence)"
+    )
+
+
+def detection_lines(result: PairResult) -> Iterator[str]:
+    """State the pair's detection limit, and what it rests on."""
+    summary = result.detection
+    if summary is None:
+        return
+    samples = amount(summary.rounds, "sample")
+    if summary.blocks is not None:
+        samples += f" that count as {amount(summary.blocks, 'block')}"
+    elif summary.answers < summary.rounds:
+        samples += f", only {amount(summary.answers, 'answer')} for one excerpt"
+    confidence = f"{100 * summary.confidence:g}% confidence"
+    yield f"Detection limit: {detection_text(result)} ({samples}, {confidence})"
+
+
+def range_lines(result: PairResult) -> Iterator[str]:
+    summary = result.detection
+    if summary and summary.ranges:
+        ranges = []
+        for name, (low, high) in summary.ranges.items():
+            ends = dict.fromkeys((f"{low:,}", f"{high:,}"))
+            ranges.append(f"{name} {'–'.join(ends)}")
+        samples = amount(summary.rounds, "sample")
+        yield f"Expected range in a second run of {samples}: {', '.join(ranges)} words"
+
+
+def round_lines(result: PairResult) -> Iterator[str]:
+    summary = result.detection
+    if summary and summary.blocks is not None:
+        likelier = "clumped" if summary.clumped <= summary.drifting else "drifting"
+        p = 2 * min(summary.clumped, summary.drifting)
+        yield (
+            f"Rounds aren't exchangeable ({likelier}, p = {p:.2g}): recall varies, or "
+            f"the endpoint changed. Intervals use {amount(summary.blocks, 'block')}."
+        )
+
+
+def chance_lines(result: PairResult) -> Iterator[str]:
+    null = result.measures.get("null")
+    if null is None:
+        return
+    books = amount(len(null["books"]), "null book")
+    text = (
+        f"Chance level: {percent(null['null_bmc'])} ({books}); "
+        f"this book {percent(null[BMC.name])}"
+    )
+    if null["p"] is None:
+        yield f"{text}. An interval and a p-value need two null books."
+    else:
+        yield (
+            f"{text}, {format_p(null['p'])}. {books} can detect "
+            f"coverage of {null['visible']:.1f} times the chance level."
+        )
+
+
+def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
+    """State what controls show: false positives, leaks, suites that gate nothing."""
+    suites = suite_controls(results)
+    for suite in suites:
+        name = f"{suite.suite}: " if len(suites) > 1 else ""
+        pairs = [result for result in results if result.suite.name == suite.suite]
+        # Its own book, whether expected or not.
+        leaked = any(pair.leaked for pair in pairs)
+        if suite.controls:
+            counts = []
+            for limit, count in suite.false_alarms.items():
+                counts.append(f"{limit} {count.over} of {count.measured}")
+            rates = ", ".join(counts) or "none was measured"
+            controls = amount(suite.controls, "negative control")
+            yield f"{name}False positives on {controls}: {rates}"
+        if not suite.gates:
+            yield f"{name}This suite has no gated pair: all are controls."
+        elif not leaked and any(pair.completeness.received for pair in pairs):
+            yield (
+                f"{name}No positive control leaked, so this run doesn't show that the "
+                'gate can detect a leak. Add a pair with expected = "leak".'
+            )

@@ -1,0 +1,20 @@
+"""When reports show a matrix of models and books."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_memleak.records.pair_result import PairResult
+
+MANY = 9
+"""From so many pairs on, reports show a matrix of models and books."""
+
+
+def fills_matrix(results: Sequence[PairResult]) -> bool:
+    """Whether many pairs fill at least half of the matrix of their models and books."""
+    models = {(result.suite.name, result.model.id) for result in results}
+    books = {(result.suite.name, result.book.id) for result in results}
+    return len(results) >= MANY and len(models) * len(books) <= 2 * len(results)

@@ -1,0 +1,69 @@
+"""The comparison with a baseline release as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Verdict
+from pytest_memleak.records.number_format import amount, figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_memleak.records.verdicts import Change, ReleaseComparison
+
+
+def comparison_sentence(comparison: ReleaseComparison) -> str:
+    """State the comparison's verdict in a sentence (docs/method.md)."""
+    if not comparison.changes:
+        text = "nothing to compare"
+    else:
+        worse = sum(change.verdict is Verdict.FAIL for change in comparison.changes)
+        text = f"worse in {worse:,} of {amount(comparison.comparisons, 'comparison')}"
+        undecided = comparison.comparisons - sum(
+            change.verdict is not Verdict.INCONCLUSIVE for change in comparison.changes
+        )
+        if undecided:
+            text += f", {undecided:,} undecided"
+    if comparison.left_out:
+        text += f", {amount(len(comparison.left_out), 'baseline pair')} not compared"
+    if comparison.confidence:
+        error = 1 - comparison.confidence
+        certainty = f"probability of any false alarm at most {error:.2g}"
+    else:
+        certainty = (
+            "without a significance test: any increase beyond the tolerance fails"
+        )
+    return (
+        f"Compared with {comparison.baseline}: {comparison.verdict.value}: {text} "
+        f"({certainty})"
+    )
+
+
+def comparison_lines(comparison: ReleaseComparison) -> Iterator[str]:
+    """List what is worse or undecided, a line each, the worst first."""
+    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+        for change in comparison.changes:
+            if change.verdict is verdict:
+                yield f"{change.pair}: {change_text(change)}"
+    for pair, reason in comparison.obstacles.items():
+        yield f"{pair}: INCONCLUSIVE: {reason}"
+
+
+def change_text(change: Change) -> str:
+    """State a measure before and after, its uncertainty, and the verdict."""
+    text = (
+        f"{change.measure} {figure(change.before)} -> {figure(change.after)} "
+        f"({change.rise:+.4g}"
+    )
+    if change.low is not None and change.high is not None:
+        text += f", interval {change.low:+.4g} to {change.high:+.4g}"
+    text += f"), p = {change.p:.2g}, tolerance {change.tolerance:g}"
+    rounds = amount(change.rounds, "round")
+    if change.resolved is not None:
+        text += f", {rounds} can detect an increase of {change.resolved:.2g}"
+    if change.approximate:
+        text += ", approximate because rounds aren't exchangeable"
+    if change.verdict is Verdict.INCONCLUSIVE:
+        text += f", {rounds} can't tell an increase from noise"
+    return f"{text}: {change.verdict.value}"
