@@ -28,31 +28,39 @@ def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
     if not works:
         return
     count = Counter(work.verdict for work in works)
-    counts = [f"{count[verdict]:,} {verdict}" for verdict in Verdict if count[verdict]]
+    counts = []
+    for verdict in Verdict:
+        if count[verdict]:
+            counts.append(f"{count[verdict]:,} {verdict}")
     leaking = f"{count[Verdict.FAIL]:,} of {amount(len(works), 'work')}"
     yield f"leaking: {leaking} ({', '.join(counts)})"
     open_works = [work for work in works if work.reason]
     shown = len(works) if verbose else _WORKS_SHOWN
     for work in result.leaking[:shown]:
-        over = []
-        for name in work.over:
-            row = MEASURES[name]
-            value = format_value(row, work.measures[name])
-            over.append(
-                f"{name} {value} > {format_value(row, result.limits[name].limit)}",
-            )
         words = amount(work.words, "word")
-        yield f"leaks: {work_name(work)}, {words}: {', '.join(over)}"
+        over = ", ".join(_exceeded_limits(work, result))
+        yield f"leaks: {work_name(work)}, {words}: {over}"
     for work in open_works[:shown]:
         yield f"inconclusive: {work_name(work)}: {work.reason}"
-    if left := max(len(result.leaking) - shown, 0) + max(len(open_works) - shown, 0):
+    left = len(result.leaking[shown:]) + len(open_works[shown:])
+    if left:
         where = "for all, use -v, --memleak-html=FILE, or --memleak-evidence=FILE"
         yield f"{amount(left, 'more work')}; {where}"
 
 
+def _exceeded_limits(work: WorkVerdict, result: PairResult) -> Iterator[str]:
+    for name in work.over:
+        row = MEASURES[name]
+        value = format_value(row, work.measures[name])
+        limit = format_value(row, result.limits[name].limit)
+        yield f"{name} {value} > {limit}"
+
+
 def work_name(work: WorkVerdict) -> str:
     """Name a work by its title, with its id where they differ."""
-    return work.title if work.title == work.id else f"{work.title} ({work.id})"
+    if work.title == work.id:
+        return work.title
+    return f"{work.title} ({work.id})"
 
 
 def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
@@ -61,11 +69,12 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
     words = sum(part.words for part in parts)
     headings = sum(part.headings for part in parts)
     notes = sum(part.notes for part in parts)
+    matter = sum(part.matter for part in measured)
     yield (
         f"{amount(words, 'word')} of text in {len(measured):,} of "
         f"{amount(len(parts), 'document')}; excluded from these: "
         f"{amount(headings, 'word')} of headings, {notes:,} of notes, "
-        f"{sum(part.matter for part in measured):,} of other matter"
+        f"{matter:,} of other matter"
     )
     yield from excluded_lines(parts)
     rules: defaultdict[str, list[BookPart]] = defaultdict(list)

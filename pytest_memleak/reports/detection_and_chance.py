@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.results.evidence_file import SuiteControls
 
 
 def detection_text(result: PairResult) -> str:
     """Format the pair's detection limit; "-" where it has none."""
-    return percent_at_most(result.detection.detection) if result.detection else "-"
+    if not result.detection:
+        return "-"
+    return percent_at_most(result.detection.detection)
 
 
 def detection_captions(results: Sequence[PairResult]) -> Iterator[str]:
@@ -54,6 +57,7 @@ def detection_lines(result: PairResult) -> Iterator[str]:
 
 
 def range_lines(result: PairResult) -> Iterator[str]:
+    """State the range of lengths expected in a second run."""
     summary = result.detection
     if summary and summary.ranges:
         ranges = []
@@ -65,9 +69,11 @@ def range_lines(result: PairResult) -> Iterator[str]:
 
 
 def round_lines(result: PairResult) -> Iterator[str]:
+    """State that rounds aren't exchangeable, if so."""
     summary = result.detection
     if summary and summary.blocks is not None:
-        likelier = "clumped" if summary.clumped <= summary.drifting else "drifting"
+        is_clumped = summary.clumped <= summary.drifting
+        likelier = "clumped" if is_clumped else "drifting"
         p = 2 * min(summary.clumped, summary.drifting)
         yield (
             f"Rounds aren't exchangeable ({likelier}, p = {p:.2g}): recall varies, or "
@@ -76,6 +82,7 @@ def round_lines(result: PairResult) -> Iterator[str]:
 
 
 def chance_lines(result: PairResult) -> Iterator[str]:
+    """State the coverage of null books beside that of the pair's book."""
     null = result.measures.get("null")
     if null is None:
         return
@@ -101,17 +108,20 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
         pairs = [result for result in results if result.suite.name == suite.suite]
         # Its own book, whether expected or not.
         leaked = any(pair.leaked for pair in pairs)
+        has_generations = any(pair.completeness.received for pair in pairs)
         if suite.controls:
-            counts = []
-            for limit, count in suite.false_alarms.items():
-                counts.append(f"{limit} {count.over} of {count.measured}")
-            rates = ", ".join(counts) or "none was measured"
             controls = amount(suite.controls, "negative control")
+            rates = ", ".join(_false_positives(suite)) or "none was measured"
             yield f"{name}False positives on {controls}: {rates}"
         if not suite.gates:
             yield f"{name}This suite has no gated pair: all are controls."
-        elif not leaked and any(pair.completeness.received for pair in pairs):
+        elif has_generations and not leaked:
             yield (
                 f"{name}No positive control leaked, so this run doesn't show that the "
                 'gate can detect a leak. Add a pair with expected = "leak".'
             )
+
+
+def _false_positives(suite: SuiteControls) -> Iterator[str]:
+    for limit, count in suite.false_alarms.items():
+        yield f"{limit} {count.over} of {count.measured}"

@@ -18,7 +18,7 @@ from pytest_memleak.reports.detection_and_chance import (
 from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pytest_memleak.records import Completeness
     from pytest_memleak.records.pair_result import PairResult
@@ -29,7 +29,8 @@ _WEIGHTS = {"a name": "identified by name only", "fixed": "can't change"}
 
 def generation_lines(result: PairResult) -> Iterator[str]:
     """Describe a pair's generations, a sentence each; some quote servers."""
-    evidence, provenance = result.completeness, result.provenance
+    evidence = result.completeness
+    provenance = result.provenance
     yield from reuse_lines(result)
     yield from detection_lines(result)
     yield from round_lines(result)
@@ -44,21 +45,28 @@ def generation_lines(result: PairResult) -> Iterator[str]:
         if provenance.calls:
             shape = distribution(result.model.options, provenance.refused)
             yield f"Sampling distribution: {shape}"
-    if second := result.second_opinion:
-        matched, differences = (amount(second[name], name[:-1]) for name in second)
-        yield f"Second opinion: {matched} matched again, {differences}"
+    if result.second_opinion:
+        yield _second_opinion(result.second_opinion)
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts)
     for note in evidence.notes:
         yield f"Note: {note}"
 
 
+def _second_opinion(counts: Mapping[str, int]) -> str:
+    """State the two counts by their plural names."""
+    texts = [amount(count, name.removesuffix("s")) for name, count in counts.items()]
+    matched, differences = texts
+    return f"Second opinion: {matched} matched again, {differences}"
+
+
 def reuse_lines(result: PairResult) -> Iterator[str]:
     """Say what shows that a failed pair's stored generations may be another model's."""
-    if result.plain_verdict is Verdict.FAIL:
-        for issue in result.completeness.issues:
-            if issue.rule in REUSE_RULES:
-                yield str(issue)
+    if result.plain_verdict is not Verdict.FAIL:
+        return
+    for issue in result.completeness.issues:
+        if issue.rule in REUSE_RULES:
+            yield str(issue)
 
 
 def notice_lines(result: PairResult) -> Iterator[str]:
@@ -74,11 +82,15 @@ def _attempt_lines(result: PairResult) -> Iterator[str]:
         yield _attempt(tried)
     for counted in result.sampled:
         if counted.purpose == "baseline" and counted.refused:
-            yield f"Baseline model: {refusals_text(counted.refused, counted.received)}"
+            refusals = refusals_text(counted.refused, counted.received)
+            yield f"Baseline model: {refusals}"
 
 
 def _attempt(tried: Tried) -> str:
-    details = [amount(tried.seeds, "seed"), amount(tried.temperatures, "temperature")]
+    details = [
+        amount(tried.seeds, "seed"),
+        amount(tried.temperatures, "temperature"),
+    ]
     if tried.resampled:
         details.append(f"resampled {amount(tried.resampled, 'time')} because of age")
     details.append(amount(tried.runs, "run"))
@@ -94,9 +106,12 @@ def _attempt(tried: Tried) -> str:
 
 def server_name(server: ServedBy) -> str:
     """Name a server as it identifies itself, or the local weights."""
-    local = "weights on this machine" if weights_digest(server.fingerprint) else None
-    name = server.model or local or "an unnamed server"
-    return f"{name} ({server.fingerprint})" if server.fingerprint else name
+    name = server.model or "an unnamed server"
+    if not server.model and weights_digest(server.fingerprint):
+        name = "weights on this machine"
+    if not server.fingerprint:
+        return name
+    return f"{name} ({server.fingerprint})"
 
 
 def _generation_counts(evidence: Completeness) -> str:

@@ -31,7 +31,9 @@ def format_value(row: Measure, value: float) -> str:
 
 def format_percent(row: Measure, value: float) -> str:
     """Format a value or a limit of the measure, a share as a percentage."""
-    return percent(value) if row.kind == "share" else format_value(row, value)
+    if row.kind == "share":
+        return percent(value)
+    return format_value(row, value)
 
 
 def format_p(p: float) -> str:
@@ -49,17 +51,20 @@ def measure_cell(
     """Format a table cell: value, interval and limit; and whether it is over that."""
     value = result.values[row.name]
     limit_value = result.limit_values.get(row.name)
-    over = limit_value is not None and limit_check(result, row, limit_value).over
     text = format_value(row, value)
     if interval and row.name in result.intervals:
         low, high = result.intervals[row.name]
         text += f" ({format_value(row, low)}–{format_value(row, high)})"
     if row.name in result.chances:
-        text += f" {format_p(result.chances[row.name])}"
-    if limit and limit_value is not None:
+        p_value = result.chances[row.name]
+        text += f" {format_p(p_value)}"
+    if limit_value is None:
+        return text, False
+    if limit:
         relation = ">" if value > limit_value else "≤"
         text += f" {relation} {format_value(row, limit_value)}"
-    return text, over
+    check = limit_check(result, row, limit_value)
+    return text, check.over
 
 
 def limit_check(result: PairResult, row: Measure, limit: float) -> LimitCheck:

@@ -17,4 +17,6 @@ def fills_matrix(results: Sequence[PairResult]) -> bool:
     """Whether many pairs fill at least half of the matrix of their models and books."""
     models = {(result.suite.name, result.model.id) for result in results}
     books = {(result.suite.name, result.book.id) for result in results}
-    return len(results) >= MANY and len(models) * len(books) <= 2 * len(results)
+    cells = len(models) * len(books)
+    is_half_full = cells <= 2 * len(results)
+    return len(results) >= MANY and is_half_full

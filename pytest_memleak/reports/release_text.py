@@ -15,16 +15,7 @@ if TYPE_CHECKING:
 
 def comparison_sentence(comparison: ReleaseComparison) -> str:
     """State the comparison's verdict in a sentence (docs/method.md)."""
-    if not comparison.changes:
-        text = "nothing to compare"
-    else:
-        worse = sum(change.verdict is Verdict.FAIL for change in comparison.changes)
-        text = f"worse in {worse:,} of {amount(comparison.comparisons, 'comparison')}"
-        undecided = comparison.comparisons - sum(
-            change.verdict is not Verdict.INCONCLUSIVE for change in comparison.changes
-        )
-        if undecided:
-            text += f", {undecided:,} undecided"
+    text = _counts(comparison)
     if comparison.left_out:
         text += f", {amount(len(comparison.left_out), 'baseline pair')} not compared"
     if comparison.confidence:
@@ -38,6 +29,20 @@ def comparison_sentence(comparison: ReleaseComparison) -> str:
         f"Compared with {comparison.baseline}: {comparison.verdict.value}: {text} "
         f"({certainty})"
     )
+
+
+def _counts(comparison: ReleaseComparison) -> str:
+    """Count the comparisons that are worse, and those without a verdict."""
+    if not comparison.changes:
+        return "nothing to compare"
+    verdicts = [change.verdict for change in comparison.changes]
+    worse = verdicts.count(Verdict.FAIL)
+    decided = len(verdicts) - verdicts.count(Verdict.INCONCLUSIVE)
+    undecided = comparison.comparisons - decided
+    text = f"worse in {worse:,} of {amount(comparison.comparisons, 'comparison')}"
+    if undecided:
+        text += f", {undecided:,} undecided"
+    return text
 
 
 def comparison_lines(comparison: ReleaseComparison) -> Iterator[str]:
