@@ -215,8 +215,8 @@ def write_md(table: Table, file: TextIO) -> None:
     head_line, *other_lines = every_line
     rule = [column.rule for column in columns]
     for line in (head_line, rule, *other_lines):
-        cells = zip(columns, line, strict=True)
-        aligned = [column.align(cell) for column, cell in cells]
+        in_columns = zip(columns, line, strict=True)
+        aligned = [column.align(cell) for column, cell in in_columns]
         file.write(f"| {' | '.join(aligned)} |\n")
 
 

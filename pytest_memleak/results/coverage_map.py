@@ -233,7 +233,7 @@ def _containing(
 
 
 def _span_note(passage: Passage, source_span: ExcerptSpan | None) -> SpanNote:
-    sources = (passage.excerpt_id,)
+    sources: tuple[str, ...] = (passage.excerpt_id,)
     if source_span:
         sources = source_span.sources
     left_out = sources[_SOURCES:]

@@ -195,7 +195,7 @@ def _round_up(share: float) -> float:
     """Round up so that four steps are round numbers, too."""
     for power in range(4, -1, -1):
         for size in (1, 2, 4, 6, 8):
-            step = size / 10**power
+            step = float(size / 10**power)
             if step >= share:
                 return step
     return 1.0
