@@ -42,7 +42,9 @@ def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
         yield f"leaks: {work_name(work)}, {words}: {over}"
     for work in open_works[:shown]:
         yield f"inconclusive: {work_name(work)}: {work.reason}"
-    left = len(result.leaking[shown:]) + len(open_works[shown:])
+    leaking_left = result.leaking[shown:]
+    open_left = open_works[shown:]
+    left = len(leaking_left) + len(open_left)
     if left:
         where = "for all, use -v, --memleak-html=FILE, or --memleak-evidence=FILE"
         yield f"{amount(left, 'more work')}; {where}"
@@ -97,7 +99,9 @@ def excluded_lines(
     by_title_alone: only if a title alone decided on some of it
     """
     words = sum(part.words for part in parts)
-    excluded = sum(part.headings + part.notes + part.matter for part in parts)
+    excluded = 0
+    for part in parts:
+        excluded += part.headings + part.notes + part.matter
     by_title = sum(part.matter for part in parts if part.by_title)
     if excluded and (by_title or not by_title_alone):
         share = excluded / (words + excluded)

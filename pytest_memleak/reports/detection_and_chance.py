@@ -105,7 +105,10 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
     suites = suite_controls(results)
     for suite in suites:
         name = f"{suite.suite}: " if len(suites) > 1 else ""
-        pairs = [result for result in results if result.suite.name == suite.suite]
+        pairs = []
+        for result in results:
+            if result.suite.name == suite.suite:
+                pairs.append(result)
         # Its own book, whether expected or not.
         leaked = any(pair.leaked for pair in pairs)
         has_generations = any(pair.completeness.received for pair in pairs)

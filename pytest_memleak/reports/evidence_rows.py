@@ -92,7 +92,10 @@ class Evidence:
     @property
     def titles(self) -> dict[str, str]:
         """Name each book for print: its title, with its id where two books share it."""
-        titles = {row["book"]: row["title"] or row["book"] for row in self.rows}
+        titles: dict[str, str] = {}
+        for row in self.rows:
+            book = row["book"]
+            titles[book] = row["title"] or book
         books_of_title = Counter(titles.values())
         for book, title in titles.items():
             if books_of_title[title] > 1:
@@ -118,7 +121,8 @@ class Evidence:
         for row, column in zip(self.rows, columns, strict=True):
             key = row.get(by)
             value = row.get(measure)
-            lines.setdefault(key, {by: key, **dict.fromkeys(columns)})
+            empty = dict.fromkeys(columns)
+            lines.setdefault(key, {by: key, **empty})
             if value is not None:
                 values[key, column].append(value)
         for (key, column), several in values.items():
@@ -177,7 +181,8 @@ class Evidence:
         That is the bundle, the suite, or both, for models with several pairs of a book.
         """
         distinguishing = self._distinguishing_facts()
-        pairs_of_model = Counter((row["book"], row["model"]) for row in self.rows)
+        pair_of = operator.itemgetter("book", "model")
+        pairs_of_model = Counter(map(pair_of, self.rows))
         several = set()
         for (_, model), pairs in pairs_of_model.items():
             if pairs > 1:
@@ -206,7 +211,8 @@ class Evidence:
             return self.correlations()
         attribute = "rows" if kind == "pairs" else kind
         rows: list[Row] = getattr(self, attribute)
-        if not rows and len(self.missing) == len(self.pairs):
+        has_nothing = len(self.missing) == len(self.pairs)
+        if has_nothing and not rows:
             reasons = self.missing or ["it has no pairs"]
             raise SettingsError(f"the evidence contains no {kind}", hint=reasons[0])
         return rows

@@ -57,7 +57,8 @@ class Table:
     def rows(self) -> list[Row]:
         """The rows for programs."""
         if self.kind == "correlations":
-            return self.evidence.correlations(self.measure or BMC.name, self.across)
+            measure = self.measure or BMC.name
+            return self.evidence.correlations(measure, self.across)
         if self.measure:
             return self.evidence.grid(self.measure, self.by, self.across)
         return self.evidence.of(self.kind)
@@ -69,7 +70,8 @@ class Table:
             return self._printed_grid(self.measure)
         rows = list(self._with_titles())
         if self.kind == "pairs":
-            for row, (_, pair) in zip(rows, self.evidence.pairs, strict=True):
+            pairs = [pair for _, pair in self.evidence.pairs]
+            for row, pair in zip(rows, pairs, strict=True):
                 row["verdict"] += expectation(pair)
         heads = self._printed_heads(rows)
         lines = [_line(row, heads) for row in rows]
@@ -118,7 +120,8 @@ class Table:
         if (self.by, self.across) != ("book", "model"):
             return pairs
         evidence = self.evidence
-        for row, column in zip(evidence.rows, evidence.columns, strict=True):
+        cells = zip(evidence.rows, evidence.columns, strict=True)
+        for row, column in cells:
             book = row["book"]
             pairs[book, column] = row
         return pairs
@@ -207,9 +210,12 @@ def write_parquet(table: Table, file: TextIO) -> None:
 def write_md(table: Table, file: TextIO) -> None:
     """Write a Markdown table with aligned source columns."""
     heads, lines, numeric = table.printed
-    every_line = [list(map(_without_bars, line)) for line in (heads, *lines)]
+    every_line = []
+    for line in (heads, *lines):
+        every_line.append(list(map(_without_bars, line)))
     columns = []
-    for head, cells in zip(heads, zip(*every_line, strict=True), strict=True):
+    cells_by_column = zip(*every_line, strict=True)
+    for head, cells in zip(heads, cells_by_column, strict=True):
         width = max(3, *map(len, cells))
         columns.append(_MarkdownColumn(width, to_right=head in numeric))
     head_line, *other_lines = every_line

@@ -55,7 +55,10 @@ def generation_lines(result: PairResult) -> Iterator[str]:
 
 def _second_opinion(counts: Mapping[str, int]) -> str:
     """State the two counts by their plural names."""
-    texts = [amount(count, name.removesuffix("s")) for name, count in counts.items()]
+    texts = []
+    for name, count in counts.items():
+        noun = name.removesuffix("s")
+        texts.append(amount(count, noun))
     matched, differences = texts
     return f"Second opinion: {matched} matched again, {differences}"
 
@@ -117,7 +120,8 @@ def server_name(server: ServedBy) -> str:
 def _generation_counts(evidence: Completeness) -> str:
     plurals = {Kind.ANSWER: "answers", Kind.REFUSAL: "refusals"}
     counts = []
-    for kind in sorted(evidence.kinds, key=lambda kind: kind != Kind.ANSWER):
+    answers_first = sorted(evidence.kinds, key=lambda kind: kind != Kind.ANSWER)
+    for kind in answers_first:
         count = evidence.kinds[kind]
         if count > 1:
             counts.append(f"{count:,} {plurals.get(kind, kind)}")

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from pytest_memleak.records.verdicts import ReleaseComparison
 
 
+_PLACE_KEYS = (
+    "book",
+    "excerpt_at",
+    "start",
+    "end",
+    "excerpt_id",
+    "origin",
+    "generation",
+)
+
+
 def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str, str]]:
     """List the properties of one test case.
 
@@ -49,7 +60,8 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     for name, value in flatten(result.settings):
         yield f"setting.{name}", inert(str(value))
     yield "words", result.book.words or 0
-    yield from (("excluded", line) for line in excluded_lines(result.book.parts))
+    for line in excluded_lines(result.book.parts):
+        yield "excluded", line
     yield "generations_requested", result.requested
     yield "generations_received", result.received
     yield from _works(result)
@@ -63,31 +75,29 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     for name, (low, high) in result.intervals.items():
         yield f"{name}.low", low
         yield f"{name}.high", high
-    yield from ((f"{name}.p", p) for name, p in result.chances.items())
+    for name, p in result.chances.items():
+        yield f"{name}.p", p
+    yield from _passage_places(result)
+    for name, value in result.limit_values.items():
+        yield f"limit.{name}", value
+
+
+def _passage_places(result: PairResult) -> Iterator[tuple[str, object]]:
     for name in OF_PASSAGES:
         details = result.measures.get(name, {})
-        keys = (
-            "book",
-            "excerpt_at",
-            "start",
-            "end",
-            "excerpt_id",
-            "origin",
-            "generation",
-        )
-        yield from (
-            (f"{name}.{key}", details[key]) for key in keys if details.get("book")
-        )
+        if details.get("book"):
+            for key in _PLACE_KEYS:
+                yield f"{name}.{key}", details[key]
         for book, count in details.get("books", {}).items():
             yield f"{name}.{inert(book)}", count
-    yield from ((f"limit.{name}", value) for name, value in result.limit_values.items())
 
 
 def _works(result: PairResult) -> Iterator[tuple[str, object]]:
     if not result.works:
         return
     yield "works", len(result.works)
-    for verdict, count in Counter(work.verdict for work in result.works).items():
+    counts = Counter(work.verdict for work in result.works)
+    for verdict, count in counts.items():
         yield f"works.{verdict.value}", count
     for number, work in enumerate(result.leaking, 1):
         name = f"leaking_work.{number}"

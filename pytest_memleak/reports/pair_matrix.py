@@ -15,8 +15,12 @@ MANY = 9
 
 def fills_matrix(results: Sequence[PairResult]) -> bool:
     """Whether many pairs fill at least half of the matrix of their models and books."""
-    models = {(result.suite.name, result.model.id) for result in results}
-    books = {(result.suite.name, result.book.id) for result in results}
+    models = set()
+    books = set()
+    for result in results:
+        suite = result.suite.name
+        models.add((suite, result.model.id))
+        books.add((suite, result.book.id))
     cells = len(models) * len(books)
     is_half_full = cells <= 2 * len(results)
     return len(results) >= MANY and is_half_full

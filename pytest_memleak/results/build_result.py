@@ -124,7 +124,8 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         settings["icu"] = evaluation.book.icu
     limits = {}
     for name, limit in pair.limits.items():
-        limits[name] = SetLimit(limit, pair.limit_origins.get(name))
+        origin = pair.limit_origins.get(name)
+        limits[name] = SetLimit(limit, origin)
     brought = [row.without_functions() for row in pair.limits.brought.values()]
     suite = SuiteFacts(evaluation.suite, str(pair.suite), evaluation.suite_digest)
     return PairResult(

@@ -87,7 +87,7 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
     pairs = collect_pairs(run)
     # A ledger's times may be ahead of this machine's.
     ledger_times = [pair.as_of or 0.0 for pair in pairs]
-    latest = max(time.time(), *ledger_times)
+    latest = max([time.time(), *ledger_times])
     ledger = LedgerEnd(**run.ledger) if run.ledger else None
     bundle = Bundle(
         schema=SCHEMA,

@@ -115,8 +115,12 @@ class RuleContext:
         expected = self.readings.expected[counts]
         own = np.where(accepted, expected, self.readings.own[counts])
         order = np.argsort(own / expected, kind="stable").tolist()
-        middle = {order[(len(own) - 1) // 2], order[len(own) // 2]}
-        ratios = [Fraction(int(own[at]), int(expected[at])) for at in middle]
+        lower = order[(len(own) - 1) // 2]
+        upper = order[len(own) // 2]
+        ratios = []
+        for place in {lower, upper}:
+            ratio = Fraction(int(own[place]), int(expected[place]))
+            ratios.append(ratio)
         return median(ratios)
 
 

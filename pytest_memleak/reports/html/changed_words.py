@@ -30,7 +30,9 @@ def compare_sides(passage: Passage) -> list[list[Piece]]:
     answer_pieces = _WORD.split(passage.answer)
     book_changes: set[int] = set()
     answer_changes: set[int] = set()
-    for change in _changes(_words(book_pieces), _words(answer_pieces)):
+    book_words = _words(book_pieces)
+    answer_words = _words(answer_pieces)
+    for change in _changes(book_words, answer_words):
         book_changes.update(change.book)
         answer_changes.update(change.answer)
     book = _marked(book_pieces, book_changes)
@@ -62,7 +64,8 @@ def _changes(book: list[str], answer: list[str]) -> Iterator[_Change]:
 
 def _words(pieces: list[str]) -> list[str]:
     """Return the words of a split text, every second piece, without their case."""
-    return [word.casefold() for word in pieces[1::2]]
+    words = pieces[1::2]
+    return [word.casefold() for word in words]
 
 
 def _marked(pieces: list[str], changes: set[int]) -> list[Piece]:

@@ -44,7 +44,8 @@ class _Scale(NamedTuple):
 
     def place(self, value: float) -> float:
         """Return the place of a value."""
-        share = (value - self.least) / (self.most - self.least)
+        extent = self.most - self.least
+        share = (value - self.least) / extent
         offset = share * (self.end - self.start)
         return round(self.start + offset, 2)
 
@@ -57,7 +58,10 @@ def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[Length
     low = k
     while low <= longest:
         high = 2 * low - 1
-        spans = sum(n for length, n in counts.items() if low <= length <= high)
+        spans = 0
+        for length, count in counts.items():
+            if low <= length <= high:
+                spans += count
         classes.append(LengthClass(low, high, spans))
         low = high + 1
     return classes
@@ -73,7 +77,9 @@ def length_chart(
     """Draw the number of spans per length, on a logarithmic scale."""
     most = max((each.spans for each in classes), default=1)
     ceiling = max(most * 1.6, 2)
-    scale = _Scale(math.log10(0.5), math.log10(ceiling), _BOTTOM, _TOP)
+    lowest = math.log10(0.5)
+    highest = math.log10(ceiling)
+    scale = _Scale(lowest, highest, _BOTTOM, _TOP)
     parts = []
     digits = len(str(most))
     for power in range(digits):
@@ -89,7 +95,8 @@ def length_chart(
         parts.append(_label(middle, _BOTTOM + 18, label))
         if spans:
             top = scale.place(math.log10(spans))
-            parts.append(_bar(middle - 0.4 * step, top, 0.8 * step))
+            left = middle - 0.4 * step
+            parts.append(_bar(left, top, 0.8 * step))
             parts.append(_label(middle, top - 5, f"{spans:,}", kind="name"))
     parts += _axis_names("words in a row", "spans")
     return _svg(parts, name=name, title=title, text=text, kind="bar")
@@ -98,7 +105,8 @@ def length_chart(
 def _bar(left: float, top: float, width: float) -> Markup:
     bar = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>')
     height = round(_BOTTOM - top, 2)
-    return bar.format(round(left, 2), top, round(width, 2), height)
+    x = round(left, 2)
+    return bar.format(x, top, round(width, 2), height)
 
 
 def coverage_chart(
@@ -138,7 +146,9 @@ def coverage_chart(
         parts.append(line.format(kind, path))
     if n == 1:
         dot = Markup('<circle class="dot" cx="{}" cy="{}" r="4"/>')
-        parts.append(dot.format(across.place(1), up.place(curve[0])))
+        x = across.place(1)
+        y = up.place(curve[0])
+        parts.append(dot.format(x, y))
     parts += _axis_names("samples per excerpt", "BMC")
     return _svg(parts, name=name, title=title, text=text, kind="xy")
 

@@ -128,7 +128,8 @@ def cover(
     suites = [(pair.suite.name, pair.suite.sha256) for pair in everyone]
     unrun = []
     for pair in run.unrun:
-        unrun.append((pair.pair, "; ".join(pair.reasons)))
+        reasons = "; ".join(pair.reasons)
+        unrun.append((pair.pair, reasons))
     return Cover(
         result=verdict_outcome(verdict),
         reason=_reason(verdict, run, pairs),
@@ -195,7 +196,8 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
 
 def _is_counted(result: PairResult) -> bool:
     """Whether the result rests on the pair; it rests on no measured control."""
-    return not result.control or bool(result.unexcused) or not result.values
+    is_measured_control = result.control and bool(result.values)
+    return bool(result.unexcused) or not is_measured_control
 
 
 def _reasons_to_fail(run: RunReport, counts: Counter[str]) -> Iterator[str]:
@@ -363,7 +365,8 @@ def _models(
 ) -> Iterator[CoverModel]:
     by_model: defaultdict[tuple[str, str], list[PairResult]] = defaultdict(list)
     for result in results:
-        by_model[result.suite.name, result.model.id].append(result)
+        key = (result.suite.name, result.model.id)
+        by_model[key].append(result)
     for (suite, model), own in by_model.items():
         own_titles = titles_of_suite(titles, suite)
         recipe = model_recipe(own[0], own_titles)

@@ -75,7 +75,8 @@ def book_columns(times: PerWord, rounds: int, *, columns: int) -> BookColumns:
     """Summarize the rounds that cover each word in at most `columns` columns."""
     words = len(times)
     edge_count = min(columns, words) + 1
-    edges = np.linspace(0, words, edge_count).astype(int)
+    positions = np.linspace(0, words, edge_count)
+    edges = positions.astype(int)
     starts = edges[:-1]
     is_covered = (times > 0).astype(int)
     covered = np.add.reduceat(is_covered, starts)
@@ -160,7 +161,8 @@ def _paths(
         end = begin + len(list(neighbors))
         if look.level:
             left = round(xs[begin], 1)
-            width = round(xs[end] - xs[begin], 2)
+            extent = xs[end] - xs[begin]
+            width = round(extent, 2)
             height = look.height
             rectangle = f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z"
             paths[look.level] += rectangle
@@ -293,7 +295,8 @@ def _words_ended_by(
     mode: WordMode,
 ) -> list[int]:
     """Return, for each piece, how many of the chunk's words end in it, by letters."""
-    ends = list(itertools.accumulate(map(len, chunk_words)))
+    lengths = map(len, chunk_words)
+    ends = list(itertools.accumulate(lengths))
     counts = []
     letters = 0
     ended_before = 0
@@ -331,7 +334,8 @@ def _is_of_word(character: str, *, inside: bool) -> bool:
 
 def safe_text(text: str) -> Markup:
     """Return the text of a run, inert and escaped, with its outer spaces."""
-    bare = inert(text, longest=max(len(text), 1))
+    length = max(len(text), 1)
+    bare = inert(text, longest=length)
     before = " " if text[:1].isspace() else ""
     after = " " if text[-1:].isspace() and bare else ""
     return Markup("{}{}{}").format(before, bare, after)

@@ -76,7 +76,8 @@ _LEADS = {
 
 def write_html(run: RunReport, path: Path) -> None:
     """Write the report of a run to `path`, with its folder. Raises MemleakError."""
-    page = render(run, created=datetime.datetime.now(datetime.UTC))
+    now = datetime.datetime.now(datetime.UTC)
+    page = render(run, created=now)
     hint = f"give {HTML.option} a file in a writable folder"
     with file_errors(MemleakError, path, "Can't write the HTML report", hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     """Render the whole page. created: the time in UTC."""
     titles = book_titles((*run.results, *run.unrun))
     pairs = pair_views(run.results, titles)
-    pairs.sort(key=lambda pair: WORST_FIRST.index(pair.badge.kind))
+    pairs.sort(key=_severity)
     front = cover(run, pairs, titles)
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
     style += _running_head(front, created)
@@ -116,6 +117,10 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     )
     page.enable_buffering(_PIECES_TOGETHER)  # or all are in memory at once
     return "".join(page)
+
+
+def _severity(pair: PairView) -> int:
+    return WORST_FIRST.index(pair.badge.kind)
 
 
 def _lead(results: Sequence[PairResult]) -> str:
@@ -153,7 +158,10 @@ def _matrix(pairs: Sequence[PairView]) -> tuple[MatrixView, ...]:
     for pair in sorted(pairs, key=_number):
         suite = pair.result.suite.name
         by_suite[suite].append(pair)
-    return tuple(_suite_matrix(suite, row, own) for suite, own in by_suite.items())
+    matrix = []
+    for suite, own in by_suite.items():
+        matrix.append(_suite_matrix(suite, row, own))
+    return tuple(matrix)
 
 
 def _number(pair: PairView) -> int:
@@ -296,7 +304,8 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
     for view in views:
         if view.plot:
             result = view.result
-            by_book[result.suite.name, result.book.id].append(view)
+            key = (result.suite.name, result.book.id)
+            by_book[key].append(view)
     books = []
     for number, pairs in enumerate(by_book.values(), 1):
         books.append(_book_view(pairs, f"book-{number}"))
@@ -306,7 +315,8 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
     counted = _counted(pairs[0])
     alike = [pair for pair in pairs if _counted(pair) == counted]
-    left_out = [pair.result.model.id for pair in pairs if _counted(pair) != counted]
+    others = [pair for pair in pairs if _counted(pair) != counted]
+    left_out = [pair.result.model.id for pair in others]
     maps = []
     agreements = []
     for pair in alike:

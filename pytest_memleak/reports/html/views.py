@@ -191,7 +191,11 @@ def pair_views(results: Iterable[PairResult], titles: BookTitles) -> list[PairVi
 
 def titles_of_suite(titles: BookTitles, suite: str) -> dict[str, str]:
     """Return the titles of a suite's books, by their ids."""
-    return {book: title for (name, book), title in titles.items() if name == suite}
+    own = {}
+    for (name, book), title in titles.items():
+        if name == suite:
+            own[book] = title
+    return own
 
 
 def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
@@ -200,7 +204,8 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
         if name in result.values:
             measures.append(_measure(result, row))
     measures.sort(key=lambda measure: not measure.limit)
-    passages = unique_passages((*greedy_spans(result), *result.passages))
+    every_passage = (*greedy_spans(result), *result.passages)
+    passages = unique_passages(every_passage)
     view = PairView(
         anchor=anchor,
         result=result,
@@ -256,7 +261,8 @@ def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
     )
     if result.works:
         of_works = result.works[0].measures
-        heads = tuple(name for name in collect_measures([result]) if name in of_works)
+        every_name = collect_measures([result])
+        heads = tuple(name for name in every_name if name in of_works)
         works = tuple(_works(result, heads))
         return dataclasses.replace(view, works=works, work_heads=heads)
     chapters = tuple(_chapters(plot, coverage, times))
@@ -348,7 +354,8 @@ def _chapters(
     if len(titles) == 1:
         titles, starts = _excerpt_groups(coverage)
     ends = [*starts[1:], len(times)]
-    longest = max(np.subtract(ends, starts).tolist())
+    lengths = np.subtract(ends, starts)
+    longest = max(lengths.tolist())
     columns_each = _CHAPTER_COLUMNS // len(titles)
     columns = max(40, min(_COLUMNS // 2, columns_each))
     for title, start, end in zip(titles, starts, ends, strict=True):
@@ -371,7 +378,9 @@ def _excerpt_groups(coverage: CoverageMap) -> tuple[list[str | None], list[int]]
     starts = []
     for first in range(0, len(excerpts), size):
         group = excerpts[first : first + size]
-        ends = dict.fromkeys((group[0].id, group[-1].id))
+        first_id = group[0].id
+        last_id = group[-1].id
+        ends = dict.fromkeys((first_id, last_id))
         names.append(" to ".join(ends))
         starts.append(group[0].start)
     return names, starts
@@ -381,7 +390,8 @@ def _works(result: PairResult, heads: Iterable[str]) -> Iterator[WorkView]:
     """List the works: leaking first, then inconclusive, then passed."""
     rows = collect_measures([result])
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
-    for work in sorted(result.works, key=lambda work: order.index(work.verdict)):
+    works = sorted(result.works, key=lambda work: order.index(work.verdict))
+    for work in works:
         cells = []
         for name in heads:
             value = format_percent(rows[name], work.measures[name])
@@ -445,7 +455,8 @@ def _text(
         return ()
     mode = result.settings["word_mode"]
     shown = []
-    for excerpt, text in zip(coverage.excerpts, plot.text, strict=True):
+    texts = zip(coverage.excerpts, plot.text, strict=True)
+    for excerpt, text in texts:
         end = excerpt.start + excerpt.words
         own = times[excerpt.start : end].tolist()
         runs = heat_runs(text, own, coverage.rounds, mode)
