@@ -169,7 +169,7 @@ def _print_tests(
     tolerances: Mapping[str, float],
     as_json: bool,
 ) -> int:
-    from pytest_memleak.reports.report_text import change_text, comparison_sentence
+    from pytest_memleak.reports.release_text import change_text, comparison_sentence
     from pytest_memleak.results.result_codec import encode
 
     comparison = baseline.compare(later, tolerances, whole=True)

@@ -184,7 +184,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
 
 
 def _print_documents(parts: Iterable[BookPart]) -> None:
-    from pytest_memleak.reports.report_text import document_lines
+    from pytest_memleak.reports.book_text import document_lines
 
     parts = tuple(parts)
     if not parts:

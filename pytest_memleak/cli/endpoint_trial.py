@@ -203,7 +203,7 @@ def _identity_lines(
     from pytest_memleak.interfaces.abilities import id_of
     from pytest_memleak.interfaces.protocols import Completion
     from pytest_memleak.pipeline.provenance_check import served_record
-    from pytest_memleak.reports.report_text import server_name
+    from pytest_memleak.reports.generation_text import server_name
     from pytest_memleak.verdict.model_identity import served_model_issues
 
     yield "endpoint", id_of(endpoint) or "unnamed"

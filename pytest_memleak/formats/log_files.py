@@ -75,7 +75,8 @@ class RowBlock:
                 continue
             text = row.removeprefix(codecs.BOM_UTF8).strip()
             if text:
-                yield number, json_value(text, where, encoding="utf-8"), where
+                value = json_value(text, where, encoding="utf-8")
+                yield number, value, where
 
 
 def size_of(path: Path) -> int:
@@ -103,7 +104,8 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
     with _errors(path), path.open("rb") as raw:
         file = unpack(raw) if unpack else raw
         for block in _blocks(read(file, path, text)):
-            yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
+            position = raw.tell()
+            yield RowBlock(path, rows + 1, block, position - read_before)
             rows += len(block)
             read_before = raw.tell()
     if not rows:
@@ -184,11 +186,16 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _json_rows(file: IO[bytes], path: Path, text: str | None) -> list[Any]:
-    value = json_value(read_whole(file, path), str(path))
+    data = read_whole(file, path)
+    value = json_value(data, str(path))
     if record_of(value, str(path)):
         return [value]
-    rows = _rows_in_lists(value, text) if isinstance(value, dict) else value
-    if not isinstance(rows, list) or (value and not rows):
+    rows = value
+    if isinstance(value, dict):
+        rows = _rows_in_lists(value, text)
+    if not isinstance(rows, list):
+        raise no_list(value, str(path))
+    if value and not rows:
         raise no_list(value, str(path))
     return rows
 
@@ -196,17 +203,17 @@ def _json_rows(file: IO[bytes], path: Path, text: str | None) -> list[Any]:
 def _rows_in_lists(value: dict[str, Any], text: str | None) -> list[Any]:
     """Return the rows in an object's lists; if some have the text, those alone."""
     of_promptfoo = value_at(value, ("results", "results"))
-    lists = [
-        part
-        for key, part in {**value, "": of_promptfoo}.items()
-        if key not in _LISTS_WITHOUT_ROWS and isinstance(part, list)
-    ]
+    parts = {**value, "": of_promptfoo}
+    lists: list[list[Any]] = []
+    for key, part in parts.items():
+        if key not in _LISTS_WITHOUT_ROWS and isinstance(part, list):
+            lists.append(part)
     if text is None:
         rows = chain.from_iterable(lists)
         return [row for row in rows if is_row(row)]
     keys = keys_of(text)
     with_text = [rows for rows in lists if _some_has(rows, keys)]
-    return [*chain.from_iterable(with_text or lists)]
+    return list(chain.from_iterable(with_text or lists))
 
 
 def _some_has(rows: list[Any], keys: list[str]) -> bool:
@@ -237,19 +244,22 @@ def _read_as_stored(member: zipfile.ZipInfo) -> None:
 def _cells(file: IO[bytes], path: Path, _text: str | None) -> Iterator[dict[str, str]]:
     """Yield rows of a CSV by their heads."""
     csv.field_size_limit(sys.maxsize)
-    rows = csv.reader(codecs.iterdecode(file, "utf-8-sig"))
+    lines = codecs.iterdecode(file, "utf-8-sig")
+    rows = csv.reader(lines)
     heads = next(rows, [])
     for row in rows:
-        _validate_heads(heads, len(row), f"{path}, line {rows.line_num}")
+        where = f"{path}, line {rows.line_num}"
+        _validate_heads(heads, len(row), where)
         if row:
             yield dict(zip(heads, row, strict=False))
 
 
 def _validate_heads(heads: list[str], cells: int, where: str) -> None:
     """Raise RecordsError for a row of which a cell would go unread."""
-    if cells > len(heads) or len(set(heads)) < len(heads):
+    distinct = len(set(heads))
+    if cells > len(heads) or distinct < len(heads):
         raise RecordsError(
-            f"{cells} cells, but {len(set(heads))} distinct column names",
+            f"{cells} cells, but {distinct} distinct column names",
             location=where,
             hint="put cells with commas into double quotes; rename one of two equal "
             "columns",
@@ -275,7 +285,8 @@ def _decoded(value: Any) -> Any:
     """Return a value with text where it has the bytes of text, as some writers do."""
     if isinstance(value, bytes):
         text = value.decode(errors="replace")
-        is_image = text.count("\ufffd") >= len(text) / 8
+        undecoded = text.count("\ufffd")
+        is_image = undecoded >= len(text) / 8
         return value if is_image else text
     if isinstance(value, dict):
         return {key: _decoded(part) for key, part in value.items()}
@@ -313,7 +324,10 @@ class _UnpackedZstd(io.RawIOBase):
         return count
 
     def _unpack(self, packed: bytes) -> None:
-        frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+        frame = self._frame
+        if not frame:
+            decompressor = self._zstandard.ZstdDecompressor()
+            frame = decompressor.decompressobj()
         try:
             self._unpacked = frame.decompress(packed)
         except self._zstandard.ZstdError as error:

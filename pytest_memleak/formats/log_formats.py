@@ -67,12 +67,11 @@ class RowPaths(NamedTuple):
 
 def _unknown_format(row: object, where: str) -> RecordsError:
     cells = row if isinstance(row, dict) else {}
-    texts = [
-        key
-        for key, value in cells.items()
-        if key.isidentifier() and isinstance(value, str)
-    ]
-    longest = max(texts, key=lambda key: len(cells[key]), default="answer/text")
+    length_by_key = {}
+    for key, value in cells.items():
+        if key.isidentifier() and isinstance(value, str):
+            length_by_key[key] = len(value)
+    longest = max(length_by_key, key=length_by_key.__getitem__, default="answer/text")
     return RecordsError(
         "this row has no known format, so its texts wouldn't be read",
         location=where,
@@ -82,7 +81,8 @@ def _unknown_format(row: object, where: str) -> RecordsError:
 
 def keys_of(path: str) -> list[str]:
     """Return the keys of a path such as `/answer/text`."""
-    return [key.replace("~1", "/").replace("~0", "~") for key in path.split("/") if key]
+    keys = filter(None, path.split("/"))
+    return [key.replace("~1", "/").replace("~0", "~") for key in keys]
 
 
 def _texts_named(row: object, path: str, where: str) -> list[str]:
@@ -117,9 +117,11 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     if not (reading.answers or reading.prompts or failed):
         return None  # its texts are where no such format has them
     unread = reading.unread_texts()
-    if not reading.answers and sum(map(count_runs, unread)) >= WORDS_OF_TEXT:
-        before = reading.before_first
-        reading.answers["",] = AnswerFacts(before, {"failed": failed})
+    has_text = sum(map(count_runs, unread)) >= WORDS_OF_TEXT
+    if has_text and not reading.answers:
+        no_texts = ("",)
+        facts = AnswerFacts(reading.before_first, {"failed": failed})
+        reading.answers[no_texts] = facts
     return {
         "excerpt_id": value_at(row, row_format.row_id),
         "instruction": _joined_prompts(reading.prompts),
@@ -138,7 +140,8 @@ def _generations(reading: RowReading, unread: list[str]) -> list[Record]:
     """Return a generation per answer; the first one's reasoning has what was unread."""
     generations: list[Record] = []
     for texts, facts in reading.answers.items():
-        generation = _generation(texts, facts, unread if not generations else [])
+        generation = _generation(texts, facts, unread)
+        unread = []
         if facts.before < len(reading.prompts):
             own_prompts = reading.prompts[: facts.before]
             generation["instruction"] = _joined_prompts(own_prompts)
@@ -170,7 +173,7 @@ def _parse_cells(row: Record, where: str | None) -> None:
     """Parse the JSON in a table's cells, in place."""
     for name in LISTS_OF_MESSAGES & row.keys():
         cell = row[name]
-        if isinstance(cell, str) and cell.lstrip()[:1] in {"[", "{"}:
+        if isinstance(cell, str) and cell.lstrip().startswith(("[", "{")):
             data = cell.encode("utf-8", "surrogatepass")
             row[name] = json_value(data, f"{where}, {name}", encoding="utf-8")
 

@@ -48,7 +48,8 @@ def _split_content(content: object) -> tuple[list[str], list[object]]:
     """Return the texts of a message's content, and what stands beside them."""
     texts: list[str] = []
     rest: list[object] = []
-    for part in content if isinstance(content, list) else [content]:
+    parts = content if isinstance(content, list) else [content]
+    for part in parts:
         if isinstance(part, str):
             texts.append(part)
         elif isinstance(part, dict) and _is_plain_text(part):
@@ -76,7 +77,9 @@ def is_without_text(key: str, value: object) -> bool:
     """Return whether neither a key nor its value holds text; faster than `texts_in`."""
     if isinstance(value, str):
         return key in _METADATA and not is_text(value)
-    return (not value or isinstance(value, NO_TEXT)) and not is_text_key(key)
+    if value and not isinstance(value, NO_TEXT):
+        return False
+    return not is_text_key(key)
 
 
 def without_metadata(place: Place, pieces: list[str]) -> list[str]:
@@ -92,6 +95,6 @@ def is_metadata(place: Place, pieces: list[str]) -> bool:
         return False
     different = {*pieces}
     # Names and ids are single words; a stream may have one in each event below them.
-    if "logprobs" in place or place[-1] in _METADATA:
-        return has_few_runs(" ".join(filter(is_text, different)))
-    return has_few_runs(" ".join(filter(None, different)))
+    is_single = "logprobs" in place or place[-1] in _METADATA
+    texts = filter(is_text if is_single else None, different)
+    return has_few_runs(" ".join(texts))

@@ -30,7 +30,7 @@ _SHORTEST = 2 * FEW_RUNS - 1  # characters of so many runs
 _LONGEST_MEAN = 16
 
 Place = tuple[str, ...]
-
+_Part = tuple[Place, object]
 
 Kept = Callable[[Place, list[str]], list[str]]
 """A choice among the strings at a place."""
@@ -65,23 +65,21 @@ def _strings_by_place(value: object) -> dict[Place, list[str]]:
     """
     strings: dict[Place, list[str]] = {}
     # Not recursive: the server decides the depth.
-    waiting: list[tuple[Place, object]] = [((), value)]
+    waiting: list[_Part] = [((), value)]
     while waiting:
         place, part = waiting.pop()
         if isinstance(part, str):
             strings.setdefault(place, []).append(part)
         elif isinstance(part, (list, tuple)):  # a map of Parquet has pairs
-            waiting += [
-                (place, element)
-                for element in reversed(part)
-                if not isinstance(element, NO_TEXT)
-            ]
+            elements = [each for each in part if not isinstance(each, NO_TEXT)]
+            waiting += [(place, element) for element in reversed(elements)]
         elif isinstance(part, (dict, Mapping)):  # a dict is known faster
-            inside: list[tuple[Place, object]] = []
+            inside: list[_Part] = []
             for key, nested in part.items():
                 name = str(key)
                 if is_text_key(name):
-                    strings.setdefault((*place, ""), []).append(f"{name}\n")
+                    of_keys = strings.setdefault((*place, ""), [])
+                    of_keys.append(f"{name}\n")
                 if not isinstance(nested, NO_TEXT):
                     inside.append(((*place, name), nested))
             waiting += reversed(inside)
@@ -113,9 +111,9 @@ def joined(pieces: list[str]) -> list[str]:
     """
     if len(set(pieces)) == 1:
         return pieces[:1]  # a name that each has
-    has_blank = {
-        left[-1:].isspace() or right[:1].isspace() for left, right in pairwise(pieces)
-    }
+    has_blank = set()
+    for left, right in pairwise(pieces):
+        has_blank.add(left[-1:].isspace() or right[:1].isspace())
     readings: list[str] = []
     if True in has_blank:
         readings.append("".join(pieces))

@@ -19,7 +19,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.options import baseline_error_key, pairs_of
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
-from pytest_memleak.reports.report_text import (
+from pytest_memleak.reports.release_text import (
     change_text,
     comparison_lines,
     comparison_sentence,
@@ -49,10 +49,14 @@ def validate_baseline(
     """
     selected = [item for item in items if not item.get_closest_marker("skip")]
     pairs = pairs_of(selected)
-    path, measures = map(config.getoption, ("memleak_baseline", "memleak_max_increase"))
+    path = config.getoption("memleak_baseline")
+    measures = config.getoption("memleak_max_increase")
     try:
-        suites = {pair.suite: run.of_suite(pair.suite).suite for pair in pairs.values()}
-        Baseline(Path(path)).validate(pairs.values(), measures, suites)
+        suites = {}
+        for pair in pairs.values():
+            suites[pair.suite] = run.of_suite(pair.suite).suite
+        baseline = Baseline(Path(path))
+        baseline.validate(pairs.values(), measures, suites)
     except MemleakError as error:
         message = f"--memleak-max-increase: {error}"
         if not hasattr(config, "workerinput"):
@@ -65,7 +69,8 @@ def compare_with_baseline(
     results: tuple[PairResult, ...],
 ) -> tuple[tuple[PairResult, ...], ReleaseComparison | None]:
     """Return the results with their changes; with tolerances, the comparison, too."""
-    baseline = Baseline(Path(config.getoption("memleak_baseline")))
+    path = config.getoption("memleak_baseline")
+    baseline = Baseline(Path(path))
     pairs = label_pairs(map(localize, results))  # as a bundle has them
     tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
     comparison = None
@@ -94,7 +99,8 @@ def report_comparison(session: pytest.Session, comparison: ReleaseComparison) ->
     session.testscollected += 1
     verdict = comparison.verdict
     phases: dict[Any, str | None] = {"setup": None, "call": None, "teardown": None}
-    text = "\n".join((comparison_sentence(comparison), *comparison_lines(comparison)))
+    lines = [comparison_sentence(comparison), *comparison_lines(comparison)]
+    text = "\n".join(lines)
     if verdict is Verdict.INCONCLUSIVE:
         phases = {"setup": text, "teardown": None}
     elif verdict is not Verdict.PASS:

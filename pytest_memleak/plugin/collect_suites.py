@@ -76,7 +76,8 @@ class SuiteModule(pytest.Module):
             self.suite = self.load(self.config, self.path)
         except MemleakError as error:
             raise self.CollectError(str(error)) from None
-        module = types.ModuleType(self.path.name.partition(".")[0], str(self.path))
+        name, _, _ = self.path.name.partition(".")
+        module = types.ModuleType(name, str(self.path))
         module.__file__ = str(self.path)
         module.test_memorization = self.test  # type: ignore[attr-defined]
         self.obj = module
@@ -91,18 +92,22 @@ def unrun_verdicts(items: Iterable[pytest.Item]) -> dict[str, str]:
     """Return the verdict of each pair's item until it runs; "" if a mark skips it."""
     verdicts = {}
     for item in items:
-        if pair_of(item):
-            is_skipped = skip_reason(item) is not None
-            verdicts[item.nodeid] = "" if is_skipped else "NOT RUN"
+        if not pair_of(item):
+            continue
+        is_skipped = skip_reason(item) is not None
+        verdicts[item.nodeid] = "" if is_skipped else "NOT RUN"
     return verdicts
 
 
 def skip_reason(item: pytest.Item) -> str | None:
     """Return the reason of the mark that skips the item, as pytest evaluates it."""
     skipping: Any = item.config.pluginmanager.get_plugin("skipping")
+    if not skipping:
+        return None
     # The error of a mark's condition, with which the test fails.
     with contextlib.suppress(Exception, Failed):
-        if skip := skipping and skipping.evaluate_skip_marks(item):
+        skip = skipping.evaluate_skip_marks(item)
+        if skip:
             return str(skip.reason)
     return None
 
@@ -115,10 +120,10 @@ def parametrize_pairs(
     module = metafunc.definition.getparent(SuiteModule)
     if module is not None:
         suite = module.suite
-        params = [
-            pytest.param(pair, id=pair.id, marks=_xfail_marks(pair))
-            for pair in suite.pairs
-        ]
+        params = []
+        for pair in suite.pairs:
+            marks = _xfail_marks(pair)
+            params.append(pytest.param(pair, id=pair.id, marks=marks))
     elif path := _suite_of_marker(metafunc.definition):
         try:
             suite = load(metafunc.config, Path(os.path.realpath(path)))

@@ -100,24 +100,24 @@ class EndOfRun:
         if verdict is not None:
             self.items[report.nodeid] = verdict
         if result is not None:
-            key = (result["suite"]["path"], result["pair"], result["model"]["endpoint"])
+            suite_path = result["suite"]["path"]
+            endpoint = result["model"]["endpoint"]
+            key = (suite_path, result["pair"], endpoint)
             self._result_by_pair[key] = result
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """List the items that a worker of xdist collected."""
-        unrun = getattr(node, "workeroutput", {}).get(_ITEMS, {})
+        output = getattr(node, "workeroutput", {})
+        unrun = output.get(_ITEMS, {})
         self.items = {**unrun, **self.items}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """After the last pair, fail if one didn't pass; compare with the baseline."""
         result = yield
-        if (
-            self.items
-            and not session.testsfailed
-            and not any(map(self._config.getoption, _PLANS))
-        ):
+        only_plans = any(map(self._config.getoption, _PLANS))
+        if self.items and not session.testsfailed and not only_plans:
             from pytest_memleak.plugin.run_reports import unearned_line
 
             self._unearned = unearned_line(self.items)
@@ -216,14 +216,14 @@ class EndOfRun:
         from pytest_memleak.plugin.run_reports import evidence_line
 
         self._report = dataclasses.replace(report, exit_status=int(status))
+        rewritten = dataclasses.replace(self._report, outputs=self._written)
         try:  # evidence first: it must not say PASS
             for output in sorted(REPORTS, key=lambda output: output is not EVIDENCE):
-                output.write_if_requested(
-                    dataclasses.replace(self._report, outputs=self._written),
-                )
+                output.write_if_requested(rewritten)
         except MemleakError as error:
             # No bundle is better than one that claims too much.
-            if evidence := self._written.get(EVIDENCE.name):
+            evidence = self._written.get(EVIDENCE.name)
+            if evidence:
                 with contextlib.suppress(OSError):
                     evidence.unlink()
             if not self._write_error:

@@ -77,15 +77,20 @@ class RedactedTests:
         """Whether the running test or one of its fixtures read text."""
         item = self._item
         if item is not None and self._reading_fixtures and not self._marked:
-            used = {*getattr(item, "fixturenames", ())}
-            # None once the test has ended.
-            arguments = getattr(item, "funcargs", None) or {}
-            for request in (self._request, arguments.get("request")):
-                if request:
-                    used.update(request.fixturenames)
+            used = self._fixtures_of(item)
             if any(fixture.argname in used for fixture in self._reading_fixtures):
                 self.mark()
         return self._marked
+
+    def _fixtures_of(self, item: pytest.Item) -> set[str]:
+        """Return the names of the fixtures that a test uses."""
+        used = set(getattr(item, "fixturenames", ()))
+        # None once the test has ended.
+        arguments = getattr(item, "funcargs", None) or {}
+        for request in (self._request, arguments.get("request")):
+            if request:
+                used.update(request.fixturenames)
+        return used
 
     def most_words(self) -> int | None:
         """Return how many words a log record may have now; None for all."""
@@ -111,8 +116,9 @@ class RedactedTests:
             self._drop_output()
             # With tee-sys, all would be shown again.
             if self._config.getoption("capture") != "tee-sys":
-                for stream, text in zip((sys.stdout, sys.stderr), before, strict=True):
-                    stream.write(text)
+                output, errors = before
+                sys.stdout.write(output)
+                sys.stderr.write(errors)
             self._warn_shortened(recorded)
 
     def _warn_shortened(self, recorded: Iterable[WarningMessage]) -> None:
@@ -132,7 +138,8 @@ class RedactedTests:
         request: pytest.FixtureRequest,
     ) -> Generator[None, Any, Any]:
         """Remember which fixtures read text; redact what they and finalizers raise."""
-        reads, self._request = self._reads, request
+        reads = self._reads
+        self._request = request
         try:
             return (yield)
         except (KeyboardInterrupt, pytest.exit.Exception):
@@ -142,19 +149,24 @@ class RedactedTests:
                 raise
             copy = self._redacted(error)
         finally:
-            is_pytests = str(fixturedef.func.__module__).startswith("_pytest")
-            # pytest's own fixtures read no text.
-            by_name = (
-                "request" in fixturedef.argnames and self.marked and not is_pytests
-            )
-            if fixturedef.scope != "function" and (self._reads > reads or by_name):
+            may_have_read = self._may_have_read(fixturedef)
+            has_read = self._reads > reads or may_have_read
+            if fixturedef.scope != "function" and has_read:
                 self._reading_fixtures.add(fixturedef)
             finalizers = getattr(fixturedef, "_finalizers", [])
+            finish = functools.partial(self._finish, fixturedef)
             finalizers[:] = [
-                functools.partial(self._finish, fixturedef, finalizer)
-                for finalizer in finalizers
+                functools.partial(finish, finalizer) for finalizer in finalizers
             ]
         raise copy  # outside the handler, so that no frame refers to the original
+
+    def _may_have_read(self, fixture: pytest.FixtureDef[Any]) -> bool:
+        """Tell whether a fixture may have read text through its request."""
+        if "request" not in fixture.argnames or not self.marked:
+            return False
+        # pytest's own fixtures read no text.
+        module = str(fixture.func.__module__)
+        return not module.startswith("_pytest")
 
     def _finish(
         self,
@@ -186,11 +198,11 @@ class RedactedTests:
         self._marked = False
         self._request = None
         self._original_attributes = {}
-        self._properties = [
-            (plugin.global_properties, len(plugin.global_properties))
-            for plugin in self._config.pluginmanager.get_plugins()
-            if type(plugin).__name__ == "LogXML"  # pytest's JUnit reporter
-        ]
+        self._properties = []
+        for plugin in self._config.pluginmanager.get_plugins():
+            if type(plugin).__name__ == "LogXML":  # pytest's JUnit reporter
+                properties = plugin.global_properties
+                self._properties.append((properties, len(properties)))
         try:
             return (yield)
         # Of another plugin, too, which ends as an internal error.
@@ -236,14 +248,15 @@ class RedactedTests:
                 path, line, _ = report.longrepr
                 report.longrepr = path, line, f"Skipped: {error}"
             else:
-                kind = "" if isinstance(error, Outcome) else f"{type(error).__name__}: "
-                report.longrepr = f"{kind}{error}"
+                report.longrepr = str(error)
+                if not isinstance(error, Outcome):
+                    report.longrepr = f"{type(error).__name__}: {error}"
             if error is not raised and not self._config.getoption("usepdb"):
                 call.excinfo = pytest.ExceptionInfo.from_exception(error)
-        self._original_attributes = {
-            name: [*value] if isinstance(value, list) else value
-            for name, value in vars(report).items()
-        }
+        self._original_attributes = dict(vars(report))
+        for name, value in vars(report).items():
+            if isinstance(value, list):
+                self._original_attributes[name] = list(value)
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -284,11 +297,11 @@ class RedactedTests:
     def _drop_records(self) -> None:
         """Remove the test's output and others' properties; shorten marks' reasons."""
         item: Any = self._item
-        own = [
-            entry
-            for entry in item.user_properties
-            if str(entry[0]).startswith("memleak.")
-        ]
+        own = []
+        for entry in item.user_properties:
+            name = str(entry[0])
+            if name.startswith("memleak."):
+                own.append(entry)
         item.user_properties[:] = own
         for properties, count in self._properties:
             del properties[count:]
@@ -299,22 +312,25 @@ class RedactedTests:
                 reason = mark.kwargs.get("reason")
                 if isinstance(reason, str):
                     short = {**mark.kwargs, "reason": self._shortened(reason)}
-                    node.own_markers[place] = getattr(pytest.mark, mark.name)(
-                        *mark.args,
-                        **short,
-                    ).mark
+                    make_mark = getattr(pytest.mark, mark.name)
+                    node.own_markers[place] = make_mark(*mark.args, **short).mark
 
     def _captured(self) -> tuple[str, str]:
         """Return and clear the captured output."""
         capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
-        return tuple(capture.read_global_capture()) if capture else ("", "")
+        if not capture:
+            return "", ""
+        output, errors = capture.read_global_capture()
+        return output, errors
 
     def _drop_output(self) -> None:
         if any(self._captured()):
             print(_DROPPED)
 
     def _shortened(self, text: str) -> str:
-        return first_words(text, self._most) if self._most else _REDACTED
+        if not self._most:
+            return _REDACTED
+        return first_words(text, self._most)
 
     def _redacted(self, error: BaseException) -> BaseException:
         """Return an exception of the same kind that has its location only."""
@@ -341,15 +357,17 @@ class RedactedTests:
     def _place_of(self, error: BaseException) -> str:
         """Return file and line of an error, in the test's own file if possible."""
         item = self._item
-        lines = [
-            (frame.filename, frame.lineno)
-            for frame in traceback.extract_tb(error.__traceback__)
-        ]
-        own = [line for line in lines if item and line[0] == str(item.path)]
-        path, line = (own or lines or [("?", 0)])[-1]
+        frames = list(traceback.extract_tb(error.__traceback__))
+        if not frames:
+            return "?:0"
+        own = []
+        if item:
+            own = [frame for frame in frames if frame.filename == str(item.path)]
+        last = (own or frames)[-1]
+        path = last.filename
         with contextlib.suppress(ValueError):
             path = str(Path(path).relative_to(self._config.rootpath))
-        return f"{path}:{line}"
+        return f"{path}:{last.lineno}"
 
 
 def _with_new_traceback(error: BaseException) -> BaseException:

@@ -26,9 +26,10 @@ from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     TestedKey = tuple[str, str, str | None]  # suite, pair, and `_TestReports.endpoint`
+    PairTests = dict[TestedKey, tuple[PairTest, ...]]
 
 _FOLDER = "memleak_run_record"
 _CRASHED = "???"  # xdist's phase of a dead worker
@@ -36,6 +37,7 @@ _ENDED: dict[int, str] = {
     pytest.ExitCode.INTERRUPTED: "the run was interrupted before its test",
     pytest.ExitCode.INTERNAL_ERROR: "an internal error ended the run before its report",
 }
+_EXPECTED_FAILURES = {"skipped": "xfailed", "passed": "xpassed"}
 _REASONS = {
     "crashed": "its test's process died",
     "unfinished": "the run ended during its test",
@@ -48,11 +50,13 @@ _REASONS = {
 def selection_of(config: pytest.Config) -> Selection:
     """Return the run's selection, without paths outside the current folder."""
     here = Path.cwd()
+    arguments = [_relative(argument, here) for argument in config.args]
+    deselected = config.getoption("deselect") or ()
     return Selection(
         keyword=config.getoption("keyword") or "",
         markers=config.getoption("markexpr") or "",
-        arguments=tuple(_relative(argument, here) for argument in config.args),
-        deselected=tuple(config.getoption("deselect") or ()),
+        arguments=tuple(arguments),
+        deselected=tuple(deselected),
     )
 
 
@@ -87,7 +91,9 @@ class _TestReports:
             return "error" if setup == "failed" else setup
         if call is None:
             return "unfinished"
-        return "error" if self.phases.get("teardown") == "failed" else call
+        if self.phases.get("teardown") == "failed":
+            return "error"
+        return call
 
 
 class RunRecord:
@@ -107,16 +113,17 @@ class RunRecord:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """List pairs and tests, here or for the controller."""
-        listed: dict[str, Any] = {"pairs": self._pairs(), "broken": self._broken}
-        listed["tests"] = [*self._tests(session.items)]
+        listed: dict[str, Any] = {
+            "pairs": self._pairs(),
+            "broken": self._broken,
+            "tests": list(self._tests(session.items)),
+        }
         worker = getattr(self._config, "workerinput", None)
         if worker is None:
             self._lists.append(listed)
-        else:
-            write_whole(
-                Path(worker[_FOLDER]) / f"{worker['workerid']}.json",
-                json.dumps(listed),
-            )
+            return
+        file = f"{worker['workerid']}.json"
+        write_whole(Path(worker[_FOLDER]) / file, json.dumps(listed))
 
     def _pairs(self) -> list[dict[str, Any]]:
         if run_key not in self._config.stash:
@@ -126,7 +133,9 @@ class RunRecord:
 
         results: list[dict[str, Any]] = []
         for suite in self._config.stash[run_key].suites:
-            results += [encode(build_unrun_result(pair, suite)) for pair in suite.pairs]
+            for pair in suite.pairs:
+                result = build_unrun_result(pair, suite)
+                results.append(encode(result))
         return results
 
     def _tests(self, selected: Iterable[pytest.Item]) -> Iterable[dict[str, Any]]:
@@ -134,14 +143,16 @@ class RunRecord:
         items += [(item, "deselected") for item in self._deselected]
         for item, state in items:
             pair = pair_of(item)
-            if pair is not None and item.get_closest_marker("copyright"):
-                yield {
-                    "node": item.nodeid,
-                    "suite_path": str(pair.suite),
-                    "pair": pair.id,
-                    "state": state,
-                    "skip": first_words(skip_reason(item) or ""),
-                }
+            if pair is None or not item.get_closest_marker("copyright"):
+                continue
+            reason = skip_reason(item) or ""
+            yield {
+                "node": item.nodeid,
+                "suite_path": str(pair.suite),
+                "pair": pair.id,
+                "state": state,
+                "skip": first_words(reason),
+            }
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -155,8 +166,8 @@ class RunRecord:
         hidden = report.failed
         if report.skipped:
             with contextlib.suppress(OSError):
-                content = (self._config.rootpath / report.fspath).read_bytes()
-                hidden = b"mark.copyright" in content
+                path = self._config.rootpath / report.fspath
+                hidden = b"mark.copyright" in path.read_bytes()
         if hidden and report.nodeid not in self._broken:
             self._broken.append(report.nodeid)
 
@@ -168,11 +179,13 @@ class RunRecord:
             reports.phases.clear()
         outcome: str = report.outcome
         if hasattr(report, "wasxfail"):
-            outcome = {"skipped": "xfailed", "passed": "xpassed"}.get(outcome, outcome)
-        reports.phases[report.when or _CRASHED] = outcome
+            outcome = _EXPECTED_FAILURES.get(outcome, outcome)
+        phase = report.when or _CRASHED
+        reports.phases[phase] = outcome
         result = getattr(report, "memleak", [None])[0]
         if result is not None:
-            reports.endpoint = result["model"]["endpoint"] or ""
+            model = result["model"]
+            reports.endpoint = model["endpoint"] or ""
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -181,37 +194,50 @@ class RunRecord:
             return (*self._broken, "no worker reported its pairs")
         return tuple(self._broken)
 
-    def settle(
-        self,
-        status: int,
-    ) -> tuple[dict[TestedKey, tuple[PairTest, ...]], tuple[PairResult, ...]]:
+    def settle(self, status: int) -> tuple[PairTests, tuple[PairResult, ...]]:
         """Return the tests of each evaluation, and pairs that weren't run.
 
         A pair that one test evaluated and another didn't is in both.
         """
-        if self._folder is not None:
-            for path in sorted(Path(self._folder.name).glob("*.json")):
-                self._lists.append(json.loads(path.read_text(encoding="utf-8")))
-            self._folder.cleanup()
+        self._read_workers_lists()
         broken = dict.fromkeys(self._broken)
         listed_tests: dict[str, dict[str, Any]] = {}  # by node id
         pairs: dict[tuple[str, str], dict[str, Any]] = {}  # by suite and id
         for listed in self._lists:  # each process lists the same
             broken |= dict.fromkeys(listed["broken"])
-            listed_tests |= {test["node"]: test for test in listed["tests"]}
+            for test in listed["tests"]:
+                listed_tests[test["node"]] = test
             for pair in listed["pairs"]:
-                pairs[pair["suite"]["path"], pair["pair"]] = pair
+                suite_path = pair["suite"]["path"]
+                pairs[suite_path, pair["pair"]] = pair
         self._broken = [*broken]
-        tests: dict[TestedKey, tuple[PairTest, ...]] = {}
+        tests: PairTests = {}
         for test in listed_tests.values():
-            endpoint = self._reports.get(test["node"], _TestReports()).endpoint
-            key = (test["suite_path"], test["pair"], endpoint)
-            tests[key] = (*tests.get(key, ()), self._pair_test(test, status))
-        unrun = (_unrun_result(pair, tests) for pair in pairs.values())
-        return tests, tuple(result for result in unrun if result is not None)
+            reports = self._reports_of(test)
+            key = (test["suite_path"], test["pair"], reports.endpoint)
+            tests.setdefault(key, ())
+            tests[key] += (self._pair_test(test, status),)
+        unrun = []
+        for pair in pairs.values():
+            result = _unrun_result(pair, tests)
+            if result is not None:
+                unrun.append(result)
+        return tests, tuple(unrun)
+
+    def _read_workers_lists(self) -> None:
+        if self._folder is None:
+            return
+        files = Path(self._folder.name).glob("*.json")
+        for path in sorted(files):
+            text = path.read_text(encoding="utf-8")
+            self._lists.append(json.loads(text))
+        self._folder.cleanup()
+
+    def _reports_of(self, listed: dict[str, Any]) -> _TestReports:
+        return self._reports.get(listed["node"], _TestReports())
 
     def _pair_test(self, listed: dict[str, Any], status: int) -> PairTest:
-        reports = self._reports.get(listed["node"], _TestReports())
+        reports = self._reports_of(listed)
         outcome = reports.outcome
         if outcome == "not run":
             outcome = listed["state"]
@@ -222,7 +248,8 @@ class RunRecord:
                 reason += f": {listed['skip']}"
             if outcome == "not run":
                 reason = _ENDED.get(status, "the run ended before its test")
-        return PairTest(listed["node"].partition("[")[0], outcome, reason)
+        name, _, _ = listed["node"].partition("[")
+        return PairTest(name, outcome, reason)
 
 
 def tested_key(result: PairResult) -> TestedKey:
@@ -232,7 +259,7 @@ def tested_key(result: PairResult) -> TestedKey:
 
 def _unrun_result(
     pair: dict[str, Any],
-    tests: Mapping[TestedKey, tuple[PairTest, ...]],
+    tests: PairTests,
 ) -> PairResult | None:
     """Return the result of a pair that not all of its tests evaluated, or None."""
     from pytest_memleak.results.result_codec import decode
@@ -247,9 +274,10 @@ def _unrun_result(
         if unevaluated:
             reasons = ["its tests didn't evaluate it"]
     result = decode(PairResult, pair)
+    distinct_reasons = dict.fromkeys(reasons)
     return dataclasses.replace(
         result,
-        reasons=tuple(dict.fromkeys(reasons)),
+        reasons=tuple(distinct_reasons),
         tests=unevaluated,
     )
 

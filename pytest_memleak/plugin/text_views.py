@@ -43,9 +43,12 @@ def _reporting_attribute(slot: Any) -> property:
 
 def _view_kind(kind: Any) -> Any:
     """Derive a record that reports reads of its texts: the fields that `repr` omits."""
-    texts = [field.name for field in dataclasses.fields(kind) if not field.repr]
-    attributes = {name: _reporting_attribute(getattr(kind, name)) for name in texts}
-    return type(kind.__name__, (kind,), {"__slots__": (), **attributes})
+    attributes: dict[str, Any] = {"__slots__": ()}
+    for field in dataclasses.fields(kind):
+        if not field.repr:
+            slot = getattr(kind, field.name)
+            attributes[field.name] = _reporting_attribute(slot)
+    return type(kind.__name__, (kind,), attributes)
 
 
 Excerpt = _view_kind(records.Excerpt)
@@ -75,9 +78,9 @@ def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
     book = evaluation.book
     if book is not None:
         book = view_of_book(book)
-    protected = {
-        name: view_of_book(other) for name, other in evaluation.protected.items()
-    }
+    protected = dict(evaluation.protected)
+    for name, other in evaluation.protected.items():
+        protected[name] = view_of_book(other)
     return dataclasses.replace(
         evaluation,
         book=book,
@@ -96,5 +99,6 @@ def views_of_completions(
     views = []
     for completion in completions:
         is_plain = isinstance(completion, str)
-        views.append(completion if is_plain else _view(Completion, completion))
+        view = completion if is_plain else _view(Completion, completion)
+        views.append(view)
     return views

@@ -67,7 +67,9 @@ def masked(message: str, *, limit: int = 300) -> str:
     for value in secrets:
         cut = cut.replace(value, MASK)
     if len(message) > limit + _MARGIN:
-        cut = cut[: len(cut) - max(map(len, secrets), default=0)].rpartition(" ")[0]
+        longest_secret = max(map(len, secrets), default=0)
+        end = len(cut) - longest_secret
+        cut, _, _ = cut[:end].rpartition(" ")
     cut = _KEYS.sub(MASK, cut)
     for pattern in (_PLACES, _CREDENTIALS):
         cut = pattern.sub(rf"\g<before>{MASK}", cut)
@@ -94,7 +96,7 @@ def without_credentials(url: str) -> str:
     # An unencoded password can contain any of these three; a path rarely contains an @.
     if "@" not in host and ":" in host and not _PORT.search(host):
         end = len(rest)
-    bare_host = rest[:end].rpartition("@")[2]
+    _, _, bare_host = rest[:end].rpartition("@")
     return _QUERY.sub("", scheme + separator + bare_host + rest[end:])
 
 

@@ -34,9 +34,17 @@ _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 def inert(text: str, *, longest: int = 500) -> str:
     """Return text on one line, with control and format characters as spaces."""
     clipped = text[: longest * 4]
-    spaced = "".join(" " if unicodedata.category(c) in _UNSHOWN else c for c in clipped)
+    spaced = "".join(map(_shown, clipped))
     shown = " ".join(spaced.split())
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+    if len(shown) <= longest:
+        return shown
+    return shown[: longest - 1] + "…"
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) in _UNSHOWN:
+        return " "
+    return character
 
 
 def first_words(text: str, most: int = QUOTED_WORDS) -> str:
@@ -58,7 +66,9 @@ def short_name(name: str, most: int = QUOTED_WORDS) -> str:
     A digest behind the first words of a long name keeps different names different.
     """
     short = first_words(name, most)
-    return name if short == name else f"{short} {_digest_mark(name)}"
+    if short == name:
+        return name
+    return f"{short} {_digest_mark(name)}"
 
 
 @contextlib.contextmanager

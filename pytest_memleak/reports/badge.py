@@ -38,7 +38,8 @@ font-size="11" text-anchor="middle">
 
 def write_badge(bundle: Bundle, path: Path) -> None:
     """Write the SVG badge of a verified bundle."""
-    gates = all(suite.gates for suite in bundle.suites) or bundle.result is Verdict.FAIL
+    every_suite_gates = all(suite.gates for suite in bundle.suites)
+    gates = every_suite_gates or bundle.result is Verdict.FAIL
     message = bundle.result.value if gates else f"{bundle.result}, controls only"
     message = inert(
         message + (f" {bundle.release}" if bundle.release else ""),

@@ -45,11 +45,12 @@ def full_width(console: Console, table: Table) -> int:
 
 def print_whole(console: Console, table: Table) -> None:
     """Print the table at its full width: better a broken line than a lost number."""
-    console.width = max(console.width, full_width(console, table))
+    needed = full_width(console, table)
+    console.width = max(console.width, needed)
     with console.capture() as printed:
         console.print(table)
     # Trailing blanks would wrap.
-    lines = (line.rstrip() for line in printed.get().splitlines())
+    lines = [line.rstrip() for line in printed.get().splitlines()]
     console.file.write("".join(f"{line}\n" for line in lines))
 
 
@@ -70,17 +71,24 @@ def print_lines(
 
 def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
     """Print a line; continuation lines are indented by two more columns."""
-    indent = len(line.plain) - len(line.plain.lstrip())
+    indent = _count_leading_blanks(line)
     if line.cell_len <= width:
         line.rstrip()
         console.print(line, soft_wrap=True)
         return
     first = line.wrap(console, width)[0]
     left = line[len(first.plain) :]
-    left = left[len(left.plain) - len(left.plain.lstrip()) :]
+    left = left[_count_leading_blanks(left) :]
     first.rstrip()
     console.print(first, soft_wrap=True)
     ahead = " " * (indent + 2)
-    for part in left.wrap(console, width - len(ahead)):
+    room = width - len(ahead)
+    for part in left.wrap(console, room):
         part.rstrip()
-        console.print(Text(ahead).append_text(part), soft_wrap=True)
+        indented = Text(ahead).append_text(part)
+        console.print(indented, soft_wrap=True)
+
+
+def _count_leading_blanks(line: Text) -> int:
+    bare = line.plain.lstrip()
+    return len(line.plain) - len(bare)

@@ -7,9 +7,9 @@ Numbers come from the bundles unchanged.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
+import operator
 import statistics
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -59,15 +59,18 @@ class Evidence:
         path_by_digest: dict[str, Path] = {}
         for path in paths:
             evidence = read_unchanged(path)
-            if same := path_by_digest.get(evidence.content.sha256):
+            content = evidence.content
+            created = evidence.bundle["created"]
+            same = path_by_digest.get(content.sha256)
+            if same:
                 raise EvidenceError(
                     f"the same bundle as {same}",
                     location=str(path),
                     hint="name each bundle once: its pairs would count twice",
                 )
-            path_by_digest[evidence.content.sha256] = path
-            for pair in evidence.content.pairs:
-                self._add(path.stem, evidence.bundle["created"], pair)
+            path_by_digest[content.sha256] = path
+            for pair in content.pairs:
+                self._add(path.stem, created, pair)
 
     def _add(self, bundle: str, created: str, pair: PairResult) -> None:
         self.pairs.append((bundle, pair))
@@ -76,18 +79,23 @@ class Evidence:
         self.spans += _spans(bundle, pair)
         self.curve += _curve(bundle, pair)
         if pair.coverage is None:
-            self.missing.append(f"{bundle}: {pair.pair}: {_missing_reason(pair)}")
+            reason = _missing_reason(pair)
+            self.missing.append(f"{bundle}: {pair.pair}: {reason}")
 
     @property
     def measures(self) -> list[str]:
         """List the measures that any pair has, in the order of the measure table."""
         facts = heads_of(self.rows)
-        return [name for name in (*MEASURES, CROSS_EXCERPT) if name in facts]
+        names = (*MEASURES, CROSS_EXCERPT)
+        return [name for name in names if name in facts]
 
     @property
     def titles(self) -> dict[str, str]:
         """Name each book for print: its title, with its id where two books share it."""
-        titles = {row["book"]: row["title"] or row["book"] for row in self.rows}
+        titles: dict[str, str] = {}
+        for row in self.rows:
+            book = row["book"]
+            titles[book] = row["title"] or book
         books_of_title = Counter(titles.values())
         for book, title in titles.items():
             if books_of_title[title] > 1:
@@ -111,14 +119,14 @@ class Evidence:
         lines: dict[Any, Row] = {}
         values: defaultdict[tuple[Any, str], list[float]] = defaultdict(list)
         for row, column in zip(self.rows, columns, strict=True):
-            key, value = row.get(by), row.get(measure)
-            lines.setdefault(key, {by: key, **dict.fromkeys(columns)})
+            key = row.get(by)
+            value = row.get(measure)
+            empty = dict.fromkeys(columns)
+            lines.setdefault(key, {by: key, **empty})
             if value is not None:
                 values[key, column].append(value)
         for (key, column), several in values.items():
-            # The mean of one number could differ from it in type.
-            mean = several[0] if len(several) == 1 else statistics.fmean(several)
-            lines[key][column] = mean
+            lines[key][column] = _mean(several)
         return list(lines.values())
 
     def correlations(self, measure: str = BMC.name, across: str = "model") -> list[Row]:
@@ -127,18 +135,19 @@ class Evidence:
         columns = [head for head in heads_of(grid) if head != "book"]
         rows = []
         for column, other in itertools.combinations(columns, 2):
-            both = [
-                (row[column], row[other])
-                for row in grid
-                if row[column] is not None and row[other] is not None
-            ]
-            r = None
-            # None for too few books, and for values that are all alike.
-            with contextlib.suppress(statistics.StatisticsError, TypeError):
-                r = statistics.correlation(*zip(*both, strict=True))
-            rows.append(
-                {"model": column, "other_model": other, "books": len(both), "r": r},
-            )
+            values = []
+            other_values = []
+            for row in grid:
+                if row[column] is not None and row[other] is not None:
+                    values.append(row[column])
+                    other_values.append(row[other])
+            correlation: Row = {
+                "model": column,
+                "other_model": other,
+                "books": len(values),
+                "r": _correlation(values, other_values),
+            }
+            rows.append(correlation)
         return rows
 
     @property
@@ -155,11 +164,14 @@ class Evidence:
             if pair.coverage is None or other.coverage is None:
                 continue
             similarity = compare_coverage(pair.coverage, other.coverage)
-            if similarity is not None:
-                names = {"model": model, "other_model": other_model}
-                rows.append(
-                    {"book": pair.book.id, **names, **dataclasses.asdict(similarity)},
-                )
+            if similarity is None:
+                continue
+            names = {
+                "book": pair.book.id,
+                "model": model,
+                "other_model": other_model,
+            }
+            rows.append(names | dataclasses.asdict(similarity))
         return rows
 
     @property
@@ -169,8 +181,12 @@ class Evidence:
         That is the bundle, the suite, or both, for models with several pairs of a book.
         """
         distinguishing = self._distinguishing_facts()
-        pairs_of_model = Counter((row["book"], row["model"]) for row in self.rows)
-        several = {model for (_, model), pairs in pairs_of_model.items() if pairs > 1}
+        pair_of = operator.itemgetter("book", "model")
+        pairs_of_model = Counter(map(pair_of, self.rows))
+        several = set()
+        for (_, model), pairs in pairs_of_model.items():
+            if pairs > 1:
+                several.add(model)
         columns = []
         for row in self.rows:
             column = str(row["model"])
@@ -183,9 +199,9 @@ class Evidence:
     def _distinguishing_facts(self) -> tuple[str, ...]:
         """Return the fewest facts that, with the model, tell a book's pairs apart."""
         for facts in ((), ("bundle",), ("suite",)):
-            keys = ("book", "model", *facts)
-            cells = Counter(tuple(row[key] for key in keys) for row in self.rows)
-            if max(cells.values(), default=1) == 1:
+            cell_of = operator.itemgetter("book", "model", *facts)
+            pairs_of_cell = Counter(map(cell_of, self.rows))
+            if max(pairs_of_cell.values(), default=1) == 1:
                 return facts
         return ("bundle", "suite")
 
@@ -195,7 +211,8 @@ class Evidence:
             return self.correlations()
         attribute = "rows" if kind == "pairs" else kind
         rows: list[Row] = getattr(self, attribute)
-        if not rows and len(self.missing) == len(self.pairs):
+        has_nothing = len(self.missing) == len(self.pairs)
+        if has_nothing and not rows:
             reasons = self.missing or ["it has no pairs"]
             raise SettingsError(f"the evidence contains no {kind}", hint=reasons[0])
         return rows
@@ -213,6 +230,21 @@ def heads_of(rows: Iterable[Row]) -> list[str]:
     return list(heads)
 
 
+def _mean(values: Sequence[float]) -> float:
+    # The mean of one number could differ from it in type.
+    if len(values) == 1:
+        return values[0]
+    return statistics.fmean(values)
+
+
+def _correlation(values: Sequence[float], others: Sequence[float]) -> float | None:
+    """Return None for too few books, and for values that are all alike."""
+    try:
+        return statistics.correlation(values, others)
+    except (statistics.StatisticsError, TypeError):
+        return None
+
+
 def _validate_known(what: str, name: str, names: Sequence[str]) -> None:
     if name not in names:
         raise SettingsError(
@@ -228,7 +260,8 @@ def _missing_reason(pair: PairResult) -> str:
 
 
 def _row(stem: str, created: str, pair: PairResult) -> Row:
-    model, book = pair.model, pair.book
+    model = pair.model
+    book = pair.book
     row: Row = {
         "bundle": stem,
         "created": created,
@@ -250,22 +283,30 @@ def _row(stem: str, created: str, pair: PairResult) -> Row:
         "expected": pair.expected,
         "verdict": pair.verdict,
     }
-    ranges = pair.detection.ranges if pair.detection else {}
-    for name in MEASURES:
-        if name in pair.values:
-            measure = pair.measures[name]
-            row[name] = measure["value"]
-            row[f"{name}_low"] = measure["low"]
-            row[f"{name}_high"] = measure["high"]
-        if name in ranges:
-            row[f"{name}_range_low"], row[f"{name}_range_high"] = ranges[name]
-        if name in pair.limits:
-            row[f"{name}_limit"] = pair.limits[name].limit
+    row |= _measure_cells(pair)
     cross = pair.measures.get(CROSS_EXCERPT)
     if cross:
         row[CROSS_EXCERPT] = cross["ratio"]
         row[f"{CROSS_EXCERPT}_spans"] = cross["cross"]
     return dict(book.metadata) | row
+
+
+def _measure_cells(pair: PairResult) -> Row:
+    cells: Row = {}
+    ranges = pair.detection.ranges if pair.detection else {}
+    for name in MEASURES:
+        if name in pair.values:
+            measure = pair.measures[name]
+            cells[name] = measure["value"]
+            cells[f"{name}_low"] = measure["low"]
+            cells[f"{name}_high"] = measure["high"]
+        if name in ranges:
+            low, high = ranges[name]
+            cells[f"{name}_range_low"] = low
+            cells[f"{name}_range_high"] = high
+        if name in pair.limits:
+            cells[f"{name}_limit"] = pair.limits[name].limit
+    return cells
 
 
 def _pair_keys(stem: str, pair: PairResult) -> Row:
@@ -281,7 +322,9 @@ def _excerpts(bundle: str, pair: PairResult) -> Iterator[Row]:
     if pair.coverage is None:
         return
     for excerpt in pair.coverage.excerpts:
-        share = excerpt.covered / excerpt.words if excerpt.words else 0.0
+        share = 0.0
+        if excerpt.words:
+            share = excerpt.covered / excerpt.words
         yield _pair_keys(bundle, pair) | {
             "excerpt_id": excerpt.id,
             "start": excerpt.start,
@@ -297,15 +340,17 @@ def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
     if pair.coverage is None:
         return
     for span in pair.coverage.spans:
-        own = {"words": span.end - span.start, **dataclasses.asdict(span)}
+        own = {"words": span.end - span.start}
+        own |= dataclasses.asdict(span)
         yield _pair_keys(bundle, pair) | own
 
 
 def _curve(bundle: str, pair: PairResult) -> Iterator[Row]:
     if pair.coverage is None:
         return
+    keys = _pair_keys(bundle, pair)
     for samples, bmc in enumerate(pair.coverage.curve, start=1):
-        yield _pair_keys(bundle, pair) | {"samples": samples, BMC.name: bmc}
+        yield keys | {"samples": samples, BMC.name: bmc}
 
 
 def data_frame(rows: Sequence[Row]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_rows import data_frame, heads_of
-from pytest_memleak.reports.report_text import format_value
+from pytest_memleak.reports.measure_text import format_value
 from pytest_memleak.results.run_verdict import expectation
 from pytest_memleak.scoring.measure_table import BMC, MEASURES
 
@@ -57,7 +57,8 @@ class Table:
     def rows(self) -> list[Row]:
         """The rows for programs."""
         if self.kind == "correlations":
-            return self.evidence.correlations(self.measure or BMC.name, self.across)
+            measure = self.measure or BMC.name
+            return self.evidence.correlations(measure, self.across)
         if self.measure:
             return self.evidence.grid(self.measure, self.by, self.across)
         return self.evidence.of(self.kind)
@@ -69,21 +70,21 @@ class Table:
             return self._printed_grid(self.measure)
         rows = list(self._with_titles())
         if self.kind == "pairs":
-            for row, (_, pair) in zip(rows, self.evidence.pairs, strict=True):
+            pairs = [pair for _, pair in self.evidence.pairs]
+            for row, pair in zip(rows, pairs, strict=True):
                 row["verdict"] += expectation(pair)
         heads = self._printed_heads(rows)
         lines = [_line(row, heads) for row in rows]
-        return Printed(
-            heads,
-            lines,
-            [head for head in heads if _is_numeric(rows, head)],
-        )
+        numeric = [head for head in heads if _is_numeric(rows, head)]
+        return Printed(heads, lines, numeric)
 
     def _with_titles(self) -> Iterator[Row]:
         titles = self.evidence.titles
         for row in self.rows:
-            title = {"book": titles[row["book"]]} if "book" in row else {}
-            yield row | title
+            shown = dict(row)
+            if "book" in row:
+                shown["book"] = titles[row["book"]]
+            yield shown
 
     def _printed_heads(self, rows: Sequence[Row]) -> list[str]:
         differing = [key for key in _BUNDLE_AND_SUITE if _differs(rows, key)]
@@ -91,35 +92,49 @@ class Table:
             measures = self.evidence.measures
             return [*differing, "model", "book", "samples", *measures, "verdict"]
         own = heads_of(rows[:1])
-        return differing + [head for head in own if head not in _BUNDLE_AND_SUITE]
+        others = [head for head in own if head not in _BUNDLE_AND_SUITE]
+        return differing + others
 
     def _printed_grid(self, measure: str) -> Printed:
         """Return a measure for print; a cell of a single pair has its interval."""
-        grid, titles = self.rows, self.evidence.titles
+        grid = self.rows
+        titles = self.evidence.titles
         columns = [head for head in grid[0] if head != self.by]
-        pairs: dict[tuple[Any, str], Row] = {}
-        if (self.by, self.across) == ("book", "model"):
-            evidence = self.evidence
-            for row, column in zip(evidence.rows, evidence.columns, strict=True):
-                pairs[row[self.by], column] = row
+        pairs = self._pairs_by_cell()
         lines = []
         for row in grid:
             key = row[self.by]
-            line = [inert(titles.get(key, str(key)))]
+            title = titles.get(key, str(key))
+            line = [inert(title)]
             for column in columns:
-                pair = pairs.get((key, column), {measure: row[column]})
+                mean = {measure: row[column]}
+                pair = pairs.get((key, column), mean)
                 line.append(_cell(pair, measure))
             lines.append(line)
         names = list(map(inert, columns))
         return Printed([self.by, *names], lines, names)
 
+    def _pairs_by_cell(self) -> dict[tuple[Any, str], Row]:
+        """Return the pair of each cell, by book and column; none for other facts."""
+        pairs: dict[tuple[Any, str], Row] = {}
+        if (self.by, self.across) != ("book", "model"):
+            return pairs
+        evidence = self.evidence
+        cells = zip(evidence.rows, evidence.columns, strict=True)
+        for row, column in cells:
+            book = row["book"]
+            pairs[book, column] = row
+        return pairs
+
 
 def _differs(rows: Sequence[Row], key: str) -> bool:
-    return len({row.get(key) for row in rows}) > 1
+    values = {row.get(key) for row in rows}
+    return len(values) > 1
 
 
 def _is_numeric(rows: Sequence[Row], head: str) -> bool:
-    return any(isinstance(row.get(head), int | float) for row in rows)
+    values = [row.get(head) for row in rows]
+    return any(isinstance(value, int | float) for value in values)
 
 
 def _line(row: Row, heads: Sequence[str]) -> list[str]:
@@ -142,10 +157,13 @@ def _cell(row: Row, head: str) -> str:
 def _with_interval(row: Row, measure: Measure) -> str:
     name = measure.name
     text = format_value(measure, row[name])
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    low = row.get(f"{name}_low")
+    high = row.get(f"{name}_high")
     if low is None or high is None or low == high:
         return text
-    return f"{text} ({format_value(measure, low)}–{format_value(measure, high)})"
+    low_text = format_value(measure, low)
+    high_text = format_value(measure, high)
+    return f"{text} ({low_text}–{high_text})"
 
 
 def write_csv(table: Table, file: TextIO) -> None:
@@ -153,56 +171,90 @@ def write_csv(table: Table, file: TextIO) -> None:
     write_rows(table.rows, file)
 
 
-def write_rows(rows: Sequence[Row], file: TextIO, *, heads: Sequence[str] = ()) -> None:
+def write_rows(
+    rows: Sequence[Row],
+    file: TextIO,
+    *,
+    heads: Sequence[str] = (),
+) -> None:
     """Write rows as CSV; heads: of its columns, where there may be no row."""
     heads = heads or heads_of(rows)
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([_safe(head) for head in heads])
+    writer.writerow(map(_safe, heads))
     for row in rows:
-        writer.writerow([_safe(row.get(head)) for head in heads])
+        values = [row.get(head) for head in heads]
+        writer.writerow(map(_safe, values))
 
 
 def _safe(value: object) -> object:
-    if isinstance(value, str):
-        text = inert(value)
-        return f"'{text}" if text.startswith(_FORMULA) else text
-    return value
+    if not isinstance(value, str):
+        return value
+    text = inert(value)
+    if text.startswith(_FORMULA):
+        return f"'{text}"
+    return text
 
 
 def write_json(table: Table, file: TextIO) -> None:
     """Write a JSON list with an object per row."""
-    file.write(json.dumps(table.rows, indent=1) + "\n")
+    text = json.dumps(table.rows, indent=1)
+    file.write(f"{text}\n")
 
 
 def write_parquet(table: Table, file: TextIO) -> None:
     """Write Parquet; SettingsError without the extra `tables`."""
-    file.buffer.write(data_frame(table.rows).to_parquet(index=False))
+    frame = data_frame(table.rows)
+    file.buffer.write(frame.to_parquet(index=False))
 
 
 def write_md(table: Table, file: TextIO) -> None:
     """Write a Markdown table with aligned source columns."""
     heads, lines, numeric = table.printed
-    lines = [list(map(_without_bars, line)) for line in (heads, *lines)]
-    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    is_right = [head in numeric for head in heads]
-    rule = []
-    for width, right in zip(widths, is_right, strict=True):
-        rule.append("-" * (width - 1) + ":" if right else "-" * width)
-    for line in (lines[0], rule, *lines[1:]):
-        cells = []
-        for cell, width, right in zip(line, widths, is_right, strict=True):
-            cells.append(cell.rjust(width) if right else cell.ljust(width))
-        file.write(f"| {' | '.join(cells)} |\n")
+    every_line = []
+    for line in (heads, *lines):
+        every_line.append(list(map(_without_bars, line)))
+    columns = []
+    cells_by_column = zip(*every_line, strict=True)
+    for head, cells in zip(heads, cells_by_column, strict=True):
+        width = max(3, *map(len, cells))
+        columns.append(_MarkdownColumn(width, to_right=head in numeric))
+    head_line, *other_lines = every_line
+    rule = [column.rule for column in columns]
+    for line in (head_line, rule, *other_lines):
+        in_columns = zip(columns, line, strict=True)
+        aligned = [column.align(cell) for column, cell in in_columns]
+        file.write(f"| {' | '.join(aligned)} |\n")
 
 
 def _without_bars(cell: str) -> str:
     return cell.replace("|", "/")
 
 
+class _MarkdownColumn(NamedTuple):
+    """The width and alignment of a column."""
+
+    width: int
+    to_right: bool
+
+    @property
+    def rule(self) -> str:
+        """The rule below the head."""
+        if self.to_right:
+            return "-" * (self.width - 1) + ":"
+        return "-" * self.width
+
+    def align(self, cell: str) -> str:
+        """Fill up a cell with blanks."""
+        if self.to_right:
+            return cell.rjust(self.width)
+        return cell.ljust(self.width)
+
+
 def write_latex(table: Table, file: TextIO) -> None:
     """Write a LaTeX tabular that needs no package."""
     heads, lines, numeric = table.printed
-    columns = "".join("r" if head in numeric else "l" for head in heads)
+    alignments = ["r" if head in numeric else "l" for head in heads]
+    columns = "".join(alignments)
     rows = [
         rf"\begin{{tabular}}{{{columns}}}",
         r"\hline",
@@ -216,4 +268,5 @@ def write_latex(table: Table, file: TextIO) -> None:
 
 
 def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join(cell.translate(_TO_LATEX) for cell in cells) + r" \\"
+    escaped = [cell.translate(_TO_LATEX) for cell in cells]
+    return " & ".join(escaped) + r" \\"

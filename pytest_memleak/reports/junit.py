@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.report_text import (
-    excluded_lines,
-    flatten,
-    server_name,
-    work_name,
-)
+from pytest_memleak.reports.book_text import excluded_lines, work_name
+from pytest_memleak.reports.generation_text import server_name
+from pytest_memleak.reports.setting_keys import flatten
 from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
@@ -24,6 +21,17 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Completeness
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.verdicts import ReleaseComparison
+
+
+_PLACE_KEYS = (
+    "book",
+    "excerpt_at",
+    "start",
+    "end",
+    "excerpt_id",
+    "origin",
+    "generation",
+)
 
 
 def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str, str]]:
@@ -52,7 +60,8 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     for name, value in flatten(result.settings):
         yield f"setting.{name}", inert(str(value))
     yield "words", result.book.words or 0
-    yield from (("excluded", line) for line in excluded_lines(result.book.parts))
+    for line in excluded_lines(result.book.parts):
+        yield "excluded", line
     yield "generations_requested", result.requested
     yield "generations_received", result.received
     yield from _works(result)
@@ -66,31 +75,29 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     for name, (low, high) in result.intervals.items():
         yield f"{name}.low", low
         yield f"{name}.high", high
-    yield from ((f"{name}.p", p) for name, p in result.chances.items())
+    for name, p in result.chances.items():
+        yield f"{name}.p", p
+    yield from _passage_places(result)
+    for name, value in result.limit_values.items():
+        yield f"limit.{name}", value
+
+
+def _passage_places(result: PairResult) -> Iterator[tuple[str, object]]:
     for name in OF_PASSAGES:
         details = result.measures.get(name, {})
-        keys = (
-            "book",
-            "excerpt_at",
-            "start",
-            "end",
-            "excerpt_id",
-            "origin",
-            "generation",
-        )
-        yield from (
-            (f"{name}.{key}", details[key]) for key in keys if details.get("book")
-        )
+        if details.get("book"):
+            for key in _PLACE_KEYS:
+                yield f"{name}.{key}", details[key]
         for book, count in details.get("books", {}).items():
             yield f"{name}.{inert(book)}", count
-    yield from ((f"limit.{name}", value) for name, value in result.limit_values.items())
 
 
 def _works(result: PairResult) -> Iterator[tuple[str, object]]:
     if not result.works:
         return
     yield "works", len(result.works)
-    for verdict, count in Counter(work.verdict for work in result.works).items():
+    counts = Counter(work.verdict for work in result.works)
+    for verdict, count in counts.items():
         yield f"works.{verdict.value}", count
     for number, work in enumerate(result.leaking, 1):
         name = f"leaking_work.{number}"

@@ -12,24 +12,21 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.book_text import excluded_lines, work_lines
+from pytest_memleak.reports.detection_and_chance import (
+    control_lines,
+    detection_captions,
+    detection_text,
+)
+from pytest_memleak.reports.generation_text import generation_lines, notice_lines
+from pytest_memleak.reports.measure_text import measure_cell
 from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
     passage_text,
     reported_passages,
 )
-from pytest_memleak.reports.report_text import (
-    comparison_lines,
-    comparison_sentence,
-    control_lines,
-    detection_captions,
-    detection_text,
-    excluded_lines,
-    generation_lines,
-    measure_cell,
-    notice_lines,
-    work_lines,
-)
+from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.results.build_result import overview_measures
 
 if TYPE_CHECKING:

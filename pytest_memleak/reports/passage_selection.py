@@ -47,7 +47,8 @@ def reported_passages(result: PairResult) -> tuple[Passage, ...]:
 
 def greedy_spans(result: PairResult) -> tuple[Passage, ...]:
     """Select the span of the greedy generations, where it exceeds a limit."""
-    return tuple(span for span in result.spans if span.kind == LIKELIEST_SPAN)
+    greedy = [span for span in result.spans if span.kind == LIKELIEST_SPAN]
+    return tuple(greedy)
 
 
 def _is_within_any(span: Passage, passages: Sequence[Passage]) -> bool:
@@ -56,7 +57,9 @@ def _is_within_any(span: Passage, passages: Sequence[Passage]) -> bool:
 
 def _is_within(span: Passage, passage: Passage) -> bool:
     """Whether the passage contains the span, or is what no other passage has of it."""
-    if passage.start <= span.start and span.end <= passage.end:
+    starts_within = passage.start <= span.start
+    ends_within = span.end <= passage.end
+    if starts_within and ends_within:
         return True
     overlaps = span.start < passage.end and passage.start < span.end
     return (
@@ -84,8 +87,9 @@ def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
     for passage in passages:
         if _is_near_verbatim(passage) and _identity(passage) in exact:
             continue
+        place = (passage.start, passage.end)
         is_greedy = passage.source and not passage.book
-        if is_greedy and (passage.start, passage.end) in greedy_spans:
+        if is_greedy and place in greedy_spans:
             continue
         unique.append(passage)
     return unique
@@ -101,15 +105,19 @@ def other_book_lines(
 
     titles: of books by their ids, where the report has titles
     """
-    over = result.measures.get(PASSAGES_OVER.name, {}).get("books", {})
+    measure = result.measures.get(PASSAGES_OVER.name, {})
+    over = measure.get("books", {})
     named = []
     for book, passages in over.items():
         if book != result.book.id:
-            named.append((titles.get(book, book), passages))
+            title = titles.get(book, book)
+            named.append((title, passages))
     named.sort(key=lambda row: -row[1])
-    if further := named[_NAMED_BOOKS:]:
+    further = named[_NAMED_BOOKS:]
+    if further:
         total = sum(count for _, count in further)
-        named[_NAMED_BOOKS:] = [(amount(len(further), "more book"), total)]
+        others = amount(len(further), "more book")
+        named[_NAMED_BOOKS:] = [(others, total)]
     for title, count in named:
         come = "comes" if count == 1 else "come"
         threshold = result.settings["span_threshold"]

@@ -15,7 +15,7 @@ from pytest_memleak.reports.console import (
     print_whole,
     text_console,
 )
-from pytest_memleak.reports.report_text import detection_caption
+from pytest_memleak.reports.detection_and_chance import detection_caption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

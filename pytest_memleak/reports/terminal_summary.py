@@ -14,7 +14,19 @@ from rich.text import Text
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.book_text import work_lines
 from pytest_memleak.reports.console import print_lines, text_console
+from pytest_memleak.reports.detection_and_chance import (
+    control_lines,
+    detection_captions,
+)
+from pytest_memleak.reports.generation_text import (
+    generation_lines,
+    notice_lines,
+    reuse_lines,
+)
+from pytest_memleak.reports.measure_text import format_value, limit_check, rate_text
+from pytest_memleak.reports.pair_matrix import MANY
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
@@ -22,20 +34,7 @@ from pytest_memleak.reports.passage_selection import (
     reported_passages,
     unique_passages,
 )
-from pytest_memleak.reports.report_text import (
-    MANY,
-    comparison_lines,
-    comparison_sentence,
-    control_lines,
-    detection_captions,
-    format_value,
-    generation_lines,
-    limit_check,
-    notice_lines,
-    rate_text,
-    reuse_lines,
-    work_lines,
-)
+from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.terminal_tables import print_pairs, print_rows
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
@@ -88,7 +87,8 @@ def summary(
             lines += _at_a_glance(result, more="-vv" if has_many else "-v")
     if compared:
         lines.append(Text())
-        lines.append(Text(inert(comparison_sentence(compared)), style="bold"))
+        sentence = inert(comparison_sentence(compared))
+        lines.append(Text(sentence, style="bold"))
         lines += _indented(comparison_lines(compared))
     print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
@@ -115,10 +115,12 @@ def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
         outcome = pair_outcome(result)
         if outcome.kind not in ("pass", "expected"):
             text = _cause_text(result, outcome)
-            by_cause[_Cause(outcome.kind, outcome.word, text)].append(result)
+            cause = _Cause(outcome.kind, outcome.word, text)
+            by_cause[cause].append(result)
         for notice in _notices(result):
             by_notice[notice].append(result.pair)
-    for cause in sorted(by_cause, key=lambda cause: WORST_FIRST.index(cause.kind)):
+    worst_first = sorted(by_cause, key=lambda cause: WORST_FIRST.index(cause.kind))
+    for cause in worst_first:
         yield from _group(cause, by_cause[cause])
     for notice, pairs in by_notice.items():
         where = pairs[0]
@@ -143,11 +145,13 @@ def _group(cause: _Cause, results: Sequence[PairResult]) -> Iterator[Text]:
     worst: dict[str, Passage] = {}
     others: list[str] = []
     for result in results:
-        if passages := _passages(result):
+        passages = _passages(result)
+        if passages:
             worst[result.pair] = passages[0]
         else:
             others.append(result.pair)
-    for pair, passage in sorted(worst.items(), key=lambda row: -row[1].words):
+    for pair in sorted(worst, key=lambda pair: -worst[pair].words):
+        passage = worst[pair]
         yield Text(f"  {pair}: {passage_text(passage, inert(passage.place))}")
     if others:
         yield Text(f"  {', '.join(others)}")
@@ -198,7 +202,9 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
 
 def _heading(result: PairResult, outcome: Outcome) -> Iterator[Text]:
     yield Text()
-    yield Text.assemble((outcome.word, outcome.look.color), " ", (result.pair, "bold"))
+    verdict = (outcome.word, outcome.look.color)
+    pair = (result.pair, "bold")
+    yield Text.assemble(verdict, " ", pair)
     if outcome.note:
         yield Text(f"  {outcome.note}")
 
@@ -221,8 +227,11 @@ def _exceeded(result: PairResult) -> dict[str, str]:
     rows = collect_measures([result])
     exceeded = {}
     for name, limit in result.limit_values.items():
-        if name in result.values and limit_check(result, rows[name], limit).over:
-            exceeded[name] = f"{figure(result.values[name])} > {figure(limit)}"
+        if name not in result.values:
+            continue
+        if limit_check(result, rows[name], limit).over:
+            value = figure(result.values[name])
+            exceeded[name] = f"{value} > {figure(limit)}"
     return exceeded
 
 
@@ -253,7 +262,8 @@ def _everything(result: PairResult) -> Iterator[Text]:
     if result.spared:
         yield from _indented([result.spared])
     yield from _indented(work_lines(result, verbose=True))
-    if ranges := _intervals(result):
+    ranges = _intervals(result)
+    if ranges:
         yield Text(f"  {ranges}", style="dim")
     yield from _indented(generation_lines(result), style="dim")
     yield from _indented(other_book_lines(result))
@@ -266,7 +276,8 @@ def _intervals(result: PairResult) -> str:
     for name, (low, high) in result.intervals.items():
         if name in result.limits and name in rows:
             low_text = format_value(rows[name], low)
-            ranges.append(f"{name} {low_text}–{format_value(rows[name], high)}")
+            high_text = format_value(rows[name], high)
+            ranges.append(f"{name} {low_text}–{high_text}")
     if not ranges:
         return ""
     confidence = f"{100 * result.settings.get('confidence', 0):g}%"
@@ -282,7 +293,8 @@ def _passages(result: PairResult) -> list[Passage]:
         return []
     passages = unique_passages(reported_passages(result))
     over = _exceeded(result)
-    if NV_LONGEST_PASSAGE.name in over and LONGEST_PASSAGE.name not in over:
+    verbatim_is_over = LONGEST_PASSAGE.name in over
+    if NV_LONGEST_PASSAGE.name in over and not verbatim_is_over:
         passages.sort(key=lambda passage: passage.kind != NV_LONGEST_PASSAGE.title)
     return passages
 

@@ -11,13 +11,10 @@ from rich.text import Text
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import full_width, print_whole
+from pytest_memleak.reports.detection_and_chance import detection_text
+from pytest_memleak.reports.measure_text import format_value, measure_cell
+from pytest_memleak.reports.pair_matrix import fills_matrix
 from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
-from pytest_memleak.reports.report_text import (
-    detection_text,
-    fills_matrix,
-    format_value,
-    measure_cell,
-)
 from pytest_memleak.results.build_result import collect_measures, overview_measures
 
 if TYPE_CHECKING:
@@ -57,7 +54,8 @@ def print_pairs(console: Console, results: Sequence[PairResult], *, wrap: bool) 
         by_suite[result.suite.name].append(result)
     for suite, pairs in by_suite.items():
         if len(by_suite) > 1:
-            console.print(Text(inert(suite), style="bold"), soft_wrap=True)
+            head = Text(inert(suite), style="bold")
+            console.print(head, soft_wrap=True)
         _print_matrix(console, pairs)
 
 
@@ -67,7 +65,8 @@ def _print_matrix(console: Console, results: Sequence[PairResult]) -> None:
     Models that don't fit beside the others follow in a matrix of their own.
     """
     row = overview_measures(results)[0]
-    models = list(dict.fromkeys(result.model.id for result in results))
+    distinct = dict.fromkeys(result.model.id for result in results)
+    models = list(distinct)
     while models:
         count = len(models)
         table = _matrix(results, models, row)
@@ -76,8 +75,8 @@ def _print_matrix(console: Console, results: Sequence[PairResult]) -> None:
             table = _matrix(results, models[:count], row)
         print_whole(console, table)
         del models[:count]
-    caption = _matrix_caption(results, row)
-    console.print(Text(caption, style="dim"), soft_wrap=True)
+    caption = Text(_matrix_caption(results, row), style="dim")
+    console.print(caption, soft_wrap=True)
 
 
 def _matrix_caption(results: Sequence[PairResult], row: Measure) -> str:
@@ -99,8 +98,9 @@ def _matrix(
 ) -> Table:
     cells: defaultdict[str, defaultdict[str, Text]] = defaultdict(_empty_cells)
     for result in results:
-        if result.model.id in models:
-            cell = cells[result.book.id][result.model.id]
+        model = result.model.id
+        if model in models:
+            cell = cells[result.book.id][model]
             if cell:
                 cell.append("\n")
             _append_verdict(cell, result, row)
@@ -123,7 +123,8 @@ def _append_verdict(cell: Text, result: PairResult, row: Measure) -> None:
     if not result.gates:
         cell.append("*")
     if row.name in result.values:
-        cell.append(f" {format_value(row, result.values[row.name])}")
+        value = result.values[row.name]
+        cell.append(f" {format_value(row, value)}")
 
 
 def print_rows(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
@@ -178,7 +179,8 @@ class _PairTable:
     def _add_columns(self, table: Table) -> None:
         if self._has_several_suites:
             table.add_column("suite", overflow="fold")
-        table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
+        footer = Text("limit", style="dim")
+        table.add_column("pair", footer=footer, overflow="fold")
         limits = self._results[0].limit_values
         for row in self._rows:
             limit = ""
@@ -245,11 +247,13 @@ def _cell(result: PairResult, row: Measure, *, with_limit: bool) -> Text:
     if row.name not in result.values:
         return Text("-")
     text, over = measure_cell(result, row, interval=False, limit=with_limit)
-    return Text(text.replace(" ", ""), style="red" if over else "")
+    style = "red" if over else ""
+    return Text(text.replace(" ", ""), style=style)
 
 
 def _compared(result: PairResult) -> Text:
     word = result.compared
     if not word:
         return Text("-")
-    return Text(word, style=LOOKS[word.lower()].color)
+    look = LOOKS[word.lower()]
+    return Text(word, style=look.color)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import (
@@ -38,9 +39,9 @@ from pytest_memleak.scoring.measure_table import (
 from pytest_memleak.verdict.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.records import Pair, Span, Suite
+    from pytest_memleak.records import Pair, Suite
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.scoring.analysis import Analysis
@@ -54,22 +55,21 @@ def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
     from pytest_memleak.results.result_codec import decode
 
     results = [decode(PairResult, row) for row in rows]
-    paths: dict[str, set[str]] = {}
+    paths: defaultdict[str, set[str]] = defaultdict(set)
     for result in results:
-        paths.setdefault(result.suite.name, set()).add(result.suite.path)
-    shared = {name for name, its_paths in paths.items() if len(its_paths) > 1}
-    return tuple(
-        _named_by_path(result) if result.suite.name in shared else result
-        for result in results
-    )
+        suite = result.suite
+        paths[suite.name].add(suite.path)
+    named = []
+    for result in results:
+        is_shared = len(paths[result.suite.name]) > 1
+        named.append(_named_by_path(result) if is_shared else result)
+    return tuple(named)
 
 
 def _named_by_path(result: PairResult) -> PairResult:
     path = os.path.relpath(result.suite.path)
-    return dataclasses.replace(
-        result,
-        suite=dataclasses.replace(result.suite, name=path),
-    )
+    suite = dataclasses.replace(result.suite, name=path)
+    return dataclasses.replace(result, suite=suite)
 
 
 def collect_measures(results: Iterable[PairResult]) -> dict[str, Measure]:
@@ -85,11 +85,13 @@ def collect_measures(results: Iterable[PairResult]) -> dict[str, Measure]:
 
 def overview_measures(results: Sequence[PairResult]) -> tuple[Measure, ...]:
     """Return the measures an overview shows: those that some pair has, else all."""
-    rows = tuple(row for row in collect_measures(results).values() if row.overview)
+    every_row = collect_measures(results).values()
+    rows = [row for row in every_row if row.overview]
     measured: set[str] = set()
     for result in results:
         measured |= result.values.keys()
-    return tuple(row for row in rows if row.name in measured) or rows
+    measured_rows = [row for row in rows if row.name in measured]
+    return tuple(measured_rows or rows)
 
 
 def build_result(
@@ -118,9 +120,15 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
     settings = pair_settings(pair)
     if evaluation.book and evaluation.book.icu:
         settings["icu"] = evaluation.book.icu
+    limits = {}
+    for name, limit in pair.limits.items():
+        origin = pair.limit_origins.get(name)
+        limits[name] = SetLimit(limit, origin)
+    brought = [row.without_functions() for row in pair.limits.brought.values()]
+    suite = SuiteFacts(evaluation.suite, str(pair.suite), evaluation.suite_digest)
     return PairResult(
         pair=pair.id,
-        suite=SuiteFacts(evaluation.suite, str(pair.suite), evaluation.suite_digest),
+        suite=suite,
         book=_book_facts(evaluation),
         model=_model_facts(evaluation),
         settings=settings,
@@ -132,14 +140,11 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         second_opinion=evaluation.second_opinion,
         measures=_measures(evaluation),
         works=verdict_result.works,
-        rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
+        rounds=_rounds(evaluation.analysis),
         coverage=_coverage(evaluation),
         scan_scope=evaluation.scan_scope,
         catalog=evaluation.catalog,
-        limits={
-            name: SetLimit(limit, pair.limit_origins.get(name))
-            for name, limit in pair.limits.items()
-        },
+        limits=limits,
         control=pair.control,
         expected=pair.expected,
         verdict=verdict_words(evaluation.verdict, evaluation.completeness),
@@ -149,7 +154,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         stopped_early=evaluation.spared is not None,
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
-        brought=tuple(row.without_functions() for row in pair.limits.brought.values()),
+        brought=tuple(brought),
     )
 
 
@@ -170,9 +175,10 @@ def _book_facts(evaluation: Evaluation) -> BookFacts:
             parts=(),
             metadata=dict(source.metadata),
         )
-    parts = [
-        dataclasses.replace(part, label=shown_title(part.label)) for part in book.parts
-    ]
+    parts = []
+    for part in book.parts:
+        label = shown_title(part.label)
+        parts.append(dataclasses.replace(part, label=label))
     return BookFacts(
         id=source.id,
         title=book.title or None,
@@ -227,7 +233,11 @@ def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
 
     measures = _details(evaluation, evaluation.analysis)
     for name, estimate in estimates(evaluation.analysis).items():
-        row = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+        row = {
+            "value": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+        }
         if estimate.p is not None:
             row["p"] = estimate.p
         measures[name] = row | measures.get(name, {})
@@ -268,12 +278,19 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
 
 def _rates(analysis: Analysis) -> list[dict[str, Any]]:
     """Return how often each of the longest spans over T was generated."""
-    longest = analysis.measurement.spans[:_PASSAGES]
-    rates = (passage_rate(analysis, span.start or 0, span.end or 0) for span in longest)
-    return [dataclasses.asdict(rate) for rate in rates if rate]
+    rates = []
+    for span in analysis.measurement.spans[:_PASSAGES]:
+        start = span.start or 0
+        end = span.end or 0
+        rate = passage_rate(analysis, start, end)
+        if rate:
+            rates.append(dataclasses.asdict(rate))
+    return rates
 
 
-def _rounds(analysis: Analysis) -> RoundStats:
+def _rounds(analysis: Analysis | None) -> RoundStats | None:
+    if analysis is None:
+        return None
     # Collecting needs no numpy.
     from pytest_memleak.scoring.analysis import by_round
 
@@ -307,17 +324,27 @@ def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     """List a failed pair's worst passages: the likeliest, the longest block, spans."""
     analysis = evaluation.analysis
     book = evaluation.book
-    if not analysis or not book or evaluation.verdict is not Verdict.FAIL:
+    if evaluation.verdict is not Verdict.FAIL:
         return []
+    if not analysis or not book:
+        return []
+    passages = []
+    for kind, run in _worst_runs(evaluation, analysis):
+        if run.start is not None:
+            passages.append(own_passage(kind, run, analysis, book, quoted))
+    return passages
+
+
+def _worst_runs(
+    evaluation: Evaluation,
+    analysis: Analysis,
+) -> Iterator[tuple[str, Block]]:
+    """Yield a failed pair's worst runs of its own book, with their kinds."""
     measured = analysis.measurement
-    spans: tuple[Span, ...] = measured.spans[:_PASSAGES] or (measured.longest_span,)
-    runs: list[tuple[str, Block]] = [("longest block", measured.longest_block)]
-    runs += [("span", span) for span in spans]
-    failed = [check.measure for check in evaluation.verdict_result.checks if check.over]
+    checks = evaluation.verdict_result.checks
+    failed = [check.measure for check in checks if check.over]
     if analysis.greedy is not None and with_needs(failed, GREEDY):
-        runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
-    return [
-        own_passage(kind, run, analysis, book, quoted)
-        for kind, run in runs
-        if run.start is not None
-    ]
+        yield LIKELIEST_SPAN, analysis.greedy.longest_span
+    yield "longest block", measured.longest_block
+    for span in measured.spans[:_PASSAGES] or (measured.longest_span,):
+        yield "span", span

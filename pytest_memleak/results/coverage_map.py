@@ -28,14 +28,15 @@ from pytest_memleak.scoring.coverage_similarity import Similarity, compare
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Measurement, Span
+    from pytest_memleak.records.measurement import Passage
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.array_types import Flags, PerWord
     from pytest_memleak.scoring.span_sources import ExcerptSpan
     from pytest_memleak.verdict.evaluation import Evaluation
 
-ModelMatrix = tuple[tuple[Similarity | float | None, ...], ...]
+MatrixCell = Similarity | float | None
+ModelMatrix = tuple[tuple[MatrixCell, ...], ...]
 # A bundle is untrusted: its lengths would be allocated.
 _MOST_WORDS = 100_000_000
 
@@ -45,18 +46,21 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> CoverageMap:
     measured = analysis.measurement
     times = analysis.counts.times
     borders = [*measured.excerpt_starts, measured.words]
+    words = np.diff(borders)
     covered_until = np.concatenate(([0], np.cumsum(times > 0)))
+    covered = np.diff(covered_until[borders])
     rows = zip(
         excerpts,
         measured.excerpt_starts,
-        np.diff(borders).tolist(),
-        np.diff(covered_until[borders]).tolist(),
+        words.tolist(),
+        covered.tolist(),
         analysis.own_spans.by_excerpt,
         strict=True,
     )
+    runs = [f"{count}x{length}" for count, length in run_lengths(times)]
     return CoverageMap(
         rounds=analysis.counts.rounds,
-        times=" ".join(f"{count}x{length}" for count, length in run_lengths(times)),
+        times=" ".join(runs),
         excerpts=tuple(CoveredExcerpt(*row) for row in rows),
         spans=tuple(_placed(span) for span in measured.spans),
         curve=_rounded(analysis.error.curve),
@@ -72,23 +76,35 @@ def _placed(span: Span) -> PlacedSpan:
     )
 
 
-def run_lengths(times: NDArray[np.intc]) -> Iterator[tuple[int, int]]:
+def run_lengths(times: PerWord) -> Iterator[tuple[int, int]]:
     """Yield runs of equal numbers as (number, length)."""
-    changes = np.flatnonzero(np.diff(times)) + 1
+    step = np.diff(times)
+    changes = np.flatnonzero(step) + 1
     starts = np.concatenate(([0], changes))
-    lengths = np.diff(np.concatenate((starts, [len(times)])))
-    return zip(times[starts].tolist(), lengths.tolist(), strict=True)
+    edges = np.concatenate((starts, [len(times)]))
+    numbers = times[starts].tolist()
+    lengths = np.diff(edges).tolist()
+    return zip(numbers, lengths, strict=True)
 
 
 def compare_coverage(a: CoverageMap, b: CoverageMap) -> Similarity | None:
     """Compare which words two models reproduce; None unless of the same excerpts."""
     if _places(a) != _places(b):
         return None
-    return compare(decode_times(a) > 0, decode_times(b) > 0)
+    return compare(_mask(a), _mask(b))
+
+
+def _mask(coverage: CoverageMap) -> Flags:
+    """Tell which words any round covers."""
+    mask: Flags = decode_times(coverage) > 0
+    return mask
 
 
 def _places(coverage: CoverageMap) -> list[tuple[str, int, int]]:
-    return [(excerpt.id, excerpt.start, excerpt.words) for excerpt in coverage.excerpts]
+    places = []
+    for excerpt in coverage.excerpts:
+        places.append((excerpt.id, excerpt.start, excerpt.words))
+    return places
 
 
 def compare_models(
@@ -99,17 +115,17 @@ def compare_models(
 
     agreements: each model's with itself, which stand on the diagonal
     """
-    masks = [decode_times(coverage) > 0 for coverage in maps]
-    matrix: list[tuple[Similarity | float | None, ...]] = []
+    masks = [_mask(coverage) for coverage in maps]
+    matrix: list[tuple[MatrixCell, ...]] = []
     for nth, agreement in enumerate(agreements):
-        row: list[Similarity | float | None]
-        row = [compare(masks[nth], mask) for mask in masks]
+        own = masks[nth]
+        row: list[MatrixCell] = [compare(own, mask) for mask in masks]
         row[nth] = agreement
         matrix.append(tuple(row))
     return tuple(matrix)
 
 
-def decode_times(coverage: CoverageMap) -> NDArray[np.intc]:
+def decode_times(coverage: CoverageMap) -> PerWord:
     """Decode the rounds that cover each word from a map of a bundle; shape (N,).
 
     Raises EvidenceError if its runs don't add up to its excerpts' words.
@@ -121,10 +137,13 @@ def decode_times(coverage: CoverageMap) -> NDArray[np.intc]:
         count, _, length = run.partition("x")
         counts.append(int(count))
         lengths.append(int(length))
-    fits = sum(lengths) == words and max(counts, default=0) <= coverage.rounds
-    if not fits or words > _MOST_WORDS:
+    lengths_fit = sum(lengths) == words
+    counts_fit = max(counts, default=0) <= coverage.rounds
+    is_too_long = words > _MOST_WORDS
+    if is_too_long or not lengths_fit or not counts_fit:
         raise EvidenceError("coverage.times doesn't match the words of its excerpts")
-    return np.repeat(np.array(counts, dtype=np.intc), lengths)
+    rounds = np.array(counts, dtype=np.intc)
+    return np.repeat(rounds, lengths)
 
 
 _SPANS = 12
@@ -160,7 +179,8 @@ def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData |
 
 
 def _rounded(shares: Sequence[float]) -> tuple[float, ...]:
-    return tuple(round(float(share), 6) for share in shares)
+    rounded = [round(float(share), 6) for share in shares]
+    return tuple(rounded)
 
 
 def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
@@ -182,11 +202,14 @@ def _worst_spans(
     spans = measured.spans[:_SPANS] or (measured.longest_span,)
     cross_spans = analysis.cross.spans
     starts = [span.start for span in cross_spans]
-    return tuple(
-        _span_note(span, _containing(span, cross_spans, starts), analysis, book, quoted)
-        for span in spans
-        if span.start is not None
-    )
+    notes = []
+    for span in spans:
+        if span.start is None:
+            continue
+        source_span = _containing(span, cross_spans, starts)
+        passage = own_passage("span", span, analysis, book, quoted)
+        notes.append(_span_note(passage, source_span))
+    return tuple(notes)
 
 
 def _containing(
@@ -201,21 +224,20 @@ def _containing(
     starts: of `cross_spans`
     """
     place = bisect.bisect_right(starts, span.start or 0) - 1
-    if place < 0 or cross_spans[place].end < (span.end or 0):
+    if place < 0:
         return None
-    return cross_spans[place]
+    last_before = cross_spans[place]
+    if last_before.end < (span.end or 0):
+        return None
+    return last_before
 
 
-def _span_note(
-    span: Span,
-    source_span: ExcerptSpan | None,
-    analysis: Analysis,
-    book: Book,
-    quoted: int | None,
-) -> SpanNote:
-    passage = own_passage("span", span, analysis, book, quoted)
-    sources = source_span.sources if source_span else (passage.excerpt_id,)
-    return SpanNote(passage, sources[:_SOURCES], max(0, len(sources) - _SOURCES))
+def _span_note(passage: Passage, source_span: ExcerptSpan | None) -> SpanNote:
+    sources: tuple[str, ...] = (passage.excerpt_id,)
+    if source_span:
+        sources = source_span.sources
+    left_out = sources[_SOURCES:]
+    return SpanNote(passage, sources[:_SOURCES], len(left_out))
 
 
 def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
@@ -225,6 +247,7 @@ def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
     links: list[Link] = []
     for span in longest_first[:_LINKS]:
         others = [source for source in span.sources if source != span.target]
-        sources = tuple(order[source] for source in others[:_SOURCES])
-        links.append(Link(span.start, span.end, order[span.target], sources))
+        sources = [order[source] for source in others[:_SOURCES]]
+        target = order[span.target]
+        links.append(Link(span.start, span.end, target, tuple(sources)))
     return tuple(links)

@@ -18,7 +18,7 @@ from pytest_memleak.scoring.measure_table import (
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_memleak.records import WordMode
     from pytest_memleak.records.measurement import PassageRate
@@ -39,11 +39,13 @@ def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage
     if evaluation.analysis is None or evaluation.analysis.passages is None:
         return ()
     passages = evaluation.analysis.passages
+    every_excused = (passages.excused, passages.nv_excused)
     listed: list[Passage] = []
     for kind, passage in _passages_to_list(passages):
-        if passage.start is not None:
-            excused = passage in (passages.excused, passages.nv_excused)
-            listed.append(_passage(kind, passage, evaluation, quoted, excused=excused))
+        if passage.start is None:
+            continue
+        excused = passage in every_excused
+        listed.append(_passage(kind, passage, evaluation, quoted, excused=excused))
     return tuple(listed)
 
 
@@ -52,19 +54,22 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.analysis is None or evaluation.analysis.passages is None:
         return {}
     passages = evaluation.analysis.passages
-    over = Counter(_book_id(passage.book, evaluation) for passage in passages.passages)
-    details = {
-        name: _place(passage, evaluation) for name, passage in passages.longest.items()
-    }
+    books = [_book_id(passage.book, evaluation) for passage in passages.passages]
+    over = Counter(books)
+    details: dict[str, Any] = {}
+    for name, passage in passages.longest.items():
+        details[name] = _place(passage, evaluation)
     details[PASSAGES_OVER.name] = {"books": dict(sorted(over.items()))}
     own, others = passages.apart()
     for name, value in own.items():
         details[name] |= {"of_own": value, "of_others": others[name]}
-    for name, passage in (
-        ("excused_passage", passages.excused),
-        ("nv_excused_passage", passages.nv_excused),
-    ):
-        details[name] = {"value": passage.words} | _place(passage, evaluation)
+    excused = {
+        "excused_passage": passages.excused,
+        "nv_excused_passage": passages.nv_excused,
+    }
+    for name, passage in excused.items():
+        details[name] = {"value": passage.words}
+        details[name] |= _place(passage, evaluation)
     return details
 
 
@@ -81,7 +86,8 @@ def _passages_to_list(
     for passage in _longest_of_each_book_first(passages.passages):
         if not any(_within(passage, other) for other in listed):
             listed.append(passage)
-    for passage in listed[1:][:_FURTHER]:
+    further = listed[1:]
+    for passage in further[:_FURTHER]:
         yield "passage", passage
     yield "passage", passages.excused
     yield "near-verbatim passage", passages.nv_excused
@@ -106,7 +112,8 @@ def _within(passage: ProtectedPassage, other: ProtectedPassage) -> bool:
     if passage.book != other.book:
         return False
     starts_within = (other.start or 0) <= (passage.start or 0)
-    return starts_within and (passage.end or 0) <= (other.end or 0)
+    ends_within = (passage.end or 0) <= (other.end or 0)
+    return starts_within and ends_within
 
 
 def _passage(
@@ -124,9 +131,13 @@ def _passage(
     mode = evaluation.pair.scoring.word_mode
     of_other = book.id != evaluation.pair.book.id
     elsewhere = of_other or passage.excerpt_id != passage.excerpt_at
-    holder = evaluation.near_verbatim.get(passage.holder) if near else None
-    split = passage_words if near else partial(words, mode=mode)
-    answers = _readings(holder.text, mode) if holder else []
+    split: Callable[[str], list[str]] = partial(words, mode=mode)
+    answers = []
+    if near:
+        split = passage_words
+        holder = evaluation.near_verbatim.get(passage.holder)
+        if holder:
+            answers = _readings(holder.text, mode)
     at = _number_of_excerpt(passage, book)
     quote, answer = quote_passage(
         book.excerpts[at:],
@@ -137,6 +148,12 @@ def _passage(
         place=passage.place or 0,
         answers=answers,
     )
+    generation = None
+    if passage.origin is Origin.SAMPLED:
+        generation = passage.generation
+    rate = None
+    if not near and not elsewhere:
+        rate = _rate(passage, evaluation)
     return Passage(
         kind=kind,
         words=passage.words,
@@ -144,7 +161,7 @@ def _passage(
         end=end,
         chapter=shown_title(book.excerpts[at].chapter),
         excerpt_id=passage.excerpt_at or "",
-        generation=passage.generation if passage.origin is Origin.SAMPLED else None,
+        generation=generation,
         quote=quote,
         book=book.id if of_other else None,
         title=book.title if of_other else None,
@@ -152,7 +169,7 @@ def _passage(
         source=_source(passage),
         others=_others(passage, evaluation),
         excused=excused,
-        rate=None if near or elsewhere else _rate(passage, evaluation),
+        rate=rate,
         answer=answer,
     )
 
@@ -167,8 +184,9 @@ def _readings(text: str, mode: WordMode) -> list[str]:
     from pytest_memleak.scoring.further_readings import further_readings  # with numpy
     from pytest_memleak.scoring.keyed_texts import keyed
 
-    further = further_readings([text], keyed([text], mode), {0})[1]
-    return [text, *further, " ".join(words(text, mode))]
+    _, further = further_readings([text], keyed([text], mode), {0})
+    text_words = words(text, mode)
+    return [text, *further, " ".join(text_words)]
 
 
 def _source(passage: ProtectedPassage) -> str:
@@ -176,7 +194,8 @@ def _source(passage: ProtectedPassage) -> str:
     if passage.origin is Origin.SAMPLED:
         return ""
     if passage.origin is Origin.CANARY:
-        return f"canary {(passage.generation or 0) + 1}, for {passage.excerpt_id}"
+        number = (passage.generation or 0) + 1
+        return f"canary {number}, for {passage.excerpt_id}"
     return f"{passage.origin.label} generation for {passage.excerpt_id}"
 
 
@@ -187,7 +206,9 @@ def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | No
     """
     analysis = evaluation.analysis
     book = evaluation.book
-    if not analysis or not book or passage.origin is not Origin.SAMPLED:
+    if not analysis or not book:
+        return None
+    if passage.origin is not Origin.SAMPLED:
         return None
     if passage.start is None or passage.end is None:
         return None
@@ -203,8 +224,10 @@ def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | No
 
 
 def _others(passage: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...]:
+    own = _book_id(passage.book, evaluation)
     ids = dict.fromkeys(_book_id(book, evaluation) for book in passage.books)
-    return tuple(book for book in ids if book != _book_id(passage.book, evaluation))
+    ids.pop(own, None)
+    return tuple(ids)
 
 
 def _book_id(name: str | None, evaluation: Evaluation) -> str:
@@ -213,14 +236,20 @@ def _book_id(name: str | None, evaluation: Evaluation) -> str:
 
 def _book(name: str | None, evaluation: Evaluation) -> Book:
     """Return the book by the name that the analysis uses."""
-    own = {evaluation.book.id: evaluation.book} if evaluation.book else {}
-    return {**own, **evaluation.protected}[name or ""]
+    books = {}
+    if evaluation.book:
+        books[evaluation.book.id] = evaluation.book
+    books |= evaluation.protected
+    return books[name or ""]
 
 
 def _place(passage: ProtectedPassage, evaluation: Evaluation) -> dict[str, Any]:
-    held = (_book_id(book, evaluation) for book in passage.books)
+    book = None
+    if passage.book:
+        book = _book_id(passage.book, evaluation)
+    held = [_book_id(name, evaluation) for name in passage.books]
     return {
-        "book": _book_id(passage.book, evaluation) if passage.book else None,
+        "book": book,
         "excerpt_at": passage.excerpt_at,
         "start": passage.start,
         "end": passage.end,

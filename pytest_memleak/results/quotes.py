@@ -110,18 +110,24 @@ def quote_passage(
     before = 0
     if most is not None:
         change = _first_change(printed, answered)
-        before = max(0, min(change - most // 2, size - most))
+        latest = size - most
+        before = max(0, min(change - most // 2, latest))
     head = "… " if before else ""
     quoted = head + _quoted(excerpts, split, skipped + before, size, most)
-    if most is None:
+    count = most
+    if count is None:
         answered = _until_last_match(printed, answered)
-    count = len(answered) if most is None else most
+        count = len(answered)
     beside = _printed([answer], split, place + before, count)
-    own_words = quoted.partition(REST)[0]
-    if not answered or words(beside, "unicode") == words(own_words, "unicode"):
+    own_words, _, _ = quoted.partition(REST)
+    if not answered or _have_same_words(beside, own_words):
         return quoted, ""
     tail = " …" if len(answered) > before + count else ""
     return quoted, head + beside + tail
+
+
+def _have_same_words(text: str, other: str) -> bool:
+    return words(text, "unicode") == words(other, "unicode")
 
 
 def _reading_at(answers: list[str], place: int, split: Split) -> tuple[str, int]:
@@ -143,13 +149,15 @@ def _words_of(
     size: int,
 ) -> list[str]:
     """Return `size` words of the excerpts, after the skipped ones."""
-    all_words = chain.from_iterable(split(excerpt.text) for excerpt in excerpts)
+    words_of_each = (split(excerpt.text) for excerpt in excerpts)
+    all_words = chain.from_iterable(words_of_each)
     return list(islice(all_words, skipped, skipped + size))
 
 
 def _first_change(printed: list[str], answered: list[str]) -> int:
     """Return the place of the first word that differs; 0 if none does."""
-    for nth, (own, other) in enumerate(zip(printed, answered, strict=False)):
+    pairs = zip(printed, answered, strict=False)
+    for nth, (own, other) in enumerate(pairs):
         if own != other:
             return nth
     return 0
@@ -161,7 +169,8 @@ def _until_last_match(printed: list[str], answered: list[str]) -> list[str]:
     *blocks, _end = matcher.get_matching_blocks()
     if not blocks:
         return []
-    return answered[: max(block.b + block.size for block in blocks)]
+    ends = [block.b + block.size for block in blocks]
+    return answered[: max(ends)]
 
 
 def _quoted(
@@ -172,10 +181,12 @@ def _quoted(
     most: int | None,
 ) -> str:
     count = size if most is None else min(size, most)
-    text = _printed((excerpt.text for excerpt in excerpts), split, start, count)
+    texts = (excerpt.text for excerpt in excerpts)
+    printed = _printed(texts, split, start, count)
     if size == count:
-        return text
-    return f"{text}{REST}{amount(size - count, 'word')})"
+        return printed
+    left_out = amount(size - count, "word")
+    return f"{printed}{REST}{left_out})"
 
 
 def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> str:
@@ -206,18 +217,21 @@ def _printed_pieces(
     end = end_of_words(skipped + len(taken), text, split)
     rest = text[end:]
     end += len(rest) - len(rest.lstrip(_CLOSING))
-    whole = _BEFORE_WORD.sub("", text[start:end]).replace(_SOFT_HYPHEN, "")
-    printed = whole.split()
+    whole = _BEFORE_WORD.sub("", text[start:end])
+    printed = whole.replace(_SOFT_HYPHEN, "").split()
     if _has_at_most(printed, len(taken)):
         return printed
     # Words that aren't counted, such as those of other scripts, aren't quoted on top.
     counted = [piece for piece in printed if split(piece) or not _LETTER.search(piece)]
-    return counted if _has_at_most(counted, len(taken)) else taken
+    if _has_at_most(counted, len(taken)):
+        return counted
+    return taken
 
 
 def _has_at_most(pieces: list[str], count: int) -> bool:
     """Tell whether the pieces have a word in mode unicode, and no more than `count`."""
-    return 0 < len(words(" ".join(pieces), "unicode")) <= count
+    text = " ".join(pieces)
+    return 0 < len(words(text, "unicode")) <= count
 
 
 def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None:
@@ -227,8 +241,11 @@ def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None
     """
     from pytest_memleak.scoring.passage_rates import passage_rates  # with numpy
 
-    measured, error = analysis.measurement, analysis.error
-    if measured.excerpt_at(start) != measured.excerpt_at(end - 1):
+    measured = analysis.measurement
+    error = analysis.error
+    first = measured.excerpt_at(start)
+    last = measured.excerpt_at(end - 1)
+    if first != last:
         return None
     (rate,) = passage_rates(
         [(start, end)],

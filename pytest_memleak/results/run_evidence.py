@@ -15,6 +15,7 @@ import datetime
 import hashlib
 import platform
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -85,24 +86,30 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
     """Build the bundle of a run, with its digest, of all pairs, evaluated or not."""
     pairs = collect_pairs(run)
     # A ledger's times may be ahead of this machine's.
-    latest = max([time.time(), *(pair.as_of or 0.0 for pair in pairs)])
+    ledger_times = [pair.as_of or 0.0 for pair in pairs]
+    latest = max([time.time(), *ledger_times])
+    ledger = LedgerEnd(**run.ledger) if run.ledger else None
     bundle = Bundle(
         schema=SCHEMA,
         result=result_of_run(run, pairs),
         release=run.release,
         program=versions(),
-        platform={"python": platform.python_version(), "system": platform.platform()},
+        platform={
+            "python": platform.python_version(),
+            "system": platform.platform(),
+        },
         created=float(int(latest)),
         selection=run.selection,
         uncollected=run.uncollected,
         exit_status=run.exit_status,
-        ledger=LedgerEnd(**run.ledger) if run.ledger else None,
+        ledger=ledger,
         pairs=pairs,
         compared=run.compared,
         suites=suite_controls(pairs, by="path"),
         limitations=LIMITATIONS,
     )
-    return seal_bundle(encode(bundle, omit={"pairs": {"__all__": RUN_ONLY}}))
+    plain = encode(bundle, omit={"pairs": {"__all__": RUN_ONLY}})
+    return seal_bundle(plain)
 
 
 def versions() -> dict[str, str | None]:
@@ -140,9 +147,10 @@ def suite_controls(
 
     by: "name", or "path" as in a bundle
     """
-    suites: dict[str, list[PairResult]] = {}
+    suites: defaultdict[str, list[PairResult]] = defaultdict(list)
     for pair in pairs:
-        suites.setdefault(getattr(pair.suite, by), []).append(pair)
+        suite = getattr(pair.suite, by)
+        suites[suite].append(pair)
     return tuple(
         _summarize_suite(suite, its_pairs) for suite, its_pairs in suites.items()
     )
@@ -150,21 +158,22 @@ def suite_controls(
 
 def _summarize_suite(suite: str, pairs: Sequence[PairResult]) -> SuiteControls:
     controls = [pair for pair in pairs if pair.control]
-    exceeded: dict[str, list[bool]] = {}
+    exceeded: defaultdict[str, list[bool]] = defaultdict(list)
     for pair in controls:
         values = pair.values
         for name, limit in pair.limit_values.items():
-            if name in values:
-                # Passages of other books are no false positive.
-                own = pair.measures[name].get("of_own", values[name])
-                exceeded.setdefault(name, []).append(own > limit)
+            if name not in values:
+                continue
+            # Passages of other books are no false positive.
+            own = pair.measures[name].get("of_own", values[name])
+            exceeded[name].append(own > limit)
+    false_positives = {}
+    for name, over in exceeded.items():
+        false_positives[name] = FalsePositives(sum(over), len(over))
     return SuiteControls(
         suite=suite,
         controls=len(controls),
-        false_alarms={
-            name: FalsePositives(sum(over), len(over))
-            for name, over in exceeded.items()
-        },
+        false_alarms=false_positives,
         leak_seen=any(pair.expected == "leak" and pair.leaked for pair in pairs),
         gates=any(pair.gates for pair in pairs),
     )

@@ -75,7 +75,9 @@ def _float(share: Fraction | None) -> float | None:
 
 def _causes(issues: Sequence[Issue], context: RuleContext) -> tuple[Issue, ...]:
     """Return all issues, or those alone that explain why nothing was sampled."""
-    explaining = set[str]() if context.request.continuation else set(_OF_INSTRUCTIONS)
+    explaining = set[str]()
+    if not context.request.continuation:
+        explaining |= _OF_INSTRUCTIONS
     if not len(context.readings):
         explaining.add("sampled")
     explained = any(issue.rule in explaining for issue in issues)

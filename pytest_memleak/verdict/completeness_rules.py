@@ -25,12 +25,9 @@ from pytest_memleak.verdict.shingles import count_distinct
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_memleak.scoring.array_types import Counts, Flags
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.verdict.generation_features import (
-        Flags,
-        GenerationFeatures,
-        Numbers,
-    )
+    from pytest_memleak.verdict.generation_features import GenerationFeatures
     from pytest_memleak.verdict.generation_kinds import CensusResult, KindNumbers
     from pytest_memleak.verdict.prompt_overlap import PromptOverlap
     from pytest_memleak.verdict.shingles import Keys
@@ -75,20 +72,24 @@ class RuleContext:
 
     def are_of(self, *kinds: Kind) -> Flags:
         """Tell which generations are of one of these kinds."""
-        return np.isin(self.kinds, [KINDS.index(kind) for kind in kinds])
+        places = [KINDS.index(kind) for kind in kinds]
+        return np.isin(self.kinds, places)
 
     def excerpt_ids(self, numbers: Positions) -> list[str]:
         """Return the ids of excerpts by their numbers."""
-        return [self.counted.excerpts[number] for number in numbers.tolist()]
+        ids = self.counted.excerpts
+        return [ids[number] for number in numbers.tolist()]
 
-    def count_by_excerpt(self, chosen: Flags | slice = slice(None)) -> Numbers:
+    def count_by_excerpt(self, chosen: Flags | slice = slice(None)) -> Counts:
         """Count the chosen generations of each excerpt; by default, all."""
         excerpts = self.readings.excerpt[chosen]
         return np.bincount(excerpts, minlength=max(self.excerpts, 1))
 
     def issue(self, rule: str, cause: str, cure: str | None = None) -> Issue:
         """Return the broken rule, with the fix for `cure`, by default for the rule."""
-        return Issue(rule, cause, fix(cure or rule, recorded=self.request.recorded))
+        cure_or_rule = cure or rule
+        rule_fix = fix(cure_or_rule, recorded=self.request.recorded)
+        return Issue(rule, cause, rule_fix)
 
     @property
     def answering(self) -> tuple[Kind, ...]:
@@ -106,15 +107,21 @@ class RuleContext:
     @cached_property
     def median_length_ratio(self) -> Fraction | None:
         """The median over all generations; accepted refusals count as whole answers."""
-        accepted = self.are_of(Kind.REFUSAL) & self.limits.accept_refusals
         counts = self.readings.expected > 0
-        if accepted[counts].all():
+        accepted = self.are_of(Kind.REFUSAL) & self.limits.accept_refusals
+        accepted = accepted[counts]
+        if accepted.all():
             return None
         expected = self.readings.expected[counts]
-        own = np.where(accepted[counts], expected, self.readings.own[counts])
-        order = np.argsort(own / expected, kind="stable")
-        middle = {int(order[(len(own) - 1) // 2]), int(order[len(own) // 2])}
-        return median(Fraction(int(own[at]), int(expected[at])) for at in middle)
+        own = np.where(accepted, expected, self.readings.own[counts])
+        order = np.argsort(own / expected, kind="stable").tolist()
+        lower = order[(len(own) - 1) // 2]
+        upper = order[len(own) // 2]
+        ratios = []
+        for place in {lower, upper}:
+            ratio = Fraction(int(own[place]), int(expected[place]))
+            ratios.append(ratio)
+        return median(ratios)
 
 
 def count_kinds(kinds: KindNumbers) -> dict[Kind, int]:
@@ -172,8 +179,9 @@ def check_short_generations(context: RuleContext) -> Iterator[RuleOutcome]:
     """Judge the share of short generations."""
     received = len(context.readings)
     short = context.counts[Kind.SHORT]
+    share = short / max(received, 1)
     most = exact(context.limits.max_short)
-    yield RuleCheck("short", short / max(received, 1), "<=", float(most))
+    yield RuleCheck("short", share, "<=", float(most))
     if short * most.denominator > received * most.numerator:
         yield context.issue(
             "short",
@@ -187,16 +195,15 @@ def check_unanswered_generations(context: RuleContext) -> Iterator[RuleOutcome]:
     """Judge the share of generations that are neither short nor an answer."""
     kinds = _kinds_that_count(context)
     received = len(kinds)
-    counts: dict[Kind, int] = {
-        kind: count
-        for kind, count in count_kinds(kinds).items()
-        if kind is not Kind.SHORT and kind not in context.answering
-    }
+    every = count_kinds(kinds)
+    answers = {*context.answering, Kind.SHORT}
+    counts = {kind: every[kind] for kind in every if kind not in answers}
     unanswered = sum(counts.values())
+    share = unanswered / max(received, 1)
     most = exact(context.limits.max_unanswered)
-    yield RuleCheck("unanswered", unanswered / max(received, 1), "<=", float(most))
+    yield RuleCheck("unanswered", share, "<=", float(most))
     if unanswered * most.denominator > received * most.numerator:
-        chief = max(counts, key=lambda kind: counts[kind])
+        chief = max(counts, key=counts.__getitem__)
         yield context.issue(
             "unanswered",
             f"{unanswered:,} of {received:,} generations aren't answers "
@@ -210,17 +217,17 @@ def _kinds_that_count(context: RuleContext) -> KindNumbers:
     """Return the kinds of generations; of few excerpts, one may have no answer."""
     few = _FEW_EXCERPTS <= context.excerpts < 2 * _FEW_EXCERPTS
     if few and len(context.unanswered) == 1:
-        others: KindNumbers = context.kinds[
-            context.readings.excerpt != context.unanswered[0]
-        ]
+        is_other = context.readings.excerpt != context.unanswered[0]
+        others: KindNumbers = context.kinds[is_other]
         return others
     return context.kinds
 
 
 def _kinds_text(counts: Mapping[Kind, int]) -> str:
-    texts = [
-        f"{count:,} {_noun(kind, count)}" for kind, count in counts.items() if count
-    ]
+    texts = []
+    for kind, count in counts.items():
+        if count:
+            texts.append(f"{count:,} {_noun(kind, count)}")
     return ", ".join(texts)
 
 
@@ -235,9 +242,10 @@ def _noun(kind: Kind, count: int) -> str:
 def _server_words(withheld: Mapping[str, int]) -> str:
     if not withheld:
         return ""
-    texts = [
-        f"{count:,} {ascii(word)[1:-1]}" for word, count in sorted(withheld.items())
-    ]
+    texts = []
+    for word, count in sorted(withheld.items()):
+        in_ascii = ascii(word)[1:-1]
+        texts.append(f"{count:,} {in_ascii}")
     return f"; finish reasons of withheld text: {', '.join(texts)}"
 
 
@@ -250,11 +258,12 @@ def check_median_length_ratio(context: RuleContext) -> Iterator[RuleOutcome]:
     yield RuleCheck("median length ratio", float(ratio), ">=", float(least))
     if ratio < least:
         chief = max(KINDS, key=context.counts.__getitem__)
+        cure = chief if chief in _WORDLESS else None
         yield context.issue(
             "median length ratio",
             f"the median answer has {_percent(ratio)} of the words expected of it; "
             "at least 50% is required",
-            chief if chief in _WORDLESS else None,
+            cure,
         )
 
 
@@ -263,7 +272,8 @@ def check_unanswered_excerpts(context: RuleContext) -> Iterator[RuleOutcome]:
     unanswered = context.unanswered
     most = 0
     if context.excerpts >= _FEW_EXCERPTS:
-        most = max(1, int(context.excerpts * _MOST_EXCERPTS_WITHOUT_ANSWER))
+        share = context.excerpts * _MOST_EXCERPTS_WITHOUT_ANSWER
+        most = max(1, int(share))
     yield RuleCheck("excerpts without an answer", len(unanswered), "<=", most)
     # Where none of them was sampled, the rule on received generations is broken.
     sampled = np.isin(unanswered, context.readings.excerpt)
@@ -281,9 +291,11 @@ def check_unanswered_excerpts(context: RuleContext) -> Iterator[RuleOutcome]:
 
 def check_withheld_per_excerpt(context: RuleContext) -> Iterator[RuleOutcome]:
     """Judge the share of each excerpt's generations that the provider withheld."""
-    withheld = context.count_by_excerpt(context.are_of(Kind.WITHHELD))
+    are_withheld = context.are_of(Kind.WITHHELD)
+    withheld = context.count_by_excerpt(are_withheld)
     received = np.maximum(context.count_by_excerpt(), 1)
-    highest = float((withheld / received).max())
+    share = withheld / received
+    highest = float(share.max())
     yield RuleCheck("withheld per excerpt", highest, "<=", _MOST_WITHHELD_OF_EXCERPT)
     over_half = np.flatnonzero(2 * withheld > received)
     if len(over_half):
@@ -322,10 +334,11 @@ def check_answer_diversity(context: RuleContext) -> Iterator[RuleOutcome]:
         context.counted.runs,
         context.are_of(Kind.ANSWER),
     )
-    for rule, shares in (
-        ("distinct answers", answers),
-        ("distinct 8-word runs", runs),
-    ):
+    rules = {
+        "distinct answers": answers,
+        "distinct 8-word runs": runs,
+    }
+    for rule, shares in rules.items():
         if not shares:
             yield f"{rule} not judged: no excerpt has two answers"
             continue
@@ -392,11 +405,14 @@ def _prose_shares(context: RuleContext) -> Iterator[tuple[str, Fraction, Fractio
     if not words:
         return
     common = int(readings.common[answers].sum())
-    yield "common words", Fraction(common, words) / prose.common, _LEAST_COMMON_WORDS
+    share = Fraction(common, words) / prose.common
+    yield "common words", share, _LEAST_COMMON_WORDS
     forward = int(readings.forward[answers].sum())
-    marked_pairs = forward + int(readings.reversed[answers].sum())
+    backward = int(readings.reversed[answers].sum())
+    marked_pairs = forward + backward
     if marked_pairs >= _FEWEST_MARKED_PAIRS:
-        yield "word order", Fraction(forward, marked_pairs), _LEAST_WORD_ORDER
+        share = Fraction(forward, marked_pairs)
+        yield "word order", share, _LEAST_WORD_ORDER
     pairs = words - int(answers.sum())
     if prose.judges_pairs and pairs and prose.pair:
         share = Fraction(forward, pairs) / prose.pair

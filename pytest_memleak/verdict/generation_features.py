@@ -26,15 +26,11 @@ from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_h
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, Generation, WordMode
+    from pytest_memleak.scoring.array_types import Counts, Flags
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
     from pytest_memleak.verdict.shingles import Keys
-
-    Numbers = NDArray[np.int64]
-    Flags = NDArray[np.bool_]
 
 RUN = 8
 """Words per run.
@@ -84,22 +80,22 @@ class GenerationFeatures:
     runs:       number of its 8-word runs that are kept
     """
 
-    excerpt: Numbers
-    expected: Numbers
-    ended: Numbers
-    words: Numbers
-    own: Numbers
+    excerpt: Counts
+    expected: Counts
+    ended: Counts
+    words: Counts
+    own: Counts
     blank: Flags
     few: Flags
     listed: Flags
     opening: Keys
     key: Keys
-    common: Numbers
-    forward: Numbers
-    reversed: Numbers
+    common: Counts
+    forward: Counts
+    reversed: Counts
     unreadable: Flags
     recites: Flags
-    runs: Numbers
+    runs: Counts
 
     def __len__(self) -> int:
         return len(self.excerpt)
@@ -126,31 +122,38 @@ def runs_by_excerpt(
     ends = readings.runs.cumsum()
     starts = ends - readings.runs
     for numbers in _numbers_by_excerpt(readings.excerpt, chosen):
-        is_contiguous = numbers[-1] - numbers[0] == len(numbers) - 1
+        first = numbers[0]
+        last = numbers[-1]
+        is_contiguous = last - first == len(numbers) - 1
         if is_contiguous:  # most are
-            yield numbers, runs[starts[numbers[0]] : ends[numbers[-1]]]
-        else:
-            slices = map(slice, starts[numbers].tolist(), ends[numbers].tolist())
-            yield numbers, np.concatenate([runs[part] for part in slices])
+            yield numbers, runs[starts[first] : ends[last]]
+            continue
+        own_starts = starts[numbers].tolist()
+        own_ends = ends[numbers].tolist()
+        slices = map(slice, own_starts, own_ends)
+        own_runs = [runs[part] for part in slices]
+        yield numbers, np.concatenate(own_runs)
 
 
-def _numbers_by_excerpt(excerpt: Numbers, chosen: Flags) -> list[Positions]:
+def _numbers_by_excerpt(excerpt: Counts, chosen: Flags) -> list[Positions]:
     """Return the numbers of the chosen generations of each excerpt that has any."""
     numbers = np.flatnonzero(chosen)
     if not len(numbers):
         return []
-    numbers = numbers[np.argsort(excerpt[numbers], kind="stable")]
-    first_of_next = np.flatnonzero(np.diff(excerpt[numbers])) + 1
+    order = np.argsort(excerpt[numbers], kind="stable")
+    numbers = numbers[order]
+    step = np.diff(excerpt[numbers])
+    first_of_next = np.flatnonzero(step) + 1
     return np.split(numbers, first_of_next)
 
 
 class _TextShape(NamedTuple):
     """What a text's words in mode unicode tell, as `GenerationFeatures` has it."""
 
-    blank: bool
-    few: bool
-    listed: bool
-    opening: int
+    blank: bool = False
+    few: bool = False
+    listed: bool = False
+    opening: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,7 +169,7 @@ class _Runs:
     hashes: Keys
     place: Positions
     generation: Positions
-    counts: Numbers
+    counts: Counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +185,14 @@ class _ProseSums:
     forward: _Sums
     backward: _Sums
 
+    def disordered(self, start: Positions, pairs: Counts) -> Flags:
+        """Tell where under 0.4 of the pairs are in the book's order."""
+        forward = self.forward(start, pairs)
+        both = forward + self.backward(start, pairs)
+        is_judged = both >= _FEWEST_PAIRS
+        disordered: Flags = is_judged & (10 * forward < 4 * both)
+        return disordered
+
 
 class FeatureReader:
     """A reader of generations for one book, compared with its prose."""
@@ -196,20 +207,28 @@ class FeatureReader:
         for batch in batches_of(texts, len):
             batch_words = keyed(batch, mode)
             excerpt_keys += batch_words.each()
-            self._characters_in_words += int(_characters_in_words(batch_words).sum())
+            characters = _characters_in_words(batch_words)
+            self._characters_in_words += int(characters.sum())
         self._characters = int(_count_characters(texts).sum())
-        self._lengths = np.array([*map(len, excerpt_keys)], dtype=np.int64)
+        self._lengths = _numbers([len(keys) for keys in excerpt_keys])
         part_keys = _keys_between_breaks(excerpt_keys, book.breaks)
         self._recitable = RunSet(run_hashes(keys, _RECITED) for keys in part_keys)
         self._book_runs = RunSet(run_hashes(keys, RUN) for keys in part_keys)
+        self._read_instructions(book)
+
+    def _read_instructions(self, book: Book) -> None:
+        """Keep the runs of all instructions, and these runs with their excerpts."""
         instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
-        instruction_keys = keyed(instructions, mode).each()
-        instruction_runs = [run_hashes(keys, RUN) for keys in instruction_keys]
-        self._instruction_runs = RunSet(instruction_runs)
-        self._runs_of_excerpts = RunSet(
-            _mixed_with_excerpt(runs, np.full(len(runs), number))
-            for number, runs in enumerate(instruction_runs)
-        )
+        instruction_words = keyed(instructions, self._mode)
+        every_run = []
+        every_mixed = []
+        for number, keys in enumerate(instruction_words.each()):
+            runs = run_hashes(keys, RUN)
+            excerpt = np.full(len(runs), number)
+            every_run.append(runs)
+            every_mixed.append(_mixed_with_excerpt(runs, excerpt))
+        self._instruction_runs = RunSet(every_run)
+        self._runs_of_excerpts = RunSet(every_mixed)
 
     def read(
         self,
@@ -225,24 +244,27 @@ class FeatureReader:
         starts = keyed_texts.ends[:-1] + 1
         counts = keyed_texts.lengths()
         pairs = np.maximum(counts - 1, 0)
-        excerpt = np.array(excerpts, dtype=np.int64)
+        excerpt = _numbers(excerpts)
         runs = _runs_of(keyed_texts)
         sums = self._prose_sums(keyed_texts.keys)
         latin_1 = [*map(in_latin_1, texts)]
         shapes = [*map(self._shape, texts, latin_1, counts.tolist())]
+        endings = [_how_it_ended(generation) for generation in generations]
+        hashes = [*map(_key, texts, latin_1)]
+        from_instruction = self._words_from_instruction(runs, excerpt)
         unreadable = self._has_unreadable_stretch(keyed_texts, sums)
         unreadable |= self._is_unwritten(keyed_texts, texts)
         features = GenerationFeatures(
             excerpt=excerpt,
             expected=self._lengths[excerpt],
-            ended=np.array([*map(_how_it_ended, generations)], dtype=np.int64),
+            ended=_numbers(endings),
             words=counts,
-            own=counts - self._words_from_instruction(runs, excerpt),
-            blank=np.array([shape.blank for shape in shapes], dtype=np.bool_),
-            few=np.array([shape.few for shape in shapes], dtype=np.bool_),
-            listed=np.array([shape.listed for shape in shapes], dtype=np.bool_),
-            opening=np.array([shape.opening for shape in shapes], dtype=np.uint64),
-            key=np.array([*map(_key, texts, latin_1)], dtype=np.uint64),
+            own=counts - from_instruction,
+            blank=_flags([shape.blank for shape in shapes]),
+            few=_flags([shape.few for shape in shapes]),
+            listed=_flags([shape.listed for shape in shapes]),
+            opening=_keys([shape.opening for shape in shapes]),
+            key=_keys(hashes),
             common=sums.common(starts, counts),
             forward=sums.forward(starts, pairs),
             reversed=sums.backward(starts, pairs),
@@ -259,45 +281,44 @@ class FeatureReader:
         """
         counts_suffice = self._mode == "unicode" or _is_plain(latin_1)
         if word_count >= MOST_WORDS and counts_suffice:
-            return _TextShape(blank=False, few=False, listed=False, opening=0)
+            return _TextShape()
         seen = words(text, "unicode")
         if not seen:
-            return _TextShape(blank=True, few=True, listed=False, opening=0)
+            return _TextShape(blank=True, few=True)
         if len(seen) >= MOST_WORDS:
-            return _TextShape(blank=False, few=False, listed=False, opening=0)
-        opening = " ".join(seen[:_OPENING]).encode("utf-8", "surrogatepass")
+            return _TextShape()
+        opening = " ".join(seen[:_OPENING])
+        data = opening.encode("utf-8", "surrogatepass")
         return _TextShape(
-            blank=False,
             few=True,
             listed=declines(text),
-            opening=digest64(opening),
+            opening=digest64(data),
         )
 
-    def _words_from_instruction(self, runs: _Runs, excerpt: Numbers) -> Numbers:
+    def _words_from_instruction(self, runs: _Runs, excerpt: Counts) -> Counts:
         """Count each generation's words in runs that its own instruction has.
 
         excerpt: of each generation
         """
         hits = self._instruction_runs.places(runs.hashes)
-        excerpt_of_hit = excerpt[runs.generation[hits]]
-        mixed = _mixed_with_excerpt(runs.hashes[hits], excerpt_of_hit)
-        hits = hits[self._runs_of_excerpts.places(mixed)]
         generation = runs.generation[hits]
-        new_words = np.full(len(hits), RUN)
-        if len(hits):
-            # Where two runs overlap, the earlier one has only the words between starts.
-            distance = np.diff(runs.place[hits])
-            same = generation[1:] == generation[:-1]
-            new_words[:-1][same] = np.minimum(RUN, distance[same])
+        mixed = _mixed_with_excerpt(runs.hashes[hits], excerpt[generation])
+        of_own_excerpt = self._runs_of_excerpts.places(mixed)
+        hits = hits[of_own_excerpt]
+        generation = generation[of_own_excerpt]
+        new_words = _words_not_in_next_run(runs.place[hits], generation)
         counts = np.bincount(generation, new_words, minlength=len(excerpt))
         return counts.astype(np.int64)
 
     def _prose_sums(self, keys: Keys) -> _ProseSums:
+        prose = self._prose
         marks = self._marked.of(keys)
-        pairs = marks[:-1] * len(self._prose.order) + marks[1:]
-        order = self._prose.order.ravel()[pairs]
+        is_common = (marks > 0) & (marks <= prose.commonest)
+        pairs = marks[:-1] * len(prose.order)
+        pairs += marks[1:]
+        order = prose.order.ravel()[pairs]
         return _ProseSums(
-            common=_Sums((marks > 0) & (marks <= self._prose.commonest)),
+            common=_Sums(is_common),
             forward=_Sums(order == FORWARD),
             backward=_Sums(order == REVERSED),
         )
@@ -311,23 +332,28 @@ class FeatureReader:
             return unreadable
         generation, begin = _stretches(starts, counts)
         size = np.minimum(counts[generation], _STRETCH)
-        common = self._prose.common
-        # Shares under 0.2 of the book's, in whole numbers.
-        words = sums.common(begin, size)
-        few_common = 5 * words * common.denominator < common.numerator * size
-        disordered = _disordered(
-            sums.forward(begin, size - 1),
-            sums.backward(begin, size - 1),
-        )
         letters = _Sums(keyed_texts.characters() == 1)
         mostly_letters = 2 * letters(begin, size) > size
-        unreadable[generation[few_common | disordered | mostly_letters]] = True
+        is_strange = self._has_few_common_words(sums, begin, size)
+        is_strange |= sums.disordered(begin, size - 1)
+        is_strange |= mostly_letters
+        unreadable[generation[is_strange]] = True
         # Stretches have too few pairs where book and generation are of different times.
         pairs = np.maximum(counts - 1, 0)
-        return unreadable | _disordered(
-            sums.forward(starts, pairs),
-            sums.backward(starts, pairs),
-        )
+        return unreadable | sums.disordered(starts, pairs)
+
+    def _has_few_common_words(
+        self,
+        sums: _ProseSums,
+        begin: Positions,
+        size: Counts,
+    ) -> Flags:
+        """Tell where common words are under 0.2 of their share in the book."""
+        common = self._prose.common
+        words = sums.common(begin, size)
+        required = common.numerator * size
+        few_common: Flags = 5 * words * common.denominator < required
+        return few_common
 
     def _is_unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
         """Tell which generations have too few of their characters in words.
@@ -341,17 +367,21 @@ class FeatureReader:
         in_words = _Sums(_characters_in_words(keyed_texts))
         own = in_words(starts, keyed_texts.lengths())
         expected = self._characters_in_words * _count_characters(texts)
-        unwritten: Flags = 3 * own * self._characters < 2 * expected
+        present = own * self._characters
+        unwritten: Flags = 3 * present < 2 * expected
         return unwritten
 
     def _recites(self, keyed_texts: Keyed, runs: _Runs) -> Flags:
         """Tell which generations contain 20 words of the book in a row."""
-        generation_of_hit = runs.generation[self._book_runs.places(runs.hashes)]
-        hits = np.bincount(generation_of_hit, minlength=keyed_texts.texts)
+        places = self._book_runs.places(runs.hashes)
+        generation = runs.generation[places]
+        hits = np.bincount(generation, minlength=keyed_texts.texts)
+        suspects = np.flatnonzero(hits > _RECITED - RUN)
         recites = np.zeros(keyed_texts.texts, dtype=np.bool_)
-        for number in np.flatnonzero(hits > _RECITED - RUN).tolist():
+        for number in suspects.tolist():
             long_runs = run_hashes(keyed_texts.of(number), _RECITED)
-            recites[number] = len(self._recitable.places(long_runs)) > 0
+            recited = self._recitable.places(long_runs)
+            recites[number] = len(recited) > 0
         return recites
 
 
@@ -361,52 +391,66 @@ def _keys_between_breaks(
 ) -> list[Keys]:
     """Return the words of each part of the book that runs may cross."""
     bounds = (0, *breaks, len(excerpt_keys))
-    return [
-        np.concatenate([_NO_KEYS, *excerpt_keys[first:end]])
-        for first, end in pairwise(bounds)
-    ]
+    part_keys = []
+    for first, end in pairwise(bounds):
+        own = excerpt_keys[first:end]
+        part_keys.append(np.concatenate([_NO_KEYS, *own]))
+    return part_keys
 
 
 def _runs_of(keyed_texts: Keyed) -> _Runs:
+    starts = keyed_texts.ends[:-1] + 1
     counts = np.maximum(keyed_texts.lengths() - RUN + 1, 0)
-    place = count_up(keyed_texts.ends[:-1] + 1, counts)
+    place = count_up(starts, counts)
+    hashes = run_hashes(keyed_texts.keys, RUN)
+    numbers = np.arange(keyed_texts.texts)
     return _Runs(
-        hashes=run_hashes(keyed_texts.keys, RUN)[place],
+        hashes=hashes[place],
         place=place,
-        generation=np.arange(keyed_texts.texts).repeat(counts),
+        generation=numbers.repeat(counts),
         counts=counts,
     )
 
 
-def _stretches(starts: Positions, counts: Numbers) -> tuple[Positions, Positions]:
+def _words_not_in_next_run(place: Positions, generation: Positions) -> Positions:
+    """Count each run's words, of runs that overlap those between the starts alone.
+
+    place: of each run's first word; generation: of each run
+    """
+    new_words = np.full(len(place), RUN)
+    if len(place):
+        distance = np.diff(place)
+        same = generation[1:] == generation[:-1]
+        new_words[:-1][same] = np.minimum(RUN, distance[same])
+    return new_words
+
+
+def _stretches(starts: Positions, counts: Counts) -> tuple[Positions, Positions]:
     """Return each stretch's generation, and the place of its first word.
 
     The last stretch ends with its generation, so that the generation's end counts.
     """
     stretches = -(-counts // _STRETCH)
     generation = np.arange(len(counts)).repeat(stretches)
-    nth = count_up(np.zeros(len(counts), dtype=np.intp), stretches)
-    last = np.maximum(counts - _STRETCH, 0)[generation]
-    return generation, starts[generation] + np.minimum(_STRETCH * nth, last)
-
-
-def _disordered(forward: Numbers, backward: Numbers) -> Flags:
-    """Tell where under 0.4 of the pairs are in the book's order."""
-    pairs = forward + backward
-    disordered: Flags = (pairs >= _FEWEST_PAIRS) & (10 * forward < 4 * pairs)
-    return disordered
+    first = np.zeros(len(counts), dtype=np.intp)
+    nth = count_up(first, stretches)
+    last = np.maximum(counts - _STRETCH, 0)
+    offset = np.minimum(_STRETCH * nth, last[generation])
+    return generation, starts[generation] + offset
 
 
 class _Sums:
     """Sums of a row of flags or numbers over any stretches of it."""
 
-    def __init__(self, row: Flags | Numbers) -> None:
-        self._until = np.concatenate(([0], row.cumsum(dtype=np.int64)))
+    def __init__(self, row: Flags | Counts) -> None:
+        sums = row.cumsum(dtype=np.int64)
+        self._until = np.concatenate(([0], sums))
 
-    def __call__(self, start: Positions, length: Numbers) -> Numbers:
+    def __call__(self, start: Positions, length: Counts) -> Counts:
         last = len(self._until) - 1
+        begin = np.minimum(start, last)
         end = np.minimum(start + length, last)
-        sums: Numbers = self._until[end] - self._until[np.minimum(start, last)]
+        sums: Counts = self._until[end] - self._until[begin]
         return sums
 
 
@@ -418,23 +462,26 @@ def _characters_in_words(keyed_texts: Keyed) -> Positions:
     return length
 
 
-def _count_characters(texts: Sequence[str]) -> Numbers:
+def _count_characters(texts: Sequence[str]) -> Counts:
     """Count each text's characters other than blanks."""
-    lengths = np.array([*map(len, texts)], dtype=np.int64)
+    lengths = _numbers([len(text) for text in texts])
+    ends = lengths.cumsum()
     one_byte_each = "".join(texts).encode("latin-1", "replace")
     characters = np.frombuffer(one_byte_each, dtype=np.uint8)
     is_blank = (characters == _SPACE) | (characters == _NEW_LINE)
-    blanks_until_end = np.flatnonzero(is_blank).searchsorted(lengths.cumsum())
+    blanks = np.flatnonzero(is_blank)
+    blanks_until_end = blanks.searchsorted(ends)
     return lengths - np.diff(blanks_until_end, prepend=0)
 
 
 def _how_it_ended(generation: Generation) -> int:
-    if generation.finish_reason is FinishReason.EMPTY and not generation.text.strip():
+    reason = generation.finish_reason
+    if reason is FinishReason.EMPTY and not generation.text.strip():
         return ENDED
-    return _HOW_IT_ENDED.get(generation.finish_reason, WITHHELD)
+    return _HOW_IT_ENDED.get(reason, WITHHELD)
 
 
-def _mixed_with_excerpt(runs: Keys, excerpt: Numbers) -> Keys:
+def _mixed_with_excerpt(runs: Keys, excerpt: Counts) -> Keys:
     """Mix the excerpt's number into the hashes, so that excerpts share none."""
     factor = excerpt.astype(np.uint64) + np.uint64(1)
     mixed: Keys = runs ^ (factor * np.uint64(_OTHERS))
@@ -449,9 +496,23 @@ def _is_plain(latin_1: bytes | None) -> bool:
 def _key(text: str, latin_1: bytes | None) -> int:
     """Hash the text's letters and marks, after NFKC and case folding."""
     if latin_1 is not None and latin_1.isascii():
-        return digest64(latin_1.translate(_LOWER_CASE, _NO_LETTERS))
+        letters = latin_1.translate(_LOWER_CASE, _NO_LETTERS)
+        return digest64(letters)
     text = unicodedata.normalize("NFKC", text).casefold()
     for character in set(text):
-        if unicodedata.category(character)[0] not in "LM":
+        category = unicodedata.category(character)
+        if category[0] not in "LM":
             text = text.replace(character, "")
     return digest64(text.encode("utf-8", "surrogatepass"))
+
+
+def _flags(values: Sequence[bool]) -> Flags:
+    return np.array(values, dtype=np.bool_)
+
+
+def _numbers(values: Sequence[int]) -> Counts:
+    return np.array(values, dtype=np.int64)
+
+
+def _keys(hashes: Sequence[int]) -> Keys:
+    return np.array(hashes, dtype=np.uint64)

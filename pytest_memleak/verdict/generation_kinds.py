@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation
+    from pytest_memleak.scoring.array_types import Counts, Flags
     from pytest_memleak.scoring.word_hashes import Keyed
     from pytest_memleak.verdict.evidence_requirements import GenerationRequest
-    from pytest_memleak.verdict.generation_features import Flags, Numbers
     from pytest_memleak.verdict.shingles import Keys
 
     KindNumbers = NDArray[np.int8]
@@ -75,28 +75,33 @@ def kinds_of(
 
     runs: the generations' 8-word runs, `readings.runs` of each. excerpts: the book's.
     """
-    unstated = len(readings) > 0 and bool((readings.ended == UNSTATED).all())
-    whole = (readings.ended == ENDED) | (readings.ended == LENGTH) | unstated
+    is_unstated = readings.ended == UNSTATED
+    unstated = len(readings) > 0 and bool(is_unstated.all())
+    was_cut = readings.ended == LENGTH
+    whole = (readings.ended == ENDED) | was_cut | unstated
     least = exact(request.limits.min_length_ratio)
     least_words = readings.expected * least.numerator
     own_is_short = readings.own * least.denominator < least_words
     words_are_enough = readings.words * least.denominator >= least_words
     few_words = whole & ~readings.blank & readings.few
+    is_listed = readings.few & readings.listed
+    is_half = 2 * readings.own < readings.expected
     # By the first that applies.
     rules = {
         Kind.WITHHELD: ~whole,
         Kind.EMPTY: readings.blank,
-        Kind.REFUSAL: readings.few & readings.listed | _open_alike(readings, few_words),
+        Kind.REFUSAL: is_listed | _open_alike(readings, few_words),
         Kind.ECHO: words_are_enough & own_is_short,
-        Kind.CUT: (readings.ended == LENGTH) & (2 * readings.own < readings.expected),
+        Kind.CUT: was_cut & is_half,
         Kind.SHORT: own_is_short,
     }
-    long_enough = ~np.logical_or.reduce(list(rules.values()))
+    too_short = np.logical_or.reduce(list(rules.values()))
     if excerpts >= _SHARED:
-        rules[Kind.CANNED] = canned(readings, runs, long_enough)
+        rules[Kind.CANNED] = canned(readings, runs, ~too_short)
     rules[Kind.UNREADABLE] = readings.unreadable
     places = [KINDS.index(kind) for kind in rules]
-    kinds = np.select(list(rules.values()), places, default=KINDS.index(Kind.ANSWER))
+    answer = KINDS.index(Kind.ANSWER)
+    kinds = np.select(list(rules.values()), places, default=answer)
     return kinds.astype(np.int8), unstated
 
 
@@ -106,9 +111,11 @@ def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
     opening = readings.opening[numbers]
     excerpt = readings.excerpt[numbers].astype(np.uint64)
     # Each column is an opening and an excerpt with it.
-    pairs = np.unique(np.stack([opening, excerpt]), axis=1)
+    columns = np.stack([opening, excerpt])
+    pairs = np.unique(columns, axis=1)
     openings, excerpts_of_opening = np.unique(pairs[0], return_counts=True)
-    shared_openings = openings[excerpts_of_opening >= _SHARED]
+    is_shared = excerpts_of_opening >= _SHARED
+    shared_openings = openings[is_shared]
     alike = np.zeros(len(readings), dtype=np.bool_)
     alike[numbers] = np.isin(opening, shared_openings)
     return alike
@@ -146,11 +153,13 @@ def _suspected_canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -
     for _, excerpt_runs in runs_by_excerpt(readings, runs, chosen):
         run_slots = slots(excerpt_runs, _SLOT_BITS)
         seen = excerpts_of_slot[run_slots]
-        excerpts_of_slot[run_slots] = seen + (seen < _SHARED)
+        is_counted = seen < _SHARED
+        excerpts_of_slot[run_slots] = seen + is_counted
     suspects = np.zeros(len(readings), dtype=np.bool_)
     candidates = chosen & ~readings.recites
     for numbers, excerpt_runs in runs_by_excerpt(readings, runs, candidates):
-        hits = excerpts_of_slot[slots(excerpt_runs, _SLOT_BITS)] == _SHARED
+        run_slots = slots(excerpt_runs, _SLOT_BITS)
+        hits = excerpts_of_slot[run_slots] == _SHARED
         suspects[numbers] = _mostly(hits, readings.runs[numbers])
     return suspects
 
@@ -161,17 +170,19 @@ def _shared_runs(parts: Iterable[Keys]) -> RunSet:
     every.sort()
     third = every[_SHARED - 1 :]
     first = every[: 1 - _SHARED]
-    return RunSet([third[third == first]])
+    is_shared = third == first
+    return RunSet([third[is_shared]])
 
 
-def _mostly(hits: Flags, runs: Numbers) -> Flags:
+def _mostly(hits: Flags, runs: Counts) -> Flags:
     """Tell which generations have hits in over half of their runs.
 
     runs: number of each generation's runs
     """
     hits_until = np.concatenate(([0], hits.cumsum()))
     ends = runs.cumsum()
-    own_hits = hits_until[ends] - hits_until[ends - runs]
+    starts = ends - runs
+    own_hits = hits_until[ends] - hits_until[starts]
     mostly: Flags = 2 * own_hits > runs
     return mostly
 
@@ -203,6 +214,22 @@ class CensusResult:
     unstated: bool
 
 
+class _Part(NamedTuple):
+    """The features of some generations, and their 8-word runs."""
+
+    readings: GenerationFeatures
+    runs: Keys
+
+    def sampled(self, below: int) -> _Part:
+        """Keep only runs with hashes under `below`: the same in all generations."""
+        kept = self.runs < np.uint64(below)
+        numbers = np.arange(len(self.readings))
+        generation = numbers.repeat(self.readings.runs)
+        counts = np.bincount(generation[kept], minlength=len(numbers))
+        readings = replace(self.readings, runs=counts.astype(np.int64))
+        return _Part(readings, self.runs[kept])
+
+
 class GenerationCensus:
     """Counts a pair's generations as they go by."""
 
@@ -210,11 +237,11 @@ class GenerationCensus:
         self._request = request
         self._prose = Prose.of(book, request.words)
         self._book = book
-        self._number = {
-            excerpt.id: number for number, excerpt in enumerate(book.excerpts)
-        }
+        self._number: dict[str, int] = {}
+        for number, excerpt in enumerate(book.excerpts):
+            self._number[excerpt.id] = number
         self._seen: set[tuple[str, int]] = set()
-        self._parts: list[tuple[GenerationFeatures, Keys]] = []
+        self._parts: list[_Part] = []
         self._kept = 0
         self._below = 1 << 64  # runs with hashes under it are kept
         self._surplus = 0
@@ -235,12 +262,11 @@ class GenerationCensus:
         """Count the generations; return the requested ones, and their texts' words."""
         self._counted = None
         requested = [*filter(self._is_requested, generations)]
-        words = keyed(
-            [generation.text for generation in requested],
-            self._request.words,
-        )
+        texts = [generation.text for generation in requested]
+        words = keyed(texts, self._request.words)
         numbers = [self._number[generation.excerpt_id] for generation in requested]
-        self._keep(*self._reader.read(requested, numbers, words))
+        readings, runs = self._reader.read(requested, numbers, words)
+        self._keep(_Part(readings, runs))
         return requested, words
 
     def counted(self) -> CensusResult:
@@ -249,11 +275,11 @@ class GenerationCensus:
             return self._counted
         if not self._parts:
             self.read([])
-        readings = GenerationFeatures.together(
-            [readings for readings, _ in self._parts],
-        )
+        every = [part.readings for part in self._parts]
+        readings = GenerationFeatures.together(every)
+        del every
         runs = self._joined_runs()
-        self._parts = [(readings, runs)]
+        self._parts = [_Part(readings, runs)]
         vars(self).pop("_reader", None)  # frees its tables
         return_freed_memory()
         kinds, unstated = kinds_of(
@@ -278,14 +304,16 @@ class GenerationCensus:
 
     def _joined_runs(self) -> Keys:
         """Concatenate the parts' runs; free each, as memory may not hold two."""
-        parts = [runs for _, runs in self._parts]
+        parts = [part.runs for part in self._parts]
         self._parts.clear()
-        joined = np.empty(sum(map(len, parts)), dtype=np.uint64)
-        filled = len(joined)
+        total = sum(map(len, parts))
+        joined = np.empty(total, dtype=np.uint64)
+        end = total
         while parts:
             part = parts.pop()
-            joined[filled - len(part) : filled] = part
-            filled -= len(part)
+            start = end - len(part)
+            joined[start:end] = part
+            end = start
             if not len(parts) % _PARTS_TOGETHER:
                 return_freed_memory()
         return joined
@@ -304,36 +332,39 @@ class GenerationCensus:
 
     def _is_requested(self, generation: Generation) -> bool:
         """Tell whether it was requested, and count it."""
-        place = (generation.excerpt_id, generation.ordinal)
         reason = generation.finish_reason
         is_recitation = reason is FinishReason.RECITATION
-        if (
-            generation.excerpt_id not in self._number
-            or generation.ordinal < 0
-            or not self._request.counts(generation.ordinal)
-            or place in self._seen
-        ):
+        if self._is_surplus(generation):
             self._surplus += 1
             if not self._request.samples:
                 self._recitation += is_recitation
             return False
-        self._seen.add(place)
+        self._seen.add((generation.excerpt_id, generation.ordinal))
         is_empty = reason is FinishReason.EMPTY and not generation.text.strip()
         if reason.withheld and not is_empty:
             self._withheld[reason, generation.finish_word] += 1
             self._recitation += is_recitation
         return True
 
-    def _keep(self, readings: GenerationFeatures, runs: Keys) -> None:
+    def _is_surplus(self, generation: Generation) -> bool:
+        """Tell whether the suite doesn't request it, or it was read before."""
+        if generation.excerpt_id not in self._number:
+            return True
+        ordinal = generation.ordinal
+        if ordinal < 0 or not self._request.counts(ordinal):
+            return True
+        return (generation.excerpt_id, ordinal) in self._seen
+
+    def _keep(self, part: _Part) -> None:
         """Keep what was read of some generations."""
         if self._below < 1 << 64:
-            readings, runs = _sampled(readings, runs, self._below)
-        self._parts.append((readings, runs))
-        self._kept += len(runs)
+            part = part.sampled(self._below)
+        self._parts.append(part)
+        self._kept += len(part.runs)
         while self._kept > _MOST_RUNS:
             self._below >>= 1
-            self._parts = [_sampled(*part, self._below) for part in self._parts]
-            self._kept = sum(len(runs) for _, runs in self._parts)
+            self._parts = [kept.sampled(self._below) for kept in self._parts]
+            self._kept = sum(len(kept.runs) for kept in self._parts)
 
 
 def _shown_word(reason: FinishReason, own_word: str | None) -> str:
@@ -344,15 +375,3 @@ def _shown_word(reason: FinishReason, own_word: str | None) -> str:
     if is_mapped and count_words(word) <= _WORDS_OF_TABLE:
         return word
     return server_word(word, _WORDS_SHOWN)
-
-
-def _sampled(
-    readings: GenerationFeatures,
-    runs: Keys,
-    below: int,
-) -> tuple[GenerationFeatures, Keys]:
-    """Keep only runs with hashes under `below`: the same runs in all generations."""
-    kept = runs < np.uint64(below)
-    generation = np.arange(len(readings)).repeat(readings.runs)
-    counts = np.bincount(generation[kept], minlength=len(readings))
-    return replace(readings, runs=counts.astype(np.int64)), runs[kept]

@@ -57,7 +57,7 @@ def judge(
     book: a collection
     """
     if analysis is None:
-        return _judge_checks((), (*completeness.issues,), ())
+        return _judge_checks((), tuple(completeness.issues), ())
     works: tuple[WorkVerdict, ...] = ()
     if analysis.works and book:
         works = work_verdicts(analysis.works, book, completeness)
@@ -67,10 +67,11 @@ def judge(
         failure = _failure(analysis, completeness, limits, checks, works)
         if failure is not None:
             return failure
+    most_leaking = limits.get(LEAKING_WORKS.name, 0.0)
     issues = (
         *completeness.issues,
         *_unmeasured(analysis, estimates, limits),
-        *undecided_works(works, limits.get(LEAKING_WORKS.name, 0.0)),
+        *undecided_works(works, most_leaking),
         *(_doubt(check, analysis) for check in checks if check.in_doubt),
     )
     return _judge_checks(checks, issues, works)
@@ -97,12 +98,14 @@ def _failure(
 ) -> VerdictResult | None:
     """Return FAIL if a limit is exceeded, by the pair's own book or by others."""
     of_own, of_others = split_judged_measures(analysis)
-    own = _exceeded(of_own, limits, complete=completeness.complete)
-    others = _exceeded(of_others, limits, complete=completeness.complete)
+    complete = completeness.complete
+    own = _exceeded(of_own, limits, complete=complete)
+    others = _exceeded(of_others, limits, complete=complete)
     if not own and not others:
         return None
     unexcused = tuple(_unexcused(check, analysis) for check in others)
-    causes = [*unexcused, *(_over_its_limit(check, works) for check in own)]
+    own_causes = [_over_its_limit(check, works) for check in own]
+    causes = [*unexcused, *own_causes]
     issues = tuple(Issue("limit exceeded", cause) for cause in causes)
     return VerdictResult(Verdict.FAIL, checks, issues, unexcused, bool(own), works)
 
@@ -217,8 +220,9 @@ def _unexcused(check: LimitCheck, analysis: Analysis) -> str:
             f"{over_limit}: a passage of {longest.book} "
             f"(in a generation for {excerpt}) isn't excused"
         )
-    books = {passage.book for passage in passages.passages} - {passages.own}
-    names = ", ".join(sorted(book for book in books if book))
+    books = {passage.book for passage in passages.passages}
+    others = books - {passages.own, None}
+    names = ", ".join(sorted(filter(None, others)))
     return f"{over_limit}: passages of {names} aren't excused"
 
 

@@ -26,9 +26,8 @@ from pytest_memleak.verdict.shingles import run_hashes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    from pytest_memleak.records import Book
+    from pytest_memleak.records import Book, Excerpt
+    from pytest_memleak.scoring.array_types import Floats
     from pytest_memleak.verdict.evidence_requirements import GenerationRequest
     from pytest_memleak.verdict.shingles import Keys
 
@@ -65,32 +64,38 @@ class PromptOverlap:
 def prompt_overlap(book: Book, request: GenerationRequest) -> PromptOverlap:
     """Compare each excerpt with its own instruction, also in folded words."""
     # What else was requested makes no difference.
-    return _compare(
-        book,
-        replace(request, samples=0, temperature=None, recorded=False, limits=_ANY),
+    prompts_only = replace(
+        request,
+        samples=0,
+        temperature=None,
+        recorded=False,
+        limits=_ANY,
     )
+    return _compare(book, prompts_only)
 
 
 @functools.lru_cache(maxsize=4)  # checked before and after sampling, and by each model
 def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
-    own_words = [] if request.continuation else list(_own_words(book, request))
+    own_words = []
+    if not request.continuation:
+        own_words = list(_own_words(book, request))
     by_title = _names_works(book, request) and not any(own_words)
     aimed = None
     if by_title:
-        own_words = [
-            Counter(words(excerpt.instruction or "", "unicode"))
-            for excerpt in book.excerpts
-        ]
+        own_words = [_instruction_words(excerpt) for excerpt in book.excerpts]
     elif len(own_words) >= _FEWEST_AIMED:
-        aimed = count_aimed(own_words, [excerpt.text for excerpt in book.excerpts])
-    vague = [
-        excerpt.id
-        for excerpt, counts in zip(book.excerpts, own_words, strict=False)
-        if excerpt.instruction and counts.total() < FEWEST_WORDS
-    ]
+        texts = [excerpt.text for excerpt in book.excerpts]
+        aimed = count_aimed(own_words, texts)
+    vague = []
+    for excerpt, counts in zip(book.excerpts, own_words, strict=False):
+        if excerpt.instruction and counts.total() < FEWEST_WORDS:
+            vague.append(excerpt.id)
     unasked = [excerpt.id for excerpt in book.excerpts if not excerpt.instruction]
+    share = None
+    if request.trim:
+        share = _share(book, request)
     return PromptOverlap(
-        share=_share(book, request) if request.trim else None,
+        share=share,
         unasked=tuple(unasked),
         vague=tuple(vague),
         aimed=aimed,
@@ -101,7 +106,8 @@ def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
 def _names_works(book: Book, request: GenerationRequest) -> bool:
     """Tell whether instructions name a collection's works by title and author."""
     template = request.template
-    return bool(book.works) and "{title}" in template and "{author}" in template
+    names_both = "{title}" in template and "{author}" in template
+    return bool(book.works) and names_both
 
 
 def instruction_issues(book: Book, request: GenerationRequest) -> list[Issue]:
@@ -199,14 +205,20 @@ def _own_words(book: Book, request: GenerationRequest) -> Iterator[Counter[str]]
     whole = Work("", book.title, book.author, 0, len(book.excerpts))
     for work in book.works or (whole,):
         for excerpt in book.excerpts[work.first : work.end]:
+            excerpt_words = words(excerpt.text, request.words)
             bare = request.template.format(
-                words=len(words(excerpt.text, request.words)),
+                words=len(excerpt_words),
                 author=work.author,
                 title=work.title,
                 summary="",
             )
-            instruction = Counter(words(excerpt.instruction or "", "unicode"))
-            yield instruction - Counter(words(bare, "unicode"))
+            template_words = Counter(words(bare, "unicode"))
+            yield _instruction_words(excerpt) - template_words
+
+
+def _instruction_words(excerpt: Excerpt) -> Counter[str]:
+    """Count the words of an excerpt's instruction."""
+    return Counter(words(excerpt.instruction or "", "unicode"))
 
 
 def _share(book: Book, request: GenerationRequest) -> Fraction:
@@ -218,12 +230,15 @@ def _share(book: Book, request: GenerationRequest) -> Fraction:
         texts = [excerpt.text for excerpt in excerpts]
         instructions = [excerpt.instruction or "" for excerpt in excerpts]
         excerpt_words = keyed(texts, request.words)
+        prompt_words = keyed(instructions, request.words)
+        folded_words = keyed_folded(texts)
+        folded_prompt_words = keyed_folded(instructions)
         measured += int(excerpt_words.lengths().sum())
         rows = zip(
             excerpt_words.each(),
-            keyed(instructions, request.words).each(),
-            keyed_folded(texts).each(),
-            keyed_folded(instructions).each(),
+            prompt_words.each(),
+            folded_words.each(),
+            folded_prompt_words.each(),
             strict=True,
         )
         for plain, plain_prompt, folded, folded_prompt in rows:
@@ -231,7 +246,8 @@ def _share(book: Book, request: GenerationRequest) -> Fraction:
             if not np.array_equal(folded_prompt, plain_prompt):
                 # Near-verbatim passages are trimmed by folded words.
                 of_folded = _words_in_instruction(folded, folded_prompt, length)
-                count = min(max(count, of_folded), len(plain))
+                most = max(count, of_folded)
+                count = min(most, len(plain))
             overlapping += count
     return Fraction(overlapping, max(measured, 1))
 
@@ -246,12 +262,15 @@ def _words_in_instruction(
     length: the least words of a run
     """
     own_runs = run_hashes(excerpt_keys, length)
-    shared = np.isin(own_runs, run_hashes(instruction_keys, length))
+    instruction_runs = run_hashes(instruction_keys, length)
+    shared = np.isin(own_runs, instruction_runs)
     starts = np.flatnonzero(shared)
     if not len(starts):
         return 0
     # Where two runs overlap, the earlier one has only the words between starts.
-    return int(np.minimum(np.diff(starts), length).sum()) + length
+    distance = np.diff(starts)
+    own_words = np.minimum(distance, length)
+    return int(own_words.sum()) + length
 
 
 class _WordWeights:
@@ -265,27 +284,34 @@ class _WordWeights:
         self._numbers: dict[str, int] = {}
         rows: list[tuple[int, int, int]] = []
         for place, text in enumerate(texts):
-            for word, count in Counter(words(text, "unicode")).items():
+            counts = Counter(words(text, "unicode"))
+            for word, count in counts.items():
                 number = self._numbers.setdefault(word, len(self._numbers))
                 rows.append((number, place, count))
         table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-        by_word = table[table[:, 0].argsort(kind="stable")]
-        number, self._place, occurrences = by_word.T
-        self._first = number.searchsorted(np.arange(len(self._numbers) + 1))
-        self._rarity = np.log(len(texts) / np.diff(self._first))
-        self._weight = (1 + np.log(occurrences)) * self._rarity[number]
+        order = table[:, 0].argsort(kind="stable")
+        number, self._place, occurrences = table[order].T
+        every_number = np.arange(len(self._numbers) + 1)
+        self._first = number.searchsorted(every_number)
+        texts_with_word = np.diff(self._first)
+        self._rarity = np.log(len(texts) / texts_with_word)
+        frequency = 1 + np.log(occurrences)
+        self._weight = frequency * self._rarity[number]
         squares = np.bincount(self._place, self._weight**2, minlength=len(texts))
-        self._lengths = np.sqrt(np.maximum(squares, np.finfo(float).tiny))
+        above_zero = np.maximum(squares, np.finfo(float).tiny)
+        self._lengths = np.sqrt(above_zero)
 
-    def cosines(self, counts: Counter[str]) -> NDArray[np.float64]:
+    def cosines(self, counts: Counter[str]) -> Floats:
         """Return each text's cosine with some words, but for the length of these."""
         cosines = np.zeros(len(self._lengths))
         for word, count in counts.items():
             number = self._numbers.get(word)
-            if number is not None:
-                entries = slice(self._first[number], self._first[number + 1])
-                own_weight = (1 + log(count)) * self._rarity[number]
-                cosines[self._place[entries]] += own_weight * self._weight[entries]
+            if number is None:
+                continue
+            entries = slice(self._first[number], self._first[number + 1])
+            own_weight = (1 + log(count)) * self._rarity[number]
+            place = self._place[entries]
+            cosines[place] += own_weight * self._weight[entries]
         cosines /= self._lengths
         return cosines
 

@@ -73,17 +73,20 @@ class Prose:
             pairs.update(pairwise(excerpt_words))
         common = _commonest(counts)
         common_pairs = _commonest(pairs)
-        marked = dict.fromkeys([*common, *chain.from_iterable(common_pairs)])
+        words_of_pairs = chain.from_iterable(common_pairs)
+        marked = dict.fromkeys([*common, *words_of_pairs])
         marks = {word: number for number, word in enumerate(marked, 1)}
         total = counts.total()
+        common_counts = [counts[word] for word in common]
+        pair_counts = [pairs[pair] for pair in common_pairs]
         single = [count for word, count in counts.items() if len(word) == 1]
         return cls(
             words=total,
             marks=marks,
             commonest=len(common),
             order=_order_of_pairs(common_pairs, marks),
-            common=_share([counts[word] for word in common], total),
-            pair=_share([pairs[pair] for pair in common_pairs], pairs.total()),
+            common=_share(common_counts, total),
+            pair=_share(pair_counts, pairs.total()),
             single=_share(single, total),
         )
 
@@ -93,7 +96,8 @@ class Prose:
 
         It needs 400 words, mostly of several characters.
         """
-        return self.words >= _FEWEST_WORDS and 2 * self.single <= 1
+        has_long_words = 2 * self.single <= 1
+        return self.words >= _FEWEST_WORDS and has_long_words
 
     @property
     def judges_pairs(self) -> bool:
@@ -106,7 +110,8 @@ def _order_of_pairs(
     marks: Mapping[str, int],
 ) -> NDArray[np.uint8]:
     """Return the table `Prose.order`, by the numbers of a pair's two words."""
-    order = np.zeros((len(marks) + 1, len(marks) + 1), dtype=np.uint8)
+    size = len(marks) + 1
+    order = np.zeros((size, size), dtype=np.uint8)
     numbers = [(marks[first], marks[second]) for first, second in pairs]
     for first, second in numbers:
         order[second, first] = REVERSED
@@ -116,7 +121,10 @@ def _order_of_pairs(
 
 
 def _commonest(counts: Counter[_T]) -> list[_T]:
-    return nsmallest(COMMONEST, counts, key=lambda element: (-counts[element], element))
+    def rank(element: _T) -> tuple[int, _T]:
+        return -counts[element], element
+
+    return nsmallest(COMMONEST, counts, key=rank)
 
 
 def _share(counts: Iterable[int], total: int) -> Fraction:

@@ -30,10 +30,15 @@ def declines(text: str) -> bool:
     """Tell whether `text`, a short answer, has a phrase of a refusal."""
     plain = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
     outside = _SPEECH.sub(" ", plain.casefold())
-    return any(
-        _phrases().search(sentence) or _whole().fullmatch(sentence.strip(" ,:"))
-        for sentence in _SENTENCE_END.split(outside)
-    )
+    sentences = _SENTENCE_END.split(outside)
+    return any(map(_is_refusal, sentences))
+
+
+def _is_refusal(sentence: str) -> bool:
+    if _phrases().search(sentence):
+        return True
+    bare = sentence.strip(" ,:")
+    return _whole().fullmatch(bare) is not None
 
 
 @cache

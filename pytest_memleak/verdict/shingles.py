@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.scoring.array_types import Flags
     from pytest_memleak.scoring.intervals import Positions
 
     Keys = NDArray[np.uint64]
@@ -30,7 +31,8 @@ _BITS_A_RUN = 4  # two to this power
 
 def digest64(data: bytes) -> int:
     """Return 64 bits of the data's BLAKE2 hash."""
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+    digest = blake2b(data, digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def run_hashes(keys: Keys, length: int) -> Keys:
@@ -39,7 +41,8 @@ def run_hashes(keys: Keys, length: int) -> Keys:
     keys: as `Keyed` has them, mixed first: often two words of a run differ in their
     last letters alone, and those must reach all bits before words are added up.
     """
-    mixed = (keys ^ (keys >> _HALF)) * np.uint64(_MIX)
+    mixed = keys ^ (keys >> _HALF)
+    mixed *= np.uint64(_MIX)
     mixed ^= mixed >> _HALF
     return gram_hashes(mixed, length)
 
@@ -52,24 +55,29 @@ class WordNumbers:
 
     def __init__(self, words: Iterable[str]) -> None:
         no_word = np.zeros(1, dtype=np.uint64)
-        self._keys = np.concatenate((no_word, keys_of(list(words))))
+        word_keys = keys_of(list(words))
+        self._keys = np.concatenate((no_word, word_keys))
         odd_numbers = np.arange(1, 1 << 16, 2, dtype=np.uint64)
         factors = odd_numbers * np.uint64(_MIX)
         self._factor = next(filter(self._separates, factors))
         own_slots = slots(self._keys * self._factor, _SLOT_BITS)
+        numbers = np.arange(len(self._keys))
         self._number_in_slot = np.zeros(1 << _SLOT_BITS, dtype=np.uint16)
-        self._number_in_slot[own_slots] = np.arange(len(self._keys))
+        self._number_in_slot[own_slots] = numbers
 
     def _separates(self, factor: np.uint64) -> bool:
         """Tell whether no two words share a slot."""
         own_slots = slots(self._keys * factor, _SLOT_BITS)
-        return len(np.unique(own_slots)) == len(self._keys)
+        distinct_slots = np.unique(own_slots)
+        return len(distinct_slots) == len(self._keys)
 
     def of(self, keys: Keys) -> NDArray[np.intp]:
         """Return each word's number; 0 for a word without one."""
         word_slots = slots(keys * self._factor, _SLOT_BITS)
-        numbers = self._number_in_slot[word_slots].astype(np.intp)
-        numbers *= self._keys[numbers] == keys
+        stored = self._number_in_slot[word_slots]
+        numbers = stored.astype(np.intp)
+        is_word = self._keys[numbers] == keys
+        numbers *= is_word
         return numbers
 
 
@@ -77,20 +85,24 @@ class RunSet:
     """A set of hashes; a small table first rejects most hashes that aren't in it."""
 
     def __init__(self, hashes: Iterable[Keys]) -> None:
-        every: Keys = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
+        no_hashes = np.empty(0, dtype=np.uint64)
+        every: Keys = np.concatenate([no_hashes, *hashes])
         self._hashes = distinct(every)
-        self._slot_bits = len(self._hashes).bit_length() + _BITS_A_RUN
+        count_bits = len(self._hashes).bit_length()
+        self._slot_bits = count_bits + _BITS_A_RUN
         filled = np.zeros(1 << self._slot_bits, dtype=np.bool_)
-        filled[slots(self._hashes, self._slot_bits)] = True
+        own_slots = slots(self._hashes, self._slot_bits)
+        filled[own_slots] = True
         self._filled_slots = np.packbits(filled, bitorder="little")
 
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def among(self, hashes: Keys) -> NDArray[np.bool_]:
+    def among(self, hashes: Keys) -> Flags:
         """Tell which of `hashes` are in the set."""
         flags = np.zeros(len(hashes), dtype=np.bool_)
-        flags[self.places(hashes)] = True
+        places = self.places(hashes)
+        flags[places] = True
         return flags
 
     def places(self, hashes: Keys) -> Positions:
@@ -100,15 +112,19 @@ class RunSet:
         candidates = self._places_in_filled_slots(hashes)
         chosen = hashes[candidates]
         insertion = self._hashes.searchsorted(chosen)
-        insertion[insertion == len(self._hashes)] = 0
-        matching: Positions = candidates[self._hashes[insertion] == chosen]
+        is_past_end = insertion == len(self._hashes)
+        insertion[is_past_end] = 0
+        is_equal = self._hashes[insertion] == chosen
+        matching: Positions = candidates[is_equal]
         return matching
 
     def _places_in_filled_slots(self, hashes: Keys) -> Positions:
         slot = slots(hashes, self._slot_bits)
-        packed = self._filled_slots.take(slot >> 3)
+        byte = slot >> 3
         bit = (slot & 7).astype(np.uint8)
-        return np.flatnonzero(packed >> bit & 1)
+        packed = self._filled_slots.take(byte)
+        is_filled = packed >> bit & 1
+        return np.flatnonzero(is_filled)
 
 
 def slots(hashes: Keys, bits: int) -> Positions:
@@ -127,5 +143,6 @@ def count_distinct(hashes: Keys) -> int:
     filled[hash_slots] = True
     last_in_slot = np.empty(1 << _SLOT_BITS, dtype=np.uint64)
     last_in_slot[hash_slots] = hashes
-    others = hashes[hashes != last_in_slot[hash_slots]]
-    return int(np.count_nonzero(filled)) + len(distinct(others))
+    is_other = hashes != last_in_slot[hash_slots]
+    others = distinct(hashes[is_other])
+    return int(np.count_nonzero(filled)) + len(others)

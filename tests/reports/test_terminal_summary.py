@@ -18,8 +18,9 @@ from pytest_memleak.records.measurement import (
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_words
+from pytest_memleak.reports.measure_text import rate_text
+from pytest_memleak.reports.pair_matrix import MANY
 from pytest_memleak.reports.plan_tables import plan_table
-from pytest_memleak.reports.report_text import MANY, rate_text
 from pytest_memleak.reports.terminal_summary import summary
 from pytest_memleak.results.run_verdict import verdict_counts
 from pytest_memleak.sampling.cost_plan import Plan, PlannedStep, RunPlan

@@ -26,44 +26,52 @@ def compare_sides(passage: Passage) -> list[list[Piece]]:
     go on so.
     """
     quote, *count = passage.quote.partition(REST)
-    book_pieces, answer_pieces = _WORD.split(quote), _WORD.split(passage.answer)
+    book_pieces = _WORD.split(quote)
+    answer_pieces = _WORD.split(passage.answer)
     book_changes: set[int] = set()
     answer_changes: set[int] = set()
-    for change in _changes(_words(book_pieces), _words(answer_pieces)):
-        book_changes.update(range(*change.book))
-        answer_changes.update(range(*change.answer))
+    book_words = _words(book_pieces)
+    answer_words = _words(answer_pieces)
+    for change in _changes(book_words, answer_words):
+        book_changes.update(change.book)
+        answer_changes.update(change.answer)
     book = _marked(book_pieces, book_changes)
     book.append(("".join(count), False))
-    return [book, _marked(answer_pieces, answer_changes)]
+    answer = _marked(answer_pieces, answer_changes)
+    return [book, answer]
 
 
 class _Change(NamedTuple):
-    """Words, by their numbers from and to, that differ in the book and the answer."""
+    """Words, by their numbers, that differ in the book and the answer."""
 
-    book: tuple[int, int]
-    answer: tuple[int, int]
+    book: range
+    answer: range
 
 
 def _changes(book: list[str], answer: list[str]) -> Iterator[_Change]:
-    steps = SequenceMatcher(None, book, answer, autojunk=False).get_opcodes()
-    for kind, start, end, place, place_end in steps:
+    matcher = SequenceMatcher(None, book, answer, autojunk=False)
+    for kind, start, end, place, place_end in matcher.get_opcodes():
         if kind == "equal":
             continue
-        if (end, place_end) == (len(book), len(answer)):
-            both = min(end - start, place_end - place)
-            yield _Change((start, start + both), (place, place + both))
+        book_words = range(start, end)
+        answer_words = range(place, place_end)
+        if end == len(book) and place_end == len(answer):
+            both = min(len(book_words), len(answer_words))
+            yield _Change(book_words[:both], answer_words[:both])
         else:
-            yield _Change((start, end), (place, place_end))
+            yield _Change(book_words, answer_words)
 
 
 def _words(pieces: list[str]) -> list[str]:
     """Return the words of a split text, every second piece, without their case."""
-    return [word.casefold() for word in pieces[1::2]]
+    words = pieces[1::2]
+    return [word.casefold() for word in words]
 
 
 def _marked(pieces: list[str], changes: set[int]) -> list[Piece]:
     marked = []
     for place, piece in enumerate(pieces):
         number, is_word = divmod(place, 2)
-        marked.append((piece, bool(is_word) and number in changes))
+        is_changed = bool(is_word) and number in changes
+        marked.append((piece, is_changed))
     return marked

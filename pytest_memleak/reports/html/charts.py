@@ -23,8 +23,13 @@ class LengthClass(NamedTuple):
     spans: int
 
 
-_WIDTH, _HEIGHT = 480, 290
-_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 464, 20, 238  # of the plot
+_WIDTH = 480
+_HEIGHT = 290
+# Of the plot.
+_LEFT = 78
+_RIGHT = 464
+_TOP = 20
+_BOTTOM = 238
 _MOST_TICKS = 6
 _MOST_RANGES = 5
 
@@ -39,8 +44,10 @@ class _Scale(NamedTuple):
 
     def place(self, value: float) -> float:
         """Return the place of a value."""
-        share = (value - self.least) / (self.most - self.least)
-        return round(self.start + share * (self.end - self.start), 2)
+        extent = self.most - self.least
+        share = (value - self.least) / extent
+        offset = share * (self.end - self.start)
+        return round(self.start + offset, 2)
 
 
 def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[LengthClass]:
@@ -51,7 +58,10 @@ def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[Length
     low = k
     while low <= longest:
         high = 2 * low - 1
-        spans = sum(n for length, n in counts.items() if low <= length <= high)
+        spans = 0
+        for length, count in counts.items():
+            if low <= length <= high:
+                spans += count
         classes.append(LengthClass(low, high, spans))
         low = high + 1
     return classes
@@ -66,21 +76,27 @@ def length_chart(
 ) -> Markup:
     """Draw the number of spans per length, on a logarithmic scale."""
     most = max((each.spans for each in classes), default=1)
-    scale = _Scale(math.log10(0.5), math.log10(max(most * 1.6, 2)), _BOTTOM, _TOP)
+    ceiling = max(most * 1.6, 2)
+    lowest = math.log10(0.5)
+    highest = math.log10(ceiling)
+    scale = _Scale(lowest, highest, _BOTTOM, _TOP)
     parts = []
-    for power in range(len(str(most))):
+    digits = len(str(most))
+    for power in range(digits):
         decade = 10**power
         parts.append(_guide(scale.place(power), f"{decade:,}"))
     step = (_RIGHT - _LEFT) / max(len(classes), 1)
     has_room = len(classes) <= _MOST_RANGES
     for number, (low, high, spans) in enumerate(classes):
-        middle = round(_LEFT + (number + 0.5) * step, 2)
+        offset = (number + 0.5) * step
+        middle = round(_LEFT + offset, 2)
         # Narrow columns have room for the lower ends only.
         label = f"{low}–{high}" if has_room else f"{low}–"
         parts.append(_label(middle, _BOTTOM + 18, label))
         if spans:
             top = scale.place(math.log10(spans))
-            parts.append(_bar(middle - 0.4 * step, top, 0.8 * step))
+            left = middle - 0.4 * step
+            parts.append(_bar(left, top, 0.8 * step))
             parts.append(_label(middle, top - 5, f"{spans:,}", kind="name"))
     parts += _axis_names("words in a row", "spans")
     return _svg(parts, name=name, title=title, text=text, kind="bar")
@@ -89,7 +105,8 @@ def length_chart(
 def _bar(left: float, top: float, width: float) -> Markup:
     bar = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>')
     height = round(_BOTTOM - top, 2)
-    return bar.format(round(left, 2), top, round(width, 2), height)
+    x = round(left, 2)
+    return bar.format(x, top, round(width, 2), height)
 
 
 def coverage_chart(
@@ -107,32 +124,45 @@ def coverage_chart(
     The curve is exact up to n, and a guess beyond.
     """
     n = len(curve)
+    low, high = interval
     least_top = 0.01 if limit is None else limit
-    top = max(interval[1], *curve, *guess[-1:], least_top)
+    top = max(high, *curve, *guess[-1:], least_top)
     ceiling = min(1.0, _round_up(top * 1.08))
     across = _Scale(0, 2 * n, _LEFT, _RIGHT)
     up = _Scale(0, ceiling, _BOTTOM, _TOP)
-    parts = []
-    for step in range(5):
-        share = ceiling * step / 4
-        parts.append(_guide(up.place(share), f"{100 * share:.4g}%"))
-    for count in _ticks(2 * n):
-        parts.append(_label(across.place(count), _BOTTOM + 18, f"{count}"))
+    parts = _coverage_axes(across, up)
     series: dict[str, Iterable[tuple[int, float]]] = {}
-    series["interval"] = [(n, interval[0]), (n, interval[1])]
+    series["interval"] = [(n, low), (n, high)]
     if limit is not None:
         series["limit"] = [(0, limit), (2 * n, limit)]
     series["guess"] = enumerate((curve[-1], *guess), n)
     series["measured"] = enumerate(curve, 1)
     line = Markup('<path class="{}" d="M{}"/>')
     for kind, points in series.items():
-        places = [f"{across.place(count)} {up.place(share)}" for count, share in points]
-        parts.append(line.format(kind, " L".join(places)))
+        places = []
+        for count, share in points:
+            places.append(f"{across.place(count)} {up.place(share)}")
+        path = " L".join(places)
+        parts.append(line.format(kind, path))
     if n == 1:
         dot = Markup('<circle class="dot" cx="{}" cy="{}" r="4"/>')
-        parts.append(dot.format(across.place(1), up.place(curve[0])))
+        x = across.place(1)
+        y = up.place(curve[0])
+        parts.append(dot.format(x, y))
     parts += _axis_names("samples per excerpt", "BMC")
     return _svg(parts, name=name, title=title, text=text, kind="xy")
+
+
+def _coverage_axes(across: _Scale, up: _Scale) -> list[Markup]:
+    """Draw guides at four steps of the share, and ticks of samples."""
+    parts = []
+    for step in range(5):
+        share = up.most * step / 4
+        parts.append(_guide(up.place(share), f"{100 * share:.4g}%"))
+    for count in _ticks(int(across.most)):
+        x = across.place(count)
+        parts.append(_label(x, _BOTTOM + 18, f"{count}"))
+    return parts
 
 
 def _guide(y: float, label: str) -> Markup:
@@ -153,8 +183,10 @@ def _axis_names(x_name: str, y_name: str) -> list[Markup]:
     upright = Markup(
         '<text class="name" transform="translate(14 {}) rotate(-90)">{}</text>',
     )
-    across = _label((_LEFT + _RIGHT) / 2, _HEIGHT - 8, x_name, kind="name")
-    return [across, upright.format((_TOP + _BOTTOM) / 2, y_name)]
+    center = (_LEFT + _RIGHT) / 2
+    middle = (_TOP + _BOTTOM) / 2
+    across = _label(center, _HEIGHT - 8, x_name, kind="name")
+    return [across, upright.format(middle, y_name)]
 
 
 def _ticks(most: int) -> list[int]:
@@ -173,8 +205,9 @@ def _round_up(share: float) -> float:
     """Round up so that four steps are round numbers, too."""
     for power in range(4, -1, -1):
         for size in (1, 2, 4, 6, 8):
-            if size / 10**power >= share:
-                return float(size / 10**power)
+            step = float(size / 10**power)
+            if step >= share:
+                return step
     return 1.0
 
 

@@ -4,44 +4,82 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.detection_and_chance import (
+    control_lines,
+    detection_caption,
+    detection_text,
+)
+from pytest_memleak.reports.generation_text import days_text, server_name
 from pytest_memleak.reports.html.views import (
     model_recipe,
     titles_of_suite,
     verdict_outcome,
 )
+from pytest_memleak.reports.measure_text import format_percent, unit_text
 from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.pair_outcome import WORST_FIRST
-from pytest_memleak.reports.report_text import (
-    control_lines,
-    days_text,
-    detection_caption,
-    detection_text,
-    format_percent,
-    server_name,
-    unit_text,
-)
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.run_evidence import collect_pairs, suite_controls
 from pytest_memleak.results.run_verdict import result_of_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Measure
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import BookFacts, PairResult, RunReport
-    from pytest_memleak.reports.html.views import PairView
+    from pytest_memleak.reports.html.views import BookTitles, PairView, SuiteBook
     from pytest_memleak.reports.pair_outcome import Outcome
 
 _FEW_ISSUES = 4
 _FEW_NAMES = 3
 _LONGEST_QUOTE = 240
 _LONGEST_SUBJECT = 60
+_T = TypeVar("_T")
+
+
+class CoverModel(NamedTuple):
+    """A model.
+
+    recipe:    what it is, key by key
+    endpoints: where it was requested
+    servers:   the names that servers gave
+    """
+
+    id: str
+    recipe: tuple[tuple[str, str], ...]
+    endpoints: str
+    servers: str
+
+
+class CoverBook(NamedTuple):
+    """A book."""
+
+    title: str
+    facts: BookFacts
+    control: bool
+
+
+class CoverLimit(NamedTuple):
+    """A limit of a suite. set_by: the suite's key that set it."""
+
+    measure: Measure
+    unit: str
+    limit: str
+    suite: str
+    set_by: str
+
+
+class WorstPassage(NamedTuple):
+    """A passage of a single generation, with its pair."""
+
+    pair: PairView
+    passage: Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +89,7 @@ class Cover:
     result:      the overall verdict, as in the evidence bundle
     reason:      why, in a sentence
     subject:     the release, the models and the books that it is about
-    models:      id; what it is, key by key; endpoints; the names that servers gave
-    books:       title, facts, and whether it is a control
-    limits:      measure, unit, limit, suite, and the suite's key that set it
+    suites:      name and digest of each
     sampled:     how many generations, and when
     detection:   the detection limit, in a sentence
     notes:       what controls show
@@ -69,14 +105,14 @@ class Cover:
     subject: str
     release: str | None
     suites: tuple[tuple[str, str], ...]
-    models: tuple[tuple[str, tuple[tuple[str, str], ...], str, str], ...]
-    books: tuple[tuple[str, BookFacts, bool], ...]
-    limits: tuple[tuple[Measure, str, str, str, str], ...]
+    models: tuple[CoverModel, ...]
+    books: tuple[CoverBook, ...]
+    limits: tuple[CoverLimit, ...]
     sampled: str
     detection: str
     notes: tuple[str, ...]
     next: tuple[str, ...]
-    worst: tuple[PairView, Passage] | None
+    worst: WorstPassage | None
     unrun: tuple[tuple[str, str], ...]
     uncollected: tuple[str, ...]
 
@@ -84,22 +120,25 @@ class Cover:
 def cover(
     run: RunReport,
     pairs: Sequence[PairView],
-    titles: Mapping[tuple[str, str], str],
+    titles: BookTitles,
 ) -> Cover:
-    """Build the cover of a run. titles: of books, by suite and id."""
+    """Build the cover of a run."""
     everyone = (*run.results, *run.unrun)
     verdict = result_of_run(run, collect_pairs(run))
     suites = [(pair.suite.name, pair.suite.sha256) for pair in everyone]
-    unrun = [(pair.pair, "; ".join(pair.reasons)) for pair in run.unrun]
+    unrun = []
+    for pair in run.unrun:
+        reasons = "; ".join(pair.reasons)
+        unrun.append((pair.pair, reasons))
     return Cover(
         result=verdict_outcome(verdict),
         reason=_reason(verdict, run, pairs),
         subject=_subject(run.release, everyone, titles),
         release=run.release,
-        suites=tuple(dict.fromkeys(suites)),
-        models=tuple(dict.fromkeys(_models(everyone, titles))),
-        books=_books(everyone, titles),
-        limits=tuple(dict.fromkeys(_limits(everyone))),
+        suites=_distinct(suites),
+        models=_distinct(_models(everyone, titles)),
+        books=_distinct(_books(everyone, titles)),
+        limits=_distinct(_limits(everyone)),
         sampled=_sampled(run.results),
         detection=_detection(run.results),
         notes=tuple(control_lines(run.results)),
@@ -110,9 +149,14 @@ def cover(
     )
 
 
-def book_titles(results: Sequence[PairResult]) -> dict[tuple[str, str], str]:
-    """Name each book, by suite and id: its title, with its id where books share it."""
-    titles: dict[tuple[str, str], str] = {}
+def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+    """Return each value once, in the order in which they come."""
+    return tuple(dict.fromkeys(values))
+
+
+def book_titles(results: Sequence[PairResult]) -> dict[SuiteBook, str]:
+    """Name each book: its title, with its id where books share it."""
+    titles: dict[SuiteBook, str] = {}
     ids_by_title: defaultdict[str, set[str]] = defaultdict(set)
     for result in reversed(results):
         book = result.book
@@ -130,11 +174,14 @@ def book_titles(results: Sequence[PairResult]) -> dict[tuple[str, str], str]:
 
 def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
     """State why the result is what it is."""
-    counts = Counter(pair.badge.kind for pair in pairs if _is_counted(pair.result))
+    counted = [pair for pair in pairs if _is_counted(pair.result)]
+    counts = Counter(pair.badge.kind for pair in counted)
     if verdict is Verdict.PASS:
-        leaks = amount(counts["expected"], "positive control")
-        leaked = f" {leaks} leaked as expected." if counts["expected"] else ""
-        return f"All limits hold on complete evidence.{leaked}"
+        text = "All limits hold on complete evidence."
+        if counts["expected"]:
+            leaks = amount(counts["expected"], "positive control")
+            text += f" {leaks} leaked as expected."
+        return text
     if verdict is Verdict.FAIL:
         reasons = list(_reasons_to_fail(run, counts))
         text = _joined(reasons or ["a test with its own limits failed"])
@@ -149,10 +196,11 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
 
 def _is_counted(result: PairResult) -> bool:
     """Whether the result rests on the pair; it rests on no measured control."""
-    return not result.control or bool(result.unexcused) or not result.values
+    is_measured_control = result.control and bool(result.values)
+    return bool(result.unexcused) or not is_measured_control
 
 
-def _reasons_to_fail(run: RunReport, counts: Mapping[str, int]) -> Iterator[str]:
+def _reasons_to_fail(run: RunReport, counts: Counter[str]) -> Iterator[str]:
     yield from _counted(counts["fail"], "exceeds a limit", "exceed a limit")
     missing_leaks = "passed but must leak"
     yield from _counted(counts["unexpected"], missing_leaks, missing_leaks)
@@ -160,7 +208,7 @@ def _reasons_to_fail(run: RunReport, counts: Mapping[str, int]) -> Iterator[str]
         yield "the release is worse than its baseline"
 
 
-def _reasons_to_doubt(run: RunReport, counts: Mapping[str, int]) -> Iterator[str]:
+def _reasons_to_doubt(run: RunReport, counts: Counter[str]) -> Iterator[str]:
     yield from _counted(counts["inconclusive"], "is inconclusive", "are inconclusive")
     yield from _counted(len(run.unrun), "wasn't run", "weren't run")
     if run.uncollected:
@@ -175,21 +223,24 @@ def _reasons_to_doubt(run: RunReport, counts: Mapping[str, int]) -> Iterator[str
 def _subject(
     release: str | None,
     results: Sequence[PairResult],
-    titles: Mapping[tuple[str, str], str],
+    titles: BookTitles,
 ) -> str:
     """Name the release, and a few models and books; count many."""
-    models = list(dict.fromkeys(result.model.id for result in results))
-    books = list(dict.fromkeys(titles.values()))
-    parts = []
-    if release:
-        parts.append(f"Release {release}")
-    for names, noun in ((models, "model"), (books, "book")):
-        if len(names) > _FEW_NAMES:
-            parts.append(amount(len(names), noun))
-        elif names:
-            short = [inert(name, longest=_LONGEST_SUBJECT) for name in names]
-            parts.append(", ".join(short))
-    return " · ".join(parts)
+    models = _distinct(result.model.id for result in results)
+    books = _distinct(titles.values())
+    parts = [
+        f"Release {release}" if release else "",
+        _names_or_count(models, "model"),
+        _names_or_count(books, "book"),
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def _names_or_count(names: Sequence[str], noun: str) -> str:
+    if len(names) > _FEW_NAMES:
+        return amount(len(names), noun)
+    short = [inert(name, longest=_LONGEST_SUBJECT) for name in names]
+    return ", ".join(short)
 
 
 def _counted(number: int, singular: str, plural: str) -> Iterator[str]:
@@ -205,19 +256,24 @@ def _joined(reasons: Sequence[str]) -> str:
     return f"{', '.join(first)}, and {last}" if first else last
 
 
-def _worst(pairs: Sequence[PairView]) -> tuple[PairView, Passage] | None:
+def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
     for kind in WORST_FIRST:  # first those that stop a release
         passages = []
         for pair in pairs:
-            if pair.badge.kind == kind:
-                own = _passages_of_one_generation(pair.result)
-                passages += [(pair, passage) for passage in own]
+            if pair.badge.kind != kind:
+                continue
+            for passage in _passages_of_one_generation(pair.result):
+                passages.append(WorstPassage(pair, passage))
         if passages:
-            pair, worst = max(passages, key=lambda entry: entry[1].words)
-            quote = inert(worst.quote, longest=_LONGEST_QUOTE)
-            answer = inert(worst.answer, longest=_LONGEST_QUOTE)
-            return pair, replace(worst, quote=quote, answer=answer)
+            worst = max(passages, key=lambda entry: entry.passage.words)
+            return WorstPassage(worst.pair, _shortened(worst.passage))
     return None
+
+
+def _shortened(passage: Passage) -> Passage:
+    quote = inert(passage.quote, longest=_LONGEST_QUOTE)
+    answer = inert(passage.answer, longest=_LONGEST_QUOTE)
+    return replace(passage, quote=quote, answer=answer)
 
 
 def _passages_of_one_generation(result: PairResult) -> Iterator[Passage]:
@@ -262,8 +318,10 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
 
 def _issue_sentences(pairs: Sequence[PairView]) -> Iterator[str]:
     for pair in pairs:
+        model = pair.result.model.id
         for issue in pair.result.completeness.issues:
-            yield f"{pair.result.model.id} on {pair.book}: {str(issue).rstrip('.')}."
+            text = str(issue).rstrip(".")
+            yield f"{model} on {pair.book}: {text}."
 
 
 def _sampled(results: Sequence[PairResult]) -> str:
@@ -288,8 +346,9 @@ def _detection(results: Sequence[PairResult]) -> str:
     if not limits:
         return ""
     summary, highest = max(limits, key=lambda entry: entry[0].detection)
+    texts = {detection_text(result) for _, result in limits}
     scope = ""
-    if len({detection_text(result) for _, result in limits}) > 1:
+    if len(texts) > 1:
         scope = f" (the highest, of {highest.pair})"
     caption = detection_caption(summary.confidence).removeprefix("detection limit")
     return f"{detection_text(highest)}{scope}{caption}."
@@ -300,23 +359,31 @@ def _detection(results: Sequence[PairResult]) -> str:
 
 def _models(
     results: Sequence[PairResult],
-    titles: Mapping[tuple[str, str], str],
-) -> Iterator[tuple[str, tuple[tuple[str, str], ...], str, str]]:
+    titles: BookTitles,
+) -> Iterator[CoverModel]:
     by_model: defaultdict[tuple[str, str], list[PairResult]] = defaultdict(list)
     for result in results:
-        by_model[result.suite.name, result.model.id].append(result)
+        key = (result.suite.name, result.model.id)
+        by_model[key].append(result)
     for (suite, model), own in by_model.items():
-        recipe = model_recipe(own[0], titles_of_suite(titles, suite))
-        endpoints = [result.model.endpoint for result in own if result.model.endpoint]
-        yield model, tuple(recipe), _listed(endpoints), _listed(_server_names(own))
+        own_titles = titles_of_suite(titles, suite)
+        recipe = model_recipe(own[0], own_titles)
+        endpoints = [result.model.endpoint for result in own]
+        yield CoverModel(
+            id=model,
+            recipe=tuple(recipe),
+            endpoints=_listed(filter(None, endpoints)),
+            servers=_listed(_server_names(own)),
+        )
 
 
 def _server_names(results: Sequence[PairResult]) -> Iterator[str]:
     for result in results:
-        if result.provenance:
-            for server in result.provenance.served:
-                if server.model:
-                    yield server_name(server)
+        if not result.provenance:
+            continue
+        for server in result.provenance.served:
+            if server.model:
+                yield server_name(server)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -326,35 +393,32 @@ def _listed(names: Iterable[str]) -> str:
 
 def _books(
     results: Sequence[PairResult],
-    titles: Mapping[tuple[str, str], str],
-) -> tuple[tuple[str, BookFacts, bool], ...]:
-    fullest: dict[tuple[str, str], PairResult] = {}
+    titles: BookTitles,
+) -> Iterator[CoverBook]:
+    fullest: dict[SuiteBook, PairResult] = {}
     for result in results:
         key = (result.suite.name, result.book.id)
         # A pair that wasn't run may lack its book's words and file.
-        fullest[key] = max(fullest.get(key, result), result, key=_known_of_book)
-    books = []
+        earlier = fullest.get(key, result)
+        fullest[key] = max(earlier, result, key=_known_of_book)
     for key, result in fullest.items():
-        books.append((titles[key], result.book, result.control))
-    return tuple(dict.fromkeys(books))
+        yield CoverBook(titles[key], result.book, result.control)
 
 
 def _known_of_book(result: PairResult) -> tuple[int, str]:
     return result.book.words or 0, result.book.file_sha256 or ""
 
 
-def _limits(
-    results: Sequence[PairResult],
-) -> Iterator[tuple[Measure, str, str, str, str]]:
+def _limits(results: Sequence[PairResult]) -> Iterator[CoverLimit]:
     """List each limit of each suite, in the order of the measure table."""
     for name, row in collect_measures(results).items():
         for result in results:
-            if limit := result.limits.get(name):
-                value = format_percent(row, limit.limit)
-                yield (
-                    row,
-                    unit_text(row, [result]),
-                    value,
-                    result.suite.name,
-                    limit.set_by or "",
+            limit = result.limits.get(name)
+            if limit:
+                yield CoverLimit(
+                    measure=row,
+                    unit=unit_text(row, [result]),
+                    limit=format_percent(row, limit.limit),
+                    suite=result.suite.name,
+                    set_by=limit.set_by or "",
                 )

@@ -10,6 +10,7 @@ import itertools
 import re
 import unicodedata
 from bisect import bisect_right
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,10 +23,9 @@ from pytest_memleak.scoring.words import has_unspaced, words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import WordMode
     from pytest_memleak.records.plot_records import Link
+    from pytest_memleak.scoring.array_types import Floats, PerWord
 
 WIDTH = 1000
 _HEIGHT = 100
@@ -66,26 +66,36 @@ class BookColumns(NamedTuple):
     frequency: mean share of the rounds that cover these words; 0 without any
     """
 
-    left: NDArray[np.float64]
-    covered: NDArray[np.float64]
-    frequency: NDArray[np.float64]
+    left: Floats
+    covered: Floats
+    frequency: Floats
 
 
-def book_columns(times: NDArray[np.intc], rounds: int, *, columns: int) -> BookColumns:
+def book_columns(times: PerWord, rounds: int, *, columns: int) -> BookColumns:
     """Summarize the rounds that cover each word in at most `columns` columns."""
-    edges = np.linspace(0, len(times), min(columns, len(times)) + 1).astype(int)
-    sizes = np.diff(edges)
-    covered = np.add.reduceat((times > 0).astype(int), edges[:-1])
-    total = np.add.reduceat(times.astype(int), edges[:-1])
-    frequency = total / np.maximum(covered, 1) / max(rounds, 1)
-    return BookColumns(edges[:-1].astype(float), covered / sizes, frequency)
+    words = len(times)
+    edge_count = min(columns, words) + 1
+    positions = np.linspace(0, words, edge_count)
+    edges = positions.astype(int)
+    starts = edges[:-1]
+    is_covered = (times > 0).astype(int)
+    covered = np.add.reduceat(is_covered, starts)
+    total = np.add.reduceat(times.astype(int), starts)
+    mean_rounds = total / np.maximum(covered, 1)
+    return BookColumns(
+        left=starts.astype(float),
+        covered=covered / np.diff(edges),
+        frequency=mean_rounds / max(rounds, 1),
+    )
 
 
 def heat_level(share: float) -> int:
     """Map the share of rounds that cover a word to a level: 1 to 5, or 0 for none."""
     if share <= 0:
         return 0
-    return 1 + min(int(np.searchsorted(HEAT_STEPS, share - 1e-9)), len(HEAT_STEPS) - 1)
+    step = int(np.searchsorted(HEAT_STEPS, share - 1e-9))
+    last_step = len(HEAT_STEPS) - 1
+    return 1 + min(step, last_step)
 
 
 def heat_labels() -> list[str]:
@@ -98,11 +108,12 @@ def heat_labels() -> list[str]:
 
 def x_position(position: int, words: int) -> float:
     """Scale a position in the book to the width of a drawing."""
-    return round(position / max(words, 1) * WIDTH, 2)
+    share = position / max(words, 1)
+    return round(share * WIDTH, 2)
 
 
 def draw_strip(
-    times: NDArray[np.intc],
+    times: PerWord,
     rounds: int,
     *,
     columns: int,
@@ -116,35 +127,47 @@ def draw_strip(
     of: the number of words that the whole width stands for
     """
     words = len(times)
-    ground = round(WIDTH * words / (of or words), 2) if words else 0.0
+    ground = 0.0
+    if words:
+        ground = round(WIDTH * words / (of or words), 2)
     if not min(columns, words):
         return Strip(ground, ())
     summary = book_columns(times, rounds, columns=columns)
-    heights = np.maximum(summary.covered * _HEIGHT, _LEAST_HEIGHT).round().astype(int)
+    least_heights = np.maximum(summary.covered * _HEIGHT, _LEAST_HEIGHT)
+    heights = least_heights.round().astype(int)
     heights[summary.covered == 0] = 0
     levels = [heat_level(share) for share in summary.frequency]
-    xs = np.append(summary.left, words) / words * ground
-    looks = list(zip(levels, heights.tolist(), strict=True))
+    edges = np.append(summary.left, words)
+    xs = edges / words * ground
+    looks = list(map(_Look, levels, heights.tolist()))
     return Strip(ground, _paths(looks, xs.tolist()))
 
 
+class _Look(NamedTuple):
+    """How a column looks."""
+
+    level: int
+    height: int
+
+
 def _paths(
-    columns: Sequence[tuple[int, int]],
+    columns: Sequence[_Look],
     xs: Sequence[float],
 ) -> tuple[tuple[int, str], ...]:
     """Build one path per level; equal neighbors share a rectangle."""
-    drawn: dict[int, list[str]] = {}
+    paths: defaultdict[int, str] = defaultdict(str)
     begin = 0
-    for place, (level, height) in enumerate(columns):
-        if place + 1 < len(columns) and columns[place + 1] == (level, height):
-            continue
-        if level:
-            left, width = round(xs[begin], 1), round(xs[place + 1] - xs[begin], 2)
-            drawn.setdefault(level, []).append(
-                f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z",
-            )
-        begin = place + 1
-    return tuple((level, "".join(parts)) for level, parts in sorted(drawn.items()))
+    for look, neighbors in itertools.groupby(columns):
+        end = begin + len(list(neighbors))
+        if look.level:
+            left = round(xs[begin], 1)
+            extent = xs[end] - xs[begin]
+            width = round(extent, 2)
+            height = look.height
+            rectangle = f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z"
+            paths[look.level] += rectangle
+        begin = end
+    return tuple(sorted(paths.items()))
 
 
 def draw_arcs(
@@ -161,19 +184,34 @@ def draw_arcs(
     ends = [*starts[1:], words]
     middles = []
     for start, end in zip(starts, ends, strict=True):
-        middles.append(x_position((start + end) // 2, words))
+        middle = (start + end) // 2
+        middles.append(x_position(middle, words))
     arcs = []
-    for link in sorted(links, key=lambda link: link.end - link.start):
-        place = x_position((link.start + link.end) // 2, words)
-        length = link.end - link.start
-        weight = 1 + (length > 2 * over) + (length > 4 * over)
+    for link in sorted(links, key=_link_length):
+        middle = (link.start + link.end) // 2
+        place = x_position(middle, words)
+        weight = _arc_weight(_link_length(link), over)
         for source in link.sources:
-            arcs.append(Arc(_arc_path(middles[source], place), weight))
+            path = _arc_path(middles[source], place)
+            arcs.append(Arc(path, weight))
     return tuple(arcs)
 
 
+def _link_length(link: Link) -> int:
+    return link.end - link.start
+
+
+def _arc_weight(length: int, over: int) -> int:
+    if length > 4 * over:
+        return 3
+    if length > 2 * over:
+        return 2
+    return 1
+
+
 def _arc_path(a: float, b: float) -> str:
-    height = 20 + (_ARC_HEIGHT - 24) * (abs(b - a) / WIDTH) ** 0.5
+    distance = abs(b - a) / WIDTH
+    height = 20 + (_ARC_HEIGHT - 24) * distance**0.5
     top = round(_ARC_HEIGHT - height, 1)
     bottom = _ARC_HEIGHT
     return f"M{a:g} {bottom}C{a:g} {top:g} {b:g} {top:g} {b:g} {bottom}"
@@ -202,9 +240,10 @@ def heat_runs(
     position = 0
     for piece, count in _pieces(text, mode):
         if count:
-            most = max(times[position : position + count], default=0)
+            end = position + count
+            most = max(times[position:end], default=0)
+            position = end
             level = heat_level(most / max(rounds, 1))
-            position += count
             is_same = bool(runs) and runs[-1].level == level
             _append(runs, between, level if is_same else 0)
             _append(runs, piece, level)
@@ -222,8 +261,9 @@ def heat_runs(
 def _append(runs: list[Run], text: str, level: int) -> None:
     if not text:
         return
-    if runs and runs[-1].text is not None and runs[-1].level == level:
-        runs[-1] = Run(runs[-1].text + text, level)
+    last = runs[-1] if runs else Run(None)
+    if last.text is not None and last.level == level:
+        runs[-1] = Run(last.text + text, level)
     else:
         runs.append(Run(text, level))
 
@@ -238,15 +278,15 @@ def _pieces(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
     parts = _PARAGRAPH_OR_END if unspaced else _CHUNK
     for chunk in parts.findall(text):
         pieces = _at_marks(chunk)
+        chunk_words = words(chunk, mode)
         if unspaced:
-            counts = _words_ended_by(pieces, words(chunk, mode), mode)
+            counts = _words_ended_by(pieces, chunk_words, mode)
         else:
             counts = [len(words(piece, mode)) for piece in pieces]
-        total = len(words(chunk, mode))
-        if sum(counts) == total:
+        if sum(counts) == len(chunk_words):
             yield from zip(pieces, counts, strict=True)
         else:
-            yield chunk, total
+            yield chunk, len(chunk_words)
 
 
 def _words_ended_by(
@@ -255,13 +295,17 @@ def _words_ended_by(
     mode: WordMode,
 ) -> list[int]:
     """Return, for each piece, how many of the chunk's words end in it, by letters."""
-    ends = list(itertools.accumulate(map(len, chunk_words)))
+    lengths = map(len, chunk_words)
+    ends = list(itertools.accumulate(lengths))
     counts = []
-    letters = ended = 0
+    letters = 0
+    ended_before = 0
     for piece in pieces:
-        letters += sum(map(len, words(piece, mode)))
-        ended_before, ended = ended, bisect_right(ends, letters)
+        piece_words = words(piece, mode)
+        letters += sum(map(len, piece_words))
+        ended = bisect_right(ends, letters)
         counts.append(ended - ended_before)
+        ended_before = ended
     return counts
 
 
@@ -269,20 +313,29 @@ def _at_marks(chunk: str) -> list[str]:
     pieces: list[str] = []
     inside: bool | None = None
     for character in chunk:
-        category = unicodedata.category(character)
-        word = character.isalnum() or character == "_" or category == "Cf"
-        word |= bool(inside) and category.startswith("M")
-        if word is inside:
+        is_of_word = _is_of_word(character, inside=bool(inside))
+        if is_of_word is inside:
             pieces[-1] += character
         else:
             pieces.append(character)
-        inside = word
+        inside = is_of_word
     return pieces
+
+
+def _is_of_word(character: str, *, inside: bool) -> bool:
+    """Tell whether a character is part of a word. inside: whether the last one was."""
+    if character.isalnum() or character == "_":
+        return True
+    category = unicodedata.category(character)
+    if category.startswith("M"):
+        return inside
+    return category == "Cf"
 
 
 def safe_text(text: str) -> Markup:
     """Return the text of a run, inert and escaped, with its outer spaces."""
-    bare = inert(text, longest=max(len(text), 1))
+    length = max(len(text), 1)
+    bare = inert(text, longest=length)
     before = " " if text[:1].isspace() else ""
     after = " " if text[-1:].isspace() and bare else ""
     return Markup("{}{}{}").format(before, bare, after)

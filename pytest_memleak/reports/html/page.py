@@ -15,7 +15,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -24,24 +24,20 @@ from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.book_text import document_lines
+from pytest_memleak.reports.detection_and_chance import (
+    detection_captions,
+    detection_text,
+)
 from pytest_memleak.reports.html.changed_words import compare_sides
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
 from pytest_memleak.reports.html.views import pair_views
+from pytest_memleak.reports.measure_text import format_percent, rate_text, unit_text
 from pytest_memleak.reports.output_table import HTML
+from pytest_memleak.reports.pair_matrix import MANY, fills_matrix
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
-from pytest_memleak.reports.report_text import (
-    MANY,
-    comparison_lines,
-    comparison_sentence,
-    detection_captions,
-    detection_text,
-    document_lines,
-    fills_matrix,
-    format_percent,
-    rate_text,
-    unit_text,
-)
+from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.results.build_result import overview_measures
 from pytest_memleak.results.coverage_map import compare_models
 from pytest_memleak.scoring.measure_table import (
@@ -80,7 +76,8 @@ _LEADS = {
 
 def write_html(run: RunReport, path: Path) -> None:
     """Write the report of a run to `path`, with its folder. Raises MemleakError."""
-    page = render(run, created=datetime.datetime.now(datetime.UTC))
+    now = datetime.datetime.now(datetime.UTC)
+    page = render(run, created=now)
     hint = f"give {HTML.option} a file in a writable folder"
     with file_errors(MemleakError, path, "Can't write the HTML report", hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,28 +88,28 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     """Render the whole page. created: the time in UTC."""
     titles = book_titles((*run.results, *run.unrun))
     pairs = pair_views(run.results, titles)
-    pairs.sort(key=lambda pair: WORST_FIRST.index(pair.badge.kind))
+    pairs.sort(key=_severity)
     front = cover(run, pairs, titles)
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
     style += _running_head(front, created)
     # The policy's digest covers the bytes between the tags.
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    digest = hashlib.sha256(style.encode()).digest()
     template = _environment().get_template("report.html.j2")
-    probes = {result.probe for result in run.results}
+    matrix = _matrix(pairs) if fills_matrix(run.results) else ()
     page = template.stream(
         style=Markup(style),  # noqa: S704 - our own file
-        style_digest=digest,
+        style_digest=base64.b64encode(digest).decode(),
         version=run.version,
         created=created,
         pairs=pairs,
         books=book_views(pairs),
         cover=front,
         many=len(pairs) >= MANY,
-        matrix=_matrix(pairs) if fills_matrix(run.results) else (),
+        matrix=matrix,
         shared_settings=_shared_settings(pairs),
         captions=list(detection_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
-        lead=_LEADS["".join(probes) if len(probes) == 1 else "several"],
+        lead=_lead(run.results),
         heads=_heads(run.results),
         compared=run.compared,
         heat=heat_labels(),
@@ -120,6 +117,17 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     )
     page.enable_buffering(_PIECES_TOGETHER)  # or all are in memory at once
     return "".join(page)
+
+
+def _severity(pair: PairView) -> int:
+    return WORST_FIRST.index(pair.badge.kind)
+
+
+def _lead(results: Sequence[PairResult]) -> str:
+    probes = {result.probe for result in results}
+    if len(probes) == 1:
+        return _LEADS[probes.pop()]
+    return _LEADS["several"]
 
 
 def _overview(results: Sequence[PairResult]) -> list[Measure]:
@@ -137,27 +145,42 @@ def _heads(results: Sequence[PairResult]) -> dict[str, str]:
     """Name the overview's measures, with their units."""
     heads = {}
     for row in _overview(results):
-        heads[row.name] = f"{row.title}, {unit_text(row, results)}".strip(", ")
+        unit = unit_text(row, results)
+        heads[row.name] = f"{row.title}, {unit}".strip(", ")
     return heads
 
 
 def _matrix(pairs: Sequence[PairView]) -> tuple[MatrixView, ...]:
     """Arrange the pairs of each suite by books and models."""
-    row = overview_measures([pair.result for pair in pairs])[0]
+    results = [pair.result for pair in pairs]
+    row = overview_measures(results)[0]
     by_suite: defaultdict[str, list[PairView]] = defaultdict(list)
-    for pair in sorted(pairs, key=lambda pair: int(pair.anchor.removeprefix("pair-"))):
-        by_suite[pair.result.suite.name].append(pair)
-    return tuple(_suite_matrix(suite, row, own) for suite, own in by_suite.items())
+    for pair in sorted(pairs, key=_number):
+        suite = pair.result.suite.name
+        by_suite[suite].append(pair)
+    matrix = []
+    for suite, own in by_suite.items():
+        matrix.append(_suite_matrix(suite, row, own))
+    return tuple(matrix)
+
+
+def _number(pair: PairView) -> int:
+    return int(pair.anchor.removeprefix("pair-"))
 
 
 def _suite_matrix(suite: str, row: Measure, pairs: Sequence[PairView]) -> MatrixView:
-    cells: dict[str, dict[str, list[tuple[PairView, str]]]] = {}
+    cells: dict[str, dict[str, list[MatrixEntry]]] = {}
+    models: dict[str, None] = {}
     for pair in pairs:
+        model = pair.result.model.id
+        models[model] = None
         value = pair.result.values.get(row.name)
-        text = "" if value is None else format_percent(row, value)
+        text = ""
+        if value is not None:
+            text = format_percent(row, value)
         of_book = cells.setdefault(pair.book, {})
-        of_book.setdefault(pair.result.model.id, []).append((pair, text))
-    models = dict.fromkeys(pair.result.model.id for pair in pairs)
+        entries = of_book.setdefault(model, [])
+        entries.append(MatrixEntry(pair, text))
     return MatrixView(suite, row, tuple(models), cells)
 
 
@@ -173,20 +196,25 @@ def _shared_settings(pairs: Sequence[PairView]) -> tuple[tuple[str, str], ...]:
 
 def _running_head(front: Cover, created: datetime.datetime) -> str:
     """Write the CSS rule that heads each printed page with result, subject and date."""
-    subject = front.release or ", ".join(name for name, _ in front.suites)
+    subject = front.release
+    if not subject:
+        subject = ", ".join(name for name, _ in front.suites)
     title = inert(f"{front.result.word}: {subject}", longest=_LONGEST_NAME)
-    return (
-        f"@page{{@top-left{{content:{_css_text(f'Memorization report · {title}')}}}"
-        f"@top-right{{content:{_css_text(created.strftime('%d %B %Y'))}}}}}"
-    )
+    left = _css_text(f"Memorization report · {title}")
+    right = _css_text(created.strftime("%d %B %Y"))
+    return f"@page{{@top-left{{content:{left}}}@top-right{{content:{right}}}}}"
 
 
 def _css_text(text: str) -> str:
     """Write a CSS string; all but ASCII letters and digits become code points."""
-    plain = "".join(
-        c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text
-    )
+    plain = "".join(map(_css_character, text))
     return f'"{plain}"'
+
+
+def _css_character(character: str) -> str:
+    if character.isascii() and character.isalnum():
+        return character
+    return f"\\{ord(character):x} "
 
 
 def _name(text: str) -> str:
@@ -195,7 +223,8 @@ def _name(text: str) -> str:
 
 def _key(text: str) -> Markup:
     """Allow line breaks after the underscores and dots of a name."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_.])", _name(text)))
+    parts = re.split(r"(?<=[_.])", _name(text))
+    return Markup("<wbr>").join(parts)
 
 
 @functools.cache
@@ -237,14 +266,21 @@ def _finalize(value: Any) -> Any:
     return value
 
 
+class MatrixEntry(NamedTuple):
+    """A pair in a matrix. value: of the measure, or "" without one."""
+
+    pair: PairView
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class MatrixView:
-    """The pairs of a suite, books x models. cells: each pair with its measure."""
+    """The pairs of a suite, books x models. cells: by book and model."""
 
     suite: str
     row: Measure
     models: tuple[str, ...]
-    cells: Mapping[str, Mapping[str, Sequence[tuple[PairView, str]]]]
+    cells: Mapping[str, Mapping[str, Sequence[MatrixEntry]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,28 +303,44 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
     by_book: defaultdict[tuple[str, str], list[PairView]] = defaultdict(list)
     for view in views:
         if view.plot:
-            by_book[view.result.suite.name, view.result.book.id].append(view)
-    return [
-        _book_view(pairs, f"book-{number}")
-        for number, pairs in enumerate(by_book.values(), 1)
-    ]
+            result = view.result
+            key = (result.suite.name, result.book.id)
+            by_book[key].append(view)
+    books = []
+    for number, pairs in enumerate(by_book.values(), 1):
+        books.append(_book_view(pairs, f"book-{number}"))
+    return books
 
 
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
-    alike = [pair for pair in pairs if _counted(pair) == _counted(pairs[0])]
-    left_out = tuple(pair.result.model.id for pair in pairs if pair not in alike)
-    maps = [pair.result.coverage for pair in alike if pair.result.coverage]
-    agreements = [pair.result.measures["self_agreement"]["value"] for pair in alike]
-    cells = compare_models(maps, agreements)
-    return BookView(anchor, pairs[0].book, tuple(alike), cells, left_out)
+    counted = _counted(pairs[0])
+    alike = [pair for pair in pairs if _counted(pair) == counted]
+    others = [pair for pair in pairs if _counted(pair) != counted]
+    left_out = [pair.result.model.id for pair in others]
+    maps = []
+    agreements = []
+    for pair in alike:
+        coverage = pair.result.coverage
+        if coverage:
+            maps.append(coverage)
+        agreement = pair.result.measures["self_agreement"]
+        agreements.append(agreement["value"])
+    return BookView(
+        anchor=anchor,
+        title=pairs[0].book,
+        pairs=tuple(alike),
+        cells=compare_models(maps, agreements),
+        left_out=tuple(left_out),
+    )
 
 
 def _counted(view: PairView) -> tuple[object, ...]:
     """Return what two masks must share to cover the same words."""
+    book = view.result.book
     settings = view.result.settings
     return (
-        view.result.book.words,
-        view.result.book.sha256,
+        book.words,
+        book.sha256,
         settings["word_mode"],
         settings["k"],
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, percent
+from pytest_memleak.reports.book_text import work_name
+from pytest_memleak.reports.detection_and_chance import detection_lines
+from pytest_memleak.reports.generation_text import generation_lines, notice_lines
 from pytest_memleak.reports.html.charts import (
     coverage_chart,
     length_chart,
@@ -22,23 +25,19 @@ from pytest_memleak.reports.html.coverage_strips import (
     heat_runs,
     x_position,
 )
+from pytest_memleak.reports.measure_text import (
+    format_p,
+    format_percent,
+    limit_check,
+    unit_text,
+)
 from pytest_memleak.reports.pair_outcome import LOOKS, Outcome, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     greedy_spans,
     other_book_lines,
     unique_passages,
 )
-from pytest_memleak.reports.report_text import (
-    detection_lines,
-    flatten,
-    format_p,
-    format_percent,
-    generation_lines,
-    limit_check,
-    notice_lines,
-    unit_text,
-    work_name,
-)
+from pytest_memleak.reports.setting_keys import flatten
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from markupsafe import Markup
-    from numpy.typing import NDArray
 
     from pytest_memleak.records import LimitCheck, Measure, WorkVerdict
     from pytest_memleak.records.measurement import Passage
@@ -55,6 +53,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records.plot_records import CoverageMap, PlotData
     from pytest_memleak.reports.html.charts import LengthClass
     from pytest_memleak.reports.html.coverage_strips import Arc, Run, Strip
+    from pytest_memleak.scoring.array_types import PerWord
+
+    SuiteBook = tuple[str, str]  # a suite's name, and the id of a book in it
+    BookTitles = Mapping[SuiteBook, str]
+    Setting = tuple[str, str]  # a key, and its value as text
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
@@ -65,7 +68,19 @@ _RECIPE = ("base_model", "baseline_model", "weights_version", "job")
 def verdict_outcome(verdict: Verdict | str) -> Outcome:
     """Show a bare verdict; an unknown word as inconclusive."""
     word = str(verdict)
-    return Outcome(word, word.lower() if word.lower() in LOOKS else "inconclusive")
+    look = word.lower()
+    if look not in LOOKS:
+        look = "inconclusive"
+    return Outcome(word, look)
+
+
+class ShareScale(NamedTuple):
+    """A share's places on a scale from 0 to 100."""
+
+    low: float
+    value: float
+    high: float
+    limit: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +88,7 @@ class MeasureView:
     """One measure of a pair as shown.
 
     state: over, doubt, within, or "" without a limit
-    scale: for shares of the book, the places of low, value, high and limit from 0 to
-    100
+    scale: for shares of the book
     """
 
     name: str
@@ -84,7 +98,39 @@ class MeasureView:
     interval: str
     limit: str
     state: str
-    scale: tuple[float, float, float, float | None] | None
+    scale: ShareScale | None
+
+
+class ChapterView(NamedTuple):
+    """A chapter.
+
+    covered: share of its words that is reproduced
+    strip:   to the longest chapter's scale
+    """
+
+    title: str
+    words: int
+    covered: float
+    strip: Strip
+
+
+class WorkView(NamedTuple):
+    """A work of a collection.
+
+    cells: the value of each measure in `work_heads`, and whether it exceeds its limit
+    """
+
+    name: str
+    badge: Outcome
+    record: WorkVerdict
+    cells: tuple[tuple[str, bool], ...]
+
+
+class ExcerptText(NamedTuple):
+    """An excerpt's text, colored."""
+
+    excerpt: str
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +144,7 @@ class PairView:
     passages:    the worst, without repeats
     elsewhere:   counts for books that weren't prompted
     recipe, settings: the model's, and the pair's, key by key
-    chapters:    title, words, share that is reproduced, and strip to the longest one's
-        scale
-    works:       of a collection, the leaking works first: name, badge, record, and the
-        value of each measure in `work_heads`, with whether it exceeds its limit
+    works:       of a collection, the leaking works first
     """
 
     anchor: str
@@ -113,36 +156,32 @@ class PairView:
     generations: tuple[str, ...]
     passages: tuple[Passage, ...]
     elsewhere: tuple[str, ...]
-    recipe: tuple[tuple[str, str], ...]
-    settings: tuple[tuple[str, str], ...]
+    recipe: tuple[Setting, ...]
+    settings: tuple[Setting, ...]
     plot: PlotData | None = None
     map: Strip | None = None
     ticks: tuple[float, ...] = ()
     block: tuple[float, float] | None = None
-    chapters: tuple[tuple[str, int, float, Strip], ...] = ()
+    chapters: tuple[ChapterView, ...] = ()
     lengths: Markup | None = None
     classes: tuple[LengthClass, ...] = ()
     coverage: Markup | None = None
     points: tuple[tuple[int, str], ...] = ()
     arcs: tuple[Arc, ...] = ()
-    text: tuple[tuple[str, tuple[Run, ...]], ...] = field(default=(), repr=False)
-    works: tuple[
-        tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]],
-        ...,
-    ] = ()
+    text: tuple[ExcerptText, ...] = field(default=(), repr=False)
+    works: tuple[WorkView, ...] = ()
     work_heads: tuple[str, ...] = ()
 
     @property
     def compared(self) -> Outcome | None:
         """Show the comparison with an earlier release."""
-        return verdict_outcome(self.result.compared) if self.result.compared else None
+        if not self.result.compared:
+            return None
+        return verdict_outcome(self.result.compared)
 
 
-def pair_views(
-    results: Iterable[PairResult],
-    titles: Mapping[tuple[str, str], str],
-) -> list[PairView]:
-    """Build one view per result, in their order. titles: of books, by suite and id."""
+def pair_views(results: Iterable[PairResult], titles: BookTitles) -> list[PairView]:
+    """Build one view per result, in their order."""
     views = []
     for number, result in enumerate(results, 1):
         own_titles = titles_of_suite(titles, result.suite.name)
@@ -150,12 +189,13 @@ def pair_views(
     return views
 
 
-def titles_of_suite(
-    titles: Mapping[tuple[str, str], str],
-    suite: str,
-) -> dict[str, str]:
+def titles_of_suite(titles: BookTitles, suite: str) -> dict[str, str]:
     """Return the titles of a suite's books, by their ids."""
-    return {book: title for (name, book), title in titles.items() if name == suite}
+    own = {}
+    for (name, book), title in titles.items():
+        if name == suite:
+            own[book] = title
+    return own
 
 
 def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
@@ -164,7 +204,8 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
         if name in result.values:
             measures.append(_measure(result, row))
     measures.sort(key=lambda measure: not measure.limit)
-    passages = unique_passages((*greedy_spans(result), *result.passages))
+    every_passage = (*greedy_spans(result), *result.passages)
+    passages = unique_passages(every_passage)
     view = PairView(
         anchor=anchor,
         result=result,
@@ -186,21 +227,25 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
 def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
     """Replace the ids of the passage's books by titles."""
     others = tuple(titles.get(book, book) for book in passage.others)
-    title = passage.book and (titles.get(passage.book) or passage.title or passage.book)
+    title = passage.book
+    if title:
+        title = titles.get(title) or passage.title or title
     return dataclasses.replace(passage, others=others, title=title)
 
 
 def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
-    result, anchor = view.result, view.anchor
+    result = view.result
+    anchor = view.anchor
     times = decode_times(coverage)
     words = result.book.words or 0
     starts = [excerpt.start for excerpt in coverage.excerpts]
+    later_chapters = plot.chapters[1:]
     classes = length_classes(plot.lengths, k=result.settings["k"])
     view = dataclasses.replace(
         view,
         plot=plot,
         map=draw_strip(times, coverage.rounds, columns=_COLUMNS),
-        ticks=tuple(x_position(chapter.start, words) for chapter in plot.chapters[1:]),
+        ticks=tuple(x_position(chapter.start, words) for chapter in later_chapters),
         block=_block_ends(result, words),
         lengths=_lengths(classes, anchor),
         classes=tuple(classes),
@@ -216,7 +261,8 @@ def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
     )
     if result.works:
         of_works = result.works[0].measures
-        heads = tuple(name for name in collect_measures([result]) if name in of_works)
+        every_name = collect_measures([result])
+        heads = tuple(name for name in every_name if name in of_works)
         works = tuple(_works(result, heads))
         return dataclasses.replace(view, works=works, work_heads=heads)
     chapters = tuple(_chapters(plot, coverage, times))
@@ -228,7 +274,9 @@ def _block_ends(result: PairResult, words: int) -> tuple[float, float] | None:
     block = result.measures[LONGEST_BLOCK.name]
     if not block["end"]:
         return None
-    return x_position(block["start"], words), x_position(block["end"], words)
+    start = x_position(block["start"], words)
+    end = x_position(block["end"], words)
+    return start, end
 
 
 def _lengths(classes: Sequence[LengthClass], anchor: str) -> Markup | None:
@@ -250,19 +298,28 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
     doubt = []
     if low < high:
         low_text = format_percent(row, low).removesuffix("%")
-        doubt.append(f"{low_text}–{format_percent(row, high)}")
+        high_text = format_percent(row, high)
+        doubt.append(f"{low_text}–{high_text}")
     if row.name in result.chances:
-        doubt.append(format_p(result.chances[row.name]))
+        p_value = result.chances[row.name]
+        doubt.append(format_p(p_value))
     limit = result.limit_values.get(row.name)
-    limit_text = state = ""
+    limit_text = ""
     limit_place = None
+    state = ""
     if limit is not None:
+        check = limit_check(result, row, limit)
         limit_text = format_percent(row, limit)
         limit_place = _place(limit)
-        state = _state(limit_check(result, row, limit))
+        state = _state(check)
     scale = None
     if row.charted:
-        scale = (_place(low), _place(value), _place(high), limit_place)
+        scale = ShareScale(
+            low=_place(low),
+            value=_place(value),
+            high=_place(high),
+            limit=limit_place,
+        )
     return MeasureView(
         name=row.name,
         title=row.title,
@@ -289,50 +346,62 @@ def _place(share: float) -> float:
 def _chapters(
     plot: PlotData,
     coverage: CoverageMap,
-    times: NDArray[np.intc],
-) -> Iterator[tuple[str, int, float, Strip]]:
+    times: PerWord,
+) -> Iterator[ChapterView]:
     """Draw a strip per chapter; of a book without headings, per group of excerpts."""
     titles = [chapter.title for chapter in plot.chapters]
     starts = [chapter.start for chapter in plot.chapters]
     if len(titles) == 1:
         titles, starts = _excerpt_groups(coverage)
     ends = [*starts[1:], len(times)]
-    longest = max(np.subtract(ends, starts).tolist())
-    columns = max(40, min(_COLUMNS // 2, _CHAPTER_COLUMNS // len(titles)))
+    lengths = np.subtract(ends, starts)
+    longest = max(lengths.tolist())
+    columns_each = _CHAPTER_COLUMNS // len(titles)
+    columns = max(40, min(_COLUMNS // 2, columns_each))
     for title, start, end in zip(titles, starts, ends, strict=True):
         own = times[start:end]
-        covered = float(np.count_nonzero(own)) / max(len(own), 1)
-        drawn = draw_strip(own, coverage.rounds, columns=columns, of=longest)
-        yield title or "(no heading)", end - start, covered, drawn
+        covered = float(np.count_nonzero(own))
+        yield ChapterView(
+            title=title or "(no heading)",
+            words=end - start,
+            covered=covered / max(len(own), 1),
+            strip=draw_strip(own, coverage.rounds, columns=columns, of=longest),
+        )
 
 
 def _excerpt_groups(coverage: CoverageMap) -> tuple[list[str | None], list[int]]:
     """Name at most twelve groups of excerpts, and say where each begins."""
     excerpts = coverage.excerpts
-    size = max(1, math.ceil(len(excerpts) / _MOST_GROUPS))
+    equal_share = math.ceil(len(excerpts) / _MOST_GROUPS)
+    size = max(1, equal_share)
     names: list[str | None] = []
     starts = []
     for first in range(0, len(excerpts), size):
         group = excerpts[first : first + size]
-        ends = dict.fromkeys((group[0].id, group[-1].id))
+        first_id = group[0].id
+        last_id = group[-1].id
+        ends = dict.fromkeys((first_id, last_id))
         names.append(" to ".join(ends))
         starts.append(group[0].start)
     return names, starts
 
 
-def _works(
-    result: PairResult,
-    heads: Iterable[str],
-) -> Iterator[tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]]]:
+def _works(result: PairResult, heads: Iterable[str]) -> Iterator[WorkView]:
     """List the works: leaking first, then inconclusive, then passed."""
     rows = collect_measures([result])
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
-    for work in sorted(result.works, key=lambda work: order.index(work.verdict)):
+    works = sorted(result.works, key=lambda work: order.index(work.verdict))
+    for work in works:
         cells = []
         for name in heads:
             value = format_percent(rows[name], work.measures[name])
             cells.append((value, name in work.over))
-        yield work_name(work), verdict_outcome(work.verdict), work, tuple(cells)
+        yield WorkView(
+            name=work_name(work),
+            badge=verdict_outcome(work.verdict),
+            record=work,
+            cells=tuple(cells),
+        )
 
 
 def _coverage(
@@ -365,28 +434,37 @@ def _points(
 ) -> tuple[tuple[int, str], ...]:
     """Select a few points of the curve, beyond n from the extrapolation."""
     n = len(curve)
-    wanted = sorted({1, max(1, n // 4), max(1, n // 2), n, n + max(1, n // 2), 2 * n})
+    quarter = max(1, n // 4)
+    half = max(1, n // 2)
+    wanted = {1, quarter, half, n, n + half, 2 * n}
     both = (*curve, *guess)
-    return tuple((m, percent(both[m - 1])) for m in wanted)
+    points = []
+    for samples in sorted(wanted):
+        share = both[samples - 1]
+        points.append((samples, percent(share)))
+    return tuple(points)
 
 
 def _text(
     result: PairResult,
     plot: PlotData,
     coverage: CoverageMap,
-    times: NDArray[np.intc],
-) -> tuple[tuple[str, tuple[Run, ...]], ...]:
+    times: PerWord,
+) -> tuple[ExcerptText, ...]:
     if plot.text is None:
         return ()
     mode = result.settings["word_mode"]
     shown = []
-    for excerpt, text in zip(coverage.excerpts, plot.text, strict=True):
-        own = times[excerpt.start : excerpt.start + excerpt.words].tolist()
-        shown.append((excerpt.id, tuple(heat_runs(text, own, coverage.rounds, mode))))
+    texts = zip(coverage.excerpts, plot.text, strict=True)
+    for excerpt, text in texts:
+        end = excerpt.start + excerpt.words
+        own = times[excerpt.start : end].tolist()
+        runs = heat_runs(text, own, coverage.rounds, mode)
+        shown.append(ExcerptText(excerpt.id, tuple(runs)))
     return tuple(shown)
 
 
-def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
+def setting_texts(result: PairResult) -> Iterator[Setting]:
     """List a pair's settings, without those that its probe ignores."""
     for key, value in flatten(result.settings):
         if key == "probe.prefix_words" and result.probe != "continuation":
@@ -397,7 +475,7 @@ def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
 def model_recipe(
     result: PairResult,
     titles: Mapping[str, str],
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Setting]:
     """Describe the pair's model: provider, base, fine-tuning, options.
 
     titles: of books by their ids
@@ -405,17 +483,19 @@ def model_recipe(
     model = result.model
     yield "provider", model.provider
     for key in _RECIPE:
-        if text := getattr(model, key):
+        text = getattr(model, key)
+        if text:
             yield key, text
     if model.finetune_books:
-        yield "fine-tuned on", value_text(_with_titles(model.finetune_books, titles))
+        books = _with_titles(model.finetune_books, titles)
+        yield "fine-tuned on", value_text(books)
     for key, value in flatten(model.finetune, "finetune."):
         yield key, value_text(value)
     for key, value in flatten(model.options, "options."):
+        shown = value
         if isinstance(value, list):
-            yield key, value_text(_with_titles(value, titles))
-        else:
-            yield key, value_text(value)
+            shown = _with_titles(value, titles)
+        yield key, value_text(shown)
     if model.served_names:
         yield "served_names", value_text(model.served_names)
 

@@ -1,0 +1,130 @@
+"""What a run can show, as text: detection limit, expected range, chance, controls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records.number_format import amount, percent, percent_at_most
+from pytest_memleak.reports.measure_text import format_p
+from pytest_memleak.results.run_evidence import suite_controls
+from pytest_memleak.scoring.measure_table import BMC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.results.evidence_file import SuiteControls
+
+
+def detection_text(result: PairResult) -> str:
+    """Format the pair's detection limit; "-" where it has none."""
+    if not result.detection:
+        return "-"
+    return percent_at_most(result.detection.detection)
+
+
+def detection_captions(results: Sequence[PairResult]) -> Iterator[str]:
+    """Explain the detection limit, once for each confidence in the run."""
+    confidences: dict[float, None] = {}
+    for result in results:
+        if result.detection:
+            confidences[result.detection.confidence] = None
+    for confidence in confidences:
+        yield detection_caption(confidence)
+
+
+def detection_caption(confidence: float) -> str:
+    """Explain a column of detection limits."""
+    return (
+        "detection limit: a passage that occurs in more than this share of a prompt's "
+        "generations appears at least once in the run "
+        f"({100 * confidence:g}% confidence)"
+    )
+
+
+def detection_lines(result: PairResult) -> Iterator[str]:
+    """State the pair's detection limit, and what it rests on."""
+    summary = result.detection
+    if summary is None:
+        return
+    samples = amount(summary.rounds, "sample")
+    if summary.blocks is not None:
+        samples += f" that count as {amount(summary.blocks, 'block')}"
+    elif summary.answers < summary.rounds:
+        samples += f", only {amount(summary.answers, 'answer')} for one excerpt"
+    confidence = f"{100 * summary.confidence:g}% confidence"
+    yield f"Detection limit: {detection_text(result)} ({samples}, {confidence})"
+
+
+def range_lines(result: PairResult) -> Iterator[str]:
+    """State the range of lengths expected in a second run."""
+    summary = result.detection
+    if summary and summary.ranges:
+        ranges = []
+        for name, (low, high) in summary.ranges.items():
+            ends = dict.fromkeys((f"{low:,}", f"{high:,}"))
+            ranges.append(f"{name} {'–'.join(ends)}")
+        samples = amount(summary.rounds, "sample")
+        yield f"Expected range in a second run of {samples}: {', '.join(ranges)} words"
+
+
+def round_lines(result: PairResult) -> Iterator[str]:
+    """State that rounds aren't exchangeable, if so."""
+    summary = result.detection
+    if summary and summary.blocks is not None:
+        is_clumped = summary.clumped <= summary.drifting
+        likelier = "clumped" if is_clumped else "drifting"
+        p = 2 * min(summary.clumped, summary.drifting)
+        yield (
+            f"Rounds aren't exchangeable ({likelier}, p = {p:.2g}): recall varies, or "
+            f"the endpoint changed. Intervals use {amount(summary.blocks, 'block')}."
+        )
+
+
+def chance_lines(result: PairResult) -> Iterator[str]:
+    """State the coverage of null books beside that of the pair's book."""
+    null = result.measures.get("null")
+    if null is None:
+        return
+    books = amount(len(null["books"]), "null book")
+    text = (
+        f"Chance level: {percent(null['null_bmc'])} ({books}); "
+        f"this book {percent(null[BMC.name])}"
+    )
+    if null["p"] is None:
+        yield f"{text}. An interval and a p-value need two null books."
+    else:
+        yield (
+            f"{text}, {format_p(null['p'])}. {books} can detect "
+            f"coverage of {null['visible']:.1f} times the chance level."
+        )
+
+
+def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
+    """State what controls show: false positives, leaks, suites that gate nothing."""
+    suites = suite_controls(results)
+    for suite in suites:
+        name = f"{suite.suite}: " if len(suites) > 1 else ""
+        pairs = []
+        for result in results:
+            if result.suite.name == suite.suite:
+                pairs.append(result)
+        # Its own book, whether expected or not.
+        leaked = any(pair.leaked for pair in pairs)
+        has_generations = any(pair.completeness.received for pair in pairs)
+        if suite.controls:
+            controls = amount(suite.controls, "negative control")
+            rates = ", ".join(_false_positives(suite)) or "none was measured"
+            yield f"{name}False positives on {controls}: {rates}"
+        if not suite.gates:
+            yield f"{name}This suite has no gated pair: all are controls."
+        elif has_generations and not leaked:
+            yield (
+                f"{name}No positive control leaked, so this run doesn't show that the "
+                'gate can detect a leak. Add a pair with expected = "leak".'
+            )
+
+
+def _false_positives(suite: SuiteControls) -> Iterator[str]:
+    for limit, count in suite.false_alarms.items():
+        yield f"{limit} {count.over} of {count.measured}"

@@ -1,0 +1,164 @@
+"""Generations and their provenance as text: kinds, dates, servers, attempts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Kind, Verdict
+from pytest_memleak.records.number_format import amount, day, percent
+from pytest_memleak.records.provenance import distribution, weights_digest
+from pytest_memleak.records.verdicts import refusals_text
+from pytest_memleak.reports.book_text import excluded_lines
+from pytest_memleak.reports.detection_and_chance import (
+    chance_lines,
+    detection_lines,
+    range_lines,
+    round_lines,
+)
+from pytest_memleak.verdict.model_identity import REUSE_RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_memleak.records import Completeness
+    from pytest_memleak.records.pair_result import PairResult, SecondOpinionCounts
+    from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
+
+_WEIGHTS = {"a name": "identified by name only", "fixed": "can't change"}
+
+
+def generation_lines(result: PairResult) -> Iterator[str]:
+    """Describe a pair's generations, a sentence each; some quote servers."""
+    evidence = result.completeness
+    provenance = result.provenance
+    yield from reuse_lines(result)
+    yield from detection_lines(result)
+    yield from round_lines(result)
+    yield from range_lines(result)
+    yield from chance_lines(result)
+    if any(evidence.kinds.values()):
+        yield _generation_counts(evidence)
+    if provenance is not None and evidence.received:
+        yield _sampling_dates(provenance)
+        if provenance.served:
+            yield _server_names(provenance)
+        if provenance.calls:
+            shape = distribution(result.model.options, provenance.refused)
+            yield f"Sampling distribution: {shape}"
+    if result.second_opinion:
+        yield _second_opinion(result.second_opinion)
+    yield from _attempt_lines(result)
+    yield from excluded_lines(result.book.parts)
+    for note in evidence.notes:
+        yield f"Note: {note}"
+
+
+def _second_opinion(counts: SecondOpinionCounts) -> str:
+    matched = amount(counts.generations, "generation")
+    differences = amount(counts.differences, "difference")
+    return f"Second opinion: {matched} matched again, {differences}"
+
+
+def reuse_lines(result: PairResult) -> Iterator[str]:
+    """Say what shows that a failed pair's stored generations may be another model's."""
+    if result.plain_verdict is not Verdict.FAIL:
+        return
+    for issue in result.completeness.issues:
+        if issue.rule in REUSE_RULES:
+            yield str(issue)
+
+
+def notice_lines(result: PairResult) -> Iterator[str]:
+    """Describe what readers must know even of a pass: rounds, attempts, exclusions."""
+    yield from round_lines(result)
+    yield from _attempt_lines(result)
+    yield from excluded_lines(result.book.parts, by_title_alone=True)
+
+
+def _attempt_lines(result: PairResult) -> Iterator[str]:
+    tried = result.provenance and result.provenance.tried
+    if tried and (tried.number > 1 or tried.further):
+        yield _attempt(tried)
+    for counted in result.sampled:
+        if counted.purpose == "baseline" and counted.refused:
+            refusals = refusals_text(counted.refused, counted.received)
+            yield f"Baseline model: {refusals}"
+
+
+def _attempt(tried: Tried) -> str:
+    details = [
+        amount(tried.seeds, "seed"),
+        amount(tried.temperatures, "temperature"),
+    ]
+    if tried.resampled:
+        details.append(f"resampled {amount(tried.resampled, 'time')} because of age")
+    details.append(amount(tried.runs, "run"))
+    if tried.removed:
+        details.append(f"{amount(tried.removed, 'generation')} removed")
+    if tried.further:
+        details.append(f"{amount(tried.further, 'further generation')} stored")
+    return (
+        f"Attempt {tried.number:,} for book and model, by weights or name "
+        f"({', '.join(details)})"
+    )
+
+
+def server_name(server: ServedBy) -> str:
+    """Name a server as it identifies itself, or the local weights."""
+    name = server.model or "an unnamed server"
+    if not server.model and weights_digest(server.fingerprint):
+        name = "weights on this machine"
+    if not server.fingerprint:
+        return name
+    return f"{name} ({server.fingerprint})"
+
+
+def _generation_counts(evidence: Completeness) -> str:
+    plurals = {Kind.ANSWER: "answers", Kind.REFUSAL: "refusals"}
+    counts = []
+    answers_first = sorted(evidence.kinds, key=lambda kind: kind != Kind.ANSWER)
+    for kind in answers_first:
+        count = evidence.kinds[kind]
+        if count > 1:
+            counts.append(f"{count:,} {plurals.get(kind, kind)}")
+        elif count:
+            counts.append(f"1 {kind}")
+    text = f"Generations: {', '.join(counts)}"
+    if evidence.withheld:
+        words = [f"{count:,} {word}" for word, count in evidence.withheld.items()]
+        text += f"; finish reasons of withheld text: {', '.join(words)}"
+    if evidence.surplus:
+        text += f"; {evidence.surplus:,} beyond the requested samples"
+    if evidence.median_length_ratio is not None:
+        text += f"; median length ratio {percent(evidence.median_length_ratio)}"
+    if evidence.prompt_overlap is not None:
+        text += f"; prompt overlap {percent(evidence.prompt_overlap)}"
+    return text
+
+
+def _sampling_dates(provenance: Provenance) -> str:
+    if provenance.first is None or provenance.last is None:
+        return "Read from files that give no dates"
+    days = days_text(provenance.first, provenance.last)
+    calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')}"
+    return f"Sampled {days}, {calls} made in this run"
+
+
+def days_text(first: float, last: float) -> str:
+    """State the day, or the first and the last."""
+    days = dict.fromkeys((day(first), day(last)))
+    return " to ".join(days)
+
+
+def _server_names(provenance: Provenance) -> str:
+    weights = _WEIGHTS.get(provenance.weights, provenance.weights)
+    has_names = any(server.model for server in provenance.served)
+    if provenance.requested is None and not has_names:
+        return f"Weights: {weights}"
+    parts = []
+    for server in provenance.served:
+        parts.append(f"{server_name(server)}, {amount(server.calls, 'call')}")
+    if provenance.requested is not None:
+        parts.append(f"requested {provenance.requested}")
+    parts.append(f"weights: {weights}")
+    return f"Served by {'; '.join(parts)}"
