@@ -17,6 +17,7 @@ from pytest_memleak.books.chapters import (
 )
 from pytest_memleak.books.contents_list import CONTENTS, with_contents_marked
 from pytest_memleak.books.document_rules import Selection, select_documents
+from pytest_memleak.books.drawn_text import drawing_warnings
 from pytest_memleak.books.front_and_back_matter import Exclusion
 from pytest_memleak.books.house_pages import HOUSE_PAGE, with_house_pages_marked
 from pytest_memleak.books.html_attributes import BY_OTHERS
@@ -89,7 +90,7 @@ def compose(
     blocks = _marked_blocks(selection)
     text_blocks = [_without_matter(document) for document in blocks.values()]
     chapters = tuple(build_chapters(text_blocks, title=title))
-    warnings = (*warnings, *selection.warnings)
+    warnings = (*warnings, *selection.warnings, *drawing_warnings(selection.leaves))
     require_words(chapters, place=place, hint="; ".join(warnings) or hint)
     return Manuscript(
         title,
