@@ -9,7 +9,7 @@ from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.reports.output_table import EVIDENCE, REPORTS, STEP_SUMMARY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.interfaces.protocols import Manuscript, ProviderFactory
@@ -28,6 +28,7 @@ def memleak_read_book(
     path: Path,
     include: Sequence[str],
     exclude: Sequence[str],
+    encoding: str | None = None,
 ) -> Manuscript | Book | None:
     """Read a book in any of the formats of docs/books.md."""
     if path.suffix.lower() in {".json", ".jsonl"}:
@@ -43,7 +44,23 @@ def memleak_read_book(
             return book_from_records(records, place=str(path))
     from pytest_memleak.books.book_file_types import read_manuscript
 
-    return read_manuscript(path, include=include, exclude=exclude)
+    return read_manuscript(
+        path,
+        include=include,
+        exclude=exclude,
+        encoding=encoding,
+    )
+
+
+@hookimpl(specname="memleak_read_book", wrapper=True)
+def reject_unmatchable(path: Path) -> Generator[None, Manuscript | Book | None, object]:
+    """Validate what any reader returns: every book passes here before it is used."""
+    book = yield
+    if book is not None:
+        from pytest_memleak.scoring.matchable import validate_matchable
+
+        validate_matchable(book.paragraphs(), place=str(path))
+    return book
 
 
 @hookimpl(specname="memleak_report", tryfirst=True)

@@ -321,7 +321,8 @@ def _end_of_start(text: str) -> int | None:
             rest = _REST_OF_START.match(text, match.end())
             return rest.end() if rest else match.end()
     for match in _OLD_START.finditer(text):
-        if "".join(_before(text, match.start()).split()).upper().endswith("*END*"):
+        before = "".join(_before(text, match.start()).split()).upper()
+        if before.endswith(("*END*", "*END")):
             return match.end()
     return None
 

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from pytest_memleak.books.archive import Budget, open_archive, read_bytes
 from pytest_memleak.books.book_in_parts import read_folder, read_rows
+from pytest_memleak.books.declared_encoding import as_utf8
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import Format, parse_in_subprocess
 from pytest_memleak.books.plain_text import (
+    read_declared,
     read_lyrics,
     read_markdown,
     read_text,
@@ -57,10 +59,12 @@ def read_manuscript(
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> Manuscript | None:
     """Read the manuscript in a file of a known format; return None for any other.
 
-    include, exclude: documents of an EPUB (`read_epub`).
+    include, exclude: documents of an EPUB (`read_epub`); encoding: of text and HTML,
+    whatever the file says.
     Raises BookError for an unreadable book, a format that another tool must convert
     first, and a format that needs the extra `formats`.
     """
@@ -74,6 +78,12 @@ def read_manuscript(
         )
     if suffix not in {".epub", ".pdf", *_READERS} and not path.is_dir():
         return None
+    if encoding and suffix not in _IN_AN_ENCODING:
+        raise BookError(
+            "encoding applies only to plain text, Markdown, lyrics, and HTML",
+            location=str(path),
+            hint="remove it: this format states its own encoding",
+        )
     if suffix == ".epub":
         return read_epub(path, include=include, exclude=exclude)
     if suffix == ".pdf":
@@ -89,16 +99,21 @@ def read_manuscript(
         )
     if path.is_dir():
         return read_folder(path, read_manuscript)
+    if encoding:
+        return _IN_AN_ENCODING[suffix](path, encoding=encoding)
     return _READERS[suffix](path)
 
 
-def _read_zip(path: Path) -> Manuscript:
+def _read_zip(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read the only page, or else text, in a zip such as Project Gutenberg's."""
     with open_archive(path) as archive:
         for suffixes, read in ((_PAGES, page_manuscript), ((".txt",), text_manuscript)):
             names = [name for name in archive.names if name.lower().endswith(suffixes)]
             if len(names) == 1:
-                return read(archive.read(names[0]), name=names[0], place=str(path))
+                data = archive.read(names[0])
+                if encoding:
+                    data = as_utf8(data, encoding, place=str(path))
+                return read(data, name=names[0], place=str(path))
             if names:
                 shown = ", ".join(map(repr, names[:_LISTED]))
                 raise BookError(
@@ -123,9 +138,9 @@ _AUTHOR = re.compile(
 _LARGEST_WORD_XML = 12 << 20
 
 
-def read_html(path: Path) -> Manuscript:
+def read_html(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read an HTML or XHTML file. Raises BookError as `read_text` does."""
-    data = read_bytes(path)
+    data = read_declared(path, encoding)
     reject_other_formats(data, place=str(path))
     return page_manuscript(data, name=path.name, place=str(path))
 
@@ -223,15 +238,19 @@ def _require_package(
         )
 
 
-_READERS: dict[str, Callable[[Path], Manuscript]] = {
+# Files that may be in any encoding.
+_IN_AN_ENCODING: dict[str, Callable[..., Manuscript]] = {
     ".txt": read_text,
     ".md": read_markdown,
     ".markdown": read_markdown,
-    ".docx": read_docx,
-    ".json": read_rows,
-    ".jsonl": read_rows,
     ".lrc": read_lyrics,
     ".zip": _read_zip,
     **dict.fromkeys(_PAGES, read_html),
+}
+_READERS: dict[str, Callable[[Path], Manuscript]] = {
+    ".docx": read_docx,
+    ".json": read_rows,
+    ".jsonl": read_rows,
+    **_IN_AN_ENCODING,
     **dict.fromkeys(_PANDOC, read_with_pandoc),
 }

@@ -6,7 +6,7 @@ are notices, and `chapters` where chapters begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_memleak.books.chapters import (
@@ -15,13 +15,17 @@ from pytest_memleak.books.chapters import (
     require_words,
     with_titles,
 )
+from pytest_memleak.books.contents_list import CONTENTS, with_contents_marked
 from pytest_memleak.books.document_rules import Selection, select_documents
+from pytest_memleak.books.drawn_text import drawing_warnings
 from pytest_memleak.books.front_and_back_matter import Exclusion
+from pytest_memleak.books.house_pages import HOUSE_PAGE, with_house_pages_marked
 from pytest_memleak.books.html_attributes import BY_OTHERS
 from pytest_memleak.books.notice_blocks import (
     LICENSE,
     NOTICE,
     with_license_marked,
+    with_notices_at_ends_marked,
     with_notices_marked,
     with_notices_split,
 )
@@ -33,6 +37,7 @@ from pytest_memleak.books.text_blocks import (
     Markup,
     TextBlock,
 )
+from pytest_memleak.books.text_decoding import letters_and_digits
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import BookPart
 from pytest_memleak.scoring.words import has_unspaced, words
@@ -42,8 +47,8 @@ _Blocks = tuple[TextBlock, ...]
 _TEXT = Exclusion("it is text")
 _INCLUDED = Exclusion("it matches include")
 
-# Kinds of matter that the book's author can't have written.
-_BY_OTHERS = BY_OTHERS | {NOTICE, LICENSE}
+# Kinds of matter that the book's author can't have written, or that anyone may.
+_UNSEARCHED = BY_OTHERS | {NOTICE, LICENSE, CONTENTS, HOUSE_PAGE}
 
 
 def compose(
@@ -85,7 +90,7 @@ def compose(
     blocks = _marked_blocks(selection)
     text_blocks = [_without_matter(document) for document in blocks.values()]
     chapters = tuple(build_chapters(text_blocks, title=title))
-    warnings = (*warnings, *selection.warnings)
+    warnings = (*warnings, *selection.warnings, *drawing_warnings(selection.leaves))
     require_words(chapters, place=place, hint="; ".join(warnings) or hint)
     return Manuscript(
         title,
@@ -124,15 +129,17 @@ def manuscript_from_document(
 
 def _marked_blocks(selection: Selection) -> dict[str, _Blocks]:
     """Return the blocks of each text, with titles, notices and license marked."""
+    leaves = selection.texts
+    marked = with_notices_at_ends_marked([leaf.markup.everything for leaf in leaves])
     documents: list[Document] = []
-    for leaf in selection.texts:
+    for leaf, blocks in zip(leaves, marked, strict=True):
         if leaf.name in selection.included or leaf.name in selection.prefaces:
-            blocks = _without_labels(leaf.markup)
-        else:
-            blocks = with_notices_marked(leaf.markup)
+            blocks = _without_labels(leaf.markup)  # noqa: PLW2901
         documents.append(Document(leaf.name, blocks, leaf.markup.places))
     titled = with_titles(documents, selection.entries)
-    split = [with_notices_split(blocks) for blocks in titled]
+    listed = with_contents_marked(titled)
+    housed = [with_house_pages_marked(blocks) for blocks in listed]
+    split = [with_notices_split(blocks) for blocks in housed]
     names = [document.name for document in documents]
     return dict(zip(names, with_license_marked(split), strict=True))
 
@@ -225,13 +232,14 @@ def _excluded_documents(
     selection: Selection,
     blocks: Mapping[str, _Blocks],
 ) -> tuple[Chapter, ...]:
+    titles = _titles(blocks)
     excluded: list[Chapter] = []
     for leaf in selection.leaves:
         exclusion = selection.exclusions.get(leaf.name)
         if exclusion and not _is_searched(leaf, exclusion):
             continue
         left_out = _left_out(leaf, selection, blocks)
-        paragraphs = (*_authors_paragraphs(left_out), *_notes(leaf))
+        paragraphs = (*_authors_paragraphs(left_out, titles), *_notes(leaf))
         if paragraphs:
             title = f"excluded: {selection.labels[leaf.name] or leaf.name}"
             excluded.append(Chapter(title, paragraphs))
@@ -252,15 +260,29 @@ def _left_out(
     if leaf.name in selection.repeated:
         # Notes of a repeated document may be its own.
         return _only_matter(leaf.markup.everything)
-    return with_notices_marked(leaf.markup)
+    return with_notices_marked(leaf.markup.everything)
 
 
-def _authors_paragraphs(blocks: Sequence[TextBlock]) -> list[str]:
+def _titles(blocks: Mapping[str, _Blocks]) -> set[str]:
+    """Return the letters of the book's headings, which lists of contents repeat."""
+    titles: set[str] = set()
+    for document in blocks.values():
+        titles.update(
+            letters_and_digits(block.text) for block in document if block.level
+        )
+    return titles
+
+
+def _authors_paragraphs(
+    blocks: Sequence[TextBlock],
+    titles: Collection[str],
+) -> list[str]:
     """Return paragraphs, without titles, notices and licenses."""
     paragraphs: list[str] = []
     for block in blocks:
-        is_by_others = block.matter in _BY_OTHERS or "Gutenberg" in block.text
-        if not block.level and not is_by_others:
+        is_unsearched = block.matter in _UNSEARCHED or "Gutenberg" in block.text
+        is_title = block.level > 0 or letters_and_digits(block.text) in titles
+        if not is_title and not is_unsearched:
             paragraphs.append(block.text)
     return paragraphs
 

@@ -52,6 +52,7 @@ _DC = "http://purl.org/dc/elements/1.1/"
 _PACKAGE_TYPE = "application/oebps-package+xml"
 _DOCUMENT = "application/xhtml+xml"
 _DOCUMENT_TYPES = {_DOCUMENT, "text/html", "text/x-oeb1-document"}
+_DRAWING = "image/svg+xml"
 _DOCUMENT_SUFFIXES = (".xhtml", ".html", ".htm", ".xht")
 _NCX_TYPE = "application/x-dtbncx+xml"
 _TIDY_NAME = "package.opf"
@@ -97,6 +98,7 @@ class _Item:
 
     @property
     def is_document(self) -> bool:
+        """Whether it is XHTML or HTML."""
         path = self.href.lower().partition("#")[0]
         return self.media_type in _DOCUMENT_TYPES or path.endswith(_DOCUMENT_SUFFIXES)
 
@@ -170,7 +172,7 @@ def _read_manifest(
             fallback=element.get("fallback") or "",
             name=None,
         )
-        if item.is_document or item.media_type == _NCX_TYPE:
+        if item.is_document or item.media_type in {_NCX_TYPE, _DRAWING}:
             item.name = _resolve(item.href, archive, folder)
         if item.id:
             items.setdefault(item.id, item)
@@ -262,13 +264,18 @@ def _read_spine(
 
 
 def _document(idref: str, items: dict[str, _Item]) -> _Item | None:
-    """Return the spine's item, or the first XHTML document among its fallbacks."""
-    item = items.get(idref)
+    """Return the spine's item, or the first XHTML document among its fallbacks.
+
+    Without one, a drawing is the page itself.
+    """
+    item = first = items.get(idref)
     for _ in range(_MOST_FALLBACKS):
-        if item is None or item.is_document:
+        if item is None:
+            break
+        if item.is_document:
             return item
         item = items.get(item.fallback)
-    return None
+    return first if first and first.media_type == _DRAWING else None
 
 
 # --- the tidy package

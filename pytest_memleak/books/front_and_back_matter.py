@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from pytest_memleak.books.boilerplate import find_notices, kind_of_title
-from pytest_memleak.books.heading_lines import opens_book
+from pytest_memleak.books.heading_lines import heading_level, opens_book
 from pytest_memleak.books.text_blocks import LONGEST_FIRST_LINE, Leaf
 from pytest_memleak.books.text_decoding import letters_and_digits
 
@@ -40,6 +40,11 @@ _NAMED_AT_LEAST = 5
 _PER_THOUSAND = 2
 _TIMES_THE_REST = 10
 _SHORTEST_NAME = 3
+
+# Chapters of memoirs have 38 to 52, an introduction by others 13.
+_FIRST_PERSON_PER_THOUSAND = 20
+_FIRST_PERSON = re.compile(r"\b(?:I|me|my|je|mon|ich|mein\w*|yo|mi|io|mio)\b")
+_NUMERAL = re.compile(r"(?:[IVXLC]+|\d+)\W*")
 
 # A preview is at the back, and a small part of the file.
 _LARGEST_PREVIEW = 0.2
@@ -241,9 +246,23 @@ def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
     rest_count = sum(counts.values()) - sum(counts[name] for name in sizes)
     if rest_size <= sum(sizes.values()):
         return
+    chapters = {leaf.name for leaf in leaves if _is_authors_chapter(leaf)}
     for name, size in sizes.items():
-        if counts[name] * rest_size >= _TIMES_THE_REST * rest_count * size:
+        is_often = counts[name] * rest_size >= _TIMES_THE_REST * rest_count * size
+        if is_often and name not in chapters:
             yield name
+
+
+def _is_authors_chapter(leaf: Leaf) -> bool:
+    """Whether a document is a chapter by its first line, or told in the first person.
+
+    A memoir's first chapter names its author as often as an editor's preface does.
+    """
+    line = leaf.first_line or ""
+    if heading_level(line) or _NUMERAL.fullmatch(line):
+        return True
+    count = 1_000 * leaf.count(_FIRST_PERSON)
+    return count >= _FIRST_PERSON_PER_THOUSAND * leaf.small_words
 
 
 def _family_names(author: str) -> list[str]:

@@ -6,7 +6,8 @@ than its text: as XML first, and if it isn't well-formed, as HTML.
 Inline elements join their text to its neighbors; blocks and `<br/>` separate. Dropped
 are note references, page breaks, ruby glosses, code, links of navigation, and Project
 Gutenberg's license where it is marked. Notes, hidden elements, drawings, and what only
-some readers show are kept apart: passages of them are looked for. Zero-width characters
+some readers show are kept apart: passages of them are looked for. Running text in a
+drawing is text. Zero-width characters
 are removed; any space becomes a plain space.
 """
 
@@ -19,6 +20,7 @@ from html import unescape
 
 from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.boilerplate import kind_of_title
+from pytest_memleak.books.drawn_text import drawn_paragraph
 from pytest_memleak.books.heading_lines import heading_level
 from pytest_memleak.books.html_attributes import (
     APPARATUS,
@@ -64,6 +66,7 @@ _GONE = word_set(
     "template textarea track video",
 )
 _DROPPED = _NO_PROSE | _GONE
+_PICTURES = word_set("img object svg")
 _OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
 _NOTHING: frozenset[str] = frozenset()
 _NO_STYLES = ClassStyles()
@@ -111,7 +114,8 @@ def read_markup(
         walker.linked / max(walker.characters, 1),
         walker.links,
         tuple(walker.note_texts),
-        walker.unseen,
+        walker.unseen_words,
+        walker.pictures,
         frozenset(walker.references),
         walker.back_linked,
     )
@@ -135,7 +139,8 @@ class _Walker:
         self.linked = 0  # characters of links
         self.links = 0
         self.note_texts: list[str] = []
-        self.unseen = 0
+        self.unseen_words = 0
+        self.pictures = 0
         self.references: set[str] = set()
         self.back_linked: dict[int, frozenset[str]] = {}
         self._ids: list[str] = []  # since the last block
@@ -156,6 +161,7 @@ class _Walker:
         # Text of what is being dropped, if it is searched.
         self._note: list[str] | None = None
         self._is_shown = False  # as a note, or where nothing better can be
+        self._is_drawing = False
         self._is_navigation = False
         self._silent = 0  # depth of code or a link in navigation within it
         # Links, superscripts, labels, preformatted text.
@@ -175,6 +181,7 @@ class _Walker:
         if self._gone:
             self._start_within_gone(name, attributes)
             return
+        self.pictures += name in _PICTURES
         if attributes and (place := attributes.get("id") or attributes.get("name")):
             self._ids.append(place)
             if place in self._wanted:
@@ -196,7 +203,7 @@ class _Walker:
             self._silent = self._silent or self._gone
         is_line = name == "text" or "x" in attributes  # of a drawing
         if self._note and (is_line or name in _BLOCKS):
-            self._note.append(" ")
+            self._note.append(_BREAK if self._is_drawing else " ")
 
     def end(self, tag: str) -> None:  # noqa: ARG002 - the parser names it; the stack knows it
         if self._gone:
@@ -214,7 +221,12 @@ class _Walker:
     def _end_note(self) -> None:
         text = _clean("".join(self._note or ()))
         self._note = None
-        if text:
+        drawn = drawn_paragraph(text) if self._is_drawing else None
+        if drawn:
+            self._flush()
+            self._add(drawn)
+        elif text:
+            self.unseen_words += 0 if self._is_shown else len(text.split())
             self.note_texts.append(text)
             self._budget.allow(len(self.note_texts), "paragraphs")
 
@@ -243,8 +255,6 @@ class _Walker:
         elif self._note is not None and not self._silent:
             self.characters += len(text)
             self._budget.allow(self.characters, "characters of text")
-            if not self._is_shown and not text.isspace():
-                self.unseen += len(text)
             self._note.append(text)
 
     def close(self) -> None:
@@ -271,8 +281,10 @@ class _Walker:
             return True
         if is_note:
             self._refer(attributes.get("href"), is_back="backlink" in declared)
+        is_hidden = self._is_hidden(name, attributes)
         self._is_shown = is_note or (name in _GONE and name != "svg")
-        if is_note or name in _GONE or self._is_hidden(name, attributes):
+        self._is_drawing = name == "svg" and not is_hidden and not is_note
+        if is_note or name in _GONE or is_hidden:
             inner = attributes.get("srcdoc") or ""  # of an iframe
             self._note = [_TAG.sub(" ", unescape(inner))] if inner else []
             self.characters += len(inner)

@@ -13,7 +13,7 @@ from pytest_memleak.books.boilerplate import (
     without_license,
 )
 from pytest_memleak.books.sentences import sentences
-from pytest_memleak.books.text_blocks import Markup, TextBlock
+from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.scoring.words import words
 
 # Kinds of matter.
@@ -23,9 +23,8 @@ LICENSE = "license"
 _Blocks = tuple[TextBlock, ...]
 
 
-def with_notices_marked(markup: Markup) -> _Blocks:
+def with_notices_marked(blocks: Sequence[TextBlock]) -> _Blocks:
     """Return a document's blocks, of which copyright notices are matter."""
-    blocks = markup.everything
     notices = find_notices([block.text for block in blocks])
     marked: list[TextBlock] = []
     for block, is_notice in zip(blocks, notices, strict=True):
@@ -33,6 +32,58 @@ def with_notices_marked(markup: Markup) -> _Blocks:
             block = replace(block, matter=NOTICE)  # noqa: PLW2901
         marked.append(block)
     return tuple(marked)
+
+
+# In the middle of a chapter, a sentence only sounds like a notice.
+_EDGE_OF_BOOK = 1_000  # words
+_EDGE_OF_DOCUMENT = 3  # paragraphs
+
+
+def with_notices_at_ends_marked(documents: Sequence[_Blocks]) -> list[_Blocks]:
+    """Mark copyright notices at the ends of a book and of each of its documents.
+
+    documents: the blocks of all documents of the book, in order; one that is mostly a
+    notice has notices anywhere
+    """
+    texts: list[str] = []
+    for blocks in documents:
+        texts += (block.text for block in blocks)
+    at_ends = iter(_are_at_ends(texts))
+    result: list[_Blocks] = []
+    for blocks in documents:
+        marked = with_notices_marked(blocks)
+        is_mostly_notice = _is_mostly_notice(marked)
+        document: list[TextBlock] = []
+        for block, candidate in zip(blocks, marked, strict=True):
+            position = len(document)
+            is_at_end = next(at_ends) or _is_at_end(position, len(blocks))
+            document.append(candidate if is_at_end or is_mostly_notice else block)
+        result.append(tuple(document))
+    return result
+
+
+def _is_mostly_notice(blocks: Sequence[TextBlock]) -> bool:
+    notices = [block.text for block in blocks if block.matter == NOTICE]
+    total = sum(len(block.text.split()) for block in blocks)
+    return 2 * sum(len(text.split()) for text in notices) >= total
+
+
+def _is_at_end(position: int, count: int) -> bool:
+    """Whether a paragraph is among the first or last of a document's `count`."""
+    return position < _EDGE_OF_DOCUMENT or position >= count - _EDGE_OF_DOCUMENT
+
+
+def _are_at_ends(paragraphs: Sequence[str]) -> list[bool]:
+    """Return which paragraphs lie in the first or last 1,000 words."""
+    sizes = [len(text.split()) for text in paragraphs]
+    total = sum(sizes)
+    at_ends: list[bool] = []
+    before = 0
+    for size in sizes:
+        is_at_start = before < _EDGE_OF_BOOK
+        before += size
+        at_ends.append(is_at_start or before > total - _EDGE_OF_BOOK)
+    return at_ends
 
 
 def with_notices_split(blocks: Sequence[TextBlock]) -> _Blocks:
@@ -71,11 +122,13 @@ def without_notices(
     """
     kept: list[str] = []
     removed = 0
-    for text, is_notice in zip(paragraphs, find_notices(paragraphs), strict=True):
-        if not is_notice:
-            kept.append(text)
+    document = tuple(map(TextBlock, paragraphs))
+    [marked] = with_notices_at_ends_marked([document])
+    for block in marked:
+        if not block.matter:
+            kept.append(block.text)
             continue
-        for piece in _split_notice(text, prose=not lines):
+        for piece in _split_notice(block.text, prose=not lines):
             if piece.matter:
                 removed += len(words(piece.text, "unicode"))
             else:

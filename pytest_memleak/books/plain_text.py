@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field, without_license
+from pytest_memleak.books.declared_encoding import as_utf8, reject_misread
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.heading_lines import heading_level
 from pytest_memleak.books.html_blocks import read_markup
@@ -44,24 +45,36 @@ _LONGEST_PARAGRAPH = 500
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 
-def read_text(path: Path, *, lines: bool = False) -> Manuscript:
+def read_text(
+    path: Path,
+    *,
+    lines: bool = False,
+    encoding: str | None = None,
+) -> Manuscript:
     """Read a plain text file, without Project Gutenberg's license.
 
     lines: keep lines, as in verse; otherwise join the lines of a paragraph.
 
-    The encoding follows from a byte order mark; without one it is UTF-8 or, with a
-    warning in the manuscript, windows-1252. Paragraphs end at blank lines or, without
+    The encoding is the declared one, if any; else it follows from a byte order mark;
+    without one it is UTF-8 or, with a warning in the manuscript, windows-1252, unless
+    that gives signs of a misread encoding. Paragraphs end at blank lines or, without
     any, at every line. Title and author come from a Project Gutenberg header, if any.
 
     Raises BookError, naming the file and the reason, for a directory, an unreadable
-    file, over 64 MiB, a file that isn't text, or no words.
+    file, over 64 MiB, a file that isn't text, another encoding, or no words.
     """
     return text_manuscript(
-        read_bytes(path),
+        read_declared(path, encoding),
         name=path.name,
         place=str(path),
         lines=lines,
     )
+
+
+def read_declared(path: Path, encoding: str | None) -> bytes:
+    """Return a file's bytes, those of a declared encoding as UTF-8."""
+    data = read_bytes(path)
+    return as_utf8(data, encoding, place=str(path)) if encoding else data
 
 
 def text_manuscript(
@@ -86,6 +99,7 @@ def text_manuscript(
             location=place,
             hint="check that it is a .txt file",
         )
+    reject_misread(text, note, place=place)
     notes = (note,) if note else ()
     return lines_manuscript(
         text,
@@ -133,10 +147,11 @@ _TIME_OF_WORD = re.compile(r"<\d{1,3}:\d{1,2}(?:[.:]\d{1,3})?>")
 _TAG = re.compile(r"\[[a-z#]{1,9}:[^\]\n]*\]", re.IGNORECASE)
 
 
-def read_lyrics(path: Path) -> Manuscript:
+def read_lyrics(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read the lines of an LRC file as they are sung, one as often as it has times."""
     place = str(path)
-    text, note = decode(read_bytes(path))
+    text, note = decode(read_declared(path, encoding))
+    reject_misread(text, note, place=place)
     fields = {
         key.lower(): one_line(value) for key, value in _LYRICS_FIELD.findall(text)
     }
@@ -293,7 +308,12 @@ _MARKDOWN_IN_PROCESS = 200_000
 _LONGEST_MARKDOWN = 8_000_000
 
 
-def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
+def read_markdown(
+    path: Path,
+    *,
+    lines: bool = False,
+    encoding: str | None = None,
+) -> Manuscript:
     """Read a Markdown file; title and author come from a YAML header, if any.
 
     lines: keep every line, as in verse, not only explicit line breaks.
@@ -301,9 +321,10 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     Raises BookError as `read_text` does, and for more than 8,000,000 characters.
     """
     place = str(path)
-    data = read_bytes(path)
+    data = read_declared(path, encoding)
     reject_other_formats(data, place=place)
     text, note = decode(data)
+    reject_misread(text, note, place=place)
     if len(text) > _LONGEST_MARKDOWN:
         raise BookError(
             f"has {len(text):,} characters; the maximum for Markdown is "

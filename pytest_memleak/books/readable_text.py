@@ -70,9 +70,9 @@ def reject_unreadable(
             location=place,
             hint=_HINT,
         )
-    hidden = [leaf for leaf in leaves if leaf.markup.unseen]
-    size = sum(leaf.markup.unseen for leaf in hidden)
-    if size > max(_FEWEST_LETTERS, _letters(leaves)):
+    hidden = [leaf for leaf in leaves if leaf.markup.unseen_words]
+    unseen = sum(leaf.markup.unseen_words for leaf in hidden)
+    if unseen > max(_FEWEST_WORDS, sum(leaf.small_words for leaf in leaves)):
         raise BookError(
             "most of its text is hidden or in drawings (SVG), as in "
             f"{hidden[0].name!r}",

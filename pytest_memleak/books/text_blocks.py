@@ -39,7 +39,8 @@ class Markup:
     `everything` includes front and back matter. `places` maps each requested id to the
     first block at or after it; `linked` is the share of characters in links, `links`
     their number; `note_texts` are the texts of notes, hidden elements and drawings,
-    which aren't blocks; `unseen` is the number of characters in the latter two.
+    which aren't blocks; `unseen_words` is the number of words in the latter two,
+    `pictures` that of drawings and images.
     `references` are the addresses of note references in the text; `back_linked` has the
     ids of each block that a link back to the text begins or ends.
     """
@@ -51,7 +52,8 @@ class Markup:
     linked: float = 0.0
     links: int = 0
     note_texts: tuple[str, ...] = field(default=(), repr=False)
-    unseen: int = 0
+    unseen_words: int = 0
+    pictures: int = 0
     references: frozenset[str] = frozenset()
     back_linked: Mapping[int, frozenset[str]] = field(default_factory=dict)
 

@@ -36,6 +36,9 @@ _BYTE_ORDER_MARKS = (
 # At least one byte in so many is zero, because of spaces alone.
 _ZEROS_IN_WIDE_TEXT = 16
 
+# The note of `decode` on bytes that nothing declares and that aren't UTF-8.
+READ_AS_CP1252 = "not UTF-8; read as windows-1252"
+
 # Reads the same in any encoding that a readable declaration may name, but not where
 # bytes are escapes.
 _ASCII = rb"\u0041 +AEE-"
@@ -138,7 +141,7 @@ def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
     beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
     if broken < beyond_ascii - broken:
         return text, f"undecodable as UTF-8: {amount(broken, 'character')}"
-    return data.decode("cp1252", "replace"), "not UTF-8; read as windows-1252"
+    return data.decode("cp1252", "replace"), READ_AS_CP1252
 
 
 def _text_encoding(name: str) -> str | None:

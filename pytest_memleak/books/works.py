@@ -51,9 +51,10 @@ from pytest_memleak.records import (
     Work,
 )
 from pytest_memleak.scoring.book_layout import validate_word_breaks
+from pytest_memleak.scoring.matchable import validate_matchable
 from pytest_memleak.scoring.words import words
 
-Reader = Callable[[Path], Manuscript | Book]
+Reader = Callable[..., Manuscript | Book]
 
 _RECORDS = {".json", ".jsonl"}
 _LONGEST_TITLE = 200
@@ -81,8 +82,16 @@ class ReadWork:
     excluded: tuple[Chapter, ...] = field(default=(), repr=False)
 
 
-def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
-    """Yield the works of the collection; `read` reads files unless lines are kept.
+def read_works(
+    source: CollectionSource,
+    read: Reader,
+    *,
+    encoding: str | None = None,
+) -> Iterator[ReadWork]:
+    """Yield the works of the collection.
+
+    read:     reads files unless lines are kept
+    encoding: of plain text, if it is declared
 
     Raises BookError or RecordsError, naming file and record, for an invalid work, and
     for a single file with only one work.
@@ -93,7 +102,12 @@ def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
         if path.suffix.lower() in _RECORDS:
             yield from _works_from_records(path, name, lines=source.unit == "line")
             continue
-        manuscript = _manuscript(path, read, lines=source.unit == "line")
+        manuscript = _manuscript(
+            path,
+            read,
+            lines=source.unit == "line",
+            encoding=encoding,
+        )
         if source.together:
             yield from _works_under_headings(manuscript, path, name)
         else:
@@ -113,14 +127,15 @@ def _manuscript(
     read: Reader,
     *,
     lines: bool,
+    encoding: str | None,
 ) -> Manuscript:
     result: Manuscript | Book
     if lines and path.suffix.lower() == ".txt":
-        result = read_text(path, lines=True)
+        result = read_text(path, lines=True, encoding=encoding)
     elif lines and path.suffix.lower() in {".md", ".markdown"}:
-        result = read_markdown(path, lines=True)
+        result = read_markdown(path, lines=True, encoding=encoding)
     else:
-        result = read(path)
+        result = read(path, encoding=encoding)
     if isinstance(result, Manuscript):
         return result
     raise BookError(
@@ -234,7 +249,8 @@ def make_collection(
     other parameters are as in `make_book`. An excerpt's chapter is its work's title.
 
     Raises BookError without a work of k words, for more than 20,000 works, for a work
-    that word mode `paper` can't count, and as `make_book` does.
+    that word mode `paper` can't count, for words that no generation could match, and
+    as `make_book` does.
     """
     place = f"collection {book_id!r}"
     collected = _Collected()
@@ -252,6 +268,7 @@ def make_collection(
             location=place,
             hint="lower k, or check the pattern",
         )
+    validate_matchable([excerpt.text for excerpt in collected.excerpts], place=place)
     excluded, unsearched = excluded_excerpts(collected.excluded, mode)
     book = Book(
         id=book_id,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import (
+    ENCODING,
     REPEATED,
     WORD_MODE,
     add_command,
@@ -54,6 +55,7 @@ def add_prepare(commands: Commands) -> None:
             "--title TITLE": "the title (default: from the book's metadata)",
             "--summaries "
             "FILE": "a file with a summary of each excerpt, for the instructions",
+            **ENCODING,
             **WORD_MODE,
         },
         unit={"choices": ("sentence", "line")},
@@ -97,6 +99,7 @@ def _book(parsed: argparse.Namespace) -> Book:
         parsed.book,
         include=parsed.include,
         exclude=parsed.exclude,
+        encoding=parsed.encoding,
     )
     if not isinstance(read, Manuscript):
         raise BookError(
@@ -132,7 +135,7 @@ def _works(parsed: argparse.Namespace) -> Book:
     )
     book = make_collection(
         pattern,
-        read_works(source, Extensions().read_book),
+        read_works(source, Extensions().read_book, encoding=parsed.encoding),
         k=Scoring().k,
         in_lines=source.unit == "line",
         **_named(parsed),

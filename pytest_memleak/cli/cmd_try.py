@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial, sample_neutral
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
-from pytest_memleak.cli.shared_options import add_arguments, default_ledger
+from pytest_memleak.cli.shared_options import ENCODING, add_arguments, default_ledger
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
@@ -71,6 +71,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add_arguments(trial, {"book BOOK": "the book (.epub, .txt, ...)"})
     add_model_options(trial, required=True, price="; without it, only tokens are shown")
     arguments = {
+        **ENCODING,
         "-y/--yes": "run without confirmation",
         "-o/--output SUITE": "the suite file (default: MODEL-BOOK.memleak.toml)",
     }
@@ -90,6 +91,7 @@ def _try(parsed: argparse.Namespace) -> int:
         1.0,
         base_url=parsed.base_url,
         price=parsed.price,
+        encoding=parsed.encoding,
     )
     if path.exists():
         raise SettingsError(
@@ -98,7 +100,7 @@ def _try(parsed: argparse.Namespace) -> int:
             hint="for another model or server, name a different file with -o; to run "
             f"this suite: {_gate(path, *draft.options)}",
         )
-    draft = replace(draft, words=_word_mode_for(parsed.book))
+    draft = replace(draft, words=_word_mode_for(parsed.book, parsed.encoding))
     write_whole(path, draft.text(path))
     try:
         print_sentence(f"Testing {base_model} with a neutral prompt ...")
@@ -201,7 +203,7 @@ def _is_confirmed() -> bool:
 # --- the book
 
 
-def _word_mode_for(path: Path) -> str:
+def _word_mode_for(path: Path, encoding: str | None) -> str:
     """Print the book's title and size; return the word mode that can measure it."""
     from pytest_memleak.books.build_book import make_book
     from pytest_memleak.interfaces.extensions import Extensions
@@ -214,7 +216,7 @@ def _word_mode_for(path: Path) -> str:
             location=str(path),
             hint="name the file of one book",
         )
-    read = Extensions().read_book(path)
+    read = Extensions().read_book(path, encoding=encoding)
 
     def print_size(mode: WordMode) -> str:
         book = read

@@ -91,6 +91,10 @@ WORD_MODE = {
     "--word-mode": "what counts as a word: the paper's rule, or a rule that covers all "
     "scripts (default: paper)",
 }
+ENCODING = {
+    "--encoding NAME": "the encoding of plain text that isn't UTF-8, such as "
+    "windows-1251 or shift_jis",
+}
 SCORING = {
     "--k N": "shortest match in words (default: 5)",
     "--trim "

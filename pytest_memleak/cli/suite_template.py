@@ -62,6 +62,7 @@ class Draft:
     provider, base: the model, as in openai/gpt-4o
     detection_limit: the detection limit that the pair must reach
     price:     US$ per million input and output tokens
+    encoding:  of the books, if they are plain text in an encoding other than UTF-8
     text_only: whether the server offers no chat for the model
     deadline:  seconds per call of a slow server, 0 for the default
     """
@@ -74,6 +75,7 @@ class Draft:
     base_url: str | None = None
     price: tuple[float, float] | None = None
     words: str = "paper"
+    encoding: str | None = None
     text_only: bool = False
     deadline: int = 0
 
@@ -99,9 +101,10 @@ class Draft:
         blocks = [_HEAD.format(command=command), self._suite(), _LIMITS]
         for name, book in _named(self.books).items():
             source = Path(os.path.relpath(book, path.parent)).as_posix()
-            blocks.append(
-                f"[[book]]\nid = {_quoted(name)}\nsource = {_quoted(source)}\n",
-            )
+            lines = ["[[book]]", f"id = {_quoted(name)}", f"source = {_quoted(source)}"]
+            if self.encoding:
+                lines.append(f"encoding = {_quoted(self.encoding)}")
+            blocks.append("\n".join(lines) + "\n")
         return "\n".join([*blocks, self._model()])
 
     def _suite(self) -> str:

@@ -63,16 +63,19 @@ class Extensions:
         *,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        encoding: str | None = None,
     ) -> Manuscript | Book:
         """Read a book with the first reader for its format.
 
-        Raises BookError if there is none, and for `include` and `exclude` with a format
-        without documents.
+        encoding: of plain text, where neither UTF-8 nor the file states it.
+        Raises BookError if there is none, for `include` and `exclude` with a format
+        without documents, and for text that no generation could match.
         """
         book: Manuscript | Book | None = self._manager.hook.memleak_read_book(
             path=path,
             include=tuple(include),
             exclude=tuple(exclude),
+            encoding=encoding,
         )
         if book is None:
             if not path.exists():

@@ -30,12 +30,14 @@ def memleak_read_book(
     path: Path,
     include: Sequence[str],
     exclude: Sequence[str],
+    encoding: str | None,
 ) -> Manuscript | None:
     """Read the book at `path`, or return None to leave it to another reader.
 
     include, exclude: patterns of document names that the suite reads whole or not at
     all. A reader of formats with several documents applies them and lists each document
     in `Manuscript.parts`.
+    encoding: the one that the suite declares for files of plain text, None for none.
 
     Raise `BookError` if the file has your format and can't be read::
 

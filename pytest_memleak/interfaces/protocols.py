@@ -45,6 +45,13 @@ class Manuscript:
     parts: tuple[BookPart, ...] = field(default=(), repr=False)
     excluded: tuple[Chapter, ...] = field(default=(), repr=False)
 
+    def paragraphs(self) -> list[str]:
+        """Return the paragraphs of all chapters, in order."""
+        texts: list[str] = []
+        for chapter in self.chapters:
+            texts += chapter.paragraphs
+        return texts
+
 
 # --- sampling
 

@@ -230,6 +230,7 @@ class PreparedBooks:
             source.source,
             include=source.include,
             exclude=source.exclude,
+            encoding=source.encoding,
         )
         if isinstance(read, Manuscript):
             return make_book(
@@ -253,7 +254,11 @@ class PreparedBooks:
 
         return make_collection(
             source.id,
-            read_works(collection, self._extensions.read_book),
+            read_works(
+                collection,
+                self._extensions.read_book,
+                encoding=source.encoding,
+            ),
             k=self._suite.pairs[0].scoring.k,
             title=source.title,
             author=source.author,

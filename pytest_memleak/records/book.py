@@ -97,6 +97,13 @@ class Book:
             return tuple(range(1, len(self.excerpts)))
         return tuple(work.first for work in self.works[1:])
 
+    def paragraphs(self) -> list[str]:
+        """Return the paragraphs of all excerpts, in order."""
+        texts: list[str] = []
+        for excerpt in self.excerpts:
+            texts += excerpt.text.split("\n\n")
+        return texts
+
     def words_in_prompts(self, excerpt: int) -> int:
         """Count the words before this excerpt's text that stand in prompts.
 

@@ -104,9 +104,10 @@ class BookSource:
     """The source of a suite's book, before it is read.
 
     `instruction_template` is the suite's template, None for the paper's own; `include`
-    and `exclude` name documents in it to read whole, or not at all; `collection` is
-    None for a book. A negative control is in no training set; a common text may be
-    quoted freely. `metadata`: further facts for readers.
+    and `exclude` name documents in it to read whole, or not at all; `encoding` is that
+    of plain text, if the suite states it; `collection` is None for a book. A negative
+    control is in no training set; a common text may be quoted freely. `metadata`:
+    further facts for readers.
     """
 
     id: str
@@ -119,6 +120,7 @@ class BookSource:
     bring_your_own: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    encoding: str | None = None
     collection: CollectionSource | None = None
     metadata: Mapping[str, str | int | float] = field(default_factory=dict, hash=False)
 

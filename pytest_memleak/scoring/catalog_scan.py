@@ -55,6 +55,7 @@ _SPECIMENS = (
         "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 "
         "\U000e0061 \u115f"
     ),
+    "\u03a4\u0397\u039d \u03c0\u1fb3 H\u0397",
 )
 
 

@@ -180,6 +180,13 @@ def _latin() -> dict[str, str]:
 LATIN = _latin()
 """The Latin letters that each look-alike is read as (docs/method.md)."""
 
+# Letters that look like no Latin one, so that a text with them has Greek words. Their
+# capitals and small letters look like different Latin ones (Η like H, η like n), and
+# case folding writes an iota below a letter behind it, as capitals do.
+_GREEK = re.compile("[ΓΔΘΛΞΠΦΨΩδθλξπφψ]")
+_MARKED_WORD = re.compile(r"[\w\u0300-\u036f]+")
+_GREEK_WORD = re.compile("[\u0300-\u03ff\u1f00-\u1fff]+")
+
 _WORD = re.compile(r"[^\W_]+")
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 # A quoted attribute may contain the tag's end.
@@ -301,7 +308,7 @@ def _unmarked(text: str) -> str:
 
     NFKD comes first: NFKC combines a letter and its mark.
     """
-    composed = unicodedata.normalize("NFKC", text)
+    composed = unicodedata.normalize("NFKC", _with_greek_folded(text))
     parts = unicodedata.normalize("NFKD", composed)
     letters = "".join(set(parts))
     unseen = [c for c in letters if _is_unseen(c)]
@@ -311,6 +318,17 @@ def _unmarked(text: str) -> str:
         parts = unicodedata.normalize("NFKD", composed)
     seen = parts.translate(dict.fromkeys(map(ord, unseen)))
     return unicodedata.normalize("NFC", seen)
+
+
+def _with_greek_folded(text: str) -> str:
+    """Return a text with its words of Greek letters in small letters."""
+    if not _GREEK.search(text):
+        return text
+    return _MARKED_WORD.sub(_greek_folded, text)
+
+
+def _greek_folded(word: re.Match[str]) -> str:
+    return word[0].casefold() if _GREEK_WORD.fullmatch(word[0]) else word[0]
 
 
 def _is_unseen(c: str) -> bool:
@@ -356,6 +374,7 @@ def folded_words(text: str) -> list[str]:
     whose letters all look like Latin ones is read as Latin; words of other scripts stay
     whole.
     """
+    text = _with_greek_folded(text)
     odd = {mark: _plain(mark) for mark in set(text) if _is_odd(mark)}
     if len(odd) <= _FEW:
         for mark, plain in odd.items():

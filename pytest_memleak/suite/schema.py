@@ -252,6 +252,11 @@ class BookTable(_Table):
         default_factory=list,
         description="documents to leave out; names or patterns with * and ?",
     )
+    encoding: Text | None = Field(
+        None,
+        description="encoding of plain text that isn't UTF-8, such as windows-1251 or "
+        "shift_jis",
+    )
     bring_your_own: bool = Field(
         False,
         description="you supply the file; while it is missing, its pairs are "
@@ -291,6 +296,11 @@ class CollectionTable(_Table):
     summaries: Text | None = Field(
         None,
         description="path of a file with one summary per excerpt",
+    )
+    encoding: Text | None = Field(
+        None,
+        description="encoding of plain text that isn't UTF-8, such as windows-1251 or "
+        "shift_jis",
     )
     bring_your_own: bool = Field(
         False,

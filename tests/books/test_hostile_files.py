@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books import boilerplate as matter
+from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.chapters import navigation_entries, ncx_entries
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.books.html_attributes import class_styles
@@ -222,7 +223,7 @@ def _read_within_bounds(path, results):
 def _read(path):
     if path.stem.startswith("works"):
         source = CollectionSource((path,), together=True, unit="line")
-        works = read_works(source, lambda path: memleak_read_book(path, (), ()))
+        works = read_works(source, read_manuscript)
         make_collection(str(path), works, k=5, in_lines=True, mode="unicode")
     elif isinstance(read := memleak_read_book(path, (), ()), Manuscript):
         cut(read, mode="unicode", place=str(path))

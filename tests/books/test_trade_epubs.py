@@ -1,5 +1,6 @@
 """EPUBs as trade publishers and converters make them, one feature each, with their true text."""
 
+import itertools
 import re
 
 import pytest
@@ -98,7 +99,27 @@ def test_a_usual_trade_epub_is_read_word_for_word(read, documents):
 
 CIPHER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm")
 WORD = "<span style='position:absolute;left:9px'>{}</span>".format
-LINE = "<svg xmlns='http://www.w3.org/2000/svg'><text><tspan x='0'>{}</tspan></text></svg>".format
+SVG = "<svg xmlns='http://www.w3.org/2000/svg'><text>{}</text></svg>".format
+
+
+def drawn_by_letter(text):
+    """A drawing in which each letter has a place of its own."""
+    return SVG(
+        "".join(f"<tspan x='{x}'>{letter}</tspan>" for x, letter in enumerate(text))
+    )
+
+
+def drawn_by_line(text, width=40):
+    """A drawing with lines of text, and hyphens that divide words at their ends."""
+    lines = [text[at : at + width] for at in range(0, len(text), width)]
+    for at, (line, following) in enumerate(itertools.pairwise(lines)):
+        if line[-1].isalpha() and following[0].islower():
+            lines[at] += "-"
+    return SVG(
+        "".join(
+            f"<tspan x='0' y='{at}'>{line}</tspan>" for at, line in enumerate(lines)
+        )
+    )
 
 
 def spaced(texts):
@@ -111,7 +132,7 @@ def spaced(texts):
     (spaced, "letters on average: it has spaces between letters"),
     (lambda texts: p(text.translate(CIPHER) for text in texts),
      "hardly any common words, though its language is 'en'"),
-    (lambda texts: "".join(map(LINE, texts)), "hidden or in drawings"),
+    (lambda texts: "".join(map(drawn_by_letter, texts)), "hidden or in drawings"),
     (lambda texts: f"<div hidden='hidden'>{p(texts)}</div>", "hidden or in drawings"),
 ], ids=(
     "glued words", "positioned words", "spaced letters", "a font's code", "drawings", "hidden",
@@ -123,6 +144,44 @@ def test_a_book_that_cannot_be_matched_is_rejected_with_the_place(
         read(novel(between))
     assert re.search(r"'OEBPS/c\d\.xhtml'", caught.value.message)
     assert re.search("use (?:another|a different) edition", caught.value.hint)
+
+
+def test_running_text_in_drawings_is_read(read):
+    manuscript = read(novel(lambda texts: "".join(map(drawn_by_line, texts))))
+    joined = " ".join(texts_of(manuscript))
+    assert joined.replace(" ", "") == "".join(TRUTH).replace(" ", "")
+    assert len(texts_of(manuscript)) == len(TRUTH)
+
+
+def test_drawings_are_pages_of_a_spine(new_epub):
+    pages = "".join(map(drawn_by_line, CHAPTERS[0]))
+    drawing = pages.replace("</svg><svg xmlns='http://www.w3.org/2000/svg'>", "")
+    item = '<item id="page" href="page.svg" media-type="image/svg+xml"/>'
+    path = new_epub(
+        {}, manifest=item, spine=["page"], files={"OEBPS/page.svg": drawing}
+    )
+    assert len(" ".join(texts_of(read_epub(path.write()))).split()) > 500
+
+
+@pytest.mark.parametrize(
+    ("labels", "warning"),
+    [
+        (p(CHAPTERS[0][:2]), None),
+        (f"<div hidden=''>{p(CHAPTERS[0][:2])}</div>", "104 words are hidden or in"),
+        ("".join(map(drawn_by_letter, CHAPTERS[0][:1])), "words are hidden or in"),
+    ],
+)
+def test_words_that_are_not_read_are_counted(read, labels, warning):
+    warnings = read(novel(c4=f"<h2>Chapter 4</h2><p>And so on.</p>{labels}")).warnings
+    assert [warning] == [
+        warning for shown in warnings if warning in shown
+    ] or not warning
+
+
+def test_pages_that_are_pictures_are_counted(read):
+    pages = {f"p{number}.xhtml": "<img src='a.png' alt=''/>" for number in range(3)}
+    [warning] = read(novel() | pages).warnings
+    assert warning.startswith("3 documents of 6 are pictures without words")
 
 
 def test_an_unreadable_document_is_read_if_it_is_included(read):

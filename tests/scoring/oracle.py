@@ -258,7 +258,7 @@ def folded(text):
     for one in hidden:
         if one.strip():
             text += " " + one
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", with_greek_folded(text))
     if any(map(is_unspaced, text)):
         text = separated(
             "".join(c for c in text if c.isspace() or is_mark(c) or not is_unseen(c))
@@ -272,6 +272,24 @@ def folded(text):
     text = text.replace("_", " ").replace("*", "")
     text = "".join(LATIN.get(c, c) for c in text)
     return re.findall(r"[^\W_]+", text.casefold())
+
+
+def with_greek_folded(text):
+    """In a text with a letter as no Latin one looks: words of Greek letters, case-folded."""
+    if not set(text) & set("ΓΔΘΛΞΠΦΨΩδθλξπφψ"):
+        return text
+    folded, word = "", ""
+    for c in text + " ":
+        if re.match(r"\w", c) or 0x300 <= ord(c) <= 0x36F:
+            word += c
+            continue
+        is_greek = all(
+            0x300 <= ord(letter) <= 0x3FF or 0x1F00 <= ord(letter) <= 0x1FFF
+            for letter in word
+        )
+        folded += (word.casefold() if is_greek else word) + c
+        word = ""
+    return folded[:-1]
 
 
 def shown(tag_characters):

@@ -110,9 +110,44 @@ def test_a_text_in_another_script_stays_readable_as_itself():
     )
 
 
+GREEK = "Ἐν τῷ λιμένι ἡ ναῦς ἦν, καὶ ὁ δεσπότης αὐτῆς ἐκάθητο ἐπὶ τῆς ἀκτῆς, ὡς ᾔδει."
+TURKISH = "İskelede ıssız bir kayık, kıyıda ağını onaran İhsan; ışık söndü."
+GERMAN = "Draußen auf der Straße saß der Fischer, weiß wie Gries, und aß."
+
+
+def turkish_capitals(text):
+    return text.replace("i", "İ").replace("ı", "I").upper()
+
+
+def capitals_without_accents(text):
+    parts = unicodedata.normalize("NFD", text.upper())
+    return "".join(c for c in parts if unicodedata.category(c) != "Mn")
+
+
+@pytest.mark.parametrize("fold", [passage_words, folded_words])
+@pytest.mark.parametrize(
+    ("text", "capitals"),
+    [
+        (GREEK, str.upper),
+        (GREEK, capitals_without_accents),
+        (TURKISH, turkish_capitals),
+        (GERMAN, str.upper),
+        (GERMAN, lambda text: text.replace("ß", "ẞ").upper()),
+    ],
+)
+def test_capitals_fold_as_small_letters(fold, text, capitals):
+    assert fold(capitals(text)) == fold(text)
+
+
+def test_greek_capitals_among_latin_letters_are_look_alikes():
+    assert passage_words("ΗELLO ΝΟΤΕ") == ["hello", "note"]
+    assert passage_words("δ ΗELLO") == ["δ", "hello"]
+
+
 PIECES = st.sampled_from([
     *"aeZ9. -_*\n\r<>&;/[]():½²ªµßæøÞ÷ÿéK’—…–\"=¨´木각ⅧΗω🅰İﬁﬀ",
     "-\n", "- \n ", "\r\n", "\n3. ", "\n12:", "\u2010\n", "e\u0301", "\u200b", "\u00ad", "\u2028",
+    "π", "ΗΝ", "ᾳ", "ΑΙ", "η\u0301", "ΗH",
     "\x85", "\x00", "\xa0", "\x01", "\x7f", "\x80", "\x9f", "\x1c", "\u3164", "\ue000",
     "\U000e0061", "<b>", "</b>", "<br>", "<x y>", "<b x='", "'>", "<i x=\"", "&nbsp;", "&amp;",
     "&lt;b&gt;", "&#13;", "аЕ", "ा", "٣", "word ", "1 ", "__", " é ", " _ ", "abcdefgÿ", "abcdefgh",
