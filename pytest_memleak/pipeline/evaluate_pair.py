@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.analyze_pair import is_over, stop_rule
+from pytest_memleak.pipeline.delivery_check import (
+    check_delivery,
+    independent_answers,
+)
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
@@ -103,12 +107,15 @@ def _judge(
     own, catalog = measured.own, measured.catalog
     protected = suite.protected
     analysis = references.analysis
+    delivery = check_delivery(own)
     detection = None
     if analysis is not None:
-        detection = detection_summary(analysis, pair, answers=own.fewest)
+        answers = independent_answers(own)
+        detection = detection_summary(analysis, pair, answers, lost=delivery.lost)
     issues = (
         *references.issues,
         *served.issues,
+        *delivery.issues,
         *measured.issues,
         *protected.issues(pair),
         *catalog.issues,
@@ -118,7 +125,8 @@ def _judge(
         beside=measured.beside,
         over_limit=is_over(analysis, pair),
         issues=issues,
-        notes=(*served.notes, *references.notes),
+        notes=(*served.notes, *delivery.notes, *references.notes),
+        delivery=delivery.delivery,
     )
     counted = (own, *measured.beside, *references.sampled)
     evaluation = Evaluation(

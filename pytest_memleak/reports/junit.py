@@ -156,6 +156,8 @@ def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
     yield "rounds", summary.rounds
     yield "detection", summary.detection
     yield "detection.confidence", summary.confidence
+    if summary.detection_if_lost is not None:
+        yield "detection.if_lost", summary.detection_if_lost
     yield "rounds_alike", "no" if summary.blocks is not None else "yes"
     for name, (low, high) in summary.ranges.items():
         yield f"{name}.range_low", low

@@ -233,10 +233,16 @@ def detection_lines(result: PairResult) -> Iterator[str]:
     samples = amount(summary.rounds, "sample")
     if summary.blocks is not None:
         samples += f" that count as {amount(summary.blocks, 'block')}"
+    elif summary.calls:
+        samples += f" in {amount(summary.answers, 'call')}, which count as one each"
     elif summary.answers < summary.rounds:
         samples += f", only {amount(summary.answers, 'answer')} for one excerpt"
     confidence = f"{100 * summary.confidence:g}% confidence"
-    yield f"Detection limit: {detection_text(result)} ({samples}, {confidence})"
+    text = f"Detection limit: {detection_text(result)} ({samples}, {confidence})"
+    if summary.detection_if_lost is not None:
+        limit = percent_at_most(summary.detection_if_lost)
+        text += f"; {limit} if each lost completion held the passage"
+    yield text
 
 
 def _range_lines(result: PairResult) -> Iterator[str]:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from pair_results import named
 
-from pytest_memleak.pipeline.limit_reachability import detection_summary
+from pytest_memleak.pipeline.limit_reachability import (
+    IndependentAnswers,
+    detection_summary,
+)
 from pytest_memleak.records import (
     Book,
     BookSource,
@@ -106,7 +109,9 @@ def evaluation_of(
         book=book, endpoint=endpoint, analysis=analysis,
         measurement=analysis.measurement if analysis else None,
         protected={name: whole} if whole else {},
-        detection=analysis and detection_summary(analysis, pair, answers=samples),
+        detection=analysis and detection_summary(
+            analysis, pair, IndependentAnswers({"p_id1": samples})
+        ),
     )  # fmt: skip
 
 
