@@ -129,3 +129,16 @@ def test_several_completions_of_a_call_count_as_one_for_the_detection_limit(tmp_
     assert result.detection.answers == 2
     assert result.detection.calls
     assert result.detection.detection == pytest.approx(1 - 0.05**0.5)
+
+
+@pytest.mark.full
+def test_of_200_honest_runs_at_most_9_do_not_pass(tmp_path):
+    """Each server fails by chance, between never and every fifth call."""
+    passed = 0
+    for seed in range(200):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        server = Lossy(fails(0.2 * seed / 200), seed=seed)
+        result = evaluation(folder, server, samples=10)
+        passed += result.verdict is Verdict.PASS
+    assert passed >= 191
