@@ -23,6 +23,9 @@ class CallState(StrEnum):
 # The cause of a call that was given up without having reached the server.
 NOT_SENT = "it never reached the server"
 
+# The cause of calls whose process ended: no server lost what they requested.
+PROCESS_ENDED = "its process ended before a response was stored"
+
 # Causes of failed calls whose request the server had, and that never brought anything.
 UNANSWERED = "no response came"
 NO_RESPONSE_IN_BATCH = "no response in its batch"
@@ -50,7 +53,7 @@ def is_fault(cause: str | None) -> bool:
 def loses_completions(state: str, cause: str | None) -> bool:
     """Tell whether a call without an answer lost the completions that it requested."""
     if state == CallState.LOST:
-        return True
+        return cause != PROCESS_ENDED
     if state != CallState.FAILED:
         return False
     text = cause or ""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.pipeline.canaries import canary_book
 from pytest_memleak.pipeline.prompted_book import pair_prompts, probed_book
 from pytest_memleak.records import BookSource
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 _PACKAGE = Path(__file__).parents[1]
 _PLACES = (_PACKAGE / "demo", _PACKAGE.parent)
 _STORY = "fixtures/books/the-lamplighter"
+_EXCERPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ class ControlCalls:
 
     def prompts(self, pair: Pair, completions: int) -> PairPrompts:
         """Return prompts for so many completions, or the few more of whole rounds."""
-        story = canary_book(self.books.cut(_story()))
-        rounds = math.ceil(completions / len(story.excerpts))
+        whole = self.books.cut(_story())
+        story = replace(whole, excerpts=whole.excerpts[:_EXCERPTS])
+        rounds = math.ceil(completions / _EXCERPTS)
         sampling = replace(pair.sampling, samples=rounds)
         probed = probed_book(pair, story, self.endpoint)
         return pair_prompts(replace(pair, sampling=sampling), probed)

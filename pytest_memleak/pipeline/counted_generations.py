@@ -19,6 +19,7 @@ from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.scoring.text_batches import Batch, in_batches
 from pytest_memleak.verdict.completeness import completeness
+from pytest_memleak.verdict.delivery_outcome import DeliveryCheck
 from pytest_memleak.verdict.generation_kinds import KINDS, GenerationCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_memleak.pipeline.samples import SampledGenerations
-    from pytest_memleak.records.delivery import Delivery
 
 
 class CountedGenerations:
@@ -83,7 +83,7 @@ class CountedGenerations:
         over_limit: bool = False,
         issues: Iterable[Issue] = (),
         notes: Iterable[str] = (),
-        delivery: Delivery | None = None,
+        delivery: DeliveryCheck | None = None,
     ) -> Completeness:
         """Judge what was read (docs/method.md).
 
@@ -96,14 +96,15 @@ class CountedGenerations:
         recitation = own.recitation
         for part in beside:
             recitation += part.withheld_for_recitation
+        delivery = delivery or DeliveryCheck()
         judged = completeness(
             replace(own, recitation=recitation),
             prompt_overlap(self.book, self._request),
             over_limit=over_limit,
-            issues=(*self.sampled.issues, *issues),
-            notes=notes,
+            issues=(*self.sampled.issues, *delivery.issues, *issues),
+            notes=(*delivery.notes, *notes),
         )
-        return replace(judged, delivery=delivery)
+        return replace(judged, delivery=delivery.delivery)
 
     @property
     def withheld_for_recitation(self) -> int:

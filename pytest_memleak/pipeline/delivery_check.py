@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.pipeline.limit_reachability import IndependentAnswers
 from pytest_memleak.pipeline.samples import LedgerSamples, RecordedSamples
 from pytest_memleak.records import Issue
-from pytest_memleak.records.delivery import Delivery
+from pytest_memleak.records.delivery import Delivery, IndependentAnswers
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.lost_completions import (
     LEVEL,
@@ -17,39 +16,25 @@ from pytest_memleak.scoring.lost_completions import (
     p_control,
     p_uneven,
 )
+from pytest_memleak.verdict.delivery_outcome import DeliveryCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_memleak.ledger.delivered import Delivered
     from pytest_memleak.pipeline.counted_generations import CountedGenerations
 
 _RULE = "delivered"
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryCheck:
-    """What was requested and lost, with issues and notes.
-
-    delivery: None where no server or file could lose anything
-    lost: completions per excerpt
-    """
-
-    delivery: Delivery | None = None
-    lost: Mapping[str, int] = field(default_factory=dict)
-    issues: tuple[Issue, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def check_delivery(own: CountedGenerations) -> DeliveryCheck:
     """Check the calls for a pair's own generations, or the rounds of a recording."""
     match own.sampled:
         case RecordedSamples():
-            return _check_rounds(own)
+            check = _check_rounds(own)
         case LedgerSamples() as sampled:
-            return _check_calls(sampled)
+            check = _check_calls(sampled)
         case _:
-            return DeliveryCheck()
+            check = DeliveryCheck()
+    return replace(check, answers=_independent_answers(own))
 
 
 def _check_rounds(own: CountedGenerations) -> DeliveryCheck:
@@ -65,7 +50,7 @@ def _check_rounds(own: CountedGenerations) -> DeliveryCheck:
         p_uneven=p_uneven([*requested.values()], [*lost.values()]),
     )
     issues = _uneven(delivery, "supply a file with every generation of each excerpt")
-    return DeliveryCheck(delivery, lost, issues, _notes(delivery))
+    return DeliveryCheck(delivery, lost, issues=issues, notes=_notes(delivery))
 
 
 def _check_calls(own: LedgerSamples) -> DeliveryCheck:
@@ -96,7 +81,12 @@ def _check_calls(own: LedgerSamples) -> DeliveryCheck:
     )
     fix = "check what the server drops or fails, or test an endpoint without filters"
     issues = (*_uneven(delivery, fix), *_control_issues(delivery, due))
-    return DeliveryCheck(delivery, counted.lost, issues, _notes(delivery))
+    return DeliveryCheck(
+        delivery,
+        counted.lost,
+        issues=issues,
+        notes=_notes(delivery),
+    )
 
 
 def _control(own: LedgerSamples, due: int) -> Delivered | None:
@@ -161,7 +151,7 @@ def _lost_text(delivery: Delivery) -> str:
     return f"{delivery.lost:,} of {amount(delivery.requested, 'completion')} never came"
 
 
-def independent_answers(own: CountedGenerations) -> IndependentAnswers:
+def _independent_answers(own: CountedGenerations) -> IndependentAnswers:
     """Count per excerpt what the detection limit counts: answers, not withheld.
 
     Where one call returned several, they may be alike: it counts as one. Local weights

@@ -6,7 +6,6 @@ of up to 100 words is always accepted: a shorter text reproduces too little to m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -31,20 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
+    from pytest_memleak.records.delivery import IndependentAnswers
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.sampling_error import SamplingError
-
-
-@dataclass(frozen=True, slots=True)
-class IndependentAnswers:
-    """The answers per excerpt that may differ, without withheld ones.
-
-    are_calls: whether they are calls, since one returned several completions
-    """
-
-    counts: Mapping[str, int]
-    are_calls: bool = False
-
 
 _ALWAYS_REACHABLE = 100  # words, or passages of up to so many words
 

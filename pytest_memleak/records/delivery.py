@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,15 @@ class Delivery:
     control_requested: int = 0
     control_lost: int = 0
     p_control: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndependentAnswers:
+    """The answers per excerpt that may differ, without withheld ones.
+
+    counts: answers or calls, by excerpt
+    are_calls: whether they are calls, since one returned several completions
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    are_calls: bool = False

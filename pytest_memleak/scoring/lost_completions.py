@@ -51,7 +51,7 @@ def p_uneven(requested: Sequence[int], lost: Sequence[int]) -> float:
     for excerpt_requested, excerpt_lost in zip(requested, lost, strict=True):
         p = hypergeometric_tail(excerpt_lost, excerpt_requested, all_lost, total)
         least = min(least, p)
-    return min(1.0, least * len(lost))
+    return min(1.0, least * max(1, len(lost)))
 
 
 def p_control(

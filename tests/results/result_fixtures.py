@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 from pair_results import named
 
-from pytest_memleak.pipeline.limit_reachability import (
-    IndependentAnswers,
-    detection_summary,
-)
+from pytest_memleak.pipeline.limit_reachability import detection_summary
 from pytest_memleak.records import (
     Book,
     BookSource,
@@ -26,6 +23,7 @@ from pytest_memleak.records import (
     Sampling,
     Scoring,
 )
+from pytest_memleak.records.delivery import IndependentAnswers
 from pytest_memleak.records.plot_records import Heading, SpanNote
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.scoring.analysis import analyze

@@ -43,9 +43,7 @@ def test_of_200_honest_runs_at_most_9_are_false_alarms(samples, share):
 @pytest.mark.parametrize("share", [0.05, 0.2])
 def test_a_filter_that_drops_a_share_of_a_book_is_caught(share):
     rng = np.random.default_rng(7)
-    runs = [
-        alarms(rng, samples=66, share=share, control_share=0.0) for _ in range(200)
-    ]
+    runs = [alarms(rng, samples=66, share=share, control_share=0.0) for _ in range(200)]
     assert sum(runs) >= 195
 
 
