@@ -102,7 +102,7 @@ class CountedGenerations:
             prompt_overlap(self.book, self._request),
             over_limit=over_limit,
             issues=(*self.sampled.issues, *delivery.issues, *issues),
-            notes=(*delivery.notes, *notes),
+            notes=notes,
         )
         return replace(judged, delivery=delivery.delivery)
 

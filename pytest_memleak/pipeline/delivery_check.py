@@ -50,7 +50,7 @@ def _check_rounds(own: CountedGenerations) -> DeliveryCheck:
         p_uneven=p_uneven([*requested.values()], [*lost.values()]),
     )
     issues = _uneven(delivery, "supply a file with every generation of each excerpt")
-    return DeliveryCheck(delivery, lost, issues=issues, notes=_notes(delivery))
+    return DeliveryCheck(delivery, lost, issues=issues)
 
 
 def _check_calls(own: LedgerSamples) -> DeliveryCheck:
@@ -81,12 +81,7 @@ def _check_calls(own: LedgerSamples) -> DeliveryCheck:
     )
     fix = "check what the server drops or fails, or test an endpoint without filters"
     issues = (*_uneven(delivery, fix), *_control_issues(delivery, due))
-    return DeliveryCheck(
-        delivery,
-        counted.lost,
-        issues=issues,
-        notes=_notes(delivery),
-    )
+    return DeliveryCheck(delivery, counted.lost, issues=issues)
 
 
 def _control(own: LedgerSamples, due: int) -> Delivered | None:
@@ -133,18 +128,6 @@ def _control_issues(delivery: Delivery, due: int) -> tuple[Issue, ...]:
         "output filters"
     )
     return (Issue(_RULE, cause, fix),)
-
-
-def _notes(delivery: Delivery) -> tuple[str, ...]:
-    if not delivery.lost:
-        return ()
-    text = _lost_text(delivery)
-    if delivery.missing_choices:
-        text += f" ({amount(delivery.missing_choices, 'choice')} missing from answers)"
-    if delivery.control_requested:
-        lost, requested = delivery.control_lost, delivery.control_requested
-        text += f"; of control calls {lost:,} of {requested:,}"
-    return (text,)
 
 
 def _lost_text(delivery: Delivery) -> str:

@@ -124,6 +124,11 @@ def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
         yield "median_length_ratio", evidence.median_length_ratio
     if evidence.prompt_overlap is not None:
         yield "prompt_overlap", evidence.prompt_overlap
+    if evidence.delivery is not None:
+        yield "completions_requested", evidence.delivery.requested
+        yield "completions_lost", evidence.delivery.lost
+        yield "control_calls_requested", evidence.delivery.control_requested
+        yield "control_calls_lost", evidence.delivery.control_lost
 
 
 def _answerer(result: PairResult) -> Iterator[tuple[str, object]]:

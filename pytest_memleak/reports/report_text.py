@@ -238,11 +238,7 @@ def detection_lines(result: PairResult) -> Iterator[str]:
     elif summary.answers < summary.rounds:
         samples += f", only {amount(summary.answers, 'answer')} for one excerpt"
     confidence = f"{100 * summary.confidence:g}% confidence"
-    text = f"Detection limit: {detection_text(result)} ({samples}, {confidence})"
-    if summary.detection_if_lost is not None:
-        limit = percent_at_most(summary.detection_if_lost)
-        text += f"; {limit} if each lost completion held the passage"
-    yield text
+    yield f"Detection limit: {detection_text(result)} ({samples}, {confidence})"
 
 
 def _range_lines(result: PairResult) -> Iterator[str]:
@@ -330,6 +326,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
         matched = amount(second.generations, "generation")
         differences = amount(second.differences, "difference")
         yield f"Second opinion: {matched} matched again, {differences}"
+    yield from _loss_lines(result)
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts)
     for note in evidence.notes:
@@ -345,10 +342,31 @@ def reuse_lines(result: PairResult) -> Iterator[str]:
 
 
 def notice_lines(result: PairResult) -> Iterator[str]:
-    """Describe what readers must know even of a pass: rounds, attempts, exclusions."""
+    """Describe what readers must know even of a pass: rounds, losses, attempts."""
     yield from _round_lines(result)
+    yield from _loss_lines(result)
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts, by_title_alone=True)
+
+
+def _loss_lines(result: PairResult) -> Iterator[str]:
+    """State the completions that the server lost, and what may be in them."""
+    delivery = result.completeness.delivery
+    if delivery is None or not delivery.lost:
+        return
+    text = (
+        f"Lost: {delivery.lost:,} of {amount(delivery.requested, 'completion')} never "
+        "came"
+    )
+    if delivery.missing_choices:
+        text += f", {delivery.missing_choices:,} of them choices of an answer"
+    if delivery.control_requested:
+        lost, requested = delivery.control_lost, delivery.control_requested
+        text += f"; control calls lost {lost:,} of {requested:,}"
+    if result.detection and result.detection.detection_if_lost is not None:
+        limit = percent_at_most(result.detection.detection_if_lost)
+        text += f". If each held the passage, the detection limit is {limit}"
+    yield f"{text}."
 
 
 def _attempt_lines(result: PairResult) -> Iterator[str]:

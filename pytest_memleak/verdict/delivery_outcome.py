@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryCheck:
-    """What was requested and lost, what it leaves to count, with issues and notes.
+    """What was requested and lost, what it leaves to count, with issues.
 
     delivery: None where no server or file could lose anything
     lost: completions, by excerpt
@@ -25,4 +25,3 @@ class DeliveryCheck:
     lost: Mapping[str, int] = field(default_factory=dict)
     answers: IndependentAnswers = field(default_factory=IndependentAnswers)
     issues: tuple[Issue, ...] = ()
-    notes: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """Servers that lose completions: a filter doesn't pass, chance doesn't fail."""
 
+import re
+
 import pytest
 from lossy_servers import (
     Lossy,
@@ -17,6 +19,8 @@ from marks import full
 
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.records import Verdict
+from pytest_memleak.reports.report_text import notice_lines
+from pytest_memleak.results.build_result import build_plain_result
 
 
 def issues(result):
@@ -65,7 +69,8 @@ def test_a_server_that_fails_by_chance_passes(tmp_path, server, samples, loses):
     result = evaluation(tmp_path, server, samples=samples)
     assert issues(result) == []
     assert result.verdict is Verdict.PASS
-    assert any("never came" in note for note in result.completeness.notes) == loses
+    lines = notice_lines(build_plain_result(result))
+    assert any(line.startswith("Lost: ") for line in lines) == loses
     assert bool(result.completeness.delivery.lost) == loses
     assert (result.detection.detection_if_lost is not None) == loses
 
@@ -142,3 +147,13 @@ def test_of_200_honest_runs_at_most_9_do_not_pass(tmp_path):
         result = evaluation(folder, server, samples=10)
         passed += result.verdict is Verdict.PASS
     assert passed >= 191
+
+
+def test_a_report_states_losses_control_calls_and_what_they_may_hide(tmp_path):
+    result = evaluation(tmp_path, Lossy(fails(0.2), seed=1), samples=12)
+    (line,) = notice_lines(build_plain_result(result))
+    assert re.fullmatch(
+        r"Lost: \d+ of 1\d\d completions never came; control calls lost \d+ of \d+\. "
+        r"If each held the passage, the detection limit is \d\d\.\d%\.",
+        line,
+    )

@@ -1,7 +1,7 @@
 """Of a recording with more rounds than the suite asks for, nothing reads the others."""
 
 from ferry import BOOK, CLEAN
-from suite_files import read_bundle, write_book
+from suite_files import read_bundle, write_answers, write_book
 
 EXTENSION = """
 from pytest_memleak.interfaces.hookspecs import hookimpl
@@ -48,3 +48,14 @@ def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(
     assert pair["catalog"]["books"] == 1
     passage = measures["longest_passage"]
     assert (passage["value"], passage["origin"]) == (16, "unrequested")
+
+
+def test_a_round_that_an_excerpt_lacks_is_lost(suite, gate):
+    suite()
+    names = [f"p_id{number}" for number in range(1, len(BOOK) + 1)]
+    write_answers("clean.json", dict.fromkeys(names, CLEAN) | {names[0]: CLEAN[:2]})
+    chosen = ("-k", "clean", "-v", "--memleak-evidence=evidence.json")
+    lost = f"*Lost: 1 of {3 * len(BOOK)} completions never came*"
+    gate(*chosen, errors=1, deselected=1, lines=[lost])
+    (pair,) = (pair for pair in read_bundle()["pairs"] if pair["pair"] == "clean/ferry")
+    assert pair["completeness"]["delivery"]["lost"] == 1
