@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.ledger.prompts import digest_of
 from pytest_memleak.pipeline.prompted_book import pair_prompts, probed_book
 from pytest_memleak.records import BookSource
 
@@ -26,6 +27,7 @@ _PACKAGE = Path(__file__).parents[1]
 _PLACES = (_PACKAGE / "demo", _PACKAGE.parent)
 _STORY = "fixtures/books/the-lamplighter"
 _EXCERPTS = 5
+_REPEAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,13 @@ class ControlCalls:
         rounds = math.ceil(completions / _EXCERPTS)
         sampling = replace(pair.sampling, samples=rounds)
         probed = probed_book(pair, story, self.endpoint)
-        return pair_prompts(replace(pair, sampling=sampling), probed)
+        prompts = pair_prompts(replace(pair, sampling=sampling), probed)
+        # A suite may test the story itself: its own prompts are others.
+        apart = tuple(
+            replace(prompt, instruction_digest=digest_of(prompt.instruction, _REPEAT))
+            for prompt in prompts.questions
+        )
+        return replace(prompts, questions=apart)
 
 
 def _story() -> BookSource:
