@@ -17,7 +17,7 @@ from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.suite.load import load_suite
 
-EXCERPTS, WORDS = 10, 30
+EXCERPTS, WORDS = 6, 30
 HASTY = Retry(recovery=0.0, first=0.0, pause=lambda event, _: event)
 SUITE = """
 [suite]
