@@ -68,7 +68,7 @@ class Trial:
     def seconds_of(self, plans: Sequence[Plan], samples: int = 1) -> float:
         """Estimate the time of all planned calls; the first plan has the canaries, too.
 
-        samples: how many times as many completions each of its other calls has
+        samples: how many times as many of its other calls there are
         """
         total = 0.0
         for calls, seconds in self._phases(plans, samples):
@@ -102,7 +102,7 @@ class Trial:
         further_tokens = own.completion_tokens - canaries * CANARY_TOKENS
         left = replace(
             own,
-            calls=own.calls - canaries,
+            calls=samples * (own.calls - canaries),
             generations=samples * (own.generations - canaries),
             completion_tokens=samples * further_tokens,
         )

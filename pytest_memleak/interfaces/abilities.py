@@ -177,6 +177,8 @@ class Abilities:
     Of an endpoint:
     fixed_weights: whether the endpoint's id identifies its weights, by their digest or
         a fine-tune's name; else they may change, and generations age (docs/method.md)
+    samples_each:  whether weights on this machine sample each completion of a call by
+        itself; a server's may be alike, and it may lose some (docs/method.md)
     model_name:    the name in requests, which responses should repeat; None if servers
         use none
     obeyed:        returns the parameters requested so far, by the server's own names;
@@ -193,6 +195,7 @@ class Abilities:
     deployments: DeploymentCalls | None = None
     models: Callable[[], Mapping[str, str]] | None = None
     fixed_weights: bool = False
+    samples_each: bool = False
     model_name: str | None = None
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict
     continuing: Callable[[], Endpoint | None] | None = None

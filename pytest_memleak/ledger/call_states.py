@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -21,6 +22,44 @@ class CallState(StrEnum):
 
 # The cause of a call that was given up without having reached the server.
 NOT_SENT = "it never reached the server"
+
+# The cause of calls whose process ended: no server lost what they requested.
+PROCESS_ENDED = "its process ended before a response was stored"
+
+# Causes of failed calls whose request the server had, and that never brought anything.
+UNANSWERED = "no response came"
+NO_RESPONSE_IN_BATCH = "no response in its batch"
+
+# Beside server errors, what servers answer after they took a request.
+_AFTER_ACCEPTANCE = frozenset({408, 409, 425, 499})
+_TURNED_AWAY = frozenset({503, 529})
+_FIRST_SERVER_ERROR = 500
+_STATUS = re.compile(r"(\d{3})\b")
+
+
+def is_fault(cause: str | None) -> bool:
+    """Tell whether a server failed a request that it had, by the status in the cause.
+
+    Rate limits (429) and overload (503, 529) turn a request away.
+    """
+    match = _STATUS.match(cause or "")
+    if match is None:
+        return False
+    status = int(match[1])
+    is_server_error = status >= _FIRST_SERVER_ERROR and status not in _TURNED_AWAY
+    return is_server_error or status in _AFTER_ACCEPTANCE
+
+
+def loses_completions(state: str, cause: str | None) -> bool:
+    """Tell whether a call without an answer lost the completions that it requested."""
+    if state == CallState.LOST:
+        return cause != PROCESS_ENDED
+    if state != CallState.FAILED:
+        return False
+    text = cause or ""
+    is_unanswered = text.startswith(UNANSWERED) or text == NO_RESPONSE_IN_BATCH
+    return is_unanswered or is_fault(text)
+
 
 OPEN = (CallState.ASKED, CallState.WAITING)
 # A lost call may have been billed, and counts as billed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
@@ -18,6 +19,7 @@ from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.scoring.text_batches import Batch, in_batches
 from pytest_memleak.verdict.completeness import completeness
+from pytest_memleak.verdict.delivery_outcome import DeliveryCheck
 from pytest_memleak.verdict.generation_kinds import KINDS, GenerationCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
@@ -40,6 +42,8 @@ class CountedGenerations:
         )
         self._census = GenerationCensus(answers.book, self._request)
         self._digest = hashlib.sha256()
+        self._received: Counter[str] = Counter()
+        self._rounds = 0
 
     def batches(self) -> Iterator[Batch]:
         """Yield the requested generations, with all that was written; count all.
@@ -49,6 +53,7 @@ class CountedGenerations:
         """
         for batch in in_batches(self.sampled.all_there()):
             counted, words = self._census.read(batch.generations)
+            self._count_rounds(batch.generations)
             written = [
                 with_reasoning(generation)
                 for generation in batch.generations
@@ -62,6 +67,11 @@ class CountedGenerations:
             yield Batch(written, words if are_own else None)
         return_freed_memory()
 
+    def _count_rounds(self, generations: Iterable[Generation]) -> None:
+        for generation in generations:
+            self._received[generation.excerpt_id] += 1
+            self._rounds = max(self._rounds, generation.ordinal + 1)
+
     def generations(self) -> Iterator[Generation]:
         """Yield the same, one by one."""
         return chain.from_iterable(batch.generations for batch in self.batches())
@@ -73,24 +83,28 @@ class CountedGenerations:
         over_limit: bool = False,
         issues: Iterable[Issue] = (),
         notes: Iterable[str] = (),
+        delivery: DeliveryCheck | None = None,
     ) -> Completeness:
         """Judge what was read (docs/method.md).
 
         beside: what else the pair's model wrote, where nothing may be withheld for
             recitation, either
         issues, notes: what else is known
+        delivery: what servers or files lost
         """
         own = self._census.counted()
         recitation = own.recitation
         for part in beside:
             recitation += part.withheld_for_recitation
-        return completeness(
+        delivery = delivery or DeliveryCheck()
+        judged = completeness(
             replace(own, recitation=recitation),
             prompt_overlap(self.book, self._request),
             over_limit=over_limit,
-            issues=(*self.sampled.issues, *issues),
+            issues=(*self.sampled.issues, *delivery.issues, *issues),
             notes=notes,
         )
+        return replace(judged, delivery=delivery.delivery)
 
     @property
     def withheld_for_recitation(self) -> int:
@@ -98,15 +112,26 @@ class CountedGenerations:
         return self._census.counted().recitation
 
     @property
-    def fewest(self) -> int:
-        """The generations of the excerpt with the fewest, without withheld ones."""
+    def kept_by_excerpt(self) -> dict[str, int]:
+        """The number of each excerpt's generations, without withheld ones."""
         counted = self._census.counted()
         kept = counted.kinds != KINDS.index(Kind.WITHHELD)
         each = np.bincount(
             counted.readings.excerpt[kept],
             minlength=len(counted.excerpts),
         )
-        return int(each.min()) if len(each) else 0
+        return dict(zip(counted.excerpts, each.tolist(), strict=True))
+
+    @property
+    def received_by_excerpt(self) -> dict[str, int]:
+        """The number of each excerpt's generations, unrequested ones among them."""
+        excerpts = self._census.counted().excerpts
+        return {excerpt: self._received[excerpt] for excerpt in excerpts}
+
+    @property
+    def rounds(self) -> int:
+        """The rounds of which any generation was read."""
+        return self._rounds
 
     @property
     def counted(self) -> SampledCount:

@@ -59,7 +59,11 @@ def plan_run(
     # After the pairs themselves, which sample the same, nearly always nothing is left.
     for requirement in shared:
         planner.add_shared(requirement)
-    return RunPlan(tuple(planner.steps), tuple(dict.fromkeys(planner.obstacles)))
+    return RunPlan(
+        tuple(planner.steps),
+        tuple(dict.fromkeys(planner.obstacles)),
+        tuple(planner.if_lost),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,13 @@ class _RunPlanner:
     """Adds up the steps of a run's pairs.
 
     steps: the rows of the plan
+    if_lost: control calls, which only losses call for
     obstacles: what can't be planned
     """
 
     def __init__(self, samples: int | None) -> None:
         self.steps: list[PlannedStep] = []
+        self.if_lost: list[PlannedStep] = []
         self.obstacles: list[Issue] = []
         self._samples = samples
         self._counted = Counted()
@@ -136,6 +142,10 @@ class _RunPlanner:
                     self._add_summaries(step.book, suite)
                 case TrainingStep():
                     training = self._training(step.model, suite)
+                case PromptStep(purpose=Purpose.CONTROL):
+                    left = step.left(self._counted)
+                    if left.generations:
+                        self.if_lost.append(PlannedStep(required.pair.id, left))
                 case PromptStep():
                     plans.append(step.left(self._counted))
         sampling = in_all(plans) if plans else None

@@ -10,11 +10,11 @@ generations against the book and against chance, and judge. Each step has a pack
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.analyze_pair import is_over, stop_rule
+from pytest_memleak.pipeline.delivery_check import check_delivery
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
@@ -24,7 +24,7 @@ from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.provenance_check import identify
 from pytest_memleak.pipeline.reference_models import compare_references
 from pytest_memleak.pipeline.sampled_generations import sample_all
-from pytest_memleak.pipeline.samples import LedgerSamples
+from pytest_memleak.pipeline.samples import LedgerSamples, rereading
 from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
@@ -32,8 +32,6 @@ from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.measured_pair import MeasuredPair
     from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Generation
 
 
 def evaluate(
@@ -103,9 +100,11 @@ def _judge(
     own, catalog = measured.own, measured.catalog
     protected = suite.protected
     analysis = references.analysis
+    delivery = check_delivery(own)
     detection = None
     if analysis is not None:
-        detection = detection_summary(analysis, pair, answers=own.fewest)
+        answers = delivery.answers
+        detection = detection_summary(analysis, pair, answers, lost=delivery.lost)
     issues = (
         *references.issues,
         *served.issues,
@@ -119,6 +118,7 @@ def _judge(
         over_limit=is_over(analysis, pair),
         issues=issues,
         notes=(*served.notes, *references.notes),
+        delivery=delivery,
     )
     counted = (own, *measured.beside, *references.sampled)
     evaluation = Evaluation(
@@ -141,7 +141,7 @@ def _judge(
         catalog=catalog.summary,
         unread=(*catalog.unread, *protected.unread_books()),
         book_file=suite.books.file_digest(pair.book),
-        generations=_rereading([part.sampled for part in counted]),
+        generations=rereading([part.sampled for part in counted]),
         near_verbatim=measured.second_opinion.near_verbatim,
     )
     return _as_of_ledger(evaluation, own.sampled)
@@ -152,13 +152,6 @@ def _as_of_ledger(evaluation: Evaluation, own: SampledGenerations) -> Evaluation
     if not isinstance(own, LedgerSamples):
         return evaluation
     return replace(evaluation, as_of=own.until, spared=own.spared)
-
-
-def _rereading(
-    samples: Iterable[SampledGenerations],
-) -> Callable[[], Iterator[Generation]]:
-    """Return a function that reads all generations again, so that none is kept."""
-    return lambda: chain.from_iterable(part.generations() for part in samples)
 
 
 def _without_evidence(pair: Pair, suite: SuiteRun, error: MemleakError) -> Evaluation:

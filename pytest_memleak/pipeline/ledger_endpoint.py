@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.pipeline.canaries import Canaries
+from pytest_memleak.pipeline.control_calls import ControlCalls
 from pytest_memleak.verdict.model_identity import served_model_issues
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class LedgerEndpoint:
 
     endpoint_id: its name in the ledger
     kept: whether the ledger outlives the run
+    controls: its control calls
     stand_up: deploys the endpoint
     notice: shown while it samples
     """
@@ -48,6 +50,7 @@ class LedgerEndpoint:
     resources: Resources
     retry: Retry
     kept: bool
+    controls: ControlCalls
     stand_up: Callable[[], object] | None = None
     notice: str = ""
 
@@ -138,6 +141,10 @@ class LedgerEndpoint:
         """Return its canaries for a book, as the pair prompts for it."""
         return Canaries(self.ledger, self.endpoint_id, pair, book)
 
+    def control_prompts(self, pair: Pair, completions: int) -> PairPrompts:
+        """Return the prompts of so many control completions."""
+        return self.controls.prompts(pair, completions)
+
     def left(self, prompts: PairPrompts, counted: Counted | None = None) -> Plan:
         """Plan what is still to be sampled, without what is `counted` already."""
         from pytest_memleak.sampling.cost_plan import plan
@@ -150,18 +157,25 @@ class FutureEndpoint:
     """An endpoint that doesn't exist before its fine-tune: nothing of it is stored.
 
     name: one that no endpoint in the ledger has
+    controls: its control calls
     """
 
     name: str
     ledger: Ledger
     terms: CallTerms
+    controls: ControlCalls
 
     @classmethod
     def of(cls, model: Model, endpoints: Endpoints) -> FutureEndpoint:
         """Return the endpoint that the model's fine-tune will bring."""
         digest = endpoints.training_set(model, foreseen=True).digest
         terms = call_terms(model, endpoints, own=False)
-        return cls(f"fine-tune {digest}", endpoints.resources.ledger, terms)
+        return cls(
+            f"fine-tune {digest}",
+            endpoints.resources.ledger,
+            terms,
+            ControlCalls(endpoints.books, None),
+        )
 
     def left(self, prompts: PairPrompts, counted: Counted | None = None) -> Plan:
         """Plan all of the prompts' generations, without what is `counted` already."""
@@ -185,12 +199,14 @@ def through_ledger(
     endpoint: Endpoint,
     *,
     own: bool,
+    probed: Endpoint | None = None,
 ) -> LedgerEndpoint:
     """Return the model's endpoint with its ledger.
 
     An endpoint without an id is kept for this run only.
 
     own: whether a test brought it, so that no provider of the suite made it
+    probed: the endpoint that it continues texts for, if another
     """
     from pytest_memleak.ledger.sampling_history import with_weights_version
 
@@ -209,6 +225,7 @@ def through_ledger(
         resources,
         endpoints.retry,
         kept=bool(kept_as),
+        controls=ControlCalls(endpoints.books, probed or endpoint),
         stand_up=partial(endpoints.stand_up, model) if deploys else None,
     )
 

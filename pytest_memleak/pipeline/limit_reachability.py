@@ -7,6 +7,7 @@ of up to 100 words is always accepted: a shorter text reproduces too little to m
 from __future__ import annotations
 
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
@@ -17,6 +18,7 @@ from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.confidence_bounds import (
     detection_confidence,
     detection_limit,
+    hidden_limit,
     rounds_to_detect,
     samples_for,
 )
@@ -25,10 +27,12 @@ from pytest_memleak.scoring.measure_table import table_with
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
+    from pytest_memleak.records.delivery import IndependentAnswers
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.sampling_error import SamplingError
 
 _ALWAYS_REACHABLE = 100  # words, or passages of up to so many words
 
@@ -149,14 +153,17 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
 def detection_summary(
     analysis: Analysis,
     pair: Pair,
+    answers_by_excerpt: IndependentAnswers,
     *,
-    answers: int,
+    lost: Mapping[str, int] = MappingProxyType({}),
 ) -> DetectionSummary:
     """Return what the rounds of the analysis can detect.
 
-    answers: of the excerpt with the fewest, without withheld ones
+    lost: completions that never came, per excerpt
     """
-    answers = min(answers, 1) if _are_copies(pair) else answers
+    answers = min(answers_by_excerpt.counts.values(), default=0)
+    if _are_copies(pair):
+        answers = min(answers, 1)
     error = analysis.error.with_answers(answers)
     confidence = detection_confidence(pair.confidence)
     needed = None
@@ -178,11 +185,29 @@ def detection_summary(
         blocks=error.blocks,
         detection_limit=pair.detection_limit,
         samples_needed=needed,
+        calls=answers_by_excerpt.are_calls,
+        detection_if_lost=_hidden_limit(answers_by_excerpt, lost, error, confidence),
         ranges={
             name: (interval.low, interval.high)
             for name, interval in analysis.ranges.items()
         },
     )
+
+
+def _hidden_limit(
+    answers: IndependentAnswers,
+    lost: Mapping[str, int],
+    error: SamplingError,
+    confidence: float,
+) -> float | None:
+    """Return the limit if each lost completion held the passage; None if none is."""
+    limits: list[float] = []
+    for excerpt, count in answers.counts.items():
+        independent = min(error.blocks or count, count)
+        limits.append(
+            hidden_limit(lost.get(excerpt, 0), independent, confidence=confidence),
+        )
+    return max(limits, default=None) if any(lost.values()) else None
 
 
 def _are_copies(pair: Pair) -> bool:
@@ -199,6 +224,9 @@ def detection_issues(summary: DetectionSummary | None) -> Iterator[Issue]:
     if summary.samples_needed is None:
         samples += " at temperature 0, which count as 1"
         fix = "set a temperature above 0, or remove detection_limit"
+    elif summary.calls and summary.blocks is None:
+        samples += f" in {amount(summary.answers, 'call')}, which count as one each"
+        fix = f"set completions_per_call = 1 and a new weights_version, {fix}"
     elif summary.blocks is not None:
         blocks = amount(summary.blocks, "block")
         samples += f", which aren't exchangeable and count as {blocks}"

@@ -33,6 +33,7 @@ class Purpose(StrEnum):
     UNREQUESTED = "unrequested"
     NULL = "null"
     BASELINE = "baseline"
+    CONTROL = "control"
 
 
 _ORIGINS = {

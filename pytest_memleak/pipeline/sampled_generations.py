@@ -118,7 +118,7 @@ def _sample_part(part: LedgerPart, enough: Enough | None) -> LedgerSamples:
 
     for step in part.steps():
         is_canary = step.purpose is Purpose.CANARY
-        if not is_canary:
+        if not is_canary and step.purpose is not Purpose.CONTROL:
             walked.append(step.prompts)
         if not asks:
             continue

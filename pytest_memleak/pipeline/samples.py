@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import Recording
@@ -139,6 +140,13 @@ class FurtherSamples(_Samples):
 SampledGenerations = LedgerSamples | RecordedSamples | NoSamples | FurtherSamples
 PairSamples = Sequence[SampledGenerations]
 Stop = Callable[[PairSamples], bool]
+
+
+def rereading(
+    samples: Iterable[SampledGenerations],
+) -> Callable[[], Iterator[Generation]]:
+    """Return a function that reads all generations again, so that none is kept."""
+    return lambda: chain.from_iterable(part.generations() for part in samples)
 
 
 def with_reasoning(generation: Generation) -> Generation:

@@ -37,6 +37,7 @@ from pytest_memleak.pipeline.required_samples import (
 )
 from pytest_memleak.records import Book, BookSource, Issue, Model
 from pytest_memleak.sampling.cost_plan import in_all
+from pytest_memleak.scoring.lost_completions import due_controls, most_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +133,9 @@ class LedgerPart:
         after = self._canaries_after(before)
         if after is not None:
             yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
+        controls = self._control_calls()
+        if controls is not None:
+            yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
 
     def _canaries_before(self) -> PairPrompts | None:
         """Return the round that shows which weights answer; reading, all stored."""
@@ -151,6 +155,32 @@ class LedgerPart:
         if before is None:
             return None
         return canaries.foreseen_after(self.prompts, before, is_name=is_name)
+
+    def _control_calls(self) -> PairPrompts | None:
+        """Return the control calls that losses call for; unasked, the most of them."""
+        source = self.source
+        if self.required.purpose is not Purpose.OWN:
+            return None
+        if abilities_of(source.endpoint).samples_each:
+            return None
+        if self.walk is Walk.UNASKED:
+            due = most_controls(self.prompts.asked)
+        else:
+            due = self._due_controls()
+        return source.control_prompts(self.required.pair, due) if due else None
+
+    def _due_controls(self) -> int:
+        """Return the control completions that the losses so far call for."""
+        from pytest_memleak.ledger.delivered import delivered
+
+        source = self.source
+        counted = delivered(
+            source.ledger,
+            source.endpoint_id,
+            self.prompts,
+            until=source.resources.now,
+        )
+        return due_controls(counted.all_requested, counted.all_lost)
 
     @property
     def _canaries(self) -> Canaries:
@@ -176,6 +206,10 @@ class FuturePart:
             first = canary_prompts(self.required.pair, self.book, 1)
             yield PromptStep(Purpose.CANARY, self.source, first)
         yield _rounds(self.required, self.source, self.prompts)
+        due = most_controls(self.prompts.asked)
+        if due and self.required.purpose is Purpose.OWN:
+            controls = self.source.controls.prompts(self.required.pair, due)
+            yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
 
 
 def _rounds(
@@ -330,6 +364,7 @@ class SamplingPlan:
             self.endpoints,
             continuation_endpoint(pair, endpoint) or endpoint,
             own=required.endpoint is not None,
+            probed=endpoint,
         )
         if required.purpose in _IN_SERIES:
             may_sample = walk is not Walk.READING

@@ -334,6 +334,8 @@ class DetectionSummary:
     blocks:     number of blocks that replace rounds that aren't exchangeable, else None
     detection_limit: the d that the suite requires
     samples_needed: the samples that reach it, None if no number does
+    calls:      whether calls were counted, since one returned several generations
+    detection_if_lost: d if each lost completion held the passage; None if none was lost
     ranges:     expected range of each measure in words in another n rounds
     """
 
@@ -346,6 +348,8 @@ class DetectionSummary:
     blocks: int | None = None
     detection_limit: int | float | None = None
     samples_needed: int | None = None
+    calls: bool = False
+    detection_if_lost: int | float | None = None
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property

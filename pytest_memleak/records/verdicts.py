@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.records.delivery import Delivery
 from pytest_memleak.records.generation import Kind
 from pytest_memleak.records.measurement import Measure
 
@@ -156,6 +157,7 @@ class Completeness:
     margins:    each evaluated rule, its value and threshold
     notes:      what couldn't be evaluated and isn't an issue
     unanswered: IDs of the excerpts without an answer
+    delivery:   requested and lost completions; None where nothing could be lost
     """
 
     requested: int
@@ -170,6 +172,7 @@ class Completeness:
     margins: tuple[RuleCheck, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = field(default=(), repr=False)
+    delivery: Delivery | None = None
 
     @property
     def complete(self) -> bool:

@@ -50,6 +50,8 @@ def detection_lines(result: PairResult) -> Iterator[str]:
     samples = amount(summary.rounds, "sample")
     if summary.blocks is not None:
         samples += f" that count as {amount(summary.blocks, 'block')}"
+    elif summary.calls:
+        samples += f" in {amount(summary.answers, 'call')}, which count as one each"
     elif summary.answers < summary.rounds:
         samples += f", only {amount(summary.answers, 'answer')} for one excerpt"
     confidence = f"{100 * summary.confidence:g}% confidence"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Kind, Verdict
-from pytest_memleak.records.number_format import amount, day, percent
+from pytest_memleak.records.number_format import amount, day, percent, percent_at_most
 from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.reports.book_text import excluded_lines
@@ -47,6 +47,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
             yield f"Sampling distribution: {shape}"
     if result.second_opinion:
         yield _second_opinion(result.second_opinion)
+    yield from _loss_lines(result)
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts)
     for note in evidence.notes:
@@ -69,10 +70,29 @@ def reuse_lines(result: PairResult) -> Iterator[str]:
 
 
 def notice_lines(result: PairResult) -> Iterator[str]:
-    """Describe what readers must know even of a pass: rounds, attempts, exclusions."""
+    """Describe what readers must know even of a pass: rounds, losses, attempts."""
     yield from round_lines(result)
+    yield from _loss_lines(result)
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts, by_title_alone=True)
+
+
+def _loss_lines(result: PairResult) -> Iterator[str]:
+    """State the completions that the server lost, and what may be in them."""
+    delivery = result.completeness.delivery
+    if delivery is None or not delivery.lost:
+        return
+    requested = amount(delivery.requested, "completion")
+    text = f"Lost: {delivery.lost:,} of {requested} never came"
+    if delivery.missing_choices:
+        text += f", {delivery.missing_choices:,} of them choices of an answer"
+    if delivery.control_requested:
+        lost, controls = delivery.control_lost, delivery.control_requested
+        text += f"; control calls lost {lost:,} of {controls:,}"
+    if result.detection and result.detection.detection_if_lost is not None:
+        limit = percent_at_most(result.detection.detection_if_lost)
+        text += f". If each held the passage, the detection limit is {limit}"
+    yield f"{text}."
 
 
 def _attempt_lines(result: PairResult) -> Iterator[str]:

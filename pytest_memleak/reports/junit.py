@@ -131,6 +131,11 @@ def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
         yield "median_length_ratio", evidence.median_length_ratio
     if evidence.prompt_overlap is not None:
         yield "prompt_overlap", evidence.prompt_overlap
+    if evidence.delivery is not None:
+        yield "completions_requested", evidence.delivery.requested
+        yield "completions_lost", evidence.delivery.lost
+        yield "control_calls_requested", evidence.delivery.control_requested
+        yield "control_calls_lost", evidence.delivery.control_lost
 
 
 def _answerer(result: PairResult) -> Iterator[tuple[str, object]]:
@@ -163,6 +168,8 @@ def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
     yield "rounds", summary.rounds
     yield "detection", summary.detection
     yield "detection.confidence", summary.confidence
+    if summary.detection_if_lost is not None:
+        yield "detection.if_lost", summary.detection_if_lost
     yield "rounds_alike", "no" if summary.blocks is not None else "yes"
     for name, (low, high) in summary.ranges.items():
         yield f"{name}.range_low", low

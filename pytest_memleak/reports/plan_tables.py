@@ -62,6 +62,7 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
                 Text(inert(f"{line} Add [model.price] with input and output.")),
             )
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
+    lines += [Text(line) for line in _control_calls(planned.if_lost)]
     lines += [
         Text(f"Can't estimate: {inert(str(line))}", style="yellow")
         for line in planned.obstacles
@@ -120,6 +121,19 @@ def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
                 "generation in 10."
             )
         yield text if len(groups) == 1 else f"{', '.join(pairs)}: {text}"
+
+
+def _control_calls(steps: Sequence[PlannedStep]) -> Iterator[str]:
+    """State the most that control calls may be and cost, where any may be due."""
+    plans = [step.sampling for step in steps if step.sampling]
+    calls = sum(plan.calls for plan in plans)
+    if not calls:
+        return
+    costs = [plan.cost for plan in plans if plan.cost is not None]
+    text = f"at most {amount(calls, 'control call')}"
+    if len(costs) == len(plans):
+        text += f" for at most US${sum(costs):,.2f}"
+    yield f"Only if the server loses over 1% of completions: {text} more."
 
 
 def _planned(step: PlannedStep) -> list[str]:

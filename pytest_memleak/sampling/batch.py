@@ -35,6 +35,7 @@ from pytest_memleak.ledger.call_reservations import (
     insert_calls,
     taken_ordinals,
 )
+from pytest_memleak.ledger.call_states import NO_RESPONSE_IN_BATCH
 from pytest_memleak.ledger.hash_chain import add_row
 from pytest_memleak.ledger.jobs import (
     OPEN_JOB,
@@ -152,7 +153,7 @@ class Batches:
         self.context.retry.run(
             lambda: timed.run("read_batch", lambda: self._read(batch, batch_id)),
         )
-        end_job(ledger, batch, JobRow.SUCCEEDED, cause="no response in its batch")
+        end_job(ledger, batch, JobRow.SUCCEEDED, cause=NO_RESPONSE_IN_BATCH)
         return True
 
     def _started(self, batch: Job) -> Job:

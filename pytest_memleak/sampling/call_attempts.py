@@ -34,7 +34,7 @@ from pytest_memleak.ledger.call_outcomes import (
     resume,
 )
 from pytest_memleak.ledger.call_reservations import CallTerms, Intent, claim
-from pytest_memleak.ledger.call_states import NOT_SENT
+from pytest_memleak.ledger.call_states import NOT_SENT, UNANSWERED, is_fault
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
@@ -225,6 +225,11 @@ class CallAttempts:
                 late=functools.partial(self._come_late, call),
             )
         except ProviderBusy as error:
+            if not in_doubt(error) and is_fault(error.cause):
+                # A row of its own for each: what the server had and lost must show.
+                self._give_up(call, error, billed=False)
+                self._context.pace.turned_away()
+                raise
             if not in_doubt(error):
                 postpone(self._context.ledger, call)
                 self._waiting = True
@@ -270,7 +275,7 @@ class CallAttempts:
         # A provider that stores answers and has none wasn't paid, unless it's working.
         stores_answers = self._context.endpoint.recoverable
         billed = not stores_answers or isinstance(error, NoAnswer)
-        self._give_up(call, error, billed=billed)
+        self._give_up(call, error, billed=billed, prefix=f"{UNANSWERED}: ")
         if isinstance(error, CallTimeout):
             self._context.pace.turned_away()
             half = max(1, len(self._ordinals) // 2)
@@ -288,8 +293,16 @@ class CallAttempts:
         self._call = None
         self._context.counts.add(answer)
 
-    def _give_up(self, call: Call, error: ProviderError, *, billed: bool) -> None:
-        give_up(self._context.ledger, call, billed=billed, cause=masked(error.cause))
+    def _give_up(
+        self,
+        call: Call,
+        error: ProviderError,
+        *,
+        billed: bool,
+        prefix: str = "",
+    ) -> None:
+        cause = prefix + masked(error.cause)
+        give_up(self._context.ledger, call, billed=billed, cause=cause)
         self._call = None
 
     def _come_late(self, call: Call, came: Sequence[Completion]) -> None:

@@ -69,10 +69,14 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """The steps of a run, each once, and what keeps others from being planned."""
+    """The steps of a run, each once, and what keeps others from being planned.
+
+    if_lost: control calls, made only if servers lose completions
+    """
 
     steps: tuple[PlannedStep, ...]
     obstacles: tuple[Issue, ...]
+    if_lost: tuple[PlannedStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

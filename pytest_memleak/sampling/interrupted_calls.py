@@ -17,13 +17,12 @@ from pytest_memleak.ledger.call_outcomes import (
     open_calls,
     record,
 )
-from pytest_memleak.ledger.call_states import CallState
+from pytest_memleak.ledger.call_states import PROCESS_ENDED, CallState
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.call_attempts import SamplingContext, recovered_answer
 
-_LOST = "its process ended before a response was stored"
 _NEVER = "the provider has no response to it"
 
 
@@ -81,13 +80,13 @@ def _take_over_calls(
             orphaned,
         )
         waiting = connection.scalars(unsent).all()
-        end_open_calls(connection, waiting, billed=False, cause=_LOST)
+        end_open_calls(connection, waiting, billed=False, cause=PROCESS_ENDED)
         left = [
             call for call in open_calls(connection, orphaned) if call.question in asked
         ]
         numbers = [call.id for call in left]
         if not recoverable:
-            end_open_calls(connection, numbers, billed=True, cause=_LOST)
+            end_open_calls(connection, numbers, billed=True, cause=PROCESS_ENDED)
             return []
         update = calls.update().where(calls.c.id.in_(numbers))
         connection.execute(update.values(lease=lease))

@@ -110,6 +110,18 @@ def detection_limit(answers: int, *, confidence: float) -> float:
     return -math.expm1(log_unseen_once)
 
 
+def hidden_limit(lost: int, answers: int, *, confidence: float) -> float:
+    """Return the detection limit if each lost completion held the passage.
+
+    It is the upper end of the exact one-sided interval for `lost` of both together.
+    Raises SettingsError for a confidence outside [0, 1).
+    """
+    if lost == 0 or answers <= 0:
+        return detection_limit(answers, confidence=confidence)
+    normal_quantile(confidence)  # validates it
+    return beta_quantile(confidence, lost + 1, answers)
+
+
 def answers_to_detect(probability: float, *, confidence: float) -> int:
     """Return the answers per excerpt needed to see a passage of that `probability`.
 

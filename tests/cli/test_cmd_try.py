@@ -168,8 +168,8 @@ OWN, GREEDY = plan_of(11, 11, 6 * 300 + 1000), plan_of(6, 6, 6 * 300)
 @pytest.mark.parametrize(
     ("shares", "seconds", "deadline"),
     [
-        # All overlaps: two calls after each other.
-        ((0.0, 0.0), 2 * 200 + 2 * 300 + 2 * 300, 0),
+        # All overlaps: three calls at once.
+        ((0.0, 0.0), 2 * 200 + 8 * 300 + 2 * 300, 0),
         ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300, 2 * 3 * 300),  # nothing does
         ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, 0),
     ],

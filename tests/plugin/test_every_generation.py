@@ -179,13 +179,16 @@ def writer(pytester, monkeypatch):
 def run(pytester, writer):
     """Runs one model on one book; its pair in the bundle of that name."""
 
-    def running(name, bundle="evidence.json", samples="samples = 3", keys=""):
+    def running(
+        name, bundle="evidence.json", samples="samples = 3", keys="", per_call=1
+    ):
         written_suite(pytester.path, f"{writer.url}/v1", [name], keys=keys)
         suite = pytester.path / "it.memleak.toml"
         text = (
             suite.read_text("utf-8").replace(OTHERS, "").replace("samples = 3", samples)
         )
-        suite.write_text(text, "utf-8")
+        per_call = f"completions_per_call = {per_call}"
+        suite.write_text(text.replace("base_url", f"{per_call}, base_url"), "utf-8")
         pytester.runpytest("-m", "copyright", f"--memleak-evidence={bundle}")
         return read_pair(bundle)
 
@@ -454,8 +457,11 @@ def test_withheld_for_recitation_anywhere_is_inconclusive(writer, run):
 
 
 def test_a_passage_in_rounds_that_a_later_suite_no_longer_requests_counts(run):
+    """It is the last of the completions of one call."""
     for samples, origin in ((4, "sampled"), (3, "unrequested")):
-        pair = run("sampled_own", samples=f"samples = {samples}", keys=RELEASED)
+        pair = run(
+            "sampled_own", samples=f"samples = {samples}", keys=RELEASED, per_call=4
+        )
         assert (pair["verdict"], pair["measures"]["longest_passage"]["origin"]) == (
             "FAIL",
             origin,

@@ -2,7 +2,7 @@
 
 import pytest
 from ferry import BOOK, CLEAN
-from suite_files import read_bundle, write_book
+from suite_files import read_bundle, write_answers, write_book
 
 EXTENSION = """
 from pytest_memleak.interfaces.hookspecs import hookimpl
@@ -51,3 +51,14 @@ def test_passages_are_found_in_rounds_that_were_not_requested(pair):
     assert pair["catalog"]["books"] == 1
     passage = pair["measures"]["longest_passage"]
     assert (passage["value"], passage["origin"]) == (16, "unrequested")
+
+
+def test_a_round_that_an_excerpt_lacks_is_lost(suite, gate):
+    suite()
+    names = [f"p_id{number}" for number in range(1, len(BOOK) + 1)]
+    write_answers("clean.json", dict.fromkeys(names, CLEAN) | {names[0]: CLEAN[:2]})
+    chosen = ("-k", "clean", "-v", "--memleak-evidence=evidence.json")
+    lost = f"*Lost: 1 of {3 * len(BOOK)} completions never came*"
+    gate(*chosen, errors=1, deselected=1, lines=[lost])
+    (pair,) = (pair for pair in read_bundle()["pairs"] if pair["pair"] == "clean/ferry")
+    assert pair["completeness"]["delivery"]["lost"] == 1

@@ -19,6 +19,7 @@ ENDPOINT = (
 )
 # The base model ends some answers early.
 BRIEF = ("samples = 6\n", "samples = 2\nmax_short = 0.5\n")
+TOGETHER = ("[model.options]", "[model.options]\ncompletions_per_call = 10")
 LAX = ("longest_span = 30", "spans_over = 40")
 PAID = ("-m", "copyright")
 SUMMARIZER = """
@@ -41,7 +42,7 @@ def bare(stories, server, online):
 
     def write(*replacements, summarizer=SUMMARIZER):
         text = summarizer % server.base_url if "%s" in summarizer else summarizer
-        path = online(("\n[limits]", text), BRIEF, *replacements)
+        path = online(("\n[limits]", text), BRIEF, TOGETHER, *replacements)
         for name, records in stories.items():
             write_json(f"{name}.json", without_instructions(records))
         return path

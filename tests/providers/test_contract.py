@@ -202,7 +202,7 @@ CHATTING = "model_name obeyed continuing chats"
 MOST = {"concurrency": 3, "completions_per_call": 5}
 OPENED = [
     (*("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
-     "fixed_weights continuing"),
+     "fixed_weights samples_each continuing"),
     ("recorded", {"base": None, "path": "generations.jsonl"}, None, "recording"),
     ("openai", MOST, None, CHATTING),
     ("openai", {}, "ft:base:x", f"{CHATTING} fixed_weights"),
@@ -219,7 +219,7 @@ OPENED = [
      "fixed_weights obeyed continuing chats"),
     ("tinker", MOST, None, "fixed_weights continuing recovery"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights continuing"),
+     "fixed_weights samples_each continuing"),
 ]  # fmt: skip
 OPENED += [(name, MOST, None, "model_name") for name in HTTP_APIS]
 assert {name for name, *_ in OPENED} == {*PROVIDERS, *HTTP_APIS}

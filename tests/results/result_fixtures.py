@@ -23,6 +23,7 @@ from pytest_memleak.records import (
     Sampling,
     Scoring,
 )
+from pytest_memleak.records.delivery import IndependentAnswers
 from pytest_memleak.records.plot_records import Heading, SpanNote
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.scoring.analysis import analyze
@@ -106,7 +107,9 @@ def evaluation_of(
         book=book, endpoint=endpoint, analysis=analysis,
         measurement=analysis.measurement if analysis else None,
         protected={name: whole} if whole else {},
-        detection=analysis and detection_summary(analysis, pair, answers=samples),
+        detection=analysis and detection_summary(
+            analysis, pair, IndependentAnswers({"p_id1": samples})
+        ),
     )  # fmt: skip
 
 

@@ -109,9 +109,10 @@ class NgramEndpoint(RequestEndpoint):
     def abilities(self) -> Abilities:
         """The id identifies the training texts, and so the weights."""
         if self._continues:
-            return Abilities(fixed_weights=True)
+            return Abilities(fixed_weights=True, samples_each=True)
         return Abilities(
             fixed_weights=True,
+            samples_each=True,
             continuing=lambda: NgramEndpoint(
                 f"{self.id}#text",
                 self._writer,

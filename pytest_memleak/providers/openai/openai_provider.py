@@ -103,7 +103,7 @@ class OptionsTable(Table):
     project: str | None = None
     batch: bool = False
     concurrency: int | None = Field(default=None, ge=1)
-    completions_per_call: int = Field(default=10, ge=1)
+    completions_per_call: int = Field(default=1, ge=1)
     max_tokens_parameter: Literal["auto", "max_completion_tokens", "max_tokens"] = (
         "auto"
     )

@@ -55,7 +55,7 @@ class OptionsTable(Table):
     tokenizer: str | None = Field(default=None, min_length=1)
     renderer: str | None = Field(default=None, min_length=1)
     concurrency: int | None = Field(default=None, ge=1)
-    completions_per_call: int = Field(default=10, ge=1)
+    completions_per_call: int = Field(default=1, ge=1)
 
 
 class TinkerProvider:

@@ -46,7 +46,7 @@ class OptionsTable(Table):
     project: str | None = Field(default=None, min_length=1)
     base_url: Address | None = None
     concurrency: int | None = Field(default=None, ge=1)
-    completions_per_call: int = Field(default=10, ge=1)
+    completions_per_call: int = Field(default=1, ge=1)
     api: Api = "auto"
     sampling: Literal["plain", "server"] = "plain"
     system: str | None = None

@@ -112,7 +112,11 @@ class LocalEndpoint(RequestEndpoint):
     @property
     def abilities(self) -> Abilities:
         """The digest of its weights is in its id."""
-        return Abilities(fixed_weights=True, continuing=self.continuing)
+        return Abilities(
+            fixed_weights=True,
+            samples_each=True,
+            continuing=self.continuing,
+        )
 
     def answer(self, request: SampleRequest) -> list[Completion]:
         """Always `n` completions; number i has the seed + i, or a random seed for None.

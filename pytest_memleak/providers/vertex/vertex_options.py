@@ -67,7 +67,7 @@ class OptionsTable(Table):
     base_url: Address | None = None
     batch: bool = False
     concurrency: int | None = Field(default=None, ge=1)
-    completions_per_call: int = Field(default=8, ge=1, le=8)
+    completions_per_call: int = Field(default=1, ge=1, le=8)
     sampling: Literal["plain", "server"] = "plain"
     system: str | None = None
     thinking_budget: int | None = Field(default=None, ge=0)

@@ -1,0 +1,157 @@
+"""Whether a pair's server delivered what was requested, and what follows if not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.pipeline.samples import LedgerSamples, RecordedSamples
+from pytest_memleak.records import Issue
+from pytest_memleak.records.delivery import Delivery, IndependentAnswers
+from pytest_memleak.records.number_format import amount
+from pytest_memleak.scoring.lost_completions import (
+    LEVEL,
+    due_controls,
+    p_control,
+    p_uneven,
+)
+from pytest_memleak.verdict.delivery_outcome import DeliveryCheck
+
+if TYPE_CHECKING:
+    from pytest_memleak.ledger.delivered import Delivered
+    from pytest_memleak.pipeline.counted_generations import CountedGenerations
+
+_RULE = "delivered"
+
+
+def check_delivery(own: CountedGenerations) -> DeliveryCheck:
+    """Check the calls for a pair's own generations, or the rounds of a recording."""
+    match own.sampled:
+        case RecordedSamples():
+            check = _check_rounds(own)
+        case LedgerSamples() as sampled:
+            check = _check_calls(sampled)
+        case _:
+            check = DeliveryCheck()
+    return replace(check, answers=_independent_answers(own))
+
+
+def _check_rounds(own: CountedGenerations) -> DeliveryCheck:
+    """Count the rounds that a recording has of some excerpts and not of others."""
+    rounds = own.rounds
+    received = own.received_by_excerpt
+    lost = {excerpt: rounds - count for excerpt, count in received.items()}
+    requested = dict.fromkeys(received, rounds)
+    delivery = Delivery(
+        requested=sum(requested.values()),
+        lost=sum(lost.values()),
+        missing_choices=0,
+        p_uneven=p_uneven([*requested.values()], [*lost.values()]),
+    )
+    issues = _uneven(delivery, "supply a file with every generation of each excerpt")
+    return DeliveryCheck(delivery, lost, issues=issues)
+
+
+def _check_calls(own: LedgerSamples) -> DeliveryCheck:
+    from pytest_memleak.ledger.delivered import delivered
+
+    source = own.source
+    counted = delivered(
+        source.ledger,
+        source.endpoint_id,
+        own.prompts,
+        until=own.until,
+    )
+    requested, lost = counted.all_requested, counted.all_lost
+    due = due_controls(requested, lost)
+    control = _control(own, due)
+    p = None
+    if control is not None:
+        p = p_control(requested, lost, control.all_requested, control.all_lost)
+    lost_by_excerpt = [counted.lost[name] for name in counted.requested]
+    delivery = Delivery(
+        requested=requested,
+        lost=lost,
+        missing_choices=counted.missing_choices,
+        p_uneven=p_uneven([*counted.requested.values()], lost_by_excerpt),
+        control_requested=control.all_requested if control else 0,
+        control_lost=control.all_lost if control else 0,
+        p_control=p,
+    )
+    fix = "check what the server drops or fails, or test an endpoint without filters"
+    issues = (*_uneven(delivery, fix), *_control_issues(delivery, due))
+    return DeliveryCheck(delivery, counted.lost, issues=issues)
+
+
+def _control(own: LedgerSamples, due: int) -> Delivered | None:
+    """Count what the control calls delivered; None where none are due."""
+    from pytest_memleak.ledger.delivered import delivered
+
+    if not due or abilities_of(own.source.endpoint).samples_each:
+        return None
+    prompts = own.source.control_prompts(own.required.pair, due)
+    source = own.source
+    return delivered(source.ledger, source.endpoint_id, prompts, until=own.until)
+
+
+def _uneven(delivery: Delivery, fix: str) -> tuple[Issue, ...]:
+    if delivery.p_uneven > LEVEL:
+        return ()
+    cause = (
+        f"{_lost_text(delivery)}; one excerpt lost more than chance allows "
+        f"(p = {delivery.p_uneven:.2g})"
+    )
+    return (Issue(_RULE, cause, fix),)
+
+
+def _control_issues(delivery: Delivery, due: int) -> tuple[Issue, ...]:
+    """Return an issue where control calls lose less, or aren't there."""
+    if delivery.p_control is None:
+        return ()
+    control = delivery.control_requested
+    if control < due:
+        cause = (
+            f"{_lost_text(delivery)}, and {due - control:,} of {due:,} control calls "
+            "are missing"
+        )
+        fix = "rerun where the endpoint can be called: control calls show the cause"
+        return (Issue(_RULE, cause, fix),)
+    if delivery.p_control > LEVEL:
+        return ()
+    cause = (
+        f"{_lost_text(delivery)}, but of control calls only "
+        f"{delivery.control_lost:,} of {control:,} (p = {delivery.p_control:.2g})"
+    )
+    fix = (
+        "a filter may drop completions that quote the book: test an endpoint without "
+        "output filters"
+    )
+    return (Issue(_RULE, cause, fix),)
+
+
+def _lost_text(delivery: Delivery) -> str:
+    return f"{delivery.lost:,} of {amount(delivery.requested, 'completion')} never came"
+
+
+def _independent_answers(own: CountedGenerations) -> IndependentAnswers:
+    """Count per excerpt what the detection limit counts: answers, not withheld.
+
+    Where one call returned several, they may be alike: it counts as one. Local weights
+    sample each by itself.
+    """
+    from pytest_memleak.ledger.delivered import answered_calls
+
+    answers = own.kept_by_excerpt
+    sampled = own.sampled
+    if not isinstance(sampled, LedgerSamples):
+        return IndependentAnswers(answers)
+    source = sampled.source
+    if abilities_of(source.endpoint).samples_each:
+        return IndependentAnswers(answers)
+    calls = answered_calls(source.ledger, source.endpoint_id, sampled.prompts)
+    counts = {
+        excerpt: min(count, calls.get(excerpt, count))
+        for excerpt, count in answers.items()
+    }
+    return IndependentAnswers(counts, are_calls=counts != answers)

@@ -1,0 +1,87 @@
+"""Tests of whether lost completions are lost by chance (docs/method.md).
+
+Both are one-sided and exact. They draw without replacement: which of all requested
+completions are lost is random, their number is as observed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEVEL = 0.01
+"""Level of both tests, and the share of lost completions that needs control calls."""
+
+MOST_CONTROLS = 500
+_LOSSES_EXPECTED = 5
+
+
+def hypergeometric_tail(hits: int, draws: int, marked: int, total: int) -> float:
+    """Return the probability of at least `hits` marked ones among the draws.
+
+    draws, marked: of the `total`
+    """
+    most = min(draws, marked)
+    least = max(0, draws + marked - total)
+    if hits <= least:
+        return 1.0
+    all_ways = _log_choose(total, draws)
+    terms = []
+    for count in range(hits, most + 1):
+        ways = _log_choose(marked, count) + _log_choose(total - marked, draws - count)
+        terms.append(math.exp(ways - all_ways))
+    return min(1.0, math.fsum(terms))
+
+
+def _log_choose(total: int, chosen: int) -> float:
+    others = total - chosen
+    return math.lgamma(total + 1) - math.lgamma(chosen + 1) - math.lgamma(others + 1)
+
+
+def p_uneven(requested: Sequence[int], lost: Sequence[int]) -> float:
+    """Return p of the excerpt that lost most against chance, Bonferroni-corrected.
+
+    requested, lost: completions per excerpt
+    """
+    total, all_lost = sum(requested), sum(lost)
+    least = 1.0
+    for excerpt_requested, excerpt_lost in zip(requested, lost, strict=True):
+        p = hypergeometric_tail(excerpt_lost, excerpt_requested, all_lost, total)
+        least = min(least, p)
+    return min(1.0, least * max(1, len(lost)))
+
+
+def p_control(
+    requested: int,
+    lost: int,
+    control_requested: int,
+    control_lost: int,
+) -> float:
+    """Return p of control calls losing so few (Fisher's exact test, one-sided)."""
+    total = requested + control_requested
+    return hypergeometric_tail(lost, requested, lost + control_lost, total)
+
+
+def due_controls(requested: int, lost: int) -> int:
+    """Return the control completions that these losses call for; 0 for none.
+
+    So many that five would be lost at the pair's own rate, and enough for the test to
+    reject if none is. None where `MOST_CONTROLS` aren't enough for that.
+    """
+    if lost <= LEVEL * requested:
+        return 0
+    due = math.ceil(_LOSSES_EXPECTED * requested / lost)
+    while due < MOST_CONTROLS and p_control(requested, lost, due, 0) > LEVEL:
+        due += 1
+    due = min(due, MOST_CONTROLS)
+    return due if p_control(requested, lost, due, 0) <= LEVEL else 0
+
+
+def most_controls(requested: int) -> int:
+    """Return the most control completions that any number of losses calls for."""
+    fewest = math.floor(LEVEL * requested) + 1
+    counts = range(fewest, requested + 1)
+    return next(filter(None, (due_controls(requested, lost) for lost in counts)), 0)
