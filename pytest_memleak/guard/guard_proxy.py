@@ -7,6 +7,7 @@ import codecs
 import json
 import logging
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import (
@@ -20,12 +21,16 @@ from aiohttp import (
 from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutError
 from aiohttp.http_exceptions import HttpProcessingError
 
+from pytest_memleak.guard.client_budgets import key_of_client
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
+from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.redaction.credentials import without_credentials
+from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from pytest_memleak.guard.client_budgets import ClientBudgets
     from pytest_memleak.guard.guarded_openai_answer import Stop
     from pytest_memleak.library.library import Library
 
@@ -34,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 _FORWARDS = ("POST /v1/chat/completions", "POST /v1/completions", "GET /v1/models")
 _LARGEST = 1 << 26  # bytes
 _LARGEST_CHUNK = 1 << 20  # bytes
+_READ_AT_ONCE = 1 << 14  # bytes; larger requests are read in a thread
 _TIMES = ClientTimeout(total=None, sock_connect=30, sock_read=600)
 # What describes one connection or the bytes sent over it.
 _OWN_HEADERS = {
@@ -61,11 +67,33 @@ class GuardProxy:
     counts: requests, ended choices (stops), stops by book, and errors of the server
     """
 
-    def __init__(self, library: Library, upstream: str, limit: int) -> None:
+    def __init__(
+        self,
+        library: Library,
+        upstream: str,
+        limit: int,
+        *,
+        budget: int | None = CONVERSATION_BUDGET,
+        clients: ClientBudgets | None = None,
+        excuse_context: bool = False,
+    ) -> None:
+        """Guard by these rules.
+
+        budget:         the most words of one book in a conversation; None: any number
+        clients:        a further budget for each client
+        excuse_context: whether what clients and their tools wrote excuses, too
+        """
         self.counts: Counter[str] = Counter(requests=0, stops=0, upstream_errors=0)
-        self._library = library
         self._upstream = upstream.rstrip("/")
-        self._limit = limit
+        self._clients = clients
+        self._answer_to = partial(
+            GuardedAnswer,
+            library,
+            limit=limit,
+            budget=budget,
+            places=PlacesOfPassages(library),
+            excuse_context=excuse_context,
+        )
 
     def app(self) -> web.Application:
         """Return the application: the guarded paths, the models, and the counts."""
@@ -93,11 +121,37 @@ class GuardProxy:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         data = await request.read()
         self.counts["requests"] += request.method == "POST"
+        key = key_of_client(request.headers)
         try:
-            asked = _object(json.loads(data) if request.method == "POST" else {})
+            if len(data) < _READ_AT_ONCE:
+                answer = self._started(request.method, data, key)
+            else:
+                answer = await asyncio.to_thread(
+                    self._started,
+                    request.method,
+                    data,
+                    key,
+                )
         except (ValueError, RecursionError):
             return _error(400, "the request isn't a JSON object")
-        answer = GuardedAnswer(self._library, asked, self._limit)
+        try:
+            return await self._forward(request, data, answer)
+        finally:
+            answer.close()
+
+    def _started(self, method: str, data: bytes, key: str) -> GuardedAnswer:
+        """Return the answer to a request, without any of its text so far."""
+        asked = _object(json.loads(data) if method == "POST" else {})
+        budgets = [self._clients.of(key)] if self._clients and asked else []
+        return self._answer_to(asked, further_budgets=budgets)
+
+    async def _forward(
+        self,
+        request: web.Request,
+        data: bytes,
+        answer: GuardedAnswer,
+    ) -> web.StreamResponse:
+        """Ask the server, and return what may be sent of its answer."""
         try:
             async with self._session.request(
                 request.method,
@@ -160,9 +214,11 @@ class GuardProxy:
 
     def _note(self, stops: list[Stop]) -> None:
         """Log and count stops: places, no text."""
-        for choice, field, passage in stops:
+        for choice, field, passage, exceeded in stops:
             self.counts.update(("stops", f"stops in {passage.book}"))
             kind = "near-verbatim" if passage.near else "verbatim"
+            if exceeded == "budget":
+                kind += ", over the budget"
             _LOG.warning(
                 "stopped choice %d (%s) at %s, words %s-%s: %d words, %s",
                 choice,

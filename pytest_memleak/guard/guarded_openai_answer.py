@@ -7,13 +7,15 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
-from pytest_memleak.guard.guarded_stream import Stream
-from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
+from pytest_memleak.guard.guarded_stream import History, Stream
+from pytest_memleak.guard.request_texts import texts_of_request
+from pytest_memleak.guard.word_budget import COUNTED, Budget, PlacesOfPassages
+from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET, PASSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pytest_memleak.guard.request_texts import RequestTexts
     from pytest_memleak.library.library import Library, Passage
 
     Path = tuple[str | int, ...]
@@ -40,7 +42,6 @@ _REPLACED = {"finish_reason", "type"}
 LONGEST_NAME = 128
 _UNFINISHED = (None, "", "null")
 _ALL: Path = ()  # the field of all texts
-_FILES = {"file", "image_url", "input_audio"}
 _FORWARDED = _NAMES | {
     "arguments",
     "cached_tokens",
@@ -71,11 +72,17 @@ _OF_BODY = _FORWARDED | {"data"}  # a list of models
 
 
 class Stop(NamedTuple):
-    """A choice that the guard ended, the field of its text, and the passage in it."""
+    """A choice that the guard ended.
+
+    field:    of its text
+    passage:  in the text
+    exceeded: what the passage exceeds: "limit" or "budget"
+    """
 
     choice: int
     field: str
     passage: Passage
+    exceeded: str
 
 
 class GuardedAnswer:
@@ -94,11 +101,36 @@ class GuardedAnswer:
         library: Library,
         request: Mapping[str, Any],
         limit: int = PASSAGE_LIMIT,
+        *,
+        budget: int | None = CONVERSATION_BUDGET,
+        further_budgets: Sequence[Budget] = (),
+        places: PlacesOfPassages | None = None,
+        excuse_context: bool = False,
     ) -> None:
-        """Start the answer to a request for chat completions or completions."""
+        """Start the answer to a request for chat completions or completions.
+
+        budget:          the most words of one book in the conversation; None: any
+                         number
+        further_budgets: that other conversations share
+        places:          of the library; one made for it serves many answers
+        excuse_context:  whether what the client and its tools wrote excuses, too
+        """
         self.stops: list[Stop] = []
-        self._stream = partial(Stream, library, limit)
-        self._prompts = _prompts(request)
+        asked = texts_of_request(request, excuse_context=excuse_context)
+        self._prompts = asked.prompts
+        places = places or PlacesOfPassages(library)
+        self._budgets = [*further_budgets]
+        if budget is not None:
+            self._budgets.insert(0, Budget(budget, places))
+        history = self._history(library, asked, limit, places)
+        self._stream = partial(
+            Stream,
+            library,
+            limit,
+            history=history,
+            budgets=self._budgets,
+            places=places,
+        )
         self._each = max(_number(request.get("n"), 1), 1)
         self._choices = self._each * len(self._prompts)
         self._texts: dict[int | None, _Texts] = {}
@@ -108,6 +140,24 @@ class GuardedAnswer:
         # The objects of a body, by the places of their texts.
         self._objects: dict[Path, dict[str, Any]] = {}
         self._held: list[dict[str, Any]] = []
+
+    def _history(
+        self,
+        library: Library,
+        asked: RequestTexts,
+        limit: int,
+        places: PlacesOfPassages,
+    ) -> History:
+        """Return the model's earlier turns, after counting their words."""
+        history = asked.history
+        if not history:
+            return History("", ())
+        prompt = asked.prompts[0]
+        if self._budgets:
+            found = library.find([history], [prompt], least=COUNTED)
+            for budget in self._budgets:
+                budget.add(places.of(found))
+        return History.of(library, history, prompt, limit)
 
     @property
     def ended(self) -> bool:
@@ -169,6 +219,12 @@ class GuardedAnswer:
         for texts in self._texts.values():
             self._send(texts.end())
         return self._held
+
+    def close(self) -> None:
+        """Count the words that left, also if the client left before the end."""
+        streams = [stream for texts in self._texts.values() for stream in texts.streams]
+        for budget in self._budgets:
+            budget.settle(streams)
 
     def _guarded(self, part: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """Return what may be sent of an object; texts join it later, when they may."""
@@ -276,6 +332,11 @@ class _Texts:
                 self._add(place, stream.end())
         return self._leaving()
 
+    @property
+    def streams(self) -> list[Stream]:
+        """All streams so far."""
+        return list(self._streams.values())
+
     def _start(self, place: Path) -> None:
         """Start a place's stream, and wider ones once they have a second place."""
         for wider in _streams_with(place)[1:]:
@@ -296,7 +357,8 @@ class _Texts:
             numbers = [part for part in self._last if isinstance(part, int)]
             names = [part for part in self._last if isinstance(part, str)]
             choice = numbers[0] if numbers else 0
-            self._stops.append(Stop(choice, ".".join(names), passage))
+            exceeded = self._streams[stream].exceeded
+            self._stops.append(Stop(choice, ".".join(names), passage, exceeded))
 
     def _leaving(self) -> Pieces:
         while self._waiting:
@@ -354,18 +416,3 @@ def _at(place: Path, text: str) -> dict[str, Any]:
         value = [{"index": key, **value}] if isinstance(key, int) else {key: value}
     nested: dict[str, Any] = value
     return nested
-
-
-def _prompts(request: Mapping[str, Any]) -> list[str]:
-    """Return all text of a request by prompt, each of which has `n` choices."""
-    prompts = request.get("prompt")
-    if not isinstance(prompts, list) or not prompts or isinstance(prompts[0], int):
-        prompts = [prompts]
-    return [
-        "\n".join(texts_in({**request, "prompt": prompt}, kept=_without_files))
-        for prompt in prompts
-    ]
-
-
-def _without_files(place: Any, texts: Any) -> Any:
-    return texts if _FILES.isdisjoint(place) else []

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from pytest_memleak.cli.main import main
 from pytest_memleak.library import read_book
 
 
@@ -24,6 +25,7 @@ def guard(book, *more):
     (("--port", 99999), "--port 99999 isn't between 0 and 65535"),
     (("--port", -5), "--port -5 isn't between 0 and 65535"),
     (("--limit", 5), "at least 20 words, not 5"),
+    (("--per", 0), "--per 0 isn't a number of hours above 0"),
     (("--limit", 20_000), "it has 12,414 words, too few for a passage of over 20000"),
     (("--common", "gone.txt"), "No such file"),
     (("--host", "192.0.2.9"), "can't listen on 192.0.2.9:0: "),
@@ -56,6 +58,42 @@ def test_without_its_extra_it_says_how_to_install_it(refused, lamplighter, monke
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert "guard: the package aiohttp, which runs" in refused(*guard(lamplighter))
     assert "pip install" in refused(*guard(lamplighter))
+
+
+@pytest.mark.parametrize("option", ["--budget", "--client-budget"])
+@pytest.mark.parametrize("typed", ["5", "many"])
+def test_a_budget_is_none_or_a_number_of_words(memleak, lamplighter, option, typed):
+    run = memleak(*guard(lamplighter, option, typed))
+    assert run.returncode == 2
+    assert (
+        f"{option}: '{typed}' isn't none or a number of words from 20 on" in run.stderr
+    )
+
+
+def test_the_help_states_what_the_guard_promises(capsys):
+    with pytest.raises(SystemExit):
+        main(["guard", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for promise in (
+        "before it sends more than --limit words of a protected passage",
+        "before a conversation has more than --budget words of one book",
+        "at most 7 words in a row leave per answer",
+        "if the client returns earlier turns unchanged",
+        "doesn't hold over conversations, over turns that a client drops, and for a "
+        "client with many keys",
+    ):
+        assert promise in text
+
+
+def test_a_client_budget_is_kept_beside_the_ledger(
+    refused, lamplighter, tmp_path, monkeypatch
+):
+    pytest.importorskip("aiohttp", reason="the extra guard is not installed")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".memleak"
+    (folder / "guard.db").mkdir(parents=True)
+    said = refused(*guard(lamplighter, "--client-budget", 100))
+    assert "can't keep the clients' budgets there" in said
 
 
 def test_a_guard_of_its_own_process(program, lamplighter):

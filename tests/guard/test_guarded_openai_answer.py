@@ -196,19 +196,20 @@ def test_a_passage_spread_over_tool_calls_is_one_text():
         assert reason_of(sent) == "content_filter"
 
 
-SAID = {
-    "messages": [{"role": "system", "content": LEAK}, {"role": "user", "content": "?"}]
-}
-SHOWN = {
-    "messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "image_url"}]}]
-}
+def saying(role, content):
+    return {"messages": [{"role": role, "content": content}]}
+
+
+SAID = saying("user", LEAK)
+PARTS = [{"type": "text", "text": LEAK}, {"type": "image_url"}]
+RESULT = [{"type": "tool_result", "content": LEAK}]
 
 
 @pytest.mark.parametrize(
     ("asked", "free"),
     [
         ({**SAID, "n": 2}, {0, 1}),
-        ({**SHOWN, "n": 2}, {0, 1}),
+        ({**saying("user", PARTS), "n": 2}, {0, 1}),
         ({"prompt": LEAK, "n": 2}, {0, 1}),
         ({"prompt": LEAK}, {0, 1}),  # one choice was asked for, and both count for it
         ({"prompt": ["?", LEAK]}, {1}),
@@ -220,16 +221,7 @@ SHOWN = {
         ({"prompt": "?", "suffix": LEAK}, {0, 1}),
         ({"prompt": ["?", "?"], "suffix": LEAK}, {0, 1}),
         ({**CHAT, "prediction": {"type": "content", "content": LEAK}}, {0, 1}),
-        ({**CHAT, "tools": [{"function": {"description": LEAK}}]}, {0, 1}),
-        ({"messages": [{"role": "assistant", **called(LEAK)}]}, {0, 1}),
-        (
-            {
-                "messages": [
-                    {"content": [{"type": "file", "file": {"file_data": LEAK}}]}
-                ]
-            },
-            set(),
-        ),
+        (saying("user", [{"type": "file", "file": {"file_data": LEAK}}]), set()),
         ({"messages": "nothing of the kind"}, set()),
     ],
 )
@@ -239,6 +231,36 @@ def test_words_of_the_request_may_come_back(asked, free):
     assert {
         choice["index"] for choice in sent["choices"] if choice["text"] == LEAK
     } == free
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        saying("system", LEAK),
+        saying("developer", LEAK),
+        saying("tool", LEAK),
+        saying("user", RESULT),
+        {**CHAT, "system": LEAK},
+        {**CHAT, "tools": [{"function": {"description": LEAK}}]},
+    ],
+)
+@pytest.mark.parametrize("excuse_context", [False, True])
+def test_words_of_the_context_may_come_back_only_if_that_is_allowed(
+    asked, excuse_context
+):
+    body = {"choices": [{"index": 0, "text": LEAK}]}
+    answer = GuardedAnswer(library(), asked, excuse_context=excuse_context)
+    (sent,) = answer.read(body, whole=True)
+    assert (sent["choices"][0]["text"] == LEAK) is excuse_context
+
+
+@pytest.mark.parametrize("excuse_context", [False, True])
+@pytest.mark.parametrize("turn", [{"content": LEAK}, called(LEAK)])
+def test_words_of_earlier_turns_never_excuse(turn, excuse_context):
+    asked = {"messages": [{"role": "assistant", **turn}]}
+    answer = GuardedAnswer(library(), asked, excuse_context=excuse_context)
+    (sent,) = answer.read({"choices": [{"index": 0, "text": LEAK}]}, whole=True)
+    assert longest(sent["choices"][0]["text"]) <= 38
 
 
 def test_the_strings_of_an_error_are_one_text():
