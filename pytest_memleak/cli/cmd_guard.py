@@ -37,10 +37,10 @@ def add_guard(commands: Commands) -> None:
         '= "content_filter", before it sends more than --limit words of a protected '
         "passage, and before a conversation has more than --budget words of one book: "
         "from then on, at most 7 words in a row leave per answer (23 where some are "
-        "changed). This holds if the client returns earlier turns unchanged. It doesn't "
-        "hold over conversations, over turns that a client drops, and for a client with "
-        "many keys: --client-budget covers the first two. GET /guard counts the stops; "
-        "each is logged, without text.",
+        "changed). This holds if the client returns earlier turns unchanged. It "
+        "doesn't hold over conversations, over turns that a client drops, and for a "
+        "client with many keys: --client-budget covers the first two. GET /guard "
+        "counts the stops; each is logged, without text.",
         arguments={
             "books BOOK+": "protected books (.epub, .txt, ...), and catalog files",
             "--upstream "
@@ -58,6 +58,8 @@ def add_guard(commands: Commands) -> None:
             "--excuse-context": "system and tool messages excuse the words they "
             "contain, as users' messages do: for retrieval from texts that may be "
             "quoted",
+            "--drop": "drop what the guard can't read, such as log-probabilities, from "
+            "answers, instead of rejecting requests for it",
             "--host HOST": "the address to listen on (default: %(default)s)",
             "--port "
             "N": "the port to listen on (default: %(default)s); 0: any free port",
@@ -123,6 +125,7 @@ def _guard(parsed: argparse.Namespace) -> int:
         budget=parsed.budget,
         clients=_clients(parsed, library),
         excuse_context=parsed.excuse_context,
+        drop=parsed.drop,
     ).app()
     is_ipv6 = ":" in parsed.host
     try:

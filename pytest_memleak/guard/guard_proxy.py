@@ -8,7 +8,7 @@ import json
 import logging
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import (
     ClientError,
@@ -22,7 +22,9 @@ from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutErr
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pytest_memleak.guard.client_budgets import key_of_client
+from pytest_memleak.guard.dropped_parts import dropped_options
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
+from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET
@@ -61,6 +63,20 @@ _TYPE = "memleak_guard"
 _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError)
 
 
+class _Started(NamedTuple):
+    """A request that was read, and the answer to it.
+
+    data:        what the server gets
+    rejected:    why it gets nothing
+    wants_usage: whether a stream is to end with its usage
+    """
+
+    answer: GuardedAnswer
+    data: bytes
+    rejected: str
+    wants_usage: bool
+
+
 class GuardProxy:
     """The proxy in front of `upstream`, a server's address up to `/v1`.
 
@@ -76,22 +92,28 @@ class GuardProxy:
         budget: int | None = CONVERSATION_BUDGET,
         clients: ClientBudgets | None = None,
         excuse_context: bool = False,
+        drop: bool = False,
     ) -> None:
         """Guard by these rules.
 
         budget:         the most words of one book in a conversation; None: any number
         clients:        a further budget for each client
         excuse_context: whether what clients and their tools wrote excuses, too
+        drop:           whether what the guard can't read may be requested; it is
+                        dropped from answers
         """
         self.counts: Counter[str] = Counter(requests=0, stops=0, upstream_errors=0)
         self._upstream = upstream.rstrip("/")
         self._clients = clients
+        self._drop = drop
+        self._ids = OwnIds()
         self._answer_to = partial(
             GuardedAnswer,
             library,
             limit=limit,
             budget=budget,
             places=PlacesOfPassages(library),
+            ids=self._ids,
             excuse_context=excuse_context,
         )
 
@@ -122,46 +144,57 @@ class GuardProxy:
         data = await request.read()
         self.counts["requests"] += request.method == "POST"
         key = key_of_client(request.headers)
+        start = partial(self._started, request.method, data, key)
         try:
             if len(data) < _READ_AT_ONCE:
-                answer = self._started(request.method, data, key)
+                started = start()
             else:
-                answer = await asyncio.to_thread(
-                    self._started,
-                    request.method,
-                    data,
-                    key,
-                )
+                started = await asyncio.to_thread(start)
         except (ValueError, RecursionError):
             return _error(400, "the request isn't a JSON object")
+        if started.rejected:
+            return _error(400, started.rejected)
         try:
-            return await self._forward(request, data, answer)
+            return await self._forward(request, started)
         finally:
-            answer.close()
+            started.answer.close()
 
-    def _started(self, method: str, data: bytes, key: str) -> GuardedAnswer:
-        """Return the answer to a request, without any of its text so far."""
+    def _started(self, method: str, data: bytes, key: str) -> _Started:
+        """Read a request; raise ValueError or RecursionError if it's no JSON object."""
         asked = _object(json.loads(data) if method == "POST" else {})
         budgets = [self._clients.of(key)] if self._clients and asked else []
-        return self._answer_to(asked, further_budgets=budgets)
+        answer = self._answer_to(asked, further_budgets=budgets)
+        restored = self._ids.restored(asked)
+        if restored is not asked:
+            data = json.dumps(restored).encode()
+        options = [] if self._drop else dropped_options(asked)
+        rejected = ""
+        if options:
+            rejected = (
+                f"memleak guard can't send what {', '.join(options)} would return, "
+                "since it can't read it as text; omit the option, or start the guard "
+                "with --drop"
+            )
+        wants_usage = bool(_dict(asked.get("stream_options")).get("include_usage"))
+        return _Started(answer, data, rejected, wants_usage)
 
     async def _forward(
         self,
         request: web.Request,
-        data: bytes,
-        answer: GuardedAnswer,
+        started: _Started,
     ) -> web.StreamResponse:
         """Ask the server, and return what may be sent of its answer."""
+        answer = started.answer
         try:
             async with self._session.request(
                 request.method,
                 self._upstream + request.path.removeprefix("/v1"),
-                data=data,
+                data=started.data,
                 headers=_forwarded_headers(request),
                 allow_redirects=request.method == "GET",
             ) as upstream:
                 if upstream.ok and upstream.content_type == "text/event-stream":
-                    return await self._stream(request, answer, upstream)
+                    return await self._stream(request, started, upstream)
                 body = await _body(upstream)
         except _BROKEN as error:
             return self._fail(self._cause(error))
@@ -179,11 +212,12 @@ class GuardProxy:
     async def _stream(
         self,
         request: web.Request,
-        answer: GuardedAnswer,
+        started: _Started,
         upstream: ClientResponse,
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        answer = started.answer
         noted = 0
 
         async def send(*chunks: dict[str, Any]) -> None:
@@ -206,7 +240,7 @@ class GuardProxy:
             await send(*answer.read(chunk))
             if failed:
                 return response
-            if noted and answer.ended:
+            if noted and answer.ended and not started.wants_usage:
                 break
         await send(*answer.end())
         await response.write(b"data: [DONE]\n\n")
@@ -313,6 +347,10 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - the JSON's value is wrong
     return value
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _error(status: int, message: str, **headers: str) -> web.Response:
