@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -63,6 +64,11 @@ def add_guard(commands: Commands) -> None:
             "--host HOST": "the address to listen on (default: %(default)s)",
             "--port "
             "N": "the port to listen on (default: %(default)s); 0: any free port",
+            "--metrics-port "
+            "N": "serve the counts for Prometheus at /metrics of this port (default: "
+            "not at all)",
+            "--connections "
+            "N": "the most open connections of one address (default: %(default)s)",
             **WORD_MODE,
         },
         upstream={"required": True},
@@ -72,6 +78,7 @@ def add_guard(commands: Commands) -> None:
         per={"type": float, "default": 24.0},
         host={"default": "127.0.0.1"},
         port={"default": 8790},
+        connections={"default": 512},
     )
 
 
@@ -97,12 +104,15 @@ def _guard(parsed: argparse.Namespace) -> int:
     from pytest_memleak.library.library import Library
 
     try:
-        from aiohttp import web
-
+        for package in ("aiohttp", "prometheus_client"):
+            import_module(package)
+        from pytest_memleak.guard.connections import Connections
         from pytest_memleak.guard.guard_proxy import GuardProxy
+        from pytest_memleak.guard.guard_server import serve
     except ImportError:
         raise SettingsError(
-            "the package aiohttp, which runs the proxy, isn't installed",
+            "the packages aiohttp and prometheus-client, which run the proxy, aren't "
+            "installed",
             hint=f"install it with: {install_command('guard')}",
         ) from None
     upstream = _validated_upstream(parsed)
@@ -118,7 +128,7 @@ def _guard(parsed: argparse.Namespace) -> int:
     )
     Stream(library, parsed.limit)  # raises SettingsError for the limit
     logging.basicConfig(format="%(asctime)s %(message)s")
-    app = GuardProxy(
+    proxy = GuardProxy(
         library,
         parsed.upstream,
         parsed.limit,
@@ -126,34 +136,42 @@ def _guard(parsed: argparse.Namespace) -> int:
         clients=_clients(parsed, library),
         excuse_context=parsed.excuse_context,
         drop=parsed.drop,
-    ).app()
-    is_ipv6 = ":" in parsed.host
-    try:
-        family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
-        listener = socket.create_server((parsed.host, parsed.port), family=family)
-    except OSError as error:
-        reason = f"{error.strerror}".partition(" (while")[0]
-        raise SettingsError(
-            f"can't listen on {parsed.host}:{parsed.port}: {reason}",
-            hint="name another port with --port, or an address of this machine with "
-            "--host",
-        ) from None
+        connections=Connections(parsed.connections),
+    )
+    listener = _listener(parsed.host, parsed.port, "--port")
+    metrics = None
+    if parsed.metrics_port is not None:
+        metrics = _listener(parsed.host, parsed.metrics_port, "--metrics-port")
     books = amount(len(library.sizes), "book")
     words = sum(library.sizes.values())
-    host = f"[{parsed.host}]" if is_ipv6 else parsed.host
-    address = f"http://{host}:{listener.getsockname()[1]}/v1"
+    address = f"{_address(parsed.host, listener)}/v1"
     print(
         f"Guards {books} ({words:,} words) at {address}, in front of {upstream}",
         flush=True,
     )
-    web.run_app(
-        app,
-        sock=listener,
-        handler_cancellation=True,
-        print=None,
-        access_log=None,
-    )
+    if metrics:
+        print(f"Counts: {_address(parsed.host, metrics)}/metrics", flush=True)
+    serve(proxy, listener, metrics)
     return 0
+
+
+def _listener(host: str, port: int, option: str) -> socket.socket:
+    """Return what listens on a port; raise SettingsError if nothing can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = f"{error.strerror}".partition(" (while")[0]
+        raise SettingsError(
+            f"can't listen on {host}:{port}: {reason}",
+            hint=f"name another port with {option}, or an address of this machine "
+            "with --host",
+        ) from None
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listener.getsockname()[1]}"
 
 
 def _clients(parsed: argparse.Namespace, library: Library) -> ClientBudgets | None:
@@ -169,9 +187,18 @@ def _clients(parsed: argparse.Namespace, library: Library) -> ClientBudgets | No
 
 def _validated_upstream(parsed: argparse.Namespace) -> str:
     """Return the upstream to show; raise SettingsError for a bad one, or the guard."""
-    if parsed.port not in range(1 << 16):
+    for option, port in (
+        ("--port", parsed.port),
+        ("--metrics-port", parsed.metrics_port or 0),
+    ):
+        if port not in range(1 << 16):
+            raise SettingsError(
+                f"{option} {port} isn't between 0 and 65535",
+                hint="omit it",
+            )
+    if parsed.connections < 1:
         raise SettingsError(
-            f"--port {parsed.port} isn't between 0 and 65535",
+            f"--connections {parsed.connections} lets no client in",
             hint="omit it",
         )
     upstream = without_credentials(parsed.upstream)

@@ -1,4 +1,4 @@
-"""What a request asks for that the guard doesn't send, since it can't read it as text."""
+"""What a request asks for that the guard doesn't send: it can't read it as text."""
 
 from __future__ import annotations
 

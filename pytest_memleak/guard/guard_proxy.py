@@ -8,6 +8,7 @@ import json
 import logging
 from collections import Counter
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import (
@@ -22,6 +23,7 @@ from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutErr
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pytest_memleak.guard.client_budgets import key_of_client
+from pytest_memleak.guard.connections import Connections
 from pytest_memleak.guard.dropped_parts import dropped_options
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
 from pytest_memleak.guard.own_ids import OwnIds
@@ -40,6 +42,7 @@ _LOG = logging.getLogger(__name__)
 
 _FORWARDS = ("POST /v1/chat/completions", "POST /v1/completions", "GET /v1/models")
 _LARGEST = 1 << 26  # bytes
+_WITH_UNREAD_BODY = (408, 413)
 _LARGEST_CHUNK = 1 << 20  # bytes
 _READ_AT_ONCE = 1 << 14  # bytes; larger requests are read in a thread
 _TIMES = ClientTimeout(total=None, sock_connect=30, sock_read=600)
@@ -80,7 +83,9 @@ class _Started(NamedTuple):
 class GuardProxy:
     """The proxy in front of `upstream`, a server's address up to `/v1`.
 
-    counts: requests, ended choices (stops), stops by book, and errors of the server
+    counts:      requests, ended choices (stops), and errors of the server
+    stops:       ended choices by book
+    connections: of its clients
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class GuardProxy:
         clients: ClientBudgets | None = None,
         excuse_context: bool = False,
         drop: bool = False,
+        connections: Connections | None = None,
     ) -> None:
         """Guard by these rules.
 
@@ -103,6 +109,8 @@ class GuardProxy:
                         dropped from answers
         """
         self.counts: Counter[str] = Counter(requests=0, stops=0, upstream_errors=0)
+        self.stops: Counter[str] = Counter()
+        self.connections = connections or Connections()
         self._upstream = upstream.rstrip("/")
         self._clients = clients
         self._drop = drop
@@ -120,7 +128,10 @@ class GuardProxy:
     def app(self) -> web.Application:
         """Return the application: the guarded paths, the models, and the counts."""
         logging.getLogger("aiohttp.server").addFilter(_kind_alone)
-        app = web.Application(client_max_size=_LARGEST, middlewares=[_with_json_errors])
+        app = web.Application(
+            client_max_size=_LARGEST,
+            middlewares=[self.connections.watched(), _with_json_errors],
+        )
         app.cleanup_ctx.append(self._connected)
         app.router.add_get("/guard", self._show_counts)
         for route in _FORWARDS:
@@ -138,11 +149,12 @@ class GuardProxy:
             yield
 
     async def _show_counts(self, _: web.Request) -> web.Response:
-        return web.json_response(dict(self.counts))
+        by_book = {f"stops in {book}": count for book, count in self.stops.items()}
+        return web.json_response({**self.counts, **by_book})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        data = await request.read()
         self.counts["requests"] += request.method == "POST"
+        data = await _request_body(request, self.connections.first)
         key = key_of_client(request.headers)
         start = partial(self._started, request.method, data, key)
         try:
@@ -197,7 +209,7 @@ class GuardProxy:
                     return await self._stream(request, started, upstream)
                 body = await _body(upstream)
         except _BROKEN as error:
-            return self._fail(self._cause(error))
+            return self._fail_unanswered(error)
         (guarded,) = await asyncio.to_thread(answer.read, body, whole=True)
         message = f"the upstream answered {request.path} with status {upstream.status}"
         if not guarded:
@@ -249,7 +261,8 @@ class GuardProxy:
     def _note(self, stops: list[Stop]) -> None:
         """Log and count stops: places, no text."""
         for choice, field, passage, exceeded in stops:
-            self.counts.update(("stops", f"stops in {passage.book}"))
+            self.counts["stops"] += 1
+            self.stops[PurePath(passage.book).name] += 1
             kind = "near-verbatim" if passage.near else "verbatim"
             if exceeded == "budget":
                 kind += ", over the budget"
@@ -264,21 +277,45 @@ class GuardProxy:
                 kind,
             )
 
-    def _cause(self, error: BaseException) -> str:
-        """Return what failed, without a text of the server's."""
-        if isinstance(error, ClientConnectorError | ConnectionTimeoutError):
-            cause = getattr(error, "strerror", None) or error
-            return (
-                f"the upstream {without_credentials(self._upstream)} can't be reached "
-                f"({cause}); start it or change --upstream"
-            )
-        return f"the server failed: {type(error).__name__}"
+    def _fail_unanswered(self, error: BaseException) -> web.Response:
+        """Count and log what failed, without a text of the server's.
 
-    def _fail(self, message: str, status: int = 502) -> web.Response:
-        """Count and log a failure of the upstream; return the error for the client."""
+        The client doesn't get to know where the server is.
+        """
+        if not isinstance(error, ClientConnectorError | ConnectionTimeoutError):
+            return self._fail(f"the server failed: {type(error).__name__}")
+        cause = getattr(error, "strerror", None) or error
+        upstream = without_credentials(self._upstream)
+        return self._fail(
+            f"the upstream {upstream} can't be reached ({cause}); start it or change "
+            "--upstream",
+            public="the server behind memleak guard can't be reached",
+        )
+
+    def _fail(self, message: str, status: int = 502, public: str = "") -> web.Response:
+        """Count and log a failure of the server; return the error for the client.
+
+        public: what the client gets to know, if not the message
+        """
         self.counts["upstream_errors"] += 1
         _LOG.warning("%s", message)
-        return _error(status, message)
+        return _error(status, public or message)
+
+
+async def _request_body(request: web.Request, seconds: float) -> bytes:
+    """Return a request's body; raise HTTPRequestTimeout if none of it comes so long."""
+    body = bytearray()
+    try:
+        while True:
+            async with asyncio.timeout(seconds):
+                part = await request.content.readany()
+            if not part:
+                return bytes(body)
+            body += part
+            if len(body) > _LARGEST:
+                raise web.HTTPRequestEntityTooLarge(_LARGEST, len(body))
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 def _forwarded_headers(request: web.Request) -> dict[str, str]:
@@ -370,7 +407,9 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
         headers = {
             name: value for name, value in error.headers.items() if name == "Allow"
         }
-        return _error(error.status, message, **headers)
+        response = _error(error.status, message, **headers)
+        if error.status in _WITH_UNREAD_BODY:
+            response.force_close()
     except web.RequestPayloadError:
         return _error(400, "the request's body isn't what its headers say")
     return response

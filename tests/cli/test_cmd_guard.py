@@ -25,6 +25,8 @@ def guard(book, *more):
     (("--port", 99999), "--port 99999 isn't between 0 and 65535"),
     (("--port", -5), "--port -5 isn't between 0 and 65535"),
     (("--limit", 5), "at least 20 words, not 5"),
+    (("--metrics-port", 99999), "--metrics-port 99999 isn't between 0 and 65535"),
+    (("--connections", 0), "--connections 0 lets no client in"),
     (("--per", 0), "--per 0 isn't a number of hours above 0"),
     (("--limit", 20_000), "it has 12,414 words, too few for a passage of over 20000"),
     (("--common", "gone.txt"), "No such file"),
@@ -56,7 +58,9 @@ def test_a_missing_book_and_a_taken_port_are_errors(refused, lamplighter):
 
 def test_without_its_extra_it_says_how_to_install_it(refused, lamplighter, monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    assert "guard: the package aiohttp, which runs" in refused(*guard(lamplighter))
+    assert "guard: the packages aiohttp and prometheus-client, which run" in refused(
+        *guard(lamplighter)
+    )
     assert "pip install" in refused(*guard(lamplighter))
 
 
@@ -98,6 +102,7 @@ def test_a_client_budget_is_kept_beside_the_ledger(
 
 def test_a_guard_of_its_own_process(program, lamplighter):
     pytest.importorskip("aiohttp", reason="the extra guard is not installed")
+    import httpx
     import openai
     from chat_streams import ChatStreams, serving
 
@@ -106,6 +111,7 @@ def test_a_guard_of_its_own_process(program, lamplighter):
     server.answers["leak"] = {"choices": [{"index": 0, "message": {"content": text}}]}
     with serving(server.app) as (upstream,):
         command = ["guard", lamplighter, "--upstream", f"{upstream}/v1", "--port", "0"]
+        command += ["--metrics-port", "0"]
         process = subprocess.Popen(
             [sys.executable, *program, *map(str, command)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -120,6 +126,14 @@ def test_a_guard_of_its_own_process(program, lamplighter):
                     model="leak", messages=asked
                 ).choices
             assert choice.finish_reason == "content_filter"
+            counts = process.stdout.readline().removeprefix("Counts: ").strip()
+            metrics = httpx.get(counts).text
+            assert (
+                f'memleak_guard_stops_total{{book="{lamplighter.name}"}} 1.0' in metrics
+            )
+            assert str(lamplighter.parent) not in metrics
+            shown = httpx.get(f"{address.removesuffix('/v1')}/guard").json()
+            assert shown[f"stops in {lamplighter.name}"] == 1
             assert text.startswith(choice.message.content)
         finally:
             process.send_signal(signal.SIGINT)
