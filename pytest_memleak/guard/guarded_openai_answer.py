@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.guard.dropped_parts import DROPPED
 from pytest_memleak.guard.guarded_stream import History, Stream
+from pytest_memleak.guard.long_prompts import shortened
 from pytest_memleak.guard.own_ids import OwnIds, is_id
 from pytest_memleak.guard.request_texts import texts_of_request
 from pytest_memleak.guard.word_budget import COUNTED, Budget, PlacesOfPassages
@@ -17,7 +18,6 @@ from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET, PASSAGE_LI
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.guard.request_texts import RequestTexts
     from pytest_memleak.library.library import Library, Passage
 
     Path = tuple[str | int, ...]
@@ -123,12 +123,12 @@ class GuardedAnswer:
         """
         self.stops: list[Stop] = []
         asked = texts_of_request(request, excuse_context=excuse_context)
-        self._prompts = asked.prompts
+        self._prompts = [shortened(prompt, library) for prompt in asked.prompts]
         places = places or PlacesOfPassages(library)
         self._budgets = [*further_budgets]
         if budget is not None:
             self._budgets.insert(0, Budget(budget, places))
-        history = self._history(library, asked, limit, places)
+        history = self._history(library, asked.history, limit, places)
         self._stream = partial(
             Stream,
             library,
@@ -153,15 +153,14 @@ class GuardedAnswer:
     def _history(
         self,
         library: Library,
-        asked: RequestTexts,
+        history: str,
         limit: int,
         places: PlacesOfPassages,
     ) -> History:
         """Return the model's earlier turns, after counting their words."""
-        history = asked.history
         if not history:
             return History("", ())
-        prompt = asked.prompts[0]
+        prompt = self._prompts[0]
         if self._budgets:
             found = library.find([history], [prompt], least=COUNTED)
             for budget in self._budgets:
