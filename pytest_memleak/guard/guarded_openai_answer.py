@@ -162,9 +162,9 @@ class GuardedAnswer:
             return History("", ())
         prompt = self._prompts[0]
         if self._budgets:
-            found = library.find([history], [prompt], least=COUNTED)
+            passages = library.find([history], [prompt], least=COUNTED)
             for budget in self._budgets:
-                budget.add(places.of(found))
+                budget.add(places.of(passages))
         return History.of(library, history, prompt, limit)
 
     @property

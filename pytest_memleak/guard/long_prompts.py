@@ -42,6 +42,6 @@ def _pieces(prompt: str) -> Iterator[str]:
 
 
 def _has_matches(piece: str, library: Library) -> bool:
-    found = library.index.matches([piece])
-    near = any(len(matches.matches.text) for matches in found.near)
-    return near or len(found.matches.text) > 0
+    matched = library.index.matches([piece])
+    readings = [matched.matches, *(near.matches for near in matched.near)]
+    return any(len(reading.text) for reading in readings)

@@ -157,8 +157,8 @@ class Budget:
         unread = [self._unread.pop(sender) for sender in senders]
         if unread:
             texts, prompts, _ = zip(*unread, strict=True)
-            found = self._places.library.find(texts, prompts, least=COUNTED)
-            self.add(self._places.of(found))
+            passages = self._places.library.find(texts, prompts, least=COUNTED)
+            self.add(self._places.of(passages))
 
     def _least_left(self) -> int:
         """Return the words left of the book of which most have left; below 0: none."""
