@@ -48,12 +48,12 @@ class Connections:
     def accept(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """Return what asyncio makes for each connection to a server."""
 
-        def made() -> asyncio.Protocol:
+        def new_connection() -> asyncio.Protocol:
             handler = server()
             self._open[handler] = connection = _Connection(self, handler)
             return connection
 
-        return made
+        return new_connection
 
     def forget(self, handler: RequestHandler) -> None:
         """Forget a connection that was closed."""
