@@ -7,7 +7,9 @@ import codecs
 import json
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import (
     ClientError,
@@ -20,12 +22,19 @@ from aiohttp import (
 from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutError
 from aiohttp.http_exceptions import HttpProcessingError
 
+from pytest_memleak.guard.client_budgets import key_of_client
+from pytest_memleak.guard.connections import Connections
+from pytest_memleak.guard.dropped_parts import dropped_options
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
+from pytest_memleak.guard.own_ids import OwnIds
+from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.redaction.credentials import without_credentials
+from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from pytest_memleak.guard.client_budgets import ClientBudgets
     from pytest_memleak.guard.guarded_openai_answer import Stop
     from pytest_memleak.library.library import Library
 
@@ -33,7 +42,9 @@ _LOG = logging.getLogger(__name__)
 
 _FORWARDS = ("POST /v1/chat/completions", "POST /v1/completions", "GET /v1/models")
 _LARGEST = 1 << 26  # bytes
+_WITH_UNREAD_BODY = (408, 413)
 _LARGEST_CHUNK = 1 << 20  # bytes
+_READ_AT_ONCE = 1 << 14  # bytes; larger requests are read in a thread
 _TIMES = ClientTimeout(total=None, sock_connect=30, sock_read=600)
 # What describes one connection or the bytes sent over it.
 _OWN_HEADERS = {
@@ -55,22 +66,72 @@ _TYPE = "memleak_guard"
 _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError)
 
 
+class _Started(NamedTuple):
+    """A request that was read, and the answer to it.
+
+    data:        what the server gets
+    rejected:    why it gets nothing
+    wants_usage: whether a stream is to end with its usage
+    """
+
+    answer: GuardedAnswer
+    data: bytes
+    rejected: str
+    wants_usage: bool
+
+
 class GuardProxy:
     """The proxy in front of `upstream`, a server's address up to `/v1`.
 
-    counts: requests, ended choices (stops), stops by book, and errors of the server
+    counts:      requests, ended choices (stops), and errors of the server
+    stops:       ended choices by book
+    connections: of its clients
     """
 
-    def __init__(self, library: Library, upstream: str, limit: int) -> None:
+    def __init__(
+        self,
+        library: Library,
+        upstream: str,
+        limit: int,
+        *,
+        budget: int | None = CONVERSATION_BUDGET,
+        clients: ClientBudgets | None = None,
+        excuse_context: bool = False,
+        drop: bool = False,
+        connections: Connections | None = None,
+    ) -> None:
+        """Guard by these rules.
+
+        budget:         the most words of one book in a conversation; None: any number
+        clients:        a further budget for each client
+        excuse_context: whether what clients and their tools wrote excuses, too
+        drop:           whether what the guard can't read may be requested; it is
+                        dropped from answers
+        """
         self.counts: Counter[str] = Counter(requests=0, stops=0, upstream_errors=0)
-        self._library = library
+        self.stops: Counter[str] = Counter()
+        self.connections = connections or Connections()
         self._upstream = upstream.rstrip("/")
-        self._limit = limit
+        self._clients = clients
+        self._drop = drop
+        self._ids = OwnIds()
+        self._answer_to = partial(
+            GuardedAnswer,
+            library,
+            limit=limit,
+            budget=budget,
+            places=PlacesOfPassages(library),
+            ids=self._ids,
+            excuse_context=excuse_context,
+        )
 
     def app(self) -> web.Application:
         """Return the application: the guarded paths, the models, and the counts."""
         logging.getLogger("aiohttp.server").addFilter(_kind_alone)
-        app = web.Application(client_max_size=_LARGEST, middlewares=[_with_json_errors])
+        app = web.Application(
+            client_max_size=_LARGEST,
+            middlewares=[self.connections.watched(), _with_json_errors],
+        )
         app.cleanup_ctx.append(self._connected)
         app.router.add_get("/guard", self._show_counts)
         for route in _FORWARDS:
@@ -88,29 +149,67 @@ class GuardProxy:
             yield
 
     async def _show_counts(self, _: web.Request) -> web.Response:
-        return web.json_response(dict(self.counts))
+        by_book = {f"stops in {book}": count for book, count in self.stops.items()}
+        return web.json_response({**self.counts, **by_book})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        data = await request.read()
         self.counts["requests"] += request.method == "POST"
+        data = await _request_body(request, self.connections.first)
+        key = key_of_client(request.headers)
+        start = partial(self._started, request.method, data, key)
         try:
-            asked = _object(json.loads(data) if request.method == "POST" else {})
+            if len(data) < _READ_AT_ONCE:
+                started = start()
+            else:
+                started = await asyncio.to_thread(start)
         except (ValueError, RecursionError):
             return _error(400, "the request isn't a JSON object")
-        answer = GuardedAnswer(self._library, asked, self._limit)
+        if started.rejected:
+            return _error(400, started.rejected)
+        try:
+            return await self._forward(request, started)
+        finally:
+            started.answer.close()
+
+    def _started(self, method: str, data: bytes, key: str) -> _Started:
+        """Read a request; raise ValueError or RecursionError if it's no JSON object."""
+        asked = _object(json.loads(data) if method == "POST" else {})
+        budgets = [self._clients.of(key)] if self._clients and asked else []
+        answer = self._answer_to(asked, further_budgets=budgets)
+        restored = self._ids.restored(asked)
+        if restored is not asked:
+            data = json.dumps(restored).encode()
+        options = [] if self._drop else dropped_options(asked)
+        rejected = ""
+        if options:
+            rejected = (
+                f"memleak guard can't send what {', '.join(options)} would return, "
+                "since it can't read it as text; omit the option, or start the guard "
+                "with --drop"
+            )
+        wants_usage = bool(_dict(asked.get("stream_options")).get("include_usage"))
+        return _Started(answer, data, rejected, wants_usage)
+
+    async def _forward(
+        self,
+        request: web.Request,
+        started: _Started,
+    ) -> web.StreamResponse:
+        """Ask the server, and return what may be sent of its answer."""
+        answer = started.answer
         try:
             async with self._session.request(
                 request.method,
                 self._upstream + request.path.removeprefix("/v1"),
-                data=data,
+                data=started.data,
                 headers=_forwarded_headers(request),
                 allow_redirects=request.method == "GET",
             ) as upstream:
                 if upstream.ok and upstream.content_type == "text/event-stream":
-                    return await self._stream(request, answer, upstream)
+                    return await self._stream(request, started, upstream)
                 body = await _body(upstream)
         except _BROKEN as error:
-            return self._fail(self._cause(error))
+            return self._fail_unanswered(error)
         (guarded,) = await asyncio.to_thread(answer.read, body, whole=True)
         message = f"the upstream answered {request.path} with status {upstream.status}"
         if not guarded:
@@ -125,11 +224,12 @@ class GuardProxy:
     async def _stream(
         self,
         request: web.Request,
-        answer: GuardedAnswer,
+        started: _Started,
         upstream: ClientResponse,
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        answer = started.answer
         noted = 0
 
         async def send(*chunks: dict[str, Any]) -> None:
@@ -152,7 +252,7 @@ class GuardProxy:
             await send(*answer.read(chunk))
             if failed:
                 return response
-            if noted and answer.ended:
+            if noted and answer.ended and not started.wants_usage:
                 break
         await send(*answer.end())
         await response.write(b"data: [DONE]\n\n")
@@ -160,9 +260,12 @@ class GuardProxy:
 
     def _note(self, stops: list[Stop]) -> None:
         """Log and count stops: places, no text."""
-        for choice, field, passage in stops:
-            self.counts.update(("stops", f"stops in {passage.book}"))
+        for choice, field, passage, exceeded in stops:
+            self.counts["stops"] += 1
+            self.stops[PurePath(passage.book).name] += 1
             kind = "near-verbatim" if passage.near else "verbatim"
+            if exceeded == "budget":
+                kind += ", over the budget"
             _LOG.warning(
                 "stopped choice %d (%s) at %s, words %s-%s: %d words, %s",
                 choice,
@@ -174,21 +277,45 @@ class GuardProxy:
                 kind,
             )
 
-    def _cause(self, error: BaseException) -> str:
-        """Return what failed, without a text of the server's."""
-        if isinstance(error, ClientConnectorError | ConnectionTimeoutError):
-            cause = getattr(error, "strerror", None) or error
-            return (
-                f"the upstream {without_credentials(self._upstream)} can't be reached "
-                f"({cause}); start it or change --upstream"
-            )
-        return f"the server failed: {type(error).__name__}"
+    def _fail_unanswered(self, error: BaseException) -> web.Response:
+        """Count and log what failed, without a text of the server's.
 
-    def _fail(self, message: str, status: int = 502) -> web.Response:
-        """Count and log a failure of the upstream; return the error for the client."""
+        The client doesn't get to know where the server is.
+        """
+        if not isinstance(error, ClientConnectorError | ConnectionTimeoutError):
+            return self._fail(f"the server failed: {type(error).__name__}")
+        cause = getattr(error, "strerror", None) or error
+        upstream = without_credentials(self._upstream)
+        return self._fail(
+            f"the upstream {upstream} can't be reached ({cause}); start it or change "
+            "--upstream",
+            public="the server behind memleak guard can't be reached",
+        )
+
+    def _fail(self, message: str, status: int = 502, public: str = "") -> web.Response:
+        """Count and log a failure of the server; return the error for the client.
+
+        public: what the client gets to know, if not the message
+        """
         self.counts["upstream_errors"] += 1
         _LOG.warning("%s", message)
-        return _error(status, message)
+        return _error(status, public or message)
+
+
+async def _request_body(request: web.Request, seconds: float) -> bytes:
+    """Return a request's body; raise HTTPRequestTimeout if none of it comes so long."""
+    body = bytearray()
+    try:
+        while True:
+            async with asyncio.timeout(seconds):
+                part = await request.content.readany()
+            if not part:
+                return bytes(body)
+            body += part
+            if len(body) > _LARGEST:
+                raise web.HTTPRequestEntityTooLarge(_LARGEST, len(body))
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 def _forwarded_headers(request: web.Request) -> dict[str, str]:
@@ -259,6 +386,10 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _error(status: int, message: str, **headers: str) -> web.Response:
     error = {"message": message, "type": _TYPE, "param": None, "code": None}
     return web.json_response({"error": error}, status=status, headers=headers)
@@ -276,7 +407,9 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
         headers = {
             name: value for name, value in error.headers.items() if name == "Allow"
         }
-        return _error(error.status, message, **headers)
+        response = _error(error.status, message, **headers)
+        if error.status in _WITH_UNREAD_BODY:
+            response.force_close()
     except web.RequestPayloadError:
         return _error(400, "the request's body isn't what its headers say")
     return response

@@ -7,9 +7,13 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
-from pytest_memleak.guard.guarded_stream import Stream
-from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
+from pytest_memleak.guard.dropped_parts import DROPPED
+from pytest_memleak.guard.guarded_stream import History, Stream
+from pytest_memleak.guard.long_prompts import shortened
+from pytest_memleak.guard.own_ids import OwnIds, is_id
+from pytest_memleak.guard.request_texts import texts_of_request
+from pytest_memleak.guard.word_budget import COUNTED, Budget, PlacesOfPassages
+from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET, PASSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,69 +26,75 @@ if TYPE_CHECKING:
 FILTERED = "content_filter"
 """The finish reason of a choice that the guard ended."""
 
-# Strings of the server's own, which no model writes.
-_NAMES = {
-    "code",
-    "finish_reason",
-    "id",
-    "model",
-    "object",
-    "param",
-    "role",
-    "service_tier",
-    "system_fingerprint",
-    "type",
-}
-# Names of a choice that a client replaces by later ones; it joins other strings.
-_REPLACED = {"finish_reason", "type"}
+# The values of names that no text is written in; any other value is read.
+_CLOSED: dict[str, frozenset[str]] = {
+    "object": frozenset(
+        {"chat.completion", "chat.completion.chunk", "text_completion", "list",
+         "model"},
+    ),
+    "role": frozenset(
+        {"assistant", "user", "system", "developer", "tool", "function", "model"},
+    ),
+    "type": frozenset(
+        {"function", "custom", "text", "output_text", "refusal", "url_citation",
+         "thinking", "redacted_thinking", "reasoning.text", "reasoning.encrypted",
+         "reasoning.summary", "summary_text"},
+    ),
+    "finish_reason": frozenset(
+        {"stop", "length", "tool_calls", "function_call", FILTERED, "abort", "error"},
+    ),
+    "service_tier": frozenset(
+        {"auto", "default", "flex", "priority", "scale", "standard", "batch"},
+    ),
+}  # fmt: skip
+# Texts that a stream writes in pieces; a client replaces others.
+_STREAMED = frozenset(
+    {"content", "text", "reasoning", "reasoning_content", "refusal", "arguments",
+     "name", "thinking", "input", "summary", "transcript"},
+)  # fmt: skip
+# Names of keys that servers use; a server could write text in others.
+_USUAL_KEYS = frozenset(
+    {*_CLOSED, *_STREAMED, "choices", "code", "created", "data", "delta", "error",
+     "extra_content", "function", "function_call", "google", "id", "index", "message",
+     "model", "owned_by", "param", "reasoning_details", "stop_reason", "matched_stop",
+     "system_fingerprint", "thought_signature", "thinking_blocks", "signature",
+     "tool_calls", "annotations", "usage", "citations", "provider",
+     "provider_specific_fields", "prompt_tokens", "completion_tokens", "total_tokens",
+     "prompt_tokens_details", "completion_tokens_details", "cached_tokens",
+     "audio_tokens", "reasoning_tokens", "accepted_prediction_tokens",
+     "rejected_prediction_tokens", "url_citation", "url", "title", "start_index",
+     "end_index", "kv_transfer_params", "metrics", "format", "custom"},
+)  # fmt: skip
 LONGEST_NAME = 128
+"""The most characters of a name that is sent unread: a header of the server's."""
+
+_HEAD = ("id", "object", "created", "model", "system_fingerprint")
 _UNFINISHED = (None, "", "null")
 _ALL: Path = ()  # the field of all texts
-_FILES = {"file", "image_url", "input_audio"}
-_FORWARDED = _NAMES | {
-    "arguments",
-    "cached_tokens",
-    "choices",
-    "completion_tokens",
-    "completion_tokens_details",
-    "content",
-    "created",
-    "delta",
-    "error",
-    "function",
-    "function_call",
-    "index",
-    "message",
-    "name",
-    "prompt_tokens",
-    "prompt_tokens_details",
-    "reasoning",
-    "reasoning_content",
-    "reasoning_tokens",
-    "refusal",
-    "text",
-    "tool_calls",
-    "total_tokens",
-    "usage",
-}
-_OF_BODY = _FORWARDED | {"data"}  # a list of models
+_NO_TEXT = (int, float, type(None))
 
 
 class Stop(NamedTuple):
-    """A choice that the guard ended, the field of its text, and the passage in it."""
+    """A choice that the guard ended.
+
+    field:    of its text
+    passage:  in the text
+    exceeded: what the passage exceeds: "limit" or "budget"
+    """
 
     choice: int
     field: str
     passage: Passage
+    exceeded: str
 
 
 class GuardedAnswer:
     """The answer to one request, whole or in chunks, with each choice guarded.
 
     As in docs/scan-and-guard.md: read chunks until it has `ended`, then its `end()`.
-    Only the keys of a fixed list are forwarded. Of their values, numbers and short
-    names of the server's own are; any other string is read. So logprobs, audio, and
-    what a server adds are not.
+    Every string is read, also those that a server adds, but for values of closed lists;
+    ids are the guard's own. Numbers in lists may be tokens: they are dropped, with
+    logprobs and audio.
 
     stops: the choices that the guard ended
     """
@@ -94,20 +104,68 @@ class GuardedAnswer:
         library: Library,
         request: Mapping[str, Any],
         limit: int = PASSAGE_LIMIT,
+        *,
+        budget: int | None = CONVERSATION_BUDGET,
+        further_budgets: Sequence[Budget] = (),
+        places: PlacesOfPassages | None = None,
+        ids: OwnIds | None = None,
+        excuse_context: bool = False,
     ) -> None:
-        """Start the answer to a request for chat completions or completions."""
+        """Start the answer to a request for chat completions or completions.
+
+        budget:          the most words of one book in the conversation; None: any
+                         number
+        further_budgets: that other conversations share
+        places:          of the library; one made for it serves many answers
+        ids:             for the server's; the same for all answers, whose requests they
+                         restore
+        excuse_context:  whether what the client and its tools wrote excuses, too
+        """
         self.stops: list[Stop] = []
-        self._stream = partial(Stream, library, limit)
-        self._prompts = _prompts(request)
+        asked = texts_of_request(request, excuse_context=excuse_context)
+        self._prompts = [shortened(prompt, library) for prompt in asked.prompts]
+        places = places or PlacesOfPassages(library)
+        self._budgets = [*further_budgets]
+        if budget is not None:
+            self._budgets.insert(0, Budget(budget, places))
+        history = self._history(library, asked.history, limit, places)
+        self._stream = partial(
+            Stream,
+            library,
+            limit,
+            history=history,
+            budgets=self._budgets,
+            places=places,
+        )
         self._each = max(_number(request.get("n"), 1), 1)
         self._choices = self._each * len(self._prompts)
+        self._model = request.get("model")
+        self._ids = ids or OwnIds()
+        self._keys = self._stream()
         self._texts: dict[int | None, _Texts] = {}
         self._over: set[int] = set()
         self._whole = False
         self._head: dict[str, Any] = {}
         # The objects of a body, by the places of their texts.
-        self._objects: dict[Path, dict[str, Any]] = {}
+        self._objects: dict[Path, Any] = {}
         self._held: list[dict[str, Any]] = []
+
+    def _history(
+        self,
+        library: Library,
+        history: str,
+        limit: int,
+        places: PlacesOfPassages,
+    ) -> History:
+        """Return the model's earlier turns, after counting their words."""
+        if not history:
+            return History("", ())
+        prompt = self._prompts[0]
+        if self._budgets:
+            passages = library.find([history], [prompt], least=COUNTED)
+            for budget in self._budgets:
+                budget.add(places.of(passages))
+        return History.of(library, history, prompt, limit)
 
     @property
     def ended(self) -> bool:
@@ -127,14 +185,14 @@ class GuardedAnswer:
         self._objects = {}
         self._held = []
         self._whole = whole
-        names = {key: body[key] for key in body if key in _NAMES}
         others = {key: body[key] for key in body if key != "choices"}
-        self._head = self._guarded(names, ())
         sent = self._guarded(others, ())
+        self._head = {key: sent[key] for key in _HEAD if key in sent}
         self._send(self._texts_of(None).end())
         choices = self._read_choices(_dicts(body.get("choices")), whole=whole)
-        if body.get("choices") and not choices and not whole:
-            return []  # of choices that have ended
+        of_ended = body.get("choices") and not choices and not whole
+        if of_ended and not sent.get("usage"):
+            return []
         if "choices" in body:
             sent["choices"] = choices
         return [*self._held, sent]
@@ -170,43 +228,74 @@ class GuardedAnswer:
             self._send(texts.end())
         return self._held
 
+    def close(self) -> None:
+        """Count the words that left, also if the client left before the end."""
+        streams = [stream for texts in self._texts.values() for stream in texts.streams]
+        for budget in self._budgets:
+            budget.settle(streams)
+
     def _guarded(self, part: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """Return what may be sent of an object; texts join it later, when they may."""
-        forwarded = _FORWARDED if path else _OF_BODY
         guarded: dict[str, Any] = {}
         for key, value in part.items():
-            if key not in forwarded:
+            if key in DROPPED or not self._may_be_key(key):
                 continue
             place = (*path, key)
-            if isinstance(value, dict):
+            if key == "index" and path and isinstance(path[-1], int):
+                guarded[key] = path[-1]
+            elif isinstance(value, dict):
                 guarded[key] = self._guarded(value, place)
             elif isinstance(value, list):
                 guarded[key] = self._guarded_list(value, place)
-            elif key == "index" and path and isinstance(path[-1], int):
-                guarded[key] = path[-1]
-            elif not isinstance(value, str):
+            elif isinstance(value, str):
+                self._guard_string(guarded, place, value)
+            elif isinstance(value, _NO_TEXT):
                 guarded[key] = value
-            elif _is_name(place) and len(value) > LONGEST_NAME:
-                guarded[key] = ""
-            elif _is_forwarded_unread(place):
-                guarded[key] = value
-            else:
-                guarded[key] = ""
-                self._objects[place] = guarded
-                self._read_text(place, value)
         return guarded
 
-    def _guarded_list(self, values: list[Any], place: Path) -> list[dict[str, Any]]:
-        guarded = []
-        for nth, value in enumerate(_dicts(values)):
-            number = _number(value.get("index"), nth)
-            guarded.append(self._guarded(value, (*place, number)))
+    def _may_be_key(self, key: str) -> bool:
+        """Tell whether a key may be sent: it is usual, or read as part of a text."""
+        if key in _USUAL_KEYS or is_id(key):
+            return len(key) <= LONGEST_NAME
+        text = f"{key} "
+        return self._keys.feed(text) + self._keys.end() == text
+
+    def _guarded_list(self, values: list[Any], place: Path) -> list[Any]:
+        guarded: list[Any] = []
+        for nth, value in enumerate(values):
+            if isinstance(value, dict):
+                number = _number(value.get("index"), nth)
+                guarded.append(self._guarded(value, (*place, number)))
+            elif isinstance(value, list):
+                guarded.append(self._guarded_list(value, (*place, len(guarded))))
+            elif isinstance(value, str):
+                guarded.append("")
+                self._objects[*place, len(guarded) - 1] = guarded
+                self._read_text((*place, len(guarded) - 1), value)
         return guarded
+
+    def _guard_string(self, guarded: dict[str, Any], place: Path, value: str) -> None:
+        key = str(place[-1])
+        if value in _CLOSED.get(key, ()):
+            guarded[key] = value
+        elif is_id(key) and place[0] != "data":
+            guarded[key] = self._ids.own(value)
+        elif key == "model" and len(place) == 1 and isinstance(self._model, str):
+            guarded[key] = self._model
+        elif key == "system_fingerprint":
+            guarded[key] = self._ids.own(value)
+        else:
+            guarded[key] = ""
+            self._objects[place] = guarded
+            self._read_text(place, value)
 
     def _read_text(self, place: Path, text: str) -> None:
         number = int(place[1]) if place[0] == "choices" else None
         whole = self._whole or number is None
-        self._send(self._texts_of(number).read(place, text, whole=whole))
+        texts = self._texts_of(number)
+        self._send(texts.read(place, text, whole=whole))
+        if place[-1] not in _STREAMED:
+            self._send(texts.end_of(place))
 
     def _texts_of(self, number: int | None) -> _Texts:
         """Return the texts of a choice; None: of no choice.
@@ -228,7 +317,7 @@ class GuardedAnswer:
         """Add texts to their objects in the body, or to those held back before it."""
         for place, text in pieces:
             if place in self._objects:
-                self._objects[place][str(place[-1])] += text
+                self._objects[place][place[-1]] += text
             elif text:
                 self._held.append(self._head | _at(place, text))
 
@@ -236,7 +325,7 @@ class GuardedAnswer:
 class _Texts:
     """The texts of a choice: a stream a place, one a field, and one for all.
 
-    A name is in its place's stream only. A character leaves once all its streams
+    A character leaves once all its streams
     release it, so what leaves is in order.
 
     passage: what ended them
@@ -276,6 +365,18 @@ class _Texts:
                 self._add(place, stream.end())
         return self._leaving()
 
+    def end_of(self, place: Path) -> Pieces:
+        """End the text of a place, which is whole; yield what may leave now."""
+        if not self.passage:
+            for stream_place in self._streams_of(place):
+                self._add(stream_place, self._streams[stream_place].end())
+        return self._leaving()
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All streams so far."""
+        return list(self._streams.values())
+
     def _start(self, place: Path) -> None:
         """Start a place's stream, and wider ones once they have a second place."""
         for wider in _streams_with(place)[1:]:
@@ -296,7 +397,8 @@ class _Texts:
             numbers = [part for part in self._last if isinstance(part, int)]
             names = [part for part in self._last if isinstance(part, str)]
             choice = numbers[0] if numbers else 0
-            self._stops.append(Stop(choice, ".".join(names), passage))
+            exceeded = self._streams[stream].exceeded
+            self._stops.append(Stop(choice, ".".join(names), passage, exceeded))
 
     def _leaving(self) -> Pieces:
         while self._waiting:
@@ -311,22 +413,8 @@ class _Texts:
             self._waiting.pop(0)
 
 
-def _is_name(place: Path) -> bool:
-    """Tell whether a string is a server's own name; an error's may be any text."""
-    return place[-1] in _NAMES and place[0] != "error"
-
-
-def _is_forwarded_unread(place: Path) -> bool:
-    """Tell whether a name is forwarded as it is; a choice's may be part of a text."""
-    if place[0] == "choices":
-        return place[-1] in _REPLACED
-    return _is_name(place)
-
-
 def _streams_with(place: Path) -> list[Path]:
-    """Return a place's streams: its own, its field's at any index, and all's."""
-    if _is_name(place):
-        return [place]
+    """Return the streams of a place: its own, its field's at any index, and all's."""
     names = [part for part in place[2:] if isinstance(part, str)]
     field = (*place[:2], "*", *names)
     return [place, field, _ALL]
@@ -351,21 +439,9 @@ def _at(place: Path, text: str) -> dict[str, Any]:
     """Return the text at its place in a chunk, in lists by its index."""
     value: Any = text
     for key in reversed(place):
-        value = [{"index": key, **value}] if isinstance(key, int) else {key: value}
+        if isinstance(key, str):
+            value = {key: value}
+        else:
+            value = [{"index": key, **value}] if isinstance(value, dict) else [value]
     nested: dict[str, Any] = value
     return nested
-
-
-def _prompts(request: Mapping[str, Any]) -> list[str]:
-    """Return all text of a request by prompt, each of which has `n` choices."""
-    prompts = request.get("prompt")
-    if not isinstance(prompts, list) or not prompts or isinstance(prompts[0], int):
-        prompts = [prompts]
-    return [
-        "\n".join(texts_in({**request, "prompt": prompt}, kept=_without_files))
-        for prompt in prompts
-    ]
-
-
-def _without_files(place: Any, texts: Any) -> Any:
-    return texts if _FILES.isdisjoint(place) else []

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.guard.word_budget import (
+    COUNTED,
+    UNSEEN,
+    Budget,
+    PlacesOfPassages,
+    spend,
+)
 from pytest_memleak.scoring.book_words import NEAR_MATCH
 from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 from pytest_memleak.scoring.further_readings import ODD, STRANGE, USUAL, odd_marks
@@ -16,21 +23,44 @@ from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_memleak.guard.word_budget import Excess, Place
     from pytest_memleak.library.library import Library, Passage
 
 # Per word of the limit: passages with words inserted, or in JSON objects, have fewer.
 _CHARACTERS = 80
 _LONGEST_WORD = 256
+_ANY_NUMBER = 1 << 60  # of words, without a budget
 # The most last words that may belong to a passage without showing it.
 _UNMATCHED = NEAR_MATCH - 1
 _UNMATCHED_BACKWARD = 12
 _USUAL = frozenset(USUAL.split())
 _WORD = re.compile(r"[^\W_]+")
 # A letter may be a word in scripts without spaces, and a space in byte-level tokens;
-# folding makes words of symbols.
+# folding makes words of symbols, and decoding makes many of a long word.
 _WORD_START = re.compile(
-    r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u20a0-\U0010ffff]",
+    r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u20a0-\U0010ffff]"
+    r"|(?<=[^\W_]{24})[^\W_]",
 )
+
+
+class History(NamedTuple):
+    """What left before a text that may continue it.
+
+    text:     its end, as far back as passages are looked for
+    passages: those in it, which stop nothing by themselves
+    """
+
+    text: str
+    passages: tuple[Passage, ...]
+
+    @classmethod
+    def of(cls, library: Library, text: str, prompt: str, limit: int) -> History:
+        """Return the history of texts with this limit."""
+        end = text[-_CHARACTERS * limit :]
+        return cls(end, tuple(library.find([end], [prompt])))
+
+
+_NO_HISTORY = History("", ())
 
 
 class Stream:
@@ -42,7 +72,8 @@ class Stream:
     passage, too, and up to four of the prompt's words may count as a passage's. It
     matches the last 80 characters per word of the limit, in memory that doesn't grow.
 
-    passage: what ended it
+    passage:  what ended it
+    exceeded: what that exceeds: "limit" or "budget"
     """
 
     def __init__(
@@ -51,8 +82,14 @@ class Stream:
         limit: int = PASSAGE_LIMIT,
         *,
         prompt: str = "",
+        history: History = _NO_HISTORY,
+        budgets: Sequence[Budget] = (),
+        places: PlacesOfPassages | None = None,
     ) -> None:
         """Start a generation; words that `prompt` contains don't count.
+
+        history: what it may continue
+        budgets: of which it spends words, by their `places`; several may share each
 
         Raises SettingsError for a limit below the shortest near-verbatim passage, and
         for one that a book is too short to exceed.
@@ -65,13 +102,20 @@ class Stream:
             )
         library.validate_limit(limit)
         self.passage: Passage | None = None
+        self.exceeded = ""
         self._library = library
         self._limit = limit
         self._prompt = prompt
-        self._text = ""
-        self._sent = 0  # characters
-        self._matched = 0  # characters
-        self._allowed = limit  # words that may leave unread
+        self._budgets = budgets
+        self._places = places or PlacesOfPassages(library) if budgets else None
+        self._history = history
+        self._text = f"{history.text}\n" if history.text else ""
+        self._before = len(self._text)  # characters of the history
+        self._sent = len(self._text)  # characters
+        self._matched = len(self._text)  # characters
+        # Words that may leave unread by the limit, and those that did.
+        self._allowed = 0 if history.text else limit
+        self._unread = 0
 
     def feed(self, delta: str) -> str:
         """Add text; return the text that may be sent now."""
@@ -89,27 +133,58 @@ class Stream:
             return ""
         self._text += delta
         starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
-        if len(starts) > self._allowed:
+        affordable = self._affordable()
+        most = affordable
+        if not ended and affordable < self._allowed:
+            most += _UNMATCHED  # so that it isn't matched word by word
+        if len(starts) > min(self._allowed, most):
             whole = len(self._text)
             if not ended:
                 whole = self._end_of_whole_words(starts)
-            if whole > self._matched and not self._allow_more(starts, whole):
-                return self._stop(starts, whole)
+            if whole > self._matched:
+                if not self._allow_more(starts, whole):
+                    return self._stop(starts, whole)
+                affordable = self._affordable() + bisect_left(starts, whole)
+        count = len(starts) if ended else min(self._allowed, affordable)
+        return self._send(starts, count)
+
+    def _send(self, starts: Sequence[int], most: int) -> str:
+        """Return what may leave: up to `most` of the words that begin at `starts`."""
         sent = self._sent
+        count = min(len(starts), most)
         self._sent = len(self._text)
-        if len(starts) > self._allowed and not ended:
-            self._sent = starts[self._allowed]
-        self._allowed -= min(len(starts), self._allowed)
+        if count < len(starts):
+            self._sent = starts[count]
+        self._allowed -= min(count, self._allowed)
+        self._unread += max(count - bisect_left(starts, self._matched), 0)
+        self._note_unread()
         released = self._text[sent : self._sent]
         self._forget()
         return released
 
+    def _note_unread(self) -> None:
+        for budget in self._budgets:
+            text = self._text[: self._sent]
+            budget.note_unread(self, text, self._prompt, self._unread)
+
+    def _affordable(self) -> int:
+        """Return how many words may leave unread by the budgets."""
+        affordable = _ANY_NUMBER
+        for budget in self._budgets:
+            left = budget.left(self, enough=self._limit + UNSEEN)
+            affordable = min(affordable, left - UNSEEN - self._unread)
+        return max(affordable, 0)
+
     def _allow_more(self, starts: Sequence[int], whole: int) -> bool:
-        """Match the text up to `whole`; tell whether no passage exceeds the limit."""
-        longest = self._longest_passage(whole)
+        """Match the text up to `whole`; tell whether nothing in it exceeds a limit."""
+        passages = self._passages(whole)
+        longest = _longest(passages)
         if longest > self._limit:
             return False
+        if not spend(self._budgets, self._counted(passages), self):
+            return False
         self._matched = whole
+        self._unread = 0
         complete = bisect_left(starts, whole)
         self._allowed = max(complete + self._limit - self._may_match(longest), 0)
         return True
@@ -139,19 +214,63 @@ class Stream:
         return longest + _UNMATCHED_BACKWARD
 
     def _passages(self, end: int) -> list[Passage]:
-        return self._library.find([self._text[:end]], [self._prompt])
+        """Return the passages up to `end` that aren't wholly in the history."""
+        least = COUNTED if self._budgets else NEAR_PASSAGE
+        text = self._text[:end]
+        passages = self._library.find([text], [self._prompt], least=least)
+        if not self._before or _longest(self._history.passages) <= self._limit:
+            return passages
+        beyond = [each for each in passages if not self._is_in_history(each)]
+        answer = text[self._before :]
+        return beyond + self._library.find([answer], [self._prompt], least=least)
 
-    def _longest_passage(self, end: int) -> int:
-        return max((passage.words for passage in self._passages(end)), default=0)
+    def _is_in_history(self, passage: Passage) -> bool:
+        for other in self._history.passages:
+            alike = (other.book, other.near) == (passage.book, passage.near)
+            if alike and other.start <= passage.start and passage.end <= other.end:
+                return True
+        return False
 
     def _stop(self, starts: Sequence[int], whole: int) -> str:
-        """End the generation before the first word that exceeds the limit."""
+        """End the generation before the first word that exceeds a limit."""
         ends = [start for start in starts[1:] if start < whole]
         ends.append(whole)
-        nth = bisect_right(ends, self._limit, key=self._longest_passage)
-        self.passage = max(self._passages(ends[nth]), key=attrgetter("words"))
-        nth -= self.passage.words - self._limit - 1
-        return self._text[self._sent : starts[max(nth, 0)]]
+        nth = bisect_left(ends[:-1], True, key=self._exceeds)
+        passages = self._passages(ends[nth])
+        longest = _longest(passages)
+        if longest > self._limit:
+            self.exceeded = "limit"
+            self.passage = max(passages, key=attrgetter("words"))
+            nth -= longest - self._limit - 1
+        elif excess := self._excess(passages):
+            self.exceeded = "budget"
+            of_book = [each for each in passages if each.book == excess.book]
+            self.passage = max(of_book, key=attrgetter("place_end"))
+            nth -= excess.words - 1
+        released = self._text[self._sent : starts[max(nth, 0)]]
+        self._count_sent(self._sent + len(released))
+        return released
+
+    def _exceeds(self, end: int) -> bool:
+        """Tell whether the text up to `end` exceeds the limit, or a budget."""
+        passages = self._passages(end)
+        return _longest(passages) > self._limit or self._excess(passages) is not None
+
+    def _excess(self, passages: Sequence[Passage]) -> Excess | None:
+        places = self._counted(passages)
+        excesses = [budget.excess(places, self) for budget in self._budgets]
+        return max(filter(None, excesses), key=attrgetter("words"), default=None)
+
+    def _counted(self, passages: Sequence[Passage]) -> list[Place]:
+        return self._places.of(passages) if self._places else []
+
+    def _count_sent(self, end: int) -> None:
+        """Count what left of a text that ends here."""
+        if self._budgets:
+            places = self._counted(self._passages(end))
+            for budget in self._budgets:
+                budget.add(places)
+                budget.note_unread(self, "", "", 0)
 
     def _forget(self) -> None:
         """Forget text that no passage over the limit reaches back to."""
@@ -162,6 +281,11 @@ class Stream:
             self._text = self._text[cut:]
             self._sent -= cut
             self._matched -= cut
+            self._before = max(self._before - cut, 0)
+
+
+def _longest(passages: Sequence[Passage]) -> int:
+    return max((passage.words for passage in passages), default=0)
 
 
 def _words_since_a_usual_one(text: str) -> int:

@@ -19,6 +19,7 @@ from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWord
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
+from pytest_memleak.scoring.measured_places import MeasuredPlaces
 from pytest_memleak.scoring.ngram_prefilter import BORDER, gram_hashes
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed, unscrambled
@@ -119,6 +120,10 @@ class SharedIndex:
     def nbytes(self) -> int:
         """Return the bytes of memory that its tables take."""
         return PlacedWords.nbytes_of(self._exact, self._folded)
+
+    def measured_places(self) -> MeasuredPlaces:
+        """Return where the books' folded words are among their words as measured."""
+        return MeasuredPlaces(self._exact, self._folded)
 
     def matches(
         self,

@@ -27,9 +27,7 @@ class ChatStreams:
         return app
 
     async def _models(self, request):
-        return web.json_response(
-            {"data": [{"id": name, "secret": 1} for name in self.answers]}
-        )
+        return web.json_response({"data": [{"id": name} for name in self.answers]})
 
     async def _answer(self, request):
         asked = await request.json()
@@ -89,14 +87,14 @@ def serving(*apps):
 
 
 @contextlib.contextmanager
-def guarded(library, limit=38):
+def guarded(library, limit=38, **rules):
     """A guard before a `ChatStreams`; yields the server, the proxy, and the guard's address."""
     server, proxies = ChatStreams(), []
 
     def guard(upstream):
         proxies.append(
             pytest_memleak.guard.guard_proxy.GuardProxy(
-                library, f"{upstream}/v1", limit
+                library, f"{upstream}/v1", limit, **rules
             )
         )
         return proxies[0].app()

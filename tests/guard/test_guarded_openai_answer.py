@@ -1,7 +1,10 @@
 """Of an answer, only what the guard has read is sent on, in whatever field a server puts it."""
 
+import base64
 import itertools
 import json
+import random
+import re
 from functools import cache
 
 import pytest
@@ -12,6 +15,7 @@ from marks import full
 from scored_books import book_of
 
 from pytest_memleak.guard import GuardedAnswer
+from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.library import Library
 
 WORDS = [f"word{n}" for n in range(200)]
@@ -32,11 +36,9 @@ def leaves(value):
     """All strings of JSON, by their keys."""
     if isinstance(value, dict):
         return [(key, text) for part in value.items() for key, text in named(*part)]
-    return (
-        [leaf for part in value for leaf in leaves(part)]
-        if isinstance(value, list)
-        else []
-    )
+    if isinstance(value, list):
+        return [leaf for part in value for leaf in named("", part)]
+    return []
 
 
 def named(key, value):
@@ -61,19 +63,28 @@ FIELDS = {
     },
     "arguments of a function": lambda text: {"function_call": {"arguments": text}},
 }
-UNREAD = {
+DROPPED = {
     "logprobs": lambda text: {
         "logprobs": {"content": [{"token": word} for word in text.split()]}
     },
     "audio": lambda text: {"audio": {"transcript": text}},
-    "audio in parts": lambda text: {
-        "content": [{"type": "audio", "data": it} for it in WORDS]
+    "bytes": lambda text: {"bytes": [*text.encode()]},
+    "token ids": lambda text: {"token_ids": [*range(9)]},
+    "numbers in a list": lambda text: {"x": [*text.encode()]},
+    "a long id": lambda text: {"id": text},
+}
+ADDED = {
+    "parts": lambda text: {
+        "content": [{"type": "audio", "data": word} for word in text.split()]
     },
     "annotations": lambda text: {"annotations": [{"url_citation": {"title": text}}]},
-    "bytes": lambda text: {"bytes": [*text.encode()]},
-    "a key of its own": lambda text: {"x_text": text, text: text},
-    "a long id": lambda text: {"id": text},
+    "a key of its own": lambda text: {"x_text": text},
+    "nested keys": lambda text: {"x_more": {"x_text": [[text]]}},
+    "keys": lambda text: dict.fromkeys(text.split(), 1),
+    "a key that is a text": lambda text: {text: 1},
     "strings in a list": lambda text: {"content": text.split()},
+    "a role": lambda text: {"role": text},
+    "a type": lambda text: {"type": text},
 }
 
 
@@ -121,26 +132,88 @@ def test_text_of_any_field_is_read(field):
             assert guarded.ended
 
 
-@pytest.mark.parametrize("field", UNREAD.values(), ids=UNREAD)
-def test_unread_fields_are_not_sent(field):
-    body = {
-        "id": "c", "object": "chat.completion", "created": 1, "model": "m", **field(LEAK),
-        "choices": [{"index": 0, "message": {"role": "assistant", **field(LEAK)}, **field(LEAK)}],
-        "usage": {"total_tokens": 3, **field(LEAK)},
+def body_with(field, text):
+    """Return an answer with a field everywhere in it."""
+    message = {"role": "assistant", **field(text)}
+    return {
+        "id": "c", "object": "chat.completion", "created": 1, "model": "m", **field(text),
+        "choices": [{"index": 0, "message": message, **field(text)}],
+        "usage": {"total_tokens": 3, **field(text)},
     }  # fmt: skip
-    (sent,) = GuardedAnswer(library(), CHAT).read(body, whole=True)
-    assert (sent["created"], sent["model"], sent["usage"]["total_tokens"]) == (
-        1,
-        "m",
-        3,
-    )
+
+
+def words_of(sent):
+    return " ".join(re.findall(r"[a-z]+\d*", json.dumps(sent)))
+
+
+@pytest.mark.parametrize("field", DROPPED.values(), ids=DROPPED)
+def test_what_cannot_be_read_as_text_is_not_sent(field):
+    (sent,) = GuardedAnswer(library(), CHAT).read(body_with(field, LEAK), whole=True)
+    assert sent["created"] == 1
+    assert sent["usage"]["total_tokens"] == 3
     assert sent["choices"][0]["message"]["role"] == "assistant"
-    assert not set(json.dumps(sent).replace('"', " ").split()) & {*WORDS}
+    assert not {*words_of(sent).split()} & {*WORDS}
+    assert str([*LEAK[:9].encode()])[1:-1] not in json.dumps(sent)
+
+
+@pytest.mark.parametrize("field", ADDED.values(), ids=ADDED)
+def test_what_a_server_adds_is_read_and_sent(field):
+    for part in (field, lambda text: {"usage": field(text)}):
+        honest, leak = (
+            {"object": "list", "choices": [], **part(text)} for text in (HONEST, LEAK)
+        )
+        assert GuardedAnswer(library(), CHAT).read(honest, whole=True) == [honest]
+        (sent,) = GuardedAnswer(library(), CHAT).read(leak, whole=True)
+        assert longest(words_of(sent)) <= 38
+    (sent,) = GuardedAnswer(library(), CHAT).read(body_with(field, LEAK), whole=True)
+    assert longest(words_of(sent["choices"])) <= 76
+
+
+def test_what_a_server_adds_to_a_stream_arrives_whole_in_its_chunk():
+    signature = base64.b64encode(random.Random(3).randbytes(900)).decode()
+    added = {"extra_content": {"google": {"thought_signature": signature}}}
+    call = {
+        "index": 0,
+        "id": "c",
+        "function": {"name": "f", "arguments": "{}"},
+        **added,
+    }
+    part = {"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+    (sent,) = GuardedAnswer(library(), CHAT).read(part)
+    (guarded,) = sent["choices"][0]["delta"]["tool_calls"]
+    assert guarded["extra_content"] == added["extra_content"]
+
+
+def test_an_answer_has_ids_of_the_guard_and_the_model_of_the_request():
+    ids = OwnIds()
+    body = {
+        "id": LEAK, "model": LEAK, "system_fingerprint": LEAK,
+        "choices": [{"message": {"tool_calls": [{"id": "call_x y", "type": "function"}]}}],
+    }  # fmt: skip
+    asked = {**CHAT, "model": "m"}
+    (sent,) = GuardedAnswer(library(), asked, ids=ids).read(body, whole=True)
+    assert sent["model"] == "m"
+    assert not {*words_of(sent).split()} & {*WORDS}
+    (call,) = sent["choices"][0]["message"]["tool_calls"]
+    assert re.fullmatch(r"call_[0-9a-f]{24}", call["id"])
+    turns = [{"tool_calls": [call]}, {"role": "tool", "tool_call_id": call["id"]}]
+    restored = ids.restored({"messages": turns, "user": call["id"]})
+    assert restored["messages"][0]["tool_calls"][0]["id"] == "call_x y"
+    assert restored["messages"][1]["tool_call_id"] == "call_x y"
+    assert restored["user"] == call["id"]
+    other = {"messages": [{"tool_call_id": "call_of_another_guard"}]}
+    assert ids.restored(other) is other
+
+
+def test_models_have_the_names_that_clients_ask_for():
+    body = {"object": "list", "data": [{"id": "org/model-7b", "object": "model"}]}
+    assert GuardedAnswer(library(), {}).read(body, whole=True) == [body]
 
 
 KEYS = (
     "choices", "delta", "message", "text", "content", "id", "index", "name", "arguments", "error",
     "tool_calls", "function", "reasoning", "logprobs", "token", "usage", "finish_reason", "role",
+    "model", "system_fingerprint", "type", "x_text", LEAK, LEAK[:90], LEAK[90:],
 )  # fmt: skip
 BODIES = st.dictionaries(
     st.sampled_from(KEYS),
@@ -163,7 +236,9 @@ def test_no_json_of_a_server_takes_a_passage_past_the_guard(bodies, whole):
     answer, sent = GuardedAnswer(library(), CHAT), []
     for body in bodies:
         sent += answer.read(body, whole=whole)
-    assert all(longest(text) <= 38 for _, text in leaves([*sent, *answer.end()]))
+    sent += answer.end()
+    assert all(longest(text) <= 38 for _, text in leaves(sent))
+    assert all(longest(key) <= 38 for key, _ in leaves(sent))
 
 
 def test_a_passage_spread_over_tool_calls_is_one_text():
@@ -196,19 +271,20 @@ def test_a_passage_spread_over_tool_calls_is_one_text():
         assert reason_of(sent) == "content_filter"
 
 
-SAID = {
-    "messages": [{"role": "system", "content": LEAK}, {"role": "user", "content": "?"}]
-}
-SHOWN = {
-    "messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "image_url"}]}]
-}
+def saying(role, content):
+    return {"messages": [{"role": role, "content": content}]}
+
+
+SAID = saying("user", LEAK)
+PARTS = [{"type": "text", "text": LEAK}, {"type": "image_url"}]
+RESULT = [{"type": "tool_result", "content": LEAK}]
 
 
 @pytest.mark.parametrize(
     ("asked", "free"),
     [
         ({**SAID, "n": 2}, {0, 1}),
-        ({**SHOWN, "n": 2}, {0, 1}),
+        ({**saying("user", PARTS), "n": 2}, {0, 1}),
         ({"prompt": LEAK, "n": 2}, {0, 1}),
         ({"prompt": LEAK}, {0, 1}),  # one choice was asked for, and both count for it
         ({"prompt": ["?", LEAK]}, {1}),
@@ -220,16 +296,7 @@ SHOWN = {
         ({"prompt": "?", "suffix": LEAK}, {0, 1}),
         ({"prompt": ["?", "?"], "suffix": LEAK}, {0, 1}),
         ({**CHAT, "prediction": {"type": "content", "content": LEAK}}, {0, 1}),
-        ({**CHAT, "tools": [{"function": {"description": LEAK}}]}, {0, 1}),
-        ({"messages": [{"role": "assistant", **called(LEAK)}]}, {0, 1}),
-        (
-            {
-                "messages": [
-                    {"content": [{"type": "file", "file": {"file_data": LEAK}}]}
-                ]
-            },
-            set(),
-        ),
+        (saying("user", [{"type": "file", "file": {"file_data": LEAK}}]), set()),
         ({"messages": "nothing of the kind"}, set()),
     ],
 )
@@ -239,6 +306,36 @@ def test_words_of_the_request_may_come_back(asked, free):
     assert {
         choice["index"] for choice in sent["choices"] if choice["text"] == LEAK
     } == free
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        saying("system", LEAK),
+        saying("developer", LEAK),
+        saying("tool", LEAK),
+        saying("user", RESULT),
+        {**CHAT, "system": LEAK},
+        {**CHAT, "tools": [{"function": {"description": LEAK}}]},
+    ],
+)
+@pytest.mark.parametrize("excuse_context", [False, True])
+def test_words_of_the_context_may_come_back_only_if_that_is_allowed(
+    asked, excuse_context
+):
+    body = {"choices": [{"index": 0, "text": LEAK}]}
+    answer = GuardedAnswer(library(), asked, excuse_context=excuse_context)
+    (sent,) = answer.read(body, whole=True)
+    assert (sent["choices"][0]["text"] == LEAK) is excuse_context
+
+
+@pytest.mark.parametrize("excuse_context", [False, True])
+@pytest.mark.parametrize("turn", [{"content": LEAK}, called(LEAK)])
+def test_words_of_earlier_turns_never_excuse(turn, excuse_context):
+    asked = {"messages": [{"role": "assistant", **turn}]}
+    answer = GuardedAnswer(library(), asked, excuse_context=excuse_context)
+    (sent,) = answer.read({"choices": [{"index": 0, "text": LEAK}]}, whole=True)
+    assert longest(sent["choices"][0]["text"]) <= 38
 
 
 def test_the_strings_of_an_error_are_one_text():

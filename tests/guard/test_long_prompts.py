@@ -1,0 +1,38 @@
+"""Of a long prompt, only what shares words with a book is read again for each passage."""
+
+import pytest
+from guarded_texts import library
+from test_further_readings import prose
+
+from pytest_memleak.guard import GuardedAnswer
+from pytest_memleak.guard.long_prompts import MOST_EXCUSING, shortened
+
+OWN = " ".join(f"own{n}" for n in range(40_000))
+QUOTED = " ".join(prose("the-lamplighter")[:90])
+
+
+def test_a_short_prompt_stays_as_it_is():
+    assert shortened(f"Own words. {QUOTED}", library()) == f"Own words. {QUOTED}"
+
+
+def test_a_long_prompt_keeps_what_a_book_has():
+    shorter = shortened(f"{OWN} {QUOTED} {OWN}", library())
+    assert len(shorter) < 50_000
+    assert QUOTED in shorter
+
+
+def test_words_at_the_border_of_two_pieces_still_excuse():
+    for before in (19_500, 19_700, 19_900):
+        prompt = f"{OWN[:before]} {QUOTED} {OWN}"
+        asked = {"messages": [{"role": "user", "content": prompt}]}
+        body = {"choices": [{"message": {"content": QUOTED}}]}
+        (sent,) = GuardedAnswer(library(), asked).read(body, whole=True)
+        assert sent["choices"][0]["message"]["content"] == QUOTED
+
+
+@pytest.mark.full
+def test_a_long_prompt_excuses_with_no_more_than_a_million_characters():
+    words = prose("the-lamplighter")
+    parts = (" ".join(words[n % 9_000 :][:60]) + f" own{n}" for n in range(9_000))
+    shorter = shortened(" ".join(parts), library())
+    assert MOST_EXCUSING <= len(shorter) <= MOST_EXCUSING + 60_000
