@@ -63,7 +63,11 @@ class MemleakError(Exception):
     default_hint: str | None = None
 
     def __init__(
-        self, message: str, *, location: str | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        location: str | None = None,
+        hint: str | None = None,
     ) -> None:
         self.message = message
         self.location = location
@@ -182,7 +186,13 @@ class LedgerError(MemleakError):
 class MissingExtra(MemleakError):
     """An extra that isn't installed; user: what needs it."""
 
-    def __init__(self, user: str, *, package: str, extra: str) -> None:
+    def __init__(
+        self,
+        user: str,
+        *,
+        package: str,
+        extra: str,
+    ) -> None:
         super().__init__(
             f"{user} needs the package {package!r}, which isn't installed",
             hint=f"install it with: {install_command(extra)}",
@@ -284,6 +294,12 @@ class RequestNotSent(ProviderBusy):
     lasting: whether a retry is useless, as with an invalid certificate
     """
 
-    def __init__(self, cause: str, *, lasting: bool = False, **place: Any) -> None:
+    def __init__(
+        self,
+        cause: str,
+        *,
+        lasting: bool = False,
+        **place: Any,
+    ) -> None:
         super().__init__(cause, in_doubt=False, **place)
         self.lasting = lasting

@@ -26,7 +26,12 @@ _DECLARE = (
 )
 
 
-def as_utf8(data: bytes, encoding: str, *, place: str) -> bytes:
+def as_utf8(
+    data: bytes,
+    encoding: str,
+    *,
+    place: str,
+) -> bytes:
     """Return text in that encoding as UTF-8 with a byte order mark.
 
     Raises BookError, naming `place`, for an unknown encoding, and for bytes that it
@@ -51,7 +56,12 @@ def as_utf8(data: bytes, encoding: str, *, place: str) -> bytes:
     return mark + text.removeprefix("\ufeff").encode("utf-8", "surrogatepass")
 
 
-def reject_misread(text: str, note: str | None, *, place: str) -> None:
+def reject_misread(
+    text: str,
+    note: str | None,
+    *,
+    place: str,
+) -> None:
     """Raise BookError, naming `place`, for signs that `decode` misread plain text.
 
     note: of `decode`; only text that isn't UTF-8, without a declared encoding, may be

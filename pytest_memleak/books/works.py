@@ -254,7 +254,13 @@ def make_collection(
     """
     place = f"collection {book_id!r}"
     collected = _Collected()
-    for work in _counted(works, mode=mode, in_lines=in_lines, k=k, place=place):
+    for work in _counted(
+        works,
+        mode=mode,
+        in_lines=in_lines,
+        k=k,
+        place=place,
+    ):
         collected.add(work, k=k, author=author)
         if len(collected.parts) > _MOST_WORKS:
             raise BookError(
@@ -347,7 +353,13 @@ class _Collected:
     warnings: list[str] = field(default_factory=list)
     excluded: list[Chapter] = field(default_factory=list)
 
-    def add(self, counted: _CountedWork, *, k: int, author: str | None) -> None:
+    def add(
+        self,
+        counted: _CountedWork,
+        *,
+        k: int,
+        author: str | None,
+    ) -> None:
         """Add a work; leave out the text of one with fewer than k words."""
         work = counted.work
         self.warnings += work.warnings

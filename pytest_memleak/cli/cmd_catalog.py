@@ -49,7 +49,11 @@ def add_catalog(commands: Commands) -> None:
         description="Prepare the protected works that a suite's [[catalog]] names.",
     )
     add_command(
-        catalog.add_subparsers(dest="action", required=True, metavar="ACTION"),
+        catalog.add_subparsers(
+            dest="action",
+            required=True,
+            metavar="ACTION",
+        ),
         "build",
         _build_catalog,
         "write the word hashes of a folder's books to a file",

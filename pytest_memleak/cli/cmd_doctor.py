@@ -178,7 +178,11 @@ def _print_checks(checks: Sequence[Check]) -> None:
             print(f"{inert(check.subject)}: {check.fix}")
 
 
-def _print_power(path: Path, power: Power, fixes: set[str]) -> None:
+def _print_power(
+    path: Path,
+    power: Power,
+    fixes: set[str],
+) -> None:
     """Print what a suite's samples can detect; fixes: what the checks say already."""
     from pytest_memleak.reports.plan_tables import power_table
 

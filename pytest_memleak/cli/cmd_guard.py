@@ -155,7 +155,11 @@ def _guard(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _listener(host: str, port: int, option: str) -> socket.socket:
+def _listener(
+    host: str,
+    port: int,
+    option: str,
+) -> socket.socket:
     """Return what listens on a port; raise SettingsError if nothing can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -244,7 +244,11 @@ def _validate_new(path: Path, hint: str) -> None:
         )
 
 
-def _write(path: Path, text: str, what: str) -> None:
+def _write(
+    path: Path,
+    text: str,
+    what: str,
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
     print(f"{path}: {what}")
@@ -261,7 +265,11 @@ def _ignore_ledger() -> None:
         print(f"{path}: excludes {_IGNORED}, the ledger of all generations")
 
 
-def ci_job(name: str, suite: Path, draft: Draft) -> tuple[Path, str] | None:
+def ci_job(
+    name: str,
+    suite: Path,
+    draft: Draft,
+) -> tuple[Path, str] | None:
     """Return the job's file and text, None for `none`; SettingsError for others."""
     if name == "none":
         return None

@@ -40,7 +40,11 @@ def add_ledger(commands: Commands) -> None:
         description="List, verify, and export generations, and delete deployments that "
         "earlier runs left active.",
     )
-    verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    verbs = ledger.add_subparsers(
+        dest="verb",
+        required=True,
+        metavar="COMMAND",
+    )
     _add_verb(
         verbs,
         "list",
@@ -318,7 +322,11 @@ def _cleanup(parsed: argparse.Namespace) -> int:
     return 0 if all(state == "deleted" for state in states) else _STILL_DEPLOYED
 
 
-def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) -> str:
+def _delete(
+    deployment: OpenDeployment,
+    ledger: Ledger,
+    extensions: Extensions,
+) -> str:
     """Delete a deployment unless it is in use; return its state, and why it remains."""
     from pytest_memleak.ledger.deployments import debts
     from pytest_memleak.pipeline.endpoints import take_down
@@ -327,7 +335,13 @@ def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) 
         return "in use"
     try:
         state = Path.cwd() / FOLDER
-        if take_down(deployment, extensions, ledger=ledger, state=state, retry=None):
+        if take_down(
+            deployment,
+            extensions,
+            ledger=ledger,
+            state=state,
+            retry=None,
+        ):
             return "deleted"
     except LedgerError:
         raise

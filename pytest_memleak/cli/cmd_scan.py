@@ -124,10 +124,20 @@ def _scan(parsed: argparse.Namespace) -> int:
         quote=parsed.quote,
     )
     hidden = not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
+    with Progress(
+        console=Console(stderr=True),
+        transient=True,
+        disable=hidden,
+    ) as bar:
         progress = partial(bar.advance, bar.add_task("Scanning", total=size))
         jobs = parsed.jobs or count_cores()
-        result = scan_logs(make, paths, text=parsed.text, jobs=jobs, progress=progress)
+        result = scan_logs(
+            make,
+            paths,
+            text=parsed.text,
+            jobs=jobs,
+            progress=progress,
+        )
     if not result.counts["texts"]:
         raise RecordsError(
             "no row has a text to search",
@@ -173,7 +183,11 @@ def _validate_range(
         raise SettingsError(f"{option} must be {wanted}, not {number}", hint="omit it")
 
 
-def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) -> Row:
+def _report(
+    parsed: argparse.Namespace,
+    library: Library,
+    result: ScanResult,
+) -> Row:
     """Return the result as plain values: books with passages, the longest first."""
     by_book: dict[str, list[Row]] = defaultdict(list)
     for passage in result.passages:

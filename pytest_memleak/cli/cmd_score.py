@@ -202,7 +202,11 @@ def _print_measures(rows: Sequence[Row]) -> None:
         print_table(("book", *heads), lines, right=numbers)
 
 
-def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[object, ...]:
+def _cells(
+    row: Row,
+    name: str,
+    books: Sequence[str],
+) -> tuple[object, ...]:
     """Return a measure's name, value, interval, and position."""
     run = _parts(row[name])
     low = row.get(f"{name}_range_low", row.get(f"{name}_low"))

@@ -105,7 +105,11 @@ def _table(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _write(table: Table, form: str, file: TextIO) -> None:
+def _write(
+    table: Table,
+    form: str,
+    file: TextIO,
+) -> None:
     if form != "text":
         _FORMS[form].write(table, file)
         return

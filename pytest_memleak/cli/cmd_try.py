@@ -130,7 +130,12 @@ def _prepare_probe(path: Path, draft: Draft) -> _Probe:
     # If one generation in ten is withheld, rounded up.
     limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
     deadline = trial.deadline(single, samples)
-    draft = replace(draft, samples=samples, detection_limit=limit, deadline=deadline)
+    draft = replace(
+        draft,
+        samples=samples,
+        detection_limit=limit,
+        deadline=deadline,
+    )
     full_plans = plans = _make_plan(path, draft)
     ledger_path = default_ledger()
     if ledger_path.exists():
@@ -140,7 +145,11 @@ def _prepare_probe(path: Path, draft: Draft) -> _Probe:
     return _Probe(draft, trial, plan, stored, release, trial.seconds_of(plans))
 
 
-def _run(path: Path, draft: Draft, cost: float | None) -> int:
+def _run(
+    path: Path,
+    draft: Draft,
+    cost: float | None,
+) -> int:
     """Run the probe, at most for the time that it may take, and say what to do next."""
     options = [*draft.options]
     if cost:
@@ -268,7 +277,11 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
 # --- the plan
 
 
-def _make_plan(path: Path, draft: Draft, ledger: str = "sqlite://") -> list[Plan]:
+def _make_plan(
+    path: Path,
+    draft: Draft,
+    ledger: str = "sqlite://",
+) -> list[Plan]:
     """Write the draft; return each step's plan, the first with the canaries, too."""
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.pipeline.run import open_suite

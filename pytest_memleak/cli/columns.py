@@ -137,7 +137,12 @@ def _vertical(heads: Sequence[str], line: Sequence[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table = Table(
+        box=None,
+        pad_edge=False,
+        show_header=False,
+        padding=(0, 2, 0, 0),
+    )
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     for head, cell in zip(heads, line, strict=True):
@@ -157,7 +162,12 @@ def _table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="", padding=(0, 2, 0, 0))
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="",
+        padding=(0, 2, 0, 0),
+    )
     for head in heads:
         title = head.replace("_", "_\n") if narrow else head
         if head in right:

@@ -114,7 +114,12 @@ class Trial:
             yield plan.calls, self.token * tokens * slowdown
 
 
-def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) -> Trial:
+def sample_neutral(
+    endpoint: Endpoint,
+    *,
+    at_once: int | None,
+    excerpts: int,
+) -> Trial:
     """Sample the neutral prompt: alone, twice in one call, and in calls at once.
 
     at_once: the suite's number of concurrent calls, if any; excerpts: of the book

@@ -154,7 +154,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure how much of a book a language model reproduces.",
     )
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        dest="command",
+        required=True,
+        metavar="COMMAND",
+    )
     for add_command in _COMMANDS:
         add_command(commands)
     return parser

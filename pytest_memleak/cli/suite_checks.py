@@ -78,7 +78,11 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
             )
 
 
-def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> Check:
+def _check_book(
+    source: BookSource,
+    suite: Suite,
+    suite_run: SuiteRun,
+) -> Check:
     from pytest_memleak.scoring.book_layout import measurable_words
 
     subject = f"book {source.id}"

@@ -89,7 +89,11 @@ class RowReading:
         return _unread_texts(self.beside, "\n".join(read), given, self.dataset)
 
 
-def read_row(row: Record, row_format: LogFormat, where: str | None) -> RowReading:
+def read_row(
+    row: Record,
+    row_format: LogFormat,
+    where: str | None,
+) -> RowReading:
     """Read a row. Raises RecordsError, naming `where`, for a chunk of a stream."""
     dataset = row_format.dataset
     written = row

@@ -185,7 +185,11 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
         yield block
 
 
-def _json_rows(file: IO[bytes], path: Path, text: str | None) -> list[Any]:
+def _json_rows(
+    file: IO[bytes],
+    path: Path,
+    text: str | None,
+) -> list[Any]:
     data = read_whole(file, path)
     value = json_value(data, str(path))
     if record_of(value, str(path)):
@@ -220,7 +224,11 @@ def _some_has(rows: list[Any], keys: list[str]) -> bool:
     return any(value_at(row, keys) is not None for row in rows)
 
 
-def _samples(file: IO[bytes], _path: Path, _text: str | None) -> Iterator[bytes]:
+def _samples(
+    file: IO[bytes],
+    _path: Path,
+    _text: str | None,
+) -> Iterator[bytes]:
     """Yield the samples of inspect_ai's zip."""
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
@@ -241,7 +249,11 @@ def _read_as_stored(member: zipfile.ZipInfo) -> None:
     member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
 
 
-def _cells(file: IO[bytes], path: Path, _text: str | None) -> Iterator[dict[str, str]]:
+def _cells(
+    file: IO[bytes],
+    path: Path,
+    _text: str | None,
+) -> Iterator[dict[str, str]]:
     """Yield rows of a CSV by their heads."""
     csv.field_size_limit(sys.maxsize)
     lines = codecs.iterdecode(file, "utf-8-sig")
@@ -254,7 +266,11 @@ def _cells(file: IO[bytes], path: Path, _text: str | None) -> Iterator[dict[str,
             yield dict(zip(heads, row, strict=False))
 
 
-def _validate_heads(heads: list[str], cells: int, where: str) -> None:
+def _validate_heads(
+    heads: list[str],
+    cells: int,
+    where: str,
+) -> None:
     """Raise RecordsError for a row of which a cell would go unread."""
     distinct = len(set(heads))
     if cells > len(heads) or distinct < len(heads):
@@ -266,7 +282,11 @@ def _validate_heads(heads: list[str], cells: int, where: str) -> None:
         )
 
 
-def _parquet(file: IO[bytes], path: Path, _text: str | None) -> Iterator[Any]:
+def _parquet(
+    file: IO[bytes],
+    path: Path,
+    _text: str | None,
+) -> Iterator[Any]:
     import pyarrow.parquet
 
     try:
@@ -348,7 +368,11 @@ def _unpacked_zstd(raw: IO[bytes]) -> io.BufferedReader:
     return io.BufferedReader(_UnpackedZstd(raw))
 
 
-def _lines(file: IO[bytes], path: Path, _text: str | None) -> Iterator[bytes]:
+def _lines(
+    file: IO[bytes],
+    path: Path,
+    _text: str | None,
+) -> Iterator[bytes]:
     return lines_of(file, path)
 
 

@@ -54,7 +54,12 @@ class RowPaths(NamedTuple):
             raise _unknown_format(row, where)
         return record
 
-    def _named_record(self, row: object, text_path: str, where: str) -> Record:
+    def _named_record(
+        self,
+        row: object,
+        text_path: str,
+        where: str,
+    ) -> Record:
         prompts: list[str] = []
         if self.prompt is not None:
             prompts = _texts_named(row, self.prompt, where)
@@ -85,7 +90,11 @@ def keys_of(path: str) -> list[str]:
     return [key.replace("~1", "/").replace("~0", "~") for key in keys]
 
 
-def _texts_named(row: object, path: str, where: str) -> list[str]:
+def _texts_named(
+    row: object,
+    path: str,
+    where: str,
+) -> list[str]:
     value = value_at(row, keys_of(path))
     texts = value if isinstance(value, list) else [value]
     if texts and all(isinstance(text, str) for text in texts):
@@ -149,7 +158,11 @@ def _generations(reading: RowReading, unread: list[str]) -> list[Record]:
     return generations
 
 
-def _generation(texts: Texts, facts: AnswerFacts, unread: list[str]) -> Record:
+def _generation(
+    texts: Texts,
+    facts: AnswerFacts,
+    unread: list[str],
+) -> Record:
     text, *others = texts
     generation = {"generated_text": text, **facts.end}
     reasoning = [*others, *facts.end.get("reasoning", ()), *unread]

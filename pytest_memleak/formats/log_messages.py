@@ -133,7 +133,11 @@ def _sorted_in(
     return []
 
 
-def _choice_in(part: Record, key: str, choice: Choice) -> Choice:
+def _choice_in(
+    part: Record,
+    key: str,
+    choice: Choice,
+) -> Choice:
     """Return the choice of what is in an object, by default the one around it."""
     number = part.get("index") or 0 if key in _LISTS_OF_MODEL else choice.number
     if KEYS_OF_END.isdisjoint(part):
@@ -156,7 +160,11 @@ def _containers_in(part: Record, in_answer: bool | None) -> set[str]:
     }
 
 
-def _is_message_without_role(key: str, part: Record, in_answer: bool | None) -> bool:
+def _is_message_without_role(
+    key: str,
+    part: Record,
+    in_answer: bool | None,
+) -> bool:
     if key in _LISTS_OF_MODEL or in_answer is False:
         return True
     return any(map(part.__contains__, KEYS_OF_TEXT))

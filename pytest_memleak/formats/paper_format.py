@@ -237,7 +237,11 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
     yield from records
 
 
-def read_whole(file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES) -> bytes:
+def read_whole(
+    file: IO[bytes],
+    path: Path,
+    most_bytes: int = MAX_JSON_BYTES,
+) -> bytes:
     """Read a file. Raises RecordsError for an empty and for a bigger one."""
     chunks: list[bytes] = []
     size = 0
@@ -283,7 +287,11 @@ def empty(path: Path, hint: str) -> RecordsError:
     return RecordsError("the file is empty", location=str(path), hint=hint)
 
 
-def too_big(what: str, place: str, most_bytes: int = MAX_JSON_BYTES) -> RecordsError:
+def too_big(
+    what: str,
+    place: str,
+    most_bytes: int = MAX_JSON_BYTES,
+) -> RecordsError:
     """Build the error for a file or line of more bytes."""
     return RecordsError(
         f"{what} exceeds the maximum of {most_bytes:,} bytes",
@@ -292,7 +300,12 @@ def too_big(what: str, place: str, most_bytes: int = MAX_JSON_BYTES) -> RecordsE
     )
 
 
-def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
+def json_value(
+    data: bytes,
+    place: str,
+    *,
+    encoding: str | None = None,
+) -> Any:
     """Parse JSON. Raises RecordsError, naming `place`."""
     try:
         text = data.decode(encoding or json.detect_encoding(data))
@@ -379,7 +392,11 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
     return value
 
 
-def _occurs_twice(excerpt_id: str, where: str, hint: str) -> RecordsError:
+def _occurs_twice(
+    excerpt_id: str,
+    where: str,
+    hint: str,
+) -> RecordsError:
     return RecordsError(
         f"the excerpt_id {excerpt_id!r} occurs twice",
         location=where,
@@ -507,14 +524,22 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
     return reason, word[:_LONGEST_REASON]
 
 
-def _text(row: Mapping[str, Any], key: str, where: str) -> str:
+def _text(
+    row: Mapping[str, Any],
+    key: str,
+    where: str,
+) -> str:
     value = row.get(key)
     if not isinstance(value, str):
         raise _mistyped(row, key, "a string", where)
     return value
 
 
-def _optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
+def _optional_text(
+    row: Mapping[str, Any],
+    key: str,
+    where: str,
+) -> str | None:
     if row.get(key) is None:
         return None
     return _text(row, key, where) or None
@@ -559,4 +584,9 @@ def validate_excerpt_ids(
     ids = {excerpt.id for excerpt in book.excerpts}
     unknown = sorted({generation.excerpt_id for generation in generations} - ids)
     if unknown:
-        raise UnknownExcerpt(*unknown, book_id=book.id, location=place, hint=hint)
+        raise UnknownExcerpt(
+            *unknown,
+            book_id=book.id,
+            location=place,
+            hint=hint,
+        )

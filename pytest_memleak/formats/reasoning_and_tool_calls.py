@@ -86,7 +86,12 @@ def _strings_by_place(value: object) -> dict[Place, list[str]]:
     return strings
 
 
-def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:
+def without_answer(
+    texts: list[str],
+    answer: str,
+    *,
+    asked: str = "",
+) -> str:
     """Join the texts, each once, without the answer and repeated instructions."""
     if asked:
         texts = [text.replace(asked, " ") for text in texts]

@@ -45,7 +45,11 @@ _LARGEST = 1 << 26  # bytes
 _WITH_UNREAD_BODY = (408, 413)
 _LARGEST_CHUNK = 1 << 20  # bytes
 _READ_AT_ONCE = 1 << 14  # bytes; larger requests are read in a thread
-_TIMES = ClientTimeout(total=None, sock_connect=30, sock_read=600)
+_TIMES = ClientTimeout(
+    total=None,
+    sock_connect=30,
+    sock_read=600,
+)
 # What describes one connection or the bytes sent over it.
 _OWN_HEADERS = {
     "accept-encoding",
@@ -108,7 +112,11 @@ class GuardProxy:
         drop:           whether what the guard can't read may be requested; it is
                         dropped from answers
         """
-        self.counts: Counter[str] = Counter(requests=0, stops=0, upstream_errors=0)
+        self.counts: Counter[str] = Counter(
+            requests=0,
+            stops=0,
+            upstream_errors=0,
+        )
         self.stops: Counter[str] = Counter()
         self.connections = connections or Connections()
         self._upstream = upstream.rstrip("/")
@@ -171,7 +179,12 @@ class GuardProxy:
         finally:
             started.answer.close()
 
-    def _started(self, method: str, data: bytes, key: str) -> _Started:
+    def _started(
+        self,
+        method: str,
+        data: bytes,
+        key: str,
+    ) -> _Started:
         """Read a request; raise ValueError or RecursionError if it's no JSON object."""
         asked = _object(json.loads(data) if method == "POST" else {})
         budgets = [self._clients.of(key)] if self._clients and asked else []
@@ -292,7 +305,12 @@ class GuardProxy:
             public="the server behind memleak guard can't be reached",
         )
 
-    def _fail(self, message: str, status: int = 502, public: str = "") -> web.Response:
+    def _fail(
+        self,
+        message: str,
+        status: int = 502,
+        public: str = "",
+    ) -> web.Response:
         """Count and log a failure of the server; return the error for the client.
 
         public: what the client gets to know, if not the message
@@ -390,7 +408,11 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _error(status: int, message: str, **headers: str) -> web.Response:
+def _error(
+    status: int,
+    message: str,
+    **headers: str,
+) -> web.Response:
     error = {"message": message, "type": _TYPE, "param": None, "code": None}
     return web.json_response({"error": error}, status=status, headers=headers)
 

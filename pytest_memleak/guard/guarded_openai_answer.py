@@ -274,7 +274,12 @@ class GuardedAnswer:
                 self._read_text((*place, len(guarded) - 1), value)
         return guarded
 
-    def _guard_string(self, guarded: dict[str, Any], place: Path, value: str) -> None:
+    def _guard_string(
+        self,
+        guarded: dict[str, Any],
+        place: Path,
+        value: str,
+    ) -> None:
         key = str(place[-1])
         if value in _CLOSED.get(key, ()):
             guarded[key] = value
@@ -341,7 +346,13 @@ class _Texts:
         self._waiting: list[tuple[Path, str]] = []
         self._last: Path = ()
 
-    def read(self, place: Path, text: str, *, whole: bool) -> Pieces:
+    def read(
+        self,
+        place: Path,
+        text: str,
+        *,
+        whole: bool,
+    ) -> Pieces:
         """Add the text of a place; yield what may leave now, by its place.
 
         whole: no text of another field goes on in it

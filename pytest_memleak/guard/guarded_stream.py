@@ -54,7 +54,13 @@ class History(NamedTuple):
     passages: tuple[Passage, ...]
 
     @classmethod
-    def of(cls, library: Library, text: str, prompt: str, limit: int) -> History:
+    def of(
+        cls,
+        library: Library,
+        text: str,
+        prompt: str,
+        limit: int,
+    ) -> History:
         """Return the history of texts with this limit."""
         end = text[-_CHARACTERS * limit :]
         return cls(end, tuple(library.find([end], [prompt])))

@@ -339,7 +339,13 @@ def _stored_ordinals(
     return taken
 
 
-def give_up(ledger: Ledger, call: Call, *, billed: bool, cause: str | None) -> None:
+def give_up(
+    ledger: Ledger,
+    call: Call,
+    *,
+    billed: bool,
+    cause: str | None,
+) -> None:
     """End an open call without an answer: `lost` if maybe billed, else `failed`.
 
     `cause` must be masked.
@@ -404,7 +410,12 @@ def leave_open(ledger: Ledger, call: Call) -> None:
     _change(ledger, call, CallState.ASKED, {"lease": None})
 
 
-def _change(ledger: Ledger, call: Call, before: CallState, values: Row) -> None:
+def _change(
+    ledger: Ledger,
+    call: Call,
+    before: CallState,
+    values: Row,
+) -> None:
     ledger.write(
         lambda connection: update_row(
             connection,

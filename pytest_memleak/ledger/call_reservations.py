@@ -178,7 +178,11 @@ def _reserve_each(
     return results
 
 
-def call_row(ask: Ask, question: int, **values: object) -> dict[str, Any]:
+def call_row(
+    ask: Ask,
+    question: int,
+    **values: object,
+) -> dict[str, Any]:
     """Return the row of a call that is about to be made."""
     first = ask.ordinals[0]
     return {
@@ -288,7 +292,11 @@ def _claimed_before(
     return {call.request_id: call for call in earlier}
 
 
-def budget_error(spent: int, estimate: int, limit: int | None) -> BudgetExceeded | None:
+def budget_error(
+    spent: int,
+    estimate: int,
+    limit: int | None,
+) -> BudgetExceeded | None:
     """Build the error of what may exceed the budget; None for what can't.
 
     Amounts are billionths of a US$.

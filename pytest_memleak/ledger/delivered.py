@@ -91,7 +91,11 @@ def delivered(
     return Delivered(requested, lost, missing_choices)
 
 
-def _most_in_one_call(ledger: Ledger, endpoint_id: str, until: float) -> int:
+def _most_in_one_call(
+    ledger: Ledger,
+    endpoint_id: str,
+    until: float,
+) -> int:
     """Return the most completions that any call to the endpoint returned.
 
     A server that caps or ignores `n` doesn't lose what lies beyond.
@@ -127,7 +131,11 @@ def _answered(
         yield from ledger.rows(sums.where(calls.c.question.in_(some)))
 
 
-def _failures(ledger: Ledger, endpoint_id: str, until: float) -> Iterator[Any]:
+def _failures(
+    ledger: Ledger,
+    endpoint_id: str,
+    until: float,
+) -> Iterator[Any]:
     """Yield the endpoint's calls that lost completions; of an outage, the first."""
     of_endpoint = (
         sa.select(

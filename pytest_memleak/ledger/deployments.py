@@ -147,7 +147,13 @@ def _current_row(
     return connection.execute(failed).first()
 
 
-def _use(connection: Connection, row: Any, *, lease: int, recovery: float) -> Job:
+def _use(
+    connection: Connection,
+    row: Any,
+    *,
+    lease: int,
+    recovery: float,
+) -> Job:
     """Return an existing deployment as a job; record its user if it can be used."""
     kind = JobKind.DEPLOYMENT
     job = held_job(connection, kind, row, lease=lease, recovery=recovery)
@@ -174,7 +180,11 @@ def _reserve(connection: Connection, new: Mapping[str, Any]) -> Job:
     )
 
 
-def deployed(ledger: Ledger, provider: str, digest: str) -> bool:
+def deployed(
+    ledger: Ledger,
+    provider: str,
+    digest: str,
+) -> bool:
     """Tell whether such a deployment is reserved and may still be active."""
     query = sa.select(deployments.c.id).where(
         *_same_deployment(provider, digest),
@@ -271,7 +281,13 @@ def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
     return ledger.write(work)
 
 
-def release_deployment(ledger: Ledger, job: Job, *, state: str, cause: str) -> None:
+def release_deployment(
+    ledger: Ledger,
+    job: Job,
+    *,
+    state: str,
+    cause: str,
+) -> None:
     """Release a deployment that can't be deleted now; `cause` must be masked."""
     values = {"state": state, "lease": None, "cause": cause}
     ledger.write(
@@ -321,7 +337,11 @@ def settle_deployment(
     ledger.write(work)
 
 
-def _move_in(connection: Connection, number: int, lease: int) -> None:
+def _move_in(
+    connection: Connection,
+    number: int,
+    lease: int,
+) -> None:
     row = {"deployment": number, "lease": lease}
     connection.execute(insert_where_new(connection, tenants), row)
 
@@ -337,7 +357,11 @@ def _held(row: Any) -> bool:
     return has_living_holder(row)
 
 
-def _used_by_others(connection: Connection, number: int, lease: int | None) -> bool:
+def _used_by_others(
+    connection: Connection,
+    number: int,
+    lease: int | None,
+) -> bool:
     living = (
         sa.select(tenants.c.lease)
         .join(leases, leases.c.id == tenants.c.lease)

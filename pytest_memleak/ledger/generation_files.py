@@ -169,7 +169,11 @@ def _prompt(question: Any) -> dict[str, Any]:
     }
 
 
-def _generation(row: Any, text: str, reasoning: str) -> dict[str, Any]:
+def _generation(
+    row: Any,
+    text: str,
+    reasoning: str,
+) -> dict[str, Any]:
     fields = {
         "ordinal": row.ordinal,
         "generated_text": text,

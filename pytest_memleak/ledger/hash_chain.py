@@ -87,7 +87,11 @@ def changed(
         values.update(_written(table, row))
 
 
-def add_row(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> int:
+def add_row(
+    connection: Connection,
+    table: sa.Table,
+    values: Mapping[str, Any],
+) -> int:
     """Add a row and its entry in the chain; return its id."""
     insert = table.insert().values(values).returning(table.c.id)
     number: int = connection.execute(insert).scalar_one()

@@ -125,7 +125,11 @@ def _job_of(kind: JobKind, row: Any) -> Job:
     )
 
 
-def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
+def update_job(
+    ledger: Ledger,
+    job: Job,
+    **values: Any,
+) -> Job:
     """Change a job that hasn't ended meanwhile; return the job as it is then."""
     table = _TABLES[job.kind]
 
@@ -220,7 +224,11 @@ def claim_finetune(
     return ledger.write(work)
 
 
-def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None:
+def finetuned_endpoint(
+    ledger: Ledger,
+    provider: str,
+    digest: str,
+) -> str | None:
     """Return the endpoint of a fine-tune that has succeeded, from the ledger alone."""
     query = sa.select(jobs.c.endpoint).where(
         *_same_finetune(provider, digest),
@@ -230,7 +238,11 @@ def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None
     return next(endpoints, None)
 
 
-def begun(ledger: Ledger, provider: str, digest: str) -> bool:
+def begun(
+    ledger: Ledger,
+    provider: str,
+    digest: str,
+) -> bool:
     """Tell whether the ledger has a fine-tune of that digest that hasn't failed."""
     query = sa.select(jobs.c.id).where(
         *_same_finetune(provider, digest),

@@ -191,7 +191,11 @@ _PLACES = (
 )
 
 
-def tally(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> LedgerCounts:
+def tally(
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+) -> LedgerCounts:
     """Count the pair's generations and calls, and add up their cost."""
     numbers = stored_prompt_numbers(ledger, endpoint_id, prompts)
     by_reason = (
@@ -242,7 +246,11 @@ _SUMS = sa.select(
 ).group_by(calls.c.state)
 
 
-def missing(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Missing:
+def missing(
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+) -> Missing:
     """Find the ordinals that aren't stored. A dead process's ordinals count as free."""
     numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
     samples = prompts.samples

@@ -169,7 +169,11 @@ def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
     )
 
 
-def _settings_digest(temperature: float | None, max_tokens: int, seed: int) -> str:
+def _settings_digest(
+    temperature: float | None,
+    max_tokens: int,
+    seed: int,
+) -> str:
     named = "default" if temperature is None else float(temperature)
     return digest_of(named, max_tokens, seed)
 

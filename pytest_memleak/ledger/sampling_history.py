@@ -308,7 +308,11 @@ def _series(endpoint_id: str) -> str:
     return endpoint_id.partition(_SERIES)[0]
 
 
-def _ids_in_ledger(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> set[str]:
+def _ids_in_ledger(
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+) -> set[str]:
     """Return the book's ids in the ledger: a renamed book has several."""
     columns = (
         questions.c.instruction_digest,

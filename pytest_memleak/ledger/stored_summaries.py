@@ -39,7 +39,12 @@ def stored_summaries(
     return ledger.read(work)
 
 
-def keep_summary(ledger: Ledger, summarizer: str, text: str, summary: str) -> None:
+def keep_summary(
+    ledger: Ledger,
+    summarizer: str,
+    text: str,
+    summary: str,
+) -> None:
     """Store a summary unless one is stored already."""
     row = {
         "text_digest": text_digest(text),

@@ -39,7 +39,11 @@ State = sa.String(16)
 _BY_KEY: Any = {"sqlite_with_rowid": False}
 
 
-def _reference(name: str, row_id: str, **options: Any) -> sa.Column[int]:
+def _reference(
+    name: str,
+    row_id: str,
+    **options: Any,
+) -> sa.Column[int]:
     """Return a column that has the id of a row of another table."""
     return sa.Column(name, RowId, sa.ForeignKey(row_id), **options)
 

@@ -347,7 +347,11 @@ def _has_ended(table_name: str, written: Row) -> bool:
     return bool(written) and table_name in _WRITTEN_ONCE
 
 
-def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:
+def _time_faults(
+    name: str,
+    written: Row,
+    at: float,
+) -> Iterator[str]:
     """Yield a fault for each time of a row that differs from its entry's."""
     for column in ("began", "ended"):
         time = written.get(column)
@@ -374,7 +378,11 @@ def _differences(
     return differences
 
 
-def _what_differs(column: str, written: Any, now: Any) -> str:
+def _what_differs(
+    column: str,
+    written: Any,
+    now: Any,
+) -> str:
     if column != "generations":
         return f"{column} is {_shown(now)}, but was written as {_shown(written)}"
     before = _by_ordinal(written)

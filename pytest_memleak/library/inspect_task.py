@@ -53,7 +53,11 @@ def recall(
     ]
     others = [protected] if isinstance(protected, str) else protected
     scorer = passages([book, *others], limit)
-    return Task(dataset=samples, solver=generate(), scorer=scorer)
+    return Task(
+        dataset=samples,
+        solver=generate(),
+        scorer=scorer,
+    )
 
 
 @metric

@@ -51,7 +51,13 @@ class ScanResult:
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     passages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
-    def coverage(self, library: Library, book: str, *, near: bool) -> float:
+    def coverage(
+        self,
+        library: Library,
+        book: str,
+        *,
+        near: bool,
+    ) -> float:
         """Return the share of a book's words in such passages, folded if `near`."""
         indexed = library.index.books[library.index.numbers[book]]
         layout = indexed.folded if near else indexed.layout

@@ -136,7 +136,11 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         while len(self._running) < self._jobs:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process = context.Process(
+                target=_serve,
+                args=(theirs,),
+                daemon=True,
+            )
             process.start()
             theirs.close()
             self._running.append((process, ours))

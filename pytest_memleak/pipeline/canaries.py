@@ -34,7 +34,11 @@ def canary_book(book: Book) -> Book:
     return replace(book, excerpts=tuple(prompted[::step][:CANARIES]))
 
 
-def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
+def canary_prompts(
+    pair: Pair,
+    book: Book,
+    rounds: int,
+) -> PairPrompts:
     """Return the instructions of the canary book's excerpts as prompts."""
     sampling = replace(
         pair.sampling,

@@ -70,7 +70,11 @@ def _validate(pair: Pair, suite: SuiteRun) -> None:
     validate_limit_reach(pair, book, suite.suite, suite.protected)
 
 
-def _of_generations(pair: Pair, suite: SuiteRun, plan: SamplingPlan) -> Evaluation:
+def _of_generations(
+    pair: Pair,
+    suite: SuiteRun,
+    plan: SamplingPlan,
+) -> Evaluation:
     stop = stop_rule(pair, suite.protected, suite.resources)
     samples = sample_all(plan, stop=stop)
     measured = measure_pair(
@@ -154,9 +158,17 @@ def _as_of_ledger(evaluation: Evaluation, own: SampledGenerations) -> Evaluation
     return replace(evaluation, as_of=own.until, spared=own.spared)
 
 
-def _without_evidence(pair: Pair, suite: SuiteRun, error: MemleakError) -> Evaluation:
+def _without_evidence(
+    pair: Pair,
+    suite: SuiteRun,
+    error: MemleakError,
+) -> Evaluation:
     issue = Issue.of_error("sampled", error)
-    completeness = Completeness(requested=0, received=0, issues=(issue,))
+    completeness = Completeness(
+        requested=0,
+        received=0,
+        issues=(issue,),
+    )
     return Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,

@@ -230,7 +230,12 @@ def through_ledger(
     )
 
 
-def call_terms(model: Model, endpoints: Endpoints, *, own: bool) -> CallTerms:
+def call_terms(
+    model: Model,
+    endpoints: Endpoints,
+    *,
+    own: bool,
+) -> CallTerms:
     """Return how the model's endpoint is called, and at what price."""
     from pytest_memleak.ledger.call_reservations import CallTerms, OwnEndpoint
 

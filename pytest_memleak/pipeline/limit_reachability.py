@@ -125,7 +125,11 @@ def _books(book: Book, protected: ProtectedBooks) -> Iterator[Book]:
     yield from (other for other in protected.test_books() if other.id != book.id)
 
 
-def _lengths(row: Measure, book: Book, pair: Pair) -> Iterator[int]:
+def _lengths(
+    row: Measure,
+    book: Book,
+    pair: Pair,
+) -> Iterator[int]:
     """Yield the words of each excerpt, as the measure counts them."""
     if row.folded:
         return (len(folded_words(excerpt.text)) for excerpt in book.excerpts)

@@ -304,7 +304,11 @@ def _words_digest(book: Book) -> str:
     return digest.hexdigest()
 
 
-def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]:
+def _most_shared(
+    book: Book,
+    other: Book,
+    scoring: Scoring,
+) -> tuple[str, float]:
     """Return the share of the book's words that the other contains, too, in long runs.
 
     For a collection, it is the highest share of any work, with that work's title.

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Pair
 
 
-def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
+def probed_book(
+    pair: Pair,
+    book: Book,
+    endpoint: Endpoint | None,
+) -> Book:
     """Return the book as `endpoint` is prompted for it and as it is measured."""
     if pair.probe.kind == "instruction":
         return book

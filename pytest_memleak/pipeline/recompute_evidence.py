@@ -534,7 +534,11 @@ def _paths(suite: Suite) -> Iterator[Path]:
                 yield from _existing_paths(named, root, suite)
 
 
-def _existing_paths(named: str, root: Path, suite: Suite) -> Iterator[Path]:
+def _existing_paths(
+    named: str,
+    root: Path,
+    suite: Suite,
+) -> Iterator[Path]:
     """Yield the paths that a model's key may name, for each book of the suite."""
     for name in {named.replace("{book}", book.id) for book in suite.books}:
         path = Path(name)

@@ -90,9 +90,17 @@ def sample_generations(
             return _sample_part(part, enough)
         case RecordedPart(required, book, recording):
             book = recording.with_instructions(book)
-            return RecordedSamples(required=required, book=book, recording=recording)
+            return RecordedSamples(
+                required=required,
+                book=book,
+                recording=recording,
+            )
         case MissingPart(required, book, issues):
-            return NoSamples(required=required, book=book, issues=issues)
+            return NoSamples(
+                required=required,
+                book=book,
+                issues=issues,
+            )
         case _:
             raise AssertionError(f"only a dry run plans a {type(part).__name__}")
 
@@ -155,7 +163,12 @@ def _sample_in_stages(
     return None
 
 
-def _spared(left: Plan, samples: int, *, requested: int) -> str:
+def _spared(
+    left: Plan,
+    samples: int,
+    *,
+    requested: int,
+) -> str:
     cost = "" if left.cost is None else f" (at most US${left.cost:,.2f})"
     calls = amount(left.calls, "call")
     generations = amount(left.generations, "generation")

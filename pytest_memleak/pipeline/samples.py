@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.canaries import Canaries
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+)
 class _Samples(ABC):
     """What all samples have, wherever they are from.
 
@@ -59,7 +63,11 @@ class _Samples(ABC):
                 yield with_reasoning(generation)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+)
 class LedgerSamples(_Samples):
     """Samples of an endpoint, as the ledger holds them.
 
@@ -96,7 +104,11 @@ class LedgerSamples(_Samples):
         return self._requested(stored)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+)
 class RecordedSamples(_Samples):
     """Samples that somebody recorded; the book has the recorded instructions."""
 
@@ -107,7 +119,11 @@ class RecordedSamples(_Samples):
         return self.recording.generations(self.book)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+)
 class NoSamples(_Samples):
     """No samples: their endpoint isn't available."""
 
@@ -116,7 +132,11 @@ class NoSamples(_Samples):
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+)
 class FurtherSamples(_Samples):
     """What the pair's model wrote beyond the samples that the pair requires.
 

@@ -80,7 +80,11 @@ def score_files(
         yield ScoredFile(source, path, book, measurement, analysis)
 
 
-def _read(path: Path, extensions: Extensions, scoring: Scoring) -> Book:
+def _read(
+    path: Path,
+    extensions: Extensions,
+    scoring: Scoring,
+) -> Book:
     """Read the book by its path: files in two folders may share a name."""
     read = extensions.read_book(path)
     if isinstance(read, Manuscript):

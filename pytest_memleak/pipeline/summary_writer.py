@@ -160,7 +160,13 @@ class SummaryWriter:
         )
         # No suite can use this name, so the book's own generations stand apart.
         name = f"summaries of {book_id}"
-        book = Book(id=name, title=name, author="", excerpts=excerpts, digest="")
+        book = Book(
+            id=name,
+            title=name,
+            author="",
+            excerpts=excerpts,
+            digest="",
+        )
         # Summaries don't depend on the suite's seed.
         sampling = Sampling(samples=times, temperature=self._temperature)
         count = functools.partial(count_for_tokens, mode=self._mode)
@@ -217,7 +223,13 @@ class SummaryWriter:
         summaries: Sequence[Generation],
     ) -> Iterator[str]:
         """Yield why each generation is no summary, "" for a summary."""
-        book = Book(id="", title="", author="", excerpts=tuple(excerpts), digest="")
+        book = Book(
+            id="",
+            title="",
+            author="",
+            excerpts=tuple(excerpts),
+            digest="",
+        )
         numbers = {excerpt.id: number for number, excerpt in enumerate(excerpts)}
         reader = FeatureReader(book, self._mode, Prose.of(book, self._mode))
         keyed_texts = keyed([generation.text for generation in summaries], self._mode)

@@ -139,7 +139,13 @@ def _xfail_marks(pair: Pair) -> list[pytest.MarkDecorator]:
     if pair.expected == "pass":
         return []
     reason = f"{pair.model.id} is expected to leak {pair.book.id}"
-    return [pytest.mark.xfail(reason=reason, raises=LimitExceeded, strict=True)]
+    return [
+        pytest.mark.xfail(
+            reason=reason,
+            raises=LimitExceeded,
+            strict=True,
+        )
+    ]
 
 
 def _suite_of_marker(definition: pytest.Function) -> Path | None:

@@ -249,7 +249,11 @@ class EndOfRun:
 
             speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
+    @pytest.hookimpl(
+        wrapper=True,
+        tryfirst=True,
+        specname="pytest_terminal_summary",
+    )
     def pytest_show_verdicts_once(
         self,
         terminalreporter: Any,

@@ -39,7 +39,11 @@ def usage_errors(option: str) -> Iterator[None]:
         raise pytest.UsageError(f"{option}: {error}") from None
 
 
-def _expected(what: str, option: str, value: str) -> pytest.UsageError:
+def _expected(
+    what: str,
+    option: str,
+    value: str,
+) -> pytest.UsageError:
     return pytest.UsageError(
         f"{option}: expected {what}, got {value[:_LONGEST_NAME]!r}",
     )

@@ -130,7 +130,12 @@ class Display:
             writer.flush()
             return os.dup(sys.stdout.fileno()), writer.width_of_current_line
 
-    def _draw(self, terminal: int, column: int, stop: threading.Event) -> None:
+    def _draw(
+        self,
+        terminal: int,
+        column: int,
+        stop: threading.Event,
+    ) -> None:
         drawn: tuple[str, int] | None = None
         with self._guarded():
             try:

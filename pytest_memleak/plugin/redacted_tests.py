@@ -273,7 +273,12 @@ class RedactedTests:
                 subtest.context = type(subtest.context)(msg=_REDACTED, kwargs={})
         return (yield)
 
-    def _redact_change(self, report: pytest.TestReport, name: str, value: Any) -> None:
+    def _redact_change(
+        self,
+        report: pytest.TestReport,
+        name: str,
+        value: Any,
+    ) -> None:
         """Redact an attribute of a report if another plugin changed it."""
         before = self._original_attributes.get(name)
         if isinstance(value, list):

@@ -286,7 +286,11 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
         return  # reported by the pairs
 
 
-def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
+def evaluate_for(
+    item: pytest.Item,
+    pair: Pair,
+    endpoint: object,
+) -> Evaluation:
     """Return the pair's evaluation with the item's endpoint, made on first use."""
     config = item.config
     if pair_of(item) not in (None, pair):

@@ -70,7 +70,12 @@ _BOUND = re.compile(
 class Refused(ProviderError):
     """The server rejected the request; see `Refusal`."""
 
-    def __init__(self, cause: str, refusal: Refusal, **place: Any) -> None:
+    def __init__(
+        self,
+        cause: str,
+        refusal: Refusal,
+        **place: Any,
+    ) -> None:
         super().__init__(cause, **place)
         self.status = refusal.status
         self.code = refusal.code

@@ -68,7 +68,12 @@ class HttpCalls:
         if self._client is not None:
             self._client.close()
 
-    def post(self, path: str, body: object, failing: Failing) -> object:
+    def post(
+        self,
+        path: str,
+        body: object,
+        failing: Failing,
+    ) -> object:
         """Post `body` as JSON, and return the JSON of the response.
 
         Raises Refused, or ProviderBusy for what is worth a retry.

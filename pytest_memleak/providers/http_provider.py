@@ -63,8 +63,21 @@ from pytest_memleak.records import FinishReason
 
 # Requests that differ in every setting, to identify what a body always has.
 _SPECIMENS = (
-    SampleRequest("", "prompt", n=1, temperature=None, max_tokens=1),
-    SampleRequest("", "prompt", n=2, temperature=1.0, max_tokens=2, seed=1),
+    SampleRequest(
+        "",
+        "prompt",
+        n=1,
+        temperature=None,
+        max_tokens=1,
+    ),
+    SampleRequest(
+        "",
+        "prompt",
+        n=2,
+        temperature=1.0,
+        max_tokens=2,
+        seed=1,
+    ),
 )
 
 
@@ -224,7 +237,12 @@ class HttpProvider(ABC):
 class HttpEndpoint(RequestEndpoint):
     """A model; `id` identifies server, model, and what its requests always have."""
 
-    def __init__(self, provider: HttpProvider, calls: HttpCalls, model: str) -> None:
+    def __init__(
+        self,
+        provider: HttpProvider,
+        calls: HttpCalls,
+        model: str,
+    ) -> None:
         self._provider = provider
         self._calls = calls
         self._model = model

@@ -61,7 +61,11 @@ Address = Annotated[str, Field(pattern=_URL), AfterValidator(_address)]
 class Table(BaseModel):
     """A table of a suite file, without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
 
 TableT = TypeVar("TableT", bound=Table)
@@ -122,7 +126,11 @@ def problem_words(problem: Mapping[str, Any]) -> str:
     return next(shapes, text)
 
 
-def _unknown_key_hint(kind: type[Table], place: Sequence[int | str], name: str) -> str:
+def _unknown_key_hint(
+    kind: type[Table],
+    place: Sequence[int | str],
+    name: str,
+) -> str:
     """Return the hint for an unknown key."""
     near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1, cutoff=0.7)
     if near and len(place) == 1:
@@ -134,7 +142,12 @@ def _unknown_key_hint(kind: type[Table], place: Sequence[int | str], name: str) 
     return f"{others}{accepted}" if name == "options" else accepted
 
 
-def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
+def refuse_secrets(
+    values: Mapping[str, Any],
+    *,
+    place: str,
+    name: str,
+) -> None:
     """Raise SuiteError if any value, at any depth, looks like a key or a password."""
     for key, value in _strings(values, name):
         if _looks_secret(key.rpartition(".")[2], value):

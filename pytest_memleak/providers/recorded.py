@@ -76,7 +76,13 @@ class _File:
 class RecordedEndpoint:
     """The generations in a file for each book; nothing can be sampled from it."""
 
-    def __init__(self, path: str, *, root: Path, place: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        root: Path,
+        place: str,
+    ) -> None:
         self._path = path
         self._root = root
         self._place = place

@@ -17,7 +17,11 @@ from typing import Any, Literal, NamedTuple
 from pytest_memleak.records.book import WordMode
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class Block:
     """A run of the book's words [start, end), `words` long; both None if it is empty.
 
@@ -58,7 +62,11 @@ class Block:
         return hash(self.words)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class Span(Block):
     """A run that generation number `generation` (from 0) shares with its excerpt."""
 
@@ -219,7 +227,12 @@ class Measure:
 
     def without_functions(self) -> Measure:
         """Return the row without its functions, for display."""
-        return replace(self, read=None, by_round=None, function=None)
+        return replace(
+            self,
+            read=None,
+            by_round=None,
+            function=None,
+        )
 
     def limit_fault(self, limit: float) -> str | None:
         """Return why a number can't be a limit on it; None if it can."""

@@ -8,7 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, overload
 
 
-def amount(number: int, noun: str, plural: str | None = None) -> str:
+def amount(
+    number: int,
+    noun: str,
+    plural: str | None = None,
+) -> str:
     """Format a count with its noun; the default plural appends an s."""
     if number == 1:
         return f"1 {noun}"

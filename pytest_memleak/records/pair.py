@@ -156,7 +156,11 @@ def is_gating(expected: str, *, control: bool) -> bool:
     return expected == "pass" and not control
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    repr=False,
+)
 class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 

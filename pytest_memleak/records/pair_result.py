@@ -181,7 +181,11 @@ class SetLimit:
     set_by: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+)
 class PairResult:
     """A pair's result in plain numbers, and no text but redacted quotes.
 

@@ -23,7 +23,12 @@ _OTHERS = 0o077  # permissions of group and others
 _IGNORE_ALL = "# Created by pytest-memleak: these files may contain whole books.\n*\n"
 
 
-def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
+def write_whole(
+    path: Path,
+    text: str,
+    *,
+    errors: str = "strict",
+) -> None:
     """Write a file to an existing folder."""
     with whole_file(path, errors=errors) as file:
         file.write(text)
@@ -47,7 +52,12 @@ def whole_file(
     in_place = path.exists() and not path.is_file()
     beside = path if in_place else path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("w", encoding=encoding, errors=errors, newline="\n") as file:
+        with beside.open(
+            "w",
+            encoding=encoding,
+            errors=errors,
+            newline="\n",
+        ) as file:
             yield file
         beside.replace(path)
     except OSError as error:

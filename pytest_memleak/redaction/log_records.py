@@ -66,7 +66,11 @@ def _redact(record: logging.LogRecord, most_words: Callable[[], int | None]) -> 
         record.exc_info = record.exc_info if record.exc_text == trace else None
 
 
-def _redact_message(record: logging.LogRecord, message: str, most: int | None) -> None:
+def _redact_message(
+    record: logging.LogRecord,
+    message: str,
+    most: int | None,
+) -> None:
     plain = _plain_message(message, most)
     if plain == message:
         return

@@ -69,7 +69,12 @@ def print_lines(
             console.print(line, soft_wrap=True)
 
 
-def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
+def _print_wrapped(
+    console: Console,
+    line: Text,
+    *,
+    width: int,
+) -> None:
     """Print a line; continuation lines are indented by two more columns."""
     indent = _count_leading_blanks(line)
     if line.cell_len <= width:

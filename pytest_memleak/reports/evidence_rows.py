@@ -72,7 +72,12 @@ class Evidence:
             for pair in content.pairs:
                 self._add(path.stem, created, pair)
 
-    def _add(self, bundle: str, created: str, pair: PairResult) -> None:
+    def _add(
+        self,
+        bundle: str,
+        created: str,
+        pair: PairResult,
+    ) -> None:
         self.pairs.append((bundle, pair))
         self.rows.append(_row(bundle, created, pair))
         self.excerpts += _excerpts(bundle, pair)
@@ -102,7 +107,12 @@ class Evidence:
                 titles[book] = f"{title} ({book})"
         return titles
 
-    def grid(self, measure: str, by: str = "book", across: str = "model") -> list[Row]:
+    def grid(
+        self,
+        measure: str,
+        by: str = "book",
+        across: str = "model",
+    ) -> list[Row]:
         """Arrange a measure as books x models, or by any two facts of the pairs.
 
         A model with several pairs for a book has a column for each bundle or suite;
@@ -245,7 +255,11 @@ def _correlation(values: Sequence[float], others: Sequence[float]) -> float | No
         return None
 
 
-def _validate_known(what: str, name: str, names: Sequence[str]) -> None:
+def _validate_known(
+    what: str,
+    name: str,
+    names: Sequence[str],
+) -> None:
     if name not in names:
         raise SettingsError(
             f"no pair has the {what} {name!r}",
@@ -259,7 +273,11 @@ def _missing_reason(pair: PairResult) -> str:
     return "nothing was measured"
 
 
-def _row(stem: str, created: str, pair: PairResult) -> Row:
+def _row(
+    stem: str,
+    created: str,
+    pair: PairResult,
+) -> Row:
     model = pair.model
     book = pair.book
     row: Row = {

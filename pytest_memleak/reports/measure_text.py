@@ -67,7 +67,11 @@ def measure_cell(
     return text, check.over
 
 
-def limit_check(result: PairResult, row: Measure, limit: float) -> LimitCheck:
+def limit_check(
+    result: PairResult,
+    row: Measure,
+    limit: float,
+) -> LimitCheck:
     """Return a limit beside the measure, as the verdict compares them."""
     value = result.values[row.name]
     low, high = result.intervals.get(row.name, (value, value))

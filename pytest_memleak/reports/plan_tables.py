@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import PlannedStep, Power, RunPlan
 
 
-def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
+def plan_table(
+    planned: RunPlan,
+    *,
+    width: int,
+    color: bool,
+    wrap: bool,
+) -> str:
     """Render what a run would still do and pay, a row a step, and what has no estimate.
 
     in, out, train: tokens, estimated as an upper bound; wrap: fold names, too, at
@@ -71,10 +77,20 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
     return out.getvalue()
 
 
-def power_table(power: Power, *, width: int, color: bool) -> str:
+def power_table(
+    power: Power,
+    *,
+    width: int,
+    color: bool,
+) -> str:
     """Render the detection limit and the maximum cost of several sample counts."""
     console, out = text_console(width=width, color=color)
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="bold",
+    )
     for title in ("samples", "detection\nlimit", "calls", "generations", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)

@@ -265,7 +265,11 @@ def _sort_certificates(response: bytes) -> bytes:
     return response
 
 
-def _elements(data: bytes, start: int, end: int) -> list[tuple[int, int, int, int]]:
+def _elements(
+    data: bytes,
+    start: int,
+    end: int,
+) -> list[tuple[int, int, int, int]]:
     """Return each DER element's tag, content start, start, and end."""
     elements = []
     while start < end:

@@ -44,7 +44,12 @@ class _Narrow(IntEnum):
     COUNTS = 6
 
 
-def print_pairs(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
+def print_pairs(
+    console: Console,
+    results: Sequence[PairResult],
+    *,
+    wrap: bool,
+) -> None:
     """Print a row for each pair, or books x models where pairs fill such a matrix."""
     if not fills_matrix(results):
         print_rows(console, results, wrap=wrap)
@@ -104,7 +109,11 @@ def _matrix(
             if cell:
                 cell.append("\n")
             _append_verdict(cell, result, row)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     table.add_column("book", overflow="fold")
     for model in models:
         table.add_column(Text(model), justify="right", overflow="fold")
@@ -118,7 +127,11 @@ def _empty_cells() -> defaultdict[str, Text]:
     return defaultdict(Text)
 
 
-def _append_verdict(cell: Text, result: PairResult, row: Measure) -> None:
+def _append_verdict(
+    cell: Text,
+    result: PairResult,
+    row: Measure,
+) -> None:
     cell.append(result.verdict, style=pair_outcome(result).look.color)
     if not result.gates:
         cell.append("*")
@@ -127,7 +140,12 @@ def _append_verdict(cell: Text, result: PairResult, row: Measure) -> None:
         cell.append(f" {format_value(row, value)}")
 
 
-def print_rows(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
+def print_rows(
+    console: Console,
+    results: Sequence[PairResult],
+    *,
+    wrap: bool,
+) -> None:
     """Print the pairs' table as narrow as the width requires; wrap: fold rows, too."""
     steps = list(_Narrow)
     if not wrap:
@@ -190,7 +208,12 @@ class _PairTable:
             if self._narrow >= _Narrow.HEADS:
                 head = head.replace("_", "_\n")
             footer = Text(limit, style="dim")
-            table.add_column(head, footer=footer, justify="right", no_wrap=True)
+            table.add_column(
+                head,
+                footer=footer,
+                justify="right",
+                no_wrap=True,
+            )
         heads = self._count_heads()
         if self._narrow >= _Narrow.COUNTS:
             table.add_column("\n".join(["verdict", *heads]), no_wrap=True)
@@ -243,7 +266,12 @@ class _PairTable:
         return [*map(Text, counts), verdict]
 
 
-def _cell(result: PairResult, row: Measure, *, with_limit: bool) -> Text:
+def _cell(
+    result: PairResult,
+    row: Measure,
+    *,
+    with_limit: bool,
+) -> Text:
     if row.name not in result.values:
         return Text("-")
     text, over = measure_cell(result, row, interval=False, limit=with_limit)

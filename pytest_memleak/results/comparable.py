@@ -72,7 +72,11 @@ def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None
     return None
 
 
-def _setting_differs(name: str, was: object, current: object) -> str:
+def _setting_differs(
+    name: str,
+    was: object,
+    current: object,
+) -> str:
     return f"{name} is {was!r} in the baseline, but {current!r} in this release"
 
 

@@ -128,7 +128,12 @@ def seal_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
 
 def canonical_json(value: object) -> bytes:
     """Encode a value as canonical JSON: sorted keys, no blanks, ASCII."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
     return text.encode()
 
 
@@ -244,7 +249,11 @@ def _no_bundle(reason: str, path: Path) -> EvidenceError:
     )
 
 
-def _read_envelope(envelope: dict[str, Any], data: bytes, path: Path) -> EvidenceFile:
+def _read_envelope(
+    envelope: dict[str, Any],
+    data: bytes,
+    path: Path,
+) -> EvidenceFile:
     """Decode a DSSE envelope, of any tool, around a Statement in canonical form."""
     try:
         payload = _decode_base64(envelope["payload"])
@@ -326,7 +335,11 @@ def _whole_number(text: str) -> int:
 # --- what differs
 
 
-def differences(claimed: object, computed: object, key: str = "") -> list[str]:
+def differences(
+    claimed: object,
+    computed: object,
+    key: str = "",
+) -> list[str]:
     """List where two JSON values differ: key, value in the bundle, value computed."""
     lines: list[str] = []
     if isinstance(claimed, dict) and isinstance(computed, dict):

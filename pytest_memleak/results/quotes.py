@@ -130,7 +130,11 @@ def _have_same_words(text: str, other: str) -> bool:
     return words(text, "unicode") == words(other, "unicode")
 
 
-def _reading_at(answers: list[str], place: int, split: Split) -> tuple[str, int]:
+def _reading_at(
+    answers: list[str],
+    place: int,
+    split: Split,
+) -> tuple[str, int]:
     """Return the reading with the word at this place of all, and its place there."""
     if not answers:
         return "", place
@@ -189,7 +193,12 @@ def _quoted(
     return f"{printed}{REST}{left_out})"
 
 
-def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> str:
+def _printed(
+    texts: Iterable[str],
+    split: Split,
+    skipped: int,
+    count: int,
+) -> str:
     """Return `count` words as printed; as counted, where those would be more words."""
     pieces: list[str] = []
     missing = count
@@ -234,7 +243,11 @@ def _has_at_most(pieces: list[str], count: int) -> bool:
     return 0 < len(words(text, "unicode")) <= count
 
 
-def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None:
+def passage_rate(
+    analysis: Analysis,
+    start: int,
+    end: int,
+) -> PassageRate | None:
     """Return how often their prompt generated all words [start, end) of the book.
 
     None if they cross two excerpts, which no single prompt requests.

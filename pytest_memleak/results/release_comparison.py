@@ -435,7 +435,11 @@ def _rounds(pair: PairResult) -> PairRounds:
     )
 
 
-def _change_line(name: str, before: PairResult, now: PairResult) -> str:
+def _change_line(
+    name: str,
+    before: PairResult,
+    now: PairResult,
+) -> str:
     rise = now.values[name] - before.values[name]
     return (
         f"{name} {_value_text(name, before)} -> {_value_text(name, now)} ({rise:+.4g})"

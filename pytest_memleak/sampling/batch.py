@@ -276,7 +276,11 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
     return context.ledger.write(work)
 
 
-def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -> str:
+def _new_digest(
+    connection: Connection,
+    endpoint_id: str,
+    asks: Sequence[Ask],
+) -> str:
     """Digest the asks and how often the same asks were sent before."""
     for attempt in itertools.count():
         parts = (f"{ask.question.key} {ask.ordinals}" for ask in asks)

@@ -204,7 +204,12 @@ def settle(
 # --- creation -------------------------------------------------------------------------
 
 
-def _advanced(ledger: Ledger, platform: DeploymentCalls, job: Job, verbs: Verbs) -> Job:
+def _advanced(
+    ledger: Ledger,
+    platform: DeploymentCalls,
+    job: Job,
+    verbs: Verbs,
+) -> Job:
     """Start a deployment if that is due, and poll a running one."""
     if job.ours_to_start:
         job = _begun(ledger, job, verbs)
@@ -213,7 +218,11 @@ def _advanced(ledger: Ledger, platform: DeploymentCalls, job: Job, verbs: Verbs)
     return job
 
 
-def _begun(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
+def _begun(
+    ledger: Ledger,
+    job: Job,
+    verbs: Verbs,
+) -> Job:
     try:
         return started(ledger, job, verbs)
     except ProviderError as error:
@@ -268,7 +277,11 @@ def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
     return state
 
 
-def _delete(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
+def _delete(
+    platform: DeploymentCalls,
+    verbs: Verbs,
+    endpoint: str,
+) -> None:
     retry = verbs.retry
 
     def ended(name: str) -> JobState:

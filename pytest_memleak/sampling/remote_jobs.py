@@ -67,7 +67,11 @@ class StartUnanswered(ProviderError):
     """A start that missed its deadline, and may still begin a job."""
 
 
-def started(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
+def started(
+    ledger: Ledger,
+    job: Job,
+    verbs: Verbs,
+) -> Job:
     """Find the job at the provider, or else start it; return its row afterwards.
 
     Raises ProviderError if that fails: a start that was rejected or never sent ends the
@@ -105,7 +109,11 @@ def started(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
     return update_job(ledger, job, state=JobRow.RUNNING, job_id=job_id)
 
 
-def _start(ledger: Ledger, job: Job, verbs: Verbs) -> str:
+def _start(
+    ledger: Ledger,
+    job: Job,
+    verbs: Verbs,
+) -> str:
     def late(result: str | BaseException) -> None:
         # The late answer tells whether there is a job.
         with suppress(LedgerError):
@@ -163,14 +171,24 @@ def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
     return retry.run(attempt, unreached=patience)
 
 
-def failure(verbs: Verbs, job: Job, *, hint: str) -> ProviderError:
+def failure(
+    verbs: Verbs,
+    job: Job,
+    *,
+    hint: str,
+) -> ProviderError:
     """Build the error for a failed job."""
     call = f"{job.kind} {job.job_id}" if job.job_id else verbs.names[1]
     cause = stored_message(job.cause) if job.cause else NO_REASON
     return verbs.calls.failing(call).final(cause, hint)
 
 
-def pending(verbs: Verbs, job: Job, *, hint: str) -> JobPending:
+def pending(
+    verbs: Verbs,
+    job: Job,
+    *,
+    hint: str,
+) -> JobPending:
     """Build the error for an unfinished job."""
     if job.stuck:
         what = f"The provider hasn't confirmed the start of the {job.kind}"
@@ -281,7 +299,12 @@ def ensure_finetune(
     raise AssertionError("pauses don't end")
 
 
-def _after_poll(ledger: Ledger, job: Job, job_id: str, verbs: Verbs) -> Job:
+def _after_poll(
+    ledger: Ledger,
+    job: Job,
+    job_id: str,
+    verbs: Verbs,
+) -> Job:
     state = poll_state(verbs, job_id)
     if state.status is JobStatus.RUNNING:
         return job

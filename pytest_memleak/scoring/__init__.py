@@ -52,5 +52,10 @@ def score(
     return measure(
         book,
         records,
-        Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=word_mode),
+        Scoring(
+            k=k,
+            trim=trim,
+            span_threshold=span_threshold,
+            word_mode=word_mode,
+        ),
     )

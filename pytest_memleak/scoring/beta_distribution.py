@@ -14,7 +14,11 @@ _EXACT = 1e-15
 _TINY = 1e-300
 
 
-def beta_quantile(probability: float, a: float, b: float) -> float:
+def beta_quantile(
+    probability: float,
+    a: float,
+    b: float,
+) -> float:
     """Return where the beta distribution of `a` and `b` reaches the `probability`."""
     low = 0.0
     high = 1.0
@@ -37,7 +41,11 @@ def beta_quantile(probability: float, a: float, b: float) -> float:
     return x
 
 
-def beta_share(x: float, a: float, b: float) -> float:
+def beta_share(
+    x: float,
+    a: float,
+    b: float,
+) -> float:
     """Return the share of the beta distribution of `a` and `b`, both above 0, up to x.
 
     x is taken within [0, 1].
@@ -52,12 +60,20 @@ def beta_share(x: float, a: float, b: float) -> float:
     return _share_below_mean(x, a, b)
 
 
-def _share_below_mean(x: float, a: float, b: float) -> float:
+def _share_below_mean(
+    x: float,
+    a: float,
+    b: float,
+) -> float:
     log_height = _log_powers(x, a, b) - _log_beta(a, b)
     return math.exp(log_height) * _fraction(x, a, b) / a
 
 
-def _fraction(x: float, a: float, b: float) -> float:
+def _fraction(
+    x: float,
+    a: float,
+    b: float,
+) -> float:
     """Return the continued fraction, by Lentz's method."""
     first_term = (a + b) * x / (a + 1)
     d = 1 / _off_zero(1 - first_term)
@@ -79,12 +95,20 @@ def _fraction(x: float, a: float, b: float) -> float:
     return fraction
 
 
-def _density(x: float, a: float, b: float) -> float:
+def _density(
+    x: float,
+    a: float,
+    b: float,
+) -> float:
     log_density = _log_powers(x, a - 1, b - 1) - _log_beta(a, b)
     return math.exp(log_density)
 
 
-def _log_powers(x: float, a: float, b: float) -> float:
+def _log_powers(
+    x: float,
+    a: float,
+    b: float,
+) -> float:
     """Return the logarithm of x ** a * (1 - x) ** b."""
     return a * math.log(x) + b * math.log1p(-x)
 

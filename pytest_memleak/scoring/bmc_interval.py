@@ -88,7 +88,12 @@ def _typical_if_none(words: int, scoring: Scoring) -> float:
     return max(scoring.k, _NO_SPAN) / words
 
 
-def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> ShareInterval:
+def bmc_bounds(
+    bmc: float,
+    spread: Spread,
+    *,
+    confidence: float,
+) -> ShareInterval:
     """Return the two-sided interval, in [0, 1], of the expected BMC of n rounds.
 
     Spans that appear by chance are two more or fewer below; above, the interval is as
@@ -114,14 +119,23 @@ def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> ShareInterva
     return ShareInterval(low, high)
 
 
-def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float:
+def least_upper_end(
+    words: int,
+    *,
+    scoring: Scoring,
+    confidence: float,
+) -> float:
     """Return the upper end of BMC's interval if nothing of `words` is covered.
 
     The same for any number of rounds from two on. Raises SettingsError as `bmc_bounds`
     does.
     """
     typical = _typical_if_none(words, scoring)
-    nothing_covered = Spread(variance=0.0, units=2, typical=typical)
+    nothing_covered = Spread(
+        variance=0.0,
+        units=2,
+        typical=typical,
+    )
     interval = bmc_bounds(0.0, nothing_covered, confidence=confidence)
     return interval.high
 
@@ -152,7 +166,11 @@ def difference_bounds(
     return ShareInterval(low, high)
 
 
-def _squared_width(variance: float, units: int, confidence: float) -> float:
+def _squared_width(
+    variance: float,
+    units: int,
+    confidence: float,
+) -> float:
     """Return t² V: the square of the half-width that rounds alone would give."""
     t = student_quantile(confidence, units - 1)
     return t**2 * variance

@@ -21,7 +21,11 @@ _LEAST_KEPT = 0.90
 _ASCII = bytes(range(128))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class Layout:
     """The excerpts of a book as parts of its words.
 
@@ -178,7 +182,12 @@ _MOST_IN_WORDS_OVER = {40: 0.02, 20: 0.5}
 _JEST = 300
 
 
-def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
+def validate_word_breaks(
+    texts: Iterable[str],
+    *,
+    mode: WordMode,
+    place: str,
+) -> None:
     """Raise BookError, naming `place`, if the texts have too many fused words."""
     texts = list(texts)
     long_word_lengths: list[int] = []

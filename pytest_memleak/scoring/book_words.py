@@ -160,7 +160,13 @@ class BookWords:
 
     def add_folded(self, book: int, keys: Keys) -> None:
         """Add words of a book that only near-verbatim passages count."""
-        self._add_folded(book, keys, start=0, place=0, shared=[])
+        self._add_folded(
+            book,
+            keys,
+            start=0,
+            place=0,
+            shared=[],
+        )
 
     def placed(self) -> tuple[PlacedWords, PlacedWords]:
         """Place the words as measured and as folded; one object if both are alike."""
@@ -186,7 +192,11 @@ class BookWords:
         start: of the first among the book's; shared: with the words at `place`
         """
 
-        def note(place: int, words: int, first: int) -> None:
+        def note(
+            place: int,
+            words: int,
+            first: int,
+        ) -> None:
             piece = _Piece(
                 place=place,
                 words=words,
@@ -309,7 +319,11 @@ class PlacedWords(NamedTuple):
         first = np.maximum(runs.book[of], self.first[piece])
         words = np.minimum(end[of], self.end[piece]) - first
         skipped = first - runs.book[of]
-        located = Runs(text=runs.text[of] + skipped, book=first, words=words)
+        located = Runs(
+            text=runs.text[of] + skipped,
+            book=first,
+            words=words,
+        )
         is_long = words >= self.prefilter.n
         return located.where(is_long), piece[is_long]
 

@@ -59,7 +59,12 @@ _SPECIMENS = (
 )
 
 
-def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
+def book_keys(
+    book: Book,
+    *,
+    k: int,
+    mode: WordMode = "paper",
+) -> BookKeys:
     """Compute the keys of a book.
 
     Raises BookError if k and `mode` cannot measure it.

@@ -65,7 +65,12 @@ class ShareInterval(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def clopper_pearson(hits: float, tries: float, *, confidence: float) -> ShareInterval:
+def clopper_pearson(
+    hits: float,
+    tries: float,
+    *,
+    confidence: float,
+) -> ShareInterval:
     """Return the exact interval of a proportion with `hits` of `tries`.
 
     Neither need be a whole number: a design effect may divide both. With confidence 0
@@ -110,7 +115,12 @@ def detection_limit(answers: int, *, confidence: float) -> float:
     return -math.expm1(log_unseen_once)
 
 
-def hidden_limit(lost: int, answers: int, *, confidence: float) -> float:
+def hidden_limit(
+    lost: int,
+    answers: int,
+    *,
+    confidence: float,
+) -> float:
     """Return the detection limit if each lost completion held the passage.
 
     It is the upper end of the exact one-sided interval for `lost` of both together.
@@ -151,7 +161,12 @@ def samples_for(answers: int, *, answered: float = 1.0) -> int:
     return math.ceil(answers / expected_share - _ROUNDING)
 
 
-def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> int:
+def rounds_to_detect(
+    probability: float,
+    *,
+    confidence: float,
+    alike: bool,
+) -> int:
     """Return the rounds needed to see a passage of that `probability`.
 
     If they aren't `alike`, as many blocks of them are needed. Raises as

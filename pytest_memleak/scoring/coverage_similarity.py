@@ -89,7 +89,12 @@ def self_agreement(
     return jaccard(first, second)
 
 
-def round_agreement(rounds: Rounds, *, words: int, n: int) -> float:
+def round_agreement(
+    rounds: Rounds,
+    *,
+    words: int,
+    n: int,
+) -> float:
     """Return `self_agreement` of rounds 0..n-1, without gaps, of a book of N words."""
     first, second = rounds.halves(words=words, n=n)
     return jaccard(first, second)

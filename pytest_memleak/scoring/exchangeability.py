@@ -64,7 +64,12 @@ def exchangeability(
     return Exchangeability(clumped=_p(variance), drifting=_p(strength))
 
 
-def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> Counts:
+def random_orders(
+    rng: np.random.Generator,
+    *,
+    rows: int,
+    n: int,
+) -> Counts:
     """Return independent random orders of 0..n-1; shape (rows, n).
 
     Sorts random numbers that hold the index in their lowest bits: four times as fast as
@@ -80,7 +85,11 @@ def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> Counts:
     return keys.view(np.int64)
 
 
-def _permuted_rounds(by_excerpt: Counts, permutations: int, seed: int) -> Counts:
+def _permuted_rounds(
+    by_excerpt: Counts,
+    permutations: int,
+    seed: int,
+) -> Counts:
     """Return the words that each round covers, as observed and permuted.
 
     Shape (1 + permutations, n), the observed ones first.

@@ -208,7 +208,11 @@ def _in_large_groups(matched: BookMatches) -> Positions:
     return np.flatnonzero(words_of_group[hashed_group] >= NEAR_PASSAGE)
 
 
-def _longest_within(matched: BookMatches, place: int, place_end: int) -> int:
+def _longest_within(
+    matched: BookMatches,
+    place: int,
+    place_end: int,
+) -> int:
     """Return the words of the longest chain of a text's matches within its words.
 
     place, place_end: the range that the matches are cut to

@@ -627,7 +627,11 @@ def validate_scoring(scoring: Scoring) -> None:
         )
 
 
-def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
+def _check_index(
+    book: Book,
+    scoring: Scoring,
+    protected: Protected,
+) -> None:
     index = protected.index
     if (index.k, index.mode) != (scoring.k, scoring.word_mode):
         raise SettingsError(

@@ -40,7 +40,12 @@ class Packing(NamedTuple):
         """Return the bits that remain for the first."""
         return 63 - self.middle - self.low
 
-    def pack(self, high: Numbers, middle: Numbers, low: Numbers) -> Numbers:
+    def pack(
+        self,
+        high: Numbers,
+        middle: Numbers,
+        low: Numbers,
+    ) -> Numbers:
         """Pack the numbers into one."""
         high_and_middle = (high << self.middle) | middle
         return (high_and_middle << self.low) | low
@@ -119,7 +124,12 @@ def differs_from_previous(numbers: NDArray[np.generic]) -> NDArray[np.bool_]:
 Interval = tuple[int, int]
 
 
-def coverage(start: Positions, end: Positions, *, words: int) -> NDArray[np.intc]:
+def coverage(
+    start: Positions,
+    end: Positions,
+    *,
+    words: int,
+) -> NDArray[np.intc]:
     """Return, per word of a book of `words`, how many of the intervals contain it."""
     steps = np.zeros(words + 1, dtype=np.intc)
     np.add.at(steps, start, 1)

@@ -19,7 +19,12 @@ MOST_CONTROLS = 500
 _LOSSES_EXPECTED = 5
 
 
-def hypergeometric_tail(hits: int, draws: int, marked: int, total: int) -> float:
+def hypergeometric_tail(
+    hits: int,
+    draws: int,
+    marked: int,
+    total: int,
+) -> float:
     """Return the probability of at least `hits` marked ones among the draws.
 
     draws, marked: of the `total`

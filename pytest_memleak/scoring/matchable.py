@@ -82,7 +82,11 @@ def why_unmatchable(text: str) -> str | None:
     )
 
 
-def _why_glued(text: str, words: Sequence[str], letters: int) -> str | None:
+def _why_glued(
+    text: str,
+    words: Sequence[str],
+    letters: int,
+) -> str | None:
     in_long_words = sum(len(word) for word in words if len(word) > _LONG_WORD)
     if in_long_words <= _MOST_IN_LONG_WORDS * letters:
         return None
@@ -96,7 +100,11 @@ def _why_glued(text: str, words: Sequence[str], letters: int) -> str | None:
     return f"{share:.0%} of its letters are in words without spaces between them"
 
 
-def _why_misread(text: str, words: Sequence[str], letters: int) -> str | None:
+def _why_misread(
+    text: str,
+    words: Sequence[str],
+    letters: int,
+) -> str | None:
     beyond = sum(len(_BEYOND_ASCII.findall(word)) for word in words)
     if beyond > _MOST_BEYOND_ASCII * letters:
         share = beyond / letters

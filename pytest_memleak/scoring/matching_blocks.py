@@ -115,7 +115,12 @@ class _Aligner:
     b's at `_b_offset` and on.
     """
 
-    def __init__(self, a: list[int], b: list[int], words: int) -> None:
+    def __init__(
+        self,
+        a: list[int],
+        b: list[int],
+        words: int,
+    ) -> None:
         """Align `a` and `b`, of `words` different words."""
         self._a = a
         self._b = b

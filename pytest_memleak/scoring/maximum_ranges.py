@@ -121,7 +121,11 @@ def _longest_blocks(
     return [_longest_block(marks, parts, number) for number in range(len(sets))]
 
 
-def _marks(rounds: Rounds, borders: Positions, words: int) -> Positions:
+def _marks(
+    rounds: Rounds,
+    borders: Positions,
+    words: int,
+) -> Positions:
     """Return the positions where coverage can change, ascending; borders twice.
 
     Between each border and itself is a stretch of no words, which no set covers.
@@ -135,7 +139,11 @@ def _marks(rounds: Rounds, borders: Positions, words: int) -> Positions:
     return marks
 
 
-def _covering_rounds(rounds: Rounds, first: int, words: int) -> Bits:
+def _covering_rounds(
+    rounds: Rounds,
+    first: int,
+    words: int,
+) -> Bits:
     """Return, per word, the set of the 64 rounds from `first` on that cover it.
 
     No round covers a word twice, so the sum of bits is the set. Shape (N + 1,).

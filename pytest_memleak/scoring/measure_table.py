@@ -261,7 +261,7 @@ PASSAGE_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
 """Words of the longest passage that `strict`, `scan` and `guard` permit."""
 
 CONVERSATION_BUDGET = 380
-"""The most words of one book that a guard lets through in a conversation, by default."""
+"""How many words of one book a guard lets through in a conversation, by default."""
 
 
 def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:

@@ -42,7 +42,12 @@ class MeasuredPlaces:
             first, ahead = np.array(sorted(shifts), dtype=np.intp).T
             self._shifts[book] = _Shifts(first, ahead)
 
-    def interval(self, book: int, start: int, end: int) -> tuple[int, int]:
+    def interval(
+        self,
+        book: int,
+        start: int,
+        end: int,
+    ) -> tuple[int, int]:
         """Return the measured words of a book's folded words [start, end)."""
         if book not in self._shifts:
             return start, end

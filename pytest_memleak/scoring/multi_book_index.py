@@ -52,7 +52,11 @@ class NearMatches(NamedTuple):
     ahead: Positions
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class TextMatches:
     """The matches of some texts with the books, in measured words and in folded words.
 
@@ -282,7 +286,12 @@ class SharedIndex:
         indexed = IndexedBook(book.id, layout, folded_layout)
         self._add_words(indexed, keys, near_keys, words)
 
-    def _add_keys(self, name: str, book: BookKeys, words: BookWords) -> None:
+    def _add_keys(
+        self,
+        name: str,
+        book: BookKeys,
+        words: BookWords,
+    ) -> None:
         exact = folded = _without_borders(book.exact)
         if book.folded is not book.exact:
             folded = _without_borders(book.folded)

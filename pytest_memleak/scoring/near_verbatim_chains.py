@@ -423,7 +423,11 @@ def _alone(match: _Match) -> _State:
     )
 
 
-def _continued(state: _State, match: _Match, prompt_places: frozenset[int]) -> _State:
+def _continued(
+    state: _State,
+    match: _Match,
+    prompt_places: frozenset[int],
+) -> _State:
     """Return the chain with one more match; what overlaps counts once."""
     overlap = max(0, state.place_end - match.place, state.end - match.start)
     new_words = max(0, match.words - overlap)

@@ -240,7 +240,11 @@ class NgramPrefilter:
                 at = at[same]
                 place = place[same]
         further_words = self._equal_words(text, at + self.n, place + self.n)
-        return Runs(text=at, book=place, words=self.n + further_words)
+        return Runs(
+            text=at,
+            book=place,
+            words=self.n + further_words,
+        )
 
     def _places_of(self, at: Positions, gram: Positions) -> tuple[Positions, Positions]:
         """Return each place in the books of each gram, and `at` as often."""
@@ -249,7 +253,12 @@ class NgramPrefilter:
         place = self._places.take(count_up(first, count)).astype(np.intp)
         return at.repeat(count), place
 
-    def _equal_words(self, text: Keys, at: Positions, place: Positions) -> Positions:
+    def _equal_words(
+        self,
+        text: Keys,
+        at: Positions,
+        place: Positions,
+    ) -> Positions:
         """Return how many words from each place on are equal.
 
         Beyond the end of either stands its last key, which the other side never has.
@@ -291,7 +300,12 @@ class _BitRange(NamedTuple):
     size: int
 
 
-def _by_first_bits(ascending: Keys, bits: int, *, width: int) -> Iterator[_BitRange]:
+def _by_first_bits(
+    ascending: Keys,
+    bits: int,
+    *,
+    width: int,
+) -> Iterator[_BitRange]:
     """Yield the first bits of numbers of `width` bits, range by range."""
     shift = width - bits
     size = 1 << min(bits, _BITS_TOGETHER)

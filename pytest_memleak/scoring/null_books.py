@@ -259,7 +259,11 @@ class _Chance(NamedTuple):
     visible: float | None
 
 
-def _chance(own: float, nulls: Floats, confidence: float) -> _Chance:
+def _chance(
+    own: float,
+    nulls: Floats,
+    confidence: float,
+) -> _Chance:
     """Return the probability that the next null book matches the pair.
 
     Student's t of the logarithms, since what moves a null (genre, period) multiplies

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 _GROUPS = 50
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(
+    frozen=True,
+    slots=True,
+    order=True,
+)
 class ShuffledAnswer:
     """A generation with its random turn, of which the first `words` words count."""
 
@@ -87,7 +91,12 @@ class _Pieces(NamedTuple):
 class OverlapCounter:
     """A counter of what generations reproduce of one book."""
 
-    def __init__(self, book: Book, scoring: Scoring, index: SharedIndex | None) -> None:
+    def __init__(
+        self,
+        book: Book,
+        scoring: Scoring,
+        index: SharedIndex | None,
+    ) -> None:
         """Count by the `index` of the book alone; build it if None."""
         if index is None:
             index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)

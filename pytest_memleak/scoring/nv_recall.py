@@ -206,11 +206,21 @@ _Runs = list[EqualRun]
 
 def _first_pass(runs: Iterable[EqualRun]) -> list[_Runs]:
     blocks = ([run] for run in runs)
-    return _joined(blocks, gap=2, shift=1, keep=20)
+    return _joined(
+        blocks,
+        gap=2,
+        shift=1,
+        keep=20,
+    )
 
 
 def _second_pass(blocks: Iterable[_Runs]) -> list[_Runs]:
-    return _joined(blocks, gap=10, shift=3, keep=100)
+    return _joined(
+        blocks,
+        gap=10,
+        shift=3,
+        keep=100,
+    )
 
 
 def _joined(
@@ -234,7 +244,13 @@ def _joined(
     return [block for block in joined if _matched(block) >= keep]
 
 
-def _is_near(last: EqualRun, following: EqualRun, *, gap: int, shift: int) -> bool:
+def _is_near(
+    last: EqualRun,
+    following: EqualRun,
+    *,
+    gap: int,
+    shift: int,
+) -> bool:
     """Tell whether a run follows another closely enough to be joined to it."""
     book_gap = following.i - last.i_end
     text_gap = following.j - last.j_end

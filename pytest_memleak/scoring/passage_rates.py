@@ -61,7 +61,11 @@ def passage_rates(
     return tuple(rates)
 
 
-def _rounds_with_passage(bounds: Positions, own: Rounds, n: int) -> Flags:
+def _rounds_with_passage(
+    bounds: Positions,
+    own: Rounds,
+    n: int,
+) -> Flags:
     """Return whether a run of each round contains each passage whole.
 
     bounds: start and end of each passage, shape (passages, 2). Returns shape

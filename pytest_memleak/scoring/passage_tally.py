@@ -63,7 +63,12 @@ class Prompted(NamedTuple):
 class PassageTally:
     """A finder of passages, which counts them in `PassageCounts`."""
 
-    def __init__(self, book: Book, protected: Protected, scoring: Scoring) -> None:
+    def __init__(
+        self,
+        book: Book,
+        protected: Protected,
+        scoring: Scoring,
+    ) -> None:
         """Prepare for generations prompted with excerpts of `book`."""
         self._protected = protected
         self._scoring = scoring

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 LONGEST_MEASURES = (LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class ProtectedPassage(Block):
     """A passage of `book` in one generation; words 0 and None if there is none.
 
@@ -127,7 +131,11 @@ class ProtectedPassages:
         return own, others
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class Protected:
     """The books that a pair's generations are matched with, all of them in `index`.
 
@@ -259,7 +267,11 @@ class LongestPassages:
         return min(kinds, key=self.best.__getitem__, default=OTHER)
 
 
-def note_longest(longest: dict[int, int], numbers: Positions, words: Positions) -> None:
+def note_longest(
+    longest: dict[int, int],
+    numbers: Positions,
+    words: Positions,
+) -> None:
     """Record the most words of each number."""
     most = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.intp)
     np.maximum.at(most, numbers, words)

@@ -226,7 +226,11 @@ def _validate_unique(compared: Sequence[Comparison]) -> None:
 # --- the tests ---
 
 
-def _units(before: PairRounds, after: PairRounds, measure: str) -> _Units:
+def _units(
+    before: PairRounds,
+    after: PairRounds,
+    measure: str,
+) -> _Units:
     old = np.asarray(before.per_round[measure], dtype=np.float64)
     new = np.asarray(after.per_round[measure], dtype=np.float64)
     if before.alike and after.alike:
@@ -261,7 +265,12 @@ def _p_values(
     return p_values
 
 
-def _permuted(values: Floats, size: int, permutations: int, seed: int) -> Floats:
+def _permuted(
+    values: Floats,
+    size: int,
+    permutations: int,
+    seed: int,
+) -> Floats:
     """Return the share of permutations in which the later release's sum is as high.
 
     values: shape (2 * size, columns), the later release's units last. The observed sum
@@ -282,7 +291,11 @@ def _permuted(values: Floats, size: int, permutations: int, seed: int) -> Floats
     return np.asarray(hits / (permutations + 1))
 
 
-def _holm(p: Sequence[float], level: float, further: int) -> list[bool]:
+def _holm(
+    p: Sequence[float],
+    level: float,
+    further: int,
+) -> list[bool]:
     """Return which hypotheses Holm's procedure rejects at this `level`.
 
     p: of each; further: number of hypotheses that aren't tested, but count

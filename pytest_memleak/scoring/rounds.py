@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.intervals import Interval, Positions
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class RoundCounts:
     """The coverage of a book's words by rounds, and by one round alone.
 
@@ -58,7 +62,11 @@ class RoundCounts:
         return self.runs.words_by_round(self.rounds)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class Rounds:
     """The words [start, end) that each round covers, in runs that overlap in no round.
 
@@ -83,7 +91,12 @@ class Rounds:
         return cls.joined(round_, rows[:, 0], rows[:, 1])
 
     @classmethod
-    def joined(cls, round_: Positions, start: Positions, end: Positions) -> Rounds:
+    def joined(
+        cls,
+        round_: Positions,
+        start: Positions,
+        end: Positions,
+    ) -> Rounds:
         """Build from intervals in any order, which may overlap."""
         # Rounds are laid end to end, so that no interval of one touches another's.
         length = int(end.max(initial=0)) + 1

@@ -165,7 +165,11 @@ def differences(
                 yield generation, f"{where}: {lengths}"
 
 
-def _measured_matches(index: SharedIndex, name: str, texts: Sequence[str]) -> Matches:
+def _measured_matches(
+    index: SharedIndex,
+    name: str,
+    texts: Sequence[str],
+) -> Matches:
     """Match the texts with the book of this name as the measurement does."""
     matched = index.matches(texts, near=False)
     own = matched.matches.where(matched.matches.book == index.numbers[name])
@@ -174,7 +178,12 @@ def _measured_matches(index: SharedIndex, name: str, texts: Sequence[str]) -> Ma
     return dict(zip(keys, own.words.tolist(), strict=True))
 
 
-def _covers(rounds: Rounds, generation: Generation, start: int, end: int) -> bool:
+def _covers(
+    rounds: Rounds,
+    generation: Generation,
+    start: int,
+    end: int,
+) -> bool:
     """Return whether an interval of the generation's round contains the words."""
     first = int(rounds.round.searchsorted(generation.ordinal))
     behind = int(rounds.round.searchsorted(generation.ordinal + 1))

@@ -43,7 +43,11 @@ class ExcerptSpan(NamedTuple):
         return self.sources != (self.target,)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class CrossExcerpt:
     """The spans of one pair by source excerpt, by their start.
 
@@ -173,7 +177,11 @@ def cross_excerpts(
     )
 
 
-def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
+def cross_book(
+    book: Book,
+    texts: Iterable[str],
+    scoring: Scoring,
+) -> list[int]:
     """Return the words of each span of `book` in generations for other books.
 
     By its start. Prose shares runs of a few words with any book: only long ones matter.
@@ -189,7 +197,11 @@ def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
     return lengths
 
 
-def _number(layout: Layout, excerpt_id: str, book_id: str) -> int:
+def _number(
+    layout: Layout,
+    excerpt_id: str,
+    book_id: str,
+) -> int:
     try:
         return layout.order[excerpt_id]
     except KeyError:

@@ -59,7 +59,11 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _FOLD = np.uint64(32)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class Keyed:
     """The words of some texts, one after the other.
 
@@ -181,7 +185,11 @@ def _spelled_alone(word: str) -> bytes:
 # --- stored keys
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class BookKeys:
     """A book as keys of its words, with `BORDER` first, last and between parts.
 
@@ -292,10 +300,19 @@ def _has_counted(
 def _eights(joined: bytes) -> Keys:
     """Return the eight bytes from each place on, as numbers."""
     size = len(joined) - _KEY_BYTES + 1
-    return np.ndarray(shape=(size,), dtype="<u8", buffer=joined, strides=(1,))
+    return np.ndarray(
+        shape=(size,),
+        dtype="<u8",
+        buffer=joined,
+        strides=(1,),
+    )
 
 
-def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
+def _keys(
+    joined: bytes,
+    start: Positions,
+    end: Positions,
+) -> Keys:
     """Return the key of each word: its bytes, or for long words a hash."""
     eight = _eights(joined)
     length = end - start
@@ -308,7 +325,12 @@ def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
     return keys
 
 
-def _hashes(joined: bytes, eight: Keys, start: Positions, length: Positions) -> Keys:
+def _hashes(
+    joined: bytes,
+    eight: Keys,
+    start: Positions,
+    length: Positions,
+) -> Keys:
     """Hash words that eight bytes do not identify."""
     hashes = np.zeros(len(start), dtype=np.uint64)
     is_unusual = length > _LONGEST_USUAL

@@ -128,7 +128,12 @@ def in_latin_1(text: str) -> bytes | None:
         return None
 
 
-def encoded(text: str, errors: str = "strict", *, mark_as: str = " ") -> bytes:
+def encoded(
+    text: str,
+    errors: str = "strict",
+    *,
+    mark_as: str = " ",
+) -> bytes:
     """Return the text in Latin-1, with `mark_as` for quotes, dashes and ellipses.
 
     errors: how to encode other characters

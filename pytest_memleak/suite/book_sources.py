@@ -44,7 +44,11 @@ def record_of(
     return kind(**(keys | fields))
 
 
-def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
+def book_source(
+    table: BookTable,
+    suite: SuiteTable,
+    path: Path,
+) -> BookSource:
     """Return the book of a `[[book]]` table. Raises SuiteError for a missing file."""
     key = f"book {table.id!r}"
     return record_of(
@@ -122,14 +126,24 @@ def common_sources(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
             yield BookSource(name, file, role="common")
 
 
-def _named_files(source: str, key: str, path: Path) -> list[Path]:
+def _named_files(
+    source: str,
+    key: str,
+    path: Path,
+) -> list[Path]:
     files = matching_files(path.parent, source, key, place=str(path), hint=_FROM_HERE)
     if not files:
         raise suite_error(path, f"{key}: no file matches {shown(source)}", _FROM_HERE)
     return files
 
 
-def collection_files(folder: Path, source: str, key: str, *, place: str) -> list[Path]:
+def collection_files(
+    folder: Path,
+    source: str,
+    key: str,
+    *,
+    place: str,
+) -> list[Path]:
     """Return what `matching_files` does, hidden files only if the pattern has some."""
     files = matching_files(folder, source, key, place=place, hint=_OF_WORKS)
     if files == [folder / source] or _is_hidden(source):
@@ -183,7 +197,11 @@ def matching_files(
     return sorted(files)
 
 
-def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path | None:
+def _summaries(
+    table: BookTable | CollectionTable,
+    key: str,
+    path: Path,
+) -> Path | None:
     if not table.summaries:
         return None
     return _existing_path(
@@ -194,7 +212,12 @@ def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path
     )
 
 
-def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> Path:
+def _existing_path(
+    source: str,
+    key: str,
+    path: Path,
+    may_be_missing: bool,
+) -> Path:
     file = path.parent / source
     # The name may be too long, or a folder deny access.
     with file_errors(SuiteError, path, f"{key}: {shown(source)} can't be accessed"):

@@ -224,13 +224,23 @@ class _Matrix:
             raise self._error(key, f"no book matches {shown(selector)}", hint)
         return ids
 
-    def _filled(self, key: str, value: Any, fields: Mapping[str, Any]) -> Any:
+    def _filled(
+        self,
+        key: str,
+        value: Any,
+        fields: Mapping[str, Any],
+    ) -> Any:
         at = ("model", self._index, key)
         place = self._places.get(fields.get("book", ""), "")
         names = self._names if place else ()
         return self._written.filled(value, fields, at, place=place, names=names)
 
-    def _error(self, key: str, problem: str, hint: str) -> SuiteError:
+    def _error(
+        self,
+        key: str,
+        problem: str,
+        hint: str,
+    ) -> SuiteError:
         return self._written.error("model", self._index, key, problem, hint)
 
 

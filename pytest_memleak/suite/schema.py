@@ -330,7 +330,11 @@ class CommonTable(_Table):
 class FinetuneTable(BaseModel):
     """`[model.finetune]`: the training books and the provider's own settings."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        strict=True,
+    )
 
     books: list[Id] = Field(
         min_length=1,

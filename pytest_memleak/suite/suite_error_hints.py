@@ -109,7 +109,11 @@ def _bracket_hint(
     return ""
 
 
-def _value_hint(name: str, kind: str, seen: Any) -> str:
+def _value_hint(
+    name: str,
+    kind: str,
+    seen: Any,
+) -> str:
     if isinstance(seen, str) and kind.startswith(("int", "float", "bool")):
         if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", seen.strip()):
             return f"write {name} = {float(share[1]) / 100:g}"

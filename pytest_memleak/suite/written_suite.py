@@ -93,7 +93,11 @@ class WrittenSuite(NamedTuple):
         return _PLACEHOLDER.sub(fill, value)
 
 
-def suite_error(path: Path, message: str, hint: str | None = None) -> SuiteError:
+def suite_error(
+    path: Path,
+    message: str,
+    hint: str | None = None,
+) -> SuiteError:
     """Return an error that names the suite file."""
     return SuiteError(message, location=str(path), hint=hint)
 

@@ -85,7 +85,12 @@ class RuleContext:
         excerpts = self.readings.excerpt[chosen]
         return np.bincount(excerpts, minlength=max(self.excerpts, 1))
 
-    def issue(self, rule: str, cause: str, cure: str | None = None) -> Issue:
+    def issue(
+        self,
+        rule: str,
+        cause: str,
+        cure: str | None = None,
+    ) -> Issue:
         """Return the broken rule, with the fix for `cure`, by default for the rule."""
         cure_or_rule = cure or rule
         rule_fix = fix(cure_or_rule, recorded=self.request.recorded)

@@ -58,7 +58,11 @@ _OTHERS = 0xE7037ED1A0B428DB  # odd, and otherwise arbitrary
 _NO_KEYS = np.empty(0, dtype=np.uint64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class GenerationFeatures:
     """Generations, one entry each in the order in which they were read.
 
@@ -156,7 +160,11 @@ class _TextShape(NamedTuple):
     opening: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class _Runs:
     """The 8-word runs of some generations.
 
@@ -172,7 +180,11 @@ class _Runs:
     counts: Counts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class _ProseSums:
     """Sums of what is common in the book over stretches of some generations' words.
 
@@ -197,7 +209,12 @@ class _ProseSums:
 class FeatureReader:
     """A reader of generations for one book, compared with its prose."""
 
-    def __init__(self, book: Book, mode: WordMode, prose: Prose) -> None:
+    def __init__(
+        self,
+        book: Book,
+        mode: WordMode,
+        prose: Prose,
+    ) -> None:
         self._mode = mode
         self._prose = prose
         self._marked = WordNumbers(prose.marks)
@@ -274,7 +291,12 @@ class FeatureReader:
         )
         return features, runs.hashes
 
-    def _shape(self, text: str, latin_1: bytes | None, word_count: int) -> _TextShape:
+    def _shape(
+        self,
+        text: str,
+        latin_1: bytes | None,
+        word_count: int,
+    ) -> _TextShape:
         """Tell whether a text is blank, has few words, and refuses; hash its opening.
 
         word_count: in the suite's mode

@@ -121,7 +121,11 @@ def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
     return alike
 
 
-def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
+def canned(
+    readings: GenerationFeatures,
+    runs: Keys,
+    chosen: Flags,
+) -> Flags:
     """Tell which chosen generations are mostly runs that three or more excerpts have.
 
     runs: the generations' 8-word runs, `readings.runs` of each
@@ -143,7 +147,11 @@ def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
     return verified
 
 
-def _suspected_canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
+def _suspected_canned(
+    readings: GenerationFeatures,
+    runs: Keys,
+    chosen: Flags,
+) -> Flags:
     """Tell which generations may be canned, by slots instead of runs.
 
     Few runs share a slot with runs of so many excerpts; they are seldom half of a
@@ -187,7 +195,11 @@ def _mostly(hits: Flags, runs: Counts) -> Flags:
     return mostly
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class CensusResult:
     """What a census saw of the requested generations.
 

@@ -194,7 +194,12 @@ def _doubt(check: LimitCheck, analysis: Analysis) -> Issue:
     )
 
 
-def _settling(check: LimitCheck, analysis: Analysis, *, by_null: bool) -> str:
+def _settling(
+    check: LimitCheck,
+    analysis: Analysis,
+    *,
+    by_null: bool,
+) -> str:
     """Return what would settle a limit in doubt.
 
     by_null: whether null books decide

@@ -73,7 +73,11 @@ def _served_name_fix(name: str, shown: str) -> str:
     return f"set served_names = [{shown}] if this is another name for the model"
 
 
-def is_requested(name: str, requested: str | None, accepted: Iterable[str]) -> bool:
+def is_requested(
+    name: str,
+    requested: str | None,
+    accepted: Iterable[str],
+) -> bool:
     """Tell whether a server's name is accepted, or is the requested one.
 
     A version may stand behind the requested one.
@@ -203,7 +207,11 @@ def record_issues(
     )
 
 
-def _wrong_names(book: Book, work: Work | None, record: RecordedAs) -> Iterator[str]:
+def _wrong_names(
+    book: Book,
+    work: Work | None,
+    record: RecordedAs,
+) -> Iterator[str]:
     """Yield the names that contradict the book's, or those of a collection's work."""
     titles = [book.id, book.title]
     authors = {book.author}

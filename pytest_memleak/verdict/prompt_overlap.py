@@ -196,7 +196,11 @@ def _check_share(
         )
 
 
-def _issue(rule: str, cause: str, kind: str) -> Issue:
+def _issue(
+    rule: str,
+    cause: str,
+    kind: str,
+) -> Issue:
     return Issue(rule, cause, fix(kind, recorded=False))
 
 

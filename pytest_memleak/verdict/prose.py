@@ -36,7 +36,11 @@ _FEWEST_WORDS = 400
 _FEWEST_WORDS_FOR_PAIRS = 2_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    frozen=True,
+    slots=True,
+    eq=False,
+)
 class Prose:
     """What is common in some books, and how common.
 

@@ -332,7 +332,11 @@ def _weights(ngrams: _Ngrams) -> _Weights:
     return _Weights(log_p, log_backoff)
 
 
-def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
+def _mix(
+    ngrams: _Ngrams,
+    weights: _Weights,
+    temperature: float,
+) -> _Mixture:
     """Return the distributions P ** (1 / temperature), as mixtures over lengths.
 
     After h every token has P(w | h) >= (1 - s) P(w | h'), with equality where w never

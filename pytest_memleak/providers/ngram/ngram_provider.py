@@ -64,7 +64,14 @@ class NgramOptions(Table):
     pretraining: ids of the suite's books to train on before fine-tuning
     """
 
-    order: Annotated[int, Field(strict=True, ge=1, le=MAX_ORDER)] = 3
+    order: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=MAX_ORDER,
+        ),
+    ] = 3
     pretraining: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
@@ -75,7 +82,14 @@ class NgramFinetune(Table):
         time
     """
 
-    epochs: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
+    epochs: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=1000,
+        ),
+    ] = 1
 
 
 class NgramEndpoint(RequestEndpoint):

@@ -176,7 +176,13 @@ class ChatEndpoint(RequestEndpoint):
                 raise
             failure = refused
         else:
-            return self._completions(answer, request, call=call, api=api, texts=texts)
+            return self._completions(
+                answer,
+                request,
+                call=call,
+                api=api,
+                texts=texts,
+            )
         # A rejected call cost nothing, so it is repeated in a form that the server
         # accepts.
         try:

@@ -34,13 +34,25 @@ class DeployedCalls(OpenAICalls):
 
     names_model = False
 
-    def __init__(self, provider: str, *, place: str | None, **settings: Any) -> None:
+    def __init__(
+        self,
+        provider: str,
+        *,
+        place: str | None,
+        **settings: Any,
+    ) -> None:
         super().__init__(base_url=_NO_ADDRESS, provider=provider, **settings)
         self.base_url = place or provider
         self._model = ""
         self._until: float | None = None
 
-    def move_to(self, address: str, *, until: float, model: str = "") -> None:
+    def move_to(
+        self,
+        address: str,
+        *,
+        until: float,
+        model: str = "",
+    ) -> None:
         """Use an address and its name of the model, up to a time (since 1970)."""
         with self._lock:
             if address != self._address:
@@ -81,7 +93,13 @@ def open_model(
 ) -> ChatEndpoint:
     """Open an open model (often in vLLM); `fixed` if its name identifies weights."""
     return ChatEndpoint(
-        settings=ChatSettings(model, system, api=api, plain=plain, fixed=fixed),
+        settings=ChatSettings(
+            model,
+            system,
+            api=api,
+            plain=plain,
+            fixed=fixed,
+        ),
         calls=calls,
         parameters=ServerParameters(
             max_tokens_parameter="auto",
@@ -151,6 +169,11 @@ class DeployedModels(ABC):
             hours=self._hours,
         )
 
-    def _move_in(self, deployment: Deployment, endpoint: str, until: float) -> None:
+    def _move_in(
+        self,
+        deployment: Deployment,
+        endpoint: str,
+        until: float,
+    ) -> None:
         address, model = self._locate(endpoint)
         self.calls_to[deployment.weights].move_to(address, until=until, model=model)

@@ -179,7 +179,13 @@ class OpenAICalls:
             endpoint=endpoint,
         )
 
-    def call_all(self, endpoint: str, method: str, /, **settings: Any) -> list[Any]:
+    def call_all(
+        self,
+        endpoint: str,
+        method: str,
+        /,
+        **settings: Any,
+    ) -> list[Any]:
         """Return all pages of the list that the SDK's method of that name returns."""
         function = operator.attrgetter(method)
         return self.ask(
@@ -211,7 +217,13 @@ class OpenAICalls:
             return read_body(client.post(url, body=body, cast_to=Response).content)
 
         sent = (*body, "stream")
-        answer = self.ask(call, post, endpoint=endpoint, texts=texts, sent=sent)
+        answer = self.ask(
+            call,
+            post,
+            endpoint=endpoint,
+            texts=texts,
+            sent=sent,
+        )
         fields = as_mapping(answer)
         status = as_mapping(fields.get("error")).get("code")
         if "choices" not in fields and isinstance(status, int) and status in _ERRORS:

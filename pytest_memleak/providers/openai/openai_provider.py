@@ -127,7 +127,11 @@ class FinetuneTable(Table):
         None
     )
     seed: int | None = None
-    suffix: str | None = Field(default=None, min_length=1, max_length=64)
+    suffix: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+    )
 
 
 class OpenAIProvider:
@@ -201,7 +205,11 @@ class OpenAIProvider:
             weights_options=owner,
             epochs=self._recipe.epochs,
         )
-        return Abilities(finetuning=finetuning, close=calls.close, models=models)
+        return Abilities(
+            finetuning=finetuning,
+            close=calls.close,
+            models=models,
+        )
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
         """Return the endpoint of a model's name; None for the suite's model."""

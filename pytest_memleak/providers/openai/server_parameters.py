@@ -64,7 +64,11 @@ class ParameterSupport:
         return value
 
 
-def _record(values: dict[str, list[Any]], name: str, value: Any) -> None:
+def _record(
+    values: dict[str, list[Any]],
+    name: str,
+    value: Any,
+) -> None:
     recorded = _recorded(name, value)
     listed = values.setdefault(name, [])
     if recorded not in listed:

@@ -222,7 +222,12 @@ class TinkerCalls:
     ) -> _T:
         """Return the result of `function`; see `begin` and `result`."""
         future = self.begin(call, function, endpoint=endpoint)
-        return self.result(future, call=call, endpoint=endpoint, texts=texts)
+        return self.result(
+            future,
+            call=call,
+            endpoint=endpoint,
+            texts=texts,
+        )
 
     def begin(
         self,
@@ -269,7 +274,12 @@ class TinkerCalls:
                 self._openings.pop("ServiceClient", None)
         raise failure
 
-    def _opened(self, kind: str, endpoint: str, call: str) -> Any:
+    def _opened(
+        self,
+        kind: str,
+        endpoint: str,
+        call: str,
+    ) -> Any:
         """Return a client, created in a thread since that waits for the server."""
         key = self.key(endpoint=endpoint, call=call)
         with self._lock:
@@ -389,7 +399,11 @@ class TinkerCalls:
         )
 
 
-def _malformed(error: Exception, failing: Failing, server: str) -> ProviderError:
+def _malformed(
+    error: Exception,
+    failing: Failing,
+    server: str,
+) -> ProviderError:
     if _AS_JSON not in str(error):
         return failing.malformed(server)
     return failing.final(
@@ -426,7 +440,13 @@ def _status_error(error: BaseException | None) -> APIStatusError | None:
     return error
 
 
-def _shake_hands(host: str, port: int, *, tls: bool, timeout: float) -> None:
+def _shake_hands(
+    host: str,
+    port: int,
+    *,
+    tls: bool,
+    timeout: float,
+) -> None:
     """Connect, and validate the server's certificate as the SDK's HTTP library does."""
     with socket.create_connection((host, port), timeout) as plain:
         if tls:
@@ -436,7 +456,11 @@ def _shake_hands(host: str, port: int, *, tls: bool, timeout: float) -> None:
                 pass
 
 
-def _open(kind: str, base_url: str | None, key: str) -> Any:
+def _open(
+    kind: str,
+    base_url: str | None,
+    key: str,
+) -> Any:
     # The SDK reads it for each client: it reports nothing of a user's measurements.
     os.environ.setdefault("TINKER_TELEMETRY", "0")
     import tinker
@@ -459,5 +483,9 @@ def _in_thread(make: Callable[[], _T]) -> Future[_T]:
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
             future.set_exception(error)
 
-    threading.Thread(target=run, name="memleak-tinker", daemon=True).start()
+    threading.Thread(
+        target=run,
+        name="memleak-tinker",
+        daemon=True,
+    ).start()
     return future

@@ -163,7 +163,12 @@ class Jobs:
                 raise self._failure(job, drive, drive.failure)
             return self._resume(job)
 
-    def _failure(self, job: str, drive: Drive, error: BaseException) -> BaseException:
+    def _failure(
+        self,
+        job: str,
+        drive: Drive,
+        error: BaseException,
+    ) -> BaseException:
         if drive.progress.is_set():
             self._tries.pop(job, None)
         tries = self._tries.get(job, 0) + 1
@@ -186,7 +191,12 @@ class Jobs:
             self._drives[job] = self._drive(job, path, lock)
         return JobState(JobStatus.RUNNING)
 
-    def _drive(self, job: str, path: Path, lock: FileLock) -> Drive:
+    def _drive(
+        self,
+        job: str,
+        path: Path,
+        lock: FileLock,
+    ) -> Drive:
         drive = Drive()
 
         def work() -> None:
@@ -201,7 +211,11 @@ class Jobs:
                 atexit.unregister(drive.end)
 
         name = f"memleak-{job[:24]}"
-        drive.thread = threading.Thread(target=work, name=name, daemon=True)
+        drive.thread = threading.Thread(
+            target=work,
+            name=name,
+            daemon=True,
+        )
         atexit.register(drive.end)
         drive.thread.start()
         return drive
@@ -259,7 +273,12 @@ class Trainer:
         """Return the finished weights of that name at the provider."""
         return self._saved(job)[0]
 
-    def train(self, job: str, training: TrainingSet, drive: Drive) -> Weights | None:
+    def train(
+        self,
+        job: str,
+        training: TrainingSet,
+        drive: Drive,
+    ) -> Weights | None:
         """Train from the last saved state unless weights exist; None if stopped."""
         weights, state = self._saved(job)
         if weights is not None:

@@ -61,7 +61,12 @@ class Deployments(DeployedModels):
     def _connect(self) -> DeployedCalls:
         place = None if self.calls.official else self.calls.base_url
         timeout = self.calls.timeout
-        return DeployedCalls(PROVIDER, place=place, timeout=timeout, key_variable=KEY)
+        return DeployedCalls(
+            PROVIDER,
+            place=place,
+            timeout=timeout,
+            key_variable=KEY,
+        )
 
     def start(self, wanted: Deployment) -> str:
         """Request the deployment and return its endpoint's name at once."""

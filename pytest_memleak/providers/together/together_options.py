@@ -22,7 +22,11 @@ class MachineTable(Table):
         default=None,
         pattern=r"^projects/[^/\s]+/configs/[^/\s]+$",
     )
-    hours: float = Field(default=2.0, gt=0, le=24)
+    hours: float = Field(
+        default=2.0,
+        gt=0,
+        le=24,
+    )
 
 
 class OptionsTable(Table):

@@ -237,7 +237,12 @@ class LocalEndpoint(RequestEndpoint):
         )
         generated: list[list[int]] = [[] for _ in seeds]
 
-        def choose(step: int, scores: Tensor, *, rows: list[int]) -> Tensor:
+        def choose(
+            step: int,
+            scores: Tensor,
+            *,
+            rows: list[int],
+        ) -> Tensor:
             tokens = self._choose_tokens(scores, numbers[rows, step], temperature)
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 if loaded.stop.isdisjoint(generated[row][-1:]):

@@ -200,7 +200,11 @@ def _answer(lesson: Lesson, most: int) -> list[int]:
     return lesson.answer[:room]
 
 
-def _loss(model: Any, batch: Sequence[Lesson], most: int) -> Any:
+def _loss(
+    model: Any,
+    batch: Sequence[Lesson],
+    most: int,
+) -> Any:
     """The sum, over the tokens of the answers, of their negative log-probabilities."""
     import torch
 

@@ -210,7 +210,11 @@ def find_base(
     return LocalWeights(snapshot, f"{base}@{version}")
 
 
-def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
+def _snapshot(
+    name: str,
+    revision: str | None,
+    folder: Path,
+) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -308,7 +312,11 @@ def _sha256(file: Path) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _sha256_at(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - part of the key
+def _sha256_at(
+    file: Path,
+    size: int,  # noqa: ARG001 - part of the key
+    changed: int,  # noqa: ARG001 - part of the key
+) -> str:
     with file.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
@@ -372,7 +380,11 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
         return Loaded(model.to(device).eval(), tokenizer, stop)
 
 
-def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
+def _adapted(
+    model: Any,
+    folder: Path,
+    endpoint: str,
+) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils.save_and_load import load_peft_weights
 

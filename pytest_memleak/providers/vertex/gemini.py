@@ -195,7 +195,12 @@ class GeminiEndpoint(RequestEndpoint):
                 return True
         return False
 
-    def _generate(self, call: str, request: dict[str, Any], instruction: str) -> object:
+    def _generate(
+        self,
+        call: str,
+        request: dict[str, Any],
+        instruction: str,
+    ) -> object:
         from google.genai import types
 
         def generate() -> object:

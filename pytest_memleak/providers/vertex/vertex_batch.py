@@ -40,7 +40,13 @@ _CONTENT_DIGITS = 16
 class Bucket:
     """Objects below a `gs://bucket/prefix`; `endpoint` is named in error messages."""
 
-    def __init__(self, uri: str, *, calls: VertexCalls, endpoint: str) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        calls: VertexCalls,
+        endpoint: str,
+    ) -> None:
         self.uri = f"{uri.rstrip('/')}/memleak"
         self._calls = calls
         self._endpoint = endpoint
@@ -325,7 +331,12 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             detail = f"{detail}: {safe_message(message)}"
         return JobState(JobStatus.FAILED, detail=detail)
 
-    def _failed(self, call: str, cause: str, hint: str | None = None) -> ProviderError:
+    def _failed(
+        self,
+        call: str,
+        cause: str,
+        hint: str | None = None,
+    ) -> ProviderError:
         return Failing(PROVIDER, self._model, call).final(cause, hint)
 
 

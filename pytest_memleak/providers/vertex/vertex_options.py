@@ -34,7 +34,11 @@ class DeploymentTable(Table):
     machine_type: str | None = Field(default=None, min_length=1)
     accelerator_type: str | None = Field(default=None, min_length=1)
     accelerator_count: int | None = Field(default=None, ge=1)
-    hours: float = Field(default=2.0, gt=0, le=1000)
+    hours: float = Field(
+        default=2.0,
+        gt=0,
+        le=1000,
+    )
     api: Api = "auto"
     accept_eula: bool = False
 
@@ -67,7 +71,11 @@ class OptionsTable(Table):
     base_url: Address | None = None
     batch: bool = False
     concurrency: int | None = Field(default=None, ge=1)
-    completions_per_call: int = Field(default=1, ge=1, le=8)
+    completions_per_call: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+    )
     sampling: Literal["plain", "server"] = "plain"
     system: str | None = None
     thinking_budget: int | None = Field(default=None, ge=0)

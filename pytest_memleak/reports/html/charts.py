@@ -99,10 +99,20 @@ def length_chart(
             parts.append(_bar(left, top, 0.8 * step))
             parts.append(_label(middle, top - 5, f"{spans:,}", kind="name"))
     parts += _axis_names("words in a row", "spans")
-    return _svg(parts, name=name, title=title, text=text, kind="bar")
+    return _svg(
+        parts,
+        name=name,
+        title=title,
+        text=text,
+        kind="bar",
+    )
 
 
-def _bar(left: float, top: float, width: float) -> Markup:
+def _bar(
+    left: float,
+    top: float,
+    width: float,
+) -> Markup:
     bar = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>')
     height = round(_BOTTOM - top, 2)
     x = round(left, 2)
@@ -150,7 +160,13 @@ def coverage_chart(
         y = up.place(curve[0])
         parts.append(dot.format(x, y))
     parts += _axis_names("samples per excerpt", "BMC")
-    return _svg(parts, name=name, title=title, text=text, kind="xy")
+    return _svg(
+        parts,
+        name=name,
+        title=title,
+        text=text,
+        kind="xy",
+    )
 
 
 def _coverage_axes(across: _Scale, up: _Scale) -> list[Markup]:
@@ -170,7 +186,13 @@ def _guide(y: float, label: str) -> Markup:
     return line + _label(_LEFT - 6, y + 4, label, kind="y")
 
 
-def _label(x: float, y: float, text: str, *, kind: str = "x") -> Markup:
+def _label(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    kind: str = "x",
+) -> Markup:
     return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
         kind,
         x,

@@ -172,7 +172,11 @@ def book_titles(results: Sequence[PairResult]) -> dict[SuiteBook, str]:
 # --- result ---
 
 
-def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
+def _reason(
+    verdict: Verdict,
+    run: RunReport,
+    pairs: Sequence[PairView],
+) -> str:
     """State why the result is what it is."""
     counted = [pair for pair in pairs if _is_counted(pair.result)]
     counts = Counter(pair.badge.kind for pair in counted)
@@ -243,7 +247,11 @@ def _names_or_count(names: Sequence[str], noun: str) -> str:
     return ", ".join(short)
 
 
-def _counted(number: int, singular: str, plural: str) -> Iterator[str]:
+def _counted(
+    number: int,
+    singular: str,
+    plural: str,
+) -> Iterator[str]:
     """Yield how many pairs do something, unless none does."""
     if number == 1:
         yield f"1 pair {singular}"
@@ -284,7 +292,11 @@ def _passages_of_one_generation(result: PairResult) -> Iterator[Passage]:
             yield passage
 
 
-def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterator[str]:
+def _next(
+    verdict: Verdict,
+    run: RunReport,
+    pairs: Sequence[PairView],
+) -> Iterator[str]:
     """List what to do next."""
     kinds = {pair.badge.kind for pair in pairs}
     if "fail" in kinds:

@@ -71,7 +71,12 @@ class BookColumns(NamedTuple):
     frequency: Floats
 
 
-def book_columns(times: PerWord, rounds: int, *, columns: int) -> BookColumns:
+def book_columns(
+    times: PerWord,
+    rounds: int,
+    *,
+    columns: int,
+) -> BookColumns:
     """Summarize the rounds that cover each word in at most `columns` columns."""
     words = len(times)
     edge_count = min(columns, words) + 1
@@ -258,7 +263,11 @@ def heat_runs(
     return runs
 
 
-def _append(runs: list[Run], text: str, level: int) -> None:
+def _append(
+    runs: list[Run],
+    text: str,
+    level: int,
+) -> None:
     if not text:
         return
     last = runs[-1] if runs else Run(None)

@@ -168,7 +168,11 @@ def _number(pair: PairView) -> int:
     return int(pair.anchor.removeprefix("pair-"))
 
 
-def _suite_matrix(suite: str, row: Measure, pairs: Sequence[PairView]) -> MatrixView:
+def _suite_matrix(
+    suite: str,
+    row: Measure,
+    pairs: Sequence[PairView],
+) -> MatrixView:
     cells: dict[str, dict[str, list[MatrixEntry]]] = {}
     models: dict[str, None] = {}
     for pair in pairs:

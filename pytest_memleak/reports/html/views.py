@@ -198,7 +198,11 @@ def titles_of_suite(titles: BookTitles, suite: str) -> dict[str, str]:
     return own
 
 
-def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
+def _pair_view(
+    result: PairResult,
+    anchor: str,
+    titles: Mapping[str, str],
+) -> PairView:
     measures = []
     for name, row in collect_measures([result]).items():
         if name in result.values:
@@ -233,7 +237,11 @@ def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
     return dataclasses.replace(passage, others=others, title=title)
 
 
-def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
+def _drawn(
+    view: PairView,
+    plot: PlotData,
+    coverage: CoverageMap,
+) -> PairView:
     result = view.result
     anchor = view.anchor
     times = decode_times(coverage)
