@@ -6,7 +6,7 @@ Each model is an `ngram` model that read other stories, and each tested story so
 times (its dose): verbatim, or with every 7th word changed. `fine-tuned` models were
 also fine-tuned on other stories, as the study fine-tunes. A case has a suite of its
 own; each seed samples it anew. Writes results/error_rates.md, which docs/validation.md
-summarizes.
+summarizes, and the counts as JSON, which docs/figures/charts.py draws.
 
 Stories come from a seeded grammar (`grammar_stories`), so that nobody's text is needed.
 """
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PAGE = Path(__file__).parent / "results" / "error_rates.md"
+COUNTS = PAGE.with_suffix(".json")
 DOSES = (0, 1, 4, 16, 64)
 KINDS = ("verbatim", "every 7th word changed", "fine-tuned")
 VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE")
@@ -219,6 +220,18 @@ def page(rows: dict[Case, Verdicts], stories: int, seeds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def counts_of(case: Case, counted: Verdicts) -> dict[str, Any]:
+    """Return a case's pairs, and how many got each verdict and are over each limit."""
+    return {
+        "model read": case.kind,
+        "order": case.order,
+        "dose": case.dose,
+        "pairs": counted.pairs,
+        "verdicts": {name: counted.verdicts[name] for name in VERDICTS},
+        "over": dict(counted.limits),
+    }
+
+
 def main() -> None:
     """Run all cases and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -235,6 +248,8 @@ def main() -> None:
                 rows[case] = run_case(case, stories, range(asked.seeds))
                 print(case, dict(rows[case].verdicts), flush=True)
     PAGE.write_text(page(rows, asked.stories, asked.seeds), encoding="utf-8")
+    counts = ",\n".join(json.dumps(counts_of(case, rows[case])) for case in rows)
+    COUNTS.write_text(f"[\n{counts}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

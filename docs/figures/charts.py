@@ -1,9 +1,9 @@
-"""Draw what a pass is worth: detection, coverage of intervals, nulls of real novels.
+"""Draw what a pass is worth: error rates, detection, intervals, nulls of real novels.
 
     python docs/figures/charts.py      # after simulated.py
 
-Writes detection.svg, coverage.svg and, where MEMLEAK_BOOKS names a folder of EPUBs,
-novels.svg beside this file.
+Writes error_rates.svg, detection.svg, coverage.svg and, where MEMLEAK_BOOKS names a
+folder of EPUBs, novels.svg beside this file.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.round_blocks import blocks_of
 
 HERE = Path(__file__).parent
+ERROR_RATES = HERE.parents[1] / "benchmarks" / "results" / "error_rates.json"
+ORDER = 5  # of the models in the chart of error rates
 CONFIDENCE = 0.95
 ROUNDS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 59, 80, 100, 150, 200, 250, 299)
 LAYOUT = {
@@ -40,10 +42,35 @@ STYLE = Style(background="white", plot_background="white", font_family="sans-ser
 
 def main() -> None:
     """Draw what there are numbers for."""
+    draw_error_rates()
     draw_detection()
     draw_coverage()
     if folder := os.environ.get("MEMLEAK_BOOKS"):
         draw_novels(Path(folder))
+
+
+def draw_error_rates() -> None:
+    """Which share of pairs failed, and was over each limit, by dose in training."""
+    cases = json.loads(ERROR_RATES.read_text("utf-8"))
+    shown = []
+    for case in cases:
+        if (case["model read"], case["order"]) == ("fine-tuned", ORDER):
+            shown.append(case)
+    chart = _chart(
+        pygal.Line,
+        height=460,
+        title="Pairs that fail, by the number of copies of the story in training",
+        x_title=f"copies of the story that a fine-tuned model of order {ORDER} read",
+        range=(0, 1),
+        value_formatter=lambda value: f"{value:.0%}",
+        legend_at_bottom_columns=4,
+    )
+    chart.x_labels = [str(case["dose"]) for case in shown]
+    failed = [case["verdicts"]["FAIL"] / case["pairs"] for case in shown]
+    chart.add("FAIL", failed, stroke_style={"width": 5})
+    for limit in shown[0]["over"]:
+        chart.add(limit, [case["over"][limit] / case["pairs"] for case in shown])
+    chart.render_to_file(HERE / "error_rates.svg")
 
 
 def draw_detection() -> None:
