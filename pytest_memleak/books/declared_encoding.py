@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import encodings
 import itertools
 import re
 
-from pytest_memleak.books.text_decoding import READ_AS_CP1252
+from pytest_memleak.books.text_decoding import READ_AS_CP1252, standard_codec
 from pytest_memleak.errors import BookError
 
 _TOKEN = re.compile(r"\S+")
@@ -39,7 +38,7 @@ def as_utf8(
     doesn't define.
     """
     try:
-        text = data.decode(_standard_name(encoding))
+        text = data.decode(standard_codec(encoding).name)
     except LookupError:
         raise BookError(
             f"encoding {encoding[:40]!r} is unknown",
@@ -55,18 +54,6 @@ def as_utf8(
         ) from None
     mark = codecs.BOM_UTF8
     return mark + text.removeprefix("\ufeff").encode("utf-8", "surrogatepass")
-
-
-def _standard_name(encoding: str) -> str:
-    """Return Python's own name of an encoding.
-
-    `codecs.lookup` asks packages, too, and some answer to every name. Raises
-    LookupError.
-    """
-    codec = encodings.search_function(encoding.lower())
-    if codec is None:
-        raise LookupError(encoding)
-    return codec.name
 
 
 def reject_misread(
