@@ -29,18 +29,15 @@ from pytest_memleak.books.plain_text import (
     text_manuscript,
 )
 from pytest_memleak.books.text_decoding import one_line, read_source
-from pytest_memleak.errors import BookError, install_command
+from pytest_memleak.errors import BookError, file_errors, install_command
 from pytest_memleak.interfaces.protocols import Manuscript
 
 _CALIBRE = "if it has no DRM, convert it with Calibre: ebook-convert {name} {stem}.epub"
 _OFFICE = "convert it with LibreOffice: soffice --convert-to docx {name}"
 _TO_EPUB = "convert it with pandoc: pandoc {name} -o {stem}.epub"
 _CONVERTED = {
-    ".mobi": ("a Kindle book", _CALIBRE),
-    ".azw": ("a Kindle book", _CALIBRE),
-    ".azw3": ("a Kindle book", _CALIBRE),
-    ".prc": ("a Kindle book", _CALIBRE),
     ".kfx": ("a Kindle book in KFX", f"{_CALIBRE} (with its KFX Input plugin)"),
+    ".lcpl": ("a license of Readium LCP, not the book", "use a copy without DRM"),
     ".rst": ("reStructuredText", _TO_EPUB),
     ".doc": ("an old Word document", _OFFICE),
 }
@@ -50,7 +47,9 @@ _PANDOC: dict[str, Format] = {
     ".rtf": "rtf",
     ".tex": "latex",
 }
+_KINDLE = (".mobi", ".azw", ".azw3", ".prc")
 _PAGES = (".html", ".htm", ".xhtml")
+_TEXTS = (".txt", ".md", ".markdown", *_PAGES)
 _LISTED = 5
 
 
@@ -63,20 +62,14 @@ def read_manuscript(
 ) -> Manuscript | None:
     """Read the manuscript in a file of a known format; return None for any other.
 
-    include, exclude: documents of an EPUB (`read_epub`); encoding: of text and HTML,
-    whatever the file says.
+    include, exclude: documents of an EPUB (`read_epub`), a Kindle book, or a PDF;
+    encoding: of text and HTML, whatever the file says.
     Raises BookError for an unreadable book, a format that another tool must convert
-    first, and a format that needs the extra `formats`.
+    first, and a format whose extra isn't installed.
     """
     suffix = path.suffix.lower()
-    if suffix in _CONVERTED:
-        kind, advice = _CONVERTED[suffix]
-        raise BookError(
-            f"is {kind}, which memleak can't read",
-            location=str(path),
-            hint=advice.format(name=path.name, stem=path.stem),
-        )
-    if suffix not in {".epub", ".pdf", *_READERS} and not path.is_dir():
+    _reject_converted(path, suffix)
+    if suffix not in {*_CHOOSING, *_READERS} and not path.is_dir():
         return None
     if encoding and suffix not in _IN_AN_ENCODING:
         raise BookError(
@@ -84,16 +77,13 @@ def read_manuscript(
             location=str(path),
             hint="remove it: this format states its own encoding",
         )
-    if suffix == ".epub":
-        return read_epub(path, include=include, exclude=exclude)
-    if suffix == ".pdf":
-        _require_package("pypdfium2", "formats", str(path))
-        from pytest_memleak.books.pdf import read_pdf
-
-        return read_pdf(path, include=include, exclude=exclude)
+    if suffix not in {".pdf", *_TEXTS} and path.is_file():
+        _reject_pdf(path)
+    if suffix in _CHOOSING:
+        return _CHOOSING[suffix](path, include=include, exclude=exclude)
     if include or exclude:
         raise BookError(
-            "include and exclude apply only to an EPUB or a PDF",
+            "include and exclude apply only to an EPUB, a Kindle book, or a PDF",
             location=str(path),
             hint="remove them",
         )
@@ -102,6 +92,41 @@ def read_manuscript(
     if encoding:
         return _IN_AN_ENCODING[suffix](path, encoding=encoding)
     return _READERS[suffix](path)
+
+
+def _reject_converted(path: Path, suffix: str) -> None:
+    """Raise BookError for a format that another tool must convert."""
+    if suffix in _CONVERTED:
+        kind, advice = _CONVERTED[suffix]
+        raise BookError(
+            f"is {kind}, which memleak can't read",
+            location=str(path),
+            hint=advice.format(name=path.name, stem=path.stem),
+        )
+
+
+def _read_kindle(
+    path: Path,
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> Manuscript:
+    _require_package("mobi", "mobi", str(path))
+    from pytest_memleak.books.kindle import read_kindle
+
+    return read_kindle(path, include=include, exclude=exclude)
+
+
+def _read_pdf(
+    path: Path,
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> Manuscript:
+    _require_package("pypdfium2", "formats", str(path))
+    from pytest_memleak.books.pdf import read_pdf
+
+    return read_pdf(path, include=include, exclude=exclude)
 
 
 def _read_zip(path: Path, *, encoding: str | None = None) -> Manuscript:
@@ -129,6 +154,7 @@ def _read_zip(path: Path, *, encoding: str | None = None) -> Manuscript:
 
 
 _HEAD = 20_000
+_BEGINNING = 1_024  # of a PDF, before its sign
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
 _AUTHOR = re.compile(
     r"""<meta\s{1,9}name=["']?author["']?\s{1,9}content=["']([^"'<>]{1,300})["']""",
@@ -225,6 +251,18 @@ def read_with_pandoc(path: Path) -> Manuscript:
     return replace(manuscript, title=None) if manuscript.title == "-" else manuscript
 
 
+def _reject_pdf(path: Path) -> None:
+    """Raise BookError for a PDF under another name."""
+    with file_errors(BookError, path), path.open("rb") as file:
+        beginning = file.read(_BEGINNING)
+    if b"%PDF-" in beginning:
+        raise BookError(
+            "is PDF",
+            location=str(path),
+            hint="rename the file to .pdf",
+        )
+
+
 def _require_package(
     name: str,
     extra: str,
@@ -253,4 +291,10 @@ _READERS: dict[str, Callable[[Path], Manuscript]] = {
     ".jsonl": read_rows,
     **_IN_AN_ENCODING,
     **dict.fromkeys(_PANDOC, read_with_pandoc),
+}
+# Files whose documents can be chosen.
+_CHOOSING: dict[str, Callable[..., Manuscript]] = {
+    ".epub": read_epub,
+    ".pdf": _read_pdf,
+    **dict.fromkeys(_KINDLE, _read_kindle),
 }

@@ -6,7 +6,7 @@ import codecs
 import itertools
 import re
 
-from pytest_memleak.books.text_decoding import READ_AS_CP1252
+from pytest_memleak.books.text_decoding import READ_AS_CP1252, standard_codec
 from pytest_memleak.errors import BookError
 
 _TOKEN = re.compile(r"\S+")
@@ -38,7 +38,7 @@ def as_utf8(
     doesn't define.
     """
     try:
-        text = data.decode(encoding)
+        text = data.decode(standard_codec(encoding).name)
     except LookupError:
         raise BookError(
             f"encoding {encoding[:40]!r} is unknown",

@@ -195,7 +195,11 @@ def _guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Entry]:
 
 # DRM (OCF 3.3, section 4.2.6).
 _ENCRYPTION = "META-INF/encryption.xml"
-_RIGHTS = {"META-INF/rights.xml": "Adobe", "META-INF/sinf.xml": "Apple"}
+_RIGHTS = {
+    "META-INF/rights.xml": "Adobe",
+    "META-INF/sinf.xml": "Apple",
+    "META-INF/license.lcpl": "Readium LCP",
+}
 
 # Font obfuscation needs no key, so it isn't DRM.
 _FONT_OBFUSCATION = {

@@ -4,10 +4,12 @@
 
 A megabyte of PDF can take gigabytes, and a C library can crash. The subprocess reads a
 file from stdin and writes lines of JSON: the texts, then an object, unless it crashes.
+It has a temporary folder of its own, which goes with it.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import io
@@ -16,9 +18,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 from pytest_memleak.books.archive import Amount, Budget
@@ -30,11 +35,24 @@ from pytest_memleak.books.lost_text import (
 )
 from pytest_memleak.errors import BookError, file_errors
 
-Format = Literal["pdf", "docx", "markdown", "verse", "fb2", "latex", "odt", "rtf"]
+Format = Literal[
+    "pdf",
+    "docx",
+    "markdown",
+    "verse",
+    "fb2",
+    "latex",
+    "odt",
+    "rtf",
+    "mobi",
+]
 
 _MAX_PAGES = 3_000
 _MOST_SECONDS = 20
 _MOST_MEBIBYTES = 480
+
+# What names the folder of temporary files, by system.
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 
 # Wall-clock seconds, for systems without CPU limits and busy machines.
 _DEADLINE = 30 * _MOST_SECONDS
@@ -78,13 +96,18 @@ def _lines(
     # The subprocess must import the same packages.
     paths = os.pathsep.join(map(os.path.abspath, sys.path))
     try:
-        with file_errors(BookError, place):
+        with (
+            file_errors(BookError, place),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             done = subprocess.run(  # noqa: S603 - our own module
                 command,
                 input=data,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": paths},
+                env=os.environ
+                | {"PYTHONPATH": paths}
+                | dict.fromkeys(_TEMPORARY, folder),
                 timeout=_DEADLINE,
                 check=False,
             )
@@ -281,6 +304,57 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
         yield f"{head}{body}"
 
 
+_CONTAINER = """<?xml version="1.0"?>
+<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container">
+<rootfiles><rootfile full-path="content.opf"
+media-type="application/oebps-package+xml"/></rootfiles></container>"""
+_TEXT_SUFFIXES = frozenset(
+    (".css", ".htm", ".html", ".ncx", ".opf", ".svg", ".xhtml", ".xml"),
+)
+
+
+def _mobi(data: bytes) -> Iterator[str]:
+    """Yield a Kindle book as an EPUB without pictures and fonts, in base 64."""
+    import mobi
+
+    folder = Path(tempfile.mkdtemp())
+    book = folder / "book.mobi"
+    book.write_bytes(data)
+    try:
+        # It prints what it does.
+        with contextlib.redirect_stdout(sys.stderr):
+            unpacked = Path(mobi.extract(str(book))[1])
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - mobi raises errors of any kind
+        raise BookError(
+            f"mobi can't read this Kindle book ({type(error).__name__})",
+            hint="convert it with Calibre: ebook-convert FILE.mobi FILE.epub",
+        ) from None
+    if unpacked.suffix == ".pdf":
+        raise BookError(
+            "is a PDF in a Kindle book (a print replica)",
+            hint="use the PDF, or a different edition",
+        )
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as epub:
+        if unpacked.suffix == ".epub":
+            _copy_texts(unpacked, epub)
+        else:
+            epub.writestr("META-INF/container.xml", _CONTAINER)
+            for path in unpacked.parent.iterdir():
+                if path.suffix in _TEXT_SUFFIXES:
+                    epub.writestr(path.name, path.read_bytes())
+    yield base64.b64encode(packed.getvalue()).decode("ascii")
+
+
+def _copy_texts(path: Path, epub: zipfile.ZipFile) -> None:
+    with zipfile.ZipFile(path) as source:
+        for name in source.namelist():
+            if Path(name).suffix in _TEXT_SUFFIXES:
+                epub.writestr(name, source.read(name))
+
+
 def render_markdown(text: str, *, lines: bool) -> str:
     """Render Markdown as HTML; `lines`: keep all lines, not only explicit breaks."""
     from markdown_it import MarkdownIt
@@ -295,6 +369,7 @@ def _markdown(data: bytes, *, lines: bool = False) -> Iterator[str]:
 _PARSERS: dict[str, Callable[[bytes], Iterator[str]]] = {
     "pdf": _pdf,
     "docx": _docx,
+    "mobi": _mobi,
     "markdown": _markdown,
     "verse": partial(_markdown, lines=True),
     **{name: partial(_pandoc, name=name) for name in ("fb2", "latex", "odt", "rtf")},

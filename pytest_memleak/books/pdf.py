@@ -3,7 +3,7 @@
 A PDF contains positioned characters, neither words nor paragraphs. Running heads, page
 numbers and note references are removed, notes at the foot of pages are set apart, and
 hyphens that divide words are resolved by the book's own spelling. The outline, if there
-is one, divides the book as an EPUB's table of contents does.
+is one, divides the book as an EPUB's table of contents does; without one, headings do.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def read_pdf(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> Manuscript:
-    """Read a PDF with pypdfium2; the outline's entries are documents (`read_epub`).
+    """Read a PDF with pypdfium2; the outline's entries or its headings are documents.
 
     Raises BookError, naming the file and the reason, for an invalid or locked PDF, more
     than 3,000 pages, more text than the budget, too much time or memory, or no words,
@@ -447,10 +447,13 @@ def _documents(
     layout: _Layout,
     outline: Sequence[_Bookmark],
 ) -> tuple[list[Leaf], list[Entry]]:
-    """Divide the book at the outline's first level; return entries of all levels."""
+    """Divide the book at the outline's first level; return entries of all levels.
+
+    Without an outline, headings divide it.
+    """
     paragraphs = layout.paragraphs
     blocks = _blocks(paragraphs, layout.body_size)
-    listed = _listed(paragraphs, outline)
+    listed = _listed(paragraphs, outline) or _listed_headings(blocks)
     cuts = {0, len(paragraphs)}
     cuts.update(entry.paragraph for entry in listed if not entry.depth)
     leaves: list[Leaf] = []
@@ -494,6 +497,17 @@ def _listed(
             text = " ".join(legible(without_controls(title)).split())
             listed.append(_Listed(index, depth, text))
     return sorted(listed)
+
+
+def _listed_headings(blocks: Sequence[TextBlock]) -> list[_Listed]:
+    """Return an entry for each heading, and for headings in a row one."""
+    listed: list[_Listed] = []
+    is_behind_heading = False
+    for index, block in enumerate(blocks):
+        if block.level and not is_behind_heading:
+            listed.append(_Listed(index, 0, block.text))
+        is_behind_heading = block.level > 0
+    return listed
 
 
 def _entry(

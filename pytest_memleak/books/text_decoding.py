@@ -8,6 +8,7 @@ fetch.
 from __future__ import annotations
 
 import codecs
+import encodings
 import re
 import unicodedata
 from collections import Counter
@@ -144,10 +145,22 @@ def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
     return data.decode("cp1252", "replace"), READ_AS_CP1252
 
 
+def standard_codec(name: str) -> codecs.CodecInfo:
+    """Return Python's own codec of that name.
+
+    `codecs.lookup` asks packages, too, and some answer to every name. Raises
+    LookupError.
+    """
+    codec = encodings.search_function(name.lower())
+    if codec is None:
+        raise LookupError(name)
+    return codec
+
+
 def _text_encoding(name: str) -> str | None:
     """Return Python's name for a declared encoding that extends ASCII, or None."""
     try:
-        codec = codecs.lookup(name)
+        codec = standard_codec(name)
         if _ASCII.decode(codec.name) != _ASCII.decode("ascii"):
             return None
     except (LookupError, ValueError):

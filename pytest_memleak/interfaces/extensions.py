@@ -83,11 +83,11 @@ class Extensions:
             raise BookError(
                 f"no reader for {path.suffix or path.name!r} files",
                 location=str(path),
-                hint="use .epub, .txt, .html, .md, .docx, .pdf, .odt, .rtf, .tex, "
-                ".fb2, .lrc, .zip, .json, or .jsonl; or install a reader",
+                hint="use .epub, .mobi, .azw3, .txt, .html, .md, .docx, .pdf, .odt, "
+                ".rtf, .tex, .fb2, .lrc, .zip, .json, or .jsonl; or install a reader",
             )
         if (include or exclude) and not book.parts:
-            cause = "include and exclude apply only to an EPUB or a PDF"
+            cause = "include and exclude apply only to an EPUB, a Kindle book, or a PDF"
             raise BookError(cause, location=str(path), hint="remove them")
         return book
 

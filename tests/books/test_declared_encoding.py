@@ -88,6 +88,18 @@ def test_an_encoding_that_does_not_fit_is_refused(text_file, encoding, message):
     assert caught.value.hint
 
 
+def test_a_package_that_answers_to_every_name_makes_no_encoding_known(text_file):
+    def answer_to_every_name(_):
+        return codecs.lookup("utf-8")
+
+    codecs.register(answer_to_every_name)
+    try:
+        with pytest.raises(BookError, match="encoding 'no-such' is unknown"):
+            read_manuscript(text_file(FRENCH, "utf-8"), encoding="no-such")
+    finally:
+        codecs.unregister(answer_to_every_name)
+
+
 def test_an_encoding_of_an_epub_is_refused(new_epub):
     with pytest.raises(BookError, match="encoding applies only to plain text"):
         read_manuscript(new_epub().write(), encoding="koi8-r")

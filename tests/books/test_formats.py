@@ -333,6 +333,44 @@ def test_a_pdfs_outline_divides_it_into_documents(read, tmp_path):
     assert [one.title for one in chosen.chapters] == ["One"]
 
 
+def test_headings_divide_a_pdf_without_an_outline(read):
+    pytest.importorskip("pypdfium2")
+    size, text = 12, "The keeper went down to the sea in the morning, and came back."
+    pages = []
+    for number in (1, 2, 3):
+        lines = [(20, 72, 720, f"Chapter {number}"), (16, 72, 690, "The Sea")]
+        lines += [(size, 72, 650 - 16 * at, text) for at in range(9)]
+        pages.append(lines)
+    pages.append(
+        [(20, 72, 720, "About the Author"), (size, 72, 650, "She lives there.")]
+    )
+    manuscript = read("book.pdf", pdf(pages))
+    assert [(part.name, part.kept) for part in manuscript.parts] == [
+        ("page 1", True),
+        ("page 2", True),
+        ("page 3", True),
+        ("page 4", False),
+    ]
+    titles = [chapter.title for chapter in manuscript.chapters]
+    assert titles == [f"Chapter {number}: The Sea" for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "suffix", ["epub", "docx", "zip", "mobi", "fb2", "lrc", "jsonl"]
+)
+def test_a_pdf_under_another_name_is_named(refuse, suffix):
+    if suffix == "mobi":
+        pytest.importorskip("mobi")
+    refuse(f"book.{suffix}", pdf([["word"]]), "is PDF|not JSON", "")
+
+
+def test_a_book_under_readium_s_drm_is_named(new_epub, refused):
+    locked = new_epub(files={"META-INF/license.lcpl": "{}"}).write()
+    refused(
+        "it contains META-INF/license.lcpl, a DRM file written by Readium LCP", locked
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "match", "hint"),
     [
@@ -351,8 +389,7 @@ def test_unreadable_pdfs_are_rejected(refuse, data, match, hint):
 @pytest.mark.parametrize(
     ("name", "kind", "tool"),
     [
-        ("b.mobi", "a Kindle book", "ebook-convert b.mobi b.epub"),
-        ("b.AZW3", "a Kindle book", "ebook-convert"),
+        ("b.lcpl", "a license of Readium LCP, not the book", "without DRM"),
         ("b.kfx", "KFX", "KFX Input"),
         ("b.rst", "reStructuredText", "pandoc b.rst -o b.epub"),
         ("b.doc", "an old Word document", "soffice --convert-to docx b.doc"),
@@ -583,7 +620,8 @@ def test_include_and_exclude_are_errors_for_a_book_of_one_document(
         "some words" if name == "book.txt" else json.dumps(rows)
     )
     with pytest.raises(
-        BookError, match="include and exclude apply only to an EPUB or a PDF"
+        BookError,
+        match="include and exclude apply only to an EPUB, a Kindle book, or a PDF",
     ) as caught:
         Extensions().read_book(tmp_path / name, exclude=["chapter-1*"])
     assert caught.value.hint == "remove them"
