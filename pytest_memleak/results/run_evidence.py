@@ -60,7 +60,8 @@ LIMITATIONS = (
     ),
     (
         "A passage that the model generates less often than `detection.detection` per "
-        "prompt may be missing from these samples."
+        "prompt may be missing from these samples. docs/validation.md has the error "
+        "rates of verdicts on models whose training is known."
     ),
     (
         "Limits on long spans, blocks, and passages apply to the observed values. "

@@ -363,7 +363,10 @@ def _detection(results: Sequence[PairResult]) -> str:
     if len(texts) > 1:
         scope = f" (the highest, of {highest.pair})"
     caption = detection_caption(summary.confidence).removeprefix("detection limit")
-    return f"{detection_text(highest)}{scope}{caption}."
+    return (
+        f"{detection_text(highest)}{scope}{caption}. How often verdicts are wrong on "
+        "models whose training is known: docs/validation.md, Error rates."
+    )
 
 
 # --- models, books, limits ---
