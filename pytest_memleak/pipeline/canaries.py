@@ -72,8 +72,9 @@ class Canaries:
         """Return the canaries to request before the pair's prompts, or once `sampled`.
 
         Before: unless each has an answer; always, if generations of other runs are
-        reused and only a name identifies the weights (`is_name`). Once sampled: only if
-        another run sampled at the same time and no round followed the first call.
+        reused and only a name identifies the weights (`is_name`). One round a run is
+        enough, whichever pair and model requested it. Once sampled: only if another run
+        sampled at the same time and no round followed the first call.
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
@@ -82,9 +83,17 @@ class Canaries:
         is_due = is_name and history.calls > history.calls_this_run
         if sampled:
             is_due = is_due and self.same_weights(history.first_call) is None
+        elif self._has_round_of_this_run(answers):
+            is_due = False
         elif not all(_is_answered(rounds) for rounds in answers):
             is_due = True
         return self._prompts(_rounds(answers) + 1) if is_due else None
+
+    def _has_round_of_this_run(self, answers: Sequence[Sequence[Generation]]) -> bool:
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        complete = self._prompts(_rounds(answers))
+        return provenance(self.ledger, self.endpoint_id, complete).calls_this_run > 0
 
     def foreseen_after(
         self,

@@ -98,6 +98,16 @@ def test_reused_samples_without_canaries_are_planned_with_two_rounds_of_them(sui
     assert suite.planned() == CANARIES + 2 * CANARIES == suite.run()
 
 
+def test_models_of_one_endpoint_are_planned_with_one_more_round_of_canaries(suite_of):
+    shared = 'endpoint = "shared"\n'
+    baseline = MODEL.replace('"m"', '"before"') + shared
+    tested = f'{MODEL}{shared}baseline_model = "before"\n'
+    suite = suite_of("suite = { samples = 3 }\n", tested, baseline)
+    suite.run()
+    # Both reuse all rounds, and one look at the weights is enough for both.
+    assert suite.planned() == CANARIES == suite.run()
+
+
 def listed_prompts(run):
     """Return endpoint and key of every prompt in the plans of a run's pairs."""
     keys = set()
