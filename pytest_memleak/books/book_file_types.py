@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pytest_memleak.books.archive import Budget, open_archive, read_bytes
 from pytest_memleak.books.book_in_parts import read_folder, read_rows
+from pytest_memleak.books.compose_manuscript import manuscript_from_document
 from pytest_memleak.books.declared_encoding import as_utf8
-from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import Format, parse_in_subprocess

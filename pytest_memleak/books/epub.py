@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from pytest_memleak.books.archive import Archive, Budget, open_archive
 from pytest_memleak.books.chapters import navigation_entries, ncx_entries
-from pytest_memleak.books.document_selection import compose
+from pytest_memleak.books.compose_manuscript import compose_manuscript
 from pytest_memleak.books.epub_package import (
     NAVIGATION,
     TidyPackage,
@@ -81,7 +81,7 @@ def read_epub(
     for leaf in leaves:
         reading_warnings += (f"{leaf.name!r}: {note}" for note in leaf.markup.notes)
     authors = dict.fromkeys(_metadata(book, "creator"))
-    return compose(
+    return compose_manuscript(
         leaves,
         landmarks or _guide_landmarks(book.guide),
         contents,

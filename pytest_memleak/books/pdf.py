@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field
-from pytest_memleak.books.document_selection import compose
+from pytest_memleak.books.compose_manuscript import compose_manuscript
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.plain_text import heading_levels
 from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, TextBlock
@@ -92,7 +92,7 @@ def read_pdf(
         f"({layout.hyphens:,}), and lines of footnotes ({layout.note_lines:,})"
     )
     front = [paragraph.text for paragraph in layout.paragraphs]
-    return compose(
+    return compose_manuscript(
         leaves,
         (),
         entries,

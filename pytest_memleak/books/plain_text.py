@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field, without_license
+from pytest_memleak.books.compose_manuscript import manuscript_from_document
 from pytest_memleak.books.declared_encoding import as_utf8, reject_misread
-from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.heading_lines import heading_level
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import (

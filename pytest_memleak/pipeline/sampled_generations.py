@@ -144,8 +144,12 @@ def _sample_part(part: LedgerPart, enough: Enough | None) -> LedgerSamples:
 
 
 def _in_one(walked: Sequence[PairPrompts]) -> PairPrompts:
+    """Join prompts that request the same number of samples."""
+    first = walked[0]
+    if any(prompts.samples != first.samples for prompts in walked):
+        raise AssertionError("prompts to join request different numbers of samples")
     questions = chain.from_iterable(prompts.questions for prompts in walked)
-    return replace(walked[0], questions=tuple(questions))
+    return replace(first, questions=tuple(questions))
 
 
 def _sample_in_stages(

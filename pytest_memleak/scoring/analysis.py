@@ -142,7 +142,7 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
     counts = rounds.counts(
         words=words,
         n=n,
-        borders=tally.layout.starts,
+        excerpt_starts=tally.layout.starts,
         by_excerpt=tally.covered_by_excerpt(),
     )
     error = sampling_error(counts, scoring=tally.scoring, confidence=confidence)

@@ -23,7 +23,7 @@ from pytest_memleak.scoring.intervals import (
     Distinct,
     Packing,
     distinct,
-    distinct_passages,
+    without_overlaps,
 )
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.passage_tally import PassageTally, Prompted
@@ -317,7 +317,7 @@ class Tally:
         start = start[by_end_then_longest]
         end = end[by_end_then_longest]
         is_longest = np.diff(end, prepend=-1) != 0
-        span_start, _, _ = distinct_passages(
+        span_start, _, _ = without_overlaps(
             start[is_longest],
             end[is_longest],
             over=over,

@@ -196,7 +196,7 @@ def merge_intervals(start: Positions, end: Positions) -> tuple[Positions, Positi
     return merged_start, merged_end
 
 
-def distinct_passages(
+def without_overlaps(
     start: Positions,
     end: Positions,
     *,

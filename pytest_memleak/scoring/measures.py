@@ -7,7 +7,9 @@ match that lies in the prompted excerpt, untrimmed.
 bmc:           share of the book's words that a piece of any generation covers
 longest_block: the longest run of such words
 longest_span:  the longest own run
-spans_over:    number of distinct own runs over T words, each a span
+spans_over:    number of spans: own runs over T words, cut so that none overlap
+
+T is the scoring's `effective_threshold`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 
 from pytest_memleak.records import Block, Coverage, Measurement, Span
 from pytest_memleak.scoring.generation_tally import OwnRun, tally_generations
-from pytest_memleak.scoring.intervals import cut, distinct_passages, longest_over_each
+from pytest_memleak.scoring.intervals import cut, longest_over_each, without_overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,7 +113,7 @@ def _distinct_spans(tally: Tally) -> tuple[Span, ...]:
     """
     runs = tally.longest_runs_by_end()
     threshold = tally.scoring.effective_threshold
-    start, end, run = distinct_passages(runs.start, runs.end, over=threshold)
+    start, end, run = without_overlaps(runs.start, runs.end, over=threshold)
     ordinal = runs.round[run]
     rows = np.stack((start, end, ordinal), axis=1)
     spans = [tally.span(OwnRun(*row)) for row in rows.tolist()]

@@ -174,7 +174,7 @@ class OverlapCounter:
         counts = rounds.counts(
             words=self._layout.total,
             n=last_group + 1,
-            borders=self._layout.starts,
+            excerpt_starts=self._layout.starts,
         )
         if longest < self._scoring.k:
             longest = 0

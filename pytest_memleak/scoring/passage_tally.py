@@ -15,7 +15,7 @@ from pytest_memleak.scoring.find_passages import (
     nearly_contained_in,
     verbatim_passages,
 )
-from pytest_memleak.scoring.intervals import distinct_passages
+from pytest_memleak.scoring.intervals import without_overlaps
 from pytest_memleak.scoring.prompt_trimming import PromptWords
 from pytest_memleak.scoring.protected_passages import (
     EXCUSED,
@@ -336,7 +336,7 @@ class PassageTally:
             pieces = rows[rows[:, 0] == rank]
             end = pieces[:, 1]
             first = pieces[:, 7]
-            start, end, nth = distinct_passages(first, end, over=over)
+            start, end, nth = without_overlaps(first, end, over=over)
             _, origin, excerpt, ordinal, place = pieces[nth, 2:7].T
             passages += RankedColumns(
                 minus_words=start - end,

@@ -35,8 +35,8 @@ class RoundCounts:
     rounds: n, the number of rounds
     times:  c_i, per word the number of rounds that cover it; shape (N,)
     alone:  per round, the number of words that no other round covers; shape (n,)
-    spans:  lengths of the distinct runs of words that rounds cover, cut at excerpts'
-            borders, but of those that another contains
+    spans:  lengths of the distinct runs of words that rounds cover, cut where excerpts
+            start, without those that another contains
     runs:   the words that each round covers
     by_excerpt: per excerpt and round, how many words its generation covers; shape
             (E, n). Words that two generations of a round cover count for both
@@ -151,26 +151,26 @@ class Rounds:
         *,
         words: int,
         n: int,
-        borders: Iterable[int] = (),
+        excerpt_starts: Iterable[int] = (),
         by_excerpt: Counts | None = None,
     ) -> RoundCounts:
         """Count rounds 0..n-1; a round without a run covers nothing.
 
-        words:      N
-        borders:    positions of the excerpts' first words
-        by_excerpt: as in RoundCounts; without it, what each round covers, as in a book
-                    of one excerpt
+        words:          N
+        excerpt_starts: positions of the excerpts' first words
+        by_excerpt:     as in RoundCounts; without it, what each round covers, as in a
+                        book of one excerpt
         """
         times = self.times(words=words)
         if by_excerpt is None:
             by_excerpt = self.words_by_round(n).reshape(1, n)
-        excerpt_borders = np.array(list(borders), dtype=np.intp)
+        starts_of_excerpts = np.array(list(excerpt_starts), dtype=np.intp)
         return RoundCounts(
             words=words,
             rounds=n,
             times=times,
             alone=self._words_alone(times, n),
-            spans=self._span_lengths(excerpt_borders),
+            spans=self._span_lengths(starts_of_excerpts),
             runs=self,
             by_excerpt=by_excerpt.astype(np.int64),
         )
@@ -183,9 +183,9 @@ class Rounds:
         once_in_run = once_before[self.end] - once_before[self.start]
         return self._summed_by_round(once_in_run, n)
 
-    def _span_lengths(self, borders: Positions) -> Positions:
-        """Return the lengths of the outermost runs, cut at the borders."""
-        _, start, end = cut(self.start, self.end, borders)
+    def _span_lengths(self, excerpt_starts: Positions) -> Positions:
+        """Return the lengths of the outermost runs, cut where excerpts start."""
+        _, start, end = cut(self.start, self.end, excerpt_starts)
         start, end = outermost(start, end)
         return end - start
 

@@ -122,12 +122,15 @@ def measure_works(
     last_excerpt = [work.end - 1 for work in book.works]
     work_end = tally.layout.ends[last_excerpt]
     words = np.diff(work_end, prepend=0)
-    columns = _coverage_columns(tally, measurement, work_end, words)
+    columns = _bmc_and_block_columns(tally, measurement, work_end, words)
     columns |= _span_columns(tally, measurement, work_end)
     of_each, beyond = _passage_measures(book, passages)
     for number, measures in enumerate(of_each):
         for name, column in columns.items():
             measures[name] = column[number].item()
+        missing = _OF_EACH_WORK.keys() - measures
+        if missing:
+            raise AssertionError(f"measures without a value per work: {missing}")
     return WorkMeasures(
         works=book.works,
         words=tuple(words.tolist()),
@@ -138,7 +141,7 @@ def measure_works(
     )
 
 
-def _coverage_columns(
+def _bmc_and_block_columns(
     tally: Tally,
     measurement: Measurement,
     work_end: Positions,

@@ -153,14 +153,14 @@ def check_all_received(context: RuleContext) -> Iterator[RuleOutcome]:
     requested = context.requested
     if not requested:
         cause = "no generation was requested from the model"
-        yield context.issue("all received", cause, "asked")
+        yield context.issue("all received", cause, "none requested")
     if received < requested:
         requests = amount(requested, "requested generation")
         yield context.issue("all received", f"{received:,} of {requests} received")
 
 
 def check_no_surplus(context: RuleContext) -> Iterator[RuleOutcome]:
-    """Yield an issue for generations that weren't requested."""
+    """Yield an issue for generations beyond the requested samples."""
     surplus = context.counted.surplus
     if surplus > 0:
         holder = "file" if context.request.recorded else "ledger"

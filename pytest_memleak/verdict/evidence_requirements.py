@@ -61,7 +61,7 @@ _TEXT_ONLY = (
     'options.api = "completions" if its provider has api'
 )
 SAMPLED: Mapping[str, str] = {
-    "asked": "add excerpts to the book",
+    "none requested": "add excerpts to the book",
     "all received": "rerun to get those not sampled yet, or lower samples",
     "no surplus": (
         "raise samples to include them; if the server returns more than n, check how "
@@ -84,7 +84,7 @@ SAMPLED: Mapping[str, str] = {
         "test an endpoint without that filter; withheld text doesn't show a clean model"
     ),
     "sampled": "check the server's temperature and caches",
-    "not asked": PROMPT_FIXES,
+    "not requested": PROMPT_FIXES,
     "vague": (
         "write summaries that say what happens in the excerpt, or request the works of "
         "a collection by {title} and {author}"

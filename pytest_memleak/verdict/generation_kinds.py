@@ -207,10 +207,10 @@ class CensusResult:
     kinds:    per generation, the place of its kind in `Kind`
     runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of
         each)
-    surplus:  generations that weren't requested
+    surplus:  generations beyond the requested samples
     withheld: those that were withheld, by the server's own word
     recitation: those that were withheld for recitation; if none were requested,
-        unrequested ones
+        those of the surplus
     unstated: whether no generation said why it ended, so that all were taken as whole
     """
 

@@ -44,18 +44,18 @@ _ANY = AnswerLimits()
 class PromptOverlap:
     """What instructions contain of the book, and what they request.
 
-    share:    of the measured words, those in runs that their own instruction has; None
-        for trim = 0
-    unasked:  ids of the excerpts that have no instruction
-    vague:    ids of those whose instruction has under 10 own words (none under
+    share: of the measured words, those in runs that their own instruction has; None for
+        trim = 0
+    not_requested: ids of the excerpts that have no instruction
+    vague: ids of those whose instruction has under 10 own words (none under
         continuation)
-    aimed:    number of instructions uniquely nearest to their own excerpt; None if not
+    aimed: number of instructions uniquely nearest to their own excerpt; None if not
         judged
     by_title: whether title and author alone request a collection's works
     """
 
     share: Fraction | None
-    unasked: tuple[str, ...]
+    not_requested: tuple[str, ...]
     vague: tuple[str, ...]
     aimed: int | None
     by_title: bool = False
@@ -90,13 +90,13 @@ def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
     for excerpt, counts in zip(book.excerpts, own_words, strict=False):
         if excerpt.instruction and counts.total() < FEWEST_WORDS:
             vague.append(excerpt.id)
-    unasked = [excerpt.id for excerpt in book.excerpts if not excerpt.instruction]
+    not_requested = [excerpt.id for excerpt in book.excerpts if not excerpt.instruction]
     share = None
     if request.trim:
         share = _share(book, request)
     return PromptOverlap(
         share=share,
-        unasked=tuple(unasked),
+        not_requested=tuple(not_requested),
         vague=tuple(vague),
         aimed=aimed,
         by_title=by_title,
@@ -134,13 +134,14 @@ def instruction_rules(
 
 def _check_requests(overlap: PromptOverlap, excerpts: int) -> Iterator[Issue]:
     """Yield issues for instructions that are missing or say too little."""
-    unasked = overlap.unasked
-    if unasked:
+    not_requested = overlap.not_requested
+    if not_requested:
+        excerpts_text = amount(excerpts, "excerpt")
         yield _issue(
             "instructions",
-            f"no instruction for {len(unasked):,} of {amount(excerpts, 'excerpt')} "
-            f"({unasked[0]}), so the model was never prompted for that text",
-            "not asked",
+            f"no instruction for {len(not_requested):,} of {excerpts_text} "
+            f"({not_requested[0]}), so the model was never prompted for that text",
+            "not requested",
         )
     vague = overlap.vague
     if vague:
@@ -167,7 +168,7 @@ def _check_aim(
         return
     yield RuleCheck("instruction match", aimed / excerpts, ">=", 0.5)
     # Those without words of their own can't aim, and are issues already.
-    silent = len(overlap.unasked) + len(overlap.vague)
+    silent = len(overlap.not_requested) + len(overlap.vague)
     if 2 * (aimed + silent) < excerpts:
         yield _issue(
             "instruction match",

@@ -106,7 +106,7 @@ class KnownModel:
             begin = gaps + np.concatenate(([0], np.cumsum(lengths)[:-1]))
         self.start, self.end = begin, begin + lengths
         self.excerpts = -(-words // EXCERPT)
-        self.borders = np.arange(0, words, EXCERPT)
+        self.excerpt_starts = np.arange(0, words, EXCERPT)
 
     @classmethod
     def drawn(cls, rng, spans, **settings):
@@ -137,7 +137,10 @@ class KnownModel:
             -1, n
         )
         return runs.counts(
-            words=self.words, n=n, borders=self.borders, by_excerpt=by_excerpt
+            words=self.words,
+            n=n,
+            excerpt_starts=self.excerpt_starts,
+            by_excerpt=by_excerpt,
         )
 
     def longest(self, recalled):

@@ -1,5 +1,6 @@
 """Passages that markup, codes or another order disguise are found nearly verbatim."""
 
+import hashlib
 from functools import cache
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.scoring import further_readings
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
-from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -42,7 +43,7 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
 
 
 def read(*texts):
-    return further_readings(texts, keyed(texts, "unicode"), ())
+    return further_readings.further_readings(texts, keyed(texts, "unicode"), ())
 
 
 def test_prose_is_read_once():
@@ -77,3 +78,21 @@ def test_a_stretch_ends_with_its_text():
     assert set(numbers) == {2, 3}
     assert readings[0] == " ".join(["the end of it"] * 4)
     assert readings[numbers.index(3)] == "\0abcdefghi"
+
+
+@pytest.mark.parametrize(("words", "count", "digest"), [
+    (further_readings.USUAL, 73, "d4e7f56b53d4c63e"),
+    (further_readings._BEFORE, 42, "0646324419c4ee99"),
+    (further_readings._BEHIND, 46, "8cdd763fabcc11c4"),
+], ids=["usual", "before", "behind"])  # fmt: skip
+def test_a_changed_word_list_is_seen(words, count, digest):
+    """A word more, less, or misspelled changes which texts are read again."""
+    distinct = dict.fromkeys(words.split())
+    assert len(words.split()) == len(distinct) == count
+    assert hashlib.sha256(" ".join(distinct).encode()).hexdigest()[:16] == digest
+
+
+def test_no_usual_word_reads_backwards_as_another():
+    usual = set(further_readings.USUAL.split())
+    palindromes = {word for word in usual if word == word[::-1]}
+    assert {word[::-1] for word in usual} & usual == palindromes

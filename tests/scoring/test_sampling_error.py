@@ -160,7 +160,7 @@ def test_the_typical_span_is_of_one_round_and_counted_once():
 
 def test_a_book_reproduced_whole_has_a_narrow_interval():
     recited = Rounds.of({number: {(0, 1_000)} for number in range(10)})
-    counts = recited.counts(words=1_000, n=10, borders=range(0, 1_000, 50))
+    counts = recited.counts(words=1_000, n=10, excerpt_starts=range(0, 1_000, 50))
     assert counts.spans.tolist() == [50] * 20
     low, high = bounds_of(counts)
     assert (round(low, 3), high) == (0.861, 1.0)

@@ -36,7 +36,7 @@ _LONGER_THAN_CONTENTS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class DocumentSelection:
     """The documents of a book, and the rules that exclude some of them.
 
     leaves:     documents in reading order, divided into sections
@@ -73,8 +73,8 @@ def select_documents(
     include: Sequence[str],
     exclude: Sequence[str],
     place: str,
-) -> Selection:
-    """Apply every rule to the documents of a book; parameters are as in `compose`.
+) -> DocumentSelection:
+    """Apply every rule to the documents; parameters are as in `compose_manuscript`.
 
     Raises BookError for a pattern that matches no document.
     """
@@ -111,7 +111,7 @@ def select_documents(
     for name, first in repeated.items():
         rules[name] = Exclusion(f"its text is also in {first!r}")
         warnings.append(f"counted the text of {name!r} once: it is also in {first!r}")
-    return Selection(
+    return DocumentSelection(
         leaves=leaves,
         entries=entries,
         labels=_labels(leaves, entries),

@@ -1,7 +1,7 @@
 """A manuscript from a book's documents: chapters, and a record of what is left out.
 
-`document_rules` decides which documents are text, `notice_blocks` which blocks of them
-are notices, and `chapters` where chapters begin.
+`select_documents` decides which documents are text, `notice_blocks` which blocks of
+them are notices, and `chapters` where chapters begin.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pytest_memleak.books.chapters import (
     with_titles,
 )
 from pytest_memleak.books.contents_list import CONTENTS, with_contents_marked
-from pytest_memleak.books.document_rules import Selection, select_documents
 from pytest_memleak.books.drawn_text import drawing_warnings
 from pytest_memleak.books.front_and_back_matter import Exclusion
 from pytest_memleak.books.house_pages import HOUSE_PAGE, with_house_pages_marked
@@ -30,6 +29,7 @@ from pytest_memleak.books.notice_blocks import (
     with_notices_split,
 )
 from pytest_memleak.books.readable_text import reject_unreadable
+from pytest_memleak.books.select_documents import DocumentSelection, select_documents
 from pytest_memleak.books.text_blocks import (
     MOSTLY_LINKS,
     Entry,
@@ -51,7 +51,7 @@ _INCLUDED = Exclusion("it matches include")
 _UNSEARCHED = BY_OTHERS | {NOTICE, LICENSE, CONTENTS, HOUSE_PAGE}
 
 
-def compose(
+def compose_manuscript(
     leaves: Sequence[Leaf],
     landmarks: Sequence[Entry],
     entries: Sequence[Entry],
@@ -111,8 +111,8 @@ def manuscript_from_document(
     warnings: Sequence[str],
     place: str,
 ) -> Manuscript:
-    """Return the manuscript of one document. Raises BookError as `compose` does."""
-    return compose(
+    """Compose the manuscript of one document; it raises the same errors."""
+    return compose_manuscript(
         [Leaf(name, markup)],
         (),
         (),
@@ -127,7 +127,7 @@ def manuscript_from_document(
 # -----------------------------------------------------------------------------
 
 
-def _marked_blocks(selection: Selection) -> dict[str, _Blocks]:
+def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
     """Return the blocks of each text, with titles, notices and license marked."""
     leaves = selection.texts
     marked = with_notices_at_ends_marked([leaf.markup.everything for leaf in leaves])
@@ -161,7 +161,7 @@ def _only_matter(blocks: Sequence[TextBlock]) -> list[TextBlock]:
 
 
 def _book_parts(
-    selection: Selection,
+    selection: DocumentSelection,
     blocks: Mapping[str, _Blocks],
 ) -> tuple[BookPart, ...]:
     parts: list[BookPart] = []
@@ -229,7 +229,7 @@ def _note_words(leaf: Leaf) -> int:
 
 
 def _excluded_documents(
-    selection: Selection,
+    selection: DocumentSelection,
     blocks: Mapping[str, _Blocks],
 ) -> tuple[Chapter, ...]:
     titles = _titles(blocks)
@@ -252,7 +252,7 @@ def _is_searched(leaf: Leaf, exclusion: Exclusion) -> bool:
 
 def _left_out(
     leaf: Leaf,
-    selection: Selection,
+    selection: DocumentSelection,
     blocks: Mapping[str, _Blocks],
 ) -> Sequence[TextBlock]:
     if leaf.name in blocks:
