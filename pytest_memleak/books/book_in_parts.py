@@ -11,7 +11,7 @@ from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.plain_text import lines_manuscript, row_fields
 from pytest_memleak.errors import BookError, file_errors
 from pytest_memleak.formats.paper_format import read_records
-from pytest_memleak.interfaces.protocols import Chapter, Manuscript
+from pytest_memleak.interfaces.protocols import Chapter, Cut, Manuscript
 from pytest_memleak.records import BookPart
 
 _DIGITS = re.compile(r"(\d+)")
@@ -103,6 +103,7 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
     warnings: list[str] = []
     documents: list[BookPart] = []
     excluded: list[Chapter] = []
+    cuts: list[Cut] = []
     for name, part in zip(names, parts, strict=True):
         first, *rest = part.chapters
         own_title = first.title
@@ -113,6 +114,7 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
         warnings += (f"{name}: {warning}" for warning in part.warnings)
         documents += part.parts
         excluded += part.excluded
+        cuts += part.cuts
     return Manuscript(
         title,
         _only({part.author for part in parts}),
@@ -120,6 +122,7 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
         tuple(warnings),
         tuple(documents),
         tuple(excluded),
+        tuple(cuts),
     )
 
 

@@ -41,21 +41,24 @@ _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
 def build_chapters(
-    documents: Iterable[Sequence[TextBlock]],
+    documents: Mapping[str, Sequence[TextBlock]],
     *,
     title: str | None,
 ) -> Iterator[Chapter]:
     """Yield the chapters of a book called `title` from its documents' blocks."""
     headings: list[TextBlock] = []
     paragraphs: list[str] = []
-    for document in documents:
+    first_document = ""
+    for name, document in documents.items():
         of_this_document = False
         for block in _without_heading_runs(document):
             if not block.level:
+                first_document = first_document if paragraphs else name
                 paragraphs.append(block.text)
                 continue
             if paragraphs:
-                yield Chapter(_title(headings, title), tuple(paragraphs))
+                chapter_title = _title(headings, title)
+                yield Chapter(chapter_title, tuple(paragraphs), first_document)
                 paragraphs = []
                 headings = [
                     heading
@@ -65,7 +68,7 @@ def build_chapters(
             headings.append(block)
             of_this_document = True
     if paragraphs:
-        yield Chapter(_title(headings, title), tuple(paragraphs))
+        yield Chapter(_title(headings, title), tuple(paragraphs), first_document)
 
 
 def _without_heading_runs(document: Sequence[TextBlock]) -> Iterator[TextBlock]:

@@ -6,7 +6,7 @@ them are notices, and `chapters` where chapters begin.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_memleak.books.chapters import (
@@ -38,11 +38,15 @@ from pytest_memleak.books.text_blocks import (
     TextBlock,
 )
 from pytest_memleak.books.text_decoding import letters_and_digits
-from pytest_memleak.interfaces.protocols import Chapter, Manuscript
+from pytest_memleak.interfaces.protocols import Chapter, Cut, Manuscript
 from pytest_memleak.records import BookPart
 from pytest_memleak.scoring.words import has_unspaced, words
 
 _Blocks = tuple[TextBlock, ...]
+
+# As many begin what a cut is shown by.
+_FIRST_BLOCKS = 5
+_FIRST_WORDS = 12
 
 _TEXT = Exclusion("it is text")
 _INCLUDED = Exclusion("it matches include")
@@ -88,7 +92,7 @@ def compose_manuscript(
         place=place,
     )
     blocks = _marked_blocks(selection)
-    text_blocks = [_without_matter(document) for document in blocks.values()]
+    text_blocks = {name: _without_matter(document) for name, document in blocks.items()}
     chapters = tuple(build_chapters(text_blocks, title=title))
     warnings = (*warnings, *selection.warnings, *drawing_warnings(selection.leaves))
     require_words(chapters, place=place, hint="; ".join(warnings) or hint)
@@ -99,6 +103,7 @@ def compose_manuscript(
         warnings,
         _book_parts(selection, blocks),
         _excluded_documents(selection, blocks),
+        tuple(_cuts(selection, blocks)),
     )
 
 
@@ -222,6 +227,54 @@ def _count(blocks: Iterable[TextBlock]) -> int:
 
 def _note_words(leaf: Leaf) -> int:
     return sum(len(text.split()) for text in leaf.markup.note_texts)
+
+
+def _cuts(
+    selection: Selection,
+    blocks: Mapping[str, _Blocks],
+) -> Iterator[Cut]:
+    """Yield each document's text that isn't measured, one per rule."""
+    for leaf in selection.leaves:
+        label = selection.labels[leaf.name]
+        if leaf.name not in blocks:
+            rule = selection.exclusions[leaf.name].rule
+            yield from _cut(leaf.name, label, rule, leaf.markup.everything)
+            continue
+        document = blocks[leaf.name]
+        inside = _between_text(document)
+        for kind in dict.fromkeys(block.matter for block in document if block.matter):
+            of_kind = [block for block in document if block.matter == kind]
+            of_kind_inside = [block for block in inside if block.matter == kind]
+            count = _count(of_kind_inside)
+            yield from _cut(leaf.name, label, kind, of_kind, inside=count)
+
+
+def _cut(
+    document: str,
+    label: str | None,
+    rule: str,
+    blocks: Sequence[TextBlock],
+    *,
+    inside: int = 0,
+) -> Iterator[Cut]:
+    count = _count(blocks)
+    if count:
+        beginning = " ".join(block.text for block in blocks[:_FIRST_BLOCKS])
+        first_words = " ".join(beginning.split()[:_FIRST_WORDS])
+        yield Cut(document, label, rule, count, first_words, inside)
+
+
+def _between_text(blocks: Sequence[TextBlock]) -> list[TextBlock]:
+    """Return the paragraphs of matter that text of their document surrounds."""
+    text = [
+        place
+        for place, block in enumerate(blocks)
+        if not block.matter and not block.level
+    ]
+    if not text:
+        return []
+    between = blocks[text[0] : text[-1]]
+    return [block for block in between if block.matter and not block.level]
 
 
 # --- text that isn't measured, but which the book's author may have written

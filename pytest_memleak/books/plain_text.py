@@ -270,7 +270,7 @@ def _numerals_in_sequence(paragraphs: Sequence[str]) -> Iterable[int]:
         match = _LONE_NUMERAL.fullmatch(paragraph.strip())
         if match is None:
             continue
-        number = _roman(match[1])
+        number = roman(match[1])
         if number == 1:
             series = [index]
             all_series.append(series)
@@ -279,7 +279,8 @@ def _numerals_in_sequence(paragraphs: Sequence[str]) -> Iterable[int]:
     return chain.from_iterable(series for series in all_series if len(series) > 1)
 
 
-def _roman(numeral: str) -> int:
+def roman(numeral: str) -> int:
+    """Return the number that a Roman numeral in capitals means."""
     total = 0
     largest_behind = 0
     for letter in reversed(numeral):

@@ -23,10 +23,32 @@ from pytest_memleak.records import Book, BookPart, FinishReason, Generation, Mod
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A chapter's paragraphs, in order; `title` is its heading, if it has one."""
+    """A chapter's paragraphs, in order; `title` is its heading, if it has one.
+
+    document: the name of the one that it begins in, if its reader reports them
+    """
 
     title: str | None
     paragraphs: tuple[str, ...] = field(repr=False)
+    document: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Text of a document that isn't measured.
+
+    label: the document's title in the table of contents, or its first heading
+    rule:  why it isn't measured
+    words: of every script; begins: its first words
+    inside: how many of the words stand between text of their document
+    """
+
+    document: str
+    label: str | None
+    rule: str
+    words: int
+    begins: str = field(repr=False)
+    inside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +57,8 @@ class Manuscript:
 
     `warnings` name unreadable parts that were left out; `parts` list the file's
     documents in reading order, and whether each is text; `excluded` has the text, by
-    document, that isn't measured but in which passages are looked for.
+    document, that isn't measured but in which passages are looked for; `cuts` list all
+    text that isn't measured, except notes.
     """
 
     title: str | None
@@ -44,6 +67,7 @@ class Manuscript:
     warnings: tuple[str, ...] = ()
     parts: tuple[BookPart, ...] = field(default=(), repr=False)
     excluded: tuple[Chapter, ...] = field(default=(), repr=False)
+    cuts: tuple[Cut, ...] = field(default=(), repr=False)
 
     def paragraphs(self) -> list[str]:
         """Return the paragraphs of all chapters, in order."""

@@ -134,12 +134,14 @@ def h(text, level=2):
     ],
 )  # fmt: skip
 def test_headings_open_chapters_and_become_their_titles(documents, expected):
-    chapters = build_chapters(documents, title="A Book")
+    named = {str(number): blocks for number, blocks in enumerate(documents)}
+    chapters = build_chapters(named, title="A Book")
     assert [(one.title, one.paragraphs) for one in chapters] == expected
 
 
 def test_long_titles_are_cut_and_words_required():
-    (chapter,) = build_chapters([[h("x" * 150), h("y" * 150), p("a")]], title=None)
+    blocks = [h("x" * 150), h("y" * 150), p("a")]
+    (chapter,) = build_chapters({"document": blocks}, title=None)
     assert len(chapter.title) == 200
     require_words([Chapter(None, ("...", "Кот"))], place="x", hint="y")
     with pytest.raises(BookError, match="contains no words"):

@@ -1,0 +1,238 @@
+"""A book on one screen: what was read as its chapters, what was left out, and why.
+
+At most 80 columns and 20 lines, the last of which is the caller's. Alarms come first
+where lines are short, then what is left out, then chapters other than the first and
+the last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records.number_format import amount
+from pytest_memleak.redaction.text import inert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_memleak.books.book_outline import BookOutline, OutlinedChapter
+    from pytest_memleak.interfaces.protocols import Cut
+
+WIDTH = 80
+LINES = 20
+
+_MOST_ALARMS = 4
+_SMALL = 200
+_SHORT = 50
+_LINES_OF_CUT = 2
+
+_LABEL = 23
+_WORDS = 7
+_QUOTE = 21
+_MOST_NAMES = 5
+
+# Behind a number or letter and a label.
+_INDENT = " " * 4
+
+
+def large_cuts(outline: BookOutline) -> list[Cut]:
+    """Return the cuts of more than 200 words, largest first."""
+    large = [cut for cut in outline.cuts if cut.words > _SMALL]
+    return sorted(large, key=lambda cut: -cut.words)
+
+
+def cut_letter(place: int) -> str:
+    """Return the letter that names a cut on the screen: `a` for the largest."""
+    return chr(ord("a") + place)
+
+
+def shown_cuts(outline: BookOutline) -> list[Cut]:
+    """Return the large cuts that the screen has lines for."""
+    return large_cuts(outline)[: _room_for_cuts(outline)]
+
+
+def screen_lines(outline: BookOutline) -> list[str]:
+    """Return the screen's lines, but for the last one."""
+    cuts = _cut_lines(outline)
+    alarms = _alarm_lines(outline.alarms)
+    head = [
+        _clipped(f"{_named(outline.title)} by {_named(outline.author)}", WIDTH),
+        _clipped(_sizes(outline), WIDTH),
+        _row("", "chapter", "words", "begins … ends"),
+    ]
+    room = LINES - 1 - len(head) - len(cuts) - len(alarms)
+    return [*head, *_chapter_lines(outline.chapters, room), *cuts, *alarms]
+
+
+def _named(name: str) -> str:
+    return name or "(unknown)"
+
+
+def _sizes(outline: BookOutline) -> str:
+    chapters = amount(len(outline.chapters), "chapter")
+    whole = outline.words + outline.left_out
+    share = outline.left_out / whole if whole else 0
+    text = f"{amount(outline.words, 'word')} in {chapters}; left out: "
+    text += f"{amount(outline.left_out, 'word')} ({share:.0%})"
+    return f"{text} and {outline.notes:,} of notes" if outline.notes else text
+
+
+# --- chapters
+
+
+def _chapter_lines(chapters: Sequence[OutlinedChapter], room: int) -> Iterator[str]:
+    """Yield the first and the last chapter, and the longest and the shortest."""
+    before = -1
+    for place in _shown_places(chapters, room):
+        if place > before + 1:
+            yield f"{_INDENT}… {place - before - 1:,} more"
+        chapter = chapters[place]
+        begins = _beginning(chapter.begins, _QUOTE)
+        ends = _ending(chapter.ends, _QUOTE)
+        title = chapter.title or "(no title)"
+        yield _row(f"{place + 1}", title, f"{chapter.words:,}", f"{begins} {ends}")
+        before = place
+
+
+def _shown_places(chapters: Sequence[OutlinedChapter], room: int) -> list[int]:
+    """Return the indices of as many telling chapters as `room` lines can hold."""
+    sizes = [chapter.words for chapter in chapters]
+    longest = sizes.index(max(sizes))
+    shortest = sizes.index(min(sizes))
+    places = {0, len(sizes) - 1}
+    if len(sizes) <= room:
+        return list(range(len(sizes)))
+    candidates = [longest]
+    if sizes[shortest] < _SHORT:
+        candidates.insert(0, shortest)
+    for place in candidates:
+        # A gap's line stands before each and at the end.
+        if 2 * len(places | {place}) - 1 <= room:
+            places.add(place)
+    return sorted(places)
+
+
+# --- cuts
+
+
+def _cut_lines(outline: BookOutline) -> list[str]:
+    if not outline.left_out:
+        return []
+    large, shown = large_cuts(outline), shown_cuts(outline)
+    lines = [_row("", "left out", "words", "why / begins")]
+    for place, cut in enumerate(shown):
+        label = cut.label or cut.document
+        lines.append(_row(cut_letter(place), label, f"{cut.words:,}", cut.rule))
+        begins = _beginning(cut.begins, WIDTH - len(_quote_of("")))
+        lines.append(_quote_of(begins))
+    unshown = large[len(shown) :]
+    if unshown:
+        words = sum(cut.words for cut in unshown)
+        title = f"{len(unshown):,} more over {_SMALL} words"
+        lines.append(_row("", title, f"{words:,}", ""))
+    small = outline.left_out - sum(cut.words for cut in large)
+    if small > 0:
+        names = _small_names(outline)
+        lines.append(_clipped(f"smaller: {amount(small, 'word')}{names}", WIDTH))
+    return lines
+
+
+def _small_names(outline: BookOutline) -> str:
+    small = [cut for cut in outline.cuts if cut.words <= _SMALL]
+    small.sort(key=lambda cut: -cut.words)
+    names = list(dict.fromkeys(cut.label or cut.document for cut in small))
+    if not names:
+        return ""
+    shown = [_clipped(name, _LABEL) for name in names[:_MOST_NAMES]]
+    more = ", …" if len(names) > _MOST_NAMES else ""
+    return f" ({', '.join(shown)}{more})"
+
+
+def _room_for_cuts(outline: BookOutline) -> int:
+    """Return how many large cuts have lines."""
+    alarms = len(_alarm_lines(outline.alarms))
+    chapters = min(len(outline.chapters), 3)  # first, a gap, last
+    # Title, sizes, two headings, the small ones, and the caller's line.
+    room = LINES - 6 - chapters - alarms
+    count = len(large_cuts(outline))
+    if count * _LINES_OF_CUT <= room:
+        return count
+    return (room - 1) // _LINES_OF_CUT  # a line tells of the others
+
+
+def _quote_of(begins: str) -> str:
+    return f"{' ' * (_LABEL + _WORDS + len(_INDENT) + 3)}“{begins}”"
+
+
+# --- alarms
+
+
+def _alarm_lines(alarms: Sequence[str]) -> list[str]:
+    shown = list(alarms)
+    if len(alarms) > _MOST_ALARMS:
+        # What only this screen says comes last, and stays.
+        left = len(alarms) - _MOST_ALARMS + 1
+        shown = [f"{left:,} more warnings", *alarms[left:]]
+    return [_clipped(f"! {alarm}", WIDTH) for alarm in shown]
+
+
+# --- columns
+
+
+def _row(
+    number: str,
+    label: str,
+    words: str,
+    text: str,
+) -> str:
+    from rich.cells import set_cell_size
+
+    name = set_cell_size(_clipped(label, _LABEL), _LABEL)
+    line = f"{number:>3} {name} {words:>{_WORDS}}  {_one_line(text)}"
+    return _narrowed(line.rstrip(), WIDTH)
+
+
+def _one_line(text: str) -> str:
+    return inert(" ".join(text.split()))
+
+
+def _clipped(text: str, width: int) -> str:
+    """Return a text as one line of at most as many columns."""
+    return _narrowed(_one_line(text), width)
+
+
+def _narrowed(line: str, width: int) -> str:
+    """Shorten a line to as many columns, of which ideographs take two."""
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(line) <= width:
+        return line
+    return set_cell_size(line, width - 1).rstrip() + "…"
+
+
+def _beginning(text: str, width: int) -> str:
+    """Return the first words that fit, and an ellipsis."""
+    return " ".join(_fitting(_one_line(text).split(), width)) + "…"
+
+
+def _ending(text: str, width: int) -> str:
+    """Return an ellipsis, and the last words that fit."""
+    last_first = _one_line(text).split()[::-1]
+    return "…" + " ".join(_fitting(last_first, width)[::-1])
+
+
+def _fitting(words: Iterable[str], width: int) -> list[str]:
+    """Return as many words as fit before or after an ellipsis, at least a piece."""
+    from rich.cells import cell_len
+
+    fitting: list[str] = []
+    room = width - 1
+    for word in words:
+        needed = cell_len(word) + bool(fitting)
+        if needed > room:
+            break
+        fitting.append(word)
+        room -= needed
+    if not fitting:
+        return [_clipped(word, width - 2) for word in words][:1]
+    return fitting

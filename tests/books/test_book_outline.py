@@ -1,0 +1,135 @@
+"""What a person is shown of a book: chapters, cuts with their rules, and alarms."""
+
+import json
+
+import pytest
+from epub_texts import page, paragraphs, prose
+
+from pytest_memleak.books.book_outline import outline_of
+from pytest_memleak.books.build_book import make_book
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.records import Excerpt
+
+
+@pytest.fixture
+def outline(new_epub):
+    """Outlines an EPUB of these documents."""
+
+    def read(documents, **choice):
+        path = new_epub(documents=documents).write()
+        manuscript = read_epub(path, **choice)
+        book = make_book("b", manuscript, mode="unicode")
+        return outline_of(manuscript, book, mode="unicode")
+
+    return read
+
+
+def chapter(number, count=15):
+    return page(f"<h1>Chapter {number}</h1>{prose(f'ship{number}', count)}")
+
+
+def novel(*numbers):
+    return {f"c{number}.xhtml": chapter(number) for number in numbers}
+
+
+def test_a_chapter_has_its_words_its_ends_and_its_document(outline):
+    shown = outline(novel(1, 2, 3))
+    first = shown.chapters[0]
+    assert (first.title, first.words) == ("Chapter 1", 15 * 52)
+    assert first.begins.startswith("The ship1 went on by the sea road,")
+    assert first.ends.endswith("by the sea road, mile 59, and said so.")
+    assert [one.document for one in shown.chapters] == [
+        f"OEBPS/c{number}.xhtml" for number in (1, 2, 3)
+    ]
+    assert (shown.words, shown.left_out) == (3 * 15 * 52, 0)
+    assert (shown.cuts, shown.alarms) == ((), ())
+
+
+def test_a_document_that_is_left_out_is_a_cut_with_its_rule(outline):
+    about = page(f"<h1>About the Author</h1>{prose('author', 6)}")
+    [cut] = outline({**novel(1, 2, 3), "about.xhtml": about}).cuts
+    assert (cut.document, cut.label) == ("OEBPS/about.xhtml", "About the Author")
+    assert cut.words == 6 * 52 + 3
+    assert cut.begins.startswith("About the Author The author went on")
+    assert cut.rule == "its first line marks it as 'about the author'"
+    assert not cut.inside
+
+
+def test_an_excluded_document_is_a_cut(outline):
+    [cut] = outline(novel(1, 2, 3), exclude=["c2.xhtml"]).cuts
+    assert (cut.document, cut.rule) == ("OEBPS/c2.xhtml", "it matches exclude")
+
+
+def test_a_notice_between_text_is_an_alarm(outline):
+    before, *after = paragraphs("captain", 15)
+    notice = "All rights reserved. No part of this publication may be reproduced."
+    body = "".join(f"<p>{text}</p>" for text in (before, notice, *after))
+    shown = outline({**novel(1, 2), "c3.xhtml": page(f"<h1>Chapter 3</h1>{body}")})
+    [cut] = shown.cuts
+    assert (cut.rule, cut.words, cut.inside) == ("copyright notice", 11, 11)
+    assert shown.alarms == ("11 words cut inside chapters: copyright notice",)
+
+
+def test_a_notice_at_the_end_is_no_alarm(outline):
+    notice = "<p>Copyright © 2019 by Jane Doe. All rights reserved.</p>"
+    last = page(f"<h1>Chapter 3</h1>{prose('captain')}{notice}")
+    shown = outline({**novel(1, 2), "c3.xhtml": last})
+    assert [cut.inside for cut in shown.cuts] == [0]
+    assert shown.alarms == ()
+
+
+def test_a_gap_in_the_numbers_of_chapters_is_an_alarm(outline):
+    assert outline(novel(1, 2, 4, 5)).alarms == ("chapter numbers missing: 3",)
+
+
+def test_words_in_drawings_are_an_alarm(outline):
+    labels = "".join(f"<text>m{number} n</text>" for number in range(80))
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg">{labels}</svg>'
+    first = page(f"<h1>Chapter 1</h1>{drawing}{prose('ship')}")
+    [alarm] = outline({"c1.xhtml": first, **novel(2, 3)}).alarms
+    assert alarm == "160 words are hidden or in drawings, and aren't read"
+
+
+def test_records_of_the_paper_are_outlined_by_their_excerpts(tmp_path):
+    rows = [
+        {"excerpt_id": f"p_id{number}", "excerpt_text": f"{text} end{number}."}
+        for number, text in enumerate(paragraphs("ship", 3))
+    ]
+    path = tmp_path / "book.json"
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    book = Extensions().read_book(path)
+    [shown] = outline_of(book, book, mode="paper").chapters
+    assert (shown.title, shown.words) == (None, 3 * 53)
+    assert shown.begins.startswith("The ship went on")
+    assert shown.ends.endswith("end2.")
+
+
+def test_the_documents_of_a_folder_keep_their_cuts(tmp_path):
+    for number in (1, 2):
+        text = "\n\n".join(paragraphs(f"ship{number}"))
+        notice = "Copyright © 2019 by Jane Doe. All rights reserved."
+        (tmp_path / f"{number}.txt").write_text(f"{text}\n\n{notice}\n")
+    manuscript = Extensions().read_book(tmp_path)
+    assert isinstance(manuscript, Manuscript)
+    assert [(cut.document, cut.rule) for cut in manuscript.cuts] == [
+        ("1.txt", "copyright notice"),
+        ("2.txt", "copyright notice"),
+    ]
+
+
+def test_excerpts_are_outlined_by_their_chapters():
+    from pytest_memleak.records import Book
+
+    texts = [("One", "a b"), ("One", "c d"), ("Two", "e f")]
+    excerpts = tuple(
+        Excerpt(f"p_id{number}", text, chapter=title)
+        for number, (title, text) in enumerate(texts)
+    )
+    book = Book("b", "T", "A", excerpts, "")
+    chapters = outline_of(book, book, mode="paper").chapters
+    assert [(one.title, one.words, one.ends) for one in chapters] == [
+        ("One", 4, "a b c d"),
+        ("Two", 2, "e f"),
+    ]

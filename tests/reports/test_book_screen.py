@@ -1,0 +1,109 @@
+"""A book on one screen of at most 80 columns and 20 lines."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from pytest_memleak.books.book_outline import BookOutline, OutlinedChapter
+from pytest_memleak.interfaces.protocols import Cut
+from pytest_memleak.reports.book_screen import screen_lines, shown_cuts
+
+SENTENCE = "The keeper went down to the sea in the morning and came back by night."
+
+
+def chapter(title, words=1_000):
+    return OutlinedChapter(title, words, SENTENCE, SENTENCE, f"{title}.xhtml")
+
+
+def cut(name, words, rule="its title marks it as 'preface'"):
+    return Cut(f"{name}.xhtml", name, rule, words, f"{name} {SENTENCE}")
+
+
+def outline(chapters=(chapter("One"),), cuts=(), alarms=(), title="T", notes=0):
+    left_out = sum(one.words for one in cuts)
+    return BookOutline(
+        title, "A", tuple(chapters), tuple(cuts), left_out, notes, tuple(alarms)
+    )
+
+
+def test_a_small_book_is_shown_whole():
+    chapters = [chapter("One", 1_500), chapter("Two", 2_500)]
+    assert screen_lines(outline(chapters, notes=12)) == [
+        "T by A",
+        "4,000 words in 2 chapters; left out: 0 words (0%) and 12 of notes",
+        "    chapter                   words  begins … ends",
+        "  1 One                       1,500  The keeper went down… …came back by night.",
+        "  2 Two                       2,500  The keeper went down… …came back by night.",
+    ]
+
+
+def test_cuts_are_listed_largest_first_with_their_rule_and_first_words():
+    cuts = [cut("Preface", 300), cut("Chapter 1", 5_000), cut("Colophon", 20)]
+    assert screen_lines(outline(cuts=cuts))[4:] == [
+        "    left out                  words  why / begins",
+        "  a Chapter 1                 5,000  its title marks it as 'preface'",
+        "                                     “Chapter 1 The keeper went down to the…”",
+        "  b Preface                     300  its title marks it as 'preface'",
+        "                                     “Preface The keeper went down to the sea…”",
+        "smaller: 20 words (Colophon)",
+    ]
+
+
+def test_cuts_without_lines_are_counted():
+    cuts = [cut(f"Part {number}", 1_000 - number) for number in range(40)]
+    book = outline([chapter(f"C{number}") for number in range(9)], cuts)
+    lines = screen_lines(book)
+    listed = len(shown_cuts(book))
+    rest = sum(one.words for one in cuts[listed:])
+    assert 4 <= listed < 40
+    assert f"    {40 - listed} more over 200 words   {rest:,}" in lines
+
+
+def test_first_last_longest_and_shortest_chapters_stay_of_many():
+    chapters = [chapter(f"C{number}") for number in range(100)]
+    chapters[30] = chapter("Short", 7)
+    chapters[60] = chapter("Long", 9_000)
+    rows = [line[:20].rstrip() for line in screen_lines(outline(chapters))[3:]]
+    assert rows == [
+        "  1 C0",
+        "    … 29 more",
+        " 31 Short",
+        "    … 29 more",
+        " 61 Long",
+        "    … 38 more",
+        "100 C99",
+    ]
+
+
+def test_the_last_alarms_stay_of_many():
+    alarms = [f"warning {number}" for number in range(9)]
+    assert screen_lines(outline(alarms=alarms))[-4:] == [
+        "! 6 more warnings",
+        "! warning 6",
+        "! warning 7",
+        "! warning 8",
+    ]
+
+
+def test_unknown_titles_and_control_characters_are_shown_harmless():
+    book = outline([chapter("A\x1b[31mB\nC")], title="")
+    lines = screen_lines(book)
+    assert lines[0] == "(unknown) by A"
+    assert not any(not line.isprintable() for line in lines)
+
+
+TEXTS = st.text(st.sampled_from("aé 山\n\x1b漁ß"), max_size=90)
+SIZES = st.integers(0, 9_999_999)
+CHAPTERS = st.lists(
+    st.builds(OutlinedChapter, st.none() | TEXTS, SIZES, TEXTS, TEXTS),
+    min_size=1,
+    max_size=30,
+)
+CUTS = st.lists(st.builds(Cut, TEXTS, st.none() | TEXTS, TEXTS, SIZES, TEXTS))
+
+
+@given(CHAPTERS, CUTS, st.lists(TEXTS, max_size=9), TEXTS)
+def test_no_book_takes_more_than_the_screen(chapters, cuts, alarms, title):
+    lines = screen_lines(outline(chapters, cuts, alarms, title))
+    assert len(lines) < 20
+    assert max(map(cell_len, lines)) <= 80
