@@ -138,7 +138,7 @@ class Stream:
         if self.passage:
             return ""
         self._text += delta
-        starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
+        starts = self._word_starts()
         affordable = self._affordable()
         most = affordable
         if not ended and affordable < self._allowed:
@@ -154,6 +154,20 @@ class Stream:
         count = len(starts) if ended else min(self._allowed, affordable)
         return self._send(starts, count)
 
+    def _word_starts(self) -> list[int]:
+        """Return where the words begin that haven't left.
+
+        If another stream of a budget matched what left of this one, the rest of its
+        last word is unread again.
+        """
+        starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
+        goes_on = _WORD.match(self._text, self._sent)
+        if self._unread and goes_on and starts[:1] != [self._sent]:
+            matched = [budget.matched_by_another(self) for budget in self._budgets]
+            if any(matched):
+                starts.insert(0, self._sent)
+        return starts
+
     def _send(self, starts: Sequence[int], most: int) -> str:
         """Return what may leave: up to `most` of the words that begin at `starts`."""
         sent = self._sent
@@ -163,8 +177,9 @@ class Stream:
             self._sent = starts[count]
         self._allowed -= min(count, self._allowed)
         self._unread += max(count - bisect_left(starts, self._matched), 0)
-        self._note_unread()
         released = self._text[sent : self._sent]
+        if released or not self._unread:
+            self._note_unread()
         self._forget()
         return released
 

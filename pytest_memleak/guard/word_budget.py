@@ -135,6 +135,11 @@ class Budget:
             else:
                 self._unread.pop(sender, None)
 
+    def matched_by_another(self, sender: Hashable) -> bool:
+        """Tell whether another sender had matched what this one noted as unread."""
+        with self.lock:
+            return sender not in self._unread
+
     def settle(self, senders: Iterable[Hashable]) -> None:
         """Match and count what these senders, which have ended, sent unread."""
         with self.lock:
@@ -148,9 +153,12 @@ class Budget:
         )
 
     def _words_of_others(self, sender: Hashable) -> int:
-        words = sum(unread.words for unread in self._unread.values())
-        own = self._unread.get(sender)
-        return words - own.words if own else words
+        """Return how many words of one book others may have sent before matching them.
+
+        An unread word may count together with words before it.
+        """
+        others = self._unread.keys() - {sender}
+        return sum(self._unread[other].words + UNSEEN for other in others)
 
     def _match(self, senders: Iterable[Hashable]) -> None:
         """Match what these sent unread, and count it."""

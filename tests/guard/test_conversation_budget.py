@@ -9,6 +9,7 @@ from examples import examples
 from guarded_texts import deltas
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import full
 from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
@@ -27,8 +28,11 @@ def library():
     return Library.of([book_of(" ".join(WORDS))])
 
 
-def answered(messages, *texts, budget=100, rng=None, **rules):
-    """Return what leaves of a stream's choices, which take turns."""
+def answered(messages, *texts, budget=100, rng=None, most=20, **rules):
+    """Return what leaves of a stream's choices, which take turns.
+
+    most: characters of a piece
+    """
     asked = {"messages": messages, "n": len(texts)}
     answer = GuardedAnswer(library(), asked, budget=budget, **rules)
     sent = [""] * len(texts)
@@ -41,11 +45,11 @@ def answered(messages, *texts, budget=100, rng=None, **rules):
     waiting = [
         (nth, piece)
         for nth, text in enumerate(texts)
-        for piece in deltas(text, random.Random(nth), 20)
+        for piece in deltas(text, random.Random(nth), most)
     ]
     (rng or random.Random(1)).shuffle(waiting)
     pieces = {
-        nth: deltas(text, random.Random(nth), 20) for nth, text in enumerate(texts)
+        nth: deltas(text, random.Random(nth), most) for nth, text in enumerate(texts)
     }
     for nth, _ in waiting:
         delta = {"index": nth, "delta": {"content": next(pieces[nth])}}
@@ -132,6 +136,29 @@ def test_choices_share_a_budget(choices):
     sent, answer = answered([ASKED], *texts, budget=60)
     assert 40 <= len(counted(sent)) <= 60
     assert {stop.exceeded for stop in answer.stops} == {"budget"}
+
+
+@pytest.mark.parametrize("size", [7, 8, full(19), full(36)])
+@pytest.mark.parametrize("budget", [30, full(190), full(380)])
+def test_past_its_budget_an_answer_has_at_most_seven_new_words(size, budget):
+    messages = [ASKED]
+    texts = []
+    for turn in range(8 if budget == 30 else 25):
+        more = " ".join([*OWN, *WORDS[turn * 40 :][:size]])
+        ((sent,), _) = answered(messages, more, budget=budget, most=6)
+        new = [word for word in sent.split() if word not in OWN]
+        if len(counted(texts)) > budget - 8:
+            assert len(new) <= 7
+        texts.append(sent)
+        messages = [*messages, {"role": "assistant", "content": sent}, ASKED]
+    assert len(counted(texts)) <= budget
+
+
+def test_eight_choices_have_at_most_their_budget_and_seven_words_each():
+    texts = [" ".join(WORDS[n * 40 :][:36]) for n in range(8)]
+    sent, _ = answered([ASKED], *texts, budget=190)
+    assert len(counted(sent)) <= 190
+    assert 180 <= sum(len(text.split()) for text in sent) <= 200
 
 
 def test_a_budget_counts_near_verbatim_passages_too():
