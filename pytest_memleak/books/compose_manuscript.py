@@ -230,7 +230,7 @@ def _note_words(leaf: Leaf) -> int:
 
 
 def _cuts(
-    selection: Selection,
+    selection: DocumentSelection,
     blocks: Mapping[str, _Blocks],
 ) -> Iterator[Cut]:
     """Yield each document's text that isn't measured, one per rule."""
