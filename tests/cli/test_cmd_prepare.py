@@ -140,7 +140,7 @@ def test_a_text_too_short_for_an_excerpt_is_explained_and_rejected(file, refused
 
 @pytest.mark.parametrize(("name", "content", "message"), [
     *((f"gone.{end}", None, "can't be read: No such file") for end in ("epub", "txt", "json")),
-    ("b.djvu", b"AT&T", "no reader for '.djvu' files\n  use .epub, .txt, "),
+    ("b.djvu", b"AT&T", "no reader for '.djvu' files\n  use .epub, .mobi, "),
     ("b", b"text", "no reader for 'b' files"), ("b.epub", b"no zip at all", "b.epub"),
     ("b.json", [SHORT], "this file already contains excerpts"), ("b.json", b"[", "not JSON"),
     ("b.txt", b"One.", "it has 1 word, fewer than k = 5"),
