@@ -1,7 +1,7 @@
 """What a pair's verdict takes, as one plan of steps: the sampling story, told once.
 
     plan = plan_pair(pair, suite, endpoints)    its required samples, its own first
-    plan.steps(required)                        all that one requirement may cost
+    plan.foreseen_steps(required)               all that one requirement may cost
     part = plan.open(required)                  its book and endpoint, if there are any
     part.steps()                                the prompts to sample, in order
 
@@ -152,8 +152,6 @@ class LedgerPart:
         canaries, is_name = self._canaries, self._is_name
         if self.walk is Walk.ASKING:
             return canaries.to_request(self.prompts, is_name=is_name, sampled=True)
-        if before is None:
-            return None
         return canaries.foreseen_after(self.prompts, before, is_name=is_name)
 
     def _control_calls(self) -> PairPrompts | None:
@@ -164,7 +162,7 @@ class LedgerPart:
         if abilities_of(source.endpoint).samples_each:
             return None
         if self.walk is Walk.UNASKED:
-            due = most_controls(self.prompts.asked)
+            due = most_controls(self.prompts.requested)
         else:
             due = self._due_controls()
         return source.control_prompts(self.required.pair, due) if due else None
@@ -206,7 +204,7 @@ class FuturePart:
             first = canary_prompts(self.required.pair, self.book, 1)
             yield PromptStep(Purpose.CANARY, self.source, first)
         yield _rounds(self.required, self.source, self.prompts)
-        due = most_controls(self.prompts.asked)
+        due = most_controls(self.prompts.requested)
         if due and self.required.purpose is Purpose.OWN:
             controls = self.source.controls.prompts(self.required.pair, due)
             yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
@@ -273,8 +271,12 @@ class SamplingPlan:
         """The pair's own samples."""
         return self.required[0]
 
-    def steps(self, required: RequiredSamples) -> Iterator[Step]:
-        """Yield every step that may cost something, as known without a call."""
+    def foreseen_steps(self, required: RequiredSamples) -> Iterator[Step]:
+        """Yield every step that may cost something, as known without a call.
+
+        For a dry run: a run samples each part's own steps (`open`).
+        """
+        assert self.walk is Walk.UNASKED  # noqa: S101 - a run would skip calls in between
         books, model = self.endpoints.books, required.pair.model
         for source in books.summarized(required.pair):
             yield SummaryStep(source)
