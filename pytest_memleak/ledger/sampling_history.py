@@ -177,12 +177,12 @@ def first_open_call(
         .join(claims, claims.c.call == calls.c.id)
         .where(IS_OPEN, calls.c.run != ledger.run, claims.c.ordinal < prompts.samples)
     )
-    found = []
+    first_calls = []
     for some in in_parts(numbers):
         ((call,),) = ledger.rows(first_open.where(claims.c.question.in_(some)))
         if call is not None:
-            found.append(call)
-    return min(found, default=None)
+            first_calls.append(call)
+    return min(first_calls, default=None)
 
 
 def lost_calls(
