@@ -107,8 +107,8 @@ def sample_all(
             prompts=prompts,
             terms=CallTerms(sampler, price=(2.0, 8.0)),
         )
-    if counts.got != prompts.asked:
-        raise SystemExit(f"{counts.got} of {prompts.asked} generations are stored")
+    if counts.got != prompts.requested:
+        raise SystemExit(f"{counts.got} of {prompts.requested} generations are stored")
 
 
 def fill(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> None:
@@ -197,14 +197,14 @@ def main() -> None:
     )
     texts = texts_of(given.words)
     print(
-        f"{prompts.asked:,} generations of {given.words} words, {given.per_call} per "
-        "call,"
-        f" {given.writers} writers of {given.concurrency} threads"
+        f"{prompts.requested:,} generations of {given.words} words, "
+        f"{given.per_call} per call, "
+        f"{given.writers} writers of {given.concurrency} threads"
     )
     with tempfile.TemporaryDirectory() as folder:
         url = given.ledger or f"sqlite:///{folder}/ledger.db"
         if given.resume:
-            with timed("written", prompts.asked):
+            with timed("written", prompts.requested):
                 fill(url, prompts, sampler, texts)
             with timed("resumed", 0):
                 sample_all(url, prompts, sampler, texts)
@@ -215,15 +215,15 @@ def main() -> None:
                 for _ in range(given.writers - 1)
             ]
             Ledger(url).close()
-            with timed("sampled", prompts.asked):
+            with timed("sampled", prompts.requested):
                 for process in others:
                     process.start()
                 sample_all(url, prompts, sampler, texts)
                 for process in others:
                     process.join()
-            with timed("read", prompts.asked), Ledger(url) as ledger:
+            with timed("read", prompts.requested), Ledger(url) as ledger:
                 sum(1 for _ in generations(ledger, ENDPOINT, prompts))
-        print(f"size     {size(url) / prompts.asked:9,.0f} bytes a generation")
+        print(f"size     {size(url) / prompts.requested:9,.0f} bytes a generation")
 
 
 def arguments() -> argparse.Namespace:

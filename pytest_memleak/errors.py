@@ -18,6 +18,8 @@
                 ├── CallTimeout       no response within the suite's deadline
                 ├── UnusableResponse  a response that can't be used: repeated once
                 └── RequestNotSent    never reached the server: not billed
+    KeyboardInterrupt       Ctrl-C, which isn't an error
+    └── CallsDropped        once more, so that calls in flight were given up
 
 A message states what was expected, what was found, and where; `hint` states the fix.
 No message contains text of a book or a model.
@@ -303,3 +305,7 @@ class RequestNotSent(ProviderBusy):
     ) -> None:
         super().__init__(cause, in_doubt=False, **place)
         self.lasting = lasting
+
+
+class CallsDropped(KeyboardInterrupt):
+    """Raised when Ctrl-C ends the wait for calls in flight; its text counts them."""

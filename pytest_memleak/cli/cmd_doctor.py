@@ -83,8 +83,8 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
 def _examine_suite(path: Path) -> tuple[list[Check], Power | None]:
     """Check what a suite needs; if it is valid, return what it can detect, too."""
-    from pytest_memleak.pipeline.detection_power import suite_power
     from pytest_memleak.pipeline.run import open_suite
+    from pytest_memleak.pipeline.samples_and_costs import suite_power
 
     with contextlib.ExitStack() as stack:
         try:

@@ -129,12 +129,11 @@ def _prepare_probe(path: Path, draft: Draft) -> _Probe:
     release = in_all(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
     # If one generation in ten is withheld, rounded up.
     limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
-    deadline = trial.deadline(single, samples)
     draft = replace(
         draft,
         samples=samples,
         detection_limit=limit,
-        deadline=deadline,
+        deadline=trial.call_deadline_needed(single, samples),
     )
     full_plans = plans = _make_plan(path, draft)
     ledger_path = default_ledger()
@@ -193,7 +192,7 @@ def _gate(path: Path, *options: str) -> str:
 
 def _stop_after(draft: Draft) -> int:
     """Return the run's minutes, enough for the first calls of a slow server."""
-    return max(_MINUTES, math.ceil(draft.deadline / 60))
+    return max(_MINUTES, math.ceil((draft.deadline or 0) / 60))
 
 
 def _is_confirmed() -> bool:
@@ -248,8 +247,8 @@ def _word_mode_for(path: Path, encoding: str | None) -> str:
 def _try_endpoint(path: Path, draft: Draft) -> Trial:
     """Sample the neutral prompt, as plain text if the server has no chats."""
     from pytest_memleak.interfaces.abilities import abilities_of
-    from pytest_memleak.pipeline.detection_power import limits_out_of_reach
     from pytest_memleak.pipeline.run import open_suite
+    from pytest_memleak.pipeline.samples_and_costs import limits_out_of_reach
 
     with open_suite(path, hosts=draft.hosts) as suite:
         (pair,) = suite.suite.pairs

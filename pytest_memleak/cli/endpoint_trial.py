@@ -78,14 +78,14 @@ class Trial:
             total += seconds * (one_by_one + overlapping)
         return total
 
-    def deadline(self, plans: Sequence[Plan], samples: int) -> int:
-        """Return the seconds that a call must have, 0 if the default is enough."""
+    def call_deadline_needed(self, plans: Sequence[Plan], samples: int) -> int | None:
+        """Return the seconds that a call must have, None if the default is enough."""
         from pytest_memleak.sampling.backoff import Retry
 
         longest_alone = max(seconds for _, seconds in self._phases(plans, samples))
         slowdown = 1 + (self.at_once - 1) * self.calls
         enough = math.ceil(2 * longest_alone * slowdown)
-        return enough if enough > Retry().deadline else 0
+        return enough if enough > Retry().deadline else None
 
     def _phases(
         self,

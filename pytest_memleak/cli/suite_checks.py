@@ -57,8 +57,8 @@ def check_suite(path: Path, suite_run: SuiteRun) -> list[Check]:
 
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
-    from pytest_memleak.pipeline.detection_power import limits_out_of_reach
     from pytest_memleak.pipeline.dry_run import plan_run
+    from pytest_memleak.pipeline.samples_and_costs import limits_out_of_reach
 
     plan = plan_run(suite.pairs, lambda _: suite_run)
     obstacles = map(str, plan.obstacles)

@@ -64,7 +64,7 @@ class Draft:
     price:     US$ per million input and output tokens
     encoding:  of the books, if they are plain text in an encoding other than UTF-8
     text_only: whether the server offers no chat for the model
-    deadline:  seconds per call of a slow server, 0 for the default
+    deadline:  seconds per call of a slow server; None for the default
     """
 
     books: tuple[Path, ...]
@@ -77,7 +77,7 @@ class Draft:
     words: str = "paper"
     encoding: str | None = None
     text_only: bool = False
-    deadline: int = 0
+    deadline: int | None = None
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ class Draft:
         ]
         if self.words != "paper":
             lines.append(f'word_mode = "{self.words}"')
-        if self.deadline:
+        if self.deadline is not None:
             lines += ["", "[sampling]"]
             lines.append(f"deadline = {self.deadline}  # seconds per call")
         return "\n".join(lines) + "\n"

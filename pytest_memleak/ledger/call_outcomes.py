@@ -5,9 +5,10 @@
       │  └──> lost          unknown: counts as billed, its ordinals are free again
       └─────> waiting       not billed, to be sent again after a pause
 
-call_reservations.py creates calls; sampling/interrupted_calls.py settles those that a
-killed process left `asked`. An answer that arrives after its call was given up is still
-recorded. If another call has filled its ordinal by then, it is surplus: it was paid.
+call_reservations.py creates calls; sampling/calls_of_dead_processes.py settles those
+that a killed process left `asked`. An answer that arrives after its call was given up
+is still recorded. If another call has filled its ordinal by then, it is surplus: it was
+paid.
 """
 
 from __future__ import annotations

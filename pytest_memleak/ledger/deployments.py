@@ -100,7 +100,7 @@ def claim_deployment(
     estimate = hourly_cost(deployment.hours, price)
 
     def work(connection: Connection) -> Job:
-        row = _current_row(connection, provider, deployment.digest, run)
+        row = _active_or_failed_in_run(connection, provider, deployment.digest, run)
         if row is not None:
             return _use(connection, row, lease=lease, recovery=recovery)
         spent = run_spending(connection, {run})
@@ -125,7 +125,7 @@ def claim_deployment(
     return ledger.write(work)
 
 
-def _current_row(
+def _active_or_failed_in_run(
     connection: Connection,
     provider: str,
     digest: str,

@@ -43,7 +43,7 @@ _AT_ONCE = 500  # generations in memory
 class LedgerCounts:
     """The counts of a pair's generations and calls.
 
-    asked:     generations that the suite requests
+    requested: generations that the suite requests
     got:       those that are stored, including withheld ones
     withheld:  counts by finish reason
     calls:     calls made, including lost ones
@@ -52,7 +52,7 @@ class LedgerCounts:
     cost:      US$, lost calls at their highest cost; None without a price
     """
 
-    asked: int
+    requested: int
     got: int
     withheld: dict[FinishReason, int]
     calls: int = 0
@@ -223,7 +223,7 @@ def tally(
             if reason.withheld and reasons[reason]
         }
         return LedgerCounts(
-            asked=prompts.asked,
+            requested=prompts.requested,
             got=reasons.total(),
             withheld=withheld,
             calls=sum(states[state] for state in BILLED),

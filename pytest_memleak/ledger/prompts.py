@@ -86,7 +86,7 @@ class PairPrompts:
     questions: tuple[PromptSpec, ...]
 
     @property
-    def asked(self) -> int:
+    def requested(self) -> int:
         """The number of generations of a complete pair."""
         return self.samples * len(self.questions)
 

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.interfaces.protocols import Served
-from pytest_memleak.ledger.call_states import IS_LOST, CallState, call_end
+from pytest_memleak.ledger.call_states import IS_LOST, IS_OPEN, CallState, call_end
 from pytest_memleak.ledger.generation_ordinals import (
     IS_PLACED,
     IS_SURPLUS,
@@ -27,7 +27,13 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_numbers
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec, stored_temperature
 from pytest_memleak.ledger.statements import count_where, in_parts
-from pytest_memleak.ledger.tables import SETTING, calls, generations, questions
+from pytest_memleak.ledger.tables import (
+    SETTING,
+    calls,
+    claims,
+    generations,
+    questions,
+)
 from pytest_memleak.records.provenance import Tried, weights_digest
 
 Setting = tuple[str, str, float, int]
@@ -89,8 +95,13 @@ class SamplingHistory:
     served: tuple[tuple[Served, int], ...]
     refused: tuple[str, ...]
 
+    @property
+    def is_reused(self) -> bool:
+        """Whether some generations are of other runs than the ledger's."""
+        return self.calls > self.calls_this_run
 
-def provenance(
+
+def history_of(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -149,6 +160,29 @@ _SAMPLING_CALLS = (
     .join(calls, calls.c.id == generations.c.call)
     .group_by(calls.c.id)
 )
+
+
+def first_open_call(
+    ledger: Ledger,
+    endpoint_id: str,
+    prompts: PairPrompts,
+) -> int | None:
+    """Return the first call that may still bring another run's generation for the pair.
+
+    By row id; None without any. Batches are read by later runs.
+    """
+    numbers = stored_prompt_numbers(ledger, endpoint_id, prompts)
+    first_open = (
+        sa.select(sa.func.min(calls.c.id))
+        .join(claims, claims.c.call == calls.c.id)
+        .where(IS_OPEN, calls.c.run != ledger.run, claims.c.ordinal < prompts.samples)
+    )
+    first_calls = []
+    for some in in_parts(numbers):
+        ((call,),) = ledger.rows(first_open.where(claims.c.question.in_(some)))
+        if call is not None:
+            first_calls.append(call)
+    return min(first_calls, default=None)
 
 
 def lost_calls(

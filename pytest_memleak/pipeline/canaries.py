@@ -76,11 +76,11 @@ class Canaries:
         enough, whichever pair and model requested it. Once sampled: only if another run
         sampled at the same time and no round followed the first call.
         """
-        from pytest_memleak.ledger.sampling_history import provenance
+        from pytest_memleak.ledger.sampling_history import history_of
 
-        history = provenance(self.ledger, self.endpoint_id, prompts)
+        history = history_of(self.ledger, self.endpoint_id, prompts)
         answers = self._answers()
-        is_due = is_name and history.calls > history.calls_this_run
+        is_due = is_name and history.is_reused
         if sampled:
             is_due = is_due and self.same_weights(history.first_call) is None
         elif self._has_round_of_this_run(answers):
@@ -90,29 +90,35 @@ class Canaries:
         return self._prompts(_rounds(answers) + 1) if is_due else None
 
     def _has_round_of_this_run(self, answers: Sequence[Sequence[Generation]]) -> bool:
-        from pytest_memleak.ledger.sampling_history import provenance
+        from pytest_memleak.ledger.sampling_history import history_of
 
         complete = self._prompts(_rounds(answers))
-        return provenance(self.ledger, self.endpoint_id, complete).calls_this_run > 0
+        return history_of(self.ledger, self.endpoint_id, complete).calls_this_run > 0
 
     def foreseen_after(
         self,
         prompts: PairPrompts,
-        before: PairPrompts,
+        before: PairPrompts | None,
         *,
         is_name: bool,
     ) -> PairPrompts | None:
         """Return the canaries after the pair's prompts, if those `before` are answered.
 
-        Reused generations are older than the first round: it needs a second.
+        Reused generations are older than the first round: it needs a second. So do
+        those that other runs requested and that this run will read.
         """
-        from pytest_memleak.ledger.sampling_history import provenance
+        from pytest_memleak.ledger.sampling_history import first_open_call, history_of
 
-        history = provenance(self.ledger, self.endpoint_id, prompts)
-        is_reused = history.calls > history.calls_this_run
-        if before.samples > 1 or not is_name or not is_reused:
+        if not is_name:
             return None
-        return self._prompts(before.samples + 1)
+        history = history_of(self.ledger, self.endpoint_id, prompts)
+        first_open = first_open_call(self.ledger, self.endpoint_id, prompts)
+        if before is not None:
+            needs_second = history.is_reused or first_open is not None
+            return self._prompts(2) if needs_second and before.samples == 1 else None
+        if first_open is None or self.same_weights(first_open) is not None:
+            return None
+        return self._prompts(_rounds(self._answers()) + 1)
 
     def answered_rounds(self) -> PairPrompts | None:
         """Return the canaries with their stored rounds; None without any."""
@@ -125,11 +131,11 @@ class Canaries:
         since: the pair's first call; a round before it doesn't show what answered after
         until: the end of the time in which the last round counts
         """
-        from pytest_memleak.ledger.sampling_history import provenance
+        from pytest_memleak.ledger.sampling_history import history_of
 
         answers = self._answers()
         for rounds in range(_rounds(answers), 0, -1):
-            history = provenance(self.ledger, self.endpoint_id, self._prompts(rounds))
+            history = history_of(self.ledger, self.endpoint_id, self._prompts(rounds))
             if history.last is not None and history.last > until:
                 continue
             if history.last_call <= since:
@@ -160,10 +166,10 @@ class Canaries:
 
     def notes(self, until: float) -> Iterator[str]:
         """Yield a note if the server rejects the canaries' temperature."""
-        from pytest_memleak.ledger.sampling_history import provenance
+        from pytest_memleak.ledger.sampling_history import history_of
 
         rounds = max((canary.ordinal + 1 for canary in self.stored(until)), default=0)
-        history = provenance(self.ledger, self.endpoint_id, self._prompts(rounds))
+        history = history_of(self.ledger, self.endpoint_id, self._prompts(rounds))
         if "temperature" in history.refused:
             yield (
                 "the server doesn't accept temperature 0: canaries were sampled at its "

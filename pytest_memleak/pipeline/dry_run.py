@@ -136,7 +136,7 @@ class _RunPlanner:
         suite.validate_preregistration()
         training = None
         plans: list[Plan] = []
-        for step in requirement.plan.steps(required):
+        for step in requirement.plan.foreseen_steps(required):
             match step:
                 case SummaryStep():
                     self._add_summaries(step.book, suite)

@@ -51,12 +51,12 @@ def evaluate(
 
     `endpoint` replaces the suite's own. Generations that the ledger holds are reused.
     Whatever can't be read, opened, or sampled makes the pair INCONCLUSIVE, unless the
-    samples already exceed a limit; it raises nothing.
+    samples already exceed a limit. So no MemleakError escapes; Ctrl-C does.
     """
     try:
         _validate(pair, suite)
         plan = plan_pair(pair, suite.suite, suite.endpoints, endpoint=endpoint)
-        return _of_generations(pair, suite, plan)
+        return _sample_and_judge(pair, suite, plan)
     except MemleakError as error:
         return _without_evidence(pair, suite, error)
 
@@ -70,7 +70,7 @@ def _validate(pair: Pair, suite: SuiteRun) -> None:
     validate_limit_reach(pair, book, suite.suite, suite.protected)
 
 
-def _of_generations(
+def _sample_and_judge(
     pair: Pair,
     suite: SuiteRun,
     plan: SamplingPlan,
@@ -90,8 +90,8 @@ def _of_generations(
         measured.beside,
         plan,
     )
-    served = identify(measured.own.sampled)
-    return _judge(pair, suite, measured, references, served)
+    provenance_check = identify(measured.own.sampled)
+    return _judge(pair, suite, measured, references, provenance_check)
 
 
 def _judge(
@@ -99,7 +99,7 @@ def _judge(
     suite: SuiteRun,
     measured: MeasuredPair,
     references: ReferenceComparison,
-    served: ProvenanceCheck,
+    provenance_check: ProvenanceCheck,
 ) -> Evaluation:
     own, catalog = measured.own, measured.catalog
     protected = suite.protected
@@ -111,7 +111,7 @@ def _judge(
         detection = detection_summary(analysis, pair, answers, lost=delivery.lost)
     issues = (
         *references.issues,
-        *served.issues,
+        *provenance_check.issues,
         *measured.issues,
         *protected.issues(pair),
         *catalog.issues,
@@ -121,7 +121,7 @@ def _judge(
         beside=measured.beside,
         over_limit=is_over(analysis, pair),
         issues=issues,
-        notes=(*served.notes, *references.notes),
+        notes=(*provenance_check.notes, *references.notes),
         delivery=delivery,
     )
     counted = (own, *measured.beside, *references.sampled)
@@ -138,7 +138,7 @@ def _judge(
         analysis=analysis,
         detection=detection,
         second_opinion=measured.second_opinion.counts,
-        provenance=served.provenance,
+        provenance=provenance_check.provenance,
         sampled=tuple(part.counted for part in counted),
         protected=protected.holding(analysis, own.book, catalog.books),
         scan_scope=protected.scan_scope(pair) if analysis else None,
@@ -148,10 +148,10 @@ def _judge(
         generations=rereading([part.sampled for part in counted]),
         near_verbatim=measured.second_opinion.near_verbatim,
     )
-    return _as_of_ledger(evaluation, own.sampled)
+    return _with_ledger_facts(evaluation, own.sampled)
 
 
-def _as_of_ledger(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
+def _with_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
     """Add what only samples from the ledger have: a time, and perhaps an early stop."""
     if not isinstance(own, LedgerSamples):
         return evaluation

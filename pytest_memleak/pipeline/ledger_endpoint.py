@@ -90,9 +90,9 @@ class LedgerEndpoint:
 
     def history(self, prompts: PairPrompts) -> SamplingHistory:
         """Return when and by whom the requested rounds were sampled."""
-        from pytest_memleak.ledger.sampling_history import provenance
+        from pytest_memleak.ledger.sampling_history import history_of
 
-        return provenance(self.ledger, self.endpoint_id, prompts)
+        return history_of(self.ledger, self.endpoint_id, prompts)
 
     def current_series(
         self,

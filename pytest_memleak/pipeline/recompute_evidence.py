@@ -120,14 +120,14 @@ def recompute(
         return
     pairs, entries = evidence.content.pairs, evidence.bundle["pairs"]
     with contextlib.ExitStack() as stack:
-        if any(map(_has_hidden_names, pairs)):
+        if any(map(_hides_server_words, pairs)):
             stack.enter_context(server_word_limit(0))
         for pair, entry in zip(pairs, entries, strict=True):
             comparison.compare_pair(pair, entry)
     comparison.look_for_pairs()
 
 
-def _has_hidden_names(pair: PairResult) -> bool:
+def _hides_server_words(pair: PairResult) -> bool:
     """Tell whether the bundle's run hid the words of servers (--memleak-quote 0)."""
     names: list[str | None] = [*pair.completeness.withheld]
     for server in pair.provenance.served if pair.provenance else ():

@@ -1,7 +1,7 @@
 """What a pair's verdict takes, as one plan of steps: the sampling story, told once.
 
     plan = plan_pair(pair, suite, endpoints)    its required samples, its own first
-    plan.steps(required)                        all that one requirement may cost
+    plan.foreseen_steps(required)               all that one requirement may cost
     part = plan.open(required)                  its book and endpoint, if there are any
     part.steps()                                the prompts to sample, in order
 
@@ -12,6 +12,7 @@ Offline, and for `memleak verify`, a run walks them READING: they are what it re
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -108,28 +109,31 @@ Step = SummaryStep | TrainingStep | PromptStep
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerPart:
-    """A requirement that is sampled through the ledger.
+class _SampledPart(ABC):
+    """A requirement with prompts to sample.
 
     book: as it is prompted for and measured
-    source: its endpoint, in the current series
-    walk: READING for instructions that can't earn a pass
-    issues: why it is only read
+    source: its endpoint
     """
 
     required: RequiredSamples
     book: Book
-    source: LedgerEndpoint
+    source: LedgerEndpoint | FutureEndpoint
     prompts: PairPrompts
-    walk: Walk
-    issues: tuple[Issue, ...] = ()
 
     def steps(self) -> Iterator[PromptStep]:
-        """Yield the steps; each follows from the answers to those before it."""
+        """Yield the steps; each follows from the answers to those before it.
+
+        A pair's own rounds are between canaries, and control calls come last.
+        """
+        rounds = _rounds(self.required, self.source, self.prompts)
+        if self.required.purpose is not Purpose.OWN:
+            yield rounds
+            return
         before = self._canaries_before()
         if before is not None:
             yield PromptStep(Purpose.CANARY, self.source, before)
-        yield _rounds(self.required, self.source, self.prompts)
+        yield rounds
         after = self._canaries_after(before)
         if after is not None:
             yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
@@ -137,34 +141,54 @@ class LedgerPart:
         if controls is not None:
             yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
 
+    @abstractmethod
+    def _canaries_before(self) -> PairPrompts | None:
+        """Return the round that shows which weights answer."""
+
+    @abstractmethod
+    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
+        """Return a further round, if none follows the reused samples."""
+
+    @abstractmethod
+    def _control_calls(self) -> PairPrompts | None:
+        """Return the control calls that losses call for; unasked, the most of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPart(_SampledPart):
+    """A requirement that is sampled through the ledger.
+
+    source: its endpoint, in the current series
+    walk: READING for instructions that can't earn a pass
+    issues: why it is only read
+    """
+
+    source: LedgerEndpoint
+    walk: Walk
+    issues: tuple[Issue, ...] = ()
+
     def _canaries_before(self) -> PairPrompts | None:
         """Return the round that shows which weights answer; reading, all stored."""
-        if self.required.purpose is not Purpose.OWN:
-            return None
         if self.walk is Walk.READING:
             return self._canaries.answered_rounds()
         return self._canaries.to_request(self.prompts, is_name=self._is_name)
 
     def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
-        """Return a further round, if none follows the reused samples."""
-        if self.required.purpose is not Purpose.OWN or self.walk is Walk.READING:
-            return None
         canaries, is_name = self._canaries, self._is_name
-        if self.walk is Walk.ASKING:
-            return canaries.to_request(self.prompts, is_name=is_name, sampled=True)
-        if before is None:
-            return None
-        return canaries.foreseen_after(self.prompts, before, is_name=is_name)
+        match self.walk:
+            case Walk.READING:
+                return None
+            case Walk.ASKING:
+                return canaries.to_request(self.prompts, is_name=is_name, sampled=True)
+            case Walk.UNASKED:
+                return canaries.foreseen_after(self.prompts, before, is_name=is_name)
 
     def _control_calls(self) -> PairPrompts | None:
-        """Return the control calls that losses call for; unasked, the most of them."""
         source = self.source
-        if self.required.purpose is not Purpose.OWN:
-            return None
         if abilities_of(source.endpoint).samples_each:
             return None
         if self.walk is Walk.UNASKED:
-            due = most_controls(self.prompts.asked)
+            due = most_controls(self.prompts.requested)
         else:
             due = self._due_controls()
         return source.control_prompts(self.required.pair, due) if due else None
@@ -192,24 +216,22 @@ class LedgerPart:
 
 
 @dataclass(frozen=True, slots=True)
-class FuturePart:
+class FuturePart(_SampledPart):
     """A requirement whose endpoint doesn't exist before its fine-tune."""
 
-    required: RequiredSamples
-    book: Book
     source: FutureEndpoint
-    prompts: PairPrompts
 
-    def steps(self) -> Iterator[PromptStep]:
-        """Yield the first canaries of a new endpoint, and all rounds."""
-        if self.required.purpose is Purpose.OWN:
-            first = canary_prompts(self.required.pair, self.book, 1)
-            yield PromptStep(Purpose.CANARY, self.source, first)
-        yield _rounds(self.required, self.source, self.prompts)
-        due = most_controls(self.prompts.asked)
-        if due and self.required.purpose is Purpose.OWN:
-            controls = self.source.controls.prompts(self.required.pair, due)
-            yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
+    def _canaries_before(self) -> PairPrompts:
+        """Return the first round of a new endpoint."""
+        return canary_prompts(self.required.pair, self.book, 1)
+
+    def _canaries_after(self, before: PairPrompts | None) -> None:  # noqa: ARG002 - nothing is reused
+        return None
+
+    def _control_calls(self) -> PairPrompts | None:
+        due = most_controls(self.prompts.requested)
+        pair = self.required.pair
+        return self.source.controls.prompts(pair, due) if due else None
 
 
 def _rounds(
@@ -273,8 +295,12 @@ class SamplingPlan:
         """The pair's own samples."""
         return self.required[0]
 
-    def steps(self, required: RequiredSamples) -> Iterator[Step]:
-        """Yield every step that may cost something, as known without a call."""
+    def foreseen_steps(self, required: RequiredSamples) -> Iterator[Step]:
+        """Yield every step that may cost something, as known without a call.
+
+        For a dry run: a run samples each part's own steps (`open`).
+        """
+        assert self.walk is Walk.UNASKED  # noqa: S101 - a run would skip calls in between
         books, model = self.endpoints.books, required.pair.model
         for source in books.summarized(required.pair):
             yield SummaryStep(source)

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import CallsDropped, MemleakError
 from pytest_memleak.plugin.collect_suites import Outcome
 from pytest_memleak.plugin.text_views import LISTENERS
 from pytest_memleak.redaction.text import first_words
-from pytest_memleak.sampling.backoff import CallsDropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_memleak.pipeline.detection_power import next_samples, power_row
 from pytest_memleak.pipeline.dry_run import plan_run
+from pytest_memleak.pipeline.samples_and_costs import next_samples, power_row
 from pytest_memleak.plugin.options import pairs_of, terminal_settings
 from pytest_memleak.records.number_format import percent_at_most
 from pytest_memleak.redaction.text import inert

@@ -57,11 +57,10 @@ def plan_table(
     print_whole(console, table)
     lines: list[Text] = []
     if planned.steps:
-        unpriced = [step.what for step in planned.steps if step.cost is None]
-        total = sum(step.cost or 0 for step in planned.steps)
-        if total or not unpriced:
+        unpriced = planned.unpriced
+        if planned.cost or not unpriced:
             more = ", plus pairs without a price" if unpriced else ""
-            console.print(f"Total: at most US${total:,.2f}{more}")
+            console.print(f"Total: at most US${planned.cost:,.2f}{more}")
         if unpriced:
             line = f"Cost unknown: no price for {', '.join(unpriced)}."
             lines.append(

@@ -22,10 +22,6 @@ T = TypeVar("T")
 _LOOK_AGAIN = 1.0
 
 
-class CallsDropped(KeyboardInterrupt):
-    """Raised when Ctrl-C ends the wait for calls in flight; its text counts them."""
-
-
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Times in seconds.

@@ -312,7 +312,7 @@ def _open_batches(context: SamplingContext) -> list[Job]:
         in_batch = calls.c.batch == batch
         prompts = sa.select(calls.c.question).where(in_batch).distinct()
         numbers = connection.scalars(prompts)
-        return not context.asked.keys().isdisjoint(numbers)
+        return not context.prompt_of_id.keys().isdisjoint(numbers)
 
     def work(connection: Connection) -> list[Job]:
         jobs = []

@@ -39,7 +39,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.backoff import Pace, Retry
-from pytest_memleak.sampling.call_deadline import NoAnswer, in_doubt
+from pytest_memleak.sampling.billing_doubt import NoAnswer, in_doubt
 from pytest_memleak.sampling.checked_endpoint import BadAnswer, CheckedEndpoint
 
 _TOO_MANY = "429"
@@ -109,14 +109,14 @@ class Notice:
 class SamplingContext:
     """Everything that calls to one endpoint share.
 
-    asked: the prompts, by row id; numbers: the row ids, by the prompts' keys
+    prompt_of_id: the prompts, by row id; numbers: the row ids, by the prompts' keys
     limit: the run's budget, in billionths of a US$; None without one
     pace: the number of concurrent calls
     """
 
     ledger: Ledger
     endpoint: CheckedEndpoint
-    asked: Mapping[int, PromptSpec]
+    prompt_of_id: Mapping[int, PromptSpec]
     numbers: Mapping[tuple[str, str], int]
     terms: CallTerms
     limit: int | None
@@ -182,7 +182,7 @@ class CallAttempts:
         stop: threading.Event,
     ) -> None:
         self._context = context
-        self._question = context.asked[call.question]
+        self._question = context.prompt_of_id[call.question]
         self._ordinals = call.ordinals
         self.left: tuple[int, ...] = ()
         self._stop = stop

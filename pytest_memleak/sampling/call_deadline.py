@@ -1,8 +1,7 @@
 """Deadlines: each call to an endpoint of a provider ends in time, or with an error.
 
 Every failure is a ProviderError (final) or a ProviderBusy (temporary) that names
-provider, endpoint, and call. `in_doubt` tells whether the failed call may have been
-billed.
+provider, endpoint, and call. `sampling.billing_doubt` tells which may have been billed.
 
 The call runs in another thread. A call that misses its deadline is abandoned in a
 daemon thread; if it returns after all, `late` gets the result.
@@ -12,38 +11,24 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, TypeVar
 
-from pytest_memleak.errors import (
-    CallTimeout,
-    MemleakError,
-    ProviderBusy,
-    ProviderError,
-    RequestNotSent,
-)
+from pytest_memleak.errors import MemleakError, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.protocols import OWN_PROVIDER
 from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing
 from pytest_memleak.redaction.credentials import masked
+from pytest_memleak.sampling.billing_doubt import NoAnswer, UnforeseenError
 
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 1000
 _GRACE = 30.0  # seconds
-_HTTP_STATUS = re.compile(r"(\d{3})\b")
-# With these, the server may still have done the work.
-_UNSURE = {
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.BAD_GATEWAY,
-    HTTPStatus.GATEWAY_TIMEOUT,
-}
 
 
 @dataclass(slots=True)
@@ -138,31 +123,6 @@ def _mask(error: MemleakError) -> None:
     error.args = (error.message,)
     if isinstance(error, ProviderError):
         error.cause = masked(error.cause, limit=_LONGEST_MESSAGE)
-
-
-class NoAnswer(CallTimeout):
-    """A call that was abandoned, and may still do its work."""
-
-
-class UnforeseenError(ProviderError):
-    """An error that no provider should raise; the call may have been billed."""
-
-    in_doubt = True
-
-
-def in_doubt(error: ProviderError) -> bool:
-    """Tell whether a failed call may have been answered and billed.
-
-    The error decides if it knows. Otherwise, a broken connection is in doubt; an error
-    with a retry time, or with an HTTP status at the start of its cause, was a
-    rejection.
-    """
-    if error.in_doubt is not None:
-        return error.in_doubt
-    if isinstance(error, ProviderBusy) and error.retry_after is not None:
-        return False
-    status = _HTTP_STATUS.match(error.cause)
-    return status is None or int(status[1]) in _UNSURE
 
 
 class Overdue(Exception):

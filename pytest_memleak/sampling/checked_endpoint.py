@@ -12,7 +12,8 @@ from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.records import FinishReason
-from pytest_memleak.sampling.call_deadline import TimedCalls, UnforeseenError
+from pytest_memleak.sampling.billing_doubt import UnforeseenError
+from pytest_memleak.sampling.call_deadline import TimedCalls
 
 _MOST_TOKENS = 2**31  # a count outside 0 to this is invalid
 _MOST_CHARACTERS = 500  # of a server's own names

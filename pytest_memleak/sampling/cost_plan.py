@@ -78,6 +78,16 @@ class RunPlan:
     obstacles: tuple[Issue, ...]
     if_lost: tuple[PlannedStep, ...] = ()
 
+    @property
+    def cost(self) -> float:
+        """The most that the steps with a price cost, in US$."""
+        return sum(step.cost or 0.0 for step in self.steps)
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """The names of the steps without a price."""
+        return tuple(step.what for step in self.steps if step.cost is None)
+
 
 @dataclass(frozen=True, slots=True)
 class PowerRow:

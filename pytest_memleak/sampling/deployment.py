@@ -325,16 +325,18 @@ def _verbs(
     *,
     since: float | None,
 ) -> Verbs:
-    asked = [since]  # when a request without an answer may have been sent
+    # When a request without an answer may have been sent.
+    requested_at = since
 
     def start() -> str:
-        asked[0] = asked[0] or time.time()
+        nonlocal requested_at
+        requested_at = requested_at or time.time()
         return platform.start(wanted)
 
     return Verbs(
         TimedCalls(platform.provider, wanted.weights, retry.deadline),
         names=_VERBS,
-        find=lambda: platform.find(wanted.digest, asked[0]),
+        find=lambda: platform.find(wanted.digest, requested_at),
         start=start,
         poll=platform.poll,
         retry=retry,

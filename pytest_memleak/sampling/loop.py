@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import Inconclusive, JobPending, LedgerError
+from pytest_memleak.errors import CallsDropped, Inconclusive, JobPending, LedgerError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
 from pytest_memleak.ledger.call_outcomes import Answer, Call, record
@@ -27,7 +27,7 @@ from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing,
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.backoff import CallsDropped, Pace, Retry
+from pytest_memleak.sampling.backoff import Pace, Retry
 from pytest_memleak.sampling.call_attempts import (
     CallAttempts,
     Notice,
@@ -35,8 +35,10 @@ from pytest_memleak.sampling.call_attempts import (
     Stopped,
 )
 from pytest_memleak.sampling.call_deadline import NO_THREAD
+from pytest_memleak.sampling.calls_of_dead_processes import (
+    settle_calls_of_dead_processes,
+)
 from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
-from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 
 if TYPE_CHECKING:
     from pytest_memleak.sampling.batch import Batches
@@ -85,7 +87,7 @@ def sample_missing(
     context = SamplingContext(
         ledger,
         checked,
-        asked={numbers[prompt.key]: prompt for prompt in prompts.questions},
+        prompt_of_id={numbers[prompt.key]: prompt for prompt in prompts.questions},
         numbers=numbers,
         terms=terms,
         limit=limit,
@@ -206,7 +208,7 @@ class _PairSampling:
             Phase.ENDING if self.context.notice.ending else Phase.SAMPLING,
             self._prompts.pair,
             done,
-            then.asked,
+            then.requested,
             then.prompt_tokens + then.completion_tokens + tokens,
             then.cost if cost is None else (then.cost or 0.0) + cost,
             str(self.context.notice),
@@ -231,7 +233,7 @@ class _PairSampling:
         workers.sample(asks(lacking.free, workers.per_call), tell=tell)
 
     def _lacking(self) -> Missing:
-        settle_interrupted_calls(self.context)
+        settle_calls_of_dead_processes(self.context)
         return missing(self._ledger, self._endpoint_id, self._prompts)
 
 
@@ -272,7 +274,7 @@ class Workers:
             self._watch(tell)
         except BaseException:
             self._stop.set()
-            self._end(tell)
+            self._wait_for_calls_in_flight(tell)
             raise
         if self._failure is not None:
             if self._unstored and isinstance(self._failure, LedgerError):
@@ -280,7 +282,7 @@ class Workers:
                 self._failure.message += f"; received and not stored: {lost}"
             raise self._failure
 
-    def _end(self, tell: Callable[[], None]) -> None:
+    def _wait_for_calls_in_flight(self, tell: Callable[[], None]) -> None:
         """Wait for the calls in flight, which may be billed."""
 
         def tell_number() -> None:
@@ -312,7 +314,7 @@ class Workers:
                 return
             for _ in range(more):
                 thread = threading.Thread(
-                    target=self._run,
+                    target=self._run_thread,
                     name="memleak-worker",
                     daemon=True,
                 )
@@ -336,7 +338,7 @@ class Workers:
 
     # --- in a thread ------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run_thread(self) -> None:
         retired = False
         try:
             retired = self._sample_until_done()
@@ -396,7 +398,7 @@ class Workers:
         call = self._context.claim(candidates, after=after)
         taken = len(candidates)
         if call is not None:
-            key = self._context.asked[call.question].key
+            key = self._context.prompt_of_id[call.question].key
             ordinals = set(call.ordinals)
             taken = next(
                 place
@@ -410,7 +412,7 @@ class Workers:
 
     def _take_up_the_rest(self, answer: Answer, left: tuple[int, ...]) -> None:
         """Queue what is missing; `left` is what a call after a timeout omitted."""
-        question = self._context.asked[answer.call.question]
+        question = self._context.prompt_of_id[answer.call.question]
         ordinals = answer.call.ordinals
         came = len(answer.completions)
         rest = (*ordinals[came:], *left)

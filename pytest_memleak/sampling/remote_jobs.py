@@ -40,7 +40,8 @@ from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.backoff import Retry
-from pytest_memleak.sampling.call_deadline import NoAnswer, TimedCalls, in_doubt
+from pytest_memleak.sampling.billing_doubt import NoAnswer, in_doubt
+from pytest_memleak.sampling.call_deadline import TimedCalls
 
 T = TypeVar("T")
 

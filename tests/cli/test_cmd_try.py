@@ -149,7 +149,7 @@ def test_a_server_that_ignores_n_does_not_accept_it(here, serve, capsys):
 
 def test_a_slow_server_has_time_for_its_first_calls(here, serve, capsys, monkeypatch):
     monkeypatch.setattr(Trial, "seconds_of", lambda *_: 3600.0)
-    monkeypatch.setattr(Trial, "deadline", lambda *_: 1800)
+    monkeypatch.setattr(Trial, "call_deadline_needed", lambda *_: 1800)
     assert main([*serve()]) == 2
     assert (
         "Estimated time: 60 minutes. This run stops after 30;"
@@ -169,9 +169,9 @@ OWN, GREEDY = plan_of(11, 11, 6 * 300 + 1000), plan_of(6, 6, 6 * 300)
     ("shares", "seconds", "deadline"),
     [
         # All overlaps: three calls at once.
-        ((0.0, 0.0), 2 * 200 + 8 * 300 + 2 * 300, 0),
+        ((0.0, 0.0), 2 * 200 + 8 * 300 + 2 * 300, None),
         ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300, 2 * 3 * 300),  # nothing does
-        ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, 0),
+        ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, None),
     ],
 )
 def test_the_estimate_counts_every_call_and_how_calls_overlap(
@@ -183,9 +183,9 @@ def test_the_estimate_counts_every_call_and_how_calls_overlap(
     assert trial.samples_in(seconds * 1.2, [OWN, GREEDY]) >= 4
     assert trial.samples_in(1, [OWN, GREEDY]) == 2  # one has no interval: it can't pass
     # The suite's own default is 600 seconds.
-    assert trial.deadline([OWN, GREEDY], samples=1) == deadline
+    assert trial.call_deadline_needed([OWN, GREEDY], samples=1) == deadline
     suite = Draft((), "openai", "base", 1, 1.0, deadline=deadline).text(Path(SUITE))
-    assert tomllib.loads(suite).get("sampling", {}).get("deadline", 0) == deadline
+    assert tomllib.loads(suite).get("sampling", {}).get("deadline") == deadline
 
 
 @pytest.mark.full

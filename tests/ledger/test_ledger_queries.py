@@ -85,7 +85,12 @@ def test_an_empty_ledger_and_counts(ledger, ask):
     assert lacking.free == {question: [0, 1, 2] for question in prompts.questions}
     assert (lacking.count, lacking.elsewhere, lacking.in_batches) == (6, 0, 0)
     counts = tally(ledger, "e", prompts)
-    assert (counts.asked, counts.got, counts.withheld, counts.cost) == (6, 0, {}, None)
+    assert (counts.requested, counts.got, counts.withheld, counts.cost) == (
+        6,
+        0,
+        {},
+        None,
+    )
     failed = claim(
         ledger, intent(ledger, prompts, Ask(prompts.questions[0], (0,)), price=None)
     )
@@ -238,7 +243,7 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(
     excerpts = Excerpt("p_id1", "text", instruction), Excerpt("p_id2", "text", "Write.")
     prompts = asked_of(*excerpts, samples=5)
     assert [question.excerpt_id for question in prompts.questions] == ["p_id2"]
-    assert prompts.asked == 5
+    assert prompts.requested == 5
 
 
 @given(

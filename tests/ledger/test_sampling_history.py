@@ -62,7 +62,7 @@ def sample(url):
 def provenance(url):
     def read(prompts, run="reader"):
         with Ledger(url, run=run) as ledger:
-            return history.provenance(ledger, "e", prompts)
+            return history.history_of(ledger, "e", prompts)
 
     return read
 

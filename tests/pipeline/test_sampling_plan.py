@@ -102,9 +102,18 @@ def test_models_of_one_endpoint_are_planned_with_one_more_round_of_canaries(suit
     shared = 'endpoint = "shared"\n'
     baseline = MODEL.replace('"m"', '"before"') + shared
     tested = f'{MODEL}{shared}baseline_model = "before"\n'
-    suite = suite_of("suite = { samples = 3 }\n", tested, baseline)
+    limits = "limits = { longest_span = 20 }\n"
+    suite = suite_of("suite = { samples = 3 }\n", limits, tested, baseline)
     suite.run()
     # Both reuse all rounds, and one look at the weights is enough for both.
+    assert suite.planned() == CANARIES == suite.run()
+
+
+def test_a_batch_for_a_later_run_is_planned_with_canaries_after_it(suite_of):
+    limits = "limits = { longest_span = 20 }\n"
+    model = f"{MODEL}options = {{ batch = true }}\n"
+    suite = suite_of("suite = { samples = 1 }\n", limits, model)
+    suite.run(failing={CANARIES + 1})  # the batch is requested and not read
     assert suite.planned() == CANARIES == suite.run()
 
 

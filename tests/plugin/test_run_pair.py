@@ -74,7 +74,7 @@ KEPT = "!* Interrupted: generations that were received are in the ledger; rerun 
         ("request.session.shouldstop = text", ["!* Interrupted: *"]),
         ("request.session.shouldfail = text", ["!* The ferryman * … !*"]),
         (
-            "from pytest_memleak.sampling.backoff import CallsDropped\n    raise CallsDropped('8 lost')",
+            "from pytest_memleak.errors import CallsDropped\n    raise CallsDropped('8 lost')",
             [KEPT.replace(":", ": 8 lost;")],
         ),
     ],

@@ -9,7 +9,7 @@ from marks import full
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.redaction.text import server_word_limit
-from pytest_memleak.sampling.call_deadline import in_doubt
+from pytest_memleak.sampling.billing_doubt import in_doubt
 
 # The SDK of Tinker leaves the connection open by which it asks for its settings.
 pytestmark = pytest.mark.filterwarnings(

@@ -21,7 +21,7 @@ from pytest_memleak.interfaces.protocols import Completion, ProviderSetup
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.http_provider import HttpOptions
 from pytest_memleak.records import FinishReason, Model
-from pytest_memleak.sampling.call_deadline import in_doubt
+from pytest_memleak.sampling.billing_doubt import in_doubt
 
 SECRET_TEXT = "the lighthouse keeper counted seven herons"
 

@@ -22,6 +22,7 @@ from scripted import (
 )
 
 from pytest_memleak.errors import (
+    CallsDropped,
     CallTimeout,
     Inconclusive,
     LedgerError,
@@ -42,7 +43,7 @@ from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling import call_deadline, loop
-from pytest_memleak.sampling.backoff import CallsDropped, Retry
+from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import within
 
 
@@ -67,7 +68,7 @@ def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
         counts = sample_all(
             ledger, endpoint, prompts, hasty, terms(concurrency=4, per_call=3)
         )
-        assert (counts.got, counts.asked, counts.lost) == (35, 35, 0)
+        assert (counts.got, counts.requested, counts.lost) == (35, 35, 0)
         assert len(endpoint.calls) == counts.calls == 15
     result = list(generations(ledger, "e", prompts))
     places = [

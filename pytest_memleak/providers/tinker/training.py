@@ -160,10 +160,10 @@ class Jobs:
                 return JobState(JobStatus.RUNNING)
             self._drives.pop(job, None)
             if drive is not None and drive.failure is not None:
-                raise self._failure(job, drive, drive.failure)
+                raise self._final_after_tries(job, drive, drive.failure)
             return self._resume(job)
 
-    def _failure(
+    def _final_after_tries(
         self,
         job: str,
         drive: Drive,

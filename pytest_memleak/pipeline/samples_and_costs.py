@@ -1,4 +1,7 @@
-"""What a suite can detect, and may cost, with several numbers of samples."""
+"""What several numbers of samples can detect, and may cost.
+
+`scoring.confidence_bounds.detection_limit` computes what so many samples detect.
+"""
 
 from __future__ import annotations
 
@@ -68,16 +71,15 @@ def power_row(
     note: str = "",
 ) -> PowerRow:
     """Return what a plan with so many samples costs, and what `pair` detects."""
-    calls = generations = 0
-    cost: float | None = 0.0
-    for step in planned.steps:
-        if step.sampling is not None:
-            calls += step.sampling.calls
-            generations += step.sampling.generations
-        if cost is not None:
-            cost = None if step.cost is None else cost + step.cost
-    detection = planned_rounds(pair, samples).detection
-    return PowerRow(samples, detection, calls, generations, cost, note)
+    sampled = [step.sampling for step in planned.steps if step.sampling is not None]
+    return PowerRow(
+        samples,
+        planned_rounds(pair, samples).detection,
+        calls=sum(plan.calls for plan in sampled),
+        generations=sum(plan.generations for plan in sampled),
+        cost=None if planned.unpriced else planned.cost,
+        note=note,
+    )
 
 
 def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:

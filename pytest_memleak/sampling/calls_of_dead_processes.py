@@ -26,7 +26,7 @@ from pytest_memleak.sampling.call_attempts import SamplingContext, recovered_ans
 _NEVER = "the provider has no response to it"
 
 
-def settle_interrupted_calls(context: SamplingContext) -> None:
+def settle_calls_of_dead_processes(context: SamplingContext) -> None:
     """Settle the calls that dead processes left open for the pair's prompts.
 
     Such a call's row is open, and the lock shows that its process's lease has ended
@@ -41,7 +41,7 @@ def settle_interrupted_calls(context: SamplingContext) -> None:
     ledger.expire_leases()
     left = _take_over_calls(
         ledger,
-        context.asked,
+        context.prompt_of_id,
         recoverable=context.endpoint.recoverable,
     )
     try:
@@ -51,7 +51,7 @@ def settle_interrupted_calls(context: SamplingContext) -> None:
             if kept is None:
                 give_up(ledger, call, billed=False, cause=_NEVER)
             else:
-                billed = context.terms.billed(context.asked[call.question], kept)
+                billed = context.terms.billed(context.prompt_of_id[call.question], kept)
                 record(ledger, Answer(call, kept, *billed, recovered=True))
             left.pop(0)
     finally:
@@ -61,7 +61,7 @@ def settle_interrupted_calls(context: SamplingContext) -> None:
 
 def _take_over_calls(
     ledger: Ledger,
-    asked: Collection[int],
+    prompt_ids: Collection[int],
     *,
     recoverable: bool,
 ) -> list[Call]:
@@ -82,7 +82,9 @@ def _take_over_calls(
         waiting = connection.scalars(unsent).all()
         end_open_calls(connection, waiting, billed=False, cause=PROCESS_ENDED)
         left = [
-            call for call in open_calls(connection, orphaned) if call.question in asked
+            call
+            for call in open_calls(connection, orphaned)
+            if call.question in prompt_ids
         ]
         numbers = [call.id for call in left]
         if not recoverable:
