@@ -114,12 +114,12 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
         documents += part.parts
         excluded += part.excluded
     return Manuscript(
-        title,
-        _only({part.author for part in parts}),
-        tuple(chapters),
-        tuple(warnings),
-        tuple(documents),
-        tuple(excluded),
+        title=title,
+        author=_only({part.author for part in parts}),
+        chapters=tuple(chapters),
+        warnings=tuple(warnings),
+        parts=tuple(documents),
+        excluded=tuple(excluded),
     )
 
 

@@ -158,7 +158,15 @@ def _entries(links: Iterable[_Link], document: str) -> list[Entry]:
         text = " ".join(legible(title).split())[:_LONGEST_TITLE]
         if text or kinds:
             name, place = locate(address, document)
-            entries.append(Entry(name, place, text, max(depth, 1), terms(kinds)))
+            entries.append(
+                Entry(
+                    document=name,
+                    place=place,
+                    title=text,
+                    depth=max(depth, 1),
+                    terms=terms(kinds),
+                )
+            )
     return entries
 
 

@@ -171,9 +171,23 @@ def _book_parts(
             exclusion = selection.exclusions[leaf.name]
             parts.append(_excluded_part(leaf, label, exclusion))
         elif leaf.name in selection.included:
-            parts.append(_text_part(leaf, label, blocks[leaf.name], _INCLUDED))
+            parts.append(
+                _text_part(
+                    leaf=leaf,
+                    label=label,
+                    blocks=blocks[leaf.name],
+                    reason=_INCLUDED,
+                )
+            )
         else:
-            parts.append(_text_part(leaf, label, blocks[leaf.name], _TEXT))
+            parts.append(
+                _text_part(
+                    leaf=leaf,
+                    label=label,
+                    blocks=blocks[leaf.name],
+                    reason=_TEXT,
+                )
+            )
     return tuple(parts)
 
 

@@ -207,7 +207,14 @@ def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragme
     for chapter, chapter_text in enumerate(chapters):
         for paragraph, text in enumerate(chapter_text.paragraphs):
             count = len(words(text, mode))
-            whole = _Fragment(chapter, paragraph, text, 0, len(text), count)
+            whole = _Fragment(
+                chapter=chapter,
+                paragraph=paragraph,
+                text=text,
+                start=0,
+                end=len(text),
+                words=count,
+            )
             if whole.words > LONGEST_EXCERPT:
                 yield from _sentences(whole, mode)
             else:
@@ -222,12 +229,12 @@ def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
         elif piece.ends_sentence:
             price = _PRICE_OF_CUT_AT_SENTENCE
         yield _Fragment(
-            whole.chapter,
-            whole.paragraph,
-            whole.text,
-            piece.start,
-            piece.end,
-            piece.words,
+            chapter=whole.chapter,
+            paragraph=whole.paragraph,
+            text=whole.text,
+            start=piece.start,
+            end=piece.end,
+            words=piece.words,
             price=price,
         )
 

@@ -107,17 +107,17 @@ def read_markup(
     budget.spend(walker.characters, "characters of text")
     budget.spend(len(walker.blocks), "paragraphs")
     return Markup(
-        tuple(walker.blocks),
-        walker.declares_body,
-        source.notes,
-        walker.places,
-        walker.linked / max(walker.characters, 1),
-        walker.links,
-        tuple(walker.note_texts),
-        walker.unseen_words,
-        walker.pictures,
-        frozenset(walker.references),
-        walker.back_linked,
+        everything=tuple(walker.blocks),
+        declares_body=walker.declares_body,
+        notes=source.notes,
+        places=walker.places,
+        linked=walker.linked / max(walker.characters, 1),
+        links=walker.links,
+        note_texts=tuple(walker.note_texts),
+        unseen_words=walker.unseen_words,
+        pictures=walker.pictures,
+        references=frozenset(walker.references),
+        back_linked=walker.back_linked,
     )
 
 

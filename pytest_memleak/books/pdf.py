@@ -158,7 +158,13 @@ def _lines(page: str) -> list[_Line]:
 
 def _line(row: str) -> _Line:
     size, left, right, bottom, text = row.split(" ", 4)
-    return _Line(float(size), float(left), float(right), float(bottom), text)
+    return _Line(
+        size=float(size),
+        left=float(left),
+        right=float(right),
+        bottom=float(bottom),
+        text=text,
+    )
 
 
 # --- running heads and page numbers

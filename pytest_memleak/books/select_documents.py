@@ -350,8 +350,18 @@ def _chosen_by_user(
     place: str,
 ) -> tuple[set[str], set[str]]:
     """Return the documents that `include` and `exclude` match."""
-    included = _matches("include", include, names, place)
-    excluded = _matches("exclude", exclude, names, place)
+    included = _matches(
+        key="include",
+        patterns=include,
+        names=names,
+        place=place,
+    )
+    excluded = _matches(
+        key="exclude",
+        patterns=exclude,
+        names=names,
+        place=place,
+    )
     both = sorted(included & excluded)
     if both:
         raise BookError(

@@ -85,7 +85,14 @@ def cut_paragraph(
             pieces.append(Piece(start, end, count))
     if sum(piece.words for piece in pieces) != len(words(text, mode)):
         # A cut must not change words.
-        return list(_cut_sentence(text, 0, len(text), mode))
+        return list(
+            _cut_sentence(
+                text=text,
+                start=0,
+                end=len(text),
+                mode=mode,
+            )
+        )
     return pieces
 
 
@@ -192,7 +199,12 @@ def _cut_at_marks(
     for first, last in pairwise((start, *ends, end)):
         count = len(words(text[first:last], mode))
         if count > longest:
-            yield from _cut_sentence(text, first, last, mode)
+            yield from _cut_sentence(
+                text=text,
+                start=first,
+                end=last,
+                mode=mode,
+            )
         else:
             yield Piece(first, last, count, ends_sentence=last == end)
 

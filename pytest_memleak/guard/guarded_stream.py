@@ -171,7 +171,12 @@ class Stream:
     def _note_unread(self) -> None:
         for budget in self._budgets:
             text = self._text[: self._sent]
-            budget.note_unread(self, text, self._prompt, self._unread)
+            budget.note_unread(
+                sender=self,
+                text=text,
+                prompt=self._prompt,
+                words=self._unread,
+            )
 
     def _affordable(self) -> int:
         """Return how many words may leave unread by the budgets."""
@@ -276,7 +281,12 @@ class Stream:
             places = self._counted(self._passages(end))
             for budget in self._budgets:
                 budget.add(places)
-                budget.note_unread(self, "", "", 0)
+                budget.note_unread(
+                    sender=self,
+                    text="",
+                    prompt="",
+                    words=0,
+                )
 
     def _forget(self) -> None:
         """Forget text that no passage over the limit reaches back to."""

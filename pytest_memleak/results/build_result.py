@@ -220,7 +220,13 @@ def build_unrun_result(
     verdict = VerdictResult(Verdict.NOT_RUN, (), issues)
     completeness = Completeness(requested=0, received=0)
     return build_plain_result(
-        Evaluation(suite.name, suite.digest, pair, verdict, completeness),
+        Evaluation(
+            suite=suite.name,
+            suite_digest=suite.digest,
+            pair=pair,
+            verdict_result=verdict,
+            completeness=completeness,
+        ),
     )
 
 

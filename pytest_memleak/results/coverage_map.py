@@ -249,5 +249,12 @@ def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
         others = [source for source in span.sources if source != span.target]
         sources = [order[source] for source in others[:_SOURCES]]
         target = order[span.target]
-        links.append(Link(span.start, span.end, target, tuple(sources)))
+        links.append(
+            Link(
+                start=span.start,
+                end=span.end,
+                target=target,
+                sources=tuple(sources),
+            )
+        )
     return tuple(links)

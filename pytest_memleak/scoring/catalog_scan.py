@@ -78,9 +78,21 @@ def book_keys(
     exact = _bordered(plain, layout.borders)
     near = keyed_folded(texts, plain)
     if near is plain:
-        return BookKeys(layout.total, _digest(exact), exact, exact, icu)
+        return BookKeys(
+            words=layout.total,
+            digest=_digest(exact),
+            exact=exact,
+            folded=exact,
+            icu=icu,
+        )
     borders = layout_of(book, near.lengths().tolist()).borders
-    return BookKeys(layout.total, _digest(exact), exact, _bordered(near, borders), icu)
+    return BookKeys(
+        words=layout.total,
+        digest=_digest(exact),
+        exact=exact,
+        folded=_bordered(near, borders),
+        icu=icu,
+    )
 
 
 @functools.cache

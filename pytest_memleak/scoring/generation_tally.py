@@ -540,7 +540,12 @@ class Tally:
         np.add.at(covered_words, covered.round, covered.words)
         longest_own = np.zeros(texts, dtype=np.intp)
         np.maximum.at(longest_own, own.text, own.words)
-        columns = _Rows(excerpt, ordinal, covered_words, longest_own)
+        columns = _Rows(
+            excerpt=excerpt,
+            round=ordinal,
+            covered=covered_words,
+            longest=longest_own,
+        )
         rows = np.stack(columns, axis=1)
         has_either = (covered_words > 0) | (longest_own > 0)
         self.counted.generation_rows.append(rows[has_either])

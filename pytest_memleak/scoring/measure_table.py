@@ -37,7 +37,12 @@ def _excess(null: Any) -> Estimate:
     high = null.high
     if high is None:
         high = null.own_high
-    return Estimate(null.excess, low, high, null.p)
+    return Estimate(
+        value=null.excess,
+        low=low,
+        high=high,
+        p=null.p,
+    )
 
 
 LONGEST_PASSAGE = Measure(

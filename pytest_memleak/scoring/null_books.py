@@ -127,10 +127,10 @@ def excess_over_null(
     for book_id, shuffled in null_answers.items():
         null_overlaps[book_id] = _null_overlap(counter, shuffled, words)
     return _compared(
-        own_overlap,
-        null_overlaps,
-        words,
-        scoring,
+        own=own_overlap,
+        nulls=null_overlaps,
+        words=words,
+        scoring=scoring,
         error=error,
         confidence=confidence,
     )

@@ -145,7 +145,12 @@ class PassageTally:
                     near.words,
                     near_prompted.excerpt,
                 )
-            self._count_near(counts, near, near_ranges, near_prompted)
+            self._count_near(
+                counts=counts,
+                matched=near,
+                prompt_ranges=near_ranges,
+                prompted=near_prompted,
+            )
 
     def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
         """Return the passages of rounds 0 to rounds - 1."""

@@ -154,7 +154,12 @@ def differences(
                 begin = max(start, least)
                 end = min(start + after, most)
                 is_long = end - begin >= index.k
-                if is_long and not _covers(counted, generation, begin, end):
+                if is_long and not _covers(
+                    rounds=counted,
+                    generation=generation,
+                    start=begin,
+                    end=end,
+                ):
                     before = 0
             if before != after:
                 where = f"at word {place:,}, which is word {start:,} of {book.id}"

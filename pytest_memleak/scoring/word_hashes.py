@@ -321,7 +321,12 @@ def _keys(
     looks_long = (keys >> _LAST_BYTE) == LONG
     long = np.flatnonzero((length > _KEY_BYTES) | looks_long)
     if len(long):
-        keys[long] = _hashes(joined, eight, start[long], length[long])
+        keys[long] = _hashes(
+            joined=joined,
+            eight=eight,
+            start=start[long],
+            length=length[long],
+        )
     return keys
 
 
