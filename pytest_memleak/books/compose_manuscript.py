@@ -135,7 +135,13 @@ def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
     for leaf, blocks in zip(leaves, marked, strict=True):
         if leaf.name in selection.included or leaf.name in selection.prefaces:
             blocks = _without_labels(leaf.markup)  # noqa: PLW2901
-        documents.append(Document(leaf.name, blocks, leaf.markup.places))
+        documents.append(
+            Document(
+                name=leaf.name,
+                blocks=blocks,
+                places=leaf.markup.places,
+            )
+        )
     titled = with_titles(documents, selection.entries)
     listed = with_contents_marked(titled)
     housed = [with_house_pages_marked(blocks) for blocks in listed]

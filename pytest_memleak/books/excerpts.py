@@ -248,7 +248,13 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
     units: list[_Unit] = []
     for fragment in fragments:
         if not units or not _joins(fragment, units[-1], sizes):
-            units.append(_Unit([fragment], fragment.words, fragment.chapter))
+            units.append(
+                _Unit(
+                    fragments=[fragment],
+                    words=fragment.words,
+                    chapter=fragment.chapter,
+                )
+            )
             continue
         last = units[-1]
         if not last.words:

@@ -498,7 +498,13 @@ def _listed(
         index = _entry_paragraph(paragraphs, title, page, top)
         if index is not None:
             text = " ".join(legible(without_controls(title)).split())
-            listed.append(_Listed(index, depth, text))
+            listed.append(
+                _Listed(
+                    paragraph=index,
+                    depth=depth,
+                    title=text,
+                )
+            )
     return sorted(listed)
 
 

@@ -201,7 +201,11 @@ def _declared_matter(
     declared = by_markup | by_landmarks
     if _exclude_most(declared, linear):
         return _DeclaredMatter(rules, prefaces, [_ignored("landmarks")])
-    return _DeclaredMatter(rules | declared, prefaces, [])
+    return _DeclaredMatter(
+        rules=rules | declared,
+        prefaces=prefaces,
+        warnings=[],
+    )
 
 
 _ROLES = {

@@ -432,7 +432,15 @@ def _cut(
         return tuple(Excerpt("", text) for text in cut_verse(paragraphs, mode=mode))
     if not any(words(paragraph, mode) for paragraph in paragraphs):
         return (Excerpt("", "\n\n".join(paragraphs)),)
-    return cut(Manuscript(None, None, work.chapters), mode=mode, place=work.id)
+    return cut(
+        Manuscript(
+            title=None,
+            author=None,
+            chapters=work.chapters,
+        ),
+        mode=mode,
+        place=work.id,
+    )
 
 
 # --- verse

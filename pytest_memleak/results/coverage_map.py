@@ -237,7 +237,11 @@ def _span_note(passage: Passage, source_span: ExcerptSpan | None) -> SpanNote:
     if source_span:
         sources = source_span.sources
     left_out = sources[_SOURCES:]
-    return SpanNote(passage, sources[:_SOURCES], len(left_out))
+    return SpanNote(
+        passage=passage,
+        sources=sources[:_SOURCES],
+        more=len(left_out),
+    )
 
 
 def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:

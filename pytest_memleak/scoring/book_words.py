@@ -207,7 +207,11 @@ class BookWords:
             self._folded.append(piece)
 
         at = 0
-        behind_all = _Shared(0, len(keys), 0)
+        behind_all = _Shared(
+            first=0,
+            near_first=len(keys),
+            words=0,
+        )
         for stretch in [*shared, behind_all]:
             # Between two stretches, even if folding has only left words out there.
             is_seam = 0 < at < len(keys)
@@ -224,7 +228,13 @@ class BookWords:
 def _common_stretches(keys: Keys, near_keys: Keys) -> list[_Shared]:
     """Return the long stretches that two readings share; all of a text if it is one."""
     if keys is near_keys:
-        return [_Shared(0, 0, len(keys))]
+        return [
+            _Shared(
+                first=0,
+                near_first=0,
+                words=len(keys),
+            )
+        ]
     stretches: list[_Shared] = []
     first = at = 0
     near_first = near_at = 0

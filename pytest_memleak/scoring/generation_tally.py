@@ -185,7 +185,11 @@ class Tally:
         validate_scoring(scoring)
         if protected is None:
             index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
-            protected = Protected(index, book.id, (book.id,))
+            protected = Protected(
+                index=index,
+                measured=book.id,
+                books=(book.id,),
+            )
         self.scoring = scoring
         self.counted = TallyResult()
         self._book = book
@@ -234,7 +238,11 @@ class Tally:
             seen = counted.seen.setdefault(excerpt_id, set())
             duplicates = seen & ordinals
             if duplicates:
-                duplicate = Generation(excerpt_id, min(duplicates), "")
+                duplicate = Generation(
+                    excerpt_id=excerpt_id,
+                    ordinal=min(duplicates),
+                    text="",
+                )
                 raise self._error_for(duplicate)
             seen |= ordinals
         counted.generations += other.generations
@@ -351,9 +359,9 @@ class Tally:
         end, start, ordinal = self._own_runs_over(over)
         is_first_of_end = np.diff(end, prepend=-1) != 0
         return LongestRuns(
-            start[is_first_of_end],
-            end[is_first_of_end],
-            ordinal[is_first_of_end],
+            start=start[is_first_of_end],
+            end=end[is_first_of_end],
+            round=ordinal[is_first_of_end],
         )
 
     def own_rounds(self) -> Rounds:
@@ -522,9 +530,9 @@ class Tally:
         end = np.minimum(match_end, self._excerpt_end[prompted])
         is_counted = end - start >= self.scoring.k
         return _OwnRuns(
-            text[is_counted],
-            start[is_counted],
-            end[is_counted],
+            text=text[is_counted],
+            start=start[is_counted],
+            end=end[is_counted],
         )
 
     def _count_rows(

@@ -104,9 +104,9 @@ BMC = Measure(
     charted=True,
     needs=GENERATIONS,
     read=lambda result: Estimate(
-        result.measurement.bmc,
-        result.error.low,
-        result.error.high,
+        value=result.measurement.bmc,
+        low=result.error.low,
+        high=result.error.high,
     ),
     by_round=lambda result: result.counts.covered.tolist(),
 )

@@ -298,7 +298,11 @@ class SharedIndex:
         if any(keys is not near_keys for keys, near_keys in batches):
             folded_layout = layout_of(book, near_lengths)
             near_keys = np.concatenate([near_keys for _, near_keys in batches])
-        indexed = IndexedBook(book.id, layout, folded_layout)
+        indexed = IndexedBook(
+            id=book.id,
+            layout=layout,
+            folded=folded_layout,
+        )
         self._add_words(indexed, keys, near_keys, words)
 
     def _add_keys(
@@ -312,7 +316,11 @@ class SharedIndex:
             folded = _without_borders(book.folded)
         layout, keys = exact
         folded_layout, near_keys = folded
-        indexed = IndexedBook(name, layout, folded_layout)
+        indexed = IndexedBook(
+            id=name,
+            layout=layout,
+            folded=folded_layout,
+        )
         self._add_words(indexed, keys, near_keys, words)
 
     def _add_words(

@@ -215,7 +215,11 @@ def _looks(
     end = key.searchsorted(to_key, side="right")
     size = end - begin
     some = np.flatnonzero(size)
-    return _Looks(match[some], begin[some], size[some])
+    return _Looks(
+        match=match[some],
+        begin=begin[some],
+        size=size[some],
+    )
 
 
 def _follows(matches: ChainMatches, pairs: Edges) -> NDArray[np.bool_]:

@@ -295,10 +295,8 @@ class NgramPrefilter:
             place = place.take(alike) + 1
         ahead = np.arange(_TOGETHER)
         while len(going):
-            text_places = at[:, None] + ahead
-            book_places = place[:, None] + ahead
-            of_text = text.take(text_places, mode="clip")
-            of_book = self.keys.take(book_places, mode="clip")
+            of_text = text.take(at[:, None] + ahead, mode="clip")
+            of_book = self.keys.take(place[:, None] + ahead, mode="clip")
             same = of_text == of_book
             alike = np.flatnonzero(same.all(axis=1))
             same_words = same.argmin(axis=1)

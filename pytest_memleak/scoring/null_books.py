@@ -169,7 +169,11 @@ def _compared(
     """Compare the overlap of a pair's generations with the null books'."""
     bmc = own.counts.bmc
     null_books = [
-        NullBook(book_id, null.counts.bmc, null.longest_span)
+        NullBook(
+            book_id=book_id,
+            bmc=null.counts.bmc,
+            longest_span=null.longest_span,
+        )
         for book_id, null in nulls.items()
     ]
     null_bmcs = np.array([null.bmc for null in null_books])
