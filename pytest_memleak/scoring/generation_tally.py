@@ -321,7 +321,8 @@ class Tally:
         start = offset + start
         end = offset + end
         words = end - start
-        by_end_then_longest = np.argsort((total + 1) * end - words)
+        end_then_minus_words = (total + 1) * end - words
+        by_end_then_longest = np.argsort(end_then_minus_words)
         start = start[by_end_then_longest]
         end = end[by_end_then_longest]
         is_longest = np.diff(end, prepend=-1) != 0
@@ -428,16 +429,13 @@ class Tally:
         generations, words = batch
         origin = generations[0].origin
         order = self.layout.order
-        excerpt = np.array(
-            [order[generation.excerpt_id] for generation in generations],
-            dtype=np.intp,
-        )
-        ordinal = np.array(
-            [generation.ordinal for generation in generations],
-            dtype=np.intp,
-        )
+        excerpts = [order[generation.excerpt_id] for generation in generations]
+        ordinals = [generation.ordinal for generation in generations]
+        texts = [generation.text for generation in generations]
+        excerpt = np.array(excerpts, dtype=np.intp)
+        ordinal = np.array(ordinals, dtype=np.intp)
         shared = self._index.matches(
-            [generation.text for generation in generations],
+            texts,
             words,
             near=self._passages is not None,
         )
@@ -477,9 +475,11 @@ class Tally:
         )
         # From a place among the texts' words to the same word's in the book.
         to_book = matches.start - place
-        offset = to_book[is_cut][remaining.of]
+        cut_matches = np.flatnonzero(is_cut)
+        match_of_rest = cut_matches[remaining.of]
+        offset = to_book[match_of_rest]
         rest = self._packing.pack(
-            matches.text[is_cut][remaining.of],
+            matches.text[match_of_rest],
             remaining.start + offset,
             remaining.end + offset,
         )

@@ -316,7 +316,7 @@ def _tangled(matches: ChainMatches, edges: Edges) -> NDArray[np.bool_]:
     begin = np.stack((matches.place, matches.start), axis=1)  # in text and book
     end = begin + matches.words[:, None]
     ends_earlier = end[then] < end[first]
-    ends_within: NDArray[np.bool_] = ends_earlier.any(axis=1)
+    ends_within: NDArray[np.bool_] = np.any(ends_earlier, axis=1)
     begins_inside = begin[then] < end[first]
     overlaps = begins_inside.any(axis=1)
     has_cut = matches.cut[first] | matches.cut[then]
