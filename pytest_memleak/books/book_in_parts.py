@@ -116,13 +116,13 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
         excluded += part.excluded
         cuts += part.cuts
     return Manuscript(
-        title,
-        _only({part.author for part in parts}),
-        tuple(chapters),
-        tuple(warnings),
-        tuple(documents),
-        tuple(excluded),
-        tuple(cuts),
+        title=title,
+        author=_only({part.author for part in parts}),
+        chapters=tuple(chapters),
+        warnings=tuple(warnings),
+        parts=tuple(documents),
+        excluded=tuple(excluded),
+        cuts=tuple(cuts),
     )
 
 

@@ -129,7 +129,15 @@ def with_summaries(
     author = author or book.author
     title = title or book.title
     excerpts: list[Excerpt] = []
-    for work in book.works or (Work("", title, author, 0, len(book.excerpts)),):
+    for work in book.works or (
+        Work(
+            id="",
+            title=title,
+            author=author,
+            first=0,
+            end=len(book.excerpts),
+        ),
+    ):
         work_excerpts = book.excerpts[work.first : work.end]
         without = [excerpt for excerpt in work_excerpts if not excerpt.instruction]
         if not without:

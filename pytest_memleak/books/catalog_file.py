@@ -177,7 +177,15 @@ class CatalogFile:
                     location=str(self.path),
                     hint=_AGAIN,
                 )
-            yield name, BookKeys(book.words, book.digest, exact, folded)
+            yield (
+                name,
+                BookKeys(
+                    words=book.words,
+                    digest=book.digest,
+                    exact=exact,
+                    folded=folded,
+                ),
+            )
 
     def _table(self) -> tuple[WordMode, tuple[PreparedBook, ...], str, str | None]:
         with self.path.open("rb") as file:

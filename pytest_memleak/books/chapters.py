@@ -57,18 +57,30 @@ def build_chapters(
                 paragraphs.append(block.text)
                 continue
             if paragraphs:
-                chapter_title = _title(headings, title)
-                yield Chapter(chapter_title, tuple(paragraphs), first_document)
+                yield _chapter(headings, paragraphs, title, first_document)
                 paragraphs = []
-                headings = [
-                    heading
-                    for heading in headings
-                    if of_this_document and heading.level < block.level
-                ]
+                above = []
+                if of_this_document:
+                    above = _headings_above(headings, block.level)
+                headings = above
             headings.append(block)
             of_this_document = True
     if paragraphs:
-        yield Chapter(_title(headings, title), tuple(paragraphs), first_document)
+        yield _chapter(headings, paragraphs, title, first_document)
+
+
+def _chapter(
+    headings: Sequence[TextBlock],
+    paragraphs: Sequence[str],
+    book: str | None,
+    first_document: str,
+) -> Chapter:
+    title = _title(headings, book)
+    return Chapter(title, tuple(paragraphs), first_document)
+
+
+def _headings_above(headings: Iterable[TextBlock], level: int) -> list[TextBlock]:
+    return [heading for heading in headings if heading.level < level]
 
 
 def _without_heading_runs(document: Sequence[TextBlock]) -> Iterator[TextBlock]:
@@ -85,7 +97,8 @@ def _title(headings: Sequence[TextBlock], book: str | None) -> str | None:
     book_letters = letters_and_digits(book or "")
     own = [text for text in texts if letters_and_digits(text) != book_letters]
     parts = own or texts
-    return ": ".join(parts[-_MOST_TITLE_PARTS:])[:_LONGEST_TITLE] or None
+    title = ": ".join(parts[-_MOST_TITLE_PARTS:])
+    return title[:_LONGEST_TITLE] or None
 
 
 def require_words(
@@ -126,7 +139,8 @@ _Link = tuple[str, str, int, str]
 
 def _navigation_links(root: _Element | None, kind: str) -> Iterator[_Link]:
     for nav in elements(root, "nav"):
-        if kind not in terms(_epub_type(nav), nav.get("role")):
+        kinds_of_nav = terms(_epub_type(nav), nav.get("role"))
+        if kind not in kinds_of_nav:
             continue
         for link in elements(nav, "a"):
             address = link.get("href")
@@ -150,18 +164,30 @@ def _ncx_links(root: _Element | None) -> Iterator[_Link]:
         label = point.find("{*}navLabel")
         if content is None:
             continue
-        title = "" if label is None else "".join(map(str, label.itertext()))
-        depth = 1 + sum(1 for _ in point.iterancestors("{*}navPoint"))
-        yield content.get("src") or "", title, depth, ""
+        title = ""
+        if label is not None:
+            title = "".join(map(str, label.itertext()))
+        points_around = sum(1 for _ in point.iterancestors("{*}navPoint"))
+        address = content.get("src") or ""
+        yield address, title, points_around + 1, ""
 
 
 def _entries(links: Iterable[_Link], document: str) -> list[Entry]:
     entries = []
     for address, title, depth, kinds in islice(links, _MOST_ENTRIES):
-        text = " ".join(legible(title).split())[:_LONGEST_TITLE]
-        if text or kinds:
-            name, place = locate(address, document)
-            entries.append(Entry(name, place, text, max(depth, 1), terms(kinds)))
+        one_line = " ".join(legible(title).split())
+        text = one_line[:_LONGEST_TITLE]
+        if not text and not kinds:
+            continue
+        name, place = locate(address, document)
+        entry = Entry(
+            document=name,
+            place=place,
+            title=text,
+            depth=max(depth, 1),
+            terms=terms(kinds),
+        )
+        entries.append(entry)
     return entries
 
 
@@ -200,9 +226,10 @@ def with_titles(
     by_document: dict[str, list[Entry]] = {}
     for entry in entries:
         by_document.setdefault(entry.document, []).append(entry)
-    titled = [
-        _titled(document, by_document.get(document.name, ())) for document in documents
-    ]
+    titled = []
+    for document in documents:
+        own_entries = by_document.get(document.name, ())
+        titled.append(_titled(document, own_entries))
     return _without_unnamed(titled)
 
 
@@ -211,20 +238,22 @@ _MarkedBlock = tuple[TextBlock, bool]
 
 
 def _titled(document: Document, entries: Sequence[Entry]) -> list[_MarkedBlock]:
-    at: dict[int, list[Entry]] = {}
+    entries_at: dict[int, list[Entry]] = {}
     for entry in entries:
         index = document.places.get(entry.place) if entry.place else 0
         if index is not None:
-            at.setdefault(index, []).append(entry)
+            entries_at.setdefault(index, []).append(entry)
     blocks = document.blocks
     marked: list[_MarkedBlock] = []
     position = 0
-    for index in sorted(at):
-        marked += ((block, False) for block in blocks[position:index])
+    for index in sorted(entries_at):
+        before = blocks[position:index]
+        marked += [(block, False) for block in before]
         start = max(index, position)
-        headings, position = _title_headings(blocks, start, at[index])
-        marked += ((block, True) for block in headings)
-    marked += ((block, False) for block in blocks[position:])
+        headings, position = _title_headings(blocks, start, entries_at[index])
+        marked += [(heading, True) for heading in headings]
+    rest = blocks[position:]
+    marked += [(block, False) for block in rest]
     return marked
 
 
@@ -234,11 +263,10 @@ def _title_headings(
     entries: Sequence[Entry],
 ) -> tuple[list[TextBlock], int]:
     """Return the headings for these entries, and the index of the block after them."""
-    end = index
-    while end < len(blocks) and blocks[end].level and not blocks[end].matter:
-        end += 1
+    end = _end_of_headings(blocks, index)
     existing = list(blocks[index:end])
-    seen = letters_and_digits("".join(block.text for block in existing))
+    existing_text = "".join(block.text for block in existing)
+    seen = letters_and_digits(existing_text)
     if seen and _is_title_in(seen, entries):
         return existing, end
     if index < len(blocks) and blocks[index].matter:
@@ -253,10 +281,24 @@ def _title_headings(
     return headings, _end_of_title(blocks, end, rest)
 
 
+def _end_of_headings(blocks: Sequence[TextBlock], start: int) -> int:
+    """Return the end of the headings from `start` on that are no matter."""
+    end = start
+    while end < len(blocks):
+        block = blocks[end]
+        if not block.level or block.matter:
+            break
+        end += 1
+    return end
+
+
 def _is_title_in(letters: str, entries: Sequence[Entry]) -> bool:
     """Whether headings with these letters have the titles, or one of them."""
     titles = [letters_and_digits(entry.title) for entry in entries]
-    return "".join(titles) in letters or any(title in letters for title in titles)
+    all_titles = "".join(titles)
+    if all_titles in letters:
+        return True
+    return any(title in letters for title in titles)
 
 
 def _end_of_title(
@@ -291,8 +333,10 @@ def _without_unnamed(
         blocks = [block for block, _ in document]
         for position, number in enumerate(numbers):
             is_small = sizes[number] <= largest
-            if is_fine and is_listed and is_small and _is_unnamed(document, position):
-                blocks[position] = replace(blocks[position], matter=_UNLISTED)
+            may_drop = is_fine and is_listed and is_small
+            if may_drop and _is_unnamed(document, position):
+                unlisted = replace(blocks[position], matter=_UNLISTED)
+                blocks[position] = unlisted
         result.append(tuple(blocks))
     return result
 
@@ -303,9 +347,12 @@ _UNLISTED = "heading that the table of contents doesn't list"
 def _is_unnamed(document: Sequence[_MarkedBlock], position: int) -> bool:
     """Whether a heading isn't in the contents, nor below another one."""
     block, named = document[position]
-    if named or block.matter or not block.level or not position:
+    if named or block.matter or not block.level:
         return False
-    return not document[position - 1][0].level
+    if position == 0:
+        return False
+    block_before, _ = document[position - 1]
+    return not block_before.level
 
 
 def _chapters_of_blocks(

@@ -140,7 +140,13 @@ def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
     for leaf, blocks in zip(leaves, marked, strict=True):
         if leaf.name in selection.included or leaf.name in selection.prefaces:
             blocks = _without_labels(leaf.markup)  # noqa: PLW2901
-        documents.append(Document(leaf.name, blocks, leaf.markup.places))
+        documents.append(
+            Document(
+                name=leaf.name,
+                blocks=blocks,
+                places=leaf.markup.places,
+            )
+        )
     titled = with_titles(documents, selection.entries)
     listed = with_contents_marked(titled)
     housed = [with_house_pages_marked(blocks) for blocks in listed]
@@ -176,9 +182,23 @@ def _book_parts(
             exclusion = selection.exclusions[leaf.name]
             parts.append(_excluded_part(leaf, label, exclusion))
         elif leaf.name in selection.included:
-            parts.append(_text_part(leaf, label, blocks[leaf.name], _INCLUDED))
+            parts.append(
+                _text_part(
+                    leaf=leaf,
+                    label=label,
+                    blocks=blocks[leaf.name],
+                    reason=_INCLUDED,
+                )
+            )
         else:
-            parts.append(_text_part(leaf, label, blocks[leaf.name], _TEXT))
+            parts.append(
+                _text_part(
+                    leaf=leaf,
+                    label=label,
+                    blocks=blocks[leaf.name],
+                    reason=_TEXT,
+                )
+            )
     return tuple(parts)
 
 

@@ -25,7 +25,8 @@ def with_linked_notes(leaves: Sequence[Leaf]) -> list[Leaf]:
     for leaf in leaves:
         notes = _linked_notes(leaf, targets)
         blocks = _with_notes(leaf.markup.everything, notes)
-        marked.append(replace(leaf, markup=replace(leaf.markup, everything=blocks)))
+        markup = replace(leaf.markup, everything=blocks)
+        marked.append(replace(leaf, markup=markup))
     return marked
 
 
@@ -33,25 +34,29 @@ def _referred_places(leaves: Sequence[Leaf]) -> set[_Place]:
     """Return the places to which note references in the text lead."""
     places: set[_Place] = set()
     for leaf in leaves:
-        places.update(locate(address, leaf.name) for address in leaf.markup.references)
+        for address in leaf.markup.references:
+            places.add(locate(address, leaf.name))
     return places
 
 
 def _linked_notes(leaf: Leaf, targets: Collection[_Place]) -> set[int]:
     """Return the numbers of a document's blocks that are notes."""
+    blocks = leaf.markup.everything
     notes: set[int] = set()
     for number, places in leaf.markup.back_linked.items():
         if any((leaf.name, place) in targets for place in places):
             notes.add(number)
-    if notes and _are_all(notes, leaf.markup.everything):
-        notes.update(range(len(leaf.markup.everything)))
+    if notes and _are_all(notes, blocks):
+        every_number = range(len(blocks))
+        notes.update(every_number)
     return notes
 
 
 def _are_all(notes: Collection[int], blocks: Sequence[TextBlock]) -> bool:
     """Whether nothing but notes, titles and matter is in these blocks."""
     for number, block in enumerate(blocks):
-        if number not in notes and not block.level and not block.matter:
+        is_text = not block.level and not block.matter
+        if is_text and number not in notes:
             return False
     return True
 
@@ -62,8 +67,9 @@ def _with_notes(
 ) -> tuple[TextBlock, ...]:
     marked = list(blocks)
     for number in notes:
-        if not marked[number].matter:
-            marked[number] = replace(marked[number], matter=_NOTES)
+        block = blocks[number]
+        if not block.matter:
+            marked[number] = replace(block, matter=_NOTES)
     return tuple(marked)
 
 
@@ -84,12 +90,14 @@ def divide(
     sections: list[Leaf] = []
     divided: dict[str, tuple[Leaf, list[int]]] = {}
     for leaf in leaves:
-        starts = [0, *_starts(leaf, by_document.get(leaf.name, ()))]
-        if leaf.name in out or not starts[1:]:
+        own_links = by_document.get(leaf.name, ())
+        further_starts = list(_starts(leaf, own_links))
+        if leaf.name in out or not further_starts:
             sections.append(leaf)
-        else:
-            divided[leaf.name] = leaf, starts
-            sections += _sections(leaf, starts)
+            continue
+        starts = [0, *further_starts]
+        divided[leaf.name] = leaf, starts
+        sections += _sections(leaf, starts)
     moved: list[Entry] = []
     for link in links:
         if link.document in divided:
@@ -104,7 +112,9 @@ def _starts(leaf: Leaf, links: Sequence[Entry]) -> Iterator[int]:
     """Yield the numbers of the blocks at which a section after the first begins."""
     blocks = leaf.markup.everything
     level_of_matter = 0
-    for number, (title, level) in sorted(_titles(leaf, links).items()):
+    titles = _titles(leaf, links)
+    for number in sorted(titles):
+        title, level = titles[number]
         if number < len(blocks) and blocks[number].matter:
             continue
         if kind_of_title(title) is not None:
@@ -136,9 +146,13 @@ def _sections(leaf: Leaf, starts: Sequence[int]) -> Iterator[Leaf]:
     for place, at in leaf.markup.places.items():
         number = _section_at(at, starts)
         places[number][place] = at - starts[number]
-    for number, (start, end) in enumerate(pairwise([*starts, len(blocks)])):
-        section = blocks[start:end]
-        markup = replace(leaf.markup, everything=section, places=places[number])
+    bounds = [*starts, len(blocks)]
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        markup = replace(
+            leaf.markup,
+            everything=blocks[start:end],
+            places=places[number],
+        )
         if number:
             # What is known of the whole document counts once.
             markup = replace(
@@ -148,7 +162,11 @@ def _sections(leaf: Leaf, starts: Sequence[int]) -> Iterator[Leaf]:
                 links=0,
                 note_texts=(),
             )
-        yield Leaf(_section_name(leaf, number), markup, leaf.role)
+        yield Leaf(
+            name=_section_name(leaf, number),
+            markup=markup,
+            role=leaf.role,
+        )
 
 
 def _section_at(block: int, starts: Sequence[int]) -> int:
@@ -166,7 +184,9 @@ def _moved(
 
 
 def _section_name(leaf: Leaf, number: int) -> str:
-    return f"{leaf.name}{_SECTION}{number + 1}" if number else leaf.name
+    if not number:
+        return leaf.name
+    return f"{leaf.name}{_SECTION}{number + 1}"
 
 
 def file_name(name: str) -> str:

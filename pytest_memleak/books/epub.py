@@ -189,7 +189,15 @@ def _guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Entry]:
             continue
         document, place = locate(reference.get("href") or "", "")
         kinds = terms(_GUIDE_TYPES.get(kind, kind))
-        entries.append(Entry(document, place, "", 1, kinds))
+        entries.append(
+            Entry(
+                document=document,
+                place=place,
+                title="",
+                depth=1,
+                terms=kinds,
+            )
+        )
     return entries
 
 

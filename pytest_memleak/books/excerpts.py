@@ -103,12 +103,13 @@ def _size_prices(shortest: int, longest: int) -> Sequence[float]:
 
 
 def _follow(first_of: Sequence[int], count: int) -> list[tuple[int, int]]:
-    parts = []
+    last_first = []
     end = count
     while end:
-        parts.append((first_of[end], end))
-        end = first_of[end]
-    return parts[::-1]
+        first = first_of[end]
+        last_first.append((first, end))
+        end = first
+    return last_first[::-1]
 
 
 # --- excerpts
@@ -207,7 +208,14 @@ def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragme
     for chapter, chapter_text in enumerate(chapters):
         for paragraph, text in enumerate(chapter_text.paragraphs):
             count = len(words(text, mode))
-            whole = _Fragment(chapter, paragraph, text, 0, len(text), count)
+            whole = _Fragment(
+                chapter=chapter,
+                paragraph=paragraph,
+                text=text,
+                start=0,
+                end=len(text),
+                words=count,
+            )
             if whole.words > LONGEST_EXCERPT:
                 yield from _sentences(whole, mode)
             else:
@@ -222,12 +230,12 @@ def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
         elif piece.ends_sentence:
             price = _PRICE_OF_CUT_AT_SENTENCE
         yield _Fragment(
-            whole.chapter,
-            whole.paragraph,
-            whole.text,
-            piece.start,
-            piece.end,
-            piece.words,
+            chapter=whole.chapter,
+            paragraph=whole.paragraph,
+            text=whole.text,
+            start=piece.start,
+            end=piece.end,
+            words=piece.words,
             price=price,
         )
 
@@ -241,7 +249,12 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
     units: list[_Unit] = []
     for fragment in fragments:
         if not units or not _joins(fragment, units[-1], sizes):
-            units.append(_Unit([fragment], fragment.words, fragment.chapter))
+            unit = _Unit(
+                fragments=[fragment],
+                words=fragment.words,
+                chapter=fragment.chapter,
+            )
+            units.append(unit)
             continue
         last = units[-1]
         if not last.words:
@@ -264,7 +277,8 @@ def _joins(
     if fragment.chapter == unit.chapter:
         return True
     # Chapters of a few words each, as in a dictionary, would be too many units.
-    return max(sizes[fragment.chapter], sizes[unit.chapter]) < _SMALL
+    larger = max(sizes[fragment.chapter], sizes[unit.chapter])
+    return larger < _SMALL
 
 
 def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
@@ -277,9 +291,12 @@ def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
 def _leads_on(fragment: _Fragment) -> bool:
     """Whether a short paragraph introduces the next: a speaker, a heading."""
     text = fragment.text[fragment.start : fragment.end].rstrip()
-    if text[-1:] in {":", "："} or (text.isupper() and _IN_CAPITALS.search(text)):
+    last = text[-1:]
+    if last in {":", "："}:
         return True
-    return text[-1:].isalnum()
+    if text.isupper() and _IN_CAPITALS.search(text):
+        return True
+    return last.isalnum()
 
 
 # --- cuts
@@ -365,10 +382,15 @@ def _with_sentences_around_short_parts(
     """Replace paragraphs by sentences near every part that is too short."""
     finer: set[int] = set()
     for index, (first, end) in enumerate(parts):
-        if sum(unit.words for unit in run[first:end]) < SHORTEST_EXCERPT:
-            start = max(index - _EXCERPTS_AROUND, 0)
-            around = parts[start : index + _EXCERPTS_AROUND + 1]
-            finer.update(range(around[0][0], around[-1][1]))
+        part_words = sum(unit.words for unit in run[first:end])
+        if part_words >= SHORTEST_EXCERPT:
+            continue
+        before = max(index - _EXCERPTS_AROUND, 0)
+        behind = index + _EXCERPTS_AROUND + 1
+        around = parts[before:behind]
+        first_around, _ = around[0]
+        _, end_around = around[-1]
+        finer.update(range(first_around, end_around))
     fragments: list[_Fragment] = []
     for index, unit in enumerate(run):
         for fragment in unit.fragments:
@@ -392,9 +414,11 @@ def _is_worth_cutting(fragment: _Fragment) -> bool:
 def _text(fragments: Iterable[_Fragment]) -> str:
     paragraphs: list[str] = []
     for _, group in groupby(fragments, key=attrgetter("chapter", "paragraph")):
-        first, *others = group
-        end = others[-1].end if others else first.end
-        paragraphs.append(first.text[first.start : end].strip())
+        pieces = list(group)
+        first = pieces[0]
+        last = pieces[-1]
+        paragraph = first.text[first.start : last.end]
+        paragraphs.append(paragraph.strip())
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 

@@ -242,13 +242,16 @@ def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
             sizes[leaf.name] = leaf.small_words
     if not sizes:
         return
-    rest_size = sum(leaf.small_words for leaf in leaves) - sum(sizes.values())
-    rest_count = sum(counts.values()) - sum(counts[name] for name in sizes)
-    if rest_size <= sum(sizes.values()):
+    size_of_these = sum(sizes.values())
+    count_of_these = sum(counts[name] for name in sizes)
+    rest_size = sum(leaf.small_words for leaf in leaves) - size_of_these
+    rest_count = sum(counts.values()) - count_of_these
+    if rest_size <= size_of_these:
         return
     chapters = {leaf.name for leaf in leaves if _is_authors_chapter(leaf)}
     for name, size in sizes.items():
-        is_often = counts[name] * rest_size >= _TIMES_THE_REST * rest_count * size
+        least = _TIMES_THE_REST * rest_count * size
+        is_often = counts[name] * rest_size >= least
         if is_often and name not in chapters:
             yield name
 
@@ -269,7 +272,8 @@ def _family_names(author: str) -> list[str]:
     """Return the last names of the authors, as in "Ann Lee and Poe, Edgar"."""
     families: list[str] = []
     for name in author.split(" and "):
-        parts = name.partition(",")[0].split()
+        before_comma, _, _ = name.partition(",")
+        parts = before_comma.split()
         if parts and len(parts[-1]) >= _SHORTEST_NAME:
             families.append(parts[-1])
     return families
@@ -310,15 +314,19 @@ def _titles_also_by(leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion]) -> s
     """Return letters and digits of the author's other titles."""
     titles: list[str] = []
     for leaf in leaves:
-        if leaf.name in kinds and kinds[leaf.name].kind == "also by":
-            titles += (letters_and_digits(block.text) for block in leaf.markup.blocks)
+        exclusion = kinds.get(leaf.name)
+        if exclusion is None or exclusion.kind != "also by":
+            continue
+        for block in leaf.markup.blocks:
+            titles.append(letters_and_digits(block.text))
     return "".join(titles)
 
 
 def _last_back_matter(run: Sequence[Leaf], kinds: Mapping[str, Exclusion]) -> str:
     for leaf in reversed(run):
-        if kinds[leaf.name].kind in _BACK:
-            return kinds[leaf.name].kind
+        kind = kinds[leaf.name].kind
+        if kind in _BACK:
+            return kind
     return ""
 
 
@@ -376,7 +384,9 @@ def _is_signature(text: str, names: Sequence[str]) -> bool:
     initials = "".join(name[0] for name in names).casefold()
     if letters == "theauthor" or _are_initials(letters, initials):
         return True
-    return letters_and_digits(names[-1]) in letters and text.lstrip()[:1].isupper()
+    family_name = letters_and_digits(names[-1])
+    first_letter = text.lstrip()[:1]
+    return family_name in letters and first_letter.isupper()
 
 
 def _are_initials(text: str, initials: str) -> bool:

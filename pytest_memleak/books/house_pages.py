@@ -20,21 +20,28 @@ def with_house_pages_marked(blocks: Sequence[TextBlock]) -> tuple[TextBlock, ...
     """Mark a document's sections under such titles as matter."""
     marked = list(blocks)
     for start, block in enumerate(blocks):
-        if not block.level or not _TITLE.fullmatch(block.text.strip()):
+        if not _is_house_title(block):
             continue
         end = _end_of_section(blocks, start)
-        if _words(blocks[start:end]) > _LONGEST:
+        section = blocks[start:end]
+        if _words(section) > _LONGEST:
             continue
-        for index in range(start, end):
-            if not marked[index].matter:
-                marked[index] = replace(marked[index], matter=HOUSE_PAGE)
+        for index, section_block in enumerate(section, start=start):
+            if not section_block.matter:
+                marked[index] = replace(section_block, matter=HOUSE_PAGE)
     return tuple(marked)
+
+
+def _is_house_title(block: TextBlock) -> bool:
+    text = block.text.strip()
+    return block.level > 0 and _TITLE.fullmatch(text) is not None
 
 
 def _end_of_section(blocks: Sequence[TextBlock], start: int) -> int:
     """Return where the next heading of the same or a higher level stands."""
+    level = blocks[start].level
     for index in range(start + 1, len(blocks)):
-        if 0 < blocks[index].level <= blocks[start].level:
+        if 0 < blocks[index].level <= level:
             return index
     return len(blocks)
 

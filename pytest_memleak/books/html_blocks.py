@@ -107,17 +107,17 @@ def read_markup(
     budget.spend(walker.characters, "characters of text")
     budget.spend(len(walker.blocks), "paragraphs")
     return Markup(
-        tuple(walker.blocks),
-        walker.declares_body,
-        source.notes,
-        walker.places,
-        walker.linked / max(walker.characters, 1),
-        walker.links,
-        tuple(walker.note_texts),
-        walker.unseen_words,
-        walker.pictures,
-        frozenset(walker.references),
-        walker.back_linked,
+        everything=tuple(walker.blocks),
+        declares_body=walker.declares_body,
+        notes=source.notes,
+        places=walker.places,
+        linked=walker.linked / max(walker.characters, 1),
+        links=walker.links,
+        note_texts=tuple(walker.note_texts),
+        unseen_words=walker.unseen_words,
+        pictures=walker.pictures,
+        references=frozenset(walker.references),
+        back_linked=walker.back_linked,
     )
 
 
@@ -190,9 +190,11 @@ class _Walker:
             if name in _BLOCKS:
                 self._flush()
             self._gone = 1
-        elif name in _BLOCKS or (
-            attributes and self._is_displayed_as_block(attributes)
-        ):
+            return
+        is_block = name in _BLOCKS
+        if not is_block and attributes:
+            is_block = self._is_displayed_as_block(attributes)
+        if is_block:
             self._leave.append(self._enter_block(name, attributes))
         else:
             self._leave.append(self._enter_inline(name, attributes))
@@ -271,12 +273,13 @@ class _Walker:
         declared = _declared(attributes)
         is_note = not APPARATUS.isdisjoint(declared)
         self._is_navigation = name == "nav"
-        named = f"{attributes.get('id') or ''} {attributes.get('class') or ''}".split()
-        if (
-            name in _NO_PROSE
-            or not _NO_TEXT.isdisjoint(named)
-            or (self._is_navigation and (is_note or is_matter(declared, within=None)))
-        ):
+        own_id = attributes.get("id") or ""
+        classes = attributes.get("class") or ""
+        named = f"{own_id} {classes}".split()
+        is_text = name not in _NO_PROSE and _NO_TEXT.isdisjoint(named)
+        if self._is_navigation and is_text:
+            is_text = not is_note and not is_matter(declared, within=None)
+        if not is_text:
             self._is_shown = False
             return True
         if is_note:
@@ -301,8 +304,10 @@ class _Walker:
             return True
         if not self._styles.hidden:
             return False
-        for kind in (attributes.get("class") or "").lower().split():
-            if not self._styles.hidden.isdisjoint((f".{kind}", f"{name}.{kind}")):
+        classes = attributes.get("class") or ""
+        for kind in classes.lower().split():
+            selectors = (f".{kind}", f"{name}.{kind}")
+            if not self._styles.hidden.isdisjoint(selectors):
                 return True
         return False
 
@@ -336,12 +341,15 @@ class _Walker:
         return self._flush
 
     def _enter_matter(self, matter: bool | None, kind: str) -> Callable[[], None]:
-        outer = self._matter, self._kind
-        self._matter, self._kind = matter, kind
+        outer_matter = self._matter
+        outer_kind = self._kind
+        self._matter = matter
+        self._kind = kind
 
         def leave() -> None:
             self._flush()
-            self._matter, self._kind = outer
+            self._matter = outer_matter
+            self._kind = outer_kind
 
         return leave
 
@@ -349,15 +357,18 @@ class _Walker:
         if self._heading is not None:
             self._level = min(self._level, level)
             return self._flush
-        self._heading, self._level = [], level
+        self._heading = []
+        self._level = level
         return self._leave_heading
 
     def _leave_heading(self) -> None:
         self._flush()
-        lines, self._heading = self._heading or [], None
+        lines = self._heading or []
+        self._heading = None
         text = ": ".join(line.replace("\n", " ") for line in lines)
-        long = len(text) > _MOST_CHARACTERS or len(text.split()) > _LONGEST_HEADING
-        if long or self._level == _HEADINGS["hgroup"]:
+        words = len(text.split())
+        is_long = len(text) > _MOST_CHARACTERS or words > _LONGEST_HEADING
+        if is_long or self._level == _HEADINGS["hgroup"]:
             for line in lines:
                 self._add(line)
         elif text:

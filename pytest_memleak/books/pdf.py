@@ -133,10 +133,14 @@ def _layout(pages: Sequence[list[_Line]]) -> _Layout:
     for paragraph in paragraphs:
         paragraph.text, count = _join_lines(paragraph.lines, vocabulary)
         hyphens += count
+    notes: list[str] = []
+    for lines in notes_of_pages:
+        note, _ = _join_lines(lines, vocabulary)
+        notes.append(note)
     return _Layout(
         body_size=body_size,
         paragraphs=[paragraph for paragraph in paragraphs if paragraph.text],
-        notes=[_join_lines(lines, vocabulary)[0] for lines in notes_of_pages],
+        notes=notes,
         heads=heads,
         hyphens=hyphens,
         note_lines=sum(map(len, notes_of_pages)),
@@ -158,7 +162,13 @@ def _lines(page: str) -> list[_Line]:
 
 def _line(row: str) -> _Line:
     size, left, right, bottom, text = row.split(" ", 4)
-    return _Line(float(size), float(left), float(right), float(bottom), text)
+    return _Line(
+        size=float(size),
+        left=float(left),
+        right=float(right),
+        bottom=float(bottom),
+        text=text,
+    )
 
 
 # --- running heads and page numbers
@@ -181,11 +191,13 @@ def _remove_heads(
 ) -> tuple[list[list[_Line]], int]:
     """Remove running heads and page numbers from the pages, and count them."""
     large = _OTHER_SIZE * body_size  # as of chapters' numbers
-    edges = [{*page[:_EDGE_LINES], *page[-_EDGE_LINES:]} for page in pages]
+    every_edge: list[_Line] = []
     pages_with: Counter[str] = Counter()
-    for lines in edges:
-        pages_with.update({_key(line) for line in lines})
-    heights = _heights_of_heads([*chain.from_iterable(edges)], pages_with)
+    for page in pages:
+        edge_lines = {*page[:_EDGE_LINES], *page[-_EDGE_LINES:]}
+        every_edge += edge_lines
+        pages_with.update({_key(line) for line in edge_lines})
+    heights = _heights_of_heads(every_edge, pages_with)
     enough = max(_FEWEST_PAGES, _SHARE_OF_PAGES * len(pages))
 
     def is_head(line: _Line) -> bool:
@@ -196,12 +208,17 @@ def _remove_heads(
         return _PAGE_NUMBER.fullmatch(line.text) is not None
 
     kept: list[list[_Line]] = []
+    removed = 0
     for page in pages:
         # From the page's edges inwards, up to the first line of text.
-        above = len([*takewhile(is_head, page[:_EDGE_LINES])])
-        below = len([*takewhile(is_head, page[: -_EDGE_LINES - 1 : -1])])
-        kept.append(page[above : max(above, len(page) - below)])
-    return kept, sum(map(len, pages)) - sum(map(len, kept))
+        first_lines = page[:_EDGE_LINES]
+        last_lines = page[-_EDGE_LINES:]
+        above = len([*takewhile(is_head, first_lines)])
+        below = len([*takewhile(is_head, reversed(last_lines))])
+        end = max(above, len(page) - below)
+        kept.append(page[above:end])
+        removed += len(page) - len(kept[-1])
+    return kept, removed
 
 
 def _heights_of_heads(edges: Iterable[_Line], pages_with: Counter[str]) -> set[int]:
@@ -243,15 +260,21 @@ def _split_notes(
     bodies: list[list[_Line]] = []
     notes: list[list[_Line]] = []
     runs_on = False
+    largest_note = _NOTE_SIZE * body_size
     for page in pages:
         start = len(page)
-        while start and page[start - 1].size <= _NOTE_SIZE * body_size:
+        while start and page[start - 1].size <= largest_note:
             start -= 1
-        while not runs_on and start < len(page) and not _NOTE.match(page[start].text):
-            start += 1
+        if not runs_on:
+            while start < len(page) and not _NOTE.match(page[start].text):
+                start += 1
         bodies.append(page[:start])
-        notes.append(page[start:])
-        runs_on = start < len(page) and not page[-1].text.endswith(_ENDS_SENTENCE)
+        notes_of_page = page[start:]
+        notes.append(notes_of_page)
+        runs_on = False
+        if notes_of_page:
+            last = notes_of_page[-1]
+            runs_on = not last.text.endswith(_ENDS_SENTENCE)
     return bodies, notes
 
 
@@ -302,16 +325,23 @@ def _leading(pages: Sequence[Sequence[_Line]], body_size: float) -> float:
     """Return the usual distance of lines."""
     gaps: Counter[float] = Counter()
     for page in pages:
-        gaps.update(
-            round(above.bottom - below.bottom) for above, below in pairwise(page)
-        )
-    return gaps.most_common(1)[0][0] if gaps else body_size
+        for above, below in pairwise(page):
+            gap = above.bottom - below.bottom
+            gaps[round(gap)] += 1
+    if not gaps:
+        return body_size
+    [(leading, _)] = gaps.most_common(1)
+    return leading
 
 
 def _text_width(pages: Sequence[Sequence[_Line]]) -> float:
     """Return the width that nine of ten lines don't exceed."""
-    widths = sorted(line.right - line.left for line in chain.from_iterable(pages))
-    return widths[len(widths) * 9 // 10] if widths else 0
+    lines = chain.from_iterable(pages)
+    widths = sorted(line.right - line.left for line in lines)
+    if not widths:
+        return 0
+    nine_tenths = len(widths) * 9 // 10
+    return widths[nine_tenths]
 
 
 def _is_other_type(line: _Line, before: _Line) -> bool:
@@ -360,12 +390,11 @@ def _join_initials(
 ) -> list[_Line]:
     """Join each large initial with the line that it begins."""
     lines: list[_Line] = []
+    large = _INITIAL_SIZE * body_size
     for line in page:
         initial = lines[-1] if lines else line
-        if (
-            len(initial.text) > 1
-            or not line.size < _INITIAL_SIZE * body_size < initial.size
-        ):
+        is_initial = len(initial.text) <= 1 and initial.size > large
+        if not is_initial or line.size >= large:
             lines.append(line)
             continue
         blank = " " if _is_word_of_its_own(initial, line, vocabulary) else ""
@@ -382,7 +411,9 @@ def _is_word_of_its_own(
     """Whether a large initial isn't the beginning of the line's first word."""
     letter = initial.text.lower()
     rest = line.text.split(" ", 1)[0].lower()
-    return vocabulary[letter] > 0 and vocabulary[rest] > vocabulary[f"{letter}{rest}"]
+    is_word = vocabulary[letter] > 0
+    joined = f"{letter}{rest}"
+    return is_word and vocabulary[rest] > vocabulary[joined]
 
 
 def _divided_word(text: str) -> str | None:
@@ -397,8 +428,10 @@ def _join_lines(lines: Sequence[_Line], vocabulary: Counter[str]) -> tuple[str, 
     """Join the lines of a paragraph, and count the hyphens removed."""
     pieces: list[str] = []
     hyphens = 0
-    for text, below in pairwise((*(line.text for line in lines), "")):
-        left, right = _divided_word(text), _WORD.match(below)
+    texts = [line.text for line in lines]
+    for text, below in pairwise([*texts, ""]):
+        left = _divided_word(text)
+        right = _WORD.match(below)
         if left is None or right is None:
             pieces.append(f"{text} ")
         elif _keeps_hyphen(left, right[0].lower(), vocabulary):
@@ -406,7 +439,8 @@ def _join_lines(lines: Sequence[_Line], vocabulary: Counter[str]) -> tuple[str, 
         else:
             pieces.append(text[:-1])
             hyphens += 1
-    return " ".join(legible(without_controls("".join(pieces))).split()), hyphens
+    text = legible(without_controls("".join(pieces)))
+    return " ".join(text.split()), hyphens
 
 
 def _keeps_hyphen(
@@ -419,7 +453,9 @@ def _keeps_hyphen(
     apart = vocabulary[f"{left}-{right}"]
     if joined or apart:
         return apart > joined
-    return not left.isalpha() or (vocabulary[left] > 0 and vocabulary[right] > 0)
+    if not left.isalpha():
+        return True
+    return vocabulary[left] > 0 and vocabulary[right] > 0
 
 
 # --- documents
@@ -495,7 +531,13 @@ def _listed(
         index = _entry_paragraph(paragraphs, title, page, top)
         if index is not None:
             text = " ".join(legible(without_controls(title)).split())
-            listed.append(_Listed(index, depth, text))
+            listed.append(
+                _Listed(
+                    paragraph=index,
+                    depth=depth,
+                    title=text,
+                )
+            )
     return sorted(listed)
 
 
@@ -531,7 +573,8 @@ def _notes_of(
     end_page = len(layout.notes)
     if end < len(paragraphs):
         end_page = paragraphs[end].page
-    return tuple(note for note in layout.notes[first_page:end_page] if note)
+    notes = layout.notes[first_page:end_page]
+    return tuple(note for note in notes if note)
 
 
 def _is_large(paragraph: _Paragraph, body_size: float) -> bool:
@@ -554,13 +597,15 @@ def _entry_paragraph(
     first = bisect_left(paragraphs, page, key=lambda paragraph: paragraph.page)
     letters = letters_and_digits(title)
     following = None
-    for index in range(first, min(first + _MOST_ON_PAGE, len(paragraphs))):
+    end = min(first + _MOST_ON_PAGE, len(paragraphs))
+    for index in range(first, end):
         paragraph = paragraphs[index]
         is_behind = paragraph.page > page
         own_letters = letters_and_digits(paragraph.text)
         if letters and own_letters == letters and not is_behind:
             return index
-        if following is None and (top is None or is_behind or paragraph.top <= top):
+        is_below = top is None or paragraph.top <= top
+        if following is None and (is_behind or is_below):
             following = index
         if is_behind:
             break

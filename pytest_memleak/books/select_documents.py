@@ -201,7 +201,11 @@ def _declared_matter(
     declared = by_markup | by_landmarks
     if _exclude_most(declared, linear):
         return _DeclaredMatter(rules, prefaces, [_ignored("landmarks")])
-    return _DeclaredMatter(rules | declared, prefaces, [])
+    return _DeclaredMatter(
+        rules=rules | declared,
+        prefaces=prefaces,
+        warnings=[],
+    )
 
 
 _ROLES = {
@@ -350,8 +354,18 @@ def _chosen_by_user(
     place: str,
 ) -> tuple[set[str], set[str]]:
     """Return the documents that `include` and `exclude` match."""
-    included = _matches("include", include, names, place)
-    excluded = _matches("exclude", exclude, names, place)
+    included = _matches(
+        key="include",
+        patterns=include,
+        names=names,
+        place=place,
+    )
+    excluded = _matches(
+        key="exclude",
+        patterns=exclude,
+        names=names,
+        place=place,
+    )
     both = sorted(included & excluded)
     if both:
         raise BookError(

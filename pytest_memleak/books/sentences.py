@@ -76,16 +76,25 @@ def cut_paragraph(
 
     The pieces are contiguous, and their words are the paragraph's words.
     """
+    borders = (0, *_sure_ends(text), len(text))
     pieces: list[Piece] = []
-    for start, end in pairwise((0, *_sure_ends(text), len(text))):
-        count = len(words(text[start:end], mode))
+    for start, end in pairwise(borders):
+        sentence = text[start:end]
+        count = len(words(sentence, mode))
         if count > longest:
             pieces += _cut_at_marks(text, start, end, mode, longest)
         else:
             pieces.append(Piece(start, end, count))
-    if sum(piece.words for piece in pieces) != len(words(text, mode)):
+    words_of_pieces = sum(piece.words for piece in pieces)
+    if words_of_pieces != len(words(text, mode)):
         # A cut must not change words.
-        return list(_cut_sentence(text, 0, len(text), mode))
+        between_words = _cut_sentence(
+            text=text,
+            start=0,
+            end=len(text),
+            mode=mode,
+        )
+        return list(between_words)
     return pieces
 
 
@@ -95,14 +104,16 @@ def cut_paragraph(
 
 def sentences(text: str) -> list[str]:
     """Split a paragraph into stripped sentences by its punctuation."""
-    borders = (0, *(mark.end() for mark in _marks(text)), len(text))
+    ends = [mark.end() for mark in _marks(text)]
+    borders = (0, *ends, len(text))
     return [text[start:end].strip() for start, end in pairwise(borders)]
 
 
 def _marks(text: str) -> Iterator[re.Match[str]]:
     """Yield the marks with which a sentence may end within the text."""
     for mark in _MARK.finditer(text):
-        if not (mark[3] or "").islower() and mark.end() < len(text):
+        following = mark[3] or ""
+        if not following.islower() and mark.end() < len(text):
             yield mark
 
 
@@ -113,10 +124,14 @@ def _sure_ends(text: str) -> Iterator[int]:
     without_dot = map(str.lower, _WITHOUT_DOT.findall(text))
     abbreviations = _abbreviations().difference(without_dot)
     for mark in _marks(text):
-        before = bisect_left(enclosed, (mark.end(),)) - 1
-        within = before >= 0 and mark.end() < enclosed[before][1]
-        if not within and not _may_go_on(text, mark, abbreviations):
-            yield mark.end()
+        end = mark.end()
+        begun = bisect_left(enclosed, (end,))
+        is_within = False
+        if begun > 0:
+            _, enclosed_end = enclosed[begun - 1]
+            is_within = end < enclosed_end
+        if not is_within and not _may_go_on(text, mark, abbreviations):
+            yield end
 
 
 def _may_go_on(
@@ -192,9 +207,19 @@ def _cut_at_marks(
     for first, last in pairwise((start, *ends, end)):
         count = len(words(text[first:last], mode))
         if count > longest:
-            yield from _cut_sentence(text, first, last, mode)
+            yield from _cut_sentence(
+                text=text,
+                start=first,
+                end=last,
+                mode=mode,
+            )
         else:
-            yield Piece(first, last, count, ends_sentence=last == end)
+            yield Piece(
+                start=first,
+                end=last,
+                words=count,
+                ends_sentence=last == end,
+            )
 
 
 def _cut_sentence(
@@ -221,7 +246,12 @@ def _cut_sentence(
         if cut is None:
             count = len(words(text[start:end], mode))
             break
-        yield Piece(start, cut, len(words(text[start:cut], mode)), ends_sentence=False)
+        yield Piece(
+            start=start,
+            end=cut,
+            words=len(words(text[start:cut], mode)),
+            ends_sentence=False,
+        )
         start = cut
     yield Piece(start, end, count)
 

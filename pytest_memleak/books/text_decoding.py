@@ -172,10 +172,14 @@ def _text_encoding(name: str) -> str | None:
 def _wide_encoding(data: bytes) -> str | None:
     """Detect UTF-16 without a byte order mark by the zeros of its Latin letters."""
     head = data[:1024]
-    first, second = head[0::2].count(0), head[1::2].count(0)
-    if (first and second) or (first + second) * _ZEROS_IN_WIDE_TEXT <= len(head):
+    zeros_in_first_bytes = head[0::2].count(0)
+    zeros_in_second_bytes = head[1::2].count(0)
+    if zeros_in_first_bytes and zeros_in_second_bytes:
         return None
-    return "utf-16-be" if first else "utf-16-le"
+    zeros = zeros_in_first_bytes + zeros_in_second_bytes
+    if zeros * _ZEROS_IN_WIDE_TEXT <= len(head):
+        return None
+    return "utf-16-be" if zeros_in_first_bytes else "utf-16-le"
 
 
 # --- document types and entities
@@ -245,7 +249,8 @@ _FROM_CP1252 = {
 def is_binary(text: str) -> bool:
     """Whether this is no text: a zero anywhere, or many controls at its beginning."""
     head = text[:10_000]
-    return "\0" in text or len(_CONTROLS.findall(head)) * 100 > len(head)
+    controls = len(_CONTROLS.findall(head))
+    return "\0" in text or controls * 100 > len(head)
 
 
 def is_noise(text: str) -> bool:
@@ -268,9 +273,18 @@ def legible(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _ODD.sub(lambda match: _FROM_CP1252.get(match[0], ""), text)
-    text = _LIGATURES.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+    text = _ODD.sub(_from_cp1252, text)
+    text = _LIGATURES.sub(_letters_of_ligature, text)
     return normalized(text, "NFC")
+
+
+def _from_cp1252(odd: re.Match[str]) -> str:
+    """Return the character that was meant; of an invisible one nothing."""
+    return _FROM_CP1252.get(odd[0], "")
+
+
+def _letters_of_ligature(ligature: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", ligature[0])
 
 
 def one_line(text: str) -> str:

@@ -112,10 +112,10 @@ def read_works(
             yield from _works_under_headings(manuscript, path, name)
         else:
             yield ReadWork(
-                name,
-                manuscript.title or path.stem,
-                manuscript.author,
-                manuscript.chapters,
+                id=name,
+                title=manuscript.title or path.stem,
+                author=manuscript.author,
+                chapters=manuscript.chapters,
                 matter=sum(part.matter for part in manuscript.parts),
                 warnings=tuple(f"{name}: {warning}" for warning in manuscript.warnings),
                 excluded=manuscript.excluded,
@@ -160,10 +160,10 @@ def _works_under_headings(
     for number, chapter in enumerate(manuscript.chapters, start=1):
         is_first = number == 1
         yield ReadWork(
-            f"{name}:{number}",
-            chapter.title or f"{name}:{number}",
-            manuscript.author,
-            (chapter,),
+            id=f"{name}:{number}",
+            title=chapter.title or f"{name}:{number}",
+            author=manuscript.author,
+            chapters=(chapter,),
             warnings=manuscript.warnings if is_first else (),
             excluded=manuscript.excluded if is_first else (),
         )
@@ -195,10 +195,10 @@ def _works_from_records(
             lines=lines,
         )
         yield ReadWork(
-            f"{name}:{number}",
-            " ".join((title or f"{name}:{number}").split())[:_LONGEST_TITLE],
-            author,
-            (Chapter(None, paragraphs),),
+            id=f"{name}:{number}",
+            title=" ".join((title or f"{name}:{number}").split())[:_LONGEST_TITLE],
+            author=author,
+            chapters=(Chapter(None, paragraphs),),
             matter=matter,
         )
 
@@ -336,7 +336,12 @@ def _counted(
             )
         texts = [excerpt.text for excerpt in excerpts]
         validate_word_breaks(texts, mode=mode, place=f"{place}, work {work.id!r}")
-        yield _CountedWork(work, excerpts, in_mode, total)
+        yield _CountedWork(
+            work=work,
+            excerpts=excerpts,
+            words_in_mode=in_mode,
+            all_words=total,
+        )
 
 
 def _count_words(excerpts: Iterable[Excerpt], mode: WordMode) -> int:
@@ -396,7 +401,14 @@ class _Collected:
             self.excerpts.append(numbered)
         end = len(self.excerpts)
         named = work.author or author
-        self.works.append(Work(work.id, work.title, named, first, end))
+        collected_work = Work(
+            id=work.id,
+            title=work.title,
+            author=named,
+            first=first,
+            end=end,
+        )
+        self.works.append(collected_work)
 
 
 def _warnings_of_short(collected: _Collected, k: int) -> list[str]:
@@ -420,7 +432,15 @@ def _cut(
         return tuple(Excerpt("", text) for text in cut_verse(paragraphs, mode=mode))
     if not any(words(paragraph, mode) for paragraph in paragraphs):
         return (Excerpt("", "\n\n".join(paragraphs)),)
-    return cut(Manuscript(None, None, work.chapters), mode=mode, place=work.id)
+    return cut(
+        Manuscript(
+            title=None,
+            author=None,
+            chapters=work.chapters,
+        ),
+        mode=mode,
+        place=work.id,
+    )
 
 
 # --- verse
@@ -443,9 +463,15 @@ def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
     """
     lines: list[_Line] = []
     for number, stanza in enumerate(stanzas):
-        *others, last = stanza.split("\n")
-        lines += (_Line(number, line, len(words(line, mode)), False) for line in others)
-        lines.append(_Line(number, last, len(words(last, mode)), True))
+        texts = stanza.split("\n")
+        for nth, text in enumerate(texts, start=1):
+            line = _Line(
+                stanza=number,
+                text=text,
+                words=len(words(text, mode)),
+                last=nth == len(texts),
+            )
+            lines.append(line)
     if sum(line.words for line in lines) <= LONGEST_EXCERPT:
         return [_verse_text(lines)]
     row = Row(

@@ -159,7 +159,14 @@ def _read_messages(
             answers[texts] = AnswerFacts(len(prompts), {**choice.end})
         else:
             facts.end |= choice.end
-        written.append(_WrittenMessage(turn, choice.number, texts, message.content))
+        written.append(
+            _WrittenMessage(
+                turn=turn,
+                number=choice.number,
+                texts=texts,
+                message=message.content,
+            )
+        )
     if len(written) > 1:
         _join_parts(written, answers)
     return [*prompts], answers

@@ -105,7 +105,12 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
         file = unpack(raw) if unpack else raw
         for block in _blocks(read(file, path, text)):
             position = raw.tell()
-            yield RowBlock(path, rows + 1, block, position - read_before)
+            yield RowBlock(
+                path=path,
+                first=rows + 1,
+                rows=block,
+                bytes=position - read_before,
+            )
             rows += len(block)
             read_before = raw.tell()
     if not rows:

@@ -87,7 +87,11 @@ class RowMessages:
 
 def messages_in(row: Record) -> RowMessages:
     """Return the messages in a row, with what stands beside them."""
-    in_row = RowMessages([], [], [])
+    in_row = RowMessages(
+        messages=[],
+        beside=[],
+        chunks=[],
+    )
     # Not recursive: the writer decides the depth.
     waiting: list[_Part] = [("", row, None, Choice({}, 0))]
     while waiting:

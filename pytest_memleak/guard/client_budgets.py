@@ -86,7 +86,12 @@ class ClientBudgets:
         with self._lock:
             budget = self._active.get(client)
             if budget is None:
-                budget = _ClientBudget(self._words, self._places, self, client)
+                budget = _ClientBudget(
+                    words=self._words,
+                    places=self._places,
+                    kept_by=self,
+                    client=client,
+                )
                 self._active[client] = budget
         with budget.lock:
             budget.restart(self._places_of(client))

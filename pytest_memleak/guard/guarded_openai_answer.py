@@ -128,7 +128,12 @@ class GuardedAnswer:
         self._budgets = [*further_budgets]
         if budget is not None:
             self._budgets.insert(0, Budget(budget, places))
-        history = self._history(library, asked.history, limit, places)
+        history = self._history(
+            library,
+            history=asked.history,
+            limit=limit,
+            places=places,
+        )
         self._stream = partial(
             Stream,
             library,
@@ -137,7 +142,8 @@ class GuardedAnswer:
             budgets=self._budgets,
             places=places,
         )
-        self._each = max(_number(request.get("n"), 1), 1)
+        choices_requested = _number(request.get("n"), 1)
+        self._each = max(choices_requested, 1)
         self._choices = self._each * len(self._prompts)
         self._model = request.get("model")
         self._ids = ids or OwnIds()
@@ -230,7 +236,9 @@ class GuardedAnswer:
 
     def close(self) -> None:
         """Count the words that left, also if the client left before the end."""
-        streams = [stream for texts in self._texts.values() for stream in texts.streams]
+        streams: list[Stream] = []
+        for texts in self._texts.values():
+            streams += texts.streams
         for budget in self._budgets:
             budget.settle(streams)
 
@@ -263,15 +271,16 @@ class GuardedAnswer:
     def _guarded_list(self, values: list[Any], place: Path) -> list[Any]:
         guarded: list[Any] = []
         for nth, value in enumerate(values):
+            own_place = (*place, len(guarded))
             if isinstance(value, dict):
                 number = _number(value.get("index"), nth)
                 guarded.append(self._guarded(value, (*place, number)))
             elif isinstance(value, list):
-                guarded.append(self._guarded_list(value, (*place, len(guarded))))
+                guarded.append(self._guarded_list(value, own_place))
             elif isinstance(value, str):
                 guarded.append("")
-                self._objects[*place, len(guarded) - 1] = guarded
-                self._read_text((*place, len(guarded) - 1), value)
+                self._objects[own_place] = guarded
+                self._read_text(own_place, value)
         return guarded
 
     def _guard_string(
@@ -403,19 +412,26 @@ class _Texts:
     def _add(self, stream: Path, text: str) -> None:
         self._may_leave[stream] += len(text)
         passage = self._streams[stream].passage
-        if passage and not self.passage:
-            self.passage = passage
-            numbers = [part for part in self._last if isinstance(part, int)]
-            names = [part for part in self._last if isinstance(part, str)]
-            choice = numbers[0] if numbers else 0
-            exceeded = self._streams[stream].exceeded
-            self._stops.append(Stop(choice, ".".join(names), passage, exceeded))
+        if not passage or self.passage:
+            return
+        self.passage = passage
+        numbers = [part for part in self._last if isinstance(part, int)]
+        names = [part for part in self._last if isinstance(part, str)]
+        stop = Stop(
+            choice=numbers[0] if numbers else 0,
+            field=".".join(names),
+            passage=passage,
+            exceeded=self._streams[stream].exceeded,
+        )
+        self._stops.append(stop)
 
     def _leaving(self) -> Pieces:
         while self._waiting:
             place, text = self._waiting[0]
             streams = self._streams_of(place)
-            size = min(len(text), *(self._may_leave[stream] for stream in streams))
+            size = len(text)
+            for stream in streams:
+                size = min(size, self._may_leave[stream])
             yield place, text[:size]
             self._may_leave.subtract(dict.fromkeys(streams, size))
             if size < len(text):
@@ -452,7 +468,9 @@ def _at(place: Path, text: str) -> dict[str, Any]:
     for key in reversed(place):
         if isinstance(key, str):
             value = {key: value}
+        elif isinstance(value, dict):
+            value = [{"index": key, **value}]
         else:
-            value = [{"index": key, **value}] if isinstance(value, dict) else [value]
+            value = [value]
     nested: dict[str, Any] = value
     return nested

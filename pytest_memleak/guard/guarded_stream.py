@@ -176,7 +176,8 @@ class Stream:
         if count < len(starts):
             self._sent = starts[count]
         self._allowed -= min(count, self._allowed)
-        self._unread += max(count - bisect_left(starts, self._matched), 0)
+        matched_words = bisect_left(starts, self._matched)
+        self._unread += max(count - matched_words, 0)
         released = self._text[sent : self._sent]
         if released or not self._unread:
             self._note_unread()
@@ -186,14 +187,20 @@ class Stream:
     def _note_unread(self) -> None:
         for budget in self._budgets:
             text = self._text[: self._sent]
-            budget.note_unread(self, text, self._prompt, self._unread)
+            budget.note_unread(
+                sender=self,
+                text=text,
+                prompt=self._prompt,
+                words=self._unread,
+            )
 
     def _affordable(self) -> int:
         """Return how many words may leave unread by the budgets."""
         affordable = _ANY_NUMBER
         for budget in self._budgets:
             left = budget.left(self, enough=self._limit + UNSEEN)
-            affordable = min(affordable, left - UNSEEN - self._unread)
+            left_of_budget = left - UNSEEN - self._unread
+            affordable = min(affordable, left_of_budget)
         return max(affordable, 0)
 
     def _allow_more(self, starts: Sequence[int], whole: int) -> bool:
@@ -207,7 +214,8 @@ class Stream:
         self._matched = whole
         self._unread = 0
         complete = bisect_left(starts, whole)
-        self._allowed = max(complete + self._limit - self._may_match(longest), 0)
+        left_by_limit = self._limit - self._may_match(longest)
+        self._allowed = max(complete + left_by_limit, 0)
         return True
 
     def _end_of_whole_words(self, starts: Sequence[int]) -> int:
@@ -247,8 +255,9 @@ class Stream:
 
     def _is_in_history(self, passage: Passage) -> bool:
         for other in self._history.passages:
-            alike = (other.book, other.near) == (passage.book, passage.near)
-            if alike and other.start <= passage.start and passage.end <= other.end:
+            is_alike = other.book == passage.book and other.near == passage.near
+            is_within = other.start <= passage.start and passage.end <= other.end
+            if is_alike and is_within:
                 return True
         return False
 
@@ -268,14 +277,17 @@ class Stream:
             of_book = [each for each in passages if each.book == excess.book]
             self.passage = max(of_book, key=attrgetter("place_end"))
             nth -= excess.words - 1
-        released = self._text[self._sent : starts[max(nth, 0)]]
+        stop = starts[max(nth, 0)]
+        released = self._text[self._sent : stop]
         self._count_sent(self._sent + len(released))
         return released
 
     def _exceeds(self, end: int) -> bool:
         """Tell whether the text up to `end` exceeds the limit, or a budget."""
         passages = self._passages(end)
-        return _longest(passages) > self._limit or self._excess(passages) is not None
+        if _longest(passages) > self._limit:
+            return True
+        return self._excess(passages) is not None
 
     def _excess(self, passages: Sequence[Passage]) -> Excess | None:
         places = self._counted(passages)
@@ -291,18 +303,26 @@ class Stream:
             places = self._counted(self._passages(end))
             for budget in self._budgets:
                 budget.add(places)
-                budget.note_unread(self, "", "", 0)
+                budget.note_unread(
+                    sender=self,
+                    text="",
+                    prompt="",
+                    words=0,
+                )
 
     def _forget(self) -> None:
         """Forget text that no passage over the limit reaches back to."""
         window = _CHARACTERS * self._limit
-        over = min(len(self._text) - window, self._sent - 1)
-        if over > window // 3:
-            cut = max(self._text.find(" ", over, self._sent - 1), over)
-            self._text = self._text[cut:]
-            self._sent -= cut
-            self._matched -= cut
-            self._before = max(self._before - cut, 0)
+        last_sent = self._sent - 1
+        over = min(len(self._text) - window, last_sent)
+        if over <= window // 3:
+            return
+        blank = self._text.find(" ", over, last_sent)
+        cut = max(blank, over)
+        self._text = self._text[cut:]
+        self._sent -= cut
+        self._matched -= cut
+        self._before = max(self._before - cut, 0)
 
 
 def _longest(passages: Sequence[Passage]) -> int:
@@ -311,7 +331,8 @@ def _longest(passages: Sequence[Passage]) -> int:
 
 def _words_since_a_usual_one(text: str) -> int:
     """Count the trailing words that may be reversed: a long stretch shows that."""
-    words = _WORD.findall(text[-_LONGEST_WORD * 2 :].lower())
+    end_of_text = text[-_LONGEST_WORD * 2 :]
+    words = _WORD.findall(end_of_text.lower())
     for count, word in enumerate(reversed(words)):
         if word in _USUAL:
             return count

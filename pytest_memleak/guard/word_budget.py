@@ -91,7 +91,8 @@ class Budget:
         """Count what has left."""
         with self.lock:
             for book, start, end in places:
-                self._covered[book] = _merged([*self._covered[book], (start, end)])
+                intervals = [*self._covered[book], (start, end)]
+                self._covered[book] = _merged(intervals)
 
     def excess(self, places: Iterable[Place], sender: Hashable) -> Excess | None:
         """Return by what these places would exceed the budget; None: they wouldn't.
@@ -147,10 +148,10 @@ class Budget:
 
     def _has(self, place: Place) -> bool:
         """Tell whether all words of a place have left."""
-        return any(
-            start <= place.start and place.end <= end
-            for start, end in self._covered.get(place.book, ())
-        )
+        for start, end in self._covered.get(place.book, ()):
+            if start <= place.start and place.end <= end:
+                return True
+        return False
 
     def _words_of_others(self, sender: Hashable) -> int:
         """Return how many words of one book others may have sent before matching them.
@@ -170,18 +171,22 @@ class Budget:
 
     def _least_left(self) -> int:
         """Return the words left of the book of which most have left; below 0: none."""
-        return self.words - max(map(_size, self._covered.values()), default=0)
+        sizes = map(_size, self._covered.values())
+        most = max(sizes, default=0)
+        return self.words - most
 
     def _excess(self, places: Sequence[Place], unread: int) -> Excess | None:
         more: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for book, start, end in places:
             more[book].append((start, end))
+        allowed = self.words - unread
         for book, intervals in more.items():
             before = self._covered.get(book, [])
+            after = _merged([*before, *intervals])
             spent = _size(before)
-            total = _size(_merged([*before, *intervals]))
-            if total > spent and total + unread > self.words:
-                return Excess(book, total - max(spent, self.words - unread))
+            total = _size(after)
+            if total > spent and total > allowed:
+                return Excess(book, total - max(spent, allowed))
         return None
 
 
@@ -205,10 +210,11 @@ def _merged(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the intervals' union, sorted."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(intervals):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(end, merged[-1][1])
-        else:
+        if not merged or start > merged[-1][1]:
             merged.append((start, end))
+            continue
+        last_start, last_end = merged[-1]
+        merged[-1] = (last_start, max(end, last_end))
     return merged
 
 

@@ -133,10 +133,17 @@ class Library:
             )
         least = max(least, self.scoring.k)
         passages: list[Passage] = []
-        for numbers in batches_of(range(len(texts)), lambda number: len(texts[number])):
-            batch = [texts[number] for number in numbers]
-            asked = [prompts[number] for number in numbers] if prompts else []
-            passages += self._in_batch(batch, asked, numbers[0], least)
+        every_number = range(len(texts))
+        for numbers in batches_of(every_number, lambda number: len(texts[number])):
+            prompts_of_batch: list[str] = []
+            if prompts:
+                prompts_of_batch = [prompts[number] for number in numbers]
+            passages += self._in_batch(
+                texts=[texts[number] for number in numbers],
+                prompts=prompts_of_batch,
+                first=numbers[0],
+                least=least,
+            )
         return passages
 
     def _in_batch(
@@ -163,10 +170,9 @@ class Library:
         for passages, near in kinds:
             records = near_verbatim if near else verbatim
             records += self._records(passages, first, near=near)
-        return sorted(
-            [*verbatim, *_distinct_near(near_verbatim)],
-            key=attrgetter("text", "place", "near"),
-        )
+        every_passage = [*verbatim, *_distinct_near(near_verbatim)]
+        every_passage.sort(key=attrgetter("text", "place", "near"))
+        return every_passage
 
     def _records(
         self,
@@ -179,8 +185,16 @@ class Library:
         columns = [column.tolist() for column in passages]
         for row in zip(*columns, strict=True):
             text, book, place, place_end, start, end, words = row
-            name = self.index.books[book].id
-            yield Passage(first + text, name, words, near, start, end, place, place_end)
+            yield Passage(
+                text=first + text,
+                book=self.index.books[book].id,
+                words=words,
+                near=near,
+                start=start,
+                end=end,
+                place=place,
+                place_end=place_end,
+            )
 
     def _passages(
         self,
@@ -200,18 +214,21 @@ class Library:
             )
         exact = verbatim_passages(long, ranges, trim=trim, keep=least)
         if self._excusing.any():
-            exact = exact.where(~contained_in(shared.matches, exact, self._excusing))
-        yield _from_text(exact, shared.exact.ends[exact.text] + 1), False
+            is_excused = contained_in(shared.matches, exact, self._excusing)
+            exact = exact.where(~is_excused)
+        text_start = shared.exact.ends[exact.text] + 1
+        yield _from_text(exact, text_start), False
         for near in shared.near:
             if prompts:
                 words = self.index.instructions(prompts, folded=True)
                 ranges = PromptWords(words, trim=trim).ranges(near.words, near.texts)
             chains = find_chains(near.matches, ranges, trim=trim)
-            excused = nearly_contained_in(near.matches, chains, self._excusing)
-            chains = chains.where(~excused)
-            before = near.words.ends[chains.text] + 1 - near.ahead[chains.text]
+            is_excused = nearly_contained_in(near.matches, chains, self._excusing)
+            chains = chains.where(~is_excused)
+            reading_start = near.words.ends[chains.text] + 1
+            text_start = reading_start - near.ahead[chains.text]
             in_texts = chains._replace(text=near.texts[chains.text])
-            yield _from_text(in_texts, before), True
+            yield _from_text(in_texts, text_start), True
 
 
 def _keys_of(

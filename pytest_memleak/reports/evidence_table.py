@@ -112,7 +112,11 @@ class Table:
                 line.append(_cell(pair, measure))
             lines.append(line)
         names = list(map(inert, columns))
-        return Printed([self.by, *names], lines, names)
+        return Printed(
+            heads=[self.by, *names],
+            lines=lines,
+            numeric=names,
+        )
 
     def _pairs_by_cell(self) -> dict[tuple[Any, str], Row]:
         """Return the pair of each cell, by book and column; none for other facts."""

@@ -56,9 +56,9 @@ class Output:
 
 
 HTML = Output(
-    "html",
-    "--memleak-html",
-    "html.page:write_html",
+    name="html",
+    option="--memleak-html",
+    writer="html.page:write_html",
     help="write an HTML report with maps and charts: one file that works offline",
     ending=".html",
     signs=(b"<html",),
@@ -82,17 +82,21 @@ EVIDENCE = Output(
         ),
     ),
 )
-STEP_SUMMARY = Output("step_summary", "GITHUB_STEP_SUMMARY", "markdown:append_summary")
+STEP_SUMMARY = Output(
+    name="step_summary",
+    option="GITHUB_STEP_SUMMARY",
+    writer="markdown:append_summary",
+)
 JUNIT = Output(
-    "junit",
-    "--junitxml",
-    "junit:add_properties",
+    name="junit",
+    option="--junitxml",
+    writer="junit:add_properties",
     ending=".xml",
 )  # of pytest
 BADGE = Output(
-    "badge",
-    "--badge",
-    "badge:write_badge",
+    name="badge",
+    option="--badge",
+    writer="badge:write_badge",
     help="write a badge of the result if everything was recomputed and matches",
     ending=".svg",
 )
@@ -101,7 +105,12 @@ REPORTS = (HTML, EVIDENCE)
 """The files that the plugin's options name."""
 
 TABLES = tuple(
-    Output(form, "--output", f"evidence_table:write_{form}", ending=ending)
+    Output(
+        name=form,
+        option="--output",
+        writer=f"evidence_table:write_{form}",
+        ending=ending,
+    )
     for form, ending in (
         ("md", ".md"),
         ("latex", ".tex"),

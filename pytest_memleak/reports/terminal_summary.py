@@ -115,7 +115,11 @@ def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
         outcome = pair_outcome(result)
         if outcome.kind not in ("pass", "expected"):
             text = _cause_text(result, outcome)
-            cause = _Cause(outcome.kind, outcome.word, text)
+            cause = _Cause(
+                kind=outcome.kind,
+                word=outcome.word,
+                text=text,
+            )
             by_cause[cause].append(result)
         for notice in _notices(result):
             by_notice[notice].append(result.pair)

@@ -125,7 +125,11 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         origin = pair.limit_origins.get(name)
         limits[name] = SetLimit(limit, origin)
     brought = [row.without_functions() for row in pair.limits.brought.values()]
-    suite = SuiteFacts(evaluation.suite, str(pair.suite), evaluation.suite_digest)
+    suite = SuiteFacts(
+        name=evaluation.suite,
+        path=str(pair.suite),
+        sha256=evaluation.suite_digest,
+    )
     return PairResult(
         pair=pair.id,
         suite=suite,
@@ -217,10 +221,20 @@ def build_unrun_result(
 ) -> PairResult:
     """Build the result of a pair that wasn't evaluated, for these reasons."""
     issues = tuple(Issue("not run", reason) for reason in reasons)
-    verdict = VerdictResult(Verdict.NOT_RUN, (), issues)
+    verdict = VerdictResult(
+        verdict=Verdict.NOT_RUN,
+        checks=(),
+        issues=issues,
+    )
     completeness = Completeness(requested=0, received=0)
     return build_plain_result(
-        Evaluation(suite.name, suite.digest, pair, verdict, completeness),
+        Evaluation(
+            suite=suite.name,
+            suite_digest=suite.digest,
+            pair=pair,
+            verdict_result=verdict,
+            completeness=completeness,
+        ),
     )
 
 

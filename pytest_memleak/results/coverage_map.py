@@ -237,7 +237,11 @@ def _span_note(passage: Passage, source_span: ExcerptSpan | None) -> SpanNote:
     if source_span:
         sources = source_span.sources
     left_out = sources[_SOURCES:]
-    return SpanNote(passage, sources[:_SOURCES], len(left_out))
+    return SpanNote(
+        passage=passage,
+        sources=sources[:_SOURCES],
+        more=len(left_out),
+    )
 
 
 def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
@@ -249,5 +253,12 @@ def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
         others = [source for source in span.sources if source != span.target]
         sources = [order[source] for source in others[:_SOURCES]]
         target = order[span.target]
-        links.append(Link(span.start, span.end, target, tuple(sources)))
+        links.append(
+            Link(
+                start=span.start,
+                end=span.end,
+                target=target,
+                sources=tuple(sources),
+            )
+        )
     return tuple(links)

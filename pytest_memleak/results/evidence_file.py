@@ -178,7 +178,11 @@ def read_evidence(path: Path) -> EvidenceFile:
     content = _parsed(data, path)
     if "payload" in content:
         return _read_envelope(content, data, path)
-    evidence = EvidenceFile(content, _content(content, path), data)
+    evidence = EvidenceFile(
+        bundle=content,
+        content=_content(content, path),
+        data=data,
+    )
     if data != (json.dumps(content, indent=1) + "\n").encode():
         raise EvidenceError(
             "its formatting was changed",

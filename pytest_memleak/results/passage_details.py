@@ -140,11 +140,11 @@ def _passage(
             answers = _readings(holder.text, mode)
     at = _number_of_excerpt(passage, book)
     quote, answer = quote_passage(
-        book.excerpts[at:],
-        split,
-        passage.skipped,
-        end - start,
-        quoted,
+        excerpts=book.excerpts[at:],
+        split=split,
+        skipped=passage.skipped,
+        size=end - start,
+        most=quoted,
         place=passage.place or 0,
         answers=answers,
     )

@@ -78,7 +78,13 @@ def quote(
     place = measured.excerpt_at(run.start)
     skipped = run.start - measured.excerpt_starts[place]
     split = partial(words, mode=measured.word_mode)
-    return _quoted(book.excerpts[place:], split, skipped, run.words, most)
+    return _quoted(
+        excerpts=book.excerpts[place:],
+        split=split,
+        start=skipped,
+        size=run.words,
+        most=most,
+    )
 
 
 def quote_passage(
@@ -118,7 +124,12 @@ def quote_passage(
     if count is None:
         answered = _until_last_match(printed, answered)
         count = len(answered)
-    beside = _printed([answer], split, place + before, count)
+    beside = _printed(
+        texts=[answer],
+        split=split,
+        skipped=place + before,
+        count=count,
+    )
     own_words, _, _ = quoted.partition(REST)
     if not answered or _have_same_words(beside, own_words):
         return quoted, ""

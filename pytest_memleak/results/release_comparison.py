@@ -430,7 +430,11 @@ def _rounds(pair: PairResult) -> PairRounds:
         words=pair.book.words or 0,
         values=values,
         per_round={name: np.array(values) for name, values in rounds.measures.items()},
-        spread=Spread(rounds.variance, rounds.units, rounds.typical),
+        spread=Spread(
+            variance=rounds.variance,
+            units=rounds.units,
+            typical=rounds.typical,
+        ),
         alike=rounds.alike,
     )
 

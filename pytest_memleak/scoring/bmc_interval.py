@@ -63,7 +63,11 @@ def spread(
         lost_words = counts.alone - baseline.alone
     over_rounds = jackknife_variance(lost_words / counts.words)
     if alike or over_rounds is None:
-        return Spread(over_rounds, counts.rounds, typical)
+        return Spread(
+            variance=over_rounds,
+            units=counts.rounds,
+            typical=typical,
+        )
     last_block = int(blocks_of(counts.rounds)[-1])
     over_blocks = block_variance(counts, baseline=baseline, seed=seed)
     return Spread(

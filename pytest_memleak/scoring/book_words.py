@@ -207,7 +207,11 @@ class BookWords:
             self._folded.append(piece)
 
         at = 0
-        behind_all = _Shared(0, len(keys), 0)
+        behind_all = _Shared(
+            first=0,
+            near_first=len(keys),
+            words=0,
+        )
         for stretch in [*shared, behind_all]:
             # Between two stretches, even if folding has only left words out there.
             is_seam = 0 < at < len(keys)
@@ -224,7 +228,13 @@ class BookWords:
 def _common_stretches(keys: Keys, near_keys: Keys) -> list[_Shared]:
     """Return the long stretches that two readings share; all of a text if it is one."""
     if keys is near_keys:
-        return [_Shared(0, 0, len(keys))]
+        return [
+            _Shared(
+                first=0,
+                near_first=0,
+                words=len(keys),
+            )
+        ]
     stretches: list[_Shared] = []
     first = at = 0
     near_first = near_at = 0
@@ -293,7 +303,13 @@ class PlacedWords(NamedTuple):
     @property
     def pieces_nbytes(self) -> int:
         """Return the bytes of memory that its pieces take."""
-        columns = (self.first, self.end, self.book, self.part, self.start)
+        columns = (
+            self.first,
+            self.end,
+            self.book,
+            self.part,
+            self.start,
+        )
         return sum(column.nbytes for column in columns)
 
     @staticmethod
@@ -314,11 +330,14 @@ class PlacedWords(NamedTuple):
             ends_inside = end <= self.end[first_piece]
             if (begins_inside & ends_inside).all():
                 return runs, first_piece  # nothing to cut, as nearly always
-        of = np.arange(len(first_piece)).repeat(pieces)
+        numbers = np.arange(len(first_piece))
+        of = numbers.repeat(pieces)
         piece = count_up(first_piece, pieces)
-        first = np.maximum(runs.book[of], self.first[piece])
-        words = np.minimum(end[of], self.end[piece]) - first
-        skipped = first - runs.book[of]
+        run_start = runs.book[of]
+        first = np.maximum(run_start, self.first[piece])
+        located_end = np.minimum(end[of], self.end[piece])
+        words = located_end - first
+        skipped = first - run_start
         located = Runs(
             text=runs.text[of] + skipped,
             book=first,
@@ -334,7 +353,8 @@ class PlacedWords(NamedTuple):
         """
         runs, piece = self.located(runs)
         text = words.text_of(runs.text)
-        order = np.argsort((text << _PLACE_BITS) | runs.book, kind="stable")
+        text_and_place = (text << _PLACE_BITS) | runs.book
+        order = np.argsort(text_and_place, kind="stable")
         runs = runs.where(order)
         piece = piece[order]
         skipped = runs.book - self.first[piece]

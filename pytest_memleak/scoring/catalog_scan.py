@@ -78,9 +78,21 @@ def book_keys(
     exact = _bordered(plain, layout.borders)
     near = keyed_folded(texts, plain)
     if near is plain:
-        return BookKeys(layout.total, _digest(exact), exact, exact, icu)
-    borders = layout_of(book, near.lengths().tolist()).borders
-    return BookKeys(layout.total, _digest(exact), exact, _bordered(near, borders), icu)
+        return BookKeys(
+            words=layout.total,
+            digest=_digest(exact),
+            exact=exact,
+            folded=exact,
+            icu=icu,
+        )
+    near_layout = layout_of(book, near.lengths().tolist())
+    return BookKeys(
+        words=layout.total,
+        digest=_digest(exact),
+        exact=exact,
+        folded=_bordered(near, near_layout.borders),
+        icu=icu,
+    )
 
 
 @functools.cache
@@ -90,21 +102,27 @@ def numbering(mode: WordMode) -> str:
     Hashes specimens and all look-alikes that every Python knows, so no version is
     maintained.
     """
-    forms = (form for form in sorted(LATIN) if ucd_3_2_0.category(form) != "Cn")
+    forms = [form for form in sorted(LATIN) if ucd_3_2_0.category(form) != "Cn"]
     texts = [*_SPECIMENS, " ".join(forms)]
-    keys = np.concatenate((keyed(texts, mode).keys, keyed_folded(texts).keys))
+    plain = keyed(texts, mode)
+    folded = keyed_folded(texts)
+    keys = np.concatenate((plain.keys, folded.keys))
     return _digest(scrambled(keys))
 
 
 def _digest(keys: Keys) -> str:
-    return hashlib.sha256(keys[keys != BORDER].astype("<u8").tobytes()).hexdigest()
+    keys_of_words = keys[keys != BORDER]
+    data = keys_of_words.astype("<u8").tobytes()
+    return hashlib.sha256(data).hexdigest()
 
 
 def _bordered(words: Keyed, borders: Positions) -> Keys:
     is_word = np.ones(len(words.keys), dtype=np.bool_)
     is_word[words.ends] = False
-    keys = np.insert(words.keys[is_word], borders, _BORDER[0])
-    return scrambled(np.concatenate((_BORDER, keys, _BORDER)))
+    keys_of_words = words.keys[is_word]
+    keys = np.insert(keys_of_words, borders, _BORDER[0])
+    bordered = np.concatenate((_BORDER, keys, _BORDER))
+    return scrambled(bordered)
 
 
 class CatalogMatch(NamedTuple):
@@ -168,10 +186,15 @@ class GenerationPrefilter:
             one_table = self._folded.prefilter is self._exact.prefilter
             if book.folded is not book.exact or not one_table:
                 runs = _runs(book.folded, self._folded.prefilter)
-            chains = find_chains(self._matches(book, runs), NO_RANGES, trim=0)
+            matches = self._matches(book, runs)
+            chains = find_chains(matches, NO_RANGES, trim=0)
             nv_longest = int(chains.words.max(initial=0))
             if longest >= least or nv_longest:
-                yield CatalogMatch(name, longest, nv_longest)
+                yield CatalogMatch(
+                    name=name,
+                    longest=longest,
+                    nv_longest=nv_longest,
+                )
 
     def _matches(self, book: BookKeys, runs: Runs) -> BookMatches:
         """Return the runs of folded words as matches of a book with generations."""

@@ -179,13 +179,15 @@ def _may_chain(matched: BookMatches) -> Positions:
     group = _group_of(matched.text[enough], matched.part[enough])
     order = np.argsort(group, kind="stable")  # which is fast where they are sorted
     enough = enough[order]
-    nth_group = np.cumsum(np.diff(group[order], prepend=-1) > 0)
+    begins_group = np.diff(group[order], prepend=-1) > 0
+    nth_group = np.cumsum(begins_group)
     start = (nth_group << START_BITS) + matched.start[enough]
     order = np.argsort(start, kind="stable")
     enough = enough[order]
     start = start[order]
     words = matched.words[enough]
-    reached = np.maximum.accumulate(start + words + LONGEST_GAP)
+    end = start + words
+    reached = np.maximum.accumulate(end + LONGEST_GAP)
     begins_stretch = np.ones(len(start), dtype=np.bool_)
     np.greater(start[1:], reached[:-1], out=begins_stretch[1:])
     first = np.flatnonzero(begins_stretch)
@@ -193,7 +195,8 @@ def _may_chain(matched: BookMatches) -> Positions:
         return enough
     stretch_words = np.add.reduceat(words, first)
     stretch_matches = np.diff(first, append=len(start))
-    is_enough = (stretch_words >= NEAR_PASSAGE).repeat(stretch_matches)
+    stretch_is_enough = stretch_words >= NEAR_PASSAGE
+    is_enough = stretch_is_enough.repeat(stretch_matches)
     return enough[is_enough]
 
 
@@ -217,14 +220,16 @@ def _longest_within(
 
     place, place_end: the range that the matches are cut to
     """
+    match_end = matched.place + matched.words
     first = np.maximum(matched.place, place)
-    last = np.minimum(matched.place + matched.words, place_end)
+    end = np.minimum(match_end, place_end)
     skipped = first - matched.place
     start = matched.start + skipped
-    inside = np.flatnonzero(first < last)
+    words_within = end - first
+    inside = np.flatnonzero(words_within > 0)
     by_part = np.lexsort((start[inside], matched.part[inside]))
     inside = inside[by_part]
-    words = (last - first)[inside]
+    words = words_within[inside]
     matches = ChainMatches(
         place=first[inside],
         start=start[inside],

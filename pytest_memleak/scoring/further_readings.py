@@ -83,10 +83,13 @@ _CODES = re.compile(
 _UTF_8 = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
 _LAYERS = 3
 # Tokenizers mark where a word begins, or where it goes on; some write bytes as letters.
-_BEGINS = ("\u0120", "\u2581")
+_BYTE_BEGINS = "\u0120"
+_PIECE_BEGINS = "\u2581"
+_BEGINS = (_BYTE_BEGINS, _PIECE_BEGINS)
 _GOES_ON = re.compile(r"(?<!\s)\s*##(?=\w)|@@\s+")
 _BETWEEN_PIECES = re.compile(r"[\s'\",\[\]]+")
-_BYTES = {256 + n: byte for n, byte in enumerate((*range(33), *range(127, 161), 173))}
+_UNPRINTED_BYTES = (*range(33), *range(127, 161), 173)
+_BYTES = dict(enumerate(_UNPRINTED_BYTES, start=256))
 _LEET = re.compile(r"[^\W\d_][\d@$!|]+(?=\w)|(?<![\w@$])[\d@$]+[^\W\d_]")
 _LETTERS = [
     str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * look_alike)
@@ -114,15 +117,17 @@ def further_readings(
     strange = _without_usual_words(kinds_of_words, words.ends)
     backward = _in_reverse_order(kinds_of_words, words.ends)
     doubled = _with_doubles(words)
+    odd_of_texts = odd_marks(texts)
     joined = "\n".join(texts)
     marks = [mark for mark in _BEGINS if mark in joined]
     numbers: list[int] = []
     readings: list[str] = []
-    for number, (text, odd) in enumerate(zip(texts, odd_marks(texts), strict=True)):
+    for number, text in enumerate(texts):
         kinds: list[Iterable[str]] = []
         if number in suspects:
             kinds.append([with_gaps(text)])
-        if len(odd) >= ODD or any(mark in text for mark in marks):
+        is_odd = len(odd_of_texts[number]) >= ODD
+        if is_odd or any(mark in text for mark in marks):
             kinds.append(_decoded(text))
         if number in doubled:
             kinds.append(_thinned(text))
@@ -146,14 +151,21 @@ def odd_marks(texts: Sequence[str]) -> list[bytes]:
 def _table() -> NDArray[np.uint8]:
     """Return the kinds of each word, by its place in the table."""
     table = np.zeros(1 << _TABLE_BITS, dtype=np.uint8)
-    lists = ((_IS_USUAL, USUAL), (_COMES_BEFORE, _BEFORE), (_COMES_BEHIND, _BEHIND))
-    for kind, words in lists:
-        table[_table_place(keys_of(words.split()))] |= kind
+    words_of_kind = {
+        _IS_USUAL: USUAL,
+        _COMES_BEFORE: _BEFORE,
+        _COMES_BEHIND: _BEHIND,
+    }
+    for kind, words in words_of_kind.items():
+        keys = keys_of(words.split())
+        table[_table_place(keys)] |= kind
     return table
 
 
 def _table_place(keys: Keys) -> Positions:
-    return (keys * _SPREAD >> _UNSEEN_BITS).view(np.intp)
+    spread = keys * _SPREAD
+    first_bits = spread >> _UNSEEN_BITS
+    return first_bits.view(np.intp)
 
 
 _TABLE = _table()
@@ -169,7 +181,8 @@ def _kinds_of(words: Keyed) -> NDArray[np.uint8]:
 def _without_usual_words(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
     """Return which texts have a stretch without usual words."""
     usual = np.flatnonzero(kinds & _IS_USUAL > 0)
-    behind_stretch = usual[1:][np.diff(usual) > STRANGE]
+    is_far_behind = np.diff(usual) > STRANGE
+    behind_stretch = usual[1:][is_far_behind]
     text = ends.searchsorted(behind_stretch) - 1
     return {*text.tolist()}
 
@@ -187,7 +200,8 @@ def _in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
 
 def _with_doubles(words: Keyed) -> set[int]:
     """Return which texts have a stretch of words that repeat at once."""
-    places = np.flatnonzero(words.keys[1:] == words.keys[:-1])
+    is_repeated = words.keys[1:] == words.keys[:-1]
+    places = np.flatnonzero(is_repeated)
     weights = np.full(len(places), 3)
     return _with_stretch(places, weights, words.ends, each=-1, least=_DOUBLED)
 
@@ -205,10 +219,14 @@ def _with_stretch(
     each: the weight of every word; weights: what words at `places` weigh more
     """
     text = ends.searchsorted(places, side="right") - 1
-    after = np.cumsum(weights) + each * places - _TEXTS_APART * text
-    lowest = np.minimum.accumulate(after - weights)
+    after = np.cumsum(weights)
+    after += each * places
+    after -= _TEXTS_APART * text
+    before = after - weights
+    lowest = np.minimum.accumulate(before)
     is_enough = after - lowest >= least
-    return {*text[is_enough].tolist()}
+    texts_with_stretch = text[is_enough]
+    return {*texts_with_stretch.tolist()}
 
 
 def _decoded(text: str) -> Iterator[str]:
@@ -236,9 +254,9 @@ def _character(code: re.Match[str]) -> str:
 
 def _of_pieces(text: str) -> str:
     """Return a text without the marks with which words begin in it."""
-    if _BEGINS[0] in text:
+    if _BYTE_BEGINS in text:
         text = text.translate(_BYTES)
-    text = text.translate(dict.fromkeys(map(ord, _BEGINS[1:]), " "))
+    text = text.replace(_PIECE_BEGINS, " ")
     return _UTF_8.sub(_from_utf_8, text)
 
 
@@ -266,18 +284,23 @@ def _without_keys(units: Sequence[str], window: int) -> list[str]:
     for place, unit in enumerate(units):
         recurrences = places.setdefault(unit, [])
         recurrences.append(place)
-        if len(recurrences) >= _DENSE and place - recurrences[-_DENSE] < window:
-            keys.update(recurrences[-_DENSE:])
+        latest = recurrences[-_DENSE:]
+        if len(latest) == _DENSE and place - latest[0] < window:
+            keys.update(latest)
     return [unit for place, unit in enumerate(units) if place not in keys]
 
 
 def _letters_reversed(text: str) -> Iterator[str]:
     """Yield the text backwards: as a whole, line by line, and word by word."""
-    yield text[::-1]
+    yield _last_letter_first(text)
     lines = text.split("\n")
     if len(lines) > 1:
-        yield "\n".join(line[::-1] for line in lines)
-    yield " ".join(word[::-1] for word in text.split())
+        yield "\n".join(map(_last_letter_first, lines))
+    yield " ".join(map(_last_letter_first, text.split()))
+
+
+def _last_letter_first(text: str) -> str:
+    return text[::-1]
 
 
 def _words_reversed(text: str) -> Iterator[str]:

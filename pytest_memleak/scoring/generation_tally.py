@@ -185,7 +185,11 @@ class Tally:
         validate_scoring(scoring)
         if protected is None:
             index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
-            protected = Protected(index, book.id, (book.id,))
+            protected = Protected(
+                index=index,
+                measured=book.id,
+                books=(book.id,),
+            )
         self.scoring = scoring
         self.counted = TallyResult()
         self._book = book
@@ -234,7 +238,11 @@ class Tally:
             seen = counted.seen.setdefault(excerpt_id, set())
             duplicates = seen & ordinals
             if duplicates:
-                duplicate = Generation(excerpt_id, min(duplicates), "")
+                duplicate = Generation(
+                    excerpt_id=excerpt_id,
+                    ordinal=min(duplicates),
+                    text="",
+                )
                 raise self._error_for(duplicate)
             seen |= ordinals
         counted.generations += other.generations
@@ -313,7 +321,8 @@ class Tally:
         start = offset + start
         end = offset + end
         words = end - start
-        by_end_then_longest = np.argsort((total + 1) * end - words)
+        end_then_minus_words = (total + 1) * end - words
+        by_end_then_longest = np.argsort(end_then_minus_words)
         start = start[by_end_then_longest]
         end = end[by_end_then_longest]
         is_longest = np.diff(end, prepend=-1) != 0
@@ -351,9 +360,9 @@ class Tally:
         end, start, ordinal = self._own_runs_over(over)
         is_first_of_end = np.diff(end, prepend=-1) != 0
         return LongestRuns(
-            start[is_first_of_end],
-            end[is_first_of_end],
-            ordinal[is_first_of_end],
+            start=start[is_first_of_end],
+            end=end[is_first_of_end],
+            round=ordinal[is_first_of_end],
         )
 
     def own_rounds(self) -> Rounds:
@@ -420,16 +429,13 @@ class Tally:
         generations, words = batch
         origin = generations[0].origin
         order = self.layout.order
-        excerpt = np.array(
-            [order[generation.excerpt_id] for generation in generations],
-            dtype=np.intp,
-        )
-        ordinal = np.array(
-            [generation.ordinal for generation in generations],
-            dtype=np.intp,
-        )
+        excerpts = [order[generation.excerpt_id] for generation in generations]
+        ordinals = [generation.ordinal for generation in generations]
+        texts = [generation.text for generation in generations]
+        excerpt = np.array(excerpts, dtype=np.intp)
+        ordinal = np.array(ordinals, dtype=np.intp)
         shared = self._index.matches(
-            [generation.text for generation in generations],
+            texts,
             words,
             near=self._passages is not None,
         )
@@ -469,9 +475,11 @@ class Tally:
         )
         # From a place among the texts' words to the same word's in the book.
         to_book = matches.start - place
-        offset = to_book[is_cut][remaining.of]
+        cut_matches = np.flatnonzero(is_cut)
+        match_of_rest = cut_matches[remaining.of]
+        offset = to_book[match_of_rest]
         rest = self._packing.pack(
-            matches.text[is_cut][remaining.of],
+            matches.text[match_of_rest],
             remaining.start + offset,
             remaining.end + offset,
         )
@@ -522,9 +530,9 @@ class Tally:
         end = np.minimum(match_end, self._excerpt_end[prompted])
         is_counted = end - start >= self.scoring.k
         return _OwnRuns(
-            text[is_counted],
-            start[is_counted],
-            end[is_counted],
+            text=text[is_counted],
+            start=start[is_counted],
+            end=end[is_counted],
         )
 
     def _count_rows(
@@ -540,7 +548,12 @@ class Tally:
         np.add.at(covered_words, covered.round, covered.words)
         longest_own = np.zeros(texts, dtype=np.intp)
         np.maximum.at(longest_own, own.text, own.words)
-        columns = _Rows(excerpt, ordinal, covered_words, longest_own)
+        columns = _Rows(
+            excerpt=excerpt,
+            round=ordinal,
+            covered=covered_words,
+            longest=longest_own,
+        )
         rows = np.stack(columns, axis=1)
         has_either = (covered_words > 0) | (longest_own > 0)
         self.counted.generation_rows.append(rows[has_either])

@@ -123,6 +123,10 @@ def differs_from_previous(numbers: NDArray[np.generic]) -> NDArray[np.bool_]:
 
 Interval = tuple[int, int]
 
+# A run: minus its words, its start, its end, and its number.
+_Run = tuple[int, ...]
+_BEHIND_ALL: _Run = (0,)
+
 
 def coverage(
     start: Positions,
@@ -142,11 +146,13 @@ def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
     if not len(start):
         return start, end
     most = int(end.max())
-    by_start_then_longest = distinct(start * (most + 1) + (most - end))
-    start, rest = np.divmod(by_start_then_longest, most + 1)
-    end = most - rest
-    furthest = reaches_beyond_all_before(end)
-    return start[furthest], end[furthest]
+    size = most + 1
+    shortness = most - end
+    by_start_then_longest = distinct(start * size + shortness)
+    start, shortness = np.divmod(by_start_then_longest, size)
+    end = most - shortness
+    is_furthest = reaches_beyond_all_before(end)
+    return start[is_furthest], end[is_furthest]
 
 
 def reaches_beyond_all_before(end: Positions) -> NDArray[np.bool_]:
@@ -159,9 +165,12 @@ def reaches_beyond_all_before(end: Positions) -> NDArray[np.bool_]:
 
 def count_up(starts: Positions, counts: Positions) -> Positions:
     """Count up from each start, so many numbers: [3, 8], [2, 1] gives [3, 4, 8]."""
-    place = counts.cumsum() - counts  # of each start in the result
-    ahead: Positions = (starts - place).repeat(counts)
-    return ahead + np.arange(len(ahead))
+    ends_in_result = counts.cumsum()
+    first_in_result = ends_in_result - counts
+    ahead_of_place = starts - first_in_result
+    ahead: Positions = ahead_of_place.repeat(counts)
+    places = np.arange(len(ahead))
+    return ahead + places
 
 
 def cut(
@@ -174,13 +183,17 @@ def cut(
     Returns, per piece, the number of its interval, its start and its end.
     """
     first_border = borders.searchsorted(start, side="right")
-    borders_inside = np.maximum(borders.searchsorted(end) - first_border, 0)
+    border_behind = borders.searchsorted(end)
+    borders_inside = np.maximum(border_behind - first_border, 0)
     pieces = borders_inside + 1
-    of = np.arange(len(start)).repeat(pieces)
+    numbers = np.arange(len(start))
+    of = numbers.repeat(pieces)
     nth = count_up(np.zeros_like(pieces), pieces)
     is_first = nth == 0
     is_last = nth == borders_inside[of]
-    next_border = np.append(borders, 0)[first_border[of] + nth]
+    number_of_border = first_border[of] + nth
+    borders_and_none = np.append(borders, 0)
+    next_border = borders_and_none[number_of_border]
     piece_end = np.where(is_last, end[of], next_border)
     previous_end = np.append(0, piece_end[:-1])
     piece_start = np.where(is_first, start[of], previous_end)
@@ -190,9 +203,11 @@ def cut(
 def merge_intervals(start: Positions, end: Positions) -> tuple[Positions, Positions]:
     """Merge the intervals that overlap or touch; `start` must ascend."""
     reached = np.maximum.accumulate(end)
-    last = np.flatnonzero(start[1:] > reached[:-1])  # of each merged one but the last
-    merged_start = np.concatenate((start[:1], start[last + 1]))
-    merged_end = np.concatenate((reached[last], reached[-1:]))
+    has_gap_behind = start[1:] > reached[:-1]
+    before_gap = np.flatnonzero(has_gap_behind)
+    behind_gap = before_gap + 1
+    merged_start = np.concatenate((start[:1], start[behind_gap]))
+    merged_end = np.concatenate((reached[before_gap], reached[-1:]))
     return merged_start, merged_end
 
 
@@ -213,11 +228,13 @@ def without_overlaps(
     start = start[order]
     end = end[order]
     runs = np.stack((start - end, start, end, order), axis=1)
-    single = _overlaps_none(start, end)
+    is_single = _overlaps_none(start, end)
     is_long = end - start > over
-    whole = runs[single & is_long]
-    taken = np.array(_taken(runs[~single], over=over), dtype=np.intp).reshape(-1, 4)
-    minus_words, start, end, number = np.concatenate((whole, taken)).T
+    whole = runs[is_single & is_long]
+    taken = _taken(runs[~is_single], over=over)
+    taken_rows = np.array(taken, dtype=np.intp).reshape(-1, 4)
+    passages = np.concatenate((whole, taken_rows))
+    minus_words, start, end, number = passages.T
     ranked = np.lexsort((start, minus_words))
     return start[ranked], end[ranked], number[ranked]
 
@@ -225,26 +242,34 @@ def without_overlaps(
 def _overlaps_none(start: Positions, end: Positions) -> NDArray[np.bool_]:
     """Return which intervals overlap no other; `start` must ascend."""
     reached = np.maximum.accumulate(end)
-    has_border = np.ones(
-        len(start) + 1,
-        dtype=np.bool_,
-    )  # before it, and after the last
+    # Before each interval, and after the last.
+    has_border = np.ones(len(start) + 1, dtype=np.bool_)
     has_border[1:-1] = start[1:] >= reached[:-1]
-    return has_border[:-1] & has_border[1:]
+    begins_at_border = has_border[:-1]
+    ends_at_border = has_border[1:]
+    return begins_at_border & ends_at_border
 
 
-def _taken(runs: Positions, *, over: int) -> list[tuple[int, ...]]:
+def _taken(runs: Positions, *, over: int) -> list[_Run]:
     """Return the passages among runs: minus their words, start, end, and number."""
-    ranked = runs[np.lexsort((runs[:, 1], runs[:, 0]))]
-    taken: list[tuple[int, ...]] = []
+    minus_words = runs[:, 0]
+    start_of_run = runs[:, 1]
+    ranked = runs[np.lexsort((start_of_run, minus_words))]
+    taken: list[_Run] = []
     taken_starts: list[int] = []  # ascending, like `taken_ends`: none overlap
     taken_ends: list[int] = []
-    waiting: list[tuple[int, ...]] = []  # a heap
+    waiting: list[_Run] = []  # a heap
     for first in range(0, len(ranked), _RANKED_TOGETHER):
         behind = first + _RANKED_TOGETHER
-        runs = _cut_at_taken(ranked[first:behind], taken_starts, taken_ends, over=over)
-        waiting = sorted((*waiting, *map(tuple, runs.tolist())))
-        next_run: tuple[int, ...] = (0,)  # behind all
+        suffixes = _cut_at_taken(
+            ranked[first:behind],
+            taken_starts,
+            taken_ends,
+            over=over,
+        )
+        waiting += map(tuple, suffixes.tolist())
+        waiting.sort()
+        next_run = _BEHIND_ALL
         if behind < len(ranked):
             next_run = tuple(ranked[behind].tolist())
         while waiting and waiting[0] < next_run:
@@ -259,7 +284,8 @@ def _taken(runs: Positions, *, over: int) -> list[tuple[int, ...]]:
                 taken_starts.insert(place, start)
                 taken_ends.insert(place, end)
             elif end - reached > over:
-                heappush(waiting, (reached - end, reached, end, number))
+                suffix = (reached - end, reached, end, number)
+                heappush(waiting, suffix)
     return taken
 
 
@@ -273,10 +299,13 @@ def _cut_at_taken(
     """Return the suffixes over `over` words that begin behind what is taken."""
     _, start, end, number = runs.T
     place = np.searchsorted(taken_starts, end)
-    start = np.maximum(start, np.array([0, *taken_ends])[place])
+    ends_before = np.array([0, *taken_ends])
+    reached = ends_before[place]
+    start = np.maximum(start, reached)
     suffixes = np.stack((start - end, start, end, number), axis=1)
-    enough: Positions = suffixes[end - start > over]
-    return enough
+    is_long = end - start > over
+    long_suffixes: Positions = suffixes[is_long]
+    return long_suffixes
 
 
 def longest_over_each(
@@ -287,7 +316,8 @@ def longest_over_each(
 ) -> NDArray[np.intc]:
     """Return, per word of a book of `words`, how long the longest interval on it is."""
     start, end = outermost(start, end)  # so that both ascend
-    marks = np.unique(np.concatenate((start, end)))
+    starts_and_ends = np.concatenate((start, end))
+    marks = np.unique(starts_and_ends)
     # From one mark to the next, the same intervals contain each word: a range of them.
     first = end.searchsorted(marks, side="right")
     behind = start.searchsorted(marks, side="right")
@@ -296,7 +326,11 @@ def longest_over_each(
     if len(covered):
         lengths = np.append(end - start, 0)
         ranges = np.stack((first[covered], behind[covered]), axis=1)
-        longest[covered] = np.maximum.reduceat(lengths, ranges.reshape(-1))[::2]
+        bounds_of_ranges = ranges.reshape(-1)
+        # Between the ranges are others, of which none is wanted.
+        longest_in_each = np.maximum.reduceat(lengths, bounds_of_ranges)
+        longest[covered] = longest_in_each[::2]
     stretch_words = np.diff(marks, prepend=0, append=words)
     longest_on_stretch = np.append(0, longest)
-    return np.repeat(longest_on_stretch, stretch_words).astype(np.intc)
+    longest_on_word = longest_on_stretch.repeat(stretch_words)
+    return longest_on_word.astype(np.intc)

@@ -216,14 +216,22 @@ def _folded(latin_1: bytes) -> bytes:
 
 
 _AS_MEASURED = {
-    "paper": _Reading(partial(encoded, errors=WITH_SPACES), _in_lower_case, words),
+    "paper": _Reading(
+        encoded=partial(encoded, errors=WITH_SPACES),
+        read=_in_lower_case,
+        slowly=words,
+    ),
     "unicode": _Reading(
-        lambda text: text.encode("ascii", _MARKED),
-        _in_lower_case,
-        partial(words, mode="unicode"),
+        encoded=lambda text: text.encode("ascii", _MARKED),
+        read=_in_lower_case,
+        slowly=partial(words, mode="unicode"),
     ),
 }
-_AS_FOLDED = _Reading(_foldable, _folded, passage_words)
+_AS_FOLDED = _Reading(
+    encoded=_foldable,
+    read=_folded,
+    slowly=passage_words,
+)
 _BYTES = np.arange(256)
 _IN_PAPER_MODE = np.isin(
     _BYTES,

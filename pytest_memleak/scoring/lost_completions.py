@@ -54,7 +54,12 @@ def p_uneven(requested: Sequence[int], lost: Sequence[int]) -> float:
     total, all_lost = sum(requested), sum(lost)
     least = 1.0
     for excerpt_requested, excerpt_lost in zip(requested, lost, strict=True):
-        p = hypergeometric_tail(excerpt_lost, excerpt_requested, all_lost, total)
+        p = hypergeometric_tail(
+            hits=excerpt_lost,
+            draws=excerpt_requested,
+            marked=all_lost,
+            total=total,
+        )
         least = min(least, p)
     return min(1.0, least * max(1, len(lost)))
 
@@ -67,7 +72,12 @@ def p_control(
 ) -> float:
     """Return p of control calls losing so few (Fisher's exact test, one-sided)."""
     total = requested + control_requested
-    return hypergeometric_tail(lost, requested, lost + control_lost, total)
+    return hypergeometric_tail(
+        hits=lost,
+        draws=requested,
+        marked=lost + control_lost,
+        total=total,
+    )
 
 
 def due_controls(requested: int, lost: int) -> int:
@@ -79,10 +89,29 @@ def due_controls(requested: int, lost: int) -> int:
     if lost <= LEVEL * requested:
         return 0
     due = math.ceil(_LOSSES_EXPECTED * requested / lost)
-    while due < MOST_CONTROLS and p_control(requested, lost, due, 0) > LEVEL:
+    while (
+        due < MOST_CONTROLS
+        and p_control(
+            requested=requested,
+            lost=lost,
+            control_requested=due,
+            control_lost=0,
+        )
+        > LEVEL
+    ):
         due += 1
     due = min(due, MOST_CONTROLS)
-    return due if p_control(requested, lost, due, 0) <= LEVEL else 0
+    return (
+        due
+        if p_control(
+            requested=requested,
+            lost=lost,
+            control_requested=due,
+            control_lost=0,
+        )
+        <= LEVEL
+        else 0
+    )
 
 
 def most_controls(requested: int) -> int:

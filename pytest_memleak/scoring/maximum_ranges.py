@@ -79,7 +79,12 @@ def block_range(
     halves = _halves(n, seed)
     sets = np.concatenate((all_rounds, halves))
     observed, *of_halves = _longest_blocks(rounds, sets, borders, words)
-    return _range(np.array(of_halves), observed, typical, words)
+    return _range(
+        of_halves=np.array(of_halves),
+        observed=observed,
+        typical=typical,
+        most=words,
+    )
 
 
 def _halves(n: int, seed: int) -> Sets:

@@ -37,7 +37,12 @@ def _excess(null: Any) -> Estimate:
     high = null.high
     if high is None:
         high = null.own_high
-    return Estimate(null.excess, low, high, null.p)
+    return Estimate(
+        value=null.excess,
+        low=low,
+        high=high,
+        p=null.p,
+    )
 
 
 LONGEST_PASSAGE = Measure(
@@ -99,9 +104,9 @@ BMC = Measure(
     charted=True,
     needs=GENERATIONS,
     read=lambda result: Estimate(
-        result.measurement.bmc,
-        result.error.low,
-        result.error.high,
+        value=result.measurement.bmc,
+        low=result.error.low,
+        high=result.error.high,
     ),
     by_round=lambda result: result.counts.covered.tolist(),
 )

@@ -31,16 +31,26 @@ class MeasuredPlaces:
         self._shifts: dict[int, _Shifts] = {}
         if folded is exact or folded.prefilter is not exact.prefilter:
             return
-        piece = exact.first.searchsorted(folded.first, side="right") - 1
-        shared = (piece >= 0) & (folded.first < exact.end[piece])
-        measured = exact.start[piece] + folded.first - exact.first[piece]
-        rows: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for nth in np.flatnonzero(shared).tolist():
+        pieces_before = exact.first.searchsorted(folded.first, side="right")
+        piece = pieces_before - 1
+        is_behind_first = piece >= 0
+        ends_later = folded.first < exact.end[piece]
+        shared = np.flatnonzero(is_behind_first & ends_later)
+        words_into_piece = folded.first - exact.first[piece]
+        measured = exact.start[piece] + words_into_piece
+        ahead_of_folded = measured - folded.start
+        shifts_of_books: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for nth in shared.tolist():
+            book = int(folded.book[nth])
             start = int(folded.start[nth])
-            rows[int(folded.book[nth])].append((start, int(measured[nth]) - start))
-        for book, shifts in rows.items():
-            first, ahead = np.array(sorted(shifts), dtype=np.intp).T
-            self._shifts[book] = _Shifts(first, ahead)
+            ahead = int(ahead_of_folded[nth])
+            shifts_of_books[book].append((start, ahead))
+        for book, shifts in shifts_of_books.items():
+            rows = np.array(sorted(shifts), dtype=np.intp)
+            self._shifts[book] = _Shifts(
+                first=rows[:, 0],
+                ahead=rows[:, 1],
+            )
 
     def interval(
         self,
@@ -52,6 +62,10 @@ class MeasuredPlaces:
         if book not in self._shifts:
             return start, end
         first, ahead = self._shifts[book]
-        nth = first.searchsorted([start, end - 1], side="right") - 1
-        before, last = ahead[np.maximum(nth, 0)].tolist()
-        return max(start + before, 0), max(end + last, start + before + 1)
+        first_and_last = [start, end - 1]
+        shifts_before = first.searchsorted(first_and_last, side="right")
+        nth = np.maximum(shifts_before - 1, 0)
+        ahead_of_first, ahead_of_last = ahead[nth].tolist()
+        measured_start = start + ahead_of_first
+        measured_end = end + ahead_of_last
+        return max(measured_start, 0), max(measured_end, measured_start + 1)

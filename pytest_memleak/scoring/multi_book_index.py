@@ -187,7 +187,8 @@ class SharedIndex:
         if readings:
             further = self._near(reading_of, keyed_folded(readings))
             lengths = further.words.lengths()
-            ahead = words_ahead[further.texts] + _ahead_in_text(further.texts, lengths)
+            ahead = words_ahead[further.texts]
+            ahead += _ahead_in_text(further.texts, lengths)
             near_matches.append(further._replace(ahead=ahead))
             np.add.at(words_ahead, further.texts, lengths)
         if changed_texts:
@@ -218,16 +219,22 @@ class SharedIndex:
         rows = np.array(passages, dtype=np.intp).reshape(-1, 3)
         book, start, end = rows.T
         lengths = end - start
-        first_key = np.cumsum(lengths + 1) - lengths  # after the end of the text before
-        texts = self._as_texts(book, start, first_key, lengths)
+        keys_with_end = np.cumsum(lengths + 1)
+        first_key = keys_with_end - lengths  # after the end of the text before
+        texts = self._as_texts(
+            book=book,
+            start=start,
+            first_key=first_key,
+            lengths=lengths,
+        )
         runs = self._exact.prefilter.runs(texts)
-        nth = first_key.searchsorted(runs.text, side="right") - 1
-        is_whole = runs.words == lengths[nth]
+        passage_of_run = first_key.searchsorted(runs.text, side="right") - 1
+        is_whole = runs.words == lengths[passage_of_run]
         located, piece = self._exact.located(runs.where(is_whole))
-        nth = first_key.searchsorted(located.text, side="right") - 1
+        passage_of_run = first_key.searchsorted(located.text, side="right") - 1
         holding_book = self._exact.book[piece]
+        pairs = zip(passage_of_run.tolist(), holding_book.tolist(), strict=True)
         holders: list[list[int]] = [[] for _ in passages]
-        pairs = zip(nth.tolist(), holding_book.tolist(), strict=True)
         for passage, holder in sorted(set(pairs)):
             holders[passage].append(holder)
         return holders
@@ -247,12 +254,14 @@ class SharedIndex:
         piece_begins = (placed.book << _BOOK_BITS) | placed.start
         passage_begins = (book << _BOOK_BITS) | start
         piece = piece_begins.searchsorted(passage_begins, side="right") - 1
-        place = placed.first[piece] + start - placed.start[piece]
-        size = int(lengths.sum()) + len(lengths) + 1
+        words_into_piece = start - placed.start[piece]
+        place = placed.first[piece] + words_into_piece
+        text_ends = len(lengths) + 1
+        size = int(lengths.sum()) + text_ends
         keys = np.zeros(size, dtype=np.uint64)
-        keys[count_up(first_key, lengths)] = placed.prefilter.keys[
-            count_up(place, lengths)
-        ]
+        places_here = count_up(first_key, lengths)
+        places_of_books = count_up(place, lengths)
+        keys[places_here] = placed.prefilter.keys[places_of_books]
         return keys
 
     def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
@@ -260,7 +269,12 @@ class SharedIndex:
         words, runs = self._runs(words, self._folded.prefilter)
         numbers = np.array(texts, dtype=np.intp)
         matches = self._folded.matches(words, runs)
-        return NearMatches(numbers, words, matches, np.zeros_like(numbers))
+        return NearMatches(
+            texts=numbers,
+            words=words,
+            matches=matches,
+            ahead=np.zeros_like(numbers),
+        )
 
     # --- building
 
@@ -268,7 +282,8 @@ class SharedIndex:
         lengths: list[int] = []
         near_lengths: list[int] = []
         batches: list[tuple[Keys, Keys]] = []
-        for texts in batches_of([excerpt.text for excerpt in book.excerpts], len):
+        texts_of_book = [excerpt.text for excerpt in book.excerpts]
+        for texts in batches_of(texts_of_book, len):
             plain = keyed(texts, self.mode)
             near = keyed_folded(texts, plain)
             lengths += plain.lengths().tolist()
@@ -283,7 +298,11 @@ class SharedIndex:
         if any(keys is not near_keys for keys, near_keys in batches):
             folded_layout = layout_of(book, near_lengths)
             near_keys = np.concatenate([near_keys for _, near_keys in batches])
-        indexed = IndexedBook(book.id, layout, folded_layout)
+        indexed = IndexedBook(
+            id=book.id,
+            layout=layout,
+            folded=folded_layout,
+        )
         self._add_words(indexed, keys, near_keys, words)
 
     def _add_keys(
@@ -297,7 +316,11 @@ class SharedIndex:
             folded = _without_borders(book.folded)
         layout, keys = exact
         folded_layout, near_keys = folded
-        indexed = IndexedBook(name, layout, folded_layout)
+        indexed = IndexedBook(
+            id=name,
+            layout=layout,
+            folded=folded_layout,
+        )
         self._add_words(indexed, keys, near_keys, words)
 
     def _add_words(
@@ -343,11 +366,14 @@ class SharedIndex:
             self._vocabulary = self._spelled()
         book_keys, spelled = self._vocabulary
         keys = words.keys[places]
-        nth = np.minimum(book_keys.searchsorted(keys), len(book_keys) - 1)
+        last = len(book_keys) - 1
+        nth = np.minimum(book_keys.searchsorted(keys), last)
         is_of_book = book_keys[nth] == keys
         places = places[is_of_book]
-        is_alike = words.spelled_alike(places, spelled, nth[is_of_book])
-        for place in places[~is_alike].tolist():
+        nth = nth[is_of_book]
+        is_alike = words.spelled_alike(places, spelled, nth)
+        places_to_correct = places[~is_alike]
+        for place in places_to_correct.tolist():
             spelling = words.spelling(place)
             words.keys[place] = self._renamed.get(spelling, NO_WORD)
         return words
@@ -387,10 +413,12 @@ class SharedIndex:
 
 def _is_matched(runs: Runs, words: int) -> NDArray[np.bool_]:
     """Return which of the texts' `words` are part of a run."""
-    begun = np.bincount(runs.text, minlength=words + 1)
-    ended = np.bincount(runs.text + runs.words, minlength=words + 1)
-    begun -= ended
-    return np.cumsum(begun[:-1]) > 0
+    size = words + 1
+    text_end = runs.text + runs.words
+    steps = np.bincount(runs.text, minlength=size)
+    steps -= np.bincount(text_end, minlength=size)
+    runs_on_word = np.cumsum(steps[:-1])
+    return runs_on_word > 0
 
 
 def _ahead_in_text(text: Positions, lengths: Positions) -> Positions:
@@ -405,8 +433,19 @@ def _ahead_in_text(text: Positions, lengths: Positions) -> Positions:
 
 def _without_borders(stored: Keys) -> tuple[Layout, Keys]:
     """Return a stored book's layout, without excerpts, and its words' keys."""
-    borders = np.flatnonzero(stored == BORDER)[1:-1]
-    keys = unscrambled(stored[stored != BORDER])
-    starts = borders - np.arange(1, len(borders) + 1)
+    is_border = stored == BORDER
+    borders = np.flatnonzero(is_border)
+    inner_borders = borders[1:-1]
+    keys = unscrambled(stored[~is_border])
+    borders_before = np.arange(1, len(inner_borders) + 1)
+    starts = inner_borders - borders_before
     no_ends = np.empty(0, dtype=np.intp)
-    return Layout(len(keys), {}, {}, starts, (), no_ends), keys
+    layout = Layout(
+        total=len(keys),
+        bounds={},
+        order={},
+        borders=starts,
+        ids=(),
+        ends=no_ends,
+    )
+    return layout, keys

@@ -134,23 +134,32 @@ def edges_between(matches: ChainMatches, group: Positions) -> Edges:
     cell, further_cells = _cells(matches, group)
     key = (cell << START_BITS) | matches.start
     order = np.argsort(key, kind="stable")
-    looks = _looks(matches, key[order], order, cell, further_cells)
+    looks = _looks(
+        matches,
+        key=key[order],
+        order=order,
+        cell=cell,
+        further_cells=further_cells,
+    )
     parts = [Edges(nothing, nothing)]
     looked = np.cumsum(looks.size)
     at = 0
     while at < len(looked):
         done = looked[at] - looks.size[at]
-        within = int(looked.searchsorted(done + _TOGETHER, side="right"))
+        most = done + _TOGETHER
+        within = int(looked.searchsorted(most, side="right"))
         to = max(at + 1, within)
+        begin = looks.begin[at:to]
         size = looks.size[at:to]
         first = looks.match[at:to].repeat(size)
-        then = order[count_up(looks.begin[at:to], size)]
-        pairs = Edges(first, then)
-        parts.append(pairs.where(_follows(matches, pairs)))
+        place_in_order = count_up(begin, size)
+        pairs = Edges(first, order[place_in_order])
+        follows = _follows(matches, pairs)
+        parts.append(pairs.where(follows))
         at = to
     return Edges(
-        np.concatenate([pairs.first for pairs in parts]),
-        np.concatenate([pairs.then for pairs in parts]),
+        first=np.concatenate([pairs.first for pairs in parts]),
+        then=np.concatenate([pairs.then for pairs in parts]),
     )
 
 
@@ -160,16 +169,22 @@ def _cells(matches: ChainMatches, group: Positions) -> tuple[Positions, Position
     Cells are numbered so that groups share none.
     """
     cell = matches.place // _CELL
-    reached = matches.place + matches.words + _INSERTED
-    begin = np.flatnonzero(np.diff(group, prepend=-1))
+    place_end = matches.place + matches.words
+    reached_cell = (place_end + _INSERTED) // _CELL
+    step = np.diff(group, prepend=-1)
+    begin = np.flatnonzero(step)
     matches_of_group = np.diff(begin, append=len(group))
-    nth_group = np.arange(len(begin)).repeat(matches_of_group)
+    groups = np.arange(len(begin))
+    nth_group = groups.repeat(matches_of_group)
     lowest = np.minimum.reduceat(cell, begin)
     highest = np.maximum.reduceat(cell, begin)
-    last_cell = np.minimum(reached // _CELL, highest[nth_group])
+    last_cell = np.minimum(reached_cell, highest[nth_group])
     further = last_cell - cell
-    ahead = np.cumsum(highest - lowest + 1) - highest - 1
-    return cell + ahead[nth_group], further
+    cells_of_group = highest - lowest + 1
+    end_of_group = np.cumsum(cells_of_group)
+    ahead = end_of_group - highest - 1
+    own_cell = cell + ahead[nth_group]
+    return own_cell, further
 
 
 def _looks(
@@ -184,18 +199,27 @@ def _looks(
     key: cell and start of the matches in `order`, ascending
     """
     reach = matches.words + LONGEST_GAP
-    has_next = key[1:] <= key[:-1] + reach[order[:-1]]
+    reach_in_order = reach[order]
+    reached_key = key + reach_in_order
+    has_next = key[1:] <= reached_key[:-1]
     with_next = np.flatnonzero(has_next)
-    in_further = np.arange(len(cell)).repeat(further_cells)
+    numbers = np.arange(len(cell))
+    in_further = numbers.repeat(further_cells)
     further_cell = count_up(cell + 1, further_cells)
-    further_key = (further_cell << START_BITS) | matches.start[in_further]
+    first_key_of_cell = further_cell << START_BITS
+    further_key = first_key_of_cell | matches.start[in_further]
     match = np.concatenate((order[with_next], in_further))
     from_key = np.concatenate((key[with_next], further_key))
+    to_key = from_key + reach[match]
     begin = key.searchsorted(from_key, side="right")
-    end = key.searchsorted(from_key + reach[match], side="right")
+    end = key.searchsorted(to_key, side="right")
     size = end - begin
     some = np.flatnonzero(size)
-    return _Looks(match[some], begin[some], size[some])
+    return _Looks(
+        match=match[some],
+        begin=begin[some],
+        size=size[some],
+    )
 
 
 def _follows(matches: ChainMatches, pairs: Edges) -> NDArray[np.bool_]:
@@ -209,9 +233,12 @@ def _follows(matches: ChainMatches, pairs: Edges) -> NDArray[np.bool_]:
     words = matches.words[first]
     gap_in_book = np.maximum(start_ahead - words, 0)
     gap_in_text = np.maximum(place_ahead - words, 0)
+    shift = abs(gap_in_book - gap_in_text)
     follows: NDArray[np.bool_] = gap_in_text <= LONGEST_GAP
-    follows &= abs(gap_in_book - gap_in_text) <= _SHIFT
-    follows |= (gap_in_text <= _INSERTED) & (gap_in_book <= _SKIPPED)
+    follows &= shift <= _SHIFT
+    has_words_inserted = gap_in_text <= _INSERTED
+    has_words_inserted &= gap_in_book <= _SKIPPED
+    follows |= has_words_inserted
     follows &= place_ahead > 0
     return follows
 
@@ -222,19 +249,23 @@ def without_shortcuts(matches: ChainMatches, edges: Edges) -> Edges:
     A short match leaves the next one within reach of the previous one.
     """
     first, then = edges
-    is_clear = matches.place[then] >= matches.place[first] + matches.words[first]
-    is_clear &= matches.start[then] >= matches.start[first] + matches.words[first]
+    place_end = matches.place + matches.words
+    end = matches.start + matches.words
+    is_clear = matches.place[then] >= place_end[first]
+    is_clear &= matches.start[then] >= end[first]
     clear = edges.where(is_clear)
     if not len(clear.first):
         return edges
     size = len(matches.place)
     next_match = np.full(size + 1, size)  # the first that follows clear of each match
     np.minimum.at(next_match, clear.first, clear.then)
-    clear_pair = np.sort(clear.first * size + clear.then)
+    clear_pairs = clear.first * size + clear.then
+    clear_pairs.sort()
     pair_behind_next = next_match[first] * size + then
-    nth = clear_pair.searchsorted(pair_behind_next)
-    nth = np.minimum(nth, len(clear_pair) - 1)
-    return edges.where(clear_pair[nth] != pair_behind_next)
+    nth = clear_pairs.searchsorted(pair_behind_next)
+    nth = np.minimum(nth, len(clear_pairs) - 1)
+    has_none_between = clear_pairs[nth] != pair_behind_next
+    return edges.where(has_none_between)
 
 
 def best_chains(
@@ -259,7 +290,14 @@ def best_chains(
     their_head = head[behind_tangled]
     # Without the head itself, which has yet to be computed.
     best[behind_tangled, MINUS_WORDS] += matches.own[their_head]
-    states = _states(best, matches, head, edges.where(to_tangled), prompt_ranges, trim)
+    states = _states(
+        best,
+        matches=matches,
+        head=head,
+        edges=edges.where(to_tangled),
+        prompt_ranges=prompt_ranges,
+        trim=trim,
+    )
     for row, state in states.items():
         best[row] = state
     best[behind_tangled, MINUS_WORDS] += best[their_head, MINUS_WORDS]
@@ -277,15 +315,21 @@ def _tangled(matches: ChainMatches, edges: Edges) -> NDArray[np.bool_]:
     size = len(matches.place)
     begin = np.stack((matches.place, matches.start), axis=1)  # in text and book
     end = begin + matches.words[:, None]
-    ends_within: NDArray[np.bool_] = np.any(end[then] < end[first], axis=1)
-    overlaps = (begin[then] < end[first]).any(axis=1)
-    is_last = np.bincount(first, minlength=size) == 0
+    ends_earlier = end[then] < end[first]
+    ends_within: NDArray[np.bool_] = np.any(ends_earlier, axis=1)
+    begins_inside = begin[then] < end[first]
+    overlaps = begins_inside.any(axis=1)
     has_cut = matches.cut[first] | matches.cut[then]
-    tangled = np.bincount(then, minlength=size) > 1
-    tangled[then[ends_within & ~is_last[then]]] = True
+    matches_behind = np.bincount(first, minlength=size)
+    matches_before = np.bincount(then, minlength=size)
+    is_last = matches_behind == 0
+    tangled = matches_before > 1
+    goes_on = ~is_last[then]
+    tangled[then[ends_within & goes_on]] = True
     tangled[then[overlaps & has_cut]] = True
     furthest = _furthest_ends(end, edges, ends_within)
-    overlapping = np.flatnonzero((begin[then] < furthest[first]).any(axis=1))
+    begins_inside_chain = begin[then] < furthest[first]
+    overlapping = np.flatnonzero(begins_inside_chain.any(axis=1))
     return _spread(tangled, edges.where(overlapping))
 
 
@@ -304,10 +348,12 @@ def _furthest_ends(
     while len(active):
         first, then = edges.where(active)
         reached = furthest[first]
-        further = (reached > furthest[then]).any(axis=1)
+        is_further = reached > furthest[then]
+        further = is_further.any(axis=1)
         changed = then[further]
         np.maximum.at(furthest, changed, reached[further])
-        is_changed = np.bincount(changed, minlength=len(end)) > 0
+        is_changed = np.zeros(len(end), dtype=np.bool_)
+        is_changed[changed] = True
         active = np.flatnonzero(is_changed[edges.first])
     return furthest
 
@@ -318,7 +364,8 @@ def _spread(marked: NDArray[np.bool_], edges: Edges) -> NDArray[np.bool_]:
         spreading = marked[edges.first] & ~marked[edges.then]
         if not spreading.any():
             return marked
-        marked[edges.then[spreading]] = True
+        newly_marked = edges.then[spreading]
+        marked[newly_marked] = True
 
 
 def _along_paths(best: Positions, edges: Edges) -> Positions:
@@ -328,9 +375,11 @@ def _along_paths(best: Positions, edges: Edges) -> Positions:
     """
     first, then = edges
     words = best[:, _PLACE_END] - best[:, _PLACE]
-    overlap = (best[first, _ENDS] - best[then, _BEGIN]).max(axis=1)
+    ends_before = best[first, _ENDS]
+    overlap_in_each = ends_before - best[then, _BEGIN]
+    overlap = overlap_in_each.max(axis=1)
     overlap = np.clip(overlap, 0, words[then])
-    best[then, _ENDS] = np.maximum(best[then, _ENDS], best[first, _ENDS])
+    best[then, _ENDS] = np.maximum(best[then, _ENDS], ends_before)
     none = len(best)
     total = np.append(best[:, MINUS_WORDS], 0)
     total[then] += overlap
@@ -368,38 +417,42 @@ def _states(
     """
     before = _matches_before(edges)
     previous = np.unique(edges.first)
-    head_of = dict(zip(previous.tolist(), head[previous].tolist(), strict=True))
-    plain = dict(zip(previous.tolist(), best[previous].tolist(), strict=True))
+    numbers = previous.tolist()
+    head_of = dict(zip(numbers, head[previous].tolist(), strict=True))
+    plain = dict(zip(numbers, best[previous].tolist(), strict=True))
     ends: dict[int, list[_State]] = {}  # of tangled matches, the best first
 
     def states_of(match: int) -> list[_State]:
         if match in ends:
             return ends[match]
         state = _State(*plain[match])
-        if head_of[match] not in ends:
+        states_of_head = ends.get(head_of[match])
+        if not states_of_head:
             return [state]
-        best_head = ends[head_of[match]][0]
-        return [
-            _State(
-                minus_words=best_head.minus_words + state.minus_words,
-                place=best_head.place,
-                start=best_head.start,
-                place_end=state.place_end,
-                end=state.end,
-            ),
-        ]
+        best_head = states_of_head[0]
+        joined = _State(
+            minus_words=best_head.minus_words + state.minus_words,
+            place=best_head.place,
+            start=best_head.start,
+            place_end=state.place_end,
+            end=state.end,
+        )
+        return [joined]
 
     rows = sorted(before)  # each after those before it
     for match, last in zip(rows, matches.rows(rows), strict=True):
         prompt_places: frozenset[int] = frozenset()
         if last.cut:
-            prompt_places = _prompt_places(last.place, last.words, prompt_ranges, trim)
+            prompt_places = _prompt_places(
+                place=last.place,
+                words=last.words,
+                prompt_ranges=prompt_ranges,
+                trim=trim,
+            )
         states = [_alone(last)]
         for previous_match in before[match]:
-            states += [
-                _continued(state, last, prompt_places)
-                for state in states_of(previous_match)
-            ]
+            for state in states_of(previous_match):
+                states.append(_continued(state, last, prompt_places))
         ends[match] = _worth_keeping(states)
     return {match: states[0] for match, states in ends.items()}
 
@@ -429,17 +482,21 @@ def _continued(
     prompt_places: frozenset[int],
 ) -> _State:
     """Return the chain with one more match; what overlaps counts once."""
-    overlap = max(0, state.place_end - match.place, state.end - match.start)
+    overlap_in_text = state.place_end - match.place
+    overlap_in_book = state.end - match.start
+    overlap = max(0, overlap_in_text, overlap_in_book)
     new_words = max(0, match.words - overlap)
     new_place = match.place + overlap
     if prompt_places:
         new_words -= sum(place >= new_place for place in prompt_places)
+    place_end = match.place + match.words
+    end = match.start + match.words
     return _State(
         minus_words=state.minus_words - new_words,
         place=state.place,
         start=state.start,
-        place_end=max(state.place_end, match.place + match.words),
-        end=max(state.end, match.start + match.words),
+        place_end=max(state.place_end, place_end),
+        end=max(state.end, end),
     )
 
 

@@ -76,13 +76,16 @@ def gram_hashes(keys: Keys, n: int) -> Keys:
     Shape (len(keys) - n + 1,), uint64.
     """
     size = max(len(keys) - n + 1, 0)
-    (whole, length), *shorter = reversed(_power_hashes(keys, n))
+    longest_first = reversed(_power_hashes(keys, n))
+    (whole, length), *shorter = longest_first
     whole = whole[:size]
     for part, part_length in shorter:
-        whole = whole * _FACTORS[7] + part[length : length + size]
+        part_behind = part[length : length + size]
+        whole = whole * _FACTORS[7] + part_behind
         length += part_length
     # In sums of products, last bits reach the first bits only.
-    whole = whole ^ (whole >> _HALF)
+    first_bits = whole >> _HALF
+    whole = whole ^ first_bits
     whole *= _FINAL
     return whole
 
@@ -97,8 +100,10 @@ def _power_hashes(keys: Keys, n: int) -> list[tuple[Keys, int]]:
             powers.append((hashes, length))
         if length * 2 > n:
             return powers
-        factor = _FACTORS[1 + length.bit_length() % 7]
-        hashes = hashes[:-length] * factor + hashes[length:]
+        number_of_factor = 1 + length.bit_length() % 7
+        first = hashes[:-length]
+        second = hashes[length:]
+        hashes = first * _FACTORS[number_of_factor] + second
         length *= 2
 
 
@@ -111,14 +116,18 @@ class NgramPrefilter:
         place_bits = max(len(keys).bit_length(), _LEAST_PLACE_BITS)
         self._place_bits = np.uint64(place_bits)
         self._gram_bits = _HASH_BITS - place_bits
-        self._place_mask = np.uint64((1 << place_bits) - 1)
+        greatest_place = (1 << place_bits) - 1
+        self._place_mask = np.uint64(greatest_place)
         entries = self._entries()
-        self._places = (entries & self._place_mask).astype(np.uint32)
+        places = entries & self._place_mask
+        self._places = places.astype(np.uint32)
+        del places
         entries >>= self._place_bits
         is_first = differs_from_previous(entries)
         grams = entries[is_first]
         del entries
-        self._first_place = np.full(len(grams) + 1, len(is_first), dtype=np.uint32)
+        size = len(grams) + 1
+        self._first_place = np.full(size, len(is_first), dtype=np.uint32)
         self._first_place[:-1] = np.flatnonzero(is_first)
         del is_first
         size_bits = len(grams).bit_length()
@@ -136,13 +145,17 @@ class NgramPrefilter:
         entries: Keys = np.empty(len(self.keys), dtype=np.uint64)
         filled = 0
         for begin in range(0, len(self.keys), _MADE_TOGETHER):
-            keys = self.keys[begin : begin + _MADE_TOGETHER + self.n - 1]
+            last_gram_end = begin + _MADE_TOGETHER + self.n - 1
+            keys = self.keys[begin:last_gram_end]
             whole = whole_grams(keys, self.n)
-            part = gram_hashes(keys, self.n)[whole]
+            hashes = gram_hashes(keys, self.n)
+            part = hashes[whole]
             part &= ~self._place_mask
-            part |= (whole + begin).astype(np.uint64)
-            entries[filled : filled + len(part)] = part
+            place = whole + begin
+            part |= place.astype(np.uint64)
+            filled_before = filled
             filled += len(part)
+            entries[filled_before:filled] = part
         entries = entries[:filled]
         entries.sort()
         return entries
@@ -161,9 +174,10 @@ class NgramPrefilter:
         buckets = np.zeros((1 << self._bucket_bits) + 1, dtype=np.uint32)
         reached = 0
         for part in _by_first_bits(grams, self._bucket_bits, width=self._gram_bits):
-            counts = np.bincount(part.bits, minlength=part.size).cumsum()
+            counts = np.bincount(part.bits, minlength=part.size)
             first = part.begin + 1
-            buckets[first : first + part.size] = counts + reached
+            behind = first + part.size
+            buckets[first:behind] = counts.cumsum() + reached
             reached += len(part.bits)
         return buckets
 
@@ -206,10 +220,12 @@ class NgramPrefilter:
         last_bits = (hashes >> self._place_bits).astype(np.uint32)
         gram = self._buckets.take(bucket).astype(np.intp)
         bucket_end = self._buckets.take(bucket + 1).astype(np.intp)
-        searching = np.flatnonzero(self._grams.take(gram, mode="clip") != last_bits)
+        bits_of_gram = self._grams.take(gram, mode="clip")
+        searching = np.flatnonzero(bits_of_gram != last_bits)
         while len(searching):
             following = gram.take(searching) + 1
-            following[following >= bucket_end.take(searching)] = none
+            is_past_bucket = following >= bucket_end.take(searching)
+            following[is_past_bucket] = none
             gram[searching] = following
             following_bits = self._grams.take(following, mode="clip")
             differs = following_bits != last_bits.take(searching)
@@ -228,10 +244,12 @@ class NgramPrefilter:
             hashes = gram_hashes(text, self.n)
         # The last n-gram contains the key behind the last text: it matches by chance
         # only.
-        at, gram = self.hits(hashes[: len(text) - self.n])
+        all_but_last = hashes[: len(text) - self.n]
+        at, gram = self.hits(all_but_last)
         at, place = self._places_of(at, gram)
-        begins_run = text.take(at - 1) != self.keys.take(place - 1)
-        begins = np.flatnonzero(begins_run)
+        text_before = text.take(at - 1)
+        book_before = self.keys.take(place - 1)
+        begins = np.flatnonzero(text_before != book_before)
         at = at.take(begins)
         place = place.take(begins)
         for nth in range(self.n):
@@ -249,9 +267,11 @@ class NgramPrefilter:
     def _places_of(self, at: Positions, gram: Positions) -> tuple[Positions, Positions]:
         """Return each place in the books of each gram, and `at` as often."""
         first = self._first_place.take(gram).astype(np.intp)
-        count = self._first_place.take(gram + 1) - first
-        place = self._places.take(count_up(first, count)).astype(np.intp)
-        return at.repeat(count), place
+        first_of_next = self._first_place.take(gram + 1)
+        count = first_of_next - first
+        numbers = count_up(first, count)
+        place = self._places.take(numbers)
+        return at.repeat(count), place.astype(np.intp)
 
     def _equal_words(
         self,
@@ -266,8 +286,9 @@ class NgramPrefilter:
         words = np.zeros(len(at), dtype=np.intp)
         going = np.arange(len(at))
         for _ in range(_ONE_BY_ONE):
-            same = text.take(at, mode="clip") == self.keys.take(place, mode="clip")
-            alike = np.flatnonzero(same)
+            of_text = text.take(at, mode="clip")
+            of_book = self.keys.take(place, mode="clip")
+            alike = np.flatnonzero(of_text == of_book)
             going = going.take(alike)
             words[going] += 1
             at = at.take(alike) + 1
@@ -310,11 +331,17 @@ def _by_first_bits(
     shift = width - bits
     size = 1 << min(bits, _BITS_TOGETHER)
     first = 0
-    for begin in range(0, 1 << bits, size):
-        greatest = np.uint64(((begin + size) << shift) - 1)
+    values = 1 << bits
+    for begin in range(0, values, size):
+        end = begin + size
+        greatest = np.uint64((end << shift) - 1)
         last = int(ascending.searchsorted(greatest, side="right"))
         first_bits = ascending[first:last] >> np.uint64(shift)
-        yield _BitRange(begin, first_bits.view(np.intp) - begin, size)
+        yield _BitRange(
+            begin=begin,
+            bits=first_bits.view(np.intp) - begin,
+            size=size,
+        )
         first = last
 
 
@@ -324,4 +351,6 @@ def whole_grams(keys: Keys, n: int) -> Positions:
         return np.empty(0, dtype=np.intp)
     others_before = np.zeros(len(keys) + 1, dtype=np.int32)
     np.cumsum(keys <= NO_WORD, out=others_before[1:])
-    return np.flatnonzero(others_before[n:] == others_before[:-n])
+    before_end = others_before[n:]
+    before_start = others_before[:-n]
+    return np.flatnonzero(before_end == before_start)

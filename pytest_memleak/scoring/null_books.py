@@ -127,10 +127,10 @@ def excess_over_null(
     for book_id, shuffled in null_answers.items():
         null_overlaps[book_id] = _null_overlap(counter, shuffled, words)
     return _compared(
-        own_overlap,
-        null_overlaps,
-        words,
-        scoring,
+        own=own_overlap,
+        nulls=null_overlaps,
+        words=words,
+        scoring=scoring,
         error=error,
         confidence=confidence,
     )
@@ -169,7 +169,11 @@ def _compared(
     """Compare the overlap of a pair's generations with the null books'."""
     bmc = own.counts.bmc
     null_books = [
-        NullBook(book_id, null.counts.bmc, null.longest_span)
+        NullBook(
+            book_id=book_id,
+            bmc=null.counts.bmc,
+            longest_span=null.longest_span,
+        )
         for book_id, null in nulls.items()
     ]
     null_bmcs = np.array([null.bmc for null in null_books])

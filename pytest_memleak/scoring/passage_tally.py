@@ -57,7 +57,11 @@ class Prompted(NamedTuple):
 
     def of(self, texts: Positions) -> Prompted:
         """Return those of some texts, by number."""
-        return Prompted(self.excerpt[texts], self.ordinal[texts], self.origin)
+        return Prompted(
+            excerpt=self.excerpt[texts],
+            ordinal=self.ordinal[texts],
+            origin=self.origin,
+        )
 
 
 class PassageTally:
@@ -90,22 +94,27 @@ class PassageTally:
         """Order the books that count: what several contain counts for the first."""
         protected = self._protected
         index = protected.index
-        ranked_ids = [*dict.fromkeys((*protected.books, *protected.catalog))]
+        every_id = (*protected.books, *protected.catalog)
+        ranked_ids = list(dict.fromkeys(every_id))
         self._order = [index.numbers[book_id] for book_id in ranked_ids]
+        ranks = np.arange(len(self._order))
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
-        self._rank[self._order] = np.arange(len(self._order))
+        self._rank[self._order] = ranks
         # The index may lack a catalog book that shares few words.
         only_catalog = set(protected.catalog) - set(protected.books)
         is_catalog = np.array([book_id in only_catalog for book_id in ranked_ids])
         self._least = np.where(is_catalog, protected.least, 0)
         # Excused books are named after those that count.
         ranked = zip(self._order, self._least.tolist(), ranked_ids, strict=True)
-        excused = (
-            (index.numbers[book_id], 0, book_id) for book_id in protected.excused
-        )
-        self._names = [*ranked, *excused]
-        counts = [len(index.books[number].layout.ids) for number in self._order]
-        self._first_excerpt = np.cumsum([0, *counts])
+        self._names = [*ranked]
+        for book_id in protected.excused:
+            number = index.numbers[book_id]
+            self._names.append((number, 0, book_id))
+        excerpts_of_books = [0]
+        for number in self._order:
+            layout = index.books[number].layout
+            excerpts_of_books.append(len(layout.ids))
+        self._first_excerpt = np.cumsum(excerpts_of_books)
 
     def _mark_excused(self) -> None:
         """Mark the pair's own book if it is excused, and the books that excuse."""
@@ -113,9 +122,10 @@ class PassageTally:
         index = protected.index
         own = index.numbers[protected.whole or protected.measured]
         excused = [index.numbers[book_id] for book_id in protected.excused]
-        self._own = np.zeros(len(index.books), dtype=np.bool_)
+        books = len(index.books)
+        self._own = np.zeros(books, dtype=np.bool_)
         self._own[own] = own in excused
-        self._excusing = np.zeros(len(index.books), dtype=np.bool_)
+        self._excusing = np.zeros(books, dtype=np.bool_)
         self._excusing[excused] = True
         self._excusing[own] = False
         self._own_rank = -1
@@ -145,15 +155,20 @@ class PassageTally:
                     near.words,
                     near_prompted.excerpt,
                 )
-            self._count_near(counts, near, near_ranges, near_prompted)
+            self._count_near(
+                counts=counts,
+                matched=near,
+                prompt_ranges=near_ranges,
+                prompted=near_prompted,
+            )
 
     def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
         """Return the passages of rounds 0 to rounds - 1."""
         exact = counts.exact
         near = counts.near
-        ranked = [exact.best.get(kind) for kind in (OTHER, OWN, EXCUSED)]
-        ranked += self._passages(counts)
-        others, own, excused, *distinct = self._describe_exact(ranked)
+        best_by_kind = [exact.best.get(kind) for kind in (OTHER, OWN, EXCUSED)]
+        every_passage = [*best_by_kind, *self._passages(counts)]
+        others, own, excused, *distinct = self._describe_exact(every_passage)
         nv_others = self._describe_near(near.best.get(OTHER))
         nv_own = self._describe_near(near.best.get(OWN))
         nv_excused = self._describe_near(near.best.get(EXCUSED))
@@ -172,8 +187,8 @@ class PassageTally:
             nv_excused=nv_excused,
             of_own=of_own,
             of_others=of_others,
-            by_round=tuple(exact.by_round.get(number, 0) for number in range(rounds)),
-            nv_by_round=tuple(near.by_round.get(number, 0) for number in range(rounds)),
+            by_round=exact.longest_by_round(rounds),
+            nv_by_round=near.longest_by_round(rounds),
             of_excerpts=self._by_ids(exact.of_excerpts),
             nv_of_excerpts=self._by_ids(near.of_excerpts),
             own=self._protected.whole or self._protected.measured,
@@ -183,10 +198,12 @@ class PassageTally:
         """Replace numbers of excerpts by their books' ids and their own."""
         by_excerpt = {}
         for number, words in longest.items():
-            rank = int(self._first_excerpt.searchsorted(number, side="right")) - 1
+            books_begun = self._first_excerpt.searchsorted(number, side="right")
+            rank = int(books_begun) - 1
             nth_excerpt = number - int(self._first_excerpt[rank])
             book = self._book(rank)
-            by_excerpt[book.id, book.layout.ids[nth_excerpt]] = words
+            excerpt_id = book.layout.ids[nth_excerpt]
+            by_excerpt[book.id, excerpt_id] = words
         return by_excerpt
 
     def most_words(self, *, near: bool) -> int:
@@ -225,13 +242,21 @@ class PassageTally:
         if not len(passages.words):
             return
         kind = self._kinds(passages, partial(contained_in, matches, passages))
-        place = passages.place - shared.exact.ends[passages.text] - 1
-        layouts = self._layouts(near=False)
-        rows = self._note(counts.exact, passages, place, kind, prompted, layouts)
-        over = np.flatnonzero(passages.words > self._scoring.effective_threshold)
+        text_start = shared.exact.ends[passages.text] + 1
+        rows = self._note(
+            counts.exact,
+            passages=passages,
+            place=passages.place - text_start,
+            kind=kind,
+            prompted=prompted,
+            layouts=self._layouts(near=False),
+        )
+        is_over = passages.words > self._scoring.effective_threshold
+        over = np.flatnonzero(is_over)
         if len(over):
             counts_first = self._counts_first(passages.where(over))
-            over = over[counts_first & (kind[over] != EXCUSED)]
+            is_limited = kind[over] != EXCUSED
+            over = over[counts_first & is_limited]
             counts.add_over(rows.where(over).by_end())
 
     def _kinds(
@@ -272,10 +297,16 @@ class PassageTally:
         if not len(chains.words):
             return
         kind = self._kinds(chains, partial(nearly_contained_in, near, chains))
-        text = chains.text
-        place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
-        layouts = self._layouts(near=True)
-        self._note(counts.near, chains, place, kind, prompted, layouts)
+        text_start = matched.words.ends[chains.text] + 1
+        place_in_reading = chains.place - text_start
+        self._note(
+            counts.near,
+            passages=chains,
+            place=place_in_reading + matched.ahead[chains.text],
+            kind=kind,
+            prompted=prompted,
+            layouts=self._layouts(near=True),
+        )
 
     def _note(
         self,
@@ -322,8 +353,9 @@ class PassageTally:
         number = self._first_excerpt[rows.rank]
         for rank in np.unique(rows.rank).tolist():
             of_book = rows.rank == rank
+            start = rows.start[of_book]
             ends = layouts[rank].ends
-            number[of_book] += ends.searchsorted(rows.start[of_book], side="right")
+            number[of_book] += ends.searchsorted(start, side="right")
         return number
 
     # --- records
@@ -333,21 +365,27 @@ class PassageTally:
         passages: list[RankedPassage] = []
         rows = counts.longest_over()
         for rank in np.unique(rows[:, 0]).tolist():
-            pieces = rows[rows[:, 0] == rank]
-            end = pieces[:, 1]
-            first = pieces[:, 7]
-            start, end, nth = without_overlaps(first, end, over=over)
-            _, origin, excerpt, ordinal, place = pieces[nth, 2:7].T
-            passages += RankedColumns(
+            is_of_book = rows[:, 0] == rank
+            pieces = rows[is_of_book]
+            start, end, nth = without_overlaps(
+                start=pieces[:, 7],
+                end=pieces[:, 1],
+                over=over,
+            )
+            chosen = pieces[nth]
+            _, origin, excerpt, ordinal, place, piece_start = chosen[:, 2:].T
+            words_cut = start - piece_start
+            columns = RankedColumns(
                 minus_words=start - end,
                 origin=origin,
                 excerpt=excerpt,
                 ordinal=ordinal,
-                place=place + start - first[nth],
+                place=place + words_cut,
                 rank=np.full_like(nth, rank),
                 start=start,
                 end=end,
-            ).rows()
+            )
+            passages += columns.rows()
         return passages
 
     def _describe_exact(
@@ -356,12 +394,11 @@ class PassageTally:
     ) -> list[ProtectedPassage]:
         index = self._protected.index
         present = [passage for passage in ranked if passage]
-        holders = index.books_containing(
-            [
-                (self._order[passage.rank], passage.start, passage.end)
-                for passage in present
-            ],
-        )
+        places = []
+        for passage in present:
+            number = self._order[passage.rank]
+            places.append((number, passage.start, passage.end))
+        holders = index.books_containing(places)
         described = {}
         for passage, holding in zip(present, holders, strict=True):
             ids = self._in_order(holding, -passage.minus_words)
@@ -371,12 +408,11 @@ class PassageTally:
 
     def _in_order(self, holding: Sequence[int], words: int) -> tuple[str, ...]:
         """Return the ids of the pair's books among these, protected ones first."""
-        ids = [
-            name
-            for number, least, name in self._names
-            if words >= least and number in holding
-        ]
-        return tuple(dict.fromkeys(ids))
+        ids: dict[str, None] = {}  # in order
+        for number, least, name in self._names:
+            if words >= least and number in holding:
+                ids[name] = None
+        return tuple(ids)
 
     def _describe_near(self, passage: RankedPassage | None) -> ProtectedPassage:
         if passage is None:

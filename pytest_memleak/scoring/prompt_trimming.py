@@ -34,7 +34,11 @@ class Ranges(NamedTuple):
 
 
 _NOTHING = np.empty(0, dtype=np.intp)
-NO_RANGES = Ranges(_NOTHING, _NOTHING, np.empty(0, dtype=np.int32))
+NO_RANGES = Ranges(
+    first=_NOTHING,
+    last=_NOTHING,
+    counted=np.empty(0, dtype=np.int32),
+)
 
 
 class Pieces(NamedTuple):
@@ -64,9 +68,16 @@ def outside_prompt(
     if not is_cut.any():
         return Pieces(whole, start, end)
     is_whole = ~is_cut
-    left = _cut(start[is_cut], end[is_cut], prompt_ranges, trim=trim, keep=keep)
+    cut = whole[is_cut]
+    left = _cut(
+        start[is_cut],
+        end[is_cut],
+        prompt_ranges,
+        trim=trim,
+        keep=keep,
+    )
     return Pieces(
-        of=np.concatenate((whole[is_whole], whole[is_cut][left.of])),
+        of=np.concatenate((whole[is_whole], cut[left.of])),
         start=np.concatenate((start[is_whole], left.start)),
         end=np.concatenate((end[is_whole], left.end)),
     )
@@ -103,17 +114,24 @@ def _cut(
     range_last = prompt_ranges.last
     passed = range_last.searchsorted(start, side="right")
     begun = range_first.searchsorted(last_gram, side="right")
-    ranges = begun - passed
-    of = np.arange(len(start)).repeat(ranges + 1)
-    behind = count_up(passed, ranges + 1)  # the range behind each piece
+    pieces = begun - passed + 1
+    numbers = np.arange(len(start))
+    of = numbers.repeat(pieces)
+    behind = count_up(passed, pieces)  # the range behind each piece
     is_first = behind == passed[of]
     is_last = behind == begun[of]
-    piece_start = np.minimum(range_last[behind - 1] - 1, last_gram[of]) + trim
+    last_gram_of_range = range_last[behind - 1] - 1
+    last_gram_before = np.minimum(last_gram_of_range, last_gram[of])
+    piece_start = last_gram_before + trim
     piece_start[is_first] = start
     piece_end = range_first.take(behind, mode="clip")
     piece_end[is_last] = end
-    enough = piece_end - piece_start >= keep
-    return Pieces(of[enough], piece_start[enough], piece_end[enough])
+    is_enough = piece_end - piece_start >= keep
+    return Pieces(
+        of=of[is_enough],
+        start=piece_start[is_enough],
+        end=piece_end[is_enough],
+    )
 
 
 class PromptWords:
@@ -134,7 +152,8 @@ class PromptWords:
         # A number per instruction, since a text's m-grams count in its own only.
         numbers = np.arange(1, instructions.texts + 1, dtype=np.uint64)
         self._salts = gram_hashes(numbers, 1)
-        hashes = hashes ^ self._salts[instructions.text_of(places)]
+        instruction = instructions.text_of(places)
+        hashes = hashes ^ self._salts[instruction]
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
         self._places = places[order]
@@ -159,10 +178,13 @@ class PromptWords:
 
     def _gram_starts(self, words: Keyed, instruction_of: Positions) -> Positions:
         """Return the places at which m-grams of their own instructions begin."""
-        salts = np.repeat(self._salts[instruction_of], words.lengths() + 1)
+        keys_of_text = words.lengths() + 1
+        salt_of_text = self._salts[instruction_of]
+        salts = salt_of_text.repeat(keys_of_text)
         hashes = gram_hashes(words.keys, self._trim)[1:]
         hashes ^= salts[: len(hashes)]
-        passing = np.flatnonzero(self._may_be[_filter_place(hashes)])
+        may_be_gram = self._may_be[_filter_place(hashes)]
+        passing = np.flatnonzero(may_be_gram)
         hashes = hashes[passing]
         at = passing + 1
         nth = self._hashes.searchsorted(hashes)

@@ -121,14 +121,16 @@ class ProtectedPassages:
         """Return measures of the pair's own book and of others, if it is excused."""
         if not self.of_own:
             return {}, {}
-        own = {name: float(passage.words) for name, passage in self.of_own.items()}
-        others = {
-            name: float(passage.words) for name, passage in self.of_others.items()
-        }
-        over = sum(passage.book == self.own for passage in self.passages)
-        own[PASSAGES_OVER.name] = over
-        others[PASSAGES_OVER.name] = len(self.passages) - over
+        own = _words_by_name(self.of_own)
+        others = _words_by_name(self.of_others)
+        own_over = sum(passage.book == self.own for passage in self.passages)
+        own[PASSAGES_OVER.name] = own_over
+        others[PASSAGES_OVER.name] = self.passages_over - own_over
         return own, others
+
+
+def _words_by_name(passages: Mapping[str, ProtectedPassage]) -> dict[str, float]:
+    return {name: float(passage.words) for name, passage in passages.items()}
 
 
 @dataclass(
@@ -245,10 +247,15 @@ class LongestPassages:
 
     def add(self, other: LongestPassages) -> None:
         """Add those of other generations."""
-        for kind, key in other.best.items():
-            self.best[kind] = min(self.best.get(kind, key), key)
+        for kind, best in other.best.items():
+            own_best = self.best.get(kind, best)
+            self.best[kind] = min(own_best, best)
         _raise_to(self.by_round, other.by_round)
         _raise_to(self.of_excerpts, other.of_excerpts)
+
+    def longest_by_round(self, rounds: int) -> tuple[int, ...]:
+        """Return the words of the longest in each of rounds 0 to rounds - 1."""
+        return tuple(self.by_round.get(number, 0) for number in range(rounds))
 
     def note_best(self, passages: RankedColumns, kind: Positions) -> None:
         """Keep the best of the passages, by the kind of each."""
@@ -257,9 +264,11 @@ class LongestPassages:
             if not len(of_kind):
                 continue
             minus_words = passages.minus_words[of_kind]
-            longest = of_kind[minus_words == minus_words.min()]
-            best = min(passages.where(longest).rows())
-            self.best[number] = min(self.best.get(number, best), best)
+            is_longest = minus_words == minus_words.min()
+            longest = passages.where(of_kind[is_longest])
+            best = min(longest.rows())
+            best_before = self.best.get(number, best)
+            self.best[number] = min(best_before, best)
 
     def first_kind(self) -> int:
         """Return the kind of the best passage that is not excused; OTHER if none is."""
@@ -273,16 +282,18 @@ def note_longest(
     words: Positions,
 ) -> None:
     """Record the most words of each number."""
-    most = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.intp)
+    greatest_number = int(numbers.max(initial=-1))
+    most = np.zeros(greatest_number + 1, dtype=np.intp)
     np.maximum.at(most, numbers, words)
     present = np.flatnonzero(most)
-    most_present = most[present].tolist()
-    _raise_to(longest, dict(zip(present.tolist(), most_present, strict=True)))
+    pairs = zip(present.tolist(), most[present].tolist(), strict=True)
+    _raise_to(longest, dict(pairs))
 
 
 def _raise_to(longest: dict[int, int], other: Mapping[int, int]) -> None:
     for number, words in other.items():
-        longest[number] = max(longest.get(number, 0), words)
+        words_before = longest.get(number, 0)
+        longest[number] = max(words_before, words)
 
 
 @dataclass(slots=True)
@@ -307,7 +318,8 @@ class PassageCounts:
         """Add pieces over T."""
         self.over.append(rows)
         waiting = sum(map(len, self.over))
-        if waiting > max(_WAITING, 2 * len(self.over[0])):
+        kept = len(self.over[0])
+        if waiting > max(_WAITING, 2 * kept):
             self.longest_over()
 
     def longest_over(self) -> NDArray[np.int64]:
@@ -315,10 +327,12 @@ class PassageCounts:
         if not self.over:
             return np.empty((0, 8), dtype=np.int64)
         rows = np.concatenate(self.over)
-        rows = rows[np.lexsort(rows.T[::-1])]
+        last_column_first = rows.T[::-1]
+        rows = rows[np.lexsort(last_column_first)]
         rank_and_end = rows[:, :2]
+        differs = rank_and_end[1:] != rank_and_end[:-1]
         is_first = np.ones(len(rows), dtype=np.bool_)
-        is_first[1:] = (rank_and_end[1:] != rank_and_end[:-1]).any(axis=1)
+        is_first[1:] = differs.any(axis=1)
         longest = rows[is_first]
         self.over = [longest]
         return longest

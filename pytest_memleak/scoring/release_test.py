@@ -181,9 +181,19 @@ def _sides(
     pair = comparison.pair
     measure = comparison.measure
     for release_name, release in (("earlier", before), ("later", after)):
-        _validate_name("pair", pair, release, release_name)
+        _validate_name(
+            what="pair",
+            name=pair,
+            candidates=release,
+            release_name=release_name,
+        )
         measures = release[pair].per_round
-        _validate_name("measure", measure, measures, release_name)
+        _validate_name(
+            what="measure",
+            name=measure,
+            candidates=measures,
+            release_name=release_name,
+        )
     old = before[pair]
     new = after[pair]
     old_rounds = len(old.per_round[measure])

@@ -81,14 +81,18 @@ class Rounds:
     def of(cls, rounds: Mapping[int, Iterable[Interval]]) -> Rounds:
         """Build from the rounds' intervals, by ordinal; they may overlap."""
         round_of_interval: list[int] = []
-        bounds: list[Interval] = []
+        starts: list[int] = []
+        ends: list[int] = []
         for number, intervals in rounds.items():
-            for interval in intervals:
+            for start, end in intervals:
                 round_of_interval.append(number)
-                bounds.append(interval)
-        round_ = np.array(round_of_interval, dtype=np.intp)
-        rows = np.array(bounds, dtype=np.intp).reshape(-1, 2)
-        return cls.joined(round_, rows[:, 0], rows[:, 1])
+                starts.append(start)
+                ends.append(end)
+        return cls.joined(
+            np.array(round_of_interval, dtype=np.intp),
+            np.array(starts, dtype=np.intp),
+            np.array(ends, dtype=np.intp),
+        )
 
     @classmethod
     def joined(
@@ -105,7 +109,8 @@ class Rounds:
         end = offset + end
         by_start = np.argsort(start, kind="stable")  # mostly sorted already
         start = start[by_start]
-        reached = np.maximum.accumulate(end[by_start])
+        end = end[by_start]
+        reached = np.maximum.accumulate(end)
         is_first = np.ones(len(start), dtype=np.bool_)
         is_first[1:] = start[1:] > reached[:-1]
         # The last run ends with all.
@@ -180,7 +185,9 @@ class Rounds:
         is_once = times == 1
         once_before = np.zeros(len(times) + 1, dtype=np.intc)
         np.cumsum(is_once, out=once_before[1:])
-        once_in_run = once_before[self.end] - once_before[self.start]
+        before_start = once_before[self.start]
+        before_end = once_before[self.end]
+        once_in_run = before_end - before_start
         return self._summed_by_round(once_in_run, n)
 
     def _span_lengths(self, excerpt_starts: Positions) -> Positions:
@@ -206,11 +213,13 @@ class Rounds:
         start_mark, end_mark = np.split(mark_of, 2)
         columns = max(len(marks), 1)
         steps = np.zeros((n, columns), dtype=np.int8)
-        np.add.at(steps, (self.round, start_mark), 1)
-        np.add.at(steps, (self.round, end_mark), -1)
+        places_of_starts = (self.round, start_mark)
+        places_of_ends = (self.round, end_mark)
+        np.add.at(steps, places_of_starts, 1)
+        np.add.at(steps, places_of_ends, -1)
         # Column i: whether each round covers the stretch from mark i to the next.
-        is_covered_from_mark = steps.cumsum(axis=1, dtype=np.int8) > 0
-        is_covered = is_covered_from_mark[:, :-1]
+        runs_from_mark = steps.cumsum(axis=1, dtype=np.int8)
+        is_covered = runs_from_mark[:, :-1] > 0
         set_of_stretch = np.packbits(is_covered, axis=0).T
         sets, number_of_set = np.unique(set_of_stretch, axis=0, return_inverse=True)
         words_of_stretch = np.diff(marks)
@@ -233,4 +242,8 @@ class Rounds:
 
     def _runs(self, rows: slice) -> Rounds:
         """Return these runs alone."""
-        return Rounds(self.round[rows], self.start[rows], self.end[rows])
+        return Rounds(
+            round=self.round[rows],
+            start=self.start[rows],
+            end=self.end[rows],
+        )

@@ -15,7 +15,7 @@ import heapq
 from bisect import bisect_right
 from collections import defaultdict
 from hashlib import blake2b
-from itertools import chain, count, pairwise, repeat
+from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
 import ahocorasick
@@ -82,7 +82,11 @@ class Sample:
         return self._chosen + [generation for _, _, generation in further]
 
 
-def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
+# A generation's origin, its prompted excerpt, and its ordinal.
+_Name = tuple[Origin, str, int]
+
+
+def holders(analysis: Analysis, book: Book) -> set[_Name]:
     """Name the generations that contain the longest span, passage, and block."""
     measured = analysis.measurement
     span = measured.longest_span
@@ -98,29 +102,31 @@ def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
     }
 
 
-def _block_holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
+def _block_holders(analysis: Analysis, book: Book) -> set[_Name]:
     """Name generations that contain the longest block together."""
     runs = analysis.counts.runs
     measured = analysis.measurement
     block = measured.longest_block
     at = block.start or 0
     block_end = block.end or 0
-    names: set[tuple[Origin, str, int]] = set()
+    names: set[_Name] = set()
     if at >= block_end:
         return names
     every_span = analysis.cross.spans
     while at < block_end:
         is_around = (runs.start <= at) & (runs.end > at)
-        longest = int(np.where(is_around, runs.end, 0).argmax())
+        end_of_run_around = np.where(is_around, runs.end, 0)
+        longest = int(end_of_run_around.argmax())
         ordinal = int(runs.round[longest])
         reached = int(runs.end[longest])
         first = measured.excerpt_at(at)
         last = measured.excerpt_at(reached - 1)
-        for excerpt in book.excerpts[first : last + 1]:
-            names.add((Origin.SAMPLED, excerpt.id, ordinal))
+        sources = [excerpt.id for excerpt in book.excerpts[first : last + 1]]
         for span in every_span:
             if span.start < reached and span.end > at:
-                names |= {(Origin.SAMPLED, source, ordinal) for source in span.sources}
+                sources += span.sources
+        for source in sources:
+            names.add((Origin.SAMPLED, source, ordinal))
         at = max(reached, at + 1)
     return names
 
@@ -138,11 +144,17 @@ def differences(
     measured
     """
     name, book = protected
-    bounds = index.books[index.numbers[name]].layout.bounds
+    indexed = index.books[index.numbers[name]]
+    bounds = indexed.layout.bounds
     for batch in batches_of(generations, lambda generation: len(generation.text)):
         texts = [generation.text for generation in batch]
         first = _measured_matches(index, name, texts)
-        second = automaton_matches(book, texts, k=index.k, mode=index.mode)
+        second = automaton_matches(
+            book,
+            texts,
+            k=index.k,
+            mode=index.mode,
+        )
         for key in sorted(first.keys() | second.keys()):
             text, place, start = key
             generation = batch[text]
@@ -154,7 +166,12 @@ def differences(
                 begin = max(start, least)
                 end = min(start + after, most)
                 is_long = end - begin >= index.k
-                if is_long and not _covers(counted, generation, begin, end):
+                if is_long and not _covers(
+                    rounds=counted,
+                    generation=generation,
+                    start=begin,
+                    end=end,
+                ):
                     before = 0
             if before != after:
                 where = f"at word {place:,}, which is word {start:,} of {book.id}"
@@ -172,9 +189,16 @@ def _measured_matches(
 ) -> Matches:
     """Match the texts with the book of this name as the measurement does."""
     matched = index.matches(texts, near=False)
-    own = matched.matches.where(matched.matches.book == index.numbers[name])
-    places = own.place - matched.exact.ends[own.text] - 1
-    keys = zip(own.text.tolist(), places.tolist(), own.start.tolist(), strict=True)
+    is_own = matched.matches.book == index.numbers[name]
+    own = matched.matches.where(is_own)
+    text_start = matched.exact.ends[own.text] + 1
+    place_in_text = own.place - text_start
+    keys = zip(
+        own.text.tolist(),
+        place_in_text.tolist(),
+        own.start.tolist(),
+        strict=True,
+    )
     return dict(zip(keys, own.words.tolist(), strict=True))
 
 
@@ -207,41 +231,48 @@ def automaton_matches(
     """
     text_words, starts = _joined(words(text, mode) for text in texts)
     size = k // 2 + 1
-    matches: Matches = {}
-    before = -1  # a part's first word is at place 1
-    parts = _parts(book, mode)
-    for part, anchors in _anchors(
+    parts_with_anchors = _anchors(
         text_words,
         starts,
-        parts,
+        _parts(book, mode),
         size=size,
         step=k - size + 1,
-    ):
+    )
+    matches: Matches = {}
+    before = -1  # a part's first word is at place 1
+    for part, anchors in parts_with_anchors:
         reached: dict[int, int] = {}  # by diagonal
         for place, at in anchors:
             ahead = at - place
             if place < reached.get(ahead, 0):
                 continue
-            first, end = place, place + size
+            first = place
+            end = place + size
             while text_words[first - 1] == part[first - 1 + ahead] is not None:
                 first -= 1
             while text_words[end] == part[end + ahead] is not None:
                 end += 1
             reached[ahead] = end
-            if end - first >= k:
-                text = bisect_right(starts, first) - 1
-                matches[text, first - starts[text], first + ahead + before] = (
-                    end - first
-                )
+            length = end - first
+            if length < k:
+                continue
+            text = bisect_right(starts, first) - 1
+            place_in_text = first - starts[text]
+            place_in_book = first + ahead + before
+            matches[text, place_in_text, place_in_book] = length
         before += len(part) - 2
     return matches
 
 
 def _parts(book: Book, mode: WordMode) -> Iterator[Words]:
     """Yield the words of each part that no match leaves, between two None."""
-    for first, end in pairwise((0, *book.breaks, len(book.excerpts))):
-        excerpts = (words(excerpt.text, mode) for excerpt in book.excerpts[first:end])
-        yield [None, *chain.from_iterable(excerpts), None]
+    bounds = (0, *book.breaks, len(book.excerpts))
+    for first, end in pairwise(bounds):
+        part: Words = [None]
+        for excerpt in book.excerpts[first:end]:
+            part += words(excerpt.text, mode)
+        part.append(None)
+        yield part
 
 
 def _anchors(
@@ -256,21 +287,26 @@ def _anchors(
     vocabulary = dict.fromkeys(word for word in text_words if word is not None)
     # Two characters of disjoint alphabets per word: the automaton's nodes have few
     # edges.
-    codes: dict[str | None, str] = {
-        word: chr(2 * _RADIX + number // _RADIX) + chr(_RADIX + number % _RADIX)
-        for number, word in enumerate(vocabulary)
-    }
+    codes: dict[str | None, str] = {}
+    for number, word in enumerate(vocabulary):
+        high, low = divmod(number, _RADIX)
+        codes[word] = chr(2 * _RADIX + high) + chr(_RADIX + low)
     coded = "".join(codes.get(word, _UNKNOWN) for word in text_words)
     anchors: defaultdict[str, list[int]] = defaultdict(list)
     for start, end in pairwise([*starts, len(text_words)]):
         for place in range(start, end - size, step):
-            anchors[coded[2 * place : 2 * (place + size)]].append(place)
+            anchor_end = place + size
+            anchor = coded[2 * place : 2 * anchor_end]
+            anchors[anchor].append(place)
     automaton = ahocorasick.Automaton()
     for anchor, places in anchors.items():
         automaton.add_word(anchor, places)
     automaton.make_automaton()
-    for part in parts if anchors else ():
-        hits = automaton.iter("".join(map(codes.get, part, repeat(_UNKNOWN))))
+    if not anchors:
+        return
+    for part in parts:
+        coded_part = "".join(codes.get(word, _UNKNOWN) for word in part)
+        hits = automaton.iter(coded_part)
         yield part, _places_of(hits, size)
 
 

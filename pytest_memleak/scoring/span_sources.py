@@ -168,10 +168,10 @@ def cross_excerpts(
     by_span_then_source = np.argsort(span * excerpts + source)
     sources_of_span = np.bincount(span)
     return CrossExcerpt(
-        layout.ids,
-        span_start,
-        span_end,
-        target,
+        ids=layout.ids,
+        start=span_start,
+        end=span_end,
+        target=target,
         sources=source[by_span_then_source],
         behind=sources_of_span.cumsum(),
     )

@@ -50,7 +50,11 @@ _LONG_MARK = np.uint64(LONG << 56)
 _SPACE = 0x20
 _FIRST_BITS = 0xC0  # of a byte of UTF-8
 _CONTINUED = 0x80  # the first bits of a continuation
-_MASKS = np.array([(1 << 8 * n) - 1 for n in range(_KEY_BYTES + 1)], dtype=np.uint64)
+# Masks of the first 0 to 8 bytes.
+_MASKS = np.array(
+    [(1 << 8 * size) - 1 for size in range(_KEY_BYTES + 1)],
+    dtype=np.uint64,
+)
 _SCRAMBLE = np.uint64(0xD6E8FEB86659FD93)
 _SPREAD = np.uint64(32)
 _UNSCRAMBLE = np.uint64(pow(0xD6E8FEB86659FD93, -1, 1 << 64))
@@ -100,7 +104,9 @@ class Keyed:
 
     def of(self, text: int) -> Keys:
         """Return the words of the text of that number."""
-        return self.keys[self.ends[text] + 1 : self.ends[text + 1]]
+        first = self.ends[text] + 1
+        end = self.ends[text + 1]
+        return self.keys[first:end]
 
     def characters(self) -> Positions:
         """Return how many characters each word has."""
@@ -108,7 +114,8 @@ class Keyed:
         if BEYOND_LATIN_1 not in self.joined:
             return length
         letters = np.frombuffer(self.joined, dtype=np.uint8)
-        beyond = np.flatnonzero(letters[self.start] == BEYOND_LATIN_1[0])
+        first_letter = letters[self.start]
+        beyond = np.flatnonzero(first_letter == BEYOND_LATIN_1[0])
         first = self.start[beyond]
         last = self.end[beyond] - 1
         # Only the first byte of each UTF-8 sequence counts; the mark is no character.
@@ -123,8 +130,10 @@ class Keyed:
         if len(place) * _MANY < len(self.keys):
             return self.ends.searchsorted(place) - 1
         numbers = np.arange(self.texts, dtype=np.int32)
-        text_of_word = np.repeat(numbers, self.lengths() + 1)  # without the first end
-        return text_of_word[place - 1].astype(np.intp)
+        keys_of_text = self.lengths() + 1
+        text_of_key = numbers.repeat(keys_of_text)  # without the first end
+        text = text_of_key[place - 1]
+        return text.astype(np.intp)
 
     def is_long(self) -> NDArray[np.bool_]:
         """Return, per word, whether its key is a hash."""
@@ -164,7 +173,9 @@ class Keyed:
 
 def keys_of(some_words: Sequence[str]) -> Keys:
     """Return the keys of words, as `words` returns them."""
-    return cut_into_words(BEFORE + spelled(some_words) + BEHIND, None).keys[1:-1]
+    joined = BEFORE + spelled(some_words) + BEHIND
+    cut = cut_into_words(joined, None)
+    return cut.keys[1:-1]
 
 
 def spelled(some_words: Sequence[str]) -> bytes:
@@ -218,7 +229,8 @@ def scrambled(keys: Keys) -> Keys:
         mixed = chunk * _SCRAMBLE
         mixed ^= mixed >> _SPREAD
         mixed *= _SCRAMBLE
-        np.copyto(chunk, np.maximum(mixed, NO_WORD + 1), where=is_word)
+        np.maximum(mixed, NO_WORD + 1, out=mixed)
+        np.copyto(chunk, mixed, where=is_word)
     return keys
 
 
@@ -259,11 +271,14 @@ def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
 def _between_spaces(letters: NDArray[np.uint8]) -> tuple[Positions, Positions]:
     """Return where each part between spaces starts and ends."""
     is_inside = letters != _SPACE
-    edges = np.flatnonzero(is_inside[1:] != is_inside[:-1]) + 1
+    is_edge = is_inside[1:] != is_inside[:-1]
+    edges = np.flatnonzero(is_edge) + 1
     edges = np.concatenate(([0], edges))  # the first byte is the first TEXT_END
     if len(edges) % 2:
         edges = np.concatenate((edges, [len(letters)]))
-    return np.ascontiguousarray(edges[::2]), np.ascontiguousarray(edges[1::2])
+    start = np.ascontiguousarray(edges[::2])
+    end = np.ascontiguousarray(edges[1::2])
+    return start, end
 
 
 def _has_counted(
@@ -276,7 +291,9 @@ def _has_counted(
 
     Nearly all begin with one.
     """
-    open_ = np.flatnonzero(~counted.take(letters.take(start)))
+    first_letter = letters.take(start)
+    begins_counted = counted.take(first_letter)
+    open_ = np.flatnonzero(~begins_counted)
     if not len(open_):
         return None
     has_counted = np.ones(len(start), dtype=np.bool_)
@@ -321,7 +338,12 @@ def _keys(
     looks_long = (keys >> _LAST_BYTE) == LONG
     long = np.flatnonzero((length > _KEY_BYTES) | looks_long)
     if len(long):
-        keys[long] = _hashes(joined, eight, start[long], length[long])
+        keys[long] = _hashes(
+            joined=joined,
+            eight=eight,
+            start=start[long],
+            length=length[long],
+        )
     return keys
 
 
@@ -335,7 +357,9 @@ def _hashes(
     hashes = np.zeros(len(start), dtype=np.uint64)
     is_unusual = length > _LONGEST_USUAL
     for number in np.flatnonzero(is_unusual).tolist():
-        word = joined[start[number] : start[number] + length[number]]
+        word_start = start[number]
+        word_end = word_start + length[number]
+        word = joined[word_start:word_end]
         digest = blake2b(word, digest_size=8).digest()
         hashes[number] = int.from_bytes(digest, "little")
     at = np.flatnonzero(~is_unusual)

@@ -186,7 +186,12 @@ def check_short_generations(context: RuleContext) -> Iterator[RuleOutcome]:
     short = context.counts[Kind.SHORT]
     share = short / max(received, 1)
     most = exact(context.limits.max_short)
-    yield RuleCheck("short", share, "<=", float(most))
+    yield RuleCheck(
+        rule="short",
+        value=share,
+        bound="<=",
+        threshold=float(most),
+    )
     if short * most.denominator > received * most.numerator:
         yield context.issue(
             "short",
@@ -206,7 +211,12 @@ def check_unanswered_generations(context: RuleContext) -> Iterator[RuleOutcome]:
     unanswered = sum(counts.values())
     share = unanswered / max(received, 1)
     most = exact(context.limits.max_unanswered)
-    yield RuleCheck("unanswered", share, "<=", float(most))
+    yield RuleCheck(
+        rule="unanswered",
+        value=share,
+        bound="<=",
+        threshold=float(most),
+    )
     if unanswered * most.denominator > received * most.numerator:
         chief = max(counts, key=counts.__getitem__)
         yield context.issue(
@@ -260,7 +270,12 @@ def check_median_length_ratio(context: RuleContext) -> Iterator[RuleOutcome]:
     if ratio is None:
         return
     least = _LEAST_MEDIAN_LENGTH_RATIO
-    yield RuleCheck("median length ratio", float(ratio), ">=", float(least))
+    yield RuleCheck(
+        rule="median length ratio",
+        value=float(ratio),
+        bound=">=",
+        threshold=float(least),
+    )
     if ratio < least:
         chief = max(KINDS, key=context.counts.__getitem__)
         cure = chief if chief in _WORDLESS else None
@@ -279,7 +294,12 @@ def check_unanswered_excerpts(context: RuleContext) -> Iterator[RuleOutcome]:
     if context.excerpts >= _FEW_EXCERPTS:
         share = context.excerpts * _MOST_EXCERPTS_WITHOUT_ANSWER
         most = max(1, int(share))
-    yield RuleCheck("excerpts without an answer", len(unanswered), "<=", most)
+    yield RuleCheck(
+        rule="excerpts without an answer",
+        value=len(unanswered),
+        bound="<=",
+        threshold=most,
+    )
     # Where none of them was sampled, the rule on received generations is broken.
     sampled = np.isin(unanswered, context.readings.excerpt)
     if len(unanswered) > most and sampled.any():
@@ -301,7 +321,12 @@ def check_withheld_per_excerpt(context: RuleContext) -> Iterator[RuleOutcome]:
     received = np.maximum(context.count_by_excerpt(), 1)
     share = withheld / received
     highest = float(share.max())
-    yield RuleCheck("withheld per excerpt", highest, "<=", _MOST_WITHHELD_OF_EXCERPT)
+    yield RuleCheck(
+        rule="withheld per excerpt",
+        value=highest,
+        bound="<=",
+        threshold=_MOST_WITHHELD_OF_EXCERPT,
+    )
     over_half = np.flatnonzero(2 * withheld > received)
     if len(over_half):
         names = first_three(context.excerpt_ids(over_half))
@@ -348,7 +373,12 @@ def check_answer_diversity(context: RuleContext) -> Iterator[RuleOutcome]:
             yield f"{rule} not judged: no excerpt has two answers"
             continue
         middle = median(shares)
-        yield RuleCheck(rule, float(middle), ">", float(_LEAST_DISTINCT))
+        yield RuleCheck(
+            rule=rule,
+            value=float(middle),
+            bound=">",
+            threshold=float(_LEAST_DISTINCT),
+        )
         if middle <= _LEAST_DISTINCT:
             yield context.issue(
                 rule,
@@ -391,7 +421,12 @@ def check_prose(context: RuleContext) -> Iterator[RuleOutcome]:
         )
         return
     for rule, share, least in _prose_shares(context):
-        yield RuleCheck(rule, float(share), ">=", float(least))
+        yield RuleCheck(
+            rule=rule,
+            value=float(share),
+            bound=">=",
+            threshold=float(least),
+        )
         if share < least:
             yield context.issue(
                 rule,

@@ -200,9 +200,11 @@ class _ProseSums:
     def disordered(self, start: Positions, pairs: Counts) -> Flags:
         """Tell where under 0.4 of the pairs are in the book's order."""
         forward = self.forward(start, pairs)
-        both = forward + self.backward(start, pairs)
+        backward = self.backward(start, pairs)
+        both = forward + backward
         is_judged = both >= _FEWEST_PAIRS
-        disordered: Flags = is_judged & (10 * forward < 4 * both)
+        is_low = 10 * forward < 4 * both
+        disordered: Flags = is_judged & is_low
         return disordered
 
 
@@ -338,7 +340,8 @@ class FeatureReader:
         is_common = (marks > 0) & (marks <= prose.commonest)
         pairs = marks[:-1] * len(prose.order)
         pairs += marks[1:]
-        order = prose.order.ravel()[pairs]
+        order_of_pairs = prose.order.ravel()
+        order = order_of_pairs[pairs]
         return _ProseSums(
             common=_Sums(is_common),
             forward=_Sums(order == FORWARD),
@@ -374,7 +377,8 @@ class FeatureReader:
         common = self._prose.common
         words = sums.common(begin, size)
         required = common.numerator * size
-        few_common: Flags = 5 * words * common.denominator < required
+        present = 5 * words * common.denominator
+        few_common: Flags = present < required
         return few_common
 
     def _is_unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
@@ -442,8 +446,9 @@ def _words_not_in_next_run(place: Positions, generation: Positions) -> Positions
     new_words = np.full(len(place), RUN)
     if len(place):
         distance = np.diff(place)
-        same = generation[1:] == generation[:-1]
-        new_words[:-1][same] = np.minimum(RUN, distance[same])
+        is_same = generation[1:] == generation[:-1]
+        distance[~is_same] = RUN
+        new_words[:-1] = np.minimum(RUN, distance)
     return new_words
 
 
@@ -452,13 +457,16 @@ def _stretches(starts: Positions, counts: Counts) -> tuple[Positions, Positions]
 
     The last stretch ends with its generation, so that the generation's end counts.
     """
-    stretches = -(-counts // _STRETCH)
-    generation = np.arange(len(counts)).repeat(stretches)
+    rounded_up = counts + _STRETCH - 1
+    stretches = rounded_up // _STRETCH
+    numbers = np.arange(len(counts))
+    generation = numbers.repeat(stretches)
     first = np.zeros(len(counts), dtype=np.intp)
     nth = count_up(first, stretches)
     last = np.maximum(counts - _STRETCH, 0)
     offset = np.minimum(_STRETCH * nth, last[generation])
-    return generation, starts[generation] + offset
+    place = starts[generation] + offset
+    return generation, place
 
 
 class _Sums:
@@ -472,7 +480,9 @@ class _Sums:
         last = len(self._until) - 1
         begin = np.minimum(start, last)
         end = np.minimum(start + length, last)
-        sums: Counts = self._until[end] - self._until[begin]
+        until_begin = self._until[begin]
+        until_end = self._until[end]
+        sums: Counts = until_end - until_begin
         return sums
 
 
@@ -506,7 +516,8 @@ def _how_it_ended(generation: Generation) -> int:
 def _mixed_with_excerpt(runs: Keys, excerpt: Counts) -> Keys:
     """Mix the excerpt's number into the hashes, so that excerpts share none."""
     factor = excerpt.astype(np.uint64) + np.uint64(1)
-    mixed: Keys = runs ^ (factor * np.uint64(_OTHERS))
+    number = factor * np.uint64(_OTHERS)
+    mixed: Keys = runs ^ number
     return mixed
 
 

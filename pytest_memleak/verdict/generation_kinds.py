@@ -263,7 +263,11 @@ class GenerationCensus:
 
     @cached_property
     def _reader(self) -> FeatureReader:
-        reader = FeatureReader(self._book, self._request.words, self._prose)
+        reader = FeatureReader(
+            book=self._book,
+            mode=self._request.words,
+            prose=self._prose,
+        )
         return_freed_memory()
         return reader
 

@@ -188,9 +188,9 @@ def _doubt(check: LimitCheck, analysis: Analysis) -> Issue:
         f"{figure(bound)} ({units})"
     )
     return Issue(
-        "limit in doubt",
-        cause,
-        _settling(check, analysis, by_null=bool(null)),
+        rule="limit in doubt",
+        cause=cause,
+        fix=_settling(check, analysis, by_null=bool(null)),
     )
 
 

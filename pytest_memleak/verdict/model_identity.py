@@ -51,16 +51,16 @@ def served_model_issues(
     if unexpected:
         first = unexpected[0]
         yield Issue(
-            "requested model",
-            f"{_quoted(requested)} was requested, but {shown[first]} answered",
-            _served_name_fix(first, shown[first]),
+            rule="requested model",
+            cause=f"{_quoted(requested)} was requested, but {shown[first]} answered",
+            fix=_served_name_fix(first, shown[first]),
         )
     if len(names) > 1:
         counts = [f"{shown[name]} {count:,}" for name, count in sorted(names.items())]
         yield Issue(
-            "one model",
-            f"{len(names)} models answered ({', '.join(counts)})",
-            "request one by its full name, and resample",
+            rule="one model",
+            cause=f"{len(names)} models answered ({', '.join(counts)})",
+            fix="request one by its full name, and resample",
         )
 
 
@@ -102,9 +102,9 @@ def sampling_issues(
     if temperature is None or not notes.pop("temperature", None):
         return (), tuple(notes.values())
     issue = Issue(
-        "requested temperature",
-        f"the server rejects temperature, but {temperature:g} was requested",
-        'set temperature = "default" to test the server\'s own',
+        rule="requested temperature",
+        cause=f"the server rejects temperature, but {temperature:g} was requested",
+        fix='set temperature = "default" to test the server\'s own',
     )
     return (issue,), tuple(notes.values())
 
@@ -120,15 +120,15 @@ def greedy_sampling_issues(
     """
     if "temperature" in rejected:
         yield Issue(
-            "greedy",
-            "the server rejects temperature, so no generation is greedy",
-            _GREEDY_FIX,
+            rule="greedy",
+            cause="the server rejects temperature, so no generation is greedy",
+            fix=_GREEDY_FIX,
         )
     elif agreed is False:
         yield Issue(
-            "greedy",
-            "the same greedy prompt returned two different generations",
-            _GREEDY_FIX,
+            rule="greedy",
+            cause="the same greedy prompt returned two different generations",
+            fix=_GREEDY_FIX,
         )
 
 
@@ -148,25 +148,25 @@ def age_issues(
     """
     if age_days > max_age_days:
         yield Issue(
-            "age",
-            f"the oldest generation is {age_days:.3g} days old (max_age_days = "
+            rule="age",
+            cause=f"the oldest generation is {age_days:.3g} days old (max_age_days = "
             f"{max_age_days:g}), and only a name identifies the weights",
-            "resample, or set weights_version in [[model]]",
+            fix="resample, or set weights_version in [[model]]",
         )
     if canaries is None:
         yield Issue(
-            "canaries",
-            "stored generations are reused, but no canaries (fixed prompts) answered "
-            "since to show that the model hasn't changed",
-            "rerun without --memleak-offline where it can be called, "
+            rule="canaries",
+            cause="stored generations are reused, but no canaries (fixed prompts) "
+            "answered since to show that the model hasn't changed",
+            fix="rerun without --memleak-offline where it can be called, "
             "or set weights_version in [[model]]",
         )
     if canaries is False:
         yield Issue(
-            "canaries",
-            "the model no longer answers the canaries (fixed prompts) "
+            rule="canaries",
+            cause="the model no longer answers the canaries (fixed prompts) "
             "as it did when sampled",
-            "set a new weights_version in [[model]] to resample",
+            fix="set a new weights_version in [[model]] to resample",
         )
 
 
@@ -198,10 +198,10 @@ def record_issues(
             wrong.setdefault(field, []).append(excerpt_id)
     return tuple(
         Issue(
-            "recorded for this book",
-            f"{amount(len(ids), 'record')} with a different {field} than the book "
-            f"{_quoted(book.id)} ({_quoted(ids[0])})",
-            "supply generations sampled for this book, or correct their records",
+            rule="recorded for this book",
+            cause=f"{amount(len(ids), 'record')} with a different {field} than the "
+            f"book {_quoted(book.id)} ({_quoted(ids[0])})",
+            fix="supply generations sampled for this book, or correct their records",
         )
         for field, ids in wrong.items()
     )

@@ -166,7 +166,12 @@ def _check_aim(
     aimed = overlap.aimed
     if aimed is None:
         return
-    yield RuleCheck("instruction match", aimed / excerpts, ">=", 0.5)
+    yield RuleCheck(
+        rule="instruction match",
+        value=aimed / excerpts,
+        bound=">=",
+        threshold=0.5,
+    )
     # Those without words of their own can't aim, and are issues already.
     silent = len(overlap.not_requested) + len(overlap.vague)
     if 2 * (aimed + silent) < excerpts:
@@ -187,7 +192,12 @@ def _check_share(
         yield "prompt overlap not judged: trim = 0"
         return
     most = exact(request.limits.max_prompt_overlap)
-    yield RuleCheck("prompt overlap", float(overlap.share), "<=", float(most))
+    yield RuleCheck(
+        rule="prompt overlap",
+        value=float(overlap.share),
+        bound="<=",
+        threshold=float(most),
+    )
     if overlap.share > most:
         yield _issue(
             "prompt overlap",
@@ -207,7 +217,13 @@ def _issue(
 
 def _own_words(book: Book, request: GenerationRequest) -> Iterator[Counter[str]]:
     """Count the words of each instruction that aren't its template's own."""
-    whole = Work("", book.title, book.author, 0, len(book.excerpts))
+    whole = Work(
+        id="",
+        title=book.title,
+        author=book.author,
+        first=0,
+        end=len(book.excerpts),
+    )
     for work in book.works or (whole,):
         for excerpt in book.excerpts[work.first : work.end]:
             excerpt_words = words(excerpt.text, request.words)

@@ -41,7 +41,8 @@ def run_hashes(keys: Keys, length: int) -> Keys:
     keys: as `Keyed` has them, mixed first: often two words of a run differ in their
     last letters alone, and those must reach all bits before words are added up.
     """
-    mixed = keys ^ (keys >> _HALF)
+    first_bits = keys >> _HALF
+    mixed = keys ^ first_bits
     mixed *= np.uint64(_MIX)
     mixed ^= mixed >> _HALF
     return gram_hashes(mixed, length)
@@ -121,9 +122,11 @@ class RunSet:
     def _places_in_filled_slots(self, hashes: Keys) -> Positions:
         slot = slots(hashes, self._slot_bits)
         byte = slot >> 3
-        bit = (slot & 7).astype(np.uint8)
+        bit_of_byte = slot & 7
+        bit = bit_of_byte.astype(np.uint8)
         packed = self._filled_slots.take(byte)
-        is_filled = packed >> bit & 1
+        shifted = packed >> bit
+        is_filled = shifted & 1
         return np.flatnonzero(is_filled)
 
 

@@ -79,7 +79,12 @@ def length_chart(
     ceiling = max(most * 1.6, 2)
     lowest = math.log10(0.5)
     highest = math.log10(ceiling)
-    scale = _Scale(lowest, highest, _BOTTOM, _TOP)
+    scale = _Scale(
+        least=lowest,
+        most=highest,
+        start=_BOTTOM,
+        end=_TOP,
+    )
     parts = []
     digits = len(str(most))
     for power in range(digits):
@@ -138,8 +143,18 @@ def coverage_chart(
     least_top = 0.01 if limit is None else limit
     top = max(high, *curve, *guess[-1:], least_top)
     ceiling = min(1.0, _round_up(top * 1.08))
-    across = _Scale(0, 2 * n, _LEFT, _RIGHT)
-    up = _Scale(0, ceiling, _BOTTOM, _TOP)
+    across = _Scale(
+        least=0,
+        most=2 * n,
+        start=_LEFT,
+        end=_RIGHT,
+    )
+    up = _Scale(
+        least=0,
+        most=ceiling,
+        start=_BOTTOM,
+        end=_TOP,
+    )
     parts = _coverage_axes(across, up)
     series: dict[str, Iterable[tuple[int, float]]] = {}
     series["interval"] = [(n, low), (n, high)]

@@ -417,7 +417,11 @@ def _books(
         earlier = fullest.get(key, result)
         fullest[key] = max(earlier, result, key=_known_of_book)
     for key, result in fullest.items():
-        yield CoverBook(titles[key], result.book, result.control)
+        yield CoverBook(
+            title=titles[key],
+            facts=result.book,
+            control=result.control,
+        )
 
 
 def _known_of_book(result: PairResult) -> tuple[int, str]:

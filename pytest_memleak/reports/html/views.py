@@ -421,10 +421,10 @@ def _coverage(
     bmc = result.values[BMC.name]
     low, high = result.intervals.get(BMC.name, (bmc, bmc))
     return coverage_chart(
-        coverage.curve,
-        plot.guess,
-        (low, high),
-        result.limit_values.get(BMC.name),
+        curve=coverage.curve,
+        guess=plot.guess,
+        interval=(low, high),
+        limit=result.limit_values.get(BMC.name),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
         text=(
@@ -467,7 +467,12 @@ def _text(
     for excerpt, text in texts:
         end = excerpt.start + excerpt.words
         own = times[excerpt.start : end].tolist()
-        runs = heat_runs(text, own, coverage.rounds, mode)
+        runs = heat_runs(
+            text=text,
+            times=own,
+            rounds=coverage.rounds,
+            mode=mode,
+        )
         shown.append(ExcerptText(excerpt.id, tuple(runs)))
     return tuple(shown)
 
