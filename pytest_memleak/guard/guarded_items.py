@@ -27,6 +27,7 @@ _LAST_EVENTS = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "message_stop",
      "error"},
 )  # fmt: skip
+_ITEMS = frozenset({"output", "content"})
 _NAME = re.compile(r"[a-z_.]+")
 # Random letters that a server adds, so that nobody infers texts from sizes.
 _PADDING = "obfuscation"
@@ -117,8 +118,9 @@ class GuardedItems(GuardedAnswer):
             self._deltas[place] = event
             self._feed(place, streamed.text, whole=False)
             return self._held
-        if event.get("type") != "ping":
-            self._end_texts()
+        if event.get("type") == "ping":
+            return [{"type": "ping"}]
+        self._end_texts()
         if self._stopped_at:
             return [*self._held, *self._read_after_stop(event)]
         sent = self._guarded_event(event)
@@ -174,6 +176,8 @@ class GuardedItems(GuardedAnswer):
             if value and key in self._request and self._request[key] == value
         }
         others = {key: answer[key] for key in answer if key not in repeated}
+        for key in _ITEMS & others.keys():  # last: after a stop nothing is read
+            others[key] = others.pop(key)
         sent = self._guarded(others, _ANSWER)
         sent.update(repeated)
         return sent
