@@ -1,4 +1,4 @@
-"""A proxy for a server with OpenAI's API; it ends answers at protected passages."""
+"""A proxy for OpenAI's and Anthropic's API; it ends answers at protected passages."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import anthropic
 import openai
 import pydantic
 import pytest
+from disguised_texts import prose
 from guarded_texts import deltas, library, longest
-from test_further_readings import prose
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from chat_streams import guarded
@@ -298,6 +298,19 @@ def test_a_response_ends_within_the_limit(served, both, items, stream):
     assert longest(json.dumps(ended.model_dump())) == LIMIT
     assert longest(sent) <= LIMIT
     assert len(ended.output) == len(items) - (len(items) > 1)
+
+
+def test_logprobs_of_a_response_are_rejected_by_their_name(served, both):
+    served[0].answers["plain"] = response(message(HONEST))
+    name = "message.output_text.logprobs"
+
+    def rejected(client):
+        try:
+            return client.responses.create(model="plain", input=ASKED, include=[name])
+        except openai.BadRequestError as error:
+            return error.message
+
+    assert f"can't send what {name}" in both(rejected)[1]
 
 
 # --- Messages
