@@ -33,10 +33,12 @@ def add_guard(commands: Commands) -> None:
         "guard",
         _guard,
         "end a server's answers before they reproduce a book",
-        "Run a proxy in front of a server with OpenAI's API. It ends a choice, with "
-        "finish_reason "
-        '= "content_filter", before it sends more than --limit words of a protected '
-        "passage, and before a conversation has more than --budget words of one book: "
+        "Run a proxy in front of a server with OpenAI's API (chat completions, "
+        "completions, responses) or Anthropic's (messages). It ends a choice, with "
+        'finish_reason = "content_filter" (responses: incomplete; messages: '
+        'stop_reason = "refusal"), before it sends more than --limit words of a '
+        "protected passage, and before a conversation has more than --budget words of "
+        "one book: "
         "from then on, at most 7 words in a row leave per answer (23 where some are "
         "changed). This holds if the client returns earlier turns unchanged. It "
         "doesn't hold over conversations, over turns that a client drops, and for a "

@@ -16,6 +16,7 @@ DROPPED = frozenset(
 # Options of requests for these. A completion's `logprobs = 0` asks for some.
 _ASKING = ("logprobs", "top_logprobs", "prompt_logprobs", "audio", "return_token_ids")
 _OFF = (None, False)
+_INCLUDED = ("message.output_text.logprobs",)  # in the Responses API
 
 
 def dropped_options(request: Mapping[str, Any]) -> list[str]:
@@ -26,4 +27,7 @@ def dropped_options(request: Mapping[str, Any]) -> list[str]:
     modalities = request.get("modalities")
     if isinstance(modalities, list) and "audio" in modalities:
         options.append("modalities")
+    included = request.get("include")
+    if isinstance(included, list):
+        options += [name for name in _INCLUDED if name in included]
     return options

@@ -1,4 +1,4 @@
-"""A proxy for a server with OpenAI's API; it ends answers at protected passages."""
+"""A proxy for OpenAI's and Anthropic's API; it ends answers at protected passages."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pytest_memleak.guard.client_budgets import key_of_client
 from pytest_memleak.guard.connections import Connections
 from pytest_memleak.guard.dropped_parts import dropped_options
+from pytest_memleak.guard.guarded_items import GuardedItems
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
 from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.word_budget import PlacesOfPassages
@@ -40,7 +41,13 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_FORWARDS = ("POST /v1/chat/completions", "POST /v1/completions", "GET /v1/models")
+_ITEMS = ("/v1/responses", "/v1/messages")  # the paths of answers in items
+_FORWARDS = (
+    "POST /v1/chat/completions",
+    "POST /v1/completions",
+    *(f"POST {path}" for path in _ITEMS),
+    "GET /v1/models",
+)
 _LARGEST = 1 << 26  # bytes
 _WITH_UNREAD_BODY = (408, 413)
 _LARGEST_CHUNK = 1 << 20  # bytes
@@ -65,7 +72,7 @@ _OWN_HEADERS = {
     "transfer-encoding",
     "upgrade",
 }
-_KEPT_HEADERS = ("retry-after", "x-request-id")
+_KEPT_HEADERS = ("retry-after", "x-request-id", "request-id")
 _TYPE = "memleak_guard"
 _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError)
 
@@ -124,8 +131,8 @@ class GuardProxy:
         self._drop = drop
         self._ids = OwnIds()
         self._answer_to = partial(
-            GuardedAnswer,
-            library,
+            _guarded_answer,
+            library=library,
             limit=limit,
             budget=budget,
             places=PlacesOfPassages(library),
@@ -164,7 +171,7 @@ class GuardProxy:
         self.counts["requests"] += request.method == "POST"
         data = await _request_body(request, self.connections.first)
         key = key_of_client(request.headers)
-        start = partial(self._started, request.method, data, key)
+        start = partial(self._started, request, data, key)
         try:
             if len(data) < _READ_AT_ONCE:
                 started = start()
@@ -181,14 +188,14 @@ class GuardProxy:
 
     def _started(
         self,
-        method: str,
+        request: web.Request,
         data: bytes,
         key: str,
     ) -> _Started:
         """Read a request; raise ValueError or RecursionError if it's no JSON object."""
-        asked = _object(json.loads(data) if method == "POST" else {})
+        asked = _object(json.loads(data) if request.method == "POST" else {})
         budgets = [self._clients.of(key)] if self._clients and asked else []
-        answer = self._answer_to(asked, further_budgets=budgets)
+        answer = self._answer_to(request.path, asked, further_budgets=budgets)
         restored = self._ids.restored(asked)
         if restored is not asked:
             data = json.dumps(restored).encode()
@@ -200,7 +207,9 @@ class GuardProxy:
                 "since it can't read it as text; omit the option, or start the guard "
                 "with --drop"
             )
-        wants_usage = bool(_dict(asked.get("stream_options")).get("include_usage"))
+        options_of_stream = _dict(asked.get("stream_options"))
+        wants_usage = bool(options_of_stream.get("include_usage"))
+        wants_usage |= request.path in _ITEMS
         return _Started(answer, data, rejected, wants_usage)
 
     async def _forward(
@@ -227,7 +236,7 @@ class GuardProxy:
         message = f"the upstream answered {request.path} with status {upstream.status}"
         if not guarded:
             status = 502 if upstream.ok else upstream.status
-            return self._fail(f"{message} and no JSON of OpenAI's API", status)
+            return self._fail(f"{message} and no JSON of its API", status)
         if not upstream.ok:
             self._fail(message)
         self._note(answer.stops)
@@ -250,7 +259,7 @@ class GuardProxy:
             self._note(answer.stops[noted:])
             noted = len(answer.stops)
             for chunk in chunks:
-                await response.write(b"data: %b\n\n" % json.dumps(chunk).encode())
+                await response.write(answer.encoded(chunk))
 
         async for chunk in _chunks(upstream):
             if isinstance(chunk, str):
@@ -268,7 +277,7 @@ class GuardProxy:
             if noted and answer.ended and not started.wants_usage:
                 break
         await send(*answer.end())
-        await response.write(b"data: [DONE]\n\n")
+        await response.write(answer.last_chunk)
         return response
 
     def _note(self, stops: list[Stop]) -> None:
@@ -318,6 +327,16 @@ class GuardProxy:
         self.counts["upstream_errors"] += 1
         _LOG.warning("%s", message)
         return _error(status, public or message)
+
+
+def _guarded_answer(
+    path: str,
+    asked: dict[str, Any],
+    **rules: Any,
+) -> GuardedAnswer:
+    """Return the answer to a request of the API at this path."""
+    kind = GuardedItems if path in _ITEMS else GuardedAnswer
+    return kind(request=asked, **rules)
 
 
 async def _request_body(request: web.Request, seconds: float) -> bytes:

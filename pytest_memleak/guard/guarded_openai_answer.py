@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from copy import copy
 from functools import partial
@@ -12,6 +13,7 @@ from pytest_memleak.guard.guarded_stream import History, Stream
 from pytest_memleak.guard.long_prompts import shortened
 from pytest_memleak.guard.own_ids import OwnIds, is_id
 from pytest_memleak.guard.request_texts import texts_of_request
+from pytest_memleak.guard.usual_names import CLOSED, FILTERED, STREAMED, USUAL_KEYS
 from pytest_memleak.guard.word_budget import COUNTED, Budget, PlacesOfPassages
 from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET, PASSAGE_LIMIT
 
@@ -23,48 +25,6 @@ if TYPE_CHECKING:
     Path = tuple[str | int, ...]
     Pieces = Iterator[tuple[Path, str]]
 
-FILTERED = "content_filter"
-"""The finish reason of a choice that the guard ended."""
-
-# The values of names that no text is written in; any other value is read.
-_CLOSED: dict[str, frozenset[str]] = {
-    "object": frozenset(
-        {"chat.completion", "chat.completion.chunk", "text_completion", "list",
-         "model"},
-    ),
-    "role": frozenset(
-        {"assistant", "user", "system", "developer", "tool", "function", "model"},
-    ),
-    "type": frozenset(
-        {"function", "custom", "text", "output_text", "refusal", "url_citation",
-         "thinking", "redacted_thinking", "reasoning.text", "reasoning.encrypted",
-         "reasoning.summary", "summary_text"},
-    ),
-    "finish_reason": frozenset(
-        {"stop", "length", "tool_calls", "function_call", FILTERED, "abort", "error"},
-    ),
-    "service_tier": frozenset(
-        {"auto", "default", "flex", "priority", "scale", "standard", "batch"},
-    ),
-}  # fmt: skip
-# Texts that a stream writes in pieces; a client replaces others.
-_STREAMED = frozenset(
-    {"content", "text", "reasoning", "reasoning_content", "refusal", "arguments",
-     "name", "thinking", "input", "summary", "transcript"},
-)  # fmt: skip
-# Names of keys that servers use; a server could write text in others.
-_USUAL_KEYS = frozenset(
-    {*_CLOSED, *_STREAMED, "choices", "code", "created", "data", "delta", "error",
-     "extra_content", "function", "function_call", "google", "id", "index", "message",
-     "model", "owned_by", "param", "reasoning_details", "stop_reason", "matched_stop",
-     "system_fingerprint", "thought_signature", "thinking_blocks", "signature",
-     "tool_calls", "annotations", "usage", "citations", "provider",
-     "provider_specific_fields", "prompt_tokens", "completion_tokens", "total_tokens",
-     "prompt_tokens_details", "completion_tokens_details", "cached_tokens",
-     "audio_tokens", "reasoning_tokens", "accepted_prediction_tokens",
-     "rejected_prediction_tokens", "url_citation", "url", "title", "start_index",
-     "end_index", "kv_transfer_params", "metrics", "format", "custom"},
-)  # fmt: skip
 LONGEST_NAME = 128
 """The most characters of a name that is sent unread: a header of the server's."""
 
@@ -234,6 +194,15 @@ class GuardedAnswer:
             self._send(texts.end())
         return self._held
 
+    def encoded(self, chunk: Mapping[str, Any]) -> bytes:
+        """Return a chunk as a server-sent event."""
+        return f"data: {json.dumps(chunk)}\n\n".encode()
+
+    @property
+    def last_chunk(self) -> bytes:
+        """What ends a stream."""
+        return b"data: [DONE]\n\n"
+
     def close(self) -> None:
         """Count the words that left, also if the client left before the end."""
         streams: list[Stream] = []
@@ -246,7 +215,8 @@ class GuardedAnswer:
         """Return what may be sent of an object; texts join it later, when they may."""
         guarded: dict[str, Any] = {}
         for key, value in part.items():
-            if key in DROPPED or not self._may_be_key(key):
+            is_empty = value is None or value in ([], {})
+            if (key in DROPPED and not is_empty) or not self._may_be_key(key):
                 continue
             place = (*path, key)
             if key == "index" and path and isinstance(path[-1], int):
@@ -263,7 +233,7 @@ class GuardedAnswer:
 
     def _may_be_key(self, key: str) -> bool:
         """Tell whether a key may be sent: it is usual, or read as part of a text."""
-        if key in _USUAL_KEYS or is_id(key):
+        if key in USUAL_KEYS or is_id(key):
             return len(key) <= LONGEST_NAME
         text = f"{key} "
         return self._keys.feed(text) + self._keys.end() == text
@@ -290,7 +260,7 @@ class GuardedAnswer:
         value: str,
     ) -> None:
         key = str(place[-1])
-        if value in _CLOSED.get(key, ()):
+        if value in CLOSED.get(key, ()):
             guarded[key] = value
         elif is_id(key) and place[0] != "data":
             guarded[key] = self._ids.own(value)
@@ -308,7 +278,7 @@ class GuardedAnswer:
         whole = self._whole or number is None
         texts = self._texts_of(number)
         self._send(texts.read(place, text, whole=whole))
-        if place[-1] not in _STREAMED:
+        if place[-1] not in STREAMED:
             self._send(texts.end_of(place))
 
     def _texts_of(self, number: int | None) -> _Texts:

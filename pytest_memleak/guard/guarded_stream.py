@@ -138,8 +138,8 @@ class Stream:
         if self.passage:
             return ""
         self._text += delta
-        starts = self._word_starts()
         affordable = self._affordable()
+        starts = self._word_starts(affordable)
         most = affordable
         if not ended and affordable < self._allowed:
             most += _UNMATCHED  # so that it isn't matched word by word
@@ -154,15 +154,15 @@ class Stream:
         count = len(starts) if ended else min(self._allowed, affordable)
         return self._send(starts, count)
 
-    def _word_starts(self) -> list[int]:
+    def _word_starts(self, affordable: int) -> list[int]:
         """Return where the words begin that haven't left.
 
-        If another stream of a budget matched what left of this one, the rest of its
-        last word is unread again.
+        If another stream of a budget of which little is left matched what left of this
+        one, the rest of its last word is unread again.
         """
         starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
-        goes_on = _WORD.match(self._text, self._sent)
-        if self._unread and goes_on and starts[:1] != [self._sent]:
+        goes_on = _WORD.match(self._text, self._sent) and starts[:1] != [self._sent]
+        if goes_on and self._unread and affordable < self._limit:
             matched = [budget.matched_by_another(self) for budget in self._budgets]
             if any(matched):
                 starts.insert(0, self._sent)

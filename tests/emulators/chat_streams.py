@@ -21,7 +21,12 @@ class ChatStreams:
 
     def app(self):
         app = web.Application()
-        for path in ("/v1/chat/completions", "/v1/completions"):
+        for path in (
+            "/v1/chat/completions",
+            "/v1/completions",
+            "/v1/responses",
+            "/v1/messages",
+        ):
             app.router.add_post(path, self._answer)
         app.router.add_get("/v1/models", self._models)
         return app
@@ -44,16 +49,18 @@ class ChatStreams:
                 if isinstance(part, float):
                     await asyncio.sleep(part)
                 else:
-                    line = (
-                        part
-                        if isinstance(part, bytes)
-                        else f"data: {json.dumps(part)}".encode()
-                    )
-                    await response.write(line + b"\n\n")
+                    await response.write(_line(part) + b"\n\n")
         except (ConnectionError, asyncio.CancelledError):
             self.left += 1
             raise
         return response
+
+
+def _line(part):
+    if isinstance(part, bytes):
+        return part
+    name = f"event: {part['type']}\n" if "type" in part else ""
+    return f"{name}data: {json.dumps(part)}".encode()
 
 
 @contextlib.contextmanager
