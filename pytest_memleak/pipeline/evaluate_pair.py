@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.analyze_pair import is_over, stop_rule
+from pytest_memleak.pipeline.attempt_results import with_other_attempts
 from pytest_memleak.pipeline.delivery_check import check_delivery
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
@@ -90,7 +91,11 @@ def _of_generations(
         measured.beside,
         plan,
     )
-    served = identify(measured.own.sampled)
+    served = with_other_attempts(
+        identify(measured.own.sampled),
+        samples,
+        measured.analysis,
+    )
     return _judge(pair, suite, measured, references, served)
 
 
