@@ -62,9 +62,7 @@ def _attempt(
     values = {
         LONGEST_PASSAGE.name: Estimate.exact(longest),
         NV_LONGEST_PASSAGE.name: Estimate.exact(nv_longest),
-        PASSAGES_OVER.name: Estimate.exact(
-            max(part.passages_over for part in passages)
-        ),
+        PASSAGES_OVER.name: Estimate.exact(over),
     }
     is_over = any(check.over for check in check_limits(values, pair.limits))
     return OtherAttempt(number, longest, nv_longest, is_over)
