@@ -31,8 +31,15 @@ from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
+from pytest_memleak.verdict.recited_controls import (
+    own_passages,
+    recited_control_issues,
+    without_recited_control,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.measured_pair import MeasuredPair
     from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.scoring.analysis import Analysis
 
 
 def evaluate(
@@ -121,6 +129,7 @@ def _judge(
         *protected.issues(pair),
         *catalog.issues,
         *detection_issues(detection),
+        *_control_issues(pair, analysis),
     )
     completeness = own.completeness(
         beside=measured.beside,
@@ -129,12 +138,15 @@ def _judge(
         notes=(*served.notes, *references.notes),
         delivery=delivery,
     )
+    verdict_result = judge(analysis, completeness, pair.limits, own.book)
+    if pair.control:
+        verdict_result = without_recited_control(verdict_result, completeness.issues)
     counted = (own, *measured.beside, *references.sampled)
     evaluation = Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
         pair=pair,
-        verdict_result=judge(analysis, completeness, pair.limits, own.book),
+        verdict_result=verdict_result,
         completeness=completeness,
         book=own.book,
         endpoint=own.sampled.endpoint_id,
@@ -154,6 +166,13 @@ def _judge(
         near_verbatim=measured.second_opinion.near_verbatim,
     )
     return _as_of_ledger(evaluation, own.sampled)
+
+
+def _control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:
+    """Yield an issue if the pair's book is a negative control that comes back."""
+    if pair.control and analysis is not None and analysis.passages is not None:
+        values = own_passages(analysis.passages)
+        yield from recited_control_issues(pair.book.id, values, pair.limits)
 
 
 def _as_of_ledger(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
