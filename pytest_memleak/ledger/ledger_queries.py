@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -391,6 +391,34 @@ def unrequested(
         ordinal = prompts.samples + counts[excerpt_id]
         yield _generation(excerpt_id, ordinal, row, *texts)
         counts[excerpt_id] += 1
+
+
+def every_generation(
+    ledger: Ledger,
+    excerpts: Mapping[int, str],
+    *,
+    most: int,
+    since: float,
+    until: float,
+) -> Iterator[Generation]:
+    """Yield all that prompts brought between two times (since 1970).
+
+    By prompt; each excerpt's ordinals start at 0.
+
+    excerpts: the excerpt that each prompt counts for, by the prompt's row id
+    most: the most generations that a prompt has
+    """
+    counts: Counter[str] = Counter()
+    row_ids = list(excerpts)
+    at_once = max(1, _AT_ONCE // max(1, most))
+    in_time = _WITH_CALLS.where(call_end >= since, call_end <= until)
+    for start in range(0, len(row_ids), at_once):
+        some = row_ids[start : start + at_once]
+        query = in_time.where(generations_.c.question.in_(some))
+        for row, *texts in rows_with_texts(ledger, query):
+            excerpt_id = excerpts[row.question]
+            yield _generation(excerpt_id, counts[excerpt_id], row, *texts)
+            counts[excerpt_id] += 1
 
 
 def _surplus_rows(

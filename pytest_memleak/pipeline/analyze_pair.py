@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.pipeline.catalog import CatalogMatches
-from pytest_memleak.pipeline.required_samples import Purpose, all_generations
+from pytest_memleak.pipeline.required_samples import Purpose, Samples, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import SecondOpinionCounts
@@ -21,14 +21,16 @@ from pytest_memleak.scoring.second_opinion import Sample, differences, holders
 from pytest_memleak.verdict.judge import check_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.samples import PairSamples, Stop
-    from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.analysis import Analysis, PromptedOtherwise
     from pytest_memleak.scoring.text_batches import Batch
+
+Part = TypeVar("Part", bound=Samples)
 _SHOWN = 3
 Name = tuple[Origin, str, int]
 
@@ -41,29 +43,45 @@ def analyze_pair(
     catalog: CatalogMatches | None = None,
     *,
     texts: Iterable[Batch] | None = None,
+    attempts: Sequence[PromptedOtherwise] | None = None,
 ) -> Analysis | None:
     """Measure what the model reproduces of every protected book; None without samples.
 
     catalog: the matching books of the catalog; texts: the generations, if reading them
-    counts them
+    counts them; attempts: the same of other attempts, with the book as these prompted
+    for it
     """
     catalog = catalog or CatalogMatches()
+    this_attempt, others = by_attempt(parts)
+    if attempts is None:
+        attempts = [(part.book, all_generations([part])) for part in others]
     book = parts[0].book
     analysis = analyze(
         book,
-        all_generations(parts) if texts is None else texts,
+        all_generations(this_attempt) if texts is None else texts,
         pair.scoring,
         confidence=pair.confidence,
         near=bool(with_needs(pair.limits, NEAR)),
         protected=protected.for_pair(pair, book, catalog.books, least=catalog.least),
         limits=pair.limits,
         count=resources.count,
+        beside=attempts,
     )
     greedy = [part for part in parts if part.required.purpose is Purpose.GREEDY]
     if analysis is None or not greedy:
         return analysis
     likeliest = measure(greedy[0].book, greedy[0].generations(), pair.scoring)
     return dataclasses.replace(analysis, greedy=likeliest)
+
+
+def by_attempt(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    """Divide what the model wrote in this attempt from what it wrote in others."""
+    this_attempt: list[Part] = []
+    others: list[Part] = []
+    for part in parts:
+        is_other = part.required.purpose is Purpose.ATTEMPT
+        (others if is_other else this_attempt).append(part)
+    return this_attempt, others
 
 
 def stop_rule(

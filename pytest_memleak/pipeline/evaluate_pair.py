@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.analyze_pair import is_over, stop_rule
+from pytest_memleak.pipeline.attempt_results import with_other_attempts
 from pytest_memleak.pipeline.delivery_check import check_delivery
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
@@ -30,8 +31,15 @@ from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
+from pytest_memleak.verdict.recited_controls import (
+    own_passages,
+    recited_control_issues,
+    without_recited_control,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.measured_pair import MeasuredPair
     from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.scoring.analysis import Analysis
 
 
 def evaluate(
@@ -90,7 +99,11 @@ def _sample_and_judge(
         measured.beside,
         plan,
     )
-    provenance_check = identify(measured.own.sampled)
+    provenance_check = with_other_attempts(
+        identify(measured.own.sampled),
+        samples,
+        measured.analysis,
+    )
     return _judge(pair, suite, measured, references, provenance_check)
 
 
@@ -116,6 +129,7 @@ def _judge(
         *protected.issues(pair),
         *catalog.issues,
         *detection_issues(detection),
+        *_control_issues(pair, analysis),
     )
     completeness = own.completeness(
         beside=measured.beside,
@@ -124,12 +138,15 @@ def _judge(
         notes=(*provenance_check.notes, *references.notes),
         delivery=delivery,
     )
+    verdict_result = judge(analysis, completeness, pair.limits, own.book)
+    if pair.control:
+        verdict_result = without_recited_control(verdict_result, completeness.issues)
     counted = (own, *measured.beside, *references.sampled)
     evaluation = Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
         pair=pair,
-        verdict_result=judge(analysis, completeness, pair.limits, own.book),
+        verdict_result=verdict_result,
         completeness=completeness,
         book=own.book,
         endpoint=own.sampled.endpoint_id,
@@ -149,6 +166,13 @@ def _judge(
         near_verbatim=measured.second_opinion.near_verbatim,
     )
     return _with_ledger_facts(evaluation, own.sampled)
+
+
+def _control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:
+    """Yield an issue if the pair's book is a negative control that comes back."""
+    if pair.control and analysis is not None and analysis.passages is not None:
+        values = own_passages(analysis.passages)
+        yield from recited_control_issues(pair.book.id, values, pair.limits)
 
 
 def _with_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pytest_memleak.pipeline.analyze_pair import SecondOpinion, analyze_pair
+from pytest_memleak.pipeline.analyze_pair import (
+    SecondOpinion,
+    analyze_pair,
+    by_attempt,
+)
 from pytest_memleak.pipeline.counted_generations import CountedGenerations
 from pytest_memleak.pipeline.required_samples import all_generations
 from pytest_memleak.records.phases import Phase, ProgressEvent
@@ -53,8 +57,20 @@ def measure_pair(
     resources.progress(ProgressEvent(Phase.SCORING, pair.id))
     matches = catalog.matches(samples)
     second_opinion = SecondOpinion(samples, protected, matches)
-    texts = second_opinion.watch(chain(own.batches(), all_generations(beside)))
-    analysis = analyze_pair(pair, samples, protected, resources, matches, texts=texts)
+    this_attempt, others = by_attempt(beside)
+    texts = second_opinion.watch(chain(own.batches(), all_generations(this_attempt)))
+    attempts = [
+        (part.book, second_opinion.watch(all_generations([part]))) for part in others
+    ]
+    analysis = analyze_pair(
+        pair,
+        samples,
+        protected,
+        resources,
+        matches,
+        texts=texts,
+        attempts=attempts,
+    )
     return_freed_memory()
     issues = tuple(second_opinion.issues(analysis))
     return_freed_memory()

@@ -105,7 +105,7 @@ def _check_calls(own: LedgerSamples) -> ProvenanceCheck:
 
 def _record(own: LedgerSamples) -> tuple[Provenance, SamplingHistory]:
     """Return endpoint, dates, and calls for evidence, and the history they are from."""
-    from pytest_memleak.ledger.sampling_history import tried
+    from pytest_memleak.ledger.book_attempts import tried
 
     source, prompts, pair = own.source, own.prompts, own.required.pair
     history = source.history(prompts)
@@ -124,7 +124,13 @@ def _record(own: LedgerSamples) -> tuple[Provenance, SamplingHistory]:
         offline=offline,
         refused=history.refused,
         weights=weights_label(pair, source.endpoint) or "a name",
-        tried=tried(source.ledger, source.endpoint_id, prompts, until=own.until),
+        tried=tried(
+            source.ledger,
+            source.endpoint_id,
+            prompts,
+            until=own.until,
+            find_requests=own.find_requests,
+        ),
     )
     return record, history
 

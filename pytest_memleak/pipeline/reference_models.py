@@ -14,6 +14,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.canaries import begin_alike
 from pytest_memleak.pipeline.counted_generations import CountedGenerations
 from pytest_memleak.pipeline.ledger_endpoint import weights_label
+from pytest_memleak.pipeline.recited_null_books import recited_null_book_issues
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.pipeline.sampled_generations import sample_generations
 from pytest_memleak.pipeline.samples import LedgerSamples
@@ -71,6 +72,10 @@ def compare_references(
         analysis = _with_measures_of_extensions(analysis, own)
     for reference in (*beside, *sampled):
         issues += _missing(reference, own)
+    for reference in sampled:
+        if reference.required.purpose is Purpose.NULL:
+            count = plan.endpoints.resources.count
+            issues += recited_null_book_issues(reference, count)
     unlikely: list[Issue] = []
     for part in beside:
         unlikely += _not_the_likeliest(part)

@@ -4,7 +4,8 @@
     all_generations(samples)      -> every generation with its origin, to be scanned
 
 `pipeline.sampling_plan` turns each into steps. Passages count in the pair's own,
-greedy, canary (`pipeline.canaries`), and unrequested generations.
+greedy, canary (`pipeline.canaries`), and unrequested generations, and in those of other
+attempts (`pipeline.other_attempts`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Purpose(StrEnum):
     GREEDY = "greedy"
     CANARY = "canary"
     UNREQUESTED = "unrequested"
+    ATTEMPT = "attempt"
     NULL = "null"
     BASELINE = "baseline"
     CONTROL = "control"
@@ -41,6 +43,7 @@ _ORIGINS = {
     Purpose.GREEDY: Origin.GREEDY,
     Purpose.CANARY: Origin.CANARY,
     Purpose.UNREQUESTED: Origin.UNREQUESTED,
+    Purpose.ATTEMPT: Origin.ATTEMPT,
 }
 
 

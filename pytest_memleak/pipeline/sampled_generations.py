@@ -10,11 +10,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.pipeline.canaries import canary_book
+from pytest_memleak.pipeline.other_attempts import (
+    other_attempts,
+    requests_of_other_pairs,
+)
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.samples import (
     FurtherSamples,
@@ -64,7 +69,8 @@ def sample_all(
     ]
 
     def together(own: SampledGenerations) -> tuple[SampledGenerations, ...]:
-        return own, *greedy, *_further_samples(own, greedy, until)
+        further = _further_samples(own, greedy, until)
+        return own, *greedy, *further, *other_attempts(own, greedy, until)
 
     def enough(own: LedgerSamples) -> bool:
         return stop is not None and stop(together(own))
@@ -87,7 +93,7 @@ def sample_generations(
     part = plan.open(required)
     match part:
         case LedgerPart():
-            return _sample_part(part, enough)
+            return _sample_part(part, plan, enough)
         case RecordedPart(required, book, recording):
             book = recording.with_instructions(book)
             return RecordedSamples(
@@ -105,13 +111,18 @@ def sample_generations(
             raise AssertionError(f"only a dry run plans a {type(part).__name__}")
 
 
-def _sample_part(part: LedgerPart, enough: Enough | None) -> LedgerSamples:
+def _sample_part(
+    part: LedgerPart,
+    plan: SamplingPlan,
+    enough: Enough | None,
+) -> LedgerSamples:
     """Walk the steps: sample each, unless they are only read or a call has failed."""
     source = part.source
     issues = list(part.issues)
     walked: list[PairPrompts] = []
     spared: str | None = None
     asks = part.walk is Walk.ASKING
+    find_requests = cache(partial(requests_of_other_pairs, part, plan))
 
     def so_far() -> LedgerSamples:
         return LedgerSamples(
@@ -122,6 +133,7 @@ def _sample_part(part: LedgerPart, enough: Enough | None) -> LedgerSamples:
             until=source.resources.now,
             issues=tuple(issues),
             spared=spared,
+            find_requests=find_requests,
         )
 
     for step in part.steps():
@@ -216,13 +228,18 @@ def _unrequested(
     until: float | None,
 ) -> Iterator[Generation]:
     """Yield generations beyond the requested rounds: late, more, or unasked."""
+    from pytest_memleak.ledger.book_attempts import by_rounds
     from pytest_memleak.ledger.ledger_queries import surplus
 
     for part in parts:
         match part:
             case LedgerSamples(source=source, prompts=prompts) if until is not None:
                 ledger, endpoint_id = source.ledger, source.endpoint_id
-                yield from surplus(ledger, endpoint_id, prompts, until=until)
+                every = surplus(ledger, endpoint_id, prompts, until=until)
+                if not any(True for _ in every):
+                    continue
+                for some in by_rounds(endpoint_id, prompts, part.find_requests()):
+                    yield from surplus(ledger, endpoint_id, some, until=until)
             case RecordedSamples():
                 samples = part.required.pair.sampling.samples
                 for generation in part.all_there():

@@ -17,6 +17,7 @@ from pytest_memleak.records import Book, Generation, Issue
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from pytest_memleak.ledger.book_attempts import FindRequests
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.canaries import Canaries
 
@@ -74,12 +75,14 @@ class LedgerSamples(_Samples):
     prompts: of all steps that were walked
     until: the time up to which the ledger is read, in seconds since 1970
     spared: what an early stop didn't sample; None without one
+    find_requests: finds the prompts for the book that the suite's other pairs request
     """
 
     source: LedgerEndpoint
     prompts: PairPrompts
     until: float
     spared: str | None = None
+    find_requests: FindRequests = dict
 
     def all_there(self) -> Iterable[Generation]:
         """Read the generations from the ledger."""
@@ -142,10 +145,12 @@ class FurtherSamples(_Samples):
 
     read: reads it
     named: the endpoint's name in the ledger; None for a recording's
+    attempt: the number of another attempt that it is from; 0 for the pair's own
     """
 
     read: Callable[[], Iterable[Generation]]
     named: str | None
+    attempt: int = 0
 
     def all_there(self) -> Iterable[Generation]:
         """Read the generations."""

@@ -284,11 +284,14 @@ class SamplingPlan:
 
     Each requirement is opened in its turn: its instructions may need summaries, and its
     endpoint a fine-tune.
+
+    suite: whose other pairs request prompts of their own; None without any
     """
 
     required: tuple[RequiredSamples, ...]
     endpoints: Endpoints
     walk: Walk
+    suite: Suite | None = None
 
     @property
     def own(self) -> RequiredSamples:
@@ -414,7 +417,8 @@ def plan_pair(
     walk = Walk.READING if endpoints.resources.offline else Walk.ASKING
     if unasked:
         walk = Walk.UNASKED
-    return SamplingPlan(required_samples(pair, suite, endpoint), endpoints, walk)
+    required = required_samples(pair, suite, endpoint)
+    return SamplingPlan(required, endpoints, walk, suite)
 
 
 def _recorded_part(

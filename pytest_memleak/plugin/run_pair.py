@@ -40,6 +40,7 @@ from pytest_memleak.plugin.text_views import report_read, views_of_completions
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
+from pytest_memleak.records.verdicts import is_recited
 from pytest_memleak.redaction.log_records import safe_log_records
 from pytest_memleak.redaction.text import first_words, inert, server_word_limit
 
@@ -318,7 +319,8 @@ def evaluate_for(
 def require_conclusive(evaluation: Evaluation) -> Evaluation:
     """Return the evaluation; raise PairInconclusive if its verdict is INCONCLUSIVE."""
     verdict_result = evaluation.verdict_result
-    if evaluation.pair.control and evaluation.measurement:
+    is_recited_control = is_recited(evaluation.completeness.issues)
+    if evaluation.pair.control and evaluation.measurement and not is_recited_control:
         return evaluation  # a control's own limits gate nothing
     if verdict_result.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(

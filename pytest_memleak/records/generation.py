@@ -53,6 +53,7 @@ class Origin(IntEnum):
     GREEDY = 1
     CANARY = 2
     UNREQUESTED = 3
+    ATTEMPT = 4
 
     @property
     def label(self) -> str:

@@ -42,18 +42,35 @@ class ServedBy:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """Attempts of an endpoint on a book, up to these generations.
+class OtherAttempt:
+    """What one other attempt of the same model on the same book reproduced.
 
-    number:       of this attempt, from 1. Another seed or temperature, and resampling
-                  of aged generations, is another attempt; temperature 0 counts only if
-                  these are at 0 too, since greedy generations and canaries are
+    number: of the attempt, from 1
+    longest_passage, nv_longest_passage: words of its longest passages
+    over_limit: whether they exceed a limit of this pair
+    """
+
+    number: int
+    longest_passage: int
+    nv_longest_passage: int
+    over_limit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Attempts of a model on a book, up to these generations.
+
+    number:       of this attempt, from 1. Other prompts, settings, or seeds, and
+                  resampling of aged generations, are another attempt; temperature 0
+                  counts only if these are at 0 too, since greedy generations and
+                  canaries are. What another pair of the suite requests doesn't count
     seeds, temperatures: number of different ones in this and earlier attempts
     resampled:    how often aged generations were resampled
     runs:         number of runs that sampled them
     removed:      generations received but no longer in the ledger
-    further:      generations at the same settings that aren't among these: more
-        samples, other instructions or lengths, late and unrequested ones
+    further:      generations for the same prompts that aren't among these: more
+        samples, late and unrequested ones
+    others:       other attempts whose texts count, in order
     """
 
     number: int
@@ -63,6 +80,7 @@ class Tried:
     runs: int = 1
     removed: int = 0
     further: int = 0
+    others: tuple[OtherAttempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,15 @@ def _one_line(text: str) -> str:
     return "; ".join((*(line.rstrip(".") for line in lines), last))
 
 
+RECITED = "negative control"
+"""The rule of a negative control whose own book comes back."""
+
+
+def is_recited(issues: Iterable[Issue]) -> bool:
+    """Tell whether a negative control whose own book comes back is among the issues."""
+    return any(issue.rule == RECITED for issue in issues)
+
+
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
     """A rule's value, threshold, and the required relation: "<=", ">=" or ">"."""

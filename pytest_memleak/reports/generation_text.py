@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Completeness
     from pytest_memleak.records.pair_result import PairResult, SecondOpinionCounts
-    from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
+    from pytest_memleak.records.provenance import (
+        OtherAttempt,
+        Provenance,
+        ServedBy,
+        Tried,
+    )
 
+_SHOWN = 3
 _WEIGHTS = {"a name": "identified by name only", "fixed": "can't change"}
 
 
@@ -97,7 +103,7 @@ def _loss_lines(result: PairResult) -> Iterator[str]:
 
 def _attempt_lines(result: PairResult) -> Iterator[str]:
     tried = result.provenance and result.provenance.tried
-    if tried and (tried.number > 1 or tried.further):
+    if tried and (tried.number > 1 or tried.further or over_limit(tried)):
         yield _attempt(tried)
     for counted in result.sampled:
         if counted.purpose == "baseline" and counted.refused:
@@ -117,10 +123,25 @@ def _attempt(tried: Tried) -> str:
         details.append(f"{amount(tried.removed, 'generation')} removed")
     if tried.further:
         details.append(f"{amount(tried.further, 'further generation')} stored")
-    return (
+    text = (
         f"Attempt {tried.number:,} for book and model, by weights or name "
         f"({', '.join(details)})"
     )
+    failed = over_limit(tried)
+    texts = [text, *(_reproduced(attempt) for attempt in failed[:_SHOWN])]
+    if len(failed) > _SHOWN:
+        texts.append(f"{amount(len(failed) - _SHOWN, 'more attempt')} failed")
+    return "; ".join(texts)
+
+
+def over_limit(tried: Tried) -> list[OtherAttempt]:
+    """Return the other attempts with a passage over a limit."""
+    return [attempt for attempt in tried.others if attempt.over_limit]
+
+
+def _reproduced(attempt: OtherAttempt) -> str:
+    words = max(attempt.longest_passage, attempt.nv_longest_passage)
+    return f"attempt {attempt.number:,} reproduced {amount(words, 'word')} (FAIL)"
 
 
 def server_name(server: ServedBy) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.results.run_verdict import expectation
+from pytest_memleak.results.run_verdict import expectation, passes
 
 if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
@@ -68,7 +68,7 @@ def pair_outcome(result: PairResult) -> Outcome:
     if result.control:
         note = (
             ""
-            if verdict is Verdict.PASS
+            if verdict is Verdict.PASS or not passes(result)
             else "A control isn't gated, so its test passes."
         )
         kind = _CONTROL.get(verdict, "inconclusive")

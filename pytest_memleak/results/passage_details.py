@@ -131,6 +131,8 @@ def _passage(
     mode = evaluation.pair.scoring.word_mode
     of_other = book.id != evaluation.pair.book.id
     elsewhere = of_other or passage.excerpt_id != passage.excerpt_at
+    # Another attempt's excerpts may be others.
+    is_prompted_here = passage.origin is not Origin.ATTEMPT
     split: Callable[[str], list[str]] = partial(words, mode=mode)
     answers = []
     if near:
@@ -165,7 +167,7 @@ def _passage(
         quote=quote,
         book=book.id if of_other else None,
         title=book.title if of_other else None,
-        prompted_excerpt=passage.excerpt_id if elsewhere else None,
+        prompted_excerpt=passage.excerpt_id if elsewhere and is_prompted_here else None,
         source=_source(passage),
         others=_others(passage, evaluation),
         excused=excused,
@@ -196,6 +198,8 @@ def _source(passage: ProtectedPassage) -> str:
     if passage.origin is Origin.CANARY:
         number = (passage.generation or 0) + 1
         return f"canary {number}, for {passage.excerpt_id}"
+    if passage.origin is Origin.ATTEMPT:
+        return "another attempt on this model"
     return f"{passage.origin.label} generation for {passage.excerpt_id}"
 
 

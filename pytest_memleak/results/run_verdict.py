@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.verdicts import is_recited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,8 @@ def run_result(
     """Return FAIL if any pair failed, PASS if all passed, and INCONCLUSIVE otherwise.
 
     A leak that the suite expects counts as a pass, and its absence as a failure. A
-    measured negative control counts only if it leaks another book. A run without pairs
+    measured negative control counts only if it leaks a book: another fails the run, and
+    its own leaves the run undecided. A run without pairs
     doesn't pass, nor does a run with a pair that wasn't run, a suite that couldn't be
     collected or gates nothing, or a passing pair whose test failed by limits of its
     own, nor one that pytest ended otherwise.
@@ -89,9 +91,11 @@ def passes(pair: PairResult) -> bool:
 
 
 def _is_spared(pair: PairResult) -> bool:
-    """Tell whether a pair is a measured control without a passage of another book."""
+    """Tell whether a pair is a measured control that shows no passage over a limit."""
     measured = pair.measures and pair.plain_verdict is not Verdict.NOT_RUN
-    return bool(pair.control and measured and not pair.unexcused)
+    if not pair.control or not measured or pair.unexcused:
+        return False
+    return not is_recited(pair.completeness.issues)
 
 
 def _outcome(pair: PairResult) -> Verdict:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.text_batches import Batch
 
+    PromptedOtherwise = tuple[Book, Iterable[Generation | Batch]]
+
 
 class SpansByRound(NamedTuple):
     """Spans with the prompted excerpt, of each round as if alone; shape (n,) each.
@@ -67,6 +69,7 @@ class Analysis:
     null, uplift: comparisons, if available and a limit or baseline needs them
     greedy:    measures of the greedy continuations alone, if the probe requests them
     further:   measures of extensions, if a limit needs them
+    beside:    passages of generations with other instructions, each set alone
     works:     measures of a collection's works
     """
 
@@ -85,6 +88,7 @@ class Analysis:
     uplift: Estimate | None = None
     greedy: Measurement | None = None
     further: Mapping[str, float] = field(default_factory=dict)
+    beside: tuple[ProtectedPassages, ...] = ()
     works: WorkMeasures | None = None
 
 
@@ -98,6 +102,7 @@ def analyze(
     protected: Protected | None = None,
     limits: Mapping[str, float] = MappingProxyType({}),
     count: Count = tally_generations,
+    beside: Iterable[PromptedOtherwise] = (),
 ) -> Analysis | None:
     """Measure the generations and their uncertainty; None if no generation was sampled.
 
@@ -108,7 +113,10 @@ def analyze(
     `book`.
     limits: the limits of each work of a collection.
     count: the function that matches and counts the generations, perhaps in other
-    processes. Raises as `measure` does.
+    processes.
+    beside: generations for other instructions, of which only passages count: the book
+    with these instructions, and the generations, none of them sampled. Raises as
+    `measure` does.
     """
     near_tally = NearVerbatimTally(book) if near else None
     if near_tally:
@@ -119,7 +127,9 @@ def analyze(
         tally = count(book, scoring, generations)
     if not tally.counted.generations:
         return None
+    passages = list(_add_beside(tally, beside, protected, count))
     analysis = analysis_of(tally, confidence=confidence)
+    analysis = replace(analysis, beside=tuple(passages))
     if book.works and analysis.passages:
         works = measure_works(
             book,
@@ -132,6 +142,24 @@ def analyze(
     if near_tally:
         analysis = replace(analysis, near=near_tally.recall())
     return analysis
+
+
+def _add_beside(
+    tally: Tally,
+    beside: Iterable[PromptedOtherwise],
+    protected: Protected | None,
+    count: Count,
+) -> Iterator[ProtectedPassages]:
+    """Add the passages of generations that had other instructions; yield each set's.
+
+    Each text is trimmed by its own instruction.
+    """
+    for book, generations in beside:
+        theirs = count(book, tally.scoring, generations, protected=protected)
+        passages = theirs.passages()
+        if passages:
+            yield passages
+        tally.counted.passages.add(theirs.counted.passages)
 
 
 def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:

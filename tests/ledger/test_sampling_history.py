@@ -10,12 +10,13 @@ from scripted import Scripted, answers, broken, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion, Served
+from pytest_memleak.ledger import book_attempts
 from pytest_memleak.ledger import sampling_history as history
 from pytest_memleak.ledger.call_outcomes import give_up, record
 from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, surplus, unrequested
-from pytest_memleak.ledger.prompts import Ask
+from pytest_memleak.ledger.prompts import CANARY_TOKENS, Ask
 from pytest_memleak.ledger.sampling_history import (
     attempts,
     next_series,
@@ -70,7 +71,7 @@ def provenance(url):
 @pytest.fixture
 def tried(ledger):
     def read(prompts, endpoint_id="e", until=EVER):
-        return history.tried(ledger, endpoint_id, prompts, until=until)
+        return book_attempts.tried(ledger, endpoint_id, prompts, until=until)
 
     return read
 
@@ -209,7 +210,7 @@ def test_going_on_with_the_same_is_the_same_attempt(ask, sample, tried):
     assert tried(ask(excerpts=1, samples=4)) == Tried(2, seeds=2, runs=2)
 
 
-def test_answers_at_the_same_setting_beside_those_asked_for_are_told(
+def test_generations_of_the_same_prompts_beyond_the_request_are_counted(
     ask, sample, tried
 ):
     more, few = ask(excerpts=2, samples=5), ask(excerpts=2, samples=3)
@@ -220,18 +221,16 @@ def test_answers_at_the_same_setting_beside_those_asked_for_are_told(
     sample(ask(excerpts=2, samples=3, seed=7), run="second")
     assert tried(more, until=then) == Tried(1)
     assert tried(few, until=then) == Tried(1, further=4)
-    assert (tried(more).further, tried(longer).further) == (6, 10)
+    assert (tried(more).further, tried(longer).further) == (0, 0)
 
 
-def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(
-    ask, sample, tried
-):
+def test_canaries_are_no_attempt_of_their_own(ask, sample, tried):
     greedy, other = (
         ask(excerpts=2, samples=2, temperature=0.0),
         ask(excerpts=2, samples=1),
     )
     sample(greedy)
-    sample(ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
+    sample(ask(excerpts=2, samples=2, temperature=0.0, max_tokens=CANARY_TOKENS))
     assert tried(greedy) == Tried(1)
     again = ask(excerpts=2, samples=1, temperature=0.0, seed=1)
     for prompts in (other, again):

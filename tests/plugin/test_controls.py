@@ -178,3 +178,24 @@ def test_the_parrot_leaks_what_it_knows_and_raises_no_false_alarm(pytester, gate
     assert {count["measured"] for count in suite_facts["false_alarms"].values()} == {2}
     for pair in made["pairs"]:
         assert pair["control"] or pair["measures"]["longest_passage"]["value"] > 38
+
+
+PASSAGES = ("longest_span = 10", "longest_passage = 38")
+
+
+def test_a_control_that_recites_its_own_book_is_none(suite, run):
+    suite(PASSAGES, (", bmc_excess = 0.1", ""), recalled=("newer",))
+    result, pairs, _ = run(passed=3, errors=1)
+    assert (result, pairs["model/newer"]["verdict"]) == ("INCONCLUSIVE",) * 2
+    cause = "newer comes back (longest_passage 150, limit 38), so it is no negative"
+    assert cause in pairs["model/newer"]["reasons"][0]
+    assert pairs["model/tale"]["verdict"] == "PASS"
+    assert main(["verify", "e.json", "--allow-failures"]) == 0
+
+
+def test_pairs_that_use_a_recited_control_are_inconclusive(suite, run):
+    suite(PASSAGES, recalled=("newer",))
+    result, pairs, _ = run(errors=4)
+    verdicts = {name: pair["verdict"] for name, pair in pairs.items()}
+    assert (result, set(verdicts.values())) == ("INCONCLUSIVE", {"INCONCLUSIVE"})
+    assert "newer comes back" in " ".join(pairs["model/tale"]["reasons"])

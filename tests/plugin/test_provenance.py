@@ -203,10 +203,10 @@ ATTEMPTS = {
     "book id": (2, [('id = "held-out"', 'id = "renamed"'), SEED]),
     "model id": (2, [('id = "tuned"', 'id = "renamed"'), SEED]),
     "release": (
-        2,
+        1,
         [('endpoint = "base"', 'endpoint = "base"\nweights_version = "2026-11"')],
     ),
-    "options": (2, [("[model.options]", '[model.options]\nsystem = "Be brief."')]),
+    "options": (1, [("[model.options]", '[model.options]\nsystem = "Be brief."')]),
     "another model": (1, [('endpoint = "base"', 'endpoint = "another"'), SEED]),
     "another book": (1, [('"held-out.json"', '"other.json"'), SEED]),
     "reused": (1, [('id = "held-out"', 'id = "renamed"')]),

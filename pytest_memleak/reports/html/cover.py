@@ -25,7 +25,7 @@ from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.pair_outcome import WORST_FIRST
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.run_evidence import collect_pairs, suite_controls
-from pytest_memleak.results.run_verdict import result_of_run
+from pytest_memleak.results.run_verdict import passes, result_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -199,9 +199,12 @@ def _reason(
 
 
 def _is_counted(result: PairResult) -> bool:
-    """Whether the result rests on the pair; it rests on no measured control."""
+    """Whether the result rests on the pair; it rests on no measured control.
+
+    A control that shows a passage over a limit counts.
+    """
     is_measured_control = result.control and bool(result.values)
-    return bool(result.unexcused) or not is_measured_control
+    return not (is_measured_control and passes(result))
 
 
 def _reasons_to_fail(run: RunReport, counts: Counter[str]) -> Iterator[str]:
