@@ -25,7 +25,12 @@ from pytest_memleak.ledger.generation_ordinals import (
 )
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_numbers
-from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec, stored_temperature
+from pytest_memleak.ledger.prompts import (
+    PairPrompts,
+    PromptSpec,
+    stored_seed,
+    stored_temperature,
+)
 from pytest_memleak.ledger.statements import count_where, in_parts
 from pytest_memleak.ledger.tables import SETTING, calls, generations, questions
 from pytest_memleak.records.provenance import Tried, weights_digest
@@ -300,7 +305,8 @@ def _own_settings(
     book_ids: Iterable[str],
 ) -> set[Setting]:
     temperature = stored_temperature(prompt.temperature)
-    return {(endpoint_id, book_id, temperature, prompt.seed) for book_id in book_ids}
+    seed = stored_seed(prompt.seed)
+    return {(endpoint_id, book_id, temperature, seed) for book_id in book_ids}
 
 
 def _series(endpoint_id: str) -> str:
@@ -345,7 +351,7 @@ def _further(
         questions.c.endpoint == endpoint_id,
         questions.c.book.in_(ids),
         questions.c.temperature == stored_temperature(first_prompt.temperature),
-        questions.c.seed == first_prompt.seed,
+        questions.c.seed == stored_seed(first_prompt.seed),
         call_end <= until,
     )
     requested = is_requested(prompts.samples)

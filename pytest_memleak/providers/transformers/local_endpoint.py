@@ -123,7 +123,8 @@ class LocalEndpoint(RequestEndpoint):
 
         They come from the model's own distribution at that temperature (None: 1): no
         top-k, no top-p, no penalty, whatever ships with the weights. Where the context
-        has no room for `max_tokens`, a text is cut at its end (LENGTH). Prompt tokens
+        has no room for `max_tokens` (None: all of it), a text is cut at its end
+        (LENGTH). Prompt tokens
         stand with the first.
         Out of memory, a quarter as many are sampled side by side from then on, with a
         warning.
@@ -133,7 +134,7 @@ class LocalEndpoint(RequestEndpoint):
         temperature = request.temperature
         if temperature is None:
             temperature = 1.0
-        if temperature < 0 or max_tokens < 1:
+        if temperature < 0 or (max_tokens is not None and max_tokens < 1):
             raise self._error(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be "
                 "sampled",
@@ -153,7 +154,9 @@ class LocalEndpoint(RequestEndpoint):
                 prompt = form.opening(request.instruction)
             else:
                 prompt = form.prompt(request.instruction)
-            most = min(max_tokens, self._room(loaded, prompt))
+            most = self._room(loaded, prompt)
+            if max_tokens is not None:
+                most = min(max_tokens, most)
             rows: list[list[int]] = []
             while len(rows) < n:
                 end = min(len(rows) + self.at_once, n)
