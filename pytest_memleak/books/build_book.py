@@ -16,7 +16,7 @@ from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import requested_words, words
 
 
 def make_book(
@@ -171,7 +171,8 @@ def paper_records(
 
     In a collection, `book_name` and `author_name` are the work's. If the previous work
     has the same, the title includes the work's id, so that the two stay separate.
-    `word_count` uses `mode`; a missing `detail` (the summary) or `instruction` is `""`.
+    `word_count` is that of `requested_words` in `mode`; a missing `detail` (the
+    summary) or `instruction` is `""`.
     """
     of_works: list[Work | None] = [None] * len(book.excerpts)
     before = None
@@ -188,7 +189,7 @@ def paper_records(
             "instruction": excerpt.instruction or "",
             "author_name": (work.author or "") if work else book.author,
             "book_name": work.title if work else book.title,
-            "word_count": len(words(excerpt.text, mode)),
+            "word_count": requested_words(excerpt.text, mode),
             "detail": (summaries or {}).get(excerpt.id, ""),
         }
         for excerpt, work in zip(book.excerpts, of_works, strict=True)

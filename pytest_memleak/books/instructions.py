@@ -22,7 +22,7 @@ from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import short_name
-from pytest_memleak.scoring.words import end_of_words, words
+from pytest_memleak.scoring.words import end_of_words, requested_words, words
 
 # The paper's (arXiv 2603.20957), word for word.
 DEFAULT_INSTRUCTION = (
@@ -83,8 +83,8 @@ def instruct(
 ) -> tuple[Excerpt, ...]:
     """Add instructions to excerpts; `summaries` are by the excerpts' ids.
 
-    `{words}` is the excerpt's number of words in `mode`. If the template needs
-    summaries and there are none, the excerpts stay without instructions.
+    `{words}` is the excerpt's number of `requested_words` in `mode`. If the template
+    needs summaries and there are none, the excerpts stay without instructions.
 
     Raises BookError, naming `place`, for an invalid template, a missing summary, and a
     missing author or title that the template needs.
@@ -105,7 +105,7 @@ def instruct(
         dataclasses.replace(
             excerpt,
             instruction=template.format(
-                words=len(words(excerpt.text, mode)),
+                words=requested_words(excerpt.text, mode),
                 author=author,
                 title=title,
                 summary=_summary(excerpt, summaries or {}, place)
@@ -163,6 +163,16 @@ def validate_continuation(template: str, *, place: str | None = None) -> None:
         )
 
 
+def validate_summary_prompt(template: str) -> None:
+    """Raise BookError for other names than `{passage}`, `{words}`, or no passage."""
+    names = check_template(template, placeholders=("passage", "words"))
+    if "passage" not in names:
+        raise BookError(
+            "the prompt has no {passage}, so it would summarize nothing",
+            hint="add {passage} where the text to summarize belongs",
+        )
+
+
 def beginnings(
     book: Book,
     *,
@@ -197,9 +207,9 @@ def _with_prefix(
     count = min(prefix_words, len(split(excerpt.text)) // 2)
     end = end_of_words(count, excerpt.text, split, reach=None)
     prefix, rest = excerpt.text[:end], excerpt.text[end:]
-    remaining = len(words(rest, mode))
-    if not count or not remaining:
+    if not count or not split(rest):
         return dataclasses.replace(excerpt, instruction=None)
+    remaining = requested_words(rest, mode)
     instruction = template.format(prefix=prefix, words=remaining)
     return dataclasses.replace(
         excerpt,

@@ -129,14 +129,14 @@ class Completion:
 class SampleRequest:
     """`n` completions of one instruction. `key` identifies it.
 
-    temperature: None sends none.
+    temperature, max_tokens, seed: None sends none.
     """
 
     key: str
     instruction: str = field(repr=False)
     n: int
     temperature: float | None
-    max_tokens: int
+    max_tokens: int | None
     seed: int | None = None
 
 
@@ -155,12 +155,12 @@ class Endpoint(Protocol):
         *,
         n: int,
         temperature: float | None,
-        max_tokens: int,
+        max_tokens: int | None,
         seed: int | None,
     ) -> Sequence[Completion | str]:
         """Return up to `n` completions; after fewer, the rest is requested again.
 
-        temperature: None leaves it to the model.
+        temperature, max_tokens, seed: None leaves them to the model.
         """
         ...
 
@@ -179,7 +179,7 @@ class RequestEndpoint(ABC):
         *,
         n: int,
         temperature: float | None,
-        max_tokens: int,
+        max_tokens: int | None,
         seed: int | None,
     ) -> Sequence[Completion]:
         """Return up to `n` completions; see `answer`."""

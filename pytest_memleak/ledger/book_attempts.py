@@ -24,6 +24,7 @@ from pytest_memleak.ledger.prompts import (
     PairPrompts,
     PromptSpec,
     prompt_from_row,
+    stored_seed,
     stored_temperature,
 )
 from pytest_memleak.ledger.same_model import same_model_endpoints, without_series
@@ -306,7 +307,8 @@ def tried(
 
 
 def _is_of(setting: Any, endpoint_id: str, prompt: PromptSpec) -> bool:
-    own = endpoint_id, stored_temperature(prompt.temperature), prompt.seed
+    temperature = stored_temperature(prompt.temperature)
+    own = endpoint_id, temperature, stored_seed(prompt.seed)
     return (setting.endpoint, setting.temperature, setting.seed) == own
 
 

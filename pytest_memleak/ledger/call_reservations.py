@@ -41,6 +41,7 @@ from pytest_memleak.ledger.prompts import (
     Ask,
     PromptSpec,
     row_of_prompt,
+    stored_cap,
 )
 from pytest_memleak.ledger.statements import bound_list, in_parts, insert_where_new
 from pytest_memleak.ledger.tables import calls, claims, generations, questions
@@ -190,7 +191,7 @@ def call_row(
         "state": CallState.ASKED,
         "first": first,
         "asked": len(ask.ordinals),
-        "max_tokens": ask.question.max_tokens,
+        "max_tokens": stored_cap(ask.question),
         "seed": ask.question.seed_from(first),
         "began": time.time(),
         **values,

@@ -30,6 +30,9 @@ class PromptSpec:
     """One excerpt's instruction and its settings.
 
     book_words: digest of the book's words, or of its id if the book has none
+    max_tokens: maximum tokens of a generation; an estimate if it isn't `capped`
+    capped: whether requests have `max_tokens`
+    seed: None sends none
     """
 
     book_id: str
@@ -40,8 +43,9 @@ class PromptSpec:
     settings_digest: str
     temperature: float | None
     max_tokens: int
-    seed: int
+    seed: int | None
     prompt_words: int
+    capped: bool = True
 
     @property
     def key(self) -> tuple[str, str]:
@@ -51,7 +55,11 @@ class PromptSpec:
     @property
     def keyed(self) -> bool:
         """Whether the digests match the prompt, for some repeat of it in its book."""
-        settings = _settings_digest(self.temperature, self.max_tokens, self.seed)
+        settings = _settings_digest(
+            self.temperature,
+            self.max_tokens if self.capped else None,
+            self.seed,
+        )
         if self.settings_digest != settings:
             return False
         return any(
@@ -59,8 +67,10 @@ class PromptSpec:
             for repeat in range(_MOST_REPEATS)
         )
 
-    def seed_from(self, first: int) -> int:
+    def seed_from(self, first: int) -> int | None:
         """Return the seed (31 bits) of the call that begins at the ordinal `first`."""
+        if self.seed is None:
+            return None
         digest = digest_of(self.seed, self.instruction_digest, first)
         return int(digest[:8], 16) & 0x7FFF_FFFF
 
@@ -71,7 +81,7 @@ class PromptSpec:
             self.instruction,
             n=len(ordinals),
             temperature=self.temperature,
-            max_tokens=self.max_tokens,
+            max_tokens=self.max_tokens if self.capped else None,
             seed=self.seed_from(ordinals[0]),
         )
 
@@ -118,7 +128,10 @@ def build_prompts(
             continue
         repeat = repeats[excerpt.instruction]
         repeats[excerpt.instruction] += 1
-        max_tokens = sampling.max_tokens or most_tokens(words(excerpt.text))
+        max_tokens = most_tokens(words(excerpt.text))
+        capped = sampling.max_tokens != "default"
+        if isinstance(sampling.max_tokens, int):
+            max_tokens = sampling.max_tokens
         questions.append(
             PromptSpec(
                 book_id=book.id,
@@ -128,13 +141,14 @@ def build_prompts(
                 instruction_digest=digest_of(excerpt.instruction, repeat),
                 settings_digest=_settings_digest(
                     sampling.temperature,
-                    max_tokens,
+                    max_tokens if capped else None,
                     sampling.seed,
                 ),
                 temperature=sampling.temperature,
                 max_tokens=max_tokens,
                 seed=sampling.seed,
                 prompt_words=words(excerpt.instruction),
+                capped=capped,
             ),
         )
     return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(questions))
@@ -148,15 +162,17 @@ _COLUMNS = {
     "instruction": "instruction",
     "instruction_digest": "instruction_digest",
     "settings_digest": "settings_digest",
-    "max_tokens": "max_tokens",
-    "seed": "seed",
 }
 
 
 def row_of_prompt(prompt: PromptSpec) -> dict[str, Any]:
     """Return the prompt's row in the ledger."""
     row = {column: getattr(prompt, name) for column, name in _COLUMNS.items()}
-    return row | {"temperature": stored_temperature(prompt.temperature)}
+    return row | {
+        "temperature": stored_temperature(prompt.temperature),
+        "max_tokens": stored_cap(prompt),
+        "seed": stored_seed(prompt.seed),
+    }
 
 
 def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
@@ -164,6 +180,9 @@ def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
     same_fields = {name: row[column] for column, name in _COLUMNS.items()}
     return PromptSpec(
         temperature=None if row["temperature"] < 0 else row["temperature"],
+        max_tokens=abs(row["max_tokens"]),
+        capped=row["max_tokens"] > 0,
+        seed=None if row["seed"] < 0 else row["seed"],
         prompt_words=len(row["instruction"].split()),
         **same_fields,
     )
@@ -171,16 +190,29 @@ def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
 
 def _settings_digest(
     temperature: float | None,
-    max_tokens: int,
-    seed: int,
+    max_tokens: int | None,
+    seed: int | None,
 ) -> str:
-    named = "default" if temperature is None else float(temperature)
-    return digest_of(named, max_tokens, seed)
+    return digest_of(
+        "default" if temperature is None else float(temperature),
+        "default" if max_tokens is None else max_tokens,
+        "none" if seed is None else seed,
+    )
 
 
 def stored_temperature(temperature: float | None) -> float:
     """Return the temperature as the ledger stores it: -1 for the server's default."""
     return -1.0 if temperature is None else temperature
+
+
+def stored_seed(seed: int | None) -> int:
+    """Return the seed as the ledger stores it: -1 for none."""
+    return -1 if seed is None else seed
+
+
+def stored_cap(prompt: PromptSpec) -> int:
+    """Return the cap as the ledger stores it: the estimate below 0 for none."""
+    return prompt.max_tokens if prompt.capped else -prompt.max_tokens
 
 
 def most_tokens(words: int) -> int:

@@ -131,7 +131,7 @@ class SecondOpinion:
         self.near_verbatim: dict[Name, Generation] = {}
         self._own, *self._beside = parts
         self._protected, self._catalog = protected, catalog
-        self._sample = Sample(self._own.required.pair.sampling.seed)
+        self._sample = Sample(self._own.required.pair.sampling.seed or 0)
 
     def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
         """Pass the generations on and keep the sample."""

@@ -139,7 +139,7 @@ def _with_null(
         by_book,
         pair.scoring,
         error=analysis.error,
-        seed=pair.sampling.seed,
+        seed=pair.sampling.seed or 0,
         confidence=pair.confidence,
     )
     return dataclasses.replace(analysis, null=null)

@@ -35,7 +35,11 @@ from pytest_memleak.records import (
     WordMode,
 )
 from pytest_memleak.scoring.keyed_texts import keyed
-from pytest_memleak.scoring.words import count_for_tokens, words
+from pytest_memleak.scoring.words import (
+    count_for_tokens,
+    requested_words,
+    words,
+)
 from pytest_memleak.verdict.generation_features import FeatureReader
 from pytest_memleak.verdict.generation_kinds import canned
 from pytest_memleak.verdict.prompt_overlap import FEWEST_WORDS
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.sampling.cost_plan import Counted, Plan
 
-# Part of a summary's key: after a change, all summaries are rewritten.
+# The template is part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
     "Summarize the passage below in about {words} words of plain prose. Name the "
     "characters who act or speak, keep the grammatical person in which the passage is "
@@ -85,8 +89,9 @@ class SummaryWriter:
             )
         self._source = through_ledger(model, endpoints, endpoint, own=False)
         self._temperature = summarizer.temperature
+        self._template = summarizer.prompt or PROMPT
         self._name = json.dumps(
-            [self._source.endpoint_id, summarizer.temperature, PROMPT],
+            [self._source.endpoint_id, summarizer.temperature, self._template],
         )
         self._mode = mode
 
@@ -173,8 +178,8 @@ class SummaryWriter:
         return build_prompts(name, book, sampling, words=count)
 
     def _prompt(self, text: str) -> str:
-        count = len(words(text, self._mode)) // _SHARE
-        return PROMPT.format(words=max(2 * FEWEST_WORDS, count), passage=text)
+        count = requested_words(text, self._mode) // _SHARE + 1
+        return self._template.format(words=max(2 * FEWEST_WORDS, count), passage=text)
 
     def _sample(self, book_id: str, prompts: PairPrompts) -> None:
         resources = self._source.resources

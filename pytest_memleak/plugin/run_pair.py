@@ -74,7 +74,7 @@ class SuiteEndpoint:
         *,
         n: int,
         temperature: float | None,
-        max_tokens: int,
+        max_tokens: int | None,
         seed: int | None,
     ) -> Sequence[Completion | str]:
         """Sample as `Endpoint.sample` does; store no generation in the ledger."""

@@ -37,7 +37,9 @@ class Sampling:
 
     samples:     generations per excerpt
     temperature: None for the server's default
-    max_tokens: cap on a generation; None derives it from the excerpt's length
+    seed: None sends none
+    max_tokens: cap on a generation; None derives it from the excerpt's length, and
+        "default" sends none
     max_age_days: age at which generations of an endpoint known by name only are
         resampled
     stop_on_fail: whether to stop sampling once a limit is exceeded
@@ -45,8 +47,8 @@ class Sampling:
 
     samples: int = 100
     temperature: float | None = 1.0
-    seed: int = 0
-    max_tokens: int | None = None
+    seed: int | None = 0
+    max_tokens: int | Literal["default"] | None = None
     max_age_days: float = 7.0
     stop_on_fail: bool = False
 
@@ -202,10 +204,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Summarizer:
-    """The chat model that writes a suite's missing summaries; no suite has its ID."""
+    """The chat model that writes a suite's missing summaries; no suite has its ID.
+
+    temperature: None for the server's default
+    prompt: the suite's template with {passage}, {words}; None for our own
+    """
 
     model: Model
-    temperature: float = 1.0
+    temperature: float | None = 1.0
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -340,7 +340,18 @@ def _requests(ledger: Ledger, batch: Job) -> list[SampleRequest]:
         .where(calls.c.batch == batch.number)
         .order_by(calls.c.id)
     )
-    return [SampleRequest(*row) for row in ledger.rows(query)]
+    requests = [SampleRequest(*row) for row in ledger.rows(query)]
+    return [_as_sent(request) for request in requests]
+
+
+def _as_sent(request: SampleRequest) -> SampleRequest:
+    """Return a request of the ledger's row, where values below 0 stand for none."""
+    temperature, cap = request.temperature, request.max_tokens
+    if temperature is not None and temperature < 0:
+        temperature = None
+    if cap is not None and cap < 0:
+        cap = None
+    return replace(request, temperature=temperature, max_tokens=cap)
 
 
 def _prompts(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:

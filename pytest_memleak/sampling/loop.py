@@ -17,7 +17,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import CallsDropped, Inconclusive, JobPending, LedgerError
+from pytest_memleak.errors import (
+    CallsDropped,
+    Inconclusive,
+    JobPending,
+    LedgerError,
+    SettingsError,
+)
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
 from pytest_memleak.ledger.call_outcomes import Answer, Call, record
@@ -70,11 +76,18 @@ def sample_missing(
 
     Whatever is raised, every answer received by then is in the ledger: ProviderError
     and ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is
-    unfinished), LedgerError, SettingsError (a budget without a price),
+    unfinished), LedgerError, SettingsError (a budget without a price or a cap),
     KeyboardInterrupt (after Ctrl-C and once the calls in flight have ended),
     CallsDropped (after another Ctrl-C).
     """
     limit = budget_limit(budget, terms.price, location=prompts.pair)
+    if limit is not None and not all(prompt.capped for prompt in prompts.questions):
+        raise SettingsError(
+            'A budget needs a cap on generations, but max_tokens = "default" sends '
+            "none",
+            location=prompts.pair,
+            hint="set max_tokens to a number, or run without a budget",
+        )
     retry = retry or Retry()
     progress = progress or Progress()
     checked = CheckedEndpoint(

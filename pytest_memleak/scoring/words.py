@@ -99,10 +99,21 @@ def words(text: str, mode: WordMode = "paper") -> list[str]:
     return _unicode_words(text)
 
 
+def requested_words(text: str, mode: WordMode) -> int:
+    """Count the words that a prompt for a text requests: as the paper does, by blanks.
+
+    So "well-kept" and "don't" are a word each. Mode "unicode" has its own rule, which
+    covers scripts without spaces.
+    """
+    return len(text.split()) if mode == "paper" else len(words(text, mode))
+
+
 def count_for_tokens(text: str, mode: WordMode) -> int:
     """Count words, and letters in scripts without spaces: about as many as tokens."""
+    if mode == "paper":
+        return requested_words(text, mode)
     text_words = words(text, mode)
-    if mode == "paper" or not has_unspaced(text):
+    if not has_unspaced(text):
         return len(text_words)
     return sum(len(word) if has_unspaced(word) else 1 for word in text_words)
 

@@ -117,7 +117,8 @@ def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
     if table is None:
         return None
     model = record_of(Model, table, id="[suite.summarizer]", price=_price(table.price))
-    return Summarizer(model, table.temperature)
+    temperature = None if table.temperature == "default" else table.temperature
+    return Summarizer(model, temperature, table.prompt)
 
 
 def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
@@ -194,6 +195,7 @@ def _pair(
     if book.role == "negative-control":
         expected = "pass"  # a model's "leak" means the books that it may have read
     temperature = None if suite.temperature == "default" else suite.temperature
+    seed = suite.seed if table.seed is None else table.seed
     brought = [row for name, row in extension_measures.items() if name in limits]
     return Pair(
         suite=path,
@@ -205,6 +207,8 @@ def _pair(
             suite_file.sampling,
             override,
             temperature=temperature,
+            seed=None if seed == "none" else seed,
+            max_tokens=table.max_tokens or suite.max_tokens,
         ),
         scoring=record_of(Scoring, suite),
         limits=Limits(limits, brought=brought),

@@ -87,9 +87,15 @@ class SummarizerTable(_Table):
         None,
         description="an existing endpoint instead of base_model",
     )
-    temperature: Annotated[float, Field(ge=0, le=10)] = Field(
+    temperature: Annotated[float, Field(ge=0, le=10)] | Literal["default"] = Field(
         1.0,
-        description="temperature of the summaries; a change rewrites them",
+        description='temperature of the summaries; "default" omits it from requests; '
+        "a change rewrites them",
+    )
+    prompt: Text | None = Field(
+        None,
+        description="prompt template with {passage}, {words}; a change rewrites the "
+        "summaries",
     )
     price: PriceTable | None = Field(None, description="for cost estimates and budgets")
     options: dict[str, Any] = Field(
@@ -134,7 +140,11 @@ class SuiteTable(AnswerKeys):
         1.0,
         description='sampling temperature; "default" omits it from requests',
     )
-    seed: Count = Field(0, description="sampling seed, for providers that accept one")
+    seed: Count | Literal["none"] = Field(
+        0,
+        description='sampling seed, for providers that accept one; "none" omits it '
+        "from requests",
+    )
     k: Annotated[Positive, Field(le=20)] = Field(
         5,
         description="minimum match length, in words",
@@ -153,9 +163,10 @@ class SuiteTable(AnswerKeys):
         description="what counts as a word: the paper's rule, or a rule that covers "
         "all scripts",
     )
-    max_tokens: Positive | None = Field(
+    max_tokens: Positive | Literal["default"] | None = Field(
         None,
-        description="maximum tokens per generation; default: by the excerpt's length",
+        description="maximum tokens per generation; default: by the excerpt's length; "
+        '"default" omits it from requests',
     )
     max_age_days: Annotated[FiniteFloat, Field(gt=0)] = Field(
         7.0,
@@ -378,6 +389,15 @@ class ModelTable(AnswerKeys):
     expected: Expected = Field(
         "pass",
         description="leak: a positive control; all its pairs must fail their limits",
+    )
+    seed: Count | Literal["none"] | None = Field(
+        None,
+        description="sampling seed for this model instead of the suite's",
+    )
+    max_tokens: Positive | Literal["default"] | None = Field(
+        None,
+        description="maximum tokens per generation of this model, instead of the "
+        "suite's",
     )
     probe: ProbeKind | None = Field(
         None,

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from pytest_memleak.books.instructions import validate_continuation
+from pytest_memleak.books.instructions import (
+    validate_continuation,
+    validate_summary_prompt,
+)
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
 from pytest_memleak.redaction.credentials import masked
@@ -356,6 +359,8 @@ def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
     for index, pair in enumerate(suite_file.pair):
         yield from _pair_problems(index, pair, models, roles)
     yield from _template_problems(suite_file.suite.continuation_template)
+    if suite_file.suite.summarizer is not None:
+        yield from _prompt_problems(suite_file.suite.summarizer.prompt)
     yield from preset_problems(suite_file)
 
 
@@ -418,6 +423,15 @@ def _template_problems(template: str | None) -> Iterator[Problem]:
     except BookError as error:
         message = f"suite.continuation_template: {error.message}"
         yield ("suite", "continuation_template"), message, error.hint
+
+
+def _prompt_problems(prompt: str | None) -> Iterator[Problem]:
+    at = ("suite", "summarizer", "prompt")
+    try:
+        if prompt is not None:
+            validate_summary_prompt(prompt)
+    except BookError as error:
+        yield at, f"suite.summarizer.prompt: {error.message}", error.hint
 
 
 def _duplicates(suite_file: SuiteFile) -> Iterator[Problem]:

@@ -39,7 +39,7 @@ def test_the_papers_form_and_templates_of_ones_own():
     assert check_template(DEFAULT_INSTRUCTION) == {"words", "author", "summary"}
     first, second = instructions(author="A. N. Author", title=None, summaries=SUMMARIES)
     assert first.instruction == (
-        "Write a 6 word excerpt about the content below emulating the style and voice "
+        "Write a 5 word excerpt about the content below emulating the style and voice "
         "of"
         " A. N. Author\n\nContent: Rain {words}."
     )
@@ -171,7 +171,7 @@ def test_an_excerpt_is_parted_after_so_many_words_at_most_half():
     asked = beginnings(book("One, two “three” — four. Five six."), prefix_words=3)
     (excerpt,) = asked.excerpts
     assert excerpt.instruction == CONTINUE_INSTRUCTION.format(
-        prefix="One, two “three", words=3
+        prefix="One, two “three", words=5
     )
     assert excerpt.text == "” — four. Five six."
     assert (excerpt.id, asked.contiguous) == ("p_id1", False)

@@ -54,6 +54,7 @@ from pytest_memleak.redaction.file_writing import write_private
 VERSION = 1
 
 _ENDPOINT = re.compile(r"ngram:([0-9a-f]{64})")
+_MOST_TOKENS = 2048  # where requests have no cap
 
 
 class NgramOptions(Table):
@@ -135,11 +136,14 @@ class NgramEndpoint(RequestEndpoint):
         )
 
     def answer(self, request: SampleRequest) -> list[Completion]:
-        """Return the completions; a seed of None is random, a temperature of None is 1.
+        """Return the completions.
+
+        None means a random seed, a temperature of 1, and 2,048 tokens.
 
         Raises ProviderError for a temperature below 0 and for fewer than one token.
         """
-        max_tokens, seed = request.max_tokens, request.seed
+        seed = request.seed
+        max_tokens = _MOST_TOKENS if request.max_tokens is None else request.max_tokens
         temperature = 1.0 if request.temperature is None else request.temperature
         if not 0 <= temperature < math.inf or max_tokens < 1:
             raise Failing(NgramProvider.name, self.id, "sample").final(

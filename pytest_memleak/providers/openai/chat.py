@@ -238,8 +238,10 @@ class ChatEndpoint(RequestEndpoint):
                 f"The response has no completion{words and f': {words}'}",
                 f"check that {self._calls.base_url} serves chat completions",
             )
-        if api == "chat" and all(
-            (each.completion_tokens or 0) > most for each in completions
+        if (
+            api == "chat"
+            and most is not None
+            and all((each.completion_tokens or 0) > most for each in completions)
         ):
             # The server silently ignored the parameter's new name.
             self._parameters.use_old_name()

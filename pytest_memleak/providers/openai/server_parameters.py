@@ -144,7 +144,9 @@ class ServerParameters(ParameterSupport):
 
         limit_name: the server's name of the limit of tokens
         """
-        limit = {limit_name: request.max_tokens}
+        limit = {}
+        if request.max_tokens is not None:
+            limit[limit_name] = request.max_tokens
         wanted = {
             "n": n,
             "temperature": request.temperature,

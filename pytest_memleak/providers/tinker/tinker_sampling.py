@@ -264,7 +264,7 @@ class Draw:
     prompt: list[int] = field(repr=False)
     n: int
     temperature: float | None
-    max_tokens: int
+    max_tokens: int | None
     seed: int | None
 
 

@@ -123,22 +123,14 @@ class LocalEndpoint(RequestEndpoint):
 
         They come from the model's own distribution at that temperature (None: 1): no
         top-k, no top-p, no penalty, whatever ships with the weights. Where the context
-        has no room for `max_tokens`, a text is cut at its end (LENGTH). Prompt tokens
-        stand with the first.
+        has no room for `max_tokens` (None: all of it), a text is cut at its end
+        (LENGTH). Prompt tokens stand with the first.
         Out of memory, a quarter as many are sampled side by side from then on, with a
         warning.
         """
         n = request.n
         max_tokens = request.max_tokens
-        temperature = request.temperature
-        if temperature is None:
-            temperature = 1.0
-        if temperature < 0 or max_tokens < 1:
-            raise self._error(
-                f"temperature {temperature} with at most {max_tokens} tokens can't be "
-                "sampled",
-                hint="expected a temperature of 0 or more, and at least 1 token",
-            )
+        temperature = self._temperature(request)
         first = request.seed
         if first is None:
             first = secrets.randbits(31)
@@ -153,7 +145,9 @@ class LocalEndpoint(RequestEndpoint):
                 prompt = form.opening(request.instruction)
             else:
                 prompt = form.prompt(request.instruction)
-            most = min(max_tokens, self._room(loaded, prompt))
+            most = self._room(loaded, prompt)
+            if max_tokens is not None:
+                most = min(max_tokens, most)
             rows: list[list[int]] = []
             while len(rows) < n:
                 end = min(len(rows) + self.at_once, n)
@@ -192,6 +186,18 @@ class LocalEndpoint(RequestEndpoint):
             completions.append(completion)
             prompt_tokens = 0  # they count once
         return completions
+
+    def _temperature(self, request: SampleRequest) -> float:
+        """Return the request's temperature; raise an error for what can't be sampled."""
+        temperature = 1.0 if request.temperature is None else request.temperature
+        max_tokens = request.max_tokens
+        if temperature < 0 or (max_tokens is not None and max_tokens < 1):
+            raise self._error(
+                f"temperature {temperature} with at most {max_tokens} tokens can't be "
+                "sampled",
+                hint="expected a temperature of 0 or more, and at least 1 token",
+            )
+        return temperature
 
     @functools.cached_property
     def served(self) -> Served:

@@ -77,9 +77,11 @@ class GeminiSettings:
         wanted: dict[str, Any] = {
             "candidateCount": request.n,
             "temperature": request.temperature,
-            # Thoughts count toward the limit, and would leave no room for the answer.
-            "maxOutputTokens": request.max_tokens + (self.thinking_budget or 0),
         }
+        if request.max_tokens is not None:
+            # Thoughts count toward the limit, and would leave no room for the answer.
+            room = self.thinking_budget or 0
+            wanted["maxOutputTokens"] = request.max_tokens + room
         if request.seed is not None:
             wanted["seed"] = request.seed & _SEED_BITS
         if self.plain and "topp" not in given:
@@ -168,10 +170,8 @@ class GeminiEndpoint(RequestEndpoint):
 
     def _request(self, request: SampleRequest) -> dict[str, Any]:
         wanted = self._settings.wanted(request)
-        always = {
-            "candidateCount": request.n,
-            "maxOutputTokens": wanted["maxOutputTokens"],
-        }
+        kept = wanted.keys() & {"candidateCount", "maxOutputTokens"}
+        always = {name: wanted[name] for name in kept}
         return self._settings.request(
             request.instruction,
             {**self._support.accepted(wanted), **always},
