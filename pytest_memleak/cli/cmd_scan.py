@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections import defaultdict
 from functools import partial
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError
-from pytest_memleak.formats.log_files import size_of
 from pytest_memleak.formats.log_formats import RowPaths
+from pytest_memleak.formats.log_paths import files_at
 from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.number_format import amount
@@ -28,13 +28,17 @@ from pytest_memleak.scoring.measure_table import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.library.library import Library
     from pytest_memleak.library.log_scan import ScanResult
+    from pytest_memleak.library.scan_state import ScanState
+    from pytest_memleak.library.sharded_scan import ScanPlan, ShardScan
 
 Row = dict[str, Any]
+
+UNREAD = 3
+"""Exit code if something couldn't be read."""
 
 _LISTED = 20
 _SHARES = ("max_coverage", "max_rows")
@@ -58,7 +62,8 @@ def add_scan(commands: Commands) -> None:
         "find passages of books in logs and training sets",
         "Find verbatim and near-verbatim passages of protected books in generations or "
         "training rows that exist already. Calls no model, and prints places and "
-        "counts, no text. Exits with 1 if a limit is exceeded.",
+        "counts, no text. Exits with 1 if a limit is exceeded, and with 3 if a row or "
+        "a file can't be read, whatever else is found.",
         arguments={
             "books "
             "BOOK+": "the protected books (.epub, .txt, ...), or catalog files of "
@@ -66,7 +71,7 @@ def add_scan(commands: Commands) -> None:
             "--logs "
             "FILE+": "generations: batch output, chats, logs of evaluations, or the "
             "paper's format; .jsonl, .json, .eval, .csv, or .parquet, optionally "
-            "compressed (.gz, .zst)",
+            "compressed (.gz, .zst); a folder of these, or a quoted pattern",
             "--training "
             "FILE+": "training rows in these formats; their prompts are searched, too",
             "--common FILE+": "texts that anyone may quote",
@@ -82,6 +87,9 @@ def add_scan(commands: Commands) -> None:
             "SHARE": "limit on the share of a book covered by verbatim, or by "
             "near-verbatim, passages",
             "--max-rows SHARE": "limit on the share of rows with a passage",
+            "--state "
+            "DIR": "keep the results of parts that were scanned in this folder; the "
+            "same command goes on from there",
             "--jobs N": "the number of processes (default: one per core)",
             "--quote": "print the passages themselves",
             "--json": "print JSON, with every passage, instead of a table",
@@ -96,16 +104,13 @@ def add_scan(commands: Commands) -> None:
 
 
 def _scan(parsed: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from pytest_memleak.library.library import Library
-    from pytest_memleak.library.log_scan import LogScan, scan_logs
+    from pytest_memleak.library.log_scan import LogScan
+    from pytest_memleak.library.sharded_scan import ScanPlan, ShardScan
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
-    paths = _each_once([*parsed.logs, *parsed.training])
-    size = sum(map(size_of, paths))
+    plan = ScanPlan.of(files_at([*parsed.logs, *parsed.training]))
     library = Library.of(
         parsed.books,
         Scoring(word_mode=parsed.word_mode),
@@ -123,38 +128,84 @@ def _scan(parsed: argparse.Namespace) -> int:
         training=bool(parsed.training),
         quote=parsed.quote,
     )
+    state = _state(parsed, least)
+    result = _scanned(parsed, plan, ShardScan(make, parsed.text), state)
+    if not result.counts["texts"]:
+        raise _no_text(plan, result)
+    report = _report(parsed, library, result)
+    if parsed.json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    if report["unread_rows"] or report["unread_files"]:
+        return UNREAD
+    return int(bool(report["over"]))
+
+
+def _state(parsed: argparse.Namespace, least: int) -> ScanState | None:
+    from pytest_memleak.library.scan_state import ScanState, digest_of_settings
+
+    if parsed.state is None:
+        return None
+    settings = digest_of_settings(
+        parsed.books,
+        parsed.common,
+        word_mode=parsed.word_mode,
+        text=parsed.text,
+        prompt=parsed.prompt,
+        least=least,
+        training=bool(parsed.training),
+        quote=parsed.quote,
+    )
+    return ScanState(parsed.state, settings)
+
+
+def _scanned(
+    parsed: argparse.Namespace,
+    plan: ScanPlan,
+    work: ShardScan,
+    state: ScanState | None,
+) -> ScanResult:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pytest_memleak.library.sharded_scan import scan_shards
+
     hidden = not sys.stderr.isatty()
     with Progress(
         console=Console(stderr=True),
         transient=True,
         disable=hidden,
     ) as bar:
-        progress = partial(bar.advance, bar.add_task("Scanning", total=size))
-        jobs = parsed.jobs or count_cores()
-        result = scan_logs(
-            make,
-            paths,
-            text=parsed.text,
-            jobs=jobs,
+        progress = partial(bar.advance, bar.add_task("Scanning", total=plan.size))
+        return scan_shards(
+            plan,
+            work,
+            jobs=parsed.jobs or count_cores(),
+            state=state,
             progress=progress,
         )
-    if not result.counts["texts"]:
-        raise RecordsError(
-            "no row has a text to search",
-            location=", ".join(map(str, paths)),
-            hint="name the place of the text in each row, as in --text /answer/text",
-        )
-    report = _report(parsed, library, result)
-    if parsed.json:
-        print(json.dumps(report, indent=2))
-    else:
-        _print(report)
-    return int(bool(report["over"]))
 
 
-def _each_once(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths without those of a file that another one names, too."""
-    return list({os.path.realpath(path): path for path in paths}.values())
+def _no_text(plan: ScanPlan, result: ScanResult) -> RecordsError:
+    """Return the error of a scan without a text: the first one, if there was any."""
+    if result.unread:
+        first = result.unread[0]
+        return RecordsError(first["cause"], location=_place(first), hint=first["fix"])
+    files = dict.fromkeys(str(shard.path) for shard in plan.shards)
+    return RecordsError(
+        "no row has a text to search",
+        location=", ".join(islice(files, _LISTED)),
+        hint="name the place of the text in each row, as in --text /answer/text",
+    )
+
+
+def _place(unread: Row) -> str:
+    """Return the file of what couldn't be read, and its row."""
+    if unread["row"] is None:
+        return str(unread["file"])
+    kind = "line" if ".jsonl" in unread["file"].lower() else "row"
+    return f"{unread['file']}, {kind} {unread['row']}"
 
 
 def _validate(parsed: argparse.Namespace) -> None:
@@ -165,6 +216,13 @@ def _validate(parsed: argparse.Namespace) -> None:
         raise SettingsError(either, hint="add --logs FILE or --training FILE")
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
+    for folder in (*parsed.logs, *parsed.training):
+        if parsed.state and folder.resolve() in parsed.state.resolve().parents:
+            raise SettingsError(
+                "this folder of results is in a folder that is scanned",
+                location=str(parsed.state),
+                hint="name another folder with --state",
+            )
     for name in ("jobs", _EXACT, _NEAR):
         _validate_range(parsed, name, "at least 0", math.inf)
     for name in _SHARES:
@@ -231,7 +289,15 @@ def _report(
         "over": over,
         "books": longest_first,
         "passages": result.passages,
+        "unread_rows": result.counts["unread_rows"],
+        "unread_files": _count_files(result.unread),
+        "unread": result.unread,
     }
+
+
+def _count_files(unread: Iterable[Row]) -> int:
+    """Count the files that couldn't be read to their end."""
+    return len({place["file"] for place in unread if place["row"] is None})
 
 
 def _rows(passages: Iterable[Row]) -> int:
@@ -266,8 +332,26 @@ def _print(report: Row) -> None:
         value = _shown(report["values"][name])
         limit = _shown(report["limits"][name])
         print(f"{name} {value} exceeds the limit {limit}")
-    if not report["over"]:
+    if report["unread"]:
+        _print_unread(report)
+    elif not report["over"]:
         print("No limit is exceeded.")
+
+
+def _print_unread(report: Row) -> None:
+    """Print what couldn't be read, and that the result isn't clean."""
+    print()
+    unread = report["unread"]
+    for place in unread[:_LISTED]:
+        print(f"{_place(place)}: {place['cause']}")
+        if place["fix"]:
+            print(f"  {place['fix']}")
+    further = report["unread_rows"] + report["unread_files"] - _LISTED
+    if further > 0:
+        print(f"{amount(further, 'more place')} that can't be read: add --json")
+    rows = amount(report["unread_rows"], "row")
+    files = amount(report["unread_files"], "file")
+    print(f"Incomplete: {rows} and {files} can't be read, so no result is clean.")
 
 
 def _print_rows(rows: Sequence[Row], columns: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 Exit codes: 0 success; 1 `verify` found a difference or no PASS, `scan` a passage over a
 limit, or `doctor` a problem, or the gate of `demo` or `try` did not pass; 2 invalid
-input, with one error message; 130 Ctrl-C.
+input, with one error message; 3 `scan` couldn't read a row or a file; 130 Ctrl-C.
 Subcommands import heavy modules only when they run.
 """
 

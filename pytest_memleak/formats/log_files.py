@@ -15,7 +15,7 @@ import io
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -33,7 +33,7 @@ from pytest_memleak.formats.paper_format import (
 
 _Reader = Callable[[IO[bytes], Path, str | None], Iterable[Any]]
 _MOST_BYTES_OF_BLOCK = 1 << 20
-_MOST_ROWS_OF_BLOCK = 1 << 10
+MOST_ROWS_OF_BLOCK = 1 << 10
 _PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
 _LISTS_WITHOUT_ROWS = {"log_updates", "reductions", "prompts"}
@@ -65,8 +65,15 @@ class RowBlock:
     def places(self) -> Iterator[tuple[int, Any, str]]:
         """Yield each row with its number and its place; leave out blank lines.
 
-        Raises RecordsError for no JSON.
+        Raises RecordsError for a row that can't be parsed.
         """
+        for number, row, where in self.parsed():
+            if isinstance(row, RecordsError):
+                raise row
+            yield number, row, where
+
+    def parsed(self) -> Iterator[tuple[int, Any, str]]:
+        """Yield what `places` does, and a RecordsError for a row that isn't parsed."""
         kind = "line" if ".jsonl" in self.path.name.lower() else "row"
         for number, row in enumerate(self.rows, self.first):
             where = f"{self.path}, {kind} {number}"
@@ -75,14 +82,20 @@ class RowBlock:
                 continue
             text = row.removeprefix(codecs.BOM_UTF8).strip()
             if text:
-                value = json_value(text, where, encoding="utf-8")
-                yield number, value, where
+                yield number, _parsed(text, where), where
+
+
+def _parsed(text: bytes, where: str) -> Any:
+    try:
+        return json_value(text, where, encoding="utf-8")
+    except RecordsError as error:
+        return error
 
 
 def size_of(path: Path) -> int:
     """Count a file's bytes. Raises RecordsError for one that can't be opened."""
     reader_of(path)
-    with _errors(path):
+    with reading_errors(path):
         if path.exists() and not path.is_file() and not path.is_dir():
             raise OSError("not a regular file")  # a pipe could wait for ever
         with path.open("rb") as file:
@@ -98,22 +111,11 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
     text: the path of each row's text, if not by its format
     """
     read = reader_of(path)
-    unpack = _UNPACKED.get(path.suffix.lower())
-    rows = 0
-    read_before = 0
-    with _errors(path), path.open("rb") as raw:
-        file = unpack(raw) if unpack else raw
-        for block in _blocks(read(file, path, text)):
-            position = raw.tell()
-            yield RowBlock(
-                path=path,
-                first=rows + 1,
-                rows=block,
-                bytes=position - read_before,
-            )
-            rows += len(block)
-            read_before = raw.tell()
-    if not rows:
+    is_empty = True
+    for block in blocks_of(path, lambda file: read(file, path, text)):
+        is_empty = False
+        yield block
+    if is_empty:
         raise RecordsError(
             "there are no rows",
             location=str(path),
@@ -121,8 +123,28 @@ def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
         )
 
 
+def blocks_of(
+    path: Path,
+    read: Callable[[IO[bytes]], Iterable[Any]],
+) -> Iterator[RowBlock]:
+    """Yield the rows that `read` yields of a file, in blocks; it may have none.
+
+    Rows are numbered from 1. Raises RecordsError for a damaged file.
+    """
+    unpack = _UNPACKED.get(path.suffix.lower())
+    rows = 0
+    read_before = 0
+    with reading_errors(path), path.open("rb") as raw:
+        file = unpack(raw) if unpack else raw
+        for block in _blocks(read(file)):
+            position = raw.tell()
+            yield RowBlock(path, rows + 1, block, position - read_before)
+            rows += len(block)
+            read_before = raw.tell()
+
+
 @contextlib.contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def reading_errors(path: Path) -> Iterator[None]:
     """Raise RecordsError for a file that can't be read."""
     try:
         hint = "check its permissions; copy a damaged file again"
@@ -182,7 +204,7 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
         block.append(row)
         if isinstance(row, bytes):
             size += len(row)
-        if size >= _MOST_BYTES_OF_BLOCK or len(block) >= _MOST_ROWS_OF_BLOCK:
+        if size >= _MOST_BYTES_OF_BLOCK or len(block) >= MOST_ROWS_OF_BLOCK:
             yield block
             block = []
             size = 0
@@ -258,33 +280,36 @@ def _cells(
     file: IO[bytes],
     path: Path,
     _text: str | None,
-) -> Iterator[dict[str, str]]:
-    """Yield rows of a CSV by their heads."""
+) -> Iterator[dict[str, str] | RecordsError]:
+    """Yield rows of a CSV by their heads, and the error of each with too many cells."""
     csv.field_size_limit(sys.maxsize)
     lines = codecs.iterdecode(file, "utf-8-sig")
     rows = csv.reader(lines)
     heads = next(rows, [])
     for row in rows:
         where = f"{path}, line {rows.line_num}"
-        _validate_heads(heads, len(row), where)
-        if row:
+        error = _unread_cell(heads, len(row), where)
+        if error:
+            yield error
+        elif row:
             yield dict(zip(heads, row, strict=False))
 
 
-def _validate_heads(
+def _unread_cell(
     heads: list[str],
     cells: int,
     where: str,
-) -> None:
-    """Raise RecordsError for a row of which a cell would go unread."""
+) -> RecordsError | None:
+    """Return the error of a row of which a cell would go unread."""
     distinct = len(set(heads))
     if cells > len(heads) or distinct < len(heads):
-        raise RecordsError(
+        return RecordsError(
             f"{cells} cells, but {distinct} distinct column names",
             location=where,
             hint="put cells with commas into double quotes; rename one of two equal "
             "columns",
         )
+    return None
 
 
 def _parquet(
@@ -292,14 +317,24 @@ def _parquet(
     path: Path,
     _text: str | None,
 ) -> Iterator[Any]:
+    return rows_of_parquet(file, path)
+
+
+def rows_of_parquet(
+    file: IO[bytes],
+    path: Path,
+    groups: Sequence[int] | None = None,
+) -> Iterator[Any]:
+    """Yield the rows in some row groups of a Parquet file, by default in all."""
     import pyarrow.parquet
 
     try:
         table = pyarrow.parquet.ParquetFile(file)
         heads = table.schema_arrow.names
-        _validate_heads(heads, len(heads), str(path))
+        if error := _unread_cell(heads, len(heads), str(path)):
+            raise error
         some_bytes = "binary" in str(table.schema_arrow)
-        for batch in table.iter_batches(_MOST_ROWS_OF_BLOCK):
+        for batch in table.iter_batches(MOST_ROWS_OF_BLOCK, row_groups=groups):
             rows = batch.to_pylist()
             yield from map(_decoded, rows) if some_bytes else rows
     except pyarrow.ArrowException as error:

@@ -26,6 +26,7 @@ from pytest_memleak.formats.log_format_table import (
 from pytest_memleak.formats.log_messages import value_at
 from pytest_memleak.formats.message_texts import Record
 from pytest_memleak.formats.paper_format import json_value
+from pytest_memleak.formats.plain_rows import read_plain_row
 from pytest_memleak.formats.reasoning_and_tool_calls import count_runs, texts_in
 
 _ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
@@ -121,7 +122,7 @@ def record_of(row: object, where: str | None = None) -> Record | None:
         return None
     if row_format in PAPER_FORMATS:
         return row
-    reading = read_row(row, row_format, where)
+    reading = read_plain_row(row, row_format) or read_row(row, row_format, where)
     failed = not reading.answers and _has_error(row)
     if not (reading.answers or reading.prompts or failed):
         return None  # its texts are where no such format has them

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import re
 from collections import Counter
 from functools import partial
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_memleak.formats.log_files import read_blocks
+from pytest_memleak.errors import RecordsError
 from pytest_memleak.formats.paper_format import texts_of_record
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
-from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.freed_memory import keep_freed_memory
 from pytest_memleak.scoring.words import end_of_words, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from pytest_memleak.errors import MemleakError
     from pytest_memleak.formats.log_files import RowBlock
     from pytest_memleak.formats.log_formats import RowPaths
     from pytest_memleak.library.library import Library, Passage
 
-_SMALL = 8 << 20  # bytes, which one process reads before others have started
+_MOST_NAMED = 1_000  # rows of a shard that can't be read; further ones are counted
 _LEAST_SUMMARY = 20
 _NAME = r"[A-Z][\w.'’-]{1,40}"
 _STYLE = re.compile(
@@ -42,14 +39,64 @@ _STYLE = re.compile(
 class ScanResult:
     """The result of a scan of some rows.
 
-    counts:   `rows`, `texts`, and `style_rows`, whose prompt asks for an author's
-              style and has a summary
+    counts:   `rows`, `texts`, `style_rows`, whose prompt asks for an author's style
+              and has a summary, and `unread_rows`
     passages: the fields of each (`Passage`), its file, row (from 1), text in the row
               (from 0), and, if it was asked for, its quote
+    unread:   of rows that couldn't be read, the first of each shard: file, row, cause,
+              and fix; of files that couldn't be read to their end, with row None
+    lines:    how many lines or rows there were
     """
 
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     passages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    unread: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    lines: int = 0
+
+    def add(self, result: ScanResult) -> None:
+        """Add the result of further rows."""
+        self.counts.update(result.counts)
+        self.passages += result.passages
+        self.unread += result.unread
+        self.lines += result.lines
+
+    def add_unread_file(self, path: Path, error: MemleakError) -> None:
+        """Name a file that couldn't be read to its end."""
+        cause = _without_place(error, str(path))
+        self._name_unread(path, None, cause, error.fix)
+
+    def add_unread_row(
+        self,
+        path: Path,
+        row: int,
+        where: str,
+        error: RecordsError,
+    ) -> None:
+        """Count a row that couldn't be read, and name it unless too many are."""
+        self.counts["unread_rows"] += 1
+        if self.counts["unread_rows"] <= _MOST_NAMED:
+            self._name_unread(path, row, _without_place(error, where), error.fix)
+
+    def _name_unread(
+        self,
+        path: Path,
+        row: int | None,
+        cause: str,
+        fix: str,
+    ) -> None:
+        place = {"file": str(path), "row": row}
+        self.unread.append({**place, "cause": cause, "fix": fix})
+
+    def moved(self, lines: int) -> ScanResult:
+        """Return the result with its rows numbered after so many other lines."""
+
+        def move(fields: dict[str, Any]) -> dict[str, Any]:
+            row = fields["row"]
+            return fields if row is None else {**fields, "row": row + lines}
+
+        passages = [move(passage) for passage in self.passages]
+        unread = [move(place) for place in self.unread]
+        return dataclasses.replace(self, passages=passages, unread=unread)
 
     def coverage(
         self,
@@ -93,28 +140,20 @@ class LogScan:
         keep_freed_memory()
 
     def add(self, block: RowBlock) -> None:
-        """Scan the rows. Raises RecordsError for a row in no known format."""
+        """Scan the rows, and name those that can't be read."""
         texts: list[str] = []
         prompts: list[str] = []
         places: list[tuple[int, int]] = []
-        counts = self.counted.counts
-        for number, row, where in block.places():
-            record = self._reader.record(row, where)
-            prompt = record.get("instruction") or ""
-            answers = record.get("generations", [record])
-            row_texts = texts_of_record(record, where)
-            if self._training:
-                row_texts = texts_in(row) if record is row else [*row_texts, prompt]
-                summary = len(prompt.split()) >= _LEAST_SUMMARY
-                counts["style_rows"] += summary and bool(_STYLE.search(prompt))
-            else:
-                prompts += [answer.get("instruction", prompt) for answer in answers]
+        self.counted.lines += len(block.rows)
+        for number, row, where in block.parsed():
+            try:
+                row_texts, row_prompts = self._read(row, where)
+            except RecordsError as error:
+                self.counted.add_unread_row(block.path, number, where, error)
+                continue
             texts += row_texts
+            prompts += row_prompts
             places += [(number, nth) for nth in range(len(row_texts))]
-            counts["rows"] += 1
-            if not any(answer.get("failed") for answer in answers):
-                # An answer that failed has the text of an error.
-                counts["texts"] += sum(map(_has_words, row_texts))
         for passage in self._library.find(texts, prompts, least=self._least):
             number, nth = places[passage.text]
             place = {"file": str(block.path), "row": number, "text": nth}
@@ -122,6 +161,31 @@ class LogScan:
             if self._quote:
                 fields["quote"] = self._quoted(passage, texts[passage.text])
             self.counted.passages.append(fields)
+
+    def _read(self, row: Any, where: str) -> tuple[list[str], list[str]]:
+        """Return a row's texts and, unless they are texts, too, each one's prompt.
+
+        Raises RecordsError for a row in no known format.
+        """
+        if isinstance(row, RecordsError):
+            raise row
+        record = self._reader.record(row, where)
+        prompt = record.get("instruction") or ""
+        answers = record.get("generations", [record])
+        texts = texts_of_record(record, where)
+        prompts: list[str] = []
+        counts = self.counted.counts
+        if self._training:
+            texts = texts_in(row) if record is row else [*texts, prompt]
+            summary = len(prompt.split()) >= _LEAST_SUMMARY
+            counts["style_rows"] += summary and bool(_STYLE.search(prompt))
+        else:
+            prompts = [answer.get("instruction", prompt) for answer in answers]
+        counts["rows"] += 1
+        if not any(answer.get("failed") for answer in answers):
+            # An answer that failed has the text of an error.
+            counts["texts"] += sum(map(_has_words, texts))
+        return texts, prompts
 
     def _quoted(self, passage: Passage, text: str) -> str:
         """Quote a passage; "" if only a further reading of the text has it."""
@@ -136,39 +200,7 @@ def _has_words(text: str) -> bool:
     return any(map(str.isalnum, text))
 
 
-def scan_logs(
-    make: Callable[[], LogScan],
-    paths: Sequence[Path],
-    *,
-    text: str | None,
-    jobs: int,
-    progress: Callable[[int], object],
-) -> ScanResult:
-    """Scan files of rows, in processes each of which makes a `LogScan`.
-
-    text:     where each row's text is, if not by its format
-    progress: is called with the bytes that were read since the last call
-
-    Raises RecordsError for a file or row that can't be read.
-    """
-
-    def blocks() -> Iterator[RowBlock]:
-        for path in paths:
-            for block in read_blocks(path, text=text):
-                yield block
-                progress(block.bytes)
-
-    if jobs == 1 or sum(path.stat().st_size for path in paths) < _SMALL:
-        scan = make()
-        for block in blocks():
-            scan.add(block)
-        results = [scan.counted]
-    else:
-        with contextlib.closing(Processes(jobs)) as processes:
-            results = processes.count(make, blocks(), place="the scan")
-    total = ScanResult()
-    for result in results:
-        total.counts.update(result.counts)
-        total.passages += result.passages
-    total.passages.sort(key=itemgetter("file", "row", "text"))
-    return total
+def _without_place(error: MemleakError, place: str) -> str:
+    """Return what is wrong, and where in the place if the error says so."""
+    inside = (error.location or "").removeprefix(place).lstrip(", ")
+    return f"{inside}: {error.message}" if inside else error.message

@@ -188,7 +188,7 @@ class LocalEndpoint(RequestEndpoint):
         return completions
 
     def _temperature(self, request: SampleRequest) -> float:
-        """Return the request's temperature; raise an error for what can't be sampled."""
+        """Return the temperature; raise an error for what can't be sampled."""
         temperature = 1.0 if request.temperature is None else request.temperature
         max_tokens = request.max_tokens
         if temperature < 0 or (max_tokens is not None and max_tokens < 1):
