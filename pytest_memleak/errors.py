@@ -88,7 +88,7 @@ class MemleakError(Exception):
 
     @property
     def fix(self) -> str:
-        """What to do next; empty where nobody knows."""
+        """What to do next; empty where no one knows."""
         return self.hint or self.default_hint or ""
 
     @property

@@ -1,4 +1,4 @@
-"""Plain text in an encoding that the suite declares, or in one that nobody does."""
+"""Plain text in an encoding that the suite declares, or in one that no one does."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _LAST_EVENTS = frozenset(
 )  # fmt: skip
 _ITEMS = frozenset({"output", "content"})
 _NAME = re.compile(r"[a-z_.]+")
-# Random letters that a server adds, so that nobody infers texts from sizes.
+# Random letters that a server adds, so that no one infers texts from sizes.
 _PADDING = "obfuscation"
 
 

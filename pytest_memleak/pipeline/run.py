@@ -147,7 +147,7 @@ class Run:
         key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
             self._look_for_debts()
-            # With numpy, which nobody needs to collect tests.
+            # With numpy, which no one needs to collect tests.
             from pytest_memleak.pipeline.evaluate_pair import evaluate
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 

@@ -113,7 +113,7 @@ class LedgerSamples(_Samples):
     kw_only=True,
 )
 class RecordedSamples(_Samples):
-    """Samples that somebody recorded; the book has the recorded instructions."""
+    """Samples that someone recorded; the book has the recorded instructions."""
 
     recording: Recording
 

@@ -148,7 +148,7 @@ def leave(
     *,
     retry: Retry | None = None,
 ) -> bool:
-    """Stop using it, and delete it if nobody else does; tell whether that is done."""
+    """Stop using it, and delete it if no one else does; tell whether that is done."""
     if not leave_deployment(ledger, active.job):
         return True
     return settle(ledger, platform, _debt_of(ledger, active.job), retry=retry)

@@ -163,7 +163,7 @@ class NgramModel:
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """All documents as one sequence of token numbers, each between two BOUNDARYs (0).
+    """All documents as one sequence of token numbers, a BOUNDARY (0) at both ends of each.
 
     times: how often each position is read, shape (len(sequence),).
     """
