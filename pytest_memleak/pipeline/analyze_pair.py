@@ -67,11 +67,13 @@ def analyze_pair(
         count=resources.count,
         beside=attempts,
     )
-    greedy = [part for part in parts if part.required.purpose is Purpose.GREEDY]
-    if analysis is None or not greedy:
-        return analysis
-    likeliest = measure(greedy[0].book, greedy[0].generations(), pair.scoring)
-    return dataclasses.replace(analysis, greedy=likeliest)
+    if analysis is None:
+        return None
+    for part in parts:
+        if part.required.purpose is Purpose.GREEDY:
+            likeliest = measure(part.book, part.generations(), pair.scoring)
+            return dataclasses.replace(analysis, greedy=likeliest)
+    return analysis
 
 
 def by_attempt(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
@@ -99,7 +101,9 @@ def stop_rule(
 
     def broken(parts: PairSamples) -> bool:
         analysis = analyze_pair(pair, parts, protected, resources)
-        own, others = split_judged_measures(analysis) if analysis else ({}, {})
+        if analysis is None:
+            return False
+        own, others = split_judged_measures(analysis)
         checks = check_limits(others or own, pair.limits)
         return any(check.over and check.rises for check in checks)
 
@@ -108,8 +112,10 @@ def stop_rule(
 
 def is_over(analysis: Analysis | None, pair: Pair) -> bool:
     """Tell whether an observed value exceeds a limit of the pair."""
-    values = judged_measures(analysis) if analysis else {}
-    return any(check.over for check in check_limits(values, pair.limits))
+    if analysis is None:
+        return False
+    checks = check_limits(judged_measures(analysis), pair.limits)
+    return any(check.over for check in checks)
 
 
 class SecondOpinion:
@@ -160,22 +166,29 @@ class SecondOpinion:
 
     def _chosen(self, analysis: Analysis) -> dict[Name, Generation]:
         """Return the generations to match again; keep the near-verbatim ones."""
-        chosen = {
-            _name(generation): generation for generation in self._sample.generations
-        }
-        rematched = chosen.keys() | holders(analysis, self._own.book)
+        by_name = {}
+        for generation in self._sample.generations:
+            by_name[_name(generation)] = generation
+        rematched = by_name.keys() | holders(analysis, self._own.book)
         near = _near_verbatim_holders(analysis)
-        missing = (rematched | near) - chosen.keys()
+        missing = (rematched | near) - by_name.keys()
         for generation in self._read_again(missing):
             name = _name(generation)
             if name in missing:
+                by_name[name] = generation
+        chosen = {}
+        self.near_verbatim = {}
+        for name, generation in by_name.items():
+            if name in near:
+                self.near_verbatim[name] = generation
+            if name in rematched:
                 chosen[name] = generation
-        self.near_verbatim = {name: chosen[name] for name in near & chosen.keys()}
-        return {name: chosen[name] for name in chosen if name in rematched}
+        return chosen
 
     def _read_again(self, missing: AbstractSet[Name]) -> Iterator[Generation]:
         """Yield the generations among which the missing ones are."""
-        yield from self._own.of({excerpt_id for _, excerpt_id, _ in missing})
+        excerpt_ids = {excerpt_id for _, excerpt_id, _ in missing}
+        yield from self._own.of(excerpt_ids)
         if missing:
             yield from all_generations(self._beside)
 
@@ -184,16 +197,25 @@ class SecondOpinion:
         analysis: Analysis,
         chosen: dict[Name, Generation],
     ) -> Iterator[tuple[Generation, str]]:
-        book, catalog, protected = self._own.book, self._catalog, self._protected
-        pair = self._own.required.pair
-        index = protected.for_pair(pair, book, catalog.books, least=catalog.least).index
+        book = self._own.book
+        catalog = self._catalog
+        protected = self._protected.for_pair(
+            self._own.required.pair,
+            book,
+            catalog.books,
+            least=catalog.least,
+        )
+        index = protected.index
         generations = list(chosen.values())
         yield from differences((book.id, book), index, generations, analysis.own_runs)
-        passage = analysis.passages and analysis.passages.longest_passage
-        if passage and passage.book and passage.book != book.id:
-            holder_book = protected.holding(analysis, book, catalog.books)[passage.book]
+        if analysis.passages is None:
+            return
+        passage = analysis.passages.longest_passage
+        if passage.book and passage.book != book.id:
+            books = self._protected.holding(analysis, book, catalog.books)
             holder = chosen[passage.holder]
-            yield from differences((passage.book, holder_book), index, [holder])
+            named_book = (passage.book, books[passage.book])
+            yield from differences(named_book, index, [holder])
 
 
 def _near_verbatim_holders(analysis: Analysis) -> set[Name]:

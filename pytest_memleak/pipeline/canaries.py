@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.ledger.sampling_history import SamplingHistory
 
 CANARIES = 5
 _WORDS_ALIKE = 12
@@ -31,7 +32,8 @@ def canary_book(book: Book) -> Book:
     """Return five excerpts, spread over the book."""
     prompted = [excerpt for excerpt in book.excerpts if excerpt.instruction]
     step = max(1, len(prompted) // CANARIES)
-    return replace(book, excerpts=tuple(prompted[::step][:CANARIES]))
+    spread = prompted[::step]
+    return replace(book, excerpts=tuple(spread[:CANARIES]))
 
 
 def canary_prompts(
@@ -76,24 +78,22 @@ class Canaries:
         enough, whichever pair and model requested it. Once sampled: only if another run
         sampled at the same time and no round followed the first call.
         """
-        from pytest_memleak.ledger.sampling_history import history_of
-
-        history = history_of(self.ledger, self.endpoint_id, prompts)
+        history = self._history(prompts)
         answers = self._answers()
         is_due = is_name and history.is_reused
         if sampled:
             is_due = is_due and self.same_weights(history.first_call) is None
         elif self._has_round_of_this_run(answers):
             is_due = False
-        elif not all(_is_answered(rounds) for rounds in answers):
+        elif not all(map(_is_answered, answers)):
             is_due = True
-        return self._prompts(_rounds(answers) + 1) if is_due else None
+        if not is_due:
+            return None
+        return self._prompts(_rounds(answers) + 1)
 
     def _has_round_of_this_run(self, answers: Sequence[Sequence[Generation]]) -> bool:
-        from pytest_memleak.ledger.sampling_history import history_of
-
         complete = self._prompts(_rounds(answers))
-        return history_of(self.ledger, self.endpoint_id, complete).calls_this_run > 0
+        return self._history(complete).calls_this_run > 0
 
     def foreseen_after(
         self,
@@ -107,15 +107,15 @@ class Canaries:
         Reused generations are older than the first round: it needs a second. So do
         those that other runs requested and that this run will read.
         """
-        from pytest_memleak.ledger.sampling_history import first_open_call, history_of
+        from pytest_memleak.ledger.sampling_history import first_open_call
 
         if not is_name:
             return None
-        history = history_of(self.ledger, self.endpoint_id, prompts)
         first_open = first_open_call(self.ledger, self.endpoint_id, prompts)
         if before is not None:
-            needs_second = history.is_reused or first_open is not None
-            return self._prompts(2) if needs_second and before.samples == 1 else None
+            is_reused = self._history(prompts).is_reused or first_open is not None
+            needs_second = is_reused and before.samples == 1
+            return self._prompts(2) if needs_second else None
         if first_open is None or self.same_weights(first_open) is not None:
             return None
         return self._prompts(_rounds(self._answers()) + 1)
@@ -131,18 +131,19 @@ class Canaries:
         since: the pair's first call; a round before it doesn't show what answered after
         until: the end of the time in which the last round counts
         """
-        from pytest_memleak.ledger.sampling_history import history_of
-
         answers = self._answers()
-        for rounds in range(_rounds(answers), 0, -1):
-            history = history_of(self.ledger, self.endpoint_id, self._prompts(rounds))
-            if history.last is not None and history.last > until:
-                continue
-            if history.last_call <= since:
-                return None
-            texts = [[canary.text for canary in few[:rounds]] for few in answers]
-            return begin_alike(texts)
-        return None
+        rounds = _rounds(answers)
+        while rounds and self._is_after(until, rounds):
+            rounds -= 1
+        history = self._history(self._prompts(rounds))
+        if history.last_call <= since:
+            return None
+        texts = [_texts(canaries[:rounds]) for canaries in answers]
+        return begin_alike(texts)
+
+    def _is_after(self, until: float, rounds: int) -> bool:
+        last = self._history(self._prompts(rounds)).last
+        return last is not None and last > until
 
     def stored(self, until: float) -> list[Generation]:
         """Return all canaries of the ledger up to a time, round by round."""
@@ -153,9 +154,8 @@ class Canaries:
 
     def issues(self, until: float) -> Iterator[Issue]:
         """Yield an issue if a canary has no answer: they alone show temperature 0."""
-        answered = {
-            canary.excerpt_id for canary in self.stored(until) if canary.answered
-        }
+        stored = self.stored(until)
+        answered = {canary.excerpt_id for canary in stored if canary.answered}
         every = len(self._prompts(0).questions)
         if len(answered) < every:
             yield Issue(
@@ -166,15 +166,18 @@ class Canaries:
 
     def notes(self, until: float) -> Iterator[str]:
         """Yield a note if the server rejects the canaries' temperature."""
-        from pytest_memleak.ledger.sampling_history import history_of
-
-        rounds = max((canary.ordinal + 1 for canary in self.stored(until)), default=0)
-        history = history_of(self.ledger, self.endpoint_id, self._prompts(rounds))
-        if "temperature" in history.refused:
+        ordinals = [canary.ordinal for canary in self.stored(until)]
+        rounds = max(ordinals, default=-1) + 1
+        if "temperature" in self._history(self._prompts(rounds)).refused:
             yield (
                 "the server doesn't accept temperature 0: canaries were sampled at its "
                 "default"
             )
+
+    def _history(self, prompts: PairPrompts) -> SamplingHistory:
+        from pytest_memleak.ledger.sampling_history import history_of
+
+        return history_of(self.ledger, self.endpoint_id, prompts)
 
     def _prompts(self, rounds: int) -> PairPrompts:
         return canary_prompts(self.pair, self.book, rounds)
@@ -190,6 +193,10 @@ class Canaries:
         for generation in generations(self.ledger, self.endpoint_id, prompts):
             answers[generation.excerpt_id].append(generation)
         return list(answers.values())
+
+
+def _texts(canaries: Sequence[Generation]) -> list[str]:
+    return [canary.text for canary in canaries]
 
 
 def _is_answered(rounds: Sequence[Generation]) -> bool:

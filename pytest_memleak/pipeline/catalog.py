@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.pipeline.required_samples import Samples, all_generations
@@ -59,12 +59,18 @@ def min_passage_words(suite: Suite) -> int:
     scoring = suite.pairs[0].scoring
     words = [_QUOTATION, scoring.effective_threshold + 1]
     for pair in suite.pairs:
-        words += [
-            int(pair.limits[name]) + 1
-            for name in with_needs(pair.limits, PASSAGES)
-            if MEASURES[name].runs == "longest"
-        ]
+        for name in with_needs(pair.limits, PASSAGES):
+            if MEASURES[name].runs == "longest":
+                over_limit = int(pair.limits[name]) + 1
+                words.append(over_limit)
     return max(scoring.k, min(words))
+
+
+class _ReadableBook(NamedTuple):
+    """The number of a readable book's words, and their digest."""
+
+    words: int
+    digest: str
 
 
 class Catalog:
@@ -86,7 +92,7 @@ class Catalog:
         self._own_books = own_books
         self._at_hand = stored_samples
         self._least = min_passage_words(suite)
-        self._looked: dict[str, tuple[int, str]] = {}
+        self._looked: dict[str, _ReadableBook] = {}
         self._unread: dict[str, Issue] = {}
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
@@ -132,24 +138,32 @@ class Catalog:
 
     def _look_for(self, parts: Sequence[Samples]) -> None:
         of_suite = parts[0].required.endpoint is None
-        scanned = {parts[0].required.pair.id}
-
-        def each_text() -> Iterator[str]:
-            """Read one pair after the other, so that memory holds one."""
-            yield from _texts(parts)
-            for other in self._at_hand(parts) if of_suite else ():
-                pair = other[0].required.pair
-                if pair.id not in self._done:
-                    yield from _texts(other)
-                    scanned.add(pair.id)
-
+        scanned: set[str] = set()
+        texts = self._own_and_stored(parts, scanned) if of_suite else _texts(parts)
         scoring = self._scoring
-        for texts in _some_at_a_time(each_text()):
-            table = GenerationPrefilter(texts, k=scoring.k, mode=scoring.word_mode)
+        for some_texts in _some_at_a_time(texts):
+            table = GenerationPrefilter(some_texts, k=scoring.k, mode=scoring.word_mode)
             matches = table.matching_books(self._readable(), least=self._least)
-            self._read({book.name for book in matches})
-        if of_suite:
-            self._done |= scanned
+            names = {book.name for book in matches}
+            self._read(names)
+        self._done |= scanned
+
+    def _own_and_stored(
+        self,
+        parts: Sequence[Samples],
+        scanned: set[str],
+    ) -> Iterator[str]:
+        """Yield the texts of these samples and of other pairs' stored ones.
+
+        One pair after the other, so that memory holds one; `scanned` gets their ids.
+        """
+        scanned.add(parts[0].required.pair.id)
+        yield from _texts(parts)
+        for other in self._at_hand(parts):
+            pair = other[0].required.pair
+            if pair.id not in self._done:
+                yield from _texts(other)
+                scanned.add(pair.id)
 
     def _readable(self) -> Iterator[tuple[str, BookKeys]]:
         """Yield the measurable books, and note these and the others."""
@@ -157,7 +171,7 @@ class Catalog:
             if isinstance(book, MemleakError):
                 self._unread[name] = Issue.of_error("catalog", book)
             else:
-                self._looked[name] = book.words, book.digest
+                self._looked[name] = _ReadableBook(book.words, book.digest)
                 yield name, book
 
     def _read(self, names: set[str]) -> None:
@@ -165,46 +179,49 @@ class Catalog:
         new = sorted(names - self._surviving.keys())
         own = self._own_digests if new else ()
         for name in new:
-            if self._looked[name][1] not in own:
+            if self._looked[name].digest not in own:
                 self._surviving[name] = self._files.read(name)
         self._surviving = dict(sorted(self._surviving.items()))
 
     @functools.cached_property
     def _own_digests(self) -> frozenset[str]:
         """Digests of the suite's books, which are scanned already."""
-        return frozenset(
-            book_keys(book, k=self._scoring.k, mode=self._scoring.word_mode).digest
-            for book in self._own_books()
-        )
+        scoring = self._scoring
+        digests = set()
+        for book in self._own_books():
+            keys = book_keys(book, k=scoring.k, mode=scoring.word_mode)
+            digests.add(keys.digest)
+        return frozenset(digests)
 
     def _summary(self) -> CatalogSummary:
-        digests = "".join(sorted(digest for _, digest in self._looked.values()))
+        books = self._looked.values()
+        digests = sorted(book.digest for book in books)
+        in_one = "".join(digests).encode()
         return CatalogSummary(
-            books=len(self._looked),
-            words=sum(words for words, _ in self._looked.values()),
-            sha256=hashlib.sha256(digests.encode()).hexdigest(),
+            books=len(books),
+            words=sum(book.words for book in books),
+            sha256=hashlib.sha256(in_one).hexdigest(),
             from_words=self._least,
         )
 
     def _unread_books(self) -> tuple[Issue, ...]:
-        return tuple(
-            issue.placed_in(name) for name, issue in sorted(self._unread.items())
-        )
+        in_order = sorted(self._unread.items())
+        return tuple(issue.placed_in(name) for name, issue in in_order)
 
     def _issues(self, limits: Limits) -> tuple[Issue, ...]:
         """Return an issue for unscanned books, where a limit depends on them."""
         if not self._unread or not with_needs(limits, PASSAGES):
             return ()
-        name = min(self._unread)
-        first = self._unread[name]
-        others = ""
-        if len(self._unread) > 1:
-            others = f" (and {amount(len(self._unread) - 1, 'other')})"
+        first = min(self._unread)
+        place = f"unscanned books in the catalog: {first}"
+        others = len(self._unread) - 1
+        if others:
+            place += f" (and {amount(others, 'other')})"
         issue = Issue(
             "catalog",
-            str(first),
+            str(self._unread[first]),
             "repair each such file, or remove it from the catalog",
-            f"unscanned books in the catalog: {name}{others}",
+            place,
         )
         return (issue,)
 

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.dry_run import plan_run
@@ -84,26 +86,27 @@ def power_row(
 
 def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
     """Return the numbers of samples that the suite itself names, and why."""
-    notes: dict[int, list[str]] = {}
+    reasons: defaultdict[int, list[str]] = defaultdict(list)
     for pair in pairs:
         planned = planned_rounds(pair)
-        notes.setdefault(planned.samples, []).append("this suite's samples")
+        reasons[planned.samples].append("this suite's samples")
         if planned.needed is not None:
-            notes.setdefault(planned.needed, []).append(
-                f"detection_limit {planned.detection_limit:g} at 10% withheld",
-            )
-    return {
-        samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()
-    }
+            limit = f"detection_limit {planned.detection_limit:g}"
+            reasons[planned.needed].append(f"{limit} at 10% withheld")
+    notes = {}
+    for samples, texts in reasons.items():
+        each_once = dict.fromkeys(texts)
+        notes[samples] = ", ".join(each_once)
+    return notes
 
 
 def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """Yield which limits of gating pairs can pass, whatever is sampled."""
     gating = [pair for pair in pairs if pair.gates]
     within: dict[float, float] = {}
-    for (limit, _), least in _least_bmc(gating, suite):
-        if least <= limit:
-            within[limit] = least
+    for bound in _bmc_bounds(gating, suite):
+        if bound.least <= bound.limit:
+            within[bound.limit] = bound.least
     for limit, least in within.items():
         yield (
             f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc is "
@@ -117,46 +120,54 @@ def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
 def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """Yield the limits of gating pairs that a book is too short to pass."""
     gating = [pair for pair in pairs if pair.gates]
-    for (limit, book), least in _least_bmc(gating, suite):
-        if least > limit:
+    for bound in _bmc_bounds(gating, suite):
+        if bound.least > bound.limit:
             yield (
-                f"bmc limit {limit:g} can't pass for {book}, which is too short: with "
-                f"no recall, the upper bound of bmc is {least:.2g}; test more of the "
-                "book, or raise the limit"
+                f"bmc limit {bound.limit:g} can't pass for {bound.book}, which is too "
+                f"short: with no recall, the upper bound of bmc is {bound.least:.2g}; "
+                "test more of the book, or raise the limit"
             )
 
 
-def _least_bmc(
-    pairs: Iterable[Pair],
-    suite: SuiteRun,
-) -> list[tuple[tuple[float, str], float]]:
-    """Return the upper bound without recall, by limit and book; the highest last."""
-    least: dict[tuple[float, str], float] = {}
+class _BmcBound(NamedTuple):
+    """A limit of bmc for a book, and the upper bound of bmc without recall."""
+
+    limit: float
+    book: str
+    least: float
+
+
+def _bmc_bounds(pairs: Iterable[Pair], suite: SuiteRun) -> list[_BmcBound]:
+    """Return the bound of each limit and book, the highest last."""
+    bounds: dict[tuple[float, str], _BmcBound] = {}
     for pair in pairs:
         if BMC.name not in pair.limits or not pair.confidence:
             continue
         with contextlib.suppress(MemleakError):  # the plan reports it
             words = measurable_words(suite.books.cut(pair.book), pair.scoring)
-            least[pair.limits[BMC.name], pair.book.id] = least_upper_end(
+            least = least_upper_end(
                 words,
                 scoring=pair.scoring,
                 confidence=pair.confidence,
             )
-    return sorted(least.items(), key=lambda entry: entry[1])
+            bound = _BmcBound(pair.limits[BMC.name], pair.book.id, least)
+            bounds[bound.limit, bound.book] = bound
+    return sorted(bounds.values(), key=attrgetter("least"))
 
 
 def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
-    names_by_nulls: dict[int, list[str]] = {}
+    """Yield what each number of null books can detect."""
+    names_by_nulls: defaultdict[int, list[str]] = defaultdict(list)
     for pair in pairs:
         purposes = [each.purpose for each in required_samples(pair, suite.suite)]
         nulls = purposes.count(Purpose.NULL)
-        names_by_nulls.setdefault(nulls, []).append(pair.id)
+        names_by_nulls[nulls].append(pair.id)
     for nulls, names in names_by_nulls.items():
         limit = BMC_EXCESS.name
         if len(names_by_nulls) > 1:
             limit += f" of {', '.join(names)}"
         books = amount(nulls, "null book")
-        seen = next((multiple for least, multiple in _SEEN if nulls >= least), None)
+        seen = _seen_by(nulls)
         if seen is not None:
             yield f"{limit}: {books} can detect coverage of {seen} the chance level"
         else:
@@ -164,3 +175,10 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
                 f"{limit}: no interval and no p-value from {books}; add negative "
                 "controls until the suite has two"
             )
+
+
+def _seen_by(nulls: int) -> str | None:
+    for least, multiple in _SEEN:
+        if nulls >= least:
+            return multiple
+    return None

@@ -57,7 +57,9 @@ def score_files(
     Raises BookError, RecordsError, or SettingsError for what can't be read or measured.
     """
     extensions = Extensions()
-    books = {source: _read(source, extensions, scoring) for source, _ in files}
+    books = {}
+    for source, _ in files:
+        books[source] = _read(source, extensions, scoring)
     drawn = [_drawn(path, books[source]) for source, path in files]
 
     # With numpy: bad files raise without it.
@@ -69,8 +71,9 @@ def score_files(
 
     validate_scoring(scoring)
     index = SharedIndex(list(books.values()), k=scoring.k, mode=scoring.word_mode)
+    book_ids = [book.id for book in books.values()]
     for (source, path), (book, generations) in zip(files, drawn, strict=True):
-        others = [other.id for other in books.values() if other.id != book.id]
+        others = [book_id for book_id in book_ids if book_id != book.id]
         protected = Protected(index, book.id, (book.id, *others))
         analysis = analyze(book, generations, scoring, near=near, protected=protected)
         if analysis is not None:
