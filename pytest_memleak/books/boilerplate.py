@@ -115,7 +115,8 @@ def notices_in_paragraph(pieces: Sequence[str]) -> list[bool]:
     notices = find_notices(pieces)
     counts = [len(piece.split()) for piece in pieces]
     notice_words = sum(compress(counts, notices))
-    if 0 < sum(notices) <= _MOST_WITHIN and 2 * notice_words < sum(counts):
+    are_few = 0 < sum(notices) <= _MOST_WITHIN
+    if are_few and 2 * notice_words < sum(counts):
         return notices
     return [True] * len(pieces)
 
@@ -305,7 +306,8 @@ def _with_text_behind(kept: list[str], paragraphs: Sequence[str]) -> list[str]:
     named = [index for index, text in enumerate(paragraphs) if _names_license(text)]
     start = named[-1] + 1
     behind = paragraphs[start:]
-    if sum(len(text.split()) for text in behind) > _MOST_BEHIND:
+    words_behind = sum(len(text.split()) for text in behind)
+    if words_behind > _MOST_BEHIND:
         kept[start:] = behind
     return kept
 
@@ -321,8 +323,9 @@ def _end_of_start(text: str) -> int | None:
             rest = _REST_OF_START.match(text, match.end())
             return rest.end() if rest else match.end()
     for match in _OLD_START.finditer(text):
-        before = "".join(_before(text, match.start()).split()).upper()
-        if before.endswith(("*END*", "*END")):
+        text_before = _before(text, match.start())
+        letters_before = "".join(text_before.split()).upper()
+        if letters_before.endswith(("*END*", "*END")):
             return match.end()
     return None
 

@@ -79,10 +79,13 @@ def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
     """
     if len(a) * len(b) <= _SMALL:
         return _by_difflib(a, b)
-    numbers: dict[str, int] = {}
-    a_numbers = [numbers.setdefault(word, len(numbers)) for word in a]
-    b_numbers = [numbers.setdefault(word, len(numbers)) for word in b]
-    aligner = _Aligner(a_numbers, b_numbers, len(numbers))
+    vocabulary = dict.fromkeys((*a, *b))
+    numbers = {word: number for number, word in enumerate(vocabulary)}
+    aligner = _Aligner(
+        a=[numbers[word] for word in a],
+        b=[numbers[word] for word in b],
+        words=len(numbers),
+    )
     return _adjacent_joined(sorted(aligner.runs()))
 
 
