@@ -76,7 +76,8 @@ _HINT_PATTERNS = tuple(
     (tuple(keys.split("|")), re.compile(pattern, re.IGNORECASE | re.DOTALL))
     for keys, pattern in _HINTS.items()
 )
-_KEYS = tuple(dict.fromkeys(chain(_SURE_WORDS, *(keys for keys, _ in _HINT_PATTERNS))))
+_KEYS_OF_HINTS = chain.from_iterable(keys for keys, _ in _HINT_PATTERNS)
+_KEYS = tuple(dict.fromkeys((*_SURE_WORDS, *_KEYS_OF_HINTS)))
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBORS = 3
 _FEWEST_OF_PROSE = 40
@@ -134,10 +135,11 @@ def _score(text: str, keys: Sequence[str]) -> int:
     is_sure = _contains_any(folded, _SURE_WORDS) and _SURE.search(text) is not None
     if is_sure and count <= _LONGEST_WITH_ONE:
         return _ENOUGH
-    return is_sure + sum(
-        _contains_any(folded, keys) and pattern.search(text) is not None
-        for keys, pattern in _HINT_PATTERNS
-    )
+    score = int(is_sure)
+    for keys_of_hint, pattern in _HINT_PATTERNS:
+        if _contains_any(folded, keys_of_hint) and pattern.search(text):
+            score += 1
+    return score
 
 
 def _contains_any(text: str, keys: Iterable[str]) -> bool:
