@@ -108,10 +108,10 @@ def _failure(
     causes = [*unexcused, *own_causes]
     issues = tuple(Issue("limit exceeded", cause) for cause in causes)
     return VerdictResult(
-        Verdict.FAIL,
-        checks,
-        issues,
-        unexcused,
+        verdict=Verdict.FAIL,
+        checks=checks,
+        issues=issues,
+        unexcused=unexcused,
         leaked=bool(own),
         works=works,
     )
