@@ -9,8 +9,8 @@ import time
 
 import httpx
 import pytest
+from disguised_texts import prose
 from guarded_texts import library
-from test_further_readings import prose
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from aiohttp import web

@@ -4,12 +4,12 @@ import random
 from functools import cache
 
 import pytest
+from disguised_texts import prose
 from examples import examples
 from guarded_texts import deltas
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scored_books import book_of
-from test_further_readings import prose
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.guard import GuardedAnswer

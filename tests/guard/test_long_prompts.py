@@ -1,8 +1,8 @@
 """Of a long prompt, only what shares words with a book is read again for each passage."""
 
 import pytest
+from disguised_texts import prose
 from guarded_texts import library
-from test_further_readings import prose
 
 from pytest_memleak.guard import GuardedAnswer
 from pytest_memleak.guard.long_prompts import MOST_EXCUSING, shortened

@@ -6,8 +6,8 @@ import random
 import openai
 import pydantic
 import pytest
+from disguised_texts import prose
 from guarded_texts import deltas, library
-from test_further_readings import prose
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from chat_streams import guarded
